@@ -1,0 +1,173 @@
+"""The command line. Each command is a few lines; heavy imports happen inside the command that needs them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.errors import BenchError, ExitCode
+
+if TYPE_CHECKING:
+    from bench.spec import Spec
+
+app = typer.Typer(
+    name="bench",
+    help="What an inference optimisation costs, and what it does to the model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+Configs = Annotated[list[Path], typer.Argument(help="one or more YAML configs")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="override one key: workload.requests=8")]
+Only = Annotated[list[str] | None, typer.Option(help="measure only these variants (and the baseline)")]
+RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="a directory in results/")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
+
+
+@app.command()
+def run(
+    configs: Configs,
+    overrides: Sets = None,
+    only: Only = None,
+    out: Annotated[Path, typer.Option(help="where the run's directory is made")] = Path("results"),
+    as_json: AsJson = False,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="continue a run that was cut short")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
+) -> None:
+    """Measure the baseline and every variant; print the table; write RUN/run.json."""
+    from bench import commands
+
+    specs = [_spec(config, overrides, only) for config in configs]
+    raise typer.Exit(commands.run(specs, out, as_json=as_json, resume=resume, quiet=quiet))
+
+
+@app.command()
+def check(configs: Configs, overrides: Sets = None, only: Only = None) -> None:
+    """Validate without loading anything; print the plan and an estimate of time and memory."""
+    from bench.plan import describe
+
+    for config in configs:
+        print(describe(_spec(config, overrides, only)))
+
+
+@app.command()
+def compare(
+    run: RunDirectory,
+    other: Annotated[Path | None, typer.Argument(metavar="RUN", help="a second run")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ratios with intervals and drift, within one run or between two; or why two cannot be compared."""
+    from bench import commands
+
+    commands.compare(run, other, as_json=as_json)
+
+
+@app.command()
+def price(
+    run: RunDirectory,
+    hardware: Annotated[str | None, typer.Option(help="an id in configs/prices")] = None,
+    usd_per_hour: Annotated[float | None, typer.Option(help="or a price given here")] = None,
+    utilisation: Annotated[float | None, typer.Option(help="share of paid hours spent serving")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Re-price a run without measuring."""
+    from bench import commands
+
+    commands.price(run, hardware, usd_per_hour, utilisation, as_json=as_json)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="directories in results/")],
+    formats: Annotated[str, typer.Option("--format", help="html,markdown,csv,jsonl,...")] = "markdown",
+    output: Annotated[Path | None, typer.Option("-o", help="file or directory; stdout if absent")] = None,
+) -> None:
+    """Render runs in one or more formats."""
+    from bench import commands
+
+    commands.report(runs, formats.split(","), output)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[
+        str, typer.Argument(help="models,optimisations,runtimes,workloads,texts,metrics,prices,reports")
+    ] = "models,optimisations,runtimes,workloads,texts,metrics,prices,reports",
+) -> None:
+    """What there is, with a line each, and whether it can run here."""
+    from bench import listing
+
+    print(listing.render(what.split(",")))
+
+
+@app.command()
+def models(
+    fetch: Annotated[list[str] | None, typer.Option(help="fetch these models into the cache")] = None,
+    verify: Annotated[bool, typer.Option(help="re-hash everything in the cache")] = False,
+) -> None:
+    """Known models; fetch them, or verify the cache."""
+    from bench import commands
+
+    commands.models(fetch or [], verify=verify)
+
+
+@app.command()
+def schema() -> None:
+    """The JSON Schema of the YAML, for editors."""
+    import json
+
+    from bench.schema import json_schema
+
+    print(json.dumps(json_schema(), indent=1))
+
+
+@app.command()
+def doctor() -> None:
+    """Machine, versions, devices, noise; what is missing and how to install it."""
+    from bench import commands
+
+    commands.doctor()
+
+
+@app.command()
+def verify(run: RunDirectory) -> None:
+    """Recompute the chain, every digest and the summary of a run from its raw journal."""
+    from bench.verify import verify_run
+
+    print(verify_run(run))
+
+
+def _spec(config: Path, overrides: list[str] | None, only: list[str] | None) -> Spec:
+    from bench.config import read_config
+
+    return read_config(config, overrides or (), only or ())
+
+
+def main() -> None:
+    """Run a command. An expected error is one message and its exit code; anything else leaves its traceback
+    in a file that can be pasted into an issue."""
+    try:
+        app()
+    except BenchError as expected:
+        print(f"bench: {expected}", file=sys.stderr)
+        sys.exit(expected.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(ExitCode.OK)
+    except Exception as unexpected:  # noqa: BLE001 - the one place: tell the user, keep the traceback
+        from bench.crash import report_crash
+
+        print(report_crash(unexpected), file=sys.stderr)
+        sys.exit(ExitCode.FAILED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""What the commands of ``bench/cli.py`` do, with the things they print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench.errors import ExitCode, UsageError
+from bench.spec import Spec
+
+EXIT_OF_STATUS = {"ok": ExitCode.OK, "partial": ExitCode.FAILED, "invalid": ExitCode.FAILED}
+
+
+def run(specs: Sequence[Spec], out: Path, *, as_json: bool, resume: Path | None, quiet: bool) -> ExitCode:
+    """Measure each config in turn; the worst exit code of them."""
+    from bench.progress import FetchBar, StageLines
+    from bench.run import run_spec
+
+    if resume is not None and len(specs) > 1:
+        raise UsageError("--resume continues one run, so give one config")
+    worst = ExitCode.OK
+    for spec in specs:
+        lines = StageLines(spec, quiet=quiet)
+        with FetchBar(quiet=quiet) as bar:
+            directory = run_spec(spec, out, resume=resume, say=lines.say, on_fetch=bar.update)
+        lines.close()
+        data = _load(directory)
+        show(data, as_json=as_json)
+        if not as_json:
+            print(f"\n  {directory}/run.json   (bench report {directory} --format html -o report.html)")
+        worst = max(worst, EXIT_OF_STATUS[data["status"]])
+    return worst
+
+
+def show(data: Mapping[str, Any], *, as_json: bool) -> None:
+    """A run on standard output: the table, or ``run.json``."""
+    if as_json:
+        print(json.dumps(data, indent=1, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    from bench.report.table import render
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    render(data, console)
+
+
+def _load(directory: Path) -> dict[str, Any]:
+    from bench.metrics.summary import load_run
+
+    return load_run(directory)
+
+
+def compare(one: Path, other: Path | None, *, as_json: bool) -> None:
+    """Within a run: its table. Between two: the changes, or IncomparableError saying why not."""
+    if other is None:
+        show(_load(one), as_json=as_json)
+        return
+    from bench.metrics.between import between_runs, render
+
+    rows = between_runs(_load(one), _load(other))
+    print(json.dumps(rows, indent=1) if as_json else render(rows))
+
+
+def price(
+    directory: Path,
+    hardware: str | None,
+    usd_per_hour: float | None,
+    utilisation: float | None,
+    *,
+    as_json: bool,
+) -> None:
+    """The same run at another price; nothing on the disk changes."""
+    from bench.measure.clock import utc_now
+    from bench.metrics.summary import summarise
+    from bench.pricing.reprice import new_price
+    from bench.store.replay import load_record
+
+    record = load_record(directory)
+    block = new_price(record.price, hardware, usd_per_hour, utilisation, utc_now()[:10])
+    show(summarise(replace(record, price=block)), as_json=as_json)
+
+
+def report(runs: Sequence[Path], formats: Sequence[str], output: Path | None) -> None:
+    """Render each format; several formats need a directory to go to."""
+    from bench import plugins
+
+    loaded = [_load(directory) for directory in runs]
+    if len(formats) > 1 and output is None:
+        raise UsageError("several formats need a directory: -o DIR")
+    for name in formats:
+        module = plugins.load("report.formats", name.strip())
+        content: bytes | str = module.render(loaded)
+        _write(content, output, len(formats) > 1, f"report.{module.SUFFIX}")
+
+
+def _write(content: bytes | str, output: Path | None, many: bool, name: str) -> None:
+    if output is None:
+        if isinstance(content, bytes):
+            raise UsageError("this format is binary: -o FILE")
+        print(content)
+        return
+    target = output / name if many or output.is_dir() else output
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as bad:
+        raise UsageError(f"cannot write {target}: {bad.strerror}") from None
+    print(f"wrote {target}", file=sys.stderr)
+
+
+def models(fetch: Sequence[str], *, verify: bool) -> None:
+    """List, fetch with a progress bar, or re-hash the cache."""
+    from bench import listing
+    from bench.models.cache import cached_entries, check_entry
+    from bench.models.fetch import ensure
+    from bench.models.reference import Named
+    from bench.progress import FetchBar
+
+    for name in fetch:
+        with FetchBar(quiet=False) as bar:
+            model = ensure(Named(name), bar.update)
+        print(f"{name}: {model.directory}")
+    if verify:
+        for entry in cached_entries():
+            check_entry(entry)
+            print(f"{entry.name}: every file has its recorded SHA-256")
+    if not fetch and not verify:
+        print(listing.render(["models"]))
+
+
+def doctor() -> None:
+    """Facts first, then what is missing with the command that installs it."""
+    from bench.machine.fingerprint import fingerprint
+    from bench.machine.health import findings
+
+    for key, value in fingerprint().items():
+        print(f"{key:18} {value}")
+    print()
+    for finding in findings():
+        print(finding)

@@ -1,0 +1,1 @@
+"""Statistics of two output streams. Pure functions."""

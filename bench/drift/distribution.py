@@ -1,0 +1,56 @@
+"""Statistics of two teacher-forced token streams (METRICS 4.8, after llama.cpp's, in float32).
+
+Input is one DriftWindow a window of text; every interval is a bootstrap over windows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from bench.records import ArmRecord, DriftWindow
+from bench.stats.intervals import Interval, bootstrap_interval, quantile
+
+Windows = Sequence[DriftWindow]
+
+
+def mean_kl(windows: Windows) -> Interval:
+    """Mean KL(base ‖ variant) in nats."""
+    return bootstrap_interval([window.kld for window in windows])
+
+
+def kl_quantile(windows: Windows, q: float) -> float:
+    """A quantile of KL over all scored positions, nats; q = 1 is the largest."""
+    return quantile(sorted(value for window in windows for value in window.kld), q)
+
+
+def top1_agreement(windows: Windows) -> Interval:
+    """Share of positions where both put the same token first."""
+    return bootstrap_interval([window.same_top for window in windows])
+
+
+def perplexity(ln_p: Sequence[Sequence[float]]) -> Interval:
+    """exp(−mean ln p) of the true next tokens."""
+    return bootstrap_interval(ln_p, lambda mean: math.exp(-mean))
+
+
+def perplexity_ratio(windows: Windows) -> Interval:
+    """exp of the paired mean difference of log-probabilities: PPL(variant)/PPL(base)."""
+    pairs = [[p - q for p, q in zip(w.ln_p_base, w.ln_p_variant, strict=True)] for w in windows]
+    return bootstrap_interval(pairs, math.exp)
+
+
+def rms_delta_p(windows: Windows) -> Interval:
+    """Root mean square change of the probability given to the true next token."""
+    squares = [
+        [(math.exp(q) - math.exp(p)) ** 2 for p, q in zip(w.ln_p_base, w.ln_p_variant, strict=True)]
+        for w in windows
+    ]
+    return bootstrap_interval(squares, math.sqrt)
+
+
+def kl_floor(baseline: ArmRecord | None) -> float | None:
+    """Mean KL of the baseline against itself with other kernel shapes: drift below it is not drift."""
+    if baseline is None or not baseline.floor:
+        return None
+    return mean_kl(baseline.floor).value

@@ -1,0 +1,121 @@
+"""Every way a command can end badly, and the exit code it ends with (see the README, "Exit codes").
+
+Standard library only: the worker imports this file too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+
+class ExitCode(IntEnum):
+    """What a shell or a CI job sees."""
+
+    OK = 0
+    FAIL = 1
+    USAGE = 2
+    INCONCLUSIVE = 3
+    INCOMPARABLE = 4
+    FAILED = 5
+    INTEGRITY = 6
+    SUSPECT = 7
+    INTERRUPTED = 130
+
+
+class Outcome(StrEnum):
+    """How one variant ended. Never collapsed to "error": each calls for a different next step."""
+
+    OK = "ok"
+    OOM_HOST = "oom_host"
+    OOM_GPU = "oom_gpu"
+    TIMEOUT = "timeout"
+    SEGFAULT = "segfault"
+    IMPORT_ERROR = "import_error"
+    LOAD_ERROR = "load_error"
+    RUN_ERROR = "run_error"
+    NOT_APPLIED = "not_applied"
+    UNSUPPORTED = "unsupported"
+    NAN_OUTPUT = "nan_output"
+    PROTOCOL_ERROR = "worker_protocol_error"
+    INTERRUPTED = "interrupted"
+    BASELINE_FAILED = "baseline_failed"
+
+
+class BenchError(Exception):
+    """An expected failure: one message for the user, no traceback."""
+
+    exit_code = ExitCode.FAILED
+
+
+class UsageError(BenchError):
+    """The command line asks for something that does not exist or makes no sense."""
+
+    exit_code = ExitCode.USAGE
+
+
+class IncomparableError(BenchError):
+    """Two results that must not be put side by side."""
+
+    exit_code = ExitCode.INCOMPARABLE
+
+
+class IntegrityError(BenchError):
+    """A file is not what its digest says it is."""
+
+    exit_code = ExitCode.INTEGRITY
+
+
+class InterruptedRun(BenchError):
+    """Ctrl-C: what was measured is kept, the run can be resumed."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
+@dataclass(eq=False)
+class ConfigError(UsageError):
+    """Something in a YAML file is wrong. Prints as ``file:line: key: problem (hint)``."""
+
+    file: str
+    problem: str
+    line: int | None = None
+    key: str = ""
+    hint: str = ""
+
+    def __str__(self) -> str:
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        parts = [where, self.key] if self.key else [where]
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{': '.join(parts)}: {self.problem}{hint}"
+
+
+@dataclass(eq=False)
+class VariantFailed(BenchError):
+    """One variant cannot be measured; the others go on. ``reason`` is for a person to act on."""
+
+    outcome: Outcome
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.outcome}: {self.reason}"
+
+
+class Unsupported(VariantFailed):
+    """The engine or this machine cannot do what the variant asks for."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(Outcome.UNSUPPORTED, reason)
+
+
+class NotApplied(VariantFailed):
+    """The optimisation claims to have worked, and the loaded model says otherwise."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(Outcome.NOT_APPLIED, reason)
+
+
+class NonFiniteOutput(VariantFailed):
+    """The model put out NaN or infinity."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(Outcome.NAN_OUTPUT, reason)

@@ -1,0 +1,1 @@
+"""What machine this is, what disturbs it, what it lacks."""

@@ -1,0 +1,20 @@
+"""Which devices this machine shows, without importing torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cuda_device_count() -> int:
+    """CUDA devices a worker would see: the driver's device files, narrowed by CUDA_VISIBLE_DEVICES."""
+    found = sum(1 for file in Path("/dev").glob("nvidia[0-9]*"))
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None or not found:
+        return found
+    return len([one for one in chosen.split(",") if one.strip() and one.strip() != "-1"])
+
+
+def cpu_count() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0))

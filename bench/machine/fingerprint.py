@@ -1,0 +1,49 @@
+"""Which machine this is, as far as its figures depend on it."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+from pathlib import Path
+
+from bench.machine.devices import cpu_count, cuda_device_count
+from bench.machine.system import installed, memory_bytes, text_of
+
+PACKAGES = ("torch", "transformers", "bitsandbytes", "accelerate", "numpy", "nvidia-ml-py")
+
+
+def fingerprint() -> dict[str, object]:
+    """Processor, memory, kernel, limits, versions; no host name, no user, no path."""
+    cpu = _cpu_fields()
+    return {
+        "cpu_model": cpu.get("model name", platform.processor() or "unknown"),
+        "cpu_flags_sha256": hashlib.sha256(cpu.get("flags", "").encode()).hexdigest()[:16],
+        "microcode": cpu.get("microcode"),
+        "cpus": cpu_count(),
+        "memory_bytes": memory_bytes("MemTotal"),
+        "hypervisor": "hypervisor" in cpu.get("flags", "").split(),
+        "kernel": platform.release(),
+        "architecture": platform.machine(),
+        "governor": text_of(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
+        "cgroup_cpu_max": text_of(Path("/sys/fs/cgroup/cpu.max")),
+        "gpus": list(_gpus()),
+        "python": sys.version.split()[0],
+        "packages": {name: version for name in PACKAGES if (version := installed(name))},
+    }
+
+
+def _cpu_fields() -> dict[str, str]:
+    """The first processor's block of /proc/cpuinfo."""
+    info = text_of(Path("/proc/cpuinfo")) or ""
+    lines = (line.partition(":") for line in info.partition("\n\n")[0].splitlines())
+    return {key.strip(): value.strip() for key, _colon, value in lines}
+
+
+def _gpus() -> tuple[str, ...]:
+    """Model names from the driver's own files; the worker reports what torch sees."""
+    found = [text_of(path) or "" for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))]
+    names = [
+        line.partition(":")[2].strip() for text in found for line in text.splitlines() if "Model" in line
+    ]
+    return tuple(names) or ("unnamed",) * cuda_device_count()

@@ -1,0 +1,157 @@
+"""One arm being measured: its worker, and every pass it goes through alone. The order is that of a journal.
+
+Each pass is one command to the worker and one record in the journal; ``fsync`` comes after, never inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.errors import Unsupported
+from bench.machine import noise
+from bench.machine.devices import cuda_device_count
+from bench.measure import replies
+from bench.measure.worker_process import WorkerProcess
+from bench.models.reference import LocalModel
+from bench.spec import Arm, DriftBlock, MeasureBlock
+from bench.store.files import slug
+from bench.store.journal import Journal
+from bench.workloads import Prompt
+
+# A disturbed solo pass is repeated; the last attempt counts, with its noise beside it.
+SOLO_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every pass needs: where to write, what to say, what was asked."""
+
+    directory: Path
+    journal: Journal
+    say: Callable[[str, str], None]
+    pause: Callable[[], None]
+    measure: MeasureBlock
+    drift: DriftBlock
+    text: str
+
+
+@dataclass
+class ArmUnderTest:
+    """A worker with a loaded, optimised, warmed-up model."""
+
+    arm: Arm
+    group: str
+    bench: Bench
+    worker: WorkerProcess
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    corpus: Mapping[str, Any] = field(default_factory=dict)
+    reopened: bool = False
+    disturbed: bool = False
+
+    @property
+    def batches(self) -> int:
+        """How many batches one round of the workload has."""
+        return -(-self.arm.workload.requests // self.arm.workload.batch_size)
+
+    def record(self, **payload: object) -> None:
+        """One journal record of this arm, on the disk before anything else happens. A baseline that was
+        started again only serves as partner: its figures are in the journal already, except for the noise
+        floor, which is measured beside the first variant."""
+        if self.reopened and "floor" not in payload:
+            return
+        self.bench.journal.append("arm", {"group": self.group, "name": self.arm.name, **payload})
+        self.bench.journal.sync()
+
+    def stage(self, name: str, do: str, **arguments: object) -> dict[str, Any]:
+        """One command with the machine's noise recorded around it."""
+        self.bench.pause()
+        self.bench.say(self.arm.name, name)
+        before = noise.read_ticks([self.worker.pid])
+        result = self.worker.ask(do, self.bench.measure.timeout_s, **arguments)
+        after = noise.read_ticks([self.worker.pid])
+        replies.check(do, result, self.arm.workload)
+        self.disturbed = noise.disturbed(before, after)
+        self.record(noise=[noise.between(do, before, after)])
+        return result
+
+
+def open_worker(arm: Arm, group: str, bench: Bench) -> ArmUnderTest:
+    """The arm with its worker, which is not started yet."""
+    log = bench.directory / "logs" / f"{slug(' '.join(filter(None, (group, arm.name))))}.log"
+    runtime = arm.runtime
+    python = Path(runtime.python) if runtime.python else None
+    on_cpu = runtime.device == "cpu" or (runtime.device == "auto" and not cuda_device_count())
+    return ArmUnderTest(arm, group, bench, WorkerProcess(arm.name, log, python, runtime.threads, on_cpu))
+
+
+def begin(under: ArmUnderTest) -> None:
+    """The arm's first record: who it is."""
+    arm = under.arm
+    under.record(
+        started=True,
+        is_baseline=arm.is_baseline,
+        runtime=arm.runtime.model_dump(),
+        workload=arm.workload.model_dump(),
+        optimise=[step.label for step in arm.optimise],
+    )
+
+
+def load(under: ArmUnderTest, model: LocalModel, prompts: Sequence[Prompt]) -> None:
+    """Load, optimise, check the evidence; hand over the prompts; warm up; look at the kernels."""
+    arm = under.arm
+    runtime = arm.runtime
+    options = {
+        "device": runtime.device,
+        "dtype": runtime.dtype,
+        "threads": runtime.threads,
+        "attention": runtime.attention,
+        "random": model.random,
+    }
+    steps = [{"verb": s.verb, "scheme": s.scheme, "params": dict(s.params)} for s in arm.optimise]
+    loaded = under.stage(
+        "load", "load", directory=str(model.directory), runtime=runtime.name, options=options, optimise=steps
+    )
+    under.facts = loaded["facts"]
+    under.record(loaded=loaded)
+    encoded = under.stage(
+        "tokenise",
+        "prompts",
+        prompts=[asdict(prompt) for prompt in prompts],
+        batch_size=arm.workload.batch_size,
+        output_tokens=arm.workload.output_tokens,
+    )
+    _fits_context(under, max(encoded["input_tokens"]))
+    warm = under.stage("warm up", "warm_up", least=arm.workload.warmup)
+    under.record(prompts_digest=encoded["digest"], end_ids=encoded["end_ids"], warm_up=warm)
+
+
+def _fits_context(under: ArmUnderTest, longest: int) -> None:
+    """A prompt longer than the model's context would be measured on nonsense."""
+    context, wanted = under.facts.get("context"), longest + under.arm.workload.output_tokens
+    if context is not None and wanted > context:
+        raise Unsupported(f"{wanted} tokens in and out do not fit the model's context of {context}")
+
+
+def alone(under: ArmUnderTest) -> None:
+    """The passes without company: absolute figures, memory, energy, each apart from the others."""
+    for attempt in range(1, SOLO_ATTEMPTS + 1):
+        again = f" (attempt {attempt}: something else was using the machine)" if attempt > 1 else ""
+        solo = under.stage(f"solo, {under.arm.workload.requests} requests{again}", "solo")
+        if not under.disturbed:
+            break
+    under.record(solo=solo["batches"])
+    under.record(memory=under.stage("memory", "memory"))
+    under.record(energy=under.stage("energy", "energy"))
+
+
+def ceilings(under: ArmUnderTest) -> None:
+    """What the machine can do at best; once a baseline."""
+    under.record(ceilings=under.stage("machine ceilings", "ceilings"))
+
+
+def read_text(under: ArmUnderTest) -> None:
+    """Tokenise the evaluation text."""
+    under.corpus = under.stage("read evaluation text", "corpus", text=under.bench.text)

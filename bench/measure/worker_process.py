@@ -1,0 +1,210 @@
+"""One worker process: start it, ask it, end it, and say how it ended.
+
+The harness sleeps in a selector while a worker works; it never polls. A worker runs in its own session, with
+an environment of named variables only, and dies with the harness.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import bench
+from bench.errors import Outcome, VariantFailed
+from bench.worker.protocol import ChannelClosed, ProtocolError, receive, send
+
+# What a worker may inherit: enough to find its libraries, its caches and its devices, and no secret.
+ALLOWED_ENVIRONMENT = (
+    "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "TZ",
+    "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES", "XDG_CACHE_HOME",
+    "HF_HOME", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "BENCH_CACHE",
+)  # fmt: skip
+
+# Each OpenMP thread stays on one processor, and spins only briefly when it has nothing to do. Without the
+# first, two workers with two threads each disturb one another five times as much: docs/decisions/0002.
+QUIET_WHEN_IDLE = {"OMP_PROC_BIND": "close", "OMP_PLACES": "threads", "GOMP_SPINCOUNT": "20000"}
+GRACE_S = 5.0
+HELLO_S = 60.0
+# Longest pause inside one frame, either way: a worker that stops half way must not stop the harness.
+STALL_S = 60.0
+
+
+def worker_environment(threads: int | None, on_cpu: bool = True) -> dict[str, str]:
+    """The environment of a worker that computes with ``threads`` threads (None: the engine's default)."""
+    kept = {name: os.environ[name] for name in ALLOWED_ENVIRONMENT if name in os.environ}
+    ours = {
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONUNBUFFERED": "1",
+        **(QUIET_WHEN_IDLE if on_cpu else {}),
+    }
+    if threads is not None:
+        ours |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    return kept | ours
+
+
+class WorkerProcess:
+    """A context manager around one ``bench.worker`` child."""
+
+    def __init__(
+        self,
+        name: str,
+        log: Path,
+        python: Path | None = None,
+        threads: int | None = None,
+        on_cpu: bool = True,
+    ) -> None:
+        self.name = name
+        self._log = log
+        self._environment = worker_environment(threads, on_cpu)
+        self._python = str(python or sys.executable)
+        self._timed_out = self._ended = False
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> WorkerProcess:
+        try:
+            self._spawn()
+            self.finish(HELLO_S)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _spawn(self) -> None:
+        """Start the child on one end of a channel; the other is ours."""
+        self._channel, theirs = socket.socketpair()
+        self._channel.settimeout(STALL_S)
+        entry = Path(bench.__file__).parent / "worker" / "__main__.py"
+        command = [self._python, str(entry), str(theirs.fileno()), str(os.getpid())]
+        with theirs, self._log.open("ab") as output:
+            try:
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                    env=self._environment, pass_fds=[theirs.fileno()], start_new_session=True,
+                )  # fmt: skip
+            except OSError as bad:
+                self._channel.close()
+                reason = f"cannot start {self._python}: {bad.strerror}"
+                raise VariantFailed(Outcome.LOAD_ERROR, reason) from None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        """The child's process id, which is also its process group."""
+        assert self._process is not None, "the worker was not started"
+        return self._process.pid
+
+    def pin(self, cpus: Sequence[int]) -> None:
+        """Bind every thread of the child to these processors; a child that is gone needs none."""
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for task in Path(f"/proc/{self.pid}/task").iterdir():
+                os.sched_setaffinity(int(task.name), cpus)
+
+    def ask(self, do: str, timeout_s: float, **arguments: object) -> dict[str, Any]:
+        """Send one command and wait for its result. Raises VariantFailed."""
+        self.start(do, (), **arguments)
+        return self.finish(timeout_s)
+
+    def start(self, do: str, descriptors: Sequence[int], **arguments: object) -> None:
+        """Send one command without waiting; ``finish`` takes the reply."""
+        try:
+            send(self._channel, {"do": do, **arguments}, descriptors)
+        except ChannelClosed:
+            raise self._died() from None
+        except TimeoutError:
+            raise self._stalled(f"{do!r} was not taken within {STALL_S:.0f} s") from None
+
+    def finish(self, timeout_s: float) -> dict[str, Any]:
+        """Sleep until the reply is there or the deadline has passed. Raises VariantFailed."""
+        if not self._readable(timeout_s):
+            raise self._stalled(f"no answer within {timeout_s:.0f} s")
+        try:
+            reply, descriptors = receive(self._channel)
+        except ChannelClosed:
+            raise self._died() from None
+        except TimeoutError:
+            raise VariantFailed(Outcome.PROTOCOL_ERROR, "a reply stopped half way") from None
+        except ProtocolError as bad:
+            raise VariantFailed(Outcome.PROTOCOL_ERROR, str(bad)) from None
+        for descriptor in descriptors:  # none was asked for
+            os.close(descriptor)
+        return self._result(reply)
+
+    def _stalled(self, what: str) -> VariantFailed:
+        self._timed_out = True
+        self.close()
+        return VariantFailed(Outcome.TIMEOUT, f"{what}; the worker was ended")
+
+    def _result(self, reply: Mapping[str, Any]) -> dict[str, Any]:
+        if reply.get("ok") is True and isinstance(reply.get("result"), dict):
+            result: dict[str, Any] = reply["result"]
+            return result
+        if reply.get("ok") is False and reply.get("outcome") == "peer_gone":
+            raise PeerGone(self.name)
+        if reply.get("ok") is False and reply.get("outcome") in list(Outcome):
+            raise VariantFailed(Outcome(reply["outcome"]), str(reply.get("reason"))[:1000])
+        raise VariantFailed(Outcome.PROTOCOL_ERROR, f"a reply of an unknown form: {str(reply)[:200]}")
+
+    def _readable(self, timeout_s: float) -> bool:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._channel, selectors.EVENT_READ)
+            return bool(selector.select(timeout_s))
+
+    def _died(self) -> VariantFailed:
+        """Classify a worker that closed its channel without a reply."""
+        code = self._left_within(GRACE_S)
+        if code is None:
+            self.close()
+            return VariantFailed(Outcome.PROTOCOL_ERROR, "the worker closed its channel and stayed")
+        tail = self._log.read_bytes()[-400:].decode(errors="replace").strip().splitlines()
+        last = f"; its last words: {tail[-1][:200]}" if tail else ""
+        if code == -signal.SIGKILL:
+            return VariantFailed(Outcome.OOM_HOST, "killed by the system, most likely out of memory")
+        if code < 0:
+            name = signal.Signals(-code).name
+            return VariantFailed(Outcome.SEGFAULT, f"the worker died of {name}{last}")
+        return VariantFailed(Outcome.RUN_ERROR, f"the worker left with exit code {code}{last}")
+
+    def close(self) -> None:
+        """End the child: close the channel, then SIGTERM, then SIGKILL of its whole process group. Once."""
+        if self._process is None or self._ended:
+            return
+        self._ended = True
+        self._channel.close()
+        if self._timed_out or self._left_within(GRACE_S) is None:
+            self._signal_group(signal.SIGTERM)
+            self._left_within(GRACE_S)
+        self._signal_group(signal.SIGKILL)
+        self._process.wait()
+
+    def _left_within(self, seconds: float) -> int | None:
+        """The exit code (minus the signal), None when the child is still there after ``seconds``."""
+        assert self._process is not None, "the worker was not started"
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        """Grandchildren are in the group too; a group that is already gone is what we want."""
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            return
+
+
+class PeerGone(Exception):
+    """A healthy worker reports that its partner died."""

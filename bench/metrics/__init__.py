@@ -1,0 +1,9 @@
+"""Figures of one row, from its record: one file a family. Pure functions; no clock, no torch."""
+
+from __future__ import annotations
+
+from bench.metrics import cost, energy, generation, latency, memory, output_drift, roofline, throughput
+from bench.metrics.figure import Metric
+
+FAMILIES = (latency, throughput, memory, energy, cost, output_drift, generation, roofline)
+METRICS: dict[str, Metric] = {metric.key: metric for family in FAMILIES for metric in family.METRICS}

@@ -1,0 +1,73 @@
+"""Dollars (METRICS 4.6), from the solo pass and a dated price."""
+
+from __future__ import annotations
+
+from bench.metrics.figure import Figures, Metric
+from bench.metrics.throughput import totals
+from bench.pricing import cost as model
+from bench.pricing.book import parse_price
+from bench.records import ArmRecord, RunRecord
+from bench.stats.intervals import Interval, mean_interval
+
+PER_1K = Metric("cost_per_1k_tokens_usd", "USD", "lower", model.FORMULA_1K_TOKENS, "input + output tokens")
+PER_1K_IN = Metric("cost_per_1k_input_tokens_usd", "USD", "lower", model.FORMULA_1K_INPUT, "additive split")
+PER_1K_OUT = Metric(
+    "cost_per_1k_output_tokens_usd", "USD", "lower", model.FORMULA_1K_OUTPUT, "additive split"
+)
+PER_REQUEST = Metric("cost_per_request_usd", "USD", "lower", "C_run/N_ok", "one request")
+ALL_ON_INPUT = Metric("cost_per_1m_tokens_all_on_input", "USD", "lower", model.FORMULA_1M_ALL_ON_INPUT, "")
+ALL_ON_OUTPUT = Metric("cost_per_1m_tokens_all_on_output", "USD", "lower", model.FORMULA_1M_ALL_ON_OUTPUT, "")
+METRICS = (PER_1K, PER_1K_IN, PER_1K_OUT, PER_REQUEST, ALL_ON_INPUT, ALL_ON_OUTPUT)
+
+
+def price_of(arm: ArmRecord, run: RunRecord) -> model.Price:
+    """The price of an hour of what this arm occupies: CPU instances by the share of vCPUs in use."""
+    block = dict(run.price)
+    utilisation = float(block.pop("utilisation", 1.0))
+    hardware = parse_price(block, f"run {run.run_id}")
+    facts = arm.loaded.facts if arm.loaded else {}
+    return model.price_of(hardware, facts.get("threads") if hardware.kind == "cpu" else None, utilisation)
+
+
+def figures(arm: ArmRecord, run: RunRecord) -> Figures:
+    """Intervals come from the spread of request durations; the price itself has none."""
+    sums = totals(arm)
+    if sums is None:
+        return {metric.key: None for metric in METRICS}
+    usage = model.Usage(
+        wall_s=sums.wall_s,
+        requests_ok=sums.requests,
+        input_tokens=sums.input_tokens,
+        output_tokens=sums.output_tokens,
+        prefill_s=sums.prefill_s,
+        decode_s=sums.decode_s,
+        energy_j=_joules(arm, sums.requests),
+    )
+    cost = model.run_cost(price_of(arm, run), usage)
+    spread = mean_interval([batch.duration_s for batch in arm.solo])
+
+    def spread_like(usd: float | None) -> Interval | None:
+        if usd is None or spread.low is None or spread.high is None:
+            return None if usd is None else Interval(usd, None, None)
+        return Interval(usd, usd * spread.low / spread.value, usd * spread.high / spread.value)
+
+    return {
+        PER_1K.key: PER_1K.scalar(spread_like(cost.per_1k_tokens_usd), power_basis=cost.power_basis),
+        PER_1K_IN.key: PER_1K_IN.scalar(spread_like(cost.per_1k_input_tokens_usd)),
+        PER_1K_OUT.key: PER_1K_OUT.scalar(spread_like(cost.per_1k_output_tokens_usd)),
+        PER_REQUEST.key: PER_REQUEST.scalar(spread_like(cost.per_request_usd)),
+        ALL_ON_INPUT.key: ALL_ON_INPUT.scalar(cost.per_1m_all_on_input_usd),
+        ALL_ON_OUTPUT.key: ALL_ON_OUTPUT.scalar(cost.per_1m_all_on_output_usd),
+    }
+
+
+def _joules(arm: ArmRecord, requests: int) -> float | None:
+    """Energy of the solo pass, from the energy pass's joules a request."""
+    energy = arm.energy or {}
+    return energy["energy_j"] / energy["requests"] * requests if energy.get("energy_valid") else None
+
+
+def hourly_usd(arm: ArmRecord, run: RunRecord) -> float:
+    """Dollars an hour for what this arm occupies: R · G/u, power apart."""
+    price = price_of(arm, run)
+    return price.hourly_usd * price.devices / price.utilisation

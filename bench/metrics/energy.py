@@ -1,0 +1,22 @@
+"""Energy (METRICS 4.5), from hardware counters only; null with a reason code where there is none."""
+
+from __future__ import annotations
+
+from bench.metrics.figure import Figures, Metric
+from bench.records import ArmRecord, RunRecord
+
+PER_TOKEN = Metric("energy_per_output_token_j", "J", "lower", "E/Σ n_out over the energy window", "per token")
+PER_REQUEST = Metric("energy_per_request_j", "J", "lower", "E/N_ok over the energy window", "per request")
+METRICS = (PER_TOKEN, PER_REQUEST)
+
+
+def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
+    """The boundary (GPU board, CPU package) is kept beside the figure."""
+    energy = arm.energy or {}
+    if not energy.get("energy_valid"):
+        return {PER_TOKEN.key: None, PER_REQUEST.key: None}
+    joules, boundary = energy["energy_j"], energy["boundary"]
+    return {
+        PER_TOKEN.key: PER_TOKEN.scalar(joules / energy["output_tokens"], boundary=boundary),
+        PER_REQUEST.key: PER_REQUEST.scalar(joules / energy["requests"], boundary=boundary),
+    }

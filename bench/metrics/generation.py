@@ -1,0 +1,32 @@
+"""Drift of greedy generations on the same prompts (METRICS 4.9)."""
+
+from __future__ import annotations
+
+from bench.drift import generations as drift
+from bench.metrics.figure import Figures, Metric
+from bench.records import ArmRecord, RunRecord
+
+EXACT = Metric("exact_match", "1", "higher", "share of replies identical token by token up to their end", "")
+DIVERGENCE = Metric(
+    "first_divergence_token", "tok", "higher", "mean index of the first differing token (length if none)", ""
+)
+LENGTH = Metric("length_ratio", "1", None, "Σ reply length ÷ Σ the baseline's, both cut at output_tokens", "")
+METRICS = (EXACT, DIVERGENCE, LENGTH)
+
+
+def figures(arm: ArmRecord, run: RunRecord) -> Figures:
+    """None for a baseline, random weights, and where prompts or output length are not the baseline's."""
+    base = run.baseline_of(arm)
+    found: Figures = {metric.key: None for metric in METRICS}
+    if arm.is_baseline or base is None or not arm.solo or not base.solo:
+        return found
+    if arm.prompts_digest != base.prompts_digest or (arm.loaded and arm.loaded.facts.get("random_weights")):
+        return found
+    if arm.workload.get("output_tokens") != base.workload.get("output_tokens"):
+        return found
+    pairs = drift.pairs(base, arm)
+    return {
+        EXACT.key: EXACT.scalar(drift.exact_match(pairs), n=len(pairs)),
+        DIVERGENCE.key: DIVERGENCE.scalar(drift.first_divergence(pairs)),
+        LENGTH.key: LENGTH.scalar(drift.length_ratio(pairs), cut=drift.cut_share(base, arm)),
+    }

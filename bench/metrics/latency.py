@@ -1,0 +1,36 @@
+"""Latency of requests in the solo pass (METRICS 4.1)."""
+
+from __future__ import annotations
+
+from bench.metrics.figure import Figures, Metric
+from bench.records import ArmRecord, RunRecord
+
+TTFT = Metric("ttft_ms", "ms", "lower", "t_first − sent, per request", "time to the first token")
+TPOT = Metric(
+    "tpot_ms", "ms", "lower", "(t_last − t_first)/(n_out − 1), per request", "time per output token"
+)
+ITL = Metric("itl_ms", "ms", "lower", "t_j − t_(j−1), pooled over requests, first token excluded", "gap")
+E2EL = Metric("e2el_ms", "ms", "lower", "end − sent, per request", "whole request")
+LOAD = Metric("load_s", "s", "lower", "model loaded − load asked, imports included", "cold start: loading")
+FIRST = Metric("first_request_ms", "ms", "lower", "end − sent of the worker's first request", "cold start")
+METRICS = (TTFT, TPOT, ITL, E2EL, LOAD, FIRST)
+
+
+def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
+    """Each request of a batch counts once; requests of one batch share their stamps."""
+    ttft, tpot, itl, e2el = [], [], [], []
+    for batch in arm.solo:
+        steps = [(b - a) / 1e6 for a, b in zip(batch.stamps_ns, batch.stamps_ns[1:], strict=False)]
+        for _ in range(batch.requests):
+            ttft.append(batch.prefill_s * 1e3)
+            tpot.append(sum(steps) / len(steps))
+            itl.extend(steps)
+            e2el.append(batch.duration_s * 1e3)
+    return {
+        TTFT.key: TTFT.distribution(ttft),
+        TPOT.key: TPOT.distribution(tpot),
+        ITL.key: ITL.distribution(itl),
+        E2EL.key: E2EL.distribution(e2el),
+        LOAD.key: LOAD.scalar(arm.loaded.load_s if arm.loaded else None),
+        FIRST.key: FIRST.scalar(arm.warm_up.first_request_ms if arm.warm_up else None),
+    }

@@ -1,0 +1,34 @@
+"""Memory (METRICS 4.4): weights as stored, peaks phase by phase."""
+
+from __future__ import annotations
+
+from bench.metrics.figure import Figures, Metric
+from bench.records import ArmRecord, Json, RunRecord
+
+WEIGHTS = Metric("weights_bytes", "B", "lower", "Σ bytes of distinct tensor storages in the model", "weights")
+KV = Metric("kv_bytes_per_token", "B", "lower", "2 · layers · kv_heads · head_dim · bytes", "KV cache")
+RSS = Metric("peak_rss_bytes", "B", "lower", "max of VmHWM over prefill and decode", "resident set, serving")
+ALLOCATED = Metric("peak_allocated_bytes", "B", "lower", "CUDA allocator's peak, serving", "GPU, allocator")
+DEVICE = Metric("peak_device_bytes", "B", "lower", "driver's total − free after serving", "GPU, driver")
+LOAD_RSS = Metric("load_peak_rss_bytes", "B", "lower", "VmHWM once loaded and optimised", "resident, loading")
+METRICS = (WEIGHTS, KV, RSS, ALLOCATED, DEVICE, LOAD_RSS)
+
+
+def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
+    """The serving peak is the larger of prefill and decode; both are kept beside it."""
+    loaded, memory = arm.loaded, arm.memory or {}
+    found: Figures = {
+        WEIGHTS.key: WEIGHTS.scalar(loaded.weights_bytes if loaded else None),
+        KV.key: KV.scalar(loaded.facts.get("kv_bytes_per_token") if loaded else None),
+        LOAD_RSS.key: LOAD_RSS.scalar(loaded.load_memory.get("peak_rss_bytes") if loaded else None),
+    }
+    for metric in (RSS, ALLOCATED, DEVICE):
+        phases = {phase: _peak(memory, phase, metric.key) for phase in ("prefill", "decode")}
+        known = [value for value in phases.values() if value is not None]
+        found[metric.key] = metric.scalar(max(known), phases=phases) if known else None
+    return found
+
+
+def _peak(memory: Json, phase: str, key: str) -> float | None:
+    value = memory.get(phase, {}).get(key)
+    return None if value is None else float(value)

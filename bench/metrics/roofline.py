@@ -1,0 +1,33 @@
+"""How close to this machine's own ceilings: the reason behind "not cheaper here"."""
+
+from __future__ import annotations
+
+from bench.metrics.figure import Figures, Metric
+from bench.metrics.throughput import totals
+from bench.records import ArmRecord, RunRecord
+
+MBU = Metric(
+    "mbu",
+    "1",
+    "higher",
+    "(weights + KV read a step) ÷ step time ÷ memory bandwidth measured here",
+    "bandwidth used",
+)
+MFU = Metric(
+    "mfu", "1", "higher", "2 · parameters · n_in ÷ prefill time ÷ matmul rate measured here", "compute used"
+)
+METRICS = (MBU, MFU)
+
+
+def figures(arm: ArmRecord, run: RunRecord) -> Figures:
+    """A share above 1 means that the caches served part of it; it is printed as it is."""
+    base, sums = run.baseline_of(arm), totals(arm)
+    if base is None or base.ceilings is None or arm.loaded is None or sums is None:
+        return {MBU.key: None, MFU.key: None}
+    steps = sum(len(batch.stamps_ns) - 1 for batch in arm.solo)
+    context = (sums.input_tokens + sums.output_tokens / 2) / len(arm.solo)
+    read = arm.loaded.weights_bytes + context * float(arm.loaded.facts.get("kv_bytes_per_token") or 0)
+    mbu = read * steps / sums.decode_s / base.ceilings["memory_bytes_per_s"]
+    flop = 2 * arm.loaded.parameters * sums.input_tokens
+    mfu = flop / sums.prefill_s / base.ceilings["matmul_flop_per_s"]
+    return {MBU.key: MBU.scalar(mbu), MFU.key: MFU.scalar(mfu)}

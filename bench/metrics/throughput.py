@@ -1,0 +1,55 @@
+"""Throughput of the solo pass (METRICS 4.2): always a ratio of sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.metrics.figure import Figures, Metric
+from bench.records import ArmRecord, RunRecord
+
+REQUESTS = Metric("request_throughput", "req/s", "higher", "N_ok/W, W = last end − first sent", "requests")
+OUTPUT = Metric("output_throughput", "tok/s", "higher", "Σ n_out/W", "output tokens")
+TOTAL = Metric("total_token_throughput", "tok/s", "higher", "Σ(n_in + n_out)/W", "all tokens")
+PREFILL = Metric("prefill_throughput", "tok/s", "higher", "Σ n_in/Σ(t_first − sent)", "reading prompts")
+DECODE = Metric("decode_throughput", "tok/s", "higher", "Σ(n_out − 1)/Σ(t_last − t_first)", "writing")
+METRICS = (REQUESTS, OUTPUT, TOTAL, PREFILL, DECODE)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the solo pass: W and the phases in seconds, tokens in and out."""
+
+    wall_s: float
+    prefill_s: float
+    decode_s: float
+    requests: int
+    input_tokens: int
+    output_tokens: int
+
+
+def totals(arm: ArmRecord) -> Totals | None:
+    """The sums every throughput and every cost is made of, None without a solo pass."""
+    if not arm.solo:
+        return None
+    return Totals(
+        wall_s=(max(b.end_ns for b in arm.solo) - min(b.sent_ns for b in arm.solo)) / 1e9,
+        prefill_s=sum(b.prefill_s for b in arm.solo),
+        decode_s=sum(b.decode_s for b in arm.solo),
+        requests=sum(b.requests for b in arm.solo),
+        input_tokens=sum(sum(b.input_tokens) for b in arm.solo),
+        output_tokens=sum(len(tokens) for b in arm.solo for tokens in b.tokens),
+    )
+
+
+def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
+    """Phases are timed apart; decode counts the tokens after each request's first."""
+    sums = totals(arm)
+    if sums is None:
+        return {metric.key: None for metric in METRICS}
+    return {
+        REQUESTS.key: REQUESTS.scalar(sums.requests / sums.wall_s),
+        OUTPUT.key: OUTPUT.scalar(sums.output_tokens / sums.wall_s),
+        TOTAL.key: TOTAL.scalar((sums.input_tokens + sums.output_tokens) / sums.wall_s),
+        PREFILL.key: PREFILL.scalar(sums.input_tokens / sums.prefill_s),
+        DECODE.key: DECODE.scalar((sums.output_tokens - sums.requests) / sums.decode_s),
+    }

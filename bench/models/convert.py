@@ -1,0 +1,173 @@
+"""Weight files: what is refused before anything loads them, and GGUF turned into float32 safetensors.
+
+Run as ``python -m bench.models.convert GGUF DIRECTORY`` in a process of its own, because that needs torch
+and transformers; imported, this module needs the standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError, UsageError
+from bench.units import printable
+
+RECIPE = 1  # part of the cache key: raise it when the same GGUF would convert to something else
+SAFETENSORS_HEADER_MAX_BYTES = 100_000_000  # the safetensors library's own limit
+GGUF_MAX_ENTRIES = 65_536  # tensors, and key-value pairs: a real model has hundreds
+ELEMENT_BITS = {
+    **dict.fromkeys(("F4",), 4),
+    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
+    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 16),
+    **dict.fromkeys(("U32", "I32", "F32"), 32),
+    **dict.fromkeys(("U64", "I64", "F64", "C64"), 64),
+}
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """One tensor of a safetensors file: its dtype name, its shape, and where its bytes are."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def check_gguf(path: Path) -> None:
+    """Refuse a file that is not GGUF version 2 or 3, or whose header promises absurd numbers of entries."""
+    with path.open("rb") as file:
+        head = file.read(24)
+    if len(head) < 24 or head[:4] != b"GGUF":
+        raise UsageError(f"{path}: not a GGUF file (it does not begin with the letters GGUF)")
+    version, tensors, pairs = struct.unpack("<IQQ", head[4:])
+    if version not in (2, 3) or not 0 < tensors <= GGUF_MAX_ENTRIES or pairs > GGUF_MAX_ENTRIES:
+        raise UsageError(
+            f"{path}: GGUF header not believable (version {version}, {tensors} tensors, {pairs} keys)"
+        )
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object whose keys occur once."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name occurs twice")
+    return found
+
+
+def _entry(name: str, value: object) -> TensorEntry:
+    """One header entry, with shape x dtype equal to its byte range; ValueError otherwise."""
+    if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"tensor {name[:60]!r} is not {{dtype, shape, data_offsets}}")
+    dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
+    numbers = (*shape, *offsets) if isinstance(shape, list) and isinstance(offsets, list) else (-1,)
+    if any(type(n) is not int or n < 0 for n in numbers) or len(offsets) != 2:
+        raise ValueError(f"tensor {name[:60]!r} has a bad shape or bad offsets")
+    bits = ELEMENT_BITS.get(dtype) if isinstance(dtype, str) else None
+    if bits is None or (offsets[1] - offsets[0]) * 8 != math.prod(shape) * bits:
+        raise ValueError(f"tensor {name[:60]!r}: byte range does not fit its dtype and shape")
+    return TensorEntry(str(dtype), tuple(shape), offsets[0], offsets[1])
+
+
+def safetensors_header(path: Path) -> dict[str, TensorEntry]:
+    """The tensors of a safetensors file by name, after checking that their ranges tile the file exactly.
+
+    Raises UsageError for a header that is too long, is not JSON, overlaps, leaves gaps or leaves the file.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\xff"))
+            if length > SAFETENSORS_HEADER_MAX_BYTES or 8 + length > size:
+                raise ValueError(f"header length {length} does not fit the file")
+            header = json.loads(file.read(length), object_pairs_hook=_unique)
+        if not isinstance(header, dict):
+            raise ValueError("header is not an object")
+        header.pop("__metadata__", None)
+        tensors = {name: _entry(name, value) for name, value in header.items()}
+        place = 0
+        for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].begin, item[1].end)):
+            if tensor.begin != place:
+                raise ValueError(f"tensor {name[:60]!r} overlaps another or leaves a gap")
+            place = tensor.end
+        if 8 + length + place != size:
+            raise ValueError("tensors do not end where the file ends")
+    except (OSError, ValueError, RecursionError) as e:
+        raise UsageError(f"{path}: not a sound safetensors file: {printable(str(e))}") from e
+    return tensors
+
+
+def _first_id(value: int | list[int] | None) -> int | None:
+    """One token id of a config field that may hold one, several or none."""
+    return value[0] if isinstance(value, list) and value else value if isinstance(value, int) else None
+
+
+def _save_tokenizer(gguf: Path, out: Path, eos: int | None, pad: int | None) -> None:
+    """Write the GGUF's tokenizer, with the end and padding tokens that the model's config names.
+
+    The tokenizer read from a GGUF takes its end token from elsewhere in the file (SmolLM2's reads
+    ``<|im_start|>``), so that generation would stop where an answer begins.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+    if eos is not None:
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(eos)
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(eos if pad is None else pad)
+    tokenizer.clean_up_tokenization_spaces = False
+    tokenizer.save_pretrained(str(out))
+
+
+def convert(gguf: Path, out: Path) -> int:
+    """Dequantise ``gguf`` into ``out``: float32 safetensors, config, tokenizer. Returns the parameter count.
+
+    transformers will not save a model it loaded from GGUF, so a fresh one takes over its weights.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32
+    )
+    config = loaded.config
+    for key in ("quantization_config", "_model_name_or_path", "_name_or_path"):
+        if hasattr(config, key):
+            delattr(config, key)
+    eos = _first_id(config.eos_token_id)
+    pad = _first_id(config.pad_token_id)
+    config.pad_token_id = eos if pad is None else pad
+    with torch.device("meta"):
+        fresh: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    fresh.load_state_dict(loaded.state_dict(), assign=True)
+    fresh.tie_weights()
+    fresh.generation_config.eos_token_id = config.eos_token_id
+    fresh.generation_config.pad_token_id = config.pad_token_id
+    fresh.save_pretrained(str(out))
+    _save_tokenizer(gguf, out, eos, config.pad_token_id)
+    written = [safetensors_header(path) for path in sorted(out.glob("*.safetensors"))]
+    return sum(math.prod(tensor.shape) for header in written for tensor in header.values())
+
+
+def main(arguments: list[str]) -> int:
+    """The child's command line; says how many parameters it wrote."""
+    gguf, out = (Path(a) for a in arguments)
+    try:
+        check_gguf(gguf)
+        print(convert(gguf, out))
+    except ImportError as e:
+        print(f"{e}; converting needs the packages torch, transformers and gguf", file=sys.stderr)
+        return 1
+    except BenchError as e:
+        print(e, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

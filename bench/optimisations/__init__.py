@@ -1,0 +1,16 @@
+"""One file a scheme, found by its name: ``{quantise: bnb-nf4}`` is ``quantise/bnb_nf4.py``.
+
+A scheme is a module with
+
+* a docstring whose first line says what it does,
+* ``REQUIRES``: the packages it needs,
+* ``Params``: a frozen dataclass, its settings in YAML (validated before anything is loaded),
+* ``unsupported(device, dtype)``: the reason it cannot run there, or None,
+* ``apply(model, params)``: returns the changed model; heavy imports inside,
+* ``evidence(before, after, params)``: what must now be true of the loaded model. The harness takes both
+  censuses itself and fails the variant (``not_applied``) where a check does not hold,
+* ``KERNEL`` (optional): a pattern that one operator of a profiled decode step must match.
+"""
+
+VERBS = ("quantise", "prune")
+SPELLINGS = {"quantize": "quantise", "quantization": "quantise", "distill": "distil", "optimize": "optimise"}

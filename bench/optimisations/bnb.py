@@ -1,0 +1,65 @@
+"""What the two 4-bit schemes of bitsandbytes share: packing, and the checks that it happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.optimisations.evidence import Census, Check, check, replaced
+from bench.optimisations.linear import replace_linears
+
+TABLES_BYTES = 4 * (16 + 256 + 2)  # values of the 4-bit codes; with double_quant those of the 8-bit scales
+KERNEL = r"bitsandbytes::.*(4bit|gemv)|gemm_4bit"
+
+
+@dataclass(frozen=True)
+class FourBitParams:
+    """``block_size`` weights share a scale; ``double_quant`` quantises the scales; ``compute_dtype``
+    defaults to the model's own."""
+
+    double_quant: bool = False
+    compute_dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    block_size: Literal[64, 128, 256, 512] = 64
+
+
+def pack(model: Any, params: FourBitParams, quant_type: str) -> Any:
+    """Replace every linear layer by a packed 4-bit one; moving it to its device is what packs it."""
+    import bitsandbytes as bnb
+    import torch
+
+    def packed(layer: Any) -> Any:
+        compute = getattr(torch, params.compute_dtype) if params.compute_dtype else layer.weight.dtype
+        new = bnb.nn.Linear4bit(
+            layer.in_features,
+            layer.out_features,
+            layer.bias is not None,
+            compute_dtype=compute,
+            compress_statistics=params.double_quant,
+            quant_type=quant_type,
+        )
+        new.weight = bnb.nn.Params4bit(
+            layer.weight.data,
+            requires_grad=False,
+            quant_type=quant_type,
+            compress_statistics=params.double_quant,
+            blocksize=params.block_size,
+        )
+        new.bias = layer.bias
+        return new.to(layer.weight.device)
+
+    return replace_linears(model, packed)
+
+
+def packed_evidence(before: Census, after: Census) -> list[Check]:
+    """Two weights a byte, plus their scales: between 4 and 5 bits a weight, the tables of each matrix apart
+    (in a very small matrix they outweigh the weights)."""
+    new = after.of("Linear4bit")
+    elements = {m.name: m.elements for m in before.matrices}
+    weights = sum(elements.get(m.name, 0) for m in new)
+    stored = sum(m.stored_bytes for m in new)
+    bits = 8 * stored / weights if weights else 0.0
+    fits = 4 * weights < 8 * stored < 5 * weights + 8 * TABLES_BYTES * len(new)
+    return [
+        *replaced(before, after, "Linear4bit", "uint8"),
+        check("bits a weight, scales included", f"{bits:.2f}", fits, "4 to 5"),
+    ]

@@ -1,0 +1,28 @@
+"""Walking the linear layers of a loaded model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+
+def linears(model: Any) -> Iterator[tuple[Any, str, Any]]:
+    """(parent module, attribute name, layer) of every ``torch.nn.Linear`` except the output head.
+
+    The head is left out, as transformers does: it is often tied to the embedding, and its error goes
+    straight into the next token.
+    """
+    import torch
+
+    head = model.get_output_embeddings()
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is torch.nn.Linear and child is not head:
+                yield parent, name, child
+
+
+def replace_linears(model: Any, build: Callable[[Any], Any]) -> Any:
+    """Put ``build(layer)`` in the place of every linear layer; returns the model."""
+    for parent, name, layer in linears(model):
+        setattr(parent, name, build(layer))
+    return model

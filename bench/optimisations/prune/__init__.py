@@ -1,0 +1,1 @@
+"""Weights removed: one file a method."""

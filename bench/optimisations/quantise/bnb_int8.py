@@ -1,0 +1,51 @@
+"""bitsandbytes LLM.int8(): int8 weights and activations, outlier columns kept in floating point.
+
+Source: Dettmers et al. 2022, arXiv 2208.07339.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bench.optimisations.evidence import Census, Check, replaced
+from bench.optimisations.linear import replace_linears
+
+REQUIRES = ("bitsandbytes",)
+KERNEL = r"MatMul8bit|bitsandbytes::int8"
+
+
+@dataclass(frozen=True)
+class Params:
+    """``threshold``: activations above this magnitude are computed in floating point (0 turns that off)."""
+
+    threshold: float = 6.0
+
+
+def unsupported(device: str, dtype: str) -> str | None:
+    """Runs on CPU and CUDA in every dtype."""
+    return None
+
+
+def apply(model: Any, params: Params) -> Any:
+    """Replace every linear layer; moving the new layer to its device is what quantises it."""
+    import bitsandbytes as bnb
+
+    def quantised(layer: Any) -> Any:
+        new = bnb.nn.Linear8bitLt(
+            layer.in_features,
+            layer.out_features,
+            layer.bias is not None,
+            has_fp16_weights=False,
+            threshold=params.threshold,
+        )
+        new.weight = bnb.nn.Int8Params(layer.weight.data, requires_grad=False, has_fp16_weights=False)
+        new.bias = layer.bias
+        return new.to(layer.weight.device)
+
+    return replace_linears(model, quantised)
+
+
+def evidence(before: Census, after: Census, params: Params) -> list[Check]:
+    """int8 storage in Linear8bitLt modules."""
+    return replaced(before, after, "Linear8bitLt", "int8")

@@ -1,0 +1,200 @@
+"""What a run cost in dollars, split and divided by METRICS 4.6. Pure functions: no file, no clock, no torch.
+
+R: dollars per device-hour, G: devices, W: wall seconds, u: expected utilisation, N: requests, n: tokens,
+T: seconds of a phase, E: joules. A report prints the ``FORMULA_*`` text beside the figure computed here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from bench.errors import UsageError
+from bench.pricing.book import HardwarePrice
+
+PowerBasis = Literal["included", "measured", "declared"]
+FORMULA_RUN: Final = "C_run = R * G * W / 3600 / u + C_energy"
+FORMULA_ENERGY: Final = "C_energy = E / 3.6e6 * usd_per_kwh * PUE (0 where the price includes power)"
+FORMULA_REQUEST: Final = "C_run / N_ok"
+FORMULA_GOOD_REQUEST: Final = "C_run / N_good"
+FORMULA_1K_TOKENS: Final = "1000 * C_run / sum(n_in + n_out)"
+FORMULA_1K_INPUT: Final = "1000 * C_run * T_prefill / (T_prefill + T_decode) / sum(n_in)"
+FORMULA_1K_OUTPUT: Final = "1000 * C_run * T_decode / (T_prefill + T_decode) / sum(n_out)"
+FORMULA_1M_ALL_ON_INPUT: Final = "1e6 * C_run / sum(n_in), the whole run charged to the input"
+FORMULA_1M_ALL_ON_OUTPUT: Final = "1e6 * C_run / sum(n_out), the whole run charged to the output"
+FORMULA_BREAK_EVEN: Final = "one_off / (cost_base - cost_opt), requests"
+JOULES_PER_KWH: Final = 3.6e6
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a device-hour costs, how many devices a run occupies, and who pays for the power.
+
+    ``devices`` is G (below 1 for part of a CPU instance), ``utilisation`` u in (0, 1]. ``power_basis``:
+    power is ``included`` in ``hourly_usd``; or must be ``measured``; or is ``declared``, ``power_watts`` a
+    device, where no measurement exists. Raises UsageError for numbers out of range and for power that would
+    be paid twice.
+    """
+
+    hourly_usd: float
+    devices: float = 1.0
+    utilisation: float = 1.0
+    usd_per_kwh: float | None = None
+    pue: float = 1.0
+    power_watts: float | None = None
+    power_basis: PowerBasis = "included"
+
+    def __post_init__(self) -> None:
+        for name in ("hourly_usd", "devices", "utilisation", "pue"):
+            _require_positive(name, getattr(self, name))
+        if self.utilisation > 1 or self.pue < 1:
+            raise UsageError(f"utilisation {self.utilisation:g} is above 1, or pue {self.pue:g} below 1")
+        if self.power_basis != "included":
+            _require_positive("usd_per_kwh", self.usd_per_kwh)
+        elif self.usd_per_kwh is not None or self.power_watts is not None:
+            raise UsageError("the price already includes power: billing it again would count it twice")
+        if self.power_basis == "declared":
+            _require_positive("power_watts", self.power_watts)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one run used: seconds, joules, and counts over the successful requests.
+
+    ``wall_s`` runs from the first request sent to the last one ended, failed ones included. ``prefill_s`` and
+    ``decode_s`` are phases timed apart (their sum need not be ``wall_s``), ``energy_j`` is measured over all
+    devices; None where that was not done. Raises UsageError for an empty run.
+    """
+
+    wall_s: float
+    requests_ok: int
+    input_tokens: int
+    output_tokens: int
+    requests_good: int | None = None
+    prefill_s: float | None = None
+    decode_s: float | None = None
+    energy_j: float | None = None
+
+    def __post_init__(self) -> None:
+        _require_positive("wall_s", self.wall_s)
+        _require_positive("requests_ok", self.requests_ok)
+        _require_positive("input_tokens + output_tokens", self.input_tokens + self.output_tokens)
+        _require_positive("energy_j", 1.0 if self.energy_j is None else self.energy_j)
+        for name in ("input_tokens", "output_tokens", "requests_good", "prefill_s", "decode_s"):
+            _require_positive(name, getattr(self, name) or 0, or_zero=True)
+        if self.requests_good is not None and self.requests_good > self.requests_ok:
+            raise UsageError(f"{self.requests_good} good requests out of {self.requests_ok} successful ones")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The money figures of one run, in USD. None is "cannot be computed", never 0.
+
+    ``per_1k_input_tokens_usd`` and ``per_1k_output_tokens_usd`` are the additive split: each times its
+    tokens, they sum to ``run_usd``. Each ``all_on`` figure charges the whole run to one side: they must not
+    be added. ``power_basis`` is what the energy bill rests on: flag ``declared`` wherever the cost is shown.
+    """
+
+    run_usd: float
+    capital_usd: float
+    energy_usd: float
+    power_basis: PowerBasis
+    per_request_usd: float
+    per_good_request_usd: float | None
+    per_1k_tokens_usd: float
+    per_1k_input_tokens_usd: float | None
+    per_1k_output_tokens_usd: float | None
+    per_1m_all_on_input_usd: float | None
+    per_1m_all_on_output_usd: float | None
+
+
+def run_cost(price: Price, usage: Usage) -> Cost:
+    """The figures of METRICS 4.6 for one run. Raises UsageError when power is owed and its joules unknown."""
+    capital_usd = price.hourly_usd * price.devices * usage.wall_s / 3600 / price.utilisation
+    energy_usd, basis = energy_bill(price, usage)
+    run_usd = capital_usd + energy_usd
+    input_usd, output_usd = split_by_phase(run_usd, usage)
+    return Cost(
+        run_usd=run_usd,
+        capital_usd=capital_usd,
+        energy_usd=energy_usd,
+        power_basis=basis,
+        per_request_usd=run_usd / usage.requests_ok,
+        per_good_request_usd=_per(run_usd, usage.requests_good),
+        per_1k_tokens_usd=1000 * run_usd / (usage.input_tokens + usage.output_tokens),
+        per_1k_input_tokens_usd=_per(input_usd, usage.input_tokens, 1000),
+        per_1k_output_tokens_usd=_per(output_usd, usage.output_tokens, 1000),
+        per_1m_all_on_input_usd=_per(run_usd, usage.input_tokens, 1e6),
+        per_1m_all_on_output_usd=_per(run_usd, usage.output_tokens, 1e6),
+    )
+
+
+def energy_bill(price: Price, usage: Usage) -> tuple[float, PowerBasis]:
+    """(USD for power, its basis): 0 where the price includes it, else measured joules, else declared watts.
+
+    ``FORMULA_ENERGY``; a declared E is watts * devices * wall_s. Idle hours' joules are not this run's: no u.
+    """
+    if price.power_basis == "included" or price.usd_per_kwh is None:
+        return 0.0, "included"
+    rate = price.usd_per_kwh * price.pue / JOULES_PER_KWH
+    if usage.energy_j is not None:
+        return usage.energy_j * rate, "measured"
+    if price.power_basis == "declared" and price.power_watts is not None:
+        return price.power_watts * price.devices * usage.wall_s * rate, "declared"
+    raise UsageError("the price leaves power out, and the run's energy was not measured")
+
+
+def split_by_phase(run_usd: float, usage: Usage) -> tuple[float | None, float | None]:
+    """(C_in, C_out): the run's dollars in proportion to prefill and decode seconds; they sum to ``run_usd``.
+
+    (None, None) where the phases were not timed apart, or where one took time and has no tokens to carry it.
+    """
+    prefill_s, decode_s = usage.prefill_s, usage.decode_s
+    if prefill_s is None or decode_s is None or prefill_s + decode_s == 0:
+        return None, None
+    if (prefill_s and not usage.input_tokens) or (decode_s and not usage.output_tokens):
+        return None, None
+    input_usd = run_usd * prefill_s / (prefill_s + decode_s)
+    return input_usd, run_usd - input_usd
+
+
+def price_of(hardware: HardwarePrice, threads: int | None = None, utilisation: float = 1.0) -> Price:
+    """The price of a run on ``threads`` of its vCPUs (None: all), busy ``utilisation`` of the time."""
+    return Price(
+        hourly_usd=hardware.hourly_usd,
+        devices=device_share(hardware, threads),
+        utilisation=utilisation,
+        usd_per_kwh=hardware.usd_per_kwh,
+        pue=hardware.pue or 1.0,
+        power_watts=hardware.average_watts,
+        power_basis="included" if hardware.includes_power else "declared",
+    )
+
+
+def device_share(price: HardwarePrice, threads: int | None) -> float:
+    """G: the GPUs of a GPU price; for a CPU instance the share of its vCPUs in ``threads``, at most 1."""
+    if price.kind == "gpu":
+        return float(price.gpus or 1)
+    if threads is None or price.vcpus is None:
+        return 1.0
+    _require_positive("threads", threads)
+    return min(threads / price.vcpus, 1.0)
+
+
+def break_even_requests(one_off_usd: float, base_per_request: float, opt_per_request: float) -> float | None:
+    """Requests after which the one-off cost of an optimisation is earned back; None when it never is."""
+    _require_positive("base_per_request", base_per_request)
+    _require_positive("opt_per_request", opt_per_request)
+    _require_positive("one_off_usd", one_off_usd, or_zero=True)
+    saving_usd = base_per_request - opt_per_request
+    return one_off_usd / saving_usd if saving_usd > 0 else None
+
+
+def _per(usd: float | None, count: int | None, scale: float = 1.0) -> float | None:
+    return scale * usd / count if usd is not None and count else None
+
+
+def _require_positive(name: str, value: float | None, or_zero: bool = False) -> None:
+    if value is None or not math.isfinite(value) or value < 0 or (value == 0 and not or_zero):
+        raise UsageError(f"{name} must be a number {'from' if or_zero else 'above'} 0, got {value!r}")

@@ -1,0 +1,104 @@
+"""The price block a result keeps, and another for the same run. Pure functions; the date is an argument."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from bench.errors import ConfigError, UsageError
+from bench.places import data_directories
+from bench.pricing.book import (
+    MAX_USD_PER_HOUR,
+    HardwarePrice,
+    default_book,
+    find_price,
+    parse_price,
+)
+from bench.yaml_source import read_yaml
+
+GIVEN = "given"
+PRICE_ID = re.compile(r"[a-z0-9][a-z0-9.-]{0,99}")
+
+
+def price_called(price_id: str) -> HardwarePrice:
+    """One price of ``default_book()``, reading its file alone. Raises UsageError naming the nearest id."""
+    places = [directory / f"{price_id}.yaml" for directory in data_directories("configs/prices")]
+    path = next((path for path in places if PRICE_ID.fullmatch(price_id) and path.is_file()), None)
+    if path is None:
+        return find_price(default_book(), price_id)
+    source = read_yaml(path)
+    assert isinstance(source.data, dict)  # read_yaml refuses anything else
+    try:
+        price = parse_price(source.data, str(path))
+    except ConfigError as bad:
+        bad.line = source.line((bad.key,))
+        raise
+    if price.id != price_id:
+        raise source.error(("id",), f"is {price.id!r}, the file {price_id!r}")
+    return price
+
+
+def price_block(
+    hardware: str | None, usd_per_hour: float | None, utilisation: float, today: str
+) -> dict[str, Any]:
+    """The whole price as a result keeps it: from the book, or ``usd_per_hour`` as given on ``today``.
+
+    Raises UsageError unless exactly one of the two is given, for an unknown id, and for numbers out of range.
+    """
+    if (hardware is None) == (usd_per_hour is None):
+        raise UsageError("give either a hardware id of configs/prices or dollars per hour")
+    share = _checked_share(utilisation)
+    block = asdict(price_called(hardware)) if hardware is not None else own_price(usd_per_hour or 0.0, today)
+    return {**json.loads(json.dumps(block, default=str)), "utilisation": share}
+
+
+def _checked_share(utilisation: float) -> float:
+    if not math.isfinite(utilisation) or not 0 < utilisation <= 1:
+        raise UsageError(f"utilisation must be above 0 and at most 1, got {utilisation:g}")
+    return utilisation
+
+
+def own_price(usd_per_hour: float, today: str) -> dict[str, Any]:
+    """A price given on the spot instead of from the book, dated ``today`` (YYYY-MM-DD)."""
+    if not math.isfinite(usd_per_hour) or not 0 < usd_per_hour <= MAX_USD_PER_HOUR:
+        raise UsageError(
+            f"dollars per hour must be above 0 and at most {MAX_USD_PER_HOUR}, got {usd_per_hour:g}; "
+            "is it per month, or per 1k tokens?"
+        )
+    return {
+        "id": GIVEN,
+        "name": "given by the user",
+        "kind": "gpu",
+        "gpus": 1,
+        "ownership": "rented",
+        "date": today,
+        "source": "usd_per_hour in the config or on the command line",
+        "currency": "USD",
+        "includes_power": True,
+        "usd_per_hour": usd_per_hour,
+    }
+
+
+def new_price(
+    old_block: Mapping[str, Any],
+    hardware: str | None,
+    usd_per_hour: float | None,
+    utilisation: float | None,
+    today: str | None = None,
+) -> dict[str, Any]:
+    """The price block for judging a run again. What is not given stays as it was: with neither hardware nor
+    dollars only the utilisation changes, and without a utilisation the old one holds.
+
+    ``today`` dates dollars given on the spot; without it they keep the old block's date. Raises UsageError
+    when nothing is asked to change, when both prices are given, and for numbers out of range.
+    """
+    share = _checked_share(float(old_block.get("utilisation", 1.0)) if utilisation is None else utilisation)
+    if hardware is not None or usd_per_hour is not None:
+        return price_block(hardware, usd_per_hour, share, today or str(old_block["date"]))
+    if utilisation is None:
+        raise UsageError("nothing to change: give --hardware, --usd-per-hour or --utilisation")
+    return {**old_block, "utilisation": share}

@@ -1,0 +1,136 @@
+"""What was measured, as frozen records: the journal read back. Judging starts here and nowhere else.
+
+All times are in nanoseconds since the start of their pass, all sizes in bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TimedBatch:
+    """Requests decoded together: sent, each token there, ended; ``tokens`` is one tuple a request."""
+
+    sent_ns: int
+    stamps_ns: tuple[int, ...]
+    end_ns: int
+    input_tokens: tuple[int, ...]
+    tokens: tuple[tuple[int, ...], ...]
+
+    @property
+    def requests(self) -> int:
+        """How many requests the batch holds."""
+        return len(self.tokens)
+
+    @property
+    def prefill_s(self) -> float:
+        """Sent to first token."""
+        return (self.stamps_ns[0] - self.sent_ns) / 1e9
+
+    @property
+    def decode_s(self) -> float:
+        """First token to last."""
+        return (self.stamps_ns[-1] - self.stamps_ns[0]) / 1e9
+
+    @property
+    def duration_s(self) -> float:
+        """Sent to end."""
+        return (self.end_ns - self.sent_ns) / 1e9
+
+
+@dataclass(frozen=True)
+class DuetBatch:
+    """One batch decoded in turns by two workers: nanoseconds a turn, turn 0 is the prefill."""
+
+    baseline_ns: tuple[int, ...]
+    variant_ns: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class DriftWindow:
+    """One window of the evaluation text: a value for each scored position."""
+
+    kld: tuple[float, ...]
+    same_top: tuple[int, ...]
+    ln_p_base: tuple[float, ...]
+    ln_p_variant: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was found in the loaded model, read back from it."""
+
+    facts: Json
+    load_s: float
+    optimise_s: float
+    load_memory: Json
+    weights_bytes: int
+    bytes_by_dtype: Mapping[str, int]
+    parameters: int
+    evidence: tuple[Json, ...]
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """The first requests, and the operators of one decode step."""
+
+    durations_ms: tuple[float, ...]
+    steady: bool
+    first_request_ms: float
+    kernels: tuple[Json, ...] = ()
+
+
+@dataclass(frozen=True)
+class ArmRecord:
+    """Everything measured of one row. None or empty: not measured."""
+
+    name: str
+    group: str
+    is_baseline: bool
+    status: str = "interrupted"
+    reason: str = ""
+    model: Json = field(default_factory=dict)
+    runtime: Json = field(default_factory=dict)
+    workload: Json = field(default_factory=dict)
+    optimise: tuple[str, ...] = ()
+    loaded: Loaded | None = None
+    warm_up: WarmUp | None = None
+    prompts_digest: str | None = None
+    end_ids: tuple[int, ...] = ()
+    solo: tuple[TimedBatch, ...] = ()
+    memory: Json | None = None
+    energy: Json | None = None
+    duet: tuple[DuetBatch, ...] = ()
+    drift: tuple[DriftWindow, ...] = ()
+    drift_reason: str = ""
+    floor: tuple[DriftWindow, ...] = ()
+    ceilings: Mapping[str, float] | None = None
+    noise: tuple[Json, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run as its journal tells it."""
+
+    run_id: str
+    name: str
+    schema_version: int
+    started_utc: str
+    finished_utc: str | None
+    harness: Json
+    spec: Json
+    spec_digest: str
+    machine: Json
+    price: Json
+    text: Json
+    arms: tuple[ArmRecord, ...]
+    notices: tuple[str, ...] = ()
+
+    def baseline_of(self, arm: ArmRecord) -> ArmRecord | None:
+        """The baseline in the arm's own cell of the sweep."""
+        return next((one for one in self.arms if one.is_baseline and one.group == arm.group), None)

@@ -1,0 +1,119 @@
+"""The columns of the result table, the same in every format."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.metrics import cost, latency, memory, output_drift, throughput
+from bench.metrics.figure import Metric, value_of
+from bench.report.reading import comparison_of, interval_text, kl_above_floor
+from bench.units import format_mib, format_significant
+
+Row = Mapping[str, Any]
+Cell = Callable[[Row, Row], str]
+
+
+@dataclass(frozen=True)
+class Column:
+    """``cell`` makes a row's text from (run, variant); ``key`` names the column in code."""
+
+    key: str
+    title: str
+    cell: Cell
+    right: bool = True
+
+
+def _figure(metric: Metric, show: Callable[[float | None], str] = format_significant) -> Cell:
+    def cell(_run: Row, variant: Row) -> str:
+        return show(value_of({**variant["metrics"], **variant["drift"]}.get(metric.key)))
+
+    return cell
+
+
+def _percent(value: float | None) -> str:
+    """Rounded down, so that 100 % means all of them."""
+    return "-" if value is None else f"{math.floor(value * 1000) / 10:.1f}%"
+
+
+def _name(run: Row, variant: Row) -> str:
+    mark = " *" if variant["name"] in pareto(run, variant["group"]) else ""
+    return " ".join(filter(None, (variant["group"], variant["name"]))) + mark
+
+
+def _peak(_run: Row, variant: Row) -> str:
+    """The GPU's memory where there is one, else the process's."""
+    on_device = value_of(variant["metrics"].get(memory.DEVICE.key))
+    return format_mib(
+        on_device if on_device is not None else value_of(variant["metrics"].get(memory.RSS.key))
+    )
+
+
+def _ratio(run: Row, variant: Row) -> str:
+    if variant["is_baseline"]:
+        return "1" if variant["status"] == "ok" else "-"
+    one = comparison_of(run, variant, cost.PER_1K.key)
+    return interval_text(one) + (" ~" if one and one["design"] == "solo" else "")
+
+
+def _verdict(run: Row, variant: Row) -> str:
+    if variant["status"] != "ok":
+        return str(variant["status"])
+    one = comparison_of(run, variant, cost.PER_1K.key)
+    return "" if one is None else str(one["verdict"])
+
+
+def _kl(_run: Row, variant: Row) -> str:
+    figure = variant["drift"].get(output_drift.KLD.key)
+    if figure is None:
+        return "-"
+    return format_significant(figure["value"]) if kl_above_floor(figure) else "≤ floor"
+
+
+COLUMNS = (
+    Column("variant", "variant", _name, right=False),
+    Column("ttft", "TTFT ms", _figure(latency.TTFT)),
+    Column("tpot", "TPOT ms", _figure(latency.TPOT)),
+    Column("output_throughput", "out tok/s", _figure(throughput.OUTPUT)),
+    Column("weights", "weights MiB", _figure(memory.WEIGHTS, format_mib)),
+    Column("peak", "peak MiB", _peak),
+    Column("cost", "$/1k tok", _figure(cost.PER_1K)),
+    Column("ratio", "cost ratio [95 %]", _ratio),
+    Column("verdict", "verdict", _verdict, right=False),
+    Column("kl", "KL nat", _kl),
+    Column("top1", "top-1", _figure(output_drift.TOP1, _percent)),
+)
+
+
+def pareto(run: Row, group: str) -> set[str]:
+    """Names on the front of cost against drift: nothing else in the cell is both cheaper and closer.
+
+    A cost ratio whose interval holds 1 counts as 1, drift within the noise floor as 0.
+    """
+    points = [
+        (ratio, drift, variant["name"])
+        for variant in run["variants"]
+        if variant["group"] == group and variant["status"] == "ok"
+        if (ratio := _front_ratio(run, variant)) is not None and (drift := _front_drift(variant)) is not None
+    ]
+    return {
+        name
+        for ratio, drift, name in points
+        if not any(r <= ratio and d <= drift and (r, d) != (ratio, drift) for r, d, _ in points)
+    }
+
+
+def _front_ratio(run: Row, variant: Row) -> float | None:
+    one = comparison_of(run, variant, cost.PER_1K.key)
+    if variant["is_baseline"] or (one and one["verdict"] == "cannot tell"):
+        return 1.0
+    return float(one["ratio"]) if one else None
+
+
+def _front_drift(variant: Row) -> float | None:
+    figure = variant["drift"].get(output_drift.KLD.key)
+    if variant["is_baseline"]:
+        return 0.0
+    return None if figure is None else float(figure["value"]) if kl_above_floor(figure) else 0.0

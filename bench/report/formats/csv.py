@@ -1,0 +1,33 @@
+"""CSV: one row a variant, for a spreadsheet or a data frame; no cell can become a formula."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from bench.report.formats import RunData, flat_rows, harmless
+
+SUFFIX = "csv"
+REQUIRES: tuple[str, ...] = ()
+
+# What a spreadsheet takes for the start of a formula (CWE-1236), the full-width forms included.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+def render(runs: Sequence[RunData]) -> str:
+    """All text is quoted, so a spreadsheet that separates at ``;`` finds no new cell in it either."""
+    rows = flat_rows(runs)
+    out = io.StringIO()
+    writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    writer.writerow(_cell(key) for key in (rows[0] if rows else ()))
+    writer.writerows([_cell(value) for value in row.values()] for row in rows)
+    return out.getvalue()
+
+
+def _cell(value: object) -> object:
+    """Real numbers as they are, a missing value empty, text made safe: ``=1`` becomes ``'=1``."""
+    if not isinstance(value, str):
+        return value
+    starts = value.startswith(FORMULA_STARTS) or value.lstrip().startswith(FORMULA_STARTS)
+    return ("'" if starts else "") + str(harmless(value))

@@ -1,0 +1,71 @@
+"""Markdown: the table, a sentence a variant and what the money rests on, for an issue or a pull request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from bench.report.columns import COLUMNS
+from bench.report.formats import RunData, harmless, row_name
+from bench.report.reading import sentence
+
+SUFFIX = "md"
+REQUIRES: tuple[str, ...] = ()
+
+_ENTITIES = {
+    "&": "&amp;",
+    "<": "&lt;",
+    ">": "&gt;",
+    "@": "@&#8203;",  # no @name reaches a person
+    ":": "&#58;",  # no bare address becomes a link, no :word: a picture
+}
+_SPECIAL = re.compile(r"[\\`*_{}\[\]|~$#!&<>@]|:(?=//|\w+:)|(?<=www)\.")
+
+
+def render(runs: Sequence[RunData]) -> str:
+    """One section a run."""
+    return "\n".join(_section(harmless(run)) for run in runs)
+
+
+def _section(run: RunData) -> str:
+    model = (run["model"] or {}).get("name", "no model")
+    lines = [f"## {escape(run['name'])}: {escape(model)}", ""]
+    if run["status"] != "ok" or run["reasons"]:
+        lines += [f"**{escape(run['status'])}**", "", *(f"- {escape(why)}" for why in run["reasons"]), ""]
+    lines += [*_table(run), "", *_sentences(run), "", *_money(run)]
+    return "\n".join(lines) + "\n"
+
+
+def _table(run: RunData) -> list[str]:
+    head = [escape(column.title) for column in COLUMNS]
+    rule = ["---:" if column.right else ":---" for column in COLUMNS]
+    rows = [[escape(column.cell(run, variant)) for column in COLUMNS] for variant in run["variants"]]
+    return [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]
+
+
+def _sentences(run: RunData) -> list[str]:
+    return [
+        f"- **{escape(row_name(variant))}**: {escape(harmless(sentence(run, variant)))}"
+        for variant in run["variants"]
+        if not variant["is_baseline"] or variant["status"] != "ok"
+    ]
+
+
+def _money(run: RunData) -> list[str]:
+    price = run["price"]
+    return [
+        r"\* nothing here is both cheaper and closer to the baseline. "
+        f"\\$: {escape(price['name'])}, {escape(str(price['date']))}, "
+        f"used {price['utilisation']:.0%} of the time. "
+        f"Run `{_plain(run['run_id'])}`, spec `{_plain(run['spec_digest'][:12])}`."
+    ]
+
+
+def escape(text: str) -> str:
+    """``text`` so that GitHub shows its letters and no markup, HTML, cell, link, mention or formula."""
+    return _SPECIAL.sub(lambda found: _ENTITIES.get(found.group(), f"\\{found.group()}"), text)
+
+
+def _plain(text: str) -> str:
+    """For inside backticks, where nothing can be escaped: letters, digits, dot, dash, underscore."""
+    return re.sub(r"[^\w.-]", "�", text)

@@ -1,0 +1,37 @@
+"""Parquet: the rows of CSV with their types, for data frames; needs pyarrow."""
+
+from __future__ import annotations
+
+import importlib
+import io
+from collections.abc import Sequence
+
+from bench.errors import UsageError
+from bench.report.formats import FlatRow, RunData, flat_rows, harmless
+
+SUFFIX = "parquet"
+REQUIRES = ("pyarrow",)
+
+
+def render(runs: Sequence[RunData]) -> bytes:
+    """Figures are doubles in every file, missing ones null. Raises UsageError where pyarrow is missing."""
+    try:
+        arrow = importlib.import_module("pyarrow")
+        parquet = importlib.import_module("pyarrow.parquet")
+    except ImportError:
+        raise UsageError("the parquet format needs pyarrow: pip install pyarrow") from None
+    rows: list[FlatRow] = harmless(flat_rows(runs))
+    types = {"text": arrow.string(), "flag": arrow.bool_(), "figure": arrow.float64()}
+    keys = list(rows[0]) if rows else []
+    fields = [arrow.field(key, types[_kind([row[key] for row in rows])]) for key in keys]
+    table = arrow.Table.from_pylist(rows, schema=arrow.schema(fields))
+    out = io.BytesIO()
+    parquet.write_table(table, out)
+    return out.getvalue()
+
+
+def _kind(column: Sequence[object]) -> str:
+    """A column of nothing but nulls is a figure that no row has."""
+    if any(isinstance(value, str) for value in column):
+        return "text"
+    return "flag" if any(isinstance(value, bool) for value in column) else "figure"

@@ -1,0 +1,107 @@
+"""What a row says, in one sentence an engineer would say. The words come from the figures alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.metrics import cost, output_drift
+from bench.metrics.figure import value_of
+from bench.units import format_significant, printable
+
+# Bands of mean KL (nats) against the baseline. They are our words, not a law: see docs/guide.md, "Reading".
+BANDS = (
+    (0.001, "indistinguishable"),
+    (0.02, "close to the baseline"),
+    (0.2, "noticeably different"),
+    (float("inf"), "a different model"),
+)
+
+
+def comparison_of(
+    run: Mapping[str, Any], variant: Mapping[str, Any], metric: str
+) -> Mapping[str, Any] | None:
+    """The comparison of one variant on one metric, if there is one."""
+    for one in run["comparisons"]:
+        if (one["variant"], one["group"], one["metric"]) == (variant["name"], variant["group"], metric):
+            found: Mapping[str, Any] = one
+            return found
+    return None
+
+
+def sentence(run: Mapping[str, Any], variant: Mapping[str, Any]) -> str:
+    """One line a variant: cheaper or not, by how much, what it does to the output, and why not cheaper."""
+    if variant["status"] != "ok":
+        return _one_line(f"{variant['status']}: {variant['reason']}")
+    if variant["is_baseline"]:
+        return "the baseline"
+    money = _money(comparison_of(run, variant, cost.PER_1K.key))
+    parts = [money, drift_words(variant)]
+    if not money.endswith("cheaper"):
+        parts.append(_why(variant))
+    return _one_line("; ".join(part for part in parts if part))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(printable(text).split())
+
+
+def _money(one: Mapping[str, Any] | None) -> str:
+    if one is None:
+        return "not compared"
+    ratio = one["ratio"]
+    if one["verdict"] == "better":
+        return f"{1 / ratio:.1f} × cheaper" if ratio < 0.6 else f"{1 - ratio:.0%} cheaper"
+    if one["verdict"] == "worse":
+        return f"{ratio:.1f} × the cost" if ratio > 1.6 else f"{ratio - 1:.0%} dearer"
+    if one["ci_low"] is None:
+        return "too few requests to tell the cost apart"
+    if one["ci_low"] < 0.9 or one["ci_high"] > 1.1:
+        return f"cannot tell: between {one['ci_low']:.2f} and {one['ci_high']:.2f} times the cost"
+    return "cost the same as far as this run can tell"
+
+
+def band(variant: Mapping[str, Any]) -> str | None:
+    """How far from the baseline, in a word or two; None where drift was not measured."""
+    figure = variant["drift"].get(output_drift.KLD.key)
+    kl = value_of(figure)
+    if figure is None or kl is None:
+        return None
+    if not kl_above_floor(figure):
+        return "not distinguishable from noise"
+    return next((words for limit, words in BANDS if kl < limit), BANDS[-1][1])
+
+
+def kl_above_floor(figure: Mapping[str, Any]) -> bool:
+    """Whether a mean KL is more than the baseline shows against itself."""
+    return bool(figure["value"] > max(figure.get("noise_floor") or 0.0, 1e-9))
+
+
+def drift_words(variant: Mapping[str, Any]) -> str:
+    """The band and the share of tokens on which both agree."""
+    words, agreement = band(variant), value_of(variant["drift"].get(output_drift.TOP1.key))
+    if words is None or agreement is None:
+        return f"drift not measured: {variant['drift_reason']}" if variant.get("drift_reason") else ""
+    return f"{words} (agrees on {agreement:.0%} of tokens)"
+
+
+def _why(variant: Mapping[str, Any]) -> str:
+    """Where a decode step's time goes, from its profile, and what the scheme itself has to say."""
+    steps = (variant["evidence"] or {}).get("steps", [])
+    notes = [step["note"] for step in steps if step.get("note")]
+    if notes:
+        return str(notes[-1])
+    kernels = (variant["evidence"] or {}).get("kernels", [])
+    spent = ", ".join(f"{row['share']:.0%} {row['operator']}" for row in kernels[:2])
+    return f"a step spends {spent}" if spent else ""
+
+
+def interval_text(one: Mapping[str, Any] | None) -> str:
+    """A ratio with its interval: ``0.66 [0.65, 0.68]``."""
+    if one is None:
+        return "-"
+    if one["ci_low"] is None:
+        return format_significant(one["ratio"])
+    if one["ratio"] < 0.1:
+        return " ".join(format_significant(one[key]) for key in ("ratio", "ci_low", "ci_high"))
+    return f"{one['ratio']:.3f} [{one['ci_low']:.3f}, {one['ci_high']:.3f}]"

@@ -1,0 +1,153 @@
+"""The picture of a run: cost against drift, as plain geometry; a template draws it.
+
+Cost ratio runs along x (log scale, the baseline at 1), mean KL up y (log scale, nats). A log scale has no
+zero, so drift at or below a floor sits on the lowest tick, which says so. Lengths are in pixels from the
+upper left corner.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from bench.metrics import cost, output_drift
+from bench.metrics.figure import value_of
+from bench.report.axes import LogScale, Tick
+from bench.report.columns import pareto
+from bench.report.labels import Box, Label, Place, place_labels
+from bench.report.reading import BANDS, comparison_of
+
+WIDTH, HEIGHT = 760, 420
+PLOT = Box(76, 14, 620, 366)
+ABOVE_AXIS = 20  # the floor's tick stands off the frame, so that marks on it do not sit on the frame
+MARK, WHISKER = 7.0, 4.0  # half the height of a mark and of an interval, outlines included
+FLOOR_KL, USUAL_TOP_KL = 1e-5, 1.0
+SMALLEST_SPAN = 1.6  # right end ÷ left end: two equal arms must not look far apart
+
+
+@dataclass(frozen=True)
+class Datum:
+    """One row that can be drawn: its cost ratio with 95 % bounds (None: unknown) and its mean KL in nats."""
+
+    name: str
+    ratio: float
+    low: float | None
+    high: float | None
+    kl: float
+    is_baseline: bool = False
+    on_front: bool = False
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A datum at its place; ``whisker`` is its interval's left and right end, where that is known."""
+
+    datum: Datum
+    x: float
+    y: float
+    whisker: tuple[float, float] | None
+    label: Label
+
+
+@dataclass(frozen=True)
+class Band:
+    """A range of drift that has a name (``reading.BANDS``), from ``top`` to ``bottom``."""
+
+    top: float
+    bottom: float
+    words: str
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Everything to draw. ``one_x`` is where costs equal the baseline's; ``front`` is a staircase."""
+
+    marks: tuple[Mark, ...]
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    bands: tuple[Band, ...]
+    one_x: float
+    front: tuple[Place, ...]
+
+
+def data_of(run: Mapping[str, Any], group: str) -> tuple[Datum, ...]:
+    """The rows of one cell of a sweep that have a finite cost ratio and a finite drift."""
+    front = pareto(run, group)
+    found = (_datum(run, v, v["name"] in front) for v in run["variants"] if v["group"] == group)
+    return tuple(datum for datum in found if datum is not None)
+
+
+def _datum(run: Mapping[str, Any], variant: Mapping[str, Any], on_front: bool) -> Datum | None:
+    if variant["status"] != "ok":
+        return None
+    if variant["is_baseline"]:
+        return Datum(variant["name"], 1.0, None, None, 0.0, True, on_front)
+    one = comparison_of(run, variant, cost.PER_1K.key)
+    kl = value_of(variant["drift"].get(output_drift.KLD.key))
+    if one is None or kl is None or not math.isfinite(kl) or not _drawable(one["ratio"]):
+        return None
+    low, high = one["ci_low"], one["ci_high"]
+    if low is None or high is None or not _drawable(low) or not _drawable(high):
+        low = high = None
+    return Datum(variant["name"], one["ratio"], low, high, max(kl, 0.0), False, on_front)
+
+
+def _drawable(ratio: float) -> bool:
+    return math.isfinite(ratio) and ratio > 0
+
+
+def scatter(data: Sequence[Datum]) -> Scatter | None:
+    """The picture, or None where there is nothing to set against the baseline."""
+    if all(datum.is_baseline for datum in data):
+        return None
+    x, y = _x_scale(data), _y_scale(data)
+    places = [(x.at(datum.ratio), y.at(datum.kl)) for datum in data]
+    whiskers = [None if d.low is None or d.high is None else (x.at(d.low), x.at(d.high)) for d in data]
+    front = _stairs({place for place, datum in zip(places, data, strict=True) if datum.on_front})
+    lines = [
+        Box(whisker[0], place[1] - WHISKER, whisker[1], place[1] + WHISKER)
+        for whisker, place in zip(whiskers, places, strict=True)
+        if whisker
+    ]
+    lines += [Box(*start, right + 1, low + 1) for start, (right, low) in pairwise(front)]
+    labels = place_labels([datum.name for datum in data], places, lines, MARK, PLOT)
+    marks = tuple(
+        Mark(datum, *place, whisker, label)
+        for datum, place, whisker, label in zip(data, places, whiskers, labels, strict=True)
+    )
+    return Scatter(marks, x.ticks(), y.decades(), _bands(y), x.at(1.0), front)
+
+
+def _stairs(front: Collection[Place]) -> tuple[Place, ...]:
+    """The edge of what is beaten: to the right of a mark on the front, and above it, something is better."""
+    marks = sorted(front)
+    corners = [((x, y), (right, y)) for (x, y), (right, _y) in pairwise(marks)]
+    return (*(point for corner in corners for point in corner), *marks[-1:])
+
+
+def _x_scale(data: Sequence[Datum]) -> LogScale:
+    """Wide enough for every whisker and for 1, with room beside the outermost marks."""
+    ends = [1.0, *(end for d in data for end in (d.ratio, d.low, d.high) if end is not None)]
+    low, high = min(ends), max(ends)
+    room = math.sqrt(max(SMALLEST_SPAN / (high / low), 1.0)) * (high / low) ** 0.08
+    return LogScale(low / room, high * room, PLOT.left, PLOT.right)
+
+
+def _y_scale(data: Sequence[Datum]) -> LogScale:
+    """Whole decades, the same in most reports so that pictures compare; higher only where the data are."""
+    top = max(USUAL_TOP_KL, *(datum.kl for datum in data))
+    return LogScale(FLOOR_KL, 10.0 ** math.ceil(math.log10(top)), PLOT.bottom - ABOVE_AXIS, PLOT.top)
+
+
+def _bands(scale: LogScale) -> tuple[Band, ...]:
+    """The named ranges, clipped to the plot; the lowest one reaches down to the frame."""
+    found, below = [], PLOT.bottom
+    for limit, words in BANDS:
+        top = scale.at(limit)
+        if top < below:
+            found.append(Band(top, below, words))
+        below = min(top, below)
+    return tuple(found)

@@ -1,0 +1,179 @@
+"""Files that are either whole or absent, names that are safe as paths, and one spelling of JSON to hash."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import math
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from bench.errors import BenchError, UsageError
+
+_SLUG_LENGTH = 48
+_HASH_LENGTH = 8
+_WINDOWS_DEVICES = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")
+_LOOKS_HASHED = re.compile(rf".*-[0-9a-f]{{{_HASH_LENGTH}}}")
+_INTEGER_DIGITS = 40  # a 128-bit seed has 39; a tampered file may hold 400
+
+
+def canonical_json(value: object) -> str:
+    """``value`` in the one spelling that is hashed and stored: keys sorted, no spaces, UTF-8 unescaped.
+
+    Keys must be strings. Halves of a surrogate pair that stand alone (a model's output may hold one) are
+    written as ``\\udxxx``, since UTF-8 cannot carry them. Raises BenchError for NaN, infinity, a ring or
+    nesting too deep to read back; TypeError for what JSON has no word for.
+    """
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise BenchError(f"not finite or not a tree, so not stored: {error}") from None
+    except RecursionError:
+        raise BenchError("nested too deeply, so not stored") from None
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half.group()):04x}", joined)
+    return text
+
+
+def digest(value: object) -> str:
+    """SHA-256 (64 hex digits) of ``value``'s canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def strict_json(data: bytes) -> object:
+    """What ``data`` says; ValueError where readers differ: duplicate keys, NaN, 1e999, huge integers."""
+    try:
+        return json.loads(
+            data.decode(),
+            object_pairs_hook=_without_duplicates,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_bounded,
+        )
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error.msg} at character {error.pos + 1}") from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"key {twice[:_SLUG_LENGTH]!r} stands twice")
+    return found
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not a number")
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text[:_SLUG_LENGTH]} is beyond the range of a float")
+    return number
+
+
+def _bounded(text: str) -> int:
+    if len(text) > _INTEGER_DIGITS:
+        raise ValueError(f"an integer of {len(text)} digits")
+    return int(text)
+
+
+def slug(name: str) -> str:
+    """A path component for any ``name``: lower-case ASCII letters, digits and single dashes.
+
+    A name that is already like that, 48 characters at most, is kept. Any other is simplified and gets
+    ``-`` and 8 hex digits of its SHA-256, so that distinct names keep distinct slugs; so does a name that
+    ends like such a slug, and one that is a device on Windows (``con``), where results may be copied to.
+    """
+    base = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_SLUG_LENGTH].rstrip("-")
+    if base and base == name and not _WINDOWS_DEVICES.fullmatch(name) and not _LOOKS_HASHED.fullmatch(name):
+        return name
+    name_hash = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{base or 'unnamed'}-{name_hash[:_HASH_LENGTH]}"
+
+
+def contained(root: Path, *parts: str | Path) -> Path:
+    """The resolved path of ``parts`` below ``root``, links followed; UsageError if it is not below it."""
+    wanted = "/".join(str(part) for part in parts)
+    try:
+        resolved_root = root.resolve()
+        target = resolved_root.joinpath(*parts).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a ring of links, a NUL byte
+        raise UsageError(f"not a usable path: {wanted[:200]!r} ({error})") from None
+    if target == resolved_root or not target.is_relative_to(resolved_root):
+        raise UsageError(f"path outside {root}: {wanted[:200]!r}")
+    return target
+
+
+@contextmanager
+def naming(doing: str, path: Path, consequence: str = "") -> Iterator[None]:
+    """Turn what the system refuses inside into a BenchError: cannot ``doing`` ``path``, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise BenchError(f"cannot {doing} {path}: {error.strerror or error}{consequence}") from error
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text`` (UTF-8) in one step that survives a crash: the old file or the new one.
+
+    Raises BenchError naming ``path`` when the disk is full or not writable; the old file then stays.
+    """
+    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
+    with naming("write", path):
+        try:
+            _write_synced(temporary, text.encode(errors="backslashreplace"))
+            os.replace(temporary, path)  # noqa: PTH105 - next to the fsyncs it belongs with
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_directory(path.parent)
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    try:
+        write_all(fd, data)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of ``data``, however few bytes the system takes at a time. Raises OSError."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in ``directory`` durable. Raises OSError."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot, and need not
+            raise
+    finally:
+        os.close(fd)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 (64 hex digits) of a regular file's bytes. BenchError if it cannot be read."""
+    with naming("read", path):
+        if not path.is_file():
+            raise BenchError(f"no such file: {path}")
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()

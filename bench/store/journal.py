@@ -1,0 +1,180 @@
+"""The journal of a run: one record a line, each bound to the line before it.
+
+A line is the canonical JSON of ``seq`` (1 on line 1), ``prev`` (SHA-256 of the line before, without its
+newline), ``kind``, ``at_utc``, the payload, and ``check`` (SHA-256 of the record without ``check``). The
+chain finds a line that was changed, deleted, repeated or moved; ``check`` does it for the last line, which
+no later line vouches for. Whole lines lost at the end leave a sound chain: only a ``digest`` kept elsewhere
+(``run.json``) tells. All this is against accident, not the owner.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Self
+
+from bench.errors import BenchError, IntegrityError
+from bench.store.files import canonical_json, digest, naming, strict_json, sync_directory, write_all
+
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO must not block the opening
+_OWN_KEYS = frozenset({"seq", "prev", "kind", "at_utc", "check"})
+
+
+@dataclass(frozen=True)
+class JournalRead:
+    """A journal's records (without ``check``), what had to be dropped, and the digest of its last line."""
+
+    records: tuple[Mapping[str, object], ...]
+    notices: tuple[str, ...]
+    digest: str
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """How far a journal reaches: records, digest of the last line, bytes."""
+
+    count: int = 0
+    digest: str = "0" * 64
+    size_bytes: int = 0
+
+    def then(self, line: bytes) -> _Chain:
+        return _Chain(self.count + 1, hashlib.sha256(line[:-1]).hexdigest(), self.size_bytes + len(line))
+
+
+def _seal(record: Mapping[str, object]) -> bytes:
+    return canonical_json({**record, "check": digest(record)}).encode() + b"\n"
+
+
+def _unseal(line: bytes, chain: _Chain) -> dict[str, object]:
+    """The record in ``line``; ValueError unless it is exactly what was written, right after ``chain``."""
+    record = strict_json(line)
+    if not isinstance(record, dict):
+        raise ValueError("not a record")
+    check, seq = record.pop("check", None), record.get("seq")
+    if check is None or _seal(record) != line:
+        raise ValueError("not the line that was written")
+    if type(seq) is not int or seq != chain.count + 1:
+        raise ValueError(f"record {seq!r:.20} stands where {chain.count + 1} belongs: lines missing or moved")
+    if record.get("prev") != chain.digest:
+        raise ValueError("the chain is broken: this record was not written after the line before it")
+    if not isinstance(record.get("kind"), str) or not isinstance(record.get("at_utc"), str):
+        raise ValueError("a record without kind or time")
+    return record
+
+
+def _read(lines: Iterable[bytes], path: Path) -> tuple[JournalRead, _Chain]:
+    chain, records, notices = _Chain(), [], []
+    for number, line in enumerate(lines, start=1):
+        if not line.endswith(b"\n"):
+            notices.append(f"{path}:{number}: dropped a torn last line ({len(line)} bytes, no end)")
+            break
+        try:
+            records.append(_unseal(line, chain))
+        except (BenchError, ValueError) as error:
+            raise IntegrityError(f"{path}:{number}: {error}") from None
+        chain = chain.then(line)
+    return JournalRead(tuple(records), tuple(notices), chain.digest), chain
+
+
+def read_journal(path: Path) -> JournalRead:
+    """Every record of the journal at ``path``, oldest first, its chain verified.
+
+    A torn last line is dropped with a notice. Raises IntegrityError naming file and line of other damage,
+    BenchError when there is no file to read.
+    """
+    with naming("read", path):
+        if not path.is_file():
+            raise BenchError(f"no journal at {path}")
+        with path.open("rb") as file:
+            return _read(file, path)[0]
+
+
+class Journal:
+    """The writing end, for one thread of one process (see ``run_lock``). Make it by ``create`` or ``reopen``.
+
+    An append that raises did not happen: the next append, ``sync`` or ``close`` cuts off what it wrote. After
+    a failed ``sync`` nobody knows what reached the disk: the file is closed, nothing more is written."""
+
+    def __init__(self, path: Path, clock: Callable[[], str], file: FileIO) -> None:
+        self.path = path
+        self._clock, self._file = clock, file
+        with open(file.fileno(), "rb", closefd=False) as lines:
+            read, self._chain = _read(lines, path)
+        self.notices, self._unfinished = read.notices, bool(read.notices)
+
+    @classmethod
+    def create(cls, path: Path, clock: Callable[[], str]) -> Self:
+        """Start a journal where there is none. ``clock`` gives each record's UTC time as text."""
+        with naming("create", path):
+            os.close(os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o644))
+            sync_directory(path.parent)
+        return cls.reopen(path, clock)
+
+    @classmethod
+    def reopen(cls, path: Path, clock: Callable[[], str]) -> Self:
+        """Continue a journal: verified as by ``read_journal``, a torn last line cut off (see ``notices``)."""
+        with naming("reopen", path):
+            file = FileIO(os.open(path, _FLAGS), "r+")
+            try:
+                journal = cls(path, clock, file)
+                journal.sync()
+            except BaseException:
+                file.close()
+                raise
+        return journal
+
+    def append(self, kind: str, payload: Mapping[str, object]) -> None:
+        """Hand one record to the system: it survives this process, and after ``sync`` the machine.
+
+        Raises BenchError when it cannot be written, or could not be read back (NaN, infinity).
+        """
+        if taken := _OWN_KEYS & payload.keys():
+            raise ValueError(f"payload of {kind!r} uses the journal's own keys: {sorted(taken)}")
+        link = {"seq": self._chain.count + 1, "prev": self._chain.digest}
+        try:
+            line = _seal({**payload, **link, "kind": kind, "at_utc": self._clock()})
+            _unseal(line, self._chain)
+        except (BenchError, ValueError) as error:
+            raise BenchError(f"{self.path}: cannot store a record of kind {kind!r}: {error}") from None
+        grown = self._chain.then(line)
+        with naming("append to", self.path, f"; its first {self._chain.count} records are intact"):
+            self._cut_unfinished()
+            self._unfinished = True
+            write_all(self._file.fileno(), line)
+        self._chain, self._unfinished = grown, False
+
+    def _cut_unfinished(self) -> None:
+        """Cut what an append that did not come to its end (an error, Ctrl-C) left in the file."""
+        if self._file.closed:
+            raise BenchError(f"{self.path} is closed: nothing more is written to it")
+        if self._unfinished:
+            self._file.truncate(self._chain.size_bytes)
+            self._unfinished = False
+
+    def sync(self) -> None:
+        """Wait until everything appended is on the disk. Slow: never inside a timed region."""
+        with naming("sync", self.path, "; the records of earlier syncs are intact"):
+            try:
+                self._cut_unfinished()
+                os.fsync(self._file.fileno())
+            except OSError:
+                self._file.close()
+                raise
+
+    def close(self) -> None:
+        """Sync and let go of the file; a second close does nothing, an append after it is refused."""
+        if not self._file.closed:
+            with self._file:
+                self.sync()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        with suppress(BenchError) if kind else nullcontext():  # of two failures, the first is reported
+            self.close()

@@ -1,0 +1,68 @@
+"""A journal read back as a RunRecord. The same function serves the run itself, re-pricing and verifying."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from bench.errors import IntegrityError, UsageError
+from bench.records import RunRecord
+from bench.store.journal import read_journal
+
+SCHEMA_VERSION = 1
+JOURNAL = "journal.jsonl"
+# Records whose lists grow by every record of their kind; any other key replaces what stood before.
+_GROWING = ("duet", "drift", "floor", "noise")
+
+
+@cache
+def _adapter() -> TypeAdapter[RunRecord]:
+    return TypeAdapter(RunRecord)
+
+
+def load_record(directory: Path) -> RunRecord:
+    """The run in ``directory``. UsageError where there is none, IntegrityError for a broken journal."""
+    path = directory / JOURNAL
+    if not path.is_file():
+        raise UsageError(f"{directory} holds no run (no {JOURNAL}); see `bench run --help`")
+    read = read_journal(path)
+    return replay(read.records, read.notices, str(path))
+
+
+def replay(records: Sequence[Mapping[str, Any]], notices: Sequence[str] = (), where: str = "") -> RunRecord:
+    """Fold journal records into one RunRecord; every arm keeps what was measured before it ended."""
+    if not records or records[0]["kind"] != "run_started":
+        raise IntegrityError(f"{where}: the journal does not begin with a run")
+    head = dict(records[0])
+    if head.get("schema_version", 0) > SCHEMA_VERSION:
+        raise IntegrityError(f"{where}: written by a newer version (schema {head.get('schema_version')})")
+    arms: dict[tuple[str, str], dict[str, Any]] = {}
+    finished = None
+    for record in records[1:]:
+        if record["kind"] == "run_finished":
+            finished = record["at_utc"]
+        elif record["kind"] == "arm":
+            key = (record["group"], record["name"])
+            _merge(arms.setdefault(key, {}), {k: v for k, v in record.items() if k not in ("seq", "prev")})
+    body = {**head, "started_utc": head["at_utc"], "finished_utc": finished}
+    try:
+        return _adapter().validate_python({**body, "arms": list(arms.values()), "notices": list(notices)})
+    except ValidationError as bad:
+        first = bad.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise IntegrityError(f"{where}: {place}: {first['msg']}") from None
+
+
+def _merge(arm: dict[str, Any], record: Mapping[str, Any]) -> None:
+    """``started`` begins the arm afresh: an attempt that was cut short leaves nothing behind."""
+    if record.get("started"):
+        arm.clear()
+    for key, value in record.items():
+        if key in _GROWING:
+            arm[key] = [*arm.get(key, []), *value]
+        else:
+            arm[key] = value

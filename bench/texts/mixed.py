@@ -1,0 +1,12 @@
+"""English prose and code followed by Chinese: the default evaluation text."""
+
+from __future__ import annotations
+
+from bench.texts import chinese, english
+
+LICENCE = f"{english.LICENCE}; {chinese.LICENCE}"
+
+
+def read() -> str:
+    """Both texts; windows are spread evenly over them, so both are scored."""
+    return f"{english.read()}\n\n{chinese.read()}"

@@ -1,0 +1,100 @@
+"""Two workers taking turns, step by step, without the harness in between.
+
+Both get the same schedule and one end of a socket pair: the *baton*. A worker runs the turns that are
+its own and passes the baton with one byte; while the other runs it blocks in ``recv``, so it neither
+spins nor polls. The parent sleeps until both are done.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from time import perf_counter_ns
+from typing import Any
+
+from bench.runtimes import Engine
+from bench.worker.passes import undisturbed
+
+
+class PeerGone(Exception):
+    """The other worker died in the middle of a duet."""
+
+
+class Baton:
+    """Whose turn it is, as one byte on a socket between the two workers."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+
+    def give(self) -> None:
+        """Let the other worker go on."""
+        try:
+            self._channel.sendall(b"x")
+        except (BrokenPipeError, ConnectionResetError) as gone:
+            raise PeerGone from gone
+
+    def wait(self) -> None:
+        """Block until the other worker has given the baton."""
+        try:
+            byte = self._channel.recv(1)
+        except ConnectionResetError as gone:
+            raise PeerGone from gone
+        if not byte:
+            raise PeerGone
+
+
+def duet(
+    engine: Engine,
+    batches: Sequence[Any],
+    new_tokens: int,
+    firsts: Sequence[Sequence[int]],
+    me: int,
+    baton: Baton,
+) -> dict[str, Any]:
+    """Decode every batch in step with the other worker.
+
+    ``firsts[b][k]`` says which side (0 baseline, 1 variant) goes first in turn ``k`` of batch ``b``; turn 0
+    is the prefill. Returns this side's nanoseconds, one list a batch, one entry a turn.
+    """
+    durations: list[list[int]] = []
+    for batch, order in zip(batches, firsts, strict=True):
+        turns = [side for first in order for side in (first, 1 - first)]
+        with undisturbed():
+            _meet(me == 1, baton)
+            durations.append(_one_batch(engine, batch, new_tokens, turns, me, baton))
+    return {"durations_ns": durations}
+
+
+def _one_batch(
+    engine: Engine, batch: Any, new_tokens: int, turns: Sequence[int], me: int, baton: Baton
+) -> list[int]:
+    took: list[int] = []
+    generation: Any = None
+    holder = turns[0]
+    for position, side in enumerate(turns):
+        if side != me:
+            continue
+        if holder != me or (position and turns[position - 1] != me):
+            baton.wait()
+        start = perf_counter_ns()
+        if generation is None:
+            generation = engine.prefill(batch, new_tokens)
+        else:
+            engine.step(generation)
+        engine.synchronise()
+        took.append(perf_counter_ns() - start)
+        holder = me
+        if position + 1 < len(turns) and turns[position + 1] != me:
+            baton.give()
+    _meet(turns[-1] == me, baton)
+    return took
+
+
+def _meet(last: bool, baton: Baton) -> None:
+    """Both sides begin and leave a batch together, so neither tidies up inside the other's timed step."""
+    if last:
+        baton.give()
+        baton.wait()
+    else:
+        baton.wait()
+        baton.give()

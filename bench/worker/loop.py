@@ -1,0 +1,171 @@
+"""The worker's command loop: one command at a time, one reply each.
+
+A failure is not caught here: it ends the worker through ``sys.excepthook``, which sends its class and
+reason first. A worker that has failed has nothing left to measure.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+from bench.errors import Outcome, VariantFailed
+from bench.runtimes import Engine
+from bench.worker import ceilings, passes, score, session
+from bench.worker.duet import Baton, PeerGone, duet
+from bench.worker.protocol import ChannelClosed, receive, send
+
+Message = Mapping[str, Any]
+
+
+class Worker:
+    """The loaded engine, the prompts and the evaluation text, between commands."""
+
+    engine: Engine
+
+    def __init__(self) -> None:
+        self.stage = "start"
+        self.batches: list[list[list[int]]] = []
+        self.new_tokens = 0
+        self.corpus: list[int] = []
+        self.evidence: list[dict[str, Any]] = []
+
+    # Each public method below is a command; its message's other keys are its arguments.
+
+    def load(self, message: Message, _fds: list[int]) -> dict[str, Any]:
+        """Load, optimise, check the evidence."""
+        self.engine, found = session.load(message)
+        self.evidence = found["evidence"]
+        return found
+
+    def prompts(self, message: Message, _fds: list[int]) -> dict[str, Any]:
+        """Tokenise the workload and cut it into batches."""
+        encoded = [self._encode(prompt) for prompt in message["prompts"]]
+        size = message["batch_size"]
+        self.batches = [encoded[i : i + size] for i in range(0, len(encoded), size)]
+        self.new_tokens = message["output_tokens"]
+        return {
+            "digest": _digest(encoded),
+            "input_tokens": [len(ids) for ids in encoded],
+            "end_ids": list(self.engine.end_ids()),
+        }
+
+    def _encode(self, prompt: Message) -> list[int]:
+        if prompt["chat"]:
+            return self.engine.encode_chat(prompt["text"])
+        ids = self.engine.encode(prompt["text"])
+        return ids[: prompt["tokens"]] if prompt["tokens"] else ids
+
+    def warm_up(self, message: Message, _fds: list[int]) -> dict[str, Any]:
+        """Warm up, then look at the kernels of one step. What is in memory then stays there: frozen, it is
+        not searched again before every timed region (0.2 s each time, once torch is loaded)."""
+        result = passes.warm_up(self.engine, self.batches[0], self.new_tokens, message["least"])
+        found = session.kernels(self.engine, self.batches[0][0], self.evidence)
+        gc.collect()
+        gc.freeze()
+        return {**result, "kernels": found}
+
+    def solo(self, _message: Message, _fds: list[int]) -> dict[str, Any]:
+        """Every batch, timed."""
+        return passes.solo(self.engine, self.batches, self.new_tokens)
+
+    def memory(self, _message: Message, _fds: list[int]) -> dict[str, Any]:
+        """Peaks of prefill and decode."""
+        return passes.memory_pass(self.engine, self.batches[0], self.new_tokens)
+
+    def energy(self, _message: Message, _fds: list[int]) -> dict[str, Any]:
+        """Joules, or why not."""
+        return passes.energy_pass(self.engine, self.batches[0], self.new_tokens)
+
+    def ceilings(self, _message: Message, _fds: list[int]) -> dict[str, Any]:
+        """What the machine can do at best."""
+        return dict(ceilings.measure(self.engine))
+
+    def duet(self, message: Message, fds: list[int]) -> dict[str, Any]:
+        """Timed turns with the other worker."""
+        with socket.socket(fileno=fds[0]) as channel:
+            batches = [self.batches[index] for index in message["batches"]]
+            return duet(
+                self.engine, batches, self.new_tokens, message["firsts"], message["me"], Baton(channel)
+            )
+
+    def corpus_(self, message: Message, _fds: list[int]) -> dict[str, Any]:
+        """Tokenise the evaluation text."""
+        self.corpus = self.engine.encode(message["text"])
+        return {"tokens": len(self.corpus), "digest": _digest(self.corpus)}
+
+    def score(self, message: Message, fds: list[int]) -> dict[str, Any]:
+        """Drift over some windows of the text, with the other worker."""
+        size = message["window"]
+        windows = [self.corpus[start : start + size] for start in message["starts"]]
+        with socket.socket(fileno=fds[0]) as channel:
+            block = score.shared_rows(fds[1], message["rows"], message["vocabulary"])
+            side = score.compare_logits if message["me"] else score.send_logits
+            return side(self.engine, windows, block, Baton(channel))
+
+    def floor(self, message: Message, _fds: list[int]) -> dict[str, Any]:
+        """The baseline's drift against itself."""
+        size = message["window"]
+        windows = [self.corpus[start : start + size] for start in message["starts"]]
+        return score.noise_floor(self.engine, windows, self.corpus[:8])
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def serve(channel: socket.socket) -> None:
+    """Answer commands until the harness closes the channel."""
+    worker = Worker()
+    sys.excepthook = _reporter(channel, worker)
+    send(channel, {"ok": True, "result": {"python": sys.version.split()[0]}})
+    commands: dict[str, Callable[[Message, list[int]], dict[str, Any]]] = {
+        name.rstrip("_"): getattr(worker, name) for name in vars(Worker) if not name.startswith("_")
+    }
+    while True:
+        try:
+            message, fds = receive(channel)
+        except ChannelClosed:
+            return
+        worker.stage = str(message["do"])
+        try:
+            reply: dict[str, Any] = {"ok": True, "result": commands[worker.stage](message, fds)}
+        except PeerGone:
+            reply = {"ok": False, "outcome": "peer_gone", "reason": "the other worker died during a duet"}
+        send(channel, reply)
+
+
+def _reporter(channel: socket.socket, worker: Worker) -> Callable[..., None]:
+    """An excepthook that tells the harness what ended this worker, and leaves the traceback in the log."""
+
+    def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        traceback.print_exception(kind, error, trace)
+        send(channel, {"ok": False, "outcome": classify(error, worker.stage), "reason": _reason(kind, error)})
+
+    return report
+
+
+def _reason(kind: type[BaseException], error: BaseException) -> str:
+    if isinstance(error, VariantFailed):
+        return error.reason
+    return f"{kind.__name__}: {str(error)[:600]}"
+
+
+def classify(error: BaseException, stage: str) -> str:
+    """The outcome an exception stands for."""
+    if isinstance(error, VariantFailed):
+        return error.outcome
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return Outcome.OOM_HOST
+    if type(error).__name__ == "OutOfMemoryError":
+        return Outcome.OOM_GPU
+    if isinstance(error, ImportError):
+        return Outcome.IMPORT_ERROR
+    return Outcome.LOAD_ERROR if stage in ("start", "load") else Outcome.RUN_ERROR

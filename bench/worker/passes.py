@@ -1,0 +1,129 @@
+"""The passes of one worker alone: warm-up, timed requests, memory, energy. This file reads the clock.
+
+In a timed region nothing runs but the engine's own calls and ``perf_counter_ns``: garbage collection is
+off, nothing is logged, printed, sent or written.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter_ns
+from typing import Any
+
+from bench.runtimes import Engine
+from bench.worker import energy, memory
+
+STEADY_WITHIN = 0.05
+MAX_WARMUP = 6
+ENERGY_WINDOW_S = 2.0
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One batch of requests: when it was sent, when each token was there, when it ended (ns)."""
+
+    sent_ns: int
+    stamps_ns: tuple[int, ...]
+    end_ns: int
+    tokens: list[list[int]]
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Garbage is collected before and not during."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def timed_request(engine: Engine, prompts: Sequence[Sequence[int]], new_tokens: int) -> Timed:
+    """Decode ``new_tokens`` for each prompt, a stamp a token. Tokens are read back after the last stamp."""
+    synchronise, step = engine.synchronise, engine.step
+    stamps = [0] * new_tokens
+    sent = perf_counter_ns()
+    generation = engine.prefill(prompts, new_tokens)
+    synchronise()
+    stamps[0] = perf_counter_ns()
+    for index in range(1, new_tokens):
+        step(generation)
+        synchronise()
+        stamps[index] = perf_counter_ns()
+    end = perf_counter_ns()
+    return Timed(sent, tuple(stamps), end, engine.tokens(generation))
+
+
+def warm_up(engine: Engine, prompts: Sequence[Sequence[int]], new_tokens: int, least: int) -> dict[str, Any]:
+    """Repeat one request until two in a row take the same time within 5 %, ``least`` to 6 times."""
+    durations_ms: list[float] = []
+    steady = False
+    with undisturbed():
+        while len(durations_ms) < least or (not steady and len(durations_ms) < MAX_WARMUP):
+            timed = timed_request(engine, prompts, new_tokens)
+            durations_ms.append((timed.end_ns - timed.sent_ns) / 1e6)
+            steady = len(durations_ms) > 1 and _close(durations_ms[-2], durations_ms[-1])
+    return {"durations_ms": durations_ms, "steady": steady, "first_request_ms": durations_ms[0]}
+
+
+def _close(before: float, after: float) -> bool:
+    return abs(after - before) <= STEADY_WITHIN * before
+
+
+def solo(engine: Engine, batches: Sequence[Sequence[Sequence[int]]], new_tokens: int) -> dict[str, Any]:
+    """Every batch once, one after the other, with nothing else running."""
+    with undisturbed():
+        timed = [timed_request(engine, batch, new_tokens) for batch in batches]
+    start = timed[0].sent_ns
+    return {
+        "batches": [
+            {
+                "sent_ns": one.sent_ns - start,
+                "stamps_ns": [stamp - start for stamp in one.stamps_ns],
+                "end_ns": one.end_ns - start,
+                "input_tokens": [len(prompt) for prompt in batch],
+                "tokens": one.tokens,
+            }
+            for one, batch in zip(timed, batches, strict=True)
+        ]
+    }
+
+
+def memory_pass(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int) -> dict[str, Any]:
+    """Peak memory of prefill and of decode, each with its own high-water mark; untimed."""
+    memory.reset_peak(engine)
+    generation = engine.prefill(batch, new_tokens)
+    engine.synchronise()
+    prefill = memory.read_peak(engine)
+    memory.reset_peak(engine)
+    for _ in range(1, new_tokens):
+        engine.step(generation)
+    engine.synchronise()
+    return {"prefill": prefill, "decode": memory.read_peak(engine)}
+
+
+def energy_pass(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int) -> dict[str, Any]:
+    """Joules over at least two seconds of whole requests, or the reason there is no figure."""
+    counter = energy.find(str(engine.facts()["device"]))
+    if isinstance(counter, energy.NoCounter):
+        return {"energy_j": None, "energy_valid": False, "code": counter.code, "reason": counter.reason}
+    requests = 0
+    joules, start = counter.read(), perf_counter_ns()
+    while requests < 2 or perf_counter_ns() - start < ENERGY_WINDOW_S * 1e9:
+        timed_request(engine, batch, new_tokens)
+        requests += 1
+    window_s, joules = (perf_counter_ns() - start) / 1e9, counter.read() - joules
+    return {
+        "energy_j": joules,
+        "energy_valid": joules > 0,
+        "code": "ok" if joules > 0 else "counter_stuck",
+        "reason": "" if joules > 0 else "the counter did not move during the window",
+        "boundary": counter.boundary,
+        "window_s": window_s,
+        "requests": requests * len(batch),
+        "output_tokens": requests * len(batch) * new_tokens,
+    }

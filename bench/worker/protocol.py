@@ -1,0 +1,89 @@
+"""Frames between the harness and a worker: a 4-byte length, then JSON. Never pickle.
+
+The channel is a Unix socket pair, so a frame can carry open file descriptors (the baton between two
+workers, the shared block of logits) without any name appearing in the file system.
+Standard library only: this file runs in the worker's interpreter too.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+import struct
+from collections.abc import Mapping, Sequence
+
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+MAX_DESCRIPTORS = 4
+_LENGTH = struct.Struct(">I")
+
+
+class ProtocolError(Exception):
+    """The other side sent something that is not a frame of this protocol."""
+
+
+class ChannelClosed(ProtocolError):
+    """The other side has gone."""
+
+
+def send(channel: socket.socket, message: Mapping[str, object], descriptors: Sequence[int] = ()) -> None:
+    """Write one frame; ``descriptors`` travel with its first bytes. Raises ChannelClosed."""
+    body = json.dumps(message, allow_nan=False, separators=(",", ":")).encode()
+    if len(body) > MAX_FRAME_BYTES:
+        raise ProtocolError(f"a message of {len(body)} bytes is over the limit of {MAX_FRAME_BYTES}")
+    try:
+        if descriptors:
+            socket.send_fds(channel, [_LENGTH.pack(len(body))], list(descriptors))
+        else:
+            channel.sendall(_LENGTH.pack(len(body)))
+        channel.sendall(body)
+    except (BrokenPipeError, ConnectionResetError) as gone:
+        raise ChannelClosed("the other side closed the channel") from gone
+
+
+def receive(channel: socket.socket) -> tuple[dict[str, object], list[int]]:
+    """Read one frame and the descriptors that came with it. Blocks. Raises ChannelClosed, ProtocolError."""
+    header, descriptors = _header(channel)
+    (size,) = _LENGTH.unpack(header)
+    if size > MAX_FRAME_BYTES:
+        raise ProtocolError(f"a frame claims {size} bytes, over the limit of {MAX_FRAME_BYTES}")
+    try:
+        message = json.loads(_exactly(channel, size), parse_constant=_finite, parse_float=_finite)
+    except RecursionError:
+        raise ProtocolError("a frame is nested too deeply") from None
+    except ValueError as bad:
+        raise ProtocolError(f"a frame is not JSON: {bad}") from bad
+    if not isinstance(message, dict):
+        raise ProtocolError(f"a frame holds a {type(message).__name__}, not an object")
+    return message, descriptors
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text[:40]} is not a finite number")
+    return number
+
+
+def _header(channel: socket.socket) -> tuple[bytes, list[int]]:
+    try:
+        header, descriptors, _flags, _address = socket.recv_fds(channel, _LENGTH.size, MAX_DESCRIPTORS)
+    except ConnectionResetError as gone:
+        raise ChannelClosed("the other side closed the channel") from gone
+    if not header:
+        raise ChannelClosed("the other side closed the channel")
+    return header + _exactly(channel, _LENGTH.size - len(header)), descriptors
+
+
+def _exactly(channel: socket.socket, size: int) -> bytes:
+    """``size`` bytes, or ChannelClosed when the stream ends first."""
+    parts: list[bytes] = []
+    while size:
+        try:
+            part = channel.recv(min(size, 1 << 20))
+        except ConnectionResetError as gone:
+            raise ChannelClosed("the other side closed the channel") from gone
+        if not part:
+            raise ChannelClosed("the channel closed in the middle of a frame")
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)

@@ -1,0 +1,107 @@
+"""Drift between two workers: the baseline streams its logits through shared memory, the variant compares.
+
+The shared block holds a few rows of the vocabulary, so memory does not grow with the text. Everything is
+computed in float32 over the full vocabulary (METRICS 4.8): no top-K, no dump.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from bench.errors import NonFiniteOutput
+from bench.runtimes import Engine
+from bench.worker.duet import Baton
+
+
+def shared_rows(descriptor: int, rows: int, vocabulary: int) -> Any:
+    """The shared block as a float32 tensor of shape [rows, vocabulary]. Takes the descriptor over: the map
+    keeps the memory, so the descriptor is closed."""
+    import torch
+
+    with os.fdopen(descriptor, "r+b", buffering=0) as file:
+        block = mmap.mmap(file.fileno(), rows * vocabulary * 4)
+    return torch.frombuffer(block, dtype=torch.float32).view(rows, vocabulary)
+
+
+def send_logits(engine: Engine, windows: Sequence[Sequence[int]], block: Any, baton: Baton) -> dict[str, Any]:
+    """The baseline's side: one forward pass a window, its rows written block by block."""
+    for ids in windows:
+        logits = _predictions(engine, ids)
+        for start, stop in _slices(len(logits), len(block)):
+            block[: stop - start].copy_(logits[start:stop])
+            baton.give()
+            baton.wait()
+    return {}
+
+
+def compare_logits(
+    engine: Engine, windows: Sequence[Sequence[int]], block: Any, baton: Baton
+) -> dict[str, Any]:
+    """The variant's side. Per window and scored position: KL(base ‖ variant), whether both choose the same
+    token, and the log-probability each gives to the true next token."""
+    results = []
+    for ids in windows:
+        logits: Any = None
+        parts: list[tuple[Any, ...]] = []
+        for start, stop in _slices(len(ids) - 1, len(block)):
+            baton.wait()
+            if logits is None:
+                logits = _predictions(engine, ids)
+            base = block[: stop - start].to(logits.device)
+            parts.append(statistics(base, logits[start:stop], ids[start + 1 : stop + 1]))
+            baton.give()
+        results.append(_joined(parts))
+    return {"windows": results}
+
+
+def statistics(base: Any, variant: Any, next_ids: Sequence[int]) -> tuple[Any, Any, Any, Any]:
+    """(KL in nats, same top token, ln P(next), ln Q(next)) for each row of two float32 logit blocks."""
+    import torch
+
+    with torch.inference_mode():
+        ln_p, ln_q = torch.log_softmax(base, -1), torch.log_softmax(variant, -1)
+        same_top = base.argmax(-1) == variant.argmax(-1)
+        true = torch.tensor(list(next_ids), device=ln_p.device).unsqueeze(-1)
+        ln_p_true, ln_q_true = ln_p.gather(-1, true).squeeze(-1), ln_q.gather(-1, true).squeeze(-1)
+        kld = ln_q.neg_().add_(ln_p).mul_(ln_p.exp_()).sum(-1)
+    return kld, same_top, ln_p_true, ln_q_true
+
+
+def noise_floor(engine: Engine, windows: Sequence[Sequence[int]], extra: Sequence[int]) -> dict[str, Any]:
+    """The baseline against itself: the same positions computed with ``extra`` tokens behind them, which
+    changes the shapes of every kernel and nothing else."""
+    results = []
+    for ids in windows:
+        alone = _predictions(engine, ids)
+        longer = engine.logits([*ids, *extra])[: len(alone)]
+        results.append(_joined([statistics(alone, longer, ids[1:])]))
+    return {"windows": results}
+
+
+def _predictions(engine: Engine, ids: Sequence[int]) -> Any:
+    """Logits of every position that has a next token in the window; NonFiniteOutput on NaN or infinity."""
+    logits = engine.logits(ids)[:-1]
+    if not bool(logits.isfinite().all()):
+        raise NonFiniteOutput("the model put out NaN or infinite logits on the evaluation text")
+    return logits
+
+
+def _slices(total: int, size: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, total, size):
+        yield start, min(start + size, total)
+
+
+def _joined(parts: Sequence[tuple[Any, ...]]) -> dict[str, list[float]]:
+    """One list a statistic; KL rounded up to zero where float32 leaves −1e-9."""
+    import torch
+
+    kld, same, base, variant = (torch.cat([part[i].cpu() for part in parts]) for i in range(4))
+    return {
+        "kld": [round(max(value, 0.0), 9) for value in kld.tolist()],
+        "same_top": [int(value) for value in same.tolist()],
+        "ln_p_base": [round(value, 7) for value in base.tolist()],
+        "ln_p_variant": [round(value, 7) for value in variant.tolist()],
+    }

@@ -1,0 +1,128 @@
+"""The one loaded model of a worker: load, apply each optimisation, check that it took effect."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+from bench.errors import NonFiniteOutput, NotApplied, Unsupported
+from bench.optimisations.evidence import Check, check
+from bench.runtimes import Engine, Options
+from bench.worker import census, memory
+
+
+def load(message: Mapping[str, Any]) -> tuple[Engine, dict[str, Any]]:
+    """Load the model and apply its optimisations; returns the engine and what was found in it.
+
+    Raises Unsupported before anything is loaded where a scheme cannot run here, NotApplied where a check
+    of the evidence does not hold.
+    """
+    options = Options(**message["options"])
+    runtime = importlib.import_module(f"bench.runtimes.{message['runtime'].replace('-', '_')}")
+    started = perf_counter_ns()
+    engine: Engine = runtime.load(Path(message["directory"]), options)
+    loaded_s = (perf_counter_ns() - started) / 1e9
+    facts = engine.facts()
+    checks = _as_asked(options, facts)
+    _enforce("runtime", checks)
+    steps = [_apply(engine, step, facts) for step in message["optimise"]]
+    gc.collect()
+    found = census.take(engine.model, count_zeros=False)
+    return engine, {
+        "facts": engine.facts(),
+        "load_s": loaded_s,
+        "optimise_s": sum(step["took_s"] for step in steps),
+        "load_memory": memory.read_peak(engine),
+        "weights_bytes": found.weights_bytes,
+        "bytes_by_dtype": dict(found.bytes_by_dtype),
+        "parameters": sum(parameter.numel() for parameter in engine.model.parameters()),
+        "evidence": [{"step": "runtime", "took_s": loaded_s, "checks": [asdict(c) for c in checks]}, *steps],
+    }
+
+
+def _as_asked(options: Options, facts: Mapping[str, object]) -> list[Check]:
+    """dtype, attention and threads as the loaded model reports them."""
+    checks = [
+        check("dtype", facts["dtype"], facts["dtype"] == options.dtype, options.dtype),
+        check("attention", facts["attention"], facts["attention"] == options.attention, options.attention),
+    ]
+    if options.threads is not None:
+        checks.append(
+            check("threads", facts["threads"], facts["threads"] == options.threads, options.threads)
+        )
+    return checks
+
+
+def _apply(engine: Engine, step: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """One optimisation with a census on either side of it."""
+    label = f"{step['verb']}: {step['scheme']}"
+    scheme = importlib.import_module(f"bench.optimisations.{step['verb']}.{step['scheme'].replace('-', '_')}")
+    reason = scheme.unsupported(str(facts["device"]).partition(":")[0], facts["dtype"])
+    if reason:
+        raise Unsupported(reason)
+    params = scheme.Params(**step["params"])
+    before = census.take(engine.model)
+    started = perf_counter_ns()
+    engine.model = scheme.apply(engine.model, params)
+    took_s = (perf_counter_ns() - started) / 1e9
+    after = census.take(engine.model)
+    checks = scheme.evidence(before, after, params)
+    _enforce(label, checks)
+    return {
+        "step": label,
+        "took_s": took_s,
+        "checks": [asdict(one) for one in checks],
+        "weights_bytes_before": before.weights_bytes,
+        "weights_bytes_after": after.weights_bytes,
+        "kernel_pattern": getattr(scheme, "KERNEL", None),
+        "note": getattr(scheme, "NOTE", None),
+    }
+
+
+def _enforce(label: str, checks: list[Check]) -> None:
+    """NotApplied unless there is at least one check and all of them hold."""
+    if not checks:
+        raise NotApplied(f"{label}: the scheme offers no evidence")
+    for one in checks:
+        if not one.holds:
+            raise NotApplied(f"{label}: {one.claim}: expected {one.expected}, found {one.found}")
+
+
+def kernels(engine: Engine, prompt: list[int], evidence: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The operators that did the work of one decode step, by self time, from torch's profiler.
+
+    Raises NotApplied when the kernel that a scheme stands for is not among them, NonFiniteOutput when the
+    model's logits are not finite.
+    """
+    import torch
+
+    if not bool(engine.logits(prompt).isfinite().all()):
+        raise NonFiniteOutput("the model's logits on the first prompt are not finite")
+    generation = engine.prefill([prompt], 4)
+    engine.step(generation)
+    cuda = torch.cuda.is_available() and engine.facts()["device"] != "cpu"
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if cuda:
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=activities) as profile:
+        engine.step(generation)
+        engine.synchronise()
+    rows = sorted((_row(event, cuda) for event in profile.key_averages()), key=lambda row: -row["self_ms"])
+    total_ms = sum(row["self_ms"] for row in rows) or 1.0
+    for step in evidence:
+        pattern = step.get("kernel_pattern")
+        if pattern and not any(re.search(pattern, row["operator"]) for row in rows):
+            raise NotApplied(f"{step['step']}: no operator of a decode step matches {pattern!r}")
+    return [{**row, "share": round(row["self_ms"] / total_ms, 4)} for row in rows[:6]]
+
+
+def _row(event: Any, cuda: bool) -> dict[str, Any]:
+    """The profiler's time is in microseconds."""
+    took = event.self_device_time_total if cuda else event.self_cpu_time_total
+    return {"operator": event.key, "calls": event.count, "self_ms": round(took / 1e3, 3)}

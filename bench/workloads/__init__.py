@@ -1,0 +1,17 @@
+"""Kinds of load: one file each, ``prompts(workload) -> list[Prompt]`` and ``problem(workload)``.
+
+Prompts are text here; each worker tokenises them with its model's own tokenizer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One request: ``chat`` puts the text into the model's chat template, ``tokens`` cuts it."""
+
+    text: str
+    chat: bool = False
+    tokens: int | None = None

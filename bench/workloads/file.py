@@ -1,0 +1,58 @@
+"""Your own prompts: JSON lines, each ``{"prompt": "..."}``, optionally with ``"chat": true``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from bench.spec import WorkloadBlock
+from bench.workloads import Prompt
+
+MAX_PROMPT_CHARACTERS = 1_000_000
+MAX_FILE_BYTES = 256 * 1024 * 1024
+
+
+def problem(workload: WorkloadBlock) -> tuple[str, str] | None:
+    """(key, what is wrong with it), or None. Reads the whole file, so a bad line is named at once."""
+    if workload.file is None:
+        return "file", "the workload 'file' needs the path of a JSONL file"
+    path = Path(workload.file)
+    if not path.is_file():
+        return "file", f"{workload.file!r} is not a file"
+    if path.stat().st_size > MAX_FILE_BYTES:
+        return "file", f"{workload.file!r} is over {MAX_FILE_BYTES} bytes"
+    try:
+        found = len(_read(path))
+    except ValueError as bad:
+        return "file", str(bad)
+    if found < workload.requests:
+        return (
+            "requests",
+            f"{workload.requests} requests asked for, and {workload.file} holds {found} prompts",
+        )
+    return None
+
+
+def prompts(workload: WorkloadBlock) -> list[Prompt]:
+    """The first ``requests`` lines of the file."""
+    return [
+        Prompt(text, chat, workload.input_tokens)
+        for text, chat in _read(Path(str(workload.file)))[: workload.requests]
+    ]
+
+
+def _read(path: Path) -> list[tuple[str, bool]]:
+    """(prompt, chat) of every line; ValueError naming the first bad line."""
+    rows: list[tuple[str, bool]] = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as bad:
+            raise ValueError(f"{path}:{number}: not JSON ({bad})") from None
+        text = row.get("prompt") if isinstance(row, dict) else None
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f'{path}:{number}: needs {{"prompt": "some text"}}')
+        if len(text) > MAX_PROMPT_CHARACTERS:
+            raise ValueError(f"{path}:{number}: the prompt is over {MAX_PROMPT_CHARACTERS} characters")
+        rows.append((text, row.get("chat") is True))
+    return rows

@@ -1,0 +1,220 @@
+"""A YAML file as plain data, with the line of every key, so that a complaint can point at its place.
+
+Depth, values and aliases are counted in the parser's events, without recursion, before anything is composed.
+PyYAML constructs nothing and no tag is allowed, so nothing in a file can name code. Words and numbers follow
+YAML 1.2, decimal only: ``no``, ``010``, ``0x10`` and ``1:30`` are text, ``1e3`` is 1000.0.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from bench.errors import ConfigError
+from bench.units import MIB, printable
+
+MAX_BYTES = MIB
+MAX_DEPTH = 32
+MAX_NODES = 20_000
+MAX_ALIASES = 64
+MAX_NUMBER_LENGTH = 64
+
+KeyPath = tuple[str | int, ...]
+_Place = yaml.Event | yaml.Node
+# The base loader resolves no YAML 1.1 words, dates or base 60. libyaml's is some twenty times faster.
+_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+# Unprintable in YAML, or a line break to YAML alone; and directives, which take libyaml quadratic time.
+_FORBIDDEN = re.compile("(?m)[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]|^%")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_NUMBER = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_WORDS: dict[str, bool | None] = dict.fromkeys(["", "~", "null", "Null", "NULL"])
+_WORDS |= {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+
+
+@dataclass(frozen=True)
+class YamlSource:
+    """One YAML file: ``data`` of dict (at the top), list, str, int, float, bool and None, and its lines.
+
+    ``lines`` maps a key path such as ``("variants", 0, "runtime", "dtype")`` to its line, counted from 1;
+    the empty path is the file's outermost mapping. Inside an alias the lines are those of the anchor's text.
+    """
+
+    file: str
+    data: object
+    lines: Mapping[KeyPath, int]
+
+    def line(self, path: KeyPath) -> int | None:
+        """The line of ``path``, or of its nearest parent that is in the file."""
+        parents = (path[:length] for length in range(len(path), -1, -1))
+        return next((self.lines[parent] for parent in parents if parent in self.lines), None)
+
+    def error(self, path: KeyPath, problem: str, hint: str = "") -> ConfigError:
+        """A ready-to-raise complaint about ``path``: file, line and dotted key filled in."""
+        return ConfigError(self.file, problem, self.line(path), _dotted(path), hint)
+
+
+def read_yaml(path: Path) -> YamlSource:
+    """The YAML file at ``path``. Raises ConfigError for whatever `parse_yaml` refuses, and for anything but a
+    readable regular file of at most 1 MiB; a FIFO or a device is refused without waiting for it."""
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise ConfigError(str(path), "is not a regular file", hint="name a YAML file")
+            content = stream.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(str(path), f"cannot be read: {reason}", hint="name a YAML file") from None
+    return parse_yaml(content, str(path))
+
+
+def parse_yaml(text: str | bytes, file: str) -> YamlSource:
+    """The one document in ``text``; ``file`` is what messages call it. Raises ConfigError, with a line where
+    there is one, for text that is empty, over a limit, not UTF-8, not YAML, not a mapping, or ambiguous."""
+    return _Reader(file).read(_checked_text(text, file))
+
+
+def _checked_text(content: str | bytes, file: str) -> str:
+    """``content`` without a byte-order mark, refused where the parser or a terminal could stumble over it."""
+    raw = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+    if len(raw) > MAX_BYTES:
+        raise ConfigError(file, f"is larger than {MAX_BYTES // MIB} MiB", hint="keep data out of a config")
+    try:
+        text = raw.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError(file, "is not UTF-8 text", line, hint="save it as UTF-8") from None
+    if found := _FORBIDDEN.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        problem = "a line may not start with %" if found[0] == "%" else f"control character {found[0]!r}"
+        raise ConfigError(file, problem, line, hint="remove it")
+    return text
+
+
+def _dotted(path: KeyPath) -> str:
+    """``variants[0].runtime`` for people, each part cut and on one line."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{_short(part) or repr('')}" for part in path)
+    return "".join(parts).removeprefix(".")
+
+
+def _short(text: str) -> str:
+    return printable(text if len(text) <= 60 else f"{text[:59]}…").replace("\n", " ")
+
+
+def _plain_scalar(text: str) -> object:
+    """What ``text`` means without quotes. Raises ValueError for a number that is not finite or too long."""
+    if text in _WORDS:
+        return _WORDS[text]
+    number = _NUMBER.fullmatch(text)
+    bad_number = number and (len(text) > MAX_NUMBER_LENGTH or not math.isfinite(float(text)))
+    if bad_number or _NOT_FINITE.fullmatch(text):
+        raise ValueError(f"a number must be finite and have at most {MAX_NUMBER_LENGTH} characters")
+    if not number:
+        return text
+    return float(text) if set(".eE") & set(text) else int(text)
+
+
+def _line(place: _Place) -> int:
+    return place.start_mark.line + 1 if place.start_mark else 1
+
+
+class _Reader:
+    """Turns the text of one document into data, noting the line of each key on the way."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.lines: dict[KeyPath, int] = {}
+        self.nodes = self.characters = 0
+
+    def read(self, text: str) -> YamlSource:
+        try:
+            self.scan(text)
+            root = yaml.compose(text, Loader=_LOADER)
+        except (yaml.YAMLError, ValueError, OverflowError) as error:
+            mark = getattr(error, "problem_mark", None)
+            problem = f"not valid YAML: {getattr(error, 'problem', None) or 'unreadable text'}"
+            hint = "indent with spaces, quote text that holds ': ' or ' #'"
+            raise ConfigError(self.file, problem, mark and mark.line + 1, hint=hint) from None
+        if root is None or root.value == "":
+            raise ConfigError(self.file, "is empty", hint="start from an example in configs/")
+        if not isinstance(root, yaml.MappingNode):
+            raise self.refusal("must hold 'key: value' lines, not a list or a single value", root)
+        self.lines[()] = _line(root)
+        return YamlSource(self.file, self.value(root, ()), self.lines)
+
+    def scan(self, text: str) -> None:
+        """Refuses what would make composing the nodes costly or endless, and tags and further documents."""
+        documents = nodes = aliases = depth = 0
+        for event in yaml.parse(text, Loader=_LOADER):
+            documents += isinstance(event, yaml.DocumentStartEvent)
+            nodes += isinstance(event, yaml.NodeEvent)
+            aliases += isinstance(event, yaml.AliasEvent)
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if documents > 1:
+                raise self.refusal("more than one document", event, hint="remove '---' and what follows")
+            if nodes > MAX_NODES:
+                raise self.refusal(f"more than {MAX_NODES} values", event)
+            if aliases > MAX_ALIASES:
+                raise self.refusal(f"more than {MAX_ALIASES} aliases", event, hint="write the values out")
+            if depth > MAX_DEPTH:
+                raise self.refusal(f"nested deeper than {MAX_DEPTH} levels", event)
+            if tag := getattr(event, "tag", None):
+                name = _short(tag.replace("tag:yaml.org,2002:", "!!"))
+                raise self.refusal(f"tags are not allowed: {name}", event, hint="quote text instead")
+
+    def refusal(self, problem: str, place: _Place, path: KeyPath = (), hint: str = "") -> ConfigError:
+        return ConfigError(self.file, problem, _line(place), _dotted(path), hint)
+
+    def value(self, node: yaml.Node, path: KeyPath) -> object:
+        """The data of ``node``; what an alias repeats is built, and counted, each time."""
+        self.nodes += 1
+        self.characters += len(node.value) if isinstance(node, yaml.ScalarNode) else 0
+        if self.nodes > MAX_NODES or self.characters > MAX_BYTES:
+            problem = f"more than {MAX_NODES} values or {MAX_BYTES} characters, aliases written out"
+            raise self.refusal(problem, node, path)
+        if isinstance(node, yaml.ScalarNode):
+            return self.scalar(node, path)
+        if len(path) >= MAX_DEPTH:
+            raise self.refusal(f"nested deeper than {MAX_DEPTH} levels, aliases written out", node, path)
+        return self.mapping(node, path) if isinstance(node, yaml.MappingNode) else self.sequence(node, path)
+
+    def mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, object]:
+        data: dict[str, object] = {}
+        for key_node, value_node in node.value:
+            key = self.key(key_node, path)
+            here = (*path, key)
+            if key in data:
+                problem = f"the key is given twice, on lines {self.lines[here]} and {_line(key_node)}"
+                raise self.refusal(problem, key_node, here, "keep one of them")
+            self.lines[here] = _line(key_node)
+            data[key] = self.value(value_node, here)
+        return data
+
+    def key(self, node: yaml.Node, path: KeyPath) -> str:
+        """A mapping's key, which must be text and mean the same to every YAML reader."""
+        key = self.value(node, path) if isinstance(node, yaml.ScalarNode) else None
+        if not isinstance(key, str):
+            raise self.refusal("a key is not text", node, path, "put it in quotes")
+        if key == "<<":
+            raise self.refusal("merge keys '<<' are not allowed", node, path, "write the keys out")
+        return key
+
+    def sequence(self, node: yaml.Node, path: KeyPath) -> list[object]:
+        self.lines |= {(*path, index): _line(item) for index, item in enumerate(node.value)}
+        return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
+
+    def scalar(self, node: yaml.ScalarNode, path: KeyPath) -> object:
+        """Quoted text as it is, plain text by its form; control characters and bad numbers are refused."""
+        if found := _CONTROL.search(node.value):
+            raise self.refusal(f"control character {found[0]!r} in text", node, path, "remove it")
+        try:
+            return node.value if node.style else _plain_scalar(node.value)
+        except ValueError as error:
+            raise self.refusal(str(error), node, path, "put it in quotes if it is text") from None

@@ -1,0 +1,14 @@
+"""Makes ``fakes`` importable from every test directory (pytest puts this file's directory on the path)."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.machine import noise
+
+
+@pytest.fixture(autouse=True)
+def _nobody_else_counts(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Tests share the machine: no pass of theirs is void because of it. ``test_noise.py`` tests the rule."""
+    if request.module.__name__ != "test_noise":
+        monkeypatch.setattr(noise, "disturbed", lambda before, after: False)

@@ -1,0 +1,268 @@
+"""Stand-ins whose durations are data, so that scheduling, stopping and statistics are tested to the digit.
+
+* ``DataClock`` and ``FakeEngine``: an engine that advances a clock instead of taking time (in-process).
+* ``ScriptedWorker``: a worker process whose answers are data, for the harness's side.
+* ``interpreter`` and ``fake_model``: a real worker process that runs ``fake_runtimes/fake.py``, by way of the
+  spec's own ``runtime: {python: ...}``. No hook in the harness: any interpreter can be a worker (D2).
+* ``timed_batch``, ``arm_record``, ``run_record``: hand-made records.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.records import ArmRecord, DriftWindow, DuetBatch, Loaded, RunRecord, TimedBatch, WarmUp
+from bench.runtimes import Options
+
+HERE = Path(__file__).resolve().parent
+RUNTIMES = HERE / "fake_runtimes"
+
+
+class DataClock:
+    """``perf_counter_ns`` that moves when it is told to; each thread has its own time."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    def __call__(self) -> int:
+        return getattr(self._local, "now_ns", 0)
+
+    def advance(self, ns: int) -> None:
+        self._local.now_ns = self() + ns
+
+
+class FakeModel:
+    """A model without a single tensor."""
+
+    def get_output_embeddings(self) -> None:
+        return None
+
+    def modules(self) -> list[Any]:
+        return []
+
+    def named_modules(self) -> list[tuple[str, Any]]:
+        return []
+
+    def parameters(self) -> list[Any]:
+        return []
+
+
+class FakeLogits:
+    """As much of a tensor as the check for NaN needs."""
+
+    def __init__(self, finite: bool) -> None:
+        self._finite = finite
+
+    def isfinite(self) -> FakeLogits:
+        return self
+
+    def all(self) -> bool:
+        return self._finite
+
+
+class FakeEngine:
+    """An engine whose prefill and steps take as long as the given nanoseconds say, over and over.
+
+    A reply is the prompt's checksum counted upwards; ``diverge_at`` makes it differ from that token on.
+    ``log`` gets (kind, number of the call) of every prefill and step.
+    """
+
+    def __init__(
+        self,
+        clock: DataClock | None = None,
+        prefill_ns: Iterable[int] = (10_000_000,),
+        step_ns: Iterable[int] = (1_000_000,),
+        options: Options | None = None,
+        facts: Mapping[str, object] | None = None,
+        diverge_at: int | None = None,
+        finite: bool = True,
+    ) -> None:
+        self.model = FakeModel()
+        self.clock = clock or DataClock()
+        self.log: list[tuple[str, int]] = []
+        self._prefill_ns, self._step_ns = cycle(list(prefill_ns)), cycle(list(step_ns))
+        self._options, self._more = options or Options(), dict(facts or {})
+        self._diverge_at, self._finite = diverge_at, finite
+
+    def facts(self) -> dict[str, object]:
+        known = {
+            "engine": "fake",
+            "device": "cpu",
+            "dtype": self._options.dtype,
+            "attention": self._options.attention,
+            "threads": self._options.threads or 1,
+            "vocabulary": 1000,
+            "context": 4096,
+            "kv_bytes_per_token": 8,
+            "random_weights": True,
+        }
+        return {**known, **self._more}
+
+    def encode(self, text: str) -> list[int]:
+        return [len(word) for word in text.split()]
+
+    def encode_chat(self, message: str) -> list[int]:
+        return [1, *self.encode(message)]
+
+    def text(self, ids: Sequence[int]) -> str:
+        return " ".join(str(one) for one in ids)
+
+    def end_ids(self) -> tuple[int, ...]:
+        return (2,)
+
+    def prefill(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> list[list[int]]:
+        self.clock.advance(next(self._prefill_ns))
+        self.log.append(("prefill", len(self.log)))
+        return [[100 + sum(prompt) % 500] for prompt in prompts]
+
+    def step(self, generation: list[list[int]]) -> None:
+        self.clock.advance(next(self._step_ns))
+        self.log.append(("step", len(self.log)))
+        for row in generation:
+            row.append(row[-1] + (7 if len(row) == self._diverge_at else 1))
+
+    def tokens(self, generation: list[list[int]]) -> list[list[int]]:
+        return [list(row) for row in generation]
+
+    def logits(self, ids: Sequence[int]) -> Any:
+        return FakeLogits(self._finite)
+
+    def synchronise(self) -> None:
+        return None
+
+
+class ScriptedWorker:
+    """In the place of a WorkerProcess: ``answer(do, arguments)`` is its reply, an exception its failure."""
+
+    pid = 2**22 + 1  # nobody's: the kernel's highest is below it
+
+    def __init__(self, answer: Callable[[str, Mapping[str, Any]], dict[str, Any] | Exception]) -> None:
+        self._answer = answer
+        self._pending: tuple[str, Mapping[str, Any]] | None = None
+        self.asked: list[tuple[str, Mapping[str, Any]]] = []
+        self.pinned: list[list[int]] = []
+        self.closed = False
+
+    def start(self, do: str, descriptors: Sequence[int], **arguments: object) -> None:
+        assert self._pending is None, f"{do} asked while {self._pending} has no answer yet"
+        self._pending = do, arguments
+        self.asked.append(self._pending)
+
+    def finish(self, timeout_s: float) -> dict[str, Any]:
+        assert self._pending is not None
+        (do, arguments), self._pending = self._pending, None
+        reply = self._answer(do, arguments)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    def ask(self, do: str, timeout_s: float, **arguments: object) -> dict[str, Any]:
+        self.start(do, (), **arguments)
+        return self.finish(timeout_s)
+
+    def pin(self, cpus: Sequence[int]) -> None:
+        self.pinned.append(list(cpus))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+# ---- a real process with a fake engine in it -----------------------------------------------------------
+
+
+def interpreter(directory: Path) -> Path:
+    """An executable for ``runtime: {python: ...}`` whose workers know the runtime ``fake``; no torch."""
+    script = directory / "python-with-fake-runtime"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "fake_worker.py"}" "$@"\n')
+    script.chmod(0o755)
+    return script
+
+
+@pytest.fixture
+def fake_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The harness finds the runtime ``fake`` by its file name, as it finds its own."""
+    import bench.runtimes
+
+    monkeypatch.setattr(bench.runtimes, "__path__", [*bench.runtimes.__path__, str(RUNTIMES)])
+
+
+def fake_model(directory: Path, *faults: Mapping[str, object], **settings: object) -> Path:
+    """A model directory that passes for a real one and tells the fake runtime how long things take, and how
+    to break (see ``fake_runtimes/fake.py``)."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "config.json").write_text('{"model_type": "fake"}')
+    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    (directory / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
+    (directory / "fake.json").write_text(json.dumps({"faults": list(faults), **settings}))
+    return directory
+
+
+# ---- hand-made records ---------------------------------------------------------------------------------
+
+
+def timed_batch(
+    sent_ms: float,
+    stamps_ms: Sequence[float],
+    end_ms: float,
+    n_in: Sequence[int],
+    tokens: Sequence[Sequence[int]],
+) -> TimedBatch:
+    """A batch with its times in milliseconds."""
+    stamps = tuple(round(stamp * 1e6) for stamp in stamps_ms)
+    rows = tuple(tuple(row) for row in tokens)
+    return TimedBatch(round(sent_ms * 1e6), stamps, round(end_ms * 1e6), tuple(n_in), rows)
+
+
+def loaded(**facts: object) -> Loaded:
+    """What a small model looks like once it is loaded."""
+    known = {"threads": 2, "kv_bytes_per_token": 100, "random_weights": False, **facts}
+    return Loaded(known, 1.5, 0.0, {"peak_rss_bytes": 5000}, 4000, {"float32": 4000}, 1000, ())
+
+
+def arm_record(name: str = "baseline", **fields: Any) -> ArmRecord:
+    """A measured row, the baseline unless it has another name."""
+    known: dict[str, Any] = {
+        "group": "",
+        "is_baseline": name == "baseline",
+        "status": "ok",
+        "loaded": loaded(),
+        "warm_up": WarmUp((5.0, 4.0), True, 5.0),
+        "prompts_digest": "p",
+        "end_ids": (2,),
+    }
+    return ArmRecord(name, **{**known, **fields})
+
+
+def duets(baseline_ns: Sequence[Sequence[int]], variant_ns: Sequence[Sequence[int]]) -> tuple[DuetBatch, ...]:
+    """Pairs of batches decoded in turns."""
+    return tuple(DuetBatch(tuple(a), tuple(b)) for a, b in zip(baseline_ns, variant_ns, strict=True))
+
+
+def drift_window(
+    kld: Sequence[float], same: Sequence[int], ln_p: Sequence[float], ln_q: Sequence[float]
+) -> DriftWindow:
+    """One window's statistics."""
+    return DriftWindow(tuple(kld), tuple(same), tuple(ln_p), tuple(ln_q))
+
+
+def run_record(*arms: ArmRecord, utilisation: float = 1.0) -> RunRecord:
+    """A run at 0.36 USD an hour for 4 processors: 0.1 USD per 1000 s."""
+    price = {
+        "id": "test", "name": "test", "kind": "cpu", "vcpus": 4, "ownership": "rented", "date": "2026-01-31",
+        "source": "made up", "currency": "USD", "includes_power": True, "usd_per_hour": 0.36,
+        "utilisation": utilisation,
+    }  # fmt: skip
+    return RunRecord(
+        run_id="r", name="test", schema_version=1, started_utc="2026-01-31T12:00:00Z",
+        finished_utc="2026-01-31T12:01:00Z", harness={}, spec={}, spec_digest="d", machine={}, price=price,
+        text={}, arms=arms,
+    )  # fmt: skip

@@ -1,0 +1,125 @@
+"""A worker's answer is whole, or it is refused: nothing is averaged over what did come."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.errors import Outcome, VariantFailed
+from bench.measure import replies
+from bench.spec import WorkloadBlock
+
+WORKLOAD = WorkloadBlock(name="chat", requests=3, output_tokens=2, batch_size=2)
+BATCH = {"sent_ns": 0, "stamps_ns": [5, 9], "end_ns": 9, "input_tokens": [4, 4], "tokens": [[1, 2], [3, 4]]}
+LAST = {"sent_ns": 10, "stamps_ns": [15, 19], "end_ns": 20, "input_tokens": [4], "tokens": [[1, 2]]}
+WINDOW = {"kld": [0.1], "same_top": [1], "ln_p_base": [-1.0], "ln_p_variant": [-1.0]}
+GOOD: dict[str, dict[str, Any]] = {
+    "load": {
+        "facts": {"device": "cpu", "dtype": "float32", "vocabulary": 9, "random_weights": False},
+        "load_s": 1.0, "optimise_s": 0.0, "load_memory": {"peak_rss_bytes": 5}, "weights_bytes": 4,
+        "bytes_by_dtype": {"float32": 4}, "parameters": 1, "evidence": [{"step": "runtime"}],
+    },
+    "prompts": {"digest": "d", "input_tokens": [1, 2, 3], "end_ids": []},
+    "warm_up": {"durations_ms": [5.0, 5.1], "steady": True, "first_request_ms": 5.0, "kernels": []},
+    "solo": {"batches": [BATCH, LAST]},
+    "memory": {"prefill": {"peak_rss_bytes": 1}, "decode": {"peak_rss_bytes": None}},
+    "energy": {"energy_j": None, "energy_valid": False, "code": "nvml_missing", "reason": "none"},
+    "ceilings": {"memory_bytes_per_s": 1e9, "matmul_flop_per_s": 1e12},
+    "corpus": {"tokens": 100, "digest": "d"},
+    "floor": {"windows": [WINDOW]},
+    "score": {"windows": [WINDOW]},
+    "duet": {"durations_ns": [[1, 2]]},
+}  # fmt: skip
+
+
+def refused(do: str, reply: Any) -> str:
+    with pytest.raises(VariantFailed) as caught:
+        replies.check(do, reply, WORKLOAD)
+    assert caught.value.outcome == Outcome.PROTOCOL_ERROR
+    assert do in caught.value.reason
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("do", GOOD)
+def test_a_whole_answer_is_taken(do: str) -> None:
+    replies.check(do, GOOD[do], WORKLOAD)
+
+
+@pytest.mark.parametrize("do", GOOD)
+def test_an_empty_answer_is_not(do: str) -> None:
+    if do != "ceilings":
+        refused(do, {})
+
+
+@pytest.mark.parametrize("do", GOOD)
+def test_no_key_may_be_missing(do: str) -> None:
+    for key in GOOD[do]:
+        if (do, key) not in (("warm_up", "kernels"), ("ceilings", key)):
+            refused(do, {k: v for k, v in GOOD[do].items() if k != key})
+
+
+@pytest.mark.parametrize("do", GOOD)
+@given(junk=st.none() | st.text(max_size=3) | st.lists(st.integers(), max_size=2) | st.integers(-9, 0))
+def test_junk_is_refused_or_harmless_and_never_an_accident(do: str, junk: object) -> None:
+    for key in GOOD[do]:
+        with suppress(VariantFailed):
+            replies.check(do, {**GOOD[do], key: junk}, WORKLOAD)
+
+
+def edited(edit: Callable[[list[dict[str, Any]]], object]) -> dict[str, Any]:
+    batches = copy.deepcopy(GOOD["solo"]["batches"])
+    edit(batches)
+    return {"batches": batches}
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        (lambda b: b.pop(), "2 requests instead of 3"),
+        (lambda b: b.append(copy.deepcopy(LAST)), "4 requests instead of 3"),
+        (lambda b: b[0]["tokens"].append([1, 2]), "4 requests instead of 3"),
+        (lambda b: b[0]["tokens"][0].pop(), "1 tokens instead of 2"),
+        (lambda b: b[0]["stamps_ns"].append(11), "3 time stamps instead of 2"),
+        (lambda b: b[0]["stamps_ns"].reverse(), "not above zero"),
+        (lambda b: b[0].update(stamps_ns=[5, 5]), "not above zero"),
+        (lambda b: b[1].update(sent_ns=15), "not above zero"),
+        (lambda b: b[0].update(end_ns=8), "ended before its last token"),
+        (lambda b: b[0]["input_tokens"].pop(), "1 prompt lengths instead of 2"),
+        (lambda b: b[0].update(stamps_ns=[5.5, 9.2]), "stamps_ns"),
+        (lambda b: b[0].update(stamps_ns=["soon", 9]), "stamps_ns"),
+    ],
+)
+def test_times_and_requests_that_cannot_be(edit: Any, problem: str) -> None:
+    assert problem in refused("solo", edited(edit))
+
+
+def test_prompts_that_are_missing() -> None:
+    assert "2 prompts instead of 3" in refused("prompts", {**GOOD["prompts"], "input_tokens": [1, 2]})
+    refused("prompts", {**GOOD["prompts"], "input_tokens": [1, 2, 0]})
+
+
+def test_a_model_that_says_nothing_about_itself() -> None:
+    assert "'dtype'" in refused("load", {**GOOD["load"], "facts": {"device": "cpu", "random_weights": True}})
+
+
+def test_a_warm_up_in_no_time() -> None:
+    refused("warm_up", {**GOOD["warm_up"], "durations_ms": [0.0, 0.0]})
+
+
+def test_a_machine_without_speed() -> None:
+    refused("ceilings", {"memory_bytes_per_s": 0.0, "matmul_flop_per_s": 1.0})
+
+
+def test_windows_are_complete() -> None:
+    replies.check_windows("score", {"windows": [WINDOW] * 2}, 2, 1)
+    for windows, positions in ((3, 1), (2, 2)):
+        with pytest.raises(VariantFailed, match="instead of"):
+            replies.check_windows("score", {"windows": [WINDOW] * 2}, windows, positions)
+    with pytest.raises(VariantFailed):
+        replies.check_windows("score", {"windows": [{**WINDOW, "ln_p_base": []}] * 2}, 2, 1)

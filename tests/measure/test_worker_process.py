@@ -1,0 +1,408 @@
+"""Real child processes that break in every way the fault table knows: each ends with its own name, none
+hangs, none leaves anything behind. The engine is ``fake_runtimes/fake.py``; all else is the real thing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from fakes import fake_model, interpreter
+
+from bench.errors import Outcome, VariantFailed
+from bench.measure import worker_process
+from bench.measure.together import BaselineDied, ask_both
+from bench.measure.worker_process import PeerGone, WorkerProcess
+
+OPTIONS = {"device": "cpu", "dtype": "float32", "threads": 1, "attention": "sdpa", "random": False}
+PATIENCE_S = 20.0
+
+
+@pytest.fixture(autouse=True)
+def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_process, "GRACE_S", 0.4)
+    monkeypatch.setattr(worker_process, "STALL_S", 0.6)
+
+
+@contextmanager
+def worker(directory: Path, name: str = "variant") -> Iterator[WorkerProcess]:
+    """A worker with the fake runtime; afterwards neither it nor anything in its group is there."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with WorkerProcess(name, directory / f"{name}.log", interpreter(directory), 1) as found:
+        yield found
+    wait_until(lambda: group_of(found.pid) == [])
+
+
+def alive(pid: int) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def group_of(pid: int) -> list[int]:
+    """Living members of the worker's process group."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(process.pid) == pid and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+    return found
+
+
+def load(
+    under: WorkerProcess, directory: Path, *faults: Mapping[str, object], timeout_s: float = PATIENCE_S
+) -> Any:
+    model = fake_model(directory / "model", *faults)
+    return under.ask(
+        "load", timeout_s, directory=str(model), runtime="fake", options=OPTIONS, optimise=[]
+    )  # fmt: skip
+
+
+def ready(under: WorkerProcess, directory: Path, *faults: Mapping[str, object], requests: int = 2) -> None:
+    """Loaded, and given its prompts."""
+    load(under, directory, *faults)
+    prompts = [{"text": "one two", "chat": False, "tokens": None}] * requests
+    under.ask("prompts", PATIENCE_S, prompts=prompts, batch_size=1, output_tokens=3)
+
+
+def failure(do: Callable[[], object]) -> VariantFailed:
+    with pytest.raises(VariantFailed) as caught:
+        do()
+    return caught.value
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    limit = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < limit, "it did not happen"
+        time.sleep(0.02)
+
+
+def test_a_worker_that_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_process, "GRACE_S", PATIENCE_S)
+    with worker(tmp_path) as under:
+        assert load(under, tmp_path)["facts"]["engine"] == "fake"
+        ready(under, tmp_path)
+        assert len(under.ask("solo", PATIENCE_S)["batches"]) == 2
+        wait_until(lambda: psutil.Process(under.pid).status() == psutil.STATUS_SLEEPING)
+        process = under._process
+    assert process is not None
+    assert process.returncode == 0, "a healthy worker leaves by itself when its channel closes"
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome", "reason"),
+    [
+        ({"do": "segfault"}, Outcome.SEGFAULT, "died of SIGSEGV"),
+        ({"do": "kill"}, Outcome.OOM_HOST, "killed by the system"),
+        ({"do": "exit"}, Outcome.RUN_ERROR, "exit code 3"),
+        ({"do": "leave"}, Outcome.RUN_ERROR, "no more"),
+        ({"do": "raise", "kind": "ValueError", "text": "shape"}, Outcome.LOAD_ERROR, "ValueError: shape"),
+        ({"do": "raise", "kind": "ImportError", "text": "no engine"}, Outcome.IMPORT_ERROR, "no engine"),
+        ({"do": "raise", "kind": "MemoryError"}, Outcome.OOM_HOST, "MemoryError"),
+        (
+            {"do": "raise", "kind": "ValueError", "text": "DefaultCPUAllocator: can't allocate memory: 4 GB"},
+            Outcome.OOM_HOST,
+            "can't allocate",
+        ),
+        ({"do": "raise", "kind": "OutOfMemoryError", "text": "CUDA"}, Outcome.OOM_GPU, "CUDA"),
+        ({"do": "say", "frame": "00000005" + b"hello".hex()}, Outcome.PROTOCOL_ERROR, "not JSON"),
+        ({"do": "say", "frame": "ffffffff"}, Outcome.PROTOCOL_ERROR, "over the limit"),
+        ({"do": "say", "json": "[1]"}, Outcome.PROTOCOL_ERROR, "not an object"),
+        ({"do": "say", "json": '{"ok": true, "result": {"x": NaN}}'}, Outcome.PROTOCOL_ERROR, "NaN"),
+        ({"do": "say", "json": '{"ok": true}'}, Outcome.PROTOCOL_ERROR, "unknown form"),
+        ({"do": "say", "json": '{"ok": "yes", "result": {}}'}, Outcome.PROTOCOL_ERROR, "unknown form"),
+        ({"do": "say", "json": '{"ok": false, "outcome": "fine"}'}, Outcome.PROTOCOL_ERROR, "unknown form"),
+        ({"do": "say", "json": "[" * 100_000}, Outcome.PROTOCOL_ERROR, "nested too deeply"),
+        ({"do": "say", "frame": "00000010" + b"half".hex()}, Outcome.PROTOCOL_ERROR, "stopped half way"),
+        ({"do": "say", "frame": "0000"}, Outcome.PROTOCOL_ERROR, "stopped half way"),
+    ],
+)  # fmt: skip
+def test_each_way_to_fail_has_its_name(
+    tmp_path: Path, fault: Mapping[str, object], outcome: Outcome, reason: str
+) -> None:
+    with worker(tmp_path) as under:
+        found = failure(lambda: load(under, tmp_path, {"at": "load", **fault}))
+    assert found.outcome == outcome
+    assert reason in found.reason
+
+
+def test_a_failure_after_loading_is_not_a_load_error(tmp_path: Path) -> None:
+    with worker(tmp_path) as under:
+        ready(under, tmp_path, {"at": "step", "call": 3, "do": "raise", "kind": "ValueError"})
+        found = failure(lambda: under.ask("solo", PATIENCE_S))
+    assert (found.outcome, found.reason) == (Outcome.RUN_ERROR, "ValueError: planted")
+
+
+def test_killed_from_outside(tmp_path: Path) -> None:
+    with worker(tmp_path) as under:
+        under.start("load", (), directory=str(fake_model(tmp_path / "m", {"at": "load", "do": "hang"})),
+                    runtime="fake", options=OPTIONS, optimise=[])  # fmt: skip
+        os.kill(under.pid, signal.SIGKILL)
+        assert failure(lambda: under.finish(PATIENCE_S)).outcome == Outcome.OOM_HOST
+
+
+def test_killed_while_nobody_was_asking(tmp_path: Path) -> None:
+    with worker(tmp_path) as under:
+        ready(under, tmp_path)
+        os.kill(under.pid, signal.SIGKILL)
+        wait_until(lambda: not alive(under.pid))
+        assert failure(lambda: under.ask("solo", PATIENCE_S)).outcome == Outcome.OOM_HOST
+
+
+def test_a_hang_ends_at_the_deadline(tmp_path: Path) -> None:
+    with worker(tmp_path) as under:
+        started = time.monotonic()
+        found = failure(lambda: load(under, tmp_path, {"at": "load", "do": "hang"}, timeout_s=0.3))
+        assert found.outcome == Outcome.TIMEOUT
+        assert "no answer within" in found.reason
+        assert time.monotonic() - started < 5
+
+
+def test_a_worker_that_ignores_sigterm(tmp_path: Path) -> None:
+    with worker(tmp_path) as under:
+        found = failure(lambda: load(under, tmp_path, {"at": "load", "do": "deaf"}, timeout_s=0.3))
+        assert found.outcome == Outcome.TIMEOUT
+
+
+@pytest.mark.parametrize("end", ["hang", "segfault", "exit"])
+def test_grandchildren_go_with_their_grandparent(tmp_path: Path, end: str) -> None:
+    file = tmp_path / "grandchild"
+    faults = [{"at": "load", "do": "grandchild", "file": str(file)}, {"at": "load", "do": end}]
+    with worker(tmp_path) as under:
+        failure(lambda: load(under, tmp_path, *faults, timeout_s=1.0 if end == "hang" else PATIENCE_S))
+        grandchild = int(file.read_text())
+    wait_until(lambda: not alive(grandchild))
+
+
+def test_a_worker_that_stops_reading(tmp_path: Path) -> None:
+    with worker(tmp_path) as under:
+        os.kill(under.pid, signal.SIGSTOP)
+        found = failure(lambda: under.ask("load", 0.3, text="x" * 4_000_000))
+    assert found.outcome == Outcome.TIMEOUT
+
+
+def test_an_unknown_command_ends_the_worker(tmp_path: Path) -> None:
+    with worker(tmp_path) as under:
+        assert failure(lambda: under.ask("no_such_command", PATIENCE_S)).outcome == Outcome.RUN_ERROR
+
+
+def test_an_interpreter_that_cannot_be_started(tmp_path: Path) -> None:
+    for name, content in (("absent", None), ("not-executable", ""), ("not-a-program", "\0\1\2")):
+        file = tmp_path / name
+        if content is not None:
+            file.write_text(content)
+            file.chmod(0o755 if name == "not-a-program" else 0o644)
+        under = WorkerProcess("variant", tmp_path / "log", file)
+        found = failure(under.__enter__)
+        assert found.outcome == Outcome.LOAD_ERROR
+        assert "cannot start" in found.reason
+        under.close()
+
+
+def test_an_interpreter_that_is_no_worker(tmp_path: Path) -> None:
+    found = failure(WorkerProcess("variant", tmp_path / "log", Path("/bin/echo")).__enter__)
+    assert found.outcome == Outcome.RUN_ERROR
+
+
+def test_closing_twice_and_closing_what_never_began(tmp_path: Path) -> None:
+    WorkerProcess("variant", tmp_path / "log").close()
+    with worker(tmp_path) as under:
+        under.close()
+        under.close()
+        under.pin([0])
+
+
+# ---- what a worker gets to see -------------------------------------------------------------------
+
+
+def test_no_secret_reaches_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "OPENAI_API_KEY", "PYTHONPATH", "LD_PRELOAD"):
+        monkeypatch.setenv(name, "s3cr3t-value")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    model = fake_model(tmp_path / "model", facts={"environment": None})
+    with worker(tmp_path) as under:
+        found = under.ask(
+            "load", PATIENCE_S, directory=str(model), runtime="fake", options=OPTIONS, optimise=[]
+        )["facts"]["environment"]  # fmt: skip
+    assert "s3cr3t-value" not in str(found)
+    assert found["LANG"] == "C.UTF-8"
+    assert found["HF_HUB_OFFLINE"] == "1"
+    assert found["OMP_NUM_THREADS"] == "1"
+
+
+def test_no_open_file_of_the_harness_reaches_a_worker(tmp_path: Path) -> None:
+    with (tmp_path / "private").open("w") as private, worker(tmp_path) as under:
+        os.set_inheritable(private.fileno(), True)
+        targets = [str(fd.readlink()) for fd in Path(f"/proc/{under.pid}/fd").iterdir()]
+    assert str(tmp_path / "private") not in targets
+
+
+def test_what_a_worker_prints_is_in_its_log_and_not_in_the_channel(tmp_path: Path) -> None:
+    with worker(tmp_path) as under:
+        failure(lambda: load(under, tmp_path, {"at": "load", "do": "raise", "kind": "ValueError"}))
+    log = (tmp_path / "variant.log").read_text()
+    assert "Traceback" in log
+    assert "ValueError: planted" in log
+
+
+def test_a_worker_dies_with_the_harness(tmp_path: Path) -> None:
+    """The harness is killed outright, in the middle of a command: nothing of it stays."""
+    script = f"""
+        import sys
+        sys.path.insert(0, {str(Path(__file__).resolve().parent.parent)!r})
+        from pathlib import Path
+        from fakes import fake_model, interpreter
+        from bench.measure.worker_process import WorkerProcess
+        here = Path({str(tmp_path)!r})
+        under = WorkerProcess("variant", here / "log", interpreter(here), 1)
+        under.__enter__()
+        model = fake_model(here / "m", {{"at": "load", "do": "hang"}})
+        under.start("load", (), directory=str(model), runtime="fake", options={OPTIONS!r}, optimise=[])
+        print(under.pid, flush=True)
+        under.finish(3600)
+    """
+    harness = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True
+    )
+    assert harness.stdout is not None
+    with harness:
+        pid = int(harness.stdout.readline())
+        assert psutil.pid_exists(pid)
+        harness.kill()
+    wait_until(lambda: not alive(pid))
+
+
+def test_a_worker_started_by_somebody_else_refuses(tmp_path: Path) -> None:
+    entry = Path(worker_process.bench.__file__).parent / "worker" / "__main__.py"
+    found = subprocess.run(
+        [sys.executable, str(entry), "0", "1"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert found.returncode != 0
+    assert "the harness was gone" in found.stderr
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors")
+def test_pinning_binds_every_thread_and_lets_go(tmp_path: Path) -> None:
+    everywhere = sorted(os.sched_getaffinity(0))
+    with worker(tmp_path) as under:
+        under.pin(everywhere[-1:])
+        assert os.sched_getaffinity(under.pid) == {everywhere[-1]}
+        under.pin(everywhere)
+        assert os.sched_getaffinity(under.pid) == set(everywhere)
+
+
+def test_the_harness_sleeps_while_a_worker_works(tmp_path: Path) -> None:
+    """It must not poll: on two cores a polling parent costs a third of the speed (D2)."""
+    with worker(tmp_path) as under:
+        before = time.process_time()
+        failure(lambda: load(under, tmp_path, {"at": "load", "do": "hang"}, timeout_s=1.0))
+        assert time.process_time() - before < 0.2
+
+
+# ---- two at a time -------------------------------------------------------------------------------
+
+
+@contextmanager
+def two(
+    tmp_path: Path, *faults: tuple[Mapping[str, object], ...]
+) -> Iterator[tuple[WorkerProcess, WorkerProcess]]:
+    with worker(tmp_path / "b", "baseline") as base, worker(tmp_path / "v", "variant") as variant:
+        ready(base, tmp_path / "b", *faults[0])
+        ready(variant, tmp_path / "v", *faults[1])
+        yield base, variant
+
+
+FIRSTS = [[0, 1, 1], [1, 1, 0]]
+
+
+def turns(base: WorkerProcess, variant: WorkerProcess, timeout_s: float = PATIENCE_S) -> Any:
+    return ask_both("duet", base, variant, timeout_s, batches=[0, 1], firsts=FIRSTS)
+
+
+def test_a_duet_of_two_processes(tmp_path: Path) -> None:
+    with two(tmp_path, (), ()) as (base, variant):
+        for _ in range(2):
+            ours, theirs = turns(base, variant)
+            assert ours["durations_ns"] == theirs["durations_ns"] == [[10_000_000, 1_000_000, 1_000_000]] * 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        ({"do": "segfault"}, Outcome.SEGFAULT),
+        ({"do": "kill"}, Outcome.OOM_HOST),
+        ({"do": "raise", "kind": "ValueError"}, Outcome.RUN_ERROR),
+        ({"do": "hang"}, Outcome.TIMEOUT),
+        ({"do": "say", "json": "[]"}, Outcome.PROTOCOL_ERROR),
+    ],
+)
+def test_a_variant_that_breaks_in_a_duet_leaves_the_baseline_whole(
+    tmp_path: Path, fault: Mapping[str, object], outcome: Outcome
+) -> None:
+    with (
+        two(tmp_path, (), ({"at": "step", "call": 2, **fault},)) as (base, variant),
+        worker(tmp_path / "next", "next") as other,
+    ):
+        found = failure(lambda: turns(base, variant, 1.2))
+        variant.close()
+        assert found.outcome == outcome
+        ready(other, tmp_path / "next")
+        assert turns(base, other)[0]["durations_ns"] == [[10_000_000, 1_000_000, 1_000_000]] * 2
+
+
+@pytest.mark.parametrize("fault", ["segfault", "kill", "hang"])
+def test_a_baseline_that_breaks_in_a_duet_is_told_apart(tmp_path: Path, fault: str) -> None:
+    expected = {"segfault": Outcome.SEGFAULT, "kill": Outcome.OOM_HOST, "hang": Outcome.TIMEOUT}[fault]
+    with two(tmp_path, ({"at": "step", "call": 2, "do": fault},), ()) as (base, variant):
+        with pytest.raises(BaselineDied) as caught:
+            turns(base, variant, 1.0)
+        assert caught.value.failure.outcome == expected
+
+
+def test_a_variant_that_died_before_the_duet(tmp_path: Path) -> None:
+    """The baseline was already asked: its answer must not be taken for the next one."""
+    with (
+        two(tmp_path, (), ()) as (base, variant),
+        worker(tmp_path / "next", "next") as other,
+    ):
+        os.kill(variant.pid, signal.SIGKILL)
+        wait_until(lambda: not alive(variant.pid))
+        assert failure(lambda: turns(base, variant)).outcome == Outcome.OOM_HOST
+        ready(other, tmp_path / "next")
+        assert len(turns(base, other)[0]["durations_ns"]) == 2
+
+
+def test_a_baseline_that_died_before_the_duet(tmp_path: Path) -> None:
+    with two(tmp_path, (), ()) as (base, variant):
+        os.kill(base.pid, signal.SIGKILL)
+        wait_until(lambda: not alive(base.pid))
+        with pytest.raises(BaselineDied):
+            turns(base, variant)
+        assert variant.ask("corpus", PATIENCE_S, text="one two")["tokens"] == 2
+
+
+def test_a_survivor_says_that_its_partner_died(tmp_path: Path) -> None:
+    with worker(tmp_path) as under:
+        ready(under, tmp_path)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            under.start("duet", [theirs.fileno()], batches=[0, 1], firsts=FIRSTS, me=1)
+        ours.close()
+        with pytest.raises(PeerGone):
+            under.finish(PATIENCE_S)
+        assert under.ask("corpus", PATIENCE_S, text="three")["tokens"] == 1

@@ -1,0 +1,421 @@
+"""Every figure of a row from hand-made records, with answers worked out by hand; missing is None, never 0."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fakes import arm_record, drift_window, duets, loaded, run_record, timed_batch
+
+from bench.errors import Outcome
+from bench.metrics import (
+    FAMILIES,
+    METRICS,
+    comparisons,
+    cost,
+    energy,
+    generation,
+    latency,
+    memory,
+    output_drift,
+    roofline,
+    throughput,
+)
+from bench.metrics.figure import Metric, value_of
+from bench.metrics.summary import summarise
+from bench.pricing.book import parse_price
+from bench.records import ArmRecord, WarmUp
+from bench.stats.intervals import Interval
+
+# Two requests, one after the other: 3 tokens in 100 + 20 + 30 ms, then 3 tokens in 200 + 10 + 10 ms.
+# W = 400 ms: the second is sent at 170 ms and ends at 400 ms.
+SOLO = (
+    timed_batch(0, [100, 120, 150], 160, [10], [[5, 6, 7]]),
+    timed_batch(170, [370, 380, 390], 400, [30], [[8, 2, 9]]),
+)
+MEMORY = {
+    "prefill": {"peak_rss_bytes": 900, "peak_allocated_bytes": None, "peak_device_bytes": None},
+    "decode": {"peak_rss_bytes": 700, "peak_allocated_bytes": None, "peak_device_bytes": None},
+}
+ENERGY = {
+    "energy_j": 60.0, "energy_valid": True, "boundary": "CPU package (RAPL)", "requests": 4,
+    "output_tokens": 12, "code": "ok", "reason": "",
+}  # fmt: skip
+BASE = arm_record(solo=SOLO, memory=MEMORY)
+
+
+def figure(module: Any, key: str, arm: ArmRecord = BASE, **run: Any) -> Any:
+    return module.figures(arm, run_record(arm, **run))[key]
+
+
+def value(module: Any, key: str, arm: ArmRecord = BASE, **run: Any) -> float | None:
+    return value_of(figure(module, key, arm, **run))
+
+
+# ---- 4.1 latency -----------------------------------------------------------------------------------
+
+
+def test_latency_by_hand() -> None:
+    assert value(latency, "ttft_ms") == pytest.approx((100 + 200) / 2)
+    assert value(latency, "tpot_ms") == pytest.approx((25 + 10) / 2)
+    assert value(latency, "itl_ms") == pytest.approx((20 + 30 + 10 + 10) / 4)
+    assert value(latency, "e2el_ms") == pytest.approx((160 + 230) / 2)
+    assert value(latency, "load_s") == 1.5
+    assert value(latency, "first_request_ms") == 5.0
+
+
+def test_gaps_are_pooled_and_requests_are_not() -> None:
+    assert figure(latency, "itl_ms")["n"] == 4
+    assert figure(latency, "tpot_ms")["n"] == 2
+    assert figure(latency, "itl_ms")["p50"] == pytest.approx(15)
+    assert figure(latency, "itl_ms")["sd"] == pytest.approx(math.sqrt((2.5**2 + 12.5**2 + 2 * 7.5**2) / 3))
+
+
+def test_the_sum_of_gaps_is_last_minus_first() -> None:
+    one = arm_record(solo=SOLO[:1])
+    gaps, requests = figure(latency, "itl_ms", one), figure(latency, "tpot_ms", one)
+    assert gaps["mean"] * gaps["n"] == pytest.approx(150 - 100)
+    assert gaps["mean"] == pytest.approx(requests["mean"])
+
+
+def test_each_request_of_a_batch_counts() -> None:
+    batch = timed_batch(0, [100, 120], 130, [10, 4], [[5, 6], [7, 8]])
+    found = figure(latency, "ttft_ms", arm_record(solo=(batch,)))
+    assert (found["n"], found["mean"]) == (2, 100)
+
+
+def test_percentiles_wait_for_enough_samples() -> None:
+    found = figure(latency, "e2el_ms")
+    assert found["p50"] is not None
+    assert found["p90"] is found["p95"] is found["p99"] is None
+
+
+# ---- 4.2 throughput --------------------------------------------------------------------------------
+
+
+def test_throughput_by_hand() -> None:
+    assert value(throughput, "request_throughput") == pytest.approx(2 / 0.4)
+    assert value(throughput, "output_throughput") == pytest.approx(6 / 0.4)
+    assert value(throughput, "total_token_throughput") == pytest.approx(46 / 0.4)
+    assert value(throughput, "prefill_throughput") == pytest.approx(40 / 0.3)
+    assert value(throughput, "decode_throughput") == pytest.approx(4 / 0.07)
+
+
+def test_decode_volume_of_a_batch_is_batch_times_steps() -> None:
+    batch = timed_batch(0, [100, 150, 200], 210, [10, 4], [[5, 6, 7], [7, 8, 9]])
+    assert value(throughput, "decode_throughput", arm_record(solo=(batch,))) == pytest.approx(2 * 2 / 0.1)
+
+
+# ---- 4.4 memory ------------------------------------------------------------------------------------
+
+
+def test_memory_by_hand() -> None:
+    assert value(memory, "weights_bytes") == 4000
+    assert value(memory, "kv_bytes_per_token") == 100
+    assert value(memory, "load_peak_rss_bytes") == 5000
+    found = figure(memory, "peak_rss_bytes")
+    assert found["value"] == 900
+    assert found["phases"] == {"prefill": 900, "decode": 700}
+    assert figure(memory, "peak_allocated_bytes") is None
+
+
+# ---- 4.5 energy ------------------------------------------------------------------------------------
+
+
+def test_energy_by_hand() -> None:
+    arm = replace(BASE, energy=ENERGY)
+    assert value(energy, "energy_per_output_token_j", arm) == 5
+    assert value(energy, "energy_per_request_j", arm) == 15
+    assert figure(energy, "energy_per_request_j", arm)["boundary"] == "CPU package (RAPL)"
+
+
+@pytest.mark.parametrize("record", [None, {"energy_valid": False, "energy_j": 0.0, "code": "counter_stuck"}])
+def test_no_valid_energy_is_no_figure(record: Any) -> None:
+    arm = replace(BASE, energy=record)
+    assert figure(energy, "energy_per_output_token_j", arm) is None
+    assert figure(energy, "energy_per_request_j", arm) is None
+
+
+# ---- 4.6 cost --------------------------------------------------------------------------------------
+
+# 0.36 USD an hour for 4 processors, 2 of them in use: 0.18 USD an hour, 0.05 USD per 1000 s; W = 0.4 s.
+C_RUN = 0.36 * 0.5 * 0.4 / 3600
+
+
+def test_cost_by_hand() -> None:
+    assert value(cost, "cost_per_request_usd") == pytest.approx(C_RUN / 2)
+    assert value(cost, "cost_per_1k_tokens_usd") == pytest.approx(1000 * C_RUN / 46)
+    prefill, decode = C_RUN * 0.3 / 0.37, C_RUN * 0.07 / 0.37
+    assert value(cost, "cost_per_1k_input_tokens_usd") == pytest.approx(1000 * prefill / 40)
+    assert value(cost, "cost_per_1k_output_tokens_usd") == pytest.approx(1000 * decode / 6)
+    assert value(cost, "cost_per_1m_tokens_all_on_input") == pytest.approx(1e6 * C_RUN / 40)
+    assert value(cost, "cost_per_1m_tokens_all_on_output") == pytest.approx(1e6 * C_RUN / 6)
+
+
+def test_the_identities_of_cost() -> None:
+    per_in, per_out = (value(cost, f"cost_per_1k_{side}_tokens_usd") or 0 for side in ("input", "output"))
+    assert per_in * 40 / 1000 + per_out * 6 / 1000 == pytest.approx(C_RUN)
+    all_in, all_out = (value(cost, f"cost_per_1m_tokens_all_on_{side}") or 0 for side in ("input", "output"))
+    assert 1 / all_in + 1 / all_out == pytest.approx(
+        1 / (1000 * (value(cost, "cost_per_1k_tokens_usd") or 0))
+    )
+    speed = value(throughput, "total_token_throughput") or 0
+    assert 1000 * (value(cost, "cost_per_1k_tokens_usd") or 0) == pytest.approx(0.18 / (speed * 3600 / 1e6))
+
+
+def test_half_the_utilisation_is_twice_the_cost() -> None:
+    assert value(cost, "cost_per_request_usd", utilisation=0.5) == pytest.approx(C_RUN)
+
+
+def test_threads_beyond_the_instance_cost_the_instance() -> None:
+    arm = replace(BASE, loaded=loaded(threads=64))
+    assert value(cost, "cost_per_request_usd", arm) == pytest.approx(2 * C_RUN / 2)
+
+
+def test_the_interval_of_a_cost_is_that_of_the_request_times() -> None:
+    batches = tuple(
+        timed_batch(i * 100, [i * 100 + 50, i * 100 + 60], i * 100 + 80 + i, [5], [[1, 2]]) for i in range(6)
+    )
+    found = figure(cost, "cost_per_request_usd", arm_record(solo=batches))
+    spread = [80 + i for i in range(6)]
+    half = 2.5705818 * math.sqrt(17.5 / 5) / math.sqrt(6) / (sum(spread) / 6)
+    assert found["ci_low"] == pytest.approx(found["value"] * (1 - half), rel=1e-5)
+    assert found["ci_high"] == pytest.approx(found["value"] * (1 + half), rel=1e-5)
+
+
+# ---- 4.8, 4.9 drift --------------------------------------------------------------------------------
+
+WINDOW = drift_window([0.1, 0.3], [1, 0], [math.log(0.5), math.log(0.25)], [math.log(0.25), math.log(0.25)])
+FLOOR = drift_window([0.001], [1], [-1.0], [-1.0])
+VARIANT = arm_record("v", solo=SOLO, memory=MEMORY, drift=(WINDOW,))
+
+
+def row_of(module: Any, *arms: ArmRecord) -> dict[str, Any]:
+    return module.figures(arms[-1], run_record(*arms))  # type: ignore[no-any-return]
+
+
+def test_drift_by_hand() -> None:
+    found = row_of(output_drift, replace(BASE, floor=(FLOOR,)), VARIANT)
+    assert found["kld_mean"]["value"] == pytest.approx(0.2)
+    assert found["kld_mean"]["noise_floor"] == pytest.approx(0.001)
+    assert found["kld_max"]["value"] == 0.3
+    assert found["kld_p99"]["value"] == pytest.approx(0.298)
+    assert found["top1_agreement"]["value"] == 0.5
+    assert found["ppl"]["value"] == pytest.approx(4)
+    assert found["ppl_ratio"]["value"] == pytest.approx(math.sqrt(2))
+    assert found["rms_delta_p"]["value"] == pytest.approx(0.25 / math.sqrt(2))
+
+
+def test_a_baseline_has_a_perplexity_and_no_drift() -> None:
+    for base in (BASE, replace(BASE, floor=(FLOOR,))):
+        found = output_drift.figures(base, run_record(base, VARIANT))
+        assert found["ppl"] is not None
+        assert all(found[key] is None for key in found if key != "ppl")
+
+
+def test_nothing_scored_is_no_drift() -> None:
+    assert set(row_of(output_drift, BASE, replace(VARIANT, drift=())).values()) == {None}
+    assert set(output_drift.figures(BASE, run_record(BASE)).values()) == {None}
+
+
+def test_generations_by_hand() -> None:
+    """The second reply ends at token 2 (the end of text) on both sides."""
+    other = (replace(SOLO[0], tokens=((5, 6, 0),)), replace(SOLO[1], tokens=((8, 2, 1),)))
+    found = row_of(generation, BASE, replace(VARIANT, solo=other))
+    assert found["exact_match"]["value"] == 0.5
+    assert found["exact_match"]["n"] == 2
+    assert found["first_divergence_token"]["value"] == (2 + 1) / 2
+    assert found["length_ratio"]["value"] == 1
+    assert found["length_ratio"]["cut"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        replace(VARIANT, prompts_digest="other"),
+        replace(VARIANT, solo=()),
+        replace(VARIANT, loaded=loaded(random_weights=True)),
+    ],
+)
+def test_no_generations_to_compare(variant: ArmRecord) -> None:
+    assert set(row_of(generation, BASE, variant).values()) == {None}
+
+
+# ---- roofline --------------------------------------------------------------------------------------
+
+
+def test_roofline_by_hand() -> None:
+    """4 steps in 0.07 s, each of 4000 B of weights and 21.5 tokens of 100 B; 2 · 1000 · 40 FLOP in 0.3 s."""
+    base = replace(BASE, ceilings={"memory_bytes_per_s": 1e6, "matmul_flop_per_s": 1e6})
+    context = (40 + 6 / 2) / 2
+    assert value(roofline, "mbu", base) == pytest.approx((4000 + context * 100) * 4 / 0.07 / 1e6)
+    assert value(roofline, "mfu", base) == pytest.approx(2 * 1000 * 40 / 0.3 / 1e6)
+
+
+def test_no_ceilings_no_roofline() -> None:
+    assert figure(roofline, "mbu") is None
+    assert figure(roofline, "mfu") is None
+
+
+# ---- comparisons -----------------------------------------------------------------------------------
+
+DUET = duets([[100, 10, 10]] * 6, [[50, 15, 15]] * 6)
+
+
+def compared(base: ArmRecord, variant: ArmRecord) -> dict[str, comparisons.Comparison]:
+    return {row.metric: row for row in comparisons.compare(run_record(base, variant), variant)}
+
+
+def test_ratios_of_the_duet_by_hand() -> None:
+    found = compared(BASE, replace(VARIANT, duet=DUET))
+    assert found["e2el_ms"].ratio == pytest.approx(80 / 120)
+    assert found["ttft_ms"].ratio == pytest.approx(0.5)
+    assert found["tpot_ms"].ratio == pytest.approx(1.5)
+    assert found["cost_per_request_usd"].ratio == pytest.approx(80 / 120)
+    assert found["cost_per_1k_tokens_usd"].ratio == pytest.approx(80 / 120)
+    assert {found[key].design for key in ("e2el_ms", "ttft_ms", "tpot_ms")} == {"duet"}
+    assert (found["ttft_ms"].verdict, found["tpot_ms"].verdict) == ("better", "worse")
+
+
+def test_twice_the_threads_at_the_same_speed_is_twice_the_cost() -> None:
+    found = compared(BASE, replace(VARIANT, duet=duets([[9, 9]] * 6, [[9, 9]] * 6), loaded=loaded(threads=4)))
+    assert found["cost_per_request_usd"].ratio == pytest.approx(2)
+    assert found["cost_per_request_usd"].verdict == "worse"
+    assert found["e2el_ms"].verdict == "cannot tell"
+
+
+def test_equal_arms_cannot_be_told_apart() -> None:
+    found = compared(BASE, replace(VARIANT, duet=duets([[9, 9]] * 6, [[9, 9]] * 6)))
+    for key in ("cost_per_1k_tokens_usd", "cost_per_request_usd", "e2el_ms", "ttft_ms", "tpot_ms"):
+        assert found[key].ratio == pytest.approx(1)
+        assert found[key].verdict == "cannot tell"
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [
+        (Interval(0.5, 0.4, 0.6), "better"),
+        (Interval(0.9, 0.8, 1.0), "cannot tell"),
+        (Interval(1.0, 0.9, 1.1), "cannot tell"),
+        (Interval(1.2, 1.01, 1.4), "worse"),
+        (Interval(0.01, None, None), "cannot tell"),
+    ],
+)
+def test_a_verdict_needs_the_whole_interval(interval: Interval, expected: str) -> None:
+    assert comparisons.verdict(interval) == expected
+
+
+def test_too_few_pairs_cannot_tell() -> None:
+    found = compared(BASE, replace(VARIANT, duet=duets([[100, 10]] * 4, [[1, 1]] * 4)))
+    assert found["e2el_ms"].verdict == "cannot tell"
+    assert found["e2el_ms"].ci_low is None
+
+
+def test_without_a_duet_the_solo_passes_and_a_wider_interval() -> None:
+    batches = [
+        tuple(timed_batch(0, [ms / 2, ms], ms, [10], [[1, 2]]) for ms in times)
+        for times in ((100, 101, 99, 100, 102, 98), (50, 51, 49, 50, 52, 48))
+    ]
+    row = compared(replace(BASE, solo=batches[0]), replace(VARIANT, solo=batches[1]))[
+        "cost_per_1k_tokens_usd"
+    ]
+    assert row.design == "solo"
+    assert row.ratio == pytest.approx(0.5)
+    assert row.ci_low is not None
+    assert row.ci_low < 0.5 * math.exp(-1.96 * 0.05)
+
+
+def test_nothing_to_compare_with() -> None:
+    variant = replace(VARIANT, duet=DUET)
+    assert comparisons.compare(run_record(variant), variant) == []
+    assert comparisons.compare(run_record(replace(BASE, solo=()), variant), variant) == []
+    assert comparisons.compare(run_record(BASE), BASE) == []
+    other_cell = replace(variant, group="batch_size=8")
+    assert comparisons.compare(run_record(BASE, other_cell), other_cell) == []
+
+
+# ---- figures as such -------------------------------------------------------------------------------
+
+
+def test_missing_is_none_in_every_family() -> None:
+    """An arm that failed before anything was measured: no figure at all, and not one zero."""
+    empty = arm_record("v", status="load_error", loaded=None, warm_up=None, prompts_digest=None, end_ids=())
+    run = run_record(BASE, empty)
+    for family in FAMILIES:
+        found = family.figures(empty, run)
+        assert set(found) == {metric.key for metric in family.METRICS}
+        assert set(found.values()) == {None}
+
+
+def test_every_key_has_one_definition() -> None:
+    keys = [metric.key for family in FAMILIES for metric in family.METRICS]
+    assert len(keys) == len(set(keys)) == len(METRICS)
+    for metric in METRICS.values():
+        assert metric.unit
+        assert metric.formula
+        assert metric.better in ("lower", "higher", None)
+
+
+def test_a_figure_carries_its_definition() -> None:
+    metric = Metric("speed", "tok/s", "higher", "n/t", "")
+    assert metric.scalar(3.0) == {
+        "unit": "tok/s", "higher_is_better": True, "formula": "n/t", "value": 3.0,
+        "ci_low": None, "ci_high": None,
+    }  # fmt: skip
+    assert metric.scalar(None) is None
+    assert metric.scalar(0.0) is not None
+    assert metric.distribution([]) is None
+    assert value_of(metric.distribution([1.0, 2.0])) == 1.5
+    assert value_of(None) is None
+
+
+def test_the_price_of_the_tests_is_a_price() -> None:
+    block = {key: text for key, text in run_record().price.items() if key != "utilisation"}
+    assert parse_price(block, "test").hourly_usd == 0.36
+
+
+# ---- the whole summary -----------------------------------------------------------------------------
+
+
+def test_a_summary_is_json_and_the_same_every_time() -> None:
+    run = run_record(replace(BASE, energy=ENERGY, floor=(FLOOR,)), replace(VARIANT, duet=DUET))
+    found = summarise(run)
+    assert json.dumps(found, allow_nan=False) == json.dumps(summarise(run), allow_nan=False)
+    assert found["status"] == "ok"
+    assert [row["name"] for row in found["variants"]] == ["baseline", "v"]
+    assert set(found["variants"][1]["metrics"]) | set(found["variants"][1]["drift"]) == set(METRICS)
+
+
+@pytest.mark.parametrize("outcome", [one for one in Outcome if one not in (Outcome.OK, Outcome.UNSUPPORTED)])
+def test_a_failed_row_makes_the_run_partial(outcome: Outcome) -> None:
+    failed = arm_record("v", status=str(outcome), reason="because", loaded=None, warm_up=None)
+    found = summarise(run_record(BASE, failed))
+    assert found["status"] == "partial"
+    assert found["reasons"] == [f"v: {outcome}: because"]
+    assert found["variants"][1]["reason"] == "because"
+    assert found["comparisons"] == []
+
+
+def test_a_run_without_a_baseline_is_invalid() -> None:
+    broken = replace(BASE, status="oom_host", reason="too large", solo=())
+    found = summarise(run_record(broken, VARIANT))
+    assert found["status"] == "invalid"
+    assert "no baseline was measured" in found["reasons"][-1]
+    assert summarise(run_record())["status"] == "invalid"
+
+
+def test_a_run_that_was_cut_short_says_so() -> None:
+    found = summarise(replace(run_record(BASE), finished_utc=None))
+    assert found["status"] == "partial"
+    assert "--resume" in found["reasons"][0]
+
+
+def test_a_warm_up_that_never_was_steady_is_told() -> None:
+    arm = replace(BASE, warm_up=WarmUp((9.0, 5.0, 9.0), False, 9.0))
+    assert summarise(run_record(arm))["variants"][0]["warm_up"] == {
+        "durations_ms": [9, 5, 9],
+        "steady": False,
+    }

@@ -1,0 +1,199 @@
+"""Cache entries are whole or absent, built once, and known by what they hash to."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from bench.errors import BenchError, IntegrityError, UsageError
+from bench.models import cache
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+
+
+def write_weights(staging: Path) -> None:
+    (staging / "weights").write_bytes(b"0123456789")
+
+
+def left_over() -> list[str]:
+    return sorted(p.name for p in (cache.cache_root() / "models").glob("*") if p.suffix != ".lock")
+
+
+def test_the_root_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert cache.cache_root() == tmp_path / "cache"
+    monkeypatch.delenv("BENCH_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache.cache_root() == tmp_path / "xdg" / "inference-cost-bench"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative/is/ignored")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache.cache_root() == tmp_path / "home" / ".cache" / "inference-cost-bench"
+
+
+def test_without_a_home_the_message_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("no home")
+
+    monkeypatch.delenv("BENCH_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(UsageError, match="BENCH_CACHE"):
+        cache.cache_root()
+
+
+@pytest.mark.parametrize("key", ["../../etc/passwd", "a/b c", "\x1b[31m", "é" * 300, "", "."])
+def test_no_key_leaves_the_cache(key: str) -> None:
+    directory = cache.model_cache_dir(key)
+    assert directory.resolve().parent == (cache.cache_root() / "models").resolve()
+    assert len(directory.name) < 80
+    assert directory != cache.model_cache_dir(key + "x")
+
+
+def test_an_entry_is_built_once_and_carries_its_digests() -> None:
+    built: list[Path] = []
+
+    def build(staging: Path) -> None:
+        built.append(staging)
+        (staging / "sub").mkdir()
+        (staging / "sub" / "b").write_text("b")
+        write_weights(staging)
+
+    directory = cache.fill("one", build)
+    assert cache.fill("one", build) == directory
+    assert len(built) == 1
+    assert not built[0].exists()
+    assert [name for name, _ in cache.recorded_digests(directory)] == ["sub/b", "weights"]
+    assert cache.verify_cached(directory) == ()
+    assert cache.cached_entries() == (directory,)
+
+
+@pytest.mark.parametrize("failure", [ValueError("x"), KeyboardInterrupt(), BenchError("y")])
+def test_a_failed_build_leaves_nothing(failure: BaseException) -> None:
+    def build(staging: Path) -> None:
+        write_weights(staging)
+        raise failure
+
+    with pytest.raises(type(failure)):
+        cache.fill("broken", build)
+    assert left_over() == []
+
+
+def test_two_builders_at_once_build_once() -> None:
+    started, built = threading.Event(), []
+
+    def build(staging: Path) -> None:
+        started.set()
+        built.append(staging)
+        threading.Event().wait(0.2)
+        write_weights(staging)
+
+    first = threading.Thread(target=cache.fill, args=("same", build))
+    first.start()
+    assert started.wait(10)
+    directory = cache.fill("same", build)
+    first.join()
+    assert len(built) == 1
+    assert cache.is_complete(directory)
+
+
+KILLED = """
+import os, signal
+from bench.models import cache
+def build(staging):
+    (staging / "half").write_bytes(b"x" * 100)
+    os.kill(os.getpid(), signal.SIGKILL)
+cache.fill("killed", build)
+"""
+
+
+def test_what_a_killed_process_left_is_swept_at_the_next_start() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    code = subprocess.run([sys.executable, "-c", KILLED], env=environment, check=False).returncode
+    assert code == -signal.SIGKILL
+    assert [name.endswith(".staging") for name in left_over()] == [True]
+    assert not cache.is_complete(cache.model_cache_dir("killed"))
+    cache.sweep_crashed()
+    assert left_over() == []
+
+
+def test_a_staging_directory_in_use_is_not_swept() -> None:
+    def build(staging: Path) -> None:
+        sweeper = threading.Thread(target=cache.sweep_crashed)
+        sweeper.start()
+        sweeper.join()
+        write_weights(staging)
+
+    assert cache.is_complete(cache.fill("busy", build))
+
+
+def test_a_truncated_entry_is_built_again() -> None:
+    directory = cache.fill("one", write_weights)
+    (directory / "weights").write_bytes(b"short")
+    assert not cache.is_complete(directory)
+    assert cache.fill("one", write_weights) == directory
+    assert cache.verify_cached(directory) == ()
+
+
+@pytest.mark.parametrize("marker", ["", "[]", "{}", '{"files": {"weights": {}}}', '{"files": [1]}'])
+def test_a_damaged_marker_means_not_complete(marker: str) -> None:
+    directory = cache.fill("one", write_weights)
+    (directory / cache.MARKER).write_text(marker)
+    assert not cache.is_complete(directory)
+    assert cache.verify_cached(directory) == (cache.MARKER,)
+
+
+def test_changed_bytes_of_the_same_size_are_an_integrity_error() -> None:
+    directory = cache.fill("one", write_weights)
+    cache.check_entry(directory)
+    (directory / "weights").write_bytes(b"012345678X")
+    assert cache.is_complete(directory)
+    assert cache.verify_cached(directory) == ("weights",)
+    with pytest.raises(IntegrityError, match="weights changed since it was fetched"):
+        cache.check_entry(directory)
+
+
+def test_verify_reads_the_bytes_even_when_the_times_lie() -> None:
+    directory = cache.fill("one", write_weights)
+    before = (directory / "weights").stat()
+    (directory / "weights").write_bytes(b"012345678X")
+    os.utime(directory / "weights", ns=(before.st_atime_ns, before.st_mtime_ns))
+    cache.check_entry(directory)  # cheap: believes the time
+    assert cache.verify_cached(directory) == ("weights",)
+
+
+def test_digests_are_remembered_until_the_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "big"
+    path.write_bytes(b"abc")
+    first = cache.file_sha256(path)
+    with monkeypatch.context() as patched:
+        patched.setattr(cache, "hash_file", lambda path: pytest.fail("read again"))
+        assert cache.file_sha256(path) == first
+    path.write_bytes(b"abcd")
+    assert cache.file_sha256(path) != first
+
+
+def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "file"))
+    with pytest.raises(BenchError, match="set BENCH_CACHE"):
+        cache.fill("one", write_weights)
+    assert len(cache.file_sha256(tmp_path / "file")) == 64
+
+
+def test_the_marker_is_readable_by_people() -> None:
+    directory = cache.fill("one", write_weights)
+    files = json.loads((directory / cache.MARKER).read_text())["files"]
+    assert files["weights"]["size_bytes"] == 10

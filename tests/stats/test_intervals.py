@@ -1,0 +1,271 @@
+"""Intervals: equal to scipy's and numpy's where those exist, and true in 95 of 100 simulated cases."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.random import Generator
+
+from bench.stats.intervals import (
+    ENOUGH_FOR,
+    Interval,
+    bootstrap_interval,
+    distribution,
+    mean_interval,
+    quantile,
+    ratio_interval,
+    t_quantile,
+)
+
+samples = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60)
+times = st.floats(1e-3, 1e3)
+
+
+def bounds(found: Interval) -> tuple[float, float]:
+    assert found.low is not None
+    assert found.high is not None
+    return found.low, found.high
+
+
+def covered(true: float, draw: Callable[[], Interval], repetitions: int) -> float:
+    """The share of intervals that hold the true value."""
+    hits = 0
+    for _ in range(repetitions):
+        low, high = bounds(draw())
+        hits += low <= true <= high
+    return hits / repetitions
+
+
+# ---- against others' implementations ---------------------------------------------------------------
+
+
+@given(samples, st.floats(0, 1))
+def test_quantile_is_numpy_s(values: list[float], q: float) -> None:
+    found = quantile(sorted(values), q)
+    assert found == pytest.approx(np.quantile(values, q), rel=1e-9, abs=1e-9)
+    assert min(values) <= found <= max(values) or found == pytest.approx(min(values), abs=1e-9)
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 4, 9, 23, 1000])
+def test_t_quantile_is_scipy_s(degrees: int) -> None:
+    assert t_quantile(degrees) == pytest.approx(scipy.stats.t.ppf(0.975, degrees), rel=1e-12)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=30).filter(lambda x: max(x) - min(x) > 1e-3))
+def test_mean_interval_is_scipy_s(values: list[float]) -> None:
+    wanted = scipy.stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+    found = mean_interval(values)
+    assert found.value == pytest.approx(np.mean(values), abs=1e-9)
+    assert bounds(found) == pytest.approx((wanted.low, wanted.high), rel=1e-6, abs=1e-6)
+
+
+def test_one_sample_has_a_mean_and_no_interval() -> None:
+    assert mean_interval([3.0]) == Interval(3.0, None, None)
+
+
+# ---- distributions -------------------------------------------------------------------------------
+
+
+@given(samples)
+def test_a_distribution_is_numpy_s(values: list[float]) -> None:
+    found = distribution(values)
+    assert found is not None
+    assert (found.n, found.min, found.max) == (len(values), min(values), max(values))
+    assert found.mean == pytest.approx(np.mean(values), rel=1e-9, abs=1e-9)
+    assert found.p50 == pytest.approx(np.median(values), rel=1e-9, abs=1e-9)
+    if len(values) > 1:
+        assert found.sd == pytest.approx(np.std(values, ddof=1), rel=1e-6, abs=1e-6)
+    else:
+        assert found.sd is None
+
+
+def test_no_samples_no_distribution() -> None:
+    assert distribution([]) is None
+
+
+@pytest.mark.parametrize(("percent", "need"), ENOUGH_FOR.items())
+def test_a_percentile_appears_with_enough_samples_and_not_before(percent: int, need: int) -> None:
+    for n in (need - 1, need, need + 1):
+        found = getattr(distribution([float(i) for i in range(n)]), f"p{percent}")
+        wanted = None if n < need else np.percentile(range(n), percent)
+        assert found == (wanted if wanted is None else pytest.approx(wanted))
+
+
+# METRICS 4.10: the least number of queries that can pass, by percentile, with t of them over the limit.
+MINIMUM = {
+    0.50: (7, 11, 14, 22, 35),
+    0.90: (44, 64, 81, 127, 197),
+    0.95: (90, 130, 165, 259, 398),
+    0.97: (152, 219, 277, 433, 667),
+    0.99: (459, 662, 838, 1307, 2010),
+    0.999: (4603, 6636, 8403, 13105, 20140),
+}
+
+
+def least(p: float, over: int) -> int:
+    """The smallest n with P[Binomial(n, 1 − p) ≤ over] ≤ 1 %, from the definition."""
+    n = over + 1
+    while scipy.stats.binom.cdf(over, n, 1 - p) > 0.01:
+        n += max(1, n // 400)
+    while scipy.stats.binom.cdf(over, n - 1, 1 - p) <= 0.01:
+        n -= 1
+    return n
+
+
+@pytest.mark.parametrize("p", MINIMUM)
+def test_the_table_of_minimum_counts(p: float) -> None:
+    assert tuple(least(p, over) for over in (0, 1, 2, 5, 10)) == MINIMUM[p]
+
+
+def test_percentiles_are_printed_from_the_count_that_allows_one_outlier() -> None:
+    assert {percent: MINIMUM[percent / 100][1] for percent in (90, 95, 99)} == ENOUGH_FOR
+
+
+# ---- ratios --------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(times, times), min_size=5, max_size=20), st.floats(0.1, 10))
+def test_a_ratio_is_a_ratio_of_sums_and_scales(pairs: list[tuple[float, float]], factor: float) -> None:
+    above, below = [a for a, _ in pairs], [b for _, b in pairs]
+    found = ratio_interval(above, below)
+    assert found.value == pytest.approx(sum(above) / sum(below))
+    low, high = bounds(found)
+    assert low <= found.value <= high
+    scaled = ratio_interval([a * factor for a in above], below)
+    assert scaled.value == pytest.approx(found.value * factor)
+    assert bounds(scaled) == pytest.approx((low * factor, high * factor))
+
+
+def test_a_ratio_by_hand() -> None:
+    """a = (1, 2, 3, 4, 5), b = (2, 4, 6, 8, 11): r = 31/15, residuals b − r·a."""
+    below, above = [1.0, 2, 3, 4, 5], [2.0, 4, 6, 8, 11]
+    r = 31 / 15
+    residuals = sum((b - r * a) ** 2 for a, b in zip(below, above, strict=True))
+    error = math.sqrt(5 / 4 * residuals) / 31
+    half = 2.7764451 * error
+    found = ratio_interval(above, below, extra_sd=0.0)
+    assert found.value == pytest.approx(r)
+    assert bounds(found) == pytest.approx((r * math.exp(-half), r * math.exp(half)), rel=1e-7)
+
+
+def test_equal_arms_differ_only_by_the_luck_of_a_process() -> None:
+    found = ratio_interval([1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 2.0, 3.0, 4.0, 5.0])
+    assert found.value == 1
+    assert bounds(found) == pytest.approx((math.exp(-0.0196), math.exp(0.0196)), rel=1e-4)
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_few_pairs_have_no_bounds(n: int) -> None:
+    assert ratio_interval([2.0] * n, [1.0] * n) == Interval(2.0, None, None)
+
+
+def test_pairs_must_be_pairs() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        ratio_interval([1.0] * 6, [1.0] * 5)
+
+
+def noisy_pairs(rng: Generator, n: int, sd: float, common: float) -> tuple[np.ndarray, np.ndarray]:
+    """Requests of different lengths on a machine whose speed wanders: what both sides share cancels."""
+    size = np.exp(rng.normal(0, common, n))
+    return size * np.exp(rng.normal(0, sd, n)), 0.5 * size * np.exp(rng.normal(0, sd, n))
+
+
+@pytest.mark.parametrize("n", [5, 6, 10, 24])
+def test_ratio_intervals_hold_the_truth(n: int) -> None:
+    rng = np.random.default_rng(n)
+
+    def draw() -> Interval:
+        base, variant = noisy_pairs(rng, n, 0.05, 0.3)
+        return ratio_interval(variant.tolist(), base.tolist(), extra_sd=0.0)
+
+    assert 0.925 < covered(0.5, draw, 2000) < 0.985
+
+
+@pytest.mark.parametrize("n", [6, 24, 96])
+def test_ratio_intervals_know_about_the_luck_of_a_process(n: int) -> None:
+    """Each run has its own processes, with a speed of their own for as long as they live."""
+    rng = np.random.default_rng(n)
+
+    def draw(extra: float) -> Interval:
+        base, variant = noisy_pairs(rng, n, 0.02, 0.1)
+        return ratio_interval((variant * math.exp(rng.normal(0, 0.01))).tolist(), base.tolist(), extra)
+
+    assert 0.93 < covered(0.5, lambda: draw(0.01), 2000) < 0.985
+    if n == 96:
+        assert covered(0.5, lambda: draw(0.0), 500) < 0.7, "without the allowance the test says nothing"
+
+
+def test_the_duet_stopped_by_its_width_still_holds_the_truth() -> None:
+    """Rounds of six pairs until the interval is narrow, four at most, as the harness does it."""
+    rng = np.random.default_rng(7)
+
+    def draw() -> Interval:
+        base: list[float] = []
+        variant: list[float] = []
+        for _ in range(4):
+            more_base, more_variant = noisy_pairs(rng, 6, 0.05, 0.1)
+            base += more_base.tolist()
+            variant += more_variant.tolist()
+            found = ratio_interval(variant, base, 0.0)
+            low, high = bounds(found)
+            if (high - low) / 2 / found.value <= 0.035:
+                break
+        return found
+
+    assert 0.91 < covered(0.5, draw, 2000) < 0.985
+
+
+# ---- bootstrap -----------------------------------------------------------------------------------
+
+
+def test_a_bootstrap_is_of_all_values_and_over_windows() -> None:
+    windows = [[1.0, 1.0, 1.0, 1.0], [3.0], [2.0, 2.0], [1.0], [5.0]]
+    found = bootstrap_interval(windows)
+    assert found.value == pytest.approx(17 / 9)
+    low, high = bounds(found)
+    assert 1.0 <= low < 17 / 9 < high <= 5.0
+
+
+def test_a_bootstrap_gives_the_same_every_time() -> None:
+    windows = [[float(i), float(i * i)] for i in range(8)]
+    assert bootstrap_interval(windows) == bootstrap_interval(windows)
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_few_windows_have_no_bounds(n: int) -> None:
+    assert bootstrap_interval([[1.0, 2.0]] * n) == Interval(1.5, None, None)
+
+
+@given(st.lists(st.lists(st.floats(0.1, 5), min_size=1, max_size=5), min_size=5, max_size=12))
+def test_a_falling_statistic_keeps_low_below_high(windows: list[list[float]]) -> None:
+    """exp(−mean) turns the order of the bounds round."""
+    found = bootstrap_interval(windows, lambda mean: math.exp(-mean))
+    low, high = bounds(found)
+    assert low <= high
+    plain = bounds(bootstrap_interval(windows))
+    assert (low, high) == pytest.approx((math.exp(-plain[1]), math.exp(-plain[0])))
+
+
+def windows_of(rng: Generator, n: int, skewed: bool) -> Sequence[list[float]]:
+    """Tokens that share their window's level, as those of one text do; the mean is 1."""
+    spread = rng.exponential(1.0, (n, 8)) if skewed else rng.normal(1.0, 0.3, (n, 8))
+    return [(row * level).tolist() for row, level in zip(spread, rng.normal(1.0, 0.2, n), strict=True)]
+
+
+@pytest.mark.parametrize(("n", "least_share"), [(5, 0.90), (8, 0.92), (16, 0.925), (40, 0.93)])
+def test_bootstrap_intervals_hold_the_truth(n: int, least_share: float) -> None:
+    rng = np.random.default_rng(n)
+    found = covered(1.0, lambda: bootstrap_interval(windows_of(rng, n, False)), 2000)
+    assert least_share < found < 0.985
+
+
+def test_bootstrap_intervals_of_skewed_values_hold_the_truth_nearly() -> None:
+    """KL has a long tail: the mean of few windows is then less certain than any bootstrap says."""
+    rng = np.random.default_rng(1)
+    assert 0.91 < covered(1.0, lambda: bootstrap_interval(windows_of(rng, 16, True)), 2000) < 0.985

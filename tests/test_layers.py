@@ -1,0 +1,295 @@
+"""The house rules, read from the source: who may import whom, who may read a clock, what stays light.
+
+An exception to a rule stands here with its reason, and a test says when it is no longer needed.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "bench"
+
+# The measuring half needs a device and a quiet machine; the judging half only a results directory (D1).
+JUDGING = ("pricing", "drift", "stats", "gate", "report", "metrics", "store", "records")
+MEASURING = (
+    "run", "measure", "worker", "runtimes", "optimisations", "models", "machine", "workloads", "texts",
+    "cli", "commands", "config", "arms", "spec", "plan", "listing", "schema", "progress",
+)  # fmt: skip
+
+# Runs in the worker's interpreter, which has the standard library and the engine and nothing else (D2).
+WORKER_SIDE = ("worker", "runtimes", "optimisations")
+WORKER_MAY_IMPORT = ("errors", *WORKER_SIDE)
+ENGINES = {"torch", "transformers", "bitsandbytes", "pynvml", "numpy", "safetensors", "threadpoolctl"}
+
+# Too slow or too large for `bench --help`; only ever imported inside a function.
+HEAVY = ENGINES | {
+    "scipy", "gguf", "accelerate", "huggingface_hub", "httpx", "pyarrow", "pandas", "matplotlib", "ray",
+    "optimum", "torchao", "llmcompressor", "tokenizers",
+}  # fmt: skip
+ENGINE_HOMES = WORKER_SIDE
+CLOCK_HOMES = ("measure", "worker")
+
+# (module, what it imports): why. Both run only as a child process of their own.
+ENGINE_OUTSIDE = {
+    ("models.convert", "torch"): "turns GGUF into safetensors in a child process, `python -m`",
+    ("models.convert", "transformers"): "the same",
+    ("stats.intervals", "numpy"): "the bootstrap; no engine, but on the list of what a worker may have",
+}
+# Rings of imports that are only followed when a function is called.
+LAZY_RINGS = {
+    frozenset({"api", "run"}): "`from bench import run` is both a function and this module",
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import statement: the full dotted name, its line, and whether importing the module follows it."""
+
+    name: str
+    line: int
+    at_once: bool
+
+    @property
+    def top(self) -> str:
+        """``numpy`` of ``numpy.linalg``."""
+        return self.name.partition(".")[0]
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module of the package by its name without ``bench.``; the package itself is ''."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    return ast.parse(modules()[module].read_text(encoding="utf-8"))
+
+
+@cache
+def imports(module: str) -> tuple[Import, ...]:
+    """Every import of a module, those inside functions too; what only a type checker reads is left out."""
+    return tuple(_imports(tree(module), at_once=True))
+
+
+def _imports(node: ast.AST, *, at_once: bool) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            for other in child.orelse:
+                yield from _imports(other, at_once=at_once)
+        elif isinstance(child, ast.Import):
+            yield from (Import(alias.name, child.lineno, at_once) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, "imports are absolute here"
+            base = str(child.module)
+            for alias in child.names:
+                full = f"{base}.{alias.name}"
+                known = base == "bench" or full.removeprefix("bench.") in modules()
+                yield Import(full if known else base, child.lineno, at_once)
+        else:
+            inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            yield from _imports(child, at_once=at_once and not inside)
+
+
+def ours(one: Import) -> str | None:
+    """The module of this package that is imported, or None."""
+    if one.top != "bench":
+        return None
+    name = one.name.removeprefix("bench").lstrip(".")
+    while name not in modules():
+        name = name.rpartition(".")[0]
+    return name
+
+
+def within(module: str, homes: tuple[str, ...]) -> bool:
+    return module.partition(".")[0] in homes
+
+
+def broken(found: list[tuple[str, Import]]) -> list[str]:
+    return [f"bench/{module}:{one.line} imports {one.name}" for module, one in found]
+
+
+def every_import() -> Iterator[tuple[str, Import]]:
+    return ((module, one) for module in modules() for one in imports(module))
+
+
+def test_the_judging_half_knows_nothing_of_the_measuring_half() -> None:
+    wrong = [
+        (module, one)
+        for module, one in every_import()
+        if within(module, JUDGING) and within(ours(one) or "", MEASURING)
+    ]
+    assert broken(wrong) == []
+
+
+def test_the_judging_half_imports_no_engine() -> None:
+    wrong = [
+        (module, one)
+        for module, one in every_import()
+        if within(module, JUDGING) and one.top in ENGINES and (module, one.top) not in ENGINE_OUTSIDE
+    ]
+    assert broken(wrong) == []
+
+
+def test_every_package_is_on_one_side_or_beneath_both() -> None:
+    """A new directory must be put on a side here."""
+    beneath = {"", "errors", "units", "places", "plugins", "yaml_source", "crash"}
+    above = {"__main__", "api", "verify"}
+    tops = {module.partition(".")[0] for module in modules()}
+    assert tops - set(JUDGING) - set(MEASURING) <= beneath | above
+    for module in sorted(beneath & tops):
+        for one in imports(module):
+            target = ours(one)
+            assert target is None or target in beneath or (module, target) == ("", "api"), (module, one.name)
+
+
+def test_a_worker_needs_the_standard_library_and_its_engine_only() -> None:
+    wrong = []
+    for module, one in every_import():
+        if not within(module, WORKER_SIDE):
+            continue
+        target = ours(one)
+        if target is None:
+            fine = one.top in sys.stdlib_module_names or (one.top in ENGINES and not one.at_once)
+        else:
+            fine = target == "" or within(target, WORKER_MAY_IMPORT)
+        if not fine:
+            wrong.append((module, one))
+    assert broken(wrong) == []
+
+
+@pytest.mark.parametrize("module", ["", "errors"])
+def test_what_a_worker_shares_with_the_harness_is_standard_library(module: str) -> None:
+    for one in imports(module):
+        if one.at_once:
+            assert one.top in sys.stdlib_module_names, one.name
+
+
+def test_nothing_heavy_is_imported_with_a_module() -> None:
+    assert broken([(m, one) for m, one in every_import() if one.at_once and one.top in HEAVY]) == []
+
+
+def test_engines_are_imported_where_a_worker_runs() -> None:
+    wrong = [
+        (module, one)
+        for module, one in every_import()
+        if one.top in ENGINES and not within(module, ENGINE_HOMES) and (module, one.top) not in ENGINE_OUTSIDE
+    ]
+    assert broken(wrong) == []
+
+
+def test_each_exception_for_an_engine_is_still_needed() -> None:
+    used = {(module, one.top) for module, one in every_import()}
+    assert set(ENGINE_OUTSIDE) <= used
+
+
+# ---- the clock -----------------------------------------------------------------------------------
+
+NOW = {"now", "utcnow", "today", "monotonic", "perf_counter", "perf_counter_ns", "time_ns", "process_time"}
+
+
+def clocks(module: str) -> list[str]:
+    """Where a module imports ``time``, or asks ``datetime`` for the present."""
+    found = [
+        f"bench/{module}:{one.line} imports time" for one in imports(module) if one.top in ("time", "timeit")
+    ]
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Attribute) and node.attr in NOW:
+            found.append(f"bench/{module}:{node.lineno} reads {ast.unparse(node)}")
+    return found
+
+
+def test_only_measuring_code_reads_a_clock() -> None:
+    assert [line for module in modules() if not within(module, CLOCK_HOMES) for line in clocks(module)] == []
+
+
+def test_the_clock_test_would_see_one() -> None:
+    assert [module for module in modules() if clocks(module)], "measure and worker do read clocks"
+
+
+# ---- rings ---------------------------------------------------------------------------------------
+
+
+def rings(*, lazy: bool) -> set[frozenset[str]]:
+    """Groups of modules that import each other in a circle (Tarjan's strongly connected components)."""
+    graph = {
+        module: {
+            target
+            for one in imports(module)
+            if (lazy or one.at_once) and (target := ours(one)) is not None and target not in ("", module)
+        }
+        for module in modules()
+    }
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: set[frozenset[str]] = set()
+
+    def visit(node: str) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in graph[node]:
+            if other not in index:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], index[other])
+        if low[node] == index[node]:
+            ring = set()
+            while node not in ring:
+                ring.add(stack.pop())
+            if len(ring) > 1:
+                found.add(frozenset(ring))
+
+    for module in graph:
+        if module not in index:
+            visit(module)
+    return found
+
+
+def test_no_ring_of_imports() -> None:
+    assert rings(lazy=False) == set()
+
+
+def test_no_ring_of_imports_inside_functions_either() -> None:
+    assert rings(lazy=True) == set(LAZY_RINGS)
+
+
+# ---- habits --------------------------------------------------------------------------------------
+
+
+def broad_excepts(module: str) -> int:
+    """Handlers that catch everything and do not raise it again."""
+    return sum(
+        isinstance(node, ast.ExceptHandler)
+        and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
+        and not (isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None)
+        for node in ast.walk(tree(module))
+    )
+
+
+def test_one_broad_except_in_the_house() -> None:
+    assert {module: count for module in modules() if (count := broad_excepts(module))} == {"cli": 1}
+
+
+def test_no_pickle_and_no_eval() -> None:
+    forbidden = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
+    assert broken([(m, one) for m, one in every_import() if one.top in forbidden]) == []
+    calls = {
+        f"bench/{module}:{node.lineno}"
+        for module in modules()
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec")
+    }
+    assert calls == set()

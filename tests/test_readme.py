@@ -1,0 +1,47 @@
+"""The README's config is valid and its commands exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+from bench.cli import app
+from bench.config import read_config
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+GUIDE = (ROOT / "docs" / "guide.md").read_text()
+
+
+def configs(text: str) -> list[str]:
+    return [
+        block for block in re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL) if "variants:" in block
+    ]
+
+
+def test_every_config_in_the_docs_is_valid(tmp_path: Path) -> None:
+    found = configs(README) + configs(GUIDE)
+    assert len(found) == 2
+    for number, block in enumerate(found):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(block)
+        assert read_config(path).groups
+        assert yaml.safe_load(block)["price"]
+
+
+def test_every_command_in_the_readme_exists() -> None:
+    named = set(re.findall(r"(?:^|`)bench ([a-z]+)", README, flags=re.MULTILINE))
+    known = {
+        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
+    }
+    assert named
+    assert named <= known
+
+
+def test_readme_commands_and_cli_agree() -> None:
+    known = {
+        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
+    }
+    assert {name for name in known if f"`bench {name}" not in README} == set()

@@ -1,0 +1,81 @@
+"""The worker's commands: prompts become batches, failures get their names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fakes import FakeEngine
+
+from bench.errors import NonFiniteOutput, NotApplied, Outcome, Unsupported
+from bench.worker import loop, session
+from bench.worker.loop import Worker, classify
+
+
+def prompt(text: str, chat: bool = False, tokens: int | None = None) -> dict[str, Any]:
+    return {"text": text, "chat": chat, "tokens": tokens}
+
+
+def given(*prompts: dict[str, Any], batch_size: int = 2) -> tuple[Worker, dict[str, Any]]:
+    worker = Worker()
+    worker.engine = FakeEngine()
+    message = {"prompts": prompts, "batch_size": batch_size, "output_tokens": 3}
+    return worker, worker.prompts(message, [])
+
+
+def test_prompts_are_cut_into_batches_in_order() -> None:
+    worker, reply = given(*(prompt("x" * n) for n in (1, 2, 3, 4, 5)))
+    assert worker.batches == [[[1], [2]], [[3], [4]], [[5]]]
+    assert reply["input_tokens"] == [1, 1, 1, 1, 1]
+    assert reply["end_ids"] == [2]
+
+
+def test_chat_goes_through_the_template_and_text_is_cut() -> None:
+    worker, reply = given(prompt("aa bbb", chat=True), prompt("aa bbb c dddd", tokens=2), batch_size=8)
+    assert worker.batches == [[[1, 2, 3], [2, 3]]]
+    assert reply["input_tokens"] == [3, 2]
+
+
+def test_the_digest_is_that_of_the_tokens() -> None:
+    one, same, other = (given(prompt(text))[1]["digest"] for text in ("aa b", "cc d", "aa bb"))
+    assert one == same != other
+
+
+def test_what_is_loaded_is_frozen_after_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise every batch of a duet begins with a search through all of torch."""
+    calls: list[str] = []
+
+    class Garbage:
+        collect = staticmethod(lambda: calls.append("collect"))
+        freeze = staticmethod(lambda: calls.append("freeze"))
+
+    monkeypatch.setattr(loop, "gc", Garbage)
+    monkeypatch.setattr(session, "kernels", lambda *_: calls.append("kernels") or [])
+    worker, _reply = given(prompt("a"))
+    found = worker.warm_up({"least": 2}, [])
+    assert calls == ["kernels", "collect", "freeze"]
+    assert found["kernels"] == []
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch calls it, without torch."""
+
+
+@pytest.mark.parametrize(
+    ("error", "stage", "expected"),
+    [
+        (Unsupported("no"), "load", Outcome.UNSUPPORTED),
+        (NotApplied("no"), "load", Outcome.NOT_APPLIED),
+        (NotApplied("no kernel"), "warm_up", Outcome.NOT_APPLIED),
+        (NonFiniteOutput("NaN"), "score", Outcome.NAN_OUTPUT),
+        (MemoryError(), "load", Outcome.OOM_HOST),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "solo", Outcome.OOM_HOST),
+        (OutOfMemoryError("CUDA out of memory"), "solo", Outcome.OOM_GPU),
+        (ModuleNotFoundError("No module named 'torch'"), "load", Outcome.IMPORT_ERROR),
+        (ValueError("shape"), "load", Outcome.LOAD_ERROR),
+        (ValueError("shape"), "start", Outcome.LOAD_ERROR),
+        (ValueError("shape"), "solo", Outcome.RUN_ERROR),
+    ],
+)
+def test_failures_get_their_names(error: BaseException, stage: str, expected: Outcome) -> None:
+    assert classify(error, stage) == expected

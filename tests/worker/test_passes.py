@@ -1,0 +1,241 @@
+"""The passes of one worker: what is stamped when, and that nothing else happens in between."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import DataClock, FakeEngine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.worker import energy, memory, passes
+from bench.worker.energy import Counter, NoCounter
+
+MS = 1_000_000
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> DataClock:
+    found = DataClock()
+    monkeypatch.setattr(passes, "perf_counter_ns", found)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _gc_stays_on() -> Iterator[None]:
+    yield
+    assert gc.isenabled()
+
+
+durations = st.lists(st.integers(1, 10**9), min_size=1, max_size=6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(durations, durations, st.integers(2, 12), st.integers(1, 4))
+def test_every_stamp_is_the_engine_s_own_time(
+    prefill_ns: list[int], step_ns: list[int], new_tokens: int, size: int
+) -> None:
+    clock = DataClock()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passes, "perf_counter_ns", clock)
+        clock.advance(12345)
+        timed = passes.timed_request(FakeEngine(clock, prefill_ns, step_ns), [[1, 2]] * size, new_tokens)
+    moments = [timed.sent_ns, *timed.stamps_ns, timed.end_ns]
+    assert moments == sorted(moments)
+    assert timed.sent_ns == 12345
+    assert timed.stamps_ns[0] - timed.sent_ns == prefill_ns[0]
+    gaps = [b - a for a, b in zip(timed.stamps_ns, timed.stamps_ns[1:], strict=False)]
+    assert gaps == [step_ns[i % len(step_ns)] for i in range(new_tokens - 1)]
+    assert sum(gaps) == timed.stamps_ns[-1] - timed.stamps_ns[0]
+    assert [len(row) for row in timed.tokens] == [new_tokens] * size
+
+
+def test_solo_times_every_batch_once_from_its_own_zero(clock: DataClock) -> None:
+    clock.advance(5000)
+    engine = FakeEngine(clock, prefill_ns=[3 * MS, 5 * MS], step_ns=[MS])
+    found = passes.solo(engine, [[[1], [2, 3]], [[4]]], 3)["batches"]
+    assert [one["sent_ns"] for one in found] == [0, 5 * MS]
+    assert [one["stamps_ns"] for one in found] == [[3 * MS, 4 * MS, 5 * MS], [10 * MS, 11 * MS, 12 * MS]]
+    assert [one["end_ns"] for one in found] == [5 * MS, 12 * MS]
+    assert [one["input_tokens"] for one in found] == [[1, 2], [1]]
+    assert [len(one["tokens"]) for one in found] == [2, 1]
+    assert [kind for kind, _ in engine.log] == ["prefill", "step", "step"] * 2
+
+
+class Watching(FakeEngine):
+    """Notes whether garbage collection is on during its calls."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.collecting: list[bool] = []
+
+    def prefill(self, prompts: Any, new_tokens: int) -> Any:
+        self.collecting.append(gc.isenabled())
+        return super().prefill(prompts, new_tokens)
+
+    def step(self, generation: Any) -> None:
+        self.collecting.append(gc.isenabled())
+        super().step(generation)
+
+
+@pytest.mark.parametrize("work", ["solo", "warm_up"])
+def test_garbage_is_not_collected_while_something_is_timed(work: str, clock: DataClock) -> None:
+    engine = Watching(clock=clock)
+    if work == "solo":
+        passes.solo(engine, [[[1]]], 4)
+    else:
+        passes.warm_up(engine, [[1]], 4, 2)
+    assert engine.collecting
+    assert not any(engine.collecting)
+
+
+def test_garbage_collection_comes_back_after_a_failure() -> None:
+    def fails() -> None:
+        with passes.undisturbed():
+            assert not gc.isenabled()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fails()
+    assert gc.isenabled()
+
+
+@pytest.mark.parametrize(
+    ("prefills_ms", "least", "expected", "steady"),
+    [
+        ([100, 100], 2, 2, True),  # alike at once
+        ([100, 104], 2, 2, True),  # within 5 %
+        ([300, 110, 100, 100], 2, 4, True),  # until two in a row are alike
+        ([100], 4, 4, True),  # at least as often as asked
+        ([100], 1, 2, True),  # one alone is compared with nothing
+        ([100, 200], 2, 6, False),  # never steady: six times and no more
+        ([100, 200, 300, 400, 500, 505], 2, 6, True),
+    ],
+)
+def test_warm_up_stops_when_it_is_steady(
+    prefills_ms: list[int], least: int, expected: int, steady: bool, clock: DataClock
+) -> None:
+    engine = FakeEngine(clock, prefill_ns=[ms * MS for ms in prefills_ms], step_ns=[1])
+    found = passes.warm_up(engine, [[1]], 2, least)
+    assert len(found["durations_ms"]) == expected
+    assert found["steady"] is steady
+    assert found["first_request_ms"] == found["durations_ms"][0] == pytest.approx(prefills_ms[0], abs=0.01)
+
+
+def test_memory_is_read_phase_by_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+
+    class Noting(FakeEngine):
+        def prefill(self, prompts: Any, new_tokens: int) -> Any:
+            events.append("prefill")
+            return super().prefill(prompts, new_tokens)
+
+        def step(self, generation: Any) -> None:
+            events.append("step")
+
+    def read(engine: object) -> dict[str, int | None]:
+        events.append("read")
+        return {"peak_rss_bytes": len(events)}
+
+    monkeypatch.setattr(memory, "reset_peak", lambda engine: events.append("reset"))
+    monkeypatch.setattr(memory, "read_peak", read)
+    found = passes.memory_pass(Noting(), [[1]], 3)
+    assert events == ["reset", "prefill", "read", "reset", "step", "step", "read"]
+    assert found == {"prefill": {"peak_rss_bytes": 3}, "decode": {"peak_rss_bytes": 7}}
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+def test_the_peak_forgets_what_came_before_the_reset() -> None:
+    size = 200 * 1024 * 1024
+    block = bytearray(size)
+    block[::4096] = b"x" * len(block[::4096])
+    high = memory.read_peak()["peak_rss_bytes"]
+    del block
+    memory.reset_peak()
+    low = memory.read_peak()["peak_rss_bytes"]
+    assert high is not None
+    assert low is not None
+    assert high - low > size * 0.9
+
+
+def test_no_device_no_device_figures() -> None:
+    assert memory.read_peak(FakeEngine())["peak_allocated_bytes"] is None
+    assert memory.read_peak(FakeEngine())["peak_device_bytes"] is None
+
+
+def test_a_kernel_that_does_not_reset_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(memory, "_CLEAR", Path("/proc/version"))
+    memory.reset_peak()
+    assert "peaks are since the start" in capsys.readouterr().out
+
+
+# ---- energy --------------------------------------------------------------------------------------
+
+
+def test_no_counter_is_no_figure_and_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(energy, "find", lambda device: NoCounter("no_energy_counter", "none here"))
+    engine = FakeEngine()
+    found = passes.energy_pass(engine, [[1]], 3)
+    assert found == {
+        "energy_j": None, "energy_valid": False, "code": "no_energy_counter", "reason": "none here",
+    }  # fmt: skip
+    assert engine.log == []
+
+
+def test_energy_runs_whole_requests_for_two_seconds(
+    clock: DataClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A 10 W machine and requests of 0.3 s, two at a time."""
+    counter = Counter("test", lambda: clock() / 1e9 * 10)
+    monkeypatch.setattr(energy, "find", lambda device: counter)
+    engine = FakeEngine(clock, prefill_ns=[100 * MS], step_ns=[100 * MS])
+    found = passes.energy_pass(engine, [[1], [2]], 3)
+    assert found["requests"] == 7 * 2
+    assert found["output_tokens"] == 7 * 2 * 3
+    assert found["window_s"] == pytest.approx(2.1)
+    assert found["energy_j"] == pytest.approx(21)
+    assert found["energy_valid"] is True
+    assert found["boundary"] == "test"
+
+
+def test_a_counter_that_stands_still_is_not_zero_energy(
+    clock: DataClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(energy, "find", lambda device: Counter("test", lambda: 5.0))
+    engine = FakeEngine(clock, prefill_ns=[1500 * MS])
+    found = passes.energy_pass(engine, [[1]], 2)
+    assert found["energy_valid"] is False
+    assert found["code"] == "counter_stuck"
+
+
+def rapl(directory: Path, *values: int, limit: int = 1000) -> None:
+    for index, value in enumerate(values):
+        domain = directory / f"intel-rapl:{index}"
+        domain.mkdir(exist_ok=True)
+        (domain / "energy_uj").write_text(f"{value}\n")
+        (domain / "max_energy_range_uj").write_text(f"{limit}\n")
+
+
+def test_rapl_adds_packages_and_survives_wrapping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(energy, "_POWERCAP", tmp_path)
+    rapl(tmp_path, 900, 100)
+    counter = energy.find("cpu")
+    assert isinstance(counter, Counter)
+    assert counter.read() == 0
+    rapl(tmp_path, 950, 300)
+    assert counter.read() == pytest.approx(250e-6)
+    rapl(tmp_path, 49, 300)  # 950 → 1000 → 0 → 49
+    assert counter.read() == pytest.approx(350e-6)
+
+
+def test_a_machine_without_rapl_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(energy, "_POWERCAP", tmp_path)
+    found = energy.find("cpu")
+    assert isinstance(found, NoCounter)
+    assert found.code == "no_energy_counter"
