@@ -69,6 +69,47 @@ def compare(
 
 
 @app.command()
+def gate(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG|RUN", help="a YAML config, or a finished run")],
+    base: Annotated[
+        str | None, typer.Option(metavar="PYTHON|REF|RUN", help="the side to compare with: see docs/gate.md")
+    ] = None,
+    overrides: Sets = None,
+    only: Only = None,
+    out: Annotated[Path, typer.Option(help="where the gate's directory is made")] = Path("results"),
+    cap: Annotated[int, typer.Option(min=6, max=1000, help="units at most")] = 40,
+    batches: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="batches a unit; the calibration's choice if absent")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
+) -> None:
+    """Hold a config to its limits: PASS, FAIL, INCONCLUSIVE ... and the exit code."""
+    from bench import commands
+
+    options = commands.GateOptions(out, base, cap, batches, tuple(overrides or ()), tuple(only or ()))
+    raise typer.Exit(commands.gate(config, options, as_json=as_json, quiet=quiet))
+
+
+@app.command()
+def calibrate(
+    config: Annotated[Path, typer.Argument(help="a YAML config; its baseline is measured against itself")],
+    overrides: Sets = None,
+    out: Annotated[Path, typer.Option(help="where the calibration is kept")] = Path("results"),
+    units: Annotated[int, typer.Option(min=6, max=1000, help="pairs of fresh workers")] = 20,
+    batches: Annotated[int | None, typer.Option(min=1, max=1000, help="batches a unit")] = None,
+    base: Annotated[
+        str | None, typer.Option(metavar="PYTHON|REF", help="another installation for one of the sides")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
+) -> None:
+    """A/A on this machine: its noise, and the smallest change a gate can see within its cap."""
+    from bench import commands
+
+    commands.calibrate(_spec(config, overrides, None), out, units, batches, base, quiet=quiet)
+
+
+@app.command()
 def price(
     run: RunDirectory,
     hardware: Annotated[str | None, typer.Option(help="an id in configs/prices")] = None,

@@ -110,7 +110,32 @@ class ArmRecord:
     drift_reason: str = ""
     floor: tuple[DriftWindow, ...] = ()
     ceilings: Mapping[str, float] | None = None
+    counters: Json | None = None
     noise: tuple[Json, ...] = ()
+
+
+@dataclass(frozen=True)
+class UnitRecord:
+    """One pair of freshly started workers that decoded the same requests in turns: the gate's sample.
+
+    ``baseline_ns`` and ``variant_ns`` hold one list a batch, one entry a turn; ``counters`` and ``peaks``
+    have a ``baseline`` and a ``variant``. ``void`` says why the whole unit does not count (never because of
+    its outcome); ``from_run`` names the run that an earlier unit of the same comparison was taken over from.
+    """
+
+    number: int
+    group: str
+    variant: str
+    batches: tuple[int, ...]
+    spawned_first: int
+    baseline_ns: tuple[tuple[int, ...], ...] = ()
+    variant_ns: tuple[tuple[int, ...], ...] = ()
+    counters: Json | None = None
+    peaks: Json | None = None
+    void: str = ""
+    took_s: float = 0.0
+    noise: Json = field(default_factory=dict)
+    from_run: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,6 +155,8 @@ class RunRecord:
     text: Json
     arms: tuple[ArmRecord, ...]
     notices: tuple[str, ...] = ()
+    gate: Json | None = None
+    units: tuple[UnitRecord, ...] = ()
 
     def baseline_of(self, arm: ArmRecord) -> ArmRecord | None:
         """The baseline in the arm's own cell of the sweep."""

@@ -12,7 +12,7 @@ import hashlib
 import json
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -56,13 +56,13 @@ def run_spec(
     Raises UsageError or IncomparableError before anything is written, InterruptedRun after Ctrl-C (what was
     measured is kept). Variants that fail do not raise: their rows say why.
     """
-    fetch = _fetcher(spec, on_fetch)
-    text, about_text = _evaluation_text(spec)
-    directory = resume or _new_directory(out, spec.name)
+    fetch = fetcher(spec, on_fetch)
+    text, about_text = evaluation_text(spec)
+    directory = resume or new_directory(out, spec.name)
     with run_lock(directory) as notice, Interrupt() as interrupt:
         if notice:
             say("run", notice)
-        journal = _continue(directory, spec) if resume else _begin(directory, spec, about_text)
+        journal = _continue(directory, spec) if resume else begin(directory, spec, about_text)
         with journal:
             tools = Bench(directory, journal, say, interrupt.check, spec.measure, spec.drift, text)
             done = _done(load_record(directory))
@@ -87,7 +87,7 @@ def write_summary(directory: Path) -> dict[str, Any]:
     return found
 
 
-def _fetcher(spec: Spec, on_fetch: OnProgress) -> Callable[[ModelRef], LocalModel]:
+def fetcher(spec: Spec, on_fetch: OnProgress) -> Callable[[ModelRef], LocalModel]:
     """All models on this disk before anything is measured; each checked once."""
     fetch = cache(lambda reference: ensure(reference, on_fetch))
     for group in spec.groups:
@@ -96,7 +96,7 @@ def _fetcher(spec: Spec, on_fetch: OnProgress) -> Callable[[ModelRef], LocalMode
     return fetch
 
 
-def _evaluation_text(spec: Spec) -> tuple[str, dict[str, Any]]:
+def evaluation_text(spec: Spec) -> tuple[str, dict[str, Any]]:
     """The text, and what the result says about it."""
     name = spec.drift.text
     text = plugins.load("texts", name).read() if name in plugins.names("texts") else _own_text(Path(name))
@@ -111,7 +111,7 @@ def _own_text(path: Path) -> str:
         raise UsageError(f"drift.text: {path} cannot be read as UTF-8 text ({bad})") from None
 
 
-def _new_directory(out: Path, name: str) -> Path:
+def new_directory(out: Path, name: str) -> Path:
     stamp = utc_now().replace("-", "").replace(":", "").removesuffix("Z").replace("T", "-")
     directory = out / f"{stamp}-{slug(name)}-{secrets.token_hex(2)}"
     try:
@@ -121,7 +121,9 @@ def _new_directory(out: Path, name: str) -> Path:
     return directory
 
 
-def _begin(directory: Path, spec: Spec, text: dict[str, Any]) -> Journal:
+def begin(
+    directory: Path, spec: Spec, text: dict[str, Any], gate: Mapping[str, Any] | None = None
+) -> Journal:
     """The journal's first record: everything that holds for the whole run."""
     write_atomic(directory / "spec.yaml", spec.expanded)
     journal = Journal.create(directory / JOURNAL, utc_now)
@@ -139,6 +141,7 @@ def _begin(directory: Path, spec: Spec, text: dict[str, Any]) -> Journal:
                 spec.price.hardware, spec.price.usd_per_hour, spec.price.utilisation, utc_now()[:10]
             ),
             "text": text,
+            "gate": gate,
         },
     )
     journal.sync()

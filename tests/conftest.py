@@ -12,3 +12,4 @@ def _nobody_else_counts(monkeypatch: pytest.MonkeyPatch, request: pytest.Fixture
     """Tests share the machine: no pass of theirs is void because of it. ``test_noise.py`` tests the rule."""
     if request.module.__name__ != "test_noise":
         monkeypatch.setattr(noise, "disturbed", lambda before, after: False)
+        monkeypatch.setattr(noise, "stolen", lambda before, after: False)

@@ -27,7 +27,8 @@ SOLO_ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Bench:
-    """What every pass needs: where to write, what to say, what was asked."""
+    """What every pass needs: where to write, what to say, what was asked. Without ``duets`` ratios are left
+    to the gate's units."""
 
     directory: Path
     journal: Journal
@@ -36,6 +37,7 @@ class Bench:
     measure: MeasureBlock
     drift: DriftBlock
     text: str
+    duets: bool = True
 
 
 @dataclass
@@ -101,34 +103,42 @@ def begin(under: ArmUnderTest) -> None:
 
 def load(under: ArmUnderTest, model: LocalModel, prompts: Sequence[Prompt]) -> None:
     """Load, optimise, check the evidence; hand over the prompts; warm up; look at the kernels."""
-    arm = under.arm
-    runtime = arm.runtime
-    options = {
-        "device": runtime.device,
-        "dtype": runtime.dtype,
-        "threads": runtime.threads,
-        "attention": runtime.attention,
-        "random": model.random,
-    }
-    steps = [{"verb": s.verb, "scheme": s.scheme, "params": dict(s.params)} for s in arm.optimise]
-    loaded = under.stage(
-        "load", "load", directory=str(model.directory), runtime=runtime.name, options=options, optimise=steps
-    )
+    loaded = under.stage("load", "load", **load_arguments(under.arm, model))
     under.facts = loaded["facts"]
     under.record(loaded=loaded)
-    encoded = under.stage(
-        "tokenise",
-        "prompts",
-        prompts=[asdict(prompt) for prompt in prompts],
-        batch_size=arm.workload.batch_size,
-        output_tokens=arm.workload.output_tokens,
-    )
-    _fits_context(under, max(encoded["input_tokens"]))
-    warm = under.stage("warm up", "warm_up", least=arm.workload.warmup)
+    encoded = under.stage("tokenise", "prompts", **prompt_arguments(under.arm, prompts))
+    check_fits_context(under, max(encoded["input_tokens"]))
+    warm = under.stage("warm up", "warm_up", least=under.arm.workload.warmup)
     under.record(prompts_digest=encoded["digest"], end_ids=encoded["end_ids"], warm_up=warm)
 
 
-def _fits_context(under: ArmUnderTest, longest: int) -> None:
+def load_arguments(arm: Arm, model: LocalModel) -> dict[str, Any]:
+    """What a worker is told about the model, the engine and the optimisations."""
+    runtime = arm.runtime
+    return {
+        "directory": str(model.directory),
+        "runtime": runtime.name,
+        "options": {
+            "device": runtime.device,
+            "dtype": runtime.dtype,
+            "threads": runtime.threads,
+            "attention": runtime.attention,
+            "random": model.random,
+        },
+        "optimise": [{"verb": s.verb, "scheme": s.scheme, "params": dict(s.params)} for s in arm.optimise],
+    }
+
+
+def prompt_arguments(arm: Arm, prompts: Sequence[Prompt]) -> dict[str, Any]:
+    """What a worker is told about the workload."""
+    return {
+        "prompts": [asdict(prompt) for prompt in prompts],
+        "batch_size": arm.workload.batch_size,
+        "output_tokens": arm.workload.output_tokens,
+    }
+
+
+def check_fits_context(under: ArmUnderTest, longest: int) -> None:
     """A prompt longer than the model's context would be measured on nonsense."""
     context, wanted = under.facts.get("context"), longest + under.arm.workload.output_tokens
     if context is not None and wanted > context:

@@ -27,11 +27,13 @@ def duet(base: ArmUnderTest, variant: ArmUnderTest) -> None:
     if base.arm.workload != variant.arm.workload:
         variant.bench.say(variant.arm.name, "no duet: another workload than the baseline's")
         return
+    if not variant.bench.duets:
+        return
     settings, rng = variant.bench.measure, random.Random(variant.bench.measure.seed)
     ours: list[float] = []
     theirs: list[float] = []
     rounds, voids_left = 0, settings.max_rounds
-    with _pinned_together(base, variant):
+    with pinned_together(base, variant):
         while rounds < settings.max_rounds and _half_width(ours, theirs) > settings.max_half_width:
             pairs = _round(base, variant, rounds + 1, rng, may_void=voids_left > 0)
             rounds, voids_left = rounds + bool(pairs), voids_left - (not pairs)
@@ -78,7 +80,7 @@ def _half_width(ours: list[float], theirs: list[float]) -> float:
 
 
 @contextmanager
-def _pinned_together(base: ArmUnderTest, variant: ArmUnderTest) -> Iterator[None]:
+def pinned_together(base: ArmUnderTest, variant: ArmUnderTest) -> Iterator[None]:
     """Two single-threaded workers share one processor: measured to be the quietest design (D3)."""
     single = base.facts.get("threads") == variant.facts.get("threads") == 1
     if not single or variant.facts.get("device") != "cpu":

@@ -60,6 +60,16 @@ class _Windows:
 
 
 @dataclass(frozen=True)
+class _Counted:
+    requests: Positive
+    input_tokens: Positive
+    output_tokens: Positive
+    forward_calls: Positive | None
+    flops: int | None
+    kv_cache_bytes: int | None
+
+
+@dataclass(frozen=True)
 class _Duet:
     durations_ns: tuple[tuple[Positive, ...], ...]
 
@@ -71,6 +81,7 @@ _SHAPES: dict[str, Any] = {
     "solo": _Solo,
     "memory": _Memory,
     "energy": _Energy,
+    "count": _Counted,
     "ceilings": dict[str, PositiveFloat],
     "corpus": _Corpus,
     "floor": _Windows,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -51,7 +51,29 @@ def ask_both(
         more = [] if shared is None else [shared]
         with blaming_baseline():
             baseline.start(do, [left.fileno(), *more], me=0, **arguments)
-        refused = _start(variant, do, [right.fileno(), *more], **arguments)
+        refused = _start(variant, do, [right.fileno(), *more], me=1, **arguments)
+    return _answers(do, baseline, variant, timeout_s, refused)
+
+
+def ask_each(
+    do: str,
+    baseline: WorkerProcess,
+    variant: WorkerProcess,
+    timeout_s: float,
+    ours: Mapping[str, object],
+    theirs: Mapping[str, object],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give both workers the same command, each with its own arguments, at the same time: for what is not
+    timed. Raises as ``ask_both``."""
+    with blaming_baseline():
+        baseline.start(do, (), **ours)
+    return _answers(do, baseline, variant, timeout_s, _start(variant, do, (), **theirs))
+
+
+def _answers(
+    do: str, baseline: WorkerProcess, variant: WorkerProcess, timeout_s: float, refused: Answer | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both answers, the variant's taken first (see ``ask_both``)."""
     theirs = refused or _finish(variant, timeout_s)
     if isinstance(theirs, VariantFailed):
         variant.close()  # whatever it is still doing: it may hold the baton
@@ -68,7 +90,7 @@ def ask_both(
 def _start(worker: WorkerProcess, do: str, descriptors: Sequence[int], **arguments: object) -> Answer | None:
     """Start the variant's side. Its failure is kept: the baseline's answer has to be taken all the same."""
     try:
-        worker.start(do, descriptors, me=1, **arguments)
+        worker.start(do, descriptors, **arguments)
     except VariantFailed as failure:
         return failure
     return None

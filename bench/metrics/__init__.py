@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from bench.metrics import cost, energy, generation, latency, memory, output_drift, roofline, throughput
+from bench.metrics import (
+    cost,
+    counters,
+    energy,
+    generation,
+    latency,
+    memory,
+    output_drift,
+    roofline,
+    throughput,
+)
 from bench.metrics.figure import Metric
 
-FAMILIES = (latency, throughput, memory, energy, cost, output_drift, generation, roofline)
+FAMILIES = (latency, throughput, memory, energy, cost, counters, output_drift, generation, roofline)
 METRICS: dict[str, Metric] = {metric.key: metric for family in FAMILIES for metric in family.METRICS}

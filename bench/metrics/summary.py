@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import IntegrityError, Outcome
+from bench.gate.judge import judge
+from bench.gate.noise import calibration_of
 from bench.metrics import FAMILIES, output_drift
 from bench.metrics.comparisons import compare
 from bench.metrics.figure import Figures
@@ -21,6 +23,7 @@ NOT_A_FAILURE = (Outcome.OK, Outcome.UNSUPPORTED)
 def summarise(run: RunRecord) -> dict[str, Any]:
     """The content of ``run.json``. A pure function: the same journal gives the same bytes."""
     comparisons = [asdict(row) for arm in run.arms for row in compare(run, arm)]
+    rows = [_row(run, arm) for arm in run.arms]
     status, reasons = _status(run)
     baseline = next((arm for arm in run.arms if arm.is_baseline), None)
     return {
@@ -38,9 +41,10 @@ def summarise(run: RunRecord) -> dict[str, Any]:
         "price": run.price,
         "model": _model(baseline),
         "text": run.text,
-        "variants": [_row(run, arm) for arm in run.arms],
+        "variants": rows,
         "comparisons": comparisons,
-        "gate": None,
+        "gate": judge(run, rows),
+        "calibration": calibration_of(run),
     }
 
 

@@ -27,7 +27,11 @@ class Generation(Protocol):
 
 
 class Engine(Protocol):
-    """One loaded model that can decode greedily, one step at a time, and score text."""
+    """One loaded model that can decode greedily, one step at a time, and score text.
+
+    An engine whose ``model`` is not a torch module also has ``census()`` (a Census), ``parameters()`` and
+    ``finite(ids)``; any engine may have ``cache_bytes(generation)``, the bytes of its KV cache.
+    """
 
     model: Any
 

@@ -180,6 +180,11 @@ class TransformersEngine:
 
         return [list(row) for row in torch.cat(generation.chosen, dim=1).tolist()]
 
+    def cache_bytes(self, generation: Batch) -> int:
+        """Bytes of the keys and values held for this batch."""
+        layers = getattr(generation.cache, "layers", ())
+        return sum(part.nbytes for layer in layers for part in (layer.keys, layer.values))
+
     def logits(self, ids: Sequence[int]) -> Any:
         """One window, one forward pass, no cache; float32 whatever the model's dtype."""
         import torch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bench.errors import IntegrityError, UsageError
 from bench.records import RunRecord
+from bench.store.files import strict_json
 from bench.store.journal import read_journal
 
 SCHEMA_VERSION = 1
@@ -33,6 +34,20 @@ def load_record(directory: Path) -> RunRecord:
     return replay(read.records, read.notices, str(path))
 
 
+def newest_first(out: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """(directory, first record) of every run in ``out``; a journal that cannot be read is passed over here
+    and complained about by whoever loads it."""
+    for path in sorted(out.glob(f"*/{JOURNAL}"), reverse=True):
+        with path.open("rb") as file:
+            line = file.readline()
+        try:
+            head = strict_json(line)
+        except ValueError:
+            continue
+        if isinstance(head, dict):
+            yield path.parent, head
+
+
 def replay(records: Sequence[Mapping[str, Any]], notices: Sequence[str] = (), where: str = "") -> RunRecord:
     """Fold journal records into one RunRecord; every arm keeps what was measured before it ended."""
     if not records or records[0]["kind"] != "run_started":
@@ -41,20 +56,29 @@ def replay(records: Sequence[Mapping[str, Any]], notices: Sequence[str] = (), wh
     if head.get("schema_version", 0) > SCHEMA_VERSION:
         raise IntegrityError(f"{where}: written by a newer version (schema {head.get('schema_version')})")
     arms: dict[tuple[str, str], dict[str, Any]] = {}
+    units: list[dict[str, Any]] = []
     finished = None
     for record in records[1:]:
         if record["kind"] == "run_finished":
             finished = record["at_utc"]
         elif record["kind"] == "arm":
             key = (record["group"], record["name"])
-            _merge(arms.setdefault(key, {}), {k: v for k, v in record.items() if k not in ("seq", "prev")})
+            _merge(arms.setdefault(key, {}), _payload(record))
+        elif record["kind"] == "unit":
+            units.append(_payload(record))
     body = {**head, "started_utc": head["at_utc"], "finished_utc": finished}
     try:
-        return _adapter().validate_python({**body, "arms": list(arms.values()), "notices": list(notices)})
+        return _adapter().validate_python(
+            {**body, "arms": list(arms.values()), "units": units, "notices": list(notices)}
+        )
     except ValidationError as bad:
         first = bad.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise IntegrityError(f"{where}: {place}: {first['msg']}") from None
+
+
+def _payload(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key not in ("seq", "prev")}
 
 
 def _merge(arm: dict[str, Any], record: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from bench.errors import Outcome, VariantFailed
 from bench.runtimes import Engine
-from bench.worker import ceilings, passes, score, session
+from bench.worker import ceilings, counters, passes, score, session
 from bench.worker.duet import Baton, PeerGone, duet
 from bench.worker.protocol import ChannelClosed, receive, send
 
@@ -66,8 +66,10 @@ class Worker:
     def warm_up(self, message: Message, _fds: list[int]) -> dict[str, Any]:
         """Warm up, then look at the kernels of one step. What is in memory then stays there: frozen, it is
         not searched again before every timed region (0.2 s each time, once torch is loaded)."""
-        result = passes.warm_up(self.engine, self.batches[0], self.new_tokens, message["least"])
-        found = session.kernels(self.engine, self.batches[0][0], self.evidence)
+        most = message.get("most", passes.MAX_WARMUP)
+        result = passes.warm_up(self.engine, self.batches[0], self.new_tokens, message["least"], most)
+        profiled = message.get("profile", True)
+        found = session.kernels(self.engine, self.batches[0][0], self.evidence) if profiled else []
         gc.collect()
         gc.freeze()
         return {**result, "kernels": found}
@@ -83,6 +85,10 @@ class Worker:
     def energy(self, _message: Message, _fds: list[int]) -> dict[str, Any]:
         """Joules, or why not."""
         return passes.energy_pass(self.engine, self.batches[0], self.new_tokens)
+
+    def count(self, _message: Message, _fds: list[int]) -> dict[str, Any]:
+        """What one batch of requests takes, counted and not timed."""
+        return counters.count(self.engine, self.batches[0], self.new_tokens)
 
     def ceilings(self, _message: Message, _fds: list[int]) -> dict[str, Any]:
         """What the machine can do at best."""

@@ -58,12 +58,14 @@ def timed_request(engine: Engine, prompts: Sequence[Sequence[int]], new_tokens: 
     return Timed(sent, tuple(stamps), end, engine.tokens(generation))
 
 
-def warm_up(engine: Engine, prompts: Sequence[Sequence[int]], new_tokens: int, least: int) -> dict[str, Any]:
-    """Repeat one request until two in a row take the same time within 5 %, ``least`` to 6 times."""
+def warm_up(
+    engine: Engine, prompts: Sequence[Sequence[int]], new_tokens: int, least: int, most: int = MAX_WARMUP
+) -> dict[str, Any]:
+    """Repeat one request until two in a row take the same time within 5 %, ``least`` to ``most`` times."""
     durations_ms: list[float] = []
     steady = False
     with undisturbed():
-        while len(durations_ms) < least or (not steady and len(durations_ms) < MAX_WARMUP):
+        while len(durations_ms) < least or (not steady and len(durations_ms) < most):
             timed = timed_request(engine, prompts, new_tokens)
             durations_ms.append((timed.end_ns - timed.sent_ns) / 1e6)
             steady = len(durations_ms) > 1 and _close(durations_ms[-2], durations_ms[-1])

@@ -5,14 +5,14 @@ from __future__ import annotations
 import gc
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
 
 from bench.errors import NonFiniteOutput, NotApplied, Unsupported
-from bench.optimisations.evidence import Check, check
+from bench.optimisations.evidence import Census, Check, check
 from bench.runtimes import Engine, Options
 from bench.worker import census, memory
 
@@ -33,7 +33,7 @@ def load(message: Mapping[str, Any]) -> tuple[Engine, dict[str, Any]]:
     _enforce("runtime", checks)
     steps = [_apply(engine, step, facts) for step in message["optimise"]]
     gc.collect()
-    found = census.take(engine.model, count_zeros=False)
+    found = _census(engine, count_zeros=False)
     return engine, {
         "facts": engine.facts(),
         "load_s": loaded_s,
@@ -41,9 +41,20 @@ def load(message: Mapping[str, Any]) -> tuple[Engine, dict[str, Any]]:
         "load_memory": memory.read_peak(engine),
         "weights_bytes": found.weights_bytes,
         "bytes_by_dtype": dict(found.bytes_by_dtype),
-        "parameters": sum(parameter.numel() for parameter in engine.model.parameters()),
+        "parameters": _parameters(engine),
         "evidence": [{"step": "runtime", "took_s": loaded_s, "checks": [asdict(c) for c in checks]}, *steps],
     }
+
+
+def _census(engine: Engine, *, count_zeros: bool = True) -> Census:
+    """The engine's own census where its model is not a torch module."""
+    own: Callable[[], Census] | None = getattr(engine, "census", None)
+    return own() if own is not None else census.take(engine.model, count_zeros=count_zeros)
+
+
+def _parameters(engine: Engine) -> int:
+    own: Callable[[], int] | None = getattr(engine, "parameters", None)
+    return own() if own is not None else sum(one.numel() for one in engine.model.parameters())
 
 
 def _as_asked(options: Options, facts: Mapping[str, object]) -> list[Check]:
@@ -67,11 +78,11 @@ def _apply(engine: Engine, step: Mapping[str, Any], facts: Mapping[str, Any]) ->
     if reason:
         raise Unsupported(reason)
     params = scheme.Params(**step["params"])
-    before = census.take(engine.model)
+    before = _census(engine)
     started = perf_counter_ns()
     engine.model = scheme.apply(engine.model, params)
     took_s = (perf_counter_ns() - started) / 1e9
-    after = census.take(engine.model)
+    after = _census(engine)
     checks = scheme.evidence(before, after, params)
     _enforce(label, checks)
     return {
@@ -95,15 +106,19 @@ def _enforce(label: str, checks: list[Check]) -> None:
 
 
 def kernels(engine: Engine, prompt: list[int], evidence: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The operators that did the work of one decode step, by self time, from torch's profiler.
+    """The operators that did the work of one decode step, by self time, from torch's profiler; none for an
+    engine that is not torch's, which checks its logits itself.
 
     Raises NotApplied when the kernel that a scheme stands for is not among them, NonFiniteOutput when the
     model's logits are not finite.
     """
+    own: Callable[[list[int]], bool] | None = getattr(engine, "finite", None)
+    if not (own(prompt) if own is not None else bool(engine.logits(prompt).isfinite().all())):
+        raise NonFiniteOutput("the model's logits on the first prompt are not finite")
+    if own is not None:
+        return []
     import torch
 
-    if not bool(engine.logits(prompt).isfinite().all()):
-        raise NonFiniteOutput("the model's logits on the first prompt are not finite")
     generation = engine.prefill([prompt], 4)
     engine.step(generation)
     cuda = torch.cuda.is_available() and engine.facts()["device"] != "cpu"

@@ -27,13 +27,14 @@ def render(runs: Sequence[RunData]) -> str:
 
 
 def _suite(run: RunData) -> ET.Element:
-    cases = [_case(run, variant) for variant in run["variants"]]
+    gate = run.get("gate") or {"rules": []}
+    cases = [*(_case(run, variant) for variant in run["variants"]), *(_rule(run, r) for r in gate["rules"])]
     suite = ET.Element(
         "testsuite",
         name=run["name"],
         timestamp=str(run["started_utc"]).removesuffix("Z"),
         tests=str(len(cases)),
-        failures="0",
+        failures=str(sum(case.find("failure") is not None for case in cases)),
         errors=str(sum(case.find("error") is not None for case in cases)),
         skipped=str(sum(case.find("skipped") is not None for case in cases)),
     )
@@ -56,6 +57,18 @@ def _case(run: RunData, variant: Mapping[str, Any]) -> ET.Element:
     elif status != Outcome.OK:
         ET.SubElement(case, "error", type=status, message=variant["reason"]).text = words
     ET.SubElement(case, "system-out").text = words
+    return case
+
+
+def _rule(run: RunData, rule: Mapping[str, Any]) -> ET.Element:
+    """A limit of the gate as a test of its own: FAIL and SUSPECT fail it, what was not decided is an error."""
+    where = ".".join(filter(None, (run["name"], "gate", rule["group"], rule["variant"])))
+    case = ET.Element("testcase", classname=where, name=rule["rule"])
+    known = {key: rule[key] for key in ("value", "low", "high", "confidence", "units")}
+    case.append(_properties({key: value for key, value in known.items() if value is not None}))
+    if rule["verdict"] != "PASS":
+        kind = "failure" if rule["verdict"] in ("FAIL", "SUSPECT") else "error"
+        ET.SubElement(case, kind, type=rule["verdict"], message=rule["reason"])
     return case
 
 

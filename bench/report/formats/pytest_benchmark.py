@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from bench.metrics import cost, latency, output_drift
 from bench.metrics.figure import value_of
+from bench.records import UnitRecord
 from bench.report.formats import RunData, ascii_json, harmless, row_name
 from bench.report.reading import comparison_of
+from bench.stats.intervals import distribution
 
 SUFFIX = "json"
 REQUIRES: tuple[str, ...] = ()
@@ -26,18 +29,46 @@ def render(runs: Sequence[RunData]) -> str:
     """
     clean: list[RunData] = harmless(runs)
     first: RunData = clean[0] if clean else {"machine": {}, "started_utc": None}
+    return _file(
+        first,
+        [
+            _benchmark(run, variant, _stats(variant["metrics"][latency.E2EL.key]), _extra(run, variant))
+            for run in clean
+            for variant in run["variants"]
+            if variant["metrics"].get(latency.E2EL.key)
+        ],
+    )
+
+
+def of_units(run: RunData, units: Sequence[UnitRecord]) -> str:
+    """A gate's units in the same form: seconds each side took for the unit's requests, a round a unit."""
+    clean: RunData = harmless(run)
+    benchmarks = []
+    for variant in clean["variants"]:
+        mine = [
+            unit
+            for unit in units
+            if unit.group == variant["group"]
+            and not unit.void
+            and (variant["is_baseline"] or unit.variant == variant["name"])
+        ]
+        sides = [unit.baseline_ns if variant["is_baseline"] else unit.variant_ns for unit in mine]
+        figure = distribution([sum(map(sum, side)) / 1e6 for side in sides])
+        if figure is not None:
+            verdicts = [rule for rule in clean["gate"]["rules"] if rule["variant"] == variant["name"]]
+            extra = {"run_id": clean["run_id"], "rules": verdicts, "estimated": ESTIMATED}
+            benchmarks.append(_benchmark(clean, variant, _stats(asdict(figure)), extra))
+    return _file(clean, benchmarks)
+
+
+def _file(run: RunData, benchmarks: list[dict[str, Any]]) -> str:
     return ascii_json(
         {
-            "machine_info": _machine(first["machine"]),
+            "machine_info": _machine(run["machine"]),
             "commit_info": {"id": "unversioned", "time": None, "author_time": None, "dirty": False,
                             "project": "inference-cost-bench", "branch": "(unknown)"},
-            "benchmarks": [
-                _benchmark(run, variant, variant["metrics"][latency.E2EL.key])
-                for run in clean
-                for variant in run["variants"]
-                if variant["metrics"].get(latency.E2EL.key)
-            ],
-            "datetime": first["started_utc"],
+            "benchmarks": benchmarks,
+            "datetime": run["started_utc"],
             "version": FORMAT_VERSION,
         },
         indent=1,
@@ -58,7 +89,9 @@ def _machine(machine: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _benchmark(run: RunData, variant: Mapping[str, Any], figure: Mapping[str, Any]) -> dict[str, Any]:
+def _benchmark(
+    run: RunData, variant: Mapping[str, Any], stats: dict[str, Any], extra: dict[str, Any]
+) -> dict[str, Any]:
     """``fullname`` has no run id in it: the same variant of two runs is the same benchmark."""
     return {
         "group": variant["group"] or None,
@@ -66,9 +99,9 @@ def _benchmark(run: RunData, variant: Mapping[str, Any], figure: Mapping[str, An
         "fullname": f"{run['name']}::{row_name(variant)}",
         "params": None,
         "param": None,
-        "extra_info": _extra(run, variant),
+        "extra_info": extra,
         "options": {},
-        "stats": _stats(figure),
+        "stats": stats,
     }
 
 

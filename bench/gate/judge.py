@@ -1,0 +1,267 @@
+"""Limits against what was measured: a verdict for every rule, and one for the whole gate.
+
+Three kinds of evidence, never mixed (see ``Rule.kind``): a sequential test over units for what is timed, a
+plain comparison for what is counted, a figure's own interval for the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bench.errors import ExitCode, Outcome
+from bench.gate.limits import Rule, rules
+from bench.gate.sequential import CONFIDENCE, Test, confidence_sequence, decide
+from bench.metrics import cost
+from bench.metrics.figure import value_of
+from bench.metrics.unit_ratios import log_ratio, price_shift
+from bench.records import ArmRecord, Json, RunRecord, UnitRecord
+
+PASS, FAIL, INCONCLUSIVE, SUSPECT, ERROR = "PASS", "FAIL", "INCONCLUSIVE", "SUSPECT", "ERROR"
+# The worst first: one bad cell is not averaged away by good ones.
+EXIT_CODES = {
+    FAIL: ExitCode.FAIL,
+    ERROR: ExitCode.FAILED,
+    SUSPECT: ExitCode.SUSPECT,
+    INCONCLUSIVE: ExitCode.INCONCLUSIVE,
+    PASS: ExitCode.OK,
+}
+# Faster than this by changed code alone is more likely a broken measurement than good work.
+IMPROBABLE_RATIO = 0.7
+MAX_VOID_SHARE = 0.2
+# More of any of these is more work for the same request, whatever the clock says.
+_WORK = ("output_tokens", "forward_calls")
+Rows = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One rule on one variant. ``low`` and ``high`` bound ``value`` (a ratio for relative limits)."""
+
+    rule: str
+    metric: str
+    group: str
+    variant: str
+    kind: str
+    verdict: str
+    reason: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    confidence: float | None = None
+    units: int = 0
+    evidence_fail: float | None = None
+    evidence_pass: float | None = None
+    more_may_help: bool = False
+
+
+def judge(run: RunRecord, rows: Rows) -> dict[str, Any] | None:
+    """The ``gate`` block of ``run.json``; None for a run that is no gate. A pure function."""
+    if run.gate is None or run.gate.get("mode") == "calibration":
+        return None
+    return block(list(_findings(run, rows)), {**run.gate, **_unit_counts(run.units)})
+
+
+def block(findings: Sequence[Finding], evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """The worst verdict of all rules with its exit code; without any rule nothing was judged: ERROR."""
+    verdict = next((v for v in EXIT_CODES if any(f.verdict == v for f in findings)), ERROR)
+    return {
+        "verdict": verdict,
+        "exit_code": int(EXIT_CODES[verdict]),
+        "rules": [asdict(finding) for finding in findings],
+        "evidence": dict(evidence),
+    }
+
+
+def undecided(run: RunRecord) -> set[tuple[str, str]]:
+    """(group, variant) of every comparison that needs another unit: a timed rule without a verdict."""
+    found = set()
+    for base, variant in _comparisons(run):
+        timed = [rule for rule in _rules(run) if rule.kind == "timed"]
+        if variant.status not in (Outcome.OK, Outcome.INTERRUPTED) or base.status == Outcome.BASELINE_FAILED:
+            continue
+        findings = [_timed(run, rule, base, variant) for rule in timed]
+        if any(f.verdict == INCONCLUSIVE and f.more_may_help for f in findings):
+            found.add((variant.group, variant.name))
+    return found
+
+
+def test_of(run: RunRecord, rule: Rule) -> Test:
+    """The sequential test that a timed rule stands for, its error rate divided over all timed cells."""
+    settings = (run.gate or {}).get("test", {})
+    timed = sum(one.kind == "timed" for one in _rules(run))
+    return Test(margin=rule.margin, cells=max(timed * len(_comparisons(run)), 1), **settings)
+
+
+def _rules(run: RunRecord) -> list[Rule]:
+    return list(rules((run.gate or {}).get("limits", {})))
+
+
+def _comparisons(run: RunRecord) -> list[tuple[ArmRecord, ArmRecord]]:
+    pairs = ((run.baseline_of(arm), arm) for arm in run.arms if not arm.is_baseline)
+    return [(base, arm) for base, arm in pairs if base is not None]
+
+
+def _findings(run: RunRecord, rows: Rows) -> Iterator[Finding]:
+    by_name = {(row["group"], row["name"]): row for row in rows}
+    for base, variant in _comparisons(run):
+        for rule in _rules(run):
+            failed = next((arm for arm in (base, variant) if arm.status != Outcome.OK), None)
+            if failed is not None:
+                reason = f"{failed.name} was not measured: {failed.status}: {failed.reason}"
+                yield _finding(rule, variant.group, variant.name, ERROR, reason)
+            elif rule.kind == "timed":
+                yield _timed(run, rule, base, variant)
+            else:
+                sides = [by_name[arm.group, arm.name] for arm in (base, variant)]
+                figures = [{**row["metrics"], **row["drift"]}.get(rule.metric) for row in sides]
+                yield judge_figure(rule, variant.group, variant.name, figures[0], figures[1])
+
+
+def _finding(rule: Rule, group: str, variant: str, verdict: str, reason: str, **more: Any) -> Finding:
+    return Finding(str(rule), rule.metric, group, variant, rule.kind, verdict, reason, **more)
+
+
+# ---- the timed channel ---------------------------------------------------------------------------
+
+
+def _timed(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> Finding:
+    """The sequential test; where only code differs, more counted work or a higher price decides before it."""
+    exact = _more_work(run, rule, base, variant)
+    if exact is not None:
+        return exact
+    mine = [u for u in run.units if (u.group, u.variant) == (variant.group, variant.name)]
+    units = [u for u in mine if not u.void]
+    if len(mine) >= 5 and len(mine) - len(units) > MAX_VOID_SHARE * len(mine):
+        reason = f"machine unfit: {len(mine) - len(units)} of {len(mine)} units are void"
+        return _finding(rule, variant.group, variant.name, INCONCLUSIVE, reason, units=len(units))
+    ratios = [log_ratio(unit, rule.metric) for unit in units]
+    if not units or any(ratio is None for ratio in ratios):
+        missing = "no unit was measured" if not units else "a unit did not measure it"
+        return _finding(rule, variant.group, variant.name, INCONCLUSIVE if not units else ERROR, missing)
+    shift = price_shift(run, base, variant, rule.metric)
+    changes = [ratio + shift for ratio in ratios if ratio is not None]
+    test = test_of(run, rule)
+    decision = decide([rule.sign * change for change in changes], test)
+    low, high = confidence_sequence(changes, test.prior_sd)
+    value = math.exp(math.fsum(changes) / len(changes))
+    verdict = decision.verdict or INCONCLUSIVE
+    reason = {
+        PASS: f"within the limit, shown by {decision.at} units",
+        FAIL: f"worse than the baseline, shown by {decision.at} units",
+    }.get(verdict, f"not decided by {len(units)} units")
+    if verdict == PASS and _only_code_differs(run) and rule.sign > 0 and math.exp(high) < IMPROBABLE_RATIO:
+        verdict, reason = SUSPECT, "an improbable improvement: is the same work still being done?"
+    return _finding(
+        rule,
+        variant.group,
+        variant.name,
+        verdict,
+        reason,
+        value=value,
+        low=math.exp(low),
+        high=math.exp(high),
+        confidence=CONFIDENCE,
+        units=len(units),
+        evidence_fail=decision.evidence_fail,
+        evidence_pass=decision.evidence_pass,
+        more_may_help=verdict == INCONCLUSIVE and len(units) < test.cap,
+    )
+
+
+def _only_code_differs(run: RunRecord) -> bool:
+    """Both sides run the same config, so counters and price should agree."""
+    return (run.gate or {}).get("mode") == "code"
+
+
+def _more_work(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> Finding | None:
+    """The exact channel of a cost: tokens, forward calls and price, when both sides have the same config."""
+    if not _only_code_differs(run) or rule.metric not in (cost.PER_1K.key, cost.PER_REQUEST.key):
+        return None
+    changes = {"price of an hour": price_shift(run, base, variant, cost.PER_REQUEST.key)}
+    for key in _WORK:
+        counted = [(arm.counters or {}).get(key) for arm in (base, variant)]
+        if counted[0] and counted[1]:
+            changes[key] = math.log(counted[1] / counted[0])
+    what, change = max(changes.items(), key=lambda item: item[1])
+    least, fewest = min(changes.items(), key=lambda item: item[1])
+    if change > rule.margin:
+        ratio = math.exp(change)
+        reason = f"{what} is {ratio:.4g} times the baseline's: counted, not timed"
+        return _finding(
+            rule,
+            variant.group,
+            variant.name,
+            FAIL,
+            reason,
+            value=ratio,
+            low=ratio,
+            high=ratio,
+            confidence=1.0,
+        )
+    if least in _WORK and math.exp(fewest) < IMPROBABLE_RATIO:
+        reason = f"{least} fell to {math.exp(fewest):.2g} of the baseline's: is the same work still done?"
+        return _finding(rule, variant.group, variant.name, SUSPECT, reason, value=math.exp(fewest))
+    return None
+
+
+# ---- everything else -----------------------------------------------------------------------------
+
+
+def judge_figure(rule: Rule, group: str, variant: str, base: Json | None, figure: Json | None) -> Finding:
+    """A figure, or its ratio to the baseline's, against the bound."""
+    number, reference = value_of(_mutable(figure)), value_of(_mutable(base))
+    if number is None or figure is None or (rule.relative and (base is None or not reference)):
+        return _finding(rule, group, variant, ERROR, "it was not measured in this run")
+    if not rule.relative:
+        return judge_interval(rule, group, variant, number, figure.get("ci_low"), figure.get("ci_high"))
+    assert base is not None
+    assert reference
+    low, high = _ratio_bounds(base, figure, rule)
+    return judge_interval(rule, group, variant, number / reference, low, high)
+
+
+def judge_interval(
+    rule: Rule, group: str, variant: str, number: float, low: float | None, high: float | None
+) -> Finding:
+    """Within the limit, or beyond it, only when the whole interval is; without one it counts as exact."""
+    bound = math.exp(rule.sign * rule.margin) if rule.relative else rule.bound
+    low, high = number if low is None else low, number if high is None else high
+    over, under = (low > bound, high <= bound) if rule.sign > 0 else (high < bound, low >= bound)
+    shown = {"value": number, "low": low, "high": high, "confidence": 1.0 if low == high else 0.95}
+    if over:
+        return _finding(rule, group, variant, FAIL, "beyond the limit", **shown)
+    if under:
+        return _finding(rule, group, variant, PASS, "within the limit", **shown)
+    return _finding(rule, group, variant, INCONCLUSIVE, "its interval holds the limit: measure more", **shown)
+
+
+def _ratio_bounds(base: Json, figure: Json, rule: Rule) -> tuple[float | None, float | None]:
+    """Bounds of the ratio of two figures: both intervals as distances on the log scale, in quadrature."""
+    if rule.kind == "exact":
+        return None, None
+    logs = []
+    for one in (base, figure):
+        numbers = [one.get("ci_low"), value_of(_mutable(one)), one.get("ci_high")]
+        if any(number is None or number <= 0 for number in numbers):
+            return None, None
+        logs.append([math.log(number) for number in numbers if number is not None])
+    (low_b, mid_b, high_b), (low_v, mid_v, high_v) = logs
+    down, up = math.hypot(mid_v - low_v, high_b - mid_b), math.hypot(high_v - mid_v, mid_b - low_b)
+    return math.exp(mid_v - mid_b - down), math.exp(mid_v - mid_b + up)
+
+
+def _mutable(figure: Json | None) -> dict[str, Any] | None:
+    return None if figure is None else dict(figure)
+
+
+def _unit_counts(units: Sequence[UnitRecord]) -> dict[str, Any]:
+    void = sum(bool(unit.void) for unit in units)
+    return {
+        "units": len(units) - void,
+        "void_units": void,
+        "units_from_earlier_runs": sum(bool(unit.from_run) for unit in units),
+        "seconds_per_unit": round(math.fsum(u.took_s for u in units) / len(units), 3) if units else None,
+    }

@@ -1,0 +1,64 @@
+"""A config's limits as rules: one figure, one direction, one bound; and how it is judged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.metrics import counters, memory
+from bench.metrics.unit_ratios import MEMORY, TIMED
+from bench.units import parse_percent
+
+Kind = Literal["timed", "exact", "interval"]
+# Equal in every run of the same code: any difference is one, and decides at once.
+EXACT = frozenset(
+    metric.key for metric in (*counters.METRICS, memory.WEIGHTS, memory.KV)
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One limit. ``bound`` is a share for the relative limits, else in its metric's unit."""
+
+    metric: str
+    limit: Literal["max_increase", "max_decrease", "max", "min"]
+    bound: float
+
+    @property
+    def relative(self) -> bool:
+        """Whether it is about the ratio to the baseline."""
+        return self.limit in ("max_increase", "max_decrease")
+
+    @property
+    def kind(self) -> Kind:
+        """``timed``: the sequential test over units. ``exact``: a plain comparison of counters.
+        ``interval``: the figure's own confidence interval against the bound."""
+        if self.metric in EXACT:
+            return "exact"
+        return "timed" if self.relative and self.metric in TIMED | MEMORY else "interval"
+
+    @property
+    def margin(self) -> float:
+        """The bound of a relative limit on the log scale, positive."""
+        return math.log1p(self.bound) if self.limit == "max_increase" else -math.log1p(-self.bound)
+
+    @property
+    def sign(self) -> int:
+        """+1 where growing is bad, −1 where shrinking is."""
+        return 1 if self.limit in ("max_increase", "max") else -1
+
+    def __str__(self) -> str:
+        bound = f"{self.bound:.4g}" if not self.relative else f"{100 * self.bound:.4g} %"
+        return f"{self.metric} {self.limit} {bound}"
+
+
+def rules(limits: Mapping[str, Mapping[str, Any]]) -> Iterator[Rule]:
+    """The rules of a ``gate`` block, in its order."""
+    for metric, block in limits.items():
+        for limit in ("max_increase", "max_decrease", "max", "min"):
+            value = block.get(limit)
+            if value is None:
+                continue
+            yield Rule(metric, limit, parse_percent(value) if isinstance(value, str) else float(value))

@@ -1,0 +1,134 @@
+"""A calibration: the noise of this machine, from units in which both sides are the same.
+
+The log ratio of a unit of ``m`` batches varies by ``σ² = σ²_process + σ²_batch/m``: what a process keeps for
+its life does not average out, what changes from batch to batch does (Kalibera & Jones 2013).
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from bench.gate.power import smallest_detectable
+from bench.gate.sequential import Test
+from bench.metrics.cost import PER_REQUEST
+from bench.metrics.unit_ratios import log_ratio
+from bench.records import RunRecord, UnitRecord
+from bench.store.replay import load_record, newest_first
+
+VALID = timedelta(days=7)
+ENOUGH_UNITS = 6
+# The margin that detectability is stated for where a config sets none, and bounds of batches a unit.
+USUAL_MARGIN = 0.03
+MOST_BATCHES = 16
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Noise components (sd of log ratios) and what follows from them.
+
+    ``batches`` is the recommended number a unit: ``√(s_fixed/s_batch · σ²_batch/σ²_process)``, the cheapest
+    for a given precision. ``detectable`` is the smallest increase found in 95 % of gates, a share.
+    """
+
+    run_id: str
+    at_utc: str
+    units: int
+    void_units: int
+    unit_sd: float
+    process_sd: float
+    batch_sd: float
+    intraclass_correlation: float
+    lag1_autocorrelation: float
+    seconds_per_unit: float
+    batches_measured: int
+    batches: int
+    detectable: float | None
+    counters_constant: bool
+
+
+def calibration_of(run: RunRecord) -> dict[str, Any] | None:
+    """The ``calibration`` block of ``run.json``; None for any other run or with too few units."""
+    if run.gate is None or run.gate.get("mode") != "calibration":
+        return None
+    found = estimate(run)
+    return asdict(found) if found else None
+
+
+def estimate(run: RunRecord) -> Calibration | None:
+    """Components by the one-way random-effects model, from the valid units."""
+    units = [unit for unit in run.units if not unit.void]
+    if len(units) < ENOUGH_UNITS:
+        return None
+    changes = [change for unit in units if (change := log_ratio(unit, PER_REQUEST.key)) is not None]
+    inner = [_batch_ratios(unit) for unit in units]
+    m = len(inner[0])
+    batch_variance = statistics.fmean(statistics.variance(one) for one in inner) if m > 1 else 0.0
+    # A/A: the truth is 0, so deviations are taken from it and no degree of freedom is lost.
+    unit_variance = math.fsum(change**2 for change in changes) / len(changes)
+    process_variance = max(unit_variance - batch_variance / m, 0.0)
+    timed_s = statistics.fmean(_timed_s(unit) for unit in units)
+    unit_s = statistics.fmean(unit.took_s for unit in units)
+    batches = _batches(process_variance, batch_variance, max(unit_s - timed_s, 0.1), timed_s / m)
+    unit_sd = math.sqrt(process_variance + batch_variance / batches)
+    return Calibration(
+        run_id=run.run_id,
+        at_utc=run.started_utc,
+        units=len(units),
+        void_units=len(run.units) - len(units),
+        unit_sd=unit_sd,
+        process_sd=math.sqrt(process_variance),
+        batch_sd=math.sqrt(batch_variance),
+        intraclass_correlation=process_variance / ((process_variance + batch_variance) or 1.0),
+        lag1_autocorrelation=_lag1([ratio for one in inner for ratio in one]),
+        seconds_per_unit=unit_s - timed_s + timed_s / m * batches,
+        batches_measured=m,
+        batches=batches,
+        detectable=smallest_detectable(
+            unit_sd, Test(margin=math.log1p(USUAL_MARGIN), prior_sd=max(unit_sd, 1e-4))
+        ),
+        counters_constant=len({repr(unit.counters) for unit in units}) <= 1,
+    )
+
+
+def _batch_ratios(unit: UnitRecord) -> list[float]:
+    pairs = zip(unit.variant_ns, unit.baseline_ns, strict=True)
+    return [math.log(sum(variant) / sum(base)) for variant, base in pairs]
+
+
+def _timed_s(unit: UnitRecord) -> float:
+    return sum(sum(turns) for side in (unit.baseline_ns, unit.variant_ns) for turns in side) / 1e9
+
+
+def _batches(process_variance: float, batch_variance: float, fixed_s: float, batch_s: float) -> int:
+    """Kalibera & Jones 2013, eq. 3, within bounds."""
+    if process_variance == 0:
+        return MOST_BATCHES if batch_variance else 1
+    best = math.sqrt(fixed_s / batch_s * batch_variance / process_variance)
+    return min(max(math.ceil(best), 1), MOST_BATCHES)
+
+
+def _lag1(values: Sequence[float]) -> float:
+    """Lag-1 autocorrelation; 0 for a constant series."""
+    mean = statistics.fmean(values)
+    centred = [value - mean for value in values]
+    whole = math.fsum(value**2 for value in centred)
+    return math.fsum(a * b for a, b in pairwise(centred)) / whole if whole else 0.0
+
+
+def latest(out: Path, conditions: Mapping[str, Any], now_utc: str) -> Calibration | None:
+    """The newest calibration in ``out`` under the same conditions, at most 7 days old."""
+    for directory, head in newest_first(out):
+        gate = head.get("gate") or {}
+        if gate.get("mode") != "calibration" or gate.get("conditions") != conditions:
+            continue
+        if datetime.fromisoformat(now_utc) - datetime.fromisoformat(str(head["at_utc"])) > VALID:
+            return None
+        return estimate(load_record(directory))
+    return None

@@ -1,0 +1,72 @@
+"""One number a unit: the log of variant ÷ baseline, for each metric that a unit measures.
+
+Cost is time times the hourly price of what is occupied; per token it also counts each side's own tokens.
+Sums over the unit's requests are compared, never medians: money adds up, and a median does not see 5 % of
+the requests being 60 % slower.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from bench.metrics import cost, latency, memory, throughput
+from bench.records import ArmRecord, RunRecord, UnitRecord
+
+Sums = Callable[[Sequence[Sequence[int]]], int]
+
+
+def _whole(batches: Sequence[Sequence[int]]) -> int:
+    return sum(sum(turns) for turns in batches)
+
+
+def _first(batches: Sequence[Sequence[int]]) -> int:
+    return sum(turns[0] for turns in batches)
+
+
+def _steps(batches: Sequence[Sequence[int]]) -> int:
+    return sum(sum(turns[1:]) for turns in batches)
+
+
+# metric: (what is summed, whether the ratio is turned over because higher is better)
+_TIMES: dict[str, tuple[Sums, int]] = {
+    cost.PER_1K.key: (_whole, 1),
+    cost.PER_REQUEST.key: (_whole, 1),
+    latency.E2EL.key: (_whole, 1),
+    latency.TTFT.key: (_first, 1),
+    latency.TPOT.key: (_steps, 1),
+    throughput.REQUESTS.key: (_whole, -1),
+    throughput.OUTPUT.key: (_whole, -1),
+    throughput.TOTAL.key: (_whole, -1),
+    throughput.PREFILL.key: (_first, -1),
+    throughput.DECODE.key: (_steps, -1),
+}
+_PEAKS = (memory.RSS.key, memory.ALLOCATED.key, memory.DEVICE.key)
+TIMED = frozenset(_TIMES)
+MEMORY = frozenset(_PEAKS)
+
+
+def log_ratio(unit: UnitRecord, metric: str) -> float | None:
+    """``ln(variant/baseline)`` of a timed metric or a memory peak; None where the unit did not take it."""
+    if metric in _TIMES:
+        sums, sign = _TIMES[metric]
+        return sign * math.log(sums(unit.variant_ns) / sums(unit.baseline_ns))
+    peaks = unit.peaks or {}
+    sides = [_peak(peaks.get(side, {}), metric) for side in ("variant", "baseline")]
+    return math.log(sides[0] / sides[1]) if sides[0] and sides[1] else None
+
+
+def _peak(phases: dict[str, dict[str, float | None]], metric: str) -> float:
+    return max((phases.get(phase, {}).get(metric) or 0.0 for phase in ("prefill", "decode")), default=0.0)
+
+
+def price_shift(run: RunRecord, base: ArmRecord, variant: ArmRecord, metric: str) -> float:
+    """What the price of the hour, and the tokens counted, add to a cost's log ratio: exact, the same for
+    every unit; 0 for what is not a cost."""
+    if metric not in (cost.PER_1K.key, cost.PER_REQUEST.key) or base.loaded is None or variant.loaded is None:
+        return 0.0
+    shift = math.log(cost.hourly_usd(variant, run) / cost.hourly_usd(base, run))
+    if metric == cost.PER_1K.key and base.counters and variant.counters:
+        tokens = [side["input_tokens"] + side["output_tokens"] for side in (base.counters, variant.counters)]
+        shift += math.log(tokens[0] / tokens[1])
+    return shift

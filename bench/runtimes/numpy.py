@@ -1,0 +1,337 @@
+"""A Llama decoder in plain NumPy: slow, small, without torch, so a worker starts in a fraction of a second.
+
+A reference to check the other engines against, and real arithmetic for gates that need many fresh processes.
+Reads the same safetensors as transformers does; float32 on the CPU, batch by batch, one prompt length each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.errors import Unsupported
+from bench.optimisations.evidence import Census, Matrix
+from bench.runtimes import Options
+
+REQUIRES = ("numpy", "safetensors")
+DTYPES = ("float32",)
+MATRICES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def load(directory: Path, options: Options) -> NumpyEngine:
+    """Raises Unsupported for another device, dtype or architecture than it knows."""
+    config = json.loads((directory / "config.json").read_text())
+    if options.device.startswith("cuda"):
+        raise Unsupported("the numpy engine runs on the CPU")
+    if options.dtype != "float32":
+        raise Unsupported(f"the numpy engine computes in float32, not in {options.dtype}")
+    if config.get("model_type") != "llama" or config.get("attention_bias") or config.get("mlp_bias"):
+        raise Unsupported(f"the numpy engine knows llama without biases, not {config.get('model_type')}")
+    shape = Shape.of(config)
+    weights = _random(shape) if options.random else _read(directory, shape)
+    return NumpyEngine(shape, weights, directory, options)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of the model."""
+
+    layers: int
+    hidden: int
+    inner: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+    context: int
+    epsilon: float
+    theta: float
+    tied: bool
+    ends: tuple[int, ...]
+
+    @staticmethod
+    def of(config: dict[str, Any]) -> Shape:
+        """From a ``config.json`` of transformers."""
+        heads = config["num_attention_heads"]
+        rope = config.get("rope_parameters") or {}
+        ends = config.get("eos_token_id")
+        return Shape(
+            layers=config["num_hidden_layers"],
+            hidden=config["hidden_size"],
+            inner=config["intermediate_size"],
+            heads=heads,
+            kv_heads=config.get("num_key_value_heads") or heads,
+            head_dim=config.get("head_dim") or config["hidden_size"] // heads,
+            vocabulary=config["vocab_size"],
+            context=config.get("max_position_embeddings", 2048),
+            epsilon=config.get("rms_norm_eps", 1e-6),
+            theta=rope.get("rope_theta") or config.get("rope_theta", 10000.0),
+            tied=bool(config.get("tie_word_embeddings")),
+            ends=() if ends is None else (ends,) if isinstance(ends, int) else tuple(ends),
+        )
+
+    def matrix(self, name: str) -> tuple[int, int]:
+        """[out, in] of one of a layer's matrices."""
+        queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        return {
+            "q_proj": (queries, self.hidden),
+            "k_proj": (keys, self.hidden),
+            "v_proj": (keys, self.hidden),
+            "o_proj": (self.hidden, queries),
+            "gate_proj": (self.inner, self.hidden),
+            "up_proj": (self.inner, self.hidden),
+            "down_proj": (self.hidden, self.inner),
+        }[name]
+
+
+def _random(shape: Shape) -> dict[str, Any]:
+    """The same weights for the same shape, always."""
+    import numpy as np
+
+    draw = np.random.default_rng(0)
+    weights: dict[str, Any] = {"norm": np.ones(shape.hidden, np.float32)}
+    weights["embed"] = draw.standard_normal((shape.vocabulary, shape.hidden), np.float32) * 0.02
+    weights["head"] = (
+        weights["embed"]
+        if shape.tied
+        else draw.standard_normal((shape.vocabulary, shape.hidden), np.float32) * 0.02
+    )
+    for layer in range(shape.layers):
+        for name in MATRICES:
+            weights[f"{layer}.{name}"] = draw.standard_normal(shape.matrix(name), np.float32) * 0.02
+        for name in ("input_layernorm", "post_attention_layernorm"):
+            weights[f"{layer}.{name}"] = np.ones(shape.hidden, np.float32)
+    return weights
+
+
+def _read(directory: Path, shape: Shape) -> dict[str, Any]:
+    import numpy as np
+    from safetensors.numpy import load_file
+
+    stored: dict[str, Any] = {}
+    for path in sorted(directory.glob("*.safetensors")):
+        stored |= load_file(path)
+    found = {key: value.astype(np.float32, copy=False) for key, value in stored.items()}
+    weights = {"embed": found["model.embed_tokens.weight"], "norm": found["model.norm.weight"]}
+    weights["head"] = weights["embed"] if shape.tied else found["lm_head.weight"]
+    for layer in range(shape.layers):
+        for name in (*MATRICES, "input_layernorm", "post_attention_layernorm"):
+            part = "self_attn." if name[1:] == "_proj" else "mlp." if name.endswith("_proj") else ""
+            weights[f"{layer}.{name}"] = found[f"model.layers.{layer}.{part}{name}.weight"]
+    return weights
+
+
+@dataclass
+class Batch:
+    """Sequences of one length being decoded; keys and values with room for what is to come."""
+
+    keys: Any
+    values: Any
+    length: int = 0
+    chosen: list[Any] = field(default_factory=list)
+
+
+class NumpyEngine:
+    """A loaded model. ``model`` is its weights by name."""
+
+    def __init__(self, shape: Shape, weights: dict[str, Any], directory: Path, options: Options) -> None:
+        self.shape, self.model, self.options = shape, weights, options
+        self._directory = directory
+        self._tokenizer: Any = None
+
+    def facts(self) -> dict[str, object]:
+        """Read back from the weights."""
+        import numpy as np
+
+        return {
+            "engine": f"numpy {np.__version__}",
+            "device": "cpu",
+            "device_name": "cpu",
+            "dtype": str(self.model["embed"].dtype),
+            "attention": self.options.attention,
+            "threads": _blas_threads(),
+            "vocabulary": self.shape.vocabulary,
+            "context": self.shape.context,
+            "kv_bytes_per_token": 8 * self.shape.layers * self.shape.kv_heads * self.shape.head_dim,
+            "random_weights": self.options.random,
+        }
+
+    # ---- text ------------------------------------------------------------------------------------
+
+    def encode(self, text: str) -> list[int]:
+        """By ``tokenizer.json``; a model without one reads bytes modulo its vocabulary."""
+        tokenizer = self._text_model()
+        if tokenizer is None:
+            return [byte % self.shape.vocabulary for byte in text.encode()]
+        return list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def encode_chat(self, message: str) -> list[int]:
+        """Plain text: chat templates are the transformers engine's."""
+        return self.encode(message)
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Text of ``ids``; the ids themselves where there is no tokenizer."""
+        tokenizer = self._text_model()
+        return json.dumps(list(ids)) if tokenizer is None else str(tokenizer.decode(list(ids)))
+
+    def end_ids(self) -> tuple[int, ...]:
+        """From the model's config."""
+        return self.shape.ends
+
+    def _text_model(self) -> Any:
+        path = self._directory / "tokenizer.json"
+        if self._tokenizer is None and path.is_file():
+            from tokenizers import Tokenizer
+
+            self._tokenizer = Tokenizer.from_file(str(path))
+        return self._tokenizer
+
+    # ---- decoding --------------------------------------------------------------------------------
+
+    def prefill(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Batch:
+        """Prompts of one length; Unsupported for others."""
+        import numpy as np
+
+        if len({len(prompt) for prompt in prompts}) > 1:
+            raise Unsupported("the numpy engine decodes batches of one prompt length only")
+        ids = np.array([list(prompt) for prompt in prompts])
+        room = (
+            self.shape.layers,
+            len(ids),
+            self.shape.kv_heads,
+            ids.shape[1] + new_tokens,
+            self.shape.head_dim,
+        )
+        batch = Batch(np.zeros(room, np.float32), np.zeros(room, np.float32))
+        batch.chosen.append(self._logits(ids, batch, last=True).argmax(-1))
+        return batch
+
+    def step(self, generation: Batch) -> None:
+        """One token more for every sequence."""
+        ids = generation.chosen[-1].reshape(-1, 1)
+        generation.chosen.append(self._logits(ids, generation, last=True).argmax(-1))
+
+    def tokens(self, generation: Batch) -> list[list[int]]:
+        """One list a prompt."""
+        return [
+            [int(chosen[row]) for chosen in generation.chosen] for row in range(len(generation.chosen[0]))
+        ]
+
+    def logits(self, ids: Sequence[int]) -> Any:
+        """One window, as a torch tensor, which is what drift is computed with."""
+        import torch
+
+        return torch.from_numpy(self._window(ids))
+
+    def cache_bytes(self, generation: Batch) -> int:
+        """Bytes of keys and values in use."""
+        whole = int(generation.keys.nbytes + generation.values.nbytes)
+        return whole * generation.length // int(generation.keys.shape[3])
+
+    def census(self) -> Census:
+        """Every weight matrix as it is stored."""
+        stored = {id(weight): weight for weight in self.model.values()}
+        matrices = tuple(
+            Matrix(name, "ndarray", str(w.dtype), w.size, w.nbytes, None, is_head=name == "head")
+            for name, w in self.model.items()
+            if w.ndim == 2 and name != "embed"
+        )
+        total = sum(int(weight.nbytes) for weight in stored.values())
+        return Census(matrices, total, {"float32": total})
+
+    def parameters(self) -> int:
+        """Numbers in the model, tied ones counted once."""
+        return sum(int(weight.size) for weight in {id(w): w for w in self.model.values()}.values())
+
+    def finite(self, ids: Sequence[int]) -> bool:
+        """Whether the logits of a prompt are numbers."""
+        import numpy as np
+
+        return bool(np.isfinite(self._window(ids)).all())
+
+    def synchronise(self) -> None:
+        """Nothing to wait for."""
+
+    def _window(self, ids: Sequence[int]) -> Any:
+        import numpy as np
+
+        room = (self.shape.layers, 1, self.shape.kv_heads, len(ids), self.shape.head_dim)
+        return self._logits(
+            np.array([list(ids)]), Batch(np.zeros(room, np.float32), np.zeros(room, np.float32))
+        )[0]
+
+    def _logits(self, ids: Any, batch: Batch, last: bool = False) -> Any:
+        """Logits [sequences, positions, vocabulary], of the last position alone if asked; fills the cache."""
+        import numpy as np
+
+        start, end = batch.length, batch.length + ids.shape[1]
+        batch.length = end
+        turn = _rotation(self.shape, start, end)
+        x = self.model["embed"][ids]
+        for layer in range(self.shape.layers):
+            x = x + self._attention(layer, self._norm(x, f"{layer}.input_layernorm"), batch, turn, start, end)
+            y = self._norm(x, f"{layer}.post_attention_layernorm")
+            gate = y @ self.model[f"{layer}.gate_proj"].T
+            inner = gate / (1 + np.exp(-gate)) * (y @ self.model[f"{layer}.up_proj"].T)
+            x = x + inner @ self.model[f"{layer}.down_proj"].T
+        x = self._norm(x[:, -1] if last else x, "norm")
+        return x @ self.model["head"].T
+
+    def _norm(self, x: Any, name: str) -> Any:
+        import numpy as np
+
+        return x / np.sqrt((x * x).mean(-1, keepdims=True) + self.shape.epsilon) * self.model[name]
+
+    def _attention(self, layer: int, x: Any, batch: Batch, turn: Any, start: int, end: int) -> Any:
+        """Grouped-query attention over everything in the cache, causal."""
+        import numpy as np
+
+        shape = self.shape
+        q, k, v = (
+            (x @ self.model[f"{layer}.{name}"].T).reshape(*x.shape[:2], heads, shape.head_dim).swapaxes(1, 2)
+            for name, heads in (
+                ("q_proj", shape.heads),
+                ("k_proj", shape.kv_heads),
+                ("v_proj", shape.kv_heads),
+            )
+        )
+        batch.keys[layer][:, :, start:end] = _rotate(k, turn)
+        batch.values[layer][:, :, start:end] = v
+        repeat = shape.heads // shape.kv_heads
+        keys = batch.keys[layer][:, :, :end].repeat(repeat, axis=1)
+        values = batch.values[layer][:, :, :end].repeat(repeat, axis=1)
+        scores = _rotate(q, turn) @ keys.swapaxes(-1, -2) / np.float32(np.sqrt(shape.head_dim))
+        if end - start > 1:
+            hidden = np.triu(np.ones((end - start, end), bool), start + 1)
+            scores = np.where(hidden, np.float32(-np.inf), scores)
+        scores = np.exp(scores - scores.max(-1, keepdims=True))
+        mixed = (scores / scores.sum(-1, keepdims=True)) @ values
+        return mixed.swapaxes(1, 2).reshape(*x.shape[:2], -1) @ self.model[f"{layer}.o_proj"].T
+
+
+def _rotation(shape: Shape, start: int, end: int) -> tuple[Any, Any]:
+    """Cosines and sines of rotary position embedding (Su et al. 2021), in the half-split layout of Llama."""
+    import numpy as np
+
+    frequencies = shape.theta ** (-np.arange(0, shape.head_dim, 2, dtype=np.float32) / shape.head_dim)
+    angles = np.arange(start, end, dtype=np.float32)[:, None] * frequencies
+    both = np.concatenate([angles, angles], axis=-1)
+    return np.cos(both).astype(np.float32), np.sin(both).astype(np.float32)
+
+
+def _rotate(x: Any, turn: tuple[Any, Any]) -> Any:
+    import numpy as np
+
+    half = x.shape[-1] // 2
+    return x * turn[0] + np.concatenate([-x[..., half:], x[..., :half]], axis=-1) * turn[1]
+
+
+def _blas_threads() -> int:
+    """Threads of the BLAS that NumPy multiplies with."""
+    from threadpoolctl import threadpool_info
+
+    pools = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return max(pools, default=1)

@@ -1,0 +1,250 @@
+"""Limits against hand-made measurements: every verdict, every reason, and the worst of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fakes import arm_record, run_record
+
+from bench.errors import UsageError
+from bench.gate.judge import judge, undecided
+from bench.gate.limits import rules
+from bench.gate.stored import judge_run
+from bench.metrics import cost, counters, output_drift
+from bench.metrics.figure import Metric
+from bench.records import RunRecord, UnitRecord
+from bench.stats.intervals import Interval
+
+COST = {cost.PER_REQUEST.key: {"max_increase": "3%"}}
+COUNTED = {
+    "requests": 1, "input_tokens": 30, "output_tokens": 24, "forward_calls": 24, "flops": 1000,
+    "kv_cache_bytes": 4096,
+}  # fmt: skip
+
+
+def unit(number: int, change: float, **more: Any) -> UnitRecord:
+    """Two batches of three turns, the variant's ``change`` (log scale) slower."""
+    base = ((1_000_000, 200_000, 200_000), (1_100_000, 210_000, 190_000))
+    slower = tuple(tuple(round(turn * math.exp(change)) for turn in batch) for batch in base)
+    return UnitRecord(number, "", "v", (0, 1), 0, base, slower, **more)
+
+
+def gate(
+    changes: list[float], limits: dict[str, Any] | None = None, mode: str = "config", **more: Any
+) -> RunRecord:
+    """A gate with these units."""
+    variant = arm_record("v", **more.pop("variant", {}))
+    units = more.pop("units", None) or tuple(unit(n, change) for n, change in enumerate(changes, start=1))
+    head = {"mode": mode, "limits": limits or COST, "test": {"cap": 40}}
+    run = run_record(arm_record(**more.pop("base", {})), variant)
+    return replace(run, gate=head, units=units)
+
+
+def figure(metric: Metric, value: float, low: float | None = None, high: float | None = None) -> Any:
+    return metric.scalar(Interval(value, low, high))
+
+
+def judged(run: RunRecord, base: Any = None, variant: Any = None) -> dict[str, Any]:
+    rows = [
+        {"name": "baseline", "group": "", "metrics": base or {}, "drift": {}},
+        {"name": "v", "group": "", "metrics": variant or {}, "drift": {}},
+    ]
+    found = judge(run, rows)
+    assert found is not None
+    return found
+
+
+def test_a_run_that_is_no_gate() -> None:
+    assert judge(run_record(arm_record()), []) is None
+
+
+def test_a_calibration_has_no_verdict() -> None:
+    assert judge(replace(run_record(arm_record()), gate={"mode": "calibration"}), []) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict", "code"), [(0.0, "PASS", 0), (0.06, "FAIL", 1), (-0.5, "PASS", 0)]
+)
+def test_the_timed_channel(change: float, verdict: str, code: int) -> None:
+    found = judged(gate([change] * 10))
+    assert (found["verdict"], found["exit_code"]) == (verdict, code)
+    rule = found["rules"][0]
+    assert rule["value"] == pytest.approx(math.exp(change), rel=1e-5)
+    assert rule["low"] <= rule["value"] <= rule["high"]
+    assert rule["confidence"] == 0.99
+    assert rule["units"] == 10
+
+
+def test_too_few_units_decide_nothing() -> None:
+    run = gate([0.0] * 3)
+    found = judged(run)
+    assert (found["verdict"], found["exit_code"]) == ("INCONCLUSIVE", 3)
+    assert undecided(run) == {("", "v")}
+
+
+def test_at_the_cap_it_is_over() -> None:
+    noisy = [0.2, -0.2] * 20
+    assert judged(gate(noisy))["verdict"] == "INCONCLUSIVE"
+    assert undecided(gate(noisy)) == set()
+
+
+def test_a_decided_gate_needs_no_more_units() -> None:
+    assert undecided(gate([0.0] * 6)) == set()
+
+
+def test_void_units_do_not_count_and_too_many_make_the_machine_unfit() -> None:
+    units = tuple(unit(n, 0.0, void="others" if n % 2 else "") for n in range(1, 20))
+    found = judged(gate([], units=units))
+    assert found["verdict"] == "INCONCLUSIVE"
+    assert "machine unfit" in found["rules"][0]["reason"]
+    few = tuple(unit(n, 0.0, void="others" if n == 1 else "") for n in range(1, 9))
+    found = judged(gate([], units=few))
+    assert found["verdict"] == "PASS"
+    assert found["evidence"]["void_units"] == 1
+
+
+def test_a_limit_on_throughput_looks_the_other_way() -> None:
+    limits = {"output_throughput": {"max_decrease": "3%"}}
+    assert judged(gate([0.06] * 10, limits))["verdict"] == "FAIL"
+    assert judged(gate([-0.06] * 10, limits))["verdict"] == "PASS"
+
+
+def test_a_limit_on_the_first_token_alone() -> None:
+    base = ((1_000_000, 200_000, 200_000),)
+    slow_prefill = ((1_100_000, 200_000, 200_000),)
+    units = tuple(UnitRecord(n, "", "v", (0,), 0, base, slow_prefill) for n in range(1, 12))
+    limits = {"ttft_ms": {"max_increase": "3%"}, "tpot_ms": {"max_increase": "3%"}}
+    verdicts = [rule["verdict"] for rule in judged(gate([], limits, units=units))["rules"]]
+    assert verdicts == ["FAIL", "PASS"]
+
+
+def test_a_failed_arm_is_never_a_pass() -> None:
+    run = gate([0.0] * 10, variant={"status": "oom_host", "reason": "killed"})
+    found = judged(run)
+    assert (found["verdict"], found["exit_code"]) == ("ERROR", 5)
+    assert "oom_host: killed" in found["rules"][0]["reason"]
+    assert undecided(run) == set()
+
+
+def test_a_limit_on_what_was_not_measured_is_an_error() -> None:
+    found = judged(gate([0.0] * 10, {"kld_mean": {"max": 0.1}}))
+    assert (found["verdict"], found["exit_code"]) == ("ERROR", 5)
+
+
+def test_no_rule_is_no_pass() -> None:
+    run = replace(gate([0.0] * 10), gate={"mode": "config", "limits": {}})
+    assert judged(run)["exit_code"] == 5
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "verdict"),
+    [
+        (0.01, 0.008, 0.012, "PASS"),
+        (0.05, 0.04, 0.06, "FAIL"),
+        (0.019, 0.01, 0.03, "INCONCLUSIVE"),
+        (0.01, None, None, "PASS"),
+        (0.05, None, None, "FAIL"),
+    ],
+)
+def test_an_absolute_limit(value: float, low: float | None, high: float | None, verdict: str) -> None:
+    run = gate([0.0] * 6, {"kld_mean": {"max": 0.02}})
+    found = judged(run, variant={"kld_mean": figure(output_drift.KLD, value, low, high)})
+    assert found["verdict"] == verdict
+
+
+def test_a_lower_limit() -> None:
+    limits = {"top1_agreement": {"min": 0.95}}
+    for value, verdict in ((0.97, "PASS"), (0.9, "FAIL")):
+        row = {"top1_agreement": figure(output_drift.TOP1, value, value - 0.005, value + 0.005)}
+        assert judged(gate([0.0] * 6, limits), variant=row)["verdict"] == verdict
+
+
+def test_counters_are_compared_exactly() -> None:
+    limits = {counters.FLOPS.key: {"max_increase": "1%"}}
+    for flops, verdict in ((1000, "PASS"), (1010, "PASS"), (1011, "FAIL")):
+        rows = [{counters.FLOPS.key: figure(counters.FLOPS, n)} for n in (1000, flops)]
+        found = judged(gate([], limits), *rows)
+        assert found["verdict"] == verdict, flops
+        assert found["rules"][0]["confidence"] == 1.0
+
+
+@pytest.mark.parametrize("key", ["output_tokens", "forward_calls"])
+def test_more_work_in_changed_code_fails_at_once(key: str) -> None:
+    more = {"variant": {"counters": {**COUNTED, key: 25}}, "base": {"counters": COUNTED}}
+    found = judged(gate([0.0], mode="code", **more))
+    assert (found["verdict"], found["exit_code"]) == ("FAIL", 1)
+    assert key in found["rules"][0]["reason"]
+    more = {"variant": {"counters": {**COUNTED, key: 25}}, "base": {"counters": COUNTED}}
+    assert judged(gate([0.0] * 8, mode="config", **more))["verdict"] == "PASS"
+
+
+def test_an_improbable_improvement_of_code_is_suspect() -> None:
+    same = {"variant": {"counters": COUNTED}, "base": {"counters": COUNTED}}
+    found = judged(gate([-0.7] * 12, mode="code", **same))
+    assert (found["verdict"], found["exit_code"]) == ("SUSPECT", 7)
+    same = {"variant": {"counters": {**COUNTED, "output_tokens": 3}}, "base": {"counters": COUNTED}}
+    assert judged(gate([0.0] * 8, mode="code", **same))["verdict"] == "SUSPECT"
+
+
+def test_the_worst_rule_decides() -> None:
+    limits = {**COST, "kld_mean": {"max": 0.02}, "ttft_ms": {"max_increase": "1%"}}
+    found = judged(gate([0.06] * 10, limits))
+    assert {rule["verdict"] for rule in found["rules"]} == {"FAIL", "ERROR"}
+    assert found["verdict"] == "FAIL"
+
+
+def test_error_rates_are_divided_over_the_cells() -> None:
+    """Eight units of +6 % decide one cell; with three timed cells they do not."""
+    three = {key: {"max_increase": "3%"} for key in ("cost_per_request_usd", "e2el_ms", "tpot_ms")}
+    assert judged(gate([0.06] * 8))["verdict"] == "FAIL"
+    assert judged(gate([0.06] * 8, three))["verdict"] == "INCONCLUSIVE"
+    assert judged(gate([0.06] * 10, three))["verdict"] == "FAIL"
+
+
+def test_rules_of_a_block() -> None:
+    found = list(rules({"kld_mean": {"max": 0.1}, "ppl": {"max_increase": "5%", "max": 20}}))
+    assert [str(rule) for rule in found] == ["kld_mean max 0.1", "ppl max_increase 5 %", "ppl max 20"]
+    assert [rule.kind for rule in found] == ["interval"] * 3
+    timed = next(iter(rules({"ttft_ms": {"max_increase": "3%"}})))
+    assert timed.kind == "timed"
+    assert timed.margin == pytest.approx(math.log(1.03))
+    shrinking = next(iter(rules({"output_throughput": {"max_decrease": "3%"}})))
+    assert shrinking.margin == pytest.approx(-math.log(0.97))
+
+
+# ---- without measuring ---------------------------------------------------------------------------------
+
+
+def finished(limits: dict[str, Any], ratio: tuple[float, float, float]) -> dict[str, Any]:
+    row = {"group": "", "status": "ok", "reason": "", "metrics": {}, "drift": {}}
+    value, low, high = ratio
+    return {
+        "run_id": "r",
+        "spec": {"gate": limits},
+        "variants": [
+            {**row, "name": "baseline", "is_baseline": True},
+            {**row, "name": "v", "is_baseline": False},
+        ],
+        "comparisons": [
+            {
+                "group": "", "variant": "v", "metric": "cost_per_request_usd",
+                "ratio": value, "ci_low": low, "ci_high": high,
+            }
+        ],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("ratio", "verdict"),
+    [((1.0, 0.98, 1.02), "PASS"), ((1.02, 0.99, 1.05), "INCONCLUSIVE"), ((1.2, 1.1, 1.3), "FAIL")],
+)
+def test_a_finished_run_by_its_own_limits(ratio: tuple[float, float, float], verdict: str) -> None:
+    assert judge_run(finished(COST, ratio))["gate"]["verdict"] == verdict
+
+
+def test_a_finished_run_without_limits() -> None:
+    with pytest.raises(UsageError, match="sets no limit"):
+        judge_run(finished({}, (1.0, 0.9, 1.1)))

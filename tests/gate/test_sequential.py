@@ -1,0 +1,208 @@
+"""The gate's test: its guarantee checked by enumeration, its stopping rule, its interval, its error rates."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import statistics
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from bench.gate import power
+from bench.gate.sequential import Test, confidence_sequence, decide, evidence, scales
+
+Test.__test__ = False  # type: ignore[attr-defined]
+THREE_PERCENT = Test(margin=math.log(1.03))
+DIFFERENCES = st.lists(st.floats(-0.5, 0.5), min_size=1, max_size=30)
+
+
+def signs(count: int) -> itertools.product[tuple[int, ...]]:
+    return itertools.product((-1, 1), repeat=count)
+
+
+@pytest.mark.parametrize("scale", [0.001, 0.02, 5.0])
+def test_a_fair_game_is_worth_one(scale: float) -> None:
+    """Over all signs of the same sizes, which symmetry makes equally likely, the evidence averages to 1."""
+    sizes = [0.01, 0.003, 0.2, 0.00001, 0.03, 1.0, 0.0, 0.02]
+    values = [
+        evidence([s * x for s, x in zip(pattern, sizes, strict=True)], [scale] * len(sizes))
+        for pattern in signs(len(sizes))
+    ]
+    assert statistics.fmean(values) == pytest.approx(1.0, rel=1e-9)
+
+
+def test_a_fair_game_with_scales_from_the_past_is_worth_one() -> None:
+    """The scale of a unit depends on the units before it, signs included, and the game stays fair."""
+    sizes = [0.01, 0.02, 0.015, 0.03, 0.007, 0.04, 0.02, 0.01, 0.05, 0.02]
+    values = []
+    for pattern in signs(len(sizes)):
+        drawn = [s * x for s, x in zip(pattern, sizes, strict=True)]
+        values.append(evidence(drawn, scales(drawn, 0.02)))
+    assert statistics.fmean(values) == pytest.approx(1.0, rel=1e-9)
+
+
+def test_a_game_against_the_gambler_is_worth_less() -> None:
+    sizes = [0.01, 0.02, 0.03, 0.01, 0.02, 0.005]
+    values = [
+        evidence([s * x - 0.004 for s, x in zip(pattern, sizes, strict=True)], [0.02] * len(sizes))
+        for pattern in signs(len(sizes))
+    ]
+    assert statistics.fmean(values) < 1
+
+
+@given(DIFFERENCES, st.floats(-1, 1))
+def test_a_scale_knows_nothing_of_its_own_unit(differences: list[float], other: float) -> None:
+    changed = [*differences[:-1], other]
+    assert scales(differences, 0.02) == scales(changed, 0.02)
+
+
+def test_scales() -> None:
+    found = scales([0.0, 0.1, -0.1, 0.3, 0.0], 0.02)
+    assert found[:3] == [0.02] * 3
+    assert found[3] == pytest.approx(1.4826 * 0.1)
+    assert scales([0.0] * 5, 0.02)[4] == 0.001
+
+
+def test_nothing_changed_passes_after_six_units() -> None:
+    assert decide([0.0] * 5, THREE_PERCENT).verdict is None
+    decision = decide([0.0] * 6, THREE_PERCENT)
+    assert (decision.verdict, decision.at) == ("PASS", 6)
+
+
+def test_a_real_increase_fails_and_never_before_eight_units() -> None:
+    assert decide([0.05] * 7, THREE_PERCENT).verdict is None
+    decision = decide([0.05] * 12, THREE_PERCENT)
+    assert (decision.verdict, decision.at) == ("FAIL", 8)
+
+
+def test_an_increase_within_the_margin_passes() -> None:
+    assert decide([0.01] * 12, THREE_PERCENT).verdict == "PASS"
+
+
+def test_what_comes_after_the_crossing_changes_nothing() -> None:
+    failing = [0.05] * 8
+    assert decide([*failing, *[-0.2] * 20], THREE_PERCENT) == decide(failing, THREE_PERCENT)
+
+
+def test_units_beyond_the_cap_do_not_count() -> None:
+    test = Test(margin=math.log(1.03), cap=7)
+    assert decide([0.05] * 30, test).verdict is None
+
+
+def test_many_cells_need_more_evidence() -> None:
+    many = Test(margin=math.log(1.03), cells=100)
+    assert decide([0.05] * 8, many).verdict is None
+    assert decide([0.05] * 30, many).verdict == "FAIL"
+
+
+def test_one_wild_unit_does_not_fail_a_gate() -> None:
+    rng = random.Random(1)
+    calm = [rng.gauss(0, 0.005) for _ in range(40)]
+    for place in range(12):
+        wild = [*calm]
+        wild[place] = 3.0
+        assert decide(wild, THREE_PERCENT).verdict != "FAIL"
+
+
+@given(DIFFERENCES)
+def test_swapped_sides_mirror_the_interval(differences: list[float]) -> None:
+    low, high = confidence_sequence(differences)
+    other_low, other_high = confidence_sequence([-d for d in differences])
+    assert (other_low, other_high) == (-high, -low)
+
+
+def test_the_interval_only_shrinks() -> None:
+    rng = random.Random(2)
+    differences = [rng.gauss(0.01, 0.02) for _ in range(30)]
+    bounds = [confidence_sequence(differences[:n]) for n in range(1, 31)]
+    for (low, high), (next_low, next_high) in itertools.pairwise(bounds):
+        assert next_low >= low
+        assert next_high <= high
+    assert bounds[-1][1] - bounds[-1][0] < 0.06
+
+
+def test_the_interval_covers_at_every_moment() -> None:
+    """A 99 % sequence misses the truth at any of 25 moments in at most 1 % of runs (here 0 to 6 of 200)."""
+    rng, missed = random.Random(3), 0
+    for _ in range(200):
+        low, high = confidence_sequence([rng.gauss(0.02, 0.015) for _ in range(25)])
+        missed += not low <= 0.02 <= high
+    assert missed <= 6
+
+
+def test_failing_and_passing_agree_with_the_interval() -> None:
+    """FAIL at 0.5 % excludes "no change" from the 99 % sequence, which tests each side at 0.5 %."""
+    failing = [0.05, 0.04, 0.06, 0.05, 0.045, 0.055, 0.05, 0.05, 0.05, 0.05]
+    assert decide(failing, THREE_PERCENT).verdict == "FAIL"
+    assert confidence_sequence(failing)[0] > 0
+
+
+def test_scipy_sees_the_same_direction() -> None:
+    """Wilcoxon's signed-rank test at a fixed number of units, on every gate that failed."""
+    rng, failed = random.Random(4), 0
+    for _ in range(60):
+        differences = [rng.gauss(0.03, 0.015) for _ in range(40)]
+        decision = decide(differences, THREE_PERCENT)
+        if decision.verdict == "FAIL":
+            failed += 1
+            assert stats.wilcoxon(differences[: decision.at], alternative="greater").pvalue < 0.05
+    assert failed > 50
+
+
+# ---- all gates at once, as the power calculation does it ----------------------------------------------
+
+
+def test_the_vectorised_rule_is_the_same_rule() -> None:
+    draw = np.random.default_rng(5)
+    units = np.concatenate([draw.normal(shift, 0.02, (60, 40)) for shift in (-0.03, 0.0, 0.015, 0.03, 0.06)])
+    words = {"FAIL": -1, "PASS": 1, None: 0}
+    one_by_one = [words[decide(list(row), THREE_PERCENT).verdict] for row in units.tolist()]
+    assert power.verdicts(units, THREE_PERCENT).tolist() == one_by_one
+    assert set(one_by_one) == {-1, 0, 1}
+
+
+GATES = 3000
+
+
+def noise(kind: str, draw: np.random.Generator) -> np.ndarray:
+    """Units without a change, symmetric about 0 as randomised slots make them: the short form of T2."""
+    shape = (GATES, 40)
+    signs = draw.choice([-1.0, 1.0], shape)
+    normal = draw.normal(0, 0.02, shape)
+    if kind == "bursts":
+        return normal * np.where(draw.random(shape) < 0.1, 5.6, 1.0)
+    if kind == "bimodal":
+        return normal + 0.02 * draw.choice([-1.0, 1.0], shape)
+    if kind == "t3":
+        return 0.015 * draw.standard_t(3, shape)
+    if kind == "cauchy":
+        return 0.01 * draw.standard_cauchy(shape)
+    if kind == "ramp":
+        return normal * np.linspace(0.3, 3, 40)
+    if kind == "slots":
+        return signs * np.abs(normal + 0.03)
+    if kind == "autocorrelated sizes":
+        sizes = np.abs(np.cumsum(draw.normal(0, 0.01, shape), axis=1)) + 0.002
+        return signs * sizes
+    return normal
+
+
+@pytest.mark.parametrize(
+    "kind", ["normal", "bursts", "bimodal", "t3", "cauchy", "ramp", "slots", "autocorrelated sizes"]
+)
+def test_false_alarms_by_noise(kind: str) -> None:
+    units = noise(kind, np.random.default_rng(6))
+    failed = (power.verdicts(units, THREE_PERCENT) == -1).mean()
+    assert failed <= 0.006
+
+
+def test_power_at_the_margin() -> None:
+    assert power.failing_share(math.log(1.03), 0.01, THREE_PERCENT) >= 0.95
+    assert power.failing_share(0.0, 0.01, THREE_PERCENT) <= 0.005
+    assert power.smallest_detectable(0.01, THREE_PERCENT) in (0.025, 0.03)
+    assert power.smallest_detectable(0.5, THREE_PERCENT, (0.01, 0.02)) is None

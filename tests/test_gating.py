@@ -1,0 +1,216 @@
+"""Whole gates: from a config to a verdict, real worker processes, an engine whose durations are data."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from fakes import fake_model, fake_runtime, interpreter
+
+from bench import gating
+from bench.config import read_config
+from bench.errors import UsageError
+from bench.gating import Plan, calibrate_spec, gate_spec
+from bench.machine import noise
+from bench.measure import worker_process
+from bench.metrics.summary import load_run, summarise
+from bench.report import gate as words
+from bench.spec import Spec
+from bench.store.replay import load_record
+from bench.verify import verify_run
+
+__all__ = ["fake_runtime"]  # a fixture
+MS = 1_000_000
+LIMIT = {"cost_per_request_usd": {"max_increase": "3%"}}
+harness = sys.modules["bench.run"]
+pytestmark = pytest.mark.usefixtures("fake_runtime")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_process, "GRACE_S", 0.5)
+    monkeypatch.setattr(harness, "source_digest", lambda: "0" * 64)
+
+
+def config(
+    tmp_path: Path, step_ns: int, *faults: Mapping[str, object], gate: Any = None, **more: Any
+) -> Spec:
+    """A baseline of 2 ms a step and a variant of ``step_ns``."""
+    base = fake_model(tmp_path / "base", prefill_ns=[10 * MS], step_ns=[2 * MS])
+    other = fake_model(tmp_path / "other", *faults, prefill_ns=[10 * MS], step_ns=[step_ns])
+    content = {
+        "name": "test",
+        "model": {"path": str(base)},
+        "runtime": {"name": "fake", "threads": 2, "python": str(interpreter(tmp_path))},
+        "workload": {"name": "chat", "requests": 4, "output_tokens": 6},
+        "variants": [{"name": "v", "model": {"path": str(other)}}],
+        "measure": {"timeout_s": 20.0},
+        "gate": LIMIT if gate is None else gate,
+        **more,
+    }
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return read_config(file)
+
+
+def gate(spec: Spec, tmp_path: Path, **plan: Any) -> dict[str, Any]:
+    """The ``gate`` block; the run's directory must verify."""
+    directory = gate_spec(spec, tmp_path / "results", Plan(batches=2, **plan))
+    verify_run(directory)
+    found = load_run(directory)
+    assert found == json.loads(json.dumps(summarise(load_record(directory))))
+    return {**found["gate"], "run": found, "directory": directory}
+
+
+def test_nothing_changed(tmp_path: Path) -> None:
+    found = gate(config(tmp_path, 2 * MS), tmp_path)
+    assert (found["verdict"], found["exit_code"]) == ("PASS", 0)
+    assert found["evidence"]["units"] == 6
+    assert found["rules"][0]["value"] == 1.0
+    assert [row["status"] for row in found["run"]["variants"]] == ["ok", "ok"]
+
+
+def test_a_slower_variant(tmp_path: Path) -> None:
+    found = gate(config(tmp_path, 3 * MS), tmp_path)
+    assert (found["verdict"], found["exit_code"]) == ("FAIL", 1)
+    assert found["rules"][0]["value"] == pytest.approx((10 + 5 * 3) / (10 + 5 * 2))
+    assert 8 <= found["evidence"]["units"] <= 10
+
+
+def test_every_request_of_the_workload_comes_up(tmp_path: Path) -> None:
+    found = gate(config(tmp_path, 2 * MS), tmp_path)
+    units = load_record(found["directory"]).units
+    assert [unit.batches for unit in units[:3]] == [(0, 1), (2, 3), (0, 1)]
+    assert {unit.spawned_first for unit in units} == {0, 1}
+
+
+def test_a_variant_that_breaks_is_not_a_pass(tmp_path: Path) -> None:
+    spec = config(tmp_path, 2 * MS, {"at": "step", "call": 20, "do": "segfault"})
+    found = gate(spec, tmp_path)
+    assert (found["verdict"], found["exit_code"]) == ("ERROR", 5)
+    assert "segfault" in found["rules"][0]["reason"]
+
+
+def test_a_baseline_that_breaks_is_not_a_pass(tmp_path: Path) -> None:
+    spec = config(tmp_path, 2 * MS)
+    fake_model(tmp_path / "base", {"at": "prefill", "do": "kill"}, prefill_ns=[10 * MS], step_ns=[2 * MS])
+    found = gate(spec, tmp_path)
+    assert found["exit_code"] == 5
+
+
+def test_a_second_gate_goes_on_where_the_first_stopped(tmp_path: Path) -> None:
+    spec = config(tmp_path, 3 * MS)
+    first = gate(spec, tmp_path, cap=6)
+    assert (first["verdict"], first["exit_code"]) == ("INCONCLUSIVE", 3)
+    second = gate(spec, tmp_path, cap=6)
+    assert second["verdict"] == "FAIL"
+    assert second["evidence"]["units_from_earlier_runs"] == 6
+    third = gate(spec, tmp_path, cap=6)
+    assert third["verdict"] == "FAIL"
+    assert third["rules"][0]["units"] - second["rules"][0]["units"] <= 1
+
+
+def test_other_code_starts_afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = config(tmp_path, 3 * MS)
+    gate(spec, tmp_path, cap=6)
+    before = gating.identity
+    monkeypatch.setattr(
+        gating, "identity", lambda python, label="": type(before(None))(label, "3", "changed", "changed")
+    )
+    assert gate(spec, tmp_path, cap=6)["evidence"]["units_from_earlier_runs"] == 0
+
+
+def test_the_same_config_in_another_interpreter(tmp_path: Path) -> None:
+    spec = config(tmp_path, 2 * MS)
+    found = gate(spec, tmp_path, base=interpreter(tmp_path), base_label="there")
+    assert found["verdict"] == "PASS"
+    assert {rule["group"] for rule in found["rules"]} == {"baseline", "v"}
+    assert {rule["variant"] for rule in found["rules"]} == {"candidate"}
+    assert found["evidence"]["sides"]["base"]["label"] == "there"
+
+
+def test_absolute_limits_are_measured_by_a_whole_run(tmp_path: Path) -> None:
+    limits = {**LIMIT, "ttft_ms": {"max": 5}, "e2el_ms": {"max": 1000}}
+    found = gate(config(tmp_path, 2 * MS, gate=limits), tmp_path)
+    assert [rule["verdict"] for rule in found["rules"]] == ["PASS", "FAIL", "PASS"]
+    assert found["verdict"] == "FAIL"
+
+
+def test_memory_and_counters(tmp_path: Path) -> None:
+    limits = {
+        "peak_rss_bytes": {"max_increase": "50%"},
+        "output_tokens_per_request": {"max": 6},
+        "flops_per_request": {"max_increase": "1%"},
+    }
+    found = gate(config(tmp_path, 2 * MS, gate=limits), tmp_path)
+    verdicts = {rule["metric"]: rule["verdict"] for rule in found["rules"]}
+    assert verdicts == {
+        "peak_rss_bytes": "PASS",
+        "output_tokens_per_request": "PASS",
+        "flops_per_request": "ERROR",  # the fake engine's model cannot be watched
+    }
+    assert found["exit_code"] == 5
+
+
+def test_a_disturbed_machine_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noise, "stolen", lambda before, after: True)
+    found = gate(config(tmp_path, 2 * MS), tmp_path)
+    assert (found["verdict"], found["exit_code"]) == ("INCONCLUSIVE", 3)
+    assert "machine unfit" in found["rules"][0]["reason"]
+    assert found["evidence"]["void_units"] <= 12
+
+
+@pytest.mark.parametrize("more", [{"gate": {}}, {"variants": []}])
+def test_nothing_to_gate(tmp_path: Path, more: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"no limits|nothing to compare"):
+        gate_spec(config(tmp_path, 2 * MS, **more), tmp_path / "results", Plan())
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_calibration_and_a_gate_that_uses_it(tmp_path: Path) -> None:
+    spec = config(tmp_path, 2 * MS)
+    directory = calibrate_spec(spec, tmp_path / "results", units=6, batches=2)
+    verify_run(directory)
+    found = load_run(directory)
+    assert found["gate"] is None
+    assert found["calibration"]["units"] == 6
+    assert found["calibration"]["unit_sd"] == 0.0
+    assert found["calibration"]["counters_constant"]
+    assert "calibrated on 6 units" in words.calibration(found)[0]
+    gated = gate_spec(spec, tmp_path / "results", Plan())
+    assert load_run(gated)["gate"]["evidence"]["calibration"]["run_id"] == directory.name
+
+
+def test_the_command(tmp_path: Path) -> None:
+    """Through the command line: exit code, the printed verdict, the job's summary page."""
+    spec = config(tmp_path, 3 * MS)
+    page = tmp_path / "summary.md"
+    program = (
+        "import bench.runtimes, sys; bench.runtimes.__path__.append(sys.argv.pop(1)); "
+        "sys.path.append(sys.argv.pop(1)); "
+        "from bench.cli import main; main()"
+    )
+    here = Path(__file__).parent
+    known = [str(here / "fake_runtimes"), str(here)]
+    command = [sys.executable, "-c", program, *known, "gate", spec.file, "--out", str(tmp_path / "r")]
+    done = subprocess.run(
+        [*command, "--batches", "2"],
+        capture_output=True,
+        text=True,
+        env={
+            "PATH": "/usr/bin:/bin",
+            "GITHUB_STEP_SUMMARY": str(page),
+            "GITHUB_ACTIONS": "true",
+            "HOME": "/",
+        },
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.startswith("FAIL  test  (exit 1)")
+    assert "::error title=bench gate::FAIL" in done.stderr
+    assert page.read_text().startswith("### FAIL: test")
