@@ -1,4 +1,4 @@
-"""A pytest plugin: ``def test_cost(bench_gate): bench_gate("configs/ci.yaml")`` fails when a limit does not hold.
+"""A pytest plugin: ``def test_cost(bench_gate): bench_gate("ci.yaml")`` fails when a limit does not hold.
 
 Installed with the package (entry point ``pytest11``); it imports nothing until the fixture is used. What was
 measured is also stored the way pytest-benchmark stores its runs, so ``pytest-benchmark compare`` shows it.

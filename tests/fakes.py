@@ -182,7 +182,10 @@ class ScriptedWorker:
 def interpreter(directory: Path) -> Path:
     """An executable for ``runtime: {python: ...}`` whose workers know the runtime ``fake``; no torch."""
     script = directory / "python-with-fake-runtime"
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "fake_worker.py"}" "$@"\n')
+    script.write_text(
+        f'#!/bin/sh\n[ "$1" != -c ] || exec "{sys.executable}" "$@"\n'
+        f'exec "{sys.executable}" "{HERE / "fake_worker.py"}" "$@"\n'
+    )
     script.chmod(0o755)
     return script
 

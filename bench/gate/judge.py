@@ -31,6 +31,7 @@ EXIT_CODES = {
 # Faster than this by changed code alone is more likely a broken measurement than good work.
 IMPROBABLE_RATIO = 0.7
 MAX_VOID_SHARE = 0.2
+MOST_VOID = 5
 # More of any of these is more work for the same request, whatever the clock says.
 _WORK = ("output_tokens", "forward_calls")
 Rows = Sequence[Mapping[str, Any]]
@@ -108,7 +109,7 @@ def _findings(run: RunRecord, rows: Rows) -> Iterator[Finding]:
     by_name = {(row["group"], row["name"]): row for row in rows}
     for base, variant in _comparisons(run):
         for rule in _rules(run):
-            failed = next((arm for arm in (base, variant) if arm.status != Outcome.OK), None)
+            failed = _failed(base, variant)
             if failed is not None:
                 reason = f"{failed.name} was not measured: {failed.status}: {failed.reason}"
                 yield _finding(rule, variant.group, variant.name, ERROR, reason)
@@ -118,6 +119,12 @@ def _findings(run: RunRecord, rows: Rows) -> Iterator[Finding]:
                 sides = [by_name[arm.group, arm.name] for arm in (base, variant)]
                 figures = [{**row["metrics"], **row["drift"]}.get(rule.metric) for row in sides]
                 yield judge_figure(rule, variant.group, variant.name, figures[0], figures[1])
+
+
+def _failed(base: ArmRecord, variant: ArmRecord) -> ArmRecord | None:
+    """The side that failed, rather than the one that was cut short by it; None where both are well."""
+    failed = [arm for arm in (base, variant) if arm.status != Outcome.OK]
+    return min(failed, key=lambda arm: arm.status == Outcome.INTERRUPTED, default=None)
 
 
 def _finding(rule: Rule, group: str, variant: str, verdict: str, reason: str, **more: Any) -> Finding:
@@ -134,13 +141,17 @@ def _timed(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> F
         return exact
     mine = [u for u in run.units if (u.group, u.variant) == (variant.group, variant.name)]
     units = [u for u in mine if not u.void]
-    if len(mine) >= 5 and len(mine) - len(units) > MAX_VOID_SHARE * len(mine):
+    if len(mine) >= MOST_VOID and len(mine) - len(units) > MAX_VOID_SHARE * len(mine):
         reason = f"machine unfit: {len(mine) - len(units)} of {len(mine)} units are void"
         return _finding(rule, variant.group, variant.name, INCONCLUSIVE, reason, units=len(units))
+    if not units:
+        reason = "no unit was measured"
+        return _finding(
+            rule, variant.group, variant.name, INCONCLUSIVE, reason, more_may_help=len(mine) < MOST_VOID
+        )
     ratios = [log_ratio(unit, rule.metric) for unit in units]
-    if not units or any(ratio is None for ratio in ratios):
-        missing = "no unit was measured" if not units else "a unit did not measure it"
-        return _finding(rule, variant.group, variant.name, INCONCLUSIVE if not units else ERROR, missing)
+    if any(ratio is None for ratio in ratios):
+        return _finding(rule, variant.group, variant.name, ERROR, "a unit did not measure it")
     shift = price_shift(run, base, variant, rule.metric)
     changes = [ratio + shift for ratio in ratios if ratio is not None]
     test = test_of(run, rule)

@@ -61,7 +61,7 @@ def _case(run: RunData, variant: Mapping[str, Any]) -> ET.Element:
 
 
 def _rule(run: RunData, rule: Mapping[str, Any]) -> ET.Element:
-    """A limit of the gate as a test of its own: FAIL and SUSPECT fail it, what was not decided is an error."""
+    """A limit of the gate as a test: FAIL and SUSPECT are failures, what was not decided is an error."""
     where = ".".join(filter(None, (run["name"], "gate", rule["group"], rule["variant"])))
     case = ET.Element("testcase", classname=where, name=rule["rule"])
     known = {key: rule[key] for key in ("value", "low", "high", "confidence", "units")}
