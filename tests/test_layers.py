@@ -20,18 +20,19 @@ PACKAGE = Path(__file__).resolve().parents[1] / "bench"
 JUDGING = ("pricing", "drift", "stats", "gate", "report", "metrics", "store", "records")
 MEASURING = (
     "run", "measure", "worker", "runtimes", "optimisations", "models", "machine", "workloads", "texts",
-    "cli", "commands", "config", "arms", "spec", "plan", "listing", "schema", "progress",
+    "cli", "commands", "config", "arms", "spec", "plan", "listing", "schema", "progress", "gating",
+    "environments", "pytest_plugin",
 )  # fmt: skip
 
 # Runs in the worker's interpreter, which has the standard library and the engine and nothing else (D2).
 WORKER_SIDE = ("worker", "runtimes", "optimisations")
 WORKER_MAY_IMPORT = ("errors", *WORKER_SIDE)
-ENGINES = {"torch", "transformers", "bitsandbytes", "pynvml", "numpy", "safetensors", "threadpoolctl"}
+ENGINES = {"torch", "transformers", "bitsandbytes", "pynvml", "numpy", "safetensors", "threadpoolctl", "tokenizers"}
 
 # Too slow or too large for `bench --help`; only ever imported inside a function.
 HEAVY = ENGINES | {
     "scipy", "gguf", "accelerate", "huggingface_hub", "httpx", "pyarrow", "pandas", "matplotlib", "ray",
-    "optimum", "torchao", "llmcompressor", "tokenizers",
+    "optimum", "torchao", "llmcompressor",
 }  # fmt: skip
 ENGINE_HOMES = WORKER_SIDE
 CLOCK_HOMES = ("measure", "worker")
@@ -40,6 +41,7 @@ CLOCK_HOMES = ("measure", "worker")
 ENGINE_OUTSIDE = {
     ("models.convert", "torch"): "turns GGUF into safetensors in a child process, `python -m`",
     ("models.convert", "transformers"): "the same",
+    ("gate.power", "numpy"): "thousands of simulated gates at once; no engine, but on the same list",
     ("stats.intervals", "numpy"): "the bootstrap; no engine, but on the list of what a worker may have",
 }
 # Rings of imports that are only followed when a function is called.

@@ -134,7 +134,7 @@ def test_a_step_of_the_default_model_takes_what_it_took_here(make: Make) -> None
 
 def test_the_quickstart_takes_about_five_minutes_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert facts(describe(read_config(Path("configs/quickstart.yaml"))))["estimate"].startswith("5 min to ")
+    assert facts(describe(read_config(Path("configs/quickstart.yaml"))))["estimate"].startswith("4 min to ")
 
 
 def test_more_work_takes_longer(make: Make) -> None:

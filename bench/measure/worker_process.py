@@ -31,7 +31,10 @@ ALLOWED_ENVIRONMENT = (
 
 # Each OpenMP thread stays on one processor, and spins only briefly when it has nothing to do. Without the
 # first, two workers with two threads each disturb one another five times as much: docs/decisions/0002.
-QUIET_WHEN_IDLE = {"OMP_PROC_BIND": "close", "OMP_PLACES": "threads", "GOMP_SPINCOUNT": "20000"}
+QUIET_WHEN_IDLE = {"OMP_PROC_BIND": "close", "OMP_PLACES": "threads", "GOMP_SPINCOUNT": "200000"}
+# Freed memory stays with the process, so a step that unpacks its weights takes no page faults (0 instead of
+# 100 to 700 for bnb-nf4, and another number each time): docs/decisions/0004.
+KEEPS_ITS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 GRACE_S = 5.0
 HELLO_S = 60.0
 # Longest pause inside one frame, either way: a worker that stops half way must not stop the harness.
@@ -45,7 +48,7 @@ def worker_environment(threads: int | None, on_cpu: bool = True) -> dict[str, st
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
-        **(QUIET_WHEN_IDLE if on_cpu else {}),
+        **(QUIET_WHEN_IDLE | KEEPS_ITS_MEMORY if on_cpu else {}),
     }
     if threads is not None:
         ours |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}

@@ -5,6 +5,7 @@ Writing ``5`` to ``/proc/self/clear_refs`` resets ``VmHWM``, so each phase has a
 
 from __future__ import annotations
 
+import ctypes
 import resource
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,14 @@ def reset_peak(engine: Any | None = None) -> None:
         _CLEAR.write_text("5")
     except OSError as refused:
         print(f"memory: peaks are since the start of the process ({refused})")
+
+
+def give_back() -> None:
+    """Return what has been freed to the system (glibc keeps it, see ``KEEPS_ITS_MEMORY``), so that a serving
+    peak does not hold the weights that were replaced. Another C library has no such call and no need."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def read_peak(engine: Any | None = None) -> dict[str, int | None]:

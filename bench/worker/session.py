@@ -33,6 +33,7 @@ def load(message: Mapping[str, Any]) -> tuple[Engine, dict[str, Any]]:
     _enforce("runtime", checks)
     steps = [_apply(engine, step, facts) for step in message["optimise"]]
     gc.collect()
+    memory.give_back()
     found = _census(engine, count_zeros=False)
     return engine, {
         "facts": engine.facts(),
