@@ -27,7 +27,16 @@ MEASURING = (
 # Runs in the worker's interpreter, which has the standard library and the engine and nothing else (D2).
 WORKER_SIDE = ("worker", "runtimes", "optimisations")
 WORKER_MAY_IMPORT = ("errors", *WORKER_SIDE)
-ENGINES = {"torch", "transformers", "bitsandbytes", "pynvml", "numpy", "safetensors", "threadpoolctl", "tokenizers"}
+ENGINES = {
+    "torch",
+    "transformers",
+    "bitsandbytes",
+    "pynvml",
+    "numpy",
+    "safetensors",
+    "threadpoolctl",
+    "tokenizers",
+}
 
 # Too slow or too large for `bench --help`; only ever imported inside a function.
 HEAVY = ENGINES | {

@@ -29,8 +29,8 @@ ALLOWED_ENVIRONMENT = (
     "HF_HOME", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "BENCH_CACHE",
 )  # fmt: skip
 
-# Each OpenMP thread stays on one processor, and spins only briefly when it has nothing to do. Without the
-# first, two workers with two threads each disturb one another five times as much: docs/decisions/0002.
+# Each OpenMP thread stays on one processor, and spins only briefly when it has nothing to do: long enough to
+# be awake for the next operator, too short to disturb the partner's turn (docs/decisions/0002 and 0004).
 QUIET_WHEN_IDLE = {"OMP_PROC_BIND": "close", "OMP_PLACES": "threads", "GOMP_SPINCOUNT": "200000"}
 # Freed memory stays with the process, so a step that unpacks its weights takes no page faults (0 instead of
 # 100 to 700 for bnb-nf4, and another number each time): docs/decisions/0004.

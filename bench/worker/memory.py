@@ -15,7 +15,9 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 
 def reset_peak(engine: Any | None = None) -> None:
-    """Forget the peaks so far; where the kernel does not allow it the peak stays the process's."""
+    """Forget the peaks so far, and what is freed but kept; where the kernel does not allow it the peak stays
+    the process's."""
+    give_back()
     if engine is not None and engine.facts()["device"] != "cpu":
         import torch
 

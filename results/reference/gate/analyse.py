@@ -162,9 +162,7 @@ def requests_as_units(gate: dict) -> bool:
 def peeking(gate: dict) -> bool:
     """A t test at 5 % after every unit from the third, stopping at the first that is significant."""
     d = differences(gate)
-    return any(
-        stats.ttest_1samp(d[:n], 0, alternative="greater").pvalue < 0.05 for n in range(3, len(d) + 1)
-    )
+    return any(stats.ttest_1samp(d[:n], 0, alternative="greater").pvalue < 0.05 for n in range(3, len(d) + 1))
 
 
 MUTANTS = {"no pairing": unpaired, "requests as units": requests_as_units, "peeking t test": peeking}
@@ -196,18 +194,30 @@ def main() -> int:
         void = sum(bool(u["void"]) for gate in gates for u in gate["units"])
         spread = np.concatenate([differences(g) for g in gates if g["units"]])
         middle = np.median(spread)
-        print(f"\n{kind}: {len(gates)} gates, {len(spread)} units, {void} void; {differ} verdicts differ from the recorded")
-        print(f"  {', '.join(f'{word} {count}' for word, count in counts.items())}; FAIL {share(counts['FAIL'], len(gates))}")
-        print(f"  median ratio {np.exp(middle):.4f}, sd of a unit {100 * spread.std(ddof=1):.2f} %, "
-              f"robust {100 * 1.4826 * np.median(np.abs(spread - middle)):.2f} %, {np.median(unit_s):.2f} s a unit")
-        print(f"  units to a verdict: median {np.median(units):.0f}, p95 {np.quantile(units, 0.95):.0f}; "
-              f"seconds: median {np.median(took):.1f}, p95 {np.quantile(took, 0.95):.1f}")
+        print(
+            f"\n{kind}: {len(gates)} gates, {len(spread)} units, {void} void; {differ} verdicts differ from the recorded"
+        )
+        print(
+            f"  {', '.join(f'{word} {count}' for word, count in counts.items())}; FAIL {share(counts['FAIL'], len(gates))}"
+        )
+        print(
+            f"  median ratio {np.exp(middle):.4f}, sd of a unit {100 * spread.std(ddof=1):.2f} %, "
+            f"robust {100 * 1.4826 * np.median(np.abs(spread - middle)):.2f} %, {np.median(unit_s):.2f} s a unit"
+        )
+        print(
+            f"  units to a verdict: median {np.median(units):.0f}, p95 {np.quantile(units, 0.95):.0f}; "
+            f"seconds: median {np.median(took):.1f}, p95 {np.quantile(took, 0.95):.1f}"
+        )
         if "-aa" in kind:
             inside = sum(covers(differences(g), 0.0) for g in gates if g["units"])
-            print(f"  the 99 % confidence sequence holds 1 in {inside} of {sum(bool(g['units']) for g in gates)} gates")
+            print(
+                f"  the 99 % confidence sequence holds 1 in {inside} of {sum(bool(g['units']) for g in gates)} gates"
+            )
         for name, rule in PEERS.items():
             found = [
-                rule([u["x_ns"] for u in g["units"]], [u["y_ns"] for u in g["units"]]) for g in gates if g["units"]
+                rule([u["x_ns"] for u in g["units"]], [u["y_ns"] for u in g["units"]])
+                for g in gates
+                if g["units"]
             ]
             print(f"    {name:28} fails {sum(found)} of {len(found)}")
         for name, mutant in MUTANTS.items():
