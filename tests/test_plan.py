@@ -132,9 +132,10 @@ def test_a_step_of_the_default_model_takes_what_it_took_here(make: Make) -> None
     assert loads[0].weights_bytes == 2 * loads[1].weights_bytes == 134515008 * 4
 
 
-def test_the_quickstart_takes_about_five_minutes_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_quickstart_took_a_little_less_than_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """5 min 07 s here, with one thread a worker."""
     monkeypatch.chdir(ROOT)
-    assert facts(describe(read_config(Path("configs/quickstart.yaml"))))["estimate"].startswith("4 min to ")
+    assert facts(describe(read_config(Path("configs/quickstart.yaml"))))["estimate"].startswith("6 min to ")
 
 
 def test_more_work_takes_longer(make: Make) -> None:

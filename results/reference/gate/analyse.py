@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Every verdict of the proof again, from the raw journals beside this file: NumPy and SciPy, nothing of ours.
 
-    python results/reference/gate/analyse.py            # tables on standard output; exit 1 when anything differs
+    python results/reference/gate/analyse.py      # tables; exit 1 when a verdict differs
 
 Written against docs/gate.md, not against the code: the test is implemented here a second time. Then the same
 traces are given to the rules of other tools, and to crippled versions of our own rule ("mutants").
@@ -125,7 +125,7 @@ def mann_whitney(x, y) -> bool:
 
 
 def criterion(x, y) -> bool:
-    """Criterion.rs: bootstrapped t at 5 %, and the 95 % interval of the change above its 1 % noise threshold."""
+    """Criterion.rs: t at 5 %, and the bootstrapped 95 % interval of the change above its 1 % threshold."""
     draw, a, b = np.random.default_rng(0), first(x), first(y)
     if stats.ttest_ind(a, b, equal_var=False).pvalue >= 0.05:
         return False
@@ -142,7 +142,7 @@ PEERS: dict[str, Rule] = {
 }
 
 
-# ---- crippled versions of our own ----------------------------------------------------------------------------
+# ---- crippled versions of our own ------------------------------------------------------------------------
 
 
 def unpaired(gate: dict) -> bool:
@@ -177,55 +177,55 @@ def share(count: int, total: int) -> str:
     return f"{count} of {total} (≤ {100 * upper:.2f} %)"
 
 
+WORDS = ("FAIL", "PASS", "INCONCLUSIVE", "ERROR")
+
+
 def main() -> int:
     wrong = 0
     for kind, gates in journals():
-        again = [verdict(differences(gate)) for gate in gates]
-        recorded = [gate["verdict"] for gate in gates]
-        differ = sum(
-            a[0] != r for a, r, g in zip(again, recorded, gates, strict=True) if r != "ERROR" and g["units"]
-        )
+        whole = [gate for gate in gates if gate["units"]]
+        judged = [gate for gate in whole if gate["verdict"] != "ERROR"]
+        differ = sum(verdict(differences(gate))[0] != gate["verdict"] for gate in judged)
         wrong += differ
-        words = ("FAIL", "PASS", "INCONCLUSIVE", "ERROR")
-        counts = {word: recorded.count(word) for word in words}
-        took = np.array([gate["took_s"] for gate in gates if "took_s" in gate])
-        units = np.array([len(gate["units"]) for gate in gates if gate["units"]])
-        unit_s = np.array([u["took_s"] for gate in gates for u in gate["units"]])
-        void = sum(bool(u["void"]) for gate in gates for u in gate["units"])
-        spread = np.concatenate([differences(g) for g in gates if g["units"]])
-        middle = np.median(spread)
-        print(
-            f"\n{kind}: {len(gates)} gates, {len(spread)} units, {void} void; {differ} verdicts differ from the recorded"
-        )
-        print(
-            f"  {', '.join(f'{word} {count}' for word, count in counts.items())}; FAIL {share(counts['FAIL'], len(gates))}"
-        )
-        print(
-            f"  median ratio {np.exp(middle):.4f}, sd of a unit {100 * spread.std(ddof=1):.2f} %, "
-            f"robust {100 * 1.4826 * np.median(np.abs(spread - middle)):.2f} %, {np.median(unit_s):.2f} s a unit"
-        )
-        print(
-            f"  units to a verdict: median {np.median(units):.0f}, p95 {np.quantile(units, 0.95):.0f}; "
-            f"seconds: median {np.median(took):.1f}, p95 {np.quantile(took, 0.95):.1f}"
-        )
-        if "-aa" in kind:
-            inside = sum(covers(differences(g), 0.0) for g in gates if g["units"])
-            print(
-                f"  the 99 % confidence sequence holds 1 in {inside} of {sum(bool(g['units']) for g in gates)} gates"
-            )
-        for name, rule in PEERS.items():
-            found = [
-                rule([u["x_ns"] for u in g["units"]], [u["y_ns"] for u in g["units"]])
-                for g in gates
-                if g["units"]
-            ]
-            print(f"    {name:28} fails {sum(found)} of {len(found)}")
-        for name, mutant in MUTANTS.items():
-            found = [mutant(g) for g in gates if g["units"]]
-            print(f"    mutant: {name:20} fails {sum(found)} of {len(found)}")
+        print(f"\n{kind}: {len(gates)} gates; {differ} verdicts differ from the recorded ones")
+        held = coverage(whole) if "-aa" in kind else ()
+        for line in (*noise(whole), *outcomes(gates), *held, *others(whole)):
+            print(f"  {line}")
     if wrong:
         print(f"\n{wrong} verdicts differ", file=sys.stderr)
     return int(wrong > 0)
+
+
+def noise(gates: list[dict]) -> Iterator[str]:
+    units = [unit for gate in gates for unit in gate["units"]]
+    spread = np.concatenate([differences(gate) for gate in gates])
+    middle = np.median(spread)
+    robust = 1.4826 * np.median(np.abs(spread - middle))
+    void, took_s = sum(bool(unit["void"]) for unit in units), np.median([unit["took_s"] for unit in units])
+    yield f"{len(units)} units, {void} void, {took_s:.2f} s each; median ratio {np.exp(middle):.4f}"
+    yield f"sd of a unit {100 * spread.std(ddof=1):.2f} % (robust {100 * robust:.2f} %)"
+
+
+def outcomes(gates: list[dict]) -> Iterator[str]:
+    counts = {word: sum(gate["verdict"] == word for gate in gates) for word in WORDS}
+    took = [gate["took_s"] for gate in gates if "took_s" in gate]
+    units = [len(gate["units"]) for gate in gates if gate["units"]]
+    yield ", ".join(f"{word} {share(count, len(gates))}" for word, count in counts.items())
+    for what, values in (("units", units), ("seconds", took)):
+        yield f"{what} to a verdict: median {np.median(values):.1f}, p95 {np.quantile(values, 0.95):.1f}"
+
+
+def coverage(gates: list[dict]) -> Iterator[str]:
+    inside = sum(covers(differences(gate), 0.0) for gate in gates)
+    yield f"the 99 % confidence sequence holds 1 in {inside} of {len(gates)} gates"
+
+
+def others(gates: list[dict]) -> Iterator[str]:
+    for name, rule in PEERS.items():
+        sides = [[[unit[side] for unit in gate["units"]] for side in ("x_ns", "y_ns")] for gate in gates]
+        yield f"{name:28} fails {sum(rule(x, y) for x, y in sides)} of {len(gates)}"
+    for name, mutant in MUTANTS.items():
+        yield f"mutant: {name:20} fails {sum(mutant(gate) for gate in gates)} of {len(gates)}"
 
 
 if __name__ == "__main__":

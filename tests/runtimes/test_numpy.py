@@ -1,0 +1,107 @@
+"""The NumPy engine beside transformers on the same weights: the same tokens, the same logits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from bench.errors import Unsupported
+from bench.runtimes import Options, numpy
+from bench.runtimes import transformers as reference
+from bench.worker import counters
+
+PROMPTS = ([5, 17, 200, 3, 44], [9, 9, 1, 300, 2])
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
+def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A two-layer Llama with grouped queries, saved as transformers saves it."""
+    torch.manual_seed(1)
+    config = transformers.LlamaConfig(
+        hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=16, vocab_size=512, tie_word_embeddings=request.param,
+        eos_token_id=2,
+    )  # fmt: skip
+    model = transformers.LlamaForCausalLM(config)
+    for parameter in model.parameters():
+        if parameter.dim() == 2:
+            torch.nn.init.normal_(parameter, std=0.2)
+    path = tmp_path_factory.mktemp("llama")
+    model.save_pretrained(path)
+    return path
+
+
+def both(directory: Path) -> tuple[Any, Any]:
+    options = Options(device="cpu", threads=1)
+    return numpy.load(directory, options), reference.load(directory, options)
+
+
+def test_logits(directory: Path) -> None:
+    ours, theirs = both(directory)
+    for prompt in PROMPTS:
+        assert torch.allclose(ours.logits(prompt), theirs.logits(prompt), rtol=1e-4, atol=1e-4)
+
+
+def test_greedy_tokens(directory: Path) -> None:
+    ours, theirs = both(directory)
+    found = []
+    for engine in (ours, theirs):
+        generation = engine.prefill(PROMPTS, 20)
+        for _ in range(19):
+            engine.step(generation)
+        found.append(engine.tokens(generation))
+    assert found[0] == found[1]
+    assert [len(row) for row in found[0]] == [20, 20]
+
+
+def test_what_it_reports(directory: Path) -> None:
+    ours, theirs = both(directory)
+    facts = ours.facts()
+    for key in ("dtype", "vocabulary", "kv_bytes_per_token", "random_weights", "device"):
+        assert facts[key] == theirs.facts()[key], key
+    assert ours.parameters() == sum(p.numel() for p in theirs.model.parameters())
+    assert ours.census().weights_bytes == 4 * ours.parameters()
+    assert ours.end_ids() == theirs.end_ids() == (2,)
+    assert ours.finite(PROMPTS[0])
+    ours.model["norm"][0] = float("nan")
+    assert not ours.finite(PROMPTS[0])
+
+
+def test_counters_of_both_engines(directory: Path) -> None:
+    ours, theirs = (counters.count(engine, [PROMPTS[0]], 6) for engine in both(directory))
+    assert theirs["forward_calls"] == 6
+    assert ours["forward_calls"] is None
+    for key in ("requests", "input_tokens", "output_tokens", "kv_cache_bytes"):
+        assert ours[key] == theirs[key], key
+    layer = 64 * (64 + 32 + 32 + 64) + 3 * 64 * 96
+    multiplications = (5 + 5) * 2 * layer + 6 * 64 * 512
+    attention = 2 * 4 * 16 * 2 * (5 * 5 + sum(range(6, 11)))
+    assert theirs["flops"] == pytest.approx(2 * (multiplications + attention), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (Options(device="cuda"), "runs on the CPU"),
+        (Options(device="cpu", dtype="bfloat16"), "float32"),
+    ],
+)
+def test_what_it_cannot_do(directory: Path, options: Options, match: str) -> None:
+    with pytest.raises(Unsupported, match=match):
+        numpy.load(directory, options)
+
+
+def test_another_architecture(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    with pytest.raises(Unsupported, match="llama"):
+        numpy.load(tmp_path, Options(device="cpu"))
+
+
+def test_batches_of_unlike_prompts(directory: Path) -> None:
+    with pytest.raises(Unsupported, match="one prompt length"):
+        numpy.load(directory, Options(device="cpu")).prefill([[1], [1, 2]], 4)
