@@ -8,13 +8,14 @@ is reached. Everything goes into a journal; verdicts are made from it by ``bench
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bench.environments import Identity, identity
-from bench.errors import InterruptedRun, Outcome, UsageError, VariantFailed
+from bench.errors import Outcome, UsageError, VariantFailed
 from bench.gate import noise
 from bench.gate.judge import undecided
 from bench.gate.limits import Rule, rules
@@ -31,7 +32,7 @@ from bench.metrics.summary import summarise
 from bench.metrics.unit_ratios import MEMORY
 from bench.models.reference import LocalModel, ModelRef, Progress
 from bench.records import RunRecord, UnitRecord
-from bench.run import begin, evaluation_text, fetcher, new_directory, write_summary
+from bench.run import begin, evaluation_text, fetcher, finishing, new_directory
 from bench.spec import Group, Spec
 from bench.store.files import digest
 from bench.store.lock import run_lock
@@ -103,7 +104,7 @@ def gate_spec(
         "key": _key(spec, sides, batches),
     }
     earlier = _earlier_units(out, head["key"])
-    head["test"]["cap"] += len(earlier)
+    head["test"]["cap"] += max(Counter((u.group, u.variant) for u in earlier).values(), default=0)
     work = _Work(spec, head, _takes(wanted, head["mode"]), _needs_run(wanted), earlier, say, on_fetch)
     return _measure(work, out)
 
@@ -217,19 +218,13 @@ def _measure(work: _Work, out: Path) -> Path:
             text,
             duets=False,
         )
-        try:
+        with finishing(directory, journal):
             for unit in work.earlier:
                 journal.append("unit", asdict(unit))
             if work.whole_run:
                 for group in work.spec.groups:
                     GroupRun(group, tools, fetch, set()).run()
             _Units(work, tools, fetch).run()
-            journal.append("run_finished", {})
-        except KeyboardInterrupt:
-            raise InterruptedRun("interrupted") from None
-        finally:
-            journal.close()
-            write_summary(directory)
     return directory
 
 
@@ -257,13 +252,12 @@ class _Units:
         mine = [u for u in record.units if (u.group, u.variant) == comparison.key]
         if self.work.head["mode"] == "calibration":
             return sum(not u.void for u in mine) < self.work.head["units_wanted"] and not _unfit(mine)
-        fresh = not any(not u.from_run for u in mine)
-        return fresh or comparison.key in undecided(record)
+        return _none_here(mine) or comparison.key in undecided(record)
 
     def _one(self, comparison: Comparison, record: RunRecord) -> None:
         variant = comparison.variant.name
-        number = 1 + sum((u.group, u.variant) == comparison.key for u in record.units)
-        rows = not self.work.whole_run and number == 1 + len(self.work.earlier)
+        mine = [u for u in record.units if (u.group, u.variant) == comparison.key]
+        number, rows = 1 + len(mine), not self.work.whole_run and _none_here(mine)
         self.tools.say(variant, f"unit {number}")
         try:
             unit = comparison.measure(number, self.work.takes, rows)
@@ -283,6 +277,11 @@ class _Units:
         self.tools.journal.sync()
         self.tools.say(name, f"{outcome}: {reason}")
         self.open.remove(comparison)
+
+
+def _none_here(units: Sequence[UnitRecord]) -> bool:
+    """Whether this run has not measured a unit yet: all there are were taken over from earlier ones."""
+    return all(unit.from_run for unit in units)
 
 
 def _unfit(units: Sequence[UnitRecord]) -> bool:

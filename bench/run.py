@@ -12,7 +12,8 @@ import hashlib
 import json
 import secrets
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -66,16 +67,23 @@ def run_spec(
         with journal:
             tools = Bench(directory, journal, say, interrupt.check, spec.measure, spec.drift, text)
             done = _done(load_record(directory))
-            try:
+            with finishing(directory, journal):
                 for group in spec.groups:
                     GroupRun(group, tools, fetch, done.get(group.label, set())).run()
-                journal.append("run_finished", {})
-            except KeyboardInterrupt:
-                raise InterruptedRun("interrupted") from None
-            finally:
-                journal.close()
-                write_summary(directory)
     return directory
+
+
+@contextmanager
+def finishing(directory: Path, journal: Journal) -> Iterator[None]:
+    """Around everything that is measured: a run that came to its end says so, and any run has its summary."""
+    try:
+        yield
+        journal.append("run_finished", {})
+    except KeyboardInterrupt:
+        raise InterruptedRun("interrupted") from None
+    finally:
+        journal.close()
+        write_summary(directory)
 
 
 def write_summary(directory: Path) -> dict[str, Any]:

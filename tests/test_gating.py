@@ -215,3 +215,16 @@ def test_the_command(tmp_path: Path) -> None:
     assert done.stdout.startswith("FAIL  test  (exit 1)")
     assert "::error title=bench gate::FAIL" in done.stderr
     assert page.read_text().startswith("### FAIL: test")
+
+
+def test_several_variants_go_on_where_they_stopped(tmp_path: Path) -> None:
+    """The second gate measures rows for each variant, and gives each no more than its own cap again."""
+    spec = config(tmp_path, 3 * MS)
+    model = {"path": str(tmp_path / "other")}
+    spec = config(tmp_path, 3 * MS, variants=[{"name": name, "model": model} for name in ("v", "w")])
+    first = gate(spec, tmp_path, cap=6)
+    assert first["verdict"] == "INCONCLUSIVE"
+    second = gate(spec, tmp_path, cap=6)
+    assert [rule["verdict"] for rule in second["rules"]] == ["FAIL", "FAIL"]
+    assert second["evidence"]["units_from_earlier_runs"] == 12
+    assert second["evidence"]["test"]["cap"] == 12

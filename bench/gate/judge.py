@@ -15,6 +15,7 @@ from bench.errors import ExitCode, Outcome
 from bench.gate.limits import Rule, rules
 from bench.gate.sequential import CONFIDENCE, Test, confidence_sequence, decide
 from bench.metrics import cost
+from bench.metrics.between import ratio_bounds
 from bench.metrics.figure import value_of
 from bench.metrics.unit_ratios import log_ratio, price_shift
 from bench.records import ArmRecord, Json, RunRecord, UnitRecord
@@ -223,14 +224,13 @@ def _more_work(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) 
 
 def judge_figure(rule: Rule, group: str, variant: str, base: Json | None, figure: Json | None) -> Finding:
     """A figure, or its ratio to the baseline's, against the bound."""
-    number, reference = value_of(_mutable(figure)), value_of(_mutable(base))
-    if number is None or figure is None or (rule.relative and (base is None or not reference)):
+    number, reference = value_of(figure), value_of(base)
+    if number is None or figure is None or (rule.relative and not reference):
         return _finding(rule, group, variant, ERROR, "it was not measured in this run")
     if not rule.relative:
         return judge_interval(rule, group, variant, number, figure.get("ci_low"), figure.get("ci_high"))
-    assert base is not None
     assert reference
-    low, high = _ratio_bounds(base, figure, rule)
+    low, high = (None, None) if rule.kind == "exact" else ratio_bounds(base, figure)
     return judge_interval(rule, group, variant, number / reference, low, high)
 
 
@@ -247,25 +247,6 @@ def judge_interval(
     if under:
         return _finding(rule, group, variant, PASS, "within the limit", **shown)
     return _finding(rule, group, variant, INCONCLUSIVE, "its interval holds the limit: measure more", **shown)
-
-
-def _ratio_bounds(base: Json, figure: Json, rule: Rule) -> tuple[float | None, float | None]:
-    """Bounds of the ratio of two figures: both intervals as distances on the log scale, in quadrature."""
-    if rule.kind == "exact":
-        return None, None
-    logs = []
-    for one in (base, figure):
-        numbers = [one.get("ci_low"), value_of(_mutable(one)), one.get("ci_high")]
-        if any(number is None or number <= 0 for number in numbers):
-            return None, None
-        logs.append([math.log(number) for number in numbers if number is not None])
-    (low_b, mid_b, high_b), (low_v, mid_v, high_v) = logs
-    down, up = math.hypot(mid_v - low_v, high_b - mid_b), math.hypot(high_v - mid_v, mid_b - low_b)
-    return math.exp(mid_v - mid_b - down), math.exp(mid_v - mid_b + up)
-
-
-def _mutable(figure: Json | None) -> dict[str, Any] | None:
-    return None if figure is None else dict(figure)
 
 
 def _unit_counts(units: Sequence[UnitRecord]) -> dict[str, Any]:

@@ -118,7 +118,8 @@ def _rows(before: Run, after: Run) -> Iterator[dict[str, Any]]:
         if values == [None, None]:
             continue
         ratio = values[1] / values[0] if values[0] and values[1] is not None else None
-        low, high = _interval(metric, figures[0], figures[1])
+        spread = 1.959964 * math.hypot(PROCESS_LUCK_SD, APART_IN_TIME_SD) if metric in TIMES else 0.0
+        low, high = ratio_bounds(figures[0], figures[1], spread)
         yield {
             "variant": before["name"],
             "group": before["group"],
@@ -132,11 +133,10 @@ def _rows(before: Run, after: Run) -> Iterator[dict[str, Any]]:
         }
 
 
-def _interval(
-    metric: Metric, before: dict[str, Any] | None, after: dict[str, Any] | None
+def ratio_bounds(
+    before: Run | None, after: Run | None, spread: float = 0.0
 ) -> tuple[float | None, float | None]:
-    """95 % bounds of after ÷ before: distances on the log scale, in quadrature."""
-    spread = 1.959964 * math.hypot(PROCESS_LUCK_SD, APART_IN_TIME_SD) if metric in TIMES else 0.0
+    """95 % bounds of after ÷ before: distances on the log scale, in quadrature, ``spread`` added to both."""
     logs = [_logs(figure) for figure in (before, after)]
     if logs[0] is None or logs[1] is None:
         return None, None
@@ -146,7 +146,7 @@ def _interval(
     return math.exp(mid_a - mid_b - down), math.exp(mid_a - mid_b + up)
 
 
-def _logs(figure: dict[str, Any] | None) -> tuple[float, float, float] | None:
+def _logs(figure: Run | None) -> tuple[float, float, float] | None:
     """ln of a figure's lower bound, value and upper bound; None where one is missing or not above 0."""
     if figure is None:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -38,7 +38,7 @@ class Metric:
         return None if found is None else {**self._head(), **asdict(found)}
 
 
-def value_of(figure: dict[str, Any] | None) -> float | None:
+def value_of(figure: Mapping[str, Any] | None) -> float | None:
     """The headline number: a scalar's value, a distribution's mean."""
     if figure is None:
         return None
