@@ -71,7 +71,7 @@ def gate(spec: Spec, tmp_path: Path, **plan: Any) -> dict[str, Any]:
 def test_nothing_changed(tmp_path: Path) -> None:
     found = gate(config(tmp_path, 2 * MS), tmp_path)
     assert (found["verdict"], found["exit_code"]) == ("PASS", 0)
-    assert found["evidence"]["units"] == 6
+    assert found["evidence"]["units"] == 7
     assert found["rules"][0]["value"] == 1.0
     assert [row["status"] for row in found["run"]["variants"]] == ["ok", "ok"]
 

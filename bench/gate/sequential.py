@@ -34,7 +34,7 @@ class Test:
     margin: float
     tolerance: float = 0.0
     alpha_fail: float = 0.005
-    alpha_pass: float = 0.05
+    alpha_pass: float = 0.02
     cells: int = 1
     least: int = 6
     cap: int = 40

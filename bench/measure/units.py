@@ -102,7 +102,7 @@ class Comparison:
         )
 
     def _prepare(self, base: ArmUnderTest, variant: ArmUnderTest, rows: bool) -> None:
-        """Both loaded at the same time, warmed up one after the other, a fixed number of times."""
+        """Both loaded and warmed up, a fixed number of times, at the same time: nothing of it is timed."""
         limit_s = self.bench.measure.timeout_s
         sides = (base, variant)
         models = [self.fetch(under.arm.model) for under in sides]
@@ -118,10 +118,12 @@ class Comparison:
             one.check_fits_context(under, max(ids["input_tokens"]))
             under.facts = found["facts"]
             under.record(loaded=found, prompts_digest=ids["digest"], end_ids=ids["end_ids"])
-            least = under.arm.workload.warmup
-            with blaming_baseline() if under is base else nullcontext():
-                warm = under.worker.ask("warm_up", limit_s, least=least, most=least, profile=rows)
-                replies.check("warm_up", warm, under.arm.workload)
+        counts = [under.arm.workload.warmup for under in sides]
+        fixed = [{"least": count, "most": count, "profile": rows} for count in counts]
+        for under, warm in zip(
+            sides, ask_each("warm_up", base.worker, variant.worker, limit_s, *fixed), strict=True
+        ):
+            replies.check("warm_up", warm, under.arm.workload)
             under.record(warm_up=warm)
 
     def _each(self, do: str, base: ArmUnderTest, variant: ArmUnderTest) -> dict[str, Any]:

@@ -31,7 +31,8 @@ ALLOWED_ENVIRONMENT = (
 
 # Each OpenMP thread stays on one processor, and spins only briefly when it has nothing to do: long enough to
 # be awake for the next operator, too short to disturb the partner's turn (docs/decisions/0002 and 0004).
-QUIET_WHEN_IDLE = {"OMP_PROC_BIND": "close", "OMP_PLACES": "threads", "GOMP_SPINCOUNT": "200000"}
+BOUND = {"OMP_PROC_BIND": "close", "OMP_PLACES": "threads"}
+SPINS_BRIEFLY = {"GOMP_SPINCOUNT": "200000"}
 # Freed memory stays with the process, so a step that unpacks its weights takes no page faults (0 instead of
 # 100 to 700 for bnb-nf4, and another number each time): docs/decisions/0004.
 KEEPS_ITS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
@@ -44,11 +45,14 @@ STALL_S = 60.0
 def worker_environment(threads: int | None, on_cpu: bool = True) -> dict[str, str]:
     """The environment of a worker that computes with ``threads`` threads (None: the engine's default)."""
     kept = {name: os.environ[name] for name in ALLOWED_ENVIRONMENT if name in os.environ}
+    # A single thread has no partner to stay beside. Bound, it would sit on the first processor from the moment
+    # OpenMP is loaded, and two workers would load on one processor while the other is idle.
+    bound = BOUND if threads != 1 else {}
     ours = {
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
-        **(QUIET_WHEN_IDLE | KEEPS_ITS_MEMORY if on_cpu else {}),
+        **(bound | SPINS_BRIEFLY | KEEPS_ITS_MEMORY if on_cpu else {}),
     }
     if threads is not None:
         ours |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}

@@ -92,7 +92,7 @@ def test_at_the_cap_it_is_over() -> None:
 
 
 def test_a_decided_gate_needs_no_more_units() -> None:
-    assert undecided(gate([0.0] * 6)) == set()
+    assert undecided(gate([0.0] * 7)) == set()
 
 
 def test_void_units_do_not_count_and_too_many_make_the_machine_unfit() -> None:

@@ -68,10 +68,10 @@ def test_scales() -> None:
     assert scales([0.0] * 5, 0.02)[4] == 0.001
 
 
-def test_nothing_changed_passes_after_six_units() -> None:
-    assert decide([0.0] * 5, THREE_PERCENT).verdict is None
-    decision = decide([0.0] * 6, THREE_PERCENT)
-    assert (decision.verdict, decision.at) == ("PASS", 6)
+def test_nothing_changed_passes_after_seven_units() -> None:
+    assert decide([0.0] * 6, THREE_PERCENT).verdict is None
+    decision = decide([0.0] * 7, THREE_PERCENT)
+    assert (decision.verdict, decision.at) == ("PASS", 7)
 
 
 def test_a_real_increase_fails_and_never_before_eight_units() -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from scipy import stats
 
 HERE = Path(__file__).parent
-MARGIN, ALPHA_FAIL, ALPHA_PASS, LEAST, CAP = np.log(1.03), 0.005, 0.05, 6, 40
+MARGIN, ALPHA_FAIL, ALPHA_PASS, LEAST, CAP = np.log(1.03), 0.005, 0.02, 6, 40
 BETS, PRIOR, FLOOR = (0.25, 0.5, 1, 2, 4), 0.02, 0.001
 
 
