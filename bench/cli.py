@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.errors import BenchError, ExitCode
+from bench.errors import BenchError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from bench.spec import Spec
@@ -58,14 +58,25 @@ def check(configs: Configs, overrides: Sets = None, only: Only = None) -> None:
 
 @app.command()
 def compare(
-    run: RunDirectory,
+    run: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="a directory in results/; with --history, all of it")
+    ] = None,
     other: Annotated[Path | None, typer.Argument(metavar="RUN", help="a second run")] = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="where a figure changed over all runs in a directory (results/)")
+    ] = False,
+    metric: Annotated[list[str] | None, typer.Option(help="with --history: which figures")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ratios with intervals and drift, within one run or between two; or why two cannot be compared."""
+    """Ratios with intervals and drift, within one run or between two; or the history of many."""
     from bench import commands
 
-    commands.compare(run, other, as_json=as_json)
+    if history:
+        commands.history(run or Path("results"), metric, as_json=as_json)
+    elif run is None:
+        raise UsageError("compare what? give a run, two runs, or --history")
+    else:
+        commands.compare(run, other, as_json=as_json)
 
 
 @app.command()
@@ -85,10 +96,10 @@ def gate(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
 ) -> None:
     """Hold a config to its limits: PASS, FAIL, INCONCLUSIVE ... and the exit code."""
-    from bench import commands
+    from bench import gate_commands
 
-    options = commands.GateOptions(out, base, cap, batches, tuple(overrides or ()), tuple(only or ()))
-    raise typer.Exit(commands.gate(config, options, as_json=as_json, quiet=quiet))
+    options = gate_commands.GateOptions(out, base, cap, batches, tuple(overrides or ()), tuple(only or ()))
+    raise typer.Exit(gate_commands.gate(config, options, as_json=as_json, quiet=quiet))
 
 
 @app.command()
@@ -104,9 +115,9 @@ def calibrate(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
 ) -> None:
     """A/A on this machine: its noise, and the smallest change a gate can see within its cap."""
-    from bench import commands
+    from bench import gate_commands
 
-    commands.calibrate(_spec(config, overrides, None), out, units, batches, base, quiet=quiet)
+    gate_commands.calibrate(_spec(config, overrides, None), out, units, batches, base, quiet=quiet)
 
 
 @app.command()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ def run(specs: Sequence[Spec], out: Path, *, as_json: bool, resume: Path | None,
         with FetchBar(quiet=quiet) as bar:
             directory = run_spec(spec, out, resume=resume, say=lines.say, on_fetch=bar.update)
         lines.close()
-        data = _load(directory)
+        data = load(directory)
         show(data, as_json=as_json)
         if not as_json:
             print(f"\n  {directory}/run.json   (bench report {directory} --format html -o report.html)")
@@ -52,7 +51,8 @@ def show(data: Mapping[str, Any], *, as_json: bool) -> None:
     render(data, console)
 
 
-def _load(directory: Path) -> dict[str, Any]:
+def load(directory: Path) -> dict[str, Any]:
+    """``run.json`` of a run."""
     from bench.metrics.summary import load_run
 
     return load_run(directory)
@@ -61,106 +61,25 @@ def _load(directory: Path) -> dict[str, Any]:
 def compare(one: Path, other: Path | None, *, as_json: bool) -> None:
     """Within a run: its table. Between two: the changes, or IncomparableError saying why not."""
     if other is None:
-        show(_load(one), as_json=as_json)
+        show(load(one), as_json=as_json)
         return
     from bench.metrics.between import between_runs, render
 
-    rows = between_runs(_load(one), _load(other))
+    rows = between_runs(load(one), load(other))
     print(json.dumps(rows, indent=1) if as_json else render(rows))
 
 
-@dataclass(frozen=True)
-class GateOptions:
-    """The options of ``bench gate``."""
+def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) -> None:
+    """Where the figures of a project's finished runs changed."""
+    from bench.metrics import cost, latency
+    from bench.metrics.history import histories, render
 
-    out: Path
-    base: str | None
-    cap: int
-    batches: int | None
-    overrides: Sequence[str]
-    only: Sequence[str]
-
-
-def gate(config: Path, options: GateOptions, *, as_json: bool, quiet: bool) -> ExitCode:
-    """Measure and judge a config, or judge a finished run; the exit code is the verdict's."""
-    from bench.report.gate import lines
-
-    data = _judged(config, options, quiet)
-    if as_json:
-        print(json.dumps(data["gate"], indent=1, ensure_ascii=False))
-    else:
-        print("\n".join(lines(data)))
-    _job_summary(data)
-    return ExitCode(data["gate"]["exit_code"])
-
-
-def _judged(config: Path, options: GateOptions, quiet: bool) -> Mapping[str, Any]:
-    from bench.gate.stored import against_run, judge_run
-
-    if config.is_dir():
-        if options.base is not None and not Path(options.base).is_dir():
-            raise UsageError("a finished run can be gated by itself or with --base RUN, another run")
-        loaded = _load(config)
-        return judge_run(loaded) if options.base is None else against_run(loaded, _load(Path(options.base)))
-    from bench.config import read_config
-
-    spec = read_config(config, options.overrides, options.only)
-    if options.base is not None and Path(options.base).is_dir():
-        stored = _load(Path(options.base))
-        from bench.run import run_spec
-
-        lines = _stages(spec, quiet)
-        return against_run(_load(run_spec(spec, options.out, say=lines.say)), stored)
-    return _measured(spec, options, quiet)
-
-
-def _measured(spec: Spec, options: GateOptions, quiet: bool) -> Mapping[str, Any]:
-    from bench.environments import interpreter_of
-    from bench.gating import Plan, gate_spec
-    from bench.progress import FetchBar
-
-    base, label = interpreter_of(options.base) if options.base else (None, "")
-    lines = _stages(spec, quiet)
-    with FetchBar(quiet=quiet) as bar:
-        plan = Plan(base, label, options.cap, options.batches)
-        directory = gate_spec(spec, options.out, plan, say=lines.say, on_fetch=bar.update)
-    lines.close()
-    print(f"{directory}/run.json", file=sys.stderr)
-    return _load(directory)
-
-
-def _stages(spec: Spec, quiet: bool) -> Any:
-    from bench.progress import StageLines
-
-    return StageLines(spec, quiet=quiet)
-
-
-def _job_summary(data: Mapping[str, Any]) -> None:
-    """On GitHub: the verdict on the job's page, and an annotation for every rule that does not pass."""
-    from bench.report.gate import markdown, workflow_commands
-
-    page = os.environ.get("GITHUB_STEP_SUMMARY")
-    if page:
-        with Path(page).open("a", encoding="utf-8") as file:
-            file.write(markdown(data))
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        print("\n".join(workflow_commands(data)), file=sys.stderr)
-
-
-def calibrate(
-    spec: Spec, out: Path, units: int, batches: int | None, base: str | None, *, quiet: bool
-) -> None:
-    """A/A, and what it found."""
-    from bench.environments import interpreter_of
-    from bench.gating import calibrate_spec
-    from bench.report.gate import calibration
-
-    other = interpreter_of(base)[0] if base else None
-    lines = _stages(spec, quiet)
-    directory = calibrate_spec(spec, out, units=units, batches=batches, base=other, say=lines.say)
-    lines.close()
-    print("\n".join(calibration(_load(directory))))
-    print(f"  {directory}/run.json")
+    runs = [load(path.parent) for path in sorted(directory.glob("*/run.json"))]
+    wanted = metrics or [cost.PER_1K.key, latency.TTFT.key, latency.TPOT.key]
+    series = histories((run for run in runs if not run["gate"]), wanted)
+    if not series:
+        raise UsageError(f"{directory}: no finished run in it has {' or '.join(wanted)}")
+    print(json.dumps([asdict(one) for one in series], indent=1) if as_json else render(series))
 
 
 def price(
@@ -186,7 +105,7 @@ def report(runs: Sequence[Path], formats: Sequence[str], output: Path | None) ->
     """Render each format; several formats need a directory to go to."""
     from bench import plugins
 
-    loaded = [_load(directory) for directory in runs]
+    loaded = [load(directory) for directory in runs]
     if len(formats) > 1 and output is None:
         raise UsageError("several formats need a directory: -o DIR")
     for name in formats:

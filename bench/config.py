@@ -5,7 +5,6 @@ Messages name file, line, key and the nearest known name.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -20,7 +19,6 @@ from bench.arms import blaming, cells, check_fits, optimisations, read_model, wh
 from bench.errors import ConfigError, UsageError
 from bench.models.reference import Random
 from bench.models.registry import find_model
-from bench.optimisations import SPELLINGS
 from bench.pricing.reprice import price_called
 from bench.spec import (
     Arm,
@@ -35,9 +33,10 @@ from bench.spec import (
     WorkloadBlock,
     explain,
 )
+from bench.spelling import override, spelled
 from bench.store.files import digest
 from bench.units import nearest
-from bench.yaml_source import KeyPath, YamlSource, parse_yaml, read_yaml
+from bench.yaml_source import KeyPath, YamlSource, read_yaml
 
 ARM_KEYS = ("model", "runtime", "workload", "optimise")
 FILE_KEYS = ("name", *ARM_KEYS, "variants", "price", "drift", "measure", "gate", "sweep")
@@ -51,29 +50,10 @@ def read_config(path: Path, overrides: Sequence[str] = (), only: Sequence[str] =
 
     Raises ConfigError (exit 2) for anything that is wrong with the file, UsageError for the arguments.
     """
-    source = _spelled_source(read_yaml(path))
-    for override in overrides:
-        source = _override(source, override)
+    source = spelled(read_yaml(path))
+    for one in overrides:
+        source = override(source, one)
     return _Reader(source).spec(tuple(only))
-
-
-def _override(source: YamlSource, text: str) -> YamlSource:
-    """Apply one ``--set key.path=value``; the value is read as YAML would read it."""
-    keys, equals, value = text.partition("=")
-    if not equals or not keys:
-        raise UsageError(f"--set {text!r}: write key=value, such as --set workload.requests=8")
-    read = parse_yaml(f"value: {value}", f"--set {keys}").data
-    if not isinstance(read, dict) or set(read) != {"value"}:
-        raise UsageError(f"--set {text!r}: give one value, on one line")
-    data = copy.deepcopy(source.data)
-    target: Any = data
-    *parents, last = [SPELLINGS.get(key, key) for key in keys.strip().split(".")]
-    for key in parents:
-        target = target.setdefault(key, {}) if isinstance(target, dict) else None
-    if not isinstance(target, dict):
-        raise UsageError(f"--set {text!r}: {'.'.join(parents)} is not a block of keys")
-    target[last] = read["value"]
-    return _spelled_source(YamlSource(source.file, data, source.lines))
 
 
 class _Reader:
@@ -252,30 +232,6 @@ class _Reader:
                 close = nearest(key, known)
                 hint = f"did you mean {close!r}?" if close else f"known: {', '.join(known)}"
                 raise self.source.error((*path, key), "unknown key", hint)
-
-
-def _spelled_source(source: YamlSource) -> YamlSource:
-    """The same file with American and long spellings of keys turned into the ones used here."""
-    lines = {tuple(_ours(part) for part in path): line for path, line in source.lines.items()}
-    return YamlSource(source.file, _spelled(source, source.data, ()), lines)
-
-
-def _ours(part: str | int) -> str | int:
-    return SPELLINGS.get(part, part) if isinstance(part, str) else part
-
-
-def _spelled(source: YamlSource, value: Any, path: KeyPath) -> Any:
-    if isinstance(value, list):
-        return [_spelled(source, inner, (*path, index)) for index, inner in enumerate(value)]
-    if not isinstance(value, dict):
-        return value
-    found: dict[str | int, Any] = {}
-    for key, inner in value.items():
-        ours = _ours(key)
-        if ours in found:
-            raise source.error((*path, key), f"{ours!r} is given twice, in two spellings", "keep one of them")
-        found[ours] = _spelled(source, inner, (*path, key))
-    return found
 
 
 def _merged(base: Raw, over: Raw) -> dict[str, Any]:

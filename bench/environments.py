@@ -66,12 +66,16 @@ def interpreter_of(base: str) -> tuple[Path, str]:
     """(interpreter, how to call it) for ``--base``: a path to a Python, or a git ref, whose environment is
     made here when it does not exist yet.
 
-    UsageError for what is neither, BenchError for a failed installation.
+    UsageError for what is neither, BenchError for a missing file or a failed installation.
     """
     path = Path(base)
     if path.is_file() and os.access(path, os.X_OK):
         return path.absolute(), base
     commit = _git("rev-parse", "--verify", "--quiet", f"{base}^{{commit}}")
+    if commit is None and len(path.parts) > 1 and path.parent.is_dir():
+        raise BenchError(
+            f"--base {base}: no run or interpreter there; nothing to compare with, nothing measured"
+        )
     if commit is None:
         raise UsageError(
             f"--base {base}: neither an interpreter, nor a run, nor a git ref of the project here"

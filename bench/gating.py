@@ -9,18 +9,17 @@ is reached. Everything goes into a journal; verdicts are made from it by ``bench
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench.environments import Identity, identity
-from bench.errors import Outcome, UsageError, VariantFailed
+from bench.environments import identity
+from bench.errors import BenchError, Outcome, UsageError, VariantFailed
 from bench.gate import noise
 from bench.gate.judge import undecided
 from bench.gate.limits import Rule, rules
 from bench.gate.sequential import SCALE_FLOOR
-from bench.machine.fingerprint import fingerprint
 from bench.measure.arm import Bench
 from bench.measure.clock import utc_now
 from bench.measure.group import GroupRun
@@ -28,15 +27,25 @@ from bench.measure.interrupt import Interrupt
 from bench.measure.together import BaselineDied
 from bench.measure.units import Comparison, Wanted
 from bench.measure.worker_process import PeerGone
-from bench.metrics.summary import summarise
 from bench.metrics.unit_ratios import MEMORY
-from bench.models.reference import LocalModel, ModelRef, Progress
+from bench.models.reference import Progress
 from bench.records import RunRecord, UnitRecord
+from bench.report.gate import beforehand
 from bench.run import begin, evaluation_text, fetcher, finishing, new_directory
-from bench.spec import Group, Spec
-from bench.store.files import digest
+from bench.sides import (
+    Fetch,
+    against,
+    conditions,
+    earlier_units,
+    evidence_key,
+    for_these_limits,
+    sides_of,
+    strictest,
+)
+from bench.spec import Spec
+from bench.store.files import naming
 from bench.store.lock import run_lock
-from bench.store.replay import load_record, newest_first
+from bench.store.replay import load_record
 
 Say = Callable[[str, str], None]
 OnProgress = Callable[[Progress], None]
@@ -62,11 +71,11 @@ class _Work:
 
     spec: Spec
     head: dict[str, Any]
+    fetch: Fetch
     takes: Wanted = field(default_factory=Wanted)
     whole_run: bool = False
     earlier: Sequence[UnitRecord] = ()
     say: Say = lambda who, what: None
-    on_fetch: OnProgress = lambda progress: None
 
 
 def gate_spec(
@@ -79,18 +88,21 @@ def gate_spec(
 ) -> Path:
     """Measure until the limits of ``spec`` are decided; returns the run's directory.
 
-    Raises UsageError where there is nothing to gate. Failures of a worker end in the verdict (exit 5).
+    Raises UsageError where no limit is set or another gate is at work in ``out``, BenchError where there is
+    nothing to compare. Failures of a worker end in the verdict (exit 5).
     """
     limits = {key: limit.model_dump(exclude_none=True) for key, limit in spec.gate}
     wanted = list(rules(limits))
-    spec = replace(spec, groups=_sides(spec, plan.base))
+    spec = replace(spec, groups=sides_of(spec, plan.base))
     if not wanted:
         raise UsageError(f"{spec.file}: no limits; give a gate block, see configs/ci.yaml")
     if not any(group.variants for group in spec.groups):
-        raise UsageError(f"{spec.file}: nothing to compare; give a variant, or --base for the same config")
-    calibration = noise.latest(out, conditions(spec), utc_now())
+        raise BenchError(f"{spec.file}: nothing to compare, nothing was measured; give a variant, or --base")
+    calibration = for_these_limits(noise.latest(out, conditions(spec), utc_now()), spec, wanted, plan.cap)
+    say("gate", beforehand(asdict(calibration) if calibration else None, strictest(wanted)))
     batches = plan.batches or (calibration.batches if calibration else UNIT_BATCHES)
     sides = {"base": identity(plan.base, plan.base_label), "candidate": identity(None)}
+    fetch = fetcher(spec, on_fetch)
     head: dict[str, Any] = {
         "mode": "code" if plan.base else "config",
         "limits": limits,
@@ -101,11 +113,11 @@ def gate_spec(
         "batches_per_unit": batches,
         "sides": {side: asdict(who) for side, who in sides.items()},
         "calibration": asdict(calibration) if calibration else None,
-        "key": _key(spec, sides, batches),
+        "key": evidence_key(spec, sides, batches, fetch),
     }
-    earlier = _earlier_units(out, head["key"])
+    earlier = earlier_units(out, head["key"])
     head["test"]["cap"] += max(Counter((u.group, u.variant) for u in earlier).values(), default=0)
-    work = _Work(spec, head, _takes(wanted, head["mode"]), _needs_run(wanted), earlier, say, on_fetch)
+    work = _Work(spec, head, fetch, _takes(wanted, head["mode"]), _needs_run(wanted), earlier, say)
     return _measure(work, out)
 
 
@@ -121,53 +133,14 @@ def calibrate_spec(
 ) -> Path:
     """A/A: the baseline's config on both sides, ``units`` times; ``base`` installs one of them."""
     group = spec.groups[0]
-    spec = replace(spec, groups=(_against(group.label, group, base),))
+    spec = replace(spec, groups=(against(group.label, group, base),))
     head = {
         "mode": "calibration",
         "conditions": conditions(spec),
         "batches_per_unit": batches or UNIT_BATCHES,
         "units_wanted": units,
     }
-    return _measure(_Work(spec, head, Wanted(counters=True), say=say, on_fetch=on_fetch), out)
-
-
-# ---- what is compared with what ------------------------------------------------------------------
-
-
-def _sides(spec: Spec, base: Path | None) -> tuple[Group, ...]:
-    """A group's baseline against its variants; with ``base`` every arm against itself over there."""
-    if base is None:
-        return spec.groups
-    return tuple(
-        _against(" ".join(filter(None, (group.label, arm.name))), Group(group.label, arm, ()), base)
-        for group in spec.groups
-        for arm in group.arms
-    )
-
-
-def _against(label: str, group: Group, base: Path | None) -> Group:
-    """The group's baseline against itself; ``base`` is the interpreter of the baseline's side."""
-    arm = group.baseline
-    runtime = arm.runtime.model_copy(update={"python": str(base)}) if base else arm.runtime
-    ours = replace(arm, name="base", is_baseline=True, runtime=runtime)
-    return Group(label, ours, (replace(arm, name="candidate", is_baseline=False),))
-
-
-def conditions(spec: Spec) -> dict[str, Any]:
-    """What a calibration holds for: this machine, this engine, this load."""
-    arm = spec.groups[0].baseline
-    return {
-        "machine": fingerprint(),
-        "model": repr(arm.model),
-        "runtime": arm.runtime.model_dump(exclude={"python"}),
-        "workload": arm.workload.model_dump(),
-    }
-
-
-def _key(spec: Spec, sides: Mapping[str, Identity], batches: int) -> str:
-    """The same comparison has the same key, so a second gate on it goes on with the first one's evidence."""
-    parts = [(who.python, who.packages_sha256, who.sources_sha256) for who in sides.values()]
-    return digest([spec.digest, fingerprint(), parts, batches])
+    return _measure(_Work(spec, head, fetcher(spec, on_fetch), Wanted(counters=True), say=say), out)
 
 
 def _takes(wanted: Sequence[Rule], mode: str) -> Wanted:
@@ -181,60 +154,45 @@ def _needs_run(wanted: Sequence[Rule]) -> bool:
     return any(rule.kind == "interval" for rule in wanted)
 
 
-def _earlier_units(out: Path, key: str) -> list[UnitRecord]:
-    """The units of the last gate on the same comparison, unless it passed: going on with the evidence is
-    valid, starting afresh until it is green is not."""
-    for directory, head in newest_first(out):
-        if (head.get("gate") or {}).get("key") != key:
-            continue
-        record = load_record(directory)
-        verdict = (summarise(record)["gate"] or {}).get("verdict")
-        if verdict == "PASS":
-            return []
-        return [replace(unit, from_run=unit.from_run or record.run_id) for unit in record.units]
-    return []
-
-
 # ---- measuring -----------------------------------------------------------------------------------
 
 
 def _measure(work: _Work, out: Path) -> Path:
-    """The directory holds a verdict, or the reason why there is none, in any case."""
-    fetch = fetcher(work.spec, work.on_fetch)
+    """The directory holds a verdict, or the reason why there is none, in any case. A second gate in ``out``
+    would be this one's noise and go on with the same evidence: it is refused."""
     text, about_text = evaluation_text(work.spec)
-    directory = new_directory(out, work.spec.name)
-    with (
-        run_lock(directory),
-        Interrupt() as interrupt,
-        begin(directory, work.spec, about_text, work.head) as journal,
-    ):
-        tools = Bench(
-            directory,
-            journal,
-            work.say,
-            interrupt.check,
-            work.spec.measure,
-            work.spec.drift,
-            text,
-            duets=False,
-        )
-        with finishing(directory, journal):
-            for unit in work.earlier:
-                journal.append("unit", asdict(unit))
-            if work.whole_run:
-                for group in work.spec.groups:
-                    GroupRun(group, tools, fetch, set()).run()
-            _Units(work, tools, fetch).run()
+    with naming("create", out):
+        out.mkdir(parents=True, exist_ok=True)
+    with run_lock(out), Interrupt() as interrupt:
+        directory = new_directory(out, work.spec.name)
+        with run_lock(directory), begin(directory, work.spec, about_text, work.head) as journal:
+            tools = Bench(
+                directory,
+                journal,
+                work.say,
+                interrupt.check,
+                work.spec.measure,
+                work.spec.drift,
+                text,
+                duets=False,
+            )
+            with finishing(directory, journal):
+                for unit in work.earlier:
+                    journal.append("unit", asdict(unit))
+                if work.whole_run:
+                    for group in work.spec.groups:
+                        GroupRun(group, tools, work.fetch, set()).run()
+                _Units(work, tools).run()
     return directory
 
 
 class _Units:
     """Units of every comparison in turn, until each is decided, has failed or has reached the cap."""
 
-    def __init__(self, work: _Work, tools: Bench, fetch: Callable[[ModelRef], LocalModel]) -> None:
+    def __init__(self, work: _Work, tools: Bench) -> None:
         self.work, self.tools = work, tools
         self.open = [
-            Comparison(group, variant, tools, fetch, work.head["batches_per_unit"])
+            Comparison(group, variant, tools, work.fetch, work.head["batches_per_unit"])
             for group in work.spec.groups
             for variant in group.variants
         ]

@@ -118,9 +118,10 @@ class ArmRecord:
 class UnitRecord:
     """One pair of freshly started workers that decoded the same requests in turns: the gate's sample.
 
-    ``baseline_ns`` and ``variant_ns`` hold one list a batch, one entry a turn; ``counters`` and ``peaks``
-    have a ``baseline`` and a ``variant``. ``void`` says why the whole unit does not count (never because of
-    its outcome); ``from_run`` names the run that an earlier unit of the same comparison was taken over from.
+    ``baseline_ns`` and ``variant_ns`` hold one list a batch, one entry a turn; ``counters``, ``peaks`` and
+    ``cold`` (how loading and the first request went) have a ``baseline`` and a ``variant``. ``void`` says why
+    the whole unit does not count (never because of its outcome); ``from_run`` names the run that an earlier
+    unit of the same comparison was taken over from.
     """
 
     number: int
@@ -132,6 +133,7 @@ class UnitRecord:
     variant_ns: tuple[tuple[int, ...], ...] = ()
     counters: Json | None = None
     peaks: Json | None = None
+    cold: Json | None = None
     void: str = ""
     took_s: float = 0.0
     noise: Json = field(default_factory=dict)

@@ -44,6 +44,15 @@ def test_neither_interpreter_nor_ref(base: str, tmp_path: Path, monkeypatch: pyt
         interpreter_of(base)
 
 
+def test_a_run_that_is_not_there_is_no_misspelt_ref(tmp_path: Path) -> None:
+    """Exit 5: there is nothing to compare with. A ref may have a slash in it too: that stays exit 2."""
+    with pytest.raises(BenchError, match="nothing measured") as missing:
+        interpreter_of(str(tmp_path / "20260101-run"))
+    assert missing.value.exit_code == 5
+    with pytest.raises(UsageError, match="neither an interpreter"):
+        interpreter_of("origin/no-such-branch")
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with one commit of a package that needs nothing to be fetched."""

@@ -15,13 +15,14 @@ from fakes import fake_model, fake_runtime, interpreter
 
 from bench import gating
 from bench.config import read_config
-from bench.errors import UsageError
+from bench.errors import BenchError, UsageError
 from bench.gating import Plan, calibrate_spec, gate_spec
 from bench.machine import noise
 from bench.measure import worker_process
 from bench.metrics.summary import load_run, summarise
 from bench.report import gate as words
 from bench.spec import Spec
+from bench.store.lock import run_lock
 from bench.store.replay import load_record
 from bench.verify import verify_run
 
@@ -126,6 +127,46 @@ def test_other_code_starts_afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert gate(spec, tmp_path, cap=6)["evidence"]["units_from_earlier_runs"] == 0
 
 
+def test_other_weights_start_afresh(tmp_path: Path) -> None:
+    """The same path with another model in it is another comparison."""
+    spec = config(tmp_path, 3 * MS)
+    gate(spec, tmp_path, cap=6)
+    weights = tmp_path / "other" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\1\1\1\1")
+    assert gate(spec, tmp_path, cap=6)["evidence"]["units_from_earlier_runs"] == 0
+
+
+def test_a_cold_start_with_a_limit_of_its_own(tmp_path: Path) -> None:
+    found = gate(config(tmp_path, 2 * MS, gate={"first_request_ms": {"max_increase": "60%"}}), tmp_path)
+    (rule,) = found["rules"]
+    assert rule["kind"] == "timed"
+    assert rule["value"] > 0
+    assert found["verdict"] in ("PASS", "INCONCLUSIVE")
+
+
+def test_a_second_gate_in_the_same_place_is_refused(tmp_path: Path) -> None:
+    spec, out = config(tmp_path, 2 * MS), tmp_path / "results"
+    out.mkdir()
+    with run_lock(out), pytest.raises(UsageError, match="in use by process"):
+        gate_spec(spec, out, Plan())
+    assert [path.name for path in out.iterdir() if path.is_dir()] == []
+
+
+def test_what_a_gate_says_beforehand(tmp_path: Path) -> None:
+    """Without a calibration that there is none; with one what it can see of these limits, within this cap."""
+    spec, said = config(tmp_path, 2 * MS), list[str]()
+    gate_spec(spec, tmp_path / "results", Plan(), say=lambda who, what: said.append(f"{who}: {what}"))
+    assert said[0].startswith("gate: not calibrated")
+    calibrate_spec(spec, tmp_path / "results", units=6, batches=2)
+    said.clear()
+    gate_spec(spec, tmp_path / "results", Plan(cap=7), say=lambda who, what: said.append(what))
+    assert "no increase" in said[0]  # 7 units cannot reach FAIL, which takes 8
+    said.clear()
+    found = gate_spec(spec, tmp_path / "results", Plan(cap=9), say=lambda who, what: said.append(what))
+    assert "found in 95 % of gates (9 units" in said[0]
+    assert load_run(found)["gate"]["evidence"]["calibration"]["cap"] == 9
+
+
 def test_the_same_config_in_another_interpreter(tmp_path: Path) -> None:
     spec = config(tmp_path, 2 * MS)
     found = gate(spec, tmp_path, base=interpreter(tmp_path), base_label="there")
@@ -167,10 +208,13 @@ def test_a_disturbed_machine_decides_nothing(tmp_path: Path, monkeypatch: pytest
     assert found["evidence"]["void_units"] <= 12
 
 
-@pytest.mark.parametrize("more", [{"gate": {}}, {"variants": []}])
-def test_nothing_to_gate(tmp_path: Path, more: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=r"no limits|nothing to compare"):
+@pytest.mark.parametrize(
+    ("more", "code", "match"), [({"gate": {}}, 2, "no limits"), ({"variants": []}, 5, "nothing was measured")]
+)
+def test_nothing_to_gate(tmp_path: Path, more: dict[str, Any], code: int, match: str) -> None:
+    with pytest.raises(BenchError, match=match) as refused:
         gate_spec(config(tmp_path, 2 * MS, **more), tmp_path / "results", Plan())
+    assert refused.value.exit_code == code
     assert not (tmp_path / "results").exists()
 
 

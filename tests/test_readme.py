@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import yaml
@@ -29,6 +31,14 @@ def test_every_config_in_the_docs_is_valid(tmp_path: Path) -> None:
         path.write_text(block)
         assert read_config(path).groups
         assert yaml.safe_load(block)["price"]
+
+
+def test_the_proof_in_the_readme_is_what_the_journals_say() -> None:
+    """The table is printed by the script that reads the journals, not typed."""
+    proof = ROOT / "results" / "reference" / "gate"
+    command = [sys.executable, str(proof / "analyse.py"), "--table"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert f"<!-- proof:begin -->\n{printed}\n<!-- proof:end -->" in README
 
 
 def test_every_command_in_the_readme_exists() -> None:

@@ -8,27 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.errors import ExitCode, Outcome
+from bench.errors import Outcome
+from bench.gate.figures import judge_figure
+from bench.gate.finding import ERROR, FAIL, INCONCLUSIVE, PASS, SUSPECT, Finding, block, finding
 from bench.gate.limits import Rule, rules
 from bench.gate.sequential import CONFIDENCE, Test, confidence_sequence, decide
 from bench.metrics import cost
-from bench.metrics.between import ratio_bounds
-from bench.metrics.figure import value_of
 from bench.metrics.unit_ratios import log_ratio, price_shift
-from bench.records import ArmRecord, Json, RunRecord, UnitRecord
+from bench.records import ArmRecord, RunRecord, UnitRecord
 
-PASS, FAIL, INCONCLUSIVE, SUSPECT, ERROR = "PASS", "FAIL", "INCONCLUSIVE", "SUSPECT", "ERROR"
-# The worst first: one bad cell is not averaged away by good ones.
-EXIT_CODES = {
-    FAIL: ExitCode.FAIL,
-    ERROR: ExitCode.FAILED,
-    SUSPECT: ExitCode.SUSPECT,
-    INCONCLUSIVE: ExitCode.INCONCLUSIVE,
-    PASS: ExitCode.OK,
-}
 # Faster than this by changed code alone is more likely a broken measurement than good work.
 IMPROBABLE_RATIO = 0.7
 MAX_VOID_SHARE = 0.2
@@ -38,43 +28,11 @@ _WORK = ("output_tokens", "forward_calls")
 Rows = Sequence[Mapping[str, Any]]
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One rule on one variant. ``low`` and ``high`` bound ``value`` (a ratio for relative limits)."""
-
-    rule: str
-    metric: str
-    group: str
-    variant: str
-    kind: str
-    verdict: str
-    reason: str
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    confidence: float | None = None
-    units: int = 0
-    evidence_fail: float | None = None
-    evidence_pass: float | None = None
-    more_may_help: bool = False
-
-
 def judge(run: RunRecord, rows: Rows) -> dict[str, Any] | None:
     """The ``gate`` block of ``run.json``; None for a run that is no gate. A pure function."""
     if run.gate is None or run.gate.get("mode") == "calibration":
         return None
     return block(list(_findings(run, rows)), {**run.gate, **_unit_counts(run.units)})
-
-
-def block(findings: Sequence[Finding], evidence: Mapping[str, Any]) -> dict[str, Any]:
-    """The worst verdict of all rules with its exit code; without any rule nothing was judged: ERROR."""
-    verdict = next((v for v in EXIT_CODES if any(f.verdict == v for f in findings)), ERROR)
-    return {
-        "verdict": verdict,
-        "exit_code": int(EXIT_CODES[verdict]),
-        "rules": [asdict(finding) for finding in findings],
-        "evidence": dict(evidence),
-    }
 
 
 def undecided(run: RunRecord) -> set[tuple[str, str]]:
@@ -108,28 +66,29 @@ def _comparisons(run: RunRecord) -> list[tuple[ArmRecord, ArmRecord]]:
 
 def _findings(run: RunRecord, rows: Rows) -> Iterator[Finding]:
     by_name = {(row["group"], row["name"]): row for row in rows}
-    for base, variant in _comparisons(run):
-        for rule in _rules(run):
+    wanted, comparisons = _rules(run), _comparisons(run)
+    cells = sum(rule.kind == "interval" for rule in wanted) * len(comparisons)
+    for base, variant in comparisons:
+        for rule in wanted:
             failed = _failed(base, variant)
             if failed is not None:
                 reason = f"{failed.name} was not measured: {failed.status}: {failed.reason}"
-                yield _finding(rule, variant.group, variant.name, ERROR, reason)
+                yield finding(rule, variant.group, variant.name, ERROR, reason)
             elif rule.kind == "timed":
                 yield _timed(run, rule, base, variant)
+            elif rule.kind == "exact" and not _counters_hold(run):
+                reason = "counters varied when this machine was calibrated: nothing exact to decide by"
+                yield finding(rule, variant.group, variant.name, INCONCLUSIVE, reason)
             else:
                 sides = [by_name[arm.group, arm.name] for arm in (base, variant)]
                 figures = [{**row["metrics"], **row["drift"]}.get(rule.metric) for row in sides]
-                yield judge_figure(rule, variant.group, variant.name, figures[0], figures[1])
+                yield judge_figure(rule, variant.group, variant.name, figures[0], figures[1], cells)
 
 
 def _failed(base: ArmRecord, variant: ArmRecord) -> ArmRecord | None:
     """The side that failed, rather than the one that was cut short by it; None where both are well."""
     failed = [arm for arm in (base, variant) if arm.status != Outcome.OK]
     return min(failed, key=lambda arm: arm.status == Outcome.INTERRUPTED, default=None)
-
-
-def _finding(rule: Rule, group: str, variant: str, verdict: str, reason: str, **more: Any) -> Finding:
-    return Finding(str(rule), rule.metric, group, variant, rule.kind, verdict, reason, **more)
 
 
 # ---- the timed channel ---------------------------------------------------------------------------
@@ -144,15 +103,15 @@ def _timed(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> F
     units = [u for u in mine if not u.void]
     if len(mine) >= MOST_VOID and len(mine) - len(units) > MAX_VOID_SHARE * len(mine):
         reason = f"machine unfit: {len(mine) - len(units)} of {len(mine)} units are void"
-        return _finding(rule, variant.group, variant.name, INCONCLUSIVE, reason, units=len(units))
+        return finding(rule, variant.group, variant.name, INCONCLUSIVE, reason, units=len(units))
     if not units:
         reason = "no unit was measured"
-        return _finding(
+        return finding(
             rule, variant.group, variant.name, INCONCLUSIVE, reason, more_may_help=len(mine) < MOST_VOID
         )
     ratios = [log_ratio(unit, rule.metric) for unit in units]
     if any(ratio is None for ratio in ratios):
-        return _finding(rule, variant.group, variant.name, ERROR, "a unit did not measure it")
+        return finding(rule, variant.group, variant.name, ERROR, "a unit did not measure it")
     shift = price_shift(run, base, variant, rule.metric)
     changes = [ratio + shift for ratio in ratios if ratio is not None]
     test = test_of(run, rule)
@@ -166,7 +125,7 @@ def _timed(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> F
     }.get(verdict, f"not decided by {len(units)} units")
     if verdict == PASS and _only_code_differs(run) and rule.sign > 0 and math.exp(high) < IMPROBABLE_RATIO:
         verdict, reason = SUSPECT, "an improbable improvement: is the same work still being done?"
-    return _finding(
+    return finding(
         rule,
         variant.group,
         variant.name,
@@ -188,10 +147,18 @@ def _only_code_differs(run: RunRecord) -> bool:
     return (run.gate or {}).get("mode") == "code"
 
 
+def _counters_hold(run: RunRecord) -> bool:
+    """Whether counters were the same in every unit of the calibration, as far as there was one."""
+    calibration = (run.gate or {}).get("calibration") or {}
+    return bool(calibration.get("counters_constant", True))
+
+
 def _more_work(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> Finding | None:
     """The exact channel of a cost: tokens, forward calls and price, when both sides have the same config."""
     if not _only_code_differs(run) or rule.metric not in (cost.PER_1K.key, cost.PER_REQUEST.key):
         return None
+    if not _counters_hold(run):
+        return None  # they decide nothing: time does
     changes = {"price of an hour": price_shift(run, base, variant, cost.PER_REQUEST.key)}
     for key in _WORK:
         counted = [(arm.counters or {}).get(key) for arm in (base, variant)]
@@ -202,7 +169,7 @@ def _more_work(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) 
     if change > rule.margin:
         ratio = math.exp(change)
         reason = f"{what} is {ratio:.4g} times the baseline's: counted, not timed"
-        return _finding(
+        return finding(
             rule,
             variant.group,
             variant.name,
@@ -215,38 +182,8 @@ def _more_work(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) 
         )
     if least in _WORK and math.exp(fewest) < IMPROBABLE_RATIO:
         reason = f"{least} fell to {math.exp(fewest):.2g} of the baseline's: is the same work still done?"
-        return _finding(rule, variant.group, variant.name, SUSPECT, reason, value=math.exp(fewest))
+        return finding(rule, variant.group, variant.name, SUSPECT, reason, value=math.exp(fewest))
     return None
-
-
-# ---- everything else -----------------------------------------------------------------------------
-
-
-def judge_figure(rule: Rule, group: str, variant: str, base: Json | None, figure: Json | None) -> Finding:
-    """A figure, or its ratio to the baseline's, against the bound."""
-    number, reference = value_of(figure), value_of(base)
-    if number is None or figure is None or (rule.relative and not reference):
-        return _finding(rule, group, variant, ERROR, "it was not measured in this run")
-    if not rule.relative:
-        return judge_interval(rule, group, variant, number, figure.get("ci_low"), figure.get("ci_high"))
-    assert reference
-    low, high = (None, None) if rule.kind == "exact" else ratio_bounds(base, figure)
-    return judge_interval(rule, group, variant, number / reference, low, high)
-
-
-def judge_interval(
-    rule: Rule, group: str, variant: str, number: float, low: float | None, high: float | None
-) -> Finding:
-    """Within the limit, or beyond it, only when the whole interval is; without one it counts as exact."""
-    bound = math.exp(rule.sign * rule.margin) if rule.relative else rule.bound
-    low, high = number if low is None else low, number if high is None else high
-    over, under = (low > bound, high <= bound) if rule.sign > 0 else (high < bound, low >= bound)
-    shown = {"value": number, "low": low, "high": high, "confidence": 1.0 if low == high else 0.95}
-    if over:
-        return _finding(rule, group, variant, FAIL, "beyond the limit", **shown)
-    if under:
-        return _finding(rule, group, variant, PASS, "within the limit", **shown)
-    return _finding(rule, group, variant, INCONCLUSIVE, "its interval holds the limit: measure more", **shown)
 
 
 def _unit_counts(units: Sequence[UnitRecord]) -> dict[str, Any]:

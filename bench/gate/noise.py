@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.gate.power import smallest_detectable
-from bench.gate.sequential import Test
+from bench.gate.sequential import SCALE_FLOOR, Test
 from bench.metrics.cost import PER_REQUEST
 from bench.metrics.unit_ratios import log_ratio
 from bench.records import RunRecord, UnitRecord
@@ -34,7 +34,8 @@ class Calibration:
     """Noise components (sd of log ratios) and what follows from them.
 
     ``batches`` is the recommended number a unit: ``√(s_fixed/s_batch · σ²_batch/σ²_process)``, the cheapest
-    for a given precision. ``detectable`` is the smallest increase found in 95 % of gates, a share.
+    for a given precision. ``detectable`` is the smallest increase found in 95 % of gates of at most ``cap``
+    units, a share.
     """
 
     run_id: str
@@ -51,6 +52,7 @@ class Calibration:
     batches: int
     detectable: float | None
     counters_constant: bool
+    cap: int
 
 
 def calibration_of(run: RunRecord) -> dict[str, Any] | None:
@@ -77,6 +79,7 @@ def estimate(run: RunRecord) -> Calibration | None:
     unit_s = statistics.fmean(unit.took_s for unit in units)
     batches = _batches(process_variance, batch_variance, max(unit_s - timed_s, 0.1), timed_s / m)
     unit_sd = math.sqrt(process_variance + batch_variance / batches)
+    test = Test(margin=math.log1p(USUAL_MARGIN), prior_sd=max(unit_sd, SCALE_FLOOR))
     return Calibration(
         run_id=run.run_id,
         at_utc=run.started_utc,
@@ -90,10 +93,9 @@ def estimate(run: RunRecord) -> Calibration | None:
         seconds_per_unit=unit_s - timed_s + timed_s / m * batches,
         batches_measured=m,
         batches=batches,
-        detectable=smallest_detectable(
-            unit_sd, Test(margin=math.log1p(USUAL_MARGIN), prior_sd=max(unit_sd, 1e-4))
-        ),
+        detectable=smallest_detectable(unit_sd, test),
         counters_constant=len({repr(unit.counters) for unit in units}) <= 1,
+        cap=test.cap,
     )
 
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.errors import Outcome, UsageError
-from bench.gate.judge import ERROR, Finding, block, judge_figure, judge_interval
+from bench.gate.figures import judge_figure, judge_interval
+from bench.gate.finding import ERROR, Finding, block
 from bench.gate.limits import Rule, rules
 from bench.metrics.between import between_runs
 
@@ -24,23 +25,22 @@ def judge_run(run: Run) -> dict[str, Any]:
     """
     if run.get("gate"):
         return dict(run)
-    findings = [
-        _within_run(run, rule, variant)
-        for variant in run["variants"]
-        if not variant["is_baseline"]
-        for rule in _limits(run)
-    ]
+    limits, variants = _limits(run), [one for one in run["variants"] if not one["is_baseline"]]
+    cells = len(limits) * len(variants)
+    findings = [_within_run(run, rule, variant, cells) for variant in variants for rule in limits]
     return {**run, "gate": block(findings, _evidence("run", run))}
 
 
 def against_run(run: Run, stored: Run) -> dict[str, Any]:
     """``run`` with a ``gate`` block that holds every row against the same row of ``stored``."""
     changes = {(row["group"], row["variant"], row["metric"]): row for row in between_runs(stored, run)}
+    limits = _limits(run)
+    cells = len(limits) * len(run["variants"])
     findings = [
         finding
         for variant in run["variants"]
-        for rule in _limits(run)
-        if (finding := _between(rule, variant, changes)) is not None
+        for rule in limits
+        if (finding := _between(rule, variant, changes, cells)) is not None
     ]
     return {**run, "gate": block(findings, {**_evidence("stored", run), "base": stored["run_id"]})}
 
@@ -59,7 +59,7 @@ def _evidence(mode: str, run: Run) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _within_run(run: Run, rule: Rule, variant: Mapping[str, Any]) -> Finding:
+def _within_run(run: Run, rule: Rule, variant: Mapping[str, Any], cells: int) -> Finding:
     group, name = variant["group"], variant["name"]
     base = next(v for v in run["variants"] if v["is_baseline"] and v["group"] == group)
     for row in (base, variant):
@@ -69,22 +69,25 @@ def _within_run(run: Run, rule: Rule, variant: Mapping[str, Any]) -> Finding:
     for one in run["comparisons"]:
         same = (one["group"], one["variant"], one["metric"]) == (group, name, rule.metric)
         if same and rule.relative and one["ci_low"] is not None:
-            return judge_interval(rule, group, name, one["ratio"], one["ci_low"], one["ci_high"])
+            return judge_interval(rule, group, name, one["ratio"], one["ci_low"], one["ci_high"], cells)
     figures = [{**row["metrics"], **row["drift"]}.get(rule.metric) for row in (base, variant)]
-    return judge_figure(rule, group, name, figures[0], figures[1])
+    return judge_figure(rule, group, name, figures[0], figures[1], cells)
 
 
 def _between(
-    rule: Rule, variant: Mapping[str, Any], changes: Mapping[tuple[str, str, str], Mapping[str, Any]]
+    rule: Rule,
+    variant: Mapping[str, Any],
+    changes: Mapping[tuple[str, str, str], Mapping[str, Any]],
+    cells: int,
 ) -> Finding | None:
     group, name = variant["group"], variant["name"]
     if not rule.relative:
         if variant["is_baseline"]:
             return None
         figure = {**variant["metrics"], **variant["drift"]}.get(rule.metric)
-        return judge_figure(rule, group, name, None, figure)
+        return judge_figure(rule, group, name, None, figure, cells)
     row = changes.get((group, name, rule.metric))
     if row is None or row["ratio"] is None or row["ci_low"] is None:
         reason = "it was not measured in both runs, or has no interval"
         return Finding(str(rule), rule.metric, group, name, rule.kind, ERROR, reason)
-    return judge_interval(rule, group, name, row["ratio"], row["ci_low"], row["ci_high"])
+    return judge_interval(rule, group, name, row["ratio"], row["ci_low"], row["ci_high"], cells)

@@ -77,7 +77,7 @@ class Comparison:
                 if rows:
                     one.begin(under)
                 stack.enter_context(under.worker)
-            self._prepare(base, variant, rows)
+            cold = self._prepare(base, variant, rows)
             peaks = self._each("memory", base, variant) if wanted.memory else None
             counted = self._count(base, variant) if wanted.counters else None
             before = noise.read_ticks([base.worker.pid, variant.worker.pid])
@@ -96,13 +96,15 @@ class Comparison:
             variant_ns=tuple(map(tuple, theirs)),
             counters=counted,
             peaks=peaks,
+            cold=cold,
             void="the hypervisor took processor time" if noise.stolen(before, after) else "",
             took_s=round(monotonic() - began, 3),
             noise=shares,
         )
 
-    def _prepare(self, base: ArmUnderTest, variant: ArmUnderTest, rows: bool) -> None:
-        """Both loaded and warmed up, a fixed number of times, at the same time: nothing of it is timed."""
+    def _prepare(self, base: ArmUnderTest, variant: ArmUnderTest, rows: bool) -> dict[str, Any]:
+        """Both loaded and warmed up, a fixed number of times, at the same time. Returns what that tells of a
+        cold start: each side had the other for a neighbour."""
         limit_s = self.bench.measure.timeout_s
         sides = (base, variant)
         models = [self.fetch(under.arm.model) for under in sides]
@@ -120,11 +122,14 @@ class Comparison:
             under.record(loaded=found, prompts_digest=ids["digest"], end_ids=ids["end_ids"])
         counts = [under.arm.workload.warmup for under in sides]
         fixed = [{"least": count, "most": count, "profile": rows} for count in counts]
-        for under, warm in zip(
-            sides, ask_each("warm_up", base.worker, variant.worker, limit_s, *fixed), strict=True
-        ):
-            replies.check("warm_up", warm, under.arm.workload)
-            under.record(warm_up=warm)
+        warm = ask_each("warm_up", base.worker, variant.worker, limit_s, *fixed)
+        for under, first in zip(sides, warm, strict=True):
+            replies.check("warm_up", first, under.arm.workload)
+            under.record(warm_up=first)
+        return {
+            side: {"load_s": found["load_s"], "first_request_ms": first["first_request_ms"]}
+            for side, found, first in zip(("baseline", "variant"), loaded, warm, strict=True)
+        }
 
     def _each(self, do: str, base: ArmUnderTest, variant: ArmUnderTest) -> dict[str, Any]:
         """An untimed pass of both sides, one after the other."""

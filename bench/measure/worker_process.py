@@ -45,8 +45,8 @@ STALL_S = 60.0
 def worker_environment(threads: int | None, on_cpu: bool = True) -> dict[str, str]:
     """The environment of a worker that computes with ``threads`` threads (None: the engine's default)."""
     kept = {name: os.environ[name] for name in ALLOWED_ENVIRONMENT if name in os.environ}
-    # A single thread has no partner to stay beside. Bound, it would sit on the first processor from the moment
-    # OpenMP is loaded, and two workers would load on one processor while the other is idle.
+    # A single thread has no partner to stay beside. Bound, it would sit on the first processor from the
+    # moment OpenMP is loaded, and two workers would load on one processor while the other is idle.
     bound = BOUND if threads != 1 else {}
     ours = {
         "HF_HUB_OFFLINE": "1",

@@ -41,19 +41,24 @@ _TIMES: dict[str, tuple[Sums, int]] = {
     throughput.PREFILL.key: (_first, -1),
     throughput.DECODE.key: (_steps, -1),
 }
-_PEAKS = (memory.RSS.key, memory.ALLOCATED.key, memory.DEVICE.key)
-TIMED = frozenset(_TIMES)
-MEMORY = frozenset(_PEAKS)
+_COLD = (latency.LOAD.key, latency.FIRST.key)
+TIMED = frozenset((*_TIMES, *_COLD))
+MEMORY = frozenset((memory.RSS.key, memory.ALLOCATED.key, memory.DEVICE.key))
 
 
 def log_ratio(unit: UnitRecord, metric: str) -> float | None:
-    """``ln(variant/baseline)`` of a timed metric or a memory peak; None where the unit did not take it."""
+    """``ln(variant/baseline)`` of a timed metric, a cold start or a memory peak; None where the unit did not
+    take it."""
     if metric in _TIMES:
         sums, sign = _TIMES[metric]
         return sign * math.log(sums(unit.variant_ns) / sums(unit.baseline_ns))
-    peaks = unit.peaks or {}
-    sides = [_peak(peaks.get(side, {}), metric) for side in ("variant", "baseline")]
+    taken, of = (unit.cold, _cold) if metric in _COLD else (unit.peaks, _peak)
+    sides = [of((taken or {}).get(side, {}), metric) for side in ("variant", "baseline")]
     return math.log(sides[0] / sides[1]) if sides[0] and sides[1] else None
+
+
+def _cold(start: dict[str, float], metric: str) -> float:
+    return start.get(metric, 0.0)
 
 
 def _peak(phases: dict[str, dict[str, float | None]], metric: str) -> float:

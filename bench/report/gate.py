@@ -44,12 +44,16 @@ def beforehand(calibration: Gate | None, margin: float | None) -> str:
     """What a gate says before it starts about the change it can see."""
     if calibration is None:
         return "not calibrated: `bench calibrate` says how small a change a gate sees on this machine"
-    seen = calibration["detectable"]
+    seen, cap = calibration["detectable"], calibration["cap"]
+    most = f"{cap} units, {format_duration(cap * calibration['seconds_per_unit'])}, at most"
     if seen is None:
-        return "this machine is too noisy: no increase up to 30 % is found in 95 % of gates (bench calibrate)"
-    text = f"calibrated: an increase of {100 * seen:g} % is found in 95 % of gates"
+        return (
+            f"calibrated: no increase up to 30 % is found in 95 % of gates ({most}): raise --cap, or gate "
+            "on a quieter machine"
+        )
+    text = f"calibrated: an increase of {100 * seen:g} % is found in 95 % of gates ({most})"
     if margin is not None and seen > margin:
-        return f"{text}, the limit of {100 * margin:g} % is below that: expect INCONCLUSIVE"
+        return f"{text}; the limit of {100 * margin:g} % is below that: expect INCONCLUSIVE"
     return text
 
 

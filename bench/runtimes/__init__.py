@@ -22,6 +22,14 @@ class Options:
     random: bool = False
 
 
+@dataclass(frozen=True)
+class Work:
+    """What a model has been asked for since it was loaded."""
+
+    forward_calls: int
+    flops: int
+
+
 class Generation(Protocol):
     """A batch being decoded: opaque to everyone but its engine."""
 
@@ -30,7 +38,8 @@ class Engine(Protocol):
     """One loaded model that can decode greedily, one step at a time, and score text.
 
     An engine whose ``model`` is not a torch module also has ``census()`` (a Census), ``parameters()`` and
-    ``finite(ids)``; any engine may have ``cache_bytes(generation)``, the bytes of its KV cache.
+    ``finite(ids)``, and may have ``work()`` (a Work); any engine may have ``cache_bytes(generation)``, the
+    bytes of its KV cache.
     """
 
     model: Any

@@ -14,11 +14,11 @@ from typing import Any
 
 from bench.errors import Unsupported
 from bench.optimisations.evidence import Census, Matrix
-from bench.runtimes import Options
+from bench.runtimes import Options, Work
+from bench.runtimes._llama import Shape, random_weights, read_weights
 
 REQUIRES = ("numpy", "safetensors")
 DTYPES = ("float32",)
-MATRICES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 def load(directory: Path, options: Options) -> NumpyEngine:
@@ -31,97 +31,8 @@ def load(directory: Path, options: Options) -> NumpyEngine:
     if config.get("model_type") != "llama" or config.get("attention_bias") or config.get("mlp_bias"):
         raise Unsupported(f"the numpy engine knows llama without biases, not {config.get('model_type')}")
     shape = Shape.of(config)
-    weights = _random(shape) if options.random else _read(directory, shape)
+    weights = random_weights(shape) if options.random else read_weights(directory, shape)
     return NumpyEngine(shape, weights, directory, options)
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The sizes of the model."""
-
-    layers: int
-    hidden: int
-    inner: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    vocabulary: int
-    context: int
-    epsilon: float
-    theta: float
-    tied: bool
-    ends: tuple[int, ...]
-
-    @staticmethod
-    def of(config: dict[str, Any]) -> Shape:
-        """From a ``config.json`` of transformers."""
-        heads = config["num_attention_heads"]
-        rope = config.get("rope_parameters") or {}
-        ends = config.get("eos_token_id")
-        return Shape(
-            layers=config["num_hidden_layers"],
-            hidden=config["hidden_size"],
-            inner=config["intermediate_size"],
-            heads=heads,
-            kv_heads=config.get("num_key_value_heads") or heads,
-            head_dim=config.get("head_dim") or config["hidden_size"] // heads,
-            vocabulary=config["vocab_size"],
-            context=config.get("max_position_embeddings", 2048),
-            epsilon=config.get("rms_norm_eps", 1e-6),
-            theta=rope.get("rope_theta") or config.get("rope_theta", 10000.0),
-            tied=bool(config.get("tie_word_embeddings")),
-            ends=() if ends is None else (ends,) if isinstance(ends, int) else tuple(ends),
-        )
-
-    def matrix(self, name: str) -> tuple[int, int]:
-        """[out, in] of one of a layer's matrices."""
-        queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        return {
-            "q_proj": (queries, self.hidden),
-            "k_proj": (keys, self.hidden),
-            "v_proj": (keys, self.hidden),
-            "o_proj": (self.hidden, queries),
-            "gate_proj": (self.inner, self.hidden),
-            "up_proj": (self.inner, self.hidden),
-            "down_proj": (self.hidden, self.inner),
-        }[name]
-
-
-def _random(shape: Shape) -> dict[str, Any]:
-    """The same weights for the same shape, always."""
-    import numpy as np
-
-    draw = np.random.default_rng(0)
-    weights: dict[str, Any] = {"norm": np.ones(shape.hidden, np.float32)}
-    weights["embed"] = draw.standard_normal((shape.vocabulary, shape.hidden), np.float32) * 0.02
-    weights["head"] = (
-        weights["embed"]
-        if shape.tied
-        else draw.standard_normal((shape.vocabulary, shape.hidden), np.float32) * 0.02
-    )
-    for layer in range(shape.layers):
-        for name in MATRICES:
-            weights[f"{layer}.{name}"] = draw.standard_normal(shape.matrix(name), np.float32) * 0.02
-        for name in ("input_layernorm", "post_attention_layernorm"):
-            weights[f"{layer}.{name}"] = np.ones(shape.hidden, np.float32)
-    return weights
-
-
-def _read(directory: Path, shape: Shape) -> dict[str, Any]:
-    import numpy as np
-    from safetensors.numpy import load_file
-
-    stored: dict[str, Any] = {}
-    for path in sorted(directory.glob("*.safetensors")):
-        stored |= load_file(path)
-    found = {key: value.astype(np.float32, copy=False) for key, value in stored.items()}
-    weights = {"embed": found["model.embed_tokens.weight"], "norm": found["model.norm.weight"]}
-    weights["head"] = weights["embed"] if shape.tied else found["lm_head.weight"]
-    for layer in range(shape.layers):
-        for name in (*MATRICES, "input_layernorm", "post_attention_layernorm"):
-            part = "self_attn." if name[1:] == "_proj" else "mlp." if name.endswith("_proj") else ""
-            weights[f"{layer}.{name}"] = found[f"model.layers.{layer}.{part}{name}.weight"]
-    return weights
 
 
 @dataclass
@@ -141,6 +52,7 @@ class NumpyEngine:
         self.shape, self.model, self.options = shape, weights, options
         self._directory = directory
         self._tokenizer: Any = None
+        self._calls = self._flops = 0
 
     def facts(self) -> dict[str, object]:
         """Read back from the weights."""
@@ -231,6 +143,10 @@ class NumpyEngine:
         whole = int(generation.keys.nbytes + generation.values.nbytes)
         return whole * generation.length // int(generation.keys.shape[3])
 
+    def work(self) -> Work:
+        """Counted as the calls are made: matrix products and attention, two operations a multiplication."""
+        return Work(self._calls, self._flops)
+
     def census(self) -> Census:
         """Every weight matrix as it is stored."""
         stored = {id(weight): weight for weight in self.model.values()}
@@ -269,6 +185,8 @@ class NumpyEngine:
 
         start, end = batch.length, batch.length + ids.shape[1]
         batch.length = end
+        self._calls += 1
+        self._flops += self.shape.flops(ids.shape[0], ids.shape[1], end, last)
         turn = _rotation(self.shape, start, end)
         x = self.model["embed"][ids]
         for layer in range(self.shape.layers):

@@ -7,18 +7,16 @@ module gives its tokens; what cannot be counted in it is None, never 0.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
-from bench.runtimes import Engine
+from bench.runtimes import Engine, Work
 
 
 def count(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int) -> dict[str, Any]:
-    """Tokens, forward calls of the whole model, floating-point operations (torch's flop counter: matrix
-    products, convolutions and attention) and bytes of KV cache for one batch."""
-    with ExitStack() as stack:
-        calls = stack.enter_context(_forward_calls(engine.model))
-        flops = stack.enter_context(_flops(engine.model))
+    """Tokens, forward calls of the whole model, floating-point operations (for torch by its flop counter:
+    matrix products and convolutions, attention on CUDA alone) and bytes of KV cache for one batch."""
+    with _watching(engine) as work:
         generation = engine.prefill(batch, new_tokens)
         for _ in range(1, new_tokens):
             engine.step(generation)
@@ -28,18 +26,35 @@ def count(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int) -> di
         "requests": len(batch),
         "input_tokens": sum(map(len, batch)),
         "output_tokens": sum(map(len, engine.tokens(generation))),
-        "forward_calls": calls[0] if calls else None,
-        "flops": flops.get_total_flops() if flops is not None else None,
+        "forward_calls": work[0].forward_calls if work else None,
+        "flops": work[0].flops if work else None,
         "kv_cache_bytes": cache_bytes(generation) if cache_bytes is not None else None,
     }
 
 
 @contextmanager
+def _watching(engine: Engine) -> Iterator[list[Work]]:
+    """A list that afterwards holds the work done meanwhile; empty where it cannot be counted."""
+    found: list[Work] = []
+    own = getattr(engine, "work", None)
+    if own is not None:
+        before: Work = own()
+        yield found
+        after: Work = own()
+        found.append(Work(after.forward_calls - before.forward_calls, after.flops - before.flops))
+    elif hasattr(engine.model, "register_forward_pre_hook"):
+        from torch.utils.flop_counter import FlopCounterMode
+
+        with _forward_calls(engine.model) as calls, FlopCounterMode(display=False) as flops:
+            yield found
+        found.append(Work(calls[0], flops.get_total_flops()))
+    else:
+        yield found
+
+
+@contextmanager
 def _forward_calls(model: Any) -> Iterator[list[int]]:
-    """A list of one number, counted up at each call of the model; empty where it cannot be watched."""
-    if not hasattr(model, "register_forward_pre_hook"):
-        yield []
-        return
+    """A list of one number, counted up at each call of the model."""
     calls = [0]
 
     def one_more(_module: Any, _arguments: Any) -> None:
@@ -50,14 +65,3 @@ def _forward_calls(model: Any) -> Iterator[list[int]]:
         yield calls
     finally:
         handle.remove()
-
-
-@contextmanager
-def _flops(model: Any) -> Iterator[Any]:
-    if not hasattr(model, "register_forward_pre_hook"):
-        yield None
-        return
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter:
-        yield counter

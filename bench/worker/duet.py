@@ -50,19 +50,31 @@ def duet(
     firsts: Sequence[Sequence[int]],
     me: int,
     baton: Baton,
+    grain: int = 1,
 ) -> dict[str, Any]:
     """Decode every batch in step with the other worker.
 
     ``firsts[b][k]`` says which side (0 baseline, 1 variant) goes first in turn ``k`` of batch ``b``; turn 0
-    is the prefill. Returns this side's nanoseconds, one list a batch, one entry a turn.
+    is the prefill. With a coarser ``grain`` a side takes so many turns in a row. Returns this side's
+    nanoseconds, one list a batch, one entry a turn.
     """
     durations: list[list[int]] = []
     for batch, order in zip(batches, firsts, strict=True):
-        turns = [side for first in order for side in (first, 1 - first)]
+        turns = schedule(order, grain)
         with undisturbed():
             _meet(me == 1, baton)
             durations.append(_one_batch(engine, batch, new_tokens, turns, me, baton))
     return {"durations_ns": durations}
+
+
+def schedule(order: Sequence[int], grain: int) -> list[int]:
+    """Whose turn it is, turn by turn: of every ``grain`` turns the first side takes all of its own first."""
+    return [
+        side
+        for start in range(0, len(order), grain)
+        for side in (order[start], 1 - order[start])
+        for _ in order[start : start + grain]
+    ]
 
 
 def _one_batch(

@@ -98,9 +98,8 @@ class Worker:
         """Timed turns with the other worker."""
         with socket.socket(fileno=fds[0]) as channel:
             batches = [self.batches[index] for index in message["batches"]]
-            return duet(
-                self.engine, batches, self.new_tokens, message["firsts"], message["me"], Baton(channel)
-            )
+            firsts, me, grain = message["firsts"], message["me"], message.get("grain", 1)
+            return duet(self.engine, batches, self.new_tokens, firsts, me, Baton(channel), grain)
 
     def corpus_(self, message: Message, _fds: list[int]) -> dict[str, Any]:
         """Tokenise the evaluation text."""

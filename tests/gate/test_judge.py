@@ -189,6 +189,44 @@ def test_an_improbable_improvement_of_code_is_suspect() -> None:
     assert judged(gate([0.0] * 8, mode="code", **same))["verdict"] == "SUSPECT"
 
 
+def test_counters_that_varied_in_the_calibration_decide_nothing() -> None:
+    varied = {"calibration": {"counters_constant": False}}
+    more = {"variant": {"counters": {**COUNTED, "output_tokens": 25}}, "base": {"counters": COUNTED}}
+    run = gate([0.0] * 8, mode="code", **more)
+    assert judged(replace(run, gate={**(run.gate or {}), **varied}))["verdict"] == "PASS"
+    run = gate([], {counters.FLOPS.key: {"max_increase": "1%"}})
+    rows = [{counters.FLOPS.key: figure(counters.FLOPS, n)} for n in (1000, 2000)]
+    found = judged(replace(run, gate={**(run.gate or {}), **varied}), *rows)
+    assert found["verdict"] == "INCONCLUSIVE"
+    assert "varied" in found["rules"][0]["reason"]
+
+
+def test_a_cold_start_is_judged_by_its_units() -> None:
+    cold = {
+        "baseline": {"load_s": 2.0, "first_request_ms": 90.0},
+        "variant": {"load_s": 2.4, "first_request_ms": 90.0},
+    }
+    units = tuple(unit(n, 0.0, cold=cold) for n in range(1, 12))
+    limits = {"load_s": {"max_increase": "10%"}, "first_request_ms": {"max_increase": "10%"}}
+    rules_found = judged(gate([], limits, units=units))["rules"]
+    assert [(rule["kind"], rule["verdict"]) for rule in rules_found] == [("timed", "FAIL"), ("timed", "PASS")]
+    assert rules_found[0]["value"] == pytest.approx(1.2)
+    assert judged(gate([0.0] * 8, limits))["verdict"] == "ERROR"
+
+
+def test_intervals_are_widened_where_rules_share_the_error() -> None:
+    """Just beyond the limit at 95 %, and no more where a second rule is asked too."""
+    row = {
+        "kld_mean": figure(output_drift.KLD, 0.03, 0.0205, 0.04),
+        "ppl": figure(output_drift.PPL, 10.0, 9.9, 10.1),
+    }
+    one = judged(gate([0.0] * 6, {"kld_mean": {"max": 0.02}}), variant=row)["rules"][0]
+    two = judged(gate([0.0] * 6, {"kld_mean": {"max": 0.02}, "ppl": {"max": 20}}), variant=row)["rules"][0]
+    assert (one["verdict"], one["confidence"]) == ("FAIL", 0.95)
+    assert (two["verdict"], two["confidence"]) == ("INCONCLUSIVE", 0.975)
+    assert two["low"] == pytest.approx(0.03 - 0.0095 * 2.241403 / 1.959964)
+
+
 def test_the_worst_rule_decides() -> None:
     limits = {**COST, "kld_mean": {"max": 0.02}, "ttft_ms": {"max_increase": "1%"}}
     found = judged(gate([0.06] * 10, limits))

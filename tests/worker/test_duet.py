@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bench.worker import duet as module
 from bench.worker import passes
-from bench.worker.duet import Baton, PeerGone, duet
+from bench.worker.duet import Baton, PeerGone, duet, schedule
 
 Firsts = Sequence[Sequence[int]]
 PATIENCE_S = 10.0
@@ -71,6 +71,12 @@ def both(
         thread.join(PATIENCE_S)
         assert not thread.is_alive(), "a side of the duet hangs"
     return found
+
+
+def test_a_coarser_grain() -> None:
+    assert schedule([0, 1, 1, 0, 1], 1) == [0, 1, 1, 0, 1, 0, 0, 1, 1, 0]
+    assert schedule([0, 1, 1, 0, 1], 2) == [0, 0, 1, 1, 1, 1, 0, 0, 1, 0]
+    assert schedule([1, 0, 0], 3) == [1, 1, 1, 0, 0, 0]
 
 
 def expected_order(firsts: Firsts) -> list[tuple[int, str]]:
@@ -188,9 +194,9 @@ def test_no_side_collects_garbage_inside_the_other_s_turn(monkeypatch: pytest.Mo
     monkeypatch.setattr(passes, "gc", SlowGarbage)
     real: Callable[..., Any] = module.duet
 
-    def marked(engine: Any, batches: Any, turns: int, firsts: Any, me: int, baton: Any) -> Any:
+    def marked(engine: Any, batches: Any, turns: int, firsts: Any, me: int, baton: Any, grain: int) -> Any:
         threads[threading.get_ident()] = me
-        return real(engine, batches, turns, firsts, me, baton)
+        return real(engine, batches, turns, firsts, me, baton, grain)
 
     monkeypatch.setitem(globals(), "duet", marked)
     both([Watching(), FakeEngine()], [[0, 0, 0]] * 3, 3)

@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Every verdict of the proof again, from the raw journals beside this file: NumPy and SciPy, nothing of ours.
 
-    python results/reference/gate/analyse.py      # tables; exit 1 when a verdict differs
+    python results/reference/gate/analyse.py [DIR]        # every kind in full; exit 1 when a verdict differs
+    python results/reference/gate/analyse.py --table      # the table of README.md and docs/gate.md
 
 Written against docs/gate.md, not against the code: the test is implemented here a second time. Then the same
 traces are given to the rules of other tools, and to crippled versions of our own rule ("mutants").
@@ -19,7 +20,6 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-HERE = Path(__file__).parent
 MARGIN, ALPHA_FAIL, ALPHA_PASS, LEAST, CAP = np.log(1.03), 0.005, 0.02, 6, 40
 BETS, PRIOR, FLOOR = (0.25, 0.5, 1, 2, 4), 0.02, 0.001
 
@@ -27,10 +27,10 @@ BETS, PRIOR, FLOOR = (0.25, 0.5, 1, 2, 4), 0.02, 0.001
 # ---- the journals ----------------------------------------------------------------------------------------
 
 
-def journals() -> Iterator[tuple[str, list[dict]]]:
-    """(kind, closed gates) of every journal, its chain checked; a gate that was opened and never closed
-    counts as an ERROR."""
-    for path in sorted([*HERE.glob("*.jsonl"), *HERE.glob("*.jsonl.gz")]):
+def journals(place: Path) -> Iterator[tuple[str, list[dict]]]:
+    """(kind, closed gates) of every journal in ``place``, its chain checked; a gate that was opened and never
+    closed counts as an ERROR."""
+    for path in sorted([*place.glob("*.jsonl"), *place.glob("*.jsonl.gz")]):
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         before, opened, closed = "0" * 64, {}, {}
         for line in data.splitlines():
@@ -44,6 +44,18 @@ def journals() -> Iterator[tuple[str, list[dict]]]:
                 closed[record["index"]] = record
         missing = {index: {"verdict": "ERROR", "units": []} for index in opened if index not in closed}
         yield path.name.removesuffix(".gz").removesuffix(".jsonl"), list({**closed, **missing}.values())
+
+
+EXACT = {"output_tokens": 0.001, "forward_calls": 0.001, "flops": 0.01, "kv_cache_bytes": 0.01}
+SAME_CONFIG = ("exact-token", "exact-call")
+
+
+def exact_verdict(kind: str, gate: dict) -> str:
+    """From the counters of its first unit: growth beyond the limit; for a cost, tokens or calls over 3 %."""
+    counted = gate["units"][0]["counters"]
+    limits = dict.fromkeys(("output_tokens", "forward_calls"), 0.03) if kind in SAME_CONFIG else EXACT
+    grown = [counted["variant"][key] / counted["baseline"][key] - 1 > limit for key, limit in limits.items()]
+    return "FAIL" if any(grown) else "PASS"
 
 
 def differences(gate: dict) -> np.ndarray:
@@ -101,6 +113,10 @@ def pooled(sides: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.asarray(one, float) for one in sides])
 
 
+def means(sides: Sequence[np.ndarray]) -> np.ndarray:
+    return np.array([np.mean(one) for one in sides])
+
+
 def mean_3_percent(x, y) -> bool:
     """pytest-benchmark --benchmark-compare-fail=mean:3%, one process each."""
     return first(y).mean() > 1.03 * first(x).mean()
@@ -119,9 +135,8 @@ def welch(x, y) -> bool:
 
 def mann_whitney(x, y) -> bool:
     """benchstat: Mann–Whitney U at 5 %, over one mean a process."""
-    means = [[np.mean(one) for one in side] for side in (x, y)]
-    test = stats.mannwhitneyu(*means)
-    return test.pvalue < 0.05 and np.median(means[1]) > np.median(means[0])
+    test = stats.mannwhitneyu(means(x), means(y))
+    return test.pvalue < 0.05 and np.median(means(y)) > np.median(means(x))
 
 
 def criterion(x, y) -> bool:
@@ -129,8 +144,32 @@ def criterion(x, y) -> bool:
     draw, a, b = np.random.default_rng(0), first(x), first(y)
     if stats.ttest_ind(a, b, equal_var=False).pvalue >= 0.05:
         return False
-    means = [side[draw.integers(0, len(side), (2000, len(side)))].mean(axis=1) for side in (a, b)]
-    return float(np.quantile(means[1] / means[0] - 1, 0.025)) > 0.01
+    drawn = [side[draw.integers(0, len(side), (2000, len(side)))].mean(axis=1) for side in (a, b)]
+    return float(np.quantile(drawn[1] / drawn[0] - 1, 0.025)) > 0.01
+
+
+def benchmatrix(x, y) -> bool:
+    """benchmatrix 1.2.1, threshold 3 %: the paired BCa interval (95 %) of the ratio of the medians of the
+    processes' means, all of it beyond the threshold; at least 5 processes."""
+    a, b = means(x), means(y)
+    if len(a) < 5 or np.allclose(a, b):
+        return False
+
+    def ratio(of_x, of_y, axis=-1):
+        return np.median(of_y, axis=axis) / np.median(of_x, axis=axis)
+
+    found = stats.bootstrap(
+        (a, b), ratio, paired=True, vectorized=True, n_resamples=2000, rng=np.random.default_rng(0)
+    )
+    return bool(found.confidence_interval.low > 1.03)
+
+
+def inference_doctor(x, y) -> bool:
+    """inference-doctor 0.4.1, threshold 3 %: the processes' means vary by at most 5 % on either side (else
+    INCONCLUSIVE), and the mean of them is at least 3 % worse."""
+    a, b = means(x), means(y)
+    stable = all(side.std(ddof=1) <= 0.05 * side.mean() for side in (a, b))
+    return bool(stable and b.mean() >= 1.03 * a.mean())
 
 
 PEERS: dict[str, Rule] = {
@@ -139,6 +178,8 @@ PEERS: dict[str, Rule] = {
     "Welch (hyperfine)": welch,
     "Mann–Whitney (benchstat)": mann_whitney,
     "Criterion": criterion,
+    "benchmatrix 3 %": benchmatrix,
+    "inference-doctor 3 %": inference_doctor,
 }
 
 
@@ -170,6 +211,17 @@ MUTANTS = {"no pairing": unpaired, "requests as units": requests_as_units, "peek
 
 # ---- tables ----------------------------------------------------------------------------------------------
 
+WORDS = ("FAIL", "PASS", "INCONCLUSIVE", "ERROR")
+COLUMNS = {
+    "toy-aa": "A/A",
+    "toy-aa-neighbour": "A/A, neighbour",
+    "real-aa": "A/A, real model",
+    "toy-plus3": "+3 %",
+    "real-plus3": "+3 %, real model",
+    "toy-sporadic": "5 % of requests +60 %",
+}
+Journals = dict[str, list[dict]]
+
 
 def share(count: int, total: int) -> str:
     """A share with its exact one-sided 95 % bound (Clopper & Pearson 1934)."""
@@ -177,23 +229,26 @@ def share(count: int, total: int) -> str:
     return f"{count} of {total} (≤ {100 * upper:.2f} %)"
 
 
-WORDS = ("FAIL", "PASS", "INCONCLUSIVE", "ERROR")
+def again(kind: str, gate: dict) -> str:
+    """The verdict of a gate, made here."""
+    return exact_verdict(kind, gate) if kind.startswith("exact") else verdict(differences(gate))[0]
 
 
-def main() -> int:
+def report(found: Journals) -> int:
+    """Everything about every kind; how many verdicts differ."""
     wrong = 0
-    for kind, gates in journals():
+    for kind, gates in found.items():
         whole = [gate for gate in gates if gate["units"]]
         judged = [gate for gate in whole if gate["verdict"] != "ERROR"]
-        differ = sum(verdict(differences(gate))[0] != gate["verdict"] for gate in judged)
+        differ = sum(again(kind, gate) != gate["verdict"] for gate in judged)
         wrong += differ
         print(f"\n{kind}: {len(gates)} gates; {differ} verdicts differ from the recorded ones")
-        held = coverage(whole) if "-aa" in kind else ()
-        for line in (*noise(whole), *outcomes(gates), *held, *others(whole)):
+        lines = list(outcomes(gates))
+        if not kind.startswith("exact"):
+            lines += [*noise(whole), *(coverage(whole) if "-aa" in kind else ()), *others(whole)]
+        for line in lines:
             print(f"  {line}")
-    if wrong:
-        print(f"\n{wrong} verdicts differ", file=sys.stderr)
-    return int(wrong > 0)
+    return wrong
 
 
 def noise(gates: list[dict]) -> Iterator[str]:
@@ -204,6 +259,8 @@ def noise(gates: list[dict]) -> Iterator[str]:
     void, took_s = sum(bool(unit["void"]) for unit in units), np.median([unit["took_s"] for unit in units])
     yield f"{len(units)} units, {void} void, {took_s:.2f} s each; median ratio {np.exp(middle):.4f}"
     yield f"sd of a unit {100 * spread.std(ddof=1):.2f} % (robust {100 * robust:.2f} %)"
+    if "work_ratio" in gates[0]:
+        yield f"multiplications of y ÷ x: {gates[0]['work_ratio']:.4f}"
 
 
 def outcomes(gates: list[dict]) -> Iterator[str]:
@@ -220,12 +277,54 @@ def coverage(gates: list[dict]) -> Iterator[str]:
     yield f"the 99 % confidence sequence holds 1 in {inside} of {len(gates)} gates"
 
 
-def others(gates: list[dict]) -> Iterator[str]:
+def failed_by(gates: list[dict]) -> Iterator[tuple[str, int]]:
+    """(rule, how many of these gates it fails): the rules of other tools, then our own built wrong."""
+    sides = [
+        [[unit[side] for unit in gate["units"] if not unit["void"]] for side in ("x_ns", "y_ns")]
+        for gate in gates
+    ]
     for name, rule in PEERS.items():
-        sides = [[[unit[side] for unit in gate["units"]] for side in ("x_ns", "y_ns")] for gate in gates]
-        yield f"{name:28} fails {sum(rule(x, y) for x, y in sides)} of {len(gates)}"
+        yield name, sum(rule(x, y) for x, y in sides)
     for name, mutant in MUTANTS.items():
-        yield f"mutant: {name:20} fails {sum(mutant(gate) for gate in gates)} of {len(gates)}"
+        yield f"ours, {name}", sum(mutant(gate) for gate in gates)
+
+
+def others(gates: list[dict]) -> Iterator[str]:
+    for name, failed in failed_by(gates):
+        yield f"{name:28} fails {failed} of {len(gates)}"
+
+
+def table(found: Journals) -> str:
+    """A row a rule, a column a kind: the share of gates that it fails, as Markdown."""
+    kinds = [kind for kind in COLUMNS if kind in found]
+    ours = {kind: sum(gate["verdict"] == "FAIL" for gate in found[kind]) for kind in kinds}
+    rows = {"**bench gate**": ours}
+    for kind in kinds:
+        for name, failed in failed_by([gate for gate in found[kind] if gate["units"]]):
+            rows.setdefault(name, {})[kind] = failed
+    lines = ["| share of gates that FAIL | " + " | ".join(COLUMNS[kind] for kind in kinds) + " |"]
+    lines.append("|:---|" + "---:|" * len(kinds))
+    lines.append("| gates | " + " | ".join(str(len(found[kind])) for kind in kinds) + " |")
+    lines.append("| should be | " + " | ".join("0 %" if "-aa" in kind else "100 %" for kind in kinds) + " |")
+    for name, row in rows.items():
+        lines.append(
+            f"| {name} | "
+            + " | ".join(f"{100 * row[kind] / len(found[kind]):.1f} %" for kind in kinds)
+            + " |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> int:
+    given = [one for one in sys.argv[1:] if one != "--table"]
+    found = dict(journals(Path(given[0]) if given else Path(__file__).parent))
+    if "--table" in sys.argv:
+        print(table(found))
+        return 0
+    wrong = report(found)
+    if wrong:
+        print(f"\n{wrong} verdicts differ", file=sys.stderr)
+    return int(wrong > 0)
 
 
 if __name__ == "__main__":

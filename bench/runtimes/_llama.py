@@ -1,0 +1,107 @@
+"""The sizes and the weights of a Llama, for the NumPy engine."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MATRICES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of the model."""
+
+    layers: int
+    hidden: int
+    inner: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+    context: int
+    epsilon: float
+    theta: float
+    tied: bool
+    ends: tuple[int, ...]
+
+    @staticmethod
+    def of(config: dict[str, Any]) -> Shape:
+        """From a ``config.json`` of transformers."""
+        heads = config["num_attention_heads"]
+        rope = config.get("rope_parameters") or {}
+        ends = config.get("eos_token_id")
+        return Shape(
+            layers=config["num_hidden_layers"],
+            hidden=config["hidden_size"],
+            inner=config["intermediate_size"],
+            heads=heads,
+            kv_heads=config.get("num_key_value_heads") or heads,
+            head_dim=config.get("head_dim") or config["hidden_size"] // heads,
+            vocabulary=config["vocab_size"],
+            context=config.get("max_position_embeddings", 2048),
+            epsilon=config.get("rms_norm_eps", 1e-6),
+            theta=rope.get("rope_theta") or config.get("rope_theta", 10000.0),
+            tied=bool(config.get("tie_word_embeddings")),
+            ends=() if ends is None else (ends,) if isinstance(ends, int) else tuple(ends),
+        )
+
+    def matrix(self, name: str) -> tuple[int, int]:
+        """[out, in] of one of a layer's matrices."""
+        queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        return {
+            "q_proj": (queries, self.hidden),
+            "k_proj": (keys, self.hidden),
+            "v_proj": (keys, self.hidden),
+            "o_proj": (self.hidden, queries),
+            "gate_proj": (self.inner, self.hidden),
+            "up_proj": (self.inner, self.hidden),
+            "down_proj": (self.hidden, self.inner),
+        }[name]
+
+    def flops(self, sequences: int, new: int, end: int, last: bool) -> int:
+        """Floating-point operations of one forward pass over ``new`` tokens each, up to position ``end``: two
+        a multiplication, attention in full."""
+        weights = sum(math.prod(self.matrix(name)) for name in MATRICES)
+        attention = 2 * self.heads * self.head_dim * end
+        logits = self.hidden * self.vocabulary * (1 if last else new)
+        return 2 * sequences * (self.layers * new * (weights + attention) + logits)
+
+
+def random_weights(shape: Shape) -> dict[str, Any]:
+    """The same weights for the same shape, always."""
+    import numpy as np
+
+    draw = np.random.default_rng(0)
+    weights: dict[str, Any] = {"norm": np.ones(shape.hidden, np.float32)}
+    weights["embed"] = draw.standard_normal((shape.vocabulary, shape.hidden), np.float32) * 0.02
+    weights["head"] = (
+        weights["embed"]
+        if shape.tied
+        else draw.standard_normal((shape.vocabulary, shape.hidden), np.float32) * 0.02
+    )
+    for layer in range(shape.layers):
+        for name in MATRICES:
+            weights[f"{layer}.{name}"] = draw.standard_normal(shape.matrix(name), np.float32) * 0.02
+        for name in ("input_layernorm", "post_attention_layernorm"):
+            weights[f"{layer}.{name}"] = np.ones(shape.hidden, np.float32)
+    return weights
+
+
+def read_weights(directory: Path, shape: Shape) -> dict[str, Any]:
+    import numpy as np
+    from safetensors.numpy import load_file
+
+    stored: dict[str, Any] = {}
+    for path in sorted(directory.glob("*.safetensors")):
+        stored |= load_file(path)
+    found = {key: value.astype(np.float32, copy=False) for key, value in stored.items()}
+    weights = {"embed": found["model.embed_tokens.weight"], "norm": found["model.norm.weight"]}
+    weights["head"] = weights["embed"] if shape.tied else found["lm_head.weight"]
+    for layer in range(shape.layers):
+        for name in (*MATRICES, "input_layernorm", "post_attention_layernorm"):
+            part = "self_attn." if name[1:] == "_proj" else "mlp." if name.endswith("_proj") else ""
+            weights[f"{layer}.{name}"] = found[f"model.layers.{layer}.{part}{name}.weight"]
+    return weights
