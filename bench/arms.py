@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from bench import plugins
+from bench.environments import interpreter, missing_environment
 from bench.errors import UsageError
 from bench.machine.devices import cuda_device_count
 from bench.models.convert import check_gguf
@@ -30,6 +31,15 @@ MAX_CELLS = 1000
 REPOSITORY = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 MODEL_FORMS = ({"hub", "revision"}, {"path"}, {"random", "layers"})
 INSTALL = {
+    **{
+        package: f"pip install 'inference-cost-bench[{extra}]'"
+        for package, extra in (
+            ("optimum.quanto", "quanto"),
+            ("torchao", "torchao"),
+            ("hqq", "hqq"),
+            ("llmcompressor", "llmcompressor"),
+        )
+    },
     "bitsandbytes": "pip install 'inference-cost-bench[bitsandbytes]'",
     "torch": "pip install 'inference-cost-bench[transformers]'",
     "transformers": "pip install 'inference-cost-bench[transformers]'",
@@ -203,9 +213,17 @@ def why_unsupported(
     if runtime.python is not None:
         return _no_interpreter(runtime.python)
     schemes = [plugins.load(f"optimisations.{step.verb}", step.scheme) for step in steps]
-    for module in (plugins.load("runtimes", runtime.name), *schemes):
-        if reason := missing(module):
-            return reason
+    for step, module in zip(steps, schemes, strict=True):
+        engines = getattr(module, "RUNTIMES", ("transformers",))
+        if runtime.name not in engines:
+            problem = f"{step.verb} {step.scheme} is for runtime {' or '.join(engines)}, not {runtime.name}"
+            raise source.error(steps_path, problem)
+    if interpreter(runtime.name, None) is not None and (reason := missing_environment(runtime.name)):
+        return reason
+    if interpreter(runtime.name, None) is None:
+        for module in (plugins.load("runtimes", runtime.name), *schemes):
+            if reason := missing(module):
+                return reason
     swept = any(("sweep", key) in source.lines for key in ("device", "dtype"))
     for module in schemes:
         reason = module.unsupported(device_here(runtime.device), runtime.dtype)

@@ -159,6 +159,22 @@ def list_(
 
 
 @app.command()
+def env(
+    action: Annotated[str, typer.Argument(metavar="make|list")],
+    engine: Annotated[str | None, typer.Argument(help="an engine of `bench env list`")] = None,
+) -> None:
+    """Environments of the engines whose packages do not go together with ours: make one, or list them."""
+    from bench import commands
+
+    if action == "list":
+        commands.list_environments()
+    elif action == "make" and engine is not None:
+        commands.make_environment(engine)
+    else:
+        raise UsageError("write `bench env list` or `bench env make ENGINE`")
+
+
+@app.command()
 def models(
     fetch: Annotated[list[str] | None, typer.Option(help="fetch these models into the cache")] = None,
     verify: Annotated[bool, typer.Option(help="re-hash everything in the cache")] = False,

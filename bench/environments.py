@@ -1,8 +1,9 @@
-"""The two sides of a gate as Python environments: which interpreter, and a digest of what is installed in it.
+"""Python environments that are made once and kept under the cache: an engine's own, and the base of a gate.
 
-``--base`` is an interpreter, or a git ref of the project in the current directory. For a ref an environment
-is made once and kept under the cache: the ref's own package and requirements installed by pip over the
-packages of the current environment, so only what differs is installed.
+An engine whose packages do not go together with ours has its ``ENVIRONMENT`` made by ``bench env make``. A
+gate's ``--base`` is an interpreter, or a git ref of the project in the current directory, whose package and
+requirements are installed. Both see the packages of the current environment behind their own, so only what
+differs is installed.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import filelock
+
+from bench import plugins
 from bench.errors import BenchError, UsageError
 from bench.models.cache import cache_root
 
@@ -36,6 +41,7 @@ for d in sorted(m.distributions(), key=lambda d: (d.metadata["Name"] or "").lowe
                 files.update(str(p.relative_to(root)).encode() + p.read_bytes())
 print(json.dumps({"python": sys.version.split()[0], "packages": found, "sources": files.hexdigest()}))
 """
+COMPLETE = "complete"
 LOOK_S = 120
 INSTALL_S = 1800
 
@@ -94,27 +100,84 @@ def _git(*arguments: str) -> str | None:
 
 def _environment_at(commit: str) -> Path:
     """The environment of one commit, whole or not at all."""
-    inherited = hashlib.sha256(json.dumps(sorted(sys.path)).encode()).hexdigest()[:12]
-    home = cache_root() / "bases" / f"{commit[:16]}-{inherited}"
-    python = home / "venv" / "bin" / "python"
-    if (home / "complete").is_file():
-        return python
-    shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True)
-    source = home / "source"
-    _export(commit, source)
-    _run([sys.executable, "-m", "venv", str(home / "venv")], f"an environment for {commit[:12]}")
-    _inherit(python)
-    wanted = ["-r", str(source / "requirements.txt")] if (source / "requirements.txt").is_file() else []
-    if (source / "pyproject.toml").is_file() or (source / "setup.py").is_file():
-        wanted.append(str(source))
+    home = cache_root() / "bases" / f"{commit[:16]}-{_inherited()}"
+
+    def wanted() -> list[str]:
+        source = home / "source"
+        _export(commit, source)
+        found = ["-r", str(source / "requirements.txt")] if (source / "requirements.txt").is_file() else []
+        if (source / "pyproject.toml").is_file() or (source / "setup.py").is_file():
+            found.append(str(source))
+        if not found:
+            raise UsageError(
+                f"commit {commit[:12]} has neither a package (pyproject.toml) nor a requirements.txt"
+            )
+        return found
+
+    return _made(home, wanted, commit[:12])
+
+
+def interpreter(name: str, python: str | None) -> Path | None:
+    """The Python that runs an engine: the one named in the config, the engine's own environment where it
+    has one, None for this one."""
+    if python is not None:
+        return Path(python)
+    module = plugins.load("runtimes", name)
+    if not getattr(module, "ENVIRONMENT", ()) or not plugins.missing_packages(module):
+        return None
+    return _python_in(_engine_home(name))
+
+
+def missing_environment(name: str) -> str | None:
+    """The command that makes an engine's environment, None where it has none or it is there."""
+    python = interpreter(name, None)
+    if python is None or (python.parents[2] / COMPLETE).is_file():
+        return None
+    return f"the {name} engine has an environment of its own, which is not made yet: bench env make {name}"
+
+
+def make_engine_environment(name: str) -> Path:
+    """Install an engine's ``ENVIRONMENT``; returns its interpreter. UsageError for an engine without one,
+    BenchError for a failed installation, of which nothing is left."""
+    wanted: tuple[str, ...] = getattr(plugins.load("runtimes", name), "ENVIRONMENT", ())
     if not wanted:
-        raise UsageError(
-            f"commit {commit[:12]} has neither a package (pyproject.toml) nor a requirements.txt"
-        )
-    install = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *wanted]
-    _run(install, f"the packages of {commit[:12]}")
-    (home / "complete").touch()
+        raise UsageError(f"the {name} engine runs in this environment; it needs none of its own")
+    return _made(_engine_home(name), lambda: list(wanted), f"the {name} engine")
+
+
+def _engine_home(name: str) -> Path:
+    """Another set of pins, or another environment behind it, is another directory."""
+    pins = json.dumps(plugins.load("runtimes", name).ENVIRONMENT)
+    return cache_root() / "envs" / f"{name}-{hashlib.sha256(pins.encode()).hexdigest()[:8]}-{_inherited()}"
+
+
+def _inherited() -> str:
+    return hashlib.sha256(json.dumps(sorted(_site_packages())).encode()).hexdigest()[:12]
+
+
+def _site_packages() -> list[str]:
+    return [path for path in sys.path if path.endswith("site-packages")]
+
+
+def _python_in(home: Path) -> Path:
+    return home / "venv" / "bin" / "python"
+
+
+def _made(home: Path, wanted: Callable[[], list[str]], what: str) -> Path:
+    """The interpreter of the environment at ``home``; ``wanted`` says what pip installs in it."""
+    python = _python_in(home)
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(f"{home}.lock"):
+        if (home / COMPLETE).is_file():
+            return python
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir()
+        packages = wanted()
+        _run([sys.executable, "-m", "venv", str(home / "venv")], f"an environment for {what}")
+        _inherit(python)
+        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        _run([*pip, *packages], f"the packages of {what}")
+        (home / COMPLETE).touch()
     return python
 
 
@@ -132,8 +195,7 @@ def _inherit(python: Path) -> None:
     """Let the new environment see this one's packages behind its own."""
     ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     own = Path(subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip())
-    places = [path for path in sys.path if path.endswith("site-packages")]
-    (own / "inherited-by-bench.pth").write_text("\n".join(places) + "\n")
+    (own / "inherited-by-bench.pth").write_text("\n".join(_site_packages()) + "\n")
 
 
 def _run(command: list[str], what: str) -> None:

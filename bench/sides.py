@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.environments import Identity, identity
+from bench.environments import Identity, identity, interpreter
 from bench.gate import noise
 from bench.gate.limits import Rule
 from bench.gate.power import smallest_detectable
@@ -57,8 +57,8 @@ def evidence_key(spec: Spec, sides: Mapping[str, Identity], batches: int, fetch:
     """The same comparison has the same key, so a second gate on it goes on with the first one's evidence:
     the same config, weights, machine, and code in every interpreter that takes part."""
     arms = [arm for group in spec.groups for arm in group.arms]
-    named = sorted({arm.runtime.python for arm in arms if arm.runtime.python})
-    everyone = [*sides.values(), *(identity(Path(python)) for python in named)]
+    named = {interpreter(arm.runtime.name, arm.runtime.python) for arm in arms} - {None}
+    everyone = [*sides.values(), *(identity(python) for python in sorted(filter(None, named)))]
     code = [(who.python, who.packages_sha256, who.sources_sha256) for who in everyone]
     weights = [fetch(arm.model).source.weights_sha256 for arm in arms]
     return digest([spec.digest, fingerprint(), code, weights, batches])

@@ -109,7 +109,9 @@ def test_a_scheme_that_works(verb: str, name: str) -> None:
     kernels = session.kernels(engine, [1, 2, 3], found["evidence"])
     assert kernels
     assert all(0 <= row["share"] <= 1 for row in kernels)
-    batches = passes.solo(engine, [[[5, 6, 7], [8]], [[9] * 20]], 6)["batches"]
+    load = [[[5, 6, 7], [8]], [[9] * 20]]
+    passes.compile_all(engine, load, 6)
+    batches = passes.solo(engine, load, 6)["batches"]
     assert [[len(row) for row in one["tokens"]] for one in batches] == [[6, 6], [6]]
     assert all(0 <= token < 512 for one in batches for row in one["tokens"] for token in row)
     drift = noise_floor(engine, [list(range(40))], [1])["windows"][0]
@@ -151,7 +153,7 @@ def same(one: Any, other: Any) -> bool:
     if type(one) is not type(other):
         return False
     pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
-    return all(a.shape == b.shape and torch.equal(a, b) for a, b in pairs)
+    return all(type(a) is type(b) and a.shape == b.shape and torch.equal(a, b) for a, b in pairs)
 
 
 def raised(load: dict[str, Any]) -> str | None:

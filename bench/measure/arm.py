@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.environments import interpreter
 from bench.errors import Unsupported
 from bench.machine import noise
 from bench.machine.devices import cuda_device_count
@@ -84,7 +85,7 @@ def open_worker(arm: Arm, group: str, bench: Bench) -> ArmUnderTest:
     """The arm with its worker, which is not started yet."""
     log = bench.directory / "logs" / f"{slug(' '.join(filter(None, (group, arm.name))))}.log"
     runtime = arm.runtime
-    python = Path(runtime.python) if runtime.python else None
+    python = interpreter(runtime.name, runtime.python)
     on_cpu = runtime.device == "cpu" or (runtime.device == "auto" and not cuda_device_count())
     return ArmUnderTest(arm, group, bench, WorkerProcess(arm.name, log, python, runtime.threads, on_cpu))
 

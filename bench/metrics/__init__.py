@@ -9,11 +9,12 @@ from bench.metrics import (
     generation,
     latency,
     memory,
+    one_off,
     output_drift,
     roofline,
     throughput,
 )
 from bench.metrics.figure import Metric
 
-FAMILIES = (latency, throughput, memory, energy, cost, counters, output_drift, generation, roofline)
+FAMILIES = (latency, throughput, memory, energy, cost, one_off, counters, output_drift, generation, roofline)
 METRICS: dict[str, Metric] = {metric.key: metric for family in FAMILIES for metric in family.METRICS}

@@ -9,7 +9,7 @@ from typing import Any
 from bench.errors import IntegrityError, Outcome
 from bench.gate.judge import judge
 from bench.gate.noise import calibration_of
-from bench.metrics import FAMILIES, output_drift
+from bench.metrics import FAMILIES, one_off, output_drift
 from bench.metrics.comparisons import compare
 from bench.metrics.figure import Figures
 from bench.records import ArmRecord, RunRecord
@@ -85,7 +85,7 @@ def _row(run: RunRecord, arm: ArmRecord) -> dict[str, Any]:
         "optimisations": list(arm.optimise),
         "evidence": _evidence(arm),
         "facts": arm.loaded.facts if arm.loaded else None,
-        "one_off_s": arm.loaded.optimise_s if arm.loaded else None,
+        "one_off_s": one_off.seconds(arm),
         "warm_up": _warm_up(arm),
         "energy_reason": (arm.energy or {}).get("reason") or None,
         "drift_reason": arm.drift_reason or None,

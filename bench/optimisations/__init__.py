@@ -9,8 +9,13 @@ A scheme is a module with
 * ``apply(model, params)``: returns the changed model; heavy imports inside,
 * ``evidence(before, after, params)``: what must now be true of the loaded model. The harness takes both
   censuses itself and fails the variant (``not_applied``) where a check does not hold,
-* ``KERNEL`` (optional): a pattern that one operator of a profiled decode step must match.
+* ``KERNEL`` (optional): a pattern that one operator of a profiled decode step must match,
+* ``RUNTIMES`` (optional): the engines it is for, transformers if absent,
+* ``DECODING`` (optional): True where the censuses are to have a short request decoded,
+* ``NOTE`` (optional): what a reader of the row should know where it is not cheaper.
+
+Work that is done once and serves every run (calibration, training) goes through ``one_off``.
 """
 
-VERBS = ("quantise", "prune")
+VERBS = ("quantise", "prune", "compile")
 SPELLINGS = {"quantize": "quantise", "quantization": "quantise", "distill": "distil", "optimize": "optimise"}

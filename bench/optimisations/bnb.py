@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.optimisations.evidence import Census, Check, check, replaced
+from bench.optimisations.evidence import Census, Check, bits_a_weight, replaced
 from bench.optimisations.linear import replace_linears
 
 TABLES_BYTES = 4 * (16 + 256 + 2)  # values of the 4-bit codes; with double_quant those of the 8-bit scales
@@ -51,15 +51,8 @@ def pack(model: Any, params: FourBitParams, quant_type: str) -> Any:
 
 
 def packed_evidence(before: Census, after: Census) -> list[Check]:
-    """Two weights a byte, plus their scales: between 4 and 5 bits a weight, the tables of each matrix apart
-    (in a very small matrix they outweigh the weights)."""
-    new = after.of("Linear4bit")
-    elements = {m.name: m.elements for m in before.matrices}
-    weights = sum(elements.get(m.name, 0) for m in new)
-    stored = sum(m.stored_bytes for m in new)
-    bits = 8 * stored / weights if weights else 0.0
-    fits = 4 * weights < 8 * stored < 5 * weights + 8 * TABLES_BYTES * len(new)
+    """Two weights a byte, plus their scales."""
     return [
         *replaced(before, after, "Linear4bit", "uint8"),
-        check("bits a weight, scales included", f"{bits:.2f}", fits, "4 to 5"),
+        bits_a_weight(before, after, "Linear4bit", 4, TABLES_BYTES),
     ]

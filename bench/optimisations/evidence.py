@@ -6,13 +6,14 @@ The census is taken by the harness, never by the scheme that is being checked (d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Matrix:
     """One weight matrix as it is stored. ``zero_fraction`` is None where values are packed; ``is_head``
-    marks the output projection, which most schemes leave alone."""
+    marks the output projection, which most schemes leave alone; ``scalars`` are the single numbers that its
+    module holds beside it, such as the scale of its input."""
 
     name: str
     module: str
@@ -21,15 +22,28 @@ class Matrix:
     stored_bytes: int
     zero_fraction: float | None
     is_head: bool = False
+    scalars: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How a short request was decoded: the class that held its keys and values, the bytes it held a token,
+    and whether the decode step ran as a compiled graph."""
+
+    cache: str
+    cache_bytes_a_token: float
+    compiled: bool
 
 
 @dataclass(frozen=True)
 class Census:
-    """Every weight matrix of a model and the bytes of all its tensors, tied ones counted once."""
+    """Every weight matrix of a model and the bytes of all its tensors, tied ones counted once. ``decoding``
+    is there for schemes that ask for it (``DECODING = True``)."""
 
     matrices: tuple[Matrix, ...]
     weights_bytes: int
     bytes_by_dtype: Mapping[str, int]
+    decoding: Decoding | None = None
 
     def of(self, module: str) -> tuple[Matrix, ...]:
         """The matrices held by modules of this class name."""
@@ -51,15 +65,31 @@ def check(claim: str, found: object, holds: bool, expected: object) -> Check:
     return Check(claim, str(expected), str(found), holds)
 
 
-def replaced(before: Census, after: Census, module: str, dtype: str) -> list[Check]:
-    """The checks every weight quantiser shares: which modules now hold the weights, and stored as what."""
-    wanted = sum(m.module == "Linear" and not m.is_head for m in before.matrices)
-    new = after.of(module)
-    done = sum(not m.is_head for m in new)
-    dtypes = ", ".join(sorted({m.dtype for m in new})) or "none"
+def replaced(before: Census, after: Census, module: str, *dtypes: str, was: str = "Linear") -> list[Check]:
+    """The checks every weight quantiser shares: which modules now hold the weights, and stored as what.
+    ``was``: what the modules were before."""
+    wanted = sum(m.module == was and not m.is_head for m in before.matrices)
+    new = [m for m in after.of(module) if not m.is_head]
+    done = sum(m.dtype in dtypes for m in new)
+    found = ", ".join(sorted({m.dtype for m in new})) or "none"
+    asked = " or ".join(dtypes)
     smaller = after.weights_bytes < before.weights_bytes
     return [
-        check(f"linear layers now {module}", done, wanted > 0 and done == wanted, wanted),
-        check("stored dtype", dtypes, dtypes == dtype, dtype),
+        check(f"layers now {module} of {asked}", done, wanted > 0 and done == wanted, wanted),
+        check("stored dtype", found, bool(new) and all(m.dtype in dtypes for m in new), asked),
         check("bytes of all weights", after.weights_bytes, smaller, f"< {before.weights_bytes}"),
     ]
+
+
+def bits_a_weight(before: Census, after: Census, module: str, bits: float, tables: int = 0) -> Check:
+    """What the layers store a weight, scales and zero points included: from ``bits`` to ``bits`` + 2.
+
+    ``tables``: bytes of constant tables each layer carries besides, which outweigh very small matrices.
+    """
+    new = [m for m in after.of(module) if not m.is_head]
+    elements = {m.name: m.elements for m in before.matrices}
+    weights = sum(elements.get(m.name, 0) for m in new)
+    stored = 8 * sum(m.stored_bytes for m in new)
+    fits = bits * weights <= stored < (bits + 2) * weights + 8 * tables * len(new)
+    found = f"{stored / weights:.2f}" if weights else "none"
+    return check("bits a weight, scales included", found, bool(weights) and fits, f"{bits:g} to {bits + 2:g}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +9,12 @@ from typing import Any
 
 from bench.errors import Unsupported
 from bench.runtimes import Options
+from bench.runtimes._text import TextModel
+from bench.worker import census
 
 REQUIRES = ("torch", "transformers", "safetensors")
 DTYPES = ("float32", "bfloat16", "float16")
+CACHED_TOKENS_A_CALL = 16  # in scoring through a cache: these few see each other unquantised
 
 
 def load(directory: Path, options: Options) -> TransformersEngine:
@@ -40,7 +42,7 @@ def load(directory: Path, options: Options) -> TransformersEngine:
             directory, use_safetensors=True, local_files_only=True, trust_remote_code=False, **wanted
         ).to(device)
     model.eval().requires_grad_(False)
-    return TransformersEngine(model, _tokenizer(directory), options)
+    return TransformersEngine(model, directory, options)
 
 
 def _device(asked: str) -> str:
@@ -56,14 +58,6 @@ def _device(asked: str) -> str:
     return asked
 
 
-def _tokenizer(directory: Path) -> Any | None:
-    import transformers
-
-    if not (directory / "tokenizer.json").exists() and not (directory / "tokenizer_config.json").exists():
-        return None
-    return transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
-
-
 @dataclass
 class Batch:
     """The state of one batch being decoded. ``mask`` has room for every token to come."""
@@ -75,15 +69,26 @@ class Batch:
     chosen: list[Any] = field(default_factory=list)
 
 
-class TransformersEngine:
+class TransformersEngine(TextModel):
     """A loaded causal language model and its step loop."""
 
-    def __init__(self, model: Any, tokenizer: Any | None, options: Options) -> None:
+    def __init__(self, model: Any, directory: Path, options: Options) -> None:
+        super().__init__(directory, model.config.get_text_config().vocab_size)
         self.model = model
-        self.tokenizer = tokenizer
         self.options = options
         self.device = next(model.parameters()).device
         self._synchronise = _synchroniser(self.device)
+
+    @property
+    def model(self) -> Any:
+        """The loaded model, which an optimisation may replace."""
+        return self._model
+
+    @model.setter
+    def model(self, model: Any) -> None:
+        self._model = model
+        self._step_model = getattr(model, "compiled_step", model)
+        self._without_gradients = _without_gradients(model)
 
     # ---- what was loaded -------------------------------------------------------------------------
 
@@ -107,29 +112,6 @@ class TransformersEngine:
             "random_weights": self.options.random,
         }
 
-    # ---- text ------------------------------------------------------------------------------------
-
-    def encode(self, text: str) -> list[int]:
-        """Token ids without special tokens. A model without a tokenizer reads bytes modulo its vocabulary."""
-        if self.tokenizer is None:
-            vocabulary = self.model.config.get_text_config().vocab_size
-            return [byte % vocabulary for byte in text.encode()]
-        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-
-    def encode_chat(self, message: str) -> list[int]:
-        """One user turn in the model's own chat template."""
-        if self.tokenizer is None or not self.tokenizer.chat_template:
-            return self.encode(message)
-        turns = [{"role": "user", "content": message}]
-        text = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-        return self.encode(text)
-
-    def text(self, ids: Sequence[int]) -> str:
-        """Text of ``ids`` without special tokens; the ids themselves where there is no tokenizer."""
-        if self.tokenizer is None:
-            return json.dumps(list(ids))
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
-
     def end_ids(self) -> tuple[int, ...]:
         """From the generation config, which may name several."""
         ends = self.model.generation_config.eos_token_id
@@ -140,7 +122,6 @@ class TransformersEngine:
     def prefill(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Batch:
         """Left-padded so that every sequence ends in the same column; unpadded batches need no mask."""
         import torch
-        from transformers import DynamicCache
 
         width = max(len(prompt) for prompt in prompts)
         padded = [[0] * (width - len(prompt)) + list(prompt) for prompt in prompts]
@@ -151,20 +132,27 @@ class TransformersEngine:
             for row, prompt in enumerate(prompts):
                 mask[row, : width - len(prompt)] = 0
             positions = mask.cumsum(-1).sub_(1).clamp_(min=0)
-        batch = Batch(DynamicCache(config=self.model.config), mask, positions, 0)
+        batch = Batch(self._new_cache(len(prompts), width + new_tokens), mask, positions, 0)
         self._advance(batch, ids)
         return batch
+
+    def _new_cache(self, sequences: int, tokens: int) -> Any:
+        """An optimisation may have hung another kind of cache on the model: ``make_cache``."""
+        from transformers import DynamicCache
+
+        make = getattr(self.model, "make_cache", None)
+        with self._without_gradients():
+            return DynamicCache(config=self.model.config) if make is None else make(sequences, tokens)
 
     def step(self, generation: Batch) -> None:
         """One forward pass for one more token of every sequence."""
         self._advance(generation, generation.chosen[-1])
 
     def _advance(self, batch: Batch, ids: Any) -> None:
-        import torch
 
         start, batch.length = batch.length, batch.length + ids.shape[1]
-        with torch.inference_mode():
-            out = self.model(
+        with self._without_gradients():
+            out = (self.model if ids.shape[1] > 1 else self._step_model)(
                 input_ids=ids,
                 attention_mask=None if batch.mask is None else batch.mask[:, : batch.length],
                 position_ids=None if batch.positions is None else batch.positions[:, start : batch.length],
@@ -181,17 +169,38 @@ class TransformersEngine:
         return [list(row) for row in torch.cat(generation.chosen, dim=1).tolist()]
 
     def cache_bytes(self, generation: Batch) -> int:
-        """Bytes of the keys and values held for this batch."""
-        layers = getattr(generation.cache, "layers", ())
-        return sum(part.nbytes for layer in layers for part in (layer.keys, layer.values))
+        """Bytes of the keys and values held for this batch, their scales included."""
+        return sum(census.held_bytes(layer) for layer in getattr(generation.cache, "layers", ()))
 
-    def logits(self, ids: Sequence[int]) -> Any:
-        """One window, one forward pass, no cache; float32 whatever the model's dtype."""
+    def cache_class(self, generation: Batch) -> str:
+        """What holds the keys and values of a layer."""
+        return type(generation.cache.layers[0]).__name__
+
+    def compiled_graphs(self) -> int:
+        """How many graphs torch.compile has made in this process."""
         import torch
 
-        with torch.inference_mode():
+        return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+
+    def logits(self, ids: Sequence[int]) -> Any:
+        """One window, one forward pass, no cache; float32 whatever the model's dtype.
+
+        Where the cache itself is what was changed, the window goes through it, a few tokens a call; where the
+        step was compiled, one.
+        """
+        import torch
+
+        with self._without_gradients():
             window = torch.tensor([list(ids)], device=self.device)
-            return self.model(input_ids=window, use_cache=False).logits[0].float()
+            if getattr(self.model, "make_cache", None) is None:
+                return self.model(input_ids=window, use_cache=False).logits[0].float()
+            cache = self._new_cache(1, len(ids))
+            compiled = self._step_model is not self.model
+            parts = [
+                self._step_model(input_ids=part, past_key_values=cache, use_cache=True).logits[0].float()
+                for part in window.split(1 if compiled else CACHED_TOKENS_A_CALL, dim=1)
+            ]
+            return torch.cat(parts)
 
     def synchronise(self) -> None:
         """Nothing to wait for on the CPU, ``torch.cuda.synchronize`` on CUDA."""
@@ -202,6 +211,15 @@ def _synchroniser(device: Any) -> Any:
     import torch
 
     return torch.cuda.synchronize if device.type == "cuda" else lambda: None
+
+
+def _without_gradients(model: Any) -> Any:
+    """``torch.inference_mode``; ``no_grad`` for quanto's packed bits, which are tensors that inference mode
+    cannot make ("Cannot set version_counter for inference tensor")."""
+    import torch
+
+    packed = any(type(one).__name__.endswith("BitsTensor") for one in model.parameters())
+    return torch.no_grad if packed else torch.inference_mode
 
 
 def _kv_bytes_per_token(config: Any, item_bytes: int) -> int:

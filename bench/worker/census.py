@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bench.optimisations.evidence import Census, Matrix
@@ -23,24 +23,40 @@ def take(model: Any, *, count_zeros: bool = True) -> Census:
     return Census(matrices, sum(bytes_by_dtype.values()), dict(bytes_by_dtype))
 
 
+# What a packed layer calls its weights where it has no ``weight``: HQQ, compressed-tensors.
+PACKED = ("W_q", "weight_packed")
+
+
 def _weight(module: Any) -> Any | None:
     """The weight matrix of a linear-like module, embeddings and norms left out."""
     import torch
 
     if isinstance(module, torch.nn.Embedding):
         return None
-    weight = getattr(module, "weight", None)
+    held = module._parameters.keys() | module._buffers.keys()
+    packed = next((name for name in PACKED if name in held), None)
+    weight = getattr(module, packed or "weight", None)
     if callable(weight) and not isinstance(weight, torch.Tensor):
         weight = weight()
     return weight if isinstance(weight, torch.Tensor) and weight.dim() == 2 else None
 
 
 def _matrix(name: str, module: Any, weight: Any, is_head: bool, count_zeros: bool) -> Matrix:
+    import torch
+
+    parts = [tensor for _key, tensor in _plain(weight)]
+    largest = max(parts, key=_bytes)
     zeros = None
-    if count_zeros and weight.is_floating_point() and not weight.is_quantized:
+    if count_zeros and largest is weight and weight.is_floating_point() and not weight.is_quantized:
         zeros = 1 - int(weight.count_nonzero()) / max(weight.numel(), 1)
     stored = sum(_bytes(tensor) for tensor in _unique(_tensors_in(module)))
-    return Matrix(name, module._get_name(), _dtype(weight), weight.numel(), stored, zeros, is_head)
+    scalars = {
+        key: float(value)
+        for key, value in module._buffers.items()
+        if value is not None and value.dim() == 0 and type(value) is torch.Tensor
+    }
+    kind = module._get_name()
+    return Matrix(name, kind, _dtype(largest), weight.numel(), stored, zeros, is_head, scalars)
 
 
 def _stored_once(model: Any) -> Iterator[Any]:
@@ -69,24 +85,45 @@ def _tensors_in(module: Any) -> Iterator[tuple[object, Any]]:
     own = [*module._parameters.values(), *module._buffers.values()]
     for tensor in own:
         if tensor is not None:
-            yield _storage(tensor), tensor
+            yield from _plain(tensor)
             yield from _attached(getattr(tensor, "__dict__", {}), depth=3)
     yield from _attached({k: v for k, v in vars(module).items() if not k.startswith("_")}, depth=2)
+
+
+def _plain(tensor: Any) -> Iterator[tuple[object, Any]]:
+    """(identity of the storage, tensor): the tensor itself, or those that a wrapping subclass is made of."""
+    inner = getattr(tensor, "__tensor_flatten__", None)
+    names = inner()[0] if inner is not None else ()
+    if not names:
+        yield _storage(tensor), tensor
+    for name in names:
+        part = getattr(tensor, name)
+        if part is not None:
+            yield from _plain(part)
 
 
 def _storage(tensor: Any) -> object:
     return tensor.device, tensor.untyped_storage().data_ptr()
 
 
-def _attached(attributes: dict[str, Any], depth: int) -> Iterator[tuple[object, Any]]:
-    """Tensors among ``attributes`` and, ``depth`` levels down, in the plain objects among them."""
+def _attached(attributes: Mapping[Any, Any], depth: int) -> Iterator[tuple[object, Any]]:
+    """Tensors among ``attributes`` and, ``depth`` levels down, in the plain objects and dicts among them."""
     import torch
 
     for value in attributes.values():
         if isinstance(value, torch.Tensor):
-            yield _storage(value), value
+            yield from _plain(value)
+        elif depth > 1 and isinstance(value, dict | list | tuple):
+            items = value if isinstance(value, dict) else dict(enumerate(value))
+            yield from _attached(items, depth - 1)
         elif depth > 1 and hasattr(value, "__dict__") and not isinstance(value, torch.nn.Module | type):
             yield from _attached(vars(value), depth - 1)
+
+
+def held_bytes(holder: object) -> int:
+    """Bytes of every tensor that a plain object holds, in its attributes and in objects, dicts and tuples
+    among them."""
+    return sum(tensor.nbytes for tensor in _unique(_attached(vars(holder), depth=4)))
 
 
 def _bytes(tensor: Any) -> int:

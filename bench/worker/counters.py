@@ -43,9 +43,11 @@ def _watching(engine: Engine) -> Iterator[list[Work]]:
         after: Work = own()
         found.append(Work(after.forward_calls - before.forward_calls, after.flops - before.flops))
     elif hasattr(engine.model, "register_forward_pre_hook"):
+        import torch
         from torch.utils.flop_counter import FlopCounterMode
 
-        with _forward_calls(engine.model) as calls, FlopCounterMode(display=False) as flops:
+        eager = torch.compiler.set_stance("force_eager")  # a compiled graph would be made anew to be counted
+        with eager, _forward_calls(engine.model) as calls, FlopCounterMode(display=False) as flops:
             yield found
         found.append(Work(calls[0], flops.get_total_flops()))
     else:

@@ -68,11 +68,12 @@ class Worker:
         not searched again before every timed region (0.2 s each time, once torch is loaded)."""
         most = message.get("most", passes.MAX_WARMUP)
         result = passes.warm_up(self.engine, self.batches[0], self.new_tokens, message["least"], most)
+        compiled = passes.compile_all(self.engine, self.batches, self.new_tokens)
         profiled = message.get("profile", True)
         found = session.kernels(self.engine, self.batches[0][0], self.evidence) if profiled else []
         gc.collect()
         gc.freeze()
-        return {**result, "kernels": found}
+        return {**result, **compiled, "kernels": found}
 
     def solo(self, _message: Message, _fds: list[int]) -> dict[str, Any]:
         """Every batch, timed."""

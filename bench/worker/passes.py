@@ -7,12 +7,13 @@ off, nothing is logged, printed, sent or written.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Any
 
+from bench.errors import Outcome, VariantFailed
 from bench.runtimes import Engine
 from bench.worker import energy, memory
 
@@ -76,10 +77,28 @@ def _close(before: float, after: float) -> bool:
     return abs(after - before) <= STEADY_WITHIN * before
 
 
+def compile_all(
+    engine: Engine, batches: Sequence[Sequence[Sequence[int]]], new_tokens: int
+) -> dict[str, Any]:
+    """Every batch once, untimed, so that an engine that compiles for a shape has seen all of them; nothing
+    for an engine that has compiled nothing so far."""
+    graphs: Callable[[], int] = getattr(engine, "compiled_graphs", lambda: 0)
+    if not graphs():
+        return {"compiled_graphs": 0}
+    for batch in batches:
+        timed_request(engine, batch, new_tokens)
+    return {"compiled_graphs": graphs()}
+
+
 def solo(engine: Engine, batches: Sequence[Sequence[Sequence[int]]], new_tokens: int) -> dict[str, Any]:
-    """Every batch once, one after the other, with nothing else running."""
+    """Every batch once, one after the other, with nothing else running. Raises VariantFailed where something
+    was compiled meanwhile: such a time is not a step's."""
+    graphs: Callable[[], int] = getattr(engine, "compiled_graphs", lambda: 0)
+    before = graphs()
     with undisturbed():
         timed = [timed_request(engine, batch, new_tokens) for batch in batches]
+    if graphs() != before:
+        raise VariantFailed(Outcome.RUN_ERROR, f"{graphs() - before} graphs were compiled in the timed pass")
     start = timed[0].sent_ns
     return {
         "batches": [

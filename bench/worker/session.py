@@ -5,17 +5,20 @@ from __future__ import annotations
 import gc
 import importlib
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter_ns
+from types import ModuleType
 from typing import Any
 
 from bench.errors import NonFiniteOutput, NotApplied, Unsupported
-from bench.optimisations.evidence import Census, Check, check
+from bench.optimisations.evidence import Census, Check, Decoding, check
 from bench.runtimes import Engine, Options
-from bench.worker import census, memory
+from bench.worker import census, memory, one_off
 from bench.worker.passes import undisturbed
+
+PROBE_TOKENS = 64  # within the context of every model
 
 
 def load(message: Mapping[str, Any]) -> tuple[Engine, dict[str, Any]]:
@@ -38,7 +41,7 @@ def load(message: Mapping[str, Any]) -> tuple[Engine, dict[str, Any]]:
     memory.give_back()
     found = _census(engine, count_zeros=False)
     return engine, {
-        "facts": engine.facts(),
+        "facts": {**engine.facts(), **_measured(steps)},
         "load_s": loaded_s,
         "optimise_s": sum(step["took_s"] for step in steps),
         "load_memory": memory.read_peak(engine),
@@ -53,6 +56,22 @@ def _census(engine: Engine, *, count_zeros: bool = True) -> Census:
     """The engine's own census where its model is not a torch module."""
     own: Callable[[], Census] | None = getattr(engine, "census", None)
     return own() if own is not None else census.take(engine.model, count_zeros=count_zeros)
+
+
+def _census_for(scheme: ModuleType, engine: Engine) -> Census:
+    """With a short request decoded where the scheme changes how that is done."""
+    found = _census(engine)
+    return replace(found, decoding=_decode_a_little(engine)) if getattr(scheme, "DECODING", False) else found
+
+
+def _decode_a_little(engine: Any) -> Decoding:
+    """A request long enough for a cache to be what it is for long ones."""
+    prompt = [number % 97 + 3 for number in range(PROBE_TOKENS)]
+    generation = engine.prefill([prompt], 3)
+    engine.step(generation)
+    engine.step(generation)
+    held = engine.cache_bytes(generation) / (PROBE_TOKENS + 2)
+    return Decoding(engine.cache_class(generation), held, engine.compiled_graphs() > 0)
 
 
 def _parameters(engine: Engine) -> int:
@@ -81,22 +100,30 @@ def _apply(engine: Engine, step: Mapping[str, Any], facts: Mapping[str, Any]) ->
     if reason:
         raise Unsupported(reason)
     params = scheme.Params(**step["params"])
-    before = _census(engine)
+    before = _census_for(scheme, engine)
     started = perf_counter_ns()
     engine.model = scheme.apply(engine.model, params)
     took_s = (perf_counter_ns() - started) / 1e9
-    after = _census(engine)
+    after = _census_for(scheme, engine)
     checks = scheme.evidence(before, after, params)
     _enforce(label, checks)
     return {
         "step": label,
         "took_s": took_s,
+        "one_off": one_off.take_bill(),
         "checks": [asdict(one) for one in checks],
         "weights_bytes_before": before.weights_bytes,
         "weights_bytes_after": after.weights_bytes,
         "kernel_pattern": getattr(scheme, "KERNEL", None),
         "note": getattr(scheme, "NOTE", None),
+        "decoding": asdict(after.decoding) if after.decoding else None,
     }
+
+
+def _measured(steps: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+    """Bytes of cache a token as measured, where a scheme changed them: the shapes no longer say it."""
+    found = [step["decoding"] for step in steps if step["decoding"]]
+    return {"kv_bytes_per_token": found[-1]["cache_bytes_a_token"]} if found else {}
 
 
 def _enforce(label: str, checks: list[Check]) -> None:

@@ -1,0 +1,42 @@
+"""What an optimisation costs once, and how many requests earn it back (METRICS 4.6)."""
+
+from __future__ import annotations
+
+from bench.metrics import cost
+from bench.metrics.comparisons import compare
+from bench.metrics.figure import Figures, Metric, value_of
+from bench.pricing import cost as model
+from bench.records import ArmRecord, RunRecord
+
+USD = Metric(
+    "one_off_usd", "USD", "lower", "seconds of calibration and training · R · G/u / 3600", "spent once"
+)
+BREAK_EVEN = Metric(
+    "break_even_requests", "1", "lower", model.FORMULA_BREAK_EVEN, "requests that earn it back"
+)
+METRICS = (USD, BREAK_EVEN)
+
+
+def seconds(arm: ArmRecord) -> float | None:
+    """Seconds of calibration and training, as measured when they were done; 0.0 where there were none."""
+    if arm.loaded is None:
+        return None
+    return sum((float(one["took_s"]) for step in arm.loaded.evidence for one in step.get("one_off", ())), 0.0)
+
+
+def figures(arm: ArmRecord, run: RunRecord) -> Figures:
+    """None for a row without one-off work; no break-even where nothing is shown to be saved."""
+    found: Figures = {metric.key: None for metric in METRICS}
+    spent = seconds(arm)
+    if not spent:
+        return found
+    usd = spent * cost.hourly_usd(arm, run) / 3600
+    found[USD.key] = USD.scalar(usd, seconds=spent)
+    base = run.baseline_of(arm)
+    paid = value_of(cost.figures(base, run)[cost.PER_REQUEST.key]) if base else None
+    ratio = next((one for one in compare(run, arm) if one.metric == cost.PER_REQUEST.key), None)
+    if paid is not None and ratio is not None and ratio.verdict == "better":
+        found[BREAK_EVEN.key] = BREAK_EVEN.scalar(
+            model.break_even_requests(usd, paid, paid * ratio.ratio), saving_usd=paid * (1 - ratio.ratio)
+        )
+    return found

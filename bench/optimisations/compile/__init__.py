@@ -1,0 +1,1 @@
+"""The decode step compiled: one file a compiler."""

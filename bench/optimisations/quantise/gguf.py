@@ -1,0 +1,73 @@
+"""GGUF: llama.cpp's own formats, from Q8_0 down to Q2_K, by llama.cpp's own quantiser.
+
+Source: ``llama_model_quantize`` of llama.cpp. A file type is a recipe: K-quants give some matrices more bits,
+and rows that are no multiple of 256 fall back to an older format, which the evidence counts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.optimisations.evidence import Census, Check, check
+from bench.worker import one_off
+
+REQUIRES = ("llama_cpp",)
+RUNTIMES = ("llama-cpp",)
+FLOATS = ("F32", "F16", "BF16")
+FileType = Literal[
+    "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S", "Q4_1", "Q4_0",
+    "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Params:
+    """``type``: the recipe, by llama.cpp's name for it."""
+
+    type: FileType = "Q4_K_M"
+
+
+def unsupported(device: str, dtype: str) -> str | None:
+    """llama.cpp as installed here runs on the CPU."""
+    return None if device == "cpu" else "the llama-cpp engine runs on the CPU"
+
+
+def apply(model: Any, params: Params) -> Any:
+    """A model loaded from the quantised file, which is kept for the next run."""
+    from bench.models.cache import file_sha256
+    from bench.runtimes import llama_cpp
+
+    path = one_off.kept_file(
+        f"gguf {params.type} {file_sha256(model.path)}",
+        "model.gguf",
+        lambda out: llama_cpp.quantised(model, out, params.type),
+    )
+    return llama_cpp.Model(path)
+
+
+def evidence(before: Census, after: Census, params: Params) -> list[Check]:
+    """No matrix left in floating point, the format the recipe is named for among them, fewer bytes loaded."""
+    old = [m for m in before.matrices if not m.is_head]
+    new = {m.name: m for m in after.matrices}
+    smaller = sum(m.name in new and new[m.name].stored_bytes < m.stored_bytes for m in old)
+    kinds = Counter(m.dtype for m in after.matrices)
+    main = "_".join(params.type.split("_")[:2])
+    elements = sum(m.elements for m in after.matrices)
+    bits = 8 * sum(m.stored_bytes for m in after.matrices) / elements if elements else 0.0
+    found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) or "none"
+    packed = bool(kinds) and not any(kind in FLOATS for kind in kinds)
+    return [
+        check("matrices stored in fewer bytes", smaller, 0 < len(old) == smaller, len(old)),
+        check(
+            "formats of the matrices", found, packed, f"{main} and what it falls back to, nothing in floats"
+        ),
+        check("bits a weight over all matrices", f"{bits:.2f}", 0 < bits < 10, "< 10"),
+        check(
+            "bytes loaded",
+            after.weights_bytes,
+            after.weights_bytes < before.weights_bytes,
+            f"< {before.weights_bytes}",
+        ),
+    ]

@@ -1,0 +1,51 @@
+"""HQQ: 8, 4, 3, 2 or 1 bits in groups, scales found by half-quadratic optimisation, no calibration text.
+
+Source: Badri and Shaji 2023, https://mobiusml.github.io/hqq_blog. Unpacked to the compute dtype before each
+product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.optimisations.evidence import Census, Check, bits_a_weight, replaced
+from bench.optimisations.linear import replace_linears
+
+REQUIRES = ("hqq",)
+NOTE = "its layers are unpacked in every step: torch has no kernel for them on this device"
+
+
+@dataclass(frozen=True)
+class Params:
+    """``bits`` a weight; ``group_size`` weights share a scale and a zero point."""
+
+    bits: Literal[8, 4, 3, 2, 1] = 4
+    group_size: Literal[16, 32, 64, 128] = 64
+
+
+def unsupported(device: str, dtype: str) -> str | None:
+    """Runs on CPU and CUDA in every dtype."""
+    return None
+
+
+def apply(model: Any, params: Params) -> Any:
+    """Every linear layer but the head."""
+    from hqq.core.quantize import BaseQuantizeConfig, HQQLinear
+
+    config = BaseQuantizeConfig(nbits=params.bits, group_size=params.group_size)
+
+    def packed(layer: Any) -> Any:
+        weight = layer.weight
+        return HQQLinear(layer, quant_config=config, compute_dtype=weight.dtype, device=str(weight.device))
+
+    return replace_linears(model, packed)
+
+
+def evidence(before: Census, after: Census, params: Params) -> list[Check]:
+    """HQQLinear modules; two scales a group come on top of the bits."""
+    dtype = "int32" if params.bits == 3 else "uint8"
+    return [
+        *replaced(before, after, "HQQLinear", dtype),
+        bits_a_weight(before, after, "HQQLinear", params.bits),
+    ]

@@ -1,0 +1,50 @@
+"""KV cache in 4 or 2 bits by optimum-quanto; the weights stay as they are.
+
+Source: Liu et al. 2024 (KIVI), arXiv 2402.02750, as transformers has it. A prompt is packed at once,
+generated tokens wait in full precision until there are ``residual_length`` of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.optimisations import kv_cache
+from bench.optimisations.evidence import Census, Check
+
+REQUIRES = ("optimum.quanto",)
+DECODING = True
+NOTE = kv_cache.NOTE
+
+
+@dataclass(frozen=True)
+class Params:
+    """``bits`` a number; ``group_size`` numbers share a scale; ``residual_length`` tokens are not packed
+    yet."""
+
+    bits: Literal[4, 2] = 4
+    group_size: int = 32
+    residual_length: int = 128
+
+
+def unsupported(device: str, dtype: str) -> str | None:
+    """Runs on CPU and CUDA in every dtype."""
+    return None
+
+
+def apply(model: Any, params: Params) -> Any:
+    """Another cache for every request; no weight changes."""
+    from transformers.cache_utils import QuantoQuantizedLayer
+
+    kv_cache.check_group(model, params.group_size)
+    return kv_cache.use_layers(
+        model,
+        lambda: QuantoQuantizedLayer(
+            nbits=params.bits, q_group_size=params.group_size, residual_length=params.residual_length
+        ),
+    )
+
+
+def evidence(before: Census, after: Census, params: Params) -> list[Check]:
+    """Quantised layers that take fewer bytes a token."""
+    return kv_cache.smaller_cache(before, after, "QuantoQuantizedLayer", params.bits)

@@ -1,0 +1,30 @@
+"""optimum-quanto int2: 2-bit weights in groups.
+
+Source: Hugging Face optimum-quanto. A scale and a shift a group of at most 128; unpacked before each product.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.optimisations import quanto
+from bench.optimisations.evidence import Census, Check
+from bench.optimisations.quanto import QuantoParams as Params
+
+__all__ = ["Params"]
+REQUIRES = ("optimum.quanto",)
+
+
+def unsupported(device: str, dtype: str) -> str | None:
+    """Runs on CPU and CUDA in every dtype."""
+    return None
+
+
+def apply(model: Any, params: Params) -> Any:
+    """Every linear layer but the head."""
+    return quanto.pack(model, params, "int2")
+
+
+def evidence(before: Census, after: Census, params: Params) -> list[Check]:
+    """Four weights a byte in QLinear modules."""
+    return quanto.packed_evidence(before, after, params, 2, "uint8")

@@ -1,0 +1,37 @@
+"""torchao float8 weight-only: e4m3 weights, one scale an output channel.
+
+Source: torchao, ``Float8WeightOnlyConfig``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bench.optimisations import torchao
+from bench.optimisations.evidence import Census, Check
+
+REQUIRES = ("torchao",)
+NOTE = torchao.EAGER
+
+
+@dataclass(frozen=True)
+class Params:
+    """Nothing to set."""
+
+
+def unsupported(device: str, dtype: str) -> str | None:
+    """Runs on CPU and CUDA in every dtype."""
+    return None
+
+
+def apply(model: Any, params: Params) -> Any:
+    """Every linear layer but the head."""
+    from torchao.quantization import Float8WeightOnlyConfig
+
+    return torchao.quantise(model, Float8WeightOnlyConfig())
+
+
+def evidence(before: Census, after: Census, params: Params) -> list[Check]:
+    """float8 storage."""
+    return torchao.stored(before, after, 8, "float8_e4m3fn")

@@ -1,0 +1,46 @@
+"""torchao float8 dynamic: e4m3 weights and activations, one scale a row of each, float8 products.
+
+Source: torchao, ``Float8DynamicActivationFloat8WeightConfig``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bench.optimisations import torchao
+from bench.optimisations.evidence import Census, Check
+
+REQUIRES = ("torchao",)
+KERNEL = r"_scaled_mm"
+
+
+@dataclass(frozen=True)
+class Params:
+    """Nothing to set."""
+
+
+def unsupported(device: str, dtype: str) -> str | None:
+    """CUDA with compute capability 8.9 (Ada, Hopper) or newer, in bfloat16."""
+    if device != "cuda":
+        return "float8 products need a CUDA device of compute capability 8.9 or newer"
+    if dtype != "bfloat16":
+        return f"torchao float8 dynamic needs runtime.dtype bfloat16, not {dtype}"
+    return None
+
+
+def apply(model: Any, params: Params) -> Any:
+    """Every linear layer but the head. Unsupported on an older GPU."""
+    import torch
+    from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow
+
+    from bench.errors import Unsupported
+
+    if torch.cuda.get_device_capability() < (8, 9):
+        raise Unsupported("float8 products need compute capability 8.9 or newer")
+    return torchao.quantise(model, Float8DynamicActivationFloat8WeightConfig(granularity=PerRow()))
+
+
+def evidence(before: Census, after: Census, params: Params) -> list[Check]:
+    """float8 storage; the float8 product is the kernel looked for."""
+    return torchao.stored(before, after, 8, "float8_e4m3fn")

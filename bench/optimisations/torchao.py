@@ -1,0 +1,28 @@
+"""What the schemes of torchao share: quantising the linear layers in place, and the checks.
+
+Source: torchao's ``quantize_``, https://github.com/pytorch/ao. The layers stay ``Linear``; their weights
+become tensors of a subclass, so the evidence is in the stored dtype.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.optimisations.evidence import Census, Check, bits_a_weight, replaced
+from bench.optimisations.linear import linears
+
+EAGER = "without torch.compile its weights are converted in every step; add {compile: inductor} to fuse that"
+
+
+def quantise(model: Any, config: Any) -> Any:
+    """Every linear layer but the head."""
+    from torchao.quantization import quantize_
+
+    chosen = {id(layer) for _parent, _name, layer in linears(model)}
+    quantize_(model, config, filter_fn=lambda module, _name: id(module) in chosen)
+    return model
+
+
+def stored(before: Census, after: Census, bits: float, *dtypes: str) -> list[Check]:
+    """Linear layers whose weights are held in few bits."""
+    return [*replaced(before, after, "Linear", *dtypes), bits_a_weight(before, after, "Linear", bits)]

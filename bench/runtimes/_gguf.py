@@ -1,0 +1,112 @@
+"""Safetensors of a Llama written as an unquantised GGUF, for llama.cpp. Needs gguf, numpy, safetensors and
+torch.
+
+No tokenizer is written: every engine here is given token ids. Where rows lie in another order in llama.cpp
+than in transformers (rotary embedding in pairs and not in halves), they are moved.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.errors import Unsupported
+
+RECIPE = 1  # part of the cache key: raise it when the same weights would be written otherwise
+ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
+DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+FILE = "model.gguf"
+
+
+def exported(directory: Path, dtype: str) -> Path:
+    """The model in ``directory`` as GGUF in ``dtype``, from the cache where it was written before.
+
+    Unsupported for an architecture that is not known here.
+    """
+    from bench.models.cache import file_sha256, fill
+
+    weights = "".join(file_sha256(path) for path in _weight_files(directory))
+    key = f"gguf {dtype} {file_sha256(directory / 'config.json')} {weights} {RECIPE}"
+    return fill(key, lambda staging: write(directory, staging / FILE, dtype)) / FILE
+
+
+def write(directory: Path, out: Path, dtype: str) -> None:
+    """Write ``out``: matrices in ``dtype``, vectors in float32."""
+    import gguf
+
+    config = json.loads((directory / "config.json").read_text())
+    kind = ARCHITECTURES.get(config.get("model_type", ""))
+    if kind is None:
+        known = ", ".join(ARCHITECTURES)
+        raise Unsupported(f"GGUF is written for {known} here, not for {config.get('model_type')}")
+    writer = gguf.GGUFWriter(out, kind)
+    _describe(writer, config, dtype)
+    names = gguf.get_tensor_name_map(getattr(gguf.MODEL_ARCH, kind.upper()), config["num_hidden_layers"])
+    quantisation = getattr(gguf.GGMLQuantizationType, DTYPES[dtype])
+    for name, values in _tensors(directory):
+        if name == "lm_head.weight" and config.get("tie_word_embeddings"):
+            continue
+        new = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        if new is None:
+            raise Unsupported(f"GGUF has no name for the tensor {name}")
+        if kind == "llama" and name.endswith(("q_proj.weight", "k_proj.weight")):
+            values = _in_pairs(values, _heads(config, name))
+        if values.ndim > 1 and dtype != "float32":
+            writer.add_tensor(new, gguf.quants.quantize(values, quantisation), raw_dtype=quantisation)
+        else:
+            writer.add_tensor(new, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _describe(writer: Any, config: dict[str, Any], dtype: str) -> None:
+    import gguf
+
+    heads = config["num_attention_heads"]
+    head_dim = config.get("head_dim") or config["hidden_size"] // heads
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if (rope.get("rope_type") or rope.get("type") or "default") != "default":
+        raise Unsupported("GGUF is written here for plain rotary embedding only")
+    file_type = f"{'ALL' if dtype == 'float32' else 'MOSTLY'}_{DTYPES[dtype]}"
+    writer.add_file_type(getattr(gguf.LlamaFileType, file_type))
+    writer.add_context_length(config.get("max_position_embeddings", 2048))
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(config.get("num_key_value_heads") or heads)
+    writer.add_key_length(head_dim)
+    writer.add_value_length(head_dim)
+    writer.add_rope_dimension_count(head_dim)
+    writer.add_rope_freq_base(rope.get("rope_theta") or config.get("rope_theta", 10000.0))
+    writer.add_layer_norm_rms_eps(config.get("rms_norm_eps", 1e-6))
+    writer.add_vocab_size(config["vocab_size"])
+    writer.add_tokenizer_model("no_vocab")
+
+
+def _heads(config: dict[str, Any], name: str) -> int:
+    heads: int = config["num_attention_heads"]
+    return heads if "q_proj" in name else config.get("num_key_value_heads") or heads
+
+
+def _in_pairs(weights: Any, heads: int) -> Any:
+    """[out, in] with the two halves of each head interleaved."""
+    return weights.reshape(heads, 2, -1, weights.shape[1]).swapaxes(1, 2).reshape(weights.shape)
+
+
+def _tensors(directory: Path) -> Iterator[tuple[str, Any]]:
+    """(name, float32 array) of every tensor."""
+    from safetensors import safe_open
+
+    for path in _weight_files(directory):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - not a dict
+                yield name, file.get_tensor(name).float().numpy()
+
+
+def _weight_files(directory: Path) -> list[Path]:
+    return sorted(directory.glob("*.safetensors"))

@@ -1,0 +1,59 @@
+"""Text to token ids and back, by the tokenizer that lies beside a model: the same in every engine, so that
+all of them read the same ids."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+class TextModel:
+    """The tokenizer, chat template and end tokens of the model in ``directory``."""
+
+    def __init__(self, directory: Path, vocabulary: int) -> None:
+        self.tokenizer = _tokenizer(directory)
+        self.vocabulary = vocabulary
+        self._ends = _end_ids(directory)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids without special tokens. A model without a tokenizer reads bytes modulo its vocabulary."""
+        if self.tokenizer is None:
+            return [byte % self.vocabulary for byte in text.encode()]
+        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+    def encode_chat(self, message: str) -> list[int]:
+        """One user turn in the model's own chat template."""
+        if self.tokenizer is None or not self.tokenizer.chat_template:
+            return self.encode(message)
+        turns = [{"role": "user", "content": message}]
+        text = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        return self.encode(text)
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Text of ``ids`` without special tokens; the ids themselves where there is no tokenizer."""
+        if self.tokenizer is None:
+            return json.dumps(list(ids))
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def end_ids(self) -> tuple[int, ...]:
+        """From the generation config, which may name several, else from the model's."""
+        return self._ends
+
+
+def _tokenizer(directory: Path) -> Any | None:
+    if not (directory / "tokenizer.json").exists() and not (directory / "tokenizer_config.json").exists():
+        return None
+    import transformers
+
+    return transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
+
+
+def _end_ids(directory: Path) -> tuple[int, ...]:
+    for name in ("generation_config.json", "config.json"):
+        file = directory / name
+        ends = json.loads(file.read_text()).get("eos_token_id") if file.is_file() else None
+        if ends is not None:
+            return (ends,) if isinstance(ends, int) else tuple(ends)
+    return ()

@@ -1,0 +1,268 @@
+"""llama.cpp through its own C interface: GGUF models on the CPU, greedy, one step at a time.
+
+The weights are written as GGUF from the same safetensors that transformers reads; a ``gguf`` scheme then has
+llama.cpp quantise them. Logits and argmax are taken by the same code for every token, as in the other
+engines.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError, Unsupported
+from bench.optimisations.evidence import Census, Matrix
+from bench.runtimes import Options, _gguf
+from bench.runtimes._text import TextModel
+
+REQUIRES = ("llama_cpp", "gguf")
+ENVIRONMENT = ("llama-cpp-python==0.3.36", "gguf==0.19.0")
+DTYPES = ("float32", "bfloat16", "float16")
+HEADS = ("output.weight", "token_embd.weight")
+
+
+def load(directory: Path, options: Options) -> LlamaCppEngine:
+    """Raises Unsupported for another device, for random weights and for architectures not known here."""
+    if options.device.startswith("cuda"):
+        raise Unsupported("this build of llama.cpp runs on the CPU")
+    if options.random:
+        raise Unsupported("the llama-cpp engine needs a model's weights, not random ones")
+    return LlamaCppEngine(_gguf.exported(directory, options.dtype), directory, options)
+
+
+class Model:
+    """One loaded GGUF file; freed with its contexts when it is dropped."""
+
+    def __init__(self, path: Path) -> None:
+        import llama_cpp
+
+        llama_cpp.llama_log_set(_QUIET, ctypes.c_void_p())
+        llama_cpp.llama_backend_init()
+        self.path = path
+        self.handle = llama_cpp.llama_model_load_from_file(
+            str(path).encode(), llama_cpp.llama_model_default_params()
+        )
+        if not self.handle:
+            raise BenchError(f"llama.cpp does not load {path.name}")
+
+    @property
+    def description(self) -> str:
+        """What llama.cpp says it has loaded, such as ``llama 135M Q4_K - Medium``."""
+        import llama_cpp
+
+        text = ctypes.create_string_buffer(200)
+        llama_cpp.llama_model_desc(self.handle, text, len(text))
+        return text.value.decode()
+
+    @property
+    def tensor_bytes(self) -> int:
+        """Bytes of all tensors, as llama.cpp counts them."""
+        import llama_cpp
+
+        return int(llama_cpp.llama_model_size(self.handle))
+
+    def __del__(self) -> None:
+        import llama_cpp
+
+        if getattr(self, "handle", None):
+            llama_cpp.llama_model_free(self.handle)
+
+
+@dataclass
+class Batch:
+    """Sequences being decoded: where each of them is, and what was chosen."""
+
+    lengths: list[int]
+    chosen: list[list[int]] = field(default_factory=list)
+
+
+class LlamaCppEngine(TextModel):
+    """A loaded model and the one context it decodes in."""
+
+    def __init__(self, gguf: Path, directory: Path, options: Options) -> None:
+        import llama_cpp
+
+        self.options = options
+        self._context: Any = None
+        self._room = self._sequences = 0
+        self.model = Model(gguf)
+        vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model.handle))
+        super().__init__(directory, int(vocabulary))
+
+    @property
+    def model(self) -> Model:
+        """The loaded model, which an optimisation may replace; its context goes with it."""
+        return self._model
+
+    @model.setter
+    def model(self, model: Model) -> None:
+        self._drop_context()
+        self._model = model
+
+    def facts(self) -> dict[str, object]:
+        """Read back from llama.cpp; ``dtype`` is what the file was first written in."""
+        import llama_cpp
+
+        handle = self.model.handle
+        context = self._context_for(1, 1)
+        heads, kv_heads = llama_cpp.llama_model_n_head(handle), llama_cpp.llama_model_n_head_kv(handle)
+        layers, width = llama_cpp.llama_model_n_layer(handle), llama_cpp.llama_model_n_embd(handle)
+        return {
+            "engine": f"llama.cpp by llama-cpp-python {llama_cpp.__version__}",
+            "device": "cpu",
+            "device_name": "cpu",
+            "dtype": self.options.dtype,
+            "attention": self.options.attention,
+            "threads": int(llama_cpp.llama_n_threads(context)),
+            "vocabulary": self.vocabulary,
+            "context": int(llama_cpp.llama_model_n_ctx_train(handle)),
+            "kv_bytes_per_token": 2 * layers * kv_heads * (width // heads) * 2,
+            "random_weights": False,
+            "loaded": self.model.description,
+        }
+
+    # ---- decoding --------------------------------------------------------------------------------
+
+    def prefill(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Batch:
+        """All prompts in one call, each a sequence of its own; of any lengths."""
+        total = sum(len(prompt) + new_tokens for prompt in prompts)
+        self._context_for(total, len(prompts))
+        batch = Batch([0] * len(prompts))
+        self._advance(batch, [list(prompt) for prompt in prompts])
+        return batch
+
+    def step(self, generation: Batch) -> None:
+        """One token more for every sequence."""
+        self._advance(generation, [[token] for token in generation.chosen[-1]])
+
+    def _advance(self, batch: Batch, tokens: Sequence[Sequence[int]]) -> None:
+        last = self._decode(tokens, batch.lengths)
+        batch.lengths = [length + len(new) for length, new in zip(batch.lengths, tokens, strict=True)]
+        batch.chosen.append([int(self._row(index).argmax()) for index in last])
+
+    def tokens(self, generation: Batch) -> list[list[int]]:
+        """One list a prompt."""
+        return [list(row) for row in zip(*generation.chosen, strict=True)]
+
+    def logits(self, ids: Sequence[int]) -> Any:
+        """One window in one call, with the logits of every position, as a torch tensor."""
+        import numpy as np
+        import torch
+
+        self._context_for(len(ids), 1)
+        self._decode([ids], [0], every=True)
+        return torch.from_numpy(np.stack([self._row(index) for index in range(len(ids))]))
+
+    def finite(self, ids: Sequence[int]) -> bool:
+        """Whether the logits of a prompt are numbers."""
+        return bool(self.logits(ids).isfinite().all())
+
+    def _decode(
+        self, tokens: Sequence[Sequence[int]], starts: Sequence[int], every: bool = False
+    ) -> list[int]:
+        """One call of the model; returns where in the call each sequence has its last token."""
+        import llama_cpp
+
+        count = sum(map(len, tokens))
+        call = llama_cpp.llama_batch_init(count, 0, 1)
+        place, last = 0, []
+        for sequence, (new, start) in enumerate(zip(tokens, starts, strict=True)):
+            for offset, token in enumerate(new):
+                call.token[place], call.pos[place] = token, start + offset
+                call.n_seq_id[place], call.seq_id[place][0] = 1, sequence
+                call.logits[place] = every or offset == len(new) - 1
+                place += 1
+            last.append(place - 1)
+        call.n_tokens = count
+        code = llama_cpp.llama_decode(self._context, call)
+        llama_cpp.llama_batch_free(call)
+        if code:
+            raise BenchError(f"llama.cpp could not decode {count} tokens (code {code})")
+        return last
+
+    def _row(self, index: int) -> Any:
+        """Logits of one token of the last call, float32; valid until the next one."""
+        import llama_cpp
+        import numpy as np
+
+        pointer = llama_cpp.llama_get_logits_ith(self._context, index)
+        return np.ctypeslib.as_array(pointer, shape=(self.vocabulary,))
+
+    def _context_for(self, tokens: int, sequences: int) -> Any:
+        """An empty context with room for so much; a new one only where the last one is too small."""
+        import llama_cpp
+
+        wanted = max(512, 1 << (tokens - 1).bit_length()) * 2
+        if self._context is None or self._room < tokens or self._sequences < sequences:
+            self._drop_context()
+            params = llama_cpp.llama_context_default_params()
+            params.n_ctx = params.n_batch = wanted
+            params.n_seq_max = max(sequences, 1)
+            params.kv_unified = True
+            params.no_perf = True
+            if self.options.threads is not None:
+                params.n_threads = params.n_threads_batch = self.options.threads
+            self._context = llama_cpp.llama_init_from_model(self.model.handle, params)
+            if not self._context:
+                raise BenchError(f"llama.cpp could not make a context of {wanted} tokens")
+            self._room, self._sequences = wanted, params.n_seq_max
+        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), False)
+        return self._context
+
+    def _drop_context(self) -> None:
+        if self._context is not None:
+            import llama_cpp
+
+            llama_cpp.llama_free(self._context)
+            self._context = None
+
+    # ---- what was loaded -------------------------------------------------------------------------
+
+    def census(self) -> Census:
+        """Every matrix as it stands in the file that llama.cpp has mapped, and the bytes it says it
+        loaded."""
+        import gguf
+
+        tensors = gguf.GGUFReader(self.model.path).tensors
+        matrices = tuple(
+            Matrix(
+                t.name, "gguf", t.tensor_type.name, int(t.n_elements), int(t.n_bytes), None, t.name in HEADS
+            )
+            for t in tensors
+            if len(t.shape) == 2
+        )
+        by_dtype: dict[str, int] = {}
+        for one in tensors:
+            by_dtype[one.tensor_type.name] = by_dtype.get(one.tensor_type.name, 0) + int(one.n_bytes)
+        return Census(matrices, self.model.tensor_bytes, by_dtype)
+
+    def parameters(self) -> int:
+        """As llama.cpp counts them."""
+        import llama_cpp
+
+        return int(llama_cpp.llama_model_n_params(self.model.handle))
+
+    def synchronise(self) -> None:
+        """The logits are read after every call, which waits for them."""
+
+
+def quantised(model: Model, out: Path, file_type: str, threads: int | None = None) -> None:
+    """Have llama.cpp write the model as ``file_type`` (``Q4_K_M``). BenchError where it refuses."""
+    import llama_cpp
+
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{file_type}")
+    params.nthread = threads or 0
+    code = llama_cpp.llama_model_quantize(str(model.path).encode(), str(out).encode(), ctypes.byref(params))
+    if code:
+        raise BenchError(f"llama.cpp could not quantise to {file_type} (code {code})")
+
+
+def _silent(_level: int, _text: bytes, _data: object) -> None:
+    """llama.cpp writes a page a load."""
+
+
+_QUIET: Any = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(_silent)
