@@ -70,6 +70,7 @@ def _encode(model: Any, text: str) -> list[int]:
 
     directory = Path(model.config.name_or_path)
     if not (directory / "tokenizer.json").is_file():
-        return [byte % model.config.get_text_config().vocab_size for byte in text.encode()]
+        vocabulary = model.config.get_text_config().vocab_size
+        return [byte % vocabulary for byte in text.encode()]
     tokenizer = transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
     return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])

@@ -37,13 +37,15 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Census:
-    """Every weight matrix of a model and the bytes of all its tensors, tied ones counted once. ``decoding``
-    is there for schemes that ask for it (``DECODING = True``)."""
+    """Every weight matrix of a model and the bytes of all its tensors, tied ones counted once. ``norms`` is
+    the sum of the magnitudes of each one-dimensional weight; ``decoding`` is there for schemes that ask for
+    it (``DECODING = True``)."""
 
     matrices: tuple[Matrix, ...]
     weights_bytes: int
     bytes_by_dtype: Mapping[str, int]
     decoding: Decoding | None = None
+    norms: Mapping[str, float] = field(default_factory=dict)
 
     def of(self, module: str) -> tuple[Matrix, ...]:
         """The matrices held by modules of this class name."""

@@ -21,6 +21,13 @@ def linears(model: Any) -> Iterator[tuple[Any, str, Any]]:
                 yield parent, name, child
 
 
+def named_linears(model: Any) -> Iterator[tuple[str, Any]]:
+    """(dotted name, layer) of the same layers."""
+    names = {module: name for name, module in model.named_modules()}
+    for _parent, _attribute, layer in linears(model):
+        yield names[layer], layer
+
+
 def replace_linears(model: Any, build: Callable[[Any], Any]) -> Any:
     """Put ``build(layer)`` in the place of every linear layer; returns the model."""
     for parent, name, layer in linears(model):

@@ -8,10 +8,31 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.errors import Unsupported
 from bench.optimisations.evidence import Census, Check, bits_a_weight, replaced
 from bench.optimisations.linear import linears
 
 EAGER = "without torch.compile its weights are converted in every step; add {compile: inductor} to fuse that"
+
+
+def cuda_in_bfloat16(what: str, device: str, dtype: str) -> str | None:
+    """Why ``what`` does not run there; the generation of the GPU is known once a worker has it."""
+    if device != "cuda":
+        return f"{what} needs a CUDA device"
+    return None if dtype == "bfloat16" else f"{what} needs runtime.dtype bfloat16, not {dtype}"
+
+
+def check_capability(what: str, least: tuple[int, int]) -> None:
+    """Unsupported on a GPU older than compute capability ``least``."""
+    import torch
+
+    here = torch.cuda.get_device_capability()
+    if here < least:
+        raise Unsupported(f"{what} needs compute capability {_dotted(least)}, this GPU has {_dotted(here)}")
+
+
+def _dotted(capability: tuple[int, int]) -> str:
+    return ".".join(map(str, capability))
 
 
 def quantise(model: Any, config: Any) -> Any:

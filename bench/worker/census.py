@@ -10,7 +10,7 @@ from bench.optimisations.evidence import Census, Matrix
 
 
 def take(model: Any, *, count_zeros: bool = True) -> Census:
-    """The census of ``model``. Counting zeros reads every floating-point matrix once."""
+    """The census of ``model``. Counting zeros, and the norms with them, reads every floating-point weight."""
     heads = {id(model.get_output_embeddings())}
     matrices = tuple(
         _matrix(name, module, weight, id(module) in heads, count_zeros)
@@ -20,7 +20,12 @@ def take(model: Any, *, count_zeros: bool = True) -> Census:
     bytes_by_dtype: Counter[str] = Counter()
     for tensor in _stored_once(model):
         bytes_by_dtype[_dtype(tensor)] += _bytes(tensor)
-    return Census(matrices, sum(bytes_by_dtype.values()), dict(bytes_by_dtype))
+    norms = {
+        name: float(one.double().abs().sum())
+        for name, one in model.named_parameters()
+        if count_zeros and one.dim() == 1 and one.is_floating_point() and name.endswith("weight")
+    }
+    return Census(matrices, sum(bytes_by_dtype.values()), dict(bytes_by_dtype), norms=norms)
 
 
 # What a packed layer calls its weights where it has no ``weight``: HQQ, compressed-tensors.

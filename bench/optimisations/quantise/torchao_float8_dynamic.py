@@ -22,22 +22,14 @@ class Params:
 
 def unsupported(device: str, dtype: str) -> str | None:
     """CUDA with compute capability 8.9 (Ada, Hopper) or newer, in bfloat16."""
-    if device != "cuda":
-        return "float8 products need a CUDA device of compute capability 8.9 or newer"
-    if dtype != "bfloat16":
-        return f"torchao float8 dynamic needs runtime.dtype bfloat16, not {dtype}"
-    return None
+    return torchao.cuda_in_bfloat16("float8 products", device, dtype)
 
 
 def apply(model: Any, params: Params) -> Any:
     """Every linear layer but the head. Unsupported on an older GPU."""
-    import torch
     from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow
 
-    from bench.errors import Unsupported
-
-    if torch.cuda.get_device_capability() < (8, 9):
-        raise Unsupported("float8 products need compute capability 8.9 or newer")
+    torchao.check_capability("float8 products", (8, 9))
     return torchao.quantise(model, Float8DynamicActivationFloat8WeightConfig(granularity=PerRow()))
 
 

@@ -1,0 +1,40 @@
+"""AWQ: 4-bit weights, the channels that see large activations scaled up before they are rounded.
+
+Source: Lin et al. 2024, arXiv 2306.00978, by llm-compressor; served on PyTorch's int4 kernel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.optimisations import int4, llm_compressor
+from bench.optimisations.evidence import Census, Check
+from bench.optimisations.llm_compressor import GroupParams as Params
+
+__all__ = ["Params"]
+REQUIRES = ("llmcompressor",)
+KERNEL = int4.KERNEL
+NOTE = int4.NOTE
+
+
+def unsupported(device: str, dtype: str) -> str | None:
+    """As the kernel."""
+    return int4.unsupported(device, dtype)
+
+
+def apply(model: Any, params: Params) -> Any:
+    """Every linear layer but the head; the scales go into the norms and layers in front."""
+
+    def modifiers() -> list[Any]:
+        from llmcompressor.modifiers.quantization import QuantizationModifier
+        from llmcompressor.modifiers.transform.awq import AWQModifier
+
+        groups = llm_compressor.int4_groups(params.group_size, symmetric=False)
+        return [AWQModifier(duo_scaling="both"), QuantizationModifier(**groups)]
+
+    return llm_compressor.to_int4("awq", model, params, modifiers)
+
+
+def evidence(before: Census, after: Census, params: Params) -> list[Check]:
+    """Packed layers of four bits a weight, behind norms that took up the scales."""
+    return [*int4.evidence(before, after), llm_compressor.norms_changed(before, after)]

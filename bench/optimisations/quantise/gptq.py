@@ -1,0 +1,38 @@
+"""GPTQ: 4-bit weights chosen one column after another, each making up for the error of those before it.
+
+Source: Frantar et al. 2023, arXiv 2210.17323, by llm-compressor; served on PyTorch's int4 kernel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.optimisations import int4, llm_compressor
+from bench.optimisations.evidence import Census, Check
+from bench.optimisations.llm_compressor import GroupParams as Params
+
+__all__ = ["Params"]
+REQUIRES = ("llmcompressor",)
+KERNEL = int4.KERNEL
+NOTE = int4.NOTE
+
+
+def unsupported(device: str, dtype: str) -> str | None:
+    """As the kernel."""
+    return int4.unsupported(device, dtype)
+
+
+def apply(model: Any, params: Params) -> Any:
+    """Every linear layer but the head."""
+
+    def modifiers() -> list[Any]:
+        from llmcompressor.modifiers.quantization import GPTQModifier
+
+        return [GPTQModifier(**llm_compressor.int4_groups(params.group_size, symmetric=True))]
+
+    return llm_compressor.to_int4("gptq", model, params, modifiers)
+
+
+def evidence(before: Census, after: Census, params: Params) -> list[Check]:
+    """Packed layers of four bits a weight."""
+    return int4.evidence(before, after)

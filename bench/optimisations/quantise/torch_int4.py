@@ -1,0 +1,44 @@
+"""4-bit weights rounded to nearest, on PyTorch's own int4 kernel: what calibrated 4-bit schemes must beat.
+
+Source: the tinygemm kernel of PyTorch. Groups span their smallest and largest weight; nothing is calibrated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.optimisations import int4
+from bench.optimisations.evidence import Census, Check
+from bench.optimisations.linear import named_linears
+
+REQUIRES = ("torch",)
+KERNEL = int4.KERNEL
+NOTE = int4.NOTE
+
+
+@dataclass(frozen=True)
+class Params:
+    """``group_size`` weights of a row share a scale and a zero."""
+
+    group_size: Literal[32, 64, 128, 256] = 64
+
+
+def unsupported(device: str, dtype: str) -> str | None:
+    """As the kernel."""
+    return int4.unsupported(device, dtype)
+
+
+def apply(model: Any, params: Params) -> Any:
+    """Every linear layer but the head."""
+    int4.check_shapes(model, params.group_size)
+    found: dict[str, Any] = {}
+    for name, layer in named_linears(model):
+        scale, zero = int4.round_to_nearest(layer.weight, params.group_size)
+        found |= int4.tensors(name, layer.weight, scale, zero)
+    return int4.replace(model, found)
+
+
+def evidence(before: Census, after: Census, params: Params) -> list[Check]:
+    """Packed layers of four bits a weight."""
+    return int4.evidence(before, after)
