@@ -30,19 +30,14 @@ from bench.yaml_source import KeyPath, YamlSource
 MAX_CELLS = 1000
 REPOSITORY = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 MODEL_FORMS = ({"hub", "revision"}, {"path"}, {"random", "layers"})
-INSTALL = {
-    **{
-        package: f"pip install 'inference-cost-bench[{extra}]'"
-        for package, extra in (
-            ("optimum.quanto", "quanto"),
-            ("torchao", "torchao"),
-            ("hqq", "hqq"),
-            ("llmcompressor", "llmcompressor"),
-        )
-    },
-    "bitsandbytes": "pip install 'inference-cost-bench[bitsandbytes]'",
-    "torch": "pip install 'inference-cost-bench[transformers]'",
-    "transformers": "pip install 'inference-cost-bench[transformers]'",
+EXTRAS = {
+    "bitsandbytes": "bitsandbytes",
+    "hqq": "hqq",
+    "llmcompressor": "llmcompressor",
+    "optimum.quanto": "quanto",
+    "torch": "transformers",
+    "torchao": "torchao",
+    "transformers": "transformers",
 }
 
 
@@ -243,8 +238,8 @@ def device_here(asked: str) -> Literal["cpu", "cuda"]:
 def missing(module: ModuleType) -> str | None:
     """The first package a plug-in lacks here, with the command that installs it; None when all are there."""
     for package in plugins.missing_packages(module):
-        install = INSTALL.get(package, f"pip install {package}")
-        return f"needs the package {package}, which is not installed: {install}"
+        wanted = f"'inference-cost-bench[{EXTRAS[package]}]'" if package in EXTRAS else package
+        return f"needs the package {package}, which is not installed: pip install {wanted}"
     return None
 
 

@@ -25,6 +25,8 @@ HARMLESS_PRIVATE_KEYS = frozenset(
         "_commit_hash",
         "_from_model_config",
         "_attn_implementation_autoset",
+        "_load_in_4bit",
+        "_load_in_8bit",
     }
 )
 

@@ -34,14 +34,14 @@ def load(directory: Path, options: Options) -> LlamaCppEngine:
 
 
 class Model:
-    """One loaded GGUF file; freed with its contexts when it is dropped."""
+    """One loaded GGUF file of the model in ``directory``; freed with its contexts when it is dropped."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, directory: Path) -> None:
         import llama_cpp
 
         llama_cpp.llama_log_set(_QUIET, ctypes.c_void_p())
         llama_cpp.llama_backend_init()
-        self.path = path
+        self.path, self.directory = path, directory
         self.handle = llama_cpp.llama_model_load_from_file(
             str(path).encode(), llama_cpp.llama_model_default_params()
         )
@@ -88,7 +88,7 @@ class LlamaCppEngine(TextModel):
         self.options = options
         self._context: Any = None
         self._room = self._sequences = 0
-        self.model = Model(gguf)
+        self.model = Model(gguf, directory)
         vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model.handle))
         super().__init__(directory, int(vocabulary))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +15,15 @@ from bench.runtimes._text import TextModel
 from bench.worker import census
 
 REQUIRES = ("torch", "transformers", "safetensors")
+READERS = {  # what unpacks a checkpoint quantised by each method; most of them are transformers' own
+    "awq": "gptqmodel",
+    "bitsandbytes": "bitsandbytes",
+    "compressed-tensors": "compressed_tensors",
+    "gptq": "gptqmodel",
+    "hqq": "hqq",
+    "quanto": "optimum",
+    "torchao": "torchao",
+}
 DTYPES = ("float32", "bfloat16", "float16")
 CACHED_TOKENS_A_CALL = 16  # in scoring through a cache: these few see each other unquantised
 
@@ -38,11 +49,23 @@ def load(directory: Path, options: Options) -> TransformersEngine:
         with torch.device(device):
             model = transformers.AutoModelForCausalLM.from_config(config, **wanted)
     else:
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            directory, use_safetensors=True, local_files_only=True, trust_remote_code=False, **wanted
-        ).to(device)
+        model = _pretrained(directory, device, wanted)
     model.eval().requires_grad_(False)
     return TransformersEngine(model, directory, options)
+
+
+def _pretrained(directory: Path, device: str, wanted: dict[str, Any]) -> Any:
+    """The checkpoint as it is; one that was quantised before needs the package that packed it."""
+    import transformers
+
+    wanted |= {"use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
+    said = json.loads((directory / "config.json").read_text()).get("quantization_config")
+    if said is None:
+        return transformers.AutoModelForCausalLM.from_pretrained(directory, **wanted).to(device)
+    method = said.get("quant_method")
+    if importlib.util.find_spec(package := READERS.get(method, "transformers")) is None:
+        raise Unsupported(f"a {method} checkpoint needs the package {package}, which is not installed")
+    return transformers.AutoModelForCausalLM.from_pretrained(directory, device_map={"": device}, **wanted)
 
 
 def _device(asked: str) -> str:
@@ -110,6 +133,7 @@ class TransformersEngine(TextModel):
             "context": getattr(config.get_text_config(), "max_position_embeddings", None),
             "kv_bytes_per_token": _kv_bytes_per_token(config.get_text_config(), self.model.dtype.itemsize),
             "random_weights": self.options.random,
+            "quantised_checkpoint": _quantised_by(config),
         }
 
     def end_ids(self) -> tuple[int, ...]:
@@ -220,6 +244,15 @@ def _without_gradients(model: Any) -> Any:
 
     packed = any(type(one).__name__.endswith("BitsTensor") for one in model.parameters())
     return torch.no_grad if packed else torch.inference_mode
+
+
+def _quantised_by(config: Any) -> str | None:
+    """The method that the checkpoint says it was quantised by."""
+    said = getattr(config, "quantization_config", None)
+    if said is None:
+        return None
+    method = said["quant_method"] if isinstance(said, dict) else said.quant_method
+    return str(getattr(method, "value", method))
 
 
 def _kv_bytes_per_token(config: Any, item_bytes: int) -> int:

@@ -18,6 +18,7 @@ from bench.runtimes import Engine, Options
 from bench.worker import census, memory, one_off
 from bench.worker.passes import undisturbed
 
+DENSE = ("float32", "bfloat16", "float16")
 PROBE_TOKENS = 64  # within the context of every model
 
 
@@ -34,7 +35,7 @@ def load(message: Mapping[str, Any]) -> tuple[Engine, dict[str, Any]]:
         engine: Engine = runtime.load(Path(message["directory"]), options)
     loaded_s = (perf_counter_ns() - started) / 1e9
     facts = engine.facts()
-    checks = _as_asked(options, facts)
+    checks = [*_as_asked(options, facts), *_as_packed(engine, facts)]
     _enforce("runtime", checks)
     steps = [_apply(engine, step, facts) for step in message["optimise"]]
     gc.collect()
@@ -90,6 +91,19 @@ def _as_asked(options: Options, facts: Mapping[str, object]) -> list[Check]:
             check("threads", facts["threads"], facts["threads"] == options.threads, options.threads)
         )
     return checks
+
+
+def _as_packed(engine: Engine, facts: Mapping[str, object]) -> list[Check]:
+    """A checkpoint that was quantised before must still be packed when it has decoded: some loaders unpack it
+    on the first forward pass."""
+    method = facts.get("quantised_checkpoint")
+    if method is None:
+        return []
+    _decode_a_little(engine)
+    stored = [m.dtype for m in _census(engine, count_zeros=False).matrices if not m.is_head]
+    packed = sum(dtype not in DENSE for dtype in stored)
+    found = f"{packed} of {len(stored)} packed ({', '.join(sorted(set(stored)))})"
+    return [check(f"weights of the {method} checkpoint after decoding", found, packed > 0, "packed")]
 
 
 def _apply(engine: Engine, step: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:

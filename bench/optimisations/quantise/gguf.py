@@ -44,7 +44,7 @@ def apply(model: Any, params: Params) -> Any:
         "model.gguf",
         lambda out: llama_cpp.quantised(model, out, params.type),
     )
-    return llama_cpp.Model(path)
+    return llama_cpp.Model(path, model.directory)
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
