@@ -40,7 +40,7 @@ ENGINES = {
     "threadpoolctl",
     "tokenizers",
     *("gguf", "llama_cpp", "optimum", "torchao", "hqq", "llmcompressor", "loguru"),
-    *("onnx", "onnxruntime", "openvino", "nncf"),
+    *("onnx", "onnxruntime", "onnxruntime_genai", "openvino", "nncf"),
 }
 
 # Too slow or too large for `bench --help`; only ever imported inside a function.

@@ -11,11 +11,11 @@ PACKAGES = ("", "asyncio", "concurrent/futures", "email", "http", "importlib", "
 
 
 def read() -> str:
-    """Every docstring of the top-level modules and some packages, in alphabetical order of their files.
-    Differs between Python versions."""
+    """Every docstring of the top-level modules and some packages, in alphabetical order of their files; not
+    those of pdb, which a language topic repeats. Differs between Python versions."""
     home = Path(sysconfig.get_path("stdlib"))
     files = [file for package in PACKAGES for file in sorted((home / package).glob("*.py"))]
-    return "\n\n".join(text for file in files for text in _docstrings(file))
+    return "\n\n".join(text for file in files if file.name != "pdb.py" for text in _docstrings(file))
 
 
 def _docstrings(file: Path) -> list[str]:

@@ -1,0 +1,64 @@
+"""ONNX Runtime int8: weights quantised once, activations at every product, by its own quantiser.
+
+Source: ``onnxruntime.quantization.quantize_dynamic``. Weights are signed and symmetric; activations are
+unsigned, with one scale for all tokens of a call. The embedding and the head stay in float32.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from bench.optimisations.evidence import Census, Check, bits_a_weight, replaced
+
+REQUIRES = ("onnxruntime", "onnx")
+RUNTIMES = ("onnxruntime",)
+
+
+@dataclass(frozen=True)
+class Params:
+    """``per_channel``: one scale a column of weights, not one a matrix. ``reduce_range``: seven bits,
+    for CPUs without VNNI, whose products of eight bits may saturate."""
+
+    per_channel: bool = True
+    reduce_range: bool = False
+
+
+def unsupported(device: str, dtype: str) -> str | None:
+    """What the engine can load can be quantised."""
+    if device != "cpu":
+        return "the onnxruntime engine runs on the CPU"
+    return None if dtype == "float32" else f"needs runtime.dtype float32, not {dtype}"
+
+
+def apply(model: Any, params: Params) -> Any:
+    """A session on the quantised graph, which is kept for the next run."""
+    from bench.runtimes import _onnx, onnxruntime
+
+    def quantise(path: Path, out: Path) -> None:
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        with TemporaryDirectory(dir=out.parent) as scratch:  # the quantiser writes beside what it reads
+            copy = shutil.copytree(path.parent, Path(scratch) / "model") / path.name
+            quantize_dynamic(
+                copy,
+                out,
+                op_types_to_quantize=["MatMul"],
+                nodes_to_exclude=[_onnx.HEAD],
+                weight_type=QuantType.QInt8,
+                use_external_data_format=True,
+                **asdict(params),
+            )
+
+    return onnxruntime.quantised(model, f"onnx-int8-dynamic {params}", quantise)
+
+
+def evidence(before: Census, after: Census, params: Params) -> list[Check]:
+    """Every product but the head's in int8, at one byte a weight and its scales."""
+    return [
+        *replaced(before, after, "MatMulInteger", "int8", was="MatMul"),
+        bits_a_weight(before, after, "MatMulInteger", 8),
+    ]
