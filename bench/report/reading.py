@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.metrics import cost, output_drift
+from bench.metrics import cost, one_off, output_drift
 from bench.metrics.figure import value_of
 from bench.units import format_significant, printable
 
@@ -16,6 +16,8 @@ BANDS = (
     (0.2, "noticeably different"),
     (float("inf"), "a different model"),
 )
+
+WORTH_SAYING_S = 10.0
 
 
 def comparison_of(
@@ -36,7 +38,7 @@ def sentence(run: Mapping[str, Any], variant: Mapping[str, Any]) -> str:
     if variant["is_baseline"]:
         return "the baseline"
     money = _money(comparison_of(run, variant, cost.PER_1K.key))
-    parts = [money, drift_words(variant)]
+    parts = [money, drift_words(variant), once_words(variant)]
     if not money.endswith("cheaper"):
         parts.append(_why(variant))
     return _one_line("; ".join(part for part in parts if part))
@@ -83,6 +85,18 @@ def drift_words(variant: Mapping[str, Any]) -> str:
     if words is None or agreement is None:
         return f"drift not measured: {variant['drift_reason']}" if variant.get("drift_reason") else ""
     return f"{words} (agrees on {agreement:.0%} of tokens)"
+
+
+def once_words(variant: Mapping[str, Any]) -> str:
+    """What calibration or training cost, and when it is earned back; nothing for work of a few seconds."""
+    spent = variant["metrics"].get(one_off.USD.key)
+    if spent is None or spent["seconds"] < WORTH_SAYING_S:
+        return ""
+    requests = value_of(variant["metrics"].get(one_off.BREAK_EVEN.key))
+    back = "not shown to be earned back"
+    if requests is not None:
+        back = f"earned back after {requests:,.0f} requests"
+    return f"made once in {spent['seconds']:.0f} s for {format_significant(spent['value'])} USD, {back}"
 
 
 def _why(variant: Mapping[str, Any]) -> str:

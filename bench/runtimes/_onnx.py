@@ -1,7 +1,7 @@
 """A decoder written as ONNX by ONNX Runtime's own model builder (onnxruntime-genai).
 
-Compared with a traced export no cache is copied at a step, and it needs no older transformers. Of the head only
-the positions asked for are computed, as in the other engines.
+Compared with a traced export no cache is copied at a step, and it needs no older transformers. Of the head
+only the positions asked for are computed, as in the other engines.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """ONNX Runtime on the CPU, greedy, one step at a time, with keys and values written in place.
 
-Its ``GroupQueryAttention`` operator wants prompts padded on the right and counts each sequence's tokens itself.
+Its ``GroupQueryAttention`` operator wants prompts padded on the right and counts the tokens of each sequence.
 """
 
 from __future__ import annotations

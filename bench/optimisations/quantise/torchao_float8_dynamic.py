@@ -22,14 +22,14 @@ class Params:
 
 def unsupported(device: str, dtype: str) -> str | None:
     """CUDA with compute capability 8.9 (Ada, Hopper) or newer, in bfloat16."""
-    return torchao.cuda_in_bfloat16("float8 products", device, dtype)
+    return torchao.cuda_in_bfloat16("float8 multiplication", device, dtype)
 
 
 def apply(model: Any, params: Params) -> Any:
     """Every linear layer but the head. Unsupported on an older GPU."""
     from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow
 
-    torchao.check_capability("float8 products", (8, 9))
+    torchao.check_capability("float8 multiplication", (8, 9))
     return torchao.quantise(model, Float8DynamicActivationFloat8WeightConfig(granularity=PerRow()))
 
 
