@@ -19,7 +19,7 @@ import transformers
 from bench import environments, plugins
 from bench.errors import NotApplied, Unsupported
 from bench.optimisations.evidence import Census
-from bench.runtimes import Options, openvino
+from bench.runtimes import Options, _openvino, openvino
 from bench.runtimes import transformers as reference
 from bench.worker import session
 
@@ -115,7 +115,7 @@ def divergence(theirs: Any, ours: Any) -> float:
 def _computes_in_float16() -> bool:
     if MISSING:
         return False
-    return "FP16" in openvino.library().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "FP16" in _openvino.library().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 # ---- the engine ----------------------------------------------------------------------------------
@@ -279,6 +279,19 @@ def test_a_scheme_that_works(llama: Path, name: str, params: dict[str, object]) 
     assert 0 < distance < 0.5
     assert engine.finite(WINDOW)
     assert [len(row) for row in decoded(engine, PROMPTS, 5)] == [5, 5, 5]
+
+
+@inside
+@every_scheme
+def test_on_bfloat16(llama: Path, name: str) -> None:
+    asked = message(llama, name)
+    asked["options"]["dtype"] = "bfloat16"
+    try:
+        engine, _found = session.load(asked)
+    except Unsupported as here:
+        pytest.skip(here.reason)
+    assert engine.finite(WINDOW)
+    assert engine.facts()["loaded"].startswith("bf16, KV cache bf16")
 
 
 @inside

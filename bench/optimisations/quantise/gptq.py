@@ -5,16 +5,22 @@ Source: Frantar et al. 2023, arXiv 2210.17323, by llm-compressor; served on PyTo
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from bench.optimisations import int4, llm_compressor
 from bench.optimisations.evidence import Census, Check
-from bench.optimisations.llm_compressor import GroupParams as Params
 
-__all__ = ["Params"]
 REQUIRES = ("llmcompressor",)
 KERNEL = int4.KERNEL
 NOTE = int4.NOTE
+
+
+@dataclass(frozen=True)
+class Params(llm_compressor.GroupParams):
+    """``symmetric``: groups without zero points, as most kernels of serving engines want them."""
+
+    symmetric: bool = False
 
 
 def unsupported(device: str, dtype: str) -> str | None:
@@ -28,7 +34,7 @@ def apply(model: Any, params: Params) -> Any:
     def modifiers() -> list[Any]:
         from llmcompressor.modifiers.quantization import GPTQModifier
 
-        return [GPTQModifier(**llm_compressor.int4_groups(params.group_size, symmetric=True))]
+        return [GPTQModifier(**llm_compressor.int4_groups(params.group_size, symmetric=params.symmetric))]
 
     return llm_compressor.to_int4("gptq", model, params, modifiers)
 

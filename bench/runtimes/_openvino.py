@@ -1,0 +1,141 @@
+"""A decoder exported as an OpenVINO graph, and what is found in one after it was compiled.
+
+The graph is traced by optimum-intel, which knows how the cache of each architecture becomes the state of a
+graph: to trace it here would be less to install and one thing more that can be wrong. Of the head it computes
+the positions asked for, as OpenVINO's own pipelines do.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from bench.errors import Unsupported
+from bench.optimisations.evidence import Matrix
+
+RECIPE = 1  # part of the cache key: raise it when the same weights would be written otherwise
+FILE = "model.xml"
+END = 2**31 - 1
+HOLDERS = ("FullyConnected", "Gather")
+
+
+def library() -> Any:
+    """OpenVINO, which without its telemetry package does not report to its makers that it was imported."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
+def exported(directory: Path, dtype: str) -> Path:
+    """The graph of the model in ``directory`` with weights in ``dtype``, from the cache where it was written
+    before. Unsupported for an architecture that cannot be exported."""
+    from bench.models.cache import file_sha256, fill
+
+    weights = "".join(file_sha256(path) for path in sorted(directory.glob("*.safetensors")))
+    packages = " ".join(version(name) for name in ("openvino", "optimum-intel", "transformers"))
+    key = f"openvino {dtype} {file_sha256(directory / 'config.json')} {weights} {packages} {RECIPE}"
+    return fill(key, lambda staging: _write(directory, staging, dtype)) / FILE
+
+
+def _write(directory: Path, to: Path, dtype: str) -> None:
+    openvino = library()
+    import torch
+    from optimum.exporters.openvino import main_export
+    from optimum.intel import OVConfig
+
+    _exportable(directory)
+    traced = to / "traced"
+    main_export(
+        str(directory),
+        traced,
+        task="text-generation-with-past",
+        local_files_only=True,
+        model_loading_kwargs={"torch_dtype": getattr(torch, dtype), "use_safetensors": True},
+        ov_config=OVConfig(dtype="fp32"),  # without, models of a thousand million weights are quantised
+    )
+    model = openvino.Core().read_model(traced / "openvino_model.xml")
+    _let_choose_positions(openvino, model)
+    openvino.save_model(model, to / FILE, compress_to_fp16=False)
+    del model
+    shutil.rmtree(traced)
+
+
+def _exportable(directory: Path) -> None:
+    """Unsupported for packed weights and for a model type that optimum-intel has no recipe for."""
+    from optimum.exporters.tasks import TasksManager
+
+    config = json.loads((directory / "config.json").read_text())
+    if "quantization_config" in config:
+        raise Unsupported("the openvino engine exports checkpoints in floating point, not packed ones")
+    kind = config.get("model_type", "")
+    try:
+        tasks = TasksManager.get_supported_tasks_for_model_type(kind, "openvino", library_name="transformers")
+    except (KeyError, ValueError):
+        tasks = {}
+    if "text-generation-with-past" not in tasks:
+        raise Unsupported(f"optimum-intel {version('optimum-intel')} does not export {kind} models")
+
+
+def _let_choose_positions(openvino: Any, model: Any) -> None:
+    """A new input ``first``: the head computes the positions from there to the last (-1: the last alone)."""
+    operators = openvino.opset13
+    head = model.outputs[0].get_node()
+    while head.get_type_name() != "MatMul":
+        head = head.input_value(0).get_node()
+    first = operators.parameter([1], openvino.Type.i64, name="first")
+    first.output(0).get_tensor().set_names({"first"})
+    stop, step, axis = (operators.constant([value], openvino.Type.i64) for value in (END, 1, 1))
+    chosen = operators.slice(head.input_value(0), first, stop, step, axis)
+    head.input(0).replace_source_output(chosen.output(0))
+    model.add_parameters([first])
+    model.validate_nodes_and_infer_types()
+
+
+# ---- a compiled graph --------------------------------------------------------------------------
+
+
+def of(operator: Any, fact: str) -> str:
+    return str(operator.get_rt_info()[fact].astype(str))
+
+
+def dtype_of(operator: Any) -> str:
+    return str(operator.get_output_element_type(0).get_type_name())
+
+
+def elements_of(operator: Any) -> int:
+    return math.prod(operator.get_output_shape(0))
+
+
+def bytes_of(operator: Any) -> int:
+    """0 for the empty constant that stands for a missing bias."""
+    elements = elements_of(operator)
+    return elements * int(operator.get_output_element_type(0).bitwidth) // 8 if elements else 0
+
+
+def held_by(operator: Any) -> list[Any]:
+    """The tables among an operator's inputs: weights, scales, zero points."""
+    sources = [one.get_source_output().get_node() for one in operator.inputs()]
+    sources = [one.input_value(0).get_node() if of(one, "layerType") == "Convert" else one for one in sources]
+    return [one for one in sources if of(one, "layerType") == "Const" and len(one.get_output_shape(0)) > 1]
+
+
+def matrix_of(operator: Any, is_head: bool, scalars: Mapping[str, float]) -> Matrix:
+    held = held_by(operator)
+    weight = max(held, key=elements_of)
+    return Matrix(
+        name=operator.get_friendly_name(),
+        module=of(operator, "layerType"),
+        dtype=dtype_of(weight),
+        elements=elements_of(weight),
+        stored_bytes=sum(map(bytes_of, held)),
+        zero_fraction=None,
+        is_head=is_head,
+        scalars=scalars,
+    )
