@@ -23,11 +23,13 @@ from bench.models.convert import check_gguf
 from bench.models.reference import Hub, LocalPath, ModelRef, Named, Random, check_directory, is_commit
 from bench.models.registry import ModelFile
 from bench.optimisations import VERBS
+from bench.optimisations.calibration import CalibrationParams, check_text
 from bench.spec import Optimisation, RuntimeBlock, WorkloadBlock, explain
 from bench.units import nearest
 from bench.yaml_source import KeyPath, YamlSource
 
 MAX_CELLS = 1000
+READY_STUDENT = {"distil": "none"}
 REPOSITORY = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 MODEL_FORMS = ({"hub", "revision"}, {"path"}, {"random", "layers"})
 EXTRAS = {
@@ -118,6 +120,38 @@ def check_fits(
         raise source.error(path, f"{wanted} tokens in and out do not fit the model's context of {context}")
 
 
+def check_shapes(
+    source: YamlSource, model: ModelRef, steps: Sequence[Optimisation], path: KeyPath, find: FindModel
+) -> None:
+    """Refuse settings that do not fit the shape of a known model, such as a layer that it does not have. Only
+    the first step that changes shapes is known to meet that shape."""
+    shape = _shape(model, find)
+    for index, step in enumerate(steps if shape else ()):
+        module = plugins.load(f"optimisations.{step.verb}", step.scheme)
+        if hasattr(module, "refuse"):
+            if reason := module.refuse(module.Params(**dict(step.params)), shape):
+                raise source.error((*path, index), reason)
+            return
+
+
+def _shape(model: ModelRef, find: FindModel) -> Mapping[str, Any] | None:
+    """Sizes by the names that files in models/ use; None where nothing is known before loading."""
+    if isinstance(model, LocalPath) and model.path.is_dir():
+        config = json.loads((model.path / "config.json").read_text(encoding="utf-8"))
+        heads = config.get("num_attention_heads")
+        sizes = {
+            "layers": config.get("num_hidden_layers"),
+            "attention_heads": heads,
+            "kv_heads": config.get("num_key_value_heads", heads),
+        }
+        return sizes if all(sizes.values()) else None
+    if not isinstance(model, Named | Random):
+        return None
+    sizes = find(model.name).architecture.model_dump()
+    layers = model.layers if isinstance(model, Random) else None
+    return {**sizes, "layers": layers or sizes["layers"]}
+
+
 def cells(
     source: YamlSource, sweep: object, homes: Mapping[str, str]
 ) -> list[tuple[str, dict[str, dict[str, Any]]]]:
@@ -144,10 +178,13 @@ def cells(
 
 
 def optimisations(source: YamlSource, raw: object, path: KeyPath) -> tuple[Optimisation, ...]:
-    """The steps of ``optimise`` in order, each scheme found by name and its settings validated."""
+    """The steps of ``optimise`` in order, each scheme found by name and its settings validated. ``{distil:
+    none}`` says that the variant's own model is a ready student, and is no step."""
     if not isinstance(raw, list):
         raise source.error(path, "must be a list of steps", "e.g. [{quantise: bnb-nf4}]")
-    return tuple(_step(source, step, (*path, index)) for index, step in enumerate(raw))
+    return tuple(
+        _step(source, step, (*path, index)) for index, step in enumerate(raw) if step != READY_STUDENT
+    )
 
 
 def _step(source: YamlSource, raw: object, path: KeyPath) -> Optimisation:
@@ -161,6 +198,9 @@ def _step(source: YamlSource, raw: object, path: KeyPath) -> Optimisation:
         scheme = plugins.load(f"optimisations.{verb}", str(raw[verb]))
     settings = {key: value for key, value in raw.items() if key != verb}
     params = _params(source, scheme.Params, settings, path)
+    if issubclass(scheme.Params, CalibrationParams):
+        with blaming(source, (*path, "text")):
+            check_text(str(params["text"]))
     return Optimisation(verb, str(raw[verb]), tuple(sorted(params.items())))
 
 

@@ -146,6 +146,19 @@ def report(
     commands.report(runs, formats.split(","), output)
 
 
+@app.command()
+def export(
+    run: RunDirectory,
+    variant: Annotated[str, typer.Argument(help="the row's name")],
+    to: Annotated[Path, typer.Argument(metavar="DIR", help="a new directory")],
+    quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
+) -> None:
+    """Write a row's optimised model as an ordinary safetensors checkpoint."""
+    from bench.export import export as write
+
+    print(write(run, variant, to, lambda text: None if quiet else print(text, file=sys.stderr, flush=True)))
+
+
 @app.command("list")
 def list_(
     what: Annotated[

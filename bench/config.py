@@ -15,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from bench import plugins
-from bench.arms import blaming, cells, check_fits, optimisations, read_model, why_unsupported
+from bench.arms import blaming, cells, check_fits, check_shapes, optimisations, read_model, why_unsupported
 from bench.errors import ConfigError, UsageError
 from bench.models.reference import Random
 from bench.models.registry import find_model
@@ -180,6 +180,7 @@ class _Reader:
         length = self._place(path, "workload", "output_tokens")
         check_fits(self.source, model, workload, length, self.find_model)
         steps = optimisations(self.source, raw.get("optimise", []), self._place(path, "optimise"))
+        check_shapes(self.source, model, steps, self._place(path, "optimise"), self.find_model)
         device = self._place(path, "runtime", "device")
         why = why_unsupported(self.source, runtime, steps, device, self._place(path, "optimise"))
         return Arm(name, False, model, runtime, workload, steps, why)

@@ -6,15 +6,21 @@ when it does nothing, and when it leaves one layer out.
 
 from __future__ import annotations
 
+import atexit
 import copy
 import dataclasses
 import inspect
+import shutil
+import tempfile
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+import transformers
 
 from bench import plugins
 from bench.errors import NotApplied, Outcome, Unsupported
@@ -35,16 +41,38 @@ def module_of(verb: str, name: str) -> ModuleType:
     return plugins.load(f"optimisations.{verb}", name)
 
 
+# A training of seconds, and something to be trained: a student that is not its own teacher.
+A_LITTLE = {"steps": 2, "batch": 1, "tokens": 32, "held_out": 1, "evaluate_every": 1, "precision": "float32"}
+PRUNED = {"verb": "prune", "scheme": "magnitude", "params": {"sparsity": 0.3}}
+
+
 def message(verb: str, name: str, dtype: str = "float32", **params: object) -> dict[str, Any]:
-    """What the harness sends to a worker for this scheme alone."""
+    """What the harness sends to a worker for this scheme alone, or after what it needs before it."""
     module = module_of(verb, name)
-    settings = {**dataclasses.asdict(module.Params()), **params}
+    small = A_LITTLE if verb == "distil" else {}
+    settings = {**dataclasses.asdict(module.Params()), **small, **params}
+    directory = tiny_mixture() if name == "experts" else ensure(Random("tiny-llama")).directory
     return {
-        "directory": str(ensure(Random("tiny-llama")).directory),
+        "directory": str(directory),
         "runtime": "transformers",
         "options": {"device": "cpu", "dtype": dtype, "threads": None, "attention": "sdpa", "random": True},
-        "optimise": [{"verb": verb, "scheme": name, "params": settings}],
+        "optimise": [
+            *([PRUNED] if verb == "distil" else []),
+            {"verb": verb, "scheme": name, "params": settings},
+        ],
     }
+
+
+@cache
+def tiny_mixture() -> Path:
+    """The shape of a mixture of experts."""
+    directory = Path(tempfile.mkdtemp(prefix="tiny-mixture-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    transformers.MixtralConfig(
+        hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, num_local_experts=8, vocab_size=512, sliding_window=None,
+    ).save_pretrained(directory)  # fmt: skip
+    return directory
 
 
 def runnable(verb: str, name: str) -> str:
@@ -99,7 +127,7 @@ def test_a_scheme_refuses_with_a_reason_or_not_at_all(verb: str, name: str) -> N
 def test_a_scheme_that_works(verb: str, name: str) -> None:
     """Load, apply, evidence, kernels of a step, generate, score."""
     engine, found = session.load(message(verb, name, runnable(verb, name)))
-    step = found["evidence"][1]
+    step = found["evidence"][-1]
     assert step["step"] == f"{verb}: {name}"
     assert step["checks"]
     assert all(one["holds"] for one in step["checks"])
@@ -136,8 +164,12 @@ def test_a_scheme_that_leaves_one_layer_out_is_caught(verb: str, name: str, appl
     touched = []
 
     def all_but_one(model: Any, params: Any) -> Any:
-        original = copy.deepcopy(model.get_submodule(LEFT_OUT))
-        changed = applied(model, params)
+        try:
+            original = copy.deepcopy(model.get_submodule(LEFT_OUT))
+            changed = applied(model, params)
+            changed.get_submodule(LEFT_OUT)
+        except AttributeError:
+            pytest.skip("the layer is not there, or not any more")
         touched.append(not same(original, changed.get_submodule(LEFT_OUT)))
         setattr(changed.get_submodule(parent), child, original)
         return changed

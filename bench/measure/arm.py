@@ -73,6 +73,7 @@ class ArmUnderTest:
         self.bench.pause()
         self.bench.say(self.arm.name, name)
         before = noise.read_ticks([self.worker.pid])
+        self.worker.on_progress = lambda text: self.bench.say(self.arm.name, f"{name}, {text}")
         result = self.worker.ask(do, self.bench.measure.timeout_s, **arguments)
         after = noise.read_ticks([self.worker.pid])
         replies.check(do, result, self.arm.workload)
@@ -102,9 +103,9 @@ def begin(under: ArmUnderTest) -> None:
     )
 
 
-def load(under: ArmUnderTest, model: LocalModel, prompts: Sequence[Prompt]) -> None:
+def load(under: ArmUnderTest, model: LocalModel, baseline: LocalModel, prompts: Sequence[Prompt]) -> None:
     """Load, optimise, check the evidence; hand over the prompts; warm up; look at the kernels."""
-    loaded = under.stage("load", "load", **load_arguments(under.arm, model))
+    loaded = under.stage("load", "load", **load_arguments(under.arm, model, baseline))
     under.facts = loaded["facts"]
     under.record(loaded=loaded)
     encoded = under.stage("tokenise", "prompts", **prompt_arguments(under.arm, prompts))
@@ -113,8 +114,8 @@ def load(under: ArmUnderTest, model: LocalModel, prompts: Sequence[Prompt]) -> N
     under.record(prompts_digest=encoded["digest"], end_ids=encoded["end_ids"], warm_up=warm)
 
 
-def load_arguments(arm: Arm, model: LocalModel) -> dict[str, Any]:
-    """What a worker is told about the model, the engine and the optimisations."""
+def load_arguments(arm: Arm, model: LocalModel, baseline: LocalModel) -> dict[str, Any]:
+    """What a worker is told about the model, the engine, the optimisations and the model to learn from."""
     runtime = arm.runtime
     return {
         "directory": str(model.directory),
@@ -126,6 +127,7 @@ def load_arguments(arm: Arm, model: LocalModel) -> dict[str, Any]:
             "attention": runtime.attention,
             "random": model.random,
         },
+        "baseline": {"directory": str(baseline.directory), "random": baseline.random},
         "optimise": [{"verb": s.verb, "scheme": s.scheme, "params": dict(s.params)} for s in arm.optimise],
     }
 

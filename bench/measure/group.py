@@ -101,7 +101,7 @@ class GroupRun:
         prompts = plugins.load("workloads", workload.name).prompts(workload)
         under.record(model={**asdict(model.source), "random": model.random})
         under.worker.__enter__()
-        one.load(under, model, prompts)
+        one.load(under, model, self.fetch(self.group.baseline.model), prompts)
 
     @contextmanager
     def _recorded(self, arm: Arm) -> Iterator[ArmUnderTest]:

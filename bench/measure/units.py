@@ -110,7 +110,10 @@ class Comparison:
         models = [self.fetch(under.arm.model) for under in sides]
         for under, model in zip(sides, models, strict=True):
             under.record(model={**asdict(model.source), "random": model.random})
-        loads = [one.load_arguments(under.arm, model) for under, model in zip(sides, models, strict=True)]
+        loads = [
+            one.load_arguments(under.arm, model, models[0])
+            for under, model in zip(sides, models, strict=True)
+        ]
         loaded = ask_each("load", base.worker, variant.worker, limit_s, *loads)
         prompts = [one.prompt_arguments(under.arm, _prompts(under.arm)) for under in sides]
         encoded = ask_each("prompts", base.worker, variant.worker, limit_s, *prompts)

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -75,6 +75,7 @@ class WorkerProcess:
         self._environment = worker_environment(threads, on_cpu)
         self._python = str(python or sys.executable)
         self._timed_out = self._ended = False
+        self.on_progress: Callable[[str], None] = lambda _text: None
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> WorkerProcess:
@@ -135,7 +136,13 @@ class WorkerProcess:
             raise self._stalled(f"{do!r} was not taken within {STALL_S:.0f} s") from None
 
     def finish(self, timeout_s: float) -> dict[str, Any]:
-        """Sleep until the reply is there or the deadline has passed. Raises VariantFailed."""
+        """Sleep until the reply is there, or nothing was heard for ``timeout_s``. Raises VariantFailed."""
+        while (said := self._hear(timeout_s)).get("progress") is not None:
+            self.on_progress(str(said["progress"])[:200])
+        return self._result(said)
+
+    def _hear(self, timeout_s: float) -> Mapping[str, Any]:
+        """One frame: a reply, or words on the way to it."""
         if not self._readable(timeout_s):
             raise self._stalled(f"no answer within {timeout_s:.0f} s")
         try:
@@ -148,7 +155,7 @@ class WorkerProcess:
             raise VariantFailed(Outcome.PROTOCOL_ERROR, str(bad)) from None
         for descriptor in descriptors:  # none was asked for
             os.close(descriptor)
-        return self._result(reply)
+        return reply
 
     def _stalled(self, what: str) -> VariantFailed:
         self._timed_out = True

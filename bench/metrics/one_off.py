@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from bench.metrics import cost
 from bench.metrics.comparisons import compare
 from bench.metrics.figure import Figures, Metric, value_of
 from bench.pricing import cost as model
-from bench.records import ArmRecord, RunRecord
+from bench.records import ArmRecord, Loaded, RunRecord
 
 USD = Metric(
     "one_off_usd", "USD", "lower", "seconds of calibration and training · R · G/u / 3600", "spent once"
@@ -21,16 +24,31 @@ def seconds(arm: ArmRecord) -> float | None:
     """Seconds of calibration and training, as measured when they were done; 0.0 where there were none."""
     if arm.loaded is None:
         return None
-    return sum((float(one["took_s"]) for step in arm.loaded.evidence for one in step.get("one_off", ())), 0.0)
+    return sum((float(one["took_s"]) for one in _bills(arm.loaded)), 0.0)
+
+
+def _bills(loaded: Loaded) -> Iterator[Mapping[str, Any]]:
+    for step in loaded.evidence:
+        yield from step.get("one_off", ())
+
+
+def _paid_seconds(loaded: Loaded) -> float:
+    """Seconds at the price of the row: work on more processors than it is served with costs as much more."""
+    threads = loaded.facts.get("threads")
+    total = 0.0
+    for one in _bills(loaded):
+        processors = one.get("details", {}).get("processors")
+        total += one["took_s"] * (processors / threads if processors and threads else 1.0)
+    return total
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     """None for a row without one-off work; no break-even where nothing is shown to be saved."""
     found: Figures = {metric.key: None for metric in METRICS}
     spent = seconds(arm)
-    if not spent:
+    if not spent or arm.loaded is None:
         return found
-    usd = spent * cost.hourly_usd(arm, run) / 3600
+    usd = _paid_seconds(arm.loaded) * cost.hourly_usd(arm, run) / 3600
     found[USD.key] = USD.scalar(usd, seconds=spent)
     base = run.baseline_of(arm)
     paid = value_of(cost.figures(base, run)[cost.PER_REQUEST.key]) if base else None

@@ -12,10 +12,14 @@ A scheme is a module with
 * ``KERNEL`` (optional): a pattern that one operator of a profiled decode step must match,
 * ``RUNTIMES`` (optional): the engines it is for, transformers if absent,
 * ``DECODING`` (optional): True where the censuses are to have a short request decoded,
+* ``refuse(params, architecture)`` (optional): why the settings do not fit a model whose shape is known before
+  it is loaded, with the nearest that do,
 * ``NOTE`` (optional): what a reader of the row should know where it is not cheaper.
 
-Work that is done once and serves every run (calibration, training) goes through ``one_off``.
+A model that is passed to ``apply`` has ``load_teacher()``, which loads the baseline beside it, and
+``teacher_directory``. Work that is done once and serves every run (calibration, training) goes through
+``one_off``.
 """
 
-VERBS = ("quantise", "prune", "compile")
+VERBS = ("prune", "distil", "quantise", "compile")
 SPELLINGS = {"quantize": "quantise", "quantization": "quantise", "distill": "distil", "optimize": "optimise"}

@@ -30,28 +30,35 @@ class CalibrationParams:
             raise ValueError(f"tokens must be from {SHORTEST} to 131072")
 
 
+def check_text(name: str) -> None:
+    """UsageError for what is neither a file in bench/texts nor a path of a file."""
+    from bench import plugins
+
+    if not Path(name).is_file():
+        plugins.load("texts", name)
+
+
 def read_text(name: str) -> str:
     """A text by the name of its file in bench/texts, else the file at that path. UsageError where neither
     is."""
     from bench import plugins
 
+    check_text(name)
     if name in plugins.names("texts"):
         return str(plugins.load("texts", name).read())
-    path = Path(name)
-    if path.is_file():
-        return path.read_text(encoding="utf-8")
-    plugins.load("texts", name)  # says which texts there are
-    raise AssertionError(name)
+    return Path(name).read_text(encoding="utf-8")
 
 
-def windows(model: Any, params: CalibrationParams) -> list[Any]:
-    """``samples`` windows of token ids, each of shape [1, tokens], on the model's device.
+def windows(model: Any, params: CalibrationParams, part: tuple[float, float] = (0.0, 1.0)) -> list[Any]:
+    """``samples`` windows of token ids, each of shape [1, tokens], on the model's device, from the ``part``
+    of the text between two shares of it.
 
     Unsupported where the text is shorter than one window.
     """
     import torch
 
     ids = _encode(model, read_text(params.text))
+    ids = ids[int(part[0] * len(ids)) : int(part[1] * len(ids))]
     last = len(ids) - params.tokens
     if last < 0:
         raise Unsupported(

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 class Matrix:
     """One weight matrix as it is stored. ``zero_fraction`` is None where values are packed; ``is_head``
     marks the output projection, which most schemes leave alone; ``scalars`` are the single numbers that its
-    module holds beside it, such as the scale of its input."""
+    module holds beside it, such as the scale of its input. ``shape`` is [outputs, inputs] as stored;
+    ``magnitude`` the sum of |weights| where they are floats; ``two_of_four`` says that every four weights in
+    a row have two zeros."""
 
     name: str
     module: str
@@ -23,6 +25,9 @@ class Matrix:
     zero_fraction: float | None
     is_head: bool = False
     scalars: Mapping[str, float] = field(default_factory=dict)
+    shape: tuple[int, int] = (0, 0)
+    magnitude: float | None = None
+    two_of_four: bool = False
 
 
 @dataclass(frozen=True)

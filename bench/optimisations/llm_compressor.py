@@ -44,8 +44,20 @@ def to_int4(name: str, model: Any, params: GroupParams, make_modifiers: Callable
     return int4.replace(_updated(model, found), found)
 
 
-def smoothed(name: str, model: Any, params: Any, make_modifiers: Callable[[], Sequence[Any]]) -> Any:
-    """The model with the weights that ``make_modifiers`` moved, in its own dtype."""
+def sparsity(params: Any) -> dict[str, Any]:
+    """The settings of a modifier that zeroes weights of every linear layer but the head. Without targets
+    llm-compressor's pass has been seen to end well and prune nothing."""
+    structure = "2:4" if params.pattern == "2:4" else "0:0"
+    return {
+        "sparsity": params.sparsity,
+        "mask_structure": structure,
+        "targets": ["Linear"],
+        "ignore": ["re:.*lm_head"],
+    }
+
+
+def with_new_weights(name: str, model: Any, params: Any, make_modifiers: Callable[[], Sequence[Any]]) -> Any:
+    """The model with the weights that ``make_modifiers`` changed, in its own dtype."""
     return _updated(model, _kept(name, model, params, make_modifiers, lambda _calibrated: {}))
 
 

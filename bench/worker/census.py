@@ -51,9 +51,10 @@ def _matrix(name: str, module: Any, weight: Any, is_head: bool, count_zeros: boo
 
     parts = [tensor for _key, tensor in _plain(weight)]
     largest = max(parts, key=_bytes)
-    zeros = None
+    zeros = magnitude = None
     if count_zeros and largest is weight and weight.is_floating_point() and not weight.is_quantized:
         zeros = 1 - int(weight.count_nonzero()) / max(weight.numel(), 1)
+        magnitude = float(weight.abs().sum(dtype=torch.float64))
     stored = sum(_bytes(tensor) for tensor in _unique(_tensors_in(module)))
     scalars = {
         key: float(value)
@@ -61,7 +62,15 @@ def _matrix(name: str, module: Any, weight: Any, is_head: bool, count_zeros: boo
         if value is not None and value.dim() == 0 and type(value) is torch.Tensor
     }
     kind = module._get_name()
-    return Matrix(name, kind, _dtype(largest), weight.numel(), stored, zeros, is_head, scalars)
+    return Matrix(
+        name, kind, _dtype(largest), weight.numel(), stored, zeros, is_head, scalars,
+        tuple(weight.shape), magnitude, zeros is not None and zeros >= 0.5 and _two_of_four(weight),
+    )  # fmt: skip
+
+
+def _two_of_four(weight: Any) -> bool:
+    rows, columns = weight.shape
+    return columns % 4 == 0 and bool(((weight.view(rows, -1, 4) == 0).sum(-1) >= 2).all())
 
 
 def _stored_once(model: Any) -> Iterator[Any]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from bench.errors import Outcome, VariantFailed
 from bench.runtimes import Engine
-from bench.worker import ceilings, counters, passes, score, session
+from bench.worker import ceilings, counters, passes, progress, score, session
 from bench.worker.duet import Baton, PeerGone, duet
 from bench.worker.protocol import ChannelClosed, receive, send
 
@@ -122,6 +122,10 @@ class Worker:
         windows = [self.corpus[start : start + size] for start in message["starts"]]
         return score.noise_floor(self.engine, windows, self.corpus[:8])
 
+    def export(self, message: Message, _fds: list[int]) -> dict[str, Any]:
+        """The model as a checkpoint in a directory."""
+        return session.export(self.engine, message["to"])
+
 
 def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
@@ -131,6 +135,7 @@ def serve(channel: socket.socket) -> None:
     """Answer commands until the harness closes the channel."""
     worker = Worker()
     sys.excepthook = _reporter(channel, worker)
+    progress.use(lambda text: send(channel, {"progress": text}))
     send(channel, {"ok": True, "result": {"python": sys.version.split()[0]}})
     commands: dict[str, Callable[[Message, list[int]], dict[str, Any]]] = {
         name.rstrip("_"): getattr(worker, name) for name in vars(Worker) if not name.startswith("_")

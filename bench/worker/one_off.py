@@ -11,7 +11,7 @@ import importlib.metadata
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -26,15 +26,23 @@ TENSORS = "tensors.safetensors"
 class Spent:
     """``took_s`` seconds of work whose result serves every later run; ``peak_bytes`` is the most memory the
     process had held by then, loading included (on CUDA by the allocator); ``reused``: done in an earlier run,
-    which the figures are of."""
+    which the figures are of. ``details``: what the work says of itself, ``processors`` among it where it used
+    more of them than the row does."""
 
     what: str
     took_s: float
     peak_bytes: int
     reused: bool = False
+    details: Mapping[str, float] = field(default_factory=dict)
 
 
 _bill: list[Spent] = []
+_details: dict[str, float] = {}
+
+
+def detail(**figures: float) -> None:
+    """Figures for the bill of the work under way."""
+    _details.update(figures)
 
 
 def take_bill() -> list[dict[str, object]]:
@@ -47,11 +55,13 @@ def take_bill() -> list[dict[str, object]]:
 @contextmanager
 def spent(what: str) -> Iterator[None]:
     """Time what is done inside; the memory peak is that of the process so far."""
+    _details.clear()
     started = perf_counter()
     yield
     took_s = perf_counter() - started
     peaks = memory.read_peak()
-    _bill.append(Spent(what, took_s, peaks["peak_allocated_bytes"] or peaks["peak_rss_bytes"] or 0))
+    peak = peaks["peak_allocated_bytes"] or peaks["peak_rss_bytes"] or 0
+    _bill.append(Spent(what, took_s, peak, details=dict(_details)))
 
 
 def kept(

@@ -37,7 +37,8 @@ def load(message: Mapping[str, Any]) -> tuple[Engine, dict[str, Any]]:
     facts = engine.facts()
     checks = [*_as_asked(options, facts), *_as_packed(engine, facts)]
     _enforce("runtime", checks)
-    steps = [_apply(engine, step, facts) for step in message["optimise"]]
+    teacher = _teacher(runtime, options, message)
+    steps = [_apply(engine, step, facts, teacher) for step in message["optimise"]]
     gc.collect()
     memory.give_back()
     found = _census(engine, count_zeros=False)
@@ -106,7 +107,19 @@ def _as_packed(engine: Engine, facts: Mapping[str, object]) -> list[Check]:
     return [check(f"weights of the {method} checkpoint after decoding", found, packed > 0, "packed")]
 
 
-def _apply(engine: Engine, step: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+Teacher = tuple[Callable[[], Any], str]
+
+
+def _teacher(runtime: ModuleType, options: Options, message: Mapping[str, Any]) -> Teacher:
+    """(what loads the baseline's model beside this one, where it lies), for schemes that learn from it."""
+    baseline = message.get("baseline", {"directory": message["directory"], "random": options.random})
+    directory, as_ours = Path(baseline["directory"]), replace(options, random=baseline["random"])
+    return lambda: runtime.load(directory, as_ours).model, str(directory)
+
+
+def _apply(
+    engine: Engine, step: Mapping[str, Any], facts: Mapping[str, Any], teacher: Teacher
+) -> dict[str, Any]:
     """One optimisation with a census on either side of it."""
     label = f"{step['verb']}: {step['scheme']}"
     scheme = importlib.import_module(f"bench.optimisations.{step['verb']}.{step['scheme'].replace('-', '_')}")
@@ -115,6 +128,7 @@ def _apply(engine: Engine, step: Mapping[str, Any], facts: Mapping[str, Any]) ->
         raise Unsupported(reason)
     params = scheme.Params(**step["params"])
     before = _census_for(scheme, engine)
+    engine.model.load_teacher, engine.model.teacher_directory = teacher
     started = perf_counter_ns()
     engine.model = scheme.apply(engine.model, params)
     took_s = (perf_counter_ns() - started) / 1e9
@@ -185,3 +199,28 @@ def _row(event: Any, cuda: bool) -> dict[str, Any]:
     """The profiler's time is in microseconds."""
     took = event.self_device_time_total if cuda else event.self_cpu_time_total
     return {"operator": event.key, "calls": event.count, "self_ms": round(took / 1e3, 3)}
+
+
+def export(engine: Any, to: str) -> dict[str, Any]:
+    """Write the model to the directory ``to`` and load it again: both must give the same logits.
+
+    Raises Unsupported for packed weights and other engines, NotApplied where the two differ.
+    """
+    if not hasattr(engine.model, "save_pretrained"):
+        raise Unsupported("only models of the transformers engine can be exported")
+    packed = sorted(
+        {m.dtype for m in _census(engine).matrices if m.module != "Linear" or m.dtype not in DENSE}
+    )
+    if packed:
+        raise Unsupported(f"its weights are packed ({', '.join(packed)}): an export is of dense weights")
+    for name in ("load_teacher", "teacher_directory"):
+        vars(engine.model).pop(name, None)
+    engine.model.save_pretrained(to)
+    again = type(engine.model).from_pretrained(to, dtype=engine.model.dtype, use_safetensors=True)
+    again.eval().to(engine.device)
+    probe = [number % 97 + 3 for number in range(PROBE_TOKENS)]
+    ours = engine.logits(probe)
+    engine.model = again
+    apart = float((engine.logits(probe) - ours).abs().max())
+    _enforce("export", [check("largest difference of the logits", apart, apart <= 1e-4, "at most 0.0001")])
+    return {"parameters": _parameters(engine), "logits_apart": apart}

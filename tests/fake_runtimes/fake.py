@@ -24,7 +24,7 @@ from typing import Any
 from fakes import DataClock, FakeEngine
 
 from bench.runtimes import Options
-from bench.worker import duet, passes
+from bench.worker import duet, passes, progress
 
 REQUIRES = ()
 
@@ -130,6 +130,7 @@ BREAK: dict[str, Callable[[Mapping[str, Any]], object]] = {
     "deaf": _deaf,
     "grandchild": _grandchild,
     "say": _say,
+    "progress": lambda fault: progress.say(str(fault["text"]), now=True),
     "segfault": lambda fault: ctypes.string_at(0),
     "kill": lambda fault: os.kill(os.getpid(), signal.SIGKILL),
     "exit": lambda fault: os._exit(3),

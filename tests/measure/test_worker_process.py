@@ -100,6 +100,16 @@ def test_a_worker_that_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert process.returncode == 0, "a healthy worker leaves by itself when its channel closes"
 
 
+def test_words_on_the_way_are_passed_on_and_are_no_answer(tmp_path: Path) -> None:
+    """They also say that the worker is alive: silence is counted anew after each."""
+    said: list[str] = []
+    with worker(tmp_path) as under:
+        under.on_progress = said.append
+        words = {"at": "load", "do": "progress", "text": "step 1 of 2"}
+        assert load(under, tmp_path, words)["facts"]["engine"] == "fake"
+    assert said == ["step 1 of 2"]
+
+
 @pytest.mark.parametrize(
     ("fault", "outcome", "reason"),
     [

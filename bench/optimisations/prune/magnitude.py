@@ -1,4 +1,4 @@
-"""Magnitude pruning, unstructured: the smallest weights of each matrix become zero.
+"""Magnitude pruning: the smallest weights become zero, of each matrix or of all together.
 
 Source: Han et al. 2015, arXiv 1506.02626. Dense kernels multiply zeros like any other number, so by
 itself this saves neither time nor memory: the row is there to show it.
@@ -7,24 +7,27 @@ itself this saves neither time nor memory: the row is there to show it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from bench.optimisations.evidence import Census, Check, check
-from bench.optimisations.linear import linears
+from bench.optimisations.linear import named_linears
+from bench.optimisations.pruning import NOTE, TOO_MANY, SparsityParams, zeroed
 
 REQUIRES = ("torch",)
-NOTE = "zeros in dense kernels: they are multiplied like any other number"
+__all__ = ["NOTE"]
 
 
 @dataclass(frozen=True)
-class Params:
-    """``sparsity``: the fraction of each linear layer's weights set to zero, strictly between 0 and 1."""
+class Params(SparsityParams):
+    """``sparsity``: the fraction of weights set to zero, strictly between 0 and 1. ``scope``: of each matrix,
+    or ``global``: of all of them together. ``pattern`` ``2:4``: two of every four weights in a row."""
 
-    sparsity: float = 0.5
+    scope: Literal["layer", "global"] = "layer"
 
     def __post_init__(self) -> None:
-        if not 0 < self.sparsity < 1:
-            raise ValueError("sparsity must be strictly between 0 and 1, such as 0.5")
+        super().__post_init__()
+        if self.pattern == "2:4" and self.scope == "global":
+            raise ValueError("the pattern 2:4 is one of each matrix: scope must be layer")
 
 
 def unsupported(device: str, dtype: str) -> str | None:
@@ -33,18 +36,33 @@ def unsupported(device: str, dtype: str) -> str | None:
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Per matrix: the ``sparsity`` share of weights smallest in magnitude is zeroed in place."""
-    for _parent, _name, layer in linears(model):
-        weight = layer.weight.data.view(-1)
-        smallest = weight.abs().topk(round(params.sparsity * weight.numel()), largest=False, sorted=False)
-        weight[smallest.indices] = 0
+    """Zeroed in place."""
+    weights = [layer.weight.data for _name, layer in named_linears(model)]
+    if params.scope == "global":
+        threshold = _quantile(weights, params.sparsity)
+        for weight in weights:
+            weight[weight.abs() <= threshold] = 0
+    for weight in weights if params.scope == "layer" else ():
+        rows = weight.view(-1, 4) if params.pattern == "2:4" else weight.view(1, -1)
+        count = round(params.sparsity * rows.shape[1])
+        rows.scatter_(1, rows.abs().topk(count, dim=1, largest=False, sorted=False).indices, 0)
     return model
 
 
+def _quantile(weights: list[Any], share: float) -> float:
+    """The magnitude that ``share`` of all weights do not exceed."""
+    import torch
+
+    magnitudes = torch.cat([weight.abs().flatten().float() for weight in weights])
+    return float(magnitudes.kthvalue(round(share * magnitudes.numel())).values)
+
+
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Zero fraction of every pruned matrix, read from the matrices themselves."""
-    fractions = [m.zero_fraction or 0.0 for m in after.of("Linear") if not m.is_head]
-    low, high = min(fractions, default=0.0), max(fractions, default=0.0)
-    found = f"{low:.4f} to {high:.4f} in {len(fractions)} matrices"
-    holds = bool(fractions) and low >= params.sparsity - 0.001 and high <= params.sparsity + 0.02
-    return [check("zero fraction of each matrix", found, holds, f"{params.sparsity:g}")]
+    """Zero fraction of every pruned matrix, or of all, read from the matrices themselves."""
+    if params.scope == "layer":
+        return zeroed(after, params)
+    pruned = [m for m in after.of("Linear") if not m.is_head]
+    total = sum(m.elements for m in pruned)
+    share = sum((m.zero_fraction or 0.0) * m.elements for m in pruned) / total if total else 0.0
+    holds = bool(pruned) and abs(share - params.sparsity) <= TOO_MANY
+    return [check("zero fraction of all matrices", f"{share:.4f}", holds, f"{params.sparsity:g}")]

@@ -42,7 +42,7 @@ def apply(model: Any, params: Params) -> Any:
 
         return [SmoothQuantModifier(smoothing_strength=params.strength)]
 
-    smooth = llm_compressor.smoothed("smoothquant", model, params, modifiers)
+    smooth = llm_compressor.with_new_weights("smoothquant", model, params, modifiers)
     return torchao.quantise(smooth, Int8DynamicActivationInt8WeightConfig())
 
 

@@ -1,0 +1,1 @@
+"""Ways to train a student after the baseline, one file each."""

@@ -1,0 +1,76 @@
+"""Distillation from logits: the student learns the baseline's whole distribution over the next token.
+
+Source: Hinton et al. 2015, arXiv 1503.02531; the reverse direction is that of Gu et al. 2024, arXiv
+2306.08543. The student is the model as the steps before have left it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.errors import Unsupported
+from bench.optimisations import training
+from bench.optimisations.evidence import Census, Check
+
+REQUIRES = ("torch", "accelerate")
+
+
+@dataclass(frozen=True)
+class Params(training.TrainingParams):
+    """``direction``: ``forward``, KL(teacher ‖ student), or ``reverse``. ``temperature`` divides both logits.
+    ``hidden``: the weight of one minus the cosine of the last hidden states. The rest as for any training."""
+
+    direction: Literal["forward", "reverse"] = "forward"
+    temperature: float = 1.0
+    hidden: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.temperature <= 100:
+            raise ValueError("temperature must be above 0 and at most 100")
+        if self.hidden < 0:
+            raise ValueError("hidden must be 0 or more")
+
+
+def unsupported(device: str, dtype: str) -> str | None:
+    """Weights are trained in float32."""
+    return None if dtype == "float32" else f"weights are trained in float32: set runtime.dtype, not {dtype}"
+
+
+def apply(model: Any, params: Params) -> Any:
+    """The baseline is loaded beside the student while it trains."""
+    recipe = {"scheme": "logits", "teacher": training.teacher_digest(model)}
+    return training.trained("distil-logits", model, params, recipe, lambda: _losses(model, params))
+
+
+def _losses(model: Any, params: Params) -> tuple[training.Loss, training.Loss]:
+    """(what is trained with, KL(teacher ‖ student) at temperature 1)."""
+    import torch
+
+    teacher = training.teacher_of(model)
+    if params.hidden and teacher.config.hidden_size != model.config.hidden_size:
+        raise Unsupported("hidden states of different widths cannot be compared: leave hidden at 0")
+
+    def loss(student: Any, window: Any) -> Any:
+        with torch.no_grad():
+            theirs, their_states = training.logits_and_state(teacher, window, state=params.hidden > 0)
+        ours, states = training.logits_and_state(student, window, state=params.hidden > 0)
+        pair = (theirs, ours) if params.direction == "forward" else (ours, theirs)
+        total = training.kl(*pair, params.temperature) * params.temperature**2
+        if params.hidden:
+            cosine = torch.nn.functional.cosine_similarity(states.float(), their_states.float(), dim=-1)
+            total = total + params.hidden * (1 - cosine).mean()
+        return total
+
+    def held_out(student: Any, window: Any) -> Any:
+        return training.kl(
+            training.logits_and_state(teacher, window)[0], training.logits_and_state(student, window)[0]
+        )
+
+    return loss, held_out
+
+
+def evidence(before: Census, after: Census, params: Params) -> list[Check]:
+    """Every matrix was trained."""
+    return training.evidence(before, after)

@@ -1,0 +1,85 @@
+"""Distillation from sequences: the student learns the replies that the baseline writes.
+
+Source: Kim and Rush 2016, arXiv 1606.07947. The baseline goes on from the beginning of each window of text;
+the student is trained on what it wrote. The student is the model as the steps before have left it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bench.optimisations import training
+from bench.optimisations.evidence import Census, Check
+from bench.worker import progress
+
+REQUIRES = ("torch", "accelerate")
+
+
+@dataclass(frozen=True)
+class Params(training.TrainingParams):
+    """``prompt``: the share of a window's tokens that the baseline is given; it writes the rest. The rest as
+    for any training."""
+
+    prompt: float = 0.25
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.prompt < 1:
+            raise ValueError("prompt must be above 0 and below 1, such as 0.25")
+
+
+def unsupported(device: str, dtype: str) -> str | None:
+    """Weights are trained in float32."""
+    return None if dtype == "float32" else f"weights are trained in float32: set runtime.dtype, not {dtype}"
+
+
+def apply(model: Any, params: Params) -> Any:
+    """The baseline is loaded beside the student while it trains."""
+    recipe = {"scheme": "sequence", "teacher": training.teacher_digest(model)}
+    return training.trained("distil-sequence", model, params, recipe, lambda: _losses(model, params))
+
+
+def _losses(model: Any, params: Params) -> tuple[training.Loss, training.Loss]:
+    """(cross-entropy on what the teacher writes, KL(teacher ‖ student) on the text itself)."""
+    import torch
+
+    teacher = training.teacher_of(model)
+    given = max(1, round(params.prompt * params.tokens))
+    written = 0
+
+    def loss(student: Any, window: Any) -> Any:
+        nonlocal written
+        sequence = _continued(teacher, window[:, :given], params.tokens)
+        written += params.tokens - given
+        progress.say(f"the baseline has written {written} tokens")
+        logits, _states = training.logits_and_state(student, sequence)
+        return torch.nn.functional.cross_entropy(logits[given - 1 : -1].float(), sequence[0, given:])
+
+    def held_out(student: Any, window: Any) -> Any:
+        return training.kl(
+            training.logits_and_state(teacher, window)[0], training.logits_and_state(student, window)[0]
+        )
+
+    return loss, held_out
+
+
+def _continued(teacher: Any, prompt: Any, tokens: int) -> Any:
+    """``prompt`` [1, given] and what the teacher writes after it, drawn from its distribution: [1,
+    tokens]."""
+    import torch
+
+    ids, cache = prompt, None
+    with torch.no_grad():
+        while ids.shape[1] < tokens:
+            new = ids if cache is None else ids[:, -1:]
+            out = teacher(input_ids=new, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            cache = out.past_key_values
+            probabilities = torch.softmax(out.logits[:, -1].float(), -1)
+            ids = torch.cat([ids, torch.multinomial(probabilities, 1)], 1)
+    return ids
+
+
+def evidence(before: Census, after: Census, params: Params) -> list[Check]:
+    """Every matrix was trained."""
+    return training.evidence(before, after)

@@ -1,0 +1,128 @@
+"""Depth pruning: whole layers removed, the last ones, some by their numbers, or those that change least.
+
+Source: Men et al. 2024, arXiv 2403.03853 (ShortGPT): the influence of a block is one minus the mean cosine of
+what goes into it and what comes out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.errors import Unsupported
+from bench.optimisations import calibration, decoder
+from bench.optimisations.evidence import Census, Check, check
+from bench.worker import one_off
+
+REQUIRES = ("torch",)
+
+
+@dataclass(frozen=True)
+class Params(calibration.CalibrationParams):
+    """``keep_layers``: how many stay (without it, and without ``drop``, four of five); ``by`` says which go;
+    ``drop``: their numbers, counted from 0."""
+
+    keep_layers: int | None = None
+    by: Literal["influence", "last"] = "influence"
+    drop: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.keep_layers is not None and self.keep_layers < 1:
+            raise ValueError("keep_layers must be at least 1")
+        if self.keep_layers is not None and self.drop:
+            raise ValueError("give either keep_layers or drop")
+        if len(set(self.drop)) < len(self.drop) or any(number < 0 for number in self.drop):
+            raise ValueError("drop must be numbers of layers from 0, each once")
+
+    def kept(self, layers: int) -> int:
+        """How many of ``layers`` stay."""
+        if self.drop:
+            return layers - len(self.drop)
+        return self.keep_layers if self.keep_layers is not None else layers - max(1, round(layers / 5))
+
+
+def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
+    """Why the numbers do not fit a model of this shape, with the nearest that do."""
+    layers = architecture["layers"]
+    if params.keep_layers is not None and params.keep_layers >= layers:
+        return f"keep_layers {params.keep_layers}: the model has {layers}; the nearest is {layers - 1}"
+    if params.drop and max(params.drop) >= layers:
+        return f"drop {max(params.drop)}: the layers of the model are 0 to {layers - 1}"
+    return None if params.kept(layers) >= 1 else f"none of the {layers} layers would stay"
+
+
+def unsupported(device: str, dtype: str) -> str | None:
+    """Runs everywhere."""
+    return None
+
+
+def apply(model: Any, params: Params) -> Any:
+    """The layers that stay are numbered anew, in their order; the config says how many."""
+    import torch
+
+    layers = decoder.blocks(model)
+    if reason := refuse(params, {"layers": len(layers)}):
+        raise Unsupported(reason)
+    with one_off.spent("pruning"):
+        dropped = _dropped(model, layers, params)
+    kept = [number for number in range(len(layers)) if number not in dropped]
+    config = model.config.get_text_config()
+    if getattr(config, "layer_types", None) is not None:
+        config.layer_types = [config.layer_types[number] for number in kept]
+    config.num_hidden_layers = len(kept)
+    model.model.layers = torch.nn.ModuleList(layers[number] for number in kept)
+    for number, block in enumerate(model.model.layers):
+        for module in block.modules():
+            if hasattr(module, "layer_idx"):
+                module.layer_idx = number
+    return model
+
+
+def _dropped(model: Any, layers: Any, params: Params) -> set[int]:
+    if params.drop:
+        return set(params.drop)
+    count = len(layers) - params.kept(len(layers))
+    if params.by == "last":
+        return set(range(len(layers) - count, len(layers)))
+    influence = influences(model, calibration.windows(model, params))
+    return set(sorted(range(len(layers)), key=influence.__getitem__)[:count])
+
+
+def influences(model: Any, windows: Any) -> list[float]:
+    """1 − mean cosine(input, output) of every block over the tokens of ``windows``."""
+    import torch
+
+    layers = decoder.blocks(model)
+    sums, tokens = [0.0] * len(layers), [0] * len(layers)
+
+    def adds_to(number: int) -> Callable[..., None]:
+        def look(_module: Any, inputs: Any, output: Any) -> None:
+            output = output[0] if isinstance(output, tuple) else output
+            cosine = torch.nn.functional.cosine_similarity(inputs[0].float(), output.float(), dim=-1)
+            sums[number] += float(cosine.sum())
+            tokens[number] += cosine.numel()
+
+        return look
+
+    with decoder.watching({block: adds_to(number) for number, block in enumerate(layers)}):
+        decoder.read(model, windows)
+    return [1 - total / count for total, count in zip(sums, tokens, strict=True)]
+
+
+def evidence(before: Census, after: Census, params: Params) -> list[Check]:
+    """How many layers hold matrices, and their bytes."""
+    old, new = _layers(before), _layers(after)
+    wanted = params.kept(old) if old else 0
+    smaller = after.weights_bytes < before.weights_bytes
+    return [
+        check("layers", new, 0 < new == wanted, wanted),
+        check("bytes of all weights", after.weights_bytes, smaller, f"< {before.weights_bytes}"),
+    ]
+
+
+def _layers(census: Census) -> int:
+    found = (re.search(r"\blayers\.(\d+)\.", m.name) for m in census.matrices)
+    return len({one.group(1) for one in found if one})

@@ -1,0 +1,37 @@
+"""SparseGPT: weights become zero column by column, those that stay make up for the error.
+
+Source: Frantar and Alistarh 2023, arXiv 2301.00774, by llm-compressor.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.optimisations import llm_compressor, pruning
+from bench.optimisations.evidence import Census, Check
+from bench.optimisations.pruning import CalibratedSparsityParams as Params
+
+__all__ = ["Params"]
+REQUIRES = ("llmcompressor",)
+NOTE = pruning.NOTE
+
+
+def unsupported(device: str, dtype: str) -> str | None:
+    """Runs everywhere."""
+    return None
+
+
+def apply(model: Any, params: Params) -> Any:
+    """Every linear layer but the head."""
+
+    def modifiers() -> list[Any]:
+        from llmcompressor.modifiers.pruning import SparseGPTModifier
+
+        return [SparseGPTModifier(**llm_compressor.sparsity(params))]
+
+    return llm_compressor.with_new_weights("sparsegpt", model, params, modifiers)
+
+
+def evidence(before: Census, after: Census, params: Params) -> list[Check]:
+    """Zero fraction of every matrix, read from the matrices themselves."""
+    return pruning.zeroed(after, params)

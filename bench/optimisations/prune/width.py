@@ -1,0 +1,146 @@
+"""Width pruning: MLP channels and attention heads removed from every layer, so that its matrices are smaller.
+
+Source: the importances are those of Wanda (Sun et al. 2024, arXiv 2306.11695) and of first-order Taylor
+expansion (Molchanov et al. 2019, arXiv 1906.10771; Ma et al. 2023, arXiv 2305.11627), summed over a channel
+or over the heads that share keys and values, which go together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.errors import Unsupported
+from bench.optimisations import calibration, decoder
+from bench.optimisations.evidence import Census, Check, check
+from bench.worker import one_off
+
+REQUIRES = ("torch",)
+MULTIPLE = 8  # kernels like widths that are multiples of this
+
+
+@dataclass(frozen=True)
+class Params(calibration.CalibrationParams):
+    """``mlp``: the share of MLP channels removed, from 0 to below 1; ``keep_heads``: attention heads that
+    stay in every layer. ``by`` weighs them by the weights alone, by the activations they meet, or by the
+    loss."""
+
+    mlp: float = 0.25
+    keep_heads: int | None = None
+    by: Literal["activation", "magnitude", "taylor"] = "activation"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.mlp < 1:
+            raise ValueError("mlp must be from 0 to below 1, such as 0.25")
+        if self.mlp == 0 and self.keep_heads is None:
+            raise ValueError("nothing would be removed: give mlp or keep_heads")
+        if self.keep_heads is not None and self.keep_heads < 1:
+            raise ValueError("keep_heads must be at least 1")
+
+
+def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
+    """Why the numbers do not fit a model of this shape, with the nearest that do."""
+    heads, groups = architecture["attention_heads"], architecture["kv_heads"]
+    kept, together = params.keep_heads, heads // groups
+    if kept is None or (kept % together == 0 and kept <= heads):
+        return None
+    nearest = min(range(together, heads + 1, together), key=lambda one: abs(one - kept))
+    return f"keep_heads {kept}: the model has {heads} heads, {together} to a key; the nearest is {nearest}"
+
+
+def unsupported(device: str, dtype: str) -> str | None:
+    """Runs everywhere."""
+    return None
+
+
+def apply(model: Any, params: Params) -> Any:
+    """The most important stay, in their order; the config says the new sizes."""
+    config, layers = model.config, decoder.plain_blocks(model)
+    shape = {"attention_heads": config.num_attention_heads, "kv_heads": config.num_key_value_heads}
+    if reason := refuse(params, shape):
+        raise Unsupported(reason)
+    with one_off.spent("pruning"):
+        mlp, attention = _importances(model, layers, params)
+        for block, channels, inputs in zip(layers, mlp, attention, strict=True):
+            if params.mlp:
+                _cut_mlp(block.mlp, channels, params.mlp)
+            if params.keep_heads is not None:
+                _cut_heads(block.self_attn, inputs, params.keep_heads, shape)
+    config.intermediate_size = layers[0].mlp.down_proj.in_features
+    if params.keep_heads is not None:
+        config.head_dim = layers[0].self_attn.head_dim
+        together = config.num_attention_heads // config.num_key_value_heads
+        config.num_attention_heads = params.keep_heads
+        config.num_key_value_heads = params.keep_heads // together
+    return model
+
+
+def _importances(model: Any, layers: Any, params: Params) -> tuple[list[Any], list[Any]]:
+    """Of every input of each ``down_proj`` and of each ``o_proj``, float32 [inputs]."""
+    ends = [block.mlp.down_proj for block in layers] + [block.self_attn.o_proj for block in layers]
+    weights = [layer.weight.float() for layer in ends]
+    if params.by == "magnitude":
+        found = [weight.abs().sum(0) for weight in weights]
+    elif params.by == "activation":
+        norms = decoder.input_norms(model, ends, calibration.windows(model, params))
+        found = [weight.abs().sum(0) * norm for weight, norm in zip(weights, norms, strict=True)]
+    else:
+        slopes = decoder.gradients(model, ends, calibration.windows(model, params))
+        found = [(weight * slope).abs().sum(0) for weight, slope in zip(weights, slopes, strict=True)]
+    return found[: len(layers)], found[len(layers) :]
+
+
+def _cut_mlp(mlp: Any, importance: Any, share: float) -> None:
+    width = importance.numel()
+    count = max(MULTIPLE, round(width * (1 - share) / MULTIPLE) * MULTIPLE)
+    kept = importance.topk(count).indices.sort().values
+    decoder.keep(mlp.gate_proj, outputs=kept)
+    decoder.keep(mlp.up_proj, outputs=kept)
+    decoder.keep(mlp.down_proj, inputs=kept)
+
+
+def _cut_heads(attention: Any, importance: Any, keep_heads: int, shape: Mapping[str, int]) -> None:
+    import torch
+
+    groups, together = shape["kv_heads"], shape["attention_heads"] // shape["kv_heads"]
+    size = importance.numel() // shape["attention_heads"]
+    kept = importance.view(groups, -1).sum(1).topk(keep_heads // together).indices.sort().values
+    numbers = torch.arange(importance.numel(), device=importance.device)
+    queries = numbers.view(groups, -1)[kept].flatten()
+    keys = numbers[: groups * size].view(groups, size)[kept].flatten()
+    decoder.keep(attention.q_proj, outputs=queries)
+    decoder.keep(attention.k_proj, outputs=keys)
+    decoder.keep(attention.v_proj, outputs=keys)
+    decoder.keep(attention.o_proj, inputs=queries)
+
+
+def evidence(before: Census, after: Census, params: Params) -> list[Check]:
+    """The shapes of the matrices, and their bytes."""
+    checks = []
+    if params.mlp:
+        checks.append(_narrower(before, after, "mlp.down_proj", 1 - params.mlp))
+    if params.keep_heads is not None:
+        checks.append(_narrower(before, after, "self_attn.o_proj", None))
+    smaller = after.weights_bytes < before.weights_bytes
+    return [*checks, check("bytes of all weights", after.weights_bytes, smaller, f"< {before.weights_bytes}")]
+
+
+def _narrower(before: Census, after: Census, layer: str, share: float | None) -> Check:
+    """That every such layer takes as many inputs as it should: ``share`` of before, or just fewer."""
+    old = {m.name: m.shape[1] for m in before.matrices if m.name.endswith(layer)}
+    new = {m.name: m.shape[1] for m in after.matrices if m.name.endswith(layer)}
+    widths = sorted(set(new.values()))
+    slack = MULTIPLE if share is not None else 0
+    fits = all(
+        new.get(name, width) < width and (share is None or abs(new[name] - share * width) <= slack)
+        for name, width in old.items()
+    )
+    wanted = f"{share:g} of {max(old.values(), default=0)}" if share is not None else "fewer"
+    return check(
+        f"inputs of {layer} in {len(new)} layers",
+        ", ".join(map(str, widths)) or "none",
+        bool(old) and fits,
+        wanted,
+    )
