@@ -55,6 +55,9 @@ class FakeModel:
     def parameters(self) -> list[Any]:
         return []
 
+    def named_parameters(self) -> list[tuple[str, Any]]:
+        return []
+
 
 class FakeLogits:
     """As much of a tensor as the check for NaN needs."""

@@ -88,8 +88,10 @@ def replaced(before: Census, after: Census, module: str, *dtypes: str, was: str 
     ]
 
 
-def bits_a_weight(before: Census, after: Census, module: str, bits: float, tables: int = 0) -> Check:
-    """What the layers store a weight, scales and zero points included: from ``bits`` to ``bits`` + 2.
+def bits_a_weight(
+    before: Census, after: Census, module: str, bits: float, tables: int = 0, scales: float = 2
+) -> Check:
+    """What the layers store a weight, scales and zero points included: from ``bits`` to that + ``scales``.
 
     ``tables``: bytes of constant tables each layer carries besides, which outweigh very small matrices.
     """
@@ -97,6 +99,8 @@ def bits_a_weight(before: Census, after: Census, module: str, bits: float, table
     elements = {m.name: m.elements for m in before.matrices}
     weights = sum(elements.get(m.name, 0) for m in new)
     stored = 8 * sum(m.stored_bytes for m in new)
-    fits = bits * weights <= stored < (bits + 2) * weights + 8 * tables * len(new)
+    fits = bits * weights <= stored < (bits + scales) * weights + 8 * tables * len(new)
     found = f"{stored / weights:.2f}" if weights else "none"
-    return check("bits a weight, scales included", found, bool(weights) and fits, f"{bits:g} to {bits + 2:g}")
+    return check(
+        "bits a weight, scales included", found, bool(weights) and fits, f"{bits:g} to {bits + scales:g}"
+    )

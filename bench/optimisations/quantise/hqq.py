@@ -43,9 +43,9 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """HQQLinear modules; two scales a group come on top of the bits."""
+    """HQQLinear modules; a scale and a zero point a group, in float32 at most, come on top of the bits."""
     dtype = "int32" if params.bits == 3 else "uint8"
     return [
         *replaced(before, after, "HQQLinear", dtype),
-        bits_a_weight(before, after, "HQQLinear", params.bits),
+        bits_a_weight(before, after, "HQQLinear", params.bits, scales=1 + 64 / params.group_size),
     ]

@@ -83,13 +83,14 @@ def main(run_file, text_file, directory):
         sys.exit("the text is not the one of the run: another Python version has another text")
     drift = run["spec"]["drift"]
     ids = transformers.AutoTokenizer.from_pretrained(directory)(text, add_special_tokens=False)["input_ids"]
-    ids, size = ids[: drift["tokens"]], drift["window"]
-    windows = [ids[i : i + size] for i in range(0, len(ids), size)]
+    size, count = drift["window"], drift["tokens"] // drift["window"]
+    starts = [round(i * (len(ids) - size) / (count - 1)) for i in range(count)]  # evenly over the text
+    windows = [ids[start : start + size] for start in starts]
     base = log_probabilities(load(directory), windows)
     wrong = 0
     for name, make in ROWS.items():
         row = next(one for one in run["variants"] if one["name"] == name)
-        theirs = row["metrics"]["kld_mean"]["value"]
+        theirs = row["drift"]["kld_mean"]["value"]
         model = make(directory)
         kl = [
             (p.exp() * (p - q)).sum(-1) for p, q in zip(base, log_probabilities(model, windows), strict=True)
