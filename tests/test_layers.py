@@ -21,7 +21,7 @@ JUDGING = ("pricing", "drift", "stats", "gate", "report", "metrics", "store", "r
 MEASURING = (
     "run", "measure", "worker", "runtimes", "optimisations", "models", "machine", "workloads", "texts",
     "cli", "commands", "gate_commands", "config", "spelling", "arms", "spec", "plan", "listing", "schema",
-    "progress", "gating", "sides", "environments", "pytest_plugin",
+    "progress", "gating", "sides", "environments", "export", "pytest_plugin",
 )  # fmt: skip
 
 # Runs in the worker's interpreter, which has the standard library and the engine and nothing else (D2).
@@ -39,7 +39,7 @@ ENGINES = {
     "safetensors",
     "threadpoolctl",
     "tokenizers",
-    *("gguf", "llama_cpp", "optimum", "torchao", "hqq", "llmcompressor", "loguru"),
+    *("accelerate", "gguf", "llama_cpp", "optimum", "torchao", "hqq", "llmcompressor", "loguru"),
     *("onnx", "onnxruntime", "onnxruntime_genai", "openvino", "nncf"),
 }
 

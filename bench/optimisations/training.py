@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from time import perf_counter
 from typing import Any, Literal
 
 from bench.errors import NonFiniteOutput, NotApplied, Unsupported
@@ -166,7 +165,7 @@ class Training:
 
     def _train(self, weights: dict[str, Any], optimizer: Any) -> None:
         state, params = self.state, self.params
-        began = perf_counter() - state.spent_s
+        began = one_off.clock() - state.spent_s
         if not state.best:
             self._evaluate(weights, optimizer, began)
         while state.step < params.steps and state.without_better < params.patience:
@@ -174,7 +173,7 @@ class Training:
                 group["lr"] = params.learning_rate * _schedule(state.step, params.steps)
             loss = self._step(optimizer, list(weights.values()))
             state.step += 1
-            state.spent_s = perf_counter() - began
+            state.spent_s = one_off.clock() - began
             if not math.isfinite(loss):
                 raise NonFiniteOutput(
                     f"the training diverged at step {state.step} (loss {loss}); the last good checkpoint, "
@@ -219,7 +218,7 @@ class Training:
             state.best = {key: tensor.detach().clone() for key, tensor in weights.items()}
         else:
             state.without_better += 1
-        state.spent_s = perf_counter() - began
+        state.spent_s = one_off.clock() - began
         progress.say(f"step {state.step} of {self.params.steps}: held-out KL {kl:.4f}", now=True)
         self._save(weights, optimizer)
 

@@ -52,6 +52,11 @@ def take_bill() -> list[dict[str, object]]:
     return taken
 
 
+def clock() -> float:
+    """Seconds on the clock that bills are made by."""
+    return perf_counter()
+
+
 @contextmanager
 def spent(what: str) -> Iterator[None]:
     """Time what is done inside; the memory peak is that of the process so far."""
