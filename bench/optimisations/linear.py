@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 
@@ -26,6 +26,14 @@ def named_linears(model: Any) -> Iterator[tuple[str, Any]]:
     names = {module: name for name, module in model.named_modules()}
     for _parent, _attribute, layer in linears(model):
         yield names[layer], layer
+
+
+def update(model: Any, tensors: Mapping[str, Any]) -> Any:
+    """Copy those of ``tensors`` that are named like parameters of the model over them; returns the model."""
+    own = dict(model.named_parameters())
+    for name in own.keys() & tensors.keys():
+        own[name].data.copy_(tensors[name])
+    return model
 
 
 def replace_linears(model: Any, build: Callable[[Any], Any]) -> Any:

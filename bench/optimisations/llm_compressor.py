@@ -7,14 +7,14 @@ theirs is unpacked by transformers on its first forward pass, so it would be mea
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from bench.optimisations import calibration, int4
 from bench.optimisations.evidence import Census, Check, check
-from bench.optimisations.linear import named_linears
+from bench.optimisations.linear import named_linears, update
 from bench.worker import one_off
 
 PACKAGES = ("llmcompressor", "compressed-tensors", "torch")
@@ -41,7 +41,7 @@ def to_int4(name: str, model: Any, params: GroupParams, make_modifiers: Callable
     """
     int4.check_shapes(model, params.group_size)
     found = _kept(name, model, params, make_modifiers, _int4_tensors)
-    return int4.replace(_updated(model, found), found)
+    return int4.replace(update(model, found), found)
 
 
 def sparsity(params: Any) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def sparsity(params: Any) -> dict[str, Any]:
 
 def with_new_weights(name: str, model: Any, params: Any, make_modifiers: Callable[[], Sequence[Any]]) -> Any:
     """The model with the weights that ``make_modifiers`` changed, in its own dtype."""
-    return _updated(model, _kept(name, model, params, make_modifiers, lambda _calibrated: {}))
+    return update(model, _kept(name, model, params, make_modifiers, lambda _calibrated: {}))
 
 
 def norms_changed(before: Census, after: Census) -> Check:
@@ -85,28 +85,16 @@ def _kept(
         with _as_a_guest():
             _oneshot(calibrated, make_modifiers(), windows)
         found = codes(calibrated)
+        own = dict(model.named_parameters())
         coded = {key.rpartition(".")[0] for key in found}
         changed = {
             key: tensor
             for key, tensor in calibrated.named_parameters()
-            if key.rpartition(".")[0] not in coded and _differs(tensor, model, key)
+            if key.rpartition(".")[0] not in coded and key in own and not bool((own[key] == tensor).all())
         }
         return found | changed
 
     return one_off.kept(name, model, asdict(params), PACKAGES, make)
-
-
-def _differs(tensor: Any, model: Any, name: str) -> bool:
-    old = dict(model.named_parameters()).get(name)
-    return old is not None and not bool((old == tensor).all())
-
-
-def _updated(model: Any, found: Mapping[str, Any]) -> Any:
-    own = dict(model.named_parameters())
-    for name, tensor in found.items():
-        if name in own:
-            own[name].data.copy_(tensor)
-    return model
 
 
 def _int4_tensors(calibrated: Any) -> Tensors:

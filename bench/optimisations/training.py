@@ -6,7 +6,6 @@ interrupted or diverged training goes on. Through accelerate, so precision and d
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import shutil
@@ -19,7 +18,7 @@ from typing import Any, Literal
 from bench.errors import NonFiniteOutput, NotApplied, Unsupported
 from bench.optimisations import calibration
 from bench.optimisations.evidence import Census, Check, check
-from bench.optimisations.linear import linears
+from bench.optimisations.linear import linears, update
 from bench.worker import one_off, progress
 
 PACKAGES = ("torch", "transformers", "accelerate")
@@ -97,7 +96,7 @@ def trained(
     and ``params``. Raises NonFiniteOutput where the training diverges.
     """
     whole = {"params": asdict(params), **recipe}
-    checkpoint = _checkpoints() / hashlib.sha256(one_off.digest(model, whole).encode()).hexdigest()[:32]
+    checkpoint = _checkpoints() / one_off.digest(model, whole)[:32]
 
     def make() -> dict[str, Any]:
         loss, held_out_kl = make_loss()
@@ -105,10 +104,7 @@ def trained(
 
     found = one_off.kept(name, model, whole, PACKAGES, make)
     shutil.rmtree(checkpoint, ignore_errors=True)
-    own = dict(model.named_parameters())
-    for key, tensor in found.items():
-        own[key].data.copy_(tensor)
-    return model
+    return update(model, found)
 
 
 def _checkpoints() -> Path:
@@ -367,6 +363,15 @@ def teacher_digest(model: Any) -> str:
     directory = Path(model.teacher_directory)
     files = sorted((*directory.glob("*.safetensors"), directory / "config.json"))
     return " ".join(file_sha256(path) for path in files)
+
+
+def held_out(teacher: Any) -> Loss:
+    """KL(teacher ‖ student) of a window, whatever is trained with."""
+
+    def of(student: Any, window: Any) -> Any:
+        return kl(logits_and_state(teacher, window)[0], logits_and_state(student, window)[0])
+
+    return of
 
 
 def kl(teacher: Any, student: Any, temperature: float = 1.0) -> Any:

@@ -63,12 +63,7 @@ def _losses(model: Any, params: Params) -> tuple[training.Loss, training.Loss]:
             total = total + params.hidden * (1 - cosine).mean()
         return total
 
-    def held_out(student: Any, window: Any) -> Any:
-        return training.kl(
-            training.logits_and_state(teacher, window)[0], training.logits_and_state(student, window)[0]
-        )
-
-    return loss, held_out
+    return loss, training.held_out(teacher)
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:

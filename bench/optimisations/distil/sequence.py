@@ -56,12 +56,7 @@ def _losses(model: Any, params: Params) -> tuple[training.Loss, training.Loss]:
         logits, _states = training.logits_and_state(student, sequence)
         return torch.nn.functional.cross_entropy(logits[given - 1 : -1].float(), sequence[0, given:])
 
-    def held_out(student: Any, window: Any) -> Any:
-        return training.kl(
-            training.logits_and_state(teacher, window)[0], training.logits_and_state(student, window)[0]
-        )
-
-    return loss, held_out
+    return loss, training.held_out(teacher)
 
 
 def _continued(teacher: Any, prompt: Any, tokens: int) -> Any:
