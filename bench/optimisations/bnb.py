@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.errors import Unsupported
 from bench.optimisations.evidence import Census, Check, bits_a_weight, replaced
 from bench.optimisations.linear import replace_linears
 
@@ -45,9 +46,34 @@ def pack(model: Any, params: FourBitParams, quant_type: str) -> Any:
             blocksize=params.block_size,
         )
         new.bias = layer.bias
-        return new.to(layer.weight.device)
+        new = new.to(layer.weight.device).eval()
+        if layer.weight.device.type == "cpu":
+            _rearrange(new, params)
+        return new
 
     return replace_linears(model, packed)
+
+
+def _rearrange(layer: Any, params: FourBitParams) -> None:
+    """On a CPU with AVX-512 bf16 the first product rearranges the weights for a kernel of bf16 products and
+    scales: it is done at once, so that the evidence is of what decodes. Unsupported where that kernel cannot
+    take the matrix, or undoes what was asked for."""
+    import torch
+
+    if layer.support_avx512bf16_for_cpu:
+        rows, columns = layer.weight.quant_state.shape
+        if rows % 32 or columns % params.block_size:
+            raise Unsupported(
+                f"bitsandbytes' kernel for this CPU wants rows in 32s and columns in blocks of "
+                f"{params.block_size}, not {rows} x {columns}: a smaller block_size may do"
+            )
+        if params.double_quant:
+            raise Unsupported(
+                "bitsandbytes' kernel for this CPU keeps scales in bfloat16: double_quant would be undone "
+                "by it"
+            )
+    with torch.inference_mode():
+        layer(torch.zeros(1, layer.in_features, dtype=layer.compute_dtype))
 
 
 def packed_evidence(before: Census, after: Census) -> list[Check]:

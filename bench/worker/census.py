@@ -54,7 +54,7 @@ def _matrix(name: str, module: Any, weight: Any, is_head: bool, count_zeros: boo
     zeros = magnitude = None
     if count_zeros and largest is weight and weight.is_floating_point() and not weight.is_quantized:
         zeros = 1 - int(weight.count_nonzero()) / max(weight.numel(), 1)
-        magnitude = float(weight.abs().sum(dtype=torch.float64))
+        magnitude = float(weight.detach().abs().sum(dtype=torch.float64))
     stored = sum(_bytes(tensor) for tensor in _unique(_tensors_in(module)))
     scalars = {
         key: float(value)

@@ -130,7 +130,7 @@ def _apply(
     before = _census_for(scheme, engine)
     engine.model.load_teacher, engine.model.teacher_directory = teacher
     started = perf_counter_ns()
-    engine.model = scheme.apply(engine.model, params)
+    engine.model = _for_inference(scheme.apply(engine.model, params))
     took_s = (perf_counter_ns() - started) / 1e9
     after = _census_for(scheme, engine)
     checks = scheme.evidence(before, after, params)
@@ -146,6 +146,13 @@ def _apply(
         "note": getattr(scheme, "NOTE", None),
         "decoding": asdict(after.decoding) if after.decoding else None,
     }
+
+
+def _for_inference(model: Any) -> Any:
+    """A new torch module is in training mode, where some libraries do not use their kernels."""
+    for module in getattr(model, "modules", list)():
+        module.training = False
+    return model
 
 
 def _measured(steps: Sequence[Mapping[str, Any]]) -> dict[str, object]:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from bitsandbytes.functional import has_avx512bf16
 
+from bench.errors import Unsupported
 from bench.models.fetch import ensure
 from bench.models.reference import Named, Random
 from bench.optimisations.quantise import bnb_fp4, bnb_int8, bnb_nf4, torch_int8_dynamic
@@ -132,16 +134,23 @@ def test_bnb_int8_by_hand() -> None:
     assert (first.dtype, first.elements, first.stored_bytes) == ("int8", 64 * 64, 64 * 64 + 64 * 4)
 
 
+# A CPU with AVX-512 bf16 has a kernel of its own, which keeps the scales in bfloat16.
+SCALE_BYTES = 2 if has_avx512bf16() else 4
+
+
 @pytest.mark.parametrize("scheme", [bnb_nf4, bnb_fp4])
 def test_bnb_four_bit_by_hand(scheme: Any) -> None:
-    """Half a byte a weight, one float32 scale for 64 weights, one table of 16 float32 a matrix."""
+    """Half a byte a weight, one scale for 64 weights, one table of 16 float32 a matrix."""
     found = census.take(scheme.apply(tiny(), scheme.Params()))
-    assert found.bytes_by_dtype == {"uint8": LINEAR // 2, "float32": REST + LINEAR // 64 * 4 + 14 * 16 * 4}
+    scales, tables = LINEAR // 64 * SCALE_BYTES, 14 * 16 * 4
+    assert sum(found.bytes_by_dtype.values()) == LINEAR // 2 + REST + scales + tables
+    assert found.bytes_by_dtype["uint8"] == LINEAR // 2
     first = found.of("Linear4bit")[0]
-    assert (first.dtype, first.stored_bytes) == ("uint8", 64 * 64 // 2 + 64 * 4 + 16 * 4)
+    assert (first.dtype, first.stored_bytes) == ("uint8", 64 * 64 // 2 + 64 * SCALE_BYTES + 16 * 4)
     assert first.zero_fraction is None
 
 
+@pytest.mark.skipif(has_avx512bf16(), reason="this CPU's kernel undoes the quantisation of the scales")
 def test_bnb_double_quantised_by_hand() -> None:
     """The scales become one byte each, with a float32 for 256 of them, a table of 256 and an offset."""
     plain = census.take(bnb_nf4.apply(tiny(), bnb_nf4.Params()))
@@ -149,6 +158,13 @@ def test_bnb_double_quantised_by_hand() -> None:
     saved = plain.weights_bytes - double.weights_bytes
     extra = 14 * (4 + 256 * 4 + 4)  # at most, where nothing is shared between matrices
     assert LINEAR // 64 * 3 - extra <= saved < LINEAR // 64 * 3
+
+
+@pytest.mark.skipif(not has_avx512bf16(), reason="for CPUs with AVX-512 bf16")
+@pytest.mark.parametrize("params", [{"double_quant": True}, {"block_size": 128}])
+def test_bnb_refuses_what_the_kernel_of_this_cpu_cannot_do(params: Any) -> None:
+    with pytest.raises(Unsupported, match="kernel for this CPU"):
+        bnb_nf4.apply(tiny(), bnb_nf4.Params(**params))
 
 
 def test_torch_dynamic_int8_by_hand() -> None:
