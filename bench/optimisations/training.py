@@ -6,7 +6,6 @@ interrupted or diverged training goes on. Through accelerate, so precision and d
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.errors import NonFiniteOutput, NotApplied, Unsupported
-from bench.optimisations import calibration
+from bench.optimisations import calibration, checkpoint
 from bench.optimisations.evidence import Census, Check, check
 from bench.optimisations.linear import linears, update
 from bench.worker import one_off, progress
@@ -96,14 +95,14 @@ def trained(
     and ``params``. Raises NonFiniteOutput where the training diverges.
     """
     whole = {"params": asdict(params), **recipe}
-    checkpoint = _checkpoints() / one_off.digest(model, whole)[:32]
+    directory = _checkpoints() / one_off.digest(model, whole)[:32]
 
     def make() -> dict[str, Any]:
         loss, held_out_kl = make_loss()
-        return Training(model, params, loss, held_out_kl, checkpoint).run()
+        return Training(model, params, loss, held_out_kl, directory).run()
 
     found = one_off.kept(name, model, whole, PACKAGES, make)
-    shutil.rmtree(checkpoint, ignore_errors=True)
+    shutil.rmtree(directory, ignore_errors=True)
     return update(model, found)
 
 
@@ -117,12 +116,12 @@ class Training:
     """One run of AdamW over a student that is left as it was found; ``run`` returns the best weights."""
 
     def __init__(
-        self, model: Any, params: TrainingParams, loss: Loss, held_out_kl: Loss, checkpoint: Path
+        self, model: Any, params: TrainingParams, loss: Loss, held_out_kl: Loss, directory: Path
     ) -> None:
         import torch
         from accelerate import Accelerator
 
-        self.params, self.loss, self.held_out_kl, self.checkpoint = params, loss, held_out_kl, checkpoint
+        self.params, self.loss, self.held_out_kl, self.directory = params, loss, held_out_kl, directory
         self.student = model
         device = next(model.parameters()).device
         self.accelerator = Accelerator(
@@ -142,7 +141,10 @@ class Training:
             optimizer = self.torch.optim.AdamW(
                 weights.values(), lr=self.params.learning_rate, weight_decay=0.0
             )
-            self._resume(weights, optimizer)
+            found = checkpoint.load(self.directory, weights, optimizer)
+            if found is not None:
+                self.state = State(**found[0], best=found[1])
+                progress.say(f"training goes on from step {self.state.step}", now=True)
             self._train(weights, optimizer)
             for key, tensor in self.state.best.items():
                 weights[key].data.copy_(tensor)
@@ -216,44 +218,7 @@ class Training:
             state.without_better += 1
         state.spent_s = one_off.clock() - began
         progress.say(f"step {state.step} of {self.params.steps}: held-out KL {kl:.4f}", now=True)
-        self._save(weights, optimizer)
-
-    # ---- checkpoints -----------------------------------------------------------------------------
-
-    def _save(self, weights: dict[str, Any], optimizer: Any) -> None:
-        """Whole or not at all: written beside, then moved."""
-        from safetensors.torch import save_file
-
-        tensors = {f"weight/{key}": tensor.detach() for key, tensor in weights.items()}
-        tensors |= {f"best/{key}": tensor for key, tensor in self.state.best.items()}
-        for key, tensor in weights.items():
-            for part, value in optimizer.state.get(tensor, {}).items():
-                tensors[f"{part}/{key}"] = value
-        self.checkpoint.mkdir(parents=True, exist_ok=True)
-        staged = self.checkpoint / "next.safetensors"
-        said = json.dumps(self.state.figures())
-        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, staged, {"state": said})
-        staged.replace(self.checkpoint / "last.safetensors")
-
-    def _resume(self, weights: dict[str, Any], optimizer: Any) -> None:
-        """Go on from the checkpoint of this very training, where there is one."""
-        from safetensors import safe_open
-
-        path = self.checkpoint / "last.safetensors"
-        if not path.is_file():
-            return
-        device = str(next(iter(weights.values())).device)
-        with safe_open(path, framework="pt", device=device) as file:
-            for key, value in json.loads(file.metadata()["state"]).items():
-                setattr(self.state, key, value)
-            held = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-        for key, tensor in weights.items():
-            tensor.data.copy_(held[f"weight/{key}"])
-            self.state.best[key] = held[f"best/{key}"]
-            parts = ("step", "exp_avg", "exp_avg_sq")
-            if f"exp_avg/{key}" in held:
-                optimizer.state[tensor] = {part: held[f"{part}/{key}"] for part in parts}
-        progress.say(f"training goes on from step {self.state.step}", now=True)
+        checkpoint.save(self.directory, weights, state.best, optimizer, state.figures())
 
 
 def _drawn(params: TrainingParams, samples: int) -> calibration.CalibrationParams:

@@ -6,17 +6,16 @@ Run there by the first test; here, without the packages, most of the others are 
 from __future__ import annotations
 
 import dataclasses
-import os
-import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import transformers
+from engines import Configs, decoded, run_there, saved, toys
 
-from bench import environments, plugins
+from bench import plugins
 from bench.errors import NotApplied, Unsupported
 from bench.optimisations.evidence import Census
 from bench.runtimes import Options, _openvino, openvino
@@ -29,19 +28,9 @@ PROMPTS = ([5, 17, 200, 3, 44, 8, 8, 91, 30, 31, 32, 33], [9], [7, 300, 2])
 WINDOW = [(7 * place) % 512 for place in range(40)]
 SCHEMES = ("openvino-int8", "openvino-int4")
 every_scheme = pytest.mark.parametrize("name", SCHEMES)
-SIZES: dict[str, Any] = {
-    "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 512, "eos_token_id": 2,
-}  # fmt: skip
 LAYERS = 14
-MODELS: dict[str, Callable[[], Any]] = {
-    "llama": lambda: transformers.LlamaConfig(**SIZES, tie_word_embeddings=True),
-    "llama untied": lambda: transformers.LlamaConfig(
-        **SIZES, rope_parameters={"rope_type": "default", "rope_theta": 100000.0}
-    ),
-    "mistral": lambda: transformers.MistralConfig(**SIZES, sliding_window=8),
-    "qwen2": lambda: transformers.Qwen2Config(**SIZES),
-    "qwen3": lambda: transformers.Qwen3Config(**SIZES),
+MODELS: Configs = {
+    **toys(128, sliding_window=8),
     "gpt2": lambda: transformers.GPT2Config(
         vocab_size=512, n_positions=64, n_embd=64, n_layer=2, n_head=4, eos_token_id=2
     ),
@@ -50,16 +39,7 @@ MODELS: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.skipif(not MISSING, reason="this is the environment of the engine")
 def test_in_the_environment_of_the_engine() -> None:
-    if missing := environments.missing_environment("openvino"):
-        pytest.skip(missing)
-    root = Path(__file__).parents[2]
-    python = environments.interpreter("openvino", None)
-    done = subprocess.run(
-        [str(python), "-m", "pytest", "-p", "no:cacheprovider", __file__],
-        cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert " passed" in done.stdout
+    run_there("openvino", __file__)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,19 +49,6 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         if not MISSING:
             patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-def saved(config: Any, path: Path) -> Path:
-    """A model with weights and biases large enough to have opinions, as transformers saves it."""
-    torch.manual_seed(1)
-    model = transformers.AutoModelForCausalLM.from_config(config)
-    for name, parameter in model.named_parameters():
-        if parameter.dim() == 2 or name.endswith("bias"):
-            torch.nn.init.normal_(parameter, std=0.2)
-        else:
-            torch.nn.init.uniform_(parameter, 0.5, 1.5)
-    model.save_pretrained(path)
-    return path
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -97,13 +64,6 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def both(directory: Path, **options: Any) -> tuple[Any, Any]:
     asked = Options(**{"device": "cpu", "threads": 1, **options})
     return openvino.load(directory, asked), reference.load(directory, asked)
-
-
-def decoded(engine: Any, prompts: Sequence[Sequence[int]], new_tokens: int) -> list[list[int]]:
-    generation = engine.prefill(prompts, new_tokens)
-    for _ in range(1, new_tokens):
-        engine.step(generation)
-    return engine.tokens(generation)  # type: ignore[no-any-return]
 
 
 def divergence(theirs: Any, ours: Any) -> float:

@@ -1,0 +1,112 @@
+"""The README's tables of reference runs, from their run.json, with no code of the harness.
+
+python table.py quantisation        rows of quantisation-cpu, by cost
+python table.py pruning             every row of pruning-distillation, in its order
+"""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ENGINES = {
+    "transformers": "torch",
+    "llama-cpp": "llama.cpp",
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+}
+SHOWN = (
+    "gguf-q4_0", "gguf-q6_K", "gguf-q8_0", "onnx-int8", "onnx-f32", "openvino-int8", "openvino-int4", "torch-int8",
+    "bnb-nf4", "bnb-int8", "ao-int8-compiled", "awq", "gptq", "int4-rtn", "hqq-4", "nvfp4",
+)  # fmt: skip
+
+
+def value(row, figure):
+    found = row["metrics"].get(figure) or (row["drift"] or {}).get(figure) or {}
+    return found.get("value")
+
+
+def number(amount, digits=3):
+    """Three significant digits, never in powers of ten."""
+    if amount is None:
+        return "-"
+    if amount >= 100:
+        return f"{amount:,.0f}"
+    return f"{amount:#.{digits}g}" if amount >= 0.001 else f"{amount:.8f}".rstrip("0")
+
+
+def share(amount):
+    """Rounded down, as the harness does: 99.96 % is not 100.0 %."""
+    return "-" if amount is None else f"{math.floor(1000 * amount) / 10:.1f}%"
+
+
+def measured(run):
+    """Rows that have a cost ratio and drift, each with its ratio."""
+    ratios = {one["variant"]: one for one in run["comparisons"] if one["metric"] == "cost_per_request_usd"}
+    return [
+        (row, ratios[row["name"]])
+        for row in run["variants"]
+        if row["name"] in ratios and row["drift"] and value(row, "kld_mean") is not None
+    ]
+
+
+def front(rows):
+    """Names of the rows that no other is both at most as dear and at most as far from the baseline."""
+    points = {row["name"]: (ratio["ratio"], value(row, "kld_mean")) for row, ratio in rows}
+    return {
+        name
+        for name, (cost, drift) in points.items()
+        if not any(c <= cost and d <= drift and (c, d) != (cost, drift) for c, d in points.values())
+        and cost < 1
+    }
+
+
+def interval(ratio):
+    digits = 2 if ratio["ratio"] >= 10 else 3
+    return f"{ratio['ratio']:.{digits}f} \\[{ratio['ci_low']:.{digits}f}, {ratio['ci_high']:.{digits}f}\\]"
+
+
+def named(row, stars):
+    return row["name"].replace("_", "\\_") + (" \\*" if row["name"] in stars else "")
+
+
+def quantisation(run):
+    rows = measured(run)
+    stars = front(rows)
+    yield "| variant | engine | cost ratio \\[95 %\\] | KL nat | top-1 | weights MiB |"
+    yield "| :--- | :--- | ---: | ---: | ---: | ---: |"
+    for row, ratio in sorted(rows, key=lambda pair: pair[1]["ratio"]):
+        if row["name"] in SHOWN:
+            cells = (
+                named(row, stars), ENGINES[row["runtime"]["name"]], interval(ratio),
+                number(value(row, "kld_mean")), share(value(row, "top1_agreement")),
+                f"{value(row, 'weights_bytes') / 2**20:.0f}",
+            )  # fmt: skip
+            yield "| " + " | ".join(cells) + " |"
+
+
+def pruning(run):
+    rows = measured(run)
+    stars = front(rows)
+    yield "| variant | cost ratio \\[95 %\\] | verdict | KL nat | top-1 | weights MiB | once min | pays back after requests |"
+    yield "| :--- | ---: | :--- | ---: | ---: | ---: | ---: | ---: |"
+    for row, ratio in rows:
+        cells = (
+            named(row, stars), interval(ratio), ratio["verdict"], number(value(row, "kld_mean")),
+            share(value(row, "top1_agreement")), f"{value(row, 'weights_bytes') / 2**20:.0f}",
+            f"{row['one_off_s'] / 60:.1f}" if row["one_off_s"] else "-",
+            number(value(row, "break_even_requests")),
+        )  # fmt: skip
+        yield "| " + " | ".join(cells) + " |"
+
+
+TABLES = {
+    "quantisation": (quantisation, "quantisation-cpu/2026-11-25-second"),
+    "pruning": (pruning, "pruning-distillation"),
+}
+
+
+if __name__ == "__main__":
+    make, directory = TABLES[sys.argv[1]]
+    print("\n".join(make(json.loads((HERE / directory / "run.json").read_text()))))

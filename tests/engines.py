@@ -1,0 +1,74 @@
+"""What the tests of engines with an environment of their own share: toys on disk, and a run of a file in there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from bench import environments
+
+Configs = dict[str, Callable[[], Any]]
+
+
+def run_there(engine: str, file: str) -> None:
+    """All tests of ``file`` with the interpreter of the engine; skipped where it has none."""
+    if missing := environments.missing_environment(engine):
+        pytest.skip(missing)
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [str(environments.interpreter(engine, None)), "-m", "pytest", "-p", "no:cacheprovider", file],
+        cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
+
+
+def sizes(intermediate: int) -> dict[str, Any]:
+    """Two layers of width 64, an MLP of ``intermediate``."""
+    return {
+        "hidden_size": 64, "intermediate_size": intermediate, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 512,
+        "eos_token_id": 2,
+    }  # fmt: skip
+
+
+def toys(intermediate: int, sliding_window: int | None) -> Configs:
+    """Architectures that every engine must get right, by name; ``sliding_window`` is Mistral's."""
+    shape = sizes(intermediate)
+    return {
+        "llama": lambda: transformers.LlamaConfig(**shape, tie_word_embeddings=True),
+        "llama untied": lambda: transformers.LlamaConfig(
+            **shape, rope_parameters={"rope_type": "default", "rope_theta": 100000.0}
+        ),
+        "mistral": lambda: transformers.MistralConfig(**shape, sliding_window=sliding_window),
+        "qwen2": lambda: transformers.Qwen2Config(**shape),
+        "qwen3": lambda: transformers.Qwen3Config(**shape),
+    }
+
+
+def saved(config: Any, path: Path) -> Path:
+    """A model with weights and biases large enough to have opinions, as transformers saves it."""
+    torch.manual_seed(1)
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 2 or name.endswith("bias"):
+            torch.nn.init.normal_(parameter, std=0.2)
+        else:
+            torch.nn.init.uniform_(parameter, 0.5, 1.5)
+    model.save_pretrained(path)
+    return path
+
+
+def decoded(engine: Any, prompts: Sequence[Sequence[int]], new_tokens: int) -> list[list[int]]:
+    """Token ids, [prompts, new_tokens]."""
+    generation = engine.prefill(prompts, new_tokens)
+    for _ in range(1, new_tokens):
+        engine.step(generation)
+    return engine.tokens(generation)  # type: ignore[no-any-return]
