@@ -1,4 +1,4 @@
-"""What the tests of engines with an environment of their own share: toys on disk, and a run of a file in there."""
+"""What the tests of engines with an environment of their own share: toys on disk, a file run in there."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from bench.cli import app
@@ -39,6 +40,13 @@ def test_the_proof_in_the_readme_is_what_the_journals_say() -> None:
     command = [sys.executable, str(proof / "analyse.py"), "--table"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     assert f"<!-- proof:begin -->\n{printed}\n<!-- proof:end -->" in README
+
+
+@pytest.mark.parametrize("name", ["quantisation"])
+def test_the_tables_in_the_readme_are_what_the_runs_say(name: str) -> None:
+    command = [sys.executable, str(ROOT / "results" / "reference" / "table.py"), name]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert f"<!-- {name}:begin -->\n{printed}\n<!-- {name}:end -->" in README
 
 
 def test_every_command_in_the_readme_exists() -> None:

@@ -17,8 +17,8 @@ ENGINES = {
     "openvino": "OpenVINO",
 }
 SHOWN = (
-    "gguf-q4_0", "gguf-q6_K", "gguf-q8_0", "onnx-int8", "onnx-f32", "openvino-int8", "openvino-int4", "torch-int8",
-    "bnb-nf4", "bnb-int8", "ao-int8-compiled", "awq", "gptq", "int4-rtn", "hqq-4", "nvfp4",
+    "gguf-q4_0", "gguf-q6_K", "gguf-q8_0", "onnx-int8", "onnx-f32", "openvino-int8", "openvino-int4",
+    "torch-int8", "bnb-nf4", "bnb-int8", "ao-int8-compiled", "awq", "gptq", "int4-rtn", "hqq-4", "nvfp4",
 )  # fmt: skip
 
 
@@ -89,7 +89,10 @@ def quantisation(run):
 def pruning(run):
     rows = measured(run)
     stars = front(rows)
-    yield "| variant | cost ratio \\[95 %\\] | verdict | KL nat | top-1 | weights MiB | once min | pays back after requests |"
+    yield (
+        "| variant | cost ratio \\[95 %\\] | verdict | KL nat | top-1 | weights MiB | once min "
+        "| pays back after requests |"
+    )
     yield "| :--- | ---: | :--- | ---: | ---: | ---: | ---: | ---: |"
     for row, ratio in rows:
         cells = (
