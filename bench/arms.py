@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -21,10 +21,10 @@ from bench.errors import UsageError
 from bench.machine.devices import cuda_device_count
 from bench.models.convert import check_gguf
 from bench.models.reference import Hub, LocalPath, ModelRef, Named, Random, check_directory, is_commit
-from bench.models.registry import ModelFile
+from bench.models.registry import FindModel
 from bench.optimisations import VERBS
 from bench.optimisations.calibration import CalibrationParams, check_text
-from bench.spec import Optimisation, RuntimeBlock, WorkloadBlock, explain
+from bench.spec import Optimisation, RuntimeBlock, explain
 from bench.units import nearest
 from bench.yaml_source import KeyPath, YamlSource
 
@@ -41,9 +41,6 @@ EXTRAS = {
     "torchao": "torchao",
     "transformers": "transformers",
 }
-
-
-FindModel = Callable[[str], ModelFile]
 
 
 @contextmanager
@@ -107,49 +104,6 @@ def _known_model(source: YamlSource, name: str, path: KeyPath, find: FindModel) 
     with blaming(source, path):
         find(name)
     return name
-
-
-def check_fits(
-    source: YamlSource, model: ModelRef, load: WorkloadBlock, path: KeyPath, find: FindModel
-) -> None:
-    """Refuse a load longer than a known model's context. Prompts of unknown length count as one token."""
-    if not isinstance(model, Named | Random):
-        return
-    context, wanted = find(model.name).architecture.context, (load.input_tokens or 1) + load.output_tokens
-    if wanted > context:
-        raise source.error(path, f"{wanted} tokens in and out do not fit the model's context of {context}")
-
-
-def check_shapes(
-    source: YamlSource, model: ModelRef, steps: Sequence[Optimisation], path: KeyPath, find: FindModel
-) -> None:
-    """Refuse settings that do not fit the shape of a known model, such as a layer that it does not have. Only
-    the first step that changes shapes is known to meet that shape."""
-    shape = _shape(model, find)
-    for index, step in enumerate(steps if shape else ()):
-        module = plugins.load(f"optimisations.{step.verb}", step.scheme)
-        if hasattr(module, "refuse"):
-            if reason := module.refuse(module.Params(**dict(step.params)), shape):
-                raise source.error((*path, index), reason)
-            return
-
-
-def _shape(model: ModelRef, find: FindModel) -> Mapping[str, Any] | None:
-    """Sizes by the names that files in models/ use; None where nothing is known before loading."""
-    if isinstance(model, LocalPath) and model.path.is_dir():
-        config = json.loads((model.path / "config.json").read_text(encoding="utf-8"))
-        heads = config.get("num_attention_heads")
-        sizes = {
-            "layers": config.get("num_hidden_layers"),
-            "attention_heads": heads,
-            "kv_heads": config.get("num_key_value_heads", heads),
-        }
-        return sizes if all(sizes.values()) else None
-    if not isinstance(model, Named | Random):
-        return None
-    sizes = find(model.name).architecture.model_dump()
-    layers = model.layers if isinstance(model, Random) else None
-    return {**sizes, "layers": layers or sizes["layers"]}
 
 
 def cells(

@@ -15,11 +15,12 @@ import yaml
 from pydantic import ValidationError
 
 from bench import plugins
-from bench.arms import blaming, cells, check_fits, check_shapes, optimisations, read_model, why_unsupported
+from bench.arms import blaming, cells, optimisations, read_model, why_unsupported
 from bench.errors import ConfigError, UsageError
 from bench.models.reference import Random
 from bench.models.registry import find_model
 from bench.pricing.reprice import price_called
+from bench.shapes import check_fits, check_shapes, check_students
 from bench.spec import (
     Arm,
     Block,
@@ -150,6 +151,9 @@ class _Reader:
             for i, (name, variant) in enumerate(zip(names, variants, strict=True))
             if not only or name in only
         ]
+        for arm in arms:
+            place = self._place(("variants", names.index(arm.name)), "optimise")
+            check_students(self.source, baseline.model, arm.model, arm.optimise, place, self.find_model)
         return Group(label, baseline, tuple(arms))
 
     def _variant_name(self, variant: object, index: int) -> str:

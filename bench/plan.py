@@ -7,6 +7,7 @@ GPU they are a guess. Optimised rows are counted as if nothing had been done to 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +31,7 @@ DRIFT_VALUE_S = 15e-9  # softmax and KL of two models, a position and vocabulary
 PROMPT_TOKENS = 50  # of a chat prompt or a line of a file, unknown before a tokenizer reads it
 MIN_PAIRS = 5  # fewer have no interval (bench/stats/intervals.py)
 UNTIMED_REQUESTS = 6  # warm-up, memory and energy
+TRAINING_SIZES = ("steps", "batch", "tokens")  # multiplied: the tokens that are trained on
 PROCESS_BYTES = 450_000_000  # a worker with its engine, before any weights
 ASSUMPTIONS = (
     "estimated, not measured: 12 GB/s and 80 GFLOP/s a CPU thread (1 TB/s and 50 TFLOP/s a GPU), 0.6 ms a "
@@ -166,6 +168,20 @@ class Load:
         load_s = START_S + self.weights_bytes / READ_BYTES_PER_S
         return load_s + self.round_s + UNTIMED_REQUESTS * self.batch_s
 
+    @property
+    def trainings_s(self) -> dict[object, float]:
+        """Each training by what comes before it, which is done once: on all processors, for a token and
+        parameter 2 FLOP of the teacher and 6 of the student."""
+        flop_per_s = _rates(self.arm.runtime.device, None)[1]
+        found: dict[object, float] = {}
+        for place, step in enumerate(self.arm.optimise, 1):
+            settings = dict(step.params)
+            sizes = [size for name in TRAINING_SIZES if isinstance(size := settings.get(name), int)]
+            if step.verb == "distil" and len(sizes) == len(TRAINING_SIZES):
+                flop = 8 * self.facts.parameters * math.prod(sizes)
+                found[self.arm.model, self.arm.optimise[:place]] = flop / flop_per_s
+        return found
+
 
 def batches(arm: Arm) -> int:
     """How many batches the workload is decoded in."""
@@ -196,6 +212,7 @@ def _estimate(spec: Spec) -> str:
     """Time and memory of the whole run; unknown where a model's size is."""
     fixed_s = turns_s = 0.0
     largest_bytes, facts_of, rates_of = 0, cache(_facts), cache(_rates)
+    trainings: dict[object, float] = {}
     for group in spec.groups:
         loads = []
         for arm in (group.baseline, *(one for one in group.variants if not one.unsupported)):
@@ -203,6 +220,8 @@ def _estimate(spec: Spec) -> str:
                 return f"time and memory unknown: no facts about {model_words(arm.model)} before it is loaded"
             loads.append(Load(arm, facts, rates_of(arm.runtime.device, arm.runtime.threads)))
         base, *variants = loads
+        for one in variants:
+            trainings |= one.trainings_s
         fixed_s += sum(one.alone_s for one in loads) + sum(_drift_s(spec, base, one) for one in variants)
         together = (one for one in variants if one.arm.workload == base.arm.workload)
         turns_s += sum(base.round_s + one.round_s for one in together)
@@ -212,7 +231,8 @@ def _estimate(spec: Spec) -> str:
     free = available_bytes()
     tight = f"; only {free / GIB:.1f} GiB are free" if free is not None and free < largest_bytes else ""
     room = f"{largest_bytes / GIB:.1f} GiB of memory while two models are in it{tight}"
-    return f"{' to '.join(took)}, and {room}"
+    training = f", {_about(sum(trainings.values()))} of training the first time" if trainings else ""
+    return f"{' to '.join(took)}{training}, and {room}"
 
 
 def _drift_s(spec: Spec, base: Load, variant: Load) -> float:

@@ -570,6 +570,16 @@ def test_a_step_is_refused(write: Write, steps: str, key: str, words: str) -> No
     assert words in str(error)
 
 
+def test_a_student_with_another_vocabulary_is_refused(write: Write) -> None:
+    """Its tokens are not the baseline's; without the step it is compared by its replies."""
+    plain = "    runtime: {dtype: bfloat16}\n"
+    student = "    model: {random: smollm2-135m, layers: 2}\n    optimise: [{distil: %s}]\n"
+    error = refusal(write(BASE.replace(plain, student % "sequence")))
+    assert error.key == "variants[0].optimise[0]"
+    assert "vocabulary of 49152 tokens, the baseline of 512" in str(error)
+    assert read_config(write(BASE.replace(plain, student % "none"))).groups[0].variants
+
+
 def test_a_setting_without_a_default_must_be_given(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     @dataclass(frozen=True)
     class Params:

@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "bench"
 JUDGING = ("pricing", "drift", "stats", "gate", "report", "metrics", "store", "records")
 MEASURING = (
     "run", "measure", "worker", "runtimes", "optimisations", "models", "machine", "workloads", "texts",
-    "cli", "commands", "gate_commands", "config", "spelling", "arms", "spec", "plan", "listing", "schema",
+    "cli", "commands", "gate_commands", "config", "spelling", "arms", "shapes", "spec", "plan", "listing", "schema",
     "progress", "gating", "sides", "environments", "export", "pytest_plugin",
 )  # fmt: skip
 

@@ -132,6 +132,14 @@ def test_a_step_of_the_default_model_takes_what_it_took_here(make: Make) -> None
     assert loads[0].weights_bytes == 2 * loads[1].weights_bytes == 134515008 * 4
 
 
+def test_a_training_is_estimated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """300 steps of 1024 tokens, 8 FLOP a token and parameter: 34.5 minutes at 160 GFLOP/s; 150 of them 17."""
+    monkeypatch.setattr(plan, "cpu_count", lambda: 2)
+    monkeypatch.chdir(ROOT)
+    text = describe(read_config(Path("configs/pruning-distillation-cpu.yaml")))
+    assert ", 52 min of training the first time, and " in facts(text)["estimate"]
+
+
 def test_the_quickstart_took_a_little_less_than_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
     """5 min 07 s here, with one thread a worker."""
     monkeypatch.chdir(ROOT)

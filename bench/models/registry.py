@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, get_args
 
@@ -98,6 +98,9 @@ class ModelFile(_Record):
         per_layer = self.config.get("layer_types")
         kinds = {"layer_types": per_layer[:layers]} if isinstance(per_layer, list) else {}
         return {**self.config, **kinds, "num_hidden_layers": layers}
+
+
+FindModel = Callable[[str], ModelFile]
 
 
 def model_directories() -> tuple[Path, ...]:

@@ -1,0 +1,79 @@
+"""What is known of a model before it is loaded, and what of a config does not fit it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench import plugins
+from bench.models.reference import LocalPath, ModelRef, Named, Random
+from bench.models.registry import FindModel
+from bench.spec import Optimisation, WorkloadBlock
+from bench.yaml_source import KeyPath, YamlSource
+
+
+def check_fits(
+    source: YamlSource, model: ModelRef, load: WorkloadBlock, path: KeyPath, find: FindModel
+) -> None:
+    """Refuse a load longer than a known model's context. Prompts of unknown length count as one token."""
+    if not isinstance(model, Named | Random):
+        return
+    context, wanted = find(model.name).architecture.context, (load.input_tokens or 1) + load.output_tokens
+    if wanted > context:
+        raise source.error(path, f"{wanted} tokens in and out do not fit the model's context of {context}")
+
+
+def check_shapes(
+    source: YamlSource, model: ModelRef, steps: Sequence[Optimisation], path: KeyPath, find: FindModel
+) -> None:
+    """Refuse settings that do not fit the shape of a known model, such as a layer that it does not have. Only
+    the first step that changes shapes is known to meet that shape."""
+    shape = _shape(model, find)
+    for index, step in enumerate(steps if shape else ()):
+        module = plugins.load(f"optimisations.{step.verb}", step.scheme)
+        if hasattr(module, "refuse"):
+            if reason := module.refuse(module.Params(**dict(step.params)), shape):
+                raise source.error((*path, index), reason)
+            return
+
+
+def check_students(
+    source: YamlSource,
+    teacher: ModelRef,
+    student: ModelRef,
+    steps: Sequence[Optimisation],
+    path: KeyPath,
+    find: FindModel,
+) -> None:
+    """Refuse to train a student on the baseline's tokens where it has others."""
+    theirs, ours = _shape(teacher, find), _shape(student, find)
+    if not theirs or not ours or theirs["vocabulary"] == ours["vocabulary"]:
+        return
+    for index, step in enumerate(steps):
+        if step.verb == "distil":
+            raise source.error(
+                (*path, index),
+                f"the student has a vocabulary of {ours['vocabulary']} tokens, the baseline of "
+                f"{theirs['vocabulary']}: it cannot learn from the baseline's tokens",
+                "leave this step out to compare the two by their replies",
+            )
+
+
+def _shape(model: ModelRef, find: FindModel) -> Mapping[str, Any] | None:
+    """Sizes by the names that files in models/ use; None where nothing is known before loading."""
+    if isinstance(model, LocalPath) and model.path.is_dir():
+        config = json.loads((model.path / "config.json").read_text(encoding="utf-8"))
+        heads = config.get("num_attention_heads")
+        sizes = {
+            "layers": config.get("num_hidden_layers"),
+            "attention_heads": heads,
+            "kv_heads": config.get("num_key_value_heads", heads),
+            "vocabulary": config.get("vocab_size"),
+        }
+        return sizes if all(sizes.values()) else None
+    if not isinstance(model, Named | Random):
+        return None
+    sizes = find(model.name).architecture.model_dump()
+    layers = model.layers if isinstance(model, Random) else None
+    return {**sizes, "layers": layers or sizes["layers"]}
