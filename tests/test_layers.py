@@ -20,8 +20,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "bench"
 JUDGING = ("pricing", "drift", "stats", "gate", "report", "metrics", "store", "records")
 MEASURING = (
     "run", "measure", "worker", "runtimes", "optimisations", "models", "machine", "workloads", "texts",
-    "cli", "commands", "gate_commands", "config", "spelling", "arms", "shapes", "spec", "plan", "listing", "schema",
-    "progress", "gating", "sides", "environments", "export", "pytest_plugin",
+    "cli", "commands", "gate_commands", "config", "spelling", "arms", "shapes", "spec", "plan", "listing",
+    "schema", "progress", "gating", "sides", "environments", "export", "pytest_plugin",
 )  # fmt: skip
 
 # Runs in the worker's interpreter, which has the standard library and the engine and nothing else (D2).

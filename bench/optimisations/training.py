@@ -18,7 +18,7 @@ from bench.errors import NonFiniteOutput, NotApplied, Unsupported
 from bench.optimisations import calibration, checkpoint
 from bench.optimisations.evidence import Census, Check, check
 from bench.optimisations.linear import linears, update
-from bench.worker import one_off, progress
+from bench.worker import one_off, processors, progress
 
 PACKAGES = ("torch", "transformers", "accelerate")
 HELD_OUT = 0.05  # the end of the text, which is never trained on
@@ -144,6 +144,7 @@ class Training:
             found = checkpoint.load(self.directory, weights, optimizer)
             if found is not None:
                 self.state = State(**found[0], best=found[1])
+                one_off.detail(earlier_s=self.state.spent_s)
                 progress.say(f"training goes on from step {self.state.step}", now=True)
             self._train(weights, optimizer)
             for key, tensor in self.state.best.items():
@@ -236,13 +237,11 @@ def _schedule(step: int, steps: int) -> float:
 @contextmanager
 def _every_processor() -> Iterator[None]:
     """Training takes all processors that this process may use, whatever the row is measured with."""
-    import os
-
     import torch
 
-    threads, processors = torch.get_num_threads(), len(os.sched_getaffinity(0))
-    torch.set_num_threads(processors)
-    one_off.detail(processors=processors)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(processors.COUNT)
+    one_off.detail(processors=processors.COUNT)
     try:
         yield
     finally:

@@ -41,7 +41,8 @@ _details: dict[str, float] = {}
 
 
 def detail(**figures: float) -> None:
-    """Figures for the bill of the work under way."""
+    """Figures for the bill of the work under way. ``earlier_s``: what it took before it was cut off, added to
+    what it takes now."""
     _details.update(figures)
 
 
@@ -63,7 +64,7 @@ def spent(what: str) -> Iterator[None]:
     _details.clear()
     started = perf_counter()
     yield
-    took_s = perf_counter() - started
+    took_s = perf_counter() - started + _details.pop("earlier_s", 0.0)
     peaks = memory.read_peak()
     peak = peaks["peak_allocated_bytes"] or peaks["peak_rss_bytes"] or 0
     _bill.append(Spent(what, took_s, peak, details=dict(_details)))

@@ -4,6 +4,7 @@ diverges."""
 from __future__ import annotations
 
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -113,14 +114,20 @@ def test_a_training_that_was_cut_off_goes_on(directory: Path, monkeypatch: pytes
         return real(self, *arguments)
 
     monkeypatch.setattr(training.Training, "_step", killed)
+    monkeypatch.setattr(one_off, "clock", lambda: 1000 * perf_counter())
     with pytest.raises(KeyboardInterrupt):
         logits.apply(student(directory), params)
     monkeypatch.setattr(training.Training, "_step", real)
+    monkeypatch.setattr(one_off, "clock", perf_counter)
+    one_off.take_bill()
     said: list[str] = []
     monkeypatch.setattr(progress, "_sink", said.append)
     resumed = weights(logits.apply(student(directory), params))
     assert any("goes on from step 8" in text for text in said)
     assert same(whole, resumed)
+    assert float(str(one_off.take_bill()[-1]["took_s"])) > 5, (
+        "what it took before it was cut off is billed too"
+    )
     assert not list(training._checkpoints().glob("*"))
 
 
