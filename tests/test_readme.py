@@ -42,7 +42,7 @@ def test_the_proof_in_the_readme_is_what_the_journals_say() -> None:
     assert f"<!-- proof:begin -->\n{printed}\n<!-- proof:end -->" in README
 
 
-@pytest.mark.parametrize("name", ["quantisation"])
+@pytest.mark.parametrize("name", ["quantisation", "pruning"])
 def test_the_tables_in_the_readme_are_what_the_runs_say(name: str) -> None:
     command = [sys.executable, str(ROOT / "results" / "reference" / "table.py"), name]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
