@@ -47,17 +47,17 @@ def check_students(
     find: FindModel,
 ) -> None:
     """Refuse to train a student on the baseline's tokens where it has others."""
-    theirs, ours = _shape(teacher, find), _shape(student, find)
-    if not theirs or not ours or theirs["vocabulary"] == ours["vocabulary"]:
+    learns = next((index for index, step in enumerate(steps) if step.verb == "distil"), None)
+    if learns is None:
         return
-    for index, step in enumerate(steps):
-        if step.verb == "distil":
-            raise source.error(
-                (*path, index),
-                f"the student has a vocabulary of {ours['vocabulary']} tokens, the baseline of "
-                f"{theirs['vocabulary']}: it cannot learn from the baseline's tokens",
-                "leave this step out to compare the two by their replies",
-            )
+    theirs, ours = ((_shape(model, find) or {}).get("vocabulary") for model in (teacher, student))
+    if theirs and ours and theirs != ours:
+        raise source.error(
+            (*path, learns),
+            f"the student has a vocabulary of {ours} tokens, the baseline of {theirs}: it cannot learn from "
+            "the baseline's tokens",
+            "leave this step out to compare the two by their replies",
+        )
 
 
 def _shape(model: ModelRef, find: FindModel) -> Mapping[str, Any] | None:
@@ -69,9 +69,8 @@ def _shape(model: ModelRef, find: FindModel) -> Mapping[str, Any] | None:
             "layers": config.get("num_hidden_layers"),
             "attention_heads": heads,
             "kv_heads": config.get("num_key_value_heads", heads),
-            "vocabulary": config.get("vocab_size"),
         }
-        return sizes if all(sizes.values()) else None
+        return {**sizes, "vocabulary": config.get("vocab_size")} if all(sizes.values()) else None
     if not isinstance(model, Named | Random):
         return None
     sizes = find(model.name).architecture.model_dump()

@@ -220,11 +220,14 @@ def test_evidence_about_an_empty_model_does_not_hold(verb: str, name: str) -> No
     [
         ("prune", "magnitude", {"sparsity": 0.25}),
         ("prune", "magnitude", {"sparsity": 0.9}),
-        ("quantise", "bnb-fp4", {"double_quant": not has_avx512bf16()}),
+        pytest.param(
+            "quantise", "bnb-nf4", {"double_quant": True},
+            marks=pytest.mark.skipif(has_avx512bf16(), reason="this CPU's kernel undoes it: refused"),
+        ),
         ("quantise", "bnb-nf4", {"compute_dtype": "bfloat16"}),
         ("quantise", "bnb-int8", {"threshold": 0.0}),
     ],
-)
+)  # fmt: skip
 def test_settings_that_change_something(verb: str, name: str, params: dict[str, object]) -> None:
     engine, found = session.load(message(verb, name, runnable(verb, name), **params))
     assert all(one["holds"] for one in found["evidence"][1]["checks"])

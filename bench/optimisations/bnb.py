@@ -47,7 +47,7 @@ def pack(model: Any, params: FourBitParams, quant_type: str) -> Any:
         )
         new.bias = layer.bias
         new = new.to(layer.weight.device).eval()
-        if layer.weight.device.type == "cpu":
+        if layer.weight.device.type == "cpu" and new.support_avx512bf16_for_cpu:
             _rearrange(new, params)
         return new
 
@@ -60,18 +60,16 @@ def _rearrange(layer: Any, params: FourBitParams) -> None:
     take the matrix, or undoes what was asked for."""
     import torch
 
-    if layer.support_avx512bf16_for_cpu:
-        rows, columns = layer.weight.quant_state.shape
-        if rows % 32 or columns % params.block_size:
-            raise Unsupported(
-                f"bitsandbytes' kernel for this CPU wants rows in 32s and columns in blocks of "
-                f"{params.block_size}, not {rows} x {columns}: a smaller block_size may do"
-            )
-        if params.double_quant:
-            raise Unsupported(
-                "bitsandbytes' kernel for this CPU keeps scales in bfloat16: double_quant would be undone "
-                "by it"
-            )
+    rows, columns = layer.weight.quant_state.shape
+    if rows % 32 or columns % params.block_size:
+        raise Unsupported(
+            f"bitsandbytes' kernel for this CPU wants rows in 32s and columns in blocks of "
+            f"{params.block_size}, not {rows} x {columns}: a smaller block_size may do"
+        )
+    if params.double_quant:
+        raise Unsupported(
+            "bitsandbytes' kernel for this CPU keeps scales in bfloat16: double_quant would be undone by it"
+        )
     with torch.inference_mode():
         layer(torch.zeros(1, layer.in_features, dtype=layer.compute_dtype))
 

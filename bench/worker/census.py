@@ -21,7 +21,7 @@ def take(model: Any, *, count_zeros: bool = True) -> Census:
     for tensor in _stored_once(model):
         bytes_by_dtype[_dtype(tensor)] += _bytes(tensor)
     norms = {
-        name: float(one.double().abs().sum())
+        name: float(one.detach().double().abs().sum())
         for name, one in model.named_parameters()
         if count_zeros and one.dim() == 1 and one.is_floating_point() and name.endswith("weight")
     }

@@ -62,9 +62,9 @@ def clock() -> float:
 def spent(what: str) -> Iterator[None]:
     """Time what is done inside; the memory peak is that of the process so far."""
     _details.clear()
-    started = perf_counter()
+    started = clock()
     yield
-    took_s = perf_counter() - started + _details.pop("earlier_s", 0.0)
+    took_s = clock() - started + _details.pop("earlier_s", 0.0)
     peaks = memory.read_peak()
     peak = peaks["peak_allocated_bytes"] or peaks["peak_rss_bytes"] or 0
     _bill.append(Spent(what, took_s, peak, details=dict(_details)))

@@ -1,4 +1,4 @@
-"""The README's tables of reference runs, from their run.json, with no code of the harness.
+"""The README's tables of reference runs, from their run.json.
 
 python table.py quantisation        rows of quantisation-cpu, by cost
 python table.py pruning             every row of pruning-distillation, in its order
@@ -8,6 +8,8 @@ import json
 import math
 import sys
 from pathlib import Path
+
+from bench.report.columns import pareto
 
 HERE = Path(__file__).parent
 ENGINES = {
@@ -51,17 +53,6 @@ def measured(run):
     ]
 
 
-def front(rows):
-    """Names of the rows that no other is both at most as dear and at most as far from the baseline."""
-    points = {row["name"]: (ratio["ratio"], value(row, "kld_mean")) for row, ratio in rows}
-    return {
-        name
-        for name, (cost, drift) in points.items()
-        if not any(c <= cost and d <= drift and (c, d) != (cost, drift) for c, d in points.values())
-        and cost < 1
-    }
-
-
 def interval(ratio):
     digits = 2 if ratio["ratio"] >= 10 else 3
     return f"{ratio['ratio']:.{digits}f} \\[{ratio['ci_low']:.{digits}f}, {ratio['ci_high']:.{digits}f}\\]"
@@ -73,7 +64,7 @@ def named(row, stars):
 
 def quantisation(run):
     rows = measured(run)
-    stars = front(rows)
+    stars = pareto(run, "")
     yield "| variant | engine | cost ratio \\[95 %\\] | KL nat | top-1 | weights MiB |"
     yield "| :--- | :--- | ---: | ---: | ---: | ---: |"
     for row, ratio in sorted(rows, key=lambda pair: pair[1]["ratio"]):
@@ -88,7 +79,7 @@ def quantisation(run):
 
 def pruning(run):
     rows = measured(run)
-    stars = front(rows)
+    stars = pareto(run, "")
     yield (
         "| variant | cost ratio \\[95 %\\] | verdict | KL nat | top-1 | weights MiB | once min "
         "| pays back after requests |"
