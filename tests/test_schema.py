@@ -19,11 +19,12 @@ from bench.schema import json_schema
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = sorted((ROOT / "configs").glob("*.yaml"))
 SCHEMA = json_schema()
+VALIDATOR = Draft202012Validator(SCHEMA)
 COMMIT = "c1899de289a04d12100db370d81485cdf75e47ca"
 
 
 def complaints(config: object) -> list[str]:
-    return [error.message for error in Draft202012Validator(SCHEMA).iter_errors(config)]
+    return [error.message for error in VALIDATOR.iter_errors(config)]
 
 
 def demo(**more: object) -> dict[str, Any]:
@@ -45,11 +46,14 @@ def test_a_typo_in_any_key_of_a_shipped_config_does_not(path: Path) -> None:
     config = yaml.safe_load(path.read_text())
     for place in places(config):
         broken = copy.deepcopy(config)
+        if place[0] == "variants" and len(place) > 1:  # the other variants are sound, and take their time
+            broken["variants"] = [broken["variants"][place[1]]]
+            place = ("variants", 0, *place[2:])
         target = broken
         for part in place[:-1]:
             target = target[part]
         target[f"{place[-1]}_x"] = target.pop(place[-1])
-        assert complaints(broken), place
+        assert not VALIDATOR.is_valid(broken), place
 
 
 def places(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,8 @@ def windows(model: Any, params: CalibrationParams, part: tuple[float, float] = (
     """
     import torch
 
-    ids = _encode(model, read_text(params.text))
+    vocabulary = model.config.get_text_config().vocab_size
+    ids = _encode(Path(model.config.name_or_path), vocabulary, read_text(params.text))
     ids = ids[int(part[0] * len(ids)) : int(part[1] * len(ids))]
     last = len(ids) - params.tokens
     if last < 0:
@@ -70,14 +72,13 @@ def windows(model: Any, params: CalibrationParams, part: tuple[float, float] = (
     return [torch.tensor([ids[start : start + params.tokens]], device=device) for start in starts]
 
 
-def _encode(model: Any, text: str) -> list[int]:
+@lru_cache(maxsize=1)  # a training draws twice from one text: to learn from, and to be judged by
+def _encode(directory: Path, vocabulary: int, text: str) -> list[int]:
     """By the tokenizer that lies with the model's weights; bytes modulo the vocabulary where there is
     none."""
     import transformers
 
-    directory = Path(model.config.name_or_path)
     if not (directory / "tokenizer.json").is_file():
-        vocabulary = model.config.get_text_config().vocab_size
         return [byte % vocabulary for byte in text.encode()]
     tokenizer = transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
     return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import sysconfig
+from functools import cache
 from pathlib import Path
 
 LICENCE = "Python Software Foundation License"
 PACKAGES = ("", "asyncio", "concurrent/futures", "email", "http", "importlib", "json", "logging", "unittest")
 
 
+@cache  # some two hundred files are parsed
 def read() -> str:
     """Every docstring of the top-level modules and some packages, in alphabetical order of their files; not
     those of pdb, which a language topic repeats. Differs between Python versions."""
