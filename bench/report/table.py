@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bench.report.columns import COLUMNS
+from bench.report.columns import COLUMNS, Column
 from bench.report.reading import sentence
 from bench.units import printable
 
 COLOURS = {"better": "green", "worse": "red", "cannot tell": "yellow"}
+LEFT_OUT_FIRST = ("peak", "weights", "output_throughput", "ttft", "tpot")  # where the terminal is too narrow
+MAY_WRAP = ("variant", "ratio", "verdict")
 
 
 def render(run: Mapping[str, Any], console: Console) -> None:
     """One row a variant, then one sentence a variant, then what the money rests on."""
     price = run["price"]
-    title = escape(printable(f"{run['name']}: {(run['model'] or {}).get('name', 'no model')}"))
-    table = Table(title=title, title_justify="left", pad_edge=False)
-    for column in COLUMNS:
-        table.add_column(column.title, justify="right" if column.right else "left", no_wrap=column.right)
-    for variant in run["variants"]:
-        cells = [escape(printable(column.cell(run, variant))) for column in COLUMNS]
-        verdict = [column.key for column in COLUMNS].index("verdict")
-        colour = COLOURS.get(cells[verdict], "red" if variant["status"] != "ok" else "")
-        cells[verdict] = f"[{colour}]{cells[verdict]}[/]" if colour else cells[verdict]
-        table.add_row(*cells)
+    table, left_out = _fitting(run, console)
     console.print(table)
+    if left_out:
+        everything = _width(_table(run, COLUMNS), console)
+        console.print(
+            f"  left out: {', '.join(column.title for column in left_out)} "
+            f"({everything} columns show all, so does --format markdown)",
+            highlight=False, style="dim",
+        )  # fmt: skip
     for variant in run["variants"]:
         if not variant["is_baseline"] or variant["status"] != "ok":
             name = " ".join(filter(None, (variant["group"], variant["name"])))
@@ -43,3 +44,44 @@ def render(run: Mapping[str, Any], console: Console) -> None:
         f"Ratios are measured in turns with the baseline (those marked ~ are not).",
         highlight=False, style="dim",
     )  # fmt: skip
+
+
+def _fitting(run: Mapping[str, Any], console: Console) -> tuple[Table, list[Column]]:
+    """(the widest table that fits, the columns it does without); its cells wrap where none fits."""
+    for dropped in range(len(LEFT_OUT_FIRST) + 1):
+        left_out = [column for column in COLUMNS if column.key in LEFT_OUT_FIRST[:dropped]]
+        columns = [column for column in COLUMNS if column not in left_out]
+        table = _table(run, columns)
+        if _width(table, console) <= console.width:
+            return table, left_out
+    return _table(run, columns, wrapped=True), left_out
+
+
+def _width(table: Table, console: Console) -> int:
+    """Columns of the terminal that the table takes when nothing wraps."""
+    return console.measure(table, options=console.options.update(max_width=10_000)).maximum
+
+
+def _table(run: Mapping[str, Any], columns: Sequence[Column], *, wrapped: bool = False) -> Table:
+    """``wrapped``: an interval goes below its ratio, names fold, numbers stay whole."""
+    title = escape(printable(f"{run['name']}: {(run['model'] or {}).get('name', 'no model')}"))
+    table = Table(title=title, title_justify="left", pad_edge=False)
+    if wrapped:
+        table.box, table.collapse_padding, table.show_lines = box.SIMPLE_HEAD, True, True
+    for column in columns:
+        table.add_column(
+            _broken(column.title) if wrapped else column.title,
+            justify="right" if column.right else "left", overflow="fold",
+            no_wrap=not wrapped or column.key not in MAY_WRAP,
+        )  # fmt: skip
+    for variant in run["variants"]:
+        cells = [escape(printable(column.cell(run, variant))) for column in columns]
+        verdict = [column.key for column in columns].index("verdict")
+        colour = COLOURS.get(cells[verdict], "red" if variant["status"] != "ok" else "")
+        cells[verdict] = f"[{colour}]{cells[verdict]}[/]" if colour else cells[verdict]
+        table.add_row(*map(_broken, cells) if wrapped else cells)
+    return table
+
+
+def _broken(text: str) -> str:
+    return text.replace(" [", "\n[", 1)

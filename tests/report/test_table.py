@@ -1,0 +1,96 @@
+"""The table in terminals of every width: what it leaves out, and that the rest is whole."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from bench.report.columns import COLUMNS
+from bench.report.table import LEFT_OUT_FIRST, render
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+RUNS = sorted(str(path.parent.relative_to(REFERENCE)) for path in REFERENCE.rglob("run.json"))
+NEVER_LEFT_OUT = [column for column in COLUMNS if column.key not in LEFT_OUT_FIRST]
+
+
+def run_called(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((REFERENCE / name / "run.json").read_text())
+    return found
+
+
+def lines(run: dict[str, Any], width: int) -> list[str]:
+    """What is printed, at most ``width`` columns wide."""
+    out = io.StringIO()
+    render(run, Console(width=width, file=out))
+    found = out.getvalue().splitlines()
+    assert max(map(len, found)) <= width
+    return found
+
+
+def rows(printed: list[str]) -> list[str]:
+    return [re.sub(r"\s+", " ", line) for line in printed if line.startswith("│")]
+
+
+def titles_left_out(printed: list[str]) -> list[str]:
+    found = re.search(r"left out: (.*?) \(", " ".join(line.strip() for line in printed))
+    return found[1].split(", ") if found else []
+
+
+@pytest.mark.parametrize("width", [100, 120, 160, 400])
+@pytest.mark.parametrize("name", RUNS)
+def test_names_ratios_verdicts_and_drift_are_whole(name: str, width: int) -> None:
+    run = run_called(name)
+    printed = lines(run, width)
+    assert not any("…" in line for line in printed)
+    for variant, row in zip(run["variants"], rows(printed), strict=True):
+        for column in NEVER_LEFT_OUT:
+            assert column.cell(run, variant) in row
+
+
+@pytest.mark.parametrize("width", [60, 80])
+@pytest.mark.parametrize("name", RUNS)
+def test_where_the_least_does_not_fit_either_it_wraps(name: str, width: int) -> None:
+    run = run_called(name)
+    printed = lines(run, width)
+    assert not any("…" in line for line in printed)
+    text = re.sub(r"\s+", " ", " ".join(printed))
+    for variant in run["variants"]:
+        for column in NEVER_LEFT_OUT:
+            if column.key in ("cost", "kl", "top1"):
+                assert column.cell(run, variant) in text
+        for number in re.findall(r"[\d.]+", COLUMNS[7].cell(run, variant)):
+            assert number in text
+
+
+def test_names_fold_in_a_narrow_terminal_and_stay_whole() -> None:
+    run = run_called("pruning-distillation")
+    first = "".join(line[1:12].rstrip() if line[1:2] != " " else "" for line in lines(run, 60))
+    assert "magnitude-50-global" in first
+    assert "depth-24-distilled-int8" in first
+
+
+def test_columns_are_left_out_in_their_order_and_named() -> None:
+    run = run_called("quantisation-cpu/2026-11-25-second")
+    titles = {column.key: column.title for column in COLUMNS}
+    seen = []
+    for width in range(160, 59, -10):
+        left_out = titles_left_out(lines(run, width))
+        assert set(left_out) == {titles[key] for key in LEFT_OUT_FIRST[: len(left_out)]}
+        seen.append(len(left_out))
+    assert seen == sorted(seen)
+    assert (seen[0], seen[-1]) == (0, len(LEFT_OUT_FIRST))
+
+
+def test_what_shows_all_columns_is_said() -> None:
+    run = run_called("quantisation-cpu/2026-11-25-second")
+    note = next(line for line in lines(run, 120) if "left out" in line)
+    wanted = int(re.search(r"\((\d+) columns", note)[1])  # type: ignore[index]
+    assert "--format markdown" in note
+    assert titles_left_out(lines(run, wanted)) == []
+    assert titles_left_out(lines(run, wanted - 1)) == ["peak MiB"]
