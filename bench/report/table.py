@@ -54,7 +54,10 @@ def _fitting(run: Mapping[str, Any], console: Console) -> tuple[Table, list[Colu
         table = _table(run, columns)
         if _width(table, console) <= console.width:
             return table, left_out
-    return _table(run, columns, wrapped=True), left_out
+    table = _light(_table(run, columns))
+    if _width(table, console) > console.width:
+        table = _light(_table(run, columns, wrapped=True))
+    return table, left_out
 
 
 def _width(table: Table, console: Console) -> int:
@@ -65,9 +68,7 @@ def _width(table: Table, console: Console) -> int:
 def _table(run: Mapping[str, Any], columns: Sequence[Column], *, wrapped: bool = False) -> Table:
     """``wrapped``: an interval goes below its ratio, names fold, numbers stay whole."""
     title = escape(printable(f"{run['name']}: {(run['model'] or {}).get('name', 'no model')}"))
-    table = Table(title=title, title_justify="left", pad_edge=False)
-    if wrapped:
-        table.box, table.collapse_padding, table.show_lines = box.SIMPLE_HEAD, True, True
+    table = Table(title=title, title_justify="left", pad_edge=False, show_lines=wrapped)
     for column in columns:
         table.add_column(
             _broken(column.title) if wrapped else column.title,
@@ -80,6 +81,12 @@ def _table(run: Mapping[str, Any], columns: Sequence[Column], *, wrapped: bool =
         colour = COLOURS.get(cells[verdict], "red" if variant["status"] != "ok" else "")
         cells[verdict] = f"[{colour}]{cells[verdict]}[/]" if colour else cells[verdict]
         table.add_row(*map(_broken, cells) if wrapped else cells)
+    return table
+
+
+def _light(table: Table) -> Table:
+    """Without rules between columns, which take a fifth of a narrow terminal."""
+    table.box, table.collapse_padding = box.SIMPLE_HEAD, True
     return table
 
 

@@ -37,6 +37,13 @@ def rows(printed: list[str]) -> list[str]:
     return [re.sub(r"\s+", " ", line) for line in printed if line.startswith("│")]
 
 
+def test_rules_go_before_anything_wraps() -> None:
+    run = run_called("quickstart")
+    printed = [re.sub(r"\s+", " ", line) for line in lines(run, 80)]
+    assert not any("│" in line for line in printed)
+    assert " bf16 * 0.000516 0.928 [0.903, 0.953] better 0.00136 97.5% " in printed
+
+
 def titles_left_out(printed: list[str]) -> list[str]:
     found = re.search(r"left out: (.*?) \(", " ".join(line.strip() for line in printed))
     return found[1].split(", ") if found else []
