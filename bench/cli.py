@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+LISTS = "models,optimisations,runtimes,workloads,texts,metrics,drift,prices,reports"
 Configs = Annotated[list[Path], typer.Argument(help="one or more YAML configs")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="override one key: workload.requests=8")]
 Only = Annotated[list[str] | None, typer.Option(help="measure only these variants (and the baseline)")]
@@ -151,7 +152,7 @@ def export(
     run: RunDirectory,
     variant: Annotated[str, typer.Argument(help="the row's name")],
     to: Annotated[Path, typer.Argument(metavar="DIR", help="a new directory")],
-    quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
 ) -> None:
     """Write a row's optimised model as an ordinary safetensors checkpoint."""
     from bench.export import export as write
@@ -161,14 +162,20 @@ def export(
 
 @app.command("list")
 def list_(
-    what: Annotated[
-        str, typer.Argument(help="models,optimisations,runtimes,workloads,texts,metrics,prices,reports")
-    ] = "models,optimisations,runtimes,workloads,texts,metrics,prices,reports",
+    what: Annotated[str, typer.Argument(help=LISTS)] = LISTS,
+    scheme: Annotated[
+        list[str] | None, typer.Argument(help="after `optimisations`: one of them, such as hqq")
+    ] = None,
 ) -> None:
-    """What there is, with a line each, and whether it can run here."""
+    """What there is, with a line each, and whether it can run here; or all about one optimisation."""
     from bench import listing
 
-    print(listing.render(what.split(",")))
+    if not scheme:
+        print(listing.render(what.split(",")))
+    elif what == "optimisations":
+        print(listing.scheme(scheme))
+    else:
+        raise UsageError("only optimisations have more to show: bench list optimisations NAME")
 
 
 @app.command()

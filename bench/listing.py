@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
+import shutil
+import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import ModuleType
 
-from bench import plugins
+from bench import plugins, schemes
 from bench.arms import device_here, missing
 from bench.errors import UsageError
 from bench.models.reference import Hub, LocalPath, ModelRef, Random
@@ -16,7 +17,8 @@ from bench.spec import Arm
 from bench.units import format_significant, nearest, printable
 
 Row = tuple[str, ...]
-DTYPES = ("float32", "bfloat16", "float16")
+LEAST_WIDTH = 40  # of the last column; where less is left, it goes below the others
+MORE = {"optimisations": "   (all about one: bench list optimisations NAME)"}
 TO_DIRECTION = {"lower": "lower is better", "higher": "higher is better", None: "-"}
 
 
@@ -30,19 +32,48 @@ def render(kinds: Sequence[str]) -> str:
             raise UsageError(f"nothing to list called {kind[:60]!r} ({hint})")
     found = []
     for kind in wanted:
-        lines = (f"  {line}" for line in align([tuple(map(printable, row)) for row in KINDS[kind]()]))
-        found.append("\n".join([kind, *lines]))
+        lines = align([tuple(map(printable, row)) for row in KINDS[kind]()], terminal_width())
+        found.append("\n".join([kind + MORE.get(kind, ""), *(f"  {line}" for line in lines)]))
     return "\n\n".join(found)
 
 
-def align(rows: Iterable[Row]) -> list[str]:
-    """Rows of cells as lines with aligned columns; the last column runs free."""
+def scheme(words: Sequence[str]) -> str:
+    """Everything about one scheme, and the row of a config that has it, on a line that can be pasted."""
+    verb, name, module = schemes.find(words)
+    width = terminal_width() or 112
+    lines: list[str] = []
+    for is_text, rows in itertools.groupby(schemes.page(verb, name, module), lambda row: len(row) == 1):
+        if is_text:
+            lines += (line for (text,) in rows for line in [*textwrap.wrap(printable(text), width), ""])
+        else:
+            lines += (f"  {line}" for line in align([tuple(map(printable, row)) for row in rows], width))
+    return "\n".join([*lines, "", "A row of a config:", "", schemes.line(verb, name, module)])
+
+
+def terminal_width() -> int | None:
+    """Columns to fill; None where output goes to a file or a pipe, where every row stays on its line."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def align(rows: Iterable[Row], width: int | None = None) -> list[str]:
+    """Rows of cells as lines with aligned columns; the last column runs free, or wraps so that two spaces
+    and a line are at most ``width`` wide."""
     table = list(rows)
     widths = [max(map(len, column)) for column in zip(*table, strict=True)][:-1]
-    return [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
-        for row in table
-    ]
+    start = sum(widths) + 2 * len(widths)
+    lines = []
+    for row in table:
+        first = "".join(f"{cell.ljust(wide)}  " for cell, wide in zip(row, widths, strict=False))
+        room = None if width is None else width - 2 - start
+        if room is None or len(row[-1]) <= room:
+            lines.append((first + row[-1]).rstrip())
+        elif room >= LEAST_WIDTH:
+            begin, *rest = textwrap.wrap(row[-1], room, break_on_hyphens=False)
+            lines += [first + begin, *(" " * start + line for line in rest)]
+        else:
+            below = textwrap.wrap(row[-1], max((width or 0) - 6, 1), break_on_hyphens=False)
+            lines += [first.rstrip(), *(f"    {line}" for line in below)]
+    return lines
 
 
 def arm_words(arm: Arm) -> Row:
@@ -116,32 +147,24 @@ def is_cached(name: str) -> bool:
 def _optimisations() -> Iterator[Row]:
     for verb in VERBS:
         for name, module in plugins.each(f"optimisations.{verb}"):
-            yield f"{verb}: {name}", _scheme_here(module), _settings(module), plugins.describe(module)
+            yield f"{verb}: {name}", *_here(schemes.scheme_here(module), plugins.describe(module))
 
 
-def _scheme_here(module: ModuleType) -> str:
-    """Whether a scheme runs on this machine's device, and in which dtypes."""
-    if reason := missing(module):
-        return reason
-    device = device_here("auto")
-    reasons = {dtype: module.unsupported(device, dtype) for dtype in DTYPES}
-    fit = [dtype for dtype, reason in reasons.items() if reason is None]
-    if not fit:
-        return f"not on {device}: {reasons[DTYPES[0]]}"
-    return f"runs on {device}" + ("" if len(fit) == len(DTYPES) else f" in {', '.join(fit)}")
+def _here(found: schemes.Here, description: str) -> tuple[str, str]:
+    note = f" ({found.note})" if found.note else ""
+    return ("here" if found.runs else "not here"), description + note
 
 
-def _settings(module: ModuleType) -> str:
-    """``name=default`` of each setting; one without a default must be given."""
-    fields = dataclasses.fields(module.Params)
-    shown = (f.name if f.default is dataclasses.MISSING else f"{f.name}={f.default}" for f in fields)
-    return ", ".join(shown) or "no settings"
+def _runtimes() -> Iterator[Row]:
+    for name, module in plugins.each("runtimes"):
+        yield name, *_here(schemes.engine_here(name), plugins.describe(module))
 
 
 def _plugins(package: str) -> Callable[[], Iterator[Row]]:
     def rows() -> Iterator[Row]:
         for name, module in plugins.each(package):
-            yield name, missing(module) or "here", plugins.describe(module)
+            reason = missing(module)
+            yield name, *_here(schemes.Here(reason is None, reason or ""), plugins.describe(module))
 
     return rows
 
@@ -169,7 +192,7 @@ def _prices() -> Iterator[Row]:
 KINDS: dict[str, Callable[[], Iterator[Row]]] = {
     "models": _models,
     "optimisations": _optimisations,
-    "runtimes": _plugins("runtimes"),
+    "runtimes": _runtimes,
     "workloads": _plugins("workloads"),
     "texts": _texts,
     "metrics": _metrics,

@@ -32,8 +32,14 @@ def load(package: str, name: str) -> ModuleType:
     if name not in known:
         close = nearest(name, known)
         hint = f"did you mean {close!r}?" if close else f"known: {', '.join(known)}"
-        raise UsageError(f"no {package.replace('.', ' ')} called {name!r} ({hint})")
+        raise UsageError(f"no {_one_of(package)} called {name[:60]!r} ({hint})")
     return importlib.import_module(f"bench.{package}.{name.replace('-', '_')}")
+
+
+def _one_of(package: str) -> str:
+    """``quantise scheme``, ``runtime``: what a plug-in of the package is called."""
+    above, _, last = package.rpartition(".")
+    return f"{last} scheme" if above == "optimisations" else last.removesuffix("s")
 
 
 def describe(module: ModuleType) -> str:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from bench import arms, plugins
+from bench import arms, environments, plugins
+from bench.arms import optimisations
+from bench.cli import LISTS
 from bench.errors import UsageError
-from bench.listing import KINDS, align, is_cached, render
+from bench.listing import KINDS, align, is_cached, render, scheme
 from bench.metrics import METRICS
 from bench.models import cache, fetch
 from bench.models.reference import Named
 from bench.models.registry import all_models
 from bench.optimisations import VERBS
 from bench.pricing.book import default_book
+from bench.schemes import find, line
+from bench.yaml_source import parse_yaml
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +33,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def lines(kind: str) -> dict[str, str]:
     """The lines of one list by their first cell."""
     title, *rows = render([kind]).splitlines()
-    assert title == kind
+    assert title.split()[0] == kind
     return {row.strip().split("  ")[0]: row for row in rows}
 
 
@@ -44,31 +49,112 @@ def test_every_plug_in_is_listed_with_its_first_line() -> None:
             assert "  here  " in found[name]
 
 
-def test_optimisations_stand_under_their_verb_with_their_settings() -> None:
+def test_optimisations_stand_under_their_verb() -> None:
     found = lines("optimisations")
     assert list(found) == [
         f"{verb}: {name}" for verb in VERBS for name in plugins.names(f"optimisations.{verb}")
     ]
-    assert "sparsity=0.5" in found["prune: magnitude"]
-    assert "double_quant=False, compute_dtype=None, block_size=64" in found["quantise: bnb-nf4"]
-    assert "no settings" in found["quantise: torch-int8-dynamic"]
 
 
 def test_a_scheme_says_where_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     found = lines("optimisations")
-    assert "  runs on cpu  " in found["prune: magnitude"]
-    assert "  runs on cpu in float32  " in found["quantise: torch-int8-dynamic"]
+    assert "  here  " in found["prune: magnitude"]
+    assert found["quantise: torch-int8-dynamic"].endswith("(in float32 only)")
     monkeypatch.setattr(arms, "cuda_device_count", lambda: 1)
     found = lines("optimisations")
-    assert "  runs on cuda  " in found["prune: magnitude"]
-    assert "not on cuda: torch dynamic int8 has CPU kernels only" in found["quantise: torch-int8-dynamic"]
+    assert "  here  " in found["prune: magnitude"]
+    assert "  not here  " in found["quantise: torch-int8-dynamic"]
+    assert "(not on cuda: torch dynamic int8 has CPU kernels only" in found["quantise: torch-int8-dynamic"]
+
+
+def lacking(module: ModuleType) -> tuple[str, ...]:
+    """The first package of everything."""
+    return getattr(module, "REQUIRES", ())[:1]
 
 
 def test_what_is_missing_comes_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugins, "missing_packages", lambda module: getattr(module, "REQUIRES", ())[:1])
+    monkeypatch.setattr(
+        plugins, "missing_packages", lambda m: () if m.__name__.endswith(".transformers") else lacking(m)
+    )
     assert "pip install 'inference-cost-bench[bitsandbytes]'" in lines("optimisations")["quantise: bnb-nf4"]
-    assert "pip install 'inference-cost-bench[transformers]'" in lines("runtimes")["transformers"]
     assert "pip install pyarrow" in lines("reports")["parquet"]
+    monkeypatch.setattr(plugins, "missing_packages", lacking)
+    assert "pip install 'inference-cost-bench[transformers]'" in lines("runtimes")["transformers"]
+    assert "pip install 'inference-cost-bench[transformers]'" in lines("optimisations")["quantise: bnb-nf4"]
+
+
+def test_an_engine_with_an_environment_is_here_once_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(plugins, "missing_packages", lacking)
+    for kind, name in (("runtimes", "llama-cpp"), ("optimisations", "quantise: gguf")):
+        row = lines(kind)[name]
+        assert "  not here  " in row
+        assert row.endswith("not made yet: bench env make llama-cpp)")
+    home = environments.interpreter("llama-cpp", None)
+    assert home is not None
+    home.parent.mkdir(parents=True)
+    (home.parents[2] / environments.COMPLETE).touch()
+    assert lines("runtimes")["llama-cpp"].endswith("(in an environment of its own)")
+    assert "  here  " in lines("optimisations")["quantise: gguf"]
+
+
+# ---- one scheme --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", ["hqq", "quantise hqq", "quantise/hqq", "quantise: hqq", "quantize hqq"])
+def test_a_scheme_is_found_however_it_is_written(words: str) -> None:
+    assert scheme(words.split()) == scheme(["hqq"])
+
+
+def test_all_about_one_scheme() -> None:
+    text = scheme(["hqq"])
+    assert text.startswith("quantise: hqq\n")
+    assert "Badri and Shaji 2023" in text
+    assert "``group_size`` weights share a scale and a zero point." in text
+    assert "  bits        4   8, 4, 3, 2 or 1\n  group_size  64  16, 32, 64 or 128\n" in text
+    assert "  needs   hqq\n  engine  transformers\n  here    runs on cpu\n" in text
+    assert text.endswith("\n- {name: hqq, optimise: [{quantise: hqq, bits: 4, group_size: 64}]}")
+
+
+def test_settings_that_need_no_value_and_those_of_other_kinds() -> None:
+    rows = {
+        row.split()[0]: row.split(maxsplit=2)[1:] for row in scheme(["depth"]).splitlines() if row[:2] == "  "
+    }
+    assert rows["keep_layers"] == ["null", "a whole number or null"]
+    assert rows["drop"] == ["[]", "a list, each a whole number"]
+    assert rows["by"] == ["influence", "influence or last"]
+    assert re.search(r"  double_quant +false +true or false\n", scheme(["bnb-nf4"]))
+    assert "runs on cpu in float32 only" in scheme(["torch-int8-dynamic"])
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_row_that_is_shown_can_be_pasted(verb: str) -> None:
+    for name in plugins.names(f"optimisations.{verb}"):
+        source = parse_yaml("variants:\n" + line(*find((verb, name))), "pasted")
+        (step,) = optimisations(source, source.data["variants"][0]["optimise"], ("variants", 0, "optimise"))
+        assert (step.verb, step.scheme) == (verb, name)
+    assert "runtime: {name: llama-cpp}" in scheme(["gguf"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("hqqq", "no scheme called 'hqqq' (did you mean 'quantise hqq'?)"),
+        ("quantise/hqqq", "no quantise scheme called 'hqqq' (did you mean 'hqq'?)"),
+        ("zzzzzz", "no scheme called 'zzzzzz' (see `bench list optimisations`)"),
+        ("prune depth width", "no scheme called 'prune depth width' (did you mean 'prune width'?)"),
+        ("/", "no scheme called '' (see `bench list optimisations`)"),
+    ],
+)
+def test_a_wrong_scheme_names_the_nearest(words: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        scheme(words.split())
+    assert str(caught.value) == said
+
+
+# ---- the other lists ---------------------------------------------------------------------------------
 
 
 def test_models_say_where_they_come_from_and_whether_they_are_here(
@@ -160,8 +246,22 @@ def test_columns_are_aligned() -> None:
     assert align([]) == []
 
 
+def test_the_last_column_wraps_or_goes_below() -> None:
+    long = "word " * 19 + "word"
+    for width in (30, 50, 80):
+        found = align([("name", "here", long), ("b", "not here", "c")], width)
+        assert max(map(len, found)) <= width - 2
+        assert found[0].startswith("name  here") or found[0] == "name  here"
+        assert " ".join(" ".join(found).split()) == f"name here {long} b not here c"
+    assert align([("name", "here", long)], 30)[1].startswith("    word")
+
+
+def test_the_command_line_names_every_list() -> None:
+    assert LISTS.split(",") == list(KINDS)
+
+
 def test_control_characters_of_a_plug_in_do_not_reach_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("evil")
     module.__doc__ = "red \x1b[31m text"
     monkeypatch.setattr(plugins, "each", lambda package: iter([("evil", module)]))
-    assert "\x1b" not in render(["runtimes"])
+    assert "\x1b" not in render(["workloads"])
