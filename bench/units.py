@@ -35,6 +35,11 @@ def format_significant(value: float | None, digits: int = 3) -> str:
     return f"{round(value, decimals):,.{max(decimals, 0)}f}"
 
 
+def format_share(value: float | None) -> str:
+    """A share as a percentage rounded down, so that 100.0% means all of them; ``-`` for a missing value."""
+    return "-" if value is None else f"{math.floor(value * 1000 + 1e-9) / 10:.1f}%"
+
+
 def format_duration(seconds: float) -> str:
     """Seconds as ``42 s`` or ``3 min 05 s``."""
     if seconds < 100:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from bench.metrics import cost, latency, memory, output_drift, throughput
 from bench.metrics.figure import Metric, value_of
 from bench.report.reading import comparison_of, interval_text, kl_above_floor
-from bench.units import format_mib, format_significant
+from bench.units import format_mib, format_share, format_significant
 
 Row = Mapping[str, Any]
 Cell = Callable[[Row, Row], str]
@@ -31,11 +30,6 @@ def _figure(metric: Metric, show: Callable[[float | None], str] = format_signifi
         return show(value_of({**variant["metrics"], **variant["drift"]}.get(metric.key)))
 
     return cell
-
-
-def _percent(value: float | None) -> str:
-    """Rounded down, so that 100 % means all of them."""
-    return "-" if value is None else f"{math.floor(value * 1000) / 10:.1f}%"
 
 
 def _name(run: Row, variant: Row) -> str:
@@ -83,7 +77,7 @@ COLUMNS = (
     Column("ratio", "cost ratio [95 %]", _ratio),
     Column("verdict", "verdict", _verdict, right=False),
     Column("kl", "KL nat", _kl),
-    Column("top1", "top-1", _figure(output_drift.TOP1, _percent)),
+    Column("top1", "top-1", _figure(output_drift.TOP1, format_share)),
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.metrics import cost, one_off, output_drift
 from bench.metrics.figure import value_of
-from bench.units import format_significant, printable
+from bench.units import format_share, format_significant, printable
 
 # Bands of mean KL (nats) against the baseline. They are our words, not a law: see docs/guide.md, "Reading".
 BANDS = (
@@ -84,7 +84,7 @@ def drift_words(variant: Mapping[str, Any]) -> str:
     words, agreement = band(variant), value_of(variant["drift"].get(output_drift.TOP1.key))
     if words is None or agreement is None:
         return f"drift not measured: {variant['drift_reason']}" if variant.get("drift_reason") else ""
-    return f"{words} (agrees on {agreement:.0%} of tokens)"
+    return f"{words} (agrees on {format_share(agreement)} of tokens)"
 
 
 def once_words(variant: Mapping[str, Any]) -> str:

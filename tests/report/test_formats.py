@@ -274,7 +274,7 @@ class TestMarkdown:
         assert "| variant | TTFT ms |" in found
         assert "| :--- | ---: |" in found
         assert "| bf16 \\* | 63.0 |" in found
-        assert "- **int8-dynamic**: 3.0 × cheaper; a different model (agrees on 42% of tokens)" in found
+        assert "- **int8-dynamic**: 3.0 × cheaper; a different model (agrees on 42.0% of tokens)" in found
         assert "A box, 2 vCPU, 2026-01-01, used 60% of the time" in found
         assert "- refuted: not\\_applied: 0.03 % zeros" in found
 
@@ -394,7 +394,7 @@ class TestJunit:
         assert cases["bf16"].get("time") == "0.630000"
         assert (
             cases["bf16"].findtext("system-out")
-            == "37% cheaper; close to the baseline (agrees on 97% of tokens)"
+            == "37% cheaper; close to the baseline (agrees on 97.0% of tokens)"
         )
 
     def test_missing_figures_are_absent_not_zero(self, sample: ModuleType) -> None:

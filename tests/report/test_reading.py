@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from bench.metrics import one_off
-from bench.report.reading import once_words, sentence
+from bench.metrics import one_off, output_drift
+from bench.report.columns import COLUMNS
+from bench.report.reading import drift_words, once_words, sentence
 
 
 @pytest.fixture
@@ -37,6 +38,22 @@ def test_what_never_comes_back_says_so(run: dict[str, Any]) -> None:
 @pytest.mark.parametrize("seconds", [0.5, 9.9])
 def test_a_few_seconds_are_not_worth_a_word(run: dict[str, Any], seconds: float) -> None:
     assert once_words(row(run, seconds, 3.0)) == ""
+
+
+def test_a_sentence_and_the_table_round_agreement_alike(run: dict[str, Any]) -> None:
+    column = next(one for one in COLUMNS if one.key == "top1")
+    variant = next(one for one in run["variants"] if column.cell(run, one) != "-")
+    for share, shown in {
+        0.9984: "99.8%",
+        0.9999: "99.9%",
+        1.0: "100.0%",
+        0.975: "97.5%",
+        0.57: "57.0%",
+    }.items():
+        figure = {**variant["drift"][output_drift.TOP1.key], "value": share}
+        one = {**variant, "drift": {**variant["drift"], output_drift.TOP1.key: figure}}
+        assert column.cell(run, one) == shown
+        assert f"(agrees on {shown} of tokens)" in drift_words(one)
 
 
 def test_nothing_spent_nothing_said(run: dict[str, Any]) -> None:
