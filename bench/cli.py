@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.errors import BenchError, ExitCode, UsageError
+from bench.output import readers_may_go
 
 if TYPE_CHECKING:
     from bench.spec import Spec
@@ -240,6 +241,11 @@ def _spec(config: Path, overrides: list[str] | None, only: list[str] | None) -> 
 def main() -> None:
     """Run a command. An expected error is one message and its exit code; anything else leaves its traceback
     in a file that can be pasted into an issue."""
+    with readers_may_go():
+        _run()
+
+
+def _run() -> None:
     try:
         app()
     except BenchError as expected:
@@ -247,9 +253,6 @@ def main() -> None:
         sys.exit(expected.exit_code)
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(ExitCode.OK)
     except Exception as unexpected:  # noqa: BLE001 - the one place: tell the user, keep the traceback
         from bench.crash import report_crash
 

@@ -21,7 +21,7 @@ JUDGING = ("pricing", "drift", "stats", "gate", "report", "metrics", "store", "r
 MEASURING = (
     "run", "measure", "worker", "runtimes", "optimisations", "models", "machine", "workloads", "texts",
     "cli", "commands", "gate_commands", "config", "spelling", "arms", "shapes", "spec", "plan", "listing",
-    "schemes", "schema", "progress", "gating", "sides", "environments", "export", "pytest_plugin",
+    "schemes", "output", "schema", "progress", "gating", "sides", "environments", "export", "pytest_plugin",
 )  # fmt: skip
 
 # Runs in the worker's interpreter, which has the standard library and the engine and nothing else (D2).
