@@ -74,9 +74,10 @@ def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) ->
     from bench.metrics import cost, latency
     from bench.metrics.history import histories, render
 
-    runs = [load(path.parent) for path in sorted(directory.glob("*/run.json"))]
+    found = (load(path.parent) for path in sorted(directory.rglob("run.json")))
+    runs = {run["run_id"]: run for run in found if not run["gate"]}  # a copy of a run is the same run
     wanted = metrics or [cost.PER_1K.key, latency.TTFT.key, latency.TPOT.key]
-    series = histories((run for run in runs if not run["gate"]), wanted)
+    series = histories(runs.values(), wanted)
     if not series:
         raise UsageError(f"{directory}: no finished run in it has {' or '.join(wanted)}")
     print(json.dumps([asdict(one) for one in series], indent=1) if as_json else render(series))

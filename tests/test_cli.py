@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -181,6 +182,15 @@ def test_compare_within_a_run_and_between_two(bench: Bench, run: Path) -> None:
     between = bench("compare", run, run, "--json")
     assert {row["verdict"] for row in json.loads(between.stdout)} == {"cannot tell"}
     assert "cannot tell" in bench("compare", run, run).stdout
+
+
+def test_a_history_looks_deeper_and_counts_a_copy_once(bench: Bench, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "kept" / "here" / "run")
+    (series, *_) = json.loads(bench("compare", tmp_path, "--history", "--json").stdout)
+    assert series["runs"] == ["run-1"]
+    deep = bench("compare", tmp_path / "kept", "--history").stdout
+    assert "1 run at most: too few to look for changes" in deep
+    assert len(deep.splitlines()) == 1
 
 
 def test_a_new_price_for_an_old_run(bench: Bench, run: Path) -> None:

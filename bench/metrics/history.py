@@ -116,19 +116,22 @@ def _changes(values: Sequence[float]) -> Iterator[tuple[int, float, float, float
 
 
 def render(series: Sequence[Series]) -> str:
-    """A line a series, and one below it for each change."""
-    return printable("\n".join(line for one in series for line in _lines(one)))
+    """A line a series, one below it for each change, and one for all that are too short to look at."""
+    lines = [line for one in series if one.changes is not None for line in _lines(one, one.changes)]
+    short = [len(one.values) for one in series if one.changes is None]
+    if short:
+        most = f"{max(short)} run{'s' * (max(short) != 1)} at most"
+        what = "figure of a variant has" if len(short) == 1 else "figures of variants have"
+        lines.append(f"{len(short)} {what} {most}: too few to look for changes, {FEWEST} are needed")
+    return printable("\n".join(lines))
 
 
-def _lines(one: Series) -> Iterator[str]:
+def _lines(one: Series, changes: Sequence[Change]) -> Iterator[str]:
     who = " ".join(filter(None, (one.name, one.group, one.variant)))
-    count = f"{len(one.values)} run{'s' * (len(one.values) != 1)}"
-    if one.changes is None:
-        yield f"{who}  {one.metric}  {count}: too few, {FEWEST} are needed"
-        return
     last = format_significant(one.values[-1])
-    yield f"{who}  {one.metric}  {count}, last {last}: {len(one.changes) or 'no'} change(s)"
-    for change in one.changes:
+    found = f"{len(changes) or 'no'} change(s)"
+    yield f"{who}  {one.metric}  {len(one.values)} runs, last {last}: {found}"
+    for change in changes:
         percent = f"{100 * (change.after / change.before - 1):+.1f} %" if change.before else ""
         means = f"{format_significant(change.before)} → {format_significant(change.after)}"
         yield f"  from {change.run_id}: {means}  {percent}  (p = {change.p_value:.1g})"

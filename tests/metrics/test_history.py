@@ -77,7 +77,9 @@ def test_too_few_runs_and_missing_values() -> None:
     runs = [*noisy(FEWEST - 1, 1.0, 1), run(20, None), run(21, 1.0, row={"status": "timeout"})]
     (series,) = histories(runs, [KEY])
     assert series.changes is None
-    assert "too few" in render([series])
+    assert render([series]).endswith(f"at most: too few to look for changes, {FEWEST} are needed")
+    assert render([series] * 3).startswith("3 figures of variants have ")
+    assert len(render([series] * 3).splitlines()) == 1
 
 
 def test_without_otava(monkeypatch: pytest.MonkeyPatch) -> None:
