@@ -164,21 +164,20 @@ def doctor() -> None:
 
 def make_environment(engine: str) -> None:
     """Install an engine's own environment, which can take minutes."""
-    from bench.environments import make_engine_environment
+    from bench.environments import make_engine_environment, pins_of
 
+    pins_of(engine)
     print(f"making the environment of {engine}; this can take minutes", file=sys.stderr)
     print(make_engine_environment(engine))
 
 
 def list_environments() -> None:
     """The engines that have an environment of their own, what is in it, and whether it is made."""
-    from bench import plugins
-    from bench.environments import interpreter, missing_environment
+    from bench.environments import engines_apart, interpreter, missing_environment
     from bench.listing import align
 
     rows = [
         (name, missing_environment(name) or str(interpreter(name, None) or "here"), " ".join(pins))
-        for name, module in plugins.each("runtimes")
-        if (pins := getattr(module, "ENVIRONMENT", ()))
+        for name, pins in engines_apart().items()
     ]
     print("\n".join(align(rows)))

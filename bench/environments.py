@@ -24,6 +24,7 @@ import filelock
 from bench import plugins
 from bench.errors import BenchError, UsageError
 from bench.models.cache import cache_root
+from bench.units import nearest
 
 # Printed by the interpreter that is asked: its version, every distribution, and the files of those that are
 # installed as links to a working tree, since their version says nothing about their content.
@@ -139,10 +140,26 @@ def missing_environment(name: str) -> str | None:
 def make_engine_environment(name: str) -> Path:
     """Install an engine's ``ENVIRONMENT``; returns its interpreter. UsageError for an engine without one,
     BenchError for a failed installation, of which nothing is left."""
-    wanted: tuple[str, ...] = getattr(plugins.load("runtimes", name), "ENVIRONMENT", ())
-    if not wanted:
-        raise UsageError(f"the {name} engine runs in this environment; it needs none of its own")
+    wanted = pins_of(name)
     return _made(_engine_home(name), lambda: list(wanted), f"the {name} engine")
+
+
+def engines_apart() -> dict[str, tuple[str, ...]]:
+    """The engines that have an environment of their own, and the packages pinned in it."""
+    found = ((name, getattr(module, "ENVIRONMENT", ())) for name, module in plugins.each("runtimes"))
+    return {name: pins for name, pins in found if pins}
+
+
+def pins_of(name: str) -> tuple[str, ...]:
+    """The packages of an engine's own environment. UsageError where it has none, naming those that do."""
+    apart = engines_apart()
+    if name in apart:
+        return apart[name]
+    if name in plugins.names("runtimes"):
+        raise UsageError(f"the {name} engine runs in this environment; it needs none of its own")
+    close = nearest(name, apart)
+    hint = f"did you mean {close!r}?" if close else f"there are {', '.join(apart)}"
+    raise UsageError(f"no engine called {name[:60]!r} has an environment of its own ({hint})")
 
 
 def _engine_home(name: str) -> Path:

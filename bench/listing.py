@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import shutil
 import sys
@@ -13,7 +14,7 @@ from bench.arms import device_here, missing
 from bench.errors import UsageError
 from bench.models.reference import Hub, LocalPath, ModelRef, Random
 from bench.optimisations import VERBS
-from bench.spec import Arm
+from bench.spec import Arm, Optimisation
 from bench.units import format_significant, nearest, printable
 
 Row = tuple[str, ...]
@@ -102,7 +103,15 @@ def _runtime(arm: Arm) -> str:
 
 
 def _steps(arm: Arm) -> str:
-    return " + ".join(step.label for step in arm.optimise) or "nothing"
+    return " + ".join(_own_settings(step).label for step in arm.optimise) or "nothing"
+
+
+def _own_settings(step: Optimisation) -> Optimisation:
+    """The step with only those settings that are not the scheme's defaults."""
+    kind = plugins.load(f"optimisations.{step.verb}", step.scheme).Params
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    own = tuple((key, value) for key, value in step.params if value != defaults[key])
+    return dataclasses.replace(step, params=own)
 
 
 def _workload(arm: Arm) -> str:

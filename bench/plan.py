@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from bench.arms import device_here
-from bench.listing import align, arm_words, count, model_words
+from bench.listing import align, arm_words, count, model_words, terminal_width
 from bench.machine.devices import cpu_count
 from bench.machine.health import GIB, available_bytes
 from bench.models.reference import Hub, LocalPath, ModelRef, Random
@@ -56,7 +56,7 @@ def describe(spec: Spec) -> str:
         ("", ASSUMPTIONS),
         *(("note", line) for line in _notes(spec, arms)),
     ]
-    lines = [*parts, "", *(f"  {line}" for line in align(facts))]
+    lines = [*parts, "", *(f"  {line}" for line in align(facts, terminal_width()))]
     return printable("\n".join(line.rstrip() for line in lines))
 
 
@@ -84,6 +84,10 @@ def _rows(group: Group) -> Iterator[str]:
 def _measured(spec: Spec) -> str:
     alone = "each row alone: latency, throughput, memory, and energy where there is a counter"
     rounds, half = spec.measure.max_rounds, spec.measure.max_half_width
+    if not any(group.variants for group in spec.groups):
+        return f"{alone}; nothing is compared: there are no variants"
+    if rounds == 1:
+        return f"{alone}; then one round in turns with the baseline"
     return (
         f"{alone}; then 1 to {rounds} rounds in turns with the baseline, until the cost ratio is ±{half:.1%}"
     )

@@ -275,6 +275,27 @@ def test_what_does_not_exist_is_exit_2(bench: Bench, arguments: list[str]) -> No
     assert complaint(bench(*arguments), ExitCode.USAGE)
 
 
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        ("foo", "no engine called 'foo' has an environment of its own (there are llama-cpp, onnxruntime, "),
+        (
+            "llama_cpp",
+            "no engine called 'llama_cpp' has an environment of its own (did you mean 'llama-cpp'?)",
+        ),
+        ("numpy", "the numpy engine runs in this environment; it needs none of its own"),
+    ],
+)
+def test_an_environment_that_there_is_not(bench: Bench, engine: str, said: str) -> None:
+    """Nothing is said to be made."""
+    assert complaint(bench("env", "make", engine), ExitCode.USAGE).startswith(f"bench: {said}")
+
+
+@pytest.mark.parametrize("command", ["run", "gate", "calibrate", "export"])
+def test_progress_is_switched_off_alike(bench: Bench, command: str) -> None:
+    assert "-q, --quiet" in bench(command, "--help").stdout
+
+
 def test_two_runs_that_cannot_be_compared_are_exit_4(bench: Bench, run: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
