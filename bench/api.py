@@ -43,7 +43,7 @@ class Run:
 def run(config: str | Path, out: str | Path = "results") -> Run:
     """Measure a config; as ``bench run``."""
     from bench.config import read_config
-    from bench.run import run_spec
+    from bench.harness import run_spec
 
     return load_run(run_spec(read_config(Path(config)), Path(out)))
 

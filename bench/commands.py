@@ -17,8 +17,8 @@ EXIT_OF_STATUS = {"ok": ExitCode.OK, "partial": ExitCode.FAILED, "invalid": Exit
 
 def run(specs: Sequence[Spec], out: Path, *, as_json: bool, resume: Path | None, quiet: bool) -> ExitCode:
     """Measure each config in turn; the worst exit code of them."""
+    from bench.harness import run_spec
     from bench.progress import FetchBar, StageLines
-    from bench.run import run_spec
 
     if resume is not None and len(specs) > 1:
         raise UsageError("--resume continues one run, so give one config")

@@ -13,10 +13,10 @@ from typing import Any
 from bench.config import read_config
 from bench.environments import interpreter
 from bench.errors import BenchError, UsageError, VariantFailed
+from bench.harness import fetcher
 from bench.measure.arm import load_arguments
 from bench.measure.worker_process import WorkerProcess
 from bench.models.reference import LocalModel
-from bench.run import fetcher
 from bench.spec import Arm, Spec
 from bench.units import nearest
 

@@ -53,7 +53,7 @@ def _judged(config: Path, options: GateOptions, quiet: bool) -> Mapping[str, Any
     spec = read_config(config, options.overrides, options.only)
     if options.base is not None and Path(options.base).is_dir():
         stored = load(Path(options.base))
-        from bench.run import run_spec
+        from bench.harness import run_spec
 
         lines = _stages(spec, quiet)
         return against_run(load(run_spec(spec, options.out, say=lines.say)), stored)

@@ -20,6 +20,7 @@ from bench.gate import noise
 from bench.gate.judge import undecided
 from bench.gate.limits import Rule, rules
 from bench.gate.sequential import SCALE_FLOOR
+from bench.harness import begin, evaluation_text, fetcher, finishing, new_directory
 from bench.measure.arm import Bench
 from bench.measure.clock import utc_now
 from bench.measure.group import GroupRun
@@ -31,7 +32,6 @@ from bench.metrics.unit_ratios import MEMORY
 from bench.models.reference import Progress
 from bench.records import RunRecord, UnitRecord
 from bench.report.gate import beforehand
-from bench.run import begin, evaluation_text, fetcher, finishing, new_directory
 from bench.sides import (
     Fetch,
     against,

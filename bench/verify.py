@@ -68,7 +68,7 @@ def _same_summary(path: Path, record: RunRecord) -> str:
 
 def _other_code(record: RunRecord) -> str:
     """A hint for a difference that may come from formulas that have changed since the run."""
-    from bench.run import source_digest
+    from bench.harness import source_digest
 
     if record.harness.get("source_sha256") == source_digest():
         return ""

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from fakes import fake_model, fake_runtime, interpreter
 
-from bench import gating
+from bench import gating, harness
 from bench.config import read_config
 from bench.errors import BenchError, UsageError
 from bench.gating import Plan, calibrate_spec, gate_spec
@@ -29,7 +29,6 @@ from bench.verify import verify_run
 __all__ = ["fake_runtime"]  # a fixture
 MS = 1_000_000
 LIMIT = {"cost_per_request_usd": {"max_increase": "3%"}}
-harness = sys.modules["bench.run"]
 pytestmark = pytest.mark.usefixtures("fake_runtime")
 
 

@@ -25,14 +25,15 @@ import pytest
 import yaml
 from fakes import fake_model, fake_runtime, interpreter
 
+from bench import harness
 from bench.commands import EXIT_OF_STATUS
 from bench.config import read_config
 from bench.errors import BenchError, ExitCode, IncomparableError, InterruptedRun
+from bench.harness import run_spec
 from bench.measure import worker_process
 from bench.metrics.summary import summarise
 from bench.models.fetch import ensure
 from bench.models.reference import Random
-from bench.run import run_spec
 from bench.spec import Spec
 from bench.store import files, journal
 from bench.store.journal import read_journal
@@ -40,7 +41,6 @@ from bench.store.replay import load_record
 
 __all__ = ["fake_runtime"]  # a fixture
 MS = 1_000_000
-harness = sys.modules["bench.run"]  # the name itself is also the function of the Python API
 REQUESTS, TOKENS = 6, 8
 # Prefills before the duet: two to warm up, one for the kernels, one a request, one for memory.
 BEFORE_DUET = 2 + 1 + REQUESTS + 1
@@ -436,12 +436,12 @@ def test_a_harness_that_is_killed_leaves_a_run_to_resume(
     script = f"""
         import os, signal, sys
         sys.path.insert(0, {str(Path(__file__).resolve().parent)!r})
-        import bench.runtimes, fakes
+        import bench.harness, bench.runtimes, fakes
         bench.runtimes.__path__.append(str(fakes.RUNTIMES))
         from pathlib import Path
         from bench.config import read_config
-        from bench.run import run_spec
-        sys.modules["bench.run"].source_digest = lambda: "0" * 64
+        from bench.harness import run_spec
+        bench.harness.source_digest = lambda: "0" * 64
         def say(who, what):
             if (who, what) == ("b", "memory"):
                 os.kill(os.getpid(), signal.SIGKILL)

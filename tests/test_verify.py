@@ -11,9 +11,9 @@ import yaml
 
 import bench
 from bench.errors import ExitCode, IntegrityError, UsageError
+from bench.harness import source_digest
 from bench.metrics.summary import RUN_JSON, summarise
 from bench.pricing.reprice import price_block
-from bench.run import source_digest
 from bench.store.files import digest
 from bench.store.journal import Journal
 from bench.store.replay import JOURNAL, load_record

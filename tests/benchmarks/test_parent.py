@@ -16,7 +16,7 @@ HELP = [sys.executable, "-m", "bench", "--help"]
 OWN_PEAK = """
 import pathlib
 from bench.config import read_config
-from bench.run import run_spec
+from bench.harness import run_spec
 sizes = ["workload.requests=6", "drift.tokens=2048"]
 run_spec(read_config(pathlib.Path("configs/quickstart.yaml"), sizes, ["bf16"]), pathlib.Path({out!r}))
 status = pathlib.Path("/proc/self/status").read_text().splitlines()

@@ -11,12 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import yaml
@@ -188,15 +186,3 @@ def source_digest() -> str:
     for path in sorted(Path(bench.__file__).parent.rglob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
-
-
-class _CallableModule(ModuleType):
-    """``from bench import run`` is a function in the Python API and this module in the house; it is both."""
-
-    def __call__(self, config: str | Path, out: str | Path = "results") -> Any:
-        from bench.api import run
-
-        return run(config, out)
-
-
-sys.modules[__name__].__class__ = _CallableModule
