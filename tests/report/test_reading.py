@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bench.metrics import one_off
-from bench.report.reading import once_words, sentence
+from bench.metrics import cost, one_off
+from bench.report.reading import moved_words, once_words, sentence
 
 
 @pytest.fixture
@@ -41,3 +41,24 @@ def test_a_few_seconds_are_not_worth_a_word(run: dict[str, Any], seconds: float)
 
 def test_nothing_spent_nothing_said(run: dict[str, Any]) -> None:
     assert all(once_words(one) == "" for one in run["variants"])
+
+
+def test_dollars_that_moved_with_the_machine(run: dict[str, Any]) -> None:
+    """A row measured alone while the machine was a fifth slower than it was for the baseline."""
+    base = next(one for one in run["variants"] if one["is_baseline"])
+    duet = next(
+        one
+        for one in run["comparisons"]
+        if (one["metric"], one["design"], one["group"]) == (cost.PER_1K.key, "duet", base["group"])
+    )
+    (row,) = [
+        one for one in run["variants"] if (one["name"], one["group"]) == (duet["variant"], duet["group"])
+    ]
+    run["comparisons"] = [duet]
+    before = base["metrics"][cost.PER_1K.key]["value"] * duet["ratio"]
+    row["metrics"][cost.PER_1K.key]["value"] = before * 1.04
+    assert moved_words(run) == ""
+    row["metrics"][cost.PER_1K.key]["value"] = before * 1.2
+    assert "up to 20% off the cost ratio" in moved_words(run)
+    row["metrics"][cost.PER_1K.key] = None
+    assert moved_words(run) == ""
