@@ -128,7 +128,7 @@ def moved_words(run: Mapping[str, Any]) -> str:
         return ""
     return (
         "Other columns are of each row alone, one after the other, while this machine's speed moved: "
-        f"ratios of their dollars are up to {math.expm1(max(apart)):.0%} off the cost ratio, measured in turns."
+        f"their dollars' ratios are up to {math.expm1(max(apart)):.0%} off the cost ratio, measured in turns."
     )
 
 
