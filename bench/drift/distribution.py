@@ -1,4 +1,4 @@
-"""Statistics of two teacher-forced token streams (METRICS 4.8, after llama.cpp's, in float32).
+"""Statistics of two teacher-forced token streams (after llama.cpp's, in float32).
 
 Input is one DriftWindow a window of text; every interval is a bootstrap over windows.
 """

@@ -81,7 +81,7 @@ def _half_width(ours: list[float], theirs: list[float]) -> float:
 
 @contextmanager
 def pinned_together(base: ArmUnderTest, variant: ArmUnderTest) -> Iterator[None]:
-    """Two single-threaded workers share one processor: measured to be the quietest design (D3)."""
+    """Two single-threaded workers share one processor: measured to be the quietest design."""
     single = base.facts.get("threads") == variant.facts.get("threads") == 1
     if not single or variant.facts.get("device") != "cpu":
         yield

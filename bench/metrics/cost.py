@@ -1,4 +1,4 @@
-"""Dollars (METRICS 4.6), from the solo pass and a dated price."""
+"""Dollars, from the solo pass and a dated price."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Energy (METRICS 4.5), from hardware counters only; null with a reason code where there is none."""
+"""Energy, from hardware counters only; null with a reason code where there is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drift of greedy generations on the same prompts (METRICS 4.9)."""
+"""Drift of greedy generations on the same prompts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Latency of requests in the solo pass (METRICS 4.1)."""
+"""Latency of requests in the solo pass."""
 
 from __future__ import annotations
 

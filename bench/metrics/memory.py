@@ -1,4 +1,4 @@
-"""Memory (METRICS 4.4): weights as stored, peaks phase by phase."""
+"""Memory: weights as stored, peaks phase by phase."""
 
 from __future__ import annotations
 

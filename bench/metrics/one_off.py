@@ -1,4 +1,4 @@
-"""What an optimisation costs once, and how many requests earn it back (METRICS 4.6)."""
+"""What an optimisation costs once, and how many requests earn it back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distribution drift against the baseline on the evaluation text (METRICS 4.7, 4.8)."""
+"""Distribution drift against the baseline on the evaluation text."""
 
 from __future__ import annotations
 

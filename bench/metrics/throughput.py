@@ -1,4 +1,4 @@
-"""Throughput of the solo pass (METRICS 4.2): always a ratio of sums."""
+"""Throughput of the solo pass: always a ratio of sums."""
 
 from __future__ import annotations
 

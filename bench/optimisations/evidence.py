@@ -1,6 +1,6 @@
 """What is in a loaded model, and what an optimisation claims about it. Standard library only.
 
-The census is taken by the harness, never by the scheme that is being checked (decision D4).
+The census is taken by the harness, never by the scheme that is being checked.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a run cost in dollars, split and divided by METRICS 4.6. Pure functions: no file, no clock, no torch.
+"""What a run cost in dollars, split and divided. Pure functions: no file, no clock, no torch.
 
 R: dollars per device-hour, G: devices, W: wall seconds, u: expected utilisation, N: requests, n: tokens,
 T: seconds of a phase, E: joules. A report prints the ``FORMULA_*`` text beside the figure computed here.
@@ -110,7 +110,7 @@ class Cost:
 
 
 def run_cost(price: Price, usage: Usage) -> Cost:
-    """The figures of METRICS 4.6 for one run. Raises UsageError when power is owed and its joules unknown."""
+    """The cost figures of one run. Raises UsageError when power is owed and its joules unknown."""
     capital_usd = price.hourly_usd * price.devices * usage.wall_s / 3600 / price.utilisation
     energy_usd, basis = energy_bill(price, usage)
     run_usd = capital_usd + energy_usd

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ BANDS = (
 )
 
 WORTH_SAYING_S = 10.0
+WORTH_SAYING_APART = 0.05
 
 
 def comparison_of(
@@ -108,6 +110,26 @@ def _why(variant: Mapping[str, Any]) -> str:
     kernels = (variant["evidence"] or {}).get("kernels", [])
     spent = ", ".join(f"{row['share']:.0%} {row['operator']}" for row in kernels[:2])
     return f"a step spends {spent}" if spent else ""
+
+
+def moved_words(run: Mapping[str, Any]) -> str:
+    """How far the dollars of rows measured alone are from the ratios measured in turns; nothing where they
+    agree within a few per cent."""
+    alone = {
+        (row["group"], row["name"]): value_of(row["metrics"].get(cost.PER_1K.key)) for row in run["variants"]
+    }
+    base = {row["group"]: alone[row["group"], row["name"]] for row in run["variants"] if row["is_baseline"]}
+    apart = [0.0]
+    for one in run["comparisons"]:
+        ours, theirs = alone[one["group"], one["variant"]], base.get(one["group"])
+        if one["metric"] == cost.PER_1K.key and one["design"] == "duet" and ours and theirs:
+            apart.append(abs(math.log(ours / theirs / one["ratio"])))
+    if max(apart) < WORTH_SAYING_APART:
+        return ""
+    return (
+        "Other columns are of each row alone, one after the other, while this machine's speed moved: "
+        f"their dollars' ratios are up to {math.expm1(max(apart)):.0%} off the cost ratio, measured in turns."
+    )
 
 
 def interval_text(one: Mapping[str, Any] | None) -> str:

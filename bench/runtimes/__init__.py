@@ -1,6 +1,6 @@
 """One file an engine. A runtime module has ``load(model_directory, options) -> Engine``.
 
-An engine that can be stepped is measured token by token and interleaved with another (decision D3).
+An engine that can be stepped is measured token by token and interleaved with another.
 Token ids are plain lists of int at this border; tensors stay inside the engine.
 """
 
@@ -39,7 +39,8 @@ class Engine(Protocol):
 
     An engine whose ``model`` is not a torch module also has ``census()`` (a Census), ``parameters()`` and
     ``finite(ids)``, and may have ``work()`` (a Work); any engine may have ``cache_bytes(generation)``, the
-    bytes of its KV cache.
+    bytes of its KV cache, and ``compiled_graphs()``, how many graphs were compiled so far. One that schemes
+    of the KV cache are for has ``cache_class(generation)`` too.
     """
 
     model: Any

@@ -256,7 +256,7 @@ def _quantised_by(config: Any) -> str | None:
 
 
 def _kv_bytes_per_token(config: Any, item_bytes: int) -> int:
-    """2 · layers · kv_heads · head_dim · bytes (METRICS 4.4)."""
+    """2 · layers · kv_heads · head_dim · bytes."""
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return int(2 * config.num_hidden_layers * heads * head_dim * item_bytes)

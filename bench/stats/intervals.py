@@ -14,7 +14,7 @@ BOOTSTRAP_RESAMPLES = 2000
 # Two fresh processes of identical code differ a little for their whole life (layout, allocator). One run has
 # one process a side, so this spread, measured over fresh pairs, is added to every ratio's interval.
 PROCESS_LUCK_SD = 0.01
-# Fewer samples than these cannot bound the percentile with 99 % confidence (MLPerf's rule, METRICS 4.10).
+# Fewer samples than these cannot bound the percentile with 99 % confidence (MLPerf's rule).
 ENOUGH_FOR = {90: 64, 95: 130, 99: 662}
 
 

@@ -1,7 +1,7 @@
 """Drift between two workers: the baseline streams its logits through shared memory, the variant compares.
 
 The shared block holds a few rows of the vocabulary, so memory does not grow with the text. Everything is
-computed in float32 over the full vocabulary (METRICS 4.8): no top-K, no dump.
+computed in float32 over the full vocabulary: no top-K, no dump.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Drift figures of hand-made windows and replies, with answers worked out by hand (METRICS 4.8, 4.9)."""
+"""Drift figures of hand-made windows and replies, with answers worked out by hand."""
 
 from __future__ import annotations
 

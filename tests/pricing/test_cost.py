@@ -1,4 +1,4 @@
-"""The identities of METRICS 4.6, and what has no answer is None or refused, never 0."""
+"""The identities of cost, and what has no answer is None or refused, never 0."""
 
 import math
 from dataclasses import replace

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bench.metrics import one_off, output_drift
+from bench.metrics import cost, one_off, output_drift
 from bench.report.columns import COLUMNS
-from bench.report.reading import drift_words, once_words, sentence
+from bench.report.reading import drift_words, moved_words, once_words, sentence
 
 
 @pytest.fixture
@@ -58,3 +58,24 @@ def test_a_sentence_and_the_table_round_agreement_alike(run: dict[str, Any]) -> 
 
 def test_nothing_spent_nothing_said(run: dict[str, Any]) -> None:
     assert all(once_words(one) == "" for one in run["variants"])
+
+
+def test_dollars_that_moved_with_the_machine(run: dict[str, Any]) -> None:
+    """A row measured alone while the machine was a fifth slower than it was for the baseline."""
+    base = next(one for one in run["variants"] if one["is_baseline"])
+    duet = next(
+        one
+        for one in run["comparisons"]
+        if (one["metric"], one["design"], one["group"]) == (cost.PER_1K.key, "duet", base["group"])
+    )
+    (row,) = [
+        one for one in run["variants"] if (one["name"], one["group"]) == (duet["variant"], duet["group"])
+    ]
+    run["comparisons"] = [duet]
+    before = base["metrics"][cost.PER_1K.key]["value"] * duet["ratio"]
+    row["metrics"][cost.PER_1K.key]["value"] = before * 1.04
+    assert moved_words(run) == ""
+    row["metrics"][cost.PER_1K.key]["value"] = before * 1.2
+    assert "up to 20% off the cost ratio" in moved_words(run)
+    row["metrics"][cost.PER_1K.key] = None
+    assert moved_words(run) == ""

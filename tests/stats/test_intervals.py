@@ -97,7 +97,7 @@ def test_a_percentile_appears_with_enough_samples_and_not_before(percent: int, n
         assert found == (wanted if wanted is None else pytest.approx(wanted))
 
 
-# METRICS 4.10: the least number of queries that can pass, by percentile, with t of them over the limit.
+# The least number of queries that can pass, by percentile, with t of them over the limit.
 MINIMUM = {
     0.50: (7, 11, 14, 22, 35),
     0.90: (44, 64, 81, 127, 197),
