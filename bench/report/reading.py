@@ -18,6 +18,7 @@ BANDS = (
     (float("inf"), "a different model"),
 )
 
+FRONT = "on the Pareto front: no other row is both cheaper and closer to the baseline"
 WORTH_SAYING_S = 10.0
 WORTH_SAYING_APART = 0.05
 
@@ -121,7 +122,7 @@ def moved_words(run: Mapping[str, Any]) -> str:
     base = {row["group"]: alone[row["group"], row["name"]] for row in run["variants"] if row["is_baseline"]}
     apart = [0.0]
     for one in run["comparisons"]:
-        ours, theirs = alone[one["group"], one["variant"]], base.get(one["group"])
+        ours, theirs = alone.get((one["group"], one["variant"])), base.get(one["group"])
         if one["metric"] == cost.PER_1K.key and one["design"] == "duet" and ours and theirs:
             apart.append(abs(math.log(ours / theirs / one["ratio"])))
     if max(apart) < WORTH_SAYING_APART:

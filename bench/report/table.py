@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.report.columns import COLUMNS, Column
-from bench.report.reading import sentence
+from bench.report.reading import FRONT, moved_words, sentence
 from bench.units import printable
 
 COLOURS = {"better": "green", "worse": "red", "cannot tell": "yellow"}
@@ -38,10 +38,10 @@ def render(run: Mapping[str, Any], console: Console) -> None:
                 f"  [bold]{escape(printable(name))}[/]: {escape(sentence(run, variant))}", highlight=False
             )
     console.print(
-        f"  * nothing here is both cheaper and closer to the baseline.  "
+        f"  * {FRONT}.  "
         f"$: {escape(printable(price['name']))}, {price['date']}, "
         f"used {price['utilisation']:.0%} of the time.  "
-        f"Ratios are measured in turns with the baseline (those marked ~ are not).",
+        f"Ratios are measured in turns with the baseline (those marked ~ are not).  {moved_words(run)}",
         highlight=False, style="dim",
     )  # fmt: skip
 

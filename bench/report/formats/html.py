@@ -17,7 +17,7 @@ from bench.metrics.summary import NOT_A_FAILURE
 from bench.report import scatter
 from bench.report.columns import COLUMNS, pareto
 from bench.report.formats import RunData, harmless, row_name
-from bench.report.reading import comparison_of, interval_text, sentence
+from bench.report.reading import FRONT, comparison_of, interval_text, moved_words, sentence
 from bench.units import MIB, format_mib, format_significant
 
 SUFFIX = "html"
@@ -61,6 +61,8 @@ def _template() -> Template:
     }
     environment.globals |= {
         "columns": COLUMNS,
+        "front": FRONT,
+        "moved_words": moved_words,
         "plot": scatter,
         "sparkline": sparkline,
         "steal_worth_a_word": STEAL_WORTH_A_WORD,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bench.report.columns import COLUMNS
 from bench.report.formats import RunData, harmless, row_name
-from bench.report.reading import sentence
+from bench.report.reading import FRONT, moved_words, sentence
 
 SUFFIX = "md"
 REQUIRES: tuple[str, ...] = ()
@@ -54,9 +54,10 @@ def _sentences(run: RunData) -> list[str]:
 def _money(run: RunData) -> list[str]:
     price = run["price"]
     return [
-        r"\* nothing here is both cheaper and closer to the baseline. "
+        rf"\* {FRONT}. "
         f"\\$: {escape(price['name'])}, {escape(str(price['date']))}, "
         f"used {price['utilisation']:.0%} of the time. "
+        f"{escape(moved_words(run))} "
         f"Run `{_plain(run['run_id'])}`, spec `{_plain(run['spec_digest'][:12])}`."
     ]
 
