@@ -20,7 +20,7 @@ from bench.errors import ConfigError, UsageError
 from bench.models.reference import Random
 from bench.models.registry import find_model
 from bench.pricing.reprice import price_called
-from bench.shapes import check_fits, check_shapes, check_students
+from bench.shapes import check_fits, check_order, check_shapes, check_students
 from bench.spec import (
     Arm,
     Block,
@@ -183,10 +183,12 @@ class _Reader:
         model = read_model(self.source, raw["model"], self._place(path, "model"), self.find_model)
         length = self._place(path, "workload", "output_tokens")
         check_fits(self.source, model, workload, length, self.find_model)
-        steps = optimisations(self.source, raw.get("optimise", []), self._place(path, "optimise"))
-        check_shapes(self.source, model, steps, self._place(path, "optimise"), self.find_model)
+        place = self._place(path, "optimise")
+        steps = optimisations(self.source, raw.get("optimise", []), place, runtime.name)
+        check_order(self.source, steps, place)
+        check_shapes(self.source, model, steps, place, self.find_model)
         device = self._place(path, "runtime", "device")
-        why = why_unsupported(self.source, runtime, steps, device, self._place(path, "optimise"))
+        why = why_unsupported(self.source, runtime, steps, device, place)
         return Arm(name, False, model, runtime, workload, steps, why)
 
     # ---- blocks ----------------------------------------------------------------------------------

@@ -550,7 +550,8 @@ def test_an_interpreter_that_is_not_there_is_a_row_with_its_reason(write: Write,
         ("[bnb-nf4]", "optimise[0]", "names one kind"),
         ("[{}]", "optimise[0]", "names one kind"),
         ("[{quantse: bnb-nf4}]", "optimise[0]", "did you mean 'quantise'?"),
-        ("[{prune: magnitude, quantise: bnb-nf4}]", "optimise[0]", "names one kind"),
+        ("[{prune: magnitude, quantise: bnb-nf4}]", "optimise[0]", "steps of their own (split them)"),
+        ("[{quantise: int4}]", "optimise[0].quantise", "did you mean 'torch-int4'?"),
         ("[{quantise: bnb-nf}]", "optimise[0].quantise", "did you mean 'bnb-nf4'?"),
         ("[{quantise: os.system}]", "optimise[0].quantise", "no optimisations quantise called"),
         ("[{quantise: null}]", "optimise[0].quantise", "no optimisations quantise called"),
@@ -568,6 +569,42 @@ def test_a_step_is_refused(write: Write, steps: str, key: str, words: str) -> No
     error = refusal(write(f"{BASE}optimise: {steps}\n"))
     assert (error.line, error.key) == (16, key)
     assert words in str(error)
+
+
+@pytest.mark.parametrize(
+    ("steps", "at", "words"),
+    [
+        ("{quantise: bnb-nf4}, {quantise: bnb-int8}", 1, "quantise bnb-nf4 has packed them (keep one"),
+        ("{quantise: bnb-nf4}, {quantise: kv-float8}, {quantise: hqq}", 2, "bnb-nf4 has packed them"),
+        ("{quantise: bnb-nf4}, {prune: magnitude}", 1, "(put quantise bnb-nf4 after prune magnitude)"),
+        ("{quantise: bnb-nf4}, {distil: logits}", 1, "(put quantise bnb-nf4 after distil logits)"),
+        ("{compile: inductor}, {quantise: bnb-nf4}", 1, "comes after compiling (compile last, and once)"),
+        ("{compile: inductor}, {compile: inductor}", 1, "(compile last, and once)"),
+        ("{quantise: kv-float8}, {quantise: kv-quanto}", 1, "each bring a KV cache (keep one"),
+        ("{quantise: kv-float8}, {compile: inductor}", 1, "each bring a KV cache (keep one"),
+        ("{prune: experts}", 0, "no mixture of experts"),
+    ],
+)
+def test_steps_that_cannot_follow_each_other(write: Write, steps: str, at: int, words: str) -> None:
+    error = refusal(write(f"{BASE}optimise: [{steps}]\n"))
+    assert (error.line, error.key) == (16, f"optimise[{at}]")
+    assert words in str(error)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "{prune: depth, keep_layers: 1}, {distil: logits}, {quantise: bnb-int8}, {compile: inductor}",
+        '{prune: magnitude}, {prune: magnitude, pattern: "2:4"}, {quantise: gptq, samples: 1}',
+        "{quantise: kv-float8}, {quantise: bnb-nf4}",
+        "{quantise: bnb-nf4}, {quantise: kv-float8}",
+        "{quantise: bnb-nf4}, {prune: depth, drop: [1]}",
+        "{quantise: torchao-int8}, {compile: inductor}",
+    ],
+)
+def test_steps_that_follow_each_other(write: Write, steps: str) -> None:
+    text = changed("{dtype: bfloat16}", "{threads: 2}")
+    assert read_config(write(f"{text}optimise: [{steps}]\n")).groups[0].baseline.unsupported is None
 
 
 def test_a_student_with_another_vocabulary_is_refused(write: Write) -> None:
