@@ -88,7 +88,7 @@ def gate(
     overrides: Sets = None,
     only: Only = None,
     out: Annotated[Path, typer.Option(help="where the gate's directory is made")] = Path("results"),
-    cap: Annotated[int, typer.Option(min=6, max=1000, help="units at most")] = 40,
+    cap: Annotated[int, typer.Option(min=8, max=1000, help="units at most; FAIL takes 8")] = 40,
     batches: Annotated[
         int | None, typer.Option(min=1, max=1000, help="batches a unit; the calibration's choice if absent")
     ] = None,

@@ -213,12 +213,17 @@ class _Reader:
             raise self.source.error(("gate",), "must be a block of limits")
         if not raw:
             return ()
+        from bench.gate.limits import BESIDE_BASELINE
         from bench.metrics import METRICS, output_drift
 
         self.known(raw, ("gate",), tuple(METRICS))
         random = all(isinstance(arm.model, Random) for group in groups for arm in group.arms)
         limits = tuple((key, self.block(LimitBlock, key, value, ("gate",))) for key, value in raw.items())
-        for key, _limit in limits:
+        for key, limit in limits:
+            if key in BESIDE_BASELINE and (limit.max_increase or limit.max_decrease):
+                place = "max_increase" if limit.max_increase else "max_decrease"
+                why = "the baseline has no such figure that a variant's could be relative to"
+                raise self.source.error(("gate", key, place), why, "use max or min")
             if METRICS[key] in output_drift.METRICS and (random or not drift.tokens):
                 why = "random weights have no quality to lose" if random else "drift.tokens is 0"
                 raise self.source.error(("gate", key), f"this run does not measure it: {why}")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Dtype = Literal["float32", "bfloat16", "float16"]
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # no figure is ever negative
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
@@ -100,8 +101,8 @@ class LimitBlock(Block):
 
     max_increase: str | None = None
     max_decrease: str | None = None
-    max: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    min: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    max: Bound | None = None
+    min: Bound | None = None
 
     @field_validator("max_increase", "max_decrease", mode="before")
     @classmethod

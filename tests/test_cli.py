@@ -16,6 +16,7 @@ from test_verify import SPEC, write_journal
 
 from bench.cli import app, main
 from bench.errors import ExitCode
+from bench.gate import sequential
 from bench.machine import devices, health
 from bench.machine.health import cpu_quota, findings
 from bench.metrics.summary import RUN_JSON, summarise
@@ -263,6 +264,12 @@ def test_an_output_place_that_cannot_be_written(
 )
 def test_what_does_not_exist_is_exit_2(bench: Bench, arguments: list[str]) -> None:
     assert complaint(bench(*arguments), ExitCode.USAGE)
+
+
+def test_a_cap_with_which_a_gate_cannot_fail(bench: Bench) -> None:
+    assert 2**7 < 1 / sequential.Test(margin=0.03).alpha_fail < 2**8
+    found = bench("gate", "configs/ci.yaml", "--cap", "7")
+    assert (found.returncode, "greater than or equal to 8" in found.stderr) == (ExitCode.USAGE, True)
 
 
 def test_two_runs_that_cannot_be_compared_are_exit_4(bench: Bench, run: Path, tmp_path: Path) -> None:

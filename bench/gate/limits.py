@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.metrics import counters, memory
+from bench.metrics import counters, generation, memory, one_off, output_drift
 from bench.metrics.unit_ratios import MEMORY, TIMED
 from bench.units import parse_percent
 
@@ -16,6 +16,12 @@ Kind = Literal["timed", "exact", "interval"]
 EXACT = frozenset(
     metric.key for metric in (*counters.METRICS, memory.WEIGHTS, memory.KV)
 )  # fmt: skip
+# Said of a variant beside its baseline, which has no such figure: no limit can be relative to it.
+BESIDE_BASELINE = frozenset(
+    metric.key
+    for metric in (*output_drift.METRICS, *generation.METRICS, one_off.BREAK_EVEN)
+    if metric != output_drift.PPL
+)
 
 
 @dataclass(frozen=True)
