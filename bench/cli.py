@@ -126,12 +126,15 @@ def price(
     hardware: Annotated[str | None, typer.Option(help="an id in configs/prices")] = None,
     usd_per_hour: Annotated[float | None, typer.Option(help="or a price given here")] = None,
     utilisation: Annotated[float | None, typer.Option(help="share of paid hours spent serving")] = None,
+    vcpus: Annotated[
+        int | None, typer.Option(help="vCPUs of that price, charged by share; the whole machine if absent")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Re-price a run without measuring."""
     from bench import commands
 
-    commands.price(run, hardware, usd_per_hour, utilisation, as_json=as_json)
+    commands.price(run, hardware, usd_per_hour, utilisation, vcpus, as_json=as_json)
 
 
 @app.command()

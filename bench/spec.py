@@ -62,7 +62,12 @@ class PriceBlock(Block):
     """What an hour of the hardware costs."""
 
     hardware: str | None = Field(None, description="an id in configs/prices")
-    usd_per_hour: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
+    usd_per_hour: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = Field(
+        None, description="or a price of your own, of the whole machine"
+    )
+    vcpus: int | None = Field(
+        None, ge=1, le=4096, description="vCPUs that usd_per_hour is for: a run is charged its share of them"
+    )
     utilisation: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
         1.0, description="share of paid hours spent serving"
     )
@@ -71,6 +76,8 @@ class PriceBlock(Block):
     def _one_source(self) -> PriceBlock:
         if (self.hardware is None) == (self.usd_per_hour is None):
             raise ValueError("give either hardware (an id in configs/prices) or usd_per_hour")
+        if self.vcpus is not None and self.usd_per_hour is None:
+            raise ValueError("vcpus goes with usd_per_hour: a price file has its own")
         return self
 
 

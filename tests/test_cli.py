@@ -188,7 +188,22 @@ def test_a_new_price_for_an_old_run(bench: Bench, run: Path) -> None:
     before = (run / RUN_JSON).read_bytes()
     found = bench("price", run, "--usd-per-hour", "2", "--json")
     assert json.loads(found.stdout)["price"]["usd_per_hour"] == 2.0
+    assert found.stderr == ""
     assert (run / RUN_JSON).read_bytes() == before
+
+
+def test_a_new_price_by_the_vcpu(bench: Bench, run: Path) -> None:
+    """The same dollars as the price file's, for as many vCPUs: the same figures."""
+    found = json.loads(bench("price", run, "--usd-per-hour", "0.1008", "--vcpus", "2", "--json").stdout)
+    before = json.loads((run / RUN_JSON).read_text())
+    assert [row["metrics"] for row in found["variants"]] == [row["metrics"] for row in before["variants"]]
+
+
+def test_seconds_of_a_cpu_at_the_price_of_a_gpu(bench: Bench, run: Path) -> None:
+    found = bench("price", run, "--hardware", "h100-80gb", "--json")
+    assert found.stderr.startswith("bench: priced as a GPU (")
+    data = json.loads(found.stdout)
+    assert (data["status"], data["reasons"]) == ("ok", [found.stderr.removeprefix("bench: ").strip()])
 
 
 def test_verify_prints_what_it_checked(bench: Bench, run: Path) -> None:

@@ -330,6 +330,7 @@ def test_only_keeps_the_baseline_and_the_variants_named(write: Write) -> None:
         ("{hardware: cloud-2vcpu-8gb}", "{usd_per_hour: 5000}", 14, "price.usd_per_hour", "equal to 1000"),
         ("{hardware: cloud-2vcpu-8gb}", "{}", 14, "price", "give either hardware"),
         ("cpu-8gb}", "cpu-8gb, usd_per_hour: 1}", 14, "price", "give either hardware"),
+        ("cpu-8gb}", "cpu-8gb, vcpus: 2}", 14, "price", "vcpus goes with usd_per_hour"),
         ("cpu-8gb}", "cpu-8gb, utilisation: 60}", 14, "price.utilisation", "less than or equal to 1"),
         ("cpu-8gb}", "cpu-8gb, utilisation: 0}", 14, "price.utilisation", "greater than 0"),
         ("cpu-8gb}", "cpu-8gb, currency: EUR}", 14, "price.currency", "unknown key"),
