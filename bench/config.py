@@ -214,7 +214,7 @@ class _Reader:
         if not raw:
             return ()
         from bench.gate.limits import BESIDE_BASELINE
-        from bench.metrics import METRICS, output_drift
+        from bench.metrics import METRICS, generation, output_drift
 
         self.known(raw, ("gate",), tuple(METRICS))
         random = all(isinstance(arm.model, Random) for group in groups for arm in group.arms)
@@ -226,6 +226,9 @@ class _Reader:
                 raise self.source.error(("gate", key, place), why, "use max or min")
             if METRICS[key] in output_drift.METRICS and (random or not drift.tokens):
                 why = "random weights have no quality to lose" if random else "drift.tokens is 0"
+                raise self.source.error(("gate", key), f"this run does not measure it: {why}")
+            if METRICS[key] in generation.METRICS and "generation" not in drift.suites:
+                why = "drift.suites has no generation"
                 raise self.source.error(("gate", key), f"this run does not measure it: {why}")
         return limits
 

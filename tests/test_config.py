@@ -415,6 +415,11 @@ def test_a_limit_is_refused(write: Write, gate: str, key: str, words: str) -> No
     assert words in str(error)
 
 
+def test_a_limit_on_replies_that_are_left_out(write: Write) -> None:
+    text = changed("{tokens: 0}", "{suites: []}") + "gate: {exact_match: {min: 0.5}}\n"
+    assert "drift.suites has no generation" in str(refusal(write(text)))
+
+
 def test_a_limit_on_drift_that_is_switched_off(write: Write) -> None:
     text = changed("{random: tiny-llama}", "smollm2-135m") + "gate: {kld_mean: {max: 0.1}}\n"
     assert "drift.tokens is 0" in str(refusal(write(text)))
