@@ -154,21 +154,14 @@ def _step(source: YamlSource, raw: object, path: KeyPath, engine: str) -> Optimi
         raise source.error(path, "a step names one kind of optimisation", hint)
     verb = verbs[0]
     with blaming(source, (*path, verb)):
-        scheme = _scheme(f"optimisations.{verb}", str(raw[verb]), engine)
+        name, known = str(raw[verb]), f"optimisations.{verb}"
+        scheme = plugins.load(known, name, lambda module: engine in engines_of(module))
     settings = {key: value for key, value in raw.items() if key != verb}
     params = _params(source, scheme.Params, settings, path)
     if issubclass(scheme.Params, CalibrationParams):
         with blaming(source, (*path, "text")):
             check_text(str(params["text"]))
     return Optimisation(verb, str(raw[verb]), tuple(sorted(params.items())))
-
-
-def _scheme(package: str, name: str, engine: str) -> ModuleType:
-    if name not in plugins.names(package):
-        fitting = [other for other, module in plugins.each(package) if engine in engines_of(module)]
-        if close := nearest(name, fitting):
-            raise UsageError(f"no {package.replace('.', ' ')} called {name!r} (did you mean {close!r}?)")
-    return plugins.load(package, name)
 
 
 def engines_of(scheme: ModuleType) -> tuple[str, ...]:

@@ -213,23 +213,16 @@ class _Reader:
             raise self.source.error(("gate",), "must be a block of limits")
         if not raw:
             return ()
-        from bench.gate.limits import BESIDE_BASELINE
-        from bench.metrics import METRICS, generation, output_drift
+        from bench.gate.limits import never_judged
+        from bench.metrics import METRICS
 
         self.known(raw, ("gate",), tuple(METRICS))
         random = all(isinstance(arm.model, Random) for group in groups for arm in group.arms)
         limits = tuple((key, self.block(LimitBlock, key, value, ("gate",))) for key, value in raw.items())
         for key, limit in limits:
-            if key in BESIDE_BASELINE and (limit.max_increase or limit.max_decrease):
-                place = "max_increase" if limit.max_increase else "max_decrease"
-                why = "the baseline has no such figure that a variant's could be relative to"
-                raise self.source.error(("gate", key, place), why, "use max or min")
-            if METRICS[key] in output_drift.METRICS and (random or not drift.tokens):
-                why = "random weights have no quality to lose" if random else "drift.tokens is 0"
-                raise self.source.error(("gate", key), f"this run does not measure it: {why}")
-            if METRICS[key] in generation.METRICS and "generation" not in drift.suites:
-                why = "drift.suites has no generation"
-                raise self.source.error(("gate", key), f"this run does not measure it: {why}")
+            relative = limit.max_increase is not None or limit.max_decrease is not None
+            if reason := never_judged(key, relative, bool(drift.tokens) and not random, drift.suites):
+                raise self.source.error(("gate", key), *reason)
         return limits
 
     def _place(self, path: KeyPath | None, *keys: str) -> KeyPath:

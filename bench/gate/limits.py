@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -68,3 +68,15 @@ def rules(limits: Mapping[str, Mapping[str, Any]]) -> Iterator[Rule]:
             if value is None:
                 continue
             yield Rule(metric, limit, parse_percent(value) if isinstance(value, str) else float(value))
+
+
+def never_judged(metric: str, relative: bool, drift: bool, suites: Sequence[str]) -> tuple[str, str] | None:
+    """(reason, hint) why a limit could not be judged in a run that scores a text or not (``drift``) and
+    compares replies or not (``suites``)."""
+    if relative and metric in BESIDE_BASELINE:
+        return "the baseline has no such figure that a variant's could be relative to", "use max or min"
+    if metric in {one.key for one in output_drift.METRICS} and not drift:
+        return "this run does not measure it", "drift.tokens is 0, or all weights are random"
+    if metric in {one.key for one in generation.METRICS} and "generation" not in suites:
+        return "this run does not measure it", "drift.suites has no generation"
+    return None
