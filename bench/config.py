@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from bench import plugins
 from bench.arms import blaming, cells, optimisations, read_model, why_unsupported
-from bench.errors import ConfigError, UsageError
+from bench.errors import ConfigError, UsageError, together
 from bench.models.reference import Random
 from bench.models.registry import find_model
 from bench.pricing.reprice import price_called
@@ -146,11 +146,16 @@ class _Reader:
     ) -> Group:
         base = _merged({key: self.data[key] for key in ARM_KEYS if key in self.data}, cell)
         baseline = replace(self._arm("baseline", base, ()), is_baseline=True)
-        arms = [
-            self._arm(name, _merged(base, {k: v for k, v in variant.items() if k != "name"}), ("variants", i))
-            for i, (name, variant) in enumerate(zip(names, variants, strict=True))
-            if not only or name in only
-        ]
+        arms, wrong = [], []
+        for i, (name, variant) in enumerate(zip(names, variants, strict=True)):
+            own = {key: value for key, value in variant.items() if key != "name"}
+            try:
+                if not only or name in only:
+                    arms.append(self._arm(name, _merged(base, own), ("variants", i)))
+            except ConfigError as bad:
+                wrong.append(bad)
+        if wrong:
+            raise together(wrong)
         for arm in arms:
             place = self._place(("variants", names.index(arm.name)), "optimise")
             check_students(self.source, baseline.model, arm.model, arm.optimise, place, self.find_model)
@@ -234,12 +239,15 @@ class _Reader:
         )
 
     def known(self, block: Raw, path: KeyPath, known: Sequence[str]) -> None:
-        """Raise ConfigError for the first key that is not known, naming the nearest one that is."""
+        """Raise ConfigError for the keys that are not known, naming the nearest one that is."""
+        wrong = []
         for key in block:
             if key not in known:
                 close = nearest(key, known)
                 hint = f"did you mean {close!r}?" if close else f"known: {', '.join(known)}"
-                raise self.source.error((*path, key), "unknown key", hint)
+                wrong.append(self.source.error((*path, key), "unknown key", hint))
+        if wrong:
+            raise together(wrong)
 
 
 def _merged(base: Raw, over: Raw) -> dict[str, Any]:

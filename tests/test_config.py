@@ -368,6 +368,22 @@ def test_a_wrong_value_is_refused_at_its_line(
     assert str(error).startswith(f"{path}:{line}: {key}: ")
 
 
+def test_what_is_wrong_is_said_together(write: Write) -> None:
+    """Every unknown key of a block, and every variant."""
+    path = write(changed("  device: cpu", "  devise: cpu\n  dtyp: float32"))
+    with pytest.raises(ConfigError) as caught:
+        read_config(path)
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(f"{path}:4: runtime.devise: unknown key")
+    assert second.startswith(f"{path}:5: runtime.dtyp: unknown key")
+    variants = "".join(f"  - {{name: v{i}, optimise: [{{quantise: x{i}}}]}}\n" for i in range(20))
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(changed("  - name: bf16\n    runtime: {dtype: bfloat16}\n", variants)))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 10
+    assert all(f":{12 + i}: variants[{i}].optimise[0]" in line for i, line in enumerate(lines))
+
+
 def test_what_a_variant_inherits_is_blamed_on_the_line_it_stands_on(write: Write) -> None:
     error = refusal(write(changed("device: cpu", "device: cuda")))
     assert (error.line, error.key) == (4, "runtime.device")
