@@ -30,8 +30,9 @@ def load(package: str, name: str, fits: Callable[[ModuleType], bool] = lambda mo
     """The plug-in module, or UsageError naming the nearest of those that are known and ``fits``."""
     known = names(package)
     if name not in known:
-        close = nearest(name, [other for other, module in each(package) if fits(module)])
-        hint = f"did you mean {close!r}?" if close else f"known: {', '.join(known)}"
+        offered = [other for other, module in each(package) if fits(module)] or known
+        close = nearest(name, offered)
+        hint = f"did you mean {close!r}?" if close else f"known: {', '.join(offered)}"
         raise UsageError(f"no {package.replace('.', ' ')} called {name!r} ({hint})")
     return importlib.import_module(f"bench.{package}.{name.replace('-', '_')}")
 
