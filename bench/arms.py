@@ -131,31 +131,43 @@ def cells(
     return found
 
 
-def optimisations(source: YamlSource, raw: object, path: KeyPath) -> tuple[Optimisation, ...]:
+def optimisations(
+    source: YamlSource, raw: object, path: KeyPath, engine: str = "transformers"
+) -> tuple[Optimisation, ...]:
     """The steps of ``optimise`` in order, each scheme found by name and its settings validated. ``{distil:
-    none}`` says that the variant's own model is a ready student, and is no step."""
+    none}`` says that the variant's own model is a ready student, and is no step. A name that is not known
+    is compared with those for ``engine``."""
     if not isinstance(raw, list):
         raise source.error(path, "must be a list of steps", "e.g. [{quantise: bnb-nf4}]")
     return tuple(
-        _step(source, step, (*path, index)) for index, step in enumerate(raw) if step != READY_STUDENT
+        _step(source, step, (*path, index), engine) for index, step in enumerate(raw) if step != READY_STUDENT
     )
 
 
-def _step(source: YamlSource, raw: object, path: KeyPath) -> Optimisation:
+def _step(source: YamlSource, raw: object, path: KeyPath, engine: str) -> Optimisation:
     verbs = [key for key in raw if key in VERBS] if isinstance(raw, dict) else []
+    if len(verbs) > 1:
+        raise source.error(path, f"{' and '.join(verbs)} are steps of their own", "split them")
     if not isinstance(raw, dict) or len(verbs) != 1:
         close = nearest(next(iter(raw)), VERBS) if isinstance(raw, dict) and raw else None
         hint = f"did you mean {close!r}?" if close else f"one of {', '.join(VERBS)}"
         raise source.error(path, "a step names one kind of optimisation", hint)
     verb = verbs[0]
     with blaming(source, (*path, verb)):
-        scheme = plugins.load(f"optimisations.{verb}", str(raw[verb]))
+        name, known = str(raw[verb]), f"optimisations.{verb}"
+        scheme = plugins.load(known, name, lambda module: engine in engines_of(module))
     settings = {key: value for key, value in raw.items() if key != verb}
     params = _params(source, scheme.Params, settings, path)
     if issubclass(scheme.Params, CalibrationParams):
         with blaming(source, (*path, "text")):
             check_text(str(params["text"]))
     return Optimisation(verb, str(raw[verb]), tuple(sorted(params.items())))
+
+
+def engines_of(scheme: ModuleType) -> tuple[str, ...]:
+    """The engines that a scheme is for."""
+    engines: tuple[str, ...] = getattr(scheme, "RUNTIMES", ("transformers",))
+    return engines
 
 
 @cache
@@ -203,7 +215,7 @@ def why_unsupported(
         return _no_interpreter(runtime.python)
     schemes = [plugins.load(f"optimisations.{step.verb}", step.scheme) for step in steps]
     for step, module in zip(steps, schemes, strict=True):
-        engines = getattr(module, "RUNTIMES", ("transformers",))
+        engines = engines_of(module)
         if runtime.name not in engines:
             problem = f"{step.verb} {step.scheme} is for runtime {' or '.join(engines)}, not {runtime.name}"
             raise source.error(steps_path, problem)

@@ -90,7 +90,7 @@ def gate(
     overrides: Sets = None,
     only: Only = None,
     out: Annotated[Path, typer.Option(help="where the gate's directory is made")] = Path("results"),
-    cap: Annotated[int, typer.Option(min=6, max=1000, help="units at most")] = 40,
+    cap: Annotated[int, typer.Option(min=8, max=1000, help="units at most; FAIL takes 8")] = 40,
     batches: Annotated[
         int | None, typer.Option(min=1, max=1000, help="batches a unit; the calibration's choice if absent")
     ] = None,
@@ -128,12 +128,15 @@ def price(
     hardware: Annotated[str | None, typer.Option(help="an id in configs/prices")] = None,
     usd_per_hour: Annotated[float | None, typer.Option(help="or a price given here")] = None,
     utilisation: Annotated[float | None, typer.Option(help="share of paid hours spent serving")] = None,
+    vcpus: Annotated[
+        int | None, typer.Option(help="vCPUs of that price, charged by share; the whole machine if absent")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Re-price a run without measuring."""
     from bench import commands
 
-    commands.price(run, hardware, usd_per_hour, utilisation, as_json=as_json)
+    commands.price(run, hardware, usd_per_hour, utilisation, vcpus, as_json=as_json)
 
 
 @app.command()

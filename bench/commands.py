@@ -37,7 +37,11 @@ def run(specs: Sequence[Spec], out: Path, *, as_json: bool, resume: Path | None,
 
 
 def show(data: Mapping[str, Any], *, as_json: bool) -> None:
-    """A run on standard output: the table, or ``run.json``."""
+    """A run on standard output: the table, or ``run.json``; on the other, where its price does not fit it."""
+    from bench.pricing.reprice import misfit
+
+    if note := misfit(data["price"], [row["facts"]["device"] for row in data["variants"] if row["facts"]]):
+        print(f"bench: {note}", file=sys.stderr)
     if as_json:
         print(json.dumps(data, indent=1, ensure_ascii=False))
         return
@@ -88,6 +92,7 @@ def price(
     hardware: str | None,
     usd_per_hour: float | None,
     utilisation: float | None,
+    vcpus: int | None,
     *,
     as_json: bool,
 ) -> None:
@@ -98,7 +103,7 @@ def price(
     from bench.store.replay import load_record
 
     record = load_record(directory)
-    block = new_price(record.price, hardware, usd_per_hour, utilisation, utc_now()[:10])
+    block = new_price(record.price, hardware, usd_per_hour, utilisation, utc_now()[:10], vcpus)
     show(summarise(replace(record, price=block)), as_json=as_json)
 
 

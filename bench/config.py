@@ -16,11 +16,11 @@ from pydantic import ValidationError
 
 from bench import plugins
 from bench.arms import blaming, cells, optimisations, read_model, why_unsupported
-from bench.errors import ConfigError, UsageError
+from bench.errors import ConfigError, UsageError, together
 from bench.models.reference import Random
 from bench.models.registry import find_model
 from bench.pricing.reprice import price_called
-from bench.shapes import check_fits, check_shapes, check_students
+from bench.shapes import check_fits, check_order, check_shapes, check_students
 from bench.spec import (
     Arm,
     Block,
@@ -146,11 +146,16 @@ class _Reader:
     ) -> Group:
         base = _merged({key: self.data[key] for key in ARM_KEYS if key in self.data}, cell)
         baseline = replace(self._arm("baseline", base, ()), is_baseline=True)
-        arms = [
-            self._arm(name, _merged(base, {k: v for k, v in variant.items() if k != "name"}), ("variants", i))
-            for i, (name, variant) in enumerate(zip(names, variants, strict=True))
-            if not only or name in only
-        ]
+        arms, wrong = [], []
+        for i, (name, variant) in enumerate(zip(names, variants, strict=True)):
+            own = {key: value for key, value in variant.items() if key != "name"}
+            try:
+                if not only or name in only:
+                    arms.append(self._arm(name, _merged(base, own), ("variants", i)))
+            except ConfigError as bad:
+                wrong.append(bad)
+        if wrong:
+            raise together(wrong)
         for arm in arms:
             place = self._place(("variants", names.index(arm.name)), "optimise")
             check_students(self.source, baseline.model, arm.model, arm.optimise, place, self.find_model)
@@ -183,10 +188,12 @@ class _Reader:
         model = read_model(self.source, raw["model"], self._place(path, "model"), self.find_model)
         length = self._place(path, "workload", "output_tokens")
         check_fits(self.source, model, workload, length, self.find_model)
-        steps = optimisations(self.source, raw.get("optimise", []), self._place(path, "optimise"))
-        check_shapes(self.source, model, steps, self._place(path, "optimise"), self.find_model)
+        place = self._place(path, "optimise")
+        steps = optimisations(self.source, raw.get("optimise", []), place, runtime.name)
+        check_order(self.source, steps, place)
+        check_shapes(self.source, model, steps, place, self.find_model)
         device = self._place(path, "runtime", "device")
-        why = why_unsupported(self.source, runtime, steps, device, self._place(path, "optimise"))
+        why = why_unsupported(self.source, runtime, steps, device, place)
         return Arm(name, False, model, runtime, workload, steps, why)
 
     # ---- blocks ----------------------------------------------------------------------------------
@@ -211,15 +218,16 @@ class _Reader:
             raise self.source.error(("gate",), "must be a block of limits")
         if not raw:
             return ()
-        from bench.metrics import METRICS, output_drift
+        from bench.gate.limits import never_judged
+        from bench.metrics import METRICS
 
         self.known(raw, ("gate",), tuple(METRICS))
         random = all(isinstance(arm.model, Random) for group in groups for arm in group.arms)
         limits = tuple((key, self.block(LimitBlock, key, value, ("gate",))) for key, value in raw.items())
-        for key, _limit in limits:
-            if METRICS[key] in output_drift.METRICS and (random or not drift.tokens):
-                why = "random weights have no quality to lose" if random else "drift.tokens is 0"
-                raise self.source.error(("gate", key), f"this run does not measure it: {why}")
+        for key, limit in limits:
+            relative = limit.max_increase is not None or limit.max_decrease is not None
+            if reason := never_judged(key, relative, bool(drift.tokens) and not random, drift.suites):
+                raise self.source.error(("gate", key), *reason)
         return limits
 
     def _place(self, path: KeyPath | None, *keys: str) -> KeyPath:
@@ -231,12 +239,15 @@ class _Reader:
         )
 
     def known(self, block: Raw, path: KeyPath, known: Sequence[str]) -> None:
-        """Raise ConfigError for the first key that is not known, naming the nearest one that is."""
+        """Raise ConfigError for the keys that are not known, naming the nearest one that is."""
+        wrong = []
         for key in block:
             if key not in known:
                 close = nearest(key, known)
                 hint = f"did you mean {close!r}?" if close else f"known: {', '.join(known)}"
-                raise self.source.error((*path, key), "unknown key", hint)
+                wrong.append(self.source.error((*path, key), "unknown key", hint))
+        if wrong:
+            raise together(wrong)
 
 
 def _merged(base: Raw, over: Raw) -> dict[str, Any]:

@@ -5,8 +5,11 @@ Standard library only: the worker imports this file too.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+
+MOST_ERRORS = 10
 
 
 class ExitCode(IntEnum):
@@ -74,19 +77,30 @@ class InterruptedRun(BenchError):
 
 @dataclass(eq=False)
 class ConfigError(UsageError):
-    """Something in a YAML file is wrong. Prints as ``file:line: key: problem (hint)``."""
+    """Something in a YAML file is wrong. Prints as ``file:line: key: problem (hint)``, and so does each of
+    ``others`` that were found wrong with it, on a line of its own."""
 
     file: str
     problem: str
     line: int | None = None
     key: str = ""
     hint: str = ""
+    others: tuple[ConfigError, ...] = ()
 
     def __str__(self) -> str:
+        return "\n".join([self._line(), *map(str, self.others)])
+
+    def _line(self) -> str:
         where = self.file if self.line is None else f"{self.file}:{self.line}"
         parts = [where, self.key] if self.key else [where]
         hint = f" ({self.hint})" if self.hint else ""
         return f"{': '.join(parts)}: {self.problem}{hint}"
+
+
+def together(errors: Sequence[ConfigError]) -> ConfigError:
+    """The first of ``errors``, which says the next few too."""
+    errors[0].others += tuple(errors[1:MOST_ERRORS])
+    return errors[0]
 
 
 @dataclass(eq=False)

@@ -144,7 +144,11 @@ def begin(
             "spec_digest": spec.digest,
             "machine": fingerprint(),
             "price": price_block(
-                spec.price.hardware, spec.price.usd_per_hour, spec.price.utilisation, utc_now()[:10]
+                spec.price.hardware,
+                spec.price.usd_per_hour,
+                spec.price.utilisation,
+                utc_now()[:10],
+                spec.price.vcpus,
             ),
             "text": text,
             "gate": gate,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 from bench.errors import UsageError
@@ -26,12 +26,13 @@ def names(package: str) -> tuple[str, ...]:
     return tuple(sorted(name.replace("_", "-") for name in found))
 
 
-def load(package: str, name: str) -> ModuleType:
-    """The plug-in module, or UsageError naming the nearest known one."""
+def load(package: str, name: str, fits: Callable[[ModuleType], bool] = lambda module: True) -> ModuleType:
+    """The plug-in module, or UsageError naming the nearest of those that are known and ``fits``."""
     known = names(package)
     if name not in known:
-        close = nearest(name, known)
-        hint = f"did you mean {close!r}?" if close else f"known: {', '.join(known)}"
+        offered = [other for other, module in each(package) if fits(module)] or known
+        close = nearest(name, offered)
+        hint = f"did you mean {close!r}?" if close else f"known: {', '.join(offered)}"
         raise UsageError(f"no {_one_of(package)} called {name[:60]!r} ({hint})")
     return importlib.import_module(f"bench.{package}.{name.replace('-', '_')}")
 

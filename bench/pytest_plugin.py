@@ -6,6 +6,7 @@ measured is also stored the way pytest-benchmark stores its runs, so ``pytest-be
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Where results go, and how many units a gate may take."""
     group = parser.getgroup("inference-cost-bench")
     group.addoption("--bench-out", default="results", help="directory for the runs of bench_gate")
-    group.addoption("--bench-cap", type=int, default=40, help="units a gate may take at most")
+    group.addoption("--bench-cap", type=_cap, default=40, help="units a gate may take at most; FAIL takes 8")
+
+
+def _cap(text: str) -> int:
+    """argparse makes a usage error of what is no number, or too few for a gate to fail."""
+    if int(text) < 8:
+        raise argparse.ArgumentTypeError("a gate of fewer than 8 units cannot fail")
+    return int(text)
 
 
 @pytest.fixture

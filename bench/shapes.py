@@ -9,6 +9,7 @@ from typing import Any
 from bench import plugins
 from bench.models.reference import LocalPath, ModelRef, Named, Random
 from bench.models.registry import FindModel
+from bench.optimisations import WEIGHTS
 from bench.spec import Optimisation, WorkloadBlock
 from bench.yaml_source import KeyPath, YamlSource
 
@@ -22,6 +23,25 @@ def check_fits(
     context, wanted = find(model.name).architecture.context, (load.input_tokens or 1) + load.output_tokens
     if wanted > context:
         raise source.error(path, f"{wanted} tokens in and out do not fit the model's context of {context}")
+
+
+def check_order(source: YamlSource, steps: Sequence[Optimisation], path: KeyPath) -> None:
+    """Refuse steps that cannot work after those before them: packed weights cannot be pruned, trained or
+    packed again, of two KV caches one would be served, and what is compiled stays as it is."""
+    packed = cached = ""
+    for index, step in enumerate(steps):
+        name, place = f"{step.verb} {step.scheme}", (*path, index)
+        scheme = plugins.load(f"optimisations.{step.verb}", step.scheme)
+        weights = getattr(scheme, "WEIGHTS", WEIGHTS[step.verb])
+        if any(earlier.verb == "compile" for earlier in steps[:index]):
+            raise source.error(place, f"{name} comes after compiling", "compile last, and once")
+        if packed and weights != "any":
+            hint = "keep one of the two" if weights == "packs" else f"put {packed} after {name}"
+            raise source.error(place, f"{name} needs dense weights, and {packed} has packed them", hint)
+        if cached and getattr(scheme, "DECODING", False):
+            raise source.error(place, f"{name} and {cached} each bring a KV cache", "keep one of the two")
+        packed = name if weights == "packs" else packed
+        cached = name if getattr(scheme, "DECODING", False) else cached
 
 
 def check_shapes(
@@ -70,9 +90,16 @@ def _shape(model: ModelRef, find: FindModel) -> Mapping[str, Any] | None:
             "attention_heads": heads,
             "kv_heads": config.get("num_key_value_heads", heads),
         }
-        return {**sizes, "vocabulary": config.get("vocab_size")} if all(sizes.values()) else None
+        others = {"vocabulary": config.get("vocab_size"), "mixture": _mixture(config)}
+        return {**sizes, **others} if all(sizes.values()) else None
     if not isinstance(model, Named | Random):
         return None
-    sizes = find(model.name).architecture.model_dump()
+    known = find(model.name)
+    sizes = known.architecture.model_dump()
     layers = model.layers if isinstance(model, Random) else None
-    return {**sizes, "layers": layers or sizes["layers"]}
+    return {**sizes, "layers": layers or sizes["layers"], "mixture": _mixture(known.config)}
+
+
+def _mixture(config: Mapping[str, Any]) -> bool:
+    """Whether a transformers config counts experts, by whatever name."""
+    return any("expert" in key and bool(value) for key, value in config.items())

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Dtype = Literal["float32", "bfloat16", "float16"]
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # no figure is ever negative
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
@@ -61,7 +62,12 @@ class PriceBlock(Block):
     """What an hour of the hardware costs."""
 
     hardware: str | None = Field(None, description="an id in configs/prices")
-    usd_per_hour: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
+    usd_per_hour: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = Field(
+        None, description="or a price of your own, of the whole machine"
+    )
+    vcpus: int | None = Field(
+        None, ge=1, le=4096, description="vCPUs that usd_per_hour is for: a run is charged its share of them"
+    )
     utilisation: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
         1.0, description="share of paid hours spent serving"
     )
@@ -70,6 +76,8 @@ class PriceBlock(Block):
     def _one_source(self) -> PriceBlock:
         if (self.hardware is None) == (self.usd_per_hour is None):
             raise ValueError("give either hardware (an id in configs/prices) or usd_per_hour")
+        if self.vcpus is not None and self.usd_per_hour is None:
+            raise ValueError("vcpus goes with usd_per_hour: a price file has its own")
         return self
 
 
@@ -100,8 +108,8 @@ class LimitBlock(Block):
 
     max_increase: str | None = None
     max_decrease: str | None = None
-    max: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    min: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    max: Bound | None = None
+    min: Bound | None = None
 
     @field_validator("max_increase", "max_decrease", mode="before")
     @classmethod

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import yaml
 
-from bench.errors import IntegrityError, UsageError
+from bench.errors import IntegrityError
 from bench.metrics.summary import RUN_JSON, summarise
 from bench.records import RunRecord
 from bench.store.files import digest, strict_json
 from bench.store.journal import read_journal
-from bench.store.replay import JOURNAL, replay
+from bench.store.replay import JOURNAL, journal_of, replay
 
 SPEC_YAML = "spec.yaml"
 SHOWN = 80
@@ -24,9 +24,7 @@ def verify_run(directory: Path) -> str:
 
     Raises UsageError where there is no run, IntegrityError (exit 6) naming the first thing that differs.
     """
-    path = directory / JOURNAL
-    if not path.is_file():
-        raise UsageError(f"{directory} holds no run (no {JOURNAL})")
+    path = journal_of(directory)
     journal = read_journal(path)
     record = replay(journal.records, journal.notices, str(path))
     count = len(journal.records)

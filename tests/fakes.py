@@ -230,7 +230,7 @@ def timed_batch(
 
 def loaded(**facts: object) -> Loaded:
     """What a small model looks like once it is loaded."""
-    known = {"threads": 2, "kv_bytes_per_token": 100, "random_weights": False, **facts}
+    known = {"device": "cpu", "threads": 2, "kv_bytes_per_token": 100, "random_weights": False, **facts}
     return Loaded(known, 1.5, 0.0, {"peak_rss_bytes": 5000}, 4000, {"float32": 4000}, 1000, ())
 
 

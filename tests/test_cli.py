@@ -17,6 +17,7 @@ from test_verify import SPEC, write_journal
 
 from bench.cli import app, main
 from bench.errors import ExitCode
+from bench.gate import sequential
 from bench.machine import devices, health
 from bench.machine.health import cpu_quota, findings
 from bench.metrics.summary import RUN_JSON, summarise
@@ -197,7 +198,22 @@ def test_a_new_price_for_an_old_run(bench: Bench, run: Path) -> None:
     before = (run / RUN_JSON).read_bytes()
     found = bench("price", run, "--usd-per-hour", "2", "--json")
     assert json.loads(found.stdout)["price"]["usd_per_hour"] == 2.0
+    assert found.stderr == ""
     assert (run / RUN_JSON).read_bytes() == before
+
+
+def test_a_new_price_by_the_vcpu(bench: Bench, run: Path) -> None:
+    """The same dollars as the price file's, for as many vCPUs: the same figures."""
+    found = json.loads(bench("price", run, "--usd-per-hour", "0.1008", "--vcpus", "2", "--json").stdout)
+    before = json.loads((run / RUN_JSON).read_text())
+    assert [row["metrics"] for row in found["variants"]] == [row["metrics"] for row in before["variants"]]
+
+
+def test_seconds_of_a_cpu_at_the_price_of_a_gpu(bench: Bench, run: Path) -> None:
+    found = bench("price", run, "--hardware", "h100-80gb", "--json")
+    assert found.stderr.startswith("bench: priced as a GPU (")
+    data = json.loads(found.stdout)
+    assert (data["status"], data["reasons"]) == ("ok", [found.stderr.removeprefix("bench: ").strip()])
 
 
 def test_verify_prints_what_it_checked(bench: Bench, run: Path) -> None:
@@ -294,6 +310,12 @@ def test_an_environment_that_there_is_not(bench: Bench, engine: str, said: str) 
 @pytest.mark.parametrize("command", ["run", "gate", "calibrate", "export"])
 def test_progress_is_switched_off_alike(bench: Bench, command: str) -> None:
     assert "-q, --quiet" in bench(command, "--help").stdout
+
+
+def test_a_cap_with_which_a_gate_cannot_fail(bench: Bench) -> None:
+    assert 2**7 < 1 / sequential.Test(margin=0.03).alpha_fail < 2**8
+    found = bench("gate", "configs/ci.yaml", "--cap", "7")
+    assert (found.returncode, "greater than or equal to 8" in found.stderr) == (ExitCode.USAGE, True)
 
 
 def test_two_runs_that_cannot_be_compared_are_exit_4(bench: Bench, run: Path, tmp_path: Path) -> None:

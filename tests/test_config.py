@@ -330,6 +330,7 @@ def test_only_keeps_the_baseline_and_the_variants_named(write: Write) -> None:
         ("{hardware: cloud-2vcpu-8gb}", "{usd_per_hour: 5000}", 14, "price.usd_per_hour", "equal to 1000"),
         ("{hardware: cloud-2vcpu-8gb}", "{}", 14, "price", "give either hardware"),
         ("cpu-8gb}", "cpu-8gb, usd_per_hour: 1}", 14, "price", "give either hardware"),
+        ("cpu-8gb}", "cpu-8gb, vcpus: 2}", 14, "price", "vcpus goes with usd_per_hour"),
         ("cpu-8gb}", "cpu-8gb, utilisation: 60}", 14, "price.utilisation", "less than or equal to 1"),
         ("cpu-8gb}", "cpu-8gb, utilisation: 0}", 14, "price.utilisation", "greater than 0"),
         ("cpu-8gb}", "cpu-8gb, currency: EUR}", 14, "price.currency", "unknown key"),
@@ -367,6 +368,22 @@ def test_a_wrong_value_is_refused_at_its_line(
     assert str(error).startswith(f"{path}:{line}: {key}: ")
 
 
+def test_what_is_wrong_is_said_together(write: Write) -> None:
+    """Every unknown key of a block, and every variant."""
+    path = write(changed("  device: cpu", "  devise: cpu\n  dtyp: float32"))
+    with pytest.raises(ConfigError) as caught:
+        read_config(path)
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(f"{path}:4: runtime.devise: unknown key")
+    assert second.startswith(f"{path}:5: runtime.dtyp: unknown key")
+    variants = "".join(f"  - {{name: v{i}, optimise: [{{quantise: x{i}}}]}}\n" for i in range(20))
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(changed("  - name: bf16\n    runtime: {dtype: bfloat16}\n", variants)))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 10
+    assert all(f":{12 + i}: variants[{i}].optimise[0]" in line for i, line in enumerate(lines))
+
+
 def test_what_a_variant_inherits_is_blamed_on_the_line_it_stands_on(write: Write) -> None:
     error = refusal(write(changed("device: cpu", "device: cuda")))
     assert (error.line, error.key) == (4, "runtime.device")
@@ -400,6 +417,9 @@ def test_one_key_in_two_spellings_is_given_twice(write: Write) -> None:
         ("{e2el_ms: {max_increase: 0%}}", "gate.e2el_ms.max_increase", "outside 0 % to 100 %"),
         ("{e2el_ms: {max_decrease: 500%}}", "gate.e2el_ms.max_decrease", "outside 0 % to 100 %"),
         ("{e2el_ms: {max: '5'}}", "gate.e2el_ms.max", "valid number"),
+        ("{e2el_ms: {max: -1}}", "gate.e2el_ms.max", "greater than or equal to 0, not -1"),
+        ("{kld_mean: {max_increase: 3%}}", "gate.kld_mean", "use max or min"),
+        ("{exact_match: {max_decrease: 3%}}", "gate.exact_match", "no such figure"),
         ("{kld_mean: {max: 0.1}}", "gate.kld_mean", "does not measure it"),
         ("{top1_agreement: {min: 0.9}}", "gate.top1_agreement", "does not measure it"),
         ("[e2el_ms]", "gate", "must be a block of limits"),
@@ -409,6 +429,11 @@ def test_a_limit_is_refused(write: Write, gate: str, key: str, words: str) -> No
     error = refusal(write(f"{BASE}gate: {gate}\n"))
     assert (error.line, error.key) == (16, key)
     assert words in str(error)
+
+
+def test_a_limit_on_replies_that_are_left_out(write: Write) -> None:
+    text = changed("{tokens: 0}", "{suites: []}") + "gate: {exact_match: {min: 0.5}}\n"
+    assert "drift.suites has no generation" in str(refusal(write(text)))
 
 
 def test_a_limit_on_drift_that_is_switched_off(write: Write) -> None:
@@ -550,7 +575,8 @@ def test_an_interpreter_that_is_not_there_is_a_row_with_its_reason(write: Write,
         ("[bnb-nf4]", "optimise[0]", "names one kind"),
         ("[{}]", "optimise[0]", "names one kind"),
         ("[{quantse: bnb-nf4}]", "optimise[0]", "did you mean 'quantise'?"),
-        ("[{prune: magnitude, quantise: bnb-nf4}]", "optimise[0]", "names one kind"),
+        ("[{prune: magnitude, quantise: bnb-nf4}]", "optimise[0]", "steps of their own (split them)"),
+        ("[{quantise: int4}]", "optimise[0].quantise", "did you mean 'torch-int4'?"),
         ("[{quantise: bnb-nf}]", "optimise[0].quantise", "did you mean 'bnb-nf4'?"),
         ("[{quantise: os.system}]", "optimise[0].quantise", "no quantise scheme called"),
         ("[{quantise: null}]", "optimise[0].quantise", "no quantise scheme called"),
@@ -568,6 +594,42 @@ def test_a_step_is_refused(write: Write, steps: str, key: str, words: str) -> No
     error = refusal(write(f"{BASE}optimise: {steps}\n"))
     assert (error.line, error.key) == (16, key)
     assert words in str(error)
+
+
+@pytest.mark.parametrize(
+    ("steps", "at", "words"),
+    [
+        ("{quantise: bnb-nf4}, {quantise: bnb-int8}", 1, "quantise bnb-nf4 has packed them (keep one"),
+        ("{quantise: bnb-nf4}, {quantise: kv-float8}, {quantise: hqq}", 2, "bnb-nf4 has packed them"),
+        ("{quantise: bnb-nf4}, {prune: magnitude}", 1, "(put quantise bnb-nf4 after prune magnitude)"),
+        ("{quantise: bnb-nf4}, {distil: logits}", 1, "(put quantise bnb-nf4 after distil logits)"),
+        ("{compile: inductor}, {quantise: bnb-nf4}", 1, "comes after compiling (compile last, and once)"),
+        ("{compile: inductor}, {compile: inductor}", 1, "(compile last, and once)"),
+        ("{quantise: kv-float8}, {quantise: kv-quanto}", 1, "each bring a KV cache (keep one"),
+        ("{quantise: kv-float8}, {compile: inductor}", 1, "each bring a KV cache (keep one"),
+        ("{prune: experts}", 0, "no mixture of experts"),
+    ],
+)
+def test_steps_that_cannot_follow_each_other(write: Write, steps: str, at: int, words: str) -> None:
+    error = refusal(write(f"{BASE}optimise: [{steps}]\n"))
+    assert (error.line, error.key) == (16, f"optimise[{at}]")
+    assert words in str(error)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "{prune: depth, keep_layers: 1}, {distil: logits}, {quantise: bnb-int8}, {compile: inductor}",
+        '{prune: magnitude}, {prune: magnitude, pattern: "2:4"}, {quantise: gptq, samples: 1}',
+        "{quantise: kv-float8}, {quantise: bnb-nf4}",
+        "{quantise: bnb-nf4}, {quantise: kv-float8}",
+        "{quantise: bnb-nf4}, {prune: depth, drop: [1]}",
+        "{quantise: torchao-int8}, {compile: inductor}",
+    ],
+)
+def test_steps_that_follow_each_other(write: Write, steps: str) -> None:
+    text = changed("{dtype: bfloat16}", "{threads: 2}")
+    assert read_config(write(f"{text}optimise: [{steps}]\n")).groups[0].baseline.unsupported is None
 
 
 def test_a_student_with_another_vocabulary_is_refused(write: Write) -> None:

@@ -261,6 +261,12 @@ def test_two_steps_in_the_wrong_order() -> None:
         session.load({**message("prune", "magnitude"), "optimise": steps})
 
 
+def test_two_quantisations_of_the_weights() -> None:
+    steps = [message("quantise", name)["optimise"][0] for name in ("bnb-nf4", "torch-int8-dynamic")]
+    with pytest.raises(NotApplied, match="expected some, but no layer was dense before this step, found 0"):
+        session.load({**message("quantise", "bnb-nf4"), "optimise": steps})
+
+
 def test_what_cannot_run_here_says_so_before_it_is_applied() -> None:
     with pytest.raises(Unsupported, match=r"needs runtime\.dtype float32, not bfloat16"):
         session.load(message("quantise", "torch-int8-dynamic", "bfloat16"))

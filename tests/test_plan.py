@@ -23,7 +23,7 @@ variants:
   - name: bf16
     runtime: {dtype: bfloat16}
   - name: nf4
-    optimise: [{quantise: bnb-nf4}, {prune: magnitude, sparsity: 0.25}]
+    optimise: [{prune: magnitude, sparsity: 0.25}, {quantise: bnb-nf4}]
 price: {hardware: cloud-2vcpu-8gb, utilisation: 0.6}
 """
 Make = Callable[..., Spec]
@@ -58,7 +58,7 @@ def test_every_row_says_what_it_runs(make: Make) -> None:
     assert text.splitlines()[0].endswith(": 3 rows")
     assert re.search(r"baseline +transformers, cpu, float32, 2 threads +nothing", text)
     assert re.search(r"bf16 +transformers, cpu, bfloat16, 2 threads +nothing", text)
-    assert re.search(r"nf4 .*quantise bnb-nf4 \+ prune magnitude \(sparsity=0.25\)\n", text)
+    assert re.search(r"nf4 .*prune magnitude \(sparsity=0.25\) \+ quantise bnb-nf4\n", text)
 
 
 def test_only_settings_that_are_no_defaults_are_printed(make: Make) -> None:

@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from bench.cli import app
-from bench.config import read_config
+from bench.config import FILE_KEYS, read_config
 from bench.report.formats import markdown
+from bench.spec import DriftBlock, MeasureBlock, PriceBlock, RuntimeBlock, WorkloadBlock
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -34,6 +35,23 @@ def test_every_config_in_the_docs_is_valid(tmp_path: Path) -> None:
         path.write_text(block)
         assert read_config(path).groups
         assert yaml.safe_load(block)["price"]
+
+
+def test_the_guide_names_every_key_with_its_default() -> None:
+    [text] = configs(GUIDE)
+    sample = yaml.safe_load(text)
+    assert set(sample) == set(FILE_KEYS)
+    for key, kind in {"runtime": RuntimeBlock, "workload": WorkloadBlock, "drift": DriftBlock}.items():
+        assert kind.model_validate({**sample[key], **as_tuples(sample[key])}) == kind()
+        assert set(sample[key]) == set(kind.model_fields)
+    assert MeasureBlock(**sample["measure"]) == MeasureBlock()
+    assert set(sample["measure"]) == set(MeasureBlock.model_fields)
+    assert PriceBlock(**sample["price"]) == PriceBlock(hardware="cloud-2vcpu-8gb")
+    assert all(key in text for key in PriceBlock.model_fields)
+
+
+def as_tuples(block: dict[str, object]) -> dict[str, object]:
+    return {key: tuple(value) for key, value in block.items() if isinstance(value, list)}
 
 
 def test_the_proof_in_the_readme_is_what_the_journals_say() -> None:

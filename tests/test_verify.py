@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,16 @@ import pytest
 import yaml
 
 import bench
-from bench.errors import ExitCode, IntegrityError, UsageError
+from bench.errors import BenchError, ExitCode, IntegrityError, UsageError
 from bench.harness import source_digest
 from bench.metrics.summary import RUN_JSON, summarise
 from bench.pricing.reprice import price_block
 from bench.store.files import digest
 from bench.store.journal import Journal
-from bench.store.replay import JOURNAL, load_record
+from bench.store.replay import JOURNAL, load_record, newest_first
 from bench.verify import verify_run
 
+ROOT = Path(__file__).parents[1]
 SPEC: dict[str, Any] = {
     "name": "demo",
     "model": "smollm2-135m",
@@ -132,6 +134,42 @@ def test_a_run_as_it_was_written(run: Path) -> None:
     assert "journal.jsonl: 16 records" in journal
     assert digest(SPEC) in spec
     assert "run.json: the summary of the journal" in summary
+
+
+def pack(run: Path) -> Path:
+    journal = run / JOURNAL
+    packed = run / f"{JOURNAL}.gz"
+    packed.write_bytes(gzip.compress(journal.read_bytes()))
+    journal.unlink()
+    return packed
+
+
+def test_a_run_put_away_with_its_journal_packed(run: Path) -> None:
+    pack(run)
+    before = verify_run(run).splitlines()[0]
+    assert "journal.jsonl.gz: 16 records" in before
+    assert json.loads(json.dumps(summarise(load_record(run)))) == json.loads((run / RUN_JSON).read_text())
+
+
+def test_a_packed_journal_that_is_damaged(run: Path) -> None:
+    packed = pack(run)
+    whole = packed.read_bytes()
+    for damaged in (whole[:-20], b"not gzip at all", whole[:20] + b"\0\0\0\0" + whole[24:]):
+        packed.write_bytes(damaged)
+        assert "journal.jsonl.gz: cannot be unpacked" in refusal(run)
+
+
+def test_a_packed_journal_is_not_continued(run: Path) -> None:
+    packed = pack(run)
+    with pytest.raises(BenchError, match="packed"):
+        Journal.reopen(run / JOURNAL, clock)
+    assert packed.is_file()
+    assert run not in [directory for directory, _head in newest_first(run.parent)]
+
+
+@pytest.mark.parametrize("name", ["quickstart", "pruning-distillation"])
+def test_the_committed_runs(name: str) -> None:
+    assert "figure by figure" in verify_run(ROOT / "results" / "reference" / name)
 
 
 def test_the_figures_are_there_to_be_checked(run: Path) -> None:

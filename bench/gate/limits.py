@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.metrics import counters, memory
+from bench.metrics import counters, generation, memory, one_off, output_drift
 from bench.metrics.unit_ratios import MEMORY, TIMED
 from bench.units import parse_percent
 
@@ -16,6 +16,12 @@ Kind = Literal["timed", "exact", "interval"]
 EXACT = frozenset(
     metric.key for metric in (*counters.METRICS, memory.WEIGHTS, memory.KV)
 )  # fmt: skip
+# Said of a variant beside its baseline, which has no such figure: no limit can be relative to it.
+BESIDE_BASELINE = frozenset(
+    metric.key
+    for metric in (*output_drift.METRICS, *generation.METRICS, one_off.BREAK_EVEN)
+    if metric != output_drift.PPL
+)
 
 
 @dataclass(frozen=True)
@@ -62,3 +68,15 @@ def rules(limits: Mapping[str, Mapping[str, Any]]) -> Iterator[Rule]:
             if value is None:
                 continue
             yield Rule(metric, limit, parse_percent(value) if isinstance(value, str) else float(value))
+
+
+def never_judged(metric: str, relative: bool, drift: bool, suites: Sequence[str]) -> tuple[str, str] | None:
+    """(reason, hint) why a limit could not be judged in a run that scores a text or not (``drift``) and
+    compares replies or not (``suites``)."""
+    if relative and metric in BESIDE_BASELINE:
+        return "the baseline has no such figure that a variant's could be relative to", "use max or min"
+    if metric in {one.key for one in output_drift.METRICS} and not drift:
+        return "this run does not measure it", "drift.tokens is 0, or all weights are random"
+    if metric in {one.key for one in generation.METRICS} and "generation" not in suites:
+        return "this run does not measure it", "drift.suites has no generation"
+    return None

@@ -15,9 +15,12 @@ METRICS = (EXACT, DIVERGENCE, LENGTH)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """None for a baseline, random weights, and where prompts or output length are not the baseline's."""
+    """None for a baseline, random weights, where prompts or output length are not the baseline's, and where
+    the config leaves them out (``drift.suites``)."""
     base = run.baseline_of(arm)
     found: Figures = {metric.key: None for metric in METRICS}
+    if "generation" not in run.spec.get("drift", {}).get("suites", ("generation",)):
+        return found
     if arm.is_baseline or base is None or not arm.solo or not base.solo:
         return found
     if arm.prompts_digest != base.prompts_digest or (arm.loaded and arm.loaded.facts.get("random_weights")):

@@ -12,6 +12,7 @@ from bench.gate.noise import calibration_of
 from bench.metrics import FAMILIES, one_off, output_drift
 from bench.metrics.comparisons import compare
 from bench.metrics.figure import Figures
+from bench.pricing.reprice import misfit
 from bench.records import ArmRecord, RunRecord
 from bench.store.files import strict_json
 from bench.store.replay import load_record
@@ -65,7 +66,8 @@ def _status(run: RunRecord) -> tuple[str, list[str]]:
         reasons.append("the run was not finished; continue it with --resume")
     if not any(arm.is_baseline and arm.status == Outcome.OK for arm in run.arms):
         return "invalid", [*reasons, "no baseline was measured, so there is nothing to compare with"]
-    return ("partial" if reasons else "ok"), [*reasons, *run.notices]
+    note = misfit(run.price, [str(arm.loaded.facts["device"]) for arm in run.arms if arm.loaded])
+    return ("partial" if reasons else "ok"), [*reasons, *run.notices, *([note] if note else [])]
 
 
 def _row(run: RunRecord, arm: ArmRecord) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -43,16 +43,22 @@ def price_called(price_id: str) -> HardwarePrice:
 
 
 def price_block(
-    hardware: str | None, usd_per_hour: float | None, utilisation: float, today: str
+    hardware: str | None, usd_per_hour: float | None, utilisation: float, today: str, vcpus: int | None = None
 ) -> dict[str, Any]:
-    """The whole price as a result keeps it: from the book, or ``usd_per_hour`` as given on ``today``.
+    """The whole price as a result keeps it: from the book, or ``usd_per_hour`` as given on ``today``, for
+    ``vcpus`` of which a run is charged its share, or else for a whole machine.
 
     Raises UsageError unless exactly one of the two is given, for an unknown id, and for numbers out of range.
     """
     if (hardware is None) == (usd_per_hour is None):
         raise UsageError("give either a hardware id of configs/prices or dollars per hour")
+    if hardware is not None and vcpus is not None:
+        raise UsageError(f"vcpus goes with dollars per hour: the price {hardware} has its own")
     share = _checked_share(utilisation)
-    block = asdict(price_called(hardware)) if hardware is not None else own_price(usd_per_hour or 0.0, today)
+    if hardware is not None:
+        block = asdict(price_called(hardware))
+    else:
+        block = own_price(usd_per_hour or 0.0, today, vcpus)
     return {**json.loads(json.dumps(block, default=str)), "utilisation": share}
 
 
@@ -62,18 +68,21 @@ def _checked_share(utilisation: float) -> float:
     return utilisation
 
 
-def own_price(usd_per_hour: float, today: str) -> dict[str, Any]:
-    """A price given on the spot instead of from the book, dated ``today`` (YYYY-MM-DD)."""
+def own_price(usd_per_hour: float, today: str, vcpus: int | None = None) -> dict[str, Any]:
+    """A price given on the spot instead of from the book, dated ``today`` (YYYY-MM-DD). Without ``vcpus`` a
+    run is charged the whole machine, as it would be a GPU."""
     if not math.isfinite(usd_per_hour) or not 0 < usd_per_hour <= MAX_USD_PER_HOUR:
         raise UsageError(
             f"dollars per hour must be above 0 and at most {MAX_USD_PER_HOUR}, got {usd_per_hour:g}; "
             "is it per month, or per 1k tokens?"
         )
+    if vcpus is not None and vcpus < 1:
+        raise UsageError(f"vcpus must be at least 1, got {vcpus}")
+    of = "the whole machine" if vcpus is None else f"{vcpus} vCPU, by the share in use"
     return {
         "id": GIVEN,
-        "name": "given by the user",
-        "kind": "gpu",
-        "gpus": 1,
+        "name": f"given by the user for {of}",
+        **({"kind": "gpu", "gpus": 1} if vcpus is None else {"kind": "cpu", "vcpus": vcpus}),
         "ownership": "rented",
         "date": today,
         "source": "usd_per_hour in the config or on the command line",
@@ -89,6 +98,7 @@ def new_price(
     usd_per_hour: float | None,
     utilisation: float | None,
     today: str | None = None,
+    vcpus: int | None = None,
 ) -> dict[str, Any]:
     """The price block for judging a run again. What is not given stays as it was: with neither hardware nor
     dollars only the utilisation changes, and without a utilisation the old one holds.
@@ -98,7 +108,25 @@ def new_price(
     """
     share = _checked_share(float(old_block.get("utilisation", 1.0)) if utilisation is None else utilisation)
     if hardware is not None or usd_per_hour is not None:
-        return price_block(hardware, usd_per_hour, share, today or str(old_block["date"]))
+        return price_block(hardware, usd_per_hour, share, today or str(old_block["date"]), vcpus)
+    if vcpus is not None:
+        raise UsageError("--vcpus says what --usd-per-hour is for: give both")
     if utilisation is None:
         raise UsageError("nothing to change: give --hardware, --usd-per-hour or --utilisation")
     return {**old_block, "utilisation": share}
+
+
+def misfit(price: Mapping[str, Any], devices: Iterable[str]) -> str | None:
+    """What to say where ``price`` is for another kind of hardware than a row's seconds were measured on;
+    ``devices`` as the engines name them (cpu, cuda:0). Dollars for a whole machine are for any."""
+    if price["id"] == GIVEN and price["kind"] == "gpu":
+        return None
+    words = {"cpu": "a CPU", "gpu": "a GPU"}
+    priced = words[price["kind"]]
+    others = {"gpu" if device.startswith("cuda") else "cpu" for device in devices} - {price["kind"]}
+    if not others:
+        return None
+    return (
+        f"priced as {priced} ({price['name']}), measured on {words[others.pop()]}: {priced} would take other "
+        "seconds; name a price of the hardware that was measured"
+    )

@@ -9,8 +9,10 @@ no later line vouches for. Whole lines lost at the end leave a sound chain: only
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -84,14 +86,17 @@ def _read(lines: Iterable[bytes], path: Path) -> tuple[JournalRead, _Chain]:
 def read_journal(path: Path) -> JournalRead:
     """Every record of the journal at ``path``, oldest first, its chain verified.
 
-    A torn last line is dropped with a notice. Raises IntegrityError naming file and line of other damage,
-    BenchError when there is no file to read.
+    A torn last line is dropped with a notice. A ``.gz`` is a journal put away, read and never written. Raises
+    IntegrityError naming file and line of other damage, BenchError when there is no file to read.
     """
     with naming("read", path):
         if not path.is_file():
             raise BenchError(f"no journal at {path}")
-        with path.open("rb") as file:
-            return _read(file, path)[0]
+        try:
+            with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+                return _read(file, path)[0]
+        except (gzip.BadGzipFile, EOFError, zlib.error) as bad:
+            raise IntegrityError(f"{path}: cannot be unpacked ({bad})") from None
 
 
 class Journal:
@@ -118,6 +123,8 @@ class Journal:
     @classmethod
     def reopen(cls, path: Path, clock: Callable[[], str]) -> Self:
         """Continue a journal: verified as by ``read_journal``, a torn last line cut off (see ``notices``)."""
+        if not path.exists() and path.with_name(f"{path.name}.gz").is_file():
+            raise BenchError(f"{path}.gz is packed, so nothing more is written to it; unpack it to go on")
         with naming("reopen", path):
             file = FileIO(os.open(path, _FLAGS), "r+")
             try:

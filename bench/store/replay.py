@@ -25,11 +25,17 @@ def _adapter() -> TypeAdapter[RunRecord]:
     return TypeAdapter(RunRecord)
 
 
+def journal_of(directory: Path) -> Path:
+    """The journal of the run in ``directory``, or the one that was packed. UsageError where there is none."""
+    for path in (directory / JOURNAL, directory / f"{JOURNAL}.gz"):
+        if path.is_file():
+            return path
+    raise UsageError(f"{directory} holds no run (no {JOURNAL})")
+
+
 def load_record(directory: Path) -> RunRecord:
     """The run in ``directory``. UsageError where there is none, IntegrityError for a broken journal."""
-    path = directory / JOURNAL
-    if not path.is_file():
-        raise UsageError(f"{directory} holds no run (no {JOURNAL}); see `bench run --help`")
+    path = journal_of(directory)
     read = read_journal(path)
     return replay(read.records, read.notices, str(path))
 

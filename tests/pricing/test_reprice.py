@@ -10,7 +10,8 @@ import pytest
 
 from bench.errors import ConfigError, UsageError
 from bench.pricing.book import default_book, parse_price
-from bench.pricing.reprice import new_price, own_price, price_block, price_called
+from bench.pricing.cost import price_of
+from bench.pricing.reprice import misfit, new_price, own_price, price_block, price_called
 
 TODAY = "2026-01-31"
 OLD = price_block("cloud-2vcpu-8gb", None, 0.6, "2020-01-01")
@@ -89,6 +90,45 @@ def test_dollars_given_on_the_spot_are_a_price_of_their_own() -> None:
     assert {**own_price(2.5, TODAY), "utilisation": 1.0} == block
     price = parse_price({key: value for key, value in block.items() if key != "utilisation"}, "run.json")
     assert (price.hourly_usd, price.gpus, price.includes_power) == (2.5, 1, True)
+
+
+def test_dollars_for_some_vcpus_cost_what_a_price_file_of_them_does() -> None:
+    book = price_called("cloud-2vcpu-8gb")
+    block = price_block(None, book.usd_per_hour, 1.0, TODAY, vcpus=2)
+    own = parse_price({key: value for key, value in block.items() if key != "utilisation"}, "run.json")
+    for threads in (1, 2, 8, None):
+        assert price_of(own, threads) == price_of(book, threads)
+    assert "2 vCPU" in block["name"]
+    assert "whole machine" in price_block(None, 1.0, 1.0, TODAY)["name"]
+    assert new_price(OLD, None, 0.1, None, TODAY, vcpus=4)["vcpus"] == 4
+
+
+def test_vcpus_without_dollars() -> None:
+    with pytest.raises(UsageError, match="has its own"):
+        price_block("cloud-2vcpu-8gb", None, 1.0, TODAY, vcpus=2)
+    with pytest.raises(UsageError, match="give both"):
+        new_price(OLD, None, None, 0.5, TODAY, vcpus=2)
+    with pytest.raises(UsageError, match="at least 1"):
+        price_block(None, 1.0, 1.0, TODAY, vcpus=0)
+
+
+@pytest.mark.parametrize(
+    ("price_id", "devices", "words"),
+    [
+        ("cloud-2vcpu-8gb", ["cpu", "cpu"], None),
+        ("cloud-2vcpu-8gb", ["cuda:0"], "priced as a CPU (AWS"),
+        ("cloud-2vcpu-8gb", ["cpu", "cuda:0"], "measured on a GPU"),
+        ("l4-24gb", ["cuda"], None),
+        ("l4-24gb", ["cpu"], "measured on a CPU"),
+        ("l4-24gb", [], None),
+    ],
+)
+def test_a_price_for_other_hardware_than_was_measured(
+    price_id: str, devices: list[str], words: str | None
+) -> None:
+    found = misfit(price_block(price_id, None, 1.0, TODAY), devices)
+    assert found is None if words is None else words in str(found)
+    assert misfit(price_block(None, 1.0, 1.0, TODAY), devices) is None
 
 
 @pytest.mark.parametrize("pair", [(None, None), ("cloud-2vcpu-8gb", 1.0)])

@@ -17,6 +17,7 @@ from bench.optimisations.evidence import Census, Check, check
 from bench.worker import one_off
 
 REQUIRES = ("torch",)
+WEIGHTS = "any"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ experts, so this saves memory and no time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,9 @@ from bench.optimisations.evidence import Census, Check, check
 from bench.worker import one_off
 
 REQUIRES = ("torch",)
+WEIGHTS = "any"
 NOTE = "as many experts work on each token as before: what is saved is memory"
+NO_MIXTURE = "this model is no mixture of experts"
 COUNTS = ("num_experts", "num_local_experts")
 
 
@@ -32,6 +34,11 @@ class Params(calibration.CalibrationParams):
             raise ValueError("keep must be above 0 and below 1, such as 0.75")
 
 
+def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
+    """A model whose config names no experts has none to remove."""
+    return None if architecture["mixture"] else NO_MIXTURE
+
+
 def unsupported(device: str, dtype: str) -> str | None:
     """Runs everywhere."""
     return None
@@ -43,7 +50,7 @@ def apply(model: Any, params: Params) -> Any:
 
     mixtures = list(_mixtures(model))
     if not mixtures:
-        raise Unsupported("this model is no mixture of experts")
+        raise Unsupported(NO_MIXTURE)
     count = round(params.keep * mixtures[0].experts.num_experts)
     if count < mixtures[0].gate.top_k:
         raise Unsupported(f"{count} experts would stay, and each token goes to {mixtures[0].gate.top_k}")

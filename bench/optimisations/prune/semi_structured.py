@@ -14,6 +14,7 @@ from bench.optimisations.evidence import Census, Check, check
 from bench.optimisations.linear import named_linears
 
 REQUIRES = ("torch",)
+WEIGHTS = "packs"
 KERNEL = r"_cslt_sparse_mm|_sparse_semi_structured"
 
 

@@ -15,6 +15,7 @@ from bench.optimisations.evidence import Census, Check
 
 REQUIRES = ("torch",)
 DECODING = True
+WEIGHTS = "any"
 NOTE = kv_cache.NOTE
 LARGEST = 448.0
 

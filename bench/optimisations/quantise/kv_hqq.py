@@ -14,6 +14,7 @@ from bench.optimisations.evidence import Census, Check
 
 REQUIRES = ("hqq",)
 DECODING = True
+WEIGHTS = "any"
 NOTE = kv_cache.NOTE
 
 
