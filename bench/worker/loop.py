@@ -18,7 +18,7 @@ from typing import Any
 
 from bench.errors import Outcome, VariantFailed
 from bench.runtimes import Engine
-from bench.worker import ceilings, counters, passes, progress, score, session
+from bench.worker import ceilings, counters, kernels, passes, progress, score, session
 from bench.worker.duet import Baton, PeerGone, duet
 from bench.worker.protocol import ChannelClosed, receive, send
 
@@ -70,7 +70,7 @@ class Worker:
         result = passes.warm_up(self.engine, self.batches[0], self.new_tokens, message["least"], most)
         compiled = passes.compile_all(self.engine, self.batches, self.new_tokens)
         profiled = message.get("profile", True)
-        found = session.kernels(self.engine, self.batches[0][0], self.evidence) if profiled else []
+        found = kernels.of_a_step(self.engine, self.batches[0][0], self.evidence) if profiled else []
         gc.collect()
         gc.freeze()
         return {**result, **compiled, "kernels": found}

@@ -8,7 +8,7 @@ import pytest
 from fakes import FakeEngine
 
 from bench.errors import NonFiniteOutput, NotApplied, Outcome, Unsupported
-from bench.worker import loop, session
+from bench.worker import kernels, loop
 from bench.worker.loop import Worker, classify
 
 
@@ -50,7 +50,7 @@ def test_what_is_loaded_is_frozen_after_the_warm_up(monkeypatch: pytest.MonkeyPa
         freeze = staticmethod(lambda: calls.append("freeze"))
 
     monkeypatch.setattr(loop, "gc", Garbage)
-    monkeypatch.setattr(session, "kernels", lambda *_: calls.append("kernels") or [])
+    monkeypatch.setattr(kernels, "of_a_step", lambda *_: calls.append("kernels") or [])
     worker, _reply = given(prompt("a"))
     found = worker.warm_up({"least": 2}, [])
     assert calls == ["kernels", "collect", "freeze"]
