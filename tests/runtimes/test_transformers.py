@@ -148,6 +148,22 @@ def test_logits_are_float32_whatever_the_model_is() -> None:
     assert engine.logits([1, 2, 3]).dtype == torch.float32
 
 
+def test_logits_of_a_step_that_writes_over_its_own_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a CUDA graph does: one place for the output of every call."""
+    engine = runtime.load(TOY, Options(random=True))
+    expected = engine.logits([1, 2, 3])
+    model, place = engine.model, torch.empty(1, 1, 512)
+
+    def replayed(**inputs: Any) -> Any:
+        out = model(**inputs)
+        out.logits = place.copy_(out.logits)
+        return out
+
+    monkeypatch.setattr(engine, "_step_model", replayed)
+    model.make_cache = lambda _sequences, _tokens: transformers.DynamicCache(config=model.config)
+    assert torch.allclose(engine.logits([1, 2, 3]), expected, atol=1e-5)
+
+
 def test_threads_are_set_and_read_back() -> None:
     before = torch.get_num_threads()
     try:
