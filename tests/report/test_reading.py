@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bench.metrics import one_off
+from bench.metrics import memory, one_off
+from bench.report.columns import COLUMNS
 from bench.report.reading import once_words, sentence
 
 
@@ -41,3 +42,15 @@ def test_a_few_seconds_are_not_worth_a_word(run: dict[str, Any], seconds: float)
 
 def test_nothing_spent_nothing_said(run: dict[str, Any]) -> None:
     assert all(once_words(one) == "" for one in run["variants"])
+
+
+def test_the_peak_of_a_row_on_a_gpu_is_its_own_part(sample: ModuleType) -> None:
+    """The driver's figure is of every process there."""
+    (peak,) = [column for column in COLUMNS if column.key == "peak"]
+    row = sample.variant("on a GPU")
+    assert peak.cell({}, row) == "1,000"
+    row["metrics"] |= {one.key: one.scalar(size * sample.MIB) for one, size in ON_GPU.items()}
+    assert peak.cell({}, row) == "300"
+
+
+ON_GPU = {memory.ALLOCATED: 300, memory.DEVICE: 9000}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -165,6 +167,34 @@ def test_the_peak_forgets_what_came_before_the_reset() -> None:
 def test_no_device_no_device_figures() -> None:
     assert memory.read_peak(FakeEngine())["peak_allocated_bytes"] is None
     assert memory.read_peak(FakeEngine())["peak_device_bytes"] is None
+
+
+class Cuda:
+    """What memory asks of ``torch.cuda``, and what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    is_initialized = staticmethod(lambda: True)
+    mem_get_info = staticmethod(lambda: (30, 100))
+    max_memory_allocated = staticmethod(lambda: 50)
+
+    def empty_cache(self) -> None:
+        self.asked.append("empty")
+
+    def reset_peak_memory_stats(self) -> None:
+        self.asked.append("reset")
+
+
+def test_a_device_in_use_has_figures_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also without an engine, as in training; an engine on the CPU has none."""
+    cuda = Cuda()
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda))
+    memory.reset_peak()
+    assert cuda.asked == ["empty", "reset"]
+    found = memory.read_peak()
+    assert (found["peak_allocated_bytes"], found["peak_device_bytes"]) == (50, 70)
+    assert memory.read_peak(FakeEngine())["peak_allocated_bytes"] is None
 
 
 def test_a_kernel_that_does_not_reset_is_said(
