@@ -39,6 +39,8 @@ def load(directory: Path, options: Options) -> TransformersEngine:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     device = _device(options.device)
+    if device.startswith("cuda:"):
+        torch.cuda.set_device(device)  # what libraries take for the GPU where they are not told
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     dtype = getattr(torch, options.dtype)

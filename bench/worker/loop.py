@@ -23,6 +23,8 @@ from bench.worker.duet import Baton, PeerGone, duet
 from bench.worker.protocol import ChannelClosed, receive, send
 
 Message = Mapping[str, Any]
+# What CUDA and cuBLAS say when they allocate past torch's allocator.
+OUT_OF_GPU_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 class Worker:
@@ -175,7 +177,7 @@ def classify(error: BaseException, stage: str) -> str:
         return error.outcome
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return Outcome.OOM_HOST
-    if type(error).__name__ == "OutOfMemoryError":
+    if type(error).__name__ == "OutOfMemoryError" or any(text in str(error) for text in OUT_OF_GPU_MEMORY):
         return Outcome.OOM_GPU
     if isinstance(error, ImportError):
         return Outcome.IMPORT_ERROR

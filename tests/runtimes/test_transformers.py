@@ -204,6 +204,23 @@ def test_a_device_that_is_not_there(device: str) -> None:
         runtime.load(TOY, Options(random=True, device=device))
 
 
+def test_one_of_several_gpus_is_made_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[str] = []
+
+    class Chosen(Exception):
+        pass
+
+    def choose(device: str) -> None:
+        chosen.append(device)
+        raise Chosen
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", choose)
+    with pytest.raises(Chosen):
+        runtime.load(TOY, Options(random=True, device="cuda:1"))
+    assert chosen == ["cuda:1"]
+
+
 # ---- text ----------------------------------------------------------------------------------------
 
 

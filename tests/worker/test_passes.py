@@ -269,3 +269,39 @@ def test_a_machine_without_rapl_says_so(tmp_path: Path, monkeypatch: pytest.Monk
     found = energy.find("cpu")
     assert isinstance(found, NoCounter)
     assert found.code == "no_energy_counter"
+
+
+def nvml() -> types.SimpleNamespace:
+    """A library that knows one GPU, by its UUID, and counts its millijoules."""
+
+    def handle(uuid: str) -> str:
+        if uuid != "GPU-1234-ab":
+            raise ValueError("not found")
+        return uuid
+
+    return types.SimpleNamespace(
+        NVMLError=ValueError,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByUUID=handle,
+        nvmlDeviceGetTotalEnergyConsumption=lambda handle: {"GPU-1234-ab": 5000}[handle],
+    )
+
+
+@pytest.mark.parametrize(
+    ("properties", "expected"),
+    [({"uuid": "1234-ab"}, "ok"), ({"uuid": "other"}, "nvml_failed"), ({}, "gpu_unknown")],
+)
+def test_the_gpu_is_known_by_its_uuid(
+    monkeypatch: pytest.MonkeyPatch, properties: dict[str, str], expected: str
+) -> None:
+    """Its number is another to NVML where CUDA_VISIBLE_DEVICES hides some."""
+    asked: list[int] = []
+    cuda = types.SimpleNamespace(
+        get_device_properties=lambda index: asked.append(index) or types.SimpleNamespace(**properties)
+    )
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda))
+    monkeypatch.setitem(sys.modules, "pynvml", nvml())
+    found = energy.find("cuda:1")
+    assert asked == [1]
+    assert (found.code if isinstance(found, NoCounter) else "ok") == expected
+    assert isinstance(found, NoCounter) or found.read() == 5.0
