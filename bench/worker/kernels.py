@@ -58,9 +58,7 @@ def _profiled(engine: Engine, generation: Any) -> list[Any]:
 
 def _on_device(events: Sequence[Any]) -> list[Any]:
     """Kernels and copies of a GPU, without the annotations around them; none where the profiler saw none."""
-    from torch.autograd import DeviceType
-
-    return [one for one in events if one.device_type == DeviceType.CUDA and not one.is_user_annotation]
+    return [one for one in events if one.device_type.name == "CUDA" and not one.is_user_annotation]
 
 
 def _at_work(events: Sequence[Any]) -> set[str]:
