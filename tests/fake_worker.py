@@ -50,7 +50,7 @@ def fake_torch() -> types.ModuleType:
     torch = types.ModuleType("torch")
     torch.float32 = torch.bfloat16 = torch.float16 = "dtype"
     torch.ones = torch.randn = lambda *shape, **settings: Block()
-    torch.cuda = types.SimpleNamespace(is_available=lambda: False)
+    torch.cuda = types.SimpleNamespace(is_initialized=lambda: False)
     activity = types.SimpleNamespace(CPU="cpu", CUDA="cuda")
     torch.profiler = types.SimpleNamespace(profile=profile, ProfilerActivity=activity)
     return torch

@@ -29,7 +29,7 @@ from bench.models.fetch import ensure
 from bench.models.reference import Random
 from bench.optimisations import VERBS
 from bench.optimisations.evidence import Census
-from bench.worker import census, passes, session
+from bench.worker import census, kernels, passes, session
 from bench.worker.score import noise_floor
 
 SCHEMES = [(verb, name) for verb in VERBS for name in plugins.names(f"optimisations.{verb}")]
@@ -136,9 +136,9 @@ def test_a_scheme_that_works(verb: str, name: str) -> None:
     assert not any(module.training for module in engine.model.modules())
     assert found["load_s"] > 0
     assert found["optimise_s"] > 0
-    kernels = session.kernels(engine, [1, 2, 3], found["evidence"])
-    assert kernels
-    assert all(0 <= row["share"] <= 1 for row in kernels)
+    found_kernels = kernels.of_a_step(engine, [1, 2, 3], found["evidence"])
+    assert found_kernels
+    assert all(0 <= row["share"] <= 1 for row in found_kernels)
     load = [[[5, 6, 7], [8]], [[9] * 20]]
     passes.compile_all(engine, load, 6)
     batches = passes.solo(engine, load, 6)["batches"]
@@ -286,4 +286,4 @@ def test_a_kernel_that_did_not_run_is_caught() -> None:
     engine, _found = session.load({**message("prune", "magnitude"), "optimise": []})
     claim = [{"step": "quantise: pretended", "kernel_pattern": "bitsandbytes::"}]
     with pytest.raises(NotApplied, match="no operator of a decode step matches"):
-        session.kernels(engine, [1, 2, 3], claim)
+        kernels.of_a_step(engine, [1, 2, 3], claim)

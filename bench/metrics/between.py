@@ -19,7 +19,7 @@ from bench.units import format_significant, printable
 
 Run = Mapping[str, Any]
 TIMES = (latency.E2EL, latency.TTFT, latency.TPOT, throughput.OUTPUT, cost.PER_1K, cost.PER_REQUEST)
-KEY_FIGURES = (*TIMES, memory.RSS, output_drift.KLD, output_drift.TOP1)
+KEY_FIGURES = (*TIMES, memory.RSS, memory.ALLOCATED, output_drift.KLD, output_drift.TOP1)
 # What must be equal for a dollar to mean the same in both runs; where a price comes from may differ.
 PRICE_KEYS = (
     "kind", "ownership", "currency", "includes_power", "vcpus", "gpus", "usd_per_hour", "purchase_usd",

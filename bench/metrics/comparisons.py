@@ -52,7 +52,7 @@ def compare(run: RunRecord, variant: ArmRecord) -> list[Comparison]:
     if base is None or variant.is_baseline or not variant.solo or not base.solo:
         return []
     rows = _from_duet(run, base, variant) if variant.duet else _from_solo(run, base, variant)
-    rows.append((memory.RSS, _plain(_peak(variant), _peak(base)), "solo"))
+    rows.append(_memory(base, variant))
     return [
         Comparison(
             variant.name, base.name, variant.group, metric.key, interval.value, interval.low, interval.high,
@@ -130,9 +130,17 @@ def _plain(variant: float | None, base: float | None) -> Interval | None:
     return Interval(ratio, ratio / PEAKS_DIFFER_BY, ratio * PEAKS_DIFFER_BY)
 
 
-def _peak(arm: ArmRecord) -> float | None:
+def _memory(base: ArmRecord, variant: ArmRecord) -> Row:
+    """By the allocator where both ran on a GPU, else by the resident set."""
+    on_gpu = _plain(_peak(variant, memory.ALLOCATED), _peak(base, memory.ALLOCATED))
+    if on_gpu is not None:
+        return memory.ALLOCATED, on_gpu, "solo"
+    return memory.RSS, _plain(_peak(variant, memory.RSS), _peak(base, memory.RSS)), "solo"
+
+
+def _peak(arm: ArmRecord, metric: Metric) -> float | None:
     phases = arm.memory or {}
-    found = [phases.get(phase, {}).get(memory.RSS.key) for phase in ("prefill", "decode")]
+    found = [phases.get(phase, {}).get(metric.key) for phase in ("prefill", "decode")]
     known = [float(value) for value in found if value is not None]
     return max(known, default=None)
 

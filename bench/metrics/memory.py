@@ -9,7 +9,9 @@ WEIGHTS = Metric("weights_bytes", "B", "lower", "Σ bytes of distinct tensor sto
 KV = Metric("kv_bytes_per_token", "B", "lower", "2 · layers · kv_heads · head_dim · bytes", "KV cache")
 RSS = Metric("peak_rss_bytes", "B", "lower", "max of VmHWM over prefill and decode", "resident set, serving")
 ALLOCATED = Metric("peak_allocated_bytes", "B", "lower", "CUDA allocator's peak, serving", "GPU, allocator")
-DEVICE = Metric("peak_device_bytes", "B", "lower", "driver's total − free after serving", "GPU, driver")
+DEVICE = Metric(
+    "peak_device_bytes", "B", "lower", "driver's total − free after serving, of every process", "GPU, driver"
+)
 LOAD_RSS = Metric("load_peak_rss_bytes", "B", "lower", "VmHWM once loaded and optimised", "resident, loading")
 METRICS = (WEIGHTS, KV, RSS, ALLOCATED, DEVICE, LOAD_RSS)
 

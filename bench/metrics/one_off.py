@@ -33,8 +33,10 @@ def _bills(loaded: Loaded) -> Iterator[Mapping[str, Any]]:
 
 
 def _paid_seconds(loaded: Loaded) -> float:
-    """Seconds at the price of the row: work on more processors than it is served with costs as much more."""
-    threads = loaded.facts.get("threads")
+    """Seconds at the price of the row: work on more processors than it is served with costs as much more. On
+    a GPU it is the GPU that is paid for."""
+    on_gpu = str(loaded.facts.get("device")).startswith("cuda")
+    threads = None if on_gpu else loaded.facts.get("threads")
     total = 0.0
     for one in _bills(loaded):
         processors = one.get("details", {}).get("processors")

@@ -37,6 +37,7 @@ def pack(model: Any, params: FourBitParams, quant_type: str) -> Any:
             compute_dtype=compute,
             compress_statistics=params.double_quant,
             quant_type=quant_type,
+            device="meta",
         )
         new.weight = bnb.nn.Params4bit(
             layer.weight.data,

@@ -122,9 +122,10 @@ def _oneshot(model: Any, modifiers: Sequence[Any], windows: Sequence[Any]) -> No
 
 @contextmanager
 def _as_a_guest() -> Iterator[None]:
-    """llm-compressor logs every layer, draws progress bars, and pins memory where there is no accelerator to
-    pin it for (0.14, AWQ)."""
+    """llm-compressor logs every layer, draws progress bars, pins memory where there is no accelerator to pin
+    it for (0.14, AWQ), and holds on to the model until it calibrates another."""
     import torch
+    from llmcompressor.core import reset_session
     from llmcompressor.pipelines.cache import IntermediatesCache
     from loguru import logger
 
@@ -136,6 +137,7 @@ def _as_a_guest() -> Iterator[None]:
     try:
         yield
     finally:
+        reset_session()
         IntermediatesCache.pin_memory = pin
         for package in ("llmcompressor", "compressed_tensors"):
             logger.enable(package)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.errors import Unsupported
 from bench.optimisations import calibration
 from bench.optimisations.evidence import Census, Check, bits_a_weight, check, replaced
 from bench.worker import one_off
@@ -24,7 +25,8 @@ class QuantoParams(calibration.CalibrationParams):
 
 
 def pack(model: Any, params: QuantoParams, weights: str) -> Any:
-    """Replace every linear layer but the head; activation ranges are taken from the calibration text."""
+    """Replace every linear layer but the head; activation ranges are taken from the calibration text.
+    Unsupported on a GPU where it needs kernels that cannot be built."""
     import torch
     from optimum import quanto
 
@@ -38,6 +40,8 @@ def pack(model: Any, params: QuantoParams, weights: str) -> Any:
         include=[name for name, module in model.named_modules() if type(module) is torch.nn.Linear],
         exclude=left_out,
     )
+    if _needs_its_kernels(model, params, weights):
+        check_compiler(next(model.parameters()).device)
     if params.activations:
         with one_off.spent("calibration"), torch.no_grad(), quanto.Calibration():
             for window in calibration.windows(model, params):
@@ -46,11 +50,34 @@ def pack(model: Any, params: QuantoParams, weights: str) -> Any:
     return model.requires_grad_(False)
 
 
+def _needs_its_kernels(model: Any, params: QuantoParams, weights: str) -> bool:
+    """Whether a GPU needs optimum-quanto's own kernels for what ``quantize`` has prepared: to unpack, or to
+    multiply in float8. PyTorch has one for bfloat16 and groups of 128."""
+    import torch
+
+    dtype = next(model.parameters()).dtype
+    if weights == "float8":
+        return params.activations is None and dtype is not torch.float32
+    groups = {one.weight_group_size for one in model.modules() if hasattr(one, "weight_group_size")}
+    return weights == "int2" or (weights == "int4" and (dtype is not torch.bfloat16 or groups != {128}))
+
+
+def check_compiler(device: Any) -> None:
+    """Unsupported on a GPU without nvcc, which optimum-quanto builds its kernels with when first used."""
+    from torch.utils.cpp_extension import CUDA_HOME
+
+    if device.type == "cuda" and CUDA_HOME is None:
+        raise Unsupported(
+            "optimum-quanto builds its CUDA kernels here with nvcc, which is not found: set CUDA_HOME"
+        )
+
+
 def packed_evidence(
-    before: Census, after: Census, params: QuantoParams, bits: float, dtype: str
+    before: Census, after: Census, params: QuantoParams, bits: float, *dtypes: str
 ) -> list[Check]:
-    """QLinear modules with weights in few bits, and with scales for the activations where asked for."""
-    checks = [*replaced(before, after, MODULE, dtype), bits_a_weight(before, after, MODULE, bits)]
+    """QLinear modules with weights in few bits, stored as one of ``dtypes``, and with scales for the
+    activations where asked for."""
+    checks = [*replaced(before, after, MODULE, *dtypes), bits_a_weight(before, after, MODULE, bits)]
     if params.activations:
         scales = [m.scalars.get("input_scale", 1.0) for m in after.of(MODULE)]
         set_ = sum(scale != 1.0 for scale in scales)

@@ -13,6 +13,9 @@ from bench.optimisations.evidence import Census, Check, bits_a_weight, replaced
 from bench.optimisations.linear import linears
 
 EAGER = "without torch.compile its weights are converted in every step; add {compile: inductor} to fuse that"
+INTEGER = (
+    f"{EAGER}; on a GPU torch multiplies integers for 17 sequences or more, for fewer with mode: max-autotune"
+)
 
 
 def cuda_in_bfloat16(what: str, device: str, dtype: str) -> str | None:

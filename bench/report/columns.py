@@ -38,10 +38,10 @@ def _name(run: Row, variant: Row) -> str:
 
 
 def _peak(_run: Row, variant: Row) -> str:
-    """The GPU's memory where there is one, else the process's."""
-    on_device = value_of(variant["metrics"].get(memory.DEVICE.key))
+    """What the row itself held on the GPU where there is one, else the process's memory."""
+    allocated = value_of(variant["metrics"].get(memory.ALLOCATED.key))
     return format_mib(
-        on_device if on_device is not None else value_of(variant["metrics"].get(memory.RSS.key))
+        allocated if allocated is not None else value_of(variant["metrics"].get(memory.RSS.key))
     )
 
 

@@ -39,6 +39,8 @@ def load(directory: Path, options: Options) -> TransformersEngine:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     device = _device(options.device)
+    if device.startswith("cuda:"):
+        torch.cuda.set_device(device)  # what libraries take for the GPU where they are not told
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     dtype = getattr(torch, options.dtype)
@@ -220,10 +222,10 @@ class TransformersEngine(TextModel):
                 return self.model(input_ids=window, use_cache=False).logits[0].float()
             cache = self._new_cache(1, len(ids))
             compiled = self._step_model is not self.model
-            parts = [
-                self._step_model(input_ids=part, past_key_values=cache, use_cache=True).logits[0].float()
-                for part in window.split(1 if compiled else CACHED_TOKENS_A_CALL, dim=1)
-            ]
+            parts = []
+            for part in window.split(1 if compiled else CACHED_TOKENS_A_CALL, dim=1):
+                rows = self._step_model(input_ids=part, past_key_values=cache, use_cache=True).logits[0]
+                parts.append(rows.to(torch.float32, copy=compiled))  # a CUDA graph writes over its own
             return torch.cat(parts)
 
     def synchronise(self) -> None:

@@ -69,11 +69,21 @@ def _nvml(device: str) -> Counter | NoCounter:
         import pynvml
     except ImportError:
         return NoCounter("nvml_missing", "install nvidia-ml-py: pip install 'inference-cost-bench[gpu]'")
-    index = int(device.partition(":")[2] or 0)
+    uuid = _uuid(int(device.partition(":")[2] or 0))
+    if uuid is None:
+        return NoCounter("gpu_unknown", "this torch does not say the GPU's UUID, by which NVML knows it")
     try:
         pynvml.nvmlInit()
-        handle: Any = pynvml.nvmlDeviceGetHandleByIndex(index)
+        handle: Any = pynvml.nvmlDeviceGetHandleByUUID(uuid)
         pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
     except pynvml.NVMLError as error:
         return NoCounter("nvml_failed", f"NVML: {error}")
     return Counter("GPU board (NVML)", lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3)
+
+
+def _uuid(index: int) -> str | None:
+    """Of the GPU that torch counts as this one: torch counts those in CUDA_VISIBLE_DEVICES, NVML all."""
+    import torch
+
+    found = getattr(torch.cuda.get_device_properties(index), "uuid", None)
+    return None if found is None else f"GPU-{found}"

@@ -18,11 +18,13 @@ from typing import Any
 
 from bench.errors import Outcome, VariantFailed
 from bench.runtimes import Engine
-from bench.worker import ceilings, counters, passes, progress, score, session
+from bench.worker import ceilings, counters, kernels, passes, progress, score, session
 from bench.worker.duet import Baton, PeerGone, duet
 from bench.worker.protocol import ChannelClosed, receive, send
 
 Message = Mapping[str, Any]
+# What CUDA and cuBLAS say when they allocate past torch's allocator.
+OUT_OF_GPU_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 class Worker:
@@ -70,7 +72,7 @@ class Worker:
         result = passes.warm_up(self.engine, self.batches[0], self.new_tokens, message["least"], most)
         compiled = passes.compile_all(self.engine, self.batches, self.new_tokens)
         profiled = message.get("profile", True)
-        found = session.kernels(self.engine, self.batches[0][0], self.evidence) if profiled else []
+        found = kernels.of_a_step(self.engine, self.batches[0][0], self.evidence) if profiled else []
         gc.collect()
         gc.freeze()
         return {**result, **compiled, "kernels": found}
@@ -175,7 +177,7 @@ def classify(error: BaseException, stage: str) -> str:
         return error.outcome
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return Outcome.OOM_HOST
-    if type(error).__name__ == "OutOfMemoryError":
+    if type(error).__name__ == "OutOfMemoryError" or any(text in str(error) for text in OUT_OF_GPU_MEMORY):
         return Outcome.OOM_GPU
     if isinstance(error, ImportError):
         return Outcome.IMPORT_ERROR

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import resource
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,9 @@ def reset_peak(engine: Any | None = None) -> None:
     """Forget the peaks so far, and what is freed but kept; where the kernel does not allow it the peak stays
     the process's."""
     give_back()
-    if engine is not None and engine.facts()["device"] != "cpu":
-        import torch
-
-        torch.cuda.reset_peak_memory_stats()
+    cuda = _cuda(engine)
+    if cuda is not None:
+        cuda.reset_peak_memory_stats()
     try:
         _CLEAR.write_text("5")
     except OSError as refused:
@@ -29,27 +29,39 @@ def reset_peak(engine: Any | None = None) -> None:
 
 
 def give_back() -> None:
-    """Return what has been freed to the system (glibc keeps it, see ``KEEPS_ITS_MEMORY``), so that a serving
-    peak does not hold the weights that were replaced. Another C library has no such call and no need."""
+    """Return what has been freed to the system (glibc keeps it, see ``KEEPS_ITS_MEMORY``) and to the GPU
+    (torch keeps it), so that a serving peak does not hold the weights that were replaced. Another C library
+    has no such call and no need."""
+    cuda = _cuda(None)
+    if cuda is not None:
+        cuda.empty_cache()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
 def read_peak(engine: Any | None = None) -> dict[str, int | None]:
-    """Peak bytes since the last reset: resident set (children included), and CUDA's allocator and driver."""
+    """Peak bytes since the last reset: resident set (children included), and CUDA's allocator; what the
+    driver counts is of every process on the GPU, the other worker too."""
     peaks: dict[str, int | None] = {
         "peak_rss_bytes": _high_water() + _children(),
         "peak_allocated_bytes": None,
         "peak_device_bytes": None,
     }
-    if engine is not None and engine.facts()["device"] != "cpu":
-        import torch
-
-        free, total = torch.cuda.mem_get_info()
-        peaks["peak_allocated_bytes"] = torch.cuda.max_memory_allocated()
+    cuda = _cuda(engine)
+    if cuda is not None:
+        free, total = cuda.mem_get_info()
+        peaks["peak_allocated_bytes"] = cuda.max_memory_allocated()
         peaks["peak_device_bytes"] = total - free
     return peaks
+
+
+def _cuda(engine: Any | None) -> Any | None:
+    """``torch.cuda`` where this process has a GPU in use and ``engine``, if one is given, runs on it."""
+    torch: Any = sys.modules.get("torch")
+    used = torch is not None and torch.cuda.is_initialized()
+    on_it = engine is None or engine.facts()["device"] != "cpu"
+    return torch.cuda if used and on_it else None
 
 
 def _high_water() -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from time import perf_counter_ns
 from types import ModuleType
 from typing import Any
 
-from bench.errors import NonFiniteOutput, NotApplied, Unsupported
+from bench.errors import NotApplied, Unsupported
 from bench.optimisations.evidence import Census, Check, Decoding, check
 from bench.runtimes import Engine, Options
 from bench.worker import census, memory, one_off
@@ -168,44 +167,6 @@ def _enforce(label: str, checks: list[Check]) -> None:
     for one in checks:
         if not one.holds:
             raise NotApplied(f"{label}: {one.claim}: expected {one.expected}, found {one.found}")
-
-
-def kernels(engine: Engine, prompt: list[int], evidence: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The operators that did the work of one decode step, by self time, from torch's profiler; none for an
-    engine that is not torch's, which checks its logits itself.
-
-    Raises NotApplied when the kernel that a scheme stands for is not among them, NonFiniteOutput when the
-    model's logits are not finite.
-    """
-    own: Callable[[list[int]], bool] | None = getattr(engine, "finite", None)
-    if not (own(prompt) if own is not None else bool(engine.logits(prompt).isfinite().all())):
-        raise NonFiniteOutput("the model's logits on the first prompt are not finite")
-    if own is not None:
-        return []
-    import torch
-
-    generation = engine.prefill([prompt], 4)
-    engine.step(generation)
-    cuda = torch.cuda.is_available() and engine.facts()["device"] != "cpu"
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    if cuda:
-        activities.append(torch.profiler.ProfilerActivity.CUDA)
-    with torch.profiler.profile(activities=activities) as profile:
-        engine.step(generation)
-        engine.synchronise()
-    rows = sorted((_row(event, cuda) for event in profile.key_averages()), key=lambda row: -row["self_ms"])
-    total_ms = sum(row["self_ms"] for row in rows) or 1.0
-    for step in evidence:
-        pattern = step.get("kernel_pattern")
-        if pattern and not any(re.search(pattern, row["operator"]) for row in rows):
-            raise NotApplied(f"{step['step']}: no operator of a decode step matches {pattern!r}")
-    return [{**row, "share": round(row["self_ms"] / total_ms, 4)} for row in rows[:6]]
-
-
-def _row(event: Any, cuda: bool) -> dict[str, Any]:
-    """The profiler's time is in microseconds."""
-    took = event.self_device_time_total if cuda else event.self_cpu_time_total
-    return {"operator": event.key, "calls": event.count, "self_ms": round(took / 1e3, 3)}
 
 
 def export(engine: Any, to: str) -> dict[str, Any]:

@@ -272,6 +272,17 @@ def test_no_ceilings_no_roofline() -> None:
 DUET = duets([[100, 10, 10]] * 6, [[50, 15, 15]] * 6)
 
 
+def test_memory_on_a_gpu_is_compared_by_its_allocator() -> None:
+    """The process's own memory says little there, and the driver's figure is of both workers."""
+    on_gpu = {"peak_rss_bytes": 900, "peak_allocated_bytes": 4000, "peak_device_bytes": 90_000}
+    base = replace(BASE, memory={"prefill": on_gpu, "decode": on_gpu})
+    less = on_gpu | {"peak_allocated_bytes": 1000}
+    variant = arm_record("v", solo=SOLO, memory={"prefill": less, "decode": less})
+    assert compared(base, variant)["peak_allocated_bytes"].ratio == 0.25
+    assert "peak_rss_bytes" not in compared(base, variant)
+    assert "peak_rss_bytes" in compared(BASE, variant)
+
+
 def compared(base: ArmRecord, variant: ArmRecord) -> dict[str, comparisons.Comparison]:
     return {row.metric: row for row in comparisons.compare(run_record(base, variant), variant)}
 

@@ -67,3 +67,12 @@ def test_requests_that_earn_it_back() -> None:
 @pytest.mark.parametrize("ratio", [1.0, 1.5])
 def test_what_saves_nothing_never_earns_it_back(ratio: float) -> None:
     assert figures(variant(ratio, bill(1000.0)))["break_even_requests"] is None
+
+
+@pytest.mark.parametrize(("device", "usd"), [("cpu", 0.1), ("cuda:0", 0.05)])
+def test_more_processors_cost_more_where_they_are_what_is_paid_for(device: str, usd: float) -> None:
+    """1000 s on four processors for a row that is served on two."""
+    arm = variant(0.5, bill(1000.0, details={"processors": 4}))
+    assert arm.loaded is not None
+    placed = replace(arm.loaded, facts={**arm.loaded.facts, "device": device})
+    assert one_off._paid_seconds(placed) * 0.05 / 1000 == pytest.approx(usd)

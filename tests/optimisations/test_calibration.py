@@ -12,6 +12,7 @@ from bench import plugins
 from bench.errors import Unsupported, UsageError
 from bench.models.fetch import ensure
 from bench.models.reference import Random
+from bench.optimisations import llm_compressor
 from bench.optimisations.calibration import CalibrationParams, windows
 
 
@@ -55,3 +56,10 @@ def test_it_is_not_the_text_that_drift_is_scored_on() -> None:
     lines = {line for line in calibration.splitlines() if len(line) > 60}
     assert len(lines) > 1000
     assert not lines & set(scored.splitlines())
+
+
+def test_llm_compressor_lets_go_of_the_model(toy: transformers.PreTrainedModel) -> None:
+    core = pytest.importorskip("llmcompressor.core")
+    with llm_compressor._as_a_guest():
+        core.active_session().state.update(model=toy)
+    assert core.active_session().state.model is None

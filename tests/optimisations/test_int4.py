@@ -11,6 +11,7 @@ from bench.models.fetch import ensure
 from bench.models.reference import Random
 from bench.optimisations import int4
 from bench.optimisations.linear import named_linears
+from bench.optimisations.quantise import torchao_int4
 
 
 @pytest.fixture
@@ -68,3 +69,18 @@ def test_groups_that_do_not_fill_a_row(toy: transformers.PreTrainedModel) -> Non
         Unsupported, match=r"groups of 256 do not fill the 64 weights of a row of model\.layers\.0"
     ):
         int4.check_shapes(toy, 256)
+
+
+def test_torchao_pads_rows_to_tiles(toy: transformers.PreTrainedModel) -> None:
+    """Rows of 64 or 128 weights would become 1024; rows of 2048 and 3072 stay as they are."""
+    with pytest.raises(Unsupported, match="groups of 256 do not fill the 64 weights of a row of model"):
+        torchao_int4.check_shapes(toy, 256)
+    with pytest.raises(Unsupported, match=r"pads rows to multiples of 1024, [0-9.]+ bits a weight"):
+        torchao_int4.check_shapes(toy, 32)
+    with torch.device("meta"):
+        large = transformers.LlamaForCausalLM(
+            transformers.LlamaConfig(
+                hidden_size=2048, intermediate_size=3072, num_hidden_layers=1, num_attention_heads=16
+            )
+        )
+    torchao_int4.check_shapes(large, 128)

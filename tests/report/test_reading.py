@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.metrics import cost, one_off, output_drift
+from bench.metrics import cost, memory, one_off, output_drift
 from bench.report.columns import COLUMNS
 from bench.report.reading import drift_words, moved_words, once_words, sentence
 
@@ -79,3 +79,15 @@ def test_dollars_that_moved_with_the_machine(run: dict[str, Any]) -> None:
     assert "up to 20% off the cost ratio" in moved_words(run)
     row["metrics"][cost.PER_1K.key] = None
     assert moved_words(run) == ""
+
+
+def test_the_peak_of_a_row_on_a_gpu_is_its_own_part(sample: ModuleType) -> None:
+    """The driver's figure is of every process there."""
+    (peak,) = [column for column in COLUMNS if column.key == "peak"]
+    row = sample.variant("on a GPU")
+    assert peak.cell({}, row) == "1,000"
+    row["metrics"] |= {one.key: one.scalar(size * sample.MIB) for one, size in ON_GPU.items()}
+    assert peak.cell({}, row) == "300"
+
+
+ON_GPU = {memory.ALLOCATED: 300, memory.DEVICE: 9000}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -19,16 +20,17 @@ from bench.runtimes import Options
 from bench.runtimes import transformers as runtime
 
 TOY = ensure(Random("tiny-llama")).directory
+DEVICE = os.environ.get("BENCH_TEST_DEVICE", "cpu")  # scripts/gpu-check sets it
 
 
 @pytest.fixture(scope="module")
 def toy() -> runtime.TransformersEngine:
-    return runtime.load(TOY, Options(random=True))
+    return runtime.load(TOY, Options(random=True, device=DEVICE))
 
 
 @pytest.fixture(scope="module")
 def real() -> runtime.TransformersEngine:
-    return runtime.load(ensure(Named("smollm2-135m")).directory, Options())
+    return runtime.load(ensure(Named("smollm2-135m")).directory, Options(device=DEVICE))
 
 
 def decoded(engine: Any, prompts: Sequence[Sequence[int]], new_tokens: int) -> list[list[int]]:
@@ -42,11 +44,13 @@ def decoded(engine: Any, prompts: Sequence[Sequence[int]], new_tokens: int) -> l
 def generated(engine: Any, prompts: Sequence[Sequence[int]], new_tokens: int) -> list[list[int]]:
     """The same by ``generate``: greedy, left-padded, exactly ``new_tokens``."""
     width = max(len(prompt) for prompt in prompts)
-    ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
-    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    pads = [width - len(prompt) for prompt in prompts]
+    ids = [[0] * pad + list(prompt) for pad, prompt in zip(pads, prompts, strict=True)]
+    mask = [[0] * pad + [1] * (width - pad) for pad in pads]
+    inputs = [torch.tensor(rows, device=engine.device) for rows in (ids, mask)]
     with torch.inference_mode():
         out = engine.model.generate(
-            ids, attention_mask=mask, do_sample=False, num_beams=1, pad_token_id=0,
+            inputs[0], attention_mask=inputs[1], do_sample=False, num_beams=1, pad_token_id=0,
             max_new_tokens=new_tokens, min_new_tokens=new_tokens, eos_token_id=None,
         )  # fmt: skip
     return out[:, width:].tolist()  # type: ignore[no-any-return]
@@ -80,7 +84,7 @@ def test_padding_does_not_move_a_prompt(tmp_path: Path) -> None:
         vocab_size=128, n_positions=64, n_embd=32, n_layer=2, n_head=2, initializer_range=0.3
     )  # fmt: skip
     config.save_pretrained(tmp_path)
-    engine = runtime.load(tmp_path, Options(random=True))
+    engine = runtime.load(tmp_path, Options(random=True, device=DEVICE))
     prompts = [[one % 128 for one in toy_prompt(length)] for length in (1, 9, 20)]
     replies = decoded(engine, prompts, 12)
     assert replies == [decoded(engine, [prompt], 12)[0] for prompt in prompts]
@@ -90,7 +94,7 @@ def test_padding_does_not_move_a_prompt(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 def test_every_attention_gives_the_same_reply(toy: Any, attention: str) -> None:
-    other = runtime.load(TOY, Options(random=True, attention=attention))
+    other = runtime.load(TOY, Options(random=True, attention=attention, device=DEVICE))
     assert other.facts()["attention"] == attention
     prompts = [toy_prompt(9), toy_prompt(4)]
     assert decoded(other, prompts, 12) == decoded(toy, prompts, 12)
@@ -144,6 +148,22 @@ def test_logits_are_float32_whatever_the_model_is() -> None:
     assert engine.logits([1, 2, 3]).dtype == torch.float32
 
 
+def test_logits_of_a_step_that_writes_over_its_own_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a CUDA graph does: one place for the output of every call."""
+    engine = runtime.load(TOY, Options(random=True))
+    expected = engine.logits([1, 2, 3])
+    model, place = engine.model, torch.empty(1, 1, 512)
+
+    def replayed(**inputs: Any) -> Any:
+        out = model(**inputs)
+        out.logits = place.copy_(out.logits)
+        return out
+
+    monkeypatch.setattr(engine, "_step_model", replayed)
+    model.make_cache = lambda _sequences, _tokens: transformers.DynamicCache(config=model.config)
+    assert torch.allclose(engine.logits([1, 2, 3]), expected, atol=1e-5)
+
+
 def test_threads_are_set_and_read_back() -> None:
     before = torch.get_num_threads()
     try:
@@ -154,7 +174,7 @@ def test_threads_are_set_and_read_back() -> None:
 
 def test_facts_come_from_the_model(toy: Any) -> None:
     facts = toy.facts()
-    assert facts["device"] == "cpu"
+    assert str(facts["device"]).partition(":")[0] == DEVICE.partition(":")[0]
     assert (facts["vocabulary"], facts["context"], facts["random_weights"]) == (512, 1024, True)
     toy.model.config._attn_implementation, before = "eager", toy.model.config._attn_implementation
     assert toy.facts()["attention"] == "eager"
@@ -182,6 +202,23 @@ def test_nothing_can_be_trained(toy: Any) -> None:
 def test_a_device_that_is_not_there(device: str) -> None:
     with pytest.raises(Unsupported, match=f"device {device} asked for, and torch sees"):
         runtime.load(TOY, Options(random=True, device=device))
+
+
+def test_one_of_several_gpus_is_made_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[str] = []
+
+    class Chosen(Exception):
+        pass
+
+    def choose(device: str) -> None:
+        chosen.append(device)
+        raise Chosen
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", choose)
+    with pytest.raises(Chosen):
+        runtime.load(TOY, Options(random=True, device="cuda:1"))
+    assert chosen == ["cuda:1"]
 
 
 # ---- text ----------------------------------------------------------------------------------------

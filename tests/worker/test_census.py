@@ -134,6 +134,13 @@ def test_bnb_int8_by_hand() -> None:
     assert (first.dtype, first.elements, first.stored_bytes) == ("int8", 64 * 64, 64 * 64 + 64 * 4)
 
 
+def test_bnb_int8_logs_nothing_in_a_step(caplog: pytest.LogCaptureFixture) -> None:
+    """Its products log a warning each where their inputs are not float16."""
+    model = bnb_int8.apply(tiny("bfloat16"), bnb_int8.Params()).eval()
+    model(input_ids=torch.tensor([[1, 2, 3]]))
+    assert caplog.records == []
+
+
 # A CPU with AVX-512 bf16 has a kernel of its own, which keeps the scales in bfloat16.
 SCALE_BYTES = 2 if has_avx512bf16() else 4
 

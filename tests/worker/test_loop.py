@@ -8,7 +8,7 @@ import pytest
 from fakes import FakeEngine
 
 from bench.errors import NonFiniteOutput, NotApplied, Outcome, Unsupported
-from bench.worker import loop, session
+from bench.worker import kernels, loop
 from bench.worker.loop import Worker, classify
 
 
@@ -50,7 +50,7 @@ def test_what_is_loaded_is_frozen_after_the_warm_up(monkeypatch: pytest.MonkeyPa
         freeze = staticmethod(lambda: calls.append("freeze"))
 
     monkeypatch.setattr(loop, "gc", Garbage)
-    monkeypatch.setattr(session, "kernels", lambda *_: calls.append("kernels") or [])
+    monkeypatch.setattr(kernels, "of_a_step", lambda *_: calls.append("kernels") or [])
     worker, _reply = given(prompt("a"))
     found = worker.warm_up({"least": 2}, [])
     assert calls == ["kernels", "collect", "freeze"]
@@ -71,6 +71,9 @@ class OutOfMemoryError(RuntimeError):
         (MemoryError(), "load", Outcome.OOM_HOST),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "solo", Outcome.OOM_HOST),
         (OutOfMemoryError("CUDA out of memory"), "solo", Outcome.OOM_GPU),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might"), "warm_up", Outcome.OOM_GPU),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "load", Outcome.OOM_GPU),
+        (RuntimeError("CUDA error: device-side assert triggered"), "solo", Outcome.RUN_ERROR),
         (ModuleNotFoundError("No module named 'torch'"), "load", Outcome.IMPORT_ERROR),
         (ValueError("shape"), "load", Outcome.LOAD_ERROR),
         (ValueError("shape"), "start", Outcome.LOAD_ERROR),

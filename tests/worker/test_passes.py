@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -167,6 +169,34 @@ def test_no_device_no_device_figures() -> None:
     assert memory.read_peak(FakeEngine())["peak_device_bytes"] is None
 
 
+class Cuda:
+    """What memory asks of ``torch.cuda``, and what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    is_initialized = staticmethod(lambda: True)
+    mem_get_info = staticmethod(lambda: (30, 100))
+    max_memory_allocated = staticmethod(lambda: 50)
+
+    def empty_cache(self) -> None:
+        self.asked.append("empty")
+
+    def reset_peak_memory_stats(self) -> None:
+        self.asked.append("reset")
+
+
+def test_a_device_in_use_has_figures_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also without an engine, as in training; an engine on the CPU has none."""
+    cuda = Cuda()
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda))
+    memory.reset_peak()
+    assert cuda.asked == ["empty", "reset"]
+    found = memory.read_peak()
+    assert (found["peak_allocated_bytes"], found["peak_device_bytes"]) == (50, 70)
+    assert memory.read_peak(FakeEngine())["peak_allocated_bytes"] is None
+
+
 def test_a_kernel_that_does_not_reset_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -239,3 +269,39 @@ def test_a_machine_without_rapl_says_so(tmp_path: Path, monkeypatch: pytest.Monk
     found = energy.find("cpu")
     assert isinstance(found, NoCounter)
     assert found.code == "no_energy_counter"
+
+
+def nvml() -> types.SimpleNamespace:
+    """A library that knows one GPU, by its UUID, and counts its millijoules."""
+
+    def handle(uuid: str) -> str:
+        if uuid != "GPU-1234-ab":
+            raise ValueError("not found")
+        return uuid
+
+    return types.SimpleNamespace(
+        NVMLError=ValueError,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByUUID=handle,
+        nvmlDeviceGetTotalEnergyConsumption=lambda handle: {"GPU-1234-ab": 5000}[handle],
+    )
+
+
+@pytest.mark.parametrize(
+    ("properties", "expected"),
+    [({"uuid": "1234-ab"}, "ok"), ({"uuid": "other"}, "nvml_failed"), ({}, "gpu_unknown")],
+)
+def test_the_gpu_is_known_by_its_uuid(
+    monkeypatch: pytest.MonkeyPatch, properties: dict[str, str], expected: str
+) -> None:
+    """Its number is another to NVML where CUDA_VISIBLE_DEVICES hides some."""
+    asked: list[int] = []
+    cuda = types.SimpleNamespace(
+        get_device_properties=lambda index: asked.append(index) or types.SimpleNamespace(**properties)
+    )
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda))
+    monkeypatch.setitem(sys.modules, "pynvml", nvml())
+    found = energy.find("cuda:1")
+    assert asked == [1]
+    assert (found.code if isinstance(found, NoCounter) else "ok") == expected
+    assert isinstance(found, NoCounter) or found.read() == 5.0

@@ -5,6 +5,7 @@ Source: Dettmers et al. 2022, arXiv 2208.07339.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +29,11 @@ def unsupported(device: str, dtype: str) -> str | None:
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Replace every linear layer; moving the new layer to its device is what quantises it."""
+    """Replace every linear layer; moving the new layer from the CPU to its device is what quantises it. The
+    library would log a line at every product whose inputs are not float16."""
     import bitsandbytes as bnb
+
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
 
     def quantised(layer: Any) -> Any:
         new = bnb.nn.Linear8bitLt(
@@ -38,8 +42,9 @@ def apply(model: Any, params: Params) -> Any:
             layer.bias is not None,
             has_fp16_weights=False,
             threshold=params.threshold,
+            device="meta",
         )
-        new.weight = bnb.nn.Int8Params(layer.weight.data, requires_grad=False, has_fp16_weights=False)
+        new.weight = bnb.nn.Int8Params(layer.weight.data.cpu(), requires_grad=False, has_fp16_weights=False)
         new.bias = layer.bias
         return new.to(layer.weight.device)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.optimisations import kv_cache
+from bench.optimisations import kv_cache, quanto
 from bench.optimisations.evidence import Census, Check
 
 REQUIRES = ("optimum.quanto",)
@@ -34,9 +34,10 @@ def unsupported(device: str, dtype: str) -> str | None:
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Another cache for every request; no weight changes."""
+    """Another cache for every request; no weight changes. Unsupported on a GPU without nvcc."""
     from transformers.cache_utils import QuantoQuantizedLayer
 
+    quanto.check_compiler(model.device)
     kv_cache.check_group(model, params.group_size)
     return kv_cache.use_layers(
         model,

@@ -27,5 +27,5 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Two weights a byte in QLinear modules."""
-    return quanto.packed_evidence(before, after, params, 4, "uint8")
+    """Two weights a byte in QLinear modules; on a GPU rearranged in int32 (tinygemm) or int16 (AWQ)."""
+    return quanto.packed_evidence(before, after, params, 4, "uint8", "int32", "int16")

@@ -13,7 +13,7 @@ from bench.optimisations.evidence import Census, Check
 
 REQUIRES = ("llmcompressor", "torchao")
 KERNEL = r"_int_mm"
-NOTE = torchao.EAGER
+NOTE = torchao.INTEGER
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.errors import Unsupported
 from bench.optimisations import torchao
 from bench.optimisations.evidence import Census, Check
+from bench.optimisations.linear import named_linears
 
 REQUIRES = ("torchao",)
 KERNEL = r"_weight_int4pack_mm"
+TILE = 1024  # inputs: shorter rows are padded
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,29 @@ def unsupported(device: str, dtype: str) -> str | None:
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Every linear layer but the head."""
+    """Every linear layer but the head. Unsupported for shapes that groups do not fill, or tiles hardly."""
     from torchao.quantization import Int4WeightOnlyConfig
 
+    check_shapes(model, params.group_size)
     config = Int4WeightOnlyConfig(group_size=params.group_size, int4_packing_format="tile_packed_to_4d")
     return torchao.quantise(model, config)
+
+
+def check_shapes(model: Any, group_size: int) -> None:
+    """Unsupported where torchao would leave a layer as it is, or pad so much that 4 bits are 6 a weight."""
+    real = padded = 0
+    for name, layer in named_linears(model):
+        outputs, inputs = layer.weight.shape
+        if inputs % group_size:
+            raise Unsupported(f"groups of {group_size} do not fill the {inputs} weights of a row of {name}")
+        real += outputs * inputs
+        padded += outputs * -(-inputs // TILE) * TILE
+    bits = (4 + 32 / group_size) * padded / real
+    if bits >= 6:
+        raise Unsupported(
+            f"torchao's int4 kernel pads rows to multiples of {TILE}, {bits:.1f} bits a weight here; "
+            "torch-int4 pads nothing"
+        )
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:

@@ -14,7 +14,7 @@ from bench.optimisations.evidence import Census, Check
 
 REQUIRES = ("torchao",)
 KERNEL = r"_int_mm"
-NOTE = torchao.EAGER
+NOTE = torchao.INTEGER
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,89 @@
+"""The kernels of one decode step, from torch's profiler: what the report shows, what schemes stand for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bench.errors import NonFiniteOutput, NotApplied
+from bench.runtimes import Engine
+
+
+def of_a_step(engine: Engine, prompt: list[int], evidence: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What did the work of one decode step, by self time, from torch's profiler: operators, on CUDA kernels;
+    none for an engine that is not torch's, which checks its logits itself.
+
+    Raises NotApplied when the kernel that a scheme stands for is not among them, NonFiniteOutput when the
+    model's logits are not finite.
+    """
+    own: Callable[[list[int]], bool] | None = getattr(engine, "finite", None)
+    if not (own(prompt) if own is not None else bool(engine.logits(prompt).isfinite().all())):
+        raise NonFiniteOutput("the model's logits on the first prompt are not finite")
+    if own is not None:
+        return []
+    import torch
+
+    generation = engine.prefill([prompt], 4)
+    engine.step(generation)
+    events = _profiled(engine, generation)
+    names = _at_work(events)
+    if _on_device(events) and _compiled(engine):
+        with torch.compiler.set_stance("force_eager"):  # a replayed CUDA graph runs kernels and no operators
+            names |= _at_work(_profiled(engine, generation))
+    for step in evidence:
+        pattern = step.get("kernel_pattern")
+        if pattern and not any(re.search(pattern, name) for name in names):
+            raise NotApplied(f"{step['step']}: no operator of a decode step matches {pattern!r}")
+    return _shares(events)[:6]
+
+
+def _compiled(engine: Any) -> bool:
+    graphs: Callable[[], int] = getattr(engine, "compiled_graphs", lambda: 0)
+    return graphs() > 0
+
+
+def _profiled(engine: Engine, generation: Any) -> list[Any]:
+    """One more decode step: what ran in it, added up by name."""
+    import torch
+
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if engine.facts()["device"] != "cpu":
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=activities) as profile:
+        engine.step(generation)
+        engine.synchronise()
+    return list(profile.key_averages())
+
+
+def _on_device(events: Sequence[Any]) -> list[Any]:
+    """Kernels and copies of a GPU, without the annotations around them; none where the profiler saw none."""
+    return [one for one in events if one.device_type.name == "CUDA" and not one.is_user_annotation]
+
+
+def _at_work(events: Sequence[Any]) -> set[str]:
+    """The names that evidence is searched in. On a GPU an operator that put nothing there was called in vain:
+    torchao tries ``_int_mm`` with too few rows for it, and then multiplies in float32."""
+    everything = not _on_device(events)
+    return {one.key for one in events if everything or "::" not in one.key or one.device_time_total > 0}
+
+
+def _shares(events: Sequence[Any]) -> list[dict[str, Any]]:
+    """By self time, which the profiler gives in microseconds. On a GPU it is that of kernels alone: their
+    operators and annotations would show it once more."""
+    on_device = _on_device(events)
+    times = (
+        [(one, one.self_device_time_total) for one in on_device]
+        if on_device
+        else [(one, one.self_cpu_time_total) for one in events]
+    )
+    total = sum(took for _one, took in times) or 1.0
+    return [
+        {
+            "operator": one.key,
+            "calls": one.count,
+            "self_ms": round(took / 1e3, 3),
+            "share": round(took / total, 4),
+        }
+        for one, took in sorted(times, key=lambda pair: -pair[1])
+    ]
