@@ -92,7 +92,7 @@ def test_the_second_implementation_agrees(campaign: Path, capsys: pytest.Capture
 
 def test_a_journal_that_was_changed_is_refused(campaign: Path, tmp_path: Path) -> None:
     text = (campaign / "toy-aa.jsonl").read_text()
-    (tmp_path / "toy-aa.jsonl").write_text(text.replace('"took_s":', '"took_s" :', 1))
+    (tmp_path / "toy-aa.jsonl").write_text(text.replace('"kind":', '"kind" :', 1))
     with pytest.raises(SystemExit, match="chain"):
         dict(analyse.journals(tmp_path))
 
