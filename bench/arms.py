@@ -29,6 +29,7 @@ from bench.units import nearest
 from bench.yaml_source import KeyPath, YamlSource
 
 MAX_CELLS = 1000
+HOME_ENGINE = "transformers"  # what a scheme is for unless it says otherwise
 READY_STUDENT = {"distil": "none"}
 REPOSITORY = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 MODEL_FORMS = ({"hub", "revision"}, {"path"}, {"random", "layers"})
@@ -132,7 +133,7 @@ def cells(
 
 
 def optimisations(
-    source: YamlSource, raw: object, path: KeyPath, engine: str = "transformers"
+    source: YamlSource, raw: object, path: KeyPath, engine: str = HOME_ENGINE
 ) -> tuple[Optimisation, ...]:
     """The steps of ``optimise`` in order, each scheme found by name and its settings validated. ``{distil:
     none}`` says that the variant's own model is a ready student, and is no step. A name that is not known
@@ -166,7 +167,7 @@ def _step(source: YamlSource, raw: object, path: KeyPath, engine: str) -> Optimi
 
 def engines_of(scheme: ModuleType) -> tuple[str, ...]:
     """The engines that a scheme is for."""
-    engines: tuple[str, ...] = getattr(scheme, "RUNTIMES", ("transformers",))
+    engines: tuple[str, ...] = getattr(scheme, "RUNTIMES", (HOME_ENGINE,))
     return engines
 
 

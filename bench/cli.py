@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.errors import BenchError, ExitCode, UsageError
+from bench.gate import LEAST_CAP
 from bench.output import readers_may_go
 
 if TYPE_CHECKING:
@@ -90,7 +91,9 @@ def gate(
     overrides: Sets = None,
     only: Only = None,
     out: Annotated[Path, typer.Option(help="where the gate's directory is made")] = Path("results"),
-    cap: Annotated[int, typer.Option(min=8, max=1000, help="units at most; FAIL takes 8")] = 40,
+    cap: Annotated[
+        int, typer.Option(min=LEAST_CAP, max=1000, help=f"units at most; FAIL takes {LEAST_CAP}")
+    ] = 40,
     batches: Annotated[
         int | None, typer.Option(min=1, max=1000, help="batches a unit; the calibration's choice if absent")
     ] = None,

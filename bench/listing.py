@@ -172,8 +172,7 @@ def _runtimes() -> Iterator[Row]:
 def _plugins(package: str) -> Callable[[], Iterator[Row]]:
     def rows() -> Iterator[Row]:
         for name, module in plugins.each(package):
-            reason = missing(module)
-            yield name, *_here(schemes.Here(reason is None, reason or ""), plugins.describe(module))
+            yield name, *_here(schemes.module_here(module), plugins.describe(module))
 
     return rows
 

@@ -1,7 +1,8 @@
 """A pytest plugin: ``def test_cost(bench_gate): bench_gate("ci.yaml")`` fails when a limit does not hold.
 
-Installed with the package (entry point ``pytest11``); it imports nothing until the fixture is used. What was
-measured is also stored the way pytest-benchmark stores its runs, so ``pytest-benchmark compare`` shows it.
+Installed with the package (entry point ``pytest11``); nothing heavy is imported until the fixture is used.
+What was measured is also stored the way pytest-benchmark stores its runs, so ``pytest-benchmark compare``
+shows it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bench.gate import LEAST_CAP
+
 if TYPE_CHECKING:
     from bench.spec import Spec
 
@@ -23,13 +26,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Where results go, and how many units a gate may take."""
     group = parser.getgroup("inference-cost-bench")
     group.addoption("--bench-out", default="results", help="directory for the runs of bench_gate")
-    group.addoption("--bench-cap", type=_cap, default=40, help="units a gate may take at most; FAIL takes 8")
+    group.addoption(
+        "--bench-cap", type=_cap, default=40, help=f"units a gate may take at most; FAIL takes {LEAST_CAP}"
+    )
 
 
 def _cap(text: str) -> int:
     """argparse makes a usage error of what is no number, or too few for a gate to fail."""
-    if int(text) < 8:
-        raise argparse.ArgumentTypeError("a gate of fewer than 8 units cannot fail")
+    if int(text) < LEAST_CAP:
+        raise argparse.ArgumentTypeError(f"a gate of fewer than {LEAST_CAP} units cannot fail")
     return int(text)
 
 

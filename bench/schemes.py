@@ -15,7 +15,7 @@ from typing import Any, Literal
 import yaml
 
 from bench import plugins
-from bench.arms import device_here, missing
+from bench.arms import HOME_ENGINE, device_here, engines_of, missing
 from bench.environments import interpreter, missing_environment
 from bench.errors import UsageError
 from bench.optimisations import SPELLINGS, VERBS
@@ -23,7 +23,6 @@ from bench.optimisations.calibration import CalibrationParams
 from bench.units import nearest
 
 DTYPES = ("float32", "bfloat16", "float16")
-HOME_ENGINE = "transformers"
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", types.NoneType: "null"}
 
 
@@ -40,13 +39,18 @@ def engine_here(name: str) -> Here:
     if interpreter(name, None) is not None:
         reason = missing_environment(name)
         return Here(False, reason) if reason else Here(True, "in an environment of its own")
-    reason = missing(plugins.load("runtimes", name))
+    return module_here(plugins.load("runtimes", name))
+
+
+def module_here(module: ModuleType) -> Here:
+    """A plug-in that needs packages and nothing else."""
+    reason = missing(module)
     return Here(reason is None, reason or "")
 
 
 def scheme_here(module: ModuleType) -> Here:
     """A scheme, in one of its engines, on this machine's device."""
-    reasons = [_lacks(engine, module) for engine in engines(module)]
+    reasons = [_lacks(engine, module) for engine in engines_of(module)]
     if None not in reasons:
         return Here(False, reasons[0] or "")
     device = device_here("auto")
@@ -62,12 +66,6 @@ def _lacks(engine: str, module: ModuleType) -> str | None:
     if not found.runs:
         return found.note
     return None if interpreter(engine, None) is not None else missing(module)
-
-
-def engines(module: ModuleType) -> tuple[str, ...]:
-    """The engines that a scheme is for."""
-    found: tuple[str, ...] = getattr(module, "RUNTIMES", (HOME_ENGINE,))
-    return found
 
 
 def fitting_dtypes(module: ModuleType) -> tuple[str, ...]:
@@ -100,7 +98,7 @@ def page(verb: str, name: str, module: ModuleType) -> Iterator[tuple[str, ...]]:
     yield from _settings(module)
     yield ("",)
     yield "needs", ", ".join(getattr(module, "REQUIRES", ())) or "nothing more"
-    yield "engine", " or ".join(engines(module))
+    yield "engine", " or ".join(engines_of(module))
     yield "here", (f"runs on {device_here('auto')} {here.note}" if here.runs else here.note).strip()
     if note := getattr(module, "NOTE", ""):
         yield "speed", note
@@ -160,8 +158,8 @@ def line(verb: str, name: str, module: ModuleType) -> str:
         if field.name not in of_the_text and field.default not in (None, (), dataclasses.MISSING):
             step[field.name] = field.default
     runtime = {}
-    if engines(module) != (HOME_ENGINE,):
-        runtime["name"] = engines(module)[0]
+    if engines_of(module) != (HOME_ENGINE,):
+        runtime["name"] = engines_of(module)[0]
     if (fit := fitting_dtypes(module)) and DTYPES[0] not in fit:
         runtime["dtype"] = fit[0]
     return f"- {flow({'name': name, **({'runtime': runtime} if runtime else {}), 'optimise': [step]})}"

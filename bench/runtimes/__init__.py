@@ -6,7 +6,7 @@ Token ids are plain lists of int at this border; tensors stay inside the engine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -74,3 +74,9 @@ class Engine(Protocol):
 
     def synchronise(self) -> None:
         """Return when the device has finished all that was asked of it."""
+
+
+def compiled_graphs(engine: Engine) -> int:
+    """How many graphs the engine has compiled so far; none for one that compiles nothing."""
+    count: Callable[[], int] = getattr(engine, "compiled_graphs", lambda: 0)
+    return count()

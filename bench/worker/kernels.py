@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bench.errors import NonFiniteOutput, NotApplied
-from bench.runtimes import Engine
+from bench.runtimes import Engine, compiled_graphs
 
 
 def of_a_step(engine: Engine, prompt: list[int], evidence: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -28,7 +28,7 @@ def of_a_step(engine: Engine, prompt: list[int], evidence: list[dict[str, Any]])
     engine.step(generation)
     events = _profiled(engine, generation)
     names = _at_work(events)
-    if _on_device(events) and _compiled(engine):
+    if _on_device(events) and compiled_graphs(engine):
         with torch.compiler.set_stance("force_eager"):  # a replayed CUDA graph runs kernels and no operators
             names |= _at_work(_profiled(engine, generation))
     for step in evidence:
@@ -36,11 +36,6 @@ def of_a_step(engine: Engine, prompt: list[int], evidence: list[dict[str, Any]])
         if pattern and not any(re.search(pattern, name) for name in names):
             raise NotApplied(f"{step['step']}: no operator of a decode step matches {pattern!r}")
     return _shares(events)[:6]
-
-
-def _compiled(engine: Any) -> bool:
-    graphs: Callable[[], int] = getattr(engine, "compiled_graphs", lambda: 0)
-    return graphs() > 0
 
 
 def _profiled(engine: Engine, generation: Any) -> list[Any]:

@@ -7,14 +7,14 @@ off, nothing is logged, printed, sent or written.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Any
 
 from bench.errors import Outcome, VariantFailed
-from bench.runtimes import Engine
+from bench.runtimes import Engine, compiled_graphs
 from bench.worker import energy, memory
 
 STEADY_WITHIN = 0.05
@@ -82,23 +82,21 @@ def compile_all(
 ) -> dict[str, Any]:
     """Every batch once, untimed, so that an engine that compiles for a shape has seen all of them; nothing
     for an engine that has compiled nothing so far."""
-    graphs: Callable[[], int] = getattr(engine, "compiled_graphs", lambda: 0)
-    if not graphs():
+    if not compiled_graphs(engine):
         return {"compiled_graphs": 0}
     for batch in batches:
         timed_request(engine, batch, new_tokens)
-    return {"compiled_graphs": graphs()}
+    return {"compiled_graphs": compiled_graphs(engine)}
 
 
 def solo(engine: Engine, batches: Sequence[Sequence[Sequence[int]]], new_tokens: int) -> dict[str, Any]:
     """Every batch once, one after the other, with nothing else running. Raises VariantFailed where something
     was compiled meanwhile: such a time is not a step's."""
-    graphs: Callable[[], int] = getattr(engine, "compiled_graphs", lambda: 0)
-    before = graphs()
+    before = compiled_graphs(engine)
     with undisturbed():
         timed = [timed_request(engine, batch, new_tokens) for batch in batches]
-    if graphs() != before:
-        raise VariantFailed(Outcome.RUN_ERROR, f"{graphs() - before} graphs were compiled in the timed pass")
+    if more := compiled_graphs(engine) - before:
+        raise VariantFailed(Outcome.RUN_ERROR, f"{more} graphs were compiled in the timed pass")
     start = timed[0].sent_ns
     return {
         "batches": [
