@@ -1,8 +1,9 @@
 """Do two runs agree? The cost ratios of two run.json side by side, with no code of the harness.
 
+    python repeat.py 2026-11-25-second/run.json 2026-11-26/run.json
     python repeat.py 2026-11-25/run.json 2026-11-25-second/run.json bnb-int8 bnb-nf4 bnb-fp4
 
-Names after the files are left out: in the first of these runs a fault kept bitsandbytes' kernels from use.
+Names after the files are left out: in the first run a fault kept bitsandbytes' kernels from use.
 Two counts: rows whose log ratios are no further apart than their two 95 % intervals together allow,
 |difference| <= sqrt(half-width² + half-width²); and the same with the 5 % (sd, of each run) added that the
 harness gives ratios not measured side by side. By chance alone one row in twenty is apart.
