@@ -207,6 +207,11 @@ def test_too_few_pairs_for_an_interval_is_noted(make: Make) -> None:
     assert found["note"].startswith("a ratio rests on 4 pairs of batches at most")
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_configs_have_enough_pairs_for_an_interval(path: Path) -> None:
+    assert "a ratio rests on" not in describe(read_config(path))
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"), [(3, "10 s"), (42, "40 s"), (100, "2 min"), (3000, "50 min"), (9000, "2.5 h")]
 )
