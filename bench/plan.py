@@ -20,6 +20,7 @@ from bench.models.reference import Hub, LocalPath, ModelRef, Random
 from bench.models.registry import Architecture, find_model
 from bench.pricing.reprice import price_called
 from bench.spec import Arm, Group, LimitBlock, Spec
+from bench.stats.intervals import LEAST_SAMPLES
 from bench.units import printable
 
 BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -29,7 +30,6 @@ LAYER_S = 0.0006  # Python and kernel launches, a layer and step
 START_S, READ_BYTES_PER_S = 6.0, 1e9  # imports of the engine; weights from the disk
 DRIFT_VALUE_S = 15e-9  # softmax and KL of two models, a position and vocabulary entry
 PROMPT_TOKENS = 50  # of a chat prompt or a line of a file, unknown before a tokenizer reads it
-MIN_PAIRS = 5  # fewer have no interval (bench/stats/intervals.py)
 UNTIMED_REQUESTS = 6  # warm-up, memory and energy
 TRAINING_SIZES = ("steps", "batch", "tokens")  # multiplied: the tokens that are trained on
 PROCESS_BYTES = 450_000_000  # a worker with its engine, before any weights
@@ -119,8 +119,11 @@ def _notes(spec: Spec, arms: Sequence[Arm]) -> Iterator[str]:
         if threads > cpu_count():
             yield f"{threads} threads on {count(cpu_count(), 'processor')}: they will wait for each other"
     pairs = min(batches(arm) for arm in arms) * spec.measure.max_rounds
-    if pairs < MIN_PAIRS and len(arms) > len(spec.groups):
+    if pairs < LEAST_SAMPLES and len(arms) > len(spec.groups):
         yield f"a ratio rests on {count(pairs, 'pair')} of batches at most, too few for an interval"
+    windows = max(spec.drift.tokens // spec.drift.window, 1)
+    if spec.drift.tokens and windows < LEAST_SAMPLES and len(arms) > len(spec.groups):
+        yield f"drift rests on {count(windows, 'window')} of text, too few for an interval"
 
 
 # ---- the estimate --------------------------------------------------------------------------------

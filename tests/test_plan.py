@@ -207,9 +207,16 @@ def test_too_few_pairs_for_an_interval_is_noted(make: Make) -> None:
     assert found["note"].startswith("a ratio rests on 4 pairs of batches at most")
 
 
+def test_too_few_windows_of_text_for_an_interval_are_noted(make: Make) -> None:
+    found = facts(describe(make("drift.tokens=512", "drift.window=128")))
+    assert found["note"].startswith("drift rests on 4 windows of text")
+    assert "note" not in facts(describe(make("drift.tokens=640", "drift.window=128")))
+    assert "note" not in facts(describe(make("drift.tokens=0")))
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
-def test_shipped_configs_have_enough_pairs_for_an_interval(path: Path) -> None:
-    assert "a ratio rests on" not in describe(read_config(path))
+def test_shipped_configs_have_enough_samples_for_intervals(path: Path) -> None:
+    assert " rests on " not in describe(read_config(path))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from bench.metrics import cost, latency, memory
 from bench.metrics.figure import Metric
 from bench.records import ArmRecord, RunRecord, TimedBatch
-from bench.stats.intervals import PROCESS_LUCK_SD, Interval, ratio_interval
+from bench.stats.intervals import LEAST_SAMPLES, PROCESS_LUCK_SD, Interval, ratio_interval
 
 # Between two passes apart in time the machine itself drifts: added (log scale) to solo ratios.
 APART_IN_TIME_SD = 0.05
@@ -103,7 +103,7 @@ def _independent(variant: Sequence[float], base: Sequence[float]) -> Interval:
     """Ratio of two means, delta method on the log scale, with the drift between passes added."""
     means = [math.fsum(x) / len(x) for x in (variant, base)]
     ratio = means[0] / means[1]
-    if min(len(variant), len(base)) < 5:
+    if min(len(variant), len(base)) < LEAST_SAMPLES:
         return Interval(ratio, None, None)
     error = sum(
         math.fsum((x - mean) ** 2 for x in sample) / (len(sample) - 1) / len(sample) / mean**2

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 CONFIDENCE = 0.95
 BOOTSTRAP_RESAMPLES = 2000
+LEAST_SAMPLES = 5  # pairs, or windows of text: fewer give no bounds
 # Two fresh processes of identical code differ a little for their whole life (layout, allocator). One run has
 # one process a side, so this spread, measured over fresh pairs, is added to every ratio's interval.
 PROCESS_LUCK_SD = 0.01
@@ -107,7 +108,7 @@ def ratio_interval(
     """
     n, below = len(denominator), math.fsum(denominator)
     ratio = math.fsum(numerator) / below
-    if n < 5:
+    if n < LEAST_SAMPLES:
         return Interval(ratio, None, None)
     squares = math.fsum((b - ratio * a) ** 2 for a, b in zip(denominator, numerator, strict=True))
     error = math.sqrt(n / (n - 1) * squares) / (ratio * below)
@@ -130,7 +131,7 @@ def bootstrap_interval(
     sums = np.array([math.fsum(window) for window in windows])
     counts = np.array([len(window) for window in windows])
     value = statistic(float(sums.sum() / counts.sum()))
-    if len(windows) < 5:
+    if len(windows) < LEAST_SAMPLES:
         return Interval(value, None, None)
     chosen = np.random.default_rng(0).integers(0, len(sums), (BOOTSTRAP_RESAMPLES, len(sums)))
     means = sums[chosen].sum(axis=1) / counts[chosen].sum(axis=1)
