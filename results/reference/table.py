@@ -96,7 +96,7 @@ def pruning(run):
 
 
 TABLES = {
-    "quantisation": (quantisation, "quantisation-cpu/2026-11-25-second"),
+    "quantisation": (quantisation, "quantisation-cpu/2026-11-26-third"),
     "pruning": (pruning, "pruning-distillation"),
 }
 
