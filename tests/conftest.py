@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from bench.machine import noise
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as processors: torch takes one thread in each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)
