@@ -43,6 +43,7 @@ class Outcome(StrEnum):
     PROTOCOL_ERROR = "worker_protocol_error"
     INTERRUPTED = "interrupted"
     BASELINE_FAILED = "baseline_failed"
+    UNFIT = "unfit"
 
 
 class BenchError(Exception):

@@ -44,14 +44,6 @@ class TimedBatch:
 
 
 @dataclass(frozen=True)
-class DuetBatch:
-    """One batch decoded in turns by two workers: nanoseconds a turn, turn 0 is the prefill."""
-
-    baseline_ns: tuple[int, ...]
-    variant_ns: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class DriftWindow:
     """One window of the evaluation text: a value for each scored position."""
 
@@ -105,7 +97,6 @@ class ArmRecord:
     solo: tuple[TimedBatch, ...] = ()
     memory: Json | None = None
     energy: Json | None = None
-    duet: tuple[DuetBatch, ...] = ()
     drift: tuple[DriftWindow, ...] = ()
     drift_reason: str = ""
     floor: tuple[DriftWindow, ...] = ()
@@ -116,7 +107,8 @@ class ArmRecord:
 
 @dataclass(frozen=True)
 class UnitRecord:
-    """One pair of freshly started workers that decoded the same requests in turns: the gate's sample.
+    """One pair of freshly started workers that decoded the same requests in turns: what is sampled, in a run
+    and in a gate.
 
     ``baseline_ns`` and ``variant_ns`` hold one list a batch, one entry a turn; ``counters``, ``peaks`` and
     ``cold`` (how loading and the first request went) have a ``baseline`` and a ``variant``. ``void`` says why
@@ -159,6 +151,11 @@ class RunRecord:
     notices: tuple[str, ...] = ()
     gate: Json | None = None
     units: tuple[UnitRecord, ...] = ()
+
+    def pairs_of(self, arm: ArmRecord) -> tuple[UnitRecord, ...]:
+        """The pairs of processes in which the arm and its baseline ran in turns, void ones left out."""
+        key = (arm.group, arm.name)
+        return tuple(unit for unit in self.units if (unit.group, unit.variant) == key and not unit.void)
 
     def baseline_of(self, arm: ArmRecord) -> ArmRecord | None:
         """The baseline in the arm's own cell of the sweep."""

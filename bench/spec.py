@@ -95,10 +95,17 @@ class DriftBlock(Block):
 class MeasureBlock(Block):
     """How long and how carefully to measure."""
 
-    max_half_width: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = Field(
-        0.035, description="repeat the duet until the 95 % interval of the cost ratio is this narrow"
+    processes: int = Field(
+        4, ge=1, le=100, description="fresh pairs of processes a variant is compared with its baseline in"
     )
-    max_rounds: int = Field(4, ge=1, le=100, description="rounds of the duet at most")
+    max_half_width: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = Field(
+        0.025, description="add pairs until the 95 % interval of the cost ratio is this narrow (half of it)"
+    )
+    max_rounds: int = Field(3, ge=1, le=100, description="pairs at most: so many times `processes`")
+    max_disturbance: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = Field(
+        0.05,
+        description="share of the processors that others may have; where it was more, a pass is repeated",
+    )
     timeout_s: Positive = Field(1800.0, description="longest wait for one answer of a worker")
     seed: int = Field(0, ge=0, le=2**31, description="order of turns in the duet")
 

@@ -61,10 +61,14 @@ def between(stage: str, before: Ticks, after: Ticks) -> dict[str, object]:
     }
 
 
-def disturbed(before: Ticks, after: Ticks) -> bool:
-    """Whether others had more of the machine than a measurement can bear."""
-    steal, foreign = _others(before, after)
-    return after.total - before.total >= ENOUGH_TICKS and steal + foreign > DISTURBED_SHARE
+def disturbed(before: Ticks, after: Ticks, accepted: float = DISTURBED_SHARE) -> bool:
+    """Whether others had a larger share of the machine than is ``accepted``."""
+    return after.total - before.total >= ENOUGH_TICKS and others(before, after) > accepted
+
+
+def others(before: Ticks, after: Ticks) -> float:
+    """The share of the machine's processor time that the hypervisor and processes not ours took."""
+    return sum(_others(before, after))
 
 
 def stolen(before: Ticks, after: Ticks) -> bool:

@@ -23,7 +23,7 @@ from bench.store.journal import Journal
 from bench.workloads import Prompt
 
 # A disturbed solo pass is repeated; the last attempt counts, with its noise beside it.
-SOLO_ATTEMPTS = 3
+SOLO_ATTEMPTS = 2
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,9 @@ class ArmUnderTest:
         return -(-self.arm.workload.requests // self.arm.workload.batch_size)
 
     def record(self, **payload: object) -> None:
-        """One journal record of this arm, on the disk before anything else happens. A baseline that was
-        started again only serves as partner: its figures are in the journal already, except for the noise
-        floor, which is measured beside the first variant."""
-        if self.reopened and "floor" not in payload:
+        """One journal record of this arm, on the disk before anything else happens. A worker that was started
+        once more, as partner or for a further pair, has nothing to add: its row is in the journal already."""
+        if self.reopened:
             return
         self.bench.journal.append("arm", {"group": self.group, "name": self.arm.name, **payload})
         self.bench.journal.sync()
@@ -77,7 +76,7 @@ class ArmUnderTest:
         result = self.worker.ask(do, self.bench.measure.timeout_s, **arguments)
         after = noise.read_ticks([self.worker.pid])
         replies.check(do, result, self.arm.workload)
-        self.disturbed = noise.disturbed(before, after)
+        self.disturbed = noise.disturbed(before, after, self.bench.measure.max_disturbance)
         self.record(noise=[noise.between(do, before, after)])
         return result
 

@@ -1,4 +1,5 @@
-"""A baseline and its variants, one after the other: at most two models are in memory at any time."""
+"""A baseline and its variants, one after the other: two models are in memory at most, and no process serves
+two rows."""
 
 from __future__ import annotations
 
@@ -6,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from bench import plugins
 from bench.errors import BenchError, IntegrityError, InterruptedRun, Outcome, VariantFailed
 from bench.measure import arm as one
 from bench.measure import pair
 from bench.measure.arm import ArmUnderTest, Bench, open_worker
+from bench.measure.fresh_pair import prompts_of
+from bench.measure.row import VariantRun
 from bench.measure.together import BaselineDied
 from bench.measure.worker_process import PeerGone
 from bench.models.reference import LocalModel, ModelRef
@@ -26,82 +28,41 @@ class GroupRun:
         self, group: Group, bench: Bench, fetch: Callable[[ModelRef], LocalModel], done: set[str]
     ) -> None:
         self.group, self.bench, self.fetch, self.done = group, bench, fetch, done
-        self._baseline: ArmUnderTest | None = None
         self._failed: str | None = None
 
     def run(self) -> None:
         """Every arm that is not done. A variant that fails leaves its reason and the others go on."""
-        try:
-            self._measure_baseline()
-            for variant in self.group.variants:
-                if variant.name not in self.done:
-                    self._measure_variant(variant)
-        finally:
-            self._drop_baseline()
-
-    # ---- the baseline ----------------------------------------------------------------------------
+        self._measure_baseline()
+        for variant in self.group.variants:
+            if variant.name not in self.done:
+                self._measure_variant(variant)
 
     def _measure_baseline(self) -> None:
+        """Alone, in a process of its own: what it has been through never stands beside a variant."""
         arm = self.group.baseline
         if arm.name in self.done:
             return
         with self._recorded(arm) as under:
-            self._open(under)
-            one.ceilings(under)
-            one.alone(under)
-            self._baseline = under
-
-    def _alive(self) -> ArmUnderTest:
-        """The baseline's worker, started again where it has gone (its figures are in the journal)."""
-        if self._baseline is None:
-            under = open_worker(self.group.baseline, self.group.label, self.bench)
-            under.reopened = True
-            try:
+            _supported(arm)
+            with under.worker:
                 self._open(under)
-            except BaseException:
-                under.worker.close()
-                raise
-            self._baseline = under
-        return self._baseline
-
-    def _drop_baseline(self) -> None:
-        if self._baseline is not None:
-            self._baseline.worker.close()
-            self._baseline = None
-
-    # ---- a variant -------------------------------------------------------------------------------
+                one.alone(under)
+                one.ceilings(under)
+                pair.floor(under)
 
     def _measure_variant(self, variant: Arm) -> None:
-        with self._recorded(variant) as under:
+        with self._recorded(variant) as row:
             _supported(variant)
-            base = self._baseline_for(variant)
-            self._open(under)
-            one.alone(under)
-            pair.duet(base, under)
-            pair.drift(base, under)
-            under.worker.close()
-
-    def _baseline_for(self, variant: Arm) -> ArmUnderTest:
-        """The partner for one variant. A baseline without figures is not tried again for every variant."""
-        try:
-            if self._failed is not None:
-                raise VariantFailed(Outcome.BASELINE_FAILED, self._failed)
-            return self._alive()
-        except VariantFailed as failure:
-            reason = f"{variant.name} was not measured: the baseline has failed ({failure.reason})"
-            raise VariantFailed(Outcome.BASELINE_FAILED, reason) from None
-
-    # ---- both ------------------------------------------------------------------------------------
+            if self._failed is not None:  # and is not tried again for every variant
+                reason = f"{variant.name} was not measured: the baseline has failed ({self._failed})"
+                raise VariantFailed(Outcome.BASELINE_FAILED, reason)
+            VariantRun(self.group, row, self.fetch).run()
 
     def _open(self, under: ArmUnderTest) -> None:
-        """Start the worker and make the model ready to be measured."""
-        _supported(under.arm)
+        """Make the model ready to be measured."""
         model = self.fetch(under.arm.model)
-        workload = under.arm.workload
-        prompts = plugins.load("workloads", workload.name).prompts(workload)
         under.record(model={**asdict(model.source), "random": model.random})
-        under.worker.__enter__()
-        one.load(under, model, self.fetch(self.group.baseline.model), prompts)
+        one.load(under, model, model, prompts_of(under.arm))
 
     @contextmanager
     def _recorded(self, arm: Arm) -> Iterator[ArmUnderTest]:
@@ -116,14 +77,12 @@ class GroupRun:
             status, reason = failure.outcome, failure.reason
         except (BaselineDied, PeerGone) as gone:
             status, reason = Outcome.BASELINE_FAILED, f"the baseline's worker died beside it ({gone})"
-            self._drop_baseline()
         except (InterruptedRun, IntegrityError):
             raise
         except BenchError as failure:
             status, reason = Outcome.LOAD_ERROR, str(failure)
         finally:
-            if status != Outcome.OK:
-                under.worker.close()
+            under.worker.close()
             if arm.is_baseline and status != Outcome.OK:
                 self._failed = f"{status}: {reason}"
             under.record(status=status, reason=reason)

@@ -14,7 +14,6 @@ from bench.errors import IncomparableError
 from bench.metrics import cost, latency, memory, output_drift, throughput
 from bench.metrics.comparisons import APART_IN_TIME_SD
 from bench.metrics.figure import Metric, value_of
-from bench.stats.intervals import PROCESS_LUCK_SD
 from bench.units import format_significant, printable
 
 Run = Mapping[str, Any]
@@ -118,7 +117,7 @@ def _rows(before: Run, after: Run) -> Iterator[dict[str, Any]]:
         if values == [None, None]:
             continue
         ratio = values[1] / values[0] if values[0] and values[1] is not None else None
-        spread = 1.959964 * math.hypot(PROCESS_LUCK_SD, APART_IN_TIME_SD) if metric in TIMES else 0.0
+        spread = 1.959964 * APART_IN_TIME_SD if metric in TIMES else 0.0
         low, high = ratio_bounds(figures[0], figures[1], spread)
         yield {
             "variant": before["name"],

@@ -1,29 +1,36 @@
 """Variant against baseline: ratios with 95 % intervals and a verdict (variant ÷ baseline).
 
-The duet, where both ran in turns, gives them. Where it could not run (another workload, an engine without
-steps), the solo passes do, with an interval that knows they were apart in time.
+The duet gives them: fresh pairs of processes in which both ran in turns. Where it could not run (another
+workload, an engine without steps), the solo passes do, with an interval that knows they were apart in time.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any
 
-from bench.metrics import cost, latency, memory
-from bench.metrics.figure import Metric
+from bench.metrics import cost, latency, memory, unit_ratios
+from bench.metrics.figure import Metric, value_of
 from bench.records import ArmRecord, RunRecord, TimedBatch
-from bench.stats.intervals import LEAST_SAMPLES, PROCESS_LUCK_SD, Interval, ratio_interval
+from bench.stats.intervals import LEAST_SAMPLES, Interval
+from bench.stats.pairs import pair_ratio, told_apart
 
-# Between two passes apart in time the machine itself drifts: added (log scale) to solo ratios.
+# Between two processes apart in time: their luck, and the drift of the machine (log scale, solo ratios).
 APART_IN_TIME_SD = 0.05
 # Peak memory of identical processes was seen to differ by up to 3.4 %.
 PEAKS_DIFFER_BY = 1.05
+TIMED = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, latency.TTFT, latency.TPOT)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One ratio of ``run.json``'s ``comparisons``. All compared metrics are lower-is-better."""
+    """One ratio of ``run.json``'s ``comparisons``. All compared metrics are lower-is-better.
+
+    ``pairs``: how many fresh pairs of processes it rests on, ``pair_sd`` the spread of their log ratios (None
+    for a single one). ``value``, with its bounds, is the baseline's figure, measured alone, times the ratio.
+    """
 
     variant: str
     against: str
@@ -35,6 +42,24 @@ class Comparison:
     confidence: float
     verdict: str
     design: str
+    pairs: int | None = None
+    pair_sd: float | None = None
+    value: float | None = None
+    value_low: float | None = None
+    value_high: float | None = None
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio before its verdict. ``p``: how likely one so far from 1 is by chance where nothing differs;
+    None for a single reading, whose interval is no matter of sampling."""
+
+    metric: Metric
+    interval: Interval
+    design: str
+    p: float | None = None
+    pairs: int | None = None
+    pair_sd: float | None = None
 
 
 def verdict(interval: Interval) -> str:
@@ -46,80 +71,110 @@ def verdict(interval: Interval) -> str:
     return "worse" if interval.low > 1 else "cannot tell"
 
 
+def compare_all(run: RunRecord) -> list[Comparison]:
+    """Every ratio of every variant, row by row.
+
+    ``better`` and ``worse`` are said of a timed figure at a family-wise rate over the rows of the run, metric
+    by metric (``stats.pairs.told_apart``): a table of forty rows is as careful as a table of one.
+    """
+    ratios = [(arm, ratio) for arm in run.arms for ratio in _ratios(run, arm)]
+    apart: dict[tuple[str, str, str], bool] = {}
+    for metric in TIMED:
+        tested = {
+            (arm.group, arm.name, metric.key): ratio.p
+            for arm, ratio in ratios
+            if ratio.metric is metric and ratio.p is not None
+        }
+        apart |= dict(zip(tested, told_apart(list(tested.values())), strict=True))
+    return [_comparison(run, arm, ratio, apart) for arm, ratio in ratios]
+
+
 def compare(run: RunRecord, variant: ArmRecord) -> list[Comparison]:
-    """Every ratio of one variant against the baseline of its cell."""
+    """Every ratio of one variant against the baseline of its cell, judged among all rows of the run."""
+    return [one for one in compare_all(run) if (one.group, one.variant) == (variant.group, variant.name)]
+
+
+def _comparison(
+    run: RunRecord, variant: ArmRecord, ratio: Ratio, apart: Mapping[tuple[str, str, str], bool]
+) -> Comparison:
+    base = run.baseline_of(variant)
+    assert base is not None, "a ratio has a baseline"
+    interval, key = ratio.interval, ratio.metric.key
+    said = verdict(interval)
+    if ratio.p is not None:
+        side = "better" if interval.value < 1 else "worse"
+        said = side if apart[variant.group, variant.name, key] else "cannot tell"
+    alone = {**latency.figures(base, run), **cost.figures(base, run)}.get(key)
+    value = times(alone, interval)
+    return Comparison(
+        variant.name, base.name, variant.group, key, interval.value, interval.low, interval.high, 0.95,
+        said, ratio.design, ratio.pairs, ratio.pair_sd, *(astuple(value) if value else ()),
+    )  # fmt: skip
+
+
+def times(figure: Mapping[str, Any] | None, ratio: Interval) -> Interval | None:
+    """A figure times a ratio, their log half-widths in quadrature. None without a figure; without bounds
+    where either has none."""
+    value = value_of(figure)
+    if figure is None or value is None:
+        return None
+    sides = ((figure["ci_low"], ratio.low), (figure["ci_high"], ratio.high))
+    halves = [
+        math.hypot(math.log(bound / value), math.log(other / ratio.value))
+        for bound, other in sides
+        if bound and other and bound > 0
+    ]
+    middle = value * ratio.value
+    if len(halves) < len(sides):
+        return Interval(middle, None, None)
+    return Interval(middle, middle * math.exp(-halves[0]), middle * math.exp(halves[1]))
+
+
+def _ratios(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
+    """Nothing for a baseline, and for a row or a baseline without figures. A gate has its own ratios."""
     base = run.baseline_of(variant)
     if base is None or variant.is_baseline or not variant.solo or not base.solo:
-        return []
-    rows = _from_duet(run, base, variant) if variant.duet else _from_solo(run, base, variant)
-    rows.append(_memory(base, variant))
-    return [
-        Comparison(
-            variant.name, base.name, variant.group, metric.key, interval.value, interval.low, interval.high,
-            0.95, verdict(interval), design,
-        )
-        for metric, interval, design in rows
-        if interval is not None
-    ]  # fmt: skip
+        return
+    in_turns = run.pairs_of(variant) and run.gate is None
+    yield from _from_pairs(run, base, variant) if in_turns else _from_solo(run, base, variant)
+    yield from _memory(base, variant)
 
 
-Row = tuple[Metric, Interval | None, str]
-
-
-def _from_duet(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> list[Row]:
+def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator[Ratio]:
     """Cost is time times the price of what is occupied; per token it also counts each side's own tokens."""
+    units = run.pairs_of(variant)
     hourly = cost.hourly_usd(variant, run) / cost.hourly_usd(base, run)
     tokens = _tokens_per_request(base) / _tokens_per_request(variant)
-    whole = ratio_interval(
-        [sum(pair.variant_ns) for pair in variant.duet], [sum(pair.baseline_ns) for pair in variant.duet]
-    )
-    first = ratio_interval(
-        [pair.variant_ns[0] for pair in variant.duet], [pair.baseline_ns[0] for pair in variant.duet]
-    )
-    steps = ratio_interval(
-        [sum(pair.variant_ns[1:]) for pair in variant.duet],
-        [sum(pair.baseline_ns[1:]) for pair in variant.duet],
-    )
-    return [
-        (cost.PER_1K, _scaled(whole, hourly * tokens), "duet"),
-        (cost.PER_REQUEST, _scaled(whole, hourly), "duet"),
-        (latency.E2EL, whole, "duet"),
-        (latency.TTFT, first, "duet"),
-        (latency.TPOT, steps, "duet"),
-    ]
+    factors = {cost.PER_1K.key: hourly * tokens, cost.PER_REQUEST.key: hourly}
+    for metric in TIMED:
+        ours, theirs = unit_ratios.sums(units, metric.key)
+        found = pair_ratio(ours, theirs, factors.get(metric.key, 1.0))
+        yield Ratio(metric, found.interval, "duet", found.p, found.pairs, found.sd)
 
 
-def _from_solo(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> list[Row]:
+def _from_solo(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator[Ratio]:
     """Ratio of mean batch times per token, the two samples independent."""
     hourly = cost.hourly_usd(variant, run) / cost.hourly_usd(base, run)
-    times = _independent(
-        [b.duration_s / _batch_tokens(b) for b in variant.solo],
+    yield _independent(
+        [hourly * b.duration_s / _batch_tokens(b) for b in variant.solo],
         [b.duration_s / _batch_tokens(b) for b in base.solo],
     )
-    return [(cost.PER_1K, _scaled(times, hourly), "solo")]
 
 
-def _independent(variant: Sequence[float], base: Sequence[float]) -> Interval:
+def _independent(variant: Sequence[float], base: Sequence[float]) -> Ratio:
     """Ratio of two means, delta method on the log scale, with the drift between passes added."""
     means = [math.fsum(x) / len(x) for x in (variant, base)]
     ratio = means[0] / means[1]
     if min(len(variant), len(base)) < LEAST_SAMPLES:
-        return Interval(ratio, None, None)
+        return Ratio(cost.PER_1K, Interval(ratio, None, None), "solo")
     error = sum(
         math.fsum((x - mean) ** 2 for x in sample) / (len(sample) - 1) / len(sample) / mean**2
         for sample, mean in zip((variant, base), means, strict=True)
     )
-    half = 1.959964 * math.sqrt(error + PROCESS_LUCK_SD**2 + APART_IN_TIME_SD**2)
-    return Interval(ratio, ratio * math.exp(-half), ratio * math.exp(half))
-
-
-def _scaled(interval: Interval, factor: float) -> Interval:
-    low, high = interval.low, interval.high
-    return Interval(
-        interval.value * factor,
-        None if low is None else low * factor,
-        None if high is None else high * factor,
-    )
+    sd = math.sqrt(error + APART_IN_TIME_SD**2)
+    half = 1.959964 * sd
+    p = math.erfc(abs(math.log(ratio)) / sd / math.sqrt(2))
+    return Ratio(cost.PER_1K, Interval(ratio, ratio * math.exp(-half), ratio * math.exp(half)), "solo", p)
 
 
 def _plain(variant: float | None, base: float | None) -> Interval | None:
@@ -130,12 +185,13 @@ def _plain(variant: float | None, base: float | None) -> Interval | None:
     return Interval(ratio, ratio / PEAKS_DIFFER_BY, ratio * PEAKS_DIFFER_BY)
 
 
-def _memory(base: ArmRecord, variant: ArmRecord) -> Row:
+def _memory(base: ArmRecord, variant: ArmRecord) -> Iterator[Ratio]:
     """By the allocator where both ran on a GPU, else by the resident set."""
-    on_gpu = _plain(_peak(variant, memory.ALLOCATED), _peak(base, memory.ALLOCATED))
-    if on_gpu is not None:
-        return memory.ALLOCATED, on_gpu, "solo"
-    return memory.RSS, _plain(_peak(variant, memory.RSS), _peak(base, memory.RSS)), "solo"
+    for metric in (memory.ALLOCATED, memory.RSS):
+        found = _plain(_peak(variant, metric), _peak(base, metric))
+        if found is not None:
+            yield Ratio(metric, found, "solo")
+            return
 
 
 def _peak(arm: ArmRecord, metric: Metric) -> float | None:

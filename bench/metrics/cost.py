@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from bench.metrics import processes
 from bench.metrics.figure import Figures, Metric
 from bench.metrics.throughput import totals
 from bench.pricing import cost as model
 from bench.pricing.book import parse_price
 from bench.records import ArmRecord, RunRecord
-from bench.stats.intervals import Interval, mean_interval
+from bench.stats.intervals import Interval, mean_interval, widened
 
 PER_1K = Metric("cost_per_1k_tokens_usd", "USD", "lower", model.FORMULA_1K_TOKENS, "input + output tokens")
 PER_1K_IN = Metric("cost_per_1k_input_tokens_usd", "USD", "lower", model.FORMULA_1K_INPUT, "additive split")
@@ -44,7 +45,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         energy_j=_joules(arm, sums.requests),
     )
     cost = model.run_cost(price_of(arm, run), usage)
-    spread = mean_interval([batch.duration_s for batch in arm.solo])
+    spread = widened(mean_interval([batch.duration_s for batch in arm.solo]), processes.spread(arm, run))
 
     def spread_like(usd: float | None) -> Interval | None:
         if usd is None or spread.low is None or spread.high is None:
@@ -59,6 +60,27 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         ALL_ON_INPUT.key: ALL_ON_INPUT.scalar(cost.per_1m_all_on_input_usd),
         ALL_ON_OUTPUT.key: ALL_ON_OUTPUT.scalar(cost.per_1m_all_on_output_usd),
     }
+
+
+def as_paired(alone: Figures, per_1k: Interval) -> Figures:
+    """The dollars of a variant that ran in turns with its baseline: the baseline's times the ratio.
+
+    ``per_1k`` is that for a thousand tokens and the others are in proportion, so two rows' dollars have the
+    ratio of the table. What the pass alone gave is kept beside them. A bill for measured energy stays.
+    """
+    before = alone[PER_1K.key]
+    if before is None or before["power_basis"] != "included" or not before["value"]:
+        return alone
+    found: Figures = {}
+    for key, figure in alone.items():
+        if figure is not None:
+            scale = figure["value"] / before["value"]
+            bounds = (None if one is None else one * scale for one in (per_1k.low, per_1k.high))
+            low, high = bounds
+            paired = {"value": per_1k.value * scale, "ci_low": low, "ci_high": high}
+            figure = {**figure, **paired, "alone": figure["value"]}
+        found[key] = figure
+    return found
 
 
 def _joules(arm: ArmRecord, requests: int) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from bench.stats.intervals import Interval, distribution
+from bench.stats.intervals import Interval, distribution, widened
 
 Figures = dict[str, dict[str, Any] | None]
 
@@ -32,10 +32,14 @@ class Metric:
         found = value if isinstance(value, Interval) else Interval(value, None, None)
         return {**self._head(), "value": found.value, "ci_low": found.low, "ci_high": found.high, **notes}
 
-    def distribution(self, samples: Sequence[float]) -> dict[str, Any] | None:
-        """The sample's summary as it stands in ``run.json``; None for an empty sample."""
+    def distribution(self, samples: Sequence[float], spread: float = 0.0) -> dict[str, Any] | None:
+        """The sample's summary as it stands in ``run.json``; None for an empty sample. ``spread`` between
+        processes (log scale) is added to the interval of the mean."""
         found = distribution(samples)
-        return None if found is None else {**self._head(), **asdict(found)}
+        if found is None:
+            return None
+        mean = widened(Interval(found.mean, found.ci_low, found.ci_high), spread)
+        return {**self._head(), **asdict(found), "ci_low": mean.low, "ci_high": mean.high}
 
 
 def value_of(figure: Mapping[str, Any] | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.metrics import processes
 from bench.metrics.figure import Figures, Metric
 from bench.records import ArmRecord, RunRecord
 
@@ -16,8 +17,9 @@ FIRST = Metric("first_request_ms", "ms", "lower", "end − sent of the worker's 
 METRICS = (TTFT, TPOT, ITL, E2EL, LOAD, FIRST)
 
 
-def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
+def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     """Each request of a batch counts once; requests of one batch share their stamps."""
+    between = processes.spread(arm, run)
     ttft, tpot, itl, e2el = [], [], [], []
     for batch in arm.solo:
         steps = [(b - a) / 1e6 for a, b in zip(batch.stamps_ns, batch.stamps_ns[1:], strict=False)]
@@ -27,10 +29,10 @@ def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
             itl.extend(steps)
             e2el.append(batch.duration_s * 1e3)
     return {
-        TTFT.key: TTFT.distribution(ttft),
-        TPOT.key: TPOT.distribution(tpot),
-        ITL.key: ITL.distribution(itl),
-        E2EL.key: E2EL.distribution(e2el),
+        TTFT.key: TTFT.distribution(ttft, between),
+        TPOT.key: TPOT.distribution(tpot, between),
+        ITL.key: ITL.distribution(itl, between),
+        E2EL.key: E2EL.distribution(e2el, between),
         LOAD.key: LOAD.scalar(arm.loaded.load_s if arm.loaded else None),
         FIRST.key: FIRST.scalar(arm.warm_up.first_request_ms if arm.warm_up else None),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 from bench.errors import IntegrityError, Outcome
 from bench.gate.judge import judge
 from bench.gate.noise import calibration_of
-from bench.metrics import FAMILIES, one_off, output_drift
-from bench.metrics.comparisons import compare
+from bench.metrics import FAMILIES, cost, one_off, output_drift
+from bench.metrics.comparisons import Comparison, compare_all
 from bench.metrics.figure import Figures
 from bench.pricing.reprice import misfit
 from bench.records import ArmRecord, RunRecord
+from bench.stats.intervals import Interval
 from bench.store.files import strict_json
 from bench.store.replay import load_record
 
@@ -23,8 +25,8 @@ NOT_A_FAILURE = (Outcome.OK, Outcome.UNSUPPORTED)
 
 def summarise(run: RunRecord) -> dict[str, Any]:
     """The content of ``run.json``. A pure function: the same journal gives the same bytes."""
-    comparisons = [asdict(row) for arm in run.arms for row in compare(run, arm)]
-    rows = [_row(run, arm) for arm in run.arms]
+    comparisons = compare_all(run)
+    rows = [_row(run, arm, comparisons) for arm in run.arms]
     status, reasons = _status(run)
     baseline = next((arm for arm in run.arms if arm.is_baseline), None)
     return {
@@ -43,7 +45,7 @@ def summarise(run: RunRecord) -> dict[str, Any]:
         "model": _model(baseline),
         "text": run.text,
         "variants": rows,
-        "comparisons": comparisons,
+        "comparisons": [asdict(one) for one in comparisons],
         "gate": judge(run, rows),
         "calibration": calibration_of(run),
     }
@@ -70,10 +72,15 @@ def _status(run: RunRecord) -> tuple[str, list[str]]:
     return ("partial" if reasons else "ok"), [*reasons, *run.notices, *([note] if note else [])]
 
 
-def _row(run: RunRecord, arm: ArmRecord) -> dict[str, Any]:
+def _row(run: RunRecord, arm: ArmRecord, comparisons: Sequence[Comparison]) -> dict[str, Any]:
     figures: Figures = {}
     for family in FAMILIES:
         figures |= family.figures(arm, run)
+    for one in comparisons:
+        mine = (one.group, one.variant, one.design) == (arm.group, arm.name, "duet")
+        if mine and one.metric == cost.PER_1K.key and one.value is not None:
+            dollars = {metric.key: figures[metric.key] for metric in cost.METRICS}
+            figures |= cost.as_paired(dollars, Interval(one.value, one.value_low, one.value_high))
     drift_keys = {metric.key for metric in output_drift.METRICS}
     return {
         "name": arm.name,

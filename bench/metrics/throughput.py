@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bench.metrics import processes
 from bench.metrics.figure import Figures, Metric
 from bench.records import ArmRecord, RunRecord
+from bench.stats.intervals import Interval, mean_interval, widened
 
 REQUESTS = Metric("request_throughput", "req/s", "higher", "N_ok/W, W = last end − first sent", "requests")
 OUTPUT = Metric("output_throughput", "tok/s", "higher", "Σ n_out/W", "output tokens")
@@ -41,15 +43,33 @@ def totals(arm: ArmRecord) -> Totals | None:
     )
 
 
-def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
+def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     """Phases are timed apart; decode counts the tokens after each request's first."""
     sums = totals(arm)
     if sums is None:
         return {metric.key: None for metric in METRICS}
+    between = processes.spread(arm, run)
+    whole, first, steps = (
+        widened(mean_interval(seconds), between)
+        for seconds in (
+            [batch.duration_s for batch in arm.solo],
+            [batch.prefill_s for batch in arm.solo],
+            [batch.decode_s for batch in arm.solo],
+        )
+    )
+    total = sums.input_tokens + sums.output_tokens
     return {
-        REQUESTS.key: REQUESTS.scalar(sums.requests / sums.wall_s),
-        OUTPUT.key: OUTPUT.scalar(sums.output_tokens / sums.wall_s),
-        TOTAL.key: TOTAL.scalar((sums.input_tokens + sums.output_tokens) / sums.wall_s),
-        PREFILL.key: PREFILL.scalar(sums.input_tokens / sums.prefill_s),
-        DECODE.key: DECODE.scalar((sums.output_tokens - sums.requests) / sums.decode_s),
+        REQUESTS.key: REQUESTS.scalar(rate(sums.requests, sums.wall_s, whole)),
+        OUTPUT.key: OUTPUT.scalar(rate(sums.output_tokens, sums.wall_s, whole)),
+        TOTAL.key: TOTAL.scalar(rate(total, sums.wall_s, whole)),
+        PREFILL.key: PREFILL.scalar(rate(sums.input_tokens, sums.prefill_s, first)),
+        DECODE.key: DECODE.scalar(rate(sums.output_tokens - sums.requests, sums.decode_s, steps)),
     }
+
+
+def rate(count: float, seconds: float, spread: Interval) -> Interval:
+    """``count`` over ``seconds``, with the relative interval of the mean time it was done in."""
+    value = count / seconds
+    if not spread.low or not spread.high or spread.low < 0:
+        return Interval(value, None, None)
+    return Interval(value, value * spread.value / spread.high, value * spread.value / spread.low)

@@ -57,6 +57,12 @@ def log_ratio(unit: UnitRecord, metric: str) -> float | None:
     return math.log(sides[0] / sides[1]) if sides[0] and sides[1] else None
 
 
+def sums(units: Sequence[UnitRecord], metric: str) -> tuple[list[int], list[int]]:
+    """What each unit's variant and baseline took, in nanoseconds, of a metric that is a time."""
+    of, _sign = _TIMES[metric]
+    return [of(unit.variant_ns) for unit in units], [of(unit.baseline_ns) for unit in units]
+
+
 def _cold(start: dict[str, float], metric: str) -> float:
     return start.get(metric, 0.0)
 

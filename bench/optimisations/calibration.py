@@ -3,6 +3,7 @@ on."""
 
 from __future__ import annotations
 
+import hashlib
 import random
 from dataclasses import dataclass
 from functools import lru_cache
@@ -48,6 +49,12 @@ def read_text(name: str) -> str:
     if name in plugins.names("texts"):
         return str(plugins.load("texts", name).read())
     return Path(name).read_text(encoding="utf-8")
+
+
+def recipe(params: CalibrationParams) -> dict[str, object]:
+    """What a kept result depends on besides the model: the text itself, and how windows are drawn from it."""
+    text = hashlib.sha256(read_text(params.text).encode()).hexdigest()
+    return {"text_sha256": text, "samples": params.samples, "tokens": params.tokens, "seed": params.seed}
 
 
 def windows(model: Any, params: CalibrationParams, part: tuple[float, float] = (0.0, 1.0)) -> list[Any]:

@@ -5,6 +5,7 @@ Source: optimum-quanto, https://github.com/huggingface/optimum-quanto.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from bench.optimisations.evidence import Census, Check, bits_a_weight, check, re
 from bench.worker import one_off
 
 MODULE = "QLinear"
+SCALES, OUTPUT = ("input_scale", "output_scale"), "output_is_quantised"
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,43 @@ def pack(model: Any, params: QuantoParams, weights: str) -> Any:
     if _needs_its_kernels(model, params, weights):
         check_compiler(next(model.parameters()).device)
     if params.activations:
-        with one_off.spent("calibration"), torch.no_grad(), quanto.Calibration():
-            for window in calibration.windows(model, params):
-                model(input_ids=window, use_cache=False)
+        seen = {"weights": weights, "activations": params.activations, **calibration.recipe(params)}
+        packages = ("torch", "optimum-quanto")
+        _set_ranges(model, one_off.kept("calibration", model, seen, packages, lambda: _ranges(model, params)))
     quanto.freeze(model)
     return model.requires_grad_(False)
+
+
+def _ranges(model: Any, params: QuantoParams) -> dict[str, Any]:
+    """Scales of the activations by the name of the buffer, and which outputs are to be quantised, as
+    optimum-quanto finds them on the calibration text."""
+    import torch
+    from optimum import quanto
+
+    with torch.no_grad(), quanto.Calibration():
+        for window in calibration.windows(model, params):
+            model(input_ids=window, use_cache=False)
+    found: dict[str, Any] = {}
+    for name, module in _calibrated(model):
+        found |= {f"{name}.{scale}": getattr(module, scale) for scale in SCALES}
+        hook = module._quantize_hooks["output"]
+        found[f"{name}.{OUTPUT}"] = torch.tensor(hook.id in module._forward_hooks)
+    return found
+
+
+def _set_ranges(model: Any, ranges: Mapping[str, Any]) -> None:
+    for name, module in _calibrated(model):
+        for scale in SCALES:
+            setattr(module, scale, ranges[f"{name}.{scale}"])
+        if not ranges[f"{name}.{OUTPUT}"]:
+            module.disable_output_quantization()
+
+
+def _calibrated(model: Any) -> Iterator[tuple[str, Any]]:
+    """The layers whose activations are quantised too."""
+    for name, module in model.named_modules():
+        if getattr(module, "activation_qtype", None) is not None:
+            yield name, module
 
 
 def _needs_its_kernels(model: Any, params: QuantoParams, weights: str) -> bool:

@@ -56,16 +56,28 @@ def load(directory: Path, options: Options) -> TransformersEngine:
     return TransformersEngine(model, directory, options)
 
 
+def not_needed(directory: Path) -> set[str]:
+    """What transformers imports wherever it is installed and few models need: hqq, which brings 3 s of
+    torch._inductor into every process."""
+    return {"hqq"} - {str(_quantisation(directory).get("quant_method"))}
+
+
+def _quantisation(directory: Path) -> dict[str, Any]:
+    """What the checkpoint says it was quantised by; empty where it was not."""
+    config = json.loads((directory / "config.json").read_text())
+    return dict(config.get("quantization_config") or {})
+
+
 def _pretrained(directory: Path, device: str, wanted: dict[str, Any]) -> Any:
     """The checkpoint as it is; one that was quantised before needs the package that packed it."""
     import transformers
 
     wanted |= {"use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
-    said = json.loads((directory / "config.json").read_text()).get("quantization_config")
-    if said is None:
+    said = _quantisation(directory)
+    if not said:
         return transformers.AutoModelForCausalLM.from_pretrained(directory, **wanted).to(device)
     method = said.get("quant_method")
-    if importlib.util.find_spec(package := READERS.get(method, "transformers")) is None:
+    if importlib.util.find_spec(package := READERS.get(str(method), "transformers")) is None:
         raise Unsupported(f"a {method} checkpoint needs the package {package}, which is not installed")
     return transformers.AutoModelForCausalLM.from_pretrained(directory, device_map={"": device}, **wanted)
 

@@ -12,9 +12,6 @@ from dataclasses import dataclass
 CONFIDENCE = 0.95
 BOOTSTRAP_RESAMPLES = 2000
 LEAST_SAMPLES = 5  # pairs, or windows of text: fewer give no bounds
-# Two fresh processes of identical code differ a little for their whole life (layout, allocator). One run has
-# one process a side, so this spread, measured over fresh pairs, is added to every ratio's interval.
-PROCESS_LUCK_SD = 0.01
 # Fewer samples than these cannot bound the percentile with 99 % confidence (MLPerf's rule).
 ENOUGH_FOR = {90: 64, 95: 130, 99: 662}
 
@@ -97,23 +94,13 @@ def distribution(samples: Sequence[float]) -> Distribution | None:
     )
 
 
-def ratio_interval(
-    numerator: Sequence[float], denominator: Sequence[float], extra_sd: float = PROCESS_LUCK_SD
-) -> Interval:
-    """Σ numerator ÷ Σ denominator over pairs, with a 95 % interval on the log scale.
-
-    The standard error is that of a ratio of means by linearisation, ``√(n/(n−1)·Σ(bᵢ − r·aᵢ)²)/Σb``
-    (Cochran 1977, eq. 6.9), with Student's t; ``extra_sd`` (log scale, normal) is added in quadrature.
-    Fewer than five pairs give no bounds.
-    """
-    n, below = len(denominator), math.fsum(denominator)
-    ratio = math.fsum(numerator) / below
-    if n < LEAST_SAMPLES:
-        return Interval(ratio, None, None)
-    squares = math.fsum((b - ratio * a) ** 2 for a, b in zip(denominator, numerator, strict=True))
-    error = math.sqrt(n / (n - 1) * squares) / (ratio * below)
-    half = math.hypot(t_quantile(n - 1) * error, 1.959964 * extra_sd)
-    return Interval(ratio, ratio * math.exp(-half), ratio * math.exp(half))
+def widened(interval: Interval, sd: float) -> Interval:
+    """The interval with the spread of processes added, in quadrature on the log scale."""
+    value, low, high = interval.value, interval.low, interval.high
+    if low is None or high is None or min(value, low) <= 0:
+        return interval
+    down, up = (math.hypot(math.log(ratio), 1.959964 * sd) for ratio in (value / low, high / value))
+    return Interval(value, value * math.exp(-down), value * math.exp(up))
 
 
 def bootstrap_interval(

@@ -70,8 +70,13 @@ def replay(records: Sequence[Mapping[str, Any]], notices: Sequence[str] = (), wh
         elif record["kind"] == "arm":
             key = (record["group"], record["name"])
             _merge(arms.setdefault(key, {}), _payload(record))
+            if record.get("started"):  # what an attempt that was cut short has measured counts no more
+                units = [
+                    unit for unit in units if unit["from_run"] or (unit["group"], unit["variant"]) != key
+                ]
         elif record["kind"] == "unit":
             units.append(_payload(record))
+    units += [unit for arm in arms.values() for unit in _as_unit(arm)]
     body = {**head, "started_utc": head["at_utc"], "finished_utc": finished}
     try:
         return _adapter().validate_python(
@@ -81,6 +86,15 @@ def replay(records: Sequence[Mapping[str, Any]], notices: Sequence[str] = (), wh
         first = bad.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise IntegrityError(f"{where}: {place}: {first['msg']}") from None
+
+
+def _as_unit(arm: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The turns of a row that was measured before 27 November 2026, when all of them came from one pair."""
+    turns = arm.get("duet")
+    if turns:
+        sides = {side: [batch[side] for batch in turns] for side in ("baseline_ns", "variant_ns")}
+        where = {"group": arm["group"], "variant": arm["name"], "batches": range(len(turns))}
+        yield {"number": 1, "spawned_first": 0, **where, **sides}
 
 
 def _payload(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -116,13 +116,13 @@ class Worker:
         with socket.socket(fileno=fds[0]) as channel:
             block = score.shared_rows(fds[1], message["rows"], message["vocabulary"])
             side = score.compare_logits if message["me"] else score.send_logits
-            return side(self.engine, windows, block, Baton(channel))
+            return side(self.engine, windows, block, Baton(channel), ahead=message["ahead"])
 
     def floor(self, message: Message, _fds: list[int]) -> dict[str, Any]:
         """The baseline's drift against itself."""
         size = message["window"]
         windows = [self.corpus[start : start + size] for start in message["starts"]]
-        return score.noise_floor(self.engine, windows, self.corpus[:8])
+        return score.noise_floor(self.engine, windows, self.corpus[: message["extra"]])
 
     def export(self, message: Message, _fds: list[int]) -> dict[str, Any]:
         """The model as a checkpoint in a directory."""

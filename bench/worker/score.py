@@ -26,25 +26,36 @@ def shared_rows(descriptor: int, rows: int, vocabulary: int) -> Any:
     return torch.frombuffer(block, dtype=torch.float32).view(rows, vocabulary)
 
 
-def send_logits(engine: Engine, windows: Sequence[Sequence[int]], block: Any, baton: Baton) -> dict[str, Any]:
-    """The baseline's side: one forward pass a window, its rows written block by block."""
+def send_logits(
+    engine: Engine, windows: Sequence[Sequence[int]], block: Any, baton: Baton, *, ahead: bool = False
+) -> dict[str, Any]:
+    """The baseline's side: one forward pass a window, its rows written block by block. With ``ahead`` it
+    computes while the other side does, each on a processor of its own; else they take turns."""
+    being_read = False
     for ids in windows:
+        if being_read and not ahead:
+            baton.wait()
+            being_read = False
         logits = _predictions(engine, ids)
         for start, stop in _slices(len(logits), len(block)):
+            if being_read:
+                baton.wait()
             block[: stop - start].copy_(logits[start:stop])
             baton.give()
-            baton.wait()
+            being_read = True
+    if being_read:
+        baton.wait()
     return {}
 
 
 def compare_logits(
-    engine: Engine, windows: Sequence[Sequence[int]], block: Any, baton: Baton
+    engine: Engine, windows: Sequence[Sequence[int]], block: Any, baton: Baton, *, ahead: bool = False
 ) -> dict[str, Any]:
     """The variant's side. Per window and scored position: KL(base ‖ variant), whether both choose the same
     token, and the log-probability each gives to the true next token."""
     results = []
     for ids in windows:
-        logits: Any = None
+        logits: Any = _predictions(engine, ids) if ahead else None
         parts: list[tuple[Any, ...]] = []
         for start, stop in _slices(len(ids) - 1, len(block)):
             baton.wait()

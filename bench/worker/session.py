@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter_ns
@@ -29,9 +31,13 @@ def load(message: Mapping[str, Any]) -> tuple[Engine, dict[str, Any]]:
     """
     options = Options(**message["options"])
     runtime = importlib.import_module(f"bench.runtimes.{message['runtime'].replace('-', '_')}")
+    directory = Path(message["directory"])
+    needed = {name for step in message["optimise"] for name in _scheme(step).REQUIRES}
     with undisturbed():  # the imports of an engine alone make enough objects for a second of collecting
         started = perf_counter_ns()
-        engine: Engine = runtime.load(Path(message["directory"]), options)
+        not_needed: Callable[[Path], set[str]] = getattr(runtime, "not_needed", lambda _directory: set())
+        with _hidden(not_needed(directory) - needed):
+            engine: Engine = runtime.load(directory, options)
     loaded_s = (perf_counter_ns() - started) / 1e9
     facts = engine.facts()
     checks = [*_as_asked(options, facts), *_as_packed(engine, facts)]
@@ -51,6 +57,22 @@ def load(message: Mapping[str, Any]) -> tuple[Engine, dict[str, Any]]:
         "parameters": _parameters(engine),
         "evidence": [{"step": "runtime", "took_s": loaded_s, "checks": [asdict(c) for c in checks]}, *steps],
     }
+
+
+@contextmanager
+def _hidden(packages: Iterable[str]) -> Iterator[None]:
+    """As if these packages were not installed: an entry of None in ``sys.modules`` is how Python says so."""
+    names = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
+
+
+def _scheme(step: Mapping[str, Any]) -> ModuleType:
+    return importlib.import_module(f"bench.optimisations.{step['verb']}.{step['scheme'].replace('-', '_')}")
 
 
 def _census(engine: Engine, *, count_zeros: bool = True) -> Census:
@@ -121,7 +143,7 @@ def _apply(
 ) -> dict[str, Any]:
     """One optimisation with a census on either side of it."""
     label = f"{step['verb']}: {step['scheme']}"
-    scheme = importlib.import_module(f"bench.optimisations.{step['verb']}.{step['scheme'].replace('-', '_')}")
+    scheme = _scheme(step)
     reason = scheme.unsupported(str(facts["device"]).partition(":")[0], facts["dtype"])
     if reason:
         raise Unsupported(reason)

@@ -67,8 +67,7 @@ def apply(model: Any, params: Params) -> Any:
     layers = decoder.blocks(model)
     if reason := refuse(params, {"layers": len(layers)}):
         raise Unsupported(reason)
-    with one_off.spent("pruning"):
-        dropped = _dropped(model, layers, params)
+    dropped = _dropped(model, layers, params)
     kept = [number for number in range(len(layers)) if number not in dropped]
     config = model.config.get_text_config()
     if getattr(config, "layer_types", None) is not None:
@@ -83,12 +82,20 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def _dropped(model: Any, layers: Any, params: Params) -> set[int]:
+    import torch
+
     if params.drop:
         return set(params.drop)
     count = len(layers) - params.kept(len(layers))
     if params.by == "last":
         return set(range(len(layers) - count, len(layers)))
-    influence = influences(model, calibration.windows(model, params))
+    influence = one_off.kept(
+        "pruning",
+        model,
+        {"scheme": "depth", **calibration.recipe(params)},
+        ("torch",),
+        lambda: {"influence": torch.tensor(influences(model, calibration.windows(model, params)))},
+    )["influence"].tolist()
     return set(sorted(range(len(layers)), key=influence.__getitem__)[:count])
 
 

@@ -54,8 +54,17 @@ def apply(model: Any, params: Params) -> Any:
     count = round(params.keep * mixtures[0].experts.num_experts)
     if count < mixtures[0].gate.top_k:
         raise Unsupported(f"{count} experts would stay, and each token goes to {mixtures[0].gate.top_k}")
-    with one_off.spent("pruning"):
-        chosen = _chosen(model, mixtures, calibration.windows(model, params))
+    kept_counts = one_off.kept(
+        "pruning",
+        model,
+        {"scheme": "experts", **calibration.recipe(params)},
+        ("torch",),
+        lambda: {
+            f"{place:06}": counts
+            for place, counts in enumerate(_chosen(model, mixtures, calibration.windows(model, params)))
+        },
+    )
+    chosen = [kept_counts[name] for name in sorted(kept_counts)]
     for mixture, times in zip(mixtures, chosen, strict=True):
         kept = times.topk(count).indices.sort().values
         for module in (mixture.gate, mixture.experts):

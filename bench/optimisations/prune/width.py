@@ -61,13 +61,11 @@ def apply(model: Any, params: Params) -> Any:
     shape = {"attention_heads": config.num_attention_heads, "kv_heads": config.num_key_value_heads}
     if reason := refuse(params, shape):
         raise Unsupported(reason)
-    with one_off.spent("pruning"):
-        mlp, attention = _importances(model, layers, params)
-        for block, channels, inputs in zip(layers, mlp, attention, strict=True):
-            if params.mlp:
-                _cut_mlp(block.mlp, channels, params.mlp)
-            if params.keep_heads is not None:
-                _cut_heads(block.self_attn, inputs, params.keep_heads, shape)
+    for block, (channels, inputs) in zip(layers, _importances(model, layers, params), strict=True):
+        if params.mlp:
+            _cut_mlp(block.mlp, channels, params.mlp)
+        if params.keep_heads is not None:
+            _cut_heads(block.self_attn, inputs, params.keep_heads, shape)
     config.intermediate_size = layers[0].mlp.down_proj.in_features
     if params.keep_heads is not None:
         config.head_dim = layers[0].self_attn.head_dim
@@ -77,19 +75,29 @@ def apply(model: Any, params: Params) -> Any:
     return model
 
 
-def _importances(model: Any, layers: Any, params: Params) -> tuple[list[Any], list[Any]]:
-    """Of every input of each ``down_proj`` and of each ``o_proj``, float32 [inputs]."""
-    ends = [block.mlp.down_proj for block in layers] + [block.self_attn.o_proj for block in layers]
+def _importances(model: Any, layers: Any, params: Params) -> list[tuple[Any, Any]]:
+    """Of every input of a layer's ``down_proj`` and of its ``o_proj``, float32 [inputs]."""
+
+    def make() -> dict[str, Any]:
+        ends = [block.mlp.down_proj for block in layers] + [block.self_attn.o_proj for block in layers]
+        return {f"{place:06}": one for place, one in enumerate(_weighed(model, ends, params))}
+
+    seen = {"scheme": "width", "by": params.by, **calibration.recipe(params)}
+    kept = one_off.kept("pruning", model, seen, ("torch",), make)
+    found = [kept[name] for name in sorted(kept)]
+    return list(zip(found[: len(layers)], found[len(layers) :], strict=True))
+
+
+def _weighed(model: Any, ends: list[Any], params: Params) -> list[Any]:
+    """The importance of every input of each of these linear layers, float32 [inputs]."""
     weights = [layer.weight.float() for layer in ends]
     if params.by == "magnitude":
-        found = [weight.abs().sum(0) for weight in weights]
-    elif params.by == "activation":
+        return [weight.abs().sum(0) for weight in weights]
+    if params.by == "activation":
         norms = decoder.input_norms(model, ends, calibration.windows(model, params))
-        found = [weight.abs().sum(0) * norm for weight, norm in zip(weights, norms, strict=True)]
-    else:
-        slopes = decoder.gradients(model, ends, calibration.windows(model, params))
-        found = [(weight * slope).abs().sum(0) for weight, slope in zip(weights, slopes, strict=True)]
-    return found[: len(layers)], found[len(layers) :]
+        return [weight.abs().sum(0) * norm for weight, norm in zip(weights, norms, strict=True)]
+    slopes = decoder.gradients(model, ends, calibration.windows(model, params))
+    return [(weight * slope).abs().sum(0) for weight, slope in zip(weights, slopes, strict=True)]
 
 
 def _cut_mlp(mlp: Any, importance: Any, share: float) -> None:

@@ -1,0 +1,163 @@
+"""A baseline and a variant in two freshly started processes with the same past: what `run` and `gate` sample.
+
+Both workers are started in an order drawn by a coin, load at the same time on two processors, warm up by the
+same number of requests, and then decode the same requests in turns. Nothing that one of them does before the
+turns is left out on the other side, and nothing is carried over to the next pair: both end here.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import asdict
+from time import monotonic
+from types import TracebackType
+from typing import Any
+
+from bench import plugins
+from bench.machine import noise
+from bench.measure import arm as one
+from bench.measure import replies
+from bench.measure.arm import ArmUnderTest, open_worker
+from bench.measure.pair import pinned_together
+from bench.measure.together import ask_both, ask_each, blaming_baseline
+from bench.models.reference import LocalModel, ModelRef
+from bench.records import UnitRecord
+from bench.spec import Arm, Group
+
+Fetch = Callable[[ModelRef], LocalModel]
+
+
+class FreshPair:
+    """A context manager around the two workers of pair ``number``; its coins come from the config's seed."""
+
+    def __init__(
+        self, group: Group, variant: ArmUnderTest, fetch: Fetch, number: int, *, rows: bool = False
+    ) -> None:
+        self._bench, self._fetch = variant.bench, fetch
+        self.group, self.number, self.variant = group, number, variant
+        self.base = open_worker(group.baseline, group.label, variant.bench)
+        self.base.reopened = not rows
+        self.rng = random.Random(f"{self._bench.measure.seed}/{group.label}/{variant.arm.name}/{number}")
+        self.spawned_first = self.rng.randrange(2)
+        self._workers = ExitStack()
+        self._began = monotonic()
+
+    def __enter__(self) -> FreshPair:
+        try:
+            for under in (self.base, self.variant) if self.spawned_first == 0 else (self.variant, self.base):
+                with blaming_baseline() if under is self.base else nullcontext():
+                    self._workers.enter_context(under.worker)
+        except BaseException:
+            self._workers.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._workers.close()
+
+    @property
+    def sides(self) -> tuple[ArmUnderTest, ArmUnderTest]:
+        """The baseline first."""
+        return self.base, self.variant
+
+    def ask_each(
+        self, do: str, ours: Mapping[str, object], theirs: Mapping[str, object]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Both sides do the same at the same time, untimed; each answer is checked."""
+        limit_s = self._bench.measure.timeout_s
+        found = ask_each(do, self.base.worker, self.variant.worker, limit_s, ours, theirs)
+        with blaming_baseline():
+            replies.check(do, found[0], self.base.arm.workload)
+        replies.check(do, found[1], self.variant.arm.workload)
+        return found
+
+    def load(self, spent: Mapping[str, Any] | None = None) -> None:
+        """Load and optimise both models, and check the evidence. ``spent`` is what an earlier load of this
+        very row said: its bills of calibration and training are the row's."""
+        models = [self._fetch(under.arm.model) for under in self.sides]
+        for under, model in zip(self.sides, models, strict=True):
+            under.record(model={**asdict(model.source), "random": model.random})
+        loads = [
+            one.load_arguments(under.arm, model, models[0])
+            for under, model in zip(self.sides, models, strict=True)
+        ]
+        self.loaded = self.ask_each("load", *loads)
+        if spent is not None:
+            for step, before in zip(self.loaded[1]["evidence"], spent["evidence"], strict=True):
+                step["one_off"] = before.get("one_off", [])
+        for under, found in zip(self.sides, self.loaded, strict=True):
+            under.facts = found["facts"]
+            under.record(loaded=found)
+
+    def warm_up(self, *, profile: bool) -> None:
+        """Hand over the prompts and decode the first request as often as the workload says, on both sides
+        alike. ``profile`` also looks at the kernels of one step, on both sides too."""
+        prompts = [one.prompt_arguments(under.arm, prompts_of(under.arm)) for under in self.sides]
+        encoded = self.ask_each("prompts", *prompts)
+        for under, found in zip(self.sides, encoded, strict=True):
+            one.check_fits_context(under, max(found["input_tokens"]))
+            under.record(prompts_digest=found["digest"], end_ids=found["end_ids"])
+        fixed = [
+            {"least": under.arm.workload.warmup, "most": under.arm.workload.warmup, "profile": profile}
+            for under in self.sides
+        ]
+        self.warm = self.ask_each("warm_up", *fixed)
+        for under, found in zip(self.sides, self.warm, strict=True):
+            under.record(warm_up=found)
+
+    def turns(self, batches: Sequence[int], **more: Any) -> UnitRecord:
+        """Decode ``batches`` in turns and return what was timed.
+
+        Whether the unit is void is for the caller to say, by ``ticks`` alone: the processor time before and
+        after the turns.
+        """
+        turns = self.variant.arm.workload.output_tokens
+        firsts = [[self.rng.randrange(2) for _ in range(turns)] for _ in batches]
+        pids = [under.worker.pid for under in self.sides]
+        before = noise.read_ticks(pids)
+        with pinned_together(self.base, self.variant):
+            ours, theirs = ask_both(
+                "duet", self.base.worker, self.variant.worker, self._bench.measure.timeout_s,
+                batches=list(batches), firsts=firsts,
+            )  # fmt: skip
+        with blaming_baseline():
+            replies.check_duet(ours, len(batches), turns)
+        replies.check_duet(theirs, len(batches), turns)
+        self.ticks = before, noise.read_ticks(pids)
+        return UnitRecord(
+            number=self.number,
+            group=self.group.label,
+            variant=self.variant.arm.name,
+            batches=tuple(batches),
+            spawned_first=self.spawned_first,
+            baseline_ns=tuple(map(tuple, ours["durations_ns"])),
+            variant_ns=tuple(map(tuple, theirs["durations_ns"])),
+            cold=self._cold(),
+            took_s=round(monotonic() - self._began, 3),
+            noise=noise.between("unit", *self.ticks),
+            **more,
+        )
+
+    def _cold(self) -> dict[str, Any]:
+        """What starting tells of a cold start; each side had the other for a neighbour."""
+        return {
+            side: {"load_s": found["load_s"], "first_request_ms": first["first_request_ms"]}
+            for side, found, first in zip(("baseline", "variant"), self.loaded, self.warm, strict=True)
+        }
+
+
+def prompts_of(arm: Arm) -> Sequence[Any]:
+    """The requests of the arm's workload."""
+    found: Sequence[Any] = plugins.load("workloads", arm.workload.name).prompts(arm.workload)
+    return found
+
+
+def batches_of(number: int, each: int, available: int) -> list[int]:
+    """The batches that pair ``number`` (from 1) decodes: ``each`` of them, in rotation, so that every request
+    comes as often as another."""
+    start = (number - 1) * each
+    return [(start + i) % available for i in range(each)]

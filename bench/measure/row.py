@@ -1,0 +1,133 @@
+"""One variant: fresh pairs of processes for its ratios, and everything else from the first of them.
+
+In the first pair the turns come first, while both sides have the same past; then the variant alone (latency,
+memory, energy); then drift, which leaves a process with another heap than a fresh one has, so that nothing is
+timed after it. Pairs are added until the interval of the cost ratio is narrow enough. That looks at its width
+alone, never at where it lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from bench.errors import Outcome, VariantFailed
+from bench.machine import noise
+from bench.measure import arm as one
+from bench.measure import pair as beside
+from bench.measure.arm import ArmUnderTest, open_worker
+from bench.measure.fresh_pair import Fetch, FreshPair, batches_of
+from bench.records import UnitRecord
+from bench.spec import Group
+from bench.stats.pairs import pair_ratio
+
+LEAST_PAIRS = 2  # fewer quiet pairs than these are no measurement
+
+
+class VariantRun:
+    """Measures the variant behind ``row``, whose journal records are this run's row of the table."""
+
+    def __init__(self, group: Group, row: ArmUnderTest, fetch: Fetch) -> None:
+        self.group, self.row, self.bench, self.fetch = group, row, row.bench, fetch
+        self.in_turns = row.bench.duets and group.baseline.workload == row.arm.workload
+        self.units: list[UnitRecord] = []
+
+    def run(self) -> None:
+        """Raises BaselineDied, and VariantFailed (``unfit`` where the machine was never quiet)."""
+        self._first_pair()
+        while self.in_turns and not self._enough():
+            self._further_pair()
+
+    # ---- pairs -----------------------------------------------------------------------------------
+
+    def _first_pair(self) -> None:
+        """Where the variant is calibrated or trained on the way, what that leaves behind would count as its
+        serving memory. Its result is kept by then, so both sides start once more and load that."""
+        with self._pair(self.row) as pair:
+            self._say("load")
+            pair.load()
+            if not _made_now(pair.loaded[1]):
+                return self._whole(pair)
+        self.row.worker = open_worker(self.row.arm, self.group.label, self.bench).worker
+        with self._pair(self.row) as again:
+            self._say("load, from what was made")
+            again.load(spent=pair.loaded[1])
+            return self._whole(again)
+
+    def _whole(self, pair: FreshPair) -> None:
+        """Turns first, then the variant alone, then drift."""
+        self._say("warm up")
+        pair.warm_up(profile=True)
+        if self.in_turns:
+            self._turns(pair)
+        one.alone(self.row)
+        beside.drift(pair.base, self.row)
+
+    def _further_pair(self) -> None:
+        variant = open_worker(self.row.arm, self.group.label, self.bench)
+        variant.reopened = True
+        with self._pair(variant) as pair:
+            self._say(f"pair {pair.number}, load")
+            pair.load()
+            pair.warm_up(profile=False)
+            self._turns(pair)
+
+    def _pair(self, variant: ArmUnderTest) -> FreshPair:
+        self.bench.pause()
+        return FreshPair(self.group, variant, self.fetch, len(self.units) + 1)
+
+    def _turns(self, pair: FreshPair) -> None:
+        """One unit, void where others used the machine meanwhile, whatever it showed."""
+        self._say(f"pair {pair.number}, in turns with {self.group.baseline.name}")
+        each = -(-self.row.batches // self.bench.measure.processes)
+        quiet = len(self._valid())
+        unit = pair.turns(batches_of(quiet + 1, each, self.row.batches))
+        if noise.disturbed(*pair.ticks, self.bench.measure.max_disturbance):
+            unit = replace(unit, void=f"others had {noise.others(*pair.ticks):.0%} of the processors")
+        self.units.append(unit)
+        self.bench.journal.append("unit", asdict(unit))
+        self.bench.journal.sync()
+
+    # ---- when to stop ----------------------------------------------------------------------------
+
+    def _valid(self) -> list[UnitRecord]:
+        return [unit for unit in self.units if not unit.void]
+
+    def _enough(self) -> bool:
+        """Narrow enough, at the limit, or given up: void pairs are measured again only as often as there
+        are pairs to a round, so a busy machine takes twice the time at most."""
+        settings, quiet = self.bench.measure, len(self._valid())
+        if len(self.units) - quiet >= settings.processes:
+            self._must_be_fit(quiet)
+            return True
+        if quiet < settings.processes:
+            return False
+        most = settings.processes * settings.max_rounds
+        return quiet >= most or half_width(self._valid()) <= settings.max_half_width
+
+    def _must_be_fit(self, quiet: int) -> None:
+        if quiet >= min(LEAST_PAIRS, self.bench.measure.processes):
+            return
+        raise VariantFailed(
+            Outcome.UNFIT,
+            f"the machine was too busy: {len(self.units) - quiet} of {len(self.units)} pairs are void "
+            f"({self.units[-1].void}); end other programs, or accept more by measure.max_disturbance",
+        )
+
+    def _say(self, what: str) -> None:
+        self.bench.pause()
+        self.bench.say(self.row.arm.name, what)
+
+
+def half_width(units: Sequence[UnitRecord]) -> float:
+    """Half the 95 % interval of the cost ratio over these pairs, as a share of it."""
+    ours = [sum(map(sum, unit.variant_ns)) for unit in units]
+    theirs = [sum(map(sum, unit.baseline_ns)) for unit in units]
+    found = pair_ratio(ours, theirs)
+    return (found.high - found.low) / 2 / found.value
+
+
+def _made_now(loaded: Mapping[str, Any]) -> bool:
+    """Whether something was spent once in this very load."""
+    return any(not bill["reused"] for step in loaded["evidence"] for bill in step.get("one_off", ()))

@@ -1,0 +1,38 @@
+"""What a figure of one process does not show: how far apart the processes of a row are.
+
+A row's absolute figures come from one process alone. The pairs of processes that its ratio comes from decode
+the same requests, so their spread says what another process, minutes later, would have measured.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator
+
+from bench.records import ArmRecord, RunRecord
+
+LEAST = 2
+
+
+def spread(arm: ArmRecord, run: RunRecord) -> float:
+    """Standard deviation of the log of what the arm's processes took, each against the pass alone over the
+    same batches; 0.0 where there are fewer than two."""
+    alone_ns = [batch.end_ns - batch.sent_ns for batch in arm.solo]
+    logs = [
+        math.log(sum(map(sum, turns)) / sum(alone_ns[batch] for batch in batches))
+        for batches, turns in _turns(arm, run)
+        if all(batch < len(alone_ns) for batch in batches)
+    ]
+    return statistics.stdev(logs) if len(logs) >= LEAST else 0.0
+
+
+def _turns(arm: ArmRecord, run: RunRecord) -> Iterator[tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]]:
+    """(batches, nanoseconds a turn) of each of the arm's processes; a baseline has one in every pair."""
+    for unit in run.units:
+        if unit.group != arm.group or unit.void:
+            continue
+        if arm.is_baseline:
+            yield unit.batches, unit.baseline_ns
+        elif unit.variant == arm.name:
+            yield unit.batches, unit.variant_ns

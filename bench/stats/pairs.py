@@ -1,0 +1,111 @@
+"""The ratio of two costs from a few fresh pairs of processes: interval, and p-value of "no difference".
+
+The pair is the unit: what a process is born with (layout, allocator, its place in memory) stays with it for
+its life, so requests of one process repeat its luck and do not average it out. The spread of three or four
+pairs is known badly, and Student's t would double the interval of an ordinary row. The spread of many rows is
+known well, though, and serves as a prior: over rows, the standard deviation of a pair's log ratio is
+log-normal, with the centre and the width that were measured (docs/decisions/0012). So three quiet pairs do
+not pass for a spread of nothing, and a row whose pairs lie far apart soon outweighs the prior and gets the
+wide interval it needs. Source: a hierarchical normal model with a prior on the standard deviation (Gelman
+2006, Bayesian Analysis 1:515), integrated over a grid.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from bench.stats.intervals import CONFIDENCE, Interval
+
+# The prior over rows of a pair's standard deviation: its median, and the standard deviation of its logarithm.
+SD_MEDIAN = 0.012
+SD_LOG_SD = 0.8
+# The chance that a table in which nothing differs says better or worse of any of its rows.
+FAMILY_ERROR = 0.05
+_GRID = 61
+_WIDTH = 3.5  # the grid's end, in standard deviations of the prior
+
+
+@dataclass(frozen=True)
+class PairRatio:
+    """Σ variant ÷ Σ baseline over all pairs, with 95 % bounds. ``sd`` is the standard deviation of a pair's
+        log ratio as seen (None for a single pair); ``p`` how likely a ratio so far from 1 is where nothing
+    differs."""
+
+    value: float
+    low: float
+    high: float
+    pairs: int
+    sd: float | None
+    p: float
+
+    @property
+    def interval(self) -> Interval:
+        """The ratio and its bounds."""
+        return Interval(self.value, self.low, self.high)
+
+
+def pair_ratio(variant: Sequence[float], baseline: Sequence[float], factor: float = 1.0) -> PairRatio:
+    """From each pair's two sums (any unit, the same on both sides). The ratio is multiplied by ``factor``,
+    which is known exactly (a price, tokens). Raises ValueError without a pair.
+
+    Deviations are those of a ratio of sums by linearisation, ``(bᵢ − r·aᵢ)/(r·ā)`` (Cochran 1977, eq. 6.9),
+    on the log scale.
+    """
+    n, below = len(baseline), math.fsum(baseline)
+    if not n:
+        raise ValueError("a ratio needs one pair of processes at least")
+    ratio = math.fsum(variant) / below
+    squares = math.fsum((b - ratio * a) ** 2 for a, b in zip(baseline, variant, strict=True))
+    squares /= (ratio * below / n) ** 2
+    scales, ratio = _posterior(n, squares), ratio * factor
+    half = _half_width(scales)
+    sd = math.sqrt(squares / (n - 1)) if n > 1 else None
+    p = _outside(scales, abs(math.log(ratio)))
+    return PairRatio(ratio, ratio * math.exp(-half), ratio * math.exp(half), n, sd, p)
+
+
+Scales = tuple[tuple[float, float], ...]
+
+
+@cache
+def _posterior(n: int, squares: float) -> Scales:
+    """(standard error of the mean of ``n`` pairs, its weight): prior times likelihood of the spread seen."""
+    found = []
+    for step in range(_GRID):
+        z = _WIDTH * (2 * step / (_GRID - 1) - 1)
+        sd = SD_MEDIAN * math.exp(SD_LOG_SD * z)
+        found.append((sd, -z * z / 2 - (n - 1) * math.log(sd) - squares / (2 * sd * sd)))
+    top = max(weight for _sd, weight in found)
+    weights = [math.exp(weight - top) for _sd, weight in found]
+    total = math.fsum(weights)
+    return tuple((sd / math.sqrt(n), w / total) for (sd, _), w in zip(found, weights, strict=True))
+
+
+def _outside(scales: Scales, distance: float) -> float:
+    """The probability that the mean is further than ``distance`` from the truth, either way."""
+    return math.fsum(weight * math.erfc(distance / (error * math.sqrt(2))) for error, weight in scales)
+
+
+@cache
+def _half_width(scales: Scales) -> float:
+    """Where ``_outside`` is 5 %, by bisection."""
+    low, high = 0.0, 10 * max(error for error, _weight in scales)
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _outside(scales, middle) > 1 - CONFIDENCE else (low, middle)
+    return high
+
+
+def told_apart(p_values: Sequence[float], family_error: float = FAMILY_ERROR) -> list[bool]:
+    """For each row of a table whether it differs, by Holm's step-down rule (Holm 1979): where nothing
+    differs, the chance that any row is said to is ``family_error`` at most."""
+    found = [False] * len(p_values)
+    ordered = sorted(range(len(p_values)), key=p_values.__getitem__)
+    for place, row in enumerate(ordered):
+        if p_values[row] > family_error / (len(p_values) - place):
+            break
+        found[row] = True
+    return found
