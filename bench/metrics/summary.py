@@ -66,8 +66,11 @@ def _status(run: RunRecord) -> tuple[str, list[str]]:
         reasons.append("the run was not finished; continue it with --resume")
     if not any(arm.is_baseline and arm.status == Outcome.OK for arm in run.arms):
         return "invalid", [*reasons, "no baseline was measured, so there is nothing to compare with"]
-    note = misfit(run.price, [str(arm.loaded.facts["device"]) for arm in run.arms if arm.loaded])
-    return ("partial" if reasons else "ok"), [*reasons, *run.notices, *([note] if note else [])]
+    notes = (
+        misfit(run.price, [str(arm.loaded.facts["device"]) for arm in run.arms if arm.loaded]),
+        output_drift.shortfall(run),
+    )
+    return ("partial" if reasons else "ok"), [*reasons, *run.notices, *filter(None, notes)]
 
 
 def _row(run: RunRecord, arm: ArmRecord) -> dict[str, Any]:
