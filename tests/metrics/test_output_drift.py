@@ -1,4 +1,4 @@
-"""What the drift figures of a row are scored on: the baseline's text is its variants', and a short text is said."""
+"""What drift figures are scored on: the baseline's text is its variants', and a short text is said."""
 
 from __future__ import annotations
 
