@@ -67,10 +67,11 @@ def compare(one: Path, other: Path | None, *, as_json: bool) -> None:
     if other is None:
         show(load(one), as_json=as_json)
         return
-    from bench.metrics.between import between_runs, render
+    from bench.metrics.between import between_runs, heading, render
 
-    rows = between_runs(load(one), load(other))
-    print(json.dumps(rows, indent=1) if as_json else render(rows))
+    before, after = load(one), load(other)
+    rows = between_runs(before, after)
+    print(json.dumps(rows, indent=1) if as_json else f"{heading(before, after)}\n\n{render(rows)}")
 
 
 def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) -> None:

@@ -269,6 +269,54 @@ def test_a_difference_says_whether_the_code_has_changed_since(run: Path) -> None
     assert refusal(run).endswith('the journal gives "ok"')
 
 
+def by_this_code(run: Path) -> None:
+    (run / JOURNAL).unlink()
+    write_journal(run, harness={"version": bench.__version__, "source_sha256": source_digest()})
+    (run / RUN_JSON).write_text(json.dumps(summarise(load_record(run))))
+
+
+LATER_KEYS: list[list[str | int]] = [
+    ["variants", 1, "drift", "kld_mean", "window_means"],
+    ["variants", 1, "drift", "ppl_ratio"],
+    ["comparisons", 0, "confidence"],
+    ["variants", 0, "drift_reason"],
+]
+
+
+def without(run: Path, path: list[str | int]) -> str:
+    """The place of what was taken out of run.json."""
+    data: Any = json.loads((run / RUN_JSON).read_text())
+    target = data
+    for part in path[:-1]:
+        target = target[part]
+    del target[path[-1]]
+    (run / RUN_JSON).write_text(json.dumps(data))
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+
+
+@pytest.mark.parametrize("path", LATER_KEYS)
+def test_a_key_that_earlier_code_did_not_make_is_counted_and_is_no_difference(
+    run: Path, path: list[str | int]
+) -> None:
+    without(run, path)
+    assert "figure by figure; without 1 keys that the code of its time did not make" in verify_run(run)
+
+
+@pytest.mark.parametrize("path", LATER_KEYS)
+def test_the_same_code_made_them_all(run: Path, path: list[str | int]) -> None:
+    by_this_code(run)
+    assert f"{without(run, path)}: absent, the journal gives" in refusal(run)
+
+
+def test_a_figure_that_differs_is_named_however_many_keys_are_new(run: Path) -> None:
+    for path in LATER_KEYS:
+        without(run, path)
+    data = json.loads((run / RUN_JSON).read_text())
+    data["variants"][1]["drift"]["kld_mean"]["ci_low"] = 0.0
+    (run / RUN_JSON).write_text(json.dumps(data))
+    assert "variants[1].drift.kld_mean.ci_low: 0.0, the journal gives" in refusal(run)
+
+
 # ---- spec.yaml -----------------------------------------------------------------------------------
 
 

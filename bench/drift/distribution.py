@@ -14,6 +14,11 @@ from bench.stats.intervals import Interval, bootstrap_interval, quantile
 Windows = Sequence[DriftWindow]
 
 
+def window_means(values: Sequence[Sequence[float]]) -> list[float]:
+    """The mean of each window, to nine digits: with them two runs on the same windows are compared."""
+    return [float(f"{math.fsum(window) / len(window):.9g}") for window in values]
+
+
 def mean_kl(windows: Windows) -> Interval:
     """Mean KL(base ‖ variant) in nats."""
     return bootstrap_interval([window.kld for window in windows])
@@ -34,10 +39,14 @@ def perplexity(ln_p: Sequence[Sequence[float]]) -> Interval:
     return bootstrap_interval(ln_p, lambda mean: math.exp(-mean))
 
 
+def ln_p_lost(windows: Windows) -> list[list[float]]:
+    """ln P − ln Q of the true next token, position by position."""
+    return [[p - q for p, q in zip(w.ln_p_base, w.ln_p_variant, strict=True)] for w in windows]
+
+
 def perplexity_ratio(windows: Windows) -> Interval:
     """exp of the paired mean difference of log-probabilities: PPL(variant)/PPL(base)."""
-    pairs = [[p - q for p, q in zip(w.ln_p_base, w.ln_p_variant, strict=True)] for w in windows]
-    return bootstrap_interval(pairs, math.exp)
+    return bootstrap_interval(ln_p_lost(windows), math.exp)
 
 
 def rms_delta_p(windows: Windows) -> Interval:

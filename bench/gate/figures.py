@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 from bench.gate.finding import ERROR, FAIL, INCONCLUSIVE, PASS, Finding, finding
 from bench.gate.limits import Rule
-from bench.metrics.between import ratio_bounds
+from bench.metrics.changes import ratio_bounds
 from bench.metrics.figure import value_of
 from bench.records import Json
 

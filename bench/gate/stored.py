@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.errors import Outcome, UsageError
 from bench.gate.figures import judge_figure, judge_interval
-from bench.gate.finding import ERROR, Finding, block
+from bench.gate.finding import ERROR, INCONCLUSIVE, Finding, block
 from bench.gate.limits import Rule, rules
 from bench.metrics.between import between_runs
 
@@ -87,6 +87,8 @@ def _between(
         figure = {**variant["metrics"], **variant["drift"]}.get(rule.metric)
         return judge_figure(rule, group, name, None, figure, cells)
     row = changes.get((group, name, rule.metric))
+    if row is not None and row["ci_low"] is None and row["note"]:
+        return Finding(str(rule), rule.metric, group, name, rule.kind, INCONCLUSIVE, row["note"])
     if row is None or row["ratio"] is None or row["ci_low"] is None:
         reason = "it was not measured in both runs, or has no interval"
         return Finding(str(rule), rule.metric, group, name, rule.kind, ERROR, reason)

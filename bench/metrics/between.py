@@ -1,24 +1,21 @@
 """Two runs side by side: the same variants before and after, or why the two must not be compared.
 
-They were measured apart in time, so besides each figure's own interval a ratio of times carries the spread
-between processes and the drift of a machine between passes; ratios within a run are tighter.
+What a change of a figure rests on is in ``bench/metrics/changes.py``.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.errors import IncomparableError
-from bench.metrics import cost, latency, memory, output_drift, throughput
-from bench.metrics.comparisons import APART_IN_TIME_SD
-from bench.metrics.figure import Metric, value_of
+from bench.metrics import memory
+from bench.metrics.changes import IN_PAIRS, TIMES, change, verdict
+from bench.metrics.others import quiet_words
 from bench.units import format_significant, printable
 
 Run = Mapping[str, Any]
-TIMES = (latency.E2EL, latency.TTFT, latency.TPOT, throughput.OUTPUT, cost.PER_1K, cost.PER_REQUEST)
-KEY_FIGURES = (*TIMES, memory.RSS, memory.ALLOCATED, output_drift.KLD, output_drift.TOP1)
+KEY_FIGURES = (*TIMES, memory.RSS, memory.ALLOCATED, *IN_PAIRS)
 # What must be equal for a dollar to mean the same in both runs; where a price comes from may differ.
 PRICE_KEYS = (
     "kind", "ownership", "currency", "includes_power", "vcpus", "gpus", "usd_per_hour", "purchase_usd",
@@ -43,7 +40,7 @@ def between_runs(one: Run, other: Run) -> list[dict[str, Any]]:
     if differing:
         lines = "".join(f"\n  {line}" for line in dict.fromkeys(differing))
         raise IncomparableError(f"{one['run_id']} and {other['run_id']} cannot be compared:{lines}")
-    return [row for before, after in pairs for row in _rows(before, after)]
+    return [row for before, after in pairs for row in _rows(one, other, before, after)]
 
 
 def _pairs(one: Run, other: Run) -> list[tuple[Run, Run]]:
@@ -110,75 +107,56 @@ def _shown(value: object) -> str:
 # ---- the figures ---------------------------------------------------------------------------------
 
 
-def _rows(before: Run, after: Run) -> Iterator[dict[str, Any]]:
+def _rows(one: Run, other: Run, before: Run, after: Run) -> Iterator[dict[str, Any]]:
     for metric in KEY_FIGURES:
-        figures = [{**row["metrics"], **row["drift"]}.get(metric.key) for row in (before, after)]
-        values = [value_of(figure) for figure in figures]
-        if values == [None, None]:
+        found = change(metric, ((one, before), (other, after)))
+        if found is None:
             continue
-        ratio = values[1] / values[0] if values[0] and values[1] is not None else None
-        spread = 1.959964 * APART_IN_TIME_SD if metric in TIMES else 0.0
-        low, high = ratio_bounds(figures[0], figures[1], spread)
         yield {
             "variant": before["name"],
             "group": before["group"],
             "metric": metric.key,
-            "before": values[0],
-            "after": values[1],
-            "ratio": ratio,
-            "ci_low": low,
-            "ci_high": high,
-            "verdict": _verdict(metric, low, high),
+            "before": found.before,
+            "after": found.after,
+            "ratio": found.ratio,
+            "ci_low": found.low,
+            "ci_high": found.high,
+            "verdict": verdict(metric, found),
+            "basis": found.basis,
+            "note": found.note,
         }
-
-
-def ratio_bounds(
-    before: Run | None, after: Run | None, spread: float = 0.0
-) -> tuple[float | None, float | None]:
-    """95 % bounds of after ÷ before: distances on the log scale, in quadrature, ``spread`` added to both."""
-    logs = [_logs(figure) for figure in (before, after)]
-    if logs[0] is None or logs[1] is None:
-        return None, None
-    (low_b, mid_b, high_b), (low_a, mid_a, high_a) = logs[0], logs[1]
-    down = math.hypot(mid_a - low_a, high_b - mid_b, spread)
-    up = math.hypot(high_a - mid_a, mid_b - low_b, spread)
-    return math.exp(mid_a - mid_b - down), math.exp(mid_a - mid_b + up)
-
-
-def _logs(figure: Run | None) -> tuple[float, float, float] | None:
-    """ln of a figure's lower bound, value and upper bound; None where one is missing or not above 0."""
-    if figure is None:
-        return None
-    numbers = [figure["ci_low"], value_of(figure), figure["ci_high"]]
-    if any(number is None or number <= 0 for number in numbers):
-        return None
-    low, middle, high = (math.log(number) for number in numbers)
-    return low, middle, high
-
-
-def _verdict(metric: Metric, low: float | None, high: float | None) -> str:
-    """Better or worse when the whole interval is on one side of 1, in the metric's own direction."""
-    if low is None or high is None or low <= 1 <= high:
-        return "cannot tell"
-    return "better" if (high < 1) == (metric.better == "lower") else "worse"
 
 
 def _name(row: Run) -> str:
     return printable(" ".join(filter(None, (row["group"], row["name"]))))
 
 
+def heading(one: Run, other: Run) -> str:
+    """Which two runs are compared, when each was made, and how quiet its machine was."""
+    lines = []
+    for word, run in (("before", one), ("after", other)):
+        when = str(run["started_utc"]).replace("T", " ").removesuffix("Z")
+        lines.append(f"{word:6}  {printable(run['run_id'])}, {printable(when)} UTC: {quiet_words(run)}")
+    return "\n".join(lines)
+
+
 def render(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A line a row: variant, metric, before, after, ratio with its interval, verdict."""
-    table = [("variant", "metric", "before", "after", "ratio [95 %]", "verdict")]
+    """A line a row: variant, metric, before, after, ratio with its interval, verdict, what it rests on; then
+    each note once."""
+    table = [("variant", "metric", "before", "after", "ratio [95 %]", "verdict", "compared")]
     for row in rows:
         bounds = "" if row["ci_low"] is None else f" [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
         ratio = "-" if row["ratio"] is None else f"{row['ratio']:.3f}{bounds}"
         before, after = (format_significant(row[side]) for side in ("before", "after"))
-        table.append(
-            (_name({**row, "name": row["variant"]}), row["metric"], before, after, ratio, row["verdict"])
-        )
+        table.append((_title(row), row["metric"], before, after, ratio, row["verdict"], row["basis"]))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return "\n".join(
+    lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in table
-    )
+    ]
+    notes = dict.fromkeys(f"{_title(row)}: {printable(row['note'])}" for row in rows if row["note"])
+    return "\n".join([*lines, *notes])
+
+
+def _title(row: Run) -> str:
+    return _name({**row, "name": row["variant"]})

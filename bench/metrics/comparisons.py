@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from bench.metrics import cost, latency, memory, unit_ratios
-from bench.metrics.figure import Metric, value_of
+from bench.metrics import cost, latency, memory, throughput, unit_ratios
+from bench.metrics.figure import Figures, Metric, value_of
 from bench.records import ArmRecord, RunRecord, TimedBatch
 from bench.stats.intervals import LEAST_SAMPLES, Interval
 from bench.stats.pairs import pair_ratio, told_apart
@@ -21,12 +21,12 @@ from bench.stats.pairs import pair_ratio, told_apart
 APART_IN_TIME_SD = 0.05
 # Peak memory of identical processes was seen to differ by up to 3.4 %.
 PEAKS_DIFFER_BY = 1.05
-TIMED = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, latency.TTFT, latency.TPOT)
+TIMED = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, latency.TTFT, latency.TPOT, throughput.OUTPUT)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One ratio of ``run.json``'s ``comparisons``. All compared metrics are lower-is-better.
+    """One ratio of ``run.json``'s ``comparisons``, variant ÷ baseline; ``verdict`` knows the better side.
 
     ``pairs``: how many fresh pairs of processes it rests on, ``pair_sd`` the spread of their log ratios (None
     for a single one). ``value``, with its bounds, is the baseline's figure, measured alone, times the ratio.
@@ -86,7 +86,14 @@ def compare_all(run: RunRecord) -> list[Comparison]:
             if ratio.metric is metric and ratio.p is not None
         }
         apart |= dict(zip(tested, told_apart(list(tested.values())), strict=True))
-    return [_comparison(run, arm, ratio, apart) for arm, ratio in ratios]
+    bases = {base.group: (base.name, _alone(base, run)) for base in run.arms if base.is_baseline}
+    return [_comparison(arm, ratio, apart, *bases[arm.group]) for arm, ratio in ratios]
+
+
+def _alone(base: ArmRecord, run: RunRecord) -> Figures:
+    """The baseline's own figures, as measured alone."""
+    families = (latency, throughput, cost)
+    return {name: one for family in families for name, one in family.figures(base, run).items()}
 
 
 def compare(run: RunRecord, variant: ArmRecord) -> list[Comparison]:
@@ -95,19 +102,20 @@ def compare(run: RunRecord, variant: ArmRecord) -> list[Comparison]:
 
 
 def _comparison(
-    run: RunRecord, variant: ArmRecord, ratio: Ratio, apart: Mapping[tuple[str, str, str], bool]
+    variant: ArmRecord,
+    ratio: Ratio,
+    apart: Mapping[tuple[str, str, str], bool],
+    base: str,
+    alone: Figures,
 ) -> Comparison:
-    base = run.baseline_of(variant)
-    assert base is not None, "a ratio has a baseline"
     interval, key = ratio.interval, ratio.metric.key
     said = verdict(interval)
     if ratio.p is not None:
-        side = "better" if interval.value < 1 else "worse"
+        side = "better" if (interval.value < 1) == (ratio.metric.better == "lower") else "worse"
         said = side if apart[variant.group, variant.name, key] else "cannot tell"
-    alone = {**latency.figures(base, run), **cost.figures(base, run)}.get(key)
-    value = times(alone, interval)
+    value = times(alone.get(key), interval)
     return Comparison(
-        variant.name, base.name, variant.group, key, interval.value, interval.low, interval.high, 0.95,
+        variant.name, base, variant.group, key, interval.value, interval.low, interval.high, 0.95,
         said, ratio.design, ratio.pairs, ratio.pair_sd, *(astuple(value) if value else ()),
     )  # fmt: skip
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from bench.drift import distribution as drift
+from bench.errors import Outcome
 from bench.metrics.figure import Figures, Metric
-from bench.records import ArmRecord, RunRecord
+from bench.records import ArmRecord, DriftWindow, RunRecord
 
 _OVER = "over the scored positions; interval by bootstrap over windows"
 KLD = Metric("kld_mean", "nat", "lower", f"mean Σ_v P(v)·(ln P(v) − ln Q(v)) {_OVER}", "KL(base ‖ variant)")
@@ -24,23 +28,72 @@ METRICS = (KLD, KLD_P99, KLD_MAX, TOP1, PPL, PPL_RATIO, RMS)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """The baseline has a perplexity and no drift; its log-probabilities stand in any variant's windows."""
+    """The baseline has a perplexity and no drift. Every figure says what it was scored on."""
     found: Figures = {metric.key: None for metric in METRICS}
     if arm.is_baseline:
-        seen = arm.floor or next((o.drift for o in run.arms if o.drift and o.group == arm.group), ())
-        if seen:
-            found[PPL.key] = PPL.scalar(drift.perplexity([window.ln_p_base for window in seen]))
-        return found
+        seen = _baselines_windows(arm, run)
+        return found | {PPL.key: _perplexity([window.ln_p_base for window in seen], run)}
     if not arm.drift:
         return found
-    windows = arm.drift
-    floor = drift.kl_floor(run.baseline_of(arm))
+    windows, notes = arm.drift, _scored_on(arm.drift, run)
+    kld, same = [window.kld for window in windows], [window.same_top for window in windows]
+    means, floor = drift.window_means, drift.kl_floor(run.baseline_of(arm))
     return {
-        KLD.key: KLD.scalar(drift.mean_kl(windows), noise_floor=floor),
-        KLD_P99.key: KLD_P99.scalar(drift.kl_quantile(windows, 0.99)),
-        KLD_MAX.key: KLD_MAX.scalar(drift.kl_quantile(windows, 1.0)),
-        TOP1.key: TOP1.scalar(drift.top1_agreement(windows)),
-        PPL.key: PPL.scalar(drift.perplexity([window.ln_p_variant for window in windows])),
-        PPL_RATIO.key: PPL_RATIO.scalar(drift.perplexity_ratio(windows)),
-        RMS.key: RMS.scalar(drift.rms_delta_p(windows)),
+        KLD.key: KLD.scalar(drift.mean_kl(windows), noise_floor=floor, window_means=means(kld), **notes),
+        KLD_P99.key: KLD_P99.scalar(drift.kl_quantile(windows, 0.99), **notes),
+        KLD_MAX.key: KLD_MAX.scalar(drift.kl_quantile(windows, 1.0), **notes),
+        TOP1.key: TOP1.scalar(drift.top1_agreement(windows), window_means=means(same), **notes),
+        PPL.key: _perplexity([window.ln_p_variant for window in windows], run),
+        PPL_RATIO.key: PPL_RATIO.scalar(
+            drift.perplexity_ratio(windows), window_means=means(drift.ln_p_lost(windows)), **notes
+        ),
+        RMS.key: RMS.scalar(drift.rms_delta_p(windows), **notes),
     }
+
+
+def _baselines_windows(base: ArmRecord, run: RunRecord) -> Sequence[DriftWindow]:
+    """The windows its variants were scored on, so that its perplexity is of the same text as theirs; where
+    none was scored, those of the noise floor, each once."""
+    scored = [arm.drift for arm in run.arms if arm.group == base.group and not arm.is_baseline]
+    return max(scored, key=len, default=()) or tuple(dict.fromkeys(base.floor))
+
+
+def _perplexity(ln_p: Sequence[Sequence[float]], run: RunRecord) -> dict[str, Any] | None:
+    """Its window means are of −ln p, in nats a token; None where nothing was scored."""
+    if not ln_p:
+        return None
+    losses = [[-value for value in window] for window in ln_p]
+    return PPL.scalar(drift.perplexity(ln_p), window_means=drift.window_means(losses), **_notes(ln_p, run))
+
+
+def _scored_on(windows: Sequence[DriftWindow], run: RunRecord) -> dict[str, object]:
+    return _notes([window.kld for window in windows], run)
+
+
+def _notes(values: Sequence[Sequence[float]], run: RunRecord) -> dict[str, object]:
+    """Scored positions, windows, tokens of a window, the text's name, and the tokens that were asked for."""
+    settings = run.spec.get("drift", {})
+    return {
+        "n": sum(map(len, values)),
+        "windows": len(values),
+        "window": settings.get("window"),
+        "text": run.text.get("name"),
+        "asked": settings.get("tokens"),
+    }
+
+
+def shortfall(run: RunRecord) -> str | None:
+    """Said where the text has fewer windows than the tokens asked for would fill; None where it has them."""
+    asked, window = (run.spec.get("drift", {}).get(key) for key in ("tokens", "window"))
+    scored = [arm.drift for arm in run.arms if arm.drift and arm.status == Outcome.OK]
+    if not scored or not asked or not window:
+        return None
+    most = max(scored, key=len)
+    if len(most) >= max(asked // window, 1):
+        return None
+    return f"drift: {scored_words(sum(len(one.kld) for one in most), asked)}"
+
+
+def scored_words(n: int, asked: int) -> str:
+    """The words for a text that ran out, the same everywhere."""
+    return f"{n:,} of the {asked:,} tokens asked for were scored: the text has no more"

@@ -68,8 +68,11 @@ def _status(run: RunRecord) -> tuple[str, list[str]]:
         reasons.append("the run was not finished; continue it with --resume")
     if not any(arm.is_baseline and arm.status == Outcome.OK for arm in run.arms):
         return "invalid", [*reasons, "no baseline was measured, so there is nothing to compare with"]
-    note = misfit(run.price, [str(arm.loaded.facts["device"]) for arm in run.arms if arm.loaded])
-    return ("partial" if reasons else "ok"), [*reasons, *run.notices, *([note] if note else [])]
+    notes = (
+        misfit(run.price, [str(arm.loaded.facts["device"]) for arm in run.arms if arm.loaded]),
+        output_drift.shortfall(run),
+    )
+    return ("partial" if reasons else "ok"), [*reasons, *run.notices, *filter(None, notes)]
 
 
 def _row(run: RunRecord, arm: ArmRecord, comparisons: Sequence[Comparison]) -> dict[str, Any]:
@@ -98,7 +101,7 @@ def _row(run: RunRecord, arm: ArmRecord, comparisons: Sequence[Comparison]) -> d
         "warm_up": _warm_up(arm),
         "energy_reason": (arm.energy or {}).get("reason") or None,
         "drift_reason": arm.drift_reason or None,
-        "noise": list(arm.noise),
+        "noise": [*arm.noise, *(unit.noise for unit in run.pairs_of(arm))],
         "metrics": {key: figure for key, figure in figures.items() if key not in drift_keys},
         "drift": {key: figure for key, figure in figures.items() if key in drift_keys},
     }

@@ -58,9 +58,11 @@ def log_ratio(unit: UnitRecord, metric: str) -> float | None:
 
 
 def sums(units: Sequence[UnitRecord], metric: str) -> tuple[list[int], list[int]]:
-    """What each unit's variant and baseline took, in nanoseconds, of a metric that is a time."""
-    of, _sign = _TIMES[metric]
-    return [of(unit.variant_ns) for unit in units], [of(unit.baseline_ns) for unit in units]
+    """What each unit's variant and baseline took, in nanoseconds, of a metric that is a time; the other way
+    round for one that is a rate, so that the first over the second is variant ÷ baseline in either case."""
+    of, sign = _TIMES[metric]
+    found = [of(unit.variant_ns) for unit in units], [of(unit.baseline_ns) for unit in units]
+    return found if sign > 0 else found[::-1]
 
 
 def _cold(start: dict[str, float], metric: str) -> float:

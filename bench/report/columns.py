@@ -8,28 +8,43 @@ from typing import Any
 
 from bench.metrics import cost, latency, memory, output_drift, throughput
 from bench.metrics.figure import Metric, value_of
-from bench.report.reading import comparison_of, interval_text, kl_above_floor
+from bench.report.reading import bounds_text, comparison_of, interval_text, kl_above_floor
 from bench.units import format_mib, format_share, format_significant
 
 Row = Mapping[str, Any]
 Cell = Callable[[Row, Row], str]
+Show = Callable[[float | None], str]
+
+
+def _none(_run: Row, _variant: Row) -> str:
+    return ""
 
 
 @dataclass(frozen=True)
 class Column:
-    """``cell`` makes a row's text from (run, variant); ``key`` names the column in code."""
+    """``cell`` makes a row's text from (run, variant), ``interval`` its 95 % interval where there is room for
+    it; ``key`` names the column in code."""
 
     key: str
     title: str
     cell: Cell
     right: bool = True
+    interval: Cell = _none
 
 
-def _figure(metric: Metric, show: Callable[[float | None], str] = format_significant) -> Cell:
-    def cell(_run: Row, variant: Row) -> str:
-        return show(value_of({**variant["metrics"], **variant["drift"]}.get(metric.key)))
+def _figure(key: str, title: str, metric: Metric, show: Show = format_significant) -> Column:
+    """A metric's column; any figure with bounds shows them."""
 
-    return cell
+    def figure(variant: Row) -> Row | None:
+        found: Row | None = {**variant["metrics"], **variant["drift"]}.get(metric.key)
+        return found
+
+    return Column(
+        key,
+        title,
+        lambda _run, variant: show(value_of(figure(variant))),
+        interval=lambda _run, variant: bounds_text(figure(variant), show),
+    )
 
 
 def _name(run: Row, variant: Row) -> str:
@@ -66,18 +81,23 @@ def _kl(_run: Row, variant: Row) -> str:
     return format_significant(figure["value"]) if kl_above_floor(figure) else "≤ floor"
 
 
+def _kl_interval(_run: Row, variant: Row) -> str:
+    figure = variant["drift"].get(output_drift.KLD.key)
+    return bounds_text(figure, format_significant) if figure and kl_above_floor(figure) else ""
+
+
 COLUMNS = (
     Column("variant", "variant", _name, right=False),
-    Column("ttft", "TTFT ms", _figure(latency.TTFT)),
-    Column("tpot", "TPOT ms", _figure(latency.TPOT)),
-    Column("output_throughput", "out tok/s", _figure(throughput.OUTPUT)),
-    Column("weights", "weights MiB", _figure(memory.WEIGHTS, format_mib)),
+    _figure("ttft", "TTFT ms", latency.TTFT),
+    _figure("tpot", "TPOT ms", latency.TPOT),
+    _figure("output_throughput", "out tok/s", throughput.OUTPUT),
+    _figure("weights", "weights MiB", memory.WEIGHTS, format_mib),
     Column("peak", "peak MiB", _peak),
-    Column("cost", "$/1k tok", _figure(cost.PER_1K)),
+    _figure("cost", "$/1k tok", cost.PER_1K),
     Column("ratio", "cost ratio [95 %]", _ratio),
     Column("verdict", "verdict", _verdict, right=False),
-    Column("kl", "KL nat", _kl),
-    Column("top1", "top-1", _figure(output_drift.TOP1, format_share)),
+    Column("kl", "KL nat", _kl, interval=_kl_interval),
+    _figure("top1", "top-1", output_drift.TOP1, format_share),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bench.metrics import cost, one_off, output_drift
@@ -123,7 +123,7 @@ def moved_words(run: Mapping[str, Any]) -> str:
     apart = [0.0]
     for one in run["comparisons"]:
         ours, theirs = alone.get((one["group"], one["variant"])), base.get(one["group"])
-        if one["metric"] == cost.PER_1K.key and one["design"] == "duet" and ours and theirs:
+        if one["metric"] == cost.PER_1K.key and one["design"] != "solo" and ours and theirs:
             apart.append(abs(math.log(ours / theirs / one["ratio"])))
     if max(apart) < WORTH_SAYING_APART:
         return ""
@@ -131,6 +131,30 @@ def moved_words(run: Mapping[str, Any]) -> str:
         "Other columns are of each row alone, one after the other, while this machine's speed moved: "
         f"their dollars' ratios are up to {math.expm1(max(apart)):.0%} off the cost ratio, measured in turns."
     )
+
+
+def scored_words(run: Mapping[str, Any]) -> str:
+    """What the drift figures were scored on; nothing for a run of earlier code, which did not keep it."""
+    figures = (variant["drift"].get(output_drift.KLD.key) for variant in run["variants"])
+    known = [figure for figure in figures if figure and figure.get("windows")]
+    if not known:
+        return ""
+    most = max(known, key=lambda figure: int(figure["n"]))
+    words = f"Drift is over {most['n']:,} tokens in {windows_words(most)}."
+    short = most["asked"] and most["window"] and most["windows"] < most["asked"] // most["window"]
+    return f"{words} {output_drift.scored_words(most['n'], most['asked'])}." if short else words
+
+
+def windows_words(figure: Mapping[str, Any]) -> str:
+    """``8 windows of 256 (mixed)``: what a drift figure is of."""
+    return printable(f"{figure['windows']} windows of {figure['window']} ({figure['text']})")
+
+
+def bounds_text(figure: Mapping[str, Any] | None, show: Callable[[float | None], str]) -> str:
+    """A figure's 95 % interval, ``[0.019, 0.026]``; nothing where it has none."""
+    if figure is None or figure.get("ci_low") is None or figure.get("ci_high") is None:
+        return ""
+    return f"[{show(figure['ci_low'])}, {show(figure['ci_high'])}]"
 
 
 def interval_text(one: Mapping[str, Any] | None) -> str:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.report.columns import COLUMNS, Column
-from bench.report.reading import FRONT, moved_words, sentence
+from bench.report.reading import FRONT, moved_words, scored_words, sentence
 from bench.units import printable
 
 COLOURS = {"better": "green", "worse": "red", "cannot tell": "yellow"}
@@ -41,7 +41,8 @@ def render(run: Mapping[str, Any], console: Console) -> None:
         f"  * {FRONT}.  "
         f"$: {escape(printable(price['name']))}, {price['date']}, "
         f"used {price['utilisation']:.0%} of the time.  "
-        f"Ratios are measured in turns with the baseline (those marked ~ are not).  {moved_words(run)}",
+        f"Ratios are measured in turns with the baseline (those marked ~ are not).  {moved_words(run)}  "
+        f"{escape(scored_words(run))}",
         highlight=False, style="dim",
     )  # fmt: skip
 

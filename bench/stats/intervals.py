@@ -94,6 +94,21 @@ def distribution(samples: Sequence[float]) -> Distribution | None:
     )
 
 
+def ratio_interval(numerator: Sequence[float], denominator: Sequence[float]) -> Interval:
+    """Σ numerator ÷ Σ denominator over pairs, with a 95 % interval on the log scale.
+
+    The standard error is that of a ratio of means by linearisation, ``√(n/(n−1)·Σ(bᵢ − r·aᵢ)²)/Σb``
+    (Cochran 1977, eq. 6.9), with Student's t. Fewer than five pairs give no bounds.
+    """
+    n, below = len(denominator), math.fsum(denominator)
+    ratio = math.fsum(numerator) / below
+    if n < LEAST_SAMPLES:
+        return Interval(ratio, None, None)
+    squares = math.fsum((b - ratio * a) ** 2 for a, b in zip(denominator, numerator, strict=True))
+    half = t_quantile(n - 1) * math.sqrt(n / (n - 1) * squares) / (ratio * below)
+    return Interval(ratio, ratio * math.exp(-half), ratio * math.exp(half))
+
+
 def widened(interval: Interval, sd: float) -> Interval:
     """The interval with the spread of processes added, in quadrature on the log scale."""
     value, low, high = interval.value, interval.low, interval.high

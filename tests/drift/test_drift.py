@@ -51,6 +51,16 @@ def test_the_perplexity_ratio_is_the_ratio_of_perplexities() -> None:
     assert value(distribution.perplexity_ratio(WINDOWS)) == pytest.approx(32 ** (1 / 3) / 4)
 
 
+def test_window_means_are_one_a_window_to_nine_digits() -> None:
+    assert distribution.window_means([[0.1, 0.2, 0.2], [1e-12 / 3]]) == [0.166666667, 3.33333333e-13]
+    assert distribution.window_means([]) == []
+
+
+def test_what_is_lost_of_ln_p_is_baseline_minus_variant() -> None:
+    assert distribution.ln_p_lost(WINDOWS)[0] == pytest.approx([LN(2), 0])
+    assert distribution.ln_p_lost(WINDOWS)[1] == pytest.approx([-LN(4)])
+
+
 def test_rms_delta_p() -> None:
     """Δp = −1/4, 0, 3/8."""
     assert value(distribution.rms_delta_p(WINDOWS)) == pytest.approx(math.sqrt((1 / 16 + 9 / 64) / 3))

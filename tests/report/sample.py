@@ -148,9 +148,11 @@ def drifting(row: Variant, kl: float | None, top1: float = 0.97) -> Variant:
     """``row`` with a mean KL to the baseline; None where it was not measured."""
     if kl is None:
         return {**row, "drift_reason": "the vocabularies differ"}
+    on = {"n": 13515, "windows": 53, "window": 256, "text": "mixed", "asked": 20_000}
+    nats = Interval(kl, kl * 0.9, kl * 1.1)
     figures = {
-        output_drift.KLD.key: output_drift.KLD.scalar(Interval(kl, kl * 0.9, kl * 1.1), noise_floor=2e-8),
-        output_drift.TOP1.key: output_drift.TOP1.scalar(Interval(top1, top1 - 0.01, top1 + 0.01)),
+        output_drift.KLD.key: output_drift.KLD.scalar(nats, noise_floor=2e-8, **on),
+        output_drift.TOP1.key: output_drift.TOP1.scalar(Interval(top1, top1 - 0.01, top1 + 0.01), **on),
     }
     return {**row, "drift": {**row["drift"], **figures}}
 
@@ -260,6 +262,8 @@ def hostile_run(text: str) -> Run:
     mean["price"] |= {"name": text, "source": text, "note": text, "date": text}
     mean["model"] |= {"name": text, "location": text, "revision": text}
     mean["text"] |= {"name": text}
+    for figure in (figure for row in mean["variants"] for figure in row["drift"].values() if figure):
+        figure["text"] = text
     mean["harness"] |= {"version": text}
     mean |= {"name": text, "run_id": text, "reasons": [text], "spec_digest": text, "status": "partial"}
     return mean

@@ -202,6 +202,41 @@ class TestHtml:
         assert "p50 630 · min 598 · max 662 · n 11" in text
         assert "512 MiB" in text
 
+    def test_the_result_table_shows_an_interval_wherever_there_is_one(self, sample: ModuleType) -> None:
+        run = sample.rich_run()
+        page = squeezed(Page(html.render([run])).text)
+        row = run["variants"][1]
+        for column in COLUMNS:
+            if bounds := column.interval(run, row):
+                assert f"{column.cell(run, row)} {bounds}" in page
+        shown = {column.key for column in COLUMNS if column.interval(run, row)}
+        assert shown == {"ttft", "tpot", "cost", "kl", "top1"}
+        assert "0.00144 [0.00130, 0.00158] 97.0% [96.0%, 98.0%]" in page
+        throughput = row["metrics"]["output_throughput"]
+        throughput |= {"ci_low": throughput["value"] - 1, "ci_high": throughput["value"] + 1}
+        assert "38.1 [37.1, 39.1]" in squeezed(Page(html.render([run])).text)
+
+    def test_drift_within_the_floor_has_no_interval(self, sample: ModuleType) -> None:
+        text = squeezed(Page(html.render([sample.rich_run()])).text)
+        assert "≤ floor 100.0% [99.0%, 101.0%]" in text
+
+    @pytest.mark.parametrize("module", [html, markdown], ids=short)
+    def test_a_text_that_was_too_short_is_said(self, module: ModuleType, sample: ModuleType) -> None:
+        run = sample.rich_run()
+        short = "13,515 of the 20,000 tokens asked for were scored: the text has no more."
+        found = " ".join(Page(module.render([run])).text.replace("\\", "").split())
+        assert f"Drift is over 13,515 tokens in 53 windows of 256 (mixed). {short}" in found
+        for row in run["variants"]:
+            for figure in filter(None, row["drift"].values()):
+                figure |= {"asked": 13_600}  # 53 whole windows, and no token more could be scored
+        found = " ".join(Page(module.render([run])).text.replace("\\", "").split())
+        assert "Drift is over 13,515 tokens" in found
+        assert "tokens asked for" not in found
+
+    def test_each_drift_figure_says_what_it_is_of(self, sample: ModuleType) -> None:
+        text = squeezed(Page(html.render([sample.rich_run()])).text)
+        assert "[0.00130 to 0.00158] · n 13515 · 53 windows of 256 (mixed)" in text
+
     def test_evidence_with_what_does_not_hold(self, sample: ModuleType) -> None:
         text = squeezed(Page(html.render([sample.rich_run()])).text)
         assert "dtype float32 float32 ✓ yes" in text
@@ -273,7 +308,8 @@ class TestMarkdown:
         found = markdown.render([sample.rich_run()])
         assert "| variant | TTFT ms |" in found
         assert "| :--- | ---: |" in found
-        assert "| bf16 \\* | 63.0 |" in found
+        assert "| bf16 \\* | 63.0 \\[61.6, 64.4\\] |" in found
+        assert "| 0.00144 \\[0.00130, 0.00158\\] | 97.0% \\[96.0%, 98.0%\\] |" in found
         assert "- **int8-dynamic**: 3.0 × cheaper; a different model (agrees on 42.0% of tokens)" in found
         assert "A box, 2 vCPU, 2026-01-01, used 60% of the time" in found
         assert "- refuted: not\\_applied: 0.03 % zeros" in found

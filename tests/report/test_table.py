@@ -6,6 +6,7 @@ import io
 import json
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -42,6 +43,21 @@ def test_rules_go_before_anything_wraps() -> None:
     printed = [re.sub(r"\s+", " ", line) for line in lines(run, 80)]
     assert not any("│" in line for line in printed)
     assert " bf16 * 0.000516 0.928 [0.903, 0.953] better 0.00136 97.5% " in printed
+
+
+def test_what_drift_was_scored_on_is_below_the_table(sample: ModuleType) -> None:
+    text = " ".join(" ".join(lines(sample.rich_run(), 120)).split())
+    assert "Drift is over 13,515 tokens in 53 windows of 256 (mixed)." in text
+    assert "13,515 of the 20,000 tokens asked for were scored: the text has no more." in text
+    assert "[0.00130" not in text
+
+
+def test_a_run_of_earlier_code_does_not_know_it(sample: ModuleType) -> None:
+    run = sample.rich_run()
+    for row in run["variants"]:
+        for figure in filter(None, row["drift"].values()):
+            figure.pop("windows")
+    assert "Drift is over" not in " ".join(lines(run, 120))
 
 
 def titles_left_out(printed: list[str]) -> list[str]:

@@ -17,7 +17,15 @@ from bench.metrics.summary import NOT_A_FAILURE
 from bench.report import scatter
 from bench.report.columns import COLUMNS, pareto
 from bench.report.formats import RunData, harmless, row_name
-from bench.report.reading import FRONT, comparison_of, interval_text, moved_words, sentence
+from bench.report.reading import (
+    FRONT,
+    comparison_of,
+    interval_text,
+    moved_words,
+    scored_words,
+    sentence,
+    windows_words,
+)
 from bench.units import MIB, format_mib, format_significant
 
 SUFFIX = "html"
@@ -63,6 +71,7 @@ def _template() -> Template:
         "columns": COLUMNS,
         "front": FRONT,
         "moved_words": moved_words,
+        "scored_words": scored_words,
         "plot": scatter,
         "sparkline": sparkline,
         "steal_worth_a_word": STEAL_WORTH_A_WORD,
@@ -81,9 +90,9 @@ class _Page:
         """The cells of the sweep in their order; one, without a name, where nothing is swept."""
         return tuple(dict.fromkeys(variant["group"] for variant in self.run["variants"]))
 
-    def cells(self, variant: Mapping[str, Any]) -> list[str]:
-        """A row of the result table."""
-        return [column.cell(self.run, variant) for column in COLUMNS]
+    def cells(self, variant: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """A row of the result table: each figure and its interval."""
+        return [(column.cell(self.run, variant), column.interval(self.run, variant)) for column in COLUMNS]
 
     def sentence(self, variant: Mapping[str, Any]) -> str:
         """What the row says."""
@@ -161,6 +170,8 @@ def _figure_cell(figure: dict[str, Any] | None, unit: str) -> tuple[str, str] | 
     parts += [f"{key} {_number(figure[key], unit)}" for key in _EXTRAS if figure.get(key) is not None]
     if figure.get("n") is not None:
         parts.append(f"n {figure['n']}")
+    if figure.get("windows") is not None:
+        parts.append(windows_words(figure))
     unbroken = (part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
     return _number(value_of(figure), unit), " · ".join(unbroken)
 

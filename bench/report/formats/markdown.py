@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from bench.report.columns import COLUMNS
+from bench.report.columns import COLUMNS, Column
 from bench.report.formats import RunData, harmless, row_name
-from bench.report.reading import FRONT, moved_words, sentence
+from bench.report.reading import FRONT, moved_words, scored_words, sentence
 
 SUFFIX = "md"
 REQUIRES: tuple[str, ...] = ()
@@ -39,8 +39,13 @@ def _section(run: RunData) -> str:
 def _table(run: RunData) -> list[str]:
     head = [escape(column.title) for column in COLUMNS]
     rule = ["---:" if column.right else ":---" for column in COLUMNS]
-    rows = [[escape(column.cell(run, variant)) for column in COLUMNS] for variant in run["variants"]]
+    rows = [[_cell(column, run, variant) for column in COLUMNS] for variant in run["variants"]]
     return [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]
+
+
+def _cell(column: Column, run: RunData, variant: RunData) -> str:
+    """A figure with its interval after it."""
+    return escape(" ".join(filter(None, (column.cell(run, variant), column.interval(run, variant)))))
 
 
 def _sentences(run: RunData) -> list[str]:
@@ -57,7 +62,7 @@ def _money(run: RunData) -> list[str]:
         rf"\* {FRONT}. "
         f"\\$: {escape(price['name'])}, {escape(str(price['date']))}, "
         f"used {price['utilisation']:.0%} of the time. "
-        f"{escape(moved_words(run))} "
+        f"{escape(' '.join(filter(None, (moved_words(run), scored_words(run)))))} "
         f"Run `{_plain(run['run_id'])}`, spec `{_plain(run['spec_digest'][:12])}`."
     ]
 
