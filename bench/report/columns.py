@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.metrics import cost, latency, memory, output_drift, throughput
 from bench.metrics.figure import Metric, value_of
-from bench.report.reading import bounds_text, comparison_of, interval_text, kl_above_floor
+from bench.report.reading import bounds_text, comparison_of, interval_text, kl_above_floor, timed_figure
 from bench.units import format_mib, format_share, format_significant
 
 Row = Mapping[str, Any]
@@ -44,6 +44,16 @@ def _figure(key: str, title: str, metric: Metric, show: Show = format_significan
         title,
         lambda _run, variant: show(value_of(figure(variant))),
         interval=lambda _run, variant: bounds_text(figure(variant), show),
+    )
+
+
+def _timed(key: str, title: str, metric: Metric) -> Column:
+    """A column of time or money."""
+    return Column(
+        key,
+        title,
+        lambda run, variant: format_significant(value_of(timed_figure(run, variant, metric))),
+        interval=lambda run, variant: bounds_text(timed_figure(run, variant, metric), format_significant),
     )
 
 
@@ -88,12 +98,12 @@ def _kl_interval(_run: Row, variant: Row) -> str:
 
 COLUMNS = (
     Column("variant", "variant", _name, right=False),
-    _figure("ttft", "TTFT ms", latency.TTFT),
-    _figure("tpot", "TPOT ms", latency.TPOT),
-    _figure("output_throughput", "out tok/s", throughput.OUTPUT),
+    _timed("ttft", "TTFT ms", latency.TTFT),
+    _timed("tpot", "TPOT ms", latency.TPOT),
+    _timed("output_throughput", "out tok/s", throughput.OUTPUT),
     _figure("weights", "weights MiB", memory.WEIGHTS, format_mib),
     Column("peak", "peak MiB", _peak),
-    _figure("cost", "$/1k tok", cost.PER_1K),
+    _timed("cost", "$/1k tok", cost.PER_1K),
     Column("ratio", "cost ratio [95 %]", _ratio),
     Column("verdict", "verdict", _verdict, right=False),
     Column("kl", "KL nat", _kl, interval=_kl_interval),

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bench.metrics import cost, one_off, output_drift
-from bench.metrics.figure import value_of
+from bench.metrics.figure import Metric, value_of
+from bench.metrics.others import OTHERS_SHARE, others_in_turns
+from bench.stats.pairs import FAMILY_ERROR
 from bench.units import format_share, format_significant, printable
 
 # Bands of mean KL (nats) against the baseline. They are our words, not a law: see docs/guide.md, "Reading".
@@ -21,6 +23,18 @@ BANDS = (
 FRONT = "on the Pareto front: no other row is both cheaper and closer to the baseline"
 WORTH_SAYING_S = 10.0
 WORTH_SAYING_APART = 0.05
+
+
+def timed_figure(
+    run: Mapping[str, Any], variant: Mapping[str, Any], metric: Metric
+) -> Mapping[str, Any] | None:
+    """A figure of time or money as the table shows it: the baseline's times the ratio where both ran in turns
+    (any two rows of a column then have the ratio of the table), else the row's own."""
+    one = comparison_of(run, variant, metric.key)
+    if one is None or one.get("value") is None or one["design"] == "solo":
+        found: Mapping[str, Any] | None = variant["metrics"].get(metric.key)
+        return found
+    return {"value": one["value"], "ci_low": one["value_low"], "ci_high": one["value_high"]}
 
 
 def comparison_of(
@@ -44,6 +58,8 @@ def sentence(run: Mapping[str, Any], variant: Mapping[str, Any]) -> str:
     parts = [money, drift_words(variant), once_words(variant)]
     if not money.endswith("cheaper"):
         parts.append(_why(variant))
+    if (share := others_in_turns(variant)) > OTHERS_SHARE:
+        parts.append(f"others had up to {share:.0%} of the processors meanwhile")
     return _one_line("; ".join(part for part in parts if part))
 
 
@@ -113,9 +129,23 @@ def _why(variant: Mapping[str, Any]) -> str:
     return f"a step spends {spent}" if spent else ""
 
 
-def moved_words(run: Mapping[str, Any]) -> str:
-    """How far the dollars of rows measured alone are from the ratios measured in turns; nothing where they
-    agree within a few per cent."""
+def timed_words(run: Mapping[str, Any]) -> str:
+    """What the columns of time and money are, and how sure a verdict is."""
+    pairs = [
+        one["pairs"] for one in run["comparisons"] if one["metric"] == cost.PER_1K.key and one.get("pairs")
+    ]
+    if not pairs:
+        return _apart_words(run)
+    count = f"{min(pairs)}" if min(pairs) == max(pairs) else f"{min(pairs)} to {max(pairs)}"
+    return (
+        f"Each ratio comes from {count} fresh pairs of processes that take turns; a variant's times, tokens "
+        "per second and dollars are the baseline's, measured alone, times its ratio (~: no turns, its own). "
+        f"better and worse: at most {FAMILY_ERROR:.0%} of tables without a difference say either."
+    )
+
+
+def _apart_words(run: Mapping[str, Any]) -> str:
+    """For a run of earlier code: how far the dollars of rows measured alone are from the ratios."""
     alone = {
         (row["group"], row["name"]): value_of(row["metrics"].get(cost.PER_1K.key)) for row in run["variants"]
     }

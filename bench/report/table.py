@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.report.columns import COLUMNS, Column
-from bench.report.reading import FRONT, moved_words, scored_words, sentence
+from bench.report.reading import FRONT, scored_words, sentence, timed_words
 from bench.units import printable
 
 COLOURS = {"better": "green", "worse": "red", "cannot tell": "yellow"}
@@ -37,14 +37,10 @@ def render(run: Mapping[str, Any], console: Console) -> None:
             console.print(
                 f"  [bold]{escape(printable(name))}[/]: {escape(sentence(run, variant))}", highlight=False
             )
-    console.print(
-        f"  * {FRONT}.  "
-        f"$: {escape(printable(price['name']))}, {price['date']}, "
-        f"used {price['utilisation']:.0%} of the time.  "
-        f"Ratios are measured in turns with the baseline (those marked ~ are not).  {moved_words(run)}  "
-        f"{escape(scored_words(run))}",
-        highlight=False, style="dim",
-    )  # fmt: skip
+    money = f"{price['name']}, {price['date']}, used {price['utilisation']:.0%} of the time"
+    for mark, words in (("*", FRONT), ("$", money), ("~", timed_words(run)), ("KL", scored_words(run))):
+        if words:
+            console.print(f"  {mark:2} {escape(printable(words))}", highlight=False, style="dim")
 
 
 def _fitting(run: Mapping[str, Any], console: Console) -> tuple[Table, list[Column]]:

@@ -21,9 +21,9 @@ from bench.report.reading import (
     FRONT,
     comparison_of,
     interval_text,
-    moved_words,
     scored_words,
     sentence,
+    timed_words,
     windows_words,
 )
 from bench.units import MIB, format_mib, format_significant
@@ -70,7 +70,7 @@ def _template() -> Template:
     environment.globals |= {
         "columns": COLUMNS,
         "front": FRONT,
-        "moved_words": moved_words,
+        "timed_words": timed_words,
         "scored_words": scored_words,
         "plot": scatter,
         "sparkline": sparkline,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bench.report.columns import COLUMNS, Column
 from bench.report.formats import RunData, harmless, row_name
-from bench.report.reading import FRONT, moved_words, scored_words, sentence
+from bench.report.reading import FRONT, scored_words, sentence, timed_words
 
 SUFFIX = "md"
 REQUIRES: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ def _money(run: RunData) -> list[str]:
         rf"\* {FRONT}. "
         f"\\$: {escape(price['name'])}, {escape(str(price['date']))}, "
         f"used {price['utilisation']:.0%} of the time. "
-        f"{escape(' '.join(filter(None, (moved_words(run), scored_words(run)))))} "
+        f"{escape(' '.join(filter(None, (timed_words(run), scored_words(run)))))} "
         f"Run `{_plain(run['run_id'])}`, spec `{_plain(run['spec_digest'][:12])}`."
     ]
 
