@@ -34,8 +34,10 @@ pytestmark = pytest.mark.usefixtures("fake_runtime")
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_process, "GRACE_S", 0.5)
+    monkeypatch.setattr(worker_process, "GRACE_S", 5.0)
     monkeypatch.setattr(harness, "source_digest", lambda: "0" * 64)
+    # A busy hypervisor would void units, and a cap of six would be reached without a verdict.
+    monkeypatch.setattr(noise, "stolen", lambda before, after: False)
 
 
 def config(
