@@ -182,3 +182,17 @@ def test_a_thread_that_is_gone_needs_no_processor(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(os, "sched_getaffinity", lambda _thread: {1})
     monkeypatch.setattr(os, "sched_setaffinity", gone)
     assert worker_process._moved(7, {0}) is False
+
+
+def test_a_thread_started_after_the_list_was_read_is_bound_by_the_next_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = {1: {0, 1}, 2: {0, 1}}
+    lists = iter([[tmp_path / "1"], [tmp_path / "1", tmp_path / "2"], [tmp_path / "1", tmp_path / "2"]])
+    monkeypatch.setattr(worker_process, "entries", lambda _directory: next(lists))
+    monkeypatch.setattr(os, "sched_getaffinity", where.__getitem__)
+    monkeypatch.setattr(os, "sched_setaffinity", where.__setitem__)
+    monkeypatch.setattr(WorkerProcess, "pid", 7)
+    WorkerProcess("variant", tmp_path / "log").pin([1])
+    assert [set(cpus) for cpus in where.values()] == [{1}, {1}]
+    assert next(lists, None) is None
