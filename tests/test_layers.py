@@ -26,7 +26,7 @@ MEASURING = (
 
 # Runs in the worker's interpreter, which has the standard library and the engine and nothing else (D2).
 WORKER_SIDE = ("worker", "runtimes", "optimisations")
-WORKER_MAY_IMPORT = ("errors", *WORKER_SIDE)
+WORKER_MAY_IMPORT = ("errors", "proc", *WORKER_SIDE)
 # Inside functions only, for schemes that keep what they made or read a text to calibrate: an interpreter
 # that runs these has the harness's own packages too.
 WORKER_MAY_CALL = ("models.cache", "plugins", "texts")
@@ -156,7 +156,7 @@ def test_the_judging_half_imports_no_engine() -> None:
 
 def test_every_package_is_on_one_side_or_beneath_both() -> None:
     """A new directory must be put on a side here."""
-    beneath = {"", "errors", "units", "places", "plugins", "yaml_source", "crash"}
+    beneath = {"", "errors", "units", "places", "plugins", "proc", "yaml_source", "crash"}
     above = {"__main__", "api", "verify"}
     tops = {module.partition(".")[0] for module in modules()}
     assert tops - set(JUDGING) - set(MEASURING) <= beneath | above

@@ -17,6 +17,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from bench.commands import EXIT_OF_STATUS
 from bench.config import read_config
 from bench.errors import BenchError, ExitCode, IncomparableError, InterruptedRun
 from bench.harness import run_spec
+from bench.machine import noise
 from bench.measure import worker_process
 from bench.metrics.summary import summarise
 from bench.models.fetch import ensure
@@ -42,15 +44,19 @@ from bench.store.replay import load_record
 __all__ = ["fake_runtime"]  # a fixture
 MS = 1_000_000
 REQUESTS, TOKENS = 6, 8
+HANG_S = 5.0  # what a hang costs a test; a sound answer beside load must not take as long
 # Prefills before the duet: two to warm up, one for the kernels, one a request, one for memory.
 BEFORE_DUET = 2 + 1 + REQUESTS + 1
 
 
 @pytest.fixture(autouse=True)
 def _quick_and_unedited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers get a second to leave; who edits the harness meanwhile does not make it another one."""
-    monkeypatch.setattr(worker_process, "GRACE_S", 0.5)
+    """Workers get some seconds to leave, which only those take who never would; who edits the harness
+    meanwhile does not make it another one."""
+    monkeypatch.setattr(worker_process, "GRACE_S", 5.0)
     monkeypatch.setattr(harness, "source_digest", lambda: "0" * 64)
+    # A neighbour during a test would repeat passes, and faults are planted by how many came before.
+    monkeypatch.setattr(noise, "disturbed", lambda before, after: False)
 
 
 def config(tmp_path: Path, variants: Sequence[Mapping[str, Any]], **more: Any) -> Spec:
@@ -210,7 +216,7 @@ def test_every_failure_is_a_row_and_the_others_finish(tmp_path: Path) -> None:
             {"name": "no-interpreter", "runtime": {"python": str(tmp_path / "absent")}},
             variant(tmp_path, "good", step_ns=[1 * MS]),
         ],
-        measure={"timeout_s": 1.5},
+        measure={"timeout_s": HANG_S},
     )  # fmt: skip
     _directory, found = run(spec, tmp_path)
     expected = {
@@ -260,7 +266,7 @@ def test_a_baseline_that_dies_in_a_duet_comes_back(tmp_path: Path, how: str) -> 
         tmp_path,
         [variant(tmp_path, "unlucky"), variant(tmp_path, "next", step_ns=[1 * MS])],
         base=base,
-        measure={"timeout_s": 1.5},
+        measure={"timeout_s": HANG_S},
     )
     _directory, found = run(spec, tmp_path)
     assert rows(found)["baseline"]["status"] == "ok"
@@ -307,8 +313,10 @@ def test_a_baseline_that_does_not_come_back_leaves_no_process(tmp_path: Path) ->
 
 
 def open_directory(pid: int) -> str:
-    """The log a worker writes to, which has its arm's name."""
-    return Path(f"/proc/{pid}/fd/1").readlink().name
+    """The log a worker writes to, which has its arm's name; nothing for a child that has just ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/fd/1").readlink().name
+    return ""
 
 
 # ---- interrupted and continued -----------------------------------------------------------------------
@@ -360,7 +368,7 @@ def test_the_second_ctrl_c_does_not_wait_for_the_stage(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(InterruptedRun):
         run_spec(spec, tmp_path / "results", say=press_twice)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
     (directory,) = (tmp_path / "results").iterdir()
     assert rows(summary(directory))["v"]["status"] == "interrupted"
     _again, found = run(spec, tmp_path, resume=directory)

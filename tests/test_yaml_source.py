@@ -382,9 +382,9 @@ def bomb(levels: int, width: int, seed: str) -> str:
     ],
 )
 def test_alias_bombs(text: str, problem: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert problem in refused(text).problem
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 @EITHER_PARSER
@@ -461,9 +461,9 @@ def test_text_over_the_size_limit() -> None:
     ],
 )
 def test_the_worst_megabytes_take_no_time(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     result = read_or_refused(text)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert isinstance(result, YamlSource) or len(str(result)) < 300
 
 
@@ -474,10 +474,10 @@ def test_reading_a_file(tmp_path: Path) -> None:
 
 
 def unreadable(path: Path) -> ConfigError:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ConfigError) as caught:
         read_yaml(path)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert caught.value.file == str(path)
     return caught.value
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from bench.errors import UsageError
 from bench.machine.devices import cpu_count, cuda_device_count
-from bench.machine.system import installed, memory_bytes, text_of
+from bench.machine.system import installed, memory_bytes
+from bench.proc import text_of
 
 DISTRIBUTION = "inference-cost-bench"
 LOOK_S = 1.0

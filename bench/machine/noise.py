@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.proc import text_of
+
 STOLEN_SHARE = 0.10
 DISTURBED_SHARE = 0.05
 # Processor time is counted in hundredths of a second: shorter passes than this say nothing.
@@ -38,11 +40,8 @@ def read_ticks(pids: Sequence[int] = ()) -> Ticks:
 
 def _ticks_of(pid: int) -> int:
     """User and system time of a process with all its threads; 0 for one that is gone."""
-    try:
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0
-    return int(after_name[11]) + int(after_name[12])
+    after_name = (text_of(Path(f"/proc/{pid}/stat")) or "").rpartition(")")[2].split()
+    return int(after_name[11]) + int(after_name[12]) if len(after_name) > 12 else 0
 
 
 def between(stage: str, before: Ticks, after: Ticks) -> dict[str, object]:

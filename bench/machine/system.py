@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-
-def text_of(path: Path) -> str | None:
-    """The text of a small system file, None where it cannot be read."""
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return None
+from bench.proc import text_of
 
 
 def memory_bytes(field: str) -> int | None:

@@ -20,6 +20,7 @@ from typing import Any
 
 import bench
 from bench.errors import Outcome, VariantFailed
+from bench.proc import entries
 from bench.worker.protocol import ChannelClosed, ProtocolError, receive, send
 
 # What a worker may inherit: enough to find its libraries, its caches and its devices, and no secret.
@@ -40,6 +41,8 @@ GRACE_S = 5.0
 HELLO_S = 60.0
 # Longest pause inside one frame, either way: a worker that stops half way must not stop the harness.
 STALL_S = 60.0
+# Listings of a child's threads before it counts as bound: the second finds nothing new, save in a storm.
+MOST_LISTINGS = 20
 
 
 def worker_environment(threads: int | None, on_cpu: bool = True) -> dict[str, str]:
@@ -116,10 +119,16 @@ class WorkerProcess:
         return self._process.pid
 
     def pin(self, cpus: Sequence[int]) -> None:
-        """Bind every thread of the child to these processors; a child that is gone needs none."""
-        with suppress(FileNotFoundError, ProcessLookupError):
-            for task in Path(f"/proc/{self.pid}/task").iterdir():
-                os.sched_setaffinity(int(task.name), cpus)
+        """Bind every thread of the child to these processors; a child that is gone needs none.
+
+        A thread that is started meanwhile inherits where its starter was, so the list is read again until
+        nobody on it had to be moved.
+        """
+        for _ in range(MOST_LISTINGS):
+            tasks = entries(Path(f"/proc/{self.pid}/task"))
+            moved = [_moved(int(task.name), set(cpus)) for task in tasks]
+            if not any(moved):
+                return
 
     def ask(self, do: str, timeout_s: float, **arguments: object) -> dict[str, Any]:
         """Send one command and wait for its result. Raises VariantFailed."""
@@ -218,6 +227,15 @@ class WorkerProcess:
             os.killpg(self.pid, number)
         except ProcessLookupError:
             return
+
+
+def _moved(thread: int, cpus: set[int]) -> bool:
+    """Bind a thread to these processors; False where it was there already, or is gone."""
+    with suppress(ProcessLookupError):
+        if os.sched_getaffinity(thread) != cpus:
+            os.sched_setaffinity(thread, cpus)
+            return True
+    return False
 
 
 class PeerGone(Exception):

@@ -11,6 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench.proc import entries, numbers_in, text_of
+
+_PROC = Path("/proc")
+_TASKS = Path("/proc/self/task")
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 
@@ -65,19 +69,18 @@ def _cuda(engine: Any | None) -> Any | None:
 
 
 def _high_water() -> int:
-    if _STATUS.exists():
-        for line in _STATUS.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
+    for line in (text_of(_STATUS) or "").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _children() -> int:
-    """Resident bytes of this process's live children (0 for an engine that starts none)."""
+    """Resident bytes of this process's live children (0 for an engine that starts none). A thread or a child
+    that ends meanwhile counts as gone."""
     total = 0
-    for task in Path("/proc/self/task").glob("*/children"):
-        for pid in task.read_text().split():
-            pages = Path(f"/proc/{pid}/statm")
-            if pages.exists():
-                total += int(pages.read_text().split()[1]) * resource.getpagesize()
+    for task in entries(_TASKS):
+        for pid in numbers_in(task / "children"):
+            pages = numbers_in(_PROC / str(pid) / "statm")
+            total += pages[1] * resource.getpagesize() if len(pages) > 1 else 0
     return total

@@ -13,6 +13,7 @@ from time import perf_counter
 from bench.measure.pair import SHARED_BYTES
 from bench.measure.together import ask_both, shared_block
 from bench.measure.worker_process import worker_environment
+from bench.proc import text_of
 from bench.texts import mixed
 
 WINDOW, WINDOWS, VOCABULARY = 256, 16, 49152
@@ -26,7 +27,8 @@ def bare_s(model_directory: Path, dtype: str) -> float:
 
 
 def status_kib(pid: int, field: str) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    lines = (text_of(Path(f"/proc/{pid}/status")) or "").splitlines()
+    assert lines, "the worker is gone"
     return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 

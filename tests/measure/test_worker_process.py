@@ -23,15 +23,17 @@ from bench.errors import Outcome, VariantFailed
 from bench.measure import worker_process
 from bench.measure.together import BaselineDied, ask_both
 from bench.measure.worker_process import PeerGone, WorkerProcess
+from bench.proc import entries
 
 OPTIONS = {"device": "cpu", "dtype": "float32", "threads": 1, "attention": "sdpa", "random": False}
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture(autouse=True)
 def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_process, "GRACE_S", 0.4)
-    monkeypatch.setattr(worker_process, "STALL_S", 0.6)
+    """Long enough for a worker beside load: only one that would never leave takes all of it."""
+    monkeypatch.setattr(worker_process, "GRACE_S", 3.0)
+    monkeypatch.setattr(worker_process, "STALL_S", 2.0)
 
 
 @contextmanager
@@ -57,6 +59,13 @@ def group_of(pid: int) -> list[int]:
             if os.getpgid(process.pid) == pid and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process.pid)
     return found
+
+
+def where_to(link: Path) -> str:
+    """The target of a link; nothing where it has just been closed."""
+    with suppress(OSError):
+        return str(link.readlink())
+    return ""
 
 
 def load(
@@ -176,7 +185,7 @@ def test_a_hang_ends_at_the_deadline(tmp_path: Path) -> None:
         found = failure(lambda: load(under, tmp_path, {"at": "load", "do": "hang"}, timeout_s=0.3))
         assert found.outcome == Outcome.TIMEOUT
         assert "no answer within" in found.reason
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < PATIENCE_S
 
 
 def test_a_worker_that_ignores_sigterm(tmp_path: Path) -> None:
@@ -190,7 +199,7 @@ def test_grandchildren_go_with_their_grandparent(tmp_path: Path, end: str) -> No
     file = tmp_path / "grandchild"
     faults = [{"at": "load", "do": "grandchild", "file": str(file)}, {"at": "load", "do": end}]
     with worker(tmp_path) as under:
-        failure(lambda: load(under, tmp_path, *faults, timeout_s=1.0 if end == "hang" else PATIENCE_S))
+        failure(lambda: load(under, tmp_path, *faults, timeout_s=5.0 if end == "hang" else PATIENCE_S))
         grandchild = int(file.read_text())
     wait_until(lambda: not alive(grandchild))
 
@@ -254,7 +263,8 @@ def test_no_secret_reaches_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_no_open_file_of_the_harness_reaches_a_worker(tmp_path: Path) -> None:
     with (tmp_path / "private").open("w") as private, worker(tmp_path) as under:
         os.set_inheritable(private.fileno(), True)
-        targets = [str(fd.readlink()) for fd in Path(f"/proc/{under.pid}/fd").iterdir()]
+        targets = [where_to(fd) for fd in entries(Path(f"/proc/{under.pid}/fd"))]
+    assert targets
     assert str(tmp_path / "private") not in targets
 
 
@@ -321,7 +331,7 @@ def test_the_harness_sleeps_while_a_worker_works(tmp_path: Path) -> None:
     with worker(tmp_path) as under:
         before = time.process_time()
         failure(lambda: load(under, tmp_path, {"at": "load", "do": "hang"}, timeout_s=1.0))
-        assert time.process_time() - before < 0.2
+        assert time.process_time() - before < 0.5
 
 
 # ---- two at a time -------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def test_time_and_memory_of_what_is_done_inside() -> None:
         time.sleep(0.05)
     (bill,) = one_off.take_bill()
     assert bill["what"] == "training"
-    assert 0.05 <= float(str(bill["took_s"])) < 5
+    assert 0.05 <= float(str(bill["took_s"])) < 60
     assert int(str(bill["peak_bytes"])) > 1e6
     assert bill["reused"] is False
     assert one_off.take_bill() == []
