@@ -1,0 +1,168 @@
+"""The run's proof, from its journals alone: every interval and verdict a second time, with NumPy and SciPy.
+
+    python results/reference/run/analyse.py [DIRECTORY]
+
+Nothing of the harness is imported. The rule: the pair of processes is the sample; the standard deviation of a
+pair's log ratio has a log-normal prior; 95 % interval and p-value of "no difference" come from the posterior of the
+mean; better and worse are said by Holm's rule over the rows of a run, at a family-wise error of 5 %.
+"""
+
+import gzip
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+from scipy import integrate, optimize, special, stats
+
+MEDIAN, LOG_SD, FAMILY = 0.012, 0.8, 0.05
+COST = "cost_per_request_usd"
+
+
+def lines(path):
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    return [json.loads(line) for line in data.decode().splitlines()]
+
+
+def runs_of(directory, kind):
+    """Every run that was opened; one that never closed is None."""
+    for path in (directory / f"{kind}.jsonl", directory / f"{kind}.jsonl.gz"):
+        if path.exists():
+            records = lines(path)
+            closed = {one["index"]: one for one in records if one["kind"] == "run_closed"}
+            return [closed.get(one["index"]) for one in records if one["kind"] == "run_opened"]
+    return []
+
+
+def posterior(x, y):
+    """(log ratio, half width of its 95 % interval, p of no difference) from the sums of each pair."""
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    n, ratio = len(x), y.sum() / x.sum()
+    squares = float((((y - ratio * x) / (ratio * x.mean())) ** 2).sum())
+
+    def weight(z):  # prior times likelihood over z, where sd = MEDIAN · exp(LOG_SD · z)
+        sd = MEDIAN * np.exp(LOG_SD * z)
+        return -z * z / 2 - (n - 1) * np.log(sd) - squares / (2 * sd * sd)
+
+    z = np.linspace(-8, 8, 4001)
+    logs = weight(z)
+    w = np.exp(logs - logs.max())
+    w /= integrate.trapezoid(w, z)
+    error = MEDIAN * np.exp(LOG_SD * z) / math.sqrt(n)
+
+    def outside(distance):
+        return float(integrate.trapezoid(w * special.erfc(distance / error / math.sqrt(2)), z))
+
+    half = optimize.brentq(lambda h: outside(h) - 0.05, 0, 2)
+    return math.log(ratio), half, outside(abs(math.log(ratio)))
+
+
+def holm(p_values):
+    found, order = [False] * len(p_values), np.argsort(p_values)
+    for place, row in enumerate(order):
+        if p_values[row] > FAMILY / (len(p_values) - place):
+            break
+        found[row] = True
+    return found
+
+
+def judged(run, x="x_ns", y="y_ns"):
+    """Each variant that was measured with its log ratio, half width, p and verdict by the rule above."""
+    rows = []
+    for row in run["rows"]:
+        units = [one for one in row["units"] if not one["void"]]
+        if row["place"] and row["status"] == "ok" and units:
+            log, half, p = posterior([sum(u[x]) for u in units], [sum(u[y]) for u in units])
+            rows.append({**row, "log": log, "half": half, "p": p, "pairs": len(units)})
+    for row, apart in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        row["verdict"] = ("better" if row["log"] < 0 else "worse") if apart else "cannot tell"
+    return rows
+
+
+def peers(run):
+    """What others would say of the same rows, measured alone, one process each and one after the other."""
+    base = next(row for row in run["rows"] if row["place"] == 0)["alone_ns"]
+    for row in run["rows"]:
+        if row["place"] and row["status"] == "ok":
+            ours = row["alone_ns"]
+            ratio = np.mean(ours) / np.mean(base)
+            apart = {
+                "Welch 5 %": stats.ttest_ind(ours, base, equal_var=False).pvalue < 0.05,
+                "Mann-Whitney 5 %": stats.mannwhitneyu(ours, base).pvalue < 0.05,
+                "mean off by 3 %": abs(math.log(ratio)) > math.log(1.03),
+                "mean ± sd apart": abs(np.mean(ours) - np.mean(base)) > np.std(ours) + np.std(base),
+            }
+            yield row["name"], {name: bool(found) for name, found in apart.items()}, ratio
+
+
+def share(part, whole):
+    return f"{part} of {whole} ({100 * part / whole:.1f} %)" if whole else "none"
+
+
+def slope(rows):
+    """Trend of the log ratio with the row's place, per row, with a bootstrap over runs."""
+    by_run = [[(row["place"], row["log"]) for row in run] for run in rows if run]
+    fit = lambda runs: np.polyfit(*np.array([p for run in runs for p in run]).T, 1)[0]  # noqa: E731
+    draw = np.random.default_rng(0)
+    many = [fit([by_run[i] for i in draw.integers(0, len(by_run), len(by_run))]) for _ in range(2000)]
+    return fit(by_run), np.quantile(many, [0.025, 0.975])
+
+
+def report_same(kind, runs):
+    rows = [[row for row in judged(run) if row["name"].startswith("same")] for run in runs if run]
+    flat = [row for run in rows for row in run]
+    if not flat:
+        return
+    logs = np.array([row["log"] for row in flat])
+    said = [row for row in flat if row["verdict"] != "cannot tell"]
+    held = sum(abs(row["log"]) <= row["half"] for row in flat)
+    print(f"\n{kind}: {len(flat)} rows that change nothing, in {len(rows)} runs")
+    print(f"  better or worse     {share(len(said), len(flat))}")
+    print(f"  intervals that hold 1   {share(held, len(flat))}")
+    error = logs.std(ddof=1) / math.sqrt(len(logs))
+    print(f"  mean log ratio      {100 * logs.mean():+.2f} % ± {196 * error:.2f} %; sd {100 * logs.std(ddof=1):.2f} %")
+    halves = np.array([row["half"] for row in flat])
+    print(f"  half widths         median ± {100 * np.median(halves):.2f} %, 95 % within ± {100 * np.quantile(halves, .95):.2f} %")
+    sds = [np.std([math.log(sum(u["y_ns"]) / sum(u["x_ns"])) for u in row["units"] if not u["void"]], ddof=1) for row in flat]
+    print(f"  sd of a pair        median {100 * np.median(sds):.2f} %, sd of its log {np.std(np.log(sds), ddof=1):.2f}")
+    trend, (low, high) = slope(rows)
+    print(f"  trend with place    {100 * trend:+.3f} % a row [{100 * low:+.3f}, {100 * high:+.3f}]")
+    agree = sum(row["said"][COST]["verdict"] == row["verdict"] for row in flat)
+    worst = max(abs(math.log(row["said"][COST]["ci_high"] / row["said"][COST]["ratio"]) - row["half"]) for row in flat)
+    print(f"  the harness said so {share(agree, len(flat))}; half widths differ by at most {100 * worst:.4f} %")
+    others = [found for run in runs if run for name, found, _ratio in peers(run) if name.startswith("same")]
+    for name in others[0]:
+        print(f"  {name:20}{share(sum(one[name] for one in others), len(others))}")
+
+
+def report_more(runs):
+    rows = [row for run in runs if run for row in judged(run) if row["name"].startswith("more")]
+    if not rows:
+        return
+    print(f"\nplus: {len(rows)} rows with a 31st layer, {100 * (runs[0]['work_ratio'] - 1):.2f} % more work")
+    print(f"  worse               {share(sum(row['verdict'] == 'worse' for row in rows), len(rows))}")
+    print(f"  better              {share(sum(row['verdict'] == 'better' for row in rows), len(rows))}")
+    print(f"  mean log ratio      {100 * np.mean([row['log'] for row in rows]):+.2f} %")
+    others = [(found, ratio) for run in runs if run for name, found, ratio in peers(run) if name.startswith("more")]
+    for name in others[0][0]:
+        print(f"  {name:20}{share(sum(one[name] and ratio > 1 for one, ratio in others), len(others))}")
+
+
+def main():
+    directory = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent
+    for kind in ("aa", "aa-neighbour", "plus"):
+        runs = runs_of(directory, kind)
+        if runs:
+            took = [run["took_s"] for run in runs if run]
+            unfinished = sum(run is None for run in runs)
+            lost = sum(row["status"] != "ok" for run in runs if run for row in run["rows"])
+            print(f"\n{kind}: {len(runs)} runs opened, {unfinished} never closed, {lost} rows not measured, "
+                  f"{sum(took) / 60:.0f} min")
+            report_same(kind, runs)
+            if kind == "plus":
+                report_more(runs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""What the two proofs share: a neighbour that disturbs, and journals that are packed once they are committed."""
+
+from __future__ import annotations
+
+import gzip
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def neighbour(seed: str, wanted: bool) -> Iterator[None]:
+    """A process that works 0.5 to 4 s and rests 0.5 to 4 s, on a processor drawn anew each time."""
+    if not wanted:
+        yield
+        return
+    program = (
+        "import os, random, sys, time\n"
+        "draw = random.Random(sys.argv[1]); block = bytearray(32 << 20)\n"
+        "while True:\n"
+        "    os.sched_setaffinity(0, [draw.choice(range(os.cpu_count()))])\n"
+        "    end, memory = time.monotonic() + draw.uniform(0.5, 4), draw.random() < 0.5\n"
+        "    while time.monotonic() < end:\n"
+        "        bytes(block) if memory else sum(range(20000))\n"
+        "    time.sleep(draw.uniform(0.5, 4))\n"
+    )
+    hog = subprocess.Popen([sys.executable, "-c", program, seed])
+    try:
+        yield
+    finally:
+        hog.kill()
+        hog.wait()
+
+
+def unpacked(path: Path) -> Path:
+    """The journal itself, where only its committed form (``gzip -9n``) is there."""
+    packed = path.with_name(f"{path.name}.gz")
+    if packed.exists() and not path.exists():
+        path.write_bytes(gzip.decompress(packed.read_bytes()))
+        packed.unlink()
+    return path
