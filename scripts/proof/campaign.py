@@ -1,4 +1,4 @@
-"""What the two proofs share: a neighbour that disturbs, and journals that are packed once they are committed."""
+"""What the two proofs share: a neighbour that disturbs, and journals that are packed for the repository."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
     python results/reference/run/analyse.py [DIRECTORY]
 
-Nothing of the harness is imported. The rule: the pair of processes is the sample; the standard deviation of a
-pair's log ratio has a log-normal prior; 95 % interval and p-value of "no difference" come from the posterior of the
-mean; better and worse are said by Holm's rule over the rows of a run, at a family-wise error of 5 %.
+Nothing of the harness is imported. The rule: the pair of processes is the sample; the standard deviation of
+a pair's log ratio has a log-normal prior; 95 % interval and p-value of "no difference" come from the posterior
+of the mean; better and worse are said by Holm's rule over the rows of a run, at a family-wise error of 5 %.
 """
 
 import gzip
@@ -109,31 +109,45 @@ def slope(rows):
     return fit(by_run), np.quantile(many, [0.025, 0.975])
 
 
+def pair_sd(row):
+    logs = [math.log(sum(one["y_ns"]) / sum(one["x_ns"])) for one in row["units"] if not one["void"]]
+    return float(np.std(logs, ddof=1))
+
+
+def percent(value):
+    return f"{100 * value:+.2f} %"
+
+
 def report_same(kind, runs):
     rows = [[row for row in judged(run) if row["name"].startswith("same")] for run in runs if run]
     flat = [row for run in rows for row in run]
     if not flat:
         return
     logs = np.array([row["log"] for row in flat])
-    said = [row for row in flat if row["verdict"] != "cannot tell"]
-    held = sum(abs(row["log"]) <= row["half"] for row in flat)
-    print(f"\n{kind}: {len(flat)} rows that change nothing, in {len(rows)} runs")
-    print(f"  better or worse     {share(len(said), len(flat))}")
-    print(f"  intervals that hold 1   {share(held, len(flat))}")
-    error = logs.std(ddof=1) / math.sqrt(len(logs))
-    print(f"  mean log ratio      {100 * logs.mean():+.2f} % ± {196 * error:.2f} %; sd {100 * logs.std(ddof=1):.2f} %")
     halves = np.array([row["half"] for row in flat])
-    print(f"  half widths         median ± {100 * np.median(halves):.2f} %, 95 % within ± {100 * np.quantile(halves, .95):.2f} %")
-    sds = [np.std([math.log(sum(u["y_ns"]) / sum(u["x_ns"])) for u in row["units"] if not u["void"]], ddof=1) for row in flat]
-    print(f"  sd of a pair        median {100 * np.median(sds):.2f} %, sd of its log {np.std(np.log(sds), ddof=1):.2f}")
+    said = [row for row in flat if row["verdict"] != "cannot tell"]
+    print(f"\n{kind}: {len(flat)} rows that change nothing, in {len(rows)} runs")
+    print(f"  better or worse      {share(len(said), len(flat))}")
+    print(f"  intervals that hold 1    {share(int((abs(logs) <= halves).sum()), len(flat))}")
+    error = 1.96 * logs.std(ddof=1) / math.sqrt(len(logs))
+    print(f"  mean log ratio       {percent(logs.mean())} ± {percent(error)}; sd {percent(logs.std(ddof=1))}")
+    print(
+        f"  half widths          median {percent(np.median(halves))}, 95 % below "
+        f"{percent(np.quantile(halves, 0.95))}"
+    )
+    sds = np.array([pair_sd(row) for row in flat])
+    print(f"  sd of a pair         median {percent(np.median(sds))}, sd of its log {np.log(sds).std():.2f}")
     trend, (low, high) = slope(rows)
-    print(f"  trend with place    {100 * trend:+.3f} % a row [{100 * low:+.3f}, {100 * high:+.3f}]")
-    agree = sum(row["said"][COST]["verdict"] == row["verdict"] for row in flat)
-    worst = max(abs(math.log(row["said"][COST]["ci_high"] / row["said"][COST]["ratio"]) - row["half"]) for row in flat)
-    print(f"  the harness said so {share(agree, len(flat))}; half widths differ by at most {100 * worst:.4f} %")
-    others = [found for run in runs if run for name, found, _ratio in peers(run) if name.startswith("same")]
+    print(f"  trend with place     {percent(trend)} a row [{percent(low)}, {percent(high)}]")
+    same = sum(row["said"][COST]["verdict"] == row["verdict"] for row in flat)
+    ours = [math.log(row["said"][COST]["ci_high"] / row["said"][COST]["ratio"]) for row in flat]
+    print(
+        f"  the harness said so  {share(same, len(flat))}; its half widths differ by "
+        f"{percent(float(abs(np.array(ours) - halves).max()))} at most"
+    )
+    others = [found for run in runs if run for name, found, _ in peers(run) if name.startswith("same")]
     for name in others[0]:
-        print(f"  {name:20}{share(sum(one[name] for one in others), len(others))}")
+        print(f"  {name:20} {share(sum(one[name] for one in others), len(others))}")
 
 
 def report_more(runs):
@@ -144,7 +158,9 @@ def report_more(runs):
     print(f"  worse               {share(sum(row['verdict'] == 'worse' for row in rows), len(rows))}")
     print(f"  better              {share(sum(row['verdict'] == 'better' for row in rows), len(rows))}")
     print(f"  mean log ratio      {100 * np.mean([row['log'] for row in rows]):+.2f} %")
-    others = [(found, ratio) for run in runs if run for name, found, ratio in peers(run) if name.startswith("more")]
+    others = [
+        (found, ratio) for run in runs if run for name, found, ratio in peers(run) if name.startswith("more")
+    ]
     for name in others[0][0]:
         print(f"  {name:20}{share(sum(one[name] and ratio > 1 for one, ratio in others), len(others))}")
 
@@ -157,8 +173,10 @@ def main():
             took = [run["took_s"] for run in runs if run]
             unfinished = sum(run is None for run in runs)
             lost = sum(row["status"] != "ok" for run in runs if run for row in run["rows"])
-            print(f"\n{kind}: {len(runs)} runs opened, {unfinished} never closed, {lost} rows not measured, "
-                  f"{sum(took) / 60:.0f} min")
+            print(
+                f"\n{kind}: {len(runs)} runs opened, {unfinished} never closed, {lost} rows not measured, "
+                f"{sum(took) / 60:.0f} min"
+            )
             report_same(kind, runs)
             if kind == "plus":
                 report_more(runs)
