@@ -9,6 +9,7 @@ from typing import Any
 from bench.errors import IntegrityError, Outcome
 from bench.gate.judge import judge
 from bench.gate.noise import calibration_of
+from bench.grid import warning
 from bench.metrics import FAMILIES, one_off, output_drift
 from bench.metrics.comparisons import compare
 from bench.metrics.figure import Figures
@@ -67,7 +68,10 @@ def _status(run: RunRecord) -> tuple[str, list[str]]:
     if not any(arm.is_baseline and arm.status == Outcome.OK for arm in run.arms):
         return "invalid", [*reasons, "no baseline was measured, so there is nothing to compare with"]
     note = misfit(run.price, [str(arm.loaded.facts["device"]) for arm in run.arms if arm.loaded])
-    return ("partial" if reasons else "ok"), [*reasons, *run.notices, *([note] if note else [])]
+    on_grid = warning(
+        (arm.model, any(step.startswith("quantise ") for step in arm.optimise)) for arm in run.arms
+    )
+    return ("partial" if reasons else "ok"), [*reasons, *run.notices, *filter(None, (note, on_grid))]
 
 
 def _row(run: RunRecord, arm: ArmRecord) -> dict[str, Any]:

@@ -48,7 +48,9 @@ def model_directory(path: Path) -> Path:
     return path
 
 
-def fake_convert(gguf: Path, out: Path, on_progress: Callable[[Progress], None]) -> None:
+def fake_convert(
+    gguf: Path, out: Path, on_progress: Callable[[Progress], None], *, off_grid: bool = False
+) -> None:
     on_progress(Progress("convert", 0, None))
     model_directory(out)
 
@@ -147,7 +149,9 @@ def test_an_interrupted_conversion_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
     failure: BaseException,
 ) -> None:
-    def half(gguf: Path, out: Path, on_progress: Callable[[Progress], None]) -> None:
+    def half(
+        gguf: Path, out: Path, on_progress: Callable[[Progress], None], *, off_grid: bool = False
+    ) -> None:
         (out / "model.safetensors").write_bytes(b"half")
         raise failure
 
