@@ -22,8 +22,8 @@ GRIDS = {
 }
 
 CONFOUNDED = (
-    ": a scheme with as many levels in such blocks finds that grid again, so the drift of quantised rows is not "
-    "what an ordinary checkpoint would show"
+    ": a scheme with as many levels in such blocks finds that grid again, so the drift of quantised rows is "
+    "not what an ordinary checkpoint would show"
 )
 MAY_BE_CONFOUNDED = f"weights from a .gguf file stay on the grid of its type{CONFOUNDED}"
 
@@ -32,8 +32,8 @@ MAY_BE_CONFOUNDED = f"weights from a .gguf file stay on the grid of its type{CON
 class Grid:
     """What the linear layers' weights were in the file that they were dequantised from.
 
-    ``file_type`` is the type of most of them; ``block`` weights share a scale and have ``levels`` values, both
-    None where that type has no such grid. ``moved`` says that they were taken off it, ``kl`` how far the
+    ``file_type`` is the type of most of them; ``block`` weights share a scale and have ``levels`` values,
+    both None where that type has no such grid. ``moved`` says that they were taken off it, ``kl`` how far the
     outputs moved by that (mean KL, nats), ``why_not`` why they were left on it though that was asked.
     """
 

@@ -122,15 +122,12 @@ def _notes(spec: Spec, arms: Sequence[Arm]) -> Iterator[str]:
     pairs = min(batches(arm) for arm in arms) * spec.measure.max_rounds
     if pairs < LEAST_SAMPLES and len(arms) > len(spec.groups):
         yield f"a ratio rests on {count(pairs, 'pair')} of batches at most, too few for an interval"
-    if any(quantises(step.label for step in arm.optimise) for arm in arms if _is_gguf(arm.model)):
+    ggufs = [arm for arm in arms if isinstance(arm.model, LocalPath) and arm.model.path.suffix == ".gguf"]
+    if any(quantises(step.label for step in arm.optimise) for arm in ggufs):
         yield MAY_BE_CONFOUNDED
     windows = max(spec.drift.tokens // spec.drift.window, 1)
     if spec.drift.tokens and windows < LEAST_SAMPLES and len(arms) > len(spec.groups):
         yield f"drift rests on {count(windows, 'window')} of text, too few for an interval"
-
-
-def _is_gguf(model: ModelRef) -> bool:
-    return isinstance(model, LocalPath) and model.path.suffix == ".gguf"
 
 
 # ---- the estimate --------------------------------------------------------------------------------

@@ -68,9 +68,7 @@ def _status(run: RunRecord) -> tuple[str, list[str]]:
     if not any(arm.is_baseline and arm.status == Outcome.OK for arm in run.arms):
         return "invalid", [*reasons, "no baseline was measured, so there is nothing to compare with"]
     note = misfit(run.price, [str(arm.loaded.facts["device"]) for arm in run.arms if arm.loaded])
-    on_grid = warning(
-        (arm.model, any(step.startswith("quantise ") for step in arm.optimise)) for arm in run.arms
-    )
+    on_grid = warning((arm.model, arm.optimise) for arm in run.arms)
     return ("partial" if reasons else "ok"), [*reasons, *run.notices, *filter(None, (note, on_grid))]
 
 
