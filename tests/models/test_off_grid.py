@@ -90,6 +90,12 @@ def test_the_function_stays_and_the_grid_goes(tied: bool) -> None:
     assert same_head == tied
 
 
+@pytest.mark.parametrize("kind", ["Q5_1", "Q8_0"])
+def test_more_levels_than_a_block_has_weights(kind: str) -> None:
+    _state, grid = off_grid.off_grid(tiny(), grid_of(kind), TOKENS)
+    assert (grid.file_type, grid.moved) == (kind, True)
+
+
 def test_all_but_value_and_output_keep_their_numbers() -> None:
     """Only the order changes, so no scheme that has one scale a row or a matrix finds it easier or harder."""
     model = tiny()
