@@ -9,8 +9,8 @@ Runs in the child process that converts a GGUF. Three moves, none of which chang
 
 After the first two, the weights of a block come from all over their row; the third is for the output
 projection, whose blocks lie within a head. No weight is scaled, for that would make the model harder to
-quantise (docs/decisions/0006). All numbers come from one seed and from operations that IEEE 754 rounds correctly, so that every
-machine makes the same file.
+quantise (docs/decisions/0006). All numbers come from one seed and from operations that IEEE 754 rounds
+correctly, so that every machine makes the same file.
 """
 
 from __future__ import annotations
