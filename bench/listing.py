@@ -8,10 +8,13 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 from bench import plugins, schemes
 from bench.arms import device_here, missing
 from bench.errors import UsageError
+from bench.grid import words
 from bench.models.reference import Hub, LocalPath, ModelRef, Random
 from bench.optimisations import VERBS
 from bench.spec import Arm, Optimisation
@@ -133,24 +136,40 @@ def _models() -> Iterator[Row]:
         kind = "shape only" if source is None else "package" if source.package else "hub"
         at_hand = "random only" if source is None else "cached" if is_cached(model.name) else "not fetched"
         size = f"{format_significant(model.architecture.parameters / 1e6)}M"
-        yield model.name, kind, at_hand, size, model.licence, model.description
+        about = "; ".join(filter(None, (model.description, _weights(model.name))))
+        yield model.name, kind, at_hand, size, model.licence, about
+
+
+def _weights(name: str) -> str:
+    """What the weights of a known model were in their file, as far as can be said before they are fetched."""
+    from bench.models.cache import is_complete
+    from bench.models.fetch import recorded_grid
+    from bench.models.registry import find_model
+
+    source, entry = find_model(name).source, _cache_entry(name)
+    if entry is not None and is_complete(entry) and (grid := recorded_grid(entry)):
+        return f"weights {words(asdict(grid))}"
+    moved = source and source.package and source.package.off_grid
+    return "weights moved off the grid of their file when they are fetched" if moved else ""
 
 
 def is_cached(name: str) -> bool:
     """Whether the weights of a known model are in the cache, complete."""
-    from bench.models.cache import is_complete, model_cache_dir
-    from bench.models.convert import RECIPE
+    from bench.models.cache import is_complete
+
+    entry = _cache_entry(name)
+    return entry is not None and is_complete(entry)
+
+
+def _cache_entry(name: str) -> Path | None:
+    """Where the weights of a known model are once they are fetched; None for a shape."""
+    from bench.models.cache import model_cache_dir
     from bench.models.registry import find_model
 
     source = find_model(name).source
     if source and source.package:
-        one = source.package
-        key = f"{name}-{one.version} {one.distribution} {one.member_sha256} {RECIPE}"
-    elif source and source.hub:
-        key = f"{source.hub.repo} {source.hub.revision}"
-    else:
-        return False
-    return is_complete(model_cache_dir(key))
+        return model_cache_dir(source.package.cache_key(name))
+    return model_cache_dir(f"{source.hub.repo} {source.hub.revision}") if source and source.hub else None
 
 
 def _optimisations() -> Iterator[Row]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from bench.arms import device_here
+from bench.grid import MAY_BE_CONFOUNDED, quantises
 from bench.listing import align, arm_words, count, model_words, terminal_width
 from bench.machine.devices import cpu_count
 from bench.machine.health import GIB, available_bytes
@@ -121,6 +122,9 @@ def _notes(spec: Spec, arms: Sequence[Arm]) -> Iterator[str]:
     pairs = min(batches(arm) for arm in arms) * spec.measure.max_rounds
     if pairs < LEAST_SAMPLES and len(arms) > len(spec.groups):
         yield f"a ratio rests on {count(pairs, 'pair')} of batches at most, too few for an interval"
+    ggufs = [arm for arm in arms if isinstance(arm.model, LocalPath) and arm.model.path.suffix == ".gguf"]
+    if any(quantises(step.label for step in arm.optimise) for arm in ggufs):
+        yield MAY_BE_CONFOUNDED
     windows = max(spec.drift.tokens // spec.drift.window, 1)
     if spec.drift.tokens and windows < LEAST_SAMPLES and len(arms) > len(spec.groups):
         yield f"drift rests on {count(windows, 'window')} of text, too few for an interval"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 
@@ -12,9 +14,11 @@ from bench import arms, environments, plugins
 from bench.arms import optimisations
 from bench.cli import LISTS
 from bench.errors import UsageError
+from bench.grid import grid_of
 from bench.listing import KINDS, align, is_cached, render, scheme
 from bench.metrics import METRICS
 from bench.models import cache, fetch
+from bench.models.convert import GRID_FILE
 from bench.models.reference import Named
 from bench.models.registry import all_models
 from bench.optimisations import VERBS
@@ -166,6 +170,7 @@ def test_models_say_where_they_come_from_and_whether_they_are_here(
     assert [cell.strip() for cell in found["smollm2-135m"].split("  ") if cell][1:5] == [
         "package", "not fetched", "135M", "Apache-2.0",
     ]  # fmt: skip
+    assert found["smollm2-135m"].endswith("weights moved off the grid of their file when they are fetched")
     assert "hub" in found["qwen3-0.6b"]
     assert "random only" in found["tiny-llama"]
 
@@ -174,7 +179,7 @@ def test_models_say_where_they_come_from_and_whether_they_are_here(
 def test_a_model_is_cached_where_a_fetch_would_put_it(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The key is built in two places; this is what keeps them equal."""
+    """The key of a hub model is built in two places; this is what keeps them equal."""
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
     asked: list[str] = []
 
@@ -191,6 +196,10 @@ def test_a_model_is_cached_where_a_fetch_would_put_it(
     (entry / cache.MARKER).write_text('{"files": {}}')
     assert is_cached(name)
     assert "  cached  " in lines("models")[name]
+    (entry / GRID_FILE).write_text(json.dumps(asdict(grid_of("Q5_1"))))
+    assert lines("models")[name].endswith(
+        "weights dequantised from Q5_1 (blocks of 32, 32 levels), and still on that grid"
+    )
 
 
 def test_a_shape_is_never_cached() -> None:

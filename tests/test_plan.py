@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from bench import arms, plan, plugins
 from bench.config import read_config
+from bench.grid import MAY_BE_CONFOUNDED
 from bench.plan import Load, describe
 from bench.spec import Spec
 
@@ -212,6 +214,13 @@ def test_too_few_windows_of_text_for_an_interval_are_noted(make: Make) -> None:
     assert found["note"].startswith("drift rests on 4 windows of text")
     assert "note" not in facts(describe(make("drift.tokens=640", "drift.window=128")))
     assert "note" not in facts(describe(make("drift.tokens=0")))
+
+
+def test_quantising_a_gguf_is_noted(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "mine.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 1, 1))
+    text = TEXT.replace("model: smollm2-135m", f"model: {{path: {tmp_path}/mine.gguf}}")
+    assert facts(describe(make(text=text)))["note"] == MAY_BE_CONFOUNDED
+    assert "note" not in facts(describe(make(text=text.replace(", {quantise: bnb-nf4}", ""))))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)

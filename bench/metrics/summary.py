@@ -10,6 +10,7 @@ from typing import Any
 from bench.errors import IntegrityError, Outcome
 from bench.gate.judge import judge
 from bench.gate.noise import calibration_of
+from bench.grid import warning
 from bench.metrics import FAMILIES, cost, one_off, output_drift
 from bench.metrics.comparisons import Comparison, compare_all
 from bench.metrics.figure import Figures
@@ -71,6 +72,7 @@ def _status(run: RunRecord) -> tuple[str, list[str]]:
     notes = (
         misfit(run.price, [str(arm.loaded.facts["device"]) for arm in run.arms if arm.loaded]),
         output_drift.shortfall(run),
+        warning((arm.model, arm.optimise) for arm in run.arms),
     )
     return ("partial" if reasons else "ok"), [*reasons, *run.notices, *filter(None, notes)]
 

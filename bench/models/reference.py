@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.errors import UsageError
+from bench.grid import Grid
 from bench.models.convert import safetensors_header
 from bench.units import printable
 
@@ -75,13 +76,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class SourceRecord:
-    """What a result says about its model. ``weights_sha256`` is None for random weights."""
+    """What a result says about its model. ``weights_sha256`` is None for random weights, ``grid`` where the
+    weights did not come from a GGUF."""
 
     kind: Literal["package", "hub", "path", "random"]
     name: str
     location: str
     revision: str | None
     weights_sha256: str | None
+    grid: Grid | None = None
 
 
 @dataclass(frozen=True)

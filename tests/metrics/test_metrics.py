@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 from fakes import arm_record, drift_window, duets, loaded, run_record, timed_batch
 
 from bench.errors import Outcome
+from bench.grid import grid_of
 from bench.metrics import (
     FAMILIES,
     METRICS,
@@ -423,6 +424,16 @@ def test_a_run_without_a_baseline_is_invalid() -> None:
     assert found["status"] == "invalid"
     assert "no baseline was measured" in found["reasons"][-1]
     assert summarise(run_record())["status"] == "invalid"
+
+
+def test_quantised_weights_on_a_grid_are_told() -> None:
+    on = {**BASE.model, "name": "mine", "grid": asdict(grid_of("Q4_1"))}
+    rows = replace(BASE, model=on), replace(VARIANT, model=on, optimise=("quantise torch-int4",))
+    found = summarise(run_record(*rows))
+    assert found["status"] == "ok"
+    assert found["reasons"][0].startswith("the weights of mine were dequantised from Q4_1")
+    assert summarise(run_record(rows[0], VARIANT))["reasons"] == []
+    assert found["model"]["grid"]["levels"] == 16
 
 
 def test_a_run_that_was_cut_short_says_so() -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import httpx
@@ -20,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import BenchError, IntegrityError, UsageError
+from bench.grid import grid_of
 from bench.models import cache, child, convert, fetch, hub
 from bench.models.fetch import ensure
 from bench.models.reference import Hub, LocalPath, Named, Progress, Random, code_in_config
@@ -48,9 +50,13 @@ def model_directory(path: Path) -> Path:
     return path
 
 
-def fake_convert(gguf: Path, out: Path, on_progress: Callable[[Progress], None]) -> None:
+def fake_convert(
+    gguf: Path, out: Path, on_progress: Callable[[Progress], None], *, off_grid: bool = False
+) -> None:
     on_progress(Progress("convert", 0, None))
     model_directory(out)
+    grid = replace(grid_of("Q4_1"), moved=off_grid)
+    (out / convert.GRID_FILE).write_text(json.dumps(asdict(grid)))
 
 
 @pytest.fixture
@@ -147,7 +153,9 @@ def test_an_interrupted_conversion_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
     failure: BaseException,
 ) -> None:
-    def half(gguf: Path, out: Path, on_progress: Callable[[Progress], None]) -> None:
+    def half(
+        gguf: Path, out: Path, on_progress: Callable[[Progress], None], *, off_grid: bool = False
+    ) -> None:
         (out / "model.safetensors").write_bytes(b"half")
         raise failure
 
@@ -183,6 +191,31 @@ def test_a_failing_conversion_reports_the_child(own_cache: Path, tmp_path: Path)
     with pytest.raises(BenchError, match=r"converting m\.gguf failed; install .* It said: "):
         ensure(LocalPath(tmp_path / "m.gguf"))
     assert kept(own_cache) == []
+
+
+def test_weights_of_a_package_are_moved_off_the_grid_and_those_of_a_path_are_not(
+    fake_package: Callable[..., None], tmp_path: Path
+) -> None:
+    fake_package()
+    assert ensure(Named("fake")).source.grid == replace(grid_of("Q4_1"), moved=True)
+    (tmp_path / "m.gguf").write_bytes(GGUF)
+    assert ensure(LocalPath(tmp_path / "m.gguf")).source.grid == grid_of("Q4_1")
+
+
+@pytest.mark.parametrize("off_grid", [True, False])
+def test_the_child_is_told_whether_to_move_weights(
+    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, off_grid: bool
+) -> None:
+    (tmp_path / "m.gguf").write_bytes(GGUF)
+    asked: list[str] = []
+
+    def run(command: list[str], environment: object, watch: object) -> tuple[int, str]:
+        asked.extend(command)
+        return 0, ""
+
+    monkeypatch.setattr(fetch, "run_child", run)
+    fetch._convert(tmp_path / "m.gguf", tmp_path, lambda progress: None, off_grid=off_grid)
+    assert (asked[-1] == convert.OFF_GRID) == off_grid
 
 
 def test_a_shape_without_weights_says_how_to_use_it(own_cache: Path) -> None:
@@ -289,7 +322,7 @@ def test_a_child_does_not_outlive_its_parent(tmp_path: Path) -> None:
 def test_a_directory_is_used_where_it_lies(own_cache: Path, tmp_path: Path) -> None:
     path = model_directory(tmp_path / "mine")
     model = ensure(LocalPath(path))
-    assert (model.directory, model.source.kind) == (path, "path")
+    assert (model.directory, model.source.kind, model.source.grid) == (path, "path", None)
     assert dict(model.files)["model.safetensors"] == model.source.weights_sha256
     assert kept(own_cache) == []
 

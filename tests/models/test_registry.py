@@ -90,6 +90,7 @@ def test_a_name_is_never_a_path(name: str) -> None:
     [
         ("licence:", "license:", "license", "licence"),
         ("    distribution:", "    distributon:", "source.package.distributon", "distribution"),
+        ("    version:", "    of_grid: true\n    version:", "source.package.of_grid", "off_grid"),
         ("  kv_heads:", "  kv_head:", "architecture.kv_head", "kv_heads"),
     ],
 )
@@ -113,6 +114,7 @@ def test_a_typo_names_its_line_and_the_nearest_key(
         ("member: some_model/", "member: /some_model/", "source.package.member"),
         ("distribution: some", "distribution: --index-url=some", "source.package.distribution"),
         ("version: 1.0.0", "version: '1.0 @ file:x'", "source.package.version"),
+        ("    version:", "    off_grid: yes please\n    version:", "source.package.off_grid"),
         ("homepage: https", "homepage: javascript", "homepage"),
         ("  model_type: llama\n", "", "config"),
         ("  model_type: llama", "  model_type: llama\n  auto_map: {A: b}", "config.auto_map"),

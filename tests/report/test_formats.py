@@ -549,3 +549,12 @@ class TestParquet:
     def test_any_name_can_be_stored(self, sample: ModuleType, hostile_text: str) -> None:
         pytest.importorskip("pyarrow")
         assert parquet.render([sample.hostile_run(hostile_text)]).startswith(b"PAR1")
+
+
+@pytest.mark.parametrize("module", [html, markdown], ids=short)
+def test_what_the_weights_were_is_said_where_the_model_is(module: ModuleType, sample: ModuleType) -> None:
+    run = sample.rich_run()
+    assert "dequantised from" not in module.render([run])
+    grid = {"file_type": "Q4<1", "block": 32, "levels": 16, "moved": False, "kl": None, "why_not": None}
+    page = module.render([{**run, "model": {**run["model"], "grid": grid}}]).replace("\\", "")
+    assert "dequantised from Q4&lt;1 (blocks of 32, 16 levels), and still on that grid" in page

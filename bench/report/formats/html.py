@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from bench.errors import Outcome
+from bench.grid import words
 from bench.metrics import METRICS, cost
 from bench.metrics.figure import value_of
 from bench.metrics.summary import NOT_A_FAILURE
@@ -70,6 +71,7 @@ def _template() -> Template:
     environment.globals |= {
         "columns": COLUMNS,
         "front": FRONT,
+        "grid_words": words,
         "timed_words": timed_words,
         "scored_words": scored_words,
         "plot": scatter,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from bench.grid import words
 from bench.report.columns import COLUMNS, Column
 from bench.report.formats import RunData, harmless, row_name
 from bench.report.reading import FRONT, scored_words, sentence, timed_words
@@ -28,8 +29,10 @@ def render(runs: Sequence[RunData]) -> str:
 
 
 def _section(run: RunData) -> str:
-    model = (run["model"] or {}).get("name", "no model")
-    lines = [f"## {escape(run['name'])}: {escape(model)}", ""]
+    model = run["model"] or {}
+    lines = [f"## {escape(run['name'])}: {escape(model.get('name', 'no model'))}", ""]
+    if said := words(model.get("grid")):
+        lines += [f"Weights: {escape(said)}.", ""]
     if run["status"] != "ok" or run["reasons"]:
         lines += [f"**{escape(run['status'])}**", "", *(f"- {escape(why)}" for why in run["reasons"]), ""]
     lines += [*_table(run), "", *_sentences(run), "", *_money(run)]
