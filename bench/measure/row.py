@@ -20,9 +20,7 @@ from bench.measure.arm import ArmUnderTest, open_worker
 from bench.measure.fresh_pair import Fetch, FreshPair, batches_of
 from bench.records import UnitRecord
 from bench.spec import Group
-from bench.stats.pairs import pair_ratio
-
-LEAST_PAIRS = 2  # fewer quiet pairs than these are no measurement
+from bench.stats.pairs import LEAST_PAIRS, pair_ratio
 
 
 class VariantRun:

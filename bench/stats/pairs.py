@@ -24,6 +24,7 @@ SD_MEDIAN = 0.012
 SD_LOG_SD = 0.8
 # The chance that a table in which nothing differs says better or worse of any of its rows.
 FAMILY_ERROR = 0.05
+LEAST_PAIRS = 2  # fewer are no measurement of how far pairs lie apart
 _GRID = 61
 _WIDTH = 3.5  # the grid's end, in standard deviations of the prior
 

@@ -3,8 +3,9 @@
     python results/reference/run/analyse.py [DIRECTORY]
 
 Nothing of the harness is imported. The rule: the pair of processes is the sample; the standard deviation of
-a pair's log ratio has a log-normal prior; 95 % interval and p-value of "no difference" come from the posterior
-of the mean; better and worse are said by Holm's rule over the rows of a run, at a family-wise error of 5 %.
+a pair's log ratio has a log-normal prior; the 95 % interval and the p-value of "no difference" come from the
+posterior of the mean; better and worse are said by Holm's rule over the rows of a run, at a family-wise error
+of 5 %.
 """
 
 import gzip
