@@ -16,5 +16,5 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as processors: torc
 def _nobody_else_counts(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Tests share the machine: no pass of theirs is void because of it. ``test_noise.py`` tests the rule."""
     if request.module.__name__ != "test_noise":
-        monkeypatch.setattr(noise, "disturbed", lambda before, after: False)
+        monkeypatch.setattr(noise, "disturbed", lambda before, after, accepted=0.0: False)
         monkeypatch.setattr(noise, "stolen", lambda before, after: False)
