@@ -281,9 +281,7 @@ def drift_window(
     return DriftWindow(tuple(kld), tuple(same), tuple(ln_p), tuple(ln_q))
 
 
-def run_record(
-    *arms: ArmRecord, utilisation: float = 1.0, units: Sequence[UnitRecord] = ()
-) -> RunRecord:
+def run_record(*arms: ArmRecord, utilisation: float = 1.0, units: Sequence[UnitRecord] = ()) -> RunRecord:
     """A run at 0.36 USD an hour for 4 processors: 0.1 USD per 1000 s."""
     price = {
         "id": "test", "name": "test", "kind": "cpu", "vcpus": 4, "ownership": "rented", "date": "2026-01-31",

@@ -35,7 +35,7 @@ def spread_out(n: int, sd: float, centre: float = 1.0) -> list[tuple[float, floa
 
 
 def half_width(n: int, squares: float) -> float:
-    """Half the interval on the log scale, by the trapezoidal rule over ±9 standard deviations of the prior."""
+    """Half the interval on the log scale, by the trapezoidal rule over ±9 of the prior's sd."""
     logs = math.log(SD_MEDIAN) + SD_LOG_SD * np.linspace(-9, 9, 20_001)
     weights = -(((logs - math.log(SD_MEDIAN)) / SD_LOG_SD) ** 2) / 2
     weights += -(n - 1) * logs - squares / 2 * np.exp(-2 * logs)
