@@ -399,6 +399,18 @@ def test_a_verdict_is_among_all_rows_of_the_run() -> None:
     assert said(0.014, *[0.5] * 11) == ["worse"] * 12
 
 
+@pytest.mark.parametrize("outcome", [one for one in Outcome if one != Outcome.OK])
+def test_a_row_that_did_not_end_well_has_no_ratio(outcome: Outcome) -> None:
+    """Nor is it among the rows that the others are judged with."""
+    failed = replace(VARIANT, status=str(outcome))
+    assert compared(BASE, failed, PAIRS) == compared(BASE, failed) == {}
+    rows = [replace(VARIANT, name="good"), *[replace(failed, name=f"bad{i}") for i in range(11)]]
+    units = [unit for row in rows for unit in slower_by(0.014, row.name)]
+    found = comparisons.compare_all(run_record(BASE, *rows, units=units))
+    assert {one.variant for one in found} == {"good"}
+    assert {one.verdict for one in found if one.metric == "cost_per_request_usd"} == {"worse"}
+
+
 def test_metrics_are_judged_apart() -> None:
     """Time to the first token differs, time per token does not: one does not make the other stricter."""
     found = compared(BASE, VARIANT, pairs(*[([[100, 50]], [[50, 50]])] * 4))
