@@ -24,8 +24,8 @@ SD_MEDIAN = 0.012
 SD_LOG_SD = 0.8
 # The chance that a table in which nothing differs says better or worse of any of its rows.
 FAMILY_ERROR = 0.05
-# The grid over the prior's standard deviations. It reaches far up (an sd of 3.2): where pairs lie far apart, an
-# end at 0.2 would cap the spread they are given, and the interval with it.
+# The grid over the prior, in its standard deviations. It reaches far up (an sd of 3.2): an end at 0.2 would cap
+# the spread of pairs that lie far apart, and their interval with it.
 _FROM, _STEP, _POINTS = -3.5, 7 / 60, 91
 
 
