@@ -101,7 +101,7 @@ def _row(run: RunRecord, arm: ArmRecord, comparisons: Sequence[Comparison]) -> d
         "warm_up": _warm_up(arm),
         "energy_reason": (arm.energy or {}).get("reason") or None,
         "drift_reason": arm.drift_reason or None,
-        "noise": [*arm.noise, *(unit.noise for unit in run.pairs_of(arm))],
+        "noise": [*arm.noise, *(unit.noise for unit in run.pairs_of(arm) if unit.noise)],
         "metrics": {key: figure for key, figure in figures.items() if key not in drift_keys},
         "drift": {key: figure for key, figure in figures.items() if key in drift_keys},
     }
