@@ -24,7 +24,7 @@ SD_MEDIAN = 0.012
 SD_LOG_SD = 0.8
 # The chance that a table in which nothing differs says better or worse of any of its rows.
 FAMILY_ERROR = 0.05
-# The grid over the prior, in its standard deviations. It reaches far up (an sd of 3.2): an end at 0.2 would cap
+# The grid over the prior, in its standard deviations. It reaches up to an sd of 3.2: an end at 0.2 would cap
 # the spread of pairs that lie far apart, and their interval with it.
 _FROM, _STEP, _POINTS = -3.5, 7 / 60, 91
 
