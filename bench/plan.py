@@ -83,14 +83,18 @@ def _rows(group: Group) -> Iterator[str]:
 
 def _measured(spec: Spec) -> str:
     alone = "each row alone: latency, throughput, memory, and energy where there is a counter"
-    rounds, half = spec.measure.max_rounds, spec.measure.max_half_width
+    least, half = spec.measure.processes, spec.measure.max_half_width
     if not any(group.variants for group in spec.groups):
         return f"{alone}; nothing is compared: there are no variants"
-    if rounds == 1:
-        return f"{alone}; then one round in turns with the baseline"
-    return (
-        f"{alone}; then 1 to {rounds} rounds in turns with the baseline, until the cost ratio is ±{half:.1%}"
-    )
+    pairs = "fresh pairs of processes in turns with the baseline"
+    if spec.measure.max_rounds == 1:
+        return f"{alone}; {least} {pairs}"
+    return f"{alone}; {least} to {most_pairs(spec)} {pairs}, until the cost ratio is ±{half:.1%}"
+
+
+def most_pairs(spec: Spec) -> int:
+    """Pairs of processes that a row has at most."""
+    return spec.measure.processes * spec.measure.max_rounds
 
 
 def _drift(spec: Spec) -> str:
@@ -118,9 +122,17 @@ def _notes(spec: Spec, arms: Sequence[Arm]) -> Iterator[str]:
     for threads in sorted({arm.runtime.threads or 0 for arm in arms}):
         if threads > cpu_count():
             yield f"{threads} threads on {count(cpu_count(), 'processor')}: they will wait for each other"
-    pairs = min(batches(arm) for arm in arms) * spec.measure.max_rounds
-    if pairs < LEAST_SAMPLES and len(arms) > len(spec.groups):
-        yield f"a ratio rests on {count(pairs, 'pair')} of batches at most, too few for an interval"
+    if most_pairs(spec) == 1 and len(arms) > len(spec.groups):
+        yield "a ratio rests on a single pair of processes: how far pairs lie apart is not seen"
+    apart = {
+        batches(one)
+        for group in spec.groups
+        for arm in group.variants
+        if arm.workload != group.baseline.workload
+        for one in (arm, group.baseline)
+    }
+    if apart and min(apart) < LEAST_SAMPLES:
+        yield f"a ratio of two workloads rests on {min(apart)} batches on one side, too few for an interval"
     windows = max(spec.drift.tokens // spec.drift.window, 1)
     if spec.drift.tokens and windows < LEAST_SAMPLES and len(arms) > len(spec.groups):
         yield f"drift rests on {count(windows, 'window')} of text, too few for an interval"
@@ -170,10 +182,20 @@ class Load:
         return batches(self.arm) * self.batch_s
 
     @property
+    def load_s(self) -> float:
+        """Start and load."""
+        return START_S + self.weights_bytes / READ_BYTES_PER_S
+
+    @property
     def alone_s(self) -> float:
-        """Start, load, and everything that happens without the baseline."""
-        load_s = START_S + self.weights_bytes / READ_BYTES_PER_S
-        return load_s + self.round_s + UNTIMED_REQUESTS * self.batch_s
+        """Everything that happens to a loaded model without the baseline."""
+        return self.round_s + UNTIMED_REQUESTS * self.batch_s
+
+    def pair_s(self, base: Load, processes: int) -> float:
+        """A fresh pair: both load and warm up at the same time, then decode their share in turns."""
+        sides = (base, self)
+        begun_s = max(one.load_s + one.arm.workload.warmup * one.batch_s for one in sides)
+        return begun_s + -(-batches(self.arm) // processes) * sum(one.batch_s for one in sides)
 
     @property
     def trainings_s(self) -> dict[object, float]:
@@ -217,7 +239,7 @@ def _facts(model: ModelRef) -> Architecture | None:
 
 def _estimate(spec: Spec) -> str:
     """Time and memory of the whole run; unknown where a model's size is."""
-    fixed_s = turns_s = 0.0
+    fixed_s = pair_s = 0.0
     largest_bytes, facts_of, rates_of = 0, cache(_facts), cache(_rates)
     trainings: dict[object, float] = {}
     for group in spec.groups:
@@ -230,11 +252,12 @@ def _estimate(spec: Spec) -> str:
         for one in variants:
             trainings |= one.trainings_s
         fixed_s += sum(one.alone_s for one in loads) + sum(_drift_s(spec, base, one) for one in variants)
-        together = (one for one in variants if one.arm.workload == base.arm.workload)
-        turns_s += sum(base.round_s + one.round_s for one in together)
+        apart = [one for one in loads if one is base or one.arm.workload != base.arm.workload]
+        fixed_s += sum(one.load_s for one in apart)
+        pair_s += sum(one.pair_s(base, spec.measure.processes) for one in loads if one not in apart)
         second = max((one.serving_bytes + one.weights_bytes for one in variants), default=base.weights_bytes)
         largest_bytes = max(largest_bytes, base.serving_bytes + second)
-    took = dict.fromkeys(_about(fixed_s + turns_s * rounds) for rounds in (1, spec.measure.max_rounds))
+    took = dict.fromkeys(_about(fixed_s + pair_s * n) for n in (spec.measure.processes, most_pairs(spec)))
     free = available_bytes()
     tight = f"; only {free / GIB:.1f} GiB are free" if free is not None and free < largest_bytes else ""
     room = f"{largest_bytes / GIB:.1f} GiB of memory while two models are in it{tight}"

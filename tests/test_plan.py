@@ -100,9 +100,11 @@ def test_each_cell_of_a_sweep_has_its_rows(make: Make) -> None:
 
 def test_what_is_measured_and_at_what_price(make: Make) -> None:
     found = facts(describe(make("measure.max_rounds=7", "gate={kld_mean: {max: 0.05}}")))
-    assert "1 to 7 rounds in turns" in found["measured"]
-    once = facts(describe(make("measure.max_rounds=1")))["measured"]
-    assert once.endswith("then one round in turns with the baseline")
+    assert found["measured"].endswith(
+        "; 4 to 28 fresh pairs of processes in turns with the baseline, until the cost ratio is ±2.5%"
+    )
+    once = facts(describe(make("measure.max_rounds=1", "measure.processes=3")))["measured"]
+    assert once.endswith("; 3 fresh pairs of processes in turns with the baseline")
     alone = facts(describe(make("variants=[]")))["measured"]
     assert alone.endswith("nothing is compared: there are no variants")
     assert found["drift"].startswith("4096 tokens of 'mixed' in windows of 256")
@@ -148,10 +150,12 @@ def test_a_training_is_estimated_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ", 52 min of training the first time, and " in facts(text)["estimate"]
 
 
-def test_the_quickstart_took_a_little_less_than_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """5 min 07 s here, with one thread a worker."""
+def test_the_quickstart_s_estimate_is_of_four_to_twelve_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The arithmetic of the estimate alone: what the quickstart takes is for its committed run to say."""
     monkeypatch.chdir(ROOT)
-    assert facts(describe(read_config(Path("configs/quickstart.yaml"))))["estimate"].startswith("6 min to ")
+    assert facts(describe(read_config(Path("configs/quickstart.yaml"))))["estimate"].startswith(
+        "8 min to 18 min"
+    )
 
 
 def test_more_work_takes_longer(make: Make) -> None:
@@ -202,9 +206,32 @@ def test_more_threads_than_processors_is_noted(make: Make) -> None:
     assert facts(describe(make("runtime.threads=16")))["note"].startswith("16 threads on 2 processors")
 
 
-def test_too_few_pairs_for_an_interval_is_noted(make: Make) -> None:
-    found = facts(describe(make("workload.batch_size=10")))
-    assert found["note"].startswith("a ratio rests on 4 pairs of batches at most")
+def test_a_single_pair_of_processes_is_noted(make: Make) -> None:
+    found = facts(describe(make("measure.processes=1", "measure.max_rounds=1")))
+    assert found["note"].startswith("a ratio rests on a single pair of processes")
+    for setting in ("measure.processes=2", "measure.max_rounds=2"):
+        other = {"measure.processes": "1", "measure.max_rounds": "1"}
+        other |= dict([setting.split("=")])
+        assert "note" not in facts(describe(make(*(f"{key}={value}" for key, value in other.items()))))
+    assert "note" not in facts(describe(make("measure.processes=1", "measure.max_rounds=1", "variants=[]")))
+
+
+def test_too_few_batches_of_another_workload_are_noted(make: Make) -> None:
+    """Such a row has no turns: its interval is one of the passes alone, and needs five of each."""
+    batched = "variants=[{name: batched, workload: {batch_size: 6}}]"
+    found = facts(describe(make("workload.requests=24", batched)))
+    assert found["note"].startswith("a ratio of two workloads rests on 4 batches on one side, too few")
+    assert "note" not in facts(describe(make("workload.requests=30", batched)))
+
+
+def test_a_pair_is_estimated_by_its_slower_load_and_the_sum_of_its_turns(make: Make) -> None:
+    spec = make("workload.requests=24", "workload.warmup=2")
+    model = plan._facts(spec.groups[0].baseline.model)
+    assert model is not None
+    base, one, *_ = (Load(arm, model, plan._rates("cpu", 2)) for arm in spec.groups[0].arms)
+    slower = max(base.load_s + 2 * base.batch_s, one.load_s + 2 * one.batch_s)
+    assert one.pair_s(base, 4) == pytest.approx(slower + 6 * (base.batch_s + one.batch_s))
+    assert one.pair_s(base, 5) == pytest.approx(slower + 5 * (base.batch_s + one.batch_s))
 
 
 def test_too_few_windows_of_text_for_an_interval_are_noted(make: Make) -> None:
