@@ -226,7 +226,7 @@ def test_a_row_far_louder_than_the_prior_expects() -> None:
     rng = np.random.default_rng(5)
     rows = [measured(rng, 0.08, 0.0, stopping=True) for _ in range(250)]
     assert sum(row.low <= 1 <= row.high for row in rows) / len(rows) >= 0.88
-    assert sum(row.pairs == MOST for row in rows) / len(rows) > 0.95
+    assert sum(row.pairs == MOST for row in rows) / len(rows) > 0.9
 
 
 @pytest.mark.parametrize(("rows", "tables"), [(6, 250), (12, 125)])
