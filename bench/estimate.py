@@ -26,13 +26,18 @@ LAYER_S = 0.0006  # Python and kernel launches, a layer and step
 START_S, READ_BYTES_PER_S = 4.0, 1e9  # imports of the engine; weights from the disk
 DRIFT_VALUE_S = 15e-9  # softmax and KL of two models, a position and vocabulary entry
 PROMPT_TOKENS = 50  # of a chat prompt or a line of a file, unknown before a tokenizer reads it
-UNTIMED_REQUESTS = 1  # memory; energy where there is a counter
+UNTIMED_REQUESTS = 3  # memory and kernels; warm-up of a baseline alone
 TRAINING_SIZES = ("steps", "batch", "tokens")  # multiplied: the tokens that are trained on
 PROCESS_BYTES = 450_000_000  # a worker with its engine, before any weights
 ASSUMPTIONS = (
     "estimated, not measured: 12 GB/s and 80 GFLOP/s a CPU thread (1 TB/s and 50 TFLOP/s a GPU), 0.6 ms a "
     "layer and step; models already fetched; optimised rows as slow and as large as if not optimised"
 )
+
+
+def most_pairs(spec: Spec) -> int:
+    """Pairs of processes that a row has at most."""
+    return spec.measure.processes * spec.measure.max_rounds
 
 
 @dataclass(frozen=True)
@@ -76,15 +81,20 @@ class Load:
         return batches(self.arm) * self.batch_s
 
     @property
-    def start_s(self) -> float:
-        """Start a worker, load, warm up."""
-        load_s = START_S + self.weights_bytes / READ_BYTES_PER_S
-        return load_s + self.arm.workload.warmup * self.batch_s
+    def load_s(self) -> float:
+        """Start and load."""
+        return START_S + self.weights_bytes / READ_BYTES_PER_S
 
     @property
     def alone_s(self) -> float:
-        """Everything that happens without the other side, once it has started."""
+        """Everything that happens to a loaded model without the baseline."""
         return self.round_s + UNTIMED_REQUESTS * self.batch_s
+
+    def pair_s(self, base: Load, processes: int) -> float:
+        """A fresh pair: both load and warm up at the same time, then decode their share in turns."""
+        sides = (base, self)
+        begun_s = max(one.load_s + one.arm.workload.warmup * one.batch_s for one in sides)
+        return begun_s + -(-batches(self.arm) // processes) * sum(one.batch_s for one in sides)
 
     @property
     def trainings_s(self) -> dict[object, float]:
@@ -128,7 +138,7 @@ def _facts(model: ModelRef) -> Architecture | None:
 
 def estimate(spec: Spec) -> str:
     """Time and memory of the whole run; unknown where a model's size is."""
-    fixed_s = turns_s = 0.0
+    fixed_s = pair_s = 0.0
     largest_bytes, facts_of, rates_of = 0, cache(_facts), cache(_rates)
     trainings: dict[object, float] = {}
     for group in spec.groups:
@@ -140,16 +150,13 @@ def estimate(spec: Spec) -> str:
         base, *variants = loads
         for one in variants:
             trainings |= one.trainings_s
-        fixed_s += base.start_s + sum(one.alone_s for one in loads)
-        fixed_s += sum(_drift_s(spec, base, one) for one in variants)
-        for one in variants:
-            pairs_s = spec.measure.processes * max(base.start_s, one.start_s)  # both sides start together
-            together = one.arm.workload == base.arm.workload
-            turns_s += pairs_s + base.round_s + one.round_s if together else 0.0
-            fixed_s += 0.0 if together else max(base.start_s, one.start_s)
+        fixed_s += sum(one.alone_s for one in loads) + sum(_drift_s(spec, base, one) for one in variants)
+        apart = [one for one in loads if one is base or one.arm.workload != base.arm.workload]
+        fixed_s += sum(one.load_s for one in apart)
+        pair_s += sum(one.pair_s(base, spec.measure.processes) for one in loads if one not in apart)
         second = max((one.serving_bytes + one.weights_bytes for one in variants), default=base.weights_bytes)
         largest_bytes = max(largest_bytes, base.serving_bytes + second)
-    took = dict.fromkeys(_about(fixed_s + turns_s * rounds) for rounds in (1, spec.measure.max_rounds))
+    took = dict.fromkeys(_about(fixed_s + pair_s * n) for n in (spec.measure.processes, most_pairs(spec)))
     free = available_bytes()
     tight = f"; only {free / GIB:.1f} GiB are free" if free is not None and free < largest_bytes else ""
     room = f"{largest_bytes / GIB:.1f} GiB of memory while two models are in it{tight}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bench.estimate import ASSUMPTIONS, estimate
+from bench.estimate import ASSUMPTIONS, batches, estimate, most_pairs
 from bench.grid import MAY_BE_CONFOUNDED, quantises
 from bench.listing import align, arm_words, count, terminal_width
 from bench.machine.devices import cpu_count
@@ -12,7 +12,6 @@ from bench.models.reference import LocalPath, Random
 from bench.pricing.reprice import price_called
 from bench.spec import Arm, Group, LimitBlock, Spec
 from bench.stats.intervals import LEAST_SAMPLES
-from bench.stats.pairs import LEAST_PAIRS
 from bench.units import printable
 
 
@@ -60,13 +59,13 @@ def _rows(group: Group) -> Iterator[str]:
 
 def _measured(spec: Spec) -> str:
     alone = "each row alone: latency, throughput, memory, and energy where there is a counter"
-    settings = spec.measure
-    least, most = settings.processes, settings.processes * settings.max_rounds
+    least, half = spec.measure.processes, spec.measure.max_half_width
     if not any(group.variants for group in spec.groups):
         return f"{alone}; nothing is compared: there are no variants"
-    count_of = f"{least}" if most == least else f"{least} to {most}"
-    until = "" if most == least else f", until the cost ratio is ±{settings.max_half_width:.1%}"
-    return f"{alone}; each variant in {count_of} fresh pairs of processes, in turns with the baseline{until}"
+    pairs = "fresh pairs of processes in turns with the baseline"
+    if spec.measure.max_rounds == 1:
+        return f"{alone}; {least} {pairs}"
+    return f"{alone}; {least} to {most_pairs(spec)} {pairs}, until the cost ratio is ±{half:.1%}"
 
 
 def _drift(spec: Spec) -> str:
@@ -94,8 +93,17 @@ def _notes(spec: Spec, arms: Sequence[Arm]) -> Iterator[str]:
     for threads in sorted({arm.runtime.threads or 0 for arm in arms}):
         if threads > cpu_count():
             yield f"{threads} threads on {count(cpu_count(), 'processor')}: they will wait for each other"
-    if spec.measure.processes < LEAST_PAIRS and len(arms) > len(spec.groups):
-        yield "one pair of processes a ratio: its interval rests on how far pairs lie apart in general"
+    if most_pairs(spec) == 1 and len(arms) > len(spec.groups):
+        yield "a ratio rests on a single pair of processes: how far pairs lie apart is not seen"
+    apart = {
+        batches(one)
+        for group in spec.groups
+        for arm in group.variants
+        if arm.workload != group.baseline.workload
+        for one in (arm, group.baseline)
+    }
+    if apart and min(apart) < LEAST_SAMPLES:
+        yield f"a ratio of two workloads rests on {min(apart)} batches on one side, too few for an interval"
     ggufs = [arm for arm in arms if isinstance(arm.model, LocalPath) and arm.model.path.suffix == ".gguf"]
     if any(quantises(step.label for step in arm.optimise) for arm in ggufs):
         yield MAY_BE_CONFOUNDED

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 
 import pytest
 
 from bench.machine import noise
+from bench.worker import session
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as processors: torch takes one thread in each
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -14,7 +16,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as processors: torc
 
 @pytest.fixture(autouse=True)
 def _nobody_else_counts(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Tests share the machine: no pass of theirs is void because of it. ``test_noise.py`` tests the rule."""
+    """Tests share the machine: no pass of theirs is void because of it. ``test_noise.py`` tests the rule, and
+    ``measure/test_row.py`` what follows from it."""
     if request.module.__name__ != "test_noise":
-        monkeypatch.setattr(noise, "disturbed", lambda before, after: False)
+        monkeypatch.setattr(noise, "disturbed", lambda before, after, accepted=0.0: False)
         monkeypatch.setattr(noise, "stolen", lambda before, after: False)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_hidden(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """A worker loads one model; tests load many in one process, and transformers remembers for good what it
+    did not find when it was imported. ``worker/test_session.py`` tests what is hidden."""
+    if request.module.__name__ != "test_session":
+        monkeypatch.setattr(session, "_hidden", lambda packages: nullcontext())

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from bench.records import ArmRecord, DriftWindow, DuetBatch, Loaded, RunRecord, TimedBatch, WarmUp
+from bench.records import ArmRecord, DriftWindow, Loaded, RunRecord, TimedBatch, UnitRecord, WarmUp
 from bench.runtimes import Options
 
 HERE = Path(__file__).resolve().parent
@@ -248,9 +248,30 @@ def arm_record(name: str = "baseline", **fields: Any) -> ArmRecord:
     return ArmRecord(name, **{**known, **fields})
 
 
-def duets(baseline_ns: Sequence[Sequence[int]], variant_ns: Sequence[Sequence[int]]) -> tuple[DuetBatch, ...]:
-    """Pairs of batches decoded in turns."""
-    return tuple(DuetBatch(tuple(a), tuple(b)) for a, b in zip(baseline_ns, variant_ns, strict=True))
+def unit(
+    baseline_ns: Sequence[Sequence[int]],
+    variant_ns: Sequence[Sequence[int]],
+    *,
+    number: int = 1,
+    variant: str = "v",
+    **fields: Any,
+) -> UnitRecord:
+    """One fresh pair of processes: for each batch the nanoseconds of every turn."""
+    known = {"group": "", "batches": tuple(range(len(baseline_ns))), "spawned_first": 0, **fields}
+    return UnitRecord(
+        number,
+        variant=variant,
+        baseline_ns=tuple(map(tuple, baseline_ns)),
+        variant_ns=tuple(map(tuple, variant_ns)),
+        **known,
+    )
+
+
+def pairs(
+    *pair: tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]], **fields: Any
+) -> tuple[UnitRecord, ...]:
+    """The fresh pairs of one row, numbered from 1: what the baseline took, and what the variant did."""
+    return tuple(unit(ours, theirs, number=i, **fields) for i, (ours, theirs) in enumerate(pair, 1))
 
 
 def drift_window(
@@ -260,7 +281,7 @@ def drift_window(
     return DriftWindow(tuple(kld), tuple(same), tuple(ln_p), tuple(ln_q))
 
 
-def run_record(*arms: ArmRecord, utilisation: float = 1.0) -> RunRecord:
+def run_record(*arms: ArmRecord, utilisation: float = 1.0, units: Sequence[UnitRecord] = ()) -> RunRecord:
     """A run at 0.36 USD an hour for 4 processors: 0.1 USD per 1000 s."""
     price = {
         "id": "test", "name": "test", "kind": "cpu", "vcpus": 4, "ownership": "rented", "date": "2026-01-31",
@@ -270,5 +291,5 @@ def run_record(*arms: ArmRecord, utilisation: float = 1.0) -> RunRecord:
     return RunRecord(
         run_id="r", name="test", schema_version=1, started_utc="2026-01-31T12:00:00Z",
         finished_utc="2026-01-31T12:01:00Z", harness={}, spec={}, spec_digest="d", machine={}, price=price,
-        text={}, arms=arms,
+        text={}, arms=arms, units=tuple(units),
     )  # fmt: skip

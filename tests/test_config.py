@@ -173,7 +173,7 @@ def test_the_full_file_says_the_same_again(write: Write, tmp_path: Path) -> None
 
 def test_the_digest_is_of_what_is_meant_not_of_how_it_is_written(write: Write) -> None:
     plain = read_config(write(BASE)).digest
-    assert read_config(write(f"# why\n{BASE}measure: {{max_rounds: 4}}\n")).digest == plain
+    assert read_config(write(f"# why\n{BASE}measure: {{max_rounds: 3, processes: 4}}\n")).digest == plain
     assert read_config(write(changed("requests: 6", "requests: 7"))).digest != plain
 
 
@@ -324,6 +324,20 @@ def test_only_keeps_the_baseline_and_the_variants_named(write: Write) -> None:
         ("{tokens: 0}", "{tokens: 0}\nmeasure: {timeout_s: 0}", 16, "measure.timeout_s", "greater than 0"),
         ("{tokens: 0}", "{tokens: 0}\nmeasure: {timeout_s: -1}", 16, "measure.timeout_s", "greater than 0"),
         ("{tokens: 0}", "{tokens: 0}\nmeasure: {max_rounds: 0}", 16, "measure.max_rounds", "equal to 1"),
+        (
+            "{tokens: 0}", "{tokens: 0}\nmeasure: {processes: 0}", 16, "measure.processes",
+            "greater than or equal to 1, not 0",
+        ),
+        ("{tokens: 0}", "{tokens: 0}\nmeasure: {processes: 101}", 16, "measure.processes", "equal to 100"),
+        ("{tokens: 0}", "{tokens: 0}\nmeasure: {processes: 2.5}", 16, "measure.processes", "integer"),
+        (
+            "{tokens: 0}", "{tokens: 0}\nmeasure: {max_disturbance: 1.5}", 16, "measure.max_disturbance",
+            "less than or equal to 1",
+        ),
+        (
+            "{tokens: 0}", "{tokens: 0}\nmeasure: {max_disturbance: -0.1}", 16, "measure.max_disturbance",
+            "greater than or equal to 0",
+        ),
         # 17, 18: money
         ("{hardware: cloud-2vcpu-8gb}", "{usd_per_hour: 0}", 14, "price.usd_per_hour", "greater than 0"),
         ("{hardware: cloud-2vcpu-8gb}", "{usd_per_hour: -2}", 14, "price.usd_per_hour", "greater than 0"),

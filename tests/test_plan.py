@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import arms, plan, plugins
+from bench import arms, estimate, plugins
 from bench.config import read_config
+from bench.estimate import Load
 from bench.grid import MAY_BE_CONFOUNDED
-from bench.plan import Load, describe
+from bench.plan import describe
 from bench.spec import Spec
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,8 +36,8 @@ Make = Callable[..., Spec]
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arms, "cuda_device_count", lambda: 0)
     monkeypatch.setattr(plugins, "missing_packages", lambda module: ())
-    monkeypatch.setattr(plan, "cpu_count", lambda: 2)
-    monkeypatch.setattr(plan, "available_bytes", lambda: 64 * 1024**3)
+    monkeypatch.setattr(estimate, "cpu_count", lambda: 2)
+    monkeypatch.setattr(estimate, "available_bytes", lambda: 64 * 1024**3)
 
 
 @pytest.fixture
@@ -102,9 +103,11 @@ def test_each_cell_of_a_sweep_has_its_rows(make: Make) -> None:
 
 def test_what_is_measured_and_at_what_price(make: Make) -> None:
     found = facts(describe(make("measure.max_rounds=7", "gate={kld_mean: {max: 0.05}}")))
-    assert "1 to 7 rounds in turns" in found["measured"]
-    once = facts(describe(make("measure.max_rounds=1")))["measured"]
-    assert once.endswith("then one round in turns with the baseline")
+    assert found["measured"].endswith(
+        "; 4 to 28 fresh pairs of processes in turns with the baseline, until the cost ratio is ±2.5%"
+    )
+    once = facts(describe(make("measure.max_rounds=1", "measure.processes=3")))["measured"]
+    assert once.endswith("; 3 fresh pairs of processes in turns with the baseline")
     alone = facts(describe(make("variants=[]")))["measured"]
     assert alone.endswith("nothing is compared: there are no variants")
     assert found["drift"].startswith("4096 tokens of 'mixed' in windows of 256")
@@ -133,9 +136,9 @@ def test_the_estimate_says_that_it_is_one(make: Make) -> None:
 def test_a_step_of_the_default_model_takes_what_it_took_here(make: Make) -> None:
     """42 ms measured in float32 on two cores, 26 ms in bfloat16, 80 ms for a prompt."""
     spec = make()
-    model = plan._facts(spec.groups[0].baseline.model)
+    model = estimate._facts(spec.groups[0].baseline.model)
     assert model is not None
-    loads = [Load(arm, model, plan._rates("cpu", 2)) for arm in spec.groups[0].arms]
+    loads = [Load(arm, model, estimate._rates("cpu", 2)) for arm in spec.groups[0].arms]
     assert loads[0].pass_s(1) == pytest.approx(0.042, rel=0.1)
     assert loads[1].pass_s(1) == pytest.approx(0.026, rel=0.2)
     assert loads[0].pass_s(50) == pytest.approx(0.080, rel=0.4)
@@ -144,31 +147,33 @@ def test_a_step_of_the_default_model_takes_what_it_took_here(make: Make) -> None
 
 def test_a_training_is_estimated_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """300 steps of 1024 tokens, 8 FLOP a token and parameter: 34.5 minutes at 160 GFLOP/s; 150 of them 17."""
-    monkeypatch.setattr(plan, "cpu_count", lambda: 2)
+    monkeypatch.setattr(estimate, "cpu_count", lambda: 2)
     monkeypatch.chdir(ROOT)
     text = describe(read_config(Path("configs/pruning-distillation-cpu.yaml")))
     assert ", 52 min of training the first time, and " in facts(text)["estimate"]
 
 
-def test_the_quickstart_took_a_little_less_than_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """5 min 07 s here, with one thread a worker."""
+def test_the_quickstart_s_estimate_is_of_four_to_twelve_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The arithmetic of the estimate alone: what the quickstart takes is for its committed run to say."""
     monkeypatch.chdir(ROOT)
-    assert facts(describe(read_config(Path("configs/quickstart.yaml"))))["estimate"].startswith("6 min to ")
+    assert facts(describe(read_config(Path("configs/quickstart.yaml"))))["estimate"].startswith(
+        "8 min to 18 min"
+    )
 
 
 def test_more_work_takes_longer(make: Make) -> None:
     base = make()
     arm = base.groups[0].baseline
-    model = plan._facts(arm.model)
+    model = estimate._facts(arm.model)
     assert model is not None
-    rates = plan._rates("cpu", 2)
+    rates = estimate._rates("cpu", 2)
     longer = arm.workload.model_copy(update={"output_tokens": 48})
     batched = arm.workload.model_copy(update={"batch_size": 4})
     one = Load(arm, model, rates)
     assert Load(replace(arm, workload=longer), model, rates).round_s > 1.8 * one.round_s
     assert Load(replace(arm, workload=batched), model, rates).round_s < 0.5 * one.round_s
     assert Load(replace(arm, workload=batched), model, rates).serving_bytes > one.serving_bytes
-    assert Load(arm, model, plan.GPU_RATES).round_s < one.round_s
+    assert Load(arm, model, estimate.GPU_RATES).round_s < one.round_s
 
 
 def test_layers_scale_the_weights_but_not_the_embeddings() -> None:
@@ -176,11 +181,11 @@ def test_layers_scale_the_weights_but_not_the_embeddings() -> None:
     from bench.models.registry import find_model
 
     whole = find_model("smollm2-135m").architecture
-    half = plan._facts(Random("smollm2-135m", 15))
+    half = estimate._facts(Random("smollm2-135m", 15))
     assert half is not None
     embeddings = whole.vocabulary * whole.hidden_size
     assert (half.layers, half.parameters - embeddings) == (15, (whole.parameters - embeddings) // 30 * 15)
-    assert plan._facts(Random("smollm2-135m", 30)) == whole.model_copy(
+    assert estimate._facts(Random("smollm2-135m", 30)) == whole.model_copy(
         update={"parameters": embeddings + (whole.parameters - embeddings) // 30 * 30}
     )
 
@@ -195,7 +200,7 @@ def test_a_model_without_facts_has_no_estimate(make: Make) -> None:
 
 def test_memory_that_is_not_there_is_said(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "only" not in facts(describe(make()))["estimate"]
-    monkeypatch.setattr(plan, "available_bytes", lambda: 1024**3)
+    monkeypatch.setattr(estimate, "available_bytes", lambda: 1024**3)
     assert facts(describe(make()))["estimate"].endswith("; only 1.0 GiB are free")
 
 
@@ -204,9 +209,32 @@ def test_more_threads_than_processors_is_noted(make: Make) -> None:
     assert facts(describe(make("runtime.threads=16")))["note"].startswith("16 threads on 2 processors")
 
 
-def test_too_few_pairs_for_an_interval_is_noted(make: Make) -> None:
-    found = facts(describe(make("workload.batch_size=10")))
-    assert found["note"].startswith("a ratio rests on 4 pairs of batches at most")
+def test_a_single_pair_of_processes_is_noted(make: Make) -> None:
+    found = facts(describe(make("measure.processes=1", "measure.max_rounds=1")))
+    assert found["note"].startswith("a ratio rests on a single pair of processes")
+    for setting in ("measure.processes=2", "measure.max_rounds=2"):
+        other = {"measure.processes": "1", "measure.max_rounds": "1"}
+        other |= dict([setting.split("=")])
+        assert "note" not in facts(describe(make(*(f"{key}={value}" for key, value in other.items()))))
+    assert "note" not in facts(describe(make("measure.processes=1", "measure.max_rounds=1", "variants=[]")))
+
+
+def test_too_few_batches_of_another_workload_are_noted(make: Make) -> None:
+    """Such a row has no turns: its interval is one of the passes alone, and needs five of each."""
+    batched = "variants=[{name: batched, workload: {batch_size: 6}}]"
+    found = facts(describe(make("workload.requests=24", batched)))
+    assert found["note"].startswith("a ratio of two workloads rests on 4 batches on one side, too few")
+    assert "note" not in facts(describe(make("workload.requests=30", batched)))
+
+
+def test_a_pair_is_estimated_by_its_slower_load_and_the_sum_of_its_turns(make: Make) -> None:
+    spec = make("workload.requests=24", "workload.warmup=2")
+    model = estimate._facts(spec.groups[0].baseline.model)
+    assert model is not None
+    base, one, *_ = (Load(arm, model, estimate._rates("cpu", 2)) for arm in spec.groups[0].arms)
+    slower = max(base.load_s + 2 * base.batch_s, one.load_s + 2 * one.batch_s)
+    assert one.pair_s(base, 4) == pytest.approx(slower + 6 * (base.batch_s + one.batch_s))
+    assert one.pair_s(base, 5) == pytest.approx(slower + 5 * (base.batch_s + one.batch_s))
 
 
 def test_too_few_windows_of_text_for_an_interval_are_noted(make: Make) -> None:
@@ -232,4 +260,4 @@ def test_shipped_configs_have_enough_samples_for_intervals(path: Path) -> None:
     ("seconds", "words"), [(3, "10 s"), (42, "40 s"), (100, "2 min"), (3000, "50 min"), (9000, "2.5 h")]
 )
 def test_an_estimate_has_few_digits(seconds: float, words: str) -> None:
-    assert plan._about(seconds) == words
+    assert estimate._about(seconds) == words

@@ -45,8 +45,9 @@ __all__ = ["fake_runtime"]  # a fixture
 MS = 1_000_000
 REQUESTS, TOKENS = 6, 8
 HANG_S = 5.0  # what a hang costs a test; a sound answer beside load must not take as long
-# Prefills before the duet: two to warm up, one for the kernels, one a request, one for memory.
-BEFORE_DUET = 2 + 1 + REQUESTS + 1
+# Prefills of a first pair's process before its turns: two to warm up, one for the kernels.
+BEFORE_TURNS = 2 + 1
+EACH = 2  # batches that a pair decodes: six over four pairs, rounded up
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +110,12 @@ def ratios(data: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {one["metric"]: one for one in data["comparisons"] if one["variant"] == name}
 
 
+def units_of(directory: Path) -> dict[str, list[tuple[int, ...]]]:
+    """The batches of every pair that counts, row by row."""
+    run = load_record(directory)
+    return {arm.name: [unit.batches for unit in run.pairs_of(arm)] for arm in run.arms if not arm.is_baseline}
+
+
 def stages(log: list[tuple[str, str]]) -> Callable[[str, str], None]:
     return lambda who, what: log.append((who, what))
 
@@ -144,19 +151,34 @@ def test_a_run_to_the_digit(tmp_path: Path) -> None:
     assert duet["cost_per_request_usd"]["ratio"] == pytest.approx(17 / 24)
     assert duet["tpot_ms"]["ratio"] == pytest.approx(0.5)
     assert duet["ttft_ms"]["ratio"] == pytest.approx(1)
-    assert duet["tpot_ms"]["ci_low"] == pytest.approx(0.5 * math.exp(-0.0196), rel=1e-4)
+    # four pairs without spread: ±0.35 %, which is what the prior leaves
+    assert duet["tpot_ms"]["ci_low"] == pytest.approx(0.5 * math.exp(-0.0035), rel=1e-4)
+    assert (duet["tpot_ms"]["pairs"], duet["tpot_ms"]["pair_sd"]) == (4, 0)
     assert (duet["tpot_ms"]["verdict"], duet["ttft_ms"]["verdict"]) == ("better", "cannot tell")
+    assert duet["output_throughput"]["ratio"] == pytest.approx(24 / 17)
+    assert duet["output_throughput"]["verdict"] == "better"
+    assert duet["output_throughput"]["value"] == pytest.approx(8 / 0.017)
+    assert duet["tpot_ms"]["value"] == pytest.approx(1)
     same = ratios(found, "same")
-    for key in ("cost_per_1k_tokens_usd", "cost_per_request_usd", "e2el_ms", "ttft_ms", "tpot_ms"):
+    timed = ("cost_per_1k_tokens_usd", "cost_per_request_usd", "e2el_ms", "ttft_ms", "tpot_ms")
+    for key in (*timed, "output_throughput"):
         assert (same[key]["ratio"], same[key]["verdict"], same[key]["design"]) == (1, "cannot tell", "duet")
+    # two rows' dollars have the ratio of the table
+    assert fast["cost_per_request_usd"]["value"] == pytest.approx(hourly * 0.017 / 3600)
+    assert fast["cost_per_request_usd"]["alone"] == pytest.approx(hourly * 0.017 / 3600)
 
-    # without spread one round is enough, and the stages come in the order of the journal
+    # without spread the pairs asked for are enough, and the stages come in the order of the journal
     assert [what for who, what in log if who == "same"] == [
-        "load", "tokenise", "warm up", "solo, 6 requests", "memory", "energy",
-        "duet with baseline, round 1", "done",
+        "load", "warm up", "pair 1, in turns with baseline", "solo, 6 requests", "memory", "energy",
+        "pair 2, load", "pair 2, in turns with baseline", "pair 3, load", "pair 3, in turns with baseline",
+        "pair 4, load", "pair 4, in turns with baseline", "done",
     ]  # fmt: skip
-    record = load_record(directory)
-    assert [len(arm.duet) for arm in record.arms] == [0, REQUESTS, REQUESTS]
+    assert [what for who, what in log if who == "baseline"] == [
+        "load", "tokenise", "warm up", "solo, 6 requests", "memory", "energy", "machine ceilings", "done",
+    ]  # fmt: skip
+    assert units_of(directory) == {name: [(0, 1), (2, 3), (4, 5), (0, 1)] for name in ("fast", "same")}
+    for unit in load_record(directory).units:
+        assert unit.baseline_ns == ((10 * MS, *(2 * MS,) * 7),) * EACH
 
 
 @pytest.mark.usefixtures("fake_runtime")
@@ -201,7 +223,8 @@ def test_every_cell_of_a_sweep_has_its_own_baseline(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("fake_runtime")
 def test_every_failure_is_a_row_and_the_others_finish(tmp_path: Path) -> None:
-    late = {"at": "prefill", "call": BEFORE_DUET + 2}
+    late = {"at": "prefill", "call": BEFORE_TURNS + 2}
+    later = {"at": "prefill", "call": BEFORE_TURNS + EACH + 2, "do": "kill"}
     spec = config(
         tmp_path,
         [
@@ -212,13 +235,14 @@ def test_every_failure_is_a_row_and_the_others_finish(tmp_path: Path) -> None:
             variant(tmp_path, "import", {"at": "load", "do": "raise", "kind": "ImportError"}),
             variant(tmp_path, "dies-in-the-duet", {**late, "do": "kill"}),
             variant(tmp_path, "hangs-in-the-duet", {**late, "do": "hang"}),
+            variant(tmp_path, "dies-after-the-duet", later),
             variant(tmp_path, "no-time-at-all", prefill_ns=[0], step_ns=[0]),
             {"name": "no-interpreter", "runtime": {"python": str(tmp_path / "absent")}},
             variant(tmp_path, "good", step_ns=[1 * MS]),
         ],
         measure={"timeout_s": HANG_S},
     )  # fmt: skip
-    _directory, found = run(spec, tmp_path)
+    directory, found = run(spec, tmp_path)
     expected = {
         "segfault": ("segfault", "SIGSEGV"),
         "too-long": ("unsupported", "do not fit the model's context of 5"),
@@ -227,6 +251,7 @@ def test_every_failure_is_a_row_and_the_others_finish(tmp_path: Path) -> None:
         "import": ("import_error", "planted"),
         "dies-in-the-duet": ("oom_host", "killed by the system"),
         "hangs-in-the-duet": ("timeout", "no answer within"),
+        "dies-after-the-duet": ("oom_host", "killed by the system"),
         "no-time-at-all": ("worker_protocol_error", "not above zero"),
         "no-interpreter": ("unsupported", "does not exist"),
     }
@@ -238,7 +263,9 @@ def test_every_failure_is_a_row_and_the_others_finish(tmp_path: Path) -> None:
     assert found["status"] == "partial"
     assert EXIT_OF_STATUS[found["status"]] == ExitCode.FAILED
     # what was measured before it broke is kept
-    assert rows(found)["dies-in-the-duet"]["metrics"]["tpot_ms"]["mean"] == 2
+    (kept,) = [unit for unit in load_record(directory).units if unit.variant == "dies-after-the-duet"]
+    assert kept.variant_ns == ((10 * MS, *(2 * MS,) * 7),) * EACH
+    assert rows(found)["dies-in-the-duet"]["facts"]["engine"] == "fake"
 
 
 @pytest.mark.usefixtures("fake_runtime")
@@ -252,33 +279,41 @@ def test_a_baseline_that_fails_is_tried_once(tmp_path: Path) -> None:
     for name in ("a", "b"):
         assert rows(found)[name]["status"] == "baseline_failed"
         assert "SIGSEGV" in rows(found)[name]["reason"]
-    assert [what for _who, what in log].count("load") == 1
+    assert [what for _who, what in log if "load" in what] == ["load"]
     assert found["comparisons"] == []
 
 
 @pytest.mark.usefixtures("fake_runtime")
 @pytest.mark.parametrize("how", ["kill", "segfault", "hang"])
-def test_a_baseline_that_dies_in_a_duet_comes_back(tmp_path: Path, how: str) -> None:
+def test_a_baseline_that_dies_in_its_turns_is_started_anew_for_the_next_row(tmp_path: Path, how: str) -> None:
     """The variant beside it has no ratio; the next one gets a fresh partner, and nothing waits for ever."""
-    fault = {"at": "prefill", "call": BEFORE_DUET + 3, "do": how, "once": True}
-    base = fake_model(tmp_path / "base", fault, prefill_ns=[10 * MS], step_ns=[2 * MS])
+    base = fake_model(tmp_path / "base", prefill_ns=[10 * MS], step_ns=[2 * MS])
     spec = config(
         tmp_path,
         [variant(tmp_path, "unlucky"), variant(tmp_path, "next", step_ns=[1 * MS])],
         base=base,
         measure={"timeout_s": HANG_S},
     )
-    _directory, found = run(spec, tmp_path)
+
+    def break_the_partner(who: str, what: str) -> None:
+        """From here on the baseline's model breaks a process in its turns, once."""
+        if (who, what) == ("unlucky", "load"):
+            fault = {"at": "prefill", "call": BEFORE_TURNS + 2, "do": how, "once": True}
+            fake_model(base, fault, prefill_ns=[10 * MS], step_ns=[2 * MS])
+
+    _directory, found = run(spec, tmp_path, say=break_the_partner)
     assert rows(found)["baseline"]["status"] == "ok"
     assert rows(found)["unlucky"]["status"] == "baseline_failed"
+    assert not ratios(found, "unlucky")
     assert rows(found)["next"]["status"] == "ok"
     assert ratios(found, "next")["e2el_ms"]["ratio"] == pytest.approx(17 / 24)
     assert found["status"] == "partial"
 
 
 @pytest.mark.usefixtures("fake_runtime")
-def test_a_baseline_killed_between_two_passes_comes_back(tmp_path: Path) -> None:
-    """From outside, while it waits for its turn: the system does that when memory is short."""
+def test_a_baseline_killed_while_it_waits_ends_one_row_at_most(tmp_path: Path) -> None:
+    """From outside, between the turns and drift: the system does that when memory is short. The pair has been
+    timed by then, and the next asks a partner of its own."""
 
     def say(who: str, what: str) -> None:
         if (who, what) == ("first", "memory"):
@@ -287,29 +322,51 @@ def test_a_baseline_killed_between_two_passes_comes_back(tmp_path: Path) -> None
 
     spec = config(tmp_path, [variant(tmp_path, "first"), variant(tmp_path, "second")])
     _directory, found = run(spec, tmp_path, say=say)
-    assert rows(found)["first"]["status"] == "baseline_failed"
-    assert rows(found)["second"]["status"] == "ok"
+    assert [row["status"] for row in found["variants"]] == ["ok", "ok", "ok"]
+    for name in ("first", "second"):
+        assert ratios(found, name)["e2el_ms"]["pairs"] == 4
 
 
 @pytest.mark.usefixtures("fake_runtime")
-def test_a_baseline_that_does_not_come_back_leaves_no_process(tmp_path: Path) -> None:
-    base = fake_model(
-        tmp_path / "base",
-        {"at": "prefill", "call": BEFORE_DUET + 1, "do": "kill", "once": True},
-        {"at": "step", "do": "say", "json": "[]", "later": True},
-    )
+def test_a_baseline_that_never_starts_again_leaves_no_process(tmp_path: Path) -> None:
+    """Its own row is measured; beside every variant it talks nonsense."""
+    base = fake_model(tmp_path / "base", prefill_ns=[10 * MS], step_ns=[2 * MS])
     log: list[tuple[str, str]] = []
     living: list[int] = []
 
     def say(who: str, what: str) -> None:
         log.append((who, what))
         living.append(len(children()))
+        if (who, what) == ("a", "load"):
+            fake_model(base, {"at": "step", "do": "say", "json": "[]"})
 
     spec = config(tmp_path, [variant(tmp_path, name) for name in "abc"], base=base)
     _directory, found = run(spec, tmp_path, say=say)
     assert [rows(found)[name]["status"] for name in ("baseline", *"abc")] == ["ok", *["baseline_failed"] * 3]
     assert "not an object" in rows(found)["b"]["reason"]
     assert max(living) <= 2
+
+
+@pytest.mark.usefixtures("fake_runtime")
+def test_a_machine_that_is_never_quiet_makes_the_row_unfit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row with its reason and without a ratio, not even one of the passes alone, which it keeps."""
+    monkeypatch.setattr(noise, "others", lambda before, after: 0.4)
+    monkeypatch.setattr(noise, "disturbed", lambda before, after, accepted: accepted < 0.4)
+    quiet = {"measure": {"timeout_s": 20.0, "processes": 2}}
+    directory, found = run(config(tmp_path, [variant(tmp_path, "v")], **quiet), tmp_path)
+    assert rows(found)["v"]["status"] == "unfit"
+    assert "3 of 3 pairs are void (others had 40% of the processors)" in rows(found)["v"]["reason"]
+    assert "measure.max_disturbance" in rows(found)["v"]["reason"]
+    assert found["comparisons"] == []
+    assert rows(found)["v"]["metrics"]["tpot_ms"]["mean"] == 2
+    assert found["status"] == "partial"
+    assert units_of(directory) == {"v": []}
+    accepting = {"measure": {"timeout_s": 20.0, "processes": 2, "max_disturbance": 1.0}}
+    _directory, found = run(config(tmp_path, [variant(tmp_path, "v")], **accepting), tmp_path)
+    assert rows(found)["v"]["status"] == "ok"
+    assert ratios(found, "v")["e2el_ms"]["pairs"] == 2
 
 
 def open_directory(pid: int) -> str:
@@ -323,7 +380,10 @@ def open_directory(pid: int) -> str:
 
 
 @pytest.mark.usefixtures("fake_runtime")
-@pytest.mark.parametrize("where", [("baseline", "memory"), ("b", "solo, 6 requests"), ("b", "load")])
+@pytest.mark.parametrize(
+    "where",
+    [("baseline", "memory"), ("b", "solo, 6 requests"), ("b", "load"), ("b", "pair 3, load")],
+)
 def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, where: tuple[str, str]) -> None:
     variants = [variant(tmp_path, name, step_ns=[ns * MS]) for name, ns in (("a", 1), ("b", 3), ("c", 4))]
     spec = config(tmp_path, variants)
@@ -348,11 +408,13 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, where: tupl
     assert [row["status"] for row in found["variants"]] == ["ok"] * 4
     finished = [] if where[0] == "baseline" else ["baseline", "a"]
     for name in finished:
-        assert not [what for who, what in log if who == name and what.startswith(("solo", "duet", "memory"))]
+        assert not [what for who, what in log if who == name and what.startswith(("solo", "pair", "memory"))]
         assert rows(found)[name] == {**rows(before)[name], "drift": rows(found)[name]["drift"]}
     for name, ratio in (("a", 0.5), ("b", 1.5), ("c", 2.0)):
         assert ratios(found, name)["tpot_ms"]["ratio"] == pytest.approx(ratio)
-    assert [len(arm.duet) for arm in load_record(directory).arms] == [0, REQUESTS, REQUESTS, REQUESTS]
+    # the pairs of the attempt that was cut short are in the journal and count no more
+    assert units_of(directory) == {name: [(0, 1), (2, 3), (4, 5), (0, 1)] for name in "abc"}
+    assert {one["pairs"] for one in found["comparisons"] if one["design"] == "duet"} == {4}
 
 
 @pytest.mark.usefixtures("fake_runtime")
@@ -495,7 +557,7 @@ def test_a_real_run(tmp_path: Path, toy: Path) -> None:
                 "variants": [{"name": "bf16", "runtime": {"dtype": "bfloat16"}}, {"name": "same"}],
                 "price": {"hardware": "cloud-2vcpu-8gb"},
                 "drift": {"text": "english", "tokens": 640, "window": 64},
-                "measure": {"max_rounds": 2},
+                "measure": {"processes": 2, "max_rounds": 1},
             }
         )
     )
@@ -526,6 +588,6 @@ def test_a_real_run(tmp_path: Path, toy: Path) -> None:
     # what the verdict of A against A must be is tested with data above; here the machine is not ours alone,
     # and a neighbour's burst is longer than all of this model's steps together
     aa = ratios(found, "same")["cost_per_1k_tokens_usd"]
-    assert aa["design"] == "duet"
+    assert (aa["design"], aa["pairs"]) == ("duet", 2)
     assert aa["ci_low"] < aa["ratio"] < aa["ci_high"]
     assert 0.2 < aa["ratio"] < 5

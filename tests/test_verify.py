@@ -206,7 +206,7 @@ GONE = object()
         (["variants", 1, "status"], "timeout", '"timeout", the journal gives "ok"'),
         (["variants", 1], GONE, "1 entries, the journal gives 2"),
         (["comparisons", 0, "verdict"], "worse", '"worse", the journal gives "better"'),
-        (["comparisons"], [], "0 entries, the journal gives 6"),
+        (["comparisons"], [], "0 entries, the journal gives 7"),
         (["price", "usd_per_hour"], 0.01, "0.01, the journal gives 0.1008"),
         (["machine", "cpus"], 64, "64, the journal gives 2"),
         (["machine", "cpus"], 2.0, "2.0, the journal gives 2"),

@@ -96,7 +96,7 @@ class VariantRun:
         """Narrow enough, at the limit, or given up: void pairs are measured again only as often as there
         are pairs to a round, so a busy machine takes twice the time at most."""
         settings, quiet = self.bench.measure, len(self._valid())
-        if len(self.units) - quiet >= settings.processes:
+        if len(self.units) - quiet > settings.processes:
             self._must_be_fit(quiet)
             return True
         if quiet < settings.processes:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
+from bench.errors import Outcome
 from bench.metrics import cost, latency, memory, throughput, unit_ratios
 from bench.metrics.figure import Figures, Metric, value_of
 from bench.records import ArmRecord, RunRecord, TimedBatch
@@ -139,9 +140,12 @@ def times(figure: Mapping[str, Any] | None, ratio: Interval) -> Interval | None:
 
 
 def _ratios(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
-    """Nothing for a baseline, and for a row or a baseline without figures. A gate has its own ratios."""
+    """Nothing for a baseline, for a row that did not end well (of one that is unfit only the passes alone are
+    left, on a busy machine), and for a row or a baseline without figures. A gate has its own ratios."""
     base = run.baseline_of(variant)
-    if base is None or variant.is_baseline or not variant.solo or not base.solo:
+    if base is None or variant.is_baseline or variant.status != Outcome.OK:
+        return
+    if not variant.solo or not base.solo:
         return
     in_turns = run.pairs_of(variant) and run.gate is None
     yield from _from_pairs(run, base, variant) if in_turns else _from_solo(run, base, variant)

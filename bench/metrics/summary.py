@@ -106,7 +106,7 @@ def _row(run: RunRecord, arm: ArmRecord, comparisons: Sequence[Comparison]) -> d
         "void_pairs": sum(
             (unit.group, unit.variant) == (arm.group, arm.name) and bool(unit.void) for unit in run.units
         ),
-        "noise": [*arm.noise, *(unit.noise for unit in run.pairs_of(arm))],
+        "noise": [*arm.noise, *(unit.noise for unit in run.pairs_of(arm) if unit.noise)],
         "metrics": {key: figure for key, figure in figures.items() if key not in drift_keys},
         "drift": {key: figure for key, figure in figures.items() if key in drift_keys},
     }

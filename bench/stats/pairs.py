@@ -25,14 +25,15 @@ SD_LOG_SD = 0.8
 # The chance that a table in which nothing differs says better or worse of any of its rows.
 FAMILY_ERROR = 0.05
 LEAST_PAIRS = 2  # fewer are no measurement of how far pairs lie apart
-_GRID = 61
-_WIDTH = 3.5  # the grid's end, in standard deviations of the prior
+# The grid over the prior, in its standard deviations. It reaches up to an sd of 3.2: an end at 0.2 would cap
+# the spread of pairs that lie far apart, and their interval with it.
+_FROM, _STEP, _POINTS = -3.5, 7 / 60, 91
 
 
 @dataclass(frozen=True)
 class PairRatio:
     """Σ variant ÷ Σ baseline over all pairs, with 95 % bounds. ``sd`` is the standard deviation of a pair's
-        log ratio as seen (None for a single pair); ``p`` how likely a ratio so far from 1 is where nothing
+    log ratio as seen (None for a single pair); ``p`` how likely a ratio so far from 1 is where nothing
     differs."""
 
     value: float
@@ -75,8 +76,8 @@ Scales = tuple[tuple[float, float], ...]
 def _posterior(n: int, squares: float) -> Scales:
     """(standard error of the mean of ``n`` pairs, its weight): prior times likelihood of the spread seen."""
     found = []
-    for step in range(_GRID):
-        z = _WIDTH * (2 * step / (_GRID - 1) - 1)
+    for point in range(_POINTS):
+        z = _FROM + _STEP * point
         sd = SD_MEDIAN * math.exp(SD_LOG_SD * z)
         found.append((sd, -z * z / 2 - (n - 1) * math.log(sd) - squares / (2 * sd * sd)))
     top = max(weight for _sd, weight in found)

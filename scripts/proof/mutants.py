@@ -5,13 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
 from bench import gating
 from bench.measure import arm as one
-from bench.measure import units
+from bench.measure import fresh_pair, units
+from bench.measure.arm import open_worker
+from bench.measure.fresh_pair import FreshPair, batches_of
 from bench.records import UnitRecord
 
 
@@ -26,38 +29,34 @@ class FirstIsAlwaysTheBaseline(random.Random):
 class OneProcess(units.Comparison):
     """All units of a gate from one pair of processes, which the first unit starts and nobody replaces."""
 
-    kept: dict[tuple[str, str], Any] = {}  # noqa: RUF012 - shared on purpose
+    kept: dict[tuple[str, str], FreshPair] = {}  # noqa: RUF012 - shared on purpose
     stack = ExitStack()
 
     def measure(self, number: int, wanted: units.Wanted, rows: bool) -> UnitRecord:
         """One more slice of the same two workers."""
-        began, rng = monotonic(), random.Random(f"{self.bench.measure.seed}/{number}")
+        began = monotonic()
         if self.key not in self.kept:
-            sides = [
-                units.open_worker(arm, self.group.label, self.bench)
-                for arm in (self.group.baseline, self.variant)
-            ]
-            for under in sides:
+            variant = open_worker(self.variant, self.group.label, self.bench)
+            pair = FreshPair(self.group, variant, self.fetch, number, rows=True)
+            for under in pair.sides:
                 one.begin(under)
-                self.stack.enter_context(under.worker)
-            self._prepare(*sides, rows)
-            self.kept[self.key] = sides
-        base, variant = self.kept[self.key]
-        batches = self.chosen(number)
-        ours, theirs = self._duet(base, variant, batches, rng)
-        for under in (base, variant):
+            self.stack.enter_context(pair)
+            pair.load()
+            pair.warm_up(profile=rows)
+            self.kept[self.key] = pair
+        pair = self.kept[self.key]
+        pair.number = number
+        unit = pair.turns(batches_of(number, self.batches, pair.variant.batches))
+        for under in pair.sides:
             under.record(status="ok", reason="")
-        return UnitRecord(
-            number, self.group.label, self.variant.name, tuple(batches), 0,
-            tuple(map(tuple, ours)), tuple(map(tuple, theirs)), took_s=round(monotonic() - began, 3),
-        )  # fmt: skip
+        return replace(unit, took_s=round(monotonic() - began, 3))
 
 
 @contextmanager
 def mutated(name: str) -> Iterator[None]:
     """``bench.gating`` with one rule of its design broken; with no name, as it is."""
     if name == "fixed-order":
-        with _changed(units, random=SimpleNamespace(Random=FirstIsAlwaysTheBaseline)):
+        with _changed(fresh_pair, random=SimpleNamespace(Random=FirstIsAlwaysTheBaseline)):
             yield
     elif name == "one-process":
         with OneProcess.stack, _changed(gating, Comparison=OneProcess):

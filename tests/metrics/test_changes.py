@@ -185,7 +185,7 @@ def test_kl_by_the_linearised_ratio_of_means() -> None:
     more = tuple(kl * 1.1 + 0.0001 * (-1) ** i for i, kl in enumerate(KL))
     other = run(variants=[row("baseline", 10.0), row("v", 5.0, means=more)])
     one = found(run(), other, "kld_mean")
-    wanted = ratio_interval(more, KL, extra_sd=0.0)
+    wanted = ratio_interval(more, KL)
     assert (one["ratio"], one["ci_low"]) == (pytest.approx(wanted.value), pytest.approx(wanted.low))
     assert (one["verdict"], found(other, run(), "kld_mean")["verdict"]) == ("worse", "better")
     assert found(run(), other, "top1_agreement")["verdict"] == "worse"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
-from fakes import arm_record, drift_window, duets, loaded, run_record, timed_batch
+from fakes import arm_record, drift_window, loaded, pairs, run_record, timed_batch
 
 from bench.errors import Outcome
 from bench.grid import grid_of
@@ -28,8 +29,9 @@ from bench.metrics import (
 from bench.metrics.figure import Metric, value_of
 from bench.metrics.summary import summarise
 from bench.pricing.book import parse_price
-from bench.records import ArmRecord, WarmUp
+from bench.records import ArmRecord, UnitRecord, WarmUp
 from bench.stats.intervals import Interval
+from bench.stats.pairs import pair_ratio
 
 # Two requests, one after the other: 3 tokens in 100 + 20 + 30 ms, then 3 tokens in 200 + 10 + 10 ms.
 # W = 400 ms: the second is sent at 170 ms and ends at 400 ms.
@@ -270,7 +272,8 @@ def test_no_ceilings_no_roofline() -> None:
 
 # ---- comparisons -----------------------------------------------------------------------------------
 
-DUET = duets([[100, 10, 10]] * 6, [[50, 15, 15]] * 6)
+PAIRS = pairs(*[([[100, 10, 10]], [[50, 15, 15]])] * 4)
+EQUAL = pairs(*[([[9, 9]], [[9, 9]])] * 4)
 
 
 def test_memory_on_a_gpu_is_compared_by_its_allocator() -> None:
@@ -284,33 +287,135 @@ def test_memory_on_a_gpu_is_compared_by_its_allocator() -> None:
     assert "peak_rss_bytes" in compared(BASE, variant)
 
 
-def compared(base: ArmRecord, variant: ArmRecord) -> dict[str, comparisons.Comparison]:
-    return {row.metric: row for row in comparisons.compare(run_record(base, variant), variant)}
+def compared(
+    base: ArmRecord, variant: ArmRecord, units: Sequence[UnitRecord] = ()
+) -> dict[str, comparisons.Comparison]:
+    run = run_record(base, variant, units=units)
+    return {row.metric: row for row in comparisons.compare(run, variant)}
 
 
-def test_ratios_of_the_duet_by_hand() -> None:
-    found = compared(BASE, replace(VARIANT, duet=DUET))
+def test_ratios_of_the_pairs_by_hand() -> None:
+    found = compared(BASE, VARIANT, PAIRS)
     assert found["e2el_ms"].ratio == pytest.approx(80 / 120)
     assert found["ttft_ms"].ratio == pytest.approx(0.5)
     assert found["tpot_ms"].ratio == pytest.approx(1.5)
+    assert found["output_throughput"].ratio == pytest.approx(120 / 80)
     assert found["cost_per_request_usd"].ratio == pytest.approx(80 / 120)
     assert found["cost_per_1k_tokens_usd"].ratio == pytest.approx(80 / 120)
-    assert {found[key].design for key in ("e2el_ms", "ttft_ms", "tpot_ms")} == {"duet"}
+    for metric in comparisons.TIMED:
+        one = found[metric.key]
+        assert (one.design, one.pairs, one.pair_sd) == ("duet", 4, 0.0)
     assert (found["ttft_ms"].verdict, found["tpot_ms"].verdict) == ("better", "worse")
+    # more tokens a second is better, though the ratio is above 1
+    assert found["output_throughput"].verdict == "better"
+
+
+def test_a_slower_variant_has_a_lower_throughput_that_is_worse() -> None:
+    found = compared(BASE, VARIANT, pairs(*[([[10, 10]], [[20, 20]])] * 4))["output_throughput"]
+    assert (found.ratio, found.verdict) == (0.5, "worse")
+
+
+def test_the_interval_is_that_of_the_pairs() -> None:
+    """Two slower and two faster pairs: the spread of the unit's sums, and the interval made of it."""
+    units = pairs(*[([[100, 100]], [[100 + apart, 100]]) for apart in (-8, -4, 4, 8)])
+    found = compared(BASE, VARIANT, units)["e2el_ms"]
+    wanted = pair_ratio([192, 196, 204, 208], [200] * 4)
+    assert (found.ratio, found.ci_low, found.ci_high) == (wanted.value, wanted.low, wanted.high)
+    assert found.pair_sd == wanted.sd == pytest.approx(math.sqrt((64 + 16) * 2 / 3) / 200)
+
+
+def test_void_pairs_and_pairs_of_other_rows_do_not_count() -> None:
+    wrong = pairs(([[1, 1]], [[99, 99]]), ([[1, 1]], [[99, 99]]))
+    strangers = (
+        replace(wrong[0], void="others had 20% of the processors"),
+        replace(wrong[0], variant="w"),
+        replace(wrong[1], group="batch_size=8"),
+    )
+    assert compared(BASE, VARIANT, (*PAIRS, *strangers)) == compared(BASE, VARIANT, PAIRS)
+
+
+def test_a_value_is_the_baseline_s_times_the_ratio() -> None:
+    found = compared(BASE, VARIANT, PAIRS)
+    for module, metric in (
+        (latency, latency.E2EL), (latency, latency.TTFT), (throughput, throughput.OUTPUT),
+        (cost, cost.PER_1K), (cost, cost.PER_REQUEST),
+    ):  # fmt: skip
+        one, alone = found[metric.key], value(module, metric.key, BASE)
+        assert alone is not None
+        assert one.value == pytest.approx(alone * one.ratio)
+
+
+def test_a_value_has_both_uncertainties() -> None:
+    """±3 % of the baseline's figure and ±4 % of the ratio are ±5 % of the value."""
+    figure = {"value": 10.0, "ci_low": 10 * math.exp(-0.03), "ci_high": 10 * math.exp(0.03)}
+    ratio = Interval(0.5, 0.5 * math.exp(-0.04), 0.5 * math.exp(0.04))
+    found = comparisons.times(figure, ratio)
+    assert found is not None
+    assert found.value == 5
+    assert found.low == pytest.approx(5 * math.exp(-0.05))
+    assert found.high == pytest.approx(5 * math.exp(0.05))
+    assert comparisons.times(None, ratio) is None
+    unbounded = {**figure, "ci_low": None, "ci_high": None}
+    assert comparisons.times(unbounded, ratio) == Interval(5.0, None, None)
+    assert comparisons.times(figure, Interval(0.5, None, None)) == Interval(5.0, None, None)
 
 
 def test_twice_the_threads_at_the_same_speed_is_twice_the_cost() -> None:
-    found = compared(BASE, replace(VARIANT, duet=duets([[9, 9]] * 6, [[9, 9]] * 6), loaded=loaded(threads=4)))
+    found = compared(BASE, replace(VARIANT, loaded=loaded(threads=4)), EQUAL)
     assert found["cost_per_request_usd"].ratio == pytest.approx(2)
     assert found["cost_per_request_usd"].verdict == "worse"
     assert found["e2el_ms"].verdict == "cannot tell"
 
 
 def test_equal_arms_cannot_be_told_apart() -> None:
-    found = compared(BASE, replace(VARIANT, duet=duets([[9, 9]] * 6, [[9, 9]] * 6)))
-    for key in ("cost_per_1k_tokens_usd", "cost_per_request_usd", "e2el_ms", "ttft_ms", "tpot_ms"):
-        assert found[key].ratio == pytest.approx(1)
-        assert found[key].verdict == "cannot tell"
+    found = compared(BASE, VARIANT, EQUAL)
+    for metric in comparisons.TIMED:
+        assert found[metric.key].ratio == pytest.approx(1)
+        assert found[metric.key].verdict == "cannot tell"
+
+
+def slower_by(share: float, name: str) -> tuple[UnitRecord, ...]:
+    """Four pairs about 1 % apart around this much more time."""
+    return pairs(
+        *[([[5000] * 2], [[round(5000 * (1 + share + by))] * 2]) for by in (-0.01, -0.005, 0.005, 0.01)],
+        variant=name,
+    )
+
+
+def said(*shares: float) -> list[str]:
+    names = [f"v{place}" for place in range(len(shares))]
+    arms = [replace(VARIANT, name=name) for name in names]
+    units = [unit for name, share in zip(names, shares, strict=True) for unit in slower_by(share, name)]
+    found = comparisons.compare_all(run_record(BASE, *arms, units=units))
+    return [one.verdict for one in found if one.metric == "cost_per_request_usd"]
+
+
+def test_a_verdict_is_among_all_rows_of_the_run() -> None:
+    """1.4 % is told from nothing in a table of its own, where its interval is all that counts; among twelve
+    rows it takes more, and beside eleven rows that differ clearly it is the only question left."""
+    p = pair_ratio([10_040, 10_090, 10_190, 10_240], [10_000] * 4).p
+    assert 0.05 / 12 < p < 0.05
+    assert said(0.014) == ["worse"]
+    assert said(0.014, *[0.0] * 11) == ["cannot tell"] * 12
+    assert said(0.014, *[0.5] * 11) == ["worse"] * 12
+
+
+@pytest.mark.parametrize("outcome", [one for one in Outcome if one != Outcome.OK])
+def test_a_row_that_did_not_end_well_has_no_ratio(outcome: Outcome) -> None:
+    """Nor is it among the rows that the others are judged with."""
+    failed = replace(VARIANT, status=str(outcome))
+    assert compared(BASE, failed, PAIRS) == compared(BASE, failed) == {}
+    rows = [replace(VARIANT, name="good"), *[replace(failed, name=f"bad{i}") for i in range(11)]]
+    units = [unit for row in rows for unit in slower_by(0.014, row.name)]
+    found = comparisons.compare_all(run_record(BASE, *rows, units=units))
+    assert {one.variant for one in found} == {"good"}
+    assert {one.verdict for one in found if one.metric == "cost_per_request_usd"} == {"worse"}
+
+
+def test_metrics_are_judged_apart() -> None:
+    """Time to the first token differs, time per token does not: one does not make the other stricter."""
+    found = compared(BASE, VARIANT, pairs(*[([[100, 50]], [[50, 50]])] * 4))
+    assert (found["ttft_ms"].verdict, found["tpot_ms"].verdict) == ("better", "cannot tell")
 
 
 @pytest.mark.parametrize(
@@ -327,10 +432,13 @@ def test_a_verdict_needs_the_whole_interval(interval: Interval, expected: str) -
     assert comparisons.verdict(interval) == expected
 
 
-def test_too_few_pairs_cannot_tell() -> None:
-    found = compared(BASE, replace(VARIANT, duet=duets([[100, 10]] * 4, [[1, 1]] * 4)))
-    assert found["e2el_ms"].verdict == "cannot tell"
-    assert found["e2el_ms"].ci_low is None
+def test_a_single_pair_rests_on_what_is_known_of_others() -> None:
+    """It has an interval, ±4.5 %, and can tell what is far outside it."""
+    (small,), (large,) = pairs(([[500] * 2], [[485] * 2])), pairs(([[500] * 2], [[300] * 2]))
+    near, far = (compared(BASE, VARIANT, (one,))["e2el_ms"] for one in (small, large))
+    assert (near.verdict, far.verdict) == ("cannot tell", "better")
+    assert (near.pairs, near.pair_sd) == (1, None)
+    assert near.ci_high == pytest.approx(0.97 * math.exp(0.0448), rel=1e-4)
 
 
 def test_without_a_duet_the_solo_passes_and_a_wider_interval() -> None:
@@ -348,9 +456,9 @@ def test_without_a_duet_the_solo_passes_and_a_wider_interval() -> None:
 
 
 def test_nothing_to_compare_with() -> None:
-    variant = replace(VARIANT, duet=DUET)
-    assert comparisons.compare(run_record(variant), variant) == []
-    assert comparisons.compare(run_record(replace(BASE, solo=()), variant), variant) == []
+    variant = VARIANT
+    assert comparisons.compare(run_record(variant, units=PAIRS), variant) == []
+    assert comparisons.compare(run_record(replace(BASE, solo=()), variant, units=PAIRS), variant) == []
     assert comparisons.compare(run_record(BASE), BASE) == []
     other_cell = replace(variant, group="batch_size=8")
     assert comparisons.compare(run_record(BASE, other_cell), other_cell) == []
@@ -400,7 +508,7 @@ def test_the_price_of_the_tests_is_a_price() -> None:
 
 
 def test_a_summary_is_json_and_the_same_every_time() -> None:
-    run = run_record(replace(BASE, energy=ENERGY, floor=(FLOOR,)), replace(VARIANT, duet=DUET))
+    run = run_record(replace(BASE, energy=ENERGY, floor=(FLOOR,)), VARIANT, units=PAIRS)
     found = summarise(run)
     assert json.dumps(found, allow_nan=False) == json.dumps(summarise(run), allow_nan=False)
     assert found["status"] == "ok"

@@ -14,7 +14,7 @@ from bench.optimisations import decoder
 from bench.optimisations.calibration import CalibrationParams, windows
 from bench.optimisations.linear import named_linears
 from bench.optimisations.prune import depth, experts, magnitude, sparsegpt, wanda, width
-from bench.worker import census
+from bench.worker import census, one_off
 
 FEW = {"samples": 4, "tokens": 32}
 
@@ -145,6 +145,99 @@ def test_heads_that_do_not_divide(toy: Any, heads: int, nearest: int) -> None:
 def test_widths_that_cannot_be(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"must be|would be removed"):
         width.Params(**wrong)
+
+
+# ---- what is kept for the next load ------------------------------------------------------------------
+
+
+def again(path: Any) -> Any:
+    return transformers.AutoModelForCausalLM.from_pretrained(path).eval().requires_grad_(False)
+
+
+def never(*_arguments: Any, **_settings: Any) -> Any:
+    raise AssertionError("done a second time")
+
+
+def bills() -> list[tuple[str, bool, float]]:
+    return [(str(b["what"]), bool(b["reused"]), float(str(b["took_s"]))) for b in one_off.take_bill()]
+
+
+def same_model(one: Any, other: Any) -> bool:
+    ours, theirs = one.state_dict(), other.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "params"),
+    [
+        (width, width.Params(mlp=0.25, keep_heads=4, by="activation", **FEW)),
+        (width, width.Params(mlp=0.25, keep_heads=4, by="taylor", **FEW)),
+        (width, width.Params(mlp=0.25, by="magnitude", **FEW)),
+        (depth, depth.Params(keep_layers=3, **FEW)),
+    ],
+    ids=["width by activation", "width by taylor", "width by magnitude", "depth by influence"],
+)
+def test_a_second_load_looks_at_no_text(
+    toy: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, scheme: Any, params: Any
+) -> None:
+    """The same model, and the bill of the first time, marked as one that was not spent again."""
+    one_off.take_bill()
+    first = scheme.apply(toy, params)
+    ((what, reused, took_s),) = bills()
+    assert (what, reused) == ("pruning", False)
+    for name in ("read", "input_norms", "gradients"):
+        monkeypatch.setattr(decoder, name, never)
+    second = scheme.apply(again(tmp_path / "toy"), params)
+    assert same_model(first, second)
+    assert torch.equal(logits(first), logits(second))
+    assert bills() == [("pruning", True, took_s)]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        width.Params(mlp=0.25, samples=4, tokens=32, seed=1),
+        width.Params(mlp=0.25, samples=5, tokens=32),
+        width.Params(mlp=0.25, by="taylor", **FEW),
+    ],
+    ids=["seed", "samples", "by"],
+)
+def test_another_recipe_is_weighed_anew(toy: Any, tmp_path: Any, other: width.Params) -> None:
+    one_off.take_bill()
+    width.apply(toy, width.Params(mlp=0.25, **FEW))
+    width.apply(again(tmp_path / "toy"), other)
+    assert [reused for _what, reused, _took_s in bills()] == [False, False]
+
+
+def test_how_much_is_cut_needs_no_second_look(toy: Any, tmp_path: Any) -> None:
+    """Importances are kept, not what they decide: a row of another width takes them too."""
+    one_off.take_bill()
+    width.apply(toy, width.Params(mlp=0.25, **FEW))
+    narrower = width.apply(again(tmp_path / "toy"), width.Params(mlp=0.5, **FEW))
+    assert narrower.model.layers[0].mlp.up_proj.weight.shape == (32, 96)
+    assert [reused for _what, reused, _took_s in bills()] == [False, True]
+
+
+@pytest.mark.parametrize("params", [depth.Params(keep_layers=2, by="last"), depth.Params(drop=(0, 2))])
+def test_layers_by_their_numbers_cost_nothing_once(toy: Any, params: depth.Params) -> None:
+    one_off.take_bill()
+    depth.apply(toy, params)
+    assert bills() == []
+
+
+def test_experts_are_counted_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_off.take_bill()
+    mixture(transformers.MixtralConfig, num_local_experts=8, intermediate_size=48).save_pretrained(
+        tmp_path / "mixture"
+    )
+    params = experts.Params(keep=0.75, **FEW)
+    first = experts.apply(again(tmp_path / "mixture"), params)
+    ((what, reused, took_s),) = bills()
+    assert (what, reused) == ("pruning", False)
+    monkeypatch.setattr(experts, "_chosen", never)
+    second = experts.apply(again(tmp_path / "mixture"), params)
+    assert same_model(first, second)
+    assert bills() == [("pruning", True, took_s)]
 
 
 # ---- depth -----------------------------------------------------------------------------------------

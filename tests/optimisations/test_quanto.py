@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ from torch.utils import cpp_extension
 from bench.errors import Unsupported
 from bench.models.fetch import ensure
 from bench.models.reference import Random
-from bench.optimisations import quanto
+from bench.optimisations import calibration, quanto
 from bench.runtimes import Options
 from bench.runtimes import transformers as runtime
+from bench.worker import one_off
 
 pytest.importorskip("optimum.quanto")
 
@@ -57,3 +59,49 @@ def test_without_a_compiler_the_reason_is_said(monkeypatch: pytest.MonkeyPatch) 
         quanto.check_compiler(torch.device("cuda"))
     monkeypatch.setattr(cpp_extension, "CUDA_HOME", "/opt/cuda")
     quanto.check_compiler(torch.device("cuda"))
+
+
+def test_ranges_of_activations_are_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second load has the same scales, quantises the same outputs, says the same, and reads no text."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    one_off.take_bill()
+    runtime.load(
+        ensure(Random("tiny-llama")).directory, Options(random=True, device="cpu")
+    ).model.save_pretrained(tmp_path / "model")
+    params = quanto.QuantoParams(activations="int8", samples=2, tokens=16)
+
+    def load() -> tuple[Any, dict[str, object]]:
+        model = runtime.load(tmp_path / "model", Options(device="cpu")).model
+        model = quanto.pack(model, params, "int8").eval()
+        (bill,) = one_off.take_bill()
+        return model, bill
+
+    def never(*_arguments: Any) -> Any:
+        raise AssertionError("the text was read again")
+
+    first, made = load()
+    monkeypatch.setattr(calibration, "windows", never)
+    second, reused = load()
+    assert (made["what"], made["reused"], reused["reused"]) == ("calibration", False, True)
+    assert made["took_s"] == reused["took_s"]
+    layers = [dict(quanto._calibrated(model)) for model in (first, second)]
+    assert layers[0].keys() == layers[1].keys() != set()
+    for name, layer in layers[0].items():
+        other = layers[1][name]
+        for scale in quanto.SCALES:
+            assert torch.equal(getattr(layer, scale), getattr(other, scale)), (name, scale)
+        hooks = [one._quantize_hooks["output"].id in one._forward_hooks for one in (layer, other)]
+        assert hooks[0] == hooks[1], name
+    assert any(float(layer.input_scale) != 1 for layer in layers[0].values())
+    ids = torch.arange(3, 40)[None]
+    with torch.no_grad():
+        assert torch.equal(first(ids).logits, second(ids).logits)
+
+
+def test_other_ranges_are_other_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    one_off.take_bill()
+    for tokens in (16, 17):
+        model = runtime.load(ensure(Random("tiny-llama")).directory, Options(random=True, device="cpu")).model
+        quanto.pack(model, quanto.QuantoParams(activations="int8", samples=1, tokens=tokens), "int8")
+    assert [bill["reused"] for bill in one_off.take_bill()] == [False, False]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,7 +51,9 @@ def exact(base: torch.Tensor, variant: torch.Tensor, following: Sequence[int]) -
     }
 
 
-def streamed(base: Any, variant: Any, windows: Sequence[Sequence[int]], rows: int) -> list[dict[str, Any]]:
+def streamed(
+    base: Any, variant: Any, windows: Sequence[Sequence[int]], rows: int, *, ahead: bool = False
+) -> list[dict[str, Any]]:
     """Both sides in threads, ``rows`` rows of shared memory between them."""
     ends, block = socket.socketpair(), shared_block(rows * VOCABULARY * 4)
     found: list[Any] = [None, None]
@@ -58,9 +61,8 @@ def streamed(base: Any, variant: Any, windows: Sequence[Sequence[int]], rows: in
     def side(me: int, work: Any, engine: Any) -> None:
         with ends[me] as channel:
             try:
-                found[me] = work(
-                    engine, windows, shared_rows(os.dup(block), rows, VOCABULARY), Baton(channel)
-                )
+                memory = shared_rows(os.dup(block), rows, VOCABULARY)
+                found[me] = work(engine, windows, memory, Baton(channel), ahead=ahead)
             except (PeerGone, NonFiniteOutput) as error:
                 found[me] = error
 
@@ -141,10 +143,11 @@ def test_statistics_leave_their_inputs_alone() -> None:
 WINDOWS = [list(range(start, start + 20)) for start in (0, 3, 11)]
 
 
+@pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize("rows", [1, 2, 5, 19, 20, 64])
-def test_the_stream_in_blocks_equals_the_whole_window(rows: int) -> None:
+def test_the_stream_in_blocks_equals_the_whole_window(rows: int, ahead: bool) -> None:
     base, variant = Table(1), Table(2)
-    windows = streamed(base, variant, WINDOWS, rows)
+    windows = streamed(base, variant, WINDOWS, rows, ahead=ahead)
     assert len(windows) == len(WINDOWS)
     for ids, window in zip(WINDOWS, windows, strict=True):
         wanted = exact(base.logits(ids)[:-1], variant.logits(ids)[:-1], ids[1:])
@@ -153,10 +156,83 @@ def test_the_stream_in_blocks_equals_the_whole_window(rows: int) -> None:
             np.testing.assert_allclose(window[key], values, rtol=1e-4, atol=2e-6)
 
 
-def test_one_forward_pass_a_window_however_small_the_block() -> None:
+@pytest.mark.parametrize("ahead", [False, True])
+def test_one_forward_pass_a_window_however_small_the_block(ahead: bool) -> None:
     base, variant = Table(1), Table(2)
-    streamed(base, variant, WINDOWS, 2)
+    streamed(base, variant, WINDOWS, 2, ahead=ahead)
     assert (base.passes, variant.passes) == (3, 3)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 19, 64])
+def test_computing_at_the_same_time_changes_no_figure(rows: int) -> None:
+    """Twenty windows, to the last bit: no row is overwritten before it was read."""
+    windows = [list(range(start, start + 20)) for start in range(20)]
+    in_turns, at_once = (streamed(Table(1), Table(2), windows, rows, ahead=ahead) for ahead in (False, True))
+    assert in_turns == at_once
+
+
+class Watched(Table):
+    """Counts how many of these compute at the same moment."""
+
+    def __init__(self, seed: int, together: list[int], at_work: list[int]) -> None:
+        super().__init__(seed)
+        self.together, self.at_work = together, at_work
+
+    def logits(self, ids: Sequence[int]) -> torch.Tensor:
+        self.at_work.append(1)
+        time.sleep(0.02)
+        self.together.append(len(self.at_work))
+        self.at_work.pop()
+        return super().logits(ids)
+
+
+@pytest.mark.parametrize(("ahead", "most"), [(False, 1), (True, 2)])
+def test_who_shares_a_processor_takes_turns(ahead: bool, most: int) -> None:
+    """Without ``ahead`` one side computes at a time; with it the next window is begun while one is read."""
+    together: list[int] = []
+    at_work: list[int] = []
+    streamed(Watched(1, together, at_work), Watched(2, together, at_work), WINDOWS * 3, 64, ahead=ahead)
+    assert max(together) == most
+
+
+class Dies(Exception):
+    """Planted."""
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_the_other_side_learns_that_one_has_died(ahead: bool, side: int, at: int) -> None:
+    """At whatever window it is: the survivor ends with PeerGone, and nothing waits for ever."""
+
+    class Mortal(Table):
+        def logits(self, ids: Sequence[int]) -> torch.Tensor:
+            found = super().logits(ids)
+            if self.passes == at:
+                raise Dies
+            return found
+
+    ends, block = socket.socketpair(), shared_block(4 * VOCABULARY * 4)
+    ended: list[Any] = [None, None]
+
+    def work(me: int) -> None:
+        with ends[me] as channel:
+            engine: Any = Mortal(me) if me == side else Table(me)
+            memory = shared_rows(os.dup(block), 4, VOCABULARY)
+            try:
+                (send_logits, compare_logits)[me](engine, WINDOWS, memory, Baton(channel), ahead=ahead)
+            except (Dies, PeerGone) as error:
+                ended[me] = type(error)
+
+    threads = [threading.Thread(target=work, args=(me,), daemon=True) for me in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive(), "a side of the drift pass hangs"
+    os.close(block)
+    assert ended[side] is Dies
+    assert ended[1 - side] is PeerGone
 
 
 def test_a_model_has_no_drift_against_itself() -> None:
@@ -176,11 +252,12 @@ def test_kl_is_never_below_zero() -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("side", [0, 1])
-def test_not_finite_is_a_failure_of_its_own(bad: float, side: int) -> None:
+@pytest.mark.parametrize("ahead", [False, True])
+def test_not_finite_is_a_failure_of_its_own(bad: float, side: int, ahead: bool) -> None:
     tables = [Table(1), Table(2)]
     tables[side].rows[5, 5] = bad
     with pytest.raises(NonFiniteOutput, match="NaN or infinite"):
-        streamed(tables[0], tables[1], WINDOWS, 4)
+        streamed(tables[0], tables[1], WINDOWS, 4, ahead=ahead)
 
 
 def test_the_last_position_has_no_next_token_and_is_not_looked_at() -> None:

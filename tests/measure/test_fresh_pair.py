@@ -1,0 +1,140 @@
+"""Two fresh processes that take turns: the schedule, who is pinned, and durations that cannot be."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from desk import Desk, Process, Reply
+
+from bench.errors import Outcome, VariantFailed
+from bench.measure.fresh_pair import FreshPair
+from bench.measure.together import BaselineDied
+from bench.records import UnitRecord
+from bench.spec import WorkloadBlock
+
+Patch = pytest.MonkeyPatch
+
+
+def pair_of(desk: Desk, number: int = 1) -> FreshPair:
+    variant = desk.open_worker(desk.group.variants[0], "", desk.bench)
+    return FreshPair(desk.group, variant, desk.fetch, number)
+
+
+def turns(desk: Desk, number: int = 1) -> UnitRecord:
+    """A whole pair, from its start to its end."""
+    with pair_of(desk, number) as pair:
+        pair.load()
+        pair.warm_up(profile=False)
+        return pair.turns(range(6))
+
+
+def schedules(desk: Desk, side: str = "base") -> list[Any]:
+    return [arguments["firsts"] for arguments in desk.arguments(side, "duet")]
+
+
+def test_both_sides_get_the_same_schedule_and_every_pair_its_own(monkeypatch: Patch) -> None:
+    desk = Desk(monkeypatch)
+    for number in (1, 2, 3):
+        turns(desk, number)
+    assert schedules(desk) == schedules(desk, "variant")
+    assert all(len(rows) == 6 and {len(row) for row in rows} == {4} for rows in schedules(desk))
+    assert len({str(rows) for rows in schedules(desk)}) == 3
+    assert {arguments["me"] for arguments in desk.arguments("base", "duet")} == {0}
+    assert {arguments["me"] for arguments in desk.arguments("variant", "duet")} == {1}
+
+
+def test_the_schedule_comes_from_the_seed(monkeypatch: Patch) -> None:
+    def schedule(seed: int) -> Any:
+        desk = Desk(monkeypatch, seed=seed)
+        turns(desk)
+        return schedules(desk)
+
+    assert schedule(0) == schedule(0)
+    assert schedule(0) != schedule(1)
+
+
+def test_both_sides_go_first_about_equally_often(monkeypatch: Patch) -> None:
+    desk = Desk(monkeypatch, workload=WorkloadBlock(name="chat", requests=6, output_tokens=50))
+    for number in range(1, 16):
+        turns(desk, number)
+    firsts = [side for rows in schedules(desk) for row in rows for side in row]
+    assert 0.46 < sum(firsts) / len(firsts) < 0.54
+
+
+def test_both_sides_load_at_the_same_time(monkeypatch: Patch) -> None:
+    """Each is asked before either has answered."""
+    order: list[str] = []
+    desk = Desk(monkeypatch, replies=lambda process, do: order.append(f"{process.side} {do}"))
+    asked: list[str] = []
+    start = Process.start
+
+    def noting(self: Process, do: str, descriptors: Any, **arguments: object) -> None:
+        asked.append(f"{self.side} {do} after {len(order)}")
+        start(self, do, descriptors, **arguments)
+
+    monkeypatch.setattr(Process, "start", noting)
+    turns(desk)
+    assert asked[:4] == ["base load after 0", "variant load after 0", "base prompts after 2",
+                         "variant prompts after 2"]  # fmt: skip
+
+
+def test_a_start_that_fails_leaves_no_process(monkeypatch: Patch) -> None:
+    """Whichever of the two it is, and whoever comes first."""
+    for side in ("base", "variant"):
+        for number in range(1, 6):
+            desk = Desk(monkeypatch)
+            enter = Process.__enter__
+
+            def refuse(self: Process, side: str = side, enter: Any = enter) -> Process:
+                if self.side == side:
+                    raise VariantFailed(Outcome.LOAD_ERROR, "cannot start")
+                return enter(self)  # type: ignore[no-any-return]
+
+            with monkeypatch.context() as patch:
+                patch.setattr(Process, "__enter__", refuse)
+                with (
+                    pytest.raises(BaselineDied if side == "base" else VariantFailed, match="cannot start"),
+                    pair_of(desk, number),
+                ):
+                    pass
+            assert all(process.closed for process in desk.processes)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [[1, 1, 1, 1]] * 5,  # a batch is missing
+        [[1, 1, 1, 1]] * 7,
+        [[1, 1, 1]] * 6,  # a turn is missing
+        [[1, 1, 0, 1]] * 6,  # no time at all
+        [[1, 1, -5, 1]] * 6,
+        [[1, 1, "1", None]] * 6,
+        "all of them",
+        None,
+    ],
+)
+@pytest.mark.parametrize("side", ["base", "variant"])
+def test_durations_that_cannot_be_are_not_averaged(monkeypatch: Patch, wrong: Any, side: str) -> None:
+    def answer(process: Process, do: str) -> Reply | None:
+        return {"durations_ns": wrong} if (process.side, do) == (side, "duet") else None
+
+    with pytest.raises(BaselineDied if side == "base" else VariantFailed) as caught:
+        turns(Desk(monkeypatch, replies=answer))
+    failure = getattr(caught.value, "failure", caught.value)
+    assert failure.outcome == Outcome.PROTOCOL_ERROR
+
+
+def test_a_prompt_that_does_not_fit_is_said_before_anything_is_timed(monkeypatch: Patch) -> None:
+    desk = Desk(monkeypatch, facts={"context": 6})
+    with pytest.raises(VariantFailed, match="7 tokens in and out do not fit the model's context of 6"):
+        turns(desk)
+    assert desk.asked("base", 1) == desk.asked("variant", 1) == ["load", "prompts"]
+
+
+def test_two_single_threaded_workers_share_a_processor_for_their_turns_alone(monkeypatch: Patch) -> None:
+    everywhere = sorted(os.sched_getaffinity(0))
+    desk = Desk(monkeypatch, facts={"threads": 1})
+    turns(desk)
+    assert [process.pinned for process in desk.processes] == [[everywhere[-1:], everywhere]] * 2

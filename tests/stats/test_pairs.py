@@ -1,0 +1,251 @@
+"""The ratio of a few fresh pairs: against another computation of it, and right as often as it says."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.random import Generator
+from scipy import optimize, special
+
+from bench.stats.pairs import SD_LOG_SD, SD_MEDIAN, PairRatio, pair_ratio, told_apart
+
+times = st.floats(0.5, 2.0)
+PAIRS = st.lists(st.tuples(times, times), min_size=1, max_size=12)
+
+
+def over(pairs: Sequence[tuple[float, float]], factor: float = 1.0) -> PairRatio:
+    """(variant, baseline) of each pair."""
+    return pair_ratio([variant for variant, _ in pairs], [baseline for _, baseline in pairs], factor)
+
+
+def spread_out(n: int, sd: float, centre: float = 1.0) -> list[tuple[float, float]]:
+    """Pairs around a baseline of 1 whose ratios have the mean ``centre`` and this relative spread."""
+    z = np.arange(n) - (n - 1) / 2
+    z = z / z.std(ddof=1) if n > 1 else z
+    return [(float(centre * (1 + sd * one)), 1.0) for one in z]
+
+
+# ---- against another computation ---------------------------------------------------------------------
+
+
+def half_width(n: int, squares: float) -> float:
+    """Half the interval on the log scale, by the trapezoidal rule over ±9 of the prior's sd."""
+    logs = math.log(SD_MEDIAN) + SD_LOG_SD * np.linspace(-9, 9, 20_001)
+    weights = -(((logs - math.log(SD_MEDIAN)) / SD_LOG_SD) ** 2) / 2
+    weights += -(n - 1) * logs - squares / 2 * np.exp(-2 * logs)
+    weights = np.exp(weights - weights.max())
+    errors = np.exp(logs) / math.sqrt(n)
+
+    def outside(distance: float) -> float:
+        tails = special.erfc(distance / errors / math.sqrt(2))
+        return float(np.trapezoid(weights * tails, logs) / np.trapezoid(weights, logs))
+
+    return float(optimize.brentq(lambda distance: outside(distance) - 0.05, 0, 100))
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 6, 8, 12])
+@pytest.mark.parametrize("sd", [0.003, 0.01, 0.03, 0.08, 0.3, 0.6])
+def test_the_interval_is_that_of_another_integration(n: int, sd: float) -> None:
+    """0.3 and 0.6 are far above what the prior expects: the pairs must win, and the interval be as wide."""
+    found = over(spread_out(n, sd, 0.8))
+    wanted = half_width(n, (n - 1) * sd**2)
+    assert found.sd == pytest.approx(sd)
+    assert (found.value, found.pairs) == (pytest.approx(0.8), n)
+    assert math.log(found.high / found.value) == pytest.approx(wanted, rel=1e-3)
+    assert math.log(found.value / found.low) == pytest.approx(wanted, rel=1e-3)
+
+
+def test_the_interval_is_that_of_a_simulation() -> None:
+    """Draw many spreads from the prior and many means for each: those that fit what was seen give it."""
+    rng = np.random.default_rng(1)
+    n, seen = 4, 0.02
+    sds = SD_MEDIAN * np.exp(SD_LOG_SD * rng.standard_normal(400_000))
+    fit = -(n - 1) * np.log(sds) - (n - 1) * seen**2 / 2 / sds**2
+    chosen = rng.choice(sds, 400_000, p=(shares := np.exp(fit - fit.max())) / shares.sum())
+    means = chosen / math.sqrt(n) * rng.standard_normal(chosen.size)
+    found = over(spread_out(n, seen))
+    assert math.log(found.high / found.value) == pytest.approx(np.quantile(np.abs(means), 0.95), rel=0.02)
+
+
+def test_a_single_pair_rests_on_the_prior() -> None:
+    """It has no spread of its own: half the interval is 4.5 %, whatever it shows."""
+    for pair in ((1.0, 1.0), (3.0, 1.0), (0.2, 7.0)):
+        found = over([pair])
+        assert (found.sd, found.pairs, found.value) == (None, 1, pair[0] / pair[1])
+        assert math.log(found.high / found.value) == pytest.approx(half_width(1, 0.0), rel=1e-3)
+        assert math.log(found.high / found.value) == pytest.approx(0.0448, abs=5e-5)
+
+
+@pytest.mark.parametrize(("n", "half"), [(2, 0.0167), (3, 0.0073), (4, 0.0035), (12, 0.00047)])
+def test_equal_pairs_do_not_pass_for_a_spread_of_nothing(n: int, half: float) -> None:
+    found = over([(2.0, 4.0)] * n)
+    assert (found.value, found.sd) == (0.5, 0.0)
+    assert math.log(found.high / found.value) == pytest.approx(half, rel=0.02)
+
+
+def test_three_quiet_pairs_are_believed_less_than_t_and_loud_ones_almost_as_far() -> None:
+    """What the prior is for: three pairs 0.2 % apart get a wider interval than Student's t gives, three that
+    are 1.2 % apart one of half the width."""
+    t = 4.302652729911275  # two degrees of freedom, 97.5 %
+    for sd, wider in ((0.002, True), (0.012, False)):
+        half = math.log(over(spread_out(3, sd)).high)
+        assert (half > t * sd / math.sqrt(3)) is wider
+    assert math.log(over(spread_out(3, 0.012)).high) < 0.7 * t * 0.012 / math.sqrt(3)
+
+
+@pytest.mark.parametrize("spreads", [(0.001, 0.01), (0.01, 0.03), (0.03, 0.2), (0.2, 0.9)])
+def test_pairs_further_apart_have_a_wider_interval(spreads: tuple[float, float]) -> None:
+    near, far = (over(spread_out(4, sd)) for sd in spreads)
+    assert far.high / far.low > near.high / near.low
+
+
+# ---- what must not matter ----------------------------------------------------------------------------
+
+
+@given(PAIRS, st.randoms(use_true_random=False))
+def test_the_order_of_pairs_does_not_matter(pairs: list[tuple[float, float]], rng: random.Random) -> None:
+    shuffled = rng.sample(pairs, len(pairs))
+    one, other = over(pairs), over(shuffled)
+    for key in ("value", "low", "high", "p"):
+        assert getattr(one, key) == pytest.approx(getattr(other, key), rel=1e-9, abs=1e-12)
+
+
+@given(PAIRS, st.floats(0.01, 100))
+def test_a_factor_scales_the_whole_interval(pairs: list[tuple[float, float]], factor: float) -> None:
+    plain, scaled = over(pairs), over(pairs, factor)
+    assert scaled.value == pytest.approx(plain.value * factor)
+    assert scaled.low == pytest.approx(plain.low * factor)
+    assert scaled.high == pytest.approx(plain.high * factor)
+    assert (scaled.sd, scaled.pairs) == (plain.sd, plain.pairs)
+
+
+@given(PAIRS, st.floats(1e-3, 1e9))
+def test_the_unit_of_time_does_not_matter(pairs: list[tuple[float, float]], unit: float) -> None:
+    plain, other = over(pairs), over([(variant * unit, base * unit) for variant, base in pairs])
+    assert other.value == pytest.approx(plain.value)
+    assert other.low == pytest.approx(plain.low, rel=1e-6)
+    assert other.p == pytest.approx(plain.p, rel=1e-4, abs=1e-9)
+
+
+@given(PAIRS)
+def test_p_and_the_interval_agree(pairs: list[tuple[float, float]]) -> None:
+    """p below 5 % is an interval without 1 in it."""
+    found = over(pairs)
+    assert found.low < found.value < found.high
+    if abs(found.p - 0.05) > 1e-6:
+        assert (found.p < 0.05) is not (found.low <= 1 <= found.high)
+
+
+def test_equal_sides_have_a_p_of_one() -> None:
+    assert over([(3.0, 3.0)] * 4).p == pytest.approx(1.0)
+
+
+def test_the_ratio_is_that_of_the_sums() -> None:
+    assert over([(1.0, 2.0), (9.0, 10.0)]).value == pytest.approx(10 / 12)
+
+
+def test_no_pair_is_no_ratio() -> None:
+    with pytest.raises(ValueError, match="one pair of processes at least"):
+        pair_ratio([], [])
+
+
+# ---- Holm --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("p_values", "expected"),
+    [
+        ([], []),
+        ([0.05], [True]),
+        ([0.051], [False]),
+        # sorted 0.01, 0.013, 0.03 against 0.05/3, 0.05/2, 0.05/1
+        ([0.03, 0.01, 0.013], [True, True, True]),
+        # 0.02 misses 0.05/3: nothing after it counts, though 0.03 alone were below 0.05
+        ([0.02, 0.03, 0.04], [False, False, False]),
+        # 0.001 against 0.0125, 0.02 misses 0.0167
+        ([0.02, 0.9, 0.001, 0.021], [False, False, True, False]),
+        ([0.0125, 0.0125, 0.0125, 0.0125], [True] * 4),
+        ([1.0, 1.0], [False, False]),
+    ],
+)
+def test_holm_by_hand(p_values: list[float], expected: list[bool]) -> None:
+    assert told_apart(p_values) == expected
+
+
+def test_holm_errs_in_one_family_of_twenty() -> None:
+    """Uniform p-values; Holm is a little below 5 % where they are independent."""
+    rng = np.random.default_rng(2)
+    for rows in (1, 6, 40):
+        wrong = sum(any(told_apart(rng.random(rows).tolist())) for _ in range(4000)) / 4000
+        assert 0.035 <= wrong <= 0.06
+
+
+def test_holm_holds_beside_rows_that_do_differ() -> None:
+    """With half of twelve rows truly different: one of the others is named in at most 5 % of tables."""
+    rng = np.random.default_rng(3)
+    wrong = sum(any(told_apart([1e-9] * 6 + rng.random(6).tolist())[6:]) for _ in range(4000)) / 4000
+    assert 0.03 <= wrong <= 0.06
+
+
+# ---- right as often as it says -----------------------------------------------------------------------
+
+FIRST, MOST, NARROW = 4, 12, 0.025  # measure.processes, times measure.max_rounds, measure.max_half_width
+
+
+def draw_sd(rng: Generator) -> float:
+    """The spread of one row's pairs, as rows have it."""
+    return float(SD_MEDIAN * math.exp(SD_LOG_SD * rng.standard_normal()))
+
+
+def measured(rng: Generator, sd: float, log_ratio: float, stopping: bool) -> PairRatio:
+    """A row: four pairs, and with ``stopping`` more until its interval is narrow."""
+    variant = np.exp(log_ratio + sd * rng.standard_normal(MOST)).tolist()
+    for n in range(FIRST, MOST + 1):
+        found = pair_ratio(variant[:n], [1.0] * n)
+        if not stopping or (found.high - found.low) / 2 / found.value <= NARROW:
+            break
+    return found
+
+
+@pytest.mark.parametrize("stopping", [False, True], ids=["four pairs", "until narrow"])
+def test_ninety_five_of_a_hundred_intervals_hold_the_truth(stopping: bool) -> None:
+    rng = np.random.default_rng(4)
+    truth = math.log(0.8)
+    rows = [measured(rng, draw_sd(rng), truth, stopping) for _ in range(1500)]
+    assert sum(row.low <= 0.8 <= row.high for row in rows) / len(rows) >= 0.93
+
+
+def test_a_row_far_louder_than_the_prior_expects() -> None:
+    """0.08 is what HQQ's pairs show, 2.4 standard deviations of the prior above its centre."""
+    rng = np.random.default_rng(5)
+    rows = [measured(rng, 0.08, 0.0, stopping=True) for _ in range(250)]
+    assert sum(row.low <= 1 <= row.high for row in rows) / len(rows) >= 0.88
+    assert sum(row.pairs == MOST for row in rows) / len(rows) > 0.9
+
+
+@pytest.mark.parametrize(("rows", "tables"), [(6, 250), (12, 125)])
+def test_where_nothing_differs_almost_no_row_is_better_or_worse(rows: int, tables: int) -> None:
+    """A/A, rows as they come and stopped when narrow: at most 2 % of rows, and one table in ten at most."""
+    rng = np.random.default_rng(6)
+    said = [
+        told_apart([measured(rng, draw_sd(rng), 0.0, stopping=True).p for _ in range(rows)])
+        for _ in range(tables)
+    ]
+    assert sum(map(sum, said)) / (rows * tables) <= 0.02
+    assert sum(map(any, said)) / tables <= 0.10
+
+
+def test_a_real_difference_is_found() -> None:
+    """5 % in twelve rows, at the usual spread: eight of ten are told apart."""
+    rng = np.random.default_rng(7)
+    said = [
+        told_apart([measured(rng, SD_MEDIAN, math.log(0.95), stopping=True).p for _ in range(12)])
+        for _ in range(20)
+    ]
+    assert sum(map(sum, said)) / 240 > 0.8

@@ -1,0 +1,119 @@
+"""Pairs read back from a journal: of an attempt that was cut short, and of before there were pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from bench.errors import IntegrityError
+from bench.records import RunRecord, UnitRecord
+from bench.store.replay import replay
+
+HEAD = {
+    "kind": "run_started", "run_id": "r", "name": "n", "schema_version": 1, "at_utc": "2026-11-27T12:00:00Z",
+    "harness": {}, "spec": {}, "spec_digest": "d", "machine": {}, "price": {}, "text": {},
+}  # fmt: skip
+Record = Mapping[str, Any]
+
+
+def arm(name: str, group: str = "", **fields: Any) -> Record:
+    return {"kind": "arm", "group": group, "name": name, **fields}
+
+
+def started(name: str, group: str = "") -> Record:
+    return arm(name, group, started=True, is_baseline=name == "baseline")
+
+
+def unit(number: int, variant: str = "v", group: str = "", **fields: Any) -> Record:
+    return {
+        "kind": "unit", "number": number, "group": group, "variant": variant, "batches": [0],
+        "spawned_first": 1, "baseline_ns": [[4, 2]], "variant_ns": [[3, number]], "counters": None,
+        "peaks": None, "cold": None, "void": "", "took_s": 1.0, "noise": {"stage": "unit"}, "from_run": "",
+        **fields,
+    }  # fmt: skip
+
+
+def read(*records: Record) -> RunRecord:
+    return replay([HEAD, started("baseline"), *records])
+
+
+def pairs_of(run: RunRecord, name: str = "v", group: str = "") -> list[int]:
+    """The numbers of the pairs that count."""
+    (row,) = [one for one in run.arms if (one.name, one.group) == (name, group)]
+    return [one.number for one in run.pairs_of(row)]
+
+
+def test_units_are_read_as_they_were_written() -> None:
+    (found,) = read(started("v"), unit(7)).units
+    assert found == UnitRecord(7, "", "v", (0,), 1, ((4, 2),), ((3, 7),), took_s=1.0, noise={"stage": "unit"})
+
+
+def test_pairs_of_an_attempt_that_was_cut_short_count_no_more() -> None:
+    run = read(started("v"), unit(1), unit(2), started("v"), unit(1), unit(2), unit(3))
+    assert pairs_of(run) == [1, 2, 3]
+    assert len(run.units) == 3
+
+
+def test_an_attempt_that_was_begun_again_and_cut_short_leaves_nothing() -> None:
+    assert pairs_of(read(started("v"), unit(1), unit(2), started("v"))) == []
+
+
+def test_only_the_row_that_begins_again_loses_its_pairs() -> None:
+    run = read(
+        started("v"), unit(1), started("w"), unit(1, "w"), started("v", "cell"), unit(1, "v", "cell"),
+        started("v"), unit(1), unit(2),
+    )  # fmt: skip
+    assert pairs_of(run) == [1, 2]
+    assert pairs_of(run, "w") == [1]
+    assert pairs_of(run, "v", "cell") == [1]
+
+
+def test_a_baseline_that_is_measured_again_leaves_its_variants_pairs() -> None:
+    """The pairs have partners of their own."""
+    assert pairs_of(read(started("v"), unit(1), started("baseline"))) == [1]
+
+
+def test_units_that_a_gate_took_over_stay() -> None:
+    run = read(unit(1, from_run="earlier"), started("v"), unit(2), started("v"), unit(2))
+    assert pairs_of(run) == [1, 2]
+
+
+def test_void_pairs_are_kept_and_do_not_count() -> None:
+    run = read(started("v"), unit(1), unit(2, void="others had 20% of the processors"), unit(3))
+    assert pairs_of(run) == [1, 3]
+    assert len(run.units) == 3
+
+
+def test_the_turns_of_an_old_journal_are_one_pair() -> None:
+    """All rounds of a duet came from the same two processes, however many there were."""
+    rounds = [
+        [{"baseline_ns": [5, 2], "variant_ns": [5, 1]}, {"baseline_ns": [6, 2], "variant_ns": [6, 1]}],
+        [{"baseline_ns": [7, 2], "variant_ns": [7, 1]}],
+    ]
+    run = read(started("v"), arm("v", duet=rounds[0]), arm("v", duet=rounds[1]))
+    (found,) = run.units
+    assert (found.number, found.group, found.variant) == (1, "", "v")
+    assert found.batches == (0, 1, 2)
+    assert found.baseline_ns == ((5, 2), (6, 2), (7, 2))
+    assert found.variant_ns == ((5, 1), (6, 1), (7, 1))
+    assert (found.void, found.noise, found.cold) == ("", {}, None)
+    assert pairs_of(run) == [1]
+
+
+def test_an_old_attempt_that_was_cut_short_is_no_pair() -> None:
+    old = [{"baseline_ns": [5, 2], "variant_ns": [5, 1]}]
+    new = [{"baseline_ns": [9, 9], "variant_ns": [8, 8]}]
+    run = read(started("v"), arm("v", duet=old), started("v"), arm("v", duet=new))
+    assert [one.variant_ns for one in run.units] == [((8, 8),)]
+    assert read(started("v"), arm("v", duet=old), started("v")).units == ()
+
+
+def test_a_journal_without_turns_has_no_pairs() -> None:
+    assert read(started("v"), arm("v", status="unsupported")).units == ()
+
+
+def test_a_unit_that_is_none_is_said_to_be() -> None:
+    with pytest.raises(IntegrityError, match=r"units\.0\.batches"):
+        read(started("v"), unit(1, batches="all"))

@@ -1,0 +1,152 @@
+"""What a worker hides from its engine while it loads: packages that no step and no checkpoint needs."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bench.optimisations.quantise import hqq, kv_hqq
+from bench.runtimes import transformers as runtime
+from bench.worker import session
+
+ABSENT = "a_package_that_nobody_has"
+
+
+def test_what_is_hidden_cannot_be_imported_and_comes_back(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "lies_here.py").write_text("found = True")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = dict(sys.modules)
+    with session._hidden({"lies_here", ABSENT}):
+        with pytest.raises(ModuleNotFoundError, match="lies_here"):
+            importlib.import_module("lies_here")
+        assert sys.modules[ABSENT] is None
+    assert sys.modules == before
+    assert importlib.import_module("lies_here").found
+    del sys.modules["lies_here"]
+
+
+def test_what_is_imported_already_is_left_alone() -> None:
+    with session._hidden({"json"}):
+        assert sys.modules["json"] is json
+    assert sys.modules["json"] is json
+
+
+def test_it_comes_back_after_a_load_that_fails() -> None:
+    with pytest.raises(ValueError, match="planted"), session._hidden({ABSENT}):
+        raise ValueError("planted")
+    assert ABSENT not in sys.modules
+
+
+def checkpoint(directory: Path, **config: Any) -> Path:
+    (directory / "config.json").write_text(json.dumps({"model_type": "llama", **config}))
+    return directory
+
+
+def test_a_plain_checkpoint_needs_no_hqq(tmp_path: Path) -> None:
+    assert runtime.not_needed(checkpoint(tmp_path)) == {"hqq"}
+    assert runtime.not_needed(checkpoint(tmp_path, quantization_config={"quant_method": "gptq"})) == {"hqq"}
+
+
+def test_an_hqq_checkpoint_needs_it(tmp_path: Path) -> None:
+    assert runtime.not_needed(checkpoint(tmp_path, quantization_config={"quant_method": "hqq"})) == set()
+
+
+def hidden_while_loading(
+    monkeypatch: pytest.MonkeyPatch, directory: Path, *steps: tuple[str, str]
+) -> set[str]:
+    """What the engine does not see."""
+    seen: list[set[str]] = []
+
+    class Stop(Exception):
+        """Nothing further is of interest."""
+
+    def load(_directory: Path, _options: Any) -> None:
+        seen.append({name for name in ("hqq", "torch") if sys.modules.get(name, "") is None})
+        raise Stop
+
+    engine = ModuleType("bench.runtimes.watched")
+    vars(engine).update(load=load, not_needed=runtime.not_needed)
+    monkeypatch.setitem(sys.modules, "bench.runtimes.watched", engine)
+    monkeypatch.delitem(sys.modules, "hqq", raising=False)
+    message = {
+        "runtime": "watched", "directory": str(directory), "options": {},
+        "optimise": [{"verb": verb, "scheme": scheme, "params": {}} for verb, scheme in steps],
+    }  # fmt: skip
+    with pytest.raises(Stop):
+        session.load(message)
+    assert sys.modules.get("hqq", "") is not None
+    return seen[0]
+
+
+@pytest.mark.parametrize(
+    ("steps", "hidden"),
+    [
+        ([], {"hqq"}),
+        ([("prune", "magnitude")], {"hqq"}),
+        ([("quantise", "hqq")], set()),
+        ([("quantise", "kv-hqq")], set()),
+        ([("prune", "magnitude"), ("quantise", "kv-hqq")], set()),
+    ],
+)
+def test_a_step_that_needs_hqq_keeps_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, steps: list[tuple[str, str]], hidden: set[str]
+) -> None:
+    assert hidden_while_loading(monkeypatch, checkpoint(tmp_path), *steps) == hidden
+
+
+def test_an_hqq_checkpoint_keeps_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    packed = checkpoint(tmp_path, quantization_config={"quant_method": "hqq"})
+    assert hidden_while_loading(monkeypatch, packed) == set()
+
+
+def test_the_schemes_of_hqq_say_that_they_need_it() -> None:
+    assert "hqq" in hqq.REQUIRES
+    assert "hqq" in kv_hqq.REQUIRES
+
+
+def test_a_runtime_that_says_nothing_hides_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    hidden: list[set[str]] = []
+    monkeypatch.setattr(session, "_hidden", lambda names: hidden.append(set(names)))
+    monkeypatch.setitem(sys.modules, "bench.runtimes.plain", SimpleNamespace(load=None))  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        session.load({"runtime": "plain", "directory": str(tmp_path), "options": {}, "optimise": []})
+    assert hidden == [set()]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("hqq") is None, reason="needs hqq")
+def test_a_fresh_process_that_has_no_use_for_hqq_does_not_import_it() -> None:
+    """The import of transformers' hqq support, and of torch._inductor by it, is what is saved."""
+    program = """
+        import sys
+        from pathlib import Path
+        from bench.models.fetch import ensure
+        from bench.models.reference import Random
+        from bench.runtimes import Options
+        from bench.worker import session
+        from dataclasses import asdict
+        message = {
+            "runtime": "transformers", "directory": str(ensure(Random("tiny-llama")).directory),
+            "options": asdict(Options(random=True, device="cpu")), "optimise": [],
+        }
+        session.load(message)
+        print("hqq" in sys.modules)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.strip().endswith("False"), done.stderr
