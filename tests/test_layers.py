@@ -22,6 +22,7 @@ MEASURING = (
     "harness", "measure", "worker", "runtimes", "optimisations", "models", "machine", "workloads", "texts",
     "cli", "commands", "gate_commands", "config", "spelling", "arms", "shapes", "spec", "plan", "listing",
     "schemes", "output", "schema", "progress", "gating", "sides", "environments", "export", "pytest_plugin",
+    "estimate",
 )  # fmt: skip
 
 # Runs in the worker's interpreter, which has the standard library and the engine and nothing else (D2).

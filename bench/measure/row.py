@@ -20,7 +20,7 @@ from bench.measure.arm import ArmUnderTest, open_worker
 from bench.measure.fresh_pair import Fetch, FreshPair, batches_of
 from bench.records import UnitRecord
 from bench.spec import Group
-from bench.stats.pairs import LEAST_PAIRS, pair_ratio
+from bench.stats.pairs import LEAST_PAIRS, Prior, pair_ratio, prior_of
 
 
 class VariantRun:
@@ -30,6 +30,7 @@ class VariantRun:
         self.group, self.row, self.bench, self.fetch = group, row, row.bench, fetch
         self.in_turns = row.bench.duets and group.baseline.workload == row.arm.workload
         self.units: list[UnitRecord] = []
+        self._base_facts: Mapping[str, Any] = {}
 
     def run(self) -> None:
         """Raises BaselineDied, and VariantFailed (``unfit`` where the machine was never quiet)."""
@@ -55,6 +56,7 @@ class VariantRun:
 
     def _whole(self, pair: FreshPair) -> None:
         """Turns first, then the variant alone, then drift."""
+        self._base_facts = pair.base.facts
         self._say("warm up")
         pair.warm_up(profile=True)
         if self.in_turns:
@@ -102,7 +104,13 @@ class VariantRun:
         if quiet < settings.processes:
             return False
         most = settings.processes * settings.max_rounds
-        return quiet >= most or half_width(self._valid()) <= settings.max_half_width
+        return quiet >= most or half_width(self._valid(), self._prior()) <= settings.max_half_width
+
+    def _prior(self) -> Prior:
+        ours, theirs = self.row.arm, self.group.baseline
+        packed = [facts.get("quantised_checkpoint") for facts in (self.row.facts, self._base_facts)]
+        steps = [[step.label for step in arm.optimise] for arm in (ours, theirs)]
+        return prior_of(ours.runtime == theirs.runtime and packed[0] == packed[1], *steps)
 
     def _must_be_fit(self, quiet: int) -> None:
         if quiet >= min(LEAST_PAIRS, self.bench.measure.processes):
@@ -118,11 +126,11 @@ class VariantRun:
         self.bench.say(self.row.arm.name, what)
 
 
-def half_width(units: Sequence[UnitRecord]) -> float:
+def half_width(units: Sequence[UnitRecord], prior: Prior) -> float:
     """Half the 95 % interval of the cost ratio over these pairs, as a share of it."""
     ours = [sum(map(sum, unit.variant_ns)) for unit in units]
     theirs = [sum(map(sum, unit.baseline_ns)) for unit in units]
-    found = pair_ratio(ours, theirs)
+    found = pair_ratio(ours, theirs, prior)
     return (found.high - found.low) / 2 / found.value
 
 

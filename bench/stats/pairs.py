@@ -4,10 +4,14 @@ The pair is the unit: what a process is born with (layout, allocator, its place 
 its life, so requests of one process repeat its luck and do not average it out. The spread of three or four
 pairs is known badly, and Student's t would double the interval of an ordinary row. The spread of many rows is
 known well, though, and serves as a prior: over rows, the standard deviation of a pair's log ratio is
-log-normal, with the centre and the width that were measured (docs/decisions/0012). So three quiet pairs do
-not pass for a spread of nothing, and a row whose pairs lie far apart soon outweighs the prior and gets the
-wide interval it needs. Source: a hierarchical normal model with a prior on the standard deviation (Gelman
-2006, Bayesian Analysis 1:515), integrated over a grid.
+log-normal, with a centre and a width that were measured (docs/decisions/0012). So three quiet pairs do not
+pass for a spread of nothing, and a row whose pairs lie far apart soon outweighs the prior and gets the wide
+interval it needs. Source: a hierarchical normal model with a prior on the standard deviation (Gelman 2006,
+Bayesian Analysis 1:515), integrated over a grid.
+
+There are two priors. A row with the baseline's own kernels feels the machine as the baseline does: what slows
+one slows the other. Kernels of another kind do not. One is bound by arithmetic and the other by memory, and
+their ratio moves with the machine from minute to minute.
 """
 
 from __future__ import annotations
@@ -19,9 +23,18 @@ from functools import cache
 
 from bench.stats.intervals import CONFIDENCE, Interval
 
-# The prior over rows of a pair's standard deviation: its median, and the standard deviation of its logarithm.
-SD_MEDIAN = 0.012
-SD_LOG_SD = 0.8
+
+@dataclass(frozen=True)
+class Prior:
+    """Over rows, of a pair's standard deviation: its median, and the standard deviation of its logarithm."""
+
+    median: float
+    log_sd: float
+
+
+SAME_KERNELS, OTHER_KERNELS = Prior(0.012, 0.6), Prior(0.025, 0.7)
+# Steps after which a layer still runs the kernel that it ran before.
+KERNELS_STAY = ("prune", "distil")
 # The chance that a table in which nothing differs says better or worse of any of its rows.
 FAMILY_ERROR = 0.05
 LEAST_PAIRS = 2  # fewer are no measurement of how far pairs lie apart
@@ -49,7 +62,9 @@ class PairRatio:
         return Interval(self.value, self.low, self.high)
 
 
-def pair_ratio(variant: Sequence[float], baseline: Sequence[float], factor: float = 1.0) -> PairRatio:
+def pair_ratio(
+    variant: Sequence[float], baseline: Sequence[float], prior: Prior, factor: float = 1.0
+) -> PairRatio:
     """From each pair's two sums (any unit, the same on both sides). The ratio is multiplied by ``factor``,
     which is known exactly (a price, tokens). Raises ValueError without a pair.
 
@@ -62,7 +77,7 @@ def pair_ratio(variant: Sequence[float], baseline: Sequence[float], factor: floa
     ratio = math.fsum(variant) / below
     squares = math.fsum((b - ratio * a) ** 2 for a, b in zip(baseline, variant, strict=True))
     squares /= (ratio * below / n) ** 2
-    scales, ratio = _posterior(n, squares), ratio * factor
+    scales, ratio = _posterior(n, squares, prior), ratio * factor
     half = _half_width(scales)
     sd = math.sqrt(squares / (n - 1)) if n > 1 else None
     p = _outside(scales, abs(math.log(ratio)))
@@ -73,12 +88,12 @@ Scales = tuple[tuple[float, float], ...]
 
 
 @cache
-def _posterior(n: int, squares: float) -> Scales:
+def _posterior(n: int, squares: float, prior: Prior) -> Scales:
     """(standard error of the mean of ``n`` pairs, its weight): prior times likelihood of the spread seen."""
     found = []
     for point in range(_POINTS):
         z = _FROM + _STEP * point
-        sd = SD_MEDIAN * math.exp(SD_LOG_SD * z)
+        sd = prior.median * math.exp(prior.log_sd * z)
         found.append((sd, -z * z / 2 - (n - 1) * math.log(sd) - squares / (2 * sd * sd)))
     top = max(weight for _sd, weight in found)
     weights = [math.exp(weight - top) for _sd, weight in found]
@@ -99,6 +114,15 @@ def _half_width(scales: Scales) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if _outside(scales, middle) > 1 - CONFIDENCE else (low, middle)
     return high
+
+
+def prior_of(same_runtime: bool, steps: Sequence[str], base_steps: Sequence[str]) -> Prior:
+    """The prior of a row with these optimisation steps (``verb scheme``) beside a baseline with those, whose
+    engine, dtype and threads are the same or not."""
+    left = [
+        [step for step in one if step.partition(" ")[0] not in KERNELS_STAY] for one in (steps, base_steps)
+    ]
+    return SAME_KERNELS if same_runtime and left[0] == left[1] else OTHER_KERNELS
 
 
 def told_apart(p_values: Sequence[float], family_error: float = FAMILY_ERROR) -> list[bool]:

@@ -16,6 +16,7 @@ from bench.measure.row import half_width
 from bench.measure.together import BaselineDied
 from bench.records import UnitRecord
 from bench.spec import WorkloadBlock
+from bench.stats.pairs import SAME_KERNELS
 from bench.store.replay import _payload
 
 FIRST_BASE = ["load", "prompts", "warm_up", "duet", "corpus", "score"]
@@ -184,7 +185,7 @@ def test_stopping_looks_at_the_width_alone(monkeypatch: Patch, seed: int) -> Non
     found = set()
     for level in (0.5, 1.0, 1.02, 2.0):
         desk = Desk(monkeypatch, (1000,), [1000 * level * one for one in spread]).run()
-        widths = [half_width(units(desk)[:n]) for n in range(4, desk.pairs + 1)]
+        widths = [half_width(units(desk)[:n], SAME_KERNELS) for n in range(4, desk.pairs + 1)]
         assert all(width > 0.025 for width in widths[:-1])
         assert widths[-1] <= 0.025 or desk.pairs == 12
         found.add(desk.pairs)

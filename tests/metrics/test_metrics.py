@@ -31,7 +31,7 @@ from bench.metrics.summary import summarise
 from bench.pricing.book import parse_price
 from bench.records import ArmRecord, UnitRecord, WarmUp
 from bench.stats.intervals import Interval
-from bench.stats.pairs import pair_ratio
+from bench.stats.pairs import SAME_KERNELS, pair_ratio
 
 # Two requests, one after the other: 3 tokens in 100 + 20 + 30 ms, then 3 tokens in 200 + 10 + 10 ms.
 # W = 400 ms: the second is sent at 170 ms and ends at 400 ms.
@@ -319,7 +319,7 @@ def test_the_interval_is_that_of_the_pairs() -> None:
     """Two slower and two faster pairs: the spread of the unit's sums, and the interval made of it."""
     units = pairs(*[([[100, 100]], [[100 + apart, 100]]) for apart in (-8, -4, 4, 8)])
     found = compared(BASE, VARIANT, units)["e2el_ms"]
-    wanted = pair_ratio([192, 196, 204, 208], [200] * 4)
+    wanted = pair_ratio([192, 196, 204, 208], [200] * 4, SAME_KERNELS)
     assert (found.ratio, found.ci_low, found.ci_high) == (wanted.value, wanted.low, wanted.high)
     assert found.pair_sd == wanted.sd == pytest.approx(math.sqrt((64 + 16) * 2 / 3) / 200)
 
@@ -393,7 +393,7 @@ def said(*shares: float) -> list[str]:
 def test_a_verdict_is_among_all_rows_of_the_run() -> None:
     """1.4 % is told from nothing in a table of its own, where its interval is all that counts; among twelve
     rows it takes more, and beside eleven rows that differ clearly it is the only question left."""
-    p = pair_ratio([10_040, 10_090, 10_190, 10_240], [10_000] * 4).p
+    p = pair_ratio([10_040, 10_090, 10_190, 10_240], [10_000] * 4, SAME_KERNELS).p
     assert 0.05 / 12 < p < 0.05
     assert said(0.014) == ["worse"]
     assert said(0.014, *[0.0] * 11) == ["cannot tell"] * 12
