@@ -153,11 +153,11 @@ def test_a_training_is_estimated_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ", 52 min of training the first time, and " in facts(text)["estimate"]
 
 
-def test_the_quickstart_s_estimate_is_of_four_to_twelve_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_quickstart_s_estimate_is_of_four_to_eight_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The arithmetic of the estimate alone: what the quickstart takes is for its committed run to say."""
     monkeypatch.chdir(ROOT)
     assert facts(describe(read_config(Path("configs/quickstart.yaml"))))["estimate"].startswith(
-        "8 min to 18 min"
+        "6 min to 9 min"
     )
 
 

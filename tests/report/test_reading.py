@@ -9,7 +9,7 @@ import pytest
 
 from bench.metrics import cost, memory, one_off, output_drift
 from bench.report.columns import COLUMNS
-from bench.report.reading import drift_words, moved_words, once_words, sentence
+from bench.report.reading import drift_words, once_words, sentence, timed_figure, timed_words
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_nothing_spent_nothing_said(run: dict[str, Any]) -> None:
 
 
 def test_dollars_that_moved_with_the_machine(run: dict[str, Any]) -> None:
-    """A row measured alone while the machine was a fifth slower than it was for the baseline."""
+    """A run of earlier code, in which the machine was a fifth slower for the row than for the baseline."""
     base = next(one for one in run["variants"] if one["is_baseline"])
     duet = next(
         one
@@ -71,14 +71,34 @@ def test_dollars_that_moved_with_the_machine(run: dict[str, Any]) -> None:
     (row,) = [
         one for one in run["variants"] if (one["name"], one["group"]) == (duet["variant"], duet["group"])
     ]
-    run["comparisons"] = [duet]
+    run["comparisons"] = [{**duet, "pairs": None}]
     before = base["metrics"][cost.PER_1K.key]["value"] * duet["ratio"]
     row["metrics"][cost.PER_1K.key]["value"] = before * 1.04
-    assert moved_words(run) == ""
+    assert timed_words(run) == ""
     row["metrics"][cost.PER_1K.key]["value"] = before * 1.2
-    assert "up to 20% off the cost ratio" in moved_words(run)
+    assert "up to 20% off the cost ratio" in timed_words(run)
     row["metrics"][cost.PER_1K.key] = None
-    assert moved_words(run) == ""
+    assert timed_words(run) == ""
+
+
+def test_what_the_columns_of_time_and_money_are(run: dict[str, Any]) -> None:
+    """Pairs, the baseline's scale, the error of a verdict; one number where all rows have as many pairs."""
+    ours = [one for one in run["comparisons"] if one["metric"] == cost.PER_1K.key][:2]
+    run["comparisons"] = [{**one, "pairs": pairs} for one, pairs in zip(ours, (4, 12), strict=True)]
+    assert "from 4 to 12 fresh pairs of processes" in timed_words(run)
+    assert "at most 5% of tables without a difference" in timed_words(run)
+    run["comparisons"][1]["pairs"] = 4
+    assert "from 4 fresh pairs of processes" in timed_words(run)
+
+
+def test_a_timed_figure_is_the_baseline_s_times_the_ratio(run: dict[str, Any]) -> None:
+    one = next(found for found in run["comparisons"] if found["metric"] == cost.PER_1K.key)
+    named = {(row["name"], row["group"]): row for row in run["variants"]}
+    row = named[one["variant"], one["group"]]
+    one |= {"value": 0.5, "value_low": 0.4, "value_high": 0.6, "design": "duet"}
+    assert timed_figure(run, row, cost.PER_1K) == {"value": 0.5, "ci_low": 0.4, "ci_high": 0.6}
+    one["design"] = "solo"
+    assert timed_figure(run, row, cost.PER_1K) == row["metrics"][cost.PER_1K.key]
 
 
 def test_the_peak_of_a_row_on_a_gpu_is_its_own_part(sample: ModuleType) -> None:

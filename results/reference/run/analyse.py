@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 from scipy import integrate, optimize, special, stats
 
-MEDIAN, LOG_SD, FAMILY = 0.012, 0.8, 0.05
+# Median of a pair's standard deviation over rows, and the standard deviation of its logarithm.
+SAME_KERNELS, OTHER_KERNELS = (0.012, 0.6), (0.025, 0.7)
+FAMILY, MIN_PAIRS = 0.05, 4
 COST = "cost_per_request_usd"
 
 
@@ -36,21 +38,21 @@ def runs_of(directory, kind):
     return []
 
 
-def posterior(x, y):
+def posterior(x, y, median, log_sd):
     """(log ratio, half width of its 95 % interval, p of no difference) from the sums of each pair."""
     x, y = np.asarray(x, float), np.asarray(y, float)
     n, ratio = len(x), y.sum() / x.sum()
     squares = float((((y - ratio * x) / (ratio * x.mean())) ** 2).sum())
 
-    def weight(z):  # prior times likelihood over z, where sd = MEDIAN · exp(LOG_SD · z)
-        sd = MEDIAN * np.exp(LOG_SD * z)
+    def weight(z):  # prior times likelihood over z, where sd = median · exp(log_sd · z)
+        sd = median * np.exp(log_sd * z)
         return -z * z / 2 - (n - 1) * np.log(sd) - squares / (2 * sd * sd)
 
     z = np.linspace(-8, 8, 4001)
     logs = weight(z)
     w = np.exp(logs - logs.max())
     w /= integrate.trapezoid(w, z)
-    error = MEDIAN * np.exp(LOG_SD * z) / math.sqrt(n)
+    error = median * np.exp(log_sd * z) / math.sqrt(n)
 
     def outside(distance):
         return float(integrate.trapezoid(w * special.erfc(distance / error / math.sqrt(2)), z))
@@ -68,13 +70,16 @@ def holm(p_values):
     return found
 
 
-def judged(run, x="x_ns", y="y_ns"):
-    """Each variant that was measured with its log ratio, half width, p and verdict by the rule above."""
+def judged(run, most=None):
+    """Each variant that was measured, with its log ratio, half width, p and verdict by the rule above; with
+    ``most`` from its first pairs alone."""
     rows = []
     for row in run["rows"]:
-        units = [one for one in row["units"] if not one["void"]]
+        units = [one for one in row["units"] if not one["void"]][:most]
         if row["place"] and row["status"] == "ok" and units:
-            log, half, p = posterior([sum(u[x]) for u in units], [sum(u[y]) for u in units])
+            prior = SAME_KERNELS if row["name"].startswith(("same", "more")) else OTHER_KERNELS
+            sums = ([sum(one[side]) for one in units] for side in ("x_ns", "y_ns"))
+            log, half, p = posterior(*sums, *prior)
             rows.append({**row, "log": log, "half": half, "p": p, "pairs": len(units)})
     for row, apart in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["verdict"] = ("better" if row["log"] < 0 else "worse") if apart else "cannot tell"
@@ -152,18 +157,42 @@ def report_same(kind, runs):
 
 
 def report_more(runs):
-    rows = [row for run in runs if run for row in judged(run) if row["name"].startswith("more")]
+    """Rows that do more work: how many are said to, with all their pairs, and with the first four alone."""
+    rows, few = (
+        [row for run in runs if run for row in judged(run, most) if row["name"].startswith("more")]
+        for most in (None, MIN_PAIRS)
+    )
     if not rows:
         return
-    print(f"\nplus: {len(rows)} rows with a 31st layer, {100 * (runs[0]['work_ratio'] - 1):.2f} % more work")
-    print(f"  worse               {share(sum(row['verdict'] == 'worse' for row in rows), len(rows))}")
-    print(f"  better              {share(sum(row['verdict'] == 'better' for row in rows), len(rows))}")
-    print(f"  mean log ratio      {100 * np.mean([row['log'] for row in rows]):+.2f} %")
+    work = next(run["work_ratio"] for run in runs if run)
+    print(f"\nplus: {len(rows)} rows with a 31st layer, {percent(work - 1)} more work")
+    for verdict in ("worse", "better"):
+        found, of_few = (sum(row["verdict"] == verdict for row in some) for some in (rows, few))
+        print(f"  {verdict:20} {share(found, len(rows))}; after {MIN_PAIRS} pairs {share(of_few, len(few))}")
+    logs, pairs = ([row[key] for row in rows] for key in ("log", "pairs"))
+    print(f"  mean log ratio       {percent(np.mean(logs))}; {np.mean(pairs):.1f} pairs a row")
     others = [
         (found, ratio) for run in runs if run for name, found, ratio in peers(run) if name.startswith("more")
     ]
     for name in others[0][0]:
-        print(f"  {name:20}{share(sum(one[name] and ratio > 1 for one, ratio in others), len(others))}")
+        print(f"  {name:20} {share(sum(one[name] and ratio > 1 for one, ratio in others), len(others))}")
+
+
+def report_schemes(runs):
+    """Rows that differ, over runs: how many of their intervals hold the median of the other runs."""
+    found = {}
+    for row in (row for run in runs if run for row in judged(run)):
+        if not row["name"].startswith(("same", "more")):
+            found.setdefault(row["name"], []).append(row)
+    for name, rows in found.items():
+        if len(rows) > 2:
+            logs = np.array([row["log"] for row in rows])
+            others = [np.median(np.delete(logs, place)) for place in range(len(logs))]
+            held = sum(
+                abs(row["log"] - other) <= row["half"] for row, other in zip(rows, others, strict=True)
+            )
+            middle = math.exp(np.median(logs))
+            print(f"  {name:20} {middle:.3f} (median); {share(held, len(rows))} intervals hold the others'")
 
 
 def main():
@@ -179,6 +208,7 @@ def main():
                 f"{sum(took) / 60:.0f} min"
             )
             report_same(kind, runs)
+            report_schemes(runs)
             if kind == "plus":
                 report_more(runs)
 
