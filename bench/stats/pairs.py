@@ -32,11 +32,11 @@ class Prior:
     log_sd: float
 
 
-SAME_KERNELS, OTHER_KERNELS = Prior(0.012, 0.6), Prior(0.025, 0.7)
+SAME_KERNELS, OTHER_KERNELS = Prior(0.012, 0.6), Prior(0.03, 0.7)
 # Steps after which a layer still runs the kernel that it ran before.
 KERNELS_STAY = ("prune", "distil")
 # The chance that a table in which nothing differs says better or worse of any of its rows.
-FAMILY_ERROR = 0.05
+FAMILY_ERROR = 0.02
 LEAST_PAIRS = 2  # fewer are no measurement of how far pairs lie apart
 # The grid over the prior, in its standard deviations. It reaches up to an sd of 3.2: an end at 0.2 would cap
 # the spread of pairs that lie far apart, and their interval with it.

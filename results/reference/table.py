@@ -1,5 +1,6 @@
 """The README's tables of reference runs, from their run.json.
 
+python table.py quickstart          every row as `bench report --format markdown` has it, with one interval
 python table.py quantisation        rows of quantisation-cpu, by cost
 python table.py pruning             every row of pruning-distillation, in its order
 """
@@ -9,7 +10,8 @@ import math
 import sys
 from pathlib import Path
 
-from bench.report.columns import pareto
+from bench.report.columns import COLUMNS, pareto
+from bench.report.formats import markdown
 
 HERE = Path(__file__).parent
 ENGINES = {
@@ -95,7 +97,17 @@ def pruning(run):
         yield "| " + " | ".join(cells) + " |"
 
 
+def quickstart(run):
+    yield "| " + " | ".join(markdown.escape(column.title) for column in COLUMNS) + " |"
+    yield "| " + " | ".join("---:" if column.right else ":---" for column in COLUMNS) + " |"
+    for row in run["variants"]:
+        yield "| " + " | ".join(markdown.escape(column.cell(run, row)) for column in COLUMNS) + " |"
+    yield ""
+    yield from markdown.render([run]).split("\n\n")[2].split("\n")
+
+
 TABLES = {
+    "quickstart": (quickstart, "quickstart"),
     "quantisation": (quantisation, "quantisation-cpu/2026-11-26-third"),
     "pruning": (pruning, "pruning-distillation"),
 }

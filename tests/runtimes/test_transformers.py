@@ -128,6 +128,20 @@ def test_teacher_forced_logits_choose_what_decoding_chose(real: Any) -> None:
     assert logits.argmax(-1)[len(prompt) - 1 : -1].tolist() == reply
 
 
+@pytest.mark.skipif(DEVICE != "cpu", reason="on a GPU the weights are copied there")
+def test_no_weight_lies_in_the_mapped_file(real: Any) -> None:
+    """Mapped weights are slower than those that a scheme writes: both sides must have them in own memory."""
+    mapped = [
+        tuple(int(end, 16) for end in line.split()[0].split("-"))
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if line.endswith(".safetensors")
+    ]
+    places = {name: one.data_ptr() for name, one in real.model.named_parameters()}
+    assert not [n for n, place in places.items() if any(low <= place < high for low, high in mapped)]
+    head, words = real.model.get_output_embeddings().weight, real.model.get_input_embeddings().weight
+    assert head.data_ptr() == words.data_ptr(), "tied weights stay one tensor"
+
+
 def test_random_weights_are_the_same_every_time() -> None:
     a, b = (runtime.load(TOY, Options(random=True)).model.state_dict() for _ in range(2))
     assert all(torch.equal(a[name], b[name]) for name in a)

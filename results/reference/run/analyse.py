@@ -5,7 +5,7 @@
 Nothing of the harness is imported. The rule: the pair of processes is the sample; the standard deviation of
 a pair's log ratio has a log-normal prior; the 95 % interval and the p-value of "no difference" come from the
 posterior of the mean; better and worse are said by Holm's rule over the rows of a run, at a family-wise error
-of 5 %.
+of 2 %.
 """
 
 import gzip
@@ -18,8 +18,8 @@ import numpy as np
 from scipy import integrate, optimize, special, stats
 
 # Median of a pair's standard deviation over rows, and the standard deviation of its logarithm.
-SAME_KERNELS, OTHER_KERNELS = (0.012, 0.6), (0.025, 0.7)
-FAMILY, MIN_PAIRS = 0.05, 4
+SAME_KERNELS, OTHER_KERNELS = (0.012, 0.6), (0.03, 0.7)
+FAMILY, MIN_PAIRS = 0.02, 4
 COST = "cost_per_request_usd"
 
 
