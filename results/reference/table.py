@@ -103,7 +103,7 @@ def quickstart(run):
     for row in run["variants"]:
         yield "| " + " | ".join(markdown.escape(column.cell(run, row)) for column in COLUMNS) + " |"
     yield ""
-    yield from markdown.render([run]).split("\n\n")[2].split("\n")
+    yield from (line for line in markdown.render([run]).split("\n") if line.startswith("- **"))
 
 
 TABLES = {
