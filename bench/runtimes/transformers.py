@@ -61,9 +61,9 @@ def load(directory: Path, options: Options) -> TransformersEngine:
 def _into_own_memory(model: Any) -> None:
     """Copy every tensor out of the checkpoint's mapped file.
 
-    A scheme that writes or packs weights has them in the process's own memory, where a step was 2 to 5 % faster
-    than from mapped pages, so a pruned model looked cheaper than the same kernels over the file. And two
-    processes that map one file find each other's weights in the caches (docs/decisions/0013).
+    A scheme that writes or packs weights has them in the process's own memory, where a step was 2 to 5 %
+    faster than from mapped pages, so a pruned model looked cheaper than the same kernels over the file. And
+    two processes that map one file find each other's weights in the caches (docs/decisions/0013).
     """
     import torch
 
