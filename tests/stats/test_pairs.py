@@ -244,7 +244,7 @@ def test_a_row_far_louder_than_the_prior_expects() -> None:
 @BOTH
 @pytest.mark.parametrize(("rows", "tables"), [(6, 250), (12, 125)])
 def test_where_nothing_differs_almost_no_row_is_better_or_worse(rows: int, tables: int, prior: Prior) -> None:
-    """A/A, rows as they come and stopped when narrow: at most 2 % of rows, and one table in twenty at most."""
+    """A/A, rows as they come and stopped when narrow: at most 2 % of rows, and one table in 20 at most."""
     rng = np.random.default_rng(6)
     said = [
         told_apart([measured(rng, prior, draw_sd(rng, prior), 0.0, stopping=True).p for _ in range(rows)])
