@@ -11,8 +11,7 @@ import statistics
 from collections.abc import Iterator
 
 from bench.records import ArmRecord, RunRecord
-
-LEAST = 2
+from bench.stats.pairs import LEAST_PAIRS
 
 
 def spread(arm: ArmRecord, run: RunRecord) -> float:
@@ -24,7 +23,7 @@ def spread(arm: ArmRecord, run: RunRecord) -> float:
         for batches, turns in _turns(arm, run)
         if all(batch < len(alone_ns) for batch in batches)
     ]
-    return statistics.stdev(logs) if len(logs) >= LEAST else 0.0
+    return statistics.stdev(logs) if len(logs) >= LEAST_PAIRS else 0.0
 
 
 def _turns(arm: ArmRecord, run: RunRecord) -> Iterator[tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]]:
