@@ -157,7 +157,7 @@ def test_the_quickstart_s_estimate_is_of_four_to_eight_pairs(monkeypatch: pytest
     """The arithmetic of the estimate alone: what the quickstart takes is for its committed run to say."""
     monkeypatch.chdir(ROOT)
     assert facts(describe(read_config(Path("configs/quickstart.yaml"))))["estimate"].startswith(
-        "6 min to 9 min"
+        "5 min to 7 min"
     )
 
 

@@ -102,9 +102,9 @@ def begin(under: ArmUnderTest) -> None:
     )
 
 
-def load(under: ArmUnderTest, model: LocalModel, baseline: LocalModel, prompts: Sequence[Prompt]) -> None:
-    """Load, optimise, check the evidence; hand over the prompts; warm up; look at the kernels."""
-    loaded = under.stage("load", "load", **load_arguments(under.arm, model, baseline))
+def load(under: ArmUnderTest, model: LocalModel, prompts: Sequence[Prompt]) -> None:
+    """A baseline, alone: load, check the evidence; hand over the prompts; warm up; look at the kernels."""
+    loaded = under.stage("load", "load", **load_arguments(under.arm, model, model))
     under.facts = loaded["facts"]
     under.record(loaded=loaded)
     encoded = under.stage("tokenise", "prompts", **prompt_arguments(under.arm, prompts))

@@ -62,7 +62,7 @@ class GroupRun:
         """Make the model ready to be measured."""
         model = self.fetch(under.arm.model)
         under.record(model={**asdict(model.source), "random": model.random})
-        one.load(under, model, model, prompts_of(under.arm))
+        one.load(under, model, prompts_of(under.arm))
 
     @contextmanager
     def _recorded(self, arm: Arm) -> Iterator[ArmUnderTest]:

@@ -19,8 +19,8 @@ from bench.measure import pair as beside
 from bench.measure.arm import ArmUnderTest, open_worker
 from bench.measure.fresh_pair import Fetch, FreshPair, batches_of
 from bench.records import UnitRecord
-from bench.spec import Group
-from bench.stats.pairs import LEAST_PAIRS, Prior, pair_ratio, prior_of
+from bench.spec import Arm, Group
+from bench.stats.pairs import LEAST_PAIRS, Kernels, Prior, pair_ratio, prior_of
 
 
 class VariantRun:
@@ -74,7 +74,6 @@ class VariantRun:
             self._turns(pair)
 
     def _pair(self, variant: ArmUnderTest) -> FreshPair:
-        self.bench.pause()
         return FreshPair(self.group, variant, self.fetch, len(self.units) + 1)
 
     def _turns(self, pair: FreshPair) -> None:
@@ -107,10 +106,9 @@ class VariantRun:
         return quiet >= most or half_width(self._valid(), self._prior()) <= settings.max_half_width
 
     def _prior(self) -> Prior:
-        ours, theirs = self.row.arm, self.group.baseline
-        packed = [facts.get("quantised_checkpoint") for facts in (self.row.facts, self._base_facts)]
-        steps = [[step.label for step in arm.optimise] for arm in (ours, theirs)]
-        return prior_of(ours.runtime == theirs.runtime and packed[0] == packed[1], *steps)
+        return prior_of(
+            _kernels(self.row.arm, self.row.facts), _kernels(self.group.baseline, self._base_facts)
+        )
 
     def _must_be_fit(self, quiet: int) -> None:
         if quiet >= min(LEAST_PAIRS, self.bench.measure.processes):
@@ -124,6 +122,10 @@ class VariantRun:
     def _say(self, what: str) -> None:
         self.bench.pause()
         self.bench.say(self.row.arm.name, what)
+
+
+def _kernels(arm: Arm, facts: Mapping[str, Any]) -> Kernels:
+    return Kernels(arm.runtime, facts.get("quantised_checkpoint"), [step.label for step in arm.optimise])
 
 
 def half_width(units: Sequence[UnitRecord], prior: Prior) -> float:

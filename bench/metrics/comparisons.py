@@ -16,7 +16,7 @@ from bench.metrics import cost, latency, memory, throughput, unit_ratios
 from bench.metrics.figure import Figures, Metric, value_of
 from bench.records import ArmRecord, RunRecord, TimedBatch
 from bench.stats.intervals import LEAST_SAMPLES, Interval
-from bench.stats.pairs import pair_ratio, prior_of, told_apart
+from bench.stats.pairs import Kernels, pair_ratio, prior_of, told_apart
 
 # Between two processes apart in time: their luck, and the drift of the machine (log scale, solo ratios).
 APART_IN_TIME_SD = 0.05
@@ -157,8 +157,7 @@ def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator
     units = run.pairs_of(variant)
     hourly = cost.hourly_usd(variant, run) / cost.hourly_usd(base, run)
     tokens = _tokens_per_request(base) / _tokens_per_request(variant)
-    same = [(arm.runtime, _packed(arm)) for arm in (variant, base)]
-    prior = prior_of(same[0] == same[1], variant.optimise, base.optimise)
+    prior = prior_of(_kernels(variant), _kernels(base))
     factors = {cost.PER_1K.key: hourly * tokens, cost.PER_REQUEST.key: hourly}
     for metric in TIMED:
         ours, theirs = unit_ratios.sums(units, metric.key)
@@ -166,9 +165,9 @@ def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator
         yield Ratio(metric, found.interval, "duet", found.p, found.pairs, found.sd)
 
 
-def _packed(arm: ArmRecord) -> object:
-    """What its checkpoint was quantised by before it was loaded, if it was."""
-    return arm.loaded.facts.get("quantised_checkpoint") if arm.loaded else None
+def _kernels(arm: ArmRecord) -> Kernels:
+    packed_by = arm.loaded.facts.get("quantised_checkpoint") if arm.loaded else None
+    return Kernels(arm.runtime, packed_by, arm.optimise)
 
 
 def _from_solo(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator[Ratio]:

@@ -136,11 +136,14 @@ def timed_words(run: Mapping[str, Any]) -> str:
     ]
     if not pairs:
         return _apart_words(run)
-    count = f"{min(pairs)}" if min(pairs) == max(pairs) else f"{min(pairs)} to {max(pairs)}"
+    count = str(min(pairs)) if min(pairs) == max(pairs) else f"{min(pairs)} to {max(pairs)}"
+    void = sum(variant.get("void_pairs", 0) for variant in run["variants"])
+    left_out = f" ({void} more left out, while others used the machine)" if void else ""
     return (
-        f"Each ratio comes from {count} fresh pairs of processes that take turns; a variant's times, tokens "
-        "per second and dollars are the baseline's, measured alone, times its ratio (~: no turns, its own). "
-        f"better and worse: at most {FAMILY_ERROR:.0%} of tables without a difference say either."
+        f"Each ratio comes from {count} fresh pairs of processes that take turns{left_out}; a variant's "
+        "times, tokens per second and dollars are the baseline's, measured alone, times its ratio (~: no "
+        f"turns, its own). better and worse: at most {FAMILY_ERROR:.0%} of tables without a difference say "
+        "either."
     )
 
 

@@ -74,9 +74,10 @@ def _into_own_memory(model: Any) -> None:
 
 
 def not_needed(directory: Path) -> set[str]:
-    """What transformers imports wherever it is installed and few models need: hqq, which brings 3 s of
-    torch._inductor into every process."""
-    return {"hqq"} - {str(_quantisation(directory).get("quant_method"))}
+    """What transformers imports wherever it is installed and no plain checkpoint needs: hqq brings 3 s of
+    torch._inductor into every process, torchao and scipy half a second together. A reader of packed
+    checkpoints may need any of them."""
+    return set() if _quantisation(directory) else {"hqq", "torchao", "scipy"}
 
 
 def _quantisation(directory: Path) -> dict[str, Any]:

@@ -116,13 +116,27 @@ def _half_width(scales: Scales) -> float:
     return high
 
 
-def prior_of(same_runtime: bool, steps: Sequence[str], base_steps: Sequence[str]) -> Prior:
-    """The prior of a row with these optimisation steps (``verb scheme``) beside a baseline with those, whose
-    engine, dtype and threads are the same or not."""
-    left = [
-        [step for step in one if step.partition(" ")[0] not in KERNELS_STAY] for one in (steps, base_steps)
-    ]
-    return SAME_KERNELS if same_runtime and left[0] == left[1] else OTHER_KERNELS
+@dataclass(frozen=True)
+class Kernels:
+    """What decides which kernels an arm runs: engine, dtype and threads (``runtime``, anything that can be
+    compared), what its checkpoint was quantised by before it was loaded, its steps (``verb scheme``)."""
+
+    runtime: object
+    packed_by: object
+    steps: Sequence[str]
+
+    def like(self, other: Kernels) -> bool:
+        """Whether both run the same kernels."""
+        left = [
+            [step for step in one.steps if step.partition(" ")[0] not in KERNELS_STAY]
+            for one in (self, other)
+        ]
+        return (self.runtime, self.packed_by, left[0]) == (other.runtime, other.packed_by, left[1])
+
+
+def prior_of(variant: Kernels, baseline: Kernels) -> Prior:
+    """The prior of a row beside its baseline."""
+    return SAME_KERNELS if variant.like(baseline) else OTHER_KERNELS
 
 
 def told_apart(p_values: Sequence[float], family_error: float = FAMILY_ERROR) -> list[bool]:

@@ -88,7 +88,9 @@ def test_what_the_columns_of_time_and_money_are(run: dict[str, Any]) -> None:
     assert "from 4 to 12 fresh pairs of processes" in timed_words(run)
     assert "at most 2% of tables without a difference" in timed_words(run)
     run["comparisons"][1]["pairs"] = 4
-    assert "from 4 fresh pairs of processes" in timed_words(run)
+    assert "from 4 fresh pairs of processes that take turns;" in timed_words(run)
+    run["variants"][1]["void_pairs"] = 3
+    assert "turns (3 more left out, while others used the machine);" in timed_words(run)
 
 
 def test_a_timed_figure_is_the_baseline_s_times_the_ratio(run: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from scipy import optimize, special
 from bench.stats.pairs import (
     OTHER_KERNELS,
     SAME_KERNELS,
+    Kernels,
     PairRatio,
     Prior,
     pair_ratio,
@@ -270,18 +271,28 @@ def test_a_real_difference_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("same_runtime", "steps", "base_steps", "expected"),
+    ("variant", "baseline", "expected"),
     [
-        (True, [], [], SAME_KERNELS),
-        (True, ["prune magnitude (sparsity=0.5)", "distil logits"], [], SAME_KERNELS),
-        (True, ["quantise bnb-nf4"], [], OTHER_KERNELS),
-        (True, ["quantise bnb-nf4", "prune depth"], ["quantise bnb-nf4"], SAME_KERNELS),
-        (True, [], ["quantise bnb-nf4"], OTHER_KERNELS),
-        (False, [], [], OTHER_KERNELS),
-        (True, ["compile inductor"], [], OTHER_KERNELS),
+        (Kernels(1, None, []), Kernels(1, None, []), SAME_KERNELS),
+        (
+            Kernels(1, None, ["prune magnitude (sparsity=0.5)", "distil logits"]),
+            Kernels(1, None, []),
+            SAME_KERNELS,
+        ),
+        (Kernels(1, None, ["quantise bnb-nf4"]), Kernels(1, None, []), OTHER_KERNELS),
+        (
+            Kernels(1, None, ["quantise bnb-nf4", "prune depth"]),
+            Kernels(1, None, ["quantise bnb-nf4"]),
+            SAME_KERNELS,
+        ),
+        (Kernels(1, None, []), Kernels(1, None, ["quantise bnb-nf4"]), OTHER_KERNELS),
+        (Kernels(1, None, []), Kernels(2, None, []), OTHER_KERNELS),
+        (Kernels(1, "gptq", []), Kernels(1, None, []), OTHER_KERNELS),
+        (Kernels(1, "gptq", []), Kernels(1, "gptq", []), SAME_KERNELS),
+        (Kernels(1, None, ["compile inductor"]), Kernels(1, None, []), OTHER_KERNELS),
     ],
 )
 def test_only_a_row_with_the_baseline_s_kernels_has_their_prior(
-    same_runtime: bool, steps: list[str], base_steps: list[str], expected: Prior
+    variant: Kernels, baseline: Kernels, expected: Prior
 ) -> None:
-    assert prior_of(same_runtime, steps, base_steps) == expected
+    assert prior_of(variant, baseline) == expected

@@ -53,13 +53,13 @@ def checkpoint(directory: Path, **config: Any) -> Path:
     return directory
 
 
-def test_a_plain_checkpoint_needs_no_hqq(tmp_path: Path) -> None:
-    assert runtime.not_needed(checkpoint(tmp_path)) == {"hqq"}
-    assert runtime.not_needed(checkpoint(tmp_path, quantization_config={"quant_method": "gptq"})) == {"hqq"}
+def test_a_plain_checkpoint_needs_no_packer(tmp_path: Path) -> None:
+    assert runtime.not_needed(checkpoint(tmp_path)) == {"hqq", "torchao", "scipy"}
 
 
-def test_an_hqq_checkpoint_needs_it(tmp_path: Path) -> None:
-    assert runtime.not_needed(checkpoint(tmp_path, quantization_config={"quant_method": "hqq"})) == set()
+@pytest.mark.parametrize("method", ["hqq", "gptq", "torchao"])
+def test_a_packed_checkpoint_may_need_them(tmp_path: Path, method: str) -> None:
+    assert runtime.not_needed(checkpoint(tmp_path, quantization_config={"quant_method": method})) == set()
 
 
 def hidden_while_loading(
