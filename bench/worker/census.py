@@ -38,15 +38,15 @@ PACKED = ("W_q", "weight_packed")
 def _unpacked(module: Any) -> tuple[Any, ...]:
     """(weight, bias) of a layer of torch.ao, whose ``weight`` is a method that unpacks; empty for others.
 
-    It makes a copy, and takes long enough to be done once a module.
+    It makes a copy of both, and takes long enough to be done once per module.
     """
     import torch
 
     weight = getattr(module, "weight", None)
     if not callable(weight) or isinstance(weight, torch.Tensor):
         return ()
-    bias = getattr(module, "bias", None)
-    return weight(), bias() if callable(bias) else None
+    both = getattr(module, "_weight_bias", None)
+    return tuple(both()) if both is not None else (weight(),)
 
 
 def _weight(module: Any, packed: tuple[Any, ...]) -> Any | None:
