@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.metrics import summary
 from bench.metrics.figure import value_of
+from bench.results import summary
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Run:
 
 def run(config: str | Path, out: str | Path = "results") -> Run:
     """Measure a config; as ``bench run``."""
-    from bench.config import read_config
-    from bench.harness import run_spec
+    from bench.config.reader import read_config
+    from bench.runs.run import run_spec
 
     return load_run(run_spec(read_config(Path(config)), Path(out)))
 
@@ -55,7 +55,7 @@ def load_run(directory: str | Path) -> Run:
 
 def compare(one: str | Path, other: str | Path | None = None) -> list[dict[str, Any]]:
     """Ratios within a run, or the changes between two; as ``bench compare``."""
-    from bench.metrics.between import between_runs
+    from bench.results.between import between_runs
 
     first = load_run(one)
     return (

@@ -23,8 +23,8 @@ import filelock
 
 from bench import plugins
 from bench.errors import BenchError, UsageError
+from bench.formatting import nearest
 from bench.models.cache import cache_root
-from bench.units import nearest
 
 # Printed by the interpreter that is asked: its version, every distribution, and the files of those that are
 # installed as links to a working tree, since their version says nothing about their content.

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 
 from bench.errors import UsageError
-from bench.units import nearest
+from bench.formatting import nearest
 
 
 def names(package: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from bench.errors import ConfigError
-from bench.units import MIB, printable
+from bench.formatting import MIB, printable
 
 MAX_BYTES = MIB
 MAX_DEPTH = 32

@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
+from bench.engine import Options
 from bench.records import ArmRecord, DriftWindow, Loaded, RunRecord, TimedBatch, UnitRecord, WarmUp
-from bench.runtimes import Options
 
 HERE = Path(__file__).resolve().parent
 RUNTIMES = HERE / "fake_runtimes"

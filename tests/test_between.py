@@ -11,11 +11,11 @@ import pytest
 
 from bench.errors import ExitCode, IncomparableError
 from bench.metrics import cost, latency, memory, output_drift, throughput
-from bench.metrics.between import between_runs, render
 from bench.metrics.changes import ALONE_APART_SD
-from bench.metrics.summary import summarise
 from bench.pricing.reprice import price_block
 from bench.records import ArmRecord, DriftWindow, Loaded, RunRecord, TimedBatch
+from bench.results.between import between_runs, render
+from bench.results.summary import summarise
 
 Run = dict[str, Any]
 

@@ -15,12 +15,13 @@ import pytest
 import yaml
 from test_verify import SPEC, write_journal
 
-from bench.cli import app, main
+from bench.cli import doctor as health
+from bench.cli.app import app, main
+from bench.cli.doctor import cpu_quota, findings
 from bench.errors import ExitCode
 from bench.gate import sequential
-from bench.machine import devices, health
-from bench.machine.health import cpu_quota, findings
-from bench.metrics.summary import RUN_JSON, summarise
+from bench.machine import devices
+from bench.results.summary import RUN_JSON, summarise
 from bench.store.replay import load_record
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,8 +61,10 @@ def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
 
 def script(body: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command run by ``bench.cli.main`` in a process in which ``body`` was done first."""
-    code = f"import sys\nsys.argv = ['bench', *sys.argv[1:]]\n{body}\nfrom bench.cli import main\nmain()\n"
+    """A command run by ``bench.cli.app.main`` in a process in which ``body`` was done first."""
+    code = (
+        f"import sys\nsys.argv = ['bench', *sys.argv[1:]]\n{body}\nfrom bench.cli.app import main\nmain()\n"
+    )
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
         capture_output=True, text=True, timeout=60, check=False, cwd=ROOT, env={**os.environ, **environment},
@@ -336,14 +339,12 @@ def test_a_run_that_was_tampered_with_is_exit_6(bench: Bench, run: Path) -> None
 
 
 def test_an_interrupt_is_exit_130() -> None:
-    body = "import bench.commands\ndef stop(): raise KeyboardInterrupt\nbench.commands.doctor = stop"
+    body = "import bench.cli.commands\ndef stop(): raise KeyboardInterrupt\nbench.commands.doctor = stop"
     assert script(body, "doctor").returncode == ExitCode.INTERRUPTED
 
 
 def test_the_unexpected_is_exit_5_and_leaves_its_traceback_in_a_private_file(tmp_path: Path) -> None:
-    body = (
-        "import bench.commands\ndef fail(): raise RuntimeError('secret plans')\nbench.commands.doctor = fail"
-    )
+    body = "import bench.cli.commands\ndef fail(): raise RuntimeError('secret plans')\nbench.commands.doctor = fail"
     said = complaint(script(body, "doctor", TMPDIR=str(tmp_path)), ExitCode.FAILED)
     assert said.startswith("bench: unexpected RuntimeError: secret plans\nThis is a bug.")
     (file,) = tmp_path.glob("bench-crash-*.log")

@@ -15,8 +15,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench import arms, plugins
-from bench.config import FILE_KEYS, MAX_ROWS, read_config
+from bench import plugins
+from bench.config import arms
+from bench.config.reader import FILE_KEYS, MAX_ROWS, read_config
 from bench.errors import BenchError, ConfigError, ExitCode, UsageError
 from bench.models.reference import Hub, LocalPath, Named, Random
 from bench.store.files import digest

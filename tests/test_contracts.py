@@ -24,12 +24,13 @@ import transformers
 from bitsandbytes.functional import has_avx512bf16
 
 from bench import plugins
+from bench.engine import census
+from bench.engine.evidence import Census
 from bench.errors import NotApplied, Outcome, Unsupported
 from bench.models.fetch import ensure
 from bench.models.reference import Random
 from bench.optimisations import VERBS
-from bench.optimisations.evidence import Census
-from bench.worker import census, kernels, passes, session
+from bench.worker import kernels, passes, session
 from bench.worker.score import noise_floor
 
 SCHEMES = [(verb, name) for verb in VERBS for name in plugins.names(f"optimisations.{verb}")]

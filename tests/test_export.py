@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from bench.errors import BenchError, UsageError
-from bench.export import export
+from bench.runs.export import export
 
 CONFIG = """
 name: small

@@ -14,18 +14,21 @@ import pytest
 import yaml
 from fakes import fake_model, fake_runtime, interpreter
 
-from bench import environments, gating, harness, sides
-from bench.config import read_config
+from bench import environments
+from bench.config.reader import read_config
+from bench.config.spec import Spec
 from bench.errors import BenchError, UsageError
-from bench.gating import Plan, calibrate_spec, gate_spec
 from bench.machine import noise
 from bench.measure import worker_process
-from bench.metrics.summary import load_run, summarise
 from bench.report import gate as words
-from bench.spec import Spec
+from bench.results.summary import load_run, summarise
+from bench.results.verify import verify_run
+from bench.runs import gate as gating
+from bench.runs import run as harness
+from bench.runs import sides
+from bench.runs.gate import Plan, calibrate_spec, gate_spec
 from bench.store.lock import run_lock
 from bench.store.replay import load_record
-from bench.verify import verify_run
 
 __all__ = ["fake_runtime"]  # a fixture
 MS = 1_000_000
@@ -245,7 +248,7 @@ def test_the_command(tmp_path: Path) -> None:
     program = (
         "import bench.runtimes, sys; bench.runtimes.__path__.append(sys.argv.pop(1)); "
         "sys.path.append(sys.argv.pop(1)); "
-        "from bench.cli import main; main()"
+        "from bench.cli.app import main; main()"
     )
     here = Path(__file__).parent
     known = [str(here / "fake_runtimes"), str(here)]

@@ -10,12 +10,14 @@ from types import ModuleType
 
 import pytest
 
-from bench import arms, environments, plugins
-from bench.arms import optimisations
-from bench.cli import LISTS
+from bench import environments, plugins
+from bench.cli.app import LISTS
+from bench.cli.listing import KINDS, align, is_cached, render, scheme
+from bench.cli.scheme_pages import find, line
+from bench.config import arms
+from bench.config.arms import optimisations
+from bench.drift.grid import grid_of
 from bench.errors import UsageError
-from bench.grid import grid_of
-from bench.listing import KINDS, align, is_cached, render, scheme
 from bench.metrics import METRICS
 from bench.models import cache, fetch
 from bench.models.convert import GRID_FILE
@@ -23,7 +25,6 @@ from bench.models.reference import Named
 from bench.models.registry import all_models
 from bench.optimisations import VERBS
 from bench.pricing.book import default_book
-from bench.schemes import find, line
 from bench.yaml_source import parse_yaml
 
 

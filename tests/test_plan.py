@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from bench import arms, estimate, plugins
-from bench.config import read_config
-from bench.estimate import Load
-from bench.grid import MAY_BE_CONFOUNDED
-from bench.plan import describe
-from bench.spec import Spec
+from bench import plugins
+from bench.cli import estimate
+from bench.cli.check import describe
+from bench.cli.estimate import Load
+from bench.config import arms
+from bench.config.reader import read_config
+from bench.config.spec import Spec
+from bench.drift.grid import MAY_BE_CONFOUNDED
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = """\

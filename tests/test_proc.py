@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.engine import memory
 from bench.machine import noise
+from bench.machine.proc import entries, numbers_in, text_of
 from bench.measure import worker_process
 from bench.measure.worker_process import WorkerProcess
-from bench.proc import entries, numbers_in, text_of
-from bench.worker import memory
 
 GONE = [FileNotFoundError, ProcessLookupError, PermissionError]  # at the opening, at the reading, a zombie's
 needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux")

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench.cli import app
-from bench.config import FILE_KEYS, read_config
-from bench.spec import DriftBlock, MeasureBlock, PriceBlock, RuntimeBlock, WorkloadBlock
+from bench.cli.app import app
+from bench.config.reader import FILE_KEYS, read_config
+from bench.config.spec import DriftBlock, MeasureBlock, PriceBlock, RuntimeBlock, WorkloadBlock
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

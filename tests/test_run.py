@@ -26,17 +26,17 @@ import pytest
 import yaml
 from fakes import fake_model, fake_runtime, interpreter
 
-from bench import harness
-from bench.commands import EXIT_OF_STATUS
-from bench.config import read_config
+from bench.cli.commands import EXIT_OF_STATUS
+from bench.config.reader import read_config
+from bench.config.spec import Spec
 from bench.errors import BenchError, ExitCode, IncomparableError, InterruptedRun
-from bench.harness import run_spec
 from bench.machine import noise
 from bench.measure import worker_process
-from bench.metrics.summary import summarise
 from bench.models.fetch import ensure
 from bench.models.reference import Random
-from bench.spec import Spec
+from bench.results.summary import summarise
+from bench.runs import run as harness
+from bench.runs.run import run_spec
 from bench.store import files, journal
 from bench.store.journal import read_journal
 from bench.store.replay import load_record
@@ -511,7 +511,7 @@ def test_a_harness_that_is_killed_leaves_a_run_to_resume(
         from pathlib import Path
         from bench.config import read_config
         from bench.harness import run_spec
-        bench.harness.source_digest = lambda: "0" * 64
+        bench.runs.run.source_digest = lambda: "0" * 64
         def say(who, what):
             if (who, what) == ("b", "memory"):
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -535,7 +535,7 @@ def test_a_harness_that_is_killed_leaves_a_run_to_resume(
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """tiny-llama's random weights on the disk, so that drift is measured, too."""
-    from bench.runtimes import Options
+    from bench.engine import Options
     from bench.runtimes import transformers as runtime
 
     directory = tmp_path_factory.mktemp("toy")

@@ -11,10 +11,10 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from bench import plugins
-from bench.config import FILE_KEYS
+from bench.config.reader import FILE_KEYS
+from bench.config.schema import json_schema
 from bench.metrics import METRICS
 from bench.optimisations import VERBS
-from bench.schema import json_schema
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = sorted((ROOT / "configs").glob("*.yaml"))

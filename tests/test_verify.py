@@ -12,13 +12,13 @@ import yaml
 
 import bench
 from bench.errors import BenchError, ExitCode, IntegrityError, UsageError
-from bench.harness import source_digest
-from bench.metrics.summary import RUN_JSON, summarise
 from bench.pricing.reprice import price_block
+from bench.results.summary import RUN_JSON, summarise
+from bench.results.verify import verify_run
+from bench.runs.run import source_digest
 from bench.store.files import digest
 from bench.store.journal import Journal
 from bench.store.replay import JOURNAL, load_record, newest_first
-from bench.verify import verify_run
 
 ROOT = Path(__file__).parents[1]
 SPEC: dict[str, Any] = {

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.formatting import parse_percent
 from bench.metrics import counters, generation, memory, one_off, output_drift
 from bench.metrics.unit_ratios import MEMORY, TIMED
-from bench.units import parse_percent
 
 Kind = Literal["timed", "exact", "interval"]
 # Equal in every run of the same code: any difference is one, and decides at once.

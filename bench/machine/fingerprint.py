@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from bench.machine.devices import cpu_count, cuda_device_count
+from bench.machine.proc import text_of
 from bench.machine.system import installed, memory_bytes
-from bench.proc import text_of
 
 PACKAGES = ("torch", "transformers", "bitsandbytes", "accelerate", "numpy", "nvidia-ml-py")
 

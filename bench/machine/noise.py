@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.proc import text_of
+from bench.machine.proc import text_of
 
 STOLEN_SHARE = 0.10
 DISTURBED_SHARE = 0.05

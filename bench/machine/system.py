@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.proc import text_of
+from bench.machine.proc import text_of
 
 
 def memory_bytes(field: str) -> int | None:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.config.spec import Arm, DriftBlock, MeasureBlock
 from bench.environments import interpreter
 from bench.errors import Unsupported
 from bench.machine import noise
@@ -17,7 +18,6 @@ from bench.machine.devices import cuda_device_count
 from bench.measure import replies
 from bench.measure.worker_process import WorkerProcess
 from bench.models.reference import LocalModel
-from bench.spec import Arm, DriftBlock, MeasureBlock
 from bench.store.files import slug
 from bench.store.journal import Journal
 from bench.workloads import Prompt

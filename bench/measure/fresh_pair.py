@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from bench import plugins
+from bench.config.spec import Arm, Group
 from bench.machine import noise
 from bench.measure import arm as one
 from bench.measure import replies
@@ -24,7 +25,6 @@ from bench.measure.pair import pinned_together
 from bench.measure.together import ask_both, ask_each, blaming_baseline
 from bench.models.reference import LocalModel, ModelRef
 from bench.records import UnitRecord
-from bench.spec import Arm, Group
 
 Fetch = Callable[[ModelRef], LocalModel]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 
+from bench.config.spec import Arm, Group
 from bench.errors import BenchError, IntegrityError, InterruptedRun, Outcome, VariantFailed
 from bench.measure import arm as one
 from bench.measure import pair
@@ -16,7 +17,6 @@ from bench.measure.row import VariantRun
 from bench.measure.together import BaselineDied
 from bench.measure.worker_process import PeerGone
 from bench.models.reference import LocalModel, ModelRef
-from bench.spec import Arm, Group
 
 Models = Mapping[ModelRef, LocalModel]
 

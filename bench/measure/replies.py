@@ -14,9 +14,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from bench.config.spec import WorkloadBlock
 from bench.errors import Outcome, VariantFailed
 from bench.records import DriftWindow, Json, Loaded, TimedBatch, WarmUp
-from bench.spec import WorkloadBlock
 
 Positive = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]

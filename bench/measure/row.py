@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from bench.config.spec import Arm, Group
 from bench.errors import Outcome, VariantFailed
 from bench.machine import noise
 from bench.measure import arm as one
@@ -19,7 +20,6 @@ from bench.measure import pair as beside
 from bench.measure.arm import ArmUnderTest, open_worker
 from bench.measure.fresh_pair import Fetch, FreshPair, batches_of
 from bench.records import UnitRecord
-from bench.spec import Arm, Group
 from bench.stats.pairs import LEAST_PAIRS, Kernels, Prior, pair_ratio, prior_of
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
 
+from bench.config.spec import Arm, Group
 from bench.errors import Outcome
 from bench.machine import noise
 from bench.measure import arm as one
@@ -20,7 +21,6 @@ from bench.measure.fresh_pair import FreshPair, batches_of
 from bench.measure.together import blaming_baseline
 from bench.models.reference import LocalModel, ModelRef
 from bench.records import UnitRecord
-from bench.spec import Arm, Group
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import Any
 
 import bench
 from bench.errors import Outcome, VariantFailed
-from bench.proc import entries
+from bench.machine.proc import entries
 from bench.worker.protocol import ChannelClosed, ProtocolError, receive, send
 
 # What a worker may inherit: enough to find its libraries, its caches and its devices, and no secret.

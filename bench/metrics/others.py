@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.units import printable
+from bench.formatting import printable
 
 Run = Mapping[str, Any]
 # As machine/noise.DISTURBED_SHARE, which this half of the program does not import; a test holds them equal.

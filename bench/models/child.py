@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench.units import printable
+from bench.formatting import printable
 
 CHILD_ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
 OUR_PACKAGE = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}

@@ -16,8 +16,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from bench.drift.grid import Grid
 from bench.errors import BenchError, UsageError
-from bench.grid import Grid
+from bench.formatting import printable
 from bench.models import cache
 from bench.models.child import CHILD_ENVIRONMENT, OUR_PACKAGE, last_words, run_child, size_on_disk
 from bench.models.convert import GRID_FILE, OFF_GRID, RECIPE, check_gguf
@@ -35,7 +36,6 @@ from bench.models.reference import (
     weights_digest,
 )
 from bench.models.registry import ModelFile, PackageSource, find_model
-from bench.units import printable
 
 OnProgress = Callable[[Progress], None]
 

@@ -9,11 +9,11 @@ from typing import Annotated, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from bench.data_paths import data_directories
 from bench.errors import UsageError
+from bench.formatting import nearest, printable
 from bench.models.convert import RECIPE
 from bench.models.reference import code_in_config, is_commit
-from bench.places import data_directories
-from bench.units import nearest, printable
 from bench.yaml_source import YamlSource, read_yaml
 
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 
+from bench.data_paths import data_directories
 from bench.errors import ConfigError, UsageError
-from bench.places import data_directories
-from bench.units import nearest
+from bench.formatting import nearest
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from bench.data_paths import data_directories
 from bench.errors import ConfigError, UsageError
-from bench.places import data_directories
 from bench.pricing.book import (
     MAX_USD_PER_HOUR,
     HardwarePrice,

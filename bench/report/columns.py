@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.formatting import format_mib, format_share, format_significant
 from bench.metrics import cost, latency, memory, output_drift, throughput
 from bench.metrics.figure import Metric, value_of
 from bench.report.reading import bounds_text, comparison_of, interval_text, kl_above_floor, timed_figure
-from bench.units import format_mib, format_share, format_significant
 
 Row = Mapping[str, Any]
 Cell = Callable[[Row, Row], str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.units import format_duration, printable
+from bench.formatting import format_duration, printable
 
 Gate = Mapping[str, Any]
 

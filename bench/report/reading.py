@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bench.formatting import format_share, format_significant, printable
 from bench.metrics import cost, one_off, output_drift
 from bench.metrics.figure import Metric, value_of
 from bench.metrics.others import OTHERS_SHARE, others_in_turns
 from bench.stats.pairs import FAMILY_ERROR
-from bench.units import format_share, format_significant, printable
 
 # Bands of mean KL (nats) against the baseline. They are our words, not a law: see docs/guide.md, "Reading".
 BANDS = (

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bench.formatting import printable
 from bench.report.columns import COLUMNS, Column
 from bench.report.reading import FRONT, scored_words, sentence, timed_words
-from bench.units import printable
 
 COLOURS = {"better": "green", "worse": "red", "cannot tell": "yellow"}
 LEFT_OUT_FIRST = ("peak", "weights", "output_throughput", "ttft", "tpot")  # where the terminal is too narrow

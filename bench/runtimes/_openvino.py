@@ -16,8 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bench.engine.evidence import Matrix
 from bench.errors import Unsupported
-from bench.optimisations.evidence import Matrix
 
 RECIPE = 1  # part of the cache key: raise it when the same weights would be written otherwise
 FILE = "model.xml"

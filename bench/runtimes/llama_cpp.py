@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.engine import Options
+from bench.engine.evidence import Census, Matrix
 from bench.errors import BenchError, Unsupported
-from bench.optimisations.evidence import Census, Matrix
-from bench.runtimes import Options, _gguf
+from bench.runtimes import _gguf
 from bench.runtimes._text import TextModel
 
 REQUIRES = ("llama_cpp", "gguf")

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.engine import Options, Work
+from bench.engine.evidence import Census, Matrix
 from bench.errors import Unsupported
-from bench.optimisations.evidence import Census, Matrix
-from bench.runtimes import Options, Work
 from bench.runtimes._llama import Shape, random_weights, read_weights
 
 REQUIRES = ("numpy", "safetensors")

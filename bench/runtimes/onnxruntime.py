@@ -15,12 +15,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bench.engine import Options, one_off
+from bench.engine.evidence import Census, Matrix
 from bench.errors import Unsupported
-from bench.optimisations.evidence import Census, Matrix
-from bench.runtimes import Options, _onnx
+from bench.runtimes import _onnx
 from bench.runtimes._onnx import FILE, HEAD, HEAD_WEIGHT, KEPT
 from bench.runtimes._text import TextModel
-from bench.worker import one_off
 
 REQUIRES = ("onnxruntime", "onnxruntime_genai", "onnx", "onnx_ir")
 ENVIRONMENT = ("onnxruntime==1.32.0", "onnxruntime-genai==0.18.0", "onnx==1.23.2", "onnx-ir==1.1.0")

@@ -14,9 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bench.engine import Options
+from bench.engine.evidence import Census
 from bench.errors import Unsupported
-from bench.optimisations.evidence import Census
-from bench.runtimes import Options, _openvino
+from bench.runtimes import _openvino
 from bench.runtimes._openvino import FILE
 from bench.runtimes._text import TextModel
 

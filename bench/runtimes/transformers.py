@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.engine import Options, census
 from bench.errors import Unsupported
-from bench.runtimes import Options
 from bench.runtimes._text import TextModel
-from bench.worker import census
 
 REQUIRES = ("torch", "transformers", "safetensors")
 READERS = {  # what unpacks a checkpoint quantised by each method; most of them are transformers' own

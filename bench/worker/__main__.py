@@ -48,7 +48,7 @@ def _die_with_parent(parent: int) -> None:
 def main() -> None:
     """Serve the channel whose descriptor is the first argument."""
     _register_package()
-    from bench.worker import processors  # noqa: F401 - counted before a library binds its threads
+    from bench.engine import processors  # noqa: F401 - counted before a library binds its threads
     from bench.worker.loop import serve
 
     _die_with_parent(int(sys.argv[2]))

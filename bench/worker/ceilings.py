@@ -8,7 +8,7 @@ from __future__ import annotations
 from time import perf_counter_ns
 from typing import Any
 
-from bench.runtimes import Engine
+from bench.engine import Engine
 
 REPEATS = 5
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from bench.runtimes import Engine, Work
+from bench.engine import Engine, Work
 
 
 def count(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int) -> dict[str, Any]:

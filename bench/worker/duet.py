@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from time import perf_counter_ns
 from typing import Any
 
-from bench.runtimes import Engine
+from bench.engine import Engine
 from bench.worker.passes import undisturbed
 
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from bench.engine import Engine, compiled_graphs
 from bench.errors import NonFiniteOutput, NotApplied
-from bench.runtimes import Engine, compiled_graphs
 
 
 def of_a_step(engine: Engine, prompt: list[int], evidence: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
+from bench.engine import Engine, progress
 from bench.errors import Outcome, VariantFailed
-from bench.runtimes import Engine
-from bench.worker import ceilings, counters, kernels, passes, progress, score, session
+from bench.worker import ceilings, counters, kernels, passes, score, session
 from bench.worker.duet import Baton, PeerGone, duet
 from bench.worker.protocol import ChannelClosed, receive, send
 

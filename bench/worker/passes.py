@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Any
 
+from bench.engine import Engine, compiled_graphs, energy, memory
 from bench.errors import Outcome, VariantFailed
-from bench.runtimes import Engine, compiled_graphs
-from bench.worker import energy, memory
 
 STEADY_WITHIN = 0.05
 MAX_WARMUP = 6

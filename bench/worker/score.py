@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from bench.engine import Engine
 from bench.errors import NonFiniteOutput
-from bench.runtimes import Engine
 from bench.worker.duet import Baton
 
 

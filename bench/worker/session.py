@@ -13,10 +13,9 @@ from time import perf_counter_ns
 from types import ModuleType
 from typing import Any
 
+from bench.engine import Engine, Options, census, memory, one_off
+from bench.engine.evidence import Census, Check, Decoding, check
 from bench.errors import NotApplied, Unsupported
-from bench.optimisations.evidence import Census, Check, Decoding, check
-from bench.runtimes import Engine, Options
-from bench.worker import census, memory, one_off
 from bench.worker.passes import undisturbed
 
 DENSE = ("float32", "bfloat16", "float16")

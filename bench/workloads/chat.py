@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.spec import WorkloadBlock
+from bench.config.spec import WorkloadBlock
 from bench.workloads import Prompt
 
 QUESTIONS = (

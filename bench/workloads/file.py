@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bench.spec import WorkloadBlock
+from bench.config.spec import WorkloadBlock
 from bench.workloads import Prompt
 
 MAX_PROMPT_CHARACTERS = 1_000_000

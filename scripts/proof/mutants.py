@@ -10,12 +10,12 @@ from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
-from bench import gating
 from bench.measure import arm as one
 from bench.measure import fresh_pair, units
 from bench.measure.arm import open_worker
 from bench.measure.fresh_pair import FreshPair, batches_of
 from bench.records import UnitRecord
+from bench.runs import gate as gating
 
 
 class FirstIsAlwaysTheBaseline(random.Random):
@@ -54,7 +54,7 @@ class OneProcess(units.Comparison):
 
 @contextmanager
 def mutated(name: str) -> Iterator[None]:
-    """``bench.gating`` with one rule of its design broken; with no name, as it is."""
+    """``bench.runs.gate`` with one rule of its design broken; with no name, as it is."""
     if name == "fixed-order":
         with _changed(fresh_pair, random=SimpleNamespace(Random=FirstIsAlwaysTheBaseline)):
             yield

@@ -10,7 +10,7 @@ from time import perf_counter
 import pytest
 import torch
 
-from bench.runtimes import Options
+from bench.engine import Options
 from bench.runtimes.transformers import load
 from bench.worker.passes import timed_request
 from bench.workloads.chat import QUESTIONS

@@ -23,8 +23,8 @@ from typing import Any
 
 from fakes import DataClock, FakeEngine
 
-from bench.runtimes import Options
-from bench.worker import duet, passes, progress
+from bench.engine import Options, progress
+from bench.worker import duet, passes
 
 REQUIRES = ()
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from fakes import ScriptedWorker
 
+from bench.config.spec import Arm, DriftBlock, Group, MeasureBlock, RuntimeBlock, WorkloadBlock
 from bench.machine import noise
 from bench.machine.noise import Ticks
 from bench.measure import fresh_pair, row
 from bench.measure.arm import ArmUnderTest, Bench
 from bench.measure.row import VariantRun
 from bench.models.reference import LocalModel, ModelRef, Named, SourceRecord
-from bench.spec import Arm, DriftBlock, Group, MeasureBlock, RuntimeBlock, WorkloadBlock
 
 WORKLOAD = WorkloadBlock(name="chat", requests=6, output_tokens=4)
 FACTS = {

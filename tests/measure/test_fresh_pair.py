@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from desk import Desk, Process, Reply
 
+from bench.config.spec import WorkloadBlock
 from bench.errors import Outcome, VariantFailed
 from bench.measure.fresh_pair import FreshPair
 from bench.measure.together import BaselineDied
 from bench.records import UnitRecord
-from bench.spec import WorkloadBlock
 
 Patch = pytest.MonkeyPatch
 

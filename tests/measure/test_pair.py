@@ -15,12 +15,12 @@ from fakes import ScriptedWorker
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.config.spec import Arm, DriftBlock, MeasureBlock, RuntimeBlock, WorkloadBlock
 from bench.errors import Outcome, VariantFailed
 from bench.measure import pair
 from bench.measure.arm import ArmUnderTest, Bench
 from bench.measure.together import BaselineDied
 from bench.models.reference import Named
-from bench.spec import Arm, DriftBlock, MeasureBlock, RuntimeBlock, WorkloadBlock
 
 
 class Table:

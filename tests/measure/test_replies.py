@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.config.spec import WorkloadBlock
 from bench.errors import Outcome, VariantFailed
 from bench.measure import replies
-from bench.spec import WorkloadBlock
 
 WORKLOAD = WorkloadBlock(name="chat", requests=3, output_tokens=2, batch_size=2)
 BATCH = {"sent_ns": 0, "stamps_ns": [5, 9], "end_ns": 9, "input_tokens": [4, 4], "tokens": [[1, 2], [3, 4]]}

@@ -20,10 +20,10 @@ import pytest
 from fakes import fake_model, interpreter
 
 from bench.errors import Outcome, VariantFailed
+from bench.machine.proc import entries
 from bench.measure import worker_process
 from bench.measure.together import BaselineDied, ask_both
 from bench.measure.worker_process import PeerGone, WorkerProcess
-from bench.proc import entries
 
 OPTIONS = {"device": "cpu", "dtype": "float32", "threads": 1, "attention": "sdpa", "random": False}
 PATIENCE_S = 60.0

@@ -9,8 +9,8 @@ import pytest
 from fakes import arm_record, loaded, pairs, run_record, timed_batch
 
 from bench.metrics import cost
-from bench.metrics.summary import summarise
 from bench.records import ArmRecord, UnitRecord
+from bench.results.summary import summarise
 from bench.stats.intervals import Interval
 
 

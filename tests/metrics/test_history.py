@@ -10,7 +10,7 @@ import pytest
 
 from bench.errors import UsageError
 from bench.metrics import cost
-from bench.metrics.history import FEWEST, histories, render
+from bench.results.history import FEWEST, histories, render
 
 KEY = cost.PER_1K.key
 

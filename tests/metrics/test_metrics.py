@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from fakes import arm_record, drift_window, loaded, pairs, run_record, timed_batch
 
+from bench.drift.grid import grid_of
 from bench.errors import Outcome
-from bench.grid import grid_of
 from bench.metrics import (
     FAMILIES,
     METRICS,
@@ -27,9 +27,9 @@ from bench.metrics import (
     throughput,
 )
 from bench.metrics.figure import Metric, value_of
-from bench.metrics.summary import summarise
 from bench.pricing.book import parse_price
 from bench.records import ArmRecord, UnitRecord, WarmUp
+from bench.results.summary import summarise
 from bench.stats.intervals import Interval
 from bench.stats.pairs import SAME_KERNELS, pair_ratio
 

@@ -14,7 +14,7 @@ from collections import Counter
 import pytest
 from test_changes import KL, TIMES, Json, ratio, row, run
 
-from bench.metrics.between import between_runs
+from bench.results.between import between_runs
 
 PAIRS = 1000  # of a real change; four times as many for a rare false alarm
 ALONE_SD, RATIO_SD = 0.057 / math.sqrt(2), 0.018 / math.sqrt(2)  # of one run

@@ -11,8 +11,8 @@ from fakes import arm_record, drift_window, run_record
 
 from bench.errors import Outcome
 from bench.metrics import output_drift
-from bench.metrics.summary import summarise
 from bench.records import ArmRecord, DriftWindow, RunRecord
+from bench.results.summary import summarise
 
 LN = math.log
 WINDOWS = (

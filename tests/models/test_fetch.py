@@ -20,8 +20,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.drift.grid import grid_of
 from bench.errors import BenchError, IntegrityError, UsageError
-from bench.grid import grid_of
 from bench.models import cache, child, convert, fetch, hub
 from bench.models.fetch import ensure
 from bench.models.reference import Hub, LocalPath, Named, Progress, Random, code_in_config

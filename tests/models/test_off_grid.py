@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from bench.drift.grid import MOST_KL, Grid, grid_of
 from bench.errors import BenchError
-from bench.grid import MOST_KL, Grid, grid_of
 from bench.models import off_grid
 from bench.models.convert import stored_grid
 from bench.models.fetch import ensure

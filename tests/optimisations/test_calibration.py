@@ -12,8 +12,8 @@ from bench import plugins
 from bench.errors import Unsupported, UsageError
 from bench.models.fetch import ensure
 from bench.models.reference import Random
-from bench.optimisations import llm_compressor
-from bench.optimisations.calibration import CalibrationParams, windows
+from bench.optimisations.shared import llm_compressor
+from bench.optimisations.shared.calibration import CalibrationParams, windows
 
 
 @pytest.fixture(scope="module")

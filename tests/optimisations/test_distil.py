@@ -11,11 +11,11 @@ import pytest
 import torch
 import transformers
 
+from bench.engine import census, one_off, processors, progress
 from bench.errors import NonFiniteOutput, NotApplied, Outcome, Unsupported
-from bench.optimisations import training
 from bench.optimisations.distil import logits, sequence
 from bench.optimisations.prune import depth
-from bench.worker import census, one_off, processors, progress
+from bench.optimisations.shared import training
 
 SMALL: dict[str, Any] = {
     "steps": 12, "batch": 2, "tokens": 32, "held_out": 2, "evaluate_every": 4, "learning_rate": 3e-3,

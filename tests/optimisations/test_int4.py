@@ -9,9 +9,9 @@ import transformers
 from bench.errors import Unsupported
 from bench.models.fetch import ensure
 from bench.models.reference import Random
-from bench.optimisations import int4
-from bench.optimisations.linear import named_linears
 from bench.optimisations.quantise import torchao_int4
+from bench.optimisations.shared import int4
+from bench.optimisations.shared.linear import named_linears
 
 
 @pytest.fixture

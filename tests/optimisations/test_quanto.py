@@ -9,13 +9,12 @@ import pytest
 import torch
 from torch.utils import cpp_extension
 
+from bench.engine import Options, one_off
 from bench.errors import Unsupported
 from bench.models.fetch import ensure
 from bench.models.reference import Random
-from bench.optimisations import calibration, quanto
-from bench.runtimes import Options
+from bench.optimisations.shared import calibration, quanto
 from bench.runtimes import transformers as runtime
-from bench.worker import one_off
 
 pytest.importorskip("optimum.quanto")
 

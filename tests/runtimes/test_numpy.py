@@ -10,8 +10,9 @@ import pytest
 import torch
 import transformers
 
+from bench.engine import Options
 from bench.errors import Unsupported
-from bench.runtimes import Options, numpy
+from bench.runtimes import numpy
 from bench.runtimes import transformers as reference
 from bench.worker import counters
 

@@ -16,9 +16,10 @@ import transformers
 from engines import decoded, run_there, saved, sizes, toys
 
 from bench import plugins
+from bench.engine import Options
+from bench.engine.evidence import Census
 from bench.errors import NotApplied, Unsupported
-from bench.optimisations.evidence import Census
-from bench.runtimes import Options, onnxruntime
+from bench.runtimes import onnxruntime
 from bench.runtimes import transformers as reference
 from bench.worker import session
 

@@ -16,9 +16,10 @@ import transformers
 from engines import Configs, decoded, run_there, saved, toys
 
 from bench import plugins
+from bench.engine import Options
+from bench.engine.evidence import Census
 from bench.errors import NotApplied, Unsupported
-from bench.optimisations.evidence import Census
-from bench.runtimes import Options, _openvino, openvino
+from bench.runtimes import _openvino, openvino
 from bench.runtimes import transformers as reference
 from bench.worker import session
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 import transformers
 
+from bench.engine import Options
 from bench.errors import Unsupported
 from bench.models.fetch import ensure
 from bench.models.reference import Named, Random
-from bench.runtimes import Options
 from bench.runtimes import transformers as runtime
 
 TOY = ensure(Random("tiny-llama")).directory

@@ -8,13 +8,12 @@ import pytest
 import torch
 from bitsandbytes.functional import has_avx512bf16
 
+from bench.engine import Options, census
 from bench.errors import Unsupported
 from bench.models.fetch import ensure
 from bench.models.reference import Named, Random
 from bench.optimisations.quantise import bnb_fp4, bnb_int8, bnb_nf4, torch_int8_dynamic
-from bench.runtimes import Options
 from bench.runtimes import transformers as runtime
-from bench.worker import census
 
 # tiny-llama: 2 layers of q 64x64, k and v 32x64, o 64x64, gate and up 128x64, down 64x128
 MATRICES = [64 * 64, 32 * 64, 32 * 64, 64 * 64, 128 * 64, 128 * 64, 64 * 128] * 2

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.worker import one_off
+from bench.engine import one_off
 
 PACKAGES = ("torch",)
 

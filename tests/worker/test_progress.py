@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.worker import progress
+from bench.engine import progress
 
 
 def test_said_seldom_unless_it_matters(monkeypatch: pytest.MonkeyPatch) -> None:

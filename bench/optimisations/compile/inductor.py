@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.optimisations.evidence import Census, Check, check
+from bench.engine.evidence import Census, Check, check
 
 REQUIRES = ("torch",)
 DECODING = True

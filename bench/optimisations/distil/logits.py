@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.engine.evidence import Census, Check
 from bench.errors import Unsupported
-from bench.optimisations import training
-from bench.optimisations.evidence import Census, Check
+from bench.optimisations.shared import training
 
 REQUIRES = ("torch", "accelerate")
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.engine import one_off
+from bench.engine.evidence import Census, Check, check
 from bench.errors import Unsupported
-from bench.optimisations import calibration, decoder
-from bench.optimisations.evidence import Census, Check, check
-from bench.worker import one_off
+from bench.optimisations.shared import calibration, decoder
 
 REQUIRES = ("torch",)
 WEIGHTS = "any"

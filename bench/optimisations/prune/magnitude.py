@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.optimisations.evidence import Census, Check, check
-from bench.optimisations.linear import named_linears
-from bench.optimisations.pruning import NOTE, TOO_MANY, SparsityParams, zeroed
+from bench.engine.evidence import Census, Check, check
+from bench.optimisations.shared.linear import named_linears
+from bench.optimisations.shared.pruning import NOTE, TOO_MANY, SparsityParams, zeroed
 
 REQUIRES = ("torch",)
 __all__ = ["NOTE"]

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from bench.engine.evidence import Census, Check, check
 from bench.errors import Unsupported
-from bench.optimisations.evidence import Census, Check, check
-from bench.optimisations.linear import named_linears
+from bench.optimisations.shared.linear import named_linears
 
 REQUIRES = ("torch",)
 WEIGHTS = "packs"

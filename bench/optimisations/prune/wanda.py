@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.optimisations import llm_compressor, pruning
-from bench.optimisations.evidence import Census, Check
-from bench.optimisations.pruning import CalibratedSparsityParams as Params
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import llm_compressor, pruning
+from bench.optimisations.shared.pruning import CalibratedSparsityParams as Params
 
 __all__ = ["Params"]
 REQUIRES = ("llmcompressor",)

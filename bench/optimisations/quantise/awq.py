@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.optimisations import int4, llm_compressor
-from bench.optimisations.evidence import Census, Check
-from bench.optimisations.llm_compressor import GroupParams as Params
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import int4, llm_compressor
+from bench.optimisations.shared.llm_compressor import GroupParams as Params
 
 __all__ = ["Params"]
 REQUIRES = ("llmcompressor",)

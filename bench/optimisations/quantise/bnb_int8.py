@@ -9,8 +9,8 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from bench.optimisations.evidence import Census, Check, replaced
-from bench.optimisations.linear import replace_linears
+from bench.engine.evidence import Census, Check, replaced
+from bench.optimisations.shared.linear import replace_linears
 
 REQUIRES = ("bitsandbytes",)
 KERNEL = r"MatMul8bit|bitsandbytes::int8"

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.optimisations import bnb
-from bench.optimisations.evidence import Census, Check
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import bnb
 
 REQUIRES = ("bitsandbytes",)
 KERNEL = bnb.KERNEL

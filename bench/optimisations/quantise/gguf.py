@@ -10,8 +10,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.optimisations.evidence import Census, Check, check
-from bench.worker import one_off
+from bench.engine import one_off
+from bench.engine.evidence import Census, Check, check
 
 REQUIRES = ("llama_cpp",)
 RUNTIMES = ("llama-cpp",)

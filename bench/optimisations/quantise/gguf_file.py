@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.engine.evidence import Census, Check, check
 from bench.errors import Unsupported
-from bench.optimisations.evidence import Census, Check, check
 
 REQUIRES = ("llama_cpp",)
 RUNTIMES = ("llama-cpp",)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bench.optimisations import int4, llm_compressor
-from bench.optimisations.evidence import Census, Check
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import int4, llm_compressor
 
 REQUIRES = ("llmcompressor",)
 KERNEL = int4.KERNEL

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.optimisations.evidence import Census, Check, bits_a_weight, replaced
-from bench.optimisations.linear import replace_linears
+from bench.engine.evidence import Census, Check, bits_a_weight, replaced
+from bench.optimisations.shared.linear import replace_linears
 
 REQUIRES = ("hqq",)
 NOTE = "its layers are unpacked in every step: torch has no kernel for them on this device"

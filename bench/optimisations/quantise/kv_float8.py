@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from bench.optimisations import kv_cache
-from bench.optimisations.evidence import Census, Check
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import kv_cache
 
 REQUIRES = ("torch",)
 DECODING = True

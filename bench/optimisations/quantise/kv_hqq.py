@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.optimisations import kv_cache
-from bench.optimisations.evidence import Census, Check
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import kv_cache
 
 REQUIRES = ("hqq",)
 DECODING = True

@@ -12,7 +12,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.optimisations.evidence import Census, Check, Matrix, check, replaced
+from bench.engine.evidence import Census, Check, Matrix, check, replaced
 
 REQUIRES = ("onnxruntime", "onnx", "onnx_ir")
 RUNTIMES = ("onnxruntime",)

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench.optimisations.evidence import Census, Check, bits_a_weight, replaced
+from bench.engine.evidence import Census, Check, bits_a_weight, replaced
 
 REQUIRES = ("onnxruntime", "onnx")
 RUNTIMES = ("onnxruntime",)

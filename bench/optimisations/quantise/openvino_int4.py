@@ -10,8 +10,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.optimisations.evidence import Census, Check, bits_a_weight, check, replaced
-from bench.optimisations.nncf import LAYER, activations_as, ends, packed
+from bench.engine.evidence import Census, Check, bits_a_weight, check, replaced
+from bench.optimisations.shared.nncf import LAYER, activations_as, ends, packed
 
 REQUIRES = ("openvino", "nncf")
 RUNTIMES = ("openvino",)

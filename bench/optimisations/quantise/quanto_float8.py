@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.optimisations import quanto
-from bench.optimisations.evidence import Census, Check
-from bench.optimisations.quanto import QuantoParams as Params
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import quanto
+from bench.optimisations.shared.quanto import QuantoParams as Params
 
 __all__ = ["Params"]
 REQUIRES = ("optimum.quanto",)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bench.optimisations import calibration, llm_compressor, torchao
-from bench.optimisations.evidence import Census, Check
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import calibration, llm_compressor, torchao
 
 REQUIRES = ("llmcompressor", "torchao")
 KERNEL = r"_int_mm"

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.optimisations import int4
-from bench.optimisations.evidence import Census, Check
-from bench.optimisations.linear import named_linears
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import int4
+from bench.optimisations.shared.linear import named_linears
 
 REQUIRES = ("torch",)
 KERNEL = int4.KERNEL

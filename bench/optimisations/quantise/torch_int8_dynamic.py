@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bench.optimisations.evidence import Census, Check, check, replaced
+from bench.engine.evidence import Census, Check, check, replaced
 
 REQUIRES = ("torch",)
 KERNEL = r"quantized::linear_dynamic"

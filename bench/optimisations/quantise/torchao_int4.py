@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.engine.evidence import Census, Check
 from bench.errors import Unsupported
-from bench.optimisations import torchao
-from bench.optimisations.evidence import Census, Check
-from bench.optimisations.linear import named_linears
+from bench.optimisations.shared import torchao
+from bench.optimisations.shared.linear import named_linears
 
 REQUIRES = ("torchao",)
 KERNEL = r"_weight_int4pack_mm"

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bench.optimisations import torchao
-from bench.optimisations.evidence import Census, Check
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import torchao
 
 REQUIRES = ("torchao",)
 KERNEL = r"_int_mm"

@@ -21,7 +21,7 @@ from typing import Any
 
 from bench.api import Run
 from bench.errors import IntegrityError
-from bench.units import printable
+from bench.formatting import printable
 
 RunData = Mapping[str, Any]
 FlatRow = dict[str, Any]

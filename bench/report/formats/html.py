@@ -10,11 +10,11 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from bench.drift.grid import words
 from bench.errors import Outcome
-from bench.grid import words
+from bench.formatting import MIB, format_mib, format_significant
 from bench.metrics import METRICS, cost
 from bench.metrics.figure import value_of
-from bench.metrics.summary import NOT_A_FAILURE
 from bench.report import scatter
 from bench.report.columns import COLUMNS, pareto
 from bench.report.formats import RunData, harmless, row_name
@@ -27,7 +27,7 @@ from bench.report.reading import (
     timed_words,
     windows_words,
 )
-from bench.units import MIB, format_mib, format_significant
+from bench.results.summary import NOT_A_FAILURE
 
 SUFFIX = "html"
 REQUIRES: tuple[str, ...] = ()

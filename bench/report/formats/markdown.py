@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from bench.grid import words
+from bench.drift.grid import words
 from bench.report.columns import COLUMNS, Column
 from bench.report.formats import RunData, harmless, row_name
 from bench.report.reading import FRONT, scored_words, sentence, timed_words

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.runtimes import Options, numpy
+from bench.engine import Options
+from bench.runtimes import numpy
 
 REQUIRES = numpy.REQUIRES
 DTYPES = numpy.DTYPES

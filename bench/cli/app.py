@@ -1,0 +1,270 @@
+"""The command line. Each command is a few lines; heavy imports happen inside the command that needs them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.output import readers_may_go
+from bench.errors import BenchError, ExitCode, UsageError
+from bench.gate import LEAST_CAP
+
+if TYPE_CHECKING:
+    from bench.config.spec import Spec
+
+app = typer.Typer(
+    name="bench",
+    help="What an inference optimisation costs, and what it does to the model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+LISTS = "models,optimisations,runtimes,workloads,texts,metrics,drift,prices,reports"
+Configs = Annotated[list[Path], typer.Argument(help="one or more YAML configs")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="override one key: workload.requests=8")]
+Only = Annotated[list[str] | None, typer.Option(help="measure only these variants (and the baseline)")]
+RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="a directory in results/")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
+
+
+@app.command()
+def run(
+    configs: Configs,
+    overrides: Sets = None,
+    only: Only = None,
+    out: Annotated[Path, typer.Option(help="where the run's directory is made")] = Path("results"),
+    as_json: AsJson = False,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="continue a run that was cut short")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
+) -> None:
+    """Measure the baseline and every variant; print the table; write RUN/run.json."""
+    from bench.cli import commands
+
+    specs = [_spec(config, overrides, only) for config in configs]
+    raise typer.Exit(commands.run(specs, out, as_json=as_json, resume=resume, quiet=quiet))
+
+
+@app.command()
+def check(configs: Configs, overrides: Sets = None, only: Only = None) -> None:
+    """Validate without loading anything; print the plan and an estimate of time and memory."""
+    from bench.cli.check import describe
+
+    for config in configs:
+        print(describe(_spec(config, overrides, only)))
+
+
+@app.command()
+def compare(
+    run: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="a directory in results/; with --history, all of it")
+    ] = None,
+    other: Annotated[Path | None, typer.Argument(metavar="RUN", help="a second run")] = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="where a figure changed over all runs in a directory (results/)")
+    ] = False,
+    metric: Annotated[list[str] | None, typer.Option(help="with --history: which figures")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ratios with intervals and drift, within one run or between two; or the history of many."""
+    from bench.cli import commands
+
+    if history:
+        commands.history(run or Path("results"), metric, as_json=as_json)
+    elif run is None:
+        raise UsageError("compare what? give a run, two runs, or --history")
+    else:
+        commands.compare(run, other, as_json=as_json)
+
+
+@app.command()
+def gate(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG|RUN", help="a YAML config, or a finished run")],
+    base: Annotated[
+        str | None, typer.Option(metavar="PYTHON|REF|RUN", help="the side to compare with: see docs/gate.md")
+    ] = None,
+    overrides: Sets = None,
+    only: Only = None,
+    out: Annotated[Path, typer.Option(help="where the gate's directory is made")] = Path("results"),
+    cap: Annotated[
+        int, typer.Option(min=LEAST_CAP, max=1000, help=f"units at most; FAIL takes {LEAST_CAP}")
+    ] = 40,
+    batches: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="batches a unit; the calibration's choice if absent")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
+) -> None:
+    """Hold a config to its limits: PASS, FAIL, INCONCLUSIVE ... and the exit code."""
+    from bench.cli import gate_commands
+
+    options = gate_commands.GateOptions(out, base, cap, batches, tuple(overrides or ()), tuple(only or ()))
+    raise typer.Exit(gate_commands.gate(config, options, as_json=as_json, quiet=quiet))
+
+
+@app.command()
+def calibrate(
+    config: Annotated[Path, typer.Argument(help="a YAML config; its baseline is measured against itself")],
+    overrides: Sets = None,
+    out: Annotated[Path, typer.Option(help="where the calibration is kept")] = Path("results"),
+    units: Annotated[int, typer.Option(min=6, max=1000, help="pairs of fresh workers")] = 20,
+    batches: Annotated[int | None, typer.Option(min=1, max=1000, help="batches a unit")] = None,
+    base: Annotated[
+        str | None, typer.Option(metavar="PYTHON|REF", help="another installation for one of the sides")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
+) -> None:
+    """A/A on this machine: its noise, and the smallest change a gate can see within its cap."""
+    from bench.cli import gate_commands
+
+    gate_commands.calibrate(_spec(config, overrides, None), out, units, batches, base, quiet=quiet)
+
+
+@app.command()
+def price(
+    run: RunDirectory,
+    hardware: Annotated[str | None, typer.Option(help="an id in configs/prices")] = None,
+    usd_per_hour: Annotated[float | None, typer.Option(help="or a price given here")] = None,
+    utilisation: Annotated[float | None, typer.Option(help="share of paid hours spent serving")] = None,
+    vcpus: Annotated[
+        int | None, typer.Option(help="vCPUs of that price, charged by share; the whole machine if absent")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Re-price a run without measuring."""
+    from bench.cli import commands
+
+    commands.price(run, hardware, usd_per_hour, utilisation, vcpus, as_json=as_json)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="directories in results/")],
+    formats: Annotated[str, typer.Option("--format", help="html,markdown,csv,jsonl,...")] = "markdown",
+    output: Annotated[Path | None, typer.Option("-o", help="file or directory; stdout if absent")] = None,
+) -> None:
+    """Render runs in one or more formats."""
+    from bench.cli import commands
+
+    commands.report(runs, formats.split(","), output)
+
+
+@app.command()
+def export(
+    run: RunDirectory,
+    variant: Annotated[str, typer.Argument(help="the row's name")],
+    to: Annotated[Path, typer.Argument(metavar="DIR", help="a new directory")],
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
+) -> None:
+    """Write a row's optimised model as an ordinary safetensors checkpoint."""
+    from bench.runs.export import export as write
+
+    print(write(run, variant, to, lambda text: None if quiet else print(text, file=sys.stderr, flush=True)))
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help=LISTS)] = LISTS,
+    scheme: Annotated[
+        list[str] | None, typer.Argument(help="after `optimisations`: one of them, such as hqq")
+    ] = None,
+) -> None:
+    """What there is, with a line each, and whether it can run here; or all about one optimisation."""
+    from bench.cli import listing
+
+    if not scheme:
+        print(listing.render(what.split(",")))
+    elif what == "optimisations":
+        print(listing.scheme(scheme))
+    else:
+        raise UsageError("only optimisations have more to show: bench list optimisations NAME")
+
+
+@app.command()
+def env(
+    action: Annotated[str, typer.Argument(metavar="make|list")],
+    engine: Annotated[str | None, typer.Argument(help="an engine of `bench env list`")] = None,
+) -> None:
+    """Environments of the engines whose packages do not go together with ours: make one, or list them."""
+    from bench.cli import commands
+
+    if action == "list":
+        commands.list_environments()
+    elif action == "make" and engine is not None:
+        commands.make_environment(engine)
+    else:
+        raise UsageError("write `bench env list` or `bench env make ENGINE`")
+
+
+@app.command()
+def models(
+    fetch: Annotated[list[str] | None, typer.Option(help="fetch these models into the cache")] = None,
+    verify: Annotated[bool, typer.Option(help="re-hash everything in the cache")] = False,
+) -> None:
+    """Known models; fetch them, or verify the cache."""
+    from bench.cli import commands
+
+    commands.models(fetch or [], verify=verify)
+
+
+@app.command()
+def schema() -> None:
+    """The JSON Schema of the YAML, for editors."""
+    import json
+
+    from bench.config.schema import json_schema
+
+    print(json.dumps(json_schema(), indent=1))
+
+
+@app.command()
+def doctor() -> None:
+    """Machine, versions, devices, noise; what is missing and how to install it."""
+    from bench.cli import commands
+
+    commands.doctor()
+
+
+@app.command()
+def verify(run: RunDirectory) -> None:
+    """Recompute the chain, every digest and the summary of a run from its raw journal."""
+    from bench.results.verify import verify_run
+
+    print(verify_run(run))
+
+
+def _spec(config: Path, overrides: list[str] | None, only: list[str] | None) -> Spec:
+    from bench.config.reader import read_config
+
+    return read_config(config, overrides or (), only or ())
+
+
+def main() -> None:
+    """Run a command. An expected error is one message and its exit code; anything else leaves its traceback
+    in a file that can be pasted into an issue."""
+    with readers_may_go():
+        _run()
+
+
+def _run() -> None:
+    try:
+        app()
+    except BenchError as expected:
+        print(f"bench: {expected}", file=sys.stderr)
+        sys.exit(expected.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    except Exception as unexpected:  # noqa: BLE001 - the one place: tell the user, keep the traceback
+        from bench.cli.crash import report_crash
+
+        print(report_crash(unexpected), file=sys.stderr)
+        sys.exit(ExitCode.FAILED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""What the commands of ``bench/cli/app.py`` do, with the things they print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from bench.config.spec import Spec
+from bench.errors import ExitCode, UsageError
+
+EXIT_OF_STATUS = {"ok": ExitCode.OK, "partial": ExitCode.FAILED, "invalid": ExitCode.FAILED}
+
+
+def run(specs: Sequence[Spec], out: Path, *, as_json: bool, resume: Path | None, quiet: bool) -> ExitCode:
+    """Measure each config in turn; the worst exit code of them."""
+    from bench.cli.progress import FetchBar, StageLines
+    from bench.runs.run import run_spec
+
+    if resume is not None and len(specs) > 1:
+        raise UsageError("--resume continues one run, so give one config")
+    worst = ExitCode.OK
+    for spec in specs:
+        lines = StageLines(spec, quiet=quiet)
+        with FetchBar(quiet=quiet) as bar:
+            directory = run_spec(spec, out, resume=resume, say=lines.say, on_fetch=bar.update)
+        lines.close()
+        data = load(directory)
+        show(data, as_json=as_json)
+        if not as_json:
+            print(f"\n  {directory}/run.json   (bench report {directory} --format html -o report.html)")
+        worst = max(worst, EXIT_OF_STATUS[data["status"]])
+    return worst
+
+
+def show(data: Mapping[str, Any], *, as_json: bool) -> None:
+    """A run on standard output: the table, or ``run.json``; on the other, where its price does not fit it."""
+    from bench.pricing.reprice import misfit
+
+    if note := misfit(data["price"], [row["facts"]["device"] for row in data["variants"] if row["facts"]]):
+        print(f"bench: {note}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(data, indent=1, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    from bench.report.table import render
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    render(data, console)
+
+
+def load(directory: Path) -> dict[str, Any]:
+    """``run.json`` of a run."""
+    from bench.results.summary import load_run
+
+    return load_run(directory)
+
+
+def compare(one: Path, other: Path | None, *, as_json: bool) -> None:
+    """Within a run: its table. Between two: the changes, or IncomparableError saying why not."""
+    if other is None:
+        show(load(one), as_json=as_json)
+        return
+    from bench.results.between import between_runs, heading, render
+
+    before, after = load(one), load(other)
+    rows = between_runs(before, after)
+    print(json.dumps(rows, indent=1) if as_json else f"{heading(before, after)}\n\n{render(rows)}")
+
+
+def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) -> None:
+    """Where the figures of a project's finished runs changed."""
+    from bench.metrics import cost, latency
+    from bench.results.history import histories, render
+
+    found = (load(path.parent) for path in sorted(directory.rglob("run.json")))
+    runs = {run["run_id"]: run for run in found if not run["gate"]}  # a copy of a run is the same run
+    wanted = metrics or [cost.PER_1K.key, latency.TTFT.key, latency.TPOT.key]
+    series = histories(runs.values(), wanted)
+    if not series:
+        raise UsageError(f"{directory}: no finished run in it has {' or '.join(wanted)}")
+    print(json.dumps([asdict(one) for one in series], indent=1) if as_json else render(series))
+
+
+def price(
+    directory: Path,
+    hardware: str | None,
+    usd_per_hour: float | None,
+    utilisation: float | None,
+    vcpus: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    """The same run at another price; nothing on the disk changes."""
+    from bench.measure.clock import utc_now
+    from bench.pricing.reprice import new_price
+    from bench.results.summary import summarise
+    from bench.store.replay import load_record
+
+    record = load_record(directory)
+    block = new_price(record.price, hardware, usd_per_hour, utilisation, utc_now()[:10], vcpus)
+    show(summarise(replace(record, price=block)), as_json=as_json)
+
+
+def report(runs: Sequence[Path], formats: Sequence[str], output: Path | None) -> None:
+    """Render each format; several formats need a directory to go to."""
+    from bench import plugins
+
+    loaded = [load(directory) for directory in runs]
+    if len(formats) > 1 and output is None:
+        raise UsageError("several formats need a directory: -o DIR")
+    for name in formats:
+        module = plugins.load("report.formats", name.strip())
+        content: bytes | str = module.render(loaded)
+        _write(content, output, len(formats) > 1, f"report.{module.SUFFIX}")
+
+
+def _write(content: bytes | str, output: Path | None, many: bool, name: str) -> None:
+    if output is None:
+        if isinstance(content, bytes):
+            raise UsageError("this format is binary: -o FILE")
+        print(content)
+        return
+    target = output / name if many or output.is_dir() else output
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as bad:
+        raise UsageError(f"cannot write {target}: {bad.strerror}") from None
+    print(f"wrote {target}", file=sys.stderr)
+
+
+def models(fetch: Sequence[str], *, verify: bool) -> None:
+    """List, fetch with a progress bar, or re-hash the cache."""
+    from bench.cli import listing
+    from bench.cli.progress import FetchBar
+    from bench.models.cache import cached_entries, check_entry
+    from bench.models.fetch import ensure
+    from bench.models.reference import Named
+
+    for name in fetch:
+        with FetchBar(quiet=False) as bar:
+            model = ensure(Named(name), bar.update)
+        print(f"{name}: {model.directory}")
+    if verify:
+        for entry in cached_entries():
+            check_entry(entry)
+            print(f"{entry.name}: every file has its recorded SHA-256")
+    if not fetch and not verify:
+        print(listing.render(["models"]))
+
+
+def doctor() -> None:
+    """Facts first, then what is missing with the command that installs it."""
+    from bench.cli.doctor import findings
+    from bench.machine.fingerprint import fingerprint
+
+    for key, value in fingerprint().items():
+        print(f"{key:18} {value}")
+    print()
+    for finding in findings():
+        print(finding)
+
+
+def make_environment(engine: str) -> None:
+    """Install an engine's own environment, which can take minutes."""
+    from bench.environments import make_engine_environment, pins_of
+
+    pins_of(engine)
+    print(f"making the environment of {engine}; this can take minutes", file=sys.stderr)
+    print(make_engine_environment(engine))
+
+
+def list_environments() -> None:
+    """The engines that have an environment of their own, what is in it, and whether it is made."""
+    from bench.cli.listing import align
+    from bench.environments import engines_apart, interpreter, missing_environment
+
+    rows = [
+        (name, missing_environment(name) or str(interpreter(name, None) or "here"), " ".join(pins))
+        for name, pins in engines_apart().items()
+    ]
+    print("\n".join(align(rows)))

@@ -1,0 +1,109 @@
+"""What ``bench gate`` and ``bench calibrate`` do, with the things they print."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.cli.commands import load
+from bench.config.spec import Spec
+from bench.errors import ExitCode, UsageError
+
+
+@dataclass(frozen=True)
+class GateOptions:
+    """The options of ``bench gate``."""
+
+    out: Path
+    base: str | None
+    cap: int
+    batches: int | None
+    overrides: Sequence[str]
+    only: Sequence[str]
+
+
+def gate(config: Path, options: GateOptions, *, as_json: bool, quiet: bool) -> ExitCode:
+    """Measure and judge a config, or judge a finished run; the exit code is the verdict's."""
+    from bench.report.gate import lines
+
+    data = _judged(config, options, quiet)
+    if as_json:
+        print(json.dumps(data["gate"], indent=1, ensure_ascii=False))
+    else:
+        print("\n".join(lines(data)))
+    _job_summary(data)
+    return ExitCode(data["gate"]["exit_code"])
+
+
+def _judged(config: Path, options: GateOptions, quiet: bool) -> Mapping[str, Any]:
+    from bench.results.stored_gate import against_run, judge_run
+
+    if config.is_dir():
+        if options.base is not None and not Path(options.base).is_dir():
+            raise UsageError("a finished run can be gated by itself or with --base RUN, another run")
+        loaded = load(config)
+        return judge_run(loaded) if options.base is None else against_run(loaded, load(Path(options.base)))
+    from bench.config.reader import read_config
+
+    spec = read_config(config, options.overrides, options.only)
+    if options.base is not None and Path(options.base).is_dir():
+        stored = load(Path(options.base))
+        from bench.runs.run import run_spec
+
+        lines = _stages(spec, quiet)
+        return against_run(load(run_spec(spec, options.out, say=lines.say)), stored)
+    return _measured(spec, options, quiet)
+
+
+def _measured(spec: Spec, options: GateOptions, quiet: bool) -> Mapping[str, Any]:
+    from bench.cli.progress import FetchBar
+    from bench.environments import interpreter_of
+    from bench.runs.gate import Plan, gate_spec
+
+    base, label = interpreter_of(options.base) if options.base else (None, "")
+    lines = _stages(spec, quiet)
+    with FetchBar(quiet=quiet) as bar:
+        plan = Plan(base, label, options.cap, options.batches)
+        directory = gate_spec(spec, options.out, plan, say=lines.say, on_fetch=bar.update)
+    lines.close()
+    print(f"{directory}/run.json", file=sys.stderr)
+    return load(directory)
+
+
+def _stages(spec: Spec, quiet: bool) -> Any:
+    from bench.cli.progress import StageLines
+
+    return StageLines(spec, quiet=quiet)
+
+
+def _job_summary(data: Mapping[str, Any]) -> None:
+    """On GitHub: the verdict on the job's page, and an annotation for every rule that does not pass."""
+    from bench.report.gate import markdown, workflow_commands
+
+    page = os.environ.get("GITHUB_STEP_SUMMARY")
+    if page:
+        with Path(page).open("a", encoding="utf-8") as file:
+            file.write(markdown(data))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        print("\n".join(workflow_commands(data)), file=sys.stderr)
+
+
+def calibrate(
+    spec: Spec, out: Path, units: int, batches: int | None, base: str | None, *, quiet: bool
+) -> None:
+    """A/A, and what it found."""
+    from bench.environments import interpreter_of
+    from bench.report.gate import calibration
+    from bench.runs.gate import calibrate_spec
+
+    other = interpreter_of(base)[0] if base else None
+    lines = _stages(spec, quiet)
+    directory = calibrate_spec(spec, out, units=units, batches=batches, base=other, say=lines.say)
+    lines.close()
+    print("\n".join(calibration(load(directory))))
+    print(f"  {directory}/run.json")

@@ -1,0 +1,85 @@
+"""A pytest plugin: ``def test_cost(bench_gate): bench_gate("ci.yaml")`` fails when a limit does not hold.
+
+Installed with the package (entry point ``pytest11``); nothing heavy is imported until the fixture is used.
+What was measured is also stored the way pytest-benchmark stores its runs, so ``pytest-benchmark compare``
+shows it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bench.gate import LEAST_CAP
+
+if TYPE_CHECKING:
+    from bench.config.spec import Spec
+
+Gated = Mapping[str, Any]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where results go, and how many units a gate may take."""
+    group = parser.getgroup("inference-cost-bench")
+    group.addoption("--bench-out", default="results", help="directory for the runs of bench_gate")
+    group.addoption(
+        "--bench-cap", type=_cap, default=40, help=f"units a gate may take at most; FAIL takes {LEAST_CAP}"
+    )
+
+
+def _cap(text: str) -> int:
+    """argparse makes a usage error of what is no number, or too few for a gate to fail."""
+    if int(text) < LEAST_CAP:
+        raise argparse.ArgumentTypeError(f"a gate of fewer than {LEAST_CAP} units cannot fail")
+    return int(text)
+
+
+@pytest.fixture
+def bench_gate(request: pytest.FixtureRequest) -> Callable[..., Gated]:
+    """``bench_gate(config, base=None, overrides=())`` measures and judges as ``bench gate`` does.
+
+    Returns the ``gate`` block of ``run.json`` when every limit holds; otherwise the test fails with the
+    verdict and the figures. INCONCLUSIVE fails too: a gate that saw nothing has not passed.
+    """
+    out = Path(request.config.getoption("--bench-out"))
+    cap = int(request.config.getoption("--bench-cap"))
+
+    def gated(config: str | Path, base: str | None = None, overrides: Sequence[str] = ()) -> Gated:
+        from bench.config.reader import read_config
+        from bench.environments import interpreter_of
+        from bench.report.gate import lines
+        from bench.results.summary import load_run
+        from bench.runs.gate import Plan, gate_spec
+
+        spec: Spec = read_config(Path(config), overrides)
+        python, label = interpreter_of(base) if base else (None, "")
+        directory = gate_spec(spec, out, Plan(python, label, cap))
+        run = load_run(directory)
+        _store(run, directory, Path(str(request.config.rootpath)))
+        verdict: Gated = run["gate"]
+        if verdict["exit_code"] != 0:
+            pytest.fail("\n".join([*lines(run), f"  {directory}/run.json"]), pytrace=False)
+        return verdict
+
+    return gated
+
+
+def _store(run: Mapping[str, Any], directory: Path, root: Path) -> None:
+    """The units' times in pytest-benchmark's own storage, where it is installed."""
+    try:
+        from pytest_benchmark.utils import get_machine_id
+    except ImportError:
+        return
+    from bench.report.formats import pytest_benchmark
+    from bench.store.files import write_atomic
+    from bench.store.replay import load_record
+
+    place = root / ".benchmarks" / str(get_machine_id())  # type: ignore[no-untyped-call]
+    place.mkdir(parents=True, exist_ok=True)
+    number = 1 + max((int(p.name[:4]) for p in place.glob("[0-9][0-9][0-9][0-9]_*.json")), default=0)
+    content = pytest_benchmark.of_units(run, load_record(directory).units)
+    write_atomic(place / f"{number:04d}_bench-{directory.name}.json", content)

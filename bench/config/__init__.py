@@ -1,0 +1,1 @@
+"""The YAML of a run: read, checked and turned into what is to be measured."""

@@ -1,0 +1,258 @@
+"""The parts of an arm that need more than a type check: its model, its optimisations, this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from bench import plugins
+from bench.config.spec import Optimisation, RuntimeBlock, explain
+from bench.environments import interpreter, missing_environment
+from bench.errors import UsageError
+from bench.formatting import nearest
+from bench.machine.devices import cuda_device_count
+from bench.models.convert import check_gguf
+from bench.models.reference import Hub, LocalPath, ModelRef, Named, Random, check_directory, is_commit
+from bench.models.registry import FindModel
+from bench.optimisations import VERBS
+from bench.optimisations.shared.calibration import CalibrationParams, check_text
+from bench.yaml_source import KeyPath, YamlSource
+
+MAX_CELLS = 1000
+HOME_ENGINE = "transformers"  # what a scheme is for unless it says otherwise
+READY_STUDENT = {"distil": "none"}
+REPOSITORY = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
+MODEL_FORMS = ({"hub", "revision"}, {"path"}, {"random", "layers"})
+EXTRAS = {
+    "bitsandbytes": "bitsandbytes",
+    "hqq": "hqq",
+    "llmcompressor": "llmcompressor",
+    "optimum.quanto": "quanto",
+    "torch": "transformers",
+    "torchao": "torchao",
+    "transformers": "transformers",
+}
+
+
+@contextmanager
+def blaming(source: YamlSource, path: KeyPath, what: str = "") -> Iterator[None]:
+    """What is refused inside, the system's refusals included, becomes a ConfigError at ``path``."""
+    try:
+        yield
+    except UsageError as refused:
+        raise source.error(path, str(refused)) from None
+    except (OSError, UnicodeDecodeError) as bad:
+        reason = getattr(bad, "strerror", None) or f"not UTF-8: {bad}"
+        raise source.error(path, f"{what[:60]!r} cannot be read ({reason})") from None
+
+
+def read_model(source: YamlSource, raw: object, path: KeyPath, find: FindModel) -> ModelRef:
+    """A name in models/, or {hub, revision}, {path}, {random, layers}. Raises ConfigError."""
+    if isinstance(raw, str):
+        return Named(_known_model(source, raw, path, find))
+    if not isinstance(raw, dict) or not any(set(raw) <= form and raw for form in MODEL_FORMS):
+        raise source.error(
+            path, "not a model", "write a name in models/, {hub, revision}, {path} or {random}"
+        )
+    for key in ("hub", "path", "random"):
+        if key in raw and not isinstance(raw[key], str):
+            raise source.error((*path, key), f"should be text, not {raw[key]!r:.60}")
+    if "hub" in raw:
+        return _hub(source, raw, path)
+    if "path" in raw:
+        return LocalPath(_sound_path(source, Path(raw["path"]), (*path, "path")))
+    if "random" not in raw:
+        raise source.error(path, "not a model", f"{next(iter(raw))} belongs to {{hub}} or {{random}}")
+    layers = raw.get("layers")
+    if layers is not None and (type(layers) is not int or not 1 <= layers <= 1000):
+        raise source.error((*path, "layers"), f"must be a whole number from 1 to 1000, not {layers!r:.60}")
+    return Random(_known_model(source, raw["random"], (*path, "random"), find), layers)
+
+
+def _hub(source: YamlSource, raw: Mapping[str, Any], path: KeyPath) -> Hub:
+    if not re.fullmatch(REPOSITORY, raw["hub"]):
+        raise source.error((*path, "hub"), f"{raw['hub'][:60]!r} is not a repository", "write OWNER/NAME")
+    if not is_commit(str(raw.get("revision", ""))):
+        raise source.error(
+            (*path, "revision"), "a hub model needs its revision as 40 hex digits", "branches move"
+        )
+    return Hub(raw["hub"], str(raw["revision"]))
+
+
+def _sound_path(source: YamlSource, place: Path, path: KeyPath) -> Path:
+    """A model directory or GGUF file whose headers hold what they promise; no weights are read."""
+    with blaming(source, path, str(place)):
+        if place.is_file() and place.suffix == ".gguf":
+            check_gguf(place)
+        elif place.is_dir():
+            check_directory(place)
+        else:
+            raise UsageError(f"{str(place)[:60]!r} is no model directory and no .gguf file")
+    return place
+
+
+def _known_model(source: YamlSource, name: str, path: KeyPath, find: FindModel) -> str:
+    with blaming(source, path):
+        find(name)
+    return name
+
+
+def cells(
+    source: YamlSource, sweep: object, homes: Mapping[str, str]
+) -> list[tuple[str, dict[str, dict[str, Any]]]]:
+    """(label, overlay) of every combination in ``sweep``; ``homes`` says which block each key belongs to."""
+    if not isinstance(sweep, dict):
+        raise source.error(("sweep",), "must be a block of lists, such as {batch_size: [1, 4, 8]}")
+    count = 1
+    for key, values in sweep.items():
+        if not isinstance(values, list) or not values:
+            raise source.error(("sweep", key), "must be a list with at least one value")
+        if len({str(value) for value in values}) < len(values):
+            raise source.error(("sweep", key), "a value is given twice", "keep one of them")
+        count *= len(values)
+    if count > MAX_CELLS:
+        raise source.error(("sweep",), f"{count} combinations are over the limit of {MAX_CELLS}")
+    found = []
+    for combination in itertools.product(*sweep.values()):
+        chosen = dict(zip(sweep, combination, strict=True))
+        overlay: dict[str, dict[str, Any]] = {}
+        for key, value in chosen.items():
+            overlay.setdefault(homes[key], {})[key] = value
+        found.append((" ".join(f"{key}={value}" for key, value in chosen.items()), overlay))
+    return found
+
+
+def optimisations(
+    source: YamlSource, raw: object, path: KeyPath, engine: str = HOME_ENGINE
+) -> tuple[Optimisation, ...]:
+    """The steps of ``optimise`` in order, each scheme found by name and its settings validated. ``{distil:
+    none}`` says that the variant's own model is a ready student, and is no step. A name that is not known
+    is compared with those for ``engine``."""
+    if not isinstance(raw, list):
+        raise source.error(path, "must be a list of steps", "e.g. [{quantise: bnb-nf4}]")
+    return tuple(
+        _step(source, step, (*path, index), engine) for index, step in enumerate(raw) if step != READY_STUDENT
+    )
+
+
+def _step(source: YamlSource, raw: object, path: KeyPath, engine: str) -> Optimisation:
+    verbs = [key for key in raw if key in VERBS] if isinstance(raw, dict) else []
+    if len(verbs) > 1:
+        raise source.error(path, f"{' and '.join(verbs)} are steps of their own", "split them")
+    if not isinstance(raw, dict) or len(verbs) != 1:
+        close = nearest(next(iter(raw)), VERBS) if isinstance(raw, dict) and raw else None
+        hint = f"did you mean {close!r}?" if close else f"one of {', '.join(VERBS)}"
+        raise source.error(path, "a step names one kind of optimisation", hint)
+    verb = verbs[0]
+    with blaming(source, (*path, verb)):
+        name, known = str(raw[verb]), f"optimisations.{verb}"
+        scheme = plugins.load(known, name, lambda module: engine in engines_of(module))
+    settings = {key: value for key, value in raw.items() if key != verb}
+    params = _params(source, scheme.Params, settings, path)
+    if issubclass(scheme.Params, CalibrationParams):
+        with blaming(source, (*path, "text")):
+            check_text(str(params["text"]))
+    return Optimisation(verb, str(raw[verb]), tuple(sorted(params.items())))
+
+
+def engines_of(scheme: ModuleType) -> tuple[str, ...]:
+    """The engines that a scheme is for."""
+    engines: tuple[str, ...] = getattr(scheme, "RUNTIMES", (HOME_ENGINE,))
+    return engines
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _params(source: YamlSource, kind: Any, settings: dict[str, Any], path: KeyPath) -> dict[str, object]:
+    """Validate ``settings`` against the scheme's own dataclass, strictly; defaults filled in."""
+    known = [field.name for field in dataclasses.fields(kind)]
+    for key in settings:
+        if key not in known:
+            close = nearest(key, known)
+            hint = f"did you mean {close!r}?" if close else f"known: {', '.join(known) or 'no settings'}"
+            raise source.error((*path, key), "unknown key", hint)
+    has_required = dataclasses.MISSING in {field.default for field in dataclasses.fields(kind)}
+    checked = (
+        settings or has_required
+    )  # defaults alone need no check, and making a checker takes a millisecond
+    try:
+        # As JSON: strict about numbers and flags, and a dataclass is still built from a mapping.
+        made = _adapter(kind).validate_json(json.dumps(settings), strict=True) if checked else kind()
+    except ValidationError as bad:
+        wrong = bad.errors(include_url=False)[0]
+        raise source.error((*path, *wrong["loc"][:1]), *explain(wrong)) from None
+    return {name: getattr(made, name) for name in known}
+
+
+def why_unsupported(
+    source: YamlSource,
+    runtime: RuntimeBlock,
+    steps: Sequence[Optimisation],
+    device_path: KeyPath,
+    steps_path: KeyPath,
+) -> str | None:
+    """Why this arm cannot run here, or None. A device asked for by name that is not there, or that a scheme
+    has no kernels for, is an error in the config, and so is a scheme that runs nowhere in that dtype; with
+    ``device: auto``, and in a sweep over devices or dtypes, it is a row with its reason."""
+    devices = cuda_device_count()
+    if runtime.device.startswith("cuda"):
+        index = int(runtime.device.partition(":")[2] or 0)
+        if index >= devices:
+            raise source.error(device_path, f"{runtime.device}: this machine shows {devices} CUDA device(s)")
+    if runtime.python is not None:
+        return _no_interpreter(runtime.python)
+    schemes = [plugins.load(f"optimisations.{step.verb}", step.scheme) for step in steps]
+    for step, module in zip(steps, schemes, strict=True):
+        engines = engines_of(module)
+        if runtime.name not in engines:
+            problem = f"{step.verb} {step.scheme} is for runtime {' or '.join(engines)}, not {runtime.name}"
+            raise source.error(steps_path, problem)
+    if interpreter(runtime.name, None) is not None and (reason := missing_environment(runtime.name)):
+        return reason
+    if interpreter(runtime.name, None) is None:
+        for module in (plugins.load("runtimes", runtime.name), *schemes):
+            if reason := missing(module):
+                return reason
+    swept = any(("sweep", key) in source.lines for key in ("device", "dtype"))
+    for module in schemes:
+        reason = module.unsupported(device_here(runtime.device), runtime.dtype)
+        nowhere = all(module.unsupported(device, runtime.dtype) for device in ("cpu", "cuda"))
+        if reason and (nowhere or runtime.device != "auto") and not swept:
+            raise source.error(steps_path, reason)
+        if reason:
+            return str(reason)
+    return None
+
+
+def device_here(asked: str) -> Literal["cpu", "cuda"]:
+    """The kind of device a worker would use on this machine."""
+    return "cuda" if asked.startswith("cuda") or (asked == "auto" and cuda_device_count()) else "cpu"
+
+
+def missing(module: ModuleType) -> str | None:
+    """The first package a plug-in lacks here, with the command that installs it; None when all are there."""
+    for package in plugins.missing_packages(module):
+        wanted = f"'inference-cost-bench[{EXTRAS[package]}]'" if package in EXTRAS else package
+        return f"needs the package {package}, which is not installed: pip install {wanted}"
+    return None
+
+
+def _no_interpreter(python: str) -> str | None:
+    try:
+        found = Path(python).is_file()
+    except OSError:
+        found = False
+    return None if found else f"the interpreter {python} does not exist"

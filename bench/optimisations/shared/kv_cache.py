@@ -1,0 +1,47 @@
+"""What the schemes for the KV cache share: hanging another cache on the model, and the checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bench.engine.evidence import Census, Check, check
+from bench.errors import Unsupported
+
+NOTE = "the cache is packed and unpacked in every step; what it saves is memory at long contexts"
+
+
+def use_layers(model: Any, make_layer: Callable[[], Any]) -> Any:
+    """Every layer's keys and values are held by what ``make_layer`` returns."""
+    from transformers import Cache
+
+    layers = model.config.get_text_config().num_hidden_layers
+    model.make_cache = lambda _sequences, _tokens: Cache(layers=[make_layer() for _ in range(layers)])
+    return model
+
+
+def check_group(model: Any, size: int) -> None:
+    """Unsupported where groups of ``size`` numbers do not fill what a token has in a layer."""
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    numbers = heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+    if numbers % size:
+        raise Unsupported(f"groups of {size} numbers do not fill the {numbers} that a token has in a layer")
+
+
+def smaller_cache(before: Census, after: Census, layer: str, bits: float) -> list[Check]:
+    """The layers are of this class, and a token takes at most ``bits`` + 4 bits a number where it took 16 or
+    32: scales and zero points, and the few tokens not packed yet, are in it."""
+    old, new = before.decoding, after.decoding
+    if old is None or new is None:
+        return [check("a request was decoded", "no", False, "yes")]
+    share = new.cache_bytes_a_token / old.cache_bytes_a_token
+    return [
+        check("keys and values held by", new.cache, new.cache == layer, layer),
+        check(
+            "bytes of cache a token",
+            f"{new.cache_bytes_a_token:.0f}",
+            share < (bits + 4) / 16,
+            f"< {old.cache_bytes_a_token:.0f} · {(bits + 4) / 16:.2f}",
+        ),
+    ]

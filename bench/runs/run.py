@@ -1,0 +1,192 @@
+"""Measuring, from a checked config to a results directory: start reading here.
+
+The stages, in order: fetch the models; start the baseline's worker; measure it alone; then for each variant:
+start its worker, load and optimise, check the evidence, measure it alone, run it in turns with the baseline,
+compare its output with the baseline's. Everything goes into the journal as it happens; ``run.json`` is made
+from the journal at the end, by the same function that ``bench verify`` uses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import bench
+from bench import plugins
+from bench.config.spec import Spec
+from bench.errors import IncomparableError, InterruptedRun, Outcome, UsageError
+from bench.machine.fingerprint import fingerprint
+from bench.measure.arm import Bench
+from bench.measure.clock import utc_now
+from bench.measure.group import GroupRun
+from bench.measure.interrupt import Interrupt
+from bench.models.fetch import ensure
+from bench.models.reference import LocalModel, ModelRef, Progress
+from bench.pricing.reprice import price_block
+from bench.records import RunRecord
+from bench.results.summary import NOT_A_FAILURE, RUN_JSON, summarise
+from bench.store.files import slug, write_atomic
+from bench.store.journal import Journal
+from bench.store.lock import run_lock
+from bench.store.replay import JOURNAL, SCHEMA_VERSION, load_record
+
+Say = Callable[[str, str], None]
+OnProgress = Callable[[Progress], None]
+
+
+def run_spec(
+    spec: Spec,
+    out: Path,
+    *,
+    resume: Path | None = None,
+    say: Say = lambda who, what: None,
+    on_fetch: OnProgress = lambda progress: None,
+) -> Path:
+    """Measure everything in ``spec``; returns the run's directory, which holds ``run.json`` in any case.
+
+    Raises UsageError or IncomparableError before anything is written, InterruptedRun after Ctrl-C (what was
+    measured is kept). Variants that fail do not raise: their rows say why.
+    """
+    fetch = fetcher(spec, on_fetch)
+    text, about_text = evaluation_text(spec)
+    directory = resume or new_directory(out, spec.name)
+    with run_lock(directory) as notice, Interrupt() as interrupt:
+        if notice:
+            say("run", notice)
+        journal = _continue(directory, spec) if resume else begin(directory, spec, about_text)
+        with journal:
+            tools = Bench(directory, journal, say, interrupt.check, spec.measure, spec.drift, text)
+            done = _done(load_record(directory))
+            with finishing(directory, journal):
+                for group in spec.groups:
+                    GroupRun(group, tools, fetch, done.get(group.label, set())).run()
+    return directory
+
+
+@contextmanager
+def finishing(directory: Path, journal: Journal) -> Iterator[None]:
+    """Around everything that is measured: a run that came to its end says so, and any run has its summary."""
+    try:
+        yield
+        journal.append("run_finished", {})
+    except KeyboardInterrupt:
+        raise InterruptedRun("interrupted") from None
+    finally:
+        journal.close()
+        write_summary(directory)
+
+
+def write_summary(directory: Path) -> dict[str, Any]:
+    """Make ``run.json`` from the journal, whole or not at all."""
+    found = summarise(load_record(directory))
+    write_atomic(
+        directory / RUN_JSON, json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    )
+    return found
+
+
+def fetcher(spec: Spec, on_fetch: OnProgress) -> Callable[[ModelRef], LocalModel]:
+    """All models on this disk before anything is measured; each checked once."""
+    fetch = cache(lambda reference: ensure(reference, on_fetch))
+    for group in spec.groups:
+        for arm in group.arms:
+            fetch(arm.model)
+    return fetch
+
+
+def evaluation_text(spec: Spec) -> tuple[str, dict[str, Any]]:
+    """The text, and what the result says about it."""
+    name = spec.drift.text
+    text = plugins.load("texts", name).read() if name in plugins.names("texts") else _own_text(Path(name))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return text, {"name": name, "sha256": digest, "characters": len(text)}
+
+
+def _own_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as bad:
+        raise UsageError(f"drift.text: {path} cannot be read as UTF-8 text ({bad})") from None
+
+
+def new_directory(out: Path, name: str) -> Path:
+    stamp = utc_now().replace("-", "").replace(":", "").removesuffix("Z").replace("T", "-")
+    directory = out / f"{stamp}-{slug(name)}-{secrets.token_hex(2)}"
+    try:
+        (directory / "logs").mkdir(parents=True)
+    except OSError as bad:
+        raise UsageError(f"cannot write results to {out}: {bad.strerror}") from None
+    return directory
+
+
+def begin(
+    directory: Path, spec: Spec, text: dict[str, Any], gate: Mapping[str, Any] | None = None
+) -> Journal:
+    """The journal's first record: everything that holds for the whole run."""
+    write_atomic(directory / "spec.yaml", spec.expanded)
+    journal = Journal.create(directory / JOURNAL, utc_now)
+    journal.append(
+        "run_started",
+        {
+            "run_id": directory.name,
+            "name": spec.name,
+            "schema_version": SCHEMA_VERSION,
+            "harness": {"version": bench.__version__, "source_sha256": source_digest()},
+            "spec": yaml.safe_load(spec.expanded),
+            "spec_digest": spec.digest,
+            "machine": fingerprint(),
+            "price": price_block(
+                spec.price.hardware,
+                spec.price.usd_per_hour,
+                spec.price.utilisation,
+                utc_now()[:10],
+                spec.price.vcpus,
+            ),
+            "text": text,
+            "gate": gate,
+        },
+    )
+    journal.sync()
+    return journal
+
+
+def _continue(directory: Path, spec: Spec) -> Journal:
+    """Reopen a run's journal. Raises IncomparableError where config, machine or harness have changed."""
+    before = load_record(directory)
+    changed = [
+        what
+        for what, same in (
+            ("the config", before.spec_digest == spec.digest),
+            ("the machine or its packages", before.machine == json.loads(json.dumps(fingerprint()))),
+            ("the harness", before.harness.get("source_sha256") == source_digest()),
+        )
+        if not same
+    ]
+    if changed:
+        raise IncomparableError(f"{directory} cannot be continued: changed since are {', '.join(changed)}")
+    return Journal.reopen(directory / JOURNAL, utc_now)
+
+
+def _done(run: RunRecord) -> dict[str, set[str]]:
+    """Arms that ended for good, by cell; interrupted and failed ones are measured again."""
+    found: dict[str, set[str]] = {}
+    for arm in run.arms:
+        if arm.status in NOT_A_FAILURE and arm.status != Outcome.INTERRUPTED:
+            found.setdefault(arm.group, set()).add(arm.name)
+    return found
+
+
+def source_digest() -> str:
+    """SHA-256 over the harness's own Python files, so that a result says which code made it."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(bench.__file__).parent.rglob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
