@@ -339,12 +339,15 @@ def test_a_run_that_was_tampered_with_is_exit_6(bench: Bench, run: Path) -> None
 
 
 def test_an_interrupt_is_exit_130() -> None:
-    body = "import bench.cli.commands\ndef stop(): raise KeyboardInterrupt\nbench.commands.doctor = stop"
+    body = "import bench.cli.commands\ndef stop(): raise KeyboardInterrupt\nbench.cli.commands.doctor = stop"
     assert script(body, "doctor").returncode == ExitCode.INTERRUPTED
 
 
 def test_the_unexpected_is_exit_5_and_leaves_its_traceback_in_a_private_file(tmp_path: Path) -> None:
-    body = "import bench.cli.commands\ndef fail(): raise RuntimeError('secret plans')\nbench.commands.doctor = fail"
+    body = (
+        "import bench.cli.commands\ndef fail(): raise RuntimeError('secret plans')\n"
+        "bench.cli.commands.doctor = fail"
+    )
     said = complaint(script(body, "doctor", TMPDIR=str(tmp_path)), ExitCode.FAILED)
     assert said.startswith("bench: unexpected RuntimeError: secret plans\nThis is a bug.")
     (file,) = tmp_path.glob("bench-crash-*.log")

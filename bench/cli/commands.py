@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from bench.config.spec import Spec
 from bench.errors import ExitCode, UsageError
+from bench.results.run_summary import RunStatus, RunSummary
 
-EXIT_OF_STATUS = {"ok": ExitCode.OK, "partial": ExitCode.FAILED, "invalid": ExitCode.FAILED}
+EXIT_OF_STATUS = {
+    RunStatus.OK: ExitCode.OK,
+    RunStatus.PARTIAL: ExitCode.FAILED,
+    RunStatus.INVALID: ExitCode.FAILED,
+}
 
 
 def run(specs: Sequence[Spec], out: Path, *, as_json: bool, resume: Path | None, quiet: bool) -> ExitCode:
@@ -28,22 +32,22 @@ def run(specs: Sequence[Spec], out: Path, *, as_json: bool, resume: Path | None,
         with FetchBar(quiet=quiet) as bar:
             directory = run_spec(spec, out, resume=resume, say=lines.say, on_fetch=bar.update)
         lines.close()
-        data = load(directory)
-        show(data, as_json=as_json)
+        found = load(directory)
+        show(found, as_json=as_json)
         if not as_json:
             print(f"\n  {directory}/run.json   (bench report {directory} --format html -o report.html)")
-        worst = max(worst, EXIT_OF_STATUS[data["status"]])
+        worst = max(worst, EXIT_OF_STATUS[found.status])
     return worst
 
 
-def show(data: Mapping[str, Any], *, as_json: bool) -> None:
-    """A run on standard output: the table, or ``run.json``; on the other, where its price does not fit it."""
+def show(run: RunSummary, *, as_json: bool) -> None:
+    """Print a run as a table or as JSON; warn on stderr when its price is for other hardware."""
     from bench.pricing.reprice import misfit
 
-    if note := misfit(data["price"], [row["facts"]["device"] for row in data["variants"] if row["facts"]]):
+    if note := misfit(run.price, [row.facts["device"] for row in run.rows if row.facts]):
         print(f"bench: {note}", file=sys.stderr)
     if as_json:
-        print(json.dumps(data, indent=1, ensure_ascii=False))
+        print(json.dumps(run.to_json(), indent=1, ensure_ascii=False))
         return
     from rich.console import Console
 
@@ -52,11 +56,11 @@ def show(data: Mapping[str, Any], *, as_json: bool) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)
-    render(data, console)
+    render(run, console)
 
 
-def load(directory: Path) -> dict[str, Any]:
-    """``run.json`` of a run."""
+def load(directory: Path) -> RunSummary:
+    """Read a run's summary."""
     from bench.results.summary import load_run
 
     return load_run(directory)
@@ -71,7 +75,10 @@ def compare(one: Path, other: Path | None, *, as_json: bool) -> None:
 
     before, after = load(one), load(other)
     rows = between_runs(before, after)
-    print(json.dumps(rows, indent=1) if as_json else f"{heading(before, after)}\n\n{render(rows)}")
+    if as_json:
+        print(json.dumps([asdict(row) for row in rows], indent=1))
+    else:
+        print(f"{heading(before, after)}\n\n{render(rows)}")
 
 
 def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) -> None:
@@ -80,7 +87,7 @@ def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) ->
     from bench.results.history import histories, render
 
     found = (load(path.parent) for path in sorted(directory.rglob("run.json")))
-    runs = {run["run_id"]: run for run in found if not run["gate"]}  # a copy of a run is the same run
+    runs = {run.run_id: run for run in found if run.gate is None}  # a copy of a run is the same run
     wanted = metrics or [cost.PER_1K.key, latency.TTFT.key, latency.TPOT.key]
     series = histories(runs.values(), wanted)
     if not series:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bench.cli.commands import load
 from bench.config.spec import Spec
 from bench.errors import ExitCode, UsageError
+from bench.gate.finding import GateBlock
+from bench.results.run_summary import RunSummary
+
+if TYPE_CHECKING:
+    from bench.cli.progress import StageLines
 
 
 @dataclass(frozen=True)
@@ -31,16 +36,17 @@ def gate(config: Path, options: GateOptions, *, as_json: bool, quiet: bool) -> E
     """Measure and judge a config, or judge a finished run; the exit code is the verdict's."""
     from bench.report.gate import lines
 
-    data = _judged(config, options, quiet)
+    run = _judged(config, options, quiet)
+    assert run.gate is not None, "a judged run has a verdict"
     if as_json:
-        print(json.dumps(data["gate"], indent=1, ensure_ascii=False))
+        print(json.dumps(run.gate.to_json(), indent=1, ensure_ascii=False))
     else:
-        print("\n".join(lines(data)))
-    _job_summary(data)
-    return ExitCode(data["gate"]["exit_code"])
+        print("\n".join(lines(run.name, run.gate)))
+    _job_summary(run.name, run.gate)
+    return run.gate.exit_code
 
 
-def _judged(config: Path, options: GateOptions, quiet: bool) -> Mapping[str, Any]:
+def _judged(config: Path, options: GateOptions, quiet: bool) -> RunSummary:
     from bench.results.stored_gate import against_run, judge_run
 
     if config.is_dir():
@@ -60,7 +66,7 @@ def _judged(config: Path, options: GateOptions, quiet: bool) -> Mapping[str, Any
     return _measured(spec, options, quiet)
 
 
-def _measured(spec: Spec, options: GateOptions, quiet: bool) -> Mapping[str, Any]:
+def _measured(spec: Spec, options: GateOptions, quiet: bool) -> RunSummary:
     from bench.cli.progress import FetchBar
     from bench.environments import interpreter_of
     from bench.runs.gate import Plan, gate_spec
@@ -75,22 +81,22 @@ def _measured(spec: Spec, options: GateOptions, quiet: bool) -> Mapping[str, Any
     return load(directory)
 
 
-def _stages(spec: Spec, quiet: bool) -> Any:
+def _stages(spec: Spec, quiet: bool) -> StageLines:
     from bench.cli.progress import StageLines
 
     return StageLines(spec, quiet=quiet)
 
 
-def _job_summary(data: Mapping[str, Any]) -> None:
+def _job_summary(name: str, gate: GateBlock) -> None:
     """On GitHub: the verdict on the job's page, and an annotation for every rule that does not pass."""
     from bench.report.gate import markdown, workflow_commands
 
     page = os.environ.get("GITHUB_STEP_SUMMARY")
     if page:
         with Path(page).open("a", encoding="utf-8") as file:
-            file.write(markdown(data))
+            file.write(markdown(name, gate))
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        print("\n".join(workflow_commands(data)), file=sys.stderr)
+        print("\n".join(workflow_commands(gate)), file=sys.stderr)
 
 
 def calibrate(
@@ -105,5 +111,5 @@ def calibrate(
     lines = _stages(spec, quiet)
     directory = calibrate_spec(spec, out, units=units, batches=batches, base=other, say=lines.say)
     lines.close()
-    print("\n".join(calibration(load(directory))))
+    print("\n".join(calibration(load(directory).calibration)))
     print(f"  {directory}/run.json")

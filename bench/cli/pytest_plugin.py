@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bench.errors import ExitCode
 from bench.gate import LEAST_CAP
 
 if TYPE_CHECKING:
     from bench.config.spec import Spec
+    from bench.results.run_summary import RunSummary
 
 Gated = Mapping[str, Any]
 
@@ -60,15 +62,16 @@ def bench_gate(request: pytest.FixtureRequest) -> Callable[..., Gated]:
         directory = gate_spec(spec, out, Plan(python, label, cap))
         run = load_run(directory)
         _store(run, directory, Path(str(request.config.rootpath)))
-        verdict: Gated = run["gate"]
-        if verdict["exit_code"] != 0:
-            pytest.fail("\n".join([*lines(run), f"  {directory}/run.json"]), pytrace=False)
-        return verdict
+        assert run.gate is not None, "a gate has a verdict"
+        if run.gate.exit_code != ExitCode.OK:
+            said = lines(run.name, run.gate)
+            pytest.fail("\n".join([*said, f"  {directory}/run.json"]), pytrace=False)
+        return run.gate.to_json()
 
     return gated
 
 
-def _store(run: Mapping[str, Any], directory: Path, root: Path) -> None:
+def _store(run: RunSummary, directory: Path, root: Path) -> None:
     """The units' times in pytest-benchmark's own storage, where it is installed."""
     try:
         from pytest_benchmark.utils import get_machine_id

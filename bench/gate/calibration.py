@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -55,12 +55,11 @@ class Calibration:
     cap: int
 
 
-def calibration_of(run: RunRecord) -> dict[str, Any] | None:
+def calibration_of(run: RunRecord) -> Calibration | None:
     """The ``calibration`` block of ``run.json``; None for any other run or with too few units."""
     if run.gate is None or run.gate.get("mode") != "calibration":
         return None
-    found = estimate(run)
-    return asdict(found) if found else None
+    return estimate(run)
 
 
 def estimate(run: RunRecord) -> Calibration | None:

@@ -11,11 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.errors import Outcome
+from bench.gate.calibration import Calibration
 from bench.gate.figures import judge_figure
-from bench.gate.finding import ERROR, FAIL, INCONCLUSIVE, PASS, SUSPECT, Finding, block, finding
+from bench.gate.finding import Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.gate.limits import Rule, rules
 from bench.gate.sequential import CONFIDENCE, Test, confidence_sequence, decide
 from bench.metrics import cost
+from bench.metrics.figure import Figures
 from bench.metrics.unit_ratios import log_ratio, price_shift
 from bench.records import ArmRecord, RunRecord, UnitRecord
 
@@ -25,14 +27,14 @@ MAX_VOID_SHARE = 0.2
 MOST_VOID = 5
 # More of any of these is more work for the same request, whatever the clock says.
 _WORK = ("output_tokens", "forward_calls")
-Rows = Sequence[Mapping[str, Any]]
+FiguresOfRows = Mapping[tuple[str, str], Figures]  # by a row's group and name
 
 
-def judge(run: RunRecord, rows: Rows) -> dict[str, Any] | None:
+def judge(run: RunRecord, figures: FiguresOfRows) -> GateBlock | None:
     """The ``gate`` block of ``run.json``; None for a run that is no gate. A pure function."""
     if run.gate is None or run.gate.get("mode") == "calibration":
         return None
-    return block(list(_findings(run, rows)), {**run.gate, **_unit_counts(run.units)})
+    return block(list(_findings(run, figures)), _effort(run.gate, run.units))
 
 
 def undecided(run: RunRecord) -> set[tuple[str, str]]:
@@ -43,7 +45,7 @@ def undecided(run: RunRecord) -> set[tuple[str, str]]:
         if variant.status not in (Outcome.OK, Outcome.INTERRUPTED) or base.status == Outcome.BASELINE_FAILED:
             continue
         findings = [_timed(run, rule, base, variant) for rule in timed]
-        if any(f.verdict == INCONCLUSIVE and f.more_may_help for f in findings):
+        if any(f.verdict == GateVerdict.INCONCLUSIVE and f.more_may_help for f in findings):
             found.add((variant.group, variant.name))
     return found
 
@@ -64,8 +66,7 @@ def _comparisons(run: RunRecord) -> list[tuple[ArmRecord, ArmRecord]]:
     return [(base, arm) for base, arm in pairs if base is not None]
 
 
-def _findings(run: RunRecord, rows: Rows) -> Iterator[Finding]:
-    by_name = {(row["group"], row["name"]): row for row in rows}
+def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
     wanted, comparisons = _rules(run), _comparisons(run)
     cells = sum(rule.kind == "interval" for rule in wanted) * len(comparisons)
     for base, variant in comparisons:
@@ -73,16 +74,19 @@ def _findings(run: RunRecord, rows: Rows) -> Iterator[Finding]:
             failed = _failed(base, variant)
             if failed is not None:
                 reason = f"{failed.name} was not measured: {failed.status}: {failed.reason}"
-                yield finding(rule, variant.group, variant.name, ERROR, reason)
+                yield finding(rule, _key(variant), GateVerdict.ERROR, reason)
             elif rule.kind == "timed":
                 yield _timed(run, rule, base, variant)
             elif rule.kind == "exact" and not _counters_hold(run):
                 reason = "counters varied when this machine was calibrated: nothing exact to decide by"
-                yield finding(rule, variant.group, variant.name, INCONCLUSIVE, reason)
+                yield finding(rule, _key(variant), GateVerdict.INCONCLUSIVE, reason)
             else:
-                sides = [by_name[arm.group, arm.name] for arm in (base, variant)]
-                figures = [{**row["metrics"], **row["drift"]}.get(rule.metric) for row in sides]
-                yield judge_figure(rule, variant.group, variant.name, figures[0], figures[1], cells)
+                sides = [figures[_key(arm)].get(rule.metric) for arm in (base, variant)]
+                yield judge_figure(rule, _key(variant), sides[0], sides[1], cells)
+
+
+def _key(arm: ArmRecord) -> tuple[str, str]:
+    return arm.group, arm.name
 
 
 def _failed(base: ArmRecord, variant: ArmRecord) -> ArmRecord | None:
@@ -103,32 +107,36 @@ def _timed(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> F
     units = [u for u in mine if not u.void]
     if len(mine) >= MOST_VOID and len(mine) - len(units) > MAX_VOID_SHARE * len(mine):
         reason = f"machine unfit: {len(mine) - len(units)} of {len(mine)} units are void"
-        return finding(rule, variant.group, variant.name, INCONCLUSIVE, reason, units=len(units))
+        return finding(rule, _key(variant), GateVerdict.INCONCLUSIVE, reason, units=len(units))
     if not units:
         reason = "no unit was measured"
         return finding(
-            rule, variant.group, variant.name, INCONCLUSIVE, reason, more_may_help=len(mine) < MOST_VOID
+            rule, _key(variant), GateVerdict.INCONCLUSIVE, reason, more_may_help=len(mine) < MOST_VOID
         )
     ratios = [log_ratio(unit, rule.metric) for unit in units]
     if any(ratio is None for ratio in ratios):
-        return finding(rule, variant.group, variant.name, ERROR, "a unit did not measure it")
+        return finding(rule, _key(variant), GateVerdict.ERROR, "a unit did not measure it")
     shift = price_shift(run, base, variant, rule.metric)
     changes = [ratio + shift for ratio in ratios if ratio is not None]
     test = test_of(run, rule)
     decision = decide([rule.sign * change for change in changes], test)
     low, high = confidence_sequence(changes, test.prior_sd)
     value = math.exp(math.fsum(changes) / len(changes))
-    verdict = decision.verdict or INCONCLUSIVE
+    verdict = GateVerdict(decision.verdict or GateVerdict.INCONCLUSIVE)
     reason = {
-        PASS: f"within the limit, shown by {decision.at} units",
-        FAIL: f"worse than the baseline, shown by {decision.at} units",
+        GateVerdict.PASS: f"within the limit, shown by {decision.at} units",
+        GateVerdict.FAIL: f"worse than the baseline, shown by {decision.at} units",
     }.get(verdict, f"not decided by {len(units)} units")
-    if verdict == PASS and _only_code_differs(run) and rule.sign > 0 and math.exp(high) < IMPROBABLE_RATIO:
-        verdict, reason = SUSPECT, "an improbable improvement: is the same work still being done?"
+    if (
+        verdict == GateVerdict.PASS
+        and _only_code_differs(run)
+        and rule.sign > 0
+        and math.exp(high) < IMPROBABLE_RATIO
+    ):
+        verdict, reason = GateVerdict.SUSPECT, "an improbable improvement: is the same work still being done?"
     return finding(
         rule,
-        variant.group,
-        variant.name,
+        _key(variant),
         verdict,
         reason,
         value=value,
@@ -138,7 +146,7 @@ def _timed(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> F
         units=len(units),
         evidence_fail=decision.evidence_fail,
         evidence_pass=decision.evidence_pass,
-        more_may_help=verdict == INCONCLUSIVE and len(units) < test.cap,
+        more_may_help=verdict == GateVerdict.INCONCLUSIVE and len(units) < test.cap,
     )
 
 
@@ -171,9 +179,8 @@ def _more_work(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) 
         reason = f"{what} is {ratio:.4g} times the baseline's: counted, not timed"
         return finding(
             rule,
-            variant.group,
-            variant.name,
-            FAIL,
+            _key(variant),
+            GateVerdict.FAIL,
             reason,
             value=ratio,
             low=ratio,
@@ -182,15 +189,19 @@ def _more_work(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) 
         )
     if least in _WORK and math.exp(fewest) < IMPROBABLE_RATIO:
         reason = f"{least} fell to {math.exp(fewest):.2g} of the baseline's: is the same work still done?"
-        return finding(rule, variant.group, variant.name, SUSPECT, reason, value=math.exp(fewest))
+        return finding(rule, _key(variant), GateVerdict.SUSPECT, reason, value=math.exp(fewest))
     return None
 
 
-def _unit_counts(units: Sequence[UnitRecord]) -> dict[str, Any]:
+def _effort(head: Mapping[str, Any], units: Sequence[UnitRecord]) -> Effort:
     void = sum(bool(unit.void) for unit in units)
-    return {
-        "units": len(units) - void,
-        "void_units": void,
-        "units_from_earlier_runs": sum(bool(unit.from_run) for unit in units),
-        "seconds_per_unit": round(math.fsum(u.took_s for u in units) / len(units), 3) if units else None,
-    }
+    calibration = head.get("calibration")
+    return Effort(
+        mode=head["mode"],
+        units=len(units) - void,
+        void_units=void,
+        units_from_earlier_runs=sum(bool(unit.from_run) for unit in units),
+        seconds_per_unit=round(math.fsum(u.took_s for u in units) / len(units), 3) if units else None,
+        calibration=Calibration(**calibration) if calibration else None,
+        details={key: value for key, value in head.items() if key not in ("mode", "calibration")},
+    )

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
-from typing import Any
 
 from bench.errors import Outcome
 from bench.metrics import cost, latency, memory, throughput, unit_ratios
-from bench.metrics.figure import Figures, Metric, value_of
+from bench.metrics.figure import Figure, Figures, Metric
+from bench.metrics.verdict import Design, Verdict, verdict_of
 from bench.records import ArmRecord, RunRecord, TimedBatch
 from bench.stats.intervals import LEAST_SAMPLES, Interval
 from bench.stats.pairs import Kernels, pair_ratio, prior_of, told_apart
@@ -41,8 +41,8 @@ class Comparison:
     ci_low: float | None
     ci_high: float | None
     confidence: float
-    verdict: str
-    design: str
+    verdict: Verdict
+    design: Design
     pairs: int | None = None
     pair_sd: float | None = None
     value: float | None = None
@@ -57,19 +57,10 @@ class Ratio:
 
     metric: Metric
     interval: Interval
-    design: str
+    design: Design
     p: float | None = None
     pairs: int | None = None
     pair_sd: float | None = None
-
-
-def verdict(interval: Interval) -> str:
-    """``better`` or ``worse`` when the whole interval is on one side of 1, else ``cannot tell``."""
-    if interval.low is None or interval.high is None:
-        return "cannot tell"
-    if interval.high < 1:
-        return "better"
-    return "worse" if interval.low > 1 else "cannot tell"
 
 
 def compare_all(run: RunRecord) -> list[Comparison]:
@@ -110,10 +101,11 @@ def _comparison(
     alone: Figures,
 ) -> Comparison:
     interval, key = ratio.interval, ratio.metric.key
-    said = verdict(interval)
+    said = verdict_of(interval)
     if ratio.p is not None:
-        side = "better" if (interval.value < 1) == (ratio.metric.better == "lower") else "worse"
-        said = side if apart[variant.group, variant.name, key] else "cannot tell"
+        better = (interval.value < 1) == (ratio.metric.better == "lower")
+        side = Verdict.BETTER if better else Verdict.WORSE
+        said = side if apart[variant.group, variant.name, key] else Verdict.CANNOT_TELL
     value = times(alone.get(key), interval)
     return Comparison(
         variant.name, base, variant.group, key, interval.value, interval.low, interval.high, 0.95,
@@ -121,19 +113,18 @@ def _comparison(
     )  # fmt: skip
 
 
-def times(figure: Mapping[str, Any] | None, ratio: Interval) -> Interval | None:
+def times(figure: Figure | None, ratio: Interval) -> Interval | None:
     """A figure times a ratio, their log half-widths in quadrature. None without a figure; without bounds
     where either has none."""
-    value = value_of(figure)
-    if figure is None or value is None:
+    if figure is None:
         return None
-    sides = ((figure["ci_low"], ratio.low), (figure["ci_high"], ratio.high))
+    sides = ((figure.ci_low, ratio.low), (figure.ci_high, ratio.high))
     halves = [
-        math.hypot(math.log(bound / value), math.log(other / ratio.value))
+        math.hypot(math.log(bound / figure.value), math.log(other / ratio.value))
         for bound, other in sides
         if bound and other and bound > 0
     ]
-    middle = value * ratio.value
+    middle = figure.value * ratio.value
     if len(halves) < len(sides):
         return Interval(middle, None, None)
     return Interval(middle, middle * math.exp(-halves[0]), middle * math.exp(halves[1]))
@@ -162,7 +153,7 @@ def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator
     for metric in TIMED:
         ours, theirs = unit_ratios.sums(units, metric.key)
         found = pair_ratio(ours, theirs, prior, factors.get(metric.key, 1.0))
-        yield Ratio(metric, found.interval, "duet", found.p, found.pairs, found.sd)
+        yield Ratio(metric, found.interval, Design.DUET, found.p, found.pairs, found.sd)
 
 
 def _kernels(arm: ArmRecord) -> Kernels:
@@ -184,7 +175,7 @@ def _independent(variant: Sequence[float], base: Sequence[float]) -> Ratio:
     means = [math.fsum(x) / len(x) for x in (variant, base)]
     ratio = means[0] / means[1]
     if min(len(variant), len(base)) < LEAST_SAMPLES:
-        return Ratio(cost.PER_1K, Interval(ratio, None, None), "solo")
+        return Ratio(cost.PER_1K, Interval(ratio, None, None), Design.SOLO)
     error = sum(
         math.fsum((x - mean) ** 2 for x in sample) / (len(sample) - 1) / len(sample) / mean**2
         for sample, mean in zip((variant, base), means, strict=True)
@@ -192,7 +183,9 @@ def _independent(variant: Sequence[float], base: Sequence[float]) -> Ratio:
     sd = math.sqrt(error + APART_IN_TIME_SD**2)
     half = 1.959964 * sd
     p = math.erfc(abs(math.log(ratio)) / sd / math.sqrt(2))
-    return Ratio(cost.PER_1K, Interval(ratio, ratio * math.exp(-half), ratio * math.exp(half)), "solo", p)
+    return Ratio(
+        cost.PER_1K, Interval(ratio, ratio * math.exp(-half), ratio * math.exp(half)), Design.SOLO, p
+    )
 
 
 def _plain(variant: float | None, base: float | None) -> Interval | None:
@@ -208,7 +201,7 @@ def _memory(base: ArmRecord, variant: ArmRecord) -> Iterator[Ratio]:
     for metric in (memory.ALLOCATED, memory.RSS):
         found = _plain(_peak(variant, metric), _peak(base, metric))
         if found is not None:
-            yield Ratio(metric, found, "solo")
+            yield Ratio(metric, found, Design.SOLO)
             return
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bench.metrics import processes
-from bench.metrics.figure import Figures, Metric
+from bench.metrics.figure import Figure, Figures, Metric
 from bench.metrics.throughput import totals
 from bench.pricing import cost as model
 from bench.pricing.book import parse_price
@@ -69,18 +71,17 @@ def as_paired(alone: Figures, per_1k: Interval) -> Figures:
     ratio of the table. What the pass alone gave is kept beside them. A bill for measured energy stays.
     """
     before = alone[PER_1K.key]
-    if before is None or before["power_basis"] != "included" or not before["value"]:
+    if before is None or before.notes["power_basis"] != "included" or not before.value:
         return alone
-    found: Figures = {}
-    for key, figure in alone.items():
-        if figure is not None:
-            scale = figure["value"] / before["value"]
-            bounds = (None if one is None else one * scale for one in (per_1k.low, per_1k.high))
-            low, high = bounds
-            paired = {"value": per_1k.value * scale, "ci_low": low, "ci_high": high}
-            figure = {**figure, **paired, "alone": figure["value"]}
-        found[key] = figure
-    return found
+    return {
+        key: figure and _scaled(figure, per_1k, figure.value / before.value) for key, figure in alone.items()
+    }
+
+
+def _scaled(figure: Figure, per_1k: Interval, scale: float) -> Figure:
+    low, high = (None if bound is None else bound * scale for bound in (per_1k.low, per_1k.high))
+    notes = {**figure.notes, "alone": figure.value}
+    return replace(figure, value=per_1k.value * scale, ci_low=low, ci_high=high, notes=notes)
 
 
 def _joules(arm: ArmRecord, requests: int) -> float | None:

@@ -8,6 +8,7 @@ from typing import Any
 from bench.metrics import cost
 from bench.metrics.comparisons import compare
 from bench.metrics.figure import Figures, Metric, value_of
+from bench.metrics.verdict import Verdict
 from bench.pricing import cost as model
 from bench.records import ArmRecord, Loaded, RunRecord
 
@@ -55,7 +56,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     base = run.baseline_of(arm)
     paid = value_of(cost.figures(base, run)[cost.PER_REQUEST.key]) if base else None
     ratio = next((one for one in compare(run, arm) if one.metric == cost.PER_REQUEST.key), None)
-    if paid is not None and ratio is not None and ratio.verdict == "better":
+    if paid is not None and ratio is not None and ratio.verdict == Verdict.BETTER:
         found[BREAK_EVEN.key] = BREAK_EVEN.scalar(
             model.break_even_requests(usd, paid, paid * ratio.ratio), saving_usd=paid * (1 - ratio.ratio)
         )

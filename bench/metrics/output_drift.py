@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from bench.drift import distribution as drift
 from bench.errors import Outcome
-from bench.metrics.figure import Figures, Metric
+from bench.metrics.figure import Figure, Figures, Metric
 from bench.records import ArmRecord, DriftWindow, RunRecord
 
 _OVER = "over the scored positions; interval by bootstrap over windows"
@@ -58,7 +57,7 @@ def _baselines_windows(base: ArmRecord, run: RunRecord) -> Sequence[DriftWindow]
     return max(scored, key=len, default=()) or tuple(dict.fromkeys(base.floor))
 
 
-def _perplexity(ln_p: Sequence[Sequence[float]], run: RunRecord) -> dict[str, Any] | None:
+def _perplexity(ln_p: Sequence[Sequence[float]], run: RunRecord) -> Figure | None:
     """Its window means are of −ln p, in nats a token; None where nothing was scored."""
     if not ln_p:
         return None

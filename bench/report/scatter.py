@@ -8,17 +8,17 @@ upper left corner.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from bench.metrics import cost, output_drift
 from bench.metrics.figure import value_of
 from bench.report.axes import LogScale, Tick
 from bench.report.columns import pareto
 from bench.report.labels import Box, Label, Place, place_labels
-from bench.report.reading import BANDS, comparison_of
+from bench.report.reading import BANDS
+from bench.results.run_summary import Row, RunSummary
 
 WIDTH, HEIGHT = 760, 420
 PLOT = Box(76, 14, 620, 366)
@@ -73,26 +73,25 @@ class Scatter:
     front: tuple[Place, ...]
 
 
-def data_of(run: Mapping[str, Any], group: str) -> tuple[Datum, ...]:
+def data_of(run: RunSummary, group: str) -> tuple[Datum, ...]:
     """The rows of one cell of a sweep that have a finite cost ratio and a finite drift."""
     front = pareto(run, group)
-    found = (_datum(run, v, v["name"] in front) for v in run["variants"] if v["group"] == group)
+    found = (_datum(run, row, row.name in front) for row in run.rows if row.group == group)
     return tuple(datum for datum in found if datum is not None)
 
 
-def _datum(run: Mapping[str, Any], variant: Mapping[str, Any], on_front: bool) -> Datum | None:
-    if variant["status"] != "ok":
+def _datum(run: RunSummary, row: Row, on_front: bool) -> Datum | None:
+    if not row.ok:
         return None
-    if variant["is_baseline"]:
-        return Datum(variant["name"], 1.0, None, None, 0.0, True, on_front)
-    one = comparison_of(run, variant, cost.PER_1K.key)
-    kl = value_of(variant["drift"].get(output_drift.KLD.key))
-    if one is None or kl is None or not math.isfinite(kl) or not _drawable(one["ratio"]):
+    if row.is_baseline:
+        return Datum(row.name, 1.0, None, None, 0.0, True, on_front)
+    ratio, kl = run.comparison(row, cost.PER_1K), value_of(row.figure(output_drift.KLD))
+    if ratio is None or kl is None or not math.isfinite(kl) or not _drawable(ratio.ratio):
         return None
-    low, high = one["ci_low"], one["ci_high"]
+    low, high = ratio.ci_low, ratio.ci_high
     if low is None or high is None or not _drawable(low) or not _drawable(high):
         low = high = None
-    return Datum(variant["name"], one["ratio"], low, high, max(kl, 0.0), False, on_front)
+    return Datum(row.name, ratio.ratio, low, high, max(kl, 0.0), False, on_front)
 
 
 def _drawable(ratio: float) -> bool:

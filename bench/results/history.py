@@ -6,16 +6,15 @@ of E-divisive means, Student's t at 0.1 %; Fleming et al. 2023, doi:10.1145/3578
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bench.errors import UsageError
 from bench.formatting import format_significant, printable
 from bench.metrics.figure import value_of
+from bench.results.run_summary import RunSummary
 from bench.store.files import digest
 
-Run = Mapping[str, Any]
 WINDOW = 50
 MAX_P_VALUE = 0.001
 FEWEST = 6
@@ -50,35 +49,34 @@ class Series:
     changes: tuple[Change, ...] | None
 
 
-def histories(runs: Iterable[Run], metrics: Sequence[str]) -> list[Series]:
+def histories(runs: Iterable[RunSummary], metrics: Sequence[str]) -> list[Series]:
     """Every series that has a figure, its change points found.
 
     Raises UsageError where Apache Otava is not installed.
     """
     found: dict[tuple[str, ...], list[tuple[str, str, float]]] = {}
-    for run in sorted(runs, key=lambda one: (one["started_utc"], one["run_id"])):
+    for run in sorted(runs, key=lambda run: (run.started_utc, run.run_id)):
         for key, value in _figures(run, metrics):
-            found.setdefault(key, []).append((run["run_id"], run["started_utc"], value))
+            found.setdefault(key, []).append((run.run_id, run.started_utc, value))
     return [_series(key, points) for key, points in found.items()]
 
 
-def _figures(run: Run, metrics: Sequence[str]) -> Iterator[tuple[tuple[str, ...], float]]:
-    for row in run["variants"]:
+def _figures(run: RunSummary, metrics: Sequence[str]) -> Iterator[tuple[tuple[str, ...], float]]:
+    for row in run.rows:
         conditions = digest(
             [
-                {key: run["machine"].get(key) for key in MACHINE},
-                {key: run["price"].get(key) for key in PRICE},
-                row["workload"],
-                row["runtime"],
-                row["optimisations"],
-                (row["model"] or {}).get("location"),
+                {key: run.machine.get(key) for key in MACHINE},
+                {key: run.price.get(key) for key in PRICE},
+                row.workload,
+                row.runtime,
+                list(row.optimisations),
+                (row.model or {}).get("location"),
             ]
         )
-        figures = {**row["metrics"], **row["drift"]}
         for metric in metrics:
-            value = value_of(figures.get(metric))
-            if row["status"] == "ok" and value is not None:
-                yield (run["name"], row["group"], row["name"], metric, conditions[:12]), value
+            value = value_of(row.figure(metric))
+            if row.ok and value is not None:
+                yield (run.name, row.group, row.name, metric, conditions[:12]), value
 
 
 def _series(key: tuple[str, ...], points: Sequence[tuple[str, str, float]]) -> Series:

@@ -14,6 +14,7 @@ from bench.results.summary import RUN_JSON, summarise
 from bench.store.files import digest, strict_json
 from bench.store.journal import read_journal
 from bench.store.replay import JOURNAL, journal_of, replay
+from bench.store.source import source_digest
 
 SPEC_YAML = "spec.yaml"
 SHOWN = 80
@@ -63,7 +64,7 @@ def _same_summary(path: Path, record: RunRecord) -> str:
         found = strict_json(_content(path))
     except ValueError as bad:
         raise IntegrityError(f"{path}: {bad}") from None
-    made = json.loads(json.dumps(summarise(record), allow_nan=False))
+    made = json.loads(json.dumps(summarise(record).to_json(), allow_nan=False))
     added = _must_agree(path, found, made, record)
     new = f"; without {added} keys that the code of its time did not make" if added else ""
     return f"{path}: the summary of the journal, figure by figure{new}"
@@ -71,8 +72,6 @@ def _same_summary(path: Path, record: RunRecord) -> str:
 
 def _other_code(record: RunRecord) -> str:
     """A hint for a difference that may come from formulas that have changed since the run."""
-    from bench.runs.run import source_digest
-
     if record.harness.get("source_sha256") == source_digest():
         return ""
     return f"; the run was made by other code than this (version {record.harness.get('version')})"

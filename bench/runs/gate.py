@@ -99,7 +99,7 @@ def gate_spec(
     if not any(group.variants for group in spec.groups):
         raise BenchError(f"{spec.file}: nothing to compare, nothing was measured; give a variant, or --base")
     calibration = for_these_limits(noise.latest(out, conditions(spec), utc_now()), spec, wanted, plan.cap)
-    say("gate", beforehand(asdict(calibration) if calibration else None, strictest(wanted)))
+    say("gate", beforehand(calibration, strictest(wanted)))
     batches = plan.batches or (calibration.batches if calibration else UNIT_BATCHES)
     sides = {"base": identity(plan.base, plan.base_label), "candidate": identity(None)}
     fetch = fetcher(spec, on_fetch)

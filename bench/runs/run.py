@@ -32,11 +32,13 @@ from bench.models.fetch import ensure
 from bench.models.reference import LocalModel, ModelRef, Progress
 from bench.pricing.reprice import price_block
 from bench.records import RunRecord
+from bench.results.run_summary import RunSummary
 from bench.results.summary import NOT_A_FAILURE, RUN_JSON, summarise
 from bench.store.files import slug, write_atomic
 from bench.store.journal import Journal
 from bench.store.lock import run_lock
 from bench.store.replay import JOURNAL, SCHEMA_VERSION, load_record
+from bench.store.source import source_digest
 
 Say = Callable[[str, str], None]
 OnProgress = Callable[[Progress], None]
@@ -84,12 +86,11 @@ def finishing(directory: Path, journal: Journal) -> Iterator[None]:
         write_summary(directory)
 
 
-def write_summary(directory: Path) -> dict[str, Any]:
+def write_summary(directory: Path) -> RunSummary:
     """Make ``run.json`` from the journal, whole or not at all."""
     found = summarise(load_record(directory))
-    write_atomic(
-        directory / RUN_JSON, json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    )
+    content = json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomic(directory / RUN_JSON, content + "\n")
     return found
 
 
@@ -182,11 +183,3 @@ def _done(run: RunRecord) -> dict[str, set[str]]:
         if arm.status in NOT_A_FAILURE and arm.status != Outcome.INTERRUPTED:
             found.setdefault(arm.group, set()).add(arm.name)
     return found
-
-
-def source_digest() -> str:
-    """SHA-256 over the harness's own Python files, so that a result says which code made it."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(bench.__file__).parent.rglob("*.py")):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()

@@ -10,6 +10,7 @@ from typing import Any
 from bench.config.spec import Group, Spec
 from bench.environments import Identity, identity, interpreter
 from bench.gate import calibration as noise
+from bench.gate.finding import GateVerdict
 from bench.gate.limits import Rule
 from bench.gate.power import smallest_detectable
 from bench.gate.sequential import SCALE_FLOOR, Test
@@ -89,8 +90,8 @@ def earlier_units(out: Path, key: str) -> list[UnitRecord]:
         if (head.get("gate") or {}).get("key") != key:
             continue
         record = load_record(directory)
-        verdict = (summarise(record)["gate"] or {}).get("verdict")
-        if verdict == "PASS":
+        gate = summarise(record).gate
+        if gate is not None and gate.verdict == GateVerdict.PASS:
             return []
         return [replace(unit, from_run=unit.from_run or record.run_id) for unit in record.units]
     return []

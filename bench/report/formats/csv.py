@@ -6,7 +6,8 @@ import csv
 import io
 from collections.abc import Sequence
 
-from bench.report.formats import RunData, flat_rows, harmless
+from bench.report.formats import flat_rows, harmless
+from bench.results.run_summary import RunSummary
 
 SUFFIX = "csv"
 REQUIRES: tuple[str, ...] = ()
@@ -15,7 +16,7 @@ REQUIRES: tuple[str, ...] = ()
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
-def render(runs: Sequence[RunData]) -> str:
+def render(runs: Sequence[RunSummary]) -> str:
     """All text is quoted, so a spreadsheet that separates at ``;`` finds no new cell in it either."""
     rows = flat_rows(runs)
     out = io.StringIO()

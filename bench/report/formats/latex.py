@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.report.columns import COLUMNS
-from bench.report.formats import RunData, harmless
+from bench.report.formats import harmless
+from bench.results.run_summary import RunSummary
 
 SUFFIX = "tex"
 REQUIRES: tuple[str, ...] = ()
@@ -19,16 +20,16 @@ _ESCAPES = str.maketrans({
 })  # fmt: skip
 
 
-def render(runs: Sequence[RunData]) -> str:
+def render(runs: Sequence[RunSummary]) -> str:
     """Letters outside ASCII stay, for XeLaTeX or LuaLaTeX; pdfLaTeX takes the European ones."""
     return "\n".join(_tabular(harmless(run)) for run in runs)
 
 
-def _tabular(run: RunData) -> str:
-    price = run["price"]
-    rows = [[column.cell(run, variant) for column in COLUMNS] for variant in run["variants"]]
+def _tabular(run: RunSummary) -> str:
+    price = run.price
+    rows = [[column.cell(run, row) for column in COLUMNS] for row in run.rows]
     lines = [
-        f"% run {escape(run['run_id'])}, spec {escape(run['spec_digest'])}",
+        f"% run {escape(run.run_id)}, spec {escape(run.spec_digest)}",
         f"% price: {escape(price['name'])}, {escape(str(price['date']))}",
         f"\\begin{{tabular}}{{{''.join('r' if column.right else 'l' for column in COLUMNS)}}}",
         r"\toprule",

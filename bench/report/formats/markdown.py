@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from bench.drift.grid import words
 from bench.report.columns import COLUMNS, Column
-from bench.report.formats import RunData, harmless, row_name
+from bench.report.formats import harmless
 from bench.report.reading import FRONT, scored_words, sentence, timed_words
+from bench.results.run_summary import Row, RunStatus, RunSummary
 
 SUFFIX = "md"
 REQUIRES: tuple[str, ...] = ()
@@ -23,50 +24,50 @@ _ENTITIES = {
 _SPECIAL = re.compile(r"[\\`*_{}\[\]|~$#!&<>@]|:(?=//|\w+:)|(?<=www)\.")
 
 
-def render(runs: Sequence[RunData]) -> str:
+def render(runs: Sequence[RunSummary]) -> str:
     """One section a run."""
     return "\n".join(_section(harmless(run)) for run in runs)
 
 
-def _section(run: RunData) -> str:
-    model = run["model"] or {}
-    lines = [f"## {escape(run['name'])}: {escape(model.get('name', 'no model'))}", ""]
+def _section(run: RunSummary) -> str:
+    model = run.model or {}
+    lines = [f"## {escape(run.name)}: {escape(model.get('name', 'no model'))}", ""]
     if said := words(model.get("grid")):
         lines += [f"Weights: {escape(said)}.", ""]
-    if run["status"] != "ok" or run["reasons"]:
-        lines += [f"**{escape(run['status'])}**", "", *(f"- {escape(why)}" for why in run["reasons"]), ""]
+    if run.status != RunStatus.OK or run.reasons:
+        lines += [f"**{escape(run.status)}**", "", *(f"- {escape(why)}" for why in run.reasons), ""]
     lines += [*_table(run), "", *_sentences(run), "", *_money(run)]
     return "\n".join(lines) + "\n"
 
 
-def _table(run: RunData) -> list[str]:
+def _table(run: RunSummary) -> list[str]:
     head = [escape(column.title) for column in COLUMNS]
     rule = ["---:" if column.right else ":---" for column in COLUMNS]
-    rows = [[_cell(column, run, variant) for column in COLUMNS] for variant in run["variants"]]
+    rows = [[_cell(column, run, row) for column in COLUMNS] for row in run.rows]
     return [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]
 
 
-def _cell(column: Column, run: RunData, variant: RunData) -> str:
+def _cell(column: Column, run: RunSummary, row: Row) -> str:
     """A figure with its interval after it."""
-    return escape(" ".join(filter(None, (column.cell(run, variant), column.interval(run, variant)))))
+    return escape(" ".join(filter(None, (column.cell(run, row), column.interval(run, row)))))
 
 
-def _sentences(run: RunData) -> list[str]:
+def _sentences(run: RunSummary) -> list[str]:
     return [
-        f"- **{escape(row_name(variant))}**: {escape(harmless(sentence(run, variant)))}"
-        for variant in run["variants"]
-        if not variant["is_baseline"] or variant["status"] != "ok"
+        f"- **{escape(row.title)}**: {escape(harmless(sentence(run, row)))}"
+        for row in run.rows
+        if not row.is_baseline or not row.ok
     ]
 
 
-def _money(run: RunData) -> list[str]:
-    price = run["price"]
+def _money(run: RunSummary) -> list[str]:
+    price = run.price
     return [
         rf"\* {FRONT}. "
         f"\\$: {escape(price['name'])}, {escape(str(price['date']))}, "
         f"used {price['utilisation']:.0%} of the time. "
         f"{escape(' '.join(filter(None, (timed_words(run), scored_words(run)))))} "
-        f"Run `{_plain(run['run_id'])}`, spec `{_plain(run['spec_digest'][:12])}`."
+        f"Run `{_plain(run.run_id)}`, spec `{_plain(run.spec_digest[:12])}`."
     ]
 
 

@@ -7,13 +7,14 @@ import io
 from collections.abc import Sequence
 
 from bench.errors import UsageError
-from bench.report.formats import FlatRow, RunData, flat_rows, harmless
+from bench.report.formats import FlatRow, flat_rows, harmless
+from bench.results.run_summary import RunSummary
 
 SUFFIX = "parquet"
 REQUIRES = ("pyarrow",)
 
 
-def render(runs: Sequence[RunData]) -> bytes:
+def render(runs: Sequence[RunSummary]) -> bytes:
     """Figures are doubles in every file, missing ones null. Raises UsageError where pyarrow is missing."""
     try:
         arrow = importlib.import_module("pyarrow")

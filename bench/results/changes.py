@@ -8,17 +8,17 @@ compared window by window. What is left are two readings of a row alone, with th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from bench.metrics import cost, latency, output_drift, throughput
-from bench.metrics.figure import Metric, value_of
-from bench.metrics.others import alone_notes, in_turns_notes
+from bench.metrics.comparisons import Comparison
+from bench.metrics.figure import Figure, Metric, ratio_bounds, value_of
+from bench.metrics.verdict import Verdict, verdict_of
+from bench.results.others import alone_notes, in_turns_notes
+from bench.results.run_summary import Row, RunSummary, in_turns
 from bench.stats.intervals import LEAST_SAMPLES, Interval, mean_interval, ratio_interval
 
-Json = Mapping[str, Any]
-Sides = tuple[tuple[Json, Json], tuple[Json, Json]]  # (run, row) before and after
+Sides = tuple[tuple[RunSummary, Row], tuple[RunSummary, Row]]  # before and after
 TIMES = (latency.E2EL, latency.TTFT, latency.TPOT, throughput.OUTPUT, cost.PER_1K, cost.PER_REQUEST)
 IN_PAIRS = (output_drift.KLD, output_drift.TOP1, output_drift.PPL)
 
@@ -49,12 +49,12 @@ class Change:
 
 def change(metric: Metric, sides: Sides) -> Change | None:
     """How a figure changed; None where neither run has it."""
-    figures = [_figure(row, metric) for _run, row in sides]
+    figures = [row.figure(metric) for _run, row in sides]
     values = [value_of(figure) for figure in figures]
     if values == [None, None]:
         return None
-    ratios = [_ratio_in_turns(run, row, metric) for run, row in sides]
-    if metric in TIMES and ratios[0] and ratios[1]:
+    ratios = [run.comparison(row, metric) for run, row in sides]
+    if metric in TIMES and ratios[0] and ratios[1] and in_turns(ratios[0]) and in_turns(ratios[1]):
         return _of_ratios(ratios[0], ratios[1], "; ".join(in_turns_notes(sides)))
     if metric in IN_PAIRS and (found := _of_windows(metric, figures[0], figures[1])):
         return Change(values[0], values[1], found.value, found.low, found.high, WINDOWS)
@@ -66,44 +66,24 @@ def change(metric: Metric, sides: Sides) -> Change | None:
     return Change(values[0], values[1], ratio, *bounds, ALONE, note)
 
 
-def _figure(row: Json, metric: Metric) -> Json | None:
-    found: Json | None = {**row["metrics"], **row["drift"]}.get(metric.key)
-    return found
+def _of_ratios(before: Comparison, after: Comparison, note: str) -> Change:
+    """A ratio of ratios."""
+    intervals = [Interval(one.ratio, one.ci_low, one.ci_high) for one in (before, after)]
+    bounds = ratio_bounds(intervals[0], intervals[1], _Z * RATIOS_APART_SD)
+    return Change(before.ratio, after.ratio, after.ratio / before.ratio, *bounds, RATIO, note)
 
 
-# ---- a ratio of ratios ---------------------------------------------------------------------------
-
-
-def _ratio_in_turns(run: Json, row: Json, metric: Metric) -> Json | None:
-    """The run's own comparison of the row with its baseline, unless the two were measured apart."""
-    wanted = (row["group"], row["name"], metric.key)
-    for one in run["comparisons"]:
-        if (one["group"], one["variant"], one["metric"]) == wanted and one["design"] != "solo":
-            found: Json = one
-            return found
-    return None
-
-
-def _of_ratios(before: Json, after: Json, note: str) -> Change:
-    figures = [{**one, "value": one["ratio"]} for one in (before, after)]
-    bounds = ratio_bounds(figures[0], figures[1], _Z * RATIOS_APART_SD)
-    return Change(before["ratio"], after["ratio"], after["ratio"] / before["ratio"], *bounds, RATIO, note)
-
-
-# ---- drift, window by window ---------------------------------------------------------------------
-
-
-def _of_windows(metric: Metric, before: Json | None, after: Json | None) -> Interval | None:
+def _of_windows(metric: Metric, before: Figure | None, after: Figure | None) -> Interval | None:
     """The paired interval; None where the windows are not known to be the same, or a mean is not above 0.
 
     That the text is the same was seen to before. The text's name may differ, its digest may not.
     """
     if before is None or after is None:
         return None
-    keys = ("n", "windows", "window")
-    if [before.get(key) for key in keys] != [after.get(key) for key in keys]:
+    scored = [[figure.notes.get(key) for key in ("n", "windows", "window")] for figure in (before, after)]
+    if scored[0] != scored[1]:
         return None
-    means = [figure.get("window_means") or [] for figure in (before, after)]
+    means = [figure.notes.get("window_means") or [] for figure in (before, after)]
     if len(means[0]) != len(means[1]) or len(means[0]) < LEAST_SAMPLES:
         return None
     if metric is output_drift.PPL:  # the means are logarithms
@@ -115,35 +95,8 @@ def _of_windows(metric: Metric, before: Json | None, after: Json | None) -> Inte
     return ratio_interval(means[1], means[0])
 
 
-# ---- two figures on their own --------------------------------------------------------------------
-
-
-def ratio_bounds(
-    before: Json | None, after: Json | None, spread: float = 0.0
-) -> tuple[float | None, float | None]:
-    """95 % bounds of after ÷ before: distances on the log scale, in quadrature, ``spread`` added to both."""
-    logs = [_logs(figure) for figure in (before, after)]
-    if logs[0] is None or logs[1] is None:
-        return None, None
-    (low_b, mid_b, high_b), (low_a, mid_a, high_a) = logs[0], logs[1]
-    down = math.hypot(mid_a - low_a, high_b - mid_b, spread)
-    up = math.hypot(high_a - mid_a, mid_b - low_b, spread)
-    return math.exp(mid_a - mid_b - down), math.exp(mid_a - mid_b + up)
-
-
-def _logs(figure: Json | None) -> tuple[float, float, float] | None:
-    """ln of a figure's lower bound, value and upper bound; None where one is missing or not above 0."""
-    if figure is None:
-        return None
-    numbers = [figure["ci_low"], value_of(figure), figure["ci_high"]]
-    if any(number is None or number <= 0 for number in numbers):
-        return None
-    low, middle, high = (math.log(number) for number in numbers)
-    return low, middle, high
-
-
-def verdict(metric: Metric, found: Change) -> str:
+def verdict(metric: Metric, found: Change) -> Verdict:
     """Better or worse when the whole interval is on one side of 1, in the metric's own direction."""
-    if found.low is None or found.high is None or found.low <= 1 <= found.high:
-        return "cannot tell"
-    return "better" if (found.high < 1) == (metric.better == "lower") else "worse"
+    if found.ratio is None:
+        return Verdict.CANNOT_TELL
+    return verdict_of(Interval(found.ratio, found.low, found.high), lower_is_better=metric.better == "lower")

@@ -6,55 +6,54 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.formatting import printable
+from bench.results.run_summary import Row, RunSummary
 
-Run = Mapping[str, Any]
 # As machine/noise.DISTURBED_SHARE, which this half of the program does not import; a test holds them equal.
 OTHERS_SHARE = 0.05
 ALONE = ("solo",)
 IN_TURNS = ("duet", "pair", "pairs", "unit")  # rounds that count; a void one has another name
 
 
-def others_alone(row: Run) -> float:
+def others_alone(row: Row) -> float:
     """Share of the processors that others had in the solo pass that counts, the last one; 0 if not known."""
     return [0.0, *_shares(row, ALONE)][-1]
 
 
-def others_in_turns(row: Run) -> float:
+def others_in_turns(row: Row) -> float:
     """The same for the worst of the rounds that the row's ratio comes from."""
     return max(_shares(row, IN_TURNS), default=0.0)
 
 
-def _shares(row: Run, stages: Sequence[str]) -> list[float]:
-    return [_share(one) for one in row.get("noise") or () if one["stage"] in stages]
+def _shares(row: Row, stages: Sequence[str]) -> list[float]:
+    return [_share(noise) for noise in row.noise if noise["stage"] in stages]
 
 
-def _share(noise: Run) -> float:
+def _share(noise: Mapping[str, Any]) -> float:
     """Of the hypervisor and of other processes together."""
     return float(noise.get("steal_share") or 0.0) + float(noise.get("foreign_share") or 0.0)
 
 
-def quiet_words(run: Run) -> str:
+def quiet_words(run: RunSummary) -> str:
     """``at most 72 % of the processors, in nf4's solo``: the worst timed pass of a run, for a heading."""
-    found = [(others_alone(row), row, "solo pass") for row in run["variants"] if _shares(row, ALONE)]
-    found += [(others_in_turns(row), row, "turns") for row in run["variants"] if _shares(row, IN_TURNS)]
+    found = [(others_alone(row), row, "solo pass") for row in run.rows if _shares(row, ALONE)]
+    found += [(others_in_turns(row), row, "turns") for row in run.rows if _shares(row, IN_TURNS)]
     if not found:
         return "what others had of the processors is not recorded"
-    share, row, stage = max(found, key=lambda one: one[0])
-    name = " ".join(filter(None, (row["group"], row["name"])))
-    return printable(f"others had at most {share:.0%} of the processors ({name}, {stage})")
+    share, row, stage = max(found, key=lambda worst: worst[0])
+    return printable(f"others had at most {share:.0%} of the processors ({row.title}, {stage})")
 
 
-def alone_notes(sides: Sequence[tuple[Run, Run]]) -> Iterator[str]:
+def alone_notes(sides: Sequence[tuple[RunSummary, Row]]) -> Iterator[str]:
     """Why a figure of a row measured alone says nothing, for each (run, row) in which others were at work."""
     for run, row in sides:
         share = others_alone(row)
         if share > OTHERS_SHARE:
-            yield f"others had {share:.0%} of the processors while {run['run_id']} measured this row alone"
+            yield f"others had {share:.0%} of the processors while {run.run_id} measured this row alone"
 
 
-def in_turns_notes(sides: Sequence[tuple[Run, Run]]) -> Iterator[str]:
+def in_turns_notes(sides: Sequence[tuple[RunSummary, Row]]) -> Iterator[str]:
     """What to know of a ratio; it slows both sides, so the ratio keeps its interval."""
     for run, row in sides:
         share = others_in_turns(row)
         if share > OTHERS_SHARE:
-            yield f"others had up to {share:.0%} of the processors while {run['run_id']} measured this ratio"
+            yield f"others had up to {share:.0%} of the processors while {run.run_id} measured this ratio"
