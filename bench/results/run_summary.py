@@ -15,7 +15,7 @@ from bench.errors import IntegrityError, Outcome
 from bench.gate.calibration import Calibration
 from bench.gate.finding import GateBlock
 from bench.metrics.comparisons import Comparison
-from bench.metrics.figure import Figure, Figures, Metric
+from bench.metrics.figure import Figure, Figures, Metric, value_of
 from bench.metrics.verdict import Design, Verdict
 
 Json = Mapping[str, Any]
@@ -222,7 +222,7 @@ class RunSummary:
             "reason": row.reason,
         }
         for key, figure in row.figures():
-            flat[key] = figure.value if figure else None
+            flat[key] = value_of(figure)
             flat[f"{key}_ci_low"] = figure.ci_low if figure else None
             flat[f"{key}_ci_high"] = figure.ci_high if figure else None
         for one in self.ratios_of(row):
