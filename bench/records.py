@@ -54,10 +54,43 @@ class DriftWindow:
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What an engine says of the model that it has loaded, read back from it and not from the config.
+
+    ``device`` is ``cpu`` or ``cuda:0``. ``context`` is the longest sequence in tokens, None where the model
+    has no limit. ``quantised_checkpoint`` is the method that packed the checkpoint before it was loaded;
+    ``loaded`` is what else the engine can say, such as the operators it took.
+    """
+
+    device: str
+    dtype: str
+    vocabulary: int
+    random_weights: bool
+    engine: str = ""
+    device_name: str = ""
+    attention: str = ""
+    threads: int | None = None
+    context: int | None = None
+    kv_bytes_per_token: float | None = None
+    quantised_checkpoint: str | None = None
+    loaded: str | None = None
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the model is on a GPU."""
+        return self.device.startswith("cuda")
+
+    @property
+    def kind_of_device(self) -> str:
+        """``cpu`` or ``cuda``."""
+        return self.device.partition(":")[0]
+
+
+@dataclass(frozen=True)
 class Loaded:
     """What was found in the loaded model, read back from it."""
 
-    facts: Json
+    facts: Facts
     load_s: float
     optimise_s: float
     load_memory: Json

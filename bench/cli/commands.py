@@ -44,7 +44,7 @@ def show(run: RunSummary, *, as_json: bool) -> None:
     """Print a run as a table or as JSON; warn on stderr when its price is for other hardware."""
     from bench.pricing.reprice import misfit
 
-    if note := misfit(run.price, [row.facts["device"] for row in run.rows if row.facts]):
+    if note := misfit(run.price, [row.facts.device for row in run.rows if row.facts]):
         print(f"bench: {note}", file=sys.stderr)
     if as_json:
         print(json.dumps(run.to_json(), indent=1, ensure_ascii=False))

@@ -64,7 +64,7 @@ def _cuda(engine: Any | None) -> Any | None:
     """``torch.cuda`` where this process has a GPU in use and ``engine``, if one is given, runs on it."""
     torch: Any = sys.modules.get("torch")
     used = torch is not None and torch.cuda.is_initialized()
-    on_it = engine is None or engine.facts()["device"] != "cpu"
+    on_it = engine is None or engine.facts().on_gpu
     return torch.cuda if used and on_it else None
 
 

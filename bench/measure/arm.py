@@ -18,6 +18,7 @@ from bench.machine.devices import cuda_device_count
 from bench.measure import replies
 from bench.measure.worker_process import WorkerProcess
 from bench.models.reference import LocalModel
+from bench.records import Facts
 from bench.store.files import slug
 from bench.store.journal import Journal
 from bench.workloads import Prompt
@@ -49,10 +50,21 @@ class ArmUnderTest:
     group: str
     bench: Bench
     worker: WorkerProcess
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts | None = None
     corpus: Mapping[str, Any] = field(default_factory=dict)
     reopened: bool = False
     disturbed: bool = False
+
+    @property
+    def known(self) -> Facts:
+        """What was found in the model, once it is loaded."""
+        assert self.facts is not None, f"{self.arm.name} is not loaded yet"
+        return self.facts
+
+    def loaded_with(self, reply: Mapping[str, Any]) -> None:
+        """Keep what loading has found, in the journal too."""
+        self.facts = replies.facts_of(reply)
+        self.record(loaded=reply)
 
     @property
     def batches(self) -> int:
@@ -105,8 +117,7 @@ def begin(under: ArmUnderTest) -> None:
 def load(under: ArmUnderTest, model: LocalModel, prompts: Sequence[Prompt]) -> None:
     """A baseline, alone: load, check the evidence; hand over the prompts; warm up; look at the kernels."""
     loaded = under.stage("load", "load", **load_arguments(under.arm, model, model))
-    under.facts = loaded["facts"]
-    under.record(loaded=loaded)
+    under.loaded_with(loaded)
     encoded = under.stage("tokenise", "prompts", **prompt_arguments(under.arm, prompts))
     check_fits_context(under, max(encoded["input_tokens"]))
     warm = under.stage("warm up", "warm_up", least=under.arm.workload.warmup)
@@ -142,7 +153,7 @@ def prompt_arguments(arm: Arm, prompts: Sequence[Prompt]) -> dict[str, Any]:
 
 def check_fits_context(under: ArmUnderTest, longest: int) -> None:
     """A prompt longer than the model's context would be measured on nonsense."""
-    context, wanted = under.facts.get("context"), longest + under.arm.workload.output_tokens
+    context, wanted = under.known.context, longest + under.arm.workload.output_tokens
     if context is not None and wanted > context:
         raise Unsupported(f"{wanted} tokens in and out do not fit the model's context of {context}")
 

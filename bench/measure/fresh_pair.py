@@ -90,8 +90,7 @@ class FreshPair:
             for step, before in zip(self.loaded[1]["evidence"], spent["evidence"], strict=True):
                 step["one_off"] = before.get("one_off", [])
         for under, found in zip(self.sides, self.loaded, strict=True):
-            under.facts = found["facts"]
-            under.record(loaded=found)
+            under.loaded_with(found)
 
     def warm_up(self, *, profile: bool) -> None:
         """Hand over the prompts and decode the first request as often as the workload says, on both sides

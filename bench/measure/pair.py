@@ -33,15 +33,15 @@ def pinned_together(base: ArmUnderTest, variant: ArmUnderTest) -> Iterator[None]
 
 
 def _one_thread_each(base: ArmUnderTest, variant: ArmUnderTest) -> bool:
-    single = base.facts.get("threads") == variant.facts.get("threads") == 1
-    return single and variant.facts.get("device") == "cpu"
+    single = base.known.threads == variant.known.threads == 1
+    return single and not variant.known.on_gpu
 
 
 def drift(base: ArmUnderTest, variant: ArmUnderTest) -> None:
     """KL and its companions over evenly spread windows of the text, logits through shared memory."""
     if not variant.bench.drift.tokens:
         return variant.record(drift_reason="drift.tokens is 0")
-    if base.facts["random_weights"] or variant.facts["random_weights"]:
+    if base.known.random_weights or variant.known.random_weights:
         return variant.record(drift_reason="random weights have no quality to lose")
     with blaming_baseline():
         read_text(base)
@@ -50,7 +50,7 @@ def drift(base: ArmUnderTest, variant: ArmUnderTest) -> None:
     reason = _not_comparable(base, variant) if starts else _too_short(base)
     if reason:
         return variant.record(drift_reason=reason)
-    vocabulary = int(base.facts["vocabulary"])
+    vocabulary = base.known.vocabulary
     rows = max(1, SHARED_BYTES // (4 * vocabulary))
     block = shared_block(rows * vocabulary * 4)
     try:
@@ -67,7 +67,7 @@ def _score(base: ArmUnderTest, variant: ArmUnderTest, starts: list[int], rows: i
     bench.say(variant.arm.name, f"drift, text from token {starts[0]}")
     _none, theirs = ask_both(
         "score", base.worker, variant.worker, bench.measure.timeout_s, shared=block,
-        starts=starts, window=bench.drift.window, rows=rows, vocabulary=base.facts["vocabulary"],
+        starts=starts, window=bench.drift.window, rows=rows, vocabulary=base.known.vocabulary,
         ahead=_one_thread_each(base, variant),
     )  # fmt: skip
     replies.check_windows("score", theirs, len(starts), bench.drift.window - 1)
@@ -76,9 +76,9 @@ def _score(base: ArmUnderTest, variant: ArmUnderTest, starts: list[int], rows: i
 
 def floor(base: ArmUnderTest) -> None:
     """The baseline against itself, on a few windows; nothing where there is no drift to be told from it."""
-    window, context = base.bench.drift.window, base.facts.get("context")
+    window, context = base.bench.drift.window, base.known.context
     fits = context is None or window + FLOOR_EXTRA <= context
-    if not base.bench.drift.tokens or base.facts["random_weights"] or not fits:
+    if not base.bench.drift.tokens or base.known.random_weights or not fits:
         return
     read_text(base)
     starts = window_starts(int(base.corpus["tokens"]), window, FLOOR_WINDOWS * window)
@@ -92,10 +92,10 @@ def floor(base: ArmUnderTest) -> None:
 def _not_comparable(base: ArmUnderTest, variant: ArmUnderTest) -> str | None:
     if base.corpus["digest"] != variant.corpus["digest"]:
         return "another tokenizer than the baseline's: token-level drift is not defined"
-    if base.facts["vocabulary"] != variant.facts["vocabulary"]:
-        return f"vocabulary of {variant.facts['vocabulary']}, the baseline's is {base.facts['vocabulary']}"
+    if base.known.vocabulary != variant.known.vocabulary:
+        return f"vocabulary of {variant.known.vocabulary}, the baseline's is {base.known.vocabulary}"
     for under in (base, variant):
-        context, window = under.facts.get("context"), under.bench.drift.window
+        context, window = under.known.context, under.bench.drift.window
         if context is not None and window > context:
             return f"drift.window of {window} does not fit the context of {context} of {under.arm.name}"
     return None

@@ -19,7 +19,7 @@ from bench.measure import arm as one
 from bench.measure import pair as beside
 from bench.measure.arm import ArmUnderTest, open_worker
 from bench.measure.fresh_pair import Fetch, FreshPair, batches_of
-from bench.records import UnitRecord
+from bench.records import Facts, UnitRecord
 from bench.stats.pairs import LEAST_PAIRS, Kernels, Prior, pair_ratio, prior_of
 
 
@@ -30,7 +30,7 @@ class VariantRun:
         self.group, self.row, self.bench, self.fetch = group, row, row.bench, fetch
         self.in_turns = row.bench.duets and group.baseline.workload == row.arm.workload
         self.units: list[UnitRecord] = []
-        self._base_facts: Mapping[str, Any] = {}
+        self._base_facts: Facts | None = None
 
     def run(self) -> None:
         """Raises BaselineDied, and VariantFailed (``unfit`` where the machine was never quiet)."""
@@ -124,8 +124,9 @@ class VariantRun:
         self.bench.say(self.row.arm.name, what)
 
 
-def _kernels(arm: Arm, facts: Mapping[str, Any]) -> Kernels:
-    return Kernels(arm.runtime, facts.get("quantised_checkpoint"), [step.label for step in arm.optimise])
+def _kernels(arm: Arm, facts: Facts | None) -> Kernels:
+    packed_by = facts.quantised_checkpoint if facts else None
+    return Kernels(arm.runtime, packed_by, [step.label for step in arm.optimise])
 
 
 def half_width(units: Sequence[UnitRecord], prior: Prior) -> float:

@@ -157,7 +157,7 @@ def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator
 
 
 def _kernels(arm: ArmRecord) -> Kernels:
-    packed_by = arm.loaded.facts.get("quantised_checkpoint") if arm.loaded else None
+    packed_by = arm.loaded.facts.quantised_checkpoint if arm.loaded else None
     return Kernels(arm.runtime, packed_by, arm.optimise)
 
 

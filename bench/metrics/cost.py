@@ -28,8 +28,8 @@ def price_of(arm: ArmRecord, run: RunRecord) -> model.Price:
     block = dict(run.price)
     utilisation = float(block.pop("utilisation", 1.0))
     hardware = parse_price(block, f"run {run.run_id}")
-    facts = arm.loaded.facts if arm.loaded else {}
-    return model.price_of(hardware, facts.get("threads") if hardware.kind == "cpu" else None, utilisation)
+    threads = arm.loaded.facts.threads if arm.loaded else None
+    return model.price_of(hardware, threads if hardware.kind == "cpu" else None, utilisation)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:

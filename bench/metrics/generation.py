@@ -23,7 +23,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         return found
     if arm.is_baseline or base is None or not arm.solo or not base.solo:
         return found
-    if arm.prompts_digest != base.prompts_digest or (arm.loaded and arm.loaded.facts.get("random_weights")):
+    if arm.prompts_digest != base.prompts_digest or (arm.loaded and arm.loaded.facts.random_weights):
         return found
     if arm.workload.get("output_tokens") != base.workload.get("output_tokens"):
         return found

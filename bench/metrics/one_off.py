@@ -36,8 +36,7 @@ def _bills(loaded: Loaded) -> Iterator[Mapping[str, Any]]:
 def _paid_seconds(loaded: Loaded) -> float:
     """Seconds at the price of the row: work on more processors than it is served with costs as much more. On
     a GPU it is the GPU that is paid for."""
-    on_gpu = str(loaded.facts.get("device")).startswith("cuda")
-    threads = None if on_gpu else loaded.facts.get("threads")
+    threads = None if loaded.facts.on_gpu else loaded.facts.threads
     total = 0.0
     for one in _bills(loaded):
         processors = one.get("details", {}).get("processors")

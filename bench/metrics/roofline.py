@@ -26,7 +26,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         return {MBU.key: None, MFU.key: None}
     steps = sum(len(batch.stamps_ns) - 1 for batch in arm.solo)
     context = (sums.input_tokens + sums.output_tokens / 2) / len(arm.solo)
-    read = arm.loaded.weights_bytes + context * float(arm.loaded.facts.get("kv_bytes_per_token") or 0)
+    read = arm.loaded.weights_bytes + context * float(arm.loaded.facts.kv_bytes_per_token or 0)
     mbu = read * steps / sums.decode_s / base.ceilings["memory_bytes_per_s"]
     flop = 2 * arm.loaded.parameters * sums.input_tokens
     mfu = flop / sums.prefill_s / base.ceilings["matmul_flop_per_s"]

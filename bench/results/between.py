@@ -91,7 +91,7 @@ def _of_rows(before: Row, after: Row) -> Iterator[tuple[str, object, object]]:
     yield from _differ(f"{name}.runtime", before.runtime or {}, after.runtime or {})
     if before.facts and after.facts:
         keys = ("engine", "device_name", "threads")
-        facts = [{key: found.get(key) for key in keys} for found in (before.facts, after.facts)]
+        facts = [{key: getattr(found, key) for key in keys} for found in (before.facts, after.facts)]
         yield from _differ(f"{name}.facts", *facts)
     parts = [
         {

@@ -17,6 +17,7 @@ from bench.gate.finding import GateBlock
 from bench.metrics.comparisons import Comparison
 from bench.metrics.figure import Figure, Figures, Metric, value_of
 from bench.metrics.verdict import Design, Verdict
+from bench.records import Facts
 
 Json = Mapping[str, Any]
 SCHEMA_VERSION = 1
@@ -71,7 +72,7 @@ class Row:
     workload: Json
     optimisations: tuple[str, ...]
     evidence: Evidence | None
-    facts: Json | None
+    facts: Facts | None
     one_off_s: float | None
     warm_up: WarmUpFound | None
     energy_reason: str | None
@@ -119,7 +120,7 @@ class Row:
             "workload": self.workload,
             "optimisations": list(self.optimisations),
             "evidence": self.evidence.to_json() if self.evidence else None,
-            "facts": self.facts,
+            "facts": asdict(self.facts) if self.facts else None,
             "one_off_s": self.one_off_s,
             "warm_up": (
                 {"durations_ms": list(self.warm_up.durations_ms), "steady": self.warm_up.steady}
@@ -154,7 +155,7 @@ class Row:
                 evidence.get("bytes_by_dtype", {}),
                 tuple(evidence.get("kernels", ())),
             ),
-            facts=found["facts"],
+            facts=_facts(found["facts"]) if found["facts"] else None,
             one_off_s=found.get("one_off_s"),
             warm_up=warm_up and WarmUpFound(tuple(warm_up["durations_ms"]), warm_up["steady"]),
             energy_reason=found.get("energy_reason"),
@@ -283,12 +284,17 @@ _PLAIN = (
     "schema_version", "run_id", "name", "started_utc", "finished_utc", "harness", "spec",
     "spec_digest", "machine", "price", "model", "text",
 )  # fmt: skip
+_FACTS = frozenset(one.name for one in fields(Facts))
 _COMPARISON = tuple(one.name for one in fields(Comparison))
 
 
 def _comparison(found: Json) -> Comparison:
     known = {key: found[key] for key in _COMPARISON if key in found}
     return Comparison(**{**known, "verdict": Verdict(found["verdict"]), "design": Design(found["design"])})
+
+
+def _facts(found: Json) -> Facts:
+    return Facts(**{key: value for key, value in found.items() if key in _FACTS})
 
 
 def in_turns(one: Comparison | None) -> bool:

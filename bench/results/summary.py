@@ -70,7 +70,7 @@ def _status(run: RunRecord) -> tuple[RunStatus, list[str]]:
     if not any(arm.is_baseline and arm.status == Outcome.OK for arm in run.arms):
         return RunStatus.INVALID, [*reasons, "no baseline was measured, so there is nothing to compare with"]
     notes = (
-        misfit(run.price, [str(arm.loaded.facts["device"]) for arm in run.arms if arm.loaded]),
+        misfit(run.price, [arm.loaded.facts.device for arm in run.arms if arm.loaded]),
         output_drift.shortfall(run),
         warning((arm.model, arm.optimise) for arm in run.arms),
     )

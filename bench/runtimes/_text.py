@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.engine import Engine
 
-class TextModel:
-    """The tokenizer, chat template and end tokens of the model in ``directory``."""
+
+class TextModel(Engine):
+    """An engine that reads text as the files in ``directory`` say: tokenizer, chat template, end tokens."""
 
     def __init__(self, directory: Path, vocabulary: int) -> None:
+        super().__init__()
         self.tokenizer = _tokenizer(directory)
         self.vocabulary = vocabulary
         self._ends = _end_ids(directory)

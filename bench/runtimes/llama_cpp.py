@@ -16,6 +16,7 @@ from typing import Any
 from bench.engine import Options
 from bench.engine.evidence import Census, Matrix
 from bench.errors import BenchError, Unsupported
+from bench.records import Facts
 from bench.runtimes import _gguf
 from bench.runtimes._text import TextModel
 
@@ -83,6 +84,8 @@ class Batch:
 class LlamaCppEngine(TextModel):
     """A loaded model and the one context it decodes in."""
 
+    TORCH = False
+
     def __init__(self, gguf: Path, directory: Path, options: Options) -> None:
         import llama_cpp
 
@@ -103,7 +106,7 @@ class LlamaCppEngine(TextModel):
         self._drop_context()
         self._model = model
 
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> Facts:
         """Read back from llama.cpp; ``dtype`` is what the file was first written in."""
         import llama_cpp
 
@@ -111,19 +114,19 @@ class LlamaCppEngine(TextModel):
         context = self._context_for(1, 1)
         heads, kv_heads = llama_cpp.llama_model_n_head(handle), llama_cpp.llama_model_n_head_kv(handle)
         layers, width = llama_cpp.llama_model_n_layer(handle), llama_cpp.llama_model_n_embd(handle)
-        return {
-            "engine": f"llama.cpp by llama-cpp-python {llama_cpp.__version__}",
-            "device": "cpu",
-            "device_name": "cpu",
-            "dtype": self.options.dtype,
-            "attention": self.options.attention,
-            "threads": int(llama_cpp.llama_n_threads(context)),
-            "vocabulary": self.vocabulary,
-            "context": int(llama_cpp.llama_model_n_ctx_train(handle)),
-            "kv_bytes_per_token": 2 * layers * kv_heads * (width // heads) * 2,
-            "random_weights": False,
-            "loaded": self.model.description,
-        }
+        return Facts(
+            engine=f"llama.cpp by llama-cpp-python {llama_cpp.__version__}",
+            device="cpu",
+            device_name="cpu",
+            dtype=self.options.dtype,
+            attention=self.options.attention,
+            threads=int(llama_cpp.llama_n_threads(context)),
+            vocabulary=self.vocabulary,
+            context=int(llama_cpp.llama_model_n_ctx_train(handle)),
+            kv_bytes_per_token=2 * layers * kv_heads * (width // heads) * 2,
+            random_weights=False,
+            loaded=self.model.description,
+        )
 
     # ---- decoding --------------------------------------------------------------------------------
 
@@ -156,10 +159,6 @@ class LlamaCppEngine(TextModel):
         self._context_for(len(ids), 1)
         self._decode([ids], [0], every=True)
         return torch.from_numpy(np.stack([self._row(index) for index in range(len(ids))]))
-
-    def finite(self, ids: Sequence[int]) -> bool:
-        """Whether the logits of a prompt are numbers."""
-        return bool(self.logits(ids).isfinite().all())
 
     def _decode(
         self, tokens: Sequence[Sequence[int]], starts: Sequence[int], every: bool = False
@@ -222,7 +221,7 @@ class LlamaCppEngine(TextModel):
 
     # ---- what was loaded -------------------------------------------------------------------------
 
-    def census(self) -> Census:
+    def census(self, *, count_zeros: bool = True) -> Census:
         """Every matrix as it stands in the file that llama.cpp has mapped, and the bytes it says it
         loaded."""
         import gguf

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.engine import Options, Work
+from bench.engine import Engine, Options, Work
 from bench.engine.evidence import Census, Matrix
 from bench.errors import Unsupported
+from bench.records import Facts
 from bench.runtimes._llama import Shape, random_weights, read_weights
 
 REQUIRES = ("numpy", "safetensors")
@@ -45,8 +46,10 @@ class Batch:
     chosen: list[Any] = field(default_factory=list)
 
 
-class NumpyEngine:
+class NumpyEngine(Engine):
     """A loaded model. ``model`` is its weights by name."""
+
+    TORCH = False
 
     def __init__(self, shape: Shape, weights: dict[str, Any], directory: Path, options: Options) -> None:
         self.shape, self.model, self.options = shape, weights, options
@@ -54,22 +57,22 @@ class NumpyEngine:
         self._tokenizer: Any = None
         self._calls = self._flops = 0
 
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> Facts:
         """Read back from the weights."""
         import numpy as np
 
-        return {
-            "engine": f"numpy {np.__version__}",
-            "device": "cpu",
-            "device_name": "cpu",
-            "dtype": str(self.model["embed"].dtype),
-            "attention": self.options.attention,
-            "threads": _blas_threads(),
-            "vocabulary": self.shape.vocabulary,
-            "context": self.shape.context,
-            "kv_bytes_per_token": 8 * self.shape.layers * self.shape.kv_heads * self.shape.head_dim,
-            "random_weights": self.options.random,
-        }
+        return Facts(
+            engine=f"numpy {np.__version__}",
+            device="cpu",
+            device_name="cpu",
+            dtype=str(self.model["embed"].dtype),
+            attention=self.options.attention,
+            threads=_blas_threads(),
+            vocabulary=self.shape.vocabulary,
+            context=self.shape.context,
+            kv_bytes_per_token=8 * self.shape.layers * self.shape.kv_heads * self.shape.head_dim,
+            random_weights=self.options.random,
+        )
 
     # ---- text ------------------------------------------------------------------------------------
 
@@ -147,7 +150,7 @@ class NumpyEngine:
         """Counted as the calls are made: matrix products and attention, two operations a multiplication."""
         return Work(self._calls, self._flops)
 
-    def census(self) -> Census:
+    def census(self, *, count_zeros: bool = True) -> Census:
         """Every weight matrix as it is stored."""
         stored = {id(weight): weight for weight in self.model.values()}
         matrices = tuple(

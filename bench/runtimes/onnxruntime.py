@@ -18,6 +18,7 @@ from typing import Any
 from bench.engine import Options, one_off
 from bench.engine.evidence import Census, Matrix
 from bench.errors import Unsupported
+from bench.records import Facts
 from bench.runtimes import _onnx
 from bench.runtimes._onnx import FILE, HEAD, HEAD_WEIGHT, KEPT
 from bench.runtimes._text import TextModel
@@ -98,6 +99,8 @@ class Batch:
 class OnnxRuntimeEngine(TextModel):
     """A loaded graph and its step loop."""
 
+    TORCH = False
+
     def __init__(self, model: Model, directory: Path, options: Options) -> None:
         self._config: dict[str, Any] = json.loads((directory / "config.json").read_text())
         super().__init__(directory, self._config["vocab_size"])
@@ -107,26 +110,26 @@ class OnnxRuntimeEngine(TextModel):
         self._heads = self._config.get("num_key_value_heads") or heads
         self._width = self._config.get("head_dim") or self._config["hidden_size"] // heads
 
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> Facts:
         """Read back from the session; ``dtype`` is that of its cache, ``loaded`` counts its products."""
         import onnxruntime
 
         caches = self._cache_inputs()
         dtypes = {one.type.removeprefix("tensor(").removesuffix(")") for one in caches}
         kinds = Counter(one.module for one in self.census().matrices)
-        return {
-            "engine": f"ONNX Runtime {onnxruntime.__version__}",
-            "device": "cpu",
-            "device_name": "cpu",
-            "dtype": "float32" if dtypes == {"float"} else ", ".join(sorted(dtypes)),
-            "attention": self.options.attention,
-            "threads": self.model.threads,
-            "vocabulary": self.vocabulary,
-            "context": self._config.get("max_position_embeddings"),
-            "kv_bytes_per_token": len(caches) * self._heads * self._width * 4,
-            "random_weights": False,
-            "loaded": ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()),
-        }
+        return Facts(
+            engine=f"ONNX Runtime {onnxruntime.__version__}",
+            device="cpu",
+            device_name="cpu",
+            dtype="float32" if dtypes == {"float"} else ", ".join(sorted(dtypes)),
+            attention=self.options.attention,
+            threads=self.model.threads,
+            vocabulary=self.vocabulary,
+            context=self._config.get("max_position_embeddings"),
+            kv_bytes_per_token=len(caches) * self._heads * self._width * 4,
+            random_weights=False,
+            loaded=", ".join(f"{count} {kind}" for kind, count in kinds.most_common()),
+        )
 
     def _cache_inputs(self) -> list[Any]:
         return [one for one in self.model.session.get_inputs() if one.name.startswith(PAST)]
@@ -162,10 +165,6 @@ class OnnxRuntimeEngine(TextModel):
         batch = self._start([ids], 0)
         self._read(batch, [ids], np.arange(len(ids)).reshape(1, -1, 1))
         return torch.from_numpy(batch.logits[0])
-
-    def finite(self, ids: Sequence[int]) -> bool:
-        """Whether the logits of a prompt are numbers."""
-        return bool(self.logits(ids).isfinite().all())
 
     def _start(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Batch:
         """An empty cache. Past and present are one buffer, which tells the operator to write in place."""
@@ -218,7 +217,7 @@ class OnnxRuntimeEngine(TextModel):
 
     # ---- what was loaded -------------------------------------------------------------------------
 
-    def census(self) -> Census:
+    def census(self, *, count_zeros: bool = True) -> Census:
         """Every matrix as it stands in the file that the session was made of, and the bytes of all its
         constants, of which a tied head is a second copy of the embedding."""
         graph = self.model.graph

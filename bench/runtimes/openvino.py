@@ -17,6 +17,7 @@ from typing import Any
 from bench.engine import Options
 from bench.engine.evidence import Census
 from bench.errors import Unsupported
+from bench.records import Facts
 from bench.runtimes import _openvino
 from bench.runtimes._openvino import FILE
 from bench.runtimes._text import TextModel
@@ -127,6 +128,8 @@ class Batch:
 class OpenVinoEngine(TextModel):
     """A compiled graph; every batch is a request of its own, which holds its state."""
 
+    TORCH = False
+
     def __init__(self, model: Model, directory: Path, options: Options) -> None:
         self.options = options
         self._config: dict[str, Any] = json.loads((directory / "config.json").read_text())
@@ -138,7 +141,7 @@ class OpenVinoEngine(TextModel):
         self._inputs = {name for one in model.compiled.inputs for name in one.get_names()}
         super().__init__(directory, int(model.compiled.outputs[0].partial_shape[2].get_length()))
 
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> Facts:
         """Read back from the compiled model."""
         model = self.model
         hint, cache = model.setting("INFERENCE_PRECISION_HINT"), model.setting("KV_CACHE_PRECISION")
@@ -146,19 +149,19 @@ class OpenVinoEngine(TextModel):
         states = model.compiled.create_infer_request().query_state()  # of no sequence and no token so far
         a_token = sum(math.prod(size for size in one.state.shape if size) for one in states)
         names = {precision: dtype for dtype, precision in PRECISIONS.items()}
-        return {
-            "engine": f"OpenVINO {version('openvino')}",
-            "device": "cpu",
-            "device_name": "cpu",
-            "dtype": names.get(str(hint), str(hint)),
-            "attention": "sdpa" if "ScaledDotProductAttention" in kinds else "eager",
-            "threads": model.setting("INFERENCE_NUM_THREADS"),
-            "vocabulary": self.vocabulary,
-            "context": self._config.get("max_position_embeddings"),
-            "kv_bytes_per_token": a_token * self._cache_item(),
-            "random_weights": False,
-            "loaded": f"{hint}, KV cache {cache}, {_activations(model)}",
-        }
+        return Facts(
+            engine=f"OpenVINO {version('openvino')}",
+            device="cpu",
+            device_name="cpu",
+            dtype=names.get(str(hint), str(hint)),
+            attention="sdpa" if "ScaledDotProductAttention" in kinds else "eager",
+            threads=model.setting("INFERENCE_NUM_THREADS"),
+            vocabulary=self.vocabulary,
+            context=self._config.get("max_position_embeddings"),
+            kv_bytes_per_token=a_token * self._cache_item(),
+            random_weights=False,
+            loaded=f"{hint}, KV cache {cache}, {_activations(model)}",
+        )
 
     # ---- decoding --------------------------------------------------------------------------------
 
@@ -200,10 +203,6 @@ class OpenVinoEngine(TextModel):
         logits = self._infer(request, window, np.ones_like(window), np.arange(len(ids))[None])
         return torch.from_numpy(logits[0].copy())
 
-    def finite(self, ids: Sequence[int]) -> bool:
-        """Whether the logits of a prompt are numbers."""
-        return bool(self.logits(ids).isfinite().all())
-
     def _begin(self, sequences: int, first: int = -1) -> Any:
         """A request with an empty cache for so many sequences, and what is the same in all its calls."""
         import numpy as np
@@ -240,7 +239,7 @@ class OpenVinoEngine(TextModel):
 
     # ---- what was loaded -------------------------------------------------------------------------
 
-    def census(self) -> Census:
+    def census(self, *, count_zeros: bool = True) -> Census:
         """Every matrix as the executed graph holds it, embeddings among them (``Gather``), the head last. A
         weight that compiling had unpacked would be a float here."""
         operators = self.model.operators()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.engine import Options, census
+from bench.engine import Changed, Options, census
 from bench.errors import Unsupported
+from bench.records import Facts
 from bench.runtimes._text import TextModel
 
 REQUIRES = ("torch", "transformers", "safetensors")
@@ -128,44 +129,45 @@ class TransformersEngine(TextModel):
 
     def __init__(self, model: Any, directory: Path, options: Options) -> None:
         super().__init__(directory, model.config.get_text_config().vocab_size)
-        self.model = model
         self.options = options
         self.device = next(model.parameters()).device
         self._synchronise = _synchroniser(self.device)
+        self._make_cache: Callable[[int, int], Any] | None = None
+        self._step: Any | None = None
+        self.change(Changed(model))
 
-    @property
-    def model(self) -> Any:
-        """The loaded model, which an optimisation may replace."""
-        return self._model
-
-    @model.setter
-    def model(self, model: Any) -> None:
-        self._model = model
-        self._step_model = getattr(model, "compiled_step", model)
-        self._without_gradients = _without_gradients(model)
+    def change(self, changed: Changed) -> None:
+        """What earlier schemes gave back stays where this one changed the same model in place."""
+        if changed.model is not getattr(self, "model", None):
+            self._make_cache = self._step = None
+        self.model = changed.model
+        self._make_cache = changed.make_cache or self._make_cache
+        self._step = changed.step or self._step
+        self._step_model = self.model if self._step is None else self._step
+        self._without_gradients = _without_gradients(self.model)
 
     # ---- what was loaded -------------------------------------------------------------------------
 
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> Facts:
         """Read back from the model, not from the config that was asked for."""
         import torch
         import transformers
 
         config = self.model.config
         cuda = self.device.type == "cuda"
-        return {
-            "engine": f"transformers {transformers.__version__}, torch {torch.__version__}",
-            "device": str(self.device),
-            "device_name": torch.cuda.get_device_name(self.device) if cuda else "cpu",
-            "dtype": str(self.model.dtype).removeprefix("torch."),
-            "attention": config._attn_implementation,
-            "threads": torch.get_num_threads(),
-            "vocabulary": config.get_text_config().vocab_size,
-            "context": getattr(config.get_text_config(), "max_position_embeddings", None),
-            "kv_bytes_per_token": _kv_bytes_per_token(config.get_text_config(), self.model.dtype.itemsize),
-            "random_weights": self.options.random,
-            "quantised_checkpoint": _quantised_by(config),
-        }
+        return Facts(
+            engine=f"transformers {transformers.__version__}, torch {torch.__version__}",
+            device=str(self.device),
+            device_name=torch.cuda.get_device_name(self.device) if cuda else "cpu",
+            dtype=str(self.model.dtype).removeprefix("torch."),
+            attention=config._attn_implementation,
+            threads=torch.get_num_threads(),
+            vocabulary=config.get_text_config().vocab_size,
+            context=getattr(config.get_text_config(), "max_position_embeddings", None),
+            kv_bytes_per_token=_kv_bytes_per_token(config.get_text_config(), self.model.dtype.itemsize),
+            random_weights=self.options.random,
+            quantised_checkpoint=_quantised_by(config),
+        )
 
     def end_ids(self) -> tuple[int, ...]:
         """From the generation config, which may name several."""
@@ -192,12 +194,12 @@ class TransformersEngine(TextModel):
         return batch
 
     def _new_cache(self, sequences: int, tokens: int) -> Any:
-        """An optimisation may have hung another kind of cache on the model: ``make_cache``."""
         from transformers import DynamicCache
 
-        make = getattr(self.model, "make_cache", None)
         with self._without_gradients():
-            return DynamicCache(config=self.model.config) if make is None else make(sequences, tokens)
+            if self._make_cache is None:
+                return DynamicCache(config=self.model.config)
+            return self._make_cache(sequences, tokens)
 
     def step(self, generation: Batch) -> None:
         """One forward pass for one more token of every sequence."""
@@ -247,7 +249,7 @@ class TransformersEngine(TextModel):
 
         with self._without_gradients():
             window = torch.tensor([list(ids)], device=self.device)
-            if getattr(self.model, "make_cache", None) is None:
+            if self._make_cache is None:
                 return self.model(input_ids=window, use_cache=False).logits[0].float()
             cache = self._new_cache(1, len(ids))
             compiled = self._step_model is not self.model

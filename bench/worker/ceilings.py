@@ -19,7 +19,7 @@ def measure(engine: Engine) -> dict[str, float]:
     import torch
 
     facts = engine.facts()
-    device, dtype = str(facts["device"]), getattr(torch, str(facts["dtype"]))
+    device, dtype = facts.device, getattr(torch, facts.dtype)
     cuda = device != "cpu"
     block = torch.ones((1 << 30 if cuda else 1 << 28) // 4, dtype=torch.float32, device=device)
     read_s = _best(engine, lambda: block.sum())

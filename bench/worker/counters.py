@@ -21,14 +21,13 @@ def count(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int) -> di
         for _ in range(1, new_tokens):
             engine.step(generation)
         engine.synchronise()
-    cache_bytes = getattr(engine, "cache_bytes", None)
     return {
         "requests": len(batch),
         "input_tokens": sum(map(len, batch)),
         "output_tokens": sum(map(len, engine.tokens(generation))),
         "forward_calls": work[0].forward_calls if work else None,
         "flops": work[0].flops if work else None,
-        "kv_cache_bytes": cache_bytes(generation) if cache_bytes is not None else None,
+        "kv_cache_bytes": engine.cache_bytes(generation),
     }
 
 
@@ -36,11 +35,11 @@ def count(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int) -> di
 def _watching(engine: Engine) -> Iterator[list[Work]]:
     """A list that afterwards holds the work done meanwhile; empty where it cannot be counted."""
     found: list[Work] = []
-    own = getattr(engine, "work", None)
-    if own is not None:
-        before: Work = own()
+    before = engine.work()
+    if before is not None:
         yield found
-        after: Work = own()
+        after = engine.work()
+        assert after is not None, "an engine that counts goes on counting"
         found.append(Work(after.forward_calls - before.forward_calls, after.flops - before.flops))
     elif hasattr(engine.model, "register_forward_pre_hook"):
         import torch

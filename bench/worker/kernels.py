@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from bench.engine import Engine, compiled_graphs
+from bench.engine import Engine
 from bench.errors import NonFiniteOutput, NotApplied
 
 
@@ -17,10 +17,9 @@ def of_a_step(engine: Engine, prompt: list[int], evidence: list[dict[str, Any]])
     Raises NotApplied when the kernel that a scheme stands for is not among them, NonFiniteOutput when the
     model's logits are not finite.
     """
-    own: Callable[[list[int]], bool] | None = getattr(engine, "finite", None)
-    if not (own(prompt) if own is not None else bool(engine.logits(prompt).isfinite().all())):
+    if not engine.finite(prompt):
         raise NonFiniteOutput("the model's logits on the first prompt are not finite")
-    if own is not None:
+    if not engine.TORCH:
         return []
     import torch
 
@@ -28,7 +27,7 @@ def of_a_step(engine: Engine, prompt: list[int], evidence: list[dict[str, Any]])
     engine.step(generation)
     events = _profiled(engine, generation)
     names = _at_work(events)
-    if _on_device(events) and compiled_graphs(engine):
+    if _on_device(events) and engine.compiled_graphs():
         with torch.compiler.set_stance("force_eager"):  # a replayed CUDA graph runs kernels and no operators
             names |= _at_work(_profiled(engine, generation))
     for step in evidence:
@@ -43,7 +42,7 @@ def _profiled(engine: Engine, generation: Any) -> list[Any]:
     import torch
 
     activities = [torch.profiler.ProfilerActivity.CPU]
-    if engine.facts()["device"] != "cpu":
+    if engine.facts().on_gpu:
         activities.append(torch.profiler.ProfilerActivity.CUDA)
     with torch.profiler.profile(activities=activities) as profile:
         engine.step(generation)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Any
 
-from bench.engine import Engine, compiled_graphs, energy, memory
+from bench.engine import Engine, energy, memory
 from bench.errors import Outcome, VariantFailed
 
 STEADY_WITHIN = 0.05
@@ -81,20 +81,20 @@ def compile_all(
 ) -> dict[str, Any]:
     """Every batch once, untimed, so that an engine that compiles for a shape has seen all of them; nothing
     for an engine that has compiled nothing so far."""
-    if not compiled_graphs(engine):
+    if not engine.compiled_graphs():
         return {"compiled_graphs": 0}
     for batch in batches:
         timed_request(engine, batch, new_tokens)
-    return {"compiled_graphs": compiled_graphs(engine)}
+    return {"compiled_graphs": engine.compiled_graphs()}
 
 
 def solo(engine: Engine, batches: Sequence[Sequence[Sequence[int]]], new_tokens: int) -> dict[str, Any]:
     """Every batch once, one after the other, with nothing else running. Raises VariantFailed where something
     was compiled meanwhile: such a time is not a step's."""
-    before = compiled_graphs(engine)
+    before = engine.compiled_graphs()
     with undisturbed():
         timed = [timed_request(engine, batch, new_tokens) for batch in batches]
-    if more := compiled_graphs(engine) - before:
+    if more := engine.compiled_graphs() - before:
         raise VariantFailed(Outcome.RUN_ERROR, f"{more} graphs were compiled in the timed pass")
     start = timed[0].sent_ns
     return {
@@ -126,7 +126,7 @@ def memory_pass(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int)
 
 def energy_pass(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int) -> dict[str, Any]:
     """Joules over at least two seconds of whole requests, or the reason there is no figure."""
-    counter = energy.find(str(engine.facts()["device"]))
+    counter = energy.find(engine.facts().device)
     if isinstance(counter, energy.NoCounter):
         return {"energy_j": None, "energy_valid": False, "code": counter.code, "reason": counter.reason}
     requests = 0

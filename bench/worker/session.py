@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,9 +14,10 @@ from time import perf_counter_ns
 from types import ModuleType
 from typing import Any
 
-from bench.engine import Engine, Options, census, memory, one_off
+from bench.engine import Changed, Engine, Options, Teacher, memory, one_off
 from bench.engine.evidence import Census, Check, Decoding, check
 from bench.errors import NotApplied, Unsupported
+from bench.records import Facts
 from bench.worker.passes import undisturbed
 
 DENSE = ("float32", "bfloat16", "float16")
@@ -45,15 +47,15 @@ def load(message: Mapping[str, Any]) -> tuple[Engine, dict[str, Any]]:
     steps = [_apply(engine, step, facts, teacher) for step in message["optimise"]]
     gc.collect()
     memory.give_back()
-    found = _census(engine, count_zeros=False)
+    found = engine.census(count_zeros=False)
     return engine, {
-        "facts": {**engine.facts(), **_measured(steps)},
+        "facts": asdict(_as_measured(engine.facts(), steps)),
         "load_s": loaded_s,
         "optimise_s": sum(step["took_s"] for step in steps),
         "load_memory": memory.read_peak(engine),
         "weights_bytes": found.weights_bytes,
         "bytes_by_dtype": dict(found.bytes_by_dtype),
-        "parameters": _parameters(engine),
+        "parameters": engine.parameters(),
         "evidence": [{"step": "runtime", "took_s": loaded_s, "checks": [asdict(c) for c in checks]}, *steps],
     }
 
@@ -74,15 +76,9 @@ def _scheme(step: Mapping[str, Any]) -> ModuleType:
     return importlib.import_module(f"bench.optimisations.{step['verb']}.{step['scheme'].replace('-', '_')}")
 
 
-def _census(engine: Engine, *, count_zeros: bool = True) -> Census:
-    """The engine's own census where its model is not a torch module."""
-    own: Callable[[], Census] | None = getattr(engine, "census", None)
-    return own() if own is not None else census.take(engine.model, count_zeros=count_zeros)
-
-
 def _census_for(scheme: ModuleType, engine: Engine) -> Census:
     """With a short request decoded where the scheme changes how that is done."""
-    found = _census(engine)
+    found = engine.census()
     return replace(found, decoding=_decode_a_little(engine)) if getattr(scheme, "DECODING", False) else found
 
 
@@ -96,61 +92,51 @@ def _decode_a_little(engine: Any) -> Decoding:
     return Decoding(engine.cache_class(generation), held, engine.compiled_graphs() > 0)
 
 
-def _parameters(engine: Engine) -> int:
-    own: Callable[[], int] | None = getattr(engine, "parameters", None)
-    return own() if own is not None else sum(one.numel() for one in engine.model.parameters())
-
-
-def _as_asked(options: Options, facts: Mapping[str, object]) -> list[Check]:
+def _as_asked(options: Options, facts: Facts) -> list[Check]:
     """dtype, attention and threads as the loaded model reports them."""
     checks = [
-        check("dtype", facts["dtype"], facts["dtype"] == options.dtype, options.dtype),
-        check("attention", facts["attention"], facts["attention"] == options.attention, options.attention),
+        check("dtype", facts.dtype, facts.dtype == options.dtype, options.dtype),
+        check("attention", facts.attention, facts.attention == options.attention, options.attention),
     ]
     if options.threads is not None:
-        checks.append(
-            check("threads", facts["threads"], facts["threads"] == options.threads, options.threads)
-        )
+        checks.append(check("threads", facts.threads, facts.threads == options.threads, options.threads))
     return checks
 
 
-def _as_packed(engine: Engine, facts: Mapping[str, object]) -> list[Check]:
+def _as_packed(engine: Engine, facts: Facts) -> list[Check]:
     """A checkpoint that was quantised before must still be packed when it has decoded: some loaders unpack it
     on the first forward pass."""
-    method = facts.get("quantised_checkpoint")
+    method = facts.quantised_checkpoint
     if method is None:
         return []
     _decode_a_little(engine)
-    stored = [m.dtype for m in _census(engine, count_zeros=False).matrices if not m.is_head]
+    stored = [m.dtype for m in engine.census(count_zeros=False).matrices if not m.is_head]
     packed = sum(dtype not in DENSE for dtype in stored)
     found = f"{packed} of {len(stored)} packed ({', '.join(sorted(set(stored)))})"
     return [check(f"weights of the {method} checkpoint after decoding", found, packed > 0, "packed")]
 
 
-Teacher = tuple[Callable[[], Any], str]
-
-
 def _teacher(runtime: ModuleType, options: Options, message: Mapping[str, Any]) -> Teacher:
-    """(what loads the baseline's model beside this one, where it lies), for schemes that learn from it."""
     baseline = message.get("baseline", {"directory": message["directory"], "random": options.random})
     directory, as_ours = Path(baseline["directory"]), replace(options, random=baseline["random"])
-    return lambda: runtime.load(directory, as_ours).model, str(directory)
+    return Teacher(directory, lambda: runtime.load(directory, as_ours).model)
 
 
-def _apply(
-    engine: Engine, step: Mapping[str, Any], facts: Mapping[str, Any], teacher: Teacher
-) -> dict[str, Any]:
+def _apply(engine: Engine, step: Mapping[str, Any], facts: Facts, teacher: Teacher) -> dict[str, Any]:
     """One optimisation with a census on either side of it."""
     label = f"{step['verb']}: {step['scheme']}"
     scheme = _scheme(step)
-    reason = scheme.unsupported(str(facts["device"]).partition(":")[0], facts["dtype"])
+    reason = scheme.unsupported(facts.kind_of_device, facts.dtype)
     if reason:
         raise Unsupported(reason)
     params = scheme.Params(**step["params"])
     before = _census_for(scheme, engine)
-    engine.model.load_teacher, engine.model.teacher_directory = teacher
+    learns = {"teacher": teacher} if "teacher" in inspect.signature(scheme.apply).parameters else {}
     started = perf_counter_ns()
-    engine.model = _for_inference(scheme.apply(engine.model, params))
+    given = scheme.apply(engine.model, params, **learns)
+    changed = given if isinstance(given, Changed) else Changed(given)
+    _for_inference(changed.model)
+    engine.change(changed)
     took_s = (perf_counter_ns() - started) / 1e9
     after = _census_for(scheme, engine)
     checks = scheme.evidence(before, after, params)
@@ -168,17 +154,17 @@ def _apply(
     }
 
 
-def _for_inference(model: Any) -> Any:
+def _for_inference(model: Any) -> None:
     """A new torch module is in training mode, where some libraries do not use their kernels."""
     for module in getattr(model, "modules", list)():
         module.training = False
-    return model
 
 
-def _measured(steps: Sequence[Mapping[str, Any]]) -> dict[str, object]:
-    """Bytes of cache a token as measured, where a scheme changed them: the shapes no longer say it."""
+def _as_measured(facts: Facts, steps: Sequence[Mapping[str, Any]]) -> Facts:
+    """With the bytes of cache per token as measured, where a scheme changed them: the shapes no longer say
+    it."""
     found = [step["decoding"] for step in steps if step["decoding"]]
-    return {"kv_bytes_per_token": found[-1]["cache_bytes_a_token"]} if found else {}
+    return replace(facts, kv_bytes_per_token=found[-1]["cache_bytes_a_token"]) if found else facts
 
 
 def _enforce(label: str, checks: list[Check]) -> None:
@@ -198,18 +184,16 @@ def export(engine: Any, to: str) -> dict[str, Any]:
     if not hasattr(engine.model, "save_pretrained"):
         raise Unsupported("only models of the transformers engine can be exported")
     packed = sorted(
-        {m.dtype for m in _census(engine).matrices if m.module != "Linear" or m.dtype not in DENSE}
+        {m.dtype for m in engine.census().matrices if m.module != "Linear" or m.dtype not in DENSE}
     )
     if packed:
         raise Unsupported(f"its weights are packed ({', '.join(packed)}): an export is of dense weights")
-    for name in ("load_teacher", "teacher_directory"):
-        vars(engine.model).pop(name, None)
     engine.model.save_pretrained(to)
     again = type(engine.model).from_pretrained(to, dtype=engine.model.dtype, use_safetensors=True)
     again.eval().to(engine.device)
     probe = [number % 97 + 3 for number in range(PROBE_TOKENS)]
     ours = engine.logits(probe)
-    engine.model = again
+    engine.change(Changed(again))
     apart = float((engine.logits(probe) - ours).abs().max())
     _enforce("export", [check("largest difference of the logits", apart, apart <= 1e-4, "at most 0.0001")])
-    return {"parameters": _parameters(engine), "logits_apart": apart}
+    return {"parameters": engine.parameters(), "logits_apart": apart}

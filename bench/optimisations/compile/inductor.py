@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.engine import Changed
 from bench.engine.evidence import Census, Check, check
 
 REQUIRES = ("torch",)
@@ -30,8 +31,8 @@ def unsupported(device: str, dtype: str) -> str | None:
     return None
 
 
-def apply(model: Any, params: Params) -> Any:
-    """Hang the compiled step and the static cache on the model. Unsupported without a C++ compiler."""
+def apply(model: Any, params: Params) -> Changed:
+    """Compile the step, and give it a static cache. Unsupported without a C++ compiler."""
     import torch
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler
@@ -56,9 +57,8 @@ def apply(model: Any, params: Params) -> Any:
         caches[sequences, room].reset()
         return caches[sequences, room]
 
-    model.make_cache = make_cache
-    model.compiled_step = torch.compile(model, mode=None if params.mode == "default" else params.mode)
-    return model
+    step = torch.compile(model, mode=None if params.mode == "default" else params.mode)
+    return Changed(model, make_cache, step)
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.engine import Teacher
 from bench.engine.evidence import Census, Check
 from bench.errors import Unsupported
 from bench.optimisations.shared import training
@@ -38,17 +39,17 @@ def unsupported(device: str, dtype: str) -> str | None:
     return None if dtype == "float32" else f"weights are trained in float32: set runtime.dtype, not {dtype}"
 
 
-def apply(model: Any, params: Params) -> Any:
-    """The baseline is loaded beside the student while it trains."""
-    recipe = {"scheme": "logits", "teacher": training.teacher_digest(model)}
-    return training.trained("distil-logits", model, params, recipe, lambda: _losses(model, params))
+def apply(model: Any, params: Params, teacher: Teacher) -> Any:
+    """Train the student; the baseline is loaded beside it meanwhile."""
+    recipe = {"scheme": "logits", "teacher": training.teacher_digest(teacher)}
+    return training.trained("distil-logits", model, params, recipe, lambda: _losses(model, params, teacher))
 
 
-def _losses(model: Any, params: Params) -> tuple[training.Loss, training.Loss]:
+def _losses(model: Any, params: Params, baseline: Teacher) -> tuple[training.Loss, training.Loss]:
     """(what is trained with, KL(teacher ‖ student) at temperature 1)."""
     import torch
 
-    teacher = training.teacher_of(model)
+    teacher = training.teacher_of(model, baseline)
     if params.hidden and teacher.config.hidden_size != model.config.hidden_size:
         raise Unsupported("hidden states of different widths cannot be compared: leave hidden at 0")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bench.engine import progress
+from bench.engine import Teacher, progress
 from bench.engine.evidence import Census, Check
 from bench.optimisations.shared import training
 
@@ -34,17 +34,17 @@ def unsupported(device: str, dtype: str) -> str | None:
     return None if dtype == "float32" else f"weights are trained in float32: set runtime.dtype, not {dtype}"
 
 
-def apply(model: Any, params: Params) -> Any:
-    """The baseline is loaded beside the student while it trains."""
-    recipe = {"scheme": "sequence", "teacher": training.teacher_digest(model)}
-    return training.trained("distil-sequence", model, params, recipe, lambda: _losses(model, params))
+def apply(model: Any, params: Params, teacher: Teacher) -> Any:
+    """Train the student; the baseline is loaded beside it meanwhile."""
+    recipe = {"scheme": "sequence", "teacher": training.teacher_digest(teacher)}
+    return training.trained("distil-sequence", model, params, recipe, lambda: _losses(model, params, teacher))
 
 
-def _losses(model: Any, params: Params) -> tuple[training.Loss, training.Loss]:
+def _losses(model: Any, params: Params, baseline: Teacher) -> tuple[training.Loss, training.Loss]:
     """(cross-entropy on what the teacher writes, KL(teacher ‖ student) on the text itself)."""
     import torch
 
-    teacher = training.teacher_of(model)
+    teacher = training.teacher_of(model, baseline)
     given = max(1, round(params.prompt * params.tokens))
     written = 0
 

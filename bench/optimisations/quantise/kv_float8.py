@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from bench.engine import Changed
 from bench.engine.evidence import Census, Check
 from bench.optimisations.shared import kv_cache
 
@@ -30,7 +31,7 @@ def unsupported(device: str, dtype: str) -> str | None:
     return None
 
 
-def apply(model: Any, params: Params) -> Any:
+def apply(model: Any, params: Params) -> Changed:
     """Another cache for every request; no weight changes."""
     return kv_cache.use_layers(model, _layer_class())
 

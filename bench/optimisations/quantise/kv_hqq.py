@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.engine import Changed
 from bench.engine.evidence import Census, Check
 from bench.optimisations.shared import kv_cache
 
@@ -33,7 +34,7 @@ def unsupported(device: str, dtype: str) -> str | None:
     return None
 
 
-def apply(model: Any, params: Params) -> Any:
+def apply(model: Any, params: Params) -> Changed:
     """Another cache for every request; no weight changes."""
     from transformers.cache_utils import HQQQuantizedLayer
 

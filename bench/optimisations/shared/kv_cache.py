@@ -1,23 +1,23 @@
-"""What the schemes for the KV cache share: hanging another cache on the model, and the checks."""
+"""What the schemes for the KV cache share: another cache for every layer, and the checks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from bench.engine import Changed
 from bench.engine.evidence import Census, Check, check
 from bench.errors import Unsupported
 
 NOTE = "the cache is packed and unpacked in every step; what it saves is memory at long contexts"
 
 
-def use_layers(model: Any, make_layer: Callable[[], Any]) -> Any:
-    """Every layer's keys and values are held by what ``make_layer`` returns."""
+def use_layers(model: Any, make_layer: Callable[[], Any]) -> Changed:
+    """Hold every layer's keys and values in what ``make_layer`` returns."""
     from transformers import Cache
 
     layers = model.config.get_text_config().num_hidden_layers
-    model.make_cache = lambda _sequences, _tokens: Cache(layers=[make_layer() for _ in range(layers)])
-    return model
+    return Changed(model, lambda _sequences, _tokens: Cache(layers=[make_layer() for _ in range(layers)]))
 
 
 def check_group(model: Any, size: int) -> None:

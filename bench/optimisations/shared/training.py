@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.engine import one_off, processors, progress
+from bench.engine import Teacher, one_off, processors, progress
 from bench.engine.evidence import Census, Check, check
 from bench.errors import NonFiniteOutput, NotApplied, Unsupported
 from bench.optimisations.shared import calibration, checkpoint
@@ -311,21 +311,20 @@ def evidence(before: Census, after: Census) -> list[Check]:
     return [check("matrices whose weights were trained", len(moved), 0 < len(moved) == len(old), len(old))]
 
 
-def teacher_of(model: Any) -> Any:
-    """The baseline, loaded beside the student. Unsupported where their vocabularies differ."""
-    teacher = model.load_teacher()
+def teacher_of(model: Any, baseline: Teacher) -> Any:
+    """Load the baseline beside the student. Unsupported where their vocabularies differ."""
+    teacher = baseline.load()
     ours, theirs = (one.config.get_text_config().vocab_size for one in (model, teacher))
     if ours != theirs:
         raise Unsupported(f"the student has a vocabulary of {ours}, the baseline of {theirs}: not comparable")
     return teacher
 
 
-def teacher_digest(model: Any) -> str:
+def teacher_digest(baseline: Teacher) -> str:
     """What the teacher's weights are, without loading them."""
     from bench.models.cache import file_sha256
 
-    directory = Path(model.teacher_directory)
-    files = sorted((*directory.glob("*.safetensors"), directory / "config.json"))
+    files = sorted((*baseline.directory.glob("*.safetensors"), baseline.directory / "config.json"))
     return " ".join(file_sha256(path) for path in files)
 
 

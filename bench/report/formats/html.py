@@ -15,6 +15,7 @@ from bench.metrics import METRICS, cost
 from bench.metrics.comparisons import Comparison
 from bench.metrics.figure import Figure
 from bench.metrics.verdict import Verdict
+from bench.records import Facts
 from bench.report import scatter
 from bench.report.columns import COLUMNS, pareto
 from bench.report.formats import harmless
@@ -77,6 +78,7 @@ def _template() -> Template:
         "sparkline": sparkline,
         "steal_worth_a_word": STEAL_WORTH_A_WORD,
         "no_evidence": Evidence(),
+        "no_facts": Facts("", "", 0, False),
     }
     return environment.get_template("report.html.j2")
 
