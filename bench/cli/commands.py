@@ -21,17 +21,17 @@ EXIT_OF_STATUS = {
 
 def run(specs: Sequence[Spec], out: Path, *, as_json: bool, resume: Path | None, quiet: bool) -> ExitCode:
     """Measure each config in turn; the worst exit code of them."""
-    from bench.cli.progress import FetchBar, StageLines
+    from bench.cli.progress import FetchBar, RunProgress
+    from bench.results.durations import earlier_seconds
     from bench.runs.run import run_spec
 
     if resume is not None and len(specs) > 1:
         raise UsageError("--resume continues one run, so give one config")
     worst = ExitCode.OK
     for spec in specs:
-        lines = StageLines(spec, quiet=quiet)
-        with FetchBar(quiet=quiet) as bar:
-            directory = run_spec(spec, out, resume=resume, say=lines.say, on_fetch=bar.update)
-        lines.close()
+        earlier_s = earlier_seconds(out, spec.name)
+        with RunProgress(spec, quiet=quiet, earlier_s=earlier_s) as rows, FetchBar(quiet=quiet) as bar:
+            directory = run_spec(spec, out, resume=resume, tell=rows.tell, on_fetch=bar.update)
         found = load(directory)
         show(found, as_json=as_json)
         if not as_json:

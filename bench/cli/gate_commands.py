@@ -8,16 +8,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.cli.commands import load
 from bench.config.spec import Spec
 from bench.errors import ExitCode, UsageError
 from bench.gate.finding import GateBlock
 from bench.results.run_summary import RunSummary
-
-if TYPE_CHECKING:
-    from bench.cli.progress import StageLines
 
 
 @dataclass(frozen=True)
@@ -59,32 +55,26 @@ def _judged(config: Path, options: GateOptions, quiet: bool) -> RunSummary:
     spec = read_config(config, options.overrides, options.only)
     if options.base is not None and Path(options.base).is_dir():
         stored = load(Path(options.base))
+        from bench.cli.progress import RunProgress
         from bench.runs.run import run_spec
 
-        lines = _stages(spec, quiet)
-        return against_run(load(run_spec(spec, options.out, say=lines.say)), stored)
+        with RunProgress(spec, quiet=quiet) as rows:
+            directory = run_spec(spec, options.out, tell=rows.tell)
+        return against_run(load(directory), stored)
     return _measured(spec, options, quiet)
 
 
 def _measured(spec: Spec, options: GateOptions, quiet: bool) -> RunSummary:
-    from bench.cli.progress import FetchBar
+    from bench.cli.progress import FetchBar, RunProgress
     from bench.environments import interpreter_of
     from bench.runs.gate import Plan, gate_spec
 
     base, label = interpreter_of(options.base) if options.base else (None, "")
-    lines = _stages(spec, quiet)
-    with FetchBar(quiet=quiet) as bar:
-        plan = Plan(base, label, options.cap, options.batches)
-        directory = gate_spec(spec, options.out, plan, say=lines.say, on_fetch=bar.update)
-    lines.close()
+    plan = Plan(base, label, options.cap, options.batches)
+    with RunProgress(spec, quiet=quiet) as rows, FetchBar(quiet=quiet) as bar:
+        directory = gate_spec(spec, options.out, plan, tell=rows.tell, on_fetch=bar.update)
     print(f"{directory}/run.json", file=sys.stderr)
     return load(directory)
-
-
-def _stages(spec: Spec, quiet: bool) -> StageLines:
-    from bench.cli.progress import StageLines
-
-    return StageLines(spec, quiet=quiet)
 
 
 def _job_summary(name: str, gate: GateBlock) -> None:
@@ -103,13 +93,13 @@ def calibrate(
     spec: Spec, out: Path, units: int, batches: int | None, base: str | None, *, quiet: bool
 ) -> None:
     """A/A, and what it found."""
+    from bench.cli.progress import RunProgress
     from bench.environments import interpreter_of
     from bench.report.gate import calibration
     from bench.runs.gate import calibrate_spec
 
     other = interpreter_of(base)[0] if base else None
-    lines = _stages(spec, quiet)
-    directory = calibrate_spec(spec, out, units=units, batches=batches, base=other, say=lines.say)
-    lines.close()
+    with RunProgress(spec, quiet=quiet) as rows:
+        directory = calibrate_spec(spec, out, units=units, batches=batches, base=other, tell=rows.tell)
     print("\n".join(calibration(load(directory).calibration)))
     print(f"  {directory}/run.json")

@@ -1,47 +1,105 @@
-"""Progress on standard error. Nothing here runs while a worker is being timed: no threads, no refresh."""
+"""Progress on standard error. Nothing here runs while a worker is being timed: no thread, no refresh by
+itself; what is on the screen changes when the run tells of something, and stands still in between."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from types import TracebackType
 
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+
 from bench.config.spec import Spec
-from bench.formatting import MIB, printable
+from bench.errors import Outcome
+from bench.formatting import MIB, format_duration, printable
+from bench.measure.events import Began, Ended, Event, Noted
 from bench.models.reference import Progress
 
 CLEAR_LINE = "\r\x1b[K"
 
 
-class StageLines:
-    """One line a stage; on a terminal the line of the stage under way is written over."""
+class RunProgress:
+    """On a terminal a bar over all rows, with what is under way, what is next and about how much time is left;
+    elsewhere a plain line for each event.
 
-    def __init__(self, spec: Spec, *, quiet: bool) -> None:
+    ``earlier_s``: how long each row took before on this machine, by its title; without it no time is named.
+    """
+
+    def __init__(self, spec: Spec, *, quiet: bool, earlier_s: Mapping[str, float] | None = None) -> None:
         self._quiet = quiet
-        self._live = sys.stderr.isatty()
-        self._names = [arm.name for group in spec.groups for arm in group.arms]
-        self._total = len(self._names)
-        self._done = 0
+        self._waiting = [
+            " ".join(filter(None, (group.label, arm.name))) for group in spec.groups for arm in group.arms
+        ]
+        self._total, self._earlier_s = len(self._waiting), dict(earlier_s or {})
+        self._console = Console(stderr=True)
+        self._bar: Bar | None = None
+        if self._console.is_terminal and not quiet:
+            self._bar = Bar(
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.description}"),
+                console=self._console,
+                auto_refresh=False,
+                transient=True,
+            )
+            self._task = self._bar.add_task("", total=self._total)
 
-    def say(self, who: str, what: str) -> None:
-        """``who`` has begun ``what``; ``done`` and failures stay on the screen."""
+    def __enter__(self) -> RunProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def tell(self, event: Event) -> None:
+        """Show an event. Ends and notes stay on the screen."""
         if self._quiet:
             return
-        ended = what == "done" or ": " in what
-        text = f"[{min(self._done + 1, self._total)}/{self._total}] {printable(who)}: {printable(what)}"
-        self._done += ended
-        if self._live:
-            print(f"{CLEAR_LINE}{text}", end="\n" if ended else "", file=sys.stderr, flush=True)
-        else:
+        text = self._line(event)
+        if isinstance(event, Ended) and event.who in self._waiting:
+            self._waiting.remove(event.who)
+        if self._bar is None:
             print(text, file=sys.stderr, flush=True)
+            return
+        self._bar.start()  # at the first event: a model may be fetched before it, with a bar of its own
+        if not isinstance(event, Began):
+            self._bar.console.print(escape(text), highlight=False)
+        done = self._total - len(self._waiting)
+        self._bar.update(self._task, completed=done, description=escape(self._under_way(event)))
+        self._bar.refresh()
 
-    def close(self) -> None:
-        """Leave the cursor on a fresh line."""
-        if self._live and not self._quiet:
-            print(CLEAR_LINE, end="", file=sys.stderr, flush=True)
+    def _line(self, event: Event) -> str:
+        if isinstance(event, Noted):
+            return printable(event.text)
+        what = event.stage if isinstance(event, Began) else "done"
+        if isinstance(event, Ended) and event.outcome != Outcome.OK:
+            what = f"{event.outcome}: {event.reason}"
+        number = min(self._total - len(self._waiting) + 1, self._total)
+        return f"[{number}/{self._total}] {printable(event.who)}: {printable(what)}"
+
+    def _under_way(self, event: Event) -> str:
+        """What runs, what is next, and the time that the rows not ended yet took before."""
+        parts = [f"{event.who}: {event.stage}"] if isinstance(event, Began) else []
+        others = [name for name in self._waiting if name != event_row(event)]
+        parts += [f"next: {name}" for name in others[:1]]
+        if self._waiting and all(name in self._earlier_s for name in self._waiting):
+            left_s = sum(self._earlier_s[name] for name in self._waiting)
+            parts.append(f"about {format_duration(left_s)} left")
+        return printable(", ".join(parts))
+
+
+def event_row(event: Event) -> str | None:
+    """The row that an event is about."""
+    return None if isinstance(event, Noted) else event.who
 
 
 class FetchBar:
-    """A bar for a model being fetched; plain lines, one a stage, where there is no terminal."""
+    """A bar for a model being fetched; a plain line for each stage where there is no terminal."""
 
     WIDTH = 30
 
@@ -67,15 +125,10 @@ class FetchBar:
         done, total = progress.done_bytes, progress.total_bytes
         if not self._live:
             print(f"model: {progress.stage} ...", file=sys.stderr, flush=True)
-        elif total:
+            return
+        amount = f"{done / MIB:.0f} MiB"
+        if total:
             filled = round(self.WIDTH * min(done / total, 1))
             bar = "█" * filled + "░" * (self.WIDTH - filled)
-            line = f"{CLEAR_LINE}model: {progress.stage} {bar} {done / MIB:.0f} of {total / MIB:.0f} MiB"
-            print(line, end="", file=sys.stderr, flush=True)
-        else:
-            print(
-                f"{CLEAR_LINE}model: {progress.stage} {done / MIB:.0f} MiB",
-                end="",
-                file=sys.stderr,
-                flush=True,
-            )
+            amount = f"{bar} {done / MIB:.0f} of {total / MIB:.0f} MiB"
+        print(f"{CLEAR_LINE}model: {progress.stage} {amount}", end="", file=sys.stderr, flush=True)

@@ -16,6 +16,7 @@ from bench.errors import Unsupported
 from bench.machine import noise
 from bench.machine.devices import cuda_device_count
 from bench.measure import replies
+from bench.measure.events import Began, Tell
 from bench.measure.worker_process import WorkerProcess
 from bench.models.reference import LocalModel
 from bench.records import Facts
@@ -28,13 +29,13 @@ SOLO_ATTEMPTS = 2
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What every pass needs: where to write, what to say, what was asked. Without ``duets`` ratios are left
+class RunContext:
+    """What every pass needs: where to write, whom to tell, what was asked. Without ``duets`` ratios are left
     to the gate's units."""
 
     directory: Path
     journal: Journal
-    say: Callable[[str, str], None]
+    tell: Tell
     pause: Callable[[], None]
     measure: MeasureBlock
     drift: DriftBlock
@@ -48,12 +49,17 @@ class ArmUnderTest:
 
     arm: Arm
     group: str
-    bench: Bench
+    context: RunContext
     worker: WorkerProcess
     facts: Facts | None = None
     corpus: Mapping[str, Any] = field(default_factory=dict)
     reopened: bool = False
     disturbed: bool = False
+
+    @property
+    def title(self) -> str:
+        """Its name within the run: the cell of the sweep, if there is one, and the arm."""
+        return " ".join(filter(None, (self.group, self.arm.name)))
 
     @property
     def known(self) -> Facts:
@@ -76,30 +82,30 @@ class ArmUnderTest:
         once more, as partner or for a further pair, has nothing to add: its row is in the journal already."""
         if self.reopened:
             return
-        self.bench.journal.append("arm", {"group": self.group, "name": self.arm.name, **payload})
-        self.bench.journal.sync()
+        self.context.journal.append("arm", {"group": self.group, "name": self.arm.name, **payload})
+        self.context.journal.sync()
 
     def stage(self, name: str, do: str, **arguments: object) -> dict[str, Any]:
         """One command with the machine's noise recorded around it."""
-        self.bench.pause()
-        self.bench.say(self.arm.name, name)
+        self.context.pause()
+        self.context.tell(Began(self.title, name))
         before = noise.read_ticks([self.worker.pid])
-        self.worker.on_progress = lambda text: self.bench.say(self.arm.name, f"{name}, {text}")
-        result = self.worker.ask(do, self.bench.measure.timeout_s, **arguments)
+        self.worker.on_progress = lambda text: self.context.tell(Began(self.title, f"{name}, {text}"))
+        result = self.worker.ask(do, self.context.measure.timeout_s, **arguments)
         after = noise.read_ticks([self.worker.pid])
         replies.check(do, result, self.arm.workload)
-        self.disturbed = noise.disturbed(before, after, self.bench.measure.max_disturbance)
+        self.disturbed = noise.disturbed(before, after, self.context.measure.max_disturbance)
         self.record(noise=[noise.between(do, before, after)])
         return result
 
 
-def open_worker(arm: Arm, group: str, bench: Bench) -> ArmUnderTest:
+def open_worker(arm: Arm, group: str, context: RunContext) -> ArmUnderTest:
     """The arm with its worker, which is not started yet."""
-    log = bench.directory / "logs" / f"{slug(' '.join(filter(None, (group, arm.name))))}.log"
+    log = context.directory / "logs" / f"{slug(' '.join(filter(None, (group, arm.name))))}.log"
     runtime = arm.runtime
     python = interpreter(runtime.name, runtime.python)
     on_cpu = runtime.device == "cpu" or (runtime.device == "auto" and not cuda_device_count())
-    return ArmUnderTest(arm, group, bench, WorkerProcess(arm.name, log, python, runtime.threads, on_cpu))
+    return ArmUnderTest(arm, group, context, WorkerProcess(arm.name, log, python, runtime.threads, on_cpu))
 
 
 def begin(under: ArmUnderTest) -> None:
@@ -177,4 +183,4 @@ def ceilings(under: ArmUnderTest) -> None:
 
 def read_text(under: ArmUnderTest) -> None:
     """Tokenise the evaluation text."""
-    under.corpus = under.stage("read evaluation text", "corpus", text=under.bench.text)
+    under.corpus = under.stage("read evaluation text", "corpus", text=under.context.text)

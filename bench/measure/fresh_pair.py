@@ -35,11 +35,11 @@ class FreshPair:
     def __init__(
         self, group: Group, variant: ArmUnderTest, fetch: Fetch, number: int, *, rows: bool = False
     ) -> None:
-        self._bench, self._fetch = variant.bench, fetch
+        self._context, self._fetch = variant.context, fetch
         self.group, self.number, self.variant = group, number, variant
-        self.base = open_worker(group.baseline, group.label, variant.bench)
+        self.base = open_worker(group.baseline, group.label, variant.context)
         self.base.reopened = not rows
-        self.rng = random.Random(f"{self._bench.measure.seed}/{group.label}/{variant.arm.name}/{number}")
+        self.rng = random.Random(f"{self._context.measure.seed}/{group.label}/{variant.arm.name}/{number}")
         self.spawned_first = self.rng.randrange(2)
         self._workers = ExitStack()
         self._began = monotonic()
@@ -68,7 +68,7 @@ class FreshPair:
         self, do: str, ours: Mapping[str, object], theirs: Mapping[str, object]
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Both sides do the same at the same time, untimed; each answer is checked."""
-        limit_s = self._bench.measure.timeout_s
+        limit_s = self._context.measure.timeout_s
         found = ask_each(do, self.base.worker, self.variant.worker, limit_s, ours, theirs)
         with blaming_baseline():
             replies.check(do, found[0], self.base.arm.workload)
@@ -120,7 +120,7 @@ class FreshPair:
         before = noise.read_ticks(pids)
         with pinned_together(self.base, self.variant):
             ours, theirs = ask_both(
-                "duet", self.base.worker, self.variant.worker, self._bench.measure.timeout_s,
+                "duet", self.base.worker, self.variant.worker, self._context.measure.timeout_s,
                 batches=list(batches), firsts=firsts,
             )  # fmt: skip
         with blaming_baseline():

@@ -11,7 +11,8 @@ from bench.config.spec import Arm, Group
 from bench.errors import BenchError, IntegrityError, InterruptedRun, Outcome, VariantFailed
 from bench.measure import arm as one
 from bench.measure import pair
-from bench.measure.arm import ArmUnderTest, Bench, open_worker
+from bench.measure.arm import ArmUnderTest, RunContext, open_worker
+from bench.measure.events import Ended
 from bench.measure.fresh_pair import prompts_of
 from bench.measure.row import VariantRun
 from bench.measure.together import BaselineDied
@@ -25,9 +26,9 @@ class GroupRun:
     """Measures one group; ``done`` names the arms an earlier attempt has finished."""
 
     def __init__(
-        self, group: Group, bench: Bench, fetch: Callable[[ModelRef], LocalModel], done: set[str]
+        self, group: Group, context: RunContext, fetch: Callable[[ModelRef], LocalModel], done: set[str]
     ) -> None:
-        self.group, self.bench, self.fetch, self.done = group, bench, fetch, done
+        self.group, self.context, self.fetch, self.done = group, context, fetch, done
         self._failed: str | None = None
 
     def run(self) -> None:
@@ -67,7 +68,7 @@ class GroupRun:
     @contextmanager
     def _recorded(self, arm: Arm) -> Iterator[ArmUnderTest]:
         """A row for ``arm``: who it is, and at the end how it ended. Failures of the arm end here."""
-        under = open_worker(arm, self.group.label, self.bench)
+        under = open_worker(arm, self.group.label, self.context)
         one.begin(under)
         status, reason = Outcome.INTERRUPTED, "the run was interrupted"
         try:
@@ -86,7 +87,7 @@ class GroupRun:
             if arm.is_baseline and status != Outcome.OK:
                 self._failed = f"{status}: {reason}"
             under.record(status=status, reason=reason)
-            self.bench.say(arm.name, "done" if status == Outcome.OK else f"{status}: {reason}")
+            self.context.tell(Ended(under.title, status, reason))
 
 
 def _supported(arm: Arm) -> None:

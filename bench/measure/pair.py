@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from bench.measure import replies
 from bench.measure.arm import ArmUnderTest, read_text
+from bench.measure.events import Began
 from bench.measure.together import ask_both, blaming_baseline, shared_block
 
 WINDOWS_A_CALL = 8
@@ -39,14 +40,15 @@ def _one_thread_each(base: ArmUnderTest, variant: ArmUnderTest) -> bool:
 
 def drift(base: ArmUnderTest, variant: ArmUnderTest) -> None:
     """KL and its companions over evenly spread windows of the text, logits through shared memory."""
-    if not variant.bench.drift.tokens:
+    if not variant.context.drift.tokens:
         return variant.record(drift_reason="drift.tokens is 0")
     if base.known.random_weights or variant.known.random_weights:
         return variant.record(drift_reason="random weights have no quality to lose")
     with blaming_baseline():
         read_text(base)
     read_text(variant)
-    starts = window_starts(int(base.corpus["tokens"]), variant.bench.drift.window, variant.bench.drift.tokens)
+    settings = variant.context.drift
+    starts = window_starts(int(base.corpus["tokens"]), settings.window, settings.tokens)
     reason = _not_comparable(base, variant) if starts else _too_short(base)
     if reason:
         return variant.record(drift_reason=reason)
@@ -62,23 +64,23 @@ def drift(base: ArmUnderTest, variant: ArmUnderTest) -> None:
 
 
 def _score(base: ArmUnderTest, variant: ArmUnderTest, starts: list[int], rows: int, block: int) -> None:
-    bench = variant.bench
-    bench.pause()
-    bench.say(variant.arm.name, f"drift, text from token {starts[0]}")
+    context = variant.context
+    context.pause()
+    context.tell(Began(variant.title, f"drift, text from token {starts[0]}"))
     _none, theirs = ask_both(
-        "score", base.worker, variant.worker, bench.measure.timeout_s, shared=block,
-        starts=starts, window=bench.drift.window, rows=rows, vocabulary=base.known.vocabulary,
+        "score", base.worker, variant.worker, context.measure.timeout_s, shared=block,
+        starts=starts, window=context.drift.window, rows=rows, vocabulary=base.known.vocabulary,
         ahead=_one_thread_each(base, variant),
     )  # fmt: skip
-    replies.check_windows("score", theirs, len(starts), bench.drift.window - 1)
+    replies.check_windows("score", theirs, len(starts), context.drift.window - 1)
     variant.record(drift=theirs["windows"])
 
 
 def floor(base: ArmUnderTest) -> None:
     """The baseline against itself, on a few windows; nothing where there is no drift to be told from it."""
-    window, context = base.bench.drift.window, base.known.context
+    window, context = base.context.drift.window, base.known.context
     fits = context is None or window + FLOOR_EXTRA <= context
-    if not base.bench.drift.tokens or base.known.random_weights or not fits:
+    if not base.context.drift.tokens or base.known.random_weights or not fits:
         return
     read_text(base)
     starts = window_starts(int(base.corpus["tokens"]), window, FLOOR_WINDOWS * window)
@@ -95,14 +97,14 @@ def _not_comparable(base: ArmUnderTest, variant: ArmUnderTest) -> str | None:
     if base.known.vocabulary != variant.known.vocabulary:
         return f"vocabulary of {variant.known.vocabulary}, the baseline's is {base.known.vocabulary}"
     for under in (base, variant):
-        context, window = under.known.context, under.bench.drift.window
+        context, window = under.known.context, under.context.drift.window
         if context is not None and window > context:
             return f"drift.window of {window} does not fit the context of {context} of {under.arm.name}"
     return None
 
 
 def _too_short(base: ArmUnderTest) -> str:
-    return f"the evaluation text has {base.corpus['tokens']} tokens, a window {base.bench.drift.window}"
+    return f"the evaluation text has {base.corpus['tokens']} tokens, a window {base.context.drift.window}"
 
 
 def window_starts(length: int, window: int, tokens: int) -> list[int]:

@@ -18,6 +18,7 @@ from bench.machine import noise
 from bench.measure import arm as one
 from bench.measure import pair as beside
 from bench.measure.arm import ArmUnderTest, open_worker
+from bench.measure.events import Began
 from bench.measure.fresh_pair import Fetch, FreshPair, batches_of
 from bench.records import Facts, UnitRecord
 from bench.stats.pairs import LEAST_PAIRS, Kernels, Prior, pair_ratio, prior_of
@@ -27,8 +28,8 @@ class VariantRun:
     """Measures the variant behind ``row``, whose journal records are this run's row of the table."""
 
     def __init__(self, group: Group, row: ArmUnderTest, fetch: Fetch) -> None:
-        self.group, self.row, self.bench, self.fetch = group, row, row.bench, fetch
-        self.in_turns = row.bench.duets and group.baseline.workload == row.arm.workload
+        self.group, self.row, self.context, self.fetch = group, row, row.context, fetch
+        self.in_turns = row.context.duets and group.baseline.workload == row.arm.workload
         self.units: list[UnitRecord] = []
         self._base_facts: Facts | None = None
 
@@ -48,7 +49,7 @@ class VariantRun:
             pair.load()
             if not _made_now(pair.loaded[1]):
                 return self._whole(pair)
-        self.row.worker = open_worker(self.row.arm, self.group.label, self.bench).worker
+        self.row.worker = open_worker(self.row.arm, self.group.label, self.context).worker
         with self._pair(self.row) as again:
             self._say("load, from what was made")
             again.load(spent=pair.loaded[1])
@@ -65,7 +66,7 @@ class VariantRun:
         beside.drift(pair.base, self.row)
 
     def _further_pair(self) -> None:
-        variant = open_worker(self.row.arm, self.group.label, self.bench)
+        variant = open_worker(self.row.arm, self.group.label, self.context)
         variant.reopened = True
         with self._pair(variant) as pair:
             self._say(f"pair {pair.number}, load")
@@ -79,14 +80,14 @@ class VariantRun:
     def _turns(self, pair: FreshPair) -> None:
         """One unit, void where others used the machine meanwhile, whatever it showed."""
         self._say(f"pair {pair.number}, in turns with {self.group.baseline.name}")
-        each = -(-self.row.batches // self.bench.measure.processes)
+        each = -(-self.row.batches // self.context.measure.processes)
         quiet = len(self._valid())
         unit = pair.turns(batches_of(quiet + 1, each, self.row.batches))
-        if noise.disturbed(*pair.ticks, self.bench.measure.max_disturbance):
+        if noise.disturbed(*pair.ticks, self.context.measure.max_disturbance):
             unit = replace(unit, void=f"others had {noise.others(*pair.ticks):.0%} of the processors")
         self.units.append(unit)
-        self.bench.journal.append("unit", asdict(unit))
-        self.bench.journal.sync()
+        self.context.journal.append("unit", asdict(unit))
+        self.context.journal.sync()
 
     # ---- when to stop ----------------------------------------------------------------------------
 
@@ -96,7 +97,7 @@ class VariantRun:
     def _enough(self) -> bool:
         """Narrow enough, at the limit, or given up: void pairs are measured again only as often as there
         are pairs to a round, so a busy machine takes twice the time at most."""
-        settings, quiet = self.bench.measure, len(self._valid())
+        settings, quiet = self.context.measure, len(self._valid())
         if len(self.units) - quiet > settings.processes:
             self._must_be_fit(quiet)
             return True
@@ -111,7 +112,7 @@ class VariantRun:
         )
 
     def _must_be_fit(self, quiet: int) -> None:
-        if quiet >= min(LEAST_PAIRS, self.bench.measure.processes):
+        if quiet >= min(LEAST_PAIRS, self.context.measure.processes):
             return
         raise VariantFailed(
             Outcome.UNFIT,
@@ -120,8 +121,8 @@ class VariantRun:
         )
 
     def _say(self, what: str) -> None:
-        self.bench.pause()
-        self.bench.say(self.row.arm.name, what)
+        self.context.pause()
+        self.context.tell(Began(self.row.title, what))
 
 
 def _kernels(arm: Arm, facts: Facts | None) -> Kernels:

@@ -16,7 +16,7 @@ from bench.errors import Outcome
 from bench.machine import noise
 from bench.measure import arm as one
 from bench.measure import replies
-from bench.measure.arm import Bench, open_worker
+from bench.measure.arm import RunContext, open_worker
 from bench.measure.fresh_pair import FreshPair, batches_of
 from bench.measure.together import blaming_baseline
 from bench.models.reference import LocalModel, ModelRef
@@ -37,7 +37,7 @@ class Comparison:
 
     group: Group
     variant: Arm
-    bench: Bench
+    context: RunContext
     fetch: Callable[[ModelRef], LocalModel]
     batches: int
 
@@ -52,7 +52,7 @@ class Comparison:
         Raises VariantFailed for the variant, BaselineDied for the baseline.
         """
         began = monotonic()
-        variant = open_worker(self.variant, self.group.label, self.bench)
+        variant = open_worker(self.variant, self.group.label, self.context)
         variant.reopened = not rows
         pair = FreshPair(self.group, variant, self.fetch, number, rows=rows)
         for under in pair.sides if rows else ():
@@ -75,7 +75,7 @@ class Comparison:
         found = {}
         for side, under in zip(("baseline", "variant"), pair.sides, strict=True):
             with blaming_baseline() if under is pair.base else nullcontext():
-                found[side] = under.worker.ask(do, self.bench.measure.timeout_s)
+                found[side] = under.worker.ask(do, self.context.measure.timeout_s)
                 replies.check(do, found[side], under.arm.workload)
         return found
 
@@ -84,5 +84,5 @@ class Comparison:
         counted = self._each("count", pair)
         for side, under in zip(("baseline", "variant"), pair.sides, strict=True):
             named = {"group": self.group.label, "name": under.arm.name}
-            self.bench.journal.append("arm", {**named, "counters": counted[side]})
+            self.context.journal.append("arm", {**named, "counters": counted[side]})
         return counted

@@ -21,8 +21,9 @@ from bench.gate import calibration as noise
 from bench.gate.judge import undecided
 from bench.gate.limits import Rule, rules
 from bench.gate.sequential import SCALE_FLOOR
-from bench.measure.arm import Bench
+from bench.measure.arm import RunContext
 from bench.measure.clock import utc_now
+from bench.measure.events import Began, Ended, Noted, Tell, nobody
 from bench.measure.group import GroupRun
 from bench.measure.interrupt import Interrupt
 from bench.measure.together import BaselineDied
@@ -75,7 +76,7 @@ class _Work:
     takes: Wanted = field(default_factory=Wanted)
     whole_run: bool = False
     earlier: Sequence[UnitRecord] = ()
-    say: Say = lambda who, what: None
+    tell: Tell = nobody
 
 
 def gate_spec(
@@ -83,7 +84,7 @@ def gate_spec(
     out: Path,
     plan: Plan,
     *,
-    say: Say = lambda who, what: None,
+    tell: Tell = nobody,
     on_fetch: OnProgress = lambda progress: None,
 ) -> Path:
     """Measure until the limits of ``spec`` are decided; returns the run's directory.
@@ -99,7 +100,7 @@ def gate_spec(
     if not any(group.variants for group in spec.groups):
         raise BenchError(f"{spec.file}: nothing to compare, nothing was measured; give a variant, or --base")
     calibration = for_these_limits(noise.latest(out, conditions(spec), utc_now()), spec, wanted, plan.cap)
-    say("gate", beforehand(calibration, strictest(wanted)))
+    tell(Noted(f"gate: {beforehand(calibration, strictest(wanted))}"))
     batches = plan.batches or (calibration.batches if calibration else UNIT_BATCHES)
     sides = {"base": identity(plan.base, plan.base_label), "candidate": identity(None)}
     fetch = fetcher(spec, on_fetch)
@@ -117,7 +118,7 @@ def gate_spec(
     }
     earlier = earlier_units(out, head["key"])
     head["test"]["cap"] += max(Counter((u.group, u.variant) for u in earlier).values(), default=0)
-    work = _Work(spec, head, fetch, _takes(wanted, head["mode"]), _needs_run(wanted), earlier, say)
+    work = _Work(spec, head, fetch, _takes(wanted, head["mode"]), _needs_run(wanted), earlier, tell)
     return _measure(work, out)
 
 
@@ -128,7 +129,7 @@ def calibrate_spec(
     units: int = CALIBRATION_UNITS,
     batches: int | None = None,
     base: Path | None = None,
-    say: Say = lambda who, what: None,
+    tell: Tell = nobody,
     on_fetch: OnProgress = lambda progress: None,
 ) -> Path:
     """A/A: the baseline's config on both sides, ``units`` times; ``base`` installs one of them."""
@@ -140,7 +141,7 @@ def calibrate_spec(
         "batches_per_unit": batches or UNIT_BATCHES,
         "units_wanted": units,
     }
-    return _measure(_Work(spec, head, fetcher(spec, on_fetch), Wanted(counters=True), say=say), out)
+    return _measure(_Work(spec, head, fetcher(spec, on_fetch), Wanted(counters=True), tell=tell), out)
 
 
 def _takes(wanted: Sequence[Rule], mode: str) -> Wanted:
@@ -166,10 +167,10 @@ def _measure(work: _Work, out: Path) -> Path:
     with run_lock(out), Interrupt() as interrupt:
         directory = new_directory(out, work.spec.name)
         with run_lock(directory), begin(directory, work.spec, about_text, work.head) as journal:
-            tools = Bench(
+            tools = RunContext(
                 directory,
                 journal,
-                work.say,
+                work.tell,
                 interrupt.check,
                 work.spec.measure,
                 work.spec.drift,
@@ -189,7 +190,7 @@ def _measure(work: _Work, out: Path) -> Path:
 class _Units:
     """Units of every comparison in turn, until each is decided, has failed or has reached the cap."""
 
-    def __init__(self, work: _Work, tools: Bench) -> None:
+    def __init__(self, work: _Work, tools: RunContext) -> None:
         self.work, self.tools = work, tools
         self.open = [
             Comparison(group, variant, tools, work.fetch, work.head["batches_per_unit"])
@@ -216,7 +217,7 @@ class _Units:
         variant = comparison.variant.name
         mine = [u for u in record.units if (u.group, u.variant) == comparison.key]
         number, rows = 1 + len(mine), not self.work.whole_run and _none_here(mine)
-        self.tools.say(variant, f"unit {number}")
+        self.tools.tell(Began(variant, f"unit {number}"))
         try:
             unit = comparison.measure(number, self.work.takes, rows)
         except VariantFailed as failure:
@@ -233,7 +234,7 @@ class _Units:
         group = comparison.group.label
         self.tools.journal.append("arm", {"group": group, "name": name, "status": outcome, "reason": reason})
         self.tools.journal.sync()
-        self.tools.say(name, f"{outcome}: {reason}")
+        self.tools.tell(Ended(name, outcome, reason))
         self.open.remove(comparison)
 
 

@@ -24,8 +24,9 @@ from bench import plugins
 from bench.config.spec import Spec
 from bench.errors import IncomparableError, InterruptedRun, Outcome, UsageError
 from bench.machine.fingerprint import fingerprint
-from bench.measure.arm import Bench
+from bench.measure.arm import RunContext
 from bench.measure.clock import utc_now
+from bench.measure.events import Noted, Tell, nobody
 from bench.measure.group import GroupRun
 from bench.measure.interrupt import Interrupt
 from bench.models.fetch import ensure
@@ -40,7 +41,6 @@ from bench.store.lock import run_lock
 from bench.store.replay import JOURNAL, SCHEMA_VERSION, load_record
 from bench.store.source import source_digest
 
-Say = Callable[[str, str], None]
 OnProgress = Callable[[Progress], None]
 
 
@@ -49,7 +49,7 @@ def run_spec(
     out: Path,
     *,
     resume: Path | None = None,
-    say: Say = lambda who, what: None,
+    tell: Tell = nobody,
     on_fetch: OnProgress = lambda progress: None,
 ) -> Path:
     """Measure everything in ``spec``; returns the run's directory, which holds ``run.json`` in any case.
@@ -62,10 +62,10 @@ def run_spec(
     directory = resume or new_directory(out, spec.name)
     with run_lock(directory) as notice, Interrupt() as interrupt:
         if notice:
-            say("run", notice)
+            tell(Noted(notice))
         journal = _continue(directory, spec) if resume else begin(directory, spec, about_text)
         with journal:
-            tools = Bench(directory, journal, say, interrupt.check, spec.measure, spec.drift, text)
+            tools = RunContext(directory, journal, tell, interrupt.check, spec.measure, spec.drift, text)
             done = _done(load_record(directory))
             with finishing(directory, journal):
                 for group in spec.groups:
