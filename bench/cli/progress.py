@@ -22,8 +22,8 @@ CLEAR_LINE = "\r\x1b[K"
 
 
 class RunProgress:
-    """On a terminal a bar over all rows, with what is under way, what is next and about how much time is left;
-    elsewhere a plain line for each event.
+    """On a terminal a bar over all rows, with what is under way, what is next and about how much time is
+    left; elsewhere a plain line for each event.
 
     ``earlier_s``: how long each row took before on this machine, by its title; without it no time is named.
     """

@@ -33,7 +33,8 @@ def _seconds(directory: Path) -> dict[str, float]:
     for record in records:
         if record["kind"] != "arm":
             continue
-        key, at = (record["group"], record["name"]), datetime.fromisoformat(record["at_utc"])
+        key = str(record["group"]), str(record["name"])
+        at = datetime.fromisoformat(str(record["at_utc"]))
         if record.get("started"):
             began[key] = at
         elif "status" in record and key in began:
