@@ -1,8 +1,17 @@
 """Plug-ins are found by their file name: no list to edit.
 
-``quantise: bnb-nf4`` is the module ``bench/optimisations/quantise/bnb_nf4.py``. The first line of its
-docstring is its description, ``REQUIRES`` the packages it needs, ``Params`` (a frozen dataclass) its
-settings. Modules import heavy libraries only inside functions, so listing them costs nothing.
+``quantise: bnb-nf4`` is the module ``bench/optimisations/quantise/bnb_nf4.py``: a plug-in called ``bnb-nf4`` of
+the kind ``optimisations.quantise``. The first line of its docstring is its description, ``REQUIRES`` the packages
+it needs, ``Params`` (a frozen dataclass) its settings. Modules import heavy libraries only inside functions, so
+listing them costs nothing.
+
+Another package brings plug-ins of its own by entry points. Their group is the kind behind
+``inference_cost_bench.``, their name the plug-in's, their value a module::
+
+    [project.entry-points."inference_cost_bench.optimisations.quantise"]
+    her-scheme = "her_package.her_scheme"
+
+A name that this package has already stays with this package.
 """
 
 from __future__ import annotations
@@ -10,36 +19,79 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from types import ModuleType
 
 from bench.errors import UsageError
 from bench.formatting import nearest
 
-
-def names(package: str) -> tuple[str, ...]:
-    """The plug-ins in ``bench.<package>``, spelled as in YAML (dashes), sorted."""
-    parent = importlib.import_module(f"bench.{package}")
-    found = (
-        m.name for m in pkgutil.iter_modules(parent.__path__) if not m.name.startswith("_") and not m.ispkg
-    )
-    return tuple(sorted(name.replace("_", "-") for name in found))
+PREFIX = "inference_cost_bench."
 
 
-def load(package: str, name: str, fits: Callable[[ModuleType], bool] = lambda module: True) -> ModuleType:
+@cache
+def _of_others() -> Mapping[str, Mapping[str, str]]:
+    """Modules that other packages bring, by kind and name."""
+    from importlib.metadata import entry_points
+
+    found: dict[str, dict[str, str]] = {}
+    groups = {group for group in entry_points().groups if group.startswith(PREFIX)}
+    for group in groups:
+        kind = found.setdefault(group.removeprefix(PREFIX), {})
+        kind |= {point.name: point.module for point in entry_points(group=group)}
+    return found
+
+
+def _home(kind: str) -> ModuleType:
+    """The package that holds plug-ins of this kind: ours, or for a verb of another package that package."""
+    above, _, last = kind.rpartition(".")
+    return importlib.import_module(_of_others().get(above, {}).get(last, f"bench.{kind}"))
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """The plug-ins of a kind, spelled as in YAML (dashes), sorted."""
+    found = (m.name for m in pkgutil.iter_modules(_home(kind).__path__) if not m.ispkg)
+    ours = {name.replace("_", "-") for name in found if not name.startswith("_")}
+    return tuple(sorted(ours | set(_of_others().get(kind, {}))))
+
+
+def packages(kind: str) -> dict[str, ModuleType]:
+    """The packages of plug-ins below a kind, ours and those of other packages, by name."""
+    home = _home(kind)
+    ours = {m.name: f"{home.__name__}.{m.name}" for m in pkgutil.iter_modules(home.__path__) if m.ispkg}
+    return {
+        name: importlib.import_module(module)
+        for name, module in {**_of_others().get(kind, {}), **ours}.items()
+    }
+
+
+def module_name(kind: str, name: str) -> str:
+    """The module of a plug-in that ``names`` knows, for a process that has to import it by itself."""
+    home = _home(kind)
+    file = name.replace("-", "_")
+    if any(module.name == file for module in pkgutil.iter_modules(home.__path__)):
+        return f"{home.__name__}.{file}"
+    return _of_others()[kind][name]
+
+
+def load(kind: str, name: str, fits: Callable[[ModuleType], bool] = lambda module: True) -> ModuleType:
     """The plug-in module, or UsageError naming the nearest of those that are known and ``fits``."""
-    known = names(package)
+    known = names(kind)
     if name not in known:
-        offered = [other for other, module in each(package) if fits(module)] or known
+        offered = [other for other, module in each(kind) if fits(module)] or known
         close = nearest(name, offered)
         hint = f"did you mean {close!r}?" if close else f"known: {', '.join(offered)}"
-        raise UsageError(f"no {_one_of(package)} called {name[:60]!r} ({hint})")
-    return importlib.import_module(f"bench.{package}.{name.replace('-', '_')}")
+        raise UsageError(f"no {_one_of(kind)} called {name[:60]!r} ({hint})")
+    module = module_name(kind, name)
+    try:
+        return importlib.import_module(module)
+    except ImportError as bad:
+        raise UsageError(f"the {_one_of(kind)} {name} cannot be imported from {module}: {bad}") from bad
 
 
-def _one_of(package: str) -> str:
-    """``quantise scheme``, ``runtime``: what a plug-in of the package is called."""
-    above, _, last = package.rpartition(".")
+def _one_of(kind: str) -> str:
+    """``quantise scheme``, ``runtime``: what a plug-in of the kind is called."""
+    above, _, last = kind.rpartition(".")
     return f"{last} scheme" if above == "optimisations" else last.removesuffix("s")
 
 
@@ -61,7 +113,7 @@ def _is_there(package: str) -> bool:
         return False
 
 
-def each(package: str) -> Iterator[tuple[str, ModuleType]]:
-    """(YAML name, module) of every plug-in in ``bench.<package>``."""
-    for name in names(package):
-        yield name, load(package, name)
+def each(kind: str) -> Iterator[tuple[str, ModuleType]]:
+    """(YAML name, module) of every plug-in of a kind."""
+    for name in names(kind):
+        yield name, load(kind, name)

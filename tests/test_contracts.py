@@ -29,11 +29,11 @@ from bench.engine.evidence import Census
 from bench.errors import NotApplied, Outcome, Unsupported
 from bench.models.fetch import ensure
 from bench.models.reference import Random
-from bench.optimisations import VERBS
+from bench.optimisations import verbs
 from bench.worker import kernels, passes, session
 from bench.worker.score import noise_floor
 
-SCHEMES = [(verb, name) for verb in VERBS for name in plugins.names(f"optimisations.{verb}")]
+SCHEMES = [(verb, name) for verb in verbs() for name in plugins.names(f"optimisations.{verb}")]
 every_scheme = pytest.mark.parametrize(("verb", "name"), SCHEMES, ids=[f"{v} {n}" for v, n in SCHEMES])
 DTYPES = ("float32", "bfloat16", "float16")
 LEFT_OUT = "model.layers.1.mlp.down_proj"

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from bench.drift.grid import CONFOUNDED, Grid, grid_of, quantises, warning, words
+from bench.records.grid import CONFOUNDED, Grid, grid_of, quantises, warning, words
 
 
 @pytest.mark.parametrize(

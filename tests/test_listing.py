@@ -16,15 +16,15 @@ from bench.cli.listing import KINDS, align, is_cached, render, scheme
 from bench.cli.scheme_pages import find, line
 from bench.config import arms
 from bench.config.arms import optimisations
-from bench.drift.grid import grid_of
 from bench.errors import UsageError
 from bench.metrics import METRICS
 from bench.models import cache, fetch
 from bench.models.convert import GRID_FILE
 from bench.models.reference import Named
 from bench.models.registry import all_models
-from bench.optimisations import VERBS
+from bench.optimisations import verbs
 from bench.pricing.book import default_book
+from bench.records.grid import grid_of
 from bench.yaml_source import parse_yaml
 
 
@@ -57,7 +57,7 @@ def test_every_plug_in_is_listed_with_its_first_line() -> None:
 def test_optimisations_stand_under_their_verb() -> None:
     found = lines("optimisations")
     assert list(found) == [
-        f"{verb}: {name}" for verb in VERBS for name in plugins.names(f"optimisations.{verb}")
+        f"{verb}: {name}" for verb in verbs() for name in plugins.names(f"optimisations.{verb}")
     ]
 
 
@@ -134,7 +134,7 @@ def test_settings_that_need_no_value_and_those_of_other_kinds() -> None:
     assert "runs on cpu in float32 only" in scheme(["torch-int8-dynamic"])
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", verbs())
 def test_the_row_that_is_shown_can_be_pasted(verb: str) -> None:
     for name in plugins.names(f"optimisations.{verb}"):
         source = parse_yaml("variants:\n" + line(*find((verb, name))), "pasted")

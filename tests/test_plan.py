@@ -17,7 +17,7 @@ from bench.cli.estimate import Load
 from bench.config import arms
 from bench.config.reader import read_config
 from bench.config.spec import Spec
-from bench.drift.grid import MAY_BE_CONFOUNDED
+from bench.records.grid import MAY_BE_CONFOUNDED
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = """\

@@ -14,7 +14,7 @@ from bench import plugins
 from bench.config.reader import FILE_KEYS
 from bench.config.schema import json_schema
 from bench.metrics import METRICS
-from bench.optimisations import VERBS
+from bench.optimisations import verbs
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = sorted((ROOT / "configs").glob("*.yaml"))
@@ -74,7 +74,7 @@ def test_every_key_of_the_file_and_every_metric_is_in_it() -> None:
 def test_every_scheme_is_in_it_in_each_spelling_with_its_settings() -> None:
     forms = SCHEMA["properties"]["optimise"]["items"]["oneOf"]
     found = {(verb, form["properties"][verb]["const"]) for form in forms for verb in form["required"]}
-    for verb in VERBS:
+    for verb in verbs():
         for name in plugins.names(f"optimisations.{verb}"):
             assert (verb, name) in found
     assert ("quantize", "bnb-nf4") in found

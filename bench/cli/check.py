@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from bench.cli.estimate import ASSUMPTIONS, batches, estimate, most_pairs
 from bench.cli.listing import align, arm_words, count, terminal_width
 from bench.config.spec import Arm, Group, LimitBlock, Spec
-from bench.drift.grid import MAY_BE_CONFOUNDED, quantises
 from bench.formatting import printable
 from bench.machine.devices import cpu_count
 from bench.models.reference import LocalPath, Random
 from bench.pricing.reprice import price_called
+from bench.records.grid import MAY_BE_CONFOUNDED, quantises
 from bench.stats.intervals import LEAST_SAMPLES
 
 

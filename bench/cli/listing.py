@@ -15,11 +15,11 @@ from bench import plugins
 from bench.cli import scheme_pages as schemes
 from bench.config.arms import device_here, missing
 from bench.config.spec import Arm, Optimisation
-from bench.drift.grid import words
 from bench.errors import UsageError
 from bench.formatting import format_significant, nearest, printable
 from bench.models.reference import Hub, LocalPath, ModelRef, Random
-from bench.optimisations import VERBS
+from bench.optimisations import verbs
+from bench.records.grid import words
 
 Row = tuple[str, ...]
 LEAST_WIDTH = 40  # of the last column; where less is left, it goes below the others
@@ -174,7 +174,7 @@ def _cache_entry(name: str) -> Path | None:
 
 
 def _optimisations() -> Iterator[Row]:
-    for verb in VERBS:
+    for verb in verbs():
         for name, module in plugins.each(f"optimisations.{verb}"):
             yield f"{verb}: {name}", *_here(schemes.scheme_here(module), plugins.describe(module))
 

@@ -19,7 +19,7 @@ from bench.config.arms import HOME_ENGINE, device_here, engines_of, missing
 from bench.environments import interpreter, missing_environment
 from bench.errors import UsageError
 from bench.formatting import nearest
-from bench.optimisations import SPELLINGS, VERBS
+from bench.optimisations import spellings, verbs
 from bench.optimisations.shared.calibration import CalibrationParams
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -78,10 +78,10 @@ def find(words: Sequence[str]) -> tuple[str, str, ModuleType]:
     """(verb, name, module) of ``hqq``, ``quantise hqq``, ``quantise/hqq`` or ``quantise: hqq``. UsageError
     naming the nearest for what is none."""
     parts = [part for part in re.split(r"[\s/:]+", " ".join(words)) if part]
-    verb = SPELLINGS.get(parts[0], parts[0]) if parts else ""
-    if len(parts) == 2 and verb in VERBS:
+    verb = spellings().get(parts[0], parts[0]) if parts else ""
+    if len(parts) == 2 and verb in verbs():
         return verb, parts[1], plugins.load(f"optimisations.{verb}", parts[1])
-    homes = {name: verb for verb in VERBS for name in plugins.names(f"optimisations.{verb}")}
+    homes = {name: verb for verb in verbs() for name in plugins.names(f"optimisations.{verb}")}
     if len(parts) == 1 and parts[0] in homes:
         return find((homes[parts[0]], parts[0]))
     close = nearest(parts[-1], homes) if parts else None

@@ -24,7 +24,7 @@ from bench.machine.devices import cuda_device_count
 from bench.models.convert import check_gguf
 from bench.models.reference import Hub, LocalPath, ModelRef, Named, Random, check_directory, is_commit
 from bench.models.registry import FindModel
-from bench.optimisations import VERBS
+from bench.optimisations import verbs
 from bench.optimisations.shared.calibration import CalibrationParams, check_text
 from bench.yaml_source import KeyPath, YamlSource
 
@@ -146,14 +146,14 @@ def optimisations(
 
 
 def _step(source: YamlSource, raw: object, path: KeyPath, engine: str) -> Optimisation:
-    verbs = [key for key in raw if key in VERBS] if isinstance(raw, dict) else []
-    if len(verbs) > 1:
-        raise source.error(path, f"{' and '.join(verbs)} are steps of their own", "split them")
-    if not isinstance(raw, dict) or len(verbs) != 1:
-        close = nearest(next(iter(raw)), VERBS) if isinstance(raw, dict) and raw else None
-        hint = f"did you mean {close!r}?" if close else f"one of {', '.join(VERBS)}"
+    named = [key for key in raw if key in verbs()] if isinstance(raw, dict) else []
+    if len(named) > 1:
+        raise source.error(path, f"{' and '.join(named)} are steps of their own", "split them")
+    if not isinstance(raw, dict) or len(named) != 1:
+        close = nearest(next(iter(raw)), verbs()) if isinstance(raw, dict) and raw else None
+        hint = f"did you mean {close!r}?" if close else f"one of {', '.join(verbs())}"
         raise source.error(path, "a step names one kind of optimisation", hint)
-    verb = verbs[0]
+    verb = named[0]
     with blaming(source, (*path, verb)):
         name, known = str(raw[verb]), f"optimisations.{verb}"
         scheme = plugins.load(known, name, lambda module: engine in engines_of(module))

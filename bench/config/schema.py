@@ -23,7 +23,7 @@ from bench.config.spec import (
 )
 from bench.metrics import METRICS
 from bench.models.registry import all_models
-from bench.optimisations import SPELLINGS, VERBS
+from bench.optimisations import spellings, verbs
 from bench.pricing.book import default_book
 
 Schema = dict[str, Any]
@@ -69,7 +69,7 @@ def _arm_keys() -> Schema:
 def _block(properties: Mapping[str, Schema], required: list[str] | None = None) -> Schema:
     """An object of these keys, in each of their spellings, and no others. Required keys have one spelling."""
     spelled = dict(properties)
-    for other, ours in SPELLINGS.items():
+    for other, ours in spellings().items():
         if ours in properties:
             spelled[other] = properties[ours]
     needs = {"required": required} if required else {}
@@ -109,11 +109,11 @@ def _model() -> Schema:
 
 def _steps() -> Iterator[Schema]:
     """A form for each scheme and each spelling of its verb."""
-    for verb in VERBS:
-        spellings = (verb, *(other for other, ours in SPELLINGS.items() if ours == verb))
+    for verb in verbs():
+        spelled = (verb, *(other for other, ours in spellings().items() if ours == verb))
         for name, module in plugins.each(f"optimisations.{verb}"):
             params = TypeAdapter(module.Params).json_schema()
-            for spelling in spellings:
+            for spelling in spelled:
                 chosen = {spelling: {"const": name, "description": plugins.describe(module)}}
                 yield {
                     "type": "object",

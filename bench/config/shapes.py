@@ -10,7 +10,7 @@ from bench import plugins
 from bench.config.spec import Optimisation, WorkloadBlock
 from bench.models.reference import LocalPath, ModelRef, Named, Random
 from bench.models.registry import FindModel
-from bench.optimisations import WEIGHTS
+from bench.optimisations import leaves_weights
 from bench.yaml_source import KeyPath, YamlSource
 
 
@@ -32,7 +32,7 @@ def check_order(source: YamlSource, steps: Sequence[Optimisation], path: KeyPath
     for index, step in enumerate(steps):
         name, place = f"{step.verb} {step.scheme}", (*path, index)
         scheme = plugins.load(f"optimisations.{step.verb}", step.scheme)
-        weights = getattr(scheme, "WEIGHTS", WEIGHTS[step.verb])
+        weights = leaves_weights(step.verb, scheme)
         if any(earlier.verb == "compile" for earlier in steps[:index]):
             raise source.error(place, f"{name} comes after compiling", "compile last, and once")
         if packed and weights != "any":

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from bench.errors import UsageError
-from bench.optimisations import SPELLINGS
+from bench.optimisations import spellings
 from bench.yaml_source import KeyPath, YamlSource, parse_yaml
 
 
@@ -20,7 +20,7 @@ def override(source: YamlSource, text: str) -> YamlSource:
         raise UsageError(f"--set {text!r}: give one value, on one line")
     data = copy.deepcopy(source.data)
     target: Any = data
-    *parents, last = [SPELLINGS.get(key, key) for key in keys.strip().split(".")]
+    *parents, last = [spellings().get(key, key) for key in keys.strip().split(".")]
     for key in parents:
         target = target.setdefault(key, {}) if isinstance(target, dict) else None
     if not isinstance(target, dict):
@@ -36,7 +36,7 @@ def spelled(source: YamlSource) -> YamlSource:
 
 
 def _ours(part: str | int) -> str | int:
-    return SPELLINGS.get(part, part) if isinstance(part, str) else part
+    return spellings().get(part, part) if isinstance(part, str) else part
 
 
 def _ours_in(source: YamlSource, value: Any, path: KeyPath) -> Any:

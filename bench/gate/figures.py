@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 from bench.gate.finding import Finding, GateVerdict, finding
 from bench.gate.limits import Rule
-from bench.metrics.figure import Figure, ratio_bounds
+from bench.stats.figure import Figure, ratio_bounds
 from bench.stats.intervals import Interval
 
 _Z = NormalDist().inv_cdf

@@ -17,9 +17,9 @@ from bench.gate.finding import Effort, Finding, GateBlock, GateVerdict, block, f
 from bench.gate.limits import Rule, rules
 from bench.gate.sequential import CONFIDENCE, Test, confidence_sequence, decide
 from bench.metrics import cost
-from bench.metrics.figure import Figures
 from bench.metrics.unit_ratios import log_ratio, price_shift
 from bench.records import ArmRecord, RunRecord, UnitRecord
+from bench.stats.figure import Figures
 
 # Faster than this by changed code alone is more likely a broken measurement than good work.
 IMPROBABLE_RATIO = 0.7

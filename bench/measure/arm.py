@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench import plugins
 from bench.config.spec import Arm, DriftBlock, MeasureBlock
 from bench.environments import interpreter
 from bench.errors import Unsupported
@@ -135,7 +136,7 @@ def load_arguments(arm: Arm, model: LocalModel, baseline: LocalModel) -> dict[st
     runtime = arm.runtime
     return {
         "directory": str(model.directory),
-        "runtime": runtime.name,
+        "runtime": plugins.module_name("runtimes", runtime.name),
         "options": {
             "device": runtime.device,
             "dtype": runtime.dtype,
@@ -144,7 +145,14 @@ def load_arguments(arm: Arm, model: LocalModel, baseline: LocalModel) -> dict[st
             "random": model.random,
         },
         "baseline": {"directory": str(baseline.directory), "random": baseline.random},
-        "optimise": [{"verb": s.verb, "scheme": s.scheme, "params": dict(s.params)} for s in arm.optimise],
+        "optimise": [
+            {
+                "label": f"{step.verb}: {step.scheme}",
+                "module": plugins.module_name(f"optimisations.{step.verb}", step.scheme),
+                "params": dict(step.params),
+            }
+            for step in arm.optimise
+        ],
     }
 
 

@@ -14,7 +14,7 @@ from bench.metrics import (
     roofline,
     throughput,
 )
-from bench.metrics.figure import Metric
+from bench.stats.figure import Metric
 
 FAMILIES = (latency, throughput, memory, energy, cost, one_off, counters, output_drift, generation, roofline)
 METRICS: dict[str, Metric] = {metric.key: metric for family in FAMILIES for metric in family.METRICS}

@@ -12,11 +12,11 @@ from dataclasses import astuple, dataclass
 
 from bench.errors import Outcome
 from bench.metrics import cost, latency, memory, throughput, unit_ratios
-from bench.metrics.figure import Figure, Figures, Metric
-from bench.metrics.verdict import Design, Verdict, verdict_of
 from bench.records import ArmRecord, RunRecord, TimedBatch
+from bench.stats.figure import Figure, Figures, Metric
 from bench.stats.intervals import LEAST_SAMPLES, Interval
 from bench.stats.pairs import Kernels, pair_ratio, prior_of, told_apart
+from bench.stats.verdict import Design, Verdict, verdict_of
 
 # Between two processes apart in time: their luck, and the drift of the machine (log scale, solo ratios).
 APART_IN_TIME_SD = 0.05

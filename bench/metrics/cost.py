@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bench.metrics import processes
-from bench.metrics.figure import Figure, Figures, Metric
 from bench.metrics.throughput import totals
 from bench.pricing import cost as model
 from bench.pricing.book import parse_price
 from bench.records import ArmRecord, RunRecord
+from bench.stats.figure import Figure, Figures, Metric
 from bench.stats.intervals import Interval, mean_interval, widened
 
 PER_1K = Metric("cost_per_1k_tokens_usd", "USD", "lower", model.FORMULA_1K_TOKENS, "input + output tokens")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.metrics.figure import Figures, Metric
 from bench.records import ArmRecord, RunRecord
+from bench.stats.figure import Figures, Metric
 
 IN = Metric("input_tokens_per_request", "tok", "lower", "Σ n_in/N, first batch", "prompt length")
 OUT = Metric("output_tokens_per_request", "tok", "lower", "Σ n_out/N, first batch", "reply length")

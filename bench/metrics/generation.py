@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bench.drift import generations as drift
-from bench.metrics.figure import Figures, Metric
 from bench.records import ArmRecord, RunRecord
+from bench.stats.figure import Figures, Metric
 
 EXACT = Metric("exact_match", "1", "higher", "share of replies identical token by token up to their end", "")
 DIVERGENCE = Metric(

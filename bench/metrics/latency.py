@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bench.metrics import processes
-from bench.metrics.figure import Figures, Metric
 from bench.records import ArmRecord, RunRecord
+from bench.stats.figure import Figures, Metric
 
 TTFT = Metric("ttft_ms", "ms", "lower", "t_first − sent, per request", "time to the first token")
 TPOT = Metric(

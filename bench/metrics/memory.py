@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.metrics.figure import Figures, Metric
 from bench.records import ArmRecord, Json, RunRecord
+from bench.stats.figure import Figures, Metric
 
 WEIGHTS = Metric("weights_bytes", "B", "lower", "Σ bytes of distinct tensor storages in the model", "weights")
 KV = Metric("kv_bytes_per_token", "B", "lower", "2 · layers · kv_heads · head_dim · bytes", "KV cache")

@@ -7,10 +7,10 @@ from typing import Any
 
 from bench.metrics import cost
 from bench.metrics.comparisons import compare
-from bench.metrics.figure import Figures, Metric, value_of
-from bench.metrics.verdict import Verdict
 from bench.pricing import cost as model
 from bench.records import ArmRecord, Loaded, RunRecord
+from bench.stats.figure import Figures, Metric, value_of
+from bench.stats.verdict import Verdict
 
 USD = Metric(
     "one_off_usd", "USD", "lower", "seconds of calibration and training · R · G/u / 3600", "spent once"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from bench.drift import distribution as drift
 from bench.errors import Outcome
-from bench.metrics.figure import Figure, Figures, Metric
 from bench.records import ArmRecord, DriftWindow, RunRecord
+from bench.stats.figure import Figure, Figures, Metric
 
 _OVER = "over the scored positions; interval by bootstrap over windows"
 KLD = Metric("kld_mean", "nat", "lower", f"mean Σ_v P(v)·(ln P(v) − ln Q(v)) {_OVER}", "KL(base ‖ variant)")

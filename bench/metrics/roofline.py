@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bench.metrics.figure import Figures, Metric
 from bench.metrics.throughput import totals
 from bench.records import ArmRecord, RunRecord
+from bench.stats.figure import Figures, Metric
 
 MBU = Metric(
     "mbu",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.metrics import processes
-from bench.metrics.figure import Figures, Metric
 from bench.records import ArmRecord, RunRecord
+from bench.stats.figure import Figures, Metric
 from bench.stats.intervals import Interval, mean_interval, widened
 
 REQUESTS = Metric("request_throughput", "req/s", "higher", "N_ok/W, W = last end − first sent", "requests")

@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.drift.grid import Grid, grid_of
 from bench.errors import BenchError, UsageError
 from bench.formatting import printable
+from bench.records.grid import Grid, grid_of
 
 RECIPE = 2  # part of the cache key: raise it when the same GGUF would convert to something else
 SAFETENSORS_HEADER_MAX_BYTES = 100_000_000  # the safetensors library's own limit

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bench.drift.grid import Grid
 from bench.errors import BenchError, UsageError
 from bench.formatting import printable
 from bench.models import cache
@@ -36,6 +35,7 @@ from bench.models.reference import (
     weights_digest,
 )
 from bench.models.registry import ModelFile, PackageSource, find_model
+from bench.records.grid import Grid
 
 OnProgress = Callable[[Progress], None]
 

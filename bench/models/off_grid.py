@@ -20,8 +20,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from bench.drift.grid import MOST_KL, Grid
 from bench.errors import BenchError
+from bench.records.grid import MOST_KL, Grid
 
 SEED = 32
 HEAD_SIDE = ("model.embed_tokens", "model.norm", "lm_head")

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.drift.grid import Grid
 from bench.errors import UsageError
 from bench.formatting import printable
 from bench.models.convert import safetensors_header
+from bench.records.grid import Grid
 
 Stage = Literal["download", "check", "convert"]
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model", "*.tiktoken")

@@ -9,12 +9,12 @@ from typing import Any
 from bench.formatting import format_share, format_significant, printable
 from bench.metrics import cost, one_off, output_drift
 from bench.metrics.comparisons import Comparison
-from bench.metrics.figure import Figure, Metric, value_of
-from bench.metrics.verdict import Verdict
 from bench.results.others import OTHERS_SHARE, others_in_turns
 from bench.results.run_summary import Row, RunSummary, in_turns
+from bench.stats.figure import Figure, Metric, value_of
 from bench.stats.intervals import Interval
 from bench.stats.pairs import FAMILY_ERROR
+from bench.stats.verdict import Verdict
 
 # Bands of mean KL (nats) against the baseline. They are our words, not a law: see docs/guide.md, "Reading".
 BANDS = (

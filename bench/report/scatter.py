@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from bench.metrics import cost, output_drift
-from bench.metrics.figure import value_of
 from bench.report.axes import LogScale, Tick
 from bench.report.columns import pareto
 from bench.report.labels import Box, Label, Place, place_labels
 from bench.report.reading import BANDS
 from bench.results.run_summary import Row, RunSummary
+from bench.stats.figure import value_of
 
 WIDTH, HEIGHT = 760, 420
 PLOT = Box(76, 14, 620, 366)

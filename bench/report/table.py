@@ -10,10 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.formatting import printable
-from bench.metrics.verdict import Verdict
 from bench.report.columns import COLUMNS, Column
 from bench.report.reading import FRONT, scored_words, sentence, timed_words
 from bench.results.run_summary import RunSummary
+from bench.stats.verdict import Verdict
 
 COLOURS: dict[str, str] = {Verdict.BETTER: "green", Verdict.WORSE: "red", Verdict.CANNOT_TELL: "yellow"}
 LEFT_OUT_FIRST = ("peak", "weights", "output_throughput", "ttft", "tpot")  # where the terminal is too narrow

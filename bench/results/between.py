@@ -12,10 +12,10 @@ from typing import Any
 from bench.errors import IncomparableError
 from bench.formatting import format_significant, printable
 from bench.metrics import memory
-from bench.metrics.verdict import Verdict
 from bench.results.changes import IN_PAIRS, TIMES, change, verdict
 from bench.results.others import quiet_words
 from bench.results.run_summary import Row, RunSummary
+from bench.stats.verdict import Verdict
 
 KEY_FIGURES = (*TIMES, memory.RSS, memory.ALLOCATED, *IN_PAIRS)
 # What must be equal for a dollar to mean the same in both runs; where a price comes from may differ.

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from bench.errors import UsageError
 from bench.formatting import format_significant, printable
-from bench.metrics.figure import value_of
 from bench.results.run_summary import RunSummary
+from bench.stats.figure import value_of
 from bench.store.files import digest
 
 WINDOW = 50

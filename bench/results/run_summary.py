@@ -15,9 +15,9 @@ from bench.errors import IntegrityError, Outcome
 from bench.gate.calibration import Calibration
 from bench.gate.finding import GateBlock
 from bench.metrics.comparisons import Comparison
-from bench.metrics.figure import Figure, Figures, Metric, value_of
-from bench.metrics.verdict import Design, Verdict
 from bench.records import Facts
+from bench.stats.figure import Figure, Figures, Metric, value_of
+from bench.stats.verdict import Design, Verdict
 
 Json = Mapping[str, Any]
 SCHEMA_VERSION = 1

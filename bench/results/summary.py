@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.drift.grid import warning
 from bench.errors import IntegrityError, Outcome
 from bench.gate.calibration import calibration_of
 from bench.gate.judge import judge
 from bench.metrics import FAMILIES, cost, one_off, output_drift
 from bench.metrics.comparisons import Comparison, compare_all
-from bench.metrics.figure import Figures
-from bench.metrics.verdict import Design
 from bench.pricing.reprice import misfit
 from bench.records import ArmRecord, RunRecord
+from bench.records.grid import warning
 from bench.results.run_summary import Evidence, Json, Row, RunStatus, RunSummary, WarmUpFound
+from bench.stats.figure import Figures
 from bench.stats.intervals import Interval
+from bench.stats.verdict import Design
 from bench.store.files import strict_json
 from bench.store.replay import load_record
 

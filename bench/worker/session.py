@@ -31,7 +31,7 @@ def load(message: Mapping[str, Any]) -> tuple[Engine, dict[str, Any]]:
     of the evidence does not hold.
     """
     options = Options(**message["options"])
-    runtime = importlib.import_module(f"bench.runtimes.{message['runtime'].replace('-', '_')}")
+    runtime = importlib.import_module(message["runtime"])
     directory = Path(message["directory"])
     needed = {name for step in message["optimise"] for name in _scheme(step).REQUIRES}
     with undisturbed():  # the imports of an engine alone make enough objects for a second of collecting
@@ -73,7 +73,7 @@ def _hidden(packages: Iterable[str]) -> Iterator[None]:
 
 
 def _scheme(step: Mapping[str, Any]) -> ModuleType:
-    return importlib.import_module(f"bench.optimisations.{step['verb']}.{step['scheme'].replace('-', '_')}")
+    return importlib.import_module(step["module"])
 
 
 def _census_for(scheme: ModuleType, engine: Engine) -> Census:
@@ -124,7 +124,7 @@ def _teacher(runtime: ModuleType, options: Options, message: Mapping[str, Any]) 
 
 def _apply(engine: Engine, step: Mapping[str, Any], facts: Facts, teacher: Teacher) -> dict[str, Any]:
     """One optimisation with a census on either side of it."""
-    label = f"{step['verb']}: {step['scheme']}"
+    label = str(step["label"])
     scheme = _scheme(step)
     reason = scheme.unsupported(facts.kind_of_device, facts.dtype)
     if reason:

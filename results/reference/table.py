@@ -9,10 +9,10 @@ import math
 import sys
 from pathlib import Path
 
-from bench.metrics.figure import value_of
 from bench.report.columns import COLUMNS, pareto
 from bench.report.formats import markdown
 from bench.results.summary import load_run
+from bench.stats.figure import value_of
 
 HERE = Path(__file__).parent
 ENGINES = {

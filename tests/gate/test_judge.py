@@ -13,9 +13,9 @@ from bench.errors import UsageError
 from bench.gate.judge import judge, undecided
 from bench.gate.limits import rules
 from bench.metrics import cost, counters, output_drift
-from bench.metrics.figure import Metric
 from bench.records import RunRecord, UnitRecord
 from bench.results.stored_gate import judge_run
+from bench.stats.figure import Metric
 from bench.stats.intervals import Interval
 
 COST = {cost.PER_REQUEST.key: {"max_increase": "3%"}}

@@ -7,13 +7,13 @@ import math
 from typing import Any
 
 import pytest
+from bench.metrics.changes import ALONE, ALONE_APART_SD, RATIO, RATIOS_APART_SD, WINDOWS
 
 from bench.machine import noise
 from bench.metrics import METRICS, others
-from bench.metrics.changes import ALONE, ALONE_APART_SD, RATIO, RATIOS_APART_SD, WINDOWS
-from bench.metrics.figure import Metric
 from bench.results.between import between_runs, heading, render
 from bench.results.stored_gate import against_run
+from bench.stats.figure import Metric
 from bench.stats.intervals import Interval, ratio_interval
 
 Json = dict[str, Any]

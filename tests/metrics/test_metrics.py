@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from fakes import arm_record, drift_window, loaded, pairs, run_record, timed_batch
 
-from bench.drift.grid import grid_of
 from bench.errors import Outcome
 from bench.metrics import (
     FAMILIES,
@@ -26,10 +25,11 @@ from bench.metrics import (
     roofline,
     throughput,
 )
-from bench.metrics.figure import Metric, value_of
 from bench.pricing.book import parse_price
 from bench.records import ArmRecord, UnitRecord, WarmUp
+from bench.records.grid import grid_of
 from bench.results.summary import summarise
+from bench.stats.figure import Metric, value_of
 from bench.stats.intervals import Interval
 from bench.stats.pairs import SAME_KERNELS, pair_ratio
 

@@ -20,11 +20,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.drift.grid import grid_of
 from bench.errors import BenchError, IntegrityError, UsageError
 from bench.models import cache, child, convert, fetch, hub
 from bench.models.fetch import ensure
 from bench.models.reference import Hub, LocalPath, Named, Progress, Random, code_in_config
+from bench.records.grid import grid_of
 
 COMMIT = "0123456789" * 4
 GGUF = b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + b"\0" * 100

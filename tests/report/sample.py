@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.metrics import METRICS, cost, latency, memory, output_drift, throughput
-from bench.metrics.figure import Metric
+from bench.stats.figure import Metric
 from bench.stats.intervals import Interval
 
 Run = dict[str, Any]

@@ -1,1 +1,5 @@
-"""The decode step compiled: one file a compiler."""
+"""The decode step compiled: one file for each compiler."""
+
+PLACE = 4
+WEIGHTS = "any"
+SPELLINGS = ()

@@ -1,1 +1,5 @@
-"""Ways to train a student after the baseline, one file each."""
+"""Training a student after the baseline: one file for each way."""
+
+PLACE = 2
+WEIGHTS = "dense"
+SPELLINGS = ("distill",)

@@ -1,1 +1,5 @@
-"""Weights removed: one file a method."""
+"""Weights removed: one file for each method."""
+
+PLACE = 1
+WEIGHTS = "dense"
+SPELLINGS = ()

@@ -1,1 +1,5 @@
-"""Fewer bits a weight: one file a scheme."""
+"""Fewer bits for each weight: one file for each scheme."""
+
+PLACE = 3
+WEIGHTS = "packs"
+SPELLINGS = ("quantize", "quantization")

@@ -9,13 +9,11 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from bench.drift.grid import words
 from bench.formatting import MIB, format_mib, format_significant
 from bench.metrics import METRICS, cost
 from bench.metrics.comparisons import Comparison
-from bench.metrics.figure import Figure
-from bench.metrics.verdict import Verdict
 from bench.records import Facts
+from bench.records.grid import words
 from bench.report import scatter
 from bench.report.columns import COLUMNS, pareto
 from bench.report.formats import harmless
@@ -29,6 +27,8 @@ from bench.report.reading import (
 )
 from bench.results.run_summary import Evidence, Row, RunSummary
 from bench.results.summary import NOT_A_FAILURE
+from bench.stats.figure import Figure
+from bench.stats.verdict import Verdict
 
 SUFFIX = "html"
 REQUIRES: tuple[str, ...] = ()

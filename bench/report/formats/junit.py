@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from bench.errors import Outcome
 from bench.gate.finding import Finding, GateVerdict
 from bench.metrics import cost, latency, output_drift
-from bench.metrics.figure import value_of
 from bench.report.formats import harmless
 from bench.report.reading import sentence
 from bench.results.run_summary import Row, RunSummary
+from bench.stats.figure import value_of
 
 SUFFIX = "xml"
 REQUIRES: tuple[str, ...] = ()

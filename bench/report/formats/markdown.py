@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from bench.drift.grid import words
+from bench.records.grid import words
 from bench.report.columns import COLUMNS, Column
 from bench.report.formats import harmless
 from bench.report.reading import FRONT, scored_words, sentence, timed_words

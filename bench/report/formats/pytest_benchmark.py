@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from bench.metrics import cost, latency, output_drift
-from bench.metrics.figure import value_of
 from bench.records import UnitRecord
 from bench.report.formats import ascii_json, harmless
 from bench.results.run_summary import Row, RunSummary
+from bench.stats.figure import value_of
 from bench.stats.intervals import Distribution, distribution
 
 SUFFIX = "json"
