@@ -1,9 +1,9 @@
 """Plug-ins are found by their file name: no list to edit.
 
-``quantise: bnb-nf4`` is the module ``bench/optimisations/quantise/bnb_nf4.py``: a plug-in called ``bnb-nf4`` of
-the kind ``optimisations.quantise``. The first line of its docstring is its description, ``REQUIRES`` the packages
-it needs, ``Params`` (a frozen dataclass) its settings. Modules import heavy libraries only inside functions, so
-listing them costs nothing.
+``quantise: bnb-nf4`` is the module ``bench/optimisations/quantise/bnb_nf4.py``: a plug-in called ``bnb-nf4``
+of the kind ``optimisations.quantise``. The first line of its docstring is its description, ``REQUIRES`` the
+packages it needs, ``Params`` (a frozen dataclass) its settings. Modules import heavy libraries only inside
+functions, so listing them costs nothing.
 
 Another package brings plug-ins of its own by entry points. Their group is the kind behind
 ``inference_cost_bench.``, their name the plug-in's, their value a module::

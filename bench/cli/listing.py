@@ -203,9 +203,9 @@ def _texts() -> Iterator[Row]:
 
 
 def _metrics() -> Iterator[Row]:
-    from bench.metrics import METRICS
+    from bench.metrics import all_metrics
 
-    for metric in METRICS.values():
+    for metric in all_metrics().values():
         yield metric.key, metric.unit, TO_DIRECTION[metric.better], metric.formula
 
 
@@ -224,7 +224,9 @@ KINDS: dict[str, Callable[[], Iterator[Row]]] = {
     "workloads": _plugins("workloads"),
     "texts": _texts,
     "metrics": _metrics,
-    "drift": _plugins("drift"),
+    "suites": _plugins("drift.suites"),
+    "statistics": _plugins("drift.statistics"),
+    "probes": _plugins("probes"),
     "prices": _prices,
     "reports": _plugins("report.formats"),
 }

@@ -157,8 +157,8 @@ def _step(source: YamlSource, raw: object, path: KeyPath, engine: str) -> Optimi
     with blaming(source, (*path, verb)):
         name, known = str(raw[verb]), f"optimisations.{verb}"
         scheme = plugins.load(known, name, lambda module: engine in engines_of(module))
-    settings = {key: value for key, value in raw.items() if key != verb}
-    params = _params(source, scheme.Params, settings, path)
+    given = {key: value for key, value in raw.items() if key != verb}
+    params = settings(source, scheme.Params, given, path)
     if issubclass(scheme.Params, CalibrationParams):
         with blaming(source, (*path, "text")):
             check_text(str(params["text"]))
@@ -176,21 +176,19 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _params(source: YamlSource, kind: Any, settings: dict[str, Any], path: KeyPath) -> dict[str, object]:
-    """Validate ``settings`` against the scheme's own dataclass, strictly; defaults filled in."""
+def settings(source: YamlSource, kind: Any, given: dict[str, Any], path: KeyPath) -> dict[str, object]:
+    """Validate what is ``given`` against a plug-in's own dataclass, strictly; defaults filled in."""
     known = [field.name for field in dataclasses.fields(kind)]
-    for key in settings:
+    for key in given:
         if key not in known:
             close = nearest(key, known)
             hint = f"did you mean {close!r}?" if close else f"known: {', '.join(known) or 'no settings'}"
             raise source.error((*path, key), "unknown key", hint)
     has_required = dataclasses.MISSING in {field.default for field in dataclasses.fields(kind)}
-    checked = (
-        settings or has_required
-    )  # defaults alone need no check, and making a checker takes a millisecond
+    checked = given or has_required  # defaults alone need no check, and making a checker takes a millisecond
     try:
         # As JSON: strict about numbers and flags, and a dataclass is still built from a mapping.
-        made = _adapter(kind).validate_json(json.dumps(settings), strict=True) if checked else kind()
+        made = _adapter(kind).validate_json(json.dumps(given), strict=True) if checked else kind()
     except ValidationError as bad:
         wrong = bad.errors(include_url=False)[0]
         raise source.error((*path, *wrong["loc"][:1]), *explain(wrong)) from None

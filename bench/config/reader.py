@@ -5,6 +5,7 @@ Messages name file, line, key and the nearest known name.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -15,7 +16,7 @@ import yaml
 from pydantic import ValidationError
 
 from bench import plugins
-from bench.config.arms import blaming, cells, optimisations, read_model, why_unsupported
+from bench.config.arms import blaming, cells, optimisations, read_model, settings, why_unsupported
 from bench.config.shapes import check_fits, check_order, check_shapes, check_students
 from bench.config.spec import (
     Arm,
@@ -79,7 +80,10 @@ class _Reader:
                 price_called(price.hardware)
         drift = self.block(DriftBlock, "drift", self.data.get("drift", {}))
         self._known_text(drift.text)
+        self._known_plugins("drift", "suites", "drift.suites", drift.suites)
+        self._known_plugins("drift", "statistics", "drift.statistics", drift.statistics)
         measure = self.block(MeasureBlock, "measure", self.data.get("measure", {}))
+        self._known_plugins("measure", "probes", "probes", measure.probes)
         full = self._with_defaults(price, drift, measure)
         groups = self.groups(only)
         return Spec(
@@ -97,10 +101,10 @@ class _Reader:
     def _with_defaults(self, price: PriceBlock, drift: DriftBlock, measure: MeasureBlock) -> dict[str, Any]:
         blocks = {
             "runtime": self.block(RuntimeBlock, "runtime", self.data.get("runtime", {})).model_dump(),
-            "workload": self.block(WorkloadBlock, "workload", self.data.get("workload", {})).model_dump(),
+            "workload": self.workload(self.data.get("workload", {})).to_json(),
             "price": price.model_dump(exclude_none=True),
-            "drift": {**drift.model_dump(), "suites": list(drift.suites)},
-            "measure": measure.model_dump(),
+            "drift": _lists(drift.model_dump()),
+            "measure": _lists(measure.model_dump()),
         }
         return {
             key: blocks.get(key, self.data.get(key)) for key in FILE_KEYS if key in self.data or key in blocks
@@ -117,6 +121,11 @@ class _Reader:
                 raise UsageError(f"no evaluation text {name[:60]!r} ({hint})")
             Path(name).read_text(encoding="utf-8")
 
+    def _known_plugins(self, block: str, key: str, kind: str, wanted: Sequence[str]) -> None:
+        for name in wanted:
+            with blaming(self.source, (block, key)):
+                plugins.load(kind, name)
+
     # ---- arms ------------------------------------------------------------------------------------
 
     def groups(self, only: tuple[str, ...]) -> tuple[Group, ...]:
@@ -131,7 +140,7 @@ class _Reader:
                 hint = f"did you mean {close!r}?" if close else f"known: {', '.join(names)}"
                 raise UsageError(f"--only {name}: no such variant in {self.source.file} ({hint})")
         homes = {key: "runtime" for key in RuntimeBlock.model_fields if key != "name"}
-        homes |= {key: "workload" for key in WorkloadBlock.model_fields if key != "name"}
+        homes |= {key: "workload" for key in WorkloadBlock.model_fields if key not in ("name", "own")}
         sweep = self.data.get("sweep", {})
         self.known(sweep if isinstance(sweep, dict) else {}, ("sweep",), tuple(homes))
         found = cells(self.source, sweep, homes)
@@ -176,11 +185,10 @@ class _Reader:
 
     def _arm(self, name: str, raw: Raw, path: KeyPath) -> Arm:
         runtime = self.block(RuntimeBlock, "runtime", raw.get("runtime", {}), path)
-        workload = self.block(WorkloadBlock, "workload", raw.get("workload", {}), path)
+        workload = self.workload(raw.get("workload", {}), path)
         with blaming(self.source, self._place(path, "runtime", "name")):
             plugins.load("runtimes", runtime.name)
-        with blaming(self.source, self._place(path, "workload", "name")):
-            load = plugins.load("workloads", workload.name)
+        load = plugins.load("workloads", workload.name)
         with blaming(self.source, self._place(path, "workload", "file"), str(workload.file)):
             problem = load.problem(workload)
         if problem:
@@ -198,18 +206,42 @@ class _Reader:
 
     # ---- blocks ----------------------------------------------------------------------------------
 
-    def block(self, kind: type[BlockT], key: str, raw: object, path: KeyPath | None = None) -> BlockT:
-        """Validate one block; pydantic's complaint becomes ours, at the key's place."""
+    def block(
+        self,
+        kind: type[BlockT],
+        key: str,
+        raw: object,
+        path: KeyPath | None = None,
+        more: Sequence[str] = (),
+    ) -> BlockT:
+        """Validate one block; pydantic's complaint becomes ours, at the key's place. ``more`` are keys that
+        it may have besides, checked elsewhere."""
         place = self._place(path, key)
         if not isinstance(raw, dict):
             raise self.source.error(place, "must be a block of keys", "see `bench schema`")
-        self.known(raw, place, tuple(kind.model_fields))
+        self.known(raw, place, (*(name for name in kind.model_fields if name != "own"), *more))
         try:
             return kind.model_validate({k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
         except ValidationError as bad:
             wrong = bad.errors(include_url=False)[0]
             where = self._place(path, key, *(str(part) for part in wrong["loc"][:1]))
             raise self.source.error(where, *explain(wrong, kind)) from None
+
+    def workload(self, raw: object, path: KeyPath | None = None) -> WorkloadBlock:
+        """The block of a workload, its kind's own keys apart from those that every workload has."""
+        given = dict(raw) if isinstance(raw, dict) else {}
+        with blaming(self.source, self._place(path, "workload", "name")):
+            kind = plugins.load(
+                "workloads", str(given.get("name", WorkloadBlock.model_fields["name"].default))
+            )
+        params = getattr(kind, "Params", None)
+        keys = [one.name for one in dataclasses.fields(params)] if params else []
+        own = {key: given.pop(key) for key in keys if key in given}
+        block = self.block(WorkloadBlock, "workload", given if isinstance(raw, dict) else raw, path, keys)
+        if params is None:
+            return block
+        checked = settings(self.source, params, own, self._place(path, "workload"))
+        return block.model_copy(update={"own": tuple(sorted(checked.items()))})
 
     def limits(self, drift: DriftBlock, groups: tuple[Group, ...]) -> tuple[tuple[str, LimitBlock], ...]:
         """The gate's limits: known metrics that this config measures, limits with their unit."""
@@ -219,9 +251,9 @@ class _Reader:
         if not raw:
             return ()
         from bench.gate.limits import never_judged
-        from bench.metrics import METRICS
+        from bench.metrics import all_metrics
 
-        self.known(raw, ("gate",), tuple(METRICS))
+        self.known(raw, ("gate",), tuple(all_metrics()))
         random = all(isinstance(arm.model, Random) for group in groups for arm in group.arms)
         limits = tuple((key, self.block(LimitBlock, key, value, ("gate",))) for key, value in raw.items())
         for key, limit in limits:
@@ -248,6 +280,13 @@ class _Reader:
                 wrong.append(self.source.error((*path, key), "unknown key", hint))
         if wrong:
             raise together(wrong)
+
+
+def _lists(block: Mapping[str, Any]) -> dict[str, Any]:
+    """With tuples as YAML has them. What a run wants no further statistics or probes of says nothing of them,
+    as before there were any."""
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in block.items()}
+    return {key: value for key, value in plain.items() if key not in ("statistics", "probes") or value}
 
 
 def _merged(base: Raw, over: Raw) -> dict[str, Any]:

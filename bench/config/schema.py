@@ -21,7 +21,7 @@ from bench.config.spec import (
     RuntimeBlock,
     WorkloadBlock,
 )
-from bench.metrics import METRICS
+from bench.metrics import all_metrics
 from bench.models.registry import all_models
 from bench.optimisations import spellings, verbs
 from bench.pricing.book import default_book
@@ -40,9 +40,14 @@ def json_schema() -> Schema:
         **arm,
         "variants": {"type": "array", "items": variant, "description": "what differs from the file"},
         "price": _of(PriceBlock, hardware=list(default_book())),
-        "drift": _of(DriftBlock, text=list(plugins.names("texts"))),
-        "measure": _of(MeasureBlock),
-        "gate": _block({key: _limit(metric.description) for key, metric in METRICS.items()}),
+        "drift": _of(
+            DriftBlock,
+            text=list(plugins.names("texts")),
+            suites=list(plugins.names("drift.suites")),
+            statistics=list(plugins.names("drift.statistics")),
+        ),
+        "measure": _of(MeasureBlock, probes=list(plugins.names("probes"))),
+        "gate": _block({key: _limit(metric.description) for key, metric in all_metrics().items()}),
         "sweep": _sweep(arm),
     }
     assert set(FILE_KEYS) == set(properties), "a key of the file has no schema"
@@ -55,7 +60,7 @@ def _arm_keys() -> Schema:
     keys = {
         "model": _model(),
         "runtime": _of(RuntimeBlock, name=list(plugins.names("runtimes"))),
-        "workload": _of(WorkloadBlock, name=list(plugins.names("workloads"))),
+        "workload": _workload(),
         "optimise": {
             "type": "array",
             "description": "done to the model in this order",
@@ -81,6 +86,16 @@ def _of(kind: type[Block], **examples: list[str]) -> Schema:
     found = kind.model_json_schema()
     for key, names in examples.items():
         found["properties"][key]["examples"] = names
+    return found
+
+
+def _workload() -> Schema:
+    """The keys of every workload, and those that a kind has of its own."""
+    found = _of(WorkloadBlock, name=list(plugins.names("workloads")))
+    for _name, module in plugins.each("workloads"):
+        if (params := getattr(module, "Params", None)) is not None:
+            found["properties"] |= TypeAdapter(params).json_schema().get("properties", {})
+    del found["properties"]["own"]
     return found
 
 

@@ -56,6 +56,11 @@ class WorkloadBlock(Block):
     input_tokens: int | None = Field(None, ge=1, le=1_000_000, description="cut prompts to this length")
     file: str | None = Field(None, description="for workload 'file': JSONL, one {\"prompt\": ...} a line")
     warmup: int = Field(2, ge=1, le=6, description="repeats of the first request before anything is timed")
+    own: tuple[tuple[str, object], ...] = Field((), exclude=True)  # its kind's own keys, by ``Params`` there
+
+    def to_json(self) -> dict[str, object]:
+        """Every key with its value, the kind's own among them."""
+        return {**self.model_dump(), **dict(self.own)}
 
 
 class PriceBlock(Block):
@@ -89,7 +94,8 @@ class DriftBlock(Block):
     window: int = Field(
         256, ge=16, le=8192, description="tokens of context each prediction may have, at most"
     )
-    suites: tuple[Literal["generation"], ...] = Field(("generation",), description="further comparisons")
+    suites: tuple[str, ...] = Field(("generation",), description="further comparisons: bench/drift/suites")
+    statistics: tuple[str, ...] = Field((), description="further statistics: bench/drift/statistics")
 
 
 class MeasureBlock(Block):
@@ -108,6 +114,7 @@ class MeasureBlock(Block):
     )
     timeout_s: Positive = Field(1800.0, description="longest wait for one answer of a worker")
     seed: int = Field(0, ge=0, le=2**31, description="order of turns in the duet")
+    probes: tuple[str, ...] = Field((), description="further things to measure: bench/probes")
 
 
 class LimitBlock(Block):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
 from typing import Any, Literal
 
+from bench import plugins
 from bench.formatting import parse_percent
-from bench.metrics import counters, generation, memory, one_off, output_drift
+from bench.metrics import counters, drift_keys, memory, one_off, output_drift
 from bench.metrics.unit_ratios import MEMORY, TIMED
 
 Kind = Literal["timed", "exact", "interval"]
@@ -16,12 +19,6 @@ Kind = Literal["timed", "exact", "interval"]
 EXACT = frozenset(
     metric.key for metric in (*counters.METRICS, memory.WEIGHTS, memory.KV)
 )  # fmt: skip
-# Said of a variant beside its baseline, which has no such figure: no limit can be relative to it.
-BESIDE_BASELINE = frozenset(
-    metric.key
-    for metric in (*output_drift.METRICS, *generation.METRICS, one_off.BREAK_EVEN)
-    if metric != output_drift.PPL
-)
 
 
 @dataclass(frozen=True)
@@ -70,13 +67,26 @@ def rules(limits: Mapping[str, Mapping[str, Any]]) -> Iterator[Rule]:
             yield Rule(metric, limit, parse_percent(value) if isinstance(value, str) else float(value))
 
 
+@cache
+def beside_baseline() -> frozenset[str]:
+    """Metrics of a variant beside its baseline, which has no such figure: no limit can be relative to it."""
+    suites = {metric.key for suite in _suites().values() for metric in suite.METRICS}
+    return (drift_keys() | suites | {one_off.BREAK_EVEN.key}) - {output_drift.PPL.key}
+
+
+@cache
+def _suites() -> dict[str, ModuleType]:
+    return dict(plugins.each("drift.suites"))
+
+
 def never_judged(metric: str, relative: bool, drift: bool, suites: Sequence[str]) -> tuple[str, str] | None:
     """(reason, hint) why a limit could not be judged in a run that scores a text or not (``drift``) and
     compares replies or not (``suites``)."""
-    if relative and metric in BESIDE_BASELINE:
+    if relative and metric in beside_baseline():
         return "the baseline has no such figure that a variant's could be relative to", "use max or min"
-    if metric in {one.key for one in output_drift.METRICS} and not drift:
+    if metric in drift_keys() and not drift:
         return "this run does not measure it", "drift.tokens is 0, or all weights are random"
-    if metric in {one.key for one in generation.METRICS} and "generation" not in suites:
-        return "this run does not measure it", "drift.suites has no generation"
+    for name, suite in _suites().items():
+        if metric in {one.key for one in suite.METRICS} and name not in suites:
+            return "this run does not measure it", f"drift.suites has no {name}"
     return None

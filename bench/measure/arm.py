@@ -116,7 +116,7 @@ def begin(under: ArmUnderTest) -> None:
         started=True,
         is_baseline=arm.is_baseline,
         runtime=arm.runtime.model_dump(),
-        workload=arm.workload.model_dump(),
+        workload=arm.workload.to_json(),
         optimise=[step.label for step in arm.optimise],
     )
 
@@ -182,6 +182,9 @@ def alone(under: ArmUnderTest) -> None:
     under.record(solo=solo["batches"])
     under.record(memory=under.stage("memory", "memory"))
     under.record(energy=under.stage("energy", "energy"))
+    for name in under.context.measure.probes:
+        module = plugins.module_name("probes", name)
+        under.record(probes={name: under.stage(f"probe {name}", "probe", module=module)})
 
 
 def ceilings(under: ArmUnderTest) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bench import plugins
 from bench.measure import replies
 from bench.measure.arm import ArmUnderTest, read_text
 from bench.measure.events import Began
@@ -71,6 +72,7 @@ def _score(base: ArmUnderTest, variant: ArmUnderTest, starts: list[int], rows: i
         "score", base.worker, variant.worker, context.measure.timeout_s, shared=block,
         starts=starts, window=context.drift.window, rows=rows, vocabulary=base.known.vocabulary,
         ahead=_one_thread_each(base, variant),
+        more={name: plugins.module_name("drift.statistics", name) for name in context.drift.statistics},
     )  # fmt: skip
     replies.check_windows("score", theirs, len(starts), context.drift.window - 1)
     variant.record(drift=theirs["windows"])

@@ -84,6 +84,7 @@ _SHAPES: dict[str, Any] = {
     "count": _Counted,
     "ceilings": dict[str, PositiveFloat],
     "corpus": _Corpus,
+    "probe": dict[str, float | None],
     "floor": _Windows,
     "score": _Windows,
     "duet": _Duet,

@@ -20,6 +20,7 @@ PER_1K_OUT = Metric(
 PER_REQUEST = Metric("cost_per_request_usd", "USD", "lower", "C_run/N_ok", "one request")
 ALL_ON_INPUT = Metric("cost_per_1m_tokens_all_on_input", "USD", "lower", model.FORMULA_1M_ALL_ON_INPUT, "")
 ALL_ON_OUTPUT = Metric("cost_per_1m_tokens_all_on_output", "USD", "lower", model.FORMULA_1M_ALL_ON_OUTPUT, "")
+PLACE = 5
 METRICS = (PER_1K, PER_1K_IN, PER_1K_OUT, PER_REQUEST, ALL_ON_INPUT, ALL_ON_OUTPUT)
 
 

@@ -10,6 +10,7 @@ OUT = Metric("output_tokens_per_request", "tok", "lower", "Σ n_out/N, first bat
 CALLS = Metric("forward_calls_per_batch", "1", "lower", "calls of the whole model for one batch", "calls")
 FLOPS = Metric("flops_per_request", "FLOP", "lower", "torch's flop counter over one batch/N", "arithmetic")
 CACHE = Metric("kv_cache_bytes", "B", "lower", "Σ bytes of keys and values after one batch", "KV cache")
+PLACE = 7
 METRICS = (IN, OUT, CALLS, FLOPS, CACHE)
 
 

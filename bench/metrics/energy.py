@@ -7,6 +7,7 @@ from bench.stats.figure import Figures, Metric
 
 PER_TOKEN = Metric("energy_per_output_token_j", "J", "lower", "E/Σ n_out over the energy window", "per token")
 PER_REQUEST = Metric("energy_per_request_j", "J", "lower", "E/N_ok over the energy window", "per request")
+PLACE = 4
 METRICS = (PER_TOKEN, PER_REQUEST)
 
 

@@ -14,6 +14,7 @@ ITL = Metric("itl_ms", "ms", "lower", "t_j − t_(j−1), pooled over requests, 
 E2EL = Metric("e2el_ms", "ms", "lower", "end − sent, per request", "whole request")
 LOAD = Metric("load_s", "s", "lower", "model loaded − load asked, imports included", "cold start: loading")
 FIRST = Metric("first_request_ms", "ms", "lower", "end − sent of the worker's first request", "cold start")
+PLACE = 1
 METRICS = (TTFT, TPOT, ITL, E2EL, LOAD, FIRST)
 
 

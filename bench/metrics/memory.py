@@ -13,6 +13,7 @@ DEVICE = Metric(
     "peak_device_bytes", "B", "lower", "driver's total − free after serving, of every process", "GPU, driver"
 )
 LOAD_RSS = Metric("load_peak_rss_bytes", "B", "lower", "VmHWM once loaded and optimised", "resident, loading")
+PLACE = 3
 METRICS = (WEIGHTS, KV, RSS, ALLOCATED, DEVICE, LOAD_RSS)
 
 

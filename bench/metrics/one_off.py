@@ -18,6 +18,7 @@ USD = Metric(
 BREAK_EVEN = Metric(
     "break_even_requests", "1", "lower", model.FORMULA_BREAK_EVEN, "requests that earn it back"
 )
+PLACE = 6
 METRICS = (USD, BREAK_EVEN)
 
 

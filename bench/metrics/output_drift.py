@@ -23,6 +23,7 @@ PPL_RATIO = Metric(
 RMS = Metric(
     "rms_delta_p", "1", "lower", "√ mean (Q(x_t) − P(x_t))²", "change of the true token's probability"
 )
+PLACE = 8
 METRICS = (KLD, KLD_P99, KLD_MAX, TOP1, PPL, PPL_RATIO, RMS)
 
 
@@ -34,7 +35,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         return found | {PPL.key: _perplexity([window.ln_p_base for window in seen], run)}
     if not arm.drift:
         return found
-    windows, notes = arm.drift, _scored_on(arm.drift, run)
+    windows, notes = arm.drift, scored_on(arm.drift, run)
     kld, same = [window.kld for window in windows], [window.same_top for window in windows]
     means, floor = drift.window_means, drift.kl_floor(run.baseline_of(arm))
     return {
@@ -65,7 +66,8 @@ def _perplexity(ln_p: Sequence[Sequence[float]], run: RunRecord) -> Figure | Non
     return PPL.scalar(drift.perplexity(ln_p), window_means=drift.window_means(losses), **_notes(ln_p, run))
 
 
-def _scored_on(windows: Sequence[DriftWindow], run: RunRecord) -> dict[str, object]:
+def scored_on(windows: Sequence[DriftWindow], run: RunRecord) -> dict[str, object]:
+    """What a figure of these windows rests on, for its notes."""
     return _notes([window.kld for window in windows], run)
 
 

@@ -16,6 +16,7 @@ MBU = Metric(
 MFU = Metric(
     "mfu", "1", "higher", "2 · parameters · n_in ÷ prefill time ÷ matmul rate measured here", "compute used"
 )
+PLACE = 12
 METRICS = (MBU, MFU)
 
 

@@ -14,6 +14,7 @@ OUTPUT = Metric("output_throughput", "tok/s", "higher", "Σ n_out/W", "output to
 TOTAL = Metric("total_token_throughput", "tok/s", "higher", "Σ(n_in + n_out)/W", "all tokens")
 PREFILL = Metric("prefill_throughput", "tok/s", "higher", "Σ n_in/Σ(t_first − sent)", "reading prompts")
 DECODE = Metric("decode_throughput", "tok/s", "higher", "Σ(n_out − 1)/Σ(t_last − t_first)", "writing")
+PLACE = 2
 METRICS = (REQUESTS, OUTPUT, TOTAL, PREFILL, DECODE)
 
 

@@ -19,13 +19,13 @@ A scheme is a module with
   it is loaded, with the nearest that do,
 * ``NOTE`` (optional): what a reader of the row should know where it is not cheaper.
 
-An ``apply`` with a third parameter ``teacher`` is given the baseline's model (``bench.engine.Teacher``). A scheme
-that changes the KV cache or the step returns a ``bench.engine.Changed``. Work that is done once and serves every
-run (calibration, training) goes through ``bench.engine.one_off``.
+An ``apply`` with a third parameter ``teacher`` is given the baseline's model (``bench.engine.Teacher``). A
+scheme that changes the KV cache or the step returns a ``bench.engine.Changed``. Work that is done once and
+serves every run (calibration, training) goes through ``bench.engine.one_off``.
 
 A *verb* is a package here (``quantise``), or one that another package brings by an entry point in the group
-``inference_cost_bench.optimisations``. Its ``__init__`` has a docstring, ``WEIGHTS`` and ``SPELLINGS`` (others of
-the verb), and may have ``PLACE``, a number by which verbs are listed.
+``inference_cost_bench.optimisations``. Its ``__init__`` has a docstring, ``WEIGHTS`` and ``SPELLINGS``
+(others of the verb), and may have ``PLACE``, a number by which verbs are listed.
 """
 
 from __future__ import annotations

@@ -45,12 +45,18 @@ class TimedBatch:
 
 @dataclass(frozen=True)
 class DriftWindow:
-    """One window of the evaluation text: a value for each scored position."""
+    """One window of the evaluation text: a value for each scored position. ``more`` are those of further
+    statistics, by name."""
 
     kld: tuple[float, ...]
     same_top: tuple[int, ...]
     ln_p_base: tuple[float, ...]
     ln_p_variant: tuple[float, ...]
+    more: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        """Of what every window has: those with the same values are the same."""
+        return hash((self.kld, self.same_top, self.ln_p_base, self.ln_p_variant))
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,7 @@ class ArmRecord:
     ceilings: Mapping[str, float] | None = None
     counters: Json | None = None
     noise: tuple[Json, ...] = ()
+    probes: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.errors import IntegrityError, Outcome
 from bench.gate.calibration import calibration_of
 from bench.gate.judge import judge
-from bench.metrics import FAMILIES, cost, one_off, output_drift
+from bench.metrics import cost, drift_keys, families, one_off, output_drift
 from bench.metrics.comparisons import Comparison, compare_all
 from bench.pricing.reprice import misfit
 from bench.records import ArmRecord, RunRecord
@@ -79,14 +79,13 @@ def _status(run: RunRecord) -> tuple[RunStatus, list[str]]:
 
 def _row(run: RunRecord, arm: ArmRecord, comparisons: Sequence[Comparison]) -> Row:
     figures: Figures = {}
-    for family in FAMILIES:
+    for family in families():
         figures |= family.figures(arm, run)
     for one in comparisons:
         mine = (one.group, one.variant, one.design) == (arm.group, arm.name, Design.DUET)
         if mine and one.metric == cost.PER_1K.key and one.value is not None:
             dollars = {metric.key: figures[metric.key] for metric in cost.METRICS}
             figures |= cost.as_paired(dollars, Interval(one.value, one.value_low, one.value_high))
-    drift_keys = {metric.key for metric in output_drift.METRICS}
     return Row(
         name=arm.name,
         group=arm.group,
@@ -104,8 +103,8 @@ def _row(run: RunRecord, arm: ArmRecord, comparisons: Sequence[Comparison]) -> R
         energy_reason=(arm.energy or {}).get("reason") or None,
         drift_reason=arm.drift_reason or None,
         noise=(*arm.noise, *(unit.noise for unit in run.pairs_of(arm) if unit.noise)),
-        metrics={key: figure for key, figure in figures.items() if key not in drift_keys},
-        drift={key: figure for key, figure in figures.items() if key in drift_keys},
+        metrics={key: figure for key, figure in figures.items() if key not in drift_keys()},
+        drift={key: figure for key, figure in figures.items() if key in drift_keys()},
         void_pairs=sum(
             (unit.group, unit.variant) == (arm.group, arm.name) and bool(unit.void) for unit in run.units
         ),

@@ -50,7 +50,7 @@ def conditions(spec: Spec) -> dict[str, Any]:
         "machine": fingerprint(),
         "model": repr(arm.model),
         "runtime": arm.runtime.model_dump(exclude={"python"}),
-        "workload": arm.workload.model_dump(),
+        "workload": arm.workload.to_json(),
     }
 
 

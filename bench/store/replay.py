@@ -108,5 +108,7 @@ def _merge(arm: dict[str, Any], record: Mapping[str, Any]) -> None:
     for key, value in record.items():
         if key in _GROWING:
             arm[key] = [*arm.get(key, []), *value]
+        elif key == "probes":
+            arm[key] = {**arm.get(key, {}), **value}
         else:
             arm[key] = value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import importlib
 import json
 import socket
 import sys
@@ -89,6 +90,11 @@ class Worker:
         """Joules, or why not."""
         return passes.energy_pass(self.engine, self.batches[0], self.new_tokens)
 
+    def probe(self, message: Message, _fds: list[int]) -> dict[str, Any]:
+        """What a probe finds."""
+        module = importlib.import_module(message["module"])
+        return dict(module.measure(self.engine, self.batches[0], self.new_tokens))
+
     def count(self, _message: Message, _fds: list[int]) -> dict[str, Any]:
         """What one batch of requests takes, counted and not timed."""
         return counters.count(self.engine, self.batches[0], self.new_tokens)
@@ -115,8 +121,12 @@ class Worker:
         windows = [self.corpus[start : start + size] for start in message["starts"]]
         with socket.socket(fileno=fds[0]) as channel:
             block = score.shared_rows(fds[1], message["rows"], message["vocabulary"])
-            side = score.compare_logits if message["me"] else score.send_logits
-            return side(self.engine, windows, block, Baton(channel), ahead=message["ahead"])
+            if not message["me"]:
+                return score.send_logits(self.engine, windows, block, Baton(channel), ahead=message["ahead"])
+            more = {name: importlib.import_module(module) for name, module in message["more"].items()}
+            return score.compare_logits(
+                self.engine, windows, block, Baton(channel), ahead=message["ahead"], more=more
+            )
 
     def floor(self, message: Message, _fds: list[int]) -> dict[str, Any]:
         """The baseline's drift against itself."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 from bench.engine import Engine
@@ -49,22 +50,32 @@ def send_logits(
 
 
 def compare_logits(
-    engine: Engine, windows: Sequence[Sequence[int]], block: Any, baton: Baton, *, ahead: bool = False
+    engine: Engine,
+    windows: Sequence[Sequence[int]],
+    block: Any,
+    baton: Baton,
+    *,
+    ahead: bool = False,
+    more: Mapping[str, ModuleType] | None = None,
 ) -> dict[str, Any]:
-    """The variant's side. Per window and scored position: KL(base ‖ variant), whether both choose the same
-    token, and the log-probability each gives to the true next token."""
+    """The variant's side. For each window and scored position: KL(base ‖ variant), whether both choose the
+    same token, the log-probability each gives to the true next token, and what ``more`` statistics (modules
+    of bench/drift/statistics, by name) find."""
     results = []
     for ids in windows:
         logits: Any = _predictions(engine, ids) if ahead else None
         parts: list[tuple[Any, ...]] = []
+        further: dict[str, list[float]] = {name: [] for name in more or {}}
         for start, stop in _slices(len(ids) - 1, len(block)):
             baton.wait()
             if logits is None:
                 logits = _predictions(engine, ids)
             base = block[: stop - start].to(logits.device)
             parts.append(statistics(base, logits[start:stop], ids[start + 1 : stop + 1]))
+            for name, module in (more or {}).items():
+                further[name] += _values(module.of_positions(base, logits[start:stop]))
             baton.give()
-        results.append(_joined(parts))
+        results.append({**_joined(parts), "more": further})
     return {"windows": results}
 
 
@@ -79,6 +90,11 @@ def statistics(base: Any, variant: Any, next_ids: Sequence[int]) -> tuple[Any, A
         ln_p_true, ln_q_true = ln_p.gather(-1, true).squeeze(-1), ln_q.gather(-1, true).squeeze(-1)
         kld = ln_q.neg_().add_(ln_p).mul_(ln_p.exp_()).sum(-1)
     return kld, same_top, ln_p_true, ln_q_true
+
+
+def _values(found: Any) -> list[float]:
+    """One for each position, to nine digits."""
+    return [float(f"{value:.9g}") for value in found.float().cpu().tolist()]
 
 
 def noise_floor(engine: Engine, windows: Sequence[Sequence[int]], extra: Sequence[int]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Kinds of load: one file each, ``prompts(workload) -> list[Prompt]`` and ``problem(workload)``.
 
+A kind with keys of its own has ``Params``, a frozen dataclass; their values are ``dict(workload.own)``.
 Prompts are text here; each worker tokenises them with its model's own tokenizer.
 """
 

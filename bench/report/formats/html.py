@@ -10,7 +10,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from bench.formatting import MIB, format_mib, format_significant
-from bench.metrics import METRICS, cost
+from bench.metrics import all_metrics, cost
 from bench.metrics.comparisons import Comparison
 from bench.records import Facts
 from bench.records.grid import words
@@ -156,7 +156,7 @@ class _Page:
 
 def _figure_row(key: str, figures: Sequence[Figure | None]) -> FigureRow:
     """The unit and the formula as they stand in the run; our own where no variant has the figure."""
-    found = next((figure for figure in figures if figure), METRICS.get(key))
+    found = next((figure for figure in figures if figure), all_metrics().get(key))
     unit, formula = (found.unit, found.formula) if found else ("", "")
     return FigureRow(key, unit, formula, tuple(_figure_cell(figure, unit) for figure in figures))
 

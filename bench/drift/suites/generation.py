@@ -11,6 +11,7 @@ DIVERGENCE = Metric(
     "first_divergence_token", "tok", "higher", "mean index of the first differing token (length if none)", ""
 )
 LENGTH = Metric("length_ratio", "1", None, "Σ reply length ÷ Σ the baseline's, both cut at output_tokens", "")
+PLACE = 10
 METRICS = (EXACT, DIVERGENCE, LENGTH)
 
 
