@@ -16,7 +16,7 @@ from bench.config.schema import json_schema
 from bench.metrics import METRICS
 from bench.optimisations import verbs
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = sorted((ROOT / "configs").glob("*.yaml"))
 SCHEMA = json_schema()
 VALIDATOR = Draft202012Validator(SCHEMA)

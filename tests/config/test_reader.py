@@ -22,7 +22,7 @@ from bench.errors import BenchError, ConfigError, ExitCode, UsageError
 from bench.models.reference import Hub, LocalPath, Named, Random
 from bench.store.files import digest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = sorted((ROOT / "configs").glob("*.yaml"))
 BASE = """\
 name: test

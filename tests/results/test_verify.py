@@ -20,7 +20,7 @@ from bench.store.files import digest
 from bench.store.journal import Journal
 from bench.store.replay import JOURNAL, load_record, newest_first
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SPEC: dict[str, Any] = {
     "name": "demo",
     "model": "smollm2-135m",

@@ -19,7 +19,7 @@ from bench.config.reader import read_config
 from bench.config.spec import Spec
 from bench.records.grid import MAY_BE_CONFOUNDED
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TEXT = """\
 model: smollm2-135m
 runtime: {device: cpu, dtype: float32, threads: 2}

@@ -24,7 +24,7 @@ from bench.machine import devices
 from bench.results.summary import RUN_JSON, summarise
 from bench.store.replay import load_record
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = str(ROOT / "configs" / "quickstart.yaml")
 COMMANDS = [
     str(command.name or command.callback.__name__) for command in app.registered_commands if command.callback
