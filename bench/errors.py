@@ -24,6 +24,7 @@ class ExitCode(IntEnum):
     INTEGRITY = 6
     SUSPECT = 7
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class Outcome(StrEnum):
@@ -74,6 +75,12 @@ class InterruptedRun(BenchError):
     """Ctrl-C: what was measured is kept, the run can be resumed."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+class TerminatedRun(InterruptedRun):
+    """SIGTERM: the same, at once."""
+
+    exit_code = ExitCode.TERMINATED
 
 
 @dataclass(eq=False)

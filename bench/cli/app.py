@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import bench
 from bench.cli.output import readers_may_go
 from bench.errors import BenchError, ExitCode, UsageError
 from bench.gate import LEAST_CAP
@@ -17,18 +18,28 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="bench",
-    help="What an inference optimisation costs, and what it does to the model.",
     no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-LISTS = "models,optimisations,runtimes,workloads,texts,metrics,drift,prices,reports"
+LISTS = "models,optimisations,runtimes,workloads,texts,metrics,drift,probes,prices,reports"
 Configs = Annotated[list[Path], typer.Argument(help="one or more YAML configs")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="override one key: workload.requests=8")]
 Only = Annotated[list[str] | None, typer.Option(help="measure only these variants (and the baseline)")]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="a directory in results/")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
+
+
+@app.callback()
+def about(
+    version: Annotated[bool, typer.Option("--version", help="print the version", is_eager=True)] = False,
+) -> None:
+    """What an inference optimisation costs, and what it does to the model."""
+    if version:
+        print(f"inference-cost-bench {bench.__version__}")
+        raise typer.Exit
 
 
 @app.command()

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from bench.config.spec import Spec
-from bench.errors import ExitCode, UsageError
+from bench.errors import ExitCode, IntegrityError, UsageError
 from bench.results.run_summary import RunStatus, RunSummary
 
 EXIT_OF_STATUS = {
@@ -144,10 +144,10 @@ def _write(content: bytes | str, output: Path | None, many: bool, name: str) -> 
 
 
 def models(fetch: Sequence[str], *, verify: bool) -> None:
-    """List, fetch with a progress bar, or re-hash the cache."""
+    """List, fetch with a progress bar, or read every cached file again."""
     from bench.cli import listing
     from bench.cli.progress import FetchBar
-    from bench.models.cache import cached_entries, check_entry
+    from bench.models.cache import cached_entries, verify_cached
     from bench.models.fetch import ensure
     from bench.models.reference import Named
 
@@ -157,8 +157,9 @@ def models(fetch: Sequence[str], *, verify: bool) -> None:
         print(f"{name}: {model.directory}")
     if verify:
         for entry in cached_entries():
-            check_entry(entry)
-            print(f"{entry.name}: every file has its recorded SHA-256")
+            if wrong := verify_cached(entry):
+                raise IntegrityError(f"{entry}: {', '.join(wrong)} changed since it was fetched")
+            print(f"{entry.name}: every file read again, each has its recorded SHA-256")
     if not fetch and not verify:
         print(listing.render(["models"]))
 

@@ -197,6 +197,13 @@ def _plugins(package: str) -> Callable[[], Iterator[Row]]:
     return rows
 
 
+def _drift() -> Iterator[Row]:
+    """Suites and further statistics, each by its key in the config."""
+    for key in ("suites", "statistics"):
+        for name, *more in _plugins(f"drift.{key}")():
+            yield f"{key}: {name}", *more
+
+
 def _texts() -> Iterator[Row]:
     for name, module in plugins.each("texts"):
         yield name, missing(module) or "here", plugins.describe(module), module.LICENCE
@@ -224,8 +231,7 @@ KINDS: dict[str, Callable[[], Iterator[Row]]] = {
     "workloads": _plugins("workloads"),
     "texts": _texts,
     "metrics": _metrics,
-    "suites": _plugins("drift.suites"),
-    "statistics": _plugins("drift.statistics"),
+    "drift": _drift,
     "probes": _plugins("probes"),
     "prices": _prices,
     "reports": _plugins("report.formats"),

@@ -8,10 +8,10 @@ import math
 from typing import Any
 
 import pytest
+from bench.metrics.changes import ALONE_APART_SD
 
 from bench.errors import ExitCode, IncomparableError
 from bench.metrics import cost, latency, memory, output_drift, throughput
-from bench.metrics.changes import ALONE_APART_SD
 from bench.pricing.reprice import price_block
 from bench.records import ArmRecord, DriftWindow, Loaded, RunRecord, TimedBatch
 from bench.results.between import between_runs, render
