@@ -120,10 +120,14 @@ def _settings(module: ModuleType) -> Iterator[tuple[str, ...]]:
     kinds = typing.get_type_hints(module.Params)
     for field in dataclasses.fields(module.Params):
         required = field.default is dataclasses.MISSING
-        yield field.name, "must be given" if required else _yaml(field.default), _allowed(kinds[field.name])
+        yield (
+            field.name,
+            "must be given" if required else yaml_value(field.default),
+            allowed(kinds[field.name]),
+        )
 
 
-def _allowed(kind: Any) -> str:
+def allowed(kind: Any) -> str:
     """A type in words: ``8, 4 or 2``, ``a number or null``."""
     return _or(list(_choices(kind)))
 
@@ -131,12 +135,12 @@ def _allowed(kind: Any) -> str:
 def _choices(kind: Any) -> Iterator[str]:
     arguments = typing.get_args(kind)
     if typing.get_origin(kind) is Literal:
-        yield from map(_yaml, arguments)
+        yield from map(yaml_value, arguments)
     elif typing.get_origin(kind) in (types.UnionType, typing.Union):
         for one in arguments:
             yield from _choices(one)
     elif typing.get_origin(kind) is tuple:
-        yield f"a list, each {_allowed(arguments[0])}"
+        yield f"a list, each {allowed(arguments[0])}"
     else:
         yield WORDS.get(kind, str(kind))
 
@@ -145,7 +149,7 @@ def _or(words: Sequence[str]) -> str:
     return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
-def _yaml(value: object) -> str:
+def yaml_value(value: object) -> str:
     """A value as YAML spells it."""
     return flow(list(value) if isinstance(value, tuple) else value)
 
