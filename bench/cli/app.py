@@ -106,7 +106,7 @@ def gate(
         int, typer.Option(min=LEAST_CAP, max=1000, help=f"units at most; FAIL takes {LEAST_CAP}")
     ] = 40,
     batches: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="batches a unit; the calibration's choice if absent")
+        int | None, typer.Option(min=1, max=1000, help="batches per unit; the calibration's choice if absent")
     ] = None,
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
@@ -124,7 +124,7 @@ def calibrate(
     overrides: Sets = None,
     out: Annotated[Path, typer.Option(help="where the calibration is kept")] = Path("results"),
     units: Annotated[int, typer.Option(min=6, max=1000, help="pairs of fresh workers")] = 20,
-    batches: Annotated[int | None, typer.Option(min=1, max=1000, help="batches a unit")] = None,
+    batches: Annotated[int | None, typer.Option(min=1, max=1000, help="batches per unit")] = None,
     base: Annotated[
         str | None, typer.Option(metavar="PYTHON|REF", help="another installation for one of the sides")
     ] = None,

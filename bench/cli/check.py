@@ -16,7 +16,7 @@ from bench.stats.intervals import LEAST_SAMPLES
 
 
 def describe(spec: Spec) -> str:
-    """The expanded plan, a line a row, with what cannot run here and why, and the estimate."""
+    """The expanded plan, a line per row, with what cannot run here and why, and the estimate."""
     arms = [arm for group in spec.groups for arm in group.arms]
     skipped = sum(arm.unsupported is not None for arm in arms)
     cannot = f", {skipped} of them cannot run here" if skipped else ""
@@ -37,7 +37,7 @@ def describe(spec: Spec) -> str:
 
 
 def _rows(group: Group) -> Iterator[str]:
-    """What all rows share, a line each; then a line a row; under it, why it cannot run here."""
+    """What all rows share, a line each; then a line per row; under it, why it cannot run here."""
     names = ("model", "runtime", "optimised by", "workload")
     cells = [arm_words(arm) for arm in group.arms]
     shared = [len(set(column)) == 1 and len(cells) > 1 for column in zip(*cells, strict=True)]

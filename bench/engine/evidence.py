@@ -104,5 +104,5 @@ def bits_a_weight(
     fits = bits * weights <= stored < (bits + scales) * weights + 8 * tables * len(new)
     found = f"{stored / weights:.2f}" if weights else "none"
     return check(
-        "bits a weight, scales included", found, bool(weights) and fits, f"{bits:g} to {bits + scales:g}"
+        "bits per weight, scales included", found, bool(weights) and fits, f"{bits:g} to {bits + scales:g}"
     )

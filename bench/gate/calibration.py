@@ -24,7 +24,7 @@ from bench.store.replay import load_record, newest_first
 
 VALID = timedelta(days=7)
 ENOUGH_UNITS = 6
-# The margin that detectability is stated for where a config sets none, and bounds of batches a unit.
+# The margin that detectability is stated for where a config sets none, and bounds of batches per unit.
 USUAL_MARGIN = 0.03
 MOST_BATCHES = 16
 
@@ -33,7 +33,7 @@ MOST_BATCHES = 16
 class Calibration:
     """Noise components (sd of log ratios) and what follows from them.
 
-    ``batches`` is the recommended number a unit: ``√(s_fixed/s_batch · σ²_batch/σ²_process)``, the cheapest
+    ``batches`` is the recommended number per unit: ``√(s_fixed/s_batch · σ²_batch/σ²_process)``, the cheapest
     for a given precision. ``detectable`` is the smallest increase found in 95 % of gates of at most ``cap``
     units, a share.
     """

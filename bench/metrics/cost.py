@@ -86,7 +86,7 @@ def _scaled(figure: Figure, per_1k: Interval, scale: float) -> Figure:
 
 
 def _joules(arm: ArmRecord, requests: int) -> float | None:
-    """Energy of the solo pass, from the energy pass's joules a request."""
+    """Energy of the solo pass, from the energy pass's joules per request."""
     energy = arm.energy or {}
     return energy["energy_j"] / energy["requests"] * requests if energy.get("energy_valid") else None
 

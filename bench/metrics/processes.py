@@ -27,7 +27,7 @@ def spread(arm: ArmRecord, run: RunRecord) -> float:
 
 
 def _turns(arm: ArmRecord, run: RunRecord) -> Iterator[tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]]:
-    """(batches, nanoseconds a turn) of each of the arm's processes; a baseline has one in every pair."""
+    """(batches, nanoseconds per turn) of each of the arm's processes; a baseline has one in every pair."""
     for unit in run.units:
         if unit.group != arm.group or unit.void:
             continue

@@ -1,4 +1,4 @@
-"""One number a unit: the log of variant ÷ baseline, for each metric that a unit measures.
+"""One number per unit: the log of variant ÷ baseline, for each metric that a unit measures.
 
 Cost is time times the hourly price of what is occupied; per token it also counts each side's own tokens.
 Sums over the unit's requests are compared, never medians: money adds up, and a median does not see 5 % of

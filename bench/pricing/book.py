@@ -1,4 +1,4 @@
-"""The price book: one dated, sourced YAML file a price, read into frozen records.
+"""The price book: one dated, sourced YAML file per price, read into frozen records.
 
 A file prices one device: a whole CPU instance, or one GPU together with its share of the host. Its dollars,
 watts and hours are all for that one device. pydantic and PyYAML are imported on first use.

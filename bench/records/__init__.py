@@ -150,7 +150,7 @@ class UnitRecord:
     """One pair of freshly started workers that decoded the same requests in turns: what is sampled, in a run
     and in a gate.
 
-    ``baseline_ns`` and ``variant_ns`` hold one list a batch, one entry a turn; ``counters``, ``peaks`` and
+    ``baseline_ns`` and ``variant_ns`` hold one list per batch, one entry per turn; ``counters``, ``peaks`` and
     ``cold`` (how loading and the first request went) have a ``baseline`` and a ``variant``. ``void`` says why
     the whole unit does not count (never because of its outcome); ``from_run`` names the run that an earlier
     unit of the same comparison was taken over from.

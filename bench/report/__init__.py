@@ -1,1 +1,1 @@
-"""One file a format, and the words and columns they share."""
+"""One file per format, and the words and columns they share."""

@@ -65,7 +65,7 @@ def calibration(found: Calibration | None) -> list[str]:
         return ["the calibration has too few undisturbed units to say anything; run it on a quieter machine"]
     return [
         f"calibrated on {found.units} units ({found.void_units} void), {found.seconds_per_unit:.1f} s each",
-        f"  sd of a unit       {100 * found.unit_sd:.2f} %  at {found.batches} batches a unit",
+        f"  sd of a unit       {100 * found.unit_sd:.2f} %  at {found.batches} batches per unit",
         f"  of a process       {100 * found.process_sd:.2f} %  (does not average out within a unit)",
         f"  of a batch         {100 * found.batch_sd:.2f} %  (lag-1 autocorrelation "
         f"{found.lag1_autocorrelation:.2f})",

@@ -21,7 +21,7 @@ MAY_WRAP = ("variant", "ratio", "verdict")
 
 
 def render(run: RunSummary, console: Console) -> None:
-    """One row a variant, then one sentence a variant, then what the money rests on."""
+    """One row per variant, then one sentence per variant, then what the money rests on."""
     price = run.price
     table, left_out = _fitting(run, console)
     console.print(table)

@@ -114,7 +114,7 @@ def _changes(values: Sequence[float]) -> Iterator[tuple[int, float, float, float
 
 
 def render(series: Sequence[Series]) -> str:
-    """A line a series, one below it for each change, and one for all that are too short to look at."""
+    """A line per series, one below it for each change, and one for all that are too short to look at."""
     lines = [line for one in series if one.changes is not None for line in _lines(one, one.changes)]
     short = [len(one.values) for one in series if one.changes is None]
     if short:

@@ -59,7 +59,7 @@ def write(directory: Path, out: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The builder prints a line a layer and draws bars."""
+    """The builder prints a line per layer and draws bars."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
 

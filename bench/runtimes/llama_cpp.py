@@ -148,7 +148,7 @@ class LlamaCppEngine(TextModel):
         batch.chosen.append([int(self._row(index).argmax()) for index in last])
 
     def tokens(self, generation: Batch) -> list[list[int]]:
-        """One list a prompt."""
+        """One list per prompt."""
         return [list(row) for row in zip(*generation.chosen, strict=True)]
 
     def logits(self, ids: Sequence[int]) -> Any:

@@ -130,7 +130,7 @@ class NumpyEngine(Engine):
         generation.chosen.append(self._logits(ids, generation, last=True).argmax(-1))
 
     def tokens(self, generation: Batch) -> list[list[int]]:
-        """One list a prompt."""
+        """One list per prompt."""
         return [
             [int(chosen[row]) for chosen in generation.chosen] for row in range(len(generation.chosen[0]))
         ]
@@ -147,7 +147,7 @@ class NumpyEngine(Engine):
         return whole * generation.length // int(generation.keys.shape[3])
 
     def work(self) -> Work:
-        """Counted as the calls are made: matrix products and attention, two operations a multiplication."""
+        """Counted as the calls are made: matrix products and attention, two operations per multiplication."""
         return Work(self._calls, self._flops)
 
     def census(self, *, count_zeros: bool = True) -> Census:

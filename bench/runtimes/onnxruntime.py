@@ -154,7 +154,7 @@ class OnnxRuntimeEngine(TextModel):
         batch.chosen.append(batch.logits[:, 0].argmax(-1))
 
     def tokens(self, generation: Batch) -> list[list[int]]:
-        """One list a prompt."""
+        """One list per prompt."""
         return [[int(token) for token in row] for row in zip(*generation.chosen, strict=True)]
 
     def logits(self, ids: Sequence[int]) -> Any:

@@ -56,7 +56,7 @@ def duet(
 
     ``firsts[b][k]`` says which side (0 baseline, 1 variant) goes first in turn ``k`` of batch ``b``; turn 0
     is the prefill. With a coarser ``grain`` a side takes so many turns in a row. Returns this side's
-    nanoseconds, one list a batch, one entry a turn.
+    nanoseconds, one list per batch, one entry per turn.
     """
     durations: list[list[int]] = []
     for batch, order in zip(batches, firsts, strict=True):

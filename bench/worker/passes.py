@@ -43,7 +43,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def timed_request(engine: Engine, prompts: Sequence[Sequence[int]], new_tokens: int) -> Timed:
-    """Decode ``new_tokens`` for each prompt, a stamp a token. Tokens are read back after the last stamp."""
+    """Decode ``new_tokens`` for each prompt, a stamp per token. Tokens are read back after the last stamp."""
     synchronise, step = engine.synchronise, engine.step
     stamps = [0] * new_tokens
     sent = perf_counter_ns()

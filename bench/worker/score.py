@@ -30,7 +30,7 @@ def shared_rows(descriptor: int, rows: int, vocabulary: int) -> Any:
 def send_logits(
     engine: Engine, windows: Sequence[Sequence[int]], block: Any, baton: Baton, *, ahead: bool = False
 ) -> dict[str, Any]:
-    """The baseline's side: one forward pass a window, its rows written block by block. With ``ahead`` it
+    """The baseline's side: one forward pass per window, its rows written block by block. With ``ahead`` it
     computes while the other side does, each on a processor of its own; else they take turns."""
     being_read = False
     for ids in windows:
@@ -123,7 +123,7 @@ def _slices(total: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _joined(parts: Sequence[tuple[Any, ...]]) -> dict[str, list[float]]:
-    """One list a statistic; KL rounded up to zero where float32 leaves −1e-9."""
+    """One list per statistic; KL rounded up to zero where float32 leaves −1e-9."""
     import torch
 
     kld, same, base, variant = (torch.cat([part[i].cpu() for part in parts]) for i in range(4))

@@ -36,5 +36,5 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Packed layers of four bits a weight, behind norms that took up the scales."""
+    """Packed layers of four bits per weight, behind norms that took up the scales."""
     return [*int4.evidence(before, after), llm_compressor.norms_changed(before, after)]

@@ -26,5 +26,5 @@ def apply(model: Any, params: bnb.FourBitParams) -> Any:
 
 
 def evidence(before: Census, after: Census, params: bnb.FourBitParams) -> list[Check]:
-    """uint8 storage in Linear4bit modules at under 5 bits a weight."""
+    """uint8 storage in Linear4bit modules at under 5 bits per weight."""
     return bnb.packed_evidence(before, after)

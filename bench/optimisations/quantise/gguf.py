@@ -63,7 +63,7 @@ def evidence(before: Census, after: Census, params: Params) -> list[Check]:
         check(
             "formats of the matrices", found, packed, f"{main} and what it falls back to, nothing in floats"
         ),
-        check("bits a weight over all matrices", f"{bits:.2f}", 0 < bits < 10, "< 10"),
+        check("bits per weight over all matrices", f"{bits:.2f}", 0 < bits < 10, "< 10"),
         check(
             "bytes loaded",
             after.weights_bytes,

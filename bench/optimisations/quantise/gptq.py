@@ -40,5 +40,5 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Packed layers of four bits a weight."""
+    """Packed layers of four bits per weight."""
     return int4.evidence(before, after)

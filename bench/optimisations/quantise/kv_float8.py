@@ -1,4 +1,4 @@
-"""KV cache in float8 (e4m3), one scale a token and head; the weights stay as they are.
+"""KV cache in float8 (e4m3), one scale per token and head; the weights stay as they are.
 
 A cast each way and no groups, so nothing waits unpacked. The scale is the largest magnitude over the largest
 number of e4m3, 448.
@@ -37,7 +37,7 @@ def apply(model: Any, params: Params) -> Changed:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Float8 layers that take fewer bytes a token."""
+    """Float8 layers that take fewer bytes per token."""
     return kv_cache.smaller_cache(before, after, "Float8Layer", 8)
 
 

@@ -52,5 +52,5 @@ def apply(model: Any, params: Params) -> Changed:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Quantised layers that take fewer bytes a token."""
+    """Quantised layers that take fewer bytes per token."""
     return kv_cache.smaller_cache(before, after, "HQQQuantizedLayer", params.bits)

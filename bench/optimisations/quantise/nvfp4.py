@@ -1,4 +1,4 @@
-"""NVFP4 weight-only: 4-bit floats, 16 of them to a float8 scale, one float32 scale a matrix.
+"""NVFP4 weight-only: 4-bit floats, 16 of them to a float8 scale, one float32 scale per matrix.
 
 Source: NVIDIA's format, by torchao's ``NVFP4WeightOnlyConfig``. Weights are unpacked before each product.
 """

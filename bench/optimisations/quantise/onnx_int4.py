@@ -72,7 +72,7 @@ def evidence(before: Census, after: Census, params: Params) -> list[Check]:
 
 
 def _bytes(one: Matrix, params: Params) -> int:
-    """Each column in whole blocks of half a byte a weight, a float32 scale and perhaps half a byte of zero
+    """Each column in whole blocks of half a byte per weight, a float32 scale and perhaps half a byte of zero
     point."""
     blocks = ceil(one.scalars["K"] / params.block_size)
     zero_points = 0 if params.symmetric else ceil(blocks / 2)

@@ -20,7 +20,7 @@ RUNTIMES = ("onnxruntime",)
 
 @dataclass(frozen=True)
 class Params:
-    """``per_channel``: one scale a column of weights, not one a matrix. ``reduce_range``: seven bits,
+    """``per_channel``: one scale per column of weights, not one per matrix. ``reduce_range``: seven bits,
     for CPUs without VNNI, whose products of eight bits may saturate."""
 
     per_channel: bool = True
@@ -57,7 +57,7 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Every product but the head's in int8, at one byte a weight and its scales."""
+    """Every product but the head's in int8, at one byte per weight and its scales."""
     return [
         *replaced(before, after, "MatMulInteger", "int8", was="MatMul"),
         bits_a_weight(before, after, "MatMulInteger", 8),

@@ -1,4 +1,4 @@
-"""OpenVINO int8: weights of every matrix in eight bits, one scale a row, by NNCF.
+"""OpenVINO int8: weights of every matrix in eight bits, one scale per row, by NNCF.
 
 Source: ``nncf.compress_weights``. The embedding and the head are packed too, as is its custom.
 """
@@ -37,7 +37,7 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Eight bits in every matrix that is executed, at one byte a weight and its scales."""
+    """Eight bits in every matrix that is executed, at one byte per weight and its scales."""
     stored = STORED[params.mode]
     return [
         *replaced(before, after, LAYER, stored, was=LAYER),

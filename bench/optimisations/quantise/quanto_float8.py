@@ -1,4 +1,4 @@
-"""optimum-quanto float8: float8 (e4m3) weights, one scale an output channel.
+"""optimum-quanto float8: float8 (e4m3) weights, one scale per output channel.
 
 Source: Hugging Face optimum-quanto. Converted to the compute dtype before each product where there is no
 kernel.

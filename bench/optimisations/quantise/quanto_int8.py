@@ -1,4 +1,4 @@
-"""optimum-quanto int8: int8 weights, one scale an output channel.
+"""optimum-quanto int8: int8 weights, one scale per output channel.
 
 Source: Hugging Face optimum-quanto. Weights are converted inside the product.
 """

@@ -1,4 +1,4 @@
-"""torchao float8 weight-only: e4m3 weights, one scale an output channel.
+"""torchao float8 weight-only: e4m3 weights, one scale per output channel.
 
 Source: torchao, ``Float8WeightOnlyConfig``.
 """

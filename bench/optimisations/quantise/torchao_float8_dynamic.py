@@ -1,4 +1,4 @@
-"""torchao float8 dynamic: e4m3 weights and activations, one scale a row of each, float8 products.
+"""torchao float8 dynamic: e4m3 weights and activations, one scale per row of each, float8 products.
 
 Source: torchao, ``Float8DynamicActivationFloat8WeightConfig``.
 """

@@ -55,7 +55,7 @@ def check_shapes(model: Any, group_size: int) -> None:
     bits = (4 + 32 / group_size) * padded / real
     if bits >= 6:
         raise Unsupported(
-            f"torchao's int4 kernel pads rows to multiples of {TILE}, {bits:.1f} bits a weight here; "
+            f"torchao's int4 kernel pads rows to multiples of {TILE}, {bits:.1f} bits per weight here; "
             "torch-int4 pads nothing"
         )
 

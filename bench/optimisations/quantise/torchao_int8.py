@@ -1,4 +1,4 @@
-"""torchao int8 weight-only: one scale an output channel, activations in floating point.
+"""torchao int8 weight-only: one scale per output channel, activations in floating point.
 
 Source: torchao, ``Int8WeightOnlyConfig``.
 """

@@ -1,7 +1,7 @@
 """torchao int8 dynamic: int8 weights, activations quantised token by token, integer products.
 
 Source: torchao, ``Int8DynamicActivationInt8WeightConfig``. The successor of torch's own dynamic int8, with
-one scale an output channel instead of one a matrix; without torch.compile it is slower on a CPU.
+one scale per output channel instead of one per matrix; without torch.compile it is slower on a CPU.
 """
 
 from __future__ import annotations

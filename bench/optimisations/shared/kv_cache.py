@@ -30,7 +30,7 @@ def check_group(model: Any, size: int) -> None:
 
 
 def smaller_cache(before: Census, after: Census, layer: str, bits: float) -> list[Check]:
-    """The layers are of this class, and a token takes at most ``bits`` + 4 bits a number where it took 16 or
+    """The layers are of this class, and a token takes at most ``bits`` + 4 bits per number where it took 16 or
     32: scales and zero points, and the few tokens not packed yet, are in it."""
     old, new = before.decoding, after.decoding
     if old is None or new is None:

@@ -1,4 +1,4 @@
-"""CSV: one row a variant, for a spreadsheet or a data frame; no cell can become a formula."""
+"""CSV: one row per variant, for a spreadsheet or a data frame; no cell can become a formula."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON Lines: one flat JSON object a variant and line, for programs."""
+"""JSON Lines: one flat JSON object per variant and line, for programs."""
 
 from __future__ import annotations
 

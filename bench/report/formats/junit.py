@@ -1,4 +1,4 @@
-"""JUnit XML: a test suite a run, a test case a variant, for a CI server's own display."""
+"""JUnit XML: a test suite per run, a test case per variant, for a CI server's own display."""
 
 from __future__ import annotations
 

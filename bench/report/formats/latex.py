@@ -1,4 +1,4 @@
-r"""LaTeX: a booktabs table a run, for a paper (``\usepackage{booktabs}``)."""
+r"""LaTeX: a booktabs table per run, for a paper (``\usepackage{booktabs}``)."""
 
 from __future__ import annotations
 

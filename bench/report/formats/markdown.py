@@ -1,4 +1,4 @@
-"""Markdown: the table, a sentence a variant and what the money rests on, for an issue or a pull request."""
+"""Markdown: the table, a sentence per variant and what the money rests on, for an issue or a pull request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SPECIAL = re.compile(r"[\\`*_{}\[\]|~$#!&<>@]|:(?=//|\w+:)|(?<=www)\.")
 
 
 def render(runs: Sequence[RunSummary]) -> str:
-    """One section a run."""
+    """One section per run."""
     return "\n".join(_section(harmless(run)) for run in runs)
 
 

@@ -1,4 +1,4 @@
-"""pytest-benchmark JSON: seconds a request, so that ``pytest-benchmark compare`` shows runs side by side."""
+"""pytest-benchmark JSON: seconds per request, so that ``pytest-benchmark compare`` shows runs side by side."""
 
 from __future__ import annotations
 
