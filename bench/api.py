@@ -1,4 +1,4 @@
-"""The Python API: ``run``, ``compare``, ``load_run`` do what the commands of the same name do."""
+"""The Python API: ``run`` and ``compare`` do what these commands do, ``load_run`` reads a finished run."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Run:
 
     @property
     def data(self) -> Mapping[str, Any]:
-        """The content of ``run.json``."""
+        """Return the content of ``run.json``."""
         return self.summary.to_json()
 
     def rows(self) -> list[dict[str, Any]]:
-        """A flat dict for each row, ready for a DataFrame: names, status, each metric's headline number with
-        its interval, and each ratio to the baseline."""
+        """Return a flat dict for each row, ready for a DataFrame: names, status, the headline number of each
+        metric with its interval, and each ratio to the baseline."""
         return self.summary.flat_rows()
 
 
@@ -38,12 +38,12 @@ def run(config: str | Path, out: str | Path = "results") -> Run:
 
 
 def load_run(directory: str | Path) -> Run:
-    """Read a finished run. Raises UsageError where there is none, IntegrityError where it is damaged."""
+    """Read a finished run. Raises UsageError if there is none, IntegrityError if it is damaged."""
     return Run(Path(directory), summary.load_run(Path(directory)))
 
 
 def compare(one: str | Path, other: str | Path | None = None) -> list[dict[str, Any]]:
-    """Ratios within a run, or the changes between two, as ``bench compare`` finds them."""
+    """Return the ratios within a run, or the changes between two runs, as ``bench compare`` does."""
     from bench.results.between import between_runs
 
     first = load_run(one).summary

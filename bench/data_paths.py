@@ -1,4 +1,4 @@
-"""Where configs, prices and model files are looked for."""
+"""Find the directories that hold configs, prices and model files."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from pathlib import Path
 
 
 def data_directories(kind: str) -> tuple[Path, ...]:
-    """The directories that hold ``kind`` (``"models"``, ``"configs/prices"``), the first to be asked first.
+    """Return the existing directories of ``kind`` (``"models"``, ``"configs/prices"``), in search order.
 
-    The working directory, the repository around an editable install, and the data inside an installed wheel.
+    They are below the working directory, the repository around an editable install, and the data inside an
+    installed wheel.
     """
     package = Path(__file__).resolve().parent
     around = [package.parent] if (package.parent / "pyproject.toml").is_file() else []

@@ -1,4 +1,4 @@
-"""Numbers for people: parsing ``3%``, printing bytes, dollars and ratios. No third-party import."""
+"""Parse percentages such as ``3%`` and format numbers for people. Imports the standard library only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ MIB = 1024 * 1024
 
 
 def parse_percent(text: str) -> float:
-    """``"3%"`` -> 0.03. ValueError for anything else, a bare number included: a limit needs its unit."""
+    """Parse ``"3%"`` as 0.03.
+
+    Raises ValueError for anything else, also for a bare number: a limit needs its unit.
+    """
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*%\s*", text)
     if not match:
         raise ValueError(f"{text!r} is not a percentage such as '3%'")
@@ -19,12 +22,15 @@ def parse_percent(text: str) -> float:
 
 
 def format_mib(size_bytes: float | None) -> str:
-    """Bytes as whole MiB, ``-`` for a missing value."""
+    """Format bytes as whole MiB; ``-`` stands for a missing value."""
     return "-" if size_bytes is None else f"{size_bytes / MIB:,.0f}"
 
 
 def format_significant(value: float | None, digits: int = 3) -> str:
-    """``digits`` significant digits, no exponent for everyday sizes, ``-`` for a missing value."""
+    """Format a value with ``digits`` significant digits, ``-`` if it is missing.
+
+    Only tiny values get an exponent.
+    """
     if value is None:
         return "-"
     if value == 0 or not math.isfinite(value):
@@ -36,23 +42,23 @@ def format_significant(value: float | None, digits: int = 3) -> str:
 
 
 def format_share(value: float | None) -> str:
-    """A share as a percentage rounded down, so that 100.0% means all of them; ``-`` for a missing value."""
+    """Format a share as a percentage rounded down, so that 100.0% means all; ``-`` if it is missing."""
     return "-" if value is None else f"{math.floor(value * 1000 + 1e-9) / 10:.1f}%"
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as ``42 s`` or ``3 min 05 s``."""
+    """Format seconds as ``42 s`` or ``3 min 05 s``."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known name closest in spelling to ``word``, or None when nothing is close."""
+    """Return the known name closest in spelling to ``word``, or None if nothing is close."""
     found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return found[0] if found else None
 
 
 def printable(text: str) -> str:
-    """``text`` without control characters, so a model's output cannot drive the terminal."""
+    """Replace control characters in ``text``, so that a model's output cannot drive the terminal."""
     return "".join(c if c == "\n" or (c.isprintable()) else "�" for c in text)

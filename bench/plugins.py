@@ -1,17 +1,17 @@
-"""Plug-ins are found by their file name: no list to edit.
+"""Plug-ins are found by their file name; there is no list to edit.
 
-``quantise: bnb-nf4`` is the module ``bench/optimisations/quantise/bnb_nf4.py``: a plug-in called ``bnb-nf4``
-of the kind ``optimisations.quantise``. The first line of its docstring is its description, ``REQUIRES`` the
-packages it needs, ``Params`` (a frozen dataclass) its settings. Modules import heavy libraries only inside
-functions, so listing them costs nothing.
+``quantise: bnb-nf4`` is the module ``bench/optimisations/quantise/bnb_nf4.py``: a plug-in ``bnb-nf4`` of the
+kind ``optimisations.quantise``. The first line of its docstring is its description, ``REQUIRES`` lists the
+packages it needs, and ``Params`` (a frozen dataclass) holds its settings. Modules import heavy libraries only
+inside functions, so it is cheap to list them.
 
-Another package brings plug-ins of its own by entry points. Their group is the kind behind
-``inference_cost_bench.``, their name the plug-in's, their value a module::
+Another package adds plug-ins by entry points. The group of an entry point is ``inference_cost_bench.`` and
+the kind, its name is the plug-in's name, and its value is a module::
 
     [project.entry-points."inference_cost_bench.optimisations.quantise"]
     her-scheme = "her_package.her_scheme"
 
-A name that this package has already stays with this package.
+If this package has a plug-in of the same name, this package's plug-in is used.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PREFIX = "inference_cost_bench."
 
 @cache
 def _of_others() -> Mapping[str, Mapping[str, str]]:
-    """Modules that other packages bring, by kind and name."""
+    """Return the modules that other packages add, by kind and name."""
     from importlib.metadata import entry_points
 
     found: dict[str, dict[str, str]] = {}
@@ -43,20 +43,21 @@ def _of_others() -> Mapping[str, Mapping[str, str]]:
 
 
 def _home(kind: str) -> ModuleType:
-    """The package that holds plug-ins of this kind: ours, or for a verb of another package that package."""
+    """Return the package that holds plug-ins of this kind: one of ours, or the package of another package's
+    verb."""
     above, _, last = kind.rpartition(".")
     return importlib.import_module(_of_others().get(above, {}).get(last, f"bench.{kind}"))
 
 
 def names(kind: str) -> tuple[str, ...]:
-    """The plug-ins of a kind, spelled as in YAML (dashes), sorted."""
+    """Return the plug-ins of a kind, spelled as in YAML (with dashes) and sorted."""
     found = (m.name for m in pkgutil.iter_modules(_home(kind).__path__) if not m.ispkg)
     ours = {name.replace("_", "-") for name in found if not name.startswith("_")}
     return tuple(sorted(ours | set(_of_others().get(kind, {}))))
 
 
 def packages(kind: str) -> dict[str, ModuleType]:
-    """The packages of plug-ins below a kind, ours and those of other packages, by name."""
+    """Return the packages of plug-ins below a kind by name, ours and those of other packages."""
     home = _home(kind)
     ours = {m.name: f"{home.__name__}.{m.name}" for m in pkgutil.iter_modules(home.__path__) if m.ispkg}
     return {
@@ -66,7 +67,7 @@ def packages(kind: str) -> dict[str, ModuleType]:
 
 
 def module_name(kind: str, name: str) -> str:
-    """The module of a plug-in that ``names`` knows, for a process that has to import it by itself."""
+    """Return the module name of a plug-in that ``names`` lists, for a process that imports it itself."""
     home = _home(kind)
     file = name.replace("-", "_")
     if any(module.name == file for module in pkgutil.iter_modules(home.__path__)):
@@ -75,7 +76,8 @@ def module_name(kind: str, name: str) -> str:
 
 
 def load(kind: str, name: str, fits: Callable[[ModuleType], bool] = lambda module: True) -> ModuleType:
-    """The plug-in module, or UsageError naming the nearest of those that are known and ``fits``."""
+    """Return the plug-in module. Raises UsageError if it is unknown; the message names the nearest plug-in
+    for which ``fits`` is true."""
     known = names(kind)
     if name not in known:
         offered = [other for other, module in each(kind) if fits(module)] or known
@@ -90,18 +92,18 @@ def load(kind: str, name: str, fits: Callable[[ModuleType], bool] = lambda modul
 
 
 def _one_of(kind: str) -> str:
-    """``quantise scheme``, ``runtime``: what a plug-in of the kind is called."""
+    """Return what a plug-in of the kind is called: ``quantise scheme``, ``runtime``."""
     above, _, last = kind.rpartition(".")
     return f"{last} scheme" if above == "optimisations" else last.removesuffix("s")
 
 
 def describe(module: ModuleType) -> str:
-    """The first line of the module's docstring."""
+    """Return the first line of the module's docstring."""
     return (module.__doc__ or "").strip().splitlines()[0].rstrip(".")
 
 
 def missing_packages(module: ModuleType) -> tuple[str, ...]:
-    """The packages in the module's ``REQUIRES`` that this interpreter cannot find (nothing is imported)."""
+    """Return the packages in ``REQUIRES`` that this interpreter cannot find; nothing is imported."""
     wanted: tuple[str, ...] = getattr(module, "REQUIRES", ())
     return tuple(name for name in wanted if not _is_there(name))
 
@@ -109,11 +111,11 @@ def missing_packages(module: ModuleType) -> tuple[str, ...]:
 def _is_there(package: str) -> bool:
     try:
         return importlib.util.find_spec(package) is not None
-    except ModuleNotFoundError:  # of ``optimum.quanto`` the parent is missing
+    except ModuleNotFoundError:  # raised for ``optimum.quanto`` if ``optimum`` is missing
         return False
 
 
 def each(kind: str) -> Iterator[tuple[str, ModuleType]]:
-    """(YAML name, module) of every plug-in of a kind."""
+    """Yield (YAML name, module) of every plug-in of a kind."""
     for name in names(kind):
         yield name, load(kind, name)

@@ -1,4 +1,7 @@
-"""For mkdocs: links that leave ``docs/`` work in the repository; on the site they are the path, in words."""
+"""Change links that leave ``docs/``, for mkdocs.
+
+Such links work in the repository. On the site, a link becomes its words, followed by the path.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ LINK = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+[^)#]+)(#[^)]*)?\)")
 
 
 def on_page_markdown(markdown: str, /, *, page: Any, **_more: Any) -> str:
-    """Called by mkdocs for every page."""
+    """Replace the links of a page; mkdocs calls this for every page."""
     here = posixpath.dirname(page.file.src_uri)
 
     def shown(link: re.Match[str]) -> str:

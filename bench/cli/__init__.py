@@ -1,1 +1,1 @@
-"""What a person meets: the commands, and everything that prints."""
+"""The commands, and everything that prints for the user."""

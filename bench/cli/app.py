@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 LISTS = "models,optimisations,runtimes,workloads,texts,metrics,drift,probes,prices,reports"
 Configs = Annotated[list[Path], typer.Argument(help="one or more YAML configs")]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="override one key: workload.requests=8")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="override a key, such as workload.requests=8")]
 Only = Annotated[list[str] | None, typer.Option(help="measure only these variants (and the baseline)")]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="a directory in results/")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
@@ -52,9 +52,9 @@ def run(
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="continue a run that was cut short")
     ] = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="print no progress")] = False,
 ) -> None:
-    """Measure the baseline and every variant; print the table; write RUN/run.json."""
+    """Measure the baseline and all variants, print a table, write RUN/run.json."""
     from bench.cli import commands
 
     specs = [_spec(config, overrides, only) for config in configs]
@@ -63,7 +63,10 @@ def run(
 
 @app.command()
 def check(configs: Configs, overrides: Sets = None, only: Only = None) -> None:
-    """Validate without loading anything; print the plan and an estimate of time and memory."""
+    """Check configs and print the plan, with an estimate of time and memory.
+
+    Nothing is loaded or measured.
+    """
     from bench.cli.check import describe
 
     for config in configs:
@@ -73,16 +76,20 @@ def check(configs: Configs, overrides: Sets = None, only: Only = None) -> None:
 @app.command()
 def compare(
     run: Annotated[
-        Path | None, typer.Argument(metavar="RUN", help="a directory in results/; with --history, all of it")
+        Path | None,
+        typer.Argument(metavar="RUN", help="a directory in results/; with --history, results/ itself"),
     ] = None,
-    other: Annotated[Path | None, typer.Argument(metavar="RUN", help="a second run")] = None,
+    other: Annotated[Path | None, typer.Argument(metavar="RUN", help="a second run to compare with")] = None,
     history: Annotated[
-        bool, typer.Option("--history", help="where a figure changed over all runs in a directory (results/)")
+        bool, typer.Option("--history", help="show where figures changed over all runs in a directory")
     ] = False,
-    metric: Annotated[list[str] | None, typer.Option(help="with --history: which figures")] = None,
+    metric: Annotated[list[str] | None, typer.Option(help="with --history: a figure to show")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ratios with intervals and drift, within one run or between two; or the history of many."""
+    """Compare the variants of a run, two runs, or the history of many runs.
+
+    The table has ratios with intervals, and drift.
+    """
     from bench.cli import commands
 
     if history:
@@ -97,21 +104,26 @@ def compare(
 def gate(
     config: Annotated[Path, typer.Argument(metavar="CONFIG|RUN", help="a YAML config, or a finished run")],
     base: Annotated[
-        str | None, typer.Option(metavar="PYTHON|REF|RUN", help="the side to compare with: see docs/gate.md")
+        str | None, typer.Option(metavar="PYTHON|REF|RUN", help="what to compare with: see docs/gate.md")
     ] = None,
     overrides: Sets = None,
     only: Only = None,
     out: Annotated[Path, typer.Option(help="where the gate's directory is made")] = Path("results"),
     cap: Annotated[
-        int, typer.Option(min=LEAST_CAP, max=1000, help=f"units at most; FAIL takes {LEAST_CAP}")
+        int,
+        typer.Option(min=LEAST_CAP, max=1000, help=f"most units to measure; FAIL needs {LEAST_CAP} or more"),
     ] = 40,
     batches: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="batches per unit; the calibration's choice if absent")
+        int | None,
+        typer.Option(min=1, max=1000, help="batches per unit; if absent, the calibration's choice"),
     ] = None,
     as_json: AsJson = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="print no progress")] = False,
 ) -> None:
-    """Hold a config to its limits: PASS, FAIL, INCONCLUSIVE ... and the exit code."""
+    """Judge a config or a run by its limits; the exit code is the verdict.
+
+    PASS exits with 0, FAIL with 1, INCONCLUSIVE with 3; docs/gate.md has the others.
+    """
     from bench.cli import gate_commands
 
     options = gate_commands.GateOptions(out, base, cap, batches, tuple(overrides or ()), tuple(only or ()))
@@ -122,15 +134,18 @@ def gate(
 def calibrate(
     config: Annotated[Path, typer.Argument(help="a YAML config; its baseline is measured against itself")],
     overrides: Sets = None,
-    out: Annotated[Path, typer.Option(help="where the calibration is kept")] = Path("results"),
-    units: Annotated[int, typer.Option(min=6, max=1000, help="pairs of fresh workers")] = 20,
+    out: Annotated[Path, typer.Option(help="where the calibration's directory is made")] = Path("results"),
+    units: Annotated[int, typer.Option(min=6, max=1000, help="pairs of fresh workers to measure")] = 20,
     batches: Annotated[int | None, typer.Option(min=1, max=1000, help="batches per unit")] = None,
     base: Annotated[
-        str | None, typer.Option(metavar="PYTHON|REF", help="another installation for one of the sides")
+        str | None, typer.Option(metavar="PYTHON|REF", help="another installation, for one of the sides")
     ] = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="print no progress")] = False,
 ) -> None:
-    """A/A on this machine: its noise, and the smallest change a gate can see within its cap."""
+    """Measure the noise of this machine and the smallest change a gate sees.
+
+    Both sides run the baseline of the config (an A/A test).
+    """
     from bench.cli import gate_commands
 
     gate_commands.calibrate(_spec(config, overrides, None), out, units, batches, base, quiet=quiet)
@@ -140,14 +155,15 @@ def calibrate(
 def price(
     run: RunDirectory,
     hardware: Annotated[str | None, typer.Option(help="an id in configs/prices")] = None,
-    usd_per_hour: Annotated[float | None, typer.Option(help="or a price given here")] = None,
+    usd_per_hour: Annotated[float | None, typer.Option(help="or a price of your own")] = None,
     utilisation: Annotated[float | None, typer.Option(help="share of paid hours spent serving")] = None,
     vcpus: Annotated[
-        int | None, typer.Option(help="vCPUs of that price, charged by share; the whole machine if absent")
+        int | None,
+        typer.Option(help="vCPUs of that price, of which the run is charged its share; if absent, all"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Re-price a run without measuring."""
+    """Show a run at another price, without measuring again."""
     from bench.cli import commands
 
     commands.price(run, hardware, usd_per_hour, utilisation, vcpus, as_json=as_json)
@@ -156,10 +172,12 @@ def price(
 @app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="directories in results/")],
-    formats: Annotated[str, typer.Option("--format", help="html,markdown,csv,jsonl,...")] = "markdown",
+    formats: Annotated[
+        str, typer.Option("--format", help="html,markdown,csv,... (see `bench list reports`)")
+    ] = "markdown",
     output: Annotated[Path | None, typer.Option("-o", help="file or directory; stdout if absent")] = None,
 ) -> None:
-    """Render runs in one or more formats."""
+    """Write a report of runs in one or more formats."""
     from bench.cli import commands
 
     commands.report(runs, formats.split(","), output)
@@ -168,9 +186,9 @@ def report(
 @app.command()
 def export(
     run: RunDirectory,
-    variant: Annotated[str, typer.Argument(help="the row's name")],
-    to: Annotated[Path, typer.Argument(metavar="DIR", help="a new directory")],
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no progress")] = False,
+    variant: Annotated[str, typer.Argument(help="the name of a row")],
+    to: Annotated[Path, typer.Argument(metavar="DIR", help="a directory to make")],
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="print no progress")] = False,
 ) -> None:
     """Write a row's optimised model as an ordinary safetensors checkpoint."""
     from bench.runs.export import export as write
@@ -182,10 +200,10 @@ def export(
 def list_(
     what: Annotated[str, typer.Argument(help=LISTS)] = LISTS,
     scheme: Annotated[
-        list[str] | None, typer.Argument(help="after `optimisations`: one of them, such as hqq")
+        list[str] | None, typer.Argument(help="after `optimisations`: the name of one, such as hqq")
     ] = None,
 ) -> None:
-    """What there is, with a line each, and whether it can run here; or all about one optimisation."""
+    """List what there is and whether it can run here, or show one optimisation."""
     from bench.cli import listing
 
     if not scheme:
@@ -199,9 +217,12 @@ def list_(
 @app.command()
 def env(
     action: Annotated[str, typer.Argument(metavar="make|list")],
-    engine: Annotated[str | None, typer.Argument(help="an engine of `bench env list`")] = None,
+    engine: Annotated[str | None, typer.Argument(help="an engine that `bench env list` shows")] = None,
 ) -> None:
-    """Environments of the engines whose packages do not go together with ours: make one, or list them."""
+    """Make or list the environments of engines with packages of their own.
+
+    The packages of these engines conflict with those of bench.
+    """
     from bench.cli import commands
 
     if action == "list":
@@ -215,9 +236,9 @@ def env(
 @app.command()
 def models(
     fetch: Annotated[list[str] | None, typer.Option(help="fetch these models into the cache")] = None,
-    verify: Annotated[bool, typer.Option(help="re-hash everything in the cache")] = False,
+    verify: Annotated[bool, typer.Option(help="hash every cached file again and compare")] = False,
 ) -> None:
-    """Known models; fetch them, or verify the cache."""
+    """List the known models, fetch some of them, or verify the cache."""
     from bench.cli import commands
 
     commands.models(fetch or [], verify=verify)
@@ -225,7 +246,7 @@ def models(
 
 @app.command()
 def schema() -> None:
-    """The JSON Schema of the YAML, for editors."""
+    """Print the JSON Schema of the YAML, for editors."""
     import json
 
     from bench.config.schema import json_schema
@@ -235,7 +256,7 @@ def schema() -> None:
 
 @app.command()
 def doctor() -> None:
-    """Machine, versions, devices, noise; what is missing and how to install it."""
+    """Show machine, versions, devices and noise; say what to install or change."""
     from bench.cli import commands
 
     commands.doctor()
@@ -243,7 +264,7 @@ def doctor() -> None:
 
 @app.command()
 def verify(run: RunDirectory) -> None:
-    """Recompute the chain, every digest and the summary of a run from its raw journal."""
+    """Recompute a run's chain, digests and summary from its raw journal."""
     from bench.results.verify import verify_run
 
     print(verify_run(run))
@@ -256,8 +277,11 @@ def _spec(config: Path, overrides: list[str] | None, only: list[str] | None) -> 
 
 
 def main() -> None:
-    """Run a command. An expected error is one message and its exit code; anything else leaves its traceback
-    in a file that can be pasted into an issue."""
+    """Run a command.
+
+    An expected error is one message and its exit code. Anything else leaves its traceback in a file that can
+    be attached to an issue.
+    """
     with readers_may_go():
         _run()
 

@@ -1,4 +1,4 @@
-"""What a config would do, as text: the rows, what is measured, the price, an estimate. Nothing is loaded."""
+"""Describe what a config would do: its rows, what is measured, the price, an estimate. Nothing is loaded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.stats.intervals import LEAST_SAMPLES
 
 
 def describe(spec: Spec) -> str:
-    """The expanded plan, a line per row, with what cannot run here and why, and the estimate."""
+    """Return the expanded plan: a line for each row, why a row cannot run here, and the estimate."""
     arms = [arm for group in spec.groups for arm in group.arms]
     skipped = sum(arm.unsupported is not None for arm in arms)
     cannot = f", {skipped} of them cannot run here" if skipped else ""
@@ -37,7 +37,7 @@ def describe(spec: Spec) -> str:
 
 
 def _rows(group: Group) -> Iterator[str]:
-    """What all rows share, a line each; then a line per row; under it, why it cannot run here."""
+    """Yield what all rows share, then a line for each row, followed by the reason if it cannot run here."""
     names = ("model", "runtime", "optimised by", "workload")
     cells = [arm_words(arm) for arm in group.arms]
     shared = [len(set(column)) == 1 and len(cells) > 1 for column in zip(*cells, strict=True)]

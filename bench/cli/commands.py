@@ -1,4 +1,4 @@
-"""What the commands of ``bench/cli/app.py`` do, with the things they print."""
+"""What the commands of ``bench/cli/app.py`` do, and what they print."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXIT_OF_STATUS = {
 
 
 def run(specs: Sequence[Spec], out: Path, *, as_json: bool, resume: Path | None, quiet: bool) -> ExitCode:
-    """Measure each config in turn; the worst exit code of them."""
+    """Measure each config in turn and return the worst of their exit codes."""
     from bench.cli.progress import FetchBar, RunProgress
     from bench.results.durations import earlier_seconds
     from bench.runs.run import run_spec
@@ -67,7 +67,7 @@ def load(directory: Path) -> RunSummary:
 
 
 def compare(one: Path, other: Path | None, *, as_json: bool) -> None:
-    """Within a run: its table. Between two: the changes, or IncomparableError saying why not."""
+    """Print the table of one run, or the changes between two; IncomparableError says why there are none."""
     if other is None:
         show(load(one), as_json=as_json)
         return
@@ -82,12 +82,12 @@ def compare(one: Path, other: Path | None, *, as_json: bool) -> None:
 
 
 def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) -> None:
-    """Where the figures of a project's finished runs changed."""
+    """Print where the figures of a project's finished runs changed."""
     from bench.metrics import cost, latency
     from bench.results.history import histories, render
 
     found = (load(path.parent) for path in sorted(directory.rglob("run.json")))
-    runs = {run.run_id: run for run in found if run.gate is None}  # a copy of a run is the same run
+    runs = {run.run_id: run for run in found if run.gate is None}  # a copied run counts once
     wanted = metrics or [cost.PER_1K.key, latency.TTFT.key, latency.TPOT.key]
     series = histories(runs.values(), wanted)
     if not series:
@@ -104,7 +104,7 @@ def price(
     *,
     as_json: bool,
 ) -> None:
-    """The same run at another price; nothing on the disk changes."""
+    """Print the same run at another price; nothing on the disk changes."""
     from bench.measure.clock import utc_now
     from bench.pricing.reprice import new_price
     from bench.results.summary import summarise
@@ -116,7 +116,7 @@ def price(
 
 
 def report(runs: Sequence[Path], formats: Sequence[str], output: Path | None) -> None:
-    """Render each format; several formats need a directory to go to."""
+    """Render the runs in each format; several formats need a directory to write to."""
     from bench import plugins
 
     loaded = [load(directory) for directory in runs]
@@ -144,7 +144,7 @@ def _write(content: bytes | str, output: Path | None, many: bool, name: str) -> 
 
 
 def models(fetch: Sequence[str], *, verify: bool) -> None:
-    """List, fetch with a progress bar, or read every cached file again."""
+    """List the models, fetch some with a progress bar, or check every cached file again."""
     from bench.cli import listing
     from bench.cli.progress import FetchBar
     from bench.models.cache import cached_entries, verify_cached
@@ -165,7 +165,7 @@ def models(fetch: Sequence[str], *, verify: bool) -> None:
 
 
 def doctor() -> None:
-    """Facts first, then what is missing with the command that installs it."""
+    """Print the facts about the machine, then what is missing with the command that installs it."""
     from bench.cli.doctor import findings
     from bench.machine.fingerprint import fingerprint
 
@@ -186,7 +186,7 @@ def make_environment(engine: str) -> None:
 
 
 def list_environments() -> None:
-    """The engines that have an environment of their own, what is in it, and whether it is made."""
+    """Print the engines that have an environment of their own, whether it is made, and what is in it."""
     from bench.cli.listing import align
     from bench.environments import engines_apart, interpreter, missing_environment
 

@@ -1,4 +1,4 @@
-"""An unexpected error: one line for the user, the traceback in a file ready to paste."""
+"""Report an unexpected error: a short message for the user, and the traceback in a file for an issue."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import bench
 
 
 def report_crash(error: BaseException) -> str:
-    """Write the traceback to a private temporary file; returns what to print."""
+    """Write the traceback to a private temporary file and return the message to print."""
     with tempfile.NamedTemporaryFile("w", prefix="bench-crash-", suffix=".log", delete=False) as file:
         file.write(f"inference-cost-bench {bench.__version__}\n{''.join(traceback.format_exception(error))}")
     return (

@@ -1,4 +1,4 @@
-"""What stands between this machine and good figures: a finding a line, each with what to do about it."""
+"""Find what makes figures on this machine noisy or incomplete, and say what to do about each finding."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ LOOK_S = 1.0
 BUSY_SHARE, STEAL_SHARE = 0.10, 0.01
 LOW_MEMORY_BYTES = LOW_DISK_BYTES = 3_000_000_000
 GIB = 1024**3
-# Extras that a user of the program has no use for; `gpu` is left out on a machine without one.
+# Extras that only developers need; `gpu` is also left out on a machine without a GPU.
 DEVELOPER_EXTRAS = ("test",)
 
 
 def findings() -> list[str]:
-    """Everything worth changing, the noisiest first; one line of praise where there is nothing."""
+    """Return everything worth changing, the noisiest first, or a single line if there is nothing."""
     found = [*_load(), *_clocks(), *_quota(), *_energy(), *_cuda(), *_packages(), *_space()]
     return found or ["nothing to change: quiet, complete and with room for the default model"]
 
 
 def _load() -> Iterator[str]:
-    """One second of /proc/stat: what others take, and what the hypervisor takes."""
+    """Watch /proc/stat for a second; report busy processors and time that the hypervisor takes."""
     from bench.machine.noise import between, read_ticks
     from bench.measure.clock import pause
 
@@ -64,7 +64,7 @@ def _clocks() -> Iterator[str]:
 
 
 def _quota() -> Iterator[str]:
-    """A container's CPU limit that is below the processors it shows."""
+    """Report a container's CPU limit that is below the number of processors it shows."""
     share = cpu_quota()
     if share is not None and share < cpu_count():
         yield (
@@ -74,7 +74,7 @@ def _quota() -> Iterator[str]:
 
 
 def cpu_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """Processors that the cgroup (version 2, else 1) allows at once; None where it sets no limit."""
+    """Return how many processors the cgroup (version 2, else 1) allows at once; None if it sets no limit."""
     words = (text_of(root / "cpu.max") or "").split()
     if not words:
         files = (root / "cpu" / name for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us"))
@@ -98,7 +98,7 @@ def _energy() -> Iterator[str]:
 
 
 def _cuda() -> Iterator[str]:
-    """A driver, and a torch that cannot use it (told by its version; nothing is imported)."""
+    """Report a CUDA device with a torch that cannot use it, as torch's version tells; nothing is imported."""
     version = installed("torch")
     if cuda_device_count() and version is not None and "+cpu" in version:
         yield (
@@ -108,7 +108,7 @@ def _cuda() -> Iterator[str]:
 
 
 def _packages() -> Iterator[str]:
-    """Our own requirements, as the installed package states them: too old, or an extra that is missing."""
+    """Report requirements, as the installed package states them, that are too old or not installed."""
     absent: dict[str, list[str]] = {}
     for name, minimum, extra in requirements():
         version = installed(name)
@@ -124,7 +124,7 @@ def _packages() -> Iterator[str]:
 
 
 def requirements() -> list[tuple[str, str, str]]:
-    """(package, least version, extra) of each requirement of this program; extra is '' for the core."""
+    """Return (package, least version, extra) of each requirement; extra is '' for the core."""
     from importlib import metadata
 
     try:
@@ -136,7 +136,7 @@ def requirements() -> list[tuple[str, str, str]]:
 
 
 def _number(version: str) -> tuple[int, ...]:
-    """The release part of a version, to be compared: 2.10.0+cpu is (2, 10, 0)."""
+    """Return the release part of a version for comparison: 2.10.0+cpu is (2, 10, 0)."""
     release = re.match(r"[0-9]+(\.[0-9]+)*", version)
     return tuple(int(part) for part in release[0].split(".")) if release else ()
 
@@ -161,5 +161,5 @@ def _space() -> Iterator[str]:
 
 
 def available_bytes() -> int | None:
-    """Memory that a new process could have without swapping; None where the system does not say."""
+    """Return the memory that a new process could have without swapping; None if the system does not say."""
     return memory_bytes("MemAvailable")

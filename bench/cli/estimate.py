@@ -1,8 +1,8 @@
-"""How long a config would take, and how much memory, before anything is loaded.
+"""Estimate how much time and memory a config would take, before anything is loaded.
 
-A model is known by the facts in its file (``models/*.yaml``), a machine by the rates below. They come from
-SmolLM2-135M under transformers on two CPU cores (42 ms a float32 token, 26 ms in bfloat16); on a GPU they are
-a guess. Optimised rows are counted as if nothing had been done to them.
+A model is described by the facts in its file (``models/*.yaml``), a machine by the rates below. The rates
+come from SmolLM2-135M under transformers on two CPU cores (42 ms per float32 token, 26 ms in bfloat16); those
+of a GPU are a guess. Optimised rows are counted as if nothing had been done to them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from bench.models.registry import Architecture, find_model
 BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2}
 CPU_RATES = (12e9, 80e9)  # bytes/s and FLOP/s of one thread, as transformers reaches them
 GPU_RATES = (1e12, 50e12)
-LAYER_S = 0.0006  # Python and kernel launches, a layer and step
-START_S, READ_BYTES_PER_S = 4.0, 1e9  # imports of the engine; weights from the disk
-DRIFT_VALUE_S = 15e-9  # softmax and KL of two models, a position and vocabulary entry
-PROMPT_TOKENS = 50  # of a chat prompt or a line of a file, unknown before a tokenizer reads it
-UNTIMED_REQUESTS = 3  # memory and kernels; warm-up of a baseline alone
-TRAINING_SIZES = ("steps", "batch", "tokens")  # multiplied: the tokens that are trained on
+LAYER_S = 0.0006  # Python and kernel launches, for each layer and step
+START_S, READ_BYTES_PER_S = 4.0, 1e9  # importing the engine; reading weights from the disk
+DRIFT_VALUE_S = 15e-9  # softmax and KL of two models, for each position and vocabulary entry
+PROMPT_TOKENS = 50  # assumed of a chat prompt or a line of a file, before a tokenizer reads it
+UNTIMED_REQUESTS = 3  # for memory and for kernels, and the warm-up of a baseline alone
+TRAINING_SIZES = ("steps", "batch", "tokens")  # their product is the number of training tokens
 PROCESS_BYTES = 450_000_000  # a worker with its engine, before any weights
 ASSUMPTIONS = (
     "estimated, not measured: 12 GB/s and 80 GFLOP/s a CPU thread (1 TB/s and 50 TFLOP/s a GPU), 0.6 ms a "
@@ -36,13 +36,13 @@ ASSUMPTIONS = (
 
 
 def most_pairs(spec: Spec) -> int:
-    """Pairs of processes that a row has at most."""
+    """Return the largest number of pairs of processes that a row may have."""
     return spec.measure.processes * spec.measure.max_rounds
 
 
 @dataclass(frozen=True)
 class Load:
-    """What one arm asks of the machine: its model's facts, and the bytes/s and FLOP/s it may expect."""
+    """An arm with its model's facts, and the bytes/s and FLOP/s that it may expect of the machine."""
 
     arm: Arm
     facts: Architecture
@@ -50,12 +50,12 @@ class Load:
 
     @property
     def weights_bytes(self) -> int:
-        """Parameters in the dtype they are loaded in."""
+        """Return the size of the parameters in the dtype in which they are loaded."""
         return self.facts.parameters * BYTES_OF[self.arm.runtime.dtype]
 
     @property
     def serving_bytes(self) -> int:
-        """Process, weights and KV cache."""
+        """Return the size of the process, the weights and the KV cache together."""
         facts, load = self.facts, self.arm.workload
         tokens = load.batch_size * ((load.input_tokens or PROMPT_TOKENS) + load.output_tokens)
         item_bytes = BYTES_OF[self.arm.runtime.dtype]
@@ -63,43 +63,52 @@ class Load:
         return PROCESS_BYTES + self.weights_bytes + kv_bytes
 
     def pass_s(self, tokens: int) -> float:
-        """One forward pass over ``tokens``: bound by memory or by arithmetic, plus a share a layer."""
+        """Return the time of one forward pass over ``tokens``.
+
+        It is bound by memory or by arithmetic, and each layer adds a fixed time.
+        """
         bytes_per_s, flop_per_s = self.rates
         multiply_s = 2 * self.facts.parameters * tokens / flop_per_s
         return max(self.weights_bytes / bytes_per_s, multiply_s) + self.facts.layers * LAYER_S
 
     @property
     def batch_s(self) -> float:
-        """One batch of requests."""
+        """Return the time of one batch of requests."""
         load = self.arm.workload
         prompt_s = self.pass_s(load.batch_size * (load.input_tokens or PROMPT_TOKENS))
         return prompt_s + (load.output_tokens - 1) * self.pass_s(load.batch_size)
 
     @property
     def round_s(self) -> float:
-        """The workload once."""
+        """Return the time of the whole workload, decoded once."""
         return batches(self.arm) * self.batch_s
 
     @property
     def load_s(self) -> float:
-        """Start and load."""
+        """Return the time to start the process and load the model."""
         return START_S + self.weights_bytes / READ_BYTES_PER_S
 
     @property
     def alone_s(self) -> float:
-        """Everything that happens to a loaded model without the baseline."""
+        """Return the time of everything that is done with a loaded model without the baseline."""
         return self.round_s + UNTIMED_REQUESTS * self.batch_s
 
     def pair_s(self, base: Load, processes: int) -> float:
-        """A fresh pair: both load and warm up at the same time, then decode their share in turns."""
+        """Return the time of a fresh pair.
+
+        Both sides load and warm up at the same time, then decode their share in turns.
+        """
         sides = (base, self)
         begun_s = max(one.load_s + one.arm.workload.warmup * one.batch_s for one in sides)
         return begun_s + -(-batches(self.arm) // processes) * sum(one.batch_s for one in sides)
 
     @property
     def trainings_s(self) -> dict[object, float]:
-        """Each training by what comes before it, which is done once: on all processors, for a token and
-        parameter 2 FLOP of the teacher and 6 of the student."""
+        """Return the time of each training, by the model and the steps up to it; equal ones are done once.
+
+        A training uses all processors, and per token and parameter 2 FLOP for the teacher and 6 for the
+        student.
+        """
         flop_per_s = _rates(self.arm.runtime.device, None)[1]
         found: dict[object, float] = {}
         for place, step in enumerate(self.arm.optimise, 1):
@@ -112,12 +121,12 @@ class Load:
 
 
 def batches(arm: Arm) -> int:
-    """How many batches the workload is decoded in."""
+    """Return in how many batches the workload is decoded."""
     return -(-arm.workload.requests // arm.workload.batch_size)
 
 
 def _rates(device: str, threads: int | None) -> tuple[float, float]:
-    """(bytes/s, FLOP/s) assumed of this machine."""
+    """Return (bytes/s, FLOP/s) assumed of this machine."""
     if device_here(device) == "cuda":
         return GPU_RATES
     count = threads or cpu_count()
@@ -125,7 +134,7 @@ def _rates(device: str, threads: int | None) -> tuple[float, float]:
 
 
 def _facts(model: ModelRef) -> Architecture | None:
-    """What its file says of a known model, scaled to the layers asked for; None for any other."""
+    """Return the facts in a known model's file, scaled to the layers asked for; None for any other model."""
     if isinstance(model, Hub | LocalPath):
         return None
     facts = find_model(model.name).architecture
@@ -137,7 +146,7 @@ def _facts(model: ModelRef) -> Architecture | None:
 
 
 def estimate(spec: Spec) -> str:
-    """Time and memory of the whole run; unknown where a model's size is."""
+    """Return the time and memory of the whole run in words; both are unknown without a model's size."""
     fixed_s = pair_s = 0.0
     largest_bytes, facts_of, rates_of = 0, cache(_facts), cache(_rates)
     trainings: dict[object, float] = {}
@@ -173,7 +182,7 @@ def _drift_s(spec: Spec, base: Load, variant: Load) -> float:
 
 
 def _about(seconds: float) -> str:
-    """Seconds to the ten, minutes, hours: no more digits than an estimate has."""
+    """Round seconds to tens of seconds, minutes or hours: an estimate has no more digits."""
     if seconds < 90:
         return f"{max(round(seconds / 10), 1) * 10} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

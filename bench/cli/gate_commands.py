@@ -1,4 +1,4 @@
-"""What ``bench gate`` and ``bench calibrate`` do, with the things they print."""
+"""What ``bench gate`` and ``bench calibrate`` do, and what they print."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class GateOptions:
 
 
 def gate(config: Path, options: GateOptions, *, as_json: bool, quiet: bool) -> ExitCode:
-    """Measure and judge a config, or judge a finished run; the exit code is the verdict's."""
+    """Measure and judge a config, or judge a finished run; return the verdict's exit code."""
     from bench.report.gate import lines
 
     run = _judged(config, options, quiet)
@@ -78,7 +78,7 @@ def _measured(spec: Spec, options: GateOptions, quiet: bool) -> RunSummary:
 
 
 def _job_summary(name: str, gate: GateBlock) -> None:
-    """On GitHub: the verdict on the job's page, and an annotation for every rule that does not pass."""
+    """On GitHub, write the verdict to the job's page and annotate every rule that does not pass."""
     from bench.report.gate import markdown, workflow_commands
 
     page = os.environ.get("GITHUB_STEP_SUMMARY")
@@ -92,7 +92,7 @@ def _job_summary(name: str, gate: GateBlock) -> None:
 def calibrate(
     spec: Spec, out: Path, units: int, batches: int | None, base: str | None, *, quiet: bool
 ) -> None:
-    """A/A, and what it found."""
+    """Run a calibration, an A/A comparison, and print what it found."""
     from bench.cli.progress import RunProgress
     from bench.environments import interpreter_of
     from bench.report.gate import calibration

@@ -1,4 +1,4 @@
-"""What there is, as text: a line each, and whether it can run here or what is missing."""
+"""List what is available as text, a line for each entry, with whether it can run here or what is missing."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from bench.optimisations import verbs
 from bench.records.grid import words
 
 Row = tuple[str, ...]
-LEAST_WIDTH = 40  # of the last column; where less is left, it goes below the others
+LEAST_WIDTH = 40  # of the last column; if less room is left, it goes below the others
 MORE = {"optimisations": "   (all about one: bench list optimisations NAME)"}
 TO_DIRECTION = {"lower": "lower is better", "higher": "higher is better", None: "-"}
 
 
 def render(kinds: Sequence[str]) -> str:
-    """The lists asked for, one after the other. Raises UsageError naming the nearest known one."""
+    """Return the lists asked for, one after the other. Raises UsageError with the nearest known list."""
     wanted = [kind.strip() for kind in kinds]
     for kind in wanted:
         if kind not in KINDS:
@@ -43,7 +43,7 @@ def render(kinds: Sequence[str]) -> str:
 
 
 def scheme(words: Sequence[str]) -> str:
-    """Everything about one scheme, and the row of a config that has it, on a line that can be pasted."""
+    """Describe one scheme, and give the row of a config that has it on a line that can be pasted."""
     verb, name, module = schemes.find(words)
     width = terminal_width() or 112
     lines: list[str] = []
@@ -56,13 +56,15 @@ def scheme(words: Sequence[str]) -> str:
 
 
 def terminal_width() -> int | None:
-    """Columns to fill; None where output goes to a file or a pipe, where every row stays on its line."""
+    """Return the columns to fill; None for a file or a pipe, where every row stays on its line."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def align(rows: Iterable[Row], width: int | None = None) -> list[str]:
-    """Rows of cells as lines with aligned columns; the last column runs free, or wraps so that two spaces
-    and a line are at most ``width`` wide."""
+    """Lay out rows of cells as lines with aligned columns.
+
+    The last column is as wide as its text, or wraps so that a line with two spaces is at most ``width`` wide.
+    """
     table = list(rows)
     widths = [max(map(len, column)) for column in zip(*table, strict=True)][:-1]
     start = sum(widths) + 2 * len(widths)
@@ -82,12 +84,12 @@ def align(rows: Iterable[Row], width: int | None = None) -> list[str]:
 
 
 def arm_words(arm: Arm) -> Row:
-    """Model, runtime, what is done to the model, workload: each in a few words."""
+    """Describe an arm's model, runtime, optimisations and workload, each in a few words."""
     return model_words(arm.model), _runtime(arm), _steps(arm), _workload(arm)
 
 
 def model_words(reference: ModelRef) -> str:
-    """A model as a person would point at it."""
+    """Name a model as a person would."""
     if isinstance(reference, Hub):
         return f"{reference.repo}@{reference.revision[:8]}"
     if isinstance(reference, LocalPath):
@@ -111,7 +113,7 @@ def _steps(arm: Arm) -> str:
 
 
 def _own_settings(step: Optimisation) -> Optimisation:
-    """The step with only those settings that are not the scheme's defaults."""
+    """Return the step with only those settings that are not the scheme's defaults."""
     kind = plugins.load(f"optimisations.{step.verb}", step.scheme).Params
     defaults = {field.name: field.default for field in dataclasses.fields(kind)}
     own = tuple((key, value) for key, value in step.params if value != defaults[key])
@@ -125,7 +127,7 @@ def _workload(arm: Arm) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """``1 row``, ``2 rows``."""
+    """Return a number with its noun: ``1 row``, ``2 rows``."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
@@ -142,7 +144,7 @@ def _models() -> Iterator[Row]:
 
 
 def _weights(name: str) -> str:
-    """What the weights of a known model were in their file, as far as can be said before they are fetched."""
+    """Say how a known model's weights were stored in their file, as far as this is known before a fetch."""
     from bench.models.cache import is_complete
     from bench.models.fetch import recorded_grid
     from bench.models.registry import find_model
@@ -155,7 +157,7 @@ def _weights(name: str) -> str:
 
 
 def is_cached(name: str) -> bool:
-    """Whether the weights of a known model are in the cache, complete."""
+    """Return whether the weights of a known model are in the cache and complete."""
     from bench.models.cache import is_complete
 
     entry = _cache_entry(name)
@@ -163,7 +165,7 @@ def is_cached(name: str) -> bool:
 
 
 def _cache_entry(name: str) -> Path | None:
-    """Where the weights of a known model are once they are fetched; None for a shape."""
+    """Return where a known model's weights are once they are fetched; None for a shape without weights."""
     from bench.models.cache import model_cache_dir
     from bench.models.registry import find_model
 
@@ -198,7 +200,7 @@ def _plugins(package: str) -> Callable[[], Iterator[Row]]:
 
 
 def _drift() -> Iterator[Row]:
-    """Suites and further statistics, each by its key in the config."""
+    """Yield suites and further statistics, each by its key in the config."""
     for key in ("suites", "statistics"):
         for name, *more in _plugins(f"drift.{key}")():
             yield f"{key}: {name}", *more

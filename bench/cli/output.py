@@ -1,4 +1,4 @@
-"""Standard output and error whose reader may go before the end, as in ``bench list | head -1``."""
+"""Standard output and error that allow a reader to leave before the end, as in ``bench list | head -1``."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from typing import Any, TextIO
 
 
 class Stream:
-    """A text stream that swallows what nobody reads any more, so that a command still comes to its end and
-    to its own exit code: a gate whose reader has gone has a verdict all the same."""
+    """A text stream that drops what nobody reads any more.
+
+    A command therefore still finishes with its own exit code: a gate has a verdict even if its reader is
+    gone.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """As the stream does."""
+        """Write ``text``, or drop it if the reader is gone."""
         self._or_nowhere(lambda: self._stream.write(text))
         return len(text)
 
     def flush(self) -> None:
-        """As the stream does."""
+        """Flush the stream, or drop what it holds if the reader is gone."""
         self._or_nowhere(self._stream.flush)
 
     def _or_nowhere(self, act: Callable[[], object]) -> None:
@@ -39,7 +42,7 @@ class Stream:
 
 @contextmanager
 def readers_may_go() -> Iterator[None]:
-    """Inside, a reader of standard output or error that goes away is no error."""
+    """Run the block so that it is no error if a reader of standard output or error goes away."""
     out: Any = Stream(sys.stdout)
     err: Any = Stream(sys.stderr)
     with redirect_stdout(out), redirect_stderr(err):

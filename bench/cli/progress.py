@@ -1,5 +1,8 @@
-"""Progress on standard error. Nothing here runs while a worker is being timed: no thread, no refresh by
-itself; what is on the screen changes when the run tells of something, and stands still in between."""
+"""Show progress on standard error.
+
+Nothing here runs while a worker is being timed: there is no thread and no automatic refresh. The screen
+changes when the run reports an event, and stays as it is in between.
+"""
 
 from __future__ import annotations
 
@@ -22,17 +25,18 @@ CLEAR_LINE = "\r\x1b[K"
 
 
 class RunProgress:
-    """On a terminal a bar over all rows, with what is under way, what is next and about how much time is
-    left; elsewhere a plain line for each event.
+    """A bar over all rows on a terminal, and a plain line for each event elsewhere.
 
-    ``earlier_s``: how long each row took before on this machine, by its title; without it no time is named.
+    The bar shows what is under way, what is next and about how much time is left. ``earlier_s`` is how long
+    each row took before on this machine, by its title; without it no time is shown.
     """
 
     def __init__(self, spec: Spec, *, quiet: bool, earlier_s: Mapping[str, float] | None = None) -> None:
         self._quiet = quiet
-        self._waiting = [
+        self._rows = [
             " ".join(filter(None, (group.label, arm.name))) for group in spec.groups for arm in group.arms
         ]
+        self._waiting = list(self._rows)
         self._total, self._earlier_s = len(self._waiting), dict(earlier_s or {})
         self._console = Console(stderr=True)
         self._bar: Bar | None = None
@@ -57,16 +61,18 @@ class RunProgress:
             self._bar.stop()
 
     def tell(self, event: Event) -> None:
-        """Show an event. Ends and notes stay on the screen."""
+        """Show an event. The ends of rows and the notes stay on the screen."""
         if self._quiet:
             return
+        if isinstance(event, Began) and event.who in self._waiting:
+            del self._waiting[: self._waiting.index(event.who)]  # they ended in the attempt that is resumed
         text = self._line(event)
         if isinstance(event, Ended) and event.who in self._waiting:
             self._waiting.remove(event.who)
         if self._bar is None:
             print(text, file=sys.stderr, flush=True)
             return
-        self._bar.start()  # at the first event: a model may be fetched before it, with a bar of its own
+        self._bar.start()  # not before the first event: fetching a model shows a bar of its own
         if not isinstance(event, Began):
             self._bar.console.print(escape(text), highlight=False)
         done = self._total - len(self._waiting)
@@ -83,10 +89,11 @@ class RunProgress:
         return f"[{number}/{self._total}] {printable(event.who)}: {printable(what)}"
 
     def _under_way(self, event: Event) -> str:
-        """What runs, what is next, and the time that the rows not ended yet took before."""
+        """Say what runs, what is next, and how long the rows that have not ended took before."""
         parts = [f"{event.who}: {event.stage}"] if isinstance(event, Began) else []
         others = [name for name in self._waiting if name != event_row(event)]
-        parts += [f"next: {name}" for name in others[:1]]
+        if event_row(event) in (None, *self._rows):  # a gate may have rows of its own, which come in turn
+            parts += [f"next: {name}" for name in others[:1]]
         if self._waiting and all(name in self._earlier_s for name in self._waiting):
             left_s = sum(self._earlier_s[name] for name in self._waiting)
             parts.append(f"about {format_duration(left_s)} left")
@@ -94,12 +101,12 @@ class RunProgress:
 
 
 def event_row(event: Event) -> str | None:
-    """The row that an event is about."""
+    """Return the row that an event is about; None for a note about the whole run."""
     return None if isinstance(event, Noted) else event.who
 
 
 class FetchBar:
-    """A bar for a model being fetched; a plain line for each stage where there is no terminal."""
+    """A bar for a model that is being fetched; a plain line for each stage if there is no terminal."""
 
     WIDTH = 30
 
@@ -118,7 +125,7 @@ class FetchBar:
             print(file=sys.stderr)
 
     def update(self, progress: Progress) -> None:
-        """Called as often as the fetch likes."""
+        """Show the progress; the fetch may call this as often as it likes."""
         if self._quiet or (not self._live and progress.stage == self._stage):
             return
         self._stage = progress.stage

@@ -1,8 +1,8 @@
-"""A pytest plugin: ``def test_cost(bench_gate): bench_gate("ci.yaml")`` fails when a limit does not hold.
+"""A pytest plugin: ``def test_cost(bench_gate): bench_gate("ci.yaml")`` fails if a limit does not hold.
 
-Installed with the package (entry point ``pytest11``); nothing heavy is imported until the fixture is used.
-What was measured is also stored the way pytest-benchmark stores its runs, so ``pytest-benchmark compare``
-shows it.
+It is installed with the package (entry point ``pytest11``), and imports nothing heavy until the fixture is
+used. The measurements are also stored as pytest-benchmark stores its runs, so that
+``pytest-benchmark compare`` shows them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Gated = Mapping[str, Any]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Where results go, and how many units a gate may take."""
+    """Add the options for where results go and how many units a gate may take."""
     group = parser.getgroup("inference-cost-bench")
     group.addoption("--bench-out", default="results", help="directory for the runs of bench_gate")
     group.addoption(
@@ -34,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def _cap(text: str) -> int:
-    """argparse makes a usage error of what is no number, or too few for a gate to fail."""
+    """Parse ``--bench-cap``; argparse makes a usage error of text that is no number or of too few units."""
     if int(text) < LEAST_CAP:
         raise argparse.ArgumentTypeError(f"a gate of fewer than {LEAST_CAP} units cannot fail")
     return int(text)
@@ -44,8 +44,8 @@ def _cap(text: str) -> int:
 def bench_gate(request: pytest.FixtureRequest) -> Callable[..., Gated]:
     """``bench_gate(config, base=None, overrides=())`` measures and judges as ``bench gate`` does.
 
-    Returns the ``gate`` block of ``run.json`` when every limit holds; otherwise the test fails with the
-    verdict and the figures. INCONCLUSIVE fails too: a gate that saw nothing has not passed.
+    It returns the ``gate`` block of ``run.json`` if every limit holds; otherwise the test fails with the
+    verdict and the figures. INCONCLUSIVE fails too: a gate that could not decide has not passed.
     """
     out = Path(request.config.getoption("--bench-out"))
     cap = int(request.config.getoption("--bench-cap"))
@@ -72,7 +72,7 @@ def bench_gate(request: pytest.FixtureRequest) -> Callable[..., Gated]:
 
 
 def _store(run: RunSummary, directory: Path, root: Path) -> None:
-    """The units' times in pytest-benchmark's own storage, where it is installed."""
+    """Store the units' times where pytest-benchmark stores its own, if it is installed."""
     try:
         from pytest_benchmark.utils import get_machine_id
     except ImportError:

@@ -1,4 +1,4 @@
-"""One scheme or engine as `bench list` shows it: whether it runs here, its settings, the line to paste."""
+"""Describe a scheme or an engine for `bench list`: whether it runs here, its settings, the line to paste."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "
 
 @dataclass(frozen=True)
 class Here:
-    """Whether something runs on this machine, and what there is to say about it."""
+    """Whether something runs on this machine, and a note about it."""
 
     runs: bool
     note: str = ""
 
 
 def engine_here(name: str) -> Here:
-    """An engine: in this environment or in its own."""
+    """Return whether an engine runs here, in this environment or in its own."""
     if interpreter(name, None) is not None:
         reason = missing_environment(name)
         return Here(False, reason) if reason else Here(True, "in an environment of its own")
@@ -43,13 +43,13 @@ def engine_here(name: str) -> Here:
 
 
 def module_here(module: ModuleType) -> Here:
-    """A plug-in that needs packages and nothing else."""
+    """Return whether a plug-in runs here that needs packages and nothing else."""
     reason = missing(module)
     return Here(reason is None, reason or "")
 
 
 def scheme_here(module: ModuleType) -> Here:
-    """A scheme, in one of its engines, on this machine's device."""
+    """Return whether a scheme runs here, in one of its engines and on this machine's device."""
     reasons = [_lacks(engine, module) for engine in engines_of(module)]
     if None not in reasons:
         return Here(False, reasons[0] or "")
@@ -61,7 +61,7 @@ def scheme_here(module: ModuleType) -> Here:
 
 
 def _lacks(engine: str, module: ModuleType) -> str | None:
-    """What keeps an engine, or a scheme in it, from being started here."""
+    """Return what prevents an engine, or a scheme in it, from starting here; None if nothing does."""
     found = engine_here(engine)
     if not found.runs:
         return found.note
@@ -69,14 +69,16 @@ def _lacks(engine: str, module: ModuleType) -> str | None:
 
 
 def fitting_dtypes(module: ModuleType) -> tuple[str, ...]:
-    """The dtypes in which a scheme runs on this machine's device."""
+    """Return the dtypes in which a scheme runs on this machine's device."""
     device = device_here("auto")
     return tuple(dtype for dtype in DTYPES if module.unsupported(device, dtype) is None)
 
 
 def find(words: Sequence[str]) -> tuple[str, str, ModuleType]:
-    """(verb, name, module) of ``hqq``, ``quantise hqq``, ``quantise/hqq`` or ``quantise: hqq``. UsageError
-    naming the nearest for what is none."""
+    """Return (verb, name, module) of ``hqq``, ``quantise hqq``, ``quantise/hqq`` or ``quantise: hqq``.
+
+    Raises UsageError with the nearest known name if there is no such scheme.
+    """
     parts = [part for part in re.split(r"[\s/:]+", " ".join(words)) if part]
     verb = spellings().get(parts[0], parts[0]) if parts else ""
     if len(parts) == 2 and verb in verbs():
@@ -90,7 +92,10 @@ def find(words: Sequence[str]) -> tuple[str, str, ModuleType]:
 
 
 def page(verb: str, name: str, module: ModuleType) -> Iterator[tuple[str, ...]]:
-    """What there is to know about a scheme: rows of one cell are paragraphs, others belong to a table."""
+    """Yield what there is to know about a scheme, as rows.
+
+    A row of one cell is a paragraph; other rows belong to a table.
+    """
     here = scheme_here(module)
     yield (f"{verb}: {name}",)
     yield from ((" ".join(part.split()),) for part in (inspect.getdoc(module) or "").split("\n\n"))
@@ -105,7 +110,7 @@ def page(verb: str, name: str, module: ModuleType) -> Iterator[tuple[str, ...]]:
 
 
 def explanations(params: type) -> Iterator[str]:
-    """The docstrings of a settings class and of those it builds on."""
+    """Yield the docstrings of a settings class and of its base classes."""
     for kind in inspect.getmro(params):
         if (
             dataclasses.is_dataclass(kind)
@@ -116,7 +121,7 @@ def explanations(params: type) -> Iterator[str]:
 
 
 def _settings(module: ModuleType) -> Iterator[tuple[str, ...]]:
-    """(name, default, allowed) of each."""
+    """Yield (name, default, allowed values) of each setting."""
     kinds = typing.get_type_hints(module.Params)
     for field in dataclasses.fields(module.Params):
         required = field.default is dataclasses.MISSING
@@ -128,7 +133,7 @@ def _settings(module: ModuleType) -> Iterator[tuple[str, ...]]:
 
 
 def allowed(kind: Any) -> str:
-    """A type in words: ``8, 4 or 2``, ``a number or null``."""
+    """Describe a type in words: ``8, 4 or 2``, ``a number or null``."""
     return _or(list(_choices(kind)))
 
 
@@ -150,12 +155,16 @@ def _or(words: Sequence[str]) -> str:
 
 
 def yaml_value(value: object) -> str:
-    """A value as YAML spells it."""
+    """Write a value as YAML spells it."""
     return flow(list(value) if isinstance(value, tuple) else value)
 
 
 def line(verb: str, name: str, module: ModuleType) -> str:
-    """A variant for a config: its own settings that have a value, engine and dtype where they are others."""
+    """Return a variant for a config on one line.
+
+    It has the scheme's own settings that have a default, and an engine and a dtype if the usual ones do not
+    fit.
+    """
     step = {verb: name}
     of_the_text = {field.name for field in dataclasses.fields(CalibrationParams)}
     for field in dataclasses.fields(module.Params):
@@ -170,6 +179,6 @@ def line(verb: str, name: str, module: ModuleType) -> str:
 
 
 def flow(value: object) -> str:
-    """YAML on one line."""
+    """Write a value as YAML on one line."""
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")

@@ -1,1 +1,1 @@
-"""The YAML of a run: read, checked and turned into what is to be measured."""
+"""Read and check the YAML of a run, and turn it into what is to be measured."""

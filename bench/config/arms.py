@@ -1,4 +1,4 @@
-"""The parts of an arm that need more than a type check: its model, its optimisations, this machine."""
+"""Check the parts of an arm that need more than a type check: its model, its optimisations, this machine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from bench.optimisations.shared.calibration import CalibrationParams, check_text
 from bench.yaml_source import KeyPath, YamlSource
 
 MAX_CELLS = 1000
-HOME_ENGINE = "transformers"  # what a scheme is for unless it says otherwise
+HOME_ENGINE = "transformers"  # the engine of a scheme that names no other
 READY_STUDENT = {"distil": "none"}
 REPOSITORY = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 MODEL_FORMS = ({"hub", "revision"}, {"path"}, {"random", "layers"})
@@ -46,7 +46,7 @@ EXTRAS = {
 
 @contextmanager
 def blaming(source: YamlSource, path: KeyPath, what: str = "") -> Iterator[None]:
-    """What is refused inside, the system's refusals included, becomes a ConfigError at ``path``."""
+    """Turn a UsageError inside, or a file that cannot be read, into a ConfigError at ``path``."""
     try:
         yield
     except UsageError as refused:
@@ -57,7 +57,7 @@ def blaming(source: YamlSource, path: KeyPath, what: str = "") -> Iterator[None]
 
 
 def read_model(source: YamlSource, raw: object, path: KeyPath, find: FindModel) -> ModelRef:
-    """A name in models/, or {hub, revision}, {path}, {random, layers}. Raises ConfigError."""
+    """Read a model: a name in models/, or {hub, revision}, {path}, {random, layers}. Raises ConfigError."""
     if isinstance(raw, str):
         return Named(_known_model(source, raw, path, find))
     if not isinstance(raw, dict) or not any(set(raw) <= form and raw for form in MODEL_FORMS):
@@ -90,7 +90,7 @@ def _hub(source: YamlSource, raw: Mapping[str, Any], path: KeyPath) -> Hub:
 
 
 def _sound_path(source: YamlSource, place: Path, path: KeyPath) -> Path:
-    """A model directory or GGUF file whose headers hold what they promise; no weights are read."""
+    """Check the headers of a model directory or a GGUF file and return its path; no weights are read."""
     with blaming(source, path, str(place)):
         if place.is_file() and place.suffix == ".gguf":
             check_gguf(place)
@@ -110,7 +110,7 @@ def _known_model(source: YamlSource, name: str, path: KeyPath, find: FindModel) 
 def cells(
     source: YamlSource, sweep: object, homes: Mapping[str, str]
 ) -> list[tuple[str, dict[str, dict[str, Any]]]]:
-    """(label, overlay) of every combination in ``sweep``; ``homes`` says which block each key belongs to."""
+    """Return (label, overlay) of every combination in ``sweep``; ``homes`` gives the block of each key."""
     if not isinstance(sweep, dict):
         raise source.error(("sweep",), "must be a block of lists, such as {batch_size: [1, 4, 8]}")
     count = 1
@@ -135,9 +135,11 @@ def cells(
 def optimisations(
     source: YamlSource, raw: object, path: KeyPath, engine: str = HOME_ENGINE
 ) -> tuple[Optimisation, ...]:
-    """The steps of ``optimise`` in order, each scheme found by name and its settings validated. ``{distil:
-    none}`` says that the variant's own model is a ready student, and is no step. A name that is not known
-    is compared with those for ``engine``."""
+    """Return the steps of ``optimise`` in order, with each scheme found by name and its settings validated.
+
+    ``{distil: none}`` means that the variant's own model is a finished student; it makes no step. The message
+    about an unknown scheme suggests a scheme for ``engine``.
+    """
     if not isinstance(raw, list):
         raise source.error(path, "must be a list of steps", "e.g. [{quantise: bnb-nf4}]")
     return tuple(
@@ -166,7 +168,7 @@ def _step(source: YamlSource, raw: object, path: KeyPath, engine: str) -> Optimi
 
 
 def engines_of(scheme: ModuleType) -> tuple[str, ...]:
-    """The engines that a scheme is for."""
+    """Return the engines that a scheme is for."""
     engines: tuple[str, ...] = getattr(scheme, "RUNTIMES", (HOME_ENGINE,))
     return engines
 
@@ -177,7 +179,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def settings(source: YamlSource, kind: Any, given: dict[str, Any], path: KeyPath) -> dict[str, object]:
-    """Validate what is ``given`` against a plug-in's own dataclass, strictly; defaults filled in."""
+    """Validate ``given`` strictly against a plug-in's own dataclass, and fill in the defaults."""
     known = [field.name for field in dataclasses.fields(kind)]
     for key in given:
         if key not in known:
@@ -187,7 +189,7 @@ def settings(source: YamlSource, kind: Any, given: dict[str, Any], path: KeyPath
     has_required = dataclasses.MISSING in {field.default for field in dataclasses.fields(kind)}
     checked = given or has_required  # defaults alone need no check, and making a checker takes a millisecond
     try:
-        # As JSON: strict about numbers and flags, and a dataclass is still built from a mapping.
+        # JSON mode is strict about numbers and flags, and still builds a dataclass from a mapping.
         made = _adapter(kind).validate_json(json.dumps(given), strict=True) if checked else kind()
     except ValidationError as bad:
         wrong = bad.errors(include_url=False)[0]
@@ -202,9 +204,12 @@ def why_unsupported(
     device_path: KeyPath,
     steps_path: KeyPath,
 ) -> str | None:
-    """Why this arm cannot run here, or None. A device asked for by name that is not there, or that a scheme
-    has no kernels for, is an error in the config, and so is a scheme that runs nowhere in that dtype; with
-    ``device: auto``, and in a sweep over devices or dtypes, it is a row with its reason."""
+    """Return why this arm cannot run here, so that it becomes a row with its reason; None if it can.
+
+    Raises ConfigError for a CUDA device that is not there and for a scheme of another engine. It also raises
+    for a scheme without kernels for a device asked for by name, or one that runs on no device in this dtype;
+    in a sweep over devices or dtypes these are rows with a reason too.
+    """
     devices = cuda_device_count()
     if runtime.device.startswith("cuda"):
         index = int(runtime.device.partition(":")[2] or 0)
@@ -236,12 +241,12 @@ def why_unsupported(
 
 
 def device_here(asked: str) -> Literal["cpu", "cuda"]:
-    """The kind of device a worker would use on this machine."""
+    """Return the kind of device that a worker would use on this machine."""
     return "cuda" if asked.startswith("cuda") or (asked == "auto" and cuda_device_count()) else "cpu"
 
 
 def missing(module: ModuleType) -> str | None:
-    """The first package a plug-in lacks here, with the command that installs it; None when all are there."""
+    """Return the first package that a plug-in lacks here, with the command that installs it, or None."""
     for package in plugins.missing_packages(module):
         wanted = f"'inference-cost-bench[{EXTRAS[package]}]'" if package in EXTRAS else package
         return f"needs the package {package}, which is not installed: pip install {wanted}"

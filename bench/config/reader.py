@@ -1,6 +1,6 @@
-"""YAML -> Spec: every rule is checked here, before anything is loaded or written.
+"""Read a YAML config into a Spec and check every rule, before anything is loaded or written.
 
-Messages name file, line, key and the nearest known name.
+An error message names the file, the line, the key and the nearest known name.
 """
 
 from __future__ import annotations
@@ -48,9 +48,10 @@ Raw = Mapping[str, Any]
 
 
 def read_config(path: Path, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Spec:
-    """Read and check one config. ``overrides`` are ``key.path=value``; ``only`` keeps these variants.
+    """Read and check one config, with ``overrides`` (``key.path=value``) applied.
 
-    Raises ConfigError (exit 2) for anything that is wrong with the file, UsageError for the arguments.
+    Only the variants named in ``only`` are kept, or all if it is empty. Raises ConfigError (exit 2) for
+    anything that is wrong with the file, UsageError for the arguments.
     """
     source = spelled(read_yaml(path))
     for one in overrides:
@@ -59,7 +60,7 @@ def read_config(path: Path, overrides: Sequence[str] = (), only: Sequence[str] =
 
 
 class _Reader:
-    """One pass over one file."""
+    """The reader of one file."""
 
     def __init__(self, source: YamlSource) -> None:
         self.source = source
@@ -68,7 +69,7 @@ class _Reader:
         self.known(self.data, (), FILE_KEYS)
 
     def spec(self, only: tuple[str, ...]) -> Spec:
-        """The whole file."""
+        """Read the whole file."""
         name = self.data.get("name", Path(self.source.file).stem)
         if not isinstance(name, str) or not name.strip() or len(name) > 200:
             raise self.source.error(("name",), "must be a name of at most 200 characters")
@@ -129,7 +130,7 @@ class _Reader:
     # ---- arms ------------------------------------------------------------------------------------
 
     def groups(self, only: tuple[str, ...]) -> tuple[Group, ...]:
-        """One group a cell of the sweep (one cell without a sweep)."""
+        """Make one group for each cell of the sweep; without a sweep there is one cell."""
         variants = self.data.get("variants", [])
         if not isinstance(variants, list):
             raise self.source.error(("variants",), "must be a list of variants")
@@ -214,8 +215,10 @@ class _Reader:
         path: KeyPath | None = None,
         more: Sequence[str] = (),
     ) -> BlockT:
-        """Validate one block; pydantic's complaint becomes ours, at the key's place. ``more`` are keys that
-        it may have besides, checked elsewhere."""
+        """Validate one block, and turn pydantic's error into a ConfigError at the key's place.
+
+        ``more`` are keys that the block may also have and that are checked elsewhere.
+        """
         place = self._place(path, key)
         if not isinstance(raw, dict):
             raise self.source.error(place, "must be a block of keys", "see `bench schema`")
@@ -228,7 +231,7 @@ class _Reader:
             raise self.source.error(where, *explain(wrong, kind)) from None
 
     def workload(self, raw: object, path: KeyPath | None = None) -> WorkloadBlock:
-        """The block of a workload, its kind's own keys apart from those that every workload has."""
+        """Validate a workload block, with the keys of its kind checked apart from the common keys."""
         given = dict(raw) if isinstance(raw, dict) else {}
         with blaming(self.source, self._place(path, "workload", "name")):
             kind = plugins.load(
@@ -244,7 +247,7 @@ class _Reader:
         return block.model_copy(update={"own": tuple(sorted(checked.items()))})
 
     def limits(self, drift: DriftBlock, groups: tuple[Group, ...]) -> tuple[tuple[str, LimitBlock], ...]:
-        """The gate's limits: known metrics that this config measures, limits with their unit."""
+        """Read the gate's limits, each of which must be on a known metric that this config measures."""
         raw = self.data.get("gate", {})
         if not isinstance(raw, dict):
             raise self.source.error(("gate",), "must be a block of limits")
@@ -263,15 +266,17 @@ class _Reader:
         return limits
 
     def _place(self, path: KeyPath | None, *keys: str) -> KeyPath:
-        """Where a key that an arm (at ``path``, () for the baseline) has inherited really stands: in the arm,
-        in the sweep, or at the top. None is the file itself, which inherits nothing."""
+        """Find where a key is written: in the arm at ``path``, in the sweep, or at the top of the file.
+
+        ``path`` is () for the baseline. It is None for a key of the file itself, which is not inherited.
+        """
         places = (keys,) if path is None else ((*path, *keys) if path else (), ("sweep", keys[-1]), keys)
         return next(
             (place for place in places if place in self.source.lines and place), (*(path or ()), *keys)
         )
 
     def known(self, block: Raw, path: KeyPath, known: Sequence[str]) -> None:
-        """Raise ConfigError for the keys that are not known, naming the nearest one that is."""
+        """Raise ConfigError for unknown keys, with the nearest known key for each."""
         wrong = []
         for key in block:
             if key not in known:
@@ -283,15 +288,19 @@ class _Reader:
 
 
 def _lists(block: Mapping[str, Any]) -> dict[str, Any]:
-    """With tuples as YAML has them. What a run wants no further statistics or probes of says nothing of them,
-    as before there were any."""
+    """Turn tuples into lists, as YAML has them, and leave out empty ``statistics`` and ``probes``.
+
+    A config without them is therefore expanded as it was before these keys existed.
+    """
     plain = {key: list(value) if isinstance(value, tuple) else value for key, value in block.items()}
     return {key: value for key, value in plain.items() if key not in ("statistics", "probes") or value}
 
 
 def _merged(base: Raw, over: Raw) -> dict[str, Any]:
-    """``over`` laid on ``base``, block by block: a variant says only what differs. A model or a list is
-    replaced whole."""
+    """Lay ``over`` on ``base`` block by block, because a variant gives only what differs.
+
+    A model or a list is replaced as a whole.
+    """
     result = dict(base)
     for key, value in over.items():
         if key in ("runtime", "workload") and isinstance(value, dict) and isinstance(result.get(key), dict):

@@ -1,6 +1,7 @@
-"""The JSON Schema of a config, made from the blocks that check it and from every scheme there is.
+"""Make the JSON Schema of a config from the blocks that check it and from all schemes.
 
-It is for editors: what it accepts may still be refused by ``bench check``, which also knows this machine.
+The schema is for editors: ``bench check`` may still refuse what it accepts, because it also knows this
+machine.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema() -> Schema:
-    """JSON Schema 2020-12 of the whole file; no key beyond those named is allowed at any depth."""
+    """Return the JSON Schema 2020-12 of the whole file, which allows no other keys at any depth."""
     name: Schema = {"type": "string", "minLength": 1}
     arm = _arm_keys()
     variant = _block({"name": {**name, "maxLength": 100}, **arm}, required=["name"])
@@ -56,7 +57,7 @@ def json_schema() -> Schema:
 
 
 def _arm_keys() -> Schema:
-    """What the file and each variant have in common."""
+    """Return the keys that the file and each variant have in common."""
     keys = {
         "model": _model(),
         "runtime": _of(RuntimeBlock, name=list(plugins.names("runtimes"))),
@@ -72,7 +73,10 @@ def _arm_keys() -> Schema:
 
 
 def _block(properties: Mapping[str, Schema], required: list[str] | None = None) -> Schema:
-    """An object of these keys, in each of their spellings, and no others. Required keys have one spelling."""
+    """Describe an object with these keys and no others.
+
+    Each key is allowed in all its spellings; required keys have one spelling.
+    """
     spelled = dict(properties)
     for other, ours in spellings().items():
         if ours in properties:
@@ -82,7 +86,7 @@ def _block(properties: Mapping[str, Schema], required: list[str] | None = None) 
 
 
 def _of(kind: type[Block], **examples: list[str]) -> Schema:
-    """A block as pydantic describes it, with the names known here as examples."""
+    """Return a block as pydantic describes it, with the names known here as examples."""
     found = kind.model_json_schema()
     for key, names in examples.items():
         found["properties"][key]["examples"] = names
@@ -90,7 +94,7 @@ def _of(kind: type[Block], **examples: list[str]) -> Schema:
 
 
 def _workload() -> Schema:
-    """The keys of every workload, and those that a kind has of its own."""
+    """Describe the keys that every workload has, and those that only one kind has."""
     found = _of(WorkloadBlock, name=list(plugins.names("workloads")))
     for _name, module in plugins.each("workloads"):
         if (params := getattr(module, "Params", None)) is not None:
@@ -123,7 +127,7 @@ def _model() -> Schema:
 
 
 def _steps() -> Iterator[Schema]:
-    """A form for each scheme and each spelling of its verb."""
+    """Yield a form for each scheme and each spelling of its verb."""
     for verb in verbs():
         spelled = (verb, *(other for other, ours in spellings().items() if ours == verb))
         for name, module in plugins.each(f"optimisations.{verb}"):
@@ -139,7 +143,7 @@ def _steps() -> Iterator[Schema]:
 
 
 def _sweep(arm: Mapping[str, Schema]) -> Schema:
-    """A list of values for any key of ``runtime`` and ``workload`` but their names."""
+    """Describe a list of values for every key of ``runtime`` and ``workload`` except their names."""
     fields = {**arm["runtime"]["properties"], **arm["workload"]["properties"]}
     return _block(
         {

@@ -1,4 +1,4 @@
-"""What is known of a model before it is loaded, and what of a config does not fit it."""
+"""Check a config against what is known of its models before they are loaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from bench.yaml_source import KeyPath, YamlSource
 def check_fits(
     source: YamlSource, model: ModelRef, load: WorkloadBlock, path: KeyPath, find: FindModel
 ) -> None:
-    """Refuse a load longer than a known model's context. Prompts of unknown length count as one token."""
+    """Refuse a workload longer than a known model's context.
+
+    A prompt of unknown length counts as one token.
+    """
     if not isinstance(model, Named | Random):
         return
     context, wanted = find(model.name).architecture.context, (load.input_tokens or 1) + load.output_tokens
@@ -26,8 +29,11 @@ def check_fits(
 
 
 def check_order(source: YamlSource, steps: Sequence[Optimisation], path: KeyPath) -> None:
-    """Refuse steps that cannot work after those before them: packed weights cannot be pruned, trained or
-    packed again, of two KV caches one would be served, and what is compiled stays as it is."""
+    """Refuse a step that cannot work after the steps before it.
+
+    Packed weights cannot be pruned, trained or packed again, only one of two KV caches would be used, and a
+    compiled model cannot be changed any more.
+    """
     packed = cached = ""
     for index, step in enumerate(steps):
         name, place = f"{step.verb} {step.scheme}", (*path, index)
@@ -47,8 +53,10 @@ def check_order(source: YamlSource, steps: Sequence[Optimisation], path: KeyPath
 def check_shapes(
     source: YamlSource, model: ModelRef, steps: Sequence[Optimisation], path: KeyPath, find: FindModel
 ) -> None:
-    """Refuse settings that do not fit the shape of a known model, such as a layer that it does not have. Only
-    the first step that changes shapes is known to meet that shape."""
+    """Refuse settings that do not fit the shape of a known model, such as a layer that it does not have.
+
+    Only the first step that changes shapes is checked, because later steps get a model of another shape.
+    """
     shape = _shape(model, find)
     for index, step in enumerate(steps if shape else ()):
         module = plugins.load(f"optimisations.{step.verb}", step.scheme)
@@ -66,7 +74,7 @@ def check_students(
     path: KeyPath,
     find: FindModel,
 ) -> None:
-    """Refuse to train a student on the baseline's tokens where it has others."""
+    """Refuse to train a student on the baseline's tokens if its own vocabulary has another size."""
     learns = next((index for index, step in enumerate(steps) if step.verb == "distil"), None)
     if learns is None:
         return
@@ -81,7 +89,7 @@ def check_students(
 
 
 def _shape(model: ModelRef, find: FindModel) -> Mapping[str, Any] | None:
-    """Sizes by the names that files in models/ use; None where nothing is known before loading."""
+    """Return sizes by the names that files in models/ use; None if nothing is known before loading."""
     if isinstance(model, LocalPath) and model.path.is_dir():
         config = json.loads((model.path / "config.json").read_text(encoding="utf-8"))
         heads = config.get("num_attention_heads")
@@ -101,5 +109,5 @@ def _shape(model: ModelRef, find: FindModel) -> Mapping[str, Any] | None:
 
 
 def _mixture(config: Mapping[str, Any]) -> bool:
-    """Whether a transformers config counts experts, by whatever name."""
+    """Return whether a transformers config has a number of experts, under any name."""
     return any("expert" in key and bool(value) for key, value in config.items())

@@ -1,6 +1,6 @@
-"""What a config says, as frozen records. ``bench/config/reader.py`` reads YAML into them.
+"""The records that a config is read into, all frozen. ``bench/config/reader.py`` fills them from YAML.
 
-The blocks are pydantic models: strict types, no unknown keys, finite numbers, everything bounded. The JSON
+The blocks are pydantic models with strict types, finite numbers within bounds, and no unknown keys. The JSON
 Schema of ``bench schema`` is made from them, so editors and the checker agree.
 """
 
@@ -26,7 +26,7 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Block(BaseModel):
-    """Every block of the YAML: immutable, strict, nothing unknown."""
+    """The base of every block of the YAML: immutable and strict, without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
@@ -47,7 +47,7 @@ class RuntimeBlock(Block):
 
 
 class WorkloadBlock(Block):
-    """The requests. What a kind of workload needs beyond these is in its own file in bench/workloads."""
+    """The requests. A kind of workload may have further keys, given by its file in bench/workloads."""
 
     name: str = Field("chat", description="kind of load: a file in bench/workloads")
     requests: Count = Field(24, description="how many requests a pass has")
@@ -56,10 +56,10 @@ class WorkloadBlock(Block):
     input_tokens: int | None = Field(None, ge=1, le=1_000_000, description="cut prompts to this length")
     file: str | None = Field(None, description="for workload 'file': JSONL, one {\"prompt\": ...} a line")
     warmup: int = Field(2, ge=1, le=6, description="repeats of the first request before anything is timed")
-    own: tuple[tuple[str, object], ...] = Field((), exclude=True)  # its kind's own keys, by ``Params`` there
+    own: tuple[tuple[str, object], ...] = Field((), exclude=True)  # further keys of this kind: its ``Params``
 
     def to_json(self) -> dict[str, object]:
-        """Every key with its value, the kind's own among them."""
+        """Return every key with its value, including the keys that only this kind of workload has."""
         return {**self.model_dump(), **dict(self.own)}
 
 
@@ -87,7 +87,7 @@ class PriceBlock(Block):
 
 
 class DriftBlock(Block):
-    """How far the variant's output is from the baseline's."""
+    """How the difference between the variant's output and the baseline's is measured."""
 
     text: str = Field("mixed", description="evaluation text: a file in bench/texts, or a path to your own")
     tokens: int = Field(4096, ge=0, le=10_000_000, description="tokens scored; 0 leaves drift out")
@@ -142,7 +142,7 @@ class LimitBlock(Block):
 
 
 def explain(wrong: ErrorDetails, kind: type[Block] | None = None) -> tuple[str, str]:
-    """(problem, hint) for one thing pydantic found wrong in a block or in a scheme's settings."""
+    """Return (problem, hint) for one error that pydantic found in a block or in a scheme's settings."""
     message = wrong["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
     if wrong["type"] == "value_error":
         return message, ""
@@ -155,7 +155,7 @@ def explain(wrong: ErrorDetails, kind: type[Block] | None = None) -> tuple[str, 
 
 @dataclass(frozen=True)
 class Optimisation:
-    """One step of ``optimise``: a scheme by verb and name, and its validated settings."""
+    """One step of ``optimise``: the verb and the name of a scheme, and its validated settings."""
 
     verb: str
     scheme: str
@@ -163,14 +163,14 @@ class Optimisation:
 
     @property
     def label(self) -> str:
-        """As a person would write it."""
+        """Return the step as a person would write it."""
         inner = ", ".join(f"{key}={value}" for key, value in self.params)
         return f"{self.verb} {self.scheme}" + (f" ({inner})" if inner else "")
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One row of the table: a model, an engine, a load, and what is done to the model."""
+    """One row of the table: a model, an engine, a workload, and the optimisations done to the model."""
 
     name: str
     is_baseline: bool
@@ -183,7 +183,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Group:
-    """A baseline and what is compared with it; one cell of a sweep. Never split over machines (D10)."""
+    """A baseline and its variants: one cell of a sweep. It is never split over machines (D10)."""
 
     label: str
     baseline: Arm
@@ -191,7 +191,7 @@ class Group:
 
     @property
     def arms(self) -> tuple[Arm, ...]:
-        """The baseline first."""
+        """Return the baseline, then the variants."""
         return (self.baseline, *self.variants)
 
 

@@ -1,4 +1,4 @@
-"""A config's keys in the spelling used here, and ``--set`` laid over it."""
+"""Bring a config's keys into the spelling used here, and apply ``--set`` to a config."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.yaml_source import KeyPath, YamlSource, parse_yaml
 
 
 def override(source: YamlSource, text: str) -> YamlSource:
-    """Apply one ``--set key.path=value``; the value is read as YAML would read it."""
+    """Apply one ``--set key.path=value``; the value is parsed as YAML."""
     keys, equals, value = text.partition("=")
     if not equals or not keys:
         raise UsageError(f"--set {text!r}: write key=value, such as --set workload.requests=8")
@@ -30,7 +30,7 @@ def override(source: YamlSource, text: str) -> YamlSource:
 
 
 def spelled(source: YamlSource) -> YamlSource:
-    """The same file with American and long spellings of keys turned into the ones used here."""
+    """Return the same file with American and long spellings of keys replaced by the spellings used here."""
     lines = {tuple(_ours(part) for part in path): line for path, line in source.lines.items()}
     return YamlSource(source.file, _ours_in(source, source.data, ()), lines)
 

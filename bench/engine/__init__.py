@@ -1,6 +1,6 @@
-"""The contract that both sides know: what an engine is, and what is measured in it.
+"""The contract between harness and worker: what an engine is, and what is measured in it.
 
-Token ids are plain lists of int at this border; tensors stay inside the engine.
+Token ids cross this interface as plain lists of int; tensors stay inside the engine.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bench.records import Facts
 
 @dataclass(frozen=True)
 class Options:
-    """What the YAML's ``runtime`` block asks of an engine, after defaults."""
+    """The settings of the config's ``runtime`` block for an engine, with defaults filled in."""
 
     device: str = "auto"
     dtype: str = "float32"
@@ -29,7 +29,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Work:
-    """What a model has been asked for since it was loaded."""
+    """The work that a model has done since it was loaded."""
 
     forward_calls: int
     flops: int
@@ -37,10 +37,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Changed:
-    """What a scheme gives back when the model alone does not say everything.
+    """The result of a scheme that changes more than the model.
 
-    ``make_cache(sequences, tokens)`` returns an empty KV cache of another kind than the engine's own;
-    ``step`` is called instead of ``model`` for one token more of every sequence.
+    ``make_cache(sequences, tokens)`` returns an empty KV cache of another kind than the engine's own.
+    ``step`` is called instead of ``model`` to decode one more token of every sequence.
     """
 
     model: Any
@@ -50,7 +50,7 @@ class Changed:
 
 @dataclass(frozen=True)
 class Teacher:
-    """The baseline's model, for schemes that learn from it: where it lies, and how to load it."""
+    """The baseline's model, for schemes that learn from it: its directory and a function that loads it."""
 
     directory: Path
     load: Callable[[], Any]
@@ -59,8 +59,8 @@ class Teacher:
 class Engine(ABC):
     """A loaded model that decodes greedily, one step at a time, and scores text.
 
-    ``model`` is what schemes change; what a ``generation`` is, only its engine knows. An engine whose model
-    is not a torch module says ``TORCH = False`` and has its own ``census`` and ``parameters``.
+    Schemes change ``model``. Only the engine itself knows what its ``generation`` objects contain. An engine
+    whose model is not a torch module sets ``TORCH = False`` and has its own ``census`` and ``parameters``.
     """
 
     TORCH: ClassVar[bool] = True
@@ -70,44 +70,45 @@ class Engine(ABC):
 
     @abstractmethod
     def facts(self) -> Facts:
-        """What the loaded model says of itself."""
+        """Return what the loaded model reports about itself."""
 
     def census(self, *, count_zeros: bool = True) -> Census:
-        """Every weight matrix as it is stored. Counting zeros reads every floating-point weight."""
+        """Describe every weight matrix as it is stored. Counting zeros reads every floating-point weight."""
         return census.take(self.model, count_zeros=count_zeros)
 
     def parameters(self) -> int:
-        """How many numbers the model has, tied ones counted once."""
+        """Return the number of parameters; tied ones are counted once."""
         return sum(one.numel() for one in self.model.parameters())
 
     def change(self, changed: Changed) -> None:
-        """Take what a scheme gave back."""
+        """Use the model that a scheme returned."""
         self.model = changed.model
 
     # ---- text ------------------------------------------------------------------------------------
 
     @abstractmethod
     def encode(self, text: str) -> list[int]:
-        """Token ids of plain text, no special tokens added."""
+        """Return the token ids of plain text, without special tokens."""
 
     @abstractmethod
     def encode_chat(self, message: str) -> list[int]:
-        """Token ids of one user message in the model's chat template (plain text where it has none)."""
+        """Return the token ids of one user message in the model's chat template. Without a template the
+        message is encoded as plain text."""
 
     @abstractmethod
     def text(self, ids: Sequence[int]) -> str:
-        """Text of token ids, special tokens left out."""
+        """Return the text of token ids, without special tokens."""
 
     @abstractmethod
     def end_ids(self) -> tuple[int, ...]:
-        """The ids that end a reply."""
+        """Return the ids that end a reply."""
 
     # ---- decoding --------------------------------------------------------------------------------
 
     @abstractmethod
     def prefill(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Any:
-        """Read the prompts and choose the first token of each; room is made for ``new_tokens``. Returns the
-        generation."""
+        """Read the prompts, choose the first token of each, and reserve room for ``new_tokens``. Returns the
+        generation, which ``step`` continues."""
 
     @abstractmethod
     def step(self, generation: Any) -> None:
@@ -115,34 +116,34 @@ class Engine(ABC):
 
     @abstractmethod
     def tokens(self, generation: Any) -> list[list[int]]:
-        """The tokens chosen so far, one list per prompt."""
+        """Return the tokens chosen so far, one list per prompt."""
 
     @abstractmethod
     def logits(self, ids: Sequence[int]) -> Any:
-        """Teacher-forced float32 logits, shape [len(ids), vocabulary], for position t over token t + 1."""
+        """Return teacher-forced float32 logits, shape [len(ids), vocabulary]; row t predicts token t + 1."""
 
     def finite(self, ids: Sequence[int]) -> bool:
-        """Whether the logits of a prompt are numbers."""
+        """Return whether all logits of a prompt are finite numbers."""
         return bool(self.logits(ids).isfinite().all())
 
     @abstractmethod
     def synchronise(self) -> None:
-        """Return when the device has finished all that was asked of it."""
+        """Wait until the device has finished all work it was given."""
 
     # ---- what is counted -------------------------------------------------------------------------
 
     def work(self) -> Work | None:
-        """What the model has been asked for so far, where the engine counts that itself."""
+        """Return the work of the model so far; None if the engine does not count it itself."""
         return None
 
     def cache_bytes(self, generation: Any) -> int | None:
-        """Bytes of the keys and values held for this generation; None where that cannot be seen."""
+        """Return the bytes of the generation's keys and values; None if they cannot be seen."""
         return None
 
     def cache_class(self, generation: Any) -> str:
-        """What holds the keys and values of a layer."""
+        """Return the name of the class that holds the keys and values of a layer."""
         return type(self).__name__
 
     def compiled_graphs(self) -> int:
-        """How many graphs were compiled in this process so far."""
+        """Return the number of graphs compiled in this process so far."""
         return 0

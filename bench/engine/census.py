@@ -1,4 +1,4 @@
-"""What really is in a loaded torch model: every weight matrix, its storage, its zeros."""
+"""The census of a loaded torch model: every weight matrix, its storage and its zeros."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.engine.evidence import Census, Matrix
 
 
 def take(model: Any, *, count_zeros: bool = True) -> Census:
-    """The census of ``model``. Counting zeros, and the norms with them, reads every floating-point weight."""
+    """Return the census of ``model``. Counting zeros and summing norms reads every floating-point weight."""
     heads = {id(model.get_output_embeddings())}
     matrices: list[Matrix] = []
     bytes_by_dtype: Counter[str] = Counter()
@@ -31,14 +31,14 @@ def take(model: Any, *, count_zeros: bool = True) -> Census:
     return Census(tuple(matrices), sum(bytes_by_dtype.values()), dict(bytes_by_dtype), norms=norms)
 
 
-# What a packed layer calls its weights where it has no ``weight``: HQQ, compressed-tensors.
+# The names of packed weights in layers without ``weight``: HQQ, compressed-tensors.
 PACKED = ("W_q", "weight_packed")
 
 
 def _unpacked(module: Any) -> tuple[Any, ...]:
-    """(weight, bias) of a layer of torch.ao, whose ``weight`` is a method that unpacks; empty for others.
+    """Return (weight, bias) of a torch.ao layer, where ``weight`` is a method that unpacks; empty for others.
 
-    It makes a copy of both, and takes long enough to be done once per module.
+    Unpacking copies both and is slow, so it is done once per module.
     """
     import torch
 
@@ -50,7 +50,7 @@ def _unpacked(module: Any) -> tuple[Any, ...]:
 
 
 def _weight(module: Any, packed: tuple[Any, ...]) -> Any | None:
-    """The weight matrix of a linear-like module, embeddings and norms left out."""
+    """Return the weight matrix of a linear-like module; None for embeddings, norms and other modules."""
     import torch
 
     if isinstance(module, torch.nn.Embedding):
@@ -61,7 +61,7 @@ def _weight(module: Any, packed: tuple[Any, ...]) -> Any | None:
     return weight if isinstance(weight, torch.Tensor) and weight.dim() == 2 else None
 
 
-Keyed = tuple[object, Any]  # what the storage is known by, and the tensor
+Keyed = tuple[object, Any]  # (a key that identifies the storage, the tensor)
 
 
 def _matrix(
@@ -94,7 +94,7 @@ def _two_of_four(weight: Any) -> bool:
 
 
 def _unique(keyed: Iterable[Keyed], seen: set[object]) -> Iterator[Any]:
-    """Each storage once: tied weights and views must not be counted twice. ``seen`` is added to."""
+    """Yield each storage once, because tied weights and views must not be counted twice. Adds to ``seen``."""
     for key, tensor in keyed:
         if tensor.numel() and key not in seen:
             seen.add(key)
@@ -102,8 +102,8 @@ def _unique(keyed: Iterable[Keyed], seen: set[object]) -> Iterator[Any]:
 
 
 def _tensors_in(module: Any, packed: tuple[Any, ...]) -> Iterator[Keyed]:
-    """Parameters, buffers, packed weights, and the scales that engines hang on them as attributes.
-    Unpacking makes a copy, so a packed weight is known by its module."""
+    """Yield parameters, buffers, packed weights, and the scales that engines store as attributes. Unpacking
+    makes a copy, so a packed weight is identified by its module and not by its storage."""
     for number, tensor in enumerate(packed):
         if tensor is not None:
             yield (id(module), number), tensor
@@ -116,7 +116,7 @@ def _tensors_in(module: Any, packed: tuple[Any, ...]) -> Iterator[Keyed]:
 
 
 def _plain(tensor: Any) -> Iterator[Keyed]:
-    """The tensor itself, or those that a wrapping subclass is made of."""
+    """Yield the tensor itself, or the tensors that a wrapper subclass consists of."""
     inner = getattr(tensor, "__tensor_flatten__", None)
     names = inner()[0] if inner is not None else ()
     if not names:
@@ -132,7 +132,8 @@ def _storage(tensor: Any) -> object:
 
 
 def _attached(attributes: Mapping[Any, Any], depth: int) -> Iterator[Keyed]:
-    """Tensors among ``attributes`` and, ``depth`` levels down, in the plain objects and dicts among them."""
+    """Yield the tensors in ``attributes``. Plain objects, dicts, lists and tuples in them are searched too,
+    down to ``depth`` levels."""
     import torch
 
     for value in attributes.values():
@@ -146,13 +147,13 @@ def _attached(attributes: Mapping[Any, Any], depth: int) -> Iterator[Keyed]:
 
 
 def held_bytes(holder: object) -> int:
-    """Bytes of every tensor that a plain object holds, in its attributes and in objects, dicts and tuples
-    among them."""
+    """Return the bytes of all tensors that a plain object holds. Nested objects, dicts, lists and tuples are
+    searched too."""
     return sum(tensor.nbytes for tensor in _unique(_attached(vars(holder), depth=4), set()))
 
 
 def _bytes(tensor: Any) -> int:
-    """What its storage holds, of which the tensor may be a part."""
+    """Return the bytes of the tensor's storage, which can be larger than the tensor."""
     return int(tensor.untyped_storage().nbytes())
 
 

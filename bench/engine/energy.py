@@ -1,4 +1,4 @@
-"""Energy from hardware counters: RAPL on the CPU, NVML on the GPU. Never a constant times a guess."""
+"""Energy from hardware counters: RAPL for the CPU, NVML for the GPU. Energy is never estimated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ _POWERCAP = Path("/sys/class/powercap")
 
 @dataclass(frozen=True)
 class Counter:
-    """``read`` gives joules since some fixed moment; ``boundary`` says what they include."""
+    """An energy counter. ``read`` returns joules since some fixed moment; ``boundary`` names the hardware
+    that they include."""
 
     boundary: str
     read: Callable[[], float]
@@ -20,19 +21,20 @@ class Counter:
 
 @dataclass(frozen=True)
 class NoCounter:
-    """Why energy cannot be measured here, as a reason code and a sentence."""
+    """The reason why energy cannot be measured here: a reason code and a sentence."""
 
     code: str
     reason: str
 
 
 def find(device: str) -> Counter | NoCounter:
-    """The counter for ``device`` (``cpu`` or ``cuda:N``), or why there is none."""
+    """Return the counter of ``device`` (``cpu`` or ``cuda:N``), or the reason why there is none."""
     return _nvml(device) if device.startswith("cuda") else _rapl()
 
 
 def _rapl() -> Counter | NoCounter:
-    """CPU packages: the sum of every readable ``intel-rapl:N`` (AMD uses the same interface)."""
+    """Return the counter of the CPU packages: the sum of all ``intel-rapl:N`` domains. AMD processors use the
+    same interface."""
     domains = sorted(_POWERCAP.glob("intel-rapl:[0-9]"))
     if not domains:
         return NoCounter(
@@ -49,7 +51,7 @@ def _rapl() -> Counter | NoCounter:
 
 
 def _unwrapped(files: list[Path], limits: list[int]) -> Callable[[], float]:
-    """Joules that keep growing when a counter wraps around at its limit."""
+    """Return a function that reads joules and keeps growing when a counter wraps around at its limit."""
     last = [int(file.read_text()) for file in files]
     total = [0]
 
@@ -64,7 +66,7 @@ def _unwrapped(files: list[Path], limits: list[int]) -> Callable[[], float]:
 
 
 def _nvml(device: str) -> Counter | NoCounter:
-    """The board's total energy counter (Volta and later, refreshed about ten times a second)."""
+    """Return the board's total energy counter (Volta and later, updated about ten times a second)."""
     try:
         import pynvml
     except ImportError:
@@ -82,7 +84,8 @@ def _nvml(device: str) -> Counter | NoCounter:
 
 
 def _uuid(index: int) -> str | None:
-    """Of the GPU that torch counts as this one: torch counts those in CUDA_VISIBLE_DEVICES, NVML all."""
+    """Return the UUID of torch's GPU ``index``. Torch numbers only the GPUs in CUDA_VISIBLE_DEVICES, NVML
+    numbers all of them."""
     import torch
 
     found = getattr(torch.cuda.get_device_properties(index), "uuid", None)

@@ -1,6 +1,6 @@
-"""What is in a loaded model, and what an optimisation claims about it. Standard library only.
+"""The content of a loaded model, and the checks of what an optimisation claims about it.
 
-The census is taken by the harness, never by the scheme that is being checked.
+The harness takes the census, never the scheme that is being checked. Standard library only.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ NONE_DENSE = "some, but no layer was dense before this step"
 
 @dataclass(frozen=True)
 class Matrix:
-    """One weight matrix as it is stored. ``zero_fraction`` is None where values are packed; ``is_head``
-    marks the output projection, which most schemes leave alone; ``scalars`` are the single numbers that its
-    module holds beside it, such as the scale of its input. ``shape`` is [outputs, inputs] as stored;
-    ``magnitude`` the sum of |weights| where they are floats; ``two_of_four`` says that every four weights in
-    a row have two zeros."""
+    """One weight matrix as it is stored.
+
+    ``shape`` is [outputs, inputs] as stored. ``zero_fraction`` is None for packed values. ``magnitude`` is
+    the sum of |weights| if they are floats. ``two_of_four`` says that every four weights in a row have at
+    least two zeros. ``is_head`` marks the output projection, which most schemes leave alone. ``scalars`` are
+    the single numbers that the module holds beside the matrix, such as the scale of its input.
+    """
 
     name: str
     module: str
@@ -34,7 +36,7 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How a short request was decoded: the class that held its keys and values, the bytes it held a token,
+    """How a short request was decoded: the class that held the keys and values, the bytes it held per token,
     and whether the decode step ran as a compiled graph."""
 
     cache: str
@@ -44,9 +46,11 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Census:
-    """Every weight matrix of a model and the bytes of all its tensors, tied ones counted once. ``norms`` is
-    the sum of the magnitudes of each one-dimensional weight; ``decoding`` is there for schemes that ask for
-    it (``DECODING = True``)."""
+    """Every weight matrix of a model, and the bytes of all its tensors; tied tensors are counted once.
+
+    ``norms`` is the sum of the magnitudes of each one-dimensional weight. ``decoding`` is present only for
+    schemes that ask for it (``DECODING = True``).
+    """
 
     matrices: tuple[Matrix, ...]
     weights_bytes: int
@@ -55,13 +59,13 @@ class Census:
     norms: Mapping[str, float] = field(default_factory=dict)
 
     def of(self, module: str) -> tuple[Matrix, ...]:
-        """The matrices held by modules of this class name."""
+        """Return the matrices held by modules of this class name."""
         return tuple(m for m in self.matrices if m.module == module)
 
 
 @dataclass(frozen=True)
 class Check:
-    """One claim: what the scheme says must be so, what the model says, and whether they agree."""
+    """One check: what the scheme claims, what is expected, what was found, and whether the claim holds."""
 
     claim: str
     expected: str
@@ -70,13 +74,13 @@ class Check:
 
 
 def check(claim: str, found: object, holds: bool, expected: object) -> Check:
-    """A Check whose values are spelled out for a person."""
+    """Return a Check with its values converted to text."""
     return Check(claim, str(expected), str(found), holds)
 
 
 def replaced(before: Census, after: Census, module: str, *dtypes: str, was: str = "Linear") -> list[Check]:
-    """The checks every weight quantiser shares: which modules now hold the weights, and stored as what.
-    ``was``: what the modules were before."""
+    """Return the checks that all weight quantisers share: the class and dtype of the layers, and fewer bytes.
+    ``was`` is the class of the layers before."""
     wanted = sum(m.module == was and not m.is_head for m in before.matrices)
     new = [m for m in after.of(module) if not m.is_head]
     done = sum(m.dtype in dtypes for m in new)
@@ -93,9 +97,9 @@ def replaced(before: Census, after: Census, module: str, *dtypes: str, was: str 
 def bits_a_weight(
     before: Census, after: Census, module: str, bits: float, tables: int = 0, scales: float = 2
 ) -> Check:
-    """What the layers store a weight, scales and zero points included: from ``bits`` to that + ``scales``.
+    """Check the stored bits per weight, scales and zero points included: from ``bits`` to ``bits + scales``.
 
-    ``tables``: bytes of constant tables each layer carries besides, which outweigh very small matrices.
+    ``tables`` is the number of bytes of constant tables in each layer, which outweigh very small matrices.
     """
     new = [m for m in after.of(module) if not m.is_head]
     elements = {m.name: m.elements for m in before.matrices}

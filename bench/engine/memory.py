@@ -1,6 +1,6 @@
-"""Memory of this worker, phase by phase, from the kernel's own high-water mark: no sampling.
+"""Memory of this worker in each phase, from the kernel's own high-water mark; nothing is sampled.
 
-Writing ``5`` to ``/proc/self/clear_refs`` resets ``VmHWM``, so each phase has an exact peak of its own.
+Writing ``5`` to ``/proc/self/clear_refs`` resets ``VmHWM``, so each phase has its own exact peak.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 
 def reset_peak(engine: Any | None = None) -> None:
-    """Forget the peaks so far, and what is freed but kept; where the kernel does not allow it the peak stays
-    the process's."""
+    """Return freed memory to the system and reset the peaks. If the kernel refuses, the peak stays that of
+    the whole process."""
     give_back()
     cuda = _cuda(engine)
     if cuda is not None:
@@ -33,9 +33,9 @@ def reset_peak(engine: Any | None = None) -> None:
 
 
 def give_back() -> None:
-    """Return what has been freed to the system (glibc keeps it, see ``KEEPS_ITS_MEMORY``) and to the GPU
-    (torch keeps it), so that a serving peak does not hold the weights that were replaced. Another C library
-    has no such call and no need."""
+    """Return freed memory to the system and to the GPU; glibc (see ``KEEPS_ITS_MEMORY``) and torch keep it.
+    Otherwise a serving peak would include the weights that were replaced. C libraries without ``malloc_trim``
+    do not need it."""
     cuda = _cuda(None)
     if cuda is not None:
         cuda.empty_cache()
@@ -45,8 +45,12 @@ def give_back() -> None:
 
 
 def read_peak(engine: Any | None = None) -> dict[str, int | None]:
-    """Peak bytes since the last reset: resident set (children included), and CUDA's allocator; what the
-    driver counts is of every process on the GPU, the other worker too."""
+    """Return the peak bytes since the last reset, by kind.
+
+    ``peak_rss_bytes`` is the peak resident set, plus what live children hold now. ``peak_allocated_bytes`` is
+    from CUDA's allocator. ``peak_device_bytes`` is the driver's figure at this moment. It covers every
+    process on the GPU, so it includes the other worker.
+    """
     peaks: dict[str, int | None] = {
         "peak_rss_bytes": _high_water() + _children(),
         "peak_allocated_bytes": None,
@@ -61,7 +65,7 @@ def read_peak(engine: Any | None = None) -> dict[str, int | None]:
 
 
 def _cuda(engine: Any | None) -> Any | None:
-    """``torch.cuda`` where this process has a GPU in use and ``engine``, if one is given, runs on it."""
+    """Return ``torch.cuda`` if this process uses a GPU and ``engine``, if given, runs on it; else None."""
     torch: Any = sys.modules.get("torch")
     used = torch is not None and torch.cuda.is_initialized()
     on_it = engine is None or engine.facts().on_gpu
@@ -76,8 +80,8 @@ def _high_water() -> int:
 
 
 def _children() -> int:
-    """Resident bytes of this process's live children (0 for an engine that starts none). A thread or a child
-    that ends meanwhile counts as gone."""
+    """Return the resident bytes of this process's live children; 0 for an engine that starts none. A thread
+    or child that ends meanwhile is not counted."""
     total = 0
     for task in entries(_TASKS):
         for pid in numbers_in(task / "children"):

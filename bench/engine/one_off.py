@@ -1,7 +1,7 @@
-"""What an optimisation costs once, before it serves: calibration, training. Timed, and kept by digest.
+"""One-off costs of an optimisation before it serves, such as calibration and training.
 
-A scheme wraps the work in ``spent`` or has its result kept by ``kept``; the session takes the bill
-afterwards.
+The work is timed, and its result is cached by digest. A scheme wraps the work in ``spent``, or lets ``kept``
+cache its result; afterwards the session takes the bill.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ TENSORS = "tensors.safetensors"
 
 @dataclass(frozen=True)
 class Spent:
-    """``took_s`` seconds of work whose result serves every later run; ``peak_bytes`` is the most memory the
-    process had held by then, loading included (on CUDA by the allocator); ``reused``: done in an earlier run,
-    which the figures are of. ``details``: what the work says of itself, ``processors`` among it where it used
-    more of them than the row does."""
+    """One piece of one-off work: it took ``took_s`` seconds, and its result serves every later run.
+
+    ``peak_bytes`` is the most memory that the process had held by then, loading included (on CUDA by the
+    allocator). ``reused`` says that an earlier run did the work; the figures are then from that run.
+    ``details`` are figures from the work itself; ``processors`` is among them if it used more processors than
+    the row.
+    """
 
     what: str
     took_s: float
@@ -41,26 +44,26 @@ _details: dict[str, float] = {}
 
 
 def detail(**figures: float) -> None:
-    """Figures for the bill of the work under way. ``earlier_s``: what it took before it was cut off, added to
-    what it takes now."""
+    """Add figures to the bill of the current work. ``earlier_s`` is the time that the work took before it was
+    interrupted; it is added to the time that it takes now."""
     _details.update(figures)
 
 
 def take_bill() -> list[dict[str, object]]:
-    """What was spent since the last call."""
+    """Return the work billed since the last call."""
     taken = [asdict(one) for one in _bill]
     _bill.clear()
     return taken
 
 
 def clock() -> float:
-    """Seconds on the clock that bills are made by."""
+    """Return the seconds of the clock used for bills."""
     return perf_counter()
 
 
 @contextmanager
 def spent(what: str) -> Iterator[None]:
-    """Time what is done inside; the memory peak is that of the process so far."""
+    """Time the block and bill it; the memory peak is that of the process so far."""
     _details.clear()
     started = clock()
     yield
@@ -77,10 +80,10 @@ def kept(
     packages: Sequence[str],
     make: Callable[[], dict[str, Any]],
 ) -> dict[str, Any]:
-    """The tensors that ``make`` returns for this model, from the cache where they were made before.
+    """Return the tensors that ``make`` creates for this model, from the cache if they exist there.
 
     The key is a digest of the model's tensors as they are now, of ``recipe`` (JSON) and of the versions of
-    ``packages``. With tensors from the cache the bill is the one of the time they were made.
+    ``packages``. For tensors from the cache the bill is the one of the time when they were made.
     """
     from safetensors.torch import load_file, save_file
 
@@ -95,7 +98,7 @@ def kept(
 
 
 def digest(model: Any, recipe: Mapping[str, object]) -> str:
-    """SHA-256 of every tensor of the model by name, and of ``recipe``."""
+    """Return the SHA-256 of ``recipe`` and of every tensor of the model by name."""
     import torch
 
     found = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
@@ -106,12 +109,12 @@ def digest(model: Any, recipe: Mapping[str, object]) -> str:
 
 
 def kept_directory(key: str, make: Callable[[Path], None]) -> Path:
-    """The directory that ``make`` fills, from the cache where it was filled before; billed as by ``kept``."""
+    """Return the directory that ``make`` fills, from the cache if it exists there; billed as by ``kept``."""
     return _kept(key, make)
 
 
 def _kept(key: str, make: Callable[[Path], None]) -> Path:
-    """The cache entry that ``make`` fills, with its bill beside it."""
+    """Return the cache entry that ``make`` fills, with its bill stored beside it."""
     from bench.models.cache import fill
 
     fresh = False
@@ -130,5 +133,5 @@ def _kept(key: str, make: Callable[[Path], None]) -> Path:
 
 
 def kept_file(key: str, name: str, make: Callable[[Path], None]) -> Path:
-    """The file that ``make`` writes, from the cache where it was made before; billed as by ``kept``."""
+    """Return the file that ``make`` writes, from the cache if it exists there; billed as by ``kept``."""
     return _kept(key, lambda staging: make(staging / name)) / name

@@ -1,5 +1,7 @@
-"""The processors this process may use, counted when it starts: OpenMP binds threads to some of them later,
-the main one too, and then the system no longer says."""
+"""The number of processors this process may use, counted at its start.
+
+OpenMP later binds threads, the main thread included, to some of them; the system then no longer reports all.
+"""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What a worker says before it is done: only in work that is not timed, and seldom."""
+"""Progress messages of a worker; sent rarely, and only during work that is not timed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ WIDTH = 20
 
 
 def _nowhere(_text: str) -> None:
-    """Until somebody listens."""
+    """Drop the message; used until there is a listener."""
 
 
 _sink: Callable[[str], None] = _nowhere
@@ -18,13 +18,13 @@ _last = float("-inf")
 
 
 def use(sink: Callable[[str], None]) -> None:
-    """Where words go from now on."""
+    """Send all further messages to ``sink``."""
     global _sink
     _sink = sink
 
 
 def say(text: str, *, now: bool = False) -> None:
-    """Pass ``text`` on, unless something was said in the last five seconds and this need not be said now."""
+    """Send ``text``, unless a message was sent in the last five seconds; with ``now`` it is sent anyway."""
     global _last
     moment = monotonic()
     if now or moment - _last >= EVERY_S:
@@ -33,6 +33,6 @@ def say(text: str, *, now: bool = False) -> None:
 
 
 def bar(share: float) -> str:
-    """A share of 1 as twenty characters."""
+    """Return a progress bar of twenty characters for a share between 0 and 1."""
     filled = round(WIDTH * min(max(share, 0.0), 1.0))
     return "█" * filled + "░" * (WIDTH - filled)

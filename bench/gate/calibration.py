@@ -1,4 +1,4 @@
-"""A calibration: the noise of this machine, from units in which both sides are the same.
+"""Estimate the noise of this machine from a calibration: units in which both sides are the same.
 
 The log ratio of a unit of ``m`` batches varies by ``σ² = σ²_process + σ²_batch/m``: what a process keeps for
 its life does not average out, what changes from batch to batch does (Kalibera & Jones 2013).
@@ -24,18 +24,18 @@ from bench.store.replay import load_record, newest_first
 
 VALID = timedelta(days=7)
 ENOUGH_UNITS = 6
-# The margin that detectability is stated for where a config sets none, and bounds of batches per unit.
+# The margin for which detectability is computed, and the most batches per unit.
 USUAL_MARGIN = 0.03
 MOST_BATCHES = 16
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Noise components (sd of log ratios) and what follows from them.
+    """The components of the noise (sd of log ratios) and what follows from them.
 
-    ``batches`` is the recommended number per unit: ``√(s_fixed/s_batch · σ²_batch/σ²_process)``, the cheapest
-    for a given precision. ``detectable`` is the smallest increase found in 95 % of gates of at most ``cap``
-    units, a share.
+    ``batches`` is the recommended number per unit, ``√(s_fixed/s_batch · σ²_batch/σ²_process)``, which is the
+    cheapest for a given precision. ``detectable`` is the smallest increase, as a share, that is found in 95 %
+    of gates of at most ``cap`` units.
     """
 
     run_id: str
@@ -56,14 +56,14 @@ class Calibration:
 
 
 def calibration_of(run: RunRecord) -> Calibration | None:
-    """The ``calibration`` block of ``run.json``; None for any other run or with too few units."""
+    """Return the ``calibration`` block of ``run.json``; None for any other run or with too few units."""
     if run.gate is None or run.gate.get("mode") != "calibration":
         return None
     return estimate(run)
 
 
 def estimate(run: RunRecord) -> Calibration | None:
-    """Components by the one-way random-effects model, from the valid units."""
+    """Estimate the components from the valid units, by the one-way random-effects model."""
     units = [unit for unit in run.units if not unit.void]
     if len(units) < ENOUGH_UNITS:
         return None
@@ -71,7 +71,7 @@ def estimate(run: RunRecord) -> Calibration | None:
     inner = [_batch_ratios(unit) for unit in units]
     m = len(inner[0])
     batch_variance = statistics.fmean(statistics.variance(one) for one in inner) if m > 1 else 0.0
-    # A/A: the truth is 0, so deviations are taken from it and no degree of freedom is lost.
+    # Both sides are the same: the true change is 0, and deviations from it cost no degree of freedom.
     unit_variance = math.fsum(change**2 for change in changes) / len(changes)
     process_variance = max(unit_variance - batch_variance / m, 0.0)
     timed_s = statistics.fmean(_timed_s(unit) for unit in units)
@@ -108,7 +108,7 @@ def _timed_s(unit: UnitRecord) -> float:
 
 
 def _batches(process_variance: float, batch_variance: float, fixed_s: float, batch_s: float) -> int:
-    """Kalibera & Jones 2013, eq. 3, within bounds."""
+    """Return the best number of batches per unit (Kalibera & Jones 2013, eq. 3), within bounds."""
     if process_variance == 0:
         return MOST_BATCHES if batch_variance else 1
     best = math.sqrt(fixed_s / batch_s * batch_variance / process_variance)
@@ -116,7 +116,7 @@ def _batches(process_variance: float, batch_variance: float, fixed_s: float, bat
 
 
 def _lag1(values: Sequence[float]) -> float:
-    """Lag-1 autocorrelation; 0 for a constant series."""
+    """Return the lag-1 autocorrelation; 0 for a constant series."""
     mean = statistics.fmean(values)
     centred = [value - mean for value in values]
     whole = math.fsum(value**2 for value in centred)
@@ -124,7 +124,7 @@ def _lag1(values: Sequence[float]) -> float:
 
 
 def latest(out: Path, conditions: Mapping[str, Any], now_utc: str) -> Calibration | None:
-    """The newest calibration in ``out`` under the same conditions, at most 7 days old."""
+    """Return the newest calibration in ``out`` under the same conditions, if it is at most 7 days old."""
     for directory, head in newest_first(out):
         gate = head.get("gate") or {}
         if gate.get("mode") != "calibration" or gate.get("conditions") != conditions:

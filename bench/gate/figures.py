@@ -1,4 +1,4 @@
-"""Figures of a whole run against a limit: by their own interval, counters by the plain number."""
+"""Judge figures of a whole run against a limit: by their own interval, or counters by the plain number."""
 
 from __future__ import annotations
 
@@ -25,11 +25,10 @@ def judge_figure(rule: Rule, key: Key, base: Figure | None, figure: Figure | Non
 
 
 def judge_interval(rule: Rule, key: Key, found: Interval, cells: int = 1) -> Finding:
-    """PASS or FAIL only if the whole interval lies on one side of the limit; a number without an interval
-    counts as exact.
+    """Decide PASS or FAIL only if the whole interval lies on one side of the limit.
 
-    The bounds are of 95 %. Where ``cells`` rules share that error, the interval is widened to
-    ``1 − 5 %/cells`` as a normal one would be (Bonferroni).
+    A number without an interval counts as exact. The bounds are of 95 %. If ``cells`` rules share that error,
+    the interval is widened to ``1 − 5 %/cells`` as a normal one would be (Bonferroni).
     """
     number = found.value
     bound = math.exp(rule.sign * rule.margin) if rule.relative else rule.bound

@@ -1,4 +1,4 @@
-"""What a gate says: one finding for each rule and variant, and the worst of them for the whole."""
+"""The result of a gate: a finding for each rule and variant, and the worst verdict for the whole."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.gate.limits import Rule
 
 
 class GateVerdict(StrEnum):
-    """What a gate decides. The worst comes first: one bad cell is not averaged away by good ones."""
+    """The verdicts of a gate, the worst first: good cells do not average a bad one away."""
 
     FAIL = "FAIL"
     ERROR = "ERROR"
@@ -33,7 +33,7 @@ EXIT_CODES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One rule on one variant. ``low`` and ``high`` bound ``value`` (a ratio for relative limits)."""
+    """One rule applied to one variant. ``low`` and ``high`` bound ``value`` (a ratio for relative limits)."""
 
     rule: str
     metric: str
@@ -53,14 +53,17 @@ class Finding:
 
     @property
     def title(self) -> str:
-        """The variant that was judged, with its cell of the sweep if there is one."""
+        """Return the variant that was judged, with its cell of the sweep if there is one."""
         return " ".join(filter(None, (self.group, self.variant)))
 
 
 @dataclass(frozen=True)
 class Effort:
-    """What a gate rests on. ``mode`` says what was compared (``code``, ``config``, ``run``, ``stored``);
-    ``details`` is what else the gate's journal says of it."""
+    """The measurements behind a gate.
+
+    ``mode`` is what was compared (``code``, ``config``, ``run``, ``stored``); ``details`` holds what else the
+    gate's journal says about it.
+    """
 
     mode: str
     units: int = 0
@@ -71,14 +74,14 @@ class Effort:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """The block as it stands in ``run.json``."""
+        """Return the block as it is in ``run.json``."""
         known = {key: value for key, value in vars(self).items() if key not in ("details", "calibration")}
         calibration = asdict(self.calibration) if self.calibration else None
         return {**self.details, **known, "calibration": calibration}
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Effort:
-        """Read ``to_json`` back."""
+        """Read back what ``to_json`` writes."""
         known = ("mode", "units", "void_units", "units_from_earlier_runs", "seconds_per_unit")
         calibration = found.get("calibration")
         return cls(
@@ -98,11 +101,11 @@ class GateBlock:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What ``bench gate`` exits with."""
+        """Return the exit code of ``bench gate``."""
         return EXIT_CODES[self.verdict]
 
     def to_json(self) -> dict[str, Any]:
-        """The block as it stands in ``run.json``."""
+        """Return the block as it is in ``run.json``."""
         return {
             "verdict": self.verdict,
             "exit_code": int(self.exit_code),
@@ -112,19 +115,21 @@ class GateBlock:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> GateBlock:
-        """Read ``to_json`` back. Raises KeyError, TypeError and ValueError where it is no such block."""
+        """Read back what ``to_json`` writes. Raises KeyError, TypeError and ValueError for anything else."""
         rules = tuple(Finding(**{**one, "verdict": GateVerdict(one["verdict"])}) for one in found["rules"])
         return cls(GateVerdict(found["verdict"]), rules, Effort.from_json(found["evidence"]))
 
 
 def finding(rule: Rule, key: tuple[str, str], verdict: GateVerdict, reason: str, **more: Any) -> Finding:
-    """What a rule says of a variant, which ``key`` names by its group and its name; ``more`` are the figures
-    it rests on."""
+    """Make the finding of a rule about a variant; ``key`` is its group and its name.
+
+    ``more`` are the figures that the finding rests on.
+    """
     return Finding(str(rule), rule.metric, *key, rule.kind, verdict, reason, **more)
 
 
 def block(findings: Sequence[Finding], effort: Effort) -> GateBlock:
-    """The worst verdict of all rules; without any rule nothing was judged, which is an ERROR."""
+    """Take the worst verdict of all rules. Without any rule nothing was judged, which is an ERROR."""
     said = {one.verdict for one in findings}
     worst = next((verdict for verdict in GateVerdict if verdict in said), GateVerdict.ERROR)
     return GateBlock(worst, tuple(findings), effort)

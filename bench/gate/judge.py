@@ -1,7 +1,7 @@
-"""Limits against what was measured: a verdict for every rule, and one for the whole gate.
+"""Judge what was measured against the limits: a verdict for every rule, and one for the whole gate.
 
-Three kinds of evidence, never mixed (see ``Rule.kind``): a sequential test over units for what is timed, a
-plain comparison for what is counted, a figure's own interval for the rest.
+There are three kinds of evidence, which are never mixed (see ``Rule.kind``): a sequential test over units for
+what is timed, a plain comparison for what is counted, and a figure's own interval for the rest.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from bench.metrics.unit_ratios import log_ratio, price_shift
 from bench.records import ArmRecord, RunRecord, UnitRecord
 from bench.stats.figure import Figures
 
-# Faster than this by changed code alone is more likely a broken measurement than good work.
+# If changed code alone is faster than this, a broken measurement is more likely than good work.
 IMPROBABLE_RATIO = 0.7
 MAX_VOID_SHARE = 0.2
 MOST_VOID = 5
-# More of any of these is more work for the same request, whatever the clock says.
+# If any of these grows, the same request takes more work, whatever the clock says.
 _WORK = ("output_tokens", "forward_calls")
 FiguresOfRows = Mapping[tuple[str, str], Figures]  # by a row's group and name
 
 
 def judge(run: RunRecord, figures: FiguresOfRows) -> GateBlock | None:
-    """The ``gate`` block of ``run.json``; None for a run that is no gate. A pure function."""
+    """Make the ``gate`` block of ``run.json``; None for a run that is no gate. This is a pure function."""
     if run.gate is None or run.gate.get("mode") == "calibration":
         return None
     return block(list(_findings(run, figures)), _effort(run.gate, run.units))
 
 
 def undecided(run: RunRecord) -> set[tuple[str, str]]:
-    """(group, variant) of every comparison that needs another unit: a timed rule without a verdict."""
+    """Return (group, variant) of every comparison that needs another unit: a timed rule has no verdict."""
     found = set()
     for base, variant in _comparisons(run):
         timed = [rule for rule in _rules(run) if rule.kind == "timed"]
@@ -51,7 +51,7 @@ def undecided(run: RunRecord) -> set[tuple[str, str]]:
 
 
 def test_of(run: RunRecord, rule: Rule) -> Test:
-    """The sequential test that a timed rule stands for, its error rate divided over all timed cells."""
+    """Return the sequential test of a timed rule, with its error rate divided over all timed cells."""
     settings = (run.gate or {}).get("test", {})
     timed = sum(one.kind == "timed" for one in _rules(run))
     return Test(margin=rule.margin, cells=max(timed * len(_comparisons(run)), 1), **settings)
@@ -90,7 +90,7 @@ def _key(arm: ArmRecord) -> tuple[str, str]:
 
 
 def _failed(base: ArmRecord, variant: ArmRecord) -> ArmRecord | None:
-    """The side that failed, rather than the one that was cut short by it; None where both are well."""
+    """Return the side that failed, and not the one that it cut short; None if both are well."""
     failed = [arm for arm in (base, variant) if arm.status != Outcome.OK]
     return min(failed, key=lambda arm: arm.status == Outcome.INTERRUPTED, default=None)
 
@@ -99,7 +99,7 @@ def _failed(base: ArmRecord, variant: ArmRecord) -> ArmRecord | None:
 
 
 def _timed(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> Finding:
-    """The sequential test; where only code differs, more counted work or a higher price decides before it."""
+    """Apply the sequential test; if only code differs, more counted work or a higher price comes first."""
     exact = _more_work(run, rule, base, variant)
     if exact is not None:
         return exact
@@ -151,22 +151,22 @@ def _timed(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> F
 
 
 def _only_code_differs(run: RunRecord) -> bool:
-    """Both sides run the same config, so counters and price should agree."""
+    """Return whether both sides run the same config, so that counters and price should agree."""
     return (run.gate or {}).get("mode") == "code"
 
 
 def _counters_hold(run: RunRecord) -> bool:
-    """Whether counters were the same in every unit of the calibration, as far as there was one."""
+    """Return whether counters were the same in every unit of the calibration; True if there was none."""
     calibration = (run.gate or {}).get("calibration") or {}
     return bool(calibration.get("counters_constant", True))
 
 
 def _more_work(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> Finding | None:
-    """The exact channel of a cost: tokens, forward calls and price, when both sides have the same config."""
+    """Judge a cost by exact counts (tokens, forward calls, price) if both sides have the same config."""
     if not _only_code_differs(run) or rule.metric not in (cost.PER_1K.key, cost.PER_REQUEST.key):
         return None
     if not _counters_hold(run):
-        return None  # they decide nothing: time does
+        return None  # counters that vary cannot decide, but time can
     changes = {"price of an hour": price_shift(run, base, variant, cost.PER_REQUEST.key)}
     for key in _WORK:
         counted = [(arm.counters or {}).get(key) for arm in (base, variant)]

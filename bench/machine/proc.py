@@ -1,7 +1,7 @@
-"""Reading what belongs to somebody else in /proc: it may be gone between the listing and the reading.
+"""Read /proc entries of other processes, which can disappear between listing and reading.
 
-A thread ends, a child is reaped: then the file cannot be opened, the read fails or the text is empty, and
-each of these means "gone", not an error. Standard library only: the worker reads with this, too.
+If a thread has ended or a child was reaped, the file cannot be opened, the read fails or the text is empty.
+Each of these means "gone" and is not an error. Standard library only, because the worker uses this file too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def text_of(path: Path) -> str | None:
-    """The text of a small system file, None where it cannot be read."""
+    """Return the text of a small system file, or None if it cannot be read."""
     try:
         return path.read_text(errors="replace").strip()
     except OSError:
@@ -18,13 +18,12 @@ def text_of(path: Path) -> str | None:
 
 
 def numbers_in(path: Path) -> list[int]:
-    """Whole numbers in a file of nothing else, such as a task's ``children`` or ``statm``; none when it is
-    gone."""
+    """Return the whole numbers in a file such as a task's ``children`` or ``statm``; none if it is gone."""
     return [int(word) for word in (text_of(path) or "").split() if word.isdecimal()]
 
 
 def entries(directory: Path) -> list[Path]:
-    """What is in a directory that may itself be gone, such as ``/proc/PID/task``."""
+    """List a directory that may have disappeared, such as ``/proc/PID/task``."""
     try:
         return list(directory.iterdir())
     except OSError:

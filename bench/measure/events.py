@@ -1,4 +1,4 @@
-"""What a run tells whoever watches it, in the order in which it happens."""
+"""The events that a run reports to its listener, in the order in which they happen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.errors import Outcome
 
 @dataclass(frozen=True)
 class Began:
-    """A row has begun a stage, such as its second pair of processes."""
+    """A row has started a stage, such as its second pair of processes."""
 
     who: str
     stage: str
@@ -18,7 +18,7 @@ class Began:
 
 @dataclass(frozen=True)
 class Ended:
-    """A row will not be measured any further; ``reason`` is empty where it ended well."""
+    """The measurement of a row has ended; ``reason`` is empty if it ended well."""
 
     who: str
     outcome: Outcome
@@ -27,7 +27,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Noted:
-    """Something about the whole run."""
+    """A message about the whole run."""
 
     text: str
 
@@ -37,4 +37,4 @@ Tell = Callable[[Event], None]
 
 
 def nobody(_event: Event) -> None:
-    """For a run that nobody watches."""
+    """Ignore the event; the default listener of a run that nobody watches."""

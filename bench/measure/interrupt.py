@@ -1,5 +1,8 @@
-"""Ctrl-C: once ends the run after the stage that is under way, twice ends it at once. SIGTERM ends it at
-once."""
+"""Handle Ctrl-C and SIGTERM during a run.
+
+The first Ctrl-C ends the run after the current stage, the second one ends it at once. SIGTERM ends it at
+once.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from bench.errors import InterruptedRun, TerminatedRun
 
 
 class Interrupt:
-    """A context manager that turns the first Ctrl-C into a request; ``check`` acts on it. A SIGTERM raises
-    TerminatedRun where the run stands: whoever sends it seldom waits longer than ten seconds."""
+    """A context manager that turns the first Ctrl-C into a request, which ``check`` acts on. SIGTERM raises
+    TerminatedRun immediately, because its sender rarely waits longer than ten seconds."""
 
     def __init__(self) -> None:
         self._asked = False
@@ -35,10 +38,10 @@ class Interrupt:
         print("\nstopping after this stage; Ctrl-C again stops now", file=sys.stderr)
 
     def _terminate(self, _number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the summary is written undisturbed
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second SIGTERM must not stop the summary
         raise TerminatedRun("terminated")
 
     def check(self) -> None:
-        """Between stages: raises InterruptedRun when Ctrl-C was pressed."""
+        """Raise InterruptedRun if Ctrl-C was pressed; called between stages."""
         if self._asked:
             raise InterruptedRun("interrupted")

@@ -1,4 +1,4 @@
-"""A variant beside its baseline: both on one processor for their turns, and the drift pass."""
+"""A variant beside its baseline: pin both to one processor for their turns, and measure drift."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from bench.measure.together import ask_both, blaming_baseline, shared_block
 WINDOWS_A_CALL = 8
 SHARED_BYTES = 16 * 1024 * 1024
 FLOOR_WINDOWS = 3
-FLOOR_EXTRA = 8  # tokens behind a window, which change the shapes of every kernel and nothing else
+FLOOR_EXTRA = 8  # tokens appended to a window: they change the shapes of all kernels and nothing else
 
 
 @contextmanager
 def pinned_together(base: ArmUnderTest, variant: ArmUnderTest) -> Iterator[None]:
-    """Two single-threaded workers share one processor: measured to be the quietest design."""
+    """Pin two single-threaded workers to the same processor. This gave the least noise in measurements
+    (docs/decisions/0002)."""
     if not _one_thread_each(base, variant):
         yield
         return
@@ -40,7 +41,8 @@ def _one_thread_each(base: ArmUnderTest, variant: ArmUnderTest) -> bool:
 
 
 def drift(base: ArmUnderTest, variant: ArmUnderTest) -> None:
-    """KL and its companions over evenly spread windows of the text, logits through shared memory."""
+    """Compare the variant's logits with the baseline's over evenly spread windows of the evaluation text. The
+    logits go through shared memory. If drift cannot be measured, the reason is recorded instead."""
     if not variant.context.drift.tokens:
         return variant.record(drift_reason="drift.tokens is 0")
     if base.known.random_weights or variant.known.random_weights:
@@ -79,7 +81,8 @@ def _score(base: ArmUnderTest, variant: ArmUnderTest, starts: list[int], rows: i
 
 
 def floor(base: ArmUnderTest) -> None:
-    """The baseline against itself, on a few windows; nothing where there is no drift to be told from it."""
+    """Measure the drift of the baseline against itself on a few windows. Nothing is measured where no drift
+    is measured, or where the windows do not fit the model's context."""
     window, context = base.context.drift.window, base.known.context
     fits = context is None or window + FLOOR_EXTRA <= context
     if not base.context.drift.tokens or base.known.random_weights or not fits:
@@ -110,7 +113,7 @@ def _too_short(base: ArmUnderTest) -> str:
 
 
 def window_starts(length: int, window: int, tokens: int) -> list[int]:
-    """First tokens of as many whole windows as ``tokens`` holds (one at least), spread evenly, none
-    overlapping; empty when the text has not one window."""
+    """Return the first token of each window. There are as many whole windows as fit ``tokens``, but at least
+    one, spread evenly without overlap; none if the text is shorter than one window."""
     count = min(max(tokens // window, 1), length // window)
     return [round(i * (length - window) / max(count - 1, 1)) for i in range(count)]

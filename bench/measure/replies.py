@@ -1,7 +1,7 @@
-"""What a worker's replies must look like: what it says is checked before it is kept.
+"""Check the replies of a worker before anything in them is kept.
 
-A time that does not grow, a request that is missing, a figure under the wrong name: each voids the whole
-pass as ``worker_protocol_error``; nothing is averaged over what did come (FAULTS 20 to 22).
+A time that does not increase, a missing request or a figure under the wrong name rejects the whole pass as
+``worker_protocol_error``. No average is taken over the part that did arrive.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _adapter(do: str) -> TypeAdapter[Any]:
 
 
 def check(do: str, result: Json, workload: WorkloadBlock) -> None:
-    """Raises VariantFailed unless ``result`` is a whole answer to the command ``do``."""
+    """Raise VariantFailed unless ``result`` is a complete reply to the command ``do``."""
     found = _shaped(do, result)
     if do == "prompts":
         _same(do, "prompts", len(found.input_tokens), workload.requests)
@@ -108,13 +108,13 @@ def check(do: str, result: Json, workload: WorkloadBlock) -> None:
 
 
 def facts_of(reply: Json) -> Facts:
-    """The facts in an answer to ``load`` that was checked."""
+    """Return the facts in a reply to ``load`` that has been checked."""
     found: Loaded = _shaped("load", reply)
     return found.facts
 
 
 def check_duet(result: Json, batches: int, turns: int) -> None:
-    """One side's durations: every batch, every turn."""
+    """Check that one side sent a duration for every turn of every batch."""
     found = _shaped("duet", result)
     _same("duet", "batches", len(found.durations_ns), batches)
     for one in found.durations_ns:
@@ -122,11 +122,12 @@ def check_duet(result: Json, batches: int, turns: int) -> None:
 
 
 def check_windows(do: str, result: Json, windows: int, positions: int) -> None:
-    """The statistics of every scored position of every window."""
+    """Check that every window is there, and has each statistic for every scored position."""
     found = _shaped(do, result)
     _same(do, "windows", len(found.windows), windows)
     for window in found.windows:
-        for values in (window.kld, window.same_top, window.ln_p_base, window.ln_p_variant):
+        four = (window.kld, window.same_top, window.ln_p_base, window.ln_p_variant)
+        for values in (*four, *window.more.values()):
             _same(do, "positions", len(values), positions)
 
 

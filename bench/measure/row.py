@@ -1,9 +1,9 @@
-"""One variant: fresh pairs of processes for its ratios, and everything else from the first of them.
+"""Measure one variant: its ratios from fresh pairs of processes, everything else in the first pair.
 
-In the first pair the turns come first, while both sides have the same past; then the variant alone (latency,
-memory, energy); then drift, which leaves a process with another heap than a fresh one has, so that nothing is
-timed after it. Pairs are added until the interval of the cost ratio is narrow enough. That looks at its width
-alone, never at where it lies.
+In the first pair the turns come first, while both processes have the same history. Then the variant runs
+alone (latency, memory, energy). Drift comes last: it leaves the process with a different heap from a fresh
+one, so nothing is timed after it. Pairs are added until the interval of the cost ratio is narrow enough. Only
+the width of the interval decides that, never its position.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bench.stats.pairs import LEAST_PAIRS, Kernels, Prior, pair_ratio, prior_of
 
 
 class VariantRun:
-    """Measures the variant behind ``row``, whose journal records are this run's row of the table."""
+    """Measures the variant in ``row``; the journal records of ``row`` become one row of the table."""
 
     def __init__(self, group: Group, row: ArmUnderTest, fetch: Fetch) -> None:
         self.group, self.row, self.context, self.fetch = group, row, row.context, fetch
@@ -34,7 +34,8 @@ class VariantRun:
         self._base_facts: Facts | None = None
 
     def run(self) -> None:
-        """Raises BaselineDied, and VariantFailed (``unfit`` where the machine was never quiet)."""
+        """Measure the variant. Raises BaselineDied or VariantFailed; VariantFailed has the outcome ``unfit``
+        if the machine was too busy to give enough valid pairs."""
         self._first_pair()
         while self.in_turns and not self._enough():
             self._further_pair()
@@ -42,8 +43,9 @@ class VariantRun:
     # ---- pairs -----------------------------------------------------------------------------------
 
     def _first_pair(self) -> None:
-        """Where the variant is calibrated or trained on the way, what that leaves behind would count as its
-        serving memory. Its result is kept by then, so both sides start once more and load that."""
+        """Measure the first pair, in processes that neither calibrate nor train. Memory left over from
+        calibration or training would count as memory needed for serving. So if the first load did such work,
+        both sides start again and load the cached result."""
         with self._pair(self.row) as pair:
             self._say("load")
             pair.load()
@@ -56,7 +58,7 @@ class VariantRun:
             return self._whole(again)
 
     def _whole(self, pair: FreshPair) -> None:
-        """Turns first, then the variant alone, then drift."""
+        """Run the turns, then the variant alone, then drift."""
         self._base_facts = pair.base.facts
         self._say("warm up")
         pair.warm_up(profile=True)
@@ -78,7 +80,7 @@ class VariantRun:
         return FreshPair(self.group, variant, self.fetch, len(self.units) + 1)
 
     def _turns(self, pair: FreshPair) -> None:
-        """One unit, void where others used the machine meanwhile, whatever it showed."""
+        """Measure one unit. It is void if others used the machine meanwhile, whatever its result is."""
         self._say(f"pair {pair.number}, in turns with {self.group.baseline.name}")
         each = -(-self.row.batches // self.context.measure.processes)
         quiet = len(self._valid())
@@ -95,8 +97,9 @@ class VariantRun:
         return [unit for unit in self.units if not unit.void]
 
     def _enough(self) -> bool:
-        """Narrow enough, at the limit, or given up: void pairs are measured again only as often as there
-        are pairs to a round, so a busy machine takes twice the time at most."""
+        """Say whether to stop: the interval is narrow enough, the limit is reached, or too many pairs are
+        void. Measuring stops once there are more void pairs than ``measure.processes``, so a busy machine
+        adds about one round at most."""
         settings, quiet = self.context.measure, len(self._valid())
         if len(self.units) - quiet > settings.processes:
             self._must_be_fit(quiet)
@@ -131,7 +134,7 @@ def _kernels(arm: Arm, facts: Facts | None) -> Kernels:
 
 
 def half_width(units: Sequence[UnitRecord], prior: Prior) -> float:
-    """Half the 95 % interval of the cost ratio over these pairs, as a share of it."""
+    """Return half the width of the 95 % interval of the cost ratio over these pairs, divided by the ratio."""
     ours = [sum(map(sum, unit.variant_ns)) for unit in units]
     theirs = [sum(map(sum, unit.baseline_ns)) for unit in units]
     found = pair_ratio(ours, theirs, prior)
@@ -139,5 +142,5 @@ def half_width(units: Sequence[UnitRecord], prior: Prior) -> float:
 
 
 def _made_now(loaded: Mapping[str, Any]) -> bool:
-    """Whether something was spent once in this very load."""
+    """Say whether this load did one-off work itself, such as calibration, instead of reusing the result."""
     return any(not bill["reused"] for step in loaded["evidence"] for bill in step.get("one_off", ()))

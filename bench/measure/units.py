@@ -1,6 +1,6 @@
-"""The gate's sample: a unit is one fresh pair of workers that decode the same requests in turns.
+"""The sample of the gate: a unit is one fresh pair of workers that decode the same requests in turns.
 
-Whether a unit counts is decided by what others did to the machine meanwhile, never by its outcome.
+A unit is void if the hypervisor took too much processor time meanwhile. Its result never decides that.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from bench.records import UnitRecord
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a unit takes besides times: counters and memory peaks cost a request each, so only if asked."""
+    """What a unit measures besides times. Counters and memory peaks take one more request each, so they are
+    measured only where they are needed."""
 
     counters: bool = False
     memory: bool = False
@@ -33,7 +34,8 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A baseline and one variant, and how their units are made. ``batches`` a unit decodes, in rotation."""
+    """A baseline and one variant, and how their units are made. Each unit decodes ``batches`` batches, in
+    rotation."""
 
     group: Group
     variant: Arm
@@ -43,11 +45,12 @@ class Comparison:
 
     @property
     def key(self) -> tuple[str, str]:
-        """(group, variant), as in the records."""
+        """Return (group, variant), as in the records."""
         return self.group.label, self.variant.name
 
     def measure(self, number: int, wanted: Wanted, rows: bool) -> UnitRecord:
-        """One unit. ``rows`` also records both arms (who they are, evidence, kernels) in the journal.
+        """Measure one unit. With ``rows`` both arms are also recorded in the journal: what they are, their
+        evidence and their kernels.
 
         Raises VariantFailed for the variant, BaselineDied for the baseline.
         """
@@ -71,7 +74,7 @@ class Comparison:
         return replace(unit, void=void, took_s=round(monotonic() - began, 3))
 
     def _each(self, do: str, pair: FreshPair) -> dict[str, Any]:
-        """An untimed pass of both sides, one after the other."""
+        """Run one untimed command on both sides, one after the other."""
         found = {}
         for side, under in zip(("baseline", "variant"), pair.sides, strict=True):
             with blaming_baseline() if under is pair.base else nullcontext():
@@ -80,7 +83,7 @@ class Comparison:
         return found
 
     def _count(self, pair: FreshPair) -> dict[str, Any]:
-        """Counters of both sides; they also stand in the arms' own records."""
+        """Count the work of both sides, and write the counters to the records of both arms too."""
         counted = self._each("count", pair)
         for side, under in zip(("baseline", "variant"), pair.sides, strict=True):
             named = {"group": self.group.label, "name": under.arm.name}

@@ -1,7 +1,7 @@
-"""Figures of one row, from its record: one file for each family. Pure functions; no clock, no torch.
+"""The figures of one row, from its record: one file for each family. Pure functions; no clock, no torch.
 
-A family has ``METRICS`` and ``figures(arm, run)``, and may have ``PLACE``, a number by which families are
-listed.
+A family has ``METRICS`` and ``figures(arm, run)``. It may have ``PLACE``, a number that orders the list of
+families.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DRIFT = ("output_drift", "drift_statistics")  # the families that run.json keeps
 
 @cache
 def families() -> tuple[ModuleType, ...]:
-    """Every family, the suites of drift among them, in the order in which they are listed."""
+    """Return every family, including the suites of drift, in the order in which they are listed."""
     modules = [module for kind in ("metrics", "drift.suites") for _name, module in plugins.each(kind)]
     found = [module for module in modules if hasattr(module, "METRICS")]
     return tuple(sorted(found, key=lambda module: (getattr(module, "PLACE", LAST), module.__name__)))
@@ -26,12 +26,12 @@ def families() -> tuple[ModuleType, ...]:
 
 @cache
 def all_metrics() -> dict[str, Metric]:
-    """Every metric by its key."""
+    """Return every metric by its key."""
     return {metric.key: metric for family in families() for metric in family.METRICS}
 
 
 @cache
 def drift_keys() -> frozenset[str]:
-    """The keys of the metrics that compare distributions over the next token."""
+    """Return the keys of the metrics that compare distributions over the next token."""
     ours = [family for family in families() if family.__name__.rpartition(".")[2] in DRIFT]
     return frozenset(metric.key for family in ours for metric in family.METRICS)

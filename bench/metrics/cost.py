@@ -1,4 +1,4 @@
-"""Dollars, from the solo pass and a dated price."""
+"""Cost in dollars, from the solo pass and a dated price."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ METRICS = (PER_1K, PER_1K_IN, PER_1K_OUT, PER_REQUEST, ALL_ON_INPUT, ALL_ON_OUTP
 
 
 def price_of(arm: ArmRecord, run: RunRecord) -> model.Price:
-    """The price of an hour of what this arm occupies: CPU instances by the share of vCPUs in use."""
+    """Return the price of an hour of what this arm occupies; a CPU instance counts by its share of vCPUs."""
     block = dict(run.price)
     utilisation = float(block.pop("utilisation", 1.0))
     hardware = parse_price(block, f"run {run.run_id}")
@@ -34,7 +34,7 @@ def price_of(arm: ArmRecord, run: RunRecord) -> model.Price:
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Intervals come from the spread of request durations; the price itself has none."""
+    """Compute the dollars. Intervals come from the spread of request durations; the price itself has none."""
     sums = totals(arm)
     if sums is None:
         return {metric.key: None for metric in METRICS}
@@ -66,10 +66,11 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
 
 
 def as_paired(alone: Figures, per_1k: Interval) -> Figures:
-    """The dollars of a variant that ran in turns with its baseline: the baseline's times the ratio.
+    """Return the dollars of a variant that ran in turns with its baseline: the baseline's times the ratio.
 
-    ``per_1k`` is that for a thousand tokens and the others are in proportion, so two rows' dollars have the
-    ratio of the table. What the pass alone gave is kept beside them. A bill for measured energy stays.
+    ``per_1k`` is that product for a thousand tokens. The others are scaled in proportion, so that the dollars
+    of two rows have the ratio of the table, and the figure of the solo pass is kept in the notes. Dollars
+    that include an energy bill stay as they are.
     """
     before = alone[PER_1K.key]
     if before is None or before.notes["power_basis"] != "included" or not before.value:
@@ -86,12 +87,12 @@ def _scaled(figure: Figure, per_1k: Interval, scale: float) -> Figure:
 
 
 def _joules(arm: ArmRecord, requests: int) -> float | None:
-    """Energy of the solo pass, from the energy pass's joules per request."""
+    """Return the energy of the solo pass, from the energy pass's joules per request."""
     energy = arm.energy or {}
     return energy["energy_j"] / energy["requests"] * requests if energy.get("energy_valid") else None
 
 
 def hourly_usd(arm: ArmRecord, run: RunRecord) -> float:
-    """Dollars an hour for what this arm occupies: R · G/u, power apart."""
+    """Return dollars per hour for what this arm occupies: R · G/u, without power."""
     price = price_of(arm, run)
     return price.hourly_usd * price.devices / price.utilisation

@@ -1,4 +1,4 @@
-"""What a request takes, counted: the same in every run on every machine. Measured by ``bench gate``."""
+"""Counts of a request's work, the same in every run on every machine. ``bench gate`` measures them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ METRICS = (IN, OUT, CALLS, FLOPS, CACHE)
 
 
 def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
-    """None for what was not counted, or cannot be in this engine."""
+    """Return the counts; None for what was not counted, or cannot be in this engine."""
     counted = arm.counters
     if counted is None:
         return {metric.key: None for metric in METRICS}

@@ -1,4 +1,4 @@
-"""Energy, from hardware counters only; null with a reason code where there is none."""
+"""Energy, from hardware counters only; it is null, with a reason code, if there is no counter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ METRICS = (PER_TOKEN, PER_REQUEST)
 
 
 def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
-    """The boundary (GPU board, CPU package) is kept beside the figure."""
+    """Return energy per token and per request, with the boundary (GPU board, CPU package) in the notes."""
     energy = arm.energy or {}
     if not energy.get("energy_valid"):
         return {PER_TOKEN.key: None, PER_REQUEST.key: None}

@@ -19,7 +19,7 @@ METRICS = (TTFT, TPOT, ITL, E2EL, LOAD, FIRST)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Each request of a batch counts once; requests of one batch share their stamps."""
+    """Return the latencies. Each request of a batch counts once, and all have the batch's time stamps."""
     between = processes.spread(arm, run)
     ttft, tpot, itl, e2el = [], [], [], []
     for batch in arm.solo:

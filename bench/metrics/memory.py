@@ -1,4 +1,4 @@
-"""Memory: weights as stored, peaks phase by phase."""
+"""Memory: the weights as stored, and the peak of each phase."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ METRICS = (WEIGHTS, KV, RSS, ALLOCATED, DEVICE, LOAD_RSS)
 
 
 def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
-    """The serving peak is the larger of prefill and decode; both are kept beside it."""
+    """Return the sizes. The serving peak is the larger of prefill and decode; both are kept in the notes."""
     loaded, memory = arm.loaded, arm.memory or {}
     found: Figures = {
         WEIGHTS.key: WEIGHTS.scalar(loaded.weights_bytes if loaded else None),

@@ -1,4 +1,4 @@
-"""What an optimisation costs once, and how many requests earn it back."""
+"""The cost of an optimisation that is spent once, and how many requests earn it back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ METRICS = (USD, BREAK_EVEN)
 
 
 def seconds(arm: ArmRecord) -> float | None:
-    """Seconds of calibration and training, as measured when they were done; 0.0 where there were none."""
+    """Return the measured seconds of calibration and training; 0.0 if there were none, None if not loaded."""
     if arm.loaded is None:
         return None
     return sum((float(one["took_s"]) for one in _bills(arm.loaded)), 0.0)
@@ -35,8 +35,11 @@ def _bills(loaded: Loaded) -> Iterator[Mapping[str, Any]]:
 
 
 def _paid_seconds(loaded: Loaded) -> float:
-    """Seconds at the price of the row: work on more processors than it is served with costs as much more. On
-    a GPU it is the GPU that is paid for."""
+    """Return the seconds at the price of the row.
+
+    Work on more processors than the row is served with costs as much more. On a GPU, the GPU is what is
+    priced.
+    """
     threads = None if loaded.facts.on_gpu else loaded.facts.threads
     total = 0.0
     for one in _bills(loaded):
@@ -46,7 +49,7 @@ def _paid_seconds(loaded: Loaded) -> float:
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """None for a row without one-off work; no break-even where nothing is shown to be saved."""
+    """Return both figures; None without one-off work. A break-even also needs a saving that was shown."""
     found: Figures = {metric.key: None for metric in METRICS}
     spent = seconds(arm)
     if not spent or arm.loaded is None:

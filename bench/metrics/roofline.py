@@ -1,4 +1,4 @@
-"""How close to this machine's own ceilings: the reason behind "not cheaper here"."""
+"""How close a row comes to this machine's own ceilings, which explains why it is "not cheaper here"."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ METRICS = (MBU, MFU)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """A share above 1 means that the caches served part of it; it is printed as it is."""
+    """Return the shares of the ceilings. A share above 1 is kept: the caches served part of it."""
     base, sums = run.baseline_of(arm), totals(arm)
     if base is None or base.ceilings is None or arm.loaded is None or sums is None:
         return {MBU.key: None, MFU.key: None}

@@ -18,7 +18,7 @@ METRICS = (MINOR, MAJOR)
 
 
 def measure(engine: Any, batch: Sequence[Sequence[int]], new_tokens: int) -> dict[str, float | None]:
-    """Of one batch, from getrusage: the whole process, its threads included."""
+    """Count the faults of one batch with getrusage, for the whole process and its threads."""
     before = resource.getrusage(resource.RUSAGE_SELF)
     generation = engine.prefill(batch, new_tokens)
     for _ in range(1, new_tokens):

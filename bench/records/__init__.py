@@ -1,6 +1,6 @@
-"""What was measured, as frozen records: the journal read back. Judging starts here and nowhere else.
+"""The measurements as frozen records, read back from the journal. All evaluation starts from these records.
 
-All times are in nanoseconds since the start of their pass, all sizes in bytes.
+Time stamps are in nanoseconds since the start of their pass, sizes in bytes; other units are in the names.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class TimedBatch:
-    """Requests decoded together: sent, each token there, ended; ``tokens`` is one tuple a request."""
+    """Requests that were decoded together: the times of sending, of each token and of the end. ``tokens``
+    holds one tuple per request."""
 
     sent_ns: int
     stamps_ns: tuple[int, ...]
@@ -24,29 +25,29 @@ class TimedBatch:
 
     @property
     def requests(self) -> int:
-        """How many requests the batch holds."""
+        """Return the number of requests in the batch."""
         return len(self.tokens)
 
     @property
     def prefill_s(self) -> float:
-        """Sent to first token."""
+        """Return the time from sending to the first token."""
         return (self.stamps_ns[0] - self.sent_ns) / 1e9
 
     @property
     def decode_s(self) -> float:
-        """First token to last."""
+        """Return the time from the first token to the last."""
         return (self.stamps_ns[-1] - self.stamps_ns[0]) / 1e9
 
     @property
     def duration_s(self) -> float:
-        """Sent to end."""
+        """Return the time from sending to the end."""
         return (self.end_ns - self.sent_ns) / 1e9
 
 
 @dataclass(frozen=True)
 class DriftWindow:
-    """One window of the evaluation text: a value for each scored position. ``more`` are those of further
-    statistics, by name."""
+    """One window of the evaluation text, with a value for each scored position. ``more`` holds the values of
+    further statistics by name."""
 
     kld: tuple[float, ...]
     same_top: tuple[int, ...]
@@ -55,17 +56,17 @@ class DriftWindow:
     more: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __hash__(self) -> int:
-        """Of what every window has: those with the same values are the same."""
+        """Hash the statistics that every window has, and leave out ``more``."""
         return hash((self.kld, self.same_top, self.ln_p_base, self.ln_p_variant))
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What an engine says of the model that it has loaded, read back from it and not from the config.
+    """What an engine reports about its loaded model, read back from the model and not from the config.
 
-    ``device`` is ``cpu`` or ``cuda:0``. ``context`` is the longest sequence in tokens, None where the model
-    has no limit. ``quantised_checkpoint`` is the method that packed the checkpoint before it was loaded;
-    ``loaded`` is what else the engine can say, such as the operators it took.
+    ``device`` is ``cpu`` or ``cuda:0``. ``context`` is the longest sequence in tokens, or None if the model
+    has no limit. ``quantised_checkpoint`` is the method that packed the checkpoint before it was loaded.
+    ``loaded`` is anything else that the engine can report, such as the operators it uses.
     """
 
     device: str
@@ -77,18 +78,18 @@ class Facts:
     attention: str = ""
     threads: int | None = None
     context: int | None = None
-    kv_bytes_per_token: float | None = None
+    kv_bytes_per_token: int | float | None = None  # whole numbers stay so, or `verify` finds a difference
     quantised_checkpoint: str | None = None
     loaded: str | None = None
 
     @property
     def on_gpu(self) -> bool:
-        """Whether the model is on a GPU."""
+        """Return whether the model is on a GPU."""
         return self.device.startswith("cuda")
 
     @property
     def kind_of_device(self) -> str:
-        """``cpu`` or ``cuda``."""
+        """Return ``cpu`` or ``cuda``."""
         return self.device.partition(":")[0]
 
 
@@ -108,7 +109,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class WarmUp:
-    """The first requests, and the operators of one decode step."""
+    """The times of the warm-up requests, and the kernels of one decode step."""
 
     durations_ms: tuple[float, ...]
     steady: bool
@@ -118,7 +119,7 @@ class WarmUp:
 
 @dataclass(frozen=True)
 class ArmRecord:
-    """Everything measured of one row. None or empty: not measured."""
+    """All measurements of one row. A field that is None or empty was not measured."""
 
     name: str
     group: str
@@ -147,13 +148,13 @@ class ArmRecord:
 
 @dataclass(frozen=True)
 class UnitRecord:
-    """One pair of freshly started workers that decoded the same requests in turns: what is sampled, in a run
-    and in a gate.
+    """One pair of freshly started workers that decoded the same requests in turns: one sample of a run or a
+    gate.
 
-    ``baseline_ns`` and ``variant_ns`` hold one list per batch, one entry per turn; ``counters``, ``peaks`` and
-    ``cold`` (how loading and the first request went) have a ``baseline`` and a ``variant``. ``void`` says why
-    the whole unit does not count (never because of its outcome); ``from_run`` names the run that an earlier
-    unit of the same comparison was taken over from.
+    ``baseline_ns`` and ``variant_ns`` hold one list per batch, with one entry per turn. ``counters``,
+    ``peaks`` and ``cold`` (how loading and the first request went) have the keys ``baseline`` and
+    ``variant``. ``void`` says why the whole unit does not count (never because of its result). ``from_run``
+    names the run from which an earlier unit of the same comparison was taken over.
     """
 
     number: int
@@ -174,7 +175,7 @@ class UnitRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run as its journal tells it."""
+    """One run, as its journal records it."""
 
     run_id: str
     name: str
@@ -193,10 +194,10 @@ class RunRecord:
     units: tuple[UnitRecord, ...] = ()
 
     def pairs_of(self, arm: ArmRecord) -> tuple[UnitRecord, ...]:
-        """The pairs of processes in which the arm and its baseline ran in turns, void ones left out."""
+        """Return the valid pairs of processes in which the arm and its baseline ran in turns."""
         key = (arm.group, arm.name)
         return tuple(unit for unit in self.units if (unit.group, unit.variant) == key and not unit.void)
 
     def baseline_of(self, arm: ArmRecord) -> ArmRecord | None:
-        """The baseline in the arm's own cell of the sweep."""
+        """Return the baseline in the arm's own cell of the sweep."""
         return next((one for one in self.arms if one.is_baseline and one.group == arm.group), None)

@@ -1,7 +1,8 @@
-"""What numbers a quantised weights file could hold, and what that means for figures taken on its weights.
+"""The grid of a quantised weights file, and its effect on figures measured with its weights.
 
-Weights dequantised from a file of 16 levels in blocks of 32 lie on a grid. A scheme that rounds to 16 levels
-in blocks of 32 finds that grid again and changes nothing, which no ordinary checkpoint would let it do.
+Weights dequantised from a file with 16 levels in blocks of 32 lie on a grid. A scheme that rounds to 16
+levels in blocks of 32 finds the same grid again and changes nothing. With an ordinary checkpoint it would
+change the weights.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-MOST_KL = 1e-6  # nats a token that moving may cost; the other order of sums costs some 1e-9 in float32
-# Weights that share a scale, and the levels each of them can have there, by the name of a GGUF tensor type.
+MOST_KL = 1e-6  # nats per token that moving may cost; the changed order of sums costs about 1e-9 in float32
+# (weights that share a scale, levels that each of them can have), by the name of a GGUF tensor type.
 GRIDS = {
     **dict.fromkeys(("Q4_0", "Q4_1", "Q4_K", "IQ4_NL", "IQ4_XS", "MXFP4"), (32, 16)),
     **dict.fromkeys(("Q5_0", "Q5_1", "Q5_K"), (32, 32)),
@@ -30,11 +31,12 @@ MAY_BE_CONFOUNDED = f"weights from a .gguf file stay on the grid of its type{CON
 
 @dataclass(frozen=True)
 class Grid:
-    """What the linear layers' weights were in the file that they were dequantised from.
+    """The grid of the linear layers' weights in the file from which they were dequantised.
 
-    ``file_type`` is the type of most of them; ``block`` weights share a scale and have ``levels`` values,
-    both None where that type has no such grid. ``moved`` says that they were taken off it, ``kl`` how far the
-    outputs moved by that (mean KL, nats), ``why_not`` why they were left on it though that was asked.
+    ``file_type`` is the type of most of them. ``block`` weights share a scale and have ``levels`` values;
+    both are None if the type has no known grid. ``moved`` says that the weights were moved off the grid, and
+    ``kl`` how much that changed the outputs (mean KL, nats). ``why_not`` says why they stayed on it although
+    moving was requested.
     """
 
     file_type: str
@@ -46,13 +48,13 @@ class Grid:
 
 
 def grid_of(file_type: str) -> Grid:
-    """The grid of a GGUF tensor type; one without block and levels for a type that is not known here."""
+    """Return the grid of a GGUF tensor type; block and levels are None for an unknown type."""
     block, levels = GRIDS.get(file_type, (None, None))
     return Grid(file_type, block, levels)
 
 
 def words(grid: Mapping[str, Any] | None) -> str:
-    """One sentence about the weights, for people; empty where nothing is known about a file."""
+    """Return one phrase about the weights for people; empty if nothing is known about a file."""
     if not grid:
         return ""
     if grid["block"] is None:
@@ -65,9 +67,9 @@ def words(grid: Mapping[str, Any] | None) -> str:
 
 
 def warning(rows: Iterable[tuple[Mapping[str, Any], Iterable[str]]]) -> str | None:
-    """What the reader of a run must know, from (a row's model, the labels of its steps) for every row.
+    """Return a warning for the reader of a run; None if no row quantises weights that lie on a grid.
 
-    None where no row quantises weights that lie on a grid.
+    ``rows`` gives (the row's model, the labels of its steps) for every row.
     """
     for model, steps in rows:
         grid = model.get("grid")
@@ -77,5 +79,5 @@ def warning(rows: Iterable[tuple[Mapping[str, Any], Iterable[str]]]) -> str | No
 
 
 def quantises(steps: Iterable[str]) -> bool:
-    """Whether a step, written as a person would, rounds weights (and not the KV cache)."""
+    """Return whether a step, labelled as for people, rounds weights. Rounding the KV cache does not count."""
     return any(step.startswith("quantise ") and not step.startswith("quantise kv-") for step in steps)

@@ -1,4 +1,4 @@
-"""The columns of the result table, the same in every format."""
+"""The columns of the result table, which are the same in every format."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ def _none(_run: RunSummary, _row: Row) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """``cell`` makes a row's text from (run, row), ``interval`` its 95 % interval where there is room for
-    it; ``key`` names the column in code."""
+    """A column of the table; ``key`` names it in code.
+
+    ``cell`` makes a row's text from (run, row), and ``interval`` its 95 % interval for formats with room for
+    it.
+    """
 
     key: str
     title: str
@@ -33,7 +36,7 @@ class Column:
 
 
 def _figure(key: str, title: str, metric: Metric, show: Show = format_significant) -> Column:
-    """A metric's column; any figure with bounds shows them."""
+    """Make the column of a metric; a figure with bounds also shows them."""
     return Column(
         key,
         title,
@@ -45,7 +48,7 @@ def _figure(key: str, title: str, metric: Metric, show: Show = format_significan
 
 
 def _timed(key: str, title: str, metric: Metric) -> Column:
-    """A column of time or money."""
+    """Make a column of time or money, from what ``timed_interval`` returns."""
 
     def value(run: RunSummary, row: Row) -> str:
         found = timed_interval(run, row, metric)
@@ -62,7 +65,7 @@ def _name(run: RunSummary, row: Row) -> str:
 
 
 def _peak(_run: RunSummary, row: Row) -> str:
-    """What the row itself held on the GPU where there is one, else the process's memory."""
+    """Show what the row itself held on the GPU if it has such a figure, else the process's memory."""
     return format_mib(value_of(row.figure(memory.ALLOCATED) or row.figure(memory.RSS)))
 
 
@@ -108,9 +111,9 @@ COLUMNS = (
 
 
 def pareto(run: RunSummary, group: str) -> set[str]:
-    """Names on the front of cost against drift: nothing else in the cell is both cheaper and closer.
+    """Return the names on the Pareto front: no other row of the cell is both cheaper and closer.
 
-    A cost ratio whose interval holds 1 counts as 1, drift within the noise floor as 0.
+    A row with the verdict ``cannot tell`` counts as a cost ratio of 1, drift within the noise floor as 0.
     """
     points = [
         (ratio, drift, row.name)

@@ -1,4 +1,4 @@
-"""A gate's verdict in words: for the terminal, for a job summary, for a calibration."""
+"""Put a gate's verdict into words, for the terminal, for a job summary and for a calibration."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ LEVELS = {
 
 
 def lines(name: str, gate: GateBlock) -> list[str]:
-    """The verdict on the run called ``name``, a line for each rule with its interval, and what the gate could
-    have seen."""
+    """Return the verdict on the run called ``name``, a line for each rule with its interval, and the effort.
+
+    The last line also says what change the gate could have seen.
+    """
     found = [f"{gate.verdict}  {name}  (exit {int(gate.exit_code)})"]
     found += [f"  {_rule(rule)}" for rule in gate.rules]
     found.append(f"  {_effort(gate.effort)}")
@@ -24,7 +26,7 @@ def lines(name: str, gate: GateBlock) -> list[str]:
 
 
 def markdown(name: str, gate: GateBlock) -> str:
-    """The verdict for a CI job's summary page."""
+    """Write the verdict for a CI job's summary page."""
     rows = [
         f"| {rule.title} | `{rule.rule}` | **{rule.verdict}** | {_value(rule)} | {rule.reason} |"
         for rule in gate.rules
@@ -34,7 +36,7 @@ def markdown(name: str, gate: GateBlock) -> str:
 
 
 def workflow_commands(gate: GateBlock) -> list[str]:
-    """GitHub's workflow commands: an error for what fails, a warning for what could not be decided."""
+    """Write GitHub's workflow commands: an error for what fails, a warning for what could not be decided."""
     return [
         f"::{LEVELS[rule.verdict]} title=bench gate::{printable(_rule(rule)).replace('%', '%25')}"
         for rule in gate.rules
@@ -43,7 +45,7 @@ def workflow_commands(gate: GateBlock) -> list[str]:
 
 
 def beforehand(calibration: Calibration | None, margin: float | None) -> str:
-    """What a gate says before it starts about the change it can see."""
+    """Say, before a gate starts, what change it can see."""
     if calibration is None:
         return "not calibrated: `bench calibrate` says how small a change a gate sees on this machine"
     seen, cap = calibration.detectable, calibration.cap
@@ -60,7 +62,7 @@ def beforehand(calibration: Calibration | None, margin: float | None) -> str:
 
 
 def calibration(found: Calibration | None) -> list[str]:
-    """What a calibration found."""
+    """Say what a calibration found."""
     if found is None:
         return ["the calibration has too few undisturbed units to say anything; run it on a quieter machine"]
     return [

@@ -1,4 +1,4 @@
-"""What a row says, in one sentence an engineer would say. The words come from the figures alone."""
+"""Describe a row in one sentence that an engineer would say. The words come from the figures alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.stats.intervals import Interval
 from bench.stats.pairs import FAMILY_ERROR
 from bench.stats.verdict import Verdict
 
-# Bands of mean KL (nats) against the baseline. They are our words, not a law: see docs/guide.md, "Reading".
+# Bands of mean KL (nats) against the baseline: a convention, not a law (see docs/guide.md, "Reading").
 BANDS = (
     (0.001, "indistinguishable"),
     (0.02, "close to the baseline"),
@@ -30,8 +30,11 @@ WORTH_SAYING_APART = 0.05
 
 
 def timed_interval(run: RunSummary, row: Row, metric: Metric) -> Interval | None:
-    """A figure of time or money as the table shows it: the baseline's times the ratio where both ran in turns
-    (any two rows of a column then have the ratio of the table), else the row's own."""
+    """Return a figure of time or money as the table shows it.
+
+    If both sides ran in turns, it is the baseline's figure times the ratio, so that any two rows of a column
+    have the ratio that the table shows. Otherwise it is the row's own figure.
+    """
     ratio, figure = run.comparison(row, metric), row.figure(metric)
     if ratio is not None and ratio.value is not None and in_turns(ratio):
         return Interval(ratio.value, ratio.value_low, ratio.value_high)
@@ -39,7 +42,7 @@ def timed_interval(run: RunSummary, row: Row, metric: Metric) -> Interval | None
 
 
 def sentence(run: RunSummary, row: Row) -> str:
-    """A line for a variant: cheaper or not, by how much, what it does to the output, and why not cheaper."""
+    """Say whether a variant is cheaper, by how much, how its output differs, and why if it is not cheaper."""
     if not row.ok:
         return _one_line(f"{row.status}: {row.reason}")
     if row.is_baseline:
@@ -72,7 +75,7 @@ def _money(ratio: Comparison | None) -> str:
 
 
 def band(row: Row) -> str | None:
-    """How far from the baseline, in a word or two; None where drift was not measured."""
+    """Say in a word or two how far a row is from the baseline; None if drift was not measured."""
     figure = row.figure(output_drift.KLD)
     if figure is None:
         return None
@@ -82,12 +85,12 @@ def band(row: Row) -> str | None:
 
 
 def kl_above_floor(figure: Figure) -> bool:
-    """Whether a mean KL is more than the baseline shows against itself."""
+    """Return whether a mean KL is more than the baseline shows against itself."""
     return figure.value > max(figure.notes.get("noise_floor") or 0.0, 1e-9)
 
 
 def drift_words(row: Row) -> str:
-    """The band and the share of tokens on which both agree."""
+    """Name the band and the share of tokens on which both models agree, or say why drift was not measured."""
     words, agreement = band(row), value_of(row.figure(output_drift.TOP1))
     if words is None or agreement is None:
         return f"drift not measured: {row.drift_reason}" if row.drift_reason else ""
@@ -95,7 +98,7 @@ def drift_words(row: Row) -> str:
 
 
 def once_words(row: Row) -> str:
-    """What calibration or training cost, and when it is earned back; nothing for work of a few seconds."""
+    """Say what calibration or training cost and when it is earned back; nothing for work of a few seconds."""
     spent = row.figure(one_off.USD)
     if spent is None or spent.notes["seconds"] < WORTH_SAYING_S:
         return ""
@@ -107,7 +110,7 @@ def once_words(row: Row) -> str:
 
 
 def _why(row: Row) -> str:
-    """Where a decode step's time goes, from its profile, and what the scheme itself has to say."""
+    """Return what the scheme itself has to say, or else where a decode step's time goes by its profile."""
     if row.evidence is None:
         return ""
     notes = [step["note"] for step in row.evidence.steps if step.get("note")]
@@ -118,7 +121,7 @@ def _why(row: Row) -> str:
 
 
 def timed_words(run: RunSummary) -> str:
-    """What the columns of time and money are, and how sure a verdict is."""
+    """Explain the columns of time and money, and how sure a verdict is."""
     pairs = [one.pairs for one in run.comparisons if one.metric == cost.PER_1K.key and one.pairs]
     if not pairs:
         return _apart_words(run)
@@ -134,7 +137,7 @@ def timed_words(run: RunSummary) -> str:
 
 
 def _apart_words(run: RunSummary) -> str:
-    """For a run of earlier code: how far the dollars of rows measured alone are from the ratios."""
+    """Say, for a run of earlier code, how far the dollars of rows measured alone are from the ratios."""
     alone = {row.key: value_of(row.figure(cost.PER_1K)) for row in run.rows}
     base = {row.group: alone[row.key] for row in run.rows if row.is_baseline}
     apart = [0.0]
@@ -151,7 +154,7 @@ def _apart_words(run: RunSummary) -> str:
 
 
 def scored_words(run: RunSummary) -> str:
-    """What the drift figures were scored on; nothing for a run of earlier code, which did not keep it."""
+    """Say what the drift figures were scored on; nothing for earlier code, which did not record it."""
     figures = [row.figure(output_drift.KLD) for row in run.rows]
     known = [figure for figure in figures if figure and figure.notes.get("windows")]
     if not known:
@@ -163,19 +166,19 @@ def scored_words(run: RunSummary) -> str:
 
 
 def windows_words(notes: Mapping[str, Any]) -> str:
-    """``8 windows of 256 (mixed)``: what a drift figure with these notes was scored on."""
+    """Say what a drift figure with these notes was scored on: ``8 windows of 256 (mixed)``."""
     return printable(f"{notes['windows']} windows of {notes['window']} ({notes['text']})")
 
 
 def bounds_text(found: Interval | None, show: Callable[[float | None], str]) -> str:
-    """A 95 % interval, ``[0.019, 0.026]``; nothing where there is none."""
+    """Format a 95 % interval as ``[0.019, 0.026]``; the text is empty if there is none."""
     if found is None or found.low is None or found.high is None:
         return ""
     return f"[{show(found.low)}, {show(found.high)}]"
 
 
 def interval_text(ratio: Comparison | None) -> str:
-    """A ratio with its interval: ``0.66 [0.65, 0.68]``."""
+    """Format a ratio with its interval: ``0.660 [0.650, 0.680]``."""
     if ratio is None:
         return "-"
     if ratio.ci_low is None:

@@ -1,4 +1,4 @@
-"""The table in the terminal."""
+"""Print the result table in the terminal."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from bench.results.run_summary import RunSummary
 from bench.stats.verdict import Verdict
 
 COLOURS: dict[str, str] = {Verdict.BETTER: "green", Verdict.WORSE: "red", Verdict.CANNOT_TELL: "yellow"}
-LEFT_OUT_FIRST = ("peak", "weights", "output_throughput", "ttft", "tpot")  # where the terminal is too narrow
+LEFT_OUT_FIRST = ("peak", "weights", "output_throughput", "ttft", "tpot")  # if the terminal is too narrow
 MAY_WRAP = ("variant", "ratio", "verdict")
 
 
 def render(run: RunSummary, console: Console) -> None:
-    """One row per variant, then one sentence per variant, then what the money rests on."""
+    """Print one row for each variant, then one sentence for each, then the price and notes on the columns."""
     price = run.price
     table, left_out = _fitting(run, console)
     console.print(table)
@@ -44,7 +44,7 @@ def render(run: RunSummary, console: Console) -> None:
 
 
 def _fitting(run: RunSummary, console: Console) -> tuple[Table, list[Column]]:
-    """(the widest table that fits, the columns it does without); its cells wrap where none fits."""
+    """Return (the widest table that fits, the columns it leaves out); its cells wrap if none fits."""
     for dropped in range(len(LEFT_OUT_FIRST) + 1):
         left_out = [column for column in COLUMNS if column.key in LEFT_OUT_FIRST[:dropped]]
         columns = [column for column in COLUMNS if column not in left_out]
@@ -58,12 +58,12 @@ def _fitting(run: RunSummary, console: Console) -> tuple[Table, list[Column]]:
 
 
 def _width(table: Table, console: Console) -> int:
-    """Columns of the terminal that the table takes when nothing wraps."""
+    """Return how many columns of the terminal the table takes if nothing wraps."""
     return console.measure(table, options=console.options.update(max_width=10_000)).maximum
 
 
 def _table(run: RunSummary, columns: Sequence[Column], *, wrapped: bool = False) -> Table:
-    """``wrapped``: an interval goes below its ratio, names fold, numbers stay whole."""
+    """Build the table; ``wrapped`` puts an interval below its ratio and folds names, but no numbers."""
     title = escape(printable(f"{run.name}: {(run.model or {}).get('name', 'no model')}"))
     table = Table(title=title, title_justify="left", pad_edge=False, show_lines=wrapped)
     for column in columns:
@@ -82,7 +82,7 @@ def _table(run: RunSummary, columns: Sequence[Column], *, wrapped: bool = False)
 
 
 def _light(table: Table) -> Table:
-    """Without rules between columns, which take a fifth of a narrow terminal."""
+    """Remove the rules between columns, which take a fifth of a narrow terminal."""
     table.box, table.collapse_padding = box.SIMPLE_HEAD, True
     return table
 

@@ -1,1 +1,1 @@
-"""What a finished run says: its summary, its proof, and how it differs from another."""
+"""Finished runs: their summary, its verification, and how one run differs from another."""

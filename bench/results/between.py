@@ -1,6 +1,6 @@
-"""Two runs side by side: the same variants before and after, or why the two must not be compared.
+"""Compare two runs: the same variants before and after, or the reasons why the two must not be compared.
 
-What a change of a figure rests on is in ``bench/results/changes.py``.
+``bench/results/changes.py`` decides how a figure is compared.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bench.results.run_summary import Row, RunSummary
 from bench.stats.verdict import Verdict
 
 KEY_FIGURES = (*TIMES, memory.RSS, memory.ALLOCATED, *IN_PAIRS)
-# What must be equal for a dollar to mean the same in both runs; where a price comes from may differ.
+# These must be equal for a dollar to mean the same in both runs; the source of a price may differ.
 PRICE_KEYS = (
     "kind", "ownership", "currency", "includes_power", "vcpus", "gpus", "usd_per_hour", "purchase_usd",
     "overhead", "life_hours", "usd_per_kwh", "pue", "average_watts", "utilisation",
@@ -44,15 +44,16 @@ class RowChange:
 
     @property
     def title(self) -> str:
-        """The row's name, with its cell of the sweep if there is one."""
+        """Return the row's name, with its cell of the sweep if there is one."""
         return " ".join(filter(None, (self.group, self.variant)))
 
 
 def between_runs(one: RunSummary, other: RunSummary) -> list[RowChange]:
-    """The changes of every variant of both runs and each key figure that either has.
+    """Return the changes of every variant that is in both runs, for each key figure that either of them has.
 
-    ``ci_low`` and ``ci_high`` are None where either figure has no interval, and the verdict then is
-    ``cannot tell``. Raises IncomparableError naming every field in which the runs must agree and do not.
+    ``ci_low`` and ``ci_high`` are None if either figure has no interval, and the verdict is then
+    ``cannot tell``. Raises IncomparableError, which names every field in which the runs must agree and do
+    not.
     """
     pairs = _pairs(one, other)
     differing = [
@@ -76,7 +77,7 @@ def _pairs(one: RunSummary, other: RunSummary) -> list[tuple[Row, Row]]:
 
 
 def _of_runs(one: RunSummary, other: RunSummary) -> Iterator[tuple[str, object, object]]:
-    """(place, here, there) of what holds for a whole run: machine, text, how drift is taken, price."""
+    """Yield (place, here, there) of differences of the whole run: machine, text, drift, price."""
     yield from _differ("machine", _flat(one.machine), _flat(other.machine))
     yield from _differ("text", {"sha256": one.text["sha256"]}, {"sha256": other.text["sha256"]})
     drift = [{key: run.spec["drift"].get(key) for key in ("tokens", "window")} for run in (one, other)]
@@ -85,7 +86,10 @@ def _of_runs(one: RunSummary, other: RunSummary) -> Iterator[tuple[str, object, 
 
 
 def _of_rows(before: Row, after: Row) -> Iterator[tuple[str, object, object]]:
-    """The same for two rows of one name: weights, engine as asked for and as found, load, optimisations."""
+    """Yield the same for two rows of one name.
+
+    Weights, engine (as asked for and as loaded), workload and optimisations are compared.
+    """
     name = printable(before.title)
     yield from _differ(f"{name}.workload", before.workload or {}, after.workload or {})
     yield from _differ(f"{name}.runtime", before.runtime or {}, after.runtime or {})
@@ -113,7 +117,7 @@ def _differ(
 
 
 def _flat(machine: Mapping[str, Any]) -> dict[str, object]:
-    """The fingerprint with each package as a field of its own."""
+    """Return the fingerprint with each package as a field of its own."""
     plain = {key: value for key, value in machine.items() if key != "packages"}
     packages = machine.get("packages") or {}
     return {**plain, **{f"packages.{name}": version for name, version in packages.items()}}
@@ -148,7 +152,7 @@ def _changes(one: RunSummary, other: RunSummary, before: Row, after: Row) -> Ite
 
 
 def heading(one: RunSummary, other: RunSummary) -> str:
-    """Which two runs are compared, when each was made, and how quiet its machine was."""
+    """Say which two runs are compared, when each was made, and how quiet its machine was."""
     lines = []
     for word, run in (("before", one), ("after", other)):
         when = str(run.started_utc).replace("T", " ").removesuffix("Z")
@@ -157,8 +161,7 @@ def heading(one: RunSummary, other: RunSummary) -> str:
 
 
 def render(rows: Sequence[RowChange]) -> str:
-    """A line for each change: variant, metric, before, after, ratio with its interval, verdict, what it rests
-    on; then each note once."""
+    """Write a line for each change, from the variant to what was compared; then write each note once."""
     table = [("variant", "metric", "before", "after", "ratio [95 %]", "verdict", "compared")]
     for row in rows:
         bounds = "" if row.ci_low is None else f" [{row.ci_low:.3f}, {row.ci_high:.3f}]"

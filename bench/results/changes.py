@@ -1,8 +1,8 @@
-"""One figure in two runs: by how much it changed, and what that rests on.
+"""Say by how much a figure changed between two runs, and how the two were compared.
 
-Where each run holds the row against its own baseline, measured in turns, the two ratios are compared: the
-machine's speed on either day is in both sides of each and falls out. Drift on the same windows of text is
-compared window by window. What is left are two readings of a row alone, with the machine's speed in them.
+If each run compares the row with its own baseline, measured in turns, the two ratios are compared: the
+machine's speed on either day is in both sides of a ratio and cancels out. Drift on the same windows of text
+is compared window by window. The rest are two readings of a row alone, with the machine's speed in them.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ IN_PAIRS = (output_drift.KLD, output_drift.TOP1, output_drift.PPL)
 
 RATIO, ALONE, WINDOWS = "ratio to the baseline", "alone", "window by window"
 
-# What unchanged code changed by between two runs half an hour apart (sd on the log scale, 47 rows of
-# quantisation-cpu on 2026-11-26): 0.057 (requests) to 0.070 (tokens) for rows measured alone; 0.018, beyond
-# their own intervals, for ratios measured in turns. Rounded up so that 97 of 100 pairs of runs of unchanged
-# code say nothing at all (tests/metrics/test_no_false_alarm.py).
+# How much figures of unchanged code differed between two runs half an hour apart (sd on the log scale, 47
+# rows of quantisation-cpu on 2026-11-26): 0.057 (requests) to 0.070 (tokens) for rows measured alone; 0.018,
+# beyond their own intervals, for ratios measured in turns. Both are rounded up so that 97 of 100 pairs of
+# runs of unchanged code report no change at all (tests/metrics/test_no_false_alarm.py).
 ALONE_APART_SD = 0.07
 RATIOS_APART_SD = 0.03
 _Z = 1.959964
@@ -35,8 +35,10 @@ _Z = 1.959964
 
 @dataclass(frozen=True)
 class Change:
-    """``ratio`` is after ÷ before, with its 95 % bounds; ``basis`` says what was compared, ``note`` what
-    else must be known."""
+    """The change of a figure; ``ratio`` is after ÷ before, with its 95 % bounds.
+
+    ``basis`` says what was compared, ``note`` what else must be known.
+    """
 
     before: float | None
     after: float | None
@@ -48,7 +50,7 @@ class Change:
 
 
 def change(metric: Metric, sides: Sides) -> Change | None:
-    """How a figure changed; None where neither run has it."""
+    """Return how a figure changed; None if neither run has it."""
     figures = [row.figure(metric) for _run, row in sides]
     values = [value_of(figure) for figure in figures]
     if values == [None, None]:
@@ -67,16 +69,16 @@ def change(metric: Metric, sides: Sides) -> Change | None:
 
 
 def _of_ratios(before: Comparison, after: Comparison, note: str) -> Change:
-    """A ratio of ratios."""
+    """Return the change of a ratio to the baseline, itself as a ratio."""
     intervals = [Interval(one.ratio, one.ci_low, one.ci_high) for one in (before, after)]
     bounds = ratio_bounds(intervals[0], intervals[1], _Z * RATIOS_APART_SD)
     return Change(before.ratio, after.ratio, after.ratio / before.ratio, *bounds, RATIO, note)
 
 
 def _of_windows(metric: Metric, before: Figure | None, after: Figure | None) -> Interval | None:
-    """The paired interval; None where the windows are not known to be the same, or a mean is not above 0.
+    """Return the paired interval; None if the windows may not be the same, or a mean is not above 0.
 
-    That the text is the same was seen to before. The text's name may differ, its digest may not.
+    The caller has already seen that the text is the same: its name may differ, its digest may not.
     """
     if before is None or after is None:
         return None
@@ -96,7 +98,7 @@ def _of_windows(metric: Metric, before: Figure | None, after: Figure | None) -> 
 
 
 def verdict(metric: Metric, found: Change) -> Verdict:
-    """Better or worse when the whole interval is on one side of 1, in the metric's own direction."""
+    """Return better or worse if the whole interval is on one side of 1, in the metric's own direction."""
     if found.ratio is None:
         return Verdict.CANNOT_TELL
     return verdict_of(Interval(found.ratio, found.low, found.high), lower_is_better=metric.better == "lower")

@@ -11,14 +11,16 @@ from bench.store.replay import journal_of, newest_first
 
 
 def earlier_seconds(out: Path, name: str) -> dict[str, float]:
-    """Seconds from begin to end of every row of the newest finished run called ``name`` in ``out``, by the
-    row's name; empty where there is none."""
+    """Return the seconds from start to end of each row, by its name, in an earlier run.
+
+    It is the newest finished run called ``name`` in ``out``; the result is empty if there is none.
+    """
     for directory, head in newest_first(out):
         if head.get("name") == name and not head.get("gate"):
             try:
                 found = _seconds(directory)
             except IntegrityError:
-                continue  # `bench verify` complains about it; here it is an estimate less
+                continue  # `bench verify` reports it; here only an estimate is lost
             if found:
                 return found
     return {}

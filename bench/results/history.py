@@ -1,7 +1,7 @@
-"""A project's runs over time: where a figure changed, and stayed changed.
+"""Find where a figure changed, and stayed changed, over a project's runs.
 
-Five times +0.7 % pass five gates; over the history they show. The change points are Apache Otava's (windows
-of E-divisive means, Student's t at 0.1 %; Fleming et al. 2023, doi:10.1145/3578244.3583719).
+Five changes of +0.7 % each pass five gates, but the history shows them. The change points are Apache Otava's
+(windows of E-divisive means, Student's t at 0.1 %; Fleming et al. 2023, doi:10.1145/3578244.3583719).
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from bench.store.files import digest
 WINDOW = 50
 MAX_P_VALUE = 0.001
 FEWEST = 6
-# What a figure may not be compared across; the installed packages may differ: they are what is looked for.
+# A figure is compared only where these are equal. The installed packages may differ: the history is there to
+# show what they change.
 MACHINE = ("architecture", "cpu_model", "cpus", "cgroup_cpu_max", "memory_bytes", "hypervisor", "gpus")
 PRICE = ("usd_per_hour", "purchase_usd", "usd_per_kwh", "currency", "utilisation")
 
@@ -36,8 +37,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Series:
-    """One figure of one variant under the same conditions, oldest first. ``changes`` is None where there are
-    too few runs to look for any."""
+    """One figure of one variant under the same conditions, oldest first.
+
+    ``changes`` is None if there are too few runs to look for any.
+    """
 
     name: str
     group: str
@@ -50,9 +53,9 @@ class Series:
 
 
 def histories(runs: Iterable[RunSummary], metrics: Sequence[str]) -> list[Series]:
-    """Every series that has a figure, its change points found.
+    """Return every series that has a figure, with its change points.
 
-    Raises UsageError where Apache Otava is not installed.
+    Raises UsageError if a series is long enough for change points and Apache Otava is not installed.
     """
     found: dict[tuple[str, ...], list[tuple[str, str, float]]] = {}
     for run in sorted(runs, key=lambda run: (run.started_utc, run.run_id)):
@@ -97,7 +100,7 @@ def _series(key: tuple[str, ...], points: Sequence[tuple[str, str, float]]) -> S
 
 
 def _changes(values: Sequence[float]) -> Iterator[tuple[int, float, float, float]]:
-    """(index of the first value after it, mean before, mean after, p value) of each change point."""
+    """Yield (index of the first value after it, mean before, mean after, p value) of each change point."""
     try:
         from otava.analysis import compute_change_points
     except ImportError:
@@ -114,7 +117,7 @@ def _changes(values: Sequence[float]) -> Iterator[tuple[int, float, float, float
 
 
 def render(series: Sequence[Series]) -> str:
-    """A line per series, one below it for each change, and one for all that are too short to look at."""
+    """Write a line for each series, a line below it for each change, and one about all that are too short."""
     lines = [line for one in series if one.changes is not None for line in _lines(one, one.changes)]
     short = [len(one.values) for one in series if one.changes is None]
     if short:

@@ -1,4 +1,7 @@
-"""How much of the processors others had while a row was timed, from the noise kept beside its figures."""
+"""How much of the processors others had while a row was timed, from the noise kept beside its figures.
+
+Others are the hypervisor and the processes that are not ours.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,22 @@ from typing import Any
 from bench.formatting import printable
 from bench.results.run_summary import Row, RunSummary
 
-# As machine/noise.DISTURBED_SHARE, which this half of the program does not import; a test holds them equal.
+# Equal to machine/noise.DISTURBED_SHARE, which this half of the program does not import; a test checks it.
 OTHERS_SHARE = 0.05
 ALONE = ("solo",)
-IN_TURNS = ("duet", "pair", "pairs", "unit")  # rounds that count; a void one has another name
+IN_TURNS = ("duet", "pair", "pairs", "unit")  # rounds that count; a void round has another name
 
 
 def others_alone(row: Row) -> float:
-    """Share of the processors that others had in the solo pass that counts, the last one; 0 if not known."""
+    """Return the share of the processors that others had in the last solo pass, or 0 if not known.
+
+    The last solo pass is the one that counts.
+    """
     return [0.0, *_shares(row, ALONE)][-1]
 
 
 def others_in_turns(row: Row) -> float:
-    """The same for the worst of the rounds that the row's ratio comes from."""
+    """Return the same for the worst of the rounds that the row's ratio comes from."""
     return max(_shares(row, IN_TURNS), default=0.0)
 
 
@@ -29,12 +35,12 @@ def _shares(row: Row, stages: Sequence[str]) -> list[float]:
 
 
 def _share(noise: Mapping[str, Any]) -> float:
-    """Of the hypervisor and of other processes together."""
+    """Add the share of the hypervisor and that of other processes."""
     return float(noise.get("steal_share") or 0.0) + float(noise.get("foreign_share") or 0.0)
 
 
 def quiet_words(run: RunSummary) -> str:
-    """``at most 72 % of the processors, in nf4's solo``: the worst timed pass of a run, for a heading."""
+    """Describe the worst timed pass of a run, such as "others had at most 72% of the processors"."""
     found = [(others_alone(row), row, "solo pass") for row in run.rows if _shares(row, ALONE)]
     found += [(others_in_turns(row), row, "turns") for row in run.rows if _shares(row, IN_TURNS)]
     if not found:
@@ -44,7 +50,7 @@ def quiet_words(run: RunSummary) -> str:
 
 
 def alone_notes(sides: Sequence[tuple[RunSummary, Row]]) -> Iterator[str]:
-    """Why a figure of a row measured alone says nothing, for each (run, row) in which others were at work."""
+    """Yield why a figure measured alone says nothing, for each (run, row) that others disturbed."""
     for run, row in sides:
         share = others_alone(row)
         if share > OTHERS_SHARE:
@@ -52,7 +58,10 @@ def alone_notes(sides: Sequence[tuple[RunSummary, Row]]) -> Iterator[str]:
 
 
 def in_turns_notes(sides: Sequence[tuple[RunSummary, Row]]) -> Iterator[str]:
-    """What to know of a ratio; it slows both sides, so the ratio keeps its interval."""
+    """Yield a note for each ratio that was measured while others were at work.
+
+    Others slow both sides, so the ratio keeps its interval.
+    """
     for run, row in sides:
         share = others_in_turns(row)
         if share > OTHERS_SHARE:

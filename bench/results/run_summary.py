@@ -1,7 +1,7 @@
-"""``run.json`` as frozen records: what a run found, in the words that reports, gates and comparisons use.
+"""``run.json`` as frozen records: the results of a run, in the words that reports, gates and comparisons use.
 
-The file keeps its schema (version 1) and every version of the program reads what earlier ones wrote: a key
-that they did not write has a default here.
+The file keeps its schema (version 1), and every version of the program reads what earlier versions wrote: a
+key that they did not write has a default here.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ SCHEMA_VERSION = 1
 
 
 class RunStatus(StrEnum):
-    """How a whole run ended: every row was measured or could not run here, some failed, or there is nothing
-    to compare with."""
+    """How a whole run ended.
+
+    ``ok``: every row was measured or could not run here. ``partial``: some failed, or the run was cut short.
+    ``invalid``: there is nothing to compare with.
+    """
 
     OK = "ok"
     PARTIAL = "partial"
@@ -34,15 +37,17 @@ class RunStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Evidence:
-    """Proof that a row is what it says: the checks of every step, bytes by dtype, the operators of one decode
-    step."""
+    """Evidence that a row is what it says.
+
+    It holds the checks of every step, the bytes by dtype, and the operators of one decode step.
+    """
 
     steps: tuple[Json, ...] = ()
     bytes_by_dtype: Mapping[str, int] = field(default_factory=dict)
     kernels: tuple[Json, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The block as it stands in ``run.json``."""
+        """Return the block as it is in ``run.json``."""
         return {
             "steps": list(self.steps),
             "bytes_by_dtype": dict(self.bytes_by_dtype),
@@ -52,7 +57,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class WarmUpFound:
-    """How the first requests went."""
+    """The times of the first requests, and whether they became steady."""
 
     durations_ms: tuple[float, ...]
     steady: bool
@@ -60,7 +65,7 @@ class WarmUpFound:
 
 @dataclass(frozen=True)
 class Row:
-    """A baseline or a variant: what was asked for, what was found loaded, and every figure of it."""
+    """A baseline or a variant: what was asked for, what was loaded, and every figure of it."""
 
     name: str
     group: str
@@ -84,31 +89,31 @@ class Row:
 
     @property
     def ok(self) -> bool:
-        """Whether it was measured to the end."""
+        """Return whether the row was measured to the end."""
         return self.status == Outcome.OK
 
     @property
     def title(self) -> str:
-        """Its name within the run: the cell of the sweep, if there is one, and the variant."""
+        """Return the row's name within the run: the cell of the sweep, if there is one, and the variant."""
         return " ".join(filter(None, (self.group, self.name)))
 
     @property
     def key(self) -> tuple[str, str]:
-        """What tells it from every other row of the run."""
+        """Return what distinguishes the row from every other row of the run."""
         return self.group, self.name
 
     def figure(self, metric: Metric | str) -> Figure | None:
-        """One of its figures, those of drift included; None for one that was not measured."""
+        """Return a figure of the row, drift included; None if it was not measured."""
         key = metric if isinstance(metric, str) else metric.key
         return self.metrics.get(key) or self.drift.get(key)
 
     def figures(self) -> Iterator[tuple[str, Figure | None]]:
-        """Every figure that a row of this run may have, by its metric's key."""
+        """Yield every figure that a row of this run may have, by its metric's key."""
         yield from self.metrics.items()
         yield from self.drift.items()
 
     def to_json(self) -> dict[str, Any]:
-        """The row as it stands in ``run.json``."""
+        """Return the row as it is in ``run.json``."""
         return {
             "name": self.name,
             "group": self.group,
@@ -137,7 +142,7 @@ class Row:
 
     @classmethod
     def from_json(cls, found: Json) -> Row:
-        """Read ``to_json`` back, and what earlier versions wrote."""
+        """Read back what ``to_json`` writes, and what earlier versions wrote."""
         evidence, warm_up = found["evidence"], found.get("warm_up")
         return cls(
             name=found["name"],
@@ -169,7 +174,7 @@ class Row:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run: who, when, where, at what price; a row for each arm; the ratios; the gate's verdict."""
+    """One run: its identity, time, machine and price; a row for each arm; the ratios; the gate's verdict."""
 
     schema_version: int
     run_id: str
@@ -191,27 +196,29 @@ class RunSummary:
     calibration: Calibration | None = None
 
     def comparison(self, row: Row, metric: Metric | str) -> Comparison | None:
-        """The row's ratio to its baseline on one metric, if there is one."""
+        """Return the row's ratio to its baseline on one metric, if there is one."""
         key = metric if isinstance(metric, str) else metric.key
         wanted = (row.group, row.name, key)
         return next((one for one in self.comparisons if (one.group, one.variant, one.metric) == wanted), None)
 
     def ratios_of(self, row: Row) -> list[Comparison]:
-        """Every ratio of the row to its baseline."""
+        """Return every ratio of the row to its baseline."""
         return [one for one in self.comparisons if (one.group, one.variant) == row.key]
 
     def baseline_of(self, row: Row) -> Row:
-        """The baseline in the row's own cell of the sweep."""
+        """Return the baseline in the row's own cell of the sweep."""
         return next(one for one in self.rows if one.is_baseline and one.group == row.group)
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The cells of the sweep in their order; a single '' where nothing is swept."""
+        """Return the cells of the sweep in order; without a sweep this is a single ''."""
         return tuple(dict.fromkeys(row.group for row in self.rows))
 
     def flat_rows(self) -> list[dict[str, Any]]:
-        """A flat dict for each row, ready for a DataFrame: names, status, each figure with its interval, and
-        each ratio to the baseline."""
+        """Return a flat dict for each row, ready for a DataFrame.
+
+        It holds names, status, each figure with its interval, and each ratio to the baseline.
+        """
         return [self._flat(row) for row in self.rows]
 
     def _flat(self, row: Row) -> dict[str, Any]:
@@ -234,7 +241,7 @@ class RunSummary:
         return flat
 
     def to_json(self) -> dict[str, Any]:
-        """The content of ``run.json``."""
+        """Return the content of ``run.json``."""
         return {
             "schema_version": self.schema_version,
             "run_id": self.run_id,
@@ -258,7 +265,7 @@ class RunSummary:
 
     @classmethod
     def from_json(cls, found: object) -> RunSummary:
-        """Read ``to_json`` back, and what earlier versions wrote.
+        """Read back what ``to_json`` writes, and what earlier versions wrote.
 
         Raises IntegrityError for anything that is not a run of schema version 1.
         """
@@ -298,7 +305,7 @@ def _facts(found: Json) -> Facts:
 
 
 def in_turns(one: Comparison | None) -> bool:
-    """Whether a ratio was measured with both sides in turns."""
+    """Return whether both sides of a ratio were measured in turns."""
     return one is not None and one.design != Design.SOLO
 
 

@@ -1,7 +1,8 @@
-"""Gates without measuring: a finished run against its own limits, or against an earlier run.
+"""Gate without measuring: a finished run against its own limits, or against an earlier run.
 
-Second best to a live comparison. A stored baseline was measured in another session, so the spread between
-sessions is added to the interval, and another machine is refused (IncomparableError, exit 4).
+This is second best to a live comparison. A stored baseline was measured in another session, so the spread
+between sessions is added to the interval, and a run on another machine is refused (IncomparableError, exit
+4).
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from bench.stats.intervals import Interval
 
 
 def judge_run(run: RunSummary) -> RunSummary:
-    """``run`` with a ``gate`` block from its own comparisons and figures.
+    """Return ``run`` with a ``gate`` block made from its own comparisons and figures.
 
-    Raises UsageError where the run's config sets no limit.
+    A run that has a verdict is returned as it is. Raises UsageError if the run's config sets no limit.
     """
     if run.gate is not None:
         return run
@@ -32,7 +33,7 @@ def judge_run(run: RunSummary) -> RunSummary:
 
 
 def against_run(run: RunSummary, stored: RunSummary) -> RunSummary:
-    """``run`` with a ``gate`` block that holds every row against the same row of ``stored``."""
+    """Return ``run`` with a ``gate`` block that compares every row with the same row of ``stored``."""
     changes = {(row.group, row.variant, row.metric): row for row in between_runs(stored, run)}
     limits = _limits(run)
     cells = len(limits) * len(run.rows)

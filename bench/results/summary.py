@@ -1,4 +1,5 @@
-"""``run.json``: everything needed to judge a run without measuring again, made from its journal alone."""
+"""Make ``run.json``, which has all that is needed to judge a run without measuring again, from its
+journal."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ NOT_A_FAILURE = (Outcome.OK, Outcome.UNSUPPORTED)
 
 
 def summarise(run: RunRecord) -> RunSummary:
-    """The content of ``run.json``. A pure function: the same journal gives the same bytes."""
+    """Make the content of ``run.json``. This is a pure function: the same journal gives the same bytes."""
     comparisons = compare_all(run)
     rows = tuple(_row(run, arm, comparisons) for arm in run.arms)
     status, reasons = _status(run)
@@ -59,7 +60,7 @@ def _model(baseline: ArmRecord | None) -> Json | None:
 
 
 def _status(run: RunRecord) -> tuple[RunStatus, list[str]]:
-    """``invalid`` when no baseline was measured, ``partial`` when any arm failed or the run was cut short."""
+    """Return ``invalid`` without a measured baseline, ``partial`` for a failed arm or an unfinished run."""
     reasons = [
         f"{' '.join(filter(None, (arm.group, arm.name)))}: {arm.status}: {arm.reason}"
         for arm in run.arms
@@ -119,9 +120,9 @@ def _evidence(arm: ArmRecord) -> Evidence | None:
 
 
 def load_run(directory: Path) -> RunSummary:
-    """A run's summary; made from the journal where the run was cut short before ``run.json`` was written.
+    """Load a run's summary, or make it from the journal if the run was cut short before ``run.json``.
 
-    Raises UsageError where there is no run, IntegrityError where ``run.json`` is damaged.
+    Raises UsageError if there is no run, IntegrityError if ``run.json`` is damaged.
     """
     path = directory / RUN_JSON
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""``bench verify``: a run made again from its raw journal, and the files beside it held against that."""
+"""``bench verify``: make a run again from its raw journal, and compare the files beside it with that."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from bench.store.source import source_digest
 SPEC_YAML = "spec.yaml"
 SHOWN = 80
 ABSENT = "absent"
-# Where other code may make more keys than it did when the run was made: what is judged from the samples. All
-# else in run.json stands in the journal word for word.
+# The parts of run.json that are judged from the samples: the code of today may make more keys there than the
+# code that made the run. Everything else is in the journal word for word.
 JUDGED = ("variants[", "comparisons[")
 
 
 def verify_run(directory: Path) -> str:
-    """Recompute the journal's chain, ``run.json`` and ``spec.yaml``'s digest; the report of what was checked.
+    """Recompute the journal's chain, ``run.json`` and the digest of ``spec.yaml``; return what was checked.
 
-    Raises UsageError where there is no run, IntegrityError (exit 6) naming the first thing that differs.
+    Raises UsageError if there is no run, IntegrityError (exit 6) with the first thing that differs.
     """
     path = journal_of(directory)
     journal = read_journal(path)
@@ -45,7 +45,7 @@ def verify_run(directory: Path) -> str:
 
 
 def _same_spec(path: Path, record: RunRecord) -> str:
-    """The config beside the journal and the digest in it, against the config in it."""
+    """Compare the config beside the journal, and the digest in the journal, with the journal's config."""
     if digest(record.spec) != record.spec_digest:
         raise IntegrityError(f"{path.parent / JOURNAL}: spec_digest is not the digest of its spec")
     try:
@@ -57,7 +57,7 @@ def _same_spec(path: Path, record: RunRecord) -> str:
 
 
 def _same_summary(path: Path, record: RunRecord) -> str:
-    """``run.json`` against the summary made now; a number may differ by nothing at all."""
+    """Compare ``run.json`` with the summary made now; numbers must be exactly equal."""
     if record.finished_utc is None and not path.exists():
         return f"{path}: not written, the run was cut short before that"
     try:
@@ -71,14 +71,17 @@ def _same_summary(path: Path, record: RunRecord) -> str:
 
 
 def _other_code(record: RunRecord) -> str:
-    """A hint for a difference that may come from formulas that have changed since the run."""
+    """Return a hint about a difference that may come from formulas that have changed since the run."""
     if record.harness.get("source_sha256") == source_digest():
         return ""
     return f"; the run was made by other code than this (version {record.harness.get('version')})"
 
 
 def _must_agree(path: Path, found: object, made: object, record: RunRecord | None) -> int:
-    """How many keys ``found`` lacks because other code wrote it; IntegrityError at any other difference."""
+    """Return how many keys ``found`` lacks because other code wrote it; any other difference is an error.
+
+    Raises IntegrityError.
+    """
     hint = _other_code(record) if record else ""
     added = 0
     for where, there, here in _differences(found, made):
@@ -98,7 +101,7 @@ def _content(path: Path) -> bytes:
 
 
 def _differences(found: object, made: object, where: str = "") -> Iterator[tuple[str, str, str]]:
-    """(place, what is found there, what is made) of every difference; 1 and 1.0 and true differ."""
+    """Yield (place, what is found there, what is made) of every difference; 1, 1.0 and true all differ."""
     if isinstance(found, dict) and isinstance(made, dict):
         for key in [*made, *(key for key in found if key not in made)]:
             place = f"{where}.{key}".lstrip(".")

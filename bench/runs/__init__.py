@@ -1,1 +1,1 @@
-"""A whole run, from a config to its directory; ``run`` is the file to read first."""
+"""Run a config from start to results directory; read ``run`` first."""

@@ -1,4 +1,7 @@
-"""``bench export``: the optimised model of a row as an ordinary checkpoint, checked by loading it again."""
+"""``bench export``: write the optimised model of a row as an ordinary checkpoint, and verify it.
+
+The checkpoint is loaded again and its logits are compared with those of the model that was written.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +28,11 @@ ABOUT = "bench-export.json"
 
 
 def export(run: Path, variant: str, to: Path, say: Callable[[str], None]) -> Path:
-    """Make the model of ``variant`` again from the config of ``run`` (trainings and calibrations come from
-    the cache) and write it to the new directory ``to``.
+    """Make the model of ``variant`` in ``run`` again, and write it to the new directory ``to``.
 
-    UsageError for a run, a row or a directory that will not do; BenchError where the row's weights are
-    packed, or where what was written does not compute what the model did.
+    The config is that of ``run``; results of training and calibration come from the cache. Raises UsageError
+    if the run, the row or the directory cannot be used. Raises BenchError if the row's weights are packed, or
+    if the written model does not compute the same as the original.
     """
     spec_file = run / "spec.yaml"
     if not spec_file.is_file():
@@ -55,7 +58,7 @@ def export(run: Path, variant: str, to: Path, say: Callable[[str], None]) -> Pat
 
 
 def _rows(spec: Spec, variant: str) -> tuple[Arm, Arm]:
-    """(the row, its baseline)."""
+    """Return (the row, its baseline)."""
     arms = {arm.name: (arm, group.baseline) for group in spec.groups for arm in group.arms}
     if variant not in arms:
         close = nearest(variant, arms)

@@ -1,9 +1,9 @@
-"""``bench gate`` and ``bench calibrate``: units of fresh worker pairs until every timed limit is decided.
+"""``bench gate`` and ``bench calibrate``: measure fresh worker pairs until every timed limit is decided.
 
-The stages: what a limit needs of a whole run (drift, absolute figures) is measured first, as ``bench run``
-does it; then units, one comparison after the other in turn, until the sequential test has decided or the cap
-is reached. Everything goes into a journal; verdicts are made from it by ``bench/gate/judge.py`` alone, so
-``bench verify`` makes them again.
+If a limit needs a whole run (drift, absolute figures), that is measured first, as ``bench run`` does it. Then
+each comparison gets one unit per round, until the sequential test has decided or the cap is reached.
+Everything goes into a journal. Verdicts are made from the journal by ``bench/gate/judge.py`` alone, so
+``bench verify`` can make them again.
 """
 
 from __future__ import annotations
@@ -57,8 +57,12 @@ UNIT_BATCHES = 4
 
 @dataclass(frozen=True)
 class Plan:
-    """How a gate goes about it. ``base`` is another interpreter for the baseline's side; the same config then
-    runs on both sides. ``batches`` a unit decodes: None takes the calibration's choice, or else 4."""
+    """The settings of a gate.
+
+    ``base`` is another interpreter for the baseline's side; the same config then runs on both sides.
+    ``batches`` is the number of batches per unit: None takes the calibration's choice, or 4 without a
+    calibration.
+    """
 
     base: Path | None = None
     base_label: str = ""
@@ -68,7 +72,7 @@ class Plan:
 
 @dataclass
 class _Work:
-    """What is measured, what the journal's head says of it, and who is told."""
+    """What is measured, what the head of the journal says about it, and who is told."""
 
     spec: Spec
     head: dict[str, Any]
@@ -87,10 +91,10 @@ def gate_spec(
     tell: Tell = nobody,
     on_fetch: OnProgress = lambda progress: None,
 ) -> Path:
-    """Measure until the limits of ``spec`` are decided; returns the run's directory.
+    """Measure until the limits of ``spec`` are decided, and return the run's directory.
 
-    Raises UsageError where no limit is set or another gate is at work in ``out``, BenchError where there is
-    nothing to compare. Failures of a worker end in the verdict (exit 5).
+    Raises UsageError if no limit is set or another gate is running in ``out``, and BenchError if there is
+    nothing to compare. A failure of a worker does not raise: the verdict reports it (exit 5).
     """
     limits = {key: limit.model_dump(exclude_none=True) for key, limit in spec.gate}
     wanted = list(rules(limits))
@@ -132,7 +136,8 @@ def calibrate_spec(
     tell: Tell = nobody,
     on_fetch: OnProgress = lambda progress: None,
 ) -> Path:
-    """A/A: the baseline's config on both sides, ``units`` times; ``base`` installs one of them."""
+    """Run an A/A test: the baseline's config on both sides, ``units`` times. ``base`` is the interpreter of
+    one side."""
     group = spec.groups[0]
     spec = replace(spec, groups=(against(group.label, group, base),))
     head = {
@@ -159,8 +164,8 @@ def _needs_run(wanted: Sequence[Rule]) -> bool:
 
 
 def _measure(work: _Work, out: Path) -> Path:
-    """The directory holds a verdict, or the reason why there is none, in any case. A second gate in ``out``
-    would be this one's noise and go on with the same evidence: it is refused."""
+    """Measure, and return a directory that always holds a verdict, or the reason why there is none. A second
+    gate in ``out`` is refused: it would disturb this one and continue with the same evidence."""
     text, about_text = evaluation_text(work.spec)
     with naming("create", out):
         out.mkdir(parents=True, exist_ok=True)
@@ -188,7 +193,7 @@ def _measure(work: _Work, out: Path) -> Path:
 
 
 class _Units:
-    """Units of every comparison in turn, until each is decided, has failed or has reached the cap."""
+    """Measures units of all comparisons in turn, until each is decided, has failed or has reached the cap."""
 
     def __init__(self, work: _Work, tools: RunContext) -> None:
         self.work, self.tools = work, tools
@@ -199,7 +204,7 @@ class _Units:
         ]
 
     def run(self) -> None:
-        """One round after the other."""
+        """Measure one round after the other."""
         while self.open:
             record = load_record(self.tools.directory)
             self.open = [one for one in self.open if self._goes_on(one, record)]
@@ -230,7 +235,7 @@ class _Units:
             self.tools.journal.sync()
 
     def _failed(self, comparison: Comparison, name: str, outcome: Outcome, reason: str) -> None:
-        """A comparison that cannot be measured ends; its rules say why."""
+        """End a comparison that cannot be measured; its rules report the reason."""
         group = comparison.group.label
         self.tools.journal.append("arm", {"group": group, "name": name, "status": outcome, "reason": reason})
         self.tools.journal.sync()
@@ -239,7 +244,7 @@ class _Units:
 
 
 def _none_here(units: Sequence[UnitRecord]) -> bool:
-    """Whether this run has not measured a unit yet: all there are were taken over from earlier ones."""
+    """Return whether this run has not measured a unit yet, so that all units are from earlier runs."""
     return all(unit.from_run for unit in units)
 
 

@@ -1,9 +1,11 @@
-"""Measuring, from a checked config to a results directory: start reading here.
+"""A measurement from a checked config to a results directory; start reading here.
 
-The stages, in order: fetch the models; start the baseline's worker; measure it alone; then for each variant:
-start its worker, load and optimise, check the evidence, measure it alone, run it in turns with the baseline,
-compare its output with the baseline's. Everything goes into the journal as it happens; ``run.json`` is made
-from the journal at the end, by the same function that ``bench verify`` uses.
+The stages, in order: fetch the models; measure the baseline alone, in its own worker; then measure each
+variant. For a variant, start a fresh pair of workers for it and its baseline, load and optimise, check the
+evidence, run both in turns, measure the variant alone, and compare its output with the baseline's. Further
+fresh pairs only run in turns, until the interval of the cost ratio is narrow enough. Everything goes into the
+journal as it happens. At the end ``run.json`` is made from the journal by the function that ``bench verify``
+also uses.
 """
 
 from __future__ import annotations
@@ -52,10 +54,10 @@ def run_spec(
     tell: Tell = nobody,
     on_fetch: OnProgress = lambda progress: None,
 ) -> Path:
-    """Measure everything in ``spec``; returns the run's directory, which holds ``run.json`` in any case.
+    """Measure everything in ``spec``, and return the run's directory, which always holds ``run.json``.
 
     Raises UsageError or IncomparableError before anything is written, InterruptedRun after Ctrl-C (what was
-    measured is kept). Variants that fail do not raise: their rows say why.
+    measured is kept). A variant that fails does not raise: its row gives the reason.
     """
     fetch = fetcher(spec, on_fetch)
     text, about_text = evaluation_text(spec)
@@ -75,7 +77,7 @@ def run_spec(
 
 @contextmanager
 def finishing(directory: Path, journal: Journal) -> Iterator[None]:
-    """Around everything that is measured: a run that came to its end says so, and any run has its summary."""
+    """Wrap all measuring: a complete run gets the record ``run_finished``, and every run gets its summary."""
     try:
         yield
         journal.append("run_finished", {})
@@ -87,7 +89,7 @@ def finishing(directory: Path, journal: Journal) -> Iterator[None]:
 
 
 def write_summary(directory: Path) -> RunSummary:
-    """Make ``run.json`` from the journal, whole or not at all."""
+    """Make ``run.json`` from the journal; the file is written completely or not at all."""
     found = summarise(load_record(directory))
     content = json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
     write_atomic(directory / RUN_JSON, content + "\n")
@@ -95,7 +97,7 @@ def write_summary(directory: Path) -> RunSummary:
 
 
 def fetcher(spec: Spec, on_fetch: OnProgress) -> Callable[[ModelRef], LocalModel]:
-    """All models on this disk before anything is measured; each checked once."""
+    """Fetch all models to this disk before anything is measured, and check each of them once."""
     fetch = cache(lambda reference: ensure(reference, on_fetch))
     for group in spec.groups:
         for arm in group.arms:
@@ -104,7 +106,7 @@ def fetcher(spec: Spec, on_fetch: OnProgress) -> Callable[[ModelRef], LocalModel
 
 
 def evaluation_text(spec: Spec) -> tuple[str, dict[str, Any]]:
-    """The text, and what the result says about it."""
+    """Return the evaluation text, and what the result records about it."""
     name = spec.drift.text
     text = plugins.load("texts", name).read() if name in plugins.names("texts") else _own_text(Path(name))
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -131,7 +133,7 @@ def new_directory(out: Path, name: str) -> Path:
 def begin(
     directory: Path, spec: Spec, text: dict[str, Any], gate: Mapping[str, Any] | None = None
 ) -> Journal:
-    """The journal's first record: everything that holds for the whole run."""
+    """Start the journal with the record of everything that holds for the whole run."""
     write_atomic(directory / "spec.yaml", spec.expanded)
     journal = Journal.create(directory / JOURNAL, utc_now)
     journal.append(
@@ -160,7 +162,7 @@ def begin(
 
 
 def _continue(directory: Path, spec: Spec) -> Journal:
-    """Reopen a run's journal. Raises IncomparableError where config, machine or harness have changed."""
+    """Reopen a run's journal. Raises IncomparableError if config, machine or harness have changed."""
     before = load_record(directory)
     changed = [
         what
@@ -177,7 +179,8 @@ def _continue(directory: Path, spec: Spec) -> Journal:
 
 
 def _done(run: RunRecord) -> dict[str, set[str]]:
-    """Arms that ended for good, by cell; interrupted and failed ones are measured again."""
+    """Return the finished arms of each cell. Interrupted and failed arms are not among them: they are
+    measured again."""
     found: dict[str, set[str]] = {}
     for arm in run.arms:
         if arm.status in NOT_A_FAILURE and arm.status != Outcome.INTERRUPTED:

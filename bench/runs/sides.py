@@ -1,4 +1,4 @@
-"""What a gate compares with what, by which test, and which evidence it has already."""
+"""What a gate compares, the conditions it depends on, and the evidence it already has."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ Fetch = Callable[[ModelRef], LocalModel]
 
 
 def sides_of(spec: Spec, base: Path | None) -> tuple[Group, ...]:
-    """A group's baseline against its variants; with ``base`` every arm against itself over there."""
+    """Return the groups to compare: each baseline against its variants. With ``base``, each arm is compared
+    with itself in that interpreter."""
     if base is None:
         return spec.groups
     return tuple(
@@ -36,7 +37,7 @@ def sides_of(spec: Spec, base: Path | None) -> tuple[Group, ...]:
 
 
 def against(label: str, group: Group, base: Path | None) -> Group:
-    """The group's baseline against itself; ``base`` is the interpreter of the baseline's side."""
+    """Compare a group's baseline with itself; ``base`` is the interpreter of the baseline's side."""
     arm = group.baseline
     runtime = arm.runtime.model_copy(update={"python": str(base)}) if base else arm.runtime
     ours = replace(arm, name="base", is_baseline=True, runtime=runtime)
@@ -44,7 +45,7 @@ def against(label: str, group: Group, base: Path | None) -> Group:
 
 
 def conditions(spec: Spec) -> dict[str, Any]:
-    """What a calibration holds for: this machine, this engine, this load."""
+    """Return the conditions that a calibration is valid for: this machine, engine, model and workload."""
     arm = spec.groups[0].baseline
     return {
         "machine": fingerprint(),
@@ -55,8 +56,9 @@ def conditions(spec: Spec) -> dict[str, Any]:
 
 
 def evidence_key(spec: Spec, sides: Mapping[str, Identity], batches: int, fetch: Fetch) -> str:
-    """The same comparison has the same key, so a second gate on it goes on with the first one's evidence:
-    the same config, weights, machine, and code in every interpreter that takes part."""
+    """Return a key that is the same for the same comparison. With it a second gate continues with the first
+    gate's evidence. The key covers the config, the weights, the machine, and the code in every interpreter
+    that takes part."""
     arms = [arm for group in spec.groups for arm in group.arms]
     named = {interpreter(arm.runtime.name, arm.runtime.python) for arm in arms} - {None}
     everyone = [*sides.values(), *(identity(python) for python in sorted(filter(None, named)))]
@@ -66,14 +68,15 @@ def evidence_key(spec: Spec, sides: Mapping[str, Identity], batches: int, fetch:
 
 
 def strictest(wanted: Sequence[Rule]) -> float | None:
-    """The smallest margin of the timed limits, as a share."""
+    """Return the smallest margin of the timed limits, as a share."""
     return min((rule.bound for rule in wanted if rule.kind == "timed"), default=None)
 
 
 def for_these_limits(
     calibration: noise.Calibration | None, spec: Spec, wanted: Sequence[Rule], cap: int
 ) -> noise.Calibration | None:
-    """What the calibrated machine can see of the strictest of these limits, within this cap."""
+    """Return the calibration, with the smallest change that these limits can detect within this cap. The
+    strictest limit decides that."""
     timed = [rule for rule in wanted if rule.kind == "timed"]
     if calibration is None or not timed:
         return calibration
@@ -84,8 +87,8 @@ def for_these_limits(
 
 
 def earlier_units(out: Path, key: str) -> list[UnitRecord]:
-    """The units of the last gate on the same comparison, unless it passed: going on with the evidence is
-    valid, starting afresh until it is green is not."""
+    """Return the units of the last gate on the same comparison, unless it passed. Continuing with old
+    evidence is valid; starting again until the gate passes is not."""
     for directory, head in newest_first(out):
         if (head.get("gate") or {}).get("key") != key:
             continue

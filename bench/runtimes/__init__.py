@@ -1,1 +1,1 @@
-"""One file per engine: ``load(model_directory, options) -> Engine`` (``bench.engine``)."""
+"""Engines that run a model; each file has ``load(model_directory, options) -> Engine`` (``bench.engine``)."""

@@ -1,8 +1,8 @@
-"""A decoder exported as an OpenVINO graph, and what is found in one after it was compiled.
+"""Export a decoder as an OpenVINO graph, and read what a compiled graph holds.
 
-The graph is traced by optimum-intel, which knows how the cache of each architecture becomes the state of a
-graph: to trace it here would be less to install and one thing more that can be wrong. Of the head it computes
-the positions asked for, as OpenVINO's own pipelines do.
+optimum-intel traces the graph, because it knows how the cache of each architecture becomes the state of a
+graph. Tracing it here would need fewer packages, but it would be one more thing that can be wrong. The head
+computes the positions asked for, as in OpenVINO's own pipelines.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import Any
 from bench.engine.evidence import Matrix
 from bench.errors import Unsupported
 
-RECIPE = 1  # part of the cache key: raise it when the same weights would be written otherwise
+RECIPE = 1  # part of the cache key: raise it when the same weights are written differently
 FILE = "model.xml"
 END = 2**31 - 1
 HOLDERS = ("FullyConnected", "Gather")
 
 
 def library() -> Any:
-    """OpenVINO, which without its telemetry package does not report to its makers that it was imported."""
+    """Import OpenVINO without its telemetry package, which would report the import to its makers."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
@@ -34,8 +34,11 @@ def library() -> Any:
 
 
 def exported(directory: Path, dtype: str) -> Path:
-    """The graph of the model in ``directory`` with weights in ``dtype``, from the cache where it was written
-    before. Unsupported for an architecture that cannot be exported."""
+    """Return the graph of the model in ``directory`` with weights in ``dtype``.
+
+    It comes from the cache if it was written before. Raises Unsupported for an architecture that cannot be
+    exported.
+    """
     from bench.models.cache import file_sha256, fill
 
     weights = "".join(file_sha256(path) for path in sorted(directory.glob("*.safetensors")))
@@ -58,7 +61,7 @@ def _write(directory: Path, to: Path, dtype: str) -> None:
         task="text-generation-with-past",
         local_files_only=True,
         model_loading_kwargs={"torch_dtype": getattr(torch, dtype), "use_safetensors": True},
-        ov_config=OVConfig(dtype="fp32"),  # without, models of a thousand million weights are quantised
+        ov_config=OVConfig(dtype="fp32"),  # without this, models of 1e9 weights are quantised
     )
     model = openvino.Core().read_model(traced / "openvino_model.xml")
     _let_choose_positions(openvino, model)
@@ -68,7 +71,7 @@ def _write(directory: Path, to: Path, dtype: str) -> None:
 
 
 def _exportable(directory: Path) -> None:
-    """Unsupported for packed weights and for a model type that optimum-intel has no recipe for."""
+    """Raise Unsupported for packed weights, and for a model type for which optimum-intel has no recipe."""
     from optimum.exporters.tasks import TasksManager
 
     config = json.loads((directory / "config.json").read_text())
@@ -84,7 +87,7 @@ def _exportable(directory: Path) -> None:
 
 
 def _let_choose_positions(openvino: Any, model: Any) -> None:
-    """A new input ``first``: the head computes the positions from there to the last (-1: the last alone)."""
+    """Add an input ``first``: the head computes the positions from there to the last (-1: only the last)."""
     operators = openvino.opset13
     head = model.outputs[0].get_node()
     while head.get_type_name() != "MatMul":
@@ -114,13 +117,13 @@ def elements_of(operator: Any) -> int:
 
 
 def bytes_of(operator: Any) -> int:
-    """0 for the empty constant that stands for a missing bias."""
+    """Return the bytes of a constant: 0 for the empty constant that stands for a missing bias."""
     elements = elements_of(operator)
     return elements * int(operator.get_output_element_type(0).bitwidth) // 8 if elements else 0
 
 
 def held_by(operator: Any) -> list[Any]:
-    """The tables among an operator's inputs: weights, scales, zero points."""
+    """Return the tables among an operator's inputs: weights, scales, zero points."""
     sources = [one.get_source_output().get_node() for one in operator.inputs()]
     sources = [one.input_value(0).get_node() if of(one, "layerType") == "Convert" else one for one in sources]
     return [one for one in sources if of(one, "layerType") == "Const" and len(one.get_output_shape(0)) > 1]

@@ -1,7 +1,7 @@
 """llama.cpp through its own C interface: GGUF models on the CPU, greedy, one step at a time.
 
-The weights are written as GGUF from the same safetensors that transformers reads; a ``gguf`` scheme then has
-llama.cpp quantise them. Logits and argmax are taken by the same code for every token, as in the other
+The weights are written as GGUF from the same safetensors that transformers reads. With a ``gguf`` scheme,
+llama.cpp then quantises them. The same code takes the logits and the argmax for every token, as in the other
 engines.
 """
 
@@ -27,7 +27,10 @@ HEADS = ("output.weight", "token_embd.weight")
 
 
 def load(directory: Path, options: Options) -> LlamaCppEngine:
-    """Raises Unsupported for another device, for random weights and for architectures not known here."""
+    """Load the model on the CPU.
+
+    Raises Unsupported for another device, for random weights, and for architectures that are not known here.
+    """
     if options.device.startswith("cuda"):
         raise Unsupported("this build of llama.cpp runs on the CPU")
     if options.random:
@@ -36,7 +39,10 @@ def load(directory: Path, options: Options) -> LlamaCppEngine:
 
 
 class Model:
-    """One loaded GGUF file of the model in ``directory``; freed with its contexts when it is dropped."""
+    """Hold one loaded GGUF file of the model in ``directory``.
+
+    Its memory is freed when the object is dropped.
+    """
 
     def __init__(self, path: Path, directory: Path) -> None:
         import llama_cpp
@@ -52,7 +58,7 @@ class Model:
 
     @property
     def description(self) -> str:
-        """What llama.cpp says it has loaded, such as ``llama 135M Q4_K - Medium``."""
+        """Return llama.cpp's description of the loaded model, such as ``llama 135M Q4_K - Medium``."""
         import llama_cpp
 
         text = ctypes.create_string_buffer(200)
@@ -61,7 +67,7 @@ class Model:
 
     @property
     def tensor_bytes(self) -> int:
-        """Bytes of all tensors, as llama.cpp counts them."""
+        """Return the bytes of all tensors, as llama.cpp counts them."""
         import llama_cpp
 
         return int(llama_cpp.llama_model_size(self.handle))
@@ -75,14 +81,14 @@ class Model:
 
 @dataclass
 class Batch:
-    """Sequences being decoded: where each of them is, and what was chosen."""
+    """Hold sequences that are being decoded: the length of each so far, and the tokens that were chosen."""
 
     lengths: list[int]
     chosen: list[list[int]] = field(default_factory=list)
 
 
 class LlamaCppEngine(TextModel):
-    """A loaded model and the one context it decodes in."""
+    """Hold a loaded model and the one context that it decodes in."""
 
     TORCH = False
 
@@ -98,7 +104,7 @@ class LlamaCppEngine(TextModel):
 
     @property
     def model(self) -> Model:
-        """The loaded model, which an optimisation may replace; its context goes with it."""
+        """Return the loaded model. An optimisation may replace it; its context is then dropped."""
         return self._model
 
     @model.setter
@@ -107,7 +113,7 @@ class LlamaCppEngine(TextModel):
         self._model = model
 
     def facts(self) -> Facts:
-        """Read back from llama.cpp; ``dtype`` is what the file was first written in."""
+        """Read the facts back from llama.cpp; ``dtype`` is the dtype that the file was first written in."""
         import llama_cpp
 
         handle = self.model.handle
@@ -131,7 +137,7 @@ class LlamaCppEngine(TextModel):
     # ---- decoding --------------------------------------------------------------------------------
 
     def prefill(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Batch:
-        """All prompts in one call, each a sequence of its own; of any lengths."""
+        """Read all prompts in one call, each as a sequence of its own; they may have any lengths."""
         total = sum(len(prompt) + new_tokens for prompt in prompts)
         self._context_for(total, len(prompts))
         batch = Batch([0] * len(prompts))
@@ -139,7 +145,7 @@ class LlamaCppEngine(TextModel):
         return batch
 
     def step(self, generation: Batch) -> None:
-        """One token more for every sequence."""
+        """Decode one more token for every sequence."""
         self._advance(generation, [[token] for token in generation.chosen[-1]])
 
     def _advance(self, batch: Batch, tokens: Sequence[Sequence[int]]) -> None:
@@ -148,11 +154,11 @@ class LlamaCppEngine(TextModel):
         batch.chosen.append([int(self._row(index).argmax()) for index in last])
 
     def tokens(self, generation: Batch) -> list[list[int]]:
-        """One list per prompt."""
+        """Return one list of token ids per prompt."""
         return [list(row) for row in zip(*generation.chosen, strict=True)]
 
     def logits(self, ids: Sequence[int]) -> Any:
-        """One window in one call, with the logits of every position, as a torch tensor."""
+        """Return the logits of every position of a window, from one call, as a torch tensor."""
         import numpy as np
         import torch
 
@@ -163,7 +169,7 @@ class LlamaCppEngine(TextModel):
     def _decode(
         self, tokens: Sequence[Sequence[int]], starts: Sequence[int], every: bool = False
     ) -> list[int]:
-        """One call of the model; returns where in the call each sequence has its last token."""
+        """Call the model once, and return the place of each sequence's last token in the call."""
         import llama_cpp
 
         count = sum(map(len, tokens))
@@ -184,7 +190,7 @@ class LlamaCppEngine(TextModel):
         return last
 
     def _row(self, index: int) -> Any:
-        """Logits of one token of the last call, float32; valid until the next one."""
+        """Return the logits of one token of the last call, float32; they are valid until the next call."""
         import llama_cpp
         import numpy as np
 
@@ -192,7 +198,7 @@ class LlamaCppEngine(TextModel):
         return np.ctypeslib.as_array(pointer, shape=(self.vocabulary,))
 
     def _context_for(self, tokens: int, sequences: int) -> Any:
-        """An empty context with room for so much; a new one only where the last one is too small."""
+        """Return an empty context with enough room; make a new one only if the last one is too small."""
         import llama_cpp
 
         wanted = max(512, 1 << (tokens - 1).bit_length()) * 2
@@ -222,8 +228,7 @@ class LlamaCppEngine(TextModel):
     # ---- what was loaded -------------------------------------------------------------------------
 
     def census(self, *, count_zeros: bool = True) -> Census:
-        """Every matrix as it stands in the file that llama.cpp has mapped, and the bytes it says it
-        loaded."""
+        """List every matrix of the file that llama.cpp has mapped, and the bytes that it says it loaded."""
         import gguf
 
         tensors = gguf.GGUFReader(self.model.path).tensors
@@ -240,17 +245,17 @@ class LlamaCppEngine(TextModel):
         return Census(matrices, self.model.tensor_bytes, by_dtype)
 
     def parameters(self) -> int:
-        """As llama.cpp counts them."""
+        """Return the number of parameters, as llama.cpp counts them."""
         import llama_cpp
 
         return int(llama_cpp.llama_model_n_params(self.model.handle))
 
     def synchronise(self) -> None:
-        """The logits are read after every call, which waits for them."""
+        """Do nothing: the logits are read after every call, and reading waits for them."""
 
 
 def quantised(model: Model, out: Path, file_type: str, threads: int | None = None) -> None:
-    """Have llama.cpp write the model as ``file_type`` (``Q4_K_M``). BenchError where it refuses."""
+    """Let llama.cpp write the model as ``file_type`` (``Q4_K_M``). Raises BenchError if it refuses."""
     import llama_cpp
 
     params = llama_cpp.llama_model_quantize_default_params()
@@ -262,7 +267,7 @@ def quantised(model: Model, out: Path, file_type: str, threads: int | None = Non
 
 
 def _silent(_level: int, _text: bytes, _data: object) -> None:
-    """llama.cpp writes a page a load."""
+    """Drop llama.cpp's messages: it writes a page for each load."""
 
 
 _QUIET: Any = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(_silent)

@@ -1,7 +1,8 @@
 """A Llama decoder in plain NumPy: slow, small, without torch, so a worker starts in a fraction of a second.
 
-A reference to check the other engines against, and real arithmetic for gates that need many fresh processes.
-Reads the same safetensors as transformers does; float32 on the CPU, batch by batch, one prompt length each.
+It is a reference to check the other engines against. It also gives gates that need many fresh processes real
+arithmetic. It reads the same safetensors as transformers, and computes in float32 on the CPU. All prompts of
+a batch must have one length.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ DTYPES = ("float32",)
 
 
 def load(directory: Path, options: Options) -> NumpyEngine:
-    """Raises Unsupported for another device, dtype or architecture than it knows."""
+    """Load the model.
+
+    Raises Unsupported for a device, a dtype or an architecture that this engine does not know.
+    """
     config = json.loads((directory / "config.json").read_text())
     if options.device.startswith("cuda"):
         raise Unsupported("the numpy engine runs on the CPU")
@@ -38,7 +42,10 @@ def load(directory: Path, options: Options) -> NumpyEngine:
 
 @dataclass
 class Batch:
-    """Sequences of one length being decoded; keys and values with room for what is to come."""
+    """Hold sequences of one length that are being decoded.
+
+    The keys and values have room for the tokens to come.
+    """
 
     keys: Any
     values: Any
@@ -47,7 +54,7 @@ class Batch:
 
 
 class NumpyEngine(Engine):
-    """A loaded model. ``model`` is its weights by name."""
+    """Hold a loaded model. ``model`` maps names to its weights."""
 
     TORCH = False
 
@@ -58,7 +65,7 @@ class NumpyEngine(Engine):
         self._calls = self._flops = 0
 
     def facts(self) -> Facts:
-        """Read back from the weights."""
+        """Read the facts back from the weights."""
         import numpy as np
 
         return Facts(
@@ -77,23 +84,23 @@ class NumpyEngine(Engine):
     # ---- text ------------------------------------------------------------------------------------
 
     def encode(self, text: str) -> list[int]:
-        """By ``tokenizer.json``; a model without one reads bytes modulo its vocabulary."""
+        """Encode with ``tokenizer.json``; a model without one reads bytes modulo its vocabulary."""
         tokenizer = self._text_model()
         if tokenizer is None:
             return [byte % self.shape.vocabulary for byte in text.encode()]
         return list(tokenizer.encode(text, add_special_tokens=False).ids)
 
     def encode_chat(self, message: str) -> list[int]:
-        """Plain text: chat templates are the transformers engine's."""
+        """Encode the message as plain text: this engine has no chat templates."""
         return self.encode(message)
 
     def text(self, ids: Sequence[int]) -> str:
-        """Text of ``ids``; the ids themselves where there is no tokenizer."""
+        """Return the text of ``ids``; without a tokenizer, the ids themselves."""
         tokenizer = self._text_model()
         return json.dumps(list(ids)) if tokenizer is None else str(tokenizer.decode(list(ids)))
 
     def end_ids(self) -> tuple[int, ...]:
-        """From the model's config."""
+        """Return the end tokens of the model's config."""
         return self.shape.ends
 
     def _text_model(self) -> Any:
@@ -107,7 +114,7 @@ class NumpyEngine(Engine):
     # ---- decoding --------------------------------------------------------------------------------
 
     def prefill(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Batch:
-        """Prompts of one length; Unsupported for others."""
+        """Read prompts of one length. Raises Unsupported if their lengths differ."""
         import numpy as np
 
         if len({len(prompt) for prompt in prompts}) > 1:
@@ -125,33 +132,36 @@ class NumpyEngine(Engine):
         return batch
 
     def step(self, generation: Batch) -> None:
-        """One token more for every sequence."""
+        """Decode one more token for every sequence."""
         ids = generation.chosen[-1].reshape(-1, 1)
         generation.chosen.append(self._logits(ids, generation, last=True).argmax(-1))
 
     def tokens(self, generation: Batch) -> list[list[int]]:
-        """One list per prompt."""
+        """Return one list of token ids per prompt."""
         return [
             [int(chosen[row]) for chosen in generation.chosen] for row in range(len(generation.chosen[0]))
         ]
 
     def logits(self, ids: Sequence[int]) -> Any:
-        """One window, as a torch tensor, which is what drift is computed with."""
+        """Return the logits of a window as a torch tensor, because drift is computed with torch."""
         import torch
 
         return torch.from_numpy(self._window(ids))
 
     def cache_bytes(self, generation: Batch) -> int:
-        """Bytes of keys and values in use."""
+        """Return the bytes of keys and values in use."""
         whole = int(generation.keys.nbytes + generation.values.nbytes)
         return whole * generation.length // int(generation.keys.shape[3])
 
     def work(self) -> Work:
-        """Counted as the calls are made: matrix products and attention, two operations per multiplication."""
+        """Return the calls and operations counted so far.
+
+        Matrix products and attention count, with two operations per multiplication.
+        """
         return Work(self._calls, self._flops)
 
     def census(self, *, count_zeros: bool = True) -> Census:
-        """Every weight matrix as it is stored."""
+        """List every weight matrix as it is stored."""
         stored = {id(weight): weight for weight in self.model.values()}
         matrices = tuple(
             Matrix(name, "ndarray", str(w.dtype), w.size, w.nbytes, None, is_head=name == "head")
@@ -162,17 +172,17 @@ class NumpyEngine(Engine):
         return Census(matrices, total, {"float32": total})
 
     def parameters(self) -> int:
-        """Numbers in the model, tied ones counted once."""
+        """Return how many numbers the model has; tied ones are counted once."""
         return sum(int(weight.size) for weight in {id(w): w for w in self.model.values()}.values())
 
     def finite(self, ids: Sequence[int]) -> bool:
-        """Whether the logits of a prompt are numbers."""
+        """Return whether the logits of a prompt are all finite."""
         import numpy as np
 
         return bool(np.isfinite(self._window(ids)).all())
 
     def synchronise(self) -> None:
-        """Nothing to wait for."""
+        """Do nothing: there is nothing to wait for."""
 
     def _window(self, ids: Sequence[int]) -> Any:
         import numpy as np
@@ -183,7 +193,10 @@ class NumpyEngine(Engine):
         )[0]
 
     def _logits(self, ids: Any, batch: Batch, last: bool = False) -> Any:
-        """Logits [sequences, positions, vocabulary], of the last position alone if asked; fills the cache."""
+        """Return logits [sequences, positions, vocabulary], and fill the cache.
+
+        If ``last`` is true, return those of the last position, [sequences, vocabulary].
+        """
         import numpy as np
 
         start, end = batch.length, batch.length + ids.shape[1]
@@ -207,7 +220,7 @@ class NumpyEngine(Engine):
         return x / np.sqrt((x * x).mean(-1, keepdims=True) + self.shape.epsilon) * self.model[name]
 
     def _attention(self, layer: int, x: Any, batch: Batch, turn: Any, start: int, end: int) -> Any:
-        """Grouped-query attention over everything in the cache, causal."""
+        """Compute causal grouped-query attention over everything in the cache."""
         import numpy as np
 
         shape = self.shape
@@ -234,7 +247,10 @@ class NumpyEngine(Engine):
 
 
 def _rotation(shape: Shape, start: int, end: int) -> tuple[Any, Any]:
-    """Cosines and sines of rotary position embedding (Su et al. 2021), in the half-split layout of Llama."""
+    """Return cosines and sines of rotary position embedding (Su et al. 2021).
+
+    They are in the half-split layout of Llama.
+    """
     import numpy as np
 
     frequencies = shape.theta ** (-np.arange(0, shape.head_dim, 2, dtype=np.float32) / shape.head_dim)
@@ -251,7 +267,7 @@ def _rotate(x: Any, turn: tuple[Any, Any]) -> Any:
 
 
 def _blas_threads() -> int:
-    """Threads of the BLAS that NumPy multiplies with."""
+    """Return the number of threads of the BLAS that NumPy multiplies with."""
     from threadpoolctl import threadpool_info
 
     pools = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]

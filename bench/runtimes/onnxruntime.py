@@ -1,6 +1,7 @@
 """ONNX Runtime on the CPU, greedy, one step at a time, with keys and values written in place.
 
-Its ``GroupQueryAttention`` operator wants prompts padded on the right and counts the tokens of each sequence.
+Its ``GroupQueryAttention`` operator needs prompts that are padded on the right. It counts the tokens of each
+sequence.
 """
 
 from __future__ import annotations
@@ -32,7 +33,11 @@ TABLES = ("cos_cache", "sin_cache")
 
 
 def load(directory: Path, options: Options) -> OnnxRuntimeEngine:
-    """Raises Unsupported for another device or dtype, random weights and architectures not known here."""
+    """Load the model on the CPU.
+
+    Raises Unsupported for another device or dtype, for random weights, and for architectures that are not
+    known here.
+    """
     if options.device.startswith("cuda"):
         raise Unsupported("this build of ONNX Runtime runs on the CPU")
     if options.random:
@@ -45,14 +50,14 @@ def load(directory: Path, options: Options) -> OnnxRuntimeEngine:
 
 
 def _cores() -> int:
-    """As many threads as torch would take, for the engines to be alike."""
+    """Return the number of threads that torch would take, so that the engines are alike."""
     import torch
 
     return int(torch.get_num_threads())
 
 
 class Model:
-    """A session on one ONNX file."""
+    """Hold a session on one ONNX file."""
 
     def __init__(self, path: Path, threads: int) -> None:
         import onnxruntime
@@ -61,21 +66,21 @@ class Model:
         wanted.intra_op_num_threads = threads
         wanted.inter_op_num_threads = 1
         wanted.log_severity_level = 3
-        # Threads still spinning after a step would disturb the engine whose turn is next.
+        # Threads that still spin after a step would disturb the engine that has the next turn.
         wanted.add_session_config_entry("session.force_spinning_stop", "1")
         self.path = path
         self.session = onnxruntime.InferenceSession(path, wanted, providers=["CPUExecutionProvider"])
 
     @cached_property
     def graph(self) -> Any:
-        """The graph as it stands in the file, without the weights, which are stored beside it."""
+        """Return the graph as it is in the file, without the weights, which are stored beside it."""
         import onnx
 
         return onnx.load(self.path, load_external_data=False).graph
 
     @property
     def threads(self) -> int:
-        """Threads of one operator, the caller's own among them."""
+        """Return the number of threads of one operator, including the caller's own."""
         return int(self.session.get_session_options().intra_op_num_threads)
 
 
@@ -84,9 +89,12 @@ class Model:
 
 @dataclass
 class Batch:
-    """Sequences being decoded. ``caches``: keys and values of every layer, each [sequences, heads, room,
-    width]; ``logits`` [sequences, positions, vocabulary] is written by every call; ``inputs`` are what the
-    last call read in place."""
+    """Hold sequences that are being decoded.
+
+    ``caches`` are the keys and values of every layer, each [sequences, heads, room, width]. ``logits``
+    [sequences, positions, vocabulary] is written by every call. ``inputs`` are the arrays that the last call
+    read in place.
+    """
 
     binding: Any
     lengths: Any
@@ -97,7 +105,7 @@ class Batch:
 
 
 class OnnxRuntimeEngine(TextModel):
-    """A loaded graph and its step loop."""
+    """Hold a loaded graph and its step loop."""
 
     TORCH = False
 
@@ -111,7 +119,10 @@ class OnnxRuntimeEngine(TextModel):
         self._width = self._config.get("head_dim") or self._config["hidden_size"] // heads
 
     def facts(self) -> Facts:
-        """Read back from the session; ``dtype`` is that of its cache, ``loaded`` counts its products."""
+        """Read the facts back from the session.
+
+        ``dtype`` is the dtype of its cache, and ``loaded`` counts its products.
+        """
         import onnxruntime
 
         caches = self._cache_inputs()
@@ -135,7 +146,10 @@ class OnnxRuntimeEngine(TextModel):
         return [one for one in self.model.session.get_inputs() if one.name.startswith(PAST)]
 
     def prefill(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Batch:
-        """Prompts of any lengths in one call, padded on the right; the cache has room for what is to come."""
+        """Read prompts of any lengths in one call, padded on the right.
+
+        The cache has room for the tokens to come.
+        """
         import numpy as np
 
         batch = self._start(prompts, new_tokens)
@@ -145,7 +159,7 @@ class OnnxRuntimeEngine(TextModel):
         return batch
 
     def step(self, generation: Batch) -> None:
-        """One token more for every sequence."""
+        """Decode one more token for every sequence."""
         generation.lengths += 1
         self._run(generation, generation.chosen[-1].reshape(-1, 1))
         self._choose(generation)
@@ -154,11 +168,11 @@ class OnnxRuntimeEngine(TextModel):
         batch.chosen.append(batch.logits[:, 0].argmax(-1))
 
     def tokens(self, generation: Batch) -> list[list[int]]:
-        """One list per prompt."""
+        """Return one list of token ids per prompt."""
         return [[int(token) for token in row] for row in zip(*generation.chosen, strict=True)]
 
     def logits(self, ids: Sequence[int]) -> Any:
-        """One window in one call, with the logits of every position, as a torch tensor."""
+        """Return the logits of every position of a window, from one call, as a torch tensor."""
         import numpy as np
         import torch
 
@@ -167,7 +181,10 @@ class OnnxRuntimeEngine(TextModel):
         return torch.from_numpy(batch.logits[0])
 
     def _start(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Batch:
-        """An empty cache. Past and present are one buffer, which tells the operator to write in place."""
+        """Return a batch with an empty cache.
+
+        Past and present are one buffer, which tells the operator to write in place.
+        """
         import numpy as np
         import onnxruntime
 
@@ -182,7 +199,7 @@ class OnnxRuntimeEngine(TextModel):
         return batch
 
     def _read(self, batch: Batch, prompts: Sequence[Sequence[int]], kept: Any) -> None:
-        """The prompts, with the logits of their ``kept`` positions [sequences, positions, 1]."""
+        """Read the prompts, and get the logits of their ``kept`` positions [sequences, positions, 1]."""
         import numpy as np
         import onnxruntime
 
@@ -195,7 +212,10 @@ class OnnxRuntimeEngine(TextModel):
         self._run(batch, ids)
 
     def _run(self, batch: Batch, ids: Any) -> None:
-        """One call of the model; a row of the mask sums to its sequence's length, new tokens included."""
+        """Call the model once.
+
+        Each row of the mask sums to the length of its sequence, new tokens included.
+        """
         import numpy as np
 
         mask = np.arange(batch.lengths.max()) < batch.lengths[:, None]
@@ -208,18 +228,20 @@ class OnnxRuntimeEngine(TextModel):
         batch.binding.bind_cpu_input(name, values)
 
     def cache_bytes(self, generation: Batch) -> int:
-        """Bytes of keys and values in use, the padding of shorter sequences included."""
+        """Return the bytes of keys and values in use, including the padding of shorter sequences."""
         whole = sum(int(one.nbytes) for one in generation.caches)
         return whole * int(generation.lengths.max()) // int(generation.caches[0].shape[2])
 
     def synchronise(self) -> None:
-        """Every call returns when its logits are written."""
+        """Do nothing: every call returns when its logits are written."""
 
     # ---- what was loaded -------------------------------------------------------------------------
 
     def census(self, *, count_zeros: bool = True) -> Census:
-        """Every matrix as it stands in the file that the session was made of, and the bytes of all its
-        constants, of which a tied head is a second copy of the embedding."""
+        """List every matrix of the file that the session was made from, and the bytes of all its constants.
+
+        A tied head counts as a second copy of the embedding.
+        """
         graph = self.model.graph
         stored = _Constants(graph)
         matrices = tuple(
@@ -233,37 +255,39 @@ class OnnxRuntimeEngine(TextModel):
         return Census(matrices, sum(by_dtype.values()), dict(by_dtype))
 
     def parameters(self) -> int:
-        """Numbers in the model as it was exported, without the tables of rotary embedding; tied ones counted
-        once."""
+        """Return how many numbers the exported model has, without the tables of rotary embedding.
+
+        Tied numbers are counted once.
+        """
         stored = _Constants(self._exported.graph)
         left_out = (*TABLES, HEAD_WEIGHT) if self._config.get("tie_word_embeddings") else TABLES
         return sum(stored.elements(name) for name in stored.by_name if name not in left_out)
 
 
 class _Constants:
-    """The constants of a graph, by name."""
+    """Look up the constants of a graph by name."""
 
     def __init__(self, graph: Any) -> None:
         self.by_name = {one.name: one for one in graph.initializer}
 
     def elements(self, name: str) -> int:
-        """Numbers as stored: two weights of four bits are one."""
+        """Return how many numbers are stored: two weights of four bits are one number."""
         return math.prod(self.by_name[name].dims)
 
     def dtype(self, name: str) -> str:
-        """As NumPy calls it."""
+        """Return NumPy's name of the dtype."""
         import onnx
 
         return str(onnx.helper.tensor_dtype_to_np_dtype(self.by_name[name].data_type))
 
     def size(self, name: str) -> int:
-        """Bytes."""
+        """Return the bytes of a constant."""
         import numpy as np
 
         return self.elements(name) * np.dtype(self.dtype(name)).itemsize
 
     def matrix(self, node: Any) -> Matrix:
-        """The weights of one product, with the scales and zero points that belong to them."""
+        """Describe the weights of one product, with the scales and zero points that belong to them."""
         weight = node.input[1]
         scale = f"{weight.removesuffix('_quantized')}_scale"
         parts = {weight, scale, *node.input[2:]} & self.by_name.keys()
@@ -281,7 +305,10 @@ class _Constants:
 
 
 def _numbers(node: Any) -> dict[str, float]:
-    """Whole-number attributes of an operator: of ``MatMulNBits`` its shape (N, K), bits and block size."""
+    """Return the integer attributes of an operator.
+
+    For ``MatMulNBits`` these are its shape (N, K), bits and block size.
+    """
     import onnx
 
     wanted = onnx.AttributeProto.INT
@@ -289,11 +316,14 @@ def _numbers(node: Any) -> dict[str, float]:
 
 
 def quantised(model: Model, recipe: str, quantise: Callable[[Path, Path], None]) -> Model:
-    """A session on the file that ``quantise(path, out)`` writes, kept by a digest of the model's own."""
+    """Return a session on the file that ``quantise(path, out)`` writes.
+
+    The file is kept by a digest of the model's own file.
+    """
     from bench.models.cache import file_sha256
 
     def write_quantised(out: Path) -> None:
-        logging.getLogger("onnxruntime").setLevel(logging.WARNING)  # a line an operator
+        logging.getLogger("onnxruntime").setLevel(logging.WARNING)  # it logs a line per operator
         quantise(model.path, out)
 
     files = sorted(path for path in model.path.parent.iterdir() if path.name.startswith(FILE))

@@ -1,4 +1,4 @@
-"""A metric's one definition (name, unit, direction, formula), and a figure of it as ``run.json`` holds it."""
+"""The definition of a metric (name, unit, direction, formula), and a figure of it as in ``run.json``."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ _SAMPLE = ("n", "mean", "sd", "min", "max", "p50", "p90", "p95", "p99")
 
 @dataclass(frozen=True)
 class Figure:
-    """A number with its 95 % bounds (None where there are too few samples for any) and what it rests on.
+    """A number with its 95 % bounds (None if there are too few samples for them) and what it rests on.
 
-    ``value`` is the headline number. Where the figure is one of many requests it is their mean, and
-    ``sample`` sums them up. ``notes`` are further facts by name, such as the windows that drift was scored
-    on.
+    ``value`` is the headline number. For a figure of many requests it is their mean, and ``sample`` sums them
+    up. ``notes`` are further facts by name, such as the windows that drift was scored on.
     """
 
     unit: str
@@ -32,11 +31,11 @@ class Figure:
 
     @property
     def interval(self) -> Interval:
-        """The number with its bounds."""
+        """Return the number with its bounds."""
         return Interval(self.value, self.ci_low, self.ci_high)
 
     def to_json(self) -> dict[str, Any]:
-        """The figure as it stands in ``run.json``."""
+        """Return the figure as it is in ``run.json``."""
         head = {"unit": self.unit, "higher_is_better": self.higher_is_better, "formula": self.formula}
         bounds = {"ci_low": self.ci_low, "ci_high": self.ci_high}
         if self.sample is None:
@@ -45,7 +44,7 @@ class Figure:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Figure:
-        """Read ``to_json`` back. Raises KeyError and TypeError where it is no figure."""
+        """Read back what ``to_json`` writes. Raises KeyError and TypeError for anything else."""
         known = {key: found[key] for key in ("unit", "higher_is_better", "formula", "ci_low", "ci_high")}
         if "value" in found:
             notes = {key: value for key, value in found.items() if key not in known and key != "value"}
@@ -60,7 +59,7 @@ Figures = dict[str, Figure | None]
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric's one definition. ``better`` is None where neither direction is better by itself."""
+    """The only definition of a metric. ``better`` is None if neither direction is better by itself."""
 
     key: str
     unit: str
@@ -69,15 +68,17 @@ class Metric:
     description: str
 
     def scalar(self, value: float | Interval | None, **notes: object) -> Figure | None:
-        """A figure of one number; None for a missing value, never 0."""
+        """Make a figure of one number; None for a missing value, never 0."""
         if value is None:
             return None
         found = value if isinstance(value, Interval) else Interval(value, None, None)
         return self._figure(found, notes=notes)
 
     def distribution(self, samples: Sequence[float], spread: float = 0.0) -> Figure | None:
-        """A figure of many samples; None where there is none. ``spread`` between processes (log scale) is
-        added to the interval of the mean."""
+        """Make a figure of many samples; None if there are none.
+
+        ``spread`` between processes (log scale) is added to the interval of the mean.
+        """
         found = distribution(samples)
         if found is None:
             return None
@@ -90,15 +91,18 @@ class Metric:
 
 
 def value_of(figure: Figure | None) -> float | None:
-    """The headline number, None for a missing figure."""
+    """Return the headline number, None for a missing figure."""
     return None if figure is None else float(figure.value)
 
 
 def ratio_bounds(
     before: Figure | Interval | None, after: Figure | Interval | None, spread: float = 0.0
 ) -> tuple[float | None, float | None]:
-    """95 % bounds of after ÷ before: their distances from the ratio on the log scale, in quadrature, with
-    ``spread`` added to both. None where a bound is missing or not above 0."""
+    """Return the 95 % bounds of after ÷ before; None if a bound is missing or not above 0.
+
+    Their distances from the ratio are those of both sides and ``spread``, added in quadrature on the log
+    scale.
+    """
     logs = [_logs(side.interval if isinstance(side, Figure) else side) for side in (before, after)]
     if logs[0] is None or logs[1] is None:
         return None, None
@@ -109,7 +113,7 @@ def ratio_bounds(
 
 
 def _logs(found: Interval | None) -> tuple[float, float, float] | None:
-    """The logarithms of lower bound, value and upper bound."""
+    """Return the logarithms of lower bound, value and upper bound."""
     if found is None or found.low is None or found.high is None:
         return None
     if min(found.low, found.value, found.high) <= 0:

@@ -1,4 +1,4 @@
-"""What is said of a ratio, and how the two sides of it were measured."""
+"""The verdict on a ratio, and how the two sides of it were measured."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Design(StrEnum):
 
 
 def verdict_of(interval: Interval, *, lower_is_better: bool = True) -> Verdict:
-    """BETTER or WORSE when the whole interval is on one side of 1, else CANNOT_TELL."""
+    """Return BETTER or WORSE if the whole interval is on one side of 1, else CANNOT_TELL."""
     if interval.low is None or interval.high is None or interval.low <= 1 <= interval.high:
         return Verdict.CANNOT_TELL
     return Verdict.BETTER if (interval.high < 1) == lower_is_better else Verdict.WORSE

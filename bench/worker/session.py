@@ -1,4 +1,4 @@
-"""The one loaded model of a worker: load, apply each optimisation, check that it took effect."""
+"""Load the one model of a worker, apply each optimisation, and check that it took effect."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from bench.records import Facts
 from bench.worker.passes import undisturbed
 
 DENSE = ("float32", "bfloat16", "float16")
-PROBE_TOKENS = 64  # within the context of every model
+PROBE_TOKENS = 64  # short enough for the context of every model
 
 
 def load(message: Mapping[str, Any]) -> tuple[Engine, dict[str, Any]]:
-    """Load the model and apply its optimisations; returns the engine and what was found in it.
+    """Load the model and apply its optimisations. Return the engine and what was read back from it.
 
-    Raises Unsupported before anything is loaded where a scheme cannot run here, NotApplied where a check
-    of the evidence does not hold.
+    Raises Unsupported if a scheme cannot run on this device and dtype, before that scheme is applied. Raises
+    NotApplied if a check of the evidence does not hold.
     """
     options = Options(**message["options"])
     runtime = importlib.import_module(message["runtime"])
     directory = Path(message["directory"])
     needed = {name for step in message["optimise"] for name in _scheme(step).REQUIRES}
-    with undisturbed():  # the imports of an engine alone make enough objects for a second of collecting
+    with undisturbed():  # collecting the objects that an engine's imports create takes a second
         started = perf_counter_ns()
         not_needed: Callable[[Path], set[str]] = getattr(runtime, "not_needed", lambda _directory: set())
         with _hidden(not_needed(directory) - needed):
@@ -62,7 +62,7 @@ def load(message: Mapping[str, Any]) -> tuple[Engine, dict[str, Any]]:
 
 @contextmanager
 def _hidden(packages: Iterable[str]) -> Iterator[None]:
-    """As if these packages were not installed: an entry of None in ``sys.modules`` is how Python says so."""
+    """Hide these packages as if they were not installed: ``sys.modules`` gets an entry of None for each."""
     names = [name for name in packages if name not in sys.modules]
     sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]
     try:
@@ -77,13 +77,13 @@ def _scheme(step: Mapping[str, Any]) -> ModuleType:
 
 
 def _census_for(scheme: ModuleType, engine: Engine) -> Census:
-    """With a short request decoded where the scheme changes how that is done."""
+    """Take the census. If the scheme changes decoding, a short request is decoded as well."""
     found = engine.census()
     return replace(found, decoding=_decode_a_little(engine)) if getattr(scheme, "DECODING", False) else found
 
 
 def _decode_a_little(engine: Any) -> Decoding:
-    """A request long enough for a cache to be what it is for long ones."""
+    """Decode three tokens after a 64-token prompt, so that the cache is in its steady state."""
     prompt = [number % 97 + 3 for number in range(PROBE_TOKENS)]
     generation = engine.prefill([prompt], 3)
     engine.step(generation)
@@ -93,7 +93,7 @@ def _decode_a_little(engine: Any) -> Decoding:
 
 
 def _as_asked(options: Options, facts: Facts) -> list[Check]:
-    """dtype, attention and threads as the loaded model reports them."""
+    """Check that the loaded model has the dtype, attention and threads that the config asked for."""
     checks = [
         check("dtype", facts.dtype, facts.dtype == options.dtype, options.dtype),
         check("attention", facts.attention, facts.attention == options.attention, options.attention),
@@ -104,8 +104,8 @@ def _as_asked(options: Options, facts: Facts) -> list[Check]:
 
 
 def _as_packed(engine: Engine, facts: Facts) -> list[Check]:
-    """A checkpoint that was quantised before must still be packed when it has decoded: some loaders unpack it
-    on the first forward pass."""
+    """Check that the weights of a quantised checkpoint are still packed after decoding. Some loaders unpack
+    them in the first forward pass."""
     method = facts.quantised_checkpoint
     if method is None:
         return []
@@ -123,7 +123,7 @@ def _teacher(runtime: ModuleType, options: Options, message: Mapping[str, Any]) 
 
 
 def _apply(engine: Engine, step: Mapping[str, Any], facts: Facts, teacher: Teacher) -> dict[str, Any]:
-    """One optimisation with a census on either side of it."""
+    """Apply one optimisation, with a census before and after it."""
     label = str(step["label"])
     scheme = _scheme(step)
     reason = scheme.unsupported(facts.kind_of_device, facts.dtype)
@@ -155,20 +155,20 @@ def _apply(engine: Engine, step: Mapping[str, Any], facts: Facts, teacher: Teach
 
 
 def _for_inference(model: Any) -> None:
-    """A new torch module is in training mode, where some libraries do not use their kernels."""
+    """Switch a new torch module to inference: in training mode some libraries do not use their kernels."""
     for module in getattr(model, "modules", list)():
         module.training = False
 
 
 def _as_measured(facts: Facts, steps: Sequence[Mapping[str, Any]]) -> Facts:
-    """With the bytes of cache per token as measured, where a scheme changed them: the shapes no longer say
-    it."""
+    """Return the facts with the measured bytes of cache per token, if a scheme changed the cache: they no
+    longer follow from its shapes then."""
     found = [step["decoding"] for step in steps if step["decoding"]]
     return replace(facts, kv_bytes_per_token=found[-1]["cache_bytes_a_token"]) if found else facts
 
 
 def _enforce(label: str, checks: list[Check]) -> None:
-    """NotApplied unless there is at least one check and all of them hold."""
+    """Raise NotApplied unless there is at least one check and all checks hold."""
     if not checks:
         raise NotApplied(f"{label}: the scheme offers no evidence")
     for one in checks:
@@ -177,9 +177,10 @@ def _enforce(label: str, checks: list[Check]) -> None:
 
 
 def export(engine: Any, to: str) -> dict[str, Any]:
-    """Write the model to the directory ``to`` and load it again: both must give the same logits.
+    """Write the model to the directory ``to``, load it again, and check that both give the same logits.
 
-    Raises Unsupported for packed weights and other engines, NotApplied where the two differ.
+    Raises Unsupported for packed weights and for other engines than transformers, NotApplied if the logits
+    differ.
     """
     if not hasattr(engine.model, "save_pretrained"):
         raise Unsupported("only models of the transformers engine can be exported")

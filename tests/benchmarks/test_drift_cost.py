@@ -48,7 +48,7 @@ def test_drift_beside_bare_forward_passes(benchmark, workers, model_directory: P
         begin = perf_counter()
         ask_both(
             "score", *workers, 600, shared=block, starts=(starts * 8)[:count], window=WINDOW, rows=rows,
-            vocabulary=VOCABULARY, ahead=False,
+            vocabulary=VOCABULARY, ahead=False, more={},
         )  # fmt: skip
         took = perf_counter() - begin
         peaks = [status_kib(worker.pid, "VmHWM") for worker in workers]

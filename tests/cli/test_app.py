@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
-from test_verify import SPEC, write_journal
+from journals import MACHINE, write_journal, write_run
 
+from bench import __version__ as version
 from bench.cli import doctor as health
 from bench.cli.app import app, main
 from bench.cli.doctor import cpu_quota, findings
 from bench.errors import ExitCode
 from bench.gate import sequential
 from bench.machine import devices
-from bench.results.summary import RUN_JSON, summarise
-from bench.store.replay import load_record
+from bench.models import cache
+from bench.results.summary import RUN_JSON
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = str(ROOT / "configs" / "quickstart.yaml")
@@ -73,12 +73,7 @@ def script(body: str, *arguments: object, **environment: str) -> subprocess.Comp
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    directory = tmp_path / "run"
-    directory.mkdir()
-    write_journal(directory)
-    (directory / "spec.yaml").write_text(yaml.safe_dump(SPEC, sort_keys=False))
-    (directory / RUN_JSON).write_text(json.dumps(summarise(load_record(directory))))
-    return directory
+    return write_run(tmp_path / "run")
 
 
 # ---- help and what it costs ----------------------------------------------------------------------
@@ -103,6 +98,13 @@ def test_help_of_each_command(bench: Bench, command: str) -> None:
     assert f" {command} [OPTIONS]" in usage
 
 
+@pytest.mark.parametrize("arguments", [["--version"], ["--version", "check", "no-such-file.yaml"]])
+def test_the_version_is_that_of_the_package(bench: Bench, arguments: list[str]) -> None:
+    """Whatever stands behind it is not looked at."""
+    said = bench(*arguments)
+    assert said == Ended(ExitCode.OK, f"inference-cost-bench {version}\n", "")
+
+
 def test_no_command_is_a_usage_error_with_the_help(bench: Bench) -> None:
     found = bench()
     assert found.returncode == ExitCode.USAGE
@@ -119,6 +121,7 @@ atexit.register(lambda: print("HEAVY", sorted(set({HEAVY!r}) & set(sys.modules))
     "arguments",
     [
         ["--help"],
+        ["--version"],
         ["run", "--help"],
         ["check", QUICKSTART],
         ["check", str(ROOT / "configs" / "ci.yaml")],
@@ -225,6 +228,27 @@ def test_verify_prints_what_it_checked(bench: Bench, run: Path) -> None:
     assert len(found.stdout.splitlines()) == 3
 
 
+def write_weights(staging: Path) -> None:
+    (staging / "weights").write_bytes(b"0123456789")
+
+
+def test_verifying_the_cache_reads_every_file_again(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was changed under its old time is found, as no look at sizes and times would."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    assert bench("models", "--verify") == Ended(ExitCode.OK, "", "")
+    entry = cache.fill("mine", write_weights)
+    found = bench("models", "--verify")
+    assert (found.returncode, found.stderr) == (ExitCode.OK, "")
+    assert found.stdout == f"{entry.name}: every file read again, each has its recorded SHA-256\n"
+    before = (entry / "weights").stat()
+    (entry / "weights").write_bytes(b"012345678X")
+    os.utime(entry / "weights", ns=(before.st_atime_ns, before.st_mtime_ns))
+    said = complaint(bench("models", "--verify"), ExitCode.INTEGRITY)
+    assert said == f"bench: {entry}: weights changed since it was fetched\n"
+
+
 # ---- exit codes ----------------------------------------------------------------------------------
 
 
@@ -282,6 +306,9 @@ def test_an_output_place_that_cannot_be_written(
         ["check", QUICKSTART, "--only", "nope"],
         ["check", QUICKSTART, "--set", "nope"],
         ["list", "nope"],
+        ["list", "workloads", "chat"],
+        ["env", "make"],
+        ["compare"],
         ["verify", "no-such-run"],
         ["compare", "no-such-run"],
         ["price", "no-such-run"],
@@ -324,7 +351,7 @@ def test_a_cap_with_which_a_gate_cannot_fail(bench: Bench) -> None:
 def test_two_runs_that_cannot_be_compared_are_exit_4(bench: Bench, run: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    write_journal(other, machine={"cpu_model": "another", "cpus": 2})
+    write_journal(other, machine={**MACHINE, "cpu_model": "another"})
     said = complaint(bench("compare", run, other), ExitCode.INCOMPARABLE)
     assert "machine.cpu_model: fake and another" in said
 
@@ -341,6 +368,17 @@ def test_a_run_that_was_tampered_with_is_exit_6(bench: Bench, run: Path) -> None
 def test_an_interrupt_is_exit_130() -> None:
     body = "import bench.cli.commands\ndef stop(): raise KeyboardInterrupt\nbench.cli.commands.doctor = stop"
     assert script(body, "doctor").returncode == ExitCode.INTERRUPTED
+
+
+def test_a_termination_is_exit_143() -> None:
+    """What a run that was told to stop raises; that SIGTERM makes it do so is tested with a whole run."""
+    body = (
+        "import bench.cli.commands\nfrom bench.errors import TerminatedRun\n"
+        "def stop(): raise TerminatedRun('terminated')\nbench.cli.commands.doctor = stop"
+    )
+    found = script(body, "doctor")
+    assert complaint(found, ExitCode.TERMINATED) == "bench: terminated\n"
+    assert found.returncode == 143
 
 
 def test_the_unexpected_is_exit_5_and_leaves_its_traceback_in_a_private_file(tmp_path: Path) -> None:

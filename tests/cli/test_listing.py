@@ -7,6 +7,7 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from bench.cli.scheme_pages import find, line
 from bench.config import arms
 from bench.config.arms import optimisations
 from bench.errors import UsageError
-from bench.metrics import METRICS
+from bench.metrics import all_metrics
 from bench.models import cache, fetch
 from bench.models.convert import GRID_FILE
 from bench.models.reference import Named
@@ -44,7 +45,7 @@ def lines(kind: str) -> dict[str, str]:
 
 def test_every_plug_in_is_listed_with_its_first_line() -> None:
     for kind, package in {
-        "runtimes": "runtimes", "workloads": "workloads", "texts": "texts", "drift": "drift",
+        "runtimes": "runtimes", "workloads": "workloads", "texts": "texts", "probes": "probes",
         "reports": "report.formats",
     }.items():  # fmt: skip
         found = lines(kind)
@@ -52,6 +53,17 @@ def test_every_plug_in_is_listed_with_its_first_line() -> None:
         for name, module in plugins.each(package):
             assert plugins.describe(module) in found[name]
             assert "  here  " in found[name]
+
+
+def test_suites_and_statistics_of_drift_stand_under_their_key_in_the_config() -> None:
+    found = lines("drift")
+    kinds = ("suites", "statistics")
+    assert list(found) == [f"{key}: {name}" for key in kinds for name in plugins.names(f"drift.{key}")]
+    assert {"suites: generation", "statistics: jensen-shannon"} <= set(found)
+    for key in kinds:
+        for name, module in plugins.each(f"drift.{key}"):
+            assert plugins.describe(module) in found[f"{key}: {name}"]
+            assert "  here  " in found[f"{key}: {name}"]
 
 
 def test_optimisations_stand_under_their_verb() -> None:
@@ -138,7 +150,8 @@ def test_settings_that_need_no_value_and_those_of_other_kinds() -> None:
 def test_the_row_that_is_shown_can_be_pasted(verb: str) -> None:
     for name in plugins.names(f"optimisations.{verb}"):
         source = parse_yaml("variants:\n" + line(*find((verb, name))), "pasted")
-        (step,) = optimisations(source, source.data["variants"][0]["optimise"], ("variants", 0, "optimise"))
+        data: Any = source.data
+        (step,) = optimisations(source, data["variants"][0]["optimise"], ("variants", 0, "optimise"))
         assert (step.verb, step.scheme) == (verb, name)
     assert "runtime: {name: llama-cpp}" in scheme(["gguf"])
 
@@ -209,8 +222,8 @@ def test_a_shape_is_never_cached() -> None:
 
 def test_metrics_have_key_unit_direction_and_formula() -> None:
     found = lines("metrics")
-    assert tuple(found) == tuple(METRICS)
-    for key, metric in METRICS.items():
+    assert tuple(found) == tuple(all_metrics())
+    for key, metric in all_metrics().items():
         assert found[key].endswith(metric.formula)
         assert f"  {metric.unit}  " in found[key]
     assert "  lower is better  " in found["ttft_ms"]
@@ -231,7 +244,8 @@ def test_several_lists_come_one_after_the_other() -> None:
     text = render(["texts", " metrics"])
     assert text.index("texts\n") < text.index("\n\nmetrics\n")
     assert set(KINDS) == {
-        "models", "optimisations", "runtimes", "workloads", "texts", "metrics", "drift", "prices", "reports",
+        "models", "optimisations", "runtimes", "workloads", "texts", "metrics", "drift", "probes", "prices",
+        "reports",
     }  # fmt: skip
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fakes import fake_model, interpreter
+from fakes import RUNTIMES, fake_model, interpreter
 
 MS = 1_000_000
-HERE = Path(__file__).parent
 TEST = """
 import sys
 sys.path[:0] = [{here!r}]
@@ -37,7 +36,7 @@ def test_a_gate_as_a_test(tmp_path: Path, step_ns: int, code: int) -> None:
         "gate": {"cost_per_request_usd": {"max_increase": "3%"}},
     }
     (tmp_path / "gate.yaml").write_text(yaml.safe_dump(content))
-    test = TEST.format(here=str(HERE), runtimes=str(HERE / "fake_runtimes"))
+    test = TEST.format(here=str(RUNTIMES.parent), runtimes=str(RUNTIMES))
     (tmp_path / "test_cost.py").write_text(test)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)],

@@ -178,6 +178,22 @@ def test_the_digest_is_of_what_is_meant_not_of_how_it_is_written(write: Write) -
     assert read_config(write(changed("requests: 6", "requests: 7"))).digest != plain
 
 
+def test_further_statistics_and_probes_are_named_in_full_only_where_they_are_wanted(write: Write) -> None:
+    """A config that wants none keeps the digest it had before there were any."""
+    plain = read_config(write(BASE))
+    assert (plain.drift.statistics, plain.measure.probes, plain.drift.suites) == ((), (), ("generation",))
+    full = yaml.safe_load(plain.expanded)
+    assert not {"statistics", "probes"} & {*full["drift"], *full["measure"]}
+    none = read_config(write(changed("{tokens: 0}", "{tokens: 0, statistics: []}\nmeasure: {probes: []}")))
+    assert (none.digest, none.expanded) == (plain.digest, plain.expanded)
+    wanted = "{tokens: 0, statistics: [jensen-shannon]}\nmeasure: {probes: [page-faults]}"
+    spec = read_config(write(changed("{tokens: 0}", wanted)))
+    assert (spec.drift.statistics, spec.measure.probes) == (("jensen-shannon",), ("page-faults",))
+    full = yaml.safe_load(spec.expanded)
+    assert (full["drift"]["statistics"], full["measure"]["probes"]) == (["jensen-shannon"], ["page-faults"])
+    assert spec.digest != plain.digest
+
+
 # ---- sweep ---------------------------------------------------------------------------------------
 
 
@@ -356,7 +372,23 @@ def test_only_keeps_the_baseline_and_the_variants_named(write: Write) -> None:
         ("  device: cpu", "  name: os.system", 4, "runtime.name", "no runtime called 'os.system'"),
         ("name: chat", "name: ../chat", 8, "workload.name", "no workload called"),
         ("{tokens: 0}", "{text: englsh}", 15, "drift.text", "did you mean 'english'?"),
-        ("{tokens: 0}", "{suites: [mmlu]}", 15, "drift.suites", "'generation', not 'mmlu'"),
+        ("{tokens: 0}", "{suites: [mmlu]}", 15, "drift.suites", "no suite called 'mmlu' (known: generation)"),
+        ("{tokens: 0}", "{suites: [generatoin]}", 15, "drift.suites", "did you mean 'generation'?"),
+        ("{tokens: 0}", "{suites: generation}", 15, "drift.suites", "valid tuple, not 'generation'"),
+        (
+            "{tokens: 0}", "{tokens: 0, statistics: [jensen-shanon]}", 15, "drift.statistics",
+            "no statistic called 'jensen-shanon' (did you mean 'jensen-shannon'?)",
+        ),
+        ("{tokens: 0}", "{statistics: [os.system]}", 15, "drift.statistics", "no statistic called"),
+        (
+            "{tokens: 0}", "{tokens: 0}\nmeasure: {probes: [page-fault]}", 16, "measure.probes",
+            "no probe called 'page-fault' (did you mean 'page-faults'?)",
+        ),
+        (
+            "{tokens: 0}", "{tokens: 0}\nmeasure:\n  seed: 1\n  probes: [../x]", 18, "measure.probes",
+            "no probe called '../x'",
+        ),
+        ("{tokens: 0}", "{tokens: 0}\nmeasure: {probes: [3]}", 16, "measure.probes", "valid string, not 3"),
         # variants
         ("  - name: bf16", "  - nam: bf16", 12, "variants[0].nam", "did you mean 'name'?"),
         ("  - name: bf16", "  - name: baseline", 12, "variants[0].name", "is taken"),
@@ -667,6 +699,92 @@ def test_a_setting_without_a_default_must_be_given(write: Write, monkeypatch: py
     assert (error.line, error.key) == (16, "optimise[0].sparsity")
     given = read_config(write(f"{BASE}optimise: [{{prune: magnitude, sparsity: 1}}]\n"))
     assert given.groups[0].baseline.optimise[0].params == (("sparsity", 1.0),)
+
+
+# ---- workloads with keys of their own ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What a kind of workload may ask for besides."""
+
+    largest: int = 99
+    signs: tuple[str, ...] = ("+",)
+
+    def __post_init__(self) -> None:
+        if self.largest < 1:
+            raise ValueError("largest must be at least 1")
+
+
+@pytest.fixture
+def sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The workload ``chat`` as if it had keys of its own."""
+    monkeypatch.setattr(plugins.load("workloads", "chat"), "Params", Sums, raising=False)
+
+
+@pytest.mark.usefixtures("sums")
+def test_a_workload_s_own_keys_have_their_defaults(write: Write) -> None:
+    load = read_config(write(BASE)).groups[0].baseline.workload
+    assert dict(load.own) == {"largest": 99, "signs": ("+",)}
+    assert load.requests == 6
+
+
+@pytest.mark.usefixtures("sums")
+def test_a_workload_s_own_keys_are_kept_wherever_its_others_are(write: Write, tmp_path: Path) -> None:
+    text = changed("output_tokens: 8", "output_tokens: 8\n  largest: 7").replace(
+        "    runtime: {dtype: bfloat16}\n",
+        "    workload: {requests: 3}\n  - name: w\n    workload: {largest: 8}\n",
+    )
+    spec = read_config(write(text))
+    group = spec.groups[0]
+    assert [dict(arm.workload.own)["largest"] for arm in group.arms] == [7, 7, 8]
+    assert [arm.workload.requests for arm in group.arms] == [6, 3, 6]
+    assert group.variants[1].workload != group.baseline.workload
+    assert group.baseline.workload.to_json()["largest"] == 7
+    assert "own" not in group.baseline.workload.to_json()
+    assert yaml.safe_load(spec.expanded)["workload"]["largest"] == 7
+    assert read_config(write(text.replace("largest: 7", "largest: 9"))).digest != spec.digest
+    (tmp_path / "test.yaml").write_text(spec.expanded)
+    assert read_config(tmp_path / "test.yaml") == spec
+
+
+@pytest.mark.usefixtures("sums")
+@pytest.mark.parametrize(
+    ("old", "new", "line", "key", "words"),
+    [
+        ("output_tokens: 8", "output_tokens: 8\n  largst: 7", 11, "workload.largst", "mean 'largest'?"),
+        ("output_tokens: 8", "output_tokens: 8\n  largest: '7'", 11, "workload.largest", "integer, not '7'"),
+        ("output_tokens: 8", "output_tokens: 8\n  largest: 1.5", 11, "workload.largest", "not 1.5"),
+        ("output_tokens: 8", "output_tokens: 8\n  signs: [1]", 11, "workload.signs", "valid string, not 1"),
+        ("output_tokens: 8", "output_tokens: 8\n  largest: 0", 7, "workload", "largest must be at least 1"),
+        ("output_tokens: 8", "output_tokens: 8\n  own: []", 11, "workload.own", "unknown key"),
+        (
+            "    runtime: {dtype: bfloat16}", "    workload: {largst: 7}", 13, "variants[0].workload.largst",
+            "did you mean 'largest'?",
+        ),
+        (
+            "    runtime: {dtype: bfloat16}", "    workload: {largest: x}", 13,
+            "variants[0].workload.largest", "not 'x'",
+        ),
+        (
+            "    runtime: {dtype: bfloat16}", "    workload: {name: chatt}", 13, "variants[0].workload.name",
+            "did you mean 'chat'?",
+        ),
+    ],
+)  # fmt: skip
+def test_a_workload_s_own_key_is_refused_at_its_line(
+    write: Write, old: str, new: str, line: int, key: str, words: str
+) -> None:
+    error = refusal(write(changed(old, new)))
+    assert (error.line, error.key) == (line, key)
+    assert words in str(error)
+
+
+def test_another_workload_does_not_take_them(write: Write) -> None:
+    """Without ``Params`` a kind has the keys of every workload and no others."""
+    error = refusal(write(changed("output_tokens: 8", "output_tokens: 8\n  largest: 7")))
+    assert (error.line, error.key) == (11, "workload.largest")
+    assert "unknown key" in str(error)
 
 
 # ---- faults 29, 30: files the config names -------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from jsonschema import Draft202012Validator
 from bench import plugins
 from bench.config.reader import FILE_KEYS
 from bench.config.schema import json_schema
-from bench.metrics import METRICS
+from bench.config.spec import WorkloadBlock
+from bench.metrics import all_metrics
 from bench.optimisations import verbs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,7 +70,31 @@ def places(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 def test_every_key_of_the_file_and_every_metric_is_in_it() -> None:
     assert set(FILE_KEYS) | {"optimize"} == set(SCHEMA["properties"])
-    assert set(METRICS) == set(SCHEMA["properties"]["gate"]["properties"])
+    assert set(all_metrics()) == set(SCHEMA["properties"]["gate"]["properties"])
+
+
+def test_the_keys_of_a_workload_are_those_of_the_file() -> None:
+    """With those that a kind has of its own, as a package of somebody else may bring."""
+
+    @dataclass(frozen=True)
+    class Params:
+        largest: int = 99
+
+    keys = set(SCHEMA["properties"]["workload"]["properties"])
+    assert keys == set(WorkloadBlock.model_fields) - {"own"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plugins.load("workloads", "fixed"), "Params", Params, raising=False)
+        schema = json_schema()
+    assert set(schema["properties"]["workload"]["properties"]) == {*keys, "largest"}
+    assert schema["properties"]["workload"]["properties"]["largest"]["type"] == "integer"
+
+
+def test_suites_statistics_and_probes_are_offered_by_name() -> None:
+    drift = SCHEMA["properties"]["drift"]["properties"]
+    assert drift["suites"]["examples"] == list(plugins.names("drift.suites"))
+    assert drift["statistics"]["examples"] == list(plugins.names("drift.statistics"))
+    probes = SCHEMA["properties"]["measure"]["properties"]["probes"]
+    assert probes["examples"] == list(plugins.names("probes"))
 
 
 def test_every_scheme_is_in_it_in_each_spelling_with_its_settings() -> None:
@@ -95,7 +121,8 @@ def test_every_scheme_is_in_it_in_each_spelling_with_its_settings() -> None:
         demo(model={"path": "somewhere"}),
         demo(model={"random": "tiny-llama", "layers": 2}),
         demo(runtime={"threads": None, "device": "cuda:1"}),
-        demo(drift={"text": "my/own.txt", "suites": []}),
+        demo(drift={"text": "my/own.txt", "suites": [], "statistics": ["jensen-shannon"]}),
+        demo(measure={"probes": ["page-faults"]}),
         demo(gate={"kld_mean": {"max": 0}, "e2el_ms": {"max_increase": "3%"}}),
         demo(sweep={"batch_size": [1, 2], "dtype": ["float32"]}),
         demo(variants=[{"name": "a", "optimise": []}]),
@@ -130,6 +157,9 @@ def test_what_fits(config: dict[str, Any]) -> None:
         demo(optimise={"quantise": "bnb-nf4"}),
         demo(price={"usd_per_hour": 0}),
         demo(gate={"kld_men": {"max": 1}}),
+        demo(workload={"own": []}),
+        demo(drift={"statistics": "jensen-shannon"}),
+        demo(measure={"probe": []}),
         demo(gate={"kld_mean": {"maximum": 1}}),
         demo(sweep={"batch_size": 4}),
         demo(sweep={"batch_size": []}),

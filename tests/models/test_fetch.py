@@ -497,7 +497,7 @@ def test_the_default_model_is_whole_and_answers() -> None:
 
 def test_the_parent_never_imports_the_engine() -> None:
     code = "import sys, bench.models.fetch; print({'torch', 'transformers', 'gguf'} & set(sys.modules))"
-    environment = {**os.environ, **fetch.OUR_PACKAGE}
+    environment = {**os.environ, **child.OUR_PACKAGE}
     said = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from bench.metrics.changes import ALONE_APART_SD
 
 from bench.errors import ExitCode, IncomparableError
 from bench.metrics import cost, latency, memory, output_drift, throughput
 from bench.pricing.reprice import price_block
-from bench.records import ArmRecord, DriftWindow, Loaded, RunRecord, TimedBatch
-from bench.results.between import between_runs, render
+from bench.records import ArmRecord, DriftWindow, Facts, Loaded, RunRecord, TimedBatch
+from bench.results.between import RowChange, between_runs, render
+from bench.results.changes import ALONE_APART_SD
+from bench.results.run_summary import RunSummary
 from bench.results.summary import summarise
 
 Run = dict[str, Any]
@@ -28,13 +29,16 @@ def batch(index: int, step_ms: float) -> TimedBatch:
 
 def arm(name: str, step_ms: float = 2.0, kld: float = 0.02, group: str = "", **more: Any) -> ArmRecord:
     base = name == "baseline"
-    facts = {
-        "engine": "fake 1",
-        "device": "cpu",
-        "device_name": "cpu",
-        "threads": 1,
-        "kv_bytes_per_token": 64,
-    }
+    facts = Facts(
+        engine="fake 1",
+        device="cpu",
+        device_name="cpu",
+        dtype="float32",
+        vocabulary=1000,
+        random_weights=False,
+        threads=1,
+        kv_bytes_per_token=64,
+    )
     window = DriftWindow((kld, kld * 1.2), (1, 1), (-1.0, -2.0), (-1.1, -2.0))
     return ArmRecord(
         **{
@@ -52,6 +56,7 @@ def arm(name: str, step_ms: float = 2.0, kld: float = 0.02, group: str = "", **m
 
 
 def run(*arms: ArmRecord, run_id: str = "one", **more: Any) -> Run:
+    """A run as it stands in ``run.json``."""
     record = RunRecord(
         **{
             "run_id": run_id, "name": "demo", "schema_version": 1, "started_utc": "", "finished_utc": "x",
@@ -63,18 +68,22 @@ def run(*arms: ArmRecord, run_id: str = "one", **more: Any) -> Run:
             **more,
         }
     )  # fmt: skip
-    found: Run = json.loads(json.dumps(summarise(record)))
+    found: Run = json.loads(json.dumps(summarise(record).to_json()))
     return found
 
 
-def row_of(rows: list[dict[str, Any]], variant: str, metric: str) -> dict[str, Any]:
-    (found,) = [row for row in rows if (row["variant"], row["metric"]) == (variant, metric)]
+def changes(one: Run, other: Run) -> list[RowChange]:
+    return between_runs(RunSummary.from_json(one), RunSummary.from_json(other))
+
+
+def row_of(rows: Sequence[RowChange], variant: str, metric: str) -> RowChange:
+    (found,) = [row for row in rows if (row.variant, row.metric) == (variant, metric)]
     return found
 
 
 def reasons(one: Run, other: Run) -> list[str]:
     with pytest.raises(IncomparableError) as caught:
-        between_runs(one, other)
+        changes(one, other)
     assert caught.value.exit_code == ExitCode.INCOMPARABLE
     return [line.strip() for line in str(caught.value).splitlines()[1:]]
 
@@ -83,43 +92,45 @@ def reasons(one: Run, other: Run) -> list[str]:
 
 
 def test_the_key_figures_of_every_common_variant() -> None:
-    rows = between_runs(run(), run(run_id="two"))
-    metrics = [row["metric"] for row in rows if row["variant"] == "pruned"]
+    rows = changes(run(), run(run_id="two"))
+    metrics = [row.metric for row in rows if row.variant == "pruned"]
     assert metrics == [
         latency.E2EL.key, latency.TTFT.key, latency.TPOT.key, throughput.OUTPUT.key, cost.PER_1K.key,
         cost.PER_REQUEST.key, memory.RSS.key, output_drift.KLD.key, output_drift.TOP1.key,
         output_drift.PPL.key,
     ]  # fmt: skip
-    without_drift = [row["metric"] for row in rows if row["variant"] == "baseline"]
+    without_drift = [row.metric for row in rows if row.variant == "baseline"]
     assert without_drift == [*metrics[:-3], output_drift.PPL.key]
 
 
 def test_the_same_run_twice_is_no_change() -> None:
-    for row in between_runs(run(), run()):
-        assert row["ratio"] == 1
-        assert row["verdict"] == "cannot tell"
-        assert (
-            row["ci_low"] is None
-            or row["ci_low"] < 1 < row["ci_high"]
-            or row["ci_low"] == row["ci_high"] == 1
-        )
+    for row in changes(run(), run()):
+        assert row.ratio == 1
+        assert row.verdict == "cannot tell"
+        if row.ci_low is None or row.ci_high is None:
+            assert row.ci_low is row.ci_high is None
+        else:
+            assert row.ci_low < 1 < row.ci_high or row.ci_low == row.ci_high == 1
 
 
 def test_twice_as_fast_is_better_and_twice_as_slow_is_worse() -> None:
     before, after = run(arm("baseline"), arm("pruned", 2.0)), run(arm("baseline"), arm("pruned", 1.0))
-    faster = row_of(between_runs(before, after), "pruned", "tpot_ms")
-    assert faster["ratio"] == pytest.approx(0.5)
-    assert (faster["before"], faster["after"]) == (pytest.approx(2.07), pytest.approx(1.035))
-    assert faster["ci_low"] < 0.5 < faster["ci_high"] < 1
-    assert faster["verdict"] == "better"
-    slower = row_of(between_runs(after, before), "pruned", "tpot_ms")
-    assert (slower["ratio"], slower["verdict"]) == (pytest.approx(2.0), "worse")
-    assert slower["ci_low"] == pytest.approx(1 / faster["ci_high"])
+    faster = row_of(changes(before, after), "pruned", "tpot_ms")
+    assert faster.ratio == pytest.approx(0.5)
+    assert (faster.before, faster.after) == pytest.approx((2.07, 1.035))
+    assert faster.ci_low is not None
+    assert faster.ci_high is not None
+    assert faster.ci_low < 0.5 < faster.ci_high < 1
+    assert faster.verdict == "better"
+    slower = row_of(changes(after, before), "pruned", "tpot_ms")
+    assert slower.ratio == pytest.approx(2.0)
+    assert slower.verdict == "worse"
+    assert slower.ci_low == pytest.approx(1 / faster.ci_high)
 
 
 def test_the_interval_is_the_quadrature_of_both_and_of_time_apart() -> None:
     before, after = run(), run(arm("baseline"), arm("pruned", 1.0))
-    row = row_of(between_runs(before, after), "pruned", "tpot_ms")
+    row = row_of(changes(before, after), "pruned", "tpot_ms")
     figures = [one["variants"][1]["metrics"]["tpot_ms"] for one in (before, after)]
     b, a = figures
     expected = math.hypot(
@@ -127,62 +138,65 @@ def test_the_interval_is_the_quadrature_of_both_and_of_time_apart() -> None:
         math.log(b["mean"] / b["ci_low"]),
         1.959964 * ALONE_APART_SD,
     )
-    assert math.log(row["ci_high"] / row["ratio"]) == pytest.approx(expected)
+    assert row.ratio is not None
+    assert row.ci_high is not None
+    assert math.log(row.ci_high / row.ratio) == pytest.approx(expected)
 
 
 def test_drift_has_no_time_in_it_and_higher_agreement_is_better() -> None:
     before, after = run(), run()
     for one in (before, after):  # as earlier code wrote them: nothing to compare window by window
-        for figure in one["variants"][1]["drift"].values():
+        for figure in filter(None, one["variants"][1]["drift"].values()):
             figure.pop("window_means", None)
-    figure = after["variants"][1]["drift"]
-    figure["top1_agreement"] = {"value": 0.9, "ci_low": 0.89, "ci_high": 0.91}
-    before["variants"][1]["drift"]["top1_agreement"] = {"value": 0.8, "ci_low": 0.79, "ci_high": 0.81}
-    figure["kld_mean"] = {"value": 0.04, "ci_low": 0.039, "ci_high": 0.041}
-    before["variants"][1]["drift"]["kld_mean"] = {"value": 0.02, "ci_low": 0.019, "ci_high": 0.021}
-    rows = between_runs(before, after)
-    assert row_of(rows, "pruned", "top1_agreement")["verdict"] == "better"
+    drift = [one["variants"][1]["drift"] for one in (before, after)]
+    drift[1]["top1_agreement"] |= {"value": 0.9, "ci_low": 0.89, "ci_high": 0.91}
+    drift[0]["top1_agreement"] |= {"value": 0.8, "ci_low": 0.79, "ci_high": 0.81}
+    drift[1]["kld_mean"] |= {"value": 0.04, "ci_low": 0.039, "ci_high": 0.041}
+    drift[0]["kld_mean"] |= {"value": 0.02, "ci_low": 0.019, "ci_high": 0.021}
+    rows = changes(before, after)
+    assert row_of(rows, "pruned", "top1_agreement").verdict == "better"
     kld = row_of(rows, "pruned", "kld_mean")
-    assert (kld["verdict"], kld["ratio"]) == ("worse", 2.0)
+    assert (kld.verdict, kld.ratio) == ("worse", 2.0)
     half = math.hypot(math.log(0.041 / 0.04), math.log(0.02 / 0.019))
-    assert kld["ci_high"] == pytest.approx(2 * math.exp(half))
+    assert kld.ci_high == pytest.approx(2 * math.exp(half))
 
 
 @pytest.mark.parametrize("missing", [None, 0.0])
 def test_without_an_interval_on_one_side_there_is_none(missing: float | None) -> None:
     other = run()
     other["variants"][1]["metrics"]["e2el_ms"]["ci_low"] = missing
-    row = row_of(between_runs(run(), other), "pruned", "e2el_ms")
-    assert (row["ratio"], row["ci_low"], row["ci_high"], row["verdict"]) == (1.0, None, None, "cannot tell")
+    row = row_of(changes(run(), other), "pruned", "e2el_ms")
+    assert (row.ratio, row.ci_low, row.ci_high, row.verdict) == (1.0, None, None, "cannot tell")
 
 
 def test_a_figure_without_an_interval_never_has_a_verdict() -> None:
     other = run()
     other["variants"][1]["metrics"]["peak_rss_bytes"]["value"] = 1.0
-    row = row_of(between_runs(run(), other), "pruned", "peak_rss_bytes")
-    assert (row["ratio"], row["verdict"]) == (pytest.approx(1 / 9000), "cannot tell")
+    row = row_of(changes(run(), other), "pruned", "peak_rss_bytes")
+    assert row.ratio == pytest.approx(1 / 9000)
+    assert row.verdict == "cannot tell"
 
 
 def test_a_figure_that_one_run_lacks_is_a_row_without_a_ratio() -> None:
     other = run()
     other["variants"][1]["metrics"]["e2el_ms"] = None
-    row = row_of(between_runs(run(), other), "pruned", "e2el_ms")
-    assert (row["after"], row["ratio"], row["verdict"]) == (None, None, "cannot tell")
-    row = row_of(between_runs(other, run()), "pruned", "e2el_ms")
-    assert (row["before"], row["ratio"]) == (None, None)
+    row = row_of(changes(run(), other), "pruned", "e2el_ms")
+    assert (row.after, row.ratio, row.verdict) == (None, None, "cannot tell")
+    row = row_of(changes(other, run()), "pruned", "e2el_ms")
+    assert (row.before, row.ratio) == (None, None)
 
 
 def test_nothing_over_nothing_is_no_ratio() -> None:
     zero = run(arm("baseline"), arm("pruned", kld=0.0))
-    row = row_of(between_runs(zero, zero), "pruned", "kld_mean")
-    assert (row["before"], row["ratio"], row["verdict"]) == (0.0, None, "cannot tell")
+    row = row_of(changes(zero, zero), "pruned", "kld_mean")
+    assert (row.before, row.ratio, row.verdict) == (0.0, None, "cannot tell")
 
 
 def test_only_what_is_in_both_is_compared() -> None:
     one = run(arm("baseline"), arm("a"), arm("b", group="cell"))
     other = run(arm("baseline"), arm("a"), arm("b"))
-    rows = between_runs(one, other)
-    assert {row["variant"] for row in rows} == {"baseline", "a"}
+    rows = changes(one, other)
+    assert {row.variant for row in rows} == {"baseline", "a"}
 
 
 # ---- incomparable --------------------------------------------------------------------------------
@@ -223,7 +237,7 @@ def test_other_weights_in_one_variant() -> None:
 
 
 def test_all_differences_are_named_at_once() -> None:
-    other = copy.deepcopy(run(run_id="two"))
+    other = run(run_id="two")
     other["machine"]["cpus"] = 4
     other["text"]["sha256"] = "x"
     for variant in other["variants"]:
@@ -237,7 +251,7 @@ def test_all_differences_are_named_at_once() -> None:
 def test_where_a_price_comes_from_may_differ() -> None:
     other = run()
     other["price"] |= {"source": "elsewhere", "date": "2027-01-01", "note": "", "name": "the same"}
-    assert between_runs(run(), other)
+    assert changes(run(), other)
 
 
 def test_nothing_in_common() -> None:
@@ -248,8 +262,8 @@ def test_nothing_in_common() -> None:
 
 def test_a_variant_that_failed_has_no_facts_to_differ_in() -> None:
     failed = arm("pruned", loaded=None, solo=(), memory=None, drift=(), status="timeout")
-    rows = between_runs(run(), run(arm("baseline"), failed))
-    assert {row["ratio"] for row in rows if row["variant"] == "pruned"} == {None}
+    rows = changes(run(), run(arm("baseline"), failed))
+    assert {row.ratio for row in rows if row.variant == "pruned"} == {None}
 
 
 # ---- as text -------------------------------------------------------------------------------------
@@ -258,7 +272,7 @@ def test_a_variant_that_failed_has_no_facts_to_differ_in() -> None:
 def test_the_table_is_aligned_and_says_what_is_missing() -> None:
     other = run(arm("baseline"), arm("pruned", 1.0), run_id="two")
     other["variants"][1]["metrics"]["e2el_ms"] = None
-    header, *lines = render(between_runs(run(), other)).splitlines()
+    header, *lines = render(changes(run(), other)).splitlines()
     assert header.split()[:3] == ["variant", "metric", "before"]
     found = {tuple(line.split()[:2]): line for line in lines}
     assert " - " in found["pruned", "e2el_ms"]
@@ -270,6 +284,6 @@ def test_the_table_is_aligned_and_says_what_is_missing() -> None:
 
 def test_a_cell_stands_before_the_name_and_control_characters_nowhere() -> None:
     evil = run(arm("baseline"), arm("x\x1b[31m", group="batch_size=4"))
-    text = render(between_runs(evil, evil))
+    text = render(changes(evil, evil))
     assert "batch_size=4 x" in text
     assert "\x1b" not in text

@@ -7,13 +7,15 @@ import math
 from typing import Any
 
 import pytest
-from bench.metrics.changes import ALONE, ALONE_APART_SD, RATIO, RATIOS_APART_SD, WINDOWS
 
+from bench.errors import IntegrityError
 from bench.machine import noise
-from bench.metrics import METRICS, others
-from bench.results.between import between_runs, heading, render
+from bench.metrics import all_metrics
+from bench.results import between, others
+from bench.results.between import RowChange, render
+from bench.results.changes import ALONE, ALONE_APART_SD, RATIO, RATIOS_APART_SD, WINDOWS
+from bench.results.run_summary import RunSummary
 from bench.results.stored_gate import against_run
-from bench.stats.figure import Metric
 from bench.stats.intervals import Interval, ratio_interval
 
 Json = dict[str, Any]
@@ -22,11 +24,11 @@ KL = (0.011, 0.02, 0.03, 0.014, 0.025, 0.04)
 
 
 def scalar(key: str, value: float, half: float, **notes: object) -> Json:
-    """A figure with ``half`` of its interval on the log scale."""
-    metric: Metric = METRICS[key]
-    found = metric.scalar(Interval(value, value * math.exp(-half), value * math.exp(half)), **notes)
+    """A figure with ``half`` of its interval on the log scale, as it stands in ``run.json``."""
+    bounds = Interval(value, value * math.exp(-half), value * math.exp(half))
+    found = all_metrics()[key].scalar(bounds, **notes)
     assert found is not None
-    return found
+    return found.to_json()
 
 
 def drift_figure(key: str, means: list[float], value: float | None = None) -> Json:
@@ -43,6 +45,7 @@ def row(name: str, ms: float, half: float = 0.02, means: tuple[float, ...] = KL)
     return {
         "name": name, "group": "", "is_baseline": name == "baseline", "status": "ok", "reason": "",
         "model": {"location": "x", "weights_sha256": "ab"}, "runtime": {}, "workload": {}, "facts": None,
+        "evidence": None,
         "optimisations": [], "noise": [], "metrics": {key: scalar(key, ms, half) for key in TIMES},
         "drift": drift,
     }  # fmt: skip
@@ -52,23 +55,35 @@ def ratio(value: float, half: float = 0.02, design: str = "duet") -> list[Json]:
     return [
         {
             "variant": "v", "against": "baseline", "group": "", "metric": key, "ratio": value,
-            "ci_low": value * math.exp(-half), "ci_high": value * math.exp(half), "design": design,
+            "ci_low": value * math.exp(-half), "ci_high": value * math.exp(half), "confidence": 0.95,
+            "verdict": "cannot tell", "design": design,
         }
         for key in TIMES
     ]  # fmt: skip
 
 
 def run(base_ms: float = 10.0, ms: float = 5.0, value: float = 0.5, **more: Any) -> Json:
+    """A run as it stands in ``run.json``."""
     return {
+        "schema_version": 1, "name": "demo", "finished_utc": "2026-01-31T12:30:00Z", "status": "ok",
+        "reasons": [], "harness": {}, "spec_digest": "", "model": None,
         "run_id": "one", "started_utc": "2026-01-31T12:00:00Z", "machine": {}, "text": {"sha256": "01"},
         "spec": {"drift": {"tokens": 1536, "window": 256}}, "price": {},
         "variants": [row("baseline", base_ms), row("v", ms)], "comparisons": ratio(value), **more,
     }  # fmt: skip
 
 
-def found(before: Json, after: Json, metric: str = "e2el_ms", variant: str = "v") -> Json:
+def between_runs(before: Json, after: Json) -> list[RowChange]:
+    return between.between_runs(RunSummary.from_json(before), RunSummary.from_json(after))
+
+
+def heading(before: Json, after: Json) -> str:
+    return between.heading(RunSummary.from_json(before), RunSummary.from_json(after))
+
+
+def found(before: Json, after: Json, metric: str = "e2el_ms", variant: str = "v") -> RowChange:
     rows = between_runs(before, after)
-    (one,) = [row for row in rows if (row["variant"], row["metric"]) == (variant, metric)]
+    (one,) = [row for row in rows if (row.variant, row.metric) == (variant, metric)]
     return one
 
 
@@ -85,44 +100,48 @@ def disturb(one: Json, variant: int, *stages: tuple[str, float]) -> Json:
 # ---- a ratio of ratios -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("design", ["duet", "pairs"])
 @pytest.mark.parametrize("metric", TIMES)
-def test_a_machine_half_as_fast_changes_nothing_of_a_ratio(metric: str, design: str) -> None:
-    before = run(comparisons=ratio(0.5, design=design))
-    one = found(before, run(20.0, 10.0, comparisons=ratio(0.5, design=design)), metric)
-    assert (one["before"], one["after"], one["ratio"], one["basis"]) == (0.5, 0.5, 1.0, RATIO)
-    assert one["verdict"] == "cannot tell"
+def test_a_machine_half_as_fast_changes_nothing_of_a_ratio(metric: str) -> None:
+    one = found(run(), run(20.0, 10.0), metric)
+    assert (one.before, one.after, one.ratio, one.basis) == (0.5, 0.5, 1.0, RATIO)
+    assert one.verdict == "cannot tell"
+
+
+def test_a_design_that_is_not_known_is_refused() -> None:
+    with pytest.raises(IntegrityError, match="'pairs' is not a valid Design"):
+        RunSummary.from_json(run(comparisons=ratio(0.5, design="pairs")))
 
 
 def test_its_interval_is_the_quadrature_of_both_and_of_what_ratios_move_by() -> None:
     one = found(run(), run(value=0.6, comparisons=ratio(0.6, 0.03)))
     half = math.hypot(0.02, 0.03, 1.959964 * RATIOS_APART_SD)
-    assert one["ratio"] == pytest.approx(1.2)
-    assert one["ci_low"] == pytest.approx(1.2 * math.exp(-half))
-    assert one["ci_high"] == pytest.approx(1.2 * math.exp(half))
-    assert one["verdict"] == "worse"
+    assert one.ratio == pytest.approx(1.2)
+    assert one.ci_low == pytest.approx(1.2 * math.exp(-half))
+    assert one.ci_high == pytest.approx(1.2 * math.exp(half))
+    assert one.verdict == "worse"
 
 
 def test_a_row_that_either_run_measured_apart_is_compared_alone() -> None:
     solo = run(comparisons=ratio(0.5, design="solo"))
     for pair in ((run(), solo), (solo, run()), (solo, solo), (run(), run(comparisons=[]))):
         one = found(*pair)
-        assert (one["before"], one["basis"]) == (5.0, ALONE)
+        assert (one.before, one.basis) == (5.0, ALONE)
         half = math.hypot(0.02, 0.02, 1.959964 * ALONE_APART_SD)
-        assert one["ci_high"] == pytest.approx(math.exp(half))
+        assert one.ci_high == pytest.approx(math.exp(half))
 
 
 def test_the_baseline_is_always_alone() -> None:
     one = found(run(), run(20.0), variant="baseline")
-    assert (one["before"], one["after"], one["basis"], one["verdict"]) == (10.0, 20.0, ALONE, "worse")
+    assert (one.before, one.after, one.basis, one.verdict) == (10.0, 20.0, ALONE, "worse")
 
 
 def test_too_few_pairs_on_one_side_cannot_tell() -> None:
     few = run(value=0.1)
-    for one in few["comparisons"]:
-        one |= {"ratio": 0.1, "ci_low": None, "ci_high": None}
+    for ours in few["comparisons"]:
+        ours |= {"ratio": 0.1, "ci_low": None, "ci_high": None}
     one = found(run(), few)
-    assert (one["ratio"], one["ci_low"], one["verdict"]) == (pytest.approx(0.2), None, "cannot tell")
+    assert one.ratio == pytest.approx(0.2)
+    assert (one.ci_low, one.verdict) == (None, "cannot tell")
 
 
 # ---- others at work --------------------------------------------------------------------------------
@@ -138,34 +157,36 @@ def test_a_row_measured_alone_among_others_has_no_interval(disturbed: str) -> No
     pair = {"before": run(run_id="first"), "after": run(3.06, run_id="second")}
     pair[disturbed] = disturb(pair[disturbed], 0, ("solo", 0.72))
     one = found(pair["before"], pair["after"], variant="baseline")
-    assert one["ratio"] == pytest.approx(0.306)
-    assert (one["ci_low"], one["ci_high"], one["verdict"]) == (None, None, "cannot tell")
+    assert one.ratio == pytest.approx(0.306)
+    assert (one.ci_low, one.ci_high, one.verdict) == (None, None, "cannot tell")
     run_id = {"before": "first", "after": "second"}[disturbed]
-    assert one["note"] == f"others had 72% of the processors while {run_id} measured this row alone"
+    assert one.note == f"others had 72% of the processors while {run_id} measured this row alone"
 
 
 def test_the_attempt_that_counts_is_the_last() -> None:
     quiet = disturb(run(3.06), 0, ("solo", 0.72), ("solo", 0.04), ("energy", 0.9))
-    assert found(run(), quiet, variant="baseline")["verdict"] == "better"
+    assert found(run(), quiet, variant="baseline").verdict == "better"
     loud = disturb(run(3.06), 0, ("solo", 0.04), ("solo", 0.06))
-    assert found(run(), loud, variant="baseline")["verdict"] == "cannot tell"
+    assert found(run(), loud, variant="baseline").verdict == "cannot tell"
 
 
 def test_a_ratio_keeps_its_interval_and_says_that_others_were_there() -> None:
     loud = disturb(run(value=0.7), 1, ("solo", 0.72), ("duet", 0.01), ("duet", 0.08), ("duet, void", 0.9))
     one = found(run(), loud)
-    assert one["note"] == "others had up to 8% of the processors while one measured this ratio"
-    assert (one["basis"], one["verdict"]) == (RATIO, "worse")
+    assert one.note == "others had up to 8% of the processors while one measured this ratio"
+    assert (one.basis, one.verdict) == (RATIO, "worse")
     quiet = disturb(run(), 1, ("solo", 0.72), ("duet", 0.05), ("duet, void", 0.9))
-    assert found(run(), quiet)["note"] == ""
+    assert found(run(), quiet).note == ""
 
 
 def test_a_stored_baseline_measured_among_others_decides_nothing() -> None:
     limited = run(3.06)
     limited["spec"]["gate"] = {"e2el_ms": {"max_increase": "3%"}}
     loud = disturb(run(), 0, ("solo", 0.72))
-    findings = against_run(limited, loud)["gate"]["rules"]
-    verdicts = {one["variant"]: (one["verdict"], one["reason"]) for one in findings}
+    gate = against_run(RunSummary.from_json(limited), RunSummary.from_json(loud)).gate
+    assert gate is not None
+    assert (gate.effort.mode, gate.effort.details) == ("stored", {"run_id": "one", "base": "one"})
+    verdicts = {one.variant: (one.verdict, one.reason) for one in gate.rules}
     assert verdicts["baseline"][0] == "INCONCLUSIVE"
     assert "others had 72%" in verdicts["baseline"][1]
 
@@ -176,8 +197,8 @@ def test_a_stored_baseline_measured_among_others_decides_nothing() -> None:
 @pytest.mark.parametrize("metric", ["kld_mean", "top1_agreement", "ppl"])
 def test_identical_drift_is_exactly_1(metric: str) -> None:
     one = found(run(), run(), metric)
-    assert (one["ratio"], one["ci_low"], one["ci_high"]) == (1.0, 1.0, 1.0)
-    assert (one["verdict"], one["basis"]) == ("cannot tell", WINDOWS)
+    assert (one.ratio, one.ci_low, one.ci_high) == (1.0, 1.0, 1.0)
+    assert (one.verdict, one.basis) == ("cannot tell", WINDOWS)
     assert "1.000 [1.000, 1.000]" in render([one])
 
 
@@ -186,9 +207,9 @@ def test_kl_by_the_linearised_ratio_of_means() -> None:
     other = run(variants=[row("baseline", 10.0), row("v", 5.0, means=more)])
     one = found(run(), other, "kld_mean")
     wanted = ratio_interval(more, KL)
-    assert (one["ratio"], one["ci_low"]) == (pytest.approx(wanted.value), pytest.approx(wanted.low))
-    assert (one["verdict"], found(other, run(), "kld_mean")["verdict"]) == ("worse", "better")
-    assert found(run(), other, "top1_agreement")["verdict"] == "worse"
+    assert (one.ratio, one.ci_low) == pytest.approx((wanted.value, wanted.low))
+    assert (one.verdict, found(other, run(), "kld_mean").verdict) == ("worse", "better")
+    assert found(run(), other, "top1_agreement").verdict == "worse"
 
 
 def test_perplexity_by_the_mean_difference_of_logarithms() -> None:
@@ -198,9 +219,9 @@ def test_perplexity_by_the_mean_difference_of_logarithms() -> None:
     figure["window_means"] = [a + b for a, b in zip(figure["window_means"], losses, strict=True)]
     one = found(run(), other, "ppl")
     half = 2.5705818 * math.sqrt(0.0004 / 5) / math.sqrt(6)
-    assert one["ratio"] == pytest.approx(math.exp(0.02))
-    assert one["ci_low"] == pytest.approx(math.exp(0.02 - half))
-    assert one["verdict"] == "worse"
+    assert one.ratio == pytest.approx(math.exp(0.02))
+    assert one.ci_low == pytest.approx(math.exp(0.02 - half))
+    assert one.verdict == "worse"
 
 
 @pytest.mark.parametrize(
@@ -210,14 +231,14 @@ def test_other_windows_or_none_kept_are_compared_by_their_own_intervals(change: 
     other = run()
     other["variants"][1]["drift"]["kld_mean"] |= change
     one = found(run(), other, "kld_mean")
-    assert one["basis"] == ALONE
-    assert one["ci_high"] == pytest.approx(math.exp(math.hypot(0.5, 0.5)))
+    assert one.basis == ALONE
+    assert one.ci_high == pytest.approx(math.exp(math.hypot(0.5, 0.5)))
 
 
 def test_nothing_agreed_on_is_no_crash() -> None:
     zero = run(variants=[row("baseline", 10.0), row("v", 5.0, means=(0.0,) * 6)])
     for pair in ((zero, zero), (run(), zero), (zero, run())):
-        assert found(*pair, "kld_mean")["verdict"] == "cannot tell"
+        assert found(*pair, "kld_mean").verdict == "cannot tell"
 
 
 # ---- what was compared -----------------------------------------------------------------------------

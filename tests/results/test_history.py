@@ -11,24 +11,29 @@ import pytest
 from bench.errors import UsageError
 from bench.metrics import cost
 from bench.results.history import FEWEST, histories, render
+from bench.results.run_summary import RunSummary
 
 KEY = cost.PER_1K.key
 
 
-def run(number: int, value: float | None, **more: Any) -> dict[str, Any]:
+def run(number: int, value: float | None, **more: Any) -> RunSummary:
+    figure = cost.PER_1K.scalar(value)
     row = {
-        "group": "", "name": "baseline", "status": "ok", "workload": {"requests": 4},
-        "runtime": {"threads": 1}, "optimisations": [], "model": {"location": "m"}, "drift": {},
-        "metrics": {KEY: None if value is None else {"value": value}}, **more.pop("row", {}),
+        "group": "", "name": "baseline", "is_baseline": True, "status": "ok", "reason": "",
+        "workload": {"requests": 4}, "runtime": {"threads": 1}, "optimisations": [],
+        "model": {"location": "m"}, "evidence": None, "facts": None, "drift": {},
+        "metrics": {KEY: figure.to_json() if figure else None}, **more.pop("row", {}),
     }  # fmt: skip
-    return {
+    return RunSummary.from_json({
         "run_id": f"run-{number:03d}", "started_utc": f"2026-01-01T00:{number:02d}:00Z", "name": "ci",
         "machine": {"cpu_model": "a", "cpus": 2, "packages": {"torch": str(number)}},
-        "price": {"usd_per_hour": 1.0}, "variants": [row], **more,
-    }  # fmt: skip
+        "price": {"usd_per_hour": 1.0}, "variants": [row], "schema_version": 1, "finished_utc": None,
+        "status": "ok", "reasons": [], "harness": {}, "spec": {}, "spec_digest": "", "model": None,
+        "text": {}, "comparisons": [], **more,
+    })  # fmt: skip
 
 
-def noisy(count: int, level: float, seed: int, start: int = 0) -> list[dict[str, Any]]:
+def noisy(count: int, level: float, seed: int, start: int = 0) -> list[RunSummary]:
     draw = random.Random(seed)
     return [run(start + i, level * (1 + draw.gauss(0, 0.005))) for i in range(count)]
 

@@ -12,9 +12,7 @@ import random
 from collections import Counter
 
 import pytest
-from test_changes import KL, TIMES, Json, ratio, row, run
-
-from bench.results.between import between_runs
+from test_changes import KL, TIMES, Json, between_runs, ratio, row, run
 
 PAIRS = 1000  # of a real change; four times as many for a rare false alarm
 ALONE_SD, RATIO_SD = 0.057 / math.sqrt(2), 0.018 / math.sqrt(2)  # of one run
@@ -34,7 +32,7 @@ def test_unchanged_code_is_neither_better_nor_worse() -> None:
     rng, wrong, alarms = random.Random(16), Counter[str](), 0
     for _ in range(4 * PAIRS):
         found = between_runs(simulated(rng), simulated(rng))
-        told = [one["basis"] for one in found if one["verdict"] != "cannot tell"]
+        told = [one.basis for one in found if one.verdict != "cannot tell"]
         wrong.update(told)
         alarms += bool(told)
     assert alarms <= 0.03 * 4 * PAIRS, wrong
@@ -46,8 +44,8 @@ def test_a_real_change_is_seen(slower: float, share: float) -> None:
     rng, seen = random.Random(17), Counter[str]()
     for _ in range(PAIRS):
         for one in between_runs(simulated(rng), simulated(rng, slower)):
-            if one["variant"] == "v" and one["metric"] in TIMES:
-                seen[one["verdict"]] += 1
+            if one.variant == "v" and one.metric in TIMES:
+                seen[one.verdict] += 1
     assert seen["worse"] >= share * seen.total(), seen
     assert seen["better"] == 0
 
@@ -56,5 +54,5 @@ def test_drift_ten_per_cent_up_is_seen() -> None:
     rng = random.Random(18)
     more = tuple(kl * rng.uniform(1.07, 1.13) for kl in KL)
     found = between_runs(simulated(rng), simulated(rng, windows=more))
-    verdicts = {one["metric"]: one["verdict"] for one in found if one["variant"] == "v"}
+    verdicts = {one.metric: one.verdict for one in found if one.variant == "v"}
     assert verdicts["kld_mean"] == "worse"

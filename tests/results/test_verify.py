@@ -15,10 +15,10 @@ from bench.errors import BenchError, ExitCode, IntegrityError, UsageError
 from bench.pricing.reprice import price_block
 from bench.results.summary import RUN_JSON, summarise
 from bench.results.verify import verify_run
-from bench.runs.run import source_digest
 from bench.store.files import digest
 from bench.store.journal import Journal
 from bench.store.replay import JOURNAL, load_record, newest_first
+from bench.store.source import source_digest
 
 ROOT = Path(__file__).parents[2]
 SPEC: dict[str, Any] = {
@@ -63,6 +63,9 @@ def arm(journal: Journal, name: str, step_ms: float) -> None:
         "engine": "fake 1",
         "device": "cpu",
         "device_name": "cpu",
+        "dtype": "float32",
+        "vocabulary": 1000,
+        "random_weights": False,
         "threads": 1,
         "kv_bytes_per_token": 64,
     }
@@ -113,11 +116,16 @@ def write_journal(directory: Path, *, finished: bool = True, **head: object) -> 
             journal.append("run_finished", {})
 
 
+def made(directory: Path) -> dict[str, Any]:
+    """What ``run.json`` holds."""
+    return summarise(load_record(directory)).to_json()
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     write_journal(tmp_path)
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(SPEC, sort_keys=False))
-    (tmp_path / RUN_JSON).write_text(json.dumps(summarise(load_record(tmp_path)), indent=1) + "\n")
+    (tmp_path / RUN_JSON).write_text(json.dumps(made(tmp_path), indent=1) + "\n")
     return tmp_path
 
 
@@ -148,7 +156,7 @@ def test_a_run_put_away_with_its_journal_packed(run: Path) -> None:
     pack(run)
     before = verify_run(run).splitlines()[0]
     assert "journal.jsonl.gz: 16 records" in before
-    assert json.loads(json.dumps(summarise(load_record(run)))) == json.loads((run / RUN_JSON).read_text())
+    assert json.loads(json.dumps(made(run))) == json.loads((run / RUN_JSON).read_text())
 
 
 def test_a_packed_journal_that_is_damaged(run: Path) -> None:
@@ -265,14 +273,14 @@ def test_a_difference_says_whether_the_code_has_changed_since(run: Path) -> None
     assert refusal(run).endswith(f"; the run was made by other code than this (version {bench.__version__})")
     (run / JOURNAL).unlink()
     write_journal(run, harness={"version": bench.__version__, "source_sha256": source_digest()})
-    (run / RUN_JSON).write_text(json.dumps(summarise(load_record(run)) | {"status": "partial"}))
+    (run / RUN_JSON).write_text(json.dumps(made(run) | {"status": "partial"}))
     assert refusal(run).endswith('the journal gives "ok"')
 
 
 def by_this_code(run: Path) -> None:
     (run / JOURNAL).unlink()
     write_journal(run, harness={"version": bench.__version__, "source_sha256": source_digest()})
-    (run / RUN_JSON).write_text(json.dumps(summarise(load_record(run))))
+    (run / RUN_JSON).write_text(json.dumps(made(run)))
 
 
 LATER_KEYS: list[list[str | int]] = [
@@ -399,5 +407,5 @@ def test_a_torn_last_line_is_a_notice(run: Path) -> None:
     write_journal(run, finished=False)
     with (run / JOURNAL).open("ab") as file:
         file.write(b'{"torn')
-    (run / RUN_JSON).write_text(json.dumps(summarise(load_record(run))))
+    (run / RUN_JSON).write_text(json.dumps(made(run)))
     assert "dropped a torn last line" in verify_run(run)

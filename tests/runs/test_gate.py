@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 import yaml
-from fakes import fake_model, fake_runtime, interpreter
+from fakes import RUNTIMES, fake_model, fake_runtime, interpreter, said
 
 from bench import environments
 from bench.config.reader import read_config
 from bench.config.spec import Spec
 from bench.errors import BenchError, UsageError
+from bench.gate.calibration import Calibration
 from bench.machine import noise
 from bench.measure import worker_process
+from bench.measure.events import Event, Noted
 from bench.report import gate as words
 from bench.results.summary import load_run, summarise
 from bench.results.verify import verify_run
@@ -70,12 +72,21 @@ def config(
 
 
 def gate(spec: Spec, tmp_path: Path, **plan: Any) -> dict[str, Any]:
-    """The ``gate`` block; the run's directory must verify."""
+    """The ``gate`` block of ``run.json``; the run's directory must verify."""
     directory = gate_spec(spec, tmp_path / "results", Plan(batches=2, **plan))
     verify_run(directory)
-    found = load_run(directory)
-    assert found == json.loads(json.dumps(summarise(load_record(directory))))
+    found = json.loads((directory / "run.json").read_text())
+    assert found == json.loads(json.dumps(summarise(load_record(directory)).to_json()))
+    assert found == json.loads(json.dumps(load_run(directory).to_json())), "read back, nothing is lost"
     return {**found["gate"], "run": found, "directory": directory}
+
+
+def calibration_in(directory: Path) -> Calibration:
+    """What the gate of this directory knew of the machine."""
+    gate = load_run(directory).gate
+    assert gate is not None
+    assert gate.effort.calibration is not None
+    return gate.effort.calibration
 
 
 def test_nothing_changed(tmp_path: Path) -> None:
@@ -129,10 +140,8 @@ def test_a_second_gate_goes_on_where_the_first_stopped(tmp_path: Path) -> None:
 def test_other_code_starts_afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = config(tmp_path, 3 * MS)
     gate(spec, tmp_path, cap=6)
-    before = gating.identity
-    monkeypatch.setattr(
-        gating, "identity", lambda python, label="": type(before(None))(label, "3", "changed", "changed")
-    )
+    changed = environments.Identity("", "3", "changed", "changed")
+    monkeypatch.setattr(gating, "identity", lambda python, label="": changed)
     assert gate(spec, tmp_path, cap=6)["evidence"]["units_from_earlier_runs"] == 0
 
 
@@ -163,17 +172,22 @@ def test_a_second_gate_in_the_same_place_is_refused(tmp_path: Path) -> None:
 
 def test_what_a_gate_says_beforehand(tmp_path: Path) -> None:
     """Without a calibration that there is none; with one what it can see of these limits, within this cap."""
-    spec, said = config(tmp_path, 2 * MS), list[str]()
-    gate_spec(spec, tmp_path / "results", Plan(), say=lambda who, what: said.append(f"{who}: {what}"))
-    assert said[0].startswith("gate: not calibrated")
+    spec = config(tmp_path, 2 * MS)
+
+    def told(plan: Plan) -> tuple[str, Path]:
+        """What is noted first, and where the gate is."""
+        events: list[Event] = []
+        directory = gate_spec(spec, tmp_path / "results", plan, tell=events.append)
+        assert isinstance(events[0], Noted)
+        assert [said(event) for event in events[1:]] == [("v", f"unit {n}") for n in range(1, len(events))]
+        return events[0].text, directory
+
+    assert told(Plan())[0].startswith("gate: not calibrated")
     calibrate_spec(spec, tmp_path / "results", units=6, batches=2)
-    said.clear()
-    gate_spec(spec, tmp_path / "results", Plan(cap=7), say=lambda who, what: said.append(what))
-    assert "no increase" in said[0]  # 7 units cannot reach FAIL, which takes 8
-    said.clear()
-    found = gate_spec(spec, tmp_path / "results", Plan(cap=9), say=lambda who, what: said.append(what))
-    assert "found in 95 % of gates (9 units" in said[0]
-    assert load_run(found)["gate"]["evidence"]["calibration"]["cap"] == 9
+    assert "no increase" in told(Plan(cap=7))[0]  # 7 units cannot reach FAIL, which takes 8
+    text, found = told(Plan(cap=9))
+    assert "found in 95 % of gates (9 units" in text
+    assert calibration_in(found).cap == 9
 
 
 def test_the_same_config_in_another_interpreter(tmp_path: Path) -> None:
@@ -231,14 +245,14 @@ def test_a_calibration_and_a_gate_that_uses_it(tmp_path: Path) -> None:
     spec = config(tmp_path, 2 * MS)
     directory = calibrate_spec(spec, tmp_path / "results", units=6, batches=2)
     verify_run(directory)
-    found = load_run(directory)
-    assert found["gate"] is None
-    assert found["calibration"]["units"] == 6
-    assert found["calibration"]["unit_sd"] == 0.0
-    assert found["calibration"]["counters_constant"]
+    run = load_run(directory)
+    assert run.gate is None
+    found = run.calibration
+    assert found is not None
+    assert (found.units, found.unit_sd, found.counters_constant) == (6, 0.0, True)
     assert "calibrated on 6 units" in words.calibration(found)[0]
     gated = gate_spec(spec, tmp_path / "results", Plan())
-    assert load_run(gated)["gate"]["evidence"]["calibration"]["run_id"] == directory.name
+    assert calibration_in(gated).run_id == directory.name
 
 
 def test_the_command(tmp_path: Path) -> None:
@@ -250,8 +264,7 @@ def test_the_command(tmp_path: Path) -> None:
         "sys.path.append(sys.argv.pop(1)); "
         "from bench.cli.app import main; main()"
     )
-    here = Path(__file__).parent
-    known = [str(here / "fake_runtimes"), str(here)]
+    known = [str(RUNTIMES), str(RUNTIMES.parent)]
     command = [sys.executable, "-c", program, *known, "gate", spec.file, "--out", str(tmp_path / "r")]
     done = subprocess.run(
         [*command, "--batches", "2"],

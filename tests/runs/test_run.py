@@ -24,17 +24,18 @@ from typing import Any
 import psutil
 import pytest
 import yaml
-from fakes import fake_model, fake_runtime, interpreter
+from fakes import RUNTIMES, fake_model, fake_runtime, interpreter, said
 
 from bench.cli.commands import EXIT_OF_STATUS
 from bench.config.reader import read_config
 from bench.config.spec import Spec
-from bench.errors import BenchError, ExitCode, IncomparableError, InterruptedRun
+from bench.errors import BenchError, ExitCode, IncomparableError, InterruptedRun, TerminatedRun
 from bench.machine import noise
 from bench.measure import worker_process
+from bench.measure.events import Event, Tell
 from bench.models.fetch import ensure
 from bench.models.reference import Random
-from bench.results.summary import summarise
+from bench.results.summary import load_run, summarise
 from bench.runs import run as harness
 from bench.runs.run import run_spec
 from bench.store import files, journal
@@ -92,7 +93,8 @@ def run(spec: Spec, tmp_path: Path, **settings: Any) -> tuple[Path, dict[str, An
 
 def summary(directory: Path) -> dict[str, Any]:
     found = json.loads((directory / "run.json").read_text())
-    assert found == json.loads(json.dumps(summarise(load_record(directory))))
+    assert found == json.loads(json.dumps(summarise(load_record(directory)).to_json()))
+    assert found == json.loads(json.dumps(load_run(directory).to_json())), "read back, nothing is lost"
     assert read_journal(directory / "journal.jsonl").notices == ()
     assert children() == []
     return found  # type: ignore[no-any-return]
@@ -116,8 +118,17 @@ def units_of(directory: Path) -> dict[str, list[tuple[int, ...]]]:
     return {arm.name: [unit.batches for unit in run.pairs_of(arm)] for arm in run.arms if not arm.is_baseline}
 
 
-def stages(log: list[tuple[str, str]]) -> Callable[[str, str], None]:
-    return lambda who, what: log.append((who, what))
+def stages(log: list[tuple[str, str]]) -> Tell:
+    return lambda event: log.append(said(event))
+
+
+def hears(act: Callable[[str, str], object]) -> Tell:
+    """Whoever acts on (which row, what of it), as one who is told events."""
+
+    def tell(event: Event) -> None:
+        act(*said(event))
+
+    return tell
 
 
 # ---- to the digit ----------------------------------------------------------------------------------
@@ -130,7 +141,7 @@ def test_a_run_to_the_digit(tmp_path: Path) -> None:
         tmp_path, [variant(tmp_path, "fast", step_ns=[1 * MS], diverge_at=5), variant(tmp_path, "same")]
     )
     log: list[tuple[str, str]] = []
-    directory, found = run(spec, tmp_path, say=stages(log))
+    directory, found = run(spec, tmp_path, tell=stages(log))
     assert (found["status"], found["reasons"]) == ("ok", [])
     assert found["run_id"] == directory.name
     assert [(row["name"], row["status"]) for row in found["variants"]] == [
@@ -273,7 +284,7 @@ def test_a_baseline_that_fails_is_tried_once(tmp_path: Path) -> None:
     base = fake_model(tmp_path / "base", {"at": "step", "call": 5, "do": "segfault"})
     log: list[tuple[str, str]] = []
     spec = config(tmp_path, [variant(tmp_path, "a"), variant(tmp_path, "b")], base=base)
-    _directory, found = run(spec, tmp_path, say=stages(log))
+    _directory, found = run(spec, tmp_path, tell=stages(log))
     assert found["status"] == "invalid"
     assert rows(found)["baseline"]["status"] == "segfault"
     for name in ("a", "b"):
@@ -301,7 +312,7 @@ def test_a_baseline_that_dies_in_its_turns_is_started_anew_for_the_next_row(tmp_
             fault = {"at": "prefill", "call": BEFORE_TURNS + 2, "do": how, "once": True}
             fake_model(base, fault, prefill_ns=[10 * MS], step_ns=[2 * MS])
 
-    _directory, found = run(spec, tmp_path, say=break_the_partner)
+    _directory, found = run(spec, tmp_path, tell=hears(break_the_partner))
     assert rows(found)["baseline"]["status"] == "ok"
     assert rows(found)["unlucky"]["status"] == "baseline_failed"
     assert not ratios(found, "unlucky")
@@ -321,7 +332,7 @@ def test_a_baseline_killed_while_it_waits_ends_one_row_at_most(tmp_path: Path) -
             baseline.kill()
 
     spec = config(tmp_path, [variant(tmp_path, "first"), variant(tmp_path, "second")])
-    _directory, found = run(spec, tmp_path, say=say)
+    _directory, found = run(spec, tmp_path, tell=hears(say))
     assert [row["status"] for row in found["variants"]] == ["ok", "ok", "ok"]
     for name in ("first", "second"):
         assert ratios(found, name)["e2el_ms"]["pairs"] == 4
@@ -341,7 +352,7 @@ def test_a_baseline_that_never_starts_again_leaves_no_process(tmp_path: Path) ->
             fake_model(base, {"at": "step", "do": "say", "json": "[]"})
 
     spec = config(tmp_path, [variant(tmp_path, name) for name in "abc"], base=base)
-    _directory, found = run(spec, tmp_path, say=say)
+    _directory, found = run(spec, tmp_path, tell=hears(say))
     assert [rows(found)[name]["status"] for name in ("baseline", *"abc")] == ["ok", *["baseline_failed"] * 3]
     assert "not an object" in rows(found)["b"]["reason"]
     assert max(living) <= 2
@@ -393,7 +404,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, where: tupl
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(InterruptedRun):
-        run_spec(spec, tmp_path / "results", say=press_ctrl_c)
+        run_spec(spec, tmp_path / "results", tell=hears(press_ctrl_c))
     (directory,) = (tmp_path / "results").iterdir()
     before = summary(directory)
     assert before["status"] in ("partial", "invalid")
@@ -402,7 +413,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, where: tupl
     assert "c" not in rows(before)
 
     log: list[tuple[str, str]] = []
-    again, found = run(spec, tmp_path, resume=directory, say=stages(log))
+    again, found = run(spec, tmp_path, resume=directory, tell=stages(log))
     assert again == directory
     assert found["status"] == "ok"
     assert [row["status"] for row in found["variants"]] == ["ok"] * 4
@@ -429,12 +440,97 @@ def test_the_second_ctrl_c_does_not_wait_for_the_stage(tmp_path: Path) -> None:
     spec = config(tmp_path, [variant(tmp_path, "v", {"at": "load", "do": "hang", "once": True})])
     started = time.monotonic()
     with pytest.raises(InterruptedRun):
-        run_spec(spec, tmp_path / "results", say=press_twice)
+        run_spec(spec, tmp_path / "results", tell=hears(press_twice))
     assert time.monotonic() - started < 60
     (directory,) = (tmp_path / "results").iterdir()
     assert rows(summary(directory))["v"]["status"] == "interrupted"
     _again, found = run(spec, tmp_path, resume=directory)
     assert [row["status"] for row in found["variants"]] == ["ok", "ok"]
+
+
+@pytest.mark.usefixtures("fake_runtime")
+@pytest.mark.parametrize("where", [("b", "memory"), ("b", "load")])
+def test_a_sigterm_ends_the_run_where_it_stands(tmp_path: Path, where: tuple[str, str]) -> None:
+    """With its summary, and to be resumed; afterwards a SIGTERM does what it did before."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def terminate(who: str, what: str) -> None:
+        if (who, what) == where:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    spec = config(tmp_path, [variant(tmp_path, name) for name in "abc"])
+    with pytest.raises(TerminatedRun) as ended:
+        run_spec(spec, tmp_path / "results", tell=hears(terminate))
+    assert ended.value.exit_code == ExitCode.TERMINATED
+    assert int(ended.value.exit_code) == 143
+    assert signal.getsignal(signal.SIGTERM) == before
+    (directory,) = (tmp_path / "results").iterdir()
+    found = summary(directory)
+    assert [(row["name"], row["status"]) for row in found["variants"]] == [
+        ("baseline", "ok"), ("a", "ok"), ("b", "interrupted"),
+    ]  # fmt: skip
+    assert found["status"] == "partial"
+    assert "not finished" in " ".join(found["reasons"])
+    _again, found = run(spec, tmp_path, resume=directory)
+    assert [row["status"] for row in found["variants"]] == ["ok"] * 4
+
+
+@pytest.mark.usefixtures("fake_runtime")
+def test_a_sigterm_waits_for_no_worker(tmp_path: Path) -> None:
+    """Whoever sends it seldom waits longer than ten seconds: two workers that are busy are not each given
+    time to leave by themselves, and the summary is written in time."""
+    base = fake_model(tmp_path / "base", prefill_ns=[10 * MS], step_ns=[2 * MS])
+    hang = {"at": "load", "do": "hang"}
+    sent: list[float] = []
+
+    def send() -> None:
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def terminate(who: str, what: str) -> None:
+        if (who, what) == ("v", "load"):
+            fake_model(base, hang)
+            threading.Timer(1.0, send).start()
+
+    spec = config(tmp_path, [variant(tmp_path, "v", hang)], base=base)
+    with pytest.raises(TerminatedRun):
+        run_spec(spec, tmp_path / "results", tell=hears(terminate))
+    assert time.monotonic() - sent[0] < worker_process.GRACE_S
+    (directory,) = (tmp_path / "results").iterdir()
+    assert rows(summary(directory))["v"]["status"] == "interrupted"
+
+
+@pytest.mark.usefixtures("fake_runtime")
+def test_the_command_ends_with_143_while_a_worker_would_take_an_hour(tmp_path: Path) -> None:
+    """Through the command line, as a job's time limit ends it: the workers are gone, the summary is there."""
+    spec = config(tmp_path, [variant(tmp_path, "v", {"at": "load", "do": "hang"}), variant(tmp_path, "w")])
+    program = (
+        "import sys, bench.runtimes\n"
+        "sys.path.insert(0, sys.argv.pop(1))\n"
+        "bench.runtimes.__path__.append(sys.argv.pop(1))\n"
+        "from bench.cli.app import main\n"
+        "main()\n"
+    )
+    known = [str(RUNTIMES.parent), str(RUNTIMES)]
+    command = [sys.executable, "-c", program, *known, "run", spec.file, "--out", str(tmp_path / "results")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        told = [process.stderr.readline()]
+        while told[-1] and "v: load" not in told[-1]:
+            told.append(process.stderr.readline())
+        workers = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (ExitCode.TERMINATED, ""), told
+    assert err.splitlines()[-1] == "bench: terminated"
+    assert len(workers) == 2
+    _gone, alive = psutil.wait_procs(workers, timeout=10)
+    assert alive == []
+    (directory,) = (tmp_path / "results").iterdir()
+    found = summary(directory)
+    assert [(row["name"], row["status"]) for row in found["variants"]] == [
+        ("baseline", "ok"), ("v", "interrupted"),
+    ]  # fmt: skip
 
 
 @pytest.mark.usefixtures("fake_runtime")
@@ -452,7 +548,7 @@ def test_a_full_disk_stops_the_run_and_keeps_what_was_written(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with pytest.raises(BenchError, match="No space left"):
-        run_spec(spec, tmp_path / "results", say=fill)
+        run_spec(spec, tmp_path / "results", tell=hears(fill))
     monkeypatch.setattr(journal, "write_all", files.write_all)
     (directory,) = (tmp_path / "results").iterdir()
     assert [arm.status for arm in load_record(directory).arms] == ["ok", "ok", "interrupted"]
@@ -465,7 +561,7 @@ def test_a_finished_run_has_nothing_to_resume(tmp_path: Path) -> None:
     spec = config(tmp_path, [variant(tmp_path, "a")])
     directory, before = run(spec, tmp_path)
     log: list[tuple[str, str]] = []
-    _again, after = run(spec, tmp_path, resume=directory, say=stages(log))
+    _again, after = run(spec, tmp_path, resume=directory, tell=stages(log))
     assert log == []
     assert after["variants"] == before["variants"]
 
@@ -505,17 +601,17 @@ def test_a_harness_that_is_killed_leaves_a_run_to_resume(
     spec_file = tmp_path / "config.yaml"
     script = f"""
         import os, signal, sys
-        sys.path.insert(0, {str(Path(__file__).resolve().parent)!r})
-        import bench.harness, bench.runtimes, fakes
+        sys.path.insert(0, {str(RUNTIMES.parent)!r})
+        import bench.runs.run, bench.runtimes, fakes
         bench.runtimes.__path__.append(str(fakes.RUNTIMES))
         from pathlib import Path
-        from bench.config import read_config
-        from bench.harness import run_spec
+        from bench.config.reader import read_config
         bench.runs.run.source_digest = lambda: "0" * 64
-        def say(who, what):
-            if (who, what) == ("b", "memory"):
+        def tell(event):
+            if fakes.said(event) == ("b", "memory"):
                 os.kill(os.getpid(), signal.SIGKILL)
-        run_spec(read_config(Path({str(spec_file)!r})), Path({str(tmp_path / "results")!r}), say=say)
+        spec = read_config(Path({str(spec_file)!r}))
+        bench.runs.run.run_spec(spec, Path({str(tmp_path / "results")!r}), tell=tell)
     """
     request.getfixturevalue("fake_runtime")
     spec = config(tmp_path, [variant(tmp_path, "a"), variant(tmp_path, "b")])
@@ -524,7 +620,7 @@ def test_a_harness_that_is_killed_leaves_a_run_to_resume(
     (directory,) = (tmp_path / "results").iterdir()
     assert [arm.status for arm in load_record(directory).arms] == ["ok", "ok", "interrupted"]
     log: list[tuple[str, str]] = []
-    _again, found = run(spec, tmp_path, resume=directory, say=stages(log))
+    _again, found = run(spec, tmp_path, resume=directory, tell=stages(log))
     assert [row["status"] for row in found["variants"]] == ["ok"] * 3
     assert not [what for who, what in log if who == "a"]
 

@@ -15,11 +15,11 @@ METRIC = Metric(
     "mean ½·KL(P ‖ M) + ½·KL(Q ‖ M), M = (P + Q)/2; interval by bootstrap over windows",
     "Jensen-Shannon divergence",
 )
-LEAST = 1e-38  # the smallest normal float32: its logarithm is finite, and its product with it is 0
+LEAST = 1e-38  # in place of 0 under a logarithm: the logarithm is then finite, and 0 times it is 0
 
 
 def of_positions(base: Any, variant: Any) -> Any:
-    """In nats (Lin 1991, IEEE Trans. Inf. Theory 37:145)."""
+    """Return the divergence of each position in nats (Lin 1991, IEEE Trans. Inf. Theory 37:145)."""
     p, q = base.softmax(-1), variant.softmax(-1)
     middle = ((p + q) / 2).clamp_min(LEAST).log()
     halves = [(side * (side.clamp_min(LEAST).log() - middle)).sum(-1) for side in (p, q)]
@@ -27,5 +27,5 @@ def of_positions(base: Any, variant: Any) -> Any:
 
 
 def figure(values: Sequence[Sequence[float]]) -> Interval:
-    """The mean over all positions."""
+    """Return the mean over all positions, with its interval."""
     return bootstrap_interval(values)

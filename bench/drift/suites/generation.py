@@ -1,4 +1,4 @@
-"""Drift of greedy generations on the same prompts."""
+"""Drift of greedy replies to the same prompts: identical replies, first difference, length."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ METRICS = (EXACT, DIVERGENCE, LENGTH)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """None for a baseline, random weights, where prompts or output length are not the baseline's, and where
-    the config leaves them out (``drift.suites``)."""
+    """Return the figures, or None for each of them if the replies cannot be compared.
+
+    They cannot for a baseline, random weights, other prompts or another output length than the baseline's,
+    and if the config leaves them out (``drift.suites``).
+    """
     base = run.baseline_of(arm)
     found: Figures = {metric.key: None for metric in METRICS}
     if "generation" not in run.spec.get("drift", {}).get("suites", ("generation",)):

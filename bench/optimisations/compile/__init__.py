@@ -1,4 +1,4 @@
-"""The decode step compiled: one file for each compiler."""
+"""Compile the decode step; one file for each compiler."""
 
 PLACE = 4
 WEIGHTS = "any"

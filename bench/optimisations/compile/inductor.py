@@ -1,8 +1,8 @@
-"""torch.compile of the decode step, with a static KV cache so that its shapes never change.
+"""Compile the decode step with torch.compile; a static KV cache keeps its shapes constant.
 
-Source: ``torch.compile`` with TorchInductor. The prompt is still read eagerly. The cache has room for a power
-of two of tokens; another batch size or another room is another graph, made in the warm-up and never in a
-timed step. On CUDA ``mode: reduce-overhead`` replays the step as a CUDA graph.
+Source: ``torch.compile`` with TorchInductor. The prompt is still read eagerly. The number of tokens that the
+cache has room for is a power of two. Another batch size or another room needs another graph; it is compiled
+in the warm-up, never in a timed step. On CUDA, ``mode: reduce-overhead`` replays the step as a CUDA graph.
 """
 
 from __future__ import annotations
@@ -20,19 +20,25 @@ KERNEL = r"CompiledFxGraph|Torch-Compiled Region|CUDAGraph"
 
 @dataclass(frozen=True)
 class Params:
-    """``mode`` of torch.compile; ``least_tokens``: the cache never has room for fewer."""
+    """``mode`` is the mode of torch.compile.
+
+    The cache always has room for at least ``least_tokens`` tokens.
+    """
 
     mode: Literal["default", "reduce-overhead", "max-autotune"] = "default"
     least_tokens: int = 256
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Runs on CPU (with a C++ compiler) and CUDA in every dtype."""
+    """Return None: this scheme runs on a CPU (with a C++ compiler) and on CUDA, in every dtype."""
     return None
 
 
 def apply(model: Any, params: Params) -> Changed:
-    """Compile the step, and give it a static cache. Unsupported without a C++ compiler."""
+    """Compile the decode step and give the model a static cache.
+
+    Raises Unsupported on a CPU without a C++ compiler.
+    """
     import torch
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler
@@ -50,7 +56,7 @@ def apply(model: Any, params: Params) -> Changed:
     caches: dict[tuple[int, int], Any] = {}
 
     def make_cache(sequences: int, tokens: int) -> Any:
-        """The same tensors for every request of one shape, emptied: a new address could mean a new graph."""
+        """Return the same emptied tensors for each shape: a new address could need a new graph."""
         room = max(params.least_tokens, 1 << (tokens - 1).bit_length())
         if (sequences, room) not in caches:
             caches[sequences, room] = StaticCache(config=model.config, max_cache_len=room)
@@ -62,7 +68,7 @@ def apply(model: Any, params: Params) -> Changed:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Graphs were made while a short request was decoded, in a static cache."""
+    """Check that a short request was decoded by compiled graphs and with a static cache."""
     new = after.decoding
     return [
         check("the decode step is compiled", new and new.compiled, bool(new and new.compiled), True),

@@ -1,4 +1,4 @@
-"""Training a student after the baseline: one file for each way."""
+"""Train a student model to imitate the baseline; one file for each method."""
 
 PLACE = 2
 WEIGHTS = "dense"

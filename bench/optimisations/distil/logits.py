@@ -1,7 +1,7 @@
 """Distillation from logits: the student learns the baseline's whole distribution over the next token.
 
 Source: Hinton et al. 2015, arXiv 1503.02531; the reverse direction is that of Gu et al. 2024, arXiv
-2306.08543. The student is the model as the steps before have left it.
+2306.08543. The student is the model as the earlier steps left it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ REQUIRES = ("torch", "accelerate")
 
 @dataclass(frozen=True)
 class Params(training.TrainingParams):
-    """``direction``: ``forward``, KL(teacher ‖ student), or ``reverse``. ``temperature`` divides both logits.
-    ``hidden``: the weight of one minus the cosine of the last hidden states. The rest as for any training."""
+    """``direction`` is ``forward``, KL(teacher ‖ student), or ``reverse``.
+
+    ``temperature`` divides the logits of both models. ``hidden`` is the weight of one minus the cosine
+    between the last hidden states. The other settings are those of any training.
+    """
 
     direction: Literal["forward", "reverse"] = "forward"
     temperature: float = 1.0
@@ -35,18 +38,21 @@ class Params(training.TrainingParams):
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Weights are trained in float32."""
+    """Return a reason for every dtype except float32, because weights are trained in float32."""
     return None if dtype == "float32" else f"weights are trained in float32: set runtime.dtype, not {dtype}"
 
 
 def apply(model: Any, params: Params, teacher: Teacher) -> Any:
-    """Train the student; the baseline is loaded beside it meanwhile."""
+    """Train the student, with the baseline loaded beside it."""
     recipe = {"scheme": "logits", "teacher": training.teacher_digest(teacher)}
     return training.trained("distil-logits", model, params, recipe, lambda: _losses(model, params, teacher))
 
 
 def _losses(model: Any, params: Params, baseline: Teacher) -> tuple[training.Loss, training.Loss]:
-    """(what is trained with, KL(teacher ‖ student) at temperature 1)."""
+    """Return (the loss to train with, KL(teacher ‖ student) at temperature 1).
+
+    Raises Unsupported if hidden states of different widths would be compared.
+    """
     import torch
 
     teacher = training.teacher_of(model, baseline)
@@ -68,5 +74,5 @@ def _losses(model: Any, params: Params, baseline: Teacher) -> tuple[training.Los
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Every matrix was trained."""
+    """Check that every matrix was trained."""
     return training.evidence(before, after)

@@ -1,7 +1,7 @@
 """Distillation from sequences: the student learns the replies that the baseline writes.
 
-Source: Kim and Rush 2016, arXiv 1606.07947. The baseline goes on from the beginning of each window of text;
-the student is trained on what it wrote. The student is the model as the steps before have left it.
+Source: Kim and Rush 2016, arXiv 1606.07947. The baseline continues the beginning of each window of text, and
+the student is trained on what the baseline wrote. The student is the model as the earlier steps left it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ REQUIRES = ("torch", "accelerate")
 
 @dataclass(frozen=True)
 class Params(training.TrainingParams):
-    """``prompt``: the share of a window's tokens that the baseline is given; it writes the rest. The rest as
-    for any training."""
+    """``prompt`` is the share of a window's tokens that the baseline is given; it writes the rest.
+
+    The other settings are those of any training.
+    """
 
     prompt: float = 0.25
 
@@ -30,18 +32,18 @@ class Params(training.TrainingParams):
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Weights are trained in float32."""
+    """Return a reason for every dtype except float32, because weights are trained in float32."""
     return None if dtype == "float32" else f"weights are trained in float32: set runtime.dtype, not {dtype}"
 
 
 def apply(model: Any, params: Params, teacher: Teacher) -> Any:
-    """Train the student; the baseline is loaded beside it meanwhile."""
+    """Train the student, with the baseline loaded beside it."""
     recipe = {"scheme": "sequence", "teacher": training.teacher_digest(teacher)}
     return training.trained("distil-sequence", model, params, recipe, lambda: _losses(model, params, teacher))
 
 
 def _losses(model: Any, params: Params, baseline: Teacher) -> tuple[training.Loss, training.Loss]:
-    """(cross-entropy on what the teacher writes, KL(teacher ‖ student) on the text itself)."""
+    """Return (cross-entropy on what the teacher writes, KL(teacher ‖ student) on the text itself)."""
     import torch
 
     teacher = training.teacher_of(model, baseline)
@@ -60,8 +62,7 @@ def _losses(model: Any, params: Params, baseline: Teacher) -> tuple[training.Los
 
 
 def _continued(teacher: Any, prompt: Any, tokens: int) -> Any:
-    """``prompt`` [1, given] and what the teacher writes after it, drawn from its distribution: [1,
-    tokens]."""
+    """Return ``prompt`` [1, given] followed by tokens drawn from the teacher's distribution: [1, tokens]."""
     import torch
 
     ids, cache = prompt, None
@@ -76,5 +77,5 @@ def _continued(teacher: Any, prompt: Any, tokens: int) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Every matrix was trained."""
+    """Check that every matrix was trained."""
     return training.evidence(before, after)

@@ -1,4 +1,4 @@
-"""Weights removed: one file for each method."""
+"""Remove weights or set them to zero; one file for each method."""
 
 PLACE = 1
 WEIGHTS = "dense"

@@ -1,4 +1,4 @@
-"""Fewer bits for each weight: one file for each scheme."""
+"""Store weights or the KV cache in fewer bits; one file for each scheme."""
 
 PLACE = 3
 WEIGHTS = "packs"

@@ -1,7 +1,7 @@
 """optimum-quanto float8: float8 (e4m3) weights, one scale per output channel.
 
-Source: Hugging Face optimum-quanto. Converted to the compute dtype before each product where there is no
-kernel.
+Source: Hugging Face optimum-quanto. If there is no kernel, weights are converted to the compute dtype before
+each product.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ REQUIRES = ("optimum.quanto",)
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Runs on CPU and CUDA in every dtype."""
+    """Return None: this scheme runs on CPU and CUDA in every dtype."""
     return None
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Every linear layer but the head."""
+    """Quantise every linear layer except the head."""
     return quanto.pack(model, params, "float8")
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """float8 storage in QLinear modules; on a GPU four in an int32 (Marlin)."""
+    """Check for float8 storage in QLinear modules; on a GPU, four weights in one int32 (Marlin)."""
     return quanto.packed_evidence(before, after, params, 8, "float8_e4m3fn", "int32")

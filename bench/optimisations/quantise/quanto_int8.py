@@ -16,15 +16,15 @@ REQUIRES = ("optimum.quanto",)
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Runs on CPU and CUDA in every dtype."""
+    """Return None: this scheme runs on CPU and CUDA in every dtype."""
     return None
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Every linear layer but the head."""
+    """Quantise every linear layer except the head."""
     return quanto.pack(model, params, "int8")
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """int8 storage in QLinear modules."""
+    """Check for int8 storage in QLinear modules."""
     return quanto.packed_evidence(before, after, params, 8, "int8")

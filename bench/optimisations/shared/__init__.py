@@ -1,1 +1,1 @@
-"""What several schemes have in common."""
+"""Code that several schemes share."""

@@ -1,4 +1,4 @@
-"""What the two 4-bit schemes of bitsandbytes share: packing, and the checks that it happened."""
+"""Pack weights for the two 4-bit schemes of bitsandbytes, and check that it happened."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from bench.engine.evidence import Census, Check, bits_a_weight, replaced
 from bench.errors import Unsupported
 from bench.optimisations.shared.linear import replace_linears
 
-TABLES_BYTES = 4 * (16 + 256 + 2)  # values of the 4-bit codes; with double_quant those of the 8-bit scales
+TABLES_BYTES = 4 * (16 + 256 + 2)  # values of the 4-bit codes and, with double_quant, of the 8-bit scales
 KERNEL = r"bitsandbytes::.*(4bit|gemv)|gemm_4bit"
 
 
 @dataclass(frozen=True)
 class FourBitParams:
-    """``block_size`` weights share a scale; ``double_quant`` quantises the scales; ``compute_dtype``
-    defaults to the model's own."""
+    """``block_size`` weights share a scale.
+
+    ``double_quant`` quantises the scales too. ``compute_dtype`` is the dtype of the products; the default is
+    the dtype of the model.
+    """
 
     double_quant: bool = False
     compute_dtype: Literal["float32", "bfloat16", "float16"] | None = None
@@ -24,7 +27,7 @@ class FourBitParams:
 
 
 def pack(model: Any, params: FourBitParams, quant_type: str) -> Any:
-    """Replace every linear layer by a packed 4-bit one; moving it to its device is what packs it."""
+    """Replace every linear layer except the head; moving the new layer to its device packs its weights."""
     import bitsandbytes as bnb
     import torch
 
@@ -56,9 +59,12 @@ def pack(model: Any, params: FourBitParams, quant_type: str) -> Any:
 
 
 def _rearrange(layer: Any, params: FourBitParams) -> None:
-    """On a CPU with AVX-512 bf16 the first product rearranges the weights for a kernel of bf16 products and
-    scales: it is done at once, so that the evidence is of what decodes. Unsupported where that kernel cannot
-    take the matrix, or undoes what was asked for."""
+    """Make bitsandbytes rearrange the weights now, for its kernel on a CPU with AVX-512 bf16.
+
+    bitsandbytes does this at the first product; products and scales are in bf16 from then on. It is done here
+    so that the evidence describes the weights that decode. Raises Unsupported if the kernel cannot take the
+    matrix, or if it would undo a setting.
+    """
     import torch
 
     rows, columns = layer.weight.quant_state.shape
@@ -76,7 +82,7 @@ def _rearrange(layer: Any, params: FourBitParams) -> None:
 
 
 def packed_evidence(before: Census, after: Census) -> list[Check]:
-    """Two weights a byte, plus their scales."""
+    """Check that two weights take one byte, plus their scales."""
     return [
         *replaced(before, after, "Linear4bit", "uint8"),
         bits_a_weight(before, after, "Linear4bit", 4, TABLES_BYTES),

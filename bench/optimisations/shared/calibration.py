@@ -1,5 +1,4 @@
-"""Text that a scheme may look at before it decides: drawn from another text than the one drift is scored
-on."""
+"""Draw calibration text for a scheme, from another text than the one on which drift is scored."""
 
 from __future__ import annotations
 
@@ -17,8 +16,11 @@ SHORTEST = 16
 
 @dataclass(frozen=True)
 class CalibrationParams:
-    """``text`` (a file in bench/texts, or a path), of which ``samples`` windows of ``tokens`` tokens are
-    drawn with ``seed``. Not the evaluation text: a scheme must not have seen what it is judged on."""
+    """``samples`` windows of ``tokens`` tokens are drawn from ``text`` with ``seed``.
+
+    ``text`` is a file in bench/texts, or a path. Do not use the evaluation text: a scheme must not have seen
+    the text that it is judged on.
+    """
 
     text: str = "docstrings"
     samples: int = 64
@@ -33,7 +35,7 @@ class CalibrationParams:
 
 
 def check_text(name: str) -> None:
-    """UsageError for what is neither a file in bench/texts nor a path of a file."""
+    """Raise UsageError if ``name`` is neither a file in bench/texts nor the path of a file."""
     from bench import plugins
 
     if not Path(name).is_file():
@@ -41,8 +43,10 @@ def check_text(name: str) -> None:
 
 
 def read_text(name: str) -> str:
-    """A text by the name of its file in bench/texts, else the file at that path. UsageError where neither
-    is."""
+    """Return the text of that name in bench/texts, else the content of the file at that path.
+
+    Raises UsageError if there is neither.
+    """
     from bench import plugins
 
     check_text(name)
@@ -52,16 +56,16 @@ def read_text(name: str) -> str:
 
 
 def recipe(params: CalibrationParams) -> dict[str, object]:
-    """What a kept result depends on besides the model: the text itself, and how windows are drawn from it."""
+    """Return what a cached result depends on besides the model: the text and how windows are drawn."""
     text = hashlib.sha256(read_text(params.text).encode()).hexdigest()
     return {"text_sha256": text, "samples": params.samples, "tokens": params.tokens, "seed": params.seed}
 
 
 def windows(model: Any, params: CalibrationParams, part: tuple[float, float] = (0.0, 1.0)) -> list[Any]:
-    """``samples`` windows of token ids, each of shape [1, tokens], on the model's device, from the ``part``
-    of the text between two shares of it.
+    """Draw ``samples`` windows of token ids, each [1, tokens], on the model's device.
 
-    Unsupported where the text is shorter than one window.
+    ``part`` limits them to the text between two shares of its length. Raises Unsupported if this part is
+    shorter than one window.
     """
     import torch
 
@@ -79,10 +83,9 @@ def windows(model: Any, params: CalibrationParams, part: tuple[float, float] = (
     return [torch.tensor([ids[start : start + params.tokens]], device=device) for start in starts]
 
 
-@lru_cache(maxsize=1)  # a training draws twice from one text: to learn from, and to be judged by
+@lru_cache(maxsize=1)  # a training encodes one text twice: to train on it, and to be judged by it
 def _encode(directory: Path, vocabulary: int, text: str) -> list[int]:
-    """By the tokenizer that lies with the model's weights; bytes modulo the vocabulary where there is
-    none."""
+    """Encode the text with the tokenizer beside the weights; without one, as bytes modulo the vocabulary."""
     import transformers
 
     if not (directory / "tokenizer.json").is_file():

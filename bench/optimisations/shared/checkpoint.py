@@ -1,4 +1,4 @@
-"""Where a training is, on disk: its weights, the best so far, the optimizer's moments, its figures."""
+"""Save and load the state of a training: weights, best weights so far, optimizer moments, figures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 FILE = "last.safetensors"
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of each weight
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps for each weight
 
 
 def save(
@@ -18,7 +18,10 @@ def save(
     optimizer: Any,
     figures: Mapping[str, Any],
 ) -> None:
-    """Whole or not at all: written beside, then moved. ``figures`` are JSON."""
+    """Write a checkpoint completely or not at all: into another file first, which is then moved.
+
+    ``figures`` must be JSON.
+    """
     from safetensors.torch import save_file
 
     tensors = {f"weight/{key}": tensor.detach() for key, tensor in weights.items()}
@@ -36,8 +39,10 @@ def save(
 def load(
     directory: Path, weights: Mapping[str, Any], optimizer: Any
 ) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """(figures, best weights); ``weights`` and ``optimizer`` are set to what was saved. None where there is
-    nothing."""
+    """Return (figures, best weights) of the saved checkpoint, or None if there is none.
+
+    ``weights`` and ``optimizer`` are set to what was saved.
+    """
     from safetensors import safe_open
 
     if not (directory / FILE).is_file():

@@ -1,4 +1,4 @@
-"""Taking a decoder apart: its blocks, what flows into its layers, and smaller layers in their place."""
+"""Take a decoder apart: find its blocks, watch the inputs of its layers, and make layers smaller."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ MLP = ("gate_proj", "up_proj", "down_proj")
 
 
 def blocks(model: Any) -> Any:
-    """The blocks in order, a ``ModuleList``. Unsupported for a model that is no plain stack of them."""
+    """Return the blocks in order, a ``ModuleList``.
+
+    Raises Unsupported if the model is no plain stack of blocks.
+    """
     found = getattr(getattr(model, "model", None), "layers", None)
     if found is None:
         raise Unsupported(f"pruning knows decoders with model.layers, not {type(model).__name__}")
@@ -21,7 +24,7 @@ def blocks(model: Any) -> Any:
 
 
 def plain_blocks(model: Any) -> Any:
-    """The blocks, where each has the seven linear layers of a Llama. Unsupported otherwise."""
+    """Return the blocks. Raises Unsupported unless each has the seven linear layers of a Llama block."""
     found = blocks(model)
     for block in found:
         has = [hasattr(getattr(block, "self_attn", None), name) for name in ATTENTION]
@@ -52,7 +55,7 @@ def read(model: Any, windows: Sequence[Any]) -> None:
 
 
 def input_norms(model: Any, layers: Sequence[Any], windows: Sequence[Any]) -> list[Any]:
-    """For each linear layer the L2 norm of every input channel over all tokens, float32 [inputs]."""
+    """Return, for each linear layer, the L2 norm of every input channel over all tokens, float32 [inputs]."""
     import torch
 
     squares = [torch.zeros(layer.in_features, device=layer.weight.device) for layer in layers]
@@ -69,7 +72,10 @@ def input_norms(model: Any, layers: Sequence[Any], windows: Sequence[Any]) -> li
 
 
 def gradients(model: Any, layers: Sequence[Any], windows: Sequence[Any]) -> list[Any]:
-    """For each linear layer the gradient of the next-token loss of all windows, shaped as its weight."""
+    """Return, for each linear layer, the gradient of the next-token loss, shaped as its weight.
+
+    It is the sum over all windows.
+    """
     for layer in layers:
         layer.weight.requires_grad_(True)
     for window in windows:

@@ -1,8 +1,8 @@
-"""Linear layers of 4-bit weights on PyTorch's own kernel, for every scheme that finds such weights.
+"""Run linear layers with 4-bit weights on PyTorch's own kernel, for every scheme that makes such weights.
 
-The kernel is the one of torchao and gpt-fast: ``torch.ops.aten._weight_int4pack_mm`` on CUDA,
-``_weight_int4pack_mm_for_cpu`` on CPUs. A weight is ``(q - 8) · scale + zero`` with q from 0 to 15; each
-group of weights in a row has a scale and a zero.
+torchao and gpt-fast use the same kernel: ``torch.ops.aten._weight_int4pack_mm`` on CUDA,
+``_weight_int4pack_mm_for_cpu`` on CPUs. A weight is ``(q - 8) · scale + zero`` with q from 0 to 15. Each
+group of weights in a row has one scale and one zero.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ KERNEL = r"_weight_int4pack_mm"
 MODULE = "Int4Linear"
 NOTE = "on a CPU its kernel is fast in bfloat16 only: set runtime.dtype"
 SCALE, ZERO, CODES = "int4_scale", "int4_zero", "int4_codes"
-CPU_ROWS, CUDA_ROWS = 16, 8  # the kernels take multiples of these
+CPU_ROWS, CUDA_ROWS = 16, 8  # the number of outputs must be a multiple of this
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Every dtype on a CPU, bfloat16 on CUDA."""
+    """Return a reason on CUDA unless the dtype is bfloat16. A CPU takes every dtype."""
     if device == "cuda" and dtype != "bfloat16":
         return f"the int4 kernel on CUDA needs runtime.dtype bfloat16, not {dtype}"
     return None
 
 
 def check_shapes(model: Any, group_size: int) -> None:
-    """Unsupported where groups do not fill the rows of every layer, or the kernel does not take its shape."""
+    """Raise Unsupported if groups do not fill a layer's rows, or if the kernel does not take its shape."""
     for name, layer in named_linears(model):
         outputs, inputs = layer.weight.shape
         rows = CPU_ROWS if layer.weight.device.type == "cpu" else CUDA_ROWS
@@ -41,8 +41,10 @@ def check_shapes(model: Any, group_size: int) -> None:
 
 
 def tensors(name: str, weight: Any, scale: Any, zero: Any) -> dict[str, Any]:
-    """What ``replace`` needs for the layer ``name``: the codes of ``weight`` [out, in], uint8 from 0 to 15,
-    for ``scale`` and ``zero`` [out, groups], and these."""
+    """Return the tensors that ``replace`` needs for the layer ``name``.
+
+    These are the codes of ``weight`` [out, in], uint8 from 0 to 15, and ``scale`` and ``zero`` [out, groups].
+    """
     import torch
 
     scale, zero = scale.float(), zero.float()
@@ -56,7 +58,10 @@ def tensors(name: str, weight: Any, scale: Any, zero: Any) -> dict[str, Any]:
 
 
 def round_to_nearest(weight: Any, group_size: int) -> tuple[Any, Any]:
-    """(scale, zero), each float32 [out, groups], that span the smallest and largest weight of each group."""
+    """Return (scale, zero), each float32 [out, groups].
+
+    They span the smallest and the largest weight of each group.
+    """
     groups = weight.float().unflatten(1, (-1, group_size))
     low, high = groups.amin(-1), groups.amax(-1)
     scale = (high - low).clamp(min=1e-9) / 15
@@ -64,8 +69,10 @@ def round_to_nearest(weight: Any, group_size: int) -> tuple[Any, Any]:
 
 
 def replace(model: Any, tensors: Mapping[str, Any]) -> Any:
-    """The model with each linear layer LAYER made of ``LAYER.int4_codes``, ``LAYER.int4_scale`` and
-    ``LAYER.int4_zero`` in ``tensors``."""
+    """Replace every linear layer except the head by an int4 layer, and return the model.
+
+    Layer LAYER is made of ``LAYER.int4_codes``, ``LAYER.int4_scale`` and ``LAYER.int4_zero`` in ``tensors``.
+    """
     layer_class = _layer_class()
     names = {module: name for name, module in model.named_modules()}
     for parent, attribute, layer in linears(model):
@@ -76,7 +83,7 @@ def replace(model: Any, tensors: Mapping[str, Any]) -> Any:
 
 
 def evidence(before: Census, after: Census) -> list[Check]:
-    """Eight or two weights in one stored number, four bits each and the groups' scales."""
+    """Check that one stored number holds eight or two weights, at four bits per weight plus scales."""
     return [
         *replaced(before, after, MODULE, "uint8", "int32"),
         bits_a_weight(before, after, MODULE, 4),
@@ -88,7 +95,7 @@ def _layer_class() -> Any:
     import torch
 
     class Int4Linear(torch.nn.Module):  # type: ignore[misc]
-        """y [..., out] = x [..., in] · weightᵀ + bias."""
+        """Compute y [..., out] = x [..., in] · weightᵀ + bias."""
 
         def __init__(self, layer: Any, codes: Any, scale: Any, zero: Any) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""What the schemes for the KV cache share: another cache for every layer, and the checks."""
+"""Give every layer another KV cache, and check that it takes fewer bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOTE = "the cache is packed and unpacked in every step; what it saves is memory 
 
 
 def use_layers(model: Any, make_layer: Callable[[], Any]) -> Changed:
-    """Hold every layer's keys and values in what ``make_layer`` returns."""
+    """Return the model with a cache in which ``make_layer()`` holds the keys and values of each layer."""
     from transformers import Cache
 
     layers = model.config.get_text_config().num_hidden_layers
@@ -21,7 +21,7 @@ def use_layers(model: Any, make_layer: Callable[[], Any]) -> Changed:
 
 
 def check_group(model: Any, size: int) -> None:
-    """Unsupported where groups of ``size`` numbers do not fill what a token has in a layer."""
+    """Raise Unsupported if groups of ``size`` numbers do not fill what a token has in a layer."""
     config = model.config.get_text_config()
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     numbers = heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
@@ -30,8 +30,11 @@ def check_group(model: Any, size: int) -> None:
 
 
 def smaller_cache(before: Census, after: Census, layer: str, bits: float) -> list[Check]:
-    """The layers are of this class, and a token takes at most ``bits`` + 4 bits per number where it took 16 or
-    32: scales and zero points, and the few tokens not packed yet, are in it."""
+    """Check the class of the cache layers, and that a token takes fewer bytes than before.
+
+    It must take less than (``bits`` + 4) / 16 of the bytes before. The 4 leaves room for scales, zero points
+    and the few tokens that are not packed yet.
+    """
     old, new = before.decoding, after.decoding
     if old is None or new is None:
         return [check("a request was decoded", "no", False, "yes")]

@@ -1,4 +1,4 @@
-"""Walking the linear layers of a loaded model."""
+"""Find, update and replace the linear layers of a loaded model."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def linears(model: Any) -> Iterator[tuple[Any, str, Any]]:
-    """(parent module, attribute name, layer) of every ``torch.nn.Linear`` except the output head.
+    """Yield (parent module, attribute name, layer) of every ``torch.nn.Linear`` except the output head.
 
-    The head is left out, as transformers does: it is often tied to the embedding, and its error goes
-    straight into the next token.
+    The head is left out, as in transformers: it is often tied to the embedding, and its error goes straight
+    into the next token.
     """
     import torch
 
@@ -22,14 +22,14 @@ def linears(model: Any) -> Iterator[tuple[Any, str, Any]]:
 
 
 def named_linears(model: Any) -> Iterator[tuple[str, Any]]:
-    """(dotted name, layer) of the same layers."""
+    """Yield (dotted name, layer) of the same layers."""
     names = {module: name for name, module in model.named_modules()}
     for _parent, _attribute, layer in linears(model):
         yield names[layer], layer
 
 
 def update(model: Any, tensors: Mapping[str, Any]) -> Any:
-    """Copy those of ``tensors`` that are named like parameters of the model over them; returns the model."""
+    """Copy each of ``tensors`` to the parameter of the same name, if there is one, and return the model."""
     own = dict(model.named_parameters())
     for name in own.keys() & tensors.keys():
         own[name].data.copy_(tensors[name])
@@ -37,7 +37,7 @@ def update(model: Any, tensors: Mapping[str, Any]) -> Any:
 
 
 def replace_linears(model: Any, build: Callable[[Any], Any]) -> Any:
-    """Put ``build(layer)`` in the place of every linear layer; returns the model."""
+    """Replace every linear layer except the head by ``build(layer)``, and return the model."""
     for parent, name, layer in linears(model):
         setattr(parent, name, build(layer))
     return model

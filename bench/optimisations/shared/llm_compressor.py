@@ -1,7 +1,8 @@
-"""What the schemes of llm-compressor share: calibrate once, keep the tensors that came of it.
+"""Calibrate a model with llm-compressor once, and keep the tensors that result.
 
-Source: llm-compressor and compressed-tensors (vLLM project). Only the calibration is theirs: a checkpoint of
-theirs is unpacked by transformers on its first forward pass, so it would be measured as a dense model.
+Source: llm-compressor and compressed-tensors (vLLM project). They are used for the calibration only:
+transformers unpacks their checkpoints on the first forward pass, so such a model would be measured as a dense
+one.
 """
 
 from __future__ import annotations
@@ -22,22 +23,22 @@ PACKAGES = ("llmcompressor", "compressed-tensors", "torch")
 
 @dataclass(frozen=True)
 class GroupParams(calibration.CalibrationParams):
-    """``group_size`` weights of a row share a scale; the rest says which text is looked at."""
+    """``group_size`` weights of a row share a scale. The other settings choose the calibration text."""
 
     group_size: Literal[32, 64, 128, 256] = 64
 
 
 def int4_groups(group_size: int, *, symmetric: bool) -> dict[str, Any]:
-    """The settings of a modifier for 4-bit weights in groups, the head left out."""
+    """Return the settings of a modifier for 4-bit weights in groups, without the head."""
     weights = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": group_size}
     group = {"targets": ["Linear"], "weights": weights | {"symmetric": symmetric}}
     return {"config_groups": {"layers": group}, "ignore": ["lm_head"]}
 
 
 def to_int4(name: str, model: Any, params: GroupParams, make_modifiers: Callable[[], Sequence[Any]]) -> Any:
-    """The model with 4-bit layers as ``make_modifiers`` found them, on PyTorch's int4 kernel.
+    """Return the model with calibrated 4-bit layers on PyTorch's int4 kernel.
 
-    Raises Unsupported for shapes that the groups or the kernel do not take, and for too short a text.
+    Raises Unsupported for shapes that the groups or the kernel do not take, and for a text that is too short.
     """
     int4.check_shapes(model, params.group_size)
     found = _kept(name, model, params, make_modifiers, _int4_tensors)
@@ -45,8 +46,10 @@ def to_int4(name: str, model: Any, params: GroupParams, make_modifiers: Callable
 
 
 def sparsity(params: Any) -> dict[str, Any]:
-    """The settings of a modifier that zeroes weights of every linear layer but the head. Without targets
-    llm-compressor's pass has been seen to end well and prune nothing."""
+    """Return the settings of a modifier that sets weights to zero in every linear layer except the head.
+
+    They name targets, because without targets llm-compressor has reported success and pruned nothing.
+    """
     structure = "2:4" if params.pattern == "2:4" else "0:0"
     return {
         "sparsity": params.sparsity,
@@ -57,12 +60,12 @@ def sparsity(params: Any) -> dict[str, Any]:
 
 
 def with_new_weights(name: str, model: Any, params: Any, make_modifiers: Callable[[], Sequence[Any]]) -> Any:
-    """The model with the weights that ``make_modifiers`` changed, in its own dtype."""
+    """Return the model with the weights that the modifiers changed, in the model's own dtype."""
     return update(model, _kept(name, model, params, make_modifiers, lambda _calibrated: {}))
 
 
 def norms_changed(before: Census, after: Census) -> Check:
-    """That scales moved between layers: the norms in front of the linear layers are not what they were."""
+    """Check that scales moved between layers: the norms in front of the linear layers must have changed."""
     changed = sum(after.norms.get(name) != size for name, size in before.norms.items())
     return check("norms that took up a scale", changed, changed > 0, f"1 to {len(before.norms)}")
 
@@ -77,7 +80,10 @@ def _kept(
     make_modifiers: Callable[[], Sequence[Any]],
     codes: Callable[[Any], Tensors],
 ) -> Tensors:
-    """From the cache, else calibrated on a copy: the ``codes`` of its layers and all weights that changed."""
+    """Return the ``codes`` of the calibrated layers and all weights that changed.
+
+    They come from the cache; if they are not there, a copy of the model is calibrated.
+    """
 
     def make() -> Tensors:
         windows = calibration.windows(model, params)
@@ -98,7 +104,7 @@ def _kept(
 
 
 def _int4_tensors(calibrated: Any) -> Tensors:
-    """Signed codes with a zero point become those of the kernel: zero = -scale · zero point."""
+    """Convert signed codes with a zero point to those of the kernel: zero = -scale · zero point."""
     found: Tensors = {}
     for name, layer in named_linears(calibrated):
         scale = layer.weight_scale.float()
@@ -114,7 +120,7 @@ def _oneshot(model: Any, modifiers: Sequence[Any], windows: Sequence[Any]) -> No
 
     rows = [{"input_ids": one, "attention_mask": torch.ones_like(one)} for one in windows]
     data = torch.utils.data.DataLoader(rows, batch_size=None)
-    recipe, no_tokenizer = list(modifiers), object()  # the windows are token ids already
+    recipe, no_tokenizer = list(modifiers), object()  # the windows are already token ids
     oneshot(
         model=model, recipe=recipe, dataset=data, num_calibration_samples=len(rows), processor=no_tokenizer
     )
@@ -122,8 +128,11 @@ def _oneshot(model: Any, modifiers: Sequence[Any], windows: Sequence[Any]) -> No
 
 @contextmanager
 def _as_a_guest() -> Iterator[None]:
-    """llm-compressor logs every layer, draws progress bars, pins memory where there is no accelerator to pin
-    it for (0.14, AWQ), and holds on to the model until it calibrates another."""
+    """Limit the side effects of llm-compressor while it works.
+
+    It logs every layer and draws progress bars. It pins memory even if there is no accelerator to pin it for
+    (0.14, AWQ). It keeps the model in memory until it calibrates another one.
+    """
     import torch
     from llmcompressor.core import reset_session
     from llmcompressor.pipelines.cache import IntermediatesCache

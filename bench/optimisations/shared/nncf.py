@@ -1,4 +1,4 @@
-"""What the schemes of OpenVINO share: packing the weights of a graph by NNCF, and the checks.
+"""Pack the weights of an OpenVINO graph with NNCF, and check the result.
 
 Source: ``nncf.compress_weights``, https://github.com/openvinotoolkit/nncf.
 """
@@ -15,7 +15,7 @@ LAYER, EMBEDDING = "FullyConnected", "Gather"
 
 
 def packed(model: Any, mode: str, activations: str, **options: Any) -> Any:
-    """The model with weights packed in NNCF's ``mode``, from the cache where they were packed before."""
+    """Return the model with weights packed in NNCF's ``mode``, from the cache if they were packed before."""
     from bench.models.cache import file_sha256
     from bench.runtimes import _openvino, openvino
 
@@ -29,13 +29,13 @@ def packed(model: Any, mode: str, activations: str, **options: Any) -> Any:
 
 
 def ends(after: Census, stored: str) -> Check:
-    """What the embedding and the head are stored in."""
+    """Check in which dtype the embedding and the head are stored."""
     found = _spelt(one.dtype for one in after.matrices if one.is_head or one.module == EMBEDDING)
     return check("embedding and head", found, found == stored, stored)
 
 
 def activations_as(after: Census, asked: str) -> Check:
-    """How the compiled graph takes the activations of its layers."""
+    """Check how the compiled graph takes the activations of its layers."""
     found = _spelt("int8" if _group(one) else "float" for one in after.of(LAYER))
     return check("activations in products", found, found == asked, asked)
 

@@ -1,4 +1,4 @@
-"""What the schemes that set weights to zero share: their settings and the checks."""
+"""Hold the settings and checks of the schemes that set weights to zero."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ TOO_MANY = 0.02
 
 @dataclass(frozen=True)
 class SparsityParams:
-    """``sparsity``: the fraction of each linear layer's weights set to zero, strictly between 0 and 1.
-    ``pattern`` ``2:4``: two of every four weights in a row, which sparse tensor cores want."""
+    """``sparsity`` is the fraction of each linear layer's weights to set to zero, strictly between 0 and 1.
+
+    ``pattern`` ``2:4`` sets two of every four consecutive weights of a row to zero, as sparse tensor cores
+    need.
+    """
 
     sparsity: float = 0.5
     pattern: Literal["unstructured", "2:4"] = "unstructured"
@@ -27,7 +30,10 @@ class SparsityParams:
 
 @dataclass(frozen=True)
 class CalibratedSparsityParams(CalibrationParams):
-    """``sparsity`` and ``pattern`` as for magnitude pruning; the rest says which text is looked at."""
+    """``sparsity`` and ``pattern`` are as for magnitude pruning.
+
+    The other settings choose the calibration text.
+    """
 
     sparsity: float = 0.5
     pattern: Literal["unstructured", "2:4"] = "unstructured"
@@ -38,7 +44,7 @@ class CalibratedSparsityParams(CalibrationParams):
 
 
 def check_sparsity(params: Any) -> None:
-    """ValueError for a sparsity that is none, or that is not the pattern's."""
+    """Raise ValueError if the sparsity is not between 0 and 1, or does not fit the pattern."""
     if not 0 < params.sparsity < 1:
         raise ValueError("sparsity must be strictly between 0 and 1, such as 0.5")
     if params.pattern == "2:4" and params.sparsity != 0.5:
@@ -46,7 +52,10 @@ def check_sparsity(params: Any) -> None:
 
 
 def zeroed(after: Census, params: Any) -> list[Check]:
-    """The share of zeros in every matrix, read from the matrices: as asked to within a weight a row."""
+    """Check the share of zeros in every matrix, read from the matrices, and the pattern.
+
+    The share may be below the sparsity by less than one weight per row, and above it by at most 0.02.
+    """
     pruned = [m for m in after.of("Linear") if not m.is_head]
     fractions = [m.zero_fraction or 0.0 for m in pruned]
     low, high = min(fractions, default=0.0), max(fractions, default=0.0)

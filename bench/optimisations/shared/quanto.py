@@ -1,4 +1,4 @@
-"""What the schemes of optimum-quanto share: packing with optional calibrated activations, and the checks.
+"""Pack weights with optimum-quanto, optionally with calibrated activations, and check the result.
 
 Source: optimum-quanto, https://github.com/huggingface/optimum-quanto.
 """
@@ -20,15 +20,19 @@ SCALES, OUTPUT = ("input_scale", "output_scale"), "output_is_quantised"
 
 @dataclass(frozen=True)
 class QuantoParams(calibration.CalibrationParams):
-    """``activations``: quantised too, with ranges from ``samples`` windows of ``tokens`` of calibration
-    text."""
+    """``activations`` quantises the activations too.
+
+    Their ranges come from ``samples`` windows of ``tokens`` tokens of calibration text.
+    """
 
     activations: Literal["int8", "float8"] | None = None
 
 
 def pack(model: Any, params: QuantoParams, weights: str) -> Any:
-    """Replace every linear layer but the head; activation ranges are taken from the calibration text.
-    Unsupported on a GPU where it needs kernels that cannot be built."""
+    """Replace every linear layer except the head; the calibration text gives the ranges of the activations.
+
+    Raises Unsupported on a GPU if kernels are needed that cannot be built.
+    """
     import torch
     from optimum import quanto
 
@@ -53,8 +57,10 @@ def pack(model: Any, params: QuantoParams, weights: str) -> Any:
 
 
 def _ranges(model: Any, params: QuantoParams) -> dict[str, Any]:
-    """Scales of the activations by the name of the buffer, and which outputs are to be quantised, as
-    optimum-quanto finds them on the calibration text."""
+    """Return the scales of the activations by buffer name, and which outputs are to be quantised.
+
+    optimum-quanto finds both on the calibration text.
+    """
     import torch
     from optimum import quanto
 
@@ -78,15 +84,17 @@ def _set_ranges(model: Any, ranges: Mapping[str, Any]) -> None:
 
 
 def _calibrated(model: Any) -> Iterator[tuple[str, Any]]:
-    """The layers whose activations are quantised too."""
+    """Yield the layers in which activations are quantised too, with their names."""
     for name, module in model.named_modules():
         if getattr(module, "activation_qtype", None) is not None:
             yield name, module
 
 
 def _needs_its_kernels(model: Any, params: QuantoParams, weights: str) -> bool:
-    """Whether a GPU needs optimum-quanto's own kernels for what ``quantize`` has prepared: to unpack, or to
-    multiply in float8. PyTorch has one for bfloat16 and groups of 128."""
+    """Return whether a GPU needs optimum-quanto's own kernels for the model that ``quantize`` has prepared.
+
+    They unpack weights, or multiply in float8. PyTorch has a kernel for int4 in bfloat16 and groups of 128.
+    """
     import torch
 
     dtype = next(model.parameters()).dtype
@@ -97,7 +105,7 @@ def _needs_its_kernels(model: Any, params: QuantoParams, weights: str) -> bool:
 
 
 def check_compiler(device: Any) -> None:
-    """Unsupported on a GPU without nvcc, which optimum-quanto builds its kernels with when first used."""
+    """Raise Unsupported on a GPU without nvcc: optimum-quanto builds its kernels with it at first use."""
     from torch.utils.cpp_extension import CUDA_HOME
 
     if device.type == "cuda" and CUDA_HOME is None:
@@ -109,8 +117,10 @@ def check_compiler(device: Any) -> None:
 def packed_evidence(
     before: Census, after: Census, params: QuantoParams, bits: float, *dtypes: str
 ) -> list[Check]:
-    """QLinear modules with weights in few bits, stored as one of ``dtypes``, and with scales for the
-    activations where asked for."""
+    """Check for QLinear modules that store weights in few bits, as one of ``dtypes``.
+
+    If the activations are quantised, each layer must also have a scale for its input.
+    """
     checks = [*replaced(before, after, MODULE, *dtypes), bits_a_weight(before, after, MODULE, bits)]
     if params.activations:
         scales = [m.scalars.get("input_scale", 1.0) for m in after.of(MODULE)]

@@ -1,7 +1,7 @@
-"""What the schemes of torchao share: quantising the linear layers in place, and the checks.
+"""Quantise the linear layers in place with torchao, and check the result.
 
-Source: torchao's ``quantize_``, https://github.com/pytorch/ao. The layers stay ``Linear``; their weights
-become tensors of a subclass, so the evidence is in the stored dtype.
+Source: torchao's ``quantize_``, https://github.com/pytorch/ao. The layers stay ``Linear``. Their weights
+become tensors of a subclass, so the evidence is the stored dtype.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ INTEGER = (
 
 
 def cuda_in_bfloat16(what: str, device: str, dtype: str) -> str | None:
-    """Why ``what`` does not run there; the generation of the GPU is known once a worker has it."""
+    """Return why ``what`` does not run on this device in this dtype, or None.
+
+    The generation of the GPU is not known before a worker has the GPU.
+    """
     if device != "cuda":
         return f"{what} needs a CUDA device"
     return None if dtype == "bfloat16" else f"{what} needs runtime.dtype bfloat16, not {dtype}"
 
 
 def check_capability(what: str, least: tuple[int, int]) -> None:
-    """Unsupported on a GPU older than compute capability ``least``."""
+    """Raise Unsupported on a GPU older than compute capability ``least``."""
     import torch
 
     here = torch.cuda.get_device_capability()
@@ -39,7 +42,7 @@ def _dotted(capability: tuple[int, int]) -> str:
 
 
 def quantise(model: Any, config: Any) -> Any:
-    """Every linear layer but the head."""
+    """Quantise every linear layer except the head, and return the model."""
     from torchao.quantization import quantize_
 
     chosen = {id(layer) for _parent, _name, layer in linears(model)}
@@ -48,5 +51,5 @@ def quantise(model: Any, config: Any) -> Any:
 
 
 def stored(before: Census, after: Census, bits: float, *dtypes: str) -> list[Check]:
-    """Linear layers whose weights are held in few bits."""
+    """Check that the linear layers hold their weights in few bits."""
     return [*replaced(before, after, "Linear", *dtypes), bits_a_weight(before, after, "Linear", bits)]

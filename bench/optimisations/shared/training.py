@@ -1,7 +1,8 @@
-"""The training loop that schemes of distillation share: any loss, held-out KL, early stop, resume.
+"""Train a student for the schemes of distillation: any loss, held-out KL, early stop, resume.
 
-What it trains is kept by ``one_off``; while it runs, a checkpoint lies in the cache, from which an
-interrupted or diverged training goes on. Through accelerate, so precision and device are its settings.
+``one_off`` keeps the trained weights. While a training runs, a checkpoint lies in the cache, and an
+interrupted or diverged training continues from it. The loop uses accelerate, so precision and device are
+settings of accelerate.
 """
 
 from __future__ import annotations
@@ -21,21 +22,21 @@ from bench.optimisations.shared import calibration, checkpoint
 from bench.optimisations.shared.linear import linears, update
 
 PACKAGES = ("torch", "transformers", "accelerate")
-HELD_OUT = 0.05  # the end of the text, which is never trained on
+HELD_OUT = 0.05  # the share at the end of the text that is never trained on
 WARMUP = 0.05
 CLIP = 1.0
-LORA_ALPHA = 2.0  # times the rank
+LORA_ALPHA = 2.0  # alpha is this many times the rank
 
 
 @dataclass(frozen=True)
 class TrainingParams(calibration.CalibrationParams):
-    """``steps`` of ``batch`` windows of ``tokens`` tokens of ``text``, with AdamW, a warm-up and a cosine to
-    zero.
+    """A training has ``steps`` steps of ``batch`` windows of ``tokens`` tokens of ``text``.
 
-    ``lora_rank``: train so many directions a matrix, merged at the end, not all weights. ``precision`` of the
-    products; weights are trained in float32. Every ``evaluate_every`` steps the KL on ``held_out`` windows is
-    taken; after ``patience`` of them without a better one the training ends, as it does after
-    ``max_minutes``. The best weights are kept. ``samples`` is not used.
+    It uses AdamW; the learning rate has a warm-up and then a cosine to zero. With ``lora_rank``, low-rank
+    factors of that rank are trained for each matrix instead of all weights, and merged at the end.
+    ``precision`` is that of the products; weights are trained in float32. Every ``evaluate_every`` steps the
+    KL on ``held_out`` windows is computed. The training ends after ``patience`` evaluations without a lower
+    KL, or after ``max_minutes``. The best weights are kept. ``samples`` is not used.
     """
 
     text: str = "docstrings"
@@ -67,7 +68,7 @@ Loss = Callable[[Any, Any], Any]
 
 @dataclass
 class State:
-    """Where a training is. ``best`` are the weights of the lowest held-out KL so far."""
+    """Hold the progress of a training. ``best`` are the weights of the lowest held-out KL so far."""
 
     step: int = 0
     spent_s: float = 0.0
@@ -77,7 +78,7 @@ class State:
     best: dict[str, Any] = field(default_factory=dict)
 
     def figures(self) -> dict[str, Any]:
-        """All but the weights."""
+        """Return all fields except the weights."""
         return {key: value for key, value in vars(self).items() if key != "best"}
 
 
@@ -88,11 +89,12 @@ def trained(
     recipe: Mapping[str, object],
     make_loss: Callable[[], tuple[Loss, Loss]],
 ) -> Any:
-    """The model with trained weights, from the cache where the same training was done before.
+    """Return the model with trained weights, from the cache if the same training was done before.
 
-    ``make_loss`` returns (loss to train with, KL to hold out), each of (student, window of ids [1, tokens]);
-    it is called only where there is work to do. ``recipe`` is what the weights depend on besides the model
-    and ``params``. Raises NonFiniteOutput where the training diverges.
+    ``make_loss`` returns (the loss to train with, the held-out KL), both functions of (student, window of ids
+    [1, tokens]). It is called only if there is work to do. ``recipe`` is what the weights depend on besides
+    the model and ``params``. Raises NonFiniteOutput if the training diverges, and NotApplied if no weights
+    were better.
     """
     whole = {"params": asdict(params), **recipe}
     directory = _checkpoints() / one_off.digest(model, whole)[:32]
@@ -113,7 +115,7 @@ def _checkpoints() -> Path:
 
 
 class Training:
-    """One run of AdamW over a student that is left as it was found; ``run`` returns the best weights."""
+    """Train a student with AdamW once; ``run`` returns the best weights, which the student then has too."""
 
     def __init__(
         self, model: Any, params: TrainingParams, loss: Loss, held_out_kl: Loss, directory: Path
@@ -136,7 +138,10 @@ class Training:
         self.torch = torch
 
     def run(self) -> dict[str, Any]:
-        """Train on every processor, then give the threads back."""
+        """Train on every processor, and return the best weights by name.
+
+        Raises NotApplied if no weights had a lower held-out KL than the first ones.
+        """
         with _every_processor(), _trainable(self.student, self.params) as weights:
             optimizer = self.torch.optim.AdamW(
                 weights.values(), lr=self.params.learning_rate, weight_decay=0.0
@@ -191,7 +196,7 @@ class Training:
                 break
 
     def _step(self, optimizer: Any, weights: list[Any]) -> float:
-        """One batch, a window at a time: gradients add up, memory does not."""
+        """Train on one batch, one window at a time: gradients add up, memory does not."""
         total = 0.0
         first = self.state.step * self.params.batch
         for window in self.windows[first : first + self.params.batch]:
@@ -205,7 +210,7 @@ class Training:
         return total
 
     def _evaluate(self, weights: dict[str, Any], optimizer: Any, began: float) -> None:
-        """Held-out KL; the weights where it is the lowest so far; a checkpoint."""
+        """Compute the held-out KL, keep the weights if it is the lowest so far, and write a checkpoint."""
         state = self.state
         with self.torch.no_grad(), self.accelerator.autocast():
             found = [float(self.held_out_kl(self.student, window)) for window in self.held_out]
@@ -227,7 +232,7 @@ def _drawn(params: TrainingParams, samples: int) -> calibration.CalibrationParam
 
 
 def _schedule(step: int, steps: int) -> float:
-    """The share of the learning rate: up in a line, down in half a cosine."""
+    """Return the share of the learning rate: a linear rise, then half a cosine down."""
     warm = max(1, round(WARMUP * steps))
     if step < warm:
         return (step + 1) / warm
@@ -236,7 +241,7 @@ def _schedule(step: int, steps: int) -> float:
 
 @contextmanager
 def _every_processor() -> Iterator[None]:
-    """Training takes all processors that this process may use, whatever the row is measured with."""
+    """Use all processors that this process may use, however many the row is measured with."""
     import torch
 
     threads = torch.get_num_threads()
@@ -250,8 +255,11 @@ def _every_processor() -> Iterator[None]:
 
 @contextmanager
 def _trainable(model: Any, params: TrainingParams) -> Iterator[dict[str, Any]]:
-    """The weights to be trained, by name: all but the embedding and the head, or low-rank factors that are
-    merged at the end. Unsupported where weights are packed already."""
+    """Yield the weights to train, by name: all except the embedding and the head, or low-rank factors.
+
+    The factors are merged at the end. Raises Unsupported if weights are already packed, or are not in
+    float32.
+    """
     import torch
 
     if any(not p.is_floating_point() for p in model.parameters()):
@@ -279,7 +287,7 @@ def _trainable(model: Any, params: TrainingParams) -> Iterator[dict[str, Any]]:
 
 
 def _add_factors(model: Any, layers: Sequence[Any], rank: int, seed: int) -> dict[str, Any]:
-    """LoRA (Hu et al. 2022, arXiv 2106.09685): weight + B·A·alpha/rank, A random, B zero."""
+    """Add LoRA factors (Hu et al. 2022, arXiv 2106.09685): weight + B·A·alpha/rank, A random, B zero."""
     import torch
 
     class Factors(torch.nn.Module):  # type: ignore[misc]
@@ -301,7 +309,7 @@ def _add_factors(model: Any, layers: Sequence[Any], rank: int, seed: int) -> dic
 
 
 def evidence(before: Census, after: Census) -> list[Check]:
-    """Every matrix but the head has other weights than before, of the same shape."""
+    """Check that every matrix except the head has the same shape as before, and other weights."""
     old = {m.name: m for m in before.matrices if not m.is_head}
     moved = [
         m.name
@@ -312,7 +320,7 @@ def evidence(before: Census, after: Census) -> list[Check]:
 
 
 def teacher_of(model: Any, baseline: Teacher) -> Any:
-    """Load the baseline beside the student. Unsupported where their vocabularies differ."""
+    """Load the baseline beside the student. Raises Unsupported if their vocabularies differ."""
     teacher = baseline.load()
     ours, theirs = (one.config.get_text_config().vocab_size for one in (model, teacher))
     if ours != theirs:
@@ -321,7 +329,7 @@ def teacher_of(model: Any, baseline: Teacher) -> Any:
 
 
 def teacher_digest(baseline: Teacher) -> str:
-    """What the teacher's weights are, without loading them."""
+    """Return a digest of the files of the teacher's weights and config, without loading them."""
     from bench.models.cache import file_sha256
 
     files = sorted((*baseline.directory.glob("*.safetensors"), baseline.directory / "config.json"))
@@ -329,7 +337,7 @@ def teacher_digest(baseline: Teacher) -> str:
 
 
 def held_out(teacher: Any) -> Loss:
-    """KL(teacher ‖ student) of a window, whatever is trained with."""
+    """Return the function that computes KL(teacher ‖ student) on a window, whatever the training loss is."""
 
     def of(student: Any, window: Any) -> Any:
         return kl(logits_and_state(teacher, window)[0], logits_and_state(student, window)[0])
@@ -338,7 +346,7 @@ def held_out(teacher: Any) -> Loss:
 
 
 def kl(teacher: Any, student: Any, temperature: float = 1.0) -> Any:
-    """Mean over positions of KL(teacher ‖ student) in nats, of logits [positions, vocabulary]."""
+    """Return the mean KL(teacher ‖ student) over positions in nats; logits are [positions, vocabulary]."""
     import torch
 
     p = torch.log_softmax(teacher.float() / temperature, -1)
@@ -347,7 +355,9 @@ def kl(teacher: Any, student: Any, temperature: float = 1.0) -> Any:
 
 
 def logits_and_state(model: Any, window: Any, *, state: bool = False) -> tuple[Any, Any]:
-    """(logits [tokens, vocabulary], last hidden state [tokens, width] where asked for) of a window [1,
-    tokens]."""
+    """Return (logits [tokens, vocabulary], last hidden state [tokens, width] or None).
+
+    ``window`` has the shape [1, tokens].
+    """
     out = model(input_ids=window, use_cache=False, output_hidden_states=state)
     return out.logits[0], out.hidden_states[-1][0] if state else None

@@ -1,15 +1,16 @@
-"""Report formats: one module each, found by its file name (``pytest-benchmark`` is ``pytest_benchmark.py``).
+"""Report formats: each is a module, found by its name (``pytest-benchmark`` is ``pytest_benchmark.py``).
 
-A format has four things and nothing else is asked of it:
+A format has four things, and nothing else is required of it:
 
 - a docstring whose first line says what it is (``bench list reports`` prints it);
-- ``SUFFIX: str``, the end of its file's name, without a leading dot;
+- ``SUFFIX: str``, the suffix of its file, without the leading dot;
 - ``REQUIRES: tuple[str, ...]``, the packages it needs beyond the core;
-- ``render(runs) -> str | bytes`` of a sequence of ``bench.results.run_summary.RunSummary``. A pure function:
-  no clock, no file, no torch; the same runs give the same bytes.
+- ``render(runs) -> str | bytes``, which takes a sequence of ``bench.results.run_summary.RunSummary``. It is a
+  pure function without clock, file or torch: the same runs give the same bytes.
 
-Names and reasons in a run are other people's text (a model's name, a worker's last words), so each format
-takes the runs through ``harmless`` and then escapes by its own rules. What all formats share stands here.
+Names and reasons in a run are text from outside (a model's name, the last words of a worker), so each format
+passes them through ``harmless`` and escapes them by its own rules; JSON Lines escapes them to ASCII instead.
+This file also holds what all formats share.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ Any_ = TypeVar("Any_")
 
 
 def harmless(value: Any_) -> Any_:
-    """``value`` with every string in it, keys included, on one line and without control characters.
+    """Return ``value`` with every string in it, keys included, on one line and without control characters.
 
     ANSI sequences, NUL, U+2028, text direction marks and halves of surrogate pairs become U+FFFD; a line
-    break becomes a space. Markup stays: what is markup depends on the format.
+    break becomes a space. Markup stays, because each format has its own.
     """
     cleaned: Any = _harmless(value)
     return cleaned  # type: ignore[no-any-return]
@@ -53,8 +54,10 @@ def _harmless(value: Any) -> Any:
 
 
 def flat_rows(runs: Sequence[RunSummary]) -> list[FlatRow]:
-    """A flat dict for each row (``RunSummary.flat_rows``) of all runs, led by which run it is; all have all
-    keys."""
+    """Return a flat dict for each row (``RunSummary.flat_rows``) of all runs, with the run's identity first.
+
+    All dicts have the same keys.
+    """
     rows = [{**_which(run), **row} for run in runs for row in run.flat_rows()]
     keys = dict.fromkeys(key for row in rows for key in row)
     return [{key: row.get(key) for key in keys} for row in rows]
@@ -70,9 +73,9 @@ def _which(run: RunSummary) -> FlatRow:
 
 
 def ascii_json(value: object, indent: int | None = None) -> str:
-    """JSON in ASCII, so that neither U+2028 nor an ANSI sequence stands in it raw.
+    """Write JSON in ASCII, so that it holds neither a raw U+2028 nor an ANSI sequence.
 
-    Raises IntegrityError for NaN and infinity: no run the harness writes holds any.
+    Raises IntegrityError for NaN and infinity, which no run written by the harness holds.
     """
     try:
         return json.dumps(value, ensure_ascii=True, allow_nan=False, indent=indent)

@@ -39,7 +39,7 @@ _EXTRAS = ("p50", "p90", "p95", "p99", "min", "max")
 
 @dataclass(frozen=True)
 class FigureRow:
-    """One metric across the variants of a cell; ``cells`` are (headline, the rest) or None each."""
+    """One metric across the variants of a cell; each of ``cells`` is (headline, the rest) or None."""
 
     key: str
     unit: str
@@ -48,13 +48,13 @@ class FigureRow:
 
 
 def render(runs: Sequence[RunSummary]) -> str:
-    """One page for all runs, one section each; opens from a disk without a network."""
+    """Write one page for all runs, with a section for each; it opens from a disk without a network."""
     return _template().render(runs=[_Page(harmless(run)) for run in runs])
 
 
 @cache
 def _template() -> Template:
-    """Autoescaping is on for everything; an unknown name in the template is an error, not a blank."""
+    """Load the template. Everything is escaped, and an unknown name in it is an error, not a blank."""
     environment = Environment(
         loader=PackageLoader("bench.report"),
         autoescape=True,
@@ -85,65 +85,65 @@ def _template() -> Template:
 
 @dataclass(frozen=True)
 class _Page:
-    """What the template asks of one run."""
+    """What the template needs of one run."""
 
     run: RunSummary
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The cells of the sweep in their order; one, without a name, where nothing is swept."""
+        """Return the cells of the sweep in order; without a sweep there is one cell without a name."""
         return self.run.groups
 
     def cells(self, row: Row) -> list[tuple[str, str]]:
-        """A row of the result table: each figure and its interval."""
+        """Return a row of the result table: each figure and its interval."""
         return [(column.cell(self.run, row), column.interval(self.run, row)) for column in COLUMNS]
 
     def sentence(self, row: Row) -> str:
-        """What the row says."""
+        """Return the sentence that describes the row."""
         return harmless(sentence(self.run, row))
 
     def verdict(self, row: Row) -> str:
-        """How the row ended if badly, else its verdict on cost."""
+        """Return how the row ended if it failed, else its verdict on cost."""
         if not row.ok or row.is_baseline:
             return "baseline" if row.ok else str(row.status)
         ratio = self.run.comparison(row, cost.PER_1K)
         return str(ratio.verdict) if ratio else "not compared"
 
     def tone(self, row: Row) -> str:
-        """The colour of that verdict, as the name of a CSS class."""
+        """Return the colour of that verdict, as the name of a CSS class."""
         found = self.verdict(row)
         if found in tuple(Verdict):
             return found.replace(" ", "-")
         return "muted" if row.status in NOT_A_FAILURE else "worse"
 
     def on_front(self, row: Row) -> bool:
-        """Nothing in its cell is both cheaper and closer to the baseline."""
+        """Return whether no row in its cell is both cheaper and closer to the baseline."""
         return row.name in pareto(self.run, row.group)
 
     def ratios(self, row: Row) -> list[Comparison]:
-        """Every comparison of this row with the baseline of its cell."""
+        """Return every comparison of this row with the baseline of its cell."""
         return self.run.ratios_of(row)
 
     def picture(self, group: str) -> scatter.Scatter | None:
-        """Cost against drift within one cell."""
+        """Return the picture of cost against drift within one cell, if there is anything to draw."""
         return scatter.scatter(scatter.data_of(self.run, group))
 
     def not_drawn(self, group: str) -> list[str]:
-        """Rows of a cell that have no place in its picture."""
+        """Return the names of the rows of a cell that have no place in its picture."""
         drawn = {datum.name for datum in scatter.data_of(self.run, group)}
         return [row.name for row in self.run.rows if row.group == group and row.name not in drawn]
 
     def measured(self, group: str) -> list[Row]:
-        """The rows of one cell that have any figure."""
+        """Return the rows of one cell that have any figure."""
         rows = [row for row in self.run.rows if row.group == group]
         return [row for row in rows if any(figure for _key, figure in row.figures())]
 
     def figures(self, group: str) -> list[FigureRow]:
-        """Every metric that at least one variant of the cell has."""
+        """Return every metric that at least one variant of the cell has."""
         return [row for row in self._figure_rows(group) if any(row.cells)]
 
     def unmeasured(self, group: str) -> list[str]:
-        """Metrics that no variant of the cell has."""
+        """Return the keys of the metrics that no variant of the cell has."""
         return [row.key for row in self._figure_rows(group) if not any(row.cells)]
 
     def _figure_rows(self, group: str) -> list[FigureRow]:
@@ -155,14 +155,14 @@ class _Page:
 
 
 def _figure_row(key: str, figures: Sequence[Figure | None]) -> FigureRow:
-    """The unit and the formula as they stand in the run; our own where no variant has the figure."""
+    """Take unit and formula from the run, or from this version's metrics if no variant has the figure."""
     found = next((figure for figure in figures if figure), all_metrics().get(key))
     unit, formula = (found.unit, found.formula) if found else ("", "")
     return FigureRow(key, unit, formula, tuple(_figure_cell(figure, unit) for figure in figures))
 
 
 def _figure_cell(figure: Figure | None, unit: str) -> tuple[str, str] | None:
-    """The headline number, and its interval with whatever else the figure holds."""
+    """Return the headline number, and its interval with everything else the figure holds."""
     if figure is None:
         return None
     parts = []
@@ -181,7 +181,7 @@ def _figure_cell(figure: Figure | None, unit: str) -> tuple[str, str] | None:
 
 
 def _number(value: float | None, unit: str) -> str:
-    """Bytes as MiB from one MiB on; anything else with three significant digits."""
+    """Format a value with three significant digits; bytes as MiB or, below one MiB, as a whole number."""
     if value is not None and unit == "B":
         return f"{format_mib(value)} MiB" if abs(value) >= MIB else f"{value:,.0f}"
     return format_significant(value)
@@ -192,7 +192,7 @@ def _percent(share: float | None, digits: int = 0) -> str:
 
 
 def sparkline(values: Sequence[float], width: float, height: float) -> tuple[tuple[float, float], ...]:
-    """Points of a small line over ``values``: 0 at the bottom, the largest at the top."""
+    """Return the points of a small line over ``values``: 0 is at the bottom, the largest value at the top."""
     largest = max((value for value in values if math.isfinite(value)), default=0.0)
     if largest <= 0:
         return ()

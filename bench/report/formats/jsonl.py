@@ -1,4 +1,4 @@
-"""JSON Lines: one flat JSON object per variant and line, for programs."""
+"""JSON Lines: one flat JSON object on a line for each variant, for programs."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ REQUIRES: tuple[str, ...] = ()
 
 
 def render(runs: Sequence[RunSummary]) -> str:
-    """Strings as they stand in ``run.json``, escaped to ASCII, so one line stays one line for any reader."""
+    """Write strings as in ``run.json``, escaped to ASCII, so that one line is one line for any reader."""
     return "".join(ascii_json(row) + "\n" for row in flat_rows(runs))

@@ -1,4 +1,4 @@
-"""JUnit XML: a test suite per run, a test case per variant, for a CI server's own display."""
+"""JUnit XML: a test suite for each run and a test case for each variant, for a CI server's own display."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ REQUIRES: tuple[str, ...] = ()
 
 
 def render(runs: Sequence[RunSummary]) -> str:
-    """A failed variant is an error, one this machine cannot run is skipped; ``time`` is a mean request."""
+    """Write each run as a test suite.
+
+    A failed variant is an error and an unsupported one is skipped; ``time`` is that of a mean request.
+    """
     root = ET.Element("testsuites", name="inference-cost-bench")
     for run in runs:
         root.append(_suite(harmless(run)))
@@ -62,7 +65,7 @@ def _case(run: RunSummary, row: Row) -> ET.Element:
 
 
 def _rule(run: RunSummary, rule: Finding) -> ET.Element:
-    """A limit of the gate as a test: FAIL and SUSPECT are failures, what was not decided is an error."""
+    """Write a limit of the gate as a test: FAIL and SUSPECT are failures, an undecided limit is an error."""
     where = ".".join(filter(None, (run.name, "gate", rule.group, rule.variant)))
     case = ET.Element("testcase", classname=where, name=rule.rule)
     known = {
@@ -77,7 +80,7 @@ def _rule(run: RunSummary, rule: Finding) -> ET.Element:
 
 
 def _figures(run: RunSummary, row: Row) -> dict[str, object]:
-    """What a CI job would plot; a missing figure is left out, never 0."""
+    """Return the figures that a CI job would plot; a missing figure is left out, never 0."""
     ratio = run.comparison(row, cost.PER_1K)
     found = {
         cost.PER_1K.key: value_of(row.figure(cost.PER_1K)),

@@ -1,4 +1,4 @@
-r"""LaTeX: a booktabs table per run, for a paper (``\usepackage{booktabs}``)."""
+r"""LaTeX: a booktabs table for each run, for a paper (``\usepackage{booktabs}``)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _ESCAPES = str.maketrans({
 
 
 def render(runs: Sequence[RunSummary]) -> str:
-    """Letters outside ASCII stay, for XeLaTeX or LuaLaTeX; pdfLaTeX takes the European ones."""
+    """Write one table for each run.
+
+    Letters outside ASCII stay, for XeLaTeX or LuaLaTeX; pdfLaTeX accepts the European ones.
+    """
     return "\n".join(_tabular(harmless(run)) for run in runs)
 
 
@@ -43,10 +46,10 @@ def _tabular(run: RunSummary) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    r"""Begins with ``{}``: after ``\\`` or ``\midrule`` a name like ``[3pt]`` would be an option."""
+    r"""Begin the row with ``{}``: after ``\\`` or ``\midrule`` a name like ``[3pt]`` would be an option."""
     return "{}" + " & ".join(escape(cell) for cell in cells) + r" \\"
 
 
 def escape(text: str) -> str:
-    """``text`` as LaTeX prints it letter by letter; two dashes stay two dashes."""
+    """Escape ``text`` so that LaTeX prints it letter by letter; two dashes stay two dashes."""
     return text.translate(_ESCAPES).replace("--", "-{}-").replace("--", "-{}-")

@@ -1,4 +1,4 @@
-"""Markdown: the table, a sentence per variant and what the money rests on, for an issue or a pull request."""
+"""Markdown: the table, a sentence for each variant and the price, for an issue or a pull request."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _ENTITIES = {
     "&": "&amp;",
     "<": "&lt;",
     ">": "&gt;",
-    "@": "@&#8203;",  # no @name reaches a person
-    ":": "&#58;",  # no bare address becomes a link, no :word: a picture
+    "@": "@&#8203;",  # so that no @name notifies a person
+    ":": "&#58;",  # so that no bare address becomes a link and no :word: a picture
 }
 _SPECIAL = re.compile(r"[\\`*_{}\[\]|~$#!&<>@]|:(?=//|\w+:)|(?<=www)\.")
 
 
 def render(runs: Sequence[RunSummary]) -> str:
-    """One section per run."""
+    """Write one section for each run."""
     return "\n".join(_section(harmless(run)) for run in runs)
 
 
@@ -48,7 +48,7 @@ def _table(run: RunSummary) -> list[str]:
 
 
 def _cell(column: Column, run: RunSummary, row: Row) -> str:
-    """A figure with its interval after it."""
+    """Return a figure with its interval after it."""
     return escape(" ".join(filter(None, (column.cell(run, row), column.interval(run, row)))))
 
 
@@ -72,10 +72,10 @@ def _money(run: RunSummary) -> list[str]:
 
 
 def escape(text: str) -> str:
-    """``text`` so that GitHub shows its letters and no markup, HTML, cell, link, mention or formula."""
+    """Escape ``text`` so that GitHub shows it as it is: no markup, HTML, cell, link, mention or formula."""
     return _SPECIAL.sub(lambda found: _ENTITIES.get(found.group(), f"\\{found.group()}"), text)
 
 
 def _plain(text: str) -> str:
-    """For inside backticks, where nothing can be escaped: letters, digits, dot, dash, underscore."""
+    """Keep letters, digits, dot, dash and underscore: inside backticks nothing can be escaped."""
     return re.sub(r"[^\w.-]", "�", text)

@@ -15,7 +15,10 @@ REQUIRES = ("pyarrow",)
 
 
 def render(runs: Sequence[RunSummary]) -> bytes:
-    """Figures are doubles in every file, missing ones null. Raises UsageError where pyarrow is missing."""
+    """Write figures as doubles in every file, missing ones as null.
+
+    Raises UsageError if pyarrow is missing.
+    """
     try:
         arrow = importlib.import_module("pyarrow")
         parquet = importlib.import_module("pyarrow.parquet")
@@ -32,7 +35,7 @@ def render(runs: Sequence[RunSummary]) -> bytes:
 
 
 def _kind(column: Sequence[object]) -> str:
-    """A column of nothing but nulls is a figure that no row has."""
+    """Return the type of a column; one with nothing but nulls is a figure that no row has."""
     if any(isinstance(value, str) for value in column):
         return "text"
     return "flag" if any(isinstance(value, bool) for value in column) else "figure"

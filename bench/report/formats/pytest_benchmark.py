@@ -1,4 +1,4 @@
-"""pytest-benchmark JSON: seconds per request, so that ``pytest-benchmark compare`` shows runs side by side."""
+"""pytest-benchmark JSON: seconds per request, so that ``pytest-benchmark compare`` shows runs in a table."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from bench.stats.intervals import Distribution, distribution
 SUFFIX = "json"
 REQUIRES: tuple[str, ...] = ()
 
-FORMAT_VERSION = "5.1.0"  # of pytest-benchmark, whose reader asks for nothing else
-QUARTILE_SD = 0.6745  # a normal distribution's quartiles, in standard deviations from its middle
+FORMAT_VERSION = "5.1.0"  # the version of pytest-benchmark that the fields follow
+QUARTILE_SD = 0.6745  # a normal distribution's quartiles, in standard deviations from its mean
 ESTIMATED = ("q1", "q3", "iqr", "ld15iqr", "hd15iqr")
 
 
 def render(runs: Sequence[RunSummary]) -> str:
-    """Rows without a time of requests (failed, unsupported) are left out, as pytest leaves failures out.
+    """Write the rows that have times of requests; failed and unsupported rows are left out, as in pytest.
 
-    A run keeps each sample in its journal and only their summary in ``run.json``, so the quartiles here are
-    estimated as if the times were normal, within their measured range; ``extra_info.estimated`` names them.
+    A run keeps each sample in its journal and only a summary in ``run.json``. The quartiles here are
+    therefore estimated as if the times were normal, within their measured range; ``extra_info.estimated``
+    names the fields.
     """
     clean = [harmless(run) for run in runs]
     return _file(
@@ -40,7 +41,10 @@ def render(runs: Sequence[RunSummary]) -> str:
 
 
 def of_units(run: RunSummary, units: Sequence[UnitRecord]) -> str:
-    """A gate's units in the same form: seconds each side took for the unit's requests, a round per unit."""
+    """Write a gate's units in the same form.
+
+    A unit is a round: the seconds that a side took for the unit's requests.
+    """
     clean = harmless(run)
     benchmarks = []
     for row in clean.rows:
@@ -74,7 +78,7 @@ def _file(run: RunSummary | None, benchmarks: list[dict[str, Any]]) -> str:
 
 
 def _machine(machine: Mapping[str, Any]) -> dict[str, Any]:
-    """What pytest-benchmark records, as far as the fingerprint has it; never a host's name."""
+    """Return what pytest-benchmark records, as far as the fingerprint has it; never a host's name."""
     return {
         "node": "",
         "machine": machine.get("architecture"),
@@ -88,7 +92,7 @@ def _machine(machine: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _benchmark(run: RunSummary, row: Row, stats: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
-    """``fullname`` has no run id in it: the same variant of two runs is the same benchmark."""
+    """Make one benchmark. ``fullname`` has no run id in it: a variant is the same benchmark in two runs."""
     return {
         "group": row.group or None,
         "name": row.title,
@@ -102,7 +106,7 @@ def _benchmark(run: RunSummary, row: Row, stats: dict[str, Any], extra: dict[str
 
 
 def _stats(sample: Distribution) -> dict[str, Any]:
-    """The fields of pytest-benchmark in seconds, from a sample in milliseconds; unknown ones null."""
+    """Return pytest-benchmark's fields in seconds, from a sample in milliseconds; unknown ones are null."""
     low, high, mean, middle = (value / 1e3 for value in (sample.min, sample.max, sample.mean, sample.p50))
     sd = (sample.sd or 0.0) / 1e3
     q1, q3 = max(low, middle - QUARTILE_SD * sd), min(high, middle + QUARTILE_SD * sd)
@@ -129,7 +133,7 @@ def _stats(sample: Distribution) -> dict[str, Any]:
 
 
 def _extra(run: RunSummary, row: Row) -> dict[str, Any]:
-    """Money and drift; null where unknown."""
+    """Return money and drift; unknown values are null."""
     ratio = run.comparison(row, cost.PER_1K)
     drift = {metric.key: value_of(row.figure(metric)) for metric in (output_drift.KLD, output_drift.TOP1)}
     return {

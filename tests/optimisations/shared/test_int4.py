@@ -75,7 +75,7 @@ def test_torchao_pads_rows_to_tiles(toy: transformers.PreTrainedModel) -> None:
     """Rows of 64 or 128 weights would become 1024; rows of 2048 and 3072 stay as they are."""
     with pytest.raises(Unsupported, match="groups of 256 do not fill the 64 weights of a row of model"):
         torchao_int4.check_shapes(toy, 256)
-    with pytest.raises(Unsupported, match=r"pads rows to multiples of 1024, [0-9.]+ bits a weight"):
+    with pytest.raises(Unsupported, match=r"pads rows to multiples of 1024, [0-9.]+ bits per weight"):
         torchao_int4.check_shapes(toy, 32)
     with torch.device("meta"):
         large = transformers.LlamaForCausalLM(
