@@ -1,4 +1,4 @@
-"""The command line. Each command is a few lines; heavy imports happen inside the command that needs them."""
+"""The commands. Each command is a few lines; heavy imports happen inside the command that needs them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import bench
-from bench.cli.output import readers_may_go
-from bench.errors import BenchError, ExitCode, UsageError
-from bench.gate import LEAST_CAP
+from bench.cli.options import (
+    LISTS,
+    AsJson,
+    Batches,
+    Cap,
+    Configs,
+    Only,
+    Quiet,
+    RunDirectory,
+    Sets,
+)
+from bench.errors import UsageError
 
 if TYPE_CHECKING:
     from bench.config.spec import Spec
@@ -24,12 +33,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-LISTS = "models,optimisations,runtimes,workloads,texts,metrics,drift,probes,prices,reports"
-Configs = Annotated[list[Path], typer.Argument(help="one or more YAML configs")]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="override a key, such as workload.requests=8")]
-Only = Annotated[list[str] | None, typer.Option(help="measure only these variants (and the baseline)")]
-RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="a directory in results/")]
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
 
 
 @app.callback()
@@ -52,7 +55,7 @@ def run(
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="continue a run that was cut short")
     ] = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="print no progress")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure the baseline and all variants, print a table, write RUN/run.json."""
     from bench.cli import commands
@@ -109,16 +112,10 @@ def gate(
     overrides: Sets = None,
     only: Only = None,
     out: Annotated[Path, typer.Option(help="where the gate's directory is made")] = Path("results"),
-    cap: Annotated[
-        int,
-        typer.Option(min=LEAST_CAP, max=1000, help=f"most units to measure; FAIL needs {LEAST_CAP} or more"),
-    ] = 40,
-    batches: Annotated[
-        int | None,
-        typer.Option(min=1, max=1000, help="batches per unit; if absent, the calibration's choice"),
-    ] = None,
+    cap: Cap = 40,
+    batches: Batches = None,
     as_json: AsJson = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="print no progress")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Judge a config or a run by its limits; the exit code is the verdict.
 
@@ -136,11 +133,11 @@ def calibrate(
     overrides: Sets = None,
     out: Annotated[Path, typer.Option(help="where the calibration's directory is made")] = Path("results"),
     units: Annotated[int, typer.Option(min=6, max=1000, help="pairs of fresh workers to measure")] = 20,
-    batches: Annotated[int | None, typer.Option(min=1, max=1000, help="batches per unit")] = None,
+    batches: Batches = None,
     base: Annotated[
         str | None, typer.Option(metavar="PYTHON|REF", help="another installation, for one of the sides")
     ] = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="print no progress")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure the noise of this machine and the smallest change a gate sees.
 
@@ -188,7 +185,7 @@ def export(
     run: RunDirectory,
     variant: Annotated[str, typer.Argument(help="the name of a row")],
     to: Annotated[Path, typer.Argument(metavar="DIR", help="a directory to make")],
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="print no progress")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write a row's optimised model as an ordinary safetensors checkpoint."""
     from bench.runs.export import export as write
@@ -274,32 +271,3 @@ def _spec(config: Path, overrides: list[str] | None, only: list[str] | None) -> 
     from bench.config.reader import read_config
 
     return read_config(config, overrides or (), only or ())
-
-
-def main() -> None:
-    """Run a command.
-
-    An expected error is one message and its exit code. Anything else leaves its traceback in a file that can
-    be attached to an issue.
-    """
-    with readers_may_go():
-        _run()
-
-
-def _run() -> None:
-    try:
-        app()
-    except BenchError as expected:
-        print(f"bench: {expected}", file=sys.stderr)
-        sys.exit(expected.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(ExitCode.INTERRUPTED)
-    except Exception as unexpected:  # noqa: BLE001 - the one place: tell the user, keep the traceback
-        from bench.cli.crash import report_crash
-
-        print(report_crash(unexpected), file=sys.stderr)
-        sys.exit(ExitCode.FAILED)
-
-
-if __name__ == "__main__":
-    main()

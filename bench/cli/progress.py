@@ -72,8 +72,9 @@ class RunProgress:
         if self._bar is None:
             print(text, file=sys.stderr, flush=True)
             return
-        self._bar.start()  # not before the first event: fetching a model shows a bar of its own
-        if not isinstance(event, Began):
+        if isinstance(event, Began):  # not before: a model may be fetched first, with a bar of its own
+            self._bar.start()
+        else:
             self._bar.console.print(escape(text), highlight=False)
         done = self._total - len(self._waiting)
         self._bar.update(self._task, completed=done, description=escape(self._under_way(event)))

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
-
 from bench import plugins
-from bench.config.spec import Optimisation, RuntimeBlock, explain
+from bench.config.settings import settings
+from bench.config.spec import Optimisation, RuntimeBlock
 from bench.environments import interpreter, missing_environment
 from bench.errors import UsageError
 from bench.formatting import nearest
@@ -173,30 +169,6 @@ def engines_of(scheme: ModuleType) -> tuple[str, ...]:
     return engines
 
 
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
-
-
-def settings(source: YamlSource, kind: Any, given: dict[str, Any], path: KeyPath) -> dict[str, object]:
-    """Validate ``given`` strictly against a plug-in's own dataclass, and fill in the defaults."""
-    known = [field.name for field in dataclasses.fields(kind)]
-    for key in given:
-        if key not in known:
-            close = nearest(key, known)
-            hint = f"did you mean {close!r}?" if close else f"known: {', '.join(known) or 'no settings'}"
-            raise source.error((*path, key), "unknown key", hint)
-    has_required = dataclasses.MISSING in {field.default for field in dataclasses.fields(kind)}
-    checked = given or has_required  # defaults alone need no check, and making a checker takes a millisecond
-    try:
-        # JSON mode is strict about numbers and flags, and still builds a dataclass from a mapping.
-        made = _adapter(kind).validate_json(json.dumps(given), strict=True) if checked else kind()
-    except ValidationError as bad:
-        wrong = bad.errors(include_url=False)[0]
-        raise source.error((*path, *wrong["loc"][:1]), *explain(wrong)) from None
-    return {name: getattr(made, name) for name in known}
-
-
 def why_unsupported(
     source: YamlSource,
     runtime: RuntimeBlock,
@@ -210,11 +182,7 @@ def why_unsupported(
     for a scheme without kernels for a device asked for by name, or one that runs on no device in this dtype;
     in a sweep over devices or dtypes these are rows with a reason too.
     """
-    devices = cuda_device_count()
-    if runtime.device.startswith("cuda"):
-        index = int(runtime.device.partition(":")[2] or 0)
-        if index >= devices:
-            raise source.error(device_path, f"{runtime.device}: this machine shows {devices} CUDA device(s)")
+    _check_device(source, runtime, device_path)
     if runtime.python is not None:
         return _no_interpreter(runtime.python)
     schemes = [plugins.load(f"optimisations.{step.verb}", step.scheme) for step in steps]
@@ -238,6 +206,12 @@ def why_unsupported(
         if reason:
             return str(reason)
     return None
+
+
+def _check_device(source: YamlSource, runtime: RuntimeBlock, path: KeyPath) -> None:
+    devices, index = cuda_device_count(), int(runtime.device.partition(":")[2] or 0)
+    if runtime.device.startswith("cuda") and index >= devices:
+        raise source.error(path, f"{runtime.device}: this machine shows {devices} CUDA device(s)")
 
 
 def device_here(asked: str) -> Literal["cpu", "cuda"]:

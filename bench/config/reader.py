@@ -5,22 +5,20 @@ An error message names the file, the line, the key and the nearest known name.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
 from bench import plugins
-from bench.config.arms import blaming, cells, optimisations, read_model, settings, why_unsupported
+from bench.config.arms import blaming, cells, optimisations, read_model, why_unsupported
+from bench.config.blocks import BlockReader
 from bench.config.shapes import check_fits, check_order, check_shapes, check_students
 from bench.config.spec import (
     Arm,
-    Block,
     DriftBlock,
     Group,
     LimitBlock,
@@ -29,7 +27,6 @@ from bench.config.spec import (
     RuntimeBlock,
     Spec,
     WorkloadBlock,
-    explain,
 )
 from bench.config.spelling import override, spelled
 from bench.errors import ConfigError, UsageError, together
@@ -43,7 +40,6 @@ from bench.yaml_source import KeyPath, YamlSource, read_yaml
 ARM_KEYS = ("model", "runtime", "workload", "optimise")
 FILE_KEYS = ("name", *ARM_KEYS, "variants", "price", "drift", "measure", "gate", "sweep")
 MAX_ROWS = 2000
-BlockT = TypeVar("BlockT", bound=Block)
 Raw = Mapping[str, Any]
 
 
@@ -59,11 +55,11 @@ def read_config(path: Path, overrides: Sequence[str] = (), only: Sequence[str] =
     return _Reader(source).spec(tuple(only))
 
 
-class _Reader:
+class _Reader(BlockReader):
     """The reader of one file."""
 
     def __init__(self, source: YamlSource) -> None:
-        self.source = source
+        super().__init__(source)
         self.data: dict[str, Any] = dict(source.data)  # type: ignore[call-overload]
         self.find_model = cache(find_model)
         self.known(self.data, (), FILE_KEYS)
@@ -167,7 +163,7 @@ class _Reader:
         if wrong:
             raise together(wrong)
         for arm in arms:
-            place = self._place(("variants", names.index(arm.name)), "optimise")
+            place = self.place(("variants", names.index(arm.name)), "optimise")
             check_students(self.source, baseline.model, arm.model, arm.optimise, place, self.find_model)
         return Group(label, baseline, tuple(arms))
 
@@ -187,64 +183,23 @@ class _Reader:
     def _arm(self, name: str, raw: Raw, path: KeyPath) -> Arm:
         runtime = self.block(RuntimeBlock, "runtime", raw.get("runtime", {}), path)
         workload = self.workload(raw.get("workload", {}), path)
-        with blaming(self.source, self._place(path, "runtime", "name")):
+        with blaming(self.source, self.place(path, "runtime", "name")):
             plugins.load("runtimes", runtime.name)
         load = plugins.load("workloads", workload.name)
-        with blaming(self.source, self._place(path, "workload", "file"), str(workload.file)):
+        with blaming(self.source, self.place(path, "workload", "file"), str(workload.file)):
             problem = load.problem(workload)
         if problem:
-            raise self.source.error(self._place(path, "workload", problem[0]), problem[1])
-        model = read_model(self.source, raw["model"], self._place(path, "model"), self.find_model)
-        length = self._place(path, "workload", "output_tokens")
+            raise self.source.error(self.place(path, "workload", problem[0]), problem[1])
+        model = read_model(self.source, raw["model"], self.place(path, "model"), self.find_model)
+        length = self.place(path, "workload", "output_tokens")
         check_fits(self.source, model, workload, length, self.find_model)
-        place = self._place(path, "optimise")
+        place = self.place(path, "optimise")
         steps = optimisations(self.source, raw.get("optimise", []), place, runtime.name)
         check_order(self.source, steps, place)
         check_shapes(self.source, model, steps, place, self.find_model)
-        device = self._place(path, "runtime", "device")
+        device = self.place(path, "runtime", "device")
         why = why_unsupported(self.source, runtime, steps, device, place)
         return Arm(name, False, model, runtime, workload, steps, why)
-
-    # ---- blocks ----------------------------------------------------------------------------------
-
-    def block(
-        self,
-        kind: type[BlockT],
-        key: str,
-        raw: object,
-        path: KeyPath | None = None,
-        more: Sequence[str] = (),
-    ) -> BlockT:
-        """Validate one block, and turn pydantic's error into a ConfigError at the key's place.
-
-        ``more`` are keys that the block may also have and that are checked elsewhere.
-        """
-        place = self._place(path, key)
-        if not isinstance(raw, dict):
-            raise self.source.error(place, "must be a block of keys", "see `bench schema`")
-        self.known(raw, place, (*(name for name in kind.model_fields if name != "own"), *more))
-        try:
-            return kind.model_validate({k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
-        except ValidationError as bad:
-            wrong = bad.errors(include_url=False)[0]
-            where = self._place(path, key, *(str(part) for part in wrong["loc"][:1]))
-            raise self.source.error(where, *explain(wrong, kind)) from None
-
-    def workload(self, raw: object, path: KeyPath | None = None) -> WorkloadBlock:
-        """Validate a workload block, with the keys of its kind checked apart from the common keys."""
-        given = dict(raw) if isinstance(raw, dict) else {}
-        with blaming(self.source, self._place(path, "workload", "name")):
-            kind = plugins.load(
-                "workloads", str(given.get("name", WorkloadBlock.model_fields["name"].default))
-            )
-        params = getattr(kind, "Params", None)
-        keys = [one.name for one in dataclasses.fields(params)] if params else []
-        own = {key: given.pop(key) for key in keys if key in given}
-        block = self.block(WorkloadBlock, "workload", given if isinstance(raw, dict) else raw, path, keys)
-        if params is None:
-            return block
-        checked = settings(self.source, params, own, self._place(path, "workload"))
-        return block.model_copy(update={"own": tuple(sorted(checked.items()))})
 
     def limits(self, drift: DriftBlock, groups: tuple[Group, ...]) -> tuple[tuple[str, LimitBlock], ...]:
         """Read the gate's limits, each of which must be on a known metric that this config measures."""
@@ -264,27 +219,6 @@ class _Reader:
             if reason := never_judged(key, relative, bool(drift.tokens) and not random, drift.suites):
                 raise self.source.error(("gate", key), *reason)
         return limits
-
-    def _place(self, path: KeyPath | None, *keys: str) -> KeyPath:
-        """Find where a key is written: in the arm at ``path``, in the sweep, or at the top of the file.
-
-        ``path`` is () for the baseline. It is None for a key of the file itself, which is not inherited.
-        """
-        places = (keys,) if path is None else ((*path, *keys) if path else (), ("sweep", keys[-1]), keys)
-        return next(
-            (place for place in places if place in self.source.lines and place), (*(path or ()), *keys)
-        )
-
-    def known(self, block: Raw, path: KeyPath, known: Sequence[str]) -> None:
-        """Raise ConfigError for unknown keys, with the nearest known key for each."""
-        wrong = []
-        for key in block:
-            if key not in known:
-                close = nearest(key, known)
-                hint = f"did you mean {close!r}?" if close else f"known: {', '.join(known)}"
-                wrong.append(self.source.error((*path, key), "unknown key", hint))
-        if wrong:
-            raise together(wrong)
 
 
 def _lists(block: Mapping[str, Any]) -> dict[str, Any]:

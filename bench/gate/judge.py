@@ -117,36 +117,35 @@ def _timed(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> F
     if any(ratio is None for ratio in ratios):
         return finding(rule, _key(variant), GateVerdict.ERROR, "a unit did not measure it")
     shift = price_shift(run, base, variant, rule.metric)
-    changes = [ratio + shift for ratio in ratios if ratio is not None]
+    return _by_test(run, rule, _key(variant), [ratio + shift for ratio in ratios if ratio is not None])
+
+
+def _by_test(run: RunRecord, rule: Rule, key: tuple[str, str], changes: Sequence[float]) -> Finding:
+    """Decide from one log ratio per unit."""
     test = test_of(run, rule)
     decision = decide([rule.sign * change for change in changes], test)
-    low, high = confidence_sequence(changes, test.prior_sd)
-    value = math.exp(math.fsum(changes) / len(changes))
+    low, high = (math.exp(bound) for bound in confidence_sequence(changes, test.prior_sd))
     verdict = GateVerdict(decision.verdict or GateVerdict.INCONCLUSIVE)
     reason = {
         GateVerdict.PASS: f"within the limit, shown by {decision.at} units",
         GateVerdict.FAIL: f"worse than the baseline, shown by {decision.at} units",
-    }.get(verdict, f"not decided by {len(units)} units")
-    if (
-        verdict == GateVerdict.PASS
-        and _only_code_differs(run)
-        and rule.sign > 0
-        and math.exp(high) < IMPROBABLE_RATIO
-    ):
+    }.get(verdict, f"not decided by {len(changes)} units")
+    too_good = _only_code_differs(run) and rule.sign > 0 and high < IMPROBABLE_RATIO
+    if verdict == GateVerdict.PASS and too_good:
         verdict, reason = GateVerdict.SUSPECT, "an improbable improvement: is the same work still being done?"
     return finding(
         rule,
-        _key(variant),
+        key,
         verdict,
         reason,
-        value=value,
-        low=math.exp(low),
-        high=math.exp(high),
+        value=math.exp(math.fsum(changes) / len(changes)),
+        low=low,
+        high=high,
         confidence=CONFIDENCE,
-        units=len(units),
+        units=len(changes),
         evidence_fail=decision.evidence_fail,
         evidence_pass=decision.evidence_pass,
-        more_may_help=verdict == GateVerdict.INCONCLUSIVE and len(units) < test.cap,
+        more_may_help=verdict == GateVerdict.INCONCLUSIVE and len(changes) < test.cap,
     )
 
 

@@ -57,7 +57,7 @@ class FreshPair:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._workers.close()
+        self._workers.__exit__(kind, error, trace)
 
     @property
     def sides(self) -> tuple[ArmUnderTest, ArmUnderTest]:

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 import bench
-from bench.errors import Outcome, VariantFailed
+from bench.errors import Outcome, TerminatedRun, VariantFailed
 from bench.machine.proc import entries
 from bench.worker.protocol import ChannelClosed, ProtocolError, receive, send
 
@@ -80,7 +80,7 @@ class WorkerProcess:
         self._log = log
         self._environment = worker_environment(threads, on_cpu)
         self._python = str(python or sys.executable)
-        self._timed_out = self._ended = False
+        self._no_grace = self._ended = False
         self.on_progress: Callable[[str], None] = lambda _text: None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -113,6 +113,8 @@ class WorkerProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # Whoever has sent SIGTERM, or Ctrl-C twice, does not wait until a busy worker leaves by itself.
+        self._no_grace |= isinstance(error, TerminatedRun | KeyboardInterrupt)
         self.close()
 
     @property
@@ -171,7 +173,7 @@ class WorkerProcess:
         return reply
 
     def _stalled(self, what: str) -> VariantFailed:
-        self._timed_out = True
+        self._no_grace = True
         self.close()
         return VariantFailed(Outcome.TIMEOUT, f"{what}; the worker was ended")
 
@@ -211,7 +213,7 @@ class WorkerProcess:
             return
         self._ended = True
         self._channel.close()
-        if self._timed_out or self._left_within(GRACE_S) is None:
+        if self._no_grace or self._left_within(GRACE_S) is None:
             self._signal_group(signal.SIGTERM)
             self._left_within(GRACE_S)
         self._signal_group(signal.SIGKILL)

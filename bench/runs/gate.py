@@ -111,10 +111,7 @@ def gate_spec(
     head: dict[str, Any] = {
         "mode": "code" if plan.base else "config",
         "limits": limits,
-        "test": {
-            "cap": plan.cap,
-            **({"prior_sd": max(calibration.unit_sd, SCALE_FLOOR)} if calibration else {}),
-        },
+        "test": {"cap": plan.cap, **_prior_of(calibration)},
         "batches_per_unit": batches,
         "sides": {side: asdict(who) for side, who in sides.items()},
         "calibration": asdict(calibration) if calibration else None,
@@ -124,6 +121,10 @@ def gate_spec(
     head["test"]["cap"] += max(Counter((u.group, u.variant) for u in earlier).values(), default=0)
     work = _Work(spec, head, fetch, _takes(wanted, head["mode"]), _needs_run(wanted), earlier, tell)
     return _measure(work, out)
+
+
+def _prior_of(calibration: noise.Calibration | None) -> dict[str, float]:
+    return {"prior_sd": max(calibration.unit_sd, SCALE_FLOOR)} if calibration else {}
 
 
 def calibrate_spec(
@@ -172,15 +173,9 @@ def _measure(work: _Work, out: Path) -> Path:
     with run_lock(out), Interrupt() as interrupt:
         directory = new_directory(out, work.spec.name)
         with run_lock(directory), begin(directory, work.spec, about_text, work.head) as journal:
+            spec, tell = work.spec, work.tell
             tools = RunContext(
-                directory,
-                journal,
-                work.tell,
-                interrupt.check,
-                work.spec.measure,
-                work.spec.drift,
-                text,
-                duets=False,
+                directory, journal, tell, interrupt.check, spec.measure, spec.drift, text, duets=False
             )
             with finishing(directory, journal):
                 for unit in work.earlier:

@@ -7,17 +7,20 @@ moved where the order differs.
 
 from __future__ import annotations
 
+import ctypes
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.errors import Unsupported
+from bench.engine.evidence import Census, Matrix
+from bench.errors import BenchError, Unsupported
 
 RECIPE = 1  # part of the cache key: raise it when the same weights are written differently
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 FILE = "model.gguf"
+HEADS = ("output.weight", "token_embd.weight")
 
 
 def exported(directory: Path, dtype: str) -> Path:
@@ -113,3 +116,31 @@ def _tensors(directory: Path) -> Iterator[tuple[str, Any]]:
 
 def _weight_files(directory: Path) -> list[Path]:
     return sorted(directory.glob("*.safetensors"))
+
+
+def census(path: Path, tensor_bytes: int) -> Census:
+    """List every matrix of a GGUF file; ``tensor_bytes`` are the bytes that were loaded from it."""
+    import gguf
+
+    tensors = gguf.GGUFReader(path).tensors
+    matrices = tuple(
+        Matrix(t.name, "gguf", t.tensor_type.name, int(t.n_elements), int(t.n_bytes), None, t.name in HEADS)
+        for t in tensors
+        if len(t.shape) == 2
+    )
+    by_dtype: dict[str, int] = {}
+    for tensor in tensors:
+        by_dtype[tensor.tensor_type.name] = by_dtype.get(tensor.tensor_type.name, 0) + int(tensor.n_bytes)
+    return Census(matrices, tensor_bytes, by_dtype)
+
+
+def quantised(model: Path, out: Path, file_type: str, threads: int | None = None) -> None:
+    """Let llama.cpp write ``model`` as ``file_type`` (``Q4_K_M``). Raises BenchError if it refuses."""
+    import llama_cpp
+
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{file_type}")
+    params.nthread = threads or 0
+    code = llama_cpp.llama_model_quantize(str(model).encode(), str(out).encode(), ctypes.byref(params))
+    if code:
+        raise BenchError(f"llama.cpp could not quantise to {file_type} (code {code})")

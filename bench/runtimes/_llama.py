@@ -108,3 +108,32 @@ def read_weights(directory: Path, shape: Shape) -> dict[str, Any]:
             part = "self_attn." if name[1:] == "_proj" else "mlp." if name.endswith("_proj") else ""
             weights[f"{layer}.{name}"] = found[f"model.layers.{layer}.{part}{name}.weight"]
     return weights
+
+
+def rotation(shape: Shape, start: int, end: int) -> tuple[Any, Any]:
+    """Return cosines and sines of rotary position embedding (Su et al. 2021).
+
+    They are in the half-split layout of Llama.
+    """
+    import numpy as np
+
+    frequencies = shape.theta ** (-np.arange(0, shape.head_dim, 2, dtype=np.float32) / shape.head_dim)
+    angles = np.arange(start, end, dtype=np.float32)[:, None] * frequencies
+    both = np.concatenate([angles, angles], axis=-1)
+    return np.cos(both).astype(np.float32), np.sin(both).astype(np.float32)
+
+
+def rotate(x: Any, turn: tuple[Any, Any]) -> Any:
+    """Turn queries or keys by the cosines and sines of ``rotation``."""
+    import numpy as np
+
+    half = x.shape[-1] // 2
+    return x * turn[0] + np.concatenate([-x[..., half:], x[..., :half]], axis=-1) * turn[1]
+
+
+def blas_threads() -> int:
+    """Return the number of threads of the BLAS that NumPy multiplies with."""
+    from threadpoolctl import threadpool_info
+
+    pools = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return max(pools, default=1)

@@ -11,18 +11,27 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench.engine.evidence import Matrix
+from bench.engine.evidence import Census, Matrix
 from bench.errors import Unsupported
 
 RECIPE = 1  # part of the cache key: raise it when the same weights are written differently
 FILE = "model.xml"
 END = 2**31 - 1
+PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 HOLDERS = ("FullyConnected", "Gather")
+
+
+def precision(dtype: str) -> str:
+    """Return OpenVINO's name of a dtype. Raises Unsupported if this processor has no instructions for it."""
+    capability = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16"}[dtype]
+    if capability not in library().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise Unsupported(f"OpenVINO does not compute in {dtype} on this processor")
+    return PRECISIONS[dtype]
 
 
 def library() -> Any:
@@ -142,3 +151,27 @@ def matrix_of(operator: Any, is_head: bool, scalars: Mapping[str, float]) -> Mat
         is_head=is_head,
         scalars=scalars,
     )
+
+
+def census(operators: Sequence[Any], group: Mapping[str, float]) -> Census:
+    """List every matrix of an executed graph, the head last, each with the numbers in ``group``."""
+    holders = [one for one in operators if of(one, "layerType") in HOLDERS and held_by(one)]
+    matrices = tuple(matrix_of(one, one is holders[-1], group) for one in holders)
+    by_dtype: dict[str, int] = {}
+    for operator in operators:
+        if of(operator, "layerType") == "Const" and (size := bytes_of(operator)):
+            by_dtype[dtype_of(operator)] = by_dtype.get(dtype_of(operator), 0) + size
+    return Census(matrices, sum(by_dtype.values()), by_dtype)
+
+
+def parameters(files: Iterable[Path], *, tied: bool) -> int:
+    """Return how many weights safetensors files hold; a ``tied`` head is counted once."""
+    from safetensors import safe_open
+
+    count = 0
+    for path in files:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - not a dict
+                if not (tied and name == "lm_head.weight"):
+                    count += math.prod(file.get_slice(name).get_shape())
+    return count

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.engine import Options
-from bench.engine.evidence import Census, Matrix
+from bench.engine.evidence import Census
 from bench.errors import BenchError, Unsupported
 from bench.records import Facts
 from bench.runtimes import _gguf
@@ -23,7 +23,6 @@ from bench.runtimes._text import TextModel
 REQUIRES = ("llama_cpp", "gguf")
 ENVIRONMENT = ("llama-cpp-python==0.3.36", "gguf==0.19.0")
 DTYPES = ("float32", "bfloat16", "float16")
-HEADS = ("output.weight", "token_embd.weight")
 
 
 def load(directory: Path, options: Options) -> LlamaCppEngine:
@@ -229,20 +228,7 @@ class LlamaCppEngine(TextModel):
 
     def census(self, *, count_zeros: bool = True) -> Census:
         """List every matrix of the file that llama.cpp has mapped, and the bytes that it says it loaded."""
-        import gguf
-
-        tensors = gguf.GGUFReader(self.model.path).tensors
-        matrices = tuple(
-            Matrix(
-                t.name, "gguf", t.tensor_type.name, int(t.n_elements), int(t.n_bytes), None, t.name in HEADS
-            )
-            for t in tensors
-            if len(t.shape) == 2
-        )
-        by_dtype: dict[str, int] = {}
-        for one in tensors:
-            by_dtype[one.tensor_type.name] = by_dtype.get(one.tensor_type.name, 0) + int(one.n_bytes)
-        return Census(matrices, self.model.tensor_bytes, by_dtype)
+        return _gguf.census(self.model.path, self.model.tensor_bytes)
 
     def parameters(self) -> int:
         """Return the number of parameters, as llama.cpp counts them."""
@@ -252,18 +238,6 @@ class LlamaCppEngine(TextModel):
 
     def synchronise(self) -> None:
         """Do nothing: the logits are read after every call, and reading waits for them."""
-
-
-def quantised(model: Model, out: Path, file_type: str, threads: int | None = None) -> None:
-    """Let llama.cpp write the model as ``file_type`` (``Q4_K_M``). Raises BenchError if it refuses."""
-    import llama_cpp
-
-    params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{file_type}")
-    params.nthread = threads or 0
-    code = llama_cpp.llama_model_quantize(str(model.path).encode(), str(out).encode(), ctypes.byref(params))
-    if code:
-        raise BenchError(f"llama.cpp could not quantise to {file_type} (code {code})")
 
 
 def _silent(_level: int, _text: bytes, _data: object) -> None:

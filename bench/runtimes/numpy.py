@@ -17,7 +17,7 @@ from bench.engine import Engine, Options, Work
 from bench.engine.evidence import Census, Matrix
 from bench.errors import Unsupported
 from bench.records import Facts
-from bench.runtimes._llama import Shape, random_weights, read_weights
+from bench.runtimes._llama import Shape, blas_threads, random_weights, read_weights, rotate, rotation
 
 REQUIRES = ("numpy", "safetensors")
 DTYPES = ("float32",)
@@ -74,7 +74,7 @@ class NumpyEngine(Engine):
             device_name="cpu",
             dtype=str(self.model["embed"].dtype),
             attention=self.options.attention,
-            threads=_blas_threads(),
+            threads=blas_threads(),
             vocabulary=self.shape.vocabulary,
             context=self.shape.context,
             kv_bytes_per_token=8 * self.shape.layers * self.shape.kv_heads * self.shape.head_dim,
@@ -203,7 +203,7 @@ class NumpyEngine(Engine):
         batch.length = end
         self._calls += 1
         self._flops += self.shape.flops(ids.shape[0], ids.shape[1], end, last)
-        turn = _rotation(self.shape, start, end)
+        turn = rotation(self.shape, start, end)
         x = self.model["embed"][ids]
         for layer in range(self.shape.layers):
             x = x + self._attention(layer, self._norm(x, f"{layer}.input_layernorm"), batch, turn, start, end)
@@ -232,43 +232,15 @@ class NumpyEngine(Engine):
                 ("v_proj", shape.kv_heads),
             )
         )
-        batch.keys[layer][:, :, start:end] = _rotate(k, turn)
+        batch.keys[layer][:, :, start:end] = rotate(k, turn)
         batch.values[layer][:, :, start:end] = v
         repeat = shape.heads // shape.kv_heads
         keys = batch.keys[layer][:, :, :end].repeat(repeat, axis=1)
         values = batch.values[layer][:, :, :end].repeat(repeat, axis=1)
-        scores = _rotate(q, turn) @ keys.swapaxes(-1, -2) / np.float32(np.sqrt(shape.head_dim))
+        scores = rotate(q, turn) @ keys.swapaxes(-1, -2) / np.float32(np.sqrt(shape.head_dim))
         if end - start > 1:
             hidden = np.triu(np.ones((end - start, end), bool), start + 1)
             scores = np.where(hidden, np.float32(-np.inf), scores)
         scores = np.exp(scores - scores.max(-1, keepdims=True))
         mixed = (scores / scores.sum(-1, keepdims=True)) @ values
         return mixed.swapaxes(1, 2).reshape(*x.shape[:2], -1) @ self.model[f"{layer}.o_proj"].T
-
-
-def _rotation(shape: Shape, start: int, end: int) -> tuple[Any, Any]:
-    """Return cosines and sines of rotary position embedding (Su et al. 2021).
-
-    They are in the half-split layout of Llama.
-    """
-    import numpy as np
-
-    frequencies = shape.theta ** (-np.arange(0, shape.head_dim, 2, dtype=np.float32) / shape.head_dim)
-    angles = np.arange(start, end, dtype=np.float32)[:, None] * frequencies
-    both = np.concatenate([angles, angles], axis=-1)
-    return np.cos(both).astype(np.float32), np.sin(both).astype(np.float32)
-
-
-def _rotate(x: Any, turn: tuple[Any, Any]) -> Any:
-    import numpy as np
-
-    half = x.shape[-1] // 2
-    return x * turn[0] + np.concatenate([-x[..., half:], x[..., :half]], axis=-1) * turn[1]
-
-
-def _blas_threads() -> int:
-    """Return the number of threads of the BLAS that NumPy multiplies with."""
-    from threadpoolctl import threadpool_info
-
-    pools = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
-    return max(pools, default=1)

@@ -32,7 +32,6 @@ ENVIRONMENT = (
     "huggingface_hub==1.21.0",
     "datasets==4.8.5",  # optimum imports it if it is there; newer ones need a newer huggingface_hub
 )
-PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 CACHES = ("KV_CACHE_PRECISION", "KEY_CACHE_PRECISION", "VALUE_CACHE_PRECISION")
 QUANTISED_ACTIVATIONS = "DYNAMIC_QUANTIZATION_GROUP_SIZE"
 ACTIVATION_GROUPS = {"float": 0, "int8": 32}
@@ -50,7 +49,7 @@ def load(directory: Path, options: Options) -> OpenVinoEngine:
         raise Unsupported("the openvino engine needs a model's weights, not random ones")
     if options.attention != "sdpa":
         raise Unsupported(f"the openvino engine has sdpa attention, not {options.attention}")
-    precision = _precision(options.dtype)
+    precision = _openvino.precision(options.dtype)
     settings: dict[str, object] = {
         "INFERENCE_PRECISION_HINT": precision,
         **dict.fromkeys(CACHES, precision),
@@ -60,14 +59,6 @@ def load(directory: Path, options: Options) -> OpenVinoEngine:
     if options.threads is not None:
         settings["INFERENCE_NUM_THREADS"] = options.threads
     return OpenVinoEngine(Model(_openvino.exported(directory, options.dtype), settings), directory, options)
-
-
-def _precision(dtype: str) -> str:
-    """Return OpenVINO's name of a dtype. Raises Unsupported if this processor has no instructions for it."""
-    capability = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16"}[dtype]
-    if capability not in _openvino.library().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        raise Unsupported(f"OpenVINO does not compute in {dtype} on this processor")
-    return PRECISIONS[dtype]
 
 
 def compressed(model: Model, to: Path, mode: str, **options: Any) -> None:
@@ -153,7 +144,7 @@ class OpenVinoEngine(TextModel):
         kinds = {_openvino.of(one, "layerType") for one in model.operators()}
         states = model.compiled.create_infer_request().query_state()  # they hold no sequence and no token yet
         a_token = sum(math.prod(size for size in one.state.shape if size) for one in states)
-        names = {precision: dtype for dtype, precision in PRECISIONS.items()}
+        names = {precision: dtype for dtype, precision in _openvino.PRECISIONS.items()}
         return Facts(
             engine=f"OpenVINO {version('openvino')}",
             device="cpu",
@@ -252,31 +243,12 @@ class OpenVinoEngine(TextModel):
 
         A weight that was unpacked when the graph was compiled would be a float here.
         """
-        operators = self.model.operators()
-        holders = [
-            one
-            for one in operators
-            if _openvino.of(one, "layerType") in _openvino.HOLDERS and _openvino.held_by(one)
-        ]
         group = {"activation_group": float(str(self.model.setting(QUANTISED_ACTIVATIONS)))}
-        matrices = tuple(_openvino.matrix_of(one, one is holders[-1], group) for one in holders)
-        by_dtype: dict[str, int] = {}
-        for one in operators:
-            if _openvino.of(one, "layerType") == "Const" and (size := _openvino.bytes_of(one)):
-                by_dtype[_openvino.dtype_of(one)] = by_dtype.get(_openvino.dtype_of(one), 0) + size
-        return Census(matrices, sum(by_dtype.values()), by_dtype)
+        return _openvino.census(self.model.operators(), group)
 
     def parameters(self) -> int:
         """Return how many weights the checkpoint has; a head tied to the embeddings is counted once."""
-        from safetensors import safe_open
-
-        tied, count = self._config.get("tie_word_embeddings", False), 0
-        for path in self._weights:
-            with safe_open(path, framework="pt") as file:
-                for name in file.keys():  # noqa: SIM118 - not a dict
-                    if not (tied and name == "lm_head.weight"):
-                        count += math.prod(file.get_slice(name).get_shape())
-        return count
+        return _openvino.parameters(self._weights, tied=bool(self._config.get("tie_word_embeddings")))
 
 
 def _activations(model: Model) -> str:

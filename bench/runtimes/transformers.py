@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,18 +10,16 @@ from typing import Any
 from bench.engine import Changed, Options, census
 from bench.errors import Unsupported
 from bench.records import Facts
+from bench.runtimes._checkpoint import (
+    into_own_memory,
+    kv_bytes_per_token,
+    pretrained,
+    quantisation,
+    quantised_by,
+)
 from bench.runtimes._text import TextModel
 
 REQUIRES = ("torch", "transformers", "safetensors")
-READERS = {  # the package that unpacks a checkpoint of each method; for all others it is transformers
-    "awq": "gptqmodel",
-    "bitsandbytes": "bitsandbytes",
-    "compressed-tensors": "compressed_tensors",
-    "gptq": "gptqmodel",
-    "hqq": "hqq",
-    "quanto": "optimum",
-    "torchao": "torchao",
-}
 DTYPES = ("float32", "bfloat16", "float16")
 CACHED_TOKENS_A_CALL = 16  # when scoring through a cache: the tokens of a call see each other unquantised
 
@@ -51,26 +47,11 @@ def load(directory: Path, options: Options) -> TransformersEngine:
         with torch.device(device):
             model = transformers.AutoModelForCausalLM.from_config(config, **wanted)
     else:
-        model = _pretrained(directory, device, wanted)
+        model = pretrained(directory, device, wanted)
     model.eval().requires_grad_(False)
     if device == "cpu":
-        _into_own_memory(model)
+        into_own_memory(model)
     return TransformersEngine(model, directory, options)
-
-
-def _into_own_memory(model: Any) -> None:
-    """Copy every tensor out of the checkpoint's mapped file.
-
-    A scheme that writes or packs weights has them in the process's own memory. A step from there was 2 to 5 %
-    faster than from mapped pages, so a pruned model looked cheaper than the same kernels on the file. Also,
-    two processes that map one file find each other's weights in the caches (docs/decisions/0013).
-    """
-    import torch
-
-    own: dict[tuple[int, torch.Size, tuple[int, ...]], Any] = {}  # tied weights stay one tensor
-    for tensor in (*model.parameters(), *model.buffers()):
-        key = (tensor.data_ptr(), tensor.shape, tensor.stride())
-        tensor.data = own.setdefault(key, tensor.data.clone())
 
 
 def not_needed(directory: Path) -> set[str]:
@@ -79,30 +60,7 @@ def not_needed(directory: Path) -> set[str]:
     hqq brings 3 s of torch._inductor into every process; torchao and scipy take half a second together. A
     reader of packed checkpoints may need any of them.
     """
-    return set() if _quantisation(directory) else {"hqq", "torchao", "scipy"}
-
-
-def _quantisation(directory: Path) -> dict[str, Any]:
-    """Return what the checkpoint says about how it was quantised; empty if it was not."""
-    config = json.loads((directory / "config.json").read_text())
-    return dict(config.get("quantization_config") or {})
-
-
-def _pretrained(directory: Path, device: str, wanted: dict[str, Any]) -> Any:
-    """Load the checkpoint as it is.
-
-    Raises Unsupported if it was quantised before and the package that packed it is not installed.
-    """
-    import transformers
-
-    wanted |= {"use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
-    said = _quantisation(directory)
-    if not said:
-        return transformers.AutoModelForCausalLM.from_pretrained(directory, **wanted).to(device)
-    method = said.get("quant_method")
-    if importlib.util.find_spec(package := READERS.get(str(method), "transformers")) is None:
-        raise Unsupported(f"a {method} checkpoint needs the package {package}, which is not installed")
-    return transformers.AutoModelForCausalLM.from_pretrained(directory, device_map={"": device}, **wanted)
+    return set() if quantisation(directory) else {"hqq", "torchao", "scipy"}
 
 
 def _device(asked: str) -> str:
@@ -174,9 +132,9 @@ class TransformersEngine(TextModel):
             threads=torch.get_num_threads(),
             vocabulary=config.get_text_config().vocab_size,
             context=getattr(config.get_text_config(), "max_position_embeddings", None),
-            kv_bytes_per_token=_kv_bytes_per_token(config.get_text_config(), self.model.dtype.itemsize),
+            kv_bytes_per_token=kv_bytes_per_token(config.get_text_config(), self.model.dtype.itemsize),
             random_weights=self.options.random,
-            quantised_checkpoint=_quantised_by(config),
+            quantised_checkpoint=quantised_by(config),
         )
 
     def end_ids(self) -> tuple[int, ...]:
@@ -292,19 +250,3 @@ def _without_gradients(model: Any) -> Any:
 
     packed = any(type(one).__name__.endswith("BitsTensor") for one in model.parameters())
     return torch.no_grad if packed else torch.inference_mode
-
-
-def _quantised_by(config: Any) -> str | None:
-    """Return the method by which the checkpoint says it was quantised, or None."""
-    said = getattr(config, "quantization_config", None)
-    if said is None:
-        return None
-    method = said["quant_method"] if isinstance(said, dict) else said.quant_method
-    return str(getattr(method, "value", method))
-
-
-def _kv_bytes_per_token(config: Any, item_bytes: int) -> int:
-    """Return 2 · layers · kv_heads · head_dim · bytes."""
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(2 * config.num_hidden_layers * heads * head_dim * item_bytes)

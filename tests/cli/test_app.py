@@ -16,8 +16,9 @@ from journals import MACHINE, write_journal, write_run
 
 from bench import __version__ as version
 from bench.cli import doctor as health
-from bench.cli.app import app, main
+from bench.cli.app import app
 from bench.cli.doctor import cpu_quota, findings
+from bench.cli.main import main
 from bench.errors import ExitCode
 from bench.gate import sequential
 from bench.machine import devices
@@ -61,9 +62,9 @@ def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
 
 def script(body: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command run by ``bench.cli.app.main`` in a process in which ``body`` was done first."""
+    """A command run by ``bench.cli.main.main`` in a process in which ``body`` was done first."""
     code = (
-        f"import sys\nsys.argv = ['bench', *sys.argv[1:]]\n{body}\nfrom bench.cli.app import main\nmain()\n"
+        f"import sys\nsys.argv = ['bench', *sys.argv[1:]]\n{body}\nfrom bench.cli.main import main\nmain()\n"
     )
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from bench import environments, plugins
-from bench.cli.app import LISTS
 from bench.cli.listing import KINDS, align, is_cached, render, scheme
+from bench.cli.options import LISTS
 from bench.cli.scheme_pages import find, line
 from bench.config import arms
 from bench.config.arms import optimisations

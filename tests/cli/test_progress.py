@@ -157,6 +157,16 @@ def test_a_terminal_shows_what_runs_what_is_next_and_the_time_left(spec: Spec, s
     ]  # fmt: skip
 
 
+def test_there_is_no_bar_before_something_runs(spec: Spec, screen: Screen) -> None:
+    """A gate says what it can see, and then fetches its models."""
+    with RunProgress(spec, quiet=False) as rows:
+        rows.tell(Noted("gate: not calibrated"))
+        rows.tell(Ended("baseline", Outcome.UNSUPPORTED, "no GPU"))
+        assert screen.lines == ["gate: not calibrated", "[1/3] baseline: unsupported: no GPU"]
+        rows.tell(Began("a", "load"))
+        assert screen.bar == "1/3 a: load, next: b[red]c: d"
+
+
 def test_on_a_terminal_too_only_an_end_counts(spec: Spec, screen: Screen) -> None:
     with RunProgress(spec, quiet=False) as rows:
         rows.tell(Began("baseline", "done: all of it"))

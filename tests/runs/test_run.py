@@ -508,7 +508,7 @@ def test_the_command_ends_with_143_while_a_worker_would_take_an_hour(tmp_path: P
         "import sys, bench.runtimes\n"
         "sys.path.insert(0, sys.argv.pop(1))\n"
         "bench.runtimes.__path__.append(sys.argv.pop(1))\n"
-        "from bench.cli.app import main\n"
+        "from bench.cli.main import main\n"
         "main()\n"
     )
     known = [str(RUNTIMES.parent), str(RUNTIMES)]

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from bench.engine import Teacher
 from bench.engine.evidence import Census, Check
 from bench.errors import Unsupported
-from bench.optimisations.shared import training
+from bench.optimisations.shared import distillation, training
 
 REQUIRES = ("torch", "accelerate")
 
@@ -44,7 +44,7 @@ def unsupported(device: str, dtype: str) -> str | None:
 
 def apply(model: Any, params: Params, teacher: Teacher) -> Any:
     """Train the student, with the baseline loaded beside it."""
-    recipe = {"scheme": "logits", "teacher": training.teacher_digest(teacher)}
+    recipe = {"scheme": "logits", "teacher": distillation.teacher_digest(teacher)}
     return training.trained("distil-logits", model, params, recipe, lambda: _losses(model, params, teacher))
 
 
@@ -55,24 +55,24 @@ def _losses(model: Any, params: Params, baseline: Teacher) -> tuple[training.Los
     """
     import torch
 
-    teacher = training.teacher_of(model, baseline)
+    teacher = distillation.teacher_of(model, baseline)
     if params.hidden and teacher.config.hidden_size != model.config.hidden_size:
         raise Unsupported("hidden states of different widths cannot be compared: leave hidden at 0")
 
     def loss(student: Any, window: Any) -> Any:
         with torch.no_grad():
-            theirs, their_states = training.logits_and_state(teacher, window, state=params.hidden > 0)
-        ours, states = training.logits_and_state(student, window, state=params.hidden > 0)
+            theirs, their_states = distillation.logits_and_state(teacher, window, state=params.hidden > 0)
+        ours, states = distillation.logits_and_state(student, window, state=params.hidden > 0)
         pair = (theirs, ours) if params.direction == "forward" else (ours, theirs)
-        total = training.kl(*pair, params.temperature) * params.temperature**2
+        total = distillation.kl(*pair, params.temperature) * params.temperature**2
         if params.hidden:
             cosine = torch.nn.functional.cosine_similarity(states.float(), their_states.float(), dim=-1)
             total = total + params.hidden * (1 - cosine).mean()
         return total
 
-    return loss, training.held_out(teacher)
+    return loss, distillation.held_out(teacher)
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
     """Check that every matrix was trained."""
-    return training.evidence(before, after)
+    return distillation.evidence(before, after)

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.engine import Teacher, progress
 from bench.engine.evidence import Census, Check
-from bench.optimisations.shared import training
+from bench.optimisations.shared import distillation, training
 
 REQUIRES = ("torch", "accelerate")
 
@@ -38,7 +38,7 @@ def unsupported(device: str, dtype: str) -> str | None:
 
 def apply(model: Any, params: Params, teacher: Teacher) -> Any:
     """Train the student, with the baseline loaded beside it."""
-    recipe = {"scheme": "sequence", "teacher": training.teacher_digest(teacher)}
+    recipe = {"scheme": "sequence", "teacher": distillation.teacher_digest(teacher)}
     return training.trained("distil-sequence", model, params, recipe, lambda: _losses(model, params, teacher))
 
 
@@ -46,7 +46,7 @@ def _losses(model: Any, params: Params, baseline: Teacher) -> tuple[training.Los
     """Return (cross-entropy on what the teacher writes, KL(teacher ‖ student) on the text itself)."""
     import torch
 
-    teacher = training.teacher_of(model, baseline)
+    teacher = distillation.teacher_of(model, baseline)
     given = max(1, round(params.prompt * params.tokens))
     written = 0
 
@@ -55,10 +55,10 @@ def _losses(model: Any, params: Params, baseline: Teacher) -> tuple[training.Los
         sequence = _continued(teacher, window[:, :given], params.tokens)
         written += params.tokens - given
         progress.say(f"the baseline has written {written} tokens")
-        logits, _states = training.logits_and_state(student, sequence)
+        logits, _states = distillation.logits_and_state(student, sequence)
         return torch.nn.functional.cross_entropy(logits[given - 1 : -1].float(), sequence[0, given:])
 
-    return loss, training.held_out(teacher)
+    return loss, distillation.held_out(teacher)
 
 
 def _continued(teacher: Any, prompt: Any, tokens: int) -> Any:
@@ -78,4 +78,4 @@ def _continued(teacher: Any, prompt: Any, tokens: int) -> Any:
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
     """Check that every matrix was trained."""
-    return training.evidence(before, after)
+    return distillation.evidence(before, after)

@@ -37,12 +37,12 @@ def unsupported(device: str, dtype: str) -> str | None:
 def apply(model: Any, params: Params) -> Any:
     """Return a model loaded from the quantised file, which is kept for the next run."""
     from bench.models.cache import file_sha256
-    from bench.runtimes import llama_cpp
+    from bench.runtimes import _gguf, llama_cpp
 
     path = one_off.kept_file(
         f"gguf {params.type} {file_sha256(model.path)}",
         "model.gguf",
-        lambda out: llama_cpp.quantised(model, out, params.type),
+        lambda out: _gguf.quantised(model.path, out, params.type),
     )
     return llama_cpp.Model(path, model.directory)
 

@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.engine import Teacher, one_off, processors, progress
-from bench.engine.evidence import Census, Check, check
-from bench.errors import NonFiniteOutput, NotApplied, Unsupported
+from bench.engine import one_off, progress
+from bench.errors import NonFiniteOutput, NotApplied
 from bench.optimisations.shared import calibration, checkpoint
-from bench.optimisations.shared.linear import linears, update
+from bench.optimisations.shared.linear import update
+from bench.optimisations.shared.trainable import every_processor, trainable
 
 PACKAGES = ("torch", "transformers", "accelerate")
 HELD_OUT = 0.05  # the share at the end of the text that is never trained on
 WARMUP = 0.05
 CLIP = 1.0
-LORA_ALPHA = 2.0  # alpha is this many times the rank
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,7 @@ class Training:
 
         Raises NotApplied if no weights had a lower held-out KL than the first ones.
         """
-        with _every_processor(), _trainable(self.student, self.params) as weights:
+        with every_processor(), trainable(self.student, self.params.lora_rank, self.params.seed) as weights:
             optimizer = self.torch.optim.AdamW(
                 weights.values(), lr=self.params.learning_rate, weight_decay=0.0
             )
@@ -237,127 +235,3 @@ def _schedule(step: int, steps: int) -> float:
     if step < warm:
         return (step + 1) / warm
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-
-
-@contextmanager
-def _every_processor() -> Iterator[None]:
-    """Use all processors that this process may use, however many the row is measured with."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(processors.COUNT)
-    one_off.detail(processors=processors.COUNT)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-@contextmanager
-def _trainable(model: Any, params: TrainingParams) -> Iterator[dict[str, Any]]:
-    """Yield the weights to train, by name: all except the embedding and the head, or low-rank factors.
-
-    The factors are merged at the end. Raises Unsupported if weights are already packed, or are not in
-    float32.
-    """
-    import torch
-
-    if any(not p.is_floating_point() for p in model.parameters()):
-        raise Unsupported("packed weights cannot be trained: put the quantisation after the distillation")
-    ends = {id(model.get_input_embeddings().weight), id(model.get_output_embeddings().weight)}
-    layers = [layer for _parent, _name, layer in linears(model)]
-    if params.lora_rank is None:
-        weights = {name: one for name, one in model.named_parameters() if id(one) not in ends}
-    else:
-        weights = _add_factors(model, layers, params.lora_rank, params.seed)
-    dtype = next(iter(weights.values())).dtype
-    if dtype != torch.float32:
-        raise Unsupported(f"weights are trained in float32: set runtime.dtype float32, not {dtype}")
-    for weight in weights.values():
-        weight.requires_grad_(True)
-    try:
-        yield weights
-    finally:
-        for weight in weights.values():
-            weight.requires_grad_(False)
-        if params.lora_rank is not None:
-            for layer in layers:
-                torch.nn.utils.parametrize.remove_parametrizations(layer, "weight")
-            model.requires_grad_(False)
-
-
-def _add_factors(model: Any, layers: Sequence[Any], rank: int, seed: int) -> dict[str, Any]:
-    """Add LoRA factors (Hu et al. 2022, arXiv 2106.09685): weight + B·A·alpha/rank, A random, B zero."""
-    import torch
-
-    class Factors(torch.nn.Module):  # type: ignore[misc]
-        def __init__(self, weight: Any) -> None:
-            super().__init__()
-            outputs, inputs = weight.shape
-            self.down = torch.nn.Parameter(
-                torch.randn(rank, inputs, device=weight.device) / math.sqrt(inputs)
-            )
-            self.up = torch.nn.Parameter(torch.zeros(outputs, rank, device=weight.device))
-
-        def forward(self, weight: Any) -> Any:
-            return weight + self.up @ self.down * LORA_ALPHA
-
-    torch.manual_seed(seed)
-    for layer in layers:
-        torch.nn.utils.parametrize.register_parametrization(layer, "weight", Factors(layer.weight))
-    return {name: one for name, one in model.named_parameters() if name.endswith((".up", ".down"))}
-
-
-def evidence(before: Census, after: Census) -> list[Check]:
-    """Check that every matrix except the head has the same shape as before, and other weights."""
-    old = {m.name: m for m in before.matrices if not m.is_head}
-    moved = [
-        m.name
-        for m in after.matrices
-        if m.name in old and m.shape == old[m.name].shape and m.magnitude != old[m.name].magnitude
-    ]
-    return [check("matrices whose weights were trained", len(moved), 0 < len(moved) == len(old), len(old))]
-
-
-def teacher_of(model: Any, baseline: Teacher) -> Any:
-    """Load the baseline beside the student. Raises Unsupported if their vocabularies differ."""
-    teacher = baseline.load()
-    ours, theirs = (one.config.get_text_config().vocab_size for one in (model, teacher))
-    if ours != theirs:
-        raise Unsupported(f"the student has a vocabulary of {ours}, the baseline of {theirs}: not comparable")
-    return teacher
-
-
-def teacher_digest(baseline: Teacher) -> str:
-    """Return a digest of the files of the teacher's weights and config, without loading them."""
-    from bench.models.cache import file_sha256
-
-    files = sorted((*baseline.directory.glob("*.safetensors"), baseline.directory / "config.json"))
-    return " ".join(file_sha256(path) for path in files)
-
-
-def held_out(teacher: Any) -> Loss:
-    """Return the function that computes KL(teacher ‖ student) on a window, whatever the training loss is."""
-
-    def of(student: Any, window: Any) -> Any:
-        return kl(logits_and_state(teacher, window)[0], logits_and_state(student, window)[0])
-
-    return of
-
-
-def kl(teacher: Any, student: Any, temperature: float = 1.0) -> Any:
-    """Return the mean KL(teacher ‖ student) over positions in nats; logits are [positions, vocabulary]."""
-    import torch
-
-    p = torch.log_softmax(teacher.float() / temperature, -1)
-    q = torch.log_softmax(student.float() / temperature, -1)
-    return (p.exp() * (p - q)).sum(-1).mean()
-
-
-def logits_and_state(model: Any, window: Any, *, state: bool = False) -> tuple[Any, Any]:
-    """Return (logits [tokens, vocabulary], last hidden state [tokens, width] or None).
-
-    ``window`` has the shape [1, tokens].
-    """
-    out = model(input_ids=window, use_cache=False, output_hidden_states=state)
-    return out.logits[0], out.hidden_states[-1][0] if state else None
