@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from bench.formatting import format_mib, format_share, format_significant
 from bench.metrics import cost, latency, memory, output_drift, throughput
 from bench.report.reading import bounds_text, interval_text, kl_above_floor, timed_interval
-from bench.results.run_summary import Row, RunSummary, in_turns
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary, in_turns
 from bench.stats.figure import Metric, value_of
 from bench.stats.verdict import Verdict
 

@@ -10,7 +10,8 @@ from bench.formatting import format_share, format_significant, printable
 from bench.metrics import cost, one_off, output_drift
 from bench.metrics.comparisons import Comparison
 from bench.results.others import OTHERS_SHARE, others_in_turns
-from bench.results.run_summary import Row, RunSummary, in_turns
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary, in_turns
 from bench.stats.figure import Figure, Metric, value_of
 from bench.stats.intervals import Interval
 from bench.stats.pairs import FAMILY_ERROR

@@ -17,7 +17,8 @@ from bench.report.axes import LogScale, Tick
 from bench.report.columns import pareto
 from bench.report.labels import Box, Label, Place, place_labels
 from bench.report.reading import BANDS
-from bench.results.run_summary import Row, RunSummary
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary
 from bench.stats.figure import value_of
 
 WIDTH, HEIGHT = 760, 420

@@ -14,7 +14,8 @@ from bench.formatting import format_significant, printable
 from bench.metrics import memory
 from bench.results.changes import IN_PAIRS, TIMES, change, verdict
 from bench.results.others import quiet_words
-from bench.results.run_summary import Row, RunSummary
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary
 from bench.stats.verdict import Verdict
 
 KEY_FIGURES = (*TIMES, memory.RSS, memory.ALLOCATED, *IN_PAIRS)

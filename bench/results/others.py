@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.formatting import printable
-from bench.results.run_summary import Row, RunSummary
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary
 
 # Equal to machine/noise.DISTURBED_SHARE, which this half of the program does not import; a test checks it.
 OTHERS_SHARE = 0.05

@@ -15,7 +15,8 @@ from bench.gate.figures import judge_figure, judge_interval
 from bench.gate.finding import Effort, Finding, GateVerdict, block, finding
 from bench.gate.limits import Rule, rules
 from bench.results.between import RowChange, between_runs
-from bench.results.run_summary import Row, RunSummary
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary
 from bench.stats.intervals import Interval
 
 

@@ -14,7 +14,8 @@ from bench.metrics.comparisons import Comparison, compare_all
 from bench.pricing.reprice import misfit
 from bench.records import ArmRecord, RunRecord
 from bench.records.grid import warning
-from bench.results.run_summary import Evidence, Json, Row, RunStatus, RunSummary, WarmUpFound
+from bench.results.row import Evidence, Row, WarmUpFound
+from bench.results.run_summary import Json, RunStatus, RunSummary
 from bench.stats.figure import Figures
 from bench.stats.intervals import Interval
 from bench.stats.verdict import Design

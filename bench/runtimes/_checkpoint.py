@@ -72,3 +72,14 @@ def kv_bytes_per_token(config: Any, item_bytes: int) -> int:
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return int(2 * config.num_hidden_layers * heads * head_dim * item_bytes)
+
+
+def without_gradients(model: Any) -> Any:
+    """Return ``torch.inference_mode``, or ``no_grad`` for quanto's packed bits.
+
+    Inference mode cannot make such tensors ("Cannot set version_counter for inference tensor").
+    """
+    import torch
+
+    packed = any(type(one).__name__.endswith("BitsTensor") for one in model.parameters())
+    return torch.no_grad if packed else torch.inference_mode

@@ -22,6 +22,7 @@ from bench.errors import Unsupported
 RECIPE = 1  # part of the cache key: raise it when the same weights are written differently
 FILE = "model.xml"
 END = 2**31 - 1
+QUANTISED_ACTIVATIONS = "DYNAMIC_QUANTIZATION_GROUP_SIZE"
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 HOLDERS = ("FullyConnected", "Gather")
 
@@ -175,3 +176,8 @@ def parameters(files: Iterable[Path], *, tied: bool) -> int:
                 if not (tied and name == "lm_head.weight"):
                     count += math.prod(file.get_slice(name).get_shape())
     return count
+
+
+def activations(group: Any) -> str:
+    """Say how activations are multiplied, from the setting ``QUANTISED_ACTIVATIONS``."""
+    return f"activations in int8 by groups of {group}" if group else "activations not quantised"

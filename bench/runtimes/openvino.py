@@ -19,7 +19,7 @@ from bench.engine.evidence import Census
 from bench.errors import Unsupported
 from bench.records import Facts
 from bench.runtimes import _openvino
-from bench.runtimes._openvino import FILE
+from bench.runtimes._openvino import FILE, QUANTISED_ACTIVATIONS
 from bench.runtimes._text import TextModel
 
 REQUIRES = ("openvino", "nncf", "optimum.intel")
@@ -33,7 +33,6 @@ ENVIRONMENT = (
     "datasets==4.8.5",  # optimum imports it if it is there; newer ones need a newer huggingface_hub
 )
 CACHES = ("KV_CACHE_PRECISION", "KEY_CACHE_PRECISION", "VALUE_CACHE_PRECISION")
-QUANTISED_ACTIVATIONS = "DYNAMIC_QUANTIZATION_GROUP_SIZE"
 ACTIVATION_GROUPS = {"float": 0, "int8": 32}
 
 
@@ -156,7 +155,7 @@ class OpenVinoEngine(TextModel):
             context=self._config.get("max_position_embeddings"),
             kv_bytes_per_token=a_token * self._cache_item(),
             random_weights=False,
-            loaded=f"{hint}, KV cache {cache}, {_activations(model)}",
+            loaded=f"{hint}, KV cache {cache}, {_openvino.activations(model.setting(QUANTISED_ACTIVATIONS))}",
         )
 
     # ---- decoding --------------------------------------------------------------------------------
@@ -249,8 +248,3 @@ class OpenVinoEngine(TextModel):
     def parameters(self) -> int:
         """Return how many weights the checkpoint has; a head tied to the embeddings is counted once."""
         return _openvino.parameters(self._weights, tied=bool(self._config.get("tie_word_embeddings")))
-
-
-def _activations(model: Model) -> str:
-    group = model.setting(QUANTISED_ACTIVATIONS)
-    return f"activations in int8 by groups of {group}" if group else "activations not quantised"

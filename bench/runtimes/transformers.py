@@ -16,6 +16,7 @@ from bench.runtimes._checkpoint import (
     pretrained,
     quantisation,
     quantised_by,
+    without_gradients,
 )
 from bench.runtimes._text import TextModel
 
@@ -112,7 +113,7 @@ class TransformersEngine(TextModel):
         if changed.step is not None:  # no truth test: a compiled module has ``__len__`` but no length
             self._step = changed.step
         self._step_model = self.model if self._step is None else self._step
-        self._without_gradients = _without_gradients(self.model)
+        self._without_gradients = without_gradients(self.model)
 
     # ---- what was loaded -------------------------------------------------------------------------
 
@@ -239,14 +240,3 @@ def _synchroniser(device: Any) -> Any:
     import torch
 
     return torch.cuda.synchronize if device.type == "cuda" else lambda: None
-
-
-def _without_gradients(model: Any) -> Any:
-    """Return ``torch.inference_mode``, or ``no_grad`` for quanto's packed bits.
-
-    Inference mode cannot make such tensors ("Cannot set version_counter for inference tensor").
-    """
-    import torch
-
-    packed = any(type(one).__name__.endswith("BitsTensor") for one in model.parameters())
-    return torch.no_grad if packed else torch.inference_mode

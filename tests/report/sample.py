@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.metrics import all_metrics, cost, latency, memory, output_drift, throughput
-from bench.results.run_summary import Row, RunSummary
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary
 from bench.stats.figure import Figure
 from bench.stats.intervals import Interval
 

@@ -12,7 +12,8 @@ from bench.errors import Outcome
 from bench.metrics import cost, memory, one_off, output_drift
 from bench.report.columns import COLUMNS
 from bench.report.reading import band, drift_words, once_words, sentence, timed_interval, timed_words
-from bench.results.run_summary import Row, RunSummary
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary
 from bench.stats.intervals import Interval
 
 

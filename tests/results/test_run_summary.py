@@ -19,7 +19,8 @@ from bench.gate.finding import Effort, GateVerdict, block, finding
 from bench.gate.limits import rules
 from bench.metrics import cost, latency, output_drift
 from bench.records.grid import grid_of
-from bench.results.run_summary import Evidence, Row, RunStatus, RunSummary, in_turns
+from bench.results.row import Evidence, Row
+from bench.results.run_summary import RunStatus, RunSummary, in_turns
 from bench.results.summary import RUN_JSON, load_run, summarise
 from bench.stats.verdict import Design, Verdict
 

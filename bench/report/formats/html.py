@@ -25,7 +25,8 @@ from bench.report.reading import (
     timed_words,
     windows_words,
 )
-from bench.results.run_summary import Evidence, Row, RunSummary
+from bench.results.row import Evidence, Row
+from bench.results.run_summary import RunSummary
 from bench.results.summary import NOT_A_FAILURE
 from bench.stats.figure import Figure
 from bench.stats.verdict import Verdict

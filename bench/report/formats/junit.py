@@ -10,7 +10,8 @@ from bench.gate.finding import Finding, GateVerdict
 from bench.metrics import cost, latency, output_drift
 from bench.report.formats import harmless
 from bench.report.reading import sentence
-from bench.results.run_summary import Row, RunSummary
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary
 from bench.stats.figure import value_of
 
 SUFFIX = "xml"

@@ -9,7 +9,8 @@ from bench.records.grid import words
 from bench.report.columns import COLUMNS, Column
 from bench.report.formats import harmless
 from bench.report.reading import FRONT, scored_words, sentence, timed_words
-from bench.results.run_summary import Row, RunStatus, RunSummary
+from bench.results.row import Row
+from bench.results.run_summary import RunStatus, RunSummary
 
 SUFFIX = "md"
 REQUIRES: tuple[str, ...] = ()

@@ -9,7 +9,8 @@ from typing import Any
 from bench.metrics import cost, latency, output_drift
 from bench.records import UnitRecord
 from bench.report.formats import ascii_json, harmless
-from bench.results.run_summary import Row, RunSummary
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary
 from bench.stats.figure import value_of
 from bench.stats.intervals import Distribution, distribution
 
