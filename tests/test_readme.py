@@ -15,8 +15,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from bench.cli.app import app
-from bench.cli.main import main
+from bench.cli.main import app, main
 from bench.cli.options import LISTS
 from bench.config.reader import FILE_KEYS, read_config
 from bench.config.spec import Block, DriftBlock, MeasureBlock, PriceBlock, RuntimeBlock, WorkloadBlock

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from bench.cli import upkeep  # noqa: F401 - registers its commands
 from bench.cli.app import app
 from bench.cli.output import readers_may_go
 from bench.errors import BenchError, ExitCode

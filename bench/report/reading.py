@@ -67,7 +67,9 @@ def _money(ratio: Comparison | None) -> str:
     if ratio.verdict == Verdict.BETTER:
         return f"{1 / ratio.ratio:.1f} × cheaper" if ratio.ratio < 0.6 else f"{1 - ratio.ratio:.0%} cheaper"
     if ratio.verdict == Verdict.WORSE:
-        return f"{ratio.ratio:.1f} × the cost" if ratio.ratio > 1.6 else f"{ratio.ratio - 1:.0%} dearer"
+        return (
+            f"{ratio.ratio:.1f} × the cost" if ratio.ratio > 1.6 else f"{ratio.ratio - 1:.0%} more expensive"
+        )
     if ratio.ci_low is None or ratio.ci_high is None:
         return "too few requests to tell the cost apart"
     if ratio.ci_low < 0.9 or ratio.ci_high > 1.1:

@@ -16,9 +16,8 @@ from journals import MACHINE, write_journal, write_run
 
 from bench import __version__ as version
 from bench.cli import doctor as health
-from bench.cli.app import app
 from bench.cli.doctor import cpu_quota, findings
-from bench.cli.main import main
+from bench.cli.main import app, main
 from bench.errors import ExitCode
 from bench.gate import sequential
 from bench.machine import devices
