@@ -1,7 +1,7 @@
-"""What an inference optimisation costs, and what it does to the model.
+"""Measure what an inference optimisation costs, and what it does to the model.
 
-``from bench import run, compare, load_run`` mirrors the commands. Importing this package imports nothing
-heavy: the names below are looked up when they are first used.
+``from bench import run, compare, load_run`` gives the Python API (see ``bench.api``). Importing this package
+imports nothing heavy: the names below are looked up when they are first used.
 """
 
 from __future__ import annotations

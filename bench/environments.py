@@ -1,9 +1,9 @@
-"""Python environments that are made once and kept under the cache: an engine's own, and the base of a gate.
+"""Python environments that are made once and kept in the cache: for an engine, or for the base of a gate.
 
-An engine whose packages do not go together with ours has its ``ENVIRONMENT`` made by ``bench env make``. A
-gate's ``--base`` is an interpreter, or a git ref of the project in the current directory, whose package and
-requirements are installed. Both see the packages of the current environment behind their own, so only what
-differs is installed.
+An engine whose packages conflict with ours gets its ``ENVIRONMENT`` from ``bench env make``. A gate's
+``--base`` is an interpreter, or a git ref of the project in the current directory; then its package and
+requirements are installed. Both kinds also see the packages of the current environment, after their own, so
+only the differences are installed.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ import filelock
 
 from bench import plugins
 from bench.errors import BenchError, UsageError
+from bench.formatting import nearest
 from bench.models.cache import cache_root
-from bench.units import nearest
 
-# Printed by the interpreter that is asked: its version, every distribution, and the files of those that are
-# installed as links to a working tree, since their version says nothing about their content.
+# The interpreter runs this and prints its version, every distribution, and a digest of the source files of
+# editable installs, because their version says nothing about their content.
 _LOOK = """
 import hashlib, importlib.metadata as m, json, pathlib, sys
 from urllib.parse import unquote, urlparse
@@ -49,7 +49,8 @@ INSTALL_S = 1800
 
 @dataclass(frozen=True)
 class Identity:
-    """What one side of a gate runs in. Equal digests: the same code as far as an environment tells."""
+    """The environment of one side of a gate. Equal digests mean the same code, as far as an environment
+    tells."""
 
     label: str
     python: str
@@ -58,7 +59,7 @@ class Identity:
 
 
 def identity(python: Path | None, label: str = "") -> Identity:
-    """Ask an interpreter (None: this one) what is installed in it. UsageError when it cannot be run."""
+    """Ask an interpreter (None: this one) what is installed in it. Raises UsageError if it cannot be run."""
     command = [str(python or sys.executable), "-c", _LOOK]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LOOK_S, check=True)
@@ -70,10 +71,10 @@ def identity(python: Path | None, label: str = "") -> Identity:
 
 
 def interpreter_of(base: str) -> tuple[Path, str]:
-    """(interpreter, how to call it) for ``--base``: a path to a Python, or a git ref, whose environment is
-    made here when it does not exist yet.
+    """Return (interpreter, display name) for ``--base``, which is a path to a Python or a git ref.
 
-    UsageError for what is neither, BenchError for a missing file or a failed installation.
+    The environment of a git ref is made here if it does not exist yet. Raises UsageError for anything else,
+    BenchError for a missing file or a failed installation.
     """
     path = Path(base)
     if path.is_file() and os.access(path, os.X_OK):
@@ -91,7 +92,7 @@ def interpreter_of(base: str) -> tuple[Path, str]:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git says, None where it fails or there is no repository."""
+    """Return the output of git, or None if it fails or there is no repository."""
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -100,7 +101,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def _environment_at(commit: str) -> Path:
-    """The environment of one commit, whole or not at all."""
+    """Return the interpreter of one commit's environment; an incomplete environment is made again."""
     home = cache_root() / "bases" / f"{commit[:16]}-{_inherited()}"
 
     def wanted() -> list[str]:
@@ -119,8 +120,8 @@ def _environment_at(commit: str) -> Path:
 
 
 def interpreter(name: str, python: str | None) -> Path | None:
-    """The Python that runs an engine: the one named in the config, the engine's own environment where it
-    has one, None for this one."""
+    """Return the Python that runs an engine; None means this one. It is the one named in the config, or that
+    of the engine's own environment if the engine has one and its packages are missing here."""
     if python is not None:
         return Path(python)
     module = plugins.load("runtimes", name)
@@ -130,7 +131,7 @@ def interpreter(name: str, python: str | None) -> Path | None:
 
 
 def missing_environment(name: str) -> str | None:
-    """The command that makes an engine's environment, None where it has none or it is there."""
+    """Return a message with the command that makes an engine's environment; None if none is missing."""
     python = interpreter(name, None)
     if python is None or (python.parents[2] / COMPLETE).is_file():
         return None
@@ -138,20 +139,20 @@ def missing_environment(name: str) -> str | None:
 
 
 def make_engine_environment(name: str) -> Path:
-    """Install an engine's ``ENVIRONMENT``; returns its interpreter. UsageError for an engine without one,
-    BenchError for a failed installation, of which nothing is left."""
+    """Install an engine's ``ENVIRONMENT`` and return its interpreter. Raises UsageError for an engine without
+    one, BenchError for a failed installation; the next attempt then starts from the beginning."""
     wanted = pins_of(name)
     return _made(_engine_home(name), lambda: list(wanted), f"the {name} engine")
 
 
 def engines_apart() -> dict[str, tuple[str, ...]]:
-    """The engines that have an environment of their own, and the packages pinned in it."""
+    """Return the engines that have their own environment, with the packages pinned in it."""
     found = ((name, getattr(module, "ENVIRONMENT", ())) for name, module in plugins.each("runtimes"))
     return {name: pins for name, pins in found if pins}
 
 
 def pins_of(name: str) -> tuple[str, ...]:
-    """The packages of an engine's own environment. UsageError where it has none, naming those that do."""
+    """Return the packages of an engine's own environment. Raises UsageError for an engine without one."""
     apart = engines_apart()
     if name in apart:
         return apart[name]
@@ -163,7 +164,7 @@ def pins_of(name: str) -> tuple[str, ...]:
 
 
 def _engine_home(name: str) -> Path:
-    """Another set of pins, or another environment behind it, is another directory."""
+    """Return the directory of an engine's environment; other pins or inherited packages change it."""
     pins = json.dumps(plugins.load("runtimes", name).ENVIRONMENT)
     return cache_root() / "envs" / f"{name}-{hashlib.sha256(pins.encode()).hexdigest()[:8]}-{_inherited()}"
 
@@ -181,7 +182,8 @@ def _python_in(home: Path) -> Path:
 
 
 def _made(home: Path, wanted: Callable[[], list[str]], what: str) -> Path:
-    """The interpreter of the environment at ``home``; ``wanted`` says what pip installs in it."""
+    """Return the interpreter of the environment at ``home``, and make it first if needed. ``wanted`` returns
+    what pip installs."""
     python = _python_in(home)
     home.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(f"{home}.lock"):
@@ -199,7 +201,7 @@ def _made(home: Path, wanted: Callable[[], list[str]], what: str) -> Path:
 
 
 def _export(commit: str, to: Path) -> None:
-    """The commit's files, without touching the working tree."""
+    """Extract the commit's files, without touching the working tree."""
     archive = to.with_suffix(".tar")
     if _git("archive", "--output", str(archive), commit) is None:
         raise BenchError(f"git cannot export commit {commit[:12]}")
@@ -209,7 +211,7 @@ def _export(commit: str, to: Path) -> None:
 
 
 def _inherit(python: Path) -> None:
-    """Let the new environment see this one's packages behind its own."""
+    """Let the new environment see the packages of this one, after its own."""
     ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     own = Path(subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip())
     (own / "inherited-by-bench.pth").write_text("\n".join(_site_packages()) + "\n")
@@ -223,6 +225,6 @@ def _run(command: list[str], what: str) -> None:
 
 
 def _why(bad: Exception) -> str:
-    """The last line that a failed command printed, or what kept it from running."""
+    """Return the last line that a failed command printed, or the error that kept it from running."""
     printed = (getattr(bad, "stderr", None) or "").strip().splitlines()
     return printed[-1][:300] if printed else str(bad)[:300]

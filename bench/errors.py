@@ -1,6 +1,6 @@
-"""Every way a command can end badly, and the exit code it ends with (see the README, "Exit codes").
+"""All ways in which a command can fail, and the exit codes (see the README, "Exit codes").
 
-Standard library only: the worker imports this file too.
+Standard library only, because the worker imports this file too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ MOST_ERRORS = 10
 
 
 class ExitCode(IntEnum):
-    """What a shell or a CI job sees."""
+    """The exit code that a shell or a CI job sees."""
 
     OK = 0
     FAIL = 1
@@ -24,10 +24,11 @@ class ExitCode(IntEnum):
     INTEGRITY = 6
     SUSPECT = 7
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class Outcome(StrEnum):
-    """How one variant ended. Never collapsed to "error": each calls for a different next step."""
+    """How one variant ended. The kinds of failure stay separate, because each needs a different next step."""
 
     OK = "ok"
     OOM_HOST = "oom_host"
@@ -47,7 +48,7 @@ class Outcome(StrEnum):
 
 
 class BenchError(Exception):
-    """An expected failure: one message for the user, no traceback."""
+    """An expected failure: one message for the user, without a traceback."""
 
     exit_code = ExitCode.FAILED
 
@@ -59,27 +60,33 @@ class UsageError(BenchError):
 
 
 class IncomparableError(BenchError):
-    """Two results that must not be put side by side."""
+    """Two results must not be compared with each other."""
 
     exit_code = ExitCode.INCOMPARABLE
 
 
 class IntegrityError(BenchError):
-    """A file is not what its digest says it is."""
+    """The content of a file does not match its digest."""
 
     exit_code = ExitCode.INTEGRITY
 
 
 class InterruptedRun(BenchError):
-    """Ctrl-C: what was measured is kept, the run can be resumed."""
+    """Ctrl-C ended the run. What was measured is kept, and the run can be resumed."""
 
     exit_code = ExitCode.INTERRUPTED
 
 
+class TerminatedRun(InterruptedRun):
+    """SIGTERM ended the run at once. What was measured is kept, and the run can be resumed."""
+
+    exit_code = ExitCode.TERMINATED
+
+
 @dataclass(eq=False)
 class ConfigError(UsageError):
-    """Something in a YAML file is wrong. Prints as ``file:line: key: problem (hint)``, and so does each of
-    ``others`` that were found wrong with it, on a line of its own."""
+    """Something in a YAML file is wrong. The error prints as ``file:line: key: problem (hint)``. Each of the
+    ``others`` found together with it prints the same way, on its own line."""
 
     file: str
     problem: str
@@ -99,14 +106,14 @@ class ConfigError(UsageError):
 
 
 def together(errors: Sequence[ConfigError]) -> ConfigError:
-    """The first of ``errors``, which says the next few too."""
+    """Return the first of ``errors``, which also prints the next few."""
     errors[0].others += tuple(errors[1:MOST_ERRORS])
     return errors[0]
 
 
 @dataclass(eq=False)
 class VariantFailed(BenchError):
-    """One variant cannot be measured; the others go on. ``reason`` is for a person to act on."""
+    """One variant cannot be measured; the others continue. ``reason`` tells the user what to act on."""
 
     outcome: Outcome
     reason: str
@@ -123,14 +130,14 @@ class Unsupported(VariantFailed):
 
 
 class NotApplied(VariantFailed):
-    """The optimisation claims to have worked, and the loaded model says otherwise."""
+    """The optimisation claims to have worked, but the loaded model shows that it did not."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(Outcome.NOT_APPLIED, reason)
 
 
 class NonFiniteOutput(VariantFailed):
-    """The model put out NaN or infinity."""
+    """The model produced NaN or infinity."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(Outcome.NAN_OUTPUT, reason)

@@ -1,8 +1,17 @@
-"""Plug-ins are found by their file name: no list to edit.
+"""Plug-ins are found by their file name; there is no list to edit.
 
-``quantise: bnb-nf4`` is the module ``bench/optimisations/quantise/bnb_nf4.py``. The first line of its
-docstring is its description, ``REQUIRES`` the packages it needs, ``Params`` (a frozen dataclass) its
-settings. Modules import heavy libraries only inside functions, so listing them costs nothing.
+``quantise: bnb-nf4`` is the module ``bench/optimisations/quantise/bnb_nf4.py``: a plug-in ``bnb-nf4`` of the
+kind ``optimisations.quantise``. The first line of its docstring is its description, ``REQUIRES`` lists the
+packages it needs, and ``Params`` (a frozen dataclass) holds its settings. Modules import heavy libraries only
+inside functions, so it is cheap to list them.
+
+Another package adds plug-ins by entry points. The group of an entry point is ``inference_cost_bench.`` and
+the kind, its name is the plug-in's name, and its value is a module::
+
+    [project.entry-points."inference_cost_bench.optimisations.quantise"]
+    her-scheme = "her_package.her_scheme"
+
+If this package has a plug-in of the same name, this package's plug-in is used.
 """
 
 from __future__ import annotations
@@ -10,46 +19,91 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from types import ModuleType
 
 from bench.errors import UsageError
-from bench.units import nearest
+from bench.formatting import nearest
+
+PREFIX = "inference_cost_bench."
 
 
-def names(package: str) -> tuple[str, ...]:
-    """The plug-ins in ``bench.<package>``, spelled as in YAML (dashes), sorted."""
-    parent = importlib.import_module(f"bench.{package}")
-    found = (
-        m.name for m in pkgutil.iter_modules(parent.__path__) if not m.name.startswith("_") and not m.ispkg
-    )
-    return tuple(sorted(name.replace("_", "-") for name in found))
+@cache
+def _of_others() -> Mapping[str, Mapping[str, str]]:
+    """Return the modules that other packages add, by kind and name."""
+    from importlib.metadata import entry_points
+
+    found: dict[str, dict[str, str]] = {}
+    groups = {group for group in entry_points().groups if group.startswith(PREFIX)}
+    for group in groups:
+        kind = found.setdefault(group.removeprefix(PREFIX), {})
+        kind |= {point.name: point.module for point in entry_points(group=group)}
+    return found
 
 
-def load(package: str, name: str, fits: Callable[[ModuleType], bool] = lambda module: True) -> ModuleType:
-    """The plug-in module, or UsageError naming the nearest of those that are known and ``fits``."""
-    known = names(package)
+def _home(kind: str) -> ModuleType:
+    """Return the package that holds plug-ins of this kind: one of ours, or the package of another package's
+    verb."""
+    above, _, last = kind.rpartition(".")
+    return importlib.import_module(_of_others().get(above, {}).get(last, f"bench.{kind}"))
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """Return the plug-ins of a kind, spelled as in YAML (with dashes) and sorted."""
+    found = (m.name for m in pkgutil.iter_modules(_home(kind).__path__) if not m.ispkg)
+    ours = {name.replace("_", "-") for name in found if not name.startswith("_")}
+    return tuple(sorted(ours | set(_of_others().get(kind, {}))))
+
+
+def packages(kind: str) -> dict[str, ModuleType]:
+    """Return the packages of plug-ins below a kind by name, ours and those of other packages."""
+    home = _home(kind)
+    ours = {m.name: f"{home.__name__}.{m.name}" for m in pkgutil.iter_modules(home.__path__) if m.ispkg}
+    return {
+        name: importlib.import_module(module)
+        for name, module in {**_of_others().get(kind, {}), **ours}.items()
+    }
+
+
+def module_name(kind: str, name: str) -> str:
+    """Return the module name of a plug-in that ``names`` lists, for a process that imports it itself."""
+    home = _home(kind)
+    file = name.replace("-", "_")
+    if any(module.name == file for module in pkgutil.iter_modules(home.__path__)):
+        return f"{home.__name__}.{file}"
+    return _of_others()[kind][name]
+
+
+def load(kind: str, name: str, fits: Callable[[ModuleType], bool] = lambda module: True) -> ModuleType:
+    """Return the plug-in module. Raises UsageError if it is unknown; the message names the nearest plug-in
+    for which ``fits`` is true."""
+    known = names(kind)
     if name not in known:
-        offered = [other for other, module in each(package) if fits(module)] or known
+        offered = [other for other, module in each(kind) if fits(module)] or known
         close = nearest(name, offered)
         hint = f"did you mean {close!r}?" if close else f"known: {', '.join(offered)}"
-        raise UsageError(f"no {_one_of(package)} called {name[:60]!r} ({hint})")
-    return importlib.import_module(f"bench.{package}.{name.replace('-', '_')}")
+        raise UsageError(f"no {_one_of(kind)} called {name[:60]!r} ({hint})")
+    module = module_name(kind, name)
+    try:
+        return importlib.import_module(module)
+    except ImportError as bad:
+        raise UsageError(f"the {_one_of(kind)} {name} cannot be imported from {module}: {bad}") from bad
 
 
-def _one_of(package: str) -> str:
-    """``quantise scheme``, ``runtime``: what a plug-in of the package is called."""
-    above, _, last = package.rpartition(".")
+def _one_of(kind: str) -> str:
+    """Return what a plug-in of the kind is called: ``quantise scheme``, ``runtime``."""
+    above, _, last = kind.rpartition(".")
     return f"{last} scheme" if above == "optimisations" else last.removesuffix("s")
 
 
 def describe(module: ModuleType) -> str:
-    """The first line of the module's docstring."""
+    """Return the first line of the module's docstring."""
     return (module.__doc__ or "").strip().splitlines()[0].rstrip(".")
 
 
 def missing_packages(module: ModuleType) -> tuple[str, ...]:
-    """The packages in the module's ``REQUIRES`` that this interpreter cannot find (nothing is imported)."""
+    """Return the packages in ``REQUIRES`` that this interpreter cannot find; nothing is imported."""
     wanted: tuple[str, ...] = getattr(module, "REQUIRES", ())
     return tuple(name for name in wanted if not _is_there(name))
 
@@ -57,11 +111,11 @@ def missing_packages(module: ModuleType) -> tuple[str, ...]:
 def _is_there(package: str) -> bool:
     try:
         return importlib.util.find_spec(package) is not None
-    except ModuleNotFoundError:  # of ``optimum.quanto`` the parent is missing
+    except ModuleNotFoundError:  # raised for ``optimum.quanto`` if ``optimum`` is missing
         return False
 
 
-def each(package: str) -> Iterator[tuple[str, ModuleType]]:
-    """(YAML name, module) of every plug-in in ``bench.<package>``."""
-    for name in names(package):
-        yield name, load(package, name)
+def each(kind: str) -> Iterator[tuple[str, ModuleType]]:
+    """Yield (YAML name, module) of every plug-in of a kind."""
+    for name in names(kind):
+        yield name, load(kind, name)

@@ -1,8 +1,8 @@
-"""A YAML file as plain data, with the line of every key, so that a complaint can point at its place.
+"""Read a YAML file as plain data and keep the line of every key, so that an error message can name the place.
 
 Depth, values and aliases are counted in the parser's events, without recursion, before anything is composed.
-PyYAML constructs nothing and no tag is allowed, so nothing in a file can name code. Words and numbers follow
-YAML 1.2, decimal only: ``no``, ``010``, ``0x10`` and ``1:30`` are text, ``1e3`` is 1000.0.
+PyYAML constructs no objects and no tag is allowed, so nothing in a file can name code. Words and numbers
+follow YAML 1.2, decimal only: ``no``, ``010``, ``0x10`` and ``1:30`` are text, ``1e3`` is 1000.0.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from bench.errors import ConfigError
-from bench.units import MIB, printable
+from bench.formatting import MIB, printable
 
 MAX_BYTES = MIB
 MAX_DEPTH = 32
@@ -28,9 +28,10 @@ MAX_NUMBER_LENGTH = 64
 
 KeyPath = tuple[str | int, ...]
 _Place = yaml.Event | yaml.Node
-# The base loader resolves no YAML 1.1 words, dates or base 60. libyaml's is some twenty times faster.
+# The base loader resolves no YAML 1.1 words, dates or base-60 numbers. libyaml's is some twenty times faster.
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-# Unprintable in YAML, or a line break to YAML alone; and directives, which take libyaml quadratic time.
+# Characters that YAML forbids, characters that are a line break only in YAML, and directives (% at the start
+# of a line), for which libyaml takes quadratic time.
 _FORBIDDEN = re.compile("(?m)[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]|^%")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -41,10 +42,11 @@ _WORDS |= {"true": True, "True": True, "TRUE": True, "false": False, "False": Fa
 
 @dataclass(frozen=True)
 class YamlSource:
-    """One YAML file: ``data`` of dict (at the top), list, str, int, float, bool and None, and its lines.
+    """A YAML file as data, with the line of every key.
 
-    ``lines`` maps a key path such as ``("variants", 0, "runtime", "dtype")`` to its line, counted from 1;
-    the empty path is the file's outermost mapping. Inside an alias the lines are those of the anchor's text.
+    ``data`` is a dict that holds dict, list, str, int, float, bool and None. ``lines`` maps a key path such
+    as ``("variants", 0, "runtime", "dtype")`` to its line, counted from 1; the empty path is the file's
+    outermost mapping. Inside an alias the lines are those of the anchor's text.
     """
 
     file: str
@@ -52,18 +54,21 @@ class YamlSource:
     lines: Mapping[KeyPath, int]
 
     def line(self, path: KeyPath) -> int | None:
-        """The line of ``path``, or of its nearest parent that is in the file."""
+        """Return the line of ``path``, or of its nearest parent that is in the file."""
         parents = (path[:length] for length in range(len(path), -1, -1))
         return next((self.lines[parent] for parent in parents if parent in self.lines), None)
 
     def error(self, path: KeyPath, problem: str, hint: str = "") -> ConfigError:
-        """A ready-to-raise complaint about ``path``: file, line and dotted key filled in."""
+        """Make a ConfigError about ``path``, with the file, the line and the dotted key filled in."""
         return ConfigError(self.file, problem, self.line(path), _dotted(path), hint)
 
 
 def read_yaml(path: Path) -> YamlSource:
-    """The YAML file at ``path``. Raises ConfigError for whatever `parse_yaml` refuses, and for anything but a
-    readable regular file of at most 1 MiB; a FIFO or a device is refused without waiting for it."""
+    """Read the YAML file at ``path``.
+
+    Raises ConfigError for everything that `parse_yaml` refuses, and for anything but a readable regular file
+    of at most 1 MiB. A FIFO or a device is refused without waiting for it.
+    """
     try:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
@@ -76,13 +81,16 @@ def read_yaml(path: Path) -> YamlSource:
 
 
 def parse_yaml(text: str | bytes, file: str) -> YamlSource:
-    """The one document in ``text``; ``file`` is what messages call it. Raises ConfigError, with a line where
-    there is one, for text that is empty, over a limit, not UTF-8, not YAML, not a mapping, or ambiguous."""
+    """Parse ``text``, which holds one YAML document; messages call it ``file``.
+
+    Raises ConfigError, with a line if there is one, for text that is empty, over a limit, not UTF-8, not
+    YAML, not a mapping, or ambiguous.
+    """
     return _Reader(file).read(_checked_text(text, file))
 
 
 def _checked_text(content: str | bytes, file: str) -> str:
-    """``content`` without a byte-order mark, refused where the parser or a terminal could stumble over it."""
+    """Decode ``content`` without its byte-order mark; refuse what could confuse the parser or a terminal."""
     raw = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
     if len(raw) > MAX_BYTES:
         raise ConfigError(file, f"is larger than {MAX_BYTES // MIB} MiB", hint="keep data out of a config")
@@ -99,7 +107,7 @@ def _checked_text(content: str | bytes, file: str) -> str:
 
 
 def _dotted(path: KeyPath) -> str:
-    """``variants[0].runtime`` for people, each part cut and on one line."""
+    """Write a key path for people, such as ``variants[0].runtime``: short parts, on one line."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{_short(part) or repr('')}" for part in path)
     return "".join(parts).removeprefix(".")
 
@@ -109,7 +117,7 @@ def _short(text: str) -> str:
 
 
 def _plain_scalar(text: str) -> object:
-    """What ``text`` means without quotes. Raises ValueError for a number that is not finite or too long."""
+    """Return the value of unquoted text. Raises ValueError for a number not finite or too long."""
     if text in _WORDS:
         return _WORDS[text]
     number = _NUMBER.fullmatch(text)
@@ -126,7 +134,7 @@ def _line(place: _Place) -> int:
 
 
 class _Reader:
-    """Turns the text of one document into data, noting the line of each key on the way."""
+    """A pass over the text of one document, which builds its data and notes the line of each key."""
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -150,7 +158,7 @@ class _Reader:
         return YamlSource(self.file, self.value(root, ()), self.lines)
 
     def scan(self, text: str) -> None:
-        """Refuses what would make composing the nodes costly or endless, and tags and further documents."""
+        """Refuse what would make composing the nodes costly or endless, and tags and further documents."""
         documents = nodes = aliases = depth = 0
         for event in yaml.parse(text, Loader=_LOADER):
             documents += isinstance(event, yaml.DocumentStartEvent)
@@ -173,7 +181,7 @@ class _Reader:
         return ConfigError(self.file, problem, _line(place), _dotted(path), hint)
 
     def value(self, node: yaml.Node, path: KeyPath) -> object:
-        """The data of ``node``; what an alias repeats is built, and counted, each time."""
+        """Build the data of ``node``. What an alias repeats is built, and counted, each time."""
         self.nodes += 1
         self.characters += len(node.value) if isinstance(node, yaml.ScalarNode) else 0
         if self.nodes > MAX_NODES or self.characters > MAX_BYTES:
@@ -198,7 +206,7 @@ class _Reader:
         return data
 
     def key(self, node: yaml.Node, path: KeyPath) -> str:
-        """A mapping's key, which must be text and mean the same to every YAML reader."""
+        """Return a mapping's key, which must be text and mean the same to every YAML reader."""
         key = self.value(node, path) if isinstance(node, yaml.ScalarNode) else None
         if not isinstance(key, str):
             raise self.refusal("a key is not text", node, path, "put it in quotes")
@@ -211,7 +219,7 @@ class _Reader:
         return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
 
     def scalar(self, node: yaml.ScalarNode, path: KeyPath) -> object:
-        """Quoted text as it is, plain text by its form; control characters and bad numbers are refused."""
+        """Return quoted text as it is, plain text by its form; refuse control characters, bad numbers."""
         if found := _CONTROL.search(node.value):
             raise self.refusal(f"control character {found[0]!r} in text", node, path, "remove it")
         try:

@@ -1,8 +1,8 @@
-# Sourced by scripts/quickstart and scripts/test: makes .venv with the versions of scripts/constraints.txt.
-# Needs Python 3.11 or newer and a package index that pip can reach; nothing else.
+# scripts/quickstart and scripts/test source this file. It makes .venv with the versions of scripts/constraints.txt.
+# It needs only Python 3.11 or newer and a package index that pip can reach.
 #
-#   PYTHON              the interpreter to make .venv with (default: python3.11 … python3, the first that fits)
-#   BENCH_TORCH_INDEX   an index that has PyTorch's CPU builds (see PyTorch's install page); saves about 2 GB
+#   PYTHON              the interpreter that makes .venv (default: the first suitable one of python3.11 … python3)
+#   BENCH_TORCH_INDEX   an index with PyTorch's CPU builds (see PyTorch's install page); it saves about 2 GB
 #                       on a machine without an NVIDIA GPU
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
@@ -18,12 +18,12 @@ find_python() {
   fail "no Python 3.11 or newer with the venv module found; install one or set PYTHON=/path/to/python"
 }
 
-# pip's complaints about index directories that do not exist say nothing about us.
+# pip warns about index directories that do not exist. These warnings are hidden, because they are not about this package.
 quiet_pip() {
   .venv/bin/python -m pip --disable-pip-version-check install --quiet "$@" 2> >(grep -v '^WARNING: Location' >&2)
 }
 
-# The CPU build of torch where there is no NVIDIA GPU and some index has it; else what the index gives.
+# Install the CPU build of torch if there is no NVIDIA GPU and an index has that build, else the default build.
 install_torch() {
   .venv/bin/python -c 'import torch' 2>/dev/null && return
   local version index=()
@@ -37,7 +37,7 @@ install_torch() {
   quiet_pip "${index[@]}" "torch==$version"
 }
 
-# make_environment EXTRAS: .venv with the package (editable) and its extras. Does nothing when nothing changed.
+# make_environment EXTRAS: make .venv with the package (editable) and its extras. If nothing changed, do nothing.
 make_environment() {
   local stamp wanted
   [ -x .venv/bin/python ] || { say "making .venv"; "$(find_python)" -m venv .venv; }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 import torch
 import transformers
 
-from bench import environments
+from bench import environments, plugins
 
 Configs = dict[str, Callable[[], Any]]
 
@@ -28,6 +28,12 @@ def run_there(engine: str, file: str) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
+
+
+def told(verb: str, scheme: str, params: Mapping[str, object]) -> dict[str, Any]:
+    """One optimisation as a worker is told of it."""
+    module = plugins.module_name(f"optimisations.{verb}", scheme)
+    return {"label": f"{verb}: {scheme}", "module": module, "params": dict(params)}
 
 
 def sizes(intermediate: int) -> dict[str, Any]:

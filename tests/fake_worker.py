@@ -13,6 +13,7 @@ import sys
 import types
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 
@@ -46,8 +47,8 @@ def profile(**_settings: object):  # type: ignore[no-untyped-def]
     yield types.SimpleNamespace(key_averages=list)
 
 
-def fake_torch() -> types.ModuleType:
-    torch = types.ModuleType("torch")
+def fake_torch() -> Any:
+    torch: Any = types.ModuleType("torch")
     torch.float32 = torch.bfloat16 = torch.float16 = "dtype"
     torch.ones = torch.randn = lambda *shape, **settings: Block()
     torch.cuda = types.SimpleNamespace(is_initialized=lambda: False)

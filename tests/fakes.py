@@ -20,8 +20,10 @@ from typing import Any
 
 import pytest
 
-from bench.records import ArmRecord, DriftWindow, Loaded, RunRecord, TimedBatch, UnitRecord, WarmUp
-from bench.runtimes import Options
+from bench.engine import Engine, Options
+from bench.errors import Outcome
+from bench.measure.events import Began, Event, Noted
+from bench.records import ArmRecord, DriftWindow, Facts, Loaded, RunRecord, TimedBatch, UnitRecord, WarmUp
 
 HERE = Path(__file__).resolve().parent
 RUNTIMES = HERE / "fake_runtimes"
@@ -72,11 +74,12 @@ class FakeLogits:
         return self._finite
 
 
-class FakeEngine:
+class FakeEngine(Engine):
     """An engine whose prefill and steps take as long as the given nanoseconds say, over and over.
 
     A reply is the prompt's checksum counted upwards; ``diverge_at`` makes it differ from that token on.
-    ``log`` gets (kind, number of the call) of every prefill and step.
+    ``log`` gets (kind, number of the call) of every prefill and step. Its model has not one matrix, which the
+    census of every torch model can count.
     """
 
     def __init__(
@@ -96,8 +99,8 @@ class FakeEngine:
         self._options, self._more = options or Options(), dict(facts or {})
         self._diverge_at, self._finite = diverge_at, finite
 
-    def facts(self) -> dict[str, object]:
-        known = {
+    def facts(self) -> Facts:
+        known: dict[str, Any] = {
             "engine": "fake",
             "device": "cpu",
             "dtype": self._options.dtype,
@@ -108,7 +111,7 @@ class FakeEngine:
             "kv_bytes_per_token": 8,
             "random_weights": True,
         }
-        return {**known, **self._more}
+        return Facts(**{**known, **self._more})
 
     def encode(self, text: str) -> list[int]:
         return [len(word) for word in text.split()]
@@ -179,6 +182,18 @@ class ScriptedWorker:
         self.closed = True
 
 
+# ---- what a run tells ----------------------------------------------------------------------------------
+
+
+def said(event: Event) -> tuple[str, str]:
+    """(which row, what of it): its stage, ``done``, or how it failed; notes are about no row."""
+    if isinstance(event, Noted):
+        return "", event.text
+    if isinstance(event, Began):
+        return event.who, event.stage
+    return event.who, "done" if event.outcome == Outcome.OK else f"{event.outcome}: {event.reason}"
+
+
 # ---- a real process with a fake engine in it -----------------------------------------------------------
 
 
@@ -228,10 +243,23 @@ def timed_batch(
     return TimedBatch(round(sent_ms * 1e6), stamps, round(end_ms * 1e6), tuple(n_in), rows)
 
 
-def loaded(**facts: object) -> Loaded:
+def facts_record(**facts: Any) -> Facts:
+    """What an engine says of a small model on two processors."""
+    known: dict[str, Any] = {
+        "device": "cpu",
+        "dtype": "float32",
+        "vocabulary": 1000,
+        "random_weights": False,
+        "threads": 2,
+        "kv_bytes_per_token": 100,
+    }
+    return Facts(**{**known, **facts})
+
+
+def loaded(**facts: Any) -> Loaded:
     """What a small model looks like once it is loaded."""
-    known = {"device": "cpu", "threads": 2, "kv_bytes_per_token": 100, "random_weights": False, **facts}
-    return Loaded(known, 1.5, 0.0, {"peak_rss_bytes": 5000}, 4000, {"float32": 4000}, 1000, ())
+    memory = {"peak_rss_bytes": 5000}
+    return Loaded(facts_record(**facts), 1.5, 0.0, memory, 4000, {"float32": 4000}, 1000, ())
 
 
 def arm_record(name: str = "baseline", **fields: Any) -> ArmRecord:

@@ -26,6 +26,7 @@ def stub(at: Path, line: str, code: int) -> dict[str, str]:
 
 
 def step(name: str) -> dict[str, Any]:
+    found: dict[str, Any]
     (found,) = [one for one in ACTION["runs"]["steps"] if one["name"] == name]
     return found
 

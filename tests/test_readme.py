@@ -1,18 +1,25 @@
-"""The README's config is valid and its commands exist."""
+"""The README and the guide: configs are valid, tables are what runs say, commands do what is said."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from journals import write_run
+from typer.core import TyperGroup
+from typer.main import get_command
+from typer.testing import CliRunner
 
-from bench.cli import app
-from bench.config import FILE_KEYS, read_config
-from bench.spec import DriftBlock, MeasureBlock, PriceBlock, RuntimeBlock, WorkloadBlock
+from bench.cli.main import app, main
+from bench.cli.options import LISTS
+from bench.config.reader import FILE_KEYS, read_config
+from bench.config.spec import Block, DriftBlock, MeasureBlock, PriceBlock, RuntimeBlock, WorkloadBlock
+from bench.errors import ExitCode
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -39,11 +46,12 @@ def test_the_guide_names_every_key_with_its_default() -> None:
     [text] = configs(GUIDE)
     sample = yaml.safe_load(text)
     assert set(sample) == set(FILE_KEYS)
-    for key, kind in {"runtime": RuntimeBlock, "workload": WorkloadBlock, "drift": DriftBlock}.items():
+    kinds: dict[str, type[Block]] = {
+        "runtime": RuntimeBlock, "workload": WorkloadBlock, "drift": DriftBlock, "measure": MeasureBlock,
+    }  # fmt: skip
+    for key, kind in kinds.items():
         assert kind.model_validate({**sample[key], **as_tuples(sample[key])}) == kind()
-        assert set(sample[key]) == set(kind.model_fields)
-    assert MeasureBlock(**sample["measure"]) == MeasureBlock()
-    assert set(sample["measure"]) == set(MeasureBlock.model_fields)
+        assert set(sample[key]) == set(kind.model_fields) - {"own"}  # those of a kind of workload are its own
     assert PriceBlock(**sample["price"]) == PriceBlock(hardware="cloud-2vcpu-8gb")
     assert all(key in text for key in PriceBlock.model_fields)
 
@@ -60,11 +68,28 @@ def test_the_proof_in_the_readme_is_what_the_journals_say() -> None:
     assert f"<!-- proof:begin -->\n{printed}\n<!-- proof:end -->" in README
 
 
-@pytest.mark.parametrize("name", ["quickstart", "quantisation", "pruning"])
-def test_the_tables_in_the_readme_are_what_the_runs_say(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "page"),
+    [("quickstart", "README.md"), ("quantisation", "docs/results.md"), ("pruning", "docs/results.md")],
+)
+def test_a_table_is_what_its_run_says(name: str, page: str) -> None:
     command = [sys.executable, str(ROOT / "results" / "reference" / "table.py"), name]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    assert f"<!-- {name}:begin -->\n{printed}\n<!-- {name}:end -->" in README
+    assert f"<!-- {name}:begin -->\n{printed}\n<!-- {name}:end -->" in (ROOT / page).read_text()
+
+
+def test_no_table_stands_anywhere_else() -> None:
+    """One that is typed, or left behind where it was, is held against nothing."""
+    pages = (ROOT / "README.md", *ROOT.glob("docs/**/*.md"))
+    found = [
+        (name, str(page.relative_to(ROOT)))
+        for page in pages
+        for name in re.findall(r"<!-- (\w+):begin -->", page.read_text())
+    ]
+    assert sorted(found) == [
+        ("proof", "README.md"), ("pruning", "docs/results.md"), ("quantisation", "docs/results.md"),
+        ("quickstart", "README.md"),
+    ]  # fmt: skip
 
 
 def test_every_command_in_the_readme_exists() -> None:
@@ -81,3 +106,106 @@ def test_readme_commands_and_cli_agree() -> None:
         command.name or command.callback.__name__ for command in app.registered_commands if command.callback
     }
     assert {name for name in known if f"`bench {name}" not in README} == set()
+
+
+# ---- its commands, as a reader would type them ---------------------------------------------------
+
+RUN = "results/demo"
+
+
+def typed() -> list[list[str]]:
+    """The arguments of every ``bench`` line in a shell block, with the directory of a run."""
+    blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("bench ")]
+    return [shlex.split(line.replace("results/<run>", RUN), comments=True)[1:] for line in lines]
+
+
+COMMANDS = typed()
+MEASURE = ("run", "calibrate", "gate")  # these take minutes; they are tested with engines whose time is data
+
+
+def test_the_blocks_have_commands() -> None:
+    assert {"check", "run", "price", "report", "verify", "calibrate", "gate"} == {one[0] for one in COMMANDS}
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_a_command_of_a_shell_block_is_understood(arguments: list[str]) -> None:
+    """Its options and arguments, all of them and of the right kind; nothing is done."""
+    name, *rest = arguments
+    command = get_command(app)
+    assert isinstance(command, TyperGroup)
+    context = command.commands[name].make_context(name, list(rest))
+    assert context.params
+
+
+def test_a_wrong_option_would_be_seen() -> None:
+    found = CliRunner().invoke(app, ["price", RUN, "--usd-an-hour", "1"])
+    assert found.exit_code == ExitCode.USAGE
+    assert "No such option" in found.output
+
+
+@pytest.fixture
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of a reader who has the README's config and a run."""
+    monkeypatch.chdir(tmp_path)
+    (config,) = configs(README)
+    (tmp_path / "my.yaml").write_text(config)
+    write_run(tmp_path / RUN)
+    return tmp_path
+
+
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What a command prints that must end well."""
+    monkeypatch.setattr(sys, "argv", ["bench", *arguments])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr()
+    assert not ended.value.code, said.err
+    return said.out
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize(
+    "arguments", [one for one in COMMANDS if one[0] not in MEASURE], ids=lambda arguments: arguments[0]
+)
+def test_a_command_of_a_shell_block_does_what_is_said(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], reader: Path
+) -> None:
+    before = (reader / RUN / "run.json").read_bytes()
+    said = bench(monkeypatch, capsys, *arguments)
+    assert (reader / RUN / "run.json").read_bytes() == before
+    if arguments[0] == "check":
+        assert said.startswith("my (my.yaml): 3 rows")
+    elif arguments[0] == "price":
+        assert "given by the user for the whole machine" in said
+        assert "used 40% of the time" in said
+    elif arguments[0] == "report":
+        assert "<html" in (reader / "report.html").read_text()
+    else:
+        assert "run.json: the summary of the journal" in said
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("list", "magnitude"),
+        ("list optimisations hqq", "quantise: hqq"),
+        ("schema", "json-schema.org"),
+        (f"compare {RUN}", "pruned"),
+        (f"compare {RUN} {RUN}", "cannot tell"),
+        ("env list", "llama-cpp"),
+        ("models", "smollm2-135m"),
+    ],
+)
+def test_what_the_table_of_commands_names_besides(
+    arguments: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert words in bench(monkeypatch, capsys, *arguments.split())
+
+
+def test_bench_list_is_described_by_its_kinds() -> None:
+    """The line of the README's table names every list there is."""
+    (line,) = [line for line in README.splitlines() if line.startswith("| `bench list")]
+    assert [kind for kind in LISTS.split(",") if kind not in line] == []

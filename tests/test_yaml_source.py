@@ -286,7 +286,7 @@ def test_directives(text: str) -> None:
     [
         "!!python/object/apply:os.system [touch pwned]",
         "!!python/name:os.system",
-        "!function bench.cli.main",
+        "!function bench.cli.main.main",
         "!custom {a: 1}",
         "!<tag:example.org,2000:x> 1",
         "! 1",

@@ -1,1 +1,1 @@
-"""Statistics of two output streams. Pure functions."""
+"""Compare two output streams by statistics. Pure functions."""

@@ -1,6 +1,6 @@
-"""Statistics of two teacher-forced token streams (after llama.cpp's, in float32).
+"""Compare two teacher-forced token streams by statistics (after llama.cpp's, in float32).
 
-Input is one DriftWindow a window of text; every interval is a bootstrap over windows.
+The input is one DriftWindow for each window of text; every interval is a bootstrap over windows.
 """
 
 from __future__ import annotations
@@ -15,42 +15,42 @@ Windows = Sequence[DriftWindow]
 
 
 def window_means(values: Sequence[Sequence[float]]) -> list[float]:
-    """The mean of each window, to nine digits: with them two runs on the same windows are compared."""
+    """Return the mean of each window, to nine digits; two runs on the same windows are compared by them."""
     return [float(f"{math.fsum(window) / len(window):.9g}") for window in values]
 
 
 def mean_kl(windows: Windows) -> Interval:
-    """Mean KL(base ‖ variant) in nats."""
+    """Return the mean KL(base ‖ variant) in nats."""
     return bootstrap_interval([window.kld for window in windows])
 
 
 def kl_quantile(windows: Windows, q: float) -> float:
-    """A quantile of KL over all scored positions, nats; q = 1 is the largest."""
+    """Return a quantile of KL over all scored positions, in nats; q = 1 is the largest."""
     return quantile(sorted(value for window in windows for value in window.kld), q)
 
 
 def top1_agreement(windows: Windows) -> Interval:
-    """Share of positions where both put the same token first."""
+    """Return the share of positions where both models put the same token first."""
     return bootstrap_interval([window.same_top for window in windows])
 
 
 def perplexity(ln_p: Sequence[Sequence[float]]) -> Interval:
-    """exp(−mean ln p) of the true next tokens."""
+    """Return exp(−mean ln p) of the true next tokens."""
     return bootstrap_interval(ln_p, lambda mean: math.exp(-mean))
 
 
 def ln_p_lost(windows: Windows) -> list[list[float]]:
-    """ln P − ln Q of the true next token, position by position."""
+    """Return ln P − ln Q of the true next token, position by position."""
     return [[p - q for p, q in zip(w.ln_p_base, w.ln_p_variant, strict=True)] for w in windows]
 
 
 def perplexity_ratio(windows: Windows) -> Interval:
-    """exp of the paired mean difference of log-probabilities: PPL(variant)/PPL(base)."""
+    """Return exp of the paired mean difference of log-probabilities: PPL(variant)/PPL(base)."""
     return bootstrap_interval(ln_p_lost(windows), math.exp)
 
 
 def rms_delta_p(windows: Windows) -> Interval:
-    """Root mean square change of the probability given to the true next token."""
+    """Return the root mean square change of the probability given to the true next token."""
     squares = [
         [(math.exp(q) - math.exp(p)) ** 2 for p, q in zip(w.ln_p_base, w.ln_p_variant, strict=True)]
         for w in windows
@@ -59,7 +59,7 @@ def rms_delta_p(windows: Windows) -> Interval:
 
 
 def kl_floor(baseline: ArmRecord | None) -> float | None:
-    """Mean KL of the baseline against itself with other kernel shapes: drift below it is not drift."""
+    """Return the mean KL of the baseline against itself with other kernel shapes; less than that is noise."""
     if baseline is None or not baseline.floor:
         return None
     return mean_kl(baseline.floor).value

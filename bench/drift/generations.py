@@ -1,4 +1,4 @@
-"""Two sets of greedy replies to the same prompts. Replies end before the first end-of-text token.
+"""Compare two sets of greedy replies to the same prompts. A reply ends before its first end-of-text token.
 
 Generation runs to a fixed length, for timing; what follows the end token is never compared.
 """
@@ -14,7 +14,7 @@ Reply = tuple[int, ...]
 
 
 def replies(arm: ArmRecord) -> list[Reply]:
-    """The solo pass's replies, in the order of the requests."""
+    """Return the replies of the solo pass, in the order of the requests."""
     return [_cut(tokens, arm.end_ids) for batch in arm.solo for tokens in batch.tokens]
 
 
@@ -24,17 +24,17 @@ def _cut(tokens: Reply, end_ids: tuple[int, ...]) -> Reply:
 
 
 def pairs(base: ArmRecord, variant: ArmRecord) -> list[tuple[Reply, Reply]]:
-    """(baseline's reply, variant's reply) to each prompt."""
+    """Return (baseline's reply, variant's reply) for each prompt."""
     return list(zip(replies(base), replies(variant), strict=True))
 
 
 def exact_match(found: Sequence[tuple[Reply, Reply]]) -> Interval:
-    """Share of identical replies."""
+    """Return the share of identical replies."""
     return bootstrap_interval([[float(a == b)] for a, b in found])
 
 
 def first_divergence(found: Sequence[tuple[Reply, Reply]]) -> Interval:
-    """Mean index of the first differing token; the common length where there is none."""
+    """Return the mean index of the first differing token; the common length counts if there is none."""
     return bootstrap_interval([[float(_divergence(a, b))] for a, b in found])
 
 
@@ -44,13 +44,13 @@ def _divergence(a: Reply, b: Reply) -> int:
 
 
 def length_ratio(found: Sequence[tuple[Reply, Reply]]) -> float | None:
-    """Σ variant's length ÷ Σ baseline's; None when the baseline said nothing at all."""
+    """Return Σ variant's length ÷ Σ baseline's; None if all replies of the baseline are empty."""
     below = sum(len(a) for a, _ in found)
     return sum(len(b) for _, b in found) / below if below else None
 
 
 def cut_share(base: ArmRecord, variant: ArmRecord) -> float:
-    """Share of replies, of both, that reached the output limit: the ratio cannot see past it."""
+    """Return the share of replies, of both, that reached the output limit; the ratio cannot see past it."""
     tokens = [t for arm in (base, variant) for batch in arm.solo for t in batch.tokens]
     ended = sum(1 for arm in (base, variant) for b in arm.solo for t in b.tokens if set(t) & set(arm.end_ids))
     return 1 - ended / len(tokens)

@@ -1,3 +1,3 @@
-"""Figures and limits in, a verdict and its exit code out. Nothing here measures."""
+"""Judge figures against limits: the result is a verdict with an exit code. Nothing here measures."""
 
-LEAST_CAP = 8  # evidence at most doubles with a unit, and FAIL takes 200 to 1: fewer units cannot reach it
+LEAST_CAP = 8  # a unit at most doubles the evidence, and FAIL needs 200 to 1, which fewer cannot reach

@@ -1,58 +1,46 @@
-"""Figures of a whole run against the limit: by their own interval, counters by the plain number."""
+"""Judge figures of a whole run against a limit: by their own interval, or counters by the plain number."""
 
 from __future__ import annotations
 
 import math
 from statistics import NormalDist
 
-from bench.gate.finding import ERROR, FAIL, INCONCLUSIVE, PASS, Finding, finding
+from bench.gate.finding import Finding, GateVerdict, finding
 from bench.gate.limits import Rule
-from bench.metrics.changes import ratio_bounds
-from bench.metrics.figure import value_of
-from bench.records import Json
+from bench.stats.figure import Figure, ratio_bounds
+from bench.stats.intervals import Interval
 
 _Z = NormalDist().inv_cdf
+Key = tuple[str, str]  # a row's group and name
 
 
-def judge_figure(
-    rule: Rule, group: str, variant: str, base: Json | None, figure: Json | None, cells: int = 1
-) -> Finding:
-    """A figure, or its ratio to the baseline's, against the bound."""
-    number, reference = value_of(figure), value_of(base)
-    if number is None or figure is None or (rule.relative and not reference):
-        return finding(rule, group, variant, ERROR, "it was not measured in this run")
-    if not rule.relative:
-        return judge_interval(
-            rule, group, variant, number, figure.get("ci_low"), figure.get("ci_high"), cells
-        )
-    assert reference
+def judge_figure(rule: Rule, key: Key, base: Figure | None, figure: Figure | None, cells: int = 1) -> Finding:
+    """Judge a figure, or its ratio to the baseline's, against the bound."""
+    if figure is None or (rule.relative and (base is None or not base.value)):
+        return finding(rule, key, GateVerdict.ERROR, "it was not measured in this run")
+    if not rule.relative or base is None:
+        return judge_interval(rule, key, figure.interval, cells)
     low, high = (None, None) if rule.kind == "exact" else ratio_bounds(base, figure)
-    return judge_interval(rule, group, variant, number / reference, low, high, cells)
+    return judge_interval(rule, key, Interval(figure.value / base.value, low, high), cells)
 
 
-def judge_interval(
-    rule: Rule,
-    group: str,
-    variant: str,
-    number: float,
-    low: float | None,
-    high: float | None,
-    cells: int = 1,
-) -> Finding:
-    """Within the limit, or beyond it, only when the whole interval is; without one it counts as exact.
+def judge_interval(rule: Rule, key: Key, found: Interval, cells: int = 1) -> Finding:
+    """Decide PASS or FAIL only if the whole interval lies on one side of the limit.
 
-    ``low`` and ``high`` bound it at 95 %; where ``cells`` rules share that error the interval is widened to
-    ``1 − 5 %/cells`` as a normal one would be (Bonferroni).
+    A number without an interval counts as exact. The bounds are of 95 %. If ``cells`` rules share that error,
+    the interval is widened to ``1 − 5 %/cells`` as a normal one would be (Bonferroni).
     """
+    number = found.value
     bound = math.exp(rule.sign * rule.margin) if rule.relative else rule.bound
     wider = _Z(1 - 0.025 / max(cells, 1)) / _Z(0.975)
-    low = number if low is None else number - wider * (number - low)
-    high = number if high is None else number + wider * (high - number)
+    low = number if found.low is None else number - wider * (number - found.low)
+    high = number if found.high is None else number + wider * (found.high - number)
     over, under = (low > bound, high <= bound) if rule.sign > 0 else (high < bound, low >= bound)
     confidence = 1.0 if low == high else 1 - 0.05 / max(cells, 1)
     shown = {"value": number, "low": low, "high": high, "confidence": confidence}
     if over:
-        return finding(rule, group, variant, FAIL, "beyond the limit", **shown)
+        return finding(rule, key, GateVerdict.FAIL, "beyond the limit", **shown)
     if under:
-        return finding(rule, group, variant, PASS, "within the limit", **shown)
-    return finding(rule, group, variant, INCONCLUSIVE, "its interval holds the limit: measure more", **shown)
+        return finding(rule, key, GateVerdict.PASS, "within the limit", **shown)
+    reason = "its interval holds the limit: measure more"
+    return finding(rule, key, GateVerdict.INCONCLUSIVE, reason, **shown)

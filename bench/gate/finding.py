@@ -1,35 +1,46 @@
-"""What a gate says: one finding a rule and variant, and the worst of them for the whole."""
+"""The result of a gate: a finding for each rule and variant, and the worst verdict for the whole."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from bench.errors import ExitCode
+from bench.gate.calibration import Calibration
 from bench.gate.limits import Rule
 
-PASS, FAIL, INCONCLUSIVE, SUSPECT, ERROR = "PASS", "FAIL", "INCONCLUSIVE", "SUSPECT", "ERROR"
-# The worst first: one bad cell is not averaged away by good ones.
+
+class GateVerdict(StrEnum):
+    """The verdicts of a gate, the worst first: good cells do not average a bad one away."""
+
+    FAIL = "FAIL"
+    ERROR = "ERROR"
+    SUSPECT = "SUSPECT"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    PASS = "PASS"
+
+
 EXIT_CODES = {
-    FAIL: ExitCode.FAIL,
-    ERROR: ExitCode.FAILED,
-    SUSPECT: ExitCode.SUSPECT,
-    INCONCLUSIVE: ExitCode.INCONCLUSIVE,
-    PASS: ExitCode.OK,
+    GateVerdict.FAIL: ExitCode.FAIL,
+    GateVerdict.ERROR: ExitCode.FAILED,
+    GateVerdict.SUSPECT: ExitCode.SUSPECT,
+    GateVerdict.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
+    GateVerdict.PASS: ExitCode.OK,
 }
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One rule on one variant. ``low`` and ``high`` bound ``value`` (a ratio for relative limits)."""
+    """One rule applied to one variant. ``low`` and ``high`` bound ``value`` (a ratio for relative limits)."""
 
     rule: str
     metric: str
     group: str
     variant: str
     kind: str
-    verdict: str
+    verdict: GateVerdict
     reason: str
     value: float | None = None
     low: float | None = None
@@ -40,18 +51,85 @@ class Finding:
     evidence_pass: float | None = None
     more_may_help: bool = False
 
+    @property
+    def title(self) -> str:
+        """Return the variant that was judged, with its cell of the sweep if there is one."""
+        return " ".join(filter(None, (self.group, self.variant)))
 
-def finding(rule: Rule, group: str, variant: str, verdict: str, reason: str, **more: Any) -> Finding:
-    """What a rule says of a variant; ``more`` are the figures it rests on."""
-    return Finding(str(rule), rule.metric, group, variant, rule.kind, verdict, reason, **more)
+
+@dataclass(frozen=True)
+class Effort:
+    """The measurements behind a gate.
+
+    ``mode`` is what was compared (``code``, ``config``, ``run``, ``stored``); ``details`` holds what else the
+    gate's journal says about it.
+    """
+
+    mode: str
+    units: int = 0
+    void_units: int = 0
+    units_from_earlier_runs: int = 0
+    seconds_per_unit: float | None = None
+    calibration: Calibration | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the block as it is in ``run.json``."""
+        known = {key: value for key, value in vars(self).items() if key not in ("details", "calibration")}
+        calibration = asdict(self.calibration) if self.calibration else None
+        return {**self.details, **known, "calibration": calibration}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Effort:
+        """Read back what ``to_json`` writes."""
+        known = ("mode", "units", "void_units", "units_from_earlier_runs", "seconds_per_unit")
+        calibration = found.get("calibration")
+        return cls(
+            **{key: found[key] for key in known},
+            calibration=Calibration(**calibration) if calibration else None,
+            details={k: v for k, v in found.items() if k not in (*known, "calibration")},
+        )
 
 
-def block(findings: Sequence[Finding], evidence: Mapping[str, Any]) -> dict[str, Any]:
-    """The worst verdict of all rules with its exit code; without any rule nothing was judged: ERROR."""
-    verdict = next((v for v in EXIT_CODES if any(f.verdict == v for f in findings)), ERROR)
-    return {
-        "verdict": verdict,
-        "exit_code": int(EXIT_CODES[verdict]),
-        "rules": [asdict(finding) for finding in findings],
-        "evidence": dict(evidence),
-    }
+@dataclass(frozen=True)
+class GateBlock:
+    """The ``gate`` block of ``run.json``."""
+
+    verdict: GateVerdict
+    rules: tuple[Finding, ...]
+    effort: Effort
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Return the exit code of ``bench gate``."""
+        return EXIT_CODES[self.verdict]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the block as it is in ``run.json``."""
+        return {
+            "verdict": self.verdict,
+            "exit_code": int(self.exit_code),
+            "rules": [asdict(rule) for rule in self.rules],
+            "evidence": self.effort.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> GateBlock:
+        """Read back what ``to_json`` writes. Raises KeyError, TypeError and ValueError for anything else."""
+        rules = tuple(Finding(**{**one, "verdict": GateVerdict(one["verdict"])}) for one in found["rules"])
+        return cls(GateVerdict(found["verdict"]), rules, Effort.from_json(found["evidence"]))
+
+
+def finding(rule: Rule, key: tuple[str, str], verdict: GateVerdict, reason: str, **more: Any) -> Finding:
+    """Make the finding of a rule about a variant; ``key`` is its group and its name.
+
+    ``more`` are the figures that the finding rests on.
+    """
+    return Finding(str(rule), rule.metric, *key, rule.kind, verdict, reason, **more)
+
+
+def block(findings: Sequence[Finding], effort: Effort) -> GateBlock:
+    """Take the worst verdict of all rules. Without any rule nothing was judged, which is an ERROR."""
+    said = {one.verdict for one in findings}
+    worst = next((verdict for verdict in GateVerdict if verdict in said), GateVerdict.ERROR)
+    return GateBlock(worst, tuple(findings), effort)

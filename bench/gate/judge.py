@@ -1,7 +1,7 @@
-"""Limits against what was measured: a verdict for every rule, and one for the whole gate.
+"""Judge what was measured against the limits: a verdict for every rule, and one for the whole gate.
 
-Three kinds of evidence, never mixed (see ``Rule.kind``): a sequential test over units for what is timed, a
-plain comparison for what is counted, a figure's own interval for the rest.
+There are three kinds of evidence, which are never mixed (see ``Rule.kind``): a sequential test over units for
+what is timed, a plain comparison for what is counted, and a figure's own interval for the rest.
 """
 
 from __future__ import annotations
@@ -11,45 +11,47 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.errors import Outcome
+from bench.gate.calibration import Calibration
 from bench.gate.figures import judge_figure
-from bench.gate.finding import ERROR, FAIL, INCONCLUSIVE, PASS, SUSPECT, Finding, block, finding
+from bench.gate.finding import Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.gate.limits import Rule, rules
 from bench.gate.sequential import CONFIDENCE, Test, confidence_sequence, decide
 from bench.metrics import cost
 from bench.metrics.unit_ratios import log_ratio, price_shift
 from bench.records import ArmRecord, RunRecord, UnitRecord
+from bench.stats.figure import Figures
 
-# Faster than this by changed code alone is more likely a broken measurement than good work.
+# If changed code alone is faster than this, a broken measurement is more likely than good work.
 IMPROBABLE_RATIO = 0.7
 MAX_VOID_SHARE = 0.2
 MOST_VOID = 5
-# More of any of these is more work for the same request, whatever the clock says.
+# If any of these grows, the same request takes more work, whatever the clock says.
 _WORK = ("output_tokens", "forward_calls")
-Rows = Sequence[Mapping[str, Any]]
+FiguresOfRows = Mapping[tuple[str, str], Figures]  # by a row's group and name
 
 
-def judge(run: RunRecord, rows: Rows) -> dict[str, Any] | None:
-    """The ``gate`` block of ``run.json``; None for a run that is no gate. A pure function."""
+def judge(run: RunRecord, figures: FiguresOfRows) -> GateBlock | None:
+    """Make the ``gate`` block of ``run.json``; None for a run that is no gate. This is a pure function."""
     if run.gate is None or run.gate.get("mode") == "calibration":
         return None
-    return block(list(_findings(run, rows)), {**run.gate, **_unit_counts(run.units)})
+    return block(list(_findings(run, figures)), _effort(run.gate, run.units))
 
 
 def undecided(run: RunRecord) -> set[tuple[str, str]]:
-    """(group, variant) of every comparison that needs another unit: a timed rule without a verdict."""
+    """Return (group, variant) of every comparison that needs another unit: a timed rule has no verdict."""
     found = set()
     for base, variant in _comparisons(run):
         timed = [rule for rule in _rules(run) if rule.kind == "timed"]
         if variant.status not in (Outcome.OK, Outcome.INTERRUPTED) or base.status == Outcome.BASELINE_FAILED:
             continue
         findings = [_timed(run, rule, base, variant) for rule in timed]
-        if any(f.verdict == INCONCLUSIVE and f.more_may_help for f in findings):
+        if any(f.verdict == GateVerdict.INCONCLUSIVE and f.more_may_help for f in findings):
             found.add((variant.group, variant.name))
     return found
 
 
 def test_of(run: RunRecord, rule: Rule) -> Test:
-    """The sequential test that a timed rule stands for, its error rate divided over all timed cells."""
+    """Return the sequential test of a timed rule, with its error rate divided over all timed cells."""
     settings = (run.gate or {}).get("test", {})
     timed = sum(one.kind == "timed" for one in _rules(run))
     return Test(margin=rule.margin, cells=max(timed * len(_comparisons(run)), 1), **settings)
@@ -64,8 +66,7 @@ def _comparisons(run: RunRecord) -> list[tuple[ArmRecord, ArmRecord]]:
     return [(base, arm) for base, arm in pairs if base is not None]
 
 
-def _findings(run: RunRecord, rows: Rows) -> Iterator[Finding]:
-    by_name = {(row["group"], row["name"]): row for row in rows}
+def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
     wanted, comparisons = _rules(run), _comparisons(run)
     cells = sum(rule.kind == "interval" for rule in wanted) * len(comparisons)
     for base, variant in comparisons:
@@ -73,20 +74,23 @@ def _findings(run: RunRecord, rows: Rows) -> Iterator[Finding]:
             failed = _failed(base, variant)
             if failed is not None:
                 reason = f"{failed.name} was not measured: {failed.status}: {failed.reason}"
-                yield finding(rule, variant.group, variant.name, ERROR, reason)
+                yield finding(rule, _key(variant), GateVerdict.ERROR, reason)
             elif rule.kind == "timed":
                 yield _timed(run, rule, base, variant)
             elif rule.kind == "exact" and not _counters_hold(run):
                 reason = "counters varied when this machine was calibrated: nothing exact to decide by"
-                yield finding(rule, variant.group, variant.name, INCONCLUSIVE, reason)
+                yield finding(rule, _key(variant), GateVerdict.INCONCLUSIVE, reason)
             else:
-                sides = [by_name[arm.group, arm.name] for arm in (base, variant)]
-                figures = [{**row["metrics"], **row["drift"]}.get(rule.metric) for row in sides]
-                yield judge_figure(rule, variant.group, variant.name, figures[0], figures[1], cells)
+                sides = [figures[_key(arm)].get(rule.metric) for arm in (base, variant)]
+                yield judge_figure(rule, _key(variant), sides[0], sides[1], cells)
+
+
+def _key(arm: ArmRecord) -> tuple[str, str]:
+    return arm.group, arm.name
 
 
 def _failed(base: ArmRecord, variant: ArmRecord) -> ArmRecord | None:
-    """The side that failed, rather than the one that was cut short by it; None where both are well."""
+    """Return the side that failed, and not the one that it cut short; None if both are well."""
     failed = [arm for arm in (base, variant) if arm.status != Outcome.OK]
     return min(failed, key=lambda arm: arm.status == Outcome.INTERRUPTED, default=None)
 
@@ -95,7 +99,7 @@ def _failed(base: ArmRecord, variant: ArmRecord) -> ArmRecord | None:
 
 
 def _timed(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> Finding:
-    """The sequential test; where only code differs, more counted work or a higher price decides before it."""
+    """Apply the sequential test; if only code differs, more counted work or a higher price comes first."""
     exact = _more_work(run, rule, base, variant)
     if exact is not None:
         return exact
@@ -103,62 +107,65 @@ def _timed(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> F
     units = [u for u in mine if not u.void]
     if len(mine) >= MOST_VOID and len(mine) - len(units) > MAX_VOID_SHARE * len(mine):
         reason = f"machine unfit: {len(mine) - len(units)} of {len(mine)} units are void"
-        return finding(rule, variant.group, variant.name, INCONCLUSIVE, reason, units=len(units))
+        return finding(rule, _key(variant), GateVerdict.INCONCLUSIVE, reason, units=len(units))
     if not units:
         reason = "no unit was measured"
         return finding(
-            rule, variant.group, variant.name, INCONCLUSIVE, reason, more_may_help=len(mine) < MOST_VOID
+            rule, _key(variant), GateVerdict.INCONCLUSIVE, reason, more_may_help=len(mine) < MOST_VOID
         )
     ratios = [log_ratio(unit, rule.metric) for unit in units]
     if any(ratio is None for ratio in ratios):
-        return finding(rule, variant.group, variant.name, ERROR, "a unit did not measure it")
+        return finding(rule, _key(variant), GateVerdict.ERROR, "a unit did not measure it")
     shift = price_shift(run, base, variant, rule.metric)
-    changes = [ratio + shift for ratio in ratios if ratio is not None]
+    return _by_test(run, rule, _key(variant), [ratio + shift for ratio in ratios if ratio is not None])
+
+
+def _by_test(run: RunRecord, rule: Rule, key: tuple[str, str], changes: Sequence[float]) -> Finding:
+    """Decide from one log ratio per unit."""
     test = test_of(run, rule)
     decision = decide([rule.sign * change for change in changes], test)
-    low, high = confidence_sequence(changes, test.prior_sd)
-    value = math.exp(math.fsum(changes) / len(changes))
-    verdict = decision.verdict or INCONCLUSIVE
+    low, high = (math.exp(bound) for bound in confidence_sequence(changes, test.prior_sd))
+    verdict = GateVerdict(decision.verdict or GateVerdict.INCONCLUSIVE)
     reason = {
-        PASS: f"within the limit, shown by {decision.at} units",
-        FAIL: f"worse than the baseline, shown by {decision.at} units",
-    }.get(verdict, f"not decided by {len(units)} units")
-    if verdict == PASS and _only_code_differs(run) and rule.sign > 0 and math.exp(high) < IMPROBABLE_RATIO:
-        verdict, reason = SUSPECT, "an improbable improvement: is the same work still being done?"
+        GateVerdict.PASS: f"within the limit, shown by {decision.at} units",
+        GateVerdict.FAIL: f"worse than the baseline, shown by {decision.at} units",
+    }.get(verdict, f"not decided by {len(changes)} units")
+    too_good = _only_code_differs(run) and rule.sign > 0 and high < IMPROBABLE_RATIO
+    if verdict == GateVerdict.PASS and too_good:
+        verdict, reason = GateVerdict.SUSPECT, "an improbable improvement: is the same work still being done?"
     return finding(
         rule,
-        variant.group,
-        variant.name,
+        key,
         verdict,
         reason,
-        value=value,
-        low=math.exp(low),
-        high=math.exp(high),
+        value=math.exp(math.fsum(changes) / len(changes)),
+        low=low,
+        high=high,
         confidence=CONFIDENCE,
-        units=len(units),
+        units=len(changes),
         evidence_fail=decision.evidence_fail,
         evidence_pass=decision.evidence_pass,
-        more_may_help=verdict == INCONCLUSIVE and len(units) < test.cap,
+        more_may_help=verdict == GateVerdict.INCONCLUSIVE and len(changes) < test.cap,
     )
 
 
 def _only_code_differs(run: RunRecord) -> bool:
-    """Both sides run the same config, so counters and price should agree."""
+    """Return whether both sides run the same config, so that counters and price should agree."""
     return (run.gate or {}).get("mode") == "code"
 
 
 def _counters_hold(run: RunRecord) -> bool:
-    """Whether counters were the same in every unit of the calibration, as far as there was one."""
+    """Return whether counters were the same in every unit of the calibration; True if there was none."""
     calibration = (run.gate or {}).get("calibration") or {}
     return bool(calibration.get("counters_constant", True))
 
 
 def _more_work(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> Finding | None:
-    """The exact channel of a cost: tokens, forward calls and price, when both sides have the same config."""
+    """Judge a cost by exact counts (tokens, forward calls, price) if both sides have the same config."""
     if not _only_code_differs(run) or rule.metric not in (cost.PER_1K.key, cost.PER_REQUEST.key):
         return None
     if not _counters_hold(run):
-        return None  # they decide nothing: time does
+        return None  # counters that vary cannot decide, but time can
     changes = {"price of an hour": price_shift(run, base, variant, cost.PER_REQUEST.key)}
     for key in _WORK:
         counted = [(arm.counters or {}).get(key) for arm in (base, variant)]
@@ -171,9 +178,8 @@ def _more_work(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) 
         reason = f"{what} is {ratio:.4g} times the baseline's: counted, not timed"
         return finding(
             rule,
-            variant.group,
-            variant.name,
-            FAIL,
+            _key(variant),
+            GateVerdict.FAIL,
             reason,
             value=ratio,
             low=ratio,
@@ -182,15 +188,19 @@ def _more_work(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) 
         )
     if least in _WORK and math.exp(fewest) < IMPROBABLE_RATIO:
         reason = f"{least} fell to {math.exp(fewest):.2g} of the baseline's: is the same work still done?"
-        return finding(rule, variant.group, variant.name, SUSPECT, reason, value=math.exp(fewest))
+        return finding(rule, _key(variant), GateVerdict.SUSPECT, reason, value=math.exp(fewest))
     return None
 
 
-def _unit_counts(units: Sequence[UnitRecord]) -> dict[str, Any]:
+def _effort(head: Mapping[str, Any], units: Sequence[UnitRecord]) -> Effort:
     void = sum(bool(unit.void) for unit in units)
-    return {
-        "units": len(units) - void,
-        "void_units": void,
-        "units_from_earlier_runs": sum(bool(unit.from_run) for unit in units),
-        "seconds_per_unit": round(math.fsum(u.took_s for u in units) / len(units), 3) if units else None,
-    }
+    calibration = head.get("calibration")
+    return Effort(
+        mode=head["mode"],
+        units=len(units) - void,
+        void_units=void,
+        units_from_earlier_runs=sum(bool(unit.from_run) for unit in units),
+        seconds_per_unit=round(math.fsum(u.took_s for u in units) / len(units), 3) if units else None,
+        calibration=Calibration(**calibration) if calibration else None,
+        details={key: value for key, value in head.items() if key not in ("mode", "calibration")},
+    )

@@ -1,32 +1,29 @@
-"""A config's limits as rules: one figure, one direction, one bound; and how it is judged."""
+"""Read a config's limits as rules: each has a figure, a direction, a bound, and a way to be judged."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
 from typing import Any, Literal
 
-from bench.metrics import counters, generation, memory, one_off, output_drift
+from bench import plugins
+from bench.formatting import parse_percent
+from bench.metrics import counters, drift_keys, memory, one_off, output_drift
 from bench.metrics.unit_ratios import MEMORY, TIMED
-from bench.units import parse_percent
 
 Kind = Literal["timed", "exact", "interval"]
-# Equal in every run of the same code: any difference is one, and decides at once.
+# These are equal in every run of the same code, so any difference is real and decides at once.
 EXACT = frozenset(
     metric.key for metric in (*counters.METRICS, memory.WEIGHTS, memory.KV)
 )  # fmt: skip
-# Said of a variant beside its baseline, which has no such figure: no limit can be relative to it.
-BESIDE_BASELINE = frozenset(
-    metric.key
-    for metric in (*output_drift.METRICS, *generation.METRICS, one_off.BREAK_EVEN)
-    if metric != output_drift.PPL
-)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One limit. ``bound`` is a share for the relative limits, else in its metric's unit."""
+    """One limit. ``bound`` is a share for the relative limits, and in the metric's unit for the others."""
 
     metric: str
     limit: Literal["max_increase", "max_decrease", "max", "min"]
@@ -34,25 +31,28 @@ class Rule:
 
     @property
     def relative(self) -> bool:
-        """Whether it is about the ratio to the baseline."""
+        """Return whether the limit is on the ratio to the baseline."""
         return self.limit in ("max_increase", "max_decrease")
 
     @property
     def kind(self) -> Kind:
-        """``timed``: the sequential test over units. ``exact``: a plain comparison of counters.
-        ``interval``: the figure's own confidence interval against the bound."""
+        """Return how the rule is judged.
+
+        ``timed``: by the sequential test over units. ``exact``: by a plain comparison of counters.
+        ``interval``: by the figure's own confidence interval.
+        """
         if self.metric in EXACT:
             return "exact"
         return "timed" if self.relative and self.metric in TIMED | MEMORY else "interval"
 
     @property
     def margin(self) -> float:
-        """The bound of a relative limit on the log scale, positive."""
+        """Return the bound of a relative limit on the log scale, as a positive number."""
         return math.log1p(self.bound) if self.limit == "max_increase" else -math.log1p(-self.bound)
 
     @property
     def sign(self) -> int:
-        """+1 where growing is bad, −1 where shrinking is."""
+        """Return +1 if growing is bad, −1 if shrinking is."""
         return 1 if self.limit in ("max_increase", "max") else -1
 
     def __str__(self) -> str:
@@ -61,7 +61,7 @@ class Rule:
 
 
 def rules(limits: Mapping[str, Mapping[str, Any]]) -> Iterator[Rule]:
-    """The rules of a ``gate`` block, in its order."""
+    """Yield the rules of a ``gate`` block in its order."""
     for metric, block in limits.items():
         for limit in ("max_increase", "max_decrease", "max", "min"):
             value = block.get(limit)
@@ -70,13 +70,28 @@ def rules(limits: Mapping[str, Mapping[str, Any]]) -> Iterator[Rule]:
             yield Rule(metric, limit, parse_percent(value) if isinstance(value, str) else float(value))
 
 
+@cache
+def beside_baseline() -> frozenset[str]:
+    """Return the metrics that only a variant has, beside its baseline: no limit can be relative to them."""
+    suites = {metric.key for suite in _suites().values() for metric in suite.METRICS}
+    return (drift_keys() | suites | {one_off.BREAK_EVEN.key}) - {output_drift.PPL.key}
+
+
+@cache
+def _suites() -> dict[str, ModuleType]:
+    return dict(plugins.each("drift.suites"))
+
+
 def never_judged(metric: str, relative: bool, drift: bool, suites: Sequence[str]) -> tuple[str, str] | None:
-    """(reason, hint) why a limit could not be judged in a run that scores a text or not (``drift``) and
-    compares replies or not (``suites``)."""
-    if relative and metric in BESIDE_BASELINE:
+    """Return (reason, hint) if a limit could not be judged in this run, else None.
+
+    ``drift`` says whether the run scores a text, ``suites`` which comparisons of replies it makes.
+    """
+    if relative and metric in beside_baseline():
         return "the baseline has no such figure that a variant's could be relative to", "use max or min"
-    if metric in {one.key for one in output_drift.METRICS} and not drift:
+    if metric in drift_keys() and not drift:
         return "this run does not measure it", "drift.tokens is 0, or all weights are random"
-    if metric in {one.key for one in generation.METRICS} and "generation" not in suites:
-        return "this run does not measure it", "drift.suites has no generation"
+    for name, suite in _suites().items():
+        if metric in {one.key for one in suite.METRICS} and name not in suites:
+            return "this run does not measure it", f"drift.suites has no {name}"
     return None

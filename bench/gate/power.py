@@ -1,4 +1,4 @@
-"""What a gate can see: the share of gates that fail under a true change, by simulating the test itself."""
+"""Find what a gate can see, by simulating the test: the share of gates that fail under a true change."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from bench.gate.sequential import BETS, KAPPA, MAD_TO_SD, PRIOR_UNITS, SCALE_FLO
 
 POWER = 0.95
 GATES = 400
-# Shares that are tried, smallest first; the answer is one of them.
+# The changes that are tried, as shares, smallest first; the answer is one of them.
 CHANGES = (0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3)
 
 
 def smallest_detectable(unit_sd: float, test: Test, changes: Sequence[float] = CHANGES) -> float | None:
-    """The smallest increase (a share) that at least 95 % of gates fail on; None when none of ``changes`` is.
+    """Return the smallest of ``changes`` (shares) on which at least 95 % of gates fail, or None.
 
-    Units are drawn normal with ``unit_sd`` on the log scale: what is promised holds for noise like that of
-    the calibration.
+    Units are drawn from a normal distribution with ``unit_sd`` on the log scale, so the answer holds for
+    noise like that of the calibration.
     """
     for change in changes:
         if failing_share(math.log1p(change), unit_sd, test) >= POWER:
@@ -27,7 +27,7 @@ def smallest_detectable(unit_sd: float, test: Test, changes: Sequence[float] = C
 
 
 def failing_share(shift: float, unit_sd: float, test: Test, gates: int = GATES) -> float:
-    """Share of simulated gates that end in FAIL when the true log ratio is ``shift``."""
+    """Return the share of simulated gates that end in FAIL if the true log ratio is ``shift``."""
     import numpy as np
 
     units = np.random.default_rng(0).normal(shift, unit_sd, (gates, test.cap))
@@ -35,8 +35,10 @@ def failing_share(shift: float, unit_sd: float, test: Test, gates: int = GATES) 
 
 
 def verdicts(units: Any, test: Test) -> Any:
-    """For each row of units (array of shape [gates, cap]): −1 FAIL, 1 PASS, 0 undecided at the cap. The same
-    rule as ``sequential.decide``, all gates at once."""
+    """Decide each row of units (array of shape [gates, cap]): −1 FAIL, 1 PASS, 0 undecided at the cap.
+
+    The rule is that of ``sequential.decide``, applied to all gates at once.
+    """
     import numpy as np
 
     d = np.asarray(units, dtype=float)

@@ -1,13 +1,14 @@
-"""The timed channel's test: an anytime-valid test of paired differences, and its confidence sequence.
+"""The test of timed limits: an anytime-valid test of paired differences, and its confidence sequence.
 
-The data are one number a *unit*, a pair of freshly started workers: ``d = log(Σcost_B / Σcost_A)``. Two
-workers of identical code are exchangeable, so ``d`` is then symmetric about 0, whatever drift, bursts or
+The data are one number for each *unit*, a pair of freshly started workers: ``d = log(Σcost_B / Σcost_A)``.
+Two workers of identical code are exchangeable, so ``d`` is then symmetric about 0, whatever drift, bursts or
 autocorrelation there was inside the unit. Nothing else is assumed.
 
-For ``x`` symmetric about 0, ``1 + κ·tanh(c·x/s)`` has mean 1 for every scale ``s`` fixed before ``x`` was
-seen; for ``x`` shifted down, at most 1. The products over units, and their mean over several ``c``, are
-therefore non-negative supermartingales, and by Ville's inequality (Ville 1939) the chance that one *ever*
-reaches ``1/α`` is at most ``α``: looking after every unit, stopping early and going on later are all allowed.
+For ``x`` symmetric about 0, ``1 + κ·tanh(c·x/s)`` has mean 1 for every scale ``s`` that is fixed before ``x``
+is seen; for ``x`` shifted down the mean is at most 1. The products over units, and their mean over several
+``c``, are therefore non-negative supermartingales. By Ville's inequality (Ville 1939) the chance that one
+*ever* reaches ``1/α`` is at most ``α``: it is allowed to look after every unit, to stop early and to go on
+later.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ FARTHEST = 6.0  # log scale: a factor of 400 either way
 
 @dataclass(frozen=True)
 class Test:
-    """What a limit asks of the differences: all shares on the log scale, set before the first unit."""
+    """The settings of the test of one limit, set before the first unit; margins are on the log scale."""
 
     margin: float
     tolerance: float = 0.0
@@ -43,7 +44,7 @@ class Test:
 
 @dataclass(frozen=True)
 class Decision:
-    """``verdict`` is None as long as nothing is decided; ``at`` counts the units it took."""
+    """The state of a test: ``verdict`` is None until it is decided, ``at`` is the number of units used."""
 
     verdict: str | None
     at: int
@@ -52,8 +53,10 @@ class Decision:
 
 
 def scales(differences: Sequence[float], prior_sd: float) -> list[float]:
-    """For each unit the scale of its bet, from earlier units alone: their median absolute deviation as a
-    standard deviation, ``prior_sd`` for the first three."""
+    """Return the scale of each unit's bet, which depends on earlier units alone.
+
+    It is their median absolute deviation as a standard deviation, and ``prior_sd`` for the first three units.
+    """
     found = []
     for index in range(len(differences)):
         before = differences[:index]
@@ -67,7 +70,7 @@ def scales(differences: Sequence[float], prior_sd: float) -> list[float]:
 
 
 def evidence(shifted: Sequence[float], scale: Sequence[float]) -> float:
-    """``mean over c of Π (1 + κ·tanh(c·xᵢ/sᵢ))``: the wealth of a gambler who bets on ``x > 0``."""
+    """Return ``mean over c of Π (1 + κ·tanh(c·xᵢ/sᵢ))``: the wealth of a gambler who bets on ``x > 0``."""
     logs = [
         math.fsum(_log_stake(c * x / s) for x, s in zip(shifted, scale, strict=True)) - math.log(len(BETS))
         for c in BETS
@@ -76,17 +79,17 @@ def evidence(shifted: Sequence[float], scale: Sequence[float]) -> float:
 
 
 def _log_stake(z: float) -> float:
-    """``log(1 + κ·tanh z)``, also where tanh rounds to −1."""
+    """Return ``log(1 + κ·tanh z)``, also where tanh rounds to −1."""
     if z < -15:
         return max(2 * z + math.log(2), -700.0) if KAPPA == 1.0 else math.log1p(-KAPPA)
     return math.log1p(KAPPA * math.tanh(z))
 
 
 def decide(differences: Sequence[float], test: Test) -> Decision:
-    """The first crossing, unit by unit; what comes after it changes nothing.
+    """Find the first crossing, unit by unit; later units change nothing.
 
-    FAIL: an increase beyond the tolerance is proven and its staying within the margin is not. PASS: it is
-    proven to stay within the margin.
+    FAIL: an increase beyond the tolerance is proven, and staying within the margin is not. PASS: it is proven
+    that the increase stays within the margin.
     """
     scale = scales(differences, test.prior_sd)
     fails = [d - test.tolerance for d in differences]
@@ -106,10 +109,10 @@ def decide(differences: Sequence[float], test: Test) -> Decision:
 def confidence_sequence(
     differences: Sequence[float], prior_sd: float = 0.02, alpha: float = 1 - CONFIDENCE
 ) -> tuple[float, float]:
-    """Bounds on the true log ratio that hold at every unit at once, with probability ``1 − α``.
+    """Return bounds on the true log ratio that hold at every unit at once, with probability ``1 − α``.
 
-    A value is inside when no one-sided test of it, each at ``α/2``, has crossed after any number of units:
-    the tests above inverted, and the intervals of all moments intersected.
+    A value is inside if no one-sided test of it, each at ``α/2``, has crossed after any number of units: the
+    tests above are inverted, and the intervals after each unit are intersected.
     """
     scale = scales(differences, prior_sd)
     low, high = -FARTHEST, FARTHEST
@@ -120,7 +123,10 @@ def confidence_sequence(
 
 
 def _lower(differences: Sequence[float], scale: Sequence[float], alpha: float) -> float:
-    """The largest value that the test "the truth is at most this" rejects; evidence falls with the value."""
+    """Return the largest value for which the test of "the truth is at most this" rejects.
+
+    Evidence falls as the value grows, so bisection finds it.
+    """
     if len(differences) * math.log1p(KAPPA) < math.log(1 / alpha):
         return -FARTHEST
     low, high = -FARTHEST, max(differences)

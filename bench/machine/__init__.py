@@ -1,1 +1,1 @@
-"""What machine this is, what disturbs it, what it lacks."""
+"""Facts about the machine: what it is, and what disturbs measurements on it."""

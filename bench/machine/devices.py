@@ -1,4 +1,4 @@
-"""Which devices this machine shows, without importing torch."""
+"""The devices of this machine, found without importing torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 
 def cuda_device_count() -> int:
-    """CUDA devices a worker would see: the driver's device files, narrowed by CUDA_VISIBLE_DEVICES."""
+    """Count the CUDA devices that a worker would see. These are the driver's device files, limited by
+    CUDA_VISIBLE_DEVICES."""
     found = sum(1 for file in Path("/dev").glob("nvidia[0-9]*"))
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is None or not found:
@@ -16,5 +17,5 @@ def cuda_device_count() -> int:
 
 
 def cpu_count() -> int:
-    """Processors this process may use."""
+    """Count the processors that this process may use."""
     return len(os.sched_getaffinity(0))

@@ -1,4 +1,4 @@
-"""Which machine this is, as far as its figures depend on it."""
+"""The identity of this machine, as far as measured figures depend on it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 from bench.machine.devices import cpu_count, cuda_device_count
+from bench.machine.proc import text_of
 from bench.machine.system import installed, memory_bytes
-from bench.proc import text_of
 
 PACKAGES = ("torch", "transformers", "bitsandbytes", "accelerate", "numpy", "nvidia-ml-py")
 
 
 def fingerprint() -> dict[str, object]:
-    """Processor, memory, kernel, limits, versions; no host name, no user, no path."""
+    """Return processor, memory, kernel, limits and versions; no host name, user name or path."""
     cpu = _cpu_fields()
     return {
         "cpu_model": cpu.get("model name", platform.processor() or "unknown"),
@@ -35,14 +35,14 @@ def fingerprint() -> dict[str, object]:
 
 
 def _cpu_fields() -> dict[str, str]:
-    """The first processor's block of /proc/cpuinfo."""
+    """Return the first processor's block of /proc/cpuinfo."""
     info = text_of(Path("/proc/cpuinfo")) or ""
     lines = (line.partition(":") for line in info.partition("\n\n")[0].splitlines())
     return {key.strip(): value.strip() for key, _colon, value in lines}
 
 
 def _gpus() -> tuple[str, ...]:
-    """Model names from the driver's own files; the worker reports what torch sees."""
+    """Return GPU model names from the driver's own files; the worker reports what torch sees."""
     found = [text_of(path) or "" for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))]
     names = [
         line.partition(":")[2].strip() for text in found for line in text.splitlines() if "Model" in line

@@ -1,14 +1,14 @@
-"""What the system says of itself: small files, memory, installed packages. None where it does not say."""
+"""System facts from small files: memory and installed packages. A fact that is not available is None."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from bench.proc import text_of
+from bench.machine.proc import text_of
 
 
 def memory_bytes(field: str) -> int | None:
-    """A field of /proc/meminfo (``MemTotal``, ``MemAvailable``) in bytes."""
+    """Return a field of /proc/meminfo (``MemTotal``, ``MemAvailable``) in bytes."""
     for line in (text_of(Path("/proc/meminfo")) or "").splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
@@ -16,7 +16,7 @@ def memory_bytes(field: str) -> int | None:
 
 
 def installed(package: str) -> str | None:
-    """The installed version of a distribution, from its metadata; nothing is imported."""
+    """Return the installed version of a distribution from its metadata; nothing is imported."""
     from importlib import metadata
 
     try:

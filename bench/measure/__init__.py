@@ -1,1 +1,1 @@
-"""The parent's side of measuring: worker processes, the order of the passes, turns, replies checked."""
+"""The harness side of a measurement: start workers, order their passes and check their replies."""

@@ -1,6 +1,7 @@
-"""One arm being measured: its worker, and every pass it goes through alone. The order is that of a journal.
+"""One arm under measurement: its worker process and every pass that the worker runs alone.
 
-Each pass is one command to the worker and one record in the journal; ``fsync`` comes after, never inside.
+The passes run in the order in which the journal lists them. Each pass is one command to the worker and one
+record in the journal; ``fsync`` runs after a pass, never during it.
 """
 
 from __future__ import annotations
@@ -10,30 +11,33 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench import plugins
+from bench.config.spec import Arm, DriftBlock, MeasureBlock
 from bench.environments import interpreter
 from bench.errors import Unsupported
 from bench.machine import noise
 from bench.machine.devices import cuda_device_count
 from bench.measure import replies
+from bench.measure.events import Began, Tell
 from bench.measure.worker_process import WorkerProcess
 from bench.models.reference import LocalModel
-from bench.spec import Arm, DriftBlock, MeasureBlock
+from bench.records import Facts
 from bench.store.files import slug
 from bench.store.journal import Journal
 from bench.workloads import Prompt
 
-# A disturbed solo pass is repeated; the last attempt counts, with its noise beside it.
+# A disturbed solo pass is repeated. The last attempt counts, and its noise is recorded beside it.
 SOLO_ATTEMPTS = 2
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What every pass needs: where to write, what to say, what was asked. Without ``duets`` ratios are left
-    to the gate's units."""
+class RunContext:
+    """What every pass needs: the place for results, the journal, the listener and the settings. If ``duets``
+    is false, no ratios are measured here: the units of the gate measure them."""
 
     directory: Path
     journal: Journal
-    say: Callable[[str, str], None]
+    tell: Tell
     pause: Callable[[], None]
     measure: MeasureBlock
     drift: DriftBlock
@@ -43,70 +47,87 @@ class Bench:
 
 @dataclass
 class ArmUnderTest:
-    """A worker with a loaded, optimised, warmed-up model."""
+    """An arm, its worker process and what is known about the model once it is loaded."""
 
     arm: Arm
     group: str
-    bench: Bench
+    context: RunContext
     worker: WorkerProcess
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts | None = None
     corpus: Mapping[str, Any] = field(default_factory=dict)
     reopened: bool = False
     disturbed: bool = False
 
     @property
+    def title(self) -> str:
+        """Return the arm's name within the run, after the cell of the sweep if there is one."""
+        return " ".join(filter(None, (self.group, self.arm.name)))
+
+    @property
+    def known(self) -> Facts:
+        """Return the facts of the loaded model; the model must be loaded already."""
+        assert self.facts is not None, f"{self.arm.name} is not loaded yet"
+        return self.facts
+
+    def loaded_with(self, reply: Mapping[str, Any]) -> None:
+        """Keep the facts in the worker's reply to ``load``, and write the reply to the journal."""
+        self.facts = replies.facts_of(reply)
+        self.record(loaded=reply)
+
+    @property
     def batches(self) -> int:
-        """How many batches one round of the workload has."""
+        """Return the number of batches in one round of the workload."""
         return -(-self.arm.workload.requests // self.arm.workload.batch_size)
 
     def record(self, **payload: object) -> None:
-        """One journal record of this arm, on the disk before anything else happens. A worker that was started
-        once more, as partner or for a further pair, has nothing to add: its row is in the journal already."""
+        """Write one record of this arm to the journal and sync it to the disk before anything else happens. A
+        worker that was started again, as a partner or for a further pair, records nothing: the journal
+        already has its row."""
         if self.reopened:
             return
-        self.bench.journal.append("arm", {"group": self.group, "name": self.arm.name, **payload})
-        self.bench.journal.sync()
+        self.context.journal.append("arm", {"group": self.group, "name": self.arm.name, **payload})
+        self.context.journal.sync()
 
     def stage(self, name: str, do: str, **arguments: object) -> dict[str, Any]:
-        """One command with the machine's noise recorded around it."""
-        self.bench.pause()
-        self.bench.say(self.arm.name, name)
+        """Run one command of the worker and record the machine's noise during it."""
+        self.context.pause()
+        self.context.tell(Began(self.title, name))
         before = noise.read_ticks([self.worker.pid])
-        self.worker.on_progress = lambda text: self.bench.say(self.arm.name, f"{name}, {text}")
-        result = self.worker.ask(do, self.bench.measure.timeout_s, **arguments)
+        self.worker.on_progress = lambda text: self.context.tell(Began(self.title, f"{name}, {text}"))
+        result = self.worker.ask(do, self.context.measure.timeout_s, **arguments)
         after = noise.read_ticks([self.worker.pid])
         replies.check(do, result, self.arm.workload)
-        self.disturbed = noise.disturbed(before, after, self.bench.measure.max_disturbance)
+        self.disturbed = noise.disturbed(before, after, self.context.measure.max_disturbance)
         self.record(noise=[noise.between(do, before, after)])
         return result
 
 
-def open_worker(arm: Arm, group: str, bench: Bench) -> ArmUnderTest:
-    """The arm with its worker, which is not started yet."""
-    log = bench.directory / "logs" / f"{slug(' '.join(filter(None, (group, arm.name))))}.log"
+def open_worker(arm: Arm, group: str, context: RunContext) -> ArmUnderTest:
+    """Return the arm with its worker process, which is not started yet."""
+    log = context.directory / "logs" / f"{slug(' '.join(filter(None, (group, arm.name))))}.log"
     runtime = arm.runtime
     python = interpreter(runtime.name, runtime.python)
     on_cpu = runtime.device == "cpu" or (runtime.device == "auto" and not cuda_device_count())
-    return ArmUnderTest(arm, group, bench, WorkerProcess(arm.name, log, python, runtime.threads, on_cpu))
+    return ArmUnderTest(arm, group, context, WorkerProcess(arm.name, log, python, runtime.threads, on_cpu))
 
 
 def begin(under: ArmUnderTest) -> None:
-    """The arm's first record: who it is."""
+    """Write the arm's first record, which says what the arm is."""
     arm = under.arm
     under.record(
         started=True,
         is_baseline=arm.is_baseline,
         runtime=arm.runtime.model_dump(),
-        workload=arm.workload.model_dump(),
+        workload=arm.workload.to_json(),
         optimise=[step.label for step in arm.optimise],
     )
 
 
 def load(under: ArmUnderTest, model: LocalModel, prompts: Sequence[Prompt]) -> None:
-    """A baseline, alone: load, check the evidence; hand over the prompts; warm up; look at the kernels."""
+    """Prepare a baseline that runs alone. Load the model and check the evidence, hand over the prompts, warm
+    up, and look at the kernels of one step."""
     loaded = under.stage("load", "load", **load_arguments(under.arm, model, model))
-    under.facts = loaded["facts"]
-    under.record(loaded=loaded)
+    under.loaded_with(loaded)
     encoded = under.stage("tokenise", "prompts", **prompt_arguments(under.arm, prompts))
     check_fits_context(under, max(encoded["input_tokens"]))
     warm = under.stage("warm up", "warm_up", least=under.arm.workload.warmup)
@@ -114,11 +135,11 @@ def load(under: ArmUnderTest, model: LocalModel, prompts: Sequence[Prompt]) -> N
 
 
 def load_arguments(arm: Arm, model: LocalModel, baseline: LocalModel) -> dict[str, Any]:
-    """What a worker is told about the model, the engine, the optimisations and the model to learn from."""
+    """Return the arguments of ``load``: model, options, optimisations, and the baseline to learn from."""
     runtime = arm.runtime
     return {
         "directory": str(model.directory),
-        "runtime": runtime.name,
+        "runtime": plugins.module_name("runtimes", runtime.name),
         "options": {
             "device": runtime.device,
             "dtype": runtime.dtype,
@@ -127,12 +148,19 @@ def load_arguments(arm: Arm, model: LocalModel, baseline: LocalModel) -> dict[st
             "random": model.random,
         },
         "baseline": {"directory": str(baseline.directory), "random": baseline.random},
-        "optimise": [{"verb": s.verb, "scheme": s.scheme, "params": dict(s.params)} for s in arm.optimise],
+        "optimise": [
+            {
+                "label": f"{step.verb}: {step.scheme}",
+                "module": plugins.module_name(f"optimisations.{step.verb}", step.scheme),
+                "params": dict(step.params),
+            }
+            for step in arm.optimise
+        ],
     }
 
 
 def prompt_arguments(arm: Arm, prompts: Sequence[Prompt]) -> dict[str, Any]:
-    """What a worker is told about the workload."""
+    """Return the arguments of ``prompts``: the requests, the batch size and the number of output tokens."""
     return {
         "prompts": [asdict(prompt) for prompt in prompts],
         "batch_size": arm.workload.batch_size,
@@ -141,14 +169,15 @@ def prompt_arguments(arm: Arm, prompts: Sequence[Prompt]) -> dict[str, Any]:
 
 
 def check_fits_context(under: ArmUnderTest, longest: int) -> None:
-    """A prompt longer than the model's context would be measured on nonsense."""
-    context, wanted = under.facts.get("context"), longest + under.arm.workload.output_tokens
+    """Raise Unsupported if the longest request exceeds the context: output beyond it is meaningless."""
+    context, wanted = under.known.context, longest + under.arm.workload.output_tokens
     if context is not None and wanted > context:
         raise Unsupported(f"{wanted} tokens in and out do not fit the model's context of {context}")
 
 
 def alone(under: ArmUnderTest) -> None:
-    """The passes without company: absolute figures, memory, energy, each apart from the others."""
+    """Run the passes without a partner. They give absolute figures, memory and energy; each has a pass of its
+    own."""
     for attempt in range(1, SOLO_ATTEMPTS + 1):
         again = f" (attempt {attempt}: something else was using the machine)" if attempt > 1 else ""
         solo = under.stage(f"solo, {under.arm.workload.requests} requests{again}", "solo")
@@ -157,13 +186,16 @@ def alone(under: ArmUnderTest) -> None:
     under.record(solo=solo["batches"])
     under.record(memory=under.stage("memory", "memory"))
     under.record(energy=under.stage("energy", "energy"))
+    for name in under.context.measure.probes:
+        module = plugins.module_name("probes", name)
+        under.record(probes={name: under.stage(f"probe {name}", "probe", module=module)})
 
 
 def ceilings(under: ArmUnderTest) -> None:
-    """What the machine can do at best; once a baseline."""
+    """Measure the machine's best bandwidth and arithmetic rate; done once for each baseline."""
     under.record(ceilings=under.stage("machine ceilings", "ceilings"))
 
 
 def read_text(under: ArmUnderTest) -> None:
-    """Tokenise the evaluation text."""
-    under.corpus = under.stage("read evaluation text", "corpus", text=under.bench.text)
+    """Let the worker tokenise the evaluation text, and keep its token count and digest."""
+    under.corpus = under.stage("read evaluation text", "corpus", text=under.context.text)

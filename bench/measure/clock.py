@@ -1,4 +1,4 @@
-"""The wall clock, for names and dates. Durations are the workers' monotonic clocks."""
+"""The wall clock, used for names and dates only; workers time durations with their monotonic clocks."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from time import sleep
 
 
 def utc_now() -> str:
-    """Now, as ``2026-01-31T12:00:00Z``."""
+    """Return the current time as ``2026-01-31T12:00:00Z``."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def pause(seconds: float) -> None:
-    """Wait and do nothing, so that what others do can be seen."""
+    """Sleep, so that the activity of other processes can be observed."""
     sleep(seconds)

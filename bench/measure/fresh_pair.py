@@ -1,8 +1,8 @@
-"""A baseline and a variant in two freshly started processes with the same past: what `run` and `gate` sample.
+"""A baseline and a variant in two freshly started processes: the sample of `run` and of `gate`.
 
-Both workers are started in an order drawn by a coin, load at the same time on two processors, warm up by the
-same number of requests, and then decode the same requests in turns. Nothing that one of them does before the
-turns is left out on the other side, and nothing is carried over to the next pair: both end here.
+A random draw decides which worker starts first. Both load at the same time on two processors, warm up with
+the same number of requests, and then decode the same requests in turns. Up to the turns both sides do the
+same things, and both processes end with the pair, so nothing carries over to the next pair.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from bench import plugins
+from bench.config.spec import Arm, Group
 from bench.machine import noise
 from bench.measure import arm as one
 from bench.measure import replies
@@ -24,22 +25,21 @@ from bench.measure.pair import pinned_together
 from bench.measure.together import ask_both, ask_each, blaming_baseline
 from bench.models.reference import LocalModel, ModelRef
 from bench.records import UnitRecord
-from bench.spec import Arm, Group
 
 Fetch = Callable[[ModelRef], LocalModel]
 
 
 class FreshPair:
-    """A context manager around the two workers of pair ``number``; its coins come from the config's seed."""
+    """A context manager around the two workers of pair ``number``; random draws use the config's seed."""
 
     def __init__(
         self, group: Group, variant: ArmUnderTest, fetch: Fetch, number: int, *, rows: bool = False
     ) -> None:
-        self._bench, self._fetch = variant.bench, fetch
+        self._context, self._fetch = variant.context, fetch
         self.group, self.number, self.variant = group, number, variant
-        self.base = open_worker(group.baseline, group.label, variant.bench)
+        self.base = open_worker(group.baseline, group.label, variant.context)
         self.base.reopened = not rows
-        self.rng = random.Random(f"{self._bench.measure.seed}/{group.label}/{variant.arm.name}/{number}")
+        self.rng = random.Random(f"{self._context.measure.seed}/{group.label}/{variant.arm.name}/{number}")
         self.spawned_first = self.rng.randrange(2)
         self._workers = ExitStack()
         self._began = monotonic()
@@ -57,18 +57,18 @@ class FreshPair:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._workers.close()
+        self._workers.__exit__(kind, error, trace)
 
     @property
     def sides(self) -> tuple[ArmUnderTest, ArmUnderTest]:
-        """The baseline first."""
+        """Return both arms, the baseline first."""
         return self.base, self.variant
 
     def ask_each(
         self, do: str, ours: Mapping[str, object], theirs: Mapping[str, object]
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Both sides do the same at the same time, untimed; each answer is checked."""
-        limit_s = self._bench.measure.timeout_s
+        """Run the same untimed command on both sides at the same time, and check each reply."""
+        limit_s = self._context.measure.timeout_s
         found = ask_each(do, self.base.worker, self.variant.worker, limit_s, ours, theirs)
         with blaming_baseline():
             replies.check(do, found[0], self.base.arm.workload)
@@ -76,8 +76,8 @@ class FreshPair:
         return found
 
     def load(self, spent: Mapping[str, Any] | None = None) -> None:
-        """Load and optimise both models, and check the evidence. ``spent`` is what an earlier load of this
-        very row said: its bills of calibration and training are the row's."""
+        """Load and optimise both models, and check the evidence. ``spent`` is the reply to an earlier load of
+        the same row: its costs of calibration and training are then recorded for this load."""
         models = [self._fetch(under.arm.model) for under in self.sides]
         for under, model in zip(self.sides, models, strict=True):
             under.record(model={**asdict(model.source), "random": model.random})
@@ -90,12 +90,11 @@ class FreshPair:
             for step, before in zip(self.loaded[1]["evidence"], spent["evidence"], strict=True):
                 step["one_off"] = before.get("one_off", [])
         for under, found in zip(self.sides, self.loaded, strict=True):
-            under.facts = found["facts"]
-            under.record(loaded=found)
+            under.loaded_with(found)
 
     def warm_up(self, *, profile: bool) -> None:
-        """Hand over the prompts and decode the first request as often as the workload says, on both sides
-        alike. ``profile`` also looks at the kernels of one step, on both sides too."""
+        """Hand over the prompts and decode the first request as often as the workload says, on both sides.
+        With ``profile`` both sides also look at the kernels of one step."""
         prompts = [one.prompt_arguments(under.arm, prompts_of(under.arm)) for under in self.sides]
         encoded = self.ask_each("prompts", *prompts)
         for under, found in zip(self.sides, encoded, strict=True):
@@ -110,10 +109,10 @@ class FreshPair:
             under.record(warm_up=found)
 
     def turns(self, batches: Sequence[int], **more: Any) -> UnitRecord:
-        """Decode ``batches`` in turns and return what was timed.
+        """Decode ``batches`` in turns and return the times.
 
-        Whether the unit is void is for the caller to say, by ``ticks`` alone: the processor time before and
-        after the turns.
+        The caller decides whether the unit is void, and uses only ``ticks`` for that: the processor time
+        before and after the turns.
         """
         turns = self.variant.arm.workload.output_tokens
         firsts = [[self.rng.randrange(2) for _ in range(turns)] for _ in batches]
@@ -121,7 +120,7 @@ class FreshPair:
         before = noise.read_ticks(pids)
         with pinned_together(self.base, self.variant):
             ours, theirs = ask_both(
-                "duet", self.base.worker, self.variant.worker, self._bench.measure.timeout_s,
+                "duet", self.base.worker, self.variant.worker, self._context.measure.timeout_s,
                 batches=list(batches), firsts=firsts,
             )  # fmt: skip
         with blaming_baseline():
@@ -143,7 +142,7 @@ class FreshPair:
         )
 
     def _cold(self) -> dict[str, Any]:
-        """What starting tells of a cold start; each side had the other for a neighbour."""
+        """Return each side's load time and first request, measured while the other side was loading too."""
         return {
             side: {"load_s": found["load_s"], "first_request_ms": first["first_request_ms"]}
             for side, found, first in zip(("baseline", "variant"), self.loaded, self.warm, strict=True)
@@ -151,13 +150,13 @@ class FreshPair:
 
 
 def prompts_of(arm: Arm) -> Sequence[Any]:
-    """The requests of the arm's workload."""
+    """Return the requests of the arm's workload."""
     found: Sequence[Any] = plugins.load("workloads", arm.workload.name).prompts(arm.workload)
     return found
 
 
 def batches_of(number: int, each: int, available: int) -> list[int]:
-    """The batches that pair ``number`` (from 1) decodes: ``each`` of them, in rotation, so that every request
-    comes as often as another."""
+    """Return the ``each`` batches that pair ``number`` (from 1) decodes. Pairs rotate through the batches, so
+    that every request is decoded equally often."""
     start = (number - 1) * each
     return [(start + i) % available for i in range(each)]

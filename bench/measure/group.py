@@ -1,5 +1,7 @@
-"""A baseline and its variants, one after the other: two models are in memory at most, and no process serves
-two rows."""
+"""Measure a baseline and its variants, one after the other.
+
+At most two models are in memory at a time, and no variant process is used for two rows.
+"""
 
 from __future__ import annotations
 
@@ -7,38 +9,40 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 
+from bench.config.spec import Arm, Group
 from bench.errors import BenchError, IntegrityError, InterruptedRun, Outcome, VariantFailed
 from bench.measure import arm as one
 from bench.measure import pair
-from bench.measure.arm import ArmUnderTest, Bench, open_worker
+from bench.measure.arm import ArmUnderTest, RunContext, open_worker
+from bench.measure.events import Ended
 from bench.measure.fresh_pair import prompts_of
 from bench.measure.row import VariantRun
 from bench.measure.together import BaselineDied
 from bench.measure.worker_process import PeerGone
 from bench.models.reference import LocalModel, ModelRef
-from bench.spec import Arm, Group
 
 Models = Mapping[ModelRef, LocalModel]
 
 
 class GroupRun:
-    """Measures one group; ``done`` names the arms an earlier attempt has finished."""
+    """Measures one group; ``done`` holds the names of arms that an earlier attempt has finished."""
 
     def __init__(
-        self, group: Group, bench: Bench, fetch: Callable[[ModelRef], LocalModel], done: set[str]
+        self, group: Group, context: RunContext, fetch: Callable[[ModelRef], LocalModel], done: set[str]
     ) -> None:
-        self.group, self.bench, self.fetch, self.done = group, bench, fetch, done
+        self.group, self.context, self.fetch, self.done = group, context, fetch, done
         self._failed: str | None = None
 
     def run(self) -> None:
-        """Every arm that is not done. A variant that fails leaves its reason and the others go on."""
+        """Measure every arm that is not done. If a variant fails, its reason is recorded and the others
+        continue."""
         self._measure_baseline()
         for variant in self.group.variants:
             if variant.name not in self.done:
                 self._measure_variant(variant)
 
     def _measure_baseline(self) -> None:
-        """Alone, in a process of its own: what it has been through never stands beside a variant."""
+        """Measure the baseline alone, in a process that never serves as the partner of a variant."""
         arm = self.group.baseline
         if arm.name in self.done:
             return
@@ -53,21 +57,21 @@ class GroupRun:
     def _measure_variant(self, variant: Arm) -> None:
         with self._recorded(variant) as row:
             _supported(variant)
-            if self._failed is not None:  # and is not tried again for every variant
+            if self._failed is not None:  # do not start a broken baseline again for every variant
                 reason = f"{variant.name} was not measured: the baseline has failed ({self._failed})"
                 raise VariantFailed(Outcome.BASELINE_FAILED, reason)
             VariantRun(self.group, row, self.fetch).run()
 
     def _open(self, under: ArmUnderTest) -> None:
-        """Make the model ready to be measured."""
+        """Fetch the model, record its source, and load it into the worker."""
         model = self.fetch(under.arm.model)
         under.record(model={**asdict(model.source), "random": model.random})
         one.load(under, model, prompts_of(under.arm))
 
     @contextmanager
     def _recorded(self, arm: Arm) -> Iterator[ArmUnderTest]:
-        """A row for ``arm``: who it is, and at the end how it ended. Failures of the arm end here."""
-        under = open_worker(arm, self.group.label, self.bench)
+        """Write the first and the last record of the arm's row. Failures of the arm are recorded here."""
+        under = open_worker(arm, self.group.label, self.context)
         one.begin(under)
         status, reason = Outcome.INTERRUPTED, "the run was interrupted"
         try:
@@ -86,7 +90,7 @@ class GroupRun:
             if arm.is_baseline and status != Outcome.OK:
                 self._failed = f"{status}: {reason}"
             under.record(status=status, reason=reason)
-            self.bench.say(arm.name, "done" if status == Outcome.OK else f"{status}: {reason}")
+            self.context.tell(Ended(under.title, status, reason))
 
 
 def _supported(arm: Arm) -> None:

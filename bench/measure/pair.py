@@ -1,4 +1,4 @@
-"""A variant beside its baseline: both on one processor for their turns, and the drift pass."""
+"""A variant beside its baseline: pin both to one processor for their turns, and measure drift."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bench import plugins
 from bench.measure import replies
 from bench.measure.arm import ArmUnderTest, read_text
+from bench.measure.events import Began
 from bench.measure.together import ask_both, blaming_baseline, shared_block
 
 WINDOWS_A_CALL = 8
 SHARED_BYTES = 16 * 1024 * 1024
 FLOOR_WINDOWS = 3
-FLOOR_EXTRA = 8  # tokens behind a window, which change the shapes of every kernel and nothing else
+FLOOR_EXTRA = 8  # tokens appended to a window: they change the shapes of all kernels and nothing else
 
 
 @contextmanager
 def pinned_together(base: ArmUnderTest, variant: ArmUnderTest) -> Iterator[None]:
-    """Two single-threaded workers share one processor: measured to be the quietest design."""
+    """Pin two single-threaded workers to the same processor. This gave the least noise in measurements
+    (docs/decisions/0002)."""
     if not _one_thread_each(base, variant):
         yield
         return
@@ -33,24 +36,26 @@ def pinned_together(base: ArmUnderTest, variant: ArmUnderTest) -> Iterator[None]
 
 
 def _one_thread_each(base: ArmUnderTest, variant: ArmUnderTest) -> bool:
-    single = base.facts.get("threads") == variant.facts.get("threads") == 1
-    return single and variant.facts.get("device") == "cpu"
+    single = base.known.threads == variant.known.threads == 1
+    return single and not variant.known.on_gpu
 
 
 def drift(base: ArmUnderTest, variant: ArmUnderTest) -> None:
-    """KL and its companions over evenly spread windows of the text, logits through shared memory."""
-    if not variant.bench.drift.tokens:
+    """Compare the variant's logits with the baseline's over evenly spread windows of the evaluation text. The
+    logits go through shared memory. If drift cannot be measured, the reason is recorded instead."""
+    if not variant.context.drift.tokens:
         return variant.record(drift_reason="drift.tokens is 0")
-    if base.facts["random_weights"] or variant.facts["random_weights"]:
+    if base.known.random_weights or variant.known.random_weights:
         return variant.record(drift_reason="random weights have no quality to lose")
     with blaming_baseline():
         read_text(base)
     read_text(variant)
-    starts = window_starts(int(base.corpus["tokens"]), variant.bench.drift.window, variant.bench.drift.tokens)
+    settings = variant.context.drift
+    starts = window_starts(int(base.corpus["tokens"]), settings.window, settings.tokens)
     reason = _not_comparable(base, variant) if starts else _too_short(base)
     if reason:
         return variant.record(drift_reason=reason)
-    vocabulary = int(base.facts["vocabulary"])
+    vocabulary = base.known.vocabulary
     rows = max(1, SHARED_BYTES // (4 * vocabulary))
     block = shared_block(rows * vocabulary * 4)
     try:
@@ -62,23 +67,25 @@ def drift(base: ArmUnderTest, variant: ArmUnderTest) -> None:
 
 
 def _score(base: ArmUnderTest, variant: ArmUnderTest, starts: list[int], rows: int, block: int) -> None:
-    bench = variant.bench
-    bench.pause()
-    bench.say(variant.arm.name, f"drift, text from token {starts[0]}")
+    context = variant.context
+    context.pause()
+    context.tell(Began(variant.title, f"drift, text from token {starts[0]}"))
     _none, theirs = ask_both(
-        "score", base.worker, variant.worker, bench.measure.timeout_s, shared=block,
-        starts=starts, window=bench.drift.window, rows=rows, vocabulary=base.facts["vocabulary"],
+        "score", base.worker, variant.worker, context.measure.timeout_s, shared=block,
+        starts=starts, window=context.drift.window, rows=rows, vocabulary=base.known.vocabulary,
         ahead=_one_thread_each(base, variant),
+        more={name: plugins.module_name("drift.statistics", name) for name in context.drift.statistics},
     )  # fmt: skip
-    replies.check_windows("score", theirs, len(starts), bench.drift.window - 1)
+    replies.check_windows("score", theirs, len(starts), context.drift.window - 1)
     variant.record(drift=theirs["windows"])
 
 
 def floor(base: ArmUnderTest) -> None:
-    """The baseline against itself, on a few windows; nothing where there is no drift to be told from it."""
-    window, context = base.bench.drift.window, base.facts.get("context")
+    """Measure the drift of the baseline against itself on a few windows. Nothing is measured where no drift
+    is measured, or where the windows do not fit the model's context."""
+    window, context = base.context.drift.window, base.known.context
     fits = context is None or window + FLOOR_EXTRA <= context
-    if not base.bench.drift.tokens or base.facts["random_weights"] or not fits:
+    if not base.context.drift.tokens or base.known.random_weights or not fits:
         return
     read_text(base)
     starts = window_starts(int(base.corpus["tokens"]), window, FLOOR_WINDOWS * window)
@@ -92,21 +99,21 @@ def floor(base: ArmUnderTest) -> None:
 def _not_comparable(base: ArmUnderTest, variant: ArmUnderTest) -> str | None:
     if base.corpus["digest"] != variant.corpus["digest"]:
         return "another tokenizer than the baseline's: token-level drift is not defined"
-    if base.facts["vocabulary"] != variant.facts["vocabulary"]:
-        return f"vocabulary of {variant.facts['vocabulary']}, the baseline's is {base.facts['vocabulary']}"
+    if base.known.vocabulary != variant.known.vocabulary:
+        return f"vocabulary of {variant.known.vocabulary}, the baseline's is {base.known.vocabulary}"
     for under in (base, variant):
-        context, window = under.facts.get("context"), under.bench.drift.window
+        context, window = under.known.context, under.context.drift.window
         if context is not None and window > context:
             return f"drift.window of {window} does not fit the context of {context} of {under.arm.name}"
     return None
 
 
 def _too_short(base: ArmUnderTest) -> str:
-    return f"the evaluation text has {base.corpus['tokens']} tokens, a window {base.bench.drift.window}"
+    return f"the evaluation text has {base.corpus['tokens']} tokens, a window {base.context.drift.window}"
 
 
 def window_starts(length: int, window: int, tokens: int) -> list[int]:
-    """First tokens of as many whole windows as ``tokens`` holds (one at least), spread evenly, none
-    overlapping; empty when the text has not one window."""
+    """Return the first token of each window. There are as many whole windows as fit ``tokens``, but at least
+    one, spread evenly without overlap; none if the text is shorter than one window."""
     count = min(max(tokens // window, 1), length // window)
     return [round(i * (length - window) / max(count - 1, 1)) for i in range(count)]

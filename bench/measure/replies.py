@@ -1,7 +1,7 @@
-"""What a worker's replies must look like: what it says is checked before it is kept.
+"""Check the replies of a worker before anything in them is kept.
 
-A time that does not grow, a request that is missing, a figure under the wrong name: each voids the whole
-pass as ``worker_protocol_error``; nothing is averaged over what did come (FAULTS 20 to 22).
+A time that does not increase, a missing request or a figure under the wrong name rejects the whole pass as
+``worker_protocol_error``. No average is taken over the part that did arrive.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from bench.config.spec import WorkloadBlock
 from bench.errors import Outcome, VariantFailed
-from bench.records import DriftWindow, Json, Loaded, TimedBatch, WarmUp
-from bench.spec import WorkloadBlock
+from bench.records import DriftWindow, Facts, Json, Loaded, TimedBatch, WarmUp
 
 Positive = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -84,13 +84,11 @@ _SHAPES: dict[str, Any] = {
     "count": _Counted,
     "ceilings": dict[str, PositiveFloat],
     "corpus": _Corpus,
+    "probe": dict[str, float | None],
     "floor": _Windows,
     "score": _Windows,
     "duet": _Duet,
 }
-
-
-_FACTS = frozenset({"device", "dtype", "vocabulary", "random_weights"})
 
 
 @cache
@@ -99,12 +97,8 @@ def _adapter(do: str) -> TypeAdapter[Any]:
 
 
 def check(do: str, result: Json, workload: WorkloadBlock) -> None:
-    """Raises VariantFailed unless ``result`` is a whole answer to the command ``do``."""
+    """Raise VariantFailed unless ``result`` is a complete reply to the command ``do``."""
     found = _shaped(do, result)
-    if do == "load":
-        missing = sorted(_FACTS - found.facts.keys())
-        if missing:
-            raise _refused(do, f"no fact {missing[0]!r} about the model")
     if do == "prompts":
         _same(do, "prompts", len(found.input_tokens), workload.requests)
     if do == "warm_up":
@@ -113,8 +107,14 @@ def check(do: str, result: Json, workload: WorkloadBlock) -> None:
         _check_solo(found.batches, workload)
 
 
+def facts_of(reply: Json) -> Facts:
+    """Return the facts in a reply to ``load`` that has been checked."""
+    found: Loaded = _shaped("load", reply)
+    return found.facts
+
+
 def check_duet(result: Json, batches: int, turns: int) -> None:
-    """One side's durations: every batch, every turn."""
+    """Check that one side sent a duration for every turn of every batch."""
     found = _shaped("duet", result)
     _same("duet", "batches", len(found.durations_ns), batches)
     for one in found.durations_ns:
@@ -122,11 +122,12 @@ def check_duet(result: Json, batches: int, turns: int) -> None:
 
 
 def check_windows(do: str, result: Json, windows: int, positions: int) -> None:
-    """The statistics of every scored position of every window."""
+    """Check that every window is there, and has each statistic for every scored position."""
     found = _shaped(do, result)
     _same(do, "windows", len(found.windows), windows)
     for window in found.windows:
-        for values in (window.kld, window.same_top, window.ln_p_base, window.ln_p_variant):
+        four = (window.kld, window.same_top, window.ln_p_base, window.ln_p_variant)
+        for values in (*four, *window.more.values()):
             _same(do, "positions", len(values), positions)
 
 

@@ -1,4 +1,4 @@
-"""Two workers on one command: the duet and the drift pass."""
+"""Give one command to both workers of a pair: used for the duet, for drift and for loading."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.measure.worker_process import PeerGone, WorkerProcess
 
 
 class BaselineDied(Exception):
-    """The baseline's worker is gone; nothing can be compared any more."""
+    """The baseline's worker failed, so nothing can be compared with it."""
 
     def __init__(self, failure: VariantFailed) -> None:
         super().__init__(str(failure))
@@ -22,7 +22,7 @@ class BaselineDied(Exception):
 
 @contextmanager
 def blaming_baseline() -> Iterator[None]:
-    """A failure in here, beside a variant, is the baseline's and not the variant's."""
+    """Attribute a failure inside this block to the baseline: turn VariantFailed into BaselineDied."""
     try:
         yield
     except VariantFailed as failure:
@@ -40,11 +40,11 @@ def ask_both(
     shared: int | None = None,
     **arguments: object,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Give both workers the same command, a baton between them and, for drift, a shared block of memory.
+    """Give both workers the same command, connected by a baton and, for drift, by a shared block of memory.
 
-    Raises VariantFailed with the reason of the variant when it is the variant that failed; the baseline's
-    worker survives that. A baseline that fails is raised as BaselineDied. Of two that are silent the variant
-    is ended first: a baseline that then answers was only waiting for it.
+    Raises VariantFailed if the variant fails; the baseline's worker survives that. Raises BaselineDied if the
+    baseline fails. If neither worker answers, the variant is ended first: a baseline that answers then was
+    only waiting for the variant.
     """
     left, right = socket.socketpair()
     with closing(left), closing(right):
@@ -63,8 +63,8 @@ def ask_each(
     ours: Mapping[str, object],
     theirs: Mapping[str, object],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Give both workers the same command, each with its own arguments, at the same time: for what is not
-    timed. Raises as ``ask_both``."""
+    """Give both workers the same untimed command at the same time, each with its own arguments. Raises the
+    same errors as ``ask_both``."""
     with blaming_baseline():
         baseline.start(do, (), **ours)
     return _answers(do, baseline, variant, timeout_s, _start(variant, do, (), **theirs))
@@ -73,10 +73,10 @@ def ask_each(
 def _answers(
     do: str, baseline: WorkerProcess, variant: WorkerProcess, timeout_s: float, refused: Answer | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Both answers, the variant's taken first (see ``ask_both``)."""
+    """Return both replies; the variant's reply is taken first (see ``ask_both``)."""
     theirs = refused or _finish(variant, timeout_s)
     if isinstance(theirs, VariantFailed):
-        variant.close()  # whatever it is still doing: it may hold the baton
+        variant.close()  # it may still hold the baton, for which the baseline waits
     ours = _finish(baseline, timeout_s)
     if isinstance(ours, VariantFailed):
         raise BaselineDied(ours)
@@ -88,7 +88,8 @@ def _answers(
 
 
 def _start(worker: WorkerProcess, do: str, descriptors: Sequence[int], **arguments: object) -> Answer | None:
-    """Start the variant's side. Its failure is kept: the baseline's answer has to be taken all the same."""
+    """Send the command to the variant. Return a failure instead of raising it, because the baseline's reply
+    must be read in any case."""
     try:
         worker.start(do, descriptors, **arguments)
     except VariantFailed as failure:
@@ -97,7 +98,7 @@ def _start(worker: WorkerProcess, do: str, descriptors: Sequence[int], **argumen
 
 
 def _finish(worker: WorkerProcess, timeout_s: float) -> Answer:
-    """One side's answer, or how it failed; that its partner died is not a failure of its own."""
+    """Return one side's reply, or its failure. PeerGone means that only the partner died."""
     try:
         return worker.finish(timeout_s)
     except (VariantFailed, PeerGone) as failure:
@@ -105,7 +106,7 @@ def _finish(worker: WorkerProcess, timeout_s: float) -> Answer:
 
 
 def shared_block(size_bytes: int) -> int:
-    """A descriptor of ``size_bytes`` of memory without a name: nothing to clean up, nothing to leak."""
+    """Return a descriptor of ``size_bytes`` of anonymous memory. It has no name to clean up afterwards."""
     descriptor = os.memfd_create("bench-logits")
     os.truncate(descriptor, size_bytes)
     return descriptor

@@ -1,6 +1,6 @@
-"""The gate's sample: a unit is one fresh pair of workers that decode the same requests in turns.
+"""The sample of the gate: a unit is one fresh pair of workers that decode the same requests in turns.
 
-Whether a unit counts is decided by what others did to the machine meanwhile, never by its outcome.
+A unit is void if the hypervisor took too much processor time meanwhile. Its result never decides that.
 """
 
 from __future__ import annotations
@@ -11,21 +11,22 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
 
+from bench.config.spec import Arm, Group
 from bench.errors import Outcome
 from bench.machine import noise
 from bench.measure import arm as one
 from bench.measure import replies
-from bench.measure.arm import Bench, open_worker
+from bench.measure.arm import RunContext, open_worker
 from bench.measure.fresh_pair import FreshPair, batches_of
 from bench.measure.together import blaming_baseline
 from bench.models.reference import LocalModel, ModelRef
 from bench.records import UnitRecord
-from bench.spec import Arm, Group
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a unit takes besides times: counters and memory peaks cost a request each, so only if asked."""
+    """What a unit measures besides times. Counters and memory peaks take one more request each, so they are
+    measured only where they are needed."""
 
     counters: bool = False
     memory: bool = False
@@ -33,26 +34,28 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A baseline and one variant, and how their units are made. ``batches`` a unit decodes, in rotation."""
+    """A baseline and one variant, and how their units are made. Each unit decodes ``batches`` batches, in
+    rotation."""
 
     group: Group
     variant: Arm
-    bench: Bench
+    context: RunContext
     fetch: Callable[[ModelRef], LocalModel]
     batches: int
 
     @property
     def key(self) -> tuple[str, str]:
-        """(group, variant), as in the records."""
+        """Return (group, variant), as in the records."""
         return self.group.label, self.variant.name
 
     def measure(self, number: int, wanted: Wanted, rows: bool) -> UnitRecord:
-        """One unit. ``rows`` also records both arms (who they are, evidence, kernels) in the journal.
+        """Measure one unit. With ``rows`` both arms are also recorded in the journal: what they are, their
+        evidence and their kernels.
 
         Raises VariantFailed for the variant, BaselineDied for the baseline.
         """
         began = monotonic()
-        variant = open_worker(self.variant, self.group.label, self.bench)
+        variant = open_worker(self.variant, self.group.label, self.context)
         variant.reopened = not rows
         pair = FreshPair(self.group, variant, self.fetch, number, rows=rows)
         for under in pair.sides if rows else ():
@@ -71,18 +74,18 @@ class Comparison:
         return replace(unit, void=void, took_s=round(monotonic() - began, 3))
 
     def _each(self, do: str, pair: FreshPair) -> dict[str, Any]:
-        """An untimed pass of both sides, one after the other."""
+        """Run one untimed command on both sides, one after the other."""
         found = {}
         for side, under in zip(("baseline", "variant"), pair.sides, strict=True):
             with blaming_baseline() if under is pair.base else nullcontext():
-                found[side] = under.worker.ask(do, self.bench.measure.timeout_s)
+                found[side] = under.worker.ask(do, self.context.measure.timeout_s)
                 replies.check(do, found[side], under.arm.workload)
         return found
 
     def _count(self, pair: FreshPair) -> dict[str, Any]:
-        """Counters of both sides; they also stand in the arms' own records."""
+        """Count the work of both sides, and write the counters to the records of both arms too."""
         counted = self._each("count", pair)
         for side, under in zip(("baseline", "variant"), pair.sides, strict=True):
             named = {"group": self.group.label, "name": under.arm.name}
-            self.bench.journal.append("arm", {**named, "counters": counted[side]})
+            self.context.journal.append("arm", {**named, "counters": counted[side]})
         return counted

@@ -1,7 +1,7 @@
-"""One worker process: start it, ask it, end it, and say how it ended.
+"""One worker process: start it, send it commands, end it, and say how it ended.
 
-The harness sleeps in a selector while a worker works; it never polls. A worker runs in its own session, with
-an environment of named variables only, and dies with the harness.
+The harness sleeps in a selector while a worker works; it never polls. A worker runs in its own session, gets
+only an allow-list of environment variables, and dies with the harness.
 """
 
 from __future__ import annotations
@@ -19,37 +19,40 @@ from types import TracebackType
 from typing import Any
 
 import bench
-from bench.errors import Outcome, VariantFailed
-from bench.proc import entries
+from bench.errors import Outcome, TerminatedRun, VariantFailed
+from bench.machine.proc import entries
 from bench.worker.protocol import ChannelClosed, ProtocolError, receive, send
 
-# What a worker may inherit: enough to find its libraries, its caches and its devices, and no secret.
+# The variables that a worker inherits: enough to find libraries, caches and devices, but no secrets.
 ALLOWED_ENVIRONMENT = (
     "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "TZ",
     "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES", "XDG_CACHE_HOME",
     "HF_HOME", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "BENCH_CACHE",
 )  # fmt: skip
 
-# Each OpenMP thread stays on one processor, and spins only briefly when it has nothing to do: long enough to
-# be awake for the next operator, too short to disturb the partner's turn (docs/decisions/0002 and 0004).
+# Each OpenMP thread stays on one processor. An idle thread spins only briefly: long enough to be awake for
+# the next operator, but too short to disturb the partner's turn (docs/decisions/0002 and 0004).
 BOUND = {"OMP_PROC_BIND": "close", "OMP_PLACES": "threads"}
 SPINS_BRIEFLY = {"GOMP_SPINCOUNT": "200000"}
-# Freed memory stays with the process, so a step that unpacks its weights takes no page faults (0 instead of
-# 100 to 700 for bnb-nf4, and another number each time): docs/decisions/0004.
+# Freed memory stays with the process, so that a step that unpacks its weights causes no page faults.
+# Otherwise bnb-nf4 has 100 to 700 of them, a different number each time (docs/decisions/0004).
 KEEPS_ITS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 GRACE_S = 5.0
 HELLO_S = 60.0
-# Longest pause inside one frame, either way: a worker that stops half way must not stop the harness.
+# The longest pause inside one frame, in both directions: a worker that stops in the middle of a frame must
+# not block the harness.
 STALL_S = 60.0
-# Listings of a child's threads before it counts as bound: the second finds nothing new, save in a storm.
+# How often the child's threads are listed at most. The second listing usually finds no new thread, unless the
+# child is starting many of them.
 MOST_LISTINGS = 20
 
 
 def worker_environment(threads: int | None, on_cpu: bool = True) -> dict[str, str]:
-    """The environment of a worker that computes with ``threads`` threads (None: the engine's default)."""
+    """Return the environment of a worker with ``threads`` threads (None: the engine's default)."""
     kept = {name: os.environ[name] for name in ALLOWED_ENVIRONMENT if name in os.environ}
-    # A single thread has no partner to stay beside. Bound, it would sit on the first processor from the
-    # moment OpenMP is loaded, and two workers would load on one processor while the other is idle.
+    # A single thread has no other threads to stay close to. If it were bound, it would sit on the first
+    # processor as soon as OpenMP is loaded, and two workers would load on one processor while the other is
+    # idle.
     bound = BOUND if threads != 1 else {}
     ours = {
         "HF_HUB_OFFLINE": "1",
@@ -77,7 +80,7 @@ class WorkerProcess:
         self._log = log
         self._environment = worker_environment(threads, on_cpu)
         self._python = str(python or sys.executable)
-        self._timed_out = self._ended = False
+        self._no_grace = self._ended = False
         self.on_progress: Callable[[str], None] = lambda _text: None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -91,7 +94,7 @@ class WorkerProcess:
         return self
 
     def _spawn(self) -> None:
-        """Start the child on one end of a channel; the other is ours."""
+        """Start the child with one end of a socket pair; the harness keeps the other end."""
         self._channel, theirs = socket.socketpair()
         self._channel.settimeout(STALL_S)
         entry = Path(bench.__file__).parent / "worker" / "__main__.py"
@@ -110,19 +113,21 @@ class WorkerProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # Whoever has sent SIGTERM, or Ctrl-C twice, does not wait until a busy worker leaves by itself.
+        self._no_grace |= isinstance(error, TerminatedRun | KeyboardInterrupt)
         self.close()
 
     @property
     def pid(self) -> int:
-        """The child's process id, which is also its process group."""
+        """Return the child's process id, which is also its process group."""
         assert self._process is not None, "the worker was not started"
         return self._process.pid
 
     def pin(self, cpus: Sequence[int]) -> None:
-        """Bind every thread of the child to these processors; a child that is gone needs none.
+        """Bind every thread of the child to these processors; do nothing if the child has ended.
 
-        A thread that is started meanwhile inherits where its starter was, so the list is read again until
-        nobody on it had to be moved.
+        A thread that starts meanwhile inherits the processors of the thread that started it. So the list of
+        threads is read again until none of them had to be moved.
         """
         for _ in range(MOST_LISTINGS):
             tasks = entries(Path(f"/proc/{self.pid}/task"))
@@ -136,7 +141,7 @@ class WorkerProcess:
         return self.finish(timeout_s)
 
     def start(self, do: str, descriptors: Sequence[int], **arguments: object) -> None:
-        """Send one command without waiting; ``finish`` takes the reply."""
+        """Send one command without waiting for the reply, which ``finish`` reads. Raises VariantFailed."""
         try:
             send(self._channel, {"do": do, **arguments}, descriptors)
         except ChannelClosed:
@@ -145,13 +150,14 @@ class WorkerProcess:
             raise self._stalled(f"{do!r} was not taken within {STALL_S:.0f} s") from None
 
     def finish(self, timeout_s: float) -> dict[str, Any]:
-        """Sleep until the reply is there, or nothing was heard for ``timeout_s``. Raises VariantFailed."""
+        """Sleep until the reply arrives, and pass progress messages on. Raises VariantFailed if the worker
+        failed or sent nothing for ``timeout_s``."""
         while (said := self._hear(timeout_s)).get("progress") is not None:
             self.on_progress(str(said["progress"])[:200])
         return self._result(said)
 
     def _hear(self, timeout_s: float) -> Mapping[str, Any]:
-        """One frame: a reply, or words on the way to it."""
+        """Read one frame: a reply or a progress message."""
         if not self._readable(timeout_s):
             raise self._stalled(f"no answer within {timeout_s:.0f} s")
         try:
@@ -162,12 +168,12 @@ class WorkerProcess:
             raise VariantFailed(Outcome.PROTOCOL_ERROR, "a reply stopped half way") from None
         except ProtocolError as bad:
             raise VariantFailed(Outcome.PROTOCOL_ERROR, str(bad)) from None
-        for descriptor in descriptors:  # none was asked for
+        for descriptor in descriptors:  # no reply needs a descriptor
             os.close(descriptor)
         return reply
 
     def _stalled(self, what: str) -> VariantFailed:
-        self._timed_out = True
+        self._no_grace = True
         self.close()
         return VariantFailed(Outcome.TIMEOUT, f"{what}; the worker was ended")
 
@@ -187,7 +193,7 @@ class WorkerProcess:
             return bool(selector.select(timeout_s))
 
     def _died(self) -> VariantFailed:
-        """Classify a worker that closed its channel without a reply."""
+        """Return the failure of a worker that closed its channel without a reply."""
         code = self._left_within(GRACE_S)
         if code is None:
             self.close()
@@ -202,19 +208,19 @@ class WorkerProcess:
         return VariantFailed(Outcome.RUN_ERROR, f"the worker left with exit code {code}{last}")
 
     def close(self) -> None:
-        """End the child: close the channel, then SIGTERM, then SIGKILL of its whole process group. Once."""
+        """End the child, once: close the channel, then send SIGTERM, then SIGKILL to its process group."""
         if self._process is None or self._ended:
             return
         self._ended = True
         self._channel.close()
-        if self._timed_out or self._left_within(GRACE_S) is None:
+        if self._no_grace or self._left_within(GRACE_S) is None:
             self._signal_group(signal.SIGTERM)
             self._left_within(GRACE_S)
         self._signal_group(signal.SIGKILL)
         self._process.wait()
 
     def _left_within(self, seconds: float) -> int | None:
-        """The exit code (minus the signal), None when the child is still there after ``seconds``."""
+        """Return the exit code (minus the signal number), or None if the child runs for ``seconds`` more."""
         assert self._process is not None, "the worker was not started"
         try:
             return self._process.wait(seconds)
@@ -222,7 +228,7 @@ class WorkerProcess:
             return None
 
     def _signal_group(self, number: signal.Signals) -> None:
-        """Grandchildren are in the group too; a group that is already gone is what we want."""
+        """Signal the process group, which includes grandchildren; do nothing if the group has ended."""
         try:
             os.killpg(self.pid, number)
         except ProcessLookupError:
@@ -230,7 +236,7 @@ class WorkerProcess:
 
 
 def _moved(thread: int, cpus: set[int]) -> bool:
-    """Bind a thread to these processors; False where it was there already, or is gone."""
+    """Bind a thread to these processors. Return False if it was bound there already or has ended."""
     with suppress(ProcessLookupError):
         if os.sched_getaffinity(thread) != cpus:
             os.sched_setaffinity(thread, cpus)

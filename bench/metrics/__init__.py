@@ -1,20 +1,37 @@
-"""Figures of one row, from its record: one file a family. Pure functions; no clock, no torch."""
+"""The figures of one row, from its record: one file for each family. Pure functions; no clock, no torch.
+
+A family has ``METRICS`` and ``figures(arm, run)``. It may have ``PLACE``, a number that orders the list of
+families.
+"""
 
 from __future__ import annotations
 
-from bench.metrics import (
-    cost,
-    counters,
-    energy,
-    generation,
-    latency,
-    memory,
-    one_off,
-    output_drift,
-    roofline,
-    throughput,
-)
-from bench.metrics.figure import Metric
+from functools import cache
+from types import ModuleType
 
-FAMILIES = (latency, throughput, memory, energy, cost, one_off, counters, output_drift, generation, roofline)
-METRICS: dict[str, Metric] = {metric.key: metric for family in FAMILIES for metric in family.METRICS}
+from bench import plugins
+from bench.stats.figure import Metric
+
+LAST = 100
+DRIFT = ("output_drift", "drift_statistics")  # the families that run.json keeps under ``drift``
+
+
+@cache
+def families() -> tuple[ModuleType, ...]:
+    """Return every family, including the suites of drift, in the order in which they are listed."""
+    modules = [module for kind in ("metrics", "drift.suites") for _name, module in plugins.each(kind)]
+    found = [module for module in modules if hasattr(module, "METRICS")]
+    return tuple(sorted(found, key=lambda module: (getattr(module, "PLACE", LAST), module.__name__)))
+
+
+@cache
+def all_metrics() -> dict[str, Metric]:
+    """Return every metric by its key."""
+    return {metric.key: metric for family in families() for metric in family.METRICS}
+
+
+@cache
+def drift_keys() -> frozenset[str]:
+    """Return the keys of the metrics that compare distributions over the next token."""
+    ours = [family for family in families() if family.__name__.rpartition(".")[2] in DRIFT]
+    return frozenset(metric.key for family in ours for metric in family.METRICS)

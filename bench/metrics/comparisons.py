@@ -1,7 +1,8 @@
-"""Variant against baseline: ratios with 95 % intervals and a verdict (variant ÷ baseline).
+"""Compare variants with their baseline: ratios (variant ÷ baseline) with 95 % intervals and a verdict.
 
-The duet gives them: fresh pairs of processes in which both ran in turns. Where it could not run (another
-workload, an engine without steps), the solo passes do, with an interval that knows they were apart in time.
+They come from the duet: fresh pairs of processes in which both sides ran in turns. If the duet could not run
+(another workload, an engine without steps), they come from the solo passes, with an interval that allows for
+the time between them.
 """
 
 from __future__ import annotations
@@ -9,16 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
-from typing import Any
 
 from bench.errors import Outcome
 from bench.metrics import cost, latency, memory, throughput, unit_ratios
-from bench.metrics.figure import Figures, Metric, value_of
 from bench.records import ArmRecord, RunRecord, TimedBatch
+from bench.stats.figure import Figure, Figures, Metric
 from bench.stats.intervals import LEAST_SAMPLES, Interval
 from bench.stats.pairs import Kernels, pair_ratio, prior_of, told_apart
+from bench.stats.verdict import Design, Verdict, verdict_of
 
-# Between two processes apart in time: their luck, and the drift of the machine (log scale, solo ratios).
+# Spread between two processes apart in time, from their luck and the machine's drift (log scale, for solo
+# ratios).
 APART_IN_TIME_SD = 0.05
 # Peak memory of identical processes was seen to differ by up to 3.4 %.
 PEAKS_DIFFER_BY = 1.05
@@ -29,8 +31,9 @@ TIMED = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, latency.TTFT, latency.TPOT
 class Comparison:
     """One ratio of ``run.json``'s ``comparisons``, variant ÷ baseline; ``verdict`` knows the better side.
 
-    ``pairs``: how many fresh pairs of processes it rests on, ``pair_sd`` the spread of their log ratios (None
-    for a single one). ``value``, with its bounds, is the baseline's figure, measured alone, times the ratio.
+    ``pairs`` is the number of fresh pairs of processes that it rests on, ``pair_sd`` the spread of their log
+    ratios (None for a single pair). ``value``, with its bounds, is the baseline's figure, measured alone,
+    times the ratio.
     """
 
     variant: str
@@ -41,8 +44,8 @@ class Comparison:
     ci_low: float | None
     ci_high: float | None
     confidence: float
-    verdict: str
-    design: str
+    verdict: Verdict
+    design: Design
     pairs: int | None = None
     pair_sd: float | None = None
     value: float | None = None
@@ -52,31 +55,25 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio before its verdict. ``p``: how likely one so far from 1 is by chance where nothing differs;
-    None for a single reading, whose interval is no matter of sampling."""
+    """A ratio before its verdict.
+
+    ``p`` is how likely a ratio so far from 1 is by chance if nothing differs. It is None for a single
+    reading, because the interval of a single reading does not come from sampling.
+    """
 
     metric: Metric
     interval: Interval
-    design: str
+    design: Design
     p: float | None = None
     pairs: int | None = None
     pair_sd: float | None = None
 
 
-def verdict(interval: Interval) -> str:
-    """``better`` or ``worse`` when the whole interval is on one side of 1, else ``cannot tell``."""
-    if interval.low is None or interval.high is None:
-        return "cannot tell"
-    if interval.high < 1:
-        return "better"
-    return "worse" if interval.low > 1 else "cannot tell"
-
-
 def compare_all(run: RunRecord) -> list[Comparison]:
-    """Every ratio of every variant, row by row.
+    """Return every ratio of every variant, row by row.
 
-    ``better`` and ``worse`` are said of a timed figure at a family-wise rate over the rows of the run, metric
-    by metric (``stats.pairs.told_apart``): a table of forty rows is as careful as a table of one.
+    A timed figure is called ``better`` or ``worse`` at a family-wise error rate over the rows of the run,
+    metric by metric (``stats.pairs.told_apart``): a table of forty rows is as careful as a table of one.
     """
     ratios = [(arm, ratio) for arm in run.arms for ratio in _ratios(run, arm)]
     apart: dict[tuple[str, str, str], bool] = {}
@@ -92,13 +89,13 @@ def compare_all(run: RunRecord) -> list[Comparison]:
 
 
 def _alone(base: ArmRecord, run: RunRecord) -> Figures:
-    """The baseline's own figures, as measured alone."""
+    """Return the baseline's own figures, as measured alone."""
     families = (latency, throughput, cost)
     return {name: one for family in families for name, one in family.figures(base, run).items()}
 
 
 def compare(run: RunRecord, variant: ArmRecord) -> list[Comparison]:
-    """Every ratio of one variant against the baseline of its cell, judged among all rows of the run."""
+    """Return every ratio of one variant to the baseline of its cell, judged among all rows of the run."""
     return [one for one in compare_all(run) if (one.group, one.variant) == (variant.group, variant.name)]
 
 
@@ -110,10 +107,11 @@ def _comparison(
     alone: Figures,
 ) -> Comparison:
     interval, key = ratio.interval, ratio.metric.key
-    said = verdict(interval)
+    said = verdict_of(interval)
     if ratio.p is not None:
-        side = "better" if (interval.value < 1) == (ratio.metric.better == "lower") else "worse"
-        said = side if apart[variant.group, variant.name, key] else "cannot tell"
+        better = (interval.value < 1) == (ratio.metric.better == "lower")
+        side = Verdict.BETTER if better else Verdict.WORSE
+        said = side if apart[variant.group, variant.name, key] else Verdict.CANNOT_TELL
     value = times(alone.get(key), interval)
     return Comparison(
         variant.name, base, variant.group, key, interval.value, interval.low, interval.high, 0.95,
@@ -121,27 +119,31 @@ def _comparison(
     )  # fmt: skip
 
 
-def times(figure: Mapping[str, Any] | None, ratio: Interval) -> Interval | None:
-    """A figure times a ratio, their log half-widths in quadrature. None without a figure; without bounds
-    where either has none."""
-    value = value_of(figure)
-    if figure is None or value is None:
+def times(figure: Figure | None, ratio: Interval) -> Interval | None:
+    """Multiply a figure by a ratio, and combine their log half-widths in quadrature.
+
+    The result is None without a figure, and has no bounds if either of the two has none.
+    """
+    if figure is None:
         return None
-    sides = ((figure["ci_low"], ratio.low), (figure["ci_high"], ratio.high))
+    sides = ((figure.ci_low, ratio.low), (figure.ci_high, ratio.high))
     halves = [
-        math.hypot(math.log(bound / value), math.log(other / ratio.value))
+        math.hypot(math.log(bound / figure.value), math.log(other / ratio.value))
         for bound, other in sides
         if bound and other and bound > 0
     ]
-    middle = value * ratio.value
+    middle = figure.value * ratio.value
     if len(halves) < len(sides):
         return Interval(middle, None, None)
     return Interval(middle, middle * math.exp(-halves[0]), middle * math.exp(halves[1]))
 
 
 def _ratios(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
-    """Nothing for a baseline, for a row that did not end well (of one that is unfit only the passes alone are
-    left, on a busy machine), and for a row or a baseline without figures. A gate has its own ratios."""
+    """Yield the ratios of a row.
+
+    A baseline, a row that did not end well, and a row or a baseline without figures have none: an unfit row
+    has only its solo passes, from a busy machine. The units of a gate are not used here.
+    """
     base = run.baseline_of(variant)
     if base is None or variant.is_baseline or variant.status != Outcome.OK:
         return
@@ -153,7 +155,10 @@ def _ratios(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
 
 
 def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator[Ratio]:
-    """Cost is time times the price of what is occupied; per token it also counts each side's own tokens."""
+    """Yield the ratios from pairs of processes.
+
+    Cost is time times the price of what is occupied; per token it also counts each side's own tokens.
+    """
     units = run.pairs_of(variant)
     hourly = cost.hourly_usd(variant, run) / cost.hourly_usd(base, run)
     tokens = _tokens_per_request(base) / _tokens_per_request(variant)
@@ -162,16 +167,16 @@ def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator
     for metric in TIMED:
         ours, theirs = unit_ratios.sums(units, metric.key)
         found = pair_ratio(ours, theirs, prior, factors.get(metric.key, 1.0))
-        yield Ratio(metric, found.interval, "duet", found.p, found.pairs, found.sd)
+        yield Ratio(metric, found.interval, Design.DUET, found.p, found.pairs, found.sd)
 
 
 def _kernels(arm: ArmRecord) -> Kernels:
-    packed_by = arm.loaded.facts.get("quantised_checkpoint") if arm.loaded else None
+    packed_by = arm.loaded.facts.quantised_checkpoint if arm.loaded else None
     return Kernels(arm.runtime, packed_by, arm.optimise)
 
 
 def _from_solo(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator[Ratio]:
-    """Ratio of mean batch times per token, the two samples independent."""
+    """Yield the ratio of mean batch times per token; the two samples are independent."""
     hourly = cost.hourly_usd(variant, run) / cost.hourly_usd(base, run)
     yield _independent(
         [hourly * b.duration_s / _batch_tokens(b) for b in variant.solo],
@@ -180,11 +185,14 @@ def _from_solo(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator[
 
 
 def _independent(variant: Sequence[float], base: Sequence[float]) -> Ratio:
-    """Ratio of two means, delta method on the log scale, with the drift between passes added."""
+    """Return the ratio of two means by the delta method on the log scale.
+
+    The drift between the two passes is added to its error.
+    """
     means = [math.fsum(x) / len(x) for x in (variant, base)]
     ratio = means[0] / means[1]
     if min(len(variant), len(base)) < LEAST_SAMPLES:
-        return Ratio(cost.PER_1K, Interval(ratio, None, None), "solo")
+        return Ratio(cost.PER_1K, Interval(ratio, None, None), Design.SOLO)
     error = sum(
         math.fsum((x - mean) ** 2 for x in sample) / (len(sample) - 1) / len(sample) / mean**2
         for sample, mean in zip((variant, base), means, strict=True)
@@ -192,11 +200,13 @@ def _independent(variant: Sequence[float], base: Sequence[float]) -> Ratio:
     sd = math.sqrt(error + APART_IN_TIME_SD**2)
     half = 1.959964 * sd
     p = math.erfc(abs(math.log(ratio)) / sd / math.sqrt(2))
-    return Ratio(cost.PER_1K, Interval(ratio, ratio * math.exp(-half), ratio * math.exp(half)), "solo", p)
+    return Ratio(
+        cost.PER_1K, Interval(ratio, ratio * math.exp(-half), ratio * math.exp(half)), Design.SOLO, p
+    )
 
 
 def _plain(variant: float | None, base: float | None) -> Interval | None:
-    """A ratio of two single readings, known to within what two identical processes differ by."""
+    """Return the ratio of two single readings, with bounds from how much identical processes differ."""
     if variant is None or not base:
         return None
     ratio = variant / base
@@ -204,11 +214,11 @@ def _plain(variant: float | None, base: float | None) -> Interval | None:
 
 
 def _memory(base: ArmRecord, variant: ArmRecord) -> Iterator[Ratio]:
-    """By the allocator where both ran on a GPU, else by the resident set."""
+    """Yield the ratio of peak memory, by the allocator if both ran on a GPU, else by the resident set."""
     for metric in (memory.ALLOCATED, memory.RSS):
         found = _plain(_peak(variant, metric), _peak(base, metric))
         if found is not None:
-            yield Ratio(metric, found, "solo")
+            yield Ratio(metric, found, Design.SOLO)
             return
 
 

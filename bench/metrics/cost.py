@@ -1,13 +1,15 @@
-"""Dollars, from the solo pass and a dated price."""
+"""Cost in dollars, from the solo pass and a dated price."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bench.metrics import processes
-from bench.metrics.figure import Figures, Metric
 from bench.metrics.throughput import totals
 from bench.pricing import cost as model
 from bench.pricing.book import parse_price
 from bench.records import ArmRecord, RunRecord
+from bench.stats.figure import Figure, Figures, Metric
 from bench.stats.intervals import Interval, mean_interval, widened
 
 PER_1K = Metric("cost_per_1k_tokens_usd", "USD", "lower", model.FORMULA_1K_TOKENS, "input + output tokens")
@@ -18,20 +20,21 @@ PER_1K_OUT = Metric(
 PER_REQUEST = Metric("cost_per_request_usd", "USD", "lower", "C_run/N_ok", "one request")
 ALL_ON_INPUT = Metric("cost_per_1m_tokens_all_on_input", "USD", "lower", model.FORMULA_1M_ALL_ON_INPUT, "")
 ALL_ON_OUTPUT = Metric("cost_per_1m_tokens_all_on_output", "USD", "lower", model.FORMULA_1M_ALL_ON_OUTPUT, "")
+PLACE = 5
 METRICS = (PER_1K, PER_1K_IN, PER_1K_OUT, PER_REQUEST, ALL_ON_INPUT, ALL_ON_OUTPUT)
 
 
 def price_of(arm: ArmRecord, run: RunRecord) -> model.Price:
-    """The price of an hour of what this arm occupies: CPU instances by the share of vCPUs in use."""
+    """Return the price of an hour of what this arm occupies; a CPU instance counts by its share of vCPUs."""
     block = dict(run.price)
     utilisation = float(block.pop("utilisation", 1.0))
     hardware = parse_price(block, f"run {run.run_id}")
-    facts = arm.loaded.facts if arm.loaded else {}
-    return model.price_of(hardware, facts.get("threads") if hardware.kind == "cpu" else None, utilisation)
+    threads = arm.loaded.facts.threads if arm.loaded else None
+    return model.price_of(hardware, threads if hardware.kind == "cpu" else None, utilisation)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Intervals come from the spread of request durations; the price itself has none."""
+    """Compute the dollars. Intervals come from the spread of request durations; the price itself has none."""
     sums = totals(arm)
     if sums is None:
         return {metric.key: None for metric in METRICS}
@@ -63,33 +66,33 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
 
 
 def as_paired(alone: Figures, per_1k: Interval) -> Figures:
-    """The dollars of a variant that ran in turns with its baseline: the baseline's times the ratio.
+    """Return the dollars of a variant that ran in turns with its baseline: the baseline's times the ratio.
 
-    ``per_1k`` is that for a thousand tokens and the others are in proportion, so two rows' dollars have the
-    ratio of the table. What the pass alone gave is kept beside them. A bill for measured energy stays.
+    ``per_1k`` is that product for a thousand tokens. The others are scaled in proportion, so that the dollars
+    of two rows have the ratio of the table, and the figure of the solo pass is kept in the notes. Dollars
+    that include an energy bill stay as they are.
     """
     before = alone[PER_1K.key]
-    if before is None or before["power_basis"] != "included" or not before["value"]:
+    if before is None or before.notes["power_basis"] != "included" or not before.value:
         return alone
-    found: Figures = {}
-    for key, figure in alone.items():
-        if figure is not None:
-            scale = figure["value"] / before["value"]
-            bounds = (None if one is None else one * scale for one in (per_1k.low, per_1k.high))
-            low, high = bounds
-            paired = {"value": per_1k.value * scale, "ci_low": low, "ci_high": high}
-            figure = {**figure, **paired, "alone": figure["value"]}
-        found[key] = figure
-    return found
+    return {
+        key: figure and _scaled(figure, per_1k, figure.value / before.value) for key, figure in alone.items()
+    }
+
+
+def _scaled(figure: Figure, per_1k: Interval, scale: float) -> Figure:
+    low, high = (None if bound is None else bound * scale for bound in (per_1k.low, per_1k.high))
+    notes = {**figure.notes, "alone": figure.value}
+    return replace(figure, value=per_1k.value * scale, ci_low=low, ci_high=high, notes=notes)
 
 
 def _joules(arm: ArmRecord, requests: int) -> float | None:
-    """Energy of the solo pass, from the energy pass's joules a request."""
+    """Return the energy of the solo pass, from the energy pass's joules per request."""
     energy = arm.energy or {}
     return energy["energy_j"] / energy["requests"] * requests if energy.get("energy_valid") else None
 
 
 def hourly_usd(arm: ArmRecord, run: RunRecord) -> float:
-    """Dollars an hour for what this arm occupies: R · G/u, power apart."""
+    """Return dollars per hour for what this arm occupies: R · G/u, without power."""
     price = price_of(arm, run)
     return price.hourly_usd * price.devices / price.utilisation

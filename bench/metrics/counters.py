@@ -1,20 +1,21 @@
-"""What a request takes, counted: the same in every run on every machine. Measured by ``bench gate``."""
+"""Counts of a request's work, the same in every run on every machine. ``bench gate`` measures them."""
 
 from __future__ import annotations
 
-from bench.metrics.figure import Figures, Metric
 from bench.records import ArmRecord, RunRecord
+from bench.stats.figure import Figures, Metric
 
 IN = Metric("input_tokens_per_request", "tok", "lower", "Σ n_in/N, first batch", "prompt length")
 OUT = Metric("output_tokens_per_request", "tok", "lower", "Σ n_out/N, first batch", "reply length")
 CALLS = Metric("forward_calls_per_batch", "1", "lower", "calls of the whole model for one batch", "calls")
 FLOPS = Metric("flops_per_request", "FLOP", "lower", "torch's flop counter over one batch/N", "arithmetic")
 CACHE = Metric("kv_cache_bytes", "B", "lower", "Σ bytes of keys and values after one batch", "KV cache")
+PLACE = 7
 METRICS = (IN, OUT, CALLS, FLOPS, CACHE)
 
 
 def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
-    """None for what was not counted, or cannot be in this engine."""
+    """Return the counts; None for what was not counted, or cannot be in this engine."""
     counted = arm.counters
     if counted is None:
         return {metric.key: None for metric in METRICS}

@@ -1,17 +1,18 @@
-"""Energy, from hardware counters only; null with a reason code where there is none."""
+"""Energy, from hardware counters only; it is null, with a reason code, if there is no counter."""
 
 from __future__ import annotations
 
-from bench.metrics.figure import Figures, Metric
 from bench.records import ArmRecord, RunRecord
+from bench.stats.figure import Figures, Metric
 
 PER_TOKEN = Metric("energy_per_output_token_j", "J", "lower", "E/Σ n_out over the energy window", "per token")
 PER_REQUEST = Metric("energy_per_request_j", "J", "lower", "E/N_ok over the energy window", "per request")
+PLACE = 4
 METRICS = (PER_TOKEN, PER_REQUEST)
 
 
 def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
-    """The boundary (GPU board, CPU package) is kept beside the figure."""
+    """Return energy per token and per request, with the boundary (GPU board, CPU package) in the notes."""
     energy = arm.energy or {}
     if not energy.get("energy_valid"):
         return {PER_TOKEN.key: None, PER_REQUEST.key: None}

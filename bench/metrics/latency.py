@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bench.metrics import processes
-from bench.metrics.figure import Figures, Metric
 from bench.records import ArmRecord, RunRecord
+from bench.stats.figure import Figures, Metric
 
 TTFT = Metric("ttft_ms", "ms", "lower", "t_first − sent, per request", "time to the first token")
 TPOT = Metric(
@@ -14,11 +14,12 @@ ITL = Metric("itl_ms", "ms", "lower", "t_j − t_(j−1), pooled over requests, 
 E2EL = Metric("e2el_ms", "ms", "lower", "end − sent, per request", "whole request")
 LOAD = Metric("load_s", "s", "lower", "model loaded − load asked, imports included", "cold start: loading")
 FIRST = Metric("first_request_ms", "ms", "lower", "end − sent of the worker's first request", "cold start")
+PLACE = 1
 METRICS = (TTFT, TPOT, ITL, E2EL, LOAD, FIRST)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Each request of a batch counts once; requests of one batch share their stamps."""
+    """Return the latencies. Each request of a batch counts once, and all have the batch's time stamps."""
     between = processes.spread(arm, run)
     ttft, tpot, itl, e2el = [], [], [], []
     for batch in arm.solo:

@@ -1,9 +1,9 @@
-"""Memory: weights as stored, peaks phase by phase."""
+"""Memory: the weights as stored, and the peak of each phase."""
 
 from __future__ import annotations
 
-from bench.metrics.figure import Figures, Metric
 from bench.records import ArmRecord, Json, RunRecord
+from bench.stats.figure import Figures, Metric
 
 WEIGHTS = Metric("weights_bytes", "B", "lower", "Σ bytes of distinct tensor storages in the model", "weights")
 KV = Metric("kv_bytes_per_token", "B", "lower", "2 · layers · kv_heads · head_dim · bytes", "KV cache")
@@ -13,15 +13,16 @@ DEVICE = Metric(
     "peak_device_bytes", "B", "lower", "driver's total − free after serving, of every process", "GPU, driver"
 )
 LOAD_RSS = Metric("load_peak_rss_bytes", "B", "lower", "VmHWM once loaded and optimised", "resident, loading")
+PLACE = 3
 METRICS = (WEIGHTS, KV, RSS, ALLOCATED, DEVICE, LOAD_RSS)
 
 
 def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
-    """The serving peak is the larger of prefill and decode; both are kept beside it."""
+    """Return the sizes. The serving peak is the larger of prefill and decode; both are kept in the notes."""
     loaded, memory = arm.loaded, arm.memory or {}
     found: Figures = {
         WEIGHTS.key: WEIGHTS.scalar(loaded.weights_bytes if loaded else None),
-        KV.key: KV.scalar(loaded.facts.get("kv_bytes_per_token") if loaded else None),
+        KV.key: KV.scalar(loaded.facts.kv_bytes_per_token if loaded else None),
         LOAD_RSS.key: LOAD_RSS.scalar(loaded.load_memory.get("peak_rss_bytes") if loaded else None),
     }
     for metric in (RSS, ALLOCATED, DEVICE):

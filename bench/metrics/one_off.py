@@ -1,4 +1,4 @@
-"""What an optimisation costs once, and how many requests earn it back."""
+"""The cost of an optimisation that is spent once, and how many requests earn it back."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 
 from bench.metrics import cost
 from bench.metrics.comparisons import compare
-from bench.metrics.figure import Figures, Metric, value_of
 from bench.pricing import cost as model
 from bench.records import ArmRecord, Loaded, RunRecord
+from bench.stats.figure import Figures, Metric, value_of
+from bench.stats.verdict import Verdict
 
 USD = Metric(
     "one_off_usd", "USD", "lower", "seconds of calibration and training · R · G/u / 3600", "spent once"
@@ -17,11 +18,12 @@ USD = Metric(
 BREAK_EVEN = Metric(
     "break_even_requests", "1", "lower", model.FORMULA_BREAK_EVEN, "requests that earn it back"
 )
+PLACE = 6
 METRICS = (USD, BREAK_EVEN)
 
 
 def seconds(arm: ArmRecord) -> float | None:
-    """Seconds of calibration and training, as measured when they were done; 0.0 where there were none."""
+    """Return the measured seconds of calibration and training; 0.0 if there were none, None if not loaded."""
     if arm.loaded is None:
         return None
     return sum((float(one["took_s"]) for one in _bills(arm.loaded)), 0.0)
@@ -33,10 +35,12 @@ def _bills(loaded: Loaded) -> Iterator[Mapping[str, Any]]:
 
 
 def _paid_seconds(loaded: Loaded) -> float:
-    """Seconds at the price of the row: work on more processors than it is served with costs as much more. On
-    a GPU it is the GPU that is paid for."""
-    on_gpu = str(loaded.facts.get("device")).startswith("cuda")
-    threads = None if on_gpu else loaded.facts.get("threads")
+    """Return the seconds at the price of the row.
+
+    Work on more processors than the row is served with costs as much more. On a GPU, the GPU is what is
+    priced.
+    """
+    threads = None if loaded.facts.on_gpu else loaded.facts.threads
     total = 0.0
     for one in _bills(loaded):
         processors = one.get("details", {}).get("processors")
@@ -45,7 +49,7 @@ def _paid_seconds(loaded: Loaded) -> float:
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """None for a row without one-off work; no break-even where nothing is shown to be saved."""
+    """Return both figures; None without one-off work. A break-even also needs a saving that was shown."""
     found: Figures = {metric.key: None for metric in METRICS}
     spent = seconds(arm)
     if not spent or arm.loaded is None:
@@ -55,7 +59,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     base = run.baseline_of(arm)
     paid = value_of(cost.figures(base, run)[cost.PER_REQUEST.key]) if base else None
     ratio = next((one for one in compare(run, arm) if one.metric == cost.PER_REQUEST.key), None)
-    if paid is not None and ratio is not None and ratio.verdict == "better":
+    if paid is not None and ratio is not None and ratio.verdict == Verdict.BETTER:
         found[BREAK_EVEN.key] = BREAK_EVEN.scalar(
             model.break_even_requests(usd, paid, paid * ratio.ratio), saving_usd=paid * (1 - ratio.ratio)
         )

@@ -1,14 +1,13 @@
-"""Distribution drift against the baseline on the evaluation text."""
+"""Drift of the output distribution from the baseline's, on the evaluation text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from bench.drift import distribution as drift
 from bench.errors import Outcome
-from bench.metrics.figure import Figures, Metric
 from bench.records import ArmRecord, DriftWindow, RunRecord
+from bench.stats.figure import Figure, Figures, Metric
 
 _OVER = "over the scored positions; interval by bootstrap over windows"
 KLD = Metric("kld_mean", "nat", "lower", f"mean Σ_v P(v)·(ln P(v) − ln Q(v)) {_OVER}", "KL(base ‖ variant)")
@@ -24,18 +23,19 @@ PPL_RATIO = Metric(
 RMS = Metric(
     "rms_delta_p", "1", "lower", "√ mean (Q(x_t) − P(x_t))²", "change of the true token's probability"
 )
+PLACE = 8
 METRICS = (KLD, KLD_P99, KLD_MAX, TOP1, PPL, PPL_RATIO, RMS)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """The baseline has a perplexity and no drift. Every figure says what it was scored on."""
+    """Return the drift, and notes on what it was scored on. A baseline has a perplexity and no drift."""
     found: Figures = {metric.key: None for metric in METRICS}
     if arm.is_baseline:
         seen = _baselines_windows(arm, run)
         return found | {PPL.key: _perplexity([window.ln_p_base for window in seen], run)}
     if not arm.drift:
         return found
-    windows, notes = arm.drift, _scored_on(arm.drift, run)
+    windows, notes = arm.drift, scored_on(arm.drift, run)
     kld, same = [window.kld for window in windows], [window.same_top for window in windows]
     means, floor = drift.window_means, drift.kl_floor(run.baseline_of(arm))
     return {
@@ -52,26 +52,29 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
 
 
 def _baselines_windows(base: ArmRecord, run: RunRecord) -> Sequence[DriftWindow]:
-    """The windows its variants were scored on, so that its perplexity is of the same text as theirs; where
-    none was scored, those of the noise floor, each once."""
+    """Return the windows that the variants were scored on, so that all perplexities are of the same text.
+
+    If none was scored, return those of the noise floor, each once.
+    """
     scored = [arm.drift for arm in run.arms if arm.group == base.group and not arm.is_baseline]
     return max(scored, key=len, default=()) or tuple(dict.fromkeys(base.floor))
 
 
-def _perplexity(ln_p: Sequence[Sequence[float]], run: RunRecord) -> dict[str, Any] | None:
-    """Its window means are of −ln p, in nats a token; None where nothing was scored."""
+def _perplexity(ln_p: Sequence[Sequence[float]], run: RunRecord) -> Figure | None:
+    """Return the perplexity; its window means are of −ln p, in nats per token. None if nothing was scored."""
     if not ln_p:
         return None
     losses = [[-value for value in window] for window in ln_p]
     return PPL.scalar(drift.perplexity(ln_p), window_means=drift.window_means(losses), **_notes(ln_p, run))
 
 
-def _scored_on(windows: Sequence[DriftWindow], run: RunRecord) -> dict[str, object]:
+def scored_on(windows: Sequence[DriftWindow], run: RunRecord) -> dict[str, object]:
+    """Return what a figure of these windows rests on, for its notes."""
     return _notes([window.kld for window in windows], run)
 
 
 def _notes(values: Sequence[Sequence[float]], run: RunRecord) -> dict[str, object]:
-    """Scored positions, windows, tokens of a window, the text's name, and the tokens that were asked for."""
+    """Return scored positions, windows, tokens per window, the text's name, and the tokens asked for."""
     settings = run.spec.get("drift", {})
     return {
         "n": sum(map(len, values)),
@@ -83,7 +86,7 @@ def _notes(values: Sequence[Sequence[float]], run: RunRecord) -> dict[str, objec
 
 
 def shortfall(run: RunRecord) -> str | None:
-    """Said where the text has fewer windows than the tokens asked for would fill; None where it has them."""
+    """Say so if the text has fewer windows than the tokens asked for would fill, else None."""
     asked, window = (run.spec.get("drift", {}).get(key) for key in ("tokens", "window"))
     scored = [arm.drift for arm in run.arms if arm.drift and arm.status == Outcome.OK]
     if not scored or not asked or not window:
@@ -95,5 +98,5 @@ def shortfall(run: RunRecord) -> str | None:
 
 
 def scored_words(n: int, asked: int) -> str:
-    """The words for a text that ran out, the same everywhere."""
+    """Say that the text had too few tokens; the words are the same everywhere."""
     return f"{n:,} of the {asked:,} tokens asked for were scored: the text has no more"

@@ -1,4 +1,4 @@
-"""What a figure of one process does not show: how far apart the processes of a row are.
+"""How far apart the processes of a row are, which a figure of one process does not show.
 
 A row's absolute figures come from one process alone. The pairs of processes that its ratio comes from decode
 the same requests, so their spread says what another process, minutes later, would have measured.
@@ -15,8 +15,10 @@ from bench.stats.pairs import LEAST_PAIRS
 
 
 def spread(arm: ArmRecord, run: RunRecord) -> float:
-    """Standard deviation of the log of what the arm's processes took, each against the pass alone over the
-    same batches; 0.0 where there are fewer than two."""
+    """Return the standard deviation of the log of the times of the arm's processes.
+
+    Each process is compared with the solo pass over the same batches. It is 0.0 if there are fewer than two.
+    """
     alone_ns = [batch.end_ns - batch.sent_ns for batch in arm.solo]
     logs = [
         math.log(sum(map(sum, turns)) / sum(alone_ns[batch] for batch in batches))
@@ -27,7 +29,10 @@ def spread(arm: ArmRecord, run: RunRecord) -> float:
 
 
 def _turns(arm: ArmRecord, run: RunRecord) -> Iterator[tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]]:
-    """(batches, nanoseconds a turn) of each of the arm's processes; a baseline has one in every pair."""
+    """Yield (batches, nanoseconds per turn) of each of the arm's processes.
+
+    A baseline has a process in every pair of its group.
+    """
     for unit in run.units:
         if unit.group != arm.group or unit.void:
             continue

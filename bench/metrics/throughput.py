@@ -1,12 +1,12 @@
-"""Throughput of the solo pass: always a ratio of sums."""
+"""Throughput of the solo pass, which is always a ratio of sums."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from bench.metrics import processes
-from bench.metrics.figure import Figures, Metric
 from bench.records import ArmRecord, RunRecord
+from bench.stats.figure import Figures, Metric
 from bench.stats.intervals import Interval, mean_interval, widened
 
 REQUESTS = Metric("request_throughput", "req/s", "higher", "N_ok/W, W = last end − first sent", "requests")
@@ -14,12 +14,13 @@ OUTPUT = Metric("output_throughput", "tok/s", "higher", "Σ n_out/W", "output to
 TOTAL = Metric("total_token_throughput", "tok/s", "higher", "Σ(n_in + n_out)/W", "all tokens")
 PREFILL = Metric("prefill_throughput", "tok/s", "higher", "Σ n_in/Σ(t_first − sent)", "reading prompts")
 DECODE = Metric("decode_throughput", "tok/s", "higher", "Σ(n_out − 1)/Σ(t_last − t_first)", "writing")
+PLACE = 2
 METRICS = (REQUESTS, OUTPUT, TOTAL, PREFILL, DECODE)
 
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over the solo pass: W and the phases in seconds, tokens in and out."""
+    """Sums over the solo pass: W and the phases in seconds, requests, and tokens in and out."""
 
     wall_s: float
     prefill_s: float
@@ -30,7 +31,7 @@ class Totals:
 
 
 def totals(arm: ArmRecord) -> Totals | None:
-    """The sums every throughput and every cost is made of, None without a solo pass."""
+    """Return the sums that every throughput and every cost is made of; None without a solo pass."""
     if not arm.solo:
         return None
     return Totals(
@@ -44,7 +45,7 @@ def totals(arm: ArmRecord) -> Totals | None:
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Phases are timed apart; decode counts the tokens after each request's first."""
+    """Return the throughputs. Phases are timed apart; decode counts the tokens after each request's first."""
     sums = totals(arm)
     if sums is None:
         return {metric.key: None for metric in METRICS}
@@ -68,7 +69,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
 
 
 def rate(count: float, seconds: float, spread: Interval) -> Interval:
-    """``count`` over ``seconds``, with the relative interval of the mean time it was done in."""
+    """Return ``count`` over ``seconds``, with the relative interval of the mean time."""
     value = count / seconds
     if not spread.low or not spread.high or spread.low < 0:
         return Interval(value, None, None)

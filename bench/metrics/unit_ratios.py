@@ -1,8 +1,8 @@
-"""One number a unit: the log of variant ÷ baseline, for each metric that a unit measures.
+"""One number for each unit: the log of variant ÷ baseline, for each metric that a unit measures.
 
-Cost is time times the hourly price of what is occupied; per token it also counts each side's own tokens.
-Sums over the unit's requests are compared, never medians: money adds up, and a median does not see 5 % of
-the requests being 60 % slower.
+Cost is time times the hourly price of what is occupied; per token it also counts each side's own tokens. Sums
+over the unit's requests are compared, never medians: money adds up, and a median does not see that 5 % of the
+requests are 60 % slower.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _steps(batches: Sequence[Sequence[int]]) -> int:
     return sum(sum(turns[1:]) for turns in batches)
 
 
-# metric: (what is summed, whether the ratio is turned over because higher is better)
+# For each metric: what is summed, and −1 if the ratio is turned over because higher is better.
 _TIMES: dict[str, tuple[Sums, int]] = {
     cost.PER_1K.key: (_whole, 1),
     cost.PER_REQUEST.key: (_whole, 1),
@@ -47,8 +47,10 @@ MEMORY = frozenset((memory.RSS.key, memory.ALLOCATED.key, memory.DEVICE.key))
 
 
 def log_ratio(unit: UnitRecord, metric: str) -> float | None:
-    """``ln(variant/baseline)`` of a timed metric, a cold start or a memory peak; None where the unit did not
-    take it."""
+    """Return ``ln(variant/baseline)`` of a timed metric, a cold start or a memory peak.
+
+    The result is None if the unit did not measure it.
+    """
     if metric in _TIMES:
         sums, sign = _TIMES[metric]
         return sign * math.log(sums(unit.variant_ns) / sums(unit.baseline_ns))
@@ -58,8 +60,10 @@ def log_ratio(unit: UnitRecord, metric: str) -> float | None:
 
 
 def sums(units: Sequence[UnitRecord], metric: str) -> tuple[list[int], list[int]]:
-    """What each unit's variant and baseline took, in nanoseconds, of a metric that is a time; the other way
-    round for one that is a rate, so that the first over the second is variant ÷ baseline in either case."""
+    """Return the nanoseconds that each unit's variant and baseline took, swapped if the metric is a rate.
+
+    The first list over the second is therefore variant ÷ baseline for a time and for a rate.
+    """
     of, sign = _TIMES[metric]
     found = [of(unit.variant_ns) for unit in units], [of(unit.baseline_ns) for unit in units]
     return found if sign > 0 else found[::-1]
@@ -74,8 +78,10 @@ def _peak(phases: dict[str, dict[str, float | None]], metric: str) -> float:
 
 
 def price_shift(run: RunRecord, base: ArmRecord, variant: ArmRecord, metric: str) -> float:
-    """What the price of the hour, and the tokens counted, add to a cost's log ratio: exact, the same for
-    every unit; 0 for what is not a cost."""
+    """Return what the price of the hour, and the tokens counted, add to a cost's log ratio.
+
+    It is exact and the same for every unit; it is 0 for what is not a cost.
+    """
     if metric not in (cost.PER_1K.key, cost.PER_REQUEST.key) or base.loaded is None or variant.loaded is None:
         return 0.0
     shift = math.log(cost.hourly_usd(variant, run) / cost.hourly_usd(base, run))

@@ -1,1 +1,1 @@
-"""Where weights come from: a package, the hub, a path, or a random shape; and their checksums."""
+"""Where models come from (a package, the hub, a path or random weights), and how their files are checked."""

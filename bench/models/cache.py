@@ -1,7 +1,7 @@
-"""The model cache: entries appear whole or not at all, and carry the SHA-256 of every file in them.
+"""The model cache: an entry appears completely or not at all, with the SHA-256 of every file in it.
 
-An entry is built in a staging directory beside its place, fsynced and renamed. Its marker
-``complete.json`` is written last. One lock per entry, so two processes never fetch the same model twice.
+An entry is built in a staging directory beside its final place, synced to disk and renamed. Its marker
+``complete.json`` is written last. Each entry has a lock, so two processes never fetch the same model twice.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STAGING_SUFFIX = ".staging"
 
 
 def cache_root() -> Path:
-    """Where models are kept: ``$BENCH_CACHE``, else ``inference-cost-bench`` in the user's own cache."""
+    """Return the cache directory: ``$BENCH_CACHE``, or ``inference-cost-bench`` in the user's own cache."""
     if named := os.environ.get("BENCH_CACHE"):
         return Path(named).absolute()
     xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
@@ -37,13 +37,14 @@ def cache_root() -> Path:
 
 
 def model_cache_dir(key: str) -> Path:
-    """The directory of the entry called ``key``: a readable slug and a digest, always inside the cache."""
+    """Return the directory of the entry ``key``: a readable slug and a digest, always inside the cache."""
     slug = re.sub(r"[^a-z0-9.]+", "-", key.lower()).strip("-.")[:60]
     return cache_root() / "models" / f"{slug}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, remembered under its path, size and modification time so it is read once."""
+    """Return the SHA-256 of a file. It is remembered by path, size and modification time, so that the file is
+    read only once."""
     memo = _memo(path)
     try:
         known = memo.read_text(encoding="ascii")
@@ -53,27 +54,28 @@ def file_sha256(path: Path) -> str:
 
 
 def _memo(path: Path) -> Path:
-    """Where the digest of this state of the file is remembered."""
+    """Return the file that remembers the digest of this state of ``path``."""
     stat = path.stat()
     state = f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
     return cache_root() / "digests" / hashlib.sha256(state.encode()).hexdigest()
 
 
 def _remember(path: Path, digest: str) -> str:
-    """Note the digest for next time; a cache that cannot be written only costs the time to hash again."""
+    """Note the digest for next time. If the cache cannot be written, the file is just hashed again."""
     with contextlib.suppress(OSError):
         _replace(_memo(path), digest.encode())
     return digest
 
 
 def hash_file(path: Path) -> str:
-    """The SHA-256 of a file, read now."""
+    """Read a file now and return its SHA-256."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_complete(directory: Path) -> bool:
-    """Whether ``directory`` is a published entry with all its files at their recorded size (reads none)."""
+    """Return whether ``directory`` is a published entry and all its files have their recorded size. No file
+    content is read."""
     try:
         recorded = _marker(directory)
         return all((directory / name).stat().st_size == size for name, (_, size) in recorded.items())
@@ -82,12 +84,12 @@ def is_complete(directory: Path) -> bool:
 
 
 def recorded_digests(directory: Path) -> tuple[tuple[str, str], ...]:
-    """(name, SHA-256) of every file of a complete entry, as written when it was published."""
+    """Return (name, SHA-256) of every file of a complete entry, as recorded when it was published."""
     return tuple((name, digest) for name, (digest, _) in sorted(_marker(directory).items()))
 
 
 def check_entry(directory: Path) -> None:
-    """Raise IntegrityError when a file of the entry changed after it was published (cheap when none did)."""
+    """Raise IntegrityError if a file of the entry changed after it was published; fast if none changed."""
     for name, digest in recorded_digests(directory):
         if file_sha256(directory / name) != digest:
             raise IntegrityError(
@@ -96,7 +98,7 @@ def check_entry(directory: Path) -> None:
 
 
 def verify_cached(directory: Path) -> tuple[str, ...]:
-    """Read every file of the entry again; returns the names of those that are missing or not as published."""
+    """Read every file of the entry again, and return the names of missing or changed files."""
     if not (directory / MARKER).is_file():
         return (MARKER,)
     try:
@@ -111,14 +113,14 @@ def verify_cached(directory: Path) -> tuple[str, ...]:
 
 
 def cached_entries() -> tuple[Path, ...]:
-    """Every complete entry, sorted."""
+    """Return every complete entry, sorted."""
     return tuple(sorted(marker.parent for marker in (cache_root() / "models").glob(f"*/{MARKER}")))
 
 
 def fill(key: str, build: Callable[[Path], None]) -> Path:
-    """The entry called ``key``, built by ``build(staging)`` if it is not there yet.
+    """Return the entry ``key``; ``build(staging)`` makes it if it does not exist yet.
 
-    Only one process builds; others wait and find it done. When ``build`` raises, nothing is kept.
+    Only one process builds; others wait and find the finished entry. If ``build`` raises, nothing is kept.
     """
     final = model_cache_dir(key)
     if is_complete(final):
@@ -143,7 +145,7 @@ def fill(key: str, build: Callable[[Path], None]) -> Path:
 
 
 def publish(staging: Path, final: Path) -> None:
-    """Turn a finished staging directory into the entry ``final``: marker, fsync, rename. Atomic."""
+    """Turn a finished staging directory into the entry ``final``: write marker, sync, rename. Atomic."""
     files = {path.relative_to(staging).as_posix(): path for path in staging.rglob("*") if path.is_file()}
     recorded = {name: {"sha256": hash_file(p), "size_bytes": p.stat().st_size} for name, p in files.items()}
     for path in files.values():
@@ -157,7 +159,8 @@ def publish(staging: Path, final: Path) -> None:
 
 
 def sweep_crashed() -> None:
-    """Remove staging directories that a killed process left behind (one that is being built is locked)."""
+    """Remove the staging directories of killed processes. A directory that is still being built is locked,
+    and stays."""
     for staging in (cache_root() / "models").glob(f"*{STAGING_SUFFIX}"):
         lock = filelock.FileLock(str(staging).removesuffix(STAGING_SUFFIX) + ".lock")
         try:
@@ -168,7 +171,7 @@ def sweep_crashed() -> None:
 
 
 def _marker(directory: Path) -> dict[str, tuple[str, int]]:
-    """File name -> (SHA-256, size in bytes) from the marker; ValueError when it is not one of ours."""
+    """Return {file name: (SHA-256, bytes)} from the marker. Raises ValueError if the marker is damaged."""
     data = json.loads((directory / MARKER).read_bytes())
     try:
         return {name: (str(f["sha256"]), int(f["size_bytes"])) for name, f in data["files"].items()}
@@ -177,13 +180,13 @@ def _marker(directory: Path) -> dict[str, tuple[str, int]]:
 
 
 def _remove(directory: Path) -> None:
-    """Delete a directory tree if it is there."""
+    """Delete a directory tree if it exists."""
     if directory.exists():
         shutil.rmtree(directory)
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write a small file whole or not at all."""
+    """Write a small file completely or not at all."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_bytes(content)

@@ -1,4 +1,4 @@
-"""The child processes of a fetch: run one, watch it, hear its last words."""
+"""Run the child processes of a fetch, watch them, and read their error messages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench.units import printable
+from bench.formatting import printable
 
 CHILD_ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
 OUR_PACKAGE = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
@@ -17,7 +17,7 @@ POLL_S = 0.2
 def run_child(
     command: Sequence[str], environment: Mapping[str, str], watch: Callable[[], None]
 ) -> tuple[int, str]:
-    """Run a child to its end, calling ``watch`` now and then; its exit status and what it said on stderr."""
+    """Run a child to its end, and call ``watch`` every 0.2 s. Return its exit status and its stderr."""
     with subprocess.Popen(
         command,
         env=dict(environment),
@@ -38,7 +38,7 @@ def run_child(
 
 
 def size_on_disk(directory: Path) -> int:
-    """Bytes of all files below a directory in which another process is writing."""
+    """Return the bytes of all files below a directory in which another process is writing."""
     total = 0
     for path in directory.rglob("*"):
         with contextlib.suppress(FileNotFoundError):
@@ -47,6 +47,6 @@ def size_on_disk(directory: Path) -> int:
 
 
 def last_words(said: str) -> str:
-    """The last lines of a child's stderr, fit for a message."""
+    """Return the last lines of a child's stderr, suitable for an error message."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return printable(" / ".join(lines[-3:]))[-500:] or "nothing"

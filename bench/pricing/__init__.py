@@ -1,1 +1,1 @@
-"""Money: the price book and the cost model. Pure functions."""
+"""Prices and costs: the price book, and the cost model."""

@@ -1,7 +1,7 @@
-"""The price book: one dated, sourced YAML file a price, read into frozen records.
+"""The price book: one YAML file for each price, with its date and source, read into frozen records.
 
-A file prices one device: a whole CPU instance, or one GPU together with its share of the host. Its dollars,
-watts and hours are all for that one device. pydantic and PyYAML are imported on first use.
+A file gives the price of one device: a whole CPU instance, or one GPU together with its share of the host.
+Its dollars, watts and hours are all for that one device. pydantic and PyYAML are imported on first use.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 
+from bench.data_paths import data_directories
 from bench.errors import ConfigError, UsageError
-from bench.places import data_directories
-from bench.units import nearest
+from bench.formatting import nearest
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -42,12 +42,13 @@ _TWICE: Final = "the price already holds power: billing it again would count it 
 
 @dataclass(frozen=True)
 class HardwarePrice:
-    """What one hour of one device costs, on which day, and who says so.
+    """The price of one hour of one device, its date and its source.
 
-    ``date`` is the day the price held. ``usd_per_hour`` (rented) and ``purchase_usd`` (owned) are for one
-    GPU, or for a CPU instance of ``vcpus``; ``gpus``: how many a run occupies. ``overhead``: fraction added
-    to the purchase for what stands around it. ``life_hours``: hours it is spread over. ``pue``: watts at the
-    meter over watts at the device. ``average_watts``: the owner's figure under load, declared, not measured.
+    ``date`` is the day on which the price held. ``usd_per_hour`` (rented) and ``purchase_usd`` (owned) are
+    for one GPU, or for a CPU instance of ``vcpus``; ``gpus`` is how many GPUs a run occupies. ``overhead`` is
+    the fraction added to the purchase for what is around it, ``life_hours`` the hours over which the purchase
+    is spread, ``pue`` the watts at the meter over the watts at the device. ``average_watts`` is the owner's
+    figure under load, declared and not measured.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
@@ -73,7 +74,7 @@ class HardwarePrice:
 
     @property
     def hourly_usd(self) -> float:
-        """R, dollars per device-hour: the rent, or the purchase spread over its life (power apart)."""
+        """Return R, dollars per device-hour without power: the rent, or the purchase spread over its life."""
         if self.usd_per_hour is not None:
             return self.usd_per_hour
         if self.purchase_usd is None or self.overhead is None or self.life_hours is None:
@@ -82,9 +83,9 @@ class HardwarePrice:
 
 
 def parse_price(mapping: Mapping[str, object], file: str) -> HardwarePrice:
-    """The price in ``mapping`` (a YAML file, or the block kept in ``run.json``); ``file`` is for messages.
+    """Read the price in ``mapping``, a YAML file or the block kept in ``run.json``; ``file`` is for messages.
 
-    Raises ConfigError naming the first key that is unknown, missing, out of range or bills power twice.
+    Raises ConfigError, which names the first key that is unknown, missing, out of range or bills power twice.
     """
     from pydantic import ValidationError
 
@@ -92,7 +93,7 @@ def parse_price(mapping: Mapping[str, object], file: str) -> HardwarePrice:
     if "date" in given:
         given["date"] = _real_date(given["date"], file)
     try:
-        # As JSON: strict about numbers and flags, and a dataclass is still built from a mapping.
+        # JSON mode is strict about numbers and flags, and still builds a dataclass from a mapping.
         price = _adapter().validate_json(json.dumps(given, default=str))
     except ValidationError as error:
         raise _config_error(error.errors(include_url=False)[0], file) from None
@@ -101,7 +102,7 @@ def parse_price(mapping: Mapping[str, object], file: str) -> HardwarePrice:
 
 
 def load_book(directory: Path) -> dict[str, HardwarePrice]:
-    """Every ``<id>.yaml`` in ``directory`` by id. Raises ConfigError for the first bad file, or for none."""
+    """Return every ``<id>.yaml`` in ``directory`` by id. Raises ConfigError for a bad file or for none."""
     book = {path.stem: _load(path) for path in sorted(directory.glob("*.yaml"))}
     if not book:
         raise ConfigError(str(directory), "no price files (*.yaml) here")
@@ -109,8 +110,10 @@ def load_book(directory: Path) -> dict[str, HardwarePrice]:
 
 
 def default_book() -> dict[str, HardwarePrice]:
-    """Every price in ``configs/prices`` of the working directory, the repository and the installed package;
-    the first directory that has an id wins."""
+    """Return every price in ``configs/prices`` of the working directory, the repository and the package.
+
+    The first directory that has an id wins.
+    """
     book: dict[str, HardwarePrice] = {}
     for directory in data_directories("configs/prices"):
         book = {**load_book(directory), **book}
@@ -118,7 +121,7 @@ def default_book() -> dict[str, HardwarePrice]:
 
 
 def find_price(book: Mapping[str, HardwarePrice], price_id: str) -> HardwarePrice:
-    """The price called ``price_id``, or UsageError naming the nearest known id."""
+    """Return the price called ``price_id``. Raises UsageError, which names the nearest known id."""
     if price_id in book:
         return book[price_id]
     close = nearest(price_id, book)
@@ -139,7 +142,7 @@ def _load(path: Path) -> HardwarePrice:
 
 
 def _read(path: Path) -> tuple[dict[str, object], dict[str, int]]:
-    """The file's keys and values (dates as text), and the line of each key. Duplicate keys are refused."""
+    """Return the file's keys and values (dates as text), and the line of each key; refuse duplicate keys."""
     import yaml
 
     values: dict[str, object] = {}
@@ -175,7 +178,7 @@ def _adapter() -> TypeAdapter[HardwarePrice]:
 
 
 def _real_date(value: object, file: str) -> dt.date:
-    """A day that exists, written YYYY-MM-DD."""
+    """Parse a date that exists, written YYYY-MM-DD."""
     try:
         return dt.datetime.strptime(str(value), "%Y-%m-%d").date()
     except ValueError as error:
@@ -183,7 +186,7 @@ def _real_date(value: object, file: str) -> dt.date:
 
 
 def _config_error(detail: ErrorDetails, file: str) -> ConfigError:
-    """pydantic's first complaint in our words, with a hint where one can be given."""
+    """Turn pydantic's first error into a ConfigError, with a hint if one can be given."""
     key = str(detail["loc"][0]) if detail["loc"] else ""
     kind = detail["type"]
     if kind == "unexpected_keyword_argument":
@@ -194,7 +197,7 @@ def _config_error(detail: ErrorDetails, file: str) -> ConfigError:
 
 
 def _check_combination(price: HardwarePrice, file: str) -> None:
-    """Each kind, ownership and power boundary has its own keys: all of them, and none of the others'."""
+    """Check that a price has all keys of its kind, ownership and power boundary, and none of other kinds."""
     wanted = (
         "vcpus" if price.kind == "cpu" else "gpus",
         *(("usd_per_hour",) if price.ownership == "rented" else _OWNED),

@@ -1,7 +1,8 @@
-"""What a run cost in dollars, split and divided. Pure functions: no file, no clock, no torch.
+"""Compute what a run cost in dollars, as a whole, by phase and per unit of work.
 
-R: dollars per device-hour, G: devices, W: wall seconds, u: expected utilisation, N: requests, n: tokens,
-T: seconds of a phase, E: joules. A report prints the ``FORMULA_*`` text beside the figure computed here.
+Pure functions: no file, no clock, no torch. R: dollars per device-hour, G: devices, W: wall seconds, u:
+expected utilisation, N: requests, n: tokens, T: seconds of a phase, E: joules. A report prints the
+``FORMULA_*`` text beside the figure computed here.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ JOULES_PER_KWH: Final = 3.6e6
 
 @dataclass(frozen=True)
 class Price:
-    """What a device-hour costs, how many devices a run occupies, and who pays for the power.
+    """What a device-hour costs, how many devices a run occupies, and how its power is billed.
 
-    ``devices`` is G (below 1 for part of a CPU instance), ``utilisation`` u in (0, 1]. ``power_basis``:
-    power is ``included`` in ``hourly_usd``; or must be ``measured``; or is ``declared``, ``power_watts`` a
-    device, where no measurement exists. Raises UsageError for numbers out of range and for power that would
-    be paid twice.
+    ``devices`` is G (below 1 for part of a CPU instance), ``utilisation`` is u in (0, 1]. ``power_basis``
+    says that power is ``included`` in ``hourly_usd``, that it must be ``measured``, or that it is
+    ``declared``, as ``power_watts`` per device, for a run without a measurement. Raises UsageError for
+    numbers out of range and for power that would be billed twice.
     """
 
     hourly_usd: float
@@ -62,9 +63,9 @@ class Price:
 class Usage:
     """What one run used: seconds, joules, and counts over the successful requests.
 
-    ``wall_s`` runs from the first request sent to the last one ended, failed ones included. ``prefill_s`` and
+    ``wall_s`` is from the first request sent to the last one ended, failed ones included. ``prefill_s`` and
     ``decode_s`` are phases timed apart (their sum need not be ``wall_s``), ``energy_j`` is measured over all
-    devices; None where that was not done. Raises UsageError for an empty run.
+    devices; they are None if that was not done. Raises UsageError for an empty run.
     """
 
     wall_s: float
@@ -89,11 +90,12 @@ class Usage:
 
 @dataclass(frozen=True)
 class Cost:
-    """The money figures of one run, in USD. None is "cannot be computed", never 0.
+    """The cost figures of one run, in USD. None means "cannot be computed", never 0.
 
-    ``per_1k_input_tokens_usd`` and ``per_1k_output_tokens_usd`` are the additive split: each times its
-    tokens, they sum to ``run_usd``. Each ``all_on`` figure charges the whole run to one side: they must not
-    be added. ``power_basis`` is what the energy bill rests on: flag ``declared`` wherever the cost is shown.
+    ``per_1k_input_tokens_usd`` and ``per_1k_output_tokens_usd`` are the additive split: each multiplied by
+    its tokens, they sum to ``run_usd``. Each ``all_on`` figure charges the whole run to one side: they must
+    not be added. ``power_basis`` is what the energy bill rests on: flag ``declared`` wherever the cost is
+    shown.
     """
 
     run_usd: float
@@ -110,7 +112,7 @@ class Cost:
 
 
 def run_cost(price: Price, usage: Usage) -> Cost:
-    """The cost figures of one run. Raises UsageError when power is owed and its joules unknown."""
+    """Return the cost figures of one run. Raises UsageError if its power must be billed and is unknown."""
     capital_usd = price.hourly_usd * price.devices * usage.wall_s / 3600 / price.utilisation
     energy_usd, basis = energy_bill(price, usage)
     run_usd = capital_usd + energy_usd
@@ -131,9 +133,11 @@ def run_cost(price: Price, usage: Usage) -> Cost:
 
 
 def energy_bill(price: Price, usage: Usage) -> tuple[float, PowerBasis]:
-    """(USD for power, its basis): 0 where the price includes it, else measured joules, else declared watts.
+    """Return (USD for power, its basis).
 
-    ``FORMULA_ENERGY``; a declared E is watts * devices * wall_s. Idle hours' joules are not this run's: no u.
+    It is 0 if the price includes power, else from measured joules, else from declared watts. The formula is
+    ``FORMULA_ENERGY``; a declared E is watts * devices * wall_s. There is no u in it, because the joules of
+    idle hours do not belong to this run.
     """
     if price.power_basis == "included" or price.usd_per_kwh is None:
         return 0.0, "included"
@@ -146,9 +150,10 @@ def energy_bill(price: Price, usage: Usage) -> tuple[float, PowerBasis]:
 
 
 def split_by_phase(run_usd: float, usage: Usage) -> tuple[float | None, float | None]:
-    """(C_in, C_out): the run's dollars in proportion to prefill and decode seconds; they sum to ``run_usd``.
+    """Return (C_in, C_out): the run's dollars by prefill and decode seconds; they sum to ``run_usd``.
 
-    (None, None) where the phases were not timed apart, or where one took time and has no tokens to carry it.
+    The result is (None, None) if the phases were not timed apart, or if one took time and has no tokens to
+    carry it.
     """
     prefill_s, decode_s = usage.prefill_s, usage.decode_s
     if prefill_s is None or decode_s is None or prefill_s + decode_s == 0:
@@ -160,7 +165,7 @@ def split_by_phase(run_usd: float, usage: Usage) -> tuple[float | None, float | 
 
 
 def price_of(hardware: HardwarePrice, threads: int | None = None, utilisation: float = 1.0) -> Price:
-    """The price of a run on ``threads`` of its vCPUs (None: all), busy ``utilisation`` of the time."""
+    """Return the price of a run on ``threads`` of its vCPUs (None: all), busy ``utilisation`` of the time."""
     return Price(
         hourly_usd=hardware.hourly_usd,
         devices=device_share(hardware, threads),
@@ -173,7 +178,7 @@ def price_of(hardware: HardwarePrice, threads: int | None = None, utilisation: f
 
 
 def device_share(price: HardwarePrice, threads: int | None) -> float:
-    """G: the GPUs of a GPU price; for a CPU instance the share of its vCPUs in ``threads``, at most 1."""
+    """Return G: the GPUs of a GPU price, or the share of a CPU instance's vCPUs in ``threads``, at most 1."""
     if price.kind == "gpu":
         return float(price.gpus or 1)
     if threads is None or price.vcpus is None:
@@ -183,7 +188,7 @@ def device_share(price: HardwarePrice, threads: int | None) -> float:
 
 
 def break_even_requests(one_off_usd: float, base_per_request: float, opt_per_request: float) -> float | None:
-    """Requests after which the one-off cost of an optimisation is earned back; None when it never is."""
+    """Return after how many requests an optimisation's one-off cost is earned back; None if it never is."""
     _require_positive("base_per_request", base_per_request)
     _require_positive("opt_per_request", opt_per_request)
     _require_positive("one_off_usd", one_off_usd, or_zero=True)

@@ -1,4 +1,4 @@
-"""The price block a result keeps, and another for the same run. Pure functions; the date is an argument."""
+"""Make the price block that a result keeps, or another one for the same run; the date is an argument."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from bench.data_paths import data_directories
 from bench.errors import ConfigError, UsageError
-from bench.places import data_directories
 from bench.pricing.book import (
     MAX_USD_PER_HOUR,
     HardwarePrice,
@@ -25,7 +25,10 @@ PRICE_ID = re.compile(r"[a-z0-9][a-z0-9.-]{0,99}")
 
 
 def price_called(price_id: str) -> HardwarePrice:
-    """One price of ``default_book()``, reading its file alone. Raises UsageError naming the nearest id."""
+    """Return one price of ``default_book()``; only its file is read.
+
+    Raises UsageError, which names the nearest id.
+    """
     places = [directory / f"{price_id}.yaml" for directory in data_directories("configs/prices")]
     path = next((path for path in places if PRICE_ID.fullmatch(price_id) and path.is_file()), None)
     if path is None:
@@ -45,10 +48,11 @@ def price_called(price_id: str) -> HardwarePrice:
 def price_block(
     hardware: str | None, usd_per_hour: float | None, utilisation: float, today: str, vcpus: int | None = None
 ) -> dict[str, Any]:
-    """The whole price as a result keeps it: from the book, or ``usd_per_hour`` as given on ``today``, for
-    ``vcpus`` of which a run is charged its share, or else for a whole machine.
+    """Return the whole price as a result keeps it, from the book or from ``usd_per_hour``.
 
-    Raises UsageError unless exactly one of the two is given, for an unknown id, and for numbers out of range.
+    ``usd_per_hour`` is dated ``today``. With ``vcpus`` a run is charged its share of them, else a whole
+    machine. Raises UsageError unless exactly one of the two is given, for an unknown id, and for numbers out
+    of range.
     """
     if (hardware is None) == (usd_per_hour is None):
         raise UsageError("give either a hardware id of configs/prices or dollars per hour")
@@ -69,8 +73,10 @@ def _checked_share(utilisation: float) -> float:
 
 
 def own_price(usd_per_hour: float, today: str, vcpus: int | None = None) -> dict[str, Any]:
-    """A price given on the spot instead of from the book, dated ``today`` (YYYY-MM-DD). Without ``vcpus`` a
-    run is charged the whole machine, as it would be a GPU."""
+    """Return a price that the user gives instead of one from the book, dated ``today`` (YYYY-MM-DD).
+
+    Without ``vcpus`` a run is charged the whole machine, as it would be for a GPU.
+    """
     if not math.isfinite(usd_per_hour) or not 0 < usd_per_hour <= MAX_USD_PER_HOUR:
         raise UsageError(
             f"dollars per hour must be above 0 and at most {MAX_USD_PER_HOUR}, got {usd_per_hour:g}; "
@@ -100,11 +106,11 @@ def new_price(
     today: str | None = None,
     vcpus: int | None = None,
 ) -> dict[str, Any]:
-    """The price block for judging a run again. What is not given stays as it was: with neither hardware nor
-    dollars only the utilisation changes, and without a utilisation the old one holds.
+    """Return the price block for judging a run again. What is not given stays as it was.
 
-    ``today`` dates dollars given on the spot; without it they keep the old block's date. Raises UsageError
-    when nothing is asked to change, when both prices are given, and for numbers out of range.
+    With neither hardware nor dollars only the utilisation changes, and without a utilisation the old one is
+    kept. ``today`` dates dollars that the user gives; without it they keep the old block's date. Raises
+    UsageError if nothing is asked to change, if both prices are given, and for numbers out of range.
     """
     share = _checked_share(float(old_block.get("utilisation", 1.0)) if utilisation is None else utilisation)
     if hardware is not None or usd_per_hour is not None:
@@ -117,8 +123,10 @@ def new_price(
 
 
 def misfit(price: Mapping[str, Any], devices: Iterable[str]) -> str | None:
-    """What to say where ``price`` is for another kind of hardware than a row's seconds were measured on;
-    ``devices`` as the engines name them (cpu, cuda:0). Dollars for a whole machine are for any."""
+    """Return a warning if ``price`` is for another kind of hardware than a row was measured on, or None.
+
+    ``devices`` are named as by the engines (cpu, cuda:0). Dollars for a whole machine fit any of them.
+    """
     if price["id"] == GIVEN and price["kind"] == "gpu":
         return None
     words = {"cpu": "a CPU", "gpu": "a GPU"}

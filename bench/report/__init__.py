@@ -1,1 +1,1 @@
-"""One file a format, and the words and columns they share."""
+"""Reports: one file for each format, and the words and columns that all of them share."""

@@ -1,29 +1,33 @@
-"""The columns of the result table, the same in every format."""
+"""The columns of the result table, which are the same in every format."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+from bench.formatting import format_mib, format_share, format_significant
 from bench.metrics import cost, latency, memory, output_drift, throughput
-from bench.metrics.figure import Metric, value_of
-from bench.report.reading import bounds_text, comparison_of, interval_text, kl_above_floor, timed_figure
-from bench.units import format_mib, format_share, format_significant
+from bench.report.reading import bounds_text, interval_text, kl_above_floor, timed_interval
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary, in_turns
+from bench.stats.figure import Metric, value_of
+from bench.stats.verdict import Verdict
 
-Row = Mapping[str, Any]
-Cell = Callable[[Row, Row], str]
+Cell = Callable[[RunSummary, Row], str]
 Show = Callable[[float | None], str]
 
 
-def _none(_run: Row, _variant: Row) -> str:
+def _none(_run: RunSummary, _row: Row) -> str:
     return ""
 
 
 @dataclass(frozen=True)
 class Column:
-    """``cell`` makes a row's text from (run, variant), ``interval`` its 95 % interval where there is room for
-    it; ``key`` names the column in code."""
+    """A column of the table; ``key`` names it in code.
+
+    ``cell`` makes a row's text from (run, row), and ``interval`` its 95 % interval for formats with room for
+    it.
+    """
 
     key: str
     title: str
@@ -33,67 +37,63 @@ class Column:
 
 
 def _figure(key: str, title: str, metric: Metric, show: Show = format_significant) -> Column:
-    """A metric's column; any figure with bounds shows them."""
-
-    def figure(variant: Row) -> Row | None:
-        found: Row | None = {**variant["metrics"], **variant["drift"]}.get(metric.key)
-        return found
-
+    """Make the column of a metric; a figure with bounds also shows them."""
     return Column(
         key,
         title,
-        lambda _run, variant: show(value_of(figure(variant))),
-        interval=lambda _run, variant: bounds_text(figure(variant), show),
+        lambda _run, row: show(value_of(row.figure(metric))),
+        interval=lambda _run, row: bounds_text(
+            figure.interval if (figure := row.figure(metric)) else None, show
+        ),
     )
 
 
 def _timed(key: str, title: str, metric: Metric) -> Column:
-    """A column of time or money."""
-    return Column(
-        key,
-        title,
-        lambda run, variant: format_significant(value_of(timed_figure(run, variant, metric))),
-        interval=lambda run, variant: bounds_text(timed_figure(run, variant, metric), format_significant),
-    )
+    """Make a column of time or money, from what ``timed_interval`` returns."""
+
+    def value(run: RunSummary, row: Row) -> str:
+        found = timed_interval(run, row, metric)
+        return format_significant(found.value if found else None)
+
+    def interval(run: RunSummary, row: Row) -> str:
+        return bounds_text(timed_interval(run, row, metric), format_significant)
+
+    return Column(key, title, value, interval=interval)
 
 
-def _name(run: Row, variant: Row) -> str:
-    mark = " *" if variant["name"] in pareto(run, variant["group"]) else ""
-    return " ".join(filter(None, (variant["group"], variant["name"]))) + mark
+def _name(run: RunSummary, row: Row) -> str:
+    return row.title + (" *" if row.name in pareto(run, row.group) else "")
 
 
-def _peak(_run: Row, variant: Row) -> str:
-    """What the row itself held on the GPU where there is one, else the process's memory."""
-    allocated = value_of(variant["metrics"].get(memory.ALLOCATED.key))
-    return format_mib(
-        allocated if allocated is not None else value_of(variant["metrics"].get(memory.RSS.key))
-    )
+def _peak(_run: RunSummary, row: Row) -> str:
+    """Show what the row itself held on the GPU if it has such a figure, else the process's memory."""
+    return format_mib(value_of(row.figure(memory.ALLOCATED) or row.figure(memory.RSS)))
 
 
-def _ratio(run: Row, variant: Row) -> str:
-    if variant["is_baseline"]:
-        return "1" if variant["status"] == "ok" else "-"
-    one = comparison_of(run, variant, cost.PER_1K.key)
-    return interval_text(one) + (" ~" if one and one["design"] == "solo" else "")
+def _ratio(run: RunSummary, row: Row) -> str:
+    if row.is_baseline:
+        return "1" if row.ok else "-"
+    ratio = run.comparison(row, cost.PER_1K)
+    return interval_text(ratio) + (" ~" if ratio and not in_turns(ratio) else "")
 
 
-def _verdict(run: Row, variant: Row) -> str:
-    if variant["status"] != "ok":
-        return str(variant["status"])
-    one = comparison_of(run, variant, cost.PER_1K.key)
-    return "" if one is None else str(one["verdict"])
+def _verdict(run: RunSummary, row: Row) -> str:
+    if not row.ok:
+        return str(row.status)
+    ratio = run.comparison(row, cost.PER_1K)
+    return str(ratio.verdict) if ratio else ""
 
 
-def _kl(_run: Row, variant: Row) -> str:
-    figure = variant["drift"].get(output_drift.KLD.key)
+def _kl(_run: RunSummary, row: Row) -> str:
+    figure = row.figure(output_drift.KLD)
     if figure is None:
         return "-"
-    return format_significant(figure["value"]) if kl_above_floor(figure) else "≤ floor"
+    return format_significant(figure.value) if kl_above_floor(figure) else "≤ floor"
 
 
-def _kl_interval(_run: Row, variant: Row) -> str:
-    figure = variant["drift"].get(output_drift.KLD.key)
-    return bounds_text(figure, format_significant) if figure and kl_above_floor(figure) else ""
+def _kl_interval(_run: RunSummary, row: Row) -> str:
+    figure = row.figure(output_drift.KLD)
+    return bounds_text(figure.interval, format_significant) if figure and kl_above_floor(figure) else ""
 
 
 COLUMNS = (
@@ -111,16 +111,16 @@ COLUMNS = (
 )
 
 
-def pareto(run: Row, group: str) -> set[str]:
-    """Names on the front of cost against drift: nothing else in the cell is both cheaper and closer.
+def pareto(run: RunSummary, group: str) -> set[str]:
+    """Return the names on the Pareto front: no other row of the cell is both cheaper and closer.
 
-    A cost ratio whose interval holds 1 counts as 1, drift within the noise floor as 0.
+    A row with the verdict ``cannot tell`` counts as a cost ratio of 1, drift within the noise floor as 0.
     """
     points = [
-        (ratio, drift, variant["name"])
-        for variant in run["variants"]
-        if variant["group"] == group and variant["status"] == "ok"
-        if (ratio := _front_ratio(run, variant)) is not None and (drift := _front_drift(variant)) is not None
+        (ratio, drift, row.name)
+        for row in run.rows
+        if row.group == group and row.ok
+        if (ratio := _front_ratio(run, row)) is not None and (drift := _front_drift(row)) is not None
     ]
     return {
         name
@@ -129,15 +129,15 @@ def pareto(run: Row, group: str) -> set[str]:
     }
 
 
-def _front_ratio(run: Row, variant: Row) -> float | None:
-    one = comparison_of(run, variant, cost.PER_1K.key)
-    if variant["is_baseline"] or (one and one["verdict"] == "cannot tell"):
+def _front_ratio(run: RunSummary, row: Row) -> float | None:
+    ratio = run.comparison(row, cost.PER_1K)
+    if row.is_baseline or (ratio and ratio.verdict == Verdict.CANNOT_TELL):
         return 1.0
-    return float(one["ratio"]) if one else None
+    return ratio.ratio if ratio else None
 
 
-def _front_drift(variant: Row) -> float | None:
-    figure = variant["drift"].get(output_drift.KLD.key)
-    if variant["is_baseline"]:
+def _front_drift(row: Row) -> float | None:
+    figure = row.figure(output_drift.KLD)
+    if row.is_baseline:
         return 0.0
-    return None if figure is None else float(figure["value"]) if kl_above_floor(figure) else 0.0
+    return None if figure is None else figure.value if kl_above_floor(figure) else 0.0

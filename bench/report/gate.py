@@ -1,51 +1,55 @@
-"""A gate's verdict in words: for the terminal, for a job summary, for a calibration."""
+"""Put a gate's verdict into words, for the terminal, for a job summary and for a calibration."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from bench.formatting import format_duration, printable
+from bench.gate.calibration import Calibration
+from bench.gate.finding import Effort, Finding, GateBlock, GateVerdict
 
-from bench.units import format_duration, printable
+LEVELS = {
+    GateVerdict.FAIL: "error",
+    GateVerdict.ERROR: "error",
+    GateVerdict.SUSPECT: "error",
+    GateVerdict.INCONCLUSIVE: "warning",
+}
 
-Gate = Mapping[str, Any]
 
+def lines(name: str, gate: GateBlock) -> list[str]:
+    """Return the verdict on the run called ``name``, a line for each rule with its interval, and the effort.
 
-def lines(run: Mapping[str, Any]) -> list[str]:
-    """The verdict, a line a rule with its interval, and what the gate could have seen."""
-    gate = run["gate"]
-    found = [f"{gate['verdict']}  {run['name']}  (exit {gate['exit_code']})"]
-    found += [f"  {_rule(rule)}" for rule in gate["rules"]]
-    found.append(f"  {_effort(gate['evidence'])}")
+    The last line also says what change the gate could have seen.
+    """
+    found = [f"{gate.verdict}  {name}  (exit {int(gate.exit_code)})"]
+    found += [f"  {_rule(rule)}" for rule in gate.rules]
+    found.append(f"  {_effort(gate.effort)}")
     return [printable(line) for line in found]
 
 
-def markdown(run: Mapping[str, Any]) -> str:
-    """For a CI job's summary page."""
-    gate = run["gate"]
+def markdown(name: str, gate: GateBlock) -> str:
+    """Write the verdict for a CI job's summary page."""
     rows = [
-        f"| {_who(rule)} | `{rule['rule']}` | **{rule['verdict']}** | {_value(rule)} | {rule['reason']} |"
-        for rule in gate["rules"]
+        f"| {rule.title} | `{rule.rule}` | **{rule.verdict}** | {_value(rule)} | {rule.reason} |"
+        for rule in gate.rules
     ]
-    head = [f"### {gate['verdict']}: {run['name']}", "", "| variant | limit | verdict | measured | why |"]
-    return printable("\n".join([*head, "|---|---|---|---|---|", *rows, "", _effort(gate["evidence"]), ""]))
+    head = [f"### {gate.verdict}: {name}", "", "| variant | limit | verdict | measured | why |"]
+    return printable("\n".join([*head, "|---|---|---|---|---|", *rows, "", _effort(gate.effort), ""]))
 
 
-def workflow_commands(run: Mapping[str, Any]) -> list[str]:
-    """GitHub's workflow commands: an error for what fails, a warning for what could not be decided."""
-    levels = {"FAIL": "error", "ERROR": "error", "SUSPECT": "error", "INCONCLUSIVE": "warning"}
+def workflow_commands(gate: GateBlock) -> list[str]:
+    """Write GitHub's workflow commands: an error for what fails, a warning for what could not be decided."""
     return [
-        f"::{levels[rule['verdict']]} title=bench gate::{printable(_rule(rule)).replace('%', '%25')}"
-        for rule in run["gate"]["rules"]
-        if rule["verdict"] in levels
+        f"::{LEVELS[rule.verdict]} title=bench gate::{printable(_rule(rule)).replace('%', '%25')}"
+        for rule in gate.rules
+        if rule.verdict in LEVELS
     ]
 
 
-def beforehand(calibration: Gate | None, margin: float | None) -> str:
-    """What a gate says before it starts about the change it can see."""
+def beforehand(calibration: Calibration | None, margin: float | None) -> str:
+    """Say, before a gate starts, what change it can see."""
     if calibration is None:
         return "not calibrated: `bench calibrate` says how small a change a gate sees on this machine"
-    seen, cap = calibration["detectable"], calibration["cap"]
-    most = f"{cap} units, {format_duration(cap * calibration['seconds_per_unit'])}, at most"
+    seen, cap = calibration.detectable, calibration.cap
+    most = f"{cap} units, {format_duration(cap * calibration.seconds_per_unit)}, at most"
     if seen is None:
         return (
             f"calibrated: no increase up to 30 % is found in 95 % of gates ({most}): raise --cap, or gate "
@@ -57,46 +61,40 @@ def beforehand(calibration: Gate | None, margin: float | None) -> str:
     return text
 
 
-def calibration(run: Mapping[str, Any]) -> list[str]:
-    """What a calibration found."""
-    found = run["calibration"]
+def calibration(found: Calibration | None) -> list[str]:
+    """Say what a calibration found."""
     if found is None:
         return ["the calibration has too few undisturbed units to say anything; run it on a quieter machine"]
     return [
-        f"calibrated on {found['units']} units ({found['void_units']} void), "
-        f"{found['seconds_per_unit']:.1f} s each",
-        f"  sd of a unit       {100 * found['unit_sd']:.2f} %  at {found['batches']} batches a unit",
-        f"  of a process       {100 * found['process_sd']:.2f} %  (does not average out within a unit)",
-        f"  of a batch         {100 * found['batch_sd']:.2f} %  (lag-1 autocorrelation "
-        f"{found['lag1_autocorrelation']:.2f})",
-        f"  counters           {'the same in every unit' if found['counters_constant'] else 'varied'}",
+        f"calibrated on {found.units} units ({found.void_units} void), {found.seconds_per_unit:.1f} s each",
+        f"  sd of a unit       {100 * found.unit_sd:.2f} %  at {found.batches} batches per unit",
+        f"  of a process       {100 * found.process_sd:.2f} %  (does not average out within a unit)",
+        f"  of a batch         {100 * found.batch_sd:.2f} %  (lag-1 autocorrelation "
+        f"{found.lag1_autocorrelation:.2f})",
+        f"  counters           {'the same in every unit' if found.counters_constant else 'varied'}",
         f"  {beforehand(found, None)}",
     ]
 
 
-def _rule(rule: Gate) -> str:
-    return f"{rule['verdict']:12} {_who(rule)}: {rule['rule']}: {_value(rule)} ({rule['reason']})"
+def _rule(rule: Finding) -> str:
+    return f"{rule.verdict:12} {rule.title}: {rule.rule}: {_value(rule)} ({rule.reason})"
 
 
-def _who(rule: Gate) -> str:
-    return " ".join(filter(None, (rule["group"], rule["variant"])))
-
-
-def _value(rule: Gate) -> str:
-    if rule["value"] is None:
+def _value(rule: Finding) -> str:
+    if rule.value is None:
         return "-"
     bounds = ""
-    if rule["low"] is not None and rule["confidence"] not in (None, 1.0):
-        bounds = f" [{rule['low']:.4g}, {rule['high']:.4g}] at {100 * rule['confidence']:g} %"
-    return f"{rule['value']:.4g}{bounds}"
+    if rule.low is not None and rule.confidence not in (None, 1.0):
+        bounds = f" [{rule.low:.4g}, {rule.high:.4g}] at {100 * rule.confidence:g} %"
+    return f"{rule.value:.4g}{bounds}"
 
 
-def _effort(evidence: Gate) -> str:
-    parts = [f"{evidence['units']} units"]
-    if evidence["units_from_earlier_runs"]:
-        parts.append(f"{evidence['units_from_earlier_runs']} of them from an earlier gate on the same code")
-    if evidence["void_units"]:
-        parts.append(f"{evidence['void_units']} void")
-    if evidence["seconds_per_unit"]:
-        parts.append(f"{format_duration(evidence['seconds_per_unit'])} each")
-    return f"{', '.join(parts)}; {beforehand(evidence.get('calibration'), None)}"
+def _effort(effort: Effort) -> str:
+    parts = [f"{effort.units} units"]
+    if effort.units_from_earlier_runs:
+        parts.append(f"{effort.units_from_earlier_runs} of them from an earlier gate on the same code")
+    if effort.void_units:
+        parts.append(f"{effort.void_units} void")
+    if effort.seconds_per_unit:
+        parts.append(f"{format_duration(effort.seconds_per_unit)} each")
+    return f"{', '.join(parts)}; {beforehand(effort.calibration, None)}"

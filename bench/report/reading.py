@@ -1,4 +1,4 @@
-"""What a row says, in one sentence an engineer would say. The words come from the figures alone."""
+"""Describe a row in one sentence that an engineer would say. The words come from the figures alone."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bench.formatting import format_share, format_significant, printable
 from bench.metrics import cost, one_off, output_drift
-from bench.metrics.figure import Metric, value_of
-from bench.metrics.others import OTHERS_SHARE, others_in_turns
+from bench.metrics.comparisons import Comparison
+from bench.results.others import OTHERS_SHARE, others_in_turns
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary, in_turns
+from bench.stats.figure import Figure, Metric, value_of
+from bench.stats.intervals import Interval
 from bench.stats.pairs import FAMILY_ERROR
-from bench.units import format_share, format_significant, printable
+from bench.stats.verdict import Verdict
 
-# Bands of mean KL (nats) against the baseline. They are our words, not a law: see docs/guide.md, "Reading".
+# Bands of mean KL (nats) against the baseline: a convention, not a law (see docs/guide.md, "Reading").
 BANDS = (
     (0.001, "indistinguishable"),
     (0.02, "close to the baseline"),
@@ -25,40 +30,29 @@ WORTH_SAYING_S = 10.0
 WORTH_SAYING_APART = 0.05
 
 
-def timed_figure(
-    run: Mapping[str, Any], variant: Mapping[str, Any], metric: Metric
-) -> Mapping[str, Any] | None:
-    """A figure of time or money as the table shows it: the baseline's times the ratio where both ran in turns
-    (any two rows of a column then have the ratio of the table), else the row's own."""
-    one = comparison_of(run, variant, metric.key)
-    if one is None or one.get("value") is None or one["design"] == "solo":
-        found: Mapping[str, Any] | None = variant["metrics"].get(metric.key)
-        return found
-    return {"value": one["value"], "ci_low": one["value_low"], "ci_high": one["value_high"]}
+def timed_interval(run: RunSummary, row: Row, metric: Metric) -> Interval | None:
+    """Return a figure of time or money as the table shows it.
+
+    If both sides ran in turns, it is the baseline's figure times the ratio, so that any two rows of a column
+    have the ratio that the table shows. Otherwise it is the row's own figure.
+    """
+    ratio, figure = run.comparison(row, metric), row.figure(metric)
+    if ratio is not None and ratio.value is not None and in_turns(ratio):
+        return Interval(ratio.value, ratio.value_low, ratio.value_high)
+    return figure.interval if figure else None
 
 
-def comparison_of(
-    run: Mapping[str, Any], variant: Mapping[str, Any], metric: str
-) -> Mapping[str, Any] | None:
-    """The comparison of one variant on one metric, if there is one."""
-    for one in run["comparisons"]:
-        if (one["variant"], one["group"], one["metric"]) == (variant["name"], variant["group"], metric):
-            found: Mapping[str, Any] = one
-            return found
-    return None
-
-
-def sentence(run: Mapping[str, Any], variant: Mapping[str, Any]) -> str:
-    """One line a variant: cheaper or not, by how much, what it does to the output, and why not cheaper."""
-    if variant["status"] != "ok":
-        return _one_line(f"{variant['status']}: {variant['reason']}")
-    if variant["is_baseline"]:
+def sentence(run: RunSummary, row: Row) -> str:
+    """Say whether a variant is cheaper, by how much, how its output differs, and why if it is not cheaper."""
+    if not row.ok:
+        return _one_line(f"{row.status}: {row.reason}")
+    if row.is_baseline:
         return "the baseline"
-    money = _money(comparison_of(run, variant, cost.PER_1K.key))
-    parts = [money, drift_words(variant), once_words(variant)]
+    money = _money(run.comparison(row, cost.PER_1K))
+    parts = [money, drift_words(row), once_words(row)]
     if not money.endswith("cheaper"):
-        parts.append(_why(variant))
-    if (share := others_in_turns(variant)) > OTHERS_SHARE:
+        parts.append(_why(row))
+    if (share := others_in_turns(row)) > OTHERS_SHARE:
         parts.append(f"others had up to {share:.0%} of the processors meanwhile")
     return _one_line("; ".join(part for part in parts if part))
 
@@ -67,77 +61,75 @@ def _one_line(text: str) -> str:
     return " ".join(printable(text).split())
 
 
-def _money(one: Mapping[str, Any] | None) -> str:
-    if one is None:
+def _money(ratio: Comparison | None) -> str:
+    if ratio is None:
         return "not compared"
-    ratio = one["ratio"]
-    if one["verdict"] == "better":
-        return f"{1 / ratio:.1f} × cheaper" if ratio < 0.6 else f"{1 - ratio:.0%} cheaper"
-    if one["verdict"] == "worse":
-        return f"{ratio:.1f} × the cost" if ratio > 1.6 else f"{ratio - 1:.0%} dearer"
-    if one["ci_low"] is None:
+    if ratio.verdict == Verdict.BETTER:
+        return f"{1 / ratio.ratio:.1f} × cheaper" if ratio.ratio < 0.6 else f"{1 - ratio.ratio:.0%} cheaper"
+    if ratio.verdict == Verdict.WORSE:
+        return (
+            f"{ratio.ratio:.1f} × the cost" if ratio.ratio > 1.6 else f"{ratio.ratio - 1:.0%} more expensive"
+        )
+    if ratio.ci_low is None or ratio.ci_high is None:
         return "too few requests to tell the cost apart"
-    if one["ci_low"] < 0.9 or one["ci_high"] > 1.1:
-        return f"cannot tell: between {one['ci_low']:.2f} and {one['ci_high']:.2f} times the cost"
+    if ratio.ci_low < 0.9 or ratio.ci_high > 1.1:
+        return f"cannot tell: between {ratio.ci_low:.2f} and {ratio.ci_high:.2f} times the cost"
     return "cost the same as far as this run can tell"
 
 
-def band(variant: Mapping[str, Any]) -> str | None:
-    """How far from the baseline, in a word or two; None where drift was not measured."""
-    figure = variant["drift"].get(output_drift.KLD.key)
-    kl = value_of(figure)
-    if figure is None or kl is None:
+def band(row: Row) -> str | None:
+    """Say in a word or two how far a row is from the baseline; None if drift was not measured."""
+    figure = row.figure(output_drift.KLD)
+    if figure is None:
         return None
     if not kl_above_floor(figure):
         return "not distinguishable from noise"
-    return next((words for limit, words in BANDS if kl < limit), BANDS[-1][1])
+    return next((words for limit, words in BANDS if figure.value < limit), BANDS[-1][1])
 
 
-def kl_above_floor(figure: Mapping[str, Any]) -> bool:
-    """Whether a mean KL is more than the baseline shows against itself."""
-    return bool(figure["value"] > max(figure.get("noise_floor") or 0.0, 1e-9))
+def kl_above_floor(figure: Figure) -> bool:
+    """Return whether a mean KL is more than the baseline shows against itself."""
+    return figure.value > max(figure.notes.get("noise_floor") or 0.0, 1e-9)
 
 
-def drift_words(variant: Mapping[str, Any]) -> str:
-    """The band and the share of tokens on which both agree."""
-    words, agreement = band(variant), value_of(variant["drift"].get(output_drift.TOP1.key))
+def drift_words(row: Row) -> str:
+    """Name the band and the share of tokens on which both models agree, or say why drift was not measured."""
+    words, agreement = band(row), value_of(row.figure(output_drift.TOP1))
     if words is None or agreement is None:
-        return f"drift not measured: {variant['drift_reason']}" if variant.get("drift_reason") else ""
+        return f"drift not measured: {row.drift_reason}" if row.drift_reason else ""
     return f"{words} (agrees on {format_share(agreement)} of tokens)"
 
 
-def once_words(variant: Mapping[str, Any]) -> str:
-    """What calibration or training cost, and when it is earned back; nothing for work of a few seconds."""
-    spent = variant["metrics"].get(one_off.USD.key)
-    if spent is None or spent["seconds"] < WORTH_SAYING_S:
+def once_words(row: Row) -> str:
+    """Say what calibration or training cost and when it is earned back; nothing for work of a few seconds."""
+    spent = row.figure(one_off.USD)
+    if spent is None or spent.notes["seconds"] < WORTH_SAYING_S:
         return ""
-    requests = value_of(variant["metrics"].get(one_off.BREAK_EVEN.key))
+    requests = value_of(row.figure(one_off.BREAK_EVEN))
     back = "not shown to be earned back"
     if requests is not None:
         back = f"earned back after {requests:,.0f} requests"
-    return f"made once in {spent['seconds']:.0f} s for {format_significant(spent['value'])} USD, {back}"
+    return f"made once in {spent.notes['seconds']:.0f} s for {format_significant(spent.value)} USD, {back}"
 
 
-def _why(variant: Mapping[str, Any]) -> str:
-    """Where a decode step's time goes, from its profile, and what the scheme itself has to say."""
-    steps = (variant["evidence"] or {}).get("steps", [])
-    notes = [step["note"] for step in steps if step.get("note")]
+def _why(row: Row) -> str:
+    """Return what the scheme itself has to say, or else where a decode step's time goes by its profile."""
+    if row.evidence is None:
+        return ""
+    notes = [step["note"] for step in row.evidence.steps if step.get("note")]
     if notes:
         return str(notes[-1])
-    kernels = (variant["evidence"] or {}).get("kernels", [])
-    spent = ", ".join(f"{row['share']:.0%} {row['operator']}" for row in kernels[:2])
+    spent = ", ".join(f"{kernel['share']:.0%} {kernel['operator']}" for kernel in row.evidence.kernels[:2])
     return f"a step spends {spent}" if spent else ""
 
 
-def timed_words(run: Mapping[str, Any]) -> str:
-    """What the columns of time and money are, and how sure a verdict is."""
-    pairs = [
-        one["pairs"] for one in run["comparisons"] if one["metric"] == cost.PER_1K.key and one.get("pairs")
-    ]
+def timed_words(run: RunSummary) -> str:
+    """Explain the columns of time and money, and how sure a verdict is."""
+    pairs = [one.pairs for one in run.comparisons if one.metric == cost.PER_1K.key and one.pairs]
     if not pairs:
         return _apart_words(run)
     count = str(min(pairs)) if min(pairs) == max(pairs) else f"{min(pairs)} to {max(pairs)}"
-    void = sum(variant.get("void_pairs", 0) for variant in run["variants"])
+    void = sum(row.void_pairs for row in run.rows)
     left_out = f" ({void} more left out, while others used the machine)" if void else ""
     return (
         f"Each ratio comes from {count} fresh pairs of processes that take turns{left_out}; a variant's "
@@ -147,17 +139,15 @@ def timed_words(run: Mapping[str, Any]) -> str:
     )
 
 
-def _apart_words(run: Mapping[str, Any]) -> str:
-    """For a run of earlier code: how far the dollars of rows measured alone are from the ratios."""
-    alone = {
-        (row["group"], row["name"]): value_of(row["metrics"].get(cost.PER_1K.key)) for row in run["variants"]
-    }
-    base = {row["group"]: alone[row["group"], row["name"]] for row in run["variants"] if row["is_baseline"]}
+def _apart_words(run: RunSummary) -> str:
+    """Say, for a run of earlier code, how far the dollars of rows measured alone are from the ratios."""
+    alone = {row.key: value_of(row.figure(cost.PER_1K)) for row in run.rows}
+    base = {row.group: alone[row.key] for row in run.rows if row.is_baseline}
     apart = [0.0]
-    for one in run["comparisons"]:
-        ours, theirs = alone.get((one["group"], one["variant"])), base.get(one["group"])
-        if one["metric"] == cost.PER_1K.key and one["design"] != "solo" and ours and theirs:
-            apart.append(abs(math.log(ours / theirs / one["ratio"])))
+    for one in run.comparisons:
+        ours, theirs = alone.get((one.group, one.variant)), base.get(one.group)
+        if one.metric == cost.PER_1K.key and in_turns(one) and ours and theirs:
+            apart.append(abs(math.log(ours / theirs / one.ratio)))
     if max(apart) < WORTH_SAYING_APART:
         return ""
     return (
@@ -166,36 +156,36 @@ def _apart_words(run: Mapping[str, Any]) -> str:
     )
 
 
-def scored_words(run: Mapping[str, Any]) -> str:
-    """What the drift figures were scored on; nothing for a run of earlier code, which did not keep it."""
-    figures = (variant["drift"].get(output_drift.KLD.key) for variant in run["variants"])
-    known = [figure for figure in figures if figure and figure.get("windows")]
+def scored_words(run: RunSummary) -> str:
+    """Say what the drift figures were scored on; nothing for earlier code, which did not record it."""
+    figures = [row.figure(output_drift.KLD) for row in run.rows]
+    known = [figure for figure in figures if figure and figure.notes.get("windows")]
     if not known:
         return ""
-    most = max(known, key=lambda figure: int(figure["n"]))
+    most = max(known, key=lambda figure: int(figure.notes["n"])).notes
     words = f"Drift is over {most['n']:,} tokens in {windows_words(most)}."
     short = most["asked"] and most["window"] and most["windows"] < most["asked"] // most["window"]
     return f"{words} {output_drift.scored_words(most['n'], most['asked'])}." if short else words
 
 
-def windows_words(figure: Mapping[str, Any]) -> str:
-    """``8 windows of 256 (mixed)``: what a drift figure is of."""
-    return printable(f"{figure['windows']} windows of {figure['window']} ({figure['text']})")
+def windows_words(notes: Mapping[str, Any]) -> str:
+    """Say what a drift figure with these notes was scored on: ``8 windows of 256 (mixed)``."""
+    return printable(f"{notes['windows']} windows of {notes['window']} ({notes['text']})")
 
 
-def bounds_text(figure: Mapping[str, Any] | None, show: Callable[[float | None], str]) -> str:
-    """A figure's 95 % interval, ``[0.019, 0.026]``; nothing where it has none."""
-    if figure is None or figure.get("ci_low") is None or figure.get("ci_high") is None:
+def bounds_text(found: Interval | None, show: Callable[[float | None], str]) -> str:
+    """Format a 95 % interval as ``[0.019, 0.026]``; the text is empty if there is none."""
+    if found is None or found.low is None or found.high is None:
         return ""
-    return f"[{show(figure['ci_low'])}, {show(figure['ci_high'])}]"
+    return f"[{show(found.low)}, {show(found.high)}]"
 
 
-def interval_text(one: Mapping[str, Any] | None) -> str:
-    """A ratio with its interval: ``0.66 [0.65, 0.68]``."""
-    if one is None:
+def interval_text(ratio: Comparison | None) -> str:
+    """Format a ratio with its interval: ``0.660 [0.650, 0.680]``."""
+    if ratio is None:
         return "-"
-    if one["ci_low"] is None:
-        return format_significant(one["ratio"])
-    if one["ratio"] < 0.1:
-        return " ".join(format_significant(one[key]) for key in ("ratio", "ci_low", "ci_high"))
-    return f"{one['ratio']:.3f} [{one['ci_low']:.3f}, {one['ci_high']:.3f}]"
+    if ratio.ci_low is None:
+        return format_significant(ratio.ratio)
+    if ratio.ratio < 0.1:
+        return " ".join(format_significant(number) for number in (ratio.ratio, ratio.ci_low, ratio.ci_high))
+    return f"{ratio.ratio:.3f} [{ratio.ci_low:.3f}, {ratio.ci_high:.3f}]"

@@ -1,28 +1,29 @@
-"""The picture of a run: cost against drift, as plain geometry; a template draws it.
+"""The picture of a run, cost against drift, as plain geometry that a template draws.
 
-Cost ratio runs along x (log scale, the baseline at 1), mean KL up y (log scale, nats). A log scale has no
-zero, so drift at or below a floor sits on the lowest tick, which says so. Lengths are in pixels from the
-upper left corner.
+The cost ratio runs along x (log scale, the baseline at 1), mean KL up y (log scale, nats). A log scale has no
+zero, so drift at or below a floor sits on the lowest tick, and its text says so. Lengths are in pixels from
+the upper left corner.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from bench.metrics import cost, output_drift
-from bench.metrics.figure import value_of
 from bench.report.axes import LogScale, Tick
 from bench.report.columns import pareto
 from bench.report.labels import Box, Label, Place, place_labels
-from bench.report.reading import BANDS, comparison_of
+from bench.report.reading import BANDS
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary
+from bench.stats.figure import value_of
 
 WIDTH, HEIGHT = 760, 420
 PLOT = Box(76, 14, 620, 366)
-ABOVE_AXIS = 20  # the floor's tick stands off the frame, so that marks on it do not sit on the frame
+ABOVE_AXIS = 20  # from the frame up to the floor's tick, so that marks on it do not touch the frame
 MARK, WHISKER = 7.0, 4.0  # half the height of a mark and of an interval, outlines included
 FLOOR_KL, USUAL_TOP_KL = 1e-5, 1.0
 SMALLEST_SPAN = 1.6  # right end ÷ left end: two equal arms must not look far apart
@@ -43,7 +44,7 @@ class Datum:
 
 @dataclass(frozen=True)
 class Mark:
-    """A datum at its place; ``whisker`` is its interval's left and right end, where that is known."""
+    """A datum at its place; ``whisker`` is the left and right end of its interval, if it is known."""
 
     datum: Datum
     x: float
@@ -63,7 +64,7 @@ class Band:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Everything to draw. ``one_x`` is where costs equal the baseline's; ``front`` is a staircase."""
+    """Everything to draw. ``one_x`` is where the cost equals the baseline's; ``front`` is a staircase."""
 
     marks: tuple[Mark, ...]
     x_ticks: tuple[Tick, ...]
@@ -73,26 +74,25 @@ class Scatter:
     front: tuple[Place, ...]
 
 
-def data_of(run: Mapping[str, Any], group: str) -> tuple[Datum, ...]:
-    """The rows of one cell of a sweep that have a finite cost ratio and a finite drift."""
+def data_of(run: RunSummary, group: str) -> tuple[Datum, ...]:
+    """Return the rows of one cell of a sweep that have a finite cost ratio and a finite drift."""
     front = pareto(run, group)
-    found = (_datum(run, v, v["name"] in front) for v in run["variants"] if v["group"] == group)
+    found = (_datum(run, row, row.name in front) for row in run.rows if row.group == group)
     return tuple(datum for datum in found if datum is not None)
 
 
-def _datum(run: Mapping[str, Any], variant: Mapping[str, Any], on_front: bool) -> Datum | None:
-    if variant["status"] != "ok":
+def _datum(run: RunSummary, row: Row, on_front: bool) -> Datum | None:
+    if not row.ok:
         return None
-    if variant["is_baseline"]:
-        return Datum(variant["name"], 1.0, None, None, 0.0, True, on_front)
-    one = comparison_of(run, variant, cost.PER_1K.key)
-    kl = value_of(variant["drift"].get(output_drift.KLD.key))
-    if one is None or kl is None or not math.isfinite(kl) or not _drawable(one["ratio"]):
+    if row.is_baseline:
+        return Datum(row.name, 1.0, None, None, 0.0, True, on_front)
+    ratio, kl = run.comparison(row, cost.PER_1K), value_of(row.figure(output_drift.KLD))
+    if ratio is None or kl is None or not math.isfinite(kl) or not _drawable(ratio.ratio):
         return None
-    low, high = one["ci_low"], one["ci_high"]
+    low, high = ratio.ci_low, ratio.ci_high
     if low is None or high is None or not _drawable(low) or not _drawable(high):
         low = high = None
-    return Datum(variant["name"], one["ratio"], low, high, max(kl, 0.0), False, on_front)
+    return Datum(row.name, ratio.ratio, low, high, max(kl, 0.0), False, on_front)
 
 
 def _drawable(ratio: float) -> bool:
@@ -100,7 +100,7 @@ def _drawable(ratio: float) -> bool:
 
 
 def scatter(data: Sequence[Datum]) -> Scatter | None:
-    """The picture, or None where there is nothing to set against the baseline."""
+    """Make the picture; None if there is nothing to compare with the baseline."""
     if all(datum.is_baseline for datum in data):
         return None
     x, y = _x_scale(data), _y_scale(data)
@@ -122,14 +122,14 @@ def scatter(data: Sequence[Datum]) -> Scatter | None:
 
 
 def _stairs(front: Collection[Place]) -> tuple[Place, ...]:
-    """The edge of what is beaten: to the right of a mark on the front, and above it, something is better."""
+    """Return the front as a staircase: any place to the right of it or above it is beaten by a mark."""
     marks = sorted(front)
     corners = [((x, y), (right, y)) for (x, y), (right, _y) in pairwise(marks)]
     return (*(point for corner in corners for point in corner), *marks[-1:])
 
 
 def _x_scale(data: Sequence[Datum]) -> LogScale:
-    """Wide enough for every whisker and for 1, with room beside the outermost marks."""
+    """Make a scale that is wide enough for every whisker and for 1, with room beside the outermost marks."""
     ends = [1.0, *(end for d in data for end in (d.ratio, d.low, d.high) if end is not None)]
     low, high = min(ends), max(ends)
     room = math.sqrt(max(SMALLEST_SPAN / (high / low), 1.0)) * (high / low) ** 0.08
@@ -137,13 +137,16 @@ def _x_scale(data: Sequence[Datum]) -> LogScale:
 
 
 def _y_scale(data: Sequence[Datum]) -> LogScale:
-    """Whole decades, the same in most reports so that pictures compare; higher only where the data are."""
+    """Make a scale of whole decades, the same in most reports so that pictures compare.
+
+    It is higher only if the data are.
+    """
     top = max(USUAL_TOP_KL, *(datum.kl for datum in data))
     return LogScale(FLOOR_KL, 10.0 ** math.ceil(math.log10(top)), PLOT.bottom - ABOVE_AXIS, PLOT.top)
 
 
 def _bands(scale: LogScale) -> tuple[Band, ...]:
-    """The named ranges, clipped to the plot; the lowest one reaches down to the frame."""
+    """Return the named ranges, clipped to the plot; the lowest one reaches down to the frame."""
     found, below = [], PLOT.bottom
     for limit, words in BANDS:
         top = scale.at(limit)

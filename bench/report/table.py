@@ -1,27 +1,28 @@
-"""The table in the terminal."""
+"""Print the result table in the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bench.formatting import printable
 from bench.report.columns import COLUMNS, Column
 from bench.report.reading import FRONT, scored_words, sentence, timed_words
-from bench.units import printable
+from bench.results.run_summary import RunSummary
+from bench.stats.verdict import Verdict
 
-COLOURS = {"better": "green", "worse": "red", "cannot tell": "yellow"}
-LEFT_OUT_FIRST = ("peak", "weights", "output_throughput", "ttft", "tpot")  # where the terminal is too narrow
+COLOURS: dict[str, str] = {Verdict.BETTER: "green", Verdict.WORSE: "red", Verdict.CANNOT_TELL: "yellow"}
+LEFT_OUT_FIRST = ("peak", "weights", "output_throughput", "ttft", "tpot")  # if the terminal is too narrow
 MAY_WRAP = ("variant", "ratio", "verdict")
 
 
-def render(run: Mapping[str, Any], console: Console) -> None:
-    """One row a variant, then one sentence a variant, then what the money rests on."""
-    price = run["price"]
+def render(run: RunSummary, console: Console) -> None:
+    """Print one row for each variant, then one sentence for each, then the price and notes on the columns."""
+    price = run.price
     table, left_out = _fitting(run, console)
     console.print(table)
     if left_out:
@@ -31,11 +32,10 @@ def render(run: Mapping[str, Any], console: Console) -> None:
             f"({everything} columns show all, so does --format markdown)",
             highlight=False, style="dim",
         )  # fmt: skip
-    for variant in run["variants"]:
-        if not variant["is_baseline"] or variant["status"] != "ok":
-            name = " ".join(filter(None, (variant["group"], variant["name"])))
+    for row in run.rows:
+        if not row.is_baseline or not row.ok:
             console.print(
-                f"  [bold]{escape(printable(name))}[/]: {escape(sentence(run, variant))}", highlight=False
+                f"  [bold]{escape(printable(row.title))}[/]: {escape(sentence(run, row))}", highlight=False
             )
     money = f"{price['name']}, {price['date']}, used {price['utilisation']:.0%} of the time"
     for mark, words in (("*", FRONT), ("$", money), ("~", timed_words(run)), ("KL", scored_words(run))):
@@ -43,8 +43,8 @@ def render(run: Mapping[str, Any], console: Console) -> None:
             console.print(f"  {mark:2} {escape(printable(words))}", highlight=False, style="dim")
 
 
-def _fitting(run: Mapping[str, Any], console: Console) -> tuple[Table, list[Column]]:
-    """(the widest table that fits, the columns it does without); its cells wrap where none fits."""
+def _fitting(run: RunSummary, console: Console) -> tuple[Table, list[Column]]:
+    """Return (the widest table that fits, the columns it leaves out); its cells wrap if none fits."""
     for dropped in range(len(LEFT_OUT_FIRST) + 1):
         left_out = [column for column in COLUMNS if column.key in LEFT_OUT_FIRST[:dropped]]
         columns = [column for column in COLUMNS if column not in left_out]
@@ -58,13 +58,13 @@ def _fitting(run: Mapping[str, Any], console: Console) -> tuple[Table, list[Colu
 
 
 def _width(table: Table, console: Console) -> int:
-    """Columns of the terminal that the table takes when nothing wraps."""
+    """Return how many columns of the terminal the table takes if nothing wraps."""
     return console.measure(table, options=console.options.update(max_width=10_000)).maximum
 
 
-def _table(run: Mapping[str, Any], columns: Sequence[Column], *, wrapped: bool = False) -> Table:
-    """``wrapped``: an interval goes below its ratio, names fold, numbers stay whole."""
-    title = escape(printable(f"{run['name']}: {(run['model'] or {}).get('name', 'no model')}"))
+def _table(run: RunSummary, columns: Sequence[Column], *, wrapped: bool = False) -> Table:
+    """Build the table; ``wrapped`` puts an interval below its ratio and folds names, but no numbers."""
+    title = escape(printable(f"{run.name}: {(run.model or {}).get('name', 'no model')}"))
     table = Table(title=title, title_justify="left", pad_edge=False, show_lines=wrapped)
     for column in columns:
         table.add_column(
@@ -72,17 +72,17 @@ def _table(run: Mapping[str, Any], columns: Sequence[Column], *, wrapped: bool =
             justify="right" if column.right else "left", overflow="fold",
             no_wrap=not wrapped or column.key not in MAY_WRAP,
         )  # fmt: skip
-    for variant in run["variants"]:
-        cells = [escape(printable(column.cell(run, variant))) for column in columns]
+    for row in run.rows:
+        cells = [escape(printable(column.cell(run, row))) for column in columns]
         verdict = [column.key for column in columns].index("verdict")
-        colour = COLOURS.get(cells[verdict], "red" if variant["status"] != "ok" else "")
+        colour = COLOURS.get(cells[verdict], "" if row.ok else "red")
         cells[verdict] = f"[{colour}]{cells[verdict]}[/]" if colour else cells[verdict]
         table.add_row(*map(_broken, cells) if wrapped else cells)
     return table
 
 
 def _light(table: Table) -> Table:
-    """Without rules between columns, which take a fifth of a narrow terminal."""
+    """Remove the rules between columns, which take a fifth of a narrow terminal."""
     table.box, table.collapse_padding = box.SIMPLE_HEAD, True
     return table
 

@@ -1,29 +1,32 @@
-"""Safetensors of a Llama written as an unquantised GGUF, for llama.cpp. Needs gguf, numpy, safetensors and
-torch.
+"""Write the safetensors of a Llama as an unquantised GGUF, for llama.cpp.
 
-No tokenizer is written: every engine here is given token ids. Where rows lie in another order in llama.cpp
-than in transformers (rotary embedding in pairs and not in halves), they are moved.
+This needs gguf, numpy, safetensors and torch. No tokenizer is written, because every engine here is given
+token ids. In llama.cpp the rows of a rotary embedding lie in pairs, in transformers in halves, so they are
+moved where the order differs.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.errors import Unsupported
+from bench.engine.evidence import Census, Matrix
+from bench.errors import BenchError, Unsupported
 
-RECIPE = 1  # part of the cache key: raise it when the same weights would be written otherwise
+RECIPE = 1  # part of the cache key: raise it when the same weights are written differently
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 FILE = "model.gguf"
+HEADS = ("output.weight", "token_embd.weight")
 
 
 def exported(directory: Path, dtype: str) -> Path:
-    """The model in ``directory`` as GGUF in ``dtype``, from the cache where it was written before.
+    """Return the model in ``directory`` as GGUF in ``dtype``, from the cache if it was written before.
 
-    Unsupported for an architecture that is not known here.
+    Raises Unsupported for an architecture that is not known here.
     """
     from bench.models.cache import file_sha256, fill
 
@@ -33,7 +36,10 @@ def exported(directory: Path, dtype: str) -> Path:
 
 
 def write(directory: Path, out: Path, dtype: str) -> None:
-    """Write ``out``: matrices in ``dtype``, vectors in float32."""
+    """Write ``out`` with matrices in ``dtype`` and vectors in float32.
+
+    Raises Unsupported for a model that cannot be written as GGUF here.
+    """
     import gguf
 
     config = json.loads((directory / "config.json").read_text())
@@ -94,12 +100,12 @@ def _heads(config: dict[str, Any], name: str) -> int:
 
 
 def _in_pairs(weights: Any, heads: int) -> Any:
-    """[out, in] with the two halves of each head interleaved."""
+    """Return ``weights`` [out, in] with the two halves of each head interleaved."""
     return weights.reshape(heads, 2, -1, weights.shape[1]).swapaxes(1, 2).reshape(weights.shape)
 
 
 def _tensors(directory: Path) -> Iterator[tuple[str, Any]]:
-    """(name, float32 array) of every tensor."""
+    """Yield (name, float32 array) of every tensor."""
     from safetensors import safe_open
 
     for path in _weight_files(directory):
@@ -110,3 +116,31 @@ def _tensors(directory: Path) -> Iterator[tuple[str, Any]]:
 
 def _weight_files(directory: Path) -> list[Path]:
     return sorted(directory.glob("*.safetensors"))
+
+
+def census(path: Path, tensor_bytes: int) -> Census:
+    """List every matrix of a GGUF file; ``tensor_bytes`` are the bytes that were loaded from it."""
+    import gguf
+
+    tensors = gguf.GGUFReader(path).tensors
+    matrices = tuple(
+        Matrix(t.name, "gguf", t.tensor_type.name, int(t.n_elements), int(t.n_bytes), None, t.name in HEADS)
+        for t in tensors
+        if len(t.shape) == 2
+    )
+    by_dtype: dict[str, int] = {}
+    for tensor in tensors:
+        by_dtype[tensor.tensor_type.name] = by_dtype.get(tensor.tensor_type.name, 0) + int(tensor.n_bytes)
+    return Census(matrices, tensor_bytes, by_dtype)
+
+
+def quantised(model: Path, out: Path, file_type: str, threads: int | None = None) -> None:
+    """Let llama.cpp write ``model`` as ``file_type`` (``Q4_K_M``). Raises BenchError if it refuses."""
+    import llama_cpp
+
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{file_type}")
+    params.nthread = threads or 0
+    code = llama_cpp.llama_model_quantize(str(model).encode(), str(out).encode(), ctypes.byref(params))
+    if code:
+        raise BenchError(f"llama.cpp could not quantise to {file_type} (code {code})")

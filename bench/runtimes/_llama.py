@@ -1,4 +1,4 @@
-"""The sizes and the weights of a Llama, for the NumPy engine."""
+"""Read the sizes and the weights of a Llama, for the NumPy engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MATRICES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "dow
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of the model."""
+    """Hold the sizes of the model."""
 
     layers: int
     hidden: int
@@ -29,7 +29,7 @@ class Shape:
 
     @staticmethod
     def of(config: dict[str, Any]) -> Shape:
-        """From a ``config.json`` of transformers."""
+        """Read the sizes from a ``config.json`` of transformers."""
         heads = config["num_attention_heads"]
         rope = config.get("rope_parameters") or {}
         ends = config.get("eos_token_id")
@@ -49,7 +49,7 @@ class Shape:
         )
 
     def matrix(self, name: str) -> tuple[int, int]:
-        """[out, in] of one of a layer's matrices."""
+        """Return [out, in] of one of a layer's matrices."""
         queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
         return {
             "q_proj": (queries, self.hidden),
@@ -62,8 +62,11 @@ class Shape:
         }[name]
 
     def flops(self, sequences: int, new: int, end: int, last: bool) -> int:
-        """Floating-point operations of one forward pass over ``new`` tokens each, up to position ``end``: two
-        a multiplication, attention in full."""
+        """Return the floating-point operations of one forward pass over ``new`` tokens per sequence.
+
+        The last token is at position ``end``. A multiplication counts as two operations; attention is counted
+        in full. If ``last`` is true, the head computes the last position only.
+        """
         weights = sum(math.prod(self.matrix(name)) for name in MATRICES)
         attention = 2 * self.heads * self.head_dim * end
         logits = self.hidden * self.vocabulary * (1 if last else new)
@@ -71,7 +74,7 @@ class Shape:
 
 
 def random_weights(shape: Shape) -> dict[str, Any]:
-    """The same weights for the same shape, always."""
+    """Return random weights that are always the same for the same shape."""
     import numpy as np
 
     draw = np.random.default_rng(0)
@@ -105,3 +108,32 @@ def read_weights(directory: Path, shape: Shape) -> dict[str, Any]:
             part = "self_attn." if name[1:] == "_proj" else "mlp." if name.endswith("_proj") else ""
             weights[f"{layer}.{name}"] = found[f"model.layers.{layer}.{part}{name}.weight"]
     return weights
+
+
+def rotation(shape: Shape, start: int, end: int) -> tuple[Any, Any]:
+    """Return cosines and sines of rotary position embedding (Su et al. 2021).
+
+    They are in the half-split layout of Llama.
+    """
+    import numpy as np
+
+    frequencies = shape.theta ** (-np.arange(0, shape.head_dim, 2, dtype=np.float32) / shape.head_dim)
+    angles = np.arange(start, end, dtype=np.float32)[:, None] * frequencies
+    both = np.concatenate([angles, angles], axis=-1)
+    return np.cos(both).astype(np.float32), np.sin(both).astype(np.float32)
+
+
+def rotate(x: Any, turn: tuple[Any, Any]) -> Any:
+    """Turn queries or keys by the cosines and sines of ``rotation``."""
+    import numpy as np
+
+    half = x.shape[-1] // 2
+    return x * turn[0] + np.concatenate([-x[..., half:], x[..., :half]], axis=-1) * turn[1]
+
+
+def blas_threads() -> int:
+    """Return the number of threads of the BLAS that NumPy multiplies with."""
+    from threadpoolctl import threadpool_info
+
+    pools = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return max(pools, default=1)

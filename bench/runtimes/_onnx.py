@@ -1,7 +1,7 @@
-"""A decoder written as ONNX by ONNX Runtime's own model builder (onnxruntime-genai).
+"""Write a decoder as ONNX with ONNX Runtime's own model builder (onnxruntime-genai).
 
-Compared with a traced export no cache is copied at a step, and it needs no older transformers. Of the head
-only the positions asked for are computed, as in the other engines.
+In contrast to a traced export, no cache is copied at a step, and no older transformers is needed. The head
+computes only the positions asked for, as in the other engines.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.errors import Unsupported
 
-RECIPE = 1  # part of the cache key: raise it when the same weights would be written otherwise
+RECIPE = 1  # part of the cache key: raise it when the same weights are written differently
 BUILDERS = {
     "LlamaForCausalLM": "LlamaModel",
     "MistralForCausalLM": "MistralModel",
@@ -27,7 +27,7 @@ KEPT = "kept_positions"
 
 
 def exported(directory: Path, pins: Sequence[str]) -> Path:
-    """The model in ``directory`` as ONNX in float32, from the cache where it was written before."""
+    """Return the model in ``directory`` as ONNX in float32, from the cache if it was written before."""
     from bench.models.cache import file_sha256, fill
 
     weights = "".join(file_sha256(path) for path in sorted(directory.glob("*.safetensors")))
@@ -36,8 +36,11 @@ def exported(directory: Path, pins: Sequence[str]) -> Path:
 
 
 def write(directory: Path, out: Path) -> None:
-    """Write ``model.onnx`` and its weights beside it. Unsupported for an architecture not known here
-    and for sliding windows, with which the operator wants prompts of one length and masks otherwise."""
+    """Write ``model.onnx``, with its weights beside it.
+
+    Raises Unsupported for an architecture that is not known here, and for sliding windows: with these the
+    operator needs prompts of one length, and masks differently.
+    """
     import torch
     import transformers
     from onnxruntime_genai.models import builder
@@ -59,14 +62,16 @@ def write(directory: Path, out: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The builder prints a line a layer and draws bars."""
+    """Hide what the builder prints: a line per layer, and progress bars."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
 
 
 def _choose_positions(path: Path) -> None:
-    """Have the head see the positions of the input ``kept_positions`` [sequences, positions, 1] alone: all
-    of a window that is scored, the last one of a prompt."""
+    """Let the head see only the positions in a new input ``kept_positions`` [sequences, positions, 1].
+
+    These are all positions of a window that is scored, and the last position of a prompt.
+    """
     import onnx
 
     model = onnx.load(path, load_external_data=False)

@@ -1,8 +1,8 @@
-"""A decoder exported as an OpenVINO graph, and what is found in one after it was compiled.
+"""Export a decoder as an OpenVINO graph, and read what a compiled graph holds.
 
-The graph is traced by optimum-intel, which knows how the cache of each architecture becomes the state of a
-graph: to trace it here would be less to install and one thing more that can be wrong. Of the head it computes
-the positions asked for, as OpenVINO's own pipelines do.
+optimum-intel traces the graph, because it knows how the cache of each architecture becomes the state of a
+graph. Tracing it here would need fewer packages, but it would be one more thing that can be wrong. The head
+computes the positions asked for, as in OpenVINO's own pipelines.
 """
 
 from __future__ import annotations
@@ -11,22 +11,32 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bench.engine.evidence import Census, Matrix
 from bench.errors import Unsupported
-from bench.optimisations.evidence import Matrix
 
-RECIPE = 1  # part of the cache key: raise it when the same weights would be written otherwise
+RECIPE = 1  # part of the cache key: raise it when the same weights are written differently
 FILE = "model.xml"
 END = 2**31 - 1
+QUANTISED_ACTIVATIONS = "DYNAMIC_QUANTIZATION_GROUP_SIZE"
+PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 HOLDERS = ("FullyConnected", "Gather")
 
 
+def precision(dtype: str) -> str:
+    """Return OpenVINO's name of a dtype. Raises Unsupported if this processor has no instructions for it."""
+    capability = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16"}[dtype]
+    if capability not in library().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise Unsupported(f"OpenVINO does not compute in {dtype} on this processor")
+    return PRECISIONS[dtype]
+
+
 def library() -> Any:
-    """OpenVINO, which without its telemetry package does not report to its makers that it was imported."""
+    """Import OpenVINO without its telemetry package, which would report the import to its makers."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
@@ -34,8 +44,11 @@ def library() -> Any:
 
 
 def exported(directory: Path, dtype: str) -> Path:
-    """The graph of the model in ``directory`` with weights in ``dtype``, from the cache where it was written
-    before. Unsupported for an architecture that cannot be exported."""
+    """Return the graph of the model in ``directory`` with weights in ``dtype``.
+
+    It comes from the cache if it was written before. Raises Unsupported for an architecture that cannot be
+    exported.
+    """
     from bench.models.cache import file_sha256, fill
 
     weights = "".join(file_sha256(path) for path in sorted(directory.glob("*.safetensors")))
@@ -58,7 +71,7 @@ def _write(directory: Path, to: Path, dtype: str) -> None:
         task="text-generation-with-past",
         local_files_only=True,
         model_loading_kwargs={"torch_dtype": getattr(torch, dtype), "use_safetensors": True},
-        ov_config=OVConfig(dtype="fp32"),  # without, models of a thousand million weights are quantised
+        ov_config=OVConfig(dtype="fp32"),  # without this, models of 1e9 weights are quantised
     )
     model = openvino.Core().read_model(traced / "openvino_model.xml")
     _let_choose_positions(openvino, model)
@@ -68,7 +81,7 @@ def _write(directory: Path, to: Path, dtype: str) -> None:
 
 
 def _exportable(directory: Path) -> None:
-    """Unsupported for packed weights and for a model type that optimum-intel has no recipe for."""
+    """Raise Unsupported for packed weights, and for a model type for which optimum-intel has no recipe."""
     from optimum.exporters.tasks import TasksManager
 
     config = json.loads((directory / "config.json").read_text())
@@ -84,7 +97,7 @@ def _exportable(directory: Path) -> None:
 
 
 def _let_choose_positions(openvino: Any, model: Any) -> None:
-    """A new input ``first``: the head computes the positions from there to the last (-1: the last alone)."""
+    """Add an input ``first``: the head computes the positions from there to the last (-1: only the last)."""
     operators = openvino.opset13
     head = model.outputs[0].get_node()
     while head.get_type_name() != "MatMul":
@@ -114,13 +127,13 @@ def elements_of(operator: Any) -> int:
 
 
 def bytes_of(operator: Any) -> int:
-    """0 for the empty constant that stands for a missing bias."""
+    """Return the bytes of a constant: 0 for the empty constant that stands for a missing bias."""
     elements = elements_of(operator)
     return elements * int(operator.get_output_element_type(0).bitwidth) // 8 if elements else 0
 
 
 def held_by(operator: Any) -> list[Any]:
-    """The tables among an operator's inputs: weights, scales, zero points."""
+    """Return the tables among an operator's inputs: weights, scales, zero points."""
     sources = [one.get_source_output().get_node() for one in operator.inputs()]
     sources = [one.input_value(0).get_node() if of(one, "layerType") == "Convert" else one for one in sources]
     return [one for one in sources if of(one, "layerType") == "Const" and len(one.get_output_shape(0)) > 1]
@@ -139,3 +152,32 @@ def matrix_of(operator: Any, is_head: bool, scalars: Mapping[str, float]) -> Mat
         is_head=is_head,
         scalars=scalars,
     )
+
+
+def census(operators: Sequence[Any], group: Mapping[str, float]) -> Census:
+    """List every matrix of an executed graph, the head last, each with the numbers in ``group``."""
+    holders = [one for one in operators if of(one, "layerType") in HOLDERS and held_by(one)]
+    matrices = tuple(matrix_of(one, one is holders[-1], group) for one in holders)
+    by_dtype: dict[str, int] = {}
+    for operator in operators:
+        if of(operator, "layerType") == "Const" and (size := bytes_of(operator)):
+            by_dtype[dtype_of(operator)] = by_dtype.get(dtype_of(operator), 0) + size
+    return Census(matrices, sum(by_dtype.values()), by_dtype)
+
+
+def parameters(files: Iterable[Path], *, tied: bool) -> int:
+    """Return how many weights safetensors files hold; a ``tied`` head is counted once."""
+    from safetensors import safe_open
+
+    count = 0
+    for path in files:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - not a dict
+                if not (tied and name == "lm_head.weight"):
+                    count += math.prod(file.get_slice(name).get_shape())
+    return count
+
+
+def activations(group: Any) -> str:
+    """Say how activations are multiplied, from the setting ``QUANTISED_ACTIVATIONS``."""
+    return f"activations in int8 by groups of {group}" if group else "activations not quantised"

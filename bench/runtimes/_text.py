@@ -1,5 +1,7 @@
-"""Text to token ids and back, by the tokenizer that lies beside a model: the same in every engine, so that
-all of them read the same ids."""
+"""Convert text to token ids and back, with the tokenizer that lies beside a model.
+
+The engines that share this code read the same ids.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +10,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.engine import Engine
 
-class TextModel:
-    """The tokenizer, chat template and end tokens of the model in ``directory``."""
+
+class TextModel(Engine):
+    """Read text as the files in ``directory`` say: tokenizer, chat template, end tokens."""
 
     def __init__(self, directory: Path, vocabulary: int) -> None:
+        super().__init__()
         self.tokenizer = _tokenizer(directory)
         self.vocabulary = vocabulary
         self._ends = _end_ids(directory)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids without special tokens. A model without a tokenizer reads bytes modulo its vocabulary."""
+        """Return token ids without special tokens; without a tokenizer, bytes modulo the vocabulary."""
         if self.tokenizer is None:
             return [byte % self.vocabulary for byte in text.encode()]
         return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def encode_chat(self, message: str) -> list[int]:
-        """One user turn in the model's own chat template."""
+        """Encode one user turn in the model's own chat template; without a template, as plain text."""
         if self.tokenizer is None or not self.tokenizer.chat_template:
             return self.encode(message)
         turns = [{"role": "user", "content": message}]
@@ -32,13 +37,16 @@ class TextModel:
         return self.encode(text)
 
     def text(self, ids: Sequence[int]) -> str:
-        """Text of ``ids`` without special tokens; the ids themselves where there is no tokenizer."""
+        """Return the text of ``ids`` without special tokens; without a tokenizer, the ids themselves."""
         if self.tokenizer is None:
             return json.dumps(list(ids))
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
     def end_ids(self) -> tuple[int, ...]:
-        """From the generation config, which may name several, else from the model's."""
+        """Return the end tokens of the generation config, or else of the model's config.
+
+        The generation config may name several.
+        """
         return self._ends
 
 

@@ -1,7 +1,7 @@
 """llama.cpp through its own C interface: GGUF models on the CPU, greedy, one step at a time.
 
-The weights are written as GGUF from the same safetensors that transformers reads; a ``gguf`` scheme then has
-llama.cpp quantise them. Logits and argmax are taken by the same code for every token, as in the other
+The weights are written as GGUF from the same safetensors that transformers reads. With a ``gguf`` scheme,
+llama.cpp then quantises them. The same code takes the logits and the argmax for every token, as in the other
 engines.
 """
 
@@ -13,19 +13,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.engine import Options
+from bench.engine.evidence import Census
 from bench.errors import BenchError, Unsupported
-from bench.optimisations.evidence import Census, Matrix
-from bench.runtimes import Options, _gguf
+from bench.records import Facts
+from bench.runtimes import _gguf
 from bench.runtimes._text import TextModel
 
 REQUIRES = ("llama_cpp", "gguf")
 ENVIRONMENT = ("llama-cpp-python==0.3.36", "gguf==0.19.0")
 DTYPES = ("float32", "bfloat16", "float16")
-HEADS = ("output.weight", "token_embd.weight")
 
 
 def load(directory: Path, options: Options) -> LlamaCppEngine:
-    """Raises Unsupported for another device, for random weights and for architectures not known here."""
+    """Load the model on the CPU.
+
+    Raises Unsupported for another device, for random weights, and for architectures that are not known here.
+    """
     if options.device.startswith("cuda"):
         raise Unsupported("this build of llama.cpp runs on the CPU")
     if options.random:
@@ -34,7 +38,10 @@ def load(directory: Path, options: Options) -> LlamaCppEngine:
 
 
 class Model:
-    """One loaded GGUF file of the model in ``directory``; freed with its contexts when it is dropped."""
+    """Hold one loaded GGUF file of the model in ``directory``.
+
+    Its memory is freed when the object is dropped.
+    """
 
     def __init__(self, path: Path, directory: Path) -> None:
         import llama_cpp
@@ -50,7 +57,7 @@ class Model:
 
     @property
     def description(self) -> str:
-        """What llama.cpp says it has loaded, such as ``llama 135M Q4_K - Medium``."""
+        """Return llama.cpp's description of the loaded model, such as ``llama 135M Q4_K - Medium``."""
         import llama_cpp
 
         text = ctypes.create_string_buffer(200)
@@ -59,7 +66,7 @@ class Model:
 
     @property
     def tensor_bytes(self) -> int:
-        """Bytes of all tensors, as llama.cpp counts them."""
+        """Return the bytes of all tensors, as llama.cpp counts them."""
         import llama_cpp
 
         return int(llama_cpp.llama_model_size(self.handle))
@@ -73,14 +80,16 @@ class Model:
 
 @dataclass
 class Batch:
-    """Sequences being decoded: where each of them is, and what was chosen."""
+    """Hold sequences that are being decoded: the length of each so far, and the tokens that were chosen."""
 
     lengths: list[int]
     chosen: list[list[int]] = field(default_factory=list)
 
 
 class LlamaCppEngine(TextModel):
-    """A loaded model and the one context it decodes in."""
+    """Hold a loaded model and the one context that it decodes in."""
+
+    TORCH = False
 
     def __init__(self, gguf: Path, directory: Path, options: Options) -> None:
         import llama_cpp
@@ -94,7 +103,7 @@ class LlamaCppEngine(TextModel):
 
     @property
     def model(self) -> Model:
-        """The loaded model, which an optimisation may replace; its context goes with it."""
+        """Return the loaded model. An optimisation may replace it; its context is then dropped."""
         return self._model
 
     @model.setter
@@ -102,32 +111,32 @@ class LlamaCppEngine(TextModel):
         self._drop_context()
         self._model = model
 
-    def facts(self) -> dict[str, object]:
-        """Read back from llama.cpp; ``dtype`` is what the file was first written in."""
+    def facts(self) -> Facts:
+        """Read the facts back from llama.cpp; ``dtype`` is the dtype that the file was first written in."""
         import llama_cpp
 
         handle = self.model.handle
         context = self._context_for(1, 1)
         heads, kv_heads = llama_cpp.llama_model_n_head(handle), llama_cpp.llama_model_n_head_kv(handle)
         layers, width = llama_cpp.llama_model_n_layer(handle), llama_cpp.llama_model_n_embd(handle)
-        return {
-            "engine": f"llama.cpp by llama-cpp-python {llama_cpp.__version__}",
-            "device": "cpu",
-            "device_name": "cpu",
-            "dtype": self.options.dtype,
-            "attention": self.options.attention,
-            "threads": int(llama_cpp.llama_n_threads(context)),
-            "vocabulary": self.vocabulary,
-            "context": int(llama_cpp.llama_model_n_ctx_train(handle)),
-            "kv_bytes_per_token": 2 * layers * kv_heads * (width // heads) * 2,
-            "random_weights": False,
-            "loaded": self.model.description,
-        }
+        return Facts(
+            engine=f"llama.cpp by llama-cpp-python {llama_cpp.__version__}",
+            device="cpu",
+            device_name="cpu",
+            dtype=self.options.dtype,
+            attention=self.options.attention,
+            threads=int(llama_cpp.llama_n_threads(context)),
+            vocabulary=self.vocabulary,
+            context=int(llama_cpp.llama_model_n_ctx_train(handle)),
+            kv_bytes_per_token=2 * layers * kv_heads * (width // heads) * 2,
+            random_weights=False,
+            loaded=self.model.description,
+        )
 
     # ---- decoding --------------------------------------------------------------------------------
 
     def prefill(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Batch:
-        """All prompts in one call, each a sequence of its own; of any lengths."""
+        """Read all prompts in one call, each as a sequence of its own; they may have any lengths."""
         total = sum(len(prompt) + new_tokens for prompt in prompts)
         self._context_for(total, len(prompts))
         batch = Batch([0] * len(prompts))
@@ -135,7 +144,7 @@ class LlamaCppEngine(TextModel):
         return batch
 
     def step(self, generation: Batch) -> None:
-        """One token more for every sequence."""
+        """Decode one more token for every sequence."""
         self._advance(generation, [[token] for token in generation.chosen[-1]])
 
     def _advance(self, batch: Batch, tokens: Sequence[Sequence[int]]) -> None:
@@ -144,11 +153,11 @@ class LlamaCppEngine(TextModel):
         batch.chosen.append([int(self._row(index).argmax()) for index in last])
 
     def tokens(self, generation: Batch) -> list[list[int]]:
-        """One list a prompt."""
+        """Return one list of token ids per prompt."""
         return [list(row) for row in zip(*generation.chosen, strict=True)]
 
     def logits(self, ids: Sequence[int]) -> Any:
-        """One window in one call, with the logits of every position, as a torch tensor."""
+        """Return the logits of every position of a window, from one call, as a torch tensor."""
         import numpy as np
         import torch
 
@@ -156,14 +165,10 @@ class LlamaCppEngine(TextModel):
         self._decode([ids], [0], every=True)
         return torch.from_numpy(np.stack([self._row(index) for index in range(len(ids))]))
 
-    def finite(self, ids: Sequence[int]) -> bool:
-        """Whether the logits of a prompt are numbers."""
-        return bool(self.logits(ids).isfinite().all())
-
     def _decode(
         self, tokens: Sequence[Sequence[int]], starts: Sequence[int], every: bool = False
     ) -> list[int]:
-        """One call of the model; returns where in the call each sequence has its last token."""
+        """Call the model once, and return the place of each sequence's last token in the call."""
         import llama_cpp
 
         count = sum(map(len, tokens))
@@ -184,7 +189,7 @@ class LlamaCppEngine(TextModel):
         return last
 
     def _row(self, index: int) -> Any:
-        """Logits of one token of the last call, float32; valid until the next one."""
+        """Return the logits of one token of the last call, float32; they are valid until the next call."""
         import llama_cpp
         import numpy as np
 
@@ -192,7 +197,7 @@ class LlamaCppEngine(TextModel):
         return np.ctypeslib.as_array(pointer, shape=(self.vocabulary,))
 
     def _context_for(self, tokens: int, sequences: int) -> Any:
-        """An empty context with room for so much; a new one only where the last one is too small."""
+        """Return an empty context with enough room; make a new one only if the last one is too small."""
         import llama_cpp
 
         wanted = max(512, 1 << (tokens - 1).bit_length()) * 2
@@ -221,48 +226,22 @@ class LlamaCppEngine(TextModel):
 
     # ---- what was loaded -------------------------------------------------------------------------
 
-    def census(self) -> Census:
-        """Every matrix as it stands in the file that llama.cpp has mapped, and the bytes it says it
-        loaded."""
-        import gguf
-
-        tensors = gguf.GGUFReader(self.model.path).tensors
-        matrices = tuple(
-            Matrix(
-                t.name, "gguf", t.tensor_type.name, int(t.n_elements), int(t.n_bytes), None, t.name in HEADS
-            )
-            for t in tensors
-            if len(t.shape) == 2
-        )
-        by_dtype: dict[str, int] = {}
-        for one in tensors:
-            by_dtype[one.tensor_type.name] = by_dtype.get(one.tensor_type.name, 0) + int(one.n_bytes)
-        return Census(matrices, self.model.tensor_bytes, by_dtype)
+    def census(self, *, count_zeros: bool = True) -> Census:
+        """List every matrix of the file that llama.cpp has mapped, and the bytes that it says it loaded."""
+        return _gguf.census(self.model.path, self.model.tensor_bytes)
 
     def parameters(self) -> int:
-        """As llama.cpp counts them."""
+        """Return the number of parameters, as llama.cpp counts them."""
         import llama_cpp
 
         return int(llama_cpp.llama_model_n_params(self.model.handle))
 
     def synchronise(self) -> None:
-        """The logits are read after every call, which waits for them."""
-
-
-def quantised(model: Model, out: Path, file_type: str, threads: int | None = None) -> None:
-    """Have llama.cpp write the model as ``file_type`` (``Q4_K_M``). BenchError where it refuses."""
-    import llama_cpp
-
-    params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{file_type}")
-    params.nthread = threads or 0
-    code = llama_cpp.llama_model_quantize(str(model.path).encode(), str(out).encode(), ctypes.byref(params))
-    if code:
-        raise BenchError(f"llama.cpp could not quantise to {file_type} (code {code})")
+        """Do nothing: the logits are read after every call, and reading waits for them."""
 
 
 def _silent(_level: int, _text: bytes, _data: object) -> None:
-    """llama.cpp writes a page a load."""
+    """Drop llama.cpp's messages: it writes a page for each load."""
 
 
 _QUIET: Any = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(_silent)

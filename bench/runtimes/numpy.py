@@ -1,7 +1,8 @@
 """A Llama decoder in plain NumPy: slow, small, without torch, so a worker starts in a fraction of a second.
 
-A reference to check the other engines against, and real arithmetic for gates that need many fresh processes.
-Reads the same safetensors as transformers does; float32 on the CPU, batch by batch, one prompt length each.
+It is a reference to check the other engines against. It also gives gates that need many fresh processes real
+arithmetic. It reads the same safetensors as transformers, and computes in float32 on the CPU. All prompts of
+a batch must have one length.
 """
 
 from __future__ import annotations
@@ -12,17 +13,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.engine import Engine, Options, Work
+from bench.engine.evidence import Census, Matrix
 from bench.errors import Unsupported
-from bench.optimisations.evidence import Census, Matrix
-from bench.runtimes import Options, Work
-from bench.runtimes._llama import Shape, random_weights, read_weights
+from bench.records import Facts
+from bench.runtimes._llama import Shape, blas_threads, random_weights, read_weights, rotate, rotation
 
 REQUIRES = ("numpy", "safetensors")
 DTYPES = ("float32",)
 
 
 def load(directory: Path, options: Options) -> NumpyEngine:
-    """Raises Unsupported for another device, dtype or architecture than it knows."""
+    """Load the model.
+
+    Raises Unsupported for a device, a dtype or an architecture that this engine does not know.
+    """
     config = json.loads((directory / "config.json").read_text())
     if options.device.startswith("cuda"):
         raise Unsupported("the numpy engine runs on the CPU")
@@ -37,7 +42,10 @@ def load(directory: Path, options: Options) -> NumpyEngine:
 
 @dataclass
 class Batch:
-    """Sequences of one length being decoded; keys and values with room for what is to come."""
+    """Hold sequences of one length that are being decoded.
+
+    The keys and values have room for the tokens to come.
+    """
 
     keys: Any
     values: Any
@@ -45,8 +53,10 @@ class Batch:
     chosen: list[Any] = field(default_factory=list)
 
 
-class NumpyEngine:
-    """A loaded model. ``model`` is its weights by name."""
+class NumpyEngine(Engine):
+    """Hold a loaded model. ``model`` maps names to its weights."""
+
+    TORCH = False
 
     def __init__(self, shape: Shape, weights: dict[str, Any], directory: Path, options: Options) -> None:
         self.shape, self.model, self.options = shape, weights, options
@@ -54,43 +64,43 @@ class NumpyEngine:
         self._tokenizer: Any = None
         self._calls = self._flops = 0
 
-    def facts(self) -> dict[str, object]:
-        """Read back from the weights."""
+    def facts(self) -> Facts:
+        """Read the facts back from the weights."""
         import numpy as np
 
-        return {
-            "engine": f"numpy {np.__version__}",
-            "device": "cpu",
-            "device_name": "cpu",
-            "dtype": str(self.model["embed"].dtype),
-            "attention": self.options.attention,
-            "threads": _blas_threads(),
-            "vocabulary": self.shape.vocabulary,
-            "context": self.shape.context,
-            "kv_bytes_per_token": 8 * self.shape.layers * self.shape.kv_heads * self.shape.head_dim,
-            "random_weights": self.options.random,
-        }
+        return Facts(
+            engine=f"numpy {np.__version__}",
+            device="cpu",
+            device_name="cpu",
+            dtype=str(self.model["embed"].dtype),
+            attention=self.options.attention,
+            threads=blas_threads(),
+            vocabulary=self.shape.vocabulary,
+            context=self.shape.context,
+            kv_bytes_per_token=8 * self.shape.layers * self.shape.kv_heads * self.shape.head_dim,
+            random_weights=self.options.random,
+        )
 
     # ---- text ------------------------------------------------------------------------------------
 
     def encode(self, text: str) -> list[int]:
-        """By ``tokenizer.json``; a model without one reads bytes modulo its vocabulary."""
+        """Encode with ``tokenizer.json``; a model without one reads bytes modulo its vocabulary."""
         tokenizer = self._text_model()
         if tokenizer is None:
             return [byte % self.shape.vocabulary for byte in text.encode()]
         return list(tokenizer.encode(text, add_special_tokens=False).ids)
 
     def encode_chat(self, message: str) -> list[int]:
-        """Plain text: chat templates are the transformers engine's."""
+        """Encode the message as plain text: this engine has no chat templates."""
         return self.encode(message)
 
     def text(self, ids: Sequence[int]) -> str:
-        """Text of ``ids``; the ids themselves where there is no tokenizer."""
+        """Return the text of ``ids``; without a tokenizer, the ids themselves."""
         tokenizer = self._text_model()
         return json.dumps(list(ids)) if tokenizer is None else str(tokenizer.decode(list(ids)))
 
     def end_ids(self) -> tuple[int, ...]:
-        """From the model's config."""
+        """Return the end tokens of the model's config."""
         return self.shape.ends
 
     def _text_model(self) -> Any:
@@ -104,7 +114,7 @@ class NumpyEngine:
     # ---- decoding --------------------------------------------------------------------------------
 
     def prefill(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Batch:
-        """Prompts of one length; Unsupported for others."""
+        """Read prompts of one length. Raises Unsupported if their lengths differ."""
         import numpy as np
 
         if len({len(prompt) for prompt in prompts}) > 1:
@@ -122,33 +132,36 @@ class NumpyEngine:
         return batch
 
     def step(self, generation: Batch) -> None:
-        """One token more for every sequence."""
+        """Decode one more token for every sequence."""
         ids = generation.chosen[-1].reshape(-1, 1)
         generation.chosen.append(self._logits(ids, generation, last=True).argmax(-1))
 
     def tokens(self, generation: Batch) -> list[list[int]]:
-        """One list a prompt."""
+        """Return one list of token ids per prompt."""
         return [
             [int(chosen[row]) for chosen in generation.chosen] for row in range(len(generation.chosen[0]))
         ]
 
     def logits(self, ids: Sequence[int]) -> Any:
-        """One window, as a torch tensor, which is what drift is computed with."""
+        """Return the logits of a window as a torch tensor, because drift is computed with torch."""
         import torch
 
         return torch.from_numpy(self._window(ids))
 
     def cache_bytes(self, generation: Batch) -> int:
-        """Bytes of keys and values in use."""
+        """Return the bytes of keys and values in use."""
         whole = int(generation.keys.nbytes + generation.values.nbytes)
         return whole * generation.length // int(generation.keys.shape[3])
 
     def work(self) -> Work:
-        """Counted as the calls are made: matrix products and attention, two operations a multiplication."""
+        """Return the calls and operations counted so far.
+
+        Matrix products and attention count, with two operations per multiplication.
+        """
         return Work(self._calls, self._flops)
 
-    def census(self) -> Census:
-        """Every weight matrix as it is stored."""
+    def census(self, *, count_zeros: bool = True) -> Census:
+        """List every weight matrix as it is stored."""
         stored = {id(weight): weight for weight in self.model.values()}
         matrices = tuple(
             Matrix(name, "ndarray", str(w.dtype), w.size, w.nbytes, None, is_head=name == "head")
@@ -159,17 +172,17 @@ class NumpyEngine:
         return Census(matrices, total, {"float32": total})
 
     def parameters(self) -> int:
-        """Numbers in the model, tied ones counted once."""
+        """Return how many numbers the model has; tied ones are counted once."""
         return sum(int(weight.size) for weight in {id(w): w for w in self.model.values()}.values())
 
     def finite(self, ids: Sequence[int]) -> bool:
-        """Whether the logits of a prompt are numbers."""
+        """Return whether the logits of a prompt are all finite."""
         import numpy as np
 
         return bool(np.isfinite(self._window(ids)).all())
 
     def synchronise(self) -> None:
-        """Nothing to wait for."""
+        """Do nothing: there is nothing to wait for."""
 
     def _window(self, ids: Sequence[int]) -> Any:
         import numpy as np
@@ -180,14 +193,17 @@ class NumpyEngine:
         )[0]
 
     def _logits(self, ids: Any, batch: Batch, last: bool = False) -> Any:
-        """Logits [sequences, positions, vocabulary], of the last position alone if asked; fills the cache."""
+        """Return logits [sequences, positions, vocabulary], and fill the cache.
+
+        If ``last`` is true, return those of the last position, [sequences, vocabulary].
+        """
         import numpy as np
 
         start, end = batch.length, batch.length + ids.shape[1]
         batch.length = end
         self._calls += 1
         self._flops += self.shape.flops(ids.shape[0], ids.shape[1], end, last)
-        turn = _rotation(self.shape, start, end)
+        turn = rotation(self.shape, start, end)
         x = self.model["embed"][ids]
         for layer in range(self.shape.layers):
             x = x + self._attention(layer, self._norm(x, f"{layer}.input_layernorm"), batch, turn, start, end)
@@ -204,7 +220,7 @@ class NumpyEngine:
         return x / np.sqrt((x * x).mean(-1, keepdims=True) + self.shape.epsilon) * self.model[name]
 
     def _attention(self, layer: int, x: Any, batch: Batch, turn: Any, start: int, end: int) -> Any:
-        """Grouped-query attention over everything in the cache, causal."""
+        """Compute causal grouped-query attention over everything in the cache."""
         import numpy as np
 
         shape = self.shape
@@ -216,40 +232,15 @@ class NumpyEngine:
                 ("v_proj", shape.kv_heads),
             )
         )
-        batch.keys[layer][:, :, start:end] = _rotate(k, turn)
+        batch.keys[layer][:, :, start:end] = rotate(k, turn)
         batch.values[layer][:, :, start:end] = v
         repeat = shape.heads // shape.kv_heads
         keys = batch.keys[layer][:, :, :end].repeat(repeat, axis=1)
         values = batch.values[layer][:, :, :end].repeat(repeat, axis=1)
-        scores = _rotate(q, turn) @ keys.swapaxes(-1, -2) / np.float32(np.sqrt(shape.head_dim))
+        scores = rotate(q, turn) @ keys.swapaxes(-1, -2) / np.float32(np.sqrt(shape.head_dim))
         if end - start > 1:
             hidden = np.triu(np.ones((end - start, end), bool), start + 1)
             scores = np.where(hidden, np.float32(-np.inf), scores)
         scores = np.exp(scores - scores.max(-1, keepdims=True))
         mixed = (scores / scores.sum(-1, keepdims=True)) @ values
         return mixed.swapaxes(1, 2).reshape(*x.shape[:2], -1) @ self.model[f"{layer}.o_proj"].T
-
-
-def _rotation(shape: Shape, start: int, end: int) -> tuple[Any, Any]:
-    """Cosines and sines of rotary position embedding (Su et al. 2021), in the half-split layout of Llama."""
-    import numpy as np
-
-    frequencies = shape.theta ** (-np.arange(0, shape.head_dim, 2, dtype=np.float32) / shape.head_dim)
-    angles = np.arange(start, end, dtype=np.float32)[:, None] * frequencies
-    both = np.concatenate([angles, angles], axis=-1)
-    return np.cos(both).astype(np.float32), np.sin(both).astype(np.float32)
-
-
-def _rotate(x: Any, turn: tuple[Any, Any]) -> Any:
-    import numpy as np
-
-    half = x.shape[-1] // 2
-    return x * turn[0] + np.concatenate([-x[..., half:], x[..., :half]], axis=-1) * turn[1]
-
-
-def _blas_threads() -> int:
-    """Threads of the BLAS that NumPy multiplies with."""
-    from threadpoolctl import threadpool_info
-
-    pools = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
-    return max(pools, default=1)

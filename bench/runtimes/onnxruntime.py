@@ -1,37 +1,40 @@
 """ONNX Runtime on the CPU, greedy, one step at a time, with keys and values written in place.
 
-Its ``GroupQueryAttention`` operator wants prompts padded on the right and counts the tokens of each sequence.
+Its ``GroupQueryAttention`` operator needs prompts that are padded on the right. It counts the tokens of each
+sequence.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bench.engine import Options, one_off
+from bench.engine.evidence import Census
 from bench.errors import Unsupported
-from bench.optimisations.evidence import Census, Matrix
-from bench.runtimes import Options, _onnx
-from bench.runtimes._onnx import FILE, HEAD, HEAD_WEIGHT, KEPT
+from bench.records import Facts
+from bench.runtimes import _onnx, _onnx_graph
+from bench.runtimes._onnx import FILE, KEPT
+from bench.runtimes._onnx_graph import Model
 from bench.runtimes._text import TextModel
-from bench.worker import one_off
 
 REQUIRES = ("onnxruntime", "onnxruntime_genai", "onnx", "onnx_ir")
 ENVIRONMENT = ("onnxruntime==1.32.0", "onnxruntime-genai==0.18.0", "onnx==1.23.2", "onnx-ir==1.1.0")
 DTYPES = ("float32",)
 PAST, PRESENT = "past_key_values.", "present."
-PRODUCTS = ("MatMul", "MatMulInteger", "MatMulNBits")
-TABLES = ("cos_cache", "sin_cache")
 
 
 def load(directory: Path, options: Options) -> OnnxRuntimeEngine:
-    """Raises Unsupported for another device or dtype, random weights and architectures not known here."""
+    """Load the model on the CPU.
+
+    Raises Unsupported for another device or dtype, for random weights, and for architectures that are not
+    known here.
+    """
     if options.device.startswith("cuda"):
         raise Unsupported("this build of ONNX Runtime runs on the CPU")
     if options.random:
@@ -44,38 +47,10 @@ def load(directory: Path, options: Options) -> OnnxRuntimeEngine:
 
 
 def _cores() -> int:
-    """As many threads as torch would take, for the engines to be alike."""
+    """Return the number of threads that torch would take, so that the engines are alike."""
     import torch
 
     return int(torch.get_num_threads())
-
-
-class Model:
-    """A session on one ONNX file."""
-
-    def __init__(self, path: Path, threads: int) -> None:
-        import onnxruntime
-
-        wanted = onnxruntime.SessionOptions()
-        wanted.intra_op_num_threads = threads
-        wanted.inter_op_num_threads = 1
-        wanted.log_severity_level = 3
-        # Threads still spinning after a step would disturb the engine whose turn is next.
-        wanted.add_session_config_entry("session.force_spinning_stop", "1")
-        self.path = path
-        self.session = onnxruntime.InferenceSession(path, wanted, providers=["CPUExecutionProvider"])
-
-    @cached_property
-    def graph(self) -> Any:
-        """The graph as it stands in the file, without the weights, which are stored beside it."""
-        import onnx
-
-        return onnx.load(self.path, load_external_data=False).graph
-
-    @property
-    def threads(self) -> int:
-        """Threads of one operator, the caller's own among them."""
-        return int(self.session.get_session_options().intra_op_num_threads)
 
 
 # ---- decoding ------------------------------------------------------------------------------------
@@ -83,9 +58,12 @@ class Model:
 
 @dataclass
 class Batch:
-    """Sequences being decoded. ``caches``: keys and values of every layer, each [sequences, heads, room,
-    width]; ``logits`` [sequences, positions, vocabulary] is written by every call; ``inputs`` are what the
-    last call read in place."""
+    """Hold sequences that are being decoded.
+
+    ``caches`` are the keys and values of every layer, each [sequences, heads, room, width]. ``logits``
+    [sequences, positions, vocabulary] is written by every call. ``inputs`` are the arrays that the last call
+    read in place.
+    """
 
     binding: Any
     lengths: Any
@@ -96,7 +74,9 @@ class Batch:
 
 
 class OnnxRuntimeEngine(TextModel):
-    """A loaded graph and its step loop."""
+    """Hold a loaded graph and its step loop."""
+
+    TORCH = False
 
     def __init__(self, model: Model, directory: Path, options: Options) -> None:
         self._config: dict[str, Any] = json.loads((directory / "config.json").read_text())
@@ -107,32 +87,38 @@ class OnnxRuntimeEngine(TextModel):
         self._heads = self._config.get("num_key_value_heads") or heads
         self._width = self._config.get("head_dim") or self._config["hidden_size"] // heads
 
-    def facts(self) -> dict[str, object]:
-        """Read back from the session; ``dtype`` is that of its cache, ``loaded`` counts its products."""
+    def facts(self) -> Facts:
+        """Read the facts back from the session.
+
+        ``dtype`` is the dtype of its cache, and ``loaded`` counts its products.
+        """
         import onnxruntime
 
         caches = self._cache_inputs()
         dtypes = {one.type.removeprefix("tensor(").removesuffix(")") for one in caches}
         kinds = Counter(one.module for one in self.census().matrices)
-        return {
-            "engine": f"ONNX Runtime {onnxruntime.__version__}",
-            "device": "cpu",
-            "device_name": "cpu",
-            "dtype": "float32" if dtypes == {"float"} else ", ".join(sorted(dtypes)),
-            "attention": self.options.attention,
-            "threads": self.model.threads,
-            "vocabulary": self.vocabulary,
-            "context": self._config.get("max_position_embeddings"),
-            "kv_bytes_per_token": len(caches) * self._heads * self._width * 4,
-            "random_weights": False,
-            "loaded": ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()),
-        }
+        return Facts(
+            engine=f"ONNX Runtime {onnxruntime.__version__}",
+            device="cpu",
+            device_name="cpu",
+            dtype="float32" if dtypes == {"float"} else ", ".join(sorted(dtypes)),
+            attention=self.options.attention,
+            threads=self.model.threads,
+            vocabulary=self.vocabulary,
+            context=self._config.get("max_position_embeddings"),
+            kv_bytes_per_token=len(caches) * self._heads * self._width * 4,
+            random_weights=False,
+            loaded=", ".join(f"{count} {kind}" for kind, count in kinds.most_common()),
+        )
 
     def _cache_inputs(self) -> list[Any]:
         return [one for one in self.model.session.get_inputs() if one.name.startswith(PAST)]
 
     def prefill(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Batch:
-        """Prompts of any lengths in one call, padded on the right; the cache has room for what is to come."""
+        """Read prompts of any lengths in one call, padded on the right.
+
+        The cache has room for the tokens to come.
+        """
         import numpy as np
 
         batch = self._start(prompts, new_tokens)
@@ -142,7 +128,7 @@ class OnnxRuntimeEngine(TextModel):
         return batch
 
     def step(self, generation: Batch) -> None:
-        """One token more for every sequence."""
+        """Decode one more token for every sequence."""
         generation.lengths += 1
         self._run(generation, generation.chosen[-1].reshape(-1, 1))
         self._choose(generation)
@@ -151,11 +137,11 @@ class OnnxRuntimeEngine(TextModel):
         batch.chosen.append(batch.logits[:, 0].argmax(-1))
 
     def tokens(self, generation: Batch) -> list[list[int]]:
-        """One list a prompt."""
+        """Return one list of token ids per prompt."""
         return [[int(token) for token in row] for row in zip(*generation.chosen, strict=True)]
 
     def logits(self, ids: Sequence[int]) -> Any:
-        """One window in one call, with the logits of every position, as a torch tensor."""
+        """Return the logits of every position of a window, from one call, as a torch tensor."""
         import numpy as np
         import torch
 
@@ -163,12 +149,11 @@ class OnnxRuntimeEngine(TextModel):
         self._read(batch, [ids], np.arange(len(ids)).reshape(1, -1, 1))
         return torch.from_numpy(batch.logits[0])
 
-    def finite(self, ids: Sequence[int]) -> bool:
-        """Whether the logits of a prompt are numbers."""
-        return bool(self.logits(ids).isfinite().all())
-
     def _start(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Batch:
-        """An empty cache. Past and present are one buffer, which tells the operator to write in place."""
+        """Return a batch with an empty cache.
+
+        Past and present are one buffer, which tells the operator to write in place.
+        """
         import numpy as np
         import onnxruntime
 
@@ -183,7 +168,7 @@ class OnnxRuntimeEngine(TextModel):
         return batch
 
     def _read(self, batch: Batch, prompts: Sequence[Sequence[int]], kept: Any) -> None:
-        """The prompts, with the logits of their ``kept`` positions [sequences, positions, 1]."""
+        """Read the prompts, and get the logits of their ``kept`` positions [sequences, positions, 1]."""
         import numpy as np
         import onnxruntime
 
@@ -196,7 +181,10 @@ class OnnxRuntimeEngine(TextModel):
         self._run(batch, ids)
 
     def _run(self, batch: Batch, ids: Any) -> None:
-        """One call of the model; a row of the mask sums to its sequence's length, new tokens included."""
+        """Call the model once.
+
+        Each row of the mask sums to the length of its sequence, new tokens included.
+        """
         import numpy as np
 
         mask = np.arange(batch.lengths.max()) < batch.lengths[:, None]
@@ -209,92 +197,40 @@ class OnnxRuntimeEngine(TextModel):
         batch.binding.bind_cpu_input(name, values)
 
     def cache_bytes(self, generation: Batch) -> int:
-        """Bytes of keys and values in use, the padding of shorter sequences included."""
+        """Return the bytes of keys and values in use, including the padding of shorter sequences."""
         whole = sum(int(one.nbytes) for one in generation.caches)
         return whole * int(generation.lengths.max()) // int(generation.caches[0].shape[2])
 
     def synchronise(self) -> None:
-        """Every call returns when its logits are written."""
+        """Do nothing: every call returns when its logits are written."""
 
     # ---- what was loaded -------------------------------------------------------------------------
 
-    def census(self) -> Census:
-        """Every matrix as it stands in the file that the session was made of, and the bytes of all its
-        constants, of which a tied head is a second copy of the embedding."""
-        graph = self.model.graph
-        stored = _Constants(graph)
-        matrices = tuple(
-            stored.matrix(node)
-            for node in graph.node
-            if node.op_type in PRODUCTS and node.input[1] in stored.by_name
-        )
-        by_dtype: Counter[str] = Counter()
-        for name in stored.by_name:
-            by_dtype[stored.dtype(name)] += stored.size(name)
-        return Census(matrices, sum(by_dtype.values()), dict(by_dtype))
+    def census(self, *, count_zeros: bool = True) -> Census:
+        """List every matrix of the file that the session was made from, and the bytes of all its constants.
+
+        A tied head counts as a second copy of the embedding.
+        """
+        return _onnx_graph.census(self.model.graph)
 
     def parameters(self) -> int:
-        """Numbers in the model as it was exported, without the tables of rotary embedding; tied ones counted
-        once."""
-        stored = _Constants(self._exported.graph)
-        left_out = (*TABLES, HEAD_WEIGHT) if self._config.get("tie_word_embeddings") else TABLES
-        return sum(stored.elements(name) for name in stored.by_name if name not in left_out)
+        """Return how many numbers the exported model has, without the tables of rotary embedding.
 
-
-class _Constants:
-    """The constants of a graph, by name."""
-
-    def __init__(self, graph: Any) -> None:
-        self.by_name = {one.name: one for one in graph.initializer}
-
-    def elements(self, name: str) -> int:
-        """Numbers as stored: two weights of four bits are one."""
-        return math.prod(self.by_name[name].dims)
-
-    def dtype(self, name: str) -> str:
-        """As NumPy calls it."""
-        import onnx
-
-        return str(onnx.helper.tensor_dtype_to_np_dtype(self.by_name[name].data_type))
-
-    def size(self, name: str) -> int:
-        """Bytes."""
-        import numpy as np
-
-        return self.elements(name) * np.dtype(self.dtype(name)).itemsize
-
-    def matrix(self, node: Any) -> Matrix:
-        """The weights of one product, with the scales and zero points that belong to them."""
-        weight = node.input[1]
-        scale = f"{weight.removesuffix('_quantized')}_scale"
-        parts = {weight, scale, *node.input[2:]} & self.by_name.keys()
-        numbers = _numbers(node)
-        return Matrix(
-            node.name.strip("/").partition("/MatMul")[0].replace("/", "."),
-            node.op_type,
-            self.dtype(weight),
-            int(numbers.get("N", 0) * numbers.get("K", 0)) or self.elements(weight),
-            sum(self.size(name) for name in parts),
-            None,
-            node.name.startswith(HEAD),
-            numbers,
-        )
-
-
-def _numbers(node: Any) -> dict[str, float]:
-    """Whole-number attributes of an operator: of ``MatMulNBits`` its shape (N, K), bits and block size."""
-    import onnx
-
-    wanted = onnx.AttributeProto.INT
-    return {one.name: float(one.i) for one in node.attribute if one.type == wanted}
+        Tied numbers are counted once.
+        """
+        tied = bool(self._config.get("tie_word_embeddings"))
+        return _onnx_graph.parameters(self._exported.graph, tied=tied)
 
 
 def quantised(model: Model, recipe: str, quantise: Callable[[Path, Path], None]) -> Model:
-    """A session on the file that ``quantise(path, out)`` writes, kept by a digest of the model's own."""
+    """Return a session on the file that ``quantise(path, out)`` writes.
+
+    The file is kept by a digest of the model's own file.
+    """
     from bench.models.cache import file_sha256
 
     def write_quantised(out: Path) -> None:
-        logging.getLogger("onnxruntime").setLevel(logging.WARNING)  # a line an operator
+        logging.getLogger("onnxruntime").setLevel(logging.WARNING)  # it logs a line per operator
         quantise(model.path, out)
 
     files = sorted(path for path in model.path.parent.iterdir() if path.name.startswith(FILE))

@@ -1,7 +1,7 @@
 """OpenVINO on the CPU: a stateful graph with its KV cache inside, greedy, one step at a time.
 
-Left to itself the plugin chooses a precision for the arithmetic, another for the cache, and int8 activations
-beside packed weights: all are set and read back.
+By default the plugin chooses one precision for the arithmetic, another for the cache, and int8 activations
+for packed weights. Here all of them are set, and read back.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bench.engine import Options
+from bench.engine.evidence import Census
 from bench.errors import Unsupported
-from bench.optimisations.evidence import Census
-from bench.runtimes import Options, _openvino
-from bench.runtimes._openvino import FILE
+from bench.records import Facts
+from bench.runtimes import _openvino
+from bench.runtimes._openvino import FILE, QUANTISED_ACTIVATIONS
 from bench.runtimes._text import TextModel
 
 REQUIRES = ("openvino", "nncf", "optimum.intel")
@@ -28,24 +30,25 @@ ENVIRONMENT = (
     "optimum==2.3.0",
     "transformers==5.5.4",
     "huggingface_hub==1.21.0",
-    "datasets==4.8.5",  # optimum imports one where it finds one; newer ones need a newer huggingface_hub
+    "datasets==4.8.5",  # optimum imports it if it is there; newer ones need a newer huggingface_hub
 )
-PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 CACHES = ("KV_CACHE_PRECISION", "KEY_CACHE_PRECISION", "VALUE_CACHE_PRECISION")
-QUANTISED_ACTIVATIONS = "DYNAMIC_QUANTIZATION_GROUP_SIZE"
 ACTIVATION_GROUPS = {"float": 0, "int8": 32}
 
 
 def load(directory: Path, options: Options) -> OpenVinoEngine:
-    """Raises Unsupported for another device, random weights, attention other than sdpa, an architecture that
-    optimum-intel does not export and a precision that this processor does not compute in."""
+    """Load and compile the model for the CPU.
+
+    Raises Unsupported for another device, random weights, attention other than sdpa, an architecture that
+    optimum-intel does not export, and a precision in which this processor does not compute.
+    """
     if options.device.startswith("cuda"):
         raise Unsupported("the openvino engine runs on the CPU")
     if options.random:
         raise Unsupported("the openvino engine needs a model's weights, not random ones")
     if options.attention != "sdpa":
         raise Unsupported(f"the openvino engine has sdpa attention, not {options.attention}")
-    precision = _precision(options.dtype)
+    precision = _openvino.precision(options.dtype)
     settings: dict[str, object] = {
         "INFERENCE_PRECISION_HINT": precision,
         **dict.fromkeys(CACHES, precision),
@@ -57,18 +60,10 @@ def load(directory: Path, options: Options) -> OpenVinoEngine:
     return OpenVinoEngine(Model(_openvino.exported(directory, options.dtype), settings), directory, options)
 
 
-def _precision(dtype: str) -> str:
-    """Its name in OpenVINO. Unsupported where this processor has no instructions for it."""
-    capability = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16"}[dtype]
-    if capability not in _openvino.library().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        raise Unsupported(f"OpenVINO does not compute in {dtype} on this processor")
-    return PRECISIONS[dtype]
-
-
 def compressed(model: Model, to: Path, mode: str, **options: Any) -> None:
     """Write the model's graph into ``to`` with its weights packed by NNCF in ``mode`` (``INT4_SYM``).
 
-    Unsupported where a row does not divide into groups of ``group_size``.
+    Raises Unsupported if a row does not divide into groups of ``group_size``.
     """
     openvino = _openvino.library()
     import nncf
@@ -85,7 +80,7 @@ def compressed(model: Model, to: Path, mode: str, **options: Any) -> None:
 
 
 class Model:
-    """A graph compiled for this processor. Unsupported where the plugin does not do as ``settings`` ask."""
+    """Compile a graph for this processor. Raises Unsupported if the plugin does not follow ``settings``."""
 
     def __init__(self, path: Path, settings: Mapping[str, object]) -> None:
         self.path = path
@@ -98,23 +93,25 @@ class Model:
                 )
 
     def compiled_from(self, path: Path, activation_group: int) -> Model:
-        """Another graph, compiled as this one but for what is done with activations."""
+        """Compile another graph with the same settings, except for what is done with activations."""
         return Model(path, {**self.settings, QUANTISED_ACTIVATIONS: activation_group})
 
     def setting(self, name: str) -> object:
-        """A property of the compiled model, precisions by their names."""
+        """Return a property of the compiled model; a precision is returned by its name."""
         found: object = self.compiled.get_property(name)
         return found.get_type_name() if hasattr(found, "get_type_name") else found
 
     def operators(self) -> list[Any]:
-        """What is executed, in order, after everything that compiling fuses and unpacks."""
+        """Return the executed operators in their order, after all that compiling fuses and unpacks."""
         return list(self.compiled.get_runtime_model().get_ordered_ops())
 
 
 @dataclass
 class Batch:
-    """Sequences being decoded: the request that holds their cache, and what was chosen. ``mask`` and
-    ``positions`` have room for every token to come."""
+    """Hold sequences that are being decoded: the request with their cache, and the chosen tokens.
+
+    ``mask`` and ``positions`` have room for every token to come.
+    """
 
     request: Any
     mask: Any
@@ -124,7 +121,9 @@ class Batch:
 
 
 class OpenVinoEngine(TextModel):
-    """A compiled graph; every batch is a request of its own, which holds its state."""
+    """Hold a compiled graph. Every batch is a request of its own, which holds its state."""
+
+    TORCH = False
 
     def __init__(self, model: Model, directory: Path, options: Options) -> None:
         self.options = options
@@ -132,37 +131,37 @@ class OpenVinoEngine(TextModel):
         self._weights = sorted(directory.glob("*.safetensors"))
         self._tensor = (
             _openvino.library().Tensor
-        )  # of a copy: a shared array is not kept alive by the request
-        self.model = model  # which an optimisation may replace
+        )  # makes a copy: the request does not keep a shared array alive
+        self.model = model  # an optimisation may replace it
         self._inputs = {name for one in model.compiled.inputs for name in one.get_names()}
         super().__init__(directory, int(model.compiled.outputs[0].partial_shape[2].get_length()))
 
-    def facts(self) -> dict[str, object]:
-        """Read back from the compiled model."""
+    def facts(self) -> Facts:
+        """Read the facts back from the compiled model."""
         model = self.model
         hint, cache = model.setting("INFERENCE_PRECISION_HINT"), model.setting("KV_CACHE_PRECISION")
         kinds = {_openvino.of(one, "layerType") for one in model.operators()}
-        states = model.compiled.create_infer_request().query_state()  # of no sequence and no token so far
+        states = model.compiled.create_infer_request().query_state()  # they hold no sequence and no token yet
         a_token = sum(math.prod(size for size in one.state.shape if size) for one in states)
-        names = {precision: dtype for dtype, precision in PRECISIONS.items()}
-        return {
-            "engine": f"OpenVINO {version('openvino')}",
-            "device": "cpu",
-            "device_name": "cpu",
-            "dtype": names.get(str(hint), str(hint)),
-            "attention": "sdpa" if "ScaledDotProductAttention" in kinds else "eager",
-            "threads": model.setting("INFERENCE_NUM_THREADS"),
-            "vocabulary": self.vocabulary,
-            "context": self._config.get("max_position_embeddings"),
-            "kv_bytes_per_token": a_token * self._cache_item(),
-            "random_weights": False,
-            "loaded": f"{hint}, KV cache {cache}, {_activations(model)}",
-        }
+        names = {precision: dtype for dtype, precision in _openvino.PRECISIONS.items()}
+        return Facts(
+            engine=f"OpenVINO {version('openvino')}",
+            device="cpu",
+            device_name="cpu",
+            dtype=names.get(str(hint), str(hint)),
+            attention="sdpa" if "ScaledDotProductAttention" in kinds else "eager",
+            threads=model.setting("INFERENCE_NUM_THREADS"),
+            vocabulary=self.vocabulary,
+            context=self._config.get("max_position_embeddings"),
+            kv_bytes_per_token=a_token * self._cache_item(),
+            random_weights=False,
+            loaded=f"{hint}, KV cache {cache}, {_openvino.activations(model.setting(QUANTISED_ACTIVATIONS))}",
+        )
 
     # ---- decoding --------------------------------------------------------------------------------
 
     def prefill(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Batch:
-        """Left-padded so that every sequence ends in the same column."""
+        """Read prompts, padded on the left so that every sequence ends in the same column."""
         import numpy as np
 
         width = max(len(prompt) for prompt in prompts)
@@ -176,7 +175,7 @@ class OpenVinoEngine(TextModel):
         return batch
 
     def step(self, generation: Batch) -> None:
-        """One token more for every sequence."""
+        """Decode one more token for every sequence."""
         self._advance(generation, generation.chosen[-1][:, None])
 
     def _advance(self, batch: Batch, ids: Any) -> None:
@@ -186,11 +185,11 @@ class OpenVinoEngine(TextModel):
         batch.chosen.append(logits[:, -1].argmax(-1))
 
     def tokens(self, generation: Batch) -> list[list[int]]:
-        """One list a prompt."""
+        """Return one list of token ids per prompt."""
         return [[int(token) for token in row] for row in zip(*generation.chosen, strict=True)]
 
     def logits(self, ids: Sequence[int]) -> Any:
-        """One window in one call, with the logits of every position, as a torch tensor."""
+        """Return the logits of every position of a window, from one call, as a torch tensor."""
         import numpy as np
         import torch
 
@@ -199,12 +198,8 @@ class OpenVinoEngine(TextModel):
         logits = self._infer(request, window, np.ones_like(window), np.arange(len(ids))[None])
         return torch.from_numpy(logits[0].copy())
 
-    def finite(self, ids: Sequence[int]) -> bool:
-        """Whether the logits of a prompt are numbers."""
-        return bool(self.logits(ids).isfinite().all())
-
     def _begin(self, sequences: int, first: int = -1) -> Any:
-        """A request with an empty cache for so many sequences, and what is the same in all its calls."""
+        """Return a request with an empty cache, and set the inputs that are the same in all its calls."""
         import numpy as np
 
         request = self.model.compiled.create_infer_request()
@@ -213,7 +208,10 @@ class OpenVinoEngine(TextModel):
         return request
 
     def _infer(self, request: Any, ids: Any, mask: Any, positions: Any) -> Any:
-        """One call; float32 logits [sequences, positions, vocabulary], valid until the next one."""
+        """Call the model once, and return float32 logits [sequences, positions, vocabulary].
+
+        They are valid until the next call.
+        """
         self._put(request, "input_ids", ids)
         self._put(request, "attention_mask", mask)
         self._put(request, "position_ids", positions)
@@ -222,12 +220,12 @@ class OpenVinoEngine(TextModel):
         return request.get_output_tensor(0).data
 
     def _put(self, request: Any, name: str, values: Any) -> None:
-        """Some architectures have no position ids."""
+        """Set an input if the graph has it: some architectures have no position ids."""
         if name in self._inputs:
             request.set_tensor(name, self._tensor(values))
 
     def cache_bytes(self, generation: Batch) -> int:
-        """Bytes of the keys and values held, in the cache's precision."""
+        """Return the bytes of the keys and values held, in the precision of the cache."""
         held = sum(math.prod(one.state.shape) for one in generation.request.query_state())
         return int(held * self._cache_item())
 
@@ -235,40 +233,18 @@ class OpenVinoEngine(TextModel):
         return int(self.model.compiled.get_property("KV_CACHE_PRECISION").size)
 
     def synchronise(self) -> None:
-        """Every call is waited for."""
+        """Do nothing: every call waits for its result."""
 
     # ---- what was loaded -------------------------------------------------------------------------
 
-    def census(self) -> Census:
-        """Every matrix as the executed graph holds it, embeddings among them (``Gather``), the head last. A
-        weight that compiling had unpacked would be a float here."""
-        operators = self.model.operators()
-        holders = [
-            one
-            for one in operators
-            if _openvino.of(one, "layerType") in _openvino.HOLDERS and _openvino.held_by(one)
-        ]
+    def census(self, *, count_zeros: bool = True) -> Census:
+        """List every matrix as the executed graph holds it: embeddings (``Gather``) too, and the head last.
+
+        A weight that was unpacked when the graph was compiled would be a float here.
+        """
         group = {"activation_group": float(str(self.model.setting(QUANTISED_ACTIVATIONS)))}
-        matrices = tuple(_openvino.matrix_of(one, one is holders[-1], group) for one in holders)
-        by_dtype: dict[str, int] = {}
-        for one in operators:
-            if _openvino.of(one, "layerType") == "Const" and (size := _openvino.bytes_of(one)):
-                by_dtype[_openvino.dtype_of(one)] = by_dtype.get(_openvino.dtype_of(one), 0) + size
-        return Census(matrices, sum(by_dtype.values()), by_dtype)
+        return _openvino.census(self.model.operators(), group)
 
     def parameters(self) -> int:
-        """Of the checkpoint, a head that is tied to the embeddings counted once."""
-        from safetensors import safe_open
-
-        tied, count = self._config.get("tie_word_embeddings", False), 0
-        for path in self._weights:
-            with safe_open(path, framework="pt") as file:
-                for name in file.keys():  # noqa: SIM118 - not a dict
-                    if not (tied and name == "lm_head.weight"):
-                        count += math.prod(file.get_slice(name).get_shape())
-        return count
-
-
-def _activations(model: Model) -> str:
-    group = model.setting(QUANTISED_ACTIVATIONS)
-    return f"activations in int8 by groups of {group}" if group else "activations not quantised"
+        """Return how many weights the checkpoint has; a head tied to the embeddings is counted once."""
+        return _openvino.parameters(self._weights, tied=bool(self._config.get("tie_word_embeddings")))

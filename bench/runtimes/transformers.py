@@ -1,37 +1,34 @@
-"""transformers with our own KV-cache decode loop, greedy, on CPU and CUDA."""
+"""transformers with a greedy KV-cache decode loop of this package, on CPU and CUDA."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.engine import Changed, Options, census
 from bench.errors import Unsupported
-from bench.runtimes import Options
+from bench.records import Facts
+from bench.runtimes._checkpoint import (
+    into_own_memory,
+    kv_bytes_per_token,
+    pretrained,
+    quantisation,
+    quantised_by,
+    without_gradients,
+)
 from bench.runtimes._text import TextModel
-from bench.worker import census
 
 REQUIRES = ("torch", "transformers", "safetensors")
-READERS = {  # what unpacks a checkpoint quantised by each method; most of them are transformers' own
-    "awq": "gptqmodel",
-    "bitsandbytes": "bitsandbytes",
-    "compressed-tensors": "compressed_tensors",
-    "gptq": "gptqmodel",
-    "hqq": "hqq",
-    "quanto": "optimum",
-    "torchao": "torchao",
-}
 DTYPES = ("float32", "bfloat16", "float16")
-CACHED_TOKENS_A_CALL = 16  # in scoring through a cache: these few see each other unquantised
+CACHED_TOKENS_A_CALL = 16  # when scoring through a cache: the tokens of a call see each other unquantised
 
 
 def load(directory: Path, options: Options) -> TransformersEngine:
     """Load the model in ``directory`` (safetensors only) on the device and in the dtype asked for.
 
-    Raises Unsupported when the device or the dtype cannot be had here.
+    Raises Unsupported if the device is not there, or a package that a packed checkpoint needs.
     """
     import torch
     import transformers
@@ -40,7 +37,7 @@ def load(directory: Path, options: Options) -> TransformersEngine:
     transformers.logging.disable_progress_bar()
     device = _device(options.device)
     if device.startswith("cuda:"):
-        torch.cuda.set_device(device)  # what libraries take for the GPU where they are not told
+        torch.cuda.set_device(device)  # the GPU for libraries that are not told which one to use
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     dtype = getattr(torch, options.dtype)
@@ -51,53 +48,20 @@ def load(directory: Path, options: Options) -> TransformersEngine:
         with torch.device(device):
             model = transformers.AutoModelForCausalLM.from_config(config, **wanted)
     else:
-        model = _pretrained(directory, device, wanted)
+        model = pretrained(directory, device, wanted)
     model.eval().requires_grad_(False)
     if device == "cpu":
-        _into_own_memory(model)
+        into_own_memory(model)
     return TransformersEngine(model, directory, options)
 
 
-def _into_own_memory(model: Any) -> None:
-    """Copy every tensor out of the checkpoint's mapped file.
-
-    A scheme that writes or packs weights has them in the process's own memory, where a step was 2 to 5 %
-    faster than from mapped pages, so a pruned model looked cheaper than the same kernels over the file. And
-    two processes that map one file find each other's weights in the caches (docs/decisions/0013).
-    """
-    import torch
-
-    own: dict[tuple[int, torch.Size, tuple[int, ...]], Any] = {}  # tied weights stay one tensor
-    for tensor in (*model.parameters(), *model.buffers()):
-        key = (tensor.data_ptr(), tensor.shape, tensor.stride())
-        tensor.data = own.setdefault(key, tensor.data.clone())
-
-
 def not_needed(directory: Path) -> set[str]:
-    """What transformers imports wherever it is installed and no plain checkpoint needs: hqq brings 3 s of
-    torch._inductor into every process, torchao and scipy half a second together. A reader of packed
-    checkpoints may need any of them."""
-    return set() if _quantisation(directory) else {"hqq", "torchao", "scipy"}
+    """Return packages that transformers imports if they are there, though no plain checkpoint needs them.
 
-
-def _quantisation(directory: Path) -> dict[str, Any]:
-    """What the checkpoint says it was quantised by; empty where it was not."""
-    config = json.loads((directory / "config.json").read_text())
-    return dict(config.get("quantization_config") or {})
-
-
-def _pretrained(directory: Path, device: str, wanted: dict[str, Any]) -> Any:
-    """The checkpoint as it is; one that was quantised before needs the package that packed it."""
-    import transformers
-
-    wanted |= {"use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
-    said = _quantisation(directory)
-    if not said:
-        return transformers.AutoModelForCausalLM.from_pretrained(directory, **wanted).to(device)
-    method = said.get("quant_method")
-    if importlib.util.find_spec(package := READERS.get(str(method), "transformers")) is None:
-        raise Unsupported(f"a {method} checkpoint needs the package {package}, which is not installed")
-    return transformers.AutoModelForCausalLM.from_pretrained(directory, device_map={"": device}, **wanted)
+    hqq brings 3 s of torch._inductor into every process; torchao and scipy take half a second together. A
+    reader of packed checkpoints may need any of them.
+    """
+    return set() if quantisation(directory) else {"hqq", "torchao", "scipy"}
 
 
 def _device(asked: str) -> str:
@@ -115,7 +79,7 @@ def _device(asked: str) -> str:
 
 @dataclass
 class Batch:
-    """The state of one batch being decoded. ``mask`` has room for every token to come."""
+    """Hold the state of one batch that is being decoded. ``mask`` has room for every token to come."""
 
     cache: Any
     mask: Any | None
@@ -125,58 +89,67 @@ class Batch:
 
 
 class TransformersEngine(TextModel):
-    """A loaded causal language model and its step loop."""
+    """Hold a loaded causal language model and its step loop."""
 
     def __init__(self, model: Any, directory: Path, options: Options) -> None:
         super().__init__(directory, model.config.get_text_config().vocab_size)
-        self.model = model
         self.options = options
         self.device = next(model.parameters()).device
         self._synchronise = _synchroniser(self.device)
+        self._make_cache: Callable[[int, int], Any] | None = None
+        self._step: Any | None = None
+        self.change(Changed(model))
 
-    @property
-    def model(self) -> Any:
-        """The loaded model, which an optimisation may replace."""
-        return self._model
+    def change(self, changed: Changed) -> None:
+        """Take over what a scheme changed.
 
-    @model.setter
-    def model(self, model: Any) -> None:
-        self._model = model
-        self._step_model = getattr(model, "compiled_step", model)
-        self._without_gradients = _without_gradients(model)
+        If it changed the same model in place, the cache and step of earlier schemes stay.
+        """
+        if changed.model is not getattr(self, "model", None):
+            self._make_cache = self._step = None
+        self.model = changed.model
+        if changed.make_cache is not None:
+            self._make_cache = changed.make_cache
+        if changed.step is not None:  # no truth test: a compiled module has ``__len__`` but no length
+            self._step = changed.step
+        self._step_model = self.model if self._step is None else self._step
+        self._without_gradients = without_gradients(self.model)
 
     # ---- what was loaded -------------------------------------------------------------------------
 
-    def facts(self) -> dict[str, object]:
-        """Read back from the model, not from the config that was asked for."""
+    def facts(self) -> Facts:
+        """Read the facts back from the model, not from the config that was asked for."""
         import torch
         import transformers
 
         config = self.model.config
         cuda = self.device.type == "cuda"
-        return {
-            "engine": f"transformers {transformers.__version__}, torch {torch.__version__}",
-            "device": str(self.device),
-            "device_name": torch.cuda.get_device_name(self.device) if cuda else "cpu",
-            "dtype": str(self.model.dtype).removeprefix("torch."),
-            "attention": config._attn_implementation,
-            "threads": torch.get_num_threads(),
-            "vocabulary": config.get_text_config().vocab_size,
-            "context": getattr(config.get_text_config(), "max_position_embeddings", None),
-            "kv_bytes_per_token": _kv_bytes_per_token(config.get_text_config(), self.model.dtype.itemsize),
-            "random_weights": self.options.random,
-            "quantised_checkpoint": _quantised_by(config),
-        }
+        return Facts(
+            engine=f"transformers {transformers.__version__}, torch {torch.__version__}",
+            device=str(self.device),
+            device_name=torch.cuda.get_device_name(self.device) if cuda else "cpu",
+            dtype=str(self.model.dtype).removeprefix("torch."),
+            attention=config._attn_implementation,
+            threads=torch.get_num_threads(),
+            vocabulary=config.get_text_config().vocab_size,
+            context=getattr(config.get_text_config(), "max_position_embeddings", None),
+            kv_bytes_per_token=kv_bytes_per_token(config.get_text_config(), self.model.dtype.itemsize),
+            random_weights=self.options.random,
+            quantised_checkpoint=quantised_by(config),
+        )
 
     def end_ids(self) -> tuple[int, ...]:
-        """From the generation config, which may name several."""
+        """Return the end tokens of the generation config, which may name several."""
         ends = self.model.generation_config.eos_token_id
         return () if ends is None else (ends,) if isinstance(ends, int) else tuple(ends)
 
     # ---- decoding --------------------------------------------------------------------------------
 
     def prefill(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Batch:
-        """Left-padded so that every sequence ends in the same column; unpadded batches need no mask."""
+        """Read prompts, padded on the left so that every sequence ends in the same column.
+
+        A batch without padding needs no mask.
+        """
         import torch
 
         width = max(len(prompt) for prompt in prompts)
@@ -193,15 +166,15 @@ class TransformersEngine(TextModel):
         return batch
 
     def _new_cache(self, sequences: int, tokens: int) -> Any:
-        """An optimisation may have hung another kind of cache on the model: ``make_cache``."""
         from transformers import DynamicCache
 
-        make = getattr(self.model, "make_cache", None)
         with self._without_gradients():
-            return DynamicCache(config=self.model.config) if make is None else make(sequences, tokens)
+            if self._make_cache is None:
+                return DynamicCache(config=self.model.config)
+            return self._make_cache(sequences, tokens)
 
     def step(self, generation: Batch) -> None:
-        """One forward pass for one more token of every sequence."""
+        """Run one forward pass for one more token of every sequence."""
         self._advance(generation, generation.chosen[-1])
 
     def _advance(self, batch: Batch, ids: Any) -> None:
@@ -219,47 +192,47 @@ class TransformersEngine(TextModel):
             batch.chosen.append(out.logits[:, -1].argmax(-1, keepdim=True))
 
     def tokens(self, generation: Batch) -> list[list[int]]:
-        """Copied to the host: call it outside a timed region."""
+        """Copy the chosen tokens to the host. Call this outside a timed region."""
         import torch
 
         return [list(row) for row in torch.cat(generation.chosen, dim=1).tolist()]
 
     def cache_bytes(self, generation: Batch) -> int:
-        """Bytes of the keys and values held for this batch, their scales included."""
+        """Return the bytes of the keys and values held for this batch, including their scales."""
         return sum(census.held_bytes(layer) for layer in getattr(generation.cache, "layers", ()))
 
     def cache_class(self, generation: Batch) -> str:
-        """What holds the keys and values of a layer."""
+        """Return the name of the class that holds the keys and values of a layer."""
         return type(generation.cache.layers[0]).__name__
 
     def compiled_graphs(self) -> int:
-        """How many graphs torch.compile has made in this process."""
+        """Return how many graphs torch.compile has made in this process."""
         import torch
 
         return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 
     def logits(self, ids: Sequence[int]) -> Any:
-        """One window, one forward pass, no cache; float32 whatever the model's dtype.
+        """Return the logits of a window from one forward pass without a cache, float32 for any model dtype.
 
-        Where the cache itself is what was changed, the window goes through it, a few tokens a call; where the
-        step was compiled, one.
+        If a scheme changed the cache, the window goes through the cache, a few tokens per call. If the step
+        was compiled, it is one token per call.
         """
         import torch
 
         with self._without_gradients():
             window = torch.tensor([list(ids)], device=self.device)
-            if getattr(self.model, "make_cache", None) is None:
+            if self._make_cache is None:
                 return self.model(input_ids=window, use_cache=False).logits[0].float()
             cache = self._new_cache(1, len(ids))
             compiled = self._step_model is not self.model
             parts = []
             for part in window.split(1 if compiled else CACHED_TOKENS_A_CALL, dim=1):
                 rows = self._step_model(input_ids=part, past_key_values=cache, use_cache=True).logits[0]
-                parts.append(rows.to(torch.float32, copy=compiled))  # a CUDA graph writes over its own
+                parts.append(rows.to(torch.float32, copy=compiled))  # a CUDA graph overwrites its output
             return torch.cat(parts)
 
     def synchronise(self) -> None:
-        """Nothing to wait for on the CPU, ``torch.cuda.synchronize`` on CUDA."""
+        """Wait for the device: call ``torch.cuda.synchronize`` on CUDA, and nothing on the CPU."""
         self._synchronise()
 
 
@@ -267,28 +240,3 @@ def _synchroniser(device: Any) -> Any:
     import torch
 
     return torch.cuda.synchronize if device.type == "cuda" else lambda: None
-
-
-def _without_gradients(model: Any) -> Any:
-    """``torch.inference_mode``; ``no_grad`` for quanto's packed bits, which are tensors that inference mode
-    cannot make ("Cannot set version_counter for inference tensor")."""
-    import torch
-
-    packed = any(type(one).__name__.endswith("BitsTensor") for one in model.parameters())
-    return torch.no_grad if packed else torch.inference_mode
-
-
-def _quantised_by(config: Any) -> str | None:
-    """The method that the checkpoint says it was quantised by."""
-    said = getattr(config, "quantization_config", None)
-    if said is None:
-        return None
-    method = said["quant_method"] if isinstance(said, dict) else said.quant_method
-    return str(getattr(method, "value", method))
-
-
-def _kv_bytes_per_token(config: Any, item_bytes: int) -> int:
-    """2 · layers · kv_heads · head_dim · bytes."""
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(2 * config.num_hidden_layers * heads * head_dim * item_bytes)

@@ -1,1 +1,1 @@
-"""Intervals."""
+"""Intervals, ratios and the verdicts on them."""

@@ -1,6 +1,6 @@
-"""Means, quantiles and 95 % intervals. Sample standard deviation (n − 1) throughout.
+"""Means, quantiles and 95 % intervals. The standard deviation is that of a sample (n − 1) everywhere.
 
-Plain Python where samples are few; numpy and scipy are imported by the functions that need them.
+Plain Python is used where samples are few; numpy and scipy are imported by the functions that need them.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 CONFIDENCE = 0.95
 BOOTSTRAP_RESAMPLES = 2000
-LEAST_SAMPLES = 5  # pairs, or windows of text: fewer give no bounds
+LEAST_SAMPLES = 5  # fewer pairs, or windows of text, give no bounds
 # Fewer samples than these cannot bound the percentile with 99 % confidence (MLPerf's rule).
 ENOUGH_FOR = {90: 64, 95: 130, 99: 662}
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A point estimate and its 95 % bounds (None where there are too few samples for any)."""
+    """A point estimate and its 95 % bounds (None if there are too few samples for them)."""
 
     value: float
     low: float | None
@@ -27,7 +27,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Distribution:
-    """A sample summed up. Percentiles are None below 64, 130, 662 samples for p90, p95, p99."""
+    """A sample summed up. The percentiles p90, p95 and p99 are None below 64, 130 and 662 samples."""
 
     n: int
     mean: float
@@ -43,14 +43,14 @@ class Distribution:
 
 
 def t_quantile(degrees: int) -> float:
-    """Student's t at 97.5 % for ``degrees`` degrees of freedom."""
+    """Return Student's t at 97.5 % for ``degrees`` degrees of freedom."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, 1 - (1 - CONFIDENCE) / 2))
 
 
 def mean_interval(samples: Sequence[float]) -> Interval:
-    """``mean ± t·s/√n``. The samples are taken as independent; requests in one process are only nearly so."""
+    """Return ``mean ± t·s/√n`` for independent samples; requests in one process are only nearly so."""
     n, mean = len(samples), math.fsum(samples) / len(samples)
     if n < 2:
         return Interval(mean, None, None)
@@ -63,7 +63,7 @@ def _sd(samples: Sequence[float], mean: float) -> float:
 
 
 def quantile(ordered: Sequence[float], q: float) -> float:
-    """Linear interpolation between order statistics (numpy's default); ``ordered`` is sorted."""
+    """Interpolate linearly between order statistics (numpy's default); ``ordered`` is sorted."""
     place = q * (len(ordered) - 1)
     below = math.floor(place)
     above = min(below + 1, len(ordered) - 1)
@@ -71,7 +71,7 @@ def quantile(ordered: Sequence[float], q: float) -> float:
 
 
 def distribution(samples: Sequence[float]) -> Distribution | None:
-    """The sample summed up, None when there is none."""
+    """Sum up a sample; None if there is none."""
     if not samples:
         return None
     ordered = sorted(samples)
@@ -95,10 +95,10 @@ def distribution(samples: Sequence[float]) -> Distribution | None:
 
 
 def ratio_interval(numerator: Sequence[float], denominator: Sequence[float]) -> Interval:
-    """Σ numerator ÷ Σ denominator over pairs, with a 95 % interval on the log scale.
+    """Return Σ numerator ÷ Σ denominator over pairs, with a 95 % interval on the log scale.
 
-    The standard error is that of a ratio of means by linearisation, ``√(n/(n−1)·Σ(bᵢ − r·aᵢ)²)/Σb``
-    (Cochran 1977, eq. 6.9), with Student's t. Fewer than five pairs give no bounds.
+    The standard error is that of a ratio of means by linearisation, ``√(n/(n−1)·Σ(bᵢ − r·aᵢ)²)/Σb`` (Cochran
+    1977, eq. 6.9), with Student's t. Fewer than five pairs give no bounds.
     """
     n, below = len(denominator), math.fsum(denominator)
     ratio = math.fsum(numerator) / below
@@ -110,7 +110,7 @@ def ratio_interval(numerator: Sequence[float], denominator: Sequence[float]) -> 
 
 
 def widened(interval: Interval, sd: float) -> Interval:
-    """The interval with the spread of processes added, in quadrature on the log scale."""
+    """Add the spread of processes to an interval, in quadrature on the log scale."""
     value, low, high = interval.value, interval.low, interval.high
     if low is None or high is None or min(value, low) <= 0:
         return interval
@@ -121,7 +121,7 @@ def widened(interval: Interval, sd: float) -> Interval:
 def bootstrap_interval(
     windows: Sequence[Sequence[float]], statistic: Callable[[float], float] = lambda mean: mean
 ) -> Interval:
-    """``statistic`` of the mean over all values, with a percentile bootstrap over whole windows.
+    """Return ``statistic`` of the mean over all values, with a percentile bootstrap over whole windows.
 
     Tokens of one window are correlated, so windows are what is resampled. Fewer than five give no bounds.
     With few windows the plain 2.5 % and 97.5 % percentiles are too narrow (at 5 they cover 83 %), so they are

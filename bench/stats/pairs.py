@@ -1,13 +1,13 @@
 """The ratio of two costs from a few fresh pairs of processes: interval, and p-value of "no difference".
 
-The pair is the unit: what a process is born with (layout, allocator, its place in memory) stays with it for
-its life, so requests of one process repeat its luck and do not average it out. The spread of three or four
-pairs is known badly, and Student's t would double the interval of an ordinary row. The spread of many rows is
-known well, though, and serves as a prior: over rows, the standard deviation of a pair's log ratio is
-log-normal, with a centre and a width that were measured (docs/decisions/0012). So three quiet pairs do not
-pass for a spread of nothing, and a row whose pairs lie far apart soon outweighs the prior and gets the wide
-interval it needs. Source: a hierarchical normal model with a prior on the standard deviation (Gelman 2006,
-Bayesian Analysis 1:515), integrated over a grid.
+The pair is the unit. What a process gets at its start (layout, allocator, its place in memory) stays with it
+for its life, so requests of one process repeat its luck and do not average it out. The spread of three or
+four pairs is known badly, and Student's t would double the interval of an ordinary row. The spread of many
+rows is known well, though, and serves as a prior: over rows, the standard deviation of a pair's log ratio is
+log-normal, with a centre and a width that were measured (docs/decisions/0012). With the prior, three quiet
+pairs do not count as no spread at all, and a row with pairs far apart soon outweighs the prior and gets the
+wide interval that it needs. Source: a hierarchical normal model with a prior on the standard deviation
+(Gelman 2006, Bayesian Analysis 1:515), integrated over a grid.
 
 There are two priors. A row with the baseline's own kernels feels the machine as the baseline does: what slows
 one slows the other. Kernels of another kind do not. One is bound by arithmetic and the other by memory, and
@@ -26,28 +26,30 @@ from bench.stats.intervals import CONFIDENCE, Interval
 
 @dataclass(frozen=True)
 class Prior:
-    """Over rows, of a pair's standard deviation: its median, and the standard deviation of its logarithm."""
+    """The distribution of a pair's standard deviation over rows: its median, and the sd of its logarithm."""
 
     median: float
     log_sd: float
 
 
 SAME_KERNELS, OTHER_KERNELS = Prior(0.012, 0.6), Prior(0.03, 0.7)
-# Steps after which a layer still runs the kernel that it ran before.
+# Verbs of steps after which a layer still runs the kernel that it ran before.
 KERNELS_STAY = ("prune", "distil")
-# The chance that a table in which nothing differs says better or worse of any of its rows.
+# The chance that a table in which nothing differs calls any of its rows better or worse.
 FAMILY_ERROR = 0.02
-LEAST_PAIRS = 2  # fewer are no measurement of how far pairs lie apart
-# The grid over the prior, in its standard deviations. It reaches up to an sd of 3.2: an end at 0.2 would cap
-# the spread of pairs that lie far apart, and their interval with it.
+LEAST_PAIRS = 2  # fewer do not show how far pairs lie apart
+# The grid over the prior, in standard deviations of its logarithm. It ends at a pair's sd of 0.8 (same
+# kernels) or 4 (other kernels): an end at 0.2 would cap the spread of pairs far apart, and their interval.
 _FROM, _STEP, _POINTS = -3.5, 7 / 60, 91
 
 
 @dataclass(frozen=True)
 class PairRatio:
-    """Σ variant ÷ Σ baseline over all pairs, with 95 % bounds. ``sd`` is the standard deviation of a pair's
-    log ratio as seen (None for a single pair); ``p`` how likely a ratio so far from 1 is where nothing
-    differs."""
+    """Σ variant ÷ Σ baseline over all pairs, with 95 % bounds.
+
+    ``sd`` is the standard deviation of a pair's log ratio as measured (None for a single pair). ``p`` is how
+    likely a ratio so far from 1 is if nothing differs.
+    """
 
     value: float
     low: float
@@ -58,18 +60,18 @@ class PairRatio:
 
     @property
     def interval(self) -> Interval:
-        """The ratio and its bounds."""
+        """Return the ratio and its bounds."""
         return Interval(self.value, self.low, self.high)
 
 
 def pair_ratio(
     variant: Sequence[float], baseline: Sequence[float], prior: Prior, factor: float = 1.0
 ) -> PairRatio:
-    """From each pair's two sums (any unit, the same on both sides). The ratio is multiplied by ``factor``,
-    which is known exactly (a price, tokens). Raises ValueError without a pair.
+    """Estimate the ratio from each pair's two sums (any unit, the same on both sides).
 
-    Deviations are those of a ratio of sums by linearisation, ``(bᵢ − r·aᵢ)/(r·ā)`` (Cochran 1977, eq. 6.9),
-    on the log scale.
+    The ratio is multiplied by ``factor``, which is known exactly (a price, tokens). Deviations are those of a
+    ratio of sums by linearisation, ``(bᵢ − r·aᵢ)/(r·ā)`` (Cochran 1977, eq. 6.9), on the log scale. Raises
+    ValueError without a pair.
     """
     n, below = len(baseline), math.fsum(baseline)
     if not n:
@@ -89,7 +91,7 @@ Scales = tuple[tuple[float, float], ...]
 
 @cache
 def _posterior(n: int, squares: float, prior: Prior) -> Scales:
-    """(standard error of the mean of ``n`` pairs, its weight): prior times likelihood of the spread seen."""
+    """Return (standard error of the mean of ``n`` pairs, its weight): prior times likelihood of the sd."""
     found = []
     for point in range(_POINTS):
         z = _FROM + _STEP * point
@@ -102,13 +104,13 @@ def _posterior(n: int, squares: float, prior: Prior) -> Scales:
 
 
 def _outside(scales: Scales, distance: float) -> float:
-    """The probability that the mean is further than ``distance`` from the truth, either way."""
+    """Return the probability that the mean is further than ``distance`` from the truth, on either side."""
     return math.fsum(weight * math.erfc(distance / (error * math.sqrt(2))) for error, weight in scales)
 
 
 @cache
 def _half_width(scales: Scales) -> float:
-    """Where ``_outside`` is 5 %, by bisection."""
+    """Find the distance at which ``_outside`` is 5 %, by bisection."""
     low, high = 0.0, 10 * max(error for error, _weight in scales)
     for _ in range(60):
         middle = (low + high) / 2
@@ -118,15 +120,18 @@ def _half_width(scales: Scales) -> float:
 
 @dataclass(frozen=True)
 class Kernels:
-    """What decides which kernels an arm runs: engine, dtype and threads (``runtime``, anything that can be
-    compared), what its checkpoint was quantised by before it was loaded, its steps (``verb scheme``)."""
+    """What decides which kernels an arm runs.
+
+    ``runtime`` is engine, dtype and threads (anything that can be compared), ``packed_by`` is what quantised
+    the checkpoint before it was loaded, and ``steps`` are the arm's steps (``verb scheme``).
+    """
 
     runtime: object
     packed_by: object
     steps: Sequence[str]
 
     def like(self, other: Kernels) -> bool:
-        """Whether both run the same kernels."""
+        """Return whether both run the same kernels."""
         left = [
             [step for step in one.steps if step.partition(" ")[0] not in KERNELS_STAY]
             for one in (self, other)
@@ -135,13 +140,15 @@ class Kernels:
 
 
 def prior_of(variant: Kernels, baseline: Kernels) -> Prior:
-    """The prior of a row beside its baseline."""
+    """Return the prior of a row beside its baseline."""
     return SAME_KERNELS if variant.like(baseline) else OTHER_KERNELS
 
 
 def told_apart(p_values: Sequence[float], family_error: float = FAMILY_ERROR) -> list[bool]:
-    """For each row of a table whether it differs, by Holm's step-down rule (Holm 1979): where nothing
-    differs, the chance that any row is said to is ``family_error`` at most."""
+    """Decide for each row of a table whether it differs, by Holm's step-down rule (Holm 1979).
+
+    If nothing differs, the chance that any row is said to differ is at most ``family_error``.
+    """
     found = [False] * len(p_values)
     ordered = sorted(range(len(p_values)), key=p_values.__getitem__)
     for place, row in enumerate(ordered):

@@ -1,1 +1,1 @@
-"""What is on the disk: the journal is the truth, everything else can be made from it again."""
+"""The files of a run: the journal is the truth, and everything else can be made from it again."""

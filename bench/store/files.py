@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, names that are safe as paths, and one spelling of JSON to hash."""
+"""Files that are either whole or absent, names that are safe as paths, and one form of JSON to hash."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _INTEGER_DIGITS = 40  # a 128-bit seed has 39; a tampered file may hold 400
 
 
 def canonical_json(value: object) -> str:
-    """``value`` in the one spelling that is hashed and stored: keys sorted, no spaces, UTF-8 unescaped.
+    """Write ``value`` in the one form that is hashed and stored: keys sorted, no spaces, UTF-8 unescaped.
 
     Keys must be strings. Halves of a surrogate pair that stand alone (a model's output may hold one) are
-    written as ``\\udxxx``, since UTF-8 cannot carry them. Raises BenchError for NaN, infinity, a ring or
-    nesting too deep to read back; TypeError for what JSON has no word for.
+    written as ``\\udxxx``, because UTF-8 cannot carry them. Raises BenchError for NaN, infinity, a circular
+    reference or nesting too deep to read back, and TypeError for what JSON cannot hold.
     """
     try:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -45,12 +45,12 @@ def canonical_json(value: object) -> str:
 
 
 def digest(value: object) -> str:
-    """SHA-256 (64 hex digits) of ``value``'s canonical JSON."""
+    """Return the SHA-256 (64 hex digits) of ``value``'s canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def strict_json(data: bytes) -> object:
-    """What ``data`` says; ValueError where readers differ: duplicate keys, NaN, 1e999, huge integers."""
+    """Parse ``data``; ValueError where parsers differ: duplicate keys, NaN, 1e999, huge integers."""
     try:
         return json.loads(
             data.decode(),
@@ -91,11 +91,12 @@ def _bounded(text: str) -> int:
 
 
 def slug(name: str) -> str:
-    """A path component for any ``name``: lower-case ASCII letters, digits and single dashes.
+    """Make a path component of any ``name``: lower-case ASCII letters, digits and single dashes.
 
-    A name that is already like that, 48 characters at most, is kept. Any other is simplified and gets
-    ``-`` and 8 hex digits of its SHA-256, so that distinct names keep distinct slugs; so does a name that
-    ends like such a slug, and one that is a device on Windows (``con``), where results may be copied to.
+    A name that is already like that, with at most 48 characters, is kept. Any other is simplified and gets
+    ``-`` and 8 hex digits of its SHA-256, so that distinct names keep distinct slugs. The same is done to a
+    name that ends like such a slug, and to a device name of Windows (``con``), because results may be copied
+    there.
     """
     base = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_SLUG_LENGTH].rstrip("-")
     if base and base == name and not _WINDOWS_DEVICES.fullmatch(name) and not _LOOKS_HASHED.fullmatch(name):
@@ -105,12 +106,15 @@ def slug(name: str) -> str:
 
 
 def contained(root: Path, *parts: str | Path) -> Path:
-    """The resolved path of ``parts`` below ``root``, links followed; UsageError if it is not below it."""
+    """Return the resolved path of ``parts`` below ``root``, links followed.
+
+    Raises UsageError if it is not below ``root``.
+    """
     wanted = "/".join(str(part) for part in parts)
     try:
         resolved_root = root.resolve()
         target = resolved_root.joinpath(*parts).resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # a ring of links, a NUL byte
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a NUL byte
         raise UsageError(f"not a usable path: {wanted[:200]!r} ({error})") from None
     if target == resolved_root or not target.is_relative_to(resolved_root):
         raise UsageError(f"path outside {root}: {wanted[:200]!r}")
@@ -119,7 +123,7 @@ def contained(root: Path, *parts: str | Path) -> Path:
 
 @contextmanager
 def naming(doing: str, path: Path, consequence: str = "") -> Iterator[None]:
-    """Turn what the system refuses inside into a BenchError: cannot ``doing`` ``path``, and why."""
+    """Turn an OSError inside into a BenchError that says: cannot ``doing`` ``path``, and why."""
     try:
         yield
     except OSError as error:
@@ -127,9 +131,9 @@ def naming(doing: str, path: Path, consequence: str = "") -> Iterator[None]:
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text`` (UTF-8) in one step that survives a crash: the old file or the new one.
+    """Replace ``path`` by ``text`` (UTF-8) in one step: after a crash it is the old file or the new one.
 
-    Raises BenchError naming ``path`` when the disk is full or not writable; the old file then stays.
+    Raises BenchError with ``path`` if the disk is full or not writable; the old file then stays.
     """
     temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
     with naming("write", path):
@@ -171,7 +175,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 (64 hex digits) of a regular file's bytes. BenchError if it cannot be read."""
+    """Return the SHA-256 (64 hex digits) of a regular file. Raises BenchError if it cannot be read."""
     with naming("read", path):
         if not path.is_file():
             raise BenchError(f"no such file: {path}")

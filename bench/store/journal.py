@@ -1,10 +1,10 @@
-"""The journal of a run: one record a line, each bound to the line before it.
+"""The journal of a run: one record per line, each bound to the line before it.
 
 A line is the canonical JSON of ``seq`` (1 on line 1), ``prev`` (SHA-256 of the line before, without its
 newline), ``kind``, ``at_utc``, the payload, and ``check`` (SHA-256 of the record without ``check``). The
-chain finds a line that was changed, deleted, repeated or moved; ``check`` does it for the last line, which
-no later line vouches for. Whole lines lost at the end leave a sound chain: only a ``digest`` kept elsewhere
-(``run.json``) tells. All this is against accident, not the owner.
+chain finds a line that was changed, deleted, repeated or moved; ``check`` does it for the last line, because
+no later line confirms that one. If whole lines are lost at the end, the chain that is left is sound: only a
+``digest`` kept elsewhere shows the loss. All this protects against accidents, not against the owner.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _OWN_KEYS = frozenset({"seq", "prev", "kind", "at_utc", "check"})
 
 @dataclass(frozen=True)
 class JournalRead:
-    """A journal's records (without ``check``), what had to be dropped, and the digest of its last line."""
+    """A journal's records (without ``check``), notices of what was dropped, and its last line's digest."""
 
     records: tuple[Mapping[str, object], ...]
     notices: tuple[str, ...]
@@ -38,7 +38,7 @@ class JournalRead:
 
 @dataclass(frozen=True)
 class _Chain:
-    """How far a journal reaches: records, digest of the last line, bytes."""
+    """The end of a journal: how many records and bytes there are, and the digest of the last line."""
 
     count: int = 0
     digest: str = "0" * 64
@@ -53,7 +53,7 @@ def _seal(record: Mapping[str, object]) -> bytes:
 
 
 def _unseal(line: bytes, chain: _Chain) -> dict[str, object]:
-    """The record in ``line``; ValueError unless it is exactly what was written, right after ``chain``."""
+    """Return the record in ``line``; ValueError unless it is what was written, right after ``chain``."""
     record = strict_json(line)
     if not isinstance(record, dict):
         raise ValueError("not a record")
@@ -84,10 +84,10 @@ def _read(lines: Iterable[bytes], path: Path) -> tuple[JournalRead, _Chain]:
 
 
 def read_journal(path: Path) -> JournalRead:
-    """Every record of the journal at ``path``, oldest first, its chain verified.
+    """Read every record of the journal at ``path``, oldest first, and verify its chain.
 
-    A torn last line is dropped with a notice. A ``.gz`` is a journal put away, read and never written. Raises
-    IntegrityError naming file and line of other damage, BenchError when there is no file to read.
+    A torn last line is dropped with a notice. A ``.gz`` is an archived journal, which is read and never
+    written. Raises IntegrityError with file and line of other damage, BenchError if there is no file to read.
     """
     with naming("read", path):
         if not path.is_file():
@@ -100,10 +100,11 @@ def read_journal(path: Path) -> JournalRead:
 
 
 class Journal:
-    """The writing end, for one thread of one process (see ``run_lock``). Make it by ``create`` or ``reopen``.
+    """The writing end, for one thread of one process (see ``run_lock``); make it by ``create`` or ``reopen``.
 
     An append that raises did not happen: the next append, ``sync`` or ``close`` cuts off what it wrote. After
-    a failed ``sync`` nobody knows what reached the disk: the file is closed, nothing more is written."""
+    a failed ``sync`` nobody knows what reached the disk, so the file is closed and nothing more is written.
+    """
 
     def __init__(self, path: Path, clock: Callable[[], str], file: FileIO) -> None:
         self.path = path
@@ -114,7 +115,7 @@ class Journal:
 
     @classmethod
     def create(cls, path: Path, clock: Callable[[], str]) -> Self:
-        """Start a journal where there is none. ``clock`` gives each record's UTC time as text."""
+        """Start a new journal. ``clock`` gives each record's UTC time as text."""
         with naming("create", path):
             os.close(os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o644))
             sync_directory(path.parent)
@@ -122,7 +123,7 @@ class Journal:
 
     @classmethod
     def reopen(cls, path: Path, clock: Callable[[], str]) -> Self:
-        """Continue a journal: verified as by ``read_journal``, a torn last line cut off (see ``notices``)."""
+        """Continue a journal: verify it like ``read_journal``, cut off a torn last line (see ``notices``)."""
         if not path.exists() and path.with_name(f"{path.name}.gz").is_file():
             raise BenchError(f"{path}.gz is packed, so nothing more is written to it; unpack it to go on")
         with naming("reopen", path):
@@ -136,9 +137,9 @@ class Journal:
         return journal
 
     def append(self, kind: str, payload: Mapping[str, object]) -> None:
-        """Hand one record to the system: it survives this process, and after ``sync`` the machine.
+        """Give one record to the system: it survives this process, and after ``sync`` the machine.
 
-        Raises BenchError when it cannot be written, or could not be read back (NaN, infinity).
+        Raises BenchError if it cannot be written, or could not be read back (NaN, infinity).
         """
         if taken := _OWN_KEYS & payload.keys():
             raise ValueError(f"payload of {kind!r} uses the journal's own keys: {sorted(taken)}")
@@ -156,7 +157,7 @@ class Journal:
         self._chain, self._unfinished = grown, False
 
     def _cut_unfinished(self) -> None:
-        """Cut what an append that did not come to its end (an error, Ctrl-C) left in the file."""
+        """Cut off what an append that did not finish (an error, Ctrl-C) left in the file."""
         if self._file.closed:
             raise BenchError(f"{self.path} is closed: nothing more is written to it")
         if self._unfinished:
@@ -164,7 +165,7 @@ class Journal:
             self._unfinished = False
 
     def sync(self) -> None:
-        """Wait until everything appended is on the disk. Slow: never inside a timed region."""
+        """Wait until everything appended is on the disk. This is slow: never do it inside a timed region."""
         with naming("sync", self.path, "; the records of earlier syncs are intact"):
             try:
                 self._cut_unfinished()
@@ -174,7 +175,7 @@ class Journal:
                 raise
 
     def close(self) -> None:
-        """Sync and let go of the file; a second close does nothing, an append after it is refused."""
+        """Sync and release the file. A second close does nothing, and an append after it is refused."""
         if not self._file.closed:
             with self._file:
                 self.sync()

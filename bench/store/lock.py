@@ -1,7 +1,7 @@
-"""One harness at a time in a run's directory.
+"""Allow one harness at a time in a run's directory.
 
-The lock is the kernel's (``flock`` on ``.lock``), so it ends with its holder, however that dies. The
-holder's process id stands beside it in ``.lock.pid``, for the message to whoever comes second.
+The lock is the kernel's (``flock`` on ``.lock``), so it ends with its holder, however that ends. The holder's
+process id is in ``.lock.pid``, for the message to a second harness.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ HOLDER_NAME = ".lock.pid"
 def run_lock(directory: Path) -> Iterator[str | None]:
     """Hold ``directory`` for this process.
 
-    Yields None, or a notice when the last holder died without letting go. Raises UsageError naming the
-    holder's process id when the directory is in use, or naming a directory that does not exist (filelock
-    would make it); BenchError when it cannot be locked.
+    Yields None, or a notice if the last holder died without releasing it. Raises UsageError with the holder's
+    process id if the directory is in use, or with the directory if it does not exist (filelock would make
+    it); BenchError if it cannot be locked.
     """
     if not directory.is_dir():
         raise UsageError(f"no run directory at {directory}")
@@ -50,7 +50,7 @@ def run_lock(directory: Path) -> Iterator[str | None]:
 
 
 def _pid(holder: Path) -> int | None:
-    """The process id written in ``holder``, None when there is none to read."""
+    """Return the process id written in ``holder``, None if there is none to read."""
     try:
         with holder.open("rb") as file:
             text = file.read(32)
@@ -60,13 +60,13 @@ def _pid(holder: Path) -> int | None:
 
 
 def _living(holder: Path) -> str:
-    """Who holds the lock, in words; the file may still name a dead one for an instant after a take-over."""
+    """Say who holds the lock; for an instant after a take-over, the file may still name a dead process."""
     pid = _pid(holder)
     return f"process {pid}" if pid is not None and psutil.pid_exists(pid) else "another process"
 
 
 def _notice(directory: Path, holder: Path) -> str | None:
-    """What to say when the lock was free and yet ``holder`` names somebody: they never let go."""
+    """Return a notice if ``holder`` exists although the lock was free: its process never released it."""
     if not holder.exists():
         return None
     pid = _pid(holder)

@@ -1,4 +1,4 @@
-"""A journal read back as a RunRecord. The same function serves the run itself, re-pricing and verifying."""
+"""Read a journal back as a RunRecord. The run itself, re-pricing and verifying use the same function."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.store.journal import read_journal
 
 SCHEMA_VERSION = 1
 JOURNAL = "journal.jsonl"
-# Records whose lists grow by every record of their kind; any other key replaces what stood before.
+# Keys of an arm with lists that grow with every record; any other key replaces the earlier value.
 _GROWING = ("duet", "drift", "floor", "noise")
 
 
@@ -26,7 +26,7 @@ def _adapter() -> TypeAdapter[RunRecord]:
 
 
 def journal_of(directory: Path) -> Path:
-    """The journal of the run in ``directory``, or the one that was packed. UsageError where there is none."""
+    """Return the journal of the run in ``directory``, packed or not. Raises UsageError if there is none."""
     for path in (directory / JOURNAL, directory / f"{JOURNAL}.gz"):
         if path.is_file():
             return path
@@ -34,15 +34,17 @@ def journal_of(directory: Path) -> Path:
 
 
 def load_record(directory: Path) -> RunRecord:
-    """The run in ``directory``. UsageError where there is none, IntegrityError for a broken journal."""
+    """Load the run in ``directory``. Raises UsageError without a run, IntegrityError for a broken journal."""
     path = journal_of(directory)
     read = read_journal(path)
     return replay(read.records, read.notices, str(path))
 
 
 def newest_first(out: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """(directory, first record) of every run in ``out``; a journal that cannot be read is passed over here
-    and complained about by whoever loads it."""
+    """Yield (directory, first record) of every run in ``out`` with an unpacked journal, the newest first.
+
+    A journal that cannot be read is skipped here; whoever loads it gets the error.
+    """
     for path in sorted(out.glob(f"*/{JOURNAL}"), reverse=True):
         with path.open("rb") as file:
             line = file.readline()
@@ -70,7 +72,7 @@ def replay(records: Sequence[Mapping[str, Any]], notices: Sequence[str] = (), wh
         elif record["kind"] == "arm":
             key = (record["group"], record["name"])
             _merge(arms.setdefault(key, {}), _payload(record))
-            if record.get("started"):  # what an attempt that was cut short has measured counts no more
+            if record.get("started"):  # an attempt that was cut short does not count
                 units = [
                     unit for unit in units if unit["from_run"] or (unit["group"], unit["variant"]) != key
                 ]
@@ -89,7 +91,7 @@ def replay(records: Sequence[Mapping[str, Any]], notices: Sequence[str] = (), wh
 
 
 def _as_unit(arm: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The turns of a row that was measured before 27 November 2026, when all of them came from one pair."""
+    """Yield the turns of a row from before 27 November 2026, all of which came from one pair, as a unit."""
     turns = arm.get("duet")
     if turns:
         sides = {side: [batch[side] for batch in turns] for side in ("baseline_ns", "variant_ns")}
@@ -102,11 +104,13 @@ def _payload(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _merge(arm: dict[str, Any], record: Mapping[str, Any]) -> None:
-    """``started`` begins the arm afresh: an attempt that was cut short leaves nothing behind."""
+    """Add a record to its arm. ``started`` begins it afresh: an attempt that was cut short leaves nothing."""
     if record.get("started"):
         arm.clear()
     for key, value in record.items():
         if key in _GROWING:
             arm[key] = [*arm.get(key, []), *value]
+        elif key == "probes":
+            arm[key] = {**arm.get(key, {}), **value}
         else:
             arm[key] = value

@@ -15,7 +15,7 @@ SHORTEST = 8
 
 
 def read() -> str:
-    """Every translated message with at least eight Chinese characters, in the order of its key."""
+    """Return every translated message with at least eight Chinese characters, in the order of its key."""
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise BenchError(

@@ -13,8 +13,11 @@ PACKAGES = ("", "asyncio", "concurrent/futures", "email", "http", "importlib", "
 
 @cache  # some two hundred files are parsed
 def read() -> str:
-    """Every docstring of the top-level modules and some packages, in alphabetical order of their files; not
-    those of pdb, which a language topic repeats. Differs between Python versions."""
+    """Return every docstring of the top-level modules and some packages, sorted by their files.
+
+    The docstrings of pdb are left out, because a language topic repeats them. The text differs between Python
+    versions.
+    """
     home = Path(sysconfig.get_path("stdlib"))
     files = [file for package in PACKAGES for file in sorted((home / package).glob("*.py"))]
     return "\n\n".join(text for file in files if file.name != "pdb.py" for text in _docstrings(file))

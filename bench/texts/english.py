@@ -6,7 +6,7 @@ LICENCE = "Python Software Foundation License"
 
 
 def read() -> str:
-    """All topics of ``pydoc_data`` in alphabetical order. Differs between Python versions."""
+    """Return all topics of ``pydoc_data`` in alphabetical order. The text differs between Python versions."""
     from pydoc_data.topics import topics
 
     return "\n\n".join(topics[name] for name in sorted(topics))

@@ -8,5 +8,5 @@ LICENCE = f"{english.LICENCE}; {chinese.LICENCE}"
 
 
 def read() -> str:
-    """Both texts; windows are spread evenly over them, so both are scored."""
+    """Return both texts. Windows are spread evenly over them, so both are scored."""
     return f"{english.read()}\n\n{chinese.read()}"

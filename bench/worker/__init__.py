@@ -1,1 +1,4 @@
-"""The child process: its protocol, its command loop, its timed passes. Standard library and engine only."""
+"""The worker process: its protocol, its command loop and its timed passes.
+
+It imports only the standard library and the packages of the engine.
+"""

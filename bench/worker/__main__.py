@@ -1,8 +1,8 @@
-"""Entry point of a worker: ``python path/to/bench/worker/__main__.py FD``.
+"""Entry point of a worker: ``python path/to/bench/worker/__main__.py FD PARENT_PID``.
 
-Run by path, so that any interpreter can be a worker: the package ``bench`` is registered from this file's
-place, and nothing else of the harness's environment comes with it. The worker's own environment needs
-the standard library and the engine it drives.
+The file is run by path, so that any Python interpreter can be a worker. It registers the package ``bench``
+from its own location and takes nothing else from the harness's environment. The worker's environment needs
+only the standard library and the engine that it runs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def _register_package() -> None:
-    """Make ``import bench`` find this very copy, whatever this interpreter has installed."""
+    """Make ``import bench`` find this copy, even if the interpreter has another one installed."""
     package = Path(__file__).resolve().parent.parent
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != package / "worker"]
     if "bench" in sys.modules:
@@ -36,24 +36,25 @@ def _register_package() -> None:
 
 
 def _die_with_parent(parent: int) -> None:
-    """Linux kills this process when the harness dies, however it dies; others notice the closed channel."""
+    """Let Linux kill this process when the harness dies. On other systems the worker notices the closed
+    channel."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             sys.exit("the harness was gone before the worker started")
-        with suppress(OSError):  # a read-only /proc: then the kernel chooses by itself
+        with suppress(OSError):  # /proc may be read-only: then the kernel chooses which process to kill
             Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def main() -> None:
-    """Serve the channel whose descriptor is the first argument."""
+    """Serve the channel whose file descriptor is the first argument."""
     _register_package()
-    from bench.worker import processors  # noqa: F401 - counted before a library binds its threads
+    from bench.engine import processors  # noqa: F401 - counted before a library binds its threads
     from bench.worker.loop import serve
 
     _die_with_parent(int(sys.argv[2]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Not a context manager: the excepthook still needs the channel after the stack has unwound.
+    # The socket is not closed by a context manager: the excepthook needs it after the stack has unwound.
     serve(socket.socket(fileno=int(sys.argv[1])))
 
 

@@ -1,4 +1,4 @@
-"""What this machine can do at best, measured: memory bandwidth and matrix-product rate.
+"""Measure this machine's best memory bandwidth and matrix-product rate.
 
 They are the denominators of ``mbu`` and ``mfu``; a data-sheet figure is never used.
 """
@@ -8,18 +8,18 @@ from __future__ import annotations
 from time import perf_counter_ns
 from typing import Any
 
-from bench.runtimes import Engine
+from bench.engine import Engine
 
 REPEATS = 5
 
 
 def measure(engine: Engine) -> dict[str, float]:
-    """Bytes read per second (a sum over a block far larger than the caches) and float operations per second
-    (a square product in the model's dtype), best of five each."""
+    """Return bytes read per second and float operations per second, each the best of five runs. The first
+    sums a block far larger than the caches; the second multiplies square matrices in the model's dtype."""
     import torch
 
     facts = engine.facts()
-    device, dtype = str(facts["device"]), getattr(torch, str(facts["dtype"]))
+    device, dtype = facts.device, getattr(torch, facts.dtype)
     cuda = device != "cpu"
     block = torch.ones((1 << 30 if cuda else 1 << 28) // 4, dtype=torch.float32, device=device)
     read_s = _best(engine, lambda: block.sum())
@@ -33,7 +33,7 @@ def measure(engine: Engine) -> dict[str, float]:
 
 
 def _best(engine: Engine, work: Any) -> float:
-    """The shortest of five runs, in seconds, after one that is not counted."""
+    """Return the shortest of five runs in seconds, after one uncounted run."""
     work()
     engine.synchronise()
     best = float("inf")

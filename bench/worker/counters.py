@@ -1,7 +1,7 @@
-"""What a batch of requests takes, counted and not timed: the same on every machine and in every run.
+"""Count the work of a batch of requests. Counts, unlike times, do not vary with the machine's load.
 
-Counted in a pass of its own, since counting slows the calls down. An engine whose model is not a torch
-module gives its tokens; what cannot be counted in it is None, never 0.
+Counting has a pass of its own, because it slows the calls down. Tokens are counted for every engine. A count
+that an engine cannot give is None, never 0.
 """
 
 from __future__ import annotations
@@ -10,43 +10,43 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from bench.runtimes import Engine, Work
+from bench.engine import Engine, Work
 
 
 def count(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int) -> dict[str, Any]:
-    """Tokens, forward calls of the whole model, floating-point operations (for torch by its flop counter:
-    matrix products and convolutions, attention on CUDA alone) and bytes of KV cache for one batch."""
+    """Count tokens, forward calls, floating-point operations and bytes of KV cache for one batch. Forward
+    calls are those of the whole model. For torch, its flop counter gives the operations: matrix products and
+    convolutions, and attention on CUDA only."""
     with _watching(engine) as work:
         generation = engine.prefill(batch, new_tokens)
         for _ in range(1, new_tokens):
             engine.step(generation)
         engine.synchronise()
-    cache_bytes = getattr(engine, "cache_bytes", None)
     return {
         "requests": len(batch),
         "input_tokens": sum(map(len, batch)),
         "output_tokens": sum(map(len, engine.tokens(generation))),
         "forward_calls": work[0].forward_calls if work else None,
         "flops": work[0].flops if work else None,
-        "kv_cache_bytes": cache_bytes(generation) if cache_bytes is not None else None,
+        "kv_cache_bytes": engine.cache_bytes(generation),
     }
 
 
 @contextmanager
 def _watching(engine: Engine) -> Iterator[list[Work]]:
-    """A list that afterwards holds the work done meanwhile; empty where it cannot be counted."""
+    """Yield a list that holds the work of the block afterwards, or stays empty if it cannot be counted."""
     found: list[Work] = []
-    own = getattr(engine, "work", None)
-    if own is not None:
-        before: Work = own()
+    before = engine.work()
+    if before is not None:
         yield found
-        after: Work = own()
+        after = engine.work()
+        assert after is not None, "an engine that counts goes on counting"
         found.append(Work(after.forward_calls - before.forward_calls, after.flops - before.flops))
     elif hasattr(engine.model, "register_forward_pre_hook"):
         import torch
         from torch.utils.flop_counter import FlopCounterMode
 
-        eager = torch.compiler.set_stance("force_eager")  # a compiled graph would be made anew to be counted
+        eager = torch.compiler.set_stance("force_eager")  # counting would compile graphs again
         with eager, _forward_calls(engine.model) as calls, FlopCounterMode(display=False) as flops:
             yield found
         found.append(Work(calls[0], flops.get_total_flops()))
@@ -56,7 +56,7 @@ def _watching(engine: Engine) -> Iterator[list[Work]]:
 
 @contextmanager
 def _forward_calls(model: Any) -> Iterator[list[int]]:
-    """A list of one number, counted up at each call of the model."""
+    """Yield a list with one number, which each call of the model increases by one."""
     calls = [0]
 
     def one_more(_module: Any, _arguments: Any) -> None:

@@ -1,8 +1,8 @@
-"""Two workers taking turns, step by step, without the harness in between.
+"""Two workers take turns, step by step, without the harness in between.
 
-Both get the same schedule and one end of a socket pair: the *baton*. A worker runs the turns that are
-its own and passes the baton with one byte; while the other runs it blocks in ``recv``, so it neither
-spins nor polls. The parent sleeps until both are done.
+Both get the same schedule and one end of a socket pair, the *baton*. A worker runs its own turns and then
+passes the baton by sending one byte. While the other worker runs, it blocks in ``recv``, so it neither spins
+nor polls. The parent sleeps until both are done.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from collections.abc import Sequence
 from time import perf_counter_ns
 from typing import Any
 
-from bench.runtimes import Engine
+from bench.engine import Engine
 from bench.worker.passes import undisturbed
 
 
 class PeerGone(Exception):
-    """The other worker died in the middle of a duet."""
+    """The other worker died during a duet."""
 
 
 class Baton:
-    """Whose turn it is, as one byte on a socket between the two workers."""
+    """The right to run, passed as one byte over a socket between the two workers."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
 
     def give(self) -> None:
-        """Let the other worker go on."""
+        """Let the other worker continue."""
         try:
             self._channel.sendall(b"x")
         except (BrokenPipeError, ConnectionResetError) as gone:
             raise PeerGone from gone
 
     def wait(self) -> None:
-        """Block until the other worker has given the baton."""
+        """Block until the other worker gives the baton."""
         try:
             byte = self._channel.recv(1)
         except ConnectionResetError as gone:
@@ -52,11 +52,11 @@ def duet(
     baton: Baton,
     grain: int = 1,
 ) -> dict[str, Any]:
-    """Decode every batch in step with the other worker.
+    """Decode every batch in turns with the other worker.
 
     ``firsts[b][k]`` says which side (0 baseline, 1 variant) goes first in turn ``k`` of batch ``b``; turn 0
-    is the prefill. With a coarser ``grain`` a side takes so many turns in a row. Returns this side's
-    nanoseconds, one list a batch, one entry a turn.
+    is the prefill. With ``grain`` above 1 a side takes that many turns in a row. Returns this side's
+    nanoseconds: one list per batch, one entry per turn.
     """
     durations: list[list[int]] = []
     for batch, order in zip(batches, firsts, strict=True):
@@ -68,7 +68,8 @@ def duet(
 
 
 def schedule(order: Sequence[int], grain: int) -> list[int]:
-    """Whose turn it is, turn by turn: of every ``grain`` turns the first side takes all of its own first."""
+    """List the side that runs in each turn. In every block of ``grain`` turns the first side takes all its
+    turns before the other side."""
     return [
         side
         for start in range(0, len(order), grain)
@@ -103,7 +104,7 @@ def _one_batch(
 
 
 def _meet(last: bool, baton: Baton) -> None:
-    """Both sides begin and leave a batch together, so neither tidies up inside the other's timed step."""
+    """Make both sides begin and end a batch together: neither cleans up in the other's timed step."""
     if last:
         baton.give()
         baton.wait()

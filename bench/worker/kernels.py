@@ -1,26 +1,25 @@
-"""The kernels of one decode step, from torch's profiler: what the report shows, what schemes stand for."""
+"""Find the kernels of one decode step with torch's profiler, for the report and as evidence of a scheme."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from bench.engine import Engine
 from bench.errors import NonFiniteOutput, NotApplied
-from bench.runtimes import Engine, compiled_graphs
 
 
 def of_a_step(engine: Engine, prompt: list[int], evidence: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What did the work of one decode step, by self time, from torch's profiler: operators, on CUDA kernels;
-    none for an engine that is not torch's, which checks its logits itself.
+    """Profile one decode step and return its six largest operators (on CUDA, kernels) by self time. The list
+    is empty for an engine that does not use torch.
 
-    Raises NotApplied when the kernel that a scheme stands for is not among them, NonFiniteOutput when the
-    model's logits are not finite.
+    Raises NotApplied if the kernel that a scheme must use is missing, NonFiniteOutput if the model's logits
+    on the first prompt are not finite.
     """
-    own: Callable[[list[int]], bool] | None = getattr(engine, "finite", None)
-    if not (own(prompt) if own is not None else bool(engine.logits(prompt).isfinite().all())):
+    if not engine.finite(prompt):
         raise NonFiniteOutput("the model's logits on the first prompt are not finite")
-    if own is not None:
+    if not engine.TORCH:
         return []
     import torch
 
@@ -28,8 +27,8 @@ def of_a_step(engine: Engine, prompt: list[int], evidence: list[dict[str, Any]])
     engine.step(generation)
     events = _profiled(engine, generation)
     names = _at_work(events)
-    if _on_device(events) and compiled_graphs(engine):
-        with torch.compiler.set_stance("force_eager"):  # a replayed CUDA graph runs kernels and no operators
+    if _on_device(events) and engine.compiled_graphs():
+        with torch.compiler.set_stance("force_eager"):  # a replayed CUDA graph shows no operators
             names |= _at_work(_profiled(engine, generation))
     for step in evidence:
         pattern = step.get("kernel_pattern")
@@ -39,11 +38,11 @@ def of_a_step(engine: Engine, prompt: list[int], evidence: list[dict[str, Any]])
 
 
 def _profiled(engine: Engine, generation: Any) -> list[Any]:
-    """One more decode step: what ran in it, added up by name."""
+    """Profile one more decode step and return its events, added up by name."""
     import torch
 
     activities = [torch.profiler.ProfilerActivity.CPU]
-    if engine.facts()["device"] != "cpu":
+    if engine.facts().on_gpu:
         activities.append(torch.profiler.ProfilerActivity.CUDA)
     with torch.profiler.profile(activities=activities) as profile:
         engine.step(generation)
@@ -52,20 +51,21 @@ def _profiled(engine: Engine, generation: Any) -> list[Any]:
 
 
 def _on_device(events: Sequence[Any]) -> list[Any]:
-    """Kernels and copies of a GPU, without the annotations around them; none where the profiler saw none."""
+    """Return the GPU's kernels and copies without annotations; the list is empty if the profiler saw none."""
     return [one for one in events if one.device_type.name == "CUDA" and not one.is_user_annotation]
 
 
 def _at_work(events: Sequence[Any]) -> set[str]:
-    """The names that evidence is searched in. On a GPU an operator that put nothing there was called in vain:
-    torchao tries ``_int_mm`` with too few rows for it, and then multiplies in float32."""
+    """Return the names in which evidence is searched. On a GPU, an operator that ran nothing there is left
+    out, because it had no effect. Example: torchao tries ``_int_mm`` with too few rows, and then multiplies
+    in float32."""
     everything = not _on_device(events)
     return {one.key for one in events if everything or "::" not in one.key or one.device_time_total > 0}
 
 
 def _shares(events: Sequence[Any]) -> list[dict[str, Any]]:
-    """By self time, which the profiler gives in microseconds. On a GPU it is that of kernels alone: their
-    operators and annotations would show it once more."""
+    """Return the events by self time, which the profiler gives in microseconds. On a GPU only kernels count:
+    their operators and annotations would count the same time again."""
     on_device = _on_device(events)
     times = (
         [(one, one.self_device_time_total) for one in on_device]

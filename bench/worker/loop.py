@@ -1,13 +1,14 @@
-"""The worker's command loop: one command at a time, one reply each.
+"""The worker's command loop: it takes one command at a time and sends one reply to each.
 
-A failure is not caught here: it ends the worker through ``sys.excepthook``, which sends its class and
-reason first. A worker that has failed has nothing left to measure.
+Failures are not caught here. They end the worker through ``sys.excepthook``, which first sends the kind of
+failure and its reason. A worker that has failed has nothing left to measure.
 """
 
 from __future__ import annotations
 
 import gc
 import hashlib
+import importlib
 import json
 import socket
 import sys
@@ -16,19 +17,19 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
+from bench.engine import Engine, progress
 from bench.errors import Outcome, VariantFailed
-from bench.runtimes import Engine
-from bench.worker import ceilings, counters, kernels, passes, progress, score, session
+from bench.worker import ceilings, counters, kernels, passes, score, session
 from bench.worker.duet import Baton, PeerGone, duet
 from bench.worker.protocol import ChannelClosed, receive, send
 
 Message = Mapping[str, Any]
-# What CUDA and cuBLAS say when they allocate past torch's allocator.
+# The messages of CUDA and cuBLAS when they run out of memory outside torch's allocator.
 OUT_OF_GPU_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 class Worker:
-    """The loaded engine, the prompts and the evaluation text, between commands."""
+    """The state between commands: the loaded engine, the prompts and the evaluation text."""
 
     engine: Engine
 
@@ -39,10 +40,10 @@ class Worker:
         self.corpus: list[int] = []
         self.evidence: list[dict[str, Any]] = []
 
-    # Each public method below is a command; its message's other keys are its arguments.
+    # Each public method below is a command. The other keys of the message are its arguments.
 
     def load(self, message: Message, _fds: list[int]) -> dict[str, Any]:
-        """Load, optimise, check the evidence."""
+        """Load the model, apply the optimisations and check the evidence."""
         self.engine, found = session.load(message)
         self.evidence = found["evidence"]
         return found
@@ -66,8 +67,9 @@ class Worker:
         return ids[: prompt["tokens"]] if prompt["tokens"] else ids
 
     def warm_up(self, message: Message, _fds: list[int]) -> dict[str, Any]:
-        """Warm up, then look at the kernels of one step. What is in memory then stays there: frozen, it is
-        not searched again before every timed region (0.2 s each time, once torch is loaded)."""
+        """Warm up, compile for all batches, then look at the kernels of one step. Afterwards the objects in
+        memory are frozen, so that the garbage collector does not search them before every timed region. That
+        would take 0.2 s each time, once torch is loaded."""
         most = message.get("most", passes.MAX_WARMUP)
         result = passes.warm_up(self.engine, self.batches[0], self.new_tokens, message["least"], most)
         compiled = passes.compile_all(self.engine, self.batches, self.new_tokens)
@@ -78,27 +80,32 @@ class Worker:
         return {**result, **compiled, "kernels": found}
 
     def solo(self, _message: Message, _fds: list[int]) -> dict[str, Any]:
-        """Every batch, timed."""
+        """Time every batch."""
         return passes.solo(self.engine, self.batches, self.new_tokens)
 
     def memory(self, _message: Message, _fds: list[int]) -> dict[str, Any]:
-        """Peaks of prefill and decode."""
+        """Measure the memory peaks of prefill and of decode."""
         return passes.memory_pass(self.engine, self.batches[0], self.new_tokens)
 
     def energy(self, _message: Message, _fds: list[int]) -> dict[str, Any]:
-        """Joules, or why not."""
+        """Measure the energy of at least two seconds of requests, or say why there is no figure."""
         return passes.energy_pass(self.engine, self.batches[0], self.new_tokens)
 
+    def probe(self, message: Message, _fds: list[int]) -> dict[str, Any]:
+        """Run a probe and return its figures."""
+        module = importlib.import_module(message["module"])
+        return dict(module.measure(self.engine, self.batches[0], self.new_tokens))
+
     def count(self, _message: Message, _fds: list[int]) -> dict[str, Any]:
-        """What one batch of requests takes, counted and not timed."""
+        """Count the work of one batch of requests; nothing is timed."""
         return counters.count(self.engine, self.batches[0], self.new_tokens)
 
     def ceilings(self, _message: Message, _fds: list[int]) -> dict[str, Any]:
-        """What the machine can do at best."""
+        """Measure the machine's best bandwidth and arithmetic rate."""
         return dict(ceilings.measure(self.engine))
 
     def duet(self, message: Message, fds: list[int]) -> dict[str, Any]:
-        """Timed turns with the other worker."""
+        """Run timed turns with the other worker."""
         with socket.socket(fileno=fds[0]) as channel:
             batches = [self.batches[index] for index in message["batches"]]
             firsts, me, grain = message["firsts"], message["me"], message.get("grain", 1)
@@ -110,22 +117,26 @@ class Worker:
         return {"tokens": len(self.corpus), "digest": _digest(self.corpus)}
 
     def score(self, message: Message, fds: list[int]) -> dict[str, Any]:
-        """Drift over some windows of the text, with the other worker."""
+        """Measure drift over some windows of the text, together with the other worker."""
         size = message["window"]
         windows = [self.corpus[start : start + size] for start in message["starts"]]
         with socket.socket(fileno=fds[0]) as channel:
             block = score.shared_rows(fds[1], message["rows"], message["vocabulary"])
-            side = score.compare_logits if message["me"] else score.send_logits
-            return side(self.engine, windows, block, Baton(channel), ahead=message["ahead"])
+            if not message["me"]:
+                return score.send_logits(self.engine, windows, block, Baton(channel), ahead=message["ahead"])
+            more = {name: importlib.import_module(module) for name, module in message["more"].items()}
+            return score.compare_logits(
+                self.engine, windows, block, Baton(channel), ahead=message["ahead"], more=more
+            )
 
     def floor(self, message: Message, _fds: list[int]) -> dict[str, Any]:
-        """The baseline's drift against itself."""
+        """Measure the baseline's drift against itself."""
         size = message["window"]
         windows = [self.corpus[start : start + size] for start in message["starts"]]
         return score.noise_floor(self.engine, windows, self.corpus[: message["extra"]])
 
     def export(self, message: Message, _fds: list[int]) -> dict[str, Any]:
-        """The model as a checkpoint in a directory."""
+        """Write the model to a directory as a checkpoint."""
         return session.export(self.engine, message["to"])
 
 
@@ -156,7 +167,7 @@ def serve(channel: socket.socket) -> None:
 
 
 def _reporter(channel: socket.socket, worker: Worker) -> Callable[..., None]:
-    """An excepthook that tells the harness what ended this worker, and leaves the traceback in the log."""
+    """Return an excepthook that reports the failure to the harness and prints the traceback to the log."""
 
     def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         traceback.print_exception(kind, error, trace)
@@ -172,7 +183,7 @@ def _reason(kind: type[BaseException], error: BaseException) -> str:
 
 
 def classify(error: BaseException, stage: str) -> str:
-    """The outcome an exception stands for."""
+    """Return the outcome that an exception stands for."""
     if isinstance(error, VariantFailed):
         return error.outcome
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):

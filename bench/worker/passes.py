@@ -1,7 +1,7 @@
-"""The passes of one worker alone: warm-up, timed requests, memory, energy. This file reads the clock.
+"""The passes that one worker runs alone: warm-up, timed requests, memory and energy.
 
-In a timed region nothing runs but the engine's own calls and ``perf_counter_ns``: garbage collection is
-off, nothing is logged, printed, sent or written.
+In a timed region only the engine's own calls and ``perf_counter_ns`` run. Garbage collection is off, and
+nothing is logged, printed, sent or written.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Any
 
+from bench.engine import Engine, energy, memory
 from bench.errors import Outcome, VariantFailed
-from bench.runtimes import Engine, compiled_graphs
-from bench.worker import energy, memory
 
 STEADY_WITHIN = 0.05
 MAX_WARMUP = 6
@@ -24,7 +23,7 @@ ENERGY_WINDOW_S = 2.0
 
 @dataclass(frozen=True)
 class Timed:
-    """One batch of requests: when it was sent, when each token was there, when it ended (ns)."""
+    """One batch of requests: when it was sent, when each token was ready, and when it ended (ns)."""
 
     sent_ns: int
     stamps_ns: tuple[int, ...]
@@ -34,7 +33,7 @@ class Timed:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Garbage is collected before and not during."""
+    """Collect garbage before the block, and not during it."""
     gc.collect()
     gc.disable()
     try:
@@ -44,7 +43,8 @@ def undisturbed() -> Iterator[None]:
 
 
 def timed_request(engine: Engine, prompts: Sequence[Sequence[int]], new_tokens: int) -> Timed:
-    """Decode ``new_tokens`` for each prompt, a stamp a token. Tokens are read back after the last stamp."""
+    """Decode ``new_tokens`` for each prompt, with a time stamp per token. The tokens are read after the last
+    stamp, so that reading them is not timed."""
     synchronise, step = engine.synchronise, engine.step
     stamps = [0] * new_tokens
     sent = perf_counter_ns()
@@ -80,22 +80,22 @@ def _close(before: float, after: float) -> bool:
 def compile_all(
     engine: Engine, batches: Sequence[Sequence[Sequence[int]]], new_tokens: int
 ) -> dict[str, Any]:
-    """Every batch once, untimed, so that an engine that compiles for a shape has seen all of them; nothing
-    for an engine that has compiled nothing so far."""
-    if not compiled_graphs(engine):
+    """Decode every batch once, untimed, so that an engine that compiles for each shape has seen all shapes.
+    Nothing is decoded for an engine that has not compiled anything so far."""
+    if not engine.compiled_graphs():
         return {"compiled_graphs": 0}
     for batch in batches:
         timed_request(engine, batch, new_tokens)
-    return {"compiled_graphs": compiled_graphs(engine)}
+    return {"compiled_graphs": engine.compiled_graphs()}
 
 
 def solo(engine: Engine, batches: Sequence[Sequence[Sequence[int]]], new_tokens: int) -> dict[str, Any]:
-    """Every batch once, one after the other, with nothing else running. Raises VariantFailed where something
-    was compiled meanwhile: such a time is not a step's."""
-    before = compiled_graphs(engine)
+    """Time every batch once, one after the other, with nothing else running. Raises VariantFailed if the
+    engine compiled something meanwhile: its time would not be the time of a step."""
+    before = engine.compiled_graphs()
     with undisturbed():
         timed = [timed_request(engine, batch, new_tokens) for batch in batches]
-    if more := compiled_graphs(engine) - before:
+    if more := engine.compiled_graphs() - before:
         raise VariantFailed(Outcome.RUN_ERROR, f"{more} graphs were compiled in the timed pass")
     start = timed[0].sent_ns
     return {
@@ -113,7 +113,7 @@ def solo(engine: Engine, batches: Sequence[Sequence[Sequence[int]]], new_tokens:
 
 
 def memory_pass(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int) -> dict[str, Any]:
-    """Peak memory of prefill and of decode, each with its own high-water mark; untimed."""
+    """Measure the peak memory of prefill and of decode, each with its own high-water mark; untimed."""
     memory.reset_peak(engine)
     generation = engine.prefill(batch, new_tokens)
     engine.synchronise()
@@ -126,8 +126,8 @@ def memory_pass(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int)
 
 
 def energy_pass(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int) -> dict[str, Any]:
-    """Joules over at least two seconds of whole requests, or the reason there is no figure."""
-    counter = energy.find(str(engine.facts()["device"]))
+    """Measure the energy (J) of at least two seconds of whole requests, or say why there is no figure."""
+    counter = energy.find(engine.facts().device)
     if isinstance(counter, energy.NoCounter):
         return {"energy_j": None, "energy_valid": False, "code": counter.code, "reason": counter.reason}
     requests = 0

@@ -1,8 +1,8 @@
-"""Frames between the harness and a worker: a 4-byte length, then JSON. Never pickle.
+"""Frames between the harness and a worker: a 4-byte length, then JSON. Pickle is never used.
 
-The channel is a Unix socket pair, so a frame can carry open file descriptors (the baton between two
-workers, the shared block of logits) without any name appearing in the file system.
-Standard library only: this file runs in the worker's interpreter too.
+The channel is a Unix socket pair. A frame can therefore carry open file descriptors (the baton between two
+workers, the shared block of logits), and no name appears in the file system. This file uses the standard
+library only, because it also runs in the worker's interpreter.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class ProtocolError(Exception):
 
 
 class ChannelClosed(ProtocolError):
-    """The other side has gone."""
+    """The other side closed the channel."""
 
 
 def send(channel: socket.socket, message: Mapping[str, object], descriptors: Sequence[int] = ()) -> None:
-    """Write one frame; ``descriptors`` travel with its first bytes. Raises ChannelClosed."""
+    """Write one frame; ``descriptors`` travel with its first bytes. Raises ChannelClosed, ProtocolError."""
     body = json.dumps(message, allow_nan=False, separators=(",", ":")).encode()
     if len(body) > MAX_FRAME_BYTES:
         raise ProtocolError(f"a message of {len(body)} bytes is over the limit of {MAX_FRAME_BYTES}")
@@ -42,7 +42,7 @@ def send(channel: socket.socket, message: Mapping[str, object], descriptors: Seq
 
 
 def receive(channel: socket.socket) -> tuple[dict[str, object], list[int]]:
-    """Read one frame and the descriptors that came with it. Blocks. Raises ChannelClosed, ProtocolError."""
+    """Read one frame and its descriptors; blocks until it arrives. Raises ChannelClosed, ProtocolError."""
     header, descriptors = _header(channel)
     (size,) = _LENGTH.unpack(header)
     if size > MAX_FRAME_BYTES:
@@ -75,7 +75,7 @@ def _header(channel: socket.socket) -> tuple[bytes, list[int]]:
 
 
 def _exactly(channel: socket.socket, size: int) -> bytes:
-    """``size`` bytes, or ChannelClosed when the stream ends first."""
+    """Read ``size`` bytes. Raises ChannelClosed if the stream ends earlier."""
     parts: list[bytes] = []
     while size:
         try:

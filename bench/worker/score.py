@@ -1,24 +1,25 @@
-"""Drift between two workers: the baseline streams its logits through shared memory, the variant compares.
+"""Drift between two workers: the baseline sends its logits through shared memory, the variant compares.
 
-The shared block holds a few rows of the vocabulary, so memory does not grow with the text. Everything is
-computed in float32 over the full vocabulary: no top-K, no dump.
+The shared block holds a few rows of the vocabulary, so its size does not grow with the text. Everything is
+computed in float32 over the full vocabulary: there is no top-K, and logits are never written to disk.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
+from bench.engine import Engine
 from bench.errors import NonFiniteOutput
-from bench.runtimes import Engine
 from bench.worker.duet import Baton
 
 
 def shared_rows(descriptor: int, rows: int, vocabulary: int) -> Any:
-    """The shared block as a float32 tensor of shape [rows, vocabulary]. Takes the descriptor over: the map
-    keeps the memory, so the descriptor is closed."""
+    """Return the shared block as a float32 tensor of shape [rows, vocabulary]. The descriptor is closed,
+    because the memory map keeps the memory alive."""
     import torch
 
     with os.fdopen(descriptor, "r+b", buffering=0) as file:
@@ -29,8 +30,9 @@ def shared_rows(descriptor: int, rows: int, vocabulary: int) -> Any:
 def send_logits(
     engine: Engine, windows: Sequence[Sequence[int]], block: Any, baton: Baton, *, ahead: bool = False
 ) -> dict[str, Any]:
-    """The baseline's side: one forward pass a window, its rows written block by block. With ``ahead`` it
-    computes while the other side does, each on a processor of its own; else they take turns."""
+    """Send the baseline's logits: one forward pass per window, written to the shared block a few rows at a
+    time. With ``ahead`` both sides compute at the same time, each on its own processor; otherwise they take
+    turns."""
     being_read = False
     for ids in windows:
         if being_read and not ahead:
@@ -49,27 +51,37 @@ def send_logits(
 
 
 def compare_logits(
-    engine: Engine, windows: Sequence[Sequence[int]], block: Any, baton: Baton, *, ahead: bool = False
+    engine: Engine,
+    windows: Sequence[Sequence[int]],
+    block: Any,
+    baton: Baton,
+    *,
+    ahead: bool = False,
+    more: Mapping[str, ModuleType] | None = None,
 ) -> dict[str, Any]:
-    """The variant's side. Per window and scored position: KL(base ‖ variant), whether both choose the same
-    token, and the log-probability each gives to the true next token."""
+    """Compare the variant's logits with the baseline's. For each window and scored position this gives
+    KL(base ‖ variant), whether both choose the same token, and the log-probability that each gives to the
+    true next token. ``more`` adds further statistics (modules of bench/drift/statistics, by name)."""
     results = []
     for ids in windows:
         logits: Any = _predictions(engine, ids) if ahead else None
         parts: list[tuple[Any, ...]] = []
+        further: dict[str, list[float]] = {name: [] for name in more or {}}
         for start, stop in _slices(len(ids) - 1, len(block)):
             baton.wait()
             if logits is None:
                 logits = _predictions(engine, ids)
             base = block[: stop - start].to(logits.device)
             parts.append(statistics(base, logits[start:stop], ids[start + 1 : stop + 1]))
+            for name, module in (more or {}).items():
+                further[name] += _values(module.of_positions(base, logits[start:stop]))
             baton.give()
-        results.append(_joined(parts))
+        results.append({**_joined(parts), "more": further})
     return {"windows": results}
 
 
 def statistics(base: Any, variant: Any, next_ids: Sequence[int]) -> tuple[Any, Any, Any, Any]:
-    """(KL in nats, same top token, ln P(next), ln Q(next)) for each row of two float32 logit blocks."""
+    """Return (KL in nats, same top token, ln P(next), ln Q(next)) for each row of two float32 logits."""
     import torch
 
     with torch.inference_mode():
@@ -81,9 +93,14 @@ def statistics(base: Any, variant: Any, next_ids: Sequence[int]) -> tuple[Any, A
     return kld, same_top, ln_p_true, ln_q_true
 
 
+def _values(found: Any) -> list[float]:
+    """Return one value for each position, rounded to nine significant digits."""
+    return [float(f"{value:.9g}") for value in found.float().cpu().tolist()]
+
+
 def noise_floor(engine: Engine, windows: Sequence[Sequence[int]], extra: Sequence[int]) -> dict[str, Any]:
-    """The baseline against itself: the same positions computed with ``extra`` tokens behind them, which
-    changes the shapes of every kernel and nothing else."""
+    """Compare the baseline with itself. The same positions are computed again with ``extra`` tokens appended,
+    which changes the shapes of all kernels and nothing else."""
     results = []
     for ids in windows:
         alone = _predictions(engine, ids)
@@ -93,9 +110,10 @@ def noise_floor(engine: Engine, windows: Sequence[Sequence[int]], extra: Sequenc
 
 
 def _predictions(engine: Engine, ids: Sequence[int]) -> Any:
-    """Logits of every position that has a next token in the window; NonFiniteOutput on NaN or infinity."""
+    """Return the logits of every position that has a next token in the window. Raises NonFiniteOutput on NaN
+    or infinity."""
     logits = engine.logits(ids)[:-1]
-    low, high = logits.aminmax()  # both hand NaN on, and need no copy of the logits
+    low, high = logits.aminmax()  # both propagate NaN, without a copy of the logits
     if not bool(low.isfinite() & high.isfinite()):
         raise NonFiniteOutput("the model put out NaN or infinite logits on the evaluation text")
     return logits
@@ -107,7 +125,7 @@ def _slices(total: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _joined(parts: Sequence[tuple[Any, ...]]) -> dict[str, list[float]]:
-    """One list a statistic; KL rounded up to zero where float32 leaves −1e-9."""
+    """Return one list per statistic. KL values that float32 made negative, such as −1e-9, become zero."""
     import torch
 
     kld, same, base, variant = (torch.cat([part[i].cpu() for part in parts]) for i in range(4))

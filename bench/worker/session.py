@@ -1,9 +1,10 @@
-"""The one loaded model of a worker: load, apply each optimisation, check that it took effect."""
+"""Load the one model of a worker, apply each optimisation, and check that it took effect."""
 
 from __future__ import annotations
 
 import gc
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,27 +14,27 @@ from time import perf_counter_ns
 from types import ModuleType
 from typing import Any
 
+from bench.engine import Changed, Engine, Options, Teacher, memory, one_off
+from bench.engine.evidence import Census, Check, Decoding, check
 from bench.errors import NotApplied, Unsupported
-from bench.optimisations.evidence import Census, Check, Decoding, check
-from bench.runtimes import Engine, Options
-from bench.worker import census, memory, one_off
+from bench.records import Facts
 from bench.worker.passes import undisturbed
 
 DENSE = ("float32", "bfloat16", "float16")
-PROBE_TOKENS = 64  # within the context of every model
+PROBE_TOKENS = 64  # short enough for the context of every model
 
 
 def load(message: Mapping[str, Any]) -> tuple[Engine, dict[str, Any]]:
-    """Load the model and apply its optimisations; returns the engine and what was found in it.
+    """Load the model and apply its optimisations. Return the engine and what was read back from it.
 
-    Raises Unsupported before anything is loaded where a scheme cannot run here, NotApplied where a check
-    of the evidence does not hold.
+    Raises Unsupported if a scheme cannot run on this device and dtype, before that scheme is applied. Raises
+    NotApplied if a check of the evidence does not hold.
     """
     options = Options(**message["options"])
-    runtime = importlib.import_module(f"bench.runtimes.{message['runtime'].replace('-', '_')}")
+    runtime = importlib.import_module(message["runtime"])
     directory = Path(message["directory"])
     needed = {name for step in message["optimise"] for name in _scheme(step).REQUIRES}
-    with undisturbed():  # the imports of an engine alone make enough objects for a second of collecting
+    with undisturbed():  # collecting the objects that an engine's imports create takes a second
         started = perf_counter_ns()
         not_needed: Callable[[Path], set[str]] = getattr(runtime, "not_needed", lambda _directory: set())
         with _hidden(not_needed(directory) - needed):
@@ -46,22 +47,22 @@ def load(message: Mapping[str, Any]) -> tuple[Engine, dict[str, Any]]:
     steps = [_apply(engine, step, facts, teacher) for step in message["optimise"]]
     gc.collect()
     memory.give_back()
-    found = _census(engine, count_zeros=False)
+    found = engine.census(count_zeros=False)
     return engine, {
-        "facts": {**engine.facts(), **_measured(steps)},
+        "facts": asdict(_as_measured(engine.facts(), steps)),
         "load_s": loaded_s,
         "optimise_s": sum(step["took_s"] for step in steps),
         "load_memory": memory.read_peak(engine),
         "weights_bytes": found.weights_bytes,
         "bytes_by_dtype": dict(found.bytes_by_dtype),
-        "parameters": _parameters(engine),
+        "parameters": engine.parameters(),
         "evidence": [{"step": "runtime", "took_s": loaded_s, "checks": [asdict(c) for c in checks]}, *steps],
     }
 
 
 @contextmanager
 def _hidden(packages: Iterable[str]) -> Iterator[None]:
-    """As if these packages were not installed: an entry of None in ``sys.modules`` is how Python says so."""
+    """Hide these packages as if they were not installed: ``sys.modules`` gets an entry of None for each."""
     names = [name for name in packages if name not in sys.modules]
     sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]
     try:
@@ -72,23 +73,17 @@ def _hidden(packages: Iterable[str]) -> Iterator[None]:
 
 
 def _scheme(step: Mapping[str, Any]) -> ModuleType:
-    return importlib.import_module(f"bench.optimisations.{step['verb']}.{step['scheme'].replace('-', '_')}")
-
-
-def _census(engine: Engine, *, count_zeros: bool = True) -> Census:
-    """The engine's own census where its model is not a torch module."""
-    own: Callable[[], Census] | None = getattr(engine, "census", None)
-    return own() if own is not None else census.take(engine.model, count_zeros=count_zeros)
+    return importlib.import_module(step["module"])
 
 
 def _census_for(scheme: ModuleType, engine: Engine) -> Census:
-    """With a short request decoded where the scheme changes how that is done."""
-    found = _census(engine)
+    """Take the census. If the scheme changes decoding, a short request is decoded as well."""
+    found = engine.census()
     return replace(found, decoding=_decode_a_little(engine)) if getattr(scheme, "DECODING", False) else found
 
 
 def _decode_a_little(engine: Any) -> Decoding:
-    """A request long enough for a cache to be what it is for long ones."""
+    """Decode three tokens after a 64-token prompt, so that the cache is in its steady state."""
     prompt = [number % 97 + 3 for number in range(PROBE_TOKENS)]
     generation = engine.prefill([prompt], 3)
     engine.step(generation)
@@ -97,61 +92,51 @@ def _decode_a_little(engine: Any) -> Decoding:
     return Decoding(engine.cache_class(generation), held, engine.compiled_graphs() > 0)
 
 
-def _parameters(engine: Engine) -> int:
-    own: Callable[[], int] | None = getattr(engine, "parameters", None)
-    return own() if own is not None else sum(one.numel() for one in engine.model.parameters())
-
-
-def _as_asked(options: Options, facts: Mapping[str, object]) -> list[Check]:
-    """dtype, attention and threads as the loaded model reports them."""
+def _as_asked(options: Options, facts: Facts) -> list[Check]:
+    """Check that the loaded model has the dtype, attention and threads that the config asked for."""
     checks = [
-        check("dtype", facts["dtype"], facts["dtype"] == options.dtype, options.dtype),
-        check("attention", facts["attention"], facts["attention"] == options.attention, options.attention),
+        check("dtype", facts.dtype, facts.dtype == options.dtype, options.dtype),
+        check("attention", facts.attention, facts.attention == options.attention, options.attention),
     ]
     if options.threads is not None:
-        checks.append(
-            check("threads", facts["threads"], facts["threads"] == options.threads, options.threads)
-        )
+        checks.append(check("threads", facts.threads, facts.threads == options.threads, options.threads))
     return checks
 
 
-def _as_packed(engine: Engine, facts: Mapping[str, object]) -> list[Check]:
-    """A checkpoint that was quantised before must still be packed when it has decoded: some loaders unpack it
-    on the first forward pass."""
-    method = facts.get("quantised_checkpoint")
+def _as_packed(engine: Engine, facts: Facts) -> list[Check]:
+    """Check that the weights of a quantised checkpoint are still packed after decoding. Some loaders unpack
+    them in the first forward pass."""
+    method = facts.quantised_checkpoint
     if method is None:
         return []
     _decode_a_little(engine)
-    stored = [m.dtype for m in _census(engine, count_zeros=False).matrices if not m.is_head]
+    stored = [m.dtype for m in engine.census(count_zeros=False).matrices if not m.is_head]
     packed = sum(dtype not in DENSE for dtype in stored)
     found = f"{packed} of {len(stored)} packed ({', '.join(sorted(set(stored)))})"
     return [check(f"weights of the {method} checkpoint after decoding", found, packed > 0, "packed")]
 
 
-Teacher = tuple[Callable[[], Any], str]
-
-
 def _teacher(runtime: ModuleType, options: Options, message: Mapping[str, Any]) -> Teacher:
-    """(what loads the baseline's model beside this one, where it lies), for schemes that learn from it."""
     baseline = message.get("baseline", {"directory": message["directory"], "random": options.random})
     directory, as_ours = Path(baseline["directory"]), replace(options, random=baseline["random"])
-    return lambda: runtime.load(directory, as_ours).model, str(directory)
+    return Teacher(directory, lambda: runtime.load(directory, as_ours).model)
 
 
-def _apply(
-    engine: Engine, step: Mapping[str, Any], facts: Mapping[str, Any], teacher: Teacher
-) -> dict[str, Any]:
-    """One optimisation with a census on either side of it."""
-    label = f"{step['verb']}: {step['scheme']}"
+def _apply(engine: Engine, step: Mapping[str, Any], facts: Facts, teacher: Teacher) -> dict[str, Any]:
+    """Apply one optimisation, with a census before and after it."""
+    label = str(step["label"])
     scheme = _scheme(step)
-    reason = scheme.unsupported(str(facts["device"]).partition(":")[0], facts["dtype"])
+    reason = scheme.unsupported(facts.kind_of_device, facts.dtype)
     if reason:
         raise Unsupported(reason)
     params = scheme.Params(**step["params"])
     before = _census_for(scheme, engine)
-    engine.model.load_teacher, engine.model.teacher_directory = teacher
+    learns = {"teacher": teacher} if "teacher" in inspect.signature(scheme.apply).parameters else {}
     started = perf_counter_ns()
-    engine.model = _for_inference(scheme.apply(engine.model, params))
+    given = scheme.apply(engine.model, params, **learns)
+    changed = given if isinstance(given, Changed) else Changed(given)
+    _for_inference(changed.model)
+    engine.change(changed)
     took_s = (perf_counter_ns() - started) / 1e9
     after = _census_for(scheme, engine)
     checks = scheme.evidence(before, after, params)
@@ -169,21 +154,21 @@ def _apply(
     }
 
 
-def _for_inference(model: Any) -> Any:
-    """A new torch module is in training mode, where some libraries do not use their kernels."""
+def _for_inference(model: Any) -> None:
+    """Switch a new torch module to inference: in training mode some libraries do not use their kernels."""
     for module in getattr(model, "modules", list)():
         module.training = False
-    return model
 
 
-def _measured(steps: Sequence[Mapping[str, Any]]) -> dict[str, object]:
-    """Bytes of cache a token as measured, where a scheme changed them: the shapes no longer say it."""
+def _as_measured(facts: Facts, steps: Sequence[Mapping[str, Any]]) -> Facts:
+    """Return the facts with the measured bytes of cache per token, if a scheme changed the cache: they no
+    longer follow from its shapes then."""
     found = [step["decoding"] for step in steps if step["decoding"]]
-    return {"kv_bytes_per_token": found[-1]["cache_bytes_a_token"]} if found else {}
+    return replace(facts, kv_bytes_per_token=found[-1]["cache_bytes_a_token"]) if found else facts
 
 
 def _enforce(label: str, checks: list[Check]) -> None:
-    """NotApplied unless there is at least one check and all of them hold."""
+    """Raise NotApplied unless there is at least one check and all checks hold."""
     if not checks:
         raise NotApplied(f"{label}: the scheme offers no evidence")
     for one in checks:
@@ -192,25 +177,24 @@ def _enforce(label: str, checks: list[Check]) -> None:
 
 
 def export(engine: Any, to: str) -> dict[str, Any]:
-    """Write the model to the directory ``to`` and load it again: both must give the same logits.
+    """Write the model to the directory ``to``, load it again, and check that both give the same logits.
 
-    Raises Unsupported for packed weights and other engines, NotApplied where the two differ.
+    Raises Unsupported for packed weights and for other engines than transformers, NotApplied if the logits
+    differ.
     """
     if not hasattr(engine.model, "save_pretrained"):
         raise Unsupported("only models of the transformers engine can be exported")
     packed = sorted(
-        {m.dtype for m in _census(engine).matrices if m.module != "Linear" or m.dtype not in DENSE}
+        {m.dtype for m in engine.census().matrices if m.module != "Linear" or m.dtype not in DENSE}
     )
     if packed:
         raise Unsupported(f"its weights are packed ({', '.join(packed)}): an export is of dense weights")
-    for name in ("load_teacher", "teacher_directory"):
-        vars(engine.model).pop(name, None)
     engine.model.save_pretrained(to)
     again = type(engine.model).from_pretrained(to, dtype=engine.model.dtype, use_safetensors=True)
     again.eval().to(engine.device)
     probe = [number % 97 + 3 for number in range(PROBE_TOKENS)]
     ours = engine.logits(probe)
-    engine.model = again
+    engine.change(Changed(again))
     apart = float((engine.logits(probe) - ours).abs().max())
     _enforce("export", [check("largest difference of the logits", apart, apart <= 1e-4, "at most 0.0001")])
-    return {"parameters": _parameters(engine), "logits_apart": apart}
+    return {"parameters": engine.parameters(), "logits_apart": apart}

@@ -1,5 +1,6 @@
-"""Kinds of load: one file each, ``prompts(workload) -> list[Prompt]`` and ``problem(workload)``.
+"""Kinds of workload: one file for each, with ``prompts(workload) -> list[Prompt]`` and ``problem(workload)``.
 
+A kind with keys of its own has ``Params``, a frozen dataclass; their values are ``dict(workload.own)``.
 Prompts are text here; each worker tokenises them with its model's own tokenizer.
 """
 
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Prompt:
-    """One request: ``chat`` puts the text into the model's chat template, ``tokens`` cuts it."""
+    """One request; ``chat`` puts its text into the model's chat template, ``tokens`` cuts it to a length."""
 
     text: str
     chat: bool = False

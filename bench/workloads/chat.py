@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.spec import WorkloadBlock
+from bench.config.spec import WorkloadBlock
 from bench.workloads import Prompt
 
 QUESTIONS = (
@@ -43,7 +43,7 @@ QUESTIONS = (
 
 
 def problem(workload: WorkloadBlock) -> tuple[str, str] | None:
-    """(key, what is wrong with it), or None."""
+    """Return (key, what is wrong with it), or None."""
     if workload.file is not None:
         return "file", "is for the workload 'file'"
     if workload.input_tokens is not None:
@@ -52,5 +52,5 @@ def problem(workload: WorkloadBlock) -> tuple[str, str] | None:
 
 
 def prompts(workload: WorkloadBlock) -> list[Prompt]:
-    """The questions in order, from the start again when more requests are asked for."""
+    """Return the questions in order, from the start again if more requests are asked for."""
     return [Prompt(QUESTIONS[i % len(QUESTIONS)], chat=True) for i in range(workload.requests)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bench.spec import WorkloadBlock
+from bench.config.spec import WorkloadBlock
 from bench.workloads import Prompt
 
 MAX_PROMPT_CHARACTERS = 1_000_000
@@ -13,7 +13,7 @@ MAX_FILE_BYTES = 256 * 1024 * 1024
 
 
 def problem(workload: WorkloadBlock) -> tuple[str, str] | None:
-    """(key, what is wrong with it), or None. Reads the whole file, so a bad line is named at once."""
+    """Return (key, what is wrong with it), or None; the whole file is read to find a bad line at once."""
     if workload.file is None:
         return "file", "the workload 'file' needs the path of a JSONL file"
     path = Path(workload.file)
@@ -34,7 +34,7 @@ def problem(workload: WorkloadBlock) -> tuple[str, str] | None:
 
 
 def prompts(workload: WorkloadBlock) -> list[Prompt]:
-    """The first ``requests`` lines of the file."""
+    """Return the first ``requests`` lines of the file."""
     return [
         Prompt(text, chat, workload.input_tokens)
         for text, chat in _read(Path(str(workload.file)))[: workload.requests]
@@ -42,7 +42,7 @@ def prompts(workload: WorkloadBlock) -> list[Prompt]:
 
 
 def _read(path: Path) -> list[tuple[str, bool]]:
-    """(prompt, chat) of every line; ValueError naming the first bad line."""
+    """Return (prompt, chat) of every line. Raises ValueError with the first bad line."""
     rows: list[tuple[str, bool]] = []
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:

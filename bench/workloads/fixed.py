@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.spec import WorkloadBlock
+from bench.config.spec import WorkloadBlock
 from bench.texts import english
 from bench.workloads import Prompt
 
@@ -10,7 +10,7 @@ CHARACTERS_PER_TOKEN = 8
 
 
 def problem(workload: WorkloadBlock) -> tuple[str, str] | None:
-    """(key, what is wrong with it), or None."""
+    """Return (key, what is wrong with it), or None."""
     if workload.file is not None:
         return "file", "is for the workload 'file'"
     if workload.input_tokens is None:
@@ -19,7 +19,7 @@ def problem(workload: WorkloadBlock) -> tuple[str, str] | None:
 
 
 def prompts(workload: WorkloadBlock) -> list[Prompt]:
-    """Slices of the English text, evenly spread; generous in characters, cut to length by the tokenizer."""
+    """Return slices of the English text, evenly spread and long enough for the tokenizer to cut."""
     text, wanted = english.read(), int(workload.input_tokens or 0)
     size = wanted * CHARACTERS_PER_TOKEN
     while len(text) < size * 2:

@@ -5,13 +5,14 @@ python table.py quantisation        rows of quantisation-cpu, by cost
 python table.py pruning             every row of pruning-distillation, in its order
 """
 
-import json
 import math
 import sys
 from pathlib import Path
 
 from bench.report.columns import COLUMNS, pareto
 from bench.report.formats import markdown
+from bench.results.summary import load_run
+from bench.stats.figure import value_of
 
 HERE = Path(__file__).parent
 ENGINES = {
@@ -27,8 +28,7 @@ SHOWN = (
 
 
 def value(row, figure):
-    found = row["metrics"].get(figure) or (row["drift"] or {}).get(figure) or {}
-    return found.get("value")
+    return value_of(row.figure(figure))
 
 
 def number(amount, digits=3):
@@ -47,21 +47,17 @@ def share(amount):
 
 def measured(run):
     """Rows that have a cost ratio and drift, each with its ratio."""
-    ratios = {one["variant"]: one for one in run["comparisons"] if one["metric"] == "cost_per_request_usd"}
-    return [
-        (row, ratios[row["name"]])
-        for row in run["variants"]
-        if row["name"] in ratios and row["drift"] and value(row, "kld_mean") is not None
-    ]
+    pairs = ((row, run.comparison(row, "cost_per_request_usd")) for row in run.rows)
+    return [(row, ratio) for row, ratio in pairs if ratio and value(row, "kld_mean") is not None]
 
 
 def interval(ratio):
-    digits = 2 if ratio["ratio"] >= 10 else 3
-    return f"{ratio['ratio']:.{digits}f} \\[{ratio['ci_low']:.{digits}f}, {ratio['ci_high']:.{digits}f}\\]"
+    digits = 2 if ratio.ratio >= 10 else 3
+    return f"{ratio.ratio:.{digits}f} \\[{ratio.ci_low:.{digits}f}, {ratio.ci_high:.{digits}f}\\]"
 
 
 def named(row, stars):
-    return row["name"].replace("_", "\\_") + (" \\*" if row["name"] in stars else "")
+    return row.name.replace("_", "\\_") + (" \\*" if row.name in stars else "")
 
 
 def quantisation(run):
@@ -69,10 +65,10 @@ def quantisation(run):
     stars = pareto(run, "")
     yield "| variant | engine | cost ratio \\[95 %\\] | KL nat | top-1 | weights MiB |"
     yield "| :--- | :--- | ---: | ---: | ---: | ---: |"
-    for row, ratio in sorted(rows, key=lambda pair: pair[1]["ratio"]):
-        if row["name"] in SHOWN:
+    for row, ratio in sorted(rows, key=lambda pair: pair[1].ratio):
+        if row.name in SHOWN:
             cells = (
-                named(row, stars), ENGINES[row["runtime"]["name"]], interval(ratio),
+                named(row, stars), ENGINES[row.runtime["name"]], interval(ratio),
                 number(value(row, "kld_mean")), share(value(row, "top1_agreement")),
                 f"{value(row, 'weights_bytes') / 2**20:.0f}",
             )  # fmt: skip
@@ -89,9 +85,9 @@ def pruning(run):
     yield "| :--- | ---: | :--- | ---: | ---: | ---: | ---: | ---: |"
     for row, ratio in rows:
         cells = (
-            named(row, stars), interval(ratio), ratio["verdict"], number(value(row, "kld_mean")),
+            named(row, stars), interval(ratio), ratio.verdict, number(value(row, "kld_mean")),
             share(value(row, "top1_agreement")), f"{value(row, 'weights_bytes') / 2**20:.0f}",
-            f"{row['one_off_s'] / 60:.1f}" if row["one_off_s"] else "-",
+            f"{row.one_off_s / 60:.1f}" if row.one_off_s else "-",
             number(value(row, "break_even_requests")),
         )  # fmt: skip
         yield "| " + " | ".join(cells) + " |"
@@ -100,7 +96,7 @@ def pruning(run):
 def quickstart(run):
     yield "| " + " | ".join(markdown.escape(column.title) for column in COLUMNS) + " |"
     yield "| " + " | ".join("---:" if column.right else ":---" for column in COLUMNS) + " |"
-    for row in run["variants"]:
+    for row in run.rows:
         yield "| " + " | ".join(markdown.escape(column.cell(run, row)) for column in COLUMNS) + " |"
     yield ""
     yield from (line for line in markdown.render([run]).split("\n") if line.startswith("- **"))
@@ -115,4 +111,4 @@ TABLES = {
 
 if __name__ == "__main__":
     make, directory = TABLES[sys.argv[1]]
-    print("\n".join(make(json.loads((HERE / directory / "run.json").read_text()))))
+    print("\n".join(make(load_run(HERE / directory))))

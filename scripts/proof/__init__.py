@@ -1,1 +1,1 @@
-"""What the gate's proof plants: models and an engine that do more work, and gates that are built wrong."""
+"""Plants for the gate's proof: models and an engine that do more work, and gates that are built wrong."""

@@ -1,4 +1,4 @@
-"""What the two proofs share: a neighbour that disturbs, and journals that are packed for the repository."""
+"""Share code between the two proofs: a disturbing neighbour, and journals packed for the repository."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @contextmanager
 def neighbour(seed: str, wanted: bool) -> Iterator[None]:
-    """A process that works 0.5 to 4 s and rests 0.5 to 4 s, on a processor drawn anew each time."""
+    """Run a process that works 0.5 to 4 s and rests 0.5 to 4 s, on a newly drawn processor each time."""
     if not wanted:
         yield
         return
@@ -35,7 +35,7 @@ def neighbour(seed: str, wanted: bool) -> Iterator[None]:
 
 
 def unpacked(path: Path) -> Path:
-    """The journal itself, where only its committed form (``gzip -9n``) is there."""
+    """Return the path of the journal; unpack it if only its committed form (``gzip -9n``) is there."""
     packed = path.with_name(f"{path.name}.gz")
     if packed.exists() and not path.exists():
         path.write_bytes(gzip.decompress(packed.read_bytes()))

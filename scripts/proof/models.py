@@ -1,4 +1,4 @@
-"""The two models of a gate of the proof: copies of one, or one with more work in it and the same logits."""
+"""Make the two models of a gate of the proof: two copies, or one with more work and the same logits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REAL = {"layers": 8, "wider": 160}
 
 
 def toy_weights() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """A small random Llama, the same every time."""
+    """Return the config and weights of a small random Llama, the same every time."""
     draw, hidden, inner = np.random.default_rng(0), TOY["hidden"], TOY["inner"]
     config = {
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": hidden,
@@ -49,7 +49,7 @@ def toy_weights() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def real_weights() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The first layers of SmolLM2-135M."""
+    """Return the config and weights of the first layers of SmolLM2-135M."""
     directory = ensure(Named("smollm2-135m")).directory
     config = json.loads((directory / "config.json").read_text())
     config["num_hidden_layers"] = REAL["layers"]
@@ -65,7 +65,7 @@ def real_weights() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 def widened(
     config: dict[str, Any], weights: dict[str, np.ndarray], more: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Every MLP with ``more`` columns of zeros: more work, the same function."""
+    """Add ``more`` zero columns to every MLP: more work, the same function."""
     found = {}
     for key, value in weights.items():
         if key.endswith(("gate_proj.weight", "up_proj.weight")):
@@ -77,7 +77,7 @@ def widened(
 
 
 def deepened(config: dict[str, Any], weights: dict[str, np.ndarray]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """One layer more, a copy of the first whose output projections are zero: it works, and adds nothing."""
+    """Add a copy of the first layer with output projections of zero: it does work, and adds nothing."""
     last, found = config["num_hidden_layers"], dict(weights)
     for key, value in weights.items():
         if key.startswith("model.layers.0."):
@@ -89,7 +89,7 @@ def deepened(config: dict[str, Any], weights: dict[str, np.ndarray]) -> tuple[di
 
 
 def work_a_token(config: dict[str, Any]) -> int:
-    """Multiplications of the matrices for one decoded token."""
+    """Return how many multiplications the matrices need for one decoded token."""
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     queries = config["num_attention_heads"] * config["head_dim"]
     keys = config["num_key_value_heads"] * config["head_dim"]
@@ -98,7 +98,7 @@ def work_a_token(config: dict[str, Any]) -> int:
 
 
 def models(engine: str, plant: str, at: Path) -> dict[str, Any]:
-    """Directories ``x`` and ``y`` with one model each; returns how much more work ``y`` is, counted."""
+    """Write a model into each of ``x`` and ``y``, and return how much more work ``y`` is, counted."""
     config, weights = real_weights() if engine == "real" else toy_weights()
     sides = {"x": (config, weights), "y": (config, weights)}
     if plant in ("plus3", "layer"):

@@ -1,4 +1,4 @@
-"""Gates that are built wrong on purpose: the campaign must notice them."""
+"""Build gates wrong on purpose: the campaign must notice them."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
-from bench import gating
 from bench.measure import arm as one
 from bench.measure import fresh_pair, units
 from bench.measure.arm import open_worker
 from bench.measure.fresh_pair import FreshPair, batches_of
 from bench.records import UnitRecord
+from bench.runs import gate as gating
 
 
 class FirstIsAlwaysTheBaseline(random.Random):
-    """A coin with one side."""
+    """A coin that always shows the same side."""
 
     def randrange(self, *bounds: Any, **more: Any) -> int:
-        """Heads."""
+        """Return heads."""
         return 0
 
 
 class OneProcess(units.Comparison):
-    """All units of a gate from one pair of processes, which the first unit starts and nobody replaces."""
+    """Take all units of a gate from one pair of processes, which is started once and never replaced."""
 
     kept: dict[tuple[str, str], FreshPair] = {}  # noqa: RUF012 - shared on purpose
     stack = ExitStack()
 
     def measure(self, number: int, wanted: units.Wanted, rows: bool) -> UnitRecord:
-        """One more slice of the same two workers."""
+        """Measure one more slice of the same two workers."""
         began = monotonic()
         if self.key not in self.kept:
-            variant = open_worker(self.variant, self.group.label, self.bench)
+            variant = open_worker(self.variant, self.group.label, self.context)
             pair = FreshPair(self.group, variant, self.fetch, number, rows=True)
             for under in pair.sides:
                 one.begin(under)
@@ -54,7 +54,7 @@ class OneProcess(units.Comparison):
 
 @contextmanager
 def mutated(name: str) -> Iterator[None]:
-    """``bench.gating`` with one rule of its design broken; with no name, as it is."""
+    """Break one rule in the design of ``bench.runs.gate``; any other name leaves the gate as it is."""
     if name == "fixed-order":
         with _changed(fresh_pair, random=SimpleNamespace(Random=FirstIsAlwaysTheBaseline)):
             yield

@@ -1,4 +1,4 @@
-"""An interpreter for workers that also know the runtime ``toy``: ``worker.py bench/worker/__main__.py …``."""
+"""Start a worker that also knows the runtime ``toy``: ``worker.py bench/worker/__main__.py …``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ TOY = Path(__file__).resolve().parent / "runtimes" / "toy.py"
 
 
 class Toy(importlib.abc.MetaPathFinder):
-    """Finds ``bench.runtimes.toy`` in whatever ``bench`` the worker registers."""
+    """Find ``bench.runtimes.toy`` in whichever ``bench`` the worker registers."""
 
     def find_spec(self, fullname, path=None, target=None):  # type: ignore[no-untyped-def]
-        """For that one module."""
+        """Return the spec of that one module, else None."""
         return (
             importlib.util.spec_from_file_location(fullname, TOY)
             if fullname == "bench.runtimes.toy"

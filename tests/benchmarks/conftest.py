@@ -30,7 +30,12 @@ def workers(model_directory: Path, tmp_path: Path) -> Iterator[tuple[WorkerProce
         made.append(worker)
         options = {"device": "cpu", "dtype": dtype, "threads": THREADS, "attention": "sdpa"}
         worker.ask(
-            "load", 300, directory=str(model_directory), runtime="transformers", options=options, optimise=[]
+            "load",
+            300,
+            directory=str(model_directory),
+            runtime="bench.runtimes.transformers",
+            options=options,
+            optimise=[],
         )
         prompts = [{"text": text, "chat": True, "tokens": None} for text in QUESTIONS[:8]]
         worker.ask("prompts", 60, prompts=prompts, batch_size=1, output_tokens=24)

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
+from bench.machine.proc import text_of
 from bench.measure.pair import SHARED_BYTES
 from bench.measure.together import ask_both, shared_block
 from bench.measure.worker_process import worker_environment
-from bench.proc import text_of
 from bench.texts import mixed
 
 WINDOW, WINDOWS, VOCABULARY = 256, 16, 49152
@@ -48,7 +48,7 @@ def test_drift_beside_bare_forward_passes(benchmark, workers, model_directory: P
         begin = perf_counter()
         ask_both(
             "score", *workers, 600, shared=block, starts=(starts * 8)[:count], window=WINDOW, rows=rows,
-            vocabulary=VOCABULARY, ahead=False,
+            vocabulary=VOCABULARY, ahead=False, more={},
         )  # fmt: skip
         took = perf_counter() - begin
         peaks = [status_kib(worker.pid, "VmHWM") for worker in workers]

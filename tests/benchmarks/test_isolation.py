@@ -42,7 +42,7 @@ def test_decode_rate_beside_plain_loop(benchmark, model_directory: Path, tmp_pat
                 "load",
                 300,
                 directory=str(model_directory),
-                runtime="transformers",
+                runtime="bench.runtimes.transformers",
                 options=options,
                 optimise=[],
             )

@@ -15,8 +15,8 @@ IMPORT = [sys.executable, "-c", "import torch, transformers"]
 HELP = [sys.executable, "-m", "bench", "--help"]
 OWN_PEAK = """
 import pathlib
-from bench.config import read_config
-from bench.harness import run_spec
+from bench.config.reader import read_config
+from bench.runs.run import run_spec
 sizes = ["workload.requests=6", "drift.tokens=2048"]
 run_spec(read_config(pathlib.Path("configs/quickstart.yaml"), sizes, ["bf16"]), pathlib.Path({out!r}))
 status = pathlib.Path("/proc/self/status").read_text().splitlines()

@@ -10,7 +10,7 @@ from time import perf_counter
 import pytest
 import torch
 
-from bench.runtimes import Options
+from bench.engine import Changed, Options
 from bench.runtimes.transformers import load
 from bench.worker.passes import timed_request
 from bench.workloads.chat import QUESTIONS
@@ -89,12 +89,12 @@ def test_harness_time_inside_a_request(benchmark, model_directory: Path, batch: 
         return out
 
     class Proxy:
-        config = model.config
+        config, parameters = model.config, model.parameters
 
         def __call__(self, **arguments):
             return timed_model(**arguments)
 
-    engine.model = Proxy()
+    engine.change(Changed(Proxy()))
     shares: list[float] = []
 
     def one_request() -> None:

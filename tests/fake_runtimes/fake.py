@@ -1,9 +1,10 @@
 """An engine for tests: ``fake.json`` in the model's directory says how long things take and what breaks.
 
 ``prefill_ns``, ``step_ns``: durations, over and over, on a clock that nothing else moves. ``facts``: laid
-over what the engine reports. ``diverge_at``, ``finite``: see FakeEngine. ``faults``: each ``{"at": method,
-"call": n, "do": what, "once": bool}`` breaks the n-th call (the first) of a method; with ``once`` only in
-the first process that gets there, with ``later`` only in those that come after it.
+over what the engine reports; ``loaded: environment`` there reports the variables that its process has.
+``diverge_at``, ``finite``: see FakeEngine. ``faults``: each ``{"at": method, "call": n, "do": what, "once":
+bool}`` breaks the n-th call (the first) of a method; with ``once`` only in the first process that gets there,
+with ``later`` only in those that come after it.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fakes import DataClock, FakeEngine
 
-from bench.runtimes import Options
-from bench.worker import duet, passes, progress
+from bench.engine import Options, progress
+from bench.records import Facts
+from bench.worker import duet, passes
 
 REQUIRES = ()
 
@@ -73,11 +76,9 @@ class BreakableEngine(FakeEngine):
             return False
         return True
 
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> Facts:
         found = super().facts()
-        if "environment" in found:
-            found["environment"] = dict(os.environ)
-        return found
+        return replace(found, loaded=json.dumps(dict(os.environ))) if found.loaded == "environment" else found
 
     def encode(self, text: str) -> list[int]:
         self.reach("encode")

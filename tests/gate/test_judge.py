@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 from fakes import arm_record, run_record
 
-from bench.errors import UsageError
+from bench.errors import ExitCode, UsageError
+from bench.gate.calibration import Calibration
+from bench.gate.finding import Effort, GateBlock, GateVerdict, block, finding
 from bench.gate.judge import judge, undecided
 from bench.gate.limits import rules
-from bench.gate.stored import judge_run
 from bench.metrics import cost, counters, output_drift
-from bench.metrics.figure import Metric
+from bench.metrics.comparisons import Comparison
 from bench.records import RunRecord, UnitRecord
+from bench.results.run_summary import RunSummary
+from bench.results.stored_gate import judge_run
+from bench.results.summary import summarise
+from bench.stats.figure import Figure, Figures, Metric
 from bench.stats.intervals import Interval
+from bench.stats.verdict import Design, Verdict
 
 COST = {cost.PER_REQUEST.key: {"max_increase": "3%"}}
 COUNTED = {
     "requests": 1, "input_tokens": 30, "output_tokens": 24, "forward_calls": 24, "flops": 1000,
     "kv_cache_bytes": 4096,
 }  # fmt: skip
+
+
+CALIBRATION = Calibration(
+    run_id="calibration", at_utc="2026-01-31T12:00:00Z", units=20, void_units=1, unit_sd=0.01,
+    process_sd=0.008, batch_sd=0.012, intraclass_correlation=0.3, lag1_autocorrelation=0.1,
+    seconds_per_unit=30.0, batches_measured=4, batches=3, detectable=0.03, counters_constant=True, cap=40,
+)  # fmt: skip
 
 
 def unit(number: int, change: float, **more: Any) -> UnitRecord:
@@ -43,26 +57,24 @@ def gate(
     return replace(run, gate=head, units=units)
 
 
-def figure(metric: Metric, value: float, low: float | None = None, high: float | None = None) -> Any:
+def figure(
+    metric: Metric, value: float, low: float | None = None, high: float | None = None
+) -> Figure | None:
     return metric.scalar(Interval(value, low, high))
 
 
-def judged(run: RunRecord, base: Any = None, variant: Any = None) -> dict[str, Any]:
-    rows = [
-        {"name": "baseline", "group": "", "metrics": base or {}, "drift": {}},
-        {"name": "v", "group": "", "metrics": variant or {}, "drift": {}},
-    ]
-    found = judge(run, rows)
+def judged(run: RunRecord, base: Figures | None = None, variant: Figures | None = None) -> GateBlock:
+    found = judge(run, {("", "baseline"): base or {}, ("", "v"): variant or {}})
     assert found is not None
     return found
 
 
 def test_a_run_that_is_no_gate() -> None:
-    assert judge(run_record(arm_record()), []) is None
+    assert judge(run_record(arm_record()), {}) is None
 
 
 def test_a_calibration_has_no_verdict() -> None:
-    assert judge(replace(run_record(arm_record()), gate={"mode": "calibration"}), []) is None
+    assert judge(replace(run_record(arm_record()), gate={"mode": "calibration"}), {}) is None
 
 
 @pytest.mark.parametrize(
@@ -70,24 +82,27 @@ def test_a_calibration_has_no_verdict() -> None:
 )
 def test_the_timed_channel(change: float, verdict: str, code: int) -> None:
     found = judged(gate([change] * 10))
-    assert (found["verdict"], found["exit_code"]) == (verdict, code)
-    rule = found["rules"][0]
-    assert rule["value"] == pytest.approx(math.exp(change), rel=1e-5)
-    assert rule["low"] <= rule["value"] <= rule["high"]
-    assert rule["confidence"] == 0.99
-    assert rule["units"] == 10
+    assert (found.verdict, found.exit_code) == (verdict, code)
+    rule = found.rules[0]
+    assert rule.value == pytest.approx(math.exp(change), rel=1e-5)
+    assert rule.low is not None
+    assert rule.value is not None
+    assert rule.high is not None
+    assert rule.low <= rule.value <= rule.high
+    assert rule.confidence == 0.99
+    assert rule.units == 10
 
 
 def test_too_few_units_decide_nothing() -> None:
     run = gate([0.0] * 3)
     found = judged(run)
-    assert (found["verdict"], found["exit_code"]) == ("INCONCLUSIVE", 3)
+    assert (found.verdict, found.exit_code) == ("INCONCLUSIVE", 3)
     assert undecided(run) == {("", "v")}
 
 
 def test_at_the_cap_it_is_over() -> None:
     noisy = [0.2, -0.2] * 20
-    assert judged(gate(noisy))["verdict"] == "INCONCLUSIVE"
+    assert judged(gate(noisy)).verdict == "INCONCLUSIVE"
     assert undecided(gate(noisy)) == set()
 
 
@@ -98,18 +113,18 @@ def test_a_decided_gate_needs_no_more_units() -> None:
 def test_void_units_do_not_count_and_too_many_make_the_machine_unfit() -> None:
     units = tuple(unit(n, 0.0, void="others" if n % 2 else "") for n in range(1, 20))
     found = judged(gate([], units=units))
-    assert found["verdict"] == "INCONCLUSIVE"
-    assert "machine unfit" in found["rules"][0]["reason"]
+    assert found.verdict == "INCONCLUSIVE"
+    assert "machine unfit" in found.rules[0].reason
     few = tuple(unit(n, 0.0, void="others" if n == 1 else "") for n in range(1, 9))
     found = judged(gate([], units=few))
-    assert found["verdict"] == "PASS"
-    assert found["evidence"]["void_units"] == 1
+    assert found.verdict == "PASS"
+    assert found.effort.void_units == 1
 
 
 def test_a_limit_on_throughput_looks_the_other_way() -> None:
     limits = {"output_throughput": {"max_decrease": "3%"}}
-    assert judged(gate([0.06] * 10, limits))["verdict"] == "FAIL"
-    assert judged(gate([-0.06] * 10, limits))["verdict"] == "PASS"
+    assert judged(gate([0.06] * 10, limits)).verdict == "FAIL"
+    assert judged(gate([-0.06] * 10, limits)).verdict == "PASS"
 
 
 def test_a_limit_on_the_first_token_alone() -> None:
@@ -117,26 +132,26 @@ def test_a_limit_on_the_first_token_alone() -> None:
     slow_prefill = ((1_100_000, 200_000, 200_000),)
     units = tuple(UnitRecord(n, "", "v", (0,), 0, base, slow_prefill) for n in range(1, 12))
     limits = {"ttft_ms": {"max_increase": "3%"}, "tpot_ms": {"max_increase": "3%"}}
-    verdicts = [rule["verdict"] for rule in judged(gate([], limits, units=units))["rules"]]
+    verdicts = [rule.verdict for rule in judged(gate([], limits, units=units)).rules]
     assert verdicts == ["FAIL", "PASS"]
 
 
 def test_a_failed_arm_is_never_a_pass() -> None:
     run = gate([0.0] * 10, variant={"status": "oom_host", "reason": "killed"})
     found = judged(run)
-    assert (found["verdict"], found["exit_code"]) == ("ERROR", 5)
-    assert "oom_host: killed" in found["rules"][0]["reason"]
+    assert (found.verdict, found.exit_code) == ("ERROR", 5)
+    assert "oom_host: killed" in found.rules[0].reason
     assert undecided(run) == set()
 
 
 def test_a_limit_on_what_was_not_measured_is_an_error() -> None:
     found = judged(gate([0.0] * 10, {"kld_mean": {"max": 0.1}}))
-    assert (found["verdict"], found["exit_code"]) == ("ERROR", 5)
+    assert (found.verdict, found.exit_code) == ("ERROR", 5)
 
 
 def test_no_rule_is_no_pass() -> None:
     run = replace(gate([0.0] * 10), gate={"mode": "config", "limits": {}})
-    assert judged(run)["exit_code"] == 5
+    assert judged(run).exit_code == 5
 
 
 @pytest.mark.parametrize(
@@ -152,14 +167,14 @@ def test_no_rule_is_no_pass() -> None:
 def test_an_absolute_limit(value: float, low: float | None, high: float | None, verdict: str) -> None:
     run = gate([0.0] * 6, {"kld_mean": {"max": 0.02}})
     found = judged(run, variant={"kld_mean": figure(output_drift.KLD, value, low, high)})
-    assert found["verdict"] == verdict
+    assert found.verdict == verdict
 
 
 def test_a_lower_limit() -> None:
     limits = {"top1_agreement": {"min": 0.95}}
     for value, verdict in ((0.97, "PASS"), (0.9, "FAIL")):
         row = {"top1_agreement": figure(output_drift.TOP1, value, value - 0.005, value + 0.005)}
-        assert judged(gate([0.0] * 6, limits), variant=row)["verdict"] == verdict
+        assert judged(gate([0.0] * 6, limits), variant=row).verdict == verdict
 
 
 def test_counters_are_compared_exactly() -> None:
@@ -167,38 +182,38 @@ def test_counters_are_compared_exactly() -> None:
     for flops, verdict in ((1000, "PASS"), (1010, "PASS"), (1011, "FAIL")):
         rows = [{counters.FLOPS.key: figure(counters.FLOPS, n)} for n in (1000, flops)]
         found = judged(gate([], limits), *rows)
-        assert found["verdict"] == verdict, flops
-        assert found["rules"][0]["confidence"] == 1.0
+        assert found.verdict == verdict, flops
+        assert found.rules[0].confidence == 1.0
 
 
 @pytest.mark.parametrize("key", ["output_tokens", "forward_calls"])
 def test_more_work_in_changed_code_fails_at_once(key: str) -> None:
     more = {"variant": {"counters": {**COUNTED, key: 25}}, "base": {"counters": COUNTED}}
     found = judged(gate([0.0], mode="code", **more))
-    assert (found["verdict"], found["exit_code"]) == ("FAIL", 1)
-    assert key in found["rules"][0]["reason"]
+    assert (found.verdict, found.exit_code) == ("FAIL", 1)
+    assert key in found.rules[0].reason
     more = {"variant": {"counters": {**COUNTED, key: 25}}, "base": {"counters": COUNTED}}
-    assert judged(gate([0.0] * 8, mode="config", **more))["verdict"] == "PASS"
+    assert judged(gate([0.0] * 8, mode="config", **more)).verdict == "PASS"
 
 
 def test_an_improbable_improvement_of_code_is_suspect() -> None:
     same = {"variant": {"counters": COUNTED}, "base": {"counters": COUNTED}}
     found = judged(gate([-0.7] * 12, mode="code", **same))
-    assert (found["verdict"], found["exit_code"]) == ("SUSPECT", 7)
+    assert (found.verdict, found.exit_code) == ("SUSPECT", 7)
     same = {"variant": {"counters": {**COUNTED, "output_tokens": 3}}, "base": {"counters": COUNTED}}
-    assert judged(gate([0.0] * 8, mode="code", **same))["verdict"] == "SUSPECT"
+    assert judged(gate([0.0] * 8, mode="code", **same)).verdict == "SUSPECT"
 
 
 def test_counters_that_varied_in_the_calibration_decide_nothing() -> None:
-    varied = {"calibration": {"counters_constant": False}}
+    varied = {"calibration": asdict(replace(CALIBRATION, counters_constant=False))}
     more = {"variant": {"counters": {**COUNTED, "output_tokens": 25}}, "base": {"counters": COUNTED}}
     run = gate([0.0] * 8, mode="code", **more)
-    assert judged(replace(run, gate={**(run.gate or {}), **varied}))["verdict"] == "PASS"
+    assert judged(replace(run, gate={**(run.gate or {}), **varied})).verdict == "PASS"
     run = gate([], {counters.FLOPS.key: {"max_increase": "1%"}})
     rows = [{counters.FLOPS.key: figure(counters.FLOPS, n)} for n in (1000, 2000)]
     found = judged(replace(run, gate={**(run.gate or {}), **varied}), *rows)
-    assert found["verdict"] == "INCONCLUSIVE"
-    assert "varied" in found["rules"][0]["reason"]
+    assert found.verdict == "INCONCLUSIVE"
+    assert "varied" in found.rules[0].reason
 
 
 def test_a_cold_start_is_judged_by_its_units() -> None:
@@ -208,10 +223,10 @@ def test_a_cold_start_is_judged_by_its_units() -> None:
     }
     units = tuple(unit(n, 0.0, cold=cold) for n in range(1, 12))
     limits = {"load_s": {"max_increase": "10%"}, "first_request_ms": {"max_increase": "10%"}}
-    rules_found = judged(gate([], limits, units=units))["rules"]
-    assert [(rule["kind"], rule["verdict"]) for rule in rules_found] == [("timed", "FAIL"), ("timed", "PASS")]
-    assert rules_found[0]["value"] == pytest.approx(1.2)
-    assert judged(gate([0.0] * 8, limits))["verdict"] == "ERROR"
+    rules_found = judged(gate([], limits, units=units)).rules
+    assert [(rule.kind, rule.verdict) for rule in rules_found] == [("timed", "FAIL"), ("timed", "PASS")]
+    assert rules_found[0].value == pytest.approx(1.2)
+    assert judged(gate([0.0] * 8, limits)).verdict == "ERROR"
 
 
 def test_intervals_are_widened_where_rules_share_the_error() -> None:
@@ -220,26 +235,26 @@ def test_intervals_are_widened_where_rules_share_the_error() -> None:
         "kld_mean": figure(output_drift.KLD, 0.03, 0.0205, 0.04),
         "ppl": figure(output_drift.PPL, 10.0, 9.9, 10.1),
     }
-    one = judged(gate([0.0] * 6, {"kld_mean": {"max": 0.02}}), variant=row)["rules"][0]
-    two = judged(gate([0.0] * 6, {"kld_mean": {"max": 0.02}, "ppl": {"max": 20}}), variant=row)["rules"][0]
-    assert (one["verdict"], one["confidence"]) == ("FAIL", 0.95)
-    assert (two["verdict"], two["confidence"]) == ("INCONCLUSIVE", 0.975)
-    assert two["low"] == pytest.approx(0.03 - 0.0095 * 2.241403 / 1.959964)
+    one = judged(gate([0.0] * 6, {"kld_mean": {"max": 0.02}}), variant=row).rules[0]
+    two = judged(gate([0.0] * 6, {"kld_mean": {"max": 0.02}, "ppl": {"max": 20}}), variant=row).rules[0]
+    assert (one.verdict, one.confidence) == ("FAIL", 0.95)
+    assert (two.verdict, two.confidence) == ("INCONCLUSIVE", 0.975)
+    assert two.low == pytest.approx(0.03 - 0.0095 * 2.241403 / 1.959964)
 
 
 def test_the_worst_rule_decides() -> None:
     limits = {**COST, "kld_mean": {"max": 0.02}, "ttft_ms": {"max_increase": "1%"}}
     found = judged(gate([0.06] * 10, limits))
-    assert {rule["verdict"] for rule in found["rules"]} == {"FAIL", "ERROR"}
-    assert found["verdict"] == "FAIL"
+    assert {rule.verdict for rule in found.rules} == {"FAIL", "ERROR"}
+    assert found.verdict == "FAIL"
 
 
 def test_error_rates_are_divided_over_the_cells() -> None:
     """Eight units of +6 % decide one cell; with three timed cells they do not."""
     three = {key: {"max_increase": "3%"} for key in ("cost_per_request_usd", "e2el_ms", "tpot_ms")}
-    assert judged(gate([0.06] * 8))["verdict"] == "FAIL"
-    assert judged(gate([0.06] * 8, three))["verdict"] == "INCONCLUSIVE"
-    assert judged(gate([0.06] * 10, three))["verdict"] == "FAIL"
+    assert judged(gate([0.06] * 8)).verdict == "FAIL"
+    assert judged(gate([0.06] * 8, three)).verdict == "INCONCLUSIVE"
+    assert judged(gate([0.06] * 10, three)).verdict == "FAIL"
 
 
 def test_rules_of_a_block() -> None:
@@ -256,23 +271,13 @@ def test_rules_of_a_block() -> None:
 # ---- without measuring ---------------------------------------------------------------------------------
 
 
-def finished(limits: dict[str, Any], ratio: tuple[float, float, float]) -> dict[str, Any]:
-    row = {"group": "", "status": "ok", "reason": "", "metrics": {}, "drift": {}}
+def finished(limits: dict[str, Any], ratio: tuple[float, float, float], **changes: Any) -> RunSummary:
+    record = run_record(arm_record(), arm_record("v", **changes))
     value, low, high = ratio
-    return {
-        "run_id": "r",
-        "spec": {"gate": limits},
-        "variants": [
-            {**row, "name": "baseline", "is_baseline": True},
-            {**row, "name": "v", "is_baseline": False},
-        ],
-        "comparisons": [
-            {
-                "group": "", "variant": "v", "metric": "cost_per_request_usd",
-                "ratio": value, "ci_low": low, "ci_high": high,
-            }
-        ],
-    }  # fmt: skip
+    one = Comparison(
+        "v", "baseline", "", cost.PER_REQUEST.key, value, low, high, 0.95, Verdict.CANNOT_TELL, Design.DUET
+    )
+    return replace(summarise(record), spec={"gate": limits}, comparisons=(one,))
 
 
 @pytest.mark.parametrize(
@@ -280,9 +285,63 @@ def finished(limits: dict[str, Any], ratio: tuple[float, float, float]) -> dict[
     [((1.0, 0.98, 1.02), "PASS"), ((1.02, 0.99, 1.05), "INCONCLUSIVE"), ((1.2, 1.1, 1.3), "FAIL")],
 )
 def test_a_finished_run_by_its_own_limits(ratio: tuple[float, float, float], verdict: str) -> None:
-    assert judge_run(finished(COST, ratio))["gate"]["verdict"] == verdict
+    found = judge_run(finished(COST, ratio)).gate
+    assert found is not None
+    assert found.verdict == verdict
+    assert (found.effort.mode, found.effort.details) == ("run", {"run_id": "r"})
+
+
+def test_a_finished_run_whose_row_failed_is_an_error() -> None:
+    found = judge_run(finished(COST, (1.0, 0.98, 1.02), status="oom_host", reason="killed")).gate
+    assert found is not None
+    assert found.exit_code == ExitCode.FAILED
+    assert found.rules[0].reason == "v was not measured: oom_host: killed"
+
+
+def test_a_finished_run_that_was_judged_stays_as_it_is() -> None:
+    once = judge_run(finished(COST, (1.0, 0.98, 1.02)))
+    assert judge_run(once) is once
 
 
 def test_a_finished_run_without_limits() -> None:
     with pytest.raises(UsageError, match="sets no limit"):
         judge_run(finished({}, (1.0, 0.9, 1.1)))
+
+
+# ---- the verdict as it stands in run.json --------------------------------------------------------------
+
+
+def test_a_block_comes_back_as_it_was_written() -> None:
+    run = gate([0.0] * 8, {**COST, "kld_mean": {"max": 0.1}})
+    head = {**(run.gate or {}), "calibration": asdict(CALIBRATION), "base": "earlier"}
+    found = judged(replace(run, gate=head))
+    written = json.loads(json.dumps(found.to_json()))
+    assert GateBlock.from_json(written) == found
+    assert (written["verdict"], written["exit_code"]) == ("ERROR", 5)
+    assert [rule["verdict"] for rule in written["rules"]] == ["PASS", "ERROR"]
+    assert written["evidence"] == {**head, "units": 8, "void_units": 0, "units_from_earlier_runs": 0,
+                                   "seconds_per_unit": 0.0}  # fmt: skip
+
+
+@pytest.mark.parametrize("verdict", GateVerdict)
+def test_every_verdict_has_its_exit_code(verdict: GateVerdict) -> None:
+    found = GateBlock(verdict, (), Effort("code"))
+    codes = {"FAIL": 1, "ERROR": 5, "SUSPECT": 7, "INCONCLUSIVE": 3, "PASS": 0}
+    assert int(found.exit_code) == found.to_json()["exit_code"] == codes[verdict]
+
+
+def test_the_worst_verdict_comes_first() -> None:
+    run, rule = Effort("code"), next(rules(COST))
+    said = [finding(rule, ("", "v"), verdict, "because") for verdict in GateVerdict]
+    for place, worst in enumerate(GateVerdict):
+        assert block(list(reversed(said[place:])), run).verdict == worst
+
+
+@pytest.mark.parametrize("key", ["verdict", "rules", "evidence"])
+def test_a_block_that_lacks_something_is_none(key: str) -> None:
+    written = GateBlock(GateVerdict.PASS, (), Effort("code")).to_json()
+    del written[key]
+    with pytest.raises(KeyError):
+        GateBlock.from_json(written)
+    with pytest.raises(ValueError, match="is not a valid GateVerdict"):
+        GateBlock.from_json({"verdict": "MAYBE", "rules": [], "evidence": {"mode": "code"}})

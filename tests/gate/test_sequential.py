@@ -9,7 +9,7 @@ import statistics
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -109,6 +109,7 @@ def test_one_wild_unit_does_not_fail_a_gate() -> None:
         assert decide(wild, THREE_PERCENT).verdict != "FAIL"
 
 
+@settings(deadline=None)  # thirty units take 0.2 s: nearly all of Hypothesis's own deadline
 @given(DIFFERENCES)
 def test_swapped_sides_mirror_the_interval(differences: list[float]) -> None:
     low, high = confidence_sequence(differences)

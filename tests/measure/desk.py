@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
@@ -11,23 +12,18 @@ from typing import Any
 import pytest
 from fakes import ScriptedWorker
 
+from bench.config.spec import Arm, DriftBlock, Group, MeasureBlock, RuntimeBlock, WorkloadBlock
 from bench.machine import noise
 from bench.machine.noise import Ticks
 from bench.measure import fresh_pair, row
-from bench.measure.arm import ArmUnderTest, Bench
+from bench.measure.arm import ArmUnderTest, RunContext
+from bench.measure.events import Event
 from bench.measure.row import VariantRun
 from bench.models.reference import LocalModel, ModelRef, Named, SourceRecord
-from bench.spec import Arm, DriftBlock, Group, MeasureBlock, RuntimeBlock, WorkloadBlock
+from bench.records import Facts
 
 WORKLOAD = WorkloadBlock(name="chat", requests=6, output_tokens=4)
-FACTS = {
-    "threads": 2,
-    "device": "cpu",
-    "dtype": "float32",
-    "random_weights": False,
-    "vocabulary": 10,
-    "context": 64,
-}
+FACTS = Facts(threads=2, device="cpu", dtype="float32", random_weights=False, vocabulary=10, context=64)
 MS = 1_000_000
 Reply = dict[str, Any] | Exception
 Answer = Callable[[str, Mapping[str, Any]], Reply]
@@ -96,26 +92,26 @@ class Desk:
         bills: Sequence[Sequence[Mapping[str, Any]]] = (),
         workload: WorkloadBlock = WORKLOAD,
         base_workload: WorkloadBlock | None = None,
-        facts: Mapping[str, object] | None = None,
+        facts: Mapping[str, Any] | None = None,
         replies: Callable[[Process, str], Reply | None] = lambda process, do: None,
         **measure: Any,
     ) -> None:
+        self.ticks = Ticks(0, 0, 0, 0, 0.5)
         patch.setattr(noise, "disturbed", really_disturbed)
         patch.setattr(noise, "read_ticks", lambda pids=(): self.ticks)
         for module in (fresh_pair, row):
             patch.setattr(module, "open_worker", self.open_worker)
-        self.ticks = Ticks(0, 0, 0, 0, 0.5)
         self.processes: list[Process] = []
         self.log: list[tuple[str, int, str]] = []
-        self.said: list[str] = []
+        self.told: list[Event] = []
         self.notes = Notebook()
-        self._facts, self._replies = {**FACTS, **(facts or {})}, replies
+        self._facts, self._replies = replace(FACTS, **(facts or {})), replies
         self._busy, self._bills = chain(busy, repeat(0.0)), chain(bills, repeat([]))
         self._ms = {
             side: chain(ms, repeat(ms[-1])) for side, ms in (("base", base_ms), ("variant", variant_ms))
         }
-        self.bench = Bench(
-            Path(), self.notes, lambda who, what: self.said.append(what), lambda: None,  # type: ignore[arg-type]
+        self.context = RunContext(
+            Path(), self.notes, self.told.append, lambda: None,  # type: ignore[arg-type]
             MeasureBlock(**measure), DriftBlock(tokens=64, window=16), "text",
         )  # fmt: skip
         arms = [
@@ -124,15 +120,15 @@ class Desk:
         ]
         self.group = Group("", arms[0], (arms[1],))
 
-    def open_worker(self, arm: Arm, group: str, bench: Bench) -> ArmUnderTest:
-        return ArmUnderTest(arm, group, bench, Process(self, arm))  # type: ignore[arg-type]
+    def open_worker(self, arm: Arm, group: str, context: RunContext) -> ArmUnderTest:
+        return ArmUnderTest(arm, group, context, Process(self, arm))  # type: ignore[arg-type]
 
     def fetch(self, _ref: ModelRef) -> LocalModel:
         return LocalModel(Path("model"), SourceRecord("path", "m", "model", None, None), ())
 
     def run(self) -> Desk:
         """The variant's whole row."""
-        VariantRun(self.group, self.open_worker(self.group.variants[0], "", self.bench), self.fetch).run()
+        VariantRun(self.group, self.open_worker(self.group.variants[0], "", self.context), self.fetch).run()
         return self
 
     # ---- what the workers say --------------------------------------------------------------------
@@ -149,8 +145,8 @@ class Desk:
         if process.side == "variant":
             steps.append({"step": "prune: x", "took_s": 1.0, "checks": [], "one_off": [*next(self._bills)]})
         return {
-            "facts": self._facts, "load_s": 1.5, "optimise_s": 0.0, "load_memory": {}, "weights_bytes": 4,
-            "bytes_by_dtype": {"float32": 4}, "parameters": 1, "evidence": steps,
+            "facts": asdict(self._facts), "load_s": 1.5, "optimise_s": 0.0, "load_memory": {},
+            "weights_bytes": 4, "bytes_by_dtype": {"float32": 4}, "parameters": 1, "evidence": steps,
         }  # fmt: skip
 
     def _prompts(self, process: Process, arguments: Mapping[str, Any]) -> Reply:

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from desk import Desk, Process, Reply
 
+from bench.config.spec import WorkloadBlock
 from bench.errors import Outcome, VariantFailed
 from bench.measure.fresh_pair import FreshPair
 from bench.measure.together import BaselineDied
 from bench.records import UnitRecord
-from bench.spec import WorkloadBlock
 
 Patch = pytest.MonkeyPatch
 
 
 def pair_of(desk: Desk, number: int = 1) -> FreshPair:
-    variant = desk.open_worker(desk.group.variants[0], "", desk.bench)
+    variant = desk.open_worker(desk.group.variants[0], "", desk.context)
     return FreshPair(desk.group, variant, desk.fetch, number)
 
 
@@ -122,7 +122,8 @@ def test_durations_that_cannot_be_are_not_averaged(monkeypatch: Patch, wrong: An
 
     with pytest.raises(BaselineDied if side == "base" else VariantFailed) as caught:
         turns(Desk(monkeypatch, replies=answer))
-    failure = getattr(caught.value, "failure", caught.value)
+    failure = caught.value.failure if isinstance(caught.value, BaselineDied) else caught.value
+    assert isinstance(failure, VariantFailed)
     assert failure.outcome == Outcome.PROTOCOL_ERROR
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,31 +16,33 @@ from fakes import ScriptedWorker
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.config.spec import Arm, DriftBlock, MeasureBlock, RuntimeBlock, WorkloadBlock
 from bench.errors import Outcome, VariantFailed
 from bench.measure import pair
-from bench.measure.arm import ArmUnderTest, Bench
+from bench.measure.arm import ArmUnderTest, RunContext
+from bench.measure.events import Event
 from bench.measure.together import BaselineDied
 from bench.models.reference import Named
-from bench.spec import Arm, DriftBlock, MeasureBlock, RuntimeBlock, WorkloadBlock
 
 
 class Table:
-    """A baseline and a variant at one bench."""
+    """A baseline and a variant of one run."""
 
     def __init__(
-        self, base: Answer, variant: Answer, facts: Mapping[str, object] | None = None, **settings: Any
+        self, base: Answer, variant: Answer, facts: Mapping[str, Any] | None = None, **settings: Any
     ) -> None:
-        self.notes, self.said = Notebook(), []
+        self.notes = Notebook()
+        self.told: list[Event] = []
         measure = MeasureBlock(**settings.pop("measure", {}))
         drift = DriftBlock(**{"tokens": 64, "window": 16, **settings.pop("drift", {})})
-        bench = Bench(
-            Path(), self.notes, lambda who, what: self.said.append(what), lambda: None, measure, drift, "text"
-        )  # type: ignore[arg-type]
+        context = RunContext(
+            Path(), self.notes, self.told.append, lambda: None, measure, drift, "text"  # type: ignore[arg-type]
+        )  # fmt: skip
         self.base, self.variant = (
-            ArmUnderTest(self.arm(name, **settings), "", bench, ScriptedWorker(answer))  # type: ignore[arg-type]
+            ArmUnderTest(self.arm(name, **settings), "", context, ScriptedWorker(answer))  # type: ignore[arg-type]
             for name, answer in (("baseline", base), ("variant", variant))
         )
-        self.base.facts = self.variant.facts = {**FACTS, **(facts or {})}
+        self.base.facts = self.variant.facts = replace(FACTS, **(facts or {}))
 
     @staticmethod
     def arm(name: str, workloads: Mapping[str, WorkloadBlock] | None = None) -> Arm:
@@ -108,7 +111,7 @@ def test_others_move_freely(facts: dict[str, object]) -> None:
 
 def test_one_single_threaded_worker_alone_is_not_pinned() -> None:
     table = Table(scores, scores)
-    table.variant.facts = {**FACTS, "threads": 1}
+    table.variant.facts = replace(FACTS, threads=1)
     assert pins(table) == [[], []]
 
 
@@ -222,7 +225,7 @@ def test_another_tokenizer_has_no_token_level_drift() -> None:
 
 def test_another_vocabulary_has_no_drift() -> None:
     table = Table(scores, scores)
-    table.variant.facts = {**FACTS, "vocabulary": 11}
+    table.variant.facts = replace(FACTS, vocabulary=11)
     assert "vocabulary of 11" in reason(table)
 
 

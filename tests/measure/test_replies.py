@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.config.spec import WorkloadBlock
 from bench.errors import Outcome, VariantFailed
 from bench.measure import replies
-from bench.spec import WorkloadBlock
 
 WORKLOAD = WorkloadBlock(name="chat", requests=3, output_tokens=2, batch_size=2)
 BATCH = {"sent_ns": 0, "stamps_ns": [5, 9], "end_ns": 9, "input_tokens": [4, 4], "tokens": [[1, 2], [3, 4]]}
@@ -22,8 +22,13 @@ WINDOW = {"kld": [0.1], "same_top": [1], "ln_p_base": [-1.0], "ln_p_variant": [-
 GOOD: dict[str, dict[str, Any]] = {
     "load": {
         "facts": {"device": "cpu", "dtype": "float32", "vocabulary": 9, "random_weights": False},
-        "load_s": 1.0, "optimise_s": 0.0, "load_memory": {"peak_rss_bytes": 5}, "weights_bytes": 4,
-        "bytes_by_dtype": {"float32": 4}, "parameters": 1, "evidence": [{"step": "runtime"}],
+        "load_s": 1.0,
+        "optimise_s": 0.0,
+        "load_memory": {"peak_rss_bytes": 5},
+        "weights_bytes": 4,
+        "bytes_by_dtype": {"float32": 4},
+        "parameters": 1,
+        "evidence": [{"step": "runtime"}],
     },
     "prompts": {"digest": "d", "input_tokens": [1, 2, 3], "end_ids": []},
     "warm_up": {"durations_ms": [5.0, 5.1], "steady": True, "first_request_ms": 5.0, "kernels": []},
@@ -35,7 +40,17 @@ GOOD: dict[str, dict[str, Any]] = {
     "floor": {"windows": [WINDOW]},
     "score": {"windows": [WINDOW]},
     "duet": {"durations_ns": [[1, 2]]},
-}  # fmt: skip
+    "count": {
+        "requests": 2,
+        "input_tokens": 8,
+        "output_tokens": 4,
+        "forward_calls": None,
+        "flops": 9,
+        "kv_cache_bytes": None,
+    },
+    "probe": {"threads_alive": 3.0, "minor_page_faults_per_request": None},
+}
+FREE = ("ceilings", "probe")  # their keys are their own  # fmt: skip
 
 
 def refused(do: str, reply: Any) -> str:
@@ -53,14 +68,14 @@ def test_a_whole_answer_is_taken(do: str) -> None:
 
 @pytest.mark.parametrize("do", GOOD)
 def test_an_empty_answer_is_not(do: str) -> None:
-    if do != "ceilings":
+    if do not in FREE:
         refused(do, {})
 
 
 @pytest.mark.parametrize("do", GOOD)
 def test_no_key_may_be_missing(do: str) -> None:
     for key in GOOD[do]:
-        if (do, key) not in (("warm_up", "kernels"), ("ceilings", key)):
+        if do not in FREE and (do, key) != ("warm_up", "kernels"):
             refused(do, {k: v for k, v in GOOD[do].items() if k != key})
 
 
@@ -105,7 +120,9 @@ def test_prompts_that_are_missing() -> None:
 
 
 def test_a_model_that_says_nothing_about_itself() -> None:
-    assert "'dtype'" in refused("load", {**GOOD["load"], "facts": {"device": "cpu", "random_weights": True}})
+    assert "facts.dtype: " in refused(
+        "load", {**GOOD["load"], "facts": {"device": "cpu", "random_weights": True}}
+    )
 
 
 def test_a_warm_up_in_no_time() -> None:
@@ -123,3 +140,10 @@ def test_windows_are_complete() -> None:
             replies.check_windows("score", {"windows": [WINDOW] * 2}, windows, positions)
     with pytest.raises(VariantFailed):
         replies.check_windows("score", {"windows": [{**WINDOW, "ln_p_base": []}] * 2}, 2, 1)
+
+
+def test_further_statistics_are_complete_too() -> None:
+    """One from another package may give one number for a whole window, say."""
+    replies.check_windows("score", {"windows": [{**WINDOW, "more": {"jsd": [0.1]}}]}, 1, 1)
+    with pytest.raises(VariantFailed, match="2 positions instead of 1"):
+        replies.check_windows("score", {"windows": [{**WINDOW, "more": {"jsd": [0.1, 0.2]}}]}, 1, 1)

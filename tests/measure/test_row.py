@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from desk import Desk, Process, Reply
 
+from bench.config.spec import WorkloadBlock
 from bench.errors import Outcome, VariantFailed
 from bench.measure.fresh_pair import batches_of
 from bench.measure.row import half_width
 from bench.measure.together import BaselineDied
 from bench.records import UnitRecord
-from bench.spec import WorkloadBlock
 from bench.stats.pairs import SAME_KERNELS
 from bench.store.replay import _payload
 

@@ -3,6 +3,7 @@ hangs, none leaves anything behind. The engine is ``fake_runtimes/fake.py``; all
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -19,13 +20,15 @@ import psutil
 import pytest
 from fakes import fake_model, interpreter
 
+import bench
 from bench.errors import Outcome, VariantFailed
+from bench.machine.proc import entries
 from bench.measure import worker_process
 from bench.measure.together import BaselineDied, ask_both
 from bench.measure.worker_process import PeerGone, WorkerProcess
-from bench.proc import entries
 
 OPTIONS = {"device": "cpu", "dtype": "float32", "threads": 1, "attention": "sdpa", "random": False}
+RUNTIME = "bench.runtimes.fake"
 PATIENCE_S = 60.0
 
 
@@ -73,7 +76,7 @@ def load(
 ) -> Any:
     model = fake_model(directory / "model", *faults)
     return under.ask(
-        "load", timeout_s, directory=str(model), runtime="fake", options=OPTIONS, optimise=[]
+        "load", timeout_s, directory=str(model), runtime=RUNTIME, options=OPTIONS, optimise=[]
     )  # fmt: skip
 
 
@@ -166,7 +169,7 @@ def test_a_failure_after_loading_is_not_a_load_error(tmp_path: Path) -> None:
 def test_killed_from_outside(tmp_path: Path) -> None:
     with worker(tmp_path) as under:
         under.start("load", (), directory=str(fake_model(tmp_path / "m", {"at": "load", "do": "hang"})),
-                    runtime="fake", options=OPTIONS, optimise=[])  # fmt: skip
+                    runtime=RUNTIME, options=OPTIONS, optimise=[])  # fmt: skip
         os.kill(under.pid, signal.SIGKILL)
         assert failure(lambda: under.finish(PATIENCE_S)).outcome == Outcome.OOM_HOST
 
@@ -249,11 +252,12 @@ def test_no_secret_reaches_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for name in ("AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "OPENAI_API_KEY", "PYTHONPATH", "LD_PRELOAD"):
         monkeypatch.setenv(name, "s3cr3t-value")
     monkeypatch.setenv("LANG", "C.UTF-8")
-    model = fake_model(tmp_path / "model", facts={"environment": None})
+    model = fake_model(tmp_path / "model", facts={"loaded": "environment"})
     with worker(tmp_path) as under:
-        found = under.ask(
-            "load", PATIENCE_S, directory=str(model), runtime="fake", options=OPTIONS, optimise=[]
-        )["facts"]["environment"]  # fmt: skip
+        facts = under.ask(
+            "load", PATIENCE_S, directory=str(model), runtime=RUNTIME, options=OPTIONS, optimise=[]
+        )["facts"]  # fmt: skip
+    found = json.loads(facts["loaded"])
     assert "s3cr3t-value" not in str(found)
     assert found["LANG"] == "C.UTF-8"
     assert found["HF_HUB_OFFLINE"] == "1"
@@ -288,7 +292,7 @@ def test_a_worker_dies_with_the_harness(tmp_path: Path) -> None:
         under = WorkerProcess("variant", here / "log", interpreter(here), 1)
         under.__enter__()
         model = fake_model(here / "m", {{"at": "load", "do": "hang"}})
-        under.start("load", (), directory=str(model), runtime="fake", options={OPTIONS!r}, optimise=[])
+        under.start("load", (), directory=str(model), runtime={RUNTIME!r}, options={OPTIONS!r}, optimise=[])
         print(under.pid, flush=True)
         under.finish(3600)
     """
@@ -304,7 +308,7 @@ def test_a_worker_dies_with_the_harness(tmp_path: Path) -> None:
 
 
 def test_a_worker_started_by_somebody_else_refuses(tmp_path: Path) -> None:
-    entry = Path(worker_process.bench.__file__).parent / "worker" / "__main__.py"
+    entry = Path(bench.__file__).parent / "worker" / "__main__.py"
     found = subprocess.run(
         [sys.executable, str(entry), "0", "1"],
         capture_output=True,

@@ -9,8 +9,9 @@ import pytest
 from fakes import arm_record, loaded, pairs, run_record, timed_batch
 
 from bench.metrics import cost
-from bench.metrics.summary import summarise
 from bench.records import ArmRecord, UnitRecord
+from bench.results.summary import summarise
+from bench.stats.figure import Figures
 from bench.stats.intervals import Interval
 
 
@@ -31,12 +32,12 @@ KEYS = [metric.key for metric in cost.METRICS]
 
 def rows(*arms: ArmRecord, units: tuple[UnitRecord, ...] = UNITS, **changes: Any) -> dict[str, Any]:
     run = replace(run_record(*arms, units=units), **changes)
-    return {row["name"]: row["metrics"] for row in summarise(run)["variants"]}
+    return {row["name"]: row["metrics"] for row in summarise(run).to_json()["variants"]}
 
 
 def test_two_rows_dollars_have_the_ratio_of_the_table() -> None:
     run = run_record(BASE, V, units=UNITS)
-    found = summarise(run)
+    found = summarise(run).to_json()
     base, variant = (row["metrics"] for row in found["variants"])
     ratios = {one["metric"]: one["ratio"] for one in found["comparisons"]}
     for key in ("cost_per_1k_tokens_usd", "cost_per_request_usd"):
@@ -52,13 +53,13 @@ def test_what_the_pass_alone_gave_is_kept() -> None:
     for key in KEYS:
         before = own[key]
         assert before is not None
-        assert found[key]["alone"] == before["value"]
-        assert found[key]["value"] == pytest.approx(before["value"] * 0.8 / 0.7)
+        assert found[key]["alone"] == before.value
+        assert found[key]["value"] == pytest.approx(before.value * 0.8 / 0.7)
 
 
 def test_the_interval_is_that_of_the_product() -> None:
     run = run_record(BASE, V, units=UNITS)
-    found = summarise(run)
+    found = summarise(run).to_json()
     (one,) = [c for c in found["comparisons"] if c["metric"] == "cost_per_1k_tokens_usd"]
     figure = found["variants"][1]["metrics"]["cost_per_1k_tokens_usd"]
     assert (figure["value"], figure["ci_low"], figure["ci_high"]) == pytest.approx(
@@ -88,18 +89,17 @@ def test_the_baseline_keeps_its_own_dollars() -> None:
 
 def test_a_bill_for_measured_energy_stays() -> None:
     """Joules are not in proportion to time: the row keeps what it was charged."""
-    run = run_record(BASE, V)
-    before = cost.figures(V, run)
-    energy = {key: figure and {**figure} for key, figure in before.items()}
-    first = energy["cost_per_1k_tokens_usd"]
+    alone = cost.figures(V, run_record(BASE, V))
+    first = alone[cost.PER_1K.key]
     assert first is not None
-    assert first["power_basis"] == "included"
-    first["power_basis"] = "measured"
+    assert first.notes == {"power_basis": "included"}
+    energy = alone | {cost.PER_1K.key: replace(first, notes={"power_basis": "measured"})}
     assert cost.as_paired(energy, Interval(1.0, 0.9, 1.1)) == energy
+    assert cost.as_paired(alone, Interval(1.0, 0.9, 1.1)) != alone
 
 
 def test_a_row_without_dollars_has_none() -> None:
-    none: dict[str, Any] = dict.fromkeys(KEYS)
+    none: Figures = dict.fromkeys(KEYS)
     assert cost.as_paired(none, Interval(1.0, 0.9, 1.1)) == none
 
 
@@ -108,7 +108,7 @@ def test_bounds_that_are_not_known_stay_unknown() -> None:
     for key in KEYS:
         figure = found[key]
         assert figure is not None
-        assert (figure["ci_low"], figure["ci_high"]) == (None, None)
+        assert (figure.ci_low, figure.ci_high) == (None, None)
     first = found["cost_per_1k_tokens_usd"]
     assert first is not None
-    assert first["value"] == 1
+    assert first.value == 1

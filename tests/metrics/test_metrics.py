@@ -11,27 +11,29 @@ from typing import Any
 import pytest
 from fakes import arm_record, drift_window, loaded, pairs, run_record, timed_batch
 
+from bench.drift.suites import generation
 from bench.errors import Outcome
-from bench.grid import grid_of
 from bench.metrics import (
-    FAMILIES,
-    METRICS,
+    all_metrics,
     comparisons,
     cost,
+    drift_keys,
     energy,
-    generation,
+    families,
     latency,
     memory,
     output_drift,
     roofline,
     throughput,
 )
-from bench.metrics.figure import Metric, value_of
-from bench.metrics.summary import summarise
 from bench.pricing.book import parse_price
 from bench.records import ArmRecord, UnitRecord, WarmUp
-from bench.stats.intervals import Interval
+from bench.records.grid import grid_of
+from bench.results.summary import summarise
+from bench.stats.figure import Figure, Figures, Metric, value_of
+from bench.stats.intervals import Distribution, Interval
 from bench.stats.pairs import SAME_KERNELS, pair_ratio
+from bench.stats.verdict import verdict_of
 
 # Two requests, one after the other: 3 tokens in 100 + 20 + 30 ms, then 3 tokens in 200 + 10 + 10 ms.
 # W = 400 ms: the second is sent at 170 ms and ends at 400 ms.
@@ -50,8 +52,23 @@ ENERGY = {
 BASE = arm_record(solo=SOLO, memory=MEMORY)
 
 
-def figure(module: Any, key: str, arm: ArmRecord = BASE, **run: Any) -> Any:
-    return module.figures(arm, run_record(arm, **run))[key]
+def figure(module: Any, key: str, arm: ArmRecord = BASE, **run: Any) -> Figure | None:
+    found: Figures = module.figures(arm, run_record(arm, **run))
+    return found[key]
+
+
+def known(module: Any, key: str, arm: ArmRecord = BASE, **run: Any) -> Figure:
+    """A figure that is there."""
+    found = figure(module, key, arm, **run)
+    assert found is not None
+    return found
+
+
+def sample(module: Any, key: str, arm: ArmRecord = BASE) -> Distribution:
+    """What a figure of many requests sums up."""
+    found = known(module, key, arm).sample
+    assert found is not None
+    return found
 
 
 def value(module: Any, key: str, arm: ArmRecord = BASE, **run: Any) -> float | None:
@@ -71,29 +88,30 @@ def test_latency_by_hand() -> None:
 
 
 def test_gaps_are_pooled_and_requests_are_not() -> None:
-    assert figure(latency, "itl_ms")["n"] == 4
-    assert figure(latency, "tpot_ms")["n"] == 2
-    assert figure(latency, "itl_ms")["p50"] == pytest.approx(15)
-    assert figure(latency, "itl_ms")["sd"] == pytest.approx(math.sqrt((2.5**2 + 12.5**2 + 2 * 7.5**2) / 3))
+    gaps = sample(latency, "itl_ms")
+    assert gaps.n == 4
+    assert sample(latency, "tpot_ms").n == 2
+    assert gaps.p50 == pytest.approx(15)
+    assert gaps.sd == pytest.approx(math.sqrt((2.5**2 + 12.5**2 + 2 * 7.5**2) / 3))
 
 
 def test_the_sum_of_gaps_is_last_minus_first() -> None:
     one = arm_record(solo=SOLO[:1])
-    gaps, requests = figure(latency, "itl_ms", one), figure(latency, "tpot_ms", one)
-    assert gaps["mean"] * gaps["n"] == pytest.approx(150 - 100)
-    assert gaps["mean"] == pytest.approx(requests["mean"])
+    gaps, requests = sample(latency, "itl_ms", one), sample(latency, "tpot_ms", one)
+    assert gaps.mean * gaps.n == pytest.approx(150 - 100)
+    assert gaps.mean == pytest.approx(requests.mean)
 
 
 def test_each_request_of_a_batch_counts() -> None:
     batch = timed_batch(0, [100, 120], 130, [10, 4], [[5, 6], [7, 8]])
-    found = figure(latency, "ttft_ms", arm_record(solo=(batch,)))
-    assert (found["n"], found["mean"]) == (2, 100)
+    found = sample(latency, "ttft_ms", arm_record(solo=(batch,)))
+    assert (found.n, found.mean) == (2, 100)
 
 
 def test_percentiles_wait_for_enough_samples() -> None:
-    found = figure(latency, "e2el_ms")
-    assert found["p50"] is not None
-    assert found["p90"] is found["p95"] is found["p99"] is None
+    found = sample(latency, "e2el_ms")
+    assert found.p50 is not None
+    assert found.p90 is found.p95 is found.p99 is None
 
 
 # ---- 4.2 throughput --------------------------------------------------------------------------------
@@ -119,9 +137,9 @@ def test_memory_by_hand() -> None:
     assert value(memory, "weights_bytes") == 4000
     assert value(memory, "kv_bytes_per_token") == 100
     assert value(memory, "load_peak_rss_bytes") == 5000
-    found = figure(memory, "peak_rss_bytes")
-    assert found["value"] == 900
-    assert found["phases"] == {"prefill": 900, "decode": 700}
+    found = known(memory, "peak_rss_bytes")
+    assert found.value == 900
+    assert found.notes["phases"] == {"prefill": 900, "decode": 700}
     assert figure(memory, "peak_allocated_bytes") is None
 
 
@@ -132,7 +150,7 @@ def test_energy_by_hand() -> None:
     arm = replace(BASE, energy=ENERGY)
     assert value(energy, "energy_per_output_token_j", arm) == 5
     assert value(energy, "energy_per_request_j", arm) == 15
-    assert figure(energy, "energy_per_request_j", arm)["boundary"] == "CPU package (RAPL)"
+    assert known(energy, "energy_per_request_j", arm).notes["boundary"] == "CPU package (RAPL)"
 
 
 @pytest.mark.parametrize("record", [None, {"energy_valid": False, "energy_j": 0.0, "code": "counter_stuck"}])
@@ -182,11 +200,11 @@ def test_the_interval_of_a_cost_is_that_of_the_request_times() -> None:
     batches = tuple(
         timed_batch(i * 100, [i * 100 + 50, i * 100 + 60], i * 100 + 80 + i, [5], [[1, 2]]) for i in range(6)
     )
-    found = figure(cost, "cost_per_request_usd", arm_record(solo=batches))
+    found = known(cost, "cost_per_request_usd", arm_record(solo=batches))
     spread = [80 + i for i in range(6)]
     half = 2.5705818 * math.sqrt(17.5 / 5) / math.sqrt(6) / (sum(spread) / 6)
-    assert found["ci_low"] == pytest.approx(found["value"] * (1 - half), rel=1e-5)
-    assert found["ci_high"] == pytest.approx(found["value"] * (1 + half), rel=1e-5)
+    assert found.ci_low == pytest.approx(found.value * (1 - half), rel=1e-5)
+    assert found.ci_high == pytest.approx(found.value * (1 + half), rel=1e-5)
 
 
 # ---- 4.8, 4.9 drift --------------------------------------------------------------------------------
@@ -196,20 +214,25 @@ FLOOR = drift_window([0.001], [1], [-1.0], [-1.0])
 VARIANT = arm_record("v", solo=SOLO, memory=MEMORY, drift=(WINDOW,))
 
 
-def row_of(module: Any, *arms: ArmRecord) -> dict[str, Any]:
+def row_of(module: Any, *arms: ArmRecord) -> Figures:
     return module.figures(arms[-1], run_record(*arms))  # type: ignore[no-any-return]
 
 
+def measured(found: Figures) -> dict[str, Figure]:
+    """Without what was not."""
+    return {key: figure for key, figure in found.items() if figure is not None}
+
+
 def test_drift_by_hand() -> None:
-    found = row_of(output_drift, replace(BASE, floor=(FLOOR,)), VARIANT)
-    assert found["kld_mean"]["value"] == pytest.approx(0.2)
-    assert found["kld_mean"]["noise_floor"] == pytest.approx(0.001)
-    assert found["kld_max"]["value"] == 0.3
-    assert found["kld_p99"]["value"] == pytest.approx(0.298)
-    assert found["top1_agreement"]["value"] == 0.5
-    assert found["ppl"]["value"] == pytest.approx(4)
-    assert found["ppl_ratio"]["value"] == pytest.approx(math.sqrt(2))
-    assert found["rms_delta_p"]["value"] == pytest.approx(0.25 / math.sqrt(2))
+    found = measured(row_of(output_drift, replace(BASE, floor=(FLOOR,)), VARIANT))
+    assert found["kld_mean"].value == pytest.approx(0.2)
+    assert found["kld_mean"].notes["noise_floor"] == pytest.approx(0.001)
+    assert found["kld_max"].value == 0.3
+    assert found["kld_p99"].value == pytest.approx(0.298)
+    assert found["top1_agreement"].value == 0.5
+    assert found["ppl"].value == pytest.approx(4)
+    assert found["ppl_ratio"].value == pytest.approx(math.sqrt(2))
+    assert found["rms_delta_p"].value == pytest.approx(0.25 / math.sqrt(2))
 
 
 def test_a_baseline_has_a_perplexity_and_no_drift() -> None:
@@ -227,12 +250,12 @@ def test_nothing_scored_is_no_drift() -> None:
 def test_generations_by_hand() -> None:
     """The second reply ends at token 2 (the end of text) on both sides."""
     other = (replace(SOLO[0], tokens=((5, 6, 0),)), replace(SOLO[1], tokens=((8, 2, 1),)))
-    found = row_of(generation, BASE, replace(VARIANT, solo=other))
-    assert found["exact_match"]["value"] == 0.5
-    assert found["exact_match"]["n"] == 2
-    assert found["first_divergence_token"]["value"] == (2 + 1) / 2
-    assert found["length_ratio"]["value"] == 1
-    assert found["length_ratio"]["cut"] == 0.5
+    found = measured(row_of(generation, BASE, replace(VARIANT, solo=other)))
+    assert found["exact_match"].value == 0.5
+    assert found["exact_match"].notes["n"] == 2
+    assert found["first_divergence_token"].value == (2 + 1) / 2
+    assert found["length_ratio"].value == 1
+    assert found["length_ratio"].notes["cut"] == 0.5
 
 
 def test_generations_that_the_config_leaves_out() -> None:
@@ -347,7 +370,7 @@ def test_a_value_is_the_baseline_s_times_the_ratio() -> None:
 
 def test_a_value_has_both_uncertainties() -> None:
     """±3 % of the baseline's figure and ±4 % of the ratio are ±5 % of the value."""
-    figure = {"value": 10.0, "ci_low": 10 * math.exp(-0.03), "ci_high": 10 * math.exp(0.03)}
+    figure = latency.E2EL.scalar(Interval(10.0, 10 * math.exp(-0.03), 10 * math.exp(0.03)))
     ratio = Interval(0.5, 0.5 * math.exp(-0.04), 0.5 * math.exp(0.04))
     found = comparisons.times(figure, ratio)
     assert found is not None
@@ -355,7 +378,7 @@ def test_a_value_has_both_uncertainties() -> None:
     assert found.low == pytest.approx(5 * math.exp(-0.05))
     assert found.high == pytest.approx(5 * math.exp(0.05))
     assert comparisons.times(None, ratio) is None
-    unbounded = {**figure, "ci_low": None, "ci_high": None}
+    unbounded = latency.E2EL.scalar(10.0)
     assert comparisons.times(unbounded, ratio) == Interval(5.0, None, None)
     assert comparisons.times(figure, Interval(0.5, None, None)) == Interval(5.0, None, None)
 
@@ -429,7 +452,7 @@ def test_metrics_are_judged_apart() -> None:
     ],
 )
 def test_a_verdict_needs_the_whole_interval(interval: Interval, expected: str) -> None:
-    assert comparisons.verdict(interval) == expected
+    assert verdict_of(interval) == expected
 
 
 def test_a_single_pair_rests_on_what_is_known_of_others() -> None:
@@ -471,16 +494,17 @@ def test_missing_is_none_in_every_family() -> None:
     """An arm that failed before anything was measured: no figure at all, and not one zero."""
     empty = arm_record("v", status="load_error", loaded=None, warm_up=None, prompts_digest=None, end_ids=())
     run = run_record(BASE, empty)
-    for family in FAMILIES:
+    for family in families():
         found = family.figures(empty, run)
         assert set(found) == {metric.key for metric in family.METRICS}
         assert set(found.values()) == {None}
 
 
 def test_every_key_has_one_definition() -> None:
-    keys = [metric.key for family in FAMILIES for metric in family.METRICS]
-    assert len(keys) == len(set(keys)) == len(METRICS)
-    for metric in METRICS.values():
+    keys = [metric.key for family in families() for metric in family.METRICS]
+    assert len(keys) == len(set(keys)) == len(all_metrics())
+    assert {metric.key for metric in output_drift.METRICS} < drift_keys() < set(keys)
+    for metric in all_metrics().values():
         assert metric.unit
         assert metric.formula
         assert metric.better in ("lower", "higher", None)
@@ -488,7 +512,10 @@ def test_every_key_has_one_definition() -> None:
 
 def test_a_figure_carries_its_definition() -> None:
     metric = Metric("speed", "tok/s", "higher", "n/t", "")
-    assert metric.scalar(3.0) == {
+    found = metric.scalar(3.0)
+    assert found == Figure("tok/s", True, "n/t", 3.0)
+    assert found is not None
+    assert found.to_json() == {
         "unit": "tok/s", "higher_is_better": True, "formula": "n/t", "value": 3.0,
         "ci_low": None, "ci_high": None,
     }  # fmt: skip
@@ -509,17 +536,18 @@ def test_the_price_of_the_tests_is_a_price() -> None:
 
 def test_a_summary_is_json_and_the_same_every_time() -> None:
     run = run_record(replace(BASE, energy=ENERGY, floor=(FLOOR,)), VARIANT, units=PAIRS)
-    found = summarise(run)
-    assert json.dumps(found, allow_nan=False) == json.dumps(summarise(run), allow_nan=False)
+    found = summarise(run).to_json()
+    assert json.dumps(found, allow_nan=False) == json.dumps(summarise(run).to_json(), allow_nan=False)
     assert found["status"] == "ok"
     assert [row["name"] for row in found["variants"]] == ["baseline", "v"]
-    assert set(found["variants"][1]["metrics"]) | set(found["variants"][1]["drift"]) == set(METRICS)
+    assert set(found["variants"][1]["metrics"]) | set(found["variants"][1]["drift"]) == set(all_metrics())
+    assert set(found["variants"][1]["drift"]) == drift_keys()
 
 
 @pytest.mark.parametrize("outcome", [one for one in Outcome if one not in (Outcome.OK, Outcome.UNSUPPORTED)])
 def test_a_failed_row_makes_the_run_partial(outcome: Outcome) -> None:
     failed = arm_record("v", status=str(outcome), reason="because", loaded=None, warm_up=None)
-    found = summarise(run_record(BASE, failed))
+    found = summarise(run_record(BASE, failed)).to_json()
     assert found["status"] == "partial"
     assert found["reasons"] == [f"v: {outcome}: because"]
     assert found["variants"][1]["reason"] == "because"
@@ -528,31 +556,31 @@ def test_a_failed_row_makes_the_run_partial(outcome: Outcome) -> None:
 
 def test_a_run_without_a_baseline_is_invalid() -> None:
     broken = replace(BASE, status="oom_host", reason="too large", solo=())
-    found = summarise(run_record(broken, VARIANT))
+    found = summarise(run_record(broken, VARIANT)).to_json()
     assert found["status"] == "invalid"
     assert "no baseline was measured" in found["reasons"][-1]
-    assert summarise(run_record())["status"] == "invalid"
+    assert summarise(run_record()).to_json()["status"] == "invalid"
 
 
 def test_quantised_weights_on_a_grid_are_told() -> None:
     on = {**BASE.model, "name": "mine", "grid": asdict(grid_of("Q4_1"))}
     rows = replace(BASE, model=on), replace(VARIANT, model=on, optimise=("quantise torch-int4",))
-    found = summarise(run_record(*rows))
+    found = summarise(run_record(*rows)).to_json()
     assert found["status"] == "ok"
     assert found["reasons"][0].startswith("the weights of mine were dequantised from Q4_1")
-    assert summarise(run_record(rows[0], VARIANT))["reasons"] == []
+    assert summarise(run_record(rows[0], VARIANT)).to_json()["reasons"] == []
     assert found["model"]["grid"]["levels"] == 16
 
 
 def test_a_run_that_was_cut_short_says_so() -> None:
-    found = summarise(replace(run_record(BASE), finished_utc=None))
+    found = summarise(replace(run_record(BASE), finished_utc=None)).to_json()
     assert found["status"] == "partial"
     assert "--resume" in found["reasons"][0]
 
 
 def test_a_warm_up_that_never_was_steady_is_told() -> None:
     arm = replace(BASE, warm_up=WarmUp((9.0, 5.0, 9.0), False, 9.0))
-    assert summarise(run_record(arm))["variants"][0]["warm_up"] == {
+    assert summarise(run_record(arm)).to_json()["variants"][0]["warm_up"] == {
         "durations_ms": [9, 5, 9],
         "steady": False,
     }

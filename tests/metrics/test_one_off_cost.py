@@ -11,6 +11,7 @@ from fakes import arm_record, loaded, pairs, run_record, timed_batch
 
 from bench.metrics import one_off
 from bench.records import ArmRecord, UnitRecord
+from bench.stats.figure import value_of
 
 SOLO = tuple(
     timed_batch(400 * i, [400 * i + 100, 400 * i + 200, 400 * i + 400], 400 * (i + 1), [10], [[5, 6, 7]])
@@ -39,9 +40,10 @@ def bill(took_s: float, **more: Any) -> dict[str, Any]:
     return {"what": "calibration", "took_s": took_s, "peak_bytes": 1, "reused": False, **more}
 
 
-def figures(ratio: float, *bills: dict[str, Any], **run: Any) -> dict[str, Any]:
+def figures(ratio: float, *bills: dict[str, Any], **run: Any) -> dict[str, float | None]:
     arm = variant(*bills)
-    return one_off.figures(arm, run_record(BASE, arm, units=turns(ratio), **run))
+    found = one_off.figures(arm, run_record(BASE, arm, units=turns(ratio), **run))
+    return {key: value_of(figure) for key, figure in found.items()}
 
 
 def test_a_row_without_one_off_work_has_no_figure() -> None:
@@ -57,17 +59,17 @@ def test_a_row_that_was_not_loaded() -> None:
 
 def test_what_was_spent_is_the_sum_of_the_bills() -> None:
     found = figures(0.5, bill(600.0), bill(400.0, reused=True))
-    assert found["one_off_usd"]["value"] == pytest.approx(0.05)
+    assert found["one_off_usd"] == pytest.approx(0.05)
 
 
 def test_idle_hours_are_paid_for_too() -> None:
-    assert figures(0.5, bill(1000.0), utilisation=0.5)["one_off_usd"]["value"] == pytest.approx(0.1)
+    assert figures(0.5, bill(1000.0), utilisation=0.5)["one_off_usd"] == pytest.approx(0.1)
 
 
 def test_requests_that_earn_it_back() -> None:
     """A request of the baseline takes 0.4 s, 0.00002 USD; half of that is saved: 0.05 / 0.00001."""
     found = figures(0.5, bill(1000.0))
-    assert found["break_even_requests"]["value"] == pytest.approx(5000, rel=0.01)
+    assert found["break_even_requests"] == pytest.approx(5000, rel=0.01)
 
 
 @pytest.mark.parametrize("ratio", [1.0, 1.5])
@@ -80,5 +82,5 @@ def test_more_processors_cost_more_where_they_are_what_is_paid_for(device: str, 
     """1000 s on four processors for a row that is served on two."""
     arm = variant(bill(1000.0, details={"processors": 4}))
     assert arm.loaded is not None
-    placed = replace(arm.loaded, facts={**arm.loaded.facts, "device": device})
+    placed = replace(arm.loaded, facts=replace(arm.loaded.facts, device=device))
     assert one_off._paid_seconds(placed) * 0.05 / 1000 == pytest.approx(usd)

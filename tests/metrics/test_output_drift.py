@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from fakes import arm_record, drift_window, run_record
 
 from bench.errors import Outcome
 from bench.metrics import output_drift
-from bench.metrics.summary import summarise
 from bench.records import ArmRecord, DriftWindow, RunRecord
+from bench.results.summary import summarise
+from bench.stats.figure import Figure
 
 LN = math.log
 WINDOWS = (
@@ -29,8 +29,10 @@ def run_of(*arms: ArmRecord, tokens: int = 6, window: int = 3) -> RunRecord:
     return replace(run_record(*arms), spec={"drift": drift}, text={"name": "english", "sha256": "01"})
 
 
-def figures(arm: ArmRecord, *arms: ArmRecord, **spec: int) -> dict[str, Any]:
-    return output_drift.figures(arm, run_of(*arms, **spec))
+def figures(arm: ArmRecord, *arms: ArmRecord, **spec: int) -> dict[str, Figure]:
+    """Those that were measured."""
+    found = output_drift.figures(arm, run_of(*arms, **spec))
+    return {key: figure for key, figure in found.items() if figure is not None}
 
 
 # ---- the baseline ----------------------------------------------------------------------------------
@@ -39,28 +41,28 @@ def figures(arm: ArmRecord, *arms: ArmRecord, **spec: int) -> dict[str, Any]:
 def test_the_baselines_perplexity_is_of_the_windows_of_its_variants() -> None:
     """(1/2 · 1/4 · 1/2 · 1/2)^(−1/4) = 32^(1/4), where the noise floor's one window would give 2."""
     found = figures(BASE, BASE, VARIANT)
-    assert found["ppl"]["value"] == pytest.approx(32**0.25)
-    assert (found["ppl"]["n"], found["ppl"]["windows"]) == (4, 2)
+    assert found["ppl"].value == pytest.approx(32**0.25)
+    assert (found["ppl"].notes["n"], found["ppl"].notes["windows"]) == (4, 2)
 
 
 def test_perplexity_ratio_times_the_baselines_is_the_variants() -> None:
     base, variant = figures(BASE, BASE, VARIANT), figures(VARIANT, BASE, VARIANT)
-    assert base["ppl"]["value"] * variant["ppl_ratio"]["value"] == pytest.approx(variant["ppl"]["value"])
+    assert base["ppl"].value * variant["ppl_ratio"].value == pytest.approx(variant["ppl"].value)
 
 
 def test_a_variant_that_was_cut_short_or_of_another_cell_does_not_lend_its_windows() -> None:
     short = arm_record("short", drift=WINDOWS[:1])
     elsewhere = arm_record("w", group="batch_size=8", drift=(*WINDOWS, EASIER))
     found = figures(BASE, BASE, short, VARIANT, elsewhere)
-    assert found["ppl"]["windows"] == 2
+    assert found["ppl"].notes["windows"] == 2
 
 
 def test_without_a_scored_variant_the_noise_floors_windows_each_once() -> None:
     """A baseline that is started again scores the same floor again: that is no more text."""
     base = replace(BASE, floor=(*WINDOWS, *WINDOWS))
     found = figures(base, base, arm_record("v"))
-    assert found["ppl"]["value"] == pytest.approx(32**0.25)
-    assert (found["ppl"]["n"], found["ppl"]["windows"]) == (4, 2)
+    assert found["ppl"].value == pytest.approx(32**0.25)
+    assert (found["ppl"].notes["n"], found["ppl"].notes["windows"]) == (4, 2)
 
 
 # ---- what stands beside every figure ---------------------------------------------------------------
@@ -68,16 +70,16 @@ def test_without_a_scored_variant_the_noise_floors_windows_each_once() -> None:
 
 def test_every_drift_figure_says_what_it_is_of() -> None:
     for found in (figures(VARIANT, BASE, VARIANT), figures(BASE, BASE, VARIANT)):
-        measured = [figure for figure in found.values() if figure]
-        assert measured
-        for figure in measured:
-            noted = {key: figure[key] for key in ("n", "windows", "window", "text", "asked")}
+        assert found
+        for figure in found.values():
+            noted = {key: figure.notes[key] for key in ("n", "windows", "window", "text", "asked")}
             assert noted == {"n": 4, "windows": 2, "window": 3, "text": "english", "asked": 6}
 
 
 def test_window_means_by_hand() -> None:
     found = figures(VARIANT, BASE, VARIANT)
-    means = {key: figure["window_means"] for key, figure in found.items() if "window_means" in figure}
+    notes = {key: figure.notes for key, figure in found.items()}
+    means = {key: noted["window_means"] for key, noted in notes.items() if "window_means" in noted}
     assert set(means) == {"kld_mean", "top1_agreement", "ppl", "ppl_ratio"}
     assert means["kld_mean"] == [0.2, 0.3]
     assert means["top1_agreement"] == [0.5, 1.0]
@@ -97,7 +99,7 @@ def test_fewer_tokens_than_asked_are_said_and_fail_nothing() -> None:
     said = "drift: 13,515 of the 20,000 tokens asked for were scored: the text has no more"
     assert output_drift.shortfall(run) == said
     base = arm_record(floor=(EASIER,), loaded=None)
-    found = summarise(replace(run, arms=(base, replace(run.arms[1], loaded=None))))
+    found = summarise(replace(run, arms=(base, replace(run.arms[1], loaded=None)))).to_json()
     assert (found["status"], found["reasons"]) == ("ok", [said])
 
 

@@ -76,13 +76,17 @@ def test_every_absolute_time_knows_of_it() -> None:
     assert wanted.high is not None
     e2el = latency.figures(arm, run)["e2el_ms"]
     assert e2el is not None
-    assert (e2el["ci_low"], e2el["ci_high"]) == pytest.approx((wanted.low * 1e3, wanted.high * 1e3))
+    assert (e2el.ci_low, e2el.ci_high) == pytest.approx((wanted.low * 1e3, wanted.high * 1e3))
     for module, key, sign in ((throughput, "output_throughput", -1), (cost, "cost_per_request_usd", 1)):
         figure = module.figures(arm, run)[key]
         assert figure is not None
-        shares = [bound / figure["value"] for bound in (figure["ci_low"], figure["ci_high"])]
+        assert figure.ci_low is not None
+        assert figure.ci_high is not None
+        shares = [bound / figure.value for bound in (figure.ci_low, figure.ci_high)]
         expected = [wanted.low / mean.value, wanted.high / mean.value]
         assert shares == pytest.approx(expected if sign > 0 else [1 / one for one in reversed(expected)])
     plain = latency.figures(arm, run_record(BASE, V))["e2el_ms"]
     assert plain is not None
-    assert plain["ci_high"] < e2el["ci_high"]
+    assert plain.ci_high is not None
+    assert e2el.ci_high is not None
+    assert plain.ci_high < e2el.ci_high

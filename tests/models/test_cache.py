@@ -172,6 +172,13 @@ def test_verify_reads_the_bytes_even_when_the_times_lie() -> None:
     assert cache.verify_cached(directory) == ("weights",)
 
 
+def test_verify_misses_a_file_that_is_gone() -> None:
+    directory = cache.fill("one", write_weights)
+    assert cache.cached_entries() == (directory,)
+    (directory / "weights").unlink()
+    assert cache.verify_cached(directory) == ("weights",)
+
+
 def test_digests_are_remembered_until_the_file_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

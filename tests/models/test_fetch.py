@@ -21,10 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import BenchError, IntegrityError, UsageError
-from bench.grid import grid_of
 from bench.models import cache, child, convert, fetch, hub
 from bench.models.fetch import ensure
 from bench.models.reference import Hub, LocalPath, Named, Progress, Random, code_in_config
+from bench.records.grid import grid_of
 
 COMMIT = "0123456789" * 4
 GGUF = b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + b"\0" * 100
@@ -497,7 +497,7 @@ def test_the_default_model_is_whole_and_answers() -> None:
 
 def test_the_parent_never_imports_the_engine() -> None:
     code = "import sys, bench.models.fetch; print({'torch', 'transformers', 'gguf'} & set(sys.modules))"
-    environment = {**os.environ, **fetch.OUR_PACKAGE}
+    environment = {**os.environ, **child.OUR_PACKAGE}
     said = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from bench.errors import BenchError
-from bench.grid import MOST_KL, Grid, grid_of
 from bench.models import off_grid
 from bench.models.convert import stored_grid
 from bench.models.fetch import ensure
 from bench.models.reference import Named
+from bench.records.grid import MOST_KL, Grid, grid_of
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

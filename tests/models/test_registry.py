@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.data_paths import data_directories
 from bench.errors import ConfigError, UsageError
-from bench.models.registry import ModelFile, all_models, data_directories, find_model, model_directories
+from bench.models.registry import ModelFile, all_models, find_model, model_directories
 
 GOOD = """\
 description: a test model

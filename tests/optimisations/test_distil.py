@@ -11,11 +11,11 @@ import pytest
 import torch
 import transformers
 
+from bench.engine import Teacher, census, one_off, processors, progress
 from bench.errors import NonFiniteOutput, NotApplied, Outcome, Unsupported
-from bench.optimisations import training
 from bench.optimisations.distil import logits, sequence
 from bench.optimisations.prune import depth
-from bench.worker import census, one_off, processors, progress
+from bench.optimisations.shared import training
 
 SMALL: dict[str, Any] = {
     "steps": 12, "batch": 2, "tokens": 32, "held_out": 2, "evaluate_every": 4, "learning_rate": 3e-3,
@@ -51,8 +51,11 @@ def student(directory: Path) -> Any:
     """The teacher without its second layer."""
     model = depth.apply(loaded(directory), depth.Params(drop=(1,)))
     one_off.take_bill()
-    model.load_teacher, model.teacher_directory = lambda: loaded(directory), str(directory)
     return model
+
+
+def teacher(directory: Path) -> Teacher:
+    return Teacher(directory, lambda: loaded(directory))
 
 
 def weights(model: Any) -> list[torch.Tensor]:
@@ -70,7 +73,7 @@ def test_the_student_comes_closer_to_the_baseline(directory: Path, more: dict[st
     model = student(directory)
     before, ends = census.take(model), model.lm_head.weight.clone()
     params = logits.Params(**SMALL, **more)
-    changed = logits.apply(model, params)
+    changed = logits.apply(model, params, teacher(directory))
     (bill,) = one_off.take_bill()
     details = bill["details"]
     assert details["held_out_kl_after"] < 0.97 * details["held_out_kl_before"]
@@ -83,10 +86,10 @@ def test_the_student_comes_closer_to_the_baseline(directory: Path, more: dict[st
 
 def test_the_second_time_costs_only_the_load(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = logits.Params(**SMALL)
-    first = weights(logits.apply(student(directory), params))
+    first = weights(logits.apply(student(directory), params, teacher(directory)))
     (made,) = one_off.take_bill()
     monkeypatch.setattr(training.Training, "run", lambda self: pytest.fail("trained again"))
-    again = weights(logits.apply(student(directory), params))
+    again = weights(logits.apply(student(directory), params, teacher(directory)))
     assert same(first, again)
     (reused,) = one_off.take_bill()
     assert reused["reused"]
@@ -95,15 +98,15 @@ def test_the_second_time_costs_only_the_load(directory: Path, monkeypatch: pytes
 
 
 def test_another_seed_is_another_student(directory: Path) -> None:
-    one = weights(logits.apply(student(directory), logits.Params(**SMALL)))
-    other = weights(logits.apply(student(directory), logits.Params(**SMALL, seed=1)))
+    one = weights(logits.apply(student(directory), logits.Params(**SMALL), teacher(directory)))
+    other = weights(logits.apply(student(directory), logits.Params(**SMALL, seed=1), teacher(directory)))
     assert not same(one, other)
 
 
 def test_a_training_that_was_cut_off_goes_on(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after eight of twelve steps, it ends with the very weights of one that was not."""
     params = logits.Params(**SMALL)
-    whole = weights(logits.apply(student(directory), params))
+    whole = weights(logits.apply(student(directory), params, teacher(directory)))
     for entry in (Path(training._checkpoints()).parent / "models").glob("distil*"):
         if entry.is_dir():
             entry.rename(entry.with_name("elsewhere"))
@@ -117,13 +120,13 @@ def test_a_training_that_was_cut_off_goes_on(directory: Path, monkeypatch: pytes
     monkeypatch.setattr(training.Training, "_step", killed)
     monkeypatch.setattr(one_off, "clock", lambda: 1000 * perf_counter())
     with pytest.raises(KeyboardInterrupt):
-        logits.apply(student(directory), params)
+        logits.apply(student(directory), params, teacher(directory))
     monkeypatch.setattr(training.Training, "_step", real)
     monkeypatch.setattr(one_off, "clock", perf_counter)
     one_off.take_bill()
     said: list[str] = []
     monkeypatch.setattr(progress, "_sink", said.append)
-    resumed = weights(logits.apply(student(directory), params))
+    resumed = weights(logits.apply(student(directory), params, teacher(directory)))
     assert any("goes on from step 8" in text for text in said)
     assert same(whole, resumed)
     assert float(str(one_off.take_bill()[-1]["took_s"])) > 5, (
@@ -144,7 +147,7 @@ def test_one_that_diverges_says_so_and_keeps_the_last_good_weights(
     with pytest.raises(
         NonFiniteOutput, match=r"diverged at step 6 .* is kept: try a lower learning_rate"
     ) as caught:
-        logits.apply(student(directory), logits.Params(**SMALL))
+        logits.apply(student(directory), logits.Params(**SMALL), teacher(directory))
     assert caught.value.outcome == Outcome.NAN_OUTPUT
     assert list(training._checkpoints().glob("*/last.safetensors"))
 
@@ -152,14 +155,14 @@ def test_one_that_diverges_says_so_and_keeps_the_last_good_weights(
 def test_it_stops_when_it_no_longer_helps(directory: Path) -> None:
     params = logits.Params(**{**SMALL, "learning_rate": 0.9, "steps": 200, "patience": 2})
     with pytest.raises(NotApplied, match=r"no weights in 8 steps had a lower held-out KL than"):
-        logits.apply(student(directory), params)
+        logits.apply(student(directory), params, teacher(directory))
 
 
 def test_sequences_the_baseline_writes(directory: Path) -> None:
     model = student(directory)
     before = census.take(model)
     params = sequence.Params(**{**SMALL, "steps": 16})
-    changed = sequence.apply(model, params)
+    changed = sequence.apply(model, params, teacher(directory))
     assert all(one.holds for one in sequence.evidence(before, census.take(changed), params))
     prompt = torch.arange(8)[None]
     written = sequence._continued(loaded(directory), prompt, 20)
@@ -171,9 +174,8 @@ def test_another_vocabulary(directory: Path, tmp_path: Path) -> None:
     config = transformers.AutoConfig.from_pretrained(directory)
     config.vocab_size = 200
     other = transformers.AutoModelForCausalLM.from_config(config)
-    other.load_teacher, other.teacher_directory = lambda: loaded(directory), str(directory)
     with pytest.raises(Unsupported, match="vocabulary of 200, the baseline of 300"):
-        logits.apply(other, logits.Params(**SMALL))
+        logits.apply(other, logits.Params(**SMALL), teacher(directory))
 
 
 @pytest.mark.parametrize(
@@ -210,5 +212,5 @@ def test_a_held_out_text_is_never_trained_on(directory: Path, monkeypatch: pytes
         return real(model, params, part)
 
     monkeypatch.setattr(training.calibration, "windows", seen)
-    logits.apply(student(directory), logits.Params(**{**SMALL, "steps": 1}))
+    logits.apply(student(directory), logits.Params(**{**SMALL, "steps": 1}), teacher(directory))
     assert parts == [(0.0, 0.95), (0.95, 1.0)]

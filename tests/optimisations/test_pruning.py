@@ -9,12 +9,12 @@ import pytest
 import torch
 import transformers
 
+from bench.engine import census, one_off
 from bench.errors import Unsupported
-from bench.optimisations import decoder
-from bench.optimisations.calibration import CalibrationParams, windows
-from bench.optimisations.linear import named_linears
 from bench.optimisations.prune import depth, experts, magnitude, sparsegpt, wanda, width
-from bench.worker import census, one_off
+from bench.optimisations.shared import decoder
+from bench.optimisations.shared.calibration import CalibrationParams, windows
+from bench.optimisations.shared.linear import named_linears
 
 FEW = {"samples": 4, "tokens": 32}
 

@@ -9,8 +9,10 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from bench.metrics import METRICS, cost, latency, memory, output_drift, throughput
-from bench.metrics.figure import Metric
+from bench.metrics import all_metrics, cost, latency, memory, output_drift, throughput
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary
+from bench.stats.figure import Figure
 from bench.stats.intervals import Interval
 
 Run = dict[str, Any]
@@ -45,6 +47,27 @@ HOSTILE = {
     "template": "${7*7} #{7*7} {{{7*7}}}",
     "chinese": "模型，量化",
 }
+
+
+def read(*runs: Run) -> list[RunSummary]:
+    """The runs as reports take them."""
+    return [RunSummary.from_json(one) for one in runs]
+
+
+def summary(found: Run) -> RunSummary:
+    """A run as reports take it."""
+    return RunSummary.from_json(found)
+
+
+def row(found: Variant) -> Row:
+    """A row as reports take it."""
+    return Row.from_json(found)
+
+
+def figure(found: Figure | None) -> dict[str, Any]:
+    """A figure as it stands in the file."""
+    assert found is not None
+    return found.to_json()
 
 
 def run(variants: Sequence[Variant], comparisons: Sequence[dict[str, Any]], **changes: Any) -> Run:
@@ -86,7 +109,7 @@ def run(variants: Sequence[Variant], comparisons: Sequence[dict[str, Any]], **ch
 def variant(name: str, request_s: float = 1.0, *, group: str = "", **changes: Any) -> Variant:
     """A measured row whose ten requests took about ``request_s`` each."""
     times = [1e3 * request_s * (0.95 + 0.01 * i) for i in range(11)]
-    figures: dict[Metric, dict[str, Any] | None] = {
+    figures = {
         latency.TTFT: latency.TTFT.distribution([t / 10 for t in times]),
         latency.TPOT: latency.TPOT.distribution([t / 25 for t in times]),
         latency.E2EL: latency.E2EL.distribution(times),
@@ -96,7 +119,7 @@ def variant(name: str, request_s: float = 1.0, *, group: str = "", **changes: An
         cost.PER_1K: cost.PER_1K.scalar(Interval(7e-4 * request_s, 6e-4 * request_s, 8e-4 * request_s)),
     }
     drift_keys = {metric.key for metric in output_drift.METRICS}
-    found = {metric.key: figure for metric, figure in figures.items()}
+    found = {metric.key: figure(one) for metric, one in figures.items()}
     return {
         "name": name, "group": group, "is_baseline": False, "status": "ok", "reason": "",
         "model": {"kind": "hub", "name": "tiny-135m"},
@@ -106,7 +129,7 @@ def variant(name: str, request_s: float = 1.0, *, group: str = "", **changes: An
         "evidence": _evidence(),
         "facts": {
             "engine": "transformers 5.17.0, torch 2.13.0+cpu", "device": "cpu", "device_name": "cpu",
-            "dtype": "float32", "threads": 2,
+            "dtype": "float32", "threads": 2, "vocabulary": 49152, "random_weights": False,
         },
         "one_off_s": 0.0,
         "warm_up": {"durations_ms": [2540.9, 1088.9, 1133.7], "steady": True},
@@ -116,7 +139,7 @@ def variant(name: str, request_s: float = 1.0, *, group: str = "", **changes: An
             {"stage": "load", "steal_share": 0.0, "busy_share": 0.42, "load1_before": 0.05},
             {"stage": "solo", "steal_share": 0.031, "busy_share": 0.95, "load1_before": 0.6},
         ],
-        "metrics": {key: found.get(key) for key in METRICS if key not in drift_keys},
+        "metrics": {key: found.get(key) for key in all_metrics() if key not in drift_keys},
         "drift": dict.fromkeys(drift_keys),
         **changes,
     }  # fmt: skip
@@ -151,8 +174,10 @@ def drifting(row: Variant, kl: float | None, top1: float = 0.97) -> Variant:
     on = {"n": 13515, "windows": 53, "window": 256, "text": "mixed", "asked": 20_000}
     nats = Interval(kl, kl * 0.9, kl * 1.1)
     figures = {
-        output_drift.KLD.key: output_drift.KLD.scalar(nats, noise_floor=2e-8, **on),
-        output_drift.TOP1.key: output_drift.TOP1.scalar(Interval(top1, top1 - 0.01, top1 + 0.01), **on),
+        output_drift.KLD.key: figure(output_drift.KLD.scalar(nats, noise_floor=2e-8, **on)),
+        output_drift.TOP1.key: figure(
+            output_drift.TOP1.scalar(Interval(top1, top1 - 0.01, top1 + 0.01), **on)
+        ),
     }
     return {**row, "drift": {**row["drift"], **figures}}
 
@@ -176,7 +201,7 @@ def ratio(
 
 def rich_run() -> Run:
     """One row of every kind."""
-    dynamic = [{"quantise": "torch-int8-dynamic"}]
+    dynamic = ["quantise torch-int8-dynamic"]
     int8 = drifting(variant("int8-dynamic", 0.33, optimisations=dynamic), 1.42, 0.42)
     refuted = failed("refuted", "not_applied", "0.03 % zeros where 50 % were claimed")
     wrong = [{"claim": "zeros", "expected": ">= 50 %", "found": "0.03 %", "holds": False}]
@@ -235,13 +260,15 @@ def invalid_run() -> Run:
 
 
 def hostile_run(text: str) -> Run:
-    """``text`` wherever a run holds somebody else's words."""
+    """``text`` wherever a run holds somebody else's words; how a row ended and verdicts are ours."""
     mean = copy.deepcopy(rich_run())
     name = f"v {text}"
     for row in mean["variants"]:
         if row["name"] in ("bf16", "too-big"):
-            row |= {"group": text, "reason": text, "optimisations": [{"quantise": text, text: [text]}]}
+            row |= {"group": text, "reason": text, "optimisations": [f"quantise {text}", text]}
             row |= {"energy_reason": text, "drift_reason": text}
+        if row["facts"]:
+            row["facts"] |= {"engine": text, "device_name": text, "loaded": text}
         for kernel in (row["evidence"] or {}).get("kernels", []):
             kernel["operator"] = text
         for step in (row["evidence"] or {}).get("steps", []):
@@ -251,19 +278,19 @@ def hostile_run(text: str) -> Run:
             stage["stage"] = text
     base = next(row for row in mean["variants"] if row["is_baseline"])
     mean["variants"] += [{**base, "group": text}, drifting(variant(name, 0.7, group=text), 0.01)]
-    mean["variants"] += [drifting(variant(text, 0.8), 0.01), failed(text, text, text, group="cell")]
-    mean["variants"][-3]["metrics"][text] = METRICS["ttft_ms"].scalar(1.0)
-    mean["variants"][-3]["metrics"][text] |= {"unit": text, "formula": text}
+    mean["variants"] += [drifting(variant(text, 0.8), 0.01), failed(text, "timeout", text, group="cell")]
+    odd = figure(latency.TTFT.scalar(1.0)) | {"unit": text, "formula": text}
+    mean["variants"][-3]["metrics"][text] = odd
     mean["comparisons"] += [
         ratio(text, 0.8, 0.7, 0.9, "better"),
-        ratio(name, 0.7, 0.6, 0.8, text, text),
+        ratio(name, 0.7, 0.6, 0.8, "worse", text),
     ]
     mean["machine"] |= {"cpu_model": text, "gpus": [text], "packages": {text: text, "torch": text}}
     mean["price"] |= {"name": text, "source": text, "note": text, "date": text}
     mean["model"] |= {"name": text, "location": text, "revision": text}
     mean["text"] |= {"name": text}
-    for figure in (figure for row in mean["variants"] for figure in row["drift"].values() if figure):
-        figure["text"] = text
+    for drift in (one for row in mean["variants"] for one in row["drift"].values() if one):
+        drift["text"] = text
     mean["harness"] |= {"version": text}
     mean |= {"name": text, "run_id": text, "reasons": [text], "spec_digest": text, "status": "partial"}
     return mean

@@ -20,6 +20,7 @@ from markdown_it import MarkdownIt
 
 from bench import plugins
 from bench.errors import IntegrityError, UsageError
+from bench.gate.finding import Effort, block
 from bench.report.columns import COLUMNS
 from bench.report.formats import (
     csv,
@@ -34,6 +35,7 @@ from bench.report.formats import (
     pytest_benchmark,
 )
 from bench.report.reading import sentence
+from bench.results.run_summary import RunStatus, RunSummary
 
 TEXT_FORMATS = (csv, html, jsonl, junit, latex, markdown, pytest_benchmark)
 FORMATS = (*TEXT_FORMATS, parquet)
@@ -63,7 +65,7 @@ class TestContract:
     def test_every_kind_of_run_renders_and_always_the_same(
         self, module: ModuleType, sample: ModuleType
     ) -> None:
-        runs = [sample.rich_run(), sample.sweep_run(), sample.invalid_run()]
+        runs = sample.read(sample.rich_run(), sample.sweep_run(), sample.invalid_run())
         found = module.render(runs)
         assert found == module.render(runs)
         assert "bf16" in found
@@ -78,7 +80,7 @@ class TestContract:
     def test_nothing_in_it_drives_a_terminal(
         self, module: ModuleType, sample: ModuleType, hostile_text: str
     ) -> None:
-        found = module.render([sample.hostile_run(hostile_text)])
+        found = module.render(sample.read(sample.hostile_run(hostile_text)))
         odd = {c for c in found if not c.isprintable() and c not in "\n\N{NO-BREAK SPACE}"}
         assert odd == set()
         found.encode()
@@ -86,9 +88,11 @@ class TestContract:
     @pytest.mark.parametrize("module", FORMATS, ids=short)
     def test_rendering_changes_nothing_in_the_run(self, module: ModuleType, sample: ModuleType) -> None:
         run = sample.rich_run()
+        (read,) = sample.read(run)
         if not plugins.missing_packages(module):
-            module.render([run])
+            module.render([read])
         assert run == sample.rich_run()
+        assert read == sample.summary(sample.rich_run())
 
     def test_importing_all_of_them_loads_nothing_heavy(self) -> None:
         code = "import sys; from bench import plugins; list(plugins.each('report.formats')); "
@@ -99,8 +103,16 @@ class TestContract:
 class TestHarmless:
     def test_one_line_without_control_characters(self) -> None:
         assert harmless({"a\x1b": ["x\r\ny\nz", ("\u2028",), 1, None, True]}) == {
-            "a�": ["x y z", ["�"], 1, None, True]
+            "a�": ["x y z", ("�",), 1, None, True]
         }
+
+    def test_records_stay_records(self, sample: ModuleType) -> None:
+        run = sample.summary({**sample.sweep_run(), "name": "a\x1bb", "reasons": ["x\ny"]})
+        found = harmless(run)
+        assert isinstance(found, RunSummary)
+        assert (found.name, found.reasons) == ("a�b", ("x y",))
+        assert found.status is RunStatus.OK
+        assert (found.rows, found.comparisons) == (run.rows, run.comparisons)
 
     def test_letters_of_any_script_and_markup_stay(self) -> None:
         assert harmless("模型 <b> é €") == "模型 <b> é €"
@@ -149,7 +161,7 @@ def squeezed(text: str) -> str:
 
 class TestHtml:
     def test_it_is_one_page_that_loads_and_runs_nothing(self, sample: ModuleType) -> None:
-        source = html.render([sample.rich_run(), sample.sweep_run()])
+        source = html.render(sample.read(sample.rich_run(), sample.sweep_run()))
         page = Page(source)
         assert page.open == []
         policy = next(a["content"] for _t, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
@@ -160,7 +172,7 @@ class TestHtml:
         assert "@import" not in source
 
     def test_every_link_and_label_has_its_target(self, sample: ModuleType) -> None:
-        page = Page(html.render([sample.rich_run(), sample.sweep_run(), sample.invalid_run()]))
+        page = Page(html.render(sample.read(sample.rich_run(), sample.sweep_run(), sample.invalid_run())))
         ids = page.attributes("id")
         assert len(ids) == len(set(ids))
         labels = [one for value in page.attributes("aria-labelledby") for one in value.split()]
@@ -169,17 +181,18 @@ class TestHtml:
         assert {link[1:] for link in links} | set(labels) <= set(ids)
 
     def test_headings_of_tables_say_what_they_head(self, sample: ModuleType) -> None:
-        page = Page(html.render([sample.rich_run()]))
+        page = Page(html.render(sample.read(sample.rich_run())))
         assert all(a.get("scope") in ("col", "row", "rowgroup") for t, a in page.tags if t == "th")
         assert all("aria-hidden" in a or a.get("role") == "img" for t, a in page.tags if t == "svg")
 
     def test_the_table_the_sentences_and_the_price_are_there(self, sample: ModuleType) -> None:
         run = sample.rich_run()
-        text = squeezed(Page(html.render([run])).text)
-        for row in run["variants"]:
+        text = squeezed(Page(html.render(sample.read(run))).text)
+        read = sample.summary(run)
+        for row in read.rows:
             for column in COLUMNS:
-                assert column.cell(run, row) in text
-            assert row["is_baseline"] or sentence(run, row) in text
+                assert column.cell(read, row) in text
+            assert row.is_baseline or sentence(read, row) in text
         for said in (
             "A box, 2 vCPU",
             "$0.1000 an hour",
@@ -193,7 +206,7 @@ class TestHtml:
 
     def test_every_figure_has_its_unit_formula_and_interval(self, sample: ModuleType) -> None:
         run = sample.rich_run()
-        text = squeezed(Page(html.render([run])).text)
+        text = squeezed(Page(html.render(sample.read(run))).text)
         row = run["variants"][1]
         for key, figure in {**row["metrics"], **row["drift"]}.items():
             assert key in text
@@ -204,41 +217,42 @@ class TestHtml:
 
     def test_the_result_table_shows_an_interval_wherever_there_is_one(self, sample: ModuleType) -> None:
         run = sample.rich_run()
-        page = squeezed(Page(html.render([run])).text)
-        row = run["variants"][1]
+        page = squeezed(Page(html.render(sample.read(run))).text)
+        read = sample.summary(run)
+        row = read.rows[1]
         for column in COLUMNS:
-            if bounds := column.interval(run, row):
-                assert f"{column.cell(run, row)} {bounds}" in page
-        shown = {column.key for column in COLUMNS if column.interval(run, row)}
+            if bounds := column.interval(read, row):
+                assert f"{column.cell(read, row)} {bounds}" in page
+        shown = {column.key for column in COLUMNS if column.interval(read, row)}
         assert shown == {"ttft", "tpot", "cost", "kl", "top1"}
         assert "0.00144 [0.00130, 0.00158] 97.0% [96.0%, 98.0%]" in page
-        throughput = row["metrics"]["output_throughput"]
+        throughput = run["variants"][1]["metrics"]["output_throughput"]
         throughput |= {"ci_low": throughput["value"] - 1, "ci_high": throughput["value"] + 1}
-        assert "38.1 [37.1, 39.1]" in squeezed(Page(html.render([run])).text)
+        assert "38.1 [37.1, 39.1]" in squeezed(Page(html.render(sample.read(run))).text)
 
     def test_drift_within_the_floor_has_no_interval(self, sample: ModuleType) -> None:
-        text = squeezed(Page(html.render([sample.rich_run()])).text)
+        text = squeezed(Page(html.render(sample.read(sample.rich_run()))).text)
         assert "≤ floor 100.0% [99.0%, 101.0%]" in text
 
     @pytest.mark.parametrize("module", [html, markdown], ids=short)
     def test_a_text_that_was_too_short_is_said(self, module: ModuleType, sample: ModuleType) -> None:
         run = sample.rich_run()
         short = "13,515 of the 20,000 tokens asked for were scored: the text has no more."
-        found = " ".join(Page(module.render([run])).text.replace("\\", "").split())
+        found = " ".join(Page(module.render(sample.read(run))).text.replace("\\", "").split())
         assert f"Drift is over 13,515 tokens in 53 windows of 256 (mixed). {short}" in found
         for row in run["variants"]:
             for figure in filter(None, row["drift"].values()):
                 figure |= {"asked": 13_600}  # 53 whole windows, and no token more could be scored
-        found = " ".join(Page(module.render([run])).text.replace("\\", "").split())
+        found = " ".join(Page(module.render(sample.read(run))).text.replace("\\", "").split())
         assert "Drift is over 13,515 tokens" in found
         assert "tokens asked for" not in found
 
     def test_each_drift_figure_says_what_it_is_of(self, sample: ModuleType) -> None:
-        text = squeezed(Page(html.render([sample.rich_run()])).text)
+        text = squeezed(Page(html.render(sample.read(sample.rich_run()))).text)
         assert "[0.00130 to 0.00158] · n 13515 · 53 windows of 256 (mixed)" in text
 
     def test_evidence_with_what_does_not_hold(self, sample: ModuleType) -> None:
-        text = squeezed(Page(html.render([sample.rich_run()])).text)
+        text = squeezed(Page(html.render(sample.read(sample.rich_run()))).text)
         assert "dtype float32 float32 ✓ yes" in text
         assert "zeros >= 50 % 0.03 % ✗ no" in text
         assert "aten::mm" in text
@@ -248,7 +262,7 @@ class TestHtml:
     def test_quietness_and_how_to_measure_again(self, sample: ModuleType) -> None:
         run = sample.rich_run()
         run["variants"][1]["warm_up"]["steady"] = False
-        text = squeezed(Page(html.render([run])).text)
+        text = squeezed(Page(html.render(sample.read(run))).text)
         assert "3 requests, not steady" in text
         assert "at most 3.10% (solo)" in text
         assert "bench run spec.yaml" in text
@@ -256,13 +270,13 @@ class TestHtml:
         assert "No energy figure: this machine shows no RAPL counter." in text
 
     def test_a_picture_a_cell_and_what_is_not_in_it(self, sample: ModuleType) -> None:
-        text = squeezed(Page(html.render([sample.rich_run(), sample.sweep_run()])).text)
+        text = squeezed(Page(html.render(sample.read(sample.rich_run(), sample.sweep_run()))).text)
         assert "Not drawn, for want of a cost ratio or a drift: no-drift, too-big, refuted, fp8." in text
         assert "Cost ratio against mean KL to the baseline, batch_size=8" in text
         assert "bf16: cost ratio 0.633 [0.611, 0.656], KL 0.00144" in text
 
     def test_an_empty_run_says_so(self, sample: ModuleType) -> None:
-        text = squeezed(Page(html.render([sample.invalid_run()])).text)
+        text = squeezed(Page(html.render(sample.read(sample.invalid_run()))).text)
         for said in (
             "no baseline was measured",
             "Nothing to draw",
@@ -272,18 +286,22 @@ class TestHtml:
             assert said in text
 
     def test_the_gate_is_shown_where_there_was_one(self, sample: ModuleType) -> None:
-        run = {**sample.sweep_run(), "gate": {"verdict": "FAIL", "exit_code": 1, "rules": []}}
-        assert "Gate: FAIL" in squeezed(Page(html.render([run])).text)
+        run = {**sample.sweep_run(), "gate": block([], Effort("code")).to_json() | {"verdict": "FAIL"}}
+        page = Page(html.render(sample.read(run)))
+        assert "Gate: FAIL" in squeezed(page.text)
+        assert "notice worse" in page.attributes("class")
+        run["gate"] |= {"verdict": "PASS"}
+        assert "notice better" in Page(html.render(sample.read(run))).attributes("class")
 
     def test_an_owned_machine_has_no_hourly_price(self, sample: ModuleType) -> None:
         run = sample.sweep_run()
         run["price"] |= {"usd_per_hour": None, "purchase_usd": 1600.0, "ownership": "owned"}
-        assert "$1,600 bought" in squeezed(Page(html.render([run])).text)
+        assert "$1,600 bought" in squeezed(Page(html.render(sample.read(run))).text)
 
     def test_text_stays_text(self, sample: ModuleType, hostile_text: str) -> None:
         """Neither a tag nor an attribute that a tame name would not have brought too."""
-        page = Page(html.render([sample.hostile_run(hostile_text)]))
-        tame = Page(html.render([sample.hostile_run("tame"), sample.rich_run()]))
+        page = Page(html.render(sample.read(sample.hostile_run(hostile_text))))
+        tame = Page(html.render(sample.read(sample.hostile_run("tame"), sample.rich_run())))
         assert page.shape() - tame.shape() == set()
         assert not [name for _tag, attrs in page.tags for name in attrs if name.startswith("on")]
         assert squeezed(harmless(hostile_text)) in squeezed(page.text)
@@ -305,7 +323,7 @@ def markdown_tokens(text: str) -> list[Any]:
 
 class TestMarkdown:
     def test_table_sentences_and_money(self, sample: ModuleType) -> None:
-        found = markdown.render([sample.rich_run()])
+        found = markdown.render(sample.read(sample.rich_run()))
         assert "| variant | TTFT ms |" in found
         assert "| :--- | ---: |" in found
         assert "| bf16 \\* | 63.0 \\[61.6, 64.4\\] |" in found
@@ -315,7 +333,7 @@ class TestMarkdown:
         assert "- refuted: not\\_applied: 0.03 % zeros" in found
 
     def test_text_stays_text(self, sample: ModuleType, hostile_text: str) -> None:
-        tokens = markdown_tokens(markdown.render([sample.hostile_run(hostile_text)]))
+        tokens = markdown_tokens(markdown.render(sample.read(sample.hostile_run(hostile_text))))
         allowed = {
             "heading_open", "heading_close", "paragraph_open", "paragraph_close", "inline", "text",
             "bullet_list_open", "bullet_list_close", "list_item_open", "list_item_close", "strong_open",
@@ -351,11 +369,11 @@ def csv_table(text: str) -> list[list[str]]:
 
 class TestCsv:
     def test_a_row_a_variant_with_its_run(self, sample: ModuleType) -> None:
-        runs = [sample.rich_run(), sample.sweep_run()]
+        runs = sample.read(sample.rich_run(), sample.sweep_run())
         header, *rows = csv_table(csv.render(runs))
-        assert len(rows) == sum(len(run["variants"]) for run in runs)
+        assert len(rows) == sum(len(run.rows) for run in runs)
         first = dict(zip(header, rows[1], strict=True))
-        assert (first["run_id"], first["name"], first["model"]) == (runs[0]["run_id"], "bf16", "tiny-135m")
+        assert (first["run_id"], first["name"], first["model"]) == (runs[0].run_id, "bf16", "tiny-135m")
         assert float(first["cost_per_1k_tokens_usd_ratio"]) == 0.633
         assert float(first["kld_mean"]) == 0.00144
         assert first["mbu"] == ""
@@ -363,11 +381,11 @@ class TestCsv:
     def test_numbers_keep_their_sign_and_digits(self, sample: ModuleType) -> None:
         run = sample.rich_run()
         run["variants"][1]["metrics"]["ttft_ms"]["ci_low"] = -1.5e-05
-        header, *rows = csv_table(csv.render([run]))
+        header, *rows = csv_table(csv.render(sample.read(run)))
         assert rows[1][header.index("ttft_ms_ci_low")] == "-1.5e-05"
 
     def test_no_cell_and_no_header_is_a_formula(self, sample: ModuleType, hostile_text: str) -> None:
-        table = csv_table(csv.render([sample.hostile_run(hostile_text)]))
+        table = csv_table(csv.render(sample.read(sample.hostile_run(hostile_text))))
         assert len({len(row) for row in table}) == 1
         for cell in (cell for row in table for cell in row):
             assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝"))
@@ -377,25 +395,25 @@ class TestCsv:
     def test_an_apostrophe_stands_before_what_starts_a_formula(self, sample: ModuleType, text: str) -> None:
         run = sample.sweep_run()
         run["variants"][0]["name"] = text
-        header, row, *_rest = csv_table(csv.render([run]))
+        header, row, *_rest = csv_table(csv.render(sample.read(run)))
         assert row[header.index("name")] == "'" + harmless(text)
 
     def test_text_is_quoted_against_other_separators(self, sample: ModuleType) -> None:
         run = {**sample.sweep_run(), "name": "a;=1"}
-        assert '"a;=1"' in csv.render([run])
+        assert '"a;=1"' in csv.render(sample.read(run))
 
 
 class TestJsonl:
     def test_a_line_a_variant_all_with_the_same_keys(self, sample: ModuleType) -> None:
-        runs = [sample.rich_run(), sample.invalid_run()]
+        runs = sample.read(sample.rich_run(), sample.invalid_run())
         rows = [json.loads(line) for line in jsonl.render(runs).splitlines()]
         assert rows == flat_rows(runs)
         assert len({tuple(row) for row in rows}) == 1
-        assert rows[-1]["run_id"] == runs[1]["run_id"]
+        assert rows[-1]["run_id"] == runs[1].run_id
         assert rows[-1]["model"] is None
 
     def test_names_come_back_as_they_were(self, sample: ModuleType, hostile_text: str) -> None:
-        found = jsonl.render([sample.hostile_run(hostile_text)])
+        found = jsonl.render(sample.read(sample.hostile_run(hostile_text)))
         assert found.isascii()
         rows = [json.loads(line) for line in found.splitlines()]
         assert rows[-2]["name"] == hostile_text
@@ -406,12 +424,12 @@ class TestJsonl:
         run = sample.rich_run()
         run["variants"][1]["metrics"]["e2el_ms"]["mean"] = bad
         with pytest.raises(IntegrityError, match="not finite"):
-            module.render([run])
+            module.render(sample.read(run))
 
 
 class TestJunit:
     def test_a_suite_a_run_and_a_case_a_variant(self, sample: ModuleType) -> None:
-        root = ET.fromstring(junit.render([sample.rich_run(), sample.sweep_run()]))
+        root = ET.fromstring(junit.render(sample.read(sample.rich_run(), sample.sweep_run())))
         rich, sweep = root.findall("testsuite")
         counts = {key: rich.get(key) for key in ("tests", "errors", "failures", "skipped")}
         assert counts == {"tests": "10", "errors": "2", "failures": "0", "skipped": "1"}
@@ -419,7 +437,7 @@ class TestJunit:
         assert [case.get("classname") for case in sweep.iter("testcase")][2:] == ["sweep.batch_size=8"] * 2
 
     def test_what_went_wrong_is_in_the_case(self, sample: ModuleType) -> None:
-        root = ET.fromstring(junit.render([sample.rich_run()]))
+        root = ET.fromstring(junit.render(sample.read(sample.rich_run())))
         cases = {case.get("name"): case for case in root.iter("testcase")}
         error, skipped = cases["too-big"].find("error"), cases["fp8"].find("skipped")
         assert error is not None
@@ -434,14 +452,14 @@ class TestJunit:
         )
 
     def test_missing_figures_are_absent_not_zero(self, sample: ModuleType) -> None:
-        root = ET.fromstring(junit.render([sample.rich_run()]))
+        root = ET.fromstring(junit.render(sample.read(sample.rich_run())))
         case = next(case for case in root.iter("testcase") if case.get("name") == "no-drift")
         found = {one.get("name"): one.get("value") for one in case.iter("property")}
         assert found["cost_per_1k_tokens_usd_ratio"] == "0.5"
         assert "kld_mean" not in found
 
     def test_text_comes_back_as_text(self, sample: ModuleType, hostile_text: str) -> None:
-        root = ET.fromstring(junit.render([sample.hostile_run(hostile_text)]))
+        root = ET.fromstring(junit.render(sample.read(sample.hostile_run(hostile_text))))
         assert {element.tag for element in root.iter()} == {
             "testsuites", "testsuite", "testcase", "properties", "property", "error", "skipped", "system-out",
         }  # fmt: skip
@@ -454,7 +472,7 @@ class TestPytestBenchmark:
     ) -> None:
         storage: Any = importlib.import_module("pytest_benchmark.storage.file")
         logger: Any = importlib.import_module("pytest_benchmark.logger")
-        (tmp_path / "0001_sample.json").write_text(pytest_benchmark.render([sample.rich_run()]))
+        (tmp_path / "0001_sample.json").write_text(pytest_benchmark.render(sample.read(sample.rich_run())))
         monkeypatch.chdir(tmp_path)
         found = list(storage.FileStorage(tmp_path, logger.Logger()).load_benchmarks())
         assert [bench["name"] for bench in found] == [
@@ -474,7 +492,7 @@ class TestPytestBenchmark:
         self, sample: ModuleType, tmp_path: Path, options: list[str]
     ) -> None:
         for name, run in (("a", sample.rich_run()), ("b", {**sample.rich_run(), "run_id": "other"})):
-            (tmp_path / f"{name}.json").write_text(pytest_benchmark.render([run]))
+            (tmp_path / f"{name}.json").write_text(pytest_benchmark.render(sample.read(run)))
         done = subprocess.run(
             [sys.executable, "-m", "pytest_benchmark", "compare", "a.json", "b.json", *options],
             cwd=tmp_path, capture_output=True, text=True, timeout=60,
@@ -487,11 +505,11 @@ class TestPytestBenchmark:
         run = sample.sweep_run()
         for row in run["variants"]:
             row["metrics"]["e2el_ms"] |= {"n": 1, "sd": None, "min": 5.0, "max": 5.0, "mean": 5.0, "p50": 5.0}
-        stats = json.loads(pytest_benchmark.render([run]))["benchmarks"][0]["stats"]
+        stats = json.loads(pytest_benchmark.render(sample.read(run)))["benchmarks"][0]["stats"]
         assert (stats["stddev"], stats["iqr"], stats["rounds"], stats["min"]) == (0.0, 0.0, 1, 0.005)
 
     def test_the_same_variant_of_two_runs_is_the_same_benchmark(self, sample: ModuleType) -> None:
-        runs = [sample.sweep_run(), {**sample.sweep_run(), "run_id": "other"}]
+        runs = sample.read(sample.sweep_run(), {**sample.sweep_run(), "run_id": "other"})
         names = [bench["fullname"] for bench in json.loads(pytest_benchmark.render(runs))["benchmarks"]]
         assert names[:4] == names[4:]
         assert len(set(names)) == 4
@@ -505,7 +523,7 @@ class TestLatex:
     })  # fmt: skip
 
     def test_a_booktabs_table_a_run(self, sample: ModuleType) -> None:
-        found = latex.render([sample.rich_run(), sample.sweep_run()])
+        found = latex.render(sample.read(sample.rich_run(), sample.sweep_run()))
         assert found.count(r"\begin{tabular}{lrrrrrrrlrr}") == 2
         assert r"{}bf16 * & 63.0 & 25.2 &" in found
         assert r"cost ratio [95 \%]" in found
@@ -513,7 +531,7 @@ class TestLatex:
         assert r"not\_applied" in found
 
     def test_text_stays_text(self, sample: ModuleType, hostile_text: str) -> None:
-        found = latex.render([sample.hostile_run(hostile_text)])
+        found = latex.render(sample.read(sample.hostile_run(hostile_text)))
         assert set(re.findall(r"\\([A-Za-z]+)", found)) <= self.COMMANDS
         body = [line for line in found.splitlines() if line.startswith("{}")]
         assert len(body) == 1 + len(sample.hostile_run("x")["variants"])
@@ -534,11 +552,11 @@ class TestParquet:
     ) -> None:
         monkeypatch.setitem(sys.modules, "pyarrow", None)
         with pytest.raises(UsageError, match="pip install pyarrow"):
-            parquet.render([sample.rich_run()])
+            parquet.render(sample.read(sample.rich_run()))
 
     def test_what_comes_back_is_what_went_in(self, sample: ModuleType) -> None:
         pq = pytest.importorskip("pyarrow.parquet")
-        runs = [sample.rich_run(), sample.sweep_run()]
+        runs = sample.read(sample.rich_run(), sample.sweep_run())
         table = pq.read_table(io.BytesIO(parquet.render(runs)))
         assert table.to_pylist() == harmless(flat_rows(runs))
         types = {field.name: str(field.type) for field in table.schema}
@@ -548,13 +566,14 @@ class TestParquet:
 
     def test_any_name_can_be_stored(self, sample: ModuleType, hostile_text: str) -> None:
         pytest.importorskip("pyarrow")
-        assert parquet.render([sample.hostile_run(hostile_text)]).startswith(b"PAR1")
+        assert parquet.render(sample.read(sample.hostile_run(hostile_text))).startswith(b"PAR1")
 
 
 @pytest.mark.parametrize("module", [html, markdown], ids=short)
 def test_what_the_weights_were_is_said_where_the_model_is(module: ModuleType, sample: ModuleType) -> None:
     run = sample.rich_run()
-    assert "dequantised from" not in module.render([run])
+    assert "dequantised from" not in module.render(sample.read(run))
     grid = {"file_type": "Q4<1", "block": 32, "levels": 16, "moved": False, "kl": None, "why_not": None}
-    page = module.render([{**run, "model": {**run["model"], "grid": grid}}]).replace("\\", "")
+    read = sample.read({**run, "model": {**run["model"], "grid": grid}})
+    page = module.render(read).replace("\\", "")
     assert "dequantised from Q4&lt;1 (blocks of 32, 16 levels), and still on that grid" in page

@@ -150,29 +150,31 @@ class TestScatter:
 
 class TestData:
     def test_only_rows_with_a_ratio_and_a_drift(self, sample: ModuleType) -> None:
-        found = {datum.name: datum for datum in data_of(sample.rich_run(), "")}
+        found = {datum.name: datum for datum in data_of(sample.summary(sample.rich_run()), "")}
         assert list(found) == ["baseline", "bf16", "int8-dynamic", "nf4", "same", "few-samples"]
         assert found["bf16"] == Datum("bf16", 0.633, 0.611, 0.656, 0.00144, False, True)
         assert (found["few-samples"].low, found["few-samples"].high) == (None, None)
         assert not found["nf4"].on_front
 
     def test_a_cell_of_a_sweep_is_its_own_picture(self, sample: ModuleType) -> None:
-        assert [datum.name for datum in data_of(sample.sweep_run(), "batch_size=8")] == ["baseline", "bf16"]
-        assert data_of(sample.sweep_run(), "batch_size=2") == ()
+        run = sample.summary(sample.sweep_run())
+        assert [datum.name for datum in data_of(run, "batch_size=8")] == ["baseline", "bf16"]
+        assert data_of(run, "batch_size=2") == ()
 
     @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 0.0, -1.0])
     def test_what_has_no_place_on_the_scale_is_left_out(self, sample: ModuleType, bad: float) -> None:
         row = sample.drifting(sample.variant("odd"), 0.1)
         run = sample.run([sample.baseline(), row], [sample.ratio("odd", bad, 0.5, 0.6, "better")])
-        assert [datum.name for datum in data_of(run, "")] == ["baseline"]
+        assert [datum.name for datum in data_of(sample.summary(run), "")] == ["baseline"]
 
     def test_an_interval_down_to_zero_is_no_whisker(self, sample: ModuleType) -> None:
         row = sample.drifting(sample.variant("odd"), 0.1)
         run = sample.run([sample.baseline(), row], [sample.ratio("odd", 0.5, 0.0, 0.6, "better")])
-        assert (data_of(run, "")[1].low, data_of(run, "")[1].high) == (None, None)
+        odd = data_of(sample.summary(run), "")[1]
+        assert (odd.low, odd.high) == (None, None)
 
     def test_a_run_without_a_measured_baseline(self, sample: ModuleType) -> None:
-        assert data_of(sample.invalid_run(), "") == ()
+        assert data_of(sample.summary(sample.invalid_run()), "") == ()
 
 
 class TestLabels:

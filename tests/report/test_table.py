@@ -7,25 +7,24 @@ import json
 import re
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 from rich.console import Console
 
 from bench.report.columns import COLUMNS
 from bench.report.table import LEFT_OUT_FIRST, render
+from bench.results.run_summary import RunSummary
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 RUNS = sorted(str(path.parent.relative_to(REFERENCE)) for path in REFERENCE.rglob("run.json"))
 NEVER_LEFT_OUT = [column for column in COLUMNS if column.key not in LEFT_OUT_FIRST]
 
 
-def run_called(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((REFERENCE / name / "run.json").read_text())
-    return found
+def run_called(name: str) -> RunSummary:
+    return RunSummary.from_json(json.loads((REFERENCE / name / "run.json").read_text()))
 
 
-def lines(run: dict[str, Any], width: int) -> list[str]:
+def lines(run: RunSummary, width: int) -> list[str]:
     """What is printed, at most ``width`` columns wide."""
     out = io.StringIO()
     render(run, Console(width=width, file=out))
@@ -46,7 +45,7 @@ def test_rules_go_before_anything_wraps() -> None:
 
 
 def test_what_drift_was_scored_on_is_below_the_table(sample: ModuleType) -> None:
-    text = " ".join(" ".join(lines(sample.rich_run(), 120)).split())
+    text = " ".join(" ".join(lines(sample.summary(sample.rich_run()), 120)).split())
     assert "Drift is over 13,515 tokens in 53 windows of 256 (mixed)." in text
     assert "13,515 of the 20,000 tokens asked for were scored: the text has no more." in text
     assert "[0.00130" not in text
@@ -57,7 +56,7 @@ def test_a_run_of_earlier_code_does_not_know_it(sample: ModuleType) -> None:
     for row in run["variants"]:
         for figure in filter(None, row["drift"].values()):
             figure.pop("windows")
-    assert "Drift is over" not in " ".join(lines(run, 120))
+    assert "Drift is over" not in " ".join(lines(sample.summary(run), 120))
 
 
 def titles_left_out(printed: list[str]) -> list[str]:
@@ -71,7 +70,7 @@ def test_names_ratios_verdicts_and_drift_are_whole(name: str, width: int) -> Non
     run = run_called(name)
     printed = lines(run, width)
     assert not any("…" in line for line in printed)
-    for variant, row in zip(run["variants"], rows(printed), strict=True):
+    for variant, row in zip(run.rows, rows(printed), strict=True):
         for column in NEVER_LEFT_OUT:
             assert column.cell(run, variant) in row
 
@@ -83,7 +82,7 @@ def test_where_the_least_does_not_fit_either_it_wraps(name: str, width: int) -> 
     printed = lines(run, width)
     assert not any("…" in line for line in printed)
     text = re.sub(r"\s+", " ", " ".join(printed))
-    for variant in run["variants"]:
+    for variant in run.rows:
         for column in NEVER_LEFT_OUT:
             if column.key in ("cost", "kl", "top1"):
                 assert column.cell(run, variant) in text

@@ -18,8 +18,8 @@ from bench.worker import session
 
 def load(directory: Path, dtype: str = "float32") -> Any:
     options = {"device": "cpu", "dtype": dtype, "threads": None, "attention": "sdpa", "random": False}
-    message = {"directory": str(directory), "runtime": "transformers", "options": options, "optimise": []}
-    return session.load(message)
+    runtime = "bench.runtimes.transformers"
+    return session.load({"directory": str(directory), "runtime": runtime, "options": options, "optimise": []})
 
 
 @pytest.fixture(scope="module")

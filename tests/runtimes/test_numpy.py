@@ -10,8 +10,9 @@ import pytest
 import torch
 import transformers
 
+from bench.engine import Options
 from bench.errors import Unsupported
-from bench.runtimes import Options, numpy
+from bench.runtimes import numpy
 from bench.runtimes import transformers as reference
 from bench.worker import counters
 
@@ -61,9 +62,9 @@ def test_greedy_tokens(directory: Path) -> None:
 
 def test_what_it_reports(directory: Path) -> None:
     ours, theirs = both(directory)
-    facts = ours.facts()
+    facts, wanted = ours.facts(), theirs.facts()
     for key in ("dtype", "vocabulary", "kv_bytes_per_token", "random_weights", "device"):
-        assert facts[key] == theirs.facts()[key], key
+        assert getattr(facts, key) == getattr(wanted, key), key
     assert ours.parameters() == sum(p.numel() for p in theirs.model.parameters())
     assert ours.census().weights_bytes == 4 * ours.parameters()
     assert ours.end_ids() == theirs.end_ids() == (2,)

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from engines import Configs, decoded, run_there, saved, toys
+from engines import Configs, decoded, run_there, saved, told, toys
 
 from bench import plugins
+from bench.engine import Options
+from bench.engine.evidence import Census
 from bench.errors import NotApplied, Unsupported
-from bench.optimisations.evidence import Census
-from bench.runtimes import Options, _openvino, openvino
+from bench.runtimes import _openvino, openvino
 from bench.runtimes import transformers as reference
 from bench.worker import session
 
@@ -112,11 +113,11 @@ def test_what_was_loaded(directory: Path) -> None:
 @inside
 def test_facts(llama: Path) -> None:
     ours, theirs = both(llama)
-    assert ours.facts().keys() - {"loaded"} == theirs.facts().keys() - {"quantised_checkpoint"}
-    for fact in ("device", "dtype", "attention", "threads", "vocabulary", "context", "kv_bytes_per_token"):
-        assert ours.facts()[fact] == theirs.facts()[fact], fact
-    assert ours.facts()["loaded"] == "f32, KV cache f32, activations not quantised"
-    assert openvino.load(llama, Options(device="cpu", threads=2)).facts()["threads"] == 2
+    found = ours.facts()
+    assert found.engine.startswith("OpenVINO ")
+    said = "f32, KV cache f32, activations not quantised"
+    assert found == dataclasses.replace(theirs.facts(), engine=found.engine, loaded=said)
+    assert openvino.load(llama, Options(device="cpu", threads=2)).facts().threads == 2
 
 
 @inside
@@ -127,8 +128,8 @@ def test_bfloat16(llama: Path) -> None:
     except Unsupported as here:
         pytest.skip(here.reason)
     assert {one.dtype for one in ours.census().matrices} == {"bf16"}
-    assert ours.facts()["dtype"] == "bfloat16"
-    assert ours.facts()["kv_bytes_per_token"] == theirs.facts()["kv_bytes_per_token"]
+    assert ours.facts().dtype == "bfloat16"
+    assert ours.facts().kv_bytes_per_token == theirs.facts().kv_bytes_per_token
     whole = reference.load(llama, Options(device="cpu")).logits(WINDOW)
     assert 0 < divergence(whole, ours.logits(WINDOW)) < 2 * divergence(whole, theirs.logits(WINDOW))
 
@@ -137,7 +138,7 @@ def test_bfloat16(llama: Path) -> None:
 def test_the_cache(llama: Path) -> None:
     ours, _theirs = both(llama)
     generation = ours.prefill(PROMPTS, 5)
-    a_token = ours.facts()["kv_bytes_per_token"]
+    a_token = ours.facts().kv_bytes_per_token
     assert ours.cache_bytes(generation) == 3 * 12 * a_token
     ours.step(generation)
     assert ours.cache_bytes(generation) == 3 * 13 * a_token
@@ -208,9 +209,9 @@ def message(directory: Path, name: str, **params: object) -> dict[str, Any]:
     settings = {**dataclasses.asdict(plugins.load("optimisations.quantise", name).Params()), **params}
     return {
         "directory": str(directory),
-        "runtime": "openvino",
+        "runtime": "bench.runtimes.openvino",
         "options": {"device": "cpu", "dtype": "float32", "threads": 1, "attention": "sdpa", "random": False},
-        "optimise": [{"verb": "quantise", "scheme": name, "params": settings}],
+        "optimise": [told("quantise", name, settings)],
     }
 
 
@@ -251,7 +252,7 @@ def test_on_bfloat16(llama: Path, name: str) -> None:
     except Unsupported as here:
         pytest.skip(here.reason)
     assert engine.finite(WINDOW)
-    assert engine.facts()["loaded"].startswith("bf16, KV cache bf16")
+    assert engine.facts().loaded.startswith("bf16, KV cache bf16")
 
 
 @inside
@@ -259,8 +260,8 @@ def test_on_bfloat16(llama: Path, name: str) -> None:
 def test_what_is_multiplied(llama: Path, name: str) -> None:
     """The same weights; with int8 activations the facts say so."""
     floats, integers = (session.load(message(llama, name, activations=one))[0] for one in ("float", "int8"))
-    assert floats.facts()["loaded"].endswith("activations not quantised")
-    assert integers.facts()["loaded"].endswith("activations in int8 by groups of 32")
+    assert floats.facts().loaded.endswith("activations not quantised")
+    assert integers.facts().loaded.endswith("activations in int8 by groups of 32")
     weights = [
         [dataclasses.replace(m, scalars={}) for m in one.census().matrices] for one in (floats, integers)
     ]

@@ -13,10 +13,10 @@ import pytest
 import torch
 import transformers
 
+from bench.engine import Changed, Options
 from bench.errors import Unsupported
 from bench.models.fetch import ensure
 from bench.models.reference import Named, Random
-from bench.runtimes import Options
 from bench.runtimes import transformers as runtime
 
 TOY = ensure(Random("tiny-llama")).directory
@@ -95,7 +95,7 @@ def test_padding_does_not_move_a_prompt(tmp_path: Path) -> None:
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 def test_every_attention_gives_the_same_reply(toy: Any, attention: str) -> None:
     other = runtime.load(TOY, Options(random=True, attention=attention, device=DEVICE))
-    assert other.facts()["attention"] == attention
+    assert other.facts().attention == attention
     prompts = [toy_prompt(9), toy_prompt(4)]
     assert decoded(other, prompts, 12) == decoded(toy, prompts, 12)
 
@@ -153,8 +153,8 @@ def test_random_weights_are_the_same_every_time() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_the_dtype_is_read_back(dtype: str) -> None:
     facts = runtime.load(TOY, Options(random=True, dtype=dtype)).facts()
-    assert facts["dtype"] == dtype
-    assert facts["kv_bytes_per_token"] == 2 * 2 * 2 * 16 * (4 if dtype == "float32" else 2)
+    assert facts.dtype == dtype
+    assert facts.kv_bytes_per_token == 2 * 2 * 2 * 16 * (4 if dtype == "float32" else 2)
 
 
 def test_logits_are_float32_whatever_the_model_is() -> None:
@@ -162,7 +162,7 @@ def test_logits_are_float32_whatever_the_model_is() -> None:
     assert engine.logits([1, 2, 3]).dtype == torch.float32
 
 
-def test_logits_of_a_step_that_writes_over_its_own_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logits_of_a_step_that_writes_over_its_own_are_kept() -> None:
     """As a CUDA graph does: one place for the output of every call."""
     engine = runtime.load(TOY, Options(random=True))
     expected = engine.logits([1, 2, 3])
@@ -173,25 +173,27 @@ def test_logits_of_a_step_that_writes_over_its_own_are_kept(monkeypatch: pytest.
         out.logits = place.copy_(out.logits)
         return out
 
-    monkeypatch.setattr(engine, "_step_model", replayed)
-    model.make_cache = lambda _sequences, _tokens: transformers.DynamicCache(config=model.config)
+    def make_cache(_sequences: int, _tokens: int) -> Any:
+        return transformers.DynamicCache(config=model.config)
+
+    engine.change(Changed(model, make_cache, replayed))
     assert torch.allclose(engine.logits([1, 2, 3]), expected, atol=1e-5)
 
 
 def test_threads_are_set_and_read_back() -> None:
     before = torch.get_num_threads()
     try:
-        assert runtime.load(TOY, Options(random=True, threads=1)).facts()["threads"] == 1
+        assert runtime.load(TOY, Options(random=True, threads=1)).facts().threads == 1
     finally:
         torch.set_num_threads(before)
 
 
 def test_facts_come_from_the_model(toy: Any) -> None:
     facts = toy.facts()
-    assert str(facts["device"]).partition(":")[0] == DEVICE.partition(":")[0]
-    assert (facts["vocabulary"], facts["context"], facts["random_weights"]) == (512, 1024, True)
+    assert facts.device.partition(":")[0] == DEVICE.partition(":")[0]
+    assert (facts.vocabulary, facts.context, facts.random_weights) == (512, 1024, True)
     toy.model.config._attn_implementation, before = "eager", toy.model.config._attn_implementation
-    assert toy.facts()["attention"] == "eager"
+    assert toy.facts().attention == "eager"
     toy.model.config._attn_implementation = before
 
 
@@ -204,7 +206,7 @@ def test_the_cache_grows_as_the_formula_says(toy: Any) -> None:
             sum(t.numel() * t.element_size() for layer in layers for t in (layer.keys, layer.values))
         )
         toy.step(generation)
-    assert [b - a for a, b in pairwise(sizes)] == [toy.facts()["kv_bytes_per_token"]] * 2
+    assert [b - a for a, b in pairwise(sizes)] == [toy.facts().kv_bytes_per_token] * 2
 
 
 def test_nothing_can_be_trained(toy: Any) -> None:

@@ -1,4 +1,4 @@
-"""Pairs read back from a journal: of an attempt that was cut short, and of before there were pairs."""
+"""Rows and pairs read from a journal: of attempts that were cut short, and from before there were pairs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench.errors import IntegrityError
-from bench.records import RunRecord, UnitRecord
+from bench.records import Facts, RunRecord, UnitRecord
 from bench.store.replay import replay
 
 HEAD = {
@@ -117,3 +117,49 @@ def test_a_journal_without_turns_has_no_pairs() -> None:
 def test_a_unit_that_is_none_is_said_to_be() -> None:
     with pytest.raises(IntegrityError, match=r"units\.0\.batches"):
         read(started("v"), unit(1, batches="all"))
+
+
+# ---- what a row says of itself -------------------------------------------------------------------------
+
+
+def loaded(**facts: Any) -> Record:
+    known = {"device": "cpu", "dtype": "float32", "vocabulary": 49152, "random_weights": False, **facts}
+    found = {
+        "facts": known, "load_s": 1.5, "optimise_s": 0.25, "load_memory": {}, "weights_bytes": 4000,
+        "bytes_by_dtype": {"float32": 4000}, "parameters": 1000, "evidence": [],
+    }  # fmt: skip
+    return arm("v", loaded=found)
+
+
+@pytest.mark.parametrize("size", [46080, 46080.5, None])
+def test_facts_are_read_as_they_were_written(size: float | None) -> None:
+    """To the type: a whole number that became a float would be a difference to ``bench verify``."""
+    found = read(started("v"), loaded(kv_bytes_per_token=size, threads=2)).arms[1].loaded
+    assert found is not None
+    assert found.facts == Facts("cpu", "float32", 49152, False, threads=2, kv_bytes_per_token=size)
+    assert type(found.facts.kv_bytes_per_token) is type(size)
+
+
+def test_facts_that_are_not_known_here_are_left_out() -> None:
+    found = read(started("v"), loaded(colour="green")).arms[1].loaded
+    assert found is not None
+    assert found.facts == Facts("cpu", "float32", 49152, False)
+
+
+@pytest.mark.parametrize(("facts", "place"), [({"device": None}, "device"), ({"threads": "two"}, "threads")])
+def test_facts_that_are_none_are_said_to_be(facts: Mapping[str, Any], place: str) -> None:
+    with pytest.raises(IntegrityError, match=rf"arms\.1\.loaded\.facts\.{place}"):
+        read(started("v"), loaded(**facts))
+
+
+def test_probes_are_gathered_and_begin_afresh_with_the_row() -> None:
+    records = [arm("v", probes={"a": {"x": 1.0}}), arm("v", probes={"b": {"y": None}})]
+    assert read(started("v"), *records).arms[1].probes == {"a": {"x": 1.0}, "b": {"y": None}}
+    assert read(started("v"), *records, started("v")).arms[1].probes == {}
+
+
+def test_windows_keep_further_statistics() -> None:
+    window = {"kld": [0.1], "same_top": [1], "ln_p_base": [-1.0], "ln_p_variant": [-2.0]}
+    more = {**window, "more": {"jensen-shannon": [0.02]}}
+    run = read(started("v"), arm("v", drift=[window]), arm("v", drift=[more]))
+    assert [dict(one.more) for one in run.arms[1].drift] == [{}, {"jensen-shannon": (0.02,)}]

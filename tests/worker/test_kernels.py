@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.autograd import DeviceType
 
-from bench.errors import NotApplied
+from bench.errors import NonFiniteOutput, NotApplied
 from bench.worker import kernels
 
 CPU, CUDA = DeviceType.CPU, DeviceType.CUDA
@@ -40,14 +40,14 @@ PRODUCT = [Event("aten::mm", device_time_total=30.0, self_device_time_total=30.0
 class Engine:
     """An engine whose step is not asked what it does."""
 
-    def __init__(self, graphs: int = 0) -> None:
-        self.graphs = graphs
+    def __init__(self, graphs: int = 0, torch_s: bool = True, finite: bool = True) -> None:
+        self.graphs, self.TORCH, self._finite = graphs, torch_s, finite
 
     def compiled_graphs(self) -> int:
         return self.graphs
 
-    def logits(self, _ids: list[int]) -> torch.Tensor:
-        return torch.zeros(3)
+    def finite(self, _ids: list[int]) -> bool:
+        return self._finite
 
     def prefill(self, _prompts: list[list[int]], _new_tokens: int) -> None:
         return None
@@ -108,3 +108,14 @@ def test_what_only_the_compiled_step_shows_counts_too(monkeypatch: pytest.Monkey
     eager = [Event("aten::_int_mm"), *PRODUCT]
     found(monkeypatch, "_int_mm", replay, eager, graphs=1)
     found(monkeypatch, "Torch-Compiled Region", replay, eager, graphs=1)
+
+
+def test_an_engine_that_is_not_torch_s_is_not_profiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "_profiled", lambda *_: pytest.fail("profiled"))
+    assert kernels.of_a_step(Engine(torch_s=False), [1], []) == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("torch_s", [False, True])
+def test_logits_that_are_no_numbers_end_it(torch_s: bool) -> None:
+    with pytest.raises(NonFiniteOutput, match="logits on the first prompt are not finite"):
+        kernels.of_a_step(Engine(torch_s=torch_s, finite=False), [1], [])  # type: ignore[arg-type]

@@ -57,6 +57,14 @@ def test_what_is_loaded_is_frozen_after_the_warm_up(monkeypatch: pytest.MonkeyPa
     assert found["kernels"] == []
 
 
+def test_a_probe_is_a_module_that_decodes_the_first_batch() -> None:
+    worker, _reply = given(prompt("a b"), prompt("c"), prompt("d"))
+    found = worker.probe({"module": "bench.probes.page_faults"}, [])
+    assert set(found) == {"minor_page_faults_per_request", "major_page_faults_per_request"}
+    assert all(value >= 0 for value in found.values())
+    assert [kind for kind, _number in worker.engine.log] == ["prefill", "step", "step"]
+
+
 class OutOfMemoryError(RuntimeError):
     """As torch calls it, without torch."""
 

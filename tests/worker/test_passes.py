@@ -14,8 +14,9 @@ from fakes import DataClock, FakeEngine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.worker import energy, memory, passes
-from bench.worker.energy import Counter, NoCounter
+from bench.engine import energy, memory
+from bench.engine.energy import Counter, NoCounter
+from bench.worker import passes
 
 MS = 1_000_000
 

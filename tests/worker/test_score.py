@@ -6,7 +6,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
 from scipy.special import log_softmax, rel_entr, softmax
 
+from bench.drift.statistics import jensen_shannon
 from bench.errors import NonFiniteOutput
 from bench.measure.together import shared_block
 from bench.worker.duet import Baton, PeerGone
@@ -52,23 +55,29 @@ def exact(base: torch.Tensor, variant: torch.Tensor, following: Sequence[int]) -
 
 
 def streamed(
-    base: Any, variant: Any, windows: Sequence[Sequence[int]], rows: int, *, ahead: bool = False
+    base: Any,
+    variant: Any,
+    windows: Sequence[Sequence[int]],
+    rows: int,
+    *,
+    ahead: bool = False,
+    more: Mapping[str, ModuleType] | None = None,
 ) -> list[dict[str, Any]]:
     """Both sides in threads, ``rows`` rows of shared memory between them."""
     ends, block = socket.socketpair(), shared_block(rows * VOCABULARY * 4)
     found: list[Any] = [None, None]
 
-    def side(me: int, work: Any, engine: Any) -> None:
+    def side(me: int, work: Any, engine: Any, **further: Any) -> None:
         with ends[me] as channel:
             try:
                 memory = shared_rows(os.dup(block), rows, VOCABULARY)
-                found[me] = work(engine, windows, memory, Baton(channel), ahead=ahead)
+                found[me] = work(engine, windows, memory, Baton(channel), ahead=ahead, **further)
             except (PeerGone, NonFiniteOutput) as error:
                 found[me] = error
 
     threads = [
         threading.Thread(target=side, args=(0, send_logits, base), daemon=True),
-        threading.Thread(target=side, args=(1, compare_logits, variant), daemon=True),
+        threading.Thread(target=side, args=(1, compare_logits, variant), kwargs={"more": more}, daemon=True),
     ]
     for thread in threads:
         thread.start()
@@ -154,6 +163,23 @@ def test_the_stream_in_blocks_equals_the_whole_window(rows: int, ahead: bool) ->
         for key, values in wanted.items():
             assert len(window[key]) == len(ids) - 1
             np.testing.assert_allclose(window[key], values, rtol=1e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 19, 64])
+def test_further_statistics_are_of_the_same_positions(rows: int) -> None:
+    """Jensen-Shannon against scipy's, which is a distance: the square root of the divergence."""
+    base, variant = Table(1), Table(2)
+    windows = streamed(base, variant, WINDOWS, rows, more={"one": jensen_shannon, "other": jensen_shannon})
+    for ids, window in zip(WINDOWS, windows, strict=True):
+        p, q = (softmax(one.logits(ids)[:-1].double().numpy(), axis=-1) for one in (base, variant))
+        np.testing.assert_allclose(
+            window["more"]["one"], jensenshannon(p, q, axis=-1) ** 2, rtol=1e-4, atol=2e-6
+        )
+        assert window["more"]["other"] == window["more"]["one"]
+
+
+def test_without_further_statistics_there_are_none() -> None:
+    assert [window["more"] for window in streamed(Table(1), Table(2), WINDOWS, 5)] == [{}, {}, {}]
 
 
 @pytest.mark.parametrize("ahead", [False, True])

@@ -13,6 +13,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from engines import told
 
 from bench.optimisations.quantise import hqq, kv_hqq
 from bench.runtimes import transformers as runtime
@@ -80,8 +81,8 @@ def hidden_while_loading(
     monkeypatch.setitem(sys.modules, "bench.runtimes.watched", engine)
     monkeypatch.delitem(sys.modules, "hqq", raising=False)
     message = {
-        "runtime": "watched", "directory": str(directory), "options": {},
-        "optimise": [{"verb": verb, "scheme": scheme, "params": {}} for verb, scheme in steps],
+        "runtime": "bench.runtimes.watched", "directory": str(directory), "options": {},
+        "optimise": [told(verb, scheme, {}) for verb, scheme in steps],
     }  # fmt: skip
     with pytest.raises(Stop):
         session.load(message)
@@ -120,7 +121,14 @@ def test_a_runtime_that_says_nothing_hides_nothing(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(session, "_hidden", lambda names: hidden.append(set(names)))
     monkeypatch.setitem(sys.modules, "bench.runtimes.plain", SimpleNamespace(load=None))  # type: ignore[arg-type]
     with pytest.raises(TypeError):
-        session.load({"runtime": "plain", "directory": str(tmp_path), "options": {}, "optimise": []})
+        session.load(
+            {
+                "runtime": "bench.runtimes.plain",
+                "directory": str(tmp_path),
+                "options": {},
+                "optimise": [],
+            }
+        )
     assert hidden == [set()]
 
 
@@ -130,13 +138,14 @@ def test_a_fresh_process_that_has_no_use_for_hqq_does_not_import_it() -> None:
     program = """
         import sys
         from pathlib import Path
+        from bench.engine import Options
         from bench.models.fetch import ensure
         from bench.models.reference import Random
-        from bench.runtimes import Options
         from bench.worker import session
         from dataclasses import asdict
         message = {
-            "runtime": "transformers", "directory": str(ensure(Random("tiny-llama")).directory),
+            "runtime": "bench.runtimes.transformers",
+            "directory": str(ensure(Random("tiny-llama")).directory),
             "options": asdict(Options(random=True, device="cpu")), "optimise": [],
         }
         session.load(message)

@@ -1,1 +1,5 @@
-"""The decode step compiled: one file a compiler."""
+"""Compile the decode step; one file for each compiler."""
+
+PLACE = 4
+WEIGHTS = "any"
+SPELLINGS = ()

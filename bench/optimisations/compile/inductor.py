@@ -1,8 +1,8 @@
-"""torch.compile of the decode step, with a static KV cache so that its shapes never change.
+"""Compile the decode step with torch.compile; a static KV cache keeps its shapes constant.
 
-Source: ``torch.compile`` with TorchInductor. The prompt is still read eagerly. The cache has room for a power
-of two of tokens; another batch size or another room is another graph, made in the warm-up and never in a
-timed step. On CUDA ``mode: reduce-overhead`` replays the step as a CUDA graph.
+Source: ``torch.compile`` with TorchInductor. The prompt is still read eagerly. The number of tokens that the
+cache has room for is a power of two. Another batch size or another room needs another graph; it is compiled
+in the warm-up, never in a timed step. On CUDA, ``mode: reduce-overhead`` replays the step as a CUDA graph.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.optimisations.evidence import Census, Check, check
+from bench.engine import Changed
+from bench.engine.evidence import Census, Check, check
 
 REQUIRES = ("torch",)
 DECODING = True
@@ -19,19 +20,25 @@ KERNEL = r"CompiledFxGraph|Torch-Compiled Region|CUDAGraph"
 
 @dataclass(frozen=True)
 class Params:
-    """``mode`` of torch.compile; ``least_tokens``: the cache never has room for fewer."""
+    """``mode`` is the mode of torch.compile.
+
+    The cache always has room for at least ``least_tokens`` tokens.
+    """
 
     mode: Literal["default", "reduce-overhead", "max-autotune"] = "default"
     least_tokens: int = 256
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Runs on CPU (with a C++ compiler) and CUDA in every dtype."""
+    """Return None: this scheme runs on a CPU (with a C++ compiler) and on CUDA, in every dtype."""
     return None
 
 
-def apply(model: Any, params: Params) -> Any:
-    """Hang the compiled step and the static cache on the model. Unsupported without a C++ compiler."""
+def apply(model: Any, params: Params) -> Changed:
+    """Compile the decode step and give the model a static cache.
+
+    Raises Unsupported on a CPU without a C++ compiler.
+    """
     import torch
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler
@@ -49,20 +56,19 @@ def apply(model: Any, params: Params) -> Any:
     caches: dict[tuple[int, int], Any] = {}
 
     def make_cache(sequences: int, tokens: int) -> Any:
-        """The same tensors for every request of one shape, emptied: a new address could mean a new graph."""
+        """Return the same emptied tensors for each shape: a new address could need a new graph."""
         room = max(params.least_tokens, 1 << (tokens - 1).bit_length())
         if (sequences, room) not in caches:
             caches[sequences, room] = StaticCache(config=model.config, max_cache_len=room)
         caches[sequences, room].reset()
         return caches[sequences, room]
 
-    model.make_cache = make_cache
-    model.compiled_step = torch.compile(model, mode=None if params.mode == "default" else params.mode)
-    return model
+    step = torch.compile(model, mode=None if params.mode == "default" else params.mode)
+    return Changed(model, make_cache, step)
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Graphs were made while a short request was decoded, in a static cache."""
+    """Check that a short request was decoded by compiled graphs and with a static cache."""
     new = after.decoding
     return [
         check("the decode step is compiled", new and new.compiled, bool(new and new.compiled), True),

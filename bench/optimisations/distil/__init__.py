@@ -1,1 +1,5 @@
-"""Ways to train a student after the baseline, one file each."""
+"""Train a student model to imitate the baseline; one file for each method."""
+
+PLACE = 2
+WEIGHTS = "dense"
+SPELLINGS = ("distill",)

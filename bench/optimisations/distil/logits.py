@@ -1,7 +1,7 @@
 """Distillation from logits: the student learns the baseline's whole distribution over the next token.
 
 Source: Hinton et al. 2015, arXiv 1503.02531; the reverse direction is that of Gu et al. 2024, arXiv
-2306.08543. The student is the model as the steps before have left it.
+2306.08543. The student is the model as the earlier steps left it.
 """
 
 from __future__ import annotations
@@ -9,17 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.engine import Teacher
+from bench.engine.evidence import Census, Check
 from bench.errors import Unsupported
-from bench.optimisations import training
-from bench.optimisations.evidence import Census, Check
+from bench.optimisations.shared import distillation, training
 
 REQUIRES = ("torch", "accelerate")
 
 
 @dataclass(frozen=True)
 class Params(training.TrainingParams):
-    """``direction``: ``forward``, KL(teacher ‖ student), or ``reverse``. ``temperature`` divides both logits.
-    ``hidden``: the weight of one minus the cosine of the last hidden states. The rest as for any training."""
+    """``direction`` is ``forward``, KL(teacher ‖ student), or ``reverse``.
+
+    ``temperature`` divides the logits of both models. ``hidden`` is the weight of one minus the cosine
+    between the last hidden states. The other settings are those of any training.
+    """
 
     direction: Literal["forward", "reverse"] = "forward"
     temperature: float = 1.0
@@ -34,38 +38,41 @@ class Params(training.TrainingParams):
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Weights are trained in float32."""
+    """Return a reason for every dtype except float32, because weights are trained in float32."""
     return None if dtype == "float32" else f"weights are trained in float32: set runtime.dtype, not {dtype}"
 
 
-def apply(model: Any, params: Params) -> Any:
-    """The baseline is loaded beside the student while it trains."""
-    recipe = {"scheme": "logits", "teacher": training.teacher_digest(model)}
-    return training.trained("distil-logits", model, params, recipe, lambda: _losses(model, params))
+def apply(model: Any, params: Params, teacher: Teacher) -> Any:
+    """Train the student, with the baseline loaded beside it."""
+    recipe = {"scheme": "logits", "teacher": distillation.teacher_digest(teacher)}
+    return training.trained("distil-logits", model, params, recipe, lambda: _losses(model, params, teacher))
 
 
-def _losses(model: Any, params: Params) -> tuple[training.Loss, training.Loss]:
-    """(what is trained with, KL(teacher ‖ student) at temperature 1)."""
+def _losses(model: Any, params: Params, baseline: Teacher) -> tuple[training.Loss, training.Loss]:
+    """Return (the loss to train with, KL(teacher ‖ student) at temperature 1).
+
+    Raises Unsupported if hidden states of different widths would be compared.
+    """
     import torch
 
-    teacher = training.teacher_of(model)
+    teacher = distillation.teacher_of(model, baseline)
     if params.hidden and teacher.config.hidden_size != model.config.hidden_size:
         raise Unsupported("hidden states of different widths cannot be compared: leave hidden at 0")
 
     def loss(student: Any, window: Any) -> Any:
         with torch.no_grad():
-            theirs, their_states = training.logits_and_state(teacher, window, state=params.hidden > 0)
-        ours, states = training.logits_and_state(student, window, state=params.hidden > 0)
+            theirs, their_states = distillation.logits_and_state(teacher, window, state=params.hidden > 0)
+        ours, states = distillation.logits_and_state(student, window, state=params.hidden > 0)
         pair = (theirs, ours) if params.direction == "forward" else (ours, theirs)
-        total = training.kl(*pair, params.temperature) * params.temperature**2
+        total = distillation.kl(*pair, params.temperature) * params.temperature**2
         if params.hidden:
             cosine = torch.nn.functional.cosine_similarity(states.float(), their_states.float(), dim=-1)
             total = total + params.hidden * (1 - cosine).mean()
         return total
 
-    return loss, training.held_out(teacher)
+    return loss, distillation.held_out(teacher)
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Every matrix was trained."""
-    return training.evidence(before, after)
+    """Check that every matrix was trained."""
+    return distillation.evidence(before, after)

@@ -1,7 +1,7 @@
 """Distillation from sequences: the student learns the replies that the baseline writes.
 
-Source: Kim and Rush 2016, arXiv 1606.07947. The baseline goes on from the beginning of each window of text;
-the student is trained on what it wrote. The student is the model as the steps before have left it.
+Source: Kim and Rush 2016, arXiv 1606.07947. The baseline continues the beginning of each window of text, and
+the student is trained on what the baseline wrote. The student is the model as the earlier steps left it.
 """
 
 from __future__ import annotations
@@ -9,17 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bench.optimisations import training
-from bench.optimisations.evidence import Census, Check
-from bench.worker import progress
+from bench.engine import Teacher, progress
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import distillation, training
 
 REQUIRES = ("torch", "accelerate")
 
 
 @dataclass(frozen=True)
 class Params(training.TrainingParams):
-    """``prompt``: the share of a window's tokens that the baseline is given; it writes the rest. The rest as
-    for any training."""
+    """``prompt`` is the share of a window's tokens that the baseline is given; it writes the rest.
+
+    The other settings are those of any training.
+    """
 
     prompt: float = 0.25
 
@@ -30,21 +32,21 @@ class Params(training.TrainingParams):
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Weights are trained in float32."""
+    """Return a reason for every dtype except float32, because weights are trained in float32."""
     return None if dtype == "float32" else f"weights are trained in float32: set runtime.dtype, not {dtype}"
 
 
-def apply(model: Any, params: Params) -> Any:
-    """The baseline is loaded beside the student while it trains."""
-    recipe = {"scheme": "sequence", "teacher": training.teacher_digest(model)}
-    return training.trained("distil-sequence", model, params, recipe, lambda: _losses(model, params))
+def apply(model: Any, params: Params, teacher: Teacher) -> Any:
+    """Train the student, with the baseline loaded beside it."""
+    recipe = {"scheme": "sequence", "teacher": distillation.teacher_digest(teacher)}
+    return training.trained("distil-sequence", model, params, recipe, lambda: _losses(model, params, teacher))
 
 
-def _losses(model: Any, params: Params) -> tuple[training.Loss, training.Loss]:
-    """(cross-entropy on what the teacher writes, KL(teacher ‖ student) on the text itself)."""
+def _losses(model: Any, params: Params, baseline: Teacher) -> tuple[training.Loss, training.Loss]:
+    """Return (cross-entropy on what the teacher writes, KL(teacher ‖ student) on the text itself)."""
     import torch
 
-    teacher = training.teacher_of(model)
+    teacher = distillation.teacher_of(model, baseline)
     given = max(1, round(params.prompt * params.tokens))
     written = 0
 
@@ -53,15 +55,14 @@ def _losses(model: Any, params: Params) -> tuple[training.Loss, training.Loss]:
         sequence = _continued(teacher, window[:, :given], params.tokens)
         written += params.tokens - given
         progress.say(f"the baseline has written {written} tokens")
-        logits, _states = training.logits_and_state(student, sequence)
+        logits, _states = distillation.logits_and_state(student, sequence)
         return torch.nn.functional.cross_entropy(logits[given - 1 : -1].float(), sequence[0, given:])
 
-    return loss, training.held_out(teacher)
+    return loss, distillation.held_out(teacher)
 
 
 def _continued(teacher: Any, prompt: Any, tokens: int) -> Any:
-    """``prompt`` [1, given] and what the teacher writes after it, drawn from its distribution: [1,
-    tokens]."""
+    """Return ``prompt`` [1, given] followed by tokens drawn from the teacher's distribution: [1, tokens]."""
     import torch
 
     ids, cache = prompt, None
@@ -76,5 +77,5 @@ def _continued(teacher: Any, prompt: Any, tokens: int) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Every matrix was trained."""
-    return training.evidence(before, after)
+    """Check that every matrix was trained."""
+    return distillation.evidence(before, after)

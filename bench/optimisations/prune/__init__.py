@@ -1,1 +1,5 @@
-"""Weights removed: one file a method."""
+"""Remove weights or set them to zero; one file for each method."""
+
+PLACE = 1
+WEIGHTS = "dense"
+SPELLINGS = ()

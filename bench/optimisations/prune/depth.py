@@ -1,7 +1,7 @@
-"""Depth pruning: whole layers removed, the last ones, some by their numbers, or those that change least.
+"""Depth pruning: remove whole layers: the last ones, given ones, or those that change their input least.
 
-Source: Men et al. 2024, arXiv 2403.03853 (ShortGPT): the influence of a block is one minus the mean cosine of
-what goes into it and what comes out.
+Source: Men et al. 2024, arXiv 2403.03853 (ShortGPT). The influence of a block is one minus the mean cosine
+between its input and its output.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.engine import one_off
+from bench.engine.evidence import Census, Check, check
 from bench.errors import Unsupported
-from bench.optimisations import calibration, decoder
-from bench.optimisations.evidence import Census, Check, check
-from bench.worker import one_off
+from bench.optimisations.shared import calibration, decoder
 
 REQUIRES = ("torch",)
 WEIGHTS = "any"
@@ -22,8 +22,11 @@ WEIGHTS = "any"
 
 @dataclass(frozen=True)
 class Params(calibration.CalibrationParams):
-    """``keep_layers``: how many stay (without it, and without ``drop``, four of five); ``by`` says which go;
-    ``drop``: their numbers, counted from 0."""
+    """``keep_layers`` is the number of layers that stay.
+
+    Without it and without ``drop``, four of five layers stay. ``by`` says how the layers to remove are
+    chosen. ``drop`` lists the layers to remove, counted from 0.
+    """
 
     keep_layers: int | None = None
     by: Literal["influence", "last"] = "influence"
@@ -39,14 +42,14 @@ class Params(calibration.CalibrationParams):
             raise ValueError("drop must be numbers of layers from 0, each once")
 
     def kept(self, layers: int) -> int:
-        """How many of ``layers`` stay."""
+        """Return how many of ``layers`` stay."""
         if self.drop:
             return layers - len(self.drop)
         return self.keep_layers if self.keep_layers is not None else layers - max(1, round(layers / 5))
 
 
 def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
-    """Why the numbers do not fit a model of this shape, with the nearest that do."""
+    """Return why the settings do not fit a model of this shape, with the nearest that do, or None."""
     layers = architecture["layers"]
     if params.keep_layers is not None and params.keep_layers >= layers:
         return f"keep_layers {params.keep_layers}: the model has {layers}; the nearest is {layers - 1}"
@@ -56,12 +59,15 @@ def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Runs everywhere."""
+    """Return None: this scheme runs everywhere."""
     return None
 
 
 def apply(model: Any, params: Params) -> Any:
-    """The layers that stay are numbered anew, in their order; the config says how many."""
+    """Remove layers, renumber those that stay in their order, and put their number into the config.
+
+    Raises Unsupported if the settings do not fit the model.
+    """
     import torch
 
     layers = decoder.blocks(model)
@@ -100,7 +106,7 @@ def _dropped(model: Any, layers: Any, params: Params) -> set[int]:
 
 
 def influences(model: Any, windows: Any) -> list[float]:
-    """1 − mean cosine(input, output) of every block over the tokens of ``windows``."""
+    """Return 1 − mean cosine(input, output) of every block over the tokens of ``windows``."""
     import torch
 
     layers = decoder.blocks(model)
@@ -121,7 +127,7 @@ def influences(model: Any, windows: Any) -> list[float]:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """How many layers hold matrices, and their bytes."""
+    """Check how many layers hold matrices, and that all weights take fewer bytes."""
     old, new = _layers(before), _layers(after)
     wanted = params.kept(old) if old else 0
     smaller = after.weights_bytes < before.weights_bytes

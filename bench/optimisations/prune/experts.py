@@ -1,7 +1,7 @@
-"""Expert pruning of a mixture: the experts that the router chooses least are removed from every layer.
+"""Expert pruning of a mixture: remove the experts that the router chooses least, in every layer.
 
-Source: Lu et al. 2024, arXiv 2402.14800, by the frequency of routing. Each token still goes to as many
-experts, so this saves memory and no time.
+Source: Lu et al. 2024, arXiv 2402.14800, by the frequency of routing. Each token still goes to the same
+number of experts, so this saves memory but no time.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.engine import one_off
+from bench.engine.evidence import Census, Check, check
 from bench.errors import Unsupported
-from bench.optimisations import calibration, decoder
-from bench.optimisations.evidence import Census, Check, check
-from bench.worker import one_off
+from bench.optimisations.shared import calibration, decoder
 
 REQUIRES = ("torch",)
 WEIGHTS = "any"
@@ -24,7 +24,7 @@ COUNTS = ("num_experts", "num_local_experts")
 
 @dataclass(frozen=True)
 class Params(calibration.CalibrationParams):
-    """``keep``: the share of experts that stay in every layer, above 0 and below 1."""
+    """``keep`` is the share of experts that stay in every layer, above 0 and below 1."""
 
     keep: float = 0.75
 
@@ -35,17 +35,20 @@ class Params(calibration.CalibrationParams):
 
 
 def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
-    """A model whose config names no experts has none to remove."""
+    """Return a reason if the config of the model names no experts, so that there are none to remove."""
     return None if architecture["mixture"] else NO_MIXTURE
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Runs everywhere."""
+    """Return None: this scheme runs everywhere."""
     return None
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Weights of routers and experts are cut; the config says how many there are."""
+    """Cut the weights of routers and experts, and put the new number of experts into the config.
+
+    Raises Unsupported if the model is not a mixture, or if fewer experts would stay than each token goes to.
+    """
     import torch
 
     mixtures = list(_mixtures(model))
@@ -78,7 +81,7 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def _mixtures(model: Any) -> Iterator[Any]:
-    """The blocks with a router (``gate``) and stacked experts."""
+    """Yield the blocks that have a router (``gate``) and stacked experts."""
     for module in model.modules():
         stacked = hasattr(getattr(module, "experts", None), "gate_up_proj")
         if stacked and hasattr(getattr(module, "gate", None), "top_k"):
@@ -86,7 +89,7 @@ def _mixtures(model: Any) -> Iterator[Any]:
 
 
 def _chosen(model: Any, mixtures: list[Any], windows: Any) -> list[Any]:
-    """How often each expert of each mixture was chosen, int64 [experts]."""
+    """Count how often each expert of each mixture was chosen, int64 [experts]."""
     import torch
 
     counts = [torch.zeros(one.experts.num_experts, dtype=torch.long) for one in mixtures]
@@ -103,7 +106,7 @@ def _chosen(model: Any, mixtures: list[Any], windows: Any) -> list[Any]:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Rows of the routers, and the bytes of all weights."""
+    """Check the number of rows of the routers, and that all weights take fewer bytes."""
     old = {m.name: m.shape[0] for m in before.matrices if m.name.endswith(".gate")}
     new = {m.name: m.shape[0] for m in after.matrices if m.name.endswith(".gate")}
     fits = all(new.get(name) == round(params.keep * experts) for name, experts in old.items())

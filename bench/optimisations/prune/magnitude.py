@@ -1,7 +1,7 @@
-"""Magnitude pruning: the smallest weights become zero, of each matrix or of all together.
+"""Magnitude pruning: set the smallest weights to zero, in each matrix or in all matrices together.
 
-Source: Han et al. 2015, arXiv 1506.02626. Dense kernels multiply zeros like any other number, so by
-itself this saves neither time nor memory: the row is there to show it.
+Source: Han et al. 2015, arXiv 1506.02626. Dense kernels multiply zeros like any other number, so pruning
+alone saves neither time nor memory. The row is there to show this.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.optimisations.evidence import Census, Check, check
-from bench.optimisations.linear import named_linears
-from bench.optimisations.pruning import NOTE, TOO_MANY, SparsityParams, zeroed
+from bench.engine.evidence import Census, Check, check
+from bench.optimisations.shared.linear import named_linears
+from bench.optimisations.shared.pruning import NOTE, TOO_MANY, SparsityParams, zeroed
 
 REQUIRES = ("torch",)
 __all__ = ["NOTE"]
@@ -19,8 +19,11 @@ __all__ = ["NOTE"]
 
 @dataclass(frozen=True)
 class Params(SparsityParams):
-    """``sparsity``: the fraction of weights set to zero, strictly between 0 and 1. ``scope``: of each matrix,
-    or ``global``: of all of them together. ``pattern`` ``2:4``: two of every four weights in a row."""
+    """``sparsity`` is the fraction of weights to set to zero, strictly between 0 and 1.
+
+    ``scope`` ``layer`` takes this fraction of each matrix, ``global`` takes it of all matrices together.
+    ``pattern`` ``2:4`` sets two of every four consecutive weights of a row to zero.
+    """
 
     scope: Literal["layer", "global"] = "layer"
 
@@ -31,12 +34,12 @@ class Params(SparsityParams):
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Runs everywhere."""
+    """Return None: this scheme runs everywhere."""
     return None
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Zeroed in place."""
+    """Set the smallest weights to zero, in place."""
     weights = [layer.weight.data for _name, layer in named_linears(model)]
     if params.scope == "global":
         threshold = _quantile(weights, params.sparsity)
@@ -50,7 +53,7 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def _quantile(weights: list[Any], share: float) -> float:
-    """The magnitude that ``share`` of all weights do not exceed."""
+    """Return the magnitude that ``share`` of all weights do not exceed."""
     import torch
 
     magnitudes = torch.cat([weight.abs().flatten().float() for weight in weights])
@@ -58,7 +61,7 @@ def _quantile(weights: list[Any], share: float) -> float:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Zero fraction of every pruned matrix, or of all, read from the matrices themselves."""
+    """Check the fraction of zeros in each matrix, or in all together, read from the matrices themselves."""
     if params.scope == "layer":
         return zeroed(after, params)
     pruned = [m for m in after.of("Linear") if not m.is_head]

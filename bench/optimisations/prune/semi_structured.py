@@ -1,7 +1,7 @@
-"""Weights that are 2:4 already, stored as such and multiplied by sparse tensor cores.
+"""Store weights that are already 2:4 in a sparse form, and multiply them on sparse tensor cores.
 
-Source: ``torch.sparse.to_sparse_semi_structured``, Mishra et al. 2021, arXiv 2104.08378. The step after a
-pruning with ``pattern: "2:4"``; without it those zeros are multiplied by dense kernels.
+Source: ``torch.sparse.to_sparse_semi_structured``, Mishra et al. 2021, arXiv 2104.08378. This step comes
+after a pruning with ``pattern: "2:4"``. Without this step, dense kernels multiply the zeros.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from bench.engine.evidence import Census, Check, check
 from bench.errors import Unsupported
-from bench.optimisations.evidence import Census, Check, check
-from bench.optimisations.linear import named_linears
+from bench.optimisations.shared.linear import named_linears
 
 REQUIRES = ("torch",)
 WEIGHTS = "packs"
@@ -20,11 +20,11 @@ KERNEL = r"_cslt_sparse_mm|_sparse_semi_structured"
 
 @dataclass(frozen=True)
 class Params:
-    """Nothing to set."""
+    """This scheme has no settings."""
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """CUDA, in half precision."""
+    """Return a reason on a CPU and in float32: sparse tensor cores need CUDA and half precision."""
     if device != "cuda":
         return (
             "sparse tensor cores are a GPU's: on a CPU 2:4 zeros stay in dense kernels, leave this step out"
@@ -33,7 +33,10 @@ def unsupported(device: str, dtype: str) -> str | None:
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Every linear layer but the head, where all of them are 2:4."""
+    """Pack every linear layer except the head; all of them must be 2:4.
+
+    Raises Unsupported on a GPU older than compute capability 8.0.
+    """
     import torch
 
     if torch.cuda.get_device_capability() < (8, 0):
@@ -45,7 +48,7 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Every matrix was 2:4, and takes at most 5/8 of the bytes it took."""
+    """Check that every matrix was 2:4, and that it takes at most 5/8 of the bytes that it took before."""
     old = {m.name: m for m in before.of("Linear") if not m.is_head}
     fit = sum(m.two_of_four for m in old.values())
     small = sum(m.name in old and m.stored_bytes <= 0.63 * old[m.name].stored_bytes for m in after.matrices)

@@ -1,15 +1,15 @@
-"""SparseGPT: weights become zero column by column, those that stay make up for the error.
+"""SparseGPT: set weights to zero column by column; the weights that stay compensate for the error.
 
-Source: Frantar and Alistarh 2023, arXiv 2301.00774, by llm-compressor.
+Source: Frantar and Alistarh 2023, arXiv 2301.00774, as implemented in llm-compressor.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from bench.optimisations import llm_compressor, pruning
-from bench.optimisations.evidence import Census, Check
-from bench.optimisations.pruning import CalibratedSparsityParams as Params
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import llm_compressor, pruning
+from bench.optimisations.shared.pruning import CalibratedSparsityParams as Params
 
 __all__ = ["Params"]
 REQUIRES = ("llmcompressor",)
@@ -17,12 +17,12 @@ NOTE = pruning.NOTE
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Runs everywhere."""
+    """Return None: this scheme runs everywhere."""
     return None
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Every linear layer but the head."""
+    """Prune every linear layer except the head."""
 
     def modifiers() -> list[Any]:
         from llmcompressor.modifiers.pruning import SparseGPTModifier
@@ -33,5 +33,5 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Zero fraction of every matrix, read from the matrices themselves."""
+    """Check the fraction of zeros in every matrix, read from the matrices themselves."""
     return pruning.zeroed(after, params)

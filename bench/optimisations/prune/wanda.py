@@ -1,16 +1,16 @@
-"""Wanda: the weights whose product with the activations they meet is smallest, row by row, become zero.
+"""Wanda: in each row, set the weights with the smallest product with their input activations to zero.
 
-Source: Sun et al. 2024, arXiv 2306.11695, by llm-compressor. |W| times the norm of its input, nothing
-retrained.
+Source: Sun et al. 2024, arXiv 2306.11695, as implemented in llm-compressor. The score of a weight is |W|
+times the norm of its input. Nothing is retrained.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from bench.optimisations import llm_compressor, pruning
-from bench.optimisations.evidence import Census, Check
-from bench.optimisations.pruning import CalibratedSparsityParams as Params
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import llm_compressor, pruning
+from bench.optimisations.shared.pruning import CalibratedSparsityParams as Params
 
 __all__ = ["Params"]
 REQUIRES = ("llmcompressor",)
@@ -18,12 +18,12 @@ NOTE = pruning.NOTE
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Runs everywhere."""
+    """Return None: this scheme runs everywhere."""
     return None
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Every linear layer but the head."""
+    """Prune every linear layer except the head."""
 
     def modifiers() -> list[Any]:
         from llmcompressor.modifiers.pruning import WandaPruningModifier
@@ -34,5 +34,5 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Zero fraction of every matrix: this method's library has returned success having pruned nothing."""
+    """Check the fraction of zeros in every matrix: the library has reported success without pruning."""
     return pruning.zeroed(after, params)

@@ -1,8 +1,8 @@
-"""Width pruning: MLP channels and attention heads removed from every layer, so that its matrices are smaller.
+"""Width pruning: remove MLP channels and attention heads, so that every layer has smaller matrices.
 
 Source: the importances are those of Wanda (Sun et al. 2024, arXiv 2306.11695) and of first-order Taylor
-expansion (Molchanov et al. 2019, arXiv 1906.10771; Ma et al. 2023, arXiv 2305.11627), summed over a channel
-or over the heads that share keys and values, which go together.
+expansion (Molchanov et al. 2019, arXiv 1906.10771; Ma et al. 2023, arXiv 2305.11627). They are summed over a
+channel, or over the heads that share keys and values. Such heads are removed together.
 """
 
 from __future__ import annotations
@@ -11,20 +11,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.engine import one_off
+from bench.engine.evidence import Census, Check, check
 from bench.errors import Unsupported
-from bench.optimisations import calibration, decoder
-from bench.optimisations.evidence import Census, Check, check
-from bench.worker import one_off
+from bench.optimisations.shared import calibration, decoder
 
 REQUIRES = ("torch",)
-MULTIPLE = 8  # kernels like widths that are multiples of this
+MULTIPLE = 8  # kernels are fast for widths that are multiples of this
 
 
 @dataclass(frozen=True)
 class Params(calibration.CalibrationParams):
-    """``mlp``: the share of MLP channels removed, from 0 to below 1; ``keep_heads``: attention heads that
-    stay in every layer. ``by`` weighs them by the weights alone, by the activations they meet, or by the
-    loss."""
+    """``mlp`` is the share of MLP channels to remove, from 0 to below 1.
+
+    ``keep_heads`` is the number of attention heads that stay in every layer. ``by`` says what their
+    importance is computed from: the weights alone (``magnitude``), the weights and their input activations
+    (``activation``), or the loss (``taylor``).
+    """
 
     mlp: float = 0.25
     keep_heads: int | None = None
@@ -41,7 +44,7 @@ class Params(calibration.CalibrationParams):
 
 
 def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
-    """Why the numbers do not fit a model of this shape, with the nearest that do."""
+    """Return why the settings do not fit a model of this shape, with the nearest that do, or None."""
     heads, groups = architecture["attention_heads"], architecture["kv_heads"]
     kept, together = params.keep_heads, heads // groups
     if kept is None or (kept % together == 0 and kept <= heads):
@@ -51,12 +54,15 @@ def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Runs everywhere."""
+    """Return None: this scheme runs everywhere."""
     return None
 
 
 def apply(model: Any, params: Params) -> Any:
-    """The most important stay, in their order; the config says the new sizes."""
+    """Keep the most important channels and heads in their order, and put the new sizes into the config.
+
+    Raises Unsupported if the settings do not fit the model.
+    """
     config, layers = model.config, decoder.plain_blocks(model)
     shape = {"attention_heads": config.num_attention_heads, "kv_heads": config.num_key_value_heads}
     if reason := refuse(params, shape):
@@ -76,7 +82,7 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def _importances(model: Any, layers: Any, params: Params) -> list[tuple[Any, Any]]:
-    """Of every input of a layer's ``down_proj`` and of its ``o_proj``, float32 [inputs]."""
+    """Return the importances of the inputs of each layer's ``down_proj`` and ``o_proj``, float32 [inputs]."""
 
     def make() -> dict[str, Any]:
         ends = [block.mlp.down_proj for block in layers] + [block.self_attn.o_proj for block in layers]
@@ -89,7 +95,7 @@ def _importances(model: Any, layers: Any, params: Params) -> list[tuple[Any, Any
 
 
 def _weighed(model: Any, ends: list[Any], params: Params) -> list[Any]:
-    """The importance of every input of each of these linear layers, float32 [inputs]."""
+    """Return the importance of every input of each linear layer in ``ends``, float32 [inputs]."""
     weights = [layer.weight.float() for layer in ends]
     if params.by == "magnitude":
         return [weight.abs().sum(0) for weight in weights]
@@ -125,7 +131,7 @@ def _cut_heads(attention: Any, importance: Any, keep_heads: int, shape: Mapping[
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """The shapes of the matrices, and their bytes."""
+    """Check the shapes of the matrices, and that all weights take fewer bytes."""
     checks = []
     if params.mlp:
         checks.append(_narrower(before, after, "mlp.down_proj", 1 - params.mlp))
@@ -136,7 +142,7 @@ def evidence(before: Census, after: Census, params: Params) -> list[Check]:
 
 
 def _narrower(before: Census, after: Census, layer: str, share: float | None) -> Check:
-    """That every such layer takes as many inputs as it should: ``share`` of before, or just fewer."""
+    """Check the number of inputs of every such layer: ``share`` of the number before, or only fewer."""
     old = {m.name: m.shape[1] for m in before.matrices if m.name.endswith(layer)}
     new = {m.name: m.shape[1] for m in after.matrices if m.name.endswith(layer)}
     widths = sorted(set(new.values()))

@@ -1,1 +1,5 @@
-"""Fewer bits a weight: one file a scheme."""
+"""Store weights or the KV cache in fewer bits; one file for each scheme."""
+
+PLACE = 3
+WEIGHTS = "packs"
+SPELLINGS = ("quantize", "quantization")

@@ -1,15 +1,16 @@
-"""AWQ: 4-bit weights, the channels that see large activations scaled up before they are rounded.
+"""AWQ: 4-bit weights; channels that see large activations are scaled up before they are rounded.
 
-Source: Lin et al. 2024, arXiv 2306.00978, by llm-compressor; served on PyTorch's int4 kernel.
+Source: Lin et al. 2024, arXiv 2306.00978, as implemented in llm-compressor. The layers run on PyTorch's int4
+kernel.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from bench.optimisations import int4, llm_compressor
-from bench.optimisations.evidence import Census, Check
-from bench.optimisations.llm_compressor import GroupParams as Params
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import int4, llm_compressor
+from bench.optimisations.shared.llm_compressor import GroupParams as Params
 
 __all__ = ["Params"]
 REQUIRES = ("llmcompressor",)
@@ -18,12 +19,12 @@ NOTE = int4.NOTE
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """As the kernel."""
+    """Return why the int4 kernel does not run here, or None."""
     return int4.unsupported(device, dtype)
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Every linear layer but the head; the scales go into the norms and layers in front."""
+    """Quantise every linear layer except the head; the scales go into the norms and layers in front."""
 
     def modifiers() -> list[Any]:
         from llmcompressor.modifiers.quantization import QuantizationModifier
@@ -36,5 +37,5 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Packed layers of four bits a weight, behind norms that took up the scales."""
+    """Check for packed layers of four bits per weight, and that the norms in front took up the scales."""
     return [*int4.evidence(before, after), llm_compressor.norms_changed(before, after)]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.optimisations import bnb
-from bench.optimisations.evidence import Census, Check
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import bnb
 
 REQUIRES = ("bitsandbytes",)
 KERNEL = bnb.KERNEL
@@ -16,15 +16,15 @@ Params = bnb.FourBitParams
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Runs on CPU and CUDA in every dtype."""
+    """Return None: this scheme runs on CPU and CUDA in every dtype."""
     return None
 
 
 def apply(model: Any, params: bnb.FourBitParams) -> Any:
-    """Replace every linear layer by a packed one."""
+    """Replace every linear layer except the head by a packed one."""
     return bnb.pack(model, params, "fp4")
 
 
 def evidence(before: Census, after: Census, params: bnb.FourBitParams) -> list[Check]:
-    """uint8 storage in Linear4bit modules at under 5 bits a weight."""
+    """Check for uint8 storage in Linear4bit modules, at 4 to 6 bits per weight with scales."""
     return bnb.packed_evidence(before, after)

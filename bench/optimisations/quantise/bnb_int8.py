@@ -1,4 +1,4 @@
-"""bitsandbytes LLM.int8(): int8 weights and activations, outlier columns kept in floating point.
+"""bitsandbytes LLM.int8(): int8 weights and activations, with outlier columns in floating point.
 
 Source: Dettmers et al. 2022, arXiv 2208.07339.
 """
@@ -9,8 +9,8 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from bench.optimisations.evidence import Census, Check, replaced
-from bench.optimisations.linear import replace_linears
+from bench.engine.evidence import Census, Check, replaced
+from bench.optimisations.shared.linear import replace_linears
 
 REQUIRES = ("bitsandbytes",)
 KERNEL = r"MatMul8bit|bitsandbytes::int8"
@@ -18,19 +18,21 @@ KERNEL = r"MatMul8bit|bitsandbytes::int8"
 
 @dataclass(frozen=True)
 class Params:
-    """``threshold``: activations above this magnitude are computed in floating point (0 turns that off)."""
+    """Activations above the magnitude ``threshold`` are computed in floating point. 0 turns this off."""
 
     threshold: float = 6.0
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Runs on CPU and CUDA in every dtype."""
+    """Return None: this scheme runs on CPU and CUDA in every dtype."""
     return None
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Replace every linear layer; moving the new layer from the CPU to its device is what quantises it. The
-    library would log a line at every product whose inputs are not float16."""
+    """Replace every linear layer except the head; moving a new layer from the CPU to its device quantises it.
+
+    One logger is silenced: it would log a line at every product with inputs other than float16.
+    """
     import bitsandbytes as bnb
 
     logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
@@ -52,5 +54,5 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """int8 storage in Linear8bitLt modules."""
+    """Check for int8 storage in Linear8bitLt modules."""
     return replaced(before, after, "Linear8bitLt", "int8")

@@ -1,7 +1,7 @@
-"""GGUF: llama.cpp's own formats, from Q8_0 down to Q2_K, by llama.cpp's own quantiser.
+"""GGUF: llama.cpp's own formats, from Q8_0 down to Q2_K, written by llama.cpp's own quantiser.
 
-Source: ``llama_model_quantize`` of llama.cpp. A file type is a recipe: K-quants give some matrices more bits,
-and rows that are no multiple of 256 fall back to an older format, which the evidence counts.
+Source: ``llama_model_quantize`` of llama.cpp. A file type is a recipe: K-quants give more bits to some
+matrices. If the length of a row is not a multiple of 256, an older format is used; the evidence counts this.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.optimisations.evidence import Census, Check, check
-from bench.worker import one_off
+from bench.engine import one_off
+from bench.engine.evidence import Census, Check, check
 
 REQUIRES = ("llama_cpp",)
 RUNTIMES = ("llama-cpp",)
@@ -24,31 +24,34 @@ FileType = Literal[
 
 @dataclass(frozen=True)
 class Params:
-    """``type``: the recipe, by llama.cpp's name for it."""
+    """``type`` is llama.cpp's name of the recipe."""
 
     type: FileType = "Q4_K_M"
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """llama.cpp as installed here runs on the CPU."""
+    """Return a reason on a GPU: llama.cpp as installed here runs on the CPU."""
     return None if device == "cpu" else "the llama-cpp engine runs on the CPU"
 
 
 def apply(model: Any, params: Params) -> Any:
-    """A model loaded from the quantised file, which is kept for the next run."""
+    """Return a model loaded from the quantised file, which is kept for the next run."""
     from bench.models.cache import file_sha256
-    from bench.runtimes import llama_cpp
+    from bench.runtimes import _gguf, llama_cpp
 
     path = one_off.kept_file(
         f"gguf {params.type} {file_sha256(model.path)}",
         "model.gguf",
-        lambda out: llama_cpp.quantised(model, out, params.type),
+        lambda out: _gguf.quantised(model.path, out, params.type),
     )
     return llama_cpp.Model(path, model.directory)
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """No matrix left in floating point, the format the recipe is named for among them, fewer bytes loaded."""
+    """Check that every matrix is packed in fewer bytes, and that fewer bytes are loaded.
+
+    All matrices together must take less than 10 bits per weight.
+    """
     old = [m for m in before.matrices if not m.is_head]
     new = {m.name: m for m in after.matrices}
     smaller = sum(m.name in new and new[m.name].stored_bytes < m.stored_bytes for m in old)
@@ -63,7 +66,7 @@ def evidence(before: Census, after: Census, params: Params) -> list[Check]:
         check(
             "formats of the matrices", found, packed, f"{main} and what it falls back to, nothing in floats"
         ),
-        check("bits a weight over all matrices", f"{bits:.2f}", 0 < bits < 10, "< 10"),
+        check("bits per weight over all matrices", f"{bits:.2f}", 0 < bits < 10, "< 10"),
         check(
             "bytes loaded",
             after.weights_bytes,

@@ -1,6 +1,6 @@
-"""A GGUF file as it came, quantised by whoever made it: the one the model was taken from, or one by its path.
+"""A GGUF file as it was made: the one that the model's weights came in, or one given by its path.
 
-The baseline of transformers has the same weights unpacked, so what drift there is comes of the arithmetic:
+The baseline in transformers has the same weights, unpacked. Drift therefore comes from the arithmetic:
 llama.cpp rounds activations to int8 before it multiplies them with packed weights.
 """
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.engine.evidence import Census, Check, check
 from bench.errors import Unsupported
-from bench.optimisations.evidence import Census, Check, check
 
 REQUIRES = ("llama_cpp",)
 RUNTIMES = ("llama-cpp",)
@@ -21,18 +21,21 @@ FLOATS = ("F32", "F16", "BF16")
 
 @dataclass(frozen=True)
 class Params:
-    """``file``: path of a GGUF of the same model; without it, the one that the model's weights came in."""
+    """``file`` is the path of a GGUF of the same model.
+
+    The default is the file that the model's weights came in.
+    """
 
     file: str | None = None
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """llama.cpp as installed here runs on the CPU."""
+    """Return a reason on a GPU: llama.cpp as installed here runs on the CPU."""
     return None if device == "cpu" else "the llama-cpp engine runs on the CPU"
 
 
 def apply(model: Any, params: Params) -> Any:
-    """The file, loaded in place of the unquantised one. Unsupported where there is none."""
+    """Load the file in place of the unquantised one. Raises Unsupported if there is none."""
     from bench.runtimes import llama_cpp
 
     if params.file is not None:
@@ -48,7 +51,7 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """The same matrices as before, some of them packed, fewer bytes loaded."""
+    """Check for the same matrices as before, some of them packed, and for fewer bytes loaded."""
     old, new = ({m.name: m.elements for m in census.matrices} for census in (before, after))
     kinds = Counter(m.dtype for m in after.matrices)
     packed = sum(count for kind, count in kinds.items() if kind not in FLOATS)

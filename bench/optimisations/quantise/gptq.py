@@ -1,6 +1,7 @@
-"""GPTQ: 4-bit weights chosen one column after another, each making up for the error of those before it.
+"""GPTQ: 4-bit weights chosen column by column; each column compensates for the error of those before it.
 
-Source: Frantar et al. 2023, arXiv 2210.17323, by llm-compressor; served on PyTorch's int4 kernel.
+Source: Frantar et al. 2023, arXiv 2210.17323, as implemented in llm-compressor. The layers run on PyTorch's
+int4 kernel.
 """
 
 from __future__ import annotations
@@ -8,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bench.optimisations import int4, llm_compressor
-from bench.optimisations.evidence import Census, Check
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import int4, llm_compressor
 
 REQUIRES = ("llmcompressor",)
 KERNEL = int4.KERNEL
@@ -18,18 +19,18 @@ NOTE = int4.NOTE
 
 @dataclass(frozen=True)
 class Params(llm_compressor.GroupParams):
-    """``symmetric``: groups without zero points, as most kernels of serving engines want them."""
+    """``symmetric`` means groups without zero points, as most kernels of serving engines need them."""
 
     symmetric: bool = False
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """As the kernel."""
+    """Return why the int4 kernel does not run here, or None."""
     return int4.unsupported(device, dtype)
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Every linear layer but the head."""
+    """Quantise every linear layer except the head."""
 
     def modifiers() -> list[Any]:
         from llmcompressor.modifiers.quantization import GPTQModifier
@@ -40,5 +41,5 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Packed layers of four bits a weight."""
+    """Check for packed layers of four bits per weight."""
     return int4.evidence(before, after)

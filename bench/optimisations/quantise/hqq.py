@@ -1,7 +1,7 @@
-"""HQQ: 8, 4, 3, 2 or 1 bits in groups, scales found by half-quadratic optimisation, no calibration text.
+"""HQQ: 8, 4, 3, 2 or 1 bits in groups; half-quadratic optimisation finds the scales, without calibration.
 
-Source: Badri and Shaji 2023, https://mobiusml.github.io/hqq_blog. Unpacked to the compute dtype before each
-product.
+Source: Badri and Shaji 2023, https://mobiusml.github.io/hqq_blog. Weights are unpacked to the compute dtype
+before each product.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.optimisations.evidence import Census, Check, bits_a_weight, replaced
-from bench.optimisations.linear import replace_linears
+from bench.engine.evidence import Census, Check, bits_a_weight, replaced
+from bench.optimisations.shared.linear import replace_linears
 
 REQUIRES = ("hqq",)
 NOTE = "its layers are unpacked in every step: torch has no kernel for them on this device"
@@ -18,19 +18,19 @@ NOTE = "its layers are unpacked in every step: torch has no kernel for them on t
 
 @dataclass(frozen=True)
 class Params:
-    """``bits`` a weight; ``group_size`` weights share a scale and a zero point."""
+    """A weight takes ``bits`` bits; ``group_size`` weights share a scale and a zero point."""
 
     bits: Literal[8, 4, 3, 2, 1] = 4
     group_size: Literal[16, 32, 64, 128] = 64
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Runs on CPU and CUDA in every dtype."""
+    """Return None: this scheme runs on CPU and CUDA in every dtype."""
     return None
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Every linear layer but the head."""
+    """Quantise every linear layer except the head."""
     from hqq.core.quantize import BaseQuantizeConfig, HQQLinear
 
     config = BaseQuantizeConfig(nbits=params.bits, group_size=params.group_size)
@@ -43,7 +43,10 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """HQQLinear modules; a scale and a zero point a group, in float32 at most, come on top of the bits."""
+    """Check for HQQLinear modules with ``bits`` bits per weight.
+
+    Each group adds a scale and a zero point, in float32 at most.
+    """
     dtype = "int32" if params.bits == 3 else "uint8"
     return [
         *replaced(before, after, "HQQLinear", dtype),

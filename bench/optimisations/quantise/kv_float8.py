@@ -1,7 +1,7 @@
-"""KV cache in float8 (e4m3), one scale a token and head; the weights stay as they are.
+"""KV cache in float8 (e4m3), with one scale per token and head; the weights stay as they are.
 
-A cast each way and no groups, so nothing waits unpacked. The scale is the largest magnitude over the largest
-number of e4m3, 448.
+There is one cast in each direction and there are no groups, so no token waits unpacked. The scale is the
+largest magnitude divided by 448, the largest number of e4m3.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from bench.optimisations import kv_cache
-from bench.optimisations.evidence import Census, Check
+from bench.engine import Changed
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import kv_cache
 
 REQUIRES = ("torch",)
 DECODING = True
@@ -22,31 +23,31 @@ LARGEST = 448.0
 
 @dataclass(frozen=True)
 class Params:
-    """Nothing to set."""
+    """This scheme has no settings."""
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Runs on CPU and CUDA in every dtype."""
+    """Return None: this scheme runs on CPU and CUDA in every dtype."""
     return None
 
 
-def apply(model: Any, params: Params) -> Any:
-    """Another cache for every request; no weight changes."""
+def apply(model: Any, params: Params) -> Changed:
+    """Give every request another cache. No weight changes."""
     return kv_cache.use_layers(model, _layer_class())
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Float8 layers that take fewer bytes a token."""
+    """Check for float8 cache layers that take fewer bytes per token."""
     return kv_cache.smaller_cache(before, after, "Float8Layer", 8)
 
 
 @cache
 def _layer_class() -> Any:
-    """A class of transformers' cache layers, made where transformers is at hand."""
+    """Make a subclass of transformers' cache layer at its first use, to import transformers late."""
     from transformers.cache_utils import DynamicLayer
 
     class Float8Layer(DynamicLayer):  # type: ignore[misc]
-        """Keys and values in float8 with their scales, given back in the model's dtype."""
+        """Hold keys and values in float8 with their scales, and return them in the model's dtype."""
 
         keys: Any
         values: Any
@@ -54,7 +55,7 @@ def _layer_class() -> Any:
         value_scales: Any
 
         def update(self, key_states: Any, value_states: Any, *_rest: Any, **_named: Any) -> tuple[Any, Any]:
-            """Pack the new keys and values behind the others; returns all of them unpacked."""
+            """Append the new keys and values in packed form, and return all of them unpacked."""
             keys, values = _packed(key_states), _packed(value_states)
             if not self.is_initialized:
                 self.lazy_initialization(key_states, value_states)
@@ -69,7 +70,7 @@ def _layer_class() -> Any:
 
 
 def _packed(states: Any) -> tuple[Any, Any]:
-    """(float8 [batch, heads, tokens, size], scales [batch, heads, tokens, 1])."""
+    """Return (float8 [batch, heads, tokens, size], scales [batch, heads, tokens, 1])."""
     import torch
 
     scales = states.abs().amax(-1, keepdim=True).clamp(min=1e-12) / LARGEST
@@ -77,7 +78,7 @@ def _packed(states: Any) -> tuple[Any, Any]:
 
 
 def _behind(held: tuple[Any, Any], new: tuple[Any, Any]) -> tuple[Any, Any]:
-    """Joined along the tokens; float8 has no ``cat`` of its own on every device, its bytes do."""
+    """Join along the tokens, as bytes: float8 itself has no ``cat`` on some devices."""
     import torch
 
     packed = torch.cat([part.view(torch.uint8) for part in (held[0], new[0])], -2)

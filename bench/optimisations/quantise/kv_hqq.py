@@ -1,7 +1,7 @@
 """KV cache in 8, 4 or 2 bits by HQQ; the weights stay as they are.
 
-Source: Liu et al. 2024 (KIVI), arXiv 2402.02750, as transformers has it. A prompt is packed at once,
-generated tokens wait in full precision until there are ``residual_length`` of them.
+Source: Liu et al. 2024 (KIVI), arXiv 2402.02750, as implemented in transformers. A prompt is packed at once.
+Generated tokens wait in full precision until there are ``residual_length`` of them.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.optimisations import kv_cache
-from bench.optimisations.evidence import Census, Check
+from bench.engine import Changed
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import kv_cache
 
 REQUIRES = ("hqq",)
 DECODING = True
@@ -20,8 +21,10 @@ NOTE = kv_cache.NOTE
 
 @dataclass(frozen=True)
 class Params:
-    """``bits`` a number; ``group_size`` numbers share a scale; ``residual_length`` tokens are not packed
-    yet."""
+    """A number takes ``bits`` bits; ``group_size`` numbers share a scale.
+
+    The last tokens, up to ``residual_length``, are not packed yet.
+    """
 
     bits: Literal[8, 4, 2] = 8
     group_size: int = 32
@@ -29,15 +32,15 @@ class Params:
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Runs on CPU and CUDA in every dtype."""
+    """Return None: this scheme runs on CPU and CUDA in every dtype."""
     return None
 
 
-def apply(model: Any, params: Params) -> Any:
-    """Another cache for every request; no weight changes."""
+def apply(model: Any, params: Params) -> Changed:
+    """Give every request another cache. No weight changes."""
     from transformers.cache_utils import HQQQuantizedLayer
 
-    kv_cache.check_group(model, params.group_size * 8 // params.bits)  # whole bytes in every token
+    kv_cache.check_group(model, params.group_size * 8 // params.bits)  # a token must fill whole bytes
     return kv_cache.use_layers(
         model,
         lambda: HQQQuantizedLayer(
@@ -51,5 +54,5 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Quantised layers that take fewer bytes a token."""
+    """Check for quantised cache layers that take fewer bytes per token."""
     return kv_cache.smaller_cache(before, after, "HQQQuantizedLayer", params.bits)

@@ -1,4 +1,4 @@
-"""MXFP4, weights and activations: 4-bit floats, 32 of them to a power of two, on Blackwell's tensor cores.
+"""MXFP4 weights and activations: 4-bit floats, a power of two for each 32 of them; needs Blackwell.
 
 Source: OCP Microscaling formats 1.0, by torchao's ``MXDynamicActivationMXWeightConfig``.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bench.optimisations import torchao
-from bench.optimisations.evidence import Census, Check
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import torchao
 
 REQUIRES = ("torchao",)
 KERNEL = r"_scaled_mm|mx_fp4"
@@ -17,16 +17,19 @@ KERNEL = r"_scaled_mm|mx_fp4"
 
 @dataclass(frozen=True)
 class Params:
-    """Nothing to set."""
+    """This scheme has no settings."""
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Blackwell (compute capability 10.0) and bfloat16."""
+    """Return a reason unless CUDA and bfloat16. ``apply`` checks for compute capability 10.0 (Blackwell)."""
     return torchao.cuda_in_bfloat16("MXFP4", device, dtype)
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Every linear layer but the head."""
+    """Quantise every linear layer except the head.
+
+    Raises Unsupported below compute capability 10.0 (Blackwell).
+    """
     import torch
     from torchao.prototype.mx_formats import MXDynamicActivationMXWeightConfig
 
@@ -38,5 +41,5 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Two weights a byte, and their scales; the scaled product is the kernel looked for."""
+    """Check that two weights take one byte, plus scales. ``KERNEL`` looks for the scaled product."""
     return torchao.stored(before, after, 4, "float4_e2m1fn_x2", "uint8")

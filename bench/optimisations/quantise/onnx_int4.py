@@ -1,4 +1,4 @@
-"""ONNX Runtime int4: blocks of weights in four bits, by its own quantiser, on its ``MatMulNBits`` operator.
+"""ONNX Runtime int4: its own quantiser packs blocks of weights for its ``MatMulNBits`` operator.
 
 Source: ``onnxruntime.quantization.matmul_nbits_quantizer``, round to nearest. The embedding and the head stay
 in float32.
@@ -12,7 +12,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.optimisations.evidence import Census, Check, Matrix, check, replaced
+from bench.engine.evidence import Census, Check, Matrix, check, replaced
 
 REQUIRES = ("onnxruntime", "onnx", "onnx_ir")
 RUNTIMES = ("onnxruntime",)
@@ -20,9 +20,11 @@ RUNTIMES = ("onnxruntime",)
 
 @dataclass(frozen=True)
 class Params:
-    """``block_size``: weights that share a scale. ``accuracy_level``: at 4, the default of ONNX Runtime's
-    model builder, the activations of every product are rounded to int8; at 1 they stay in float32.
-    ``symmetric``: without zero points."""
+    """``block_size`` weights share a scale.
+
+    With ``accuracy_level`` 4, the default of ONNX Runtime's model builder, the activations of every product
+    are rounded to int8; with 1 they stay in float32. ``symmetric`` means that there are no zero points.
+    """
 
     block_size: Literal[16, 32, 64, 128, 256] = 32
     accuracy_level: Literal[1, 4] = 4
@@ -30,14 +32,14 @@ class Params:
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """What the engine can load can be quantised."""
+    """Return a reason unless the device is a CPU and the dtype float32, as for the engine."""
     if device != "cpu":
         return "the onnxruntime engine runs on the CPU"
     return None if dtype == "float32" else f"needs runtime.dtype float32, not {dtype}"
 
 
 def apply(model: Any, params: Params) -> Any:
-    """A session on the quantised graph, which is kept for the next run."""
+    """Return a session on the quantised graph, which is kept for the next run."""
     from bench.runtimes import _onnx, onnxruntime
 
     def quantise(path: Path, out: Path) -> None:
@@ -60,7 +62,7 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Every product but the head's in four bits, in blocks of the size and at the accuracy asked for."""
+    """Check that every product except the head's has four bits, and the block size and accuracy asked for."""
     new = after.of("MatMulNBits")
     stored, wanted = sum(one.stored_bytes for one in new), sum(_bytes(one, params) for one in new)
     asked = {"bits": 4, "block_size": params.block_size, "accuracy_level": params.accuracy_level}
@@ -72,14 +74,17 @@ def evidence(before: Census, after: Census, params: Params) -> list[Check]:
 
 
 def _bytes(one: Matrix, params: Params) -> int:
-    """Each column in whole blocks of half a byte a weight, a float32 scale and perhaps half a byte of zero
-    point."""
+    """Return the bytes that a packed layer must take.
+
+    Each column consists of whole blocks. A block has half a byte per weight and a float32 scale. If there are
+    zero points, it also has half a byte for one.
+    """
     blocks = ceil(one.scalars["K"] / params.block_size)
     zero_points = 0 if params.symmetric else ceil(blocks / 2)
     return int(one.scalars["N"]) * (blocks * (params.block_size // 2 + 4) + zero_points)
 
 
 def _everywhere(matrices: Sequence[Matrix], name: str, value: int) -> Check:
-    """One attribute of the operator, in every layer."""
+    """Check that an attribute of the operator has this value in every layer."""
     found = {f"{one.scalars.get(name, 0):g}" for one in matrices}
     return check(name, ", ".join(sorted(found)) or "none", found == {str(value)}, value)

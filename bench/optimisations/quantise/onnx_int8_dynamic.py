@@ -1,6 +1,6 @@
-"""ONNX Runtime int8: weights quantised once, activations at every product, by its own quantiser.
+"""ONNX Runtime int8: its own quantiser packs the weights; activations are quantised at every product.
 
-Source: ``onnxruntime.quantization.quantize_dynamic``. Weights are signed and symmetric; activations are
+Source: ``onnxruntime.quantization.quantize_dynamic``. Weights are signed and symmetric. Activations are
 unsigned, with one scale for all tokens of a call. The embedding and the head stay in float32.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench.optimisations.evidence import Census, Check, bits_a_weight, replaced
+from bench.engine.evidence import Census, Check, bits_a_weight, replaced
 
 REQUIRES = ("onnxruntime", "onnx")
 RUNTIMES = ("onnxruntime",)
@@ -20,28 +20,30 @@ RUNTIMES = ("onnxruntime",)
 
 @dataclass(frozen=True)
 class Params:
-    """``per_channel``: one scale a column of weights, not one a matrix. ``reduce_range``: seven bits,
-    for CPUs without VNNI, whose products of eight bits may saturate."""
+    """``per_channel`` means one scale per column of weights, not one per matrix.
+
+    ``reduce_range`` means seven bits, for CPUs without VNNI: their products of eight bits may saturate.
+    """
 
     per_channel: bool = True
     reduce_range: bool = False
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """What the engine can load can be quantised."""
+    """Return a reason unless the device is a CPU and the dtype float32, as for the engine."""
     if device != "cpu":
         return "the onnxruntime engine runs on the CPU"
     return None if dtype == "float32" else f"needs runtime.dtype float32, not {dtype}"
 
 
 def apply(model: Any, params: Params) -> Any:
-    """A session on the quantised graph, which is kept for the next run."""
+    """Return a session on the quantised graph, which is kept for the next run."""
     from bench.runtimes import _onnx, onnxruntime
 
     def quantise(path: Path, out: Path) -> None:
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
-        with TemporaryDirectory(dir=out.parent) as scratch:  # the quantiser writes beside what it reads
+        with TemporaryDirectory(dir=out.parent) as scratch:  # the quantiser writes beside the file it reads
             copy = shutil.copytree(path.parent, Path(scratch) / "model") / path.name
             quantize_dynamic(
                 copy,
@@ -57,7 +59,7 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Every product but the head's in int8, at one byte a weight and its scales."""
+    """Check that every product except the head's is in int8, at one byte per weight plus scales."""
     return [
         *replaced(before, after, "MatMulInteger", "int8", was="MatMul"),
         bits_a_weight(before, after, "MatMulInteger", 8),

@@ -1,7 +1,7 @@
-"""OpenVINO int4: weights in four bits by groups along a row, the most sensitive in eight, by NNCF.
+"""OpenVINO int4: NNCF packs weights in four bits by groups along a row, the most sensitive in eight.
 
-Source: ``nncf.compress_weights``, without data. What is not packed in four bits, the embedding and the head
-always among it, is packed in eight with zero points (its backup mode INT8_ASYM).
+Source: ``nncf.compress_weights``, without data. Weights that are not packed in four bits are packed in eight
+with zero points (its backup mode INT8_ASYM); these always include the embedding and the head.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.optimisations.evidence import Census, Check, bits_a_weight, check, replaced
-from bench.optimisations.nncf import LAYER, activations_as, ends, packed
+from bench.engine.evidence import Census, Check, bits_a_weight, check, replaced
+from bench.optimisations.shared.nncf import LAYER, activations_as, ends, packed
 
 REQUIRES = ("openvino", "nncf")
 RUNTIMES = ("openvino",)
@@ -21,8 +21,11 @@ BACKUP = "u8"
 
 @dataclass(frozen=True)
 class Params:
-    """``mode``: with or without zero points. ``group_size``: weights that share a scale, -1 for whole rows.
-    ``ratio``: the share of weights in four bits, above 0 to 1. ``activations``: as for ``openvino-int8``."""
+    """``mode`` is with (ASYM) or without (SYM) zero points.
+
+    ``group_size`` weights share a scale; -1 means whole rows. ``ratio`` is the share of weights in four bits,
+    above 0 and at most 1. ``activations`` is as for ``openvino-int8``.
+    """
 
     mode: Literal["INT4_ASYM", "INT4_SYM"] = "INT4_ASYM"
     group_size: Literal[-1, 32, 64, 128] = 64
@@ -35,18 +38,20 @@ class Params:
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """What the engine can load can be packed."""
+    """Return a reason on a GPU: the openvino engine runs on the CPU."""
     return None if device == "cpu" else "the openvino engine runs on the CPU"
 
 
 def apply(model: Any, params: Params) -> Any:
-    """A graph compiled from the packed one, which is kept for the next run."""
+    """Return a graph compiled from the packed one, which is kept for the next run."""
     return packed(model, params.mode, params.activations, group_size=params.group_size, ratio=params.ratio)
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Every layer packed, as many weights in four bits as asked for to within one layer, all in the bytes
-    that this takes."""
+    """Check that every layer is packed, and that the share of weights in four bits is as asked.
+
+    The share may be too low by at most one layer. All layers together must take the bytes of this share.
+    """
     stored = STORED[params.mode]
     dtypes = (stored,) if params.ratio == 1 else (stored, BACKUP)
     bits = 4 * params.ratio + 8 * (1 - params.ratio)
@@ -60,7 +65,7 @@ def evidence(before: Census, after: Census, params: Params) -> list[Check]:
 
 
 def _share(before: Census, after: Census, stored: str, ratio: float) -> Check:
-    """Weights in four bits over the weights of all layers but the head."""
+    """Check the share of weights in four bits, over all layers except the head."""
     elements = {one.name: one.elements for one in before.of(LAYER) if not one.is_head}
     weights: Counter[str] = Counter()
     for one in after.of(LAYER):

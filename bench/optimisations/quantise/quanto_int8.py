@@ -1,4 +1,4 @@
-"""optimum-quanto int8: int8 weights, one scale an output channel.
+"""optimum-quanto int8: int8 weights, one scale per output channel.
 
 Source: Hugging Face optimum-quanto. Weights are converted inside the product.
 """
@@ -7,24 +7,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.optimisations import quanto
-from bench.optimisations.evidence import Census, Check
-from bench.optimisations.quanto import QuantoParams as Params
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import quanto
+from bench.optimisations.shared.quanto import QuantoParams as Params
 
 __all__ = ["Params"]
 REQUIRES = ("optimum.quanto",)
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Runs on CPU and CUDA in every dtype."""
+    """Return None: this scheme runs on CPU and CUDA in every dtype."""
     return None
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Every linear layer but the head."""
+    """Quantise every linear layer except the head."""
     return quanto.pack(model, params, "int8")
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """int8 storage in QLinear modules."""
+    """Check for int8 storage in QLinear modules."""
     return quanto.packed_evidence(before, after, params, 8, "int8")

@@ -1,6 +1,7 @@
-"""SmoothQuant W8A8: outliers moved from activations into weights, then both in int8, integer products.
+"""SmoothQuant W8A8: move outliers from activations into weights, then multiply both as int8.
 
-Source: Xiao et al. 2023, arXiv 2211.10438, by llm-compressor; served by torchao's dynamic int8.
+Source: Xiao et al. 2023, arXiv 2211.10438, as implemented in llm-compressor. The layers run as torchao's
+dynamic int8.
 """
 
 from __future__ import annotations
@@ -8,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bench.optimisations import calibration, llm_compressor, torchao
-from bench.optimisations.evidence import Census, Check
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import calibration, llm_compressor, torchao
 
 REQUIRES = ("llmcompressor", "torchao")
 KERNEL = r"_int_mm"
@@ -18,7 +19,7 @@ NOTE = torchao.INTEGER
 
 @dataclass(frozen=True)
 class Params(calibration.CalibrationParams):
-    """``strength``: how much of the difficulty moves into the weights, from 0 to 1."""
+    """``strength`` says how much of the difficulty moves into the weights, above 0 and at most 1."""
 
     strength: float = 0.5
 
@@ -29,12 +30,12 @@ class Params(calibration.CalibrationParams):
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Runs on CPU and CUDA in every dtype."""
+    """Return None: this scheme runs on CPU and CUDA in every dtype."""
     return None
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Smoothing by calibration; then every linear layer but the head."""
+    """Smooth the model by calibration, then quantise every linear layer except the head."""
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig
 
     def modifiers() -> list[Any]:
@@ -47,5 +48,8 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """int8 storage behind norms that took up the scales; the integer product is the kernel looked for."""
+    """Check for int8 storage, and that the norms in front took up the scales.
+
+    ``KERNEL`` looks for the integer product.
+    """
     return [*torchao.stored(before, after, 8, "int8"), llm_compressor.norms_changed(before, after)]

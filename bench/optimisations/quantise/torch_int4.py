@@ -1,6 +1,7 @@
-"""4-bit weights rounded to nearest, on PyTorch's own int4 kernel: what calibrated 4-bit schemes must beat.
+"""4-bit weights rounded to nearest, on PyTorch's own int4 kernel: calibrated 4-bit schemes must beat this.
 
-Source: the tinygemm kernel of PyTorch. Groups span their smallest and largest weight; nothing is calibrated.
+Source: the tinygemm kernel of PyTorch. Each group spans its smallest and its largest weight. Nothing is
+calibrated.
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.optimisations import int4
-from bench.optimisations.evidence import Census, Check
-from bench.optimisations.linear import named_linears
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import int4
+from bench.optimisations.shared.linear import named_linears
 
 REQUIRES = ("torch",)
 KERNEL = int4.KERNEL
@@ -25,12 +26,12 @@ class Params:
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """As the kernel."""
+    """Return why the int4 kernel does not run here, or None."""
     return int4.unsupported(device, dtype)
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Every linear layer but the head."""
+    """Quantise every linear layer except the head."""
     int4.check_shapes(model, params.group_size)
     found: dict[str, Any] = {}
     for name, layer in named_linears(model):
@@ -40,5 +41,5 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Packed layers of four bits a weight."""
+    """Check for packed layers of four bits per weight."""
     return int4.evidence(before, after)

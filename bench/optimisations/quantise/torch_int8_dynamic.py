@@ -1,7 +1,7 @@
-"""torch dynamic int8: int8 weights per tensor, activations quantised on the fly, the head included.
+"""torch dynamic int8: one scale per weight matrix, activations quantised on the fly, the head included.
 
-Source: ``torch.ao.quantization.quantize_dynamic``. Fast on CPUs with integer dot products, and coarse:
-one scale for a whole matrix.
+Source: ``torch.ao.quantization.quantize_dynamic``. It is fast on CPUs with integer dot products, and coarse,
+because a whole matrix has one scale.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bench.optimisations.evidence import Census, Check, check, replaced
+from bench.engine.evidence import Census, Check, check, replaced
 
 REQUIRES = ("torch",)
 KERNEL = r"quantized::linear_dynamic"
@@ -17,11 +17,11 @@ KERNEL = r"quantized::linear_dynamic"
 
 @dataclass(frozen=True)
 class Params:
-    """Nothing to set."""
+    """This scheme has no settings."""
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """CPU and float32 only: its kernels (FBGEMM, oneDNN) exist nowhere else."""
+    """Return a reason unless CPU and float32: its kernels (FBGEMM, oneDNN) exist for nothing else."""
     if device != "cpu":
         return "torch dynamic int8 has CPU kernels only; use bnb-int8 on CUDA"
     if dtype != "float32":
@@ -30,7 +30,7 @@ def unsupported(device: str, dtype: str) -> str | None:
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Every linear layer, in place of the original."""
+    """Quantise every linear layer, the head included, in place of the original."""
     import warnings
 
     import torch
@@ -41,7 +41,10 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """qint8 storage in dynamic-quantised Linear modules (a tied head gets an int8 copy of its own)."""
+    """Check for qint8 storage in dynamic-quantised Linear modules.
+
+    A head that is tied to the embedding gets an int8 copy of its own.
+    """
     import torch
 
     engine = torch.backends.quantized.engine

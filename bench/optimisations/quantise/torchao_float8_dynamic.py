@@ -1,4 +1,4 @@
-"""torchao float8 dynamic: e4m3 weights and activations, one scale a row of each, float8 products.
+"""torchao float8 dynamic: e4m3 weights and activations, one scale per row of each, float8 products.
 
 Source: torchao, ``Float8DynamicActivationFloat8WeightConfig``.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bench.optimisations import torchao
-from bench.optimisations.evidence import Census, Check
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import torchao
 
 REQUIRES = ("torchao",)
 KERNEL = r"_scaled_mm"
@@ -17,16 +17,19 @@ KERNEL = r"_scaled_mm"
 
 @dataclass(frozen=True)
 class Params:
-    """Nothing to set."""
+    """This scheme has no settings."""
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """CUDA with compute capability 8.9 (Ada, Hopper) or newer, in bfloat16."""
+    """Return a reason unless CUDA and bfloat16. ``apply`` checks for compute capability 8.9 (Ada, Hopper)."""
     return torchao.cuda_in_bfloat16("float8 multiplication", device, dtype)
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Every linear layer but the head. Unsupported on an older GPU."""
+    """Quantise every linear layer except the head.
+
+    Raises Unsupported below compute capability 8.9 (Ada, Hopper).
+    """
     from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow
 
     torchao.check_capability("float8 multiplication", (8, 9))
@@ -34,5 +37,5 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """float8 storage; the float8 product is the kernel looked for."""
+    """Check for float8 storage. ``KERNEL`` looks for the float8 product."""
     return torchao.stored(before, after, 8, "float8_e4m3fn")

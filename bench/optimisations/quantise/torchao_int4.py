@@ -1,6 +1,6 @@
 """torchao int4 weight-only: groups of weights share a scale, packed for the tinygemm kernel.
 
-Source: torchao, ``Int4WeightOnlyConfig`` with the tile-packed format, whose kernel is part of PyTorch.
+Source: torchao, ``Int4WeightOnlyConfig`` with the tile-packed format. Its kernel is part of PyTorch.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bench.engine.evidence import Census, Check
 from bench.errors import Unsupported
-from bench.optimisations import torchao
-from bench.optimisations.evidence import Census, Check
-from bench.optimisations.linear import named_linears
+from bench.optimisations.shared import torchao
+from bench.optimisations.shared.linear import named_linears
 
 REQUIRES = ("torchao",)
 KERNEL = r"_weight_int4pack_mm"
-TILE = 1024  # inputs: shorter rows are padded
+TILE = 1024  # rows are padded to a multiple of this many inputs
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Params:
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """CUDA and bfloat16 only: torchao 0.18 has no packing for CPUs."""
+    """Return a reason unless CUDA and bfloat16: torchao 0.18 has no packing for CPUs."""
     if device != "cuda":
         return "torchao int4 packs for CUDA only; use quanto-int4, hqq or a GGUF scheme on a CPU"
     if dtype != "bfloat16":
@@ -35,7 +35,7 @@ def unsupported(device: str, dtype: str) -> str | None:
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Every linear layer but the head. Unsupported for shapes that groups do not fill, or tiles hardly."""
+    """Quantise every linear layer except the head. Raises Unsupported for the shapes of ``check_shapes``."""
     from torchao.quantization import Int4WeightOnlyConfig
 
     check_shapes(model, params.group_size)
@@ -44,7 +44,10 @@ def apply(model: Any, params: Params) -> Any:
 
 
 def check_shapes(model: Any, group_size: int) -> None:
-    """Unsupported where torchao would leave a layer as it is, or pad so much that 4 bits are 6 a weight."""
+    """Raise Unsupported if groups do not fill the rows of a layer, or if padding is too much.
+
+    torchao would leave such a layer as it is. Padding is too much if it makes 4 bits at least 6 per weight.
+    """
     real = padded = 0
     for name, layer in named_linears(model):
         outputs, inputs = layer.weight.shape
@@ -55,11 +58,11 @@ def check_shapes(model: Any, group_size: int) -> None:
     bits = (4 + 32 / group_size) * padded / real
     if bits >= 6:
         raise Unsupported(
-            f"torchao's int4 kernel pads rows to multiples of {TILE}, {bits:.1f} bits a weight here; "
+            f"torchao's int4 kernel pads rows to multiples of {TILE}, {bits:.1f} bits per weight here; "
             "torch-int4 pads nothing"
         )
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """Eight weights in 32 bits, and their scales."""
+    """Check that eight weights take 32 bits, plus scales."""
     return torchao.stored(before, after, 4, "int32")

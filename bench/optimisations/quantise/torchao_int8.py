@@ -1,4 +1,4 @@
-"""torchao int8 weight-only: one scale an output channel, activations in floating point.
+"""torchao int8 weight-only: one scale per output channel, activations in floating point.
 
 Source: torchao, ``Int8WeightOnlyConfig``.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bench.optimisations import torchao
-from bench.optimisations.evidence import Census, Check
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import torchao
 
 REQUIRES = ("torchao",)
 NOTE = torchao.EAGER
@@ -17,21 +17,21 @@ NOTE = torchao.EAGER
 
 @dataclass(frozen=True)
 class Params:
-    """Nothing to set."""
+    """This scheme has no settings."""
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Runs on CPU and CUDA in every dtype."""
+    """Return None: this scheme runs on CPU and CUDA in every dtype."""
     return None
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Every linear layer but the head."""
+    """Quantise every linear layer except the head."""
     from torchao.quantization import Int8WeightOnlyConfig
 
     return torchao.quantise(model, Int8WeightOnlyConfig())
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """int8 storage."""
+    """Check for int8 storage."""
     return torchao.stored(before, after, 8, "int8")

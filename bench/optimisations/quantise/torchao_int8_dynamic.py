@@ -1,7 +1,7 @@
 """torchao int8 dynamic: int8 weights, activations quantised token by token, integer products.
 
-Source: torchao, ``Int8DynamicActivationInt8WeightConfig``. The successor of torch's own dynamic int8, with
-one scale an output channel instead of one a matrix; without torch.compile it is slower on a CPU.
+Source: torchao, ``Int8DynamicActivationInt8WeightConfig``. It is the successor of torch's own dynamic int8,
+with one scale per output channel instead of one per matrix. Without torch.compile it is slower on a CPU.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bench.optimisations import torchao
-from bench.optimisations.evidence import Census, Check
+from bench.engine.evidence import Census, Check
+from bench.optimisations.shared import torchao
 
 REQUIRES = ("torchao",)
 KERNEL = r"_int_mm"
@@ -19,21 +19,21 @@ NOTE = torchao.INTEGER
 
 @dataclass(frozen=True)
 class Params:
-    """Nothing to set."""
+    """This scheme has no settings."""
 
 
 def unsupported(device: str, dtype: str) -> str | None:
-    """Runs on CPU and CUDA in every dtype."""
+    """Return None: this scheme runs on CPU and CUDA in every dtype."""
     return None
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Every linear layer but the head."""
+    """Quantise every linear layer except the head."""
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig
 
     return torchao.quantise(model, Int8DynamicActivationInt8WeightConfig())
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
-    """int8 storage; the integer product is the kernel looked for."""
+    """Check for int8 storage. ``KERNEL`` looks for the integer product."""
     return torchao.stored(before, after, 8, "int8")

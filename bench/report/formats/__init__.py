@@ -1,74 +1,83 @@
-"""Report formats: one module each, found by its file name (``pytest-benchmark`` is ``pytest_benchmark.py``).
+"""Report formats: each is a module, found by its name (``pytest-benchmark`` is ``pytest_benchmark.py``).
 
-A format has four things and nothing else is asked of it:
+A format has four things, and nothing else is required of it:
 
 - a docstring whose first line says what it is (``bench list reports`` prints it);
-- ``SUFFIX: str``, the end of its file's name, without a leading dot;
+- ``SUFFIX: str``, the suffix of its file, without the leading dot;
 - ``REQUIRES: tuple[str, ...]``, the packages it needs beyond the core;
-- ``render(runs) -> str | bytes``, where ``runs`` are the contents of one ``run.json`` each. A pure function:
-  no clock, no file, no torch; the same runs give the same bytes.
+- ``render(runs) -> str | bytes``, which takes a sequence of ``bench.results.run_summary.RunSummary``. It is a
+  pure function without clock, file or torch: the same runs give the same bytes.
 
-Names and reasons in a run are other people's text (a model's name, a worker's last words), so each format
-takes the runs through ``harmless`` and then escapes by its own rules. What all formats share stands here.
+Names and reasons in a run are text from outside (a model's name, the last words of a worker), so each format
+passes them through ``harmless`` and escapes them by its own rules; JSON Lines escapes them to ASCII instead.
+This file also holds what all formats share.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
+from typing import Any, TypeVar
 
-from bench.api import Run
 from bench.errors import IntegrityError
-from bench.units import printable
+from bench.formatting import printable
+from bench.results.run_summary import RunSummary
 
-RunData = Mapping[str, Any]
 FlatRow = dict[str, Any]
+Any_ = TypeVar("Any_")
 
 
-def harmless(value: Any) -> Any:
-    """``value`` with every string in it, keys included, on one line and without control characters.
+def harmless(value: Any_) -> Any_:
+    """Return ``value`` with every string in it, keys included, on one line and without control characters.
 
     ANSI sequences, NUL, U+2028, text direction marks and halves of surrogate pairs become U+FFFD; a line
-    break becomes a space. Markup stays: what is markup depends on the format.
+    break becomes a space. Markup stays, because each format has its own.
     """
+    cleaned: Any = _harmless(value)
+    return cleaned  # type: ignore[no-any-return]
+
+
+def _harmless(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value
     if isinstance(value, str):
         return printable(value.replace("\r\n", "\n")).replace("\n", " ")
     if isinstance(value, Mapping):
-        return {harmless(key): harmless(item) for key, item in value.items()}
+        return {_harmless(key): _harmless(item) for key, item in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{one.name: _harmless(getattr(value, one.name)) for one in fields(value)})
     if isinstance(value, Sequence):
-        return [harmless(item) for item in value]
+        return type(value)(_harmless(item) for item in value)  # type: ignore[call-arg]
     return value
 
 
-def flat_rows(runs: Sequence[RunData]) -> list[FlatRow]:
-    """One flat row a variant (``Run.rows``) of all runs, led by which run it is; all rows have all keys."""
-    rows = [{**_which(data), **row} for data in runs for row in Run(Path(data["run_id"]), data).rows()]
+def flat_rows(runs: Sequence[RunSummary]) -> list[FlatRow]:
+    """Return a flat dict for each row (``RunSummary.flat_rows``) of all runs, with the run's identity first.
+
+    All dicts have the same keys.
+    """
+    rows = [{**_which(run), **row} for run in runs for row in run.flat_rows()]
     keys = dict.fromkeys(key for row in rows for key in row)
     return [{key: row.get(key) for key in keys} for row in rows]
 
 
-def _which(data: RunData) -> FlatRow:
+def _which(run: RunSummary) -> FlatRow:
     return {
-        "run_id": data["run_id"],
-        "run_name": data["name"],
-        "started_utc": data["started_utc"],
-        "model": (data["model"] or {}).get("name"),
+        "run_id": run.run_id,
+        "run_name": run.name,
+        "started_utc": run.started_utc,
+        "model": (run.model or {}).get("name"),
     }
 
 
 def ascii_json(value: object, indent: int | None = None) -> str:
-    """JSON in ASCII, so that neither U+2028 nor an ANSI sequence stands in it raw.
+    """Write JSON in ASCII, so that it holds neither a raw U+2028 nor an ANSI sequence.
 
-    Raises IntegrityError for NaN and infinity: no run the harness writes holds any.
+    Raises IntegrityError for NaN and infinity, which no run written by the harness holds.
     """
     try:
         return json.dumps(value, ensure_ascii=True, allow_nan=False, indent=indent)
     except ValueError as bad:
         raise IntegrityError(f"a figure in the run is not finite ({bad}); see `bench verify`") from None
-
-
-def row_name(variant: Mapping[str, Any]) -> str:
-    """A row's name within its run: the cell of the sweep, if there is one, and the variant."""
-    return " ".join(filter(None, (variant["group"], variant["name"])))

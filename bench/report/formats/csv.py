@@ -1,4 +1,4 @@
-"""CSV: one row a variant, for a spreadsheet or a data frame; no cell can become a formula."""
+"""CSV: one row per variant, for a spreadsheet or a data frame; no cell can become a formula."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import csv
 import io
 from collections.abc import Sequence
 
-from bench.report.formats import RunData, flat_rows, harmless
+from bench.report.formats import flat_rows, harmless
+from bench.results.run_summary import RunSummary
 
 SUFFIX = "csv"
 REQUIRES: tuple[str, ...] = ()
 
-# What a spreadsheet takes for the start of a formula (CWE-1236), the full-width forms included.
+# What a spreadsheet reads as the start of a formula (CWE-1236), full-width forms included.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
-def render(runs: Sequence[RunData]) -> str:
-    """All text is quoted, so a spreadsheet that separates at ``;`` finds no new cell in it either."""
+def render(runs: Sequence[RunSummary]) -> str:
+    """Write CSV with all text quoted, so that a spreadsheet with the separator ``;`` finds no new cell."""
     rows = flat_rows(runs)
     out = io.StringIO()
     writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
@@ -26,7 +27,7 @@ def render(runs: Sequence[RunData]) -> str:
 
 
 def _cell(value: object) -> object:
-    """Real numbers as they are, a missing value empty, text made safe: ``=1`` becomes ``'=1``."""
+    """Keep numbers as they are and missing values empty, and make text safe: ``=1`` becomes ``'=1``."""
     if not isinstance(value, str):
         return value
     starts = value.startswith(FORMULA_STARTS) or value.lstrip().startswith(FORMULA_STARTS)

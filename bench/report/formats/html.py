@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from bench.errors import Outcome
-from bench.grid import words
-from bench.metrics import METRICS, cost
-from bench.metrics.figure import value_of
-from bench.metrics.summary import NOT_A_FAILURE
+from bench.formatting import MIB, format_mib, format_significant
+from bench.metrics import all_metrics, cost
+from bench.metrics.comparisons import Comparison
+from bench.records import Facts
+from bench.records.grid import words
 from bench.report import scatter
 from bench.report.columns import COLUMNS, pareto
-from bench.report.formats import RunData, harmless, row_name
+from bench.report.formats import harmless
 from bench.report.reading import (
     FRONT,
-    comparison_of,
     interval_text,
     scored_words,
     sentence,
     timed_words,
     windows_words,
 )
-from bench.units import MIB, format_mib, format_significant
+from bench.results.row import Evidence, Row
+from bench.results.run_summary import RunSummary
+from bench.results.summary import NOT_A_FAILURE
+from bench.stats.figure import Figure
+from bench.stats.verdict import Verdict
 
 SUFFIX = "html"
 REQUIRES: tuple[str, ...] = ()
@@ -38,7 +40,7 @@ _EXTRAS = ("p50", "p90", "p95", "p99", "min", "max")
 
 @dataclass(frozen=True)
 class FigureRow:
-    """One metric across the variants of a cell; ``cells`` are (headline, the rest) or None each."""
+    """One metric across the variants of a cell; each of ``cells`` is (headline, the rest) or None."""
 
     key: str
     unit: str
@@ -46,14 +48,14 @@ class FigureRow:
     cells: tuple[tuple[str, str] | None, ...]
 
 
-def render(runs: Sequence[RunData]) -> str:
-    """One page for all runs, one section each; opens from a disk without a network."""
+def render(runs: Sequence[RunSummary]) -> str:
+    """Write one page for all runs, with a section for each; it opens from a disk without a network."""
     return _template().render(runs=[_Page(harmless(run)) for run in runs])
 
 
 @cache
 def _template() -> Template:
-    """Autoescaping is on for everything; an unknown name in the template is an error, not a blank."""
+    """Load the template. Everything is escaped, and an unknown name in it is an error, not a blank."""
     environment = Environment(
         loader=PackageLoader("bench.report"),
         autoescape=True,
@@ -65,7 +67,6 @@ def _template() -> Template:
         "sig": format_significant,
         "mib": format_mib,
         "percent": _percent,
-        "row_name": row_name,
         "interval": interval_text,
     }
     environment.globals |= {
@@ -77,109 +78,111 @@ def _template() -> Template:
         "plot": scatter,
         "sparkline": sparkline,
         "steal_worth_a_word": STEAL_WORTH_A_WORD,
+        "no_evidence": Evidence(),
+        "no_facts": Facts("", "", 0, False),
     }
     return environment.get_template("report.html.j2")
 
 
 @dataclass(frozen=True)
 class _Page:
-    """What the template asks of one run."""
+    """What the template needs of one run."""
 
-    run: RunData
+    run: RunSummary
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The cells of the sweep in their order; one, without a name, where nothing is swept."""
-        return tuple(dict.fromkeys(variant["group"] for variant in self.run["variants"]))
+        """Return the cells of the sweep in order; without a sweep there is one cell without a name."""
+        return self.run.groups
 
-    def cells(self, variant: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """A row of the result table: each figure and its interval."""
-        return [(column.cell(self.run, variant), column.interval(self.run, variant)) for column in COLUMNS]
+    def cells(self, row: Row) -> list[tuple[str, str]]:
+        """Return a row of the result table: each figure and its interval."""
+        return [(column.cell(self.run, row), column.interval(self.run, row)) for column in COLUMNS]
 
-    def sentence(self, variant: Mapping[str, Any]) -> str:
-        """What the row says."""
-        return str(harmless(sentence(self.run, variant)))
+    def sentence(self, row: Row) -> str:
+        """Return the sentence that describes the row."""
+        return harmless(sentence(self.run, row))
 
-    def verdict(self, variant: Mapping[str, Any]) -> str:
-        """How the row ended if badly, else its verdict on cost."""
-        if variant["status"] != Outcome.OK or variant["is_baseline"]:
-            return "baseline" if variant["status"] == Outcome.OK else str(variant["status"])
-        one = comparison_of(self.run, variant, cost.PER_1K.key)
-        return str(one["verdict"]) if one else "not compared"
+    def verdict(self, row: Row) -> str:
+        """Return how the row ended if it failed, else its verdict on cost."""
+        if not row.ok or row.is_baseline:
+            return "baseline" if row.ok else str(row.status)
+        ratio = self.run.comparison(row, cost.PER_1K)
+        return str(ratio.verdict) if ratio else "not compared"
 
-    def tone(self, variant: Mapping[str, Any]) -> str:
-        """The colour of that verdict, as the name of a CSS class."""
-        found = self.verdict(variant)
-        if found in ("better", "worse", "cannot tell"):
+    def tone(self, row: Row) -> str:
+        """Return the colour of that verdict, as the name of a CSS class."""
+        found = self.verdict(row)
+        if found in tuple(Verdict):
             return found.replace(" ", "-")
-        return "muted" if variant["status"] in NOT_A_FAILURE else "worse"
+        return "muted" if row.status in NOT_A_FAILURE else "worse"
 
-    def on_front(self, variant: Mapping[str, Any]) -> bool:
-        """Nothing in its cell is both cheaper and closer to the baseline."""
-        return variant["name"] in pareto(self.run, variant["group"])
+    def on_front(self, row: Row) -> bool:
+        """Return whether no row in its cell is both cheaper and closer to the baseline."""
+        return row.name in pareto(self.run, row.group)
 
-    def ratios(self, variant: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """Every comparison of this row with the baseline of its cell."""
-        wanted = (variant["name"], variant["group"])
-        return [one for one in self.run["comparisons"] if (one["variant"], one["group"]) == wanted]
+    def ratios(self, row: Row) -> list[Comparison]:
+        """Return every comparison of this row with the baseline of its cell."""
+        return self.run.ratios_of(row)
 
     def picture(self, group: str) -> scatter.Scatter | None:
-        """Cost against drift within one cell."""
+        """Return the picture of cost against drift within one cell, if there is anything to draw."""
         return scatter.scatter(scatter.data_of(self.run, group))
 
     def not_drawn(self, group: str) -> list[str]:
-        """Rows of a cell that have no place in its picture."""
+        """Return the names of the rows of a cell that have no place in its picture."""
         drawn = {datum.name for datum in scatter.data_of(self.run, group)}
-        return [v["name"] for v in self.run["variants"] if v["group"] == group and v["name"] not in drawn]
+        return [row.name for row in self.run.rows if row.group == group and row.name not in drawn]
 
-    def measured(self, group: str) -> list[Mapping[str, Any]]:
-        """The variants of one cell that have any figure."""
-        rows = [variant for variant in self.run["variants"] if variant["group"] == group]
-        return [row for row in rows if any({**row["metrics"], **row["drift"]}.values())]
+    def measured(self, group: str) -> list[Row]:
+        """Return the rows of one cell that have any figure."""
+        rows = [row for row in self.run.rows if row.group == group]
+        return [row for row in rows if any(figure for _key, figure in row.figures())]
 
     def figures(self, group: str) -> list[FigureRow]:
-        """Every metric that at least one variant of the cell has."""
+        """Return every metric that at least one variant of the cell has."""
         return [row for row in self._figure_rows(group) if any(row.cells)]
 
     def unmeasured(self, group: str) -> list[str]:
-        """Metrics that no variant of the cell has."""
+        """Return the keys of the metrics that no variant of the cell has."""
         return [row.key for row in self._figure_rows(group) if not any(row.cells)]
 
     def _figure_rows(self, group: str) -> list[FigureRow]:
-        columns = [{**variant["metrics"], **variant["drift"]} for variant in self.measured(group)]
+        columns = [dict(row.figures()) for row in self.measured(group)]
         return [
             _figure_row(key, [column.get(key) for column in columns])
             for key in dict.fromkeys(key for column in columns for key in column)
         ]
 
 
-def _figure_row(key: str, figures: Sequence[dict[str, Any] | None]) -> FigureRow:
-    """The unit and the formula as they stand in the run; our own where no variant has the figure."""
-    found = next((figure for figure in figures if figure), None)
-    metric = METRICS.get(key)
-    unit = str(found["unit"]) if found else metric.unit if metric else ""
-    formula = str(found["formula"]) if found else metric.formula if metric else ""
+def _figure_row(key: str, figures: Sequence[Figure | None]) -> FigureRow:
+    """Take unit and formula from the run, or from this version's metrics if no variant has the figure."""
+    found = next((figure for figure in figures if figure), all_metrics().get(key))
+    unit, formula = (found.unit, found.formula) if found else ("", "")
     return FigureRow(key, unit, formula, tuple(_figure_cell(figure, unit) for figure in figures))
 
 
-def _figure_cell(figure: dict[str, Any] | None, unit: str) -> tuple[str, str] | None:
-    """The headline number, and its interval with whatever else the figure holds."""
+def _figure_cell(figure: Figure | None, unit: str) -> tuple[str, str] | None:
+    """Return the headline number, and its interval with everything else the figure holds."""
     if figure is None:
         return None
     parts = []
-    if figure.get("ci_low") is not None and figure.get("ci_high") is not None:
-        parts.append(f"[{_number(figure['ci_low'], unit)} to {_number(figure['ci_high'], unit)}]")
-    parts += [f"{key} {_number(figure[key], unit)}" for key in _EXTRAS if figure.get(key) is not None]
-    if figure.get("n") is not None:
-        parts.append(f"n {figure['n']}")
-    if figure.get("windows") is not None:
-        parts.append(windows_words(figure))
+    if figure.ci_low is not None and figure.ci_high is not None:
+        parts.append(f"[{_number(figure.ci_low, unit)} to {_number(figure.ci_high, unit)}]")
+    if figure.sample is not None:
+        percentiles = [(key, getattr(figure.sample, key)) for key in _EXTRAS]
+        parts += [f"{key} {_number(value, unit)}" for key, value in percentiles if value is not None]
+    n = figure.sample.n if figure.sample else figure.notes.get("n")
+    if n is not None:
+        parts.append(f"n {n}")
+    if figure.notes.get("windows") is not None:
+        parts.append(windows_words(figure.notes))
     unbroken = (part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
-    return _number(value_of(figure), unit), " · ".join(unbroken)
+    return _number(figure.value, unit), " · ".join(unbroken)
 
 
 def _number(value: float | None, unit: str) -> str:
-    """Bytes as MiB from one MiB on; anything else with three significant digits."""
+    """Format a value with three significant digits; bytes as MiB or, below one MiB, as a whole number."""
     if value is not None and unit == "B":
         return f"{format_mib(value)} MiB" if abs(value) >= MIB else f"{value:,.0f}"
     return format_significant(value)
@@ -190,7 +193,7 @@ def _percent(share: float | None, digits: int = 0) -> str:
 
 
 def sparkline(values: Sequence[float], width: float, height: float) -> tuple[tuple[float, float], ...]:
-    """Points of a small line over ``values``: 0 at the bottom, the largest at the top."""
+    """Return the points of a small line over ``values``: 0 is at the bottom, the largest value at the top."""
     largest = max((value for value in values if math.isfinite(value)), default=0.0)
     if largest <= 0:
         return ()

@@ -1,11 +1,12 @@
-r"""LaTeX: a booktabs table a run, for a paper (``\usepackage{booktabs}``)."""
+r"""LaTeX: a booktabs table for each run, for a paper (``\usepackage{booktabs}``)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from bench.report.columns import COLUMNS
-from bench.report.formats import RunData, harmless
+from bench.report.formats import harmless
+from bench.results.run_summary import RunSummary
 
 SUFFIX = "tex"
 REQUIRES: tuple[str, ...] = ()
@@ -19,16 +20,19 @@ _ESCAPES = str.maketrans({
 })  # fmt: skip
 
 
-def render(runs: Sequence[RunData]) -> str:
-    """Letters outside ASCII stay, for XeLaTeX or LuaLaTeX; pdfLaTeX takes the European ones."""
+def render(runs: Sequence[RunSummary]) -> str:
+    """Write one table for each run.
+
+    Letters outside ASCII stay, for XeLaTeX or LuaLaTeX; pdfLaTeX accepts the European ones.
+    """
     return "\n".join(_tabular(harmless(run)) for run in runs)
 
 
-def _tabular(run: RunData) -> str:
-    price = run["price"]
-    rows = [[column.cell(run, variant) for column in COLUMNS] for variant in run["variants"]]
+def _tabular(run: RunSummary) -> str:
+    price = run.price
+    rows = [[column.cell(run, row) for column in COLUMNS] for row in run.rows]
     lines = [
-        f"% run {escape(run['run_id'])}, spec {escape(run['spec_digest'])}",
+        f"% run {escape(run.run_id)}, spec {escape(run.spec_digest)}",
         f"% price: {escape(price['name'])}, {escape(str(price['date']))}",
         f"\\begin{{tabular}}{{{''.join('r' if column.right else 'l' for column in COLUMNS)}}}",
         r"\toprule",
@@ -42,10 +46,10 @@ def _tabular(run: RunData) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    r"""Begins with ``{}``: after ``\\`` or ``\midrule`` a name like ``[3pt]`` would be an option."""
+    r"""Begin the row with ``{}``: after ``\\`` or ``\midrule`` a name like ``[3pt]`` would be an option."""
     return "{}" + " & ".join(escape(cell) for cell in cells) + r" \\"
 
 
 def escape(text: str) -> str:
-    """``text`` as LaTeX prints it letter by letter; two dashes stay two dashes."""
+    """Escape ``text`` so that LaTeX prints it letter by letter; two dashes stay two dashes."""
     return text.translate(_ESCAPES).replace("--", "-{}-").replace("--", "-{}-")

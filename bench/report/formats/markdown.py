@@ -1,14 +1,16 @@
-"""Markdown: the table, a sentence a variant and what the money rests on, for an issue or a pull request."""
+"""Markdown: the table, a sentence for each variant and the price, for an issue or a pull request."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from bench.grid import words
+from bench.records.grid import words
 from bench.report.columns import COLUMNS, Column
-from bench.report.formats import RunData, harmless, row_name
+from bench.report.formats import harmless
 from bench.report.reading import FRONT, scored_words, sentence, timed_words
+from bench.results.row import Row
+from bench.results.run_summary import RunStatus, RunSummary
 
 SUFFIX = "md"
 REQUIRES: tuple[str, ...] = ()
@@ -17,64 +19,64 @@ _ENTITIES = {
     "&": "&amp;",
     "<": "&lt;",
     ">": "&gt;",
-    "@": "@&#8203;",  # no @name reaches a person
-    ":": "&#58;",  # no bare address becomes a link, no :word: a picture
+    "@": "@&#8203;",  # so that no @name notifies a person
+    ":": "&#58;",  # so that no bare address becomes a link and no :word: a picture
 }
 _SPECIAL = re.compile(r"[\\`*_{}\[\]|~$#!&<>@]|:(?=//|\w+:)|(?<=www)\.")
 
 
-def render(runs: Sequence[RunData]) -> str:
-    """One section a run."""
+def render(runs: Sequence[RunSummary]) -> str:
+    """Write one section for each run."""
     return "\n".join(_section(harmless(run)) for run in runs)
 
 
-def _section(run: RunData) -> str:
-    model = run["model"] or {}
-    lines = [f"## {escape(run['name'])}: {escape(model.get('name', 'no model'))}", ""]
+def _section(run: RunSummary) -> str:
+    model = run.model or {}
+    lines = [f"## {escape(run.name)}: {escape(model.get('name', 'no model'))}", ""]
     if said := words(model.get("grid")):
         lines += [f"Weights: {escape(said)}.", ""]
-    if run["status"] != "ok" or run["reasons"]:
-        lines += [f"**{escape(run['status'])}**", "", *(f"- {escape(why)}" for why in run["reasons"]), ""]
+    if run.status != RunStatus.OK or run.reasons:
+        lines += [f"**{escape(run.status)}**", "", *(f"- {escape(why)}" for why in run.reasons), ""]
     lines += [*_table(run), "", *_sentences(run), "", *_money(run)]
     return "\n".join(lines) + "\n"
 
 
-def _table(run: RunData) -> list[str]:
+def _table(run: RunSummary) -> list[str]:
     head = [escape(column.title) for column in COLUMNS]
     rule = ["---:" if column.right else ":---" for column in COLUMNS]
-    rows = [[_cell(column, run, variant) for column in COLUMNS] for variant in run["variants"]]
+    rows = [[_cell(column, run, row) for column in COLUMNS] for row in run.rows]
     return [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]
 
 
-def _cell(column: Column, run: RunData, variant: RunData) -> str:
-    """A figure with its interval after it."""
-    return escape(" ".join(filter(None, (column.cell(run, variant), column.interval(run, variant)))))
+def _cell(column: Column, run: RunSummary, row: Row) -> str:
+    """Return a figure with its interval after it."""
+    return escape(" ".join(filter(None, (column.cell(run, row), column.interval(run, row)))))
 
 
-def _sentences(run: RunData) -> list[str]:
+def _sentences(run: RunSummary) -> list[str]:
     return [
-        f"- **{escape(row_name(variant))}**: {escape(harmless(sentence(run, variant)))}"
-        for variant in run["variants"]
-        if not variant["is_baseline"] or variant["status"] != "ok"
+        f"- **{escape(row.title)}**: {escape(harmless(sentence(run, row)))}"
+        for row in run.rows
+        if not row.is_baseline or not row.ok
     ]
 
 
-def _money(run: RunData) -> list[str]:
-    price = run["price"]
+def _money(run: RunSummary) -> list[str]:
+    price = run.price
     return [
         rf"\* {FRONT}. "
         f"\\$: {escape(price['name'])}, {escape(str(price['date']))}, "
         f"used {price['utilisation']:.0%} of the time. "
         f"{escape(' '.join(filter(None, (timed_words(run), scored_words(run)))))} "
-        f"Run `{_plain(run['run_id'])}`, spec `{_plain(run['spec_digest'][:12])}`."
+        f"Run `{_plain(run.run_id)}`, spec `{_plain(run.spec_digest[:12])}`."
     ]
 
 
 def escape(text: str) -> str:
-    """``text`` so that GitHub shows its letters and no markup, HTML, cell, link, mention or formula."""
+    """Escape ``text`` so that GitHub shows it as it is: no markup, HTML, cell, link, mention or formula."""
     return _SPECIAL.sub(lambda found: _ENTITIES.get(found.group(), f"\\{found.group()}"), text)
 
 
 def _plain(text: str) -> str:
-    """For inside backticks, where nothing can be escaped: letters, digits, dot, dash, underscore."""
+    """Keep letters, digits, dot, dash and underscore: inside backticks nothing can be escaped."""
     return re.sub(r"[^\w.-]", "�", text)

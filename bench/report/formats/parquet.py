@@ -7,14 +7,18 @@ import io
 from collections.abc import Sequence
 
 from bench.errors import UsageError
-from bench.report.formats import FlatRow, RunData, flat_rows, harmless
+from bench.report.formats import FlatRow, flat_rows, harmless
+from bench.results.run_summary import RunSummary
 
 SUFFIX = "parquet"
 REQUIRES = ("pyarrow",)
 
 
-def render(runs: Sequence[RunData]) -> bytes:
-    """Figures are doubles in every file, missing ones null. Raises UsageError where pyarrow is missing."""
+def render(runs: Sequence[RunSummary]) -> bytes:
+    """Write figures as doubles in every file, missing ones as null.
+
+    Raises UsageError if pyarrow is missing.
+    """
     try:
         arrow = importlib.import_module("pyarrow")
         parquet = importlib.import_module("pyarrow.parquet")
@@ -31,7 +35,7 @@ def render(runs: Sequence[RunData]) -> bytes:
 
 
 def _kind(column: Sequence[object]) -> str:
-    """A column of nothing but nulls is a figure that no row has."""
+    """Return the type of a column; one with nothing but nulls is a figure that no row has."""
     if any(isinstance(value, str) for value in column):
         return "text"
     return "flag" if any(isinstance(value, bool) for value in column) else "figure"

@@ -1,4 +1,4 @@
-"""pytest-benchmark JSON: seconds a request, so that ``pytest-benchmark compare`` shows runs side by side."""
+"""pytest-benchmark JSON: seconds per request, so that ``pytest-benchmark compare`` shows runs in a table."""
 
 from __future__ import annotations
 
@@ -7,68 +7,71 @@ from dataclasses import asdict
 from typing import Any
 
 from bench.metrics import cost, latency, output_drift
-from bench.metrics.figure import value_of
 from bench.records import UnitRecord
-from bench.report.formats import RunData, ascii_json, harmless, row_name
-from bench.report.reading import comparison_of
-from bench.stats.intervals import distribution
+from bench.report.formats import ascii_json, harmless
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary
+from bench.stats.figure import value_of
+from bench.stats.intervals import Distribution, distribution
 
 SUFFIX = "json"
 REQUIRES: tuple[str, ...] = ()
 
-FORMAT_VERSION = "5.1.0"  # of pytest-benchmark, whose reader asks for nothing else
-QUARTILE_SD = 0.6745  # a normal distribution's quartiles, in standard deviations from its middle
+FORMAT_VERSION = "5.1.0"  # the version of pytest-benchmark that the fields follow
+QUARTILE_SD = 0.6745  # a normal distribution's quartiles, in standard deviations from its mean
 ESTIMATED = ("q1", "q3", "iqr", "ld15iqr", "hd15iqr")
 
 
-def render(runs: Sequence[RunData]) -> str:
-    """Rows without a time of requests (failed, unsupported) are left out, as pytest leaves failures out.
+def render(runs: Sequence[RunSummary]) -> str:
+    """Write the rows that have times of requests; failed and unsupported rows are left out, as in pytest.
 
-    A run keeps each sample in its journal and only their summary in ``run.json``, so the quartiles here are
-    estimated as if the times were normal, within their measured range; ``extra_info.estimated`` names them.
+    A run keeps each sample in its journal and only a summary in ``run.json``. The quartiles here are
+    therefore estimated as if the times were normal, within their measured range; ``extra_info.estimated``
+    names the fields.
     """
-    clean: list[RunData] = harmless(runs)
-    first: RunData = clean[0] if clean else {"machine": {}, "started_utc": None}
+    clean = [harmless(run) for run in runs]
     return _file(
-        first,
+        clean[0] if clean else None,
         [
-            _benchmark(run, variant, _stats(variant["metrics"][latency.E2EL.key]), _extra(run, variant))
+            _benchmark(run, row, _stats(figure.sample), _extra(run, row))
             for run in clean
-            for variant in run["variants"]
-            if variant["metrics"].get(latency.E2EL.key)
+            for row in run.rows
+            if (figure := row.figure(latency.E2EL)) is not None and figure.sample is not None
         ],
     )
 
 
-def of_units(run: RunData, units: Sequence[UnitRecord]) -> str:
-    """A gate's units in the same form: seconds each side took for the unit's requests, a round a unit."""
-    clean: RunData = harmless(run)
+def of_units(run: RunSummary, units: Sequence[UnitRecord]) -> str:
+    """Write a gate's units in the same form.
+
+    A unit is a round: the seconds that a side took for the unit's requests.
+    """
+    clean = harmless(run)
     benchmarks = []
-    for variant in clean["variants"]:
+    for row in clean.rows:
         mine = [
             unit
             for unit in units
-            if unit.group == variant["group"]
-            and not unit.void
-            and (variant["is_baseline"] or unit.variant == variant["name"])
+            if unit.group == row.group and not unit.void and (row.is_baseline or unit.variant == row.name)
         ]
-        sides = [unit.baseline_ns if variant["is_baseline"] else unit.variant_ns for unit in mine]
-        figure = distribution([sum(map(sum, side)) / 1e6 for side in sides])
-        if figure is not None:
-            verdicts = [rule for rule in clean["gate"]["rules"] if rule["variant"] == variant["name"]]
-            extra = {"run_id": clean["run_id"], "rules": verdicts, "estimated": ESTIMATED}
-            benchmarks.append(_benchmark(clean, variant, _stats(asdict(figure)), extra))
+        sides = [unit.baseline_ns if row.is_baseline else unit.variant_ns for unit in mine]
+        sample = distribution([sum(map(sum, side)) / 1e6 for side in sides])
+        if sample is not None:
+            rules = clean.gate.rules if clean.gate else ()
+            verdicts = [asdict(rule) for rule in rules if rule.variant == row.name]
+            extra = {"run_id": clean.run_id, "rules": verdicts, "estimated": ESTIMATED}
+            benchmarks.append(_benchmark(clean, row, _stats(sample), extra))
     return _file(clean, benchmarks)
 
 
-def _file(run: RunData, benchmarks: list[dict[str, Any]]) -> str:
+def _file(run: RunSummary | None, benchmarks: list[dict[str, Any]]) -> str:
     return ascii_json(
         {
-            "machine_info": _machine(run["machine"]),
+            "machine_info": _machine(run.machine if run else {}),
             "commit_info": {"id": "unversioned", "time": None, "author_time": None, "dirty": False,
                             "project": "inference-cost-bench", "branch": "(unknown)"},
             "benchmarks": benchmarks,
-            "datetime": run["started_utc"],
+            "datetime": run.started_utc if run else None,
             "version": FORMAT_VERSION,
         },
         indent=1,
@@ -76,7 +79,7 @@ def _file(run: RunData, benchmarks: list[dict[str, Any]]) -> str:
 
 
 def _machine(machine: Mapping[str, Any]) -> dict[str, Any]:
-    """What pytest-benchmark records, as far as the fingerprint has it; never a host's name."""
+    """Return what pytest-benchmark records, as far as the fingerprint has it; never a host's name."""
     return {
         "node": "",
         "machine": machine.get("architecture"),
@@ -89,14 +92,12 @@ def _machine(machine: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _benchmark(
-    run: RunData, variant: Mapping[str, Any], stats: dict[str, Any], extra: dict[str, Any]
-) -> dict[str, Any]:
-    """``fullname`` has no run id in it: the same variant of two runs is the same benchmark."""
+def _benchmark(run: RunSummary, row: Row, stats: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+    """Make one benchmark. ``fullname`` has no run id in it: a variant is the same benchmark in two runs."""
     return {
-        "group": variant["group"] or None,
-        "name": row_name(variant),
-        "fullname": f"{run['name']}::{row_name(variant)}",
+        "group": row.group or None,
+        "name": row.title,
+        "fullname": f"{run.name}::{row.title}",
         "params": None,
         "param": None,
         "extra_info": extra,
@@ -105,10 +106,10 @@ def _benchmark(
     }
 
 
-def _stats(figure: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of pytest-benchmark in seconds, from a distribution in milliseconds; unknown ones null."""
-    low, high, mean, middle = (figure[key] / 1e3 for key in ("min", "max", "mean", "p50"))
-    sd = (figure["sd"] or 0.0) / 1e3
+def _stats(sample: Distribution) -> dict[str, Any]:
+    """Return pytest-benchmark's fields in seconds, from a sample in milliseconds; unknown ones are null."""
+    low, high, mean, middle = (value / 1e3 for value in (sample.min, sample.max, sample.mean, sample.p50))
+    sd = (sample.sd or 0.0) / 1e3
     q1, q3 = max(low, middle - QUARTILE_SD * sd), min(high, middle + QUARTILE_SD * sd)
     reach = 1.5 * (q3 - q1)
     return {
@@ -116,7 +117,7 @@ def _stats(figure: Mapping[str, Any]) -> dict[str, Any]:
         "max": high,
         "mean": mean,
         "stddev": sd,
-        "rounds": figure["n"],
+        "rounds": sample.n,
         "median": middle,
         "iqr": q3 - q1,
         "q1": q1,
@@ -127,27 +128,24 @@ def _stats(figure: Mapping[str, Any]) -> dict[str, Any]:
         "ld15iqr": max(low, q1 - reach),
         "hd15iqr": min(high, q3 + reach),
         "ops": 1 / mean,
-        "total": mean * figure["n"],
+        "total": mean * sample.n,
         "iterations": 1,
     }
 
 
-def _extra(run: RunData, variant: Mapping[str, Any]) -> dict[str, Any]:
-    """Money and drift; null where unknown."""
-    one = comparison_of(run, variant, cost.PER_1K.key) or {}
-    drift = {
-        metric.key: value_of(variant["drift"].get(metric.key))
-        for metric in (output_drift.KLD, output_drift.TOP1)
-    }
+def _extra(run: RunSummary, row: Row) -> dict[str, Any]:
+    """Return money and drift; unknown values are null."""
+    ratio = run.comparison(row, cost.PER_1K)
+    drift = {metric.key: value_of(row.figure(metric)) for metric in (output_drift.KLD, output_drift.TOP1)}
     return {
-        "run_id": run["run_id"],
-        "status": variant["status"],
-        cost.PER_1K.key: value_of(variant["metrics"].get(cost.PER_1K.key)),
-        "cost_ratio": one.get("ratio"),
-        "cost_ratio_ci_low": one.get("ci_low"),
-        "cost_ratio_ci_high": one.get("ci_high"),
-        "verdict": one.get("verdict"),
+        "run_id": run.run_id,
+        "status": row.status,
+        cost.PER_1K.key: value_of(row.figure(cost.PER_1K)),
+        "cost_ratio": ratio.ratio if ratio else None,
+        "cost_ratio_ci_low": ratio.ci_low if ratio else None,
+        "cost_ratio_ci_high": ratio.ci_high if ratio else None,
+        "verdict": ratio.verdict if ratio else None,
         **drift,
-        "price": run["price"]["name"],
+        "price": run.price["name"],
         "estimated": ESTIMATED,
     }

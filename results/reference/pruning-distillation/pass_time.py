@@ -57,7 +57,7 @@ def theirs(method, model, params):
     from llmcompressor import oneshot
     from llmcompressor.modifiers.pruning import SparseGPTModifier, WandaPruningModifier
 
-    from bench.optimisations.calibration import windows
+    from bench.optimisations.shared.calibration import windows
 
     if method == "magnitude":
         return their_magnitude(model)
@@ -80,7 +80,7 @@ def child(method, who, directory):
     import torch
     import transformers
 
-    from bench.optimisations.calibration import CalibrationParams
+    from bench.optimisations.shared.calibration import CalibrationParams
 
     torch.set_num_threads(2)
     model = transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()

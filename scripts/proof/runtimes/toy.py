@@ -1,7 +1,11 @@
-"""The numpy engine with a plant that ``BENCH_PLANT`` names: real work that the other side does not do.
+"""The numpy engine with a plant: real work that the other side does not do. ``BENCH_PLANT`` names it.
 
-``token``: one output token more. ``call``: one forward pass more a request. ``cache``: 1 MiB more of cache.
-``slow:I``: prompt number I takes 60 % more forward passes. Anything else: the engine as it is.
+* ``token``: one more output token.
+* ``call``: one more forward pass per request.
+* ``cache``: 1 MiB more of cache.
+* ``slow:I``: prompt number I takes 60 % more forward passes.
+
+Any other value leaves the engine as it is.
 """
 
 from __future__ import annotations
@@ -11,7 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.runtimes import Options, numpy
+from bench.engine import Options
+from bench.runtimes import numpy
 
 REQUIRES = numpy.REQUIRES
 DTYPES = numpy.DTYPES
@@ -20,13 +25,13 @@ SHARE = 0.6
 
 
 def load(directory: Path, options: Options) -> Planted:
-    """As the numpy engine."""
+    """Load the model as the numpy engine does, with the plant."""
     plain = numpy.load(directory, options)
     return Planted(plain.shape, plain.model, directory, options)
 
 
 class Planted(numpy.NumpyEngine):
-    """The same decoder; what it does more it really does."""
+    """The same decoder, which really does the additional work."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -36,12 +41,12 @@ class Planted(numpy.NumpyEngine):
         self.slow, self.passes = False, 0
 
     def encode(self, text: str) -> list[int]:
-        """The worker encodes its prompts once, in their order."""
+        """Encode a prompt and remember it. The worker encodes its prompts once, in their order."""
         self.prompts.append(super().encode(text))
         return self.prompts[-1]
 
     def prefill(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> numpy.Batch:
-        """The plants sit here, except what each step of a slow request repeats."""
+        """Apply the plants, except for the passes that a slow request repeats in each step."""
         marked = self.prompts[self.slow_one][: len(prompts[0])] if self.plant == "slow" else None
         self.slow, self.passes = list(prompts[0]) == marked, 0
         batch = super().prefill(prompts, new_tokens + 1)
@@ -54,11 +59,11 @@ class Planted(numpy.NumpyEngine):
         return batch
 
     def cache_bytes(self, generation: numpy.Batch) -> int:
-        """With what the plant holds beside it."""
+        """Return the bytes of the cache, including what the plant holds beside it."""
         return super().cache_bytes(generation) + len(getattr(generation, "more", b""))
 
     def _logits(self, ids: Any, batch: numpy.Batch, last: bool = False) -> Any:
-        """Of a slow request the first, third, fifth, sixth … pass is done twice: 6 of 10."""
+        """Do the first, third, fifth, sixth … pass of a slow request twice: 6 of 10."""
         found = super()._logits(ids, batch, last)
         if self.slow:
             self.passes += 1
@@ -69,6 +74,6 @@ class Planted(numpy.NumpyEngine):
         return found
 
     def _again(self, batch: numpy.Batch) -> None:
-        """A forward pass whose result nobody reads."""
+        """Run a forward pass, and do not use its result."""
         super()._logits(batch.chosen[-1].reshape(-1, 1), batch, last=True)
         batch.length -= 1

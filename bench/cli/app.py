@@ -1,0 +1,206 @@
+"""The commands. Each command is a few lines; heavy imports happen inside the command that needs them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import bench
+from bench.cli.options import (
+    AsJson,
+    Batches,
+    Cap,
+    Configs,
+    Only,
+    Quiet,
+    RunDirectory,
+    Sets,
+)
+from bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from bench.config.spec import Spec
+
+app = typer.Typer(
+    name="bench",
+    no_args_is_help=True,
+    invoke_without_command=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def about(
+    version: Annotated[bool, typer.Option("--version", help="print the version", is_eager=True)] = False,
+) -> None:
+    """What an inference optimisation costs, and what it does to the model."""
+    if version:
+        print(f"inference-cost-bench {bench.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    configs: Configs,
+    overrides: Sets = None,
+    only: Only = None,
+    out: Annotated[Path, typer.Option(help="where the run's directory is made")] = Path("results"),
+    as_json: AsJson = False,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="continue a run that was cut short")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Measure the baseline and all variants, print a table, write RUN/run.json."""
+    from bench.cli import commands
+
+    specs = [_spec(config, overrides, only) for config in configs]
+    raise typer.Exit(commands.run(specs, out, as_json=as_json, resume=resume, quiet=quiet))
+
+
+@app.command()
+def check(configs: Configs, overrides: Sets = None, only: Only = None) -> None:
+    """Check configs and print the plan, with an estimate of time and memory.
+
+    Nothing is loaded or measured.
+    """
+    from bench.cli.check import describe
+
+    for config in configs:
+        print(describe(_spec(config, overrides, only)))
+
+
+@app.command()
+def compare(
+    run: Annotated[
+        Path | None,
+        typer.Argument(metavar="RUN", help="a directory in results/; with --history, results/ itself"),
+    ] = None,
+    other: Annotated[Path | None, typer.Argument(metavar="RUN", help="a second run to compare with")] = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="show where figures changed over all runs in a directory")
+    ] = False,
+    metric: Annotated[list[str] | None, typer.Option(help="with --history: a figure to show")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the variants of a run, two runs, or the history of many runs.
+
+    The table has ratios with intervals, and drift.
+    """
+    from bench.cli import commands
+
+    if history:
+        commands.history(run or Path("results"), metric, as_json=as_json)
+    elif run is None:
+        raise UsageError("compare what? give a run, two runs, or --history")
+    else:
+        commands.compare(run, other, as_json=as_json)
+
+
+@app.command()
+def gate(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG|RUN", help="a YAML config, or a finished run")],
+    base: Annotated[
+        str | None, typer.Option(metavar="PYTHON|REF|RUN", help="what to compare with: see docs/gate.md")
+    ] = None,
+    overrides: Sets = None,
+    only: Only = None,
+    out: Annotated[Path, typer.Option(help="where the gate's directory is made")] = Path("results"),
+    cap: Cap = 40,
+    batches: Batches = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Judge a config or a run by its limits; the exit code is the verdict.
+
+    PASS exits with 0, FAIL with 1, INCONCLUSIVE with 3; docs/gate.md has the others.
+    """
+    from bench.cli import gate_commands
+
+    options = gate_commands.GateOptions(out, base, cap, batches, tuple(overrides or ()), tuple(only or ()))
+    raise typer.Exit(gate_commands.gate(config, options, as_json=as_json, quiet=quiet))
+
+
+@app.command()
+def calibrate(
+    config: Annotated[Path, typer.Argument(help="a YAML config; its baseline is measured against itself")],
+    overrides: Sets = None,
+    out: Annotated[Path, typer.Option(help="where the calibration's directory is made")] = Path("results"),
+    units: Annotated[int, typer.Option(min=6, max=1000, help="pairs of fresh workers to measure")] = 20,
+    batches: Batches = None,
+    base: Annotated[
+        str | None, typer.Option(metavar="PYTHON|REF", help="another installation, for one of the sides")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Measure the noise of this machine and the smallest change a gate sees.
+
+    Both sides run the baseline of the config (an A/A test).
+    """
+    from bench.cli import gate_commands
+
+    gate_commands.calibrate(_spec(config, overrides, None), out, units, batches, base, quiet=quiet)
+
+
+@app.command()
+def price(
+    run: RunDirectory,
+    hardware: Annotated[str | None, typer.Option(help="an id in configs/prices")] = None,
+    usd_per_hour: Annotated[float | None, typer.Option(help="or a price of your own")] = None,
+    utilisation: Annotated[float | None, typer.Option(help="share of paid hours spent serving")] = None,
+    vcpus: Annotated[
+        int | None,
+        typer.Option(help="vCPUs of that price, of which the run is charged its share; if absent, all"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a run at another price, without measuring again."""
+    from bench.cli import commands
+
+    commands.price(run, hardware, usd_per_hour, utilisation, vcpus, as_json=as_json)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="directories in results/")],
+    formats: Annotated[
+        str, typer.Option("--format", help="html,markdown,csv,... (see `bench list reports`)")
+    ] = "markdown",
+    output: Annotated[Path | None, typer.Option("-o", help="file or directory; stdout if absent")] = None,
+) -> None:
+    """Write a report of runs in one or more formats."""
+    from bench.cli import commands
+
+    commands.report(runs, formats.split(","), output)
+
+
+@app.command()
+def export(
+    run: RunDirectory,
+    variant: Annotated[str, typer.Argument(help="the name of a row")],
+    to: Annotated[Path, typer.Argument(metavar="DIR", help="a directory to make")],
+    quiet: Quiet = False,
+) -> None:
+    """Write a row's optimised model as an ordinary safetensors checkpoint."""
+    from bench.runs.export import export as write
+
+    print(write(run, variant, to, lambda text: None if quiet else print(text, file=sys.stderr, flush=True)))
+
+
+@app.command()
+def verify(run: RunDirectory) -> None:
+    """Recompute a run's chain, digests and summary from its raw journal."""
+    from bench.results.verify import verify_run
+
+    print(verify_run(run))
+
+
+def _spec(config: Path, overrides: list[str] | None, only: list[str] | None) -> Spec:
+    from bench.config.reader import read_config
+
+    return read_config(config, overrides or (), only or ())

@@ -1,0 +1,112 @@
+"""Describe what a config would do: its rows, what is measured, the price, an estimate. Nothing is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bench.cli.estimate import ASSUMPTIONS, batches, estimate, most_pairs
+from bench.cli.listing import align, arm_words, count, terminal_width
+from bench.config.spec import Arm, Group, LimitBlock, Spec
+from bench.formatting import printable
+from bench.machine.devices import cpu_count
+from bench.models.reference import LocalPath, Random
+from bench.pricing.reprice import price_called
+from bench.records.grid import MAY_BE_CONFOUNDED, quantises
+from bench.stats.intervals import LEAST_SAMPLES
+
+
+def describe(spec: Spec) -> str:
+    """Return the expanded plan: a line for each row, why a row cannot run here, and the estimate."""
+    arms = [arm for group in spec.groups for arm in group.arms]
+    skipped = sum(arm.unsupported is not None for arm in arms)
+    cannot = f", {skipped} of them cannot run here" if skipped else ""
+    parts = [f"{spec.name} ({spec.file}): {count(len(arms), 'row')}{cannot}"]
+    for group in spec.groups:
+        parts += ["", *(f"  {line}" for line in _rows(group))]
+    facts = [
+        ("measured", _measured(spec)),
+        ("drift", _drift(spec)),
+        ("price", _price(spec)),
+        *(("gate", f"{key}: {_limit(limit)}") for key, limit in spec.gate),
+        ("estimate", estimate(spec)),
+        ("", ASSUMPTIONS),
+        *(("note", line) for line in _notes(spec, arms)),
+    ]
+    lines = [*parts, "", *(f"  {line}" for line in align(facts, terminal_width()))]
+    return printable("\n".join(line.rstrip() for line in lines))
+
+
+def _rows(group: Group) -> Iterator[str]:
+    """Yield what all rows share, then a line for each row, followed by the reason if it cannot run here."""
+    names = ("model", "runtime", "optimised by", "workload")
+    cells = [arm_words(arm) for arm in group.arms]
+    shared = [len(set(column)) == 1 and len(cells) > 1 for column in zip(*cells, strict=True)]
+    if group.label:
+        yield f"[{group.label}]"
+    shared_by_all = [(n, cell) for n, cell, same in zip(names, cells[0], shared, strict=True) if same]
+    yield from (*align(shared_by_all), *([""] if shared_by_all else []))
+    table = [
+        (name, *(cell for cell, same in zip(row, shared, strict=True) if not same))
+        for name, row in zip(["row", *(arm.name for arm in group.arms)], [names, *cells], strict=True)
+    ]
+    header, *lines = align(table)
+    yield header
+    for arm, line in zip(group.arms, lines, strict=True):
+        yield line
+        if arm.unsupported:
+            yield f"  cannot run here: {arm.unsupported}"
+
+
+def _measured(spec: Spec) -> str:
+    alone = "each row alone: latency, throughput, memory, and energy where there is a counter"
+    least, half = spec.measure.processes, spec.measure.max_half_width
+    if not any(group.variants for group in spec.groups):
+        return f"{alone}; nothing is compared: there are no variants"
+    pairs = "fresh pairs of processes in turns with the baseline"
+    if spec.measure.max_rounds == 1:
+        return f"{alone}; {least} {pairs}"
+    return f"{alone}; {least} to {most_pairs(spec)} {pairs}, until the cost ratio is ±{half:.1%}"
+
+
+def _drift(spec: Spec) -> str:
+    if not spec.drift.tokens:
+        return "not measured: drift.tokens is 0"
+    if all(isinstance(arm.model, Random) for group in spec.groups for arm in group.arms):
+        return "not measured: random weights have no quality to lose"
+    where = f"{spec.drift.tokens} tokens of {spec.drift.text!r} in windows of {spec.drift.window}"
+    return f"{where}, and the replies, against the baseline's"
+
+
+def _price(spec: Spec) -> str:
+    used = f"used {spec.price.utilisation:.0%} of the time"
+    if spec.price.hardware is None:
+        return f"{spec.price.usd_per_hour:g} USD/h, given in the config, {used}"
+    price = price_called(spec.price.hardware)
+    return f"{price.id}: {price.hourly_usd:.4g} USD/h on {price.date}, {used} ({price.name})"
+
+
+def _limit(limit: LimitBlock) -> str:
+    return ", ".join(f"{key} {value}" for key, value in limit.model_dump(exclude_none=True).items())
+
+
+def _notes(spec: Spec, arms: Sequence[Arm]) -> Iterator[str]:
+    for threads in sorted({arm.runtime.threads or 0 for arm in arms}):
+        if threads > cpu_count():
+            yield f"{threads} threads on {count(cpu_count(), 'processor')}: they will wait for each other"
+    if most_pairs(spec) == 1 and len(arms) > len(spec.groups):
+        yield "a ratio rests on a single pair of processes: how far pairs lie apart is not seen"
+    apart = {
+        batches(one)
+        for group in spec.groups
+        for arm in group.variants
+        if arm.workload != group.baseline.workload
+        for one in (arm, group.baseline)
+    }
+    if apart and min(apart) < LEAST_SAMPLES:
+        yield f"a ratio of two workloads rests on {min(apart)} batches on one side, too few for an interval"
+    ggufs = [arm for arm in arms if isinstance(arm.model, LocalPath) and arm.model.path.suffix == ".gguf"]
+    if any(quantises(step.label for step in arm.optimise) for arm in ggufs):
+        yield MAY_BE_CONFOUNDED
+    windows = max(spec.drift.tokens // spec.drift.window, 1)
+    if spec.drift.tokens and windows < LEAST_SAMPLES and len(arms) > len(spec.groups):
+        yield f"drift rests on {count(windows, 'window')} of text, too few for an interval"

@@ -1,0 +1,197 @@
+"""What the commands of ``bench/cli/app.py`` do, and what they print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from bench.config.spec import Spec
+from bench.errors import ExitCode, IntegrityError, UsageError
+from bench.results.run_summary import RunStatus, RunSummary
+
+EXIT_OF_STATUS = {
+    RunStatus.OK: ExitCode.OK,
+    RunStatus.PARTIAL: ExitCode.FAILED,
+    RunStatus.INVALID: ExitCode.FAILED,
+}
+
+
+def run(specs: Sequence[Spec], out: Path, *, as_json: bool, resume: Path | None, quiet: bool) -> ExitCode:
+    """Measure each config in turn and return the worst of their exit codes."""
+    from bench.cli.progress import FetchBar, RunProgress
+    from bench.results.durations import earlier_seconds
+    from bench.runs.run import run_spec
+
+    if resume is not None and len(specs) > 1:
+        raise UsageError("--resume continues one run, so give one config")
+    worst = ExitCode.OK
+    for spec in specs:
+        earlier_s = earlier_seconds(out, spec.name)
+        with RunProgress(spec, quiet=quiet, earlier_s=earlier_s) as rows, FetchBar(quiet=quiet) as bar:
+            directory = run_spec(spec, out, resume=resume, tell=rows.tell, on_fetch=bar.update)
+        found = load(directory)
+        show(found, as_json=as_json)
+        if not as_json:
+            print(f"\n  {directory}/run.json   (bench report {directory} --format html -o report.html)")
+        worst = max(worst, EXIT_OF_STATUS[found.status])
+    return worst
+
+
+def show(run: RunSummary, *, as_json: bool) -> None:
+    """Print a run as a table or as JSON; warn on stderr when its price is for other hardware."""
+    from bench.pricing.reprice import misfit
+
+    if note := misfit(run.price, [row.facts.device for row in run.rows if row.facts]):
+        print(f"bench: {note}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(run.to_json(), indent=1, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    from bench.report.table import render
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    render(run, console)
+
+
+def load(directory: Path) -> RunSummary:
+    """Read a run's summary."""
+    from bench.results.summary import load_run
+
+    return load_run(directory)
+
+
+def compare(one: Path, other: Path | None, *, as_json: bool) -> None:
+    """Print the table of one run, or the changes between two; IncomparableError says why there are none."""
+    if other is None:
+        show(load(one), as_json=as_json)
+        return
+    from bench.results.between import between_runs, heading, render
+
+    before, after = load(one), load(other)
+    rows = between_runs(before, after)
+    if as_json:
+        print(json.dumps([asdict(row) for row in rows], indent=1))
+    else:
+        print(f"{heading(before, after)}\n\n{render(rows)}")
+
+
+def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) -> None:
+    """Print where the figures of a project's finished runs changed."""
+    from bench.metrics import cost, latency
+    from bench.results.history import histories, render
+
+    found = (load(path.parent) for path in sorted(directory.rglob("run.json")))
+    runs = {run.run_id: run for run in found if run.gate is None}  # a copied run counts once
+    wanted = metrics or [cost.PER_1K.key, latency.TTFT.key, latency.TPOT.key]
+    series = histories(runs.values(), wanted)
+    if not series:
+        raise UsageError(f"{directory}: no finished run in it has {' or '.join(wanted)}")
+    print(json.dumps([asdict(one) for one in series], indent=1) if as_json else render(series))
+
+
+def price(
+    directory: Path,
+    hardware: str | None,
+    usd_per_hour: float | None,
+    utilisation: float | None,
+    vcpus: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print the same run at another price; nothing on the disk changes."""
+    from bench.measure.clock import utc_now
+    from bench.pricing.reprice import new_price
+    from bench.results.summary import summarise
+    from bench.store.replay import load_record
+
+    record = load_record(directory)
+    block = new_price(record.price, hardware, usd_per_hour, utilisation, utc_now()[:10], vcpus)
+    show(summarise(replace(record, price=block)), as_json=as_json)
+
+
+def report(runs: Sequence[Path], formats: Sequence[str], output: Path | None) -> None:
+    """Render the runs in each format; several formats need a directory to write to."""
+    from bench import plugins
+
+    loaded = [load(directory) for directory in runs]
+    if len(formats) > 1 and output is None:
+        raise UsageError("several formats need a directory: -o DIR")
+    for name in formats:
+        module = plugins.load("report.formats", name.strip())
+        content: bytes | str = module.render(loaded)
+        _write(content, output, len(formats) > 1, f"report.{module.SUFFIX}")
+
+
+def _write(content: bytes | str, output: Path | None, many: bool, name: str) -> None:
+    if output is None:
+        if isinstance(content, bytes):
+            raise UsageError("this format is binary: -o FILE")
+        print(content)
+        return
+    target = output / name if many or output.is_dir() else output
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as bad:
+        raise UsageError(f"cannot write {target}: {bad.strerror}") from None
+    print(f"wrote {target}", file=sys.stderr)
+
+
+def models(fetch: Sequence[str], *, verify: bool) -> None:
+    """List the models, fetch some with a progress bar, or check every cached file again."""
+    from bench.cli import listing
+    from bench.cli.progress import FetchBar
+    from bench.models.cache import cached_entries, verify_cached
+    from bench.models.fetch import ensure
+    from bench.models.reference import Named
+
+    for name in fetch:
+        with FetchBar(quiet=False) as bar:
+            model = ensure(Named(name), bar.update)
+        print(f"{name}: {model.directory}")
+    if verify:
+        for entry in cached_entries():
+            if wrong := verify_cached(entry):
+                raise IntegrityError(f"{entry}: {', '.join(wrong)} changed since it was fetched")
+            print(f"{entry.name}: every file read again, each has its recorded SHA-256")
+    if not fetch and not verify:
+        print(listing.render(["models"]))
+
+
+def doctor() -> None:
+    """Print the facts about the machine, then what is missing with the command that installs it."""
+    from bench.cli.doctor import findings
+    from bench.machine.fingerprint import fingerprint
+
+    for key, value in fingerprint().items():
+        print(f"{key:18} {value}")
+    print()
+    for finding in findings():
+        print(finding)
+
+
+def make_environment(engine: str) -> None:
+    """Install an engine's own environment, which can take minutes."""
+    from bench.environments import make_engine_environment, pins_of
+
+    pins_of(engine)
+    print(f"making the environment of {engine}; this can take minutes", file=sys.stderr)
+    print(make_engine_environment(engine))
+
+
+def list_environments() -> None:
+    """Print the engines that have an environment of their own, whether it is made, and what is in it."""
+    from bench.cli.listing import align
+    from bench.environments import engines_apart, interpreter, missing_environment
+
+    rows = [
+        (name, missing_environment(name) or str(interpreter(name, None) or "here"), " ".join(pins))
+        for name, pins in engines_apart().items()
+    ]
+    print("\n".join(align(rows)))

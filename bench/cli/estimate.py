@@ -1,0 +1,188 @@
+"""Estimate how much time and memory a config would take, before anything is loaded.
+
+A model is described by the facts in its file (``models/*.yaml``), a machine by the rates below. The rates
+come from SmolLM2-135M under transformers on two CPU cores (42 ms per float32 token, 26 ms in bfloat16); those
+of a GPU are a guess. Optimised rows are counted as if nothing had been done to them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+from bench.cli.doctor import GIB, available_bytes
+from bench.cli.listing import model_words
+from bench.config.arms import device_here
+from bench.config.spec import Arm, Spec
+from bench.machine.devices import cpu_count
+from bench.models.reference import Hub, LocalPath, ModelRef, Random
+from bench.models.registry import Architecture, find_model
+
+BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2}
+CPU_RATES = (12e9, 80e9)  # bytes/s and FLOP/s of one thread, as transformers reaches them
+GPU_RATES = (1e12, 50e12)
+LAYER_S = 0.0006  # Python and kernel launches, for each layer and step
+START_S, READ_BYTES_PER_S = 4.0, 1e9  # importing the engine; reading weights from the disk
+DRIFT_VALUE_S = 15e-9  # softmax and KL of two models, for each position and vocabulary entry
+PROMPT_TOKENS = 50  # assumed of a chat prompt or a line of a file, before a tokenizer reads it
+UNTIMED_REQUESTS = 3  # for memory and for kernels, and the warm-up of a baseline alone
+TRAINING_SIZES = ("steps", "batch", "tokens")  # their product is the number of training tokens
+PROCESS_BYTES = 450_000_000  # a worker with its engine, before any weights
+ASSUMPTIONS = (
+    "estimated, not measured: 12 GB/s and 80 GFLOP/s a CPU thread (1 TB/s and 50 TFLOP/s a GPU), 0.6 ms a "
+    "layer and step; models already fetched; optimised rows as slow and as large as if not optimised"
+)
+
+
+def most_pairs(spec: Spec) -> int:
+    """Return the largest number of pairs of processes that a row may have."""
+    return spec.measure.processes * spec.measure.max_rounds
+
+
+@dataclass(frozen=True)
+class Load:
+    """An arm with its model's facts, and the bytes/s and FLOP/s that it may expect of the machine."""
+
+    arm: Arm
+    facts: Architecture
+    rates: tuple[float, float]
+
+    @property
+    def weights_bytes(self) -> int:
+        """Return the size of the parameters in the dtype in which they are loaded."""
+        return self.facts.parameters * BYTES_OF[self.arm.runtime.dtype]
+
+    @property
+    def serving_bytes(self) -> int:
+        """Return the size of the process, the weights and the KV cache together."""
+        facts, load = self.facts, self.arm.workload
+        tokens = load.batch_size * ((load.input_tokens or PROMPT_TOKENS) + load.output_tokens)
+        item_bytes = BYTES_OF[self.arm.runtime.dtype]
+        kv_bytes = tokens * 2 * facts.layers * facts.kv_heads * facts.head_dim * item_bytes
+        return PROCESS_BYTES + self.weights_bytes + kv_bytes
+
+    def pass_s(self, tokens: int) -> float:
+        """Return the time of one forward pass over ``tokens``.
+
+        It is bound by memory or by arithmetic, and each layer adds a fixed time.
+        """
+        bytes_per_s, flop_per_s = self.rates
+        multiply_s = 2 * self.facts.parameters * tokens / flop_per_s
+        return max(self.weights_bytes / bytes_per_s, multiply_s) + self.facts.layers * LAYER_S
+
+    @property
+    def batch_s(self) -> float:
+        """Return the time of one batch of requests."""
+        load = self.arm.workload
+        prompt_s = self.pass_s(load.batch_size * (load.input_tokens or PROMPT_TOKENS))
+        return prompt_s + (load.output_tokens - 1) * self.pass_s(load.batch_size)
+
+    @property
+    def round_s(self) -> float:
+        """Return the time of the whole workload, decoded once."""
+        return batches(self.arm) * self.batch_s
+
+    @property
+    def load_s(self) -> float:
+        """Return the time to start the process and load the model."""
+        return START_S + self.weights_bytes / READ_BYTES_PER_S
+
+    @property
+    def alone_s(self) -> float:
+        """Return the time of everything that is done with a loaded model without the baseline."""
+        return self.round_s + UNTIMED_REQUESTS * self.batch_s
+
+    def pair_s(self, base: Load, processes: int) -> float:
+        """Return the time of a fresh pair.
+
+        Both sides load and warm up at the same time, then decode their share in turns.
+        """
+        sides = (base, self)
+        begun_s = max(one.load_s + one.arm.workload.warmup * one.batch_s for one in sides)
+        return begun_s + -(-batches(self.arm) // processes) * sum(one.batch_s for one in sides)
+
+    @property
+    def trainings_s(self) -> dict[object, float]:
+        """Return the time of each training, by the model and the steps up to it; equal ones are done once.
+
+        A training uses all processors, and per token and parameter 2 FLOP for the teacher and 6 for the
+        student.
+        """
+        flop_per_s = _rates(self.arm.runtime.device, None)[1]
+        found: dict[object, float] = {}
+        for place, step in enumerate(self.arm.optimise, 1):
+            settings = dict(step.params)
+            sizes = [size for name in TRAINING_SIZES if isinstance(size := settings.get(name), int)]
+            if step.verb == "distil" and len(sizes) == len(TRAINING_SIZES):
+                flop = 8 * self.facts.parameters * math.prod(sizes)
+                found[self.arm.model, self.arm.optimise[:place]] = flop / flop_per_s
+        return found
+
+
+def batches(arm: Arm) -> int:
+    """Return in how many batches the workload is decoded."""
+    return -(-arm.workload.requests // arm.workload.batch_size)
+
+
+def _rates(device: str, threads: int | None) -> tuple[float, float]:
+    """Return (bytes/s, FLOP/s) assumed of this machine."""
+    if device_here(device) == "cuda":
+        return GPU_RATES
+    count = threads or cpu_count()
+    return CPU_RATES[0] * count, CPU_RATES[1] * count
+
+
+def _facts(model: ModelRef) -> Architecture | None:
+    """Return the facts in a known model's file, scaled to the layers asked for; None for any other model."""
+    if isinstance(model, Hub | LocalPath):
+        return None
+    facts = find_model(model.name).architecture
+    if not isinstance(model, Random) or model.layers is None:
+        return facts
+    embeddings = facts.vocabulary * facts.hidden_size * (1 if facts.tied_embeddings else 2)
+    layer = (facts.parameters - embeddings) // facts.layers
+    return facts.model_copy(update={"layers": model.layers, "parameters": embeddings + layer * model.layers})
+
+
+def estimate(spec: Spec) -> str:
+    """Return the time and memory of the whole run in words; both are unknown without a model's size."""
+    fixed_s = pair_s = 0.0
+    largest_bytes, facts_of, rates_of = 0, cache(_facts), cache(_rates)
+    trainings: dict[object, float] = {}
+    for group in spec.groups:
+        loads = []
+        for arm in (group.baseline, *(one for one in group.variants if not one.unsupported)):
+            if (facts := facts_of(arm.model)) is None:
+                return f"time and memory unknown: no facts about {model_words(arm.model)} before it is loaded"
+            loads.append(Load(arm, facts, rates_of(arm.runtime.device, arm.runtime.threads)))
+        base, *variants = loads
+        for one in variants:
+            trainings |= one.trainings_s
+        fixed_s += sum(one.alone_s for one in loads) + sum(_drift_s(spec, base, one) for one in variants)
+        apart = [one for one in loads if one is base or one.arm.workload != base.arm.workload]
+        fixed_s += sum(one.load_s for one in apart)
+        pair_s += sum(one.pair_s(base, spec.measure.processes) for one in loads if one not in apart)
+        second = max((one.serving_bytes + one.weights_bytes for one in variants), default=base.weights_bytes)
+        largest_bytes = max(largest_bytes, base.serving_bytes + second)
+    took = dict.fromkeys(_about(fixed_s + pair_s * n) for n in (spec.measure.processes, most_pairs(spec)))
+    free = available_bytes()
+    tight = f"; only {free / GIB:.1f} GiB are free" if free is not None and free < largest_bytes else ""
+    room = f"{largest_bytes / GIB:.1f} GiB of memory while two models are in it{tight}"
+    training = f", {_about(sum(trainings.values()))} of training the first time" if trainings else ""
+    return f"{' to '.join(took)}{training}, and {room}"
+
+
+def _drift_s(spec: Spec, base: Load, variant: Load) -> float:
+    if isinstance(base.arm.model, Random) or isinstance(variant.arm.model, Random):
+        return 0.0
+    window = spec.drift.window
+    values_s = window * base.facts.vocabulary * DRIFT_VALUE_S
+    return spec.drift.tokens / window * (base.pass_s(window) + variant.pass_s(window) + values_s)
+
+
+def _about(seconds: float) -> str:
+    """Round seconds to tens of seconds, minutes or hours: an estimate has no more digits."""
+    if seconds < 90:
+        return f"{max(round(seconds / 10), 1) * 10} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,240 @@
+"""List what is available as text, a line for each entry, with whether it can run here or what is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from bench import plugins
+from bench.cli import scheme_pages as schemes
+from bench.config.arms import device_here, missing
+from bench.config.spec import Arm, Optimisation
+from bench.errors import UsageError
+from bench.formatting import format_significant, nearest, printable
+from bench.models.reference import Hub, LocalPath, ModelRef, Random
+from bench.optimisations import verbs
+from bench.records.grid import words
+
+Row = tuple[str, ...]
+LEAST_WIDTH = 40  # of the last column; if less room is left, it goes below the others
+MORE = {"optimisations": "   (all about one: bench list optimisations NAME)"}
+TO_DIRECTION = {"lower": "lower is better", "higher": "higher is better", None: "-"}
+
+
+def render(kinds: Sequence[str]) -> str:
+    """Return the lists asked for, one after the other. Raises UsageError with the nearest known list."""
+    wanted = [kind.strip() for kind in kinds]
+    for kind in wanted:
+        if kind not in KINDS:
+            close = nearest(kind, KINDS)
+            hint = f"did you mean {close!r}?" if close else f"known: {', '.join(KINDS)}"
+            raise UsageError(f"nothing to list called {kind[:60]!r} ({hint})")
+    found = []
+    for kind in wanted:
+        lines = align([tuple(map(printable, row)) for row in KINDS[kind]()], terminal_width())
+        found.append("\n".join([kind + MORE.get(kind, ""), *(f"  {line}" for line in lines)]))
+    return "\n\n".join(found)
+
+
+def scheme(words: Sequence[str]) -> str:
+    """Describe one scheme, and give the row of a config that has it on a line that can be pasted."""
+    verb, name, module = schemes.find(words)
+    width = terminal_width() or 112
+    lines: list[str] = []
+    for is_text, rows in itertools.groupby(schemes.page(verb, name, module), lambda row: len(row) == 1):
+        if is_text:
+            lines += (line for (text,) in rows for line in [*textwrap.wrap(printable(text), width), ""])
+        else:
+            lines += (f"  {line}" for line in align([tuple(map(printable, row)) for row in rows], width))
+    return "\n".join([*lines, "", "A row of a config:", "", schemes.line(verb, name, module)])
+
+
+def terminal_width() -> int | None:
+    """Return the columns to fill; None for a file or a pipe, where every row stays on its line."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def align(rows: Iterable[Row], width: int | None = None) -> list[str]:
+    """Lay out rows of cells as lines with aligned columns.
+
+    The last column is as wide as its text, or wraps so that a line with two spaces is at most ``width`` wide.
+    """
+    table = list(rows)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)][:-1]
+    start = sum(widths) + 2 * len(widths)
+    lines = []
+    for row in table:
+        first = "".join(f"{cell.ljust(wide)}  " for cell, wide in zip(row, widths, strict=False))
+        room = None if width is None else width - 2 - start
+        if room is None or len(row[-1]) <= room:
+            lines.append((first + row[-1]).rstrip())
+        elif room >= LEAST_WIDTH:
+            begin, *rest = textwrap.wrap(row[-1], room, break_on_hyphens=False)
+            lines += [first + begin, *(" " * start + line for line in rest)]
+        else:
+            below = textwrap.wrap(row[-1], max((width or 0) - 6, 1), break_on_hyphens=False)
+            lines += [first.rstrip(), *(f"    {line}" for line in below)]
+    return lines
+
+
+def arm_words(arm: Arm) -> Row:
+    """Describe an arm's model, runtime, optimisations and workload, each in a few words."""
+    return model_words(arm.model), _runtime(arm), _steps(arm), _workload(arm)
+
+
+def model_words(reference: ModelRef) -> str:
+    """Name a model as a person would."""
+    if isinstance(reference, Hub):
+        return f"{reference.repo}@{reference.revision[:8]}"
+    if isinstance(reference, LocalPath):
+        return str(reference.path)
+    if isinstance(reference, Random):
+        layers = "" if reference.layers is None else f", {count(reference.layers, 'layer')}"
+        return f"{reference.name}, random weights{layers}"
+    return reference.name
+
+
+def _runtime(arm: Arm) -> str:
+    runtime = arm.runtime
+    threads = "" if runtime.threads is None else f", {count(runtime.threads, 'thread')}"
+    device = f"auto ({device_here('auto')} here)" if runtime.device == "auto" else runtime.device
+    where = f" in {runtime.python}" if runtime.python else ""
+    return f"{runtime.name}{where}, {device}, {runtime.dtype}{threads}"
+
+
+def _steps(arm: Arm) -> str:
+    return " + ".join(_own_settings(step).label for step in arm.optimise) or "nothing"
+
+
+def _own_settings(step: Optimisation) -> Optimisation:
+    """Return the step with only those settings that are not the scheme's defaults."""
+    kind = plugins.load(f"optimisations.{step.verb}", step.scheme).Params
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    own = tuple((key, value) for key, value in step.params if value != defaults[key])
+    return dataclasses.replace(step, params=own)
+
+
+def _workload(arm: Arm) -> str:
+    load = arm.workload
+    given = "" if load.input_tokens is None else f"{load.input_tokens} tokens in, "
+    return f"{load.name}, {load.requests} requests, {given}{load.output_tokens} out, batch {load.batch_size}"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 row``, ``2 rows``."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _models() -> Iterator[Row]:
+    from bench.models.registry import all_models
+
+    for model in all_models():
+        source = model.source
+        kind = "shape only" if source is None else "package" if source.package else "hub"
+        at_hand = "random only" if source is None else "cached" if is_cached(model.name) else "not fetched"
+        size = f"{format_significant(model.architecture.parameters / 1e6)}M"
+        about = "; ".join(filter(None, (model.description, _weights(model.name))))
+        yield model.name, kind, at_hand, size, model.licence, about
+
+
+def _weights(name: str) -> str:
+    """Say how a known model's weights were stored in their file, as far as this is known before a fetch."""
+    from bench.models.cache import is_complete
+    from bench.models.fetch import recorded_grid
+    from bench.models.registry import find_model
+
+    source, entry = find_model(name).source, _cache_entry(name)
+    if entry is not None and is_complete(entry) and (grid := recorded_grid(entry)):
+        return f"weights {words(asdict(grid))}"
+    moved = source and source.package and source.package.off_grid
+    return "weights moved off the grid of their file when they are fetched" if moved else ""
+
+
+def is_cached(name: str) -> bool:
+    """Return whether the weights of a known model are in the cache and complete."""
+    from bench.models.cache import is_complete
+
+    entry = _cache_entry(name)
+    return entry is not None and is_complete(entry)
+
+
+def _cache_entry(name: str) -> Path | None:
+    """Return where a known model's weights are once they are fetched; None for a shape without weights."""
+    from bench.models.cache import model_cache_dir
+    from bench.models.registry import find_model
+
+    source = find_model(name).source
+    if source and source.package:
+        return model_cache_dir(source.package.cache_key(name))
+    return model_cache_dir(f"{source.hub.repo} {source.hub.revision}") if source and source.hub else None
+
+
+def _optimisations() -> Iterator[Row]:
+    for verb in verbs():
+        for name, module in plugins.each(f"optimisations.{verb}"):
+            yield f"{verb}: {name}", *_here(schemes.scheme_here(module), plugins.describe(module))
+
+
+def _here(found: schemes.Here, description: str) -> tuple[str, str]:
+    note = f" ({found.note})" if found.note else ""
+    return ("here" if found.runs else "not here"), description + note
+
+
+def _runtimes() -> Iterator[Row]:
+    for name, module in plugins.each("runtimes"):
+        yield name, *_here(schemes.engine_here(name), plugins.describe(module))
+
+
+def _plugins(package: str) -> Callable[[], Iterator[Row]]:
+    def rows() -> Iterator[Row]:
+        for name, module in plugins.each(package):
+            yield name, *_here(schemes.module_here(module), plugins.describe(module))
+
+    return rows
+
+
+def _drift() -> Iterator[Row]:
+    """Yield suites and further statistics, each by its key in the config."""
+    for key in ("suites", "statistics"):
+        for name, *more in _plugins(f"drift.{key}")():
+            yield f"{key}: {name}", *more
+
+
+def _texts() -> Iterator[Row]:
+    for name, module in plugins.each("texts"):
+        yield name, missing(module) or "here", plugins.describe(module), module.LICENCE
+
+
+def _metrics() -> Iterator[Row]:
+    from bench.metrics import all_metrics
+
+    for metric in all_metrics().values():
+        yield metric.key, metric.unit, TO_DIRECTION[metric.better], metric.formula
+
+
+def _prices() -> Iterator[Row]:
+    from bench.pricing.book import default_book
+
+    for price in sorted(default_book().values(), key=lambda one: one.id):
+        source = textwrap.shorten(price.source, 90, placeholder=" ...")
+        yield price.id, f"{price.hourly_usd:.4f} USD/h", f"{price.date}", source
+
+
+KINDS: dict[str, Callable[[], Iterator[Row]]] = {
+    "models": _models,
+    "optimisations": _optimisations,
+    "runtimes": _runtimes,
+    "workloads": _plugins("workloads"),
+    "texts": _texts,
+    "metrics": _metrics,
+    "drift": _drift,
+    "probes": _plugins("probes"),
+    "prices": _prices,
+    "reports": _plugins("report.formats"),
+}

@@ -1,0 +1,142 @@
+"""Show progress on standard error.
+
+Nothing here runs while a worker is being timed: there is no thread and no automatic refresh. The screen
+changes when the run reports an event, and stays as it is in between.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from bench.config.spec import Spec
+from bench.errors import Outcome
+from bench.formatting import MIB, format_duration, printable
+from bench.measure.events import Began, Ended, Event, Noted
+from bench.models.reference import Progress
+
+CLEAR_LINE = "\r\x1b[K"
+
+
+class RunProgress:
+    """A bar over all rows on a terminal, and a plain line for each event elsewhere.
+
+    The bar shows what is under way, what is next and about how much time is left. ``earlier_s`` is how long
+    each row took before on this machine, by its title; without it no time is shown.
+    """
+
+    def __init__(self, spec: Spec, *, quiet: bool, earlier_s: Mapping[str, float] | None = None) -> None:
+        self._quiet = quiet
+        self._rows = [
+            " ".join(filter(None, (group.label, arm.name))) for group in spec.groups for arm in group.arms
+        ]
+        self._waiting = list(self._rows)
+        self._total, self._earlier_s = len(self._waiting), dict(earlier_s or {})
+        self._console = Console(stderr=True)
+        self._bar: Bar | None = None
+        if self._console.is_terminal and not quiet:
+            self._bar = Bar(
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.description}"),
+                console=self._console,
+                auto_refresh=False,
+                transient=True,
+            )
+            self._task = self._bar.add_task("", total=self._total)
+
+    def __enter__(self) -> RunProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def tell(self, event: Event) -> None:
+        """Show an event. The ends of rows and the notes stay on the screen."""
+        if self._quiet:
+            return
+        if isinstance(event, Began) and event.who in self._waiting:
+            del self._waiting[: self._waiting.index(event.who)]  # they ended in the attempt that is resumed
+        text = self._line(event)
+        if isinstance(event, Ended) and event.who in self._waiting:
+            self._waiting.remove(event.who)
+        if self._bar is None:
+            print(text, file=sys.stderr, flush=True)
+            return
+        if isinstance(event, Began):  # not before: a model may be fetched first, with a bar of its own
+            self._bar.start()
+        else:
+            self._bar.console.print(escape(text), highlight=False)
+        done = self._total - len(self._waiting)
+        self._bar.update(self._task, completed=done, description=escape(self._under_way(event)))
+        self._bar.refresh()
+
+    def _line(self, event: Event) -> str:
+        if isinstance(event, Noted):
+            return printable(event.text)
+        what = event.stage if isinstance(event, Began) else "done"
+        if isinstance(event, Ended) and event.outcome != Outcome.OK:
+            what = f"{event.outcome}: {event.reason}"
+        number = min(self._total - len(self._waiting) + 1, self._total)
+        return f"[{number}/{self._total}] {printable(event.who)}: {printable(what)}"
+
+    def _under_way(self, event: Event) -> str:
+        """Say what runs, what is next, and how long the rows that have not ended took before."""
+        parts = [f"{event.who}: {event.stage}"] if isinstance(event, Began) else []
+        others = [name for name in self._waiting if name != event_row(event)]
+        if event_row(event) in (None, *self._rows):  # a gate may have rows of its own, which come in turn
+            parts += [f"next: {name}" for name in others[:1]]
+        if self._waiting and all(name in self._earlier_s for name in self._waiting):
+            left_s = sum(self._earlier_s[name] for name in self._waiting)
+            parts.append(f"about {format_duration(left_s)} left")
+        return printable(", ".join(parts))
+
+
+def event_row(event: Event) -> str | None:
+    """Return the row that an event is about; None for a note about the whole run."""
+    return None if isinstance(event, Noted) else event.who
+
+
+class FetchBar:
+    """A bar for a model that is being fetched; a plain line for each stage if there is no terminal."""
+
+    WIDTH = 30
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._live = sys.stderr.isatty()
+        self._stage = ""
+
+    def __enter__(self) -> FetchBar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live and self._stage:
+            print(file=sys.stderr)
+
+    def update(self, progress: Progress) -> None:
+        """Show the progress; the fetch may call this as often as it likes."""
+        if self._quiet or (not self._live and progress.stage == self._stage):
+            return
+        self._stage = progress.stage
+        done, total = progress.done_bytes, progress.total_bytes
+        if not self._live:
+            print(f"model: {progress.stage} ...", file=sys.stderr, flush=True)
+            return
+        amount = f"{done / MIB:.0f} MiB"
+        if total:
+            filled = round(self.WIDTH * min(done / total, 1))
+            bar = "█" * filled + "░" * (self.WIDTH - filled)
+            amount = f"{bar} {done / MIB:.0f} of {total / MIB:.0f} MiB"
+        print(f"{CLEAR_LINE}model: {progress.stage} {amount}", end="", file=sys.stderr, flush=True)

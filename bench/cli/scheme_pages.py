@@ -1,0 +1,184 @@
+"""Describe a scheme or an engine for `bench list`: whether it runs here, its settings, the line to paste."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Literal
+
+import yaml
+
+from bench import plugins
+from bench.config.arms import HOME_ENGINE, device_here, engines_of, missing
+from bench.environments import interpreter, missing_environment
+from bench.errors import UsageError
+from bench.formatting import nearest
+from bench.optimisations import spellings, verbs
+from bench.optimisations.shared.calibration import CalibrationParams
+
+DTYPES = ("float32", "bfloat16", "float16")
+WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", types.NoneType: "null"}
+
+
+@dataclass(frozen=True)
+class Here:
+    """Whether something runs on this machine, and a note about it."""
+
+    runs: bool
+    note: str = ""
+
+
+def engine_here(name: str) -> Here:
+    """Return whether an engine runs here, in this environment or in its own."""
+    if interpreter(name, None) is not None:
+        reason = missing_environment(name)
+        return Here(False, reason) if reason else Here(True, "in an environment of its own")
+    return module_here(plugins.load("runtimes", name))
+
+
+def module_here(module: ModuleType) -> Here:
+    """Return whether a plug-in runs here that needs packages and nothing else."""
+    reason = missing(module)
+    return Here(reason is None, reason or "")
+
+
+def scheme_here(module: ModuleType) -> Here:
+    """Return whether a scheme runs here, in one of its engines and on this machine's device."""
+    reasons = [_lacks(engine, module) for engine in engines_of(module)]
+    if None not in reasons:
+        return Here(False, reasons[0] or "")
+    device = device_here("auto")
+    fit = fitting_dtypes(module)
+    if not fit:
+        return Here(False, f"not on {device}: {module.unsupported(device, DTYPES[0])}")
+    return Here(True, "" if fit == DTYPES else f"in {' and '.join(fit)} only")
+
+
+def _lacks(engine: str, module: ModuleType) -> str | None:
+    """Return what prevents an engine, or a scheme in it, from starting here; None if nothing does."""
+    found = engine_here(engine)
+    if not found.runs:
+        return found.note
+    return None if interpreter(engine, None) is not None else missing(module)
+
+
+def fitting_dtypes(module: ModuleType) -> tuple[str, ...]:
+    """Return the dtypes in which a scheme runs on this machine's device."""
+    device = device_here("auto")
+    return tuple(dtype for dtype in DTYPES if module.unsupported(device, dtype) is None)
+
+
+def find(words: Sequence[str]) -> tuple[str, str, ModuleType]:
+    """Return (verb, name, module) of ``hqq``, ``quantise hqq``, ``quantise/hqq`` or ``quantise: hqq``.
+
+    Raises UsageError with the nearest known name if there is no such scheme.
+    """
+    parts = [part for part in re.split(r"[\s/:]+", " ".join(words)) if part]
+    verb = spellings().get(parts[0], parts[0]) if parts else ""
+    if len(parts) == 2 and verb in verbs():
+        return verb, parts[1], plugins.load(f"optimisations.{verb}", parts[1])
+    homes = {name: verb for verb in verbs() for name in plugins.names(f"optimisations.{verb}")}
+    if len(parts) == 1 and parts[0] in homes:
+        return find((homes[parts[0]], parts[0]))
+    close = nearest(parts[-1], homes) if parts else None
+    hint = f"did you mean {f'{homes[close]} {close}'!r}?" if close else "see `bench list optimisations`"
+    raise UsageError(f"no scheme called {' '.join(parts)[:60]!r} ({hint})")
+
+
+def page(verb: str, name: str, module: ModuleType) -> Iterator[tuple[str, ...]]:
+    """Yield what there is to know about a scheme, as rows.
+
+    A row of one cell is a paragraph; other rows belong to a table.
+    """
+    here = scheme_here(module)
+    yield (f"{verb}: {name}",)
+    yield from ((" ".join(part.split()),) for part in (inspect.getdoc(module) or "").split("\n\n"))
+    yield from ((text,) for text in explanations(module.Params))
+    yield from _settings(module)
+    yield ("",)
+    yield "needs", ", ".join(getattr(module, "REQUIRES", ())) or "nothing more"
+    yield "engine", " or ".join(engines_of(module))
+    yield "here", (f"runs on {device_here('auto')} {here.note}" if here.runs else here.note).strip()
+    if note := getattr(module, "NOTE", ""):
+        yield "speed", note
+
+
+def explanations(params: type) -> Iterator[str]:
+    """Yield the docstrings of a settings class and of its base classes."""
+    for kind in inspect.getmro(params):
+        if (
+            dataclasses.is_dataclass(kind)
+            and kind.__doc__
+            and not kind.__doc__.startswith(f"{kind.__name__}(")
+        ):
+            yield " ".join(kind.__doc__.split())
+
+
+def _settings(module: ModuleType) -> Iterator[tuple[str, ...]]:
+    """Yield (name, default, allowed values) of each setting."""
+    kinds = typing.get_type_hints(module.Params)
+    for field in dataclasses.fields(module.Params):
+        required = field.default is dataclasses.MISSING
+        yield (
+            field.name,
+            "must be given" if required else yaml_value(field.default),
+            allowed(kinds[field.name]),
+        )
+
+
+def allowed(kind: Any) -> str:
+    """Describe a type in words: ``8, 4 or 2``, ``a number or null``."""
+    return _or(list(_choices(kind)))
+
+
+def _choices(kind: Any) -> Iterator[str]:
+    arguments = typing.get_args(kind)
+    if typing.get_origin(kind) is Literal:
+        yield from map(yaml_value, arguments)
+    elif typing.get_origin(kind) in (types.UnionType, typing.Union):
+        for one in arguments:
+            yield from _choices(one)
+    elif typing.get_origin(kind) is tuple:
+        yield f"a list, each {allowed(arguments[0])}"
+    else:
+        yield WORDS.get(kind, str(kind))
+
+
+def _or(words: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def yaml_value(value: object) -> str:
+    """Write a value as YAML spells it."""
+    return flow(list(value) if isinstance(value, tuple) else value)
+
+
+def line(verb: str, name: str, module: ModuleType) -> str:
+    """Return a variant for a config on one line.
+
+    It has the scheme's own settings that have a default, and an engine and a dtype if the usual ones do not
+    fit.
+    """
+    step = {verb: name}
+    of_the_text = {field.name for field in dataclasses.fields(CalibrationParams)}
+    for field in dataclasses.fields(module.Params):
+        if field.name not in of_the_text and field.default not in (None, (), dataclasses.MISSING):
+            step[field.name] = field.default
+    runtime = {}
+    if engines_of(module) != (HOME_ENGINE,):
+        runtime["name"] = engines_of(module)[0]
+    if (fit := fitting_dtypes(module)) and DTYPES[0] not in fit:
+        runtime["dtype"] = fit[0]
+    return f"- {flow({'name': name, **({'runtime': runtime} if runtime else {}), 'optimise': [step]})}"
+
+
+def flow(value: object) -> str:
+    """Write a value as YAML on one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")

@@ -1,0 +1,235 @@
+"""Check the parts of an arm that need more than a type check: its model, its optimisations, this machine."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from bench import plugins
+from bench.config.settings import settings
+from bench.config.spec import Optimisation, RuntimeBlock
+from bench.environments import interpreter, missing_environment
+from bench.errors import UsageError
+from bench.formatting import nearest
+from bench.machine.devices import cuda_device_count
+from bench.models.convert import check_gguf
+from bench.models.reference import Hub, LocalPath, ModelRef, Named, Random, check_directory, is_commit
+from bench.models.registry import FindModel
+from bench.optimisations import verbs
+from bench.optimisations.shared.calibration import CalibrationParams, check_text
+from bench.yaml_source import KeyPath, YamlSource
+
+MAX_CELLS = 1000
+HOME_ENGINE = "transformers"  # the engine of a scheme that names no other
+READY_STUDENT = {"distil": "none"}
+REPOSITORY = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
+MODEL_FORMS = ({"hub", "revision"}, {"path"}, {"random", "layers"})
+EXTRAS = {
+    "bitsandbytes": "bitsandbytes",
+    "hqq": "hqq",
+    "llmcompressor": "llmcompressor",
+    "optimum.quanto": "quanto",
+    "torch": "transformers",
+    "torchao": "torchao",
+    "transformers": "transformers",
+}
+
+
+@contextmanager
+def blaming(source: YamlSource, path: KeyPath, what: str = "") -> Iterator[None]:
+    """Turn a UsageError inside, or a file that cannot be read, into a ConfigError at ``path``."""
+    try:
+        yield
+    except UsageError as refused:
+        raise source.error(path, str(refused)) from None
+    except (OSError, UnicodeDecodeError) as bad:
+        reason = getattr(bad, "strerror", None) or f"not UTF-8: {bad}"
+        raise source.error(path, f"{what[:60]!r} cannot be read ({reason})") from None
+
+
+def read_model(source: YamlSource, raw: object, path: KeyPath, find: FindModel) -> ModelRef:
+    """Read a model: a name in models/, or {hub, revision}, {path}, {random, layers}. Raises ConfigError."""
+    if isinstance(raw, str):
+        return Named(_known_model(source, raw, path, find))
+    if not isinstance(raw, dict) or not any(set(raw) <= form and raw for form in MODEL_FORMS):
+        raise source.error(
+            path, "not a model", "write a name in models/, {hub, revision}, {path} or {random}"
+        )
+    for key in ("hub", "path", "random"):
+        if key in raw and not isinstance(raw[key], str):
+            raise source.error((*path, key), f"should be text, not {raw[key]!r:.60}")
+    if "hub" in raw:
+        return _hub(source, raw, path)
+    if "path" in raw:
+        return LocalPath(_sound_path(source, Path(raw["path"]), (*path, "path")))
+    if "random" not in raw:
+        raise source.error(path, "not a model", f"{next(iter(raw))} belongs to {{hub}} or {{random}}")
+    layers = raw.get("layers")
+    if layers is not None and (type(layers) is not int or not 1 <= layers <= 1000):
+        raise source.error((*path, "layers"), f"must be a whole number from 1 to 1000, not {layers!r:.60}")
+    return Random(_known_model(source, raw["random"], (*path, "random"), find), layers)
+
+
+def _hub(source: YamlSource, raw: Mapping[str, Any], path: KeyPath) -> Hub:
+    if not re.fullmatch(REPOSITORY, raw["hub"]):
+        raise source.error((*path, "hub"), f"{raw['hub'][:60]!r} is not a repository", "write OWNER/NAME")
+    if not is_commit(str(raw.get("revision", ""))):
+        raise source.error(
+            (*path, "revision"), "a hub model needs its revision as 40 hex digits", "branches move"
+        )
+    return Hub(raw["hub"], str(raw["revision"]))
+
+
+def _sound_path(source: YamlSource, place: Path, path: KeyPath) -> Path:
+    """Check the headers of a model directory or a GGUF file and return its path; no weights are read."""
+    with blaming(source, path, str(place)):
+        if place.is_file() and place.suffix == ".gguf":
+            check_gguf(place)
+        elif place.is_dir():
+            check_directory(place)
+        else:
+            raise UsageError(f"{str(place)[:60]!r} is no model directory and no .gguf file")
+    return place
+
+
+def _known_model(source: YamlSource, name: str, path: KeyPath, find: FindModel) -> str:
+    with blaming(source, path):
+        find(name)
+    return name
+
+
+def cells(
+    source: YamlSource, sweep: object, homes: Mapping[str, str]
+) -> list[tuple[str, dict[str, dict[str, Any]]]]:
+    """Return (label, overlay) of every combination in ``sweep``; ``homes`` gives the block of each key."""
+    if not isinstance(sweep, dict):
+        raise source.error(("sweep",), "must be a block of lists, such as {batch_size: [1, 4, 8]}")
+    count = 1
+    for key, values in sweep.items():
+        if not isinstance(values, list) or not values:
+            raise source.error(("sweep", key), "must be a list with at least one value")
+        if len({str(value) for value in values}) < len(values):
+            raise source.error(("sweep", key), "a value is given twice", "keep one of them")
+        count *= len(values)
+    if count > MAX_CELLS:
+        raise source.error(("sweep",), f"{count} combinations are over the limit of {MAX_CELLS}")
+    found = []
+    for combination in itertools.product(*sweep.values()):
+        chosen = dict(zip(sweep, combination, strict=True))
+        overlay: dict[str, dict[str, Any]] = {}
+        for key, value in chosen.items():
+            overlay.setdefault(homes[key], {})[key] = value
+        found.append((" ".join(f"{key}={value}" for key, value in chosen.items()), overlay))
+    return found
+
+
+def optimisations(
+    source: YamlSource, raw: object, path: KeyPath, engine: str = HOME_ENGINE
+) -> tuple[Optimisation, ...]:
+    """Return the steps of ``optimise`` in order, with each scheme found by name and its settings validated.
+
+    ``{distil: none}`` means that the variant's own model is a finished student; it makes no step. The message
+    about an unknown scheme suggests a scheme for ``engine``.
+    """
+    if not isinstance(raw, list):
+        raise source.error(path, "must be a list of steps", "e.g. [{quantise: bnb-nf4}]")
+    return tuple(
+        _step(source, step, (*path, index), engine) for index, step in enumerate(raw) if step != READY_STUDENT
+    )
+
+
+def _step(source: YamlSource, raw: object, path: KeyPath, engine: str) -> Optimisation:
+    named = [key for key in raw if key in verbs()] if isinstance(raw, dict) else []
+    if len(named) > 1:
+        raise source.error(path, f"{' and '.join(named)} are steps of their own", "split them")
+    if not isinstance(raw, dict) or len(named) != 1:
+        close = nearest(next(iter(raw)), verbs()) if isinstance(raw, dict) and raw else None
+        hint = f"did you mean {close!r}?" if close else f"one of {', '.join(verbs())}"
+        raise source.error(path, "a step names one kind of optimisation", hint)
+    verb = named[0]
+    with blaming(source, (*path, verb)):
+        name, known = str(raw[verb]), f"optimisations.{verb}"
+        scheme = plugins.load(known, name, lambda module: engine in engines_of(module))
+    given = {key: value for key, value in raw.items() if key != verb}
+    params = settings(source, scheme.Params, given, path)
+    if issubclass(scheme.Params, CalibrationParams):
+        with blaming(source, (*path, "text")):
+            check_text(str(params["text"]))
+    return Optimisation(verb, str(raw[verb]), tuple(sorted(params.items())))
+
+
+def engines_of(scheme: ModuleType) -> tuple[str, ...]:
+    """Return the engines that a scheme is for."""
+    engines: tuple[str, ...] = getattr(scheme, "RUNTIMES", (HOME_ENGINE,))
+    return engines
+
+
+def why_unsupported(
+    source: YamlSource,
+    runtime: RuntimeBlock,
+    steps: Sequence[Optimisation],
+    device_path: KeyPath,
+    steps_path: KeyPath,
+) -> str | None:
+    """Return why this arm cannot run here, so that it becomes a row with its reason; None if it can.
+
+    Raises ConfigError for a CUDA device that is not there and for a scheme of another engine. It also raises
+    for a scheme without kernels for a device asked for by name, or one that runs on no device in this dtype;
+    in a sweep over devices or dtypes these are rows with a reason too.
+    """
+    _check_device(source, runtime, device_path)
+    if runtime.python is not None:
+        return _no_interpreter(runtime.python)
+    schemes = [plugins.load(f"optimisations.{step.verb}", step.scheme) for step in steps]
+    for step, module in zip(steps, schemes, strict=True):
+        engines = engines_of(module)
+        if runtime.name not in engines:
+            problem = f"{step.verb} {step.scheme} is for runtime {' or '.join(engines)}, not {runtime.name}"
+            raise source.error(steps_path, problem)
+    if interpreter(runtime.name, None) is not None and (reason := missing_environment(runtime.name)):
+        return reason
+    if interpreter(runtime.name, None) is None:
+        for module in (plugins.load("runtimes", runtime.name), *schemes):
+            if reason := missing(module):
+                return reason
+    swept = any(("sweep", key) in source.lines for key in ("device", "dtype"))
+    for module in schemes:
+        reason = module.unsupported(device_here(runtime.device), runtime.dtype)
+        nowhere = all(module.unsupported(device, runtime.dtype) for device in ("cpu", "cuda"))
+        if reason and (nowhere or runtime.device != "auto") and not swept:
+            raise source.error(steps_path, reason)
+        if reason:
+            return str(reason)
+    return None
+
+
+def _check_device(source: YamlSource, runtime: RuntimeBlock, path: KeyPath) -> None:
+    devices, index = cuda_device_count(), int(runtime.device.partition(":")[2] or 0)
+    if runtime.device.startswith("cuda") and index >= devices:
+        raise source.error(path, f"{runtime.device}: this machine shows {devices} CUDA device(s)")
+
+
+def device_here(asked: str) -> Literal["cpu", "cuda"]:
+    """Return the kind of device that a worker would use on this machine."""
+    return "cuda" if asked.startswith("cuda") or (asked == "auto" and cuda_device_count()) else "cpu"
+
+
+def missing(module: ModuleType) -> str | None:
+    """Return the first package that a plug-in lacks here, with the command that installs it, or None."""
+    for package in plugins.missing_packages(module):
+        wanted = f"'inference-cost-bench[{EXTRAS[package]}]'" if package in EXTRAS else package
+        return f"needs the package {package}, which is not installed: pip install {wanted}"
+    return None
+
+
+def _no_interpreter(python: str) -> str | None:
+    try:
+        found = Path(python).is_file()
+    except OSError:
+        found = False
+    return None if found else f"the interpreter {python} does not exist"

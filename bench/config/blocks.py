@@ -1,0 +1,87 @@
+"""Blocks of the YAML: each is checked key by key, and a complaint names the place where the key stands."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from bench import plugins
+from bench.config.arms import blaming
+from bench.config.settings import settings
+from bench.config.spec import Block, WorkloadBlock, explain
+from bench.errors import together
+from bench.formatting import nearest
+from bench.yaml_source import KeyPath, YamlSource
+
+BlockT = TypeVar("BlockT", bound=Block)
+Raw = Mapping[str, Any]
+
+
+class BlockReader:
+    """Read the blocks of one file."""
+
+    def __init__(self, source: YamlSource) -> None:
+        self.source = source
+
+    def block(
+        self,
+        kind: type[BlockT],
+        key: str,
+        raw: object,
+        path: KeyPath | None = None,
+        more: Sequence[str] = (),
+    ) -> BlockT:
+        """Validate one block, and turn pydantic's error into a ConfigError at the key's place.
+
+        ``more`` are keys that the block may also have and that are checked elsewhere.
+        """
+        place = self.place(path, key)
+        if not isinstance(raw, dict):
+            raise self.source.error(place, "must be a block of keys", "see `bench schema`")
+        self.known(raw, place, (*(name for name in kind.model_fields if name != "own"), *more))
+        try:
+            return kind.model_validate({k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
+        except ValidationError as bad:
+            wrong = bad.errors(include_url=False)[0]
+            where = self.place(path, key, *(str(part) for part in wrong["loc"][:1]))
+            raise self.source.error(where, *explain(wrong, kind)) from None
+
+    def workload(self, raw: object, path: KeyPath | None = None) -> WorkloadBlock:
+        """Validate a workload block, with the keys of its kind checked apart from the common keys."""
+        given = dict(raw) if isinstance(raw, dict) else {}
+        with blaming(self.source, self.place(path, "workload", "name")):
+            kind = plugins.load(
+                "workloads", str(given.get("name", WorkloadBlock.model_fields["name"].default))
+            )
+        params = getattr(kind, "Params", None)
+        keys = [one.name for one in dataclasses.fields(params)] if params else []
+        own = {key: given.pop(key) for key in keys if key in given}
+        block = self.block(WorkloadBlock, "workload", given if isinstance(raw, dict) else raw, path, keys)
+        if params is None:
+            return block
+        checked = settings(self.source, params, own, self.place(path, "workload"))
+        return block.model_copy(update={"own": tuple(sorted(checked.items()))})
+
+    def place(self, path: KeyPath | None, *keys: str) -> KeyPath:
+        """Find where a key is written: in the arm at ``path``, in the sweep, or at the top of the file.
+
+        ``path`` is () for the baseline. It is None for a key of the file itself, which is not inherited.
+        """
+        places = (keys,) if path is None else ((*path, *keys) if path else (), ("sweep", keys[-1]), keys)
+        return next(
+            (place for place in places if place in self.source.lines and place), (*(path or ()), *keys)
+        )
+
+    def known(self, block: Raw, path: KeyPath, known: Sequence[str]) -> None:
+        """Raise ConfigError for unknown keys, with the nearest known key for each."""
+        wrong = []
+        for key in block:
+            if key not in known:
+                close = nearest(key, known)
+                hint = f"did you mean {close!r}?" if close else f"known: {', '.join(known)}"
+                wrong.append(self.source.error((*path, key), "unknown key", hint))
+        if wrong:
+            raise together(wrong)

@@ -1,0 +1,247 @@
+"""Read a YAML config into a Spec and check every rule, before anything is loaded or written.
+
+An error message names the file, the line, the key and the nearest known name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench import plugins
+from bench.config.arms import blaming, cells, optimisations, read_model, why_unsupported
+from bench.config.blocks import BlockReader
+from bench.config.shapes import check_fits, check_order, check_shapes, check_students
+from bench.config.spec import (
+    Arm,
+    DriftBlock,
+    Group,
+    LimitBlock,
+    MeasureBlock,
+    PriceBlock,
+    RuntimeBlock,
+    Spec,
+    WorkloadBlock,
+)
+from bench.config.spelling import override, spelled
+from bench.errors import ConfigError, UsageError, together
+from bench.formatting import nearest
+from bench.models.reference import Random
+from bench.models.registry import find_model
+from bench.pricing.reprice import price_called
+from bench.store.files import digest
+from bench.yaml_source import KeyPath, YamlSource, read_yaml
+
+ARM_KEYS = ("model", "runtime", "workload", "optimise")
+FILE_KEYS = ("name", *ARM_KEYS, "variants", "price", "drift", "measure", "gate", "sweep")
+MAX_ROWS = 2000
+Raw = Mapping[str, Any]
+
+
+def read_config(path: Path, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Spec:
+    """Read and check one config, with ``overrides`` (``key.path=value``) applied.
+
+    Only the variants named in ``only`` are kept, or all if it is empty. Raises ConfigError (exit 2) for
+    anything that is wrong with the file, UsageError for the arguments.
+    """
+    source = spelled(read_yaml(path))
+    for one in overrides:
+        source = override(source, one)
+    return _Reader(source).spec(tuple(only))
+
+
+class _Reader(BlockReader):
+    """The reader of one file."""
+
+    def __init__(self, source: YamlSource) -> None:
+        super().__init__(source)
+        self.data: dict[str, Any] = dict(source.data)  # type: ignore[call-overload]
+        self.find_model = cache(find_model)
+        self.known(self.data, (), FILE_KEYS)
+
+    def spec(self, only: tuple[str, ...]) -> Spec:
+        """Read the whole file."""
+        name = self.data.get("name", Path(self.source.file).stem)
+        if not isinstance(name, str) or not name.strip() or len(name) > 200:
+            raise self.source.error(("name",), "must be a name of at most 200 characters")
+        if "model" not in self.data:
+            raise self.source.error(("model",), "is missing", "name a file in models/, e.g. smollm2-135m")
+        price = self.block(PriceBlock, "price", self.data.get("price", {"hardware": "cloud-2vcpu-8gb"}))
+        with blaming(self.source, ("price", "hardware")):
+            if price.hardware is not None:
+                price_called(price.hardware)
+        drift = self.block(DriftBlock, "drift", self.data.get("drift", {}))
+        self._known_text(drift.text)
+        self._known_plugins("drift", "suites", "drift.suites", drift.suites)
+        self._known_plugins("drift", "statistics", "drift.statistics", drift.statistics)
+        measure = self.block(MeasureBlock, "measure", self.data.get("measure", {}))
+        self._known_plugins("measure", "probes", "probes", measure.probes)
+        full = self._with_defaults(price, drift, measure)
+        groups = self.groups(only)
+        return Spec(
+            name=name,
+            file=self.source.file,
+            groups=groups,
+            price=price,
+            drift=drift,
+            measure=measure,
+            gate=self.limits(drift, groups),
+            expanded=yaml.safe_dump(full, sort_keys=False, allow_unicode=True),
+            digest=digest(full),
+        )
+
+    def _with_defaults(self, price: PriceBlock, drift: DriftBlock, measure: MeasureBlock) -> dict[str, Any]:
+        blocks = {
+            "runtime": self.block(RuntimeBlock, "runtime", self.data.get("runtime", {})).model_dump(),
+            "workload": self.workload(self.data.get("workload", {})).to_json(),
+            "price": price.model_dump(exclude_none=True),
+            "drift": _lists(drift.model_dump()),
+            "measure": _lists(measure.model_dump()),
+        }
+        return {
+            key: blocks.get(key, self.data.get(key)) for key in FILE_KEYS if key in self.data or key in blocks
+        }
+
+    def _known_text(self, name: str) -> None:
+        known = plugins.names("texts")
+        if name in known:
+            return
+        close = nearest(name, known)
+        hint = f"did you mean {close!r}?" if close else f"known: {', '.join(known)}, or a path"
+        with blaming(self.source, ("drift", "text"), name):
+            if not Path(name).is_file():
+                raise UsageError(f"no evaluation text {name[:60]!r} ({hint})")
+            Path(name).read_text(encoding="utf-8")
+
+    def _known_plugins(self, block: str, key: str, kind: str, wanted: Sequence[str]) -> None:
+        for name in wanted:
+            with blaming(self.source, (block, key)):
+                plugins.load(kind, name)
+
+    # ---- arms ------------------------------------------------------------------------------------
+
+    def groups(self, only: tuple[str, ...]) -> tuple[Group, ...]:
+        """Make one group for each cell of the sweep; without a sweep there is one cell."""
+        variants = self.data.get("variants", [])
+        if not isinstance(variants, list):
+            raise self.source.error(("variants",), "must be a list of variants")
+        names = [self._variant_name(variant, i) for i, variant in enumerate(variants)]
+        for name in only:
+            if name not in names:
+                close = nearest(name, names)
+                hint = f"did you mean {close!r}?" if close else f"known: {', '.join(names)}"
+                raise UsageError(f"--only {name}: no such variant in {self.source.file} ({hint})")
+        homes = {key: "runtime" for key in RuntimeBlock.model_fields if key != "name"}
+        homes |= {key: "workload" for key in WorkloadBlock.model_fields if key not in ("name", "own")}
+        sweep = self.data.get("sweep", {})
+        self.known(sweep if isinstance(sweep, dict) else {}, ("sweep",), tuple(homes))
+        found = cells(self.source, sweep, homes)
+        if len(found) * (len(names) + 1) > MAX_ROWS:
+            raise self.source.error(
+                ("sweep",), f"makes more than {MAX_ROWS} rows", "split it in several files"
+            )
+        return tuple(self._group(label, cell, variants, names, only) for label, cell in found)
+
+    def _group(
+        self, label: str, cell: Raw, variants: list[Any], names: list[str], only: tuple[str, ...]
+    ) -> Group:
+        base = _merged({key: self.data[key] for key in ARM_KEYS if key in self.data}, cell)
+        baseline = replace(self._arm("baseline", base, ()), is_baseline=True)
+        arms, wrong = [], []
+        for i, (name, variant) in enumerate(zip(names, variants, strict=True)):
+            own = {key: value for key, value in variant.items() if key != "name"}
+            try:
+                if not only or name in only:
+                    arms.append(self._arm(name, _merged(base, own), ("variants", i)))
+            except ConfigError as bad:
+                wrong.append(bad)
+        if wrong:
+            raise together(wrong)
+        for arm in arms:
+            place = self.place(("variants", names.index(arm.name)), "optimise")
+            check_students(self.source, baseline.model, arm.model, arm.optimise, place, self.find_model)
+        return Group(label, baseline, tuple(arms))
+
+    def _variant_name(self, variant: object, index: int) -> str:
+        path: KeyPath = ("variants", index)
+        if not isinstance(variant, dict):
+            raise self.source.error(path, "must be a block with a name")
+        self.known(variant, path, ("name", *ARM_KEYS))
+        name = variant.get("name")
+        if not isinstance(name, str) or not 1 <= len(name.strip()) <= 100:
+            raise self.source.error((*path, "name"), "every variant needs a name of at most 100 characters")
+        earlier = [other.get("name") for other in self.data["variants"][:index]]
+        if name in earlier or name == "baseline":
+            raise self.source.error((*path, "name"), f"{name!r} is taken")
+        return name
+
+    def _arm(self, name: str, raw: Raw, path: KeyPath) -> Arm:
+        runtime = self.block(RuntimeBlock, "runtime", raw.get("runtime", {}), path)
+        workload = self.workload(raw.get("workload", {}), path)
+        with blaming(self.source, self.place(path, "runtime", "name")):
+            plugins.load("runtimes", runtime.name)
+        load = plugins.load("workloads", workload.name)
+        with blaming(self.source, self.place(path, "workload", "file"), str(workload.file)):
+            problem = load.problem(workload)
+        if problem:
+            raise self.source.error(self.place(path, "workload", problem[0]), problem[1])
+        model = read_model(self.source, raw["model"], self.place(path, "model"), self.find_model)
+        length = self.place(path, "workload", "output_tokens")
+        check_fits(self.source, model, workload, length, self.find_model)
+        place = self.place(path, "optimise")
+        steps = optimisations(self.source, raw.get("optimise", []), place, runtime.name)
+        check_order(self.source, steps, place)
+        check_shapes(self.source, model, steps, place, self.find_model)
+        device = self.place(path, "runtime", "device")
+        why = why_unsupported(self.source, runtime, steps, device, place)
+        return Arm(name, False, model, runtime, workload, steps, why)
+
+    def limits(self, drift: DriftBlock, groups: tuple[Group, ...]) -> tuple[tuple[str, LimitBlock], ...]:
+        """Read the gate's limits, each of which must be on a known metric that this config measures."""
+        raw = self.data.get("gate", {})
+        if not isinstance(raw, dict):
+            raise self.source.error(("gate",), "must be a block of limits")
+        if not raw:
+            return ()
+        from bench.gate.limits import never_judged
+        from bench.metrics import all_metrics
+
+        self.known(raw, ("gate",), tuple(all_metrics()))
+        random = all(isinstance(arm.model, Random) for group in groups for arm in group.arms)
+        limits = tuple((key, self.block(LimitBlock, key, value, ("gate",))) for key, value in raw.items())
+        for key, limit in limits:
+            relative = limit.max_increase is not None or limit.max_decrease is not None
+            if reason := never_judged(key, relative, bool(drift.tokens) and not random, drift.suites):
+                raise self.source.error(("gate", key), *reason)
+        return limits
+
+
+def _lists(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn tuples into lists, as YAML has them, and leave out empty ``statistics`` and ``probes``.
+
+    A config without them is therefore expanded as it was before these keys existed.
+    """
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in block.items()}
+    return {key: value for key, value in plain.items() if key not in ("statistics", "probes") or value}
+
+
+def _merged(base: Raw, over: Raw) -> dict[str, Any]:
+    """Lay ``over`` on ``base`` block by block, because a variant gives only what differs.
+
+    A model or a list is replaced as a whole.
+    """
+    result = dict(base)
+    for key, value in over.items():
+        if key in ("runtime", "workload") and isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = {**result[key], **value}
+        else:
+            result[key] = value
+    return result
+
+
+__all__ = ["ConfigError", "read_config"]

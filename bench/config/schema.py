@@ -1,0 +1,154 @@
+"""Make the JSON Schema of a config from the blocks that check it and from all schemes.
+
+The schema is for editors: ``bench check`` may still refuse what it accepts, because it also knows this
+machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from bench import plugins
+from bench.config.reader import ARM_KEYS, FILE_KEYS
+from bench.config.spec import (
+    Block,
+    DriftBlock,
+    LimitBlock,
+    MeasureBlock,
+    PriceBlock,
+    RuntimeBlock,
+    WorkloadBlock,
+)
+from bench.metrics import all_metrics
+from bench.models.registry import all_models
+from bench.optimisations import spellings, verbs
+from bench.pricing.book import default_book
+
+Schema = dict[str, Any]
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def json_schema() -> Schema:
+    """Return the JSON Schema 2020-12 of the whole file, which allows no other keys at any depth."""
+    name: Schema = {"type": "string", "minLength": 1}
+    arm = _arm_keys()
+    variant = _block({"name": {**name, "maxLength": 100}, **arm}, required=["name"])
+    properties = {
+        "name": {**name, "maxLength": 200},
+        **arm,
+        "variants": {"type": "array", "items": variant, "description": "what differs from the file"},
+        "price": _of(PriceBlock, hardware=list(default_book())),
+        "drift": _of(
+            DriftBlock,
+            text=list(plugins.names("texts")),
+            suites=list(plugins.names("drift.suites")),
+            statistics=list(plugins.names("drift.statistics")),
+        ),
+        "measure": _of(MeasureBlock, probes=list(plugins.names("probes"))),
+        "gate": _block({key: _limit(metric.description) for key, metric in all_metrics().items()}),
+        "sweep": _sweep(arm),
+    }
+    assert set(FILE_KEYS) == set(properties), "a key of the file has no schema"
+    whole = _block(properties, required=["model"])
+    return {"$schema": DIALECT, "title": "a config of inference-cost-bench", **whole}
+
+
+def _arm_keys() -> Schema:
+    """Return the keys that the file and each variant have in common."""
+    keys = {
+        "model": _model(),
+        "runtime": _of(RuntimeBlock, name=list(plugins.names("runtimes"))),
+        "workload": _workload(),
+        "optimise": {
+            "type": "array",
+            "description": "done to the model in this order",
+            "items": {"oneOf": list(_steps())},
+        },
+    }
+    assert set(keys) == set(ARM_KEYS), "a key of an arm has no schema"
+    return keys
+
+
+def _block(properties: Mapping[str, Schema], required: list[str] | None = None) -> Schema:
+    """Describe an object with these keys and no others.
+
+    Each key is allowed in all its spellings; required keys have one spelling.
+    """
+    spelled = dict(properties)
+    for other, ours in spellings().items():
+        if ours in properties:
+            spelled[other] = properties[ours]
+    needs = {"required": required} if required else {}
+    return {"type": "object", "properties": spelled, "additionalProperties": False, **needs}
+
+
+def _of(kind: type[Block], **examples: list[str]) -> Schema:
+    """Return a block as pydantic describes it, with the names known here as examples."""
+    found = kind.model_json_schema()
+    for key, names in examples.items():
+        found["properties"][key]["examples"] = names
+    return found
+
+
+def _workload() -> Schema:
+    """Describe the keys that every workload has, and those that only one kind has."""
+    found = _of(WorkloadBlock, name=list(plugins.names("workloads")))
+    for _name, module in plugins.each("workloads"):
+        if (params := getattr(module, "Params", None)) is not None:
+            found["properties"] |= TypeAdapter(params).json_schema().get("properties", {})
+    del found["properties"]["own"]
+    return found
+
+
+def _limit(description: str) -> Schema:
+    found = LimitBlock.model_json_schema()
+    return {**found, "description": description} if description else found
+
+
+def _model() -> Schema:
+    names = [model.name for model in all_models()]
+    text: Schema = {"type": "string"}
+    forms = (
+        {**text, "examples": names, "description": "a file in models/"},
+        _block({"hub": text, "revision": {**text, "pattern": "^[0-9a-f]{40}$"}}, ["hub", "revision"]),
+        _block({"path": text}, ["path"]),
+        _block(
+            {
+                "random": {**text, "examples": names},
+                "layers": {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 1000}, {"type": "null"}]},
+            },
+            ["random"],
+        ),
+    )
+    return {"oneOf": list(forms)}
+
+
+def _steps() -> Iterator[Schema]:
+    """Yield a form for each scheme and each spelling of its verb."""
+    for verb in verbs():
+        spelled = (verb, *(other for other, ours in spellings().items() if ours == verb))
+        for name, module in plugins.each(f"optimisations.{verb}"):
+            params = TypeAdapter(module.Params).json_schema()
+            for spelling in spelled:
+                chosen = {spelling: {"const": name, "description": plugins.describe(module)}}
+                yield {
+                    "type": "object",
+                    "properties": {**chosen, **params.get("properties", {})},
+                    "required": [spelling, *params.get("required", [])],
+                    "additionalProperties": False,
+                }
+
+
+def _sweep(arm: Mapping[str, Schema]) -> Schema:
+    """Describe a list of values for every key of ``runtime`` and ``workload`` except their names."""
+    fields = {**arm["runtime"]["properties"], **arm["workload"]["properties"]}
+    return _block(
+        {
+            key: {"type": "array", "minItems": 1, "uniqueItems": True, "items": field}
+            for key, field in fields.items()
+            if key != "name"
+        }
+    )

@@ -1,0 +1,113 @@
+"""Check a config against what is known of its models before they are loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench import plugins
+from bench.config.spec import Optimisation, WorkloadBlock
+from bench.models.reference import LocalPath, ModelRef, Named, Random
+from bench.models.registry import FindModel
+from bench.optimisations import leaves_weights
+from bench.yaml_source import KeyPath, YamlSource
+
+
+def check_fits(
+    source: YamlSource, model: ModelRef, load: WorkloadBlock, path: KeyPath, find: FindModel
+) -> None:
+    """Refuse a workload longer than a known model's context.
+
+    A prompt of unknown length counts as one token.
+    """
+    if not isinstance(model, Named | Random):
+        return
+    context, wanted = find(model.name).architecture.context, (load.input_tokens or 1) + load.output_tokens
+    if wanted > context:
+        raise source.error(path, f"{wanted} tokens in and out do not fit the model's context of {context}")
+
+
+def check_order(source: YamlSource, steps: Sequence[Optimisation], path: KeyPath) -> None:
+    """Refuse a step that cannot work after the steps before it.
+
+    Packed weights cannot be pruned, trained or packed again, only one of two KV caches would be used, and a
+    compiled model cannot be changed any more.
+    """
+    packed = cached = ""
+    for index, step in enumerate(steps):
+        name, place = f"{step.verb} {step.scheme}", (*path, index)
+        scheme = plugins.load(f"optimisations.{step.verb}", step.scheme)
+        weights = leaves_weights(step.verb, scheme)
+        if any(earlier.verb == "compile" for earlier in steps[:index]):
+            raise source.error(place, f"{name} comes after compiling", "compile last, and once")
+        if packed and weights != "any":
+            hint = "keep one of the two" if weights == "packs" else f"put {packed} after {name}"
+            raise source.error(place, f"{name} needs dense weights, and {packed} has packed them", hint)
+        if cached and getattr(scheme, "DECODING", False):
+            raise source.error(place, f"{name} and {cached} each bring a KV cache", "keep one of the two")
+        packed = name if weights == "packs" else packed
+        cached = name if getattr(scheme, "DECODING", False) else cached
+
+
+def check_shapes(
+    source: YamlSource, model: ModelRef, steps: Sequence[Optimisation], path: KeyPath, find: FindModel
+) -> None:
+    """Refuse settings that do not fit the shape of a known model, such as a layer that it does not have.
+
+    Only the first step that changes shapes is checked, because later steps get a model of another shape.
+    """
+    shape = _shape(model, find)
+    for index, step in enumerate(steps if shape else ()):
+        module = plugins.load(f"optimisations.{step.verb}", step.scheme)
+        if hasattr(module, "refuse"):
+            if reason := module.refuse(module.Params(**dict(step.params)), shape):
+                raise source.error((*path, index), reason)
+            return
+
+
+def check_students(
+    source: YamlSource,
+    teacher: ModelRef,
+    student: ModelRef,
+    steps: Sequence[Optimisation],
+    path: KeyPath,
+    find: FindModel,
+) -> None:
+    """Refuse to train a student on the baseline's tokens if its own vocabulary has another size."""
+    learns = next((index for index, step in enumerate(steps) if step.verb == "distil"), None)
+    if learns is None:
+        return
+    theirs, ours = ((_shape(model, find) or {}).get("vocabulary") for model in (teacher, student))
+    if theirs and ours and theirs != ours:
+        raise source.error(
+            (*path, learns),
+            f"the student has a vocabulary of {ours} tokens, the baseline of {theirs}: it cannot learn from "
+            "the baseline's tokens",
+            "leave this step out to compare the two by their replies",
+        )
+
+
+def _shape(model: ModelRef, find: FindModel) -> Mapping[str, Any] | None:
+    """Return sizes by the names that files in models/ use; None if nothing is known before loading."""
+    if isinstance(model, LocalPath) and model.path.is_dir():
+        config = json.loads((model.path / "config.json").read_text(encoding="utf-8"))
+        heads = config.get("num_attention_heads")
+        sizes = {
+            "layers": config.get("num_hidden_layers"),
+            "attention_heads": heads,
+            "kv_heads": config.get("num_key_value_heads", heads),
+        }
+        others = {"vocabulary": config.get("vocab_size"), "mixture": _mixture(config)}
+        return {**sizes, **others} if all(sizes.values()) else None
+    if not isinstance(model, Named | Random):
+        return None
+    known = find(model.name)
+    sizes = known.architecture.model_dump()
+    layers = model.layers if isinstance(model, Random) else None
+    return {**sizes, "layers": layers or sizes["layers"], "mixture": _mixture(known.config)}
+
+
+def _mixture(config: Mapping[str, Any]) -> bool:
+    """Return whether a transformers config has a number of experts, under any name."""
+    return any("expert" in key and bool(value) for key, value in config.items())

@@ -1,0 +1,210 @@
+"""The records that a config is read into, all frozen. ``bench/config/reader.py`` fills them from YAML.
+
+The blocks are pydantic models with strict types, finite numbers within bounds, and no unknown keys. The JSON
+Schema of ``bench schema`` is made from them, so editors and the checker agree.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from bench.formatting import nearest, parse_percent
+from bench.models.reference import ModelRef
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # no figure is ever negative
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class Block(BaseModel):
+    """The base of every block of the YAML: immutable and strict, without unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
+
+
+class RuntimeBlock(Block):
+    """The engine and how it computes."""
+
+    name: str = Field("transformers", description="engine: a file in bench/runtimes")
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$", description="auto, cpu, cuda, cuda:N"
+    )
+    dtype: Dtype = Field("float32", description="weights and activations as loaded")
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="CPU threads; the engine's default if absent"
+    )
+    attention: Attention = Field("sdpa", description="attention implementation")
+    python: str | None = Field(None, description="another interpreter to run this engine in")
+
+
+class WorkloadBlock(Block):
+    """The requests. A kind of workload may have further keys, given by its file in bench/workloads."""
+
+    name: str = Field("chat", description="kind of load: a file in bench/workloads")
+    requests: Count = Field(24, description="how many requests a pass has")
+    output_tokens: int = Field(32, ge=2, le=131_072, description="tokens generated a request, exactly")
+    batch_size: int = Field(1, ge=1, le=4096, description="requests decoded together")
+    input_tokens: int | None = Field(None, ge=1, le=1_000_000, description="cut prompts to this length")
+    file: str | None = Field(None, description="for workload 'file': JSONL, one {\"prompt\": ...} a line")
+    warmup: int = Field(2, ge=1, le=6, description="repeats of the first request before anything is timed")
+    own: tuple[tuple[str, object], ...] = Field((), exclude=True)  # further keys of this kind: its ``Params``
+
+    def to_json(self) -> dict[str, object]:
+        """Return every key with its value, including the keys that only this kind of workload has."""
+        return {**self.model_dump(), **dict(self.own)}
+
+
+class PriceBlock(Block):
+    """What an hour of the hardware costs."""
+
+    hardware: str | None = Field(None, description="an id in configs/prices")
+    usd_per_hour: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = Field(
+        None, description="or a price of your own, of the whole machine"
+    )
+    vcpus: int | None = Field(
+        None, ge=1, le=4096, description="vCPUs that usd_per_hour is for: a run is charged its share of them"
+    )
+    utilisation: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
+        1.0, description="share of paid hours spent serving"
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> PriceBlock:
+        if (self.hardware is None) == (self.usd_per_hour is None):
+            raise ValueError("give either hardware (an id in configs/prices) or usd_per_hour")
+        if self.vcpus is not None and self.usd_per_hour is None:
+            raise ValueError("vcpus goes with usd_per_hour: a price file has its own")
+        return self
+
+
+class DriftBlock(Block):
+    """How the difference between the variant's output and the baseline's is measured."""
+
+    text: str = Field("mixed", description="evaluation text: a file in bench/texts, or a path to your own")
+    tokens: int = Field(4096, ge=0, le=10_000_000, description="tokens scored; 0 leaves drift out")
+    window: int = Field(
+        256, ge=16, le=8192, description="tokens of context each prediction may have, at most"
+    )
+    suites: tuple[str, ...] = Field(("generation",), description="further comparisons: bench/drift/suites")
+    statistics: tuple[str, ...] = Field((), description="further statistics: bench/drift/statistics")
+
+
+class MeasureBlock(Block):
+    """How long and how carefully to measure."""
+
+    processes: int = Field(
+        4, ge=1, le=100, description="fresh pairs of processes a variant is compared with its baseline in"
+    )
+    max_half_width: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = Field(
+        0.025, description="add pairs until the 95 % interval of the cost ratio is this narrow (half of it)"
+    )
+    max_rounds: int = Field(3, ge=1, le=100, description="pairs at most: so many times `processes`")
+    max_disturbance: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = Field(
+        0.05,
+        description="share of the processors that others may have; where it was more, a pass is repeated",
+    )
+    timeout_s: Positive = Field(1800.0, description="longest wait for one answer of a worker")
+    seed: int = Field(0, ge=0, le=2**31, description="order of turns in the duet")
+    probes: tuple[str, ...] = Field((), description="further things to measure: bench/probes")
+
+
+class LimitBlock(Block):
+    """A limit of the gate on one figure."""
+
+    max_increase: str | None = None
+    max_decrease: str | None = None
+    max: Bound | None = None
+    min: Bound | None = None
+
+    @field_validator("max_increase", "max_decrease", mode="before")
+    @classmethod
+    def _share(cls, text: object) -> object:
+        if isinstance(text, int | float):
+            raise ValueError(f"write it with its unit, such as '{text}%'")
+        if isinstance(text, str) and not 0 < parse_percent(text) <= 1:
+            raise ValueError(f"{text} is outside 0 % to 100 %")
+        return text
+
+    @model_validator(mode="after")
+    def _some_limit(self) -> LimitBlock:
+        if all(value is None for value in (self.max_increase, self.max_decrease, self.max, self.min)):
+            raise ValueError("give max, min, max_increase or max_decrease")
+        return self
+
+
+def explain(wrong: ErrorDetails, kind: type[Block] | None = None) -> tuple[str, str]:
+    """Return (problem, hint) for one error that pydantic found in a block or in a scheme's settings."""
+    message = wrong["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    if wrong["type"] == "value_error":
+        return message, ""
+    if wrong["type"] == "string_pattern_mismatch" and kind is not None:
+        message = f"should be one of {kind.model_fields[str(wrong['loc'][0])].description}"
+    choices = re.findall("'([^']+)'", message) if wrong["type"] == "literal_error" else []
+    close = nearest(str(wrong["input"]), choices)
+    return f"{message}, not {wrong['input']!r:.60}", f"did you mean {close!r}?" if close else ""
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """One step of ``optimise``: the verb and the name of a scheme, and its validated settings."""
+
+    verb: str
+    scheme: str
+    params: tuple[tuple[str, object], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Return the step as a person would write it."""
+        inner = ", ".join(f"{key}={value}" for key, value in self.params)
+        return f"{self.verb} {self.scheme}" + (f" ({inner})" if inner else "")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One row of the table: a model, an engine, a workload, and the optimisations done to the model."""
+
+    name: str
+    is_baseline: bool
+    model: ModelRef
+    runtime: RuntimeBlock
+    workload: WorkloadBlock
+    optimise: tuple[Optimisation, ...]
+    unsupported: str | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """A baseline and its variants: one cell of a sweep. It is never split over machines (D10)."""
+
+    label: str
+    baseline: Arm
+    variants: tuple[Arm, ...]
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """Return the baseline, then the variants."""
+        return (self.baseline, *self.variants)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A whole config, expanded and checked."""
+
+    name: str
+    file: str
+    groups: tuple[Group, ...]
+    price: PriceBlock
+    drift: DriftBlock
+    measure: MeasureBlock
+    gate: tuple[tuple[str, LimitBlock], ...]
+    expanded: str
+    digest: str

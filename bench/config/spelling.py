@@ -1,0 +1,53 @@
+"""Bring a config's keys into the spelling used here, and apply ``--set`` to a config."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from bench.errors import UsageError
+from bench.optimisations import spellings
+from bench.yaml_source import KeyPath, YamlSource, parse_yaml
+
+
+def override(source: YamlSource, text: str) -> YamlSource:
+    """Apply one ``--set key.path=value``; the value is parsed as YAML."""
+    keys, equals, value = text.partition("=")
+    if not equals or not keys:
+        raise UsageError(f"--set {text!r}: write key=value, such as --set workload.requests=8")
+    read = parse_yaml(f"value: {value}", f"--set {keys}").data
+    if not isinstance(read, dict) or set(read) != {"value"}:
+        raise UsageError(f"--set {text!r}: give one value, on one line")
+    data = copy.deepcopy(source.data)
+    target: Any = data
+    *parents, last = [spellings().get(key, key) for key in keys.strip().split(".")]
+    for key in parents:
+        target = target.setdefault(key, {}) if isinstance(target, dict) else None
+    if not isinstance(target, dict):
+        raise UsageError(f"--set {text!r}: {'.'.join(parents)} is not a block of keys")
+    target[last] = read["value"]
+    return spelled(YamlSource(source.file, data, source.lines))
+
+
+def spelled(source: YamlSource) -> YamlSource:
+    """Return the same file with American and long spellings of keys replaced by the spellings used here."""
+    lines = {tuple(_ours(part) for part in path): line for path, line in source.lines.items()}
+    return YamlSource(source.file, _ours_in(source, source.data, ()), lines)
+
+
+def _ours(part: str | int) -> str | int:
+    return spellings().get(part, part) if isinstance(part, str) else part
+
+
+def _ours_in(source: YamlSource, value: Any, path: KeyPath) -> Any:
+    if isinstance(value, list):
+        return [_ours_in(source, inner, (*path, index)) for index, inner in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    found: dict[str | int, Any] = {}
+    for key, inner in value.items():
+        ours = _ours(key)
+        if ours in found:
+            raise source.error((*path, key), f"{ours!r} is given twice, in two spellings", "keep one of them")
+        found[ours] = _ours_in(source, inner, (*path, key))
+    return found

@@ -1,0 +1,5 @@
+"""Comparisons of what two models do, beside their distributions: one file for each suite.
+
+A suite has ``METRICS`` and ``figures(arm, run)``, a pure function of what was measured. ``drift.suites``
+names the suites of a run; ``figures`` returns None for each metric of a suite that is not among them.
+"""

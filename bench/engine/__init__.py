@@ -1,0 +1,149 @@
+"""The contract between harness and worker: what an engine is, and what is measured in it.
+
+Token ids cross this interface as plain lists of int; tensors stay inside the engine.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bench.engine import census
+from bench.engine.evidence import Census
+from bench.records import Facts
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings of the config's ``runtime`` block for an engine, with defaults filled in."""
+
+    device: str = "auto"
+    dtype: str = "float32"
+    threads: int | None = None
+    attention: str = "sdpa"
+    random: bool = False
+
+
+@dataclass(frozen=True)
+class Work:
+    """The work that a model has done since it was loaded."""
+
+    forward_calls: int
+    flops: int
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The result of a scheme that changes more than the model.
+
+    ``make_cache(sequences, tokens)`` returns an empty KV cache of another kind than the engine's own.
+    ``step`` is called instead of ``model`` to decode one more token of every sequence.
+    """
+
+    model: Any
+    make_cache: Callable[[int, int], Any] | None = None
+    step: Any | None = None
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The baseline's model, for schemes that learn from it: its directory and a function that loads it."""
+
+    directory: Path
+    load: Callable[[], Any]
+
+
+class Engine(ABC):
+    """A loaded model that decodes greedily, one step at a time, and scores text.
+
+    Schemes change ``model``. Only the engine itself knows what its ``generation`` objects contain. An engine
+    whose model is not a torch module sets ``TORCH = False`` and has its own ``census`` and ``parameters``.
+    """
+
+    TORCH: ClassVar[bool] = True
+    model: Any
+
+    # ---- what was loaded -------------------------------------------------------------------------
+
+    @abstractmethod
+    def facts(self) -> Facts:
+        """Return what the loaded model reports about itself."""
+
+    def census(self, *, count_zeros: bool = True) -> Census:
+        """Describe every weight matrix as it is stored. Counting zeros reads every floating-point weight."""
+        return census.take(self.model, count_zeros=count_zeros)
+
+    def parameters(self) -> int:
+        """Return the number of parameters; tied ones are counted once."""
+        return sum(one.numel() for one in self.model.parameters())
+
+    def change(self, changed: Changed) -> None:
+        """Use the model that a scheme returned."""
+        self.model = changed.model
+
+    # ---- text ------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of plain text, without special tokens."""
+
+    @abstractmethod
+    def encode_chat(self, message: str) -> list[int]:
+        """Return the token ids of one user message in the model's chat template. Without a template the
+        message is encoded as plain text."""
+
+    @abstractmethod
+    def text(self, ids: Sequence[int]) -> str:
+        """Return the text of token ids, without special tokens."""
+
+    @abstractmethod
+    def end_ids(self) -> tuple[int, ...]:
+        """Return the ids that end a reply."""
+
+    # ---- decoding --------------------------------------------------------------------------------
+
+    @abstractmethod
+    def prefill(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Any:
+        """Read the prompts, choose the first token of each, and reserve room for ``new_tokens``. Returns the
+        generation, which ``step`` continues."""
+
+    @abstractmethod
+    def step(self, generation: Any) -> None:
+        """Choose the next token of every sequence."""
+
+    @abstractmethod
+    def tokens(self, generation: Any) -> list[list[int]]:
+        """Return the tokens chosen so far, one list per prompt."""
+
+    @abstractmethod
+    def logits(self, ids: Sequence[int]) -> Any:
+        """Return teacher-forced float32 logits, shape [len(ids), vocabulary]; row t predicts token t + 1."""
+
+    def finite(self, ids: Sequence[int]) -> bool:
+        """Return whether all logits of a prompt are finite numbers."""
+        return bool(self.logits(ids).isfinite().all())
+
+    @abstractmethod
+    def synchronise(self) -> None:
+        """Wait until the device has finished all work it was given."""
+
+    # ---- what is counted -------------------------------------------------------------------------
+
+    def work(self) -> Work | None:
+        """Return the work of the model so far; None if the engine does not count it itself."""
+        return None
+
+    def cache_bytes(self, generation: Any) -> int | None:
+        """Return the bytes of the generation's keys and values; None if they cannot be seen."""
+        return None
+
+    def cache_class(self, generation: Any) -> str:
+        """Return the name of the class that holds the keys and values of a layer."""
+        return type(self).__name__
+
+    def compiled_graphs(self) -> int:
+        """Return the number of graphs compiled in this process so far."""
+        return 0

@@ -1,0 +1,161 @@
+"""The census of a loaded torch model: every weight matrix, its storage and its zeros."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from bench.engine.evidence import Census, Matrix
+
+
+def take(model: Any, *, count_zeros: bool = True) -> Census:
+    """Return the census of ``model``. Counting zeros and summing norms reads every floating-point weight."""
+    heads = {id(model.get_output_embeddings())}
+    matrices: list[Matrix] = []
+    bytes_by_dtype: Counter[str] = Counter()
+    stored: set[object] = set()
+    for name, module in model.named_modules():
+        packed = _unpacked(module)
+        held = list(_tensors_in(module, packed))
+        for tensor in _unique(held, stored):
+            bytes_by_dtype[_dtype(tensor)] += _bytes(tensor)
+        weight = _weight(module, packed)
+        if weight is not None:
+            matrices.append(_matrix(name, module, weight, held, id(module) in heads, count_zeros))
+    norms = {
+        name: float(one.detach().double().abs().sum())
+        for name, one in model.named_parameters()
+        if count_zeros and one.dim() == 1 and one.is_floating_point() and name.endswith("weight")
+    }
+    return Census(tuple(matrices), sum(bytes_by_dtype.values()), dict(bytes_by_dtype), norms=norms)
+
+
+# The names of packed weights in layers without ``weight``: HQQ, compressed-tensors.
+PACKED = ("W_q", "weight_packed")
+
+
+def _unpacked(module: Any) -> tuple[Any, ...]:
+    """Return (weight, bias) of a torch.ao layer, where ``weight`` is a method that unpacks; empty for others.
+
+    Unpacking copies both and is slow, so it is done once per module.
+    """
+    import torch
+
+    weight = getattr(module, "weight", None)
+    if not callable(weight) or isinstance(weight, torch.Tensor):
+        return ()
+    both = getattr(module, "_weight_bias", None)
+    return tuple(both()) if both is not None else (weight(),)
+
+
+def _weight(module: Any, packed: tuple[Any, ...]) -> Any | None:
+    """Return the weight matrix of a linear-like module; None for embeddings, norms and other modules."""
+    import torch
+
+    if isinstance(module, torch.nn.Embedding):
+        return None
+    held = module._parameters.keys() | module._buffers.keys()
+    name = next((name for name in PACKED if name in held), "weight")
+    weight = packed[0] if packed else getattr(module, name, None)
+    return weight if isinstance(weight, torch.Tensor) and weight.dim() == 2 else None
+
+
+Keyed = tuple[object, Any]  # (a key that identifies the storage, the tensor)
+
+
+def _matrix(
+    name: str, module: Any, weight: Any, held: Iterable[Keyed], is_head: bool, count_zeros: bool
+) -> Matrix:
+    import torch
+
+    parts = [tensor for _key, tensor in _plain(weight)]
+    largest = max(parts, key=_bytes)
+    zeros = magnitude = None
+    if count_zeros and largest is weight and weight.is_floating_point() and not weight.is_quantized:
+        zeros = 1 - int(weight.count_nonzero()) / max(weight.numel(), 1)
+        magnitude = float(weight.detach().abs().sum(dtype=torch.float64))
+    stored = sum(_bytes(tensor) for tensor in _unique(held, set()))
+    scalars = {
+        key: float(value)
+        for key, value in module._buffers.items()
+        if value is not None and value.dim() == 0 and type(value) is torch.Tensor
+    }
+    kind = module._get_name()
+    return Matrix(
+        name, kind, _dtype(largest), weight.numel(), stored, zeros, is_head, scalars,
+        tuple(weight.shape), magnitude, zeros is not None and zeros >= 0.5 and _two_of_four(weight),
+    )  # fmt: skip
+
+
+def _two_of_four(weight: Any) -> bool:
+    rows, columns = weight.shape
+    return columns % 4 == 0 and bool(((weight.view(rows, -1, 4) == 0).sum(-1) >= 2).all())
+
+
+def _unique(keyed: Iterable[Keyed], seen: set[object]) -> Iterator[Any]:
+    """Yield each storage once, because tied weights and views must not be counted twice. Adds to ``seen``."""
+    for key, tensor in keyed:
+        if tensor.numel() and key not in seen:
+            seen.add(key)
+            yield tensor
+
+
+def _tensors_in(module: Any, packed: tuple[Any, ...]) -> Iterator[Keyed]:
+    """Yield parameters, buffers, packed weights, and the scales that engines store as attributes. Unpacking
+    makes a copy, so a packed weight is identified by its module and not by its storage."""
+    for number, tensor in enumerate(packed):
+        if tensor is not None:
+            yield (id(module), number), tensor
+    own = [*module._parameters.values(), *module._buffers.values()]
+    for tensor in own:
+        if tensor is not None:
+            yield from _plain(tensor)
+            yield from _attached(getattr(tensor, "__dict__", {}), depth=3)
+    yield from _attached({k: v for k, v in vars(module).items() if not k.startswith("_")}, depth=2)
+
+
+def _plain(tensor: Any) -> Iterator[Keyed]:
+    """Yield the tensor itself, or the tensors that a wrapper subclass consists of."""
+    inner = getattr(tensor, "__tensor_flatten__", None)
+    names = inner()[0] if inner is not None else ()
+    if not names:
+        yield _storage(tensor), tensor
+    for name in names:
+        part = getattr(tensor, name)
+        if part is not None:
+            yield from _plain(part)
+
+
+def _storage(tensor: Any) -> object:
+    return tensor.device, tensor.untyped_storage().data_ptr()
+
+
+def _attached(attributes: Mapping[Any, Any], depth: int) -> Iterator[Keyed]:
+    """Yield the tensors in ``attributes``. Plain objects, dicts, lists and tuples in them are searched too,
+    down to ``depth`` levels."""
+    import torch
+
+    for value in attributes.values():
+        if isinstance(value, torch.Tensor):
+            yield from _plain(value)
+        elif depth > 1 and isinstance(value, dict | list | tuple):
+            items = value if isinstance(value, dict) else dict(enumerate(value))
+            yield from _attached(items, depth - 1)
+        elif depth > 1 and hasattr(value, "__dict__") and not isinstance(value, torch.nn.Module | type):
+            yield from _attached(vars(value), depth - 1)
+
+
+def held_bytes(holder: object) -> int:
+    """Return the bytes of all tensors that a plain object holds. Nested objects, dicts, lists and tuples are
+    searched too."""
+    return sum(tensor.nbytes for tensor in _unique(_attached(vars(holder), depth=4), set()))
+
+
+def _bytes(tensor: Any) -> int:
+    """Return the bytes of the tensor's storage, which can be larger than the tensor."""
+    return int(tensor.untyped_storage().nbytes())
+
+
+def _dtype(tensor: Any) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

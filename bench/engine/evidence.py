@@ -1,0 +1,112 @@
+"""The content of a loaded model, and the checks of what an optimisation claims about it.
+
+The harness takes the census, never the scheme that is being checked. Standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+NONE_DENSE = "some, but no layer was dense before this step"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One weight matrix as it is stored.
+
+    ``shape`` is [outputs, inputs] as stored. ``zero_fraction`` is None for packed values. ``magnitude`` is
+    the sum of |weights| if they are floats. ``two_of_four`` says that every four weights in a row have at
+    least two zeros. ``is_head`` marks the output projection, which most schemes leave alone. ``scalars`` are
+    the single numbers that the module holds beside the matrix, such as the scale of its input.
+    """
+
+    name: str
+    module: str
+    dtype: str
+    elements: int
+    stored_bytes: int
+    zero_fraction: float | None
+    is_head: bool = False
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    shape: tuple[int, int] = (0, 0)
+    magnitude: float | None = None
+    two_of_four: bool = False
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How a short request was decoded: the class that held the keys and values, the bytes it held per token,
+    and whether the decode step ran as a compiled graph."""
+
+    cache: str
+    cache_bytes_a_token: float
+    compiled: bool
+
+
+@dataclass(frozen=True)
+class Census:
+    """Every weight matrix of a model, and the bytes of all its tensors; tied tensors are counted once.
+
+    ``norms`` is the sum of the magnitudes of each one-dimensional weight. ``decoding`` is present only for
+    schemes that ask for it (``DECODING = True``).
+    """
+
+    matrices: tuple[Matrix, ...]
+    weights_bytes: int
+    bytes_by_dtype: Mapping[str, int]
+    decoding: Decoding | None = None
+    norms: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, module: str) -> tuple[Matrix, ...]:
+        """Return the matrices held by modules of this class name."""
+        return tuple(m for m in self.matrices if m.module == module)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: what the scheme claims, what is expected, what was found, and whether the claim holds."""
+
+    claim: str
+    expected: str
+    found: str
+    holds: bool
+
+
+def check(claim: str, found: object, holds: bool, expected: object) -> Check:
+    """Return a Check with its values converted to text."""
+    return Check(claim, str(expected), str(found), holds)
+
+
+def replaced(before: Census, after: Census, module: str, *dtypes: str, was: str = "Linear") -> list[Check]:
+    """Return the checks that all weight quantisers share: the class and dtype of the layers, and fewer bytes.
+    ``was`` is the class of the layers before."""
+    wanted = sum(m.module == was and not m.is_head for m in before.matrices)
+    new = [m for m in after.of(module) if not m.is_head]
+    done = sum(m.dtype in dtypes for m in new)
+    found = ", ".join(sorted({m.dtype for m in new})) or "none"
+    asked = " or ".join(dtypes)
+    smaller = after.weights_bytes < before.weights_bytes
+    return [
+        check(f"layers now {module} of {asked}", done, wanted > 0 and done == wanted, wanted or NONE_DENSE),
+        check("stored dtype", found, bool(new) and all(m.dtype in dtypes for m in new), asked),
+        check("bytes of all weights", after.weights_bytes, smaller, f"< {before.weights_bytes}"),
+    ]
+
+
+def bits_a_weight(
+    before: Census, after: Census, module: str, bits: float, tables: int = 0, scales: float = 2
+) -> Check:
+    """Check the stored bits per weight, scales and zero points included: from ``bits`` to ``bits + scales``.
+
+    ``tables`` is the number of bytes of constant tables in each layer, which outweigh very small matrices.
+    """
+    new = [m for m in after.of(module) if not m.is_head]
+    elements = {m.name: m.elements for m in before.matrices}
+    weights = sum(elements.get(m.name, 0) for m in new)
+    stored = 8 * sum(m.stored_bytes for m in new)
+    fits = bits * weights <= stored < (bits + scales) * weights + 8 * tables * len(new)
+    found = f"{stored / weights:.2f}" if weights else "none"
+    return check(
+        "bits per weight, scales included", found, bool(weights) and fits, f"{bits:g} to {bits + scales:g}"
+    )

@@ -1,0 +1,90 @@
+"""Memory of this worker in each phase, from the kernel's own high-water mark; nothing is sampled.
+
+Writing ``5`` to ``/proc/self/clear_refs`` resets ``VmHWM``, so each phase has its own exact peak.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.machine.proc import entries, numbers_in, text_of
+
+_PROC = Path("/proc")
+_TASKS = Path("/proc/self/task")
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+
+
+def reset_peak(engine: Any | None = None) -> None:
+    """Return freed memory to the system and reset the peaks. If the kernel refuses, the peak stays that of
+    the whole process."""
+    give_back()
+    cuda = _cuda(engine)
+    if cuda is not None:
+        cuda.reset_peak_memory_stats()
+    try:
+        _CLEAR.write_text("5")
+    except OSError as refused:
+        print(f"memory: peaks are since the start of the process ({refused})")
+
+
+def give_back() -> None:
+    """Return freed memory to the system and to the GPU; glibc (see ``KEEPS_ITS_MEMORY``) and torch keep it.
+    Otherwise a serving peak would include the weights that were replaced. C libraries without ``malloc_trim``
+    do not need it."""
+    cuda = _cuda(None)
+    if cuda is not None:
+        cuda.empty_cache()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def read_peak(engine: Any | None = None) -> dict[str, int | None]:
+    """Return the peak bytes since the last reset, by kind.
+
+    ``peak_rss_bytes`` is the peak resident set, plus what live children hold now. ``peak_allocated_bytes`` is
+    from CUDA's allocator. ``peak_device_bytes`` is the driver's figure at this moment. It covers every
+    process on the GPU, so it includes the other worker.
+    """
+    peaks: dict[str, int | None] = {
+        "peak_rss_bytes": _high_water() + _children(),
+        "peak_allocated_bytes": None,
+        "peak_device_bytes": None,
+    }
+    cuda = _cuda(engine)
+    if cuda is not None:
+        free, total = cuda.mem_get_info()
+        peaks["peak_allocated_bytes"] = cuda.max_memory_allocated()
+        peaks["peak_device_bytes"] = total - free
+    return peaks
+
+
+def _cuda(engine: Any | None) -> Any | None:
+    """Return ``torch.cuda`` if this process uses a GPU and ``engine``, if given, runs on it; else None."""
+    torch: Any = sys.modules.get("torch")
+    used = torch is not None and torch.cuda.is_initialized()
+    on_it = engine is None or engine.facts().on_gpu
+    return torch.cuda if used and on_it else None
+
+
+def _high_water() -> int:
+    for line in (text_of(_STATUS) or "").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _children() -> int:
+    """Return the resident bytes of this process's live children; 0 for an engine that starts none. A thread
+    or child that ends meanwhile is not counted."""
+    total = 0
+    for task in entries(_TASKS):
+        for pid in numbers_in(task / "children"):
+            pages = numbers_in(_PROC / str(pid) / "statm")
+            total += pages[1] * resource.getpagesize() if len(pages) > 1 else 0
+    return total

@@ -1,0 +1,137 @@
+"""One-off costs of an optimisation before it serves, such as calibration and training.
+
+The work is timed, and its result is cached by digest. A scheme wraps the work in ``spent``, or lets ``kept``
+cache its result; afterwards the session takes the bill.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from bench.engine import memory
+
+BILL = "bill.json"
+TENSORS = "tensors.safetensors"
+
+
+@dataclass(frozen=True)
+class Spent:
+    """One piece of one-off work: it took ``took_s`` seconds, and its result serves every later run.
+
+    ``peak_bytes`` is the most memory that the process had held by then, loading included (on CUDA by the
+    allocator). ``reused`` says that an earlier run did the work; the figures are then from that run.
+    ``details`` are figures from the work itself; ``processors`` is among them if it used more processors than
+    the row.
+    """
+
+    what: str
+    took_s: float
+    peak_bytes: int
+    reused: bool = False
+    details: Mapping[str, float] = field(default_factory=dict)
+
+
+_bill: list[Spent] = []
+_details: dict[str, float] = {}
+
+
+def detail(**figures: float) -> None:
+    """Add figures to the bill of the current work. ``earlier_s`` is the time that the work took before it was
+    interrupted; it is added to the time that it takes now."""
+    _details.update(figures)
+
+
+def take_bill() -> list[dict[str, object]]:
+    """Return the work billed since the last call."""
+    taken = [asdict(one) for one in _bill]
+    _bill.clear()
+    return taken
+
+
+def clock() -> float:
+    """Return the seconds of the clock used for bills."""
+    return perf_counter()
+
+
+@contextmanager
+def spent(what: str) -> Iterator[None]:
+    """Time the block and bill it; the memory peak is that of the process so far."""
+    _details.clear()
+    started = clock()
+    yield
+    took_s = clock() - started + _details.pop("earlier_s", 0.0)
+    peaks = memory.read_peak()
+    peak = peaks["peak_allocated_bytes"] or peaks["peak_rss_bytes"] or 0
+    _bill.append(Spent(what, took_s, peak, details=dict(_details)))
+
+
+def kept(
+    what: str,
+    model: Any,
+    recipe: Mapping[str, object],
+    packages: Sequence[str],
+    make: Callable[[], dict[str, Any]],
+) -> dict[str, Any]:
+    """Return the tensors that ``make`` creates for this model, from the cache if they exist there.
+
+    The key is a digest of the model's tensors as they are now, of ``recipe`` (JSON) and of the versions of
+    ``packages``. For tensors from the cache the bill is the one of the time when they were made.
+    """
+    from safetensors.torch import load_file, save_file
+
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    key = f"{what} {digest(model, {'recipe': dict(recipe), 'packages': versions})}"
+
+    def write(staging: Path) -> None:
+        made = {name: tensor.cpu().contiguous() for name, tensor in make().items()}
+        save_file(made, staging / TENSORS)
+
+    return dict(load_file(_kept(key, write) / TENSORS, device=str(next(model.parameters()).device)))
+
+
+def digest(model: Any, recipe: Mapping[str, object]) -> str:
+    """Return the SHA-256 of ``recipe`` and of every tensor of the model by name."""
+    import torch
+
+    found = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
+def kept_directory(key: str, make: Callable[[Path], None]) -> Path:
+    """Return the directory that ``make`` fills, from the cache if it exists there; billed as by ``kept``."""
+    return _kept(key, make)
+
+
+def _kept(key: str, make: Callable[[Path], None]) -> Path:
+    """Return the cache entry that ``make`` fills, with its bill stored beside it."""
+    from bench.models.cache import fill
+
+    fresh = False
+
+    def build(staging: Path) -> None:
+        nonlocal fresh
+        fresh = True
+        with spent(key.split()[0]):
+            make(staging)
+        (staging / BILL).write_text(json.dumps(asdict(_bill[-1])))
+
+    place = fill(key, build)
+    if not fresh:
+        _bill.append(Spent(**{**json.loads((place / BILL).read_text()), "reused": True}))
+    return place
+
+
+def kept_file(key: str, name: str, make: Callable[[Path], None]) -> Path:
+    """Return the file that ``make`` writes, from the cache if it exists there; billed as by ``kept``."""
+    return _kept(key, lambda staging: make(staging / name)) / name

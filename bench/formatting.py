@@ -1,0 +1,64 @@
+"""Parse percentages such as ``3%`` and format numbers for people. Imports the standard library only."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable
+
+MIB = 1024 * 1024
+
+
+def parse_percent(text: str) -> float:
+    """Parse ``"3%"`` as 0.03.
+
+    Raises ValueError for anything else, also for a bare number: a limit needs its unit.
+    """
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*%\s*", text)
+    if not match:
+        raise ValueError(f"{text!r} is not a percentage such as '3%'")
+    return float(match.group(1)) / 100
+
+
+def format_mib(size_bytes: float | None) -> str:
+    """Format bytes as whole MiB; ``-`` stands for a missing value."""
+    return "-" if size_bytes is None else f"{size_bytes / MIB:,.0f}"
+
+
+def format_significant(value: float | None, digits: int = 3) -> str:
+    """Format a value with ``digits`` significant digits, ``-`` if it is missing.
+
+    Only tiny values get an exponent.
+    """
+    if value is None:
+        return "-"
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    decimals = digits - 1 - math.floor(math.log10(abs(value)))
+    if decimals > 9:
+        return f"{value:.{digits - 1}e}"
+    return f"{round(value, decimals):,.{max(decimals, 0)}f}"
+
+
+def format_share(value: float | None) -> str:
+    """Format a share as a percentage rounded down, so that 100.0% means all; ``-`` if it is missing."""
+    return "-" if value is None else f"{math.floor(value * 1000 + 1e-9) / 10:.1f}%"
+
+
+def format_duration(seconds: float) -> str:
+    """Format seconds as ``42 s`` or ``3 min 05 s``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known name closest in spelling to ``word``, or None if nothing is close."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+def printable(text: str) -> str:
+    """Replace control characters in ``text``, so that a model's output cannot drive the terminal."""
+    return "".join(c if c == "\n" or (c.isprintable()) else "�" for c in text)

@@ -1,0 +1,135 @@
+"""Estimate the noise of this machine from a calibration: units in which both sides are the same.
+
+The log ratio of a unit of ``m`` batches varies by ``σ² = σ²_process + σ²_batch/m``: what a process keeps for
+its life does not average out, what changes from batch to batch does (Kalibera & Jones 2013).
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from bench.gate.power import smallest_detectable
+from bench.gate.sequential import SCALE_FLOOR, Test
+from bench.metrics.cost import PER_REQUEST
+from bench.metrics.unit_ratios import log_ratio
+from bench.records import RunRecord, UnitRecord
+from bench.store.replay import load_record, newest_first
+
+VALID = timedelta(days=7)
+ENOUGH_UNITS = 6
+# The margin for which detectability is computed, and the most batches per unit.
+USUAL_MARGIN = 0.03
+MOST_BATCHES = 16
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The components of the noise (sd of log ratios) and what follows from them.
+
+    ``batches`` is the recommended number per unit, ``√(s_fixed/s_batch · σ²_batch/σ²_process)``, which is the
+    cheapest for a given precision. ``detectable`` is the smallest increase, as a share, that is found in 95 %
+    of gates of at most ``cap`` units.
+    """
+
+    run_id: str
+    at_utc: str
+    units: int
+    void_units: int
+    unit_sd: float
+    process_sd: float
+    batch_sd: float
+    intraclass_correlation: float
+    lag1_autocorrelation: float
+    seconds_per_unit: float
+    batches_measured: int
+    batches: int
+    detectable: float | None
+    counters_constant: bool
+    cap: int
+
+
+def calibration_of(run: RunRecord) -> Calibration | None:
+    """Return the ``calibration`` block of ``run.json``; None for any other run or with too few units."""
+    if run.gate is None or run.gate.get("mode") != "calibration":
+        return None
+    return estimate(run)
+
+
+def estimate(run: RunRecord) -> Calibration | None:
+    """Estimate the components from the valid units, by the one-way random-effects model."""
+    units = [unit for unit in run.units if not unit.void]
+    if len(units) < ENOUGH_UNITS:
+        return None
+    changes = [change for unit in units if (change := log_ratio(unit, PER_REQUEST.key)) is not None]
+    inner = [_batch_ratios(unit) for unit in units]
+    m = len(inner[0])
+    batch_variance = statistics.fmean(statistics.variance(one) for one in inner) if m > 1 else 0.0
+    # Both sides are the same: the true change is 0, and deviations from it cost no degree of freedom.
+    unit_variance = math.fsum(change**2 for change in changes) / len(changes)
+    process_variance = max(unit_variance - batch_variance / m, 0.0)
+    timed_s = statistics.fmean(_timed_s(unit) for unit in units)
+    unit_s = statistics.fmean(unit.took_s for unit in units)
+    batches = _batches(process_variance, batch_variance, max(unit_s - timed_s, 0.1), timed_s / m)
+    unit_sd = math.sqrt(process_variance + batch_variance / batches)
+    test = Test(margin=math.log1p(USUAL_MARGIN), prior_sd=max(unit_sd, SCALE_FLOOR))
+    return Calibration(
+        run_id=run.run_id,
+        at_utc=run.started_utc,
+        units=len(units),
+        void_units=len(run.units) - len(units),
+        unit_sd=unit_sd,
+        process_sd=math.sqrt(process_variance),
+        batch_sd=math.sqrt(batch_variance),
+        intraclass_correlation=process_variance / ((process_variance + batch_variance) or 1.0),
+        lag1_autocorrelation=_lag1([ratio for one in inner for ratio in one]),
+        seconds_per_unit=unit_s - timed_s + timed_s / m * batches,
+        batches_measured=m,
+        batches=batches,
+        detectable=smallest_detectable(unit_sd, test),
+        counters_constant=len({repr(unit.counters) for unit in units}) <= 1,
+        cap=test.cap,
+    )
+
+
+def _batch_ratios(unit: UnitRecord) -> list[float]:
+    pairs = zip(unit.variant_ns, unit.baseline_ns, strict=True)
+    return [math.log(sum(variant) / sum(base)) for variant, base in pairs]
+
+
+def _timed_s(unit: UnitRecord) -> float:
+    return sum(sum(turns) for side in (unit.baseline_ns, unit.variant_ns) for turns in side) / 1e9
+
+
+def _batches(process_variance: float, batch_variance: float, fixed_s: float, batch_s: float) -> int:
+    """Return the best number of batches per unit (Kalibera & Jones 2013, eq. 3), within bounds."""
+    if process_variance == 0:
+        return MOST_BATCHES if batch_variance else 1
+    best = math.sqrt(fixed_s / batch_s * batch_variance / process_variance)
+    return min(max(math.ceil(best), 1), MOST_BATCHES)
+
+
+def _lag1(values: Sequence[float]) -> float:
+    """Return the lag-1 autocorrelation; 0 for a constant series."""
+    mean = statistics.fmean(values)
+    centred = [value - mean for value in values]
+    whole = math.fsum(value**2 for value in centred)
+    return math.fsum(a * b for a, b in pairwise(centred)) / whole if whole else 0.0
+
+
+def latest(out: Path, conditions: Mapping[str, Any], now_utc: str) -> Calibration | None:
+    """Return the newest calibration in ``out`` under the same conditions, if it is at most 7 days old."""
+    for directory, head in newest_first(out):
+        gate = head.get("gate") or {}
+        if gate.get("mode") != "calibration" or gate.get("conditions") != conditions:
+            continue
+        if datetime.fromisoformat(now_utc) - datetime.fromisoformat(str(head["at_utc"])) > VALID:
+            return None
+        return estimate(load_record(directory))
+    return None

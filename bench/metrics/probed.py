@@ -1,0 +1,20 @@
+"""The results of the probes, each with the metrics in its own file."""
+
+from __future__ import annotations
+
+from bench import plugins
+from bench.records import ArmRecord, RunRecord
+from bench.stats.figure import Figures
+
+PLACE = 11
+PROBES = dict(plugins.each("probes"))
+METRICS = tuple(metric for probe in PROBES.values() for metric in probe.METRICS)
+
+
+def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
+    """Return the results; None for what was not measured."""
+    found: Figures = {}
+    for name, probe in PROBES.items():
+        said = arm.probes.get(name, {})
+        found |= {metric.key: metric.scalar(said.get(metric.key)) for metric in probe.METRICS}
+    return found

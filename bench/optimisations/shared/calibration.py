@@ -1,0 +1,94 @@
+"""Draw calibration text for a scheme, from another text than the one on which drift is scored."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from bench.errors import Unsupported
+
+SHORTEST = 16
+
+
+@dataclass(frozen=True)
+class CalibrationParams:
+    """``samples`` windows of ``tokens`` tokens are drawn from ``text`` with ``seed``.
+
+    ``text`` is a file in bench/texts, or a path. Do not use the evaluation text: a scheme must not have seen
+    the text that it is judged on.
+    """
+
+    text: str = "docstrings"
+    samples: int = 64
+    tokens: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.samples <= 100_000:
+            raise ValueError("samples must be from 1 to 100000")
+        if not SHORTEST <= self.tokens <= 131_072:
+            raise ValueError(f"tokens must be from {SHORTEST} to 131072")
+
+
+def check_text(name: str) -> None:
+    """Raise UsageError if ``name`` is neither a file in bench/texts nor the path of a file."""
+    from bench import plugins
+
+    if not Path(name).is_file():
+        plugins.load("texts", name)
+
+
+def read_text(name: str) -> str:
+    """Return the text of that name in bench/texts, else the content of the file at that path.
+
+    Raises UsageError if there is neither.
+    """
+    from bench import plugins
+
+    check_text(name)
+    if name in plugins.names("texts"):
+        return str(plugins.load("texts", name).read())
+    return Path(name).read_text(encoding="utf-8")
+
+
+def recipe(params: CalibrationParams) -> dict[str, object]:
+    """Return what a cached result depends on besides the model: the text and how windows are drawn."""
+    text = hashlib.sha256(read_text(params.text).encode()).hexdigest()
+    return {"text_sha256": text, "samples": params.samples, "tokens": params.tokens, "seed": params.seed}
+
+
+def windows(model: Any, params: CalibrationParams, part: tuple[float, float] = (0.0, 1.0)) -> list[Any]:
+    """Draw ``samples`` windows of token ids, each [1, tokens], on the model's device.
+
+    ``part`` limits them to the text between two shares of its length. Raises Unsupported if this part is
+    shorter than one window.
+    """
+    import torch
+
+    vocabulary = model.config.get_text_config().vocab_size
+    ids = _encode(Path(model.config.name_or_path), vocabulary, read_text(params.text))
+    ids = ids[int(part[0] * len(ids)) : int(part[1] * len(ids))]
+    last = len(ids) - params.tokens
+    if last < 0:
+        raise Unsupported(
+            f"the calibration text {params.text} has {len(ids)} tokens, {params.tokens} are asked for"
+        )
+    draw = random.Random(params.seed)
+    device = next(model.parameters()).device
+    starts = [draw.randint(0, last) for _ in range(params.samples)]
+    return [torch.tensor([ids[start : start + params.tokens]], device=device) for start in starts]
+
+
+@lru_cache(maxsize=1)  # a training encodes one text twice: to train on it, and to be judged by it
+def _encode(directory: Path, vocabulary: int, text: str) -> list[int]:
+    """Encode the text with the tokenizer beside the weights; without one, as bytes modulo the vocabulary."""
+    import transformers
+
+    if not (directory / "tokenizer.json").is_file():
+        return [byte % vocabulary for byte in text.encode()]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])

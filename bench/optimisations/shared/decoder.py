@@ -1,0 +1,102 @@
+"""Take a decoder apart: find its blocks, watch the inputs of its layers, and make layers smaller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from bench.errors import Unsupported
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+MLP = ("gate_proj", "up_proj", "down_proj")
+
+
+def blocks(model: Any) -> Any:
+    """Return the blocks in order, a ``ModuleList``.
+
+    Raises Unsupported if the model is no plain stack of blocks.
+    """
+    found = getattr(getattr(model, "model", None), "layers", None)
+    if found is None:
+        raise Unsupported(f"pruning knows decoders with model.layers, not {type(model).__name__}")
+    return found
+
+
+def plain_blocks(model: Any) -> Any:
+    """Return the blocks. Raises Unsupported unless each has the seven linear layers of a Llama block."""
+    found = blocks(model)
+    for block in found:
+        has = [hasattr(getattr(block, "self_attn", None), name) for name in ATTENTION]
+        has += [hasattr(getattr(block, "mlp", None), name) for name in MLP]
+        if not all(has):
+            raise Unsupported(f"width pruning knows blocks with {', '.join((*ATTENTION, *MLP))} only")
+    return found
+
+
+@contextmanager
+def watching(modules: Mapping[Any, Callable[..., None]]) -> Iterator[None]:
+    """Call each function with (module, inputs, output) whenever its module has run."""
+    hooks = [module.register_forward_hook(look) for module, look in modules.items()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def read(model: Any, windows: Sequence[Any]) -> None:
+    """Run every window of token ids [1, tokens] through the model, without a cache and without gradients."""
+    import torch
+
+    with torch.no_grad():
+        for window in windows:
+            model(input_ids=window, use_cache=False, logits_to_keep=1)
+
+
+def input_norms(model: Any, layers: Sequence[Any], windows: Sequence[Any]) -> list[Any]:
+    """Return, for each linear layer, the L2 norm of every input channel over all tokens, float32 [inputs]."""
+    import torch
+
+    squares = [torch.zeros(layer.in_features, device=layer.weight.device) for layer in layers]
+
+    def adds_to(total: Any) -> Callable[..., None]:
+        def look(_module: Any, inputs: Any, _output: Any) -> None:
+            total.add_(inputs[0].float().flatten(0, -2).square().sum(0))
+
+        return look
+
+    with watching({layer: adds_to(total) for layer, total in zip(layers, squares, strict=True)}):
+        read(model, windows)
+    return [total.sqrt() for total in squares]
+
+
+def gradients(model: Any, layers: Sequence[Any], windows: Sequence[Any]) -> list[Any]:
+    """Return, for each linear layer, the gradient of the next-token loss, shaped as its weight.
+
+    It is the sum over all windows.
+    """
+    for layer in layers:
+        layer.weight.requires_grad_(True)
+    for window in windows:
+        model(input_ids=window, labels=window, use_cache=False).loss.backward()
+    found = [layer.weight.grad.float() for layer in layers]
+    for layer in layers:
+        layer.weight.grad = None
+        layer.weight.requires_grad_(False)
+    return found
+
+
+def keep(layer: Any, outputs: Any = None, inputs: Any = None) -> None:
+    """Cut a linear layer down to some of its outputs and inputs (sorted indices), in place."""
+    import torch
+
+    weight = layer.weight.data
+    if outputs is not None:
+        weight = weight[outputs]
+        if layer.bias is not None:
+            layer.bias = torch.nn.Parameter(layer.bias.data[outputs].clone(), requires_grad=False)
+    if inputs is not None:
+        weight = weight[:, inputs]
+    layer.weight = torch.nn.Parameter(weight.clone(), requires_grad=False)
+    layer.out_features, layer.in_features = weight.shape

@@ -1,0 +1,178 @@
+"""Compare two runs: the same variants before and after, or the reasons why the two must not be compared.
+
+``bench/results/changes.py`` decides how a figure is compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.errors import IncomparableError
+from bench.formatting import format_significant, printable
+from bench.metrics import memory
+from bench.results.changes import IN_PAIRS, TIMES, change, verdict
+from bench.results.others import quiet_words
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary
+from bench.stats.verdict import Verdict
+
+KEY_FIGURES = (*TIMES, memory.RSS, memory.ALLOCATED, *IN_PAIRS)
+# These must be equal for a dollar to mean the same in both runs; the source of a price may differ.
+PRICE_KEYS = (
+    "kind", "ownership", "currency", "includes_power", "vcpus", "gpus", "usd_per_hour", "purchase_usd",
+    "overhead", "life_hours", "usd_per_kwh", "pue", "average_watts", "utilisation",
+)  # fmt: skip
+SHOWN = 60
+
+
+@dataclass(frozen=True)
+class RowChange:
+    """How one figure of one row changed between two runs; ``ratio`` is after ÷ before."""
+
+    variant: str
+    group: str
+    metric: str
+    before: float | None
+    after: float | None
+    ratio: float | None
+    ci_low: float | None
+    ci_high: float | None
+    verdict: Verdict
+    basis: str
+    note: str
+
+    @property
+    def title(self) -> str:
+        """Return the row's name, with its cell of the sweep if there is one."""
+        return " ".join(filter(None, (self.group, self.variant)))
+
+
+def between_runs(one: RunSummary, other: RunSummary) -> list[RowChange]:
+    """Return the changes of every variant that is in both runs, for each key figure that either of them has.
+
+    ``ci_low`` and ``ci_high`` are None if either figure has no interval, and the verdict is then
+    ``cannot tell``. Raises IncomparableError, which names every field in which the runs must agree and do
+    not.
+    """
+    pairs = _pairs(one, other)
+    differing = [
+        f"{place}: {_shown(a)} and {_shown(b)}"
+        for place, a, b in (*_of_runs(one, other), *(found for pair in pairs for found in _of_rows(*pair)))
+    ]
+    if not pairs:
+        differing.append("no variant is in both")
+    if differing:
+        lines = "".join(f"\n  {line}" for line in dict.fromkeys(differing))
+        raise IncomparableError(f"{one.run_id} and {other.run_id} cannot be compared:{lines}")
+    return [row for before, after in pairs for row in _changes(one, other, before, after)]
+
+
+def _pairs(one: RunSummary, other: RunSummary) -> list[tuple[Row, Row]]:
+    theirs = {row.key: row for row in other.rows}
+    return [(row, theirs[row.key]) for row in one.rows if row.key in theirs]
+
+
+# ---- may they be compared? -----------------------------------------------------------------------
+
+
+def _of_runs(one: RunSummary, other: RunSummary) -> Iterator[tuple[str, object, object]]:
+    """Yield (place, here, there) of differences of the whole run: machine, text, drift, price."""
+    yield from _differ("machine", _flat(one.machine), _flat(other.machine))
+    yield from _differ("text", {"sha256": one.text["sha256"]}, {"sha256": other.text["sha256"]})
+    drift = [{key: run.spec["drift"].get(key) for key in ("tokens", "window")} for run in (one, other)]
+    yield from _differ("drift", *drift)
+    yield from _differ("price", *({key: run.price.get(key) for key in PRICE_KEYS} for run in (one, other)))
+
+
+def _of_rows(before: Row, after: Row) -> Iterator[tuple[str, object, object]]:
+    """Yield the same for two rows of one name.
+
+    Weights, engine (as asked for and as loaded), workload and optimisations are compared.
+    """
+    name = printable(before.title)
+    yield from _differ(f"{name}.workload", before.workload or {}, after.workload or {})
+    yield from _differ(f"{name}.runtime", before.runtime or {}, after.runtime or {})
+    if before.facts and after.facts:
+        keys = ("engine", "device_name", "threads")
+        facts = [{key: getattr(found, key) for key in keys} for found in (before.facts, after.facts)]
+        yield from _differ(f"{name}.facts", *facts)
+    parts = [
+        {
+            "model.weights_sha256": (row.model or {}).get("weights_sha256"),
+            "model.location": (row.model or {}).get("location"),
+            "optimisations": list(row.optimisations),
+        }
+        for row in (before, after)
+    ]
+    yield from _differ(name, *parts)
+
+
+def _differ(
+    place: str, one: Mapping[str, object], other: Mapping[str, object]
+) -> Iterator[tuple[str, object, object]]:
+    for key in dict.fromkeys([*one, *other]):
+        if one.get(key) != other.get(key):
+            yield f"{place}.{key}", one.get(key), other.get(key)
+
+
+def _flat(machine: Mapping[str, Any]) -> dict[str, object]:
+    """Return the fingerprint with each package as a field of its own."""
+    plain = {key: value for key, value in machine.items() if key != "packages"}
+    packages = machine.get("packages") or {}
+    return {**plain, **{f"packages.{name}": version for name, version in packages.items()}}
+
+
+def _shown(value: object) -> str:
+    text = "nothing" if value is None else str(value)
+    return printable(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
+
+
+# ---- the figures ---------------------------------------------------------------------------------
+
+
+def _changes(one: RunSummary, other: RunSummary, before: Row, after: Row) -> Iterator[RowChange]:
+    for metric in KEY_FIGURES:
+        found = change(metric, ((one, before), (other, after)))
+        if found is None:
+            continue
+        yield RowChange(
+            variant=before.name,
+            group=before.group,
+            metric=metric.key,
+            before=found.before,
+            after=found.after,
+            ratio=found.ratio,
+            ci_low=found.low,
+            ci_high=found.high,
+            verdict=verdict(metric, found),
+            basis=found.basis,
+            note=found.note,
+        )
+
+
+def heading(one: RunSummary, other: RunSummary) -> str:
+    """Say which two runs are compared, when each was made, and how quiet its machine was."""
+    lines = []
+    for word, run in (("before", one), ("after", other)):
+        when = str(run.started_utc).replace("T", " ").removesuffix("Z")
+        lines.append(f"{word:6}  {printable(run.run_id)}, {printable(when)} UTC: {quiet_words(run)}")
+    return "\n".join(lines)
+
+
+def render(rows: Sequence[RowChange]) -> str:
+    """Write a line for each change, from the variant to what was compared; then write each note once."""
+    table = [("variant", "metric", "before", "after", "ratio [95 %]", "verdict", "compared")]
+    for row in rows:
+        bounds = "" if row.ci_low is None else f" [{row.ci_low:.3f}, {row.ci_high:.3f}]"
+        ratio = "-" if row.ratio is None else f"{row.ratio:.3f}{bounds}"
+        before, after = format_significant(row.before), format_significant(row.after)
+        table.append((printable(row.title), row.metric, before, after, ratio, row.verdict, row.basis))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]
+    notes = dict.fromkeys(f"{printable(row.title)}: {printable(row.note)}" for row in rows if row.note)
+    return "\n".join([*lines, *notes])

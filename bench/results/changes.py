@@ -1,0 +1,105 @@
+"""Say by how much a figure changed between two runs, and how the two were compared.
+
+If each run compares the row with its own baseline, measured in turns, the two ratios are compared: the
+machine's speed on either day is in both sides of a ratio and cancels out. Drift on the same windows of text
+is compared window by window. The rest are two readings of a row alone, with the machine's speed in them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from bench.metrics import cost, latency, output_drift, throughput
+from bench.metrics.comparisons import Comparison
+from bench.results.others import alone_notes, in_turns_notes
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary, in_turns
+from bench.stats.figure import Figure, Metric, ratio_bounds, value_of
+from bench.stats.intervals import LEAST_SAMPLES, Interval, mean_interval, ratio_interval
+from bench.stats.verdict import Verdict, verdict_of
+
+Sides = tuple[tuple[RunSummary, Row], tuple[RunSummary, Row]]  # before and after
+TIMES = (latency.E2EL, latency.TTFT, latency.TPOT, throughput.OUTPUT, cost.PER_1K, cost.PER_REQUEST)
+IN_PAIRS = (output_drift.KLD, output_drift.TOP1, output_drift.PPL)
+
+RATIO, ALONE, WINDOWS = "ratio to the baseline", "alone", "window by window"
+
+# How much figures of unchanged code differed between two runs half an hour apart (sd on the log scale, 47
+# rows of quantisation-cpu on 2026-11-26): 0.057 (requests) to 0.070 (tokens) for rows measured alone; 0.018,
+# beyond their own intervals, for ratios measured in turns. Both are rounded up so that 97 of 100 pairs of
+# runs of unchanged code report no change at all (tests/metrics/test_no_false_alarm.py).
+ALONE_APART_SD = 0.07
+RATIOS_APART_SD = 0.03
+_Z = 1.959964
+
+
+@dataclass(frozen=True)
+class Change:
+    """The change of a figure; ``ratio`` is after ÷ before, with its 95 % bounds.
+
+    ``basis`` says what was compared, ``note`` what else must be known.
+    """
+
+    before: float | None
+    after: float | None
+    ratio: float | None
+    low: float | None
+    high: float | None
+    basis: str
+    note: str = ""
+
+
+def change(metric: Metric, sides: Sides) -> Change | None:
+    """Return how a figure changed; None if neither run has it."""
+    figures = [row.figure(metric) for _run, row in sides]
+    values = [value_of(figure) for figure in figures]
+    if values == [None, None]:
+        return None
+    ratios = [run.comparison(row, metric) for run, row in sides]
+    if metric in TIMES and ratios[0] and ratios[1] and in_turns(ratios[0]) and in_turns(ratios[1]):
+        return _of_ratios(ratios[0], ratios[1], "; ".join(in_turns_notes(sides)))
+    if metric in IN_PAIRS and (found := _of_windows(metric, figures[0], figures[1])):
+        return Change(values[0], values[1], found.value, found.low, found.high, WINDOWS)
+    ratio = values[1] / values[0] if values[0] and values[1] is not None else None
+    if metric not in TIMES:
+        return Change(values[0], values[1], ratio, *ratio_bounds(figures[0], figures[1]), ALONE)
+    note = "; ".join(alone_notes(sides))
+    bounds = (None, None) if note else ratio_bounds(figures[0], figures[1], _Z * ALONE_APART_SD)
+    return Change(values[0], values[1], ratio, *bounds, ALONE, note)
+
+
+def _of_ratios(before: Comparison, after: Comparison, note: str) -> Change:
+    """Return the change of a ratio to the baseline, itself as a ratio."""
+    intervals = [Interval(one.ratio, one.ci_low, one.ci_high) for one in (before, after)]
+    bounds = ratio_bounds(intervals[0], intervals[1], _Z * RATIOS_APART_SD)
+    return Change(before.ratio, after.ratio, after.ratio / before.ratio, *bounds, RATIO, note)
+
+
+def _of_windows(metric: Metric, before: Figure | None, after: Figure | None) -> Interval | None:
+    """Return the paired interval; None if the windows may not be the same, or a mean is not above 0.
+
+    The caller has already seen that the text is the same: its name may differ, its digest may not.
+    """
+    if before is None or after is None:
+        return None
+    scored = [[figure.notes.get(key) for key in ("n", "windows", "window")] for figure in (before, after)]
+    if scored[0] != scored[1]:
+        return None
+    means = [figure.notes.get("window_means") or [] for figure in (before, after)]
+    if len(means[0]) != len(means[1]) or len(means[0]) < LEAST_SAMPLES:
+        return None
+    if metric is output_drift.PPL:  # the means are logarithms
+        found = mean_interval([b - a for a, b in zip(*means, strict=True)])
+        low, high = (None if bound is None else math.exp(bound) for bound in (found.low, found.high))
+        return Interval(math.exp(found.value), low, high)
+    if min(map(math.fsum, means)) <= 0:
+        return None
+    return ratio_interval(means[1], means[0])
+
+
+def verdict(metric: Metric, found: Change) -> Verdict:
+    """Return better or worse if the whole interval is on one side of 1, in the metric's own direction."""
+    if found.ratio is None:
+        return Verdict.CANNOT_TELL
+    return verdict_of(Interval(found.ratio, found.low, found.high), lower_is_better=metric.better == "lower")

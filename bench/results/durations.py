@@ -1,0 +1,45 @@
+"""How long each row took in an earlier run of the same config on this machine."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from bench.errors import IntegrityError
+from bench.store.journal import read_journal
+from bench.store.replay import journal_of, newest_first
+
+
+def earlier_seconds(out: Path, name: str) -> dict[str, float]:
+    """Return the seconds from start to end of each row, by its name, in an earlier run.
+
+    It is the newest finished run called ``name`` in ``out``; the result is empty if there is none.
+    """
+    for directory, head in newest_first(out):
+        if head.get("name") == name and not head.get("gate"):
+            try:
+                found = _seconds(directory)
+            except IntegrityError:
+                continue  # `bench verify` reports it; here only an estimate is lost
+            if found:
+                return found
+    return {}
+
+
+def _seconds(directory: Path) -> dict[str, float]:
+    began: dict[tuple[str, str], datetime] = {}
+    took: dict[str, float] = {}
+    records = read_journal(journal_of(directory)).records
+    if not any(record["kind"] == "run_finished" for record in records):
+        return {}
+    for record in records:
+        if record["kind"] != "arm":
+            continue
+        key = str(record["group"]), str(record["name"])
+        at = datetime.fromisoformat(str(record["at_utc"]))
+        if record.get("started"):
+            began[key] = at
+        elif "status" in record and key in began:
+            row = " ".join(filter(None, key))
+            took[row] = (at - began[key]).total_seconds()
+    return took

@@ -1,0 +1,138 @@
+"""Find where a figure changed, and stayed changed, over a project's runs.
+
+Five changes of +0.7 % each pass five gates, but the history shows them. The change points are Apache Otava's
+(windows of E-divisive means, Student's t at 0.1 %; Fleming et al. 2023, doi:10.1145/3578244.3583719).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from bench.errors import UsageError
+from bench.formatting import format_significant, printable
+from bench.results.run_summary import RunSummary
+from bench.stats.figure import value_of
+from bench.store.files import digest
+
+WINDOW = 50
+MAX_P_VALUE = 0.001
+FEWEST = 6
+# A figure is compared only where these are equal. The installed packages may differ: the history is there to
+# show what they change.
+MACHINE = ("architecture", "cpu_model", "cpus", "cgroup_cpu_max", "memory_bytes", "hypervisor", "gpus")
+PRICE = ("usd_per_hour", "purchase_usd", "usd_per_kwh", "currency", "utilisation")
+
+
+@dataclass(frozen=True)
+class Change:
+    """The first run after a change, and the mean of the figure on either side, up to the next change."""
+
+    run_id: str
+    at_utc: str
+    before: float
+    after: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Series:
+    """One figure of one variant under the same conditions, oldest first.
+
+    ``changes`` is None if there are too few runs to look for any.
+    """
+
+    name: str
+    group: str
+    variant: str
+    metric: str
+    conditions: str
+    values: tuple[float, ...]
+    runs: tuple[str, ...]
+    changes: tuple[Change, ...] | None
+
+
+def histories(runs: Iterable[RunSummary], metrics: Sequence[str]) -> list[Series]:
+    """Return every series that has a figure, with its change points.
+
+    Raises UsageError if a series is long enough for change points and Apache Otava is not installed.
+    """
+    found: dict[tuple[str, ...], list[tuple[str, str, float]]] = {}
+    for run in sorted(runs, key=lambda run: (run.started_utc, run.run_id)):
+        for key, value in _figures(run, metrics):
+            found.setdefault(key, []).append((run.run_id, run.started_utc, value))
+    return [_series(key, points) for key, points in found.items()]
+
+
+def _figures(run: RunSummary, metrics: Sequence[str]) -> Iterator[tuple[tuple[str, ...], float]]:
+    for row in run.rows:
+        conditions = digest(
+            [
+                {key: run.machine.get(key) for key in MACHINE},
+                {key: run.price.get(key) for key in PRICE},
+                row.workload,
+                row.runtime,
+                list(row.optimisations),
+                (row.model or {}).get("location"),
+            ]
+        )
+        for metric in metrics:
+            value = value_of(row.figure(metric))
+            if row.ok and value is not None:
+                yield (run.name, row.group, row.name, metric, conditions[:12]), value
+
+
+def _series(key: tuple[str, ...], points: Sequence[tuple[str, str, float]]) -> Series:
+    values = [value for _, _, value in points]
+    name, group, variant, metric, conditions = key
+    return Series(
+        name,
+        group,
+        variant,
+        metric,
+        conditions,
+        tuple(values),
+        tuple(run_id for run_id, _, _ in points),
+        None
+        if len(points) < FEWEST
+        else tuple(Change(*points[at][:2], *rest) for at, *rest in _changes(values)),
+    )
+
+
+def _changes(values: Sequence[float]) -> Iterator[tuple[int, float, float, float]]:
+    """Yield (index of the first value after it, mean before, mean after, p value) of each change point."""
+    try:
+        from otava.analysis import compute_change_points
+    except ImportError:
+        raise UsageError(
+            "the history needs Apache Otava: pip install --no-deps apache-otava (its pins are older than "
+            "ours; the part that is used needs NumPy and SciPy alone)"
+        ) from None
+    points, _weak = compute_change_points(
+        list(values), window_len=WINDOW, max_pvalue=MAX_P_VALUE, min_magnitude=0.0
+    )
+    for point in points:
+        stats = point.stats
+        yield int(point.index), float(stats.mean_1), float(stats.mean_2), float(stats.pvalue)
+
+
+def render(series: Sequence[Series]) -> str:
+    """Write a line for each series, a line below it for each change, and one about all that are too short."""
+    lines = [line for one in series if one.changes is not None for line in _lines(one, one.changes)]
+    short = [len(one.values) for one in series if one.changes is None]
+    if short:
+        most = f"{max(short)} run{'s' * (max(short) != 1)} at most"
+        what = "figure of a variant has" if len(short) == 1 else "figures of variants have"
+        lines.append(f"{len(short)} {what} {most}: too few to look for changes, {FEWEST} are needed")
+    return printable("\n".join(lines))
+
+
+def _lines(one: Series, changes: Sequence[Change]) -> Iterator[str]:
+    who = " ".join(filter(None, (one.name, one.group, one.variant)))
+    last = format_significant(one.values[-1])
+    found = f"{len(changes) or 'no'} change(s)"
+    yield f"{who}  {one.metric}  {len(one.values)} runs, last {last}: {found}"
+    for change in changes:
+        percent = f"{100 * (change.after / change.before - 1):+.1f} %" if change.before else ""
+        means = f"{format_significant(change.before)} → {format_significant(change.after)}"
+        yield f"  from {change.run_id}: {means}  {percent}  (p = {change.p_value:.1g})"

@@ -1,0 +1,69 @@
+"""How much of the processors others had while a row was timed, from the noise kept beside its figures.
+
+Others are the hypervisor and the processes that are not ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bench.formatting import printable
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary
+
+# Equal to machine/noise.DISTURBED_SHARE, which this half of the program does not import; a test checks it.
+OTHERS_SHARE = 0.05
+ALONE = ("solo",)
+IN_TURNS = ("duet", "pair", "pairs", "unit")  # rounds that count; a void round has another name
+
+
+def others_alone(row: Row) -> float:
+    """Return the share of the processors that others had in the last solo pass, or 0 if not known.
+
+    The last solo pass is the one that counts.
+    """
+    return [0.0, *_shares(row, ALONE)][-1]
+
+
+def others_in_turns(row: Row) -> float:
+    """Return the same for the worst of the rounds that the row's ratio comes from."""
+    return max(_shares(row, IN_TURNS), default=0.0)
+
+
+def _shares(row: Row, stages: Sequence[str]) -> list[float]:
+    return [_share(noise) for noise in row.noise if noise["stage"] in stages]
+
+
+def _share(noise: Mapping[str, Any]) -> float:
+    """Add the share of the hypervisor and that of other processes."""
+    return float(noise.get("steal_share") or 0.0) + float(noise.get("foreign_share") or 0.0)
+
+
+def quiet_words(run: RunSummary) -> str:
+    """Describe the worst timed pass of a run, such as "others had at most 72% of the processors"."""
+    found = [(others_alone(row), row, "solo pass") for row in run.rows if _shares(row, ALONE)]
+    found += [(others_in_turns(row), row, "turns") for row in run.rows if _shares(row, IN_TURNS)]
+    if not found:
+        return "what others had of the processors is not recorded"
+    share, row, stage = max(found, key=lambda worst: worst[0])
+    return printable(f"others had at most {share:.0%} of the processors ({row.title}, {stage})")
+
+
+def alone_notes(sides: Sequence[tuple[RunSummary, Row]]) -> Iterator[str]:
+    """Yield why a figure measured alone says nothing, for each (run, row) that others disturbed."""
+    for run, row in sides:
+        share = others_alone(row)
+        if share > OTHERS_SHARE:
+            yield f"others had {share:.0%} of the processors while {run.run_id} measured this row alone"
+
+
+def in_turns_notes(sides: Sequence[tuple[RunSummary, Row]]) -> Iterator[str]:
+    """Yield a note for each ratio that was measured while others were at work.
+
+    Others slow both sides, so the ratio keeps its interval.
+    """
+    for run, row in sides:
+        share = others_in_turns(row)
+        if share > OTHERS_SHARE:
+            yield f"others had up to {share:.0%} of the processors while {run.run_id} measured this ratio"

@@ -1,0 +1,165 @@
+"""One row of a run as a frozen record: what was asked for, what was found loaded, and every figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from bench.errors import Outcome
+from bench.records import Facts
+from bench.stats.figure import Figure, Figures, Metric
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Evidence that a row is what it says.
+
+    It holds the checks of every step, the bytes by dtype, and the operators of one decode step.
+    """
+
+    steps: tuple[Json, ...] = ()
+    bytes_by_dtype: Mapping[str, int] = field(default_factory=dict)
+    kernels: tuple[Json, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the block as it is in ``run.json``."""
+        return {
+            "steps": list(self.steps),
+            "bytes_by_dtype": dict(self.bytes_by_dtype),
+            "kernels": list(self.kernels),
+        }
+
+
+@dataclass(frozen=True)
+class WarmUpFound:
+    """The times of the first requests, and whether they became steady."""
+
+    durations_ms: tuple[float, ...]
+    steady: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """A baseline or a variant: what was asked for, what was loaded, and every figure of it."""
+
+    name: str
+    group: str
+    is_baseline: bool
+    status: Outcome
+    reason: str
+    model: Json
+    runtime: Json
+    workload: Json
+    optimisations: tuple[str, ...]
+    evidence: Evidence | None
+    facts: Facts | None
+    one_off_s: float | None
+    warm_up: WarmUpFound | None
+    energy_reason: str | None
+    drift_reason: str | None
+    noise: tuple[Json, ...]
+    metrics: Figures
+    drift: Figures
+    void_pairs: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Return whether the row was measured to the end."""
+        return self.status == Outcome.OK
+
+    @property
+    def title(self) -> str:
+        """Return the row's name within the run: the cell of the sweep, if there is one, and the variant."""
+        return " ".join(filter(None, (self.group, self.name)))
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Return what distinguishes the row from every other row of the run."""
+        return self.group, self.name
+
+    def figure(self, metric: Metric | str) -> Figure | None:
+        """Return a figure of the row, drift included; None if it was not measured."""
+        key = metric if isinstance(metric, str) else metric.key
+        return self.metrics.get(key) or self.drift.get(key)
+
+    def figures(self) -> Iterator[tuple[str, Figure | None]]:
+        """Yield every figure that a row of this run may have, by its metric's key."""
+        yield from self.metrics.items()
+        yield from self.drift.items()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as it is in ``run.json``."""
+        return {
+            "name": self.name,
+            "group": self.group,
+            "is_baseline": self.is_baseline,
+            "status": self.status,
+            "reason": self.reason,
+            "model": self.model,
+            "runtime": self.runtime,
+            "workload": self.workload,
+            "optimisations": list(self.optimisations),
+            "evidence": self.evidence.to_json() if self.evidence else None,
+            "facts": asdict(self.facts) if self.facts else None,
+            "one_off_s": self.one_off_s,
+            "warm_up": (
+                {"durations_ms": list(self.warm_up.durations_ms), "steady": self.warm_up.steady}
+                if self.warm_up
+                else None
+            ),
+            "energy_reason": self.energy_reason,
+            "drift_reason": self.drift_reason,
+            "void_pairs": self.void_pairs,
+            "noise": list(self.noise),
+            "metrics": _figures_to_json(self.metrics),
+            "drift": _figures_to_json(self.drift),
+        }
+
+    @classmethod
+    def from_json(cls, found: Json) -> Row:
+        """Read back what ``to_json`` writes, and what earlier versions wrote."""
+        evidence, warm_up = found["evidence"], found.get("warm_up")
+        return cls(
+            name=found["name"],
+            group=found["group"],
+            is_baseline=found["is_baseline"],
+            status=Outcome(found["status"]),
+            reason=found["reason"],
+            model=found["model"],
+            runtime=found["runtime"],
+            workload=found["workload"],
+            optimisations=tuple(found["optimisations"]),
+            evidence=evidence
+            and Evidence(
+                tuple(evidence.get("steps", ())),
+                evidence.get("bytes_by_dtype", {}),
+                tuple(evidence.get("kernels", ())),
+            ),
+            facts=_facts(found["facts"]) if found["facts"] else None,
+            one_off_s=found.get("one_off_s"),
+            warm_up=warm_up and WarmUpFound(tuple(warm_up["durations_ms"]), warm_up["steady"]),
+            energy_reason=found.get("energy_reason"),
+            drift_reason=found.get("drift_reason"),
+            noise=tuple(found.get("noise") or ()),
+            metrics=_figures_from_json(found["metrics"]),
+            drift=_figures_from_json(found["drift"]),
+            void_pairs=found.get("void_pairs", 0),
+        )
+
+
+_FACTS = frozenset(one.name for one in fields(Facts))
+
+
+def _facts(found: Json) -> Facts:
+    return Facts(**{key: value for key, value in found.items() if key in _FACTS})
+
+
+def _figures_to_json(figures: Figures) -> dict[str, dict[str, Any] | None]:
+    return {key: figure.to_json() if figure else None for key, figure in figures.items()}
+
+
+def _figures_from_json(found: Mapping[str, Json | None]) -> Figures:
+    return {key: Figure.from_json(figure) if figure else None for key, figure in found.items()}

@@ -1,0 +1,167 @@
+"""``run.json`` as frozen records: the results of a run, in the words that reports, gates and comparisons use.
+
+The file keeps its schema (version 1), and every version of the program reads what earlier versions wrote: a
+key that they did not write has a default here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+from bench.errors import IntegrityError
+from bench.gate.calibration import Calibration
+from bench.gate.finding import GateBlock
+from bench.metrics.comparisons import Comparison
+from bench.results.row import Row
+from bench.stats.figure import Metric, value_of
+from bench.stats.verdict import Design, Verdict
+
+Json = Mapping[str, Any]
+SCHEMA_VERSION = 1
+
+
+class RunStatus(StrEnum):
+    """How a whole run ended.
+
+    ``ok``: every row was measured or could not run here. ``partial``: some failed, or the run was cut short.
+    ``invalid``: there is nothing to compare with.
+    """
+
+    OK = "ok"
+    PARTIAL = "partial"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run: its identity, time, machine and price; a row for each arm; the ratios; the gate's verdict."""
+
+    schema_version: int
+    run_id: str
+    name: str
+    started_utc: str
+    finished_utc: str | None
+    status: RunStatus
+    reasons: tuple[str, ...]
+    harness: Json
+    spec: Json
+    spec_digest: str
+    machine: Json
+    price: Json
+    model: Json | None
+    text: Json
+    rows: tuple[Row, ...]
+    comparisons: tuple[Comparison, ...]
+    gate: GateBlock | None = None
+    calibration: Calibration | None = None
+
+    def comparison(self, row: Row, metric: Metric | str) -> Comparison | None:
+        """Return the row's ratio to its baseline on one metric, if there is one."""
+        key = metric if isinstance(metric, str) else metric.key
+        wanted = (row.group, row.name, key)
+        return next((one for one in self.comparisons if (one.group, one.variant, one.metric) == wanted), None)
+
+    def ratios_of(self, row: Row) -> list[Comparison]:
+        """Return every ratio of the row to its baseline."""
+        return [one for one in self.comparisons if (one.group, one.variant) == row.key]
+
+    def baseline_of(self, row: Row) -> Row:
+        """Return the baseline in the row's own cell of the sweep."""
+        return next(one for one in self.rows if one.is_baseline and one.group == row.group)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Return the cells of the sweep in order; without a sweep this is a single ''."""
+        return tuple(dict.fromkeys(row.group for row in self.rows))
+
+    def flat_rows(self) -> list[dict[str, Any]]:
+        """Return a flat dict for each row, ready for a DataFrame.
+
+        It holds names, status, each figure with its interval, and each ratio to the baseline.
+        """
+        return [self._flat(row) for row in self.rows]
+
+    def _flat(self, row: Row) -> dict[str, Any]:
+        flat: dict[str, Any] = {
+            "name": row.name,
+            "group": row.group,
+            "is_baseline": row.is_baseline,
+            "status": str(row.status),
+            "reason": row.reason,
+        }
+        for key, figure in row.figures():
+            flat[key] = value_of(figure)
+            flat[f"{key}_ci_low"] = figure.ci_low if figure else None
+            flat[f"{key}_ci_high"] = figure.ci_high if figure else None
+        for one in self.ratios_of(row):
+            flat[f"{one.metric}_ratio"] = one.ratio
+            flat[f"{one.metric}_ratio_ci_low"] = one.ci_low
+            flat[f"{one.metric}_ratio_ci_high"] = one.ci_high
+            flat[f"{one.metric}_verdict"] = str(one.verdict)
+        return flat
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of ``run.json``."""
+        return {
+            "schema_version": self.schema_version,
+            "run_id": self.run_id,
+            "name": self.name,
+            "started_utc": self.started_utc,
+            "finished_utc": self.finished_utc,
+            "status": self.status,
+            "reasons": list(self.reasons),
+            "harness": self.harness,
+            "spec": self.spec,
+            "spec_digest": self.spec_digest,
+            "machine": self.machine,
+            "price": self.price,
+            "model": self.model,
+            "text": self.text,
+            "variants": [row.to_json() for row in self.rows],
+            "comparisons": [asdict(one) for one in self.comparisons],
+            "gate": self.gate.to_json() if self.gate else None,
+            "calibration": asdict(self.calibration) if self.calibration else None,
+        }
+
+    @classmethod
+    def from_json(cls, found: object) -> RunSummary:
+        """Read back what ``to_json`` writes, and what earlier versions wrote.
+
+        Raises IntegrityError for anything that is not a run of schema version 1.
+        """
+        if not isinstance(found, Mapping) or found.get("schema_version") != SCHEMA_VERSION:
+            raise IntegrityError(f"not a run of schema version {SCHEMA_VERSION}")
+        try:
+            return cls(
+                **{key: found[key] for key in _PLAIN},
+                status=RunStatus(found["status"]),
+                reasons=tuple(found["reasons"]),
+                rows=tuple(Row.from_json(row) for row in found["variants"]),
+                comparisons=tuple(_comparison(one) for one in found["comparisons"]),
+                gate=GateBlock.from_json(found["gate"]) if found.get("gate") else None,
+                calibration=Calibration(**found["calibration"]) if found.get("calibration") else None,
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as bad:
+            raise IntegrityError(
+                f"damaged ({type(bad).__name__}: {bad}); `bench verify` makes it again from the journal"
+            ) from None
+
+
+_PLAIN = (
+    "schema_version", "run_id", "name", "started_utc", "finished_utc", "harness", "spec",
+    "spec_digest", "machine", "price", "model", "text",
+)  # fmt: skip
+_COMPARISON = tuple(one.name for one in fields(Comparison))
+
+
+def _comparison(found: Json) -> Comparison:
+    known = {key: found[key] for key in _COMPARISON if key in found}
+    return Comparison(**{**known, "verdict": Verdict(found["verdict"]), "design": Design(found["design"])})
+
+
+def in_turns(one: Comparison | None) -> bool:
+    """Return whether both sides of a ratio were measured in turns."""
+    return one is not None and one.design != Design.SOLO

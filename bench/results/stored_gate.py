@@ -1,0 +1,83 @@
+"""Gate without measuring: a finished run against its own limits, or against an earlier run.
+
+This is second best to a live comparison. A stored baseline was measured in another session, so the spread
+between sessions is added to the interval, and a run on another machine is refused (IncomparableError, exit
+4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from bench.errors import UsageError
+from bench.gate.figures import judge_figure, judge_interval
+from bench.gate.finding import Effort, Finding, GateVerdict, block, finding
+from bench.gate.limits import Rule, rules
+from bench.results.between import RowChange, between_runs
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary
+from bench.stats.intervals import Interval
+
+
+def judge_run(run: RunSummary) -> RunSummary:
+    """Return ``run`` with a ``gate`` block made from its own comparisons and figures.
+
+    A run that has a verdict is returned as it is. Raises UsageError if the run's config sets no limit.
+    """
+    if run.gate is not None:
+        return run
+    limits, variants = _limits(run), [row for row in run.rows if not row.is_baseline]
+    cells = len(limits) * len(variants)
+    findings = [_within_run(run, rule, variant, cells) for variant in variants for rule in limits]
+    return replace(run, gate=block(findings, Effort("run", details={"run_id": run.run_id})))
+
+
+def against_run(run: RunSummary, stored: RunSummary) -> RunSummary:
+    """Return ``run`` with a ``gate`` block that compares every row with the same row of ``stored``."""
+    changes = {(row.group, row.variant, row.metric): row for row in between_runs(stored, run)}
+    limits = _limits(run)
+    cells = len(limits) * len(run.rows)
+    findings = [
+        found
+        for variant in run.rows
+        for rule in limits
+        if (found := _between(rule, variant, changes, cells)) is not None
+    ]
+    effort = Effort("stored", details={"run_id": run.run_id, "base": stored.run_id})
+    return replace(run, gate=block(findings, effort))
+
+
+def _limits(run: RunSummary) -> list[Rule]:
+    found = list(rules(run.spec.get("gate") or {}))
+    if not found:
+        raise UsageError(f"{run.run_id}: its config sets no limit; give a gate block, see configs/ci.yaml")
+    return found
+
+
+def _within_run(run: RunSummary, rule: Rule, variant: Row, cells: int) -> Finding:
+    base = run.baseline_of(variant)
+    for row in (base, variant):
+        if not row.ok:
+            reason = f"{row.name} was not measured: {row.status}: {row.reason}"
+            return finding(rule, variant.key, GateVerdict.ERROR, reason)
+    ratio = run.comparison(variant, rule.metric)
+    if rule.relative and ratio is not None and ratio.ci_low is not None:
+        return judge_interval(rule, variant.key, Interval(ratio.ratio, ratio.ci_low, ratio.ci_high), cells)
+    return judge_figure(rule, variant.key, base.figure(rule.metric), variant.figure(rule.metric), cells)
+
+
+def _between(
+    rule: Rule, variant: Row, changes: Mapping[tuple[str, str, str], RowChange], cells: int
+) -> Finding | None:
+    if not rule.relative:
+        if variant.is_baseline:
+            return None
+        return judge_figure(rule, variant.key, None, variant.figure(rule.metric), cells)
+    row = changes.get((*variant.key, rule.metric))
+    if row is not None and row.ci_low is None and row.note:
+        return finding(rule, variant.key, GateVerdict.INCONCLUSIVE, row.note)
+    if row is None or row.ratio is None or row.ci_low is None:
+        reason = "it was not measured in both runs, or has no interval"
+        return finding(rule, variant.key, GateVerdict.ERROR, reason)
+    return judge_interval(rule, variant.key, Interval(row.ratio, row.ci_low, row.ci_high), cells)

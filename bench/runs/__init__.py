@@ -1,0 +1,1 @@
+"""Run a config from start to results directory; read ``run`` first."""

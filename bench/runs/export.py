@@ -1,0 +1,98 @@
+"""``bench export``: write the optimised model of a row as an ordinary checkpoint, and verify it.
+
+The checkpoint is loaded again and its logits are compared with those of the model that was written.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.config.reader import read_config
+from bench.config.spec import Arm, Spec
+from bench.environments import interpreter
+from bench.errors import BenchError, UsageError, VariantFailed
+from bench.formatting import nearest
+from bench.measure.arm import load_arguments
+from bench.measure.worker_process import WorkerProcess
+from bench.models.reference import LocalModel
+from bench.runs.run import fetcher
+
+TOKENIZER_FILES = ("tokenizer*", "*.jinja", "special_tokens_map.json", "vocab*", "merges.txt", "*.tiktoken")
+ABOUT = "bench-export.json"
+
+
+def export(run: Path, variant: str, to: Path, say: Callable[[str], None]) -> Path:
+    """Make the model of ``variant`` in ``run`` again, and write it to the new directory ``to``.
+
+    The config is that of ``run``; results of training and calibration come from the cache. Raises UsageError
+    if the run, the row or the directory cannot be used. Raises BenchError if the row's weights are packed, or
+    if the written model does not compute the same as the original.
+    """
+    spec_file = run / "spec.yaml"
+    if not spec_file.is_file():
+        raise UsageError(f"{run}: no spec.yaml there, so this is not the directory of a run")
+    if to.exists():
+        raise UsageError(f"{to} exists already: name a new directory")
+    spec = read_config(spec_file)
+    arm, baseline = _rows(spec, variant)
+    fetch = fetcher(spec, lambda _progress: None)
+    model = fetch(arm.model)
+    staged = to.with_name(f".{to.name}-{secrets.token_hex(4)}")
+    staged.mkdir(parents=True)
+    try:
+        found = _write(arm, model, fetch(baseline.model), staged, spec.measure.timeout_s, say)
+        for pattern in TOKENIZER_FILES:
+            for file in model.directory.glob(pattern):
+                shutil.copy2(file, staged / file.name)
+        (staged / ABOUT).write_text(json.dumps(_about(run, arm, model, found), indent=1) + "\n")
+        staged.replace(to)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return to
+
+
+def _rows(spec: Spec, variant: str) -> tuple[Arm, Arm]:
+    """Return (the row, its baseline)."""
+    arms = {arm.name: (arm, group.baseline) for group in spec.groups for arm in group.arms}
+    if variant not in arms:
+        close = nearest(variant, arms)
+        hint = f"did you mean {close!r}?" if close else f"rows: {', '.join(arms)}"
+        raise UsageError(f"no row called {variant[:60]!r} in this run ({hint})")
+    return arms[variant]
+
+
+def _write(
+    arm: Arm, model: LocalModel, baseline: LocalModel, to: Path, timeout_s: float, say: Callable[[str], None]
+) -> dict[str, Any]:
+    if arm.unsupported:
+        raise BenchError(f"{arm.name} cannot be made here: {arm.unsupported}")
+    runtime = arm.runtime
+    python = interpreter(runtime.name, runtime.python)
+    log = to.with_name(f"{to.name}.log")
+    try:
+        with WorkerProcess(arm.name, log, python, runtime.threads) as worker:
+            worker.on_progress = say
+            say("load and optimise")
+            worker.ask("load", timeout_s, **load_arguments(arm, model, baseline))
+            say("write, load again and compare")
+            return worker.ask("export", timeout_s, to=str(to))
+    except VariantFailed as failure:
+        raise BenchError(f"{arm.name} was not exported: {failure.reason}") from None
+    finally:
+        log.unlink(missing_ok=True)
+
+
+def _about(run: Path, arm: Arm, model: LocalModel, found: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "run": run.name,
+        "variant": arm.name,
+        "optimise": [step.label for step in arm.optimise],
+        "source": asdict(model.source),
+        **found,
+    }

@@ -1,0 +1,247 @@
+"""``bench gate`` and ``bench calibrate``: measure fresh worker pairs until every timed limit is decided.
+
+If a limit needs a whole run (drift, absolute figures), that is measured first, as ``bench run`` does it. Then
+each comparison gets one unit per round, until the sequential test has decided or the cap is reached.
+Everything goes into a journal. Verdicts are made from the journal by ``bench/gate/judge.py`` alone, so
+``bench verify`` can make them again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bench.config.spec import Spec
+from bench.environments import identity
+from bench.errors import BenchError, Outcome, UsageError, VariantFailed
+from bench.gate import calibration as noise
+from bench.gate.judge import undecided
+from bench.gate.limits import Rule, rules
+from bench.gate.sequential import SCALE_FLOOR
+from bench.measure.arm import RunContext
+from bench.measure.clock import utc_now
+from bench.measure.events import Began, Ended, Noted, Tell, nobody
+from bench.measure.group import GroupRun
+from bench.measure.interrupt import Interrupt
+from bench.measure.together import BaselineDied
+from bench.measure.units import Comparison, Wanted
+from bench.measure.worker_process import PeerGone
+from bench.metrics.unit_ratios import MEMORY
+from bench.models.reference import Progress
+from bench.records import RunRecord, UnitRecord
+from bench.report.gate import beforehand
+from bench.runs.run import begin, evaluation_text, fetcher, finishing, new_directory
+from bench.runs.sides import (
+    Fetch,
+    against,
+    conditions,
+    earlier_units,
+    evidence_key,
+    for_these_limits,
+    sides_of,
+    strictest,
+)
+from bench.store.files import naming
+from bench.store.lock import run_lock
+from bench.store.replay import load_record
+
+Say = Callable[[str, str], None]
+OnProgress = Callable[[Progress], None]
+CAP = 40
+CALIBRATION_UNITS = 20
+UNIT_BATCHES = 4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The settings of a gate.
+
+    ``base`` is another interpreter for the baseline's side; the same config then runs on both sides.
+    ``batches`` is the number of batches per unit: None takes the calibration's choice, or 4 without a
+    calibration.
+    """
+
+    base: Path | None = None
+    base_label: str = ""
+    cap: int = CAP
+    batches: int | None = None
+
+
+@dataclass
+class _Work:
+    """What is measured, what the head of the journal says about it, and who is told."""
+
+    spec: Spec
+    head: dict[str, Any]
+    fetch: Fetch
+    takes: Wanted = field(default_factory=Wanted)
+    whole_run: bool = False
+    earlier: Sequence[UnitRecord] = ()
+    tell: Tell = nobody
+
+
+def gate_spec(
+    spec: Spec,
+    out: Path,
+    plan: Plan,
+    *,
+    tell: Tell = nobody,
+    on_fetch: OnProgress = lambda progress: None,
+) -> Path:
+    """Measure until the limits of ``spec`` are decided, and return the run's directory.
+
+    Raises UsageError if no limit is set or another gate is running in ``out``, and BenchError if there is
+    nothing to compare. A failure of a worker does not raise: the verdict reports it (exit 5).
+    """
+    limits = {key: limit.model_dump(exclude_none=True) for key, limit in spec.gate}
+    wanted = list(rules(limits))
+    spec = replace(spec, groups=sides_of(spec, plan.base))
+    if not wanted:
+        raise UsageError(f"{spec.file}: no limits; give a gate block, see configs/ci.yaml")
+    if not any(group.variants for group in spec.groups):
+        raise BenchError(f"{spec.file}: nothing to compare, nothing was measured; give a variant, or --base")
+    calibration = for_these_limits(noise.latest(out, conditions(spec), utc_now()), spec, wanted, plan.cap)
+    tell(Noted(f"gate: {beforehand(calibration, strictest(wanted))}"))
+    batches = plan.batches or (calibration.batches if calibration else UNIT_BATCHES)
+    sides = {"base": identity(plan.base, plan.base_label), "candidate": identity(None)}
+    fetch = fetcher(spec, on_fetch)
+    head: dict[str, Any] = {
+        "mode": "code" if plan.base else "config",
+        "limits": limits,
+        "test": {"cap": plan.cap, **_prior_of(calibration)},
+        "batches_per_unit": batches,
+        "sides": {side: asdict(who) for side, who in sides.items()},
+        "calibration": asdict(calibration) if calibration else None,
+        "key": evidence_key(spec, sides, batches, fetch),
+    }
+    earlier = earlier_units(out, head["key"])
+    head["test"]["cap"] += max(Counter((u.group, u.variant) for u in earlier).values(), default=0)
+    work = _Work(spec, head, fetch, _takes(wanted, head["mode"]), _needs_run(wanted), earlier, tell)
+    return _measure(work, out)
+
+
+def _prior_of(calibration: noise.Calibration | None) -> dict[str, float]:
+    return {"prior_sd": max(calibration.unit_sd, SCALE_FLOOR)} if calibration else {}
+
+
+def calibrate_spec(
+    spec: Spec,
+    out: Path,
+    *,
+    units: int = CALIBRATION_UNITS,
+    batches: int | None = None,
+    base: Path | None = None,
+    tell: Tell = nobody,
+    on_fetch: OnProgress = lambda progress: None,
+) -> Path:
+    """Run an A/A test: the baseline's config on both sides, ``units`` times. ``base`` is the interpreter of
+    one side."""
+    group = spec.groups[0]
+    spec = replace(spec, groups=(against(group.label, group, base),))
+    head = {
+        "mode": "calibration",
+        "conditions": conditions(spec),
+        "batches_per_unit": batches or UNIT_BATCHES,
+        "units_wanted": units,
+    }
+    return _measure(_Work(spec, head, fetcher(spec, on_fetch), Wanted(counters=True), tell=tell), out)
+
+
+def _takes(wanted: Sequence[Rule], mode: str) -> Wanted:
+    return Wanted(
+        counters=mode == "code" or any(rule.kind == "exact" for rule in wanted),
+        memory=any(rule.metric in MEMORY for rule in wanted),
+    )
+
+
+def _needs_run(wanted: Sequence[Rule]) -> bool:
+    return any(rule.kind == "interval" for rule in wanted)
+
+
+# ---- measuring -----------------------------------------------------------------------------------
+
+
+def _measure(work: _Work, out: Path) -> Path:
+    """Measure, and return a directory that always holds a verdict, or the reason why there is none. A second
+    gate in ``out`` is refused: it would disturb this one and continue with the same evidence."""
+    text, about_text = evaluation_text(work.spec)
+    with naming("create", out):
+        out.mkdir(parents=True, exist_ok=True)
+    with run_lock(out), Interrupt() as interrupt:
+        directory = new_directory(out, work.spec.name)
+        with run_lock(directory), begin(directory, work.spec, about_text, work.head) as journal:
+            spec, tell = work.spec, work.tell
+            tools = RunContext(
+                directory, journal, tell, interrupt.check, spec.measure, spec.drift, text, duets=False
+            )
+            with finishing(directory, journal):
+                for unit in work.earlier:
+                    journal.append("unit", asdict(unit))
+                if work.whole_run:
+                    for group in work.spec.groups:
+                        GroupRun(group, tools, work.fetch, set()).run()
+                _Units(work, tools).run()
+    return directory
+
+
+class _Units:
+    """Measures units of all comparisons in turn, until each is decided, has failed or has reached the cap."""
+
+    def __init__(self, work: _Work, tools: RunContext) -> None:
+        self.work, self.tools = work, tools
+        self.open = [
+            Comparison(group, variant, tools, work.fetch, work.head["batches_per_unit"])
+            for group in work.spec.groups
+            for variant in group.variants
+        ]
+
+    def run(self) -> None:
+        """Measure one round after the other."""
+        while self.open:
+            record = load_record(self.tools.directory)
+            self.open = [one for one in self.open if self._goes_on(one, record)]
+            for comparison in list(self.open):
+                self.tools.pause()
+                self._one(comparison, record)
+
+    def _goes_on(self, comparison: Comparison, record: RunRecord) -> bool:
+        mine = [u for u in record.units if (u.group, u.variant) == comparison.key]
+        if self.work.head["mode"] == "calibration":
+            return sum(not u.void for u in mine) < self.work.head["units_wanted"] and not _unfit(mine)
+        return _none_here(mine) or comparison.key in undecided(record)
+
+    def _one(self, comparison: Comparison, record: RunRecord) -> None:
+        variant = comparison.variant.name
+        mine = [u for u in record.units if (u.group, u.variant) == comparison.key]
+        number, rows = 1 + len(mine), not self.work.whole_run and _none_here(mine)
+        self.tools.tell(Began(variant, f"unit {number}"))
+        try:
+            unit = comparison.measure(number, self.work.takes, rows)
+        except VariantFailed as failure:
+            self._failed(comparison, variant, failure.outcome, failure.reason)
+        except (BaselineDied, PeerGone) as gone:
+            base = comparison.group.baseline.name
+            self._failed(comparison, base, Outcome.BASELINE_FAILED, f"the baseline's worker failed ({gone})")
+        else:
+            self.tools.journal.append("unit", asdict(unit))
+            self.tools.journal.sync()
+
+    def _failed(self, comparison: Comparison, name: str, outcome: Outcome, reason: str) -> None:
+        """End a comparison that cannot be measured; its rules report the reason."""
+        group = comparison.group.label
+        self.tools.journal.append("arm", {"group": group, "name": name, "status": outcome, "reason": reason})
+        self.tools.journal.sync()
+        self.tools.tell(Ended(name, outcome, reason))
+        self.open.remove(comparison)
+
+
+def _none_here(units: Sequence[UnitRecord]) -> bool:
+    """Return whether this run has not measured a unit yet, so that all units are from earlier runs."""
+    return all(unit.from_run for unit in units)
+
+
+def _unfit(units: Sequence[UnitRecord]) -> bool:
+    return len(units) >= 10 and 2 * sum(bool(unit.void) for unit in units) > len(units)

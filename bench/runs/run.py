@@ -1,0 +1,188 @@
+"""A measurement from a checked config to a results directory; start reading here.
+
+The stages, in order: fetch the models; measure the baseline alone, in its own worker; then measure each
+variant. For a variant, start a fresh pair of workers for it and its baseline, load and optimise, check the
+evidence, run both in turns, measure the variant alone, and compare its output with the baseline's. Further
+fresh pairs only run in turns, until the interval of the cost ratio is narrow enough. Everything goes into the
+journal as it happens. At the end ``run.json`` is made from the journal by the function that ``bench verify``
+also uses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import bench
+from bench import plugins
+from bench.config.spec import Spec
+from bench.errors import IncomparableError, InterruptedRun, Outcome, UsageError
+from bench.machine.fingerprint import fingerprint
+from bench.measure.arm import RunContext
+from bench.measure.clock import utc_now
+from bench.measure.events import Noted, Tell, nobody
+from bench.measure.group import GroupRun
+from bench.measure.interrupt import Interrupt
+from bench.models.fetch import ensure
+from bench.models.reference import LocalModel, ModelRef, Progress
+from bench.pricing.reprice import price_block
+from bench.records import RunRecord
+from bench.results.run_summary import RunSummary
+from bench.results.summary import NOT_A_FAILURE, RUN_JSON, summarise
+from bench.store.files import slug, write_atomic
+from bench.store.journal import Journal
+from bench.store.lock import run_lock
+from bench.store.replay import JOURNAL, SCHEMA_VERSION, load_record
+from bench.store.source import source_digest
+
+OnProgress = Callable[[Progress], None]
+
+
+def run_spec(
+    spec: Spec,
+    out: Path,
+    *,
+    resume: Path | None = None,
+    tell: Tell = nobody,
+    on_fetch: OnProgress = lambda progress: None,
+) -> Path:
+    """Measure everything in ``spec``, and return the run's directory, which always holds ``run.json``.
+
+    Raises UsageError or IncomparableError before anything is written, InterruptedRun after Ctrl-C (what was
+    measured is kept). A variant that fails does not raise: its row gives the reason.
+    """
+    fetch = fetcher(spec, on_fetch)
+    text, about_text = evaluation_text(spec)
+    directory = resume or new_directory(out, spec.name)
+    with run_lock(directory) as notice, Interrupt() as interrupt:
+        if notice:
+            tell(Noted(notice))
+        journal = _continue(directory, spec) if resume else begin(directory, spec, about_text)
+        with journal:
+            tools = RunContext(directory, journal, tell, interrupt.check, spec.measure, spec.drift, text)
+            done = _done(load_record(directory))
+            with finishing(directory, journal):
+                for group in spec.groups:
+                    GroupRun(group, tools, fetch, done.get(group.label, set())).run()
+    return directory
+
+
+@contextmanager
+def finishing(directory: Path, journal: Journal) -> Iterator[None]:
+    """Wrap all measuring: a complete run gets the record ``run_finished``, and every run gets its summary."""
+    try:
+        yield
+        journal.append("run_finished", {})
+    except KeyboardInterrupt:
+        raise InterruptedRun("interrupted") from None
+    finally:
+        journal.close()
+        write_summary(directory)
+
+
+def write_summary(directory: Path) -> RunSummary:
+    """Make ``run.json`` from the journal; the file is written completely or not at all."""
+    found = summarise(load_record(directory))
+    content = json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomic(directory / RUN_JSON, content + "\n")
+    return found
+
+
+def fetcher(spec: Spec, on_fetch: OnProgress) -> Callable[[ModelRef], LocalModel]:
+    """Fetch all models to this disk before anything is measured, and check each of them once."""
+    fetch = cache(lambda reference: ensure(reference, on_fetch))
+    for group in spec.groups:
+        for arm in group.arms:
+            fetch(arm.model)
+    return fetch
+
+
+def evaluation_text(spec: Spec) -> tuple[str, dict[str, Any]]:
+    """Return the evaluation text, and what the result records about it."""
+    name = spec.drift.text
+    text = plugins.load("texts", name).read() if name in plugins.names("texts") else _own_text(Path(name))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return text, {"name": name, "sha256": digest, "characters": len(text)}
+
+
+def _own_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as bad:
+        raise UsageError(f"drift.text: {path} cannot be read as UTF-8 text ({bad})") from None
+
+
+def new_directory(out: Path, name: str) -> Path:
+    stamp = utc_now().replace("-", "").replace(":", "").removesuffix("Z").replace("T", "-")
+    directory = out / f"{stamp}-{slug(name)}-{secrets.token_hex(2)}"
+    try:
+        (directory / "logs").mkdir(parents=True)
+    except OSError as bad:
+        raise UsageError(f"cannot write results to {out}: {bad.strerror}") from None
+    return directory
+
+
+def begin(
+    directory: Path, spec: Spec, text: dict[str, Any], gate: Mapping[str, Any] | None = None
+) -> Journal:
+    """Start the journal with the record of everything that holds for the whole run."""
+    write_atomic(directory / "spec.yaml", spec.expanded)
+    journal = Journal.create(directory / JOURNAL, utc_now)
+    journal.append(
+        "run_started",
+        {
+            "run_id": directory.name,
+            "name": spec.name,
+            "schema_version": SCHEMA_VERSION,
+            "harness": {"version": bench.__version__, "source_sha256": source_digest()},
+            "spec": yaml.safe_load(spec.expanded),
+            "spec_digest": spec.digest,
+            "machine": fingerprint(),
+            "price": price_block(
+                spec.price.hardware,
+                spec.price.usd_per_hour,
+                spec.price.utilisation,
+                utc_now()[:10],
+                spec.price.vcpus,
+            ),
+            "text": text,
+            "gate": gate,
+        },
+    )
+    journal.sync()
+    return journal
+
+
+def _continue(directory: Path, spec: Spec) -> Journal:
+    """Reopen a run's journal. Raises IncomparableError if config, machine or harness have changed."""
+    before = load_record(directory)
+    changed = [
+        what
+        for what, same in (
+            ("the config", before.spec_digest == spec.digest),
+            ("the machine or its packages", before.machine == json.loads(json.dumps(fingerprint()))),
+            ("the harness", before.harness.get("source_sha256") == source_digest()),
+        )
+        if not same
+    ]
+    if changed:
+        raise IncomparableError(f"{directory} cannot be continued: changed since are {', '.join(changed)}")
+    return Journal.reopen(directory / JOURNAL, utc_now)
+
+
+def _done(run: RunRecord) -> dict[str, set[str]]:
+    """Return the finished arms of each cell. Interrupted and failed arms are not among them: they are
+    measured again."""
+    found: dict[str, set[str]] = {}
+    for arm in run.arms:
+        if arm.status in NOT_A_FAILURE and arm.status != Outcome.INTERRUPTED:
+            found.setdefault(arm.group, set()).add(arm.name)
+    return found

@@ -1,0 +1,265 @@
+"""What `bench check` prints: every row, every reason and limit, and an estimate that says what it assumes."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench import plugins
+from bench.cli import estimate
+from bench.cli.check import describe
+from bench.cli.estimate import Load
+from bench.config import arms
+from bench.config.reader import read_config
+from bench.config.spec import Spec
+from bench.records.grid import MAY_BE_CONFOUNDED
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = """\
+model: smollm2-135m
+runtime: {device: cpu, dtype: float32, threads: 2}
+workload: {requests: 10, output_tokens: 24}
+variants:
+  - name: bf16
+    runtime: {dtype: bfloat16}
+  - name: nf4
+    optimise: [{prune: magnitude, sparsity: 0.25}, {quantise: bnb-nf4}]
+price: {hardware: cloud-2vcpu-8gb, utilisation: 0.6}
+"""
+Make = Callable[..., Spec]
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arms, "cuda_device_count", lambda: 0)
+    monkeypatch.setattr(plugins, "missing_packages", lambda module: ())
+    monkeypatch.setattr(estimate, "cpu_count", lambda: 2)
+    monkeypatch.setattr(estimate, "available_bytes", lambda: 64 * 1024**3)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    def spec(*overrides: str, text: str = TEXT) -> Spec:
+        (tmp_path / "demo.yaml").write_text(text)
+        return read_config(tmp_path / "demo.yaml", overrides)
+
+    return spec
+
+
+def facts(text: str) -> dict[str, str]:
+    """The lines below the rows by their first word; a repeated word keeps its last line."""
+    below = text.rpartition("\n\n")[2].splitlines()
+    return {line[:12].strip(): line[12:].strip() for line in below}
+
+
+def test_every_row_says_what_it_runs(make: Make) -> None:
+    text = describe(make())
+    assert text.splitlines()[0].startswith("demo (")
+    assert text.splitlines()[0].endswith(": 3 rows")
+    assert re.search(r"baseline +transformers, cpu, float32, 2 threads +nothing", text)
+    assert re.search(r"bf16 +transformers, cpu, bfloat16, 2 threads +nothing", text)
+    assert re.search(r"nf4 .*prune magnitude \(sparsity=0.25\) \+ quantise bnb-nf4\n", text)
+
+
+def test_only_settings_that_are_no_defaults_are_printed(make: Make) -> None:
+    step = "{distil: logits, steps: 150, batch: 4, direction: reverse, max_minutes: 60.0}"
+    text = describe(make(f"variants=[{{name: taught, optimise: [{step}]}}]"))
+    assert re.search(r"taught +distil logits \(direction=reverse, steps=150\)\n", text)
+
+
+def test_what_all_rows_share_is_said_once(make: Make) -> None:
+    text = describe(make())
+    assert text.count("smollm2-135m") == 1
+    assert text.count("chat, 10 requests, 24 out, batch 1") == 1
+    text = describe(make("variants=[{name: other, model: {random: tiny-llama, layers: 1}}]"))
+    assert re.search(r"baseline +smollm2-135m", text)
+    assert re.search(r"other +tiny-llama, random weights, 1 layer\n", text)
+
+
+def test_no_line_ends_in_spaces(make: Make) -> None:
+    assert not [line for line in describe(make()).splitlines() if line != line.rstrip()]
+
+
+def test_what_cannot_run_here_says_why(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        plugins, "missing_packages", lambda m: ("bitsandbytes",) if "bnb" in m.__name__ else ()
+    )
+    text = describe(make())
+    assert text.splitlines()[0].endswith("3 rows, 1 of them cannot run here")
+    after = text[text.index("  nf4 ") :].splitlines()[1]
+    assert after.strip().startswith("cannot run here: needs the package bitsandbytes")
+    assert "pip install" in after
+
+
+def test_each_cell_of_a_sweep_has_its_rows(make: Make) -> None:
+    text = describe(make("sweep={batch_size: [1, 4]}"))
+    assert text.splitlines()[0].endswith(": 6 rows")
+    assert (text.count("[batch_size=1]"), text.count("[batch_size=4]")) == (1, 1)
+    assert text.count("baseline  ") == 2
+
+
+def test_what_is_measured_and_at_what_price(make: Make) -> None:
+    found = facts(describe(make("measure.max_rounds=7", "gate={kld_mean: {max: 0.05}}")))
+    assert found["measured"].endswith(
+        "; 4 to 28 fresh pairs of processes in turns with the baseline, until the cost ratio is ±2.5%"
+    )
+    once = facts(describe(make("measure.max_rounds=1", "measure.processes=3")))["measured"]
+    assert once.endswith("; 3 fresh pairs of processes in turns with the baseline")
+    alone = facts(describe(make("variants=[]")))["measured"]
+    assert alone.endswith("nothing is compared: there are no variants")
+    assert found["drift"].startswith("4096 tokens of 'mixed' in windows of 256")
+    assert re.match(
+        r"cloud-2vcpu-8gb: 0\.1008 USD/h on \d{4}-\d\d-\d\d, used 60% of the time", found["price"]
+    )
+    assert found["gate"] == "kld_mean: max 0.05"
+    own = facts(describe(make("price={usd_per_hour: 2}")))
+    assert own["price"] == "2 USD/h, given in the config, used 100% of the time"
+
+
+def test_drift_that_is_not_measured_says_why(make: Make) -> None:
+    assert "drift.tokens is 0" in facts(describe(make("drift.tokens=0")))["drift"]
+    assert "random weights" in facts(describe(make("model={random: tiny-llama}")))["drift"]
+
+
+# ---- the estimate --------------------------------------------------------------------------------
+
+
+def test_the_estimate_says_that_it_is_one(make: Make) -> None:
+    text = describe(make())
+    assert "estimated, not measured: 12 GB/s and 80 GFLOP/s a CPU thread" in text
+    assert re.search(r"estimate +\d+ (s|min) to \d+ min, and [\d.]+ GiB of memory", text)
+
+
+def test_a_step_of_the_default_model_takes_what_it_took_here(make: Make) -> None:
+    """42 ms measured in float32 on two cores, 26 ms in bfloat16, 80 ms for a prompt."""
+    spec = make()
+    model = estimate._facts(spec.groups[0].baseline.model)
+    assert model is not None
+    loads = [Load(arm, model, estimate._rates("cpu", 2)) for arm in spec.groups[0].arms]
+    assert loads[0].pass_s(1) == pytest.approx(0.042, rel=0.1)
+    assert loads[1].pass_s(1) == pytest.approx(0.026, rel=0.2)
+    assert loads[0].pass_s(50) == pytest.approx(0.080, rel=0.4)
+    assert loads[0].weights_bytes == 2 * loads[1].weights_bytes == 134515008 * 4
+
+
+def test_a_training_is_estimated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """300 steps of 1024 tokens, 8 FLOP a token and parameter: 34.5 minutes at 160 GFLOP/s; 150 of them 17."""
+    monkeypatch.setattr(estimate, "cpu_count", lambda: 2)
+    monkeypatch.chdir(ROOT)
+    text = describe(read_config(Path("configs/pruning-distillation-cpu.yaml")))
+    assert ", 52 min of training the first time, and " in facts(text)["estimate"]
+
+
+def test_the_quickstart_s_estimate_is_of_four_to_eight_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The arithmetic of the estimate alone: what the quickstart takes is for its committed run to say."""
+    monkeypatch.chdir(ROOT)
+    assert facts(describe(read_config(Path("configs/quickstart.yaml"))))["estimate"].startswith(
+        "5 min to 7 min"
+    )
+
+
+def test_more_work_takes_longer(make: Make) -> None:
+    base = make()
+    arm = base.groups[0].baseline
+    model = estimate._facts(arm.model)
+    assert model is not None
+    rates = estimate._rates("cpu", 2)
+    longer = arm.workload.model_copy(update={"output_tokens": 48})
+    batched = arm.workload.model_copy(update={"batch_size": 4})
+    one = Load(arm, model, rates)
+    assert Load(replace(arm, workload=longer), model, rates).round_s > 1.8 * one.round_s
+    assert Load(replace(arm, workload=batched), model, rates).round_s < 0.5 * one.round_s
+    assert Load(replace(arm, workload=batched), model, rates).serving_bytes > one.serving_bytes
+    assert Load(arm, model, estimate.GPU_RATES).round_s < one.round_s
+
+
+def test_layers_scale_the_weights_but_not_the_embeddings() -> None:
+    from bench.models.reference import Random
+    from bench.models.registry import find_model
+
+    whole = find_model("smollm2-135m").architecture
+    half = estimate._facts(Random("smollm2-135m", 15))
+    assert half is not None
+    embeddings = whole.vocabulary * whole.hidden_size
+    assert (half.layers, half.parameters - embeddings) == (15, (whole.parameters - embeddings) // 30 * 15)
+    assert estimate._facts(Random("smollm2-135m", 30)) == whole.model_copy(
+        update={"parameters": embeddings + (whole.parameters - embeddings) // 30 * 30}
+    )
+
+
+def test_a_model_without_facts_has_no_estimate(make: Make) -> None:
+    commit = "c1899de289a04d12100db370d81485cdf75e47ca"
+    text = describe(make(f"model={{hub: Qwen/Qwen3-0.6B, revision: {commit}}}"))
+    assert facts(text)["estimate"].startswith(
+        "time and memory unknown: no facts about Qwen/Qwen3-0.6B@c1899de2"
+    )
+
+
+def test_memory_that_is_not_there_is_said(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "only" not in facts(describe(make()))["estimate"]
+    monkeypatch.setattr(estimate, "available_bytes", lambda: 1024**3)
+    assert facts(describe(make()))["estimate"].endswith("; only 1.0 GiB are free")
+
+
+def test_more_threads_than_processors_is_noted(make: Make) -> None:
+    assert "note" not in facts(describe(make()))
+    assert facts(describe(make("runtime.threads=16")))["note"].startswith("16 threads on 2 processors")
+
+
+def test_a_single_pair_of_processes_is_noted(make: Make) -> None:
+    found = facts(describe(make("measure.processes=1", "measure.max_rounds=1")))
+    assert found["note"].startswith("a ratio rests on a single pair of processes")
+    for setting in ("measure.processes=2", "measure.max_rounds=2"):
+        other = {"measure.processes": "1", "measure.max_rounds": "1"}
+        other |= dict([setting.split("=")])
+        assert "note" not in facts(describe(make(*(f"{key}={value}" for key, value in other.items()))))
+    assert "note" not in facts(describe(make("measure.processes=1", "measure.max_rounds=1", "variants=[]")))
+
+
+def test_too_few_batches_of_another_workload_are_noted(make: Make) -> None:
+    """Such a row has no turns: its interval is one of the passes alone, and needs five of each."""
+    batched = "variants=[{name: batched, workload: {batch_size: 6}}]"
+    found = facts(describe(make("workload.requests=24", batched)))
+    assert found["note"].startswith("a ratio of two workloads rests on 4 batches on one side, too few")
+    assert "note" not in facts(describe(make("workload.requests=30", batched)))
+
+
+def test_a_pair_is_estimated_by_its_slower_load_and_the_sum_of_its_turns(make: Make) -> None:
+    spec = make("workload.requests=24", "workload.warmup=2")
+    model = estimate._facts(spec.groups[0].baseline.model)
+    assert model is not None
+    base, one, *_ = (Load(arm, model, estimate._rates("cpu", 2)) for arm in spec.groups[0].arms)
+    slower = max(base.load_s + 2 * base.batch_s, one.load_s + 2 * one.batch_s)
+    assert one.pair_s(base, 4) == pytest.approx(slower + 6 * (base.batch_s + one.batch_s))
+    assert one.pair_s(base, 5) == pytest.approx(slower + 5 * (base.batch_s + one.batch_s))
+
+
+def test_too_few_windows_of_text_for_an_interval_are_noted(make: Make) -> None:
+    found = facts(describe(make("drift.tokens=512", "drift.window=128")))
+    assert found["note"].startswith("drift rests on 4 windows of text")
+    assert "note" not in facts(describe(make("drift.tokens=640", "drift.window=128")))
+    assert "note" not in facts(describe(make("drift.tokens=0")))
+
+
+def test_quantising_a_gguf_is_noted(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "mine.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 1, 1))
+    text = TEXT.replace("model: smollm2-135m", f"model: {{path: {tmp_path}/mine.gguf}}")
+    assert facts(describe(make(text=text)))["note"] == MAY_BE_CONFOUNDED
+    assert "note" not in facts(describe(make(text=text.replace(", {quantise: bnb-nf4}", ""))))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_configs_have_enough_samples_for_intervals(path: Path) -> None:
+    assert " rests on " not in describe(read_config(path))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(3, "10 s"), (42, "40 s"), (100, "2 min"), (3000, "50 min"), (9000, "2.5 h")]
+)
+def test_an_estimate_has_few_digits(seconds: float, words: str) -> None:
+    assert estimate._about(seconds) == words

@@ -1,0 +1,198 @@
+"""Reading what may be gone: a directory whose files go away, threads and children that end meanwhile."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bench.engine import memory
+from bench.machine import noise
+from bench.machine.proc import entries, numbers_in, text_of
+from bench.measure import worker_process
+from bench.measure.worker_process import WorkerProcess
+
+GONE = [FileNotFoundError, ProcessLookupError, PermissionError]  # at the opening, at the reading, a zombie's
+needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux")
+
+
+def test_what_is_there(tmp_path: Path) -> None:
+    file = tmp_path / "statm"
+    file.write_text("10 2 1\n")
+    assert text_of(file) == "10 2 1"
+    assert numbers_in(file) == [10, 2, 1]
+    assert entries(tmp_path) == [file]
+
+
+def test_what_is_gone(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    assert (text_of(gone), numbers_in(gone), entries(gone)) == (None, [], [])
+
+
+@pytest.mark.parametrize("error", GONE)
+def test_what_goes_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    def fails(*_arguments: object, **_names: object) -> str:
+        raise error
+
+    monkeypatch.setattr(Path, "read_text", fails)
+    monkeypatch.setattr(Path, "iterdir", fails)
+    assert (text_of(tmp_path), numbers_in(tmp_path), entries(tmp_path)) == (None, [], [])
+
+
+def test_a_file_emptied_by_its_end_has_no_numbers(tmp_path: Path) -> None:
+    file = tmp_path / "statm"
+    file.write_text("")
+    assert numbers_in(file) == []
+
+
+# ---- those who read ------------------------------------------------------------------------------
+
+
+def test_memory_leaves_out_whoever_goes_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three threads and three children: one of each is whole, one has gone, and one goes when it is read."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    for name, children in (("1", "11 12 13"), ("3", "")):
+        (tmp_path / "task" / name).mkdir(parents=True)
+        (tmp_path / "task" / name / "children").write_text(children)
+    (tmp_path / "task" / "2").mkdir()
+    for pid, pages in (("11", "9 5 1"), ("13", "")):
+        (tmp_path / pid).mkdir()
+        (tmp_path / pid / "statm").write_text(pages)
+    monkeypatch.setattr(memory, "_PROC", tmp_path)
+    monkeypatch.setattr(memory, "_TASKS", tmp_path / "task")
+    assert memory._children() == 5 * page
+    monkeypatch.setattr(memory, "_TASKS", tmp_path / "nobody")
+    assert memory._children() == 0
+
+
+def test_a_process_that_goes_while_its_ticks_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text in (None, "", "7 (a name) R 1"):
+        monkeypatch.setattr(noise, "text_of", lambda _path, text=text: text)
+        assert noise._ticks_of(7) == 0
+
+
+@contextmanager
+def storm() -> Iterator[None]:
+    """Threads that start and end all the time, two at once."""
+    over = threading.Event()
+
+    def start_and_end() -> None:
+        while not over.is_set():
+            short = threading.Thread(target=int)
+            short.start()
+            short.join()
+
+    starters = [threading.Thread(target=start_and_end) for _ in range(2)]
+    for starter in starters:
+        starter.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for starter in starters:
+            starter.join()
+
+
+@needs_proc
+def test_memory_in_a_storm_of_threads() -> None:
+    with storm():
+        peaks = [memory.read_peak()["peak_rss_bytes"] for _ in range(200)]
+    assert all(peak is not None and peak > 0 for peak in peaks)
+
+
+@needs_proc
+def test_memory_and_ticks_while_children_come_and_go() -> None:
+    over = threading.Event()
+
+    def spawn() -> None:
+        while not over.is_set():
+            subprocess.run(["/bin/true"], check=True)
+
+    spawner = threading.Thread(target=spawn)
+    spawner.start()
+    try:
+        for _ in range(200):
+            memory.read_peak()
+            noise.read_ticks(
+                [child for task in entries(memory._TASKS) for child in numbers_in(task / "children")]
+            )
+    finally:
+        over.set()
+        spawner.join()
+
+
+STARTER = """
+import threading
+over = threading.Event()
+def start_and_stay():
+    while not over.is_set():
+        threading.Thread(target=over.wait, args=(0.02,)).start()
+        over.wait(0.0005)
+threading.Thread(target=start_and_stay).start()
+print(flush=True)
+input()
+over.set()
+"""
+
+
+@needs_proc
+def test_threads_that_start_while_the_others_are_bound_are_bound_too(tmp_path: Path) -> None:
+    everywhere = sorted(os.sched_getaffinity(0))
+    under = WorkerProcess("variant", tmp_path / "log")
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as under._process:
+        child = under._process
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdout.readline()
+        for turn in range(50):
+            wanted = {everywhere[-1 if turn % 2 else 0]}
+            under.pin(sorted(wanted))
+            assert bound(under.pid) <= wanted
+        child.stdin.write(b"\n")
+        child.stdin.close()
+
+
+def bound(pid: int) -> set[int]:
+    """Every processor that a thread of this process may use."""
+    found: set[int] = set()
+    for task in entries(Path(f"/proc/{pid}/task")):
+        try:
+            found |= os.sched_getaffinity(int(task.name))
+        except ProcessLookupError:
+            continue
+    return found
+
+
+def test_a_thread_that_is_gone_needs_no_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_arguments: object) -> set[int]:
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "sched_getaffinity", gone)
+    assert worker_process._moved(7, {0}) is False
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _thread: {1})
+    monkeypatch.setattr(os, "sched_setaffinity", gone)
+    assert worker_process._moved(7, {0}) is False
+
+
+def test_a_thread_started_after_the_list_was_read_is_bound_by_the_next_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = {1: {0, 1}, 2: {0, 1}}
+    lists = iter([[tmp_path / "1"], [tmp_path / "1", tmp_path / "2"], [tmp_path / "1", tmp_path / "2"]])
+    monkeypatch.setattr(worker_process, "entries", lambda _directory: next(lists))
+    monkeypatch.setattr(os, "sched_getaffinity", where.__getitem__)
+    monkeypatch.setattr(os, "sched_setaffinity", where.__setitem__)
+    monkeypatch.setattr(WorkerProcess, "pid", 7)
+    WorkerProcess("variant", tmp_path / "log").pin([1])
+    assert [set(cpus) for cpus in where.values()] == [{1}, {1}]
+    assert next(lists, None) is None

@@ -1,0 +1,103 @@
+"""How long each row took in an earlier run: of the newest finished one of that name, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.results.durations import earlier_seconds
+from bench.store.journal import Journal
+from bench.store.replay import JOURNAL
+
+Event = tuple[int, str, Mapping[str, Any]]  # second of the hour, kind, what is said
+
+
+def begin(at: int, name: str, group: str = "") -> Event:
+    return at, "arm", {"group": group, "name": name, "started": True}
+
+
+def end(at: int, name: str, group: str = "", status: str = "ok") -> Event:
+    return at, "arm", {"group": group, "name": name, "status": status, "reason": ""}
+
+
+def write(out: Path, directory: str, *events: Event, finished: bool = True, **head: Any) -> Path:
+    """A run's journal; its events come at these seconds."""
+    seconds = iter([0, *(at for at, _kind, _said in events), 3599])
+
+    def clock() -> str:
+        minute, second = divmod(next(seconds), 60)
+        return f"2026-01-31T12:{minute:02d}:{second:02d}Z"
+
+    path = out / directory / JOURNAL
+    path.parent.mkdir(parents=True)
+    with Journal.create(path, clock) as journal:
+        journal.append("run_started", {"run_id": directory, "name": "demo", **head})
+        for _at, kind, said in events:
+            journal.append(kind, said)
+        if finished:
+            journal.append("run_finished", {})
+    return path
+
+
+def test_seconds_from_begin_to_end_of_every_row(tmp_path: Path) -> None:
+    write(
+        tmp_path, "20260131-1",
+        begin(5, "baseline"), end(65, "baseline"),
+        begin(65, "v", "batch_size=8"), end(95, "v", "batch_size=8", "timeout"),
+    )  # fmt: skip
+    assert earlier_seconds(tmp_path, "demo") == {"baseline": 60.0, "batch_size=8 v": 30.0}
+
+
+def test_rows_that_run_at_the_same_time(tmp_path: Path) -> None:
+    write(tmp_path, "1", begin(0, "a"), begin(10, "b"), end(40, "a"), end(90, "b"))
+    assert earlier_seconds(tmp_path, "demo") == {"a": 40.0, "b": 80.0}
+
+
+def test_what_else_a_row_records_is_neither_begin_nor_end(tmp_path: Path) -> None:
+    more = (20, "arm", {"group": "", "name": "a", "solo": []})
+    write(tmp_path, "1", begin(0, "a"), more, (25, "unit", {"group": "", "variant": "a"}), end(30, "a"))
+    assert earlier_seconds(tmp_path, "demo") == {"a": 30.0}
+
+
+def test_an_attempt_that_was_begun_again_counts_from_there(tmp_path: Path) -> None:
+    """An hour of waiting for --resume is no measuring."""
+    write(tmp_path, "1", begin(0, "a"), begin(3000, "a"), end(3030, "a"))
+    assert earlier_seconds(tmp_path, "demo") == {"a": 30.0}
+
+
+def test_a_row_that_has_no_begin_or_no_end_is_left_out(tmp_path: Path) -> None:
+    write(tmp_path, "1", begin(0, "a"), end(10, "a"), end(20, "b"), begin(30, "c"))
+    assert earlier_seconds(tmp_path, "demo") == {"a": 10.0}
+
+
+def test_the_newest_run_of_that_name_is_taken(tmp_path: Path) -> None:
+    write(tmp_path, "20260131-1", begin(0, "a"), end(10, "a"))
+    write(tmp_path, "20260131-2", begin(0, "a"), end(20, "a"))
+    write(tmp_path, "20260131-3", begin(0, "a"), end(30, "a"), name="other")
+    assert earlier_seconds(tmp_path, "demo") == {"a": 20.0}
+    assert earlier_seconds(tmp_path, "other") == {"a": 30.0}
+
+
+@pytest.mark.parametrize(
+    ("finished", "head"), [(False, {}), (True, {"gate": {"mode": "code"}})], ids=["cut short", "a gate"]
+)
+def test_what_is_no_finished_run_is_passed_over(
+    tmp_path: Path, finished: bool, head: Mapping[str, Any]
+) -> None:
+    write(tmp_path, "20260131-1", begin(0, "a"), end(10, "a"))
+    write(tmp_path, "20260131-2", begin(0, "a"), end(20, "a"), finished=finished, **head)
+    assert earlier_seconds(tmp_path, "demo") == {"a": 10.0}
+
+
+def test_a_broken_journal_is_an_estimate_less(tmp_path: Path) -> None:
+    write(tmp_path, "20260131-1", begin(0, "a"), end(10, "a"))
+    path = write(tmp_path, "20260131-2", begin(0, "a"), end(20, "a"))
+    path.write_bytes(path.read_bytes().replace(b'"status":"ok"', b'"status":"no"'))
+    assert earlier_seconds(tmp_path, "demo") == {"a": 10.0}
+
+
+def test_no_earlier_run(tmp_path: Path) -> None:
+    assert earlier_seconds(tmp_path, "demo") == earlier_seconds(tmp_path / "nowhere", "demo") == {}

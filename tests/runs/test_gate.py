@@ -1,0 +1,296 @@
+"""Whole gates: from a config to a verdict, real worker processes, an engine whose durations are data."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from fakes import RUNTIMES, fake_model, fake_runtime, interpreter, said
+
+from bench import environments
+from bench.config.reader import read_config
+from bench.config.spec import Spec
+from bench.errors import BenchError, UsageError
+from bench.gate.calibration import Calibration
+from bench.machine import noise
+from bench.measure import worker_process
+from bench.measure.events import Event, Noted
+from bench.report import gate as words
+from bench.results.summary import load_run, summarise
+from bench.results.verify import verify_run
+from bench.runs import gate as gating
+from bench.runs import run as harness
+from bench.runs import sides
+from bench.runs.gate import Plan, calibrate_spec, gate_spec
+from bench.store.lock import run_lock
+from bench.store.replay import load_record
+
+__all__ = ["fake_runtime"]  # a fixture
+MS = 1_000_000
+LIMIT = {"cost_per_request_usd": {"max_increase": "3%"}}
+pytestmark = pytest.mark.usefixtures("fake_runtime")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_process, "GRACE_S", 5.0)
+    monkeypatch.setattr(harness, "source_digest", lambda: "0" * 64)
+    # A busy hypervisor would void units, and a cap of six would be reached without a verdict.
+    monkeypatch.setattr(noise, "stolen", lambda before, after: False)
+    # Who edits the installed tree between two gates of a test makes them two comparisons.
+    once = functools.cache(environments.identity)
+    for module in (gating, sides):
+        monkeypatch.setattr(module, "identity", once)
+
+
+def config(
+    tmp_path: Path, step_ns: int, *faults: Mapping[str, object], gate: Any = None, **more: Any
+) -> Spec:
+    """A baseline of 2 ms a step and a variant of ``step_ns``."""
+    base = fake_model(tmp_path / "base", prefill_ns=[10 * MS], step_ns=[2 * MS])
+    other = fake_model(tmp_path / "other", *faults, prefill_ns=[10 * MS], step_ns=[step_ns])
+    content = {
+        "name": "test",
+        "model": {"path": str(base)},
+        "runtime": {"name": "fake", "threads": 2, "python": str(interpreter(tmp_path))},
+        "workload": {"name": "chat", "requests": 4, "output_tokens": 6},
+        "variants": [{"name": "v", "model": {"path": str(other)}}],
+        "measure": {"timeout_s": 20.0},
+        "gate": LIMIT if gate is None else gate,
+        **more,
+    }
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return read_config(file)
+
+
+def gate(spec: Spec, tmp_path: Path, **plan: Any) -> dict[str, Any]:
+    """The ``gate`` block of ``run.json``; the run's directory must verify."""
+    directory = gate_spec(spec, tmp_path / "results", Plan(batches=2, **plan))
+    verify_run(directory)
+    found = json.loads((directory / "run.json").read_text())
+    assert found == json.loads(json.dumps(summarise(load_record(directory)).to_json()))
+    assert found == json.loads(json.dumps(load_run(directory).to_json())), "read back, nothing is lost"
+    return {**found["gate"], "run": found, "directory": directory}
+
+
+def calibration_in(directory: Path) -> Calibration:
+    """What the gate of this directory knew of the machine."""
+    gate = load_run(directory).gate
+    assert gate is not None
+    assert gate.effort.calibration is not None
+    return gate.effort.calibration
+
+
+def test_nothing_changed(tmp_path: Path) -> None:
+    found = gate(config(tmp_path, 2 * MS), tmp_path)
+    assert (found["verdict"], found["exit_code"]) == ("PASS", 0)
+    assert found["evidence"]["units"] == 7
+    assert found["rules"][0]["value"] == 1.0
+    assert [row["status"] for row in found["run"]["variants"]] == ["ok", "ok"]
+
+
+def test_a_slower_variant(tmp_path: Path) -> None:
+    found = gate(config(tmp_path, 3 * MS), tmp_path)
+    assert (found["verdict"], found["exit_code"]) == ("FAIL", 1)
+    assert found["rules"][0]["value"] == pytest.approx((10 + 5 * 3) / (10 + 5 * 2))
+    assert 8 <= found["evidence"]["units"] <= 10
+
+
+def test_every_request_of_the_workload_comes_up(tmp_path: Path) -> None:
+    found = gate(config(tmp_path, 2 * MS), tmp_path)
+    units = load_record(found["directory"]).units
+    assert [unit.batches for unit in units[:3]] == [(0, 1), (2, 3), (0, 1)]
+    assert {unit.spawned_first for unit in units} == {0, 1}
+
+
+def test_a_variant_that_breaks_is_not_a_pass(tmp_path: Path) -> None:
+    spec = config(tmp_path, 2 * MS, {"at": "step", "call": 20, "do": "segfault"})
+    found = gate(spec, tmp_path)
+    assert (found["verdict"], found["exit_code"]) == ("ERROR", 5)
+    assert "segfault" in found["rules"][0]["reason"]
+
+
+def test_a_baseline_that_breaks_is_not_a_pass(tmp_path: Path) -> None:
+    spec = config(tmp_path, 2 * MS)
+    fake_model(tmp_path / "base", {"at": "prefill", "do": "kill"}, prefill_ns=[10 * MS], step_ns=[2 * MS])
+    found = gate(spec, tmp_path)
+    assert found["exit_code"] == 5
+
+
+def test_a_second_gate_goes_on_where_the_first_stopped(tmp_path: Path) -> None:
+    spec = config(tmp_path, 3 * MS)
+    first = gate(spec, tmp_path, cap=6)
+    assert (first["verdict"], first["exit_code"]) == ("INCONCLUSIVE", 3)
+    second = gate(spec, tmp_path, cap=6)
+    assert second["verdict"] == "FAIL"
+    assert second["evidence"]["units_from_earlier_runs"] == 6
+    third = gate(spec, tmp_path, cap=6)
+    assert third["verdict"] == "FAIL"
+    assert third["rules"][0]["units"] - second["rules"][0]["units"] <= 1
+
+
+def test_other_code_starts_afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = config(tmp_path, 3 * MS)
+    gate(spec, tmp_path, cap=6)
+    changed = environments.Identity("", "3", "changed", "changed")
+    monkeypatch.setattr(gating, "identity", lambda python, label="": changed)
+    assert gate(spec, tmp_path, cap=6)["evidence"]["units_from_earlier_runs"] == 0
+
+
+def test_other_weights_start_afresh(tmp_path: Path) -> None:
+    """The same path with another model in it is another comparison."""
+    spec = config(tmp_path, 3 * MS)
+    gate(spec, tmp_path, cap=6)
+    weights = tmp_path / "other" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\1\1\1\1")
+    assert gate(spec, tmp_path, cap=6)["evidence"]["units_from_earlier_runs"] == 0
+
+
+def test_a_cold_start_with_a_limit_of_its_own(tmp_path: Path) -> None:
+    found = gate(config(tmp_path, 2 * MS, gate={"first_request_ms": {"max_increase": "60%"}}), tmp_path)
+    (rule,) = found["rules"]
+    assert rule["kind"] == "timed"
+    assert rule["value"] > 0
+    assert found["verdict"] in ("PASS", "INCONCLUSIVE")
+
+
+def test_a_second_gate_in_the_same_place_is_refused(tmp_path: Path) -> None:
+    spec, out = config(tmp_path, 2 * MS), tmp_path / "results"
+    out.mkdir()
+    with run_lock(out), pytest.raises(UsageError, match="in use by process"):
+        gate_spec(spec, out, Plan())
+    assert [path.name for path in out.iterdir() if path.is_dir()] == []
+
+
+def test_what_a_gate_says_beforehand(tmp_path: Path) -> None:
+    """Without a calibration that there is none; with one what it can see of these limits, within this cap."""
+    spec = config(tmp_path, 2 * MS)
+
+    def told(plan: Plan) -> tuple[str, Path]:
+        """What is noted first, and where the gate is."""
+        events: list[Event] = []
+        directory = gate_spec(spec, tmp_path / "results", plan, tell=events.append)
+        assert isinstance(events[0], Noted)
+        assert [said(event) for event in events[1:]] == [("v", f"unit {n}") for n in range(1, len(events))]
+        return events[0].text, directory
+
+    assert told(Plan())[0].startswith("gate: not calibrated")
+    calibrate_spec(spec, tmp_path / "results", units=6, batches=2)
+    assert "no increase" in told(Plan(cap=7))[0]  # 7 units cannot reach FAIL, which takes 8
+    text, found = told(Plan(cap=9))
+    assert "found in 95 % of gates (9 units" in text
+    assert calibration_in(found).cap == 9
+
+
+def test_the_same_config_in_another_interpreter(tmp_path: Path) -> None:
+    spec = config(tmp_path, 2 * MS)
+    found = gate(spec, tmp_path, base=interpreter(tmp_path), base_label="there")
+    assert found["verdict"] == "PASS"
+    assert {rule["group"] for rule in found["rules"]} == {"baseline", "v"}
+    assert {rule["variant"] for rule in found["rules"]} == {"candidate"}
+    assert found["evidence"]["sides"]["base"]["label"] == "there"
+
+
+def test_absolute_limits_are_measured_by_a_whole_run(tmp_path: Path) -> None:
+    limits = {**LIMIT, "ttft_ms": {"max": 5}, "e2el_ms": {"max": 1000}}
+    found = gate(config(tmp_path, 2 * MS, gate=limits), tmp_path)
+    verdicts = {rule["metric"]: rule["verdict"] for rule in found["rules"]}
+    assert verdicts == {"cost_per_request_usd": "PASS", "ttft_ms": "FAIL", "e2el_ms": "PASS"}
+    assert found["verdict"] == "FAIL"
+
+
+def test_memory_and_counters(tmp_path: Path) -> None:
+    limits = {
+        "peak_rss_bytes": {"max_increase": "50%"},
+        "output_tokens_per_request": {"max": 6},
+        "flops_per_request": {"max_increase": "1%"},
+    }
+    found = gate(config(tmp_path, 2 * MS, gate=limits), tmp_path)
+    verdicts = {rule["metric"]: rule["verdict"] for rule in found["rules"]}
+    assert verdicts == {
+        "peak_rss_bytes": "PASS",
+        "output_tokens_per_request": "PASS",
+        "flops_per_request": "ERROR",  # the fake engine's model cannot be watched
+    }
+    assert found["exit_code"] == 5
+
+
+def test_a_disturbed_machine_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noise, "stolen", lambda before, after: True)
+    found = gate(config(tmp_path, 2 * MS), tmp_path)
+    assert (found["verdict"], found["exit_code"]) == ("INCONCLUSIVE", 3)
+    assert "machine unfit" in found["rules"][0]["reason"]
+    assert found["evidence"]["void_units"] <= 12
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "match"), [({"gate": {}}, 2, "no limits"), ({"variants": []}, 5, "nothing was measured")]
+)
+def test_nothing_to_gate(tmp_path: Path, more: dict[str, Any], code: int, match: str) -> None:
+    with pytest.raises(BenchError, match=match) as refused:
+        gate_spec(config(tmp_path, 2 * MS, **more), tmp_path / "results", Plan())
+    assert refused.value.exit_code == code
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_calibration_and_a_gate_that_uses_it(tmp_path: Path) -> None:
+    spec = config(tmp_path, 2 * MS)
+    directory = calibrate_spec(spec, tmp_path / "results", units=6, batches=2)
+    verify_run(directory)
+    run = load_run(directory)
+    assert run.gate is None
+    found = run.calibration
+    assert found is not None
+    assert (found.units, found.unit_sd, found.counters_constant) == (6, 0.0, True)
+    assert "calibrated on 6 units" in words.calibration(found)[0]
+    gated = gate_spec(spec, tmp_path / "results", Plan())
+    assert calibration_in(gated).run_id == directory.name
+
+
+def test_the_command(tmp_path: Path) -> None:
+    """Through the command line: exit code, the printed verdict, the job's summary page."""
+    spec = config(tmp_path, 3 * MS)
+    page = tmp_path / "summary.md"
+    program = (
+        "import bench.runtimes, sys; bench.runtimes.__path__.append(sys.argv.pop(1)); "
+        "sys.path.append(sys.argv.pop(1)); "
+        "from bench.cli.main import main; main()"
+    )
+    known = [str(RUNTIMES), str(RUNTIMES.parent)]
+    command = [sys.executable, "-c", program, *known, "gate", spec.file, "--out", str(tmp_path / "r")]
+    done = subprocess.run(
+        [*command, "--batches", "2"],
+        capture_output=True,
+        text=True,
+        env={
+            "PATH": "/usr/bin:/bin",
+            "GITHUB_STEP_SUMMARY": str(page),
+            "GITHUB_ACTIONS": "true",
+            "HOME": "/",
+        },
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.startswith("FAIL  test  (exit 1)")
+    assert "::error title=bench gate::FAIL" in done.stderr
+    assert page.read_text().startswith("### FAIL: test")
+
+
+def test_several_variants_go_on_where_they_stopped(tmp_path: Path) -> None:
+    """The second gate measures rows for each variant, and gives each no more than its own cap again."""
+    spec = config(tmp_path, 3 * MS)
+    model = {"path": str(tmp_path / "other")}
+    spec = config(tmp_path, 3 * MS, variants=[{"name": name, "model": model} for name in ("v", "w")])
+    first = gate(spec, tmp_path, cap=6)
+    assert first["verdict"] == "INCONCLUSIVE"
+    second = gate(spec, tmp_path, cap=6)
+    assert [rule["verdict"] for rule in second["rules"]] == ["FAIL", "FAIL"]
+    assert second["evidence"]["units_from_earlier_runs"] == 12
+    assert second["evidence"]["test"]["cap"] == 12

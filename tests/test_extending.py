@@ -1,0 +1,219 @@
+"""Every tutorial of docs/extending: its code becomes a package of somebody else, and the tool uses it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import site
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ROOT / "docs" / "extending"
+BLOCK = re.compile(r'```(\w+) title="([^"]+)"\n(.*?)```', re.DOTALL)
+
+
+def blocks(page: str) -> dict[str, str]:
+    """The titled code blocks of a page, by their file names."""
+    return {title: body for _language, title, body in BLOCK.findall((PAGES / f"{page}.md").read_text())}
+
+
+class Environment:
+    """An interpreter that sees our packages, and the package of the given tutorials."""
+
+    def __init__(self, at: Path, *pages: str) -> None:
+        self.at = at
+        venv.create(at / "env", with_pip=False, symlinks=True)
+        self.python = at / "env" / "bin" / "python"
+        hers = at / "hers"
+        points = []
+        for page in pages:
+            for title, body in blocks(page).items():
+                if title == "pyproject.toml":
+                    points.append(
+                        re.sub(r'\[project\.entry-points\."(.*)"\]', r"[\1]", body).replace('"', "")
+                    )
+                elif title.endswith(".py"):
+                    self._write(hers / title, body)
+                    (hers / title).parent.joinpath("__init__.py").touch()
+                else:
+                    self._write(at / title, body)
+        information = hers / "her_package-1.0.dist-info"
+        self._write(information / "METADATA", "Metadata-Version: 2.1\nName: her-package\nVersion: 1.0\n")
+        self._write(information / "entry_points.txt", "\n".join(points))
+        places = [str(ROOT), str(hers), *site.getsitepackages(), sysconfig.get_path("purelib")]
+        purelib = (
+            at / "env" / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+        )
+        (purelib / "ours.pth").write_text("\n".join(dict.fromkeys(places)) + "\n")
+
+    def _write(self, path: Path, text: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def bench(self, *arguments: str) -> str:
+        """Run a command that must succeed; what it prints."""
+        done = subprocess.run(
+            [str(self.python), "-m", "bench", *arguments],
+            cwd=self.at, capture_output=True, text=True, timeout=300, check=False,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def run(self, config: dict[str, Any] | None = None) -> dict[str, Any]:
+        """``run.json`` of a config, the tutorial's own if none is given."""
+        file = self.at / "config.yaml"
+        if config is not None:
+            file.write_text(yaml.safe_dump(config))
+        more = ("--set", "measure.max_disturbance=1")  # tests share the machine
+        found: dict[str, Any] = json.loads(self.bench("run", str(file), *more, "--json", "--quiet"))
+        assert found["status"] == "ok", found["reasons"]
+        return found
+
+
+def test_each_page_is_tested_here_and_each_kind_has_a_page() -> None:
+    tested = {
+        "scheme",
+        "verb",
+        "engine",
+        "metric",
+        "probe",
+        "statistic",
+        "suite",
+        "workload",
+        "text",
+        "report",
+        "price",
+    }
+    assert {page.stem for page in PAGES.glob("*.md")} == {*tested, "index"}
+    assert set(re.findall(r"\]\((\w+)\.md\)", (PAGES / "index.md").read_text())) == tested
+
+
+def test_a_scheme(tmp_path: Path) -> None:
+    hers = Environment(tmp_path, "scheme")
+    assert "Three values for each row" in hers.bench("list", "optimisations", "ternary")
+    row = hers.run()["variants"][1]
+    assert row["optimisations"] == ["quantise ternary (threshold=0.5)"]
+    (check,) = row["evidence"]["steps"][1]["checks"]
+    assert check["holds"]
+    config = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    config["variants"][0]["optimise"][0]["threshold"] = 3
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(config))
+    wrong = subprocess.run(
+        [str(hers.python), "-m", "bench", "check", "wrong.yaml"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert wrong.returncode == 2
+    assert "threshold must be 0 or more and below 2" in wrong.stderr
+
+
+def test_a_verb(tmp_path: Path) -> None:
+    hers = Environment(tmp_path, "verb")
+    assert "share: neighbours" in hers.bench("list", "optimisations")
+    config = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    config["variants"][0]["optimise"] = [{"sharing": "neighbours"}]
+    base, row = hers.run(config)["variants"]
+    assert row["metrics"]["weights_bytes"]["value"] < base["metrics"]["weights_bytes"]["value"]
+
+
+def test_an_engine(tmp_path: Path) -> None:
+    hers = Environment(tmp_path, "engine")
+    rows = hers.run()["variants"]
+    assert [row["facts"]["engine"] for row in rows] == ["counting 1", "counting 1"]
+
+
+def test_what_a_run_finds_and_how_it_is_shown(tmp_path: Path) -> None:
+    """A metric, a probe, a statistic, a suite, a workload, a text, a report and a price in one run."""
+    hers = Environment(
+        tmp_path, "metric", "probe", "statistic", "suite", "workload", "text", "report", "price"
+    )
+    kinds = hers.bench("list", "metrics,probes,drift,workloads,texts,prices")
+    for name in (
+        "jitter_ms",
+        "threads-alive",
+        "statistics: top5",
+        "suites: first-word",
+        "sums",
+        "zen",
+        "her-box",
+    ):
+        assert name in kinds
+    found = hers.run(
+        {
+            "name": "everything",
+            "model": "smollm2-135m",
+            "runtime": {"threads": 1},
+            "workload": {"name": "sums", "largest": 50, "requests": 2, "output_tokens": 4, "warmup": 1},
+            "variants": [{"name": "half", "optimise": [{"prune": "magnitude", "sparsity": 0.5}]}],
+            "price": {"hardware": "her-box"},
+            "drift": {
+                "text": "zen",
+                "tokens": 512,
+                "window": 64,
+                "statistics": ["top5"],
+                "suites": ["first-word"],
+            },
+            "measure": {"processes": 1, "max_rounds": 1, "probes": ["threads-alive"]},
+        }
+    )
+    base, row = found["variants"]
+    assert base["workload"]["largest"] == 50
+    assert base["metrics"]["jitter_ms"]["value"] > 0
+    assert base["metrics"]["threads_alive"]["value"] >= 1
+    assert 0 < row["drift"]["top5_overlap"]["value"] < 1
+    assert base["drift"]["top5_overlap"] is None
+    assert row["metrics"]["same_first_token"]["value"] in (0.0, 0.5, 1.0)
+    assert found["text"]["name"] == "zen"
+    assert found["price"]["usd_per_hour"] == 0.08
+    (directory,) = (tmp_path / "results").iterdir()
+    said = hers.bench("report", str(directory), "--format", "one-line").splitlines()
+    assert said[0] == "baseline: the baseline"
+    assert said[1].startswith("half: ")
+    assert "figure by figure" in hers.bench("verify", str(directory))
+
+
+def test_a_name_of_ours_stays_ours(tmp_path: Path) -> None:
+    hers = Environment(tmp_path, "scheme")
+    points = tmp_path / "hers" / "her_package-1.0.dist-info" / "entry_points.txt"
+    points.write_text(points.read_text().replace("ternary =", "hqq ="))
+    assert "Three values" not in hers.bench("list", "optimisations", "hqq")
+
+
+def test_a_plug_in_that_cannot_be_imported_is_said(tmp_path: Path) -> None:
+    hers = Environment(tmp_path, "scheme")
+    (tmp_path / "hers" / "her_package" / "ternary.py").write_text("import a_package_that_nobody_has\n")
+    done = subprocess.run(
+        [str(hers.python), "-m", "bench", "check", "config.yaml"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "ternary cannot be imported from her_package.ternary: No module named" in done.stderr
+
+
+@pytest.mark.parametrize("page", sorted(page.stem for page in PAGES.glob("*.md") if page.stem != "index"))
+def test_the_code_of_a_page_is_formatted_and_typed_like_ours(page: str, tmp_path: Path) -> None:
+    for title, body in blocks(page).items():
+        if title.endswith(".py"):
+            file = tmp_path / Path(title).name
+            file.write_text(body)
+            command = [
+                sys.executable,
+                "-m",
+                "ruff",
+                "check",
+                "--config",
+                str(ROOT / "pyproject.toml"),
+                "--ignore",
+                "D102,D101,INP001",
+            ]
+            done = subprocess.run([*command, str(file)], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout
