@@ -12,24 +12,31 @@ from types import FrameType, TracebackType
 
 from bench.errors import InterruptedRun, TerminatedRun
 
+# Python drops an exception that a signal handler raises inside a finaliser or a callback of the garbage
+# collector. A SIGTERM that had no effect for this long is therefore raised once more.
+AGAIN_S = 3.0
+
 
 class Interrupt:
     """A context manager that turns the first Ctrl-C into a request, which ``check`` acts on. SIGTERM raises
     TerminatedRun immediately, because its sender rarely waits longer than ten seconds."""
 
     def __init__(self) -> None:
-        self._asked = False
+        self._asked = self._settled = False
 
     def __enter__(self) -> Interrupt:
         self._before = signal.signal(signal.SIGINT, self._handle)
         self._before_term = signal.signal(signal.SIGTERM, self._terminate)
+        self._before_alarm = signal.signal(signal.SIGALRM, self._terminate)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.settle()
         signal.signal(signal.SIGINT, self._before)
         signal.signal(signal.SIGTERM, self._before_term)
+        signal.signal(signal.SIGALRM, self._before_alarm)
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         if self._asked:
@@ -38,8 +45,14 @@ class Interrupt:
         print("\nstopping after this stage; Ctrl-C again stops now", file=sys.stderr)
 
     def _terminate(self, _number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second SIGTERM must not stop the summary
-        raise TerminatedRun("terminated")
+        if not self._settled:
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+            raise TerminatedRun("terminated")
+
+    def settle(self) -> None:
+        """Ignore SIGTERM from now on, because the run has ended and its summary is being written."""
+        self._settled = True
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
     def check(self) -> None:
         """Raise InterruptedRun if Ctrl-C was pressed; called between stages."""

@@ -177,7 +177,7 @@ def _measure(work: _Work, out: Path) -> Path:
             tools = RunContext(
                 directory, journal, tell, interrupt.check, spec.measure, spec.drift, text, duets=False
             )
-            with finishing(directory, journal):
+            with finishing(directory, journal, interrupt):
                 for unit in work.earlier:
                     journal.append("unit", asdict(unit))
                 if work.whole_run:

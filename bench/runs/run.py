@@ -69,14 +69,14 @@ def run_spec(
         with journal:
             tools = RunContext(directory, journal, tell, interrupt.check, spec.measure, spec.drift, text)
             done = _done(load_record(directory))
-            with finishing(directory, journal):
+            with finishing(directory, journal, interrupt):
                 for group in spec.groups:
                     GroupRun(group, tools, fetch, done.get(group.label, set())).run()
     return directory
 
 
 @contextmanager
-def finishing(directory: Path, journal: Journal) -> Iterator[None]:
+def finishing(directory: Path, journal: Journal, interrupt: Interrupt) -> Iterator[None]:
     """Wrap all measuring: a complete run gets the record ``run_finished``, and every run gets its summary."""
     try:
         yield
@@ -84,6 +84,7 @@ def finishing(directory: Path, journal: Journal) -> Iterator[None]:
     except KeyboardInterrupt:
         raise InterruptedRun("interrupted") from None
     finally:
+        interrupt.settle()
         journal.close()
         write_summary(directory)
 
