@@ -17,7 +17,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -57,9 +56,10 @@ class Kind:
     above: float = 0.0
 
 
-# Each bound is three times the largest figure that a scheme of the kind had on 2026-11-27 (on a CPU, in
-# float32; what needs a GPU stands with what it resembles). The same schemes with their scales or rows in
-# reverse order had 4.1 to 6.2, so that two bits and a layer of two left out have less head room than that.
+# Each bound is about three times the largest figure that a scheme of the kind had on 2026-11-27 (on a CPU, in
+# float32; what needs a GPU was not measured and stands with what it resembles). The exceptions: schemes with
+# their scales or rows in reverse order had 4.1 to 6.2, so two bits (1.8 times) and one layer of two (1.6
+# times) have less head room, and the same products in a compiled step may differ by any rounding.
 KINDS = (
     # 0.0004 (torchao-int8) to 0.0016
     Kind("quantise", "bnb-int8 quanto-int8 smoothquant torchao-int8 torchao-int8-dynamic", below=0.005),
@@ -82,7 +82,7 @@ KINDS = (
 KIND_OF = {(kind.verb, scheme): kind for kind in KINDS for scheme in kind.schemes.split()}
 
 
-def module_of(verb: str, name: str) -> ModuleType:
+def module_of(verb: str, name: str) -> Any:
     return plugins.load(f"optimisations.{verb}", name)
 
 
@@ -146,7 +146,7 @@ def as_it_was(directory: str, dtype: str) -> torch.Tensor:
     """Logits of the model before any scheme."""
     plain = {**message("prune", "magnitude", dtype), "directory": directory, "optimise": []}
     engine, _found = session.load(plain)
-    return engine.logits(WINDOW)  # type: ignore[no-any-return]
+    return engine.logits(WINDOW)
 
 
 def divergence(engine: Any, load: dict[str, Any]) -> float:
@@ -189,10 +189,11 @@ def test_a_scheme_says_what_it_is(verb: str, name: str) -> None:
     module = module_of(verb, name)
     assert 10 < len(plugins.describe(module)) < 110
     assert all(isinstance(package, str) for package in module.REQUIRES)
+    params = module.Params()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        params.something = 1
     assert dataclasses.is_dataclass(module.Params)
     assert module.Params.__doc__
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        module.Params().something = 1
     for function, arguments in (
         ("unsupported", ["device", "dtype"]),
         ("apply", ["model", "params", *(["teacher"] if verb == "distil" else [])]),

@@ -13,7 +13,6 @@ import venv
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,6 +23,11 @@ BLOCK = re.compile(r'```(\w+) title="([^"]+)"\n(.*?)```', re.DOTALL)
 def blocks(page: str) -> dict[str, str]:
     """The titled code blocks of a page, by their file names."""
     return {title: body for _language, title, body in BLOCK.findall((PAGES / f"{page}.md").read_text())}
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
 class Environment:
@@ -42,22 +46,18 @@ class Environment:
                         re.sub(r'\[project\.entry-points\."(.*)"\]', r"[\1]", body).replace('"', "")
                     )
                 elif title.endswith(".py"):
-                    self._write(hers / title, body)
+                    write(hers / title, body)
                     (hers / title).parent.joinpath("__init__.py").touch()
                 else:
-                    self._write(at / title, body)
+                    write(at / title, body)
         information = hers / "her_package-1.0.dist-info"
-        self._write(information / "METADATA", "Metadata-Version: 2.1\nName: her-package\nVersion: 1.0\n")
-        self._write(information / "entry_points.txt", "\n".join(points))
+        write(information / "METADATA", "Metadata-Version: 2.1\nName: her-package\nVersion: 1.0\n")
+        write(information / "entry_points.txt", "\n".join(points))
         places = [str(ROOT), str(hers), *site.getsitepackages(), sysconfig.get_path("purelib")]
         purelib = (
             at / "env" / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
         )
         (purelib / "ours.pth").write_text("\n".join(dict.fromkeys(places)) + "\n")
-
-    def _write(self, path: Path, text: str) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
 
     def bench(self, *arguments: str) -> str:
         """Run a command that must succeed; what it prints."""
@@ -199,21 +199,23 @@ def test_a_plug_in_that_cannot_be_imported_is_said(tmp_path: Path) -> None:
     assert "ternary cannot be imported from her_package.ternary: No module named" in done.stderr
 
 
-@pytest.mark.parametrize("page", sorted(page.stem for page in PAGES.glob("*.md") if page.stem != "index"))
-def test_the_code_of_a_page_is_formatted_and_typed_like_ours(page: str, tmp_path: Path) -> None:
-    for title, body in blocks(page).items():
-        if title.endswith(".py"):
-            file = tmp_path / Path(title).name
-            file.write_text(body)
-            command = [
-                sys.executable,
-                "-m",
-                "ruff",
-                "check",
-                "--config",
-                str(ROOT / "pyproject.toml"),
-                "--ignore",
-                "D102,D101,INP001",
-            ]
-            done = subprocess.run([*command, str(file)], capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stdout
+def test_the_code_of_the_pages_is_formatted_and_typed_like_ours(tmp_path: Path) -> None:
+    packages: set[str] = set()
+    for page in PAGES.glob("*.md"):
+        for title, body in blocks(page.stem).items():
+            if title.endswith(".py"):
+                write(tmp_path / title, body)
+                (tmp_path / title).parent.joinpath("__init__.py").touch()
+                packages.add(title.partition("/")[0])
+    ours = str(ROOT / "pyproject.toml")
+    for command in (
+        ["ruff", "format", "--check", "--config", ours, "."],
+        ["ruff", "check", "--config", ours, "."],
+        ["mypy", "--config-file", ours, *(f"--package={name}" for name in sorted(packages))],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
+            env={**os.environ, "MYPYPATH": f"{ROOT}:{tmp_path}"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -24,7 +24,7 @@ ROPE = 2 * 8 * 4  # inv_freq and original_inv_freq, head_dim/2 float32 each
 ALL = (LINEAR + 2 * VOCABULARY + NORMS) * 4 + ROPE
 
 
-class Small(torch.nn.Module):
+class Small(torch.nn.Module):  # type: ignore[misc]
     """A model of whatever modules it is given."""
 
     def __init__(self, head: torch.nn.Module | None = None, **modules: torch.nn.Module) -> None:

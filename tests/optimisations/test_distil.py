@@ -15,7 +15,7 @@ from bench.engine import Teacher, census, one_off, processors, progress
 from bench.errors import NonFiniteOutput, NotApplied, Outcome, Unsupported
 from bench.optimisations.distil import logits, sequence
 from bench.optimisations.prune import depth
-from bench.optimisations.shared import training
+from bench.optimisations.shared import calibration, training
 
 SMALL: dict[str, Any] = {
     "steps": 12, "batch": 2, "tokens": 32, "held_out": 2, "evaluate_every": 4, "learning_rate": 3e-3,
@@ -75,7 +75,7 @@ def test_the_student_comes_closer_to_the_baseline(directory: Path, more: dict[st
     params = logits.Params(**SMALL, **more)
     changed = logits.apply(model, params, teacher(directory))
     (bill,) = one_off.take_bill()
-    details = bill["details"]
+    details: Any = bill["details"]
     assert details["held_out_kl_after"] < 0.97 * details["held_out_kl_before"]
     assert details["steps"] == 12
     assert all(one.holds for one in logits.evidence(before, census.take(changed), params))
@@ -205,12 +205,12 @@ def test_the_learning_rate_rises_and_falls() -> None:
 
 def test_a_held_out_text_is_never_trained_on(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = []
-    real = training.calibration.windows
+    real = calibration.windows
 
     def seen(model: Any, params: Any, part: tuple[float, float] = (0.0, 1.0)) -> Any:
         parts.append(part)
         return real(model, params, part)
 
-    monkeypatch.setattr(training.calibration, "windows", seen)
+    monkeypatch.setattr(calibration, "windows", seen)
     logits.apply(student(directory), logits.Params(**{**SMALL, "steps": 1}), teacher(directory))
     assert parts == [(0.0, 0.95), (0.95, 1.0)]

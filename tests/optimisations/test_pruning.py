@@ -16,7 +16,7 @@ from bench.optimisations.shared import decoder
 from bench.optimisations.shared.calibration import CalibrationParams, windows
 from bench.optimisations.shared.linear import named_linears
 
-FEW = {"samples": 4, "tokens": 32}
+FEW: dict[str, Any] = {"samples": 4, "tokens": 32}
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def _own_cache(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def logits(model: Any) -> torch.Tensor:
     with torch.no_grad():
-        return model(torch.arange(40)[None]).logits  # type: ignore[no-any-return]
+        return model(torch.arange(40)[None]).logits
 
 
 def reloaded(model: Any, tmp_path: Any) -> Any:

@@ -21,6 +21,7 @@ variants:
       - {distil: logits, steps: 2, batch: 1, tokens: 32, held_out: 1, evaluate_every: 1, precision: float32}
 price: {usd_per_hour: 1}
 drift: {tokens: 0}
+measure: {processes: 1, max_rounds: 1}
 """
 
 

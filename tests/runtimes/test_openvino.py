@@ -252,7 +252,7 @@ def test_on_bfloat16(llama: Path, name: str) -> None:
     except Unsupported as here:
         pytest.skip(here.reason)
     assert engine.finite(WINDOW)
-    assert engine.facts().loaded.startswith("bf16, KV cache bf16")
+    assert str(engine.facts().loaded).startswith("bf16, KV cache bf16")
 
 
 @inside
@@ -260,8 +260,8 @@ def test_on_bfloat16(llama: Path, name: str) -> None:
 def test_what_is_multiplied(llama: Path, name: str) -> None:
     """The same weights; with int8 activations the facts say so."""
     floats, integers = (session.load(message(llama, name, activations=one))[0] for one in ("float", "int8"))
-    assert floats.facts().loaded.endswith("activations not quantised")
-    assert integers.facts().loaded.endswith("activations in int8 by groups of 32")
+    assert str(floats.facts().loaded).endswith("activations not quantised")
+    assert str(integers.facts().loaded).endswith("activations in int8 by groups of 32")
     weights = [
         [dataclasses.replace(m, scalars={}) for m in one.census().matrices] for one in (floats, integers)
     ]

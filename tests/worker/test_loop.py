@@ -50,7 +50,7 @@ def test_what_is_loaded_is_frozen_after_the_warm_up(monkeypatch: pytest.MonkeyPa
         freeze = staticmethod(lambda: calls.append("freeze"))
 
     monkeypatch.setattr(loop, "gc", Garbage)
-    monkeypatch.setattr(kernels, "of_a_step", lambda *_: calls.append("kernels") or [])
+    monkeypatch.setattr(kernels, "of_a_step", lambda *_: calls.append("kernels") or [])  # type: ignore[func-returns-value]
     worker, _reply = given(prompt("a"))
     found = worker.warm_up({"least": 2}, [])
     assert calls == ["kernels", "collect", "freeze"]
@@ -62,7 +62,8 @@ def test_a_probe_is_a_module_that_decodes_the_first_batch() -> None:
     found = worker.probe({"module": "bench.probes.page_faults"}, [])
     assert set(found) == {"minor_page_faults_per_request", "major_page_faults_per_request"}
     assert all(value >= 0 for value in found.values())
-    assert [kind for kind, _number in worker.engine.log] == ["prefill", "step", "step"]
+    engine: Any = worker.engine
+    assert [kind for kind, _number in engine.log] == ["prefill", "step", "step"]
 
 
 class OutOfMemoryError(RuntimeError):

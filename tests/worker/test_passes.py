@@ -298,7 +298,7 @@ def test_the_gpu_is_known_by_its_uuid(
     """Its number is another to NVML where CUDA_VISIBLE_DEVICES hides some."""
     asked: list[int] = []
     cuda = types.SimpleNamespace(
-        get_device_properties=lambda index: asked.append(index) or types.SimpleNamespace(**properties)
+        get_device_properties=lambda index: asked.append(index) or types.SimpleNamespace(**properties)  # type: ignore[func-returns-value]
     )
     monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda))
     monkeypatch.setitem(sys.modules, "pynvml", nvml())

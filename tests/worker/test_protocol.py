@@ -17,7 +17,7 @@ from bench.worker.protocol import ChannelClosed, ProtocolError, receive, send
 
 STALL_S = 5.0  # a test that waits this long has found a hang
 
-texts = st.text(st.characters(exclude_categories=("Cs",)))
+texts = st.text(st.characters(exclude_categories=["Cs"]))
 numbers = st.integers(-(10**18), 10**18) | st.floats(allow_nan=False, allow_infinity=False)
 values = st.recursive(
     st.none() | st.booleans() | numbers | texts,

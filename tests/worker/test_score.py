@@ -307,7 +307,7 @@ def test_the_noise_floor_compares_the_same_positions() -> None:
         def logits(self, ids: Sequence[int]) -> torch.Tensor:
             return self.rows[: len(ids)] + (0.01 if len(ids) > 20 else 0.0) * torch.arange(VOCABULARY)
 
-    model = Longer(3)
+    model: Any = Longer(3)
     found = noise_floor(model, WINDOWS, [1, 2, 3])["windows"]
     rows = model.rows[:19]
     wanted = exact(rows, rows + 0.01 * torch.arange(VOCABULARY), WINDOWS[0][1:])
@@ -320,7 +320,8 @@ def test_the_floor_of_a_deterministic_model_is_zero() -> None:
         def logits(self, ids: Sequence[int]) -> torch.Tensor:
             return self.rows[: len(ids)]
 
-    assert all(set(w["kld"]) == {0.0} for w in noise_floor(Fixed(3), WINDOWS, [1, 2])["windows"])
+    model: Any = Fixed(3)
+    assert all(set(w["kld"]) == {0.0} for w in noise_floor(model, WINDOWS, [1, 2])["windows"])
 
 
 def test_a_thousand_calls_leave_no_descriptor_open() -> None:

@@ -119,7 +119,7 @@ def test_the_schemes_of_hqq_say_that_they_need_it() -> None:
 def test_a_runtime_that_says_nothing_hides_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     hidden: list[set[str]] = []
     monkeypatch.setattr(session, "_hidden", lambda names: hidden.append(set(names)))
-    monkeypatch.setitem(sys.modules, "bench.runtimes.plain", SimpleNamespace(load=None))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "bench.runtimes.plain", SimpleNamespace(load=None))
     with pytest.raises(TypeError):
         session.load(
             {

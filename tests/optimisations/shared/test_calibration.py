@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -46,7 +47,7 @@ def test_a_text_that_is_too_short_or_not_there(toy: transformers.PreTrainedModel
 
 
 @pytest.mark.parametrize("wrong", [{"samples": 0}, {"samples": 100_001}, {"tokens": 15}, {"tokens": 200_000}])
-def test_numbers_out_of_range(wrong: dict[str, int]) -> None:
+def test_numbers_out_of_range(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be from"):
         CalibrationParams(**wrong)
 
