@@ -30,8 +30,9 @@ analyse, simulate = script("analyse"), script("simulate")
 
 
 def gates(kind: str, count: int, place: Path) -> list[str]:
-    """Verdicts of the first ``count`` gates of a kind, measured here and now."""
-    command = [sys.executable, str(ROOT / "scripts" / "gate-proof"), kind, str(count), "--to", str(place)]
+    """Verdicts of the first ``count`` gates of a kind of 8 units at most, measured here and now."""
+    script = str(ROOT / "scripts" / "gate-proof")
+    command = [sys.executable, script, kind, str(count), "--to", str(place), "--cap", "8"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     lines = (place / f"{kind}.jsonl").read_text().splitlines()
