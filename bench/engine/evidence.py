@@ -36,11 +36,11 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How a short request was decoded: the class that held the keys and values, the bytes it held per token,
-    and whether the decode step ran as a compiled graph."""
+    """How a short request was decoded: the class that held the keys and values, the bytes it held per token
+    (``None`` if the engine cannot count them), and whether the decode step ran as a compiled graph."""
 
     cache: str
-    cache_bytes_a_token: float
+    cache_bytes_a_token: float | None
     compiled: bool
 
 

@@ -28,7 +28,7 @@ RATIO, ALONE, WINDOWS = "ratio to the baseline", "alone", "window by window"
 # How much figures of unchanged code differed between two runs half an hour apart (sd on the log scale, 47
 # rows of quantisation-cpu on 2026-11-26): 0.057 (requests) to 0.070 (tokens) for rows measured alone; 0.018,
 # beyond their own intervals, for ratios measured in turns. Both are rounded up so that 97 of 100 pairs of
-# runs of unchanged code report no change at all (tests/metrics/test_no_false_alarm.py).
+# runs of unchanged code report no change at all (tests/results/test_no_false_alarm.py).
 ALONE_APART_SD = 0.07
 RATIOS_APART_SD = 0.03
 _Z = 1.959964

@@ -88,8 +88,9 @@ def _decode_a_little(engine: Any) -> Decoding:
     generation = engine.prefill([prompt], 3)
     engine.step(generation)
     engine.step(generation)
-    held = engine.cache_bytes(generation) / (PROBE_TOKENS + 2)
-    return Decoding(engine.cache_class(generation), held, engine.compiled_graphs() > 0)
+    held = engine.cache_bytes(generation)
+    a_token = None if held is None else held / (PROBE_TOKENS + 2)
+    return Decoding(engine.cache_class(generation), a_token, engine.compiled_graphs() > 0)
 
 
 def _as_asked(options: Options, facts: Facts) -> list[Check]:
@@ -163,8 +164,8 @@ def _for_inference(model: Any) -> None:
 def _as_measured(facts: Facts, steps: Sequence[Mapping[str, Any]]) -> Facts:
     """Return the facts with the measured bytes of cache per token, if a scheme changed the cache: they no
     longer follow from its shapes then."""
-    found = [step["decoding"] for step in steps if step["decoding"]]
-    return replace(facts, kv_bytes_per_token=found[-1]["cache_bytes_a_token"]) if found else facts
+    found = [step["decoding"]["cache_bytes_a_token"] for step in steps if step["decoding"]]
+    return replace(facts, kv_bytes_per_token=found[-1]) if found else facts
 
 
 def _enforce(label: str, checks: list[Check]) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from journals import SPEC, clock, write_journal
 
 import bench
 from bench.errors import BenchError, ExitCode, IntegrityError, UsageError
-from bench.pricing.reprice import price_block
 from bench.results.summary import RUN_JSON, summarise
 from bench.results.verify import verify_run
 from bench.store.files import digest
@@ -21,99 +21,6 @@ from bench.store.replay import JOURNAL, load_record, newest_first
 from bench.store.source import source_digest
 
 ROOT = Path(__file__).parents[2]
-SPEC: dict[str, Any] = {
-    "name": "demo",
-    "model": "smollm2-135m",
-    "workload": {"requests": 6, "output_tokens": 3},
-    "drift": {"text": "english", "tokens": 64, "window": 16},
-    "price": {"hardware": "cloud-2vcpu-8gb", "utilisation": 1.0},
-}
-MODEL = {
-    "kind": "package",
-    "name": "smollm2-135m",
-    "location": "x",
-    "revision": "1",
-    "weights_sha256": "ab" * 32,
-}
-
-
-def clock() -> str:
-    return "2026-01-31T12:00:00Z"
-
-
-def batch(index: int, step_ms: float) -> dict[str, Any]:
-    sent = index * 1_000_000_000
-    stamps = [sent + round((5 + step * step_ms) * 1e6) for step in range(3)]
-    return {
-        "sent_ns": sent, "stamps_ns": stamps, "end_ns": stamps[-1] + 1000, "input_tokens": [4],
-        "tokens": [[1, 2, 3 + index]],
-    }  # fmt: skip
-
-
-def arm(journal: Journal, name: str, step_ms: float) -> None:
-    def record(**payload: object) -> None:
-        journal.append("arm", {"group": "", "name": name, **payload})
-
-    base = name == "baseline"
-    record(
-        started=True, is_baseline=base, model=MODEL, runtime={"dtype": "float32"}, workload=SPEC["workload"],
-        optimise=[] if base else ["prune magnitude (sparsity=0.5)"],
-    )  # fmt: skip
-    facts = {
-        "engine": "fake 1",
-        "device": "cpu",
-        "device_name": "cpu",
-        "dtype": "float32",
-        "vocabulary": 1000,
-        "random_weights": False,
-        "threads": 1,
-        "kv_bytes_per_token": 64,
-    }
-    record(
-        loaded={
-            "facts": facts, "load_s": 1.5, "optimise_s": 0.25, "load_memory": {"peak_rss_bytes": 9000},
-            "weights_bytes": 4000, "bytes_by_dtype": {"float32": 4000}, "parameters": 1000, "evidence": [],
-        }
-    )  # fmt: skip
-    record(
-        prompts_digest="cd" * 32,
-        end_ids=[9],
-        warm_up={"durations_ms": [9.0], "steady": True, "first_request_ms": 9.0},
-    )
-    record(solo=[batch(index, step_ms + index / 10) for index in range(6)])
-    record(memory={phase: {"peak_rss_bytes": 9000.0} for phase in ("prefill", "decode")})
-    if not base:
-        record(duet=[{"baseline_ns": [5, 2, 2 + i % 2], "variant_ns": [5, 1, 1 + i % 2]} for i in range(6)])
-        windows = [
-            {
-                "kld": [0.01 * i, 0.02],
-                "same_top": [1, i % 2],
-                "ln_p_base": [-1.0, -2.0],
-                "ln_p_variant": [-1.1, -2.0],
-            }
-            for i in range(6)
-        ]
-        record(drift=windows)
-    record(status="ok", reason="")
-
-
-def write_journal(directory: Path, *, finished: bool = True, **head: object) -> None:
-    with Journal.create(directory / JOURNAL, clock) as journal:
-        journal.append(
-            "run_started",
-            {
-                "run_id": "run-1", "name": "demo", "schema_version": 1, "spec": SPEC,
-                "spec_digest": digest(SPEC),
-                "harness": {"version": bench.__version__, "source_sha256": "ef" * 32},
-                "machine": {"cpu_model": "fake", "cpus": 2}, "text": {"name": "english", "sha256": "01" * 32},
-                "price": price_block("cloud-2vcpu-8gb", None, 1.0, "2026-01-31"),
-                **head,
-            },
-        )  # fmt: skip
-        arm(journal, "baseline", 2.0)
-        arm(journal, "pruned", 1.0)
-        if finished:
-            journal.append("run_finished", {})
 
 
 def made(directory: Path) -> dict[str, Any]:

@@ -38,6 +38,8 @@ def smaller_cache(before: Census, after: Census, layer: str, bits: float) -> lis
     old, new = before.decoding, after.decoding
     if old is None or new is None:
         return [check("a request was decoded", "no", False, "yes")]
+    if old.cache_bytes_a_token is None or new.cache_bytes_a_token is None:
+        return [check("bytes of cache a token", "not counted by this engine", False, "counted")]
     share = new.cache_bytes_a_token / old.cache_bytes_a_token
     return [
         check("keys and values held by", new.cache, new.cache == layer, layer),
