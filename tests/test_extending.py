@@ -61,13 +61,22 @@ class Environment:
 
     def bench(self, *arguments: str) -> str:
         """Run a command that must succeed; what it prints."""
-        done = subprocess.run(
+        done = self._bench(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def refusal(self, config: str) -> str:
+        """Check a config that must be refused; what is said about it."""
+        done = self._bench("check", config)
+        assert done.returncode == 2, done.stdout + done.stderr
+        return done.stderr
+
+    def _bench(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [str(self.python), "-m", "bench", *arguments],
             cwd=self.at, capture_output=True, text=True, timeout=300, check=False,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
     def run(self, config: dict[str, Any] | None = None) -> dict[str, Any]:
         """``run.json`` of a config, the tutorial's own if none is given."""
@@ -108,12 +117,7 @@ def test_a_scheme(tmp_path: Path) -> None:
     config = yaml.safe_load((tmp_path / "config.yaml").read_text())
     config["variants"][0]["optimise"][0]["threshold"] = 3
     (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(config))
-    wrong = subprocess.run(
-        [str(hers.python), "-m", "bench", "check", "wrong.yaml"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert wrong.returncode == 2
-    assert "threshold must be 0 or more and below 2" in wrong.stderr
+    assert "threshold must be 0 or more and below 2" in hers.refusal("wrong.yaml")
 
 
 def test_a_verb(tmp_path: Path) -> None:
@@ -191,12 +195,8 @@ def test_a_name_of_ours_stays_ours(tmp_path: Path) -> None:
 def test_a_plug_in_that_cannot_be_imported_is_said(tmp_path: Path) -> None:
     hers = Environment(tmp_path, "scheme")
     (tmp_path / "hers" / "her_package" / "ternary.py").write_text("import a_package_that_nobody_has\n")
-    done = subprocess.run(
-        [str(hers.python), "-m", "bench", "check", "config.yaml"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "ternary cannot be imported from her_package.ternary: No module named" in done.stderr
+    said = hers.refusal("config.yaml")
+    assert "ternary cannot be imported from her_package.ternary: No module named" in said
 
 
 def test_the_code_of_the_pages_is_formatted_and_typed_like_ours(tmp_path: Path) -> None:
