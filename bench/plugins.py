@@ -87,8 +87,9 @@ def load(kind: str, name: str, fits: Callable[[ModuleType], bool] = lambda modul
     module = module_name(kind, name)
     try:
         return importlib.import_module(module)
-    except ImportError as bad:
-        raise UsageError(f"the {_one_of(kind)} {name} cannot be imported from {module}: {bad}") from bad
+    except (ImportError, SystemExit) as bad:
+        why = f"it ends the program ({bad!r})" if isinstance(bad, SystemExit) else str(bad)
+        raise UsageError(f"the {_one_of(kind)} {name} cannot be imported from {module}: {why}") from bad
 
 
 def _one_of(kind: str) -> str:

@@ -199,6 +199,14 @@ def test_a_plug_in_that_cannot_be_imported_is_said(tmp_path: Path) -> None:
     assert "ternary cannot be imported from her_package.ternary: No module named" in said
 
 
+def test_a_plug_in_that_exits_does_not_end_the_command(tmp_path: Path) -> None:
+    """A gate would be green: exit code 0 is PASS."""
+    hers = Environment(tmp_path, "scheme")
+    (tmp_path / "hers" / "her_package" / "ternary.py").write_text("import sys\nsys.exit(0)\n")
+    said = hers.refusal("config.yaml")
+    assert "ternary cannot be imported from her_package.ternary: it ends the program (SystemExit(0))" in said
+
+
 def test_the_code_of_the_pages_is_formatted_and_typed_like_ours(tmp_path: Path) -> None:
     packages: set[str] = set()
     for page in PAGES.glob("*.md"):

@@ -67,8 +67,8 @@ class _Reader(BlockReader):
     def spec(self, only: tuple[str, ...]) -> Spec:
         """Read the whole file."""
         name = self.data.get("name", Path(self.source.file).stem)
-        if not isinstance(name, str) or not name.strip() or len(name) > 200:
-            raise self.source.error(("name",), "must be a name of at most 200 characters")
+        if not isinstance(name, str) or not name.strip() or len(name) > 200 or not name.isprintable():
+            raise self.source.error(("name",), "must be a name of at most 200 characters, on one line")
         if "model" not in self.data:
             raise self.source.error(("model",), "is missing", "name a file in models/, e.g. smollm2-135m")
         price = self.block(PriceBlock, "price", self.data.get("price", {"hardware": "cloud-2vcpu-8gb"}))
@@ -173,8 +173,10 @@ class _Reader(BlockReader):
             raise self.source.error(path, "must be a block with a name")
         self.known(variant, path, ("name", *ARM_KEYS))
         name = variant.get("name")
-        if not isinstance(name, str) or not 1 <= len(name.strip()) <= 100:
-            raise self.source.error((*path, "name"), "every variant needs a name of at most 100 characters")
+        if not isinstance(name, str) or not 1 <= len(name.strip()) <= 100 or not name.isprintable():
+            raise self.source.error(
+                (*path, "name"), "every variant needs a name of at most 100 characters, on one line"
+            )
         earlier = [other.get("name") for other in self.data["variants"][:index]]
         if name in earlier or name == "baseline":
             raise self.source.error((*path, "name"), f"{name!r} is taken")

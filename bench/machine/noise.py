@@ -16,8 +16,9 @@ from bench.machine.proc import text_of
 
 STOLEN_SHARE = 0.10
 DISTURBED_SHARE = 0.05
-# Processor time is counted in hundredths of a second, so shares in shorter passes are too coarse to use.
-ENOUGH_TICKS = 100
+# Processor time is counted in hundredths of a second, and each process's is rounded by itself. In a pass of
+# fewer than ENOUGH_TICKS, others count only beyond SLACK_TICKS more than their accepted share.
+ENOUGH_TICKS, SLACK_TICKS = 100, 8
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def between(stage: str, before: Ticks, after: Ticks) -> dict[str, object]:
 
 def disturbed(before: Ticks, after: Ticks, accepted: float = DISTURBED_SHARE) -> bool:
     """Return whether others had a larger share of the machine than is ``accepted``."""
-    return after.total - before.total >= ENOUGH_TICKS and others(before, after) > accepted
+    return _more_than(accepted, others(before, after), after.total - before.total)
 
 
 def others(before: Ticks, after: Ticks) -> float:
@@ -76,7 +77,13 @@ def stolen(before: Ticks, after: Ticks) -> bool:
     """Return whether the hypervisor took so much that a unit of the gate is void. Other processes do not
     matter here: the gate's test allows for their noise."""
     steal, _foreign = _others(before, after)
-    return after.total - before.total >= ENOUGH_TICKS and steal > STOLEN_SHARE
+    return _more_than(STOLEN_SHARE, steal, after.total - before.total)
+
+
+def _more_than(accepted: float, share: float, total: int) -> bool:
+    """Return whether a share of ``total`` ticks is larger than accepted, beyond what rounding can make."""
+    slack = 0 if total >= ENOUGH_TICKS else SLACK_TICKS
+    return share * total > accepted * total + slack
 
 
 def _others(before: Ticks, after: Ticks) -> tuple[float, float]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from bench.formatting import format_duration, printable
+from bench.formatting import format_duration
 from bench.gate.calibration import Calibration
 from bench.gate.finding import Effort, Finding, GateBlock, GateVerdict
+from bench.report.formats import harmless
+from bench.report.formats.markdown import escape
 
 LEVELS = {
     GateVerdict.FAIL: "error",
@@ -19,27 +21,34 @@ def lines(name: str, gate: GateBlock) -> list[str]:
 
     The last line also says what change the gate could have seen.
     """
+    name, gate = harmless(name), harmless(gate)
     found = [f"{gate.verdict}  {name}  (exit {int(gate.exit_code)})"]
     found += [f"  {_rule(rule)}" for rule in gate.rules]
     found.append(f"  {_effort(gate.effort)}")
-    return [printable(line) for line in found]
+    return found
 
 
 def markdown(name: str, gate: GateBlock) -> str:
     """Write the verdict for a CI job's summary page."""
+    gate = harmless(gate)
     rows = [
-        f"| {rule.title} | `{rule.rule}` | **{rule.verdict}** | {_value(rule)} | {rule.reason} |"
+        f"| {escape(rule.title)} | {escape(rule.rule)} | **{rule.verdict}** | {_value(rule)} "
+        f"| {escape(rule.reason)} |"
         for rule in gate.rules
     ]
-    head = [f"### {gate.verdict}: {name}", "", "| variant | limit | verdict | measured | why |"]
-    return printable("\n".join([*head, "|---|---|---|---|---|", *rows, "", _effort(gate.effort), ""]))
+    head = [
+        f"### {gate.verdict}: {escape(harmless(name))}",
+        "",
+        "| variant | limit | verdict | measured | why |",
+    ]
+    return "\n".join([*head, "|---|---|---|---|---|", *rows, "", _effort(gate.effort), ""])
 
 
 def workflow_commands(gate: GateBlock) -> list[str]:
     """Write GitHub's workflow commands: an error for what fails, a warning for what could not be decided."""
     return [
-        f"::{LEVELS[rule.verdict]} title=bench gate::{printable(_rule(rule)).replace('%', '%25')}"
-        for rule in gate.rules
+        f"::{LEVELS[rule.verdict]} title=bench gate::{_rule(rule).replace('%', '%25')}"
+        for rule in harmless(gate).rules
         if rule.verdict in LEVELS
     ]
 

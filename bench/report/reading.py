@@ -14,7 +14,7 @@ from bench.results.row import Row
 from bench.results.run_summary import RunSummary, in_turns
 from bench.stats.figure import Figure, Metric, value_of
 from bench.stats.intervals import Interval
-from bench.stats.pairs import FAMILY_ERROR
+from bench.stats.pairs import FAMILY_ERROR, LEAST_PAIRS
 from bench.stats.verdict import Verdict
 
 # Bands of mean KL (nats) against the baseline: a convention, not a law (see docs/guide.md, "Reading").
@@ -129,13 +129,15 @@ def timed_words(run: RunSummary) -> str:
     if not pairs:
         return _apart_words(run)
     count = str(min(pairs)) if min(pairs) == max(pairs) else f"{min(pairs)} to {max(pairs)}"
+    pairs_word = "pair" if count == "1" else "pairs"
+    alone = "A single pair does not show how far pairs lie apart. " if min(pairs) < LEAST_PAIRS else ""
     void = sum(row.void_pairs for row in run.rows)
     left_out = f" ({void} more left out, while others used the machine)" if void else ""
     return (
-        f"Each ratio comes from {count} fresh pairs of processes that take turns{left_out}; a variant's "
-        "times, tokens per second and dollars are the baseline's, measured alone, times its ratio (~: no "
-        f"turns, its own). better and worse: at most {FAMILY_ERROR:.0%} of tables without a difference say "
-        "either."
+        f"Each ratio comes from {count} fresh {pairs_word} of processes that take turns{left_out}; a "
+        "variant's times, tokens per second and dollars are the baseline's, measured alone, times its ratio "
+        f"(~: no turns, its own). {alone}better and worse: at most {FAMILY_ERROR:.0%} of tables without a "
+        "difference say either."
     )
 
 
@@ -170,7 +172,8 @@ def scored_words(run: RunSummary) -> str:
 
 def windows_words(notes: Mapping[str, Any]) -> str:
     """Say what a drift figure with these notes was scored on: ``8 windows of 256 (mixed)``."""
-    return printable(f"{notes['windows']} windows of {notes['window']} ({notes['text']})")
+    windows = "1 window" if notes["windows"] == 1 else f"{notes['windows']} windows"
+    return printable(f"{windows} of {notes['window']} ({notes['text']})")
 
 
 def bounds_text(found: Interval | None, show: Callable[[float | None], str]) -> str:

@@ -146,7 +146,7 @@ class RunSummary:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as bad:
             raise IntegrityError(
-                f"damaged ({type(bad).__name__}: {bad}); `bench verify` makes it again from the journal"
+                f"damaged ({type(bad).__name__}: {bad}); without this file it is made again from the journal"
             ) from None
 
 

@@ -131,7 +131,7 @@ def load_run(directory: Path) -> RunSummary:
     try:
         return RunSummary.from_json(strict_json(path.read_bytes()))
     except ValueError as bad:
-        hint = "`bench verify` makes it again from the journal"
+        hint = "without this file it is made again from the journal"
         raise IntegrityError(f"{path}: not JSON ({bad}); {hint}") from None
     except IntegrityError as bad:
         raise IntegrityError(f"{path}: {bad}") from None

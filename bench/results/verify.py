@@ -94,6 +94,8 @@ def _must_agree(path: Path, found: object, made: object, record: RunRecord | Non
 
 
 def _content(path: Path) -> bytes:
+    if path.is_symlink():  # a foreign run must not make us print another file
+        raise IntegrityError(f"{path}: is a link, and links are not followed")
     try:
         return path.read_bytes()
     except OSError as bad:

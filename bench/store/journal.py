@@ -13,17 +13,18 @@ import gzip
 import hashlib
 import os
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self, cast
 
 from bench.errors import BenchError, IntegrityError
 from bench.store.files import canonical_json, digest, naming, strict_json, sync_directory, write_all
 
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO must not block the opening
+MAX_LINE_BYTES = 256 << 20  # a small .gz may hold a line that fills the memory
 _OWN_KEYS = frozenset({"seq", "prev", "kind", "at_utc", "check"})
 
 
@@ -69,9 +70,11 @@ def _unseal(line: bytes, chain: _Chain) -> dict[str, object]:
     return record
 
 
-def _read(lines: Iterable[bytes], path: Path) -> tuple[JournalRead, _Chain]:
+def _read(file: BinaryIO, path: Path) -> tuple[JournalRead, _Chain]:
     chain, records, notices = _Chain(), [], []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), start=1):
+        if len(line) == MAX_LINE_BYTES:
+            raise IntegrityError(f"{path}:{number}: the line is longer than {MAX_LINE_BYTES >> 20} MiB")
         if not line.endswith(b"\n"):
             notices.append(f"{path}:{number}: dropped a torn last line ({len(line)} bytes, no end)")
             break
@@ -94,7 +97,7 @@ def read_journal(path: Path) -> JournalRead:
             raise BenchError(f"no journal at {path}")
         try:
             with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-                return _read(file, path)[0]
+                return _read(cast("BinaryIO", file), path)[0]
         except (gzip.BadGzipFile, EOFError, zlib.error) as bad:
             raise IntegrityError(f"{path}: cannot be unpacked ({bad})") from None
 

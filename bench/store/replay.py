@@ -26,11 +26,16 @@ def _adapter() -> TypeAdapter[RunRecord]:
 
 
 def journal_of(directory: Path) -> Path:
-    """Return the journal of the run in ``directory``, packed or not. Raises UsageError if there is none."""
-    for path in (directory / JOURNAL, directory / f"{JOURNAL}.gz"):
-        if path.is_file():
-            return path
-    raise UsageError(f"{directory} holds no run (no {JOURNAL})")
+    """Return the journal of the run in ``directory``, packed or not.
+
+    Raises UsageError if there is none, IntegrityError if there are two.
+    """
+    found = [path for path in (directory / JOURNAL, directory / f"{JOURNAL}.gz") if path.is_file()]
+    if len(found) > 1:
+        raise IntegrityError(f"{directory} holds two journals, {JOURNAL} and {JOURNAL}.gz; keep one of them")
+    if not found:
+        raise UsageError(f"{directory} holds no run (no {JOURNAL})")
+    return found[0]
 
 
 def load_record(directory: Path) -> RunRecord:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from journals import MACHINE, write_journal, write_run
+from journals import MACHINE, SPEC, write_journal, write_run
 
 from bench import __version__ as version
 from bench.cli import doctor as health
@@ -23,6 +23,7 @@ from bench.gate import sequential
 from bench.machine import devices
 from bench.models import cache
 from bench.results.summary import RUN_JSON
+from bench.store.files import digest
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = str(ROOT / "configs" / "quickstart.yaml")
@@ -529,3 +530,18 @@ def test_devices_are_counted_as_a_worker_sees_them(monkeypatch: pytest.MonkeyPat
     for chosen, count in {"": 0, "1": 1, "0,1": 2, "-1": 0}.items():
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
         assert devices.cuda_device_count() == count
+
+
+def test_a_finished_run_is_judged_by_its_journal(bench: Bench, run: Path) -> None:
+    """An edited ``run.json`` changes no verdict."""
+    spec = {**SPEC, "gate": {"cost_per_request_usd": {"max_increase": "3%"}}}
+    (run / "journal.jsonl").unlink()
+    write_journal(run, spec=spec, spec_digest=digest(spec))
+    honest = bench("gate", str(run), "--json")
+    assert json.loads(honest.stdout)["rules"][0]["value"] == pytest.approx(0.789, abs=0.001)
+    path = run / "run.json"
+    content = json.loads(path.read_text())
+    for one in content["comparisons"]:
+        one |= {key: one[key] and one[key] / 100 for key in ("ratio", "ci_low", "ci_high")}
+    path.write_text(json.dumps(content))
+    assert bench("gate", str(run), "--json") == honest

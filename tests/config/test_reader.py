@@ -393,6 +393,7 @@ def test_only_keeps_the_baseline_and_the_variants_named(write: Write) -> None:
         ("  - name: bf16", "  - nam: bf16", 12, "variants[0].nam", "did you mean 'name'?"),
         ("  - name: bf16", "  - name: baseline", 12, "variants[0].name", "is taken"),
         ("  - name: bf16", "  - name: bf16\n  - name: bf16", 13, "variants[1].name", "'bf16' is taken"),
+        ("  - name: bf16", '  - name: "a\\n::error::b"', 12, "variants[0].name", "on one line"),
         ("  - name: bf16", f"  - name: {'x' * 101}", 12, "variants[0].name", "at most 100 characters"),
         ("  - name: bf16\n    runtime: {dtype: bfloat16}", "  - bf16", 12, "variants[0]", "with a name"),
         # workloads

@@ -12,12 +12,13 @@ from fakes import arm_record, run_record
 
 from bench.errors import ExitCode, UsageError
 from bench.gate.calibration import Calibration
-from bench.gate.finding import Effort, GateBlock, GateVerdict, block, finding
+from bench.gate.finding import Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.gate.judge import judge, undecided
 from bench.gate.limits import rules
 from bench.metrics import cost, counters, output_drift
 from bench.metrics.comparisons import Comparison
 from bench.records import RunRecord, UnitRecord
+from bench.report.gate import lines, markdown, workflow_commands
 from bench.results.run_summary import RunSummary
 from bench.results.stored_gate import judge_run
 from bench.results.summary import summarise
@@ -345,3 +346,16 @@ def test_a_block_that_lacks_something_is_none(key: str) -> None:
         GateBlock.from_json(written)
     with pytest.raises(ValueError, match="is not a valid GateVerdict"):
         GateBlock.from_json({"verdict": "MAYBE", "rules": [], "evidence": {"mode": "code"}})
+
+
+def test_a_name_cannot_start_a_line_of_its_own() -> None:
+    """A line that starts with ``::`` is a command to GitHub's runner."""
+    name = "c\n::error::hi | <script>"
+    rule = Finding("r", "m", "", name, "relative", GateVerdict.FAIL, f"because {name}")
+    found = block([rule], Effort("code"))
+    written = [*"\n".join(lines(name, found)).split("\n"), *"\n".join(workflow_commands(found)).split("\n")]
+    assert [line for line in written if line.startswith("::")] == [*workflow_commands(found)]
+    assert len(workflow_commands(found)) == 1
+    page = markdown(name, found)
+    assert "<script>" not in page
+    assert [line for line in page.split("\n") if line.startswith("::")] == []

@@ -20,7 +20,10 @@ BEFORE = Ticks(total=0, steal=0, idle=0, own=0, load1=0.0)
         (Ticks(1000, 0, 450, 500, 1.0), False),  # 5 % to others: at the limit
         (Ticks(1000, 0, 400, 500, 1.0), True),  # 10 % to others
         (Ticks(1000, 80, 420, 500, 1.0), True),  # 8 % stolen by the hypervisor
-        (Ticks(60, 0, 0, 0, 1.0), False),  # too short to say
+        (Ticks(60, 0, 49, 0, 1.0), False),  # a short pass: 11 ticks of others may be rounding
+        (Ticks(60, 0, 48, 0, 1.0), True),  # 12 are more than 5 % and the rounding
+        (Ticks(60, 0, 0, 0, 1.0), True),  # short, and others had all of it
+        (Ticks(8, 0, 0, 0, 1.0), False),  # too short to say
         (Ticks(1000, 0, 300, 900, 1.0), False),  # ours over-counted: never negative
     ],
 )

@@ -21,6 +21,7 @@ from markdown_it import MarkdownIt
 from bench import plugins
 from bench.errors import IntegrityError, UsageError
 from bench.gate.finding import Effort, block
+from bench.pricing.reprice import price_block
 from bench.report.columns import COLUMNS
 from bench.report.formats import (
     csv,
@@ -297,6 +298,11 @@ class TestHtml:
         run = sample.sweep_run()
         run["price"] |= {"usd_per_hour": None, "purchase_usd": 1600.0, "ownership": "owned"}
         assert "$1,600 bought" in squeezed(Page(html.render(sample.read(run))).text)
+
+    def test_a_price_of_ones_own_has_no_note(self, sample: ModuleType) -> None:
+        run = sample.sweep_run()
+        run["price"] = price_block(None, 0.2, 0.5, "2026-01-31")
+        assert "$0.2000 an hour" in squeezed(Page(html.render(sample.read(run))).text)
 
     def test_text_stays_text(self, sample: ModuleType, hostile_text: str) -> None:
         """Neither a tag nor an attribute that a tame name would not have brought too."""

@@ -194,7 +194,7 @@ def test_what_is_damaged_is_refused_with_what_is_wrong(
         RunSummary.from_json(found)
     assert caught.value.exit_code == ExitCode.INTEGRITY
     assert words in str(caught.value)
-    assert "`bench verify` makes it again from the journal" in str(caught.value)
+    assert "without this file it is made again from the journal" in str(caught.value)
 
 
 # ---- reading a directory -------------------------------------------------------------------------------

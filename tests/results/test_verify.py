@@ -316,3 +316,23 @@ def test_a_torn_last_line_is_a_notice(run: Path) -> None:
         file.write(b'{"torn')
     (run / RUN_JSON).write_text(json.dumps(made(run)))
     assert "dropped a torn last line" in verify_run(run)
+
+
+def test_a_link_is_not_followed(run: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What stands in another file of the reader's machine is not printed."""
+    secret = tmp_path_factory.mktemp("home") / "secret"
+    secret.write_text("a: token\n")
+    for name in ("spec.yaml", RUN_JSON):
+        kept = (run / name).read_text()
+        (run / name).unlink()
+        (run / name).symlink_to(secret)
+        said = refusal(run)
+        assert f"{name}: is a link" in said
+        assert "token" not in said
+        (run / name).unlink()
+        (run / name).write_text(kept)
+
+
+def test_two_journals_are_one_too_many(run: Path) -> None:
+    (run / f"{JOURNAL}.gz").write_bytes(gzip.compress(b""))
+    assert "holds two journals" in refusal(run)

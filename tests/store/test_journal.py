@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import math
 import os
 import random
@@ -18,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.errors import BenchError, IntegrityError
+from bench.store import journal as journals
 from bench.store.files import canonical_json, digest
 from bench.store.journal import Journal, JournalRead, read_journal
 
@@ -384,3 +386,15 @@ def test_sigkill_at_random_points(tmp_path: Path) -> None:
             torn += len(read.notices)
     assert len(earlier) > 5
     assert torn > 0
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_line_without_an_end_does_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, packed: bool
+) -> None:
+    monkeypatch.setattr(journals, "MAX_LINE_BYTES", 1 << 20)
+    path = tmp_path / ("journal.jsonl.gz" if packed else "journal.jsonl")
+    content = bytes(3 << 20)
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(IntegrityError, match=r":1: the line is longer than 1 MiB"):
+        read_journal(path)
