@@ -184,3 +184,10 @@ def test_parameters_are_what_the_shape_adds_up_to(model: ModelFile) -> None:
     norms = 2 * facts.hidden_size + (2 * facts.head_dim if model.config["model_type"] == "qwen3" else 0)
     embeddings = facts.vocabulary * facts.hidden_size * (1 if facts.tied_embeddings else 2)
     assert facts.parameters == facts.layers * (attention + mlp + norms) + embeddings + facts.hidden_size
+
+
+def test_a_directory_of_that_name_is_pointed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"no model file called 'mine'; .* write \{path: mine\}"):
+        find_model("mine")
