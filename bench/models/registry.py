@@ -125,10 +125,9 @@ def find_model(name: str) -> ModelFile:
     files = _files()
     if name not in files:
         close = nearest(name, files)
-        if len(name) < 200 and Path(name).is_dir():
-            shown = printable(name)[:80]
-            raise UsageError(f"no model file called {shown!r}; for the directory write {{path: {shown}}}")
         hint = f"did you mean {close!r}?" if close else f"known: {', '.join(sorted(files)) or 'none'}"
+        if 0 < len(name) < 200 and Path(name).is_dir():
+            hint = f"for the directory of that name write {{path: {printable(name)[:80]}}}"
         raise UsageError(f"no model called {printable(name)[:80]!r} ({hint})")
     return _read(files[name])
 

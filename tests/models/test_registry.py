@@ -189,5 +189,7 @@ def test_parameters_are_what_the_shape_adds_up_to(model: ModelFile) -> None:
 def test_a_directory_of_that_name_is_pointed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine").mkdir()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=r"no model file called 'mine'; .* write \{path: mine\}"):
+    with pytest.raises(
+        UsageError, match=r"no model called 'mine' \(for the directory .* write \{path: mine\}\)"
+    ):
         find_model("mine")
