@@ -103,6 +103,10 @@ def test_dollars_for_some_vcpus_cost_what_a_price_file_of_them_does() -> None:
     assert new_price(OLD, None, 0.1, None, TODAY, vcpus=4)["vcpus"] == 4
 
 
+def test_one_vcpu_is_enough() -> None:
+    assert price_block(None, 1.0, 1.0, TODAY, vcpus=1)["vcpus"] == 1
+
+
 def test_vcpus_without_dollars() -> None:
     with pytest.raises(UsageError, match="has its own"):
         price_block("cloud-2vcpu-8gb", None, 1.0, TODAY, vcpus=2)
