@@ -59,6 +59,11 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
+def row_title(group: str, name: str) -> str:
+    """Return a row's name within its run, after the cell of the sweep if there is one."""
+    return " ".join(filter(None, (group, name)))
+
+
 def printable(text: str) -> str:
     """Replace control characters in ``text``, so that a model's output cannot drive the terminal."""
     return "".join(c if c == "\n" or (c.isprintable()) else "�" for c in text)

@@ -46,7 +46,9 @@ def _home(kind: str) -> ModuleType:
     """Return the package that holds plug-ins of this kind: one of ours, or the package of another package's
     verb."""
     above, _, last = kind.rpartition(".")
-    return importlib.import_module(_of_others().get(above, {}).get(last, f"bench.{kind}"))
+    if last in _of_others().get(above, {}):
+        return _imported(above, last, _of_others()[above][last])
+    return importlib.import_module(f"bench.{kind}")
 
 
 def names(kind: str) -> tuple[str, ...]:
@@ -61,8 +63,7 @@ def packages(kind: str) -> dict[str, ModuleType]:
     home = _home(kind)
     ours = {m.name: f"{home.__name__}.{m.name}" for m in pkgutil.iter_modules(home.__path__) if m.ispkg}
     return {
-        name: importlib.import_module(module)
-        for name, module in {**_of_others().get(kind, {}), **ours}.items()
+        name: _imported(kind, name, module) for name, module in {**_of_others().get(kind, {}), **ours}.items()
     }
 
 
@@ -84,7 +85,10 @@ def load(kind: str, name: str, fits: Callable[[ModuleType], bool] = lambda modul
         close = nearest(name, offered)
         hint = f"did you mean {close!r}?" if close else f"known: {', '.join(offered)}"
         raise UsageError(f"no {_one_of(kind)} called {name[:60]!r} ({hint})")
-    module = module_name(kind, name)
+    return _imported(kind, name, module_name(kind, name))
+
+
+def _imported(kind: str, name: str, module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except (ImportError, SystemExit) as bad:

@@ -207,6 +207,13 @@ def test_a_plug_in_that_exits_does_not_end_the_command(tmp_path: Path) -> None:
     assert "ternary cannot be imported from her_package.ternary: it ends the program (SystemExit(0))" in said
 
 
+def test_a_verb_that_exits_does_not_end_the_command(tmp_path: Path) -> None:
+    hers = Environment(tmp_path, "verb")
+    for file in (tmp_path / "hers").rglob("__init__.py"):
+        file.write_text("import sys\nsys.exit(0)\n")
+    assert "cannot be imported" in hers.refusal("config.yaml")
+
+
 def test_the_code_of_the_pages_is_formatted_and_typed_like_ours(tmp_path: Path) -> None:
     packages: set[str] = set()
     for page in PAGES.glob("*.md"):

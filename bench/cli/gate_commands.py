@@ -44,17 +44,18 @@ def gate(config: Path, options: GateOptions, *, as_json: bool, quiet: bool) -> E
 
 def _judged(config: Path, options: GateOptions, quiet: bool) -> RunSummary:
     from bench.results.stored_gate import against_run, judge_run
+    from bench.results.summary import from_journal  # a verdict does not rest on run.json
 
     if config.is_dir():
         if options.base is not None and not Path(options.base).is_dir():
             raise UsageError("a finished run can be gated by itself or with --base RUN, another run")
-        run = _from_journal(config)
-        return judge_run(run) if options.base is None else against_run(run, _from_journal(Path(options.base)))
+        run = from_journal(config)
+        return judge_run(run) if options.base is None else against_run(run, from_journal(Path(options.base)))
     from bench.config.reader import read_config
 
     spec = read_config(config, options.overrides, options.only)
     if options.base is not None and Path(options.base).is_dir():
-        stored = _from_journal(Path(options.base))
+        stored = from_journal(Path(options.base))
         from bench.cli.progress import RunProgress
         from bench.runs.run import run_spec
 
@@ -62,14 +63,6 @@ def _judged(config: Path, options: GateOptions, quiet: bool) -> RunSummary:
             directory = run_spec(spec, options.out, tell=rows.tell)
         return against_run(load(directory), stored)
     return _measured(spec, options, quiet)
-
-
-def _from_journal(directory: Path) -> RunSummary:
-    """Summarise a run from its journal, whose chain is verified: a verdict does not rest on ``run.json``."""
-    from bench.results.summary import summarise
-    from bench.store.replay import load_record
-
-    return summarise(load_record(directory))
 
 
 def _measured(spec: Spec, options: GateOptions, quiet: bool) -> RunSummary:

@@ -17,7 +17,7 @@ from rich.progress import Progress as Bar
 
 from bench.config.spec import Spec
 from bench.errors import Outcome
-from bench.formatting import MIB, format_duration, printable
+from bench.formatting import MIB, format_duration, printable, row_title
 from bench.measure.events import Began, Ended, Event, Noted
 from bench.models.reference import Progress
 
@@ -33,9 +33,7 @@ class RunProgress:
 
     def __init__(self, spec: Spec, *, quiet: bool, earlier_s: Mapping[str, float] | None = None) -> None:
         self._quiet = quiet
-        self._rows = [
-            " ".join(filter(None, (group.label, arm.name))) for group in spec.groups for arm in group.arms
-        ]
+        self._rows = [row_title(group.label, arm.name) for group in spec.groups for arm in group.arms]
         self._waiting = list(self._rows)
         self._total, self._earlier_s = len(self._waiting), dict(earlier_s or {})
         self._console = Console(stderr=True)

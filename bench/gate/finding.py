@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from bench.errors import ExitCode
+from bench.formatting import row_title
 from bench.gate.calibration import Calibration
 from bench.gate.limits import Rule
 
@@ -54,7 +55,7 @@ class Finding:
     @property
     def title(self) -> str:
         """Return the variant that was judged, with its cell of the sweep if there is one."""
-        return " ".join(filter(None, (self.group, self.variant)))
+        return row_title(self.group, self.variant)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from bench import plugins
 from bench.config.spec import Arm, DriftBlock, MeasureBlock
 from bench.environments import interpreter
 from bench.errors import Unsupported
+from bench.formatting import row_title
 from bench.machine import noise
 from bench.machine.devices import cuda_device_count
 from bench.measure import replies
@@ -61,7 +62,7 @@ class ArmUnderTest:
     @property
     def title(self) -> str:
         """Return the arm's name within the run, after the cell of the sweep if there is one."""
-        return " ".join(filter(None, (self.group, self.arm.name)))
+        return row_title(self.group, self.arm.name)
 
     @property
     def known(self) -> Facts:
@@ -104,7 +105,7 @@ class ArmUnderTest:
 
 def open_worker(arm: Arm, group: str, context: RunContext) -> ArmUnderTest:
     """Return the arm with its worker process, which is not started yet."""
-    log = context.directory / "logs" / f"{slug(' '.join(filter(None, (group, arm.name))))}.log"
+    log = context.directory / "logs" / f"{slug(row_title(group, arm.name))}.log"
     runtime = arm.runtime
     python = interpreter(runtime.name, runtime.python)
     on_cpu = runtime.device == "cpu" or (runtime.device == "auto" and not cuda_device_count())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import IncomparableError
-from bench.formatting import format_significant, printable
+from bench.formatting import format_significant, printable, row_title
 from bench.metrics import memory
 from bench.results.changes import IN_PAIRS, TIMES, change, verdict
 from bench.results.others import quiet_words
@@ -46,7 +46,7 @@ class RowChange:
     @property
     def title(self) -> str:
         """Return the row's name, with its cell of the sweep if there is one."""
-        return " ".join(filter(None, (self.group, self.variant)))
+        return row_title(self.group, self.variant)
 
 
 def between_runs(one: RunSummary, other: RunSummary) -> list[RowChange]:

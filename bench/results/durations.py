@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bench.errors import IntegrityError
+from bench.formatting import row_title
 from bench.store.journal import read_journal
 from bench.store.replay import journal_of, newest_first
 
@@ -40,6 +41,5 @@ def _seconds(directory: Path) -> dict[str, float]:
         if record.get("started"):
             began[key] = at
         elif "status" in record and key in began:
-            row = " ".join(filter(None, key))
-            took[row] = (at - began[key]).total_seconds()
+            took[row_title(*key)] = (at - began[key]).total_seconds()
     return took

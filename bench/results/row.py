@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from bench.errors import Outcome
+from bench.formatting import row_title
 from bench.records import Facts
 from bench.stats.figure import Figure, Figures, Metric
 
@@ -73,7 +74,7 @@ class Row:
     @property
     def title(self) -> str:
         """Return the row's name within the run: the cell of the sweep, if there is one, and the variant."""
-        return " ".join(filter(None, (self.group, self.name)))
+        return row_title(self.group, self.name)
 
     @property
     def key(self) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import IntegrityError, Outcome
+from bench.formatting import row_title
 from bench.gate.calibration import calibration_of
 from bench.gate.judge import judge
 from bench.metrics import cost, drift_keys, families, one_off, output_drift
@@ -63,7 +64,7 @@ def _model(baseline: ArmRecord | None) -> Json | None:
 def _status(run: RunRecord) -> tuple[RunStatus, list[str]]:
     """Return ``invalid`` without a measured baseline, ``partial`` for a failed arm or an unfinished run."""
     reasons = [
-        f"{' '.join(filter(None, (arm.group, arm.name)))}: {arm.status}: {arm.reason}"
+        f"{row_title(arm.group, arm.name)}: {arm.status}: {arm.reason}"
         for arm in run.arms
         if arm.status not in NOT_A_FAILURE
     ]
@@ -120,6 +121,11 @@ def _evidence(arm: ArmRecord) -> Evidence | None:
     return Evidence(arm.loaded.evidence, arm.loaded.bytes_by_dtype, kernels)
 
 
+def from_journal(directory: Path) -> RunSummary:
+    """Summarise a run from its journal, whose chain is verified; ``run.json`` is not read."""
+    return summarise(load_record(directory))
+
+
 def load_run(directory: Path) -> RunSummary:
     """Load a run's summary, or make it from the journal if the run was cut short before ``run.json``.
 
@@ -127,7 +133,7 @@ def load_run(directory: Path) -> RunSummary:
     """
     path = directory / RUN_JSON
     if not path.is_file():
-        return summarise(load_record(directory))
+        return from_journal(directory)
     try:
         return RunSummary.from_json(strict_json(path.read_bytes()))
     except ValueError as bad:

@@ -36,7 +36,7 @@ from bench.models.reference import LocalModel, ModelRef, Progress
 from bench.pricing.reprice import price_block
 from bench.records import RunRecord
 from bench.results.run_summary import RunSummary
-from bench.results.summary import NOT_A_FAILURE, RUN_JSON, summarise
+from bench.results.summary import NOT_A_FAILURE, RUN_JSON, from_journal
 from bench.store.files import slug, write_atomic
 from bench.store.journal import Journal
 from bench.store.lock import run_lock
@@ -91,7 +91,7 @@ def finishing(directory: Path, journal: Journal, interrupt: Interrupt) -> Iterat
 
 def write_summary(directory: Path) -> RunSummary:
     """Make ``run.json`` from the journal; the file is written completely or not at all."""
-    found = summarise(load_record(directory))
+    found = from_journal(directory)
     content = json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
     write_atomic(directory / RUN_JSON, content + "\n")
     return found

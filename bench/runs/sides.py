@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.config.spec import Group, Spec
 from bench.environments import Identity, identity, interpreter
+from bench.formatting import row_title
 from bench.gate import calibration as noise
 from bench.gate.finding import GateVerdict
 from bench.gate.limits import Rule
@@ -30,7 +31,7 @@ def sides_of(spec: Spec, base: Path | None) -> tuple[Group, ...]:
     if base is None:
         return spec.groups
     return tuple(
-        against(" ".join(filter(None, (group.label, arm.name))), Group(group.label, arm, ()), base)
+        against(row_title(group.label, arm.name), Group(group.label, arm, ()), base)
         for group in spec.groups
         for arm in group.arms
     )
