@@ -218,22 +218,22 @@ def test_a_scheme_that_works(verb: str, name: str) -> None:
     """Load, apply, evidence, kernels of a step, generate, and score against the model as it was."""
     dtype = runnable(verb, name)
     engine, found = session.load(message(verb, name, dtype))
-    step = found["evidence"][-1]
+    step = found.evidence[-1]
     assert step["step"] == f"{verb}: {name}"
     assert step["checks"]
     assert all(one["holds"] for one in step["checks"])
-    assert step["weights_bytes_after"] == found["weights_bytes"] == engine.census().weights_bytes
+    assert step["weights_bytes_after"] == found.weights_bytes == engine.census().weights_bytes
     assert not any(module.training for module in engine.model.modules())
-    assert found["load_s"] > 0
-    assert found["optimise_s"] > 0
-    found_kernels = kernels.of_a_step(engine, [1, 2, 3], found["evidence"])
+    assert found.load_s > 0
+    assert found.optimise_s > 0
+    found_kernels = kernels.of_a_step(engine, [1, 2, 3], found.evidence)
     assert found_kernels
-    assert all(0 <= row["share"] <= 1 for row in found_kernels)
+    assert all(0 <= row.share <= 1 for row in found_kernels)
     load = [[[5, 6, 7], [8]], [[9] * 20]]
     passes.compile_all(engine, load, 6)
-    batches = passes.solo(engine, load, 6)["batches"]
-    assert [[len(row) for row in one["tokens"]] for one in batches] == [[6, 6], [6]]
-    assert all(0 <= token < 512 for one in batches for row in one["tokens"] for token in row)
+    batches = passes.solo(engine, load, 6).batches
+    assert [[len(row) for row in one.tokens] for one in batches] == [[6, 6], [6]]
+    assert all(0 <= token < 512 for one in batches for row in one.tokens for token in row)
     kind = KIND_OF[verb, name]
     assert kind.above < divergence(engine, message(verb, name, dtype)) < kind.below
 
@@ -380,7 +380,7 @@ def test_garbage_in_the_right_storage_is_too_far_from_the_model(
     load = message(verb, name, runnable(verb, name))
     module_of(verb, name).apply = lambda model, params: spoilt(applied(model, params))
     engine, found = session.load(load)
-    assert all(one["holds"] for one in found["evidence"][-1]["checks"])
+    assert all(one["holds"] for one in found.evidence[-1]["checks"])
     assert divergence(engine, load) > KIND_OF[verb, name].below
 
 
@@ -406,7 +406,7 @@ def test_every_scheme_of_this_engine_has_one_kind() -> None:
 )  # fmt: skip
 def test_settings_that_change_something(verb: str, name: str, params: dict[str, object]) -> None:
     engine, found = session.load(message(verb, name, runnable(verb, name), **params))
-    assert all(one["holds"] for one in found["evidence"][1]["checks"])
+    assert all(one["holds"] for one in found.evidence[1]["checks"])
     assert engine.logits([1, 2, 3]).isfinite().all()
 
 
@@ -427,7 +427,7 @@ def test_two_steps_one_after_the_other() -> None:
     """Pruned, then packed: each is checked against the model as the other left it."""
     steps = [message(*scheme)["optimise"][0] for scheme in (("prune", "magnitude"), ("quantise", "bnb-nf4"))]
     _engine, found = session.load({**message("prune", "magnitude"), "optimise": steps})
-    assert [one["step"] for one in found["evidence"]] == ["runtime", "prune: magnitude", "quantise: bnb-nf4"]
+    assert [one["step"] for one in found.evidence] == ["runtime", "prune: magnitude", "quantise: bnb-nf4"]
 
 
 def test_two_steps_in_the_wrong_order() -> None:

@@ -168,9 +168,9 @@ def _more_work(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) 
         return None  # counters that vary cannot decide, but time can
     changes = {"price of an hour": price_shift(run, base, variant, cost.PER_REQUEST.key)}
     for key in _WORK:
-        counted = [(arm.counters or {}).get(key) for arm in (base, variant)]
-        if counted[0] and counted[1]:
-            changes[key] = math.log(counted[1] / counted[0])
+        ours, theirs = (getattr(arm.counters, key, None) for arm in (variant, base))
+        if ours and theirs:
+            changes[key] = math.log(ours / theirs)
     what, change = max(changes.items(), key=lambda item: item[1])
     least, fewest = min(changes.items(), key=lambda item: item[1])
     if change > rule.margin:

@@ -6,10 +6,9 @@ record in the journal; ``fsync`` runs after a pass, never during it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from bench import plugins
 from bench.config.spec import Arm, DriftBlock, MeasureBlock
@@ -20,9 +19,10 @@ from bench.machine import noise
 from bench.machine.devices import cuda_device_count
 from bench.measure import replies
 from bench.measure.events import Began, Tell
+from bench.measure.replies import Command, Reply
 from bench.measure.worker_process import WorkerProcess
 from bench.models.reference import LocalModel
-from bench.records import Facts
+from bench.records import Corpus, Facts, Loaded
 from bench.store.files import slug
 from bench.store.journal import Journal
 from bench.workloads import Prompt
@@ -55,7 +55,6 @@ class ArmUnderTest:
     context: RunContext
     worker: WorkerProcess
     facts: Facts | None = None
-    corpus: Mapping[str, Any] = field(default_factory=dict)
     reopened: bool = False
     disturbed: bool = False
 
@@ -70,10 +69,10 @@ class ArmUnderTest:
         assert self.facts is not None, f"{self.arm.name} is not loaded yet"
         return self.facts
 
-    def loaded_with(self, reply: Mapping[str, Any]) -> None:
-        """Keep the facts in the worker's reply to ``load``, and write the reply to the journal."""
-        self.facts = replies.facts_of(reply)
-        self.record(loaded=reply)
+    def loaded_with(self, loaded: Loaded) -> None:
+        """Keep the facts of the loaded model, and write what was found in it to the journal."""
+        self.facts = loaded.facts
+        self.record(loaded=loaded)
 
     @property
     def batches(self) -> int:
@@ -89,18 +88,18 @@ class ArmUnderTest:
         self.context.journal.append("arm", {"group": self.group, "name": self.arm.name, **payload})
         self.context.journal.sync()
 
-    def stage(self, name: str, do: str, **arguments: object) -> dict[str, Any]:
+    def stage(self, name: str, command: Command[Reply], **arguments: object) -> Reply:
         """Run one command of the worker and record the machine's noise during it."""
         self.context.pause()
         self.context.tell(Began(self.title, name))
         before = noise.read_ticks([self.worker.pid])
         self.worker.on_progress = lambda text: self.context.tell(Began(self.title, f"{name}, {text}"))
-        result = self.worker.ask(do, self.context.measure.timeout_s, **arguments)
+        result = self.worker.ask(command.do, self.context.measure.timeout_s, **arguments)
         after = noise.read_ticks([self.worker.pid])
-        replies.check(do, result, self.arm.workload)
+        reply = replies.read(command, result, self.arm.workload)
         self.disturbed = noise.disturbed(before, after, self.context.measure.max_disturbance)
-        self.record(noise=[noise.between(do, before, after)])
-        return result
+        self.record(noise=[noise.between(command.do, before, after)])
+        return reply
 
 
 def open_worker(arm: Arm, group: str, context: RunContext) -> ArmUnderTest:
@@ -127,15 +126,15 @@ def begin(under: ArmUnderTest) -> None:
 def load(under: ArmUnderTest, model: LocalModel, prompts: Sequence[Prompt]) -> None:
     """Prepare a baseline that runs alone. Load the model and check the evidence, hand over the prompts, warm
     up, and look at the kernels of one step."""
-    loaded = under.stage("load", "load", **load_arguments(under.arm, model, model))
+    loaded = under.stage("load", replies.LOAD, **load_arguments(under.arm, model, model))
     under.loaded_with(loaded)
-    encoded = under.stage("tokenise", "prompts", **prompt_arguments(under.arm, prompts))
-    check_fits_context(under, max(encoded["input_tokens"]))
-    warm = under.stage("warm up", "warm_up", least=under.arm.workload.warmup)
-    under.record(prompts_digest=encoded["digest"], end_ids=encoded["end_ids"], warm_up=warm)
+    encoded = under.stage("tokenise", replies.PROMPTS, **prompt_arguments(under.arm, prompts))
+    check_fits_context(under, max(encoded.input_tokens))
+    warm = under.stage("warm up", replies.WARM_UP, least=under.arm.workload.warmup)
+    under.record(prompts_digest=encoded.digest, end_ids=encoded.end_ids, warm_up=warm)
 
 
-def load_arguments(arm: Arm, model: LocalModel, baseline: LocalModel) -> dict[str, Any]:
+def load_arguments(arm: Arm, model: LocalModel, baseline: LocalModel) -> dict[str, object]:
     """Return the arguments of ``load``: model, options, optimisations, and the baseline to learn from."""
     runtime = arm.runtime
     return {
@@ -160,7 +159,7 @@ def load_arguments(arm: Arm, model: LocalModel, baseline: LocalModel) -> dict[st
     }
 
 
-def prompt_arguments(arm: Arm, prompts: Sequence[Prompt]) -> dict[str, Any]:
+def prompt_arguments(arm: Arm, prompts: Sequence[Prompt]) -> dict[str, object]:
     """Return the arguments of ``prompts``: the requests, the batch size and the number of output tokens."""
     return {
         "prompts": [asdict(prompt) for prompt in prompts],
@@ -181,22 +180,22 @@ def alone(under: ArmUnderTest) -> None:
     own."""
     for attempt in range(1, SOLO_ATTEMPTS + 1):
         again = f" (attempt {attempt}: something else was using the machine)" if attempt > 1 else ""
-        solo = under.stage(f"solo, {under.arm.workload.requests} requests{again}", "solo")
+        solo = under.stage(f"solo, {under.arm.workload.requests} requests{again}", replies.SOLO)
         if not under.disturbed:
             break
-    under.record(solo=solo["batches"])
-    under.record(memory=under.stage("memory", "memory"))
-    under.record(energy=under.stage("energy", "energy"))
+    under.record(solo=solo.batches)
+    under.record(memory=under.stage("memory", replies.MEMORY))
+    under.record(energy=under.stage("energy", replies.ENERGY))
     for name in under.context.measure.probes:
         module = plugins.module_name("probes", name)
-        under.record(probes={name: under.stage(f"probe {name}", "probe", module=module)})
+        under.record(probes={name: under.stage(f"probe {name}", replies.PROBE, module=module)})
 
 
 def ceilings(under: ArmUnderTest) -> None:
     """Measure the machine's best bandwidth and arithmetic rate; done once for each baseline."""
-    under.record(ceilings=under.stage("machine ceilings", "ceilings"))
+    under.record(ceilings=under.stage("machine ceilings", replies.CEILINGS))
 
 
-def read_text(under: ArmUnderTest) -> None:
-    """Let the worker tokenise the evaluation text, and keep its token count and digest."""
-    under.corpus = under.stage("read evaluation text", "corpus", text=under.context.text)
+def read_text(under: ArmUnderTest) -> Corpus:
+    """Let the worker tokenise the evaluation text; return its token count and digest."""
+    return under.stage("read evaluation text", replies.CORPUS, text=under.context.text)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from time import monotonic
 from types import TracebackType
 from typing import Any
@@ -22,9 +22,10 @@ from bench.measure import arm as one
 from bench.measure import replies
 from bench.measure.arm import ArmUnderTest, open_worker
 from bench.measure.pair import pinned_together
+from bench.measure.replies import Command, Reply
 from bench.measure.together import ask_both, ask_each, blaming_baseline
 from bench.models.reference import LocalModel, ModelRef
-from bench.records import UnitRecord
+from bench.records import ColdStart, Json, Loaded, Sides, UnitRecord
 
 Fetch = Callable[[ModelRef], LocalModel]
 
@@ -65,17 +66,16 @@ class FreshPair:
         return self.base, self.variant
 
     def ask_each(
-        self, do: str, ours: Mapping[str, object], theirs: Mapping[str, object]
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        self, command: Command[Reply], ours: Mapping[str, object], theirs: Mapping[str, object]
+    ) -> tuple[Reply, Reply]:
         """Run the same untimed command on both sides at the same time, and check each reply."""
         limit_s = self._context.measure.timeout_s
-        found = ask_each(do, self.base.worker, self.variant.worker, limit_s, ours, theirs)
+        found = ask_each(command.do, self.base.worker, self.variant.worker, limit_s, ours, theirs)
         with blaming_baseline():
-            replies.check(do, found[0], self.base.arm.workload)
-        replies.check(do, found[1], self.variant.arm.workload)
-        return found
+            base = replies.read(command, found[0], self.base.arm.workload)
+        return base, replies.read(command, found[1], self.variant.arm.workload)
 
-    def load(self, spent: Mapping[str, Any] | None = None) -> None:
+    def load(self, spent: Loaded | None = None) -> None:
         """Load and optimise both models, and check the evidence. ``spent`` is the reply to an earlier load of
         the same row: its costs of calibration and training are then recorded for this load."""
         models = [self._fetch(under.arm.model) for under in self.sides]
@@ -85,10 +85,10 @@ class FreshPair:
             one.load_arguments(under.arm, model, models[0])
             for under, model in zip(self.sides, models, strict=True)
         ]
-        self.loaded = self.ask_each("load", *loads)
+        base, variant = self.ask_each(replies.LOAD, *loads)
         if spent is not None:
-            for step, before in zip(self.loaded[1]["evidence"], spent["evidence"], strict=True):
-                step["one_off"] = before.get("one_off", [])
+            variant = replace(variant, evidence=_with_bills_of(spent, variant))
+        self.loaded = base, variant
         for under, found in zip(self.sides, self.loaded, strict=True):
             under.loaded_with(found)
 
@@ -96,17 +96,17 @@ class FreshPair:
         """Hand over the prompts and decode the first request as often as the workload says, on both sides.
         With ``profile`` both sides also look at the kernels of one step."""
         prompts = [one.prompt_arguments(under.arm, prompts_of(under.arm)) for under in self.sides]
-        encoded = self.ask_each("prompts", *prompts)
+        encoded = self.ask_each(replies.PROMPTS, *prompts)
         for under, found in zip(self.sides, encoded, strict=True):
-            one.check_fits_context(under, max(found["input_tokens"]))
-            under.record(prompts_digest=found["digest"], end_ids=found["end_ids"])
+            one.check_fits_context(under, max(found.input_tokens))
+            under.record(prompts_digest=found.digest, end_ids=found.end_ids)
         fixed = [
             {"least": under.arm.workload.warmup, "most": under.arm.workload.warmup, "profile": profile}
             for under in self.sides
         ]
-        self.warm = self.ask_each("warm_up", *fixed)
-        for under, found in zip(self.sides, self.warm, strict=True):
-            under.record(warm_up=found)
+        self.warm = self.ask_each(replies.WARM_UP, *fixed)
+        for under, warm in zip(self.sides, self.warm, strict=True):
+            under.record(warm_up=warm)
 
     def turns(self, batches: Sequence[int], **more: Any) -> UnitRecord:
         """Decode ``batches`` in turns and return the times.
@@ -124,8 +124,8 @@ class FreshPair:
                 batches=list(batches), firsts=firsts,
             )  # fmt: skip
         with blaming_baseline():
-            replies.check_duet(ours, len(batches), turns)
-        replies.check_duet(theirs, len(batches), turns)
+            base_times = replies.turn_times(ours, len(batches), turns)
+        variant_times = replies.turn_times(theirs, len(batches), turns)
         self.ticks = before, noise.read_ticks(pids)
         return UnitRecord(
             number=self.number,
@@ -133,20 +133,24 @@ class FreshPair:
             variant=self.variant.arm.name,
             batches=tuple(batches),
             spawned_first=self.spawned_first,
-            baseline_ns=tuple(map(tuple, ours["durations_ns"])),
-            variant_ns=tuple(map(tuple, theirs["durations_ns"])),
+            baseline_ns=base_times.durations_ns,
+            variant_ns=variant_times.durations_ns,
             cold=self._cold(),
             took_s=round(monotonic() - self._began, 3),
             noise=noise.between("unit", *self.ticks),
             **more,
         )
 
-    def _cold(self) -> dict[str, Any]:
+    def _cold(self) -> Sides[ColdStart]:
         """Return each side's load time and first request, measured while the other side was loading too."""
-        return {
-            side: {"load_s": found["load_s"], "first_request_ms": first["first_request_ms"]}
-            for side, found, first in zip(("baseline", "variant"), self.loaded, self.warm, strict=True)
-        }
+        both = zip(self.loaded, self.warm, strict=True)
+        return Sides(*(ColdStart(loaded.load_s, warm.first_request_ms) for loaded, warm in both))
+
+
+def _with_bills_of(spent: Loaded, loaded: Loaded) -> tuple[Json, ...]:
+    """Return the evidence of ``loaded`` with the costs of calibration and training of an earlier load."""
+    pairs = zip(loaded.evidence, spent.evidence, strict=True)
+    return tuple({**step, "one_off": before.get("one_off", [])} for step, before in pairs)
 
 
 def prompts_of(arm: Arm) -> Sequence[Any]:

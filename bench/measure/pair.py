@@ -48,12 +48,12 @@ def drift(base: ArmUnderTest, variant: ArmUnderTest) -> None:
     if base.known.random_weights or variant.known.random_weights:
         return variant.record(drift_reason="random weights have no quality to lose")
     with blaming_baseline():
-        read_text(base)
-    read_text(variant)
+        text = read_text(base)
+    same_tokens = read_text(variant).digest == text.digest
     settings = variant.context.drift
-    starts = window_starts(int(base.corpus["tokens"]), settings.window, settings.tokens)
-    reason = _not_comparable(base, variant) if starts else _too_short(base)
-    if reason:
+    starts = window_starts(text.tokens, settings.window, settings.tokens)
+    too_short = f"the evaluation text has {text.tokens} tokens, a window {settings.window}"
+    if reason := _not_comparable(base, variant, same_tokens) if starts else too_short:
         return variant.record(drift_reason=reason)
     vocabulary = base.known.vocabulary
     rows = max(1, SHARED_BYTES // (4 * vocabulary))
@@ -76,8 +76,9 @@ def _score(base: ArmUnderTest, variant: ArmUnderTest, starts: list[int], rows: i
         ahead=_one_thread_each(base, variant),
         more={name: plugins.module_name("drift.statistics", name) for name in context.drift.statistics},
     )  # fmt: skip
-    replies.check_windows("score", theirs, len(starts), context.drift.window - 1)
-    variant.record(drift=theirs["windows"])
+    found = replies.read(replies.SCORE, theirs, variant.arm.workload)
+    replies.check_windows(found, len(starts), context.drift.window - 1)
+    variant.record(drift=found.windows)
 
 
 def floor(base: ArmUnderTest) -> None:
@@ -87,17 +88,16 @@ def floor(base: ArmUnderTest) -> None:
     fits = context is None or window + FLOOR_EXTRA <= context
     if not base.context.drift.tokens or base.known.random_weights or not fits:
         return
-    read_text(base)
-    starts = window_starts(int(base.corpus["tokens"]), window, FLOOR_WINDOWS * window)
+    starts = window_starts(read_text(base).tokens, window, FLOOR_WINDOWS * window)
     if not starts:
         return
-    found = base.stage("noise floor of drift", "floor", starts=starts, window=window, extra=FLOOR_EXTRA)
-    replies.check_windows("floor", found, len(starts), window - 1)
-    base.record(floor=found["windows"])
+    found = base.stage("noise floor of drift", replies.FLOOR, starts=starts, window=window, extra=FLOOR_EXTRA)
+    replies.check_windows(found, len(starts), window - 1)
+    base.record(floor=found.windows)
 
 
-def _not_comparable(base: ArmUnderTest, variant: ArmUnderTest) -> str | None:
-    if base.corpus["digest"] != variant.corpus["digest"]:
+def _not_comparable(base: ArmUnderTest, variant: ArmUnderTest, same_tokens: bool) -> str | None:
+    if not same_tokens:
         return "another tokenizer than the baseline's: token-level drift is not defined"
     if base.known.vocabulary != variant.known.vocabulary:
         return f"vocabulary of {variant.known.vocabulary}, the baseline's is {base.known.vocabulary}"
@@ -106,10 +106,6 @@ def _not_comparable(base: ArmUnderTest, variant: ArmUnderTest) -> str | None:
         if context is not None and window > context:
             return f"drift.window of {window} does not fit the context of {context} of {under.arm.name}"
     return None
-
-
-def _too_short(base: ArmUnderTest) -> str:
-    return f"the evaluation text has {base.corpus['tokens']} tokens, a window {base.context.drift.window}"
 
 
 def window_starts(length: int, window: int, tokens: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Check the replies of a worker before anything in them is kept.
+"""Read the replies of a worker as records, and check them before anything in them is kept.
 
 A time that does not increase, a missing request or a figure under the wrong name rejects the whole pass as
 ``worker_protocol_error``. No average is taken over the part that did arrive.
@@ -6,129 +6,111 @@ A time that does not increase, a missing request or a figure under the wrong nam
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Any, Generic, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from bench.config.spec import WorkloadBlock
 from bench.errors import Outcome, VariantFailed
-from bench.records import DriftWindow, Facts, Json, Loaded, TimedBatch, WarmUp
+from bench.records import (
+    Corpus,
+    Counted,
+    Encoded,
+    EnergyReading,
+    Exported,
+    Json,
+    Loaded,
+    MemoryPeaks,
+    Solo,
+    TimedBatch,
+    TurnTimes,
+    WarmUp,
+    Windows,
+)
 
-Positive = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-
-
-@dataclass(frozen=True)
-class _Encoded:
-    digest: str
-    input_tokens: tuple[Positive, ...]
-    end_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class _Solo:
-    batches: tuple[TimedBatch, ...]
-
-
-@dataclass(frozen=True)
-class _Memory:
-    prefill: Mapping[str, int | None]
-    decode: Mapping[str, int | None]
+Reply = TypeVar("Reply")
 
 
 @dataclass(frozen=True)
-class _Energy:
-    energy_j: float | None
-    energy_valid: bool
-    code: str
-    reason: str
+class Command(Generic[Reply]):
+    """A command of the worker by its name, and the record that it is answered with."""
+
+    do: str
+    reply: Any  # a type; mypy has no word for "any form of a type, such as dict[str, float]"
 
 
-@dataclass(frozen=True)
-class _Corpus:
-    tokens: int
-    digest: str
-
-
-@dataclass(frozen=True)
-class _Windows:
-    windows: tuple[DriftWindow, ...]
-
-
-@dataclass(frozen=True)
-class _Counted:
-    requests: Positive
-    input_tokens: Positive
-    output_tokens: Positive
-    forward_calls: Positive | None
-    flops: int | None
-    kv_cache_bytes: int | None
-
-
-@dataclass(frozen=True)
-class _Duet:
-    durations_ns: tuple[tuple[Positive, ...], ...]
-
-
-_SHAPES: dict[str, Any] = {
-    "load": Loaded,
-    "prompts": _Encoded,
-    "warm_up": WarmUp,
-    "solo": _Solo,
-    "memory": _Memory,
-    "energy": _Energy,
-    "count": _Counted,
-    "ceilings": dict[str, PositiveFloat],
-    "corpus": _Corpus,
-    "probe": dict[str, float | None],
-    "floor": _Windows,
-    "score": _Windows,
-    "duet": _Duet,
-}
+LOAD: Command[Loaded] = Command("load", Loaded)
+PROMPTS: Command[Encoded] = Command("prompts", Encoded)
+WARM_UP: Command[WarmUp] = Command("warm_up", WarmUp)
+SOLO: Command[Solo] = Command("solo", Solo)
+MEMORY: Command[MemoryPeaks] = Command("memory", MemoryPeaks)
+ENERGY: Command[EnergyReading] = Command("energy", EnergyReading)
+COUNT: Command[Counted] = Command("count", Counted)
+CEILINGS: Command[Mapping[str, float]] = Command("ceilings", dict[str, float])
+PROBE: Command[Mapping[str, float | None]] = Command("probe", dict[str, float | None])
+CORPUS: Command[Corpus] = Command("corpus", Corpus)
+FLOOR: Command[Windows] = Command("floor", Windows)
+SCORE: Command[Windows] = Command("score", Windows)
+DUET: Command[TurnTimes] = Command("duet", TurnTimes)
+EXPORT: Command[Exported] = Command("export", Exported)
 
 
 @cache
-def _adapter(do: str) -> TypeAdapter[Any]:
-    return TypeAdapter(_SHAPES[do])
+def _adapter(command: Command[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(command.reply)
 
 
-def check(do: str, result: Json, workload: WorkloadBlock) -> None:
-    """Raise VariantFailed unless ``result`` is a complete reply to the command ``do``."""
-    found = _shaped(do, result)
-    if do == "prompts":
-        _same(do, "prompts", len(found.input_tokens), workload.requests)
-    if do == "warm_up":
-        _growing(do, [0.0, *found.durations_ms[:1]])
-    if do == "solo":
-        _check_solo(found.batches, workload)
+def read(command: Command[Reply], result: Json, workload: WorkloadBlock) -> Reply:
+    """Return a reply as its record. Raises VariantFailed unless it is complete and possible."""
+    try:
+        found: Reply = _adapter(command).validate_python(result)
+    except ValidationError as bad:
+        first = bad.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise _refused(command.do, f"{where}: {first['msg']}") from None
+    _check(command.do, found, workload)
+    return found
 
 
-def facts_of(reply: Json) -> Facts:
-    """Return the facts in a reply to ``load`` that has been checked."""
-    found: Loaded = _shaped("load", reply)
-    return found.facts
+def _check(do: str, found: object, workload: WorkloadBlock) -> None:
+    match found:
+        case Encoded():
+            _same(do, "prompts", len(found.input_tokens), workload.requests)
+            _positive(do, found.input_tokens)
+        case WarmUp():
+            _growing(do, [0.0, *found.durations_ms[:1]])
+        case Solo():
+            _check_solo(found.batches, workload)
+        case Counted():
+            _positive(do, (found.requests, found.input_tokens, found.output_tokens))
+            _positive(do, () if found.forward_calls is None else (found.forward_calls,))
+        case dict() if do == CEILINGS.do:
+            _positive(do, found.values())
+        case _:
+            return
 
 
-def check_duet(result: Json, batches: int, turns: int) -> None:
-    """Check that one side sent a duration for every turn of every batch."""
-    found = _shaped("duet", result)
+def turn_times(result: Json, batches: int, turns: int) -> TurnTimes:
+    """Return one side's times. Raises VariantFailed unless there is one above zero for every turn."""
+    found = read(DUET, result, WorkloadBlock())
     _same("duet", "batches", len(found.durations_ns), batches)
-    for one in found.durations_ns:
-        _same("duet", "turns", len(one), turns)
+    for durations in found.durations_ns:
+        _same("duet", "turns", len(durations), turns)
+        _positive("duet", durations)
+    return found
 
 
-def check_windows(do: str, result: Json, windows: int, positions: int) -> None:
+def check_windows(found: Windows, windows: int, positions: int) -> None:
     """Check that every window is there, and has each statistic for every scored position."""
-    found = _shaped(do, result)
-    _same(do, "windows", len(found.windows), windows)
+    _same("score", "windows", len(found.windows), windows)
     for window in found.windows:
         four = (window.kld, window.same_top, window.ln_p_base, window.ln_p_variant)
         for values in (*four, *window.more.values()):
-            _same(do, "positions", len(values), positions)
+            _same("score", "positions", len(values), positions)
 
 
 def _check_solo(batches: Sequence[TimedBatch], workload: WorkloadBlock) -> None:
@@ -143,17 +125,14 @@ def _check_solo(batches: Sequence[TimedBatch], workload: WorkloadBlock) -> None:
             raise _refused("solo", "a request that ended before its last token")
 
 
-def _shaped(do: str, result: Json) -> Any:
-    try:
-        return _adapter(do).validate_python(result)
-    except ValidationError as bad:
-        first = bad.errors()[0]
-        raise _refused(do, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
-
-
 def _same(do: str, what: str, found: int, wanted: int) -> None:
     if found != wanted:
         raise _refused(do, f"{found} {what} instead of {wanted}")
+
+
+def _positive(do: str, values: Iterable[float]) -> None:
+    if any(value <= 0 for value in values):
+        raise _refused(do, "a number that is not above zero")
 
 
 def _growing(do: str, moments: Sequence[float]) -> None:

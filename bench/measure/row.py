@@ -8,9 +8,8 @@ the width of the interval decides that, never its position.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
 
 from bench.config.spec import Arm, Group
 from bench.errors import Outcome, VariantFailed
@@ -20,7 +19,7 @@ from bench.measure import pair as beside
 from bench.measure.arm import ArmUnderTest, open_worker
 from bench.measure.events import Began
 from bench.measure.fresh_pair import Fetch, FreshPair, batches_of
-from bench.records import Facts, UnitRecord
+from bench.records import Facts, Loaded, UnitRecord
 from bench.stats.pairs import LEAST_PAIRS, Kernels, Prior, pair_ratio, prior_of
 
 
@@ -141,6 +140,6 @@ def half_width(units: Sequence[UnitRecord], prior: Prior) -> float:
     return (found.high - found.low) / 2 / found.value
 
 
-def _made_now(loaded: Mapping[str, Any]) -> bool:
+def _made_now(loaded: Loaded) -> bool:
     """Say whether this load did one-off work itself, such as calibration, instead of reusing the result."""
-    return any(not bill["reused"] for step in loaded["evidence"] for bill in step.get("one_off", ()))
+    return any(not bill["reused"] for bill in loaded.one_off_bills())

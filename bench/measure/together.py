@@ -6,10 +6,10 @@ import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from typing import Any
 
 from bench.errors import Outcome, VariantFailed
 from bench.measure.worker_process import PeerGone, WorkerProcess
+from bench.records import Json
 
 
 class BaselineDied(Exception):
@@ -29,7 +29,7 @@ def blaming_baseline() -> Iterator[None]:
         raise BaselineDied(failure) from None
 
 
-Answer = dict[str, Any] | VariantFailed | PeerGone
+Answer = Json | VariantFailed | PeerGone
 
 
 def ask_both(
@@ -39,7 +39,7 @@ def ask_both(
     timeout_s: float,
     shared: int | None = None,
     **arguments: object,
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[Json, Json]:
     """Give both workers the same command, connected by a baton and, for drift, by a shared block of memory.
 
     Raises VariantFailed if the variant fails; the baseline's worker survives that. Raises BaselineDied if the
@@ -62,7 +62,7 @@ def ask_each(
     timeout_s: float,
     ours: Mapping[str, object],
     theirs: Mapping[str, object],
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[Json, Json]:
     """Give both workers the same untimed command at the same time, each with its own arguments. Raises the
     same errors as ``ask_both``."""
     with blaming_baseline():
@@ -72,7 +72,7 @@ def ask_each(
 
 def _answers(
     do: str, baseline: WorkerProcess, variant: WorkerProcess, timeout_s: float, refused: Answer | None
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[Json, Json]:
     """Return both replies; the variant's reply is taken first (see ``ask_both``)."""
     theirs = refused or _finish(variant, timeout_s)
     if isinstance(theirs, VariantFailed):

@@ -6,21 +6,20 @@ A unit is void if the hypervisor took too much processor time meanwhile. Its res
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import Any
 
 from bench.config.spec import Arm, Group
 from bench.errors import Outcome
 from bench.machine import noise
 from bench.measure import arm as one
 from bench.measure import replies
-from bench.measure.arm import RunContext, open_worker
+from bench.measure.arm import ArmUnderTest, RunContext, open_worker
 from bench.measure.fresh_pair import FreshPair, batches_of
+from bench.measure.replies import Command, Reply
 from bench.measure.together import blaming_baseline
 from bench.models.reference import LocalModel, ModelRef
-from bench.records import UnitRecord
+from bench.records import Counted, Sides, UnitRecord
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Comparison:
         with pair:
             pair.load()
             pair.warm_up(profile=rows)
-            peaks = self._each("memory", pair) if wanted.memory else None
+            peaks = self._each(replies.MEMORY, pair) if wanted.memory else None
             counted = self._count(pair) if wanted.counters else None
             unit = pair.turns(
                 batches_of(number, self.batches, variant.batches), counters=counted, peaks=peaks
@@ -73,19 +72,20 @@ class Comparison:
         void = "the hypervisor took processor time" if noise.stolen(*pair.ticks) else ""
         return replace(unit, void=void, took_s=round(monotonic() - began, 3))
 
-    def _each(self, do: str, pair: FreshPair) -> dict[str, Any]:
+    def _each(self, command: Command[Reply], pair: FreshPair) -> Sides[Reply]:
         """Run one untimed command on both sides, one after the other."""
-        found = {}
-        for side, under in zip(("baseline", "variant"), pair.sides, strict=True):
-            with blaming_baseline() if under is pair.base else nullcontext():
-                found[side] = under.worker.ask(do, self.context.measure.timeout_s)
-                replies.check(do, found[side], under.arm.workload)
-        return found
+        with blaming_baseline():
+            base = self._ask(command, pair.base)
+        return Sides(base, self._ask(command, pair.variant))
 
-    def _count(self, pair: FreshPair) -> dict[str, Any]:
+    def _ask(self, command: Command[Reply], under: ArmUnderTest) -> Reply:
+        result = under.worker.ask(command.do, self.context.measure.timeout_s)
+        return replies.read(command, result, under.arm.workload)
+
+    def _count(self, pair: FreshPair) -> Sides[Counted]:
         """Count the work of both sides, and write the counters to the records of both arms too."""
-        counted = self._each("count", pair)
-        for side, under in zip(("baseline", "variant"), pair.sides, strict=True):
+        counted = self._each(replies.COUNT, pair)
+        for under, counters in ((pair.base, counted.baseline), (pair.variant, counted.variant)):
             named = {"group": self.group.label, "name": under.arm.name}
-            self.context.journal.append("arm", {**named, "counters": counted[side]})
+            self.context.journal.append("arm", {**named, "counters": counters})
         return counted

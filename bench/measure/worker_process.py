@@ -12,15 +12,15 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import bench
 from bench.errors import Outcome, TerminatedRun, VariantFailed
 from bench.machine.proc import entries
+from bench.records import Json
 from bench.worker.protocol import ChannelClosed, ProtocolError, receive, send
 
 # The variables that a worker inherits: enough to find libraries, caches and devices, but no secrets.
@@ -135,7 +135,7 @@ class WorkerProcess:
             if not any(moved):
                 return
 
-    def ask(self, do: str, timeout_s: float, **arguments: object) -> dict[str, Any]:
+    def ask(self, do: str, timeout_s: float, **arguments: object) -> Json:
         """Send one command and wait for its result. Raises VariantFailed."""
         self.start(do, (), **arguments)
         return self.finish(timeout_s)
@@ -149,14 +149,14 @@ class WorkerProcess:
         except TimeoutError:
             raise self._stalled(f"{do!r} was not taken within {STALL_S:.0f} s") from None
 
-    def finish(self, timeout_s: float) -> dict[str, Any]:
+    def finish(self, timeout_s: float) -> Json:
         """Sleep until the reply arrives, and pass progress messages on. Raises VariantFailed if the worker
         failed or sent nothing for ``timeout_s``."""
         while (said := self._hear(timeout_s)).get("progress") is not None:
             self.on_progress(str(said["progress"])[:200])
         return self._result(said)
 
-    def _hear(self, timeout_s: float) -> Mapping[str, Any]:
+    def _hear(self, timeout_s: float) -> Json:
         """Read one frame: a reply or a progress message."""
         if not self._readable(timeout_s):
             raise self._stalled(f"no answer within {timeout_s:.0f} s")
@@ -177,9 +177,9 @@ class WorkerProcess:
         self.close()
         return VariantFailed(Outcome.TIMEOUT, f"{what}; the worker was ended")
 
-    def _result(self, reply: Mapping[str, Any]) -> dict[str, Any]:
+    def _result(self, reply: Json) -> Json:
         if reply.get("ok") is True and isinstance(reply.get("result"), dict):
-            result: dict[str, Any] = reply["result"]
+            result: Json = reply["result"]
             return result
         if reply.get("ok") is False and reply.get("outcome") == "peer_gone":
             raise PeerGone(self.name)

@@ -223,10 +223,7 @@ def _memory(base: ArmRecord, variant: ArmRecord) -> Iterator[Ratio]:
 
 
 def _peak(arm: ArmRecord, metric: Metric) -> float | None:
-    phases = arm.memory or {}
-    found = [phases.get(phase, {}).get(metric.key) for phase in ("prefill", "decode")]
-    known = [float(value) for value in found if value is not None]
-    return max(known, default=None)
+    return arm.memory.largest(metric.key) if arm.memory else None
 
 
 def _batch_tokens(batch: TimedBatch) -> int:

@@ -88,8 +88,8 @@ def _scaled(figure: Figure, per_1k: Interval, scale: float) -> Figure:
 
 def _joules(arm: ArmRecord, requests: int) -> float | None:
     """Return the energy of the solo pass, from the energy pass's joules per request."""
-    energy = arm.energy or {}
-    return energy["energy_j"] / energy["requests"] * requests if energy.get("energy_valid") else None
+    energy = arm.energy
+    return None if energy is None or energy.joules is None else energy.joules / energy.requests * requests
 
 
 def hourly_usd(arm: ArmRecord, run: RunRecord) -> float:

@@ -19,11 +19,11 @@ def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
     counted = arm.counters
     if counted is None:
         return {metric.key: None for metric in METRICS}
-    requests = counted["requests"]
+    requests = counted.requests
     per_request = {
-        IN: counted["input_tokens"],
-        OUT: counted["output_tokens"],
-        FLOPS: counted["flops"],
+        IN: counted.input_tokens,
+        OUT: counted.output_tokens,
+        FLOPS: counted.flops,
     }
     found = {
         metric.key: metric.scalar(None if total is None else total / requests)
@@ -31,6 +31,6 @@ def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
     }
     return {
         **found,
-        CALLS.key: CALLS.scalar(counted["forward_calls"]),
-        CACHE.key: CACHE.scalar(counted["kv_cache_bytes"]),
+        CALLS.key: CALLS.scalar(counted.forward_calls),
+        CACHE.key: CACHE.scalar(counted.kv_cache_bytes),
     }

@@ -13,11 +13,10 @@ METRICS = (PER_TOKEN, PER_REQUEST)
 
 def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
     """Return energy per token and per request, with the boundary (GPU board, CPU package) in the notes."""
-    energy = arm.energy or {}
-    if not energy.get("energy_valid"):
+    energy = arm.energy
+    if energy is None or energy.joules is None:
         return {PER_TOKEN.key: None, PER_REQUEST.key: None}
-    joules, boundary = energy["energy_j"], energy["boundary"]
     return {
-        PER_TOKEN.key: PER_TOKEN.scalar(joules / energy["output_tokens"], boundary=boundary),
-        PER_REQUEST.key: PER_REQUEST.scalar(joules / energy["requests"], boundary=boundary),
+        PER_TOKEN.key: PER_TOKEN.scalar(energy.joules / energy.output_tokens, boundary=energy.boundary),
+        PER_REQUEST.key: PER_REQUEST.scalar(energy.joules / energy.requests, boundary=energy.boundary),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.records import ArmRecord, Json, RunRecord
+from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figures, Metric
 
 WEIGHTS = Metric("weights_bytes", "B", "lower", "Σ bytes of distinct tensor storages in the model", "weights")
@@ -19,19 +19,15 @@ METRICS = (WEIGHTS, KV, RSS, ALLOCATED, DEVICE, LOAD_RSS)
 
 def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
     """Return the sizes. The serving peak is the larger of prefill and decode; both are kept in the notes."""
-    loaded, memory = arm.loaded, arm.memory or {}
+    loaded, memory = arm.loaded, arm.memory
     found: Figures = {
         WEIGHTS.key: WEIGHTS.scalar(loaded.weights_bytes if loaded else None),
         KV.key: KV.scalar(loaded.facts.kv_bytes_per_token if loaded else None),
         LOAD_RSS.key: LOAD_RSS.scalar(loaded.load_memory.get("peak_rss_bytes") if loaded else None),
     }
     for metric in (RSS, ALLOCATED, DEVICE):
-        phases = {phase: _peak(memory, phase, metric.key) for phase in ("prefill", "decode")}
-        known = [value for value in phases.values() if value is not None]
-        found[metric.key] = metric.scalar(max(known), phases=phases) if known else None
+        largest = memory.largest(metric.key) if memory else None
+        found[metric.key] = None
+        if memory and largest is not None:
+            found[metric.key] = metric.scalar(largest, phases=memory.by_phase(metric.key))
     return found
-
-
-def _peak(memory: Json, phase: str, key: str) -> float | None:
-    value = memory.get(phase, {}).get(key)
-    return None if value is None else float(value)

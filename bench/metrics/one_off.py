@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
 from bench.metrics import cost
 from bench.metrics.comparisons import compare
 from bench.pricing import cost as model
@@ -26,12 +23,7 @@ def seconds(arm: ArmRecord) -> float | None:
     """Return the measured seconds of calibration and training; 0.0 if there were none, None if not loaded."""
     if arm.loaded is None:
         return None
-    return sum((float(one["took_s"]) for one in _bills(arm.loaded)), 0.0)
-
-
-def _bills(loaded: Loaded) -> Iterator[Mapping[str, Any]]:
-    for step in loaded.evidence:
-        yield from step.get("one_off", ())
+    return sum((float(one["took_s"]) for one in arm.loaded.one_off_bills()), 0.0)
 
 
 def _paid_seconds(loaded: Loaded) -> float:
@@ -42,7 +34,7 @@ def _paid_seconds(loaded: Loaded) -> float:
     """
     threads = None if loaded.facts.on_gpu else loaded.facts.threads
     total = 0.0
-    for one in _bills(loaded):
+    for one in loaded.one_off_bills():
         processors = one.get("details", {}).get("processors")
         total += one["took_s"] * (processors / threads if processors and threads else 1.0)
     return total

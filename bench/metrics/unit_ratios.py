@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from bench.metrics import cost, latency, memory, throughput
-from bench.records import ArmRecord, RunRecord, UnitRecord
+from bench.records import ArmRecord, ColdStart, RunRecord, UnitRecord
 
 Sums = Callable[[Sequence[Sequence[int]]], int]
 
@@ -41,7 +41,10 @@ _TIMES: dict[str, tuple[Sums, int]] = {
     throughput.PREFILL.key: (_first, -1),
     throughput.DECODE.key: (_steps, -1),
 }
-_COLD = (latency.LOAD.key, latency.FIRST.key)
+_COLD: dict[str, Callable[[ColdStart], float]] = {
+    latency.LOAD.key: lambda start: start.load_s,
+    latency.FIRST.key: lambda start: start.first_request_ms,
+}
 TIMED = frozenset((*_TIMES, *_COLD))
 MEMORY = frozenset((memory.RSS.key, memory.ALLOCATED.key, memory.DEVICE.key))
 
@@ -54,9 +57,17 @@ def log_ratio(unit: UnitRecord, metric: str) -> float | None:
     if metric in _TIMES:
         sums, sign = _TIMES[metric]
         return sign * math.log(sums(unit.variant_ns) / sums(unit.baseline_ns))
-    taken, of = (unit.cold, _cold) if metric in _COLD else (unit.peaks, _peak)
-    sides = [of((taken or {}).get(side, {}), metric) for side in ("variant", "baseline")]
-    return math.log(sides[0] / sides[1]) if sides[0] and sides[1] else None
+    ours, theirs = _sides(unit, metric)
+    return math.log(ours / theirs) if ours and theirs else None
+
+
+def _sides(unit: UnitRecord, metric: str) -> tuple[float | None, float | None]:
+    """Return the variant's and the baseline's cold start or memory peak; None where it was not measured."""
+    if metric in _COLD:
+        cold = unit.cold
+        return (_COLD[metric](cold.variant), _COLD[metric](cold.baseline)) if cold else (None, None)
+    peaks = unit.peaks
+    return (peaks.variant.largest(metric), peaks.baseline.largest(metric)) if peaks else (None, None)
 
 
 def sums(units: Sequence[UnitRecord], metric: str) -> tuple[list[int], list[int]]:
@@ -69,14 +80,6 @@ def sums(units: Sequence[UnitRecord], metric: str) -> tuple[list[int], list[int]
     return found if sign > 0 else found[::-1]
 
 
-def _cold(start: dict[str, float], metric: str) -> float:
-    return start.get(metric, 0.0)
-
-
-def _peak(phases: dict[str, dict[str, float | None]], metric: str) -> float:
-    return max((phases.get(phase, {}).get(metric) or 0.0 for phase in ("prefill", "decode")), default=0.0)
-
-
 def price_shift(run: RunRecord, base: ArmRecord, variant: ArmRecord, metric: str) -> float:
     """Return what the price of the hour, and the tokens counted, add to a cost's log ratio.
 
@@ -86,6 +89,6 @@ def price_shift(run: RunRecord, base: ArmRecord, variant: ArmRecord, metric: str
         return 0.0
     shift = math.log(cost.hourly_usd(variant, run) / cost.hourly_usd(base, run))
     if metric == cost.PER_1K.key and base.counters and variant.counters:
-        tokens = [side["input_tokens"] + side["output_tokens"] for side in (base.counters, variant.counters)]
+        tokens = [side.input_tokens + side.output_tokens for side in (base.counters, variant.counters)]
         shift += math.log(tokens[0] / tokens[1])
     return shift

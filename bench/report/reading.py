@@ -119,7 +119,7 @@ def _why(row: Row) -> str:
     notes = [step["note"] for step in row.evidence.steps if step.get("note")]
     if notes:
         return str(notes[-1])
-    spent = ", ".join(f"{kernel['share']:.0%} {kernel['operator']}" for kernel in row.evidence.kernels[:2])
+    spent = ", ".join(f"{kernel.share:.0%} {kernel.operator}" for kernel in row.evidence.kernels[:2])
     return f"a step spends {spent}" if spent else ""
 
 

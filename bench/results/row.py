@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.errors import Outcome
 from bench.formatting import row_title
-from bench.records import Facts
+from bench.records import Facts, Kernel
 from bench.stats.figure import Figure, Figures, Metric
 
 Json = Mapping[str, Any]
@@ -23,14 +23,14 @@ class Evidence:
 
     steps: tuple[Json, ...] = ()
     bytes_by_dtype: Mapping[str, int] = field(default_factory=dict)
-    kernels: tuple[Json, ...] = ()
+    kernels: tuple[Kernel, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the block as it is in ``run.json``."""
         return {
             "steps": list(self.steps),
             "bytes_by_dtype": dict(self.bytes_by_dtype),
-            "kernels": list(self.kernels),
+            "kernels": [asdict(kernel) for kernel in self.kernels],
         }
 
 
@@ -137,7 +137,7 @@ class Row:
             and Evidence(
                 tuple(evidence.get("steps", ())),
                 evidence.get("bytes_by_dtype", {}),
-                tuple(evidence.get("kernels", ())),
+                tuple(Kernel(**kernel) for kernel in evidence.get("kernels", ())),
             ),
             facts=_facts(found["facts"]) if found["facts"] else None,
             one_off_s=found.get("one_off_s"),

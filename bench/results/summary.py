@@ -103,7 +103,7 @@ def _row(run: RunRecord, arm: ArmRecord, comparisons: Sequence[Comparison]) -> R
         facts=arm.loaded.facts if arm.loaded else None,
         one_off_s=one_off.seconds(arm),
         warm_up=WarmUpFound(arm.warm_up.durations_ms, arm.warm_up.steady) if arm.warm_up else None,
-        energy_reason=(arm.energy or {}).get("reason") or None,
+        energy_reason=(arm.energy.reason or None) if arm.energy else None,
         drift_reason=arm.drift_reason or None,
         noise=(*arm.noise, *(unit.noise for unit in run.pairs_of(arm) if unit.noise)),
         metrics={key: figure for key, figure in figures.items() if key not in drift_keys()},

@@ -11,16 +11,17 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from bench.config.reader import read_config
 from bench.config.spec import Arm, Spec
 from bench.environments import interpreter
 from bench.errors import BenchError, UsageError, VariantFailed
 from bench.formatting import nearest
+from bench.measure import replies
 from bench.measure.arm import load_arguments
 from bench.measure.worker_process import WorkerProcess
 from bench.models.reference import LocalModel
+from bench.records import Exported
 from bench.runs.run import fetcher
 
 TOKENIZER_FILES = ("tokenizer*", "*.jinja", "special_tokens_map.json", "vocab*", "merges.txt", "*.tiktoken")
@@ -69,7 +70,7 @@ def _rows(spec: Spec, variant: str) -> tuple[Arm, Arm]:
 
 def _write(
     arm: Arm, model: LocalModel, baseline: LocalModel, to: Path, timeout_s: float, say: Callable[[str], None]
-) -> dict[str, Any]:
+) -> Exported:
     if arm.unsupported:
         raise BenchError(f"{arm.name} cannot be made here: {arm.unsupported}")
     runtime = arm.runtime
@@ -79,20 +80,22 @@ def _write(
         with WorkerProcess(arm.name, log, python, runtime.threads) as worker:
             worker.on_progress = say
             say("load and optimise")
-            worker.ask("load", timeout_s, **load_arguments(arm, model, baseline))
+            worker.ask(replies.LOAD.do, timeout_s, **load_arguments(arm, model, baseline))
             say("write, load again and compare")
-            return worker.ask("export", timeout_s, to=str(to))
+            return replies.read(
+                replies.EXPORT, worker.ask(replies.EXPORT.do, timeout_s, to=str(to)), arm.workload
+            )
     except VariantFailed as failure:
         raise BenchError(f"{arm.name} was not exported: {failure.reason}") from None
     finally:
         log.unlink(missing_ok=True)
 
 
-def _about(run: Path, arm: Arm, model: LocalModel, found: dict[str, Any]) -> dict[str, Any]:
+def _about(run: Path, arm: Arm, model: LocalModel, found: Exported) -> dict[str, object]:
     return {
         "run": run.name,
         "variant": arm.name,
         "optimise": [step.label for step in arm.optimise],
         "source": asdict(model.source),
-        **found,
+        **asdict(found),
     }

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from bench.errors import BenchError, UsageError
+from bench.records import plain
 
 _SLUG_LENGTH = 48
 _HASH_LENGTH = 8
@@ -26,12 +27,15 @@ _INTEGER_DIGITS = 40  # a 128-bit seed has 39; a tampered file may hold 400
 def canonical_json(value: object) -> str:
     """Write ``value`` in the one form that is hashed and stored: keys sorted, no spaces, UTF-8 unescaped.
 
-    Keys must be strings. Halves of a surrogate pair that stand alone (a model's output may hold one) are
-    written as ``\\udxxx``, because UTF-8 cannot carry them. Raises BenchError for NaN, infinity, a circular
-    reference or nesting too deep to read back, and TypeError for what JSON cannot hold.
+    Keys must be strings; records become objects. Halves of a surrogate pair that stand alone (a model's
+    output may hold one) are written as ``\\udxxx``, because UTF-8 cannot carry them. Raises BenchError for
+    NaN, infinity, a circular reference or nesting too deep to read back, and TypeError for what JSON cannot
+    hold.
     """
     try:
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(
+            value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=plain
+        )
     except ValueError as error:
         raise BenchError(f"not finite or not a tree, so not stored: {error}") from None
     except RecursionError:

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from bench.engine import Engine, Work
+from bench.records import Counted
 
 
-def count(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int) -> dict[str, Any]:
+def count(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int) -> Counted:
     """Count tokens, forward calls, floating-point operations and bytes of KV cache for one batch. Forward
     calls are those of the whole model. For torch, its flop counter gives the operations: matrix products and
     convolutions, and attention on CUDA only."""
@@ -22,14 +23,14 @@ def count(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int) -> di
         for _ in range(1, new_tokens):
             engine.step(generation)
         engine.synchronise()
-    return {
-        "requests": len(batch),
-        "input_tokens": sum(map(len, batch)),
-        "output_tokens": sum(map(len, engine.tokens(generation))),
-        "forward_calls": work[0].forward_calls if work else None,
-        "flops": work[0].flops if work else None,
-        "kv_cache_bytes": engine.cache_bytes(generation),
-    }
+    return Counted(
+        requests=len(batch),
+        input_tokens=sum(map(len, batch)),
+        output_tokens=sum(map(len, engine.tokens(generation))),
+        forward_calls=work[0].forward_calls if work else None,
+        flops=work[0].flops if work else None,
+        kv_cache_bytes=engine.cache_bytes(generation),
+    )
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from bench.engine import Engine
+from bench.records import TurnTimes
 from bench.worker.passes import undisturbed
 
 
@@ -51,20 +52,20 @@ def duet(
     me: int,
     baton: Baton,
     grain: int = 1,
-) -> dict[str, Any]:
+) -> TurnTimes:
     """Decode every batch in turns with the other worker.
 
     ``firsts[b][k]`` says which side (0 baseline, 1 variant) goes first in turn ``k`` of batch ``b``; turn 0
     is the prefill. With ``grain`` above 1 a side takes that many turns in a row. Returns this side's
     nanoseconds: one list per batch, one entry per turn.
     """
-    durations: list[list[int]] = []
+    durations: list[tuple[int, ...]] = []
     for batch, order in zip(batches, firsts, strict=True):
         turns = schedule(order, grain)
         with undisturbed():
             _meet(me == 1, baton)
-            durations.append(_one_batch(engine, batch, new_tokens, turns, me, baton))
-    return {"durations_ns": durations}
+            durations.append(tuple(_one_batch(engine, batch, new_tokens, turns, me, baton)))
+    return TurnTimes(tuple(durations))
 
 
 def schedule(order: Sequence[int], grain: int) -> list[int]:

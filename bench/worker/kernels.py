@@ -8,9 +8,10 @@ from typing import Any
 
 from bench.engine import Engine
 from bench.errors import NonFiniteOutput, NotApplied
+from bench.records import Json, Kernel
 
 
-def of_a_step(engine: Engine, prompt: list[int], evidence: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def of_a_step(engine: Engine, prompt: list[int], evidence: Sequence[Json]) -> list[Kernel]:
     """Profile one decode step and return its six largest operators (on CUDA, kernels) by self time. The list
     is empty for an engine that does not use torch.
 
@@ -63,7 +64,7 @@ def _at_work(events: Sequence[Any]) -> set[str]:
     return {one.key for one in events if everything or "::" not in one.key or one.device_time_total > 0}
 
 
-def _shares(events: Sequence[Any]) -> list[dict[str, Any]]:
+def _shares(events: Sequence[Any]) -> list[Kernel]:
     """Return the events by self time, which the profiler gives in microseconds. On a GPU only kernels count:
     their operators and annotations would count the same time again."""
     on_device = _on_device(events)
@@ -74,11 +75,6 @@ def _shares(events: Sequence[Any]) -> list[dict[str, Any]]:
     )
     total = sum(took for _one, took in times) or 1.0
     return [
-        {
-            "operator": one.key,
-            "calls": one.count,
-            "self_ms": round(took / 1e3, 3),
-            "share": round(took / total, 4),
-        }
+        Kernel(one.key, one.count, self_ms=round(took / 1e3, 3), share=round(took / total, 4))
         for one, took in sorted(times, key=lambda pair: -pair[1])
     ]

@@ -13,17 +13,31 @@ import json
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import Any
 
 from bench.engine import Engine, progress
 from bench.errors import Outcome, VariantFailed
+from bench.records import (
+    Corpus,
+    Counted,
+    Encoded,
+    EnergyReading,
+    Exported,
+    Json,
+    Loaded,
+    MemoryPeaks,
+    Solo,
+    TurnTimes,
+    WarmUp,
+    Windows,
+)
 from bench.worker import ceilings, counters, kernels, passes, score, session
 from bench.worker.duet import Baton, PeerGone, duet
 from bench.worker.protocol import ChannelClosed, receive, send
 
-Message = Mapping[str, Any]
+Message = Json  # a command and its arguments
 # The messages of CUDA and cuBLAS when they run out of memory outside torch's allocator.
 OUT_OF_GPU_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
@@ -38,27 +52,24 @@ class Worker:
         self.batches: list[list[list[int]]] = []
         self.new_tokens = 0
         self.corpus: list[int] = []
-        self.evidence: list[dict[str, Any]] = []
+        self.evidence: Sequence[Json] = ()
 
     # Each public method below is a command. The other keys of the message are its arguments.
 
-    def load(self, message: Message, _fds: list[int]) -> dict[str, Any]:
+    def load(self, message: Message, _fds: list[int]) -> Loaded:
         """Load the model, apply the optimisations and check the evidence."""
         self.engine, found = session.load(message)
-        self.evidence = found["evidence"]
+        self.evidence = found.evidence
         return found
 
-    def prompts(self, message: Message, _fds: list[int]) -> dict[str, Any]:
+    def prompts(self, message: Message, _fds: list[int]) -> Encoded:
         """Tokenise the workload and cut it into batches."""
         encoded = [self._encode(prompt) for prompt in message["prompts"]]
         size = message["batch_size"]
         self.batches = [encoded[i : i + size] for i in range(0, len(encoded), size)]
         self.new_tokens = message["output_tokens"]
-        return {
-            "digest": _digest(encoded),
-            "input_tokens": [len(ids) for ids in encoded],
-            "end_ids": list(self.engine.end_ids()),
-        }
+        lengths = tuple(len(ids) for ids in encoded)
+        return Encoded(_digest(encoded), lengths, end_ids=tuple(self.engine.end_ids()))
 
     def _encode(self, prompt: Message) -> list[int]:
         if prompt["chat"]:
@@ -66,7 +77,7 @@ class Worker:
         ids = self.engine.encode(prompt["text"])
         return ids[: prompt["tokens"]] if prompt["tokens"] else ids
 
-    def warm_up(self, message: Message, _fds: list[int]) -> dict[str, Any]:
+    def warm_up(self, message: Message, _fds: list[int]) -> WarmUp:
         """Warm up, compile for all batches, then look at the kernels of one step. Afterwards the objects in
         memory are frozen, so that the garbage collector does not search them before every timed region. That
         would take 0.2 s each time, once torch is loaded."""
@@ -77,46 +88,46 @@ class Worker:
         found = kernels.of_a_step(self.engine, self.batches[0][0], self.evidence) if profiled else []
         gc.collect()
         gc.freeze()
-        return {**result, **compiled, "kernels": found}
+        return replace(result, kernels=tuple(found), compiled_graphs=compiled)
 
-    def solo(self, _message: Message, _fds: list[int]) -> dict[str, Any]:
+    def solo(self, _message: Message, _fds: list[int]) -> Solo:
         """Time every batch."""
         return passes.solo(self.engine, self.batches, self.new_tokens)
 
-    def memory(self, _message: Message, _fds: list[int]) -> dict[str, Any]:
+    def memory(self, _message: Message, _fds: list[int]) -> MemoryPeaks:
         """Measure the memory peaks of prefill and of decode."""
         return passes.memory_pass(self.engine, self.batches[0], self.new_tokens)
 
-    def energy(self, _message: Message, _fds: list[int]) -> dict[str, Any]:
+    def energy(self, _message: Message, _fds: list[int]) -> EnergyReading:
         """Measure the energy of at least two seconds of requests, or say why there is no figure."""
         return passes.energy_pass(self.engine, self.batches[0], self.new_tokens)
 
-    def probe(self, message: Message, _fds: list[int]) -> dict[str, Any]:
+    def probe(self, message: Message, _fds: list[int]) -> Mapping[str, float | None]:
         """Run a probe and return its figures."""
         module = importlib.import_module(message["module"])
         return dict(module.measure(self.engine, self.batches[0], self.new_tokens))
 
-    def count(self, _message: Message, _fds: list[int]) -> dict[str, Any]:
+    def count(self, _message: Message, _fds: list[int]) -> Counted:
         """Count the work of one batch of requests; nothing is timed."""
         return counters.count(self.engine, self.batches[0], self.new_tokens)
 
-    def ceilings(self, _message: Message, _fds: list[int]) -> dict[str, Any]:
+    def ceilings(self, _message: Message, _fds: list[int]) -> Mapping[str, float]:
         """Measure the machine's best bandwidth and arithmetic rate."""
         return dict(ceilings.measure(self.engine))
 
-    def duet(self, message: Message, fds: list[int]) -> dict[str, Any]:
+    def duet(self, message: Message, fds: list[int]) -> TurnTimes:
         """Run timed turns with the other worker."""
         with socket.socket(fileno=fds[0]) as channel:
             batches = [self.batches[index] for index in message["batches"]]
             firsts, me, grain = message["firsts"], message["me"], message.get("grain", 1)
             return duet(self.engine, batches, self.new_tokens, firsts, me, Baton(channel), grain)
 
-    def corpus_(self, message: Message, _fds: list[int]) -> dict[str, Any]:
+    def corpus_(self, message: Message, _fds: list[int]) -> Corpus:
         """Tokenise the evaluation text."""
         self.corpus = self.engine.encode(message["text"])
-        return {"tokens": len(self.corpus), "digest": _digest(self.corpus)}
+        return Corpus(len(self.corpus), _digest(self.corpus))
 
-    def score(self, message: Message, fds: list[int]) -> dict[str, Any]:
+    def score(self, message: Message, fds: list[int]) -> Windows:
         """Measure drift over some windows of the text, together with the other worker."""
         size = message["window"]
         windows = [self.corpus[start : start + size] for start in message["starts"]]
@@ -129,13 +140,13 @@ class Worker:
                 self.engine, windows, block, Baton(channel), ahead=message["ahead"], more=more
             )
 
-    def floor(self, message: Message, _fds: list[int]) -> dict[str, Any]:
+    def floor(self, message: Message, _fds: list[int]) -> Windows:
         """Measure the baseline's drift against itself."""
         size = message["window"]
         windows = [self.corpus[start : start + size] for start in message["starts"]]
         return score.noise_floor(self.engine, windows, self.corpus[: message["extra"]])
 
-    def export(self, message: Message, _fds: list[int]) -> dict[str, Any]:
+    def export(self, message: Message, _fds: list[int]) -> Exported:
         """Write the model to a directory as a checkpoint."""
         return session.export(self.engine, message["to"])
 
@@ -150,7 +161,7 @@ def serve(channel: socket.socket) -> None:
     sys.excepthook = _reporter(channel, worker)
     progress.use(lambda text: send(channel, {"progress": text}))
     send(channel, {"ok": True, "result": {"python": sys.version.split()[0]}})
-    commands: dict[str, Callable[[Message, list[int]], dict[str, Any]]] = {
+    commands: dict[str, Callable[[Message, list[int]], object]] = {
         name.rstrip("_"): getattr(worker, name) for name in vars(Worker) if not name.startswith("_")
     }
     while True:
@@ -160,7 +171,7 @@ def serve(channel: socket.socket) -> None:
             return
         worker.stage = str(message["do"])
         try:
-            reply: dict[str, Any] = {"ok": True, "result": commands[worker.stage](message, fds)}
+            reply: Json = {"ok": True, "result": commands[worker.stage](message, fds)}
         except PeerGone:
             reply = {"ok": False, "outcome": "peer_gone", "reason": "the other worker died during a duet"}
         send(channel, reply)

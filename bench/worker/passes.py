@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import Any
 
 from bench.engine import Engine, energy, memory
 from bench.errors import Outcome, VariantFailed
+from bench.records import EnergyReading, MemoryPeaks, Solo, TimedBatch, WarmUp
 
 STEADY_WITHIN = 0.05
 MAX_WARMUP = 6
@@ -61,7 +61,7 @@ def timed_request(engine: Engine, prompts: Sequence[Sequence[int]], new_tokens: 
 
 def warm_up(
     engine: Engine, prompts: Sequence[Sequence[int]], new_tokens: int, least: int, most: int = MAX_WARMUP
-) -> dict[str, Any]:
+) -> WarmUp:
     """Repeat one request until two in a row take the same time within 5 %, ``least`` to ``most`` times."""
     durations_ms: list[float] = []
     steady = False
@@ -70,26 +70,25 @@ def warm_up(
             timed = timed_request(engine, prompts, new_tokens)
             durations_ms.append((timed.end_ns - timed.sent_ns) / 1e6)
             steady = len(durations_ms) > 1 and _close(durations_ms[-2], durations_ms[-1])
-    return {"durations_ms": durations_ms, "steady": steady, "first_request_ms": durations_ms[0]}
+    return WarmUp(tuple(durations_ms), steady, durations_ms[0])
 
 
 def _close(before: float, after: float) -> bool:
     return abs(after - before) <= STEADY_WITHIN * before
 
 
-def compile_all(
-    engine: Engine, batches: Sequence[Sequence[Sequence[int]]], new_tokens: int
-) -> dict[str, Any]:
+def compile_all(engine: Engine, batches: Sequence[Sequence[Sequence[int]]], new_tokens: int) -> int:
     """Decode every batch once, untimed, so that an engine that compiles for each shape has seen all shapes.
-    Nothing is decoded for an engine that has not compiled anything so far."""
+    Nothing is decoded for an engine that has not compiled anything so far. Return the number of compiled
+    graphs."""
     if not engine.compiled_graphs():
-        return {"compiled_graphs": 0}
+        return 0
     for batch in batches:
         timed_request(engine, batch, new_tokens)
-    return {"compiled_graphs": engine.compiled_graphs()}
+    return engine.compiled_graphs()
 
 
-def solo(engine: Engine, batches: Sequence[Sequence[Sequence[int]]], new_tokens: int) -> dict[str, Any]:
+def solo(engine: Engine, batches: Sequence[Sequence[Sequence[int]]], new_tokens: int) -> Solo:
     """Time every batch once, one after the other, with nothing else running. Raises VariantFailed if the
     engine compiled something meanwhile: its time would not be the time of a step."""
     before = engine.compiled_graphs()
@@ -98,21 +97,21 @@ def solo(engine: Engine, batches: Sequence[Sequence[Sequence[int]]], new_tokens:
     if more := engine.compiled_graphs() - before:
         raise VariantFailed(Outcome.RUN_ERROR, f"{more} graphs were compiled in the timed pass")
     start = timed[0].sent_ns
-    return {
-        "batches": [
-            {
-                "sent_ns": one.sent_ns - start,
-                "stamps_ns": [stamp - start for stamp in one.stamps_ns],
-                "end_ns": one.end_ns - start,
-                "input_tokens": [len(prompt) for prompt in batch],
-                "tokens": one.tokens,
-            }
-            for one, batch in zip(timed, batches, strict=True)
-        ]
-    }
+    return Solo(tuple(_since(start, one, batch) for one, batch in zip(timed, batches, strict=True)))
 
 
-def memory_pass(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int) -> dict[str, Any]:
+def _since(start_ns: int, timed: Timed, batch: Sequence[Sequence[int]]) -> TimedBatch:
+    """Return the record of a batch, with its times since the start of the pass."""
+    return TimedBatch(
+        sent_ns=timed.sent_ns - start_ns,
+        stamps_ns=tuple(stamp - start_ns for stamp in timed.stamps_ns),
+        end_ns=timed.end_ns - start_ns,
+        input_tokens=tuple(len(prompt) for prompt in batch),
+        tokens=tuple(map(tuple, timed.tokens)),
+    )
+
+
+def memory_pass(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int) -> MemoryPeaks:
     """Measure the peak memory of prefill and of decode, each with its own high-water mark; untimed."""
     memory.reset_peak(engine)
     generation = engine.prefill(batch, new_tokens)
@@ -122,27 +121,27 @@ def memory_pass(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int)
     for _ in range(1, new_tokens):
         engine.step(generation)
     engine.synchronise()
-    return {"prefill": prefill, "decode": memory.read_peak(engine)}
+    return MemoryPeaks(prefill, decode=memory.read_peak(engine))
 
 
-def energy_pass(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int) -> dict[str, Any]:
+def energy_pass(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int) -> EnergyReading:
     """Measure the energy (J) of at least two seconds of whole requests, or say why there is no figure."""
     counter = energy.find(engine.facts().device)
     if isinstance(counter, energy.NoCounter):
-        return {"energy_j": None, "energy_valid": False, "code": counter.code, "reason": counter.reason}
+        return EnergyReading(None, energy_valid=False, code=counter.code, reason=counter.reason)
     requests = 0
     joules, start = counter.read(), perf_counter_ns()
     while requests < 2 or perf_counter_ns() - start < ENERGY_WINDOW_S * 1e9:
         timed_request(engine, batch, new_tokens)
         requests += 1
     window_s, joules = (perf_counter_ns() - start) / 1e9, counter.read() - joules
-    return {
-        "energy_j": joules,
-        "energy_valid": joules > 0,
-        "code": "ok" if joules > 0 else "counter_stuck",
-        "reason": "" if joules > 0 else "the counter did not move during the window",
-        "boundary": counter.boundary,
-        "window_s": window_s,
-        "requests": requests * len(batch),
-        "output_tokens": requests * len(batch) * new_tokens,
-    }
+    return EnergyReading(
+        energy_j=joules,
+        energy_valid=joules > 0,
+        code="ok" if joules > 0 else "counter_stuck",
+        reason="" if joules > 0 else "the counter did not move during the window",
+        boundary=counter.boundary,
+        window_s=window_s,
+        requests=requests * len(batch),
+        output_tokens=requests * len(batch) * new_tokens,
+    )

@@ -13,6 +13,8 @@ import socket
 import struct
 from collections.abc import Mapping, Sequence
 
+from bench.records import plain
+
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 MAX_DESCRIPTORS = 4
 _LENGTH = struct.Struct(">I")
@@ -28,7 +30,7 @@ class ChannelClosed(ProtocolError):
 
 def send(channel: socket.socket, message: Mapping[str, object], descriptors: Sequence[int] = ()) -> None:
     """Write one frame; ``descriptors`` travel with its first bytes. Raises ChannelClosed, ProtocolError."""
-    body = json.dumps(message, allow_nan=False, separators=(",", ":")).encode()
+    body = json.dumps(message, allow_nan=False, separators=(",", ":"), default=plain).encode()
     if len(body) > MAX_FRAME_BYTES:
         raise ProtocolError(f"a message of {len(body)} bytes is over the limit of {MAX_FRAME_BYTES}")
     try:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
 from bench.engine import Engine
 from bench.errors import NonFiniteOutput
+from bench.records import DriftWindow, Windows
 from bench.worker.duet import Baton
 
 
@@ -29,7 +31,7 @@ def shared_rows(descriptor: int, rows: int, vocabulary: int) -> Any:
 
 def send_logits(
     engine: Engine, windows: Sequence[Sequence[int]], block: Any, baton: Baton, *, ahead: bool = False
-) -> dict[str, Any]:
+) -> Windows:
     """Send the baseline's logits: one forward pass per window, written to the shared block a few rows at a
     time. With ``ahead`` both sides compute at the same time, each on its own processor; otherwise they take
     turns."""
@@ -47,7 +49,7 @@ def send_logits(
             being_read = True
     if being_read:
         baton.wait()
-    return {}
+    return Windows(())
 
 
 def compare_logits(
@@ -58,7 +60,7 @@ def compare_logits(
     *,
     ahead: bool = False,
     more: Mapping[str, ModuleType] | None = None,
-) -> dict[str, Any]:
+) -> Windows:
     """Compare the variant's logits with the baseline's. For each window and scored position this gives
     KL(base ‖ variant), whether both choose the same token, and the log-probability that each gives to the
     true next token. ``more`` adds further statistics (modules of bench/drift/statistics, by name)."""
@@ -76,8 +78,9 @@ def compare_logits(
             for name, module in (more or {}).items():
                 further[name] += _values(module.of_positions(base, logits[start:stop]))
             baton.give()
-        results.append({**_joined(parts), "more": further})
-    return {"windows": results}
+        further_values = {name: tuple(values) for name, values in further.items()}
+        results.append(replace(_joined(parts), more=further_values))
+    return Windows(tuple(results))
 
 
 def statistics(base: Any, variant: Any, next_ids: Sequence[int]) -> tuple[Any, Any, Any, Any]:
@@ -98,7 +101,7 @@ def _values(found: Any) -> list[float]:
     return [float(f"{value:.9g}") for value in found.float().cpu().tolist()]
 
 
-def noise_floor(engine: Engine, windows: Sequence[Sequence[int]], extra: Sequence[int]) -> dict[str, Any]:
+def noise_floor(engine: Engine, windows: Sequence[Sequence[int]], extra: Sequence[int]) -> Windows:
     """Compare the baseline with itself. The same positions are computed again with ``extra`` tokens appended,
     which changes the shapes of all kernels and nothing else."""
     results = []
@@ -106,7 +109,7 @@ def noise_floor(engine: Engine, windows: Sequence[Sequence[int]], extra: Sequenc
         alone = _predictions(engine, ids)
         longer = engine.logits([*ids, *extra])[: len(alone)]
         results.append(_joined([statistics(alone, longer, ids[1:])]))
-    return {"windows": results}
+    return Windows(tuple(results))
 
 
 def _predictions(engine: Engine, ids: Sequence[int]) -> Any:
@@ -124,14 +127,14 @@ def _slices(total: int, size: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + size, total)
 
 
-def _joined(parts: Sequence[tuple[Any, ...]]) -> dict[str, list[float]]:
-    """Return one list per statistic. KL values that float32 made negative, such as −1e-9, become zero."""
+def _joined(parts: Sequence[tuple[Any, ...]]) -> DriftWindow:
+    """Return one window with all its positions. KL values that float32 made negative become zero."""
     import torch
 
     kld, same, base, variant = (torch.cat([part[i].cpu() for part in parts]) for i in range(4))
-    return {
-        "kld": [round(max(value, 0.0), 9) for value in kld.tolist()],
-        "same_top": [int(value) for value in same.tolist()],
-        "ln_p_base": [round(value, 7) for value in base.tolist()],
-        "ln_p_variant": [round(value, 7) for value in variant.tolist()],
-    }
+    return DriftWindow(
+        kld=tuple(round(max(value, 0.0), 9) for value in kld.tolist()),
+        same_top=tuple(int(value) for value in same.tolist()),
+        ln_p_base=tuple(round(value, 7) for value in base.tolist()),
+        ln_p_variant=tuple(round(value, 7) for value in variant.tolist()),
+    )

@@ -6,7 +6,7 @@ import gc
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,14 +17,14 @@ from typing import Any
 from bench.engine import Changed, Engine, Options, Teacher, memory, one_off
 from bench.engine.evidence import Census, Check, Decoding, check
 from bench.errors import NotApplied, Unsupported
-from bench.records import Facts
+from bench.records import Exported, Facts, Json, Loaded
 from bench.worker.passes import undisturbed
 
 DENSE = ("float32", "bfloat16", "float16")
 PROBE_TOKENS = 64  # short enough for the context of every model
 
 
-def load(message: Mapping[str, Any]) -> tuple[Engine, dict[str, Any]]:
+def load(message: Json) -> tuple[Engine, Loaded]:
     """Load the model and apply its optimisations. Return the engine and what was read back from it.
 
     Raises Unsupported if a scheme cannot run on this device and dtype, before that scheme is applied. Raises
@@ -48,16 +48,17 @@ def load(message: Mapping[str, Any]) -> tuple[Engine, dict[str, Any]]:
     gc.collect()
     memory.give_back()
     found = engine.census(count_zeros=False)
-    return engine, {
-        "facts": asdict(_as_measured(engine.facts(), steps)),
-        "load_s": loaded_s,
-        "optimise_s": sum(step["took_s"] for step in steps),
-        "load_memory": memory.read_peak(engine),
-        "weights_bytes": found.weights_bytes,
-        "bytes_by_dtype": dict(found.bytes_by_dtype),
-        "parameters": engine.parameters(),
-        "evidence": [{"step": "runtime", "took_s": loaded_s, "checks": [asdict(c) for c in checks]}, *steps],
-    }
+    as_loaded = {"step": "runtime", "took_s": loaded_s, "checks": [asdict(one) for one in checks]}
+    return engine, Loaded(
+        facts=_as_measured(engine.facts(), steps),
+        load_s=loaded_s,
+        optimise_s=sum(step["took_s"] for step in steps),
+        load_memory=memory.read_peak(engine),
+        weights_bytes=found.weights_bytes,
+        bytes_by_dtype=dict(found.bytes_by_dtype),
+        parameters=engine.parameters(),
+        evidence=(as_loaded, *steps),
+    )
 
 
 @contextmanager
@@ -72,7 +73,7 @@ def _hidden(packages: Iterable[str]) -> Iterator[None]:
             del sys.modules[name]
 
 
-def _scheme(step: Mapping[str, Any]) -> ModuleType:
+def _scheme(step: Json) -> ModuleType:
     return importlib.import_module(step["module"])
 
 
@@ -117,13 +118,13 @@ def _as_packed(engine: Engine, facts: Facts) -> list[Check]:
     return [check(f"weights of the {method} checkpoint after decoding", found, packed > 0, "packed")]
 
 
-def _teacher(runtime: ModuleType, options: Options, message: Mapping[str, Any]) -> Teacher:
+def _teacher(runtime: ModuleType, options: Options, message: Json) -> Teacher:
     baseline = message.get("baseline", {"directory": message["directory"], "random": options.random})
     directory, as_ours = Path(baseline["directory"]), replace(options, random=baseline["random"])
     return Teacher(directory, lambda: runtime.load(directory, as_ours).model)
 
 
-def _apply(engine: Engine, step: Mapping[str, Any], facts: Facts, teacher: Teacher) -> dict[str, Any]:
+def _apply(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> dict[str, Any]:
     """Apply one optimisation, with a census before and after it."""
     label = str(step["label"])
     scheme = _scheme(step)
@@ -161,7 +162,7 @@ def _for_inference(model: Any) -> None:
         module.training = False
 
 
-def _as_measured(facts: Facts, steps: Sequence[Mapping[str, Any]]) -> Facts:
+def _as_measured(facts: Facts, steps: Sequence[Json]) -> Facts:
     """Return the facts with the measured bytes of cache per token, if a scheme changed the cache: they no
     longer follow from its shapes then."""
     found = [step["decoding"]["cache_bytes_a_token"] for step in steps if step["decoding"]]
@@ -177,7 +178,7 @@ def _enforce(label: str, checks: list[Check]) -> None:
             raise NotApplied(f"{label}: {one.claim}: expected {one.expected}, found {one.found}")
 
 
-def export(engine: Any, to: str) -> dict[str, Any]:
+def export(engine: Any, to: str) -> Exported:
     """Write the model to the directory ``to``, load it again, and check that both give the same logits.
 
     Raises Unsupported for packed weights and for other engines than transformers, NotApplied if the logits
@@ -198,4 +199,4 @@ def export(engine: Any, to: str) -> dict[str, Any]:
     engine.change(Changed(again))
     apart = float((engine.logits(probe) - ours).abs().max())
     _enforce("export", [check("largest difference of the logits", apart, apart <= 1e-4, "at most 0.0001")])
-    return {"parameters": engine.parameters(), "logits_apart": apart}
+    return Exported(engine.parameters(), logits_apart=apart)

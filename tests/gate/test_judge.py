@@ -17,7 +17,7 @@ from bench.gate.judge import judge, undecided
 from bench.gate.limits import rules
 from bench.metrics import cost, counters, output_drift
 from bench.metrics.comparisons import Comparison
-from bench.records import RunRecord, UnitRecord
+from bench.records import ColdStart, Counted, RunRecord, Sides, UnitRecord
 from bench.report.gate import lines, markdown, workflow_commands
 from bench.results.run_summary import RunSummary
 from bench.results.stored_gate import judge_run
@@ -27,10 +27,9 @@ from bench.stats.intervals import Interval
 from bench.stats.verdict import Design, Verdict
 
 COST = {cost.PER_REQUEST.key: {"max_increase": "3%"}}
-COUNTED = {
-    "requests": 1, "input_tokens": 30, "output_tokens": 24, "forward_calls": 24, "flops": 1000,
-    "kv_cache_bytes": 4096,
-}  # fmt: skip
+COUNTED = Counted(
+    requests=1, input_tokens=30, output_tokens=24, forward_calls=24, flops=1000, kv_cache_bytes=4096
+)
 
 
 CALIBRATION = Calibration(
@@ -189,11 +188,11 @@ def test_counters_are_compared_exactly() -> None:
 
 @pytest.mark.parametrize("key", ["output_tokens", "forward_calls"])
 def test_more_work_in_changed_code_fails_at_once(key: str) -> None:
-    more = {"variant": {"counters": {**COUNTED, key: 25}}, "base": {"counters": COUNTED}}
+    more = {"variant": {"counters": replace(COUNTED, **{key: 25})}, "base": {"counters": COUNTED}}
     found = judged(gate([0.0], mode="code", **more))
     assert (found.verdict, found.exit_code) == ("FAIL", 1)
     assert key in found.rules[0].reason
-    more = {"variant": {"counters": {**COUNTED, key: 25}}, "base": {"counters": COUNTED}}
+    more = {"variant": {"counters": replace(COUNTED, **{key: 25})}, "base": {"counters": COUNTED}}
     assert judged(gate([0.0] * 8, mode="config", **more)).verdict == "PASS"
 
 
@@ -201,13 +200,13 @@ def test_an_improbable_improvement_of_code_is_suspect() -> None:
     same = {"variant": {"counters": COUNTED}, "base": {"counters": COUNTED}}
     found = judged(gate([-0.7] * 12, mode="code", **same))
     assert (found.verdict, found.exit_code) == ("SUSPECT", 7)
-    same = {"variant": {"counters": {**COUNTED, "output_tokens": 3}}, "base": {"counters": COUNTED}}
+    same = {"variant": {"counters": replace(COUNTED, output_tokens=3)}, "base": {"counters": COUNTED}}
     assert judged(gate([0.0] * 8, mode="code", **same)).verdict == "SUSPECT"
 
 
 def test_counters_that_varied_in_the_calibration_decide_nothing() -> None:
     varied = {"calibration": asdict(replace(CALIBRATION, counters_constant=False))}
-    more = {"variant": {"counters": {**COUNTED, "output_tokens": 25}}, "base": {"counters": COUNTED}}
+    more = {"variant": {"counters": replace(COUNTED, output_tokens=25)}, "base": {"counters": COUNTED}}
     run = gate([0.0] * 8, mode="code", **more)
     assert judged(replace(run, gate={**(run.gate or {}), **varied})).verdict == "PASS"
     run = gate([], {counters.FLOPS.key: {"max_increase": "1%"}})
@@ -218,10 +217,7 @@ def test_counters_that_varied_in_the_calibration_decide_nothing() -> None:
 
 
 def test_a_cold_start_is_judged_by_its_units() -> None:
-    cold = {
-        "baseline": {"load_s": 2.0, "first_request_ms": 90.0},
-        "variant": {"load_s": 2.4, "first_request_ms": 90.0},
-    }
+    cold = Sides(ColdStart(2.0, 90.0), ColdStart(2.4, 90.0))
     units = tuple(unit(n, 0.0, cold=cold) for n in range(1, 12))
     limits = {"load_s": {"max_increase": "10%"}, "first_request_ms": {"max_increase": "10%"}}
     rules_found = judged(gate([], limits, units=units)).rules

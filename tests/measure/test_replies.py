@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bench.config.spec import WorkloadBlock
 from bench.errors import Outcome, VariantFailed
 from bench.measure import replies
+from bench.records import Windows
 
 WORKLOAD = WorkloadBlock(name="chat", requests=3, output_tokens=2, batch_size=2)
 BATCH = {"sent_ns": 0, "stamps_ns": [5, 9], "end_ns": 9, "input_tokens": [4, 4], "tokens": [[1, 2], [3, 4]]}
@@ -49,13 +50,19 @@ GOOD: dict[str, dict[str, Any]] = {
         "kv_cache_bytes": None,
     },
     "probe": {"threads_alive": 3.0, "minor_page_faults_per_request": None},
+    "export": {"parameters": 4, "logits_apart": 0.0},
 }
+COMMANDS = {one.do: one for one in vars(replies).values() if isinstance(one, replies.Command)}
 FREE = ("ceilings", "probe")  # their keys are their own  # fmt: skip
+
+
+def windows_of(*windows: dict[str, Any]) -> Windows:
+    return replies.read(replies.SCORE, {"windows": list(windows)}, WORKLOAD)
 
 
 def refused(do: str, reply: Any) -> str:
     with pytest.raises(VariantFailed) as caught:
-        replies.check(do, reply, WORKLOAD)
+        replies.read(COMMANDS[do], reply, WORKLOAD)
     assert caught.value.outcome == Outcome.PROTOCOL_ERROR
     assert do in caught.value.reason
     return caught.value.reason
@@ -63,7 +70,7 @@ def refused(do: str, reply: Any) -> str:
 
 @pytest.mark.parametrize("do", GOOD)
 def test_a_whole_answer_is_taken(do: str) -> None:
-    replies.check(do, GOOD[do], WORKLOAD)
+    replies.read(COMMANDS[do], GOOD[do], WORKLOAD)
 
 
 @pytest.mark.parametrize("do", GOOD)
@@ -84,7 +91,7 @@ def test_no_key_may_be_missing(do: str) -> None:
 def test_junk_is_refused_or_harmless_and_never_an_accident(do: str, junk: object) -> None:
     for key in GOOD[do]:
         with suppress(VariantFailed):
-            replies.check(do, {**GOOD[do], key: junk}, WORKLOAD)
+            replies.read(COMMANDS[do], {**GOOD[do], key: junk}, WORKLOAD)
 
 
 def edited(edit: Callable[[list[dict[str, Any]]], object]) -> dict[str, Any]:
@@ -134,16 +141,16 @@ def test_a_machine_without_speed() -> None:
 
 
 def test_windows_are_complete() -> None:
-    replies.check_windows("score", {"windows": [WINDOW] * 2}, 2, 1)
+    replies.check_windows(windows_of(WINDOW, WINDOW), 2, 1)
     for windows, positions in ((3, 1), (2, 2)):
         with pytest.raises(VariantFailed, match="instead of"):
-            replies.check_windows("score", {"windows": [WINDOW] * 2}, windows, positions)
+            replies.check_windows(windows_of(WINDOW, WINDOW), windows, positions)
     with pytest.raises(VariantFailed):
-        replies.check_windows("score", {"windows": [{**WINDOW, "ln_p_base": []}] * 2}, 2, 1)
+        replies.check_windows(windows_of(WINDOW, {**WINDOW, "ln_p_base": []}), 2, 1)
 
 
 def test_further_statistics_are_complete_too() -> None:
     """One from another package may give one number for a whole window, say."""
-    replies.check_windows("score", {"windows": [{**WINDOW, "more": {"jsd": [0.1]}}]}, 1, 1)
+    replies.check_windows(windows_of({**WINDOW, "more": {"jsd": [0.1]}}), 1, 1)
     with pytest.raises(VariantFailed, match="2 positions instead of 1"):
-        replies.check_windows("score", {"windows": [{**WINDOW, "more": {"jsd": [0.1, 0.2]}}]}, 1, 1)
+        replies.check_windows(windows_of({**WINDOW, "more": {"jsd": [0.1, 0.2]}}), 1, 1)

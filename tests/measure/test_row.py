@@ -15,7 +15,7 @@ from bench.errors import Outcome, VariantFailed
 from bench.measure.fresh_pair import batches_of
 from bench.measure.row import half_width
 from bench.measure.together import BaselineDied
-from bench.records import UnitRecord
+from bench.records import Loaded, UnitRecord
 from bench.stats.pairs import SAME_KERNELS
 from bench.store.replay import _payload
 
@@ -278,8 +278,8 @@ def bill(*, reused: bool, took_s: float = 60.0) -> dict[str, Any]:
     return {"what": "training", "took_s": took_s, "peak_bytes": 5, "reused": reused}
 
 
-def bills_in(loaded: Mapping[str, Any]) -> list[Sequence[Mapping[str, Any]]]:
-    return [step["one_off"] for step in loaded["evidence"] if step.get("one_off")]
+def bills_in(loaded: Loaded) -> list[Sequence[Mapping[str, Any]]]:
+    return [step["one_off"] for step in loaded.evidence if step.get("one_off")]
 
 
 def test_a_load_that_made_something_is_thrown_away(monkeypatch: Patch) -> None:

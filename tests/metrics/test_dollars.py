@@ -9,7 +9,7 @@ import pytest
 from fakes import arm_record, loaded, pairs, run_record, timed_batch
 
 from bench.metrics import cost
-from bench.records import ArmRecord, UnitRecord
+from bench.records import ArmRecord, MemoryPeaks, UnitRecord
 from bench.results.summary import summarise
 from bench.stats.figure import Figures
 from bench.stats.intervals import Interval
@@ -22,7 +22,7 @@ def alone(ms: float) -> tuple[Any, ...]:
     )
 
 
-MEMORY = {phase: {"peak_rss_bytes": 900} for phase in ("prefill", "decode")}
+MEMORY = MemoryPeaks({"peak_rss_bytes": 900}, {"peak_rss_bytes": 900})
 BASE = arm_record(solo=alone(100), memory=MEMORY)
 # Alone it took 70 % of the baseline's time, beside it 80 %: a pass alone was minutes away from the other's.
 V = arm_record("v", solo=alone(70), memory=MEMORY)

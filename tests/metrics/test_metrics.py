@@ -27,7 +27,7 @@ from bench.metrics import (
     throughput,
 )
 from bench.pricing.book import parse_price
-from bench.records import ArmRecord, UnitRecord, WarmUp
+from bench.records import ArmRecord, EnergyReading, MemoryPeaks, UnitRecord, WarmUp
 from bench.records.grid import grid_of
 from bench.results.summary import summarise
 from bench.stats.figure import Figure, Figures, Metric, value_of
@@ -41,14 +41,13 @@ SOLO = (
     timed_batch(0, [100, 120, 150], 160, [10], [[5, 6, 7]]),
     timed_batch(170, [370, 380, 390], 400, [30], [[8, 2, 9]]),
 )
-MEMORY = {
-    "prefill": {"peak_rss_bytes": 900, "peak_allocated_bytes": None, "peak_device_bytes": None},
-    "decode": {"peak_rss_bytes": 700, "peak_allocated_bytes": None, "peak_device_bytes": None},
-}
-ENERGY = {
-    "energy_j": 60.0, "energy_valid": True, "boundary": "CPU package (RAPL)", "requests": 4,
-    "output_tokens": 12, "code": "ok", "reason": "",
-}  # fmt: skip
+MEMORY = MemoryPeaks(
+    prefill={"peak_rss_bytes": 900, "peak_allocated_bytes": None, "peak_device_bytes": None},
+    decode={"peak_rss_bytes": 700, "peak_allocated_bytes": None, "peak_device_bytes": None},
+)
+ENERGY = EnergyReading(
+    60.0, energy_valid=True, code="ok", reason="", boundary="CPU package (RAPL)", requests=4, output_tokens=12
+)
 BASE = arm_record(solo=SOLO, memory=MEMORY)
 
 
@@ -153,7 +152,7 @@ def test_energy_by_hand() -> None:
     assert known(energy, "energy_per_request_j", arm).notes["boundary"] == "CPU package (RAPL)"
 
 
-@pytest.mark.parametrize("record", [None, {"energy_valid": False, "energy_j": 0.0, "code": "counter_stuck"}])
+@pytest.mark.parametrize("record", [None, EnergyReading(0.0, False, "counter_stuck", "")])
 def test_no_valid_energy_is_no_figure(record: Any) -> None:
     arm = replace(BASE, energy=record)
     assert figure(energy, "energy_per_output_token_j", arm) is None
@@ -302,9 +301,9 @@ EQUAL = pairs(*[([[9, 9]], [[9, 9]])] * 4)
 def test_memory_on_a_gpu_is_compared_by_its_allocator() -> None:
     """The process's own memory says little there, and the driver's figure is of both workers."""
     on_gpu = {"peak_rss_bytes": 900, "peak_allocated_bytes": 4000, "peak_device_bytes": 90_000}
-    base = replace(BASE, memory={"prefill": on_gpu, "decode": on_gpu})
+    base = replace(BASE, memory=MemoryPeaks(on_gpu, on_gpu))
     less = on_gpu | {"peak_allocated_bytes": 1000}
-    variant = arm_record("v", solo=SOLO, memory={"prefill": less, "decode": less})
+    variant = arm_record("v", solo=SOLO, memory=MemoryPeaks(less, less))
     assert compared(base, variant)["peak_allocated_bytes"].ratio == 0.25
     assert "peak_rss_bytes" not in compared(base, variant)
     assert "peak_rss_bytes" in compared(BASE, variant)

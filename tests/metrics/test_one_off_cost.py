@@ -10,14 +10,14 @@ import pytest
 from fakes import arm_record, loaded, pairs, run_record, timed_batch
 
 from bench.metrics import one_off
-from bench.records import ArmRecord, UnitRecord
+from bench.records import ArmRecord, MemoryPeaks, UnitRecord
 from bench.stats.figure import value_of
 
 SOLO = tuple(
     timed_batch(400 * i, [400 * i + 100, 400 * i + 200, 400 * i + 400], 400 * (i + 1), [10], [[5, 6, 7]])
     for i in range(8)
 )
-MEMORY = {"prefill": {"peak_rss_bytes": 900}, "decode": {"peak_rss_bytes": 700}}
+MEMORY = MemoryPeaks({"peak_rss_bytes": 900}, {"peak_rss_bytes": 700})
 BASE = arm_record(solo=SOLO, memory=MEMORY)
 
 

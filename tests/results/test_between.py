@@ -12,7 +12,7 @@ import pytest
 from bench.errors import ExitCode, IncomparableError
 from bench.metrics import cost, latency, memory, output_drift, throughput
 from bench.pricing.reprice import price_block
-from bench.records import ArmRecord, DriftWindow, Facts, Loaded, RunRecord, TimedBatch
+from bench.records import ArmRecord, DriftWindow, Facts, Loaded, MemoryPeaks, RunRecord, TimedBatch
 from bench.results.between import RowChange, between_runs, render
 from bench.results.changes import ALONE_APART_SD
 from bench.results.run_summary import RunSummary
@@ -48,7 +48,7 @@ def arm(name: str, step_ms: float = 2.0, kld: float = 0.02, group: str = "", **m
             "optimise": () if base else ("prune magnitude",),
             "loaded": Loaded(facts, 1.0, 0.0, {}, 4000, {"float32": 4000}, 1000, ()),
             "solo": tuple(batch(index, step_ms) for index in range(8)),
-            "memory": {phase: {"peak_rss_bytes": 9000.0} for phase in ("prefill", "decode")},
+            "memory": MemoryPeaks({"peak_rss_bytes": 9000}, {"peak_rss_bytes": 9000}),
             "drift": () if base else (window,) * 6,
             **more,
         }

@@ -18,6 +18,7 @@ from bench.gate.calibration import Calibration
 from bench.gate.finding import Effort, GateVerdict, block, finding
 from bench.gate.limits import rules
 from bench.metrics import cost, latency, output_drift
+from bench.records import EnergyReading, MemoryPeaks
 from bench.records.grid import grid_of
 from bench.results.row import Evidence, Row
 from bench.results.run_summary import RunStatus, RunSummary, in_turns
@@ -45,8 +46,8 @@ def rich() -> RunSummary:
         "v", solo=SOLO, drift=tuple(windows), optimise=("quantise torch-int4",),
         model={"name": "mine", "grid": asdict(grid_of("Q4_1"))},
         loaded=replace(loaded(engine="fake 1", context=4096), evidence=(step,)),
-        memory={phase: {"peak_rss_bytes": 900} for phase in ("prefill", "decode")},
-        noise=({"stage": "solo", "steal_share": 0.01},), energy={"energy_valid": False, "reason": "none"},
+        memory=MemoryPeaks({"peak_rss_bytes": 900}, {"peak_rss_bytes": 900}),
+        noise=({"stage": "solo", "steal_share": 0.01},), energy=EnergyReading(None, False, "none", "none"),
     )  # fmt: skip
     failed = arm_record(
         "broken", group="batch_size=8", status="oom_host", reason="killed", loaded=None, warm_up=None

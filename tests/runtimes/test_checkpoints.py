@@ -13,6 +13,7 @@ import transformers
 from bench.errors import NotApplied, Unsupported
 from bench.models.fetch import ensure
 from bench.models.reference import Random, check_directory
+from bench.records import Loaded
 from bench.worker import session
 
 
@@ -31,13 +32,13 @@ def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def evidence(found: dict[str, Any]) -> dict[str, str]:
-    return {one["claim"]: one["found"] for one in found["evidence"][0]["checks"]}
+def evidence(found: Loaded) -> dict[str, str]:
+    return {one["claim"]: one["found"] for one in found.evidence[0]["checks"]}
 
 
 def test_a_dense_checkpoint_claims_nothing(dense: Path) -> None:
     _engine, found = load(dense)
-    assert found["facts"]["quantised_checkpoint"] is None
+    assert found.facts.quantised_checkpoint is None
     assert "packed" not in str(evidence(found))
 
 
@@ -47,7 +48,7 @@ def test_a_bitsandbytes_checkpoint_stays_packed(dense: Path, tmp_path: Path) -> 
     model.save_pretrained(tmp_path)
     check_directory(tmp_path)
     engine, found = load(tmp_path)
-    assert found["facts"]["quantised_checkpoint"] == "bitsandbytes"
+    assert found.facts.quantised_checkpoint == "bitsandbytes"
     checks = evidence(found)
     assert checks["weights of the bitsandbytes checkpoint after decoding"].endswith("packed (uint8)")
     assert engine.logits([1, 2, 3]).isfinite().all()

@@ -201,11 +201,11 @@ def test_a_scheme_that_works(llama: Path, name: str, params: dict[str, object]) 
     """Evidence, tokens, and logits that are those of the whole model with noise on them."""
     plain, _theirs = both(llama)
     engine, found = session.load(message(llama, name, **params))
-    step = found["evidence"][1]
+    step = found.evidence[1]
     assert all(one["holds"] for one in step["checks"])
     assert step["one_off"][0]["what"] == name
-    assert found["parameters"] == plain.parameters()
-    assert found["weights_bytes"] < plain.census().weights_bytes
+    assert found.parameters == plain.parameters()
+    assert found.weights_bytes < plain.census().weights_bytes
     window = list(range(30))
     distance = (engine.logits(window) - plain.logits(window)).abs().mean() / plain.logits(window).std()
     assert 0 < distance < 0.5
@@ -224,7 +224,7 @@ def test_what_is_multiplied(llama: Path) -> None:
 @every_scheme
 def test_nothing_is_quantised_twice(llama: Path, name: str) -> None:
     """The second run has the file of the first, and says what it had cost."""
-    bills = [session.load(message(llama, name))[1]["evidence"][1]["one_off"][0] for _ in range(2)]
+    bills = [session.load(message(llama, name))[1].evidence[1]["one_off"][0] for _ in range(2)]
     assert bills[1] == {**bills[0], "reused": True}
 
 

@@ -231,11 +231,11 @@ def test_a_scheme_that_works(llama: Path, name: str, params: dict[str, object]) 
     """Evidence, tokens, and logits that are those of the whole model with noise on them."""
     plain, _theirs = both(llama)
     engine, found = session.load(message(llama, name, **params))
-    step = found["evidence"][1]
+    step = found.evidence[1]
     assert all(one["holds"] for one in step["checks"])
     assert step["one_off"][0]["what"] == name
-    assert found["parameters"] == plain.parameters()
-    assert found["weights_bytes"] < plain.census().weights_bytes / 2
+    assert found.parameters == plain.parameters()
+    assert found.weights_bytes < plain.census().weights_bytes / 2
     distance = (engine.logits(WINDOW) - plain.logits(WINDOW)).abs().mean() / plain.logits(WINDOW).std()
     assert 0 < distance < 0.5
     assert engine.finite(WINDOW)
@@ -281,7 +281,7 @@ def test_activations_other_than_asked(llama: Path, name: str, monkeypatch: pytes
 @every_scheme
 def test_nothing_is_packed_twice(llama: Path, name: str) -> None:
     """The second run has the file of the first, and says what it had cost."""
-    bills = [session.load(message(llama, name))[1]["evidence"][1]["one_off"][0] for _ in range(2)]
+    bills = [session.load(message(llama, name))[1].evidence[1]["one_off"][0] for _ in range(2)]
     assert bills[1] == {**bills[0], "reused": True}
 
 

@@ -13,6 +13,7 @@ from fakes import DataClock, FakeEngine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.records import TurnTimes
 from bench.worker import duet as module
 from bench.worker import passes
 from bench.worker.duet import Baton, PeerGone, duet, schedule
@@ -51,7 +52,7 @@ class Recorded(FakeEngine):
 
 def both(
     engines: Sequence[FakeEngine], firsts: Firsts, turns: int, batches: int | None = None
-) -> list[dict[str, Any] | BaseException]:
+) -> list[TurnTimes | BaseException]:
     """Run a duet of two threads; what each side returned or raised."""
     ends = socket.socketpair()
     count = len(firsts) if batches is None else batches
@@ -121,7 +122,7 @@ def test_durations_are_the_engine_s_to_the_nanosecond(
         replies = both(engines, firsts, turns)
     for reply, ns in zip(replies, (ours, theirs), strict=True):
         assert isinstance(reply, dict)
-        durations = reply["durations_ns"]
+        durations = reply.durations_ns
         assert [len(batch) for batch in durations] == [turns] * len(firsts)
         assert [batch[0] for batch in durations] == [ns[i % len(ns)] for i in range(len(firsts))]
         steps = [took for batch in durations for took in batch[1:]]

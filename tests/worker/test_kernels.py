@@ -12,6 +12,7 @@ import torch
 from torch.autograd import DeviceType
 
 from bench.errors import NonFiniteOutput, NotApplied
+from bench.records import Kernel
 from bench.worker import kernels
 
 CPU, CUDA = DeviceType.CPU, DeviceType.CUDA
@@ -58,7 +59,7 @@ class Engine:
 
 def found(
     monkeypatch: pytest.MonkeyPatch, pattern: str, *profiles: list[Event], graphs: int = 0
-) -> tuple[list[dict[str, Any]], list[str]]:
+) -> tuple[list[Kernel], list[str]]:
     """The rows for a step that was profiled as this, and the stances set meanwhile."""
     stances: list[str] = []
     left = list(profiles)
@@ -78,7 +79,7 @@ def test_the_time_of_a_kernel_counts_once(monkeypatch: pytest.MonkeyPatch) -> No
     """Not again with its operator and with the annotations around it."""
     events = [*PRODUCT, kernel("copy", 10.0), kernel("Torch-Compiled Region: 0/0", 40.0, annotation=True)]
     rows, _stances = found(monkeypatch, "aten::mm", events)
-    assert [(row["operator"], row["self_ms"], row["share"]) for row in rows] == [
+    assert [(row.operator, row.self_ms, row.share) for row in rows] == [
         ("gemm_bf16", 0.03, 0.75),
         ("copy", 0.01, 0.25),
     ]
@@ -86,7 +87,7 @@ def test_the_time_of_a_kernel_counts_once(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_on_a_cpu_operators_are_what_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, stances = found(monkeypatch, "_int_mm", [Event("aten::_int_mm"), Event("aten::add")], graphs=1)
-    assert [row["share"] for row in rows] == [0.5, 0.5]
+    assert [row.share for row in rows] == [0.5, 0.5]
     assert stances == []
 
 
@@ -100,7 +101,7 @@ def test_behind_a_cuda_graph_operators_are_looked_for_without_it(monkeypatch: py
     eager = [Event("aten::_weight_int4pack_mm", device_time_total=30.0), kernel("tinygemm_m16n8k16", 40.0)]
     rows, stances = found(monkeypatch, "_weight_int4pack_mm", replay, eager, graphs=1)
     assert stances == ["force_eager"]
-    assert rows == [{"operator": "tinygemm_m16n8k16", "calls": 1, "self_ms": 0.03, "share": 1.0}]
+    assert rows == [Kernel("tinygemm_m16n8k16", 1, self_ms=0.03, share=1.0)]
 
 
 def test_what_only_the_compiled_step_shows_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:

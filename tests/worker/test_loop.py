@@ -8,6 +8,7 @@ import pytest
 from fakes import FakeEngine
 
 from bench.errors import NonFiniteOutput, NotApplied, Outcome, Unsupported
+from bench.records import Encoded
 from bench.worker import kernels, loop
 from bench.worker.loop import Worker, classify
 
@@ -16,7 +17,7 @@ def prompt(text: str, chat: bool = False, tokens: int | None = None) -> dict[str
     return {"text": text, "chat": chat, "tokens": tokens}
 
 
-def given(*prompts: dict[str, Any], batch_size: int = 2) -> tuple[Worker, dict[str, Any]]:
+def given(*prompts: dict[str, Any], batch_size: int = 2) -> tuple[Worker, Encoded]:
     worker = Worker()
     worker.engine = FakeEngine()
     message = {"prompts": prompts, "batch_size": batch_size, "output_tokens": 3}
@@ -26,18 +27,18 @@ def given(*prompts: dict[str, Any], batch_size: int = 2) -> tuple[Worker, dict[s
 def test_prompts_are_cut_into_batches_in_order() -> None:
     worker, reply = given(*(prompt("x" * n) for n in (1, 2, 3, 4, 5)))
     assert worker.batches == [[[1], [2]], [[3], [4]], [[5]]]
-    assert reply["input_tokens"] == [1, 1, 1, 1, 1]
-    assert reply["end_ids"] == [2]
+    assert reply.input_tokens == (1, 1, 1, 1, 1)
+    assert reply.end_ids == (2,)
 
 
 def test_chat_goes_through_the_template_and_text_is_cut() -> None:
     worker, reply = given(prompt("aa bbb", chat=True), prompt("aa bbb c dddd", tokens=2), batch_size=8)
     assert worker.batches == [[[1, 2, 3], [2, 3]]]
-    assert reply["input_tokens"] == [3, 2]
+    assert reply.input_tokens == (3, 2)
 
 
 def test_the_digest_is_that_of_the_tokens() -> None:
-    one, same, other = (given(prompt(text))[1]["digest"] for text in ("aa b", "cc d", "aa bb"))
+    one, same, other = (given(prompt(text))[1].digest for text in ("aa b", "cc d", "aa bb"))
     assert one == same != other
 
 
@@ -54,7 +55,7 @@ def test_what_is_loaded_is_frozen_after_the_warm_up(monkeypatch: pytest.MonkeyPa
     worker, _reply = given(prompt("a"))
     found = worker.warm_up({"least": 2}, [])
     assert calls == ["kernels", "collect", "freeze"]
-    assert found["kernels"] == []
+    assert found.kernels == ()
 
 
 def test_a_probe_is_a_module_that_decodes_the_first_batch() -> None:

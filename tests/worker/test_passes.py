@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from bench.engine import energy, memory
 from bench.engine.energy import Counter, NoCounter
+from bench.records import EnergyReading, MemoryPeaks
 from bench.worker import passes
 
 MS = 1_000_000
@@ -60,12 +61,12 @@ def test_every_stamp_is_the_engine_s_own_time(
 def test_solo_times_every_batch_once_from_its_own_zero(clock: DataClock) -> None:
     clock.advance(5000)
     engine = FakeEngine(clock, prefill_ns=[3 * MS, 5 * MS], step_ns=[MS])
-    found = passes.solo(engine, [[[1], [2, 3]], [[4]]], 3)["batches"]
-    assert [one["sent_ns"] for one in found] == [0, 5 * MS]
-    assert [one["stamps_ns"] for one in found] == [[3 * MS, 4 * MS, 5 * MS], [10 * MS, 11 * MS, 12 * MS]]
-    assert [one["end_ns"] for one in found] == [5 * MS, 12 * MS]
-    assert [one["input_tokens"] for one in found] == [[1, 2], [1]]
-    assert [len(one["tokens"]) for one in found] == [2, 1]
+    found = passes.solo(engine, [[[1], [2, 3]], [[4]]], 3).batches
+    assert [one.sent_ns for one in found] == [0, 5 * MS]
+    assert [one.stamps_ns for one in found] == [(3 * MS, 4 * MS, 5 * MS), (10 * MS, 11 * MS, 12 * MS)]
+    assert [one.end_ns for one in found] == [5 * MS, 12 * MS]
+    assert [one.input_tokens for one in found] == [(1, 2), (1,)]
+    assert [len(one.tokens) for one in found] == [2, 1]
     assert [kind for kind, _ in engine.log] == ["prefill", "step", "step"] * 2
 
 
@@ -124,9 +125,9 @@ def test_warm_up_stops_when_it_is_steady(
 ) -> None:
     engine = FakeEngine(clock, prefill_ns=[ms * MS for ms in prefills_ms], step_ns=[1])
     found = passes.warm_up(engine, [[1]], 2, least)
-    assert len(found["durations_ms"]) == expected
-    assert found["steady"] is steady
-    assert found["first_request_ms"] == found["durations_ms"][0] == pytest.approx(prefills_ms[0], abs=0.01)
+    assert len(found.durations_ms) == expected
+    assert found.steady is steady
+    assert found.first_request_ms == found.durations_ms[0] == pytest.approx(prefills_ms[0], abs=0.01)
 
 
 def test_memory_is_read_phase_by_phase(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +149,7 @@ def test_memory_is_read_phase_by_phase(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "read_peak", read)
     found = passes.memory_pass(Noting(), [[1]], 3)
     assert events == ["reset", "prefill", "read", "reset", "step", "step", "read"]
-    assert found == {"prefill": {"peak_rss_bytes": 3}, "decode": {"peak_rss_bytes": 7}}
+    assert found == MemoryPeaks({"peak_rss_bytes": 3}, {"peak_rss_bytes": 7})
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
@@ -213,9 +214,7 @@ def test_no_counter_is_no_figure_and_a_reason(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(energy, "find", lambda device: NoCounter("no_energy_counter", "none here"))
     engine = FakeEngine()
     found = passes.energy_pass(engine, [[1]], 3)
-    assert found == {
-        "energy_j": None, "energy_valid": False, "code": "no_energy_counter", "reason": "none here",
-    }  # fmt: skip
+    assert found == EnergyReading(None, energy_valid=False, code="no_energy_counter", reason="none here")
     assert engine.log == []
 
 
@@ -227,12 +226,12 @@ def test_energy_runs_whole_requests_for_two_seconds(
     monkeypatch.setattr(energy, "find", lambda device: counter)
     engine = FakeEngine(clock, prefill_ns=[100 * MS], step_ns=[100 * MS])
     found = passes.energy_pass(engine, [[1], [2]], 3)
-    assert found["requests"] == 7 * 2
-    assert found["output_tokens"] == 7 * 2 * 3
-    assert found["window_s"] == pytest.approx(2.1)
-    assert found["energy_j"] == pytest.approx(21)
-    assert found["energy_valid"] is True
-    assert found["boundary"] == "test"
+    assert found.requests == 7 * 2
+    assert found.output_tokens == 7 * 2 * 3
+    assert found.window_s == pytest.approx(2.1)
+    assert found.energy_j == pytest.approx(21)
+    assert found.energy_valid is True
+    assert found.boundary == "test"
 
 
 def test_a_counter_that_stands_still_is_not_zero_energy(
@@ -241,8 +240,8 @@ def test_a_counter_that_stands_still_is_not_zero_energy(
     monkeypatch.setattr(energy, "find", lambda device: Counter("test", lambda: 5.0))
     engine = FakeEngine(clock, prefill_ns=[1500 * MS])
     found = passes.energy_pass(engine, [[1]], 2)
-    assert found["energy_valid"] is False
-    assert found["code"] == "counter_stuck"
+    assert found.energy_valid is False
+    assert found.code == "counter_stuck"
 
 
 def rapl(directory: Path, *values: int, limit: int = 1000) -> None:

@@ -21,6 +21,7 @@ from scipy.special import log_softmax, rel_entr, softmax
 from bench.drift.statistics import jensen_shannon
 from bench.errors import NonFiniteOutput
 from bench.measure.together import shared_block
+from bench.records import DriftWindow
 from bench.worker.duet import Baton, PeerGone
 from bench.worker.score import compare_logits, noise_floor, send_logits, shared_rows, statistics
 
@@ -62,7 +63,7 @@ def streamed(
     *,
     ahead: bool = False,
     more: Mapping[str, ModuleType] | None = None,
-) -> list[dict[str, Any]]:
+) -> tuple[DriftWindow, ...]:
     """Both sides in threads, ``rows`` rows of shared memory between them."""
     ends, block = socket.socketpair(), shared_block(rows * VOCABULARY * 4)
     found: list[Any] = [None, None]
@@ -88,7 +89,7 @@ def streamed(
     for one in found:
         if isinstance(one, Exception) and not isinstance(one, PeerGone):
             raise one
-    return found[1]["windows"]  # type: ignore[no-any-return]
+    return found[1].windows  # type: ignore[no-any-return]
 
 
 @settings(max_examples=40, deadline=None)
@@ -161,8 +162,8 @@ def test_the_stream_in_blocks_equals_the_whole_window(rows: int, ahead: bool) ->
     for ids, window in zip(WINDOWS, windows, strict=True):
         wanted = exact(base.logits(ids)[:-1], variant.logits(ids)[:-1], ids[1:])
         for key, values in wanted.items():
-            assert len(window[key]) == len(ids) - 1
-            np.testing.assert_allclose(window[key], values, rtol=1e-4, atol=2e-6)
+            assert len(getattr(window, key)) == len(ids) - 1
+            np.testing.assert_allclose(getattr(window, key), values, rtol=1e-4, atol=2e-6)
 
 
 @pytest.mark.parametrize("rows", [1, 5, 19, 64])
@@ -173,13 +174,13 @@ def test_further_statistics_are_of_the_same_positions(rows: int) -> None:
     for ids, window in zip(WINDOWS, windows, strict=True):
         p, q = (softmax(one.logits(ids)[:-1].double().numpy(), axis=-1) for one in (base, variant))
         np.testing.assert_allclose(
-            window["more"]["one"], jensenshannon(p, q, axis=-1) ** 2, rtol=1e-4, atol=2e-6
+            window.more["one"], jensenshannon(p, q, axis=-1) ** 2, rtol=1e-4, atol=2e-6
         )
-        assert window["more"]["other"] == window["more"]["one"]
+        assert window.more["other"] == window.more["one"]
 
 
 def test_without_further_statistics_there_are_none() -> None:
-    assert [window["more"] for window in streamed(Table(1), Table(2), WINDOWS, 5)] == [{}, {}, {}]
+    assert [window.more for window in streamed(Table(1), Table(2), WINDOWS, 5)] == [{}, {}, {}]
 
 
 @pytest.mark.parametrize("ahead", [False, True])
@@ -263,9 +264,9 @@ def test_the_other_side_learns_that_one_has_died(ahead: bool, side: int, at: int
 
 def test_a_model_has_no_drift_against_itself() -> None:
     for window in streamed(Table(1), Table(1), WINDOWS, 4):
-        assert window["kld"] == [0.0] * 19
-        assert window["same_top"] == [1] * 19
-        assert window["ln_p_base"] == window["ln_p_variant"]
+        assert window.kld == (0.0,) * 19
+        assert window.same_top == (1,) * 19
+        assert window.ln_p_base == window.ln_p_variant
 
 
 def test_kl_is_never_below_zero() -> None:
@@ -273,7 +274,7 @@ def test_kl_is_never_below_zero() -> None:
     base = Table(5)
     near = Table(5)
     near.rows = base.rows + 1e-4
-    assert min(value for window in streamed(base, near, WINDOWS, 8) for value in window["kld"]) >= 0
+    assert min(value for window in streamed(base, near, WINDOWS, 8) for value in window.kld) >= 0
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
@@ -297,7 +298,7 @@ def test_the_last_position_has_no_next_token_and_is_not_looked_at() -> None:
         return rows
 
     table.logits = with_bad_end  # type: ignore[method-assign]
-    assert len(streamed(table, Table(2), WINDOWS, 4)[0]["kld"]) == 19
+    assert len(streamed(table, Table(2), WINDOWS, 4)[0].kld) == 19
 
 
 def test_the_noise_floor_compares_the_same_positions() -> None:
@@ -308,10 +309,10 @@ def test_the_noise_floor_compares_the_same_positions() -> None:
             return self.rows[: len(ids)] + (0.01 if len(ids) > 20 else 0.0) * torch.arange(VOCABULARY)
 
     model: Any = Longer(3)
-    found = noise_floor(model, WINDOWS, [1, 2, 3])["windows"]
+    found = noise_floor(model, WINDOWS, [1, 2, 3]).windows
     rows = model.rows[:19]
     wanted = exact(rows, rows + 0.01 * torch.arange(VOCABULARY), WINDOWS[0][1:])
-    np.testing.assert_allclose(found[0]["kld"], wanted["kld"], rtol=1e-3, atol=2e-6)
+    np.testing.assert_allclose(found[0].kld, wanted["kld"], rtol=1e-3, atol=2e-6)
     assert len(found) == 3
 
 
@@ -321,7 +322,7 @@ def test_the_floor_of_a_deterministic_model_is_zero() -> None:
             return self.rows[: len(ids)]
 
     model: Any = Fixed(3)
-    assert all(set(w["kld"]) == {0.0} for w in noise_floor(model, WINDOWS, [1, 2])["windows"])
+    assert all(set(w.kld) == {0.0} for w in noise_floor(model, WINDOWS, [1, 2]).windows)
 
 
 def test_a_thousand_calls_leave_no_descriptor_open() -> None:

@@ -1,0 +1,238 @@
+"""A worker's replies as frozen records, one for each command.
+
+The worker makes them, they cross the pipe as JSON, and the harness reads them back as the same records. This
+file uses the standard library only, because it also runs in the worker's interpreter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an engine reports about its loaded model, read back from the model and not from the config.
+
+    ``device`` is ``cpu`` or ``cuda:0``. ``context`` is the longest sequence in tokens, or None if the model
+    has no limit. ``quantised_checkpoint`` is the method that packed the checkpoint before it was loaded.
+    ``loaded`` is anything else that the engine can report, such as the operators it uses.
+    """
+
+    device: str
+    dtype: str
+    vocabulary: int
+    random_weights: bool
+    engine: str = ""
+    device_name: str = ""
+    attention: str = ""
+    threads: int | None = None
+    context: int | None = None
+    kv_bytes_per_token: int | float | None = None  # whole numbers stay so, or `verify` finds a difference
+    quantised_checkpoint: str | None = None
+    loaded: str | None = None
+
+    @property
+    def on_gpu(self) -> bool:
+        """Return whether the model is on a GPU."""
+        return self.device.startswith("cuda")
+
+    @property
+    def kind_of_device(self) -> str:
+        """Return ``cpu`` or ``cuda``."""
+        return self.device.partition(":")[0]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was found in the loaded model, read back from it. ``evidence`` has one entry for the runtime and
+    one for each optimisation."""
+
+    facts: Facts
+    load_s: float
+    optimise_s: float
+    load_memory: Mapping[str, int | None]
+    weights_bytes: int
+    bytes_by_dtype: Mapping[str, int]
+    parameters: int
+    evidence: tuple[Json, ...]
+
+    def one_off_bills(self) -> tuple[Json, ...]:
+        """Return the costs of calibration and training, of all optimisations."""
+        return tuple(bill for step in self.evidence for bill in step.get("one_off", ()))
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The prompts as tokens: a digest of them all, the length of each, and the tokens that end a reply."""
+
+    digest: str
+    input_tokens: tuple[int, ...]
+    end_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """An operator of one decode step (on CUDA, a kernel), with its share of the step's time (0 to 1)."""
+
+    operator: str
+    calls: int
+    self_ms: float
+    share: float
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """The times of the warm-up requests, and the kernels of one decode step."""
+
+    durations_ms: tuple[float, ...]
+    steady: bool
+    first_request_ms: float
+    kernels: tuple[Kernel, ...] = ()
+    compiled_graphs: int = 0
+
+
+@dataclass(frozen=True)
+class TimedBatch:
+    """Requests that were decoded together: the times (ns) of sending, of each token and of the end.
+    ``tokens`` holds one tuple per request."""
+
+    sent_ns: int
+    stamps_ns: tuple[int, ...]
+    end_ns: int
+    input_tokens: tuple[int, ...]
+    tokens: tuple[tuple[int, ...], ...]
+
+    @property
+    def requests(self) -> int:
+        """Return the number of requests in the batch."""
+        return len(self.tokens)
+
+    @property
+    def prefill_s(self) -> float:
+        """Return the time from sending to the first token."""
+        return (self.stamps_ns[0] - self.sent_ns) / 1e9
+
+    @property
+    def decode_s(self) -> float:
+        """Return the time from the first token to the last."""
+        return (self.stamps_ns[-1] - self.stamps_ns[0]) / 1e9
+
+    @property
+    def duration_s(self) -> float:
+        """Return the time from sending to the end."""
+        return (self.end_ns - self.sent_ns) / 1e9
+
+
+@dataclass(frozen=True)
+class Solo:
+    """The timed pass of a worker that runs alone."""
+
+    batches: tuple[TimedBatch, ...]
+
+
+@dataclass(frozen=True)
+class MemoryPeaks:
+    """The peak memory (bytes) of prefill and of decode, by kind of memory; None where it cannot be read."""
+
+    prefill: Mapping[str, int | None]
+    decode: Mapping[str, int | None]
+
+    def by_phase(self, kind: str) -> dict[str, float | None]:
+        """Return the peak of each phase of one kind of memory, such as ``peak_rss_bytes``."""
+        peaks = {"prefill": self.prefill.get(kind), "decode": self.decode.get(kind)}
+        return {phase: None if peak is None else float(peak) for phase, peak in peaks.items()}
+
+    def largest(self, kind: str) -> float | None:
+        """Return the larger of the two peaks, or None if neither is known."""
+        return max((peak for peak in self.by_phase(kind).values() if peak is not None), default=None)
+
+
+@dataclass(frozen=True)
+class EnergyReading:
+    """The energy of ``requests`` requests in a window of ``window_s``. Without a counter there is no figure,
+    and ``code`` and ``reason`` say why."""
+
+    energy_j: float | None
+    energy_valid: bool
+    code: str
+    reason: str
+    boundary: str = ""
+    window_s: float = 0.0
+    requests: int = 0
+    output_tokens: int = 0
+
+    @property
+    def joules(self) -> float | None:
+        """Return the energy of the window, or None without a valid figure."""
+        return self.energy_j if self.energy_valid else None
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The work of one batch. A count that an engine cannot give is None, never 0."""
+
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    forward_calls: int | None
+    flops: int | None
+    kv_cache_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The evaluation text as tokens: how many there are, and a digest of them."""
+
+    tokens: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class DriftWindow:
+    """One window of the evaluation text, with a value for each scored position. ``more`` holds the values of
+    further statistics by name."""
+
+    kld: tuple[float, ...]
+    same_top: tuple[int, ...]
+    ln_p_base: tuple[float, ...]
+    ln_p_variant: tuple[float, ...]
+    more: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        """Hash the statistics that every window has, and leave out ``more``."""
+        return hash((self.kld, self.same_top, self.ln_p_base, self.ln_p_variant))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Drift over some windows of the evaluation text; none from the side that only sends its logits."""
+
+    windows: tuple[DriftWindow, ...]
+
+
+@dataclass(frozen=True)
+class TurnTimes:
+    """One side's times (ns) in turns with the other: one tuple per batch, one entry per turn."""
+
+    durations_ns: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A checkpoint that was written and loaded again; ``logits_apart`` is the largest difference of its
+    logits from those before."""
+
+    parameters: int
+    logits_apart: float
+
+
+def plain(value: object) -> Json:
+    """Return a record as a mapping of its fields, one level deep: the ``default`` of ``json.dumps``. Raises
+    TypeError for what is no record."""
+    if not is_dataclass(value) or isinstance(value, type):
+        raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+    return {one.name: getattr(value, one.name) for one in fields(value)}
