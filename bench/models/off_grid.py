@@ -18,10 +18,13 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
 from bench.records.grid import MOST_KL, Grid
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SEED = 32
 HEAD_SIDE = ("model.embed_tokens", "model.norm", "lm_head")
@@ -44,7 +47,7 @@ def unsupported(config: Any, names: set[str]) -> str | None:
     return None
 
 
-def off_grid(model: Any, grid: Grid, tokens: list[int]) -> tuple[dict[str, Any], Grid]:
+def off_grid(model: Any, grid: Grid, tokens: list[int]) -> tuple[dict[str, Tensor], Grid]:
     """Return the weights moved off ``grid``, and a grid that records this and the KL measured on ``tokens``.
 
     The weights of an unknown architecture stay as they are, and the grid says why. Raises BenchError if the
@@ -75,7 +78,7 @@ def _log_p(model: Any, tokens: list[int]) -> Any:
         return model(torch.tensor([tokens])).logits[0].double().log_softmax(-1)
 
 
-def moved(state: Mapping[str, Any], config: Any) -> dict[str, Any]:
+def moved(state: Mapping[str, Tensor], config: Any) -> dict[str, Tensor]:
     """Return ``state`` (float32) after the three changes, in float32 but computed in float64. A tied head
     stays tied."""
     draw = random.Random(SEED)
@@ -129,7 +132,7 @@ def _turned(value: Any, out: Any, config: Any, draw: random.Random) -> tuple[Any
     return rows.float(), columns.float()
 
 
-def fewest_values(state: Mapping[str, Any], block: int) -> int:
+def fewest_values(state: Mapping[str, Tensor], block: int) -> int:
     """Return the smallest number of different values in any block of a row of the linear layers."""
     fewest = block
     for name, weight in state.items():

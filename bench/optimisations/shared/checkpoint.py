@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FILE = "last.safetensors"
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps for each weight
@@ -13,10 +16,10 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps for each weight
 
 def save(
     directory: Path,
-    weights: Mapping[str, Any],
-    best: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    best: Mapping[str, Tensor],
     optimizer: Any,
-    figures: Mapping[str, Any],
+    figures: Mapping[str, object],
 ) -> None:
     """Write a checkpoint completely or not at all: into another file first, which is then moved.
 
@@ -37,8 +40,8 @@ def save(
 
 
 def load(
-    directory: Path, weights: Mapping[str, Any], optimizer: Any
-) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    directory: Path, weights: Mapping[str, Tensor], optimizer: Any
+) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
     """Return (figures, best weights) of the saved checkpoint, or None if there is none.
 
     ``weights`` and ``optimizer`` are set to what was saved.

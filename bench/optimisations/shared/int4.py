@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.engine.evidence import Census, Check, bits_a_weight, replaced
 from bench.errors import Unsupported
 from bench.optimisations.shared.linear import linears, named_linears
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 KERNEL = r"_weight_int4pack_mm"
 MODULE = "Int4Linear"
@@ -40,7 +43,7 @@ def check_shapes(model: Any, group_size: int) -> None:
             raise Unsupported(f"the int4 kernel takes multiples of {rows} outputs, {name} has {outputs}")
 
 
-def tensors(name: str, weight: Any, scale: Any, zero: Any) -> dict[str, Any]:
+def tensors(name: str, weight: Any, scale: Any, zero: Any) -> dict[str, Tensor]:
     """Return the tensors that ``replace`` needs for the layer ``name``.
 
     These are the codes of ``weight`` [out, in], uint8 from 0 to 15, and ``scale`` and ``zero`` [out, groups].
@@ -68,7 +71,7 @@ def round_to_nearest(weight: Any, group_size: int) -> tuple[Any, Any]:
     return scale, low + 8 * scale
 
 
-def replace(model: Any, tensors: Mapping[str, Any]) -> Any:
+def replace(model: Any, tensors: Mapping[str, Tensor]) -> Any:
     """Replace every linear layer except the head by an int4 layer, and return the model.
 
     Layer LAYER is made of ``LAYER.int4_codes``, ``LAYER.int4_scale`` and ``LAYER.int4_zero`` in ``tensors``.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def linears(model: Any) -> Iterator[tuple[Any, str, Any]]:
@@ -28,7 +31,7 @@ def named_linears(model: Any) -> Iterator[tuple[str, Any]]:
         yield names[layer], layer
 
 
-def update(model: Any, tensors: Mapping[str, Any]) -> Any:
+def update(model: Any, tensors: Mapping[str, Tensor]) -> Any:
     """Copy each of ``tensors`` to the parameter of the same name, if there is one, and return the model."""
     own = dict(model.named_parameters())
     for name in own.keys() & tensors.keys():

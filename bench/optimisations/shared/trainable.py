@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.engine import one_off, processors
 from bench.errors import Unsupported
 from bench.optimisations.shared.linear import linears
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LORA_ALPHA = 2.0  # alpha is this many times the rank
 
@@ -29,7 +32,7 @@ def every_processor() -> Iterator[None]:
 
 
 @contextmanager
-def trainable(model: Any, lora_rank: int | None, seed: int) -> Iterator[dict[str, Any]]:
+def trainable(model: Any, lora_rank: int | None, seed: int) -> Iterator[dict[str, Tensor]]:
     """Yield the weights to train, by name: all except the embedding and the head, or low-rank factors.
 
     The factors are merged at the end. Raises Unsupported if weights are already packed, or are not in

@@ -12,13 +12,16 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.engine import one_off, progress
 from bench.errors import NonFiniteOutput, NotApplied
 from bench.optimisations.shared import calibration, checkpoint
 from bench.optimisations.shared.linear import update
 from bench.optimisations.shared.trainable import every_processor, trainable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PACKAGES = ("torch", "transformers", "accelerate")
 HELD_OUT = 0.05  # the share at the end of the text that is never trained on
@@ -73,9 +76,9 @@ class State:
     first_kl: float = math.nan
     best_kl: float = math.inf
     without_better: int = 0
-    best: dict[str, Any] = field(default_factory=dict)
+    best: dict[str, Tensor] = field(default_factory=dict)
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> dict[str, object]:
         """Return all fields except the weights."""
         return {key: value for key, value in vars(self).items() if key != "best"}
 
@@ -135,7 +138,7 @@ class Training:
         self.state = State()
         self.torch = torch
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> dict[str, Tensor]:
         """Train on every processor, and return the best weights by name.
 
         Raises NotApplied if no weights had a lower held-out KL than the first ones.
@@ -165,7 +168,7 @@ class Training:
         )
         return {key: tensor.detach().clone() for key, tensor in self.student.named_parameters()}
 
-    def _train(self, weights: dict[str, Any], optimizer: Any) -> None:
+    def _train(self, weights: dict[str, Tensor], optimizer: Any) -> None:
         state, params = self.state, self.params
         began = one_off.clock() - state.spent_s
         if not state.best:
@@ -207,7 +210,7 @@ class Training:
         optimizer.zero_grad(set_to_none=True)
         return total
 
-    def _evaluate(self, weights: dict[str, Any], optimizer: Any, began: float) -> None:
+    def _evaluate(self, weights: dict[str, Tensor], optimizer: Any, began: float) -> None:
         """Compute the held-out KL, keep the weights if it is the lowest so far, and write a checkpoint."""
         state = self.state
         with self.torch.no_grad(), self.accelerator.autocast():
