@@ -19,7 +19,8 @@ def neighbour(seed: str, wanted: bool) -> Iterator[None]:
     program = (
         "import os, random, sys, time\n"
         "draw = random.Random(sys.argv[1]); block = bytearray(32 << 20)\n"
-        "while True:\n"
+        "parent = os.getppid()\n"
+        "while os.getppid() == parent:\n"  # whoever kills the campaign does not leave the neighbour behind
         "    os.sched_setaffinity(0, [draw.choice(range(os.cpu_count()))])\n"
         "    end, memory = time.monotonic() + draw.uniform(0.5, 4), draw.random() < 0.5\n"
         "    while time.monotonic() < end:\n"

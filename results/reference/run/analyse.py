@@ -165,7 +165,7 @@ def report_more(runs):
     if not rows:
         return
     work = next(run["work_ratio"] for run in runs if run)
-    print(f"\nplus: {len(rows)} rows with a 31st layer, {percent(work - 1)} more work")
+    print(f"\nmore: {len(rows)} rows with a 31st layer, {percent(work - 1)} more work")
     for verdict in ("worse", "better"):
         found, of_few = (sum(row["verdict"] == verdict for row in some) for some in (rows, few))
         print(f"  {verdict:20} {share(found, len(rows))}; after {MIN_PAIRS} pairs {share(of_few, len(few))}")
@@ -197,7 +197,7 @@ def report_schemes(runs):
 
 def main():
     directory = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent
-    for kind in ("aa", "aa-neighbour", "plus"):
+    for kind in ("aa", "aa-neighbour", "more"):
         runs = runs_of(directory, kind)
         if runs:
             took = [run["took_s"] for run in runs if run]
@@ -209,7 +209,7 @@ def main():
             )
             report_same(kind, runs)
             report_schemes(runs)
-            if kind == "plus":
+            if kind == "more":
                 report_more(runs)
 
 
