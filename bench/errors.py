@@ -23,6 +23,7 @@ class ExitCode(IntEnum):
     FAILED = 5
     INTEGRITY = 6
     SUSPECT = 7
+    UNREACHED = 8
     INTERRUPTED = 130
     TERMINATED = 143
 

@@ -14,6 +14,7 @@ from bench.cli.options import (
     Batches,
     Cap,
     Configs,
+    LimitsFrom,
     Only,
     Quiet,
     RunDirectory,
@@ -106,8 +107,22 @@ def compare(
 def gate(
     config: Annotated[Path, typer.Argument(metavar="CONFIG|RUN", help="a YAML config, or a finished run")],
     base: Annotated[
-        str | None, typer.Option(metavar="PYTHON|REF|RUN", help="what to compare with: see docs/gate.md")
+        str | None,
+        typer.Option(metavar="REF|PYTHON|RUN", help="what to compare with: a commit (see docs/gate.md)"),
     ] = None,
+    candidate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REF", help="with --base REF: the other commit; if absent, the files as they are"
+        ),
+    ] = None,
+    limits_from: Annotated[
+        LimitsFrom, typer.Option(help="with --base REF: whose limits count")
+    ] = LimitsFrom.BASE,
+    allow_identical: Annotated[
+        bool,
+        typer.Option("--allow-identical", help="exit with 0 if a change does not reach what is measured"),
+    ] = False,
     overrides: Sets = None,
     only: Only = None,
     out: Annotated[Path, typer.Option(help="where the gate's directory is made")] = Path("results"),
@@ -122,7 +137,10 @@ def gate(
     """
     from bench.cli import gate_commands
 
-    options = gate_commands.GateOptions(out, base, cap, batches, tuple(overrides or ()), tuple(only or ()))
+    options = gate_commands.GateOptions(
+        out, base, cap, batches, tuple(overrides or ()), tuple(only or ()), candidate, limits_from.value,
+        allow_identical,
+    )  # fmt: skip
     raise typer.Exit(gate_commands.gate(config, options, as_json=as_json, quiet=quiet))
 
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bench.gate import LEAST_CAP
+
+
+class LimitsFrom(StrEnum):
+    """Whose limits a gate on commits judges by."""
+
+    BASE = "base"
+    CANDIDATE = "candidate"
+
 
 LISTS = "models,optimisations,runtimes,workloads,texts,metrics,drift,probes,prices,reports"
 Configs = Annotated[list[Path], typer.Argument(help="one or more YAML configs")]

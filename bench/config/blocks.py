@@ -11,12 +11,13 @@ from pydantic import ValidationError
 from bench import plugins
 from bench.config.arms import blaming
 from bench.config.settings import settings
-from bench.config.spec import Block, WorkloadBlock, explain
+from bench.config.spec import Block, RuntimeBlock, WithOwnKeys, WorkloadBlock, explain
 from bench.errors import together
 from bench.formatting import nearest
 from bench.yaml_source import KeyPath, YamlSource
 
 BlockT = TypeVar("BlockT", bound=Block)
+OwnT = TypeVar("OwnT", bound=WithOwnKeys)
 Raw = Mapping[str, Any]
 
 
@@ -51,18 +52,23 @@ class BlockReader:
 
     def workload(self, raw: object, path: KeyPath | None = None) -> WorkloadBlock:
         """Validate a workload block, with the keys of its kind checked apart from the common keys."""
+        return self._with_own_keys(WorkloadBlock, "workload", raw, path)
+
+    def runtime(self, raw: object, path: KeyPath | None = None) -> RuntimeBlock:
+        """Validate a runtime block, with the keys of its engine checked apart from the common keys."""
+        return self._with_own_keys(RuntimeBlock, "runtime", raw, path)
+
+    def _with_own_keys(self, kind: type[OwnT], key: str, raw: object, path: KeyPath | None) -> OwnT:
         given = dict(raw) if isinstance(raw, dict) else {}
-        with blaming(self.source, self.place(path, "workload", "name")):
-            kind = plugins.load(
-                "workloads", str(given.get("name", WorkloadBlock.model_fields["name"].default))
-            )
-        params = getattr(kind, "Params", None)
+        with blaming(self.source, self.place(path, key, "name")):
+            named = plugins.load(f"{key}s", str(given.get("name", kind.model_fields["name"].default)))
+        params = getattr(named, "Params", None)
         keys = [one.name for one in dataclasses.fields(params)] if params else []
-        own = {key: given.pop(key) for key in keys if key in given}
-        block = self.block(WorkloadBlock, "workload", given if isinstance(raw, dict) else raw, path, keys)
+        own = {name: given.pop(name) for name in keys if name in given}
+        block = self.block(kind, key, given if isinstance(raw, dict) else raw, path, keys)
         if params is None:
             return block
-        checked = settings(self.source, params, own, self.place(path, "workload"))
+        checked = settings(self.source, params, own, self.place(path, key))
         return block.model_copy(update={"own": tuple(sorted(checked.items()))})
 
     def place(self, path: KeyPath | None, *keys: str) -> KeyPath:

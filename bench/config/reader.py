@@ -19,6 +19,7 @@ from bench.config.blocks import BlockReader
 from bench.config.shapes import check_fits, check_order, check_shapes, check_students
 from bench.config.spec import (
     Arm,
+    BuildBlock,
     DriftBlock,
     Group,
     LimitBlock,
@@ -35,10 +36,10 @@ from bench.models.reference import Random
 from bench.models.registry import find_model
 from bench.pricing.reprice import price_called
 from bench.store.files import digest
-from bench.yaml_source import KeyPath, YamlSource, read_yaml
+from bench.yaml_source import KeyPath, YamlSource, parse_yaml, read_yaml
 
 ARM_KEYS = ("model", "runtime", "workload", "optimise")
-FILE_KEYS = ("name", *ARM_KEYS, "variants", "price", "drift", "measure", "gate", "sweep")
+FILE_KEYS = ("name", *ARM_KEYS, "variants", "price", "drift", "measure", "gate", "sweep", "build")
 MAX_ROWS = 2000
 Raw = Mapping[str, Any]
 
@@ -53,6 +54,12 @@ def read_config(path: Path, overrides: Sequence[str] = (), only: Sequence[str] =
     for one in overrides:
         source = override(source, one)
     return _Reader(source).spec(tuple(only))
+
+
+def read_build(text: str, file: str) -> BuildBlock:
+    """Read the ``build`` block of a config alone, before anything that it names has to exist."""
+    source = spelled(parse_yaml(text, file))
+    return _Reader(source).build()
 
 
 class _Reader(BlockReader):
@@ -91,13 +98,18 @@ class _Reader(BlockReader):
             drift=drift,
             measure=measure,
             gate=self.limits(drift, groups),
+            build=self.build(),
             expanded=yaml.safe_dump(full, sort_keys=False, allow_unicode=True),
             digest=digest(full),
         )
 
+    def build(self) -> BuildBlock:
+        """Read how the sides of a gate on commits are built."""
+        return self.block(BuildBlock, "build", self.data.get("build", {}))
+
     def _with_defaults(self, price: PriceBlock, drift: DriftBlock, measure: MeasureBlock) -> dict[str, Any]:
         blocks = {
-            "runtime": self.block(RuntimeBlock, "runtime", self.data.get("runtime", {})).model_dump(),
+            "runtime": self.runtime(self.data.get("runtime", {})).to_json(),
             "workload": self.workload(self.data.get("workload", {})).to_json(),
             "price": price.model_dump(exclude_none=True),
             "drift": _lists(drift.model_dump()),
@@ -136,7 +148,7 @@ class _Reader(BlockReader):
                 close = nearest(name, names)
                 hint = f"did you mean {close!r}?" if close else f"known: {', '.join(names)}"
                 raise UsageError(f"--only {name}: no such variant in {self.source.file} ({hint})")
-        homes = {key: "runtime" for key in RuntimeBlock.model_fields if key != "name"}
+        homes = {key: "runtime" for key in RuntimeBlock.model_fields if key not in ("name", "own")}
         homes |= {key: "workload" for key in WorkloadBlock.model_fields if key not in ("name", "own")}
         sweep = self.data.get("sweep", {})
         self.known(sweep if isinstance(sweep, dict) else {}, ("sweep",), tuple(homes))
@@ -183,10 +195,8 @@ class _Reader(BlockReader):
         return name
 
     def _arm(self, name: str, raw: Raw, path: KeyPath) -> Arm:
-        runtime = self.block(RuntimeBlock, "runtime", raw.get("runtime", {}), path)
+        runtime = self.runtime(raw.get("runtime", {}), path)
         workload = self.workload(raw.get("workload", {}), path)
-        with blaming(self.source, self.place(path, "runtime", "name")):
-            plugins.load("runtimes", runtime.name)
         load = plugins.load("workloads", workload.name)
         with blaming(self.source, self.place(path, "workload", "file"), str(workload.file)):
             problem = load.problem(workload)

@@ -15,6 +15,7 @@ from bench import plugins
 from bench.config.reader import ARM_KEYS, FILE_KEYS
 from bench.config.spec import (
     Block,
+    BuildBlock,
     DriftBlock,
     LimitBlock,
     MeasureBlock,
@@ -50,6 +51,7 @@ def json_schema() -> Schema:
         "measure": _of(MeasureBlock, probes=list(plugins.names("probes"))),
         "gate": _block({key: _limit(metric.description) for key, metric in all_metrics().items()}),
         "sweep": _sweep(arm),
+        "build": _of(BuildBlock),
     }
     assert set(FILE_KEYS) == set(properties), "a key of the file has no schema"
     whole = _block(properties, required=["model"])
@@ -60,8 +62,8 @@ def _arm_keys() -> Schema:
     """Return the keys that the file and each variant have in common."""
     keys = {
         "model": _model(),
-        "runtime": _of(RuntimeBlock, name=list(plugins.names("runtimes"))),
-        "workload": _workload(),
+        "runtime": _with_own_keys(RuntimeBlock, "runtimes"),
+        "workload": _with_own_keys(WorkloadBlock, "workloads"),
         "optimise": {
             "type": "array",
             "description": "done to the model in this order",
@@ -93,10 +95,10 @@ def _of(kind: type[Block], **examples: list[str]) -> Schema:
     return found
 
 
-def _workload() -> Schema:
-    """Describe the keys that every workload has, and those that only one kind has."""
-    found = _of(WorkloadBlock, name=list(plugins.names("workloads")))
-    for _name, module in plugins.each("workloads"):
+def _with_own_keys(block: type[Block], kind: str) -> Schema:
+    """Describe the keys that every plug-in of a kind has, and those that only one of them has."""
+    found = _of(block, name=list(plugins.names(kind)))
+    for _name, module in plugins.each(kind):
         if (params := getattr(module, "Params", None)) is not None:
             found["properties"] |= TypeAdapter(params).json_schema().get("properties", {})
     del found["properties"]["own"]

@@ -31,8 +31,18 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
-class RuntimeBlock(Block):
-    """The engine and how it computes."""
+class WithOwnKeys(Block):
+    """A block that names a plug-in; ``own`` holds the plug-in's own keys, as its ``Params`` has them."""
+
+    own: tuple[tuple[str, object], ...] = Field((), exclude=True)
+
+    def to_json(self) -> dict[str, object]:
+        """Return every key with its value, including the plug-in's own keys."""
+        return {**self.model_dump(), **dict(self.own)}
+
+
+class RuntimeBlock(WithOwnKeys):
+    """The engine and how it computes. An engine may have keys of its own, by its file in bench/runtimes."""
 
     name: str = Field("transformers", description="engine: a file in bench/runtimes")
     device: str = Field(
@@ -46,7 +56,7 @@ class RuntimeBlock(Block):
     python: str | None = Field(None, description="another interpreter to run this engine in")
 
 
-class WorkloadBlock(Block):
+class WorkloadBlock(WithOwnKeys):
     """The requests. A kind of workload may have further keys, given by its file in bench/workloads."""
 
     name: str = Field("chat", description="kind of load: a file in bench/workloads")
@@ -56,11 +66,6 @@ class WorkloadBlock(Block):
     input_tokens: int | None = Field(None, ge=1, le=1_000_000, description="cut prompts to this length")
     file: str | None = Field(None, description="for workload 'file': JSONL, one {\"prompt\": ...} a line")
     warmup: int = Field(2, ge=1, le=6, description="repeats of the first request before anything is timed")
-    own: tuple[tuple[str, object], ...] = Field((), exclude=True)  # further keys of this kind: its ``Params``
-
-    def to_json(self) -> dict[str, object]:
-        """Return every key with its value, including the keys that only this kind of workload has."""
-        return {**self.model_dump(), **dict(self.own)}
 
 
 class PriceBlock(Block):
@@ -117,6 +122,31 @@ class MeasureBlock(Block):
     probes: tuple[str, ...] = Field((), description="further things to measure: bench/probes")
 
 
+class BuildBlock(Block):
+    """How `bench gate --base COMMIT` makes an environment for each side. Each commit's own block is used."""
+
+    directory: str | None = Field(
+        None,
+        description="the project in the repository; else the nearest above the config",
+    )
+    tool: Literal["auto", "pip", "uv"] = Field("auto", description="auto takes uv where there is a uv.lock")
+    install: tuple[str, ...] | None = Field(
+        None, description="arguments of pip install; else the lock file or requirements, then the package"
+    )
+    commands: tuple[str, ...] = Field((), description="shell commands to run first, in the project")
+    inherit: Literal["tool", "all", "none"] = Field(
+        "tool",
+        description="packages below the side's own: this tool's engines, everything here, nothing",
+    )
+
+    @field_validator("directory")
+    @classmethod
+    def _inside(cls, text: str | None) -> str | None:
+        if text is not None and (text.startswith("/") or ".." in text.split("/")):
+            raise ValueError("must be a directory within the repository")
+        return text
+
+
 class LimitBlock(Block):
     """A limit of the gate on one figure."""
 
@@ -169,6 +199,17 @@ class Optimisation:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where an arm's worker runs, if not here: its directory, and the roots of its commit's files by name.
+
+    The worker notes which files below the roots it reads, so that a gate knows what of a change it measured.
+    """
+
+    directory: str | None = None
+    roots: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Arm:
     """One row of the table: a model, an engine, a workload, and the optimisations done to the model."""
 
@@ -179,6 +220,7 @@ class Arm:
     workload: WorkloadBlock
     optimise: tuple[Optimisation, ...]
     unsupported: str | None = None
+    place: Place = Place()
 
 
 @dataclass(frozen=True)
@@ -206,5 +248,6 @@ class Spec:
     drift: DriftBlock
     measure: MeasureBlock
     gate: tuple[tuple[str, LimitBlock], ...]
+    build: BuildBlock
     expanded: str
     digest: str

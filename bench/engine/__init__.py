@@ -6,13 +6,13 @@ Token ids cross this interface as plain lists of int; tensors stay inside the en
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from bench.engine import census
-from bench.engine.evidence import Census
+from bench.engine.evidence import Census, Check, check
 from bench.records import Facts
 
 
@@ -25,6 +25,7 @@ class Options:
     threads: int | None = None
     attention: str = "sdpa"
     random: bool = False
+    own: Mapping[str, Any] = field(default_factory=dict)  # the engine's own keys of the block
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Engine(ABC):
     """
 
     TORCH: ClassVar[bool] = True
+    WHOLE_ANSWERS: ClassVar[bool] = False  # see ``bench.engine.answers``
     model: Any
 
     # ---- what was loaded -------------------------------------------------------------------------
@@ -83,6 +85,20 @@ class Engine(ABC):
     def change(self, changed: Changed) -> None:
         """Use the model that a scheme returned."""
         self.model = changed.model
+
+    def as_asked(self, options: Options) -> list[Check]:
+        """Check that what was loaded has the dtype, attention and threads that the config asked for."""
+        facts = self.facts()
+        checks = [
+            check("dtype", facts.dtype, facts.dtype == options.dtype, options.dtype),
+            check("attention", facts.attention, facts.attention == options.attention, options.attention),
+        ]
+        if options.threads is not None:
+            checks.append(check("threads", facts.threads, facts.threads == options.threads, options.threads))
+        return checks
+
+    def longest_answer(self, tokens: int) -> None:  # noqa: B027 - an engine that decodes has no use for it
+        """Hear how many tokens an answer may have, before any request."""
 
     # ---- text ------------------------------------------------------------------------------------
 

@@ -14,13 +14,19 @@ from bench.gate.limits import Rule
 
 
 class GateVerdict(StrEnum):
-    """The verdicts of a gate, the worst first: good cells do not average a bad one away."""
+    """The verdicts of a gate, the worst first: good cells do not average a bad one away.
+
+    UNREACHED: nothing that differs between the commits is read by the measured process, so nothing was
+    measured. IDENTICAL is the same where the user allows it, or where another row was measured.
+    """
 
     FAIL = "FAIL"
     ERROR = "ERROR"
     SUSPECT = "SUSPECT"
     INCONCLUSIVE = "INCONCLUSIVE"
+    UNREACHED = "UNREACHED"
     PASS = "PASS"
+    IDENTICAL = "IDENTICAL"
 
 
 EXIT_CODES = {
@@ -28,7 +34,9 @@ EXIT_CODES = {
     GateVerdict.ERROR: ExitCode.FAILED,
     GateVerdict.SUSPECT: ExitCode.SUSPECT,
     GateVerdict.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
+    GateVerdict.UNREACHED: ExitCode.UNREACHED,
     GateVerdict.PASS: ExitCode.OK,
+    GateVerdict.IDENTICAL: ExitCode.OK,
 }
 
 
@@ -62,8 +70,8 @@ class Finding:
 class Effort:
     """The measurements behind a gate.
 
-    ``mode`` is what was compared (``code``, ``config``, ``run``, ``stored``); ``details`` holds what else the
-    gate's journal says about it.
+    ``mode`` is what was compared (``commits``, ``code``, ``config``, ``run``, ``stored``); ``details`` holds
+    what else the gate's journal says about it.
     """
 
     mode: str

@@ -15,6 +15,7 @@ from bench.gate.calibration import Calibration
 from bench.gate.figures import judge_figure
 from bench.gate.finding import Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.gate.limits import Rule, rules
+from bench.gate.reach import nothing_differs, reached, verdict_of_the_rest
 from bench.gate.sequential import CONFIDENCE, Test, confidence_sequence, decide
 from bench.metrics import cost
 from bench.metrics.unit_ratios import log_ratio, price_shift
@@ -24,6 +25,7 @@ from bench.stats.figure import Figures
 # If changed code alone is faster than this, a broken measurement is more likely than good work.
 IMPROBABLE_RATIO = 0.7
 MAX_VOID_SHARE = 0.2
+CANDIDATE = "candidate"
 MOST_VOID = 5
 # If any of these grows, the same request takes more work, whatever the clock says.
 _WORK = ("output_tokens", "forward_calls")
@@ -43,6 +45,8 @@ def undecided(run: RunRecord) -> set[tuple[str, str]]:
     for base, variant in _comparisons(run):
         timed = [rule for rule in _rules(run) if rule.kind == "timed"]
         if variant.status not in (Outcome.OK, Outcome.INTERRUPTED) or base.status == Outcome.BASELINE_FAILED:
+            continue
+        if _measured(base, variant) and not reached(run, base, variant):
             continue
         findings = [_timed(run, rule, base, variant) for rule in timed]
         if any(f.verdict == GateVerdict.INCONCLUSIVE and f.more_may_help for f in findings):
@@ -68,6 +72,11 @@ def _comparisons(run: RunRecord) -> list[tuple[ArmRecord, ArmRecord]]:
 
 def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
     wanted, comparisons = _rules(run), _comparisons(run)
+    if nothing_differs(run):
+        for rule in wanted:
+            reason = "the commits are the same to the last file: nothing was measured"
+            yield finding(rule, ("", CANDIDATE), verdict_of_the_rest(run, ()), reason)
+        return
     cells = sum(rule.kind == "interval" for rule in wanted) * len(comparisons)
     for base, variant in comparisons:
         for rule in wanted:
@@ -75,6 +84,9 @@ def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
             if failed is not None:
                 reason = f"{failed.name} was not measured: {failed.status}: {failed.reason}"
                 yield finding(rule, _key(variant), GateVerdict.ERROR, reason)
+            elif not reached(run, base, variant):
+                reason = "nothing that differs between the commits is read by what is measured"
+                yield finding(rule, _key(variant), verdict_of_the_rest(run, comparisons), reason)
             elif rule.kind == "timed":
                 yield _timed(run, rule, base, variant)
             elif rule.kind == "exact" and not _counters_hold(run):
@@ -83,6 +95,11 @@ def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
             else:
                 sides = [figures[_key(arm)].get(rule.metric) for arm in (base, variant)]
                 yield judge_figure(rule, _key(variant), sides[0], sides[1], cells)
+
+
+def _measured(base: ArmRecord, variant: ArmRecord) -> bool:
+    """Return whether both rows of a comparison are complete, so that it is known what they read."""
+    return base.status == variant.status == Outcome.OK
 
 
 def _key(arm: ArmRecord) -> tuple[str, str]:
@@ -151,7 +168,10 @@ def _by_test(run: RunRecord, rule: Rule, key: tuple[str, str], changes: Sequence
 
 def _only_code_differs(run: RunRecord) -> bool:
     """Return whether both sides run the same config, so that counters and price should agree."""
-    return (run.gate or {}).get("mode") == "code"
+    gate = run.gate or {}
+    if gate.get("mode") == "commits":
+        return not gate["differences"]["config_measured"]
+    return gate.get("mode") == "code"
 
 
 def _counters_hold(run: RunRecord) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.machine.proc import text_of
+from bench.machine.proc import session_of, stat_of
 
 STOLEN_SHARE = 0.10
 DISTURBED_SHARE = 0.05
@@ -34,17 +34,18 @@ class Ticks:
 
 
 def read_ticks(pids: Sequence[int] = ()) -> Ticks:
-    """Read /proc/stat (user nice system idle iowait irq softirq steal). ``pids`` and this process are our
-    own."""
+    """Read /proc/stat (user nice system idle iowait irq softirq steal). This process is our own, and so are
+    ``pids``, which lead sessions, with all that they have started."""
     fields = [int(x) for x in Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]]
-    own = sum(_ticks_of(pid) for pid in {os.getpid(), *pids})
+    ours = {os.getpid(), *(pid for leader in pids for pid in session_of(leader))}
+    own = sum(_ticks_of(pid) for pid in ours)
     return Ticks(sum(fields), fields[7], fields[3] + fields[4], own, os.getloadavg()[0])
 
 
 def _ticks_of(pid: int) -> int:
-    """Return user and system time of a process with all its threads; 0 if it has ended."""
-    after_name = (text_of(Path(f"/proc/{pid}/stat")) or "").rpartition(")")[2].split()
-    return int(after_name[11]) + int(after_name[12]) if len(after_name) > 12 else 0
+    """Return user and system time of a process with all its threads and the children that it has waited for;
+    0 if it has ended."""
+    return sum(int(field) for field in stat_of(pid)[11:15])
 
 
 def between(stage: str, before: Ticks, after: Ticks) -> dict[str, object]:

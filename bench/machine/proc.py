@@ -28,3 +28,15 @@ def entries(directory: Path) -> list[Path]:
         return list(directory.iterdir())
     except OSError:
         return []
+
+
+def stat_of(pid: int) -> list[str]:
+    """Return the fields of ``/proc/PID/stat`` after the name, from the state on; none if it has ended."""
+    return (text_of(Path(f"/proc/{pid}/stat")) or "").rpartition(")")[2].split()
+
+
+def session_of(leader: int) -> list[int]:
+    """Return the process ids of a session: its leader, and all that it has started and that still run."""
+    pids = [int(entry.name) for entry in entries(Path("/proc")) if entry.name.isdecimal()]
+    found = [pid for pid in pids if pid != leader and stat_of(pid)[3:4] == [str(leader)]]
+    return [leader, *found]

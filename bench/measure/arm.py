@@ -19,7 +19,7 @@ from bench.machine import noise
 from bench.machine.devices import cuda_device_count
 from bench.measure import replies
 from bench.measure.events import Began, Tell
-from bench.measure.replies import Command, Reply
+from bench.measure.replies import Asked, Command, Reply
 from bench.measure.worker_process import WorkerProcess
 from bench.models.reference import LocalModel
 from bench.records import Corpus, Facts, Loaded
@@ -79,6 +79,17 @@ class ArmUnderTest:
         """Return the number of batches in one round of the workload."""
         return -(-self.arm.workload.requests // self.arm.workload.batch_size)
 
+    @property
+    def turns(self) -> int:
+        """Return how many turns a request takes: one per output token, or one for a whole answer."""
+        engine = plugins.load("runtimes", self.arm.runtime.name)
+        return 1 if getattr(engine, "WHOLE_ANSWERS", False) else self.arm.workload.output_tokens
+
+    @property
+    def asked(self) -> Asked:
+        """Return what a complete reply about this arm's requests has."""
+        return Asked(self.arm.workload.requests, self.turns)
+
     def record(self, **payload: object) -> None:
         """Write one record of this arm to the journal and sync it to the disk before anything else happens. A
         worker that was started again, as a partner or for a further pair, records nothing: the journal
@@ -96,7 +107,7 @@ class ArmUnderTest:
         self.worker.on_progress = lambda text: self.context.tell(Began(self.title, f"{name}, {text}"))
         result = self.worker.ask(command.do, self.context.measure.timeout_s, **arguments)
         after = noise.read_ticks([self.worker.pid])
-        reply = replies.read(command, result, self.arm.workload)
+        reply = replies.read(command, result, self.asked)
         self.disturbed = noise.disturbed(before, after, self.context.measure.max_disturbance)
         self.record(noise=[noise.between(command.do, before, after)])
         return reply
@@ -108,7 +119,8 @@ def open_worker(arm: Arm, group: str, context: RunContext) -> ArmUnderTest:
     runtime = arm.runtime
     python = interpreter(runtime.name, runtime.python)
     on_cpu = runtime.device == "cpu" or (runtime.device == "auto" and not cuda_device_count())
-    return ArmUnderTest(arm, group, context, WorkerProcess(arm.name, log, python, runtime.threads, on_cpu))
+    worker = WorkerProcess(arm.name, log, python, runtime.threads, on_cpu, arm.place.directory)
+    return ArmUnderTest(arm, group, context, worker)
 
 
 def begin(under: ArmUnderTest) -> None:
@@ -117,7 +129,7 @@ def begin(under: ArmUnderTest) -> None:
     under.record(
         started=True,
         is_baseline=arm.is_baseline,
-        runtime=arm.runtime.model_dump(),
+        runtime=arm.runtime.to_json(),
         workload=arm.workload.to_json(),
         optimise=[step.label for step in arm.optimise],
     )
@@ -146,6 +158,7 @@ def load_arguments(arm: Arm, model: LocalModel, baseline: LocalModel) -> dict[st
             "threads": runtime.threads,
             "attention": runtime.attention,
             "random": model.random,
+            "own": dict(runtime.own),
         },
         "baseline": {"directory": str(baseline.directory), "random": baseline.random},
         "optimise": [

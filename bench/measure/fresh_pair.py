@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from bench import plugins
-from bench.config.spec import Arm, Group
+from bench.config.spec import Arm, Group, WorkloadBlock
 from bench.machine import noise
 from bench.measure import arm as one
 from bench.measure import replies
@@ -25,7 +25,7 @@ from bench.measure.pair import pinned_together
 from bench.measure.replies import Command, Reply
 from bench.measure.together import ask_both, ask_each, blaming_baseline
 from bench.models.reference import LocalModel, ModelRef
-from bench.records import ColdStart, Json, Loaded, Sides, UnitRecord
+from bench.records import ANY, ColdStart, Json, Loaded, Sides, UnitRecord
 
 Fetch = Callable[[ModelRef], LocalModel]
 
@@ -72,8 +72,8 @@ class FreshPair:
         limit_s = self._context.measure.timeout_s
         found = ask_each(command.do, self.base.worker, self.variant.worker, limit_s, ours, theirs)
         with blaming_baseline():
-            base = replies.read(command, found[0], self.base.arm.workload)
-        return base, replies.read(command, found[1], self.variant.arm.workload)
+            base = replies.read(command, found[0], self.base.asked)
+        return base, replies.read(command, found[1], self.variant.asked)
 
     def load(self, spent: Loaded | None = None) -> None:
         """Load and optimise both models, and check the evidence. ``spent`` is the reply to an earlier load of
@@ -82,7 +82,7 @@ class FreshPair:
         for under, model in zip(self.sides, models, strict=True):
             under.record(model={**asdict(model.source), "random": model.random})
         loads = [
-            one.load_arguments(under.arm, model, models[0])
+            {**one.load_arguments(under.arm, model, models[0]), "roots": self._roots(under)}
             for under, model in zip(self.sides, models, strict=True)
         ]
         base, variant = self.ask_each(replies.LOAD, *loads)
@@ -91,6 +91,17 @@ class FreshPair:
         self.loaded = base, variant
         for under, found in zip(self.sides, self.loaded, strict=True):
             under.loaded_with(found)
+
+    def _roots(self, under: ArmUnderTest) -> dict[str, str]:
+        """Return the directories in which a side notes what it reads, in the pair that makes the rows."""
+        return {} if under.reopened else dict(under.arm.place.roots)
+
+    def record_reached(self) -> None:
+        """Write which files of its own commit each side has read, if the sides are of commits."""
+        if any(self._roots(under) for under in self.sides):
+            for under, files in zip(self.sides, self.ask_each(replies.REACHED, {}, {}), strict=True):
+                engine = plugins.load("runtimes", under.arm.runtime.name)
+                under.record(reached={**files, **({ANY: ""} if getattr(engine, "OPAQUE", False) else {})})
 
     def warm_up(self, *, profile: bool) -> None:
         """Hand over the prompts and decode the first request as often as the workload says, on both sides.
@@ -109,23 +120,29 @@ class FreshPair:
             under.record(warm_up=warm)
 
     def turns(self, batches: Sequence[int], **more: Any) -> UnitRecord:
-        """Decode ``batches`` in turns and return the times.
+        """Decode ``batches`` in turns, token by token, and return the times. If the sides have different
+        workloads (a gate on commits), whole batches take turns instead, as many on each side.
 
         The caller decides whether the unit is void, and uses only ``ticks`` for that: the processor time
         before and after the turns.
         """
-        turns = self.variant.arm.workload.output_tokens
-        firsts = [[self.rng.randrange(2) for _ in range(turns)] for _ in batches]
+        loads = [under.arm.workload for under in self.sides]
+        counts = [under.turns for under in self.sides]
+        firsts = [[self.rng.randrange(2) for _ in range(max(counts))] for _ in batches]
+        apart: dict[str, Any] = {}
+        if _shape(loads[0]) != _shape(loads[1]) or counts[0] != counts[1]:
+            apart = {"variant_batches": [n % self.variant.batches for n in batches], "counts": counts}
+            more["requests"] = Sides(*(_requests(under, batches) for under in self.sides))
         pids = [under.worker.pid for under in self.sides]
         before = noise.read_ticks(pids)
         with pinned_together(self.base, self.variant):
             ours, theirs = ask_both(
                 "duet", self.base.worker, self.variant.worker, self._context.measure.timeout_s,
-                batches=list(batches), firsts=firsts,
+                batches=[n % self.base.batches for n in batches], firsts=firsts, **apart,
             )  # fmt: skip
         with blaming_baseline():
-            base_times = replies.turn_times(ours, len(batches), turns)
-        variant_times = replies.turn_times(theirs, len(batches), turns)
+            base_times = replies.turn_times(ours, len(batches), counts[0])
+        variant_times = replies.turn_times(theirs, len(batches), counts[1])
         self.ticks = before, noise.read_ticks(pids)
         return UnitRecord(
             number=self.number,
@@ -145,6 +162,18 @@ class FreshPair:
         """Return each side's load time and first request, measured while the other side was loading too."""
         both = zip(self.loaded, self.warm, strict=True)
         return Sides(*(ColdStart(loaded.load_s, warm.first_request_ms) for loaded, warm in both))
+
+
+def _shape(load: WorkloadBlock) -> tuple[int, int, int]:
+    """Return what decides how batches take turns; the prompts themselves may differ."""
+    return load.requests, load.batch_size, load.output_tokens
+
+
+def _requests(under: ArmUnderTest, batches: Sequence[int]) -> int:
+    """Return how many requests these batches of a side hold; its last batch may be smaller."""
+    load = under.arm.workload
+    sizes = (min(load.batch_size, load.requests - n % under.batches * load.batch_size) for n in batches)
+    return sum(sizes)
 
 
 def _with_bills_of(spent: Loaded, loaded: Loaded) -> tuple[Json, ...]:

@@ -47,6 +47,8 @@ def drift(base: ArmUnderTest, variant: ArmUnderTest) -> None:
         return variant.record(drift_reason="drift.tokens is 0")
     if base.known.random_weights or variant.known.random_weights:
         return variant.record(drift_reason="random weights have no quality to lose")
+    if base.turns == 1 or variant.turns == 1:
+        return variant.record(drift_reason="an answer that comes as a whole has no logits to compare")
     with blaming_baseline():
         text = read_text(base)
     same_tokens = read_text(variant).digest == text.digest
@@ -76,7 +78,7 @@ def _score(base: ArmUnderTest, variant: ArmUnderTest, starts: list[int], rows: i
         ahead=_one_thread_each(base, variant),
         more={name: plugins.module_name("drift.statistics", name) for name in context.drift.statistics},
     )  # fmt: skip
-    found = replies.read(replies.SCORE, theirs, variant.arm.workload)
+    found = replies.read(replies.SCORE, theirs, variant.asked)
     replies.check_windows(found, len(starts), context.drift.window - 1)
     variant.record(drift=found.windows)
 
@@ -86,7 +88,7 @@ def floor(base: ArmUnderTest) -> None:
     is measured, or where the windows do not fit the model's context."""
     window, context = base.context.drift.window, base.known.context
     fits = context is None or window + FLOOR_EXTRA <= context
-    if not base.context.drift.tokens or base.known.random_weights or not fits:
+    if not base.context.drift.tokens or base.known.random_weights or not fits or base.turns == 1:
         return
     starts = window_starts(read_text(base).tokens, window, FLOOR_WINDOWS * window)
     if not starts:

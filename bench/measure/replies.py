@@ -14,7 +14,6 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from bench.config.spec import WorkloadBlock
 from bench.errors import Outcome, VariantFailed
 from bench.records import (
     Corpus,
@@ -33,6 +32,15 @@ from bench.records import (
 )
 
 Reply = TypeVar("Reply")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How many requests a pass has, and how many turns each takes: one per output token, or one for a whole
+    answer of any length."""
+
+    requests: int
+    turns: int
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,7 @@ CORPUS: Command[Corpus] = Command("corpus", Corpus)
 FLOOR: Command[Windows] = Command("floor", Windows)
 SCORE: Command[Windows] = Command("score", Windows)
 DUET: Command[TurnTimes] = Command("duet", TurnTimes)
+REACHED: Command[Mapping[str, str]] = Command("reached", dict[str, str])
 EXPORT: Command[Exported] = Command("export", Exported)
 
 
@@ -64,7 +73,7 @@ def _adapter(command: Command[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(command.reply)
 
 
-def read(command: Command[Reply], result: Json, workload: WorkloadBlock) -> Reply:
+def read(command: Command[Reply], result: Json, asked: Asked) -> Reply:
     """Return a reply as its record. Raises VariantFailed unless it is complete and possible."""
     try:
         found: Reply = _adapter(command).validate_python(result)
@@ -72,19 +81,19 @@ def read(command: Command[Reply], result: Json, workload: WorkloadBlock) -> Repl
         first = bad.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise _refused(command.do, f"{where}: {first['msg']}") from None
-    _check(command.do, found, workload)
+    _check(command.do, found, asked)
     return found
 
 
-def _check(do: str, found: object, workload: WorkloadBlock) -> None:
+def _check(do: str, found: object, asked: Asked) -> None:
     match found:
         case Encoded():
-            _same(do, "prompts", len(found.input_tokens), workload.requests)
+            _same(do, "prompts", len(found.input_tokens), asked.requests)
             _positive(do, found.input_tokens)
         case WarmUp():
             _growing(do, [0.0, *found.durations_ms[:1]])
         case Solo():
-            _check_solo(found.batches, workload)
+            _check_solo(found.batches, asked)
         case Counted():
             _positive(do, (found.requests, found.input_tokens, found.output_tokens))
             _positive(do, () if found.forward_calls is None else (found.forward_calls,))
@@ -96,7 +105,7 @@ def _check(do: str, found: object, workload: WorkloadBlock) -> None:
 
 def turn_times(result: Json, batches: int, turns: int) -> TurnTimes:
     """Return one side's times. Raises VariantFailed unless there is one above zero for every turn."""
-    found = read(DUET, result, WorkloadBlock())
+    found = read(DUET, result, Asked(0, turns))
     _same("duet", "batches", len(found.durations_ns), batches)
     for durations in found.durations_ns:
         _same("duet", "turns", len(durations), turns)
@@ -113,13 +122,13 @@ def check_windows(found: Windows, windows: int, positions: int) -> None:
             _same("score", "positions", len(values), positions)
 
 
-def _check_solo(batches: Sequence[TimedBatch], workload: WorkloadBlock) -> None:
-    _same("solo", "requests", sum(batch.requests for batch in batches), workload.requests)
+def _check_solo(batches: Sequence[TimedBatch], asked: Asked) -> None:
+    _same("solo", "requests", sum(batch.requests for batch in batches), asked.requests)
     for batch in batches:
         _same("solo", "prompt lengths", len(batch.input_tokens), batch.requests)
-        _same("solo", "time stamps", len(batch.stamps_ns), workload.output_tokens)
-        for tokens in batch.tokens:
-            _same("solo", "tokens", len(tokens), workload.output_tokens)
+        _same("solo", "time stamps", len(batch.stamps_ns), asked.turns)
+        for tokens in batch.tokens if asked.turns > 1 else ():
+            _same("solo", "tokens", len(tokens), asked.turns)
         _growing("solo", [batch.sent_ns, *batch.stamps_ns])
         if batch.end_ns < batch.stamps_ns[-1]:
             raise _refused("solo", "a request that ended before its last token")

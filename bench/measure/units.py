@@ -65,8 +65,11 @@ class Comparison:
             peaks = self._each(replies.MEMORY, pair) if wanted.memory else None
             counted = self._count(pair) if wanted.counters else None
             unit = pair.turns(
-                batches_of(number, self.batches, variant.batches), counters=counted, peaks=peaks
+                batches_of(number, self.batches, max(pair.base.batches, variant.batches)),
+                counters=counted,
+                peaks=peaks,
             )
+            pair.record_reached()
             for under in pair.sides:
                 under.record(status=Outcome.OK, reason="")
         void = "the hypervisor took processor time" if noise.stolen(*pair.ticks) else ""
@@ -80,7 +83,7 @@ class Comparison:
 
     def _ask(self, command: Command[Reply], under: ArmUnderTest) -> Reply:
         result = under.worker.ask(command.do, self.context.measure.timeout_s)
-        return replies.read(command, result, under.arm.workload)
+        return replies.read(command, result, under.asked)
 
     def _count(self, pair: FreshPair) -> Sides[Counted]:
         """Count the work of both sides, and write the counters to the records of both arms too."""

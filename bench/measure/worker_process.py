@@ -19,7 +19,7 @@ from types import TracebackType
 
 import bench
 from bench.errors import Outcome, TerminatedRun, VariantFailed
-from bench.machine.proc import entries
+from bench.machine.proc import entries, session_of
 from bench.records import Json
 from bench.worker.protocol import ChannelClosed, ProtocolError, receive, send
 
@@ -75,8 +75,10 @@ class WorkerProcess:
         python: Path | None = None,
         threads: int | None = None,
         on_cpu: bool = True,
+        directory: str | None = None,
     ) -> None:
         self.name = name
+        self._directory = directory
         self._log = log
         self._environment = worker_environment(threads, on_cpu)
         self._python = str(python or sys.executable)
@@ -104,6 +106,7 @@ class WorkerProcess:
                 self._process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                     env=self._environment, pass_fds=[theirs.fileno()], start_new_session=True,
+                    cwd=self._directory,
                 )  # fmt: skip
             except OSError as bad:
                 self._channel.close()
@@ -124,13 +127,14 @@ class WorkerProcess:
         return self._process.pid
 
     def pin(self, cpus: Sequence[int]) -> None:
-        """Bind every thread of the child to these processors; do nothing if the child has ended.
+        """Bind every thread of the child, and of what it has started, to these processors; do nothing if the
+        child has ended.
 
         A thread that starts meanwhile inherits the processors of the thread that started it. So the list of
         threads is read again until none of them had to be moved.
         """
         for _ in range(MOST_LISTINGS):
-            tasks = entries(Path(f"/proc/{self.pid}/task"))
+            tasks = [task for pid in session_of(self.pid) for task in entries(Path(f"/proc/{pid}/task"))]
             moved = [_moved(int(task.name), set(cpus)) for task in tasks]
             if not any(moved):
                 return

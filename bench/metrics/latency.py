@@ -19,16 +19,20 @@ METRICS = (TTFT, TPOT, ITL, E2EL, LOAD, FIRST)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the latencies. Each request of a batch counts once, and all have the batch's time stamps."""
+    """Return the latencies. Each request of a batch counts once, and all have the batch's time stamps.
+
+    An answer that comes as a whole has no first token.
+    """
     between = processes.spread(arm, run)
     ttft, tpot, itl, e2el = [], [], [], []
     for batch in arm.solo:
         steps = [(b - a) / 1e6 for a, b in zip(batch.stamps_ns, batch.stamps_ns[1:], strict=False)]
         for _ in range(batch.requests):
-            ttft.append(batch.prefill_s * 1e3)
-            tpot.append(sum(steps) / len(steps))
-            itl.extend(steps)
             e2el.append(batch.duration_s * 1e3)
+            if not batch.whole:
+                ttft.append(batch.prefill_s * 1e3)
+                tpot.append(sum(steps) / len(steps))
+                itl.extend(steps)
     return {
         TTFT.key: TTFT.distribution(ttft, between),
         TPOT.key: TPOT.distribution(tpot, between),

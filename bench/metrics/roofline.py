@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from bench.metrics.throughput import totals
 from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figures, Metric
@@ -23,12 +25,12 @@ METRICS = (MBU, MFU)
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     """Return the shares of the ceilings. A share above 1 is kept: the caches served part of it."""
     base, sums = run.baseline_of(arm), totals(arm)
-    if base is None or base.ceilings is None or arm.loaded is None or sums is None:
+    if base is None or base.ceilings is None or arm.loaded is None or sums is None or not sums.decode_s:
         return {MBU.key: None, MFU.key: None}
     steps = sum(len(batch.stamps_ns) - 1 for batch in arm.solo)
     context = (sums.input_tokens + sums.output_tokens / 2) / len(arm.solo)
     read = arm.loaded.weights_bytes + context * float(arm.loaded.facts.kv_bytes_per_token or 0)
     mbu = read * steps / sums.decode_s / base.ceilings["memory_bytes_per_s"]
     flop = 2 * arm.loaded.parameters * sums.input_tokens
-    mfu = flop / sums.prefill_s / base.ceilings["matmul_flop_per_s"]
+    mfu = flop / (sums.prefill_s or math.inf) / base.ceilings["matmul_flop_per_s"]
     return {MBU.key: MBU.scalar(mbu), MFU.key: MFU.scalar(mfu)}

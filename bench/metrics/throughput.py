@@ -20,11 +20,14 @@ METRICS = (REQUESTS, OUTPUT, TOTAL, PREFILL, DECODE)
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over the solo pass: W and the phases in seconds, requests, and tokens in and out."""
+    """Sums over the solo pass: W and the phases in seconds, requests, and tokens in and out.
+
+    The phases are None if the answers came as a whole.
+    """
 
     wall_s: float
-    prefill_s: float
-    decode_s: float
+    prefill_s: float | None
+    decode_s: float | None
     requests: int
     input_tokens: int
     output_tokens: int
@@ -34,10 +37,11 @@ def totals(arm: ArmRecord) -> Totals | None:
     """Return the sums that every throughput and every cost is made of; None without a solo pass."""
     if not arm.solo:
         return None
+    whole = any(b.whole for b in arm.solo)
     return Totals(
         wall_s=(max(b.end_ns for b in arm.solo) - min(b.sent_ns for b in arm.solo)) / 1e9,
-        prefill_s=sum(b.prefill_s for b in arm.solo),
-        decode_s=sum(b.decode_s for b in arm.solo),
+        prefill_s=None if whole else sum(b.prefill_s for b in arm.solo),
+        decode_s=None if whole else sum(b.decode_s for b in arm.solo),
         requests=sum(b.requests for b in arm.solo),
         input_tokens=sum(sum(b.input_tokens) for b in arm.solo),
         output_tokens=sum(len(tokens) for b in arm.solo for tokens in b.tokens),
@@ -68,8 +72,10 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     }
 
 
-def rate(count: float, seconds: float, spread: Interval) -> Interval:
-    """Return ``count`` over ``seconds``, with the relative interval of the mean time."""
+def rate(count: float, seconds: float | None, spread: Interval) -> Interval | None:
+    """Return ``count`` over ``seconds``, with the relative interval of the mean time; None without a time."""
+    if seconds is None:
+        return None
     value = count / seconds
     if not spread.low or not spread.high or spread.low < 0:
         return Interval(value, None, None)

@@ -9,37 +9,67 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from bench.metrics import cost, latency, memory, throughput
 from bench.records import ArmRecord, ColdStart, RunRecord, UnitRecord
 
-Sums = Callable[[Sequence[Sequence[int]]], int]
+Batches = Sequence[Sequence[int]]  # for each batch, the nanoseconds of every turn
 
 
-def _whole(batches: Sequence[Sequence[int]]) -> int:
+def _whole(batches: Batches) -> int:
     return sum(sum(turns) for turns in batches)
 
 
-def _first(batches: Sequence[Sequence[int]]) -> int:
+def _first(batches: Batches) -> int:
     return sum(turns[0] for turns in batches)
 
 
-def _steps(batches: Sequence[Sequence[int]]) -> int:
+def _steps(batches: Batches) -> int:
     return sum(sum(turns[1:]) for turns in batches)
 
 
-# For each metric: what is summed, and −1 if the ratio is turned over because higher is better.
-_TIMES: dict[str, tuple[Sums, int]] = {
-    cost.PER_1K.key: (_whole, 1),
-    cost.PER_REQUEST.key: (_whole, 1),
-    latency.E2EL.key: (_whole, 1),
-    latency.TTFT.key: (_first, 1),
-    latency.TPOT.key: (_steps, 1),
-    throughput.REQUESTS.key: (_whole, -1),
-    throughput.OUTPUT.key: (_whole, -1),
-    throughput.TOTAL.key: (_whole, -1),
-    throughput.PREFILL.key: (_first, -1),
-    throughput.DECODE.key: (_steps, -1),
+def _per_request(_batches: Batches, requests: int) -> float:
+    return requests
+
+
+def _per_batch(batches: Batches, _requests: int) -> float:
+    return len(batches)
+
+
+def _per_step(batches: Batches, _requests: int) -> float:
+    return sum(len(turns) - 1 for turns in batches)
+
+
+def _per_token(batches: Batches, requests: int) -> float:
+    """Return the output tokens: every request of a batch gets one in each turn."""
+    return sum(map(len, batches)) * requests / len(batches)
+
+
+@dataclass(frozen=True)
+class _Time:
+    """What of a unit's times a metric sums, and what it divides them by where the sides' workloads differ.
+
+    ``sign`` is −1 if the ratio is turned over because higher is better. Without ``per`` the metric is not
+    compared between different workloads.
+    """
+
+    sums: Callable[[Batches], int]
+    per: Callable[[Batches, int], float] | None
+    sign: int = 1
+
+
+_TIMES = {
+    cost.PER_1K.key: _Time(_whole, _per_request),  # the tokens are in ``price_shift``
+    cost.PER_REQUEST.key: _Time(_whole, _per_request),
+    latency.E2EL.key: _Time(_whole, _per_batch),
+    latency.TTFT.key: _Time(_first, _per_batch),
+    latency.TPOT.key: _Time(_steps, _per_step),
+    throughput.REQUESTS.key: _Time(_whole, _per_request, -1),
+    throughput.OUTPUT.key: _Time(_whole, _per_token, -1),
+    throughput.TOTAL.key: _Time(_whole, None, -1),
+    throughput.PREFILL.key: _Time(_first, None, -1),
+    throughput.DECODE.key: _Time(_steps, _per_step, -1),
 }
 _COLD: dict[str, Callable[[ColdStart], float]] = {
     latency.LOAD.key: lambda start: start.load_s,
@@ -55,10 +85,21 @@ def log_ratio(unit: UnitRecord, metric: str) -> float | None:
     The result is None if the unit did not measure it.
     """
     if metric in _TIMES:
-        sums, sign = _TIMES[metric]
-        return sign * math.log(sums(unit.variant_ns) / sums(unit.baseline_ns))
+        return _log_time_ratio(unit, _TIMES[metric])
     ours, theirs = _sides(unit, metric)
     return math.log(ours / theirs) if ours and theirs else None
+
+
+def _log_time_ratio(unit: UnitRecord, time: _Time) -> float | None:
+    sums = time.sums(unit.variant_ns), time.sums(unit.baseline_ns)
+    if 0 in sums:  # no such turn: a reply of one token has no steps
+        return None
+    if unit.requests is None:
+        return time.sign * math.log(sums[0] / sums[1])
+    if time.per is None:
+        return None
+    per = time.per(unit.variant_ns, unit.requests.variant), time.per(unit.baseline_ns, unit.requests.baseline)
+    return time.sign * math.log(sums[0] / sums[1] * per[1] / per[0])
 
 
 def _sides(unit: UnitRecord, metric: str) -> tuple[float | None, float | None]:
@@ -75,9 +116,9 @@ def sums(units: Sequence[UnitRecord], metric: str) -> tuple[list[int], list[int]
 
     The first list over the second is therefore variant ÷ baseline for a time and for a rate.
     """
-    of, sign = _TIMES[metric]
-    found = [of(unit.variant_ns) for unit in units], [of(unit.baseline_ns) for unit in units]
-    return found if sign > 0 else found[::-1]
+    time = _TIMES[metric]
+    found = [time.sums(unit.variant_ns) for unit in units], [time.sums(unit.baseline_ns) for unit in units]
+    return found if time.sign > 0 else found[::-1]
 
 
 def price_shift(run: RunRecord, base: ArmRecord, variant: ArmRecord, metric: str) -> float:
@@ -87,8 +128,10 @@ def price_shift(run: RunRecord, base: ArmRecord, variant: ArmRecord, metric: str
     """
     if metric not in (cost.PER_1K.key, cost.PER_REQUEST.key) or base.loaded is None or variant.loaded is None:
         return 0.0
-    shift = math.log(cost.hourly_usd(variant, run) / cost.hourly_usd(base, run))
+    theirs = replace(run, price=(run.gate or {}).get("base_price") or run.price)
+    shift = math.log(cost.hourly_usd(variant, run) / cost.hourly_usd(base, theirs))
     if metric == cost.PER_1K.key and base.counters and variant.counters:
-        tokens = [side.input_tokens + side.output_tokens for side in (base.counters, variant.counters)]
+        sides = (base.counters, variant.counters)
+        tokens = [(side.input_tokens + side.output_tokens) / side.requests for side in sides]
         shift += math.log(tokens[0] / tokens[1])
     return shift

@@ -30,12 +30,14 @@ from bench.records.replies import (
 )
 
 __all__ = [
-    "ArmRecord", "ColdStart", "Corpus", "Counted", "DriftWindow", "Encoded", "EnergyReading", "Exported",
+    "ANY", "ArmRecord", "ColdStart", "Corpus", "Counted", "DriftWindow", "Encoded", "EnergyReading",
+    "Exported",
     "Facts", "Json", "Kernel", "Loaded", "MemoryPeaks", "RunRecord", "Sides", "Solo", "TimedBatch",
     "TurnTimes", "UnitRecord", "WarmUp", "Windows", "plain",
 ]  # fmt: skip
 
 Kind = TypeVar("Kind")
+ANY = "*"  # in ``ArmRecord.reached``: a process that nobody can look into may read every file
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,10 @@ class ColdStart:
 
 @dataclass(frozen=True)
 class ArmRecord:
-    """All measurements of one row. A field that is None or empty was not measured."""
+    """All measurements of one row. A field that is None or empty was not measured.
+
+    ``reached`` (a gate on commits) holds the files of the row's commit that were read, with their SHA-256.
+    """
 
     name: str
     group: str
@@ -81,6 +86,7 @@ class ArmRecord:
     counters: Counted | None = None
     noise: tuple[Json, ...] = ()
     probes: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    reached: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,8 @@ class UnitRecord:
 
     ``baseline_ns`` and ``variant_ns`` hold one list per batch, with one entry per turn. ``void`` says why
     the whole unit does not count (never because of its result). ``from_run`` names the run from which an
-    earlier unit of the same comparison was taken over.
+    earlier unit of the same comparison was taken over. ``requests`` is given where the sides have different
+    workloads: how many requests each decoded.
     """
 
     number: int
@@ -107,6 +114,7 @@ class UnitRecord:
     took_s: float = 0.0
     noise: Json = field(default_factory=dict)
     from_run: str = ""
+    requests: Sides[int] | None = None
 
 
 @dataclass(frozen=True)

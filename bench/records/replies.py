@@ -112,6 +112,11 @@ class TimedBatch:
         return len(self.tokens)
 
     @property
+    def whole(self) -> bool:
+        """Return whether the answers came as a whole, so that nothing is known of single tokens."""
+        return len(self.stamps_ns) == 1
+
+    @property
     def prefill_s(self) -> float:
         """Return the time from sending to the first token."""
         return (self.stamps_ns[0] - self.sent_ns) / 1e9

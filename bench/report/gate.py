@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bench.formatting import format_duration
 from bench.gate.calibration import Calibration
 from bench.gate.finding import Effort, Finding, GateBlock, GateVerdict
+from bench.records import Json
 from bench.report.formats import harmless
 from bench.report.formats.markdown import escape
 
+MOST_NAMES = 8
 LEVELS = {
     GateVerdict.FAIL: "error",
     GateVerdict.ERROR: "error",
     GateVerdict.SUSPECT: "error",
     GateVerdict.INCONCLUSIVE: "warning",
+    GateVerdict.UNREACHED: "warning",
 }
 
 
@@ -26,6 +31,23 @@ def lines(name: str, gate: GateBlock) -> list[str]:
     found += [f"  {_rule(rule)}" for rule in gate.rules]
     found.append(f"  {_effort(gate.effort)}")
     return found
+
+
+def differences(found: Json, base: str, candidate: str) -> list[str]:
+    """Say what differs between the commits of a gate, before anything is measured."""
+    lines = [f"compare {base} with {candidate}"]
+    for what in ("config", "packages"):
+        lines += [f"  {what}: {one['what']}: {one['base']} → {one['candidate']}" for one in found[what]]
+    if found["files"]:
+        lines.append(f"  files: {_few(found['files'])}")
+    if len(lines) == 1:
+        lines.append("  nothing differs: not a file, not a package, not a key of the config")
+    return harmless(lines)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
 
 
 def markdown(name: str, gate: GateBlock) -> str:

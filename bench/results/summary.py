@@ -21,7 +21,7 @@ from bench.stats.figure import Figures
 from bench.stats.intervals import Interval
 from bench.stats.verdict import Design
 from bench.store.files import strict_json
-from bench.store.replay import load_record
+from bench.store.replay import JOURNAL, load_record
 
 RUN_JSON = "run.json"
 NOT_A_FAILURE = (Outcome.OK, Outcome.UNSUPPORTED)
@@ -76,8 +76,27 @@ def _status(run: RunRecord) -> tuple[RunStatus, list[str]]:
         misfit(run.price, [arm.loaded.facts.device for arm in run.arms if arm.loaded]),
         output_drift.shortfall(run),
         warning((arm.model, arm.optimise) for arm in run.arms),
+        _other_prompts(run),
     )
     return (RunStatus.PARTIAL if reasons else RunStatus.OK), [*reasons, *run.notices, *filter(None, notes)]
+
+
+def _other_prompts(run: RunRecord) -> str | None:
+    """Say which variants read other tokens than the baseline for the same workload; None if none does."""
+    found = []
+    for arm in run.arms:
+        base = run.baseline_of(arm)
+        if base is None or not arm.solo or not base.solo or arm.workload != base.workload:
+            continue
+        if arm.prompts_digest != base.prompts_digest:
+            ours, theirs = (sum(sum(batch.input_tokens) for batch in one.solo) for one in (arm, base))
+            found.append(f"{row_title(arm.group, arm.name)} ({ours} tokens, the baseline {theirs})")
+    if not found:
+        return None
+    return (
+        f"the prompts of {', '.join(found)} are other tokens than the baseline's, by another tokenizer or "
+        "chat template: the ratios include that"
+    )
 
 
 def _row(run: RunRecord, arm: ArmRecord, comparisons: Sequence[Comparison]) -> Row:
@@ -124,6 +143,11 @@ def _evidence(arm: ArmRecord) -> Evidence | None:
 def from_journal(directory: Path) -> RunSummary:
     """Summarise a run from its journal, whose chain is verified; ``run.json`` is not read."""
     return summarise(load_record(directory))
+
+
+def is_run(directory: Path) -> bool:
+    """Return whether a directory holds a run: its summary, or its journal as written or packed."""
+    return any((directory / name).is_file() for name in (RUN_JSON, JOURNAL, f"{JOURNAL}.gz"))
 
 
 def load_run(directory: Path) -> RunSummary:

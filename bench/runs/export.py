@@ -83,7 +83,7 @@ def _write(
             worker.ask(replies.LOAD.do, timeout_s, **load_arguments(arm, model, baseline))
             say("write, load again and compare")
             return replies.read(
-                replies.EXPORT, worker.ask(replies.EXPORT.do, timeout_s, to=str(to)), arm.workload
+                replies.EXPORT, worker.ask(replies.EXPORT.do, timeout_s, to=str(to)), replies.Asked(0, 0)
             )
     except VariantFailed as failure:
         raise BenchError(f"{arm.name} was not exported: {failure.reason}") from None

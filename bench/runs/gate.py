@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench.config.spec import Spec
 from bench.environments import identity
@@ -20,6 +20,7 @@ from bench.errors import BenchError, Outcome, UsageError, VariantFailed
 from bench.gate import calibration as noise
 from bench.gate.judge import undecided
 from bench.gate.limits import Rule, rules
+from bench.gate.reach import nothing_differs
 from bench.gate.sequential import SCALE_FLOOR
 from bench.measure.arm import RunContext
 from bench.measure.clock import utc_now
@@ -31,19 +32,22 @@ from bench.measure.units import Comparison, Wanted
 from bench.measure.worker_process import PeerGone
 from bench.metrics.unit_ratios import MEMORY
 from bench.models.reference import Progress
-from bench.records import RunRecord, UnitRecord
+from bench.records import Json, RunRecord, UnitRecord
 from bench.report.gate import beforehand
-from bench.runs.run import begin, evaluation_text, fetcher, finishing, new_directory
+from bench.runs.run import begin, evaluation_text, fetcher, finishing, new_directory, price_of_spec
 from bench.runs.sides import (
     Fetch,
     against,
     conditions,
     earlier_units,
     evidence_key,
+    evidence_of_commits,
     for_these_limits,
+    of_commits,
     sides_of,
     strictest,
 )
+from bench.sides.side import Sides
 from bench.store.files import naming
 from bench.store.lock import run_lock
 from bench.store.replay import load_record
@@ -60,6 +64,9 @@ class Plan:
     """The settings of a gate.
 
     ``base`` is another interpreter for the baseline's side; the same config then runs on both sides.
+    ``commits`` are two commits, each with its own config; the limits are then those of the base unless
+    ``limits_from`` says otherwise, and ``allow_identical`` accepts a change that does not reach what is
+    measured.
     ``batches`` is the number of batches per unit: None takes the calibration's choice, or 4 without a
     calibration.
     """
@@ -68,6 +75,9 @@ class Plan:
     base_label: str = ""
     cap: int = CAP
     batches: int | None = None
+    commits: Sides | None = None
+    limits_from: Literal["base", "candidate"] = "base"
+    allow_identical: bool = False
 
 
 @dataclass
@@ -96,31 +106,65 @@ def gate_spec(
     Raises UsageError if no limit is set or another gate is running in ``out``, and BenchError if there is
     nothing to compare. A failure of a worker does not raise: the verdict reports it (exit 5).
     """
-    limits = {key: limit.model_dump(exclude_none=True) for key, limit in spec.gate}
+    limits = _limits(spec, plan)
     wanted = list(rules(limits))
-    spec = replace(spec, groups=sides_of(spec, plan.base))
     if not wanted:
         raise UsageError(f"{spec.file}: no limits; give a gate block, see configs/ci.yaml")
+    written = plan.commits.candidate.written if plan.commits else spec
+    calibration = noise.latest(out, conditions(written), utc_now())
+    sides, key, spec, fetch = _what_to_compare(spec, plan, on_fetch)
     if not any(group.variants for group in spec.groups):
         raise BenchError(f"{spec.file}: nothing to compare, nothing was measured; give a variant, or --base")
-    calibration = for_these_limits(noise.latest(out, conditions(spec), utc_now()), spec, wanted, plan.cap)
+    calibration = for_these_limits(calibration, spec, wanted, plan.cap)
     tell(Noted(f"gate: {beforehand(calibration, strictest(wanted))}"))
-    batches = plan.batches or (calibration.batches if calibration else UNIT_BATCHES)
-    sides = {"base": identity(plan.base, plan.base_label), "candidate": identity(None)}
-    fetch = fetcher(spec, on_fetch)
     head: dict[str, Any] = {
-        "mode": "code" if plan.base else "config",
+        **sides,
         "limits": limits,
         "test": {"cap": plan.cap, **_prior_of(calibration)},
-        "batches_per_unit": batches,
-        "sides": {side: asdict(who) for side, who in sides.items()},
+        "batches_per_unit": plan.batches or (calibration.batches if calibration else UNIT_BATCHES),
         "calibration": asdict(calibration) if calibration else None,
-        "key": evidence_key(spec, sides, batches, fetch),
+        "key": key,
     }
-    earlier = earlier_units(out, head["key"])
+    earlier = earlier_units(out, key, limits)
     head["test"]["cap"] += max(Counter((u.group, u.variant) for u in earlier).values(), default=0)
     work = _Work(spec, head, fetch, _takes(wanted, head["mode"]), _needs_run(wanted), earlier, tell)
     return _measure(work, out)
+
+
+def _limits(spec: Spec, plan: Plan) -> dict[str, Any]:
+    """Return the limits. A base that has some is not overruled by the commit that it judges."""
+    given = spec.gate
+    if plan.commits and plan.limits_from == "base":
+        given = plan.commits.base.spec.gate or spec.gate
+    return {key: limit.model_dump(exclude_none=True) for key, limit in given}
+
+
+def _what_to_compare(spec: Spec, plan: Plan, on_fetch: OnProgress) -> tuple[Json, str, Spec, Fetch]:
+    """Return what the head says of the sides, the key of their evidence, the config with its groups, and the
+    function that fetches its models."""
+    if plan.commits is None:
+        sides = {"base": identity(plan.base, plan.base_label), "candidate": identity(None)}
+        spec = replace(spec, groups=sides_of(spec, plan.base))
+        fetch = fetcher(spec, on_fetch)
+        head = {
+            "mode": "code" if plan.base else "config",
+            "sides": {side: asdict(who) for side, who in sides.items()},
+        }
+        return head, evidence_key(spec, sides, fetch), spec, fetch
+    groups, alone = of_commits(plan.commits)
+    if not groups:
+        raise UsageError(f"{spec.file}: no row of the candidate is in the base ({', '.join(alone)})")
+    spec = replace(spec, groups=groups)
+    fetch = fetcher(spec, on_fetch)
+    about: Json = {
+        "mode": "commits",
+        "sides": {"base": plan.commits.base.to_json(), "candidate": plan.commits.candidate.to_json()},
+        "differences": plan.commits.to_json(),
+        "not_compared": alone,
+        "allow_identical": plan.allow_identical,
+        "base_price": price_of_spec(plan.commits.base.spec),
+    }
+    return about, evidence_of_commits(plan.commits, groups, fetch), spec, fetch
 
 
 def _prior_of(calibration: noise.Calibration | None) -> dict[str, float]:
@@ -152,7 +196,7 @@ def calibrate_spec(
 
 def _takes(wanted: Sequence[Rule], mode: str) -> Wanted:
     return Wanted(
-        counters=mode == "code" or any(rule.kind == "exact" for rule in wanted),
+        counters=mode in ("code", "commits") or any(rule.kind == "exact" for rule in wanted),
         memory=any(rule.metric in MEMORY for rule in wanted),
     )
 
@@ -180,7 +224,7 @@ def _measure(work: _Work, out: Path) -> Path:
             with finishing(directory, journal, interrupt):
                 for unit in work.earlier:
                     journal.append("unit", asdict(unit))
-                if work.whole_run:
+                if work.whole_run and not nothing_differs(load_record(directory)):
                     for group in work.spec.groups:
                         GroupRun(group, tools, work.fetch, set()).run()
                 _Units(work, tools).run()
@@ -200,7 +244,7 @@ class _Units:
 
     def run(self) -> None:
         """Measure one round after the other."""
-        while self.open:
+        while self.open and not nothing_differs(load_record(self.tools.directory)):
             record = load_record(self.tools.directory)
             self.open = [one for one in self.open if self._goes_on(one, record)]
             for comparison in list(self.open):

@@ -34,7 +34,7 @@ from bench.measure.interrupt import Interrupt
 from bench.models.fetch import ensure
 from bench.models.reference import LocalModel, ModelRef, Progress
 from bench.pricing.reprice import price_block
-from bench.records import RunRecord
+from bench.records import Json, RunRecord
 from bench.results.run_summary import RunSummary
 from bench.results.summary import NOT_A_FAILURE, RUN_JSON, from_journal
 from bench.store.files import slug, write_atomic
@@ -147,19 +147,19 @@ def begin(
             "spec": yaml.safe_load(spec.expanded),
             "spec_digest": spec.digest,
             "machine": fingerprint(),
-            "price": price_block(
-                spec.price.hardware,
-                spec.price.usd_per_hour,
-                spec.price.utilisation,
-                utc_now()[:10],
-                spec.price.vcpus,
-            ),
+            "price": price_of_spec(spec),
             "text": text,
             "gate": gate,
         },
     )
     journal.sync()
     return journal
+
+
+def price_of_spec(spec: Spec) -> Json:
+    """Return the whole price of a config, as a result keeps it."""
+    price = spec.price
+    return price_block(price.hardware, price.usd_per_hour, price.utilisation, utc_now()[:10], price.vcpus)
 
 
 def _continue(directory: Path, spec: Spec) -> Journal:

@@ -7,21 +7,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.config.spec import Group, Spec
+import yaml
+
+from bench.config.spec import Group, Spec, WithOwnKeys
 from bench.environments import Identity, identity, interpreter
 from bench.formatting import row_title
 from bench.gate import calibration as noise
 from bench.gate.finding import GateVerdict
+from bench.gate.judge import CANDIDATE
 from bench.gate.limits import Rule
 from bench.gate.power import smallest_detectable
 from bench.gate.sequential import SCALE_FLOOR, Test
 from bench.machine.fingerprint import fingerprint
 from bench.models.reference import LocalModel, ModelRef
-from bench.records import UnitRecord
+from bench.records import Json, UnitRecord
 from bench.results.summary import summarise
+from bench.sides.differences import NOT_MEASURED
+from bench.sides.side import Sides
 from bench.store.files import digest
 from bench.store.replay import load_record, newest_first
 
+BASE = "base"
 Fetch = Callable[[ModelRef], LocalModel]
 
 
@@ -41,8 +47,30 @@ def against(label: str, group: Group, base: Path | None) -> Group:
     """Compare a group's baseline with itself; ``base`` is the interpreter of the baseline's side."""
     arm = group.baseline
     runtime = arm.runtime.model_copy(update={"python": str(base)}) if base else arm.runtime
-    ours = replace(arm, name="base", is_baseline=True, runtime=runtime)
-    return Group(label, ours, (replace(arm, name="candidate", is_baseline=False),))
+    ours = replace(arm, name=BASE, is_baseline=True, runtime=runtime)
+    return Group(label, ours, (replace(arm, name=CANDIDATE, is_baseline=False),))
+
+
+def of_commits(sides: Sides) -> tuple[tuple[Group, ...], list[str]]:
+    """Return the groups that compare each row with itself at the base, and the rows of one side only."""
+    ours, theirs = (
+        {
+            row_title(group.label, arm.name): (group.label, arm)
+            for group in side.spec.groups
+            for arm in group.arms
+        }
+        for side in (sides.candidate, sides.base)
+    )
+    groups = [
+        Group(
+            title,
+            replace(theirs[title][1], name=BASE, is_baseline=True),
+            (replace(arm, name=CANDIDATE, is_baseline=False),),
+        )
+        for title, (_label, arm) in ours.items()
+        if title in theirs
+    ]
+    return tuple(groups), sorted(ours.keys() ^ theirs.keys())
 
 
 def conditions(spec: Spec) -> dict[str, Any]:
@@ -51,21 +79,38 @@ def conditions(spec: Spec) -> dict[str, Any]:
     return {
         "machine": fingerprint(),
         "model": repr(arm.model),
-        "runtime": arm.runtime.model_dump(exclude={"python"}),
+        "runtime": {key: value for key, value in arm.runtime.to_json().items() if key != "python"},
         "workload": arm.workload.to_json(),
     }
 
 
-def evidence_key(spec: Spec, sides: Mapping[str, Identity], batches: int, fetch: Fetch) -> str:
+def evidence_of_commits(sides: Sides, groups: Sequence[Group], fetch: Fetch) -> str:
+    """Return the key of a comparison of commits: files, environments, rows and weights, on this machine.
+
+    Neither limits nor names are part of it: another limit is judged by the same units.
+    """
+    arms = [arm for group in groups for arm in group.arms]
+    weights = [fetch(arm.model).source.weights_sha256 for arm in arms]
+    rows = [[group.label, [one.to_json() for one in _blocks(group)]] for group in groups]
+    code = [[side.commit.tree, side.built.home.name] for side in (sides.base, sides.candidate)]
+    return digest([fingerprint(), code, rows, weights])
+
+
+def _blocks(group: Group) -> list[WithOwnKeys]:
+    return [block for arm in group.arms for block in (arm.runtime, arm.workload)]
+
+
+def evidence_key(spec: Spec, sides: Mapping[str, Identity], fetch: Fetch) -> str:
     """Return a key that is the same for the same comparison. With it a second gate continues with the first
-    gate's evidence. The key covers the config, the weights, the machine, and the code in every interpreter
-    that takes part."""
+    gate's evidence. The key covers what is measured, the weights, the machine, and the code in every
+    interpreter that takes part. Neither limits nor names are part of it."""
+    measured = {key: value for key, value in yaml.safe_load(spec.expanded).items() if key not in NOT_MEASURED}
     arms = [arm for group in spec.groups for arm in group.arms]
     named = {interpreter(arm.runtime.name, arm.runtime.python) for arm in arms} - {None}
     everyone = [*sides.values(), *(identity(python) for python in sorted(filter(None, named)))]
     code = [(who.python, who.packages_sha256, who.sources_sha256) for who in everyone]
     weights = [fetch(arm.model).source.weights_sha256 for arm in arms]
-    return digest([spec.digest, fingerprint(), code, weights, batches])
+    return digest([measured, fingerprint(), code, weights])
 
 
 def strictest(wanted: Sequence[Rule]) -> float | None:
@@ -87,15 +132,18 @@ def for_these_limits(
     return replace(calibration, cap=cap, detectable=smallest_detectable(calibration.unit_sd, test))
 
 
-def earlier_units(out: Path, key: str) -> list[UnitRecord]:
-    """Return the units of the last gate on the same comparison, unless it passed. Continuing with old
-    evidence is valid; starting again until the gate passes is not."""
+def earlier_units(out: Path, key: str, limits: Json) -> list[UnitRecord]:
+    """Return the units of the last gate on the same comparison, unless it passed these very limits.
+
+    Continuing with old evidence is valid, with other limits too; starting again until it passes is not.
+    """
     for directory, head in newest_first(out):
         if (head.get("gate") or {}).get("key") != key:
             continue
         record = load_record(directory)
         gate = summarise(record).gate
-        if gate is not None and gate.verdict == GateVerdict.PASS:
+        passed = gate is not None and gate.verdict == GateVerdict.PASS
+        if passed and (record.gate or {}).get("limits") == limits:
             return []
         return [replace(unit, from_run=unit.from_run or record.run_id) for unit in record.units]
     return []

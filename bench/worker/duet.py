@@ -52,16 +52,18 @@ def duet(
     me: int,
     baton: Baton,
     grain: int = 1,
+    counts: Sequence[int] = (),
 ) -> TurnTimes:
     """Decode every batch in turns with the other worker.
 
     ``firsts[b][k]`` says which side (0 baseline, 1 variant) goes first in turn ``k`` of batch ``b``; turn 0
-    is the prefill. With ``grain`` above 1 a side takes that many turns in a row. Returns this side's
+    is the prefill. With ``grain`` above 1 a side takes that many turns in a row. With
+    ``counts``, the turns that a batch takes on each side, whole batches take turns. Returns this side's
     nanoseconds: one list per batch, one entry per turn.
     """
     durations: list[tuple[int, ...]] = []
     for batch, order in zip(batches, firsts, strict=True):
-        turns = schedule(order, grain)
+        turns = whole(order[0], counts) if counts else schedule(order, grain)
         with undisturbed():
             _meet(me == 1, baton)
             durations.append(tuple(_one_batch(engine, batch, new_tokens, turns, me, baton)))
@@ -77,6 +79,12 @@ def schedule(order: Sequence[int], grain: int) -> list[int]:
         for side in (order[start], 1 - order[start])
         for _ in order[start : start + grain]
     ]
+
+
+def whole(first: int, counts: Sequence[int]) -> list[int]:
+    """List the side that runs in each turn if sides take turns batch by batch, because their batches have
+    different numbers of turns (``counts``)."""
+    return [side for side in (first, 1 - first) for _ in range(counts[side])]
 
 
 def _one_batch(

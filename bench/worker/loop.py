@@ -36,6 +36,7 @@ from bench.records import (
 from bench.worker import ceilings, counters, kernels, passes, score, session
 from bench.worker.duet import Baton, PeerGone, duet
 from bench.worker.protocol import ChannelClosed, receive, send
+from bench.worker.reached import Reached
 
 Message = Json  # a command and its arguments
 # The messages of CUDA and cuBLAS when they run out of memory outside torch's allocator.
@@ -46,6 +47,7 @@ class Worker:
     """The state between commands: the loaded engine, the prompts and the evaluation text."""
 
     engine: Engine
+    reached_files: Reached
 
     def __init__(self) -> None:
         self.stage = "start"
@@ -58,6 +60,7 @@ class Worker:
 
     def load(self, message: Message, _fds: list[int]) -> Loaded:
         """Load the model, apply the optimisations and check the evidence."""
+        self.reached_files = Reached(message.get("roots", {}))
         self.engine, found = session.load(message)
         self.evidence = found.evidence
         return found
@@ -67,7 +70,8 @@ class Worker:
         encoded = [self._encode(prompt) for prompt in message["prompts"]]
         size = message["batch_size"]
         self.batches = [encoded[i : i + size] for i in range(0, len(encoded), size)]
-        self.new_tokens = message["output_tokens"]
+        self.new_tokens = 1 if self.engine.WHOLE_ANSWERS else message["output_tokens"]
+        self.engine.longest_answer(message["output_tokens"])
         lengths = tuple(len(ids) for ids in encoded)
         return Encoded(_digest(encoded), lengths, end_ids=tuple(self.engine.end_ids()))
 
@@ -118,9 +122,13 @@ class Worker:
     def duet(self, message: Message, fds: list[int]) -> TurnTimes:
         """Run timed turns with the other worker."""
         with socket.socket(fileno=fds[0]) as channel:
-            batches = [self.batches[index] for index in message["batches"]]
-            firsts, me, grain = message["firsts"], message["me"], message.get("grain", 1)
-            return duet(self.engine, batches, self.new_tokens, firsts, me, Baton(channel), grain)
+            me = message["me"]
+            numbers = message.get("variant_batches", message["batches"]) if me else message["batches"]
+            batches, how = [self.batches[number] for number in numbers], message.get("counts", ())
+            return duet(
+                self.engine, batches, self.new_tokens, message["firsts"], me, Baton(channel),
+                message.get("grain", 1), how,
+            )  # fmt: skip
 
     def corpus_(self, message: Message, _fds: list[int]) -> Corpus:
         """Tokenise the evaluation text."""
@@ -145,6 +153,10 @@ class Worker:
         size = message["window"]
         windows = [self.corpus[start : start + size] for start in message["starts"]]
         return score.noise_floor(self.engine, windows, self.corpus[: message["extra"]])
+
+    def reached(self, _message: Message, _fds: list[int]) -> Mapping[str, str]:
+        """Return the files of the side's commit that were read so far, with their digests."""
+        return self.reached_files.files()
 
     def export(self, message: Message, _fds: list[int]) -> Exported:
         """Write the model to a directory as a checkpoint."""

@@ -41,7 +41,7 @@ def load(message: Json) -> tuple[Engine, Loaded]:
             engine: Engine = runtime.load(directory, options)
     loaded_s = (perf_counter_ns() - started) / 1e9
     facts = engine.facts()
-    checks = [*_as_asked(options, facts), *_as_packed(engine, facts)]
+    checks = [*engine.as_asked(options), *_as_packed(engine, facts)]
     _enforce("runtime", checks)
     teacher = _teacher(runtime, options, message)
     steps = [_apply(engine, step, facts, teacher) for step in message["optimise"]]
@@ -92,17 +92,6 @@ def _decode_a_little(engine: Any) -> Decoding:
     held = engine.cache_bytes(generation)
     a_token = None if held is None else held / (PROBE_TOKENS + 2)
     return Decoding(engine.cache_class(generation), a_token, engine.compiled_graphs() > 0)
-
-
-def _as_asked(options: Options, facts: Facts) -> list[Check]:
-    """Check that the loaded model has the dtype, attention and threads that the config asked for."""
-    checks = [
-        check("dtype", facts.dtype, facts.dtype == options.dtype, options.dtype),
-        check("attention", facts.attention, facts.attention == options.attention, options.attention),
-    ]
-    if options.threads is not None:
-        checks.append(check("threads", facts.threads, facts.threads == options.threads, options.threads))
-    return checks
 
 
 def _as_packed(engine: Engine, facts: Facts) -> list[Check]:

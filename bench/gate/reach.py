@@ -1,0 +1,75 @@
+"""Whether what differs between two commits can have reached what was measured.
+
+A gate on commits measures a row of each. If the measured processes read the same files, with the same config,
+the same weights and the same prompts, then their times say nothing about the change: the verdict must not be
+PASS. Which files were read is in the journal (``ArmRecord.reached``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from bench.gate.finding import GateVerdict
+from bench.records import ANY, ArmRecord, Json, RunRecord
+
+Pair = tuple[ArmRecord, ArmRecord]
+
+
+def differences(run: RunRecord) -> Json | None:
+    """Return what differs between the commits; None for a gate that compares none."""
+    found: Json | None = (run.gate or {}).get("differences")
+    return found
+
+
+def nothing_differs(run: RunRecord) -> bool:
+    """Return whether the commits are the same to the last file, so that there is nothing to measure."""
+    found = differences(run)
+    return found is not None and not any(found[key] for key in ("config", "packages", "files"))
+
+
+def reached(run: RunRecord, base: ArmRecord, candidate: ArmRecord) -> bool:
+    """Return whether something that differs is part of what this row measured, or can have been."""
+    found = differences(run)
+    return found is None or any(True for _what in reasons(found, base, candidate))
+
+
+def reasons(found: Json, base: ArmRecord, candidate: ArmRecord) -> Iterator[str]:
+    """Yield what differs in the measured row: files, and parts of the config."""
+    if ANY in candidate.reached:
+        yield from (*found["files"], *(change["what"] for change in found["packages"]))
+    yield from files(base.reached, candidate.reached)
+    for what in ("runtime", "workload"):
+        ours, theirs = (_without_paths(getattr(arm, what)) for arm in (candidate, base))
+        if ours != theirs:
+            yield what
+    for what in ("optimise", "prompts_digest"):
+        if getattr(base, what) != getattr(candidate, what):
+            yield what
+    if base.model.get("weights_sha256") != candidate.model.get("weights_sha256"):
+        yield "the model's weights"
+    if any(change["what"].startswith("price") for change in found["config"]):
+        yield "price"
+
+
+def files(base: Mapping[str, str], candidate: Mapping[str, str]) -> list[str]:
+    """Return the files that were read and are not the same on both sides, without their root's name."""
+    names = sorted(base.keys() | candidate.keys())
+    return [name.partition(":")[2] or name for name in names if base.get(name) != candidate.get(name)]
+
+
+def _without_paths(block: Json) -> Json:
+    """Leave out what is at another place in each commit: the interpreter, and a file of prompts."""
+    return {key: value for key, value in block.items() if key not in ("python", "file")}
+
+
+def verdict_of_the_rest(run: RunRecord, pairs: Iterable[Pair]) -> GateVerdict:
+    """Return the verdict on rows that the change does not reach.
+
+    IDENTICAL if the user allows it or if the change reaches another row, which is measured; else UNREACHED.
+    """
+    allowed = bool((run.gate or {}).get("allow_identical"))
+    return (
+        GateVerdict.IDENTICAL
+        if allowed or any(reached(run, *pair) for pair in pairs)
+        else GateVerdict.UNREACHED
+    )

@@ -1,0 +1,29 @@
+"""What a child process that builds a side gets: a few variables of the environment, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+# Enough to find programs, caches, proxies and compilers; no secrets of the job.
+ALLOWED = frozenset({
+    "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "USER", "LOGNAME", "LD_LIBRARY_PATH",
+    "CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "MAKEFLAGS", "PKG_CONFIG_PATH", "CUDA_HOME",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+    "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "BENCH_CACHE",
+})  # fmt: skip
+LINES = 12
+
+
+def environment(*prefixes: str) -> dict[str, str]:
+    """Return the allowed variables, and those that begin with one of ``prefixes``."""
+    return {k: v for k, v in os.environ.items() if k in ALLOWED or k.startswith(prefixes or ("\0",))}
+
+
+def last_lines(bad: Exception) -> str:
+    """Return the last lines that a failed command printed, or the error that kept it from running."""
+    if isinstance(bad, subprocess.TimeoutExpired):
+        return f"no end within {bad.timeout:.0f} s"
+    printed = (getattr(bad, "stderr", None) or getattr(bad, "stdout", None) or "").strip().splitlines()
+    return "\n  ".join(line[:500] for line in printed[-LINES:]) if printed else str(bad)[:500]

@@ -1,0 +1,114 @@
+"""The packages that the tool itself brings: the engines, which both sides of a gate see below their own.
+
+A side's environment has what its own commit declares. Everything else that a worker needs (torch,
+transformers and what they need) comes from the installation of this tool, and from nowhere else: a package
+that happens to be installed beside it, such as the user's own, is not visible. So neither side can borrow
+from the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path, PurePosixPath
+
+import filelock
+from packaging.requirements import InvalidRequirement, Requirement
+
+from bench.models.cache import cache_root
+
+TOOL = "inference-cost-bench"
+NOT_FOR_WORKERS = frozenset({"test", "docs"})
+COMPLETE = "complete"
+
+
+def layer() -> Path:
+    """Return the directory that shows the tool's packages by links; it is made if it does not exist yet."""
+    found = sorted(_closure().items())
+    known = [(name, dist.version, str(dist.locate_file(""))) for name, dist in found]
+    digest = hashlib.sha256(json.dumps([sys.version, known]).encode()).hexdigest()[:16]
+    home = cache_root() / "layers" / digest
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(f"{home}.lock"):
+        if not (home / COMPLETE).is_file():
+            shutil.rmtree(home, ignore_errors=True)
+            home.mkdir()
+            _link(home, [dist for _name, dist in found])
+            (home / COMPLETE).touch()
+    return home
+
+
+def normal(name: str) -> str:
+    """Return a package's name as the index writes it: lower case, with dashes."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@cache
+def _closure() -> dict[str, Distribution]:
+    """Return the installed packages that the tool needs, with all its extras, and what those need."""
+    found: dict[str, Distribution] = {}
+    seen: set[tuple[str, frozenset[str]]] = set()
+    root = _installed(TOOL)
+    extras = (
+        frozenset(root.metadata.get_all("Provides-Extra") or ()) - NOT_FOR_WORKERS if root else frozenset()
+    )
+    waiting = [(TOOL, extras)]
+    while waiting:
+        name, wanted = waiting.pop()
+        if (name, wanted) in seen or (dist := _installed(name)) is None:
+            continue
+        seen.add((name, wanted))
+        if name != TOOL:
+            found[name] = dist
+        waiting += list(_needed(dist, wanted))
+    return found
+
+
+def _needed(dist: Distribution, extras: Iterable[str]) -> Iterator[tuple[str, frozenset[str]]]:
+    for line in dist.requires or ():
+        try:
+            one = Requirement(line)
+        except InvalidRequirement:
+            continue  # metadata of another age: pip would not follow it either
+        if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+            yield normal(one.name), frozenset(one.extras)
+
+
+def _installed(name: str) -> Distribution | None:
+    try:
+        return distribution(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _link(home: Path, dists: Iterable[Distribution]) -> None:
+    """Link every package into ``home``. A directory that several packages share is made, and its parts are
+    linked."""
+    owners: dict[PurePosixPath, set[str]] = defaultdict(set)
+    sources: dict[PurePosixPath, Path] = {}
+    for dist in dists:
+        for file in dist.files or ():
+            path = PurePosixPath(file)
+            if (
+                path.parts[0] == ".."
+                or path.is_absolute()
+                or path.suffix == ".pth"
+                or "__pycache__" in path.parts
+            ):
+                continue
+            for part in (path, *path.parents[:-1]):
+                owners[part].add(dist.name)
+                sources.setdefault(part, Path(str(dist.locate_file(str(part)))))
+    for part in sorted(owners, key=lambda one: len(one.parts)):
+        target = home / part
+        if len(owners[part]) > 1 and sources[part].is_dir():
+            target.mkdir(exist_ok=True)
+        elif not target.is_symlink() and not any((home / up).is_symlink() for up in part.parents[:-1]):
+            target.symlink_to(sources[part])

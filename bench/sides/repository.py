@@ -1,0 +1,186 @@
+"""The user's git repository: commits, the working tree as a commit, and checkouts of them in the cache.
+
+Nothing in the user's working tree is written. A checkout is a worktree of git's own, so tags, filters and
+submodules work in it as they do in the repository.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import BenchError, UsageError
+from bench.sides.children import environment, last_lines
+
+WORKTREE = "worktree"  # how a user names the files as they are, instead of a commit
+GIT_S = 600
+ZERO = "0" * 40
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit, and what the user called it. ``tree`` is git's digest of all its files."""
+
+    label: str
+    commit: str
+    tree: str
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A git repository by the top directory of its working tree."""
+
+    root: Path
+
+    @classmethod
+    def around(cls, path: Path) -> Repository | None:
+        """Return the repository that ``path`` lies in, or None."""
+        place = path if path.is_dir() else path.parent
+        found = _git_or_none(place, "rev-parse", "--show-toplevel")
+        return cls(Path(found.strip())) if found and found.strip() else None
+
+    def find(self, ref: str) -> Commit | None:
+        """Return the commit that ``ref`` names, or None. ``worktree`` is the files as they are now."""
+        if ref == WORKTREE:
+            return self._working_tree()
+        found = _git_or_none(
+            self.root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"
+        )
+        return self._commit(f"{ref} ({found.strip()[:12]})", found.strip()) if found else None
+
+    def missing(self, ref: str) -> str:
+        """Say why ``ref`` names no commit, with what a CI job most often has to change."""
+        if (_git_or_none(self.root, "rev-parse", "--is-shallow-repository") or "").strip() == "true":
+            return (
+                f"{ref} is not in this clone, which is shallow: fetch the history "
+                "(actions/checkout: fetch-depth: 0; GitLab: GIT_DEPTH: 0; or git fetch --unshallow)"
+            )
+        return f"{ref} is no commit, branch or tag of the repository at {self.root}"
+
+    def commits_between(self, good: str, bad: str) -> list[str]:
+        """Return the commits after ``good`` up to ``bad``, the oldest first, along the first parents."""
+        found = self._git("rev-list", "--reverse", "--first-parent", f"{good}..{bad}")
+        return found.split()
+
+    def subject(self, commit: str) -> str:
+        """Return the first line of a commit's message."""
+        return self._git("show", "--no-patch", "--format=%s", commit).strip()
+
+    def text(self, commit: Commit, file: str) -> str:
+        """Return the content of a file of a commit."""
+        return self._git("show", f"{commit.tree}:{file}")
+
+    def files(self, commit: Commit) -> list[str]:
+        """Return the names of all files of a commit."""
+        return [
+            name for name in self._git("ls-tree", "-r", "-z", "--name-only", commit.tree).split("\0") if name
+        ]
+
+    def changed_files(self, base: Commit, candidate: Commit) -> list[str]:
+        """Return the names of the files that differ between two commits."""
+        return [
+            name
+            for name in self._git("diff", "--name-only", "-z", base.tree, candidate.tree).split("\0")
+            if name
+        ]
+
+    def check_out(self, commit: Commit, to: Path) -> None:
+        """Write a commit's files with its submodules to the directory ``to``, which must not exist."""
+        self._git("worktree", "prune")
+        self._git("worktree", "add", "--force", "--detach", "--quiet", str(to), commit.commit)
+        if (to / ".gitmodules").is_file():
+            self._submodules(to)
+
+    def remove(self, checkout: Path) -> None:
+        """Delete a checkout, whole or not, and what git remembers of it."""
+        shutil.rmtree(checkout, ignore_errors=True)
+        _git_or_none(self.root, "worktree", "prune")
+
+    # ---- inside ----------------------------------------------------------------------------------
+
+    def _commit(self, label: str, commit: str) -> Commit:
+        return Commit(label, commit, self._git("rev-parse", f"{commit}^{{tree}}").strip())
+
+    def _working_tree(self) -> Commit:
+        """Return HEAD if nothing differs from it, else a commit of the files as they are.
+
+        Files that git ignores are left out. The commit is on no branch; git deletes it in time.
+        """
+        head = self.find("HEAD")
+        if head is None:
+            raise UsageError(f"the repository at {self.root} has no commit yet")
+        with tempfile.TemporaryDirectory() as place:
+            index = {"GIT_INDEX_FILE": str(Path(place) / "index")}
+            self._git("read-tree", "HEAD", **index)
+            self._git("add", "--all", ".", **index)
+            tree = self._git("write-tree", **index).strip()
+        if tree == head.tree:
+            return Commit(f"the working tree ({head.commit[:12]})", head.commit, tree)
+        name = dict.fromkeys(("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"), "bench")
+        name |= dict.fromkeys(("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"), "bench@localhost")
+        name |= dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), "2000-01-01T00:00:00Z")
+        made = self._git("commit-tree", tree, "-p", head.commit, "-m", "the working tree", **name).strip()
+        return Commit(f"the working tree ({head.commit[:12]} with changes)", made, tree)
+
+    def _submodules(self, checkout: Path) -> None:
+        """Fill the submodules, from the repository's own copies where it has them: no network is needed."""
+        ours = Path(self._git("rev-parse", "--path-format=absolute", "--git-common-dir").strip()) / "modules"
+        names = _git(
+            checkout, "config", "--file", ".gitmodules", "--name-only", "--get-regexp", r"\.path$"
+        ).split()
+        local = []
+        for name in (key.removeprefix("submodule.").removesuffix(".path") for key in names):
+            if (ours / name).is_dir():
+                local += ["-c", f"submodule.{name}.url={ours / name}"]
+        _git(
+            checkout,
+            "-c",
+            "protocol.file.allow=always",
+            *local,
+            "submodule",
+            "update",
+            "--init",
+            "--recursive",
+        )
+
+    def _git(self, *arguments: str, **variables: str) -> str:
+        return _git(self.root, *arguments, **variables)
+
+
+def _run(
+    place: Path, arguments: tuple[str, ...], variables: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    command = ["git", "-C", str(place), *arguments]
+    known = environment("GIT_", "SSH_") | {"GIT_TERMINAL_PROMPT": "0", **variables}
+    for name in ("GIT_DIR", "GIT_WORK_TREE", *(() if "GIT_INDEX_FILE" in variables else ("GIT_INDEX_FILE",))):
+        known.pop(name, None)  # a hook sets them, for another repository than the one we stand in
+    return subprocess.run(
+        command, capture_output=True, text=True, errors="replace", timeout=GIT_S, check=True, env=known,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def _git(place: Path, *arguments: str, **variables: str) -> str:
+    """Return git's output. Raises BenchError with the last lines that it printed."""
+    try:
+        return _run(place, arguments, variables).stdout
+    except (OSError, subprocess.SubprocessError) as bad:
+        raise BenchError(f"git {arguments[0]} failed in {place}: {last_lines(bad)}") from None
+
+
+def _git_or_none(place: Path, *arguments: str) -> str | None:
+    try:
+        return _run(place, arguments, {}).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def standing(repository: Repository) -> Path:
+    """Return the current directory within the repository, or '.' if it is outside."""
+    try:
+        return Path.cwd().resolve().relative_to(repository.root.resolve())
+    except ValueError:
+        return Path()
