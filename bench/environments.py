@@ -1,9 +1,8 @@
-"""Python environments that are made once and kept in the cache: for an engine, or for the base of a gate.
+"""Python environments of engines, made once and kept in the cache, and what is installed in an interpreter.
 
-An engine whose packages conflict with ours gets its ``ENVIRONMENT`` from ``bench env make``. A gate's
-``--base`` is an interpreter, or a git ref of the project in the current directory; then its package and
-requirements are installed. Both kinds also see the packages of the current environment, after their own, so
-only the differences are installed.
+An engine whose packages conflict with ours gets its ``ENVIRONMENT`` from ``bench env make``. It also sees the
+packages of the current environment, after its own, so only the differences are installed. The environments of
+a gate's commits are made by ``bench/sides``.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ import filelock
 from bench import plugins
 from bench.errors import BenchError, UsageError
 from bench.formatting import nearest
+from bench.machine.children import environment, last_lines
 from bench.models.cache import cache_root
 
 # The interpreter runs this and prints its version, every distribution, and a digest of the source files of
@@ -62,61 +61,29 @@ def identity(python: Path | None, label: str = "") -> Identity:
     """Ask an interpreter (None: this one) what is installed in it. Raises UsageError if it cannot be run."""
     command = [str(python or sys.executable), "-c", _LOOK]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LOOK_S, check=True)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=LOOK_S,
+            check=True,
+            env=environment("VIRTUAL_ENV"),
+        )
         found = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as bad:
-        raise UsageError(f"--base {python}: not a Python interpreter that works ({_why(bad)})") from None
+        raise UsageError(
+            f"--base {python}: not a Python interpreter that works ({last_lines(bad)})"
+        ) from None
     packages = hashlib.sha256("\n".join(found["packages"]).encode()).hexdigest()
     return Identity(label or "this environment", found["python"], packages, found["sources"])
 
 
-def interpreter_of(base: str) -> tuple[Path, str]:
-    """Return (interpreter, display name) for ``--base``, which is a path to a Python or a git ref.
-
-    The environment of a git ref is made here if it does not exist yet. Raises UsageError for anything else,
-    BenchError for a missing file or a failed installation.
-    """
-    path = Path(base)
-    if path.is_file() and os.access(path, os.X_OK):
-        return path.absolute(), base
-    commit = _git("rev-parse", "--verify", "--quiet", f"{base}^{{commit}}")
-    if commit is None and len(path.parts) > 1 and path.parent.is_dir():
-        raise BenchError(
-            f"--base {base}: no run or interpreter there; nothing to compare with, nothing measured"
-        )
-    if commit is None:
-        raise UsageError(
-            f"--base {base}: neither an interpreter, nor a run, nor a git ref of the project here"
-        )
-    return _environment_at(commit.strip()), f"{base} ({commit.strip()[:12]})"
-
-
-def _git(*arguments: str) -> str | None:
-    """Return the output of git, or None if it fails or there is no repository."""
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=60, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout
-
-
-def _environment_at(commit: str) -> Path:
-    """Return the interpreter of one commit's environment; an incomplete environment is made again."""
-    home = cache_root() / "bases" / f"{commit[:16]}-{_inherited()}"
-
-    def wanted() -> list[str]:
-        source = home / "source"
-        _export(commit, source)
-        found = ["-r", str(source / "requirements.txt")] if (source / "requirements.txt").is_file() else []
-        if (source / "pyproject.toml").is_file() or (source / "setup.py").is_file():
-            found.append(str(source))
-        if not found:
-            raise UsageError(
-                f"commit {commit[:12]} has neither a package (pyproject.toml) nor a requirements.txt"
-            )
-        return found
-
-    return _made(home, wanted, commit[:12])
+def interpreter_at(path: str) -> Path:
+    """Return the interpreter at ``path``, absolute. Raises UsageError if there is none."""
+    found = Path(path)
+    if not (found.is_file() and os.access(found, os.X_OK)):
+        raise UsageError(f"{path[:200]}: no Python interpreter there")
+    return found.absolute()
 
 
 def interpreter(name: str, python: str | None) -> Path | None:
@@ -200,16 +167,6 @@ def _made(home: Path, wanted: Callable[[], list[str]], what: str) -> Path:
     return python
 
 
-def _export(commit: str, to: Path) -> None:
-    """Extract the commit's files, without touching the working tree."""
-    archive = to.with_suffix(".tar")
-    if _git("archive", "--output", str(archive), commit) is None:
-        raise BenchError(f"git cannot export commit {commit[:12]}")
-    with tarfile.open(archive) as packed:
-        packed.extractall(to, filter="data")
-    archive.unlink()
-
-
 def _inherit(python: Path) -> None:
     """Let the new environment see the packages of this one, after its own."""
     ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
@@ -219,12 +176,8 @@ def _inherit(python: Path) -> None:
 
 def _run(command: list[str], what: str) -> None:
     try:
-        subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_S, check=True)
+        subprocess.run(
+            command, capture_output=True, text=True, timeout=INSTALL_S, check=True, env=environment("PIP_")
+        )
     except (OSError, subprocess.SubprocessError) as bad:
-        raise BenchError(f"cannot make {what}: {_why(bad)}") from None
-
-
-def _why(bad: Exception) -> str:
-    """Return the last line that a failed command printed, or the error that kept it from running."""
-    printed = (getattr(bad, "stderr", None) or "").strip().splitlines()
-    return printed[-1][:300] if printed else str(bad)[:300]
+        raise BenchError(f"cannot make {what}: {last_lines(bad)}") from None

@@ -12,6 +12,8 @@ from bench.worker import session
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as processors: torch takes one thread in each
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests run side by side, and what they measure is data: none waits for another. The lock's tests name a file.
+os.environ["BENCH_MACHINE_LOCK"] = "none"
 
 
 @pytest.fixture(autouse=True)

@@ -123,6 +123,10 @@ def gate(
         bool,
         typer.Option("--allow-identical", help="exit with 0 if a change does not reach what is measured"),
     ] = False,
+    bisect: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="GOOD BAD", help="find the commit between that made it more expensive"),
+    ] = None,
     overrides: Sets = None,
     only: Only = None,
     out: Annotated[Path, typer.Option(help="where the gate's directory is made")] = Path("results"),
@@ -141,6 +145,10 @@ def gate(
         out, base, cap, batches, tuple(overrides or ()), tuple(only or ()), candidate, limits_from.value,
         allow_identical,
     )  # fmt: skip
+    if bisect is not None:
+        from bench.cli.bisect import gate_bisect
+
+        raise typer.Exit(gate_bisect(config, *bisect, options, quiet=quiet))
     raise typer.Exit(gate_commands.gate(config, options, as_json=as_json, quiet=quiet))
 
 
@@ -152,7 +160,7 @@ def calibrate(
     units: Annotated[int, typer.Option(min=6, max=1000, help="pairs of fresh workers to measure")] = 20,
     batches: Batches = None,
     base: Annotated[
-        str | None, typer.Option(metavar="PYTHON|REF", help="another installation, for one of the sides")
+        str | None, typer.Option(metavar="PYTHON", help="another installation, for one of the sides")
     ] = None,
     quiet: Quiet = False,
 ) -> None:

@@ -3,31 +3,40 @@
 It is installed with the package (entry point ``pytest11``), and imports nothing heavy until the fixture is
 used. The measurements are also stored as pytest-benchmark stores its runs, so that
 ``pytest-benchmark compare`` shows them.
+
+With pytest-xdist, gates wait for each other: one process of a user measures at a time on a machine (see
+``bench/store/lock.py``).
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from bench.errors import ExitCode
+from bench.errors import BenchError, ExitCode, InterruptedRun, UsageError
 from bench.gate import LEAST_CAP
 
 if TYPE_CHECKING:
-    from bench.config.spec import Spec
-    from bench.results.run_summary import RunSummary
+    from bench.cli.gating import Judged
 
 Gated = Mapping[str, Any]
+STORAGE = ".benchmarks"
+UNSET_STORAGE = f"file://./{STORAGE}"  # what pytest-benchmark has if nobody names a storage
+WORKTREE = "worktree"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options for where results go and how many units a gate may take."""
     group = parser.getgroup("inference-cost-bench")
-    group.addoption("--bench-out", default="results", help="directory for the runs of bench_gate")
+    group.addoption(
+        "--bench-out", default="results", help="directory for the runs of bench_gate, from the rootdir"
+    )
     group.addoption(
         "--bench-cap", type=_cap, default=40, help=f"units a gate may take at most; FAIL takes {LEAST_CAP}"
     )
@@ -42,47 +51,105 @@ def _cap(text: str) -> int:
 
 @pytest.fixture
 def bench_gate(request: pytest.FixtureRequest) -> Callable[..., Gated]:
-    """``bench_gate(config, base=None, overrides=())`` measures and judges as ``bench gate`` does.
+    """``bench_gate(config, base=None, overrides=())`` measures and judges as ``bench gate`` does in pytest's
+    rootdir, where relative paths begin.
 
-    It returns the ``gate`` block of ``run.json`` if every limit holds; otherwise the test fails with the
-    verdict and the figures. INCONCLUSIVE fails too: a gate that could not decide has not passed.
+    ``base`` is a commit, an interpreter or a run, as ``--base`` is; ``candidate``, ``limits_from`` and
+    ``allow_identical`` are the options of these names. It returns the ``gate`` block of ``run.json`` if every
+    limit holds; otherwise the test fails with the verdict and the figures. INCONCLUSIVE fails too: a gate
+    that could not decide has not passed. What cannot be measured at all fails with one sentence.
     """
-    out = Path(request.config.getoption("--bench-out"))
-    cap = int(request.config.getoption("--bench-cap"))
+    settings = request.config
 
-    def gated(config: str | Path, base: str | None = None, overrides: Sequence[str] = ()) -> Gated:
-        from bench.config.reader import read_config
-        from bench.environments import interpreter_of
+    def gated(
+        config: str | Path,
+        base: str | Path | None = None,
+        overrides: Sequence[str] = (),
+        *,
+        candidate: str | None = None,
+        limits_from: Literal["base", "candidate"] = "base",
+        allow_identical: bool = False,
+    ) -> Gated:
+        from bench.cli.gating import GateOptions, job_summary, judged
         from bench.report.gate import lines
-        from bench.results.summary import load_run
-        from bench.runs.gate import Plan, gate_spec
 
-        spec: Spec = read_config(Path(config), overrides)
-        python, label = interpreter_of(base) if base else (None, "")
-        directory = gate_spec(spec, out, Plan(python, label, cap))
-        run = load_run(directory)
-        _store(run, directory, Path(str(request.config.rootpath)))
-        assert run.gate is not None, "a gate has a verdict"
-        if run.gate.exit_code != ExitCode.OK:
-            said = lines(run.name, run.gate)
-            pytest.fail("\n".join([*said, f"  {directory}/run.json"]), pytrace=False)
-        return run.gate.to_json()
+        root, ref = settings.rootpath, None if base is None else str(base)
+        out, cap = root / settings.getoption("--bench-out"), int(settings.getoption("--bench-cap"))
+        with _in_a_sentence(), contextlib.chdir(root):
+            if limits_from not in ("base", "candidate"):
+                raise UsageError(f"limits_from={limits_from!r}: give 'base' or 'candidate'")
+            options = GateOptions(
+                out, ref, cap, None, tuple(overrides), (), candidate, limits_from, allow_identical
+            )
+            found = judged(root / config, options, quiet=False)
+            if found.directory != root / config:  # a finished run was stored when it was measured
+                _store(found, settings, candidate)
+        with _uncaptured(settings):
+            job_summary(found.run.name, found.gate, lead="\n")
+        if found.gate.exit_code != ExitCode.OK:
+            said = lines(found.run.name, found.gate)
+            pytest.fail("\n".join([*said, f"  {found.directory}/run.json"]), pytrace=False)
+        return found.gate.to_json()
 
     return gated
 
 
-def _store(run: RunSummary, directory: Path, root: Path) -> None:
+@contextlib.contextmanager
+def _in_a_sentence() -> Iterator[None]:
+    """Fail the test with an expected error's message alone; an interrupted gate ends pytest."""
+    try:
+        yield
+    except InterruptedRun as stopped:
+        pytest.exit(f"bench gate: {stopped}", returncode=int(stopped.exit_code))
+    except BenchError as expected:
+        pytest.fail(f"bench gate: {expected}", pytrace=False)
+
+
+def _uncaptured(settings: pytest.Config) -> contextlib.AbstractContextManager[None]:
+    """Let annotations reach the log of the job, also of a test that passes."""
+    capture = settings.pluginmanager.getplugin("capturemanager")
+    return capture.global_and_fixture_disabled() if capture else contextlib.nullcontext()
+
+
+# ---- for pytest-benchmark ------------------------------------------------------------------------
+
+
+def _store(found: Judged, settings: pytest.Config, candidate: str | None) -> None:
     """Store the units' times where pytest-benchmark stores its own, if it is installed."""
     try:
-        from pytest_benchmark.utils import get_machine_id
+        from pytest_benchmark.utils import get_commit_info, get_machine_id
     except ImportError:
         return
-    from bench.report.formats import pytest_benchmark
-    from bench.store.files import write_atomic
+    from bench.report.formats import ascii_json, pytest_benchmark
+    from bench.store.files import naming, write_atomic
     from bench.store.replay import load_record
 
-    place = root / ".benchmarks" / str(get_machine_id())  # type: ignore[no-untyped-call]
-    place.mkdir(parents=True, exist_ok=True)
+    content = json.loads(pytest_benchmark.of_units(found.run, load_record(found.directory).units))
+    project = settings.getoption("benchmark_project_name", None)
+    content["commit_info"] = get_commit_info(project)  # type: ignore[no-untyped-call]
+    if candidate not in (None, WORKTREE):
+        content["commit_info"] |= _commit_of(found)
+    place = _storage(settings) / str(get_machine_id())  # type: ignore[no-untyped-call]
+    with naming("create", place):
+        place.mkdir(parents=True, exist_ok=True)
     number = 1 + max((int(p.name[:4]) for p in place.glob("[0-9][0-9][0-9][0-9]_*.json")), default=0)
-    content = pytest_benchmark.of_units(run, load_record(directory).units)
-    write_atomic(place / f"{number:04d}_bench-{directory.name}.json", content)
+    name = f"{number:04d}_bench-{found.directory.name}.json"
+    write_atomic(place / name, ascii_json(content, indent=1) + "\n")
+
+
+def _commit_of(found: Judged) -> dict[str, Any]:
+    """Return what is known of the commit that was measured instead of the files as they are."""
+    commit = found.gate.to_json()["evidence"]["sides"]["candidate"]["commit"]
+    return {"id": commit, "time": None, "author_time": None, "dirty": False, "branch": "(unknown)"}
+
+
+def _storage(settings: pytest.Config) -> Path:
+    """Return the directory that ``--benchmark-storage`` names, or ``.benchmarks`` in the rootdir.
+
+    A relative one begins where pytest was started, as for pytest-benchmark itself. A server takes no files,
+    so with Elasticsearch it is ``.benchmarks``, too.
+    """
+    uri = str(settings.getoption("benchmark_storage", None) or UNSET_STORAGE)
+    if uri == UNSET_STORAGE or ("://" in uri and not uri.startswith("file://")):
+        return settings.rootpath / STORAGE
+    return settings.invocation_params.dir / uri.removeprefix("file://")

@@ -220,7 +220,7 @@ class _Reader(BlockReader):
             raise self.source.error(("gate",), "must be a block of limits")
         if not raw:
             return ()
-        from bench.gate.limits import never_judged
+        from bench.gate.limits import never_judged, rules
         from bench.metrics import all_metrics
 
         self.known(raw, ("gate",), tuple(all_metrics()))
@@ -230,6 +230,9 @@ class _Reader(BlockReader):
             relative = limit.max_increase is not None or limit.max_decrease is not None
             if reason := never_judged(key, relative, bool(drift.tokens) and not random, drift.suites):
                 raise self.source.error(("gate", key), *reason)
+            if any(rule.kind == "timed" and not rule.bound for rule in rules({key: limit.model_dump()})):
+                hint = "give the smallest change that matters, such as 2%; 0% is for what is counted"
+                raise self.source.error(("gate", key), "no time is ever the same to the last digit", hint)
         return limits
 
 

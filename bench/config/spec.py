@@ -22,6 +22,7 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # no figure is ever negative
+MOST_INCREASE = 10.0  # a limit of +1000 % is the largest that makes sense
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
@@ -160,14 +161,16 @@ class LimitBlock(Block):
     def _share(cls, text: object) -> object:
         if isinstance(text, int | float):
             raise ValueError(f"write it with its unit, such as '{text}%'")
-        if isinstance(text, str) and not 0 < parse_percent(text) <= 1:
-            raise ValueError(f"{text} is outside 0 % to 100 %")
+        if isinstance(text, str) and not 0 <= parse_percent(text) <= MOST_INCREASE:
+            raise ValueError(f"{text} is outside 0 % to {100 * MOST_INCREASE:g} %")
         return text
 
     @model_validator(mode="after")
     def _some_limit(self) -> LimitBlock:
         if all(value is None for value in (self.max_increase, self.max_decrease, self.max, self.min)):
             raise ValueError("give max, min, max_increase or max_decrease")
+        if self.max_decrease is not None and parse_percent(self.max_decrease) >= 1:
+            raise ValueError("a figure cannot fall by 100 %; give less for max_decrease")
         return self
 
 

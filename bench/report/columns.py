@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bench.formatting import format_mib, format_share, format_significant
 from bench.metrics import cost, latency, memory, output_drift, throughput
+from bench.report.gate_reading import verdict_on
 from bench.report.reading import bounds_text, interval_text, kl_above_floor, timed_interval
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary, in_turns
@@ -78,8 +79,11 @@ def _ratio(run: RunSummary, row: Row) -> str:
 
 
 def _verdict(run: RunSummary, row: Row) -> str:
+    """Show how a row ended if it failed, else the verdict of the run's gate on it, else that on its cost."""
     if not row.ok:
         return str(row.status)
+    if judged := verdict_on(run, row):
+        return str(judged)
     ratio = run.comparison(row, cost.PER_1K)
     return str(ratio.verdict) if ratio else ""
 
@@ -111,11 +115,28 @@ COLUMNS = (
 )
 
 
+def columns_of(run: RunSummary) -> tuple[Column, ...]:
+    """Return the columns that a run's table has. A gate's run has only those in which a variant has a figure:
+    most gates measure ratios in turns and no row alone."""
+    if run.gate is None:
+        return COLUMNS
+    rows = [row for row in run.rows if not row.is_baseline]
+    always = ("variant", "verdict")
+    return tuple(
+        column
+        for column in COLUMNS
+        if column.key in always or any(column.cell(run, row) not in ("", "-") for row in rows)
+    )
+
+
 def pareto(run: RunSummary, group: str) -> set[str]:
     """Return the names on the Pareto front: no other row of the cell is both cheaper and closer.
 
-    A row with the verdict ``cannot tell`` counts as a cost ratio of 1, drift within the noise floor as 0.
+    A row with the verdict ``cannot tell`` counts as a cost ratio of 1, drift within the noise floor as 0. A
+    gate's run has no front: it compares each row with itself or with its baseline, and has few of the ratios.
     """
+    if run.gate is not None:
+        return set()
     points = [
         (ratio, drift, row.name)
         for row in run.rows

@@ -1,17 +1,21 @@
-"""Put a gate's verdict into words, for the terminal, for a job summary and for a calibration."""
+"""Put a gate's verdict into words: for the terminal, a job summary, a pull request and a calibration."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 from bench.formatting import format_duration
 from bench.gate.calibration import Calibration
 from bench.gate.finding import Effort, Finding, GateBlock, GateVerdict
 from bench.records import Json
+from bench.report.compared import MOST_LETTERS, between_commits, compared
 from bench.report.formats import harmless
-from bench.report.formats.markdown import escape
+from bench.report.formats.markdown import about, escape, rules_table
+from bench.report.gate_reading import ADVICE, in_words, summary, worst_first
 
-MOST_NAMES = 8
+MARKER = "<!-- inference-cost-bench -->"  # by which a CI job finds its comment again
+MOST_RULES = 50  # of a comment, which GitHub cuts off at 65,536 letters
+LONGEST_REASON = 4 * MOST_LETTERS  # of a rule in a comment
 LEVELS = {
     GateVerdict.FAIL: "error",
     GateVerdict.ERROR: "error",
@@ -22,57 +26,88 @@ LEVELS = {
 
 
 def lines(name: str, gate: GateBlock) -> list[str]:
-    """Return the verdict on the run called ``name``, a line for each rule with its interval, and the effort.
+    """Return the verdict on the run called ``name``, what was compared, and a line for each rule.
 
-    The last line also says what change the gate could have seen.
+    A rule's line has its interval. What the verdict rests on, and what change the gate could have seen, come
+    last; before that stands what to do next if that is known.
     """
     name, gate = harmless(name), harmless(gate)
     found = [f"{gate.verdict}  {name}  (exit {int(gate.exit_code)})"]
-    found += [f"  {_rule(rule)}" for rule in gate.rules]
-    found.append(f"  {_effort(gate.effort)}")
-    return found
+    found += [f"  {line}" for line in compared(gate.effort).lines]
+    found += [f"  {in_words(rule)}" for rule in gate.rules]
+    found += [f"  {ADVICE[gate.verdict]}"] if gate.verdict in ADVICE else []
+    return [_no_command(line) for line in (*found, f"  {_effort(gate.effort)}")]
 
 
 def differences(found: Json, base: str, candidate: str) -> list[str]:
     """Say what differs between the commits of a gate, before anything is measured."""
-    lines = [f"compare {base} with {candidate}"]
-    for what in ("config", "packages"):
-        lines += [f"  {what}: {one['what']}: {one['base']} → {one['candidate']}" for one in found[what]]
-    if found["files"]:
-        lines.append(f"  files: {_few(found['files'])}")
-    if len(lines) == 1:
-        lines.append("  nothing differs: not a file, not a package, not a key of the config")
-    return harmless(lines)
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(names[:MOST_NAMES]) + more
+    first, *rest = harmless(between_commits(found, base, candidate)).lines
+    return [_no_command(line) for line in (first, *(f"  {line}" for line in rest))]
 
 
 def markdown(name: str, gate: GateBlock) -> str:
     """Write the verdict for a CI job's summary page."""
     gate = harmless(gate)
-    rows = [
-        f"| {escape(rule.title)} | {escape(rule.rule)} | **{rule.verdict}** | {_value(rule)} "
-        f"| {escape(rule.reason)} |"
-        for rule in gate.rules
-    ]
-    head = [
-        f"### {gate.verdict}: {escape(harmless(name))}",
-        "",
-        "| variant | limit | verdict | measured | why |",
-    ]
-    return "\n".join([*head, "|---|---|---|---|---|", *rows, "", _effort(gate.effort), ""])
+    return "\n".join([
+        f"### {gate.verdict}: {escape(harmless(name))}", "", *rules_table(gate.rules), "", *about(gate), "",
+        _effort(gate.effort), "",
+    ])  # fmt: skip
+
+
+def comment(name: str, gate: GateBlock) -> str:
+    """Write the verdict as a comment on a pull request. It begins with ``MARKER``, which is not shown.
+
+    A job that finds the marker in a comment of its own can overwrite that comment. The rules come with the
+    worst verdict first; beyond ``MOST_RULES`` they are counted, so that GitHub takes the comment.
+    """
+    return f"{MARKER}\n{comment_body(name, gate)}"
+
+
+def comment_body(name: str, gate: GateBlock) -> str:
+    """Write a comment without its marker."""
+    gate = harmless(gate)
+    rules = tuple(replace(rule, reason=_cut(rule.reason)) for rule in worst_first(gate.rules))
+    more = [f"{len(rules) - MOST_RULES} more rules are in the run's report.", ""]
+    return "\n".join([
+        f"### {gate.verdict}: {escape(_cut(harmless(name)))}", "",
+        escape(summary(replace(gate, rules=rules))), "",
+        *rules_table(rules[:MOST_RULES]), "", *(more if len(rules) > MOST_RULES else []),
+        "<details><summary>What was compared, and what differs</summary>", "",
+        *about(gate), "", _effort(gate.effort), "", "</details>", "",
+    ])  # fmt: skip
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 1]}…"
 
 
 def workflow_commands(gate: GateBlock) -> list[str]:
     """Write GitHub's workflow commands: an error for what fails, a warning for what could not be decided."""
     return [
-        f"::{LEVELS[rule.verdict]} title=bench gate::{_rule(rule).replace('%', '%25')}"
+        _command(LEVELS[rule.verdict], "bench gate", _with_advice(rule))
         for rule in harmless(gate).rules
         if rule.verdict in LEVELS
     ]
+
+
+def _with_advice(rule: Finding) -> str:
+    return " ".join(filter(None, (in_words(rule), ADVICE.get(rule.verdict))))
+
+
+def _command(level: str, title: str, message: str) -> str:
+    """Write one command. GitHub cuts a message at a raw line break, and a title at a colon or a comma."""
+    for sign, code in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A")):
+        title, message = title.replace(sign, code), message.replace(sign, code)
+    return f"::{level} title={title.replace(':', '%3A').replace(',', '%2C')}::{_no_command(message)}"
+
+
+def _no_command(line: str) -> str:
+    """Break the old form of a workflow command, which GitHub's runner finds anywhere in a line.
+
+    The newer form, ``::name::``, is one only at the start of a line; no line here starts with a text from
+    outside.
+    """
+    return line.replace("##[", "# #[")
 
 
 def beforehand(calibration: Calibration | None, margin: float | None) -> str:
@@ -105,19 +140,6 @@ def calibration(found: Calibration | None) -> list[str]:
         f"  counters           {'the same in every unit' if found.counters_constant else 'varied'}",
         f"  {beforehand(found, None)}",
     ]
-
-
-def _rule(rule: Finding) -> str:
-    return f"{rule.verdict:12} {rule.title}: {rule.rule}: {_value(rule)} ({rule.reason})"
-
-
-def _value(rule: Finding) -> str:
-    if rule.value is None:
-        return "-"
-    bounds = ""
-    if rule.low is not None and rule.confidence not in (None, 1.0):
-        bounds = f" [{rule.low:.4g}, {rule.high:.4g}] at {100 * rule.confidence:g} %"
-    return f"{rule.value:.4g}{bounds}"
 
 
 def _effort(effort: Effort) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from bench.formatting import format_share, format_significant, printable
 from bench.metrics import cost, one_off, output_drift
 from bench.metrics.comparisons import Comparison
+from bench.report.gate_reading import about_row
 from bench.results.others import OTHERS_SHARE, others_in_turns
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary, in_turns
@@ -43,14 +44,18 @@ def timed_interval(run: RunSummary, row: Row, metric: Metric) -> Interval | None
 
 
 def sentence(run: RunSummary, row: Row) -> str:
-    """Say whether a variant is cheaper, by how much, how its output differs, and why if it is not cheaper."""
+    """Say whether a variant is cheaper, by how much, how its output differs, and why if it is not cheaper.
+
+    If a gate judged the row, its verdict comes first, and stands in the place of a ratio that is missing.
+    """
     if not row.ok:
         return _one_line(f"{row.status}: {row.reason}")
+    judged, ratio = about_row(run, row), run.comparison(row, cost.PER_1K)
     if row.is_baseline:
-        return "the baseline"
-    money = _money(run.comparison(row, cost.PER_1K))
-    parts = [money, drift_words(row), once_words(row)]
-    if not money.endswith("cheaper"):
+        return _one_line("; ".join(part for part in ("the baseline", judged) if part))
+    money = "" if judged and ratio is None else _money(ratio)
+    parts = [judged, money, drift_words(row), once_words(row)]
+    if money and not money.endswith("cheaper"):
         parts.append(_why(row))
     if (share := others_in_turns(row)) > OTHERS_SHARE:
         parts.append(f"others had up to {share:.0%} of the processors meanwhile")

@@ -10,23 +10,29 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.formatting import printable
-from bench.report.columns import COLUMNS, Column
+from bench.report.columns import Column, columns_of
+from bench.report.gate import lines
+from bench.report.gate_reading import TONES, without_replaced
 from bench.report.reading import FRONT, scored_words, sentence, timed_words
 from bench.results.run_summary import RunSummary
 from bench.stats.verdict import Verdict
 
 COLOURS: dict[str, str] = {Verdict.BETTER: "green", Verdict.WORSE: "red", Verdict.CANNOT_TELL: "yellow"}
+COLOURS |= {gate: COLOURS[tone.replace("-", " ")] for gate, tone in TONES.items()}
 LEFT_OUT_FIRST = ("peak", "weights", "output_throughput", "ttft", "tpot")  # if the terminal is too narrow
 MAY_WRAP = ("variant", "ratio", "verdict")
 
 
 def render(run: RunSummary, console: Console) -> None:
-    """Print one row for each variant, then one sentence for each, then the price and notes on the columns."""
-    price = run.price
+    """Print one row for each variant, then one sentence for each, then the price and notes on the columns.
+
+    The gate's verdict comes last, so that it is still on the screen.
+    """
+    price, run = run.price, without_replaced(run)
     table, left_out = _fitting(run, console)
     console.print(table)
     if left_out:
-        everything = _width(_table(run, COLUMNS), console)
+        everything = _width(_table(run, columns_of(run)), console)
         console.print(
             f"  left out: {', '.join(column.title for column in left_out)} "
             f"({everything} columns show all, so does --format markdown)",
@@ -38,16 +44,24 @@ def render(run: RunSummary, console: Console) -> None:
                 f"  [bold]{escape(printable(row.title))}[/]: {escape(sentence(run, row))}", highlight=False
             )
     money = f"{price['name']}, {price['date']}, used {price['utilisation']:.0%} of the time"
-    for mark, words in (("*", FRONT), ("$", money), ("~", timed_words(run)), ("KL", scored_words(run))):
+    for mark, words in (
+        ("*", "" if run.gate else FRONT),
+        ("$", money),
+        ("~", timed_words(run)),
+        ("KL", scored_words(run)),
+    ):
         if words:
             console.print(f"  {mark:2} {escape(printable(words))}", highlight=False, style="dim")
+    for line in lines(run.name, run.gate) if run.gate else ():
+        console.print(escape(line), highlight=False)
 
 
 def _fitting(run: RunSummary, console: Console) -> tuple[Table, list[Column]]:
     """Return (the widest table that fits, the columns it leaves out); its cells wrap if none fits."""
+    every = columns_of(run)
     for dropped in range(len(LEFT_OUT_FIRST) + 1):
-        left_out = [column for column in COLUMNS if column.key in LEFT_OUT_FIRST[:dropped]]
-        columns = [column for column in COLUMNS if column not in left_out]
+        left_out = [column for column in every if column.key in LEFT_OUT_FIRST[:dropped]]
+        columns = [column for column in every if column not in left_out]
         table = _table(run, columns)
         if _width(table, console) <= console.width:
             return table, left_out

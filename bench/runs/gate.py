@@ -9,7 +9,8 @@ Everything goes into a journal. Verdicts are made from the journal by ``bench/ga
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -34,7 +35,15 @@ from bench.metrics.unit_ratios import MEMORY
 from bench.models.reference import Progress
 from bench.records import Json, RunRecord, UnitRecord
 from bench.report.gate import beforehand
-from bench.runs.run import begin, evaluation_text, fetcher, finishing, new_directory, price_of_spec
+from bench.runs.run import (
+    begin,
+    evaluation_text,
+    fetcher,
+    finishing,
+    new_directory,
+    price_of_spec,
+    the_machine,
+)
 from bench.runs.sides import (
     Fetch,
     against,
@@ -85,6 +94,7 @@ class _Work:
     """What is measured, what the head of the journal says about it, and who is told."""
 
     spec: Spec
+    text: tuple[str, dict[str, Any]]
     head: dict[str, Any]
     fetch: Fetch
     takes: Wanted = field(default_factory=Wanted)
@@ -110,25 +120,26 @@ def gate_spec(
     wanted = list(rules(limits))
     if not wanted:
         raise UsageError(f"{spec.file}: no limits; give a gate block, see configs/ci.yaml")
-    written = plan.commits.candidate.written if plan.commits else spec
-    calibration = noise.latest(out, conditions(written), utc_now())
+    here = conditions(plan.commits.candidate.written if plan.commits else spec)
     sides, key, spec, fetch = _what_to_compare(spec, plan, on_fetch)
     if not any(group.variants for group in spec.groups):
         raise BenchError(f"{spec.file}: nothing to compare, nothing was measured; give a variant, or --base")
-    calibration = for_these_limits(calibration, spec, wanted, plan.cap)
-    tell(Noted(f"gate: {beforehand(calibration, strictest(wanted))}"))
-    head: dict[str, Any] = {
-        **sides,
-        "limits": limits,
-        "test": {"cap": plan.cap, **_prior_of(calibration)},
-        "batches_per_unit": plan.batches or (calibration.batches if calibration else UNIT_BATCHES),
-        "calibration": asdict(calibration) if calibration else None,
-        "key": key,
-    }
-    earlier = earlier_units(out, key, limits)
-    head["test"]["cap"] += max(Counter((u.group, u.variant) for u in earlier).values(), default=0)
-    work = _Work(spec, head, fetch, _takes(wanted, head["mode"]), _needs_run(wanted), earlier, tell)
-    return _measure(work, out)
+    text = evaluation_text(spec)
+    with _alone(out, tell):  # what is known already is read only now: a gate that came first adds to it
+        calibration = for_these_limits(noise.latest(out, here, utc_now()), spec, wanted, plan.cap)
+        tell(Noted(f"gate: {beforehand(calibration, strictest(wanted))}"))
+        head: dict[str, Any] = {
+            **sides,
+            "limits": limits,
+            "test": {"cap": plan.cap, **_prior_of(calibration)},
+            "batches_per_unit": plan.batches or (calibration.batches if calibration else UNIT_BATCHES),
+            "calibration": asdict(calibration) if calibration else None,
+            "key": key,
+        }
+        earlier = earlier_units(out, key, limits)
+        head["test"]["cap"] += max(Counter((u.group, u.variant) for u in earlier).values(), default=0)
+        takes, whole = _takes(wanted, head["mode"]), _needs_run(wanted)
+        return _measure(_Work(spec, text, head, fetch, takes, whole, earlier, tell), out)
 
 
 def _limits(spec: Spec, plan: Plan) -> dict[str, Any]:
@@ -191,7 +202,9 @@ def calibrate_spec(
         "batches_per_unit": batches or UNIT_BATCHES,
         "units_wanted": units,
     }
-    return _measure(_Work(spec, head, fetcher(spec, on_fetch), Wanted(counters=True), tell=tell), out)
+    fetch, text = fetcher(spec, on_fetch), evaluation_text(spec)
+    with _alone(out, tell):
+        return _measure(_Work(spec, text, head, fetch, Wanted(counters=True), tell=tell), out)
 
 
 def _takes(wanted: Sequence[Rule], mode: str) -> Wanted:
@@ -208,13 +221,20 @@ def _needs_run(wanted: Sequence[Rule]) -> bool:
 # ---- measuring -----------------------------------------------------------------------------------
 
 
-def _measure(work: _Work, out: Path) -> Path:
-    """Measure, and return a directory that always holds a verdict, or the reason why there is none. A second
-    gate in ``out`` is refused: it would disturb this one and continue with the same evidence."""
-    text, about_text = evaluation_text(work.spec)
+@contextmanager
+def _alone(out: Path, tell: Tell) -> Iterator[None]:
+    """Wait for the machine, then hold ``out``. A second gate in ``out`` that does not wait for this one, for
+    example on the other half of a machine, is refused: both would continue with the same evidence."""
     with naming("create", out):
         out.mkdir(parents=True, exist_ok=True)
-    with run_lock(out), Interrupt() as interrupt:
+    with the_machine(tell), run_lock(out):
+        yield
+
+
+def _measure(work: _Work, out: Path) -> Path:
+    """Measure, and return a directory that always holds a verdict, or the reason why there is none."""
+    text, about_text = work.text
+    with Interrupt() as interrupt:
         directory = new_directory(out, work.spec.name)
         with run_lock(directory), begin(directory, work.spec, about_text, work.head) as journal:
             spec, tell = work.spec, work.tell

@@ -14,7 +14,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from bench.results.run_summary import RunSummary
 from bench.results.summary import NOT_A_FAILURE, RUN_JSON, from_journal
 from bench.store.files import slug, write_atomic
 from bench.store.journal import Journal
-from bench.store.lock import run_lock
+from bench.store.lock import machine_lock, run_lock
 from bench.store.replay import JOURNAL, SCHEMA_VERSION, load_record
 from bench.store.source import source_digest
 
@@ -56,23 +56,31 @@ def run_spec(
 ) -> Path:
     """Measure everything in ``spec``, and return the run's directory, which always holds ``run.json``.
 
-    Raises UsageError or IncomparableError before anything is written, InterruptedRun after Ctrl-C (what was
-    measured is kept). A variant that fails does not raise: its row gives the reason.
+    While another run of this user measures on this machine, this one waits, with nothing written yet. Raises
+    UsageError or IncomparableError before anything is written, InterruptedRun after Ctrl-C (what was measured
+    is kept). A variant that fails does not raise: its row gives the reason.
     """
     fetch = fetcher(spec, on_fetch)
     text, about_text = evaluation_text(spec)
-    directory = resume or new_directory(out, spec.name)
-    with run_lock(directory) as notice, Interrupt() as interrupt:
-        if notice:
-            tell(Noted(notice))
-        journal = _continue(directory, spec) if resume else begin(directory, spec, about_text)
-        with journal:
-            tools = RunContext(directory, journal, tell, interrupt.check, spec.measure, spec.drift, text)
-            done = _done(load_record(directory))
-            with finishing(directory, journal, interrupt):
-                for group in spec.groups:
-                    GroupRun(group, tools, fetch, done.get(group.label, set())).run()
+    with the_machine(tell):
+        directory = resume or new_directory(out, spec.name)
+        with run_lock(directory) as notice, Interrupt() as interrupt:
+            if notice:
+                tell(Noted(notice))
+            journal = _continue(directory, spec) if resume else begin(directory, spec, about_text)
+            with journal:
+                tools = RunContext(directory, journal, tell, interrupt.check, spec.measure, spec.drift, text)
+                done = _done(load_record(directory))
+                with finishing(directory, journal, interrupt):
+                    for group in spec.groups:
+                        GroupRun(group, tools, fetch, done.get(group.label, set())).run()
     return directory
+
+
+def the_machine(tell: Tell) -> AbstractContextManager[None]:
+    """Hold the machine while something is measured. It is taken before any directory's lock and outside of
+    ``Interrupt``: a Ctrl-C while this waits has no stage to end first."""
+    return machine_lock(lambda text: tell(Noted(text)))
 
 
 @contextmanager

@@ -7,6 +7,7 @@ config's ``build`` block says otherwise where that is wrong.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -21,22 +22,15 @@ import filelock
 
 from bench.config.spec import BuildBlock
 from bench.errors import BenchError, UsageError
+from bench.machine.children import environment, last_lines
 from bench.models.cache import cache_root
-from bench.sides.children import environment, last_lines
 from bench.sides.layer import layer
 from bench.sides.repository import Commit, Repository
 
 COMPLETE = "complete"
 INSTALL_S = 3600
-MARKS = (
-    "uv.lock",
-    "pylock.toml",
-    "requirements.lock",
-    "requirements.txt",
-    "pyproject.toml",
-    "setup.py",
-    "setup.cfg",
-)
+LISTS = ("requirements.lock", "requirements.txt")
+MARKS = ("uv.lock", *LISTS, "pyproject.toml", "setup.py", "setup.cfg")
 # A requirements file that installs the project itself, such as "-e ." or ".[extra]".
 ITSELF = re.compile(r"^\s*(-e\s+|--editable[ =])?(file:)?\./?(\[[^\]]*\])?\s*(#.*)?$", re.MULTILINE)
 PIP = ("PIP_", "SETUPTOOLS_SCM_", "HATCH_", "UV_")
@@ -49,7 +43,16 @@ class Built:
     home: Path
     source: Path
     project: Path
-    python: Path
+
+    @property
+    def python(self) -> Path:
+        """Return the interpreter of the environment."""
+        return self.home / "venv" / "bin" / "python"
+
+    @property
+    def packages(self) -> Path:
+        """Return the directory of the environment's own packages."""
+        return next((self.home / "venv" / "lib").glob("python3.*/site-packages"))
 
 
 def build(
@@ -73,7 +76,7 @@ def build(
     with filelock.FileLock(f"{home}.lock"):
         source = home / "source"
         project = source / _project(repository, commit, inside, block)
-        built = Built(home, source, project, home / "venv" / "bin" / "python")
+        built = Built(home, source, project)
         if (home / COMPLETE).is_file():
             return built
         say(f"build {commit.label}")
@@ -98,37 +101,43 @@ def _project(repository: Repository, commit: Commit, inside: Path, block: BuildB
 
 
 def _make(built: Built, block: BuildBlock, log: Path) -> None:
+    """Make the environment and install into it, with this tool's pip: no side needs its own."""
     if not built.project.is_dir():
-        raise UsageError(
-            f"build.directory: there is no {built.project.relative_to(built.source)} in this commit"
-        )
+        where = built.project.relative_to(built.source)
+        raise UsageError(f"build.directory: there is no {where} in this commit")
     run = _Runner(log, built)
-    run([sys.executable, "-I", "-m", "venv", str(built.home / "venv")], "an environment")
-    own = run(
-        [str(built.python), "-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], "paths"
-    )
+    pip = importlib.util.find_spec("pip") is not None
+    bare = ["--without-pip"] if pip else []
+    run([sys.executable, "-I", "-m", "venv", *bare, str(built.home / "venv")], "an environment")
     below = [str(layer())] if block.inherit == "tool" else _site_packages() if block.inherit == "all" else []
-    (Path(own.strip()) / "below-by-bench.pth").write_text("\n".join(below) + "\n")
+    (built.packages / "below-by-bench.pth").write_text("\n".join(below) + "\n")
     for command in block.commands:
-        run(list(command), f"the command {command[0]!r} of build.commands")
-    for install in _installs(built, block):
-        run(install, f"`{' '.join(install[-3:])}`")
+        run(["/bin/sh", "-c", command], f"build.commands: `{command}`")
+    ours = [sys.executable, "-I", "-m", "pip", "--python", str(built.python)]
+    theirs = [str(built.python), "-I", "-m", "pip"]
+    install = [*(ours if pip else theirs), "--disable-pip-version-check", "install", "--progress-bar", "off"]
+    for arguments in _pip_arguments(built.project, block):
+        run([*install, *arguments], f"`pip install {' '.join(arguments)}`")
+    if _uses_uv(built.project, block):
+        run(_uv(built.project), "`uv sync`")
 
 
-def _installs(built: Built, block: BuildBlock) -> list[list[str]]:
-    """Return the commands that install the project and what it declares."""
-    project = built.project
-    pip = [str(built.python), "-I", "-m", "pip", "--disable-pip-version-check", "install"]
+def _uses_uv(project: Path, block: BuildBlock) -> bool:
+    return block.install is None and block.tool != "pip" and (project / "uv.lock").is_file()
+
+
+def _pip_arguments(project: Path, block: BuildBlock) -> list[list[str]]:
+    """Return the arguments of each `pip install`: what the project declares, then the project itself. There
+    are none for a project that declares nothing."""
     if block.install is not None:
-        return [[*pip, *block.install]] if block.install else []
-    if (project / "uv.lock").is_file() and block.tool != "pip":
-        return [_uv(project)]
-    listed = next((name for name in MARKS[2:4] if (project / name).is_file()), None)
-    found = [[*pip, "-r", listed]] if listed else []
-    if _is_package(project) and not (
-        listed and ITSELF.search((project / listed).read_text(errors="replace"))
-    ):
-        found.append([*pip, "."])
+        return [list(block.install)] if block.install else []
+    if _uses_uv(project, block):
+        return []
+    listed = next((name for name in LISTS if (project / name).is_file()), None)
+    found = [["-r", listed]] if listed else []
+    names_itself = listed and ITSELF.search((project / listed).read_text(errors="replace"))
+    if _is_package(project) and not names_itself:
+        found.append(["."])
     return found
 
 

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from pathlib import Path
 
 import yaml
 
 from bench.config.spec import Spec
-from bench.errors import BenchError
-from bench.sides.children import environment, last_lines
+from bench.sides.layer import normal
 
 # Blocks of a config that are not part of what is measured.
 NOT_MEASURED = ("name", "gate", "build", "measure")
 MISSING = "(none)"
-LIST_S = 120
-_LIST = """
-import importlib.metadata as m, json, sys
-found = {}
-for d in m.distributions(path=[sys.argv[1]]):
-    found[(d.metadata["Name"] or "?").lower()] = d.version or "?"
-print(json.dumps(found))
-"""
 
 
 @dataclass(frozen=True)
@@ -50,25 +41,16 @@ def measured(change: Change) -> bool:
 
 
 def of_packages(base: Path, candidate: Path) -> tuple[Change, ...]:
-    """Return the packages whose version differs between two environments, by their interpreters."""
+    """Return the packages whose version differs between two environments, by their directories."""
     theirs, ours = packages(base), packages(candidate)
     names = sorted(ours.keys() | theirs.keys())
     found = (Change(name, theirs.get(name, MISSING), ours.get(name, MISSING)) for name in names)
     return tuple(one for one in found if one.base != one.candidate)
 
 
-def packages(python: Path) -> Mapping[str, str]:
-    """Return the version of every package that an environment has of its own."""
-    place = next((python.parent.parent / "lib").glob("python3.*/site-packages"))
-    try:
-        done = subprocess.run(
-            [str(python), "-I", "-c", _LIST, str(place)], capture_output=True, text=True, timeout=LIST_S,
-            check=True, env=environment(), stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError) as bad:
-        raise BenchError(f"cannot list the packages of {python}: {last_lines(bad)}") from None
-    found: Mapping[str, str] = json.loads(done.stdout)
-    return found
+def packages(place: Path) -> dict[str, str]:
+    """Return the version of every package in a directory, by its name as an index writes it."""
+    return {normal(dist.name): dist.version for dist in distributions(path=[str(place)])}
 
 
 def _flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:

@@ -8,16 +8,17 @@ from the other.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import re
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import filelock
 from packaging.requirements import InvalidRequirement, Requirement
@@ -40,7 +41,7 @@ def layer() -> Path:
         if not (home / COMPLETE).is_file():
             shutil.rmtree(home, ignore_errors=True)
             home.mkdir()
-            _link(home, [dist for _name, dist in found])
+            _link(home, dict(found))
             (home / COMPLETE).touch()
     return home
 
@@ -88,27 +89,49 @@ def _installed(name: str) -> Distribution | None:
         return None
 
 
-def _link(home: Path, dists: Iterable[Distribution]) -> None:
+def _link(home: Path, dists: Mapping[str, Distribution]) -> None:
     """Link every package into ``home``. A directory that several packages share is made, and its parts are
     linked."""
-    owners: dict[PurePosixPath, set[str]] = defaultdict(set)
-    sources: dict[PurePosixPath, Path] = {}
-    for dist in dists:
-        for file in dist.files or ():
-            path = PurePosixPath(file)
-            if (
-                path.parts[0] == ".."
-                or path.is_absolute()
-                or path.suffix == ".pth"
-                or "__pycache__" in path.parts
-            ):
-                continue
-            for part in (path, *path.parents[:-1]):
-                owners[part].add(dist.name)
-                sources.setdefault(part, Path(str(dist.locate_file(str(part)))))
-    for part in sorted(owners, key=lambda one: len(one.parts)):
-        target = home / part
-        if len(owners[part]) > 1 and sources[part].is_dir():
-            target.mkdir(exist_ok=True)
-        elif not target.is_symlink() and not any((home / up).is_symlink() for up in part.parents[:-1]):
-            target.symlink_to(sources[part])
+    owners: dict[str, dict[str, Distribution]] = defaultdict(dict)
+    parts: dict[str, list[tuple[str, ...]]] = {}
+    for name, dist in dists.items():
+        parts[name] = [path for path in map(_parts, _recorded(dist)) if path]
+        for path in parts[name]:
+            owners[path[0]][name] = dist
+    for top, ours in owners.items():
+        _link_one((top,), home, ours, parts)
+
+
+def _link_one(
+    place: tuple[str, ...], home: Path, ours: dict[str, Distribution], parts: dict[str, list[tuple[str, ...]]]
+) -> None:
+    """Link one file or directory, or its parts if several packages have files in it."""
+    source = Path(str(next(iter(ours.values())).locate_file("/".join(place))))
+    target = home.joinpath(*place)
+    if len(ours) == 1 or not source.is_dir():
+        if not target.is_symlink():
+            target.symlink_to(source)
+        return
+    target.mkdir()
+    inner: dict[str, dict[str, Distribution]] = defaultdict(dict)
+    depth = len(place)
+    for name, dist in ours.items():
+        for path in parts[name]:
+            if path[:depth] == place and len(path) > depth:
+                inner[path[depth]][name] = dist
+    for part, theirs in inner.items():
+        _link_one((*place, part), home, theirs, parts)
+
+
+def _recorded(dist: Distribution) -> Iterator[str]:
+    """Yield the files of a package as its RECORD names them; an editable package has next to none."""
+    for line in csv.reader((dist.read_text("RECORD") or "").splitlines()):
+        if line:
+            yield line[0]
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """Return the parts of a file's path below site-packages; none for what is outside, or for one place."""
+    parts = tuple(name.split("/"))
+    outside = parts[0] in ("..", "") or "__pycache__" in parts or name.endswith(".pth")
+    return () if outside else parts

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BenchError, UsageError
-from bench.sides.children import environment, last_lines
+from bench.machine.children import environment, last_lines
 
 WORKTREE = "worktree"  # how a user names the files as they are, instead of a commit
 GIT_S = 600

@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.config.reader import read_build, read_config
 from bench.config.spec import Arm, Group, Place, Spec
 from bench.environments import interpreter
-from bench.errors import ConfigError, UsageError
+from bench.errors import BenchError, ConfigError, UsageError
 from bench.models.reference import LocalPath
 from bench.records import Json
 from bench.sides.build import Built, build
@@ -78,6 +78,10 @@ def sides_of_commits(
     found = []
     for option, ref in (("--base", base), ("--candidate", candidate)):
         commit = repository.find(ref)
+        if commit is None and len(Path(ref).parts) > 1 and Path(ref).parent.is_dir():
+            raise BenchError(
+                f"{option} {ref}: no run or interpreter there; nothing to compare with, nothing measured"
+            )
         if commit is None:
             raise UsageError(f"{option} {ref}: {repository.missing(ref)}")
         if file.as_posix() not in repository.files(commit):
@@ -88,7 +92,7 @@ def sides_of_commits(
         base=sides[0],
         candidate=sides[1],
         config=of_configs(sides[0].spec, sides[1].spec),
-        packages=of_packages(sides[0].built.python, sides[1].built.python),
+        packages=of_packages(sides[0].built.packages, sides[1].built.packages),
         files=tuple(repository.changed_files(found[0], found[1])),
     )
 
@@ -139,6 +143,5 @@ def _arm(arm: Arm, built: Built, directory: Path) -> Arm:
         workload = workload.model_copy(update={"file": str(directory / workload.file)})
     if isinstance(model, LocalPath):
         model = LocalPath(directory / model.path)
-    packages = next((built.home / "venv" / "lib").glob("python3.*/site-packages"))
-    place = Place(str(directory), (("source", str(built.source)), ("packages", str(packages))))
+    place = Place(str(directory), (("source", str(built.source)), ("packages", str(built.packages))))
     return replace(arm, runtime=runtime, workload=workload, model=model, place=place)

@@ -9,6 +9,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+from bench.gate.finding import Effort, Finding, GateVerdict, block
 from bench.metrics import all_metrics, cost, latency, memory, output_drift, throughput
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
@@ -257,6 +258,101 @@ def invalid_run() -> Run:
         finished_utc=None,
         model=None,
     )
+
+
+BASE, CANDIDATE = "3f" * 20, "a7" * 20
+FILES = tuple(f"server/file{number}.py" for number in range(11))
+ENDS = (0.0024787521766663585, 403.4287934927351)  # the bounds of a sequence that has too few units
+
+
+def finding(metric: str, limit: str, verdict: GateVerdict, reason: str, **more: Any) -> Finding:
+    """What a gate found of the row ``bf16`` of two commits; a timed rule unless ``kind`` says otherwise."""
+    known = {"group": "bf16", "variant": "candidate", "kind": "timed", **more}
+    return Finding(f"{metric} {limit}", metric, verdict=verdict, reason=reason, **known)
+
+
+def sequence(value: float, low: float, high: float, units: int = 12) -> dict[str, Any]:
+    """The figure of a timed rule with its confidence sequence."""
+    return {"value": value, "low": low, "high": high, "confidence": 0.99, "units": units}
+
+
+def between_commits(**more: Any) -> Effort:
+    """What a gate of two commits rests on."""
+    details = {
+        "sides": {
+            "base": {"label": f"main ({BASE[:12]})", "commit": BASE, "environment": "e1"},
+            "candidate": {"label": f"the working tree ({CANDIDATE[:12]})", "commit": CANDIDATE},
+        },
+        "differences": {
+            "config": [{"what": "workload.requests", "base": "8", "candidate": "16"}],
+            "config_measured": True,
+            "packages": [{"what": "torch", "base": "2.12.0", "candidate": "2.13.0"}],
+            "files": list(FILES),
+        },
+        "not_compared": ["nf4"],
+        **more,
+    }
+    return Effort("commits", units=12, void_units=1, seconds_per_unit=3.0, details=details)
+
+
+RULES = (
+    finding("cost_per_request_usd", "max_increase 3 %", GateVerdict.FAIL, "worse than the baseline, shown by "
+            "12 units", **sequence(1.062, 1.041, 1.084)),
+    finding("tpot_ms", "max_increase 3 %", GateVerdict.PASS, "within the limit, shown by 7 units",
+            **sequence(1.003, *ENDS, units=7)),
+    finding("ttft_ms", "max_increase 3 %", GateVerdict.PASS, "within the limit, shown by 9 units",
+            **sequence(1.002, ENDS[0], 1.028, units=9)),
+    finding("output_throughput", "max_decrease 3 %", GateVerdict.INCONCLUSIVE, "not decided by 9 units",
+            **sequence(0.981, 0.962, ENDS[1], units=9)),
+    finding("kld_mean", "max 0.02", GateVerdict.PASS, "within the limit", kind="interval", value=0.00144,
+            low=0.0002, high=0.0093, confidence=0.975),
+    finding("top1_agreement", "min 0.95", GateVerdict.ERROR, "it was not measured in this run",
+            kind="interval"),
+    finding("flops_per_request", "max_increase 0 %", GateVerdict.PASS, "within the limit", kind="exact",
+            value=1.0, low=1.0, high=1.0, confidence=1.0),
+)  # fmt: skip
+
+
+def gate_run(rules: Sequence[Finding] = RULES, effort: Effort | None = None, **changes: Any) -> Run:
+    """A gate of two commits: no row was measured alone but for one request, whose ratio means nothing."""
+    rows = [variant("base", group="bf16", is_baseline=True), variant("candidate", group="bf16")]
+    for row in rows:
+        row["metrics"] |= dict.fromkeys(row["metrics"])
+        row["metrics"][memory.WEIGHTS.key] = figure(memory.WEIGHTS.scalar(512 * MIB))
+    apart = {**ratio("candidate", 0.179, None, None, "cannot tell", "bf16"), "design": "solo"}
+    gate = block(rules, effort or between_commits()).to_json()
+    return run(rows, [apart], name="gated", run_id="20260131-140000-gated-5e6f", gate=gate, **changes)
+
+
+def unmeasured_run(verdict: GateVerdict) -> Run:
+    """A gate of two commits that are the same to the last file: not one row."""
+    nothing = {"config": [], "config_measured": False, "packages": [], "files": []}
+    reason = "the commits are the same to the last file: nothing was measured"
+    rule = finding("cost_per_request_usd", "max_increase 3 %", verdict, reason, group="")
+    gate = gate_run([rule], between_commits(differences=nothing, not_compared=[]))
+    return {**gate, "variants": [], "comparisons": [], "status": "invalid", "model": None}
+
+
+def hostile_gate_run(text: str) -> Run:
+    """``text`` wherever a gate's run holds somebody else's words."""
+    side = {"label": text, "commit": text, "environment": text}
+    differences = {
+        "config": [{"what": text, "base": text, "candidate": text}],
+        "config_measured": True,
+        "packages": [{"what": text, "base": text, "candidate": text}],
+        "files": [text, "b.py"],
+    }
+    effort = between_commits(
+        sides={"base": side, "candidate": side}, differences=differences, not_compared=[text]
+    )
+    of_text = {"group": text, "variant": text}
+    rules = [
+        finding("cost_per_request_usd", "max_increase 3 %", GateVerdict.FAIL, text, **of_text,
+                **sequence(1.062, 1.041, 1.084)),
+        Finding(text, text, **of_text, kind="interval", verdict=GateVerdict.UNREACHED, reason=text),
+        finding("ttft_ms", "max 5", GateVerdict.ERROR, text),
+    ]  # fmt: skip
+    return gate_run(rules, effort) | {"name": text, "run_id": text, "reasons": [text]}
 
 
 def hostile_run(text: str) -> Run:

@@ -26,6 +26,7 @@ from bench.report.columns import COLUMNS
 from bench.report.formats import (
     csv,
     flat_rows,
+    github_action_benchmark,
     harmless,
     html,
     jsonl,
@@ -33,12 +34,15 @@ from bench.report.formats import (
     latex,
     markdown,
     parquet,
+    pr_comment,
     pytest_benchmark,
 )
 from bench.report.reading import sentence
 from bench.results.run_summary import RunStatus, RunSummary
 
-TEXT_FORMATS = (csv, html, jsonl, junit, latex, markdown, pytest_benchmark)
+TEXT_FORMATS = (
+    csv, github_action_benchmark, html, jsonl, junit, latex, markdown, pr_comment, pytest_benchmark,
+)  # fmt: skip
 FORMATS = (*TEXT_FORMATS, parquet)
 
 
@@ -49,13 +53,14 @@ def short(module: ModuleType) -> str:
 class TestContract:
     def test_formats_are_found_by_their_file_names(self) -> None:
         assert plugins.names("report.formats") == (
-            "csv", "html", "jsonl", "junit", "latex", "markdown", "parquet", "pytest-benchmark",
+            "csv", "github-action-benchmark", "html", "jsonl", "junit", "latex", "markdown", "parquet",
+            "pr-comment", "pytest-benchmark",
         )  # fmt: skip
 
     @pytest.mark.parametrize("module", FORMATS, ids=short)
     def test_each_has_the_four_things(self, module: ModuleType) -> None:
         assert 20 < len(plugins.describe(module)) < 110
-        assert re.fullmatch("[a-z]+", module.SUFFIX)
+        assert re.fullmatch(r"([a-z]+\.)?[a-z]+", module.SUFFIX)
         assert isinstance(module.REQUIRES, tuple)
         assert callable(module.render)
 
@@ -81,7 +86,8 @@ class TestContract:
     def test_nothing_in_it_drives_a_terminal(
         self, module: ModuleType, sample: ModuleType, hostile_text: str
     ) -> None:
-        found = module.render(sample.read(sample.hostile_run(hostile_text)))
+        hostile = (sample.hostile_run(hostile_text), sample.hostile_gate_run(hostile_text))
+        found = module.render(sample.read(*hostile))
         odd = {c for c in found if not c.isprintable() and c not in "\n\N{NO-BREAK SPACE}"}
         assert odd == set()
         found.encode()
@@ -424,7 +430,7 @@ class TestJsonl:
         rows = [json.loads(line) for line in found.splitlines()]
         assert rows[-2]["name"] == hostile_text
 
-    @pytest.mark.parametrize("module", [jsonl, pytest_benchmark], ids=short)
+    @pytest.mark.parametrize("module", [jsonl, pytest_benchmark, github_action_benchmark], ids=short)
     @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
     def test_what_is_not_finite_is_refused(self, module: ModuleType, sample: ModuleType, bad: float) -> None:
         run = sample.rich_run()

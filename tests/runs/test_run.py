@@ -16,8 +16,8 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from bench.config.spec import Spec
 from bench.errors import BenchError, ExitCode, IncomparableError, InterruptedRun, TerminatedRun
 from bench.machine import noise
 from bench.measure import worker_process
-from bench.measure.events import Event, Tell
+from bench.measure.events import Event, Noted, Tell
 from bench.models.fetch import ensure
 from bench.models.reference import Random
 from bench.results.summary import load_run, summarise
@@ -623,6 +623,85 @@ def test_a_harness_that_is_killed_leaves_a_run_to_resume(
     _again, found = run(spec, tmp_path, resume=directory, tell=stages(log))
     assert [row["status"] for row in found["variants"]] == ["ok"] * 3
     assert not [what for who, what in log if who == "a"]
+
+
+# ---- two on one machine ------------------------------------------------------------------------------
+
+HOLDER = """
+import sys
+from bench.store.lock import machine_lock
+
+with machine_lock(print):
+    print(flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def somebody_measures(lock: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that holds the machine, until its standard input is closed."""
+    monkeypatch.setenv("BENCH_MACHINE_LOCK", str(lock))
+    command = [sys.executable, "-c", HOLDER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == b"\n"
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.usefixtures("fake_runtime")
+def test_a_run_waits_until_nobody_else_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Event] = []
+    spec = config(tmp_path, [])
+    with somebody_measures(tmp_path / "lock", monkeypatch) as other:
+
+        def tell(event: Event) -> None:
+            if not told:
+                assert not (tmp_path / "results").exists(), "nothing has begun"
+                assert other.stdin is not None
+                other.stdin.close()
+            told.append(event)
+
+        directory = run_spec(spec, tmp_path / "results", tell=tell)
+        assert other.wait(timeout=30) == 0
+    assert isinstance(told[0], Noted)
+    assert told[0].text.startswith(f"waiting for process {other.pid}, ")
+    assert not any(isinstance(event, Noted) for event in told[1:])
+    assert summary(directory)["status"] == "ok"
+
+
+@pytest.mark.usefixtures("fake_runtime")
+def test_ctrl_c_while_a_run_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command ends at once, with 130 and with nothing written."""
+    spec = config(tmp_path, [])
+    program = (
+        "import signal, sys, bench.runtimes\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it\n"
+        "sys.path.insert(0, sys.argv.pop(1))\n"
+        "bench.runtimes.__path__.append(sys.argv.pop(1))\n"
+        "from bench.cli.main import main\n"
+        "main()\n"
+    )
+    known = [str(RUNTIMES.parent), str(RUNTIMES)]
+    command = [sys.executable, "-c", program, *known, "run", spec.file, "--out", str(tmp_path / "results")]
+    with (
+        somebody_measures(tmp_path / "lock", monkeypatch) as other,
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process,
+    ):
+        assert process.stderr is not None
+        told = [process.stderr.readline()]
+        while told[-1].startswith("model: "):  # it is checked before
+            told.append(process.stderr.readline())
+        process.send_signal(signal.SIGINT)
+        try:
+            _out, rest = process.communicate(timeout=30)
+        finally:
+            process.kill()
+        assert told[-1].startswith(f"waiting for process {other.pid}, ")
+        assert (process.returncode, rest) == (ExitCode.INTERRUPTED, "")
+    assert not (tmp_path / "results").exists()
 
 
 # ---- the real thing ----------------------------------------------------------------------------------

@@ -202,3 +202,8 @@ def test_no_side_collects_garbage_inside_the_other_s_turn(monkeypatch: pytest.Mo
     monkeypatch.setitem(globals(), "duet", marked)
     both([Watching(), FakeEngine()], [[0, 0, 0]] * 3, 3)
     assert not overlaps
+
+
+def test_batches_of_different_lengths_take_turns_as_a_whole() -> None:
+    assert module.whole(0, (3, 2)) == [0, 0, 0, 1, 1]
+    assert module.whole(1, (3, 2)) == [1, 1, 0, 0, 0]

@@ -10,19 +10,22 @@ A format has four things, and nothing else is required of it:
 
 Names and reasons in a run are text from outside (a model's name, the last words of a worker), so each format
 passes them through ``harmless`` and escapes them by its own rules; JSON Lines escapes them to ASCII instead.
+``presented`` does that for a whole run. A format shows the gate of a run (``run.gate``) where there is one.
 This file also holds what all formats share.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from typing import Any, TypeVar
 
 from bench.errors import IntegrityError
 from bench.formatting import printable
+from bench.gate.finding import Finding
+from bench.report.gate_reading import findings_of, flat_gate, flat_rules, without_replaced
 from bench.results.run_summary import RunSummary
 
 FlatRow = dict[str, Any]
@@ -53,14 +56,38 @@ def _harmless(value: Any) -> Any:
     return value
 
 
+def presented(run: RunSummary) -> RunSummary:
+    """Return a run as a format shows it: ``harmless``, and without the ratios that its gate replaces."""
+    return harmless(without_replaced(run))
+
+
 def flat_rows(runs: Sequence[RunSummary]) -> list[FlatRow]:
     """Return a flat dict for each row (``RunSummary.flat_rows``) of all runs, with the run's identity first.
 
-    All dicts have the same keys.
+    A gate's run also has the gate's verdict, sides and differences in each row, and what its rules found
+    about the row. A row that was judged without being measured has a dict too. All dicts have the same keys.
     """
-    rows = [{**_which(run), **row} for run in runs for row in run.flat_rows()]
+    rows = [row for run in runs for row in _rows_of(without_replaced(run))]
     keys = dict.fromkeys(key for row in rows for key in row)
     return [{key: row.get(key) for key in keys} for row in rows]
+
+
+def _rows_of(run: RunSummary) -> Iterator[FlatRow]:
+    about = flat_gate(run.gate) if run.gate else {}
+    for row, flat in zip(run.rows, run.flat_rows(), strict=True):
+        yield {**_which(run), **flat, **about, **flat_rules(findings_of(run, row))}
+    for (group, name), rules in _unmeasured(run).items():
+        flat = {"name": name, "group": group, "is_baseline": False, "status": None, "reason": rules[0].reason}
+        yield {**_which(run), **flat, **about, **flat_rules(rules)}
+
+
+def _unmeasured(run: RunSummary) -> dict[tuple[str, str], list[Finding]]:
+    """Return the findings about rows that the run does not have, because its gate measured none."""
+    known, found = {row.key for row in run.rows}, dict[tuple[str, str], list[Finding]]()
+    for rule in run.gate.rules if run.gate else ():
+        if (rule.group, rule.variant) not in known:
+            found.setdefault((rule.group, rule.variant), []).append(rule)
+    return found
 
 
 def _which(run: RunSummary) -> FlatRow:

@@ -15,8 +15,10 @@ from bench.metrics.comparisons import Comparison
 from bench.records import Facts
 from bench.records.grid import words
 from bench.report import scatter
-from bench.report.columns import COLUMNS, pareto
-from bench.report.formats import harmless
+from bench.report.columns import Column, columns_of, pareto
+from bench.report.compared import Compared, compared
+from bench.report.formats import harmless, presented
+from bench.report.gate_reading import ADVICE, TONES, measured, verdict_on
 from bench.report.reading import (
     FRONT,
     interval_text,
@@ -50,7 +52,7 @@ class FigureRow:
 
 def render(runs: Sequence[RunSummary]) -> str:
     """Write one page for all runs, with a section for each; it opens from a disk without a network."""
-    return _template().render(runs=[_Page(harmless(run)) for run in runs])
+    return _template().render(runs=[_Page(presented(run)) for run in runs])
 
 
 @cache
@@ -68,9 +70,11 @@ def _template() -> Template:
         "mib": format_mib,
         "percent": _percent,
         "interval": interval_text,
+        "measured": measured,
     }
     environment.globals |= {
-        "columns": COLUMNS,
+        "advice": ADVICE,
+        "tones": TONES,
         "front": FRONT,
         "grid_words": words,
         "timed_words": timed_words,
@@ -95,16 +99,28 @@ class _Page:
         """Return the cells of the sweep in order; without a sweep there is one cell without a name."""
         return self.run.groups
 
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Return the columns of the result table."""
+        return columns_of(self.run)
+
+    @property
+    def compared(self) -> Compared | None:
+        """Return what the run's gate compared; None without a gate."""
+        return compared(self.run.gate.effort) if self.run.gate else None
+
     def cells(self, row: Row) -> list[tuple[str, str]]:
         """Return a row of the result table: each figure and its interval."""
-        return [(column.cell(self.run, row), column.interval(self.run, row)) for column in COLUMNS]
+        return [(column.cell(self.run, row), column.interval(self.run, row)) for column in self.columns]
 
     def sentence(self, row: Row) -> str:
         """Return the sentence that describes the row."""
         return harmless(sentence(self.run, row))
 
     def verdict(self, row: Row) -> str:
-        """Return how the row ended if it failed, else its verdict on cost."""
+        """Return how the row ended if it failed, else the gate's verdict on it, else its verdict on cost."""
+        if row.ok and (judged := verdict_on(self.run, row)):
+            return str(judged)
         if not row.ok or row.is_baseline:
             return "baseline" if row.ok else str(row.status)
         ratio = self.run.comparison(row, cost.PER_1K)
@@ -113,6 +129,8 @@ class _Page:
     def tone(self, row: Row) -> str:
         """Return the colour of that verdict, as the name of a CSS class."""
         found = self.verdict(row)
+        if row.ok and (judged := verdict_on(self.run, row)):
+            return TONES[judged]
         if found in tuple(Verdict):
             return found.replace(" ", "-")
         return "muted" if row.status in NOT_A_FAILURE else "worse"

@@ -1,4 +1,4 @@
-"""JUnit XML: a test suite for each run and a test case for each variant, for a CI server's own display."""
+"""JUnit XML: a test suite for each run, a test for each variant and each rule of a gate, for a CI server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from bench.errors import Outcome
 from bench.gate.finding import Finding, GateVerdict
 from bench.metrics import cost, latency, output_drift
-from bench.report.formats import harmless
+from bench.report.compared import compared
+from bench.report.formats import harmless, presented
+from bench.report.gate_reading import ADVICE, bounds, in_words, unit_of
 from bench.report.reading import sentence
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
@@ -16,6 +18,16 @@ from bench.stats.figure import value_of
 
 SUFFIX = "xml"
 REQUIRES: tuple[str, ...] = ()
+
+# How the test of a rule ended, by its tag in the file. PASS has none.
+_ENDED = {
+    GateVerdict.FAIL: "failure",
+    GateVerdict.SUSPECT: "failure",
+    GateVerdict.ERROR: "error",
+    GateVerdict.INCONCLUSIVE: "error",
+    GateVerdict.UNREACHED: "error",
+    GateVerdict.IDENTICAL: "skipped",
+}
 
 
 def render(runs: Sequence[RunSummary]) -> str:
@@ -25,7 +37,7 @@ def render(runs: Sequence[RunSummary]) -> str:
     """
     root = ET.Element("testsuites", name="inference-cost-bench")
     for run in runs:
-        root.append(_suite(harmless(run)))
+        root.append(_suite(presented(run)))
     ET.indent(root)
     found: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return found.decode() + "\n"
@@ -44,7 +56,7 @@ def _suite(run: RunSummary) -> ET.Element:
         skipped=str(sum(case.find("skipped") is not None for case in cases)),
     )
     about = {"run_id": run.run_id, "status": run.status, "spec_digest": run.spec_digest}
-    suite.append(_properties({**about, "price": run.price["name"]}))
+    suite.append(_properties({**about, "price": run.price["name"], **_gate(run)}))
     suite.extend(cases)
     return suite
 
@@ -65,18 +77,35 @@ def _case(run: RunSummary, row: Row) -> ET.Element:
     return case
 
 
+def _gate(run: RunSummary) -> dict[str, object]:
+    """Return what a gate's run says once: its verdict, what it compared, and what differs."""
+    if run.gate is None:
+        return {}
+    found = compared(run.gate.effort)
+    differing = {"gate_differences": "; ".join(found.differing)} if found.differing else {}
+    return {"gate_verdict": run.gate.verdict, "gate_compared": found.sides, **differing}
+
+
 def _rule(run: RunSummary, rule: Finding) -> ET.Element:
-    """Write a limit of the gate as a test: FAIL and SUSPECT are failures, an undecided limit is an error."""
+    """Write a limit of the gate as a test: FAIL and SUSPECT are failures, an undecided limit is an error.
+
+    IDENTICAL is skipped: there was nothing to measure. A missing figure is left out, and so is a
+    bound that says nothing.
+    """
     where = ".".join(filter(None, (run.name, "gate", rule.group, rule.variant)))
     case = ET.Element("testcase", classname=where, name=rule.rule)
+    low, high = bounds(rule)
     known = {
-        "value": rule.value, "low": rule.low, "high": rule.high, "confidence": rule.confidence,
-        "units": rule.units,
+        "verdict": rule.verdict, "value": rule.value, "low": low, "high": high,
+        "confidence": rule.confidence, "unit": unit_of(rule), "units": rule.units,
     }  # fmt: skip
     case.append(_properties({key: value for key, value in known.items() if value is not None}))
-    if rule.verdict != GateVerdict.PASS:
-        failed = rule.verdict in (GateVerdict.FAIL, GateVerdict.SUSPECT)
-        ET.SubElement(case, "failure" if failed else "error", type=str(rule.verdict), message=rule.reason)
+    if rule.verdict in _ENDED:
+        message = " ".join(filter(None, (rule.reason, ADVICE.get(rule.verdict))))
+        ended = ET.SubElement(case, _ENDED[rule.verdict], message=message)
+        if ended.tag != "skipped":
+            ended.set("type", str(rule.verdict))
+    ET.SubElement(case, "system-out").text = in_words(rule)
     return case
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.report.columns import COLUMNS
-from bench.report.formats import harmless
+from bench.gate.finding import GateBlock
+from bench.report.columns import columns_of
+from bench.report.compared import compared
+from bench.report.formats import presented
+from bench.report.gate_reading import measured
 from bench.results.run_summary import RunSummary
 
 SUFFIX = "tex"
@@ -16,33 +19,59 @@ _ESCAPES = str.maketrans({
     "%": r"\%", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}",
     ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\char34{}", "`": r"\textasciigrave{}",
     "−": "$-$", "×": r"$\times$", "÷": r"$\div$", "·": r"$\cdot$", "‖": r"$\Vert$", "≤": r"$\le$",
-    "…": r"\ldots{}", "\N{REPLACEMENT CHARACTER}": "?",
+    "…": r"\ldots{}", "→": r"$\to$", "\N{REPLACEMENT CHARACTER}": "?",
 })  # fmt: skip
 
 
 def render(runs: Sequence[RunSummary]) -> str:
-    """Write one table for each run.
+    """Write one table for each run, and before it one for the rules of its gate if there was one.
 
     Letters outside ASCII stay, for XeLaTeX or LuaLaTeX; pdfLaTeX accepts the European ones.
     """
-    return "\n".join(_tabular(harmless(run)) for run in runs)
+    return "\n".join(_tables(presented(run)) for run in runs)
 
 
-def _tabular(run: RunSummary) -> str:
-    price = run.price
-    rows = [[column.cell(run, row) for column in COLUMNS] for row in run.rows]
+def _tables(run: RunSummary) -> str:
     lines = [
         f"% run {escape(run.run_id)}, spec {escape(run.spec_digest)}",
-        f"% price: {escape(price['name'])}, {escape(str(price['date']))}",
-        f"\\begin{{tabular}}{{{''.join('r' if column.right else 'l' for column in COLUMNS)}}}",
+        f"% price: {escape(run.price['name'])}, {escape(str(run.price['date']))}",
+    ]
+    if run.gate:
+        lines += [*_gate(run.gate), *([""] if run.rows else [])]
+    if run.rows or not run.gate:
+        columns = columns_of(run)
+        head = [column.title for column in columns]
+        rows = [[column.cell(run, row) for column in columns] for row in run.rows]
+        lines += _tabular("".join("r" if column.right else "l" for column in columns), head, rows)
+    return "\n".join(lines) + "\n"
+
+
+def _gate(gate: GateBlock) -> list[str]:
+    """Return a table with a row for each rule; what was compared and what differs stand below the rules."""
+    found = compared(gate.effort)
+    rows = [
+        [rule.title, rule.rule, str(rule.verdict), measured(rule), str(rule.units or "-"), rule.reason]
+        for rule in gate.rules
+    ]
+    notes = [f"Gate {gate.verdict}: compare {found.sides}", *found.differing]
+    return _tabular("lllrrl", ["variant", "limit", "verdict", "measured", "units", "why"], rows, notes)
+
+
+def _tabular(
+    sides: str, head: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()
+) -> list[str]:
+    """Return a table line by line; ``sides`` has a letter for each column. A note is as wide as the table."""
+    wide = [rf"\multicolumn{{{len(sides)}}}{{l}}{{{escape(note)}}} \\" for note in notes]
+    return [
+        rf"\begin{{tabular}}{{{sides}}}",
         r"\toprule",
-        _line([column.title for column in COLUMNS]),
+        _line(head),
         r"\midrule",
         *(_line(row) for row in rows),
+        *([r"\midrule", *wide] if wide else []),
         r"\bottomrule",
         r"\end{tabular}",
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from bench.gate.finding import Finding, GateBlock
 from bench.records.grid import words
-from bench.report.columns import COLUMNS, Column
-from bench.report.formats import harmless
+from bench.report.columns import Column, columns_of
+from bench.report.compared import compared
+from bench.report.formats import harmless, presented
+from bench.report.gate_reading import ADVICE, measured
 from bench.report.reading import FRONT, scored_words, sentence, timed_words
 from bench.results.row import Row
 from bench.results.run_summary import RunStatus, RunSummary
@@ -27,7 +30,7 @@ _SPECIAL = re.compile(r"[\\`*_{}\[\]|~$#!&<>@]|:(?=//|\w+:)|(?<=www)\.")
 
 def render(runs: Sequence[RunSummary]) -> str:
     """Write one section for each run."""
-    return "\n".join(_section(harmless(run)) for run in runs)
+    return "\n".join(_section(presented(run)) for run in runs)
 
 
 def _section(run: RunSummary) -> str:
@@ -37,14 +40,39 @@ def _section(run: RunSummary) -> str:
         lines += [f"Weights: {escape(said)}.", ""]
     if run.status != RunStatus.OK or run.reasons:
         lines += [f"**{escape(run.status)}**", "", *(f"- {escape(why)}" for why in run.reasons), ""]
-    lines += [*_table(run), "", *_sentences(run), "", *_money(run)]
-    return "\n".join(lines) + "\n"
+    if run.gate:
+        lines += [f"**Gate: {run.gate.verdict}**", "", *rules_table(run.gate.rules), "", *about(run.gate), ""]
+    if run.rows:
+        lines += [*_table(run), "", *_sentences(run), ""]
+    return "\n".join([*lines, *_money(run)]) + "\n"
+
+
+def rules_table(rules: Sequence[Finding]) -> list[str]:
+    """Return the table of a gate's rules, line by line. The text in ``rules`` must be harmless already."""
+    head = ("variant", "limit", "verdict", "measured", "units", "why")
+    side = (":---", ":---", ":---", ":---", "---:", ":---")
+    rows = [
+        (escape(one.title), escape(one.rule), f"**{one.verdict}**", escape(measured(one)),
+         str(one.units or "-"), escape(one.reason))
+        for one in rules
+    ]  # fmt: skip
+    return [f"| {' | '.join(cells)} |" for cells in (head, side, *rows)]
+
+
+def about(gate: GateBlock) -> list[str]:
+    """Return a list of what a harmless gate compared and what differs, and what to do next if that is known.
+
+    Raises IntegrityError if the gate's evidence is not what a gate writes.
+    """
+    advice = [ADVICE[gate.verdict], ""] if gate.verdict in ADVICE else []
+    return [*advice, *(f"- {escape(line)}" for line in compared(gate.effort).lines)]
 
 
 def _table(run: RunSummary) -> list[str]:
-    head = [escape(column.title) for column in COLUMNS]
-    rule = ["---:" if column.right else ":---" for column in COLUMNS]
-    rows = [[_cell(column, run, row) for column in COLUMNS] for row in run.rows]
+    columns = columns_of(run)
+    head = [escape(column.title) for column in columns]
+    rule = ["---:" if column.right else ":---" for column in columns]
+    rows = [[_cell(column, run, row) for column in columns] for row in run.rows]
     return [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]
 
 
@@ -64,8 +92,8 @@ def _sentences(run: RunSummary) -> list[str]:
 def _money(run: RunSummary) -> list[str]:
     price = run.price
     return [
-        rf"\* {FRONT}. "
-        f"\\$: {escape(price['name'])}, {escape(str(price['date']))}, "
+        ("" if run.gate else rf"\* {FRONT}. ")
+        + f"\\$: {escape(price['name'])}, {escape(str(price['date']))}, "
         f"used {price['utilisation']:.0%} of the time. "
         f"{escape(' '.join(filter(None, (timed_words(run), scored_words(run)))))} "
         f"Run `{_plain(run.run_id)}`, spec `{_plain(run.spec_digest[:12])}`."

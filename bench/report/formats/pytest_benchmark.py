@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from bench.gate.finding import Finding, GateBlock
 from bench.metrics import cost, latency, output_drift
 from bench.records import UnitRecord
-from bench.report.formats import ascii_json, harmless
+from bench.report.compared import compared
+from bench.report.formats import ascii_json, presented
+from bench.report.gate_reading import bounds, findings_of, measured, unit_of
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import value_of
@@ -28,17 +31,21 @@ def render(runs: Sequence[RunSummary]) -> str:
     A run keeps each sample in its journal and only a summary in ``run.json``. The quartiles here are
     therefore estimated as if the times were normal, within their measured range; ``extra_info.estimated``
     names the fields.
+
+    Each rule of a gate that has a figure is a benchmark too, with its bounds as minimum and maximum. Its
+    name holds the unit, which pytest-benchmark takes for seconds. ``gates`` has all rules of all gates, also
+    those without a figure; pytest-benchmark does not read that key.
     """
-    clean = [harmless(run) for run in runs]
-    return _file(
-        clean[0] if clean else None,
-        [
-            _benchmark(run, row, _stats(figure.sample), _extra(run, row))
-            for run in clean
-            for row in run.rows
-            if (figure := row.figure(latency.E2EL)) is not None and figure.sample is not None
-        ],
-    )
+    clean = [presented(run) for run in runs]
+    benchmarks = []
+    for run in clean:
+        for row in run.rows:
+            if (figure := row.figure(latency.E2EL)) is not None and figure.sample is not None:
+                benchmarks.append(_benchmark(run, row, _stats(figure.sample), _extra(run, row)))
+        for rule in run.gate.rules if run.gate else ():
+            if rule.value is not None:
+                benchmarks.append(_of_rule(run, rule, rule.value))
+    return _file(clean, benchmarks)
 
 
 def of_units(run: RunSummary, units: Sequence[UnitRecord]) -> str:
@@ -46,7 +53,7 @@ def of_units(run: RunSummary, units: Sequence[UnitRecord]) -> str:
 
     A unit is a round: the seconds that a side took for the unit's requests.
     """
-    clean = harmless(run)
+    clean = presented(run)
     benchmarks = []
     for row in clean.rows:
         mine = [
@@ -57,14 +64,15 @@ def of_units(run: RunSummary, units: Sequence[UnitRecord]) -> str:
         sides = [unit.baseline_ns if row.is_baseline else unit.variant_ns for unit in mine]
         sample = distribution([sum(map(sum, side)) / 1e6 for side in sides])
         if sample is not None:
-            rules = clean.gate.rules if clean.gate else ()
-            verdicts = [asdict(rule) for rule in rules if rule.variant == row.name]
+            verdicts = [_about_rule(rule) for rule in findings_of(clean, row)]
             extra = {"run_id": clean.run_id, "rules": verdicts, "estimated": ESTIMATED}
             benchmarks.append(_benchmark(clean, row, _stats(sample), extra))
-    return _file(clean, benchmarks)
+    return _file([clean], benchmarks)
 
 
-def _file(run: RunSummary | None, benchmarks: list[dict[str, Any]]) -> str:
+def _file(runs: Sequence[RunSummary], benchmarks: list[dict[str, Any]]) -> str:
+    run = runs[0] if runs else None
+    gates = [_gate(run, run.gate) for run in runs if run.gate]
     return ascii_json(
         {
             "machine_info": _machine(run.machine if run else {}),
@@ -73,6 +81,7 @@ def _file(run: RunSummary | None, benchmarks: list[dict[str, Any]]) -> str:
             "benchmarks": benchmarks,
             "datetime": run.started_utc if run else None,
             "version": FORMAT_VERSION,
+            **({"gates": gates} if gates else {}),
         },
         indent=1,
     ) + "\n"  # fmt: skip
@@ -104,6 +113,48 @@ def _benchmark(run: RunSummary, row: Row, stats: dict[str, Any], extra: dict[str
         "options": {},
         "stats": stats,
     }
+
+
+def _gate(run: RunSummary, gate: GateBlock) -> dict[str, Any]:
+    """Return what a gate says once, and all of its rules."""
+    about = compared(gate.effort)
+    return {
+        "run_id": run.run_id,
+        "verdict": gate.verdict,
+        "compared": about.sides,
+        "differences": about.differing,
+        "rules": [_about_rule(rule) for rule in gate.rules],
+    }
+
+
+def _about_rule(rule: Finding) -> dict[str, Any]:
+    """Return a rule as ``run.json`` has it, with its unit, and without a bound that says nothing."""
+    low, high = bounds(rule)
+    return {**asdict(rule), "low": low, "high": high, "unit": unit_of(rule), "measured": measured(rule)}
+
+
+def _of_rule(run: RunSummary, rule: Finding, value: float) -> dict[str, Any]:
+    """Make the benchmark of a rule, a sample of its one figure. An unknown bound is the figure itself."""
+    low, high = (value if bound is None else bound for bound in bounds(rule))
+    name = f"{rule.title}: {rule.rule} ({unit_of(rule)})"
+    rounds = max(rule.units, 1)
+    stats = {
+        "min": low, "max": high, "mean": value, "median": value, "q1": value, "q3": value, "ld15iqr": value,
+        "hd15iqr": value, "stddev": 0.0, "iqr": 0.0, "rounds": rounds, "iterations": 1, "outliers": "-;-",
+        "iqr_outliers": None, "stddev_outliers": None, "ops": 1 / value if value else 0.0,
+        "total": value * rounds,
+    }  # fmt: skip
+    return {
+        "group": rule.group or None,
+        "name": name,
+        "fullname": f"{run.name}::{name}",
+        "params": None,
+        "param": None,
+        "extra_info": {"run_id": run.run_id, "gate": run.gate.verdict if run.gate else None,
+                       **_about_rule(rule)},
+        "options": {},
+        "stats": stats,
+    }  # fmt: skip
 
 
 def _stats(sample: Distribution) -> dict[str, Any]:

@@ -1,0 +1,90 @@
+"""``bench gate CONFIG --bisect GOOD BAD``: find the commit that made it more expensive, by gates.
+
+Every step is a gate of GOOD against a commit in the middle of what is left. FAIL means that the change is at
+or before this commit; PASS, or a change that does not reach what is measured, means that it comes later. A
+commit that cannot be measured is passed over, as ``git bisect skip`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.cli.gating import GateOptions, Judged, judged
+from bench.errors import BenchError, ExitCode, UsageError
+from bench.gate.finding import GateVerdict
+from bench.sides.repository import Repository
+
+BETTER = (GateVerdict.PASS, GateVerdict.IDENTICAL, GateVerdict.UNREACHED)
+Verdict = Callable[[str], GateVerdict]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The commits that can have made it more expensive, the oldest first: one, if every step could decide."""
+
+    suspects: tuple[str, ...]
+    steps: int
+
+
+def bisect(commits: Sequence[str], verdict: Verdict) -> Found:
+    """Search ``commits`` (the oldest first, the last known to be bad) for the first bad one.
+
+    ``verdict(commit)`` compares it with the good one. A verdict that decides nothing takes the commit out.
+    """
+    left, skipped, steps = list(commits), set[str](), 0
+    while open_ := [commit for commit in left[:-1] if commit not in skipped]:
+        commit = open_[len(open_) // 2]
+        steps += 1
+        said, place = verdict(commit), left.index(commit)
+        if said == GateVerdict.FAIL:
+            left = left[: place + 1]
+        elif said in BETTER:
+            left = left[place + 1 :]
+        else:
+            skipped.add(commit)
+    return Found(tuple(left), steps)
+
+
+def gate_bisect(config: Path, good: str, bad: str, options: GateOptions, *, quiet: bool) -> ExitCode:
+    """Find the commit and print it; the exit code is FAIL, because a change beyond the limit was found.
+
+    Raises UsageError unless both are commits and BAD comes after GOOD, BenchError if BAD does not fail.
+    """
+    repository = Repository.around(config.absolute())
+    if repository is None:
+        raise UsageError(f"--bisect: {config} is in no git repository")
+    for ref in (good, bad):
+        if repository.find(ref) is None:
+            raise UsageError(f"--bisect: {repository.missing(ref)}")
+    commits = repository.commits_between(good, bad)
+    if not commits:
+        raise UsageError(f"--bisect: there are no commits after {good} up to {bad}")
+
+    def compared(commit: str) -> Judged | None:
+        try:
+            return judged(config, replace(options, base=good, candidate=commit), quiet=quiet)
+        except BenchError as failed:
+            print(f"skip        {_line(repository, commit)}: {failed}", flush=True)
+            return None
+
+    def verdict(commit: str) -> GateVerdict:
+        found = compared(commit)
+        if found is None:
+            return GateVerdict.ERROR
+        print(f"{found.gate.verdict:12}{_line(repository, commit)}", flush=True)
+        return found.gate.verdict
+
+    if (last := verdict(commits[-1])) != GateVerdict.FAIL:
+        raise BenchError(f"--bisect: {bad} against {good} is {last}, not FAIL: there is nothing to look for")
+    found = bisect(commits, verdict)
+    title = "the first commit beyond the limit" if len(found.suspects) == 1 else "one of these commits"
+    print(f"\n{title}, found in {found.steps + 1} gates:")
+    for commit in found.suspects:
+        print(f"  {_line(repository, commit)}")
+    return ExitCode.FAIL
+
+
+def _line(repository: Repository, commit: str) -> str:
+    return f"{commit[:12]} {repository.subject(commit)[:100]}"

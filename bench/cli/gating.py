@@ -1,0 +1,162 @@
+"""What a gate compares, and its verdict: the same for ``bench gate`` and for the fixture of pytest."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from bench.cli.commands import load
+from bench.config.spec import Spec
+from bench.errors import UsageError
+from bench.gate.finding import GateBlock
+from bench.results.run_summary import RunSummary
+
+if TYPE_CHECKING:
+    from bench.runs.gate import Plan
+
+
+@dataclass(frozen=True)
+class GateOptions:
+    """The options of ``bench gate``."""
+
+    out: Path
+    base: str | None
+    cap: int
+    batches: int | None
+    overrides: Sequence[str]
+    only: Sequence[str]
+    candidate: str | None = None
+    limits_from: Literal["base", "candidate"] = "base"
+    allow_identical: bool = False
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A run with its verdict, and the run's directory."""
+
+    directory: Path
+    run: RunSummary
+
+    @property
+    def gate(self) -> GateBlock:
+        """The verdict."""
+        assert self.run.gate is not None, "a judged run has a verdict"
+        return self.run.gate
+
+
+def judged(config: Path, options: GateOptions, *, quiet: bool) -> Judged:
+    """Measure and judge a config, or judge a finished run.
+
+    ``options.base`` is a run, an interpreter or a commit, looked for in this order. Raises UsageError if it
+    is none of them, or if something else in the options makes no sense.
+    """
+    if config.is_dir():
+        return Judged(config, _finished(config, options))
+    if options.base is not None and not _is_run(options.base) and not _is_interpreter(options.base):
+        return _measured_commits(config, options.base, options, quiet)
+    if options.candidate is not None:
+        raise UsageError("--candidate goes with --base COMMIT: each side of that gate is a commit")
+    from bench.config.reader import read_config
+
+    spec = read_config(config, options.overrides, options.only)
+    if options.base is not None and _is_run(options.base):
+        return _measured_against_run(spec, Path(options.base), options, quiet)
+    return _measured(spec, options, quiet)
+
+
+def job_summary(name: str, gate: GateBlock, *, lead: str = "") -> None:
+    """On GitHub, write the verdict to the job's page and annotate every rule that does not pass. ``lead``
+    comes before the annotations, which have to stand at the beginning of a line."""
+    from bench.report.gate import markdown, workflow_commands
+
+    page = os.environ.get("GITHUB_STEP_SUMMARY")
+    if page:
+        with Path(page).open("a", encoding="utf-8") as file:
+            file.write(markdown(name, gate))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        print(lead + "\n".join(workflow_commands(gate)), file=sys.stderr)
+
+
+# ---- what is compared ----------------------------------------------------------------------------
+
+
+def _is_run(base: str) -> bool:
+    """Return whether there is a run; a directory may also have the name of a branch."""
+    from bench.results.summary import is_run
+
+    return Path(base).is_dir() and is_run(Path(base))
+
+
+def _is_interpreter(base: str) -> bool:
+    return Path(base).is_file() and os.access(base, os.X_OK)
+
+
+def _finished(run: Path, options: GateOptions) -> RunSummary:
+    """Judge a finished run. Nothing is measured, and the verdict does not rest on ``run.json``."""
+    from bench.results.stored_gate import against_run, judge_run
+    from bench.results.summary import from_journal
+
+    if options.base is not None and not _is_run(options.base):
+        raise UsageError("a finished run can be gated by itself or with --base RUN, another run")
+    if options.overrides or options.only or options.candidate:
+        raise UsageError(
+            "a finished run is judged as it was measured: --set, --only and --candidate change nothing"
+        )
+    found = from_journal(run)
+    return judge_run(found) if options.base is None else against_run(found, from_journal(Path(options.base)))
+
+
+def _measured_against_run(spec: Spec, base: Path, options: GateOptions, quiet: bool) -> Judged:
+    """Measure a whole run, and judge it against an earlier one."""
+    from bench.cli.progress import RunProgress
+    from bench.results.stored_gate import against_run
+    from bench.results.summary import from_journal
+    from bench.runs.run import run_spec
+
+    stored = from_journal(base)
+    with RunProgress(spec, quiet=quiet) as rows:
+        directory = run_spec(spec, options.out, tell=rows.tell)
+    return Judged(directory, against_run(load(directory), stored))
+
+
+def _measured(spec: Spec, options: GateOptions, quiet: bool) -> Judged:
+    """Measure the variants against the baseline, or everything against itself in another interpreter."""
+    from bench.runs.gate import Plan
+
+    base = Path(options.base).absolute() if options.base else None
+    return _gated(spec, Plan(base, options.base or "", options.cap, options.batches), options.out, quiet)
+
+
+def _measured_commits(config: Path, base: str, options: GateOptions, quiet: bool) -> Judged:
+    """Build both sides, say what differs between them, and measure."""
+    from bench.report.gate import differences
+    from bench.runs.gate import Plan
+    from bench.sides.side import sides_of_commits
+
+    def say(text: str) -> None:
+        if not quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    sides = sides_of_commits(
+        config, base, options.candidate or "worktree", options.overrides, options.only, say
+    )
+    say("\n".join(differences(sides.to_json(), sides.base.commit.label, sides.candidate.commit.label)))
+    plan = Plan(
+        cap=options.cap, batches=options.batches, commits=sides, limits_from=options.limits_from,
+        allow_identical=options.allow_identical,
+    )  # fmt: skip
+    return _gated(sides.candidate.spec, plan, options.out, quiet)
+
+
+def _gated(spec: Spec, plan: Plan, out: Path, quiet: bool) -> Judged:
+    from bench.cli.progress import FetchBar, RunProgress
+    from bench.runs.gate import gate_spec
+
+    with RunProgress(spec, quiet=quiet) as rows, FetchBar(quiet=quiet) as bar:
+        directory = gate_spec(spec, out, plan, tell=rows.tell, on_fetch=bar.update)
+    print(f"{directory}/run.json", file=sys.stderr)
+    return Judged(directory, load(directory))

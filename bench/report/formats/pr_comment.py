@@ -1,0 +1,24 @@
+"""A comment on a pull request: verdict, rules, and what was compared; a hidden line finds it again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.report.formats import markdown
+from bench.report.gate import MARKER, comment_body
+from bench.results.run_summary import RunSummary
+
+SUFFIX = "comment.md"
+REQUIRES: tuple[str, ...] = ()
+
+
+def render(runs: Sequence[RunSummary]) -> str:
+    """Write one comment for all runs. A run without a gate is shown as in the Markdown report.
+
+    The first line is ``MARKER``, so that a job can overwrite the comment that it wrote before.
+    """
+    return "\n".join([MARKER, *(_body(run) for run in runs)])
+
+
+def _body(run: RunSummary) -> str:
+    return comment_body(run.name, run.gate) if run.gate else markdown.render([run])

@@ -1,0 +1,209 @@
+"""Read a gate's verdict for a report: rules and rows, their figures and verdicts, in words without markup.
+
+What the gate compared is in ``compared.py``. All formats take their words from here, so a rule has the same
+figure and the same reason in each of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from bench.gate.finding import Finding, GateBlock, GateVerdict
+from bench.metrics import all_metrics
+from bench.metrics.comparisons import Comparison
+from bench.metrics.unit_ratios import TIMED
+from bench.report.compared import compared, counted, few
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary
+from bench.stats.verdict import Design
+
+SAYS_NOTHING = 2.0  # a bound farther than this factor from the ratio
+NOT_MEASURED = (GateVerdict.UNREACHED, GateVerdict.IDENTICAL)
+HOLDS = (GateVerdict.PASS, GateVerdict.IDENTICAL)
+TONES = {  # as the colours of other verdicts are called
+    **dict.fromkeys(HOLDS, "better"),
+    **dict.fromkeys((GateVerdict.FAIL, GateVerdict.ERROR, GateVerdict.SUSPECT), "worse"),
+    **dict.fromkeys((GateVerdict.INCONCLUSIVE, GateVerdict.UNREACHED), "cannot-tell"),
+}
+ADVICE = {
+    GateVerdict.UNREACHED: (
+        "The change was not measured: measure something that it reaches, or accept that with "
+        "--allow-identical."
+    ),
+}
+
+
+def relative(rule: Finding) -> bool:
+    """Return whether the rule's figure is a ratio to the base, and not a figure in the metric's own unit."""
+    return any(f" {limit} " in rule.rule for limit in ("max_increase", "max_decrease"))
+
+
+def unit_of(rule: Finding) -> str:
+    """Return the unit of the rule's figure; ``ratio`` for a figure relative to the base."""
+    metric = all_metrics().get(rule.metric)
+    return "ratio" if relative(rule) else metric.unit if metric else ""
+
+
+def bounds(rule: Finding) -> tuple[float | None, float | None]:
+    """Return the bounds of a rule's figure as far as they say anything; None for a bound that does not.
+
+    Every bound of a plain interval is returned. A timed rule has a confidence sequence, and as long as that
+    has too few units its bounds are the ends of the search, a factor of 400 on either side. A bound of it is
+    therefore returned only if it is within a factor of two (``SAYS_NOTHING``) of the ratio, or if it shows by
+    itself that there is a difference: a lower bound above 1, an upper bound below 1.
+    """
+    if rule.value is None or rule.confidence in (None, 1.0):
+        return None, None
+    low, high = rule.low, rule.high
+    if rule.kind != "timed" or rule.value <= 0:
+        return low, high
+    if low is not None and not (low > 1 or low * SAYS_NOTHING >= rule.value):
+        low = None
+    if high is not None and not (high < 1 or high <= rule.value * SAYS_NOTHING):
+        high = None
+    return low, high
+
+
+def measured(rule: Finding) -> str:
+    """Return a rule's figure with its interval: ``1.003 [0.991, 1.015] at 99 %``.
+
+    With a bound on one side only it is ``1.003, < 1.015 at 99 %``. A dash stands for a missing figure.
+    """
+    if rule.value is None:
+        return "-"
+    unit = unit_of(rule)
+    figure = f"{rule.value:.4g}"
+    if unit not in ("", "ratio", "1"):
+        figure += f" {unit}"
+    if rule.confidence is None or rule.confidence == 1.0:
+        return figure
+    (low, high), at = bounds(rule), f"at {100 * rule.confidence:.4g} %"
+    if low is not None and high is not None:
+        return f"{figure} [{low:.4g}, {high:.4g}] {at}"
+    if low is not None:
+        return f"{figure}, > {low:.4g} {at}"
+    if high is not None:
+        return f"{figure}, < {high:.4g} {at}"
+    return f"{figure}, too few units for an interval"
+
+
+# ---- rules and rows ------------------------------------------------------------------------------
+
+
+def worst_first(rules: Iterable[Finding]) -> list[Finding]:
+    """Order findings by their verdict, the worst first; those with the same verdict keep their order."""
+    order = list(GateVerdict)
+    return sorted(rules, key=lambda rule: order.index(rule.verdict))
+
+
+def findings_of(run: RunSummary, row: Row) -> list[Finding]:
+    """Return what the run's gate found about a row, rule by rule; nothing for a run without a gate."""
+    rules = run.gate.rules if run.gate else ()
+    return [rule for rule in rules if (rule.group, rule.variant) == row.key]
+
+
+def verdict_on(run: RunSummary, row: Row) -> GateVerdict | None:
+    """Return the gate's verdict on a row, which is the worst of its rules; None if there is none."""
+    found = worst_first(findings_of(run, row))
+    return found[0].verdict if found else None
+
+
+def about_row(run: RunSummary, row: Row) -> str:
+    """Say what the gate found about a row, by the worst of its rules; empty if it judged none."""
+    found = worst_first(findings_of(run, row))
+    if not found:
+        return ""
+    rule = found[0]
+    found_out = rule.reason if rule.value is None else measured(rule)
+    return f"the gate says {rule.verdict}: {rule.rule}: {found_out}"
+
+
+def in_words(rule: Finding) -> str:
+    """Return a rule with its verdict, figure and reason on one line."""
+    return f"{rule.verdict:12} {rule.title}: {rule.rule}: {measured(rule)} ({rule.reason})"
+
+
+def summary(gate: GateBlock) -> str:
+    """Say in one line how many rules there are of each verdict, and name the worst if one does not hold."""
+    rules = worst_first(gate.rules)
+    if not rules:
+        return "no rule was judged"
+    parts = [f"{count} {verdict}" for verdict, count in Counter(rule.verdict for rule in rules).items()]
+    said = f"{counted('rule', len(rules))}: {', '.join(parts)}"
+    worst = rules[0]
+    if worst.verdict in HOLDS:
+        return said
+    return f"{said}. {worst.title}: {worst.rule}: {measured(worst)} ({worst.reason})"
+
+
+def without_replaced(run: RunSummary) -> RunSummary:
+    """Return a gate's run without the ratios that its gate replaces; any other run as it is.
+
+    A gate measures its units in turns. The ratio of a few requests of each side alone, one after the other,
+    would stand beside the gate's ratio of the same figure and contradict it. If the gate found nothing to
+    measure, such a ratio is a comparison of the same work.
+    """
+    if run.gate is None or run.gate.effort.mode in ("run", "stored"):  # judged by the run's own ratios
+        return run
+    rules = run.gate.rules
+    timed = {(one.group, one.variant) for one in rules if one.kind == "timed" or one.verdict in NOT_MEASURED}
+    judged = {(one.group, one.variant, one.metric) for one in rules if one.value is not None}
+
+    def replaced(one: Comparison) -> bool:
+        row = (one.group, one.variant)
+        return (row in timed and one.metric in TIMED) or (*row, one.metric) in judged
+
+    kept = (one for one in run.comparisons if one.design != Design.SOLO or not replaced(one))
+    return replace(run, comparisons=tuple(kept))
+
+
+# ---- flat rows -----------------------------------------------------------------------------------
+
+
+def flat_gate(gate: GateBlock) -> dict[str, Any]:
+    """Return what is the same for all rows of a gate's run: verdict, sides, and what differs."""
+    about = compared(gate.effort)
+    return {
+        "gate_verdict": str(gate.verdict),
+        "gate_exit_code": int(gate.exit_code),
+        "gate_mode": gate.effort.mode,
+        "gate_base": about.base,
+        "gate_base_commit": about.base_commit or None,
+        "gate_candidate": about.candidate,
+        "gate_candidate_commit": about.candidate_commit or None,
+        "gate_config_differs": "; ".join(about.config) if about.of_commits else None,
+        "gate_packages_differ": "; ".join(about.packages) if about.of_commits else None,
+        "gate_files_differ": len(about.files) if about.of_commits else None,
+        "gate_first_files": few(about.files) if about.of_commits else None,
+        "gate_not_compared": "; ".join(about.alone) if about.of_commits else None,
+    }
+
+
+def flat_rules(rules: Sequence[Finding]) -> dict[str, Any]:
+    """Return the findings about one row as flat keys, ``gate_<metric>_ratio`` or ``gate_<metric>_value``.
+
+    If two rules are on the same metric, the verdict, the rule and the reason are those of the worse one.
+    """
+    flat: dict[str, Any] = {key: None for rule in rules for key in _flat_rule(rule)}  # in the rules' order
+    for rule in reversed(worst_first(rules)):  # the worst is written last, over the others
+        flat |= _flat_rule(rule)
+    return flat
+
+
+def _flat_rule(rule: Finding) -> dict[str, Any]:
+    key = f"gate_{rule.metric}"
+    figure = f"{key}_{'ratio' if relative(rule) else 'value'}"
+    low, high = bounds(rule)
+    return {
+        figure: rule.value,
+        f"{figure}_low": low,
+        f"{figure}_high": high,
+        f"{figure}_confidence": rule.confidence,
+        f"{key}_verdict": str(rule.verdict),
+        f"{key}_rule": rule.rule,
+        f"{key}_reason": rule.reason,
+        f"{key}_units": rule.units,
+    }

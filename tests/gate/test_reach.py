@@ -1,0 +1,138 @@
+"""Whether what differs between two commits was part of what was measured; if not, there is no PASS."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fakes import arm_record, run_record, unit
+
+from bench.gate.finding import GateVerdict
+from bench.gate.judge import judge, undecided
+from bench.gate.reach import files, reached
+from bench.records import ArmRecord, RunRecord
+
+LIMITS = {"cost_per_request_usd": {"max_increase": "5%"}}
+FILES = {"source:a.py": "1", "packages:dep.py": "2"}
+NOTHING: dict[str, Any] = {"config": [], "config_measured": False, "packages": [], "files": []}
+
+
+def sides(
+    base: dict[str, Any] | None = None, candidate: dict[str, Any] | None = None
+) -> tuple[ArmRecord, ArmRecord]:
+    known: dict[str, Any] = {
+        "group": "r", "reached": FILES, "prompts_digest": "p", "model": {"weights_sha256": "w"},
+        "runtime": {"name": "callable", "python": "/base/python"}, "workload": {"requests": 4, "file": "/base/x"},
+    }  # fmt: skip
+    theirs = {"name": "callable", "python": "/candidate/python"}
+    ours = {**known, "runtime": theirs, **(candidate or {})}
+    ours["workload"] = {**ours["workload"], "file": "/candidate/x"}
+    base_row = arm_record("base", **{**known, "is_baseline": True, **(base or {})})
+    return base_row, arm_record("candidate", **{**ours, "is_baseline": False})
+
+
+def run(
+    *arms: ArmRecord, differences: dict[str, Any] | None = None, units: int = 7, **head: Any
+) -> RunRecord:
+    gate = {
+        "mode": "commits", "limits": LIMITS, "test": {"cap": 40},
+        "differences": {**NOTHING, "files": ["a.py"], **(differences or {})}, **head,
+    }  # fmt: skip
+    samples = tuple(
+        unit([[10, 10]], [[10, 10]], number=n, variant="candidate", group=arms[0].group if arms else "r")
+        for n in range(1, units + 1)
+    )
+    return replace(run_record(*arms, units=samples), gate=gate)
+
+
+def verdict(record: RunRecord) -> GateVerdict:
+    found = judge(record, {(arm.group, arm.name): {} for arm in record.arms})
+    assert found is not None
+    return found.verdict
+
+
+def test_a_change_that_was_read_is_judged_by_its_times() -> None:
+    arms = sides(candidate={"reached": {**FILES, "source:a.py": "9"}})
+    assert reached(run(*arms), *arms)
+    assert verdict(run(*arms)) == GateVerdict.PASS
+
+
+def test_a_change_that_nobody_read_is_no_pass() -> None:
+    record = run(*sides())
+    assert verdict(record) == GateVerdict.UNREACHED
+    assert undecided(record) == set(), "further units would say nothing"
+    found = judge(record, {})
+    assert found is not None
+    assert (found.exit_code, found.rules[0].value) == (8, None)
+
+
+def test_where_the_user_allows_it_such_a_change_is_identical() -> None:
+    record = run(*sides(), allow_identical=True)
+    found = judge(record, {})
+    assert found is not None
+    assert (found.verdict, found.exit_code) == (GateVerdict.IDENTICAL, 0)
+
+
+@pytest.mark.parametrize(
+    "candidate",
+    [
+        {"reached": {"source:a.py": "1"}},
+        {"reached": {**FILES, "source:new.py": "3"}},
+        {"prompts_digest": "other"},
+        {"model": {"weights_sha256": "other"}},
+        {"workload": {"requests": 8, "file": ""}},
+        {"optimise": ("prune magnitude",)},
+        {"runtime": {"name": "callable", "target": "other:f"}},
+        {"reached": {"*": ""}},
+    ],
+)
+def test_each_way_in_which_a_change_reaches_the_measurement(candidate: dict[str, Any]) -> None:
+    arms = sides(candidate=candidate)
+    assert reached(run(*arms), *arms)
+
+
+def test_paths_of_the_two_checkouts_are_no_difference() -> None:
+    arms = sides()
+    assert not reached(run(*arms), *arms)
+
+
+def test_a_program_may_read_everything_but_not_what_does_not_differ() -> None:
+    arms = sides({"reached": {"*": ""}}, {"reached": {"*": ""}})
+    assert reached(run(*arms), *arms)
+    same = run(*arms, differences={"files": []})
+    assert not reached(same, *arms)
+
+
+def test_a_new_price_counts() -> None:
+    change = {"what": "price.usd_per_hour", "base": "1.0", "candidate": "2.0"}
+    arms = sides()
+    assert reached(run(*arms, differences={"config": [change]}), *arms)
+
+
+def test_the_same_commit_twice_is_not_measured_at_all() -> None:
+    record = run(differences={"files": []}, units=0)
+    assert verdict(record) == GateVerdict.UNREACHED
+    assert (
+        verdict(replace(record, gate={**(record.gate or {}), "allow_identical": True}))
+        == GateVerdict.IDENTICAL
+    )
+
+
+def test_beside_a_row_that_was_reached_the_others_are_identical() -> None:
+    first = sides(candidate={"reached": {**FILES, "source:a.py": "9"}})
+    second = tuple(replace(arm, group="s") for arm in sides())
+    record = run(*first, *second)
+    found = judge(record, {})
+    assert found is not None
+    assert [rule.verdict for rule in found.rules] == [GateVerdict.PASS, GateVerdict.IDENTICAL]
+    assert found.verdict == GateVerdict.PASS
+
+
+def test_a_side_that_failed_is_an_error_whatever_it_had_read() -> None:
+    arms = sides(candidate={"status": "import_error", "reason": "no mypkg", "reached": {}})
+    assert verdict(run(*arms)) == GateVerdict.ERROR
+
+
+def test_the_files_that_differ_are_named_without_their_root() -> None:
+    assert files(FILES, {**FILES, "source:a.py": "9", "packages:new/x.py": "1"}) == ["new/x.py", "a.py"]

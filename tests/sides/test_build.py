@@ -1,0 +1,155 @@
+"""What is installed for a side, where its project is, and what both sides have below their own packages."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from proof import repositories
+
+from bench.config.spec import BuildBlock
+from bench.errors import BenchError, UsageError
+from bench.sides import build as building
+from bench.sides.build import Built, build
+from bench.sides.differences import packages
+from bench.sides.layer import layer
+from bench.sides.repository import Repository
+
+TOML = "[project]\nname = 'x'\nversion = '1'\n"
+
+
+def project(tmp_path: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (tmp_path / name.replace("__", ".")).write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("files", "block", "asked"),
+    [
+        ({}, {}, []),
+        ({"pyproject__toml": "[tool.ruff]\n"}, {}, []),
+        ({"pyproject__toml": TOML}, {}, [["."]]),
+        ({"setup__py": ""}, {}, [["."]]),
+        ({"requirements__txt": "a\n"}, {}, [["-r", "requirements.txt"]]),
+        ({"requirements__txt": "a\n", "pyproject__toml": TOML}, {}, [["-r", "requirements.txt"], ["."]]),
+        ({"requirements__txt": "a\n-e .\n", "pyproject__toml": TOML}, {}, [["-r", "requirements.txt"]]),
+        ({"requirements__txt": ".[x]  # ours\n", "pyproject__toml": TOML}, {}, [["-r", "requirements.txt"]]),
+        ({"requirements__txt": "./lib\n", "pyproject__toml": TOML}, {}, [["-r", "requirements.txt"], ["."]]),
+        (
+            {"requirements__txt": "a\n", "requirements__lock": "a==1\n", "pyproject__toml": TOML},
+            {},
+            [["-r", "requirements.lock"], ["."]],
+        ),
+        ({"uv__lock": "", "pyproject__toml": TOML}, {}, []),
+        ({"uv__lock": "", "pyproject__toml": TOML}, {"tool": "pip"}, [["."]]),
+        ({"uv__lock": "", "pyproject__toml": TOML}, {"install": ("-e", ".[x]")}, [["-e", ".[x]"]]),
+        ({"pyproject__toml": TOML}, {"install": ()}, []),
+    ],
+)  # fmt: skip
+def test_what_pip_installs(
+    files: dict[str, str], block: dict[str, object], asked: list[list[str]], tmp_path: Path
+) -> None:
+    assert building._pip_arguments(project(tmp_path, **files), BuildBlock(**block)) == asked  # type: ignore[arg-type]
+
+
+def made(tmp_path: Path, files: dict[str, str], inside: str = "", **block: object) -> Built:
+    """Build the one commit of a repository with these files."""
+    at = tmp_path / "repo"
+    if not at.exists():
+        at.mkdir()
+        repositories.git(at, "init", "--quiet")
+        repositories.commit(at, files)
+    repository = Repository(at)
+    commit = repository.find("HEAD")
+    assert commit is not None
+    return build(repository, commit, Path(inside), BuildBlock(**block), lambda text: None)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(repositories.wheelhouse(tmp_path / "wheels")))
+
+
+def said(built: Built, code: str) -> str:
+    command = [str(built.python), "-I", "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_the_project_is_the_nearest_that_declares_something(tmp_path: Path) -> None:
+    files = {
+        "requirements.txt": "helperlib==1.0\n",
+        "services/a/requirements.txt": "helperlib==2.0\n",
+        "services/a/configs/ci.yaml": "",
+        "services/b/ci.yaml": "",
+    }
+    a, b = (made(tmp_path, files, inside) for inside in ("services/a/configs", "services/b"))
+    assert (a.project, b.project) == (a.source / "services/a", b.source)
+    assert a.home != b.home, "two directories of one repository have environments of their own"
+    assert packages(a.packages) == {"helperlib": "2.0"}
+    assert packages(b.packages) == {"helperlib": "1.0"}
+    named = made(tmp_path, files, "services/b", directory="services/a")
+    assert packages(named.packages) == {"helperlib": "2.0"}
+
+
+def test_a_side_is_made_once(tmp_path: Path) -> None:
+    first = made(tmp_path, {"requirements.txt": "helperlib==1.0\n"})
+    stamp = first.python.lstat().st_mtime_ns
+    assert made(tmp_path, {}) == first
+    assert first.python.lstat().st_mtime_ns == stamp
+    (first.home / "complete").unlink()
+    made(tmp_path, {})
+    assert first.python.lstat().st_mtime_ns != stamp, "one that was not finished is made again"
+
+
+def test_below_a_side_are_the_engines_and_nothing_of_the_users(tmp_path: Path) -> None:
+    """pytest is installed here, beside the tool; no side may borrow it."""
+    built = made(tmp_path, {"requirements.txt": "helperlib==1.0\n"})
+    find = "import importlib.util as u; print([bool(u.find_spec(n)) for n in {!r}])"
+    names = ["torch", "transformers", "numpy", "helperlib", "pytest", "hypothesis", "mypy"]
+    assert said(built, find.format(names)) == str([True] * 4 + [False] * 3)
+    everything = made(tmp_path, {}, inherit="all")
+    assert said(everything, find.format(["pytest", "torch"])) == "[True, True]"
+    nothing = made(tmp_path, {}, inherit="none")
+    assert said(nothing, find.format(["torch", "helperlib"])) == "[False, True]"
+
+
+def test_the_layer_alone_is_enough_for_an_engine() -> None:
+    program = f"import sys; sys.path.insert(0, {str(layer())!r}); import torch; print(torch.__file__)"
+    done = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(layer()))
+
+
+def test_commands_run_first_and_in_the_project(tmp_path: Path) -> None:
+    files = {"sub/requirements.txt": "helperlib==1.0\n"}
+    built = made(tmp_path, files, "sub", commands=("echo helperlib==2.0 > requirements.txt",))
+    assert packages(built.packages) == {"helperlib": "2.0"}
+    assert (tmp_path / "repo" / "sub" / "requirements.txt").read_text() == "helperlib==1.0\n"
+
+
+def test_a_build_that_fails_says_its_last_lines(tmp_path: Path) -> None:
+    with pytest.raises(BenchError) as caught:
+        made(tmp_path, {"requirements.txt": "no-such-package==9\n"})
+    assert "`pip install -r requirements.txt` failed" in str(caught.value)
+    assert "no-such-package" in str(caught.value)
+    with pytest.raises(BenchError, match="false_program"):
+        made(tmp_path, {}, commands=("false_program",))
+    with pytest.raises(UsageError, match="there is no nowhere in this commit"):
+        made(tmp_path, {}, directory="nowhere")
+
+
+def test_secrets_do_not_reach_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_TOKEN", "xyzzy")
+    built = made(tmp_path, {"a": ""}, commands=("env > seen.txt",))
+    assert "xyzzy" not in (built.project / "seen.txt").read_text()
+
+
+@pytest.mark.parametrize("bad", ["/abs", "../up", "a/../../b"])
+def test_a_directory_outside_is_refused(bad: str) -> None:
+    with pytest.raises(ValueError, match="within the repository"):
+        BuildBlock(directory=bad)

@@ -1,0 +1,128 @@
+"""Whole gates on commits of small real repositories: the right verdict, no PASS for what was not measured.
+
+``scripts/gate-repositories`` runs every kind of repository with every kind of change; here are a few of them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from proof import repositories
+
+from bench.cli.gating import GateOptions, judged
+from bench.errors import BenchError, UsageError
+from bench.models.cache import cache_root
+from bench.results.verify import verify_run
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "models").symlink_to(cache_root() / "models")
+    monkeypatch.setenv("BENCH_CACHE", str(cache))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(repositories.wheelhouse(tmp_path / "wheels")))
+
+
+def gate(config: Path, tmp_path: Path, **more: Any) -> dict[str, Any]:
+    known = {"base": "v1.0", "cap": 30, "batches": None, "overrides": (), "only": (), **more}
+    found = judged(config, GateOptions(tmp_path / "results", **known), quiet=True)
+    verify_run(found.directory)
+    block: dict[str, Any] = json.loads(json.dumps(found.gate.to_json()))
+    return block
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with requirements.txt; the test stands in it."""
+    config = repositories.make("requirements", tmp_path / "repo")
+    monkeypatch.chdir(config.parent)
+    return config
+
+
+@pytest.mark.parametrize("change", ["dependency", "template", "config"])
+def test_a_change_that_costs_fails(change: str, repository: Path, tmp_path: Path) -> None:
+    repositories.change("requirements", change, repository.parent)
+    found = gate(repository, tmp_path)
+    assert (found["verdict"], found["exit_code"]) == ("FAIL", 1)
+    assert found["rules"][0]["value"] > 1.5
+    differences = found["evidence"]["differences"]
+    named = {
+        "dependency": ("packages", {"what": "helperlib", "base": "1.0", "candidate": "2.0"}),
+        "template": ("files", "template.txt"),
+        "config": ("config", {"what": "workload.output_tokens", "base": "8", "candidate": "24"}),
+    }
+    key, what = named[change]
+    assert what in differences[key]
+
+
+def test_a_change_of_words_is_said_to_be_unmeasured(repository: Path, tmp_path: Path) -> None:
+    repositories.change("requirements", "docs", repository.parent)
+    found = gate(repository, tmp_path)
+    assert (found["verdict"], found["exit_code"], found["evidence"]["units"]) == ("UNREACHED", 8, 1)
+    assert gate(repository, tmp_path, allow_identical=True)["verdict"] == "IDENTICAL"
+
+
+def test_uncommitted_files_are_the_candidate(repository: Path, tmp_path: Path) -> None:
+    (repository.parent / "new.txt").write_text("words")
+    found = gate(repository, tmp_path)
+    assert found["evidence"]["differences"]["files"] == ["new.txt"]
+    assert found["evidence"]["sides"]["candidate"]["label"].endswith("with changes)")
+
+
+def test_nothing_is_measured_where_nothing_differs(repository: Path, tmp_path: Path) -> None:
+    found = gate(repository, tmp_path)
+    assert (found["verdict"], found["evidence"]["units"]) == ("UNREACHED", 0)
+
+
+def test_a_branch_cannot_loosen_its_own_gate(repository: Path, tmp_path: Path) -> None:
+    text = repository.read_text().replace("max_increase: 5%", "max_increase: 900%")
+    repositories.commit(repository.parent, {"ci.yaml": text})
+    assert gate(repository, tmp_path)["rules"][0]["rule"] == "cost_per_request_usd max_increase 5 %"
+    loose = gate(repository, tmp_path, limits_from="candidate")
+    assert loose["rules"][0]["rule"] == "cost_per_request_usd max_increase 900 %"
+    assert loose["verdict"] == "UNREACHED", "another limit alone changes nothing that is measured"
+
+
+def test_a_candidate_that_cannot_import_its_own_code_is_an_error(repository: Path, tmp_path: Path) -> None:
+    """The base's packages are not its own: what it does not declare it does not have."""
+    repositories.commit(repository.parent, {"requirements.txt": ""})
+    found = gate(repository, tmp_path)
+    assert (found["verdict"], found["exit_code"]) == ("ERROR", 5)
+    assert "No module named 'helperlib'" in found["rules"][0]["reason"]
+
+
+def test_refs_and_configs_that_are_not_there(repository: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--base nowhere: nowhere is no commit, branch or tag"):
+        gate(repository, tmp_path, base="nowhere")
+    with pytest.raises(UsageError, match="--candidate nowhere"):
+        gate(repository, tmp_path, candidate="nowhere")
+    with pytest.raises(BenchError, match="no run or interpreter there; nothing to compare with") as missing:
+        gate(repository, tmp_path, base=str(tmp_path / "20260101-run"))
+    assert missing.value.exit_code == 5
+    new = repository.with_name("new.yaml")
+    new.write_text(repository.read_text())
+    with pytest.raises(UsageError, match=r"--base v1.0: there is no new.yaml in v1.0"):
+        gate(new, tmp_path)
+    outside = tmp_path / "outside.yaml"
+    outside.write_text(repository.read_text())
+    with pytest.raises(UsageError, match="is in no git repository"):
+        gate(outside, tmp_path)
+
+
+def test_a_broken_config_names_its_commit(repository: Path, tmp_path: Path) -> None:
+    repositories.commit(repository.parent, {"ci.yaml": "name: x\nmodle: y\n"})
+    with pytest.raises(BenchError, match=r"ci\.yaml in the working tree .*modle: unknown key"):
+        gate(repository, tmp_path)
+
+
+def test_rows_of_one_side_only_are_named(repository: Path, tmp_path: Path) -> None:
+    more = "variants:\n  - {name: again}\n"
+    repositories.commit(repository.parent, {"ci.yaml": repository.read_text() + more})
+    found = gate(repository, tmp_path)
+    assert found["evidence"]["not_compared"] == ["again"]
+    assert found["verdict"] == "UNREACHED"

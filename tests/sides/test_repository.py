@@ -1,0 +1,143 @@
+"""The user's repository: refs, the working tree as a commit, checkouts; and nothing is written in it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from proof.repositories import commit, git
+
+from bench.errors import BenchError, UsageError
+from bench.sides.repository import Repository, standing
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    at = tmp_path / "repo"
+    at.mkdir()
+    git(at, "init", "--quiet")
+    commit(at, {"a.txt": "one\n", ".gitignore": "ignored\n"})
+    git(at, "tag", "v1")
+    commit(at, {"a.txt": "two\n", "deep/b.txt": "b\n"})
+    return at
+
+
+@pytest.fixture
+def repository(home: Path) -> Repository:
+    found = Repository.around(home / "deep" / "b.txt")
+    assert found is not None
+    return found
+
+
+def test_a_repository_is_found_from_within_and_nowhere_else(repository: Repository, home: Path) -> None:
+    assert repository.root.resolve() == home.resolve()
+    assert Repository.around(home.parent) is None
+
+
+def test_refs_become_commits(repository: Repository, home: Path) -> None:
+    tag, head = repository.find("v1"), repository.find("HEAD")
+    assert tag is not None
+    assert head is not None
+    assert tag.commit == git(home, "rev-parse", "v1^{commit}").strip()
+    assert tag.label == f"v1 ({tag.commit[:12]})"
+    assert head.tree == git(home, "rev-parse", "HEAD^{tree}").strip()
+    assert repository.find("no-such-branch") is None
+    assert repository.find("--help") is None
+
+
+def test_the_files_as_they_are_become_a_commit(repository: Repository, home: Path) -> None:
+    head, clean = repository.find("HEAD"), repository.find("worktree")
+    assert head is not None
+    assert clean is not None
+    assert (clean.commit, clean.tree) == (head.commit, head.tree)
+    (home / "a.txt").write_text("three\n")
+    (home / "new.txt").write_text("new\n")
+    (home / "ignored").write_text("not this\n")
+    git(home, "add", "a.txt")
+    (home / "a.txt").write_text("four\n")
+    before = git(home, "status", "--porcelain")
+    dirty = repository.find("worktree")
+    assert dirty is not None
+    assert repository.changed_files(head, dirty) == ["a.txt", "new.txt"]
+    assert repository.text(dirty, "a.txt") == "four\n"
+    assert dirty.label.endswith("with changes)")
+    assert git(home, "status", "--porcelain") == before, "the user's index stays as it is"
+    again = repository.find("worktree")
+    assert again == dirty, "the same files are the same commit"
+
+
+def test_a_repository_without_a_commit(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet")
+    with pytest.raises(UsageError, match="has no commit yet"):
+        Repository(tmp_path).find("worktree")
+
+
+def test_a_checkout_has_the_commits_files(repository: Repository, tmp_path: Path) -> None:
+    first = repository.find("v1")
+    assert first is not None
+    repository.check_out(first, tmp_path / "out")
+    assert (tmp_path / "out" / "a.txt").read_text() == "one\n"
+    assert git(tmp_path / "out", "describe", "--tags").strip() == "v1"
+    repository.remove(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert len(git(repository.root, "worktree", "list").splitlines()) == 1
+    repository.check_out(first, tmp_path / "out")  # and again, after somebody deleted it
+
+
+def test_submodules_come_from_the_repositorys_own_copy(home: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    git(theirs, "init", "--quiet")
+    commit(theirs, {"lib.py": "X = 1\n"})
+    git(home, "submodule", "--quiet", "add", str(theirs), "vendor")
+    commit(home, {})
+    theirs.rename(tmp_path / "gone")
+    repository = Repository(home)
+    head = repository.find("HEAD")
+    assert head is not None
+    repository.check_out(head, tmp_path / "out")
+    assert (tmp_path / "out" / "vendor" / "lib.py").read_text() == "X = 1\n"
+
+
+def test_a_shallow_clone_says_what_to_fetch(home: Path, tmp_path: Path) -> None:
+    command = ["git", "clone", "--quiet", "--depth", "1", f"file://{home}", str(tmp_path / "shallow")]
+    subprocess.run(command, check=True, capture_output=True)
+    shallow = Repository(tmp_path / "shallow")
+    assert shallow.find("v1") is None
+    assert "fetch-depth: 0" in shallow.missing("v1")
+    assert "no commit, branch or tag" in Repository(home).missing("v9")
+
+
+def test_a_hooks_variables_name_another_repository(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "--quiet")
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    assert repository.find("v1") is not None
+
+
+def test_git_says_why_it_failed(repository: Repository, tmp_path: Path) -> None:
+    first = repository.find("v1")
+    assert first is not None
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("x")
+    with pytest.raises(BenchError, match="already exists"):
+        repository.check_out(first, tmp_path / "full")
+
+
+def test_commits_between(repository: Repository, home: Path) -> None:
+    commit(home, {"a.txt": "three\n"})
+    found = repository.commits_between("v1", "HEAD")
+    assert found == git(home, "rev-list", "--reverse", "v1..HEAD").split()
+    assert len(found) == 2
+    assert repository.subject(found[0]) == "a change"
+
+
+def test_where_the_user_stands(repository: Repository, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home / "deep")
+    assert standing(repository) == Path("deep")
+    monkeypatch.chdir(home.parent)
+    assert standing(repository) == Path()

@@ -1,0 +1,66 @@
+"""Which files below some directories a process reads: modules, templates, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def reached(tmp_path: Path, code: str, **roots: Path) -> dict[str, str]:
+    """Run ``code`` in a process that notes what it reads below ``roots``."""
+    program = (
+        "import json, sys\n"
+        f"sys.path[:0] = [{str(ROOT)!r}, {str(tmp_path)!r}]\n"
+        "from bench.worker.reached import Reached\n"
+        f"found = Reached(json.loads({json.dumps(json.dumps({k: str(v) for k, v in roots.items()}))}))\n"
+        f"{code}\n"
+        "print(json.dumps(found.files()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    files: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return files
+
+
+def test_modules_and_opened_files(tmp_path: Path) -> None:
+    (tmp_path / "mod.py").write_text("from pathlib import Path\nTEXT = Path('t.txt').read_text()\n")
+    (tmp_path / "t.txt").write_text("words")
+    (tmp_path / "unread.txt").write_text("words")
+    found = reached(tmp_path, "import mod", source=tmp_path)
+    assert set(found) == {"source:mod.py", "source:t.txt"}
+    assert found["source:t.txt"] == hashlib.sha256(b"words").hexdigest()
+
+
+def test_files_elsewhere_and_metadata_do_not_count(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    for place in (inside / "x.dist-info", outside):
+        place.mkdir(parents=True)
+        (place / "METADATA").write_text("")
+    code = f"open({str(inside / 'x.dist-info' / 'METADATA')!r}); open({str(outside / 'METADATA')!r})"
+    assert reached(tmp_path, code, source=inside) == {}
+
+
+def test_what_is_reached_by_a_link_is_where_it_points(tmp_path: Path) -> None:
+    """The engines are links into the tool's own installation: they are the same on both sides."""
+    real, linked = tmp_path / "real", tmp_path / "linked"
+    real.mkdir()
+    linked.mkdir()
+    (real / "engine.py").write_text("")
+    (linked / "engine.py").symlink_to(real / "engine.py")
+    code = f"sys.path.insert(0, {str(linked)!r}); import engine"
+    assert reached(tmp_path, code, packages=linked) == {}
+
+
+def test_a_file_that_is_gone_again_is_left_out(tmp_path: Path) -> None:
+    code = "import os; open('gone.txt', 'w').close(); open('gone.txt').close(); os.remove('gone.txt')"
+    assert reached(tmp_path, code, source=tmp_path) == {}
+
+
+def test_without_roots_nothing_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "mod.py").write_text("")
+    assert reached(tmp_path, "import mod") == {}
