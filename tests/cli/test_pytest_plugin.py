@@ -8,13 +8,16 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
 from fakes import RUNTIMES, fake_model, fake_runtime, interpreter
 
+from bench.cli import pytest_plugin
 from bench.config.reader import read_config
+from bench.errors import BenchError, InterruptedRun, TerminatedRun
 from bench.runs.run import run_spec
 
 __all__ = ["fake_runtime"]  # a fixture
@@ -199,14 +202,18 @@ def test_commits_as_base_and_candidate(tmp_path: Path) -> None:
     """The candidate is a commit, so it is the one that pytest-benchmark's file names."""
     test = """
 def test_commits(bench_gate):
-    bench_gate("gate.yaml", base="HEAD~1", candidate="HEAD", limits_from="candidate", allow_identical=True)
+    pair = {"base": "HEAD~1", "candidate": "HEAD"}
+    found = bench_gate("gate.yaml", **pair, limits_from="candidate", allow_identical=True)
+    assert found["verdict"] == "IDENTICAL"
+    assert found["rules"][0]["rule"] == "cost_per_request_usd max_increase 7 %"
 """
     root = project(tmp_path / "root", test, variants=[])
     git(root, "init", "--quiet")
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--message", "one")
     spec = yaml.safe_load((root / "gate.yaml").read_text())
-    (root / "gate.yaml").write_text(yaml.safe_dump({**spec, "model": {"path": str(root / "other")}}))
+    limit = {"cost_per_request_usd": {"max_increase": "7%"}}
+    (root / "gate.yaml").write_text(yaml.safe_dump({**spec, "gate": limit}))
     git(root, "commit", "--quiet", "--all", "--message", "other")
     (root / "new").touch()
     done = pytest_in(root, cwd=tmp_path, BENCH_CACHE=str(tmp_path / "cache"))
@@ -216,3 +223,31 @@ def test_commits(bench_gate):
     assert stored["commit_info"]["dirty"] is False
     (evidence,) = evidence_in(root / "results")
     assert evidence["sides"]["base"]["commit"] == git(root, "rev-parse", "HEAD~1")
+
+
+@pytest.mark.parametrize(
+    ("named", "place"),
+    [
+        (None, "/root/.benchmarks"),
+        ("file://./.benchmarks", "/root/.benchmarks"),  # what it is if nobody names one
+        ("kept", "/here/kept"),
+        ("file://kept", "/here/kept"),
+        ("file:///kept", "/kept"),
+        ("/kept", "/kept"),
+        ("elasticsearch+http://host/index", "/root/.benchmarks"),
+    ],
+)
+def test_where_the_file_for_pytest_benchmark_goes(named: str | None, place: str) -> None:
+    settings = SimpleNamespace(
+        getoption=lambda name, default: {"benchmark_storage": named}[name],
+        rootpath=Path("/root"),
+        invocation_params=SimpleNamespace(dir=Path("/here")),
+    )
+    assert pytest_plugin._storage(cast(pytest.Config, settings)) == Path(place)
+
+
+@pytest.mark.parametrize(("stopped", "code"), [(InterruptedRun("stop"), 130), (TerminatedRun("stop"), 143)])
+def test_an_interrupted_gate_ends_pytest(stopped: BenchError, code: int) -> None:
+    with pytest.raises(pytest.exit.Exception) as ended, pytest_plugin._in_a_sentence():
+        raise stopped
+    assert ended.value.returncode == code

@@ -23,7 +23,8 @@ def sides(
 ) -> tuple[ArmRecord, ArmRecord]:
     known: dict[str, Any] = {
         "group": "r", "reached": FILES, "prompts_digest": "p", "model": {"weights_sha256": "w"},
-        "runtime": {"name": "callable", "python": "/base/python"}, "workload": {"requests": 4, "file": "/base/x"},
+        "runtime": {"name": "callable", "python": "/base/python"},
+        "workload": {"requests": 4, "file": "/base/x"},
     }  # fmt: skip
     theirs = {"name": "callable", "python": "/candidate/python"}
     ours = {**known, "runtime": theirs, **(candidate or {})}

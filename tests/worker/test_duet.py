@@ -121,7 +121,7 @@ def test_durations_are_the_engine_s_to_the_nanosecond(
         engines = [FakeEngine(clock, prefill_ns=ns, step_ns=ns) for ns in (ours, theirs)]
         replies = both(engines, firsts, turns)
     for reply, ns in zip(replies, (ours, theirs), strict=True):
-        assert isinstance(reply, dict)
+        assert isinstance(reply, TurnTimes)
         durations = reply.durations_ns
         assert [len(batch) for batch in durations] == [turns] * len(firsts)
         assert [batch[0] for batch in durations] == [ns[i % len(ns)] for i in range(len(firsts))]
