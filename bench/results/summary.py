@@ -10,6 +10,7 @@ from bench.errors import IntegrityError, Outcome
 from bench.formatting import row_title
 from bench.gate.calibration import calibration_of
 from bench.gate.judge import judge
+from bench.gate.reach import nothing_differs
 from bench.metrics import cost, drift_keys, families, one_off, output_drift
 from bench.metrics.comparisons import Comparison, compare_all
 from bench.pricing.reprice import misfit
@@ -62,12 +63,17 @@ def _model(baseline: ArmRecord | None) -> Json | None:
 
 
 def _status(run: RunRecord) -> tuple[RunStatus, list[str]]:
-    """Return ``invalid`` without a measured baseline, ``partial`` for a failed arm or an unfinished run."""
+    """Return ``invalid`` without a measured baseline, ``partial`` for a failed arm or an unfinished run.
+
+    A gate on two equal commits measures nothing, and is ``ok``.
+    """
     reasons = [
         f"{row_title(arm.group, arm.name)}: {arm.status}: {arm.reason}"
         for arm in run.arms
         if arm.status not in NOT_A_FAILURE
     ]
+    if nothing_differs(run):
+        return RunStatus.OK, [*reasons, "the two commits are the same, so nothing was measured"]
     if run.finished_utc is None:
         reasons.append("the run was not finished; continue it with --resume")
     if not any(arm.is_baseline and arm.status == Outcome.OK for arm in run.arms):

@@ -323,7 +323,8 @@ def test_a_block_comes_back_as_it_was_written() -> None:
 @pytest.mark.parametrize("verdict", GateVerdict)
 def test_every_verdict_has_its_exit_code(verdict: GateVerdict) -> None:
     found = GateBlock(verdict, (), Effort("code"))
-    codes = {"FAIL": 1, "ERROR": 5, "SUSPECT": 7, "INCONCLUSIVE": 3, "PASS": 0}
+    codes = {"FAIL": 1, "ERROR": 5, "SUSPECT": 7, "INCONCLUSIVE": 3, "PASS": 0, "UNREACHED": 8}
+    codes["IDENTICAL"] = 0
     assert int(found.exit_code) == found.to_json()["exit_code"] == codes[verdict]
 
 
