@@ -162,6 +162,10 @@ def calibrate(
     base: Annotated[
         str | None, typer.Option(metavar="PYTHON", help="another installation, for one of the sides")
     ] = None,
+    commit: Annotated[
+        str | None,
+        typer.Option(metavar="REF", help="run both sides in this commit's environment; worktree: the files"),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Measure the noise of this machine and the smallest change a gate sees.
@@ -170,7 +174,8 @@ def calibrate(
     """
     from bench.cli import gate_commands
 
-    gate_commands.calibrate(_spec(config, overrides, None), out, units, batches, base, quiet=quiet)
+    options = gate_commands.CalibrateOptions(out, units, batches, base, commit, tuple(overrides or ()))
+    gate_commands.calibrate(config, options, quiet=quiet)
 
 
 @app.command()

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.cli.commands import load
-from bench.cli.gating import GateOptions, job_summary, judged
-from bench.config.spec import Spec
+from bench.cli.gating import GateOptions, job_summary, judged, sayer
 from bench.errors import ExitCode
 
-__all__ = ["GateOptions", "calibrate", "gate"]
+__all__ = ["CalibrateOptions", "GateOptions", "calibrate", "gate"]
+
+
+@dataclass(frozen=True)
+class CalibrateOptions:
+    """The options of ``bench calibrate``."""
+
+    out: Path
+    units: int
+    batches: int | None
+    base: str | None
+    commit: str | None
+    overrides: Sequence[str]
 
 
 def gate(config: Path, options: GateOptions, *, as_json: bool, quiet: bool) -> ExitCode:
@@ -26,17 +39,27 @@ def gate(config: Path, options: GateOptions, *, as_json: bool, quiet: bool) -> E
     return found.gate.exit_code
 
 
-def calibrate(
-    spec: Spec, out: Path, units: int, batches: int | None, base: str | None, *, quiet: bool
-) -> None:
+def calibrate(config: Path, options: CalibrateOptions, *, quiet: bool) -> None:
     """Run a calibration, an A/A comparison, and print what it found."""
     from bench.cli.progress import RunProgress
+    from bench.config.reader import read_config
     from bench.environments import interpreter_at
     from bench.report.gate import calibration
     from bench.runs.gate import calibrate_spec
+    from bench.sides.side import Asked, side_of
 
-    other = interpreter_at(base) if base else None
+    written = None
+    if options.commit is None:
+        spec = read_config(config, options.overrides)
+    else:
+        asked = Asked(config, options.out, options.overrides)
+        side = side_of(asked, "--commit", options.commit, sayer(quiet=quiet))
+        spec, written = side.spec, side.written
+    base = interpreter_at(options.base) if options.base else None
     with RunProgress(spec, quiet=quiet) as rows:
-        directory = calibrate_spec(spec, out, units=units, batches=batches, base=other, tell=rows.tell)
+        directory = calibrate_spec(
+            spec, options.out, units=options.units, batches=options.batches, base=base, tell=rows.tell,
+            written=written,
+        )  # fmt: skip
     print("\n".join(calibration(load(directory).calibration)))
     print(f"  {directory}/run.json")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -135,21 +135,23 @@ def _measured_commits(config: Path, base: str, options: GateOptions, quiet: bool
     """Build both sides, say what differs between them, and measure."""
     from bench.report.gate import differences
     from bench.runs.gate import Plan
-    from bench.sides.side import sides_of_commits
+    from bench.sides.repository import WORKTREE
+    from bench.sides.side import Asked, sides_of_commits
 
-    def say(text: str) -> None:
-        if not quiet:
-            print(text, file=sys.stderr, flush=True)
-
-    sides = sides_of_commits(
-        config, base, options.candidate or "worktree", options.overrides, options.only, say
-    )
+    asked = Asked(config, options.out, options.overrides, options.only)
+    say = sayer(quiet=quiet)
+    sides = sides_of_commits(asked, base, options.candidate or WORKTREE, say)
     say("\n".join(differences(sides.to_json(), sides.base.commit.label, sides.candidate.commit.label)))
     plan = Plan(
         cap=options.cap, batches=options.batches, commits=sides, limits_from=options.limits_from,
         allow_identical=options.allow_identical,
     )  # fmt: skip
     return _gated(sides.candidate.spec, plan, options.out, quiet)
+
+
+def sayer(*, quiet: bool) -> Callable[[str], None]:
+    """Return a function that prints a line of progress to stderr, or nothing if ``quiet``."""
+    return lambda text: None if quiet else print(text, file=sys.stderr, flush=True)
 
 
 def _gated(spec: Spec, plan: Plan, out: Path, quiet: bool) -> Judged:

@@ -5,6 +5,7 @@ An error message names the file, the line, the key and the nearest known name.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -230,9 +231,11 @@ class _Reader(BlockReader):
             relative = limit.max_increase is not None or limit.max_decrease is not None
             if reason := never_judged(key, relative, bool(drift.tokens) and not random, drift.suites):
                 raise self.source.error(("gate", key), *reason)
-            if any(rule.kind == "timed" and not rule.bound for rule in rules({key: limit.model_dump()})):
-                hint = "give the smallest change that matters, such as 2%; 0% is for what is counted"
-                raise self.source.error(("gate", key), "no time is ever the same to the last digit", hint)
+            for rule in rules({key: limit.model_dump()}):
+                if rule.kind == "timed" and not 0 < rule.margin < math.inf:
+                    hint = "give the smallest change that matters, such as 2%; 0% is for what is counted"
+                    problem = f"{100 * rule.bound:g} % cannot be shown for what is timed"
+                    raise self.source.error(("gate", key, rule.limit), problem, hint)
         return limits
 
 

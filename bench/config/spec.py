@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from bench.formatting import nearest, parse_percent
 from bench.models.reference import ModelRef
@@ -158,19 +158,18 @@ class LimitBlock(Block):
 
     @field_validator("max_increase", "max_decrease", mode="before")
     @classmethod
-    def _share(cls, text: object) -> object:
+    def _share(cls, text: object, about: ValidationInfo) -> object:
         if isinstance(text, int | float):
             raise ValueError(f"write it with its unit, such as '{text}%'")
-        if isinstance(text, str) and not 0 <= parse_percent(text) <= MOST_INCREASE:
-            raise ValueError(f"{text} is outside 0 % to {100 * MOST_INCREASE:g} %")
+        most = MOST_INCREASE if about.field_name == "max_increase" else 1.0
+        if isinstance(text, str) and not 0 <= parse_percent(text) <= most:
+            raise ValueError(f"{text} is outside 0 % to {100 * most:g} %")
         return text
 
     @model_validator(mode="after")
     def _some_limit(self) -> LimitBlock:
         if all(value is None for value in (self.max_increase, self.max_decrease, self.max, self.min)):
             raise ValueError("give max, min, max_increase or max_decrease")
-        if self.max_decrease is not None and parse_percent(self.max_decrease) >= 1:
-            raise ValueError("a figure cannot fall by 100 %; give less for max_decrease")
         return self
 
 

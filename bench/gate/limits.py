@@ -48,7 +48,9 @@ class Rule:
     @property
     def margin(self) -> float:
         """Return the bound of a relative limit on the log scale, as a positive number."""
-        return math.log1p(self.bound) if self.limit == "max_increase" else -math.log1p(-self.bound)
+        if self.limit == "max_increase":
+            return math.log1p(self.bound)
+        return -math.log1p(-self.bound) if self.bound < 1 else math.inf
 
     @property
     def sign(self) -> int:

@@ -191,14 +191,16 @@ def calibrate_spec(
     base: Path | None = None,
     tell: Tell = nobody,
     on_fetch: OnProgress = lambda progress: None,
+    written: Spec | None = None,
 ) -> Path:
     """Run an A/A test: the baseline's config on both sides, ``units`` times. ``base`` is the interpreter of
-    one side."""
+    one side. ``written`` is the config as it stands in its commit, if ``spec`` runs in the environment of a
+    commit: a gate on any commits with these rows then finds the calibration."""
     group = spec.groups[0]
     spec = replace(spec, groups=(against(group.label, group, base),))
     head = {
         "mode": "calibration",
-        "conditions": conditions(spec),
+        "conditions": conditions(written or spec),
         "batches_per_unit": batches or UNIT_BATCHES,
         "units_wanted": units,
     }

@@ -42,10 +42,11 @@ class Repository:
         found = _git_or_none(place, "rev-parse", "--show-toplevel")
         return cls(Path(found.strip())) if found and found.strip() else None
 
-    def find(self, ref: str) -> Commit | None:
-        """Return the commit that ``ref`` names, or None. ``worktree`` is the files as they are now."""
+    def find(self, ref: str, leave_out: Path | None = None) -> Commit | None:
+        """Return the commit that ``ref`` names, or None. ``worktree`` is the files as they are now, without
+        new ones below ``leave_out``: the results of a gate are no part of what it compares."""
         if ref == WORKTREE:
-            return self._working_tree()
+            return self._working_tree(leave_out)
         found = _git_or_none(
             self.root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"
         )
@@ -104,7 +105,7 @@ class Repository:
     def _commit(self, label: str, commit: str) -> Commit:
         return Commit(label, commit, self._git("rev-parse", f"{commit}^{{tree}}").strip())
 
-    def _working_tree(self) -> Commit:
+    def _working_tree(self, leave_out: Path | None) -> Commit:
         """Return HEAD if nothing differs from it, else a commit of the files as they are.
 
         Files that git ignores are left out. The commit is on no branch; git deletes it in time.
@@ -115,7 +116,7 @@ class Repository:
         with tempfile.TemporaryDirectory() as place:
             index = {"GIT_INDEX_FILE": str(Path(place) / "index")}
             self._git("read-tree", "HEAD", **index)
-            self._git("add", "--all", ".", **index)
+            self._git("add", "--all", ".", *self._without(leave_out), **index)
             tree = self._git("write-tree", **index).strip()
         if tree == head.tree:
             return Commit(f"the working tree ({head.commit[:12]})", head.commit, tree)
@@ -124,6 +125,14 @@ class Repository:
         name |= dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), "2000-01-01T00:00:00Z")
         made = self._git("commit-tree", tree, "-p", head.commit, "-m", "the working tree", **name).strip()
         return Commit(f"the working tree ({head.commit[:12]} with changes)", made, tree)
+
+    def _without(self, place: Path | None) -> list[str]:
+        """Return what makes git leave out a directory, if it lies in this working tree."""
+        try:
+            inside = place and place.resolve().relative_to(self.root.resolve())
+        except ValueError:
+            return []
+        return [f":(exclude,literal){inside}"] if inside and inside != Path() else []
 
     def _submodules(self, checkout: Path) -> None:
         """Fill the submodules, from the repository's own copies where it has them: no network is needed."""

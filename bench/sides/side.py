@@ -62,57 +62,59 @@ class Sides:
         }
 
 
-def sides_of_commits(
-    config: Path, base: str, candidate: str, overrides: Sequence[str], only: Sequence[str], say: Say
-) -> Sides:
+@dataclass(frozen=True)
+class Asked:
+    """What the user asks of the commits: the config, ``--set`` and ``--only``, and where results go."""
+
+    config: Path
+    out: Path
+    overrides: Sequence[str] = ()
+    only: Sequence[str] = ()
+
+    def repository(self) -> Repository:
+        """Return the repository that the config lies in. Raises UsageError if there is none."""
+        found = Repository.around(self.config.absolute())
+        if found is None:
+            raise UsageError(f"{self.config} is in no git repository, so there are no commits to compare")
+        return found
+
+
+def sides_of_commits(asked: Asked, base: str, candidate: str, say: Say) -> Sides:
     """Check out and build both sides of a config, each with its own version of it.
 
     Raises UsageError if there is no repository, no such commit, or no such config in one of them.
     """
-    repository = Repository.around(config.absolute())
-    if repository is None:
-        raise UsageError(
-            f"--base {base}: neither an interpreter nor a run, and {config} is in no git repository"
-        )
-    file = config.resolve().relative_to(repository.root.resolve())
-    found = []
-    for option, ref in (("--base", base), ("--candidate", candidate)):
-        commit = repository.find(ref)
-        if commit is None and len(Path(ref).parts) > 1 and Path(ref).parent.is_dir():
-            raise BenchError(
-                f"{option} {ref}: no run or interpreter there; nothing to compare with, nothing measured"
-            )
-        if commit is None:
-            raise UsageError(f"{option} {ref}: {repository.missing(ref)}")
-        if file.as_posix() not in repository.files(commit):
-            raise UsageError(f"{option} {ref}: there is no {file} in {commit.label}, so nothing to compare")
-        found.append(commit)
-    sides = [_side(repository, commit, file, overrides, only, say) for commit in found]
+    theirs, ours = side_of(asked, "--base", base, say), side_of(asked, "--candidate", candidate, say)
     return Sides(
-        base=sides[0],
-        candidate=sides[1],
-        config=of_configs(sides[0].spec, sides[1].spec),
-        packages=of_packages(sides[0].built.packages, sides[1].built.packages),
-        files=tuple(repository.changed_files(found[0], found[1])),
+        base=theirs,
+        candidate=ours,
+        config=of_configs(theirs.spec, ours.spec),
+        packages=of_packages(theirs.built.packages, ours.built.packages),
+        files=tuple(asked.repository().changed_files(theirs.commit, ours.commit)),
     )
 
 
-def _side(
-    repository: Repository,
-    commit: Commit,
-    file: Path,
-    overrides: Sequence[str],
-    only: Sequence[str],
-    say: Say,
-) -> Side:
-    """Build one side. The ``build`` block is read before the rest: it says how to make the environment."""
+def side_of(asked: Asked, option: str, ref: str, say: Say) -> Side:
+    """Check out and build one commit, which the user gave by ``option``."""
+    repository = asked.repository()
+    file = asked.config.resolve().relative_to(repository.root.resolve())
+    commit = repository.find(ref, asked.out)
+    if commit is None and len(Path(ref).parts) > 1 and Path(ref).parent.is_dir():
+        raise BenchError(
+            f"{option} {ref}: no run or interpreter there; nothing to compare with, nothing measured"
+        )
+    if commit is None:
+        raise UsageError(f"{option} {ref}: {repository.missing(ref)}")
+    if file.as_posix() not in repository.files(commit):
+        raise UsageError(f"{option} {ref}: there is no {file} in {commit.label}, so nothing to compare")
     name = f"{file} in {commit.label}"
+    # The ``build`` block is read before the rest: it says how to make the environment.
     built = build(repository, commit, file.parent, read_build(repository.text(commit, str(file)), name), say)
     directory = built.source / standing(repository)
     directory = directory if directory.is_dir() else built.source
     try:
         with contextlib.chdir(directory):
-            spec = read_config(built.source / file, overrides, only)
+            spec = read_config(built.source / file, asked.overrides, asked.only)
     except ConfigError as bad:
         for one in (bad, *bad.others):
             one.file = name

@@ -200,7 +200,8 @@ def _local(helper: str, added: str) -> Files:
     """helperlib is a package in the repository itself."""
     about = (
         SETUPTOOLS
-        + f'[project]\nname = "helperlib"\nversion = "{helper}"\n[tool.setuptools]\npy-modules = ["helperlib"]\n'
+        + f'[project]\nname = "helperlib"\nversion = "{helper}"\n'
+        + '[tool.setuptools]\npy-modules = ["helperlib"]\n'
     )
     factor = 1 if helper == "1.0" else 3
     loose = _package("", SETUPTOOLS, FLAT)("1.0", "")["pyproject.toml"].replace(
@@ -262,17 +263,26 @@ KINDS = {
     "editable": Kind(_editable, code="src/mypkg/"),
     "uv": Kind(_uv, **BESIDE, finish=_lock),
 }  # fmt: skip
-EXPECTED = {"docs": "UNREACHED", "nothing": "UNREACHED"}  # and FAIL for every other change
+EXPECTED = {"docs": "UNREACHED", "nothing": "UNREACHED", "comment": "PASS"}  # and FAIL for every other change
+HEAVY = 80_000  # work of a request of some 40 ms, for changes of 3 %
 
 
-def make(kind: str, at: Path) -> Path:
-    """Make a repository of this kind with one commit; return the path of its config."""
+def make(kind: str, at: Path, heavy: bool = False) -> Path:
+    """Make a repository of this kind with the tag v1.0; return the path of its config. With ``heavy`` a
+    request takes some 40 ms, and the limit is 3 %."""
     at.mkdir(parents=True)
     git(at, "init", "--quiet")
     one = KINDS[kind]
     commit(at, one.content())
     one.finish(at)
     commit(at, {})
+    if heavy:
+        served, config = at / one.home / one.code / "serve.py", at / one.home / "ci.yaml"
+        work, limit = served.read_text(), config.read_text()
+        commit(at, {
+            str(served.relative_to(at)): work.replace("WORK = 2000", f"WORK = {HEAVY}"),
+            str(config.relative_to(at)): limit.replace("max_increase: 5%", "max_increase: 3%"),
+        })  # fmt: skip
     git(at, "tag", "v1.0")
     return at / one.home / "ci.yaml"
 
@@ -297,6 +307,11 @@ def change(kind: str, what: str, at: Path) -> None:
     elif what == "source":
         text = (at / served / "serve.py").read_text()
         commit(at, {f"{served}serve.py": text.replace("WORK = 2000", "WORK = 6000")})
+    elif what == "comment":
+        commit(at, {f"{served}serve.py": (at / served / "serve.py").read_text() + "# nothing else\n"})
+    elif what == "three-percent":
+        text = (at / served / "serve.py").read_text()
+        commit(at, {f"{served}serve.py": text.replace(f"WORK = {HEAVY}", f"WORK = {round(1.03 * HEAVY)}")})
     elif what == "template":
         commit(at, {f"{served}template.txt": 3 * TEMPLATE})
     elif what == "docs":

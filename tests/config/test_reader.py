@@ -462,7 +462,9 @@ def test_one_key_in_two_spellings_is_given_twice(write: Write) -> None:
         ("{e2el_ms: {max_increase: 3}}", "gate.e2el_ms.max_increase", "with its unit, such as '3%'"),
         ("{e2el_ms: {max_increase: three}}", "gate.e2el_ms.max_increase", "not a percentage"),
         ("{e2el_ms: {max_increase: -3%}}", "gate.e2el_ms.max_increase", "not a percentage"),
-        ("{e2el_ms: {max_increase: 0%}}", "gate.e2el_ms.max_increase", "outside 0 % to 100 %"),
+        ("{e2el_ms: {max_increase: 0%}}", "gate.e2el_ms.max_increase", "cannot be shown for what is timed"),
+        ("{e2el_ms: {max_decrease: 100%}}", "gate.e2el_ms.max_decrease", "cannot be shown for what is timed"),
+        ("{e2el_ms: {max_increase: 1001%}}", "gate.e2el_ms.max_increase", "outside 0 % to 1000 %"),
         ("{e2el_ms: {max_decrease: 500%}}", "gate.e2el_ms.max_decrease", "outside 0 % to 100 %"),
         ("{e2el_ms: {max: '5'}}", "gate.e2el_ms.max", "valid number"),
         ("{e2el_ms: {max: -1}}", "gate.e2el_ms.max", "greater than or equal to 0, not -1"),
@@ -477,6 +479,12 @@ def test_a_limit_is_refused(write: Write, gate: str, key: str, words: str) -> No
     error = refusal(write(f"{BASE}gate: {gate}\n"))
     assert (error.line, error.key) == (16, key)
     assert words in str(error)
+
+
+@pytest.mark.parametrize("share", ["0%", "150%", "1000%"])
+def test_counted_figures_may_not_grow_at_all_and_any_may_grow_a_lot(write: Write, share: str) -> None:
+    spec = read_config(write(f"{BASE}gate: {{flops_per_request: {{max_increase: {share}}}}}\n"))
+    assert spec.gate[0][1].max_increase == share
 
 
 def test_a_limit_on_replies_that_are_left_out(write: Write) -> None:

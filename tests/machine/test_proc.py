@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench.engine import memory
-from bench.machine import noise
+from bench.machine import noise, proc
 from bench.machine.proc import entries, numbers_in, text_of
 from bench.measure import worker_process
 from bench.measure.worker_process import WorkerProcess
@@ -75,8 +75,32 @@ def test_memory_leaves_out_whoever_goes_away(tmp_path: Path, monkeypatch: pytest
 
 def test_a_process_that_goes_while_its_ticks_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     for text in (None, "", "7 (a name) R 1"):
-        monkeypatch.setattr(noise, "text_of", lambda _path, text=text: text)
+        monkeypatch.setattr(proc, "text_of", lambda _path, text=text: text)
         assert noise._ticks_of(7) == 0
+
+
+@needs_proc
+def test_the_time_of_a_session_is_that_of_all_in_it() -> None:
+    """What a worker has started works for it: it is not somebody else who uses the machine."""
+    child = "import time; end = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
+    code = (
+        "import subprocess, sys, time\n"
+        f"subprocess.run([sys.executable, '-c', {child!r}])\n"
+        f"alive = subprocess.Popen([sys.executable, '-c', {child!r} + '\\ntime.sleep(60)'])\n"
+        "time.sleep(1.5); print(alive.pid, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as leader:
+        assert leader.stdout is not None
+        child_pid = int(leader.stdout.readline())
+        try:
+            assert sorted(proc.session_of(leader.pid)) == sorted([leader.pid, child_pid])
+            before = noise.read_ticks()
+            assert noise.read_ticks([leader.pid]).own - before.own >= 50, "two children of 0.3 s each"
+        finally:
+            os.killpg(leader.pid, 9)
+    assert proc.session_of(leader.pid) == [leader.pid]
 
 
 @contextmanager

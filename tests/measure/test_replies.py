@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.config.spec import WorkloadBlock
 from bench.errors import Outcome, VariantFailed
 from bench.measure import replies
 from bench.records import Windows
 
-WORKLOAD = WorkloadBlock(name="chat", requests=3, output_tokens=2, batch_size=2)
+ASKED = replies.Asked(requests=3, turns=2)
 BATCH = {"sent_ns": 0, "stamps_ns": [5, 9], "end_ns": 9, "input_tokens": [4, 4], "tokens": [[1, 2], [3, 4]]}
 LAST = {"sent_ns": 10, "stamps_ns": [15, 19], "end_ns": 20, "input_tokens": [4], "tokens": [[1, 2]]}
 WINDOW = {"kld": [0.1], "same_top": [1], "ln_p_base": [-1.0], "ln_p_variant": [-1.0]}
@@ -57,12 +56,12 @@ FREE = ("ceilings", "probe")  # their keys are their own  # fmt: skip
 
 
 def windows_of(*windows: dict[str, Any]) -> Windows:
-    return replies.read(replies.SCORE, {"windows": list(windows)}, WORKLOAD)
+    return replies.read(replies.SCORE, {"windows": list(windows)}, ASKED)
 
 
 def refused(do: str, reply: Any) -> str:
     with pytest.raises(VariantFailed) as caught:
-        replies.read(COMMANDS[do], reply, WORKLOAD)
+        replies.read(COMMANDS[do], reply, ASKED)
     assert caught.value.outcome == Outcome.PROTOCOL_ERROR
     assert do in caught.value.reason
     return caught.value.reason
@@ -70,7 +69,7 @@ def refused(do: str, reply: Any) -> str:
 
 @pytest.mark.parametrize("do", GOOD)
 def test_a_whole_answer_is_taken(do: str) -> None:
-    replies.read(COMMANDS[do], GOOD[do], WORKLOAD)
+    replies.read(COMMANDS[do], GOOD[do], ASKED)
 
 
 @pytest.mark.parametrize("do", GOOD)
@@ -91,7 +90,7 @@ def test_no_key_may_be_missing(do: str) -> None:
 def test_junk_is_refused_or_harmless_and_never_an_accident(do: str, junk: object) -> None:
     for key in GOOD[do]:
         with suppress(VariantFailed):
-            replies.read(COMMANDS[do], {**GOOD[do], key: junk}, WORKLOAD)
+            replies.read(COMMANDS[do], {**GOOD[do], key: junk}, ASKED)
 
 
 def edited(edit: Callable[[list[dict[str, Any]]], object]) -> dict[str, Any]:
@@ -154,3 +153,11 @@ def test_further_statistics_are_complete_too() -> None:
     replies.check_windows(windows_of({**WINDOW, "more": {"jsd": [0.1]}}), 1, 1)
     with pytest.raises(VariantFailed, match="2 positions instead of 1"):
         replies.check_windows(windows_of({**WINDOW, "more": {"jsd": [0.1, 0.2]}}), 1, 1)
+
+
+def test_a_whole_answer_is_one_turn_of_any_length() -> None:
+    whole = {"sent_ns": 0, "stamps_ns": [5], "end_ns": 6, "input_tokens": [4], "tokens": [[1, 2, 3]]}
+    found = replies.read(replies.SOLO, {"batches": [whole]}, replies.Asked(requests=1, turns=1))
+    assert found.batches[0].whole
+    with pytest.raises(VariantFailed, match="1 time stamps instead of 2"):
+        replies.read(replies.SOLO, {"batches": [whole]}, replies.Asked(requests=1, turns=2))

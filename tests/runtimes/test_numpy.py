@@ -75,15 +75,15 @@ def test_what_it_reports(directory: Path) -> None:
 
 def test_counters_of_both_engines(directory: Path) -> None:
     ours, theirs = (counters.count(engine, [PROMPTS[0]], 6) for engine in both(directory))
-    assert theirs["forward_calls"] == 6
+    assert theirs.forward_calls == 6
     for key in ("requests", "input_tokens", "output_tokens", "forward_calls", "kv_cache_bytes"):
-        assert ours[key] == theirs[key], key
+        assert getattr(ours, key) == getattr(theirs, key), key
     layer = 64 * (64 + 32 + 32 + 64) + 3 * 64 * 96
     multiplications = (5 + 5) * 2 * layer + 6 * 64 * 512
     attention = 2 * 4 * 16 * 2 * (5 * 5 + sum(range(6, 11)))
-    assert ours["flops"] == 2 * (multiplications + attention)
+    assert ours.flops == 2 * (multiplications + attention)
     # torch counts no attention on a CPU
-    assert theirs["flops"] == pytest.approx(2 * multiplications, rel=0.001)
+    assert theirs.flops == pytest.approx(2 * multiplications, rel=0.001)
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,13 @@ def test_uncommitted_files_are_the_candidate(repository: Path, tmp_path: Path) -
     assert found["evidence"]["sides"]["candidate"]["label"].endswith("with changes)")
 
 
+def test_results_in_the_working_tree_are_no_part_of_it(repository: Path, tmp_path: Path) -> None:
+    (repository.parent / "results").mkdir()
+    (repository.parent / "results" / "run.json").write_text("{}")
+    found = gate(repository, repository.parent)
+    assert found["evidence"]["differences"]["files"] == []
+
+
 def test_nothing_is_measured_where_nothing_differs(repository: Path, tmp_path: Path) -> None:
     found = gate(repository, tmp_path)
     assert (found["verdict"], found["evidence"]["units"]) == ("UNREACHED", 0)
