@@ -33,7 +33,7 @@ def answer(prompt, longest):
 TEMPLATE = "Answer in one word.\n"
 CONFIG = """name: mine
 model: smollm2-135m
-runtime: {{name: callable, target: "{target}"}}
+runtime: {{name: callable, threads: 1, target: "{target}"}}
 workload: {{name: chat, requests: 4, output_tokens: 8, warmup: 1}}
 price: {{usd_per_hour: 1.0}}
 drift: {{tokens: 0}}
