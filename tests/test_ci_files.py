@@ -390,6 +390,13 @@ def test_it_calibrates_once_a_week_and_only_if_told_to(machine: Machine) -> None
     assert len(machine.asked("calibrate")) == 1
 
 
+def test_it_calibrates_in_the_environment_of_the_candidate(machine: Machine) -> None:
+    """The job's own Python need not have what the commit declares."""
+    machine.job({"base": "main", "candidate": ""})
+    out = f"--out={machine.workspace}/results"
+    assert machine.asked("calibrate") == [[out, "--commit=worktree", "--", "cost.yaml"]]
+
+
 def test_a_gate_is_no_calibration(machine: Machine) -> None:
     run = machine.workspace / "results" / "earlier"
     run.mkdir(parents=True)
@@ -526,7 +533,8 @@ def test_the_gitlab_job(variables: dict[str, str], compared: list[str], machine:
     assert machine.asked("gate") == [
         ["--out=results", "--cap=40", *compared, "--only", "a", "--", "co st.yaml"]
     ]
-    assert machine.asked("calibrate") == [["--out=results", "--", "co st.yaml"]]
+    commit = ["--commit=HEAD"] if compared else []
+    assert machine.asked("calibrate") == [["--out=results", *commit, "--", "co st.yaml"]]
     assert [one[-1] for one in machine.asked("report")] == ["results/20260102-000000-gate"] * 2
     assert machine.installed() == [["inference-cost-bench[transformers]"]]
     assert gitlab(machine, CONFIG="co st.yaml").returncode == 8

@@ -15,7 +15,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.config.arms import device_here
 from bench.config.spec import Spec
+from bench.engine.energy import NoCounter, find
 from bench.environments import identity
 from bench.errors import BenchError, Outcome, UsageError, VariantFailed
 from bench.gate import calibration as noise
@@ -31,6 +33,7 @@ from bench.measure.interrupt import Interrupt
 from bench.measure.together import BaselineDied
 from bench.measure.units import Comparison, Wanted
 from bench.measure.worker_process import PeerGone
+from bench.metrics import energy
 from bench.metrics.unit_ratios import MEMORY
 from bench.models.reference import Progress
 from bench.records import Json, RunRecord, UnitRecord
@@ -120,6 +123,7 @@ def gate_spec(
     wanted = list(rules(limits))
     if not wanted:
         raise UsageError(f"{spec.file}: no limits; give a gate block, see configs/ci.yaml")
+    _check_meters(wanted, spec)
     here = conditions(plan.commits.candidate.written if plan.commits else spec)
     sides, key, spec, fetch = _what_to_compare(spec, plan, on_fetch)
     if not any(group.variants for group in spec.groups):
@@ -140,6 +144,18 @@ def gate_spec(
         head["test"]["cap"] += max(Counter((u.group, u.variant) for u in earlier).values(), default=0)
         takes, whole = _takes(wanted, head["mode"]), _needs_run(wanted)
         return _measure(_Work(spec, text, head, fetch, takes, whole, earlier, tell), out)
+
+
+def _check_meters(wanted: Sequence[Rule], spec: Spec) -> None:
+    """Raise UsageError for a limit on energy if this machine has no counter of it: it would end in ERROR."""
+    if not {rule.metric for rule in wanted} & {metric.key for metric in energy.METRICS}:
+        return
+    devices = {device_here(arm.runtime.device) for group in spec.groups for arm in group.arms}
+    for counter in map(find, sorted(devices)):
+        if isinstance(counter, NoCounter):
+            raise UsageError(
+                f"{spec.file}: a limit on energy, which cannot be measured here: {counter.reason}"
+            )
 
 
 def _limits(spec: Spec, plan: Plan) -> dict[str, Any]:

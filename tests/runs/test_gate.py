@@ -17,6 +17,7 @@ from fakes import RUNTIMES, fake_model, fake_runtime, interpreter, said
 from bench import environments
 from bench.config.reader import read_config
 from bench.config.spec import Spec
+from bench.engine.energy import NoCounter
 from bench.errors import BenchError, UsageError
 from bench.gate.calibration import Calibration
 from bench.machine import noise
@@ -294,3 +295,12 @@ def test_several_variants_go_on_where_they_stopped(tmp_path: Path) -> None:
     assert [rule["verdict"] for rule in second["rules"]] == ["FAIL", "FAIL"]
     assert second["evidence"]["units_from_earlier_runs"] == 12
     assert second["evidence"]["test"]["cap"] == 12
+
+
+def test_a_limit_on_energy_needs_a_counter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said before anything is measured, and not by an ERROR at the end."""
+    spec = config(tmp_path, 2 * MS, gate={"energy_per_request_j": {"max_increase": "5%"}})
+    monkeypatch.setattr(gating, "find", lambda device: NoCounter("no_energy_counter", f"none of {device}"))
+    with pytest.raises(UsageError, match="cannot be measured here: none of cpu"):
+        gate(spec, tmp_path)
+    assert not (tmp_path / "results").exists()
