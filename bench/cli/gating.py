@@ -51,12 +51,13 @@ class Judged:
 def judged(config: Path, options: GateOptions, *, quiet: bool) -> Judged:
     """Measure and judge a config, or judge a finished run.
 
-    ``options.base`` is a run, an interpreter or a commit, looked for in this order. Raises UsageError if it
-    is none of them, or if something else in the options makes no sense.
+    ``options.base`` is a commit, a run or an interpreter, looked for in this order: a file of the name of a
+    branch must not take the branch's place. Raises UsageError if it is none of them, or if something else in
+    the options makes no sense.
     """
     if config.is_dir():
         return Judged(config, _finished(config, options))
-    if options.base is not None and not _is_run(options.base) and not _is_interpreter(options.base):
+    if options.base is not None and _is_commit(config, options.base):
         return _measured_commits(config, options.base, options, quiet)
     if options.candidate is not None:
         raise UsageError("--candidate goes with --base COMMIT: each side of that gate is a commit")
@@ -89,6 +90,16 @@ def _is_run(base: str) -> bool:
     from bench.results.summary import is_run
 
     return Path(base).is_dir() and is_run(Path(base))
+
+
+def _is_commit(config: Path, base: str) -> bool:
+    """Return whether there is such a commit, or neither a run nor an interpreter."""
+    from bench.sides.repository import Repository
+
+    repository = Repository.around(config.absolute())
+    if repository is not None and repository.find(base) is not None:
+        return True
+    return not _is_run(base) and not _is_interpreter(base)
 
 
 def _is_interpreter(base: str) -> bool:

@@ -205,10 +205,12 @@ class Place:
     """Where an arm's worker runs, if not here: its directory, and the roots of its commit's files by name.
 
     The worker notes which files below the roots it reads, so that a gate knows what of a change it measured.
+    The manifest lists the files of the commit, which are restored before each worker starts.
     """
 
     directory: str | None = None
     roots: tuple[tuple[str, str], ...] = ()
+    manifest: str | None = None
 
 
 @dataclass(frozen=True)

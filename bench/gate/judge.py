@@ -15,7 +15,7 @@ from bench.gate.calibration import Calibration
 from bench.gate.figures import judge_figure
 from bench.gate.finding import Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.gate.limits import Rule, rules
-from bench.gate.reach import nothing_differs, reached, verdict_of_the_rest
+from bench.gate.reach import any_reached, nothing_differs, same_row, unreached_verdict
 from bench.gate.sequential import CONFIDENCE, Test, confidence_sequence, decide
 from bench.metrics import cost
 from bench.metrics.unit_ratios import log_ratio, price_shift
@@ -46,7 +46,7 @@ def undecided(run: RunRecord) -> set[tuple[str, str]]:
         timed = [rule for rule in _rules(run) if rule.kind == "timed"]
         if variant.status not in (Outcome.OK, Outcome.INTERRUPTED) or base.status == Outcome.BASELINE_FAILED:
             continue
-        if _measured(base, variant) and not reached(run, base, variant):
+        if _measured(base, variant) and not any_reached(run, _comparisons(run)):
             continue
         findings = [_timed(run, rule, base, variant) for rule in timed]
         if any(f.verdict == GateVerdict.INCONCLUSIVE and f.more_may_help for f in findings):
@@ -75,8 +75,11 @@ def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
     if nothing_differs(run):
         for rule in wanted:
             reason = "the commits are the same to the last file: nothing was measured"
-            yield finding(rule, ("", CANDIDATE), verdict_of_the_rest(run, ()), reason)
+            yield finding(rule, ("", CANDIDATE), unreached_verdict(run), reason)
         return
+    for row in (run.gate or {}).get("gone", ()):
+        reason = "the candidate has no such row, so nothing of it was measured"
+        yield finding(wanted[0], (row, CANDIDATE), unreached_verdict(run), reason)
     cells = sum(rule.kind == "interval" for rule in wanted) * len(comparisons)
     for base, variant in comparisons:
         for rule in wanted:
@@ -84,9 +87,9 @@ def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
             if failed is not None:
                 reason = f"{failed.name} was not measured: {failed.status}: {failed.reason}"
                 yield finding(rule, _key(variant), GateVerdict.ERROR, reason)
-            elif not reached(run, base, variant):
-                reason = "nothing that differs between the commits is read by what is measured"
-                yield finding(rule, _key(variant), verdict_of_the_rest(run, comparisons), reason)
+            elif not any_reached(run, comparisons):
+                reason = "nothing that differs between the commits was seen to be read by what is measured"
+                yield finding(rule, _key(variant), unreached_verdict(run), reason)
             elif rule.kind == "timed":
                 yield _timed(run, rule, base, variant)
             elif rule.kind == "exact" and not _counters_hold(run):
@@ -134,11 +137,14 @@ def _timed(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> F
     if any(ratio is None for ratio in ratios):
         return finding(rule, _key(variant), GateVerdict.ERROR, "a unit did not measure it")
     shift = price_shift(run, base, variant, rule.metric)
-    return _by_test(run, rule, _key(variant), [ratio + shift for ratio in ratios if ratio is not None])
+    changes = [ratio + shift for ratio in ratios if ratio is not None]
+    return _by_test(run, rule, _key(variant), changes, alike=_only_code_differs(run, base, variant))
 
 
-def _by_test(run: RunRecord, rule: Rule, key: tuple[str, str], changes: Sequence[float]) -> Finding:
-    """Decide from one log ratio per unit."""
+def _by_test(
+    run: RunRecord, rule: Rule, key: tuple[str, str], changes: Sequence[float], *, alike: bool
+) -> Finding:
+    """Decide from one log ratio per unit. ``alike`` says that only code differs between the sides."""
     test = test_of(run, rule)
     decision = decide([rule.sign * change for change in changes], test)
     low, high = (math.exp(bound) for bound in confidence_sequence(changes, test.prior_sd))
@@ -147,7 +153,7 @@ def _by_test(run: RunRecord, rule: Rule, key: tuple[str, str], changes: Sequence
         GateVerdict.PASS: f"within the limit, shown by {decision.at} units",
         GateVerdict.FAIL: f"worse than the baseline, shown by {decision.at} units",
     }.get(verdict, f"not decided by {len(changes)} units")
-    too_good = _only_code_differs(run) and rule.sign > 0 and high < IMPROBABLE_RATIO
+    too_good = alike and rule.sign > 0 and high < IMPROBABLE_RATIO
     if verdict == GateVerdict.PASS and too_good:
         verdict, reason = GateVerdict.SUSPECT, "an improbable improvement: is the same work still being done?"
     return finding(
@@ -166,12 +172,11 @@ def _by_test(run: RunRecord, rule: Rule, key: tuple[str, str], changes: Sequence
     )
 
 
-def _only_code_differs(run: RunRecord) -> bool:
+def _only_code_differs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> bool:
     """Return whether both sides run the same config, so that counters and price should agree."""
-    gate = run.gate or {}
-    if gate.get("mode") == "commits":
-        return not gate["differences"]["config_measured"]
-    return gate.get("mode") == "code"
+    if (run.gate or {}).get("mode") == "commits":
+        return same_row(base, variant)
+    return (run.gate or {}).get("mode") == "code"
 
 
 def _counters_hold(run: RunRecord) -> bool:
@@ -182,12 +187,15 @@ def _counters_hold(run: RunRecord) -> bool:
 
 def _more_work(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> Finding | None:
     """Judge a cost by exact counts (tokens, forward calls, price) if both sides have the same config."""
-    if not _only_code_differs(run) or rule.metric not in (cost.PER_1K.key, cost.PER_REQUEST.key):
+    if not _only_code_differs(run, base, variant) or rule.metric not in (
+        cost.PER_1K.key,
+        cost.PER_REQUEST.key,
+    ):
         return None
     if not _counters_hold(run):
         return None  # counters that vary cannot decide, but time can
     changes = {"price of an hour": price_shift(run, base, variant, cost.PER_REQUEST.key)}
-    for key in _WORK:
+    for key in () if _whole_answers(run, variant) else _WORK:
         ours, theirs = (getattr(arm.counters, key, None) for arm in (variant, base))
         if ours and theirs:
             changes[key] = math.log(ours / theirs)
@@ -210,6 +218,12 @@ def _more_work(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) 
         reason = f"{least} fell to {math.exp(fewest):.2g} of the baseline's: is the same work still done?"
         return finding(rule, _key(variant), GateVerdict.SUSPECT, reason, value=math.exp(fewest))
     return None
+
+
+def _whole_answers(run: RunRecord, variant: ArmRecord) -> bool:
+    """Return whether answers come as a whole: their lengths may vary, so one count of them is no proof."""
+    mine = [u for u in run.units if (u.group, u.variant) == _key(variant)]
+    return any(len(turns) == 1 for unit in mine for turns in unit.variant_ns)
 
 
 def _effort(head: Mapping[str, Any], units: Sequence[UnitRecord]) -> Effort:

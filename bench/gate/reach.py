@@ -62,14 +62,23 @@ def _without_paths(block: Json) -> Json:
     return {key: value for key, value in block.items() if key not in ("python", "file")}
 
 
-def verdict_of_the_rest(run: RunRecord, pairs: Iterable[Pair]) -> GateVerdict:
-    """Return the verdict on rows that the change does not reach.
+def any_reached(run: RunRecord, pairs: Iterable[Pair]) -> bool:
+    """Return whether the change reaches any row. Then all rows are judged by their times: not all that a
+    process reads is seen, so one row may be reached unseen where another one is."""
+    return differences(run) is None or any(reached(run, *pair) for pair in pairs)
 
-    IDENTICAL if the user allows it or if the change reaches another row, which is measured; else UNREACHED.
-    """
-    allowed = bool((run.gate or {}).get("allow_identical"))
-    return (
-        GateVerdict.IDENTICAL
-        if allowed or any(reached(run, *pair) for pair in pairs)
-        else GateVerdict.UNREACHED
+
+def unreached_verdict(run: RunRecord) -> GateVerdict:
+    """Return the verdict on what was not measured: UNREACHED, or IDENTICAL where the user allows it."""
+    return GateVerdict.IDENTICAL if (run.gate or {}).get("allow_identical") else GateVerdict.UNREACHED
+
+
+def same_row(base: ArmRecord, candidate: ArmRecord) -> bool:
+    """Return whether both sides of a row have the same config, but for paths."""
+    return not any(
+        _without_paths(getattr(base, what)) != _without_paths(getattr(candidate, what))
+        for what in ("runtime", "workload")
+    ) and (base.optimise, base.model.get("weights_sha256")) == (
+        candidate.optimise,
+        candidate.model.get("weights_sha256"),
     )

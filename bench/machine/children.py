@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 
 # Enough to find programs, caches, proxies and compilers; no secrets of the job.
@@ -13,12 +14,19 @@ ALLOWED = frozenset({
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
     "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "BENCH_CACHE",
 })  # fmt: skip
+# An index that needs a password cannot be used by a build: the branch's own code would see the password.
+SECRET = re.compile("TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIAL|PUBLISH|USERNAME|_KEY|HTTP_?AUTH|INDEX_AUTH")
 LINES = 12
 
 
 def environment(*prefixes: str) -> dict[str, str]:
-    """Return the allowed variables, and those that begin with one of ``prefixes``."""
-    return {k: v for k, v in os.environ.items() if k in ALLOWED or k.startswith(prefixes or ("\0",))}
+    """Return the allowed variables, and those that begin with one of ``prefixes`` and name no secret."""
+    ours = prefixes or ("\0",)
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if key in ALLOWED or (key.startswith(ours) and not SECRET.search(key))
+    }
 
 
 def last_lines(bad: Exception) -> str:

@@ -23,6 +23,7 @@ from bench.measure.replies import Asked, Command, Reply
 from bench.measure.worker_process import WorkerProcess
 from bench.models.reference import LocalModel
 from bench.records import Corpus, Facts, Loaded
+from bench.store import tree
 from bench.store.files import slug
 from bench.store.journal import Journal
 from bench.workloads import Prompt
@@ -121,6 +122,13 @@ def open_worker(arm: Arm, group: str, context: RunContext) -> ArmUnderTest:
     on_cpu = runtime.device == "cpu" or (runtime.device == "auto" and not cuda_device_count())
     worker = WorkerProcess(arm.name, log, python, runtime.threads, on_cpu, arm.place.directory)
     return ArmUnderTest(arm, group, context, worker)
+
+
+def tidy(under: ArmUnderTest) -> None:
+    """Give the arm the files of its commit as they were built, without what an earlier process wrote."""
+    place = under.arm.place
+    if place.manifest is not None:
+        tree.restore(Path(dict(place.roots)["source"]), Path(place.manifest))
 
 
 def begin(under: ArmUnderTest) -> None:

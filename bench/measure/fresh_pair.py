@@ -25,7 +25,7 @@ from bench.measure.pair import pinned_together
 from bench.measure.replies import Command, Reply
 from bench.measure.together import ask_both, ask_each, blaming_baseline
 from bench.models.reference import LocalModel, ModelRef
-from bench.records import ANY, ColdStart, Json, Loaded, Sides, UnitRecord
+from bench.records import ANY, ColdStart, Json, Loaded, Sides, TurnTimes, UnitRecord
 
 Fetch = Callable[[ModelRef], LocalModel]
 
@@ -44,9 +44,12 @@ class FreshPair:
         self.spawned_first = self.rng.randrange(2)
         self._workers = ExitStack()
         self._began = monotonic()
+        self._lengths: dict[str, tuple[int, ...]] = {}
 
     def __enter__(self) -> FreshPair:
         try:
+            for under in self.sides:
+                one.tidy(under)
             for under in (self.base, self.variant) if self.spawned_first == 0 else (self.variant, self.base):
                 with blaming_baseline() if under is self.base else nullcontext():
                     self._workers.enter_context(under.worker)
@@ -97,9 +100,14 @@ class FreshPair:
         return {} if under.reopened else dict(under.arm.place.roots)
 
     def record_reached(self) -> None:
-        """Write which files of its own commit each side has read, if the sides are of commits."""
+        """Write which files of its own commit each side has read, if the sides are of commits. If both have
+        read the same, all requests are decoded once, untimed, before that is believed."""
         if any(self._roots(under) for under in self.sides):
-            for under, files in zip(self.sides, self.ask_each(replies.REACHED, {}, {}), strict=True):
+            found = self.ask_each(replies.REACHED, {}, {})
+            if found[0] == found[1]:  # perhaps a request that this unit does not have reads more
+                self.ask_each(replies.SOLO, {}, {})
+                found = self.ask_each(replies.REACHED, {}, {})
+            for under, files in zip(self.sides, found, strict=True):
                 engine = plugins.load("runtimes", under.arm.runtime.name)
                 under.record(reached={**files, **({ANY: ""} if getattr(engine, "OPAQUE", False) else {})})
 
@@ -110,6 +118,7 @@ class FreshPair:
         encoded = self.ask_each(replies.PROMPTS, *prompts)
         for under, found in zip(self.sides, encoded, strict=True):
             one.check_fits_context(under, max(found.input_tokens))
+            self._lengths[under.arm.name] = found.input_tokens
             under.record(prompts_digest=found.digest, end_ids=found.end_ids)
         fixed = [
             {"least": under.arm.workload.warmup, "most": under.arm.workload.warmup, "profile": profile}
@@ -144,6 +153,9 @@ class FreshPair:
             base_times = replies.turn_times(ours, len(batches), counts[0])
         variant_times = replies.turn_times(theirs, len(batches), counts[1])
         self.ticks = before, noise.read_ticks(pids)
+        if base_times.output_tokens and variant_times.output_tokens:
+            both = zip(self.sides, (base_times, variant_times), strict=True)
+            more["tokens"] = Sides(*(self._tokens(under, times, batches) for under, times in both))
         return UnitRecord(
             number=self.number,
             group=self.group.label,
@@ -157,6 +169,12 @@ class FreshPair:
             noise=noise.between("unit", *self.ticks),
             **more,
         )
+
+    def _tokens(self, under: ArmUnderTest, times: TurnTimes, batches: Sequence[int]) -> int:
+        """Return the tokens of a side's prompts and answers in these batches."""
+        lengths, size = self._lengths[under.arm.name], under.arm.workload.batch_size
+        places = (n % under.batches * size for n in batches)
+        return sum(times.output_tokens) + sum(sum(lengths[place : place + size]) for place in places)
 
     def _cold(self) -> Sides[ColdStart]:
         """Return each side's load time and first request, measured while the other side was loading too."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from bench.metrics import cost, latency, memory, throughput
-from bench.records import ArmRecord, ColdStart, RunRecord, UnitRecord
+from bench.records import ArmRecord, ColdStart, RunRecord, Sides, UnitRecord
 
 Batches = Sequence[Sequence[int]]  # for each batch, the nanoseconds of every turn
 
@@ -85,9 +85,20 @@ def log_ratio(unit: UnitRecord, metric: str) -> float | None:
     The result is None if the unit did not measure it.
     """
     if metric in _TIMES:
-        return _log_time_ratio(unit, _TIMES[metric])
+        found = _log_time_ratio(unit, _TIMES[metric])
+        if found is not None and metric == cost.PER_1K.key and unit.tokens is not None:
+            return found + _more_tokens(unit)
+        return found
     ours, theirs = _sides(unit, metric)
     return math.log(ours / theirs) if ours and theirs else None
+
+
+def _more_tokens(unit: UnitRecord) -> float:
+    """Return what a unit's own tokens per request add to the log ratio of a cost per token."""
+    assert unit.tokens is not None, "asked only of a unit that counted its tokens"
+    requests = unit.requests or Sides(1, 1)
+    ours, theirs = unit.tokens.variant / requests.variant, unit.tokens.baseline / requests.baseline
+    return math.log(theirs / ours) if ours and theirs else 0.0
 
 
 def _log_time_ratio(unit: UnitRecord, time: _Time) -> float | None:
@@ -130,7 +141,8 @@ def price_shift(run: RunRecord, base: ArmRecord, variant: ArmRecord, metric: str
         return 0.0
     theirs = replace(run, price=(run.gate or {}).get("base_price") or run.price)
     shift = math.log(cost.hourly_usd(variant, run) / cost.hourly_usd(base, theirs))
-    if metric == cost.PER_1K.key and base.counters and variant.counters:
+    in_units = any(unit.tokens is not None for unit in run.units if unit.group == variant.group)
+    if metric == cost.PER_1K.key and base.counters and variant.counters and not in_units:
         sides = (base.counters, variant.counters)
         tokens = [(side.input_tokens + side.output_tokens) / side.requests for side in sides]
         shift += math.log(tokens[0] / tokens[1])

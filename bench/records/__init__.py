@@ -97,7 +97,8 @@ class UnitRecord:
     ``baseline_ns`` and ``variant_ns`` hold one list per batch, with one entry per turn. ``void`` says why
     the whole unit does not count (never because of its result). ``from_run`` names the run from which an
     earlier unit of the same comparison was taken over. ``requests`` is given where the sides have different
-    workloads: how many requests each decoded.
+    workloads: how many requests each decoded. ``tokens`` is given where answers come as a whole: the
+    tokens of prompts and answers, which may differ from unit to unit.
     """
 
     number: int
@@ -115,6 +116,7 @@ class UnitRecord:
     noise: Json = field(default_factory=dict)
     from_run: str = ""
     requests: Sides[int] | None = None
+    tokens: Sides[int] | None = None
 
 
 @dataclass(frozen=True)

@@ -221,9 +221,13 @@ class Windows:
 
 @dataclass(frozen=True)
 class TurnTimes:
-    """One side's times (ns) in turns with the other: one tuple per batch, one entry per turn."""
+    """One side's times (ns) in turns with the other: one tuple per batch, one entry per turn.
+
+    ``output_tokens`` has a number per batch where answers come as a whole, and is empty elsewhere.
+    """
 
     durations_ns: tuple[tuple[int, ...], ...]
+    output_tokens: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -178,18 +178,22 @@ def _what_to_compare(spec: Spec, plan: Plan, on_fetch: OnProgress) -> tuple[Json
             "sides": {side: asdict(who) for side, who in sides.items()},
         }
         return head, evidence_key(spec, sides, fetch), spec, fetch
-    groups, alone = of_commits(plan.commits)
+    groups, new, gone = of_commits(plan.commits)
     if not groups:
-        raise UsageError(f"{spec.file}: no row of the candidate is in the base ({', '.join(alone)})")
+        raise UsageError(f"{spec.file}: no row of the candidate is in the base ({', '.join(new)})")
     spec = replace(spec, groups=groups)
+    if plan.limits_from == "base":  # what a limit is judged by is the base's, as the limit is
+        theirs = plan.commits.base.spec
+        spec = replace(spec, price=theirs.price, drift=theirs.drift, measure=theirs.measure)
     fetch = fetcher(spec, on_fetch)
     about: Json = {
         "mode": "commits",
         "sides": {"base": plan.commits.base.to_json(), "candidate": plan.commits.candidate.to_json()},
         "differences": plan.commits.to_json(),
-        "not_compared": alone,
+        "not_compared": sorted(new + gone),
+        "gone": gone,
         "allow_identical": plan.allow_identical,
-        "base_price": price_of_spec(plan.commits.base.spec),
+        "base_price": price_of_spec(plan.commits.base.spec) if plan.limits_from == "candidate" else None,
     }
     return about, evidence_of_commits(plan.commits, groups, fetch), spec, fetch
 

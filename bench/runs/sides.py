@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from bench.config.spec import Group, Spec, WithOwnKeys
+from bench.config.spec import Arm, Group, Spec
 from bench.environments import Identity, identity, interpreter
 from bench.formatting import row_title
 from bench.gate import calibration as noise
@@ -19,6 +19,7 @@ from bench.gate.limits import Rule
 from bench.gate.power import smallest_detectable
 from bench.gate.sequential import SCALE_FLOOR, Test
 from bench.machine.fingerprint import fingerprint
+from bench.measure.fresh_pair import prompts_of
 from bench.models.reference import LocalModel, ModelRef
 from bench.records import Json, UnitRecord
 from bench.results.summary import summarise
@@ -51,8 +52,9 @@ def against(label: str, group: Group, base: Path | None) -> Group:
     return Group(label, ours, (replace(arm, name=CANDIDATE, is_baseline=False),))
 
 
-def of_commits(sides: Sides) -> tuple[tuple[Group, ...], list[str]]:
-    """Return the groups that compare each row with itself at the base, and the rows of one side only."""
+def of_commits(sides: Sides) -> tuple[tuple[Group, ...], list[str], list[str]]:
+    """Return the groups that compare each row with itself at the base, the rows that only the candidate has,
+    and those that only the base has."""
     ours, theirs = (
         {
             row_title(group.label, arm.name): (group.label, arm)
@@ -70,7 +72,7 @@ def of_commits(sides: Sides) -> tuple[tuple[Group, ...], list[str]]:
         for title, (_label, arm) in ours.items()
         if title in theirs
     ]
-    return tuple(groups), sorted(ours.keys() ^ theirs.keys())
+    return tuple(groups), sorted(ours.keys() - theirs.keys()), sorted(theirs.keys() - ours.keys())
 
 
 def conditions(spec: Spec) -> dict[str, Any]:
@@ -91,13 +93,15 @@ def evidence_of_commits(sides: Sides, groups: Sequence[Group], fetch: Fetch) -> 
     """
     arms = [arm for group in groups for arm in group.arms]
     weights = [fetch(arm.model).source.weights_sha256 for arm in arms]
-    rows = [[group.label, [one.to_json() for one in _blocks(group)]] for group in groups]
+    rows = [[group.label, [_asked_of(arm) for arm in group.arms]] for group in groups]
     code = [[side.commit.tree, side.built.home.name] for side in (sides.base, sides.candidate)]
     return digest([fingerprint(), code, rows, weights])
 
 
-def _blocks(group: Group) -> list[WithOwnKeys]:
-    return [block for arm in group.arms for block in (arm.runtime, arm.workload)]
+def _asked_of(arm: Arm) -> list[object]:
+    """Return everything that an arm does, with the prompts themselves and not the name of their file."""
+    prompts = [asdict(prompt) for prompt in prompts_of(arm)]
+    return [arm.runtime.to_json(), arm.workload.to_json(), [step.label for step in arm.optimise], prompts]
 
 
 def evidence_key(spec: Spec, sides: Mapping[str, Identity], fetch: Fetch) -> str:

@@ -26,6 +26,7 @@ from bench.machine.children import environment, last_lines
 from bench.models.cache import cache_root
 from bench.sides.layer import layer
 from bench.sides.repository import Commit, Repository
+from bench.store import tree
 
 COMPLETE = "complete"
 INSTALL_S = 3600
@@ -64,6 +65,7 @@ def build(
     the command that failed.
     """
     made_from: list[object] = [
+        commit.commit,
         commit.tree,
         str(inside),
         block.model_dump(mode="json"),
@@ -84,7 +86,9 @@ def build(
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir()
         repository.check_out(commit, source)
-        _make(built, block, home / "build.log")
+        _make(built, block, home / "build.log", commit.label)
+        repository.let_go(source)
+        tree.write_manifest(source, home / tree.MANIFEST)
         (home / COMPLETE).touch()
     return built
 
@@ -100,12 +104,12 @@ def _project(repository: Repository, commit: Commit, inside: Path, block: BuildB
     return inside
 
 
-def _make(built: Built, block: BuildBlock, log: Path) -> None:
+def _make(built: Built, block: BuildBlock, log: Path, label: str) -> None:
     """Make the environment and install into it, with this tool's pip: no side needs its own."""
-    if not built.project.is_dir():
+    if not built.project.is_dir() or not built.project.resolve().is_relative_to(built.source.resolve()):
         where = built.project.relative_to(built.source)
         raise UsageError(f"build.directory: there is no {where} in this commit")
-    run = _Runner(log, built)
+    run = _Runner(log, built, label)
     pip = importlib.util.find_spec("pip") is not None
     bare = ["--without-pip"] if pip else []
     run([sys.executable, "-I", "-m", "venv", *bare, str(built.home / "venv")], "an environment")
@@ -166,8 +170,8 @@ def _site_packages() -> list[str]:
 class _Runner:
     """Runs the commands of a build in the project's directory and keeps what they print."""
 
-    def __init__(self, log: Path, built: Built) -> None:
-        self._log, self._cwd = log, built.project
+    def __init__(self, log: Path, built: Built, label: str) -> None:
+        self._log, self._cwd, self._label = log, built.project, label
         binaries = built.python.parent
         self._env: Mapping[str, str] = environment(*PIP) | {
             "VIRTUAL_ENV": str(binaries.parent),
@@ -189,6 +193,6 @@ class _Runner:
                 f"$ {' '.join(command)}\n{getattr(bad, 'stdout', '')}\n{getattr(bad, 'stderr', '')}"
             )
             raise BenchError(
-                f"cannot make this side: {what} failed ({self._log}):\n  {last_lines(bad)}"
+                f"cannot build {self._label}: {what} failed ({self._log}):\n  {last_lines(bad)}"
             ) from None
         return done.stdout

@@ -74,6 +74,10 @@ class Repository:
         """Return the content of a file of a commit."""
         return self._git("show", f"{commit.tree}:{file}")
 
+    def is_file(self, commit: Commit, file: str) -> bool:
+        """Return whether a commit has an ordinary file of this name: no link, no directory, no submodule."""
+        return self._git("ls-tree", commit.tree, "--", file).startswith("100")
+
     def files(self, commit: Commit) -> list[str]:
         """Return the names of all files of a commit."""
         return [
@@ -90,15 +94,21 @@ class Repository:
 
     def check_out(self, commit: Commit, to: Path) -> None:
         """Write a commit's files with its submodules to the directory ``to``, which must not exist."""
-        self._git("worktree", "prune")
         self._git("worktree", "add", "--force", "--detach", "--quiet", str(to), commit.commit)
         if (to / ".gitmodules").is_file():
             self._submodules(to)
 
     def remove(self, checkout: Path) -> None:
         """Delete a checkout, whole or not, and what git remembers of it."""
+        _git_or_none(self.root, "worktree", "remove", "--force", "--force", str(checkout))
         shutil.rmtree(checkout, ignore_errors=True)
-        _git_or_none(self.root, "worktree", "prune")
+
+    def let_go(self, checkout: Path) -> None:
+        """Make a checkout plain files that git does not know of: nothing of it stays in the repository."""
+        known = _git_or_none(checkout, "rev-parse", "--path-format=absolute", "--git-dir")
+        (checkout / ".git").unlink(missing_ok=True)
+        if known and Path(known.strip()).parent.name == "worktrees":
+            shutil.rmtree(known.strip(), ignore_errors=True)
 
     # ---- inside ----------------------------------------------------------------------------------
 
@@ -132,7 +142,13 @@ class Repository:
             inside = place and place.resolve().relative_to(self.root.resolve())
         except ValueError:
             return []
-        return [f":(exclude,literal){inside}"] if inside and inside != Path() else []
+        if (
+            not inside
+            or inside == Path()
+            or _git_or_none(self.root, "check-ignore", "--quiet", str(inside)) is not None
+        ):
+            return []  # git refuses to leave out what it ignores anyway
+        return [f":(exclude,literal){inside}"]
 
     def _submodules(self, checkout: Path) -> None:
         """Fill the submodules, from the repository's own copies where it has them: no network is needed."""
@@ -162,8 +178,8 @@ class Repository:
 def _run(
     place: Path, arguments: tuple[str, ...], variables: dict[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    command = ["git", "-C", str(place), *arguments]
-    known = environment("GIT_", "SSH_") | {"GIT_TERMINAL_PROMPT": "0", **variables}
+    command = ["git", "-C", str(place), "-c", "core.hooksPath=/dev/null", *arguments]
+    known = environment("SSH_AUTH_SOCK", "SSH_AGENT_PID") | {"GIT_TERMINAL_PROMPT": "0", **variables}
     for name in ("GIT_DIR", "GIT_WORK_TREE", *(() if "GIT_INDEX_FILE" in variables else ("GIT_INDEX_FILE",))):
         known.pop(name, None)  # a hook sets them, for another repository than the one we stand in
     return subprocess.run(

@@ -16,6 +16,7 @@ from bench.records import Json
 from bench.sides.build import Built, build
 from bench.sides.differences import Change, measured, of_configs, of_packages
 from bench.sides.repository import Commit, Repository, standing
+from bench.store.tree import MANIFEST
 
 Say = Callable[[str], None]
 
@@ -78,6 +79,12 @@ class Asked:
             raise UsageError(f"{self.config} is in no git repository, so there are no commits to compare")
         return found
 
+    def file(self, repository: Repository) -> Path:
+        """Return the config's path within the repository. A link at its end is not followed: a commit must
+        not be able to put another config in its place."""
+        place = self.config.absolute().parent.resolve()
+        return (place / self.config.name).relative_to(repository.root.resolve())
+
 
 def sides_of_commits(asked: Asked, base: str, candidate: str, say: Say) -> Sides:
     """Check out and build both sides of a config, each with its own version of it.
@@ -96,8 +103,10 @@ def sides_of_commits(asked: Asked, base: str, candidate: str, say: Say) -> Sides
 
 def side_of(asked: Asked, option: str, ref: str, say: Say) -> Side:
     """Check out and build one commit, which the user gave by ``option``."""
+    if builds := [one for one in asked.overrides if one.strip().startswith("build")]:
+        raise UsageError(f"--set {builds[0]}: each commit is built as its own config says")
     repository = asked.repository()
-    file = asked.config.resolve().relative_to(repository.root.resolve())
+    file = asked.file(repository)
     commit = repository.find(ref, asked.out)
     if commit is None and len(Path(ref).parts) > 1 and Path(ref).parent.is_dir():
         raise BenchError(
@@ -105,11 +114,14 @@ def side_of(asked: Asked, option: str, ref: str, say: Say) -> Side:
         )
     if commit is None:
         raise UsageError(f"{option} {ref}: {repository.missing(ref)}")
-    if file.as_posix() not in repository.files(commit):
-        raise UsageError(f"{option} {ref}: there is no {file} in {commit.label}, so nothing to compare")
+    if not asked.config.is_file():
+        raise UsageError(f"{asked.config}: there is no such file")
+    if not repository.is_file(commit, file.as_posix()):
+        raise UsageError(f"{option} {ref}: there is no file {file} in {commit.label}, so nothing to compare")
     name = f"{file} in {commit.label}"
     # The ``build`` block is read before the rest: it says how to make the environment.
-    built = build(repository, commit, file.parent, read_build(repository.text(commit, str(file)), name), say)
+    block = read_build(repository.text(commit, str(file)), name)
+    built = build(repository, commit, file.parent, block, say)
     directory = built.source / standing(repository)
     directory = directory if directory.is_dir() else built.source
     try:
@@ -145,5 +157,9 @@ def _arm(arm: Arm, built: Built, directory: Path) -> Arm:
         workload = workload.model_copy(update={"file": str(directory / workload.file)})
     if isinstance(model, LocalPath):
         model = LocalPath(directory / model.path)
-    place = Place(str(directory), (("source", str(built.source)), ("packages", str(built.packages))))
+    place = Place(
+        str(directory),
+        (("source", str(built.source)), ("packages", str(built.packages))),
+        str(built.home / MANIFEST),
+    )
     return replace(arm, runtime=runtime, workload=workload, model=model, place=place)

@@ -62,12 +62,16 @@ def duet(
     nanoseconds: one list per batch, one entry per turn.
     """
     durations: list[tuple[int, ...]] = []
+    written: list[int] = []
     for batch, order in zip(batches, firsts, strict=True):
         turns = whole(order[0], counts) if counts else schedule(order, grain)
         with undisturbed():
             _meet(me == 1, baton)
-            durations.append(tuple(_one_batch(engine, batch, new_tokens, turns, me, baton)))
-    return TurnTimes(tuple(durations))
+            took, generation = _one_batch(engine, batch, new_tokens, turns, me, baton)
+            durations.append(tuple(took))
+        if engine.WHOLE_ANSWERS:
+            written.append(sum(map(len, engine.tokens(generation))))
+    return TurnTimes(tuple(durations), tuple(written))
 
 
 def schedule(order: Sequence[int], grain: int) -> list[int]:
@@ -89,7 +93,8 @@ def whole(first: int, counts: Sequence[int]) -> list[int]:
 
 def _one_batch(
     engine: Engine, batch: Any, new_tokens: int, turns: Sequence[int], me: int, baton: Baton
-) -> list[int]:
+) -> tuple[list[int], Any]:
+    """Return the times of this side's turns, and its generation."""
     took: list[int] = []
     generation: Any = None
     holder = turns[0]
@@ -109,7 +114,7 @@ def _one_batch(
         if position + 1 < len(turns) and turns[position + 1] != me:
             baton.give()
     _meet(turns[-1] == me, baton)
-    return took
+    return took, generation
 
 
 def _meet(last: bool, baton: Baton) -> None:

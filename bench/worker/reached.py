@@ -11,9 +11,14 @@ import hashlib
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
+
+from bench.records import ANY
 
 # Metadata of installed packages is read by whoever lists them; it says nothing about what runs.
+STARTS = ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "os.spawn", "os.system")
 NOT_CODE = (".dist-info", ".egg-info", "__pycache__")
 
 
@@ -23,27 +28,57 @@ class Reached:
     def __init__(self, roots: Mapping[str, str]) -> None:
         self._roots = {name: os.path.realpath(root) for name, root in roots.items()}
         self._opened: set[str] = set()
+        self._started = False
         if self._roots:
             sys.addaudithook(self._hear)
 
     def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
-        if event == "open" and isinstance(arguments[0], str):
-            self._opened.add(str(Path.cwd() / arguments[0]))
+        if event == "open":
+            self._note(*arguments)
+        elif event == "sqlite3.connect":
+            self._note(arguments[0], None, os.O_RDONLY)
+        elif event in STARTS and self._from_the_side():
+            self._started = True
+
+    def _note(self, path: object, _mode: object, flags: object) -> None:
+        """Note a file that is opened to read. A relative path is resolved later if there is no directory."""
+        for_writing = isinstance(flags, int) and flags & os.O_ACCMODE == os.O_WRONLY
+        if isinstance(path, str | bytes) and not for_writing:
+            with suppress(OSError):
+                self._opened.add(os.path.realpath(os.fsdecode(path)))
+
+    def _from_the_side(self) -> bool:
+        """Return whether code of the side starts another process, whose files nobody sees."""
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None:
+            file = frame.f_code.co_filename
+            if not file.startswith("<") and self._name(os.path.realpath(file)) is not None:
+                return True
+            frame = frame.f_back
+        return False
 
     def files(self) -> dict[str, str]:
         """Return the SHA-256 of each file by its root's name and its path within the root."""
         modules = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-        found = {}
+        found = {ANY: ""} if self._started else {}
         for path in {os.path.realpath(file) for file in (*self._opened, *modules) if isinstance(file, str)}:
             name = self._name(path)
             if name is not None and Path(path).is_file():
-                found[name] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+                found[name] = hashlib.sha256(self._content(path)).hexdigest()
         return found
+
+    def _content(self, path: str) -> bytes:
+        """Return a file's content without the paths of its side, which an editable package holds."""
+        content = Path(path).read_bytes()
+        for name, root in self._roots.items():
+            content = content.replace(root.encode(), name.encode())
+        return content
 
     def _name(self, path: str) -> str | None:
         """Return ``root:path``, or None for a file that is below no root or is no code."""
         for name, root in self._roots.items():
             if path.startswith(root + os.sep):
                 inside = path[len(root) + 1 :]
-                return None if any(part in inside for part in NOT_CODE) else f"{name}:{inside}"
+                odd = any(part.endswith(NOT_CODE) for part in Path(inside).parts)
+                return None if odd else f"{name}:{inside}"
         return None

@@ -11,7 +11,7 @@ from fakes import arm_record, run_record, unit
 from bench.gate.finding import GateVerdict
 from bench.gate.judge import judge, undecided
 from bench.gate.reach import files, reached
-from bench.records import ArmRecord, RunRecord
+from bench.records import ArmRecord, Counted, RunRecord
 
 LIMITS = {"cost_per_request_usd": {"max_increase": "5%"}}
 FILES = {"source:a.py": "1", "packages:dep.py": "2"}
@@ -120,14 +120,35 @@ def test_the_same_commit_twice_is_not_measured_at_all() -> None:
     )
 
 
-def test_beside_a_row_that_was_reached_the_others_are_identical() -> None:
+def test_if_one_row_is_reached_all_are_judged_by_their_times() -> None:
+    """Not all that a process reads is seen: a file opened in C is not."""
     first = sides(candidate={"reached": {**FILES, "source:a.py": "9"}})
     second = tuple(replace(arm, group="s") for arm in sides())
     record = run(*first, *second)
+    record = replace(record, units=(*record.units, *(replace(one, group="s") for one in record.units)))
     found = judge(record, {})
     assert found is not None
-    assert [rule.verdict for rule in found.rules] == [GateVerdict.PASS, GateVerdict.IDENTICAL]
-    assert found.verdict == GateVerdict.PASS
+    assert [rule.verdict for rule in found.rules] == [GateVerdict.PASS, GateVerdict.PASS]
+
+
+def test_a_row_that_is_gone_is_no_pass() -> None:
+    record = run(*sides(candidate={"reached": {**FILES, "source:a.py": "9"}}), gone=["big"])
+    found = judge(record, {})
+    assert found is not None
+    assert [(rule.title, rule.verdict) for rule in found.rules] == [
+        ("big candidate", GateVerdict.UNREACHED), ("r candidate", GateVerdict.PASS),
+    ]  # fmt: skip
+    assert found.exit_code == 8
+
+
+def test_answers_of_varying_length_are_not_counted_once_for_all() -> None:
+    """A sampled answer is longer now and shorter then: one count of each side would fail by chance."""
+    counted = {"reached": {**FILES, "source:a.py": "9"}, "counters": Counted(1, 5, 30, None, None, None)}
+    arms = sides({"counters": Counted(1, 5, 20, None, None, None)}, counted)
+    steps = run(*arms)
+    assert verdict(steps) == GateVerdict.FAIL, "where every token is decoded, a token more is more work"
+    whole = tuple(replace(one, baseline_ns=((20,),), variant_ns=((20,),)) for one in steps.units)
+    assert verdict(replace(steps, units=whole)) == GateVerdict.PASS
 
 
 def test_a_side_that_failed_is_an_error_whatever_it_had_read() -> None:

@@ -113,7 +113,7 @@ def test_refs_and_configs_that_are_not_there(repository: Path, tmp_path: Path) -
     assert missing.value.exit_code == 5
     new = repository.with_name("new.yaml")
     new.write_text(repository.read_text())
-    with pytest.raises(UsageError, match=r"--base v1.0: there is no new.yaml in v1.0"):
+    with pytest.raises(UsageError, match=r"--base v1.0: there is no file new.yaml in v1.0"):
         gate(new, tmp_path)
     outside = tmp_path / "outside.yaml"
     outside.write_text(repository.read_text())
@@ -129,7 +129,64 @@ def test_a_broken_config_names_its_commit(repository: Path, tmp_path: Path) -> N
 
 def test_rows_of_one_side_only_are_named(repository: Path, tmp_path: Path) -> None:
     more = "variants:\n  - {name: again}\n"
-    repositories.commit(repository.parent, {"ci.yaml": repository.read_text() + more})
+    text = repository.read_text()
+    repositories.commit(repository.parent, {"ci.yaml": text + more})
     found = gate(repository, tmp_path)
     assert found["evidence"]["not_compared"] == ["again"]
     assert found["verdict"] == "UNREACHED"
+
+
+def test_a_file_of_the_name_of_a_branch_does_not_take_its_place(repository: Path, tmp_path: Path) -> None:
+    """A pull request could bring one."""
+    fake = repository.parent / "v1.0"
+    fake.write_text('#!/bin/sh\nexec python3 "$@"\n')
+    fake.chmod(0o755)
+    assert gate(repository, tmp_path)["evidence"]["mode"] == "commits"
+
+
+def test_a_link_does_not_take_the_place_of_a_config(repository: Path, tmp_path: Path) -> None:
+    lax = repository.with_name("lax.yaml")
+    lax.write_text(repository.read_text().replace("max_increase: 5%", "max_increase: 900%"))
+    repository.unlink()
+    repository.symlink_to("lax.yaml")
+    with pytest.raises(UsageError, match=r"there is no file ci\.yaml in the working tree"):
+        gate(repository, tmp_path)
+
+
+def test_a_branch_does_not_choose_the_price_of_its_own_gate(repository: Path, tmp_path: Path) -> None:
+    text = repository.read_text().replace("usd_per_hour: 1.0", "usd_per_hour: 0.001")
+    served = repository.parent / "serve.py"
+    slower = served.read_text().replace("WORK = 2000", "WORK = 6000")
+    repositories.commit(repository.parent, {"ci.yaml": text, "serve.py": slower})
+    assert gate(repository, tmp_path)["verdict"] == "FAIL"
+
+
+def test_an_ignored_results_directory_is_no_obstacle(repository: Path, tmp_path: Path) -> None:
+    repositories.commit(repository.parent, {".gitignore": "results/\n"})
+    for _ in range(2):
+        assert gate(repository, repository.parent)["verdict"] == "UNREACHED"
+
+
+def test_nothing_stays_in_the_users_repository(repository: Path, tmp_path: Path) -> None:
+    (repository.parent / "new.txt").write_text("words")
+    before = repositories.git(repository.parent, "status", "--porcelain")
+    gate(repository, tmp_path)
+    assert len(repositories.git(repository.parent, "worktree", "list").splitlines()) == 1
+    assert repositories.git(repository.parent, "status", "--porcelain") == before
+
+
+def test_what_a_process_writes_does_not_reach_the_next(repository: Path, tmp_path: Path) -> None:
+    """Answers cached in a file would make every unit but the first cheap."""
+    served = repository.parent / "serve.py"
+    caching = served.read_text() + (
+        "\n\nslow = answer\n\n\ndef answer(prompt, longest):\n"
+        "    known = Path(f'cache-{abs(hash(prompt)) % 1}.txt')\n"
+        "    if not known.exists():\n        known.write_text(slow(prompt, 10 * longest))\n"
+        "    return known.read_text()\n"
+    )
+    repositories.commit(repository.parent, {"serve.py": caching})
+    gate(repository, tmp_path)
+    cached = list((cache_root() / "sides").glob("*/source/cache-*"))
+    found = gate(repository, tmp_path / "again")
+    assert found["evidence"]["units_from_earlier_runs"] == 0
+    assert len(cached) <= 1, "only the last process's own file is left until the next one starts"

@@ -64,3 +64,34 @@ def test_a_file_that_is_gone_again_is_left_out(tmp_path: Path) -> None:
 def test_without_roots_nothing_is_noted(tmp_path: Path) -> None:
     (tmp_path / "mod.py").write_text("")
     assert reached(tmp_path, "import mod") == {}
+
+
+def test_a_file_that_is_only_written_is_not_read(tmp_path: Path) -> None:
+    code = "open('log.txt', 'a').write('x'); open('both.txt', 'w').close(); open('both.txt').close()"
+    assert set(reached(tmp_path, code, source=tmp_path)) == {"source:both.txt"}
+
+
+def test_a_database_and_a_file_by_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "raw").write_text("x")
+    code = (
+        "import sqlite3; c = sqlite3.connect('p.db'); c.execute('create table t (x)'); open(b'raw').close()"
+    )
+    assert set(reached(tmp_path, code, source=tmp_path)) == {"source:p.db", "source:raw"}
+
+
+def test_code_of_the_side_that_starts_a_process_may_read_everything(tmp_path: Path) -> None:
+    (tmp_path / "mod.py").write_text("import subprocess\nsubprocess.run(['true'])\n")
+    assert "*" in reached(tmp_path, "import mod", source=tmp_path)
+    assert "*" not in reached(tmp_path, "import subprocess; subprocess.run(['true'])", source=tmp_path)
+
+
+def test_the_place_of_a_side_is_no_difference(tmp_path: Path) -> None:
+    """An editable package holds the path of its checkout."""
+    digests = set()
+    for name in ("one", "other"):
+        side = tmp_path / name
+        side.mkdir()
+        (side / "finder.py").write_text(f"MAPPING = {str(side)!r}\n")
+        code = f"sys.path.insert(0, {str(side)!r}); import finder"
+        digests |= set(reached(tmp_path, code, source=side).values())
+    assert len(digests) == 1
