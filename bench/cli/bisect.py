@@ -50,7 +50,8 @@ def bisect(commits: Sequence[str], verdict: Verdict) -> Found:
 def gate_bisect(config: Path, good: str, bad: str, options: GateOptions, *, quiet: bool) -> ExitCode:
     """Find the commit and print it; the exit code is FAIL, because a change beyond the limit was found.
 
-    Raises UsageError unless both are commits and BAD comes after GOOD, BenchError if BAD does not fail.
+    If BAD itself does not fail there is nothing to look for, and the exit code is that of its verdict. Raises
+    UsageError unless both are commits and BAD comes after GOOD, BenchError if BAD cannot be measured.
     """
     repository = Repository.around(config.absolute())
     if repository is None:
@@ -76,8 +77,13 @@ def gate_bisect(config: Path, good: str, bad: str, options: GateOptions, *, quie
         print(f"{found.gate.verdict:12}{_line(repository, commit)}", flush=True)
         return found.gate.verdict
 
-    if (last := verdict(commits[-1])) != GateVerdict.FAIL:
-        raise BenchError(f"--bisect: {bad} against {good} is {last}, not FAIL: there is nothing to look for")
+    last = compared(commits[-1])
+    if last is None:
+        raise BenchError(f"--bisect: {bad} cannot be measured")
+    if last.gate.verdict != GateVerdict.FAIL:
+        print(f"{bad} against {good} is {last.gate.verdict}, not FAIL: there is nothing to look for")
+        return last.gate.exit_code
+    print(f"{last.gate.verdict:12}{_line(repository, commits[-1])}", flush=True)
     found = bisect(commits, verdict)
     title = "the first commit beyond the limit" if len(found.suspects) == 1 else "one of these commits"
     print(f"\n{title}, found in {found.steps + 1} gates:")

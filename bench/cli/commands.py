@@ -122,8 +122,7 @@ def report(runs: Sequence[Path], formats: Sequence[str], output: Path | None) ->
     loaded = [load(directory) for directory in runs]
     if len(formats) > 1 and output is None:
         raise UsageError("several formats need a directory: -o DIR")
-    for name in formats:
-        module = plugins.load("report.formats", name.strip())
+    for module in [plugins.load("report.formats", name.strip()) for name in formats]:
         content: bytes | str = module.render(loaded)
         _write(content, output, len(formats) > 1, f"report.{module.SUFFIX}")
 

@@ -50,7 +50,11 @@ class Repository:
         found = _git_or_none(
             self.root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"
         )
-        return self._commit(f"{ref} ({found.strip()[:12]})", found.strip()) if found else None
+        if not found:
+            return None
+        commit = found.strip()
+        short = commit[:12]
+        return self._commit(short if commit.startswith(ref) else f"{ref} ({short})", commit)
 
     def missing(self, ref: str) -> str:
         """Say why ``ref`` names no commit, with what a CI job most often has to change."""
@@ -123,6 +127,7 @@ class Repository:
         head = self.find("HEAD")
         if head is None:
             raise UsageError(f"the repository at {self.root} has no commit yet")
+        self._refuse_dirty_submodules()
         with tempfile.TemporaryDirectory() as place:
             index = {"GIT_INDEX_FILE": str(Path(place) / "index")}
             self._git("read-tree", "HEAD", **index)
@@ -135,6 +140,17 @@ class Repository:
         name |= dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), "2000-01-01T00:00:00Z")
         made = self._git("commit-tree", tree, "-p", head.commit, "-m", "the working tree", **name).strip()
         return Commit(f"the working tree ({head.commit[:12]} with changes)", made, tree)
+
+    def _refuse_dirty_submodules(self) -> None:
+        """Raise UsageError for changes inside a submodule: the commit of the working tree would lack them."""
+        for line in self._git("status", "--porcelain=2", "--ignore-submodules=none").splitlines():
+            kind, _, rest = line.partition(" ")
+            state, *others = rest.split(" ")[1:] if kind in "12" else ("N...",)
+            if state.startswith("S") and ("M" in state or "U" in state):
+                name = others[-1]
+                raise UsageError(
+                    f"the submodule {name} has changes of its own: commit them there, or give --candidate"
+                )
 
     def _without(self, place: Path | None) -> list[str]:
         """Return what makes git leave out a directory, if it lies in this working tree."""

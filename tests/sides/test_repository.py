@@ -92,6 +92,11 @@ def test_submodules_come_from_the_repositorys_own_copy(home: Path, tmp_path: Pat
     commit(theirs, {"lib.py": "X = 1\n"})
     git(home, "submodule", "--quiet", "add", str(theirs), "vendor")
     commit(home, {})
+    (home / "vendor" / "lib.py").write_text("X = 2\n")
+    with pytest.raises(UsageError, match="the submodule vendor has changes of its own"):
+        Repository(home).find("worktree")
+    git(home / "vendor", "checkout", "--quiet", "lib.py")
+    assert Repository(home).find("worktree") is not None
     theirs.rename(tmp_path / "gone")
     repository = Repository(home)
     head = repository.find("HEAD")
