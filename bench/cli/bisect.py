@@ -15,6 +15,7 @@ from bench.cli.gating import GateOptions, Judged, judged
 from bench.errors import BenchError, ExitCode, UsageError
 from bench.gate.finding import GateVerdict
 from bench.sides.repository import Repository
+from bench.sides.side import Asked
 
 BETTER = (GateVerdict.PASS, GateVerdict.IDENTICAL, GateVerdict.UNREACHED)
 Verdict = Callable[[str], GateVerdict]
@@ -53,9 +54,7 @@ def gate_bisect(config: Path, good: str, bad: str, options: GateOptions, *, quie
     If BAD itself does not fail there is nothing to look for, and the exit code is that of its verdict. Raises
     UsageError unless both are commits and BAD comes after GOOD, BenchError if BAD cannot be measured.
     """
-    repository = Repository.around(config.absolute())
-    if repository is None:
-        raise UsageError(f"--bisect: {config} is in no git repository")
+    repository = Asked(config, options.out).repository()
     for ref in (good, bad):
         if repository.find(ref) is None:
             raise UsageError(f"--bisect: {repository.missing(ref)}")
@@ -65,17 +64,16 @@ def gate_bisect(config: Path, good: str, bad: str, options: GateOptions, *, quie
 
     def compared(commit: str) -> Judged | None:
         try:
-            return judged(config, replace(options, base=good, candidate=commit), quiet=quiet)
+            found = judged(config, replace(options, base=good, candidate=commit), quiet=quiet)
         except BenchError as failed:
             print(f"skip        {_line(repository, commit)}: {failed}", flush=True)
             return None
+        print(f"{found.gate.verdict:12}{_line(repository, commit)}", flush=True)
+        return found
 
     def verdict(commit: str) -> GateVerdict:
         found = compared(commit)
-        if found is None:
-            return GateVerdict.ERROR
-        print(f"{found.gate.verdict:12}{_line(repository, commit)}", flush=True)
-        return found.gate.verdict
+        return GateVerdict.ERROR if found is None else found.gate.verdict
 
     last = compared(commits[-1])
     if last is None:
@@ -83,7 +81,6 @@ def gate_bisect(config: Path, good: str, bad: str, options: GateOptions, *, quie
     if last.gate.verdict != GateVerdict.FAIL:
         print(f"{bad} against {good} is {last.gate.verdict}, not FAIL: there is nothing to look for")
         return last.gate.exit_code
-    print(f"{last.gate.verdict:12}{_line(repository, commits[-1])}", flush=True)
     found = bisect(commits, verdict)
     title = "the first commit beyond the limit" if len(found.suspects) == 1 else "one of these commits"
     print(f"\n{title}, found in {found.steps + 1} gates:")

@@ -66,7 +66,6 @@ def build(
     """
     made_from: list[object] = [
         commit.commit,
-        commit.tree,
         str(inside),
         block.model_dump(mode="json"),
         sys.version,

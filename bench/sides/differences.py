@@ -35,11 +35,6 @@ def of_configs(base: Spec, candidate: Spec) -> tuple[Change, ...]:
     return tuple(one for one in found if one.base != one.candidate)
 
 
-def measured(change: Change) -> bool:
-    """Return whether a key of the config is part of what is measured."""
-    return change.what.split(".")[0] not in NOT_MEASURED
-
-
 def of_packages(base: Path, candidate: Path) -> tuple[Change, ...]:
     """Return the packages whose version differs between two environments, by their directories."""
     theirs, ours = packages(base), packages(candidate)

@@ -196,8 +196,6 @@ def _run(
 ) -> subprocess.CompletedProcess[str]:
     command = ["git", "-C", str(place), "-c", "core.hooksPath=/dev/null", *arguments]
     known = environment("SSH_AUTH_SOCK", "SSH_AGENT_PID") | {"GIT_TERMINAL_PROMPT": "0", **variables}
-    for name in ("GIT_DIR", "GIT_WORK_TREE", *(() if "GIT_INDEX_FILE" in variables else ("GIT_INDEX_FILE",))):
-        known.pop(name, None)  # a hook sets them, for another repository than the one we stand in
     return subprocess.run(
         command, capture_output=True, text=True, errors="replace", timeout=GIT_S, check=True, env=known,
         stdin=subprocess.DEVNULL,

@@ -14,7 +14,7 @@ from bench.errors import BenchError, ConfigError, UsageError
 from bench.models.reference import LocalPath
 from bench.records import Json
 from bench.sides.build import Built, build
-from bench.sides.differences import Change, measured, of_configs, of_packages
+from bench.sides.differences import Change, of_configs, of_packages
 from bench.sides.repository import Commit, Repository, standing
 from bench.store.tree import MANIFEST
 
@@ -48,16 +48,10 @@ class Sides:
     packages: tuple[Change, ...]
     files: tuple[str, ...]
 
-    @property
-    def nothing_differs(self) -> bool:
-        """Return whether the sides have the same files, so that a gate could only measure its own noise."""
-        return not (self.config or self.packages or self.files)
-
     def to_json(self) -> Json:
         """Return what the journal's head says about the sides."""
         return {
             "config": [asdict(one) for one in self.config],
-            "config_measured": any(measured(change) for change in self.config),
             "packages": [asdict(one) for one in self.packages],
             "files": list(self.files),
         }

@@ -17,8 +17,8 @@ from types import FrameType
 
 from bench.records import ANY
 
-# Metadata of installed packages is read by whoever lists them; it says nothing about what runs.
 STARTS = ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "os.spawn", "os.system")
+# Metadata of installed packages is read by whoever lists them; it says nothing about what runs.
 NOT_CODE = (".dist-info", ".egg-info", "__pycache__")
 
 
@@ -41,7 +41,7 @@ class Reached:
             self._started = True
 
     def _note(self, path: object, _mode: object, flags: object) -> None:
-        """Note a file that is opened to read. A relative path is resolved later if there is no directory."""
+        """Note a file that is opened to read; a relative path is lost if the directory is gone."""
         for_writing = isinstance(flags, int) and flags & os.O_ACCMODE == os.O_WRONLY
         if isinstance(path, str | bytes) and not for_writing:
             with suppress(OSError):
@@ -61,7 +61,7 @@ class Reached:
         """Return the SHA-256 of each file by its root's name and its path within the root."""
         modules = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
         found = {ANY: ""} if self._started else {}
-        for path in {os.path.realpath(file) for file in (*self._opened, *modules) if isinstance(file, str)}:
+        for path in self._opened | {os.path.realpath(file) for file in modules if isinstance(file, str)}:
             name = self._name(path)
             if name is not None and Path(path).is_file():
                 found[name] = hashlib.sha256(self._content(path)).hexdigest()

@@ -228,19 +228,19 @@ def test_commits(bench_gate):
 @pytest.mark.parametrize(
     ("named", "place"),
     [
-        (None, "/root/.benchmarks"),
-        ("file://./.benchmarks", "/root/.benchmarks"),  # what it is if nobody names one
+        (None, "/rootdir/.benchmarks"),
+        ("file://./.benchmarks", "/rootdir/.benchmarks"),  # what it is if nobody names one
         ("kept", "/here/kept"),
         ("file://kept", "/here/kept"),
         ("file:///kept", "/kept"),
         ("/kept", "/kept"),
-        ("elasticsearch+http://host/index", "/root/.benchmarks"),
+        ("elasticsearch+http://host/index", "/rootdir/.benchmarks"),
     ],
 )
 def test_where_the_file_for_pytest_benchmark_goes(named: str | None, place: str) -> None:
     settings = SimpleNamespace(
         getoption=lambda name, default: {"benchmark_storage": named}[name],
-        rootpath=Path("/root"),
+        rootpath=Path("/rootdir"),
         invocation_params=SimpleNamespace(dir=Path("/here")),
     )
     assert pytest_plugin._storage(cast(pytest.Config, settings)) == Path(place)

@@ -15,7 +15,7 @@ from bench.records import ArmRecord, Counted, RunRecord
 
 LIMITS = {"cost_per_request_usd": {"max_increase": "5%"}}
 FILES = {"source:a.py": "1", "packages:dep.py": "2"}
-NOTHING: dict[str, Any] = {"config": [], "config_measured": False, "packages": [], "files": []}
+NOTHING: dict[str, Any] = {"config": [], "packages": [], "files": []}
 
 
 def sides(

@@ -285,7 +285,6 @@ def between_commits(**more: Any) -> Effort:
         },
         "differences": {
             "config": [{"what": "workload.requests", "base": "8", "candidate": "16"}],
-            "config_measured": True,
             "packages": [{"what": "torch", "base": "2.12.0", "candidate": "2.13.0"}],
             "files": list(FILES),
         },
@@ -326,7 +325,7 @@ def gate_run(rules: Sequence[Finding] = RULES, effort: Effort | None = None, **c
 
 def unmeasured_run(verdict: GateVerdict) -> Run:
     """A gate of two commits that are the same to the last file: not one row."""
-    nothing = {"config": [], "config_measured": False, "packages": [], "files": []}
+    nothing = {"config": [], "packages": [], "files": []}
     reason = "the commits are the same to the last file: nothing was measured"
     rule = finding("cost_per_request_usd", "max_increase 3 %", verdict, reason, group="")
     gate = gate_run([rule], between_commits(differences=nothing, not_compared=[]))
@@ -338,7 +337,6 @@ def hostile_gate_run(text: str) -> Run:
     side = {"label": text, "commit": text, "environment": text}
     differences = {
         "config": [{"what": text, "base": text, "candidate": text}],
-        "config_measured": True,
         "packages": [{"what": text, "base": text, "candidate": text}],
         "files": [text, "b.py"],
     }
