@@ -22,7 +22,7 @@ import filelock
 from bench import plugins
 from bench.errors import BenchError, UsageError
 from bench.formatting import nearest
-from bench.machine.children import environment, last_lines
+from bench.machine.children import NOWHERE, SAFE, environment, last_lines
 from bench.models.cache import cache_root
 
 # The interpreter runs this and prints its version, every distribution, and a digest of the source files of
@@ -59,21 +59,10 @@ class Identity:
 
 def identity(python: Path | None, label: str = "") -> Identity:
     """Ask an interpreter (None: this one) what is installed in it. Raises UsageError if it cannot be run."""
-    command = [str(python or sys.executable), "-c", _LOOK]
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=LOOK_S,
-            check=True,
-            env=environment("VIRTUAL_ENV"),
-        )
-        found = json.loads(done.stdout)
+        found = json.loads(_said([str((python or Path(sys.executable)).absolute()), "-c", _LOOK], LOOK_S))
     except (OSError, subprocess.SubprocessError, ValueError) as bad:
-        raise UsageError(
-            f"--base {python}: not a Python interpreter that works ({last_lines(bad)})"
-        ) from None
+        raise UsageError(f"{python}: not a Python interpreter that works ({last_lines(bad)})") from None
     packages = hashlib.sha256("\n".join(found["packages"]).encode()).hexdigest()
     return Identity(label or "this environment", found["python"], packages, found["sources"])
 
@@ -159,9 +148,9 @@ def _made(home: Path, wanted: Callable[[], list[str]], what: str) -> Path:
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir()
         packages = wanted()
-        _run([sys.executable, "-m", "venv", str(home / "venv")], f"an environment for {what}")
+        _run([sys.executable, "-P", "-m", "venv", str(home / "venv")], f"an environment for {what}")
         _inherit(python)
-        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        pip = [str(python), "-P", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
         _run([*pip, *packages], f"the packages of {what}")
         (home / COMPLETE).touch()
     return python
@@ -170,14 +159,21 @@ def _made(home: Path, wanted: Callable[[], list[str]], what: str) -> Path:
 def _inherit(python: Path) -> None:
     """Let the new environment see the packages of this one, after its own."""
     ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-    own = Path(subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip())
+    own = Path(_said(ask, LOOK_S).strip())
     (own / "inherited-by-bench.pth").write_text("\n".join(_site_packages()) + "\n")
 
 
 def _run(command: list[str], what: str) -> None:
     try:
-        subprocess.run(
-            command, capture_output=True, text=True, timeout=INSTALL_S, check=True, env=environment("PIP_")
-        )
+        _said(command, INSTALL_S, "PIP_")
     except (OSError, subprocess.SubprocessError) as bad:
         raise BenchError(f"cannot make {what}: {last_lines(bad)}") from None
+
+
+def _said(command: list[str], timeout_s: float, *prefixes: str) -> str:
+    """Return what a command prints. Raises OSError and SubprocessError."""
+    done = subprocess.run(
+        command, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=True,
+        stdin=subprocess.DEVNULL, cwd=NOWHERE, env=environment("VIRTUAL_ENV", *prefixes) | SAFE,
+    )  # fmt: skip
+    return done.stdout

@@ -21,6 +21,19 @@ def parse_percent(text: str) -> float:
     return float(match.group(1)) / 100
 
 
+def parse_size(text: str) -> int:
+    """Parse ``"8GiB"`` as bytes; the units are MiB, GiB, MB and GB.
+
+    Raises ValueError for anything else, also for a bare number.
+    """
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(MiB|GiB|MB|GB)\s*", text)
+    if not match:
+        raise ValueError(f"{text!r} is not a size such as '8GiB'")
+    return int(
+        float(match.group(1)) * {"MiB": MIB, "GiB": 1024 * MIB, "MB": 10**6, "GB": 10**9}[match.group(2)]
+    )
+
+
 def format_mib(size_bytes: float | None) -> str:
     """Format bytes as whole MiB; ``-`` stands for a missing value."""
     return "-" if size_bytes is None else f"{size_bytes / MIB:,.0f}"
@@ -66,4 +79,6 @@ def row_title(group: str, name: str) -> str:
 
 def printable(text: str) -> str:
     """Replace control characters in ``text``, so that a model's output cannot drive the terminal."""
-    return "".join(c if c == "\n" or (c.isprintable()) else "�" for c in text)
+    if text.isprintable():
+        return text
+    return "".join(c if c == "\n" or c.isprintable() else "�" for c in text)

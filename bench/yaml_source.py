@@ -8,15 +8,14 @@ follow YAML 1.2, decimal only: ``no``, ``010``, ``0x10`` and ``1:30`` are text, 
 from __future__ import annotations
 
 import math
-import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from bench.bounded import read_bounded, why
 from bench.errors import ConfigError
 from bench.formatting import MIB, printable
 
@@ -63,20 +62,16 @@ class YamlSource:
         return ConfigError(self.file, problem, self.line(path), _dotted(path), hint)
 
 
-def read_yaml(path: Path) -> YamlSource:
+def read_yaml(path: Path, *, follow: bool = True) -> YamlSource:
     """Read the YAML file at ``path``.
 
     Raises ConfigError for everything that `parse_yaml` refuses, and for anything but a readable regular file
-    of at most 1 MiB. A FIFO or a device is refused without waiting for it.
+    of at most 1 MiB. A FIFO or a device is refused without waiting for it, and a link unless ``follow``.
     """
     try:
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise ConfigError(str(path), "is not a regular file", hint="name a YAML file")
-            content = stream.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(str(path), f"cannot be read: {reason}", hint="name a YAML file") from None
+        content = read_bounded(path, MAX_BYTES, follow=follow)
+    except OSError as error:
+        raise ConfigError(str(path), why(error), hint="name a YAML file") from None
     return parse_yaml(content, str(path))
 
 

@@ -223,7 +223,7 @@ def fake_model(directory: Path, *faults: Mapping[str, object], **settings: objec
     (directory / "config.json").write_text('{"model_type": "fake"}')
     header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
     (directory / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
-    (directory / "fake.json").write_text(json.dumps({"faults": list(faults), **settings}))
+    (directory / "fake.plan").write_text(json.dumps({"faults": list(faults), **settings}))
     return directory
 
 

@@ -11,7 +11,7 @@ import yaml
 import bench
 from bench.config.spec import RuntimeBlock, WorkloadBlock
 from bench.pricing.reprice import price_block
-from bench.results.summary import RUN_JSON, summarise
+from bench.results.summary import RUN_JSON, sealed, summarise
 from bench.store.files import digest
 from bench.store.journal import Journal
 from bench.store.replay import JOURNAL, load_record
@@ -56,6 +56,13 @@ FACTS = {
     "threads": 1,
     "kv_bytes_per_token": 64,
 }
+
+
+HEAD: dict[str, Any] = {
+    "run_id": "run-1", "name": "demo", "schema_version": 1, "spec": SPEC, "spec_digest": digest(SPEC),
+    "harness": {"version": bench.__version__, "source_sha256": "ef" * 32}, "machine": MACHINE, "text": TEXT,
+    "price": price_block("cloud-2vcpu-8gb", None, 1.0, "2026-01-31"),
+}  # fmt: skip
 
 
 def clock() -> str:
@@ -114,17 +121,7 @@ def arm(journal: Journal, name: str, step_ms: float) -> None:
 def write_journal(directory: Path, *, finished: bool = True, **head: object) -> None:
     """A baseline and a variant; ``head`` is laid over the first record."""
     with Journal.create(directory / JOURNAL, clock) as journal:
-        journal.append(
-            "run_started",
-            {
-                "run_id": "run-1", "name": "demo", "schema_version": 1, "spec": SPEC,
-                "spec_digest": digest(SPEC),
-                "harness": {"version": bench.__version__, "source_sha256": "ef" * 32},
-                "machine": MACHINE, "text": TEXT,
-                "price": price_block("cloud-2vcpu-8gb", None, 1.0, "2026-01-31"),
-                **head,
-            },
-        )  # fmt: skip
+        journal.append("run_started", {**HEAD, **head})
         arm(journal, "baseline", 2.0)
         arm(journal, "pruned", 1.0)
         if finished:
@@ -136,6 +133,6 @@ def write_run(directory: Path) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     write_journal(directory)
     (directory / "spec.yaml").write_text(yaml.safe_dump(SPEC, sort_keys=False))
-    content = json.dumps(summarise(load_record(directory)).to_json(), indent=1)
+    content = json.dumps(sealed(summarise(load_record(directory)).to_json(), directory / JOURNAL), indent=1)
     (directory / RUN_JSON).write_text(content + "\n")
     return directory

@@ -42,6 +42,7 @@ probes drift pricing
 stats
 store texts
 records plugins yaml_source
+bounded
 formatting data_paths
 errors
 """
@@ -52,7 +53,7 @@ RANK = {room: place for place, line in enumerate(RANKS.split("\n")) for room in 
 JUDGING = ("report", "results", "gate", "metrics", "probes", "drift", "pricing", "stats", "store", "records")
 # Runs in the worker's interpreter, which has the standard library and the engine and nothing else (D2).
 WORKER_SIDE = ("worker", "optimisations", "runtimes", "engine")
-WORKER_MAY_IMPORT = ("errors", "records", "formatting", "plugins", "machine.proc", *WORKER_SIDE)
+WORKER_MAY_IMPORT = ("errors", "records", "formatting", "bounded", "plugins", "machine.proc", *WORKER_SIDE)
 # Inside functions only, for schemes that keep what they made or read a text to calibrate: an interpreter that
 # runs these has the harness's own packages too.
 WORKER_MAY_CALL = ("models.cache", "texts")

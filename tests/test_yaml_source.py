@@ -492,12 +492,12 @@ def test_a_directory(tmp_path: Path) -> None:
 
 def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    assert unreadable(tmp_path / "fifo").problem == "is not a regular file"
+    assert unreadable(tmp_path / "fifo").problem == "is a FIFO, not a regular file"
 
 
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
 def test_a_device(device: str) -> None:
-    assert unreadable(Path(device)).problem == "is not a regular file"
+    assert unreadable(Path(device)).problem == "is a device, not a regular file"
 
 
 def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -511,7 +511,7 @@ def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("name", ["a\0b", "x" * 300, "loop"])
 def test_a_name_that_cannot_be_opened(tmp_path: Path, name: str) -> None:
     (tmp_path / "loop").symlink_to("loop")
-    assert unreadable(tmp_path / name).problem.startswith("cannot be read: ")
+    assert unreadable(tmp_path / name).problem.startswith("cannot be read (")
 
 
 def test_a_file_of_100_mb(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from bench.cli.options import (
     RunDirectory,
     Sets,
 )
+from bench.cli.output import Verdict
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def run(
     from bench.cli import commands
 
     specs = [_spec(config, overrides, only) for config in configs]
-    raise typer.Exit(commands.run(specs, out, as_json=as_json, resume=resume, quiet=quiet))
+    raise Verdict(commands.run(specs, out, as_json=as_json, resume=resume, quiet=quiet))
 
 
 @app.command()
@@ -148,8 +149,8 @@ def gate(
     if bisect is not None:
         from bench.cli.bisect import gate_bisect
 
-        raise typer.Exit(gate_bisect(config, *bisect, options, quiet=quiet))
-    raise typer.Exit(gate_commands.gate(config, options, as_json=as_json, quiet=quiet))
+        raise Verdict(gate_bisect(config, *bisect, options, quiet=quiet))
+    raise Verdict(gate_commands.gate(config, options, as_json=as_json, quiet=quiet))
 
 
 @app.command()
@@ -215,12 +216,19 @@ def export(
     run: RunDirectory,
     variant: Annotated[str, typer.Argument(help="the name of a row")],
     to: Annotated[Path, typer.Argument(metavar="DIR", help="a directory to make")],
+    python: Annotated[
+        Path | None, typer.Option(metavar="PYTHON", help="the interpreter that the run's config names")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Write a row's optimised model as an ordinary safetensors checkpoint."""
     from bench.runs.export import export as write
 
-    print(write(run, variant, to, lambda text: None if quiet else print(text, file=sys.stderr, flush=True)))
+    def say(text: str) -> None:
+        if not quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    print(write(run, variant, to, say, python))
 
 
 @app.command()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from bench.config.spec import Spec
-from bench.errors import ExitCode, IntegrityError, UsageError
+from bench.errors import BenchError, ExitCode, IntegrityError, UsageError
+from bench.formatting import printable
 from bench.results.run_summary import RunStatus, RunSummary
 
 EXIT_OF_STATUS = {
@@ -86,13 +87,23 @@ def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) ->
     from bench.metrics import cost, latency
     from bench.results.history import histories, render
 
-    found = (load(path.parent) for path in sorted(directory.rglob("run.json")))
+    found = _readable(sorted({path.parent for path in directory.rglob("run.json")}))
     runs = {run.run_id: run for run in found if run.gate is None}  # a copied run counts once
     wanted = metrics or [cost.PER_1K.key, latency.TTFT.key, latency.TPOT.key]
     series = histories(runs.values(), wanted)
     if not series:
         raise UsageError(f"{directory}: no finished run in it has {' or '.join(wanted)}")
     print(json.dumps([asdict(one) for one in series], indent=1) if as_json else render(series))
+
+
+def _readable(directories: Sequence[Path]) -> Iterator[RunSummary]:
+    """Yield the runs that can be read, and say on standard error which cannot: one of them must not hide the
+    others."""
+    for directory in directories:
+        try:
+            yield load(directory)
+        except BenchError as bad:
+            print(f"bench: left out: {printable(str(bad))}", file=sys.stderr)
 
 
 def price(
@@ -122,9 +133,15 @@ def report(runs: Sequence[Path], formats: Sequence[str], output: Path | None) ->
     loaded = [load(directory) for directory in runs]
     if len(formats) > 1 and output is None:
         raise UsageError("several formats need a directory: -o DIR")
+    failed: list[str] = []
     for module in [plugins.load("report.formats", name.strip()) for name in formats]:
-        content: bytes | str = module.render(loaded)
-        _write(content, output, len(formats) > 1, f"report.{module.SUFFIX}")
+        try:
+            content: bytes | str = module.render(loaded)
+            _write(content, output, len(formats) > 1, f"report.{module.SUFFIX}")
+        except BenchError as bad:  # the other formats are still written
+            failed.append(str(bad))
+    if failed:
+        raise BenchError("; ".join(failed)) if len(formats) > 1 else UsageError(failed[0])
 
 
 def _write(content: bytes | str, output: Path | None, many: bool, name: str) -> None:

@@ -76,8 +76,11 @@ def job_summary(name: str, gate: GateBlock, *, lead: str = "") -> None:
 
     page = os.environ.get("GITHUB_STEP_SUMMARY")
     if page:
-        with Path(page).open("a", encoding="utf-8") as file:
-            file.write(markdown(name, gate))
+        try:
+            with Path(page).open("a", encoding="utf-8") as file:
+                file.write(markdown(name, gate))
+        except OSError as bad:  # the verdict stands, whatever becomes of its page
+            print(f"bench: the job's summary was not written: {bad.strerror}", file=sys.stderr)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         print(lead + "\n".join(workflow_commands(gate)), file=sys.stderr)
 

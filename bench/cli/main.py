@@ -2,34 +2,53 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 from bench.cli import upkeep  # noqa: F401 - registers its commands
 from bench.cli.app import app
-from bench.cli.output import readers_may_go
+from bench.cli.output import Verdict, readers_may_go
 from bench.errors import BenchError, ExitCode
+from bench.formatting import printable
+
+_CREDENTIALS = re.compile(r"(://)[^/\s@]+@")
 
 
 def main() -> None:
-    """Run a command.
+    """Run a command, and exit with its code.
 
     An expected error is one message and its exit code. Anything else leaves its traceback in a file that can
-    be attached to an issue.
+    be attached to an issue. A command that has a verdict (``run``, ``gate``) keeps its code whatever happens
+    to the streams; any other fails if its output could not be written, because the output is its result.
     """
-    with readers_may_go():
-        _run()
+    with readers_may_go() as out:
+        code = _run()
+        out.flush()
+    sys.exit(ExitCode.FAILED if code is None and out.lost else code or ExitCode.OK)
 
 
-def _run() -> None:
+def _run() -> int | None:
+    """Return the exit code of a command; None for a command without a verdict that ended well."""
     try:
         app()
+    except Verdict as verdict:
+        return verdict.exit_code
     except BenchError as expected:
-        print(f"bench: {expected}", file=sys.stderr)
-        sys.exit(expected.exit_code)
+        print(f"bench: {speakable(str(expected))}", file=sys.stderr)
+        return expected.exit_code
     except KeyboardInterrupt:
-        sys.exit(ExitCode.INTERRUPTED)
+        return ExitCode.INTERRUPTED
+    except SystemExit as left:  # typer's way to end, which has printed what there is to say
+        return left.code or None if isinstance(left.code, int | None) else ExitCode.FAILED
     except Exception as unexpected:  # noqa: BLE001 - the one place: tell the user, keep the traceback
         from bench.cli.crash import report_crash
 
         print(report_crash(unexpected), file=sys.stderr)
-        sys.exit(ExitCode.FAILED)
+        return ExitCode.FAILED
+    return None
+
+
+def speakable(text: str) -> str:
+    """Return a message that is safe to show: names and paths in it may hold terminal commands, and a URL may
+    hold a password."""
+    return _CREDENTIALS.sub(r"\1***@", printable(text))

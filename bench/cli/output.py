@@ -1,4 +1,4 @@
-"""Standard output and error that allow a reader to leave before the end, as in ``bench list | head -1``."""
+"""Standard output and error that may be closed, full, or left by their reader (``bench list | head -1``)."""
 
 from __future__ import annotations
 
@@ -8,46 +8,90 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TextIO
 
+from bench.errors import ExitCode
+
+
+class Verdict(SystemExit):
+    """The end of a command whose exit code is its result, such as a gate's."""
+
+    def __init__(self, exit_code: ExitCode) -> None:
+        super().__init__(int(exit_code))
+        self.exit_code = exit_code
+
 
 class Stream:
-    """A text stream that drops what nobody reads any more.
+    """A text stream that drops what cannot be written any more, and says why in ``lost``.
 
     A command therefore still finishes with its own exit code: a gate has a verdict even if its reader is
-    gone.
+    gone or the disk is full.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.lost = ""
 
     def write(self, text: str) -> int:
-        """Write ``text``, or drop it if the reader is gone."""
+        """Write ``text``, or drop it if the reader is gone or there is no room."""
         self._or_nowhere(lambda: self._stream.write(text))
         return len(text)
 
     def flush(self) -> None:
-        """Flush the stream, or drop what it holds if the reader is gone."""
+        """Flush the stream, or drop what it holds."""
         self._or_nowhere(self._stream.flush)
 
     def _or_nowhere(self, act: Callable[[], object]) -> None:
         try:
             act()
         except BrokenPipeError:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())  # what is still in the buffer goes there too
-            os.close(nowhere)
+            self._to_nowhere()
+        except OSError as bad:
+            self.lost = bad.strerror or str(bad)
+            self._to_nowhere()
+
+    def _to_nowhere(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())  # what is still in the buffer goes there too
+        os.close(nowhere)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
 
-@contextmanager
-def readers_may_go() -> Iterator[None]:
-    """Run the block so that it is no error if a reader of standard output or error goes away."""
-    out: Any = Stream(sys.stdout)
-    err: Any = Stream(sys.stderr)
-    with redirect_stdout(out), redirect_stderr(err):
+def reopen_closed() -> None:
+    """Open the standard streams that were closed when the program started (``bench gate ... >&-``).
+
+    Python has None for them, and the next file that is opened would get their number: what a library prints
+    to descriptor 1 would then go into the journal.
+    """
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
-            yield
+            os.fstat(descriptor)
+        except OSError:
+            found = os.open(os.devnull, os.O_RDWR)
+            if found != descriptor:
+                os.dup2(found, descriptor)
+                os.close(found)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
+
+
+@contextmanager
+def readers_may_go() -> Iterator[Stream]:
+    """Run the block so that nothing that happens to standard output or error ends it; yield the output.
+
+    If something could not be written, a sentence about it is on standard error at the end.
+    """
+    reopen_closed()
+    out, err = Stream(sys.stdout), Stream(sys.stderr)
+    streams: tuple[Any, Any] = (out, err)
+    with redirect_stdout(streams[0]), redirect_stderr(streams[1]):
+        try:
+            yield out
         finally:
             out.flush()
+            if out.lost:
+                print(
+                    f"bench: standard output cannot be written ({out.lost}); the rest is lost",
+                    file=sys.stderr,
+                )
             err.flush()

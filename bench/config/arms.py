@@ -17,11 +17,12 @@ from bench.environments import interpreter, missing_environment
 from bench.errors import UsageError
 from bench.formatting import nearest
 from bench.machine.devices import cuda_device_count
-from bench.models.convert import check_gguf
+from bench.models.gguf_header import check_gguf
 from bench.models.reference import Hub, LocalPath, ModelRef, Named, Random, check_directory, is_commit
 from bench.models.registry import FindModel
 from bench.optimisations import verbs
-from bench.optimisations.shared.calibration import CalibrationParams, check_text
+from bench.optimisations.shared.calibration import CalibrationParams
+from bench.texts import check_text
 from bench.yaml_source import KeyPath, YamlSource
 
 MAX_CELLS = 1000
@@ -88,7 +89,7 @@ def _hub(source: YamlSource, raw: Mapping[str, Any], path: KeyPath) -> Hub:
 def _sound_path(source: YamlSource, place: Path, path: KeyPath) -> Path:
     """Check the headers of a model directory or a GGUF file and return its path; no weights are read."""
     with blaming(source, path, str(place)):
-        if place.is_file() and place.suffix == ".gguf":
+        if place.suffix == ".gguf" and not place.is_dir():
             check_gguf(place)
         elif place.is_dir():
             check_directory(place)

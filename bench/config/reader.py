@@ -37,10 +37,12 @@ from bench.models.reference import Random
 from bench.models.registry import find_model
 from bench.pricing.reprice import price_called
 from bench.store.files import digest
+from bench.texts import check_text
 from bench.yaml_source import KeyPath, YamlSource, parse_yaml, read_yaml
 
 ARM_KEYS = ("model", "runtime", "workload", "optimise")
 FILE_KEYS = ("name", *ARM_KEYS, "variants", "price", "drift", "measure", "gate", "sweep", "build")
+ADDED = ("statistics", "probes", "memory_limit")  # keys that older configs do not have
 MAX_ROWS = 2000
 Raw = Mapping[str, Any]
 
@@ -84,7 +86,8 @@ class _Reader(BlockReader):
             if price.hardware is not None:
                 price_called(price.hardware)
         drift = self.block(DriftBlock, "drift", self.data.get("drift", {}))
-        self._known_text(drift.text)
+        with blaming(self.source, ("drift", "text"), drift.text):
+            check_text(drift.text)
         self._known_plugins("drift", "suites", "drift.suites", drift.suites)
         self._known_plugins("drift", "statistics", "drift.statistics", drift.statistics)
         measure = self.block(MeasureBlock, "measure", self.data.get("measure", {}))
@@ -119,17 +122,6 @@ class _Reader(BlockReader):
         return {
             key: blocks.get(key, self.data.get(key)) for key in FILE_KEYS if key in self.data or key in blocks
         }
-
-    def _known_text(self, name: str) -> None:
-        known = plugins.names("texts")
-        if name in known:
-            return
-        close = nearest(name, known)
-        hint = f"did you mean {close!r}?" if close else f"known: {', '.join(known)}, or a path"
-        with blaming(self.source, ("drift", "text"), name):
-            if not Path(name).is_file():
-                raise UsageError(f"no evaluation text {name[:60]!r} ({hint})")
-            Path(name).read_text(encoding="utf-8")
 
     def _known_plugins(self, block: str, key: str, kind: str, wanted: Sequence[str]) -> None:
         for name in wanted:
@@ -240,12 +232,13 @@ class _Reader(BlockReader):
 
 
 def _lists(block: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn tuples into lists, as YAML has them, and leave out empty ``statistics`` and ``probes``.
+    """Turn tuples into lists, as YAML has them, and leave out ``statistics``, ``probes`` and ``memory_limit``
+    where nothing is given.
 
     A config without them is therefore expanded as it was before these keys existed.
     """
     plain = {key: list(value) if isinstance(value, tuple) else value for key, value in block.items()}
-    return {key: value for key, value in plain.items() if key not in ("statistics", "probes") or value}
+    return {key: value for key, value in plain.items() if key not in ADDED or value}
 
 
 def _merged(base: Raw, over: Raw) -> dict[str, Any]:

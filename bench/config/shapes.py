@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench import plugins
 from bench.config.spec import Optimisation, WorkloadBlock
-from bench.models.reference import LocalPath, ModelRef, Named, Random
+from bench.models.reference import LocalPath, ModelRef, Named, Random, json_object
 from bench.models.registry import FindModel
 from bench.optimisations import leaves_weights
 from bench.yaml_source import KeyPath, YamlSource
@@ -91,7 +90,7 @@ def check_students(
 def _shape(model: ModelRef, find: FindModel) -> Mapping[str, Any] | None:
     """Return sizes by the names that files in models/ use; None if nothing is known before loading."""
     if isinstance(model, LocalPath) and model.path.is_dir():
-        config = json.loads((model.path / "config.json").read_text(encoding="utf-8"))
+        config = json_object(model.path / "config.json")
         heads = config.get("num_attention_heads")
         sizes = {
             "layers": config.get("num_hidden_layers"),
@@ -99,7 +98,8 @@ def _shape(model: ModelRef, find: FindModel) -> Mapping[str, Any] | None:
             "kv_heads": config.get("num_key_value_heads", heads),
         }
         others = {"vocabulary": config.get("vocab_size"), "mixture": _mixture(config)}
-        return {**sizes, **others} if all(sizes.values()) else None
+        whole = all(type(size) is int and size > 0 for size in sizes.values())
+        return {**sizes, **others} if whole else None
     if not isinstance(model, Named | Random):
         return None
     known = find(model.name)

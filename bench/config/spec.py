@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from bench.formatting import nearest, parse_percent
+from bench.formatting import MIB, nearest, parse_percent, parse_size
 from bench.models.reference import ModelRef
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # no figure is ever negative
+LEAST_MEMORY = 64 * MIB
 MOST_INCREASE = 10.0  # a limit of +1000 % is the largest that makes sense
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -121,6 +122,21 @@ class MeasureBlock(Block):
     timeout_s: Positive = Field(1800.0, description="longest wait for one answer of a worker")
     seed: int = Field(0, ge=0, le=2**31, description="order of turns in the duet")
     probes: tuple[str, ...] = Field((), description="further things to measure: bench/probes")
+    memory_limit: str | None = Field(
+        None, description="host memory that a worker may take for its data, such as 8GiB; no limit if absent"
+    )
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Return the memory limit in bytes; None without a limit."""
+        return None if self.memory_limit is None else parse_size(self.memory_limit)
+
+    @field_validator("memory_limit")
+    @classmethod
+    def _enough(cls, text: str | None) -> str | None:
+        if text is not None and parse_size(text) < LEAST_MEMORY:
+            raise ValueError(f"{text} is not enough to start a worker, give {LEAST_MEMORY // MIB}MiB or more")
+        return text
 
 
 class BuildBlock(Block):

@@ -7,24 +7,26 @@ from typing import Any
 
 from bench.errors import UsageError
 from bench.optimisations import spellings
-from bench.yaml_source import KeyPath, YamlSource, parse_yaml
+from bench.yaml_source import MAX_DEPTH, KeyPath, YamlSource, parse_yaml
 
 
 def override(source: YamlSource, text: str) -> YamlSource:
     """Apply one ``--set key.path=value``; the value is parsed as YAML."""
     keys, equals, value = text.partition("=")
     if not equals or not keys:
-        raise UsageError(f"--set {text!r}: write key=value, such as --set workload.requests=8")
+        raise UsageError(f"--set {text[:200]!r}: write key=value, such as --set workload.requests=8")
     read = parse_yaml(f"value: {value}", f"--set {keys}").data
     if not isinstance(read, dict) or set(read) != {"value"}:
-        raise UsageError(f"--set {text!r}: give one value, on one line")
+        raise UsageError(f"--set {text[:200]!r}: give one value, on one line")
     data = copy.deepcopy(source.data)
     target: Any = data
     *parents, last = [spellings().get(key, key) for key in keys.strip().split(".")]
+    if len(parents) >= MAX_DEPTH:
+        raise UsageError(f"--set {text[:60]!r}: a key has at most {MAX_DEPTH} parts")
     for key in parents:
         target = target.setdefault(key, {}) if isinstance(target, dict) else None
     if not isinstance(target, dict):
-        raise UsageError(f"--set {text!r}: {'.'.join(parents)} is not a block of keys")
+        raise UsageError(f"--set {text[:200]!r}: {'.'.join(parents)[:200]} is not a block of keys")
     target[last] = read["value"]
     return spelled(YamlSource(source.file, data, source.lines))
 

@@ -1,4 +1,9 @@
-"""What a child process that builds a side gets: a few variables of the environment, and nothing else."""
+"""What a child process gets: a few variables of the environment, a directory of its own, and nothing else.
+
+A child that runs Python must not import from the directory in which the user stands: a ``json.py`` there
+would run with everything that the child may see. ``SAFE`` tells every Python from 3.11 on, ``-P`` says it
+again where the interpreter is ours, and ``NOWHERE`` holds for an older one.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +22,8 @@ ALLOWED = frozenset({
 # An index that needs a password cannot be used by a build: the branch's own code would see the password.
 SECRET = re.compile("TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIAL|PUBLISH|USERNAME|_KEY|HTTP_?AUTH|INDEX_AUTH")
 LINES = 12
+SAFE = {"PYTHONSAFEPATH": "1"}
+NOWHERE = "/"  # the working directory of a child that needs none
 
 
 def environment(*prefixes: str) -> dict[str, str]:

@@ -120,7 +120,9 @@ def open_worker(arm: Arm, group: str, context: RunContext) -> ArmUnderTest:
     runtime = arm.runtime
     python = interpreter(runtime.name, runtime.python)
     on_cpu = runtime.device == "cpu" or (runtime.device == "auto" and not cuda_device_count())
-    worker = WorkerProcess(arm.name, log, python, runtime.threads, on_cpu, arm.place.directory)
+    worker = WorkerProcess(
+        arm.name, log, python, runtime.threads, on_cpu, arm.place.directory, context.measure.memory_bytes
+    )
     return ArmUnderTest(arm, group, context, worker)
 
 

@@ -16,9 +16,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 import bench
-from bench.errors import Outcome, TerminatedRun, VariantFailed
+from bench.bounded import open_to_append, tail
+from bench.errors import BenchError, Outcome, TerminatedRun, VariantFailed
+from bench.formatting import format_mib
 from bench.machine.proc import entries, session_of
 from bench.records import Json
 from bench.worker.protocol import ChannelClosed, ProtocolError, receive, send
@@ -76,12 +79,14 @@ class WorkerProcess:
         threads: int | None = None,
         on_cpu: bool = True,
         directory: str | None = None,
+        memory_limit: int | None = None,
     ) -> None:
         self.name = name
+        self._memory_limit = memory_limit
         self._directory = directory
         self._log = log
         self._environment = worker_environment(threads, on_cpu)
-        self._python = str(python or sys.executable)
+        self._python = str((python or Path(sys.executable)).absolute())
         self._no_grace = self._ended = False
         self.on_progress: Callable[[str], None] = lambda _text: None
         self._process: subprocess.Popen[bytes] | None = None
@@ -101,7 +106,8 @@ class WorkerProcess:
         self._channel.settimeout(STALL_S)
         entry = Path(bench.__file__).parent / "worker" / "__main__.py"
         command = [self._python, str(entry), str(theirs.fileno()), str(os.getpid())]
-        with theirs, self._log.open("ab") as output:
+        command += [] if self._memory_limit is None else [str(self._memory_limit)]
+        with theirs, self._opened_log() as output:
             try:
                 self._process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
@@ -112,6 +118,14 @@ class WorkerProcess:
                 self._channel.close()
                 reason = f"cannot start {self._python}: {bad.strerror}"
                 raise VariantFailed(Outcome.LOAD_ERROR, reason) from None
+
+    def _opened_log(self) -> BinaryIO:
+        """Open the log of what the worker prints. A run's directory that is continued may hold anything."""
+        try:
+            return open_to_append(self._log)
+        except OSError as bad:
+            self._channel.close()
+            raise BenchError(f"cannot write {self._log}: {bad.strerror}") from None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -188,7 +202,10 @@ class WorkerProcess:
         if reply.get("ok") is False and reply.get("outcome") == "peer_gone":
             raise PeerGone(self.name)
         if reply.get("ok") is False and reply.get("outcome") in list(Outcome):
-            raise VariantFailed(Outcome(reply["outcome"]), str(reply.get("reason"))[:1000])
+            reason = str(reply.get("reason"))[:1000]
+            if reply["outcome"] == Outcome.OOM_HOST and self._memory_limit is not None:
+                reason += f" (measure.memory_limit is {format_mib(self._memory_limit)} MiB)"
+            raise VariantFailed(Outcome(reply["outcome"]), reason)
         raise VariantFailed(Outcome.PROTOCOL_ERROR, f"a reply of an unknown form: {str(reply)[:200]}")
 
     def _readable(self, timeout_s: float) -> bool:
@@ -202,8 +219,8 @@ class WorkerProcess:
         if code is None:
             self.close()
             return VariantFailed(Outcome.PROTOCOL_ERROR, "the worker closed its channel and stayed")
-        tail = self._log.read_bytes()[-400:].decode(errors="replace").strip().splitlines()
-        last = f"; its last words: {tail[-1][:200]}" if tail else ""
+        words = tail(self._log, 400).decode(errors="replace").strip().splitlines()
+        last = f"; its last words: {words[-1][:200]}" if words else ""
         if code == -signal.SIGKILL:
             return VariantFailed(Outcome.OOM_HOST, "killed by the system, most likely out of memory")
         if code < 0:

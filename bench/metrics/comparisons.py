@@ -141,11 +141,13 @@ def times(figure: Figure | None, ratio: Interval) -> Interval | None:
 def _ratios(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
     """Yield the ratios of a row.
 
-    A baseline, a row that did not end well, and a row or a baseline without figures have none: an unfit row
+    A baseline has none, nor has a pair of rows of which one did not end well or has no figures: an unfit row
     has only its solo passes, from a busy machine. The units of a gate are not used here.
     """
     base = run.baseline_of(variant)
-    if base is None or variant.is_baseline or variant.status != Outcome.OK:
+    if base is None or variant.is_baseline:
+        return
+    if not base.status == variant.status == Outcome.OK:
         return
     if not variant.solo or not base.solo:
         return

@@ -51,6 +51,11 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     }
 
 
+def above_floor(figure: Figure) -> bool:
+    """Return whether a mean KL is more than the baseline shows against itself."""
+    return figure.value > max(figure.notes.get("noise_floor") or 0.0, 1e-9)
+
+
 def _baselines_windows(base: ArmRecord, run: RunRecord) -> Sequence[DriftWindow]:
     """Return the windows that the variants were scored on, so that all perplexities are of the same text.
 

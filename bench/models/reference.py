@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.bounded import must_be_regular, read_bounded, why
 from bench.errors import UsageError
-from bench.formatting import printable
+from bench.formatting import MIB, printable
 from bench.models.convert import safetensors_header
 from bench.records.grid import Grid
 
 Stage = Literal["download", "check", "convert"]
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model", "*.tiktoken")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-CONFIG_MAX_BYTES = 4 * 1024 * 1024
+CONFIG_MAX_BYTES = 4 * MIB
+TEXT_MAX_BYTES = 256 * MIB  # a tokenizer, an index, a vocabulary
 HARMLESS_PRIVATE_KEYS = frozenset(
     {
         "_name_or_path",
@@ -101,6 +105,12 @@ class LocalModel:
     gguf: Path | None = None
     random: bool = False
 
+    @property
+    def paths(self) -> tuple[tuple[Path, str], ...]:
+        """Return (path, SHA-256) of every file; a GGUF of the user's own lies elsewhere."""
+        beside = {self.gguf.name: self.gguf} if self.gguf else {}
+        return tuple((beside.get(name, self.directory / name), digest) for name, digest in self.files)
+
 
 def is_commit(text: str) -> bool:
     """Return whether ``text`` is a full commit id: 40 hex digits, which cannot move as a branch does."""
@@ -131,24 +141,24 @@ def code_in_config(config: object) -> str | None:
     return None
 
 
-def _json_object(path: Path) -> dict[str, Any]:
+def json_object(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> dict[str, Any]:
     """Read a JSON file that holds one object. Raises UsageError if it does not, or if it is too large."""
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise UsageError(f"{path}: missing, so this is not a model directory")
     try:
-        with path.open("rb") as file:
-            raw = file.read(CONFIG_MAX_BYTES + 1)
-        found = json.loads(raw) if len(raw) <= CONFIG_MAX_BYTES else None
-    except (OSError, ValueError, RecursionError) as e:
-        raise UsageError(f"{path}: not a readable model config ({type(e).__name__})") from e
+        found = json.loads(read_bounded(path, most_bytes))
+    except OSError as e:
+        raise UsageError(f"{path}: {why(e)}") from None
+    except (ValueError, RecursionError) as e:
+        raise UsageError(f"{path}: not readable as JSON ({type(e).__name__})") from None
     if not isinstance(found, dict):
-        raise UsageError(f"{path}: not one JSON object of at most {CONFIG_MAX_BYTES} bytes")
+        raise UsageError(f"{path}: not one JSON object")
     return found
 
 
 def check_config(path: Path) -> None:
     """Refuse a ``config.json`` that is too large, is not a JSON object, or asks for foreign code."""
-    if key := code_in_config(_json_object(path)):
+    if key := code_in_config(json_object(path)):
         raise UsageError(
             f"{path}: {printable(key)}: this key can make the loader run code that came with the model; "
             "use weights in a format the engine knows, or remove the key after reading what it names"
@@ -161,6 +171,7 @@ def check_directory(directory: Path) -> None:
     Pickled weights are refused, because unpickling can run any code that they name.
     """
     check_config(directory / "config.json")
+    _check_files(directory)
     weights = sorted(directory.glob("*.safetensors"))
     pickles = sorted(f.name for f in directory.glob("*") if f.suffix in PICKLES)
     if not weights and pickles:
@@ -173,10 +184,31 @@ def check_directory(directory: Path) -> None:
     for path in weights:
         safetensors_header(path)
     index = directory / "model.safetensors.index.json"
-    if index.is_file():
-        named = set(dict(_json_object(index).get("weight_map") or {}).values())
-        if lost := sorted(str(n) for n in named - {path.name for path in weights}):
-            raise UsageError(f"{directory}: the index names {printable(lost[0])}, which is not there")
+    if os.path.lexists(index):
+        _check_index(index, {path.name for path in weights})
+
+
+def _check_files(directory: Path) -> None:
+    """Refuse what a loader would wait for, or read without end: it opens these files by their names."""
+    wanted = (path for path in directory.iterdir() if any(fnmatch(path.name, name) for name in MODEL_FILES))
+    for path in sorted(wanted):
+        try:
+            status = path.stat()
+            must_be_regular(status.st_mode, path)
+        except OSError as bad:
+            raise UsageError(f"{path}: {why(bad)}") from None
+        most = CONFIG_MAX_BYTES if path.suffix == ".jinja" else TEXT_MAX_BYTES
+        if path.suffix != ".safetensors" and status.st_size > most:
+            raise UsageError(f"{path}: is larger than {most // MIB} MiB")
+
+
+def _check_index(index: Path, weights: Set[str]) -> None:
+    """Refuse an index that is no map from tensors to files, or that names a file that is not there."""
+    named = json_object(index, TEXT_MAX_BYTES).get("weight_map")
+    if not isinstance(named, dict) or not all(isinstance(name, str) for name in named.values()):
+        raise UsageError(f"{index}: weight_map does not give a file for each tensor")
+    if lost := sorted(set(named.values()) - weights):
+        raise UsageError(f"{index.parent}: the index names {printable(lost[0])}, which is not there")
 
 
 def weights_digest(files: Iterable[tuple[str, str]]) -> str | None:

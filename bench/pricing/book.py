@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 
+from bench.bounded import read_bounded
 from bench.data_paths import data_directories
 from bench.errors import ConfigError, UsageError
 from bench.formatting import nearest
@@ -148,9 +149,7 @@ def _read(path: Path) -> tuple[dict[str, object], dict[str, int]]:
     values: dict[str, object] = {}
     lines: dict[str, int] = {}
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigError(str(path), f"larger than {MAX_FILE_BYTES} bytes")
-        loader = yaml.SafeLoader(path.read_bytes())
+        loader = yaml.SafeLoader(read_bounded(path, MAX_FILE_BYTES))
         node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
             raise ConfigError(str(path), "not a mapping of keys to values")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Generic, TypeVar
 
 from bench.records.replies import (
@@ -141,9 +142,23 @@ class RunRecord:
 
     def pairs_of(self, arm: ArmRecord) -> tuple[UnitRecord, ...]:
         """Return the valid pairs of processes in which the arm and its baseline ran in turns."""
-        key = (arm.group, arm.name)
-        return tuple(unit for unit in self.units if (unit.group, unit.variant) == key and not unit.void)
+        return tuple(unit for unit in self.units_of(arm) if not unit.void)
+
+    def units_of(self, arm: ArmRecord) -> tuple[UnitRecord, ...]:
+        """Return every pair of the arm and its baseline, the void ones too."""
+        return tuple(self._units.get((arm.group, arm.name), ()))
 
     def baseline_of(self, arm: ArmRecord) -> ArmRecord | None:
         """Return the baseline in the arm's own cell of the sweep."""
-        return next((one for one in self.arms if one.is_baseline and one.group == arm.group), None)
+        return self._baselines.get(arm.group)
+
+    @cached_property
+    def _units(self) -> dict[tuple[str, str], list[UnitRecord]]:
+        found: dict[tuple[str, str], list[UnitRecord]] = {}
+        for unit in self.units:
+            found.setdefault((unit.group, unit.variant), []).append(unit)
+        return found
+
+    @cached_property
+    def _baselines(self) -> dict[str, ArmRecord]:
+        return {arm.group: arm for arm in reversed(self.arms) if arm.is_baseline}

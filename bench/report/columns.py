@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from bench.formatting import format_mib, format_share, format_significant
 from bench.metrics import cost, latency, memory, output_drift, throughput
 from bench.report.gate_reading import verdict_on
-from bench.report.reading import bounds_text, interval_text, kl_above_floor, timed_interval
+from bench.report.reading import bounds_text, interval_text, timed_interval
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary, in_turns
 from bench.stats.figure import Metric, value_of
-from bench.stats.verdict import Verdict
 
 Cell = Callable[[RunSummary, Row], str]
 Show = Callable[[float | None], str]
@@ -63,7 +62,7 @@ def _timed(key: str, title: str, metric: Metric) -> Column:
 
 
 def _name(run: RunSummary, row: Row) -> str:
-    return row.title + (" *" if row.name in pareto(run, row.group) else "")
+    return row.title + (" *" if run.on_front(row) else "")
 
 
 def _peak(_run: RunSummary, row: Row) -> str:
@@ -92,12 +91,16 @@ def _kl(_run: RunSummary, row: Row) -> str:
     figure = row.figure(output_drift.KLD)
     if figure is None:
         return "-"
-    return format_significant(figure.value) if kl_above_floor(figure) else "≤ floor"
+    return format_significant(figure.value) if output_drift.above_floor(figure) else "≤ floor"
 
 
 def _kl_interval(_run: RunSummary, row: Row) -> str:
     figure = row.figure(output_drift.KLD)
-    return bounds_text(figure.interval, format_significant) if figure and kl_above_floor(figure) else ""
+    return (
+        bounds_text(figure.interval, format_significant)
+        if figure and output_drift.above_floor(figure)
+        else ""
+    )
 
 
 COLUMNS = (
@@ -127,38 +130,3 @@ def columns_of(run: RunSummary) -> tuple[Column, ...]:
         for column in COLUMNS
         if column.key in always or any(column.cell(run, row) not in ("", "-") for row in rows)
     )
-
-
-def pareto(run: RunSummary, group: str) -> set[str]:
-    """Return the names on the Pareto front: no other row of the cell is both cheaper and closer.
-
-    A row with the verdict ``cannot tell`` counts as a cost ratio of 1, drift within the noise floor as 0. A
-    gate's run has no front: it compares each row with itself or with its baseline, and has few of the ratios.
-    """
-    if run.gate is not None:
-        return set()
-    points = [
-        (ratio, drift, row.name)
-        for row in run.rows
-        if row.group == group and row.ok
-        if (ratio := _front_ratio(run, row)) is not None and (drift := _front_drift(row)) is not None
-    ]
-    return {
-        name
-        for ratio, drift, name in points
-        if not any(r <= ratio and d <= drift and (r, d) != (ratio, drift) for r, d, _ in points)
-    }
-
-
-def _front_ratio(run: RunSummary, row: Row) -> float | None:
-    ratio = run.comparison(row, cost.PER_1K)
-    if row.is_baseline or (ratio and ratio.verdict == Verdict.CANNOT_TELL):
-        return 1.0
-    return ratio.ratio if ratio else None
-
-
-def _front_drift(row: Row) -> float | None:
-    figure = row.figure(output_drift.KLD)
-    if row.is_baseline:
-        return 0.0
-    return None if figure is None else figure.value if kl_above_floor(figure) else 0.0

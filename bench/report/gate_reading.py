@@ -101,8 +101,7 @@ def worst_first(rules: Iterable[Finding]) -> list[Finding]:
 
 def findings_of(run: RunSummary, row: Row) -> list[Finding]:
     """Return what the run's gate found about a row, rule by rule; nothing for a run without a gate."""
-    rules = run.gate.rules if run.gate else ()
-    return [rule for rule in rules if (rule.group, rule.variant) == row.key]
+    return run.findings.get(row.key, [])
 
 
 def verdict_on(run: RunSummary, row: Row) -> GateVerdict | None:

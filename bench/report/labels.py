@@ -76,12 +76,15 @@ def place_labels(
     """Place a label for each mark at ``places``; ``mark`` is half the size of a mark.
 
     A label is clear of marks, ``lines``, the frame and other labels if there is such a spot, else it goes
-    where it hides least.
+    where it hides least. A mark whose name is empty has no label.
     """
     taken = [Box(x - mark, y - mark, x + mark, y + mark) for x, y in places]
     taken += lines
     found: list[Label] = []
     for name, place in zip(names, places, strict=True):
+        if not name:  # a mark without a name beside it
+            found.append(Label("", *place, "middle", leader=False))
+            continue
         label = min(_candidates(shortened(name), place), key=lambda one: _hidden(one.box, taken, plot))
         taken.append(label.box)
         found.append(label)

@@ -13,7 +13,7 @@ from bench.report.gate_reading import about_row
 from bench.results.others import OTHERS_SHARE, others_in_turns
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary, in_turns
-from bench.stats.figure import Figure, Metric, value_of
+from bench.stats.figure import Metric, value_of
 from bench.stats.intervals import Interval
 from bench.stats.pairs import FAMILY_ERROR, LEAST_PAIRS
 from bench.stats.verdict import Verdict
@@ -87,14 +87,9 @@ def band(row: Row) -> str | None:
     figure = row.figure(output_drift.KLD)
     if figure is None:
         return None
-    if not kl_above_floor(figure):
+    if not output_drift.above_floor(figure):
         return "not distinguishable from noise"
     return next((words for limit, words in BANDS if figure.value < limit), BANDS[-1][1])
-
-
-def kl_above_floor(figure: Figure) -> bool:
-    """Return whether a mean KL is more than the baseline shows against itself."""
-    return figure.value > max(figure.notes.get("noise_floor") or 0.0, 1e-9)
 
 
 def drift_words(row: Row) -> str:
@@ -108,13 +103,14 @@ def drift_words(row: Row) -> str:
 def once_words(row: Row) -> str:
     """Say what calibration or training cost and when it is earned back; nothing for work of a few seconds."""
     spent = row.figure(one_off.USD)
-    if spent is None or spent.notes["seconds"] < WORTH_SAYING_S:
+    seconds = spent.notes.get("seconds") or 0.0 if spent else 0.0
+    if spent is None or seconds < WORTH_SAYING_S:
         return ""
     requests = value_of(row.figure(one_off.BREAK_EVEN))
     back = "not shown to be earned back"
     if requests is not None:
         back = f"earned back after {requests:,.0f} requests"
-    return f"made once in {spent.notes['seconds']:.0f} s for {format_significant(spent.value)} USD, {back}"
+    return f"made once in {seconds:.0f} s for {format_significant(spent.value)} USD, {back}"
 
 
 def _why(row: Row) -> str:
@@ -171,14 +167,15 @@ def scored_words(run: RunSummary) -> str:
         return ""
     most = max(known, key=lambda figure: int(figure.notes["n"])).notes
     words = f"Drift is over {most['n']:,} tokens in {windows_words(most)}."
-    short = most["asked"] and most["window"] and most["windows"] < most["asked"] // most["window"]
-    return f"{words} {output_drift.scored_words(most['n'], most['asked'])}." if short else words
+    asked, window = int(most.get("asked") or 0), int(most.get("window") or 0)
+    short = asked and window and most["windows"] < asked // window
+    return f"{words} {output_drift.scored_words(most['n'], asked)}." if short else words
 
 
 def windows_words(notes: Mapping[str, Any]) -> str:
     """Say what a drift figure with these notes was scored on: ``8 windows of 256 (mixed)``."""
     windows = "1 window" if notes["windows"] == 1 else f"{notes['windows']} windows"
-    return printable(f"{windows} of {notes['window']} ({notes['text']})")
+    return printable(f"{windows} of {notes.get('window')} ({notes.get('text')})")
 
 
 def bounds_text(found: Interval | None, show: Callable[[float | None], str]) -> str:
@@ -192,7 +189,7 @@ def interval_text(ratio: Comparison | None) -> str:
     """Format a ratio with its interval: ``0.660 [0.650, 0.680]``."""
     if ratio is None:
         return "-"
-    if ratio.ci_low is None:
+    if ratio.ci_low is None or ratio.ci_high is None:
         return format_significant(ratio.ratio)
     if ratio.ratio < 0.1:
         return " ".join(format_significant(number) for number in (ratio.ratio, ratio.ci_low, ratio.ci_high))

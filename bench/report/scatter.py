@@ -14,7 +14,6 @@ from itertools import pairwise
 
 from bench.metrics import cost, output_drift
 from bench.report.axes import LogScale, Tick
-from bench.report.columns import pareto
 from bench.report.labels import Box, Label, Place, place_labels
 from bench.report.reading import BANDS
 from bench.results.row import Row
@@ -26,6 +25,8 @@ PLOT = Box(76, 14, 620, 366)
 ABOVE_AXIS = 20  # from the frame up to the floor's tick, so that marks on it do not touch the frame
 MARK, WHISKER = 7.0, 4.0  # half the height of a mark and of an interval, outlines included
 FLOOR_KL, USUAL_TOP_KL = 1e-5, 1.0
+MOST_NAMES = 80
+SMALLEST_RATIO = 1e-9  # what is farther from 1 than that is no measurement, and would flatten the picture
 SMALLEST_SPAN = 1.6  # right end ÷ left end: two equal arms must not look far apart
 
 
@@ -76,8 +77,7 @@ class Scatter:
 
 def data_of(run: RunSummary, group: str) -> tuple[Datum, ...]:
     """Return the rows of one cell of a sweep that have a finite cost ratio and a finite drift."""
-    front = pareto(run, group)
-    found = (_datum(run, row, row.name in front) for row in run.rows if row.group == group)
+    found = (_datum(run, row, run.on_front(row)) for row in run.rows if row.group == group)
     return tuple(datum for datum in found if datum is not None)
 
 
@@ -96,7 +96,7 @@ def _datum(run: RunSummary, row: Row, on_front: bool) -> Datum | None:
 
 
 def _drawable(ratio: float) -> bool:
-    return math.isfinite(ratio) and ratio > 0
+    return SMALLEST_RATIO < ratio < 1 / SMALLEST_RATIO
 
 
 def scatter(data: Sequence[Datum]) -> Scatter | None:
@@ -113,12 +113,22 @@ def scatter(data: Sequence[Datum]) -> Scatter | None:
         if whisker
     ]
     lines += [Box(*start, right + 1, low + 1) for start, (right, low) in pairwise(front)]
-    labels = place_labels([datum.name for datum in data], places, lines, MARK, PLOT)
+    names = [datum.name if shown else "" for datum, shown in zip(data, _named(data), strict=True)]
+    labels = place_labels(names, places, lines, MARK, PLOT)
     marks = tuple(
         Mark(datum, *place, whisker, label)
         for datum, place, whisker, label in zip(data, places, whiskers, labels, strict=True)
     )
     return Scatter(marks, x.ticks(), y.decades(), _bands(y), x.at(1.0), front)
+
+
+def _named(data: Sequence[Datum]) -> list[bool]:
+    """Return which marks have their name beside them: all of a few, else the baseline and the front. Hundreds
+    of names would hide the marks; each mark also has its name as a title."""
+    if len(data) <= MOST_NAMES:
+        return [True] * len(data)
+    notable = [datum.is_baseline or datum.on_front for datum in data]
+    return notable if sum(notable) <= MOST_NAMES else [datum.is_baseline for datum in data]
 
 
 def _stairs(front: Collection[Place]) -> tuple[Place, ...]:

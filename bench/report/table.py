@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from bench.formatting import printable
 from bench.report.columns import Column, columns_of
@@ -78,20 +80,23 @@ def _width(table: Table, console: Console) -> int:
 
 def _table(run: RunSummary, columns: Sequence[Column], *, wrapped: bool = False) -> Table:
     """Build the table; ``wrapped`` puts an interval below its ratio and folds names, but no numbers."""
-    title = escape(printable(f"{run.name}: {(run.model or {}).get('name', 'no model')}"))
+    title = escape(printable(f"{run.name}: {(run.model or {}).get('name') or 'no model'}"))
     table = Table(title=title, title_justify="left", pad_edge=False, show_lines=wrapped)
-    for column in columns:
+    rows = [[printable(column.cell(run, row)) for column in columns] for row in run.rows]
+    for index, column in enumerate(columns):
+        may_wrap = wrapped and column.key in MAY_WRAP
+        heading = _broken(column.title) if wrapped else column.title
         table.add_column(
-            _broken(column.title) if wrapped else column.title,
-            justify="right" if column.right else "left", overflow="fold",
-            no_wrap=not wrapped or column.key not in MAY_WRAP,
+            heading, justify="right" if column.right else "left", overflow="fold", no_wrap=not may_wrap,
+            # Given here, it need not be measured again for every width that is tried.
+            width=None if wrapped else max(map(cell_len, (heading, *(row[index] for row in rows)))),
         )  # fmt: skip
-    for row in run.rows:
-        cells = [escape(printable(column.cell(run, row))) for column in columns]
-        verdict = [column.key for column in columns].index("verdict")
+    verdict = [column.key for column in columns].index("verdict")
+    for row, cells in zip(run.rows, rows, strict=True):
         colour = COLOURS.get(cells[verdict], "" if row.ok else "red")
-        cells[verdict] = f"[{colour}]{cells[verdict]}[/]" if colour else cells[verdict]
-        table.add_row(*map(_broken, cells) if wrapped else cells)
+        texts = [Text(_broken(cell) if wrapped else cell) for cell in cells]
+        texts[verdict].stylize(colour)
+        table.add_row(*texts)
     return table
 
 

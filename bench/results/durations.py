@@ -9,6 +9,7 @@ from bench.errors import IntegrityError
 from bench.formatting import row_title
 from bench.store.journal import read_journal
 from bench.store.replay import journal_of, newest_first
+from bench.store.schema import check_record
 
 
 def earlier_seconds(out: Path, name: str) -> dict[str, float]:
@@ -30,12 +31,14 @@ def earlier_seconds(out: Path, name: str) -> dict[str, float]:
 def _seconds(directory: Path) -> dict[str, float]:
     began: dict[tuple[str, str], datetime] = {}
     took: dict[str, float] = {}
-    records = read_journal(journal_of(directory)).records
+    path = journal_of(directory)
+    records = read_journal(path).records
     if not any(record["kind"] == "run_finished" for record in records):
         return {}
-    for record in records:
+    for number, record in enumerate(records, start=1):
         if record["kind"] != "arm":
             continue
+        check_record(number, record, str(path))
         key = str(record["group"]), str(record["name"])
         at = datetime.fromisoformat(str(record["at_utc"]))
         if record.get("started"):

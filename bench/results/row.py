@@ -121,8 +121,12 @@ class Row:
 
     @classmethod
     def from_json(cls, found: Json) -> Row:
-        """Read back what ``to_json`` writes, and what earlier versions wrote."""
+        """Read back what ``to_json`` writes, and what earlier versions wrote.
+
+        Some of those gave figures to rows that failed; they are left out, as they are today.
+        """
         evidence, warm_up = found["evidence"], found.get("warm_up")
+        ok = found["status"] == Outcome.OK
         return cls(
             name=found["name"],
             group=found["group"],
@@ -145,8 +149,8 @@ class Row:
             energy_reason=found.get("energy_reason"),
             drift_reason=found.get("drift_reason"),
             noise=tuple(found.get("noise") or ()),
-            metrics=_figures_from_json(found["metrics"]),
-            drift=_figures_from_json(found["drift"]),
+            metrics=_figures_from_json(found["metrics"], ok=ok),
+            drift=_figures_from_json(found["drift"], ok=ok),
             void_pairs=found.get("void_pairs", 0),
         )
 
@@ -162,5 +166,5 @@ def _figures_to_json(figures: Figures) -> dict[str, dict[str, Any] | None]:
     return {key: figure.to_json() if figure else None for key, figure in figures.items()}
 
 
-def _figures_from_json(found: Mapping[str, Json | None]) -> Figures:
-    return {key: Figure.from_json(figure) if figure else None for key, figure in found.items()}
+def _figures_from_json(found: Mapping[str, Json | None], *, ok: bool) -> Figures:
+    return {key: Figure.from_json(figure) if figure and ok else None for key, figure in found.items()}

@@ -6,15 +6,17 @@ key that they did not write has a default here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from bench.errors import IntegrityError
 from bench.gate.calibration import Calibration
-from bench.gate.finding import GateBlock
+from bench.gate.finding import Finding, GateBlock
 from bench.metrics.comparisons import Comparison
+from bench.results.front import fronts
 from bench.results.row import Row
 from bench.stats.figure import Metric, value_of
 from bench.stats.verdict import Design, Verdict
@@ -61,16 +63,43 @@ class RunSummary:
     def comparison(self, row: Row, metric: Metric | str) -> Comparison | None:
         """Return the row's ratio to its baseline on one metric, if there is one."""
         key = metric if isinstance(metric, str) else metric.key
-        wanted = (row.group, row.name, key)
-        return next((one for one in self.comparisons if (one.group, one.variant, one.metric) == wanted), None)
+        return self._ratios.get(row.key, {}).get(key)
 
     def ratios_of(self, row: Row) -> list[Comparison]:
         """Return every ratio of the row to its baseline."""
-        return [one for one in self.comparisons if (one.group, one.variant) == row.key]
+        return list(self._ratios.get(row.key, {}).values())
 
     def baseline_of(self, row: Row) -> Row:
         """Return the baseline in the row's own cell of the sweep."""
-        return next(one for one in self.rows if one.is_baseline and one.group == row.group)
+        return self._baselines[row.group]
+
+    @cached_property
+    def _ratios(self) -> dict[tuple[str, str], dict[str, Comparison]]:
+        found: dict[tuple[str, str], dict[str, Comparison]] = {}
+        for one in self.comparisons:
+            found.setdefault((one.group, one.variant), {})[one.metric] = one
+        return found
+
+    @cached_property
+    def _baselines(self) -> dict[str, Row]:
+        return {row.group: row for row in reversed(self.rows) if row.is_baseline}
+
+    @cached_property
+    def fronts(self) -> dict[str, frozenset[str]]:
+        """Return the names on the Pareto front of each cell."""
+        return fronts(self)
+
+    def on_front(self, row: Row) -> bool:
+        """Return whether no row in its cell is both cheaper and closer to the baseline."""
+        return row.name in self.fronts.get(row.group, ())
+
+    @cached_property
+    def findings(self) -> dict[tuple[str, str], list[Finding]]:
+        """Return what the run's gate found, by the row's group and name."""
+        found: dict[tuple[str, str], list[Finding]] = {}
+        for rule in self.gate.rules if self.gate else ():
+            found.setdefault((rule.group, rule.variant), []).append(rule)
+        return found
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -139,14 +168,15 @@ class RunSummary:
                 **{key: found[key] for key in _PLAIN},
                 status=RunStatus(found["status"]),
                 reasons=tuple(found["reasons"]),
-                rows=tuple(Row.from_json(row) for row in found["variants"]),
-                comparisons=tuple(_comparison(one) for one in found["comparisons"]),
+                rows=(rows := tuple(Row.from_json(row) for row in found["variants"])),
+                comparisons=tuple(_measured(rows, map(_comparison, found["comparisons"]))),
                 gate=GateBlock.from_json(found["gate"]) if found.get("gate") else None,
                 calibration=Calibration(**found["calibration"]) if found.get("calibration") else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as bad:
             raise IntegrityError(
-                f"damaged ({type(bad).__name__}: {bad}); without this file it is made again from the journal"
+                f"damaged ({type(bad).__name__}: {str(bad)[:200]}); without this file it is made again from "
+                "the journal"
             ) from None
 
 
@@ -155,6 +185,15 @@ _PLAIN = (
     "spec_digest", "machine", "price", "model", "text",
 )  # fmt: skip
 _COMPARISON = tuple(one.name for one in fields(Comparison))
+
+
+def _measured(rows: Sequence[Row], comparisons: Iterable[Comparison]) -> Iterator[Comparison]:
+    """Yield the ratios of which both rows were measured to their end: there is no ratio to a failed row."""
+    ok = {row.key for row in rows if row.ok}
+    failed_bases = {row.group for row in rows if row.is_baseline and not row.ok}
+    for one in comparisons:
+        if (one.group, one.variant) in ok and one.group not in failed_bases:
+            yield one
 
 
 def _comparison(found: Json) -> Comparison:

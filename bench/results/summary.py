@@ -3,11 +3,16 @@ journal."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from bench.bounded import read_bounded, why
 from bench.errors import IntegrityError, Outcome
-from bench.formatting import row_title
+from bench.formatting import MIB, row_title
 from bench.gate.calibration import calibration_of
 from bench.gate.judge import judge
 from bench.gate.reach import nothing_differs
@@ -18,20 +23,28 @@ from bench.records import ArmRecord, RunRecord
 from bench.records.grid import warning
 from bench.results.row import Evidence, Row, WarmUpFound
 from bench.results.run_summary import Json, RunStatus, RunSummary
+from bench.results.schema import Summary
 from bench.stats.figure import Figures
 from bench.stats.intervals import Interval
 from bench.stats.verdict import Design
-from bench.store.files import strict_json
-from bench.store.replay import JOURNAL, load_record
+from bench.store.files import digest, strict_json
+from bench.store.journal import last_digest
+from bench.store.replay import JOURNAL, journal_of, load_record
+from bench.store.schema import check_block
 
 RUN_JSON = "run.json"
+SEAL = "seal"
+MAX_BYTES = 256 * MIB
+MADE_AGAIN = "without this file it is made again from the journal"
+UNSEALED = "its run.json has no seal and there is no journal beside it, so its figures cannot be checked"
 NOT_A_FAILURE = (Outcome.OK, Outcome.UNSUPPORTED)
 
 
 def summarise(run: RunRecord) -> RunSummary:
     """Make the content of ``run.json``. This is a pure function: the same journal gives the same bytes."""
     comparisons = compare_all(run)
-    rows = tuple(_row(run, arm, comparisons) for arm in run.arms)
+    paired = {(one.group, one.variant): one for one in comparisons if one.metric == cost.PER_1K.key}
+    rows = tuple(_row(run, arm, paired.get((arm.group, arm.name))) for arm in run.arms)
     status, reasons = _status(run)
     baseline = next((arm for arm in run.arms if arm.is_baseline), None)
     return RunSummary(
@@ -105,15 +118,8 @@ def _other_prompts(run: RunRecord) -> str | None:
     )
 
 
-def _row(run: RunRecord, arm: ArmRecord, comparisons: Sequence[Comparison]) -> Row:
-    figures: Figures = {}
-    for family in families():
-        figures |= family.figures(arm, run)
-    for one in comparisons:
-        mine = (one.group, one.variant, one.design) == (arm.group, arm.name, Design.DUET)
-        if mine and one.metric == cost.PER_1K.key and one.value is not None:
-            dollars = {metric.key: figures[metric.key] for metric in cost.METRICS}
-            figures |= cost.as_paired(dollars, Interval(one.value, one.value_low, one.value_high))
+def _row(run: RunRecord, arm: ArmRecord, paired: Comparison | None) -> Row:
+    figures = _figures(run, arm, paired)
     return Row(
         name=arm.name,
         group=arm.group,
@@ -133,10 +139,25 @@ def _row(run: RunRecord, arm: ArmRecord, comparisons: Sequence[Comparison]) -> R
         noise=(*arm.noise, *(unit.noise for unit in run.pairs_of(arm) if unit.noise)),
         metrics={key: figure for key, figure in figures.items() if key not in drift_keys()},
         drift={key: figure for key, figure in figures.items() if key in drift_keys()},
-        void_pairs=sum(
-            (unit.group, unit.variant) == (arm.group, arm.name) and bool(unit.void) for unit in run.units
-        ),
+        void_pairs=sum(bool(unit.void) for unit in run.units_of(arm)),
     )
+
+
+def _figures(run: RunRecord, arm: ArmRecord, paired: Comparison | None) -> Figures:
+    """Compute every figure of a row; ``paired`` is its ratio of dollars per thousand tokens.
+
+    A row that was not measured to its end has none: what it measured before it failed is in the journal, and
+    says nothing about a request that succeeds.
+    """
+    figures: Figures = {}
+    for family in families():
+        figures |= family.figures(arm, run)
+    if arm.status != Outcome.OK:
+        return dict.fromkeys(figures)
+    if paired is not None and paired.design == Design.DUET and paired.value is not None:
+        dollars = {metric.key: figures[metric.key] for metric in cost.METRICS}
+        figures |= cost.as_paired(dollars, Interval(paired.value, paired.value_low, paired.value_high))
+    return figures
 
 
 def _evidence(arm: ArmRecord) -> Evidence | None:
@@ -148,7 +169,28 @@ def _evidence(arm: ArmRecord) -> Evidence | None:
 
 def from_journal(directory: Path) -> RunSummary:
     """Summarise a run from its journal, whose chain is verified; ``run.json`` is not read."""
-    return summarise(load_record(directory))
+    record = load_record(directory)
+    with judging(journal_of(directory)):
+        return summarise(record)
+
+
+@contextmanager
+def judging(path: Path) -> Iterator[None]:
+    """Turn what goes wrong inside, while records of ``path`` are judged, into an IntegrityError.
+
+    Every record has its schema when this begins. What is left are records that do not fit together, such as a
+    variant without a baseline, or numbers whose product is no number.
+    """
+    try:
+        yield
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as bad:
+        raise IntegrityError(_not_together(path, bad)) from bad
+    except (RuntimeError, StopIteration) as bad:  # an empty generator
+        raise IntegrityError(_not_together(path, bad)) from bad
+
+
+def _not_together(path: Path, bad: Exception) -> str:
+    return f"{path}: its records do not fit together ({type(bad).__name__}: {str(bad)[:200]})"
 
 
 def is_run(directory: Path) -> bool:
@@ -156,18 +198,54 @@ def is_run(directory: Path) -> bool:
     return any((directory / name).is_file() for name in (RUN_JSON, JOURNAL, f"{JOURNAL}.gz"))
 
 
-def load_run(directory: Path) -> RunSummary:
-    """Load a run's summary, or make it from the journal if the run was cut short before ``run.json``.
+def sealed(content: Json, journal: Path) -> Json:
+    """Return the content of ``run.json`` with its seal: the digests of the content and of the journal's last
+    line. It protects against accidents, as the journal's chain does, not against the owner."""
+    return {**content, SEAL: {"content_sha256": digest(content), "journal_sha256": last_digest(journal)}}
 
-    Raises UsageError if there is no run, IntegrityError if ``run.json`` is damaged.
+
+def load_run(directory: Path) -> RunSummary:
+    """Load a run's summary from ``run.json``, or make it from the journal if there is none yet.
+
+    The seal of ``run.json`` is checked: an edited figure is refused, and so is the summary of another
+    journal. A file without a seal, from an earlier version, is not believed if the journal is there; without
+    a journal, the run's ``reasons`` say so. Raises UsageError if there is no run, IntegrityError if
+    ``run.json`` is damaged.
     """
     path = directory / RUN_JSON
-    if not path.is_file():
+    if not os.path.lexists(path):
         return from_journal(directory)
+    found = read_summary(path)
+    seal = found.pop(SEAL, None)
+    has_journal = any(os.path.lexists(directory / name) for name in (JOURNAL, f"{JOURNAL}.gz"))
+    if seal is None and has_journal:
+        return from_journal(directory)
+    if seal is not None:
+        check_seal(path, found, seal, journal_of(directory) if has_journal else None)
     try:
-        return RunSummary.from_json(strict_json(path.read_bytes()))
-    except ValueError as bad:
-        hint = "without this file it is made again from the journal"
-        raise IntegrityError(f"{path}: not JSON ({bad}); {hint}") from None
+        check_block(Summary, found, "the run")
+        run = RunSummary.from_json(found)
     except IntegrityError as bad:
         raise IntegrityError(f"{path}: {bad}") from None
+    return run if seal is not None else replace(run, reasons=(*run.reasons, UNSEALED))
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """Read ``run.json`` as it is. Raises IntegrityError for what is no JSON object, or no regular file."""
+    try:
+        found = strict_json(read_bounded(path, MAX_BYTES, follow=False))
+    except OSError as bad:
+        raise IntegrityError(f"{path}: {why(bad)}") from None
+    except ValueError as bad:
+        raise IntegrityError(f"{path}: not JSON ({bad}); {MADE_AGAIN}") from None
+    if not isinstance(found, dict):
+        raise IntegrityError(f"{path}: the whole file is not an object; {MADE_AGAIN}")
+    return found
+
+
+def check_seal(path: Path, content: Json, seal: object, journal: Path | None) -> None:
+    """Hold ``run.json`` against its seal, and against the journal if there is one. Raises IntegrityError."""
+    if not isinstance(seal, dict) or seal.get("content_sha256") != digest(content):
+        raise IntegrityError(f"{path}: was changed after it was written; {MADE_AGAIN}")
+    if journal is not None and seal.get("journal_sha256") != last_digest(journal):
+        raise IntegrityError(f"{path}: is not the summary of {journal}; {MADE_AGAIN}")

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
-
-from bench.errors import IntegrityError
+from bench.errors import ConfigError, IntegrityError
 from bench.records import RunRecord
-from bench.results.summary import RUN_JSON, summarise
-from bench.store.files import digest, strict_json
+from bench.results.summary import RUN_JSON, SEAL, check_seal, judging, read_summary, summarise
+from bench.store.files import digest
 from bench.store.journal import read_journal
 from bench.store.replay import JOURNAL, journal_of, replay
 from bench.store.source import source_digest
+from bench.yaml_source import read_yaml
 
 SPEC_YAML = "spec.yaml"
 SHOWN = 80
@@ -35,8 +35,8 @@ def verify_run(directory: Path) -> str:
     count = len(journal.records)
     lines = [
         f"{path}: {count} records, each bound to the one before it; ends with {journal.digest}",
-        _same_spec(directory / SPEC_YAML, record),
-        _same_summary(directory / RUN_JSON, record),
+        same_spec(directory / SPEC_YAML, record),
+        _same_summary(directory / RUN_JSON, record, path),
         *journal.notices,
     ]
     if record.finished_utc is None:
@@ -44,28 +44,32 @@ def verify_run(directory: Path) -> str:
     return "\n".join(lines)
 
 
-def _same_spec(path: Path, record: RunRecord) -> str:
-    """Compare the config beside the journal, and the digest in the journal, with the journal's config."""
+def same_spec(path: Path, record: RunRecord) -> str:
+    """Compare the config beside the journal, and the digest in the journal, with the journal's config.
+
+    Raises IntegrityError if they differ.
+    """
     if digest(record.spec) != record.spec_digest:
         raise IntegrityError(f"{path.parent / JOURNAL}: spec_digest is not the digest of its spec")
     try:
-        found = yaml.safe_load(_content(path))
-    except (yaml.YAMLError, ValueError, RecursionError) as bad:
-        raise IntegrityError(f"{path}: not YAML ({str(bad)[:SHOWN]})") from None
+        found = read_yaml(path, follow=False).data
+    except ConfigError as bad:
+        raise IntegrityError(f"{bad}") from None
     _must_agree(path, found, record.spec, None)
     return f"{path}: as in the journal, digest {record.spec_digest}"
 
 
-def _same_summary(path: Path, record: RunRecord) -> str:
+def _same_summary(path: Path, record: RunRecord, journal: Path) -> str:
     """Compare ``run.json`` with the summary made now; numbers must be exactly equal."""
-    if record.finished_utc is None and not path.exists():
+    if record.finished_utc is None and not os.path.lexists(path):
         return f"{path}: not written, the run was cut short before that"
-    try:
-        found = strict_json(_content(path))
-    except ValueError as bad:
-        raise IntegrityError(f"{path}: {bad}") from None
-    made = json.loads(json.dumps(summarise(record).to_json(), allow_nan=False))
+    found = read_summary(path)
+    seal = found.pop(SEAL, None)
+    with judging(journal):
+        made = json.loads(json.dumps(summarise(record).to_json(), allow_nan=False))
     added = _must_agree(path, found, made, record)
+    if seal is not None:
+        check_seal(path, found, seal, journal)
     new = f"; without {added} keys that the code of its time did not make" if added else ""
     return f"{path}: the summary of the journal, figure by figure{new}"
 
@@ -91,15 +95,6 @@ def _must_agree(path: Path, found: object, made: object, record: RunRecord | Non
             )
         added += 1
     return added
-
-
-def _content(path: Path) -> bytes:
-    if path.is_symlink():  # a foreign run must not make us print another file
-        raise IntegrityError(f"{path}: is a link, and links are not followed")
-    try:
-        return path.read_bytes()
-    except OSError as bad:
-        raise IntegrityError(f"{path}: cannot be read ({bad.strerror}), so it cannot be checked") from None
 
 
 def _differences(found: object, made: object, where: str = "") -> Iterator[tuple[str, str, str]]:

@@ -22,40 +22,71 @@ from bench.measure.arm import load_arguments
 from bench.measure.worker_process import WorkerProcess
 from bench.models.reference import LocalModel
 from bench.records import Exported
+from bench.results.verify import SPEC_YAML, same_spec
 from bench.runs.run import fetcher
+from bench.store.replay import load_record
 
 TOKENIZER_FILES = ("tokenizer*", "*.jinja", "special_tokens_map.json", "vocab*", "merges.txt", "*.tiktoken")
 ABOUT = "bench-export.json"
 
 
-def export(run: Path, variant: str, to: Path, say: Callable[[str], None]) -> Path:
+def export(run: Path, variant: str, to: Path, say: Callable[[str], None], python: Path | None = None) -> Path:
     """Make the model of ``variant`` in ``run`` again, and write it to the new directory ``to``.
 
-    The config is that of ``run``; results of training and calibration come from the cache. Raises UsageError
-    if the run, the row or the directory cannot be used. Raises BenchError if the row's weights are packed, or
-    if the written model does not compute the same as the original.
+    The config is that of ``run``, held against its journal; results of training and calibration come from the
+    cache. A run may come from somebody else, so it does not choose what is started: an interpreter that its
+    config names is used only if the caller names it too, as ``python``. Raises UsageError if the run, the row
+    or the directory cannot be used, IntegrityError if the config is not that of the journal. Raises
+    BenchError if the row's weights are packed, or if the written model does not compute the same as the
+    original.
     """
-    spec_file = run / "spec.yaml"
+    spec_file = run / SPEC_YAML
     if not spec_file.is_file():
-        raise UsageError(f"{run}: no spec.yaml there, so this is not the directory of a run")
-    if to.exists():
+        raise UsageError(f"{run}: no {SPEC_YAML} there, so this is not the directory of a run")
+    if to.exists() or to.is_symlink():
         raise UsageError(f"{to} exists already: name a new directory")
+    same_spec(spec_file, load_record(run))
     spec = read_config(spec_file)
     arm, baseline = _rows(spec, variant)
+    _may_start(arm, python)
     fetch = fetcher(spec, lambda _progress: None)
     model = fetch(arm.model)
+    tokenizer = _tokenizer_files(model.directory)
     staged = to.with_name(f".{to.name}-{secrets.token_hex(4)}")
     staged.mkdir(parents=True)
     try:
         found = _write(arm, model, fetch(baseline.model), staged, spec.measure.timeout_s, say)
-        for pattern in TOKENIZER_FILES:
-            for file in model.directory.glob(pattern):
-                shutil.copy2(file, staged / file.name)
+        for file in tokenizer:
+            shutil.copy2(file, staged / file.name)
         (staged / ABOUT).write_text(json.dumps(_about(run, arm, model, found), indent=1) + "\n")
         staged.replace(to)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return to
+
+
+def _may_start(arm: Arm, python: Path | None) -> None:
+    """Raise UsageError if the row's worker would start a program that only the run names."""
+    if arm.runtime.name != "transformers":
+        raise UsageError(f"{arm.name} ran on {arm.runtime.name}: only models of transformers can be exported")
+    named = arm.runtime.python
+    if named is not None and python != Path(named):
+        raise UsageError(
+            f"the config of this run names an interpreter, {named}; a run does not choose what is started "
+            f"here: give it yourself, --python {named}"
+        )
+
+
+def _tokenizer_files(directory: Path) -> list[Path]:
+    """Return the files to copy. A link is followed within the model's directory, and to the blobs of the
+    hub's cache that it belongs to. Raises BenchError for a link elsewhere."""
+    root = directory.resolve()
+    homes = [root, root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [root]
+    found = sorted(file for pattern in TOKENIZER_FILES for file in directory.glob(pattern))
+    for file in found:
+        if not any(file.resolve().is_relative_to(home) for home in homes):
+            raise BenchError(f"{file} is a link out of the model's directory, so it is not copied")
+    return [file for file in found if file.is_file()]
 
 
 def _rows(spec: Spec, variant: str) -> tuple[Arm, Arm]:

@@ -22,28 +22,30 @@ from typing import Any
 import yaml
 
 import bench
-from bench import plugins
 from bench.config.spec import Spec
-from bench.errors import IncomparableError, InterruptedRun, Outcome, UsageError
+from bench.errors import IncomparableError, IntegrityError, InterruptedRun, Outcome, UsageError
 from bench.machine.fingerprint import fingerprint
 from bench.measure.arm import RunContext
 from bench.measure.clock import utc_now
 from bench.measure.events import Noted, Tell, nobody
 from bench.measure.group import GroupRun
 from bench.measure.interrupt import Interrupt
+from bench.models.cache import file_sha256
 from bench.models.fetch import ensure
 from bench.models.reference import LocalModel, ModelRef, Progress
 from bench.pricing.reprice import price_block
 from bench.records import Json, RunRecord
 from bench.results.run_summary import RunSummary
-from bench.results.summary import NOT_A_FAILURE, RUN_JSON, from_journal
+from bench.results.summary import NOT_A_FAILURE, RUN_JSON, from_journal, sealed
 from bench.store.files import slug, write_atomic
 from bench.store.journal import Journal
-from bench.store.lock import machine_lock, run_lock
-from bench.store.replay import JOURNAL, SCHEMA_VERSION, load_record
+from bench.store.lock import HOLDER_NAME, LOCK_NAME, machine_lock, run_lock
+from bench.store.replay import JOURNAL, SCHEMA_VERSION, journal_of, load_record
 from bench.store.source import source_digest
+from bench.texts import read_text
 
 OnProgress = Callable[[Progress], None]
+LOGS = "logs"
 
 
 def run_spec(
@@ -63,7 +65,7 @@ def run_spec(
     fetch = fetcher(spec, on_fetch)
     text, about_text = evaluation_text(spec)
     with the_machine(tell):
-        directory = resume or new_directory(out, spec.name)
+        directory = _own_files(resume) if resume else new_directory(out, spec.name)
         with run_lock(directory) as notice, Interrupt() as interrupt:
             if notice:
                 tell(Noted(notice))
@@ -100,40 +102,51 @@ def finishing(directory: Path, journal: Journal, interrupt: Interrupt) -> Iterat
 def write_summary(directory: Path) -> RunSummary:
     """Make ``run.json`` from the journal; the file is written completely or not at all."""
     found = from_journal(directory)
-    content = json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
+    whole = sealed(json.loads(json.dumps(found.to_json())), journal_of(directory))
+    content = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomic(directory / RUN_JSON, content + "\n")
     return found
 
 
 def fetcher(spec: Spec, on_fetch: OnProgress) -> Callable[[ModelRef], LocalModel]:
-    """Fetch all models to this disk before anything is measured, and check each of them once."""
-    fetch = cache(lambda reference: ensure(reference, on_fetch))
-    for group in spec.groups:
-        for arm in group.arms:
-            fetch(arm.model)
+    """Fetch all models to this disk before anything is measured, and check each of them once.
+
+    The function that is returned gives a model again whenever it is about to be loaded. It raises
+    IntegrityError if a file of the model, or a file of prompts, has changed since: the processes of one row
+    would measure different things.
+    """
+    fetched = cache(lambda reference: ensure(reference, on_fetch))
+    arms = [arm for group in spec.groups for arm in group.arms]
+    files = {Path(arm.workload.file) for arm in arms if arm.workload.file is not None}
+    prompts = {file: file_sha256(file) for file in sorted(files)}
+    for arm in arms:
+        fetched(arm.model)
+
+    def fetch(reference: ModelRef) -> LocalModel:
+        model = fetched(reference)
+        for file, digest in (prompts | dict(model.paths)).items():
+            if not file.is_file() or file_sha256(file) != digest:
+                raise IntegrityError(f"{file} changed during the run, so its rows would not be comparable")
+        return model
+
     return fetch
 
 
 def evaluation_text(spec: Spec) -> tuple[str, dict[str, Any]]:
     """Return the evaluation text, and what the result records about it."""
     name = spec.drift.text
-    text = plugins.load("texts", name).read() if name in plugins.names("texts") else _own_text(Path(name))
+    text = read_text(name)
     digest = hashlib.sha256(text.encode()).hexdigest()
     return text, {"name": name, "sha256": digest, "characters": len(text)}
-
-
-def _own_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as bad:
-        raise UsageError(f"drift.text: {path} cannot be read as UTF-8 text ({bad})") from None
 
 
 def new_directory(out: Path, name: str) -> Path:
     stamp = utc_now().replace("-", "").replace(":", "").removesuffix("Z").replace("T", "-")
     directory = out / f"{stamp}-{slug(name)}-{secrets.token_hex(2)}"
     try:
-        (directory / "logs").mkdir(parents=True)
+        out.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700)  # prompts and answers are in it
+        (directory / LOGS).mkdir()
     except OSError as bad:
         raise UsageError(f"cannot write results to {out}: {bad.strerror}") from None
     return directory
@@ -168,6 +181,15 @@ def price_of_spec(spec: Spec) -> Json:
     """Return the whole price of a config, as a result keeps it."""
     price = spec.price
     return price_block(price.hardware, price.usd_per_hour, price.utilisation, utc_now()[:10], price.vcpus)
+
+
+def _own_files(directory: Path) -> Path:
+    """Return a directory that is continued. Raises UsageError if one of the files that are written to is a
+    link: a run from elsewhere must not choose what else on this disk is written."""
+    for name in (JOURNAL, RUN_JSON, LOGS, LOCK_NAME, HOLDER_NAME):
+        if (directory / name).is_symlink():
+            raise UsageError(f"{directory / name} is a link, so this run is not continued")
+    return directory
 
 
 def _continue(directory: Path, spec: Spec) -> Journal:

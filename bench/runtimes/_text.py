@@ -11,6 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.engine import Engine
+from bench.engine.bounds import bounded
+from bench.errors import Outcome, VariantFailed
+
+# What a chat template may take for one message; real ones take a millisecond and add some hundred characters.
+TEMPLATE_S = 10.0
+TEMPLATE_BYTES = 512 << 20
+TEMPLATE_CHARACTERS = 1_000_000
 
 
 class TextModel(Engine):
@@ -33,7 +40,13 @@ class TextModel(Engine):
         if self.tokenizer is None or not self.tokenizer.chat_template:
             return self.encode(message)
         turns = [{"role": "user", "content": message}]
-        text = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        with bounded("the model's chat template", TEMPLATE_S, TEMPLATE_BYTES):
+            text = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        if len(text) > len(message) + TEMPLATE_CHARACTERS:
+            raise VariantFailed(
+                Outcome.LOAD_ERROR,
+                f"the model's chat template makes {len(text)} characters of a message of {len(message)}",
+            )
         return self.encode(text)
 
     def text(self, ids: Sequence[int]) -> str:

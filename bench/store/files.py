@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from bench.bounded import open_regular
 from bench.errors import BenchError, UsageError
 from bench.records import plain
 
@@ -180,8 +181,5 @@ def sync_directory(directory: Path) -> None:
 
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 (64 hex digits) of a regular file. Raises BenchError if it cannot be read."""
-    with naming("read", path):
-        if not path.is_file():
-            raise BenchError(f"no such file: {path}")
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+    with naming("read", path), open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

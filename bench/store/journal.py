@@ -13,18 +13,22 @@ import gzip
 import hashlib
 import os
 import zlib
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Self, cast
 
+from bench.bounded import open_regular
 from bench.errors import BenchError, IntegrityError
+from bench.formatting import MIB
 from bench.store.files import canonical_json, digest, naming, strict_json, sync_directory, write_all
 
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO must not block the opening
-MAX_LINE_BYTES = 256 << 20  # a small .gz may hold a line that fills the memory
+# A small .gz may hold a line, or lines, that fill the memory. A record of 5 million tokens has 32 MiB.
+MAX_LINE_BYTES = 32 * MIB
+MAX_BYTES = 1024 * MIB
 _OWN_KEYS = frozenset({"seq", "prev", "kind", "at_utc", "check"})
 
 
@@ -72,9 +76,7 @@ def _unseal(line: bytes, chain: _Chain) -> dict[str, object]:
 
 def _read(file: BinaryIO, path: Path) -> tuple[JournalRead, _Chain]:
     chain, records, notices = _Chain(), [], []
-    for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), start=1):
-        if len(line) == MAX_LINE_BYTES:
-            raise IntegrityError(f"{path}:{number}: the line is longer than {MAX_LINE_BYTES >> 20} MiB")
+    for number, line in enumerate(_lines(file, path), start=1):
         if not line.endswith(b"\n"):
             notices.append(f"{path}:{number}: dropped a torn last line ({len(line)} bytes, no end)")
             break
@@ -86,20 +88,48 @@ def _read(file: BinaryIO, path: Path) -> tuple[JournalRead, _Chain]:
     return JournalRead(tuple(records), tuple(notices), chain.digest), chain
 
 
+def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    """Yield the lines of a journal. Raises IntegrityError for one that is too long, and for too many."""
+    size = 0
+    for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), start=1):
+        size += len(line)
+        if len(line) == MAX_LINE_BYTES:
+            raise IntegrityError(f"{path}:{number}: the line is longer than {MAX_LINE_BYTES // MIB} MiB")
+        if size > MAX_BYTES:
+            raise IntegrityError(f"{path}:{number}: the journal is longer than {MAX_BYTES // MIB} MiB")
+        yield line
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a journal, packed or not.
+
+    Raises BenchError if it is no regular file, IntegrityError if it cannot be unpacked.
+    """
+    with naming("read", path), open_regular(path, follow=False) as file:
+        try:
+            yield cast("BinaryIO", gzip.GzipFile(fileobj=file)) if path.suffix == ".gz" else file
+        except (gzip.BadGzipFile, EOFError, zlib.error) as bad:
+            raise IntegrityError(f"{path}: cannot be unpacked ({bad})") from None
+
+
+def last_digest(path: Path) -> str:
+    """Return the digest of a journal's last whole line, without checking the lines before it."""
+    last = b""
+    with _opened(path) as file:
+        for line in _lines(file, path):
+            last = line if line.endswith(b"\n") else last
+    return hashlib.sha256(last[:-1]).hexdigest()
+
+
 def read_journal(path: Path) -> JournalRead:
     """Read every record of the journal at ``path``, oldest first, and verify its chain.
 
     A torn last line is dropped with a notice. A ``.gz`` is an archived journal, which is read and never
     written. Raises IntegrityError with file and line of other damage, BenchError if there is no file to read.
     """
-    with naming("read", path):
-        if not path.is_file():
-            raise BenchError(f"no journal at {path}")
-        try:
-            with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-                return _read(cast("BinaryIO", file), path)[0]
-        except (gzip.BadGzipFile, EOFError, zlib.error) as bad:
-            raise IntegrityError(f"{path}: cannot be unpacked ({bad})") from None
+    with _opened(path) as file:
+        return _read(file, path)[0]
 
 
 class Journal:
@@ -149,6 +179,8 @@ class Journal:
         link = {"seq": self._chain.count + 1, "prev": self._chain.digest}
         try:
             line = _seal({**payload, **link, "kind": kind, "at_utc": self._clock()})
+            if len(line) >= MAX_LINE_BYTES:
+                raise ValueError(f"it has {len(line) // MIB} MiB, and no reader takes so much")
             _unseal(line, self._chain)
         except (BenchError, ValueError) as error:
             raise BenchError(f"{self.path}: cannot store a record of kind {kind!r}: {error}") from None

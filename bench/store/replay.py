@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -9,12 +10,16 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from bench.bounded import open_regular
 from bench.errors import IntegrityError, UsageError
+from bench.formatting import MIB
 from bench.records import RunRecord
 from bench.store.files import strict_json
 from bench.store.journal import read_journal
+from bench.store.schema import check_record, explained
 
 SCHEMA_VERSION = 1
+MAX_HEAD_BYTES = 4 * MIB
 JOURNAL = "journal.jsonl"
 # Keys of an arm with lists that grow with every record; any other key replaces the earlier value.
 _GROWING = ("duet", "drift", "floor", "noise")
@@ -30,7 +35,7 @@ def journal_of(directory: Path) -> Path:
 
     Raises UsageError if there is none, IntegrityError if there are two.
     """
-    found = [path for path in (directory / JOURNAL, directory / f"{JOURNAL}.gz") if path.is_file()]
+    found = [path for path in (directory / JOURNAL, directory / f"{JOURNAL}.gz") if os.path.lexists(path)]
     if len(found) > 1:
         raise IntegrityError(f"{directory} holds two journals, {JOURNAL} and {JOURNAL}.gz; keep one of them")
     if not found:
@@ -51,14 +56,15 @@ def newest_first(out: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     A journal that cannot be read is skipped here; whoever loads it gets the error.
     """
     for path in sorted(out.glob(f"*/{JOURNAL}"), reverse=True):
-        with path.open("rb") as file:
-            line = file.readline()
         try:
-            head = strict_json(line)
-        except ValueError:
+            with open_regular(path, follow=False) as file:
+                head = strict_json(file.readline(MAX_HEAD_BYTES))
+            if not isinstance(head, dict) or head.get("kind") != "run_started":
+                continue
+            check_record(1, head, str(path))
+        except (OSError, ValueError, IntegrityError):
             continue
-        if isinstance(head, dict):
-            yield path.parent, head
+        yield path.parent, head
 
 
 def replay(records: Sequence[Mapping[str, Any]], notices: Sequence[str] = (), where: str = "") -> RunRecord:
@@ -66,8 +72,11 @@ def replay(records: Sequence[Mapping[str, Any]], notices: Sequence[str] = (), wh
     if not records or records[0]["kind"] != "run_started":
         raise IntegrityError(f"{where}: the journal does not begin with a run")
     head = dict(records[0])
-    if head.get("schema_version", 0) > SCHEMA_VERSION:
-        raise IntegrityError(f"{where}: written by a newer version (schema {head.get('schema_version')})")
+    version = head.get("schema_version")
+    if type(version) is int and version > SCHEMA_VERSION:
+        raise IntegrityError(f"{where}: written by a newer version (schema {version})")
+    for number, record in enumerate(records, start=1):
+        check_record(number, record, where)
     arms: dict[tuple[str, str], dict[str, Any]] = {}
     units: list[dict[str, Any]] = []
     finished = None
@@ -79,7 +88,7 @@ def replay(records: Sequence[Mapping[str, Any]], notices: Sequence[str] = (), wh
             _merge(arms.setdefault(key, {}), _payload(record))
             if record.get("started"):  # an attempt that was cut short does not count
                 units = [
-                    unit for unit in units if unit["from_run"] or (unit["group"], unit["variant"]) != key
+                    unit for unit in units if unit.get("from_run") or (unit["group"], unit["variant"]) != key
                 ]
         elif record["kind"] == "unit":
             units.append(_payload(record))
@@ -90,9 +99,7 @@ def replay(records: Sequence[Mapping[str, Any]], notices: Sequence[str] = (), wh
             {**body, "arms": list(arms.values()), "units": units, "notices": list(notices)}
         )
     except ValidationError as bad:
-        first = bad.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise IntegrityError(f"{where}: {place}: {first['msg']}") from None
+        raise IntegrityError(f"{where}: {explained(bad)}") from None
 
 
 def _as_unit(arm: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -114,8 +121,8 @@ def _merge(arm: dict[str, Any], record: Mapping[str, Any]) -> None:
         arm.clear()
     for key, value in record.items():
         if key in _GROWING:
-            arm[key] = [*arm.get(key, []), *value]
+            arm[key] = [*arm.get(key, []), *(value or ())]
         elif key == "probes":
-            arm[key] = {**arm.get(key, {}), **value}
+            arm[key] = {**arm.get(key, {}), **(value or {})}
         else:
             arm[key] = value

@@ -3,3 +3,41 @@
 Nothing is copied into this repository. The result keeps the text's SHA-256; figures on different texts are
 not compared.
 """
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bench import plugins
+from bench.bounded import read_bounded, why
+from bench.errors import UsageError
+from bench.formatting import MIB, nearest
+
+MAX_BYTES = 256 * MIB
+
+
+def read_text(name: str) -> str:
+    """Return the text called ``name`` in bench/texts, else the content of the file at that path.
+
+    Raises UsageError if there is neither, or if the file is no UTF-8 text of at most 256 MiB.
+    """
+    known = plugins.names("texts")
+    if name in known:
+        return str(plugins.load("texts", name).read())
+    if not os.path.lexists(name):
+        close = nearest(name, known)
+        hint = f"did you mean {close!r}?" if close else f"known: {', '.join(known)}, or a path"
+        raise UsageError(f"no text {name[:60]!r} ({hint})")
+    try:
+        return read_bounded(Path(name), MAX_BYTES).decode("utf-8")
+    except OSError as bad:
+        raise UsageError(f"{name}: {why(bad)}") from None
+    except UnicodeDecodeError as bad:
+        raise UsageError(f"{name}: is not UTF-8 text ({bad.reason} at byte {bad.start})") from None
+
+
+def check_text(name: str) -> None:
+    """Raise UsageError unless ``name`` is a text that can be read. A text of ours is not made for that."""
+    if name not in plugins.names("texts"):
+        read_text(name)

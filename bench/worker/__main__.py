@@ -1,4 +1,4 @@
-"""Entry point of a worker: ``python path/to/bench/worker/__main__.py FD PARENT_PID``.
+"""Entry point of a worker: ``python path/to/bench/worker/__main__.py FD PARENT_PID [MEMORY_LIMIT]``.
 
 The file is run by path, so that any Python interpreter can be a worker. It registers the package ``bench``
 from its own location and takes nothing else from the harness's environment. The worker's environment needs
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import resource
 import signal
 import socket
 import sys
@@ -46,6 +47,12 @@ def _die_with_parent(parent: int) -> None:
             Path("/proc/self/oom_score_adj").write_text("1000")
 
 
+def _limit_memory(most_bytes: int) -> None:
+    """Let the kernel refuse more memory for data than this, here and in each child. Files that are mapped for
+    reading do not count."""
+    resource.setrlimit(resource.RLIMIT_DATA, (most_bytes, most_bytes))
+
+
 def main() -> None:
     """Serve the channel whose file descriptor is the first argument."""
     _register_package()
@@ -53,6 +60,8 @@ def main() -> None:
     from bench.worker.loop import serve
 
     _die_with_parent(int(sys.argv[2]))
+    if len(sys.argv) > 3:
+        _limit_memory(int(sys.argv[3]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The socket is not closed by a context manager: the excepthook needs it after the stack has unwound.
     serve(socket.socket(fileno=int(sys.argv[1])))

@@ -39,6 +39,8 @@ from bench.worker.protocol import ChannelClosed, receive, send
 from bench.worker.reached import Reached
 
 Message = Json  # a command and its arguments
+# The messages of torch's CPU allocator, of C++ and of the kernel.
+OUT_OF_HOST_MEMORY = ("can't allocate memory", "bad_alloc", "bad allocation", "Cannot allocate memory")
 # The messages of CUDA and cuBLAS when they run out of memory outside torch's allocator.
 OUT_OF_GPU_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
@@ -209,7 +211,7 @@ def classify(error: BaseException, stage: str) -> str:
     """Return the outcome that an exception stands for."""
     if isinstance(error, VariantFailed):
         return error.outcome
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+    if isinstance(error, MemoryError) or any(text in str(error) for text in OUT_OF_HOST_MEMORY):
         return Outcome.OOM_HOST
     if type(error).__name__ == "OutOfMemoryError" or any(text in str(error) for text in OUT_OF_GPU_MEMORY):
         return Outcome.OOM_GPU

@@ -9,7 +9,7 @@ import math
 import sys
 from pathlib import Path
 
-from bench.report.columns import COLUMNS, pareto
+from bench.report.columns import COLUMNS
 from bench.report.formats import markdown
 from bench.results.summary import load_run
 from bench.stats.figure import value_of
@@ -62,7 +62,7 @@ def named(row, stars):
 
 def quantisation(run):
     rows = measured(run)
-    stars = pareto(run, "")
+    stars = run.fronts[""]
     yield "| variant | engine | cost ratio \\[95 %\\] | KL nat | top-1 | weights MiB |"
     yield "| :--- | :--- | ---: | ---: | ---: | ---: |"
     for row, ratio in sorted(rows, key=lambda pair: pair[1].ratio):
@@ -77,7 +77,7 @@ def quantisation(run):
 
 def pruning(run):
     rows = measured(run)
-    stars = pareto(run, "")
+    stars = run.fronts[""]
     yield (
         "| variant | cost ratio \\[95 %\\] | verdict | KL nat | top-1 | weights MiB | once min "
         "| pays back after requests |"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ggufs import gguf
 
 from bench import plugins
 from bench.cli import estimate
@@ -247,7 +247,7 @@ def test_too_few_windows_of_text_for_an_interval_are_noted(make: Make) -> None:
 
 
 def test_quantising_a_gguf_is_noted(make: Make, tmp_path: Path) -> None:
-    (tmp_path / "mine.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 1, 1))
+    (tmp_path / "mine.gguf").write_bytes(gguf())
     text = TEXT.replace("model: smollm2-135m", f"model: {{path: {tmp_path}/mine.gguf}}")
     assert facts(describe(make(text=text)))["note"] == MAY_BE_CONFOUNDED
     assert "note" not in facts(describe(make(text=text.replace(", {quantise: bnb-nf4}", ""))))

@@ -843,7 +843,7 @@ def test_a_text_of_your_own_must_be_text(write: Write, tmp_path: Path) -> None:
     text = changed("{tokens: 0}", f"{{text: {tmp_path / 't.txt'}}}")
     assert read_config(write(text)).drift.text.endswith("t.txt")
     (tmp_path / "t.txt").write_bytes(b"\xff\xfe")
-    assert "cannot be read (not UTF-8" in str(refusal(write(text)))
+    assert "t.txt: is not UTF-8 text" in str(refusal(write(text)))
 
 
 # ---- nothing gets through ------------------------------------------------------------------------

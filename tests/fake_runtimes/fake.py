@@ -1,4 +1,4 @@
-"""An engine for tests: ``fake.json`` in the model's directory says how long things take and what breaks.
+"""An engine for tests: ``fake.plan`` in the model's directory says how long things take and what breaks.
 
 ``prefill_ns``, ``step_ns``: durations, over and over, on a clock that nothing else moves. ``facts``: laid
 over what the engine reports; ``loaded: environment`` there reports the variables that its process has.
@@ -37,7 +37,7 @@ class OutOfMemoryError(RuntimeError):
 
 
 def load(directory: Path, options: Options) -> BreakableEngine:
-    settings = json.loads((directory / "fake.json").read_text())
+    settings = json.loads((directory / "fake.plan").read_text())
     clock = DataClock()
     passes.perf_counter_ns = duet.perf_counter_ns = clock  # type: ignore[attr-defined]
     engine = BreakableEngine(directory, settings.pop("faults", []), clock, options, settings)

@@ -430,3 +430,19 @@ def test_a_survivor_says_that_its_partner_died(tmp_path: Path) -> None:
         with pytest.raises(PeerGone):
             under.finish(PATIENCE_S)
         assert under.ask("corpus", PATIENCE_S, text="three")["tokens"] == 1
+
+
+def test_a_worker_with_a_memory_limit(tmp_path: Path) -> None:
+    """The kernel refuses what is beyond it; the reason names the key of the config."""
+    limit = 400 << 20
+    with WorkerProcess("limited", tmp_path / "log", memory_limit=limit) as found:
+        data = next(
+            line for line in Path(f"/proc/{found.pid}/limits").read_text().splitlines() if "data" in line
+        )
+        assert data.split()[3:5] == [str(limit), str(limit)]
+        reply = {"ok": False, "outcome": "oom_host", "reason": "MemoryError: "}
+        with pytest.raises(
+            VariantFailed, match=r"MemoryError:  \(measure\.memory_limit is 400 MiB\)"
+        ) as caught:
+            found._result(reply)
+        assert caught.value.outcome == Outcome.OOM_HOST

@@ -17,6 +17,7 @@ import httpx
 import huggingface_hub
 import huggingface_hub.errors
 import pytest
+from ggufs import gguf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +28,7 @@ from bench.models.reference import Hub, LocalPath, Named, Progress, Random, code
 from bench.records.grid import grid_of
 
 COMMIT = "0123456789" * 4
-GGUF = b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + b"\0" * 100
+GGUF = gguf()
 
 
 @pytest.fixture
@@ -314,7 +315,7 @@ def test_a_child_does_not_outlive_its_parent(tmp_path: Path) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    command = ["-c", "import time; time.sleep(600)"]
     with pytest.raises(KeyboardInterrupt):
         child.run_child(command, dict(os.environ), interrupted)
 
@@ -384,7 +385,7 @@ def test_what_is_not_a_model_directory_is_refused(own_cache: Path, tmp_path: Pat
         ensure(LocalPath(path))
     (path / "config.json").unlink()
     os.mkfifo(path / "config.json")
-    with pytest.raises(UsageError, match="missing"):
+    with pytest.raises(UsageError, match=r"config\.json: is a FIFO, not a regular file"):
         ensure(LocalPath(path))
 
 

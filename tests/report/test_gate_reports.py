@@ -23,7 +23,7 @@ from rich.console import Console
 from bench.errors import IntegrityError
 from bench.gate.finding import Effort, Finding, GateBlock, GateVerdict, block
 from bench.records import UnitRecord
-from bench.report.columns import COLUMNS, columns_of, pareto
+from bench.report.columns import COLUMNS, columns_of
 from bench.report.compared import compared
 from bench.report.formats import (
     csv,
@@ -368,7 +368,7 @@ class TestRows:
         assert [column.key for column in columns] == ["variant", "weights", "verdict"]
         assert [column.cell(run, candidate) for column in columns] == ["bf16 candidate", "512", "FAIL"]
         assert columns_of(replace(run, gate=None)) == COLUMNS
-        assert (pareto(run, "bf16"), pareto(replace(run, gate=None), "bf16")) == (set(), {"base"})
+        assert (run.fronts, replace(run, gate=None).fronts["bf16"]) == ({}, {"base"})
 
 
 class TestFlatRows:

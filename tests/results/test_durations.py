@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from journals import HEAD
 
 from bench.results.durations import earlier_seconds
 from bench.store.journal import Journal
@@ -34,7 +35,7 @@ def write(out: Path, directory: str, *events: Event, finished: bool = True, **he
     path = out / directory / JOURNAL
     path.parent.mkdir(parents=True)
     with Journal.create(path, clock) as journal:
-        journal.append("run_started", {"run_id": directory, "name": "demo", **head})
+        journal.append("run_started", {**HEAD, "run_id": directory, "name": "demo", **head})
         for _at, kind, said in events:
             journal.append(kind, said)
         if finished:

@@ -22,7 +22,7 @@ from bench.records import EnergyReading, MemoryPeaks
 from bench.records.grid import grid_of
 from bench.results.row import Evidence, Row
 from bench.results.run_summary import RunStatus, RunSummary, in_turns
-from bench.results.summary import RUN_JSON, load_run, summarise
+from bench.results.summary import RUN_JSON, UNSEALED, load_run, summarise
 from bench.stats.verdict import Design, Verdict
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
@@ -202,8 +202,11 @@ def test_what_is_damaged_is_refused_with_what_is_wrong(
 
 
 def test_a_directory_is_read_by_its_file(tmp_path: Path) -> None:
-    (tmp_path / RUN_JSON).write_text(json.dumps(rich().to_json()))
-    assert written(load_run(tmp_path)) == written(rich())
+    harness = {"version": "0.1.0", "source_sha256": "ef" * 32}
+    text = {"name": "english", "sha256": "01" * 32}
+    run = replace(rich(), harness=harness, text=text)
+    (tmp_path / RUN_JSON).write_text(json.dumps(run.to_json()))
+    assert written(load_run(tmp_path)) == written(replace(run, reasons=(*run.reasons, UNSEALED)))
 
 
 @pytest.mark.parametrize(
@@ -211,8 +214,8 @@ def test_a_directory_is_read_by_its_file(tmp_path: Path) -> None:
     [
         ("{", "not JSON"),
         ('{"a": NaN}', "not JSON"),
-        ("[]", "not a run of schema version 1"),
-        ('{"schema_version": 1}', "damaged (KeyError"),
+        ("[]", "the whole file is not an object"),
+        ('{"schema_version": 1}', "the run: run_id: Field required"),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, content: str, words: str) -> None:

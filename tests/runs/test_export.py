@@ -9,8 +9,10 @@ import pytest
 import torch
 import transformers
 
-from bench.errors import BenchError, UsageError
-from bench.runs.export import export
+from bench.config.reader import read_config
+from bench.errors import BenchError, IntegrityError, UsageError
+from bench.runs.export import _tokenizer_files, export
+from bench.runs.run import begin
 
 CONFIG = """
 name: small
@@ -25,13 +27,19 @@ drift: {tokens: 0}
 """
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    """As far as an export looks at it."""
+def begun(tmp_path: Path, config: str = CONFIG) -> Path:
+    """A run as far as an export looks at it: the config, and the journal that has it too."""
     directory = tmp_path / "run"
     directory.mkdir()
-    (directory / "spec.yaml").write_text(CONFIG)
+    (tmp_path / "config.yaml").write_text(config)
+    text = {"name": "english", "sha256": "01" * 32, "characters": 5000}
+    begin(directory, read_config(tmp_path / "config.yaml"), text).close()
     return directory
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return begun(tmp_path)
 
 
 def test_a_pruned_model_is_an_ordinary_checkpoint(run: Path, tmp_path: Path) -> None:
@@ -51,7 +59,7 @@ def test_a_pruned_model_is_an_ordinary_checkpoint(run: Path, tmp_path: Path) -> 
 def test_packed_weights_are_refused_and_nothing_is_left(run: Path, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"its weights are packed \(qint8\): an export is of dense weights"):
         export(run, "packed", tmp_path / "out", lambda _text: None)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "run"]
 
 
 def test_what_is_not_there(run: Path, tmp_path: Path) -> None:
@@ -62,3 +70,81 @@ def test_what_is_not_there(run: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(UsageError, match="exists already"):
         export(run, "one-layer", tmp_path / "out", lambda _text: None)
+
+
+# ---- a run of somebody else ----------------------------------------------------------------------
+
+
+def silent(_text: str) -> None: ...
+
+
+def a_program(tmp_path: Path) -> tuple[Path, Path]:
+    """(an "interpreter" that leaves a mark when it is started, the mark)."""
+    program, mark = tmp_path / "python", tmp_path / "mark"
+    program.write_text(f"#!/bin/sh\ntouch {mark}\n")
+    program.chmod(0o755)
+    return program, mark
+
+
+def test_a_run_does_not_choose_what_is_started(tmp_path: Path) -> None:
+    program, mark = a_program(tmp_path)
+    run = begun(tmp_path, CONFIG.replace("threads: 1", f"threads: 1, python: {program}"))
+    with pytest.raises(UsageError, match=f"give it yourself, --python {program}"):
+        export(run, "one-layer", tmp_path / "out", silent)
+    assert not mark.exists()
+    with pytest.raises(BenchError):
+        export(run, "one-layer", tmp_path / "out", silent, program)
+    assert mark.exists(), "who names it starts it"
+
+
+def test_a_config_beside_the_journal_is_held_against_it(run: Path, tmp_path: Path) -> None:
+    program, mark = a_program(tmp_path)
+    spec = run / "spec.yaml"
+    spec.write_text(spec.read_text().replace("python: null", f"python: {program}"))
+    with pytest.raises(IntegrityError, match=r"spec\.yaml: runtime\.python: .*, the journal gives null"):
+        export(run, "one-layer", tmp_path / "out", silent, program)
+    assert not mark.exists()
+
+
+def test_a_run_of_a_program_is_not_exported(tmp_path: Path) -> None:
+    program, mark = a_program(tmp_path)
+    run = begun(
+        tmp_path,
+        CONFIG.replace(
+            "runtime: {device: cpu, threads: 1}", f"runtime: {{name: command, command: [{program}]}}"
+        )
+        .replace("  - {name: one-layer, optimise: [{prune: depth, keep_layers: 1, by: last}]}\n", "")
+        .replace(", optimise: [{quantise: torch-int8-dynamic}]", ""),
+    )
+    with pytest.raises(UsageError, match="only models of transformers can be exported"):
+        export(run, "packed", tmp_path / "out", silent)
+    assert not mark.exists()
+
+
+def test_links_out_of_the_model_are_not_copied(tmp_path: Path) -> None:
+    model, secret = tmp_path / "model", tmp_path / "secret"
+    model.mkdir()
+    secret.write_text("mine")
+    (model / "tokenizer.json").write_text("{}")
+    (model / "vocab.json").symlink_to("tokenizer.json")
+    assert [file.name for file in _tokenizer_files(model)] == ["tokenizer.json", "vocab.json"]
+    (model / "tokenizer_config.json").symlink_to(secret)
+    with pytest.raises(BenchError, match=r"tokenizer_config\.json is a link out of the model's directory"):
+        _tokenizer_files(model)
+
+
+def test_links_of_the_hubs_own_cache_are_its_files(tmp_path: Path) -> None:
+    snapshot = tmp_path / "models--org--name" / "snapshots" / "0123"
+    blobs = tmp_path / "models--org--name" / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    (blobs / "abc").write_text("{}")
+    (snapshot / "tokenizer.json").symlink_to("../../blobs/abc")
+    assert [file.name for file in _tokenizer_files(snapshot)] == ["tokenizer.json"]
+
+
+def test_nothing_is_written_through_a_link(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").symlink_to("nowhere")
+    with pytest.raises(UsageError, match="exists already"):
+        export(run, "one-layer", tmp_path / "out", silent)

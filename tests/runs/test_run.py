@@ -29,7 +29,14 @@ from fakes import RUNTIMES, fake_model, fake_runtime, interpreter, said
 from bench.cli.commands import EXIT_OF_STATUS
 from bench.config.reader import read_config
 from bench.config.spec import Spec
-from bench.errors import BenchError, ExitCode, IncomparableError, InterruptedRun, TerminatedRun
+from bench.errors import (
+    BenchError,
+    ExitCode,
+    IncomparableError,
+    IntegrityError,
+    InterruptedRun,
+    TerminatedRun,
+)
 from bench.machine import noise
 from bench.measure import worker_process
 from bench.measure.events import Event, Noted, Tell
@@ -93,6 +100,7 @@ def run(spec: Spec, tmp_path: Path, **settings: Any) -> tuple[Path, dict[str, An
 
 def summary(directory: Path) -> dict[str, Any]:
     found = json.loads((directory / "run.json").read_text())
+    assert found.pop("seal")["journal_sha256"] == read_journal(directory / "journal.jsonl").digest
     assert found == json.loads(json.dumps(summarise(load_record(directory)).to_json()))
     assert found == json.loads(json.dumps(load_run(directory).to_json())), "read back, nothing is lost"
     assert read_journal(directory / "journal.jsonl").notices == ()
@@ -362,7 +370,7 @@ def test_a_baseline_that_never_starts_again_leaves_no_process(tmp_path: Path) ->
 def test_a_machine_that_is_never_quiet_makes_the_row_unfit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A row with its reason and without a ratio, not even one of the passes alone, which it keeps."""
+    """A row with its reason and without a figure; what its passes alone measured is in the journal."""
     monkeypatch.setattr(noise, "others", lambda before, after: 0.4)
     monkeypatch.setattr(noise, "disturbed", lambda before, after, accepted: accepted < 0.4)
     quiet = {"measure": {"timeout_s": 20.0, "processes": 2}}
@@ -371,7 +379,8 @@ def test_a_machine_that_is_never_quiet_makes_the_row_unfit(
     assert "3 of 3 pairs are void (others had 40% of the processors)" in rows(found)["v"]["reason"]
     assert "measure.max_disturbance" in rows(found)["v"]["reason"]
     assert found["comparisons"] == []
-    assert rows(found)["v"]["metrics"]["tpot_ms"]["mean"] == 2
+    assert not any(rows(found)["v"]["metrics"].values())
+    assert load_record(directory).arms[1].solo
     assert found["status"] == "partial"
     assert units_of(directory) == {"v": []}
     accepting = {"measure": {"timeout_s": 20.0, "processes": 2, "max_disturbance": 1.0}}
@@ -583,6 +592,75 @@ def test_another_config_is_not_continued(tmp_path: Path) -> None:
     with pytest.raises(IncomparableError, match="the config"):
         run_spec(other, tmp_path / "results", resume=directory)
     assert summary(directory) == before
+
+
+@pytest.mark.usefixtures("fake_runtime")
+@pytest.mark.parametrize("name", ["logs", "journal.jsonl", "run.json", ".lock", ".lock.pid"])
+def test_a_run_from_elsewhere_writes_to_no_other_file(tmp_path: Path, name: str) -> None:
+    spec = config(tmp_path, [variant(tmp_path, "a", {"at": "step", "call": 3, "do": "kill", "once": True})])
+    directory, _before = run(spec, tmp_path)
+    place, precious = directory / name, tmp_path / "precious"
+    if place.exists():
+        place.rename(precious)
+    else:
+        precious.write_text("mine")
+    place.symlink_to(precious)
+    was = {file: file.read_bytes() for file in (precious.iterdir() if precious.is_dir() else [precious])}
+    with pytest.raises(BenchError, match="is a link"):
+        run_spec(spec, tmp_path / "results", resume=directory)
+    assert {file: file.read_bytes() for file in was} == was
+
+
+@pytest.mark.usefixtures("fake_runtime")
+def test_a_log_that_is_a_link_is_not_written_to(tmp_path: Path) -> None:
+    spec = config(tmp_path, [variant(tmp_path, "a", {"at": "step", "call": 3, "do": "kill", "once": True})])
+    directory, _before = run(spec, tmp_path)
+    (tmp_path / "precious").write_text("mine")
+    for log in (directory / "logs").iterdir():
+        log.unlink()
+        log.symlink_to(tmp_path / "precious")
+    _again, after = run(spec, tmp_path, resume=directory)
+    assert rows(after)["a"]["status"] == "load_error"
+    assert "a.log: Too many levels of symbolic links" in rows(after)["a"]["reason"]
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("fake_runtime")
+def test_a_run_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    """Prompts and answers are in it."""
+    directory, _found = run(config(tmp_path, []), tmp_path)
+    assert directory.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.usefixtures("fake_runtime")
+def test_weights_that_change_during_a_run_end_it(tmp_path: Path) -> None:
+    """The second pair would be of another model than the first."""
+    spec = config(tmp_path, [variant(tmp_path, "a")])
+    weights = next(iter(harness.ensure(spec.groups[0].variants[0].model).paths))[0]
+
+    def change(_who: str, what: str) -> None:
+        if what.startswith("pair 2"):
+            weights.write_bytes(weights.read_bytes() + b" ")
+
+    with pytest.raises(IntegrityError, match=f"{weights.name} changed during the run"):
+        run_spec(spec, tmp_path / "results", tell=hears(change))
+    (directory,) = (tmp_path / "results").iterdir()
+    assert rows(summary(directory))["a"]["status"] == "interrupted"
+
+
+@pytest.mark.usefixtures("fake_runtime")
+def test_prompts_that_change_during_a_run_end_it(tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"prompt": "one"}\n' * REQUESTS)
+    load = {"name": "file", "file": str(prompts), "requests": REQUESTS, "output_tokens": TOKENS}
+    spec = config(tmp_path, [variant(tmp_path, "a")], workload=load)
+
+    def change(_who: str, what: str) -> None:
+        if what.startswith("pair 2"):
+            prompts.write_text('{"prompt": "another"}\n' * REQUESTS)
+
+    with pytest.raises(IntegrityError, match=r"prompts\.jsonl changed during the run"):
+        run_spec(spec, tmp_path / "results", tell=hears(change))
 
 
 @pytest.mark.usefixtures("fake_runtime")

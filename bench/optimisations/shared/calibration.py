@@ -34,29 +34,10 @@ class CalibrationParams:
             raise ValueError(f"tokens must be from {SHORTEST} to 131072")
 
 
-def check_text(name: str) -> None:
-    """Raise UsageError if ``name`` is neither a file in bench/texts nor the path of a file."""
-    from bench import plugins
-
-    if not Path(name).is_file():
-        plugins.load("texts", name)
-
-
-def read_text(name: str) -> str:
-    """Return the text of that name in bench/texts, else the content of the file at that path.
-
-    Raises UsageError if there is neither.
-    """
-    from bench import plugins
-
-    check_text(name)
-    if name in plugins.names("texts"):
-        return str(plugins.load("texts", name).read())
-    return Path(name).read_text(encoding="utf-8")
-
-
 def recipe(params: CalibrationParams) -> dict[str, object]:
     """Return what a cached result depends on besides the model: the text and how windows are drawn."""
+    from bench.texts import read_text
+
     text = hashlib.sha256(read_text(params.text).encode()).hexdigest()
     return {"text_sha256": text, "samples": params.samples, "tokens": params.tokens, "seed": params.seed}
 
@@ -68,6 +49,8 @@ def windows(model: Any, params: CalibrationParams, part: tuple[float, float] = (
     shorter than one window.
     """
     import torch
+
+    from bench.texts import read_text
 
     vocabulary = model.config.get_text_config().vocab_size
     ids = _encode(Path(model.config.name_or_path), vocabulary, read_text(params.text))

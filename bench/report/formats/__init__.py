@@ -46,7 +46,7 @@ def _harmless(value: Any) -> Any:
     if isinstance(value, Enum):
         return value
     if isinstance(value, str):
-        return printable(value.replace("\r\n", "\n")).replace("\n", " ")
+        return value if value.isprintable() else printable(value.replace("\r\n", "\n")).replace("\n", " ")
     if isinstance(value, Mapping):
         return {_harmless(key): _harmless(item) for key, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):

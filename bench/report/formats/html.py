@@ -15,7 +15,7 @@ from bench.metrics.comparisons import Comparison
 from bench.records import Facts
 from bench.records.grid import words
 from bench.report import scatter
-from bench.report.columns import Column, columns_of, pareto
+from bench.report.columns import Column, columns_of
 from bench.report.compared import Compared, compared
 from bench.report.formats import harmless, presented
 from bench.report.gate_reading import ADVICE, TONES, measured, verdict_on
@@ -37,6 +37,7 @@ SUFFIX = "html"
 REQUIRES: tuple[str, ...] = ()
 
 STEAL_WORTH_A_WORD = 0.01  # share of a stage's processor time that the hypervisor gave to others
+_NOISE = ("steal_share", "busy_share", "load1_before")
 _EXTRAS = ("p50", "p90", "p95", "p99", "min", "max")
 
 
@@ -48,6 +49,16 @@ class FigureRow:
     unit: str
     formula: str
     cells: tuple[tuple[str, str] | None, ...]
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """How quiet the machine was during a stage: shares of the processors, and the load before it."""
+
+    stage: str
+    steal_share: float
+    busy_share: float
+    load1_before: float
 
 
 def render(runs: Sequence[RunSummary]) -> str:
@@ -137,11 +148,15 @@ class _Page:
 
     def on_front(self, row: Row) -> bool:
         """Return whether no row in its cell is both cheaper and closer to the baseline."""
-        return row.name in pareto(self.run, row.group)
+        return self.run.on_front(row)
 
     def ratios(self, row: Row) -> list[Comparison]:
         """Return every comparison of this row with the baseline of its cell."""
         return self.run.ratios_of(row)
+
+    def noise(self, row: Row) -> list[Quiet]:
+        """Return how quiet the machine was during each stage of a row."""
+        return [Quiet(one["stage"], *(float(one.get(key) or 0.0) for key in _NOISE)) for one in row.noise]
 
     def picture(self, group: str) -> scatter.Scatter | None:
         """Return the picture of cost against drift within one cell, if there is anything to draw."""

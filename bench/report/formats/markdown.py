@@ -35,7 +35,7 @@ def render(runs: Sequence[RunSummary]) -> str:
 
 def _section(run: RunSummary) -> str:
     model = run.model or {}
-    lines = [f"## {escape(run.name)}: {escape(model.get('name', 'no model'))}", ""]
+    lines = [f"## {escape(run.name)}: {escape(model.get('name') or 'no model')}", ""]
     if said := words(model.get("grid")):
         lines += [f"Weights: {escape(said)}.", ""]
     if run.status != RunStatus.OK or run.reasons:

@@ -1,0 +1,98 @@
+"""Read files that somebody else wrote: regular files only, and never more bytes than the caller allows.
+
+A FIFO or a device in the place of a file would make a command wait for ever or fill the memory. Every refusal
+is an OSError whose ``strerror`` is a phrase for people, such as "is a FIFO, not a regular file". Standard
+library only, because the worker imports this file too.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import BinaryIO
+
+from bench.formatting import MIB
+
+_KINDS = {
+    stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}  # fmt: skip
+
+
+@contextmanager
+def open_regular(path: Path, *, follow: bool = True) -> Iterator[BufferedReader]:
+    """Open a regular file for reading, without waiting for a writer at the other end of a FIFO.
+
+    Raises OSError for anything else, and for a link unless ``follow``.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as bad:
+        if bad.errno == errno.ELOOP and not follow:
+            raise OSError(errno.ELOOP, "is a link, and links are not followed", str(path)) from None
+        if bad.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "is a socket or a FIFO, not a regular file", str(path)) from None
+        raise
+    except ValueError as bad:  # a NUL byte in the name
+        raise OSError(errno.EINVAL, str(bad), str(path)) from None
+    _keep_if_regular(descriptor, path)
+    with os.fdopen(descriptor, "rb") as file:
+        yield file
+
+
+def _keep_if_regular(descriptor: int, path: Path) -> None:
+    """Raise OSError, and close the descriptor, unless it is that of a regular file."""
+    try:
+        must_be_regular(os.fstat(descriptor).st_mode, path)
+    except OSError:
+        os.close(descriptor)
+        raise
+
+
+def must_be_regular(mode: int, path: Path) -> None:
+    """Raise OSError unless ``mode`` (``st_mode``) is that of a regular file."""
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+        raise OSError(errno.EINVAL, f"is {kind}, not a regular file", str(path))
+
+
+def read_bounded(path: Path, most_bytes: int, *, follow: bool = True) -> bytes:
+    """Return the content of a regular file. Raises OSError for a larger one, or if it cannot be read."""
+    with open_regular(path, follow=follow) as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise OSError(errno.EFBIG, f"is larger than {_amount(most_bytes)}", str(path))
+    return content
+
+
+def open_to_append(path: Path) -> BinaryIO:
+    """Open a file of our own for appending, and make it first if needed. A link is not followed, and nobody
+    waits for the reader of a FIFO. Raises OSError."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    _keep_if_regular(descriptor, path)
+    return os.fdopen(descriptor, "ab")
+
+
+def tail(path: Path, most_bytes: int) -> bytes:
+    """Return the last bytes of a regular file, however large it is. Raises OSError."""
+    with open_regular(path, follow=False) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - most_bytes, 0))
+        return file.read(most_bytes)
+
+
+def why(bad: OSError) -> str:
+    """Return a phrase that follows a file's name: why it was refused, or why it cannot be read."""
+    reason = bad.strerror or str(bad)
+    return reason if reason.startswith("is ") else f"cannot be read ({reason})"
+
+
+def _amount(size: int) -> str:
+    return f"{size // MIB} MiB" if size >= MIB else f"{size} bytes"

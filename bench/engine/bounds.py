@@ -1,0 +1,50 @@
+"""Bound what foreign logic may take: a chat template is a program, and it comes with the model."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from bench.errors import Outcome, VariantFailed
+from bench.machine.proc import numbers_in
+
+_STATM = Path("/proc/self/statm")
+_DATA = 5  # the field of statm with the pages of data and stack (proc(5))
+
+
+@contextmanager
+def bounded(what: str, seconds: float, more_bytes: int) -> Iterator[None]:
+    """Run the block in this time and with at most so much further memory.
+
+    Raises VariantFailed, which calls the block ``what``, if it needs more of either. Only the main thread can
+    be interrupted; elsewhere, and where the kernel does not say how much memory is in use, there is no bound.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def too_late(_signal: int, _frame: FrameType | None) -> None:
+        raise VariantFailed(Outcome.LOAD_ERROR, f"{what} took more than {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, too_late)
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    pages = numbers_in(_STATM)
+    if len(pages) > _DATA:
+        most = pages[_DATA] * resource.getpagesize() + more_bytes
+        wanted = most if soft == resource.RLIM_INFINITY else min(most, soft)
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    except MemoryError:
+        reason = f"{what} needs more than {more_bytes >> 20} MiB"
+        raise VariantFailed(Outcome.LOAD_ERROR, reason) from None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))

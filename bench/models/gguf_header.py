@@ -1,0 +1,141 @@
+"""Check the header of a GGUF file, and that its tensors are all in the file, before a library reads it.
+
+The layout is that of GGUF versions 2 and 3: a magic word, counts, key-value pairs, tensor entries, and the
+tensors behind them, aligned. Standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from bench.bounded import open_regular, why
+from bench.errors import UsageError
+from bench.formatting import printable
+
+MAGIC = b"GGUF"
+MAX_ENTRIES = 65_536  # tensors, and key-value pairs: a real model has hundreds
+MAX_NAME_BYTES = 65_536
+MAX_DIMENSIONS = 4
+MAX_NESTED = 4
+MAX_SIZE = 2**63 - 1
+ALIGNMENT = "general.alignment"
+USUAL_ALIGNMENT = 32
+STRING, ARRAY = 8, 9
+# The bytes of each scalar type of a value, by its number.
+SCALARS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+# (weights in a block, bytes of a block) of each tensor type, by its number (ggml.h).
+BLOCKS = {
+    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 10: (256, 84),
+    11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292), 16: (256, 66),
+    17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18), 21: (256, 110), 22: (256, 82), 23: (256, 136),
+    24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 29: (256, 56), 30: (1, 2), 34: (256, 54),
+    35: (256, 66), 39: (32, 17),
+}  # fmt: skip
+
+
+def check_gguf(path: Path) -> None:
+    """Refuse a file that is not GGUF version 2 or 3, whose header makes no sense, or that is cut short.
+
+    The time is linear in the header. Raises UsageError.
+    """
+    try:
+        with open_regular(path) as file:
+            _Header(file).check()
+    except OSError as bad:
+        raise UsageError(f"{path}: {why(bad)}") from None
+    except ValueError as bad:
+        raise UsageError(f"{path}: {printable(str(bad))}") from None
+
+
+class _Header:
+    """A pass over a header. Every method raises ValueError for what cannot be."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._size = file.seek(0, os.SEEK_END)
+        self._alignment = USUAL_ALIGNMENT
+        file.seek(0)
+
+    def check(self) -> None:
+        if self._file.read(4) != MAGIC:
+            raise ValueError("not a GGUF file (it does not begin with the letters GGUF)")
+        version, tensors, pairs = self._numbers("<IQQ")
+        if version not in (2, 3) or not 0 < tensors <= MAX_ENTRIES or pairs > MAX_ENTRIES:
+            raise ValueError(
+                f"GGUF header not believable (version {version}, {tensors} tensors, {pairs} keys)"
+            )
+        for _ in range(pairs):
+            self._pair()
+        ends = list(self._ends(tensors))
+        start = -(-self._file.tell() // self._alignment) * self._alignment
+        if start + max(ends) > self._size:
+            raise ValueError(
+                f"the file is cut short: its tensors need {start + max(ends)} bytes, and it has {self._size}"
+            )
+
+    def _numbers(self, form: str) -> tuple[int, ...]:
+        size = struct.calcsize(form)
+        content = self._file.read(size)
+        if len(content) < size:
+            raise ValueError("the file is cut short: it ends within its header")
+        return struct.unpack(form, content)
+
+    def _skip(self, size: int) -> None:
+        if self._file.tell() + size > self._size:
+            raise ValueError("the file is cut short: it ends within its header")
+        self._file.seek(size, os.SEEK_CUR)
+
+    def _name(self) -> str:
+        (length,) = self._numbers("<Q")
+        if length > MAX_NAME_BYTES:
+            raise ValueError(f"a name of {length} bytes in the header")
+        content = self._file.read(length)
+        if len(content) < length:
+            raise ValueError("the file is cut short: it ends within its header")
+        return content.decode(errors="replace")
+
+    def _pair(self) -> None:
+        key = self._name()
+        (kind,) = self._numbers("<I")
+        if key == ALIGNMENT:
+            (self._alignment,) = self._numbers("<I")
+            if kind != 4 or not 0 < self._alignment <= MAX_ENTRIES:
+                raise ValueError(f"{ALIGNMENT} is {self._alignment}")
+            return
+        self._value(key, kind, 0)
+
+    def _value(self, key: str, kind: int, depth: int) -> None:
+        if kind in SCALARS:
+            self._skip(SCALARS[kind])
+        elif kind == STRING:
+            (length,) = self._numbers("<Q")
+            self._skip(length)
+        elif kind == ARRAY and depth < MAX_NESTED:
+            of, count = self._numbers("<IQ")
+            if of in SCALARS:
+                self._skip(SCALARS[of] * count)
+                return
+            for _ in range(count):  # each is at least 8 bytes of the file, so the file bounds the loop
+                self._value(key, of, depth + 1)
+        else:
+            raise ValueError(f"the value of {key[:60]!r} has an unknown type, {kind}")
+
+    def _ends(self, tensors: int) -> Iterator[int]:
+        """Yield where each tensor ends, counted from the first one; its start if its type is unknown."""
+        for _ in range(tensors):
+            name = self._name()
+            (dimensions,) = self._numbers("<I")
+            if not 0 < dimensions <= MAX_DIMENSIONS:
+                raise ValueError(f"tensor {name[:60]!r} has {dimensions} dimensions")
+            weights = 1
+            for size in self._numbers(f"<{dimensions}Q"):
+                weights *= size
+            kind, begin = self._numbers("<IQ")
+            block, size = BLOCKS.get(kind, (1, 0))
+            if weights > MAX_SIZE or begin > MAX_SIZE or weights % block:
+                raise ValueError(f"tensor {name[:60]!r} has sizes that cannot be")
+            yield begin + weights // block * size

@@ -1,0 +1,63 @@
+"""The Pareto front of a run: the rows of which no other row of the cell is both cheaper and closer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from bench.metrics import cost, output_drift
+from bench.results.row import Row
+from bench.stats.verdict import Verdict
+
+if TYPE_CHECKING:
+    from bench.results.run_summary import RunSummary
+
+Point = tuple[float, float, str]  # cost ratio, drift, the row's name
+
+
+def fronts(run: RunSummary) -> dict[str, frozenset[str]]:
+    """Return the names on the front of each cell of the sweep.
+
+    A row with the verdict ``cannot tell`` counts as a cost ratio of 1, drift within the noise floor as 0. A
+    gate's run has no front: it compares each row with itself or with its baseline, and has few of the ratios.
+    """
+    if run.gate is not None:
+        return {}
+    points: dict[str, list[Point]] = {}
+    for row in run.rows:
+        ratio, drift = _ratio(run, row), _drift(row)
+        if row.ok and ratio is not None and drift is not None:
+            points.setdefault(row.group, []).append((ratio, drift, row.name))
+    return {group: frozenset(_front(found)) for group, found in points.items()}
+
+
+def _front(points: Iterable[Point]) -> Iterable[str]:
+    """Yield the names of the points that no other point beats in one of the two and equals in the other.
+
+    In the order of their cost, a point stays if it is closer than every cheaper one, and as close as any of
+    the same cost.
+    """
+    least = closest = math.inf  # the drift of the best cheaper point, and the best of this cost
+    at = -math.inf
+    for ratio, drift, name in sorted(points):
+        if ratio > at:
+            least, closest, at = min(least, closest), drift, ratio
+        if drift == closest and drift < least:
+            yield name
+
+
+def _ratio(run: RunSummary, row: Row) -> float | None:
+    ratio = run.comparison(row, cost.PER_1K)
+    if row.is_baseline or (ratio and ratio.verdict == Verdict.CANNOT_TELL):
+        return 1.0
+    return ratio.ratio if ratio else None
+
+
+def _drift(row: Row) -> float | None:
+    figure = row.figure(output_drift.KLD)
+    if row.is_baseline:
+        return 0.0
+    if figure is None:
+        return None
+    return figure.value if output_drift.above_floor(figure) else 0.0

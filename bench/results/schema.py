@@ -1,0 +1,202 @@
+"""The schema of ``run.json``: what reports, gates and comparisons rely on when they read it.
+
+The records of ``run_summary.py`` and ``row.py`` are made from it. Further keys are allowed, because other
+versions of the program write them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from bench.store.schema import (
+    Above0,
+    Amount,
+    Block,
+    Count,
+    Harness,
+    Machine,
+    Model,
+    Name,
+    Noise,
+    Number,
+    Price,
+    Runtime,
+    Spec,
+    Stamp,
+    Step,
+    Text,
+    Workload,
+)
+
+
+class KernelBlock(Block):
+    """An operator of a decode step."""
+
+    operator: str
+    calls: Count
+    self_ms: Amount
+    share: Annotated[float, Field(ge=0, le=1)]
+
+
+class RowEvidence(Block):
+    """The evidence of a row in ``run.json``."""
+
+    steps: list[Step] = Field(default_factory=list)
+    bytes_by_dtype: dict[str, Count] = Field(default_factory=dict)
+    kernels: list[KernelBlock] = Field(default_factory=list)
+
+
+class FactsBlock(Block):
+    """What an engine reported about its model."""
+
+    device: str
+    dtype: str
+    engine: str = ""
+    device_name: str = ""
+    threads: Count | None = None
+
+
+class WarmUpBlock(Block):
+    """The times of the warm-up requests."""
+
+    durations_ms: list[Amount]
+    steady: bool
+
+
+class FigureBlock(Block):
+    """A figure in ``run.json``: a number, or the summary of many."""
+
+    unit: str
+    higher_is_better: bool | None
+    formula: str
+    ci_low: Number | None
+    ci_high: Number | None
+    value: Number | None = None
+    n: Count | None = None
+    mean: Number | None = None
+    sd: Number | None = None
+    min: Number | None = None
+    max: Number | None = None
+    p50: Number | None = None
+    p90: Number | None = None
+    p95: Number | None = None
+    p99: Number | None = None
+    noise_floor: Number | None = None
+    window_means: list[Number] | None = None
+    windows: Count | None = None
+    window: Count | None = None
+    asked: Count | None = None
+    text: str | None = None
+    seconds: Number | None = None
+    phases: dict[str, Number | None] | None = None
+
+    @model_validator(mode="after")
+    def _has_a_number(self) -> FigureBlock:
+        if (self.value is None) == (self.mean is None):
+            raise ValueError("should have a value or a mean")
+        if self.windows is not None and self.n is None:
+            raise ValueError("should say n, as it is over windows")
+        return self
+
+
+class RowBlocks(Block):
+    """The free blocks of a row in ``run.json``, and the names that reports show."""
+
+    name: Name
+    group: Name
+    status: Name
+    reason: str | None = None
+    model: Model
+    runtime: Runtime
+    workload: Workload
+    optimisations: list[str]
+    noise: list[Noise] | None = None
+    evidence: RowEvidence | None = None
+    facts: FactsBlock | None = None
+    warm_up: WarmUpBlock | None = None
+    one_off_s: Amount | None = None
+    energy_reason: str | None = None
+    drift_reason: str | None = None
+    void_pairs: Count = 0
+    metrics: dict[Name, FigureBlock | None]
+    drift: dict[Name, FigureBlock | None]
+
+
+class RatioBlock(Block):
+    """A ratio in ``run.json``."""
+
+    variant: Name
+    against: Name
+    group: Name
+    metric: Name
+    ratio: Above0
+    ci_low: Amount | None
+    ci_high: Amount | None
+    confidence: Amount
+    verdict: Name
+    design: Name
+    pairs: Count | None = None
+    pair_sd: Amount | None = None
+    value: Amount | None = None
+    value_low: Amount | None = None
+    value_high: Amount | None = None
+
+
+class RuleBlock(Block):
+    """What a gate found of one rule and one row."""
+
+    rule: str
+    metric: Name
+    group: Name
+    variant: Name
+    kind: Name
+    verdict: Name
+    reason: str
+    value: Number | None = None
+    low: Number | None = None
+    high: Number | None = None
+    confidence: Amount | None = None
+    units: Count = 0
+
+
+class EffortBlock(Block):
+    """What a gate's verdict rests on."""
+
+    mode: Name
+    units: Count = 0
+    void_units: Count = 0
+    units_from_earlier_runs: Count = 0
+    seconds_per_unit: Amount | None = None
+    calibration: dict[str, Any] | None = None
+
+
+class Judged(Block):
+    """The gate of ``run.json``."""
+
+    verdict: Name
+    rules: list[RuleBlock]
+    evidence: EffortBlock
+
+
+class Summary(Block):
+    """The parts of ``run.json`` that are free blocks, and the names that reports show."""
+
+    run_id: Name
+    name: Name
+    started_utc: Stamp
+    finished_utc: Stamp | None
+    spec_digest: Name
+    harness: Harness
+    spec: Spec
+    machine: Machine
+    price: Price
+    model: Model | None
+    text: Text
+    status: Name
+    reasons: list[str]
+    variants: list[RowBlocks]
+    comparisons: list[RatioBlock]
+    gate: Judged | None = None
+    calibration: dict[str, Any] | None = None

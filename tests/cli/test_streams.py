@@ -1,0 +1,82 @@
+"""Standard streams that are closed or full: a verdict keeps its exit code, and there is no traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from journals import write_run
+
+from bench.cli.main import speakable
+from bench.errors import ExitCode
+
+ROOT = Path(__file__).parents[2]
+FULL = Path("/dev/full")
+
+
+def shell(command: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run `bench ARGUMENTS` within a shell's ``command``, in which it is called ``"$@"``."""
+    program = [sys.executable, "-m", "bench", *map(str, arguments)]
+    return subprocess.run(
+        ["/bin/sh", "-c", command, "sh", *program],
+        capture_output=True, text=True, timeout=60, check=False, cwd=ROOT,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("streams") / "run")
+
+
+def verdict(run: Path, streams: str) -> subprocess.CompletedProcess[str]:
+    return shell(f'exec "$@" {streams}', "gate", run)
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full", ">/dev/full 2>/dev/full"],
+)
+def test_a_gate_has_its_verdict_whatever_the_streams(run: Path, streams: str) -> None:
+    """The config of this run sets no limit, which is a usage error; a gate without one would exit with 0."""
+    usual = verdict(run, "")
+    assert usual.returncode == ExitCode.USAGE
+    found = verdict(run, streams)
+    assert found.returncode == usual.returncode
+    assert "Traceback" not in found.stderr
+    assert "bug" not in found.stderr
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
+def test_output_that_could_not_be_written_is_said_and_is_a_failure(run: Path) -> None:
+    found = shell('exec "$@" >/dev/full', "report", run, "--format", "csv")
+    assert found.returncode == ExitCode.FAILED
+    assert found.stderr == (
+        "bench: standard output cannot be written (No space left on device); the rest is lost\n"
+    )
+
+
+def test_a_closed_stream_takes_no_file_of_ours(tmp_path: Path, run: Path) -> None:
+    """The next file that is opened would get the number of the stream."""
+    found = shell('exec "$@" <&- >&- 2>&-', "report", run, "--format", "csv", "-o", tmp_path / "out.csv")
+    assert found.returncode == ExitCode.OK
+    assert (tmp_path / "out.csv").read_text().startswith('"run_id"')
+
+
+def test_messages_show_no_terminal_commands_and_no_passwords(tmp_path: Path) -> None:
+    assert speakable("a\x1b[31mb\nc") == "a�[31mb\nc"
+    assert (
+        speakable("no https://me:pass@host/x or git+ssh://k@h/y")
+        == "no https://***@host/x or git+ssh://***@h/y"
+    )
+    found = shell('exec "$@"', "check", tmp_path / "a\x1b[31m.yaml")
+    assert found.returncode == ExitCode.USAGE
+    assert "\x1b" not in found.stderr
+
+
+def test_interrupted_output_of_a_reader_that_left(run: Path) -> None:
+    found = shell('"$@" | head -1; exit 0', "report", run, "--format", "html")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert os.linesep in found.stdout

@@ -1,0 +1,102 @@
+"""Foreign logic within bounds: a chat template is a program, and it comes with the model."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from bench.engine.bounds import bounded
+from bench.errors import Outcome, VariantFailed
+from bench.runtimes import _text
+from bench.runtimes._text import TextModel
+
+MIB = 1 << 20
+
+
+def test_what_stays_within_its_bounds() -> None:
+    before = (resource.getrlimit(resource.RLIMIT_DATA), signal.getsignal(signal.SIGALRM))
+    with bounded("it", 5, 100 * MIB):
+        assert len(bytearray(10 * MIB)) == 10 * MIB
+    assert (resource.getrlimit(resource.RLIMIT_DATA), signal.getsignal(signal.SIGALRM)) == before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_too_long() -> None:
+    began = time.monotonic()
+    with (
+        pytest.raises(VariantFailed, match=r"the loop took more than 0\.1 s") as caught,
+        bounded("the loop", 0.1, 100 * MIB),
+    ):
+        all(iter(lambda: True, False))
+    assert caught.value.outcome == Outcome.LOAD_ERROR
+    assert time.monotonic() - began < 2
+
+
+def test_too_much() -> None:
+    with pytest.raises(VariantFailed, match="needs more than 100 MiB"), bounded("the text", 5, 100 * MIB):
+        bytearray(3000 * MIB)
+    assert len(bytearray(300 * MIB)) == 300 * MIB, "the bound has ended"
+
+
+def test_another_thread_is_left_alone() -> None:
+    found = []
+
+    def work() -> None:
+        with bounded("it", 0.01, 1 * MIB):
+            time.sleep(0.05)
+            found.append("done")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == ["done"]
+
+
+class Reader(TextModel):
+    """A model that reads text and does nothing else."""
+
+    def __init__(self, tokenizer: Any, vocabulary: int) -> None:
+        self.tokenizer, self.vocabulary = tokenizer, vocabulary
+
+    facts = prefill = step = tokens = logits = synchronise = None  # type: ignore[assignment]
+
+
+def model(template: str) -> TextModel:
+    """A model that has only a tokenizer, with a chat template in transformers' own sandbox."""
+    transformers: Any = pytest.importorskip("transformers")
+    tokenizers: Any = pytest.importorskip("tokenizers")
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]"))
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]")
+    tokenizer.chat_template = template
+    return Reader(tokenizer, 2)
+
+
+def test_an_ordinary_template() -> None:
+    assert model("{{ messages[0]['content'] }}").encode_chat("a") == [0]
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{{ 'x' * 3000000000 }}", "chat template needs more than 512 MiB"),
+        (
+            "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+            "took more than 0.5 s",
+        ),
+        ("{{ 'x ' * 900000 }}", "makes 1800000 characters of a message of 1"),
+    ],
+    ids=["memory", "time", "length"],
+)
+def test_a_template_that_means_harm(monkeypatch: pytest.MonkeyPatch, template: str, said: str) -> None:
+    monkeypatch.setattr(_text, "TEMPLATE_S", 0.5)
+    with pytest.raises(VariantFailed, match=said):
+        model(template).encode_chat("a")
+
+
+def test_a_model_without_a_template_needs_no_bound() -> None:
+    assert Reader(None, 300).encode_chat("ab") == [97, 98]

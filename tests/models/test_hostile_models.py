@@ -1,0 +1,193 @@
+"""Model directories and GGUF files that are broken or mean harm: one sentence each, in little time."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import time
+from pathlib import Path
+
+import pytest
+from ggufs import gguf, text
+
+from bench.errors import UsageError
+from bench.models.convert import MAX_TENSORS, safetensors_header
+from bench.models.gguf_header import BLOCKS, check_gguf
+from bench.models.reference import check_directory
+
+
+def shard(header: object, data: bytes = b"", length: int | None = None) -> bytes:
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    one = {"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
+    (tmp_path / "model.safetensors").write_bytes(shard(one, bytes(8)))
+    check_directory(tmp_path)
+    return tmp_path
+
+
+def refused(model: Path) -> str:
+    with pytest.raises(UsageError) as caught:
+        check_directory(model)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "merges.txt",
+        "generation_config.json", "model.safetensors.index.json", "chat_template.jinja", "tokenizer.model",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["fifo", "directory", "loop", "device"])
+def test_nothing_is_waited_for(model: Path, name: str, kind: str) -> None:
+    place = model / name
+    place.unlink(missing_ok=True)
+    {
+        "fifo": lambda: os.mkfifo(place),
+        "directory": place.mkdir,
+        "loop": lambda: place.symlink_to(name),
+        "device": lambda: place.symlink_to("/dev/zero"),
+    }[kind]()
+    began = time.monotonic()
+    said = refused(model)
+    assert time.monotonic() - began < 2
+    assert said.startswith(f"{place}: ")
+    assert said.count("\n") == 0
+
+
+def test_a_text_file_of_any_size(model: Path) -> None:
+    for name, size in (("tokenizer.json", 300 << 20), ("chat_template.jinja", 5 << 20)):
+        with (model / name).open("wb") as file:
+            file.truncate(size)
+        assert "is larger than" in refused(model)
+        (model / name).unlink()
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        [], {}, 5, {"weight_map": []}, {"weight_map": {"w": ["model.safetensors"]}},
+        {"weight_map": {"w": {"a": 1}}},
+    ],
+)  # fmt: skip
+def test_an_index_that_is_no_map_to_files(model: Path, index: object) -> None:
+    (model / "model.safetensors.index.json").write_text(json.dumps(index))
+    said = refused(model)
+    assert "weight_map does not give a file for each tensor" in said or "not one JSON object" in said
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ([2] * 17, "has a bad shape"),
+        ([2**40] * 16, "byte range does not fit"),
+        ([10**400], "has a bad shape"),
+        ([2**63], "has a bad shape"),
+        ([True], "has a bad shape"),
+    ],
+)
+def test_a_shape_that_cannot_be(tmp_path: Path, shape: list[int], said: str) -> None:
+    file = tmp_path / "x.safetensors"
+    file.write_bytes(shard({"w": {"dtype": "F32", "shape": shape, "data_offsets": [0, 8]}}, bytes(8)))
+    with pytest.raises(UsageError, match=said):
+        safetensors_header(file)
+
+
+def test_the_time_of_a_header_is_linear_in_it(tmp_path: Path) -> None:
+    """1.7 MB that took 11 s: the product of half a million sizes."""
+    file = tmp_path / "x.safetensors"
+    file.write_bytes(shard({"w": {"dtype": "F32", "shape": [3] * 500_000, "data_offsets": [0, 8]}}, bytes(8)))
+    began = time.monotonic()
+    with pytest.raises(UsageError, match="has a bad shape"):
+        safetensors_header(file)
+    assert time.monotonic() - began < 2
+
+
+def test_a_million_tensors(tmp_path: Path) -> None:
+    entry = '"dtype":"F32","shape":[0],"data_offsets":[0,0]'
+    text = "{" + ",".join(f'"{number:x}":{{{entry}}}' for number in range(MAX_TENSORS + 1)) + "}"
+    (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", len(text)) + text.encode())
+    with pytest.raises(UsageError, match=f"{MAX_TENSORS + 1} tensors in one file"):
+        safetensors_header(tmp_path / "x.safetensors")
+
+
+def test_a_header_longer_than_any(tmp_path: Path) -> None:
+    with (tmp_path / "x.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", 90_000_000))
+        file.truncate(100_000_000)
+    with pytest.raises(UsageError, match="header length 90000000 does not fit"):
+        safetensors_header(tmp_path / "x.safetensors")
+
+
+# ---- GGUF ----------------------------------------------------------------------------------------
+
+
+def said_of(tmp_path: Path, content: bytes) -> str:
+    (tmp_path / "x.gguf").write_bytes(content)
+    with pytest.raises(UsageError) as caught:
+        check_gguf(tmp_path / "x.gguf")
+    return str(caught.value).removeprefix(f"{tmp_path / 'x.gguf'}: ")
+
+
+def test_sound_files(tmp_path: Path) -> None:
+    values = [
+        text("a") + struct.pack("<Iq", 11, -1),
+        text("b") + struct.pack("<I", 8) + text("word"),
+        text("c") + struct.pack("<IIQ", 9, 4, 3) + bytes(12),
+        text("d") + struct.pack("<IIQ", 9, 8, 2) + text("x") + text("yy"),
+        text("general.alignment") + struct.pack("<II", 4, 32),
+    ]
+    (tmp_path / "x.gguf").write_bytes(gguf(b"".join(values), len(values), data=32))
+    check_gguf(tmp_path / "x.gguf")
+
+
+def test_a_file_that_was_cut(tmp_path: Path) -> None:
+    whole = gguf(data=32)
+    assert said_of(tmp_path, whole[:-1]).startswith("the file is cut short: its tensors need ")
+    for length in range(24, len(whole) - 32 - 31, 7):
+        assert said_of(tmp_path, whole[:length]) == "the file is cut short: it ends within its header"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "not a GGUF file"),
+        (b"GGUF", "it ends within its header"),
+        (gguf(version=1), "not believable"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 0, 0), "not believable"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 2**40, 0), "not believable"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 1, 2**40), "not believable"),
+        (gguf(text("a") + struct.pack("<I", 77), 1), "has an unknown type, 77"),
+        (gguf(struct.pack("<Q", 2**60), 1), "a name of 1152921504606846976 bytes"),
+        (gguf(text("a") + struct.pack("<IQ", 8, 2**60), 1), "it ends within its header"),
+        (gguf(text("a") + struct.pack("<IIQ", 9, 10, 2**60), 1), "it ends within its header"),
+        (
+            gguf(text("a") + (struct.pack("<IIQ", 9, 9, 1) + struct.pack("<IQ", 9, 1) * 9), 1),
+            "unknown type, 9",
+        ),
+        (gguf(text("general.alignment") + struct.pack("<II", 4, 0), 1), "general.alignment is 0"),
+        (gguf(size=7, kind=2), "has sizes that cannot be"),
+        (gguf(size=2**63), "has sizes that cannot be"),
+        (gguf(size=2**40), "is cut short: its tensors need"),
+    ],
+)
+def test_headers_that_cannot_be(tmp_path: Path, content: bytes, said: str) -> None:
+    assert said in said_of(tmp_path, content)
+
+
+def test_an_array_without_end_costs_nothing(tmp_path: Path) -> None:
+    began = time.monotonic()
+    said_of(tmp_path, gguf(text("a") + struct.pack("<IIQ", 9, 8, 2**40), 1, data=200_000))
+    assert time.monotonic() - began < 2
+
+
+def test_the_sizes_are_those_of_the_library() -> None:
+    constants = pytest.importorskip("gguf.constants")
+    theirs = {int(kind): sizes for kind, sizes in constants.GGML_QUANT_SIZES.items()}
+    assert {kind: theirs[kind] for kind in BLOCKS} == BLOCKS

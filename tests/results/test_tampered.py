@@ -1,0 +1,178 @@
+"""A run that somebody edited loads, or is refused in one sentence: no traceback, and no false figure."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from journals import write_run
+from rich.console import Console
+from tampering import INSTEAD, edited, rechained, records_of, tampered_journal, tampered_summary
+
+from bench import plugins
+from bench.errors import BenchError, ExitCode, IntegrityError
+from bench.report.formats import csv, html, jsonl, junit, latex, markdown
+from bench.report.table import render
+from bench.results.summary import RUN_JSON, SEAL, UNSEALED, from_journal, load_run
+from bench.results.verify import verify_run
+from bench.store.replay import JOURNAL
+
+ALLOWED = {ExitCode.OK, ExitCode.USAGE, ExitCode.INCOMPARABLE, ExitCode.INTEGRITY}
+QUICK = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("sound") / "run")
+
+
+def a_copy(sound: Path, tmp_path: Path) -> Path:
+    here = tmp_path / "run"
+    shutil.rmtree(here, ignore_errors=True)
+    return Path(shutil.copytree(sound, here))
+
+
+def outcome(run: Path) -> ExitCode:
+    """How every reader of the run ends; anything but a BenchError is a fault."""
+    try:
+        found = load_run(run)
+        render(found, Console(width=160, file=Nowhere()))
+        for module in (csv, html, jsonl, junit, latex, markdown):
+            module.render([found])
+        verify_run(run)
+    except BenchError as refused:
+        return ExitCode(refused.exit_code) if str(refused).strip() else ExitCode.FAILED
+    return ExitCode.OK
+
+
+class Nowhere:
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None: ...
+
+
+@QUICK
+@given(draw=st.randoms(use_true_random=False))
+def test_a_journal_that_was_edited_and_chained_again(
+    sound: Path, tmp_path_factory: pytest.TempPathFactory, draw: random.Random
+) -> None:
+    run = a_copy(sound, tmp_path_factory.mktemp("tampered"))
+    said = tampered_journal(run, draw)
+    assert outcome(run) in ALLOWED, said
+
+
+@QUICK
+@given(draw=st.randoms(use_true_random=False))
+def test_a_summary_that_was_edited(
+    sound: Path, tmp_path_factory: pytest.TempPathFactory, draw: random.Random
+) -> None:
+    run = a_copy(sound, tmp_path_factory.mktemp("tampered"))
+    said = tampered_summary(run, draw)
+    assert outcome(run) in ALLOWED, said
+
+
+def test_the_generator_reaches_every_record_and_every_replacement(sound: Path) -> None:
+    records, draw = records_of(sound), random.Random(1)
+    changed = [edited(records[4], draw)[0] for _ in range(600)]
+    assert sum(one != records[4] for one in changed) > 400
+    assert len(INSTEAD) > 25
+
+
+def edit(run: Path, **keys: Any) -> None:
+    content = json.loads((run / RUN_JSON).read_text())
+    (run / RUN_JSON).write_text(json.dumps({**content, **keys}))
+
+
+def test_a_sealed_summary_is_believed(sound: Path) -> None:
+    assert load_run(sound).to_json() == from_journal(sound).to_json()
+    assert set(json.loads((sound / RUN_JSON).read_text())[SEAL]) == {"content_sha256", "journal_sha256"}
+
+
+def test_an_edited_figure_is_refused(sound: Path, tmp_path: Path) -> None:
+    run = a_copy(sound, tmp_path)
+    content = json.loads((run / RUN_JSON).read_text())
+    content["comparisons"][0]["ratio"] = 0.1
+    (run / RUN_JSON).write_text(json.dumps(content))
+    with pytest.raises(IntegrityError, match=r"run\.json: was changed after it was written"):
+        load_run(run)
+
+
+def test_the_summary_of_another_journal_is_refused(sound: Path, tmp_path: Path) -> None:
+    run = a_copy(sound, tmp_path)
+    rechained(run, [*records_of(run)[:-1], {"kind": "note"}, records_of(run)[-1]])
+    with pytest.raises(IntegrityError, match=r"run\.json: is not the summary of .*journal\.jsonl"):
+        load_run(run)
+
+
+def test_without_a_seal_the_journal_is_believed(sound: Path, tmp_path: Path) -> None:
+    run = a_copy(sound, tmp_path)
+    content = json.loads((run / RUN_JSON).read_text())
+    del content[SEAL]
+    (run / RUN_JSON).write_text(json.dumps({**content, "name": "another"}))
+    assert load_run(run) == from_journal(run)
+    (run / JOURNAL).unlink()
+    found = load_run(run)
+    assert found.name == "another"
+    assert found.reasons[-1] == UNSEALED
+
+
+def test_a_wrong_type_is_named_with_its_line_and_key(sound: Path, tmp_path: Path) -> None:
+    run = a_copy(sound, tmp_path)
+    records = records_of(run)
+    records[0]["schema_version"] = "1"
+    rechained(run, records)
+    with pytest.raises(
+        IntegrityError, match=r"journal\.jsonl:1: schema_version: Input should be a valid integer"
+    ):
+        from_journal(run)
+
+
+@pytest.mark.parametrize(
+    ("at", "key", "value", "said"),
+    [
+        (1, "group", None, "group"),
+        (2, "loaded", {"facts": {}}, "loaded.facts.device"),
+        (4, "solo", 5, "solo"),
+        (0, "price", {}, "price.id"),
+        (0, "text", {"name": "x", "sha256": "y"}, "text.sha256"),
+        (0, "name", "two\nlines", "name"),
+        (0, "machine", {"gpus": 1}, "machine.gpus"),
+    ],
+)
+def test_each_is_refused_with_its_place(
+    sound: Path, tmp_path: Path, at: int, key: str, value: object, said: str
+) -> None:
+    run = a_copy(sound, tmp_path)
+    records = records_of(run)
+    records[at][key] = value
+    rechained(run, records)
+    with pytest.raises(IntegrityError) as caught:
+        from_journal(run)
+    assert f"journal.jsonl:{at + 1}: {said}" in str(caught.value)
+
+
+def test_records_that_do_not_fit_together(sound: Path, tmp_path: Path) -> None:
+    """Each is right by itself: a request that ended before it was sent."""
+    run = a_copy(sound, tmp_path)
+    records = records_of(run)
+    for record in records:
+        for batch in record.get("solo") or ():
+            batch["end_ns"] = batch["sent_ns"]
+    rechained(run, records)
+    with pytest.raises(BenchError) as caught:
+        from_journal(run)
+    assert caught.value.exit_code in (ExitCode.USAGE, ExitCode.INTEGRITY)
+
+
+def test_every_format_was_asked(sound: Path) -> None:
+    """The others need a package, or take a gate's units."""
+    names = {module.__name__.rpartition(".")[2] for module in (csv, html, jsonl, junit, latex, markdown)}
+    others = {"parquet", "pr_comment", "pytest_benchmark", "github_action_benchmark"}
+    assert {name.replace("-", "_") for name in plugins.names("report.formats")} == names | others

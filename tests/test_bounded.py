@@ -1,0 +1,89 @@
+"""Files of others: regular ones are read up to a bound, and nothing else is waited for."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from bench.bounded import open_regular, open_to_append, read_bounded, tail
+
+
+def refused(path: Path, *, follow: bool = True) -> str:
+    with pytest.raises(OSError, match=r".") as caught:
+        read_bounded(path, 100, follow=follow)
+    return str(caught.value.strerror)
+
+
+def test_up_to_the_bound(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 100)
+    assert read_bounded(file, 100) == b"x" * 100
+    file.write_bytes(b"x" * 101)
+    assert refused(file) == "is larger than 100 bytes"
+
+
+def test_a_bound_in_mib(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        file.truncate(3 << 20)
+    with pytest.raises(OSError, match="is larger than 2 MiB"):
+        read_bounded(tmp_path / "file", 2 << 20)
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with socket.socket(socket.AF_UNIX) as here:
+        here.bind(str(tmp_path / "socket"))
+    (tmp_path / "directory").mkdir()
+    assert refused(tmp_path / "fifo") == "is a FIFO, not a regular file"
+    assert refused(tmp_path / "socket") == "is a socket or a FIFO, not a regular file"
+    assert refused(tmp_path / "directory") == "is a directory, not a regular file"
+    assert refused(Path("/dev/zero")) == "is a device, not a regular file"
+    assert refused(tmp_path / "nothing") == "No such file or directory"
+    assert refused(tmp_path / "a\0b") == "embedded null byte"
+
+
+def test_a_link_is_followed_only_if_it_may_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to("file")
+    assert read_bounded(tmp_path / "link", 100) == b"content"
+    assert refused(tmp_path / "link", follow=False) == "is a link, and links are not followed"
+
+
+def test_opening_says_where(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="is a directory") as caught, open_regular(tmp_path):
+        pass
+    assert caught.value.filename == str(tmp_path)
+
+
+def test_a_log_is_our_own_and_private(tmp_path: Path) -> None:
+    with open_to_append(tmp_path / "log") as log:
+        log.write(b"one ")
+    with open_to_append(tmp_path / "log") as log:
+        log.write(b"two")
+    assert (tmp_path / "log").read_bytes() == b"one two"
+    assert stat.S_IMODE((tmp_path / "log").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "directory"])
+def test_a_log_is_written_nowhere_else(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "precious").write_text("mine")
+    log = tmp_path / "log"
+    {
+        "link": lambda: log.symlink_to("precious"),
+        "fifo": lambda: os.mkfifo(log),
+        "directory": log.mkdir,
+    }[kind]()
+    said = {"link": "Too many levels of symbolic links", "fifo": "No such device", "directory": "directory"}
+    with pytest.raises(OSError, match=said[kind]):
+        open_to_append(log)
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+def test_the_end_of_a_large_file(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"x" * 1000 + b"the end")
+    assert tail(tmp_path / "log", 7) == b"the end"
+    assert tail(tmp_path / "log", 5000) == b"x" * 1000 + b"the end"
