@@ -18,6 +18,8 @@ from typing import BinaryIO
 
 from bench.formatting import MIB
 
+MOST_CONTAINERS = 500_000
+MOST_VALUES = 6_000_000
 _KINDS = {
     stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
     stat.S_IFSOCK: "a socket",
@@ -65,7 +67,9 @@ def must_be_regular(mode: int, path: Path) -> None:
 def read_bounded(path: Path, most_bytes: int, *, follow: bool = True) -> bytes:
     """Return the content of a regular file. Raises OSError for a larger one, or if it cannot be read."""
     with open_regular(path, follow=follow) as file:
-        content = file.read(most_bytes + 1)
+        content: bytes | None = file.read(most_bytes + 1)
+    if content is None:  # a file of the kernel that has nothing to say now
+        raise OSError(errno.EAGAIN, "is not ready to be read", str(path))
     if len(content) > most_bytes:
         raise OSError(errno.EFBIG, f"is larger than {_amount(most_bytes)}", str(path))
     return content
@@ -92,6 +96,15 @@ def why(bad: OSError) -> str:
     """Return a phrase that follows a file's name: why it was refused, or why it cannot be read."""
     reason = bad.strerror or str(bad)
     return reason if reason.startswith("is ") else f"cannot be read ({reason})"
+
+
+def must_be_modest(data: bytes) -> None:
+    """Raise ValueError for JSON with more lists, objects or values than any of our files has.
+
+    A few megabytes of ``[],[],`` would fill a hundred times as much memory. Signs within text count too.
+    """
+    if data.count(b"[") + data.count(b"{") > MOST_CONTAINERS or data.count(b",") > MOST_VALUES:
+        raise ValueError(f"more than {MOST_CONTAINERS} lists and objects, or {MOST_VALUES} values")
 
 
 def _amount(size: int) -> str:

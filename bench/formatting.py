@@ -26,7 +26,7 @@ def parse_size(text: str) -> int:
 
     Raises ValueError for anything else, also for a bare number.
     """
-    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(MiB|GiB|MB|GB)\s*", text)
+    match = re.fullmatch(r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(MiB|GiB|MB|GB)\s*", text)
     if not match:
         raise ValueError(f"{text!r} is not a size such as '8GiB'")
     return int(
@@ -35,8 +35,11 @@ def parse_size(text: str) -> int:
 
 
 def format_mib(size_bytes: float | None) -> str:
-    """Format bytes as whole MiB; ``-`` stands for a missing value."""
-    return "-" if size_bytes is None else f"{size_bytes / MIB:,.0f}"
+    """Format bytes as whole MiB, and a few MiB with two digits; ``-`` stands for a missing value."""
+    if size_bytes is None:
+        return "-"
+    mib = size_bytes / MIB
+    return format_significant(mib, 2) if 0 < mib < 10 else f"{mib:,.0f}"
 
 
 def format_significant(value: float | None, digits: int = 3) -> str:
@@ -75,6 +78,11 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 def row_title(group: str, name: str) -> str:
     """Return a row's name within its run, after the cell of the sweep if there is one."""
     return " ".join(filter(None, (group, name)))
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` printable and on one line: what others wrote must not begin a line of ours."""
+    return text if text.isprintable() else printable(" ".join(text.splitlines()))
 
 
 def printable(text: str) -> str:

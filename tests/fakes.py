@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from bench.engine import Engine, Options
+from bench.engine.evidence import Check
 from bench.errors import Outcome
 from bench.measure.events import Began, Event, Noted
 from bench.records import ArmRecord, DriftWindow, Facts, Loaded, RunRecord, TimedBatch, UnitRecord, WarmUp
@@ -112,6 +113,10 @@ class FakeEngine(Engine):
             "random_weights": True,
         }
         return Facts(**{**known, **self._more})
+
+    def as_decoded(self) -> tuple[list[Check], float | None]:
+        """Nothing: its replies are data, and its calls are counted."""
+        return [], None
 
     def encode(self, text: str) -> list[int]:
         return [len(word) for word in text.split()]

@@ -60,6 +60,14 @@ def as_tuples(block: dict[str, object]) -> dict[str, object]:
     return {key: tuple(value) for key, value in block.items() if isinstance(value, list)}
 
 
+def test_the_proof_of_a_run_is_what_its_journals_say() -> None:
+    analysis = ROOT / "results" / "reference" / "run" / "analyse.py"
+    command = [sys.executable, str(analysis)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    text = (ROOT / "docs" / "results.md").read_text()
+    assert f"<!-- run-proof:begin -->\n```text\n{printed}\n```\n<!-- run-proof:end -->" in text
+
+
 def test_the_proof_in_the_readme_is_what_the_journals_say() -> None:
     """The table is printed by the script that reads the journals, not typed."""
     proof = ROOT / "results" / "reference" / "gate"

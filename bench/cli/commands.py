@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
@@ -10,8 +11,9 @@ from pathlib import Path
 
 from bench.config.spec import Spec
 from bench.errors import BenchError, ExitCode, IntegrityError, UsageError
-from bench.formatting import printable
+from bench.formatting import one_line
 from bench.results.run_summary import RunStatus, RunSummary
+from bench.results.summary import RUN_JSON
 
 EXIT_OF_STATUS = {
     RunStatus.OK: ExitCode.OK,
@@ -87,13 +89,24 @@ def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) ->
     from bench.metrics import cost, latency
     from bench.results.history import histories, render
 
-    found = _readable(sorted({path.parent for path in directory.rglob("run.json")}))
+    found = _readable(_runs_below(directory))
     runs = {run.run_id: run for run in found if run.gate is None}  # a copied run counts once
     wanted = metrics or [cost.PER_1K.key, latency.TTFT.key, latency.TPOT.key]
     series = histories(runs.values(), wanted)
     if not series:
         raise UsageError(f"{directory}: no finished run in it has {' or '.join(wanted)}")
     print(json.dumps([asdict(one) for one in series], indent=1) if as_json else render(series))
+
+
+def _runs_below(directory: Path) -> list[Path]:
+    """Return the directories that hold a run, and say on standard error which could not be looked into."""
+
+    def unreadable(bad: OSError) -> None:
+        print(f"bench: left out: {one_line(str(bad.filename))}: {bad.strerror}", file=sys.stderr)
+
+    return sorted(
+        Path(place) for place, _, files in os.walk(directory, onerror=unreadable) if RUN_JSON in files
+    )
 
 
 def _readable(directories: Sequence[Path]) -> Iterator[RunSummary]:
@@ -103,7 +116,7 @@ def _readable(directories: Sequence[Path]) -> Iterator[RunSummary]:
         try:
             yield load(directory)
         except BenchError as bad:
-            print(f"bench: left out: {printable(str(bad))}", file=sys.stderr)
+            print(f"bench: left out: {one_line(str(bad))}", file=sys.stderr)
 
 
 def price(
@@ -118,12 +131,14 @@ def price(
     """Print the same run at another price; nothing on the disk changes."""
     from bench.measure.clock import utc_now
     from bench.pricing.reprice import new_price
-    from bench.results.summary import summarise
+    from bench.results.summary import judging, summarise
     from bench.store.replay import load_record
 
     record = load_record(directory)
     block = new_price(record.price, hardware, usd_per_hour, utilisation, utc_now()[:10], vcpus)
-    show(summarise(replace(record, price=block)), as_json=as_json)
+    with judging(directory):
+        run = summarise(replace(record, price=block))
+    show(run, as_json=as_json)
 
 
 def report(runs: Sequence[Path], formats: Sequence[str], output: Path | None) -> None:

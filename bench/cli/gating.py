@@ -112,7 +112,7 @@ def _is_interpreter(base: str) -> bool:
 def _finished(run: Path, options: GateOptions) -> RunSummary:
     """Judge a finished run. Nothing is measured, and the verdict does not rest on ``run.json``."""
     from bench.results.stored_gate import against_run, judge_run
-    from bench.results.summary import from_journal
+    from bench.results.summary import from_journal, judging
 
     if options.base is not None and not _is_run(options.base):
         raise UsageError("a finished run can be gated by itself or with --base RUN, another run")
@@ -121,20 +121,24 @@ def _finished(run: Path, options: GateOptions) -> RunSummary:
             "a finished run is judged as it was measured: --set, --only and --candidate change nothing"
         )
     found = from_journal(run)
-    return judge_run(found) if options.base is None else against_run(found, from_journal(Path(options.base)))
+    stored = None if options.base is None else from_journal(Path(options.base))
+    with judging(run):
+        return judge_run(found) if stored is None else against_run(found, stored)
 
 
 def _measured_against_run(spec: Spec, base: Path, options: GateOptions, quiet: bool) -> Judged:
     """Measure a whole run, and judge it against an earlier one."""
     from bench.cli.progress import RunProgress
     from bench.results.stored_gate import against_run
-    from bench.results.summary import from_journal
+    from bench.results.summary import from_journal, judging
     from bench.runs.run import run_spec
 
     stored = from_journal(base)
     with RunProgress(spec, quiet=quiet) as rows:
         directory = run_spec(spec, options.out, tell=rows.tell)
-    return Judged(directory, against_run(load(directory), stored))
+    measured = load(directory)
+    with judging(base):
+        return Judged(directory, against_run(measured, stored))
 
 
 def _measured(spec: Spec, options: GateOptions, quiet: bool) -> Judged:

@@ -11,6 +11,8 @@ from bench.cli.output import Verdict, readers_may_go
 from bench.errors import BenchError, ExitCode
 from bench.formatting import printable
 
+LONGEST = 20_000  # letters of a message
+_COMMANDS = re.compile(r"(?m)^\s*::|##(?=\[)")
 _CREDENTIALS = re.compile(r"(://)[^/\s@]+@")
 
 
@@ -49,6 +51,11 @@ def _run() -> int | None:
 
 
 def speakable(text: str) -> str:
-    """Return a message that is safe to show: names and paths in it may hold terminal commands, and a URL may
-    hold a password."""
-    return _CREDENTIALS.sub(r"\1***@", printable(text))
+    """Return a message that is safe to show.
+
+    Names and paths in it may hold commands to a terminal, or lines that a CI server takes for a command to
+    itself (``::error::``); a URL may hold a password.
+    """
+    harmless = _COMMANDS.sub(lambda found: " ".join(found[0]), printable(text))
+    shown = _CREDENTIALS.sub(r"\1***@", harmless)
+    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"

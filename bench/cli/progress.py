@@ -61,6 +61,8 @@ class RunProgress:
     def tell(self, event: Event) -> None:
         """Show an event. The ends of rows and the notes stay on the screen."""
         if self._quiet:
+            if isinstance(event, Noted) and event.urgent:
+                print(printable(event.text), file=sys.stderr, flush=True)
             return
         if isinstance(event, Began) and event.who in self._waiting:
             del self._waiting[: self._waiting.index(event.who)]  # they ended in the attempt that is resumed

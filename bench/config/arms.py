@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -92,10 +93,16 @@ def _sound_path(source: YamlSource, place: Path, path: KeyPath) -> Path:
         if place.suffix == ".gguf" and not place.is_dir():
             check_gguf(place)
         elif place.is_dir():
-            check_directory(place)
+            _sound_directory(place.resolve(), place.stat().st_mtime_ns)
         else:
             raise UsageError(f"{str(place)[:60]!r} is no model directory and no .gguf file")
     return place
+
+
+@lru_cache
+def _sound_directory(place: Path, _changed: int) -> None:
+    """Check a directory once for all rows that name it. It is checked again before it is loaded."""
+    check_directory(place)
 
 
 def _known_model(source: YamlSource, name: str, path: KeyPath, find: FindModel) -> str:

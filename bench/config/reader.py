@@ -37,7 +37,7 @@ from bench.models.reference import Random
 from bench.models.registry import find_model
 from bench.pricing.reprice import price_called
 from bench.store.files import digest
-from bench.texts import check_text
+from bench.texts import check_text, same_text
 from bench.yaml_source import KeyPath, YamlSource, parse_yaml, read_yaml
 
 ARM_KEYS = ("model", "runtime", "workload", "optimise")
@@ -94,6 +94,7 @@ class _Reader(BlockReader):
         self._known_plugins("measure", "probes", "probes", measure.probes)
         full = self._with_defaults(price, drift, measure)
         groups = self.groups(only)
+        self._judged_on_other_text(drift, groups)
         return Spec(
             name=name,
             file=self.source.file,
@@ -122,6 +123,20 @@ class _Reader(BlockReader):
         return {
             key: blocks.get(key, self.data.get(key)) for key in FILE_KEYS if key in self.data or key in blocks
         }
+
+    def _judged_on_other_text(self, drift: DriftBlock, groups: Sequence[Group]) -> None:
+        """Refuse a scheme that is calibrated or trained on the text on which drift is scored."""
+        for group in groups if drift.tokens else ():
+            for arm in group.arms:
+                for step in arm.optimise:
+                    text = dict(step.params).get("text")
+                    if isinstance(text, str) and same_text(text, drift.text):
+                        raise self.source.error(
+                            ("drift", "text"),
+                            f"{arm.name} is calibrated on this text ({step.verb} {step.scheme}), so it would "
+                            "be judged on what it has seen",
+                            "give one of them another text",
+                        )
 
     def _known_plugins(self, block: str, key: str, kind: str, wanted: Sequence[str]) -> None:
         for name in wanted:
@@ -195,7 +210,20 @@ class _Reader(BlockReader):
             problem = load.problem(workload)
         if problem:
             raise self.source.error(self.place(path, "workload", problem[0]), problem[1])
+        if workload.batch_size > workload.requests:
+            raise self.source.error(
+                self.place(path, "workload", "batch_size"),
+                f"{workload.batch_size} requests at a time, and there are {workload.requests} in all",
+                "raise requests, or lower batch_size",
+            )
         model = read_model(self.source, raw["model"], self.place(path, "model"), self.find_model)
+        engine = plugins.load("runtimes", runtime.name)
+        if getattr(engine, "WHOLE_ANSWERS", False) and isinstance(model, Random):
+            raise self.source.error(
+                self.place(path, "model"),
+                f"{runtime.name} counts tokens with this model's tokenizer, and a random one has none",
+                "name a model in models/, or {path} with a tokenizer.json",
+            )
         length = self.place(path, "workload", "output_tokens")
         check_fits(self.source, model, workload, length, self.find_model)
         place = self.place(path, "optimise")

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from bench.engine import census
 from bench.engine.evidence import Census, Check, check
+from bench.engine.stepping import by_steps
 from bench.records import Facts
 
 
@@ -97,6 +98,13 @@ class Engine(ABC):
             checks.append(check("threads", facts.threads, facts.threads == options.threads, options.threads))
         return checks
 
+    def as_decoded(self) -> tuple[list[Check], float | None]:
+        """Check that decoding step by step computes what one pass computes.
+
+        Also return the bytes of cache per token as they were held, or None if they cannot be seen.
+        """
+        return by_steps(self, self.facts())
+
     def longest_answer(self, tokens: int) -> None:  # noqa: B027 - an engine that decodes has no use for it
         """Hear how many tokens an answer may have, before any request."""
 
@@ -105,6 +113,10 @@ class Engine(ABC):
     @abstractmethod
     def encode(self, text: str) -> list[int]:
         """Return the token ids of plain text, without special tokens."""
+
+    def begin_ids(self) -> tuple[int, ...]:
+        """Return the ids with which every text begins for this model, such as a BOS token; most have none."""
+        return ()
 
     @abstractmethod
     def encode_chat(self, message: str) -> list[int]:

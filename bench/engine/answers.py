@@ -69,6 +69,10 @@ class AnsweringEngine(Engine):
         """Check that the target answers; dtype, attention and threads are the user's own affair."""
         return [check("target", self.target, True, self.target)]
 
+    def as_decoded(self) -> tuple[list[Check], float | None]:
+        """Return nothing: the harness sees no single token."""
+        return [], None
+
     def census(self, *, count_zeros: bool = True) -> Census:
         """Return an empty census: there are no weights to look at."""
         return Census((), 0, {})

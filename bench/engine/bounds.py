@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import resource
 import signal
 import threading
@@ -13,6 +14,7 @@ from types import FrameType
 from bench.errors import Outcome, VariantFailed
 from bench.machine.proc import numbers_in
 
+LATEST = 3
 _STATM = Path("/proc/self/statm")
 _DATA = 5  # the field of statm with the pages of data and stack (proc(5))
 
@@ -21,7 +23,8 @@ _DATA = 5  # the field of statm with the pages of data and stack (proc(5))
 def bounded(what: str, seconds: float, more_bytes: int) -> Iterator[None]:
     """Run the block in this time and with at most so much further memory.
 
-    Raises VariantFailed, which calls the block ``what``, if it needs more of either. Only the main thread can
+    Raises VariantFailed, which calls the block ``what``, if it needs more of either. What does not listen (a
+    single operation of a library) ends the process after three times as long. Only the main thread can
     be interrupted; elsewhere, and where the kernel does not say how much memory is in use, there is no bound.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -39,12 +42,15 @@ def bounded(what: str, seconds: float, more_bytes: int) -> Iterator[None]:
         wanted = most if soft == resource.RLIM_INFINITY else min(most, soft)
         resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
     signal.setitimer(signal.ITIMER_REAL, seconds)
+    # Python sees a signal between two of its own steps. What never returns from one ends the process.
+    faulthandler.dump_traceback_later(LATEST * seconds, exit=True)
     try:
         yield
     except MemoryError:
         reason = f"{what} needs more than {more_bytes >> 20} MiB"
         raise VariantFailed(Outcome.LOAD_ERROR, reason) from None
     finally:
+        faulthandler.cancel_dump_traceback_later()
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))

@@ -15,6 +15,7 @@ def take(model: Any, *, count_zeros: bool = True) -> Census:
     matrices: list[Matrix] = []
     bytes_by_dtype: Counter[str] = Counter()
     stored: set[object] = set()
+    others: dict[int, int] = {}
     for name, module in model.named_modules():
         packed = _unpacked(module)
         held = list(_tensors_in(module, packed))
@@ -23,12 +24,26 @@ def take(model: Any, *, count_zeros: bool = True) -> Census:
         weight = _weight(module, packed)
         if weight is not None:
             matrices.append(_matrix(name, module, weight, held, id(module) in heads, count_zeros))
+        others |= _beside(module, weight)
     norms = {
         name: float(one.detach().double().abs().sum())
         for name, one in model.named_parameters()
         if count_zeros and one.dim() == 1 and one.is_floating_point() and name.endswith("weight")
     }
-    return Census(tuple(matrices), sum(bytes_by_dtype.values()), dict(bytes_by_dtype), norms=norms)
+    return Census(
+        tuple(matrices), sum(bytes_by_dtype.values()), dict(bytes_by_dtype), norms=norms,
+        others=sum(others.values()),
+    )  # fmt: skip
+
+
+def _beside(module: Any, weight: Any | None) -> dict[int, int]:
+    """Return the sizes of a module's tensors of two and more dimensions that are not its matrix, by id."""
+    import torch
+
+    if isinstance(module, torch.nn.Embedding):
+        return {}
+    own = (one for one in module._parameters.values() if one is not None and one is not weight)
+    return {id(one): one.numel() for one in own if one.dim() > 1 and one.is_floating_point()}
 
 
 # The names of packed weights in layers without ``weight``: HQQ, compressed-tensors.

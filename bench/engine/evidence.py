@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+LEAST_TOUCHED = 0.5
 NONE_DENSE = "some, but no layer was dense before this step"
 
 
@@ -48,8 +49,10 @@ class Decoding:
 class Census:
     """Every weight matrix of a model, and the bytes of all its tensors; tied tensors are counted once.
 
-    ``norms`` is the sum of the magnitudes of each one-dimensional weight. ``decoding`` is present only for
-    schemes that ask for it (``DECODING = True``).
+    ``norms`` is the sum of the magnitudes of each one-dimensional weight. ``others`` is the number of weights
+    in tensors of two and more dimensions that are no matrix of a layer, such as the stacked experts of a
+    mixture; embeddings do not count. ``decoding`` is present only for schemes that ask for it (``DECODING =
+    True``).
     """
 
     matrices: tuple[Matrix, ...]
@@ -57,6 +60,7 @@ class Census:
     bytes_by_dtype: Mapping[str, int]
     decoding: Decoding | None = None
     norms: Mapping[str, float] = field(default_factory=dict)
+    others: int = 0
 
     def of(self, module: str) -> tuple[Matrix, ...]:
         """Return the matrices held by modules of this class name."""
@@ -87,11 +91,26 @@ def replaced(before: Census, after: Census, module: str, *dtypes: str, was: str 
     found = ", ".join(sorted({m.dtype for m in new})) or "none"
     asked = " or ".join(dtypes)
     smaller = after.weights_bytes < before.weights_bytes
+    elements = {m.name: m.elements for m in before.matrices}
     return [
         check(f"layers now {module} of {asked}", done, wanted > 0 and done == wanted, wanted or NONE_DENSE),
         check("stored dtype", found, bool(new) and all(m.dtype in dtypes for m in new), asked),
         check("bytes of all weights", after.weights_bytes, smaller, f"< {before.weights_bytes}"),
+        *touched(sum(elements.get(m.name, 0) for m in new), after.others),
     ]
+
+
+def touched(weights: int, left: int) -> list[Check]:
+    """Check that a scheme has touched at least half of the weights; ``left`` are those that it left alone.
+
+    Half of a mixture of experts is little more than nothing: most schemes look for linear layers, and the
+    experts lie in tensors of three dimensions. There is no check if no weight was left.
+    """
+    if not left:
+        return []
+    share = weights / (weights + left)
+    found = f"{share:.1%}, and {left:,} weights as they were"
+    return [check("share of the weights that were changed", found, share >= LEAST_TOUCHED, "at least 50%")]
 
 
 def bits_a_weight(

@@ -11,7 +11,13 @@ from bench.machine.devices import cpu_count, cuda_device_count
 from bench.machine.proc import text_of
 from bench.machine.system import installed, memory_bytes
 
-PACKAGES = ("torch", "transformers", "bitsandbytes", "accelerate", "numpy", "nvidia-ml-py")
+# Everything whose version changes a figure: engines, the packages of schemes, and what reads checkpoints.
+PACKAGES = (
+    "torch", "transformers", "bitsandbytes", "accelerate", "numpy", "nvidia-ml-py", "tokenizers",
+    "safetensors", "torchao", "hqq", "optimum", "optimum-quanto", "llmcompressor", "compressed-tensors",
+    "gptqmodel", "triton", "onnxruntime", "onnxruntime-genai", "openvino", "nncf", "llama-cpp-python",
+    "gguf", "peft", "flash-attn",
+)  # fmt: skip
 
 
 def fingerprint() -> dict[str, object]:

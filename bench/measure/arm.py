@@ -148,7 +148,7 @@ def begin(under: ArmUnderTest) -> None:
 def load(under: ArmUnderTest, model: LocalModel, prompts: Sequence[Prompt]) -> None:
     """Prepare a baseline that runs alone. Load the model and check the evidence, hand over the prompts, warm
     up, and look at the kernels of one step."""
-    loaded = under.stage("load", replies.LOAD, **load_arguments(under.arm, model, model))
+    loaded = under.stage("load", replies.LOAD, **load_arguments(under.arm, model, model), step_by_step=True)
     under.loaded_with(loaded)
     encoded = under.stage("tokenise", replies.PROMPTS, **prompt_arguments(under.arm, prompts))
     check_fits_context(under, max(encoded.input_tokens))

@@ -27,9 +27,10 @@ class Ended:
 
 @dataclass(frozen=True)
 class Noted:
-    """A message about the whole run."""
+    """A message about the whole run; an ``urgent`` one is shown even to those who want no progress."""
 
     text: str
+    urgent: bool = False
 
 
 Event = Began | Ended | Noted

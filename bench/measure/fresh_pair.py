@@ -85,7 +85,11 @@ class FreshPair:
         for under, model in zip(self.sides, models, strict=True):
             under.record(model={**asdict(model.source), "random": model.random})
         loads = [
-            {**one.load_arguments(under.arm, model, models[0]), "roots": self._roots(under)}
+            {
+                **one.load_arguments(under.arm, model, models[0]),
+                "roots": self._roots(under),
+                "step_by_step": not all(side.reopened for side in self.sides),
+            }
             for under, model in zip(self.sides, models, strict=True)
         ]
         base, variant = self.ask_each(replies.LOAD, *loads)

@@ -223,6 +223,9 @@ class WorkerProcess:
         last = f"; its last words: {words[-1][:200]}" if words else ""
         if code == -signal.SIGKILL:
             return VariantFailed(Outcome.OOM_HOST, "killed by the system, most likely out of memory")
+        if self._memory_limit is not None and b"bad_alloc" in tail(self._log, 4000):
+            limit = format_mib(self._memory_limit)
+            return VariantFailed(Outcome.OOM_HOST, f"more memory than measure.memory_limit, {limit} MiB")
         if code < 0:
             name = signal.Signals(-code).name
             return VariantFailed(Outcome.SEGFAULT, f"the worker died of {name}{last}")

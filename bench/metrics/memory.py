@@ -21,7 +21,7 @@ def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
     """Return the sizes. The serving peak is the larger of prefill and decode; both are kept in the notes."""
     loaded, memory = arm.loaded, arm.memory
     found: Figures = {
-        WEIGHTS.key: WEIGHTS.scalar(loaded.weights_bytes if loaded else None),
+        WEIGHTS.key: WEIGHTS.scalar((loaded.weights_bytes or None) if loaded else None),
         KV.key: KV.scalar(loaded.facts.kv_bytes_per_token if loaded else None),
         LOAD_RSS.key: LOAD_RSS.scalar(loaded.load_memory.get("peak_rss_bytes") if loaded else None),
     }

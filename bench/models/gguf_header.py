@@ -21,6 +21,7 @@ MAX_ENTRIES = 65_536  # tensors, and key-value pairs: a real model has hundreds
 MAX_NAME_BYTES = 65_536
 MAX_DIMENSIONS = 4
 MAX_NESTED = 4
+MAX_ITEMS = 2_000_000  # of all arrays of texts: the largest vocabulary has 262,144, and as many merges
 MAX_SIZE = 2**63 - 1
 ALIGNMENT = "general.alignment"
 USUAL_ALIGNMENT = 32
@@ -58,6 +59,7 @@ class _Header:
         self._file = file
         self._size = file.seek(0, os.SEEK_END)
         self._alignment = USUAL_ALIGNMENT
+        self._items = 0
         file.seek(0)
 
     def check(self) -> None:
@@ -119,7 +121,10 @@ class _Header:
             if of in SCALARS:
                 self._skip(SCALARS[of] * count)
                 return
-            for _ in range(count):  # each is at least 8 bytes of the file, so the file bounds the loop
+            self._items += count
+            if self._items > MAX_ITEMS:
+                raise ValueError(f"arrays of {self._items} texts in the header")
+            for _ in range(count):
                 self._value(key, of, depth + 1)
         else:
             raise ValueError(f"the value of {key[:60]!r} has an unknown type, {kind}")

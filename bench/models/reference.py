@@ -12,9 +12,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.bounded import must_be_regular, read_bounded, why
+from bench.bounded import must_be_modest, must_be_regular, read_bounded, why
 from bench.errors import UsageError
-from bench.formatting import MIB, printable
+from bench.formatting import MIB, one_line, printable
 from bench.models.convert import safetensors_header
 from bench.records.grid import Grid
 
@@ -22,18 +22,15 @@ Stage = Literal["download", "check", "convert"]
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model", "*.tiktoken")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 CONFIG_MAX_BYTES = 4 * MIB
-TEXT_MAX_BYTES = 256 * MIB  # a tokenizer, an index, a vocabulary
-HARMLESS_PRIVATE_KEYS = frozenset(
-    {
-        "_name_or_path",
-        "_model_name_or_path",
-        "_commit_hash",
-        "_from_model_config",
-        "_attn_implementation_autoset",
-        "_load_in_4bit",
-        "_load_in_8bit",
-    }
-)
+ADAPTER = "adapter_config.json"
+NAMES_CODE = ("auto_map", "trust_remote_code", "transformers_weights")
+# Further files of which a loader reads keys such as these.
+MORE_CONFIGS = ("tokenizer_config.json", "generation_config.json", "processor_config.json")
+MOST_SHOWN = 200
+# No model has more. A loader would make that many modules before it looks at the weights.
+MOST_OF = {"num_hidden_layers": 2_000, "n_layer": 2_000, "vocab_size": 10_000_000, "hidden_size": 1_000_000}
+_Place = tuple[()] | tuple[str, Any]  # a key, and the place that holds it
+TEXT_MAX_BYTES = 64 * MIB  # a tokenizer, an index, a vocabulary
 
 
 @dataclass(frozen=True)
@@ -120,25 +117,38 @@ def is_commit(text: str) -> bool:
 def code_in_config(config: object) -> str | None:
     """Return the first config key, as a dotted path, that could make the loader run foreign code.
 
-    These are ``auto_map`` and ``trust_remote_code`` at any depth, private (underscore) keys that loaders use,
-    and an attention implementation fetched from elsewhere (a name with a slash or a colon).
+    These are ``auto_map`` and ``trust_remote_code`` at any depth, an implementation of attention or experts
+    that is fetched from elsewhere (a name with a slash or a colon), and ``transformers_weights``, which names
+    other weights than those that are checked here. Other keys, private ones too, name no code: transformers
+    writes some of them itself.
     """
-    todo: list[tuple[str, object]] = [("", config)]
+    todo: list[tuple[_Place, object]] = [((), config)]
     while todo:
-        where, value = todo.pop()
+        place, value = todo.pop()
         if isinstance(value, Mapping):
             for key, inner in value.items():
-                path = f"{where}.{key}" if where else str(key)
-                if key in ("auto_map", "trust_remote_code"):
-                    return path
-                if str(key).startswith("_") and key not in HARMLESS_PRIVATE_KEYS:
-                    return path
-                if str(key).endswith("_implementation") and re.search(r"[/:]", str(inner)):
-                    return path
-                todo.append((path, inner))
+                here = (str(key), place)
+                foreign = "_implementation" in str(key) and re.search(r"[/:]", str(inner)[:MOST_SHOWN])
+                if key in NAMES_CODE or foreign:
+                    return _dotted(here)
+                if isinstance(inner, Mapping | list):
+                    todo.append((here, inner))
         elif isinstance(value, list):
-            todo.extend((f"{where}[{i}]", inner) for i, inner in enumerate(value))
+            todo.extend(
+                ((f"[{index}]", place), inner)
+                for index, inner in enumerate(value)
+                if isinstance(inner, Mapping | list)
+            )
     return None
+
+
+def _dotted(place: _Place) -> str:
+    """Write a place for people; it is kept as a chain, so that it costs nothing unseen."""
+    parts: list[str] = []
+    while place:
+        part, place = place
+        parts.append(part)
+    return one_line(".".join(reversed(parts)).replace(".[", "["))[:MOST_SHOWN]
 
 
 def json_object(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> dict[str, Any]:
@@ -146,21 +156,30 @@ def json_object(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> dict[str, Any
     if not os.path.lexists(path):
         raise UsageError(f"{path}: missing, so this is not a model directory")
     try:
-        found = json.loads(read_bounded(path, most_bytes))
+        content = read_bounded(path, most_bytes)
+        must_be_modest(content)
+        found = json.loads(content)
     except OSError as e:
         raise UsageError(f"{path}: {why(e)}") from None
     except (ValueError, RecursionError) as e:
-        raise UsageError(f"{path}: not readable as JSON ({type(e).__name__})") from None
+        raise UsageError(
+            f"{path}: not readable as JSON ({type(e).__name__}: {str(e)[:MOST_SHOWN]})"
+        ) from None
     if not isinstance(found, dict):
         raise UsageError(f"{path}: not one JSON object")
     return found
 
 
-def check_config(path: Path) -> None:
-    """Refuse a ``config.json`` that is too large, is not a JSON object, or asks for foreign code."""
-    if key := code_in_config(json_object(path)):
+def check_config(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> None:
+    """Refuse a config that is too large, is not a JSON object, has sizes that cannot be, or asks for foreign
+    code."""
+    config = json_object(path, most_bytes)
+    for size, most in MOST_OF.items():
+        if isinstance(config.get(size), int) and config[size] > most:
+            raise UsageError(f"{path}: {size} is {str(config[size])[:30]}, which no model has")
+    if key := code_in_config(config):
         raise UsageError(
-            f"{path}: {printable(key)}: this key can make the loader run code that came with the model; "
+            f"{path}: {key}: this key can make the loader run code that came with the model; "
             "use weights in a format the engine knows, or remove the key after reading what it names"
         )
 
@@ -172,6 +191,14 @@ def check_directory(directory: Path) -> None:
     """
     check_config(directory / "config.json")
     _check_files(directory)
+    for name in MORE_CONFIGS:
+        if (directory / name).exists():
+            check_config(directory / name, TEXT_MAX_BYTES)
+    if (directory / ADAPTER).exists():
+        raise UsageError(
+            f"{directory / ADAPTER}: an adapter beside the weights would not be applied; merge it into them "
+            "(peft: merge_and_unload, save_pretrained), or remove it"
+        )
     weights = sorted(directory.glob("*.safetensors"))
     pickles = sorted(f.name for f in directory.glob("*") if f.suffix in PICKLES)
     if not weights and pickles:

@@ -126,7 +126,7 @@ def find_model(name: str) -> ModelFile:
     if name not in files:
         close = nearest(name, files)
         hint = f"did you mean {close!r}?" if close else f"known: {', '.join(sorted(files)) or 'none'}"
-        if 0 < len(name) < 200 and Path(name).is_dir():
+        if 0 < len(name.encode(errors="replace")) < 200 and Path(name).is_dir():
             hint = f"for the directory of that name write {{path: {printable(name)[:80]}}}"
         raise UsageError(f"no model called {printable(name)[:80]!r} ({hint})")
     return _read(files[name])

@@ -19,7 +19,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 from bench.bounded import read_bounded
 from bench.data_paths import data_directories
 from bench.errors import ConfigError, UsageError
-from bench.formatting import nearest
+from bench.formatting import nearest, one_line
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -186,7 +186,7 @@ def _real_date(value: object, file: str) -> dt.date:
 
 def _config_error(detail: ErrorDetails, file: str) -> ConfigError:
     """Turn pydantic's first error into a ConfigError, with a hint if one can be given."""
-    key = str(detail["loc"][0]) if detail["loc"] else ""
+    key = one_line(str(detail["loc"][0])) if detail["loc"] else ""
     kind = detail["type"]
     if kind == "unexpected_keyword_argument":
         close = nearest(key, (name for name in HardwarePrice.__dataclass_fields__ if name != key))

@@ -122,7 +122,7 @@ class UnitRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run, as its journal records it."""
+    """One run, as its journal records it; ``inputs`` has the SHA-256 of each file of prompts by its name."""
 
     run_id: str
     name: str
@@ -138,6 +138,7 @@ class RunRecord:
     arms: tuple[ArmRecord, ...]
     notices: tuple[str, ...] = ()
     gate: Json | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
     units: tuple[UnitRecord, ...] = ()
 
     def pairs_of(self, arm: ArmRecord) -> tuple[UnitRecord, ...]:

@@ -124,6 +124,13 @@ def _why(row: Row) -> str:
     return f"a step spends {spent}" if spent else ""
 
 
+def front_words(run: RunSummary) -> str:
+    """Explain the star; empty if no row has one."""
+    if not any(len(names) for names in run.fronts.values()):
+        return ""
+    return FRONT
+
+
 def timed_words(run: RunSummary) -> str:
     """Explain the columns of time and money, and how sure a verdict is."""
     pairs = [one.pairs for one in run.comparisons if one.metric == cost.PER_1K.key and one.pairs]
@@ -134,11 +141,17 @@ def timed_words(run: RunSummary) -> str:
     alone = "A single pair does not show how far pairs lie apart. " if min(pairs) < LEAST_PAIRS else ""
     void = sum(row.void_pairs for row in run.rows)
     left_out = f" ({void} more left out, while others used the machine)" if void else ""
+    busy = max((others_in_turns(row) for row in run.rows), default=0.0)
+    sure = f"better and worse: at most {FAMILY_ERROR:.0%} of tables without a difference say either."
+    if busy > OTHERS_SHARE:
+        sure = (
+            f"Others had up to {busy:.0%} of the processors meanwhile (see measure.max_disturbance), so no "
+            "rate of wrong verdicts is promised."
+        )
     return (
         f"Each ratio comes from {count} fresh {pairs_word} of processes that take turns{left_out}; a "
         "variant's times, tokens per second and dollars are the baseline's, measured alone, times its ratio "
-        f"(~: no turns, its own). {alone}better and worse: at most {FAMILY_ERROR:.0%} of tables without a "
-        "difference say either."
+        f"(~: no turns, its own). {alone}{sure}"
     )
 
 

@@ -15,7 +15,7 @@ from bench.formatting import printable
 from bench.report.columns import Column, columns_of
 from bench.report.gate import lines
 from bench.report.gate_reading import TONES, without_replaced
-from bench.report.reading import FRONT, scored_words, sentence, timed_words
+from bench.report.reading import front_words, scored_words, sentence, timed_words
 from bench.results.run_summary import RunSummary
 from bench.stats.verdict import Verdict
 
@@ -47,7 +47,7 @@ def render(run: RunSummary, console: Console) -> None:
             )
     money = f"{price['name']}, {price['date']}, used {price['utilisation']:.0%} of the time"
     for mark, words in (
-        ("*", "" if run.gate else FRONT),
+        ("*", front_words(run)),
         ("$", money),
         ("~", timed_words(run)),
         ("KL", scored_words(run)),

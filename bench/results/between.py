@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import IncomparableError
-from bench.formatting import format_significant, printable, row_title
+from bench.formatting import format_significant, one_line, printable, row_title
 from bench.metrics import memory
 from bench.results.changes import IN_PAIRS, TIMES, change, verdict
 from bench.results.others import quiet_words
@@ -25,6 +25,7 @@ PRICE_KEYS = (
     "overhead", "life_hours", "usd_per_kwh", "pue", "average_watts", "utilisation",
 )  # fmt: skip
 SHOWN = 60
+ALWAYS_RECORDED = ("torch", "transformers", "bitsandbytes", "accelerate", "numpy", "nvidia-ml-py")
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,16 @@ def between_runs(one: RunSummary, other: RunSummary) -> list[RowChange]:
     """
     pairs = _pairs(one, other)
     differing = [
-        f"{place}: {_shown(a)} and {_shown(b)}"
+        f"{one_line(place)}: {_shown(a)} and {_shown(b)}"
         for place, a, b in (*_of_runs(one, other), *(found for pair in pairs for found in _of_rows(*pair)))
     ]
     if not pairs:
         differing.append("no variant is in both")
     if differing:
         lines = "".join(f"\n  {line}" for line in dict.fromkeys(differing))
-        raise IncomparableError(f"{one.run_id} and {other.run_id} cannot be compared:{lines}")
+        raise IncomparableError(
+            f"{one_line(one.run_id)} and {one_line(other.run_id)} cannot be compared:{lines}"
+        )
     return [row for before, after in pairs for row in _changes(one, other, before, after)]
 
 
@@ -79,7 +82,7 @@ def _pairs(one: RunSummary, other: RunSummary) -> list[tuple[Row, Row]]:
 
 def _of_runs(one: RunSummary, other: RunSummary) -> Iterator[tuple[str, object, object]]:
     """Yield (place, here, there) of differences of the whole run: machine, text, drift, price."""
-    yield from _differ("machine", _flat(one.machine), _flat(other.machine))
+    yield from _differ("machine", *_flat(one.machine, other.machine))
     yield from _differ("text", {"sha256": one.text["sha256"]}, {"sha256": other.text["sha256"]})
     drift = [{key: run.spec["drift"].get(key) for key in ("tokens", "window")} for run in (one, other)]
     yield from _differ("drift", *drift)
@@ -98,6 +101,9 @@ def _of_rows(before: Row, after: Row) -> Iterator[tuple[str, object, object]]:
         keys = ("engine", "device_name", "threads")
         facts = [{key: getattr(found, key) for key in keys} for found in (before.facts, after.facts)]
         yield from _differ(f"{name}.facts", *facts)
+    if before.prompts_sha256 and after.prompts_sha256:
+        prompts = [{"prompts_sha256": row.prompts_sha256} for row in (before, after)]
+        yield from _differ(name, *prompts)
     parts = [
         {
             "model.weights_sha256": (row.model or {}).get("weights_sha256"),
@@ -117,16 +123,26 @@ def _differ(
             yield f"{place}.{key}", one.get(key), other.get(key)
 
 
-def _flat(machine: Mapping[str, Any]) -> dict[str, object]:
-    """Return the fingerprint with each package as a field of its own."""
-    plain = {key: value for key, value in machine.items() if key != "packages"}
-    packages = machine.get("packages") or {}
-    return {**plain, **{f"packages.{name}": version for name, version in packages.items()}}
+def _flat(*machines: Mapping[str, Any]) -> list[dict[str, object]]:
+    """Return the fingerprints with each package as a field of its own.
+
+    Runs of earlier versions recorded few packages. What only one run recorded may have been there in the
+    other too, so it counts only if it is one that every version records.
+    """
+    packages = [machine.get("packages") or {} for machine in machines]
+    counted = {*ALWAYS_RECORDED, *set.intersection(*map(set, packages))}
+    return [
+        {
+            **{key: value for key, value in machine.items() if key != "packages"},
+            **{f"packages.{name}": version for name, version in found.items() if name in counted},
+        }
+        for machine, found in zip(machines, packages, strict=True)
+    ]
 
 
 def _shown(value: object) -> str:
     text = "nothing" if value is None else str(value)
-    return printable(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
+    return one_line(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
 
 
 # ---- the figures ---------------------------------------------------------------------------------
@@ -153,11 +169,17 @@ def _changes(one: RunSummary, other: RunSummary, before: Row, after: Row) -> Ite
 
 
 def heading(one: RunSummary, other: RunSummary) -> str:
-    """Say which two runs are compared, when each was made, and how quiet its machine was."""
+    """Say which two runs are compared, when each was made, how quiet its machine was, and which rows only one
+    of them has."""
     lines = []
     for word, run in (("before", one), ("after", other)):
         when = str(run.started_utc).replace("T", " ").removesuffix("Z")
         lines.append(f"{word:6}  {printable(run.run_id)}, {printable(when)} UTC: {quiet_words(run)}")
+    for word, run, theirs in (("before", one, other), ("after", other, one)):
+        known = {row.key for row in theirs.rows}
+        alone = [row.title for row in run.rows if row.key not in known]
+        if alone:
+            lines.append(f"not compared, because only the run {word} has it: {one_line(', '.join(alone))}")
     return "\n".join(lines)
 
 

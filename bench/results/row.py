@@ -65,6 +65,7 @@ class Row:
     metrics: Figures
     drift: Figures
     void_pairs: int = 0
+    prompts_sha256: str | None = None  # of the prompts as tokens
 
     @property
     def ok(self) -> bool:
@@ -114,6 +115,7 @@ class Row:
             "energy_reason": self.energy_reason,
             "drift_reason": self.drift_reason,
             "void_pairs": self.void_pairs,
+            "prompts_sha256": self.prompts_sha256,
             "noise": list(self.noise),
             "metrics": _figures_to_json(self.metrics),
             "drift": _figures_to_json(self.drift),
@@ -152,6 +154,7 @@ class Row:
             metrics=_figures_from_json(found["metrics"], ok=ok),
             drift=_figures_from_json(found["drift"], ok=ok),
             void_pairs=found.get("void_pairs", 0),
+            prompts_sha256=found.get("prompts_sha256"),
         )
 
 

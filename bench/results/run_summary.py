@@ -170,7 +170,7 @@ class RunSummary:
                 reasons=tuple(found["reasons"]),
                 rows=(rows := tuple(Row.from_json(row) for row in found["variants"])),
                 comparisons=tuple(_measured(rows, map(_comparison, found["comparisons"]))),
-                gate=GateBlock.from_json(found["gate"]) if found.get("gate") else None,
+                gate=_judged(rows, found.get("gate")),
                 calibration=Calibration(**found["calibration"]) if found.get("calibration") else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as bad:
@@ -185,6 +185,16 @@ _PLAIN = (
     "spec_digest", "machine", "price", "model", "text",
 )  # fmt: skip
 _COMPARISON = tuple(one.name for one in fields(Comparison))
+
+
+def _judged(rows: Sequence[Row], found: Json | None) -> GateBlock | None:
+    """Return the gate. Raises ValueError if a rule has a figure of a row that was not measured."""
+    gate = GateBlock.from_json(found) if found else None
+    failed = {row.key for row in rows if not row.ok}
+    for rule in gate.rules if gate else ():
+        if (rule.group, rule.variant) in failed and rule.value is not None:
+            raise ValueError(f"the gate has a figure of {rule.title}, which was not measured")
+    return gate
 
 
 def _measured(rows: Sequence[Row], comparisons: Iterable[Comparison]) -> Iterator[Comparison]:

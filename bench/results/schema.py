@@ -6,15 +6,18 @@ versions of the program write them.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from bench.store.schema import (
+from bench.store.blocks import (
     Above0,
     Amount,
     Block,
+    CalibrationBlock,
+    CommitSide,
     Count,
+    Differences,
     Harness,
     Machine,
     Model,
@@ -23,6 +26,7 @@ from bench.store.schema import (
     Number,
     Price,
     Runtime,
+    Seconds,
     Spec,
     Stamp,
     Step,
@@ -120,6 +124,7 @@ class RowBlocks(Block):
     energy_reason: str | None = None
     drift_reason: str | None = None
     void_pairs: Count = 0
+    prompts_sha256: Name | None = None
     metrics: dict[Name, FigureBlock | None]
     drift: dict[Name, FigureBlock | None]
 
@@ -168,8 +173,13 @@ class EffortBlock(Block):
     units: Count = 0
     void_units: Count = 0
     units_from_earlier_runs: Count = 0
-    seconds_per_unit: Amount | None = None
-    calibration: dict[str, Any] | None = None
+    seconds_per_unit: Seconds | None = None
+    calibration: CalibrationBlock | None = None
+    differences: Differences | None = None
+    sides: dict[Name, CommitSide] | None = None
+    not_compared: list[str] | None = None
+    run_id: Name | None = None
+    base: Name | None = None
 
 
 class Judged(Block):
@@ -199,4 +209,4 @@ class Summary(Block):
     variants: list[RowBlocks]
     comparisons: list[RatioBlock]
     gate: Judged | None = None
-    calibration: dict[str, Any] | None = None
+    calibration: CalibrationBlock | None = None

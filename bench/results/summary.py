@@ -34,7 +34,7 @@ from bench.store.schema import check_block
 
 RUN_JSON = "run.json"
 SEAL = "seal"
-MAX_BYTES = 256 * MIB
+MAX_BYTES = 64 * MIB
 MADE_AGAIN = "without this file it is made again from the journal"
 UNSEALED = "its run.json has no seal and there is no journal beside it, so its figures cannot be checked"
 NOT_A_FAILURE = (Outcome.OK, Outcome.UNSUPPORTED)
@@ -140,6 +140,7 @@ def _row(run: RunRecord, arm: ArmRecord, paired: Comparison | None) -> Row:
         metrics={key: figure for key, figure in figures.items() if key not in drift_keys()},
         drift={key: figure for key, figure in figures.items() if key in drift_keys()},
         void_pairs=sum(bool(unit.void) for unit in run.units_of(arm)),
+        prompts_sha256=arm.prompts_digest,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.errors import ConfigError, IntegrityError
+from bench.formatting import one_line
 from bench.records import RunRecord
 from bench.results.summary import RUN_JSON, SEAL, check_seal, judging, read_summary, summarise
 from bench.store.files import digest
@@ -91,7 +92,7 @@ def _must_agree(path: Path, found: object, made: object, record: RunRecord | Non
     for where, there, here in _differences(found, made):
         if not (hint and there == ABSENT and where.startswith(JUDGED)):
             raise IntegrityError(
-                f"{path}: {where or 'the whole file'}: {there}, the journal gives {here}{hint}"
+                f"{path}: {one_line(where) or 'the whole file'}: {there}, the journal gives {here}{hint}"
             )
         added += 1
     return added

@@ -19,7 +19,7 @@ from bench.config.arms import device_here
 from bench.config.spec import Spec
 from bench.engine.energy import NoCounter, find
 from bench.environments import identity
-from bench.errors import BenchError, Outcome, UsageError, VariantFailed
+from bench.errors import Outcome, UsageError, VariantFailed
 from bench.gate import calibration as noise
 from bench.gate.judge import undecided
 from bench.gate.limits import Rule, rules
@@ -127,7 +127,7 @@ def gate_spec(
     here = conditions(plan.commits.candidate.written if plan.commits else spec)
     sides, key, spec, fetch = _what_to_compare(spec, plan, on_fetch)
     if not any(group.variants for group in spec.groups):
-        raise BenchError(f"{spec.file}: nothing to compare, nothing was measured; give a variant, or --base")
+        raise UsageError(f"{spec.file}: there is nothing to compare: give a variant, or --base")
     text = evaluation_text(spec)
     with _alone(out, tell):  # what is known already is read only now: a gate that came first adds to it
         calibration = for_these_limits(noise.latest(out, here, utc_now()), spec, wanted, plan.cap)

@@ -23,7 +23,7 @@ import yaml
 
 import bench
 from bench.config.spec import Spec
-from bench.errors import IncomparableError, IntegrityError, InterruptedRun, Outcome, UsageError
+from bench.errors import IncomparableError, IntegrityError, InterruptedRun, Outcome, TerminatedRun, UsageError
 from bench.machine.fingerprint import fingerprint
 from bench.measure.arm import RunContext
 from bench.measure.clock import utc_now
@@ -62,14 +62,18 @@ def run_spec(
     UsageError or IncomparableError before anything is written, InterruptedRun after Ctrl-C (what was measured
     is kept). A variant that fails does not raise: its row gives the reason.
     """
+    if resume is not None:  # before this waits for another run, or fetches anything
+        _may_continue(_own_files(resume), spec)
     fetch = fetcher(spec, on_fetch)
     text, about_text = evaluation_text(spec)
     with the_machine(tell):
-        directory = _own_files(resume) if resume else new_directory(out, spec.name)
+        directory = resume or new_directory(out, spec.name)
         with run_lock(directory) as notice, Interrupt() as interrupt:
             if notice:
                 tell(Noted(notice))
-            journal = _continue(directory, spec) if resume else begin(directory, spec, about_text)
+            journal = (
+                Journal.reopen(directory / JOURNAL, utc_now) if resume else begin(directory, spec, about_text)
+            )
             with journal:
                 tools = RunContext(directory, journal, tell, interrupt.check, spec.measure, spec.drift, text)
                 done = _done(load_record(directory))
@@ -82,7 +86,7 @@ def run_spec(
 def the_machine(tell: Tell) -> AbstractContextManager[None]:
     """Hold the machine while something is measured. It is taken before any directory's lock and outside of
     ``Interrupt``: a Ctrl-C while this waits has no stage to end first."""
-    return machine_lock(lambda text: tell(Noted(text)))
+    return machine_lock(lambda text: tell(Noted(text, urgent=True)))
 
 
 @contextmanager
@@ -92,7 +96,9 @@ def finishing(directory: Path, journal: Journal, interrupt: Interrupt) -> Iterat
         yield
         journal.append("run_finished", {})
     except KeyboardInterrupt:
-        raise InterruptedRun("interrupted") from None
+        raise InterruptedRun(f"interrupted; what was measured is in {directory}") from None
+    except TerminatedRun:
+        raise TerminatedRun(f"terminated; what was measured is in {directory}") from None
     finally:
         interrupt.settle()
         journal.close()
@@ -117,8 +123,7 @@ def fetcher(spec: Spec, on_fetch: OnProgress) -> Callable[[ModelRef], LocalModel
     """
     fetched = cache(lambda reference: ensure(reference, on_fetch))
     arms = [arm for group in spec.groups for arm in group.arms]
-    files = {Path(arm.workload.file) for arm in arms if arm.workload.file is not None}
-    prompts = {file: file_sha256(file) for file in sorted(files)}
+    prompts = {Path(file): digest for file, digest in _inputs(spec).items()}
     for arm in arms:
         fetched(arm.model)
 
@@ -170,6 +175,7 @@ def begin(
             "machine": fingerprint(),
             "price": price_of_spec(spec),
             "text": text,
+            "inputs": _inputs(spec),
             "gate": gate,
         },
     )
@@ -192,21 +198,41 @@ def _own_files(directory: Path) -> Path:
     return directory
 
 
-def _continue(directory: Path, spec: Spec) -> Journal:
-    """Reopen a run's journal. Raises IncomparableError if config, machine or harness have changed."""
+def _may_continue(directory: Path, spec: Spec) -> None:
+    """Raise IncomparableError if config, machine, harness or prompts have changed since a run was begun."""
     before = load_record(directory)
     changed = [
         what
         for what, same in (
-            ("the config", before.spec_digest == spec.digest),
-            ("the machine or its packages", before.machine == json.loads(json.dumps(fingerprint()))),
+            (_changed_keys(before.spec, spec), before.spec_digest == spec.digest),
+            ("the machine or its packages", _as_json(before.machine) == _as_json(fingerprint())),
             ("the harness", before.harness.get("source_sha256") == source_digest()),
+            ("a file of prompts", before.inputs in ({}, _inputs(spec))),
         )
         if not same
     ]
     if changed:
-        raise IncomparableError(f"{directory} cannot be continued: changed since are {', '.join(changed)}")
-    return Journal.reopen(directory / JOURNAL, utc_now)
+        raise IncomparableError(
+            f"{directory} cannot be continued, because this has changed: {', '.join(changed)}"
+        )
+
+
+def _changed_keys(before: Json, spec: Spec) -> str:
+    """Name the top-level keys of the config that differ."""
+    now = yaml.safe_load(spec.expanded)
+    keys = sorted(key for key in {**before, **now} if before.get(key) != now.get(key))
+    return f"the config ({', '.join(keys)})"
+
+
+def _as_json(value: object) -> object:
+    return json.loads(json.dumps(value))
+
+
+def _inputs(spec: Spec) -> dict[str, str]:
+    """Return the SHA-256 of every file of prompts, by its name in the config."""
+    arms = (arm for group in spec.groups for arm in group.arms)
+    files = sorted({arm.workload.file for arm in arms if arm.workload.file is not None})
+    return {file: file_sha256(Path(file)) for file in files}
 
 
 def _done(run: RunRecord) -> dict[str, set[str]]:

@@ -11,6 +11,7 @@ import yaml
 
 from bench.config.spec import Arm, Group, Spec
 from bench.environments import Identity, identity, interpreter
+from bench.errors import IntegrityError
 from bench.formatting import row_title
 from bench.gate import calibration as noise
 from bench.gate.finding import GateVerdict
@@ -22,7 +23,7 @@ from bench.machine.fingerprint import fingerprint
 from bench.measure.fresh_pair import prompts_of
 from bench.models.reference import LocalModel, ModelRef
 from bench.records import Json, UnitRecord
-from bench.results.summary import summarise
+from bench.results.summary import judging, summarise
 from bench.sides.differences import NOT_MEASURED
 from bench.sides.side import Sides
 from bench.store.files import digest
@@ -144,8 +145,12 @@ def earlier_units(out: Path, key: str, limits: Json) -> list[UnitRecord]:
     for directory, head in newest_first(out):
         if (head.get("gate") or {}).get("key") != key:
             continue
-        record = load_record(directory)
-        gate = summarise(record).gate
+        try:
+            record = load_record(directory)
+            with judging(directory):
+                gate = summarise(record).gate
+        except IntegrityError:  # no evidence: this gate measures anew, and `bench verify` says what is wrong
+            continue
         passed = gate is not None and gate.verdict == GateVerdict.PASS
         if passed and (record.gate or {}).get("limits") == limits:
             return []

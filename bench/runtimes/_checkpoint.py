@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.errors import Unsupported
+from bench.errors import Outcome, Unsupported, VariantFailed
 
+NAMED = 3
+_LOADING = (  # what a report says, and what it means
+    ("missing_keys", "not in the files, so made up by the loader"),
+    ("mismatched_keys", "of another shape, so made up by the loader"),
+    ("unexpected_keys", "in the files and left out by the loader"),
+)
 READERS = {  # the package that unpacks a checkpoint of each method; for all others it is transformers
     "awq": "gptqmodel",
     "bitsandbytes": "bitsandbytes",
@@ -27,14 +35,57 @@ def pretrained(directory: Path, device: str, wanted: dict[str, Any]) -> Any:
     """
     import transformers
 
-    wanted |= {"use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
+    wanted |= {
+        "use_safetensors": True, "local_files_only": True, "trust_remote_code": False,
+        "output_loading_info": True,
+    }  # fmt: skip
     said = quantisation(directory)
     if not said:
-        return transformers.AutoModelForCausalLM.from_pretrained(directory, **wanted).to(device)
+        model, report = transformers.AutoModelForCausalLM.from_pretrained(directory, **wanted)
+        _must_be_whole(type(model).__name__, report)
+        return model.to(device)
     method = said.get("quant_method")
     if importlib.util.find_spec(package := READERS.get(str(method), "transformers")) is None:
         raise Unsupported(f"a {method} checkpoint needs the package {package}, which is not installed")
-    return transformers.AutoModelForCausalLM.from_pretrained(directory, device_map={"": device}, **wanted)
+    model, report = transformers.AutoModelForCausalLM.from_pretrained(
+        directory, device_map={"": device}, **wanted
+    )
+    _must_be_whole(type(model).__name__, report)
+    return model
+
+
+@contextmanager
+def in_our_words(attention: str) -> Iterator[None]:
+    """Turn what transformers says of a model that it cannot load so into a row that says what to change."""
+    try:
+        yield
+    except ValueError as bad:
+        said = str(bad)
+        if "does not support" in said and ("attention" in said or "sdpa" in said.lower()):
+            other = "eager" if attention != "eager" else "sdpa"
+            raise Unsupported(
+                f"this architecture has no {attention} attention in transformers: set runtime.attention to "
+                f"{other}"
+            ) from None
+        if "Unrecognized configuration class" in said or "does not recognize this architecture" in said:
+            raise Unsupported("transformers has no causal language model of this architecture") from None
+        raise
+
+
+def _must_be_whole(kind: str, report: Mapping[str, Any]) -> None:
+    """Raise VariantFailed if the loader made up weights or left some out, which it only logs.
+
+    ``report`` is what transformers returns with ``output_loading_info``: names by what was wrong with them.
+    """
+    said = []
+    for key, words in _LOADING:
+        names = sorted(str(one[0] if isinstance(one, tuple | list) else one) for one in report.get(key) or ())
+        if names:
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            tensors = "tensor" if len(names) == 1 else "tensors"
+            said.append(f"{len(names)} {tensors} {words}: {', '.join(names[:NAMED])}{more}")
+    if said:
+        raise VariantFailed(Outcome.LOAD_ERROR, f"the weights do not fit {kind}: {'; '.join(said)}")
 
 
 def quantisation(directory: Path) -> dict[str, Any]:
@@ -67,11 +118,18 @@ def into_own_memory(model: Any) -> None:
         tensor.data = own.setdefault(key, tensor.data.clone())
 
 
-def kv_bytes_per_token(config: Any, item_bytes: int) -> int:
-    """Return 2 · layers · kv_heads · head_dim · bytes."""
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(2 * config.num_hidden_layers * heads * head_dim * item_bytes)
+def kv_bytes_per_token(config: Any, item_bytes: int) -> int | None:
+    """Return 2 · layers · kv_heads · head_dim · bytes; None for an architecture that has no such numbers.
+
+    It is what a plain cache would hold. The worker replaces it by what the cache was seen to hold.
+    """
+    heads = getattr(config, "num_attention_heads", None)
+    layers = getattr(config, "num_hidden_layers", None)
+    if not heads or not layers or getattr(config, "kv_lora_rank", None):
+        return None
+    kv_heads = getattr(config, "num_key_value_heads", None) or heads
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+    return int(2 * layers * kv_heads * head_dim * item_bytes)
 
 
 def without_gradients(model: Any) -> Any:

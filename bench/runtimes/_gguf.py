@@ -15,11 +15,13 @@ from typing import Any
 
 from bench.engine.evidence import Census, Matrix
 from bench.errors import BenchError, Unsupported
+from bench.runtimes._config import must_be_known
 
-RECIPE = 1  # part of the cache key: raise it when the same weights are written differently
+RECIPE = 2  # part of the cache key: raise it when the same weights are written differently
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 FILE = "model.gguf"
+TIED = ("lm_head.weight", "model.embed_tokens.weight")
 HEADS = ("output.weight", "token_embd.weight")
 
 
@@ -47,12 +49,14 @@ def write(directory: Path, out: Path, dtype: str) -> None:
     if kind is None:
         known = ", ".join(ARCHITECTURES)
         raise Unsupported(f"GGUF is written for {known} here, not for {config.get('model_type')}")
+    must_be_known("llama-cpp", config, {"attention_bias": (True,)} if kind == "qwen2" else {})
     writer = gguf.GGUFWriter(out, kind)
     _describe(writer, config, dtype)
     names = gguf.get_tensor_name_map(getattr(gguf.MODEL_ARCH, kind.upper()), config["num_hidden_layers"])
     quantisation = getattr(gguf.GGMLQuantizationType, DTYPES[dtype])
+    tied = config.get("tie_word_embeddings") and not _own_head(directory)
     for name, values in _tensors(directory):
-        if name == "lm_head.weight" and config.get("tie_word_embeddings"):
+        if name == "lm_head.weight" and tied:
             continue
         new = names.get_name(name, try_suffixes=(".weight", ".bias"))
         if new is None:
@@ -69,14 +73,18 @@ def write(directory: Path, out: Path, dtype: str) -> None:
     writer.close()
 
 
+def _own_head(directory: Path) -> bool:
+    """Return whether the files hold a head that differs from the embeddings, whatever the config says."""
+    both = {name: values for name, values in _tensors(directory) if name in TIED}
+    return len(both) == len(TIED) and not (both[TIED[0]] == both[TIED[1]]).all()
+
+
 def _describe(writer: Any, config: dict[str, Any], dtype: str) -> None:
     import gguf
 
     heads = config["num_attention_heads"]
     head_dim = config.get("head_dim") or config["hidden_size"] // heads
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    if (rope.get("rope_type") or rope.get("type") or "default") != "default":
-        raise Unsupported("GGUF is written here for plain rotary embedding only")
     file_type = f"{'ALL' if dtype == 'float32' else 'MOSTLY'}_{DTYPES[dtype]}"
     writer.add_file_type(getattr(gguf.LlamaFileType, file_type))
     writer.add_context_length(config.get("max_position_embeddings", 2048))

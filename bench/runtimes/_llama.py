@@ -102,7 +102,8 @@ def read_weights(directory: Path, shape: Shape) -> dict[str, Any]:
         stored |= load_file(path)
     found = {key: value.astype(np.float32, copy=False) for key, value in stored.items()}
     weights = {"embed": found["model.embed_tokens.weight"], "norm": found["model.norm.weight"]}
-    weights["head"] = weights["embed"] if shape.tied else found["lm_head.weight"]
+    # A head of its own counts even if the config says that there is none: a fine-tune may have untied it.
+    weights["head"] = found.get("lm_head.weight", weights["embed"]) if shape.tied else found["lm_head.weight"]
     for layer in range(shape.layers):
         for name in (*MATRICES, "input_layernorm", "post_attention_layernorm"):
             part = "self_attn." if name[1:] == "_proj" else "mlp." if name.endswith("_proj") else ""

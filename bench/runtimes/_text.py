@@ -15,6 +15,14 @@ from bench.engine.bounds import bounded
 from bench.errors import Outcome, VariantFailed
 
 # What a chat template may take for one message; real ones take a millisecond and add some hundred characters.
+# The files of which a tokenizer has at least one, in any of the formats that transformers reads.
+TOKENIZERS = (
+    "tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model",
+    "spiece.model", "sentencepiece.bpe.model", "tekken.json",
+)  # fmt: skip
+# What a tokenizer may take: it is a program too. Real ones make a million letters a second.
+TOKENS_S, TOKENS_A_S = 60.0, 10_000
+TOKENS_BYTES, BYTES_A_LETTER = 1 << 30, 500
 TEMPLATE_S = 10.0
 TEMPLATE_BYTES = 512 << 20
 TEMPLATE_CHARACTERS = 1_000_000
@@ -23,17 +31,52 @@ TEMPLATE_CHARACTERS = 1_000_000
 class TextModel(Engine):
     """Read text as the files in ``directory`` say: tokenizer, chat template, end tokens."""
 
-    def __init__(self, directory: Path, vocabulary: int) -> None:
+    def __init__(self, directory: Path, vocabulary: int, *, random: bool) -> None:
+        """``random`` says that the weights are, so that it does not matter what the model reads."""
         super().__init__()
-        self.tokenizer = _tokenizer(directory)
+        self.tokenizer = tokenizer_of(directory)
+        self._bytes_will_do = random
         self.vocabulary = vocabulary
         self._ends = _end_ids(directory)
 
     def encode(self, text: str) -> list[int]:
-        """Return token ids without special tokens; without a tokenizer, bytes modulo the vocabulary."""
+        """Return token ids without special tokens; for random weights, bytes modulo the vocabulary.
+
+        Raises VariantFailed without a tokenizer, and if it has more tokens than the model.
+        """
+        if self.tokenizer is None and not self._bytes_will_do:
+            raise VariantFailed(
+                Outcome.LOAD_ERROR,
+                "there is no tokenizer beside the weights, so what the model reads would not be its text; "
+                "add its tokenizer files, or measure speed alone with {random: NAME}",
+            )
         if self.tokenizer is None:
             return [byte % self.vocabulary for byte in text.encode()]
-        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        seconds, more_bytes = TOKENS_S + len(text) / TOKENS_A_S, TOKENS_BYTES + BYTES_A_LETTER * len(text)
+        with bounded("the tokenizer", seconds, more_bytes):
+            ids = list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        if ids and max(ids) >= self.vocabulary:
+            word = self.tokenizer.convert_ids_to_tokens(max(ids))
+            raise VariantFailed(
+                Outcome.LOAD_ERROR,
+                f"the tokenizer is not the model's: its token {max(ids)} ({str(word)[:40]!r}) is beyond the "
+                f"model's vocabulary of {self.vocabulary}",
+            )
+        return ids
+
+    def begin_ids(self) -> tuple[int, ...]:
+        """Return what the tokenizer puts before a text by itself.
+
+        Llama, Gemma and Mistral were trained with it, and compute another distribution without it.
+        """
+        if self.tokenizer is None:
+            return ()
+        whole = list(self.tokenizer("a", verbose=False)["input_ids"])
+        bare = self.encode("a")
+        found = whole[: len(whole) - len(bare)]
+        if whole == [*found, *bare]:
+            return tuple(found)
+        return tuple(whole[:1]) if whole[0] == self.tokenizer.bos_token_id else ()  # and an end token behind
 
     def encode_chat(self, message: str) -> list[int]:
         """Encode one user turn in the model's own chat template; without a template, as plain text."""
@@ -63,18 +106,33 @@ class TextModel(Engine):
         return self._ends
 
 
-def _tokenizer(directory: Path) -> Any | None:
-    if not (directory / "tokenizer.json").exists() and not (directory / "tokenizer_config.json").exists():
+def tokenizer_of(directory: Path) -> Any | None:
+    """Return the tokenizer whose files lie in ``directory``, or None if there are none."""
+    if not any((directory / name).exists() for name in TOKENIZERS):
         return None
     import transformers
 
-    return transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    try:
+        return transformers.AutoTokenizer.from_pretrained(
+            directory, local_files_only=True, trust_remote_code=False
+        )
+    except (ValueError, OSError, TypeError, KeyError, AttributeError) as bad:
+        first = (str(bad).strip().splitlines() or [""])[0]
+        raise VariantFailed(
+            Outcome.LOAD_ERROR,
+            f"the tokenizer files in {directory} cannot be read ({type(bad).__name__}: {first[:200]}); save "
+            "them again with save_pretrained",
+        ) from bad
 
 
 def _end_ids(directory: Path) -> tuple[int, ...]:
     for name in ("generation_config.json", "config.json"):
         file = directory / name
         ends = json.loads(file.read_text()).get("eos_token_id") if file.is_file() else None
-        if ends is not None:
-            return (ends,) if isinstance(ends, int) else tuple(ends)
+        if ends is None:
+            continue
+        found = tuple(ends) if isinstance(ends, list) else (ends,)
+        if not all(type(one) is int for one in found):
+            raise VariantFailed(Outcome.LOAD_ERROR, f"{file}: eos_token_id is {str(ends)[:60]}, no number")
+        return found
     return ()

@@ -99,7 +99,7 @@ class LlamaCppEngine(TextModel):
         self._room = self._sequences = 0
         self.model = Model(gguf, directory)
         vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model.handle))
-        super().__init__(directory, int(vocabulary))
+        super().__init__(directory, int(vocabulary), random=options.random)
 
     @property
     def model(self) -> Model:

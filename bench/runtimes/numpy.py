@@ -17,6 +17,7 @@ from bench.engine import Engine, Options, Work
 from bench.engine.evidence import Census, Matrix
 from bench.errors import Unsupported
 from bench.records import Facts
+from bench.runtimes._config import must_be_known
 from bench.runtimes._llama import Shape, blas_threads, random_weights, read_weights, rotate, rotation
 
 REQUIRES = ("numpy", "safetensors")
@@ -33,8 +34,9 @@ def load(directory: Path, options: Options) -> NumpyEngine:
         raise Unsupported("the numpy engine runs on the CPU")
     if options.dtype != "float32":
         raise Unsupported(f"the numpy engine computes in float32, not in {options.dtype}")
-    if config.get("model_type") != "llama" or config.get("attention_bias") or config.get("mlp_bias"):
-        raise Unsupported(f"the numpy engine knows llama without biases, not {config.get('model_type')}")
+    if config.get("model_type") != "llama":
+        raise Unsupported(f"the numpy engine knows llama, not {config.get('model_type')}")
+    must_be_known("numpy", config)
     shape = Shape.of(config)
     weights = random_weights(shape) if options.random else read_weights(directory, shape)
     return NumpyEngine(shape, weights, directory, options)
@@ -89,6 +91,11 @@ class NumpyEngine(Engine):
         if tokenizer is None:
             return [byte % self.shape.vocabulary for byte in text.encode()]
         return list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def begin_ids(self) -> tuple[int, ...]:
+        """Return what the tokenizer puts before a text by itself."""
+        tokenizer = self._text_model()
+        return () if tokenizer is None else tuple(tokenizer.encode("").ids[:1])
 
     def encode_chat(self, message: str) -> list[int]:
         """Encode the message as plain text: this engine has no chat templates."""

@@ -80,7 +80,7 @@ class OnnxRuntimeEngine(TextModel):
 
     def __init__(self, model: Model, directory: Path, options: Options) -> None:
         self._config: dict[str, Any] = json.loads((directory / "config.json").read_text())
-        super().__init__(directory, self._config["vocab_size"])
+        super().__init__(directory, self._config["vocab_size"], random=options.random)
         self.model, self.options = model, options
         self._exported = model
         heads = self._config["num_attention_heads"]

@@ -134,7 +134,8 @@ class OpenVinoEngine(TextModel):
         )  # makes a copy: the request does not keep a shared array alive
         self.model = model  # an optimisation may replace it
         self._inputs = {name for one in model.compiled.inputs for name in one.get_names()}
-        super().__init__(directory, int(model.compiled.outputs[0].partial_shape[2].get_length()))
+        vocabulary = int(model.compiled.outputs[0].partial_shape[2].get_length())
+        super().__init__(directory, vocabulary, random=options.random)
 
     def facts(self) -> Facts:
         """Read the facts back from the compiled model."""

@@ -11,6 +11,7 @@ from bench.engine import Changed, Options, census
 from bench.errors import Unsupported
 from bench.records import Facts
 from bench.runtimes._checkpoint import (
+    in_our_words,
     into_own_memory,
     kv_bytes_per_token,
     pretrained,
@@ -42,13 +43,14 @@ def load(directory: Path, options: Options) -> TransformersEngine:
         torch.set_num_threads(options.threads)
     dtype = getattr(torch, options.dtype)
     wanted: dict[str, Any] = {"dtype": dtype, "attn_implementation": options.attention}
-    if options.random:
-        config = transformers.AutoConfig.from_pretrained(directory)
-        torch.manual_seed(0)
-        with torch.device(device):
-            model = transformers.AutoModelForCausalLM.from_config(config, **wanted)
-    else:
-        model = pretrained(directory, device, wanted)
+    with in_our_words(options.attention):
+        if options.random:
+            config = transformers.AutoConfig.from_pretrained(directory)
+            torch.manual_seed(0)
+            with torch.device(device):
+                model = transformers.AutoModelForCausalLM.from_config(config, **wanted)
+        else:
+            model = pretrained(directory, device, wanted)
     model.eval().requires_grad_(False)
     if device == "cpu":
         into_own_memory(model)
@@ -92,7 +94,7 @@ class TransformersEngine(TextModel):
     """Hold a loaded causal language model and its step loop."""
 
     def __init__(self, model: Any, directory: Path, options: Options) -> None:
-        super().__init__(directory, model.config.get_text_config().vocab_size)
+        super().__init__(directory, model.config.get_text_config().vocab_size, random=options.random)
         self.options = options
         self.device = next(model.parameters()).device
         self._synchronise = _synchroniser(self.device)

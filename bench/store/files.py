@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from bench.bounded import open_regular
+from bench.bounded import must_be_modest, open_regular
 from bench.errors import BenchError, UsageError
 from bench.records import plain
 
@@ -55,7 +55,11 @@ def digest(value: object) -> str:
 
 
 def strict_json(data: bytes) -> object:
-    """Parse ``data``; ValueError where parsers differ: duplicate keys, NaN, 1e999, huge integers."""
+    """Parse ``data``; ValueError where parsers differ: duplicate keys, NaN, 1e999, huge integers.
+
+    It is also raised for more lists, objects or values than any of our files has.
+    """
+    must_be_modest(data)
     try:
         return json.loads(
             data.decode(),
@@ -73,8 +77,8 @@ def strict_json(data: bytes) -> object:
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise ValueError(f"key {twice[:_SLUG_LENGTH]!r} stands twice")
     return found
 

@@ -29,6 +29,7 @@ _FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO must 
 # A small .gz may hold a line, or lines, that fill the memory. A record of 5 million tokens has 32 MiB.
 MAX_LINE_BYTES = 32 * MIB
 MAX_BYTES = 1024 * MIB
+MAX_RECORDS = 100_000
 _OWN_KEYS = frozenset({"seq", "prev", "kind", "at_utc", "check"})
 
 
@@ -95,6 +96,8 @@ def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
         size += len(line)
         if len(line) == MAX_LINE_BYTES:
             raise IntegrityError(f"{path}:{number}: the line is longer than {MAX_LINE_BYTES // MIB} MiB")
+        if number > MAX_RECORDS:
+            raise IntegrityError(f"{path}: more than {MAX_RECORDS} records")
         if size > MAX_BYTES:
             raise IntegrityError(f"{path}:{number}: the journal is longer than {MAX_BYTES // MIB} MiB")
         yield line

@@ -20,6 +20,7 @@ from bench.store.schema import check_record, explained
 
 SCHEMA_VERSION = 1
 MAX_HEAD_BYTES = 4 * MIB
+MOST_ROWS = 2000  # as in a config
 JOURNAL = "journal.jsonl"
 # Keys of an arm with lists that grow with every record; any other key replaces the earlier value.
 _GROWING = ("duet", "drift", "floor", "noise")
@@ -86,6 +87,8 @@ def replay(records: Sequence[Mapping[str, Any]], notices: Sequence[str] = (), wh
         elif record["kind"] == "arm":
             key = (record["group"], record["name"])
             _merge(arms.setdefault(key, {}), _payload(record))
+            if len(arms) > MOST_ROWS:
+                raise IntegrityError(f"{where}: more than {MOST_ROWS} rows")
             if record.get("started"):  # an attempt that was cut short does not count
                 units = [
                     unit for unit in units if unit.get("from_run") or (unit["group"], unit["variant"]) != key
@@ -121,7 +124,7 @@ def _merge(arm: dict[str, Any], record: Mapping[str, Any]) -> None:
         arm.clear()
     for key, value in record.items():
         if key in _GROWING:
-            arm[key] = [*arm.get(key, []), *(value or ())]
+            arm.setdefault(key, []).extend(value or ())
         elif key == "probes":
             arm[key] = {**arm.get(key, {}), **(value or {})}
         else:

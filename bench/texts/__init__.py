@@ -14,13 +14,13 @@ from bench.bounded import read_bounded, why
 from bench.errors import UsageError
 from bench.formatting import MIB, nearest
 
-MAX_BYTES = 256 * MIB
+MAX_BYTES = 64 * MIB
 
 
 def read_text(name: str) -> str:
     """Return the text called ``name`` in bench/texts, else the content of the file at that path.
 
-    Raises UsageError if there is neither, or if the file is no UTF-8 text of at most 256 MiB.
+    Raises UsageError if there is neither, or if the file is no UTF-8 text of at most 64 MiB.
     """
     known = plugins.names("texts")
     if name in known:
@@ -41,3 +41,11 @@ def check_text(name: str) -> None:
     """Raise UsageError unless ``name`` is a text that can be read. A text of ours is not made for that."""
     if name not in plugins.names("texts"):
         read_text(name)
+
+
+def same_text(one: str, other: str) -> bool:
+    """Return whether two names or paths are of one text: the same name, or files of the same content."""
+    names = plugins.names("texts")
+    if one in names or other in names:
+        return one == other
+    return read_text(one) == read_text(other)

@@ -80,7 +80,7 @@ class Worker:
     def _encode(self, prompt: Message) -> list[int]:
         if prompt["chat"]:
             return self.engine.encode_chat(prompt["text"])
-        ids = self.engine.encode(prompt["text"])
+        ids = [*self.engine.begin_ids(), *self.engine.encode(prompt["text"])]
         return ids[: prompt["tokens"]] if prompt["tokens"] else ids
 
     def warm_up(self, message: Message, _fds: list[int]) -> WarmUp:
@@ -139,8 +139,7 @@ class Worker:
 
     def score(self, message: Message, fds: list[int]) -> Windows:
         """Measure drift over some windows of the text, together with the other worker."""
-        size = message["window"]
-        windows = [self.corpus[start : start + size] for start in message["starts"]]
+        windows = self._windows(message)
         with socket.socket(fileno=fds[0]) as channel:
             block = score.shared_rows(fds[1], message["rows"], message["vocabulary"])
             if not message["me"]:
@@ -152,9 +151,14 @@ class Worker:
 
     def floor(self, message: Message, _fds: list[int]) -> Windows:
         """Measure the baseline's drift against itself."""
-        size = message["window"]
-        windows = [self.corpus[start : start + size] for start in message["starts"]]
+        windows = self._windows(message)
         return score.noise_floor(self.engine, windows, self.corpus[: message["extra"]])
+
+    def _windows(self, message: Message) -> list[list[int]]:
+        """Cut windows out of the text; each begins as every text of this model does."""
+        begin = self.engine.begin_ids()
+        size = message["window"] - len(begin)
+        return [[*begin, *self.corpus[start : start + size]] for start in message["starts"]]
 
     def reached(self, _message: Message, _fds: list[int]) -> Mapping[str, str]:
         """Return the files of the side's commit that were read so far, with their digests."""

@@ -42,20 +42,24 @@ def load(message: Json) -> tuple[Engine, Loaded]:
     loaded_s = (perf_counter_ns() - started) / 1e9
     facts = engine.facts()
     checks = [*engine.as_asked(options), *_as_packed(engine, facts)]
+    held: float | None = None
+    if message.get("step_by_step"):
+        found, held = engine.as_decoded()
+        checks += found
     _enforce("runtime", checks)
     teacher = _teacher(runtime, options, message)
     steps = [_apply(engine, step, facts, teacher) for step in message["optimise"]]
     gc.collect()
     memory.give_back()
-    found = engine.census(count_zeros=False)
+    stored = engine.census(count_zeros=False)
     as_loaded = {"step": "runtime", "took_s": loaded_s, "checks": [asdict(one) for one in checks]}
     return engine, Loaded(
-        facts=_as_measured(engine.facts(), steps),
+        facts=_as_measured(_with_cache(engine.facts(), facts, held), steps),
         load_s=loaded_s,
         optimise_s=sum(step["took_s"] for step in steps),
         load_memory=memory.read_peak(engine),
-        weights_bytes=found.weights_bytes,
-        bytes_by_dtype=dict(found.bytes_by_dtype),
+        weights_bytes=stored.weights_bytes,
+        bytes_by_dtype=dict(stored.bytes_by_dtype),
         parameters=engine.parameters(),
         evidence=(as_loaded, *steps),
     )
@@ -149,6 +153,18 @@ def _for_inference(model: Any) -> None:
     """Switch a new torch module to inference: in training mode some libraries do not use their kernels."""
     for module in getattr(model, "modules", list)():
         module.training = False
+
+
+def _with_cache(now: Facts, as_loaded: Facts, held: float | None) -> Facts:
+    """Return the facts with the bytes of cache per token as ``held`` after loading.
+
+    A scheme may have changed the shapes since, so it is the formula that is corrected by what was held.
+    """
+    if held is None:
+        return now
+    formula, formula_now = as_loaded.kv_bytes_per_token, now.kv_bytes_per_token
+    a_token = held * formula_now / formula if formula and formula_now else held
+    return replace(now, kv_bytes_per_token=int(a_token) if a_token.is_integer() else a_token)
 
 
 def _as_measured(facts: Facts, steps: Sequence[Json]) -> Facts:

@@ -71,6 +71,10 @@ def test_messages_show_no_terminal_commands_and_no_passwords(tmp_path: Path) -> 
         speakable("no https://me:pass@host/x or git+ssh://k@h/y")
         == "no https://***@host/x or git+ssh://***@h/y"
     )
+    assert (
+        speakable("bad:\n::error::x\n  ::add-mask::y ##[group]")
+        == "bad:\n: :error::x\n    : :add-mask::y # #[group]"
+    )
     found = shell('exec "$@"', "check", tmp_path / "a\x1b[31m.yaml")
     assert found.returncode == ExitCode.USAGE
     assert "\x1b" not in found.stderr

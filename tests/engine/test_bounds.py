@@ -61,7 +61,7 @@ class Reader(TextModel):
     """A model that reads text and does nothing else."""
 
     def __init__(self, tokenizer: Any, vocabulary: int) -> None:
-        self.tokenizer, self.vocabulary = tokenizer, vocabulary
+        self.tokenizer, self.vocabulary, self._bytes_will_do = tokenizer, vocabulary, True
 
     facts = prefill = step = tokens = logits = synchronise = None  # type: ignore[assignment]
 

@@ -349,7 +349,6 @@ def test_shards_have_one_digest_together(own_cache: Path, tmp_path: Path) -> Non
         ({"_attn_implementation_internal": "someone/kernel"}, "_attn_implementation_internal"),
         ({"parts": [{"x": 1}, {"auto_map": {}}]}, "parts[1].auto_map"),
         ({"attn_implementation": "someone/kernel"}, "attn_implementation"),
-        ({"_unknown": 1}, "_unknown"),
     ],
 )
 def test_a_config_that_brings_code_is_refused(

@@ -191,3 +191,45 @@ def test_the_sizes_are_those_of_the_library() -> None:
     constants = pytest.importorskip("gguf.constants")
     theirs = {int(kind): sizes for kind, sizes in constants.GGML_QUANT_SIZES.items()}
     assert {kind: theirs[kind] for kind in BLOCKS} == BLOCKS
+
+
+def test_many_texts_in_a_header(tmp_path: Path) -> None:
+    """A sparse file has room for as many empty texts as anybody likes."""
+    (tmp_path / "x.gguf").write_bytes(gguf(text("a") + struct.pack("<IIQ", 9, 8, 2**36), 1))
+    with (tmp_path / "x.gguf").open("r+b") as file:
+        file.truncate(2**40)
+    began = time.monotonic()
+    with pytest.raises(UsageError, match="arrays of 68719476736 texts in the header"):
+        check_gguf(tmp_path / "x.gguf")
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"num_hidden_layers": 10**7}, "num_hidden_layers is 10000000, which no model has"),
+        ({"a" * 1000: {str(number): {} for number in range(1000)}, "auto_map": {}}, "auto_map: this key"),
+        ({"a": [[]] * 600_000}, "more than 500000 lists and objects"),
+        ({"x\n::error::y": {"auto_map": 1}}, r"config\\.json: x ::error::y\\.auto_map"),
+    ],
+    ids=["layers", "long keys", "lists", "a key of two lines"],
+)
+def test_configs_that_cost_or_speak(model: Path, config: dict[str, object], said: str) -> None:
+    (model / "config.json").write_text(json.dumps({"model_type": "llama", **config}))
+    began = time.monotonic()
+    with pytest.raises(UsageError, match=said.replace("\\\\", "\\")) as caught:
+        check_directory(model)
+    assert time.monotonic() - began < 2
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_other_files_that_bring_code(model: Path) -> None:
+    (model / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": ["evil.T", null]}}')
+    assert "tokenizer_config.json: auto_map: this key" in refused(model)
+
+
+def test_metadata_is_text(tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").write_bytes(shard({"__metadata__": {"a": []}}))
+    with pytest.raises(UsageError, match="no map from text to text"):
+        safetensors_header(tmp_path / "x.safetensors")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from rich.console import Console
 from tampering import INSTEAD, edited, rechained, records_of, tampered_journal, tampered_summary
 
 from bench import plugins
+from bench.cli.main import main
 from bench.errors import BenchError, ExitCode, IntegrityError
 from bench.report.formats import csv, html, jsonl, junit, latex, markdown
 from bench.report.table import render
-from bench.results.summary import RUN_JSON, SEAL, UNSEALED, from_journal, load_run
+from bench.results.summary import RUN_JSON, SEAL, UNSEALED, from_journal, load_run, sealed
 from bench.results.verify import verify_run
+from bench.store.files import digest
 from bench.store.replay import JOURNAL
 
 ALLOWED = {ExitCode.OK, ExitCode.USAGE, ExitCode.INCOMPARABLE, ExitCode.INTEGRITY}
@@ -169,6 +172,78 @@ def test_records_that_do_not_fit_together(sound: Path, tmp_path: Path) -> None:
     with pytest.raises(BenchError) as caught:
         from_journal(run)
     assert caught.value.exit_code in (ExitCode.USAGE, ExitCode.INTEGRITY)
+
+
+NL = "x\n::error title=mine::boo"
+
+
+@pytest.mark.parametrize(
+    ("at", "path"),
+    [(0, ("price", NL)), (0, ("machine", "packages", NL)), (0, ("spec", "gate", NL)), (3, ("probes", NL)),
+     (2, ("loaded", "bytes_by_dtype", NL)), (4, ("ceilings", NL))],
+)  # fmt: skip
+def test_a_key_is_one_line_in_a_message(sound: Path, tmp_path: Path, at: int, path: tuple[str, ...]) -> None:
+    run = a_copy(sound, tmp_path)
+    records = records_of(run)
+    holder = records[at]
+    for part in path[:-1]:
+        holder = holder.setdefault(part, {})
+    holder[path[-1]] = {"not": "a number"}
+    rechained(run, records)
+    with pytest.raises(BenchError) as caught:
+        from_journal(run)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [{"max_increase": "abc"}, {"max_increase": "-5%"}, {"max_increase": "1e300%"}, {"max": 1e308}, {}],
+)
+def test_a_gate_on_a_run_with_limits_that_are_none(
+    sound: Path, tmp_path: Path, limit: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = a_copy(sound, tmp_path)
+    records = records_of(run)
+    records[0]["spec"]["gate"] = {"cost_per_1k_tokens_usd": limit}
+    records[0]["spec_digest"] = digest(records[0]["spec"])
+    rechained(run, records)
+    monkeypatch.setattr(sys, "argv", ["bench", "gate", str(run)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (ExitCode.USAGE, ExitCode.INTEGRITY)
+
+
+def test_a_gate_has_no_figure_of_a_row_that_failed(sound: Path, tmp_path: Path) -> None:
+    run = a_copy(sound, tmp_path)
+    content = from_journal(run).to_json()
+    rule = {"rule": "x max 1", "metric": "x", "group": "", "variant": "pruned", "kind": "timed", "reason": ""}
+    content["gate"] = {
+        "verdict": "PASS", "exit_code": 0, "rules": [{**rule, "verdict": "PASS", "value": 0.99}],
+        "evidence": {"mode": "config", "units": 3, "void_units": 0, "units_from_earlier_runs": 0,
+                     "seconds_per_unit": 1.0, "calibration": None},
+    }  # fmt: skip
+    content["variants"][1]["status"] = "oom_host"
+    content = json.loads(json.dumps(content))
+    (run / RUN_JSON).write_text(json.dumps(sealed(content, run / JOURNAL)))
+    with pytest.raises(IntegrityError, match="the gate has a figure of pruned, which was not measured"):
+        load_run(run)
+
+
+def test_a_journal_that_would_fill_the_memory(sound: Path, tmp_path: Path) -> None:
+    run = a_copy(sound, tmp_path)
+    line = b'{"kind":"note","x":[' + b"[]," * 600_000 + b"[]]}\n"
+    (run / JOURNAL).write_bytes((run / JOURNAL).read_bytes() + line)
+    with pytest.raises(IntegrityError, match=r"journal\.jsonl:17: more than 500000 lists and objects"):
+        from_journal(run)
+
+
+def test_more_rows_than_a_config_has(sound: Path, tmp_path: Path) -> None:
+    run = a_copy(sound, tmp_path)
+    head, *_others = records_of(run)
+    rows = [{"kind": "arm", "group": "", "name": f"row-{number}"} for number in range(2001)]
+    rechained(run, [head, *rows])
+    with pytest.raises(IntegrityError, match="more than 2000 rows"):
+        from_journal(run)
 
 
 def test_every_format_was_asked(sound: Path) -> None:

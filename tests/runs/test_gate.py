@@ -234,7 +234,8 @@ def test_a_disturbed_machine_decides_nothing(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
-    ("more", "code", "match"), [({"gate": {}}, 2, "no limits"), ({"variants": []}, 5, "nothing was measured")]
+    ("more", "code", "match"),
+    [({"gate": {}}, 2, "no limits"), ({"variants": []}, 2, "there is nothing to compare")],
 )
 def test_nothing_to_gate(tmp_path: Path, more: dict[str, Any], code: int, match: str) -> None:
     with pytest.raises(BenchError, match=match) as refused:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.engine.evidence import Census, Check, check
+from bench.engine.evidence import Census, Check, check, touched
 from bench.optimisations.shared.linear import named_linears
 from bench.optimisations.shared.pruning import NOTE, TOO_MANY, SparsityParams, zeroed
 
@@ -68,4 +68,5 @@ def evidence(before: Census, after: Census, params: Params) -> list[Check]:
     total = sum(m.elements for m in pruned)
     share = sum((m.zero_fraction or 0.0) * m.elements for m in pruned) / total if total else 0.0
     holds = bool(pruned) and abs(share - params.sparsity) <= TOO_MANY
-    return [check("zero fraction of all matrices", f"{share:.4f}", holds, f"{params.sparsity:g}")]
+    found = check("zero fraction of all matrices", f"{share:.4f}", holds, f"{params.sparsity:g}")
+    return [found, *touched(total, after.others)]

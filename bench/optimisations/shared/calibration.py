@@ -68,10 +68,11 @@ def windows(model: Any, params: CalibrationParams, part: tuple[float, float] = (
 
 @lru_cache(maxsize=1)  # a training encodes one text twice: to train on it, and to be judged by it
 def _encode(directory: Path, vocabulary: int, text: str) -> list[int]:
-    """Encode the text with the tokenizer beside the weights; without one, as bytes modulo the vocabulary."""
-    import transformers
+    """Encode the text as the engine does: with the tokenizer beside the weights. Without one, which only a
+    model with random weights may lack, as bytes modulo the vocabulary."""
+    from bench.runtimes._text import tokenizer_of
 
-    if not (directory / "tokenizer.json").is_file():
+    tokenizer = tokenizer_of(directory)
+    if tokenizer is None:
         return [byte % vocabulary for byte in text.encode()]
-    tokenizer = transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
     return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])

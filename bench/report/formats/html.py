@@ -20,7 +20,7 @@ from bench.report.compared import Compared, compared
 from bench.report.formats import harmless, presented
 from bench.report.gate_reading import ADVICE, TONES, measured, verdict_on
 from bench.report.reading import (
-    FRONT,
+    front_words,
     interval_text,
     scored_words,
     sentence,
@@ -86,7 +86,7 @@ def _template() -> Template:
     environment.globals |= {
         "advice": ADVICE,
         "tones": TONES,
-        "front": FRONT,
+        "front_words": front_words,
         "grid_words": words,
         "timed_words": timed_words,
         "scored_words": scored_words,

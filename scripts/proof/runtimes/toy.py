@@ -47,7 +47,8 @@ class Planted(numpy.NumpyEngine):
 
     def prefill(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> numpy.Batch:
         """Apply the plants, except for the passes that a slow request repeats in each step."""
-        marked = self.prompts[self.slow_one][: len(prompts[0])] if self.plant == "slow" else None
+        known = self.plant == "slow" and self.prompts
+        marked = self.prompts[self.slow_one][: len(prompts[0])] if known else None
         self.slow, self.passes = list(prompts[0]) == marked, 0
         batch = super().prefill(prompts, new_tokens + 1)
         if self.plant == "token":

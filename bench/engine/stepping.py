@@ -1,0 +1,60 @@
+"""Check after loading that decoding step by step computes what one pass over the same tokens computes.
+
+A model that takes no cache and ignores the argument decodes each token without its context; a model that sees
+the future, or whose mask is wrong, scores a text that it could never have written. Both run at full speed and
+without an error, and every figure of them is of another model than the one that is scored.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from bench.engine.evidence import Check, check
+from bench.records import Facts
+
+if TYPE_CHECKING:
+    from bench.engine import Engine
+
+PROMPT_TOKENS, STEPS = 48, 12
+# How far below the best logit of the whole pass a decoded token may lie, as a mean over the tokens, in
+# standard deviations of the logits: in float32, and in dtypes that round or with packed weights. Rounding
+# gives 1e-4 and 0.05; tokens that were decoded without their context lie 1 to 4 below.
+MOST_BELOW, MOST_BELOW_ROUNDED = 0.02, 0.3
+_CLAIM = "tokens decoded step by step are those of one pass"
+
+
+def by_steps(engine: Engine, facts: Facts) -> tuple[list[Check], float | None]:
+    """Return the check, and the bytes of cache per token as they were held; None if they cannot be seen.
+
+    There is no check for a model whose logits are not finite, which is found elsewhere, or for an engine that
+    has none.
+    """
+    room = facts.context or PROMPT_TOKENS + STEPS
+    length = max(min(PROMPT_TOKENS, room - STEPS), 1)
+    prompt = [number % min(97, facts.vocabulary - 3) + 3 for number in range(length)]
+    steps = max(min(STEPS, room - length), 1)
+    generation = engine.prefill([prompt], steps + 1)
+    for _ in range(steps):
+        engine.step(generation)
+    chosen = engine.tokens(generation)[0]
+    held = engine.cache_bytes(generation)
+    a_token = None if held is None else held / (length + steps)
+    try:
+        rows = engine.logits([*prompt, *chosen[:-1]])[length - 1 :]
+    except NotImplementedError:  # an engine that is never scored
+        return [], a_token
+    below = [_below(row, token) for row, token in zip(rows, chosen, strict=True)]
+    if not all(map(math.isfinite, below)):
+        return [], a_token
+    mean = math.fsum(below) / len(below)
+    found = f"{mean:.2g} sd of the logits below the best, over {len(below)} tokens"
+    exact = facts.dtype == "float32" and facts.quantised_checkpoint is None
+    most = MOST_BELOW if exact else MOST_BELOW_ROUNDED
+    return [check(_CLAIM, found, mean <= most, f"at most {most}")], a_token
+
+
+def _below(row: Any, token: int) -> float:
+    """Return how far a token lies below the best one, in standard deviations of the row."""
+    spread = float(row.std())
+    return float(row.max() - row[token]) / spread if spread > 0 else 0.0

@@ -1,0 +1,62 @@
+"""Refuse what an engine that reads ``config.json`` by itself does not compute.
+
+Such an engine knows the keys that its authors thought of. A key that it ignores is another model, and the
+difference would be called the scheme's drift. So every key has to be known, or to mean nothing, or to be off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from bench.errors import Unsupported
+
+# Keys that change no logits: names, tokens, training, and what transformers keeps for itself.
+MEANINGLESS = frozenset({
+    "architectures", "model_type", "transformers_version", "torch_dtype", "dtype", "use_cache", "id2label",
+    "label2id", "problem_type", "initializer_range", "initializer_factor", "return_dict",
+    "task_specific_params", "bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "sep_token_id",
+    "decoder_start_token_id", "attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop",
+    "attn_pdrop", "chunk_size_feed_forward", "max_window_layers", "finetuning_task", "tokenizer_class",
+    "prefix", "is_llama_config", "rope_interleaved", "keys_to_ignore_at_inference", "output_hidden_states",
+    "output_attentions", "max_length",
+})  # fmt: skip
+# Keys of the Llama family that the engines here compute, at the values that they compute.
+SIZES = frozenset({
+    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "num_key_value_heads", "head_dim", "max_position_embeddings", "rms_norm_eps", "rope_theta",
+    "tie_word_embeddings",
+})  # fmt: skip
+PLAIN: Mapping[str, Collection[Any]] = {"hidden_act": ("silu", "swish"), "pretraining_tp": (1,)}
+ROPE = frozenset({"rope_type", "type", "rope_theta", "factor", "partial_rotary_factor"})
+
+
+def must_be_known(engine: str, config: Mapping[str, Any], more: Mapping[str, Collection[Any]] = {}) -> None:
+    """Raise Unsupported for the first key of a Llama-like config that ``engine`` does not compute.
+
+    ``more`` has further keys with the values that this engine computes.
+    """
+    computed = {**PLAIN, **more}
+    for key, value in config.items():
+        if key in MEANINGLESS or key in SIZES or key.startswith("_") or value in (None, False, "", 0, [], {}):
+            continue
+        if key in computed and value in computed[key]:
+            continue
+        if key == "layer_types" and set(value) == {"full_attention"}:
+            continue
+        if key == "sliding_window" and config.get("use_sliding_window", True) is False:
+            continue
+        if key in ("rope_parameters", "rope_scaling") and _plain_rotation(value):
+            continue
+        raise Unsupported(f"the {engine} engine does not compute {key}: {str(value)[:60]}")
+
+
+def _plain_rotation(rope: Any) -> bool:
+    """Return whether a block of rotary embedding says no more than its base."""
+    return (
+        isinstance(rope, Mapping)
+        and set(rope) <= ROPE
+        and (rope.get("rope_type") or rope.get("type") or "default") == "default"
+        and rope.get("factor", 1.0) == 1.0
+        and rope.get("partial_rotary_factor", 1.0) == 1.0
+    )

@@ -1,0 +1,284 @@
+"""Circumstances that users have met: what a loader would make up, what an engine would compute otherwise.
+
+Each model is tiny and random; what is wrong with it is what was wrong with a real one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from byte_tokenizer import write_tokenizer
+from safetensors.torch import load_file, save_file
+
+from bench.engine import Options
+from bench.engine.stepping import by_steps
+from bench.errors import NotApplied, Outcome, Unsupported, UsageError, VariantFailed
+from bench.models.reference import check_directory
+from bench.runtimes import numpy as numpy_engine
+from bench.runtimes import transformers as engine
+from bench.runtimes._config import must_be_known
+from bench.runtimes._gguf import write
+from bench.worker import session
+from bench.worker.loop import Worker
+
+CPU = Options(device="cpu", threads=1)
+EAGER = Options(device="cpu", threads=1, attention="eager")
+LLAMA: dict[str, Any] = {
+    "vocab_size": 260, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512, "bos_token_id": 0,
+    "eos_token_id": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _always_the_same() -> None:
+    torch.manual_seed(0)
+
+
+def sharp(model: Any, scale: float = 4.0) -> Any:
+    """Larger weights, so that a change of the computation shows in the logits."""
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                weight.mul_(scale)
+    return model
+
+
+def saved(model: Any, to: Path, *, words: tuple[str, ...] = ()) -> Path:
+    """The model with a tokenizer of bytes, and of further ``words``."""
+    model.save_pretrained(to)
+    write_tokenizer(to, words)
+    return to
+
+
+def llama(to: Path, **changes: Any) -> Path:
+    config = transformers.LlamaConfig(**{**LLAMA, **changes})
+    return saved(sharp(transformers.LlamaForCausalLM(config)), to)
+
+
+def edited(directory: Path, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> Path:
+    """The directory with its weights renamed, added or left out."""
+    file = directory / "model.safetensors"
+    save_file(edit(load_file(file)), file, {"format": "pt"})
+    return directory
+
+
+def refused(directory: Path, options: Options = CPU) -> VariantFailed:
+    with pytest.raises(VariantFailed) as caught:
+        engine.load(directory, options)
+    return caught.value
+
+
+# ---- weights that the loader would make up --------------------------------------------------------------
+
+
+def test_a_head_that_is_not_in_the_files(tmp_path: Path) -> None:
+    found = refused(
+        edited(llama(tmp_path), lambda all_: {k: v for k, v in all_.items() if k != "lm_head.weight"})
+    )
+    assert found.outcome == Outcome.LOAD_ERROR
+    assert found.reason == (
+        "the weights do not fit LlamaForCausalLM: 1 tensor not in the files, so made up by the loader: "
+        "lm_head.weight"
+    )
+
+
+def test_names_of_another_wrapper(tmp_path: Path) -> None:
+    found = refused(edited(llama(tmp_path), lambda all_: {f"_orig_mod.{key}": v for key, v in all_.items()}))
+    assert "21 tensors not in the files, so made up by the loader" in found.reason
+    assert "21 tensors in the files and left out by the loader: _orig_mod.lm_head.weight" in found.reason
+
+
+def test_a_tensor_that_nobody_reads(tmp_path: Path) -> None:
+    found = refused(edited(llama(tmp_path), lambda all_: {**all_, "extra.weight": torch.ones(2, 2)}))
+    assert "1 tensor in the files and left out by the loader: extra.weight" in found.reason
+
+
+def test_a_whole_checkpoint_loads(tmp_path: Path) -> None:
+    assert engine.load(llama(tmp_path), CPU).facts().vocabulary == 260
+
+
+def test_an_adapter_beside_the_weights(tmp_path: Path) -> None:
+    (llama(tmp_path) / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    with pytest.raises(UsageError, match="an adapter beside the weights would not be applied"):
+        check_directory(tmp_path)
+
+
+# ---- configs that transformers writes itself ------------------------------------------------------------
+
+
+def test_private_keys_name_no_code(tmp_path: Path) -> None:
+    """Gemma 3, OPT, Mamba 2 and others have such keys."""
+    file = llama(tmp_path) / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "_sliding_window_pattern": 6}))
+    check_directory(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"auto_map": {"AutoConfig": "x.Y"}},
+        {"a": [{"trust_remote_code": True}]},
+        {"_attn_implementation": "org/kernel"},
+        {"text_config": {"_experts_implementation_internal": "org/kernel:x"}},
+        {"transformers_weights": "sub/other.safetensors"},
+    ],
+)
+def test_keys_that_can_bring_code_or_other_weights(tmp_path: Path, more: dict[str, Any]) -> None:
+    file = llama(tmp_path) / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **more}))
+    with pytest.raises(UsageError, match="can make the loader run code"):
+        check_directory(tmp_path)
+
+
+# ---- text that is not the model's -----------------------------------------------------------------------
+
+
+def test_no_tokenizer_is_no_text(tmp_path: Path) -> None:
+    transformers.LlamaForCausalLM(transformers.LlamaConfig(**LLAMA)).save_pretrained(tmp_path)
+    with pytest.raises(VariantFailed, match="no tokenizer beside the weights"):
+        engine.load(tmp_path, CPU).encode("text")
+
+
+def test_a_tokenizer_of_another_model(tmp_path: Path) -> None:
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**LLAMA))
+    found = engine.load(saved(model, tmp_path, words=("beyond",)), CPU)
+    assert found.encode("within") != []
+    with pytest.raises(
+        VariantFailed, match=r"its token 260 \('beyond'\) is beyond the model's vocabulary of 260"
+    ):
+        found.encode("beyond")
+
+
+def test_a_text_begins_as_the_tokenizer_says(tmp_path: Path) -> None:
+    directory = llama(tmp_path)
+    assert engine.load(directory, CPU).begin_ids() == ()
+    file = directory / "tokenizer.json"
+    content = json.loads(file.read_text())
+    content["post_processor"] = {
+        "type": "TemplateProcessing", "pair": [],
+        "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [0], "tokens": ["<s>"]}},
+    }  # fmt: skip
+    file.write_text(json.dumps(content))
+    for found in (engine.load(directory, CPU), numpy_engine.load(directory, CPU)):
+        assert found.begin_ids() == (0,)
+        worker = Worker()
+        worker.engine, worker.corpus = found, list(range(4, 40))
+        assert worker._windows({"window": 4, "starts": [0, 8]}) == [[0, 4, 5, 6], [0, 12, 13, 14]]
+        assert worker._encode({"chat": False, "text": "ab", "tokens": None})[0] == 0
+
+
+# ---- decoding that is not what is scored ----------------------------------------------------------------
+
+
+def test_steps_of_a_sound_model_are_those_of_one_pass(tmp_path: Path) -> None:
+    found = engine.load(llama(tmp_path), CPU)
+    (check,), held = by_steps(found, found.facts())
+    assert check.holds
+    assert held == found.facts().kv_bytes_per_token == 2 * 2 * 2 * 16 * 4
+
+
+def test_a_model_that_takes_no_cache(tmp_path: Path) -> None:
+    """Each step sees its last token alone, at full speed."""
+    config = transformers.OpenAIGPTConfig(vocab_size=260, n_positions=512, n_embd=64, n_layer=2, n_head=4)
+    found = engine.load(saved(sharp(transformers.OpenAIGPTLMHeadModel(config), 20.0), tmp_path), EAGER)
+    (check,), _held = by_steps(found, found.facts())
+    assert not check.holds
+    with pytest.raises(NotApplied, match="tokens decoded step by step are those of one pass"):
+        session._enforce("runtime", [check])
+
+
+def test_an_attention_that_an_architecture_does_not_have(tmp_path: Path) -> None:
+    config = transformers.OpenAIGPTConfig(vocab_size=260, n_positions=64, n_embd=64, n_layer=2, n_head=4)
+    found = refused(saved(transformers.OpenAIGPTLMHeadModel(config), tmp_path))
+    assert found.outcome == Outcome.UNSUPPORTED
+    assert "set runtime.attention to eager" in found.reason
+
+
+def test_a_state_space_model_has_no_formula_for_its_cache(tmp_path: Path) -> None:
+    config = transformers.MambaConfig(vocab_size=260, hidden_size=64, num_hidden_layers=2, state_size=8)
+    assert (
+        engine.load(saved(transformers.MambaForCausalLM(config), tmp_path), EAGER).facts().kv_bytes_per_token
+        is None
+    )
+
+
+# ---- an engine that would compute another model ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("hidden_act", "gelu"), ("attention_bias", True), ("mlp_bias", True), ("sliding_window", 16),
+        ("rope_parameters", {"rope_type": "llama3", "factor": 8.0, "rope_theta": 1e4}), ("soft_cap", 30.0),
+        ("layer_types", ["sliding_attention", "full_attention"]), ("something_new", 1),
+    ],
+)  # fmt: skip
+def test_an_engine_refuses_a_key_that_it_does_not_compute(key: str, value: Any) -> None:
+    config = {**transformers.LlamaConfig(**LLAMA).to_dict(), key: value}
+    with pytest.raises(Unsupported, match=f"the numpy engine does not compute {key}: "):
+        must_be_known("numpy", config)
+
+
+def test_an_engine_computes_what_transformers_writes_for_a_plain_llama() -> None:
+    must_be_known("numpy", transformers.LlamaConfig(**LLAMA).to_dict())
+    off = {"use_sliding_window": False, "sliding_window": 4096}
+    must_be_known(
+        "llama-cpp", transformers.Qwen2Config(**LLAMA, **off).to_dict(), {"attention_bias": (True,)}
+    )
+
+
+def test_a_window_is_refused_by_llama_cpp(tmp_path: Path) -> None:
+    config = transformers.MistralConfig(**LLAMA, sliding_window=16)
+    directory = saved(transformers.MistralForCausalLM(config), tmp_path / "model")
+    with pytest.raises(Unsupported, match="the llama-cpp engine does not compute sliding_window: 16"):
+        write(directory, tmp_path / "out.gguf", "float32")
+
+
+def test_a_head_that_a_fine_tune_untied(tmp_path: Path) -> None:
+    """The config still says that it is tied, and both engines use the head of the file."""
+    directory = llama(tmp_path)
+    file = directory / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "tie_word_embeddings": True}))
+    ids = [5, 17, 99, 200]
+    theirs = engine.load(directory, CPU).logits(ids)
+    ours = torch.tensor(numpy_engine.load(directory, CPU).logits(ids))
+    assert float((ours - theirs).abs().max()) < 1e-3 * float(theirs.abs().max())
+
+
+# ---- experts --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"label": "prune: magnitude", "module": "bench.optimisations.prune.magnitude", "params": {}},
+        {
+            "label": "quantise: torch",
+            "module": "bench.optimisations.quantise.torch_int8_dynamic",
+            "params": {},
+        },
+    ],
+    ids=lambda step: step["label"],
+)
+def test_a_scheme_that_leaves_the_experts_is_not_applied(tmp_path: Path, step: dict[str, Any]) -> None:
+    config = transformers.Qwen3MoeConfig(
+        **LLAMA, head_dim=16, num_experts=8, num_experts_per_tok=2, moe_intermediate_size=128,
+        decoder_sparse_step=1, mlp_only_layers=[],
+    )  # fmt: skip
+    directory = saved(transformers.Qwen3MoeForCausalLM(config), tmp_path)
+    message = {
+        "directory": str(directory), "runtime": "bench.runtimes.transformers", "optimise": [step],
+        "options": {"device": "cpu", "dtype": "float32", "threads": 1, "attention": "sdpa", "random": False},
+    }  # fmt: skip
+    with pytest.raises(
+        NotApplied, match=r"share of the weights that were changed: expected at least 50%, found 5\."
+    ):
+        session.load(message)
