@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import resource
 import signal
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -41,6 +43,21 @@ def test_too_much() -> None:
     with pytest.raises(VariantFailed, match="needs more than 100 MiB"), bounded("the text", 5, 100 * MIB):
         bytearray(3000 * MIB)
     assert len(bytearray(300 * MIB)) == 300 * MIB, "the bound has ended"
+
+
+def test_what_does_not_listen_ends_its_process() -> None:
+    """Python hears a signal between two of its own steps, and this is one step that takes minutes."""
+    body = (
+        "from bench.engine.bounds import bounded\n"
+        "with bounded('the sum', 0.3, 1 << 30):\n    sum(range(10**12))\n"
+    )
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", body], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "Timeout" in done.stderr
+    assert time.monotonic() - began < 20
 
 
 def test_another_thread_is_left_alone() -> None:
