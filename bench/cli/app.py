@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -222,13 +221,10 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write a row's optimised model as an ordinary safetensors checkpoint."""
+    from bench.cli.gating import sayer
     from bench.runs.export import export as write
 
-    def say(text: str) -> None:
-        if not quiet:
-            print(text, file=sys.stderr, flush=True)
-
-    print(write(run, variant, to, say, python))
+    print(write(run, variant, to, sayer(quiet=quiet), python))
 
 
 @app.command()

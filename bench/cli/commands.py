@@ -13,7 +13,6 @@ from bench.config.spec import Spec
 from bench.errors import BenchError, ExitCode, IntegrityError, UsageError
 from bench.formatting import one_line
 from bench.results.run_summary import RunStatus, RunSummary
-from bench.results.summary import RUN_JSON
 
 EXIT_OF_STATUS = {
     RunStatus.OK: ExitCode.OK,
@@ -100,6 +99,7 @@ def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) ->
 
 def _runs_below(directory: Path) -> list[Path]:
     """Return the directories that hold a run, and say on standard error which could not be looked into."""
+    from bench.results.summary import RUN_JSON
 
     def unreadable(bad: OSError) -> None:
         print(f"bench: left out: {one_line(str(bad.filename))}: {bad.strerror}", file=sys.stderr)
@@ -131,8 +131,8 @@ def price(
     """Print the same run at another price; nothing on the disk changes."""
     from bench.measure.clock import utc_now
     from bench.pricing.reprice import new_price
-    from bench.results.summary import judging, summarise
-    from bench.store.replay import load_record
+    from bench.results.summary import summarise
+    from bench.store.replay import judging, load_record
 
     record = load_record(directory)
     block = new_price(record.price, hardware, usd_per_hour, utilisation, utc_now()[:10], vcpus)

@@ -112,7 +112,8 @@ def _is_interpreter(base: str) -> bool:
 def _finished(run: Path, options: GateOptions) -> RunSummary:
     """Judge a finished run. Nothing is measured, and the verdict does not rest on ``run.json``."""
     from bench.results.stored_gate import against_run, judge_run
-    from bench.results.summary import from_journal, judging
+    from bench.results.summary import from_journal
+    from bench.store.replay import judging
 
     if options.base is not None and not _is_run(options.base):
         raise UsageError("a finished run can be gated by itself or with --base RUN, another run")
@@ -130,8 +131,9 @@ def _measured_against_run(spec: Spec, base: Path, options: GateOptions, quiet: b
     """Measure a whole run, and judge it against an earlier one."""
     from bench.cli.progress import RunProgress
     from bench.results.stored_gate import against_run
-    from bench.results.summary import from_journal, judging
+    from bench.results.summary import from_journal
     from bench.runs.run import run_spec
+    from bench.store.replay import judging
 
     stored = from_journal(base)
     with RunProgress(spec, quiet=quiet) as rows:

@@ -21,7 +21,7 @@ from bench.gate.sequential import SCALE_FLOOR, Test
 from bench.metrics.cost import PER_REQUEST
 from bench.metrics.unit_ratios import log_ratio
 from bench.records import RunRecord, UnitRecord
-from bench.store.replay import load_record, newest_first
+from bench.store.replay import judging, load_record, newest_first
 
 VALID = timedelta(days=7)
 ENOUGH_UNITS = 6
@@ -134,7 +134,8 @@ def latest(out: Path, conditions: Mapping[str, Any], now_utc: str) -> Calibratio
         if not timedelta() <= age <= VALID:  # a clock that was wrong, or an edited journal, has no date
             continue
         try:
-            return estimate(load_record(directory))
-        except (IntegrityError, ArithmeticError, LookupError, ValueError):
+            with judging(directory):
+                return estimate(load_record(directory))
+        except IntegrityError:
             continue  # no calibration: `bench verify` says what is wrong with it
     return None

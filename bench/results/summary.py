@@ -4,8 +4,6 @@ journal."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +27,7 @@ from bench.stats.intervals import Interval
 from bench.stats.verdict import Design
 from bench.store.files import digest, strict_json
 from bench.store.journal import last_digest
-from bench.store.replay import JOURNAL, journal_of, load_record
+from bench.store.replay import JOURNAL, journal_of, judging, load_record
 from bench.store.schema import check_block
 
 RUN_JSON = "run.json"
@@ -173,25 +171,6 @@ def from_journal(directory: Path) -> RunSummary:
     record = load_record(directory)
     with judging(journal_of(directory)):
         return summarise(record)
-
-
-@contextmanager
-def judging(path: Path) -> Iterator[None]:
-    """Turn what goes wrong inside, while records of ``path`` are judged, into an IntegrityError.
-
-    Every record has its schema when this begins. What is left are records that do not fit together, such as a
-    variant without a baseline, or numbers whose product is no number.
-    """
-    try:
-        yield
-    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as bad:
-        raise IntegrityError(_not_together(path, bad)) from bad
-    except (RuntimeError, StopIteration) as bad:  # an empty generator
-        raise IntegrityError(_not_together(path, bad)) from bad
-
-
-def _not_together(path: Path, bad: Exception) -> str:
-    return f"{path}: its records do not fit together ({type(bad).__name__}: {str(bad)[:200]})"
 
 
 def is_run(directory: Path) -> bool:

@@ -10,10 +10,10 @@ from pathlib import Path
 from bench.errors import ConfigError, IntegrityError
 from bench.formatting import one_line
 from bench.records import RunRecord
-from bench.results.summary import RUN_JSON, SEAL, check_seal, judging, read_summary, summarise
+from bench.results.summary import RUN_JSON, SEAL, check_seal, read_summary, summarise
 from bench.store.files import digest
 from bench.store.journal import read_journal
-from bench.store.replay import JOURNAL, journal_of, replay
+from bench.store.replay import JOURNAL, journal_of, judging, replay
 from bench.store.source import source_digest
 from bench.yaml_source import read_yaml
 

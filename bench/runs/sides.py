@@ -23,11 +23,11 @@ from bench.machine.fingerprint import fingerprint
 from bench.measure.fresh_pair import prompts_of
 from bench.models.reference import LocalModel, ModelRef
 from bench.records import Json, UnitRecord
-from bench.results.summary import judging, summarise
+from bench.results.summary import summarise
 from bench.sides.differences import NOT_MEASURED
 from bench.sides.side import Sides
 from bench.store.files import digest
-from bench.store.replay import load_record, newest_first
+from bench.store.replay import judging, load_record, newest_first
 
 BASE = "base"
 Fetch = Callable[[ModelRef], LocalModel]

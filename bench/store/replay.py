@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,25 @@ def load_record(directory: Path) -> RunRecord:
     path = journal_of(directory)
     read = read_journal(path)
     return replay(read.records, read.notices, str(path))
+
+
+@contextmanager
+def judging(path: Path) -> Iterator[None]:
+    """Turn what goes wrong inside, while records of ``path`` are judged, into an IntegrityError.
+
+    Every record has its schema when this begins. What is left are records that do not fit together, such as a
+    variant without a baseline, or numbers whose product is no number.
+    """
+    try:
+        yield
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as bad:
+        raise IntegrityError(_not_together(path, bad)) from bad
+    except (RuntimeError, StopIteration) as bad:  # an empty generator
+        raise IntegrityError(_not_together(path, bad)) from bad
+
+
+def _not_together(path: Path, bad: Exception) -> str:
+    return f"{path}: its records do not fit together ({type(bad).__name__}: {str(bad)[:200]})"
 
 
 def newest_first(out: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
