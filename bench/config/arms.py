@@ -57,7 +57,7 @@ def blaming(source: YamlSource, path: KeyPath, what: str = "") -> Iterator[None]
 def read_model(source: YamlSource, raw: object, path: KeyPath, find: FindModel) -> ModelRef:
     """Read a model: a name in models/, or {hub, revision}, {path}, {random, layers}. Raises ConfigError."""
     if isinstance(raw, str):
-        return Named(_known_model(source, raw, path, find))
+        return Named(_known_model(source, raw, path, find, random=False))
     if not isinstance(raw, dict) or not any(set(raw) <= form and raw for form in MODEL_FORMS):
         raise source.error(
             path, "not a model", "write a name in models/, {hub, revision}, {path} or {random}"
@@ -74,7 +74,7 @@ def read_model(source: YamlSource, raw: object, path: KeyPath, find: FindModel) 
     layers = raw.get("layers")
     if layers is not None and (type(layers) is not int or not 1 <= layers <= 1000):
         raise source.error((*path, "layers"), f"must be a whole number from 1 to 1000, not {layers!r:.60}")
-    return Random(_known_model(source, raw["random"], (*path, "random"), find), layers)
+    return Random(_known_model(source, raw["random"], (*path, "random"), find, random=True), layers)
 
 
 def _hub(source: YamlSource, raw: Mapping[str, Any], path: KeyPath) -> Hub:
@@ -105,9 +105,10 @@ def _sound_directory(place: Path, _changed: int) -> None:
     check_directory(place)
 
 
-def _known_model(source: YamlSource, name: str, path: KeyPath, find: FindModel) -> str:
+def _known_model(source: YamlSource, name: str, path: KeyPath, find: FindModel, *, random: bool) -> str:
     with blaming(source, path):
-        find(name)
+        if reason := find(name).why_not(random=random):
+            raise UsageError(reason)
     return name
 
 

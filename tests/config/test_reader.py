@@ -505,7 +505,7 @@ def test_a_limit_on_drift_that_is_switched_off(write: Write) -> None:
 @pytest.mark.parametrize(
     ("model", "key", "words"),
     [
-        ("smollm2", "model", "did you mean 'smollm2-135m'?"),
+        ("smollm2-135", "model", "did you mean 'smollm2-135m'?"),
         ("<script>alert(1)</script>", "model", "no model called"),
         ("'</script><img onerror=x>'", "model", "no model called"),
         ("'[red]x[/]'", "model", "no model called"),
