@@ -16,8 +16,9 @@ from bench.cli.listing import model_words
 from bench.config.arms import device_here
 from bench.config.spec import Arm, Spec
 from bench.machine.devices import cpu_count
+from bench.models.architecture import Architecture
 from bench.models.reference import Hub, LocalPath, ModelRef, Random
-from bench.models.registry import Architecture, find_model
+from bench.models.registry import find_model
 
 BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2}
 CPU_RATES = (12e9, 80e9)  # bytes/s and FLOP/s of one thread, as transformers reaches them
@@ -51,15 +52,14 @@ class Load:
     @property
     def weights_bytes(self) -> int:
         """Return the size of the parameters in the dtype in which they are loaded."""
-        return self.facts.parameters * BYTES_OF[self.arm.runtime.dtype]
+        return self.facts.weights_bytes(8 * BYTES_OF[self.arm.runtime.dtype])
 
     @property
     def serving_bytes(self) -> int:
         """Return the size of the process, the weights and the KV cache together."""
-        facts, load = self.facts, self.arm.workload
-        tokens = load.batch_size * ((load.input_tokens or PROMPT_TOKENS) + load.output_tokens)
-        item_bytes = BYTES_OF[self.arm.runtime.dtype]
-        kv_bytes = tokens * 2 * facts.layers * facts.kv_heads * facts.head_dim * item_bytes
+        load = self.arm.workload
+        tokens = (load.input_tokens or PROMPT_TOKENS) + load.output_tokens
+        kv_bytes = load.batch_size * self.facts.cache_bytes(tokens, BYTES_OF[self.arm.runtime.dtype])
         return PROCESS_BYTES + self.weights_bytes + kv_bytes
 
     def pass_s(self, tokens: int) -> float:
@@ -68,7 +68,7 @@ class Load:
         It is bound by memory or by arithmetic, and each layer adds a fixed time.
         """
         bytes_per_s, flop_per_s = self.rates
-        multiply_s = 2 * self.facts.parameters * tokens / flop_per_s
+        multiply_s = 2 * self.facts.active * tokens / flop_per_s
         return max(self.weights_bytes / bytes_per_s, multiply_s) + self.facts.layers * LAYER_S
 
     @property
@@ -115,7 +115,7 @@ class Load:
             settings = dict(step.params)
             sizes = [size for name in TRAINING_SIZES if isinstance(size := settings.get(name), int)]
             if step.verb == "distil" and len(sizes) == len(TRAINING_SIZES):
-                flop = 8 * self.facts.parameters * math.prod(sizes)
+                flop = 8 * self.facts.active * math.prod(sizes)
                 found[self.arm.model, self.arm.optimise[:place]] = flop / flop_per_s
         return found
 
@@ -140,9 +140,7 @@ def _facts(model: ModelRef) -> Architecture | None:
     facts = find_model(model.name).architecture
     if not isinstance(model, Random) or model.layers is None:
         return facts
-    embeddings = facts.vocabulary * facts.hidden_size * (1 if facts.tied_embeddings else 2)
-    layer = (facts.parameters - embeddings) // facts.layers
-    return facts.model_copy(update={"layers": model.layers, "parameters": embeddings + layer * model.layers})
+    return facts.with_layers(model.layers)
 
 
 def estimate(spec: Spec) -> str:

@@ -8,22 +8,23 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
-from pathlib import Path
 
 from bench import plugins
+from bench.cli import model_pages
 from bench.cli import scheme_pages as schemes
 from bench.config.arms import device_here, missing
 from bench.config.spec import Arm, Optimisation
 from bench.errors import UsageError
-from bench.formatting import format_significant, nearest, printable
+from bench.formatting import nearest, printable
 from bench.models.reference import Hub, LocalPath, ModelRef, Random
 from bench.optimisations import verbs
-from bench.records.grid import words
 
 Row = tuple[str, ...]
 LEAST_WIDTH = 40  # of the last column; if less room is left, it goes below the others
-MORE = {"optimisations": "   (all about one: bench list optimisations NAME)"}
+MORE = {
+    "models": "   (all about one: bench list models NAME)",
+    "optimisations": "   (all about one: bench list optimisations NAME)",
+}
 TO_DIRECTION = {"lower": "lower is better", "higher": "higher is better", None: "-"}
 
 
@@ -42,17 +43,35 @@ def render(kinds: Sequence[str]) -> str:
     return "\n\n".join(found)
 
 
+def page(kind: str, words: Sequence[str]) -> str:
+    """Describe one entry of a list, a scheme or a model. Raises UsageError for lists without such pages."""
+    if kind not in PAGES:
+        raise UsageError(f"only {' and '.join(PAGES)} have more to show: bench list {next(iter(PAGES))} NAME")
+    return PAGES[kind](words)
+
+
 def scheme(words: Sequence[str]) -> str:
     """Describe one scheme, and give the row of a config that has it on a line that can be pasted."""
     verb, name, module = schemes.find(words)
+    text = _lay_out(schemes.page(verb, name, module))
+    return f"{text}\n\nA row of a config:\n\n{schemes.line(verb, name, module)}"
+
+
+def model(words: Sequence[str]) -> str:
+    """Describe one model: its whole card, what fits here, and the lines of a config that use it."""
+    return _lay_out(model_pages.page(" ".join(words)))
+
+
+def _lay_out(rows: Iterable[Row]) -> str:
+    """Lay out paragraphs, which are rows of one cell, and tables, which are the others."""
     width = terminal_width() or 112
     lines: list[str] = []
-    for is_text, rows in itertools.groupby(schemes.page(verb, name, module), lambda row: len(row) == 1):
+    for is_text, group in itertools.groupby(rows, lambda row: len(row) == 1):
         if is_text:
-            lines += (line for (text,) in rows for line in [*textwrap.wrap(printable(text), width), ""])
+            lines += (line for (text,) in group for line in [*textwrap.wrap(printable(text), width), ""])
         else:
-            lines += (f"  {line}" for line in align([tuple(map(printable, row)) for row in rows], width))
-    return "\n".join([*lines, "", "A row of a config:", "", schemes.line(verb, name, module)])
+            lines += (f"  {line}" for line in align([tuple(map(printable, row)) for row in group], width))
+    return "\n".join(lines)
 
 
 def terminal_width() -> int | None:
@@ -131,50 +150,6 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
-def _models() -> Iterator[Row]:
-    from bench.models.registry import all_models
-
-    for model in all_models():
-        source = model.source
-        kind = "shape only" if source is None else "package" if source.package else "hub"
-        at_hand = "random only" if source is None else "cached" if is_cached(model.name) else "not fetched"
-        size = f"{format_significant(model.architecture.parameters / 1e6)}M"
-        about = "; ".join(filter(None, (model.description, _weights(model.name))))
-        yield model.name, kind, at_hand, size, model.licence, about
-
-
-def _weights(name: str) -> str:
-    """Say how a known model's weights were stored in their file, as far as this is known before a fetch."""
-    from bench.models.cache import is_complete
-    from bench.models.fetch import recorded_grid
-    from bench.models.registry import find_model
-
-    source, entry = find_model(name).source, _cache_entry(name)
-    if entry is not None and is_complete(entry) and (grid := recorded_grid(entry)):
-        return f"weights {words(asdict(grid))}"
-    moved = source and source.package and source.package.off_grid
-    return "weights moved off the grid of their file when they are fetched" if moved else ""
-
-
-def is_cached(name: str) -> bool:
-    """Return whether the weights of a known model are in the cache and complete."""
-    from bench.models.cache import is_complete
-
-    entry = _cache_entry(name)
-    return entry is not None and is_complete(entry)
-
-
-def _cache_entry(name: str) -> Path | None:
-    """Return where a known model's weights are once they are fetched; None for a shape without weights."""
-    from bench.models.cache import model_cache_dir
-    from bench.models.registry import find_model
-
-    source = find_model(name).source
-    if source and source.package:
-        return model_cache_dir(source.package.cache_key(name))
-    return model_cache_dir(f"{source.hub.repo} {source.hub.revision}") if source and source.hub else None
-
-
 def _optimisations() -> Iterator[Row]:
     for verb in verbs():
         for name, module in plugins.each(f"optimisations.{verb}"):
@@ -227,7 +202,7 @@ def _prices() -> Iterator[Row]:
 
 
 KINDS: dict[str, Callable[[], Iterator[Row]]] = {
-    "models": _models,
+    "models": model_pages.rows,
     "optimisations": _optimisations,
     "runtimes": _runtimes,
     "workloads": _plugins("workloads"),
@@ -238,3 +213,4 @@ KINDS: dict[str, Callable[[], Iterator[Row]]] = {
     "prices": _prices,
     "reports": _plugins("report.formats"),
 }
+PAGES: dict[str, Callable[[Sequence[str]], str]] = {"optimisations": scheme, "models": model}

@@ -14,19 +14,15 @@ from bench.errors import UsageError
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(help=LISTS)] = LISTS,
-    scheme: Annotated[
-        list[str] | None, typer.Argument(help="after `optimisations`: the name of one, such as hqq")
+    name: Annotated[
+        list[str] | None,
+        typer.Argument(help="after `optimisations` or `models`: the name of one"),
     ] = None,
 ) -> None:
-    """List what there is and whether it can run here, or show one optimisation."""
+    """List what there is and whether it can run here, or show one optimisation or model."""
     from bench.cli import listing
 
-    if not scheme:
-        print(listing.render(what.split(",")))
-    elif what == "optimisations":
-        print(listing.scheme(scheme))
-    else:
-        raise UsageError("only optimisations have more to show: bench list optimisations NAME")
+    print(listing.page(what, name) if name else listing.render(what.split(",")))
 
 
 @app.command()

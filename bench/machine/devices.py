@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
+
+from bench.machine.children import NOWHERE, environment
+
+ASK_S = 2.0
 
 
 def cuda_device_count() -> int:
@@ -14,6 +19,25 @@ def cuda_device_count() -> int:
     if chosen is None or not found:
         return found
     return len([one for one in chosen.split(",") if one.strip() and one.strip() != "-1"])
+
+
+def cuda_memory_bytes() -> int | None:
+    """Return the memory of the first CUDA device that a worker would see, as the driver's own tool says.
+
+    None if there is no device, or if the tool is absent, fails or takes too long. A share of a device (MIG)
+    counts as the whole of it.
+    """
+    if not cuda_device_count():
+        return None
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+    command = ["nvidia-smi", f"--id={first}", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(
+            command, env=environment(), cwd=NOWHERE, capture_output=True, text=True, timeout=ASK_S, check=True
+        ).stdout
+        return int(said.split()[0]) * 1024**2
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return None
 
 
 def cpu_count() -> int:

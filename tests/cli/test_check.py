@@ -192,6 +192,20 @@ def test_layers_scale_the_weights_but_not_the_embeddings() -> None:
     )
 
 
+def test_the_memory_of_a_check_is_that_of_the_card(make: Make) -> None:
+    """`bench list models` uses the same two figures."""
+    arm = (
+        make("model={random: gpt-oss-20b}", "workload.batch_size=2", "runtime.dtype=bfloat16")
+        .groups[0]
+        .baseline
+    )
+    card = estimate._facts(arm.model)
+    assert card is not None
+    tokens = (arm.workload.input_tokens or estimate.PROMPT_TOKENS) + arm.workload.output_tokens
+    expected = card.weights_bytes(16) + 2 * card.cache_bytes(tokens)
+    assert Load(arm, card, estimate._rates("cpu", 2)).serving_bytes == estimate.PROCESS_BYTES + expected
+
+
 def test_a_model_without_facts_has_no_estimate(make: Make) -> None:
     commit = "c1899de289a04d12100db370d81485cdf75e47ca"
     text = describe(make(f"model={{hub: Qwen/Qwen3-0.6B, revision: {commit}}}"))

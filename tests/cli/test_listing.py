@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from bench import environments, plugins
-from bench.cli.listing import KINDS, align, is_cached, render, scheme
+from bench.cli.listing import KINDS, align, page, render, scheme
+from bench.cli.model_pages import is_cached
 from bench.cli.options import LISTS
 from bench.cli.scheme_pages import find, line
 from bench.config import arms
@@ -22,7 +23,7 @@ from bench.metrics import all_metrics
 from bench.models import cache, fetch
 from bench.models.convert import GRID_FILE
 from bench.models.reference import Named
-from bench.models.registry import all_models
+from bench.models.registry import all_models, find_model
 from bench.optimisations import verbs
 from bench.pricing.book import default_book
 from bench.records.grid import grid_of
@@ -172,7 +173,58 @@ def test_a_wrong_scheme_names_the_nearest(words: str, said: str) -> None:
     assert str(caught.value) == said
 
 
+# ---- one model ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [model.name for model in all_models()])
+def test_a_page_has_the_whole_card(name: str) -> None:
+    model = find_model(name)
+    text = " ".join(page("models", [name]).split())
+    assert text.startswith(f"{name} {model.description}.")
+    assert all(f" {key} " in text for key in model.config)
+    assert f"parameters {model.architecture.parameters:,}" in text
+    for words in (model.licence, model.licence_limits, model.hub, model.precision, model.homepage):
+        assert words is None or f" {words} " in text or f"{words}: " in text
+
+
+def test_a_page_says_what_the_makers_say_and_how_the_model_reasons() -> None:
+    text = page("models", ["deepseek-r1"])
+    assert "671,026,404,352 (the makers say 671B)" in text
+    assert "37,552,282,624 (the makers say 37B)" in text
+    assert re.search(r"reasoning +yes, between <think> and </think>\n", text)
+    assert re.search(r"cache a token +68\.6 KiB at 16 bits\n", text)
+    assert re.search(r"reasoning +no\n", page("models", ["deepseek-v3"]))
+
+
+@pytest.mark.parametrize(
+    "name", [model.name for model in all_models() if model.kind == "decoder" and model.source is None]
+)
+def test_the_lines_that_are_shown_can_be_pasted(name: str) -> None:
+    shown = [row.strip() for row in page("models", [name]).splitlines() if row.startswith("  model: ")]
+    for row in shown:
+        source = parse_yaml(row.partition("}")[0].replace("...", "a" * 40) + "}", "pasted")
+        data: Any = source.data
+        if "path" not in data["model"]:
+            assert arms.read_model(source, data["model"], ("model",), find_model)
+    assert len(shown) == 2 + bool(find_model(name).hub)
+
+
+def test_a_page_of_an_encoder_says_that_it_is_not_measured() -> None:
+    assert page("models", ["bge-small-en-v1.5"]).strip().endswith("encoders are not measured yet.")
+
+
+def test_a_wrong_model_names_the_nearest_and_other_lists_have_no_pages() -> None:
+    with pytest.raises(UsageError, match="did you mean 'gemma3-27b'"):
+        page("models", ["gemma-27b"])
+    with pytest.raises(UsageError, match="only optimisations and models have more to show"):
+        page("texts", ["english"])
+
+
 # ---- the other lists ---------------------------------------------------------------------------------
+
+
+def cells_of(row: str) -> list[str]:
+    return [cell.strip() for cell in row.split("  ") if cell]
 
 
 def test_models_say_where_they_come_from_and_whether_they_are_here(
@@ -180,10 +232,15 @@ def test_models_say_where_they_come_from_and_whether_they_are_here(
 ) -> None:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
     found = lines("models")
-    assert tuple(found) == tuple(model.name for model in all_models())
-    assert [cell.strip() for cell in found["smollm2-135m"].split("  ") if cell][1:5] == [
-        "package", "not fetched", "135M", "Apache-2.0",
+    assert tuple(found) == ("name", *(model.name for model in all_models()))
+    assert cells_of(found["smollm2-135m"])[:6] == [
+        "smollm2-135m", "135M", "Apache-2.0", "package", "not fetched", "no",
     ]  # fmt: skip
+    assert cells_of(found["deepseek-r1"])[:6] == [
+        "deepseek-r1", "671B (37.6B active)", "MIT", "hub", "pin a revision", "yes",
+    ]  # fmt: skip
+    assert cells_of(found["gemma3-1b"])[1] == "1.00B"
+    assert "not measured" in cells_of(found["all-minilm-l6-v2"])
     assert found["smollm2-135m"].endswith("weights moved off the grid of their file when they are fetched")
     assert "hub" in found["qwen3-0.6b"]
     assert "random only" in found["tiny-llama"]
@@ -204,11 +261,11 @@ def test_a_model_is_cached_where_a_fetch_would_put_it(
     monkeypatch.setattr(cache, "fill", fill)
     with pytest.raises(InterruptedError):
         fetch.ensure(Named(name))
-    assert not is_cached(name)
+    assert not is_cached(find_model(name))
     entry = cache.model_cache_dir(asked[0])
     entry.mkdir(parents=True)
     (entry / cache.MARKER).write_text('{"files": {}}')
-    assert is_cached(name)
+    assert is_cached(find_model(name))
     assert "  cached  " in lines("models")[name]
     (entry / GRID_FILE).write_text(json.dumps(asdict(grid_of("Q5_1"))))
     assert lines("models")[name].endswith(
@@ -217,7 +274,7 @@ def test_a_model_is_cached_where_a_fetch_would_put_it(
 
 
 def test_a_shape_is_never_cached() -> None:
-    assert not is_cached("tiny-llama")
+    assert not is_cached(find_model("tiny-llama"))
 
 
 def test_metrics_have_key_unit_direction_and_formula() -> None:

@@ -1,0 +1,46 @@
+"""What fits this machine: the most bits for each weight at which a model and a KV cache have room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.cli.doctor import GIB, available_bytes
+from bench.machine.devices import cuda_device_count, cuda_memory_bytes
+from bench.models.architecture import Architecture
+
+TOKENS = 4096  # of the cache; a model with a shorter context fills its context
+SHARE = 0.9  # of the memory; the engine, its buffers and other programs have the rest
+PRECISIONS = {32: "float32", 16: "16 bits", 8: "8 bits", 4: "4 bits"}
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The memory in which a model would run here; ``size_bytes`` is None if nothing tells it."""
+
+    name: str
+    size_bytes: int | None
+
+    @property
+    def words(self) -> str:
+        """Return the size and the kind: ``5.9 GiB of RAM``."""
+        size = "an unknown size" if self.size_bytes is None else f"{self.size_bytes / GIB:.1f} GiB"
+        return f"{size} of {self.name}"
+
+
+def memory_here() -> Memory:
+    """Return the memory of the first GPU, all of it, or else the RAM that is available now."""
+    if cuda_device_count():
+        return Memory("GPU memory", cuda_memory_bytes())
+    return Memory("RAM", available_bytes())
+
+
+def needed_bytes(facts: Architecture, bits: int) -> int:
+    """Return the size of weights and KV cache; below 16 bits the cache keeps 16."""
+    tokens = min(TOKENS, facts.context)
+    return facts.weights_bytes(bits) + facts.cache_bytes(tokens, max(bits, 16) // 8)
+
+
+def fitting(facts: Architecture, memory: Memory) -> str:
+    """Return the highest precision that fits, from ``float32`` to ``4 bits``; ``-`` if none does."""
+    room = (memory.size_bytes or 0) * SHARE
+    return next((words for bits, words in PRECISIONS.items() if needed_bytes(facts, bits) <= room), "-")

@@ -1,0 +1,154 @@
+"""Describe the known models for `bench list`: a line for each card, and the whole card as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from bench.cli.fit import PRECISIONS, TOKENS, Memory, fitting, memory_here, needed_bytes
+from bench.cli.scheme_pages import flow
+from bench.formatting import MIB, format_mib, format_significant
+from bench.models.cache import is_complete, model_cache_dir
+from bench.models.fetch import recorded_grid
+from bench.models.registry import ModelFile, all_models, find_model
+from bench.records.grid import words
+
+Row = tuple[str, ...]
+PIN = "40 hex digits of a commit"
+
+
+def rows() -> Iterator[Row]:
+    """Yield a line for each model, below one with the titles of the columns."""
+    memory = memory_here()
+    yield "name", "parameters", "licence", "weights", "here", "reasoning", f"fits {memory.words}", "about"
+    for model in all_models():
+        yield (
+            model.name, size_words(model), model.licence, kind_of_source(model), _at_hand(model),
+            "yes" if model.reasoning else "no", fitting(model.architecture, memory),
+            "; ".join(filter(None, (model.description, _weights(model)))),
+        )  # fmt: skip
+
+
+def size_words(model: ModelFile) -> str:
+    """Return the parameters, and the active ones of a mixture of experts: ``671B (37.6B active)``."""
+    facts = model.architecture
+    active = "" if facts.active == facts.parameters else f" ({rounded(facts.active)} active)"
+    return rounded(facts.parameters) + active
+
+
+def rounded(count: int) -> str:
+    """Return a number of parameters with three digits and its unit: ``135M``, ``7.62B``, ``1.03T``."""
+    units = (("T", 1e12), ("B", 1e9), ("M", 1e6))
+    unit, size = next((unit, size) for unit, size in units if count >= 0.9995 * size or unit == "M")
+    return f"{format_significant(float(f'{count / size:.3g}'))}{unit}"
+
+
+def kind_of_source(model: ModelFile) -> str:
+    """Return where the weights come from: ``package``, ``hub``, or ``shape only``."""
+    if model.source and model.source.package:
+        return "package"
+    return "hub" if model.source or model.hub else "shape only"
+
+
+def _at_hand(model: ModelFile) -> str:
+    if model.kind == "encoder":
+        return "not measured"
+    if model.source is None:
+        return "pin a revision" if model.hub else "random only"
+    return "cached" if is_cached(model) else "not fetched"
+
+
+def _weights(model: ModelFile) -> str:
+    """Say how a known model's weights were stored in their file, as far as this is known before a fetch."""
+    entry = _cache_entry(model)
+    if entry is not None and is_complete(entry) and (grid := recorded_grid(entry)):
+        return f"weights {words(asdict(grid))}"
+    moved = model.source and model.source.package and model.source.package.off_grid
+    return "weights moved off the grid of their file when they are fetched" if moved else ""
+
+
+def is_cached(model: ModelFile) -> bool:
+    """Return whether the weights of a known model are in the cache and complete."""
+    entry = _cache_entry(model)
+    return entry is not None and is_complete(entry)
+
+
+def _cache_entry(model: ModelFile) -> Path | None:
+    """Return where a known model's weights are once they are fetched; None for a shape without weights."""
+    source = model.source
+    if source and source.package:
+        return model_cache_dir(source.package.cache_key(model.name))
+    return model_cache_dir(f"{source.hub.repo} {source.hub.revision}") if source and source.hub else None
+
+
+def page(name: str) -> Iterator[Row]:
+    """Yield a whole card as rows: a row of one cell is a paragraph, other rows belong to a table.
+
+    Raises UsageError with the nearest name if there is no such model.
+    """
+    model = find_model(name)
+    yield (model.name,)
+    yield (f"{model.description}.",)
+    yield from _about(model)
+    yield ("",)
+    yield from _sizes(model)
+    yield ("",)
+    yield from _memory(model, memory_here())
+    yield ("",)
+    yield ("The config, from which transformers builds the class:",)
+    yield from ((key, flow(value)) for key, value in model.config.items())
+    yield ("",)
+    yield from _use(model)
+
+
+def _about(model: ModelFile) -> Iterator[Row]:
+    """Yield licence, places, precision, and how the model talks."""
+    limits = f": {model.licence_limits}" if model.licence_limits else ""
+    yield "licence", model.licence + limits
+    yield "homepage", model.homepage
+    yield "weights", ", ".join((kind_of_source(model), _at_hand(model)))
+    if model.hub:
+        yield "hub", model.hub
+    if model.precision:
+        yield "published in", model.precision
+    if model.chat_template is not None:
+        yield "chat template", "yes" if model.chat_template else "no"
+    marks = model.reasoning
+    yield "reasoning", f"yes, between {marks.start} and {marks.end}" if marks else "no"
+
+
+def _sizes(model: ModelFile) -> Iterator[Row]:
+    """Yield the counts of the architecture, with what the makers state beside the first."""
+    stated, facts = model.published, model.architecture
+    makers = stated.model_dump() if stated else {}
+    for key, value in facts.model_dump(exclude_none=True).items():
+        beside = f" (the makers say {makers[key]})" if makers.get(key) else ""
+        yield key, (f"{value:,}" if type(value) is int else flow(value)) + beside
+    if stated and stated.note:
+        yield "note", stated.note
+
+
+def _memory(model: ModelFile, memory: Memory) -> Iterator[Row]:
+    """Yield the bytes of weights and cache at each precision, and which of them fits this machine."""
+    facts = model.architecture
+    tokens = min(TOKENS, facts.context)
+    yield "cache a token", f"{format_significant(facts.token_bytes / 1024)} KiB at 16 bits"
+    yield f"cache of {tokens:,}", f"{format_mib(facts.cache_bytes(tokens))} MiB at 16 bits"
+    for bits, name in PRECISIONS.items():
+        yield name, f"{needed_bytes(facts, bits) / MIB:,.0f} MiB of weights and cache"
+    yield "fits here", f"{fitting(facts, memory)}, in {memory.words} with a tenth left for the rest"
+
+
+def _use(model: ModelFile) -> Iterator[Row]:
+    """Yield the lines of a config that use the model, or why there are none."""
+    if model.kind == "encoder":
+        yield (f"{model.why_not(random=True)}.",)
+        return
+    yield ("In a config:",)
+    if model.source:
+        yield f"model: {model.name}", "the pinned weights"
+    elif model.hub:
+        yield f"model: {{hub: {model.hub}, revision: ...}}", f"weights of the hub; revision is the {PIN}"
+    yield "model: {path: DIR}", "weights in a directory of yours"
+    yield f"model: {{random: {model.name}}}", "random weights, for speed and memory alone"
