@@ -136,11 +136,16 @@ def _models() -> Iterator[Row]:
 
     for model in all_models():
         source = model.source
-        kind = "shape only" if source is None else "package" if source.package else "hub"
-        at_hand = "random only" if source is None else "cached" if is_cached(model.name) else "not fetched"
+        kind = "shape only" if source is None else source.kind
+        at_hand = "random only" if source is None else _at_hand(model.name)
         size = f"{format_significant(model.architecture.parameters / 1e6)}M"
         about = "; ".join(filter(None, (model.description, _weights(model.name))))
         yield model.name, kind, at_hand, size, model.licence, about
+
+
+def _at_hand(name: str) -> str:
+    """Say whether the weights of a known model are on this disk; those beside its file always are."""
+    return "here" if _cache_entry(name) is None else "cached" if is_cached(name) else "not fetched"
 
 
 def _weights(name: str) -> str:
@@ -165,7 +170,7 @@ def is_cached(name: str) -> bool:
 
 
 def _cache_entry(name: str) -> Path | None:
-    """Return where a known model's weights are once they are fetched; None for a shape without weights."""
+    """Return where a known model's weights are once they are fetched; None if nothing is fetched."""
     from bench.models.cache import model_cache_dir
     from bench.models.registry import find_model
 

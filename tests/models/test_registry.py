@@ -121,6 +121,7 @@ def test_a_typo_names_its_line_and_the_nearest_key(
         ("  model_type: llama", "  model_type: llama\n  auto_map: {A: b}", "config.auto_map"),
         ("description:", "name: other\ndescription:", "name"),
         ("source:\n", "source:\n  hub: {repo: a/b, revision: " + "a" * 40 + "}\n", "source"),
+        ("source:\n", "source:\n  directory: {path: mine, sha256: " + "ab" * 32 + "}\n", "source"),
         ("description: a test model\n", "", "description"),
     ],
 )
@@ -137,6 +138,31 @@ def test_a_revision_is_a_commit(models: Path, revision: str) -> None:
     error = complaint(models, GOOD.replace(package[0], hub))
     assert error.key == "source.hub.revision"
     assert "40 hex digits" in error.problem
+
+
+def with_directory(path: str, sha256: str = "ab" * 32) -> str:
+    package = re.search(r"source:\n(?: .*\n)+", GOOD)
+    assert package
+    return GOOD.replace(package[0], f"source:\n  directory: {{path: {path}, sha256: {sha256}}}\n")
+
+
+def test_a_directory_beside_the_file_is_a_source(models: Path) -> None:
+    (models / "mine.yaml").write_text(with_directory("mine-1.5"))
+    source = find_model("mine").source
+    assert source is not None
+    assert source.directory is not None
+    assert (source.kind, source.directory.path) == ("directory", "mine-1.5")
+
+
+@pytest.mark.parametrize(
+    "path", ["..", ".", "/etc", "../mine", "a/b", "'a\\b'", "''", "~", '"a\\0b"', "-x", "Mine"]
+)
+def test_a_directory_is_one_plain_name(models: Path, path: str) -> None:
+    assert complaint(models, with_directory(path)).key == "source.directory.path"
+
+
+def test_a_directory_needs_a_digest(models: Path) -> None:
+    assert complaint(models, with_directory("mine", "XX")).key == "source.directory.sha256"
 
 
 def test_layers_can_be_overridden(models: Path) -> None:
