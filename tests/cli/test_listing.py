@@ -187,6 +187,7 @@ def test_models_say_where_they_come_from_and_whether_they_are_here(
     assert found["smollm2-135m"].endswith("weights moved off the grid of their file when they are fetched")
     assert "hub" in found["qwen3-0.6b"]
     assert "random only" in found["tiny-llama"]
+    assert re.search(r"  directory  +here  ", found["tiny-gemma3"])
 
 
 @pytest.mark.parametrize(

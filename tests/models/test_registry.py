@@ -176,7 +176,9 @@ def test_layers_can_be_overridden(models: Path) -> None:
             model.random_config(layers)
 
 
-@pytest.mark.parametrize("name", ["smollm2-135m", "qwen3-0.6b", "llama-3.1-8b-shape", "tiny-llama"])
+@pytest.mark.parametrize(
+    "name", ["smollm2-135m", "qwen3-0.6b", "llama-3.1-8b-shape", "tiny-llama", "tiny-gemma3"]
+)
 def test_shipped_models_are_there(name: str) -> None:
     assert name in {model.name for model in all_models()}
 
@@ -203,11 +205,14 @@ def test_facts_agree_with_the_config(model: ModelFile) -> None:
 
 @pytest.mark.parametrize("model", all_models(), ids=lambda model: model.name)
 def test_parameters_are_what_the_shape_adds_up_to(model: ModelFile) -> None:
-    """Llama: q, k, v, o, three of the MLP, two norms a layer; Qwen3 also norms each head's q and k."""
+    """Llama: q, k, v, o, three of the MLP, two norms a layer; Qwen3 and Gemma 3 also norm each head's q and k,
+    and Gemma 3 has two more norms a layer."""
     facts = model.architecture
+    kind = str(model.config["model_type"])
     attention = facts.hidden_size * facts.head_dim * 2 * (facts.attention_heads + facts.kv_heads)
     mlp = 3 * facts.hidden_size * facts.intermediate_size
-    norms = 2 * facts.hidden_size + (2 * facts.head_dim if model.config["model_type"] == "qwen3" else 0)
+    norms = facts.hidden_size * (4 if kind == "gemma3_text" else 2)
+    norms += 2 * facts.head_dim if kind in ("qwen3", "gemma3_text") else 0
     embeddings = facts.vocabulary * facts.hidden_size * (1 if facts.tied_embeddings else 2)
     assert facts.parameters == facts.layers * (attention + mlp + norms) + embeddings + facts.hidden_size
 
