@@ -177,7 +177,8 @@ def test_layers_can_be_overridden(models: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["smollm2-135m", "qwen3-0.6b", "llama-3.1-8b-shape", "tiny-llama", "tiny-gemma3"]
+    "name",
+    ["smollm2-135m", "qwen3-0.6b", "llama-3.1-8b-shape", "tiny-llama", "tiny-gemma3", "tiny-qwen3-moe"],
 )
 def test_shipped_models_are_there(name: str) -> None:
     assert name in {model.name for model in all_models()}
@@ -205,14 +206,17 @@ def test_facts_agree_with_the_config(model: ModelFile) -> None:
 
 @pytest.mark.parametrize("model", all_models(), ids=lambda model: model.name)
 def test_parameters_are_what_the_shape_adds_up_to(model: ModelFile) -> None:
-    """Llama: q, k, v, o, three of the MLP, two norms a layer; Qwen3 and Gemma 3 also norm each head's q and k,
-    and Gemma 3 has two more norms a layer."""
+    """Llama: q, k, v, o, three of the MLP, two norms a layer. Qwen3 and Gemma 3 also norm each head's q and
+    k, and Gemma 3 has two more norms a layer."""
     facts = model.architecture
     kind = str(model.config["model_type"])
     attention = facts.hidden_size * facts.head_dim * 2 * (facts.attention_heads + facts.kv_heads)
     mlp = 3 * facts.hidden_size * facts.intermediate_size
+    if kind == "qwen3_moe":  # every layer; and a row of the router for each expert
+        expert = 3 * facts.hidden_size * number(model, "moe_intermediate_size")
+        mlp = number(model, "num_experts") * (expert + facts.hidden_size)
     norms = facts.hidden_size * (4 if kind == "gemma3_text" else 2)
-    norms += 2 * facts.head_dim if kind in ("qwen3", "gemma3_text") else 0
+    norms += 2 * facts.head_dim if kind in ("qwen3", "qwen3_moe", "gemma3_text") else 0
     embeddings = facts.vocabulary * facts.hidden_size * (1 if facts.tied_embeddings else 2)
     assert facts.parameters == facts.layers * (attention + mlp + norms) + embeddings + facts.hidden_size
 
