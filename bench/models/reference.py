@@ -80,7 +80,7 @@ class SourceRecord:
     """What a result records about its model. ``weights_sha256`` is None for random weights; ``grid`` is None
     for weights that did not come from a GGUF."""
 
-    kind: Literal["package", "hub", "path", "random"]
+    kind: Literal["package", "hub", "directory", "path", "random"]
     name: str
     location: str
     revision: str | None

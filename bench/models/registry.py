@@ -62,11 +62,28 @@ class HubSource(Record):
     revision: Annotated[str, AfterValidator(_commit)]
 
 
+class DirectorySource(Record):
+    """Weights in a directory beside the model file, and one SHA-256 of all that is loaded from there.
+
+    ``path`` is the name of the directory and no more, so nothing outside is reached. ``sha256`` is that of
+    ``bench.models.cache.directory_digest``.
+    """
+
+    path: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")]
+    sha256: Sha256
+
+
 class Source(Record):
-    """Where the weights come from: exactly one of package and hub."""
+    """Where the weights come from: exactly one of package, hub and directory."""
 
     package: PackageSource | None = None
     hub: HubSource | None = None
+    directory: DirectorySource | None = None
+
+    @property
+    def kind(self) -> str:
+        """Return the key of the source that is there; there is one, as ``find_model`` checks."""
+        return next(kind for kind, source in self if source)
 
 
 class ModelFile(Record):
@@ -171,8 +188,8 @@ def _read(path: Path) -> ModelFile:
 
 def _check_sense(model: ModelFile, source: YamlSource) -> None:
     """Check the rules that involve more than one key or a nested config."""
-    if model.source and (model.source.package is None) == (model.source.hub is None):
-        raise source.error(("source",), "needs exactly one of package and hub")
+    if model.source and sum(one is not None for _, one in model.source) != 1:
+        raise source.error(("source",), "needs exactly one of package, hub and directory")
     if key := code_in_config(model.config):
         raise source.error(("config", *key.split(".")), "this key can make the loader run foreign code")
     for key in ("model_type", "num_hidden_layers"):

@@ -244,9 +244,12 @@ def test_models_say_where_they_come_from_and_whether_they_are_here(
     assert found["smollm2-135m"].endswith("weights moved off the grid of their file when they are fetched")
     assert "hub" in found["qwen3-0.6b"]
     assert "random only" in found["tiny-llama"]
+    assert re.search(r"  directory  +here  ", found["tiny-gemma3"])
 
 
-@pytest.mark.parametrize("name", [model.name for model in all_models() if model.source])
+@pytest.mark.parametrize(
+    "name", [model.name for model in all_models() if model.source and not model.source.directory]
+)
 def test_a_model_is_cached_where_a_fetch_would_put_it(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

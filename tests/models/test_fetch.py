@@ -328,6 +328,42 @@ def test_a_directory_is_used_where_it_lies(own_cache: Path, tmp_path: Path) -> N
     assert kept(own_cache) == []
 
 
+@pytest.fixture
+def beside(own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model file ``mine.yaml`` whose weights lie beside it, and the directory of these."""
+    directory = model_directory(tmp_path / "models" / "mine-weights")
+    shipped = next(p for p in fetch_models() if p.stem == "tiny-llama").read_text()
+    command = "cd models/mine-weights && sha256sum config.json model.safetensors | sha256sum"
+    told = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True)
+    source = f"source: {{directory: {{path: mine-weights, sha256: {told.stdout.split()[0]}}}}}\n"
+    (tmp_path / "models" / "mine.yaml").write_text(source + shipped)
+    monkeypatch.chdir(tmp_path)
+    return directory
+
+
+def test_weights_beside_the_model_file_are_used_where_they_lie(beside: Path, own_cache: Path) -> None:
+    (beside / "training.csv").write_text("step,loss\n")  # no loader reads it, so it may change
+    model = ensure(Named("mine"))
+    record = model.source
+    assert (record.kind, record.name, record.location) == ("directory", "mine", "mine-weights")
+    assert (model.directory, record.revision, record.grid) == (beside, None, None)
+    assert record.weights_sha256 == hashlib.sha256(safetensors()).hexdigest()
+    assert kept(own_cache) == []
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "more.safetensors"])
+def test_weights_beside_the_model_file_that_changed_are_refused(beside: Path, name: str) -> None:
+    (beside / name).write_bytes(safetensors(data=b"\1" * 16) if name.endswith("safetensors") else b"{} ")
+    with pytest.raises(BenchError, match=r"checksum mismatch: .*mine-weights.* changed, added or removed"):
+        ensure(Named("mine"))
+
+
+def test_weights_that_are_not_beside_the_model_file(beside: Path) -> None:
+    beside.rename(beside.with_name("elsewhere"))
+    with pytest.raises(UsageError, match="mine-weights: no such model directory"):
+        ensure(Named("mine"))
+
+
 def test_shards_have_one_digest_together(own_cache: Path, tmp_path: Path) -> None:
     path = model_directory(tmp_path / "mine")
     (path / "model.safetensors").rename(path / "model-00001-of-00002.safetensors")

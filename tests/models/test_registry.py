@@ -121,6 +121,7 @@ def test_a_typo_names_its_line_and_the_nearest_key(
         ("  model_type: llama", "  model_type: llama\n  auto_map: {A: b}", "config.auto_map"),
         ("description:", "name: other\ndescription:", "name"),
         ("source:\n", "source:\n  hub: {repo: a/b, revision: " + "a" * 40 + "}\n", "source"),
+        ("source:\n", "source:\n  directory: {path: mine, sha256: " + "ab" * 32 + "}\n", "source"),
         ("description: a test model\n", "", "description"),
     ],
 )
@@ -139,6 +140,31 @@ def test_a_revision_is_a_commit(models: Path, revision: str) -> None:
     assert "40 hex digits" in error.problem
 
 
+def with_directory(path: str, sha256: str = "ab" * 32) -> str:
+    package = re.search(r"source:\n(?: .*\n)+", GOOD)
+    assert package
+    return GOOD.replace(package[0], f"source:\n  directory: {{path: {path}, sha256: {sha256}}}\n")
+
+
+def test_a_directory_beside_the_file_is_a_source(models: Path) -> None:
+    (models / "mine.yaml").write_text(with_directory("mine-1.5"))
+    source = find_model("mine").source
+    assert source is not None
+    assert source.directory is not None
+    assert (source.kind, source.directory.path) == ("directory", "mine-1.5")
+
+
+@pytest.mark.parametrize(
+    "path", ["..", ".", "/etc", "../mine", "a/b", "'a\\b'", "''", "~", '"a\\0b"', "-x", "Mine"]
+)
+def test_a_directory_is_one_plain_name(models: Path, path: str) -> None:
+    assert complaint(models, with_directory(path)).key == "source.directory.path"
+
+
+def test_a_directory_needs_a_digest(models: Path) -> None:
+    assert complaint(models, with_directory("mine", "XX")).key == "source.directory.sha256"
+
+
 def test_layers_can_be_overridden(models: Path) -> None:
     (models / "mine.yaml").write_text(GOOD + "  layer_types: [full_attention, sliding_attention]\n")
     model = find_model("mine")
@@ -150,7 +176,10 @@ def test_layers_can_be_overridden(models: Path) -> None:
             model.random_config(layers)
 
 
-@pytest.mark.parametrize("name", ["smollm2-135m", "qwen3-0.6b", "llama-3.1-8b-shape", "tiny-llama"])
+@pytest.mark.parametrize(
+    "name",
+    ["smollm2-135m", "qwen3-0.6b", "llama-3.1-8b-shape", "tiny-llama", "tiny-gemma3", "tiny-qwen3-moe"],
+)
 def test_shipped_models_are_there(name: str) -> None:
     assert name in {model.name for model in all_models()}
 
@@ -181,11 +210,17 @@ PLAIN = [model for model in all_models() if model.config["model_type"] in ("llam
 
 @pytest.mark.parametrize("model", PLAIN, ids=lambda model: model.name)
 def test_parameters_are_what_the_shape_adds_up_to(model: ModelFile) -> None:
-    """Llama: q, k, v, o, three of the MLP, two norms a layer; Qwen3 also norms each head's q and k."""
+    """Llama: q, k, v, o, three of the MLP, two norms a layer. Qwen3 and Gemma 3 also norm each head's q and
+    k, and Gemma 3 has two more norms a layer."""
     facts = model.architecture
+    kind = str(model.config["model_type"])
     attention = facts.hidden_size * facts.head_dim * 2 * (facts.attention_heads + facts.kv_heads)
     mlp = 3 * facts.hidden_size * facts.intermediate_size
-    norms = 2 * facts.hidden_size + (2 * facts.head_dim if model.config["model_type"] == "qwen3" else 0)
+    if kind == "qwen3_moe":  # every layer; and a row of the router for each expert
+        expert = 3 * facts.hidden_size * number(model, "moe_intermediate_size")
+        mlp = number(model, "num_experts") * (expert + facts.hidden_size)
+    norms = facts.hidden_size * (4 if kind == "gemma3_text" else 2)
+    norms += 2 * facts.head_dim if kind in ("qwen3", "qwen3_moe", "gemma3_text") else 0
     embeddings = facts.vocabulary * facts.hidden_size * (1 if facts.tied_embeddings else 2)
     assert facts.parameters == facts.layers * (attention + mlp + norms) + embeddings + facts.hidden_size
 
