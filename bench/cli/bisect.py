@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.cli.gating import GateOptions, Judged, judged
+from bench.cli.output import speakable
 from bench.errors import BenchError, ExitCode, UsageError
+from bench.formatting import printable
 from bench.gate.finding import GateVerdict
 from bench.sides.repository import Repository
 from bench.sides.side import Asked
@@ -66,7 +68,7 @@ def gate_bisect(config: Path, good: str, bad: str, options: GateOptions, *, quie
         try:
             found = judged(config, replace(options, base=good, candidate=commit), quiet=quiet)
         except BenchError as failed:
-            print(f"skip        {_line(repository, commit)}: {failed}", flush=True)
+            print(f"skip        {_line(repository, commit)}: {speakable(str(failed))}", flush=True)
             return None
         print(f"{found.gate.verdict:12}{_line(repository, commit)}", flush=True)
         return found
@@ -90,4 +92,4 @@ def gate_bisect(config: Path, good: str, bad: str, options: GateOptions, *, quie
 
 
 def _line(repository: Repository, commit: str) -> str:
-    return f"{commit[:12]} {repository.subject(commit)[:100]}"
+    return f"{commit[:12]} {speakable(printable(repository.subject(commit)))[:100]}"

@@ -49,7 +49,7 @@ def show(run: RunSummary, *, as_json: bool) -> None:
     if note := misfit(run.price, [row.facts.device for row in run.rows if row.facts]):
         print(f"bench: {note}", file=sys.stderr)
     if as_json:
-        print(json.dumps(run.to_json(), indent=1, ensure_ascii=False))
+        print(json.dumps(run.to_json(), indent=1))
         return
     from rich.console import Console
 

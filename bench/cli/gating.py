@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from bench.bounded import must_be_regular
 from bench.cli.commands import load
 from bench.config.spec import Spec
 from bench.errors import UsageError
@@ -77,6 +78,8 @@ def job_summary(name: str, gate: GateBlock, *, lead: str = "") -> None:
     page = os.environ.get("GITHUB_STEP_SUMMARY")
     if page:
         try:
+            if Path(page).exists():
+                must_be_regular(Path(page).stat().st_mode, Path(page))
             with Path(page).open("a", encoding="utf-8") as file:
                 file.write(markdown(name, gate))
         except OSError as bad:  # the verdict stands, whatever becomes of its page

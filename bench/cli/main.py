@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
+import errno
 import sys
 
 from bench.cli import upkeep  # noqa: F401 - registers its commands
 from bench.cli.app import app
-from bench.cli.output import Verdict, readers_may_go
+from bench.cli.output import Verdict, readers_may_go, speakable
 from bench.errors import BenchError, ExitCode
-from bench.formatting import printable
-
-LONGEST = 20_000  # letters of a message
-_COMMANDS = re.compile(r"(?m)^\s*::|##(?=\[)")
-_CREDENTIALS = re.compile(r"(://)[^/\s@]+@")
 
 
 def main() -> None:
@@ -38,24 +33,23 @@ def _run() -> int | None:
     except BenchError as expected:
         print(f"bench: {speakable(str(expected))}", file=sys.stderr)
         return expected.exit_code
+    except OSError as bad:
+        if bad.errno != errno.ENAMETOOLONG:
+            return _crashed(bad)
+        print(f"bench: {speakable(str(bad.filename))[:80]}: this name is too long", file=sys.stderr)
+        return ExitCode.USAGE
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except SystemExit as left:  # typer's way to end, which has printed what there is to say
         return left.code or None if isinstance(left.code, int | None) else ExitCode.FAILED
     except Exception as unexpected:  # noqa: BLE001 - the one place: tell the user, keep the traceback
-        from bench.cli.crash import report_crash
-
-        print(report_crash(unexpected), file=sys.stderr)
-        return ExitCode.FAILED
+        return _crashed(unexpected)
     return None
 
 
-def speakable(text: str) -> str:
-    """Return a message that is safe to show.
+def _crashed(unexpected: Exception) -> ExitCode:
+    """Tell the user, and keep the traceback."""
+    from bench.cli.crash import report_crash
 
-    Names and paths in it may hold commands to a terminal, or lines that a CI server takes for a command to
-    itself (``::error::``); a URL may hold a password.
-    """
-    harmless = _COMMANDS.sub(lambda found: " ".join(found[0]), printable(text))
-    shown = _CREDENTIALS.sub(r"\1***@", harmless)
-    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
+    print(report_crash(unexpected), file=sys.stderr)
+    return ExitCode.FAILED

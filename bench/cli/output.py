@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TextIO
 
 from bench.errors import ExitCode
+from bench.formatting import printable
+
+LONGEST = 20_000  # letters of a message
+_COMMANDS = re.compile(r"(?m)^\s*::|##(?=\[)")
+_CREDENTIALS = re.compile(r"(://)[^/\s@]+@")
 
 
 class Verdict(SystemExit):
@@ -32,7 +38,12 @@ class Stream:
 
     def write(self, text: str) -> int:
         """Write ``text``, or drop it if the reader is gone or there is no room."""
-        self._or_nowhere(lambda: self._stream.write(text))
+        try:
+            self._or_nowhere(lambda: self._stream.write(text))
+        except UnicodeEncodeError:  # the terminal's encoding lacks a letter
+            code = self._stream.encoding
+            known = text.encode(code, errors="backslashreplace").decode(code)
+            self._or_nowhere(lambda: self._stream.write(known))
         return len(text)
 
     def flush(self) -> None:
@@ -95,3 +106,14 @@ def readers_may_go() -> Iterator[Stream]:
                     file=sys.stderr,
                 )
             err.flush()
+
+
+def speakable(text: str) -> str:
+    """Return a message that is safe to show.
+
+    Names and paths in it may hold commands to a terminal, or lines that a CI server takes for a command to
+    itself (``::error::``); a URL may hold a password.
+    """
+    harmless = _COMMANDS.sub(lambda found: " ".join(found[0]), printable(text))
+    shown = _CREDENTIALS.sub(r"\1***@", harmless)
+    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"

@@ -29,6 +29,8 @@ MORE_CONFIGS = ("tokenizer_config.json", "generation_config.json", "processor_co
 MOST_SHOWN = 200
 # No model has more. A loader would make that many modules before it looks at the weights.
 MOST_OF = {"num_hidden_layers": 2_000, "n_layer": 2_000, "vocab_size": 10_000_000, "hidden_size": 1_000_000}
+# What a decoder cannot be without, where a config names it.
+SIZES = ("num_attention_heads", "num_hidden_layers", "n_layer", "n_head", "vocab_size", "hidden_size")
 _Place = tuple[()] | tuple[str, Any]  # a key, and the place that holds it
 TEXT_MAX_BYTES = 64 * MIB  # a tokenizer, an index, a vocabulary
 
@@ -177,11 +179,26 @@ def check_config(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> None:
     for size, most in MOST_OF.items():
         if isinstance(config.get(size), int) and config[size] > most:
             raise UsageError(f"{path}: {size} is {str(config[size])[:30]}, which no model has")
+    for size in SIZES:
+        if size in config and (type(config[size]) is not int or config[size] < 1):
+            raise UsageError(f"{path}: {size} is {str(config[size])[:30]!r}, not a whole number above 0")
+    packed = config.get("quantization_config")
+    if packed is not None and not _names_a_method(packed):
+        raise UsageError(f"{path}: quantization_config is not a block with a quant_method")
     if key := code_in_config(config):
         raise UsageError(
             f"{path}: {key}: this key can make the loader run code that came with the model; "
             "use weights in a format the engine knows, or remove the key after reading what it names"
         )
+
+
+def _names_a_method(packed: object) -> bool:
+    """Return whether a block says how weights are packed; bitsandbytes once wrote no ``quant_method``."""
+    if not isinstance(packed, dict):
+        return False
+    return isinstance(packed.get("quant_method"), str) or bool(
+        packed.keys() & {"load_in_4bit", "load_in_8bit"}
+    )
 
 
 def check_directory(directory: Path) -> None:

@@ -84,7 +84,9 @@ def _of_runs(one: RunSummary, other: RunSummary) -> Iterator[tuple[str, object, 
     """Yield (place, here, there) of differences of the whole run: machine, text, drift, price."""
     yield from _differ("machine", *_flat(one.machine, other.machine))
     yield from _differ("text", {"sha256": one.text["sha256"]}, {"sha256": other.text["sha256"]})
-    drift = [{key: run.spec["drift"].get(key) for key in ("tokens", "window")} for run in (one, other)]
+    drift = [
+        {key: (run.spec.get("drift") or {}).get(key) for key in ("tokens", "window")} for run in (one, other)
+    ]
     yield from _differ("drift", *drift)
     yield from _differ("price", *({key: run.price.get(key) for key in PRICE_KEYS} for run in (one, other)))
 

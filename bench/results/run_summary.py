@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.errors import IntegrityError
 from bench.gate.calibration import Calibration
-from bench.gate.finding import Finding, GateBlock
+from bench.gate.finding import Finding, GateBlock, GateVerdict
 from bench.metrics.comparisons import Comparison
 from bench.results.front import fronts
 from bench.results.row import Row
@@ -192,8 +192,12 @@ def _judged(rows: Sequence[Row], found: Json | None) -> GateBlock | None:
     gate = GateBlock.from_json(found) if found else None
     failed = {row.key for row in rows if not row.ok}
     for rule in gate.rules if gate else ():
-        if (rule.group, rule.variant) in failed and rule.value is not None:
+        if (rule.group, rule.variant) not in failed:
+            continue
+        if any(figure is not None for figure in (rule.value, rule.low, rule.high)):
             raise ValueError(f"the gate has a figure of {rule.title}, which was not measured")
+        if rule.verdict in (GateVerdict.PASS, GateVerdict.FAIL):
+            raise ValueError(f"the gate says {rule.verdict} of {rule.title}, which was not measured")
     return gate
 
 

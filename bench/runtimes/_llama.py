@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.errors import Outcome, VariantFailed
+
 MATRICES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -93,7 +95,11 @@ def random_weights(shape: Shape) -> dict[str, Any]:
     return weights
 
 
+ROTARY = "rotary_emb.inv_freq"  # in checkpoints of older versions; it is computed from the config
+
+
 def read_weights(directory: Path, shape: Shape) -> dict[str, Any]:
+    """Read every weight in float32. Raises VariantFailed if the config and the files do not fit together."""
     import numpy as np
     from safetensors.numpy import load_file
 
@@ -101,13 +107,37 @@ def read_weights(directory: Path, shape: Shape) -> dict[str, Any]:
     for path in sorted(directory.glob("*.safetensors")):
         stored |= load_file(path)
     found = {key: value.astype(np.float32, copy=False) for key, value in stored.items()}
-    weights = {"embed": found["model.embed_tokens.weight"], "norm": found["model.norm.weight"]}
+
+    def taken(name: str, size: tuple[int, ...]) -> Any:
+        if name not in found:
+            raise VariantFailed(Outcome.LOAD_ERROR, f"the files hold no {name}, which the config needs")
+        if (own := found.pop(name)).shape != size:
+            raise VariantFailed(
+                Outcome.LOAD_ERROR, f"{name} is {list(own.shape)} in the files and {list(size)} in the config"
+            )
+        return own
+
+    def wanted(name: str) -> tuple[int, ...]:
+        return shape.matrix(name) if name in MATRICES else (shape.hidden,)
+
+    embedding = (shape.vocabulary, shape.hidden)
+    weights = {
+        "embed": taken("model.embed_tokens.weight", embedding),
+        "norm": taken("model.norm.weight", (shape.hidden,)),
+    }
     # A head of its own counts even if the config says that there is none: a fine-tune may have untied it.
-    weights["head"] = found.get("lm_head.weight", weights["embed"]) if shape.tied else found["lm_head.weight"]
+    own_head = not shape.tied or "lm_head.weight" in found
+    weights["head"] = taken("lm_head.weight", embedding) if own_head else weights["embed"]
     for layer in range(shape.layers):
         for name in (*MATRICES, "input_layernorm", "post_attention_layernorm"):
             part = "self_attn." if name[1:] == "_proj" else "mlp." if name.endswith("_proj") else ""
-            weights[f"{layer}.{name}"] = found[f"model.layers.{layer}.{part}{name}.weight"]
+            weights[f"{layer}.{name}"] = taken(f"model.layers.{layer}.{part}{name}.weight", wanted(name))
+    found = {name: one for name, one in found.items() if not name.endswith(ROTARY)}
+    if found:
+        raise VariantFailed(
+            Outcome.LOAD_ERROR,
+            f"{len(found)} tensors of the files belong to no layer of the config, such as {min(found)[:80]}",
+        )
     return weights
 
 

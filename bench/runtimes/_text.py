@@ -24,6 +24,7 @@ TOKENIZERS = (
 TOKENS_S, TOKENS_A_S = 60.0, 10_000
 TOKENS_BYTES, BYTES_A_LETTER = 1 << 30, 500
 TEMPLATE_S = 10.0
+MOST_AROUND = 64  # tokens that a tokenizer may make of one letter, with those before and behind it
 TEMPLATE_BYTES = 512 << 20
 TEMPLATE_CHARACTERS = 1_000_000
 
@@ -71,7 +72,12 @@ class TextModel(Engine):
         """
         if self.tokenizer is None:
             return ()
-        whole = list(self.tokenizer("a", verbose=False)["input_ids"])
+        with bounded("the model's tokenizer", TEMPLATE_S, TEMPLATE_BYTES):
+            whole = list(self.tokenizer("a", verbose=False)["input_ids"])
+        if len(whole) > MOST_AROUND:
+            raise VariantFailed(
+                Outcome.LOAD_ERROR, f"the tokenizer makes {len(whole)} tokens of a text of one letter"
+            )
         bare = self.encode("a")
         found = whole[: len(whole) - len(bare)]
         if whole == [*found, *bare]:

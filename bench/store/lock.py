@@ -20,6 +20,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
+from bench.bounded import read_bounded
 from bench.errors import BenchError, UsageError
 from bench.store.files import naming, write_atomic
 
@@ -128,8 +129,7 @@ def _signed(lock: FileLock, holder: Path, notice: str | None = None) -> Iterator
 def _pid(holder: Path) -> int | None:
     """Return the process id written in ``holder``, None if there is none to read."""
     try:
-        with holder.open("rb") as file:
-            text = file.read(32)
+        text = read_bounded(holder, 32, follow=False)
     except OSError:
         return None
     return int(text) if re.fullmatch(rb"[1-9][0-9]{0,9}\n", text) else None

@@ -61,4 +61,17 @@ def _lines(path: Path) -> Iterator[tuple[str, bool]]:
                 raise ValueError(f'{path}:{number}: needs {{"prompt": "some text"}}')
             if len(text) > MAX_PROMPT_CHARACTERS:
                 raise ValueError(f"{path}:{number}: the prompt is over {MAX_PROMPT_CHARACTERS} characters")
+            if not _can_be_written(text):
+                raise ValueError(f"{path}:{number}: the prompt has half of a letter (a lone surrogate)")
+            if not isinstance(chat, bool | None):
+                raise ValueError(f"{path}:{number}: chat must be true or false")
             yield text, chat is True
+
+
+def _can_be_written(text: str) -> bool:
+    """Return whether the text is Unicode; JSON can name halves of letters that no tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

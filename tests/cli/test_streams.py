@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from journals import write_run
 
-from bench.cli.main import speakable
+from bench.cli.gating import job_summary
+from bench.cli.output import speakable
 from bench.errors import ExitCode
+from bench.gate.finding import Effort, GateBlock, GateVerdict
 
 ROOT = Path(__file__).parents[2]
 FULL = Path("/dev/full")
@@ -84,3 +86,34 @@ def test_interrupted_output_of_a_reader_that_left(run: Path) -> None:
     found = shell('"$@" | head -1; exit 0', "report", run, "--format", "html")
     assert (found.returncode, found.stderr) == (0, "")
     assert os.linesep in found.stdout
+
+
+def test_an_encoding_that_lacks_a_letter_loses_the_letter_and_no_more(tmp_path: Path) -> None:
+    found = shell('PYTHONIOENCODING=ascii exec "$@"', "check", "configs/ci.yaml")
+    assert found.returncode == ExitCode.OK
+    assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize("command", [["gate"], ["report"], ["export", "RUN", "baseline"], ["check"]])
+def test_a_name_that_is_longer_than_a_name_may_be(run: Path, command: list[str]) -> None:
+    words = [run if word == "RUN" else word for word in command]
+    found = shell('exec "$@"', *words, "a" * 300)
+    assert found.returncode == ExitCode.USAGE
+    assert "bug" not in found.stderr
+
+
+def test_json_on_standard_output_is_ascii(run: Path) -> None:
+    """Letters that a terminal would obey, or that have no encoding, are escaped."""
+    found = shell('exec "$@"', "compare", run, "--json")
+    assert found.returncode == ExitCode.OK
+    assert found.stdout.isascii()
+
+
+def test_a_job_summary_that_nobody_reads_does_not_hold_the_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "page")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "page"))
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    job_summary("run", GateBlock(GateVerdict.PASS, (), Effort("run")))
+    assert "the job's summary was not written: is a FIFO" in capsys.readouterr().err

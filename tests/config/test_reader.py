@@ -815,6 +815,18 @@ def test_one_bad_line_is_named(write: Write, tmp_path: Path) -> None:
     assert "p.jsonl:2: not JSON" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (r'{"prompt": "\ud800"}', "the prompt has half of a letter"),
+        ('{"prompt": "a", "chat": "yes"}', "chat must be true or false"),
+    ],
+)
+def test_a_line_that_no_tokenizer_takes(write: Write, tmp_path: Path, line: str, words: str) -> None:
+    error = refusal(write(own_prompts(tmp_path, '{"prompt": "a"}\n' + line + "\n")))
+    assert f"p.jsonl:2: {words}" in str(error)
+
+
 def test_more_requests_than_prompts(write: Write, tmp_path: Path) -> None:
     error = refusal(write(own_prompts(tmp_path, '{"prompt": "a"}\n')))
     assert (error.line, error.key) == (10, "workload.requests")

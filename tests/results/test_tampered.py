@@ -213,19 +213,29 @@ def test_a_gate_on_a_run_with_limits_that_are_none(
     assert ended.value.code in (ExitCode.USAGE, ExitCode.INTEGRITY)
 
 
-def test_a_gate_has_no_figure_of_a_row_that_failed(sound: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ({"verdict": "ERROR", "value": 0.99}, "has a figure of pruned"),
+        ({"verdict": "ERROR", "low": 0.9, "high": 1.0}, "has a figure of pruned"),
+        ({"verdict": "PASS"}, "says PASS of pruned"),
+    ],
+)
+def test_a_gate_has_no_figure_of_a_row_that_failed(
+    sound: Path, tmp_path: Path, figures: dict[str, Any], words: str
+) -> None:
     run = a_copy(sound, tmp_path)
     content = from_journal(run).to_json()
     rule = {"rule": "x max 1", "metric": "x", "group": "", "variant": "pruned", "kind": "timed", "reason": ""}
     content["gate"] = {
-        "verdict": "PASS", "exit_code": 0, "rules": [{**rule, "verdict": "PASS", "value": 0.99}],
+        "verdict": "PASS", "exit_code": 0, "rules": [{**rule, **figures}],
         "evidence": {"mode": "config", "units": 3, "void_units": 0, "units_from_earlier_runs": 0,
                      "seconds_per_unit": 1.0, "calibration": None},
     }  # fmt: skip
     content["variants"][1]["status"] = "oom_host"
     content = json.loads(json.dumps(content))
     (run / RUN_JSON).write_text(json.dumps(sealed(content, run / JOURNAL)))
-    with pytest.raises(IntegrityError, match="the gate has a figure of pruned, which was not measured"):
+    with pytest.raises(IntegrityError, match=f"the gate {words}, which was not measured"):
         load_run(run)
 
 

@@ -282,3 +282,60 @@ def test_a_scheme_that_leaves_the_experts_is_not_applied(tmp_path: Path, step: d
         NotApplied, match=r"share of the weights that were changed: expected at least 50%, found 5\."
     ):
         session.load(message)
+
+
+# ---- what the second round of attackers found -----------------------------------------------------------
+
+
+def with_config(directory: Path, changes: dict[str, Any]) -> Path:
+    place = directory / "config.json"
+    place.write_text(json.dumps({**json.loads(place.read_text()), **changes}))
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"num_hidden_layers": 1}, "9 tensors of the files belong to no layer of the config"),
+        ({"num_hidden_layers": 3}, "the files hold no model.layers.2"),
+        ({"vocab_size": 1000}, r"embed_tokens.weight is \[260, 64\] in the files and \[1000, 64\]"),
+    ],
+)
+def test_the_numpy_engine_reads_the_whole_model_or_none(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(VariantFailed, match=words):
+        numpy_engine.load(with_config(llama(tmp_path), changes), CPU)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"num_attention_heads": 0}, "num_attention_heads is '0', not a whole number above 0"),
+        ({"num_hidden_layers": -1}, "num_hidden_layers is '-1'"),
+        ({"hidden_size": "64"}, "hidden_size is '64'"),
+        ({"quantization_config": "abc"}, "not a block with a quant_method"),
+        ({"quantization_config": {"a": 1}}, "not a block with a quant_method"),
+    ],
+)
+def test_sizes_that_cannot_be_are_named_before_anything_is_loaded(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        check_directory(with_config(llama(tmp_path), changes))
+
+
+def test_a_tokenizer_that_puts_a_book_before_each_text_is_refused(tmp_path: Path) -> None:
+    directory = llama(tmp_path)
+    place = directory / "tokenizer.json"
+    found = json.loads(place.read_text())
+    book = {"id": "<s>", "ids": [0] * 5000, "tokens": ["<s>"] * 5000}
+    begin, text = {"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}
+    other = {"Sequence": {"id": "B", "type_id": 1}}
+    found["post_processor"] = {
+        "type": "TemplateProcessing", "single": [begin, text], "pair": [text, other],
+        "special_tokens": {"<s>": book},
+    }  # fmt: skip
+    place.write_text(json.dumps(found))
+    with pytest.raises(VariantFailed, match="makes 5001 tokens of a text of one letter"):
+        engine.load(directory, CPU).begin_ids()

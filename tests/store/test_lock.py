@@ -260,3 +260,9 @@ def test_a_link_in_the_place_of_the_named_file_is_not_followed(lock_file: Path, 
     with pytest.raises(BenchError, match=f"cannot lock {lock_file}"), machine_lock(left_alone):
         pass
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_fifo_in_the_place_of_the_holder_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / HOLDER_NAME)
+    with run_lock(tmp_path) as notice:
+        assert notice == f"took over {tmp_path} from a process, which ended without letting go"

@@ -178,7 +178,7 @@ def _stats(sample: Distribution) -> dict[str, Any]:
         "outliers": "-;-",
         "ld15iqr": max(low, q1 - reach),
         "hd15iqr": min(high, q3 + reach),
-        "ops": 1 / mean,
+        "ops": 1 / mean if mean else None,
         "total": mean * sample.n,
         "iterations": 1,
     }
