@@ -14,7 +14,6 @@ from pathlib import Path
 from bench.cli.gating import GateOptions, Judged, judged
 from bench.cli.output import speakable
 from bench.errors import BenchError, ExitCode, UsageError
-from bench.formatting import printable
 from bench.gate.finding import GateVerdict
 from bench.sides.repository import Repository
 from bench.sides.side import Asked
@@ -92,4 +91,4 @@ def gate_bisect(config: Path, good: str, bad: str, options: GateOptions, *, quie
 
 
 def _line(repository: Repository, commit: str) -> str:
-    return f"{commit[:12]} {speakable(printable(repository.subject(commit)))[:100]}"
+    return f"{commit[:12]} {speakable(repository.subject(commit))[:100]}"

@@ -32,7 +32,7 @@ def gate(config: Path, options: GateOptions, *, as_json: bool, quiet: bool) -> E
 
     found = judged(config, options, quiet=quiet)
     if as_json:
-        print(json.dumps(found.gate.to_json(), indent=1, ensure_ascii=False))
+        print(json.dumps(found.gate.to_json(), indent=1))
     else:
         print("\n".join(lines(found.run.name, found.gate)))
     job_summary(found.run.name, found.gate)

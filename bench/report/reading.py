@@ -126,9 +126,7 @@ def _why(row: Row) -> str:
 
 def front_words(run: RunSummary) -> str:
     """Explain the star; empty if no row has one."""
-    if not any(len(names) for names in run.fronts.values()):
-        return ""
-    return FRONT
+    return FRONT if any(run.fronts.values()) else ""
 
 
 def timed_words(run: RunSummary) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,10 @@ class TextModel(Engine):
 
         Llama, Gemma and Mistral were trained with it, and compute another distribution without it.
         """
+        return self._begins_with
+
+    @cached_property
+    def _begins_with(self) -> tuple[int, ...]:
         if self.tokenizer is None:
             return ()
         with bounded("the model's tokenizer", TEMPLATE_S, TEMPLATE_BYTES):
