@@ -18,8 +18,9 @@ from bench.environments import interpreter, missing_environment
 from bench.errors import UsageError
 from bench.formatting import nearest
 from bench.machine.devices import cuda_device_count
+from bench.models.checks import check_directory
 from bench.models.gguf_header import check_gguf
-from bench.models.reference import Hub, LocalPath, ModelRef, Named, Random, check_directory, is_commit
+from bench.models.reference import Hub, LocalPath, ModelRef, Named, Random, is_commit
 from bench.models.registry import FindModel
 from bench.optimisations import verbs
 from bench.optimisations.shared.calibration import CalibrationParams

@@ -7,7 +7,8 @@ from typing import Any
 
 from bench import plugins
 from bench.config.spec import Optimisation, WorkloadBlock
-from bench.models.reference import LocalPath, ModelRef, Named, Random, json_object
+from bench.models.checks import json_object
+from bench.models.reference import LocalPath, ModelRef, Named, Random
 from bench.models.registry import FindModel
 from bench.optimisations import leaves_weights
 from bench.yaml_source import KeyPath, YamlSource

@@ -19,11 +19,11 @@ from bench.errors import BenchError, UsageError
 from bench.formatting import printable
 from bench.machine.children import environment
 from bench.models import cache
+from bench.models.checks import MODEL_FILES, check_directory
 from bench.models.child import OUR_PACKAGE, last_words, run_child, size_on_disk
 from bench.models.convert import GRID_FILE, OFF_GRID, RECIPE
 from bench.models.gguf_header import check_gguf
 from bench.models.reference import (
-    MODEL_FILES,
     Hub,
     LocalModel,
     LocalPath,
@@ -31,7 +31,6 @@ from bench.models.reference import (
     Progress,
     Random,
     SourceRecord,
-    check_directory,
     is_commit,
     weights_digest,
 )

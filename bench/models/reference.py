@@ -1,38 +1,17 @@
-"""How a config refers to a model, what a fetch returns, and which model files are refused."""
+"""How a config refers to a model, and what a fetch returns."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from bench.bounded import must_be_modest, must_be_regular, read_bounded, why
-from bench.errors import UsageError
-from bench.formatting import MIB, one_line, printable
-from bench.models.convert import safetensors_header
 from bench.records.grid import Grid
 
 Stage = Literal["download", "check", "convert"]
-MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model", "*.tiktoken")
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-CONFIG_MAX_BYTES = 4 * MIB
-ADAPTER = "adapter_config.json"
-NAMES_CODE = ("auto_map", "trust_remote_code", "transformers_weights")
-# Further files of which a loader reads keys such as these.
-MORE_CONFIGS = ("tokenizer_config.json", "generation_config.json", "processor_config.json")
-MOST_SHOWN = 200
-# No model has more. A loader would make that many modules before it looks at the weights.
-MOST_OF = {"num_hidden_layers": 2_000, "n_layer": 2_000, "vocab_size": 10_000_000, "hidden_size": 1_000_000}
-# What a decoder cannot be without, where a config names it.
-SIZES = ("num_attention_heads", "num_hidden_layers", "n_layer", "n_head", "vocab_size", "hidden_size")
-_Place = tuple[()] | tuple[str, Any]  # a key, and the place that holds it
-TEXT_MAX_BYTES = 64 * MIB  # a tokenizer, an index, a vocabulary
 
 
 @dataclass(frozen=True)
@@ -114,145 +93,6 @@ class LocalModel:
 def is_commit(text: str) -> bool:
     """Return whether ``text`` is a full commit id: 40 hex digits, which cannot move as a branch does."""
     return re.fullmatch(r"[0-9a-f]{40}", text) is not None
-
-
-def code_in_config(config: object) -> str | None:
-    """Return the first config key, as a dotted path, that could make the loader run foreign code.
-
-    These are ``auto_map`` and ``trust_remote_code`` at any depth, an implementation of attention or experts
-    that is fetched from elsewhere (a name with a slash or a colon), and ``transformers_weights``, which names
-    other weights than those that are checked here. Other keys, private ones too, name no code: transformers
-    writes some of them itself.
-    """
-    todo: list[tuple[_Place, object]] = [((), config)]
-    while todo:
-        place, value = todo.pop()
-        if isinstance(value, Mapping):
-            for key, inner in value.items():
-                here = (str(key), place)
-                foreign = "_implementation" in str(key) and re.search(r"[/:]", str(inner)[:MOST_SHOWN])
-                if key in NAMES_CODE or foreign:
-                    return _dotted(here)
-                if isinstance(inner, Mapping | list):
-                    todo.append((here, inner))
-        elif isinstance(value, list):
-            todo.extend(
-                ((f"[{index}]", place), inner)
-                for index, inner in enumerate(value)
-                if isinstance(inner, Mapping | list)
-            )
-    return None
-
-
-def _dotted(place: _Place) -> str:
-    """Write a place for people; it is kept as a chain, so that it costs nothing unseen."""
-    parts: list[str] = []
-    while place:
-        part, place = place
-        parts.append(part)
-    return one_line(".".join(reversed(parts)).replace(".[", "["))[:MOST_SHOWN]
-
-
-def json_object(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> dict[str, Any]:
-    """Read a JSON file that holds one object. Raises UsageError if it does not, or if it is too large."""
-    if not os.path.lexists(path):
-        raise UsageError(f"{path}: missing, so this is not a model directory")
-    try:
-        content = read_bounded(path, most_bytes)
-        must_be_modest(content)
-        found = json.loads(content)
-    except OSError as e:
-        raise UsageError(f"{path}: {why(e)}") from None
-    except (ValueError, RecursionError) as e:
-        raise UsageError(
-            f"{path}: not readable as JSON ({type(e).__name__}: {str(e)[:MOST_SHOWN]})"
-        ) from None
-    if not isinstance(found, dict):
-        raise UsageError(f"{path}: not one JSON object")
-    return found
-
-
-def check_config(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> None:
-    """Refuse a config that is too large, is not a JSON object, has sizes that cannot be, or asks for foreign
-    code."""
-    config = json_object(path, most_bytes)
-    for size, most in MOST_OF.items():
-        if isinstance(config.get(size), int) and config[size] > most:
-            raise UsageError(f"{path}: {size} is {str(config[size])[:30]}, which no model has")
-    for size in SIZES:
-        if size in config and (type(config[size]) is not int or config[size] < 1):
-            raise UsageError(f"{path}: {size} is {str(config[size])[:30]!r}, not a whole number above 0")
-    packed = config.get("quantization_config")
-    if packed is not None and not _names_a_method(packed):
-        raise UsageError(f"{path}: quantization_config is not a block with a quant_method")
-    if key := code_in_config(config):
-        raise UsageError(
-            f"{path}: {key}: this key can make the loader run code that came with the model; "
-            "use weights in a format the engine knows, or remove the key after reading what it names"
-        )
-
-
-def _names_a_method(packed: object) -> bool:
-    """Return whether a block says how weights are packed; bitsandbytes once wrote no ``quant_method``."""
-    if not isinstance(packed, dict):
-        return False
-    return isinstance(packed.get("quant_method"), str) or bool(
-        packed.keys() & {"load_in_4bit", "load_in_8bit"}
-    )
-
-
-def check_directory(directory: Path) -> None:
-    """Refuse a model directory without ``config.json`` and sound safetensors, all shards included.
-
-    Pickled weights are refused, because unpickling can run any code that they name.
-    """
-    check_config(directory / "config.json")
-    _check_files(directory)
-    for name in MORE_CONFIGS:
-        if (directory / name).exists():
-            check_config(directory / name, TEXT_MAX_BYTES)
-    if (directory / ADAPTER).exists():
-        raise UsageError(
-            f"{directory / ADAPTER}: an adapter beside the weights would not be applied; merge it into them "
-            "(peft: merge_and_unload, save_pretrained), or remove it"
-        )
-    weights = sorted(directory.glob("*.safetensors"))
-    pickles = sorted(f.name for f in directory.glob("*") if f.suffix in PICKLES)
-    if not weights and pickles:
-        raise UsageError(
-            f"{directory}: only pickled weights ({pickles[0]}), which can run code when they are loaded; "
-            "load them once where that is safe and save_pretrained() them as safetensors"
-        )
-    if not weights:
-        raise UsageError(f"{directory}: no *.safetensors in it")
-    for path in weights:
-        safetensors_header(path)
-    index = directory / "model.safetensors.index.json"
-    if os.path.lexists(index):
-        _check_index(index, {path.name for path in weights})
-
-
-def _check_files(directory: Path) -> None:
-    """Refuse what a loader would wait for, or read without end: it opens these files by their names."""
-    wanted = (path for path in directory.iterdir() if any(fnmatch(path.name, name) for name in MODEL_FILES))
-    for path in sorted(wanted):
-        try:
-            status = path.stat()
-            must_be_regular(status.st_mode, path)
-        except OSError as bad:
-            raise UsageError(f"{path}: {why(bad)}") from None
-        most = CONFIG_MAX_BYTES if path.suffix == ".jinja" else TEXT_MAX_BYTES
-        if path.suffix != ".safetensors" and status.st_size > most:
-            raise UsageError(f"{path}: is larger than {most // MIB} MiB")
-
-
-def _check_index(index: Path, weights: Set[str]) -> None:
-    """Refuse an index that is no map from tensors to files, or that names a file that is not there."""
-    named = json_object(index, TEXT_MAX_BYTES).get("weight_map")
-    if not isinstance(named, dict) or not all(isinstance(name, str) for name in named.values()):
-        raise UsageError(f"{index}: weight_map does not give a file for each tensor")
-    if lost := sorted(set(named.values()) - weights):
-        raise UsageError(f"{index.parent}: the index names {printable(lost[0])}, which is not there")
 
 
 def weights_digest(files: Iterable[tuple[str, str]]) -> str | None:

@@ -13,8 +13,9 @@ from bench.data_paths import data_directories
 from bench.errors import UsageError
 from bench.formatting import nearest, printable
 from bench.models.architecture import Architecture, Count, Precision, Published, Reasoning, Record
+from bench.models.checks import code_in_config
 from bench.models.convert import RECIPE
-from bench.models.reference import code_in_config, is_commit
+from bench.models.reference import is_commit
 from bench.yaml_source import YamlSource, read_yaml
 
 

@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 
 from bench.errors import BenchError, IntegrityError, UsageError
 from bench.models import cache, child, convert, fetch, hub
+from bench.models.checks import code_in_config
 from bench.models.fetch import ensure
-from bench.models.reference import Hub, LocalPath, Named, Progress, Random, code_in_config
+from bench.models.reference import Hub, LocalPath, Named, Progress, Random
 from bench.records.grid import grid_of
 
 COMMIT = "0123456789" * 4

@@ -12,9 +12,9 @@ import pytest
 from ggufs import gguf, text
 
 from bench.errors import UsageError
+from bench.models.checks import check_directory
 from bench.models.convert import MAX_TENSORS, safetensors_header
 from bench.models.gguf_header import BLOCKS, check_gguf
-from bench.models.reference import check_directory
 
 
 def shard(header: object, data: bytes = b"", length: int | None = None) -> bytes:

@@ -11,8 +11,9 @@ import torch
 import transformers
 
 from bench.errors import NotApplied, Unsupported
+from bench.models.checks import check_directory
 from bench.models.fetch import ensure
-from bench.models.reference import Random, check_directory
+from bench.models.reference import Random
 from bench.records import Loaded
 from bench.worker import session
 

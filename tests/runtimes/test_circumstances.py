@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from bench.engine import Options
 from bench.engine.stepping import by_steps
 from bench.errors import NotApplied, Outcome, Unsupported, UsageError, VariantFailed
-from bench.models.reference import check_directory
+from bench.models.checks import check_directory
 from bench.runtimes import numpy as numpy_engine
 from bench.runtimes import transformers as engine
 from bench.runtimes._config import must_be_known
