@@ -22,6 +22,7 @@ RANKS = """
 __main__
 cli
 api
+plan
 runs
 sides
 measure

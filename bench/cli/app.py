@@ -9,6 +9,7 @@ import typer
 
 import bench
 from bench.cli.options import (
+    Against,
     AsJson,
     Batches,
     Cap,
@@ -188,12 +189,34 @@ def price(
         int | None,
         typer.Option(help="vCPUs of that price, of which the run is charged its share; if absent, all"),
     ] = None,
+    against: Annotated[
+        Against | None, typer.Option(help="api: what hosted APIs bill for the same requests")
+    ] = None,
+    api: Annotated[
+        list[str] | None, typer.Option(metavar="PROVIDER/MODEL", help="with --against api: these APIs only")
+    ] = None,
+    variant: Annotated[
+        list[str] | None, typer.Option(help="with --against api: the rows to set against each API")
+    ] = None,
+    cached: Annotated[
+        float, typer.Option(min=0, max=1, help="share of the input that an API's prompt cache serves")
+    ] = 0.0,
+    token_ratio: Annotated[
+        float, typer.Option(help="tokens of other models' tokenizers for one of the run's")
+    ] = 1.0,
     as_json: AsJson = False,
 ) -> None:
-    """Show a run at another price, without measuring again."""
-    from bench.cli import commands
+    """Show a run at another price, or beside the prices of APIs, without measuring again."""
+    from bench.cli import price_commands
 
-    commands.price(run, hardware, usd_per_hour, utilisation, vcpus, as_json=as_json)
+    priced = price_commands.priced(run, hardware, usd_per_hour, utilisation, vcpus, may_stay=bool(against))
+    if against is None:
+        if api or variant or cached or token_ratio != 1:
+            raise UsageError("--api, --variant, --cached and --token-ratio go with --against api")
+        price_commands.show(priced, as_json=as_json)
+    else:
+        question = (tuple(api or ()), tuple(variant or ()), cached, token_ratio)
+        price_commands.against(priced, *question, as_json=as_json)
 
 
 @app.command()

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from bench.config.spec import Spec
@@ -117,28 +117,6 @@ def _readable(directories: Sequence[Path]) -> Iterator[RunSummary]:
             yield load(directory)
         except BenchError as bad:
             print(f"bench: left out: {one_line(str(bad))}", file=sys.stderr)
-
-
-def price(
-    directory: Path,
-    hardware: str | None,
-    usd_per_hour: float | None,
-    utilisation: float | None,
-    vcpus: int | None,
-    *,
-    as_json: bool,
-) -> None:
-    """Print the same run at another price; nothing on the disk changes."""
-    from bench.measure.clock import utc_now
-    from bench.pricing.reprice import new_price
-    from bench.results.summary import summarise
-    from bench.store.replay import judging, load_record
-
-    record = load_record(directory)
-    block = new_price(record.price, hardware, usd_per_hour, utilisation, utc_now()[:10], vcpus)
-    with judging(directory):
-        run = summarise(replace(record, price=block))
-    show(run, as_json=as_json)
 
 
 def report(runs: Sequence[Path], formats: Sequence[str], output: Path | None) -> None:

@@ -18,6 +18,12 @@ class LimitsFrom(StrEnum):
     CANDIDATE = "candidate"
 
 
+class Against(StrEnum):
+    """With what `bench price` compares a run."""
+
+    API = "api"
+
+
 LISTS = "models,optimisations,runtimes,workloads,texts,metrics,drift,probes,prices,reports"
 Configs = Annotated[list[Path], typer.Argument(help="one or more YAML configs")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="override a key, such as workload.requests=8")]

@@ -1,7 +1,8 @@
 """The figures of one row, from its record: one file for each family. Pure functions; no clock, no torch.
 
 A family has ``METRICS`` and ``figures(arm, run)``. It may have ``PLACE``, a number that orders the list of
-families.
+families, and ``worked(arm, run)``, which returns for some of its metrics the arithmetic with the row's own
+numbers put in. ``bench explain`` prints it, and a test computes it again.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from functools import cache
 from types import ModuleType
 
 from bench import plugins
+from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Metric
 
 LAST = 100
@@ -28,6 +30,15 @@ def families() -> tuple[ModuleType, ...]:
 def all_metrics() -> dict[str, Metric]:
     """Return every metric by its key."""
     return {metric.key: metric for family in families() for metric in family.METRICS}
+
+
+def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
+    """Return the arithmetic of a row's own figures with its numbers, by metric, where a family has it."""
+    found: dict[str, str] = {}
+    for family in families():
+        if hasattr(family, "worked"):
+            found |= family.worked(arm, run)
+    return found
 
 
 @cache

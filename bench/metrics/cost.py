@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bench.metrics import processes
-from bench.metrics.throughput import totals
+from bench.metrics.throughput import Totals, totals
 from bench.pricing import cost as model
 from bench.pricing.book import parse_price
 from bench.records import ArmRecord, RunRecord
@@ -33,12 +33,8 @@ def price_of(arm: ArmRecord, run: RunRecord) -> model.Price:
     return model.price_of(hardware, threads if hardware.kind == "cpu" else None, utilisation)
 
 
-def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Compute the dollars. Intervals come from the spread of request durations; the price itself has none."""
-    sums = totals(arm)
-    if sums is None:
-        return {metric.key: None for metric in METRICS}
-    usage = model.Usage(
+def _usage(arm: ArmRecord, sums: Totals) -> model.Usage:
+    return model.Usage(
         wall_s=sums.wall_s,
         requests_ok=sums.requests,
         input_tokens=sums.input_tokens,
@@ -47,6 +43,40 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         decode_s=sums.decode_s,
         energy_j=_joules(arm, sums.requests),
     )
+
+
+def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
+    """Return the arithmetic of the dollars of the row alone, C_run written out in each."""
+    sums = totals(arm)
+    if sums is None:
+        return {}
+    price, usage = price_of(arm, run), _usage(arm, sums)
+    hour = f"{price.hourly_usd:.6g} * {price.devices:g}"
+    run_usd = f"{hour} * {sums.wall_s:.6g} / 3600 / {price.utilisation:g}"
+    energy_usd, _basis = model.energy_bill(price, usage)
+    if energy_usd:
+        run_usd = f"({run_usd} + {energy_usd:.6g})"
+    n_in, n_out = sums.input_tokens, sums.output_tokens
+    found = {
+        PER_1K.key: f"1000 * {run_usd} / ({n_in} + {n_out})",
+        PER_REQUEST.key: f"{run_usd} / {sums.requests}",
+    }
+    if n_in and n_out:
+        found[ALL_ON_INPUT.key] = f"1e6 * {run_usd} / {n_in}"
+        found[ALL_ON_OUTPUT.key] = f"1e6 * {run_usd} / {n_out}"
+    if model.split_by_phase(1.0, usage) != (None, None):
+        prefill, decode = f"{sums.prefill_s:.6g}", f"{sums.decode_s:.6g}"
+        found[PER_1K_IN.key] = f"1000 * {run_usd} * {prefill} / ({prefill} + {decode}) / {n_in}"
+        found[PER_1K_OUT.key] = f"1000 * {run_usd} * {decode} / ({prefill} + {decode}) / {n_out}"
+    return found
+
+
+def figures(arm: ArmRecord, run: RunRecord) -> Figures:
+    """Compute the dollars. Intervals come from the spread of request durations; the price itself has none."""
+    sums = totals(arm)
+    if sums is None:
+        return {metric.key: None for metric in METRICS}
+    usage = _usage(arm, sums)
     cost = model.run_cost(price_of(arm, run), usage)
     spread = widened(mean_interval([batch.duration_s for batch in arm.solo]), processes.spread(arm, run))
 

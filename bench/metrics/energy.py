@@ -11,6 +11,17 @@ PLACE = 4
 METRICS = (PER_TOKEN, PER_REQUEST)
 
 
+def worked(arm: ArmRecord, _run: RunRecord) -> dict[str, str]:
+    """Return the joules of the window divided by what was decoded in it."""
+    energy = arm.energy
+    if energy is None or energy.joules is None:
+        return {}
+    return {
+        PER_TOKEN.key: f"{energy.joules:.6g} / {energy.output_tokens}",
+        PER_REQUEST.key: f"{energy.joules:.6g} / {energy.requests}",
+    }
+
+
 def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
     """Return energy per token and per request, with the boundary (GPU board, CPU package) in the notes."""
     energy = arm.energy

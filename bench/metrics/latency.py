@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from bench.metrics import processes
 from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figures, Metric
@@ -24,15 +26,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     An answer that comes as a whole has no first token.
     """
     between = processes.spread(arm, run)
-    ttft, tpot, itl, e2el = [], [], [], []
-    for batch in arm.solo:
-        steps = [(b - a) / 1e6 for a, b in zip(batch.stamps_ns, batch.stamps_ns[1:], strict=False)]
-        for _ in range(batch.requests):
-            e2el.append(batch.duration_s * 1e3)
-            if not batch.whole:
-                ttft.append(batch.prefill_s * 1e3)
-                tpot.append(sum(steps) / len(steps))
-                itl.extend(steps)
+    ttft, tpot, itl, e2el = samples(arm)
     return {
         TTFT.key: TTFT.distribution(ttft, between),
         TPOT.key: TPOT.distribution(tpot, between),
@@ -41,3 +35,28 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         LOAD.key: LOAD.scalar(arm.loaded.load_s if arm.loaded else None),
         FIRST.key: FIRST.scalar(arm.warm_up.first_request_ms if arm.warm_up else None),
     }
+
+
+def samples(arm: ArmRecord) -> tuple[list[float], list[float], list[float], list[float]]:
+    """Return the milliseconds of every request: to the first token, for a further one (the mean), between
+    tokens, and of the whole request."""
+    ttft: list[float] = []
+    tpot: list[float] = []
+    itl: list[float] = []
+    e2el: list[float] = []
+    for batch in arm.solo:
+        steps = [(b - a) / 1e6 for a, b in zip(batch.stamps_ns, batch.stamps_ns[1:], strict=False)]
+        for _ in range(batch.requests):
+            e2el.append(batch.duration_s * 1e3)
+            if not batch.whole:
+                ttft.append(batch.prefill_s * 1e3)
+                tpot.append(sum(steps) / len(steps))
+                itl.extend(steps)
+    return ttft, tpot, itl, e2el
+
+
+def worked(arm: ArmRecord, _run: RunRecord) -> dict[str, str]:
+    """Return the mean of each latency as a sum divided by a count."""
+    keys = (TTFT.key, TPOT.key, ITL.key, E2EL.key)
+    found = zip(keys, samples(arm), strict=True)
+    return {key: f"{math.fsum(one):.6g} / {len(one)}" for key, one in found if one}

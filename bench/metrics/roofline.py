@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from bench.metrics.throughput import totals
 from bench.records import ArmRecord, RunRecord
@@ -24,13 +25,49 @@ METRICS = (MBU, MFU)
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     """Return the shares of the ceilings. A share above 1 is kept: the caches served part of it."""
+    used = _used(arm, run)
+    if used is None:
+        return {MBU.key: None, MFU.key: None}
+    mbu = used.read_bytes * used.steps / used.decode_s / used.bytes_per_s
+    mfu = used.flop / used.prefill_s / used.flop_per_s
+    return {MBU.key: MBU.scalar(mbu), MFU.key: MFU.scalar(mfu)}
+
+
+def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
+    """Return the arithmetic of both shares."""
+    used = _used(arm, run)
+    if used is None:
+        return {}
+    return {
+        MBU.key: f"{used.read_bytes:.6g} * {used.steps} / {used.decode_s:.6g} / {used.bytes_per_s:.6g}",
+        MFU.key: f"{used.flop:.6g} / {used.prefill_s:.6g} / {used.flop_per_s:.6g}",
+    }
+
+
+@dataclass(frozen=True)
+class _Used:
+    """What a row read and multiplied, in which time, and the ceilings of the machine."""
+
+    read_bytes: float
+    steps: int
+    decode_s: float
+    bytes_per_s: float
+    flop: float
+    prefill_s: float
+    flop_per_s: float
+
+
+def _used(arm: ArmRecord, run: RunRecord) -> _Used | None:
     base, sums = run.baseline_of(arm), totals(arm)
     if base is None or base.ceilings is None or arm.loaded is None or sums is None or not sums.decode_s:
-        return {MBU.key: None, MFU.key: None}
-    steps = sum(len(batch.stamps_ns) - 1 for batch in arm.solo)
+        return None
     context = (sums.input_tokens + sums.output_tokens / 2) / len(arm.solo)
-    read = arm.loaded.weights_bytes + context * float(arm.loaded.facts.kv_bytes_per_token or 0)
-    mbu = read * steps / sums.decode_s / base.ceilings["memory_bytes_per_s"]
-    flop = 2 * arm.loaded.parameters * sums.input_tokens
-    mfu = flop / (sums.prefill_s or math.inf) / base.ceilings["matmul_flop_per_s"]
-    return {MBU.key: MBU.scalar(mbu), MFU.key: MFU.scalar(mfu)}
+    return _Used(
+        read_bytes=arm.loaded.weights_bytes + context * float(arm.loaded.facts.kv_bytes_per_token or 0),
+        steps=sum(len(batch.stamps_ns) - 1 for batch in arm.solo),
+        decode_s=sums.decode_s,
+        bytes_per_s=base.ceilings["memory_bytes_per_s"],
+        flop=2 * arm.loaded.parameters * sums.input_tokens,
+        prefill_s=sums.prefill_s or math.inf,
+        flop_per_s=base.ceilings["matmul_flop_per_s"],
+    )

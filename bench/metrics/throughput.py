@@ -72,6 +72,23 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     }
 
 
+def worked(arm: ArmRecord, _run: RunRecord) -> dict[str, str]:
+    """Return the arithmetic of each throughput."""
+    sums = totals(arm)
+    if sums is None:
+        return {}
+    n_in, n_out, wall_s = sums.input_tokens, sums.output_tokens, f"{sums.wall_s:.6g}"
+    found = {
+        REQUESTS.key: f"{sums.requests} / {wall_s}",
+        OUTPUT.key: f"{n_out} / {wall_s}",
+        TOTAL.key: f"({n_in} + {n_out}) / {wall_s}",
+    }
+    if sums.prefill_s is not None and sums.decode_s:
+        found[PREFILL.key] = f"{n_in} / {sums.prefill_s:.6g}"
+        found[DECODE.key] = f"({n_out} - {sums.requests}) / {sums.decode_s:.6g}"
+    return found
+
+
 def rate(count: float, seconds: float | None, spread: Interval) -> Interval | None:
     """Return ``count`` over ``seconds``, with the relative interval of the mean time; None without a time."""
     if seconds is None:

@@ -1,0 +1,105 @@
+"""The command `bench explain`: how each figure of one row is derived, and where its money went."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.app import app
+from bench.cli.options import AsJson, RunDirectory
+from bench.errors import UsageError
+from bench.formatting import format_significant, nearest
+
+if TYPE_CHECKING:
+    from bench.results.explained import Explained, Part
+    from bench.results.row import Row
+    from bench.results.run_summary import RunSummary
+
+
+@app.command()
+def explain(
+    run: RunDirectory,
+    variant: Annotated[str, typer.Argument(metavar="VARIANT", help="the title of a row")],
+    as_json: AsJson = False,
+) -> None:
+    """Derive each figure of one row: its formula, and the row's own numbers put in.
+
+    For a variant it also says where the money went, from the baseline's request to the variant's.
+    """
+    from bench.results.explained import explained, waterfall
+    from bench.results.summary import load_run
+    from bench.store.replay import load_record
+
+    found, record = load_run(run), load_record(run)
+    row = _row(found, variant)
+    figures = list(explained(found, record, row))
+    parts = None if row.is_baseline else waterfall(found, record, row)
+    if as_json:
+        data = {
+            "row": row.title,
+            "figures": [asdict(one) for one in figures],
+            "waterfall": None if parts is None else [asdict(part) for part in parts],
+        }
+        print(json.dumps(data, indent=1))
+    else:
+        print("\n".join(_page(found, row, figures, parts)))
+
+
+def _row(run: RunSummary, title: str) -> Row:
+    rows = {row.title: row for row in run.rows}
+    row = rows.get(title)
+    if row is None:
+        close = nearest(title, rows)
+        hint = f"did you mean {close!r}?" if close else f"it has {', '.join(rows)}"
+        raise UsageError(f"no row called {title!r} in this run ({hint})")
+    if not row.ok:
+        raise UsageError(f"{title} has no figures: {row.status}: {row.reason}")
+    return row
+
+
+def _page(run: RunSummary, row: Row, figures: list[Explained], parts: list[Part] | None) -> Iterator[str]:
+    from bench.report.reading import sentence
+
+    yield f"{run.name}, {row.title}: {sentence(run, row)}"
+    if parts is not None:
+        yield from _waterfall(run, row, parts)
+    for one in figures:
+        yield ""
+        yield f"{one.key} = {format_significant(one.shown.value, 4)} {one.unit}{_bounds(one)}"
+        yield f"  = {one.formula}"
+        if one.arithmetic is not None:
+            yield f"  = {one.arithmetic} = {format_significant(one.alone, 4)}"
+        if one.times is not None:
+            yield f"  shown: by the ratio of both sides, measured in turns: {one.times}"
+
+
+def _waterfall(run: RunSummary, row: Row, parts: list[Part]) -> Iterator[str]:
+    """Yield the way from the baseline's dollars to the row's, for a million requests."""
+    from bench.cli.listing import align
+    from bench.metrics import cost
+    from bench.report.reading import timed_interval
+
+    ends = [timed_interval(run, one, cost.PER_REQUEST) for one in (run.baseline_of(row), row)]
+    start, end = (1e6 * one.value if one else 0.0 for one in ends)
+    once = row.figure("one_off_usd")
+    lines = [
+        ("a million requests", "USD", ""),
+        ("  baseline", format_significant(start), ""),
+        *((f"  {part.name}", f"{1e6 * part.usd:+.3g}", part.words) for part in parts),
+        (f"  {row.title}", format_significant(end), ""),
+    ]
+    if once is not None:
+        lines.append(("  once", format_significant(once.value), "calibration and training, not in the sum"))
+    yield ""
+    yield from align(lines)
+
+
+def _bounds(one: Explained) -> str:
+    from bench.report.reading import bounds_text
+
+    text = bounds_text(one.shown, lambda value: format_significant(value, 4))
+    return f" {text}" if text else ""

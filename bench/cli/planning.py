@@ -1,0 +1,187 @@
+"""The command `bench plan`: machines and dollars for a stream of requests, beside the prices of APIs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.app import app
+from bench.cli.options import AsJson
+from bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from bench.plan.answer import Plan
+    from bench.plan.fleet import Slo, Stream
+    from bench.plan.options import Option
+
+LIMITS = ("ttft", "tpot")
+
+
+@app.command()
+def plan(
+    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="a measured run in results/")] = None,
+    requests_per_day: Annotated[
+        float, typer.Option("--requests-per-day", help="how many requests come in a day")
+    ] = 0.0,
+    peak: Annotated[float, typer.Option(help="busiest hour divided by the mean hour, from 1 to 2")] = 1.0,
+    slo: Annotated[
+        str, typer.Option(help="most ms of a good request, such as ttft:500,tpot:50; if absent, none")
+    ] = "",
+    good: Annotated[float, typer.Option(help="share of requests that must be good")] = 0.99,
+    model: Annotated[
+        str | None, typer.Option(help="instead of a run: a model card, estimated and not measured")
+    ] = None,
+    hardware: Annotated[
+        list[str] | None,
+        typer.Option(help="ids in configs/prices: another price of the run's hardware, or those to estimate"),
+    ] = None,
+    input_tokens: Annotated[float | None, typer.Option(help="with --model: mean tokens of a prompt")] = None,
+    output_tokens: Annotated[float | None, typer.Option(help="with --model: mean tokens of a reply")] = None,
+    precision: Annotated[str, typer.Option(help="with --model: bits of a weight")] = "16,8,4",
+    bandwidth_share: Annotated[
+        float, typer.Option(help="with --model: share of the data sheet's bandwidth that is reached")
+    ] = 0.65,
+    arithmetic_share: Annotated[
+        float, typer.Option(help="with --model: share of the data sheet's FLOP/s that is reached")
+    ] = 0.5,
+    reserved_usd_per_hour: Annotated[
+        float | None, typer.Option(help="an hour of a reserved machine, paid all month")
+    ] = None,
+    api: Annotated[
+        list[str] | None, typer.Option(metavar="PROVIDER/MODEL", help="APIs to show beside it")
+    ] = None,
+    cached: Annotated[
+        float, typer.Option(min=0, max=1, help="share of the input that an API's prompt cache serves")
+    ] = 0.0,
+    token_ratio: Annotated[
+        float, typer.Option(help="tokens of other models' tokenizers for one of this model's")
+    ] = 1.0,
+    as_json: AsJson = False,
+) -> None:
+    """Plan machines and dollars a month for a number of requests, from a run or from a model card.
+
+    The queue of a server is simulated, and the highest rate at which enough requests are good is searched
+    for. docs/cost.md derives a row by hand.
+    """
+    from bench.cli.plan_pages import plan_json, plan_page
+    from bench.measure.clock import utc_now
+    from bench.plan.fleet import Slo
+
+    if (run is None) == (model is None):
+        raise UsageError("plan what? give a measured run, or --model with a card")
+    limits = _limits(slo)
+    target = Slo(limits.get("ttft"), limits.get("tpot"), good)
+    if requests_per_day <= 0:
+        raise UsageError("how many requests? give --requests-per-day, above 0")
+    if run is not None:
+        if input_tokens or output_tokens:
+            raise UsageError("--input-tokens and --output-tokens go with --model: a run has its own")
+        found = _of_run(run, hardware or [], requests_per_day, peak, target)
+    else:
+        assert model is not None
+        if not input_tokens or not output_tokens:
+            raise UsageError("an estimate needs --input-tokens and --output-tokens")
+        if not hardware:
+            raise UsageError("an estimate needs --hardware; `bench list prices` shows the ids")
+        stream = _stream(requests_per_day, input_tokens, output_tokens, peak)
+        shares = (bandwidth_share, arithmetic_share)
+        found = _of_card(model, hardware, stream, target, precision, shares)
+    if reserved_usd_per_hour is not None:
+        found = replace(
+            found,
+            options=tuple(replace(one, reserved_usd=reserved_usd_per_hour) for one in found.options),
+        )
+    today = dt.date.fromisoformat(utc_now()[:10])
+    answer = found.answered(tuple(api or ()), cached, token_ratio, today)
+    print(json.dumps(plan_json(answer), indent=1) if as_json else plan_page(answer))
+
+
+def _limits(slo: str) -> dict[str, float]:
+    """Read ``ttft:500,tpot:50``; spaces may stand for commas, as in vLLM."""
+    found: dict[str, float] = {}
+    for part in slo.replace(",", " ").split():
+        name, colon, number = part.partition(":")
+        try:
+            value = float(number)
+        except ValueError:
+            value = 0.0
+        if name not in LIMITS or not colon or name in found or not value > 0:
+            raise UsageError(f"--slo: {part!r} is not one of {', '.join(f'{one}:MS' for one in LIMITS)}")
+        found[name] = value
+    return found
+
+
+def _stream(per_day: float, input_tokens: float, output_tokens: float, peak: float) -> Stream:
+    from bench.plan.fleet import Stream
+
+    return Stream(per_day, input_tokens, output_tokens, peak)
+
+
+def _of_run(directory: Path, hardware: list[str], per_day: float, peak: float, slo: Slo) -> Plan:
+    from bench.cli.price_commands import names_of_weights, priced
+    from bench.plan.answer import Plan
+    from bench.plan.options import measured_options
+    from bench.plan.served import served_rows
+
+    if len(hardware) > 1:
+        raise UsageError(
+            "a run was measured on one kind of hardware: give one --hardware, another price of it"
+        )
+    run = priced(directory, hardware[0] if hardware else None, None, None, None, may_stay=True)
+    base = next((row for row in served_rows(run) if row.is_baseline), served_rows(run)[0])
+    stream = _stream(per_day, base.mix.input_tokens, base.mix.output_tokens, peak)
+    price = f"{run.price['name']}, {run.price['date']}"
+    title = f"{run.name}: {(run.model or {}).get('name') or 'no model'}, measured in run {run.run_id}"
+    return Plan(title, (price,), stream, slo, tuple(measured_options(run)), tuple(names_of_weights(run)), ())
+
+
+def _of_card(
+    name: str, hardware: list[str], stream: Stream, slo: Slo, precision: str, shares: tuple[float, float]
+) -> Plan:
+    from bench.models.registry import find_model
+    from bench.plan.answer import Plan
+    from bench.plan.devices import device_of, devices
+    from bench.plan.options import Estimate, estimated_options
+    from bench.plan.roofline import Loaded
+    from bench.pricing.reprice import price_called
+
+    card = find_model(name)
+    bits = _bits(precision)
+    known = devices()
+    options: list[Option] = []
+    prices = []
+    for price_id in hardware:
+        price = price_called(price_id)
+        device = device_of(price_id, known)
+        how = Estimate(bits, *shares)
+        options += estimated_options(Loaded(card.architecture, 16), price, device, stream, how)
+        prices.append(f"{price.name}, {price.date}")
+    notes = (
+        f"estimated, not measured: a pass takes max(bytes / bandwidth, FLOP / rate), at {shares[0]:.0%} of "
+        f"the data sheet's bandwidth and {shares[1]:.0%} of its FLOP/s (configs/devices.yaml); several "
+        "devices share a model without loss",
+    )
+    weights = tuple(filter(None, (card.hub,)))
+    return Plan(
+        f"{name}: estimated from its card", tuple(prices), stream, slo, tuple(options), weights, notes
+    )
+
+
+def _bits(precision: str) -> tuple[float, ...]:
+    from bench.plan.options import BITS
+
+    found = []
+    for part in precision.split(","):
+        try:
+            bits = float(part)
+        except ValueError:
+            bits = 0.0
+        if bits not in BITS:
+            raise UsageError(f"--precision: {part!r} is not one of {', '.join(f'{one:g}' for one in BITS)}")
+        found.append(bits)
+    return tuple(found)

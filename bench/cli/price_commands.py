@@ -1,0 +1,76 @@
+"""What `bench price` does: a run at another price, and beside the prices of APIs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from bench.cli.commands import show
+from bench.results.run_summary import RunSummary
+
+__all__ = ["against", "priced", "show"]
+
+
+def priced(
+    directory: Path,
+    hardware: str | None,
+    usd_per_hour: float | None,
+    utilisation: float | None,
+    vcpus: int | None,
+    *,
+    may_stay: bool,
+) -> RunSummary:
+    """Return a run at another price; nothing on the disk changes.
+
+    Its own price stays if nothing is given and it ``may_stay``; else that is a UsageError.
+    """
+    from bench.measure.clock import utc_now
+    from bench.pricing.reprice import new_price
+    from bench.results.summary import load_run, summarise
+    from bench.store.replay import judging, load_record
+
+    if may_stay and (hardware, usd_per_hour, utilisation, vcpus) == (None,) * 4:
+        return load_run(directory)
+    record = load_record(directory)
+    block = new_price(record.price, hardware, usd_per_hour, utilisation, utc_now()[:10], vcpus)
+    with judging(directory):
+        return summarise(replace(record, price=block))
+
+
+def against(
+    run: RunSummary,
+    apis: tuple[str, ...],
+    variants: tuple[str, ...],
+    cached_share: float,
+    token_ratio: float,
+    *,
+    as_json: bool,
+) -> None:
+    """Print a run beside hosted APIs."""
+    from bench.cli.price_pages import against_json, against_page
+    from bench.measure.clock import utc_now
+    from bench.plan.against import Question, against_apis
+
+    today = dt.date.fromisoformat(utc_now()[:10])
+    asked = Question(today, apis, variants, cached_share, token_ratio)
+    found = against_apis(run, names_of_weights(run), asked)
+    if as_json:
+        print(json.dumps(against_json(found), indent=1, default=str))
+    else:
+        print(against_page(run, found))
+
+
+def names_of_weights(run: RunSummary) -> list[str]:
+    """Return the names under which the run's model is known: its hub id, and that of its card."""
+    from bench.errors import BenchError
+    from bench.models.registry import find_model
+
+    model = run.model or {}
+    names = [str(model["location"])] if model.get("kind") == "hub" else []
+    try:
+        hub = find_model(str(model.get("name"))).hub
+    except BenchError:  # a directory, or a model whose card is gone
+        hub = None
+    return [*names, *([hub] if hub else [])]

@@ -1,0 +1,128 @@
+"""A finished run beside hosted APIs: what the same requests cost there, and when it pays to serve.
+
+The API's price of the same open weights comes first, because that compares like with like; then come the
+models that people would use instead.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.plan.served import Served, row_called, served_rows
+from bench.pricing.apis import POPULAR, ApiOffer, TokenMix, list_version, offer, offer_if_any, sold_as
+from bench.pricing.break_even import HOURS_PER_MONTH, BreakEven, break_even
+from bench.results.run_summary import RunSummary
+from bench.stats.intervals import Interval
+
+SHOWN = 2  # rows that are set against each API, if the user names none: more do not fit a terminal
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One row of a run against one API.
+
+    ``ratio`` is the row's dollars for a request, at the run's utilisation, divided by the API's.
+    """
+
+    row: Served
+    ratio: Interval
+    even: BreakEven
+
+
+@dataclass(frozen=True)
+class AgainstApi:
+    """One API beside the chosen rows of a run; ``same_weights`` says that it sells the run's own model."""
+
+    offer: ApiOffer
+    same_weights: bool
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A run against APIs.
+
+    ``rows`` are all rows that were measured, ``chosen`` those that are set against each API, ``mix`` the
+    tokens that the API is billed for, ``token_ratio`` how many tokens other models make of a text for which
+    the run's model makes one.
+    """
+
+    rows: tuple[Served, ...]
+    chosen: tuple[Served, ...]
+    mix: TokenMix
+    token_ratio: float
+    apis: tuple[AgainstApi, ...]
+    price_list: str
+    day: dt.date
+
+    @property
+    def sold(self) -> bool:
+        """Return whether an API in the list sells the run's own weights."""
+        return any(api.same_weights for api in self.apis)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: which APIs and rows, how much of the input is cached, how tokenizers differ, and the
+    day on which the prices must hold."""
+
+    day: dt.date
+    apis: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    cached_share: float = 0.0
+    token_ratio: float = 1.0
+
+    def billed(self, mix: TokenMix, same_weights: bool) -> TokenMix:
+        """Return the tokens that an API bills: those of the run if it sells the same weights, since then its
+        tokenizer is the same too."""
+        return mix if same_weights else mix.scaled(self.token_ratio)
+
+
+def against_apis(run: RunSummary, weights: Sequence[str], asked: Question) -> Comparison:
+    """Set a run against APIs. ``weights`` are the names under which its model is known, such as its hub id.
+
+    Raises UsageError for an unknown row or API, and for shares out of range.
+    """
+    rows = served_rows(run)
+    chosen = [row_called(rows, title) for title in asked.variants] or _telling(rows)
+    base = next((row for row in rows if row.is_baseline), rows[0])
+    mix = TokenMix(base.mix.input_tokens, base.mix.output_tokens, asked.cached_share)
+    same = set(sold_as(weights))
+    offers = [offer(ref, asked.billed(mix, ref in same), asked.day) for ref in asked.apis]
+    if not asked.apis:
+        offers = [
+            found
+            for ref in (*same, *(ref for ref in POPULAR if ref not in same))
+            if (found := offer_if_any(ref, asked.billed(mix, ref in same), asked.day)) is not None
+        ]
+    apis = [_against(found, found.ref in same, chosen) for found in offers]
+    apis.sort(key=lambda api: (not api.same_weights, api.offer.request_usd))
+    return Comparison(
+        tuple(rows), tuple(chosen), mix, asked.token_ratio, tuple(apis), list_version(), asked.day
+    )
+
+
+def _telling(rows: Sequence[Served]) -> list[Served]:
+    """Return the rows to show if the user names none: the baseline and the cheapest others."""
+    others = sorted((row for row in rows if not row.is_baseline), key=lambda row: row.request_usd.value)
+    return [*(row for row in rows if row.is_baseline), *others][:SHOWN]
+
+
+def _against(found: ApiOffer, same: bool, chosen: Sequence[Served]) -> AgainstApi:
+    pairs = tuple(
+        Pair(row, _divided(row.request_usd, found.request_usd), break_even(row.own, found.request_usd))
+        for row in chosen
+    )
+    return AgainstApi(found, same, pairs)
+
+
+def _divided(usd: Interval, by: float) -> Interval:
+    low, high = (None if bound is None else bound / by for bound in (usd.low, usd.high))
+    return Interval(usd.value / by, low, high)
+
+
+def month_usd(row: Served) -> float:
+    """Return what the machine of a row costs in a month, whether it works or not, without power."""
+    return row.own.hour_usd * HOURS_PER_MONTH

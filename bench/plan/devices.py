@@ -1,0 +1,73 @@
+"""The devices of ``configs/devices.yaml``: what data sheets promise of machines that are not at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from bench.data_paths import data_directories
+from bench.errors import ConfigError, UsageError
+from bench.formatting import nearest
+from bench.plan.roofline import Ceilings
+from bench.yaml_source import read_yaml
+
+FILE = "devices.yaml"
+Positive = Annotated[float, Field(gt=0, lt=1e7)]
+
+
+class Device(BaseModel):
+    """One device: its memory, and the most bytes and operations a second.
+
+    ``eight_bits`` is what it multiplies at its 8-bit rate, ``float8`` or ``int8``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str
+    memory_gb: Positive
+    bandwidth_gb_s: Positive
+    dense_16_bit_tflops: Positive
+    dense_8_bit_tflops: Positive | None = None
+    eight_bits: str = "float8"
+    source: str
+
+    @property
+    def memory_bytes(self) -> float:
+        """Return the memory of the device."""
+        return self.memory_gb * 1e9
+
+    def ceilings(self, bits: float) -> Ceilings:
+        """Return the ceilings for weights of ``bits``: fewer than 8 are unpacked and multiplied in 16."""
+        tflops = self.dense_8_bit_tflops if bits == 8 else None
+        return Ceilings(self.bandwidth_gb_s * 1e9, (tflops or self.dense_16_bit_tflops) * 1e12)
+
+
+def devices() -> dict[str, Device]:
+    """Return every device by its id. Raises ConfigError, which names the key, for a bad file."""
+    for directory in data_directories("configs"):
+        if (path := directory / FILE).is_file():
+            source = read_yaml(path)
+            try:
+                return TypeAdapter(dict[str, Device]).validate_python(source.data)
+            except ValidationError as bad:
+                first = bad.errors(include_url=False)[0]
+                key = tuple(str(part) for part in first["loc"])
+                raise source.error(key, first["msg"]) from None
+    raise ConfigError(FILE, "is missing: it belongs to configs/")
+
+
+def device_of(price_id: str, known: Mapping[str, Device]) -> Device:
+    """Return the device of a price: the one whose id begins the price's id.
+
+    Raises UsageError if there is none.
+    """
+    found = [name for name in known if price_id.startswith(name) or name.startswith(price_id)]
+    if found:
+        return known[max(found, key=len)]
+    close = nearest(price_id, known)
+    hint = f"; did you mean {close!r}?" if close else ""
+    raise UsageError(
+        f"no data sheet of the hardware {price_id!r} in configs/{FILE} (it has {', '.join(known)}){hint}"
+    )

@@ -1,0 +1,156 @@
+"""What could serve a stream of requests: rows of a run, as measured, and models of cards, as estimated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from bench.errors import UsageError
+from bench.plan.devices import Device
+from bench.plan.fleet import Capacity, Fleet, Slo, Stream, capacity, fleet
+from bench.plan.roofline import Loaded
+from bench.plan.served import Served, served_rows
+from bench.plan.steps import RooflineSteps, Steps, bound_of, measured_steps, most_in_cache
+from bench.pricing.book import HardwarePrice
+from bench.results.run_summary import RunSummary
+
+BITS = {16.0: "16 bits", 8.0: "8 bits", 4.0: "4 bits"}
+SCALE_BITS = 0.5  # of a 4-bit weight's share of its block's 16-bit scale: blocks of 32
+MEMORY_SHARE = 0.9  # of a device's memory for weights and cache; the engine has the rest
+LEAST_PLACES = 8  # sequences that must fit beside the weights before a server counts as one
+MOST_PLACES = 256  # as vLLM by default
+CHUNK = 2048  # tokens of a pass, as vLLM by default
+MOST_DEVICES = 64
+BANDWIDTH_SHARE, ARITHMETIC_SHARE = 0.65, 0.5
+
+
+@dataclass(frozen=True)
+class Option:
+    """One way to serve: what it is, how fast its passes are, what an hour of a machine costs.
+
+    One server is ``share`` of a machine; above 1 it takes several. ``busy_usd`` are dollars of power for one
+    request, if power is billed apart. ``drift`` and ``bound`` are words: how far the answers are from the
+    baseline's, and what limits a step.
+    """
+
+    title: str
+    hardware: str
+    steps: Steps
+    machine_usd: float
+    share: float
+    drift: str
+    bound: str = ""
+    busy_usd: float = 0.0
+    reserved_usd: float | None = None
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An option with what one server of it takes, and the machines for the whole stream; None if no server
+    answers in time."""
+
+    option: Option
+    capacity: Capacity
+    fleet: Fleet | None
+    month_usd: float | None
+
+    def request_usd(self, stream: Stream) -> float | None:
+        """Return the dollars of one request, over a month of 365 / 12 days."""
+        return None if self.month_usd is None else self.month_usd / stream.per_month
+
+
+def planned(option: Option, stream: Stream, slo: Slo) -> Planned:
+    """Return the machines of an option, as many as the busiest hour needs, and their dollars a month."""
+    found = capacity(option.steps, stream, slo)
+    if not found.rate:
+        return Planned(option, found, None, None)
+    machines = fleet(found.rate, stream, option.machine_usd, option.share, option.reserved_usd)
+    return Planned(option, found, machines, machines.fixed_usd + option.busy_usd * stream.per_month)
+
+
+def measured_options(run: RunSummary) -> list[Option]:
+    """Return an option for each row of a run.
+
+    Cells of a sweep that differ by their batch size are one server, whose step is fitted to them. Raises
+    UsageError if no row has times of its own.
+    """
+    served = served_rows(run)
+    options = []
+    for name in dict.fromkeys(row.name for row in run.rows):
+        titles = [row.title for row in run.rows if row.name == name]
+        cells = [row for row in served if row.title in titles]
+        mixes = {(round(row.mix.input_tokens, 6), round(row.mix.output_tokens, 6)) for row in cells}
+        together = len(mixes) == 1
+        for cell in ([cells] if together else [[row] for row in cells]) if cells else []:
+            options.append(_measured(name if together else cell[0].title, cell))
+    return options
+
+
+def _measured(title: str, cells: Sequence[Served]) -> Option:
+    best = max(cells, key=lambda row: row.batch)
+    prompt_s = best.prefill_s / best.batch / best.mix.input_tokens
+    points = [(row.batch, row.step_s) for row in cells]
+    if not best.step_s:  # answers of one token, or an engine that gives answers as a whole
+        raise UsageError(f"{title}: its run has no time of a further token, so no queue can be simulated")
+    own = best.own
+    return Option(
+        title=title,
+        hardware=best.hardware,
+        steps=measured_steps(points, prompt_s),
+        machine_usd=own.hour_usd / best.share,
+        share=best.share,
+        drift=best.drift,
+        busy_usd=own.busy_hour_usd * own.request_s.value / 3600,
+    )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How a model of a card is estimated: the bits of its weights, and the shares of a data sheet's figures
+    that a serving engine reaches."""
+
+    bits: tuple[float, ...] = (16.0, 8.0, 4.0)
+    bandwidth_share: float = BANDWIDTH_SHARE
+    arithmetic_share: float = ARITHMETIC_SHARE
+
+
+def estimated_options(
+    model: Loaded, price: HardwarePrice, device: Device, stream: Stream, how: Estimate
+) -> Iterator[Option]:
+    """Yield an option for each precision: as many devices as hold the model and a few sequences.
+
+    Raises UsageError if not even the largest server holds it.
+    """
+    tokens = stream.input_tokens + stream.output_tokens
+    if tokens > model.facts.context:
+        raise UsageError(
+            f"{tokens:,.0f} tokens in and out do not fit the model's context of {model.facts.context:,}"
+        )
+    for bits in how.bits:
+        loaded = replace(model, bits=bits + SCALE_BITS if bits < 8 else bits)
+        count = _devices(loaded, device, tokens)
+        if count is None:
+            raise UsageError(f"not even {MOST_DEVICES} × {device.name} hold the model at {bits:g} bits")
+        room = MEMORY_SHARE * device.memory_bytes * count
+        ceilings = device.ceilings(bits).shared(count)
+        most = min(most_in_cache(loaded, room, tokens), MOST_PLACES)
+        steps = RooflineSteps(loaded, ceilings, most, CHUNK, how.bandwidth_share, how.arithmetic_share)
+        yield Option(
+            title=BITS.get(bits, f"{bits:g} bits"),
+            hardware=f"{count} × {price.id}",
+            steps=steps,
+            machine_usd=price.hourly_usd,
+            share=float(count),
+            drift="not measured",
+            bound=bound_of(loaded, ceilings, tokens, most),
+        )
+
+
+def _devices(model: Loaded, device: Device, tokens: float) -> int | None:
+    """Return the smallest power of two of devices that hold the weights and ``LEAST_PLACES`` sequences."""
+    count = 1
+    while count <= MOST_DEVICES:
+        if most_in_cache(model, MEMORY_SHARE * device.memory_bytes * count, tokens) >= LEAST_PLACES:
+            return count
+        count *= 2
+    return None

@@ -1,0 +1,107 @@
+"""How long one pass of a server takes, given what is in it: measured in a run, or estimated from a card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bench.errors import UsageError
+from bench.plan.roofline import Ceilings, Loaded, decode
+
+
+class Steps(Protocol):
+    """The passes of one server.
+
+    ``most`` is how many sequences it decodes at once, ``chunk`` how many tokens of prompts go into a pass
+    beside them; None reads whole prompts in passes of their own.
+    """
+
+    @property
+    def most(self) -> int: ...
+
+    @property
+    def chunk(self) -> int | None: ...
+
+    def seconds(self, decoding: int, context: float, prompt: int) -> float:
+        """Return the time of a pass over one token of ``decoding`` sequences, which hold ``context`` tokens
+        in all, and over ``prompt`` tokens of prompts."""
+        ...
+
+
+@dataclass(frozen=True)
+class MeasuredSteps:
+    """Passes as a run measured them.
+
+    A prompt takes a fixed time for each token. A step of b sequences takes ``fixed_s + b * each_s``, which is
+    measured for the batch sizes of the run and not beyond the largest.
+    """
+
+    prompt_token_s: float
+    fixed_s: float
+    each_s: float
+    most: int
+    chunk: int | None = None
+
+    def seconds(self, decoding: int, context: float, prompt: int) -> float:
+        """Return the time of a pass; the length of the context is not in it, as it was in the run."""
+        step = self.fixed_s + decoding * self.each_s if decoding else 0.0
+        return step + prompt * self.prompt_token_s
+
+
+def measured_steps(points: Sequence[tuple[int, float]], prompt_token_s: float) -> MeasuredSteps:
+    """Fit the time of a step to ``points`` of (batch size, seconds): least squares, neither part below 0.
+
+    One point gives no slope, so a server with it decodes that many at a time or fewer, in the same time.
+    """
+    from scipy.optimize import nnls
+
+    if not points or any(size < 1 or step_s <= 0 for size, step_s in points):
+        raise UsageError("a server needs the time of a step, above 0, for at least one batch size")
+    most = max(size for size, _ in points)
+    if len({size for size, _ in points}) == 1:
+        return MeasuredSteps(prompt_token_s, sum(step_s for _, step_s in points) / len(points), 0.0, most)
+    (fixed_s, each_s), _residual = nnls(
+        [[1.0, float(size)] for size, _ in points], [step_s for _, step_s in points]
+    )
+    return MeasuredSteps(prompt_token_s, float(fixed_s), float(each_s), most)
+
+
+@dataclass(frozen=True)
+class RooflineSteps:
+    """Passes as the roofline of a model and a machine gives them, with the shares of its ceilings that a
+    serving engine reaches (``bandwidth_share``, ``arithmetic_share``)."""
+
+    model: Loaded
+    ceilings: Ceilings
+    most: int
+    chunk: int | None
+    bandwidth_share: float
+    arithmetic_share: float
+
+    def __post_init__(self) -> None:
+        for share in (self.bandwidth_share, self.arithmetic_share):
+            if not 0 < share <= 1:
+                raise UsageError(f"a share of a ceiling must be above 0 and at most 1, got {share:g}")
+
+    def seconds(self, decoding: int, context: float, prompt: int) -> float:
+        """Return the time of a pass: the larger of the time to read and the time to multiply."""
+        tokens = decoding + prompt
+        cached = self.model.facts.token_bytes * self.model.cache_item_bytes / 2 * context
+        read_s = (self.model.read_bytes(tokens) + cached) / self.ceilings.bytes_per_s / self.bandwidth_share
+        outputs = decoding + (1 if prompt else 0)
+        flop = self.model.flop(tokens, context + prompt**2 / 2, outputs)
+        multiply_s = flop / self.ceilings.flop_per_s / self.arithmetic_share
+        return max(read_s, multiply_s) + self.model.facts.layers * self.ceilings.layer_s
+
+
+def most_in_cache(model: Loaded, memory_bytes: float, tokens: float) -> int:
+    """Return how many sequences of ``tokens`` fit beside the weights; 0 if the weights do not fit."""
+    room = memory_bytes - model.weights_bytes
+    each = model.cache_bytes(tokens)
+    return max(int(room // each), 0) if each else 0
+
+
+def bound_of(model: Loaded, ceilings: Ceilings, context: float, batch: int) -> str:
+    """Return what limits a step of ``batch`` sequences: memory, arithmetic or overhead."""
+    return decode(model, ceilings, context, batch).bound

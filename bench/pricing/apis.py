@@ -1,0 +1,186 @@
+"""What hosted APIs bill for a request, from the price list in the package ``genai-prices``.
+
+The package has a price for each model of each provider, with the day from which it holds where that is known.
+Its amounts are US dollars. It is imported on first use and never asks the network.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final
+
+from bench.errors import UsageError
+from bench.formatting import nearest
+
+if TYPE_CHECKING:
+    from genai_prices.types import ModelInfo, Provider
+
+FORMULA_API: Final = "n_in * input price + n_out * output price, cached input at its own price"
+POPULAR: Final = (
+    "openai/gpt-5",
+    "openai/gpt-5-mini",
+    "openai/gpt-5-nano",
+    "google/gemini-2.5-flash",
+    "google/gemini-2.5-flash-lite",
+    "deepseek/deepseek-chat",
+    "openrouter/qwen/qwen3-235b-a22b-2507",
+    "moonshotai/kimi-k2.5",
+)  # what people use instead of a model of their own, if the user names no others
+BATCH: Final = {"processing": "batch"}
+FREE: Final = ":free"
+_BETWEEN_DIGITS: Final = re.compile(r"(?<=\d)p(?=\d)")  # some providers write 2p5 for 2.5
+
+
+@dataclass(frozen=True)
+class TokenMix:
+    """The mean tokens of one request: what goes in, what comes out, and the share of the input that a prompt
+    cache serves (from 0 to 1)."""
+
+    input_tokens: float
+    output_tokens: float
+    cached_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.input_tokens > 0 or not self.output_tokens > 0:
+            raise UsageError("a request has tokens in and tokens out, each more than 0")
+        if not 0 <= self.cached_share <= 1:
+            raise UsageError(f"the cached share must be from 0 to 1, got {self.cached_share:g}")
+
+    def scaled(self, ratio: float) -> TokenMix:
+        """Return the same text counted by a tokenizer that makes ``ratio`` times as many tokens."""
+        if not ratio > 0:
+            raise UsageError(f"the ratio of tokens must be above 0, got {ratio:g}")
+        return TokenMix(self.input_tokens * ratio, self.output_tokens * ratio, self.cached_share)
+
+
+@dataclass(frozen=True)
+class ApiOffer:
+    """What one provider bills for one request of a mix, in dollars.
+
+    ``batch_usd`` is the price of the same request in a batch that may take hours; None if the list has none.
+    ``caches`` says whether cached input has its own price. ``since`` is the day from which the price holds;
+    None if the list does not tell.
+    """
+
+    ref: str
+    request_usd: float
+    batch_usd: float | None
+    caches: bool
+    since: dt.date | None
+
+
+def list_version() -> str:
+    """Return the name and version of the price list, which is its only date as a whole."""
+    return f"genai-prices {version('genai-prices')}"
+
+
+def offer(ref: str, mix: TokenMix, day: dt.date) -> ApiOffer:
+    """Return what ``ref`` (``provider/model``, as in the list) bills on ``day``.
+
+    Raises UsageError for an unknown provider or model, which names the nearest, and for a model without a
+    price for text on that day.
+    """
+    if ref.lower() not in _known():
+        close = nearest(ref.lower(), _known())
+        hint = f"did you mean {close!r}?" if close else "write it as provider/model"
+        raise UsageError(f"no API called {ref!r} in {list_version()} ({hint})")
+    found = offer_if_any(ref, mix, day)
+    if found is None:
+        raise UsageError(f"{ref} has no price for text on {day} in {list_version()}")
+    return found
+
+
+def offer_if_any(ref: str, mix: TokenMix, day: dt.date) -> ApiOffer | None:
+    """Return the same as ``offer``, and None if the list does not have the model or no price for its text."""
+    if ref.lower() not in _known():
+        return None
+    provider, model = _known()[ref.lower()]
+    standard = _request_usd(provider, model, mix, day, batch=False)
+    if standard is None:
+        return None
+    batch = _request_usd(provider, model, mix, day, batch=True) if _has_batch(model, day) else None
+    caches = model.get_prices(_noon(day)).cache_read_mtok is not None
+    return ApiOffer(f"{provider.id}/{model.id}", standard, batch, caches, _since(model, day))
+
+
+def sold_as(names: Iterable[str]) -> list[str]:
+    """Return each ``provider/model`` that sells the weights called by one of ``names``.
+
+    The names of weights are those of the hub (``Qwen/Qwen3-32B``). A provider's name of a model counts as the
+    same weights if its last part is the same but for case and for the way a decimal point is written.
+    Free offers, which have limits on use, are left out.
+    """
+    wanted = {_bare(name) for name in names}
+    return sorted(
+        f"{provider.id}/{model.id}"
+        for provider, model in _known().values()
+        if _bare(model.id) in wanted and not model.id.endswith(FREE)
+    )
+
+
+def _bare(name: str) -> str:
+    return _BETWEEN_DIGITS.sub(".", name.rpartition("/")[2].lower())
+
+
+@functools.cache
+def _known() -> dict[str, tuple[Provider, ModelInfo]]:
+    """Return every model of the list by ``provider/model`` in lower case."""
+    from genai_prices.data_snapshot import get_snapshot
+
+    return {
+        f"{provider.id}/{model.id}".lower(): (provider, model)
+        for provider in get_snapshot().providers
+        for model in provider.models
+    }
+
+
+def _request_usd(
+    provider: Provider, model: ModelInfo, mix: TokenMix, day: dt.date, *, batch: bool
+) -> float | None:
+    """Return the dollars of a mean request; None if the list has no price for its tokens.
+
+    The list bills whole tokens, and some prices are higher for a long input. So a request of rounded counts
+    is priced, and its input and output are scaled to the mean.
+    """
+    from genai_prices import Usage
+
+    n_in, n_out = max(round(mix.input_tokens), 1), max(round(mix.output_tokens), 1)
+    prices = model.get_prices(_noon(day), BATCH if batch else None)
+    if prices.input_mtok is None or prices.output_mtok is None:
+        return None
+    cached = round(n_in * mix.cached_share)
+    usage = Usage(input_tokens=n_in, output_tokens=n_out, cache_read_tokens=cached)
+    found = model.calc_price(
+        usage, provider, genai_request_timestamp=_noon(day), price_context=BATCH if batch else None
+    )
+    scaled_in = float(found.input_price) * mix.input_tokens / n_in
+    return scaled_in + float(found.output_price) * mix.output_tokens / n_out
+
+
+def _has_batch(model: ModelInfo, day: dt.date) -> bool:
+    return any(
+        variant.when == BATCH and (variant.constraint is None or variant.constraint.active(_noon(day)))
+        for variant in model.price_variants or ()
+    )
+
+
+def _since(model: ModelInfo, day: dt.date) -> dt.date | None:
+    """Return the first day of the newest dated price that holds on ``day``."""
+    from genai_prices.types import ConditionalPrice, StartDateConstraint
+
+    prices = model.prices if isinstance(model.prices, list) else []
+    days = [
+        one.constraint.start_date
+        for one in prices
+        if isinstance(one, ConditionalPrice) and isinstance(one.constraint, StartDateConstraint)
+    ]
+    return max((start for start in days if start <= day), default=None)
+
+
+def _noon(day: dt.date) -> dt.datetime:
+    return dt.datetime.combine(day, dt.time(12), dt.UTC)

@@ -1,0 +1,117 @@
+"""Where each figure of one row comes from: its formula, the row's own numbers in it, and what is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench.metrics import cost, latency, worked
+from bench.metrics.throughput import totals
+from bench.records import ArmRecord, RunRecord
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary, in_turns
+from bench.stats.figure import Figure, Metric, value_of
+from bench.stats.intervals import Interval
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One figure of a row.
+
+    ``alone`` is the row's own figure, and ``arithmetic`` its formula with the row's numbers, as far as its
+    family writes that out. If both sides were measured in turns, ``shown`` is the baseline's figure times the
+    ratio, which ``times`` writes out, and dollars of a part are scaled with it; else it is the row's own.
+    """
+
+    key: str
+    unit: str
+    formula: str
+    alone: float
+    arithmetic: str | None
+    shown: Interval
+    times: str | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """One step of the way from the baseline's dollars of a request to the variant's: its name, the dollars
+    that it adds (below 0: saves), and what changed, in words."""
+
+    name: str
+    usd: float
+    words: str
+
+
+def explained(run: RunSummary, record: RunRecord, row: Row) -> Iterator[Explained]:
+    """Yield every figure that the row has, in the order of the families."""
+    arm = arm_of(record, row)
+    arithmetic = worked(arm, record)
+    for key, figure in row.figures():
+        if figure is None:
+            continue
+        ratio = run.comparison(row, key)
+        paired = ratio is not None and in_turns(ratio) and ratio.value is not None
+        shown, times = figure.interval, None
+        if paired and ratio is not None and ratio.value is not None:
+            shown = Interval(ratio.value, ratio.value_low, ratio.value_high)
+            times = f"{ratio.value / ratio.ratio:.6g} * {ratio.ratio:.6g}"
+        alone = _alone(figure)
+        if times is None and alone != figure.value:
+            times = f"{alone:.6g} * {figure.value / alone:.6g}"
+        yield Explained(key, figure.unit, figure.formula, alone, arithmetic.get(key), shown, times)
+
+
+def arm_of(record: RunRecord, row: Row) -> ArmRecord:
+    """Return the record from which a row was made."""
+    return next(arm for arm in record.arms if (arm.group, arm.name) == row.key)
+
+
+def _alone(figure: Figure) -> float:
+    """Return the row's own figure, which dollars of a paired row keep beside the paired ones."""
+    kept = figure.notes.get("alone")
+    return float(figure.value) if kept is None else float(kept)
+
+
+def waterfall(run: RunSummary, record: RunRecord, row: Row) -> list[Part] | None:
+    """Return the way from the baseline's dollars of a request to the row's; the parts sum to the difference.
+
+    Prompt and further tokens are the additive split of both rows, at the baseline's price. What remains is
+    the price: an hour of the variant may cost more or less, because it occupies more or fewer processors. The
+    result is None if a row has no such split.
+    """
+    base = run.baseline_of(row)
+    before, after = _split(record, base), _split(record, row)
+    start, end = (_shown(run, one, cost.PER_REQUEST) for one in (base, row))
+    if before is None or after is None or start is None or end is None:
+        return None
+    hours = [cost.hourly_usd(arm_of(record, one), record) for one in (base, row)]
+    at_old_price = end * hours[0] / hours[1]
+    prompt = at_old_price * after - start * before
+    steps = at_old_price * (1 - after) - start * (1 - before)
+    return [
+        Part("prompt", prompt, _change(run, base, row, latency.TTFT)),
+        Part("further tokens", steps, _change(run, base, row, latency.TPOT)),
+        Part("price", end - at_old_price, f"{hours[0]:.4g} → {hours[1]:.4g} USD an hour of work"),
+    ]
+
+
+def _split(record: RunRecord, row: Row) -> float | None:
+    """Return the share of a row's dollars that its prompts take."""
+    sums = totals(arm_of(record, row))
+    if sums is None or sums.prefill_s is None or not sums.decode_s:
+        return None
+    return sums.prefill_s / (sums.prefill_s + sums.decode_s)
+
+
+def _shown(run: RunSummary, row: Row, metric: Metric) -> float | None:
+    ratio = run.comparison(row, metric)
+    if ratio is not None and in_turns(ratio) and ratio.value is not None:
+        return ratio.value
+    return value_of(row.figure(metric))
+
+
+def _change(run: RunSummary, base: Row, row: Row, metric: Metric) -> str:
+    before, after = _shown(run, base, metric), _shown(run, row, metric)
+    if before is None or after is None:
+        return ""
+    return f"{metric.description} {before:.3g} → {after:.3g} {metric.unit}"
