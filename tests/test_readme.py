@@ -133,7 +133,8 @@ MEASURE = ("run", "calibrate", "gate")  # these take minutes; they are tested wi
 
 
 def test_the_blocks_have_commands() -> None:
-    assert {"check", "run", "price", "report", "verify", "calibrate", "gate"} == {one[0] for one in COMMANDS}
+    wanted = {"check", "run", "price", "plan", "report", "verify", "calibrate", "gate"}
+    assert wanted == {one[0] for one in COMMANDS}
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
@@ -185,6 +186,10 @@ def test_a_command_of_a_shell_block_does_what_is_said(
     assert (reader / RUN / "run.json").read_bytes() == before
     if arguments[0] == "check":
         assert said.startswith("my (my.yaml): 3 rows")
+    elif "--against" in arguments:
+        assert "At an API: genai-prices" in said
+    elif arguments[0] == "plan":
+        assert "1.00 million requests a day" in said
     elif arguments[0] == "price":
         assert "given by the user for the whole machine" in said
         assert "used 40% of the time" in said

@@ -209,10 +209,10 @@ def price(
     """Show a run at another price, or beside the prices of APIs, without measuring again."""
     from bench.cli import price_commands
 
+    if against is None and (api or variant or cached or token_ratio != 1):
+        raise UsageError("--api, --variant, --cached and --token-ratio go with --against api")
     priced = price_commands.priced(run, hardware, usd_per_hour, utilisation, vcpus, may_stay=bool(against))
     if against is None:
-        if api or variant or cached or token_ratio != 1:
-            raise UsageError("--api, --variant, --cached and --token-ratio go with --against api")
         price_commands.show(priced, as_json=as_json)
     else:
         question = (tuple(api or ()), tuple(variant or ()), cached, token_ratio)

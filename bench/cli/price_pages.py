@@ -82,7 +82,9 @@ def _pays_from(pair: Pair) -> str:
     share, volume = pair.even.utilisation.value, pair.even.requests_per_month
     if volume is None:
         return f"{NEVER} (at 100 %: {_times(share)} the API)"
-    return f"{share:.0%}, {count_words(volume)} a month"
+    low, high = pair.even.utilisation.low, pair.even.utilisation.high
+    bounds = "" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
+    return f"{share:.0%}{bounds}, {count_words(volume)} a month"
 
 
 def _times(share: float) -> str:
@@ -99,25 +101,26 @@ def count_words(number: float) -> str:
 
 def _notes(found: Comparison) -> Iterator[str]:
     """Say how each figure is computed and what was assumed."""
-    yield f"your request  {break_even.FORMULA_OWN_REQUEST}: H dollars an hour of the share of a machine,"
-    yield "              u utilisation, S seconds a request, B dollars of power an hour if it is billed apart"
-    yield f"API request   {apis.FORMULA_API}"
-    yield f"pays from     {break_even.FORMULA_UTILISATION}; {break_even.FORMULA_VOLUME}"
+    yield f"your request   {break_even.FORMULA_OWN_REQUEST}: H dollars an hour of the share of a machine,"
+    yield "               u utilisation, S seconds a request, B dollars an hour of power billed apart"
+    yield f"API request    {apis.FORMULA_API}"
+    yield f"pays from      {break_even.FORMULA_UTILISATION}; {break_even.FORMULA_VOLUME}"
     if any(not api.same_weights for api in found.apis):
+        yield "other models   give other answers, and nothing here says whether they are better or worse"
         if found.token_ratio == 1:
             yield (
-                "tokens        other models have other tokenizers, and count other tokens of the same text; "
+                "tokens         other models have other tokenizers, and count other tokens of the same text; "
                 "they are billed here for the run's count (--token-ratio changes it)"
             )
         else:
-            yield f"tokens        other models are billed for {found.token_ratio:g} times the run's tokens"
+            yield f"tokens         other models are billed for {found.token_ratio:g} times the run's tokens"
     undated = [api.offer.ref for api in found.apis if api.offer.since is None]
     if undated:
-        yield f"dates         the list has no first day for {', '.join(undated)}"
+        yield f"dates          the list has no first day for {', '.join(undated)}"
     if found.mix.cached_share:
         without = [api.offer.ref for api in found.apis if not api.offer.caches]
         if without:
-            yield f"cache         no own price for cached input: {', '.join(without)}"
+            yield f"cache          no own price for cached input: {', '.join(without)}"
 
 
 def against_json(found: Comparison) -> dict[str, Any]:

@@ -7,17 +7,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from commands import Bench, Ended
 from journals import MACHINE, SPEC, write_journal, write_run
 
 from bench import __version__ as version
 from bench.cli import doctor as health
 from bench.cli.doctor import cpu_quota, findings
-from bench.cli.main import app, main
+from bench.cli.main import app
 from bench.errors import ExitCode
 from bench.gate import sequential
 from bench.machine import devices
@@ -31,34 +30,6 @@ COMMANDS = [
     str(command.name or command.callback.__name__) for command in app.registered_commands if command.callback
 ]
 HEAVY = ("torch", "transformers", "numpy", "scipy", "bitsandbytes", "huggingface_hub", "matplotlib", "pandas")
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended and what it said."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-Bench = Callable[..., Ended]
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
-    """A command in this process, which saves a quarter of a second each; ``script`` starts one of its own."""
-    monkeypatch.chdir(ROOT)
-
-    def call(*arguments: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return Ended(int(ended.value.code or 0), said.out, said.err)
-
-    return call
 
 
 def script(body: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,266 @@
+"""`bench price --against api`, `bench plan` and `bench explain`: what they print and what they refuse."""
+
+from __future__ import annotations
+
+import ast
+import json
+import operator
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from commands import Bench
+from journals import write_run
+
+from bench.errors import ExitCode
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = ROOT / "results" / "reference"
+QUICKSTART = REFERENCE / "quickstart"
+OPERATORS: dict[type, Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+
+
+def computed(arithmetic: str) -> float:
+    """Return what an expression of numbers, + - * / and brackets comes to."""
+
+    def value(node: ast.expr) -> float:
+        if isinstance(node, ast.Constant):
+            return float(node.value)
+        assert isinstance(node, ast.BinOp), ast.dump(node)
+        return OPERATORS[type(node.op)](value(node.left), value(node.right))
+
+    return value(ast.parse(arithmetic, mode="eval").body)
+
+
+# ---- price --against api -------------------------------------------------------------------------
+
+
+def test_the_table_has_rows_apis_and_formulas(bench: Bench) -> None:
+    found = bench("price", QUICKSTART, "--against", "api")
+    assert found.returncode == ExitCode.OK
+    assert found.stdout.startswith("quickstart: 48 tokens in and 16 out a request")
+    for words in (
+        "  baseline  ",
+        "a different model",
+        "openai/gpt-5  ",
+        "pays from",
+        "the same weights: not sold",
+    ):
+        assert words in found.stdout
+    assert "genai-prices " in found.stdout
+
+
+def test_the_figures_fit_together(bench: Bench) -> None:
+    """The ratio is the quotient of both prices; at the utilisation shown both cost the same."""
+    data = json.loads(bench("price", QUICKSTART, "--against", "api", "--json").stdout)
+    rows = {row["title"]: row for row in data["rows"]}
+    assert len(rows) == 6
+    for api in data["apis"]:
+        for pair in api["pairs"]:
+            own = pair["row"]["own"]
+            at_use = own["hour_usd"] / pair["row"]["utilisation"] * own["request_s"]["value"] / 3600
+            assert pair["ratio"]["value"] == pytest.approx(at_use / api["offer"]["request_usd"])
+            share = pair["even"]["utilisation"]["value"]
+            at_even = own["hour_usd"] / share * own["request_s"]["value"] / 3600
+            assert at_even == pytest.approx(api["offer"]["request_usd"])
+            assert (pair["even"]["requests_per_month"] is None) == (share > 1)
+    assert not data["sold"]
+
+
+def test_one_row_one_api_and_a_cache(bench: Bench) -> None:
+    more = ("--api", "openai/gpt-5", "--variant", "bf16", "--cached", "0.5", "--token-ratio", "0.5", "--json")
+    data = json.loads(bench("price", QUICKSTART, "--against", "api", *more).stdout)
+    (api,) = data["apis"]
+    assert [pair["row"]["title"] for pair in api["pairs"]] == ["bf16"]
+    assert api["offer"]["request_usd"] == pytest.approx(12 * 1.25e-6 + 12 * 0.125e-6 + 8 * 10e-6)
+
+
+def test_another_price_at_the_same_time(bench: Bench) -> None:
+    """At twice the dollars an hour every ratio doubles."""
+    one, two = (
+        json.loads(
+            bench(
+                "price", QUICKSTART, "--against", "api", "--usd-per-hour", usd, "--vcpus", "2", "--json"
+            ).stdout
+        )
+        for usd in ("0.1", "0.2")
+    )
+    for a, b in zip(one["apis"], two["apis"], strict=True):
+        assert b["pairs"][0]["ratio"]["value"] == pytest.approx(2 * a["pairs"][0]["ratio"]["value"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--api", "openai/gpt-5"], "go with --against api"),
+        (["--against", "api", "--api", "openai/gpt5"], "did you mean 'openai/gpt-5'"),
+        (["--against", "api", "--variant", "bf61"], "did you mean 'bf16'"),
+        (["--against", "api", "--token-ratio", "0"], "ratio of tokens must be above 0"),
+        (["--against", "api", "--utilisation", "1.5"], "utilisation must be above 0 and at most 1"),
+        (["--against", "api", "--hardware", "cloud-2vcpu"], "did you mean"),
+        ([], "nothing to change"),
+    ],
+)
+def test_what_a_comparison_with_apis_refuses(bench: Bench, arguments: list[str], words: str) -> None:
+    found = bench("price", QUICKSTART, *arguments)
+    assert found.returncode == ExitCode.USAGE
+    assert words in found.stderr
+
+
+# ---- plan ----------------------------------------------------------------------------------------
+
+
+def test_a_plan_of_the_quickstart(bench: Bench) -> None:
+    found = bench("plan", QUICKSTART, "--requests-per-day", "1000000", "--slo", "ttft:2000,tpot:200")
+    assert found.returncode == ExitCode.OK
+    lines = found.stdout.splitlines()
+    assert lines[1] == "1.00 million requests a day (11.6 a second, a flat day), 48 tokens in and 16 out"
+    assert (
+        lines[3] == "a good request: TTFT at most 2000 ms and TPOT at most 200 ms; 0.99 of all must be good"
+    )
+    assert "  openai/gpt-5  " in found.stdout
+    assert "bound by" not in found.stdout  # nothing is known of that from a run
+
+
+def test_a_plan_as_data(bench: Bench) -> None:
+    data = json.loads(bench("plan", QUICKSTART, "--requests-per-day", "1e6", "--json").stdout)
+    for option in data["options"]:
+        usd = option["fleet"]["most"] * 0.1008 * 730
+        assert option["month_usd"] == pytest.approx(usd)
+        assert option["request_usd"] == pytest.approx(usd / (1e6 * 730 / 24))
+
+
+def test_a_plan_of_a_card(bench: Bench) -> None:
+    found = bench(
+        "plan", "--model", "qwen3-30b-a3b", "--hardware", "h100-80gb", "--hardware", "h200-141gb",
+        "--input-tokens", "1000", "--output-tokens", "300", "--requests-per-day", "1e6",
+        "--slo", "ttft:500 tpot:50", "--peak", "1.5", "--reserved-usd-per-hour", "2",
+    )  # fmt: skip
+    assert found.returncode == ExitCode.OK
+    for words in (
+        "1 × h100-80gb",
+        "1 × h200-141gb",
+        "16 bits",
+        "reserved",
+        "estimated, not measured",
+        "memory",
+    ):
+        assert words in found.stdout
+    assert "openrouter/qwen/qwen3-30b-a3b" in found.stdout.split("other models")[0]
+
+
+def test_nobody_meets_the_limit(bench: Bench) -> None:
+    found = bench("plan", QUICKSTART, "--requests-per-day", "10", "--slo", "tpot:1")
+    assert found.returncode == ExitCode.OK
+    assert "no good request: baseline, bf16" in found.stdout
+    data = json.loads(
+        bench("plan", QUICKSTART, "--requests-per-day", "10", "--slo", "tpot:1", "--json").stdout
+    )
+    assert {option["month_usd"] for option in data["options"]} == {None}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "plan what?"),
+        ([QUICKSTART, "--model", "qwen3-8b", "--requests-per-day", "1"], "plan what?"),
+        ([QUICKSTART], "give --requests-per-day, above 0"),
+        ([QUICKSTART, "--requests-per-day", "-1"], "above 0"),
+        ([QUICKSTART, "--requests-per-day", "1", "--slo", "ttfb:1"], "'ttfb:1' is not one of ttft:MS"),
+        ([QUICKSTART, "--requests-per-day", "1", "--slo", "ttft:0"], "'ttft:0' is not one of"),
+        ([QUICKSTART, "--requests-per-day", "1", "--slo", "ttft:1,ttft:2"], "'ttft:2' is not one of"),
+        ([QUICKSTART, "--requests-per-day", "1", "--good", "1"], "below 1"),
+        ([QUICKSTART, "--requests-per-day", "1", "--peak", "3"], "from 1 (a flat day) to 2"),
+        ([QUICKSTART, "--requests-per-day", "1", "--input-tokens", "3"], "a run has its own"),
+        ([QUICKSTART, "--requests-per-day", "1", "--api", "x/y"], "no API called 'x/y'"),
+        (["--model", "qwen3-8", "--requests-per-day", "1", "--input-tokens", "1", "--output-tokens", "1",
+          "--hardware", "h100-80gb"], "did you mean 'qwen3-8b'"),
+        (["--model", "qwen3-8b", "--requests-per-day", "1"], "needs --input-tokens and --output-tokens"),
+        (["--model", "qwen3-8b", "--requests-per-day", "1", "--input-tokens", "1", "--output-tokens", "1"],
+         "needs --hardware"),
+        (["--model", "qwen3-8b", "--requests-per-day", "1", "--input-tokens", "1", "--output-tokens", "1",
+          "--hardware", "h100"], "did you mean"),
+        (["--model", "qwen3-8b", "--requests-per-day", "1", "--input-tokens", "1", "--output-tokens", "1",
+          "--hardware", "h100-80gb", "--precision", "7"], "'7' is not one of 16, 8, 4"),
+    ],
+)  # fmt: skip
+def test_what_a_plan_refuses(bench: Bench, arguments: list[object], words: str) -> None:
+    found = bench("plan", *arguments)
+    assert found.returncode == ExitCode.USAGE
+    assert words in found.stderr
+
+
+def test_the_plan_by_hand_in_the_documents(bench: Bench) -> None:
+    """Each line of docs/cost.md is right, and its last figures are those of the command."""
+    page = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
+    block = page.partition("<!-- by-hand:begin -->\n```\n")[2].partition("\n```")[0]
+    found = {}
+    for line in block.splitlines():
+        words, _, sum_of = line.partition("  ")
+        arithmetic, _, said = sum_of.strip().rpartition(" = ")
+        assert computed(arithmetic) == pytest.approx(float(said), rel=2e-5), line
+        found[words.strip()] = float(said)
+    data = json.loads(bench("plan", QUICKSTART, "--requests-per-day", "1e6", "--json").stdout)
+    baseline = data["options"][0]
+    assert baseline["month_usd"] == pytest.approx(found["dollars a month"], rel=1e-4)
+    assert 1e6 * baseline["request_usd"] == pytest.approx(found["dollars a million requests"], rel=1e-4)
+
+
+# ---- explain -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", ["baseline", "bf16", "int8-dynamic", "bnb-nf4", "pruned-50"])
+def test_the_arithmetic_gives_the_figure(bench: Bench, variant: str) -> None:
+    """Whoever computes what is printed gets the row's own figure, and the one that the table shows."""
+    data = json.loads(bench("explain", QUICKSTART, variant, "--json").stdout)
+    worked = [one for one in data["figures"] if one["arithmetic"]]
+    assert {"ttft_ms", "tpot_ms", "output_throughput", "cost_per_1k_tokens_usd", "mbu"} <= {
+        one["key"] for one in worked
+    }
+    for one in worked:
+        assert computed(one["arithmetic"]) == pytest.approx(one["alone"], rel=1e-4), one["key"]
+    for one in data["figures"]:
+        if one["times"]:
+            assert computed(one["times"]) == pytest.approx(one["shown"]["value"], rel=1e-4), one["key"]
+        elif one["arithmetic"]:
+            assert one["shown"]["value"] == pytest.approx(one["alone"], rel=1e-9), one["key"]
+
+
+def test_the_parts_add_up(bench: Bench) -> None:
+    """From the baseline's dollars of a request to the variant's."""
+    rows = json.loads((QUICKSTART / "run.json").read_text())["variants"]
+    start = rows[0]["metrics"]["cost_per_request_usd"]["value"]
+    for row in rows[1:]:
+        data = json.loads(bench("explain", QUICKSTART, row["name"], "--json").stdout)
+        end = next(one for one in data["figures"] if one["key"] == "cost_per_request_usd")["shown"]["value"]
+        assert start + sum(part["usd"] for part in data["waterfall"]) == pytest.approx(end)
+
+
+def test_a_row_explained_as_text(bench: Bench) -> None:
+    found = bench("explain", QUICKSTART, "int8-dynamic").stdout
+    assert found.startswith("quickstart, int8-dynamic: 1.9 × cheaper; a different model")
+    assert "  prompt " in found
+    assert "  = 1000 * C_run / sum(n_in + n_out)\n  = 1000 * 0.1008 * 0.5 * " in found
+
+
+def test_a_baseline_has_no_way_from_itself(bench: Bench) -> None:
+    assert json.loads(bench("explain", QUICKSTART, "baseline", "--json").stdout)["waterfall"] is None
+
+
+def test_what_cannot_be_explained(bench: Bench, tmp_path: Path) -> None:
+    found = bench("explain", QUICKSTART, "bf61")
+    assert found.returncode == ExitCode.USAGE
+    assert "did you mean 'bf16'" in found.stderr
+    run = write_run(tmp_path / "run")
+    failed = [
+        row["name"] for row in json.loads((run / "run.json").read_text())["variants"] if row["status"] != "ok"
+    ]
+    for name in failed:
+        found = bench("explain", run, name)
+        assert found.returncode == ExitCode.USAGE
+        assert "has no figures" in found.stderr

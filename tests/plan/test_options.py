@@ -1,0 +1,175 @@
+"""What could serve: rows of a run, cells of a sweep by batch size, and models of cards on devices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.errors import ConfigError, UsageError
+from bench.metrics import cost, throughput
+from bench.models.registry import find_model
+from bench.plan.devices import device_of, devices
+from bench.plan.fleet import Slo, Stream
+from bench.plan.options import Estimate, estimated_options, measured_options, planned
+from bench.plan.roofline import Loaded
+from bench.plan.served import row_called, served_rows
+from bench.plan.steps import MeasuredSteps, RooflineSteps
+from bench.pricing.reprice import price_called
+from bench.results.run_summary import RunSummary
+from bench.results.summary import load_run
+from bench.stats.figure import value_of
+
+REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
+STREAM = Stream(1e6, 1000, 300)
+KNOWN = devices()
+
+
+@pytest.fixture(scope="module")
+def quickstart() -> RunSummary:
+    return load_run(REFERENCE / "quickstart")
+
+
+def test_a_row_serves_what_it_measured(quickstart: RunSummary) -> None:
+    """Its dollars are those of the table, and its tokens and seconds are those of its requests."""
+    for served in served_rows(quickstart):
+        row = next(row for row in quickstart.rows if row.title == served.title)
+        ratio = quickstart.comparison(row, cost.PER_REQUEST)
+        shown = ratio.value if ratio and ratio.value else value_of(row.figure(cost.PER_REQUEST))
+        assert served.request_usd.value == pytest.approx(shown)
+        assert (served.mix.input_tokens, served.mix.output_tokens) == (pytest.approx(48), pytest.approx(16))
+        assert served.share == 0.5  # one thread of two vCPUs
+        if row.is_baseline:
+            assert served.own.request_s.value == pytest.approx(
+                1 / (value_of(row.figure(throughput.REQUESTS)) or 0)
+            )
+
+
+def test_an_unknown_row_names_the_nearest(quickstart: RunSummary) -> None:
+    rows = served_rows(quickstart)
+    assert row_called(rows, "bf16").title == "bf16"
+    with pytest.raises(UsageError, match="did you mean 'bnb-nf4'"):
+        row_called(rows, "bnb-nf3")
+
+
+def test_every_row_is_an_option(quickstart: RunSummary) -> None:
+    options = measured_options(quickstart)
+    assert [option.title for option in options] == [row.title for row in quickstart.rows]
+    baseline = options[0]
+    assert isinstance(baseline.steps, MeasuredSteps)
+    assert (baseline.steps.most, baseline.machine_usd, baseline.share) == (1, pytest.approx(0.1008), 0.5)
+
+
+def test_a_plan_of_a_run_by_hand(quickstart: RunSummary) -> None:
+    """Without limits a server takes 80 % of one request after the other; two servers share a machine."""
+    option = measured_options(quickstart)[0]
+    served = served_rows(quickstart)[0]
+    stream = Stream(1e6, 48, 16)
+    request_s = served.prefill_s + 15 * served.step_s
+    found = planned(option, stream, Slo())
+    assert found.capacity.rate == pytest.approx(0.8 / request_s, rel=1e-6)
+    servers = -(-1e6 / 86_400 // found.capacity.rate)
+    assert found.fleet is not None
+    assert found.fleet.most == -(-servers // 2)
+    assert found.month_usd == pytest.approx(found.fleet.most * 0.1008 * 730)
+    assert found.request_usd(stream) == pytest.approx(found.month_usd / (1e6 * 730 / 24))
+
+
+def test_batch_sizes_of_a_sweep_are_one_server(quickstart: RunSummary) -> None:
+    """Two cells that differ by their batch size give a step that grows with the sequences in it."""
+    base = quickstart.rows[0]
+    cells = []
+    for size, slower in ((1, 1.0), (4, 2.0)):
+        metrics = dict(base.metrics)
+        tpot = metrics["tpot_ms"]
+        assert tpot is not None
+        metrics["tpot_ms"] = replace(tpot, value=tpot.value * slower)
+        workload = {**base.workload, "batch_size": size}
+        cells.append(replace(base, group=f"batch_size={size}", workload=workload, metrics=metrics))
+    run = replace(quickstart, rows=tuple(cells), comparisons=())
+    (option,) = measured_options(run)
+    one, four = (option.steps.seconds(count, 0, 0) for count in (1, 4))
+    assert four == pytest.approx(2 * one)
+    assert option.steps.most == 4
+
+
+@pytest.mark.parametrize("name", ["llama-3.1-8b", "qwen3-30b-a3b", "deepseek-r1"])
+def test_a_card_takes_the_devices_that_hold_it(name: str) -> None:
+    price = price_called("h200-141gb")
+    device = device_of("h200-141gb", KNOWN)
+    facts = find_model(name).architecture
+    options = list(estimated_options(Loaded(facts, 16), price, device, STREAM, Estimate()))
+    assert [option.title for option in options] == ["16 bits", "8 bits", "4 bits"]
+    for option, bits in zip(options, (16, 8, 4.5), strict=True):
+        assert facts.parameters * bits / 8 < 0.9 * 141e9 * option.share
+        assert option.share == 1 or facts.parameters * bits / 8 > 0.9 * 141e9 * option.share / 2 * 0.9
+        assert option.machine_usd == price.hourly_usd
+    needed = [option.share for option in options]
+    assert needed == sorted(needed, reverse=True)
+
+
+def test_a_share_of_the_data_sheet_slows_everything() -> None:
+    price, device = price_called("h100-80gb"), device_of("h100-80gb", KNOWN)
+    loaded = Loaded(find_model("llama-3.1-8b").architecture, 16)
+    for bandwidth, arithmetic in ((1.0, 1.0), (0.5, 0.5)):
+        how = Estimate((16.0,), bandwidth, arithmetic)
+        (option,) = estimated_options(loaded, price, device, STREAM, how)
+        assert isinstance(option.steps, RooflineSteps)
+        read_s = loaded.read_bytes(1) / (3350e9 * bandwidth)
+        assert option.steps.seconds(1, 0, 0) == pytest.approx(read_s)
+        assert option.steps.seconds(0, 0, 2048) == pytest.approx(
+            loaded.flop(2048, 2048**2 / 2, 1) / (989e12 * arithmetic)
+        )
+
+
+def test_a_stream_longer_than_the_context() -> None:
+    loaded = Loaded(find_model("qwen3-8b").architecture, 16)
+    with pytest.raises(UsageError, match="do not fit the model's context of 40,960"):
+        list(
+            estimated_options(
+                loaded, price_called("h100-80gb"), KNOWN["h100-80gb"], Stream(1, 1e5, 1), Estimate()
+            )
+        )
+
+
+def test_a_model_that_no_number_of_devices_holds() -> None:
+    loaded = Loaded(find_model("kimi-k2").architecture, 16)
+    with pytest.raises(UsageError, match="not even 64 × NVIDIA L4 24 GB hold the model at 16 bits"):
+        list(estimated_options(loaded, price_called("l4-24gb"), KNOWN["l4-24gb"], STREAM, Estimate()))
+
+
+@pytest.mark.parametrize("share", [0, 1.1, -1])
+def test_a_share_of_a_ceiling_is_at_most_1(share: float) -> None:
+    how = Estimate((16.0,), share, 0.5)
+    loaded = Loaded(find_model("qwen3-8b").architecture, 16)
+    with pytest.raises(UsageError, match="share of a ceiling"):
+        list(estimated_options(loaded, price_called("h100-80gb"), KNOWN["h100-80gb"], STREAM, how))
+
+
+# ---- data sheets ---------------------------------------------------------------------------------
+
+
+def test_every_device_is_plausible() -> None:
+    for device in KNOWN.values():
+        assert 16 <= device.memory_gb <= 300
+        assert 100 <= device.bandwidth_gb_s <= 10_000
+        # A dense 8-bit rate is about twice the 16-bit rate; a sparse figure would be four times.
+        ratio = (device.dense_8_bit_tflops or 0) / device.dense_16_bit_tflops
+        assert 1.9 <= ratio <= 2.1 or device.name.startswith("NVIDIA GeForce")
+        assert device.source
+
+
+def test_a_price_finds_its_device() -> None:
+    assert device_of("h100-80gb", KNOWN) is KNOWN["h100-80gb"]
+    assert device_of("rtx-4090", KNOWN) is KNOWN["rtx-4090-24gb"]
+    with pytest.raises(UsageError, match="no data sheet of the hardware 'cloud-2vcpu-8gb'"):
+        device_of("cloud-2vcpu-8gb", KNOWN)
+
+
+def test_a_bad_data_sheet_names_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "devices.yaml").write_text("mine:\n  name: x\n  memory_gb: -1\n  source: y\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"devices.yaml.*mine"):
+        devices()

@@ -1,0 +1,140 @@
+"""The queue of one server: against formulas of queueing theory, another simulator, and its own invariants."""
+
+from __future__ import annotations
+
+import math
+from statistics import fmean
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.errors import UsageError
+from bench.plan.queue import Request, poisson, simulate
+from bench.plan.steps import MeasuredSteps, measured_steps
+
+ONE_AT_A_TIME = MeasuredSteps(prompt_token_s=0.001, fixed_s=0.01, each_s=0.0, most=1)
+
+
+@pytest.mark.parametrize("load", [0.3, 0.6, 0.9])
+def test_waiting_is_that_of_an_m_d_1_queue(load: float) -> None:
+    """Pollaczek and Khinchine: with a constant service S the mean wait is load · S / (2 (1 − load))."""
+    service_s = 10 * 0.001
+    found = simulate(poisson(load / service_s, 100_000, 10, 1), ONE_AT_A_TIME)
+    wait = fmean(reply.ttft_s for reply in found.replies) - service_s
+    assert wait == pytest.approx(load * service_s / (2 * (1 - load)), rel=0.1)
+    assert found.busy_share == pytest.approx(load, rel=0.02)
+
+
+def test_a_request_alone_takes_its_own_time() -> None:
+    (reply,) = simulate([Request(5.0, 20, 4)], ONE_AT_A_TIME).replies
+    assert reply.ttft_s == pytest.approx(0.02)
+    assert reply.tpot_s == pytest.approx(0.01)
+    assert reply.last_s == pytest.approx(5.0 + 0.02 + 3 * 0.01)
+
+
+def test_a_reply_of_one_token_has_no_further_tokens() -> None:
+    (reply,) = simulate([Request(0.0, 20, 1)], ONE_AT_A_TIME).replies
+    assert reply.tpot_s is None
+    assert reply.last_s == reply.first_s
+
+
+def test_sequences_share_a_pass() -> None:
+    """Two requests at once, decoded together: each step is as long as for one, so both end together."""
+    together = MeasuredSteps(0.0, 0.01, 0.0, most=2)
+    apart = MeasuredSteps(0.0, 0.01, 0.0, most=1)
+    requests = [Request(0.0, 1, 11), Request(0.0, 1, 11)]
+    assert max(reply.last_s for reply in simulate(requests, together).replies) == pytest.approx(0.1)
+    assert max(reply.last_s for reply in simulate(requests, apart).replies) == pytest.approx(0.2)
+
+
+def test_a_prompt_in_parts_does_not_stop_the_others() -> None:
+    """A long prompt read whole stops a running sequence all that time, in parts for that of a part."""
+    requests = [Request(0.0, 1, 200), Request(0.05, 1000, 2)]
+    slowest = {}
+    for chunk in (None, 100):
+        steps = MeasuredSteps(0.001, 0.001, 0.0, most=2, chunk=chunk)
+        first = simulate(requests, steps).replies[0]
+        slowest[chunk] = first.last_s
+    assert slowest[None] == pytest.approx(0.001 + 1.0 + 199 * 0.001, rel=0.02)
+    assert slowest[100] == pytest.approx(slowest[None], rel=0.02)  # the work is the same, the gaps are not
+    parts = MeasuredSteps(0.001, 0.001, 0.0, most=2, chunk=100)
+    assert simulate(requests, parts).replies[1].ttft_s > 1.0
+
+
+def test_against_a_simulator_of_events() -> None:
+    """The same server as processes of simpy: each request takes the machine for all its passes."""
+    import simpy
+
+    requests = poisson(20, 400, 30, 6, seed=3)
+    read_s, step_s = 30 * 0.001, 0.01
+    env, ended = simpy.Environment(), [0.0] * len(requests)
+
+    def serve(index: int, request: Request, machine: simpy.Resource) -> object:
+        yield env.timeout(request.arrival_s)
+        with machine.request() as turn:
+            yield turn
+            yield env.timeout(read_s + 5 * step_s)
+        ended[index] = env.now
+
+    machine = simpy.Resource(env, capacity=1)
+    for index, request in enumerate(requests):
+        env.process(serve(index, request, machine))
+    env.run()
+    steps = MeasuredSteps(0.001, step_s, 0.0, most=1)
+    replies = simulate(requests, steps).replies
+    theirs = ended[len(requests) - len(replies) :]
+    assert [reply.last_s for reply in replies] == pytest.approx(theirs)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    rate=st.floats(0.1, 100),
+    n_in=st.integers(1, 60),
+    n_out=st.integers(1, 12),
+    most=st.integers(1, 8),
+    chunk=st.sampled_from([None, 1, 16, 512]),
+    seed=st.integers(0, 5),
+)
+def test_what_holds_for_every_queue(
+    rate: float, n_in: int, n_out: int, most: int, chunk: int | None, seed: int
+) -> None:
+    requests = poisson(rate, 60, n_in, n_out, seed)
+    steps = MeasuredSteps(0.001, 0.004, 0.001, most, chunk)
+    found = simulate(requests, steps)
+    fastest_s = steps.seconds(1, 0, 0)
+    for reply in found.replies:
+        assert reply.ttft_s >= n_in * 0.001 * (1 - 1e-9)
+        assert reply.last_s - reply.first_s >= (n_out - 1) * fastest_s * (1 - 1e-9)
+        assert math.isfinite(reply.last_s)
+    # First come, first served: first tokens come in the order of arrival.
+    firsts = [reply.first_s for reply in found.replies]
+    assert firsts == sorted(firsts)
+    assert 0 < found.busy_share <= 1 + 1e-9
+    assert simulate(requests, steps) == found
+
+
+def test_two_rates_have_the_same_gaps() -> None:
+    slow, fast = (poisson(rate, 10, 1, 1) for rate in (1, 4))
+    assert [one.arrival_s for one in slow] == pytest.approx([4 * one.arrival_s for one in fast])
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
+def test_a_rate_is_above_0(rate: float) -> None:
+    with pytest.raises(UsageError, match="rate of requests"):
+        poisson(rate, 1, 1, 1)
+
+
+def test_steps_are_fitted_to_batch_sizes() -> None:
+    """10 ms and 2 ms for each sequence, found again from three batch sizes."""
+    found = measured_steps([(1, 0.012), (4, 0.018), (16, 0.042)], 0.001)
+    assert (found.fixed_s, found.each_s, found.most) == (pytest.approx(0.010), pytest.approx(0.002), 16)
+    assert found.seconds(8, 999, 0) == pytest.approx(0.026)
+    one = measured_steps([(4, 0.02)], 0.001)
+    assert (one.seconds(1, 0, 0), one.seconds(4, 0, 0), one.most) == (0.02, 0.02, 4)
+
+
+@pytest.mark.parametrize("points", [[], [(0, 1.0)], [(1, 0.0)]])
+def test_steps_need_a_time(points: list[tuple[int, float]]) -> None:
+    with pytest.raises(UsageError, match="above 0"):
+        measured_steps(points, 0.001)

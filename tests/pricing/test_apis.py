@@ -1,0 +1,100 @@
+"""What hosted APIs bill: the sums by hand, which models count as the same weights, and what is refused."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from bench.errors import UsageError
+from bench.pricing.apis import POPULAR, TokenMix, list_version, offer, offer_if_any, sold_as
+
+DAY = dt.date(2026, 11, 27)
+MIX = TokenMix(1000, 300)
+
+
+def test_a_request_by_hand() -> None:
+    """GPT-5: 1.25 dollars a million tokens in, 10 out, 0.125 cached; half of it in a batch."""
+    found = offer("openai/gpt-5", MIX, DAY)
+    assert found.request_usd == pytest.approx(1000 * 1.25e-6 + 300 * 10e-6)
+    assert found.batch_usd == pytest.approx(found.request_usd / 2)
+    half = offer("openai/gpt-5", TokenMix(1000, 300, 0.5), DAY)
+    assert half.request_usd == pytest.approx(500 * 1.25e-6 + 500 * 0.125e-6 + 300 * 10e-6)
+
+
+def test_tokens_of_a_mean_request_are_not_rounded() -> None:
+    assert offer("openai/gpt-5", TokenMix(10.4, 2.6), DAY).request_usd == pytest.approx(
+        10.4 * 1.25e-6 + 2.6 * 10e-6
+    )
+
+
+def test_a_long_prompt_has_the_price_of_its_tier() -> None:
+    """The list bills the whole input of a long request at the higher price."""
+    short, long = (offer("openai/gpt-5.4", TokenMix(tokens, 1), DAY).request_usd for tokens in (1e5, 4e5))
+    assert long > 4.5 * short
+
+
+def test_a_price_changes_with_the_day() -> None:
+    dated = "openrouter/deepseek/deepseek-r1"
+    before, after = (offer(dated, MIX, day) for day in (dt.date(2026, 10, 18), dt.date(2026, 10, 19)))
+    assert before.request_usd < after.request_usd
+    assert (before.since, after.since) == (None, dt.date(2026, 10, 19))
+
+
+def test_the_popular_models_have_a_price() -> None:
+    assert [ref for ref in POPULAR if offer_if_any(ref, MIX, DAY) is None] == []
+
+
+@pytest.mark.parametrize(
+    ("hub", "sold", "not_sold"),
+    [
+        ("Qwen/Qwen3-235B-A22B", "fireworks/qwen3-235b-a22b", "openrouter/qwen/qwen3-235b-a22b-2507"),
+        ("moonshotai/Kimi-K2.5", "fireworks/kimi-k2p5", "fireworks/kimi-k2p6"),
+        ("deepseek-ai/DeepSeek-R1", "novita/deepseek/deepseek-r1", "openrouter/deepseek/deepseek-r1:free"),
+    ],
+)
+def test_the_same_weights_have_the_same_name(hub: str, sold: str, not_sold: str) -> None:
+    found = sold_as([hub])
+    assert sold in found
+    assert not_sold not in found
+
+
+def test_nobody_sells_a_name_that_is_not_there() -> None:
+    assert sold_as(["HuggingFaceTB/SmolLM2-135M-Instruct"]) == sold_as([]) == []
+
+
+def test_an_unknown_api_names_the_nearest() -> None:
+    with pytest.raises(
+        UsageError, match=r"no API called 'openai/gpt-5-nan'.*did you mean 'openai/gpt-5-nano'"
+    ):
+        offer("openai/gpt-5-nan", MIX, DAY)
+    with pytest.raises(UsageError, match="write it as provider/model"):
+        offer("?", MIX, DAY)
+
+
+def test_a_model_without_a_price_for_text_says_so() -> None:
+    with pytest.raises(UsageError, match="has no price for text on 2026-11-27 in genai-prices"):
+        offer("openai/whisper-1", MIX, DAY)
+    assert offer_if_any("openai/whisper-1", MIX, DAY) is None
+    assert list_version().startswith("genai-prices ")
+
+
+@pytest.mark.parametrize(
+    ("mix", "problem"),
+    [
+        ((0, 1), "each more than 0"),
+        ((1, 0), "each more than 0"),
+        ((float("nan"), 1), "each more than 0"),
+        ((1, 1, 1.5), "from 0 to 1"),
+        ((1, 1, -0.1), "from 0 to 1"),
+    ],
+)
+def test_a_mix_that_no_request_has(mix: tuple[float, ...], problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        TokenMix(*mix)
+
+
+def test_another_tokenizer_counts_other_tokens() -> None:
+    assert MIX.scaled(0.5) == TokenMix(500, 150)
+    with pytest.raises(UsageError, match="above 0"):
+        MIX.scaled(0)
