@@ -204,19 +204,22 @@ def price(
     token_ratio: Annotated[
         float, typer.Option(help="tokens of other models' tokenizers for one of the run's")
     ] = 1.0,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="with --against api: dollars against volume")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a run at another price, or beside the prices of APIs, without measuring again."""
     from bench.cli import price_commands
 
-    if against is None and (api or variant or cached or token_ratio != 1):
-        raise UsageError("--api, --variant, --cached and --token-ratio go with --against api")
+    if against is None and (api or variant or cached or picture or token_ratio != 1):
+        raise UsageError("--api, --variant, --cached, --token-ratio and --picture go with --against api")
     priced = price_commands.priced(run, hardware, usd_per_hour, utilisation, vcpus, may_stay=bool(against))
     if against is None:
         price_commands.show(priced, as_json=as_json)
     else:
         question = (tuple(api or ()), tuple(variant or ()), cached, token_ratio)
-        price_commands.against(priced, *question, as_json=as_json)
+        price_commands.against(priced, *question, picture, as_json=as_json)
 
 
 @app.command()

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.cli.commands import show
+from bench.errors import UsageError
 from bench.results.run_summary import RunSummary
+
+if TYPE_CHECKING:
+    from bench.plan.against import Comparison
 
 __all__ = ["against", "priced", "show"]
 
@@ -45,10 +51,11 @@ def against(
     variants: tuple[str, ...],
     cached_share: float,
     token_ratio: float,
+    picture: Path | None,
     *,
     as_json: bool,
 ) -> None:
-    """Print a run beside hosted APIs."""
+    """Print a run beside hosted APIs, and draw it if a file is given."""
     from bench.cli.price_pages import against_json, against_page
     from bench.measure.clock import utc_now
     from bench.plan.against import Question, against_apis
@@ -56,10 +63,23 @@ def against(
     today = dt.date.fromisoformat(utc_now()[:10])
     asked = Question(today, apis, variants, cached_share, token_ratio)
     found = against_apis(run, names_of_weights(run), asked)
+    if picture is not None:
+        _draw(run, found, picture)
     if as_json:
         print(json.dumps(against_json(found), indent=1, default=str))
     else:
         print(against_page(run, found))
+
+
+def _draw(run: RunSummary, found: Comparison, file: Path) -> None:
+    from bench.plan.picture import picture, svg
+
+    title = f"{run.name} beside hosted APIs, {found.day}"
+    try:
+        file.write_text(svg(picture(title, found)), encoding="utf-8")
+    except OSError as bad:
+        raise UsageError(f"cannot write {file}: {bad.strerror}") from None
+    print(f"wrote {file}", file=sys.stderr)
 
 
 def names_of_weights(run: RunSummary) -> list[str]:

@@ -7,6 +7,7 @@ import json
 import operator
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from commands import Bench
@@ -92,6 +93,31 @@ def test_another_price_at_the_same_time(bench: Bench) -> None:
     )
     for a, b in zip(one["apis"], two["apis"], strict=True):
         assert b["pairs"][0]["ratio"]["value"] == pytest.approx(2 * a["pairs"][0]["ratio"]["value"])
+
+
+def test_the_picture_crosses_where_it_pays(bench: Bench, tmp_path: Path) -> None:
+    """Each line is named, and a circle stands where a row and an API cost the same."""
+    file = tmp_path / "volumes.svg"
+    found = bench("price", QUICKSTART, "--against", "api", "--picture", file)
+    assert found.stderr == f"wrote {file}\n"
+    drawn = ElementTree.parse(file)
+    names = {text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"baseline", "int8-dynamic", "openai/gpt-5"} <= names
+    data = json.loads(bench("price", QUICKSTART, "--against", "api", "--json").stdout)
+    pays = {
+        f"{pair['row']['title']} = {api['offer']['ref']}"
+        for api in data["apis"]
+        for pair in api["pairs"]
+        if pair["even"]["requests_per_month"]
+    }
+    circles = list(drawn.iter("{http://www.w3.org/2000/svg}circle"))
+    assert {circle[0].text for circle in circles} == pays
+
+
+def test_a_picture_that_cannot_be_written(bench: Bench, tmp_path: Path) -> None:
+    found = bench("price", QUICKSTART, "--against", "api", "--picture", tmp_path / "no" / "x.svg")
+    assert found.returncode == ExitCode.USAGE
+    assert "cannot write" in found.stderr
 
 
 @pytest.mark.parametrize(
