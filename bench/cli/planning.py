@@ -163,7 +163,7 @@ def _of_card(
         prices.append(f"{price.name}, {price.date}")
     notes = (
         f"estimated, not measured: a pass takes max(bytes / bandwidth, FLOP / rate), at {shares[0]:.0%} of "
-        f"the data sheet's bandwidth and {shares[1]:.0%} of its FLOP/s (configs/devices.yaml); several "
+        f"the data sheet's bandwidth and {shares[1]:.0%} of its FLOP/s (configs/devices); several "
         "devices share a model without loss",
     )
     weights = tuple(filter(None, (card.hub,)))

@@ -27,6 +27,7 @@ from bench.config.spec import (
     MeasureBlock,
     PriceBlock,
     RuntimeBlock,
+    SloBlock,
     Spec,
     WorkloadBlock,
 )
@@ -41,7 +42,7 @@ from bench.texts import check_text, same_text
 from bench.yaml_source import KeyPath, YamlSource, parse_yaml, read_yaml
 
 ARM_KEYS = ("model", "runtime", "workload", "optimise")
-FILE_KEYS = ("name", *ARM_KEYS, "variants", "price", "drift", "measure", "gate", "sweep", "build")
+FILE_KEYS = ("name", *ARM_KEYS, "variants", "price", "slo", "drift", "measure", "gate", "sweep", "build")
 ADDED = ("statistics", "probes", "memory_limit")  # keys that older configs do not have
 MAX_ROWS = 2000
 Raw = Mapping[str, Any]
@@ -92,7 +93,8 @@ class _Reader(BlockReader):
         self._known_plugins("drift", "statistics", "drift.statistics", drift.statistics)
         measure = self.block(MeasureBlock, "measure", self.data.get("measure", {}))
         self._known_plugins("measure", "probes", "probes", measure.probes)
-        full = self._with_defaults(price, drift, measure)
+        slo = self.block(SloBlock, "slo", self.data["slo"]) if "slo" in self.data else None
+        full = self._with_defaults(price, slo, drift, measure)
         groups = self.groups(only)
         self._judged_on_other_text(drift, groups)
         return Spec(
@@ -102,8 +104,9 @@ class _Reader(BlockReader):
             price=price,
             drift=drift,
             measure=measure,
-            gate=self.limits(drift, groups),
+            gate=self.limits(drift, slo, groups),
             build=self.build(),
+            slo=slo,
             expanded=yaml.safe_dump(full, sort_keys=False, allow_unicode=True),
             digest=digest(full),
         )
@@ -112,11 +115,14 @@ class _Reader(BlockReader):
         """Read how the sides of a gate on commits are built."""
         return self.block(BuildBlock, "build", self.data.get("build", {}))
 
-    def _with_defaults(self, price: PriceBlock, drift: DriftBlock, measure: MeasureBlock) -> dict[str, Any]:
+    def _with_defaults(
+        self, price: PriceBlock, slo: SloBlock | None, drift: DriftBlock, measure: MeasureBlock
+    ) -> dict[str, Any]:
         blocks = {
             "runtime": self.runtime(self.data.get("runtime", {})).to_json(),
             "workload": self.workload(self.data.get("workload", {})).to_json(),
             "price": price.model_dump(exclude_none=True),
+            **({"slo": slo.model_dump(exclude_none=True)} if slo else {}),
             "drift": _lists(drift.model_dump()),
             "measure": _lists(measure.model_dump()),
         }
@@ -234,7 +240,9 @@ class _Reader(BlockReader):
         why = why_unsupported(self.source, runtime, steps, device, place)
         return Arm(name, False, model, runtime, workload, steps, why)
 
-    def limits(self, drift: DriftBlock, groups: tuple[Group, ...]) -> tuple[tuple[str, LimitBlock], ...]:
+    def limits(
+        self, drift: DriftBlock, slo: SloBlock | None, groups: tuple[Group, ...]
+    ) -> tuple[tuple[str, LimitBlock], ...]:
         """Read the gate's limits, each of which must be on a known metric that this config measures."""
         raw = self.data.get("gate", {})
         if not isinstance(raw, dict):
@@ -249,7 +257,8 @@ class _Reader(BlockReader):
         limits = tuple((key, self.block(LimitBlock, key, value, ("gate",))) for key, value in raw.items())
         for key, limit in limits:
             relative = limit.max_increase is not None or limit.max_decrease is not None
-            if reason := never_judged(key, relative, bool(drift.tokens) and not random, drift.suites):
+            scores = bool(drift.tokens) and not random
+            if reason := never_judged(key, relative, scores, drift.suites, good=slo is not None):
                 raise self.source.error(("gate", key), *reason)
             for rule in rules({key: limit.model_dump()}):
                 if rule.kind == "timed" and not 0 < rule.margin < math.inf:

@@ -21,6 +21,7 @@ from bench.config.spec import (
     MeasureBlock,
     PriceBlock,
     RuntimeBlock,
+    SloBlock,
     WorkloadBlock,
 )
 from bench.metrics import all_metrics
@@ -42,6 +43,7 @@ def json_schema() -> Schema:
         **arm,
         "variants": {"type": "array", "items": variant, "description": "what differs from the file"},
         "price": _of(PriceBlock, hardware=list(default_book())),
+        "slo": _of(SloBlock),
         "drift": _of(
             DriftBlock,
             text=list(plugins.names("texts")),

@@ -93,6 +93,20 @@ class PriceBlock(Block):
         return self
 
 
+class SloBlock(Block):
+    """What a good request is: it meets every limit that is given."""
+
+    ttft_ms: Positive | None = Field(None, description="most milliseconds to the first token")
+    tpot_ms: Positive | None = Field(None, description="most milliseconds for a further token, on average")
+    e2el_ms: Positive | None = Field(None, description="most milliseconds for the whole request")
+
+    @model_validator(mode="after")
+    def _some_limit(self) -> SloBlock:
+        if self.ttft_ms is None and self.tpot_ms is None and self.e2el_ms is None:
+            raise ValueError("give ttft_ms, tpot_ms or e2el_ms")
+        return self
+
+
 class DriftBlock(Block):
     """How the difference between the variant's output and the baseline's is measured."""
 
@@ -269,5 +283,6 @@ class Spec:
     measure: MeasureBlock
     gate: tuple[tuple[str, LimitBlock], ...]
     build: BuildBlock
+    slo: SloBlock | None
     expanded: str
     digest: str

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from bench import plugins
 from bench.formatting import parse_percent
-from bench.metrics import counters, drift_keys, memory, one_off, output_drift
+from bench.metrics import counters, drift_keys, goodput, memory, one_off, output_drift
 from bench.metrics.unit_ratios import MEMORY, TIMED
 
 Kind = Literal["timed", "exact", "interval"]
@@ -84,11 +84,16 @@ def _suites() -> dict[str, ModuleType]:
     return dict(plugins.each("drift.suites"))
 
 
-def never_judged(metric: str, relative: bool, drift: bool, suites: Sequence[str]) -> tuple[str, str] | None:
+def never_judged(
+    metric: str, relative: bool, drift: bool, suites: Sequence[str], *, good: bool
+) -> tuple[str, str] | None:
     """Return (reason, hint) if a limit could not be judged in this run, else None.
 
-    ``drift`` says whether the run scores a text, ``suites`` which comparisons of replies it makes.
+    ``drift`` says whether the run scores a text, ``suites`` which comparisons of replies it makes, ``good``
+    whether it says what a good request is.
     """
+    if metric in {one.key for one in goodput.METRICS} and not good:
+        return "this run does not measure it", "say what a good request is, such as slo: {ttft_ms: 500}"
     if relative and metric in beside_baseline():
         return "the baseline has no such figure that a variant's could be relative to", "use max or min"
     if metric in drift_keys() and not drift:

@@ -1,4 +1,4 @@
-"""The devices of ``configs/devices.yaml``: what data sheets promise of machines that are not at hand."""
+"""The devices of ``configs/devices``: what data sheets promise of machines that are not at hand."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from bench.data_paths import data_directories
-from bench.errors import ConfigError, UsageError
+from bench.errors import UsageError
 from bench.formatting import nearest
 from bench.plan.roofline import Ceilings
 from bench.yaml_source import read_yaml
 
-FILE = "devices.yaml"
+PLACE = "configs/devices"
 Positive = Annotated[float, Field(gt=0, lt=1e7)]
 
 
@@ -45,17 +45,21 @@ class Device(BaseModel):
 
 
 def devices() -> dict[str, Device]:
-    """Return every device by its id. Raises ConfigError, which names the key, for a bad file."""
-    for directory in data_directories("configs"):
-        if (path := directory / FILE).is_file():
+    """Return every device by its id, from all files of ``configs/devices``; one's own come first.
+
+    Raises ConfigError, which names file, line and key, for a bad file.
+    """
+    found: dict[str, Device] = {}
+    for directory in data_directories(PLACE):
+        for path in sorted(directory.glob("*.yaml")):
             source = read_yaml(path)
             try:
-                return TypeAdapter(dict[str, Device]).validate_python(source.data)
+                read = TypeAdapter(dict[str, Device]).validate_python(source.data)
             except ValidationError as bad:
                 first = bad.errors(include_url=False)[0]
-                key = tuple(str(part) for part in first["loc"])
-                raise source.error(key, first["msg"]) from None
-    raise ConfigError(FILE, "is missing: it belongs to configs/")
+                raise source.error(tuple(str(part) for part in first["loc"]), first["msg"]) from None
+            found = {**read, **found}
+    return found
 
 
 def device_of(price_id: str, known: Mapping[str, Device]) -> Device:
@@ -69,5 +73,5 @@ def device_of(price_id: str, known: Mapping[str, Device]) -> Device:
     close = nearest(price_id, known)
     hint = f"; did you mean {close!r}?" if close else ""
     raise UsageError(
-        f"no data sheet of the hardware {price_id!r} in configs/{FILE} (it has {', '.join(known)}){hint}"
+        f"no data sheet of the hardware {price_id!r} in {PLACE} (it has {', '.join(known)}){hint}"
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bench.formatting import format_share, format_significant, printable
-from bench.metrics import cost, one_off, output_drift
+from bench.metrics import cost, goodput, one_off, output_drift
 from bench.metrics.comparisons import Comparison
 from bench.report.gate_reading import about_row
 from bench.results.others import OTHERS_SHARE, others_in_turns
@@ -52,9 +52,10 @@ def sentence(run: RunSummary, row: Row) -> str:
         return _one_line(f"{row.status}: {row.reason}")
     judged, ratio = about_row(run, row), run.comparison(row, cost.PER_1K)
     if row.is_baseline:
-        return _one_line("; ".join(part for part in ("the baseline", judged) if part))
+        parts = ["the baseline", judged, good_words(row)]
+        return _one_line("; ".join(part for part in parts if part))
     money = "" if judged and ratio is None else _money(ratio)
-    parts = [judged, money, drift_words(row), once_words(row)]
+    parts = [judged, money, drift_words(row), good_words(row), once_words(row)]
     if money and not money.endswith("cheaper"):
         parts.append(_why(row))
     if (share := others_in_turns(row)) > OTHERS_SHARE:
@@ -98,6 +99,23 @@ def drift_words(row: Row) -> str:
     if words is None or agreement is None:
         return f"drift not measured: {row.drift_reason}" if row.drift_reason else ""
     return f"{words} (agrees on {format_share(agreement)} of tokens)"
+
+
+def good_words(row: Row) -> str:
+    """Say how many requests met the limits of the config, and what a good one costs; nothing without limits.
+
+    Where all were good, a good request is a request, and nothing is added.
+    """
+    share = row.figure(goodput.FRACTION)
+    if share is None or share.value == 1:
+        return ""
+    if not share.value:
+        return "no good request: none met every limit (slo)"
+    usd = value_of(row.figure(goodput.PER_GOOD))
+    return (
+        f"{share.notes.get('good')} of {share.notes.get('requests')} requests were good, each for "
+        f"{format_significant(usd)} USD"
+    )
 
 
 def once_words(row: Row) -> str:

@@ -197,6 +197,7 @@ class Spec(Block):
     """A config, of which only what the judging half reads is checked."""
 
     drift: DriftAsked = DriftAsked()
+    slo: dict[Name, Number] | None = None
     gate: dict[Name, Limit] | None = None
 
 

@@ -27,7 +27,7 @@ from bench.metrics import (
     throughput,
 )
 from bench.pricing.book import parse_price
-from bench.records import ArmRecord, EnergyReading, MemoryPeaks, UnitRecord, WarmUp
+from bench.records import ArmRecord, EnergyReading, MemoryPeaks, RunRecord, UnitRecord, WarmUp
 from bench.records.grid import grid_of
 from bench.results.summary import summarise
 from bench.stats.figure import Figure, Figures, Metric, value_of
@@ -489,10 +489,15 @@ def test_nothing_to_compare_with() -> None:
 # ---- figures as such -------------------------------------------------------------------------------
 
 
+def with_limits(run: RunRecord) -> RunRecord:
+    """The same run, whose config says what a good request is: only such runs have figures of that."""
+    return replace(run, spec={**run.spec, "slo": {"ttft_ms": 500.0}})
+
+
 def test_missing_is_none_in_every_family() -> None:
     """An arm that failed before anything was measured: no figure at all, and not one zero."""
     empty = arm_record("v", status="load_error", loaded=None, warm_up=None, prompts_digest=None, end_ids=())
-    run = run_record(BASE, empty)
+    run = with_limits(run_record(BASE, empty))
     for family in families():
         found = family.figures(empty, run)
         assert set(found) == {metric.key for metric in family.METRICS}
@@ -534,7 +539,7 @@ def test_the_price_of_the_tests_is_a_price() -> None:
 
 
 def test_a_summary_is_json_and_the_same_every_time() -> None:
-    run = run_record(replace(BASE, energy=ENERGY, floor=(FLOOR,)), VARIANT, units=PAIRS)
+    run = with_limits(run_record(replace(BASE, energy=ENERGY, floor=(FLOOR,)), VARIANT, units=PAIRS))
     found = summarise(run).to_json()
     assert json.dumps(found, allow_nan=False) == json.dumps(summarise(run).to_json(), allow_nan=False)
     assert found["status"] == "ok"

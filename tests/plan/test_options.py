@@ -168,8 +168,8 @@ def test_a_price_finds_its_device() -> None:
 
 
 def test_a_bad_data_sheet_names_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "configs").mkdir()
-    (tmp_path / "configs" / "devices.yaml").write_text("mine:\n  name: x\n  memory_gb: -1\n  source: y\n")
+    (tmp_path / "configs" / "devices").mkdir(parents=True)
+    (tmp_path / "configs" / "devices" / "my.yaml").write_text("mine:\n  name: x\n  memory_gb: -1\n")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=r"devices.yaml.*mine"):
+    with pytest.raises(ConfigError, match=r"my.yaml.*mine"):
         devices()

@@ -1,0 +1,74 @@
+"""Good requests: how many met every limit of time of the config (``slo``), and what one of them costs.
+
+A config without limits has no such figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from bench.metrics import cost
+from bench.metrics.throughput import totals
+from bench.records import ArmRecord, RunRecord, TimedBatch
+from bench.stats.figure import Figures, Metric, value_of
+
+GOODPUT = Metric("request_goodput", "req/s", "higher", "#{requests that meet every limit}/W", "good requests")
+FRACTION = Metric("good_fraction", "1", "higher", "#{requests that meet every limit}/N_all", "good share")
+PER_GOOD = Metric("cost_per_good_request_usd", "USD", "lower", "C_run/N_good", "one good request")
+PLACE = 5.5
+METRICS = (GOODPUT, FRACTION, PER_GOOD)
+LIMITS = ("ttft_ms", "tpot_ms", "e2el_ms")
+
+
+def figures(arm: ArmRecord, run: RunRecord) -> Figures:
+    """Return the figures of the solo pass. Without a good request its cost is None, and not infinite."""
+    limits = limits_of(run)
+    if not limits:
+        return {}
+    sums, good = totals(arm), count(arm, limits)
+    if sums is None or good is None:
+        return {metric.key: None for metric in METRICS}
+    per_request = value_of(cost.figures(arm, run)[cost.PER_REQUEST.key])
+    per_good = per_request * sums.requests / good if per_request is not None and good else None
+    return {
+        GOODPUT.key: GOODPUT.scalar(good / sums.wall_s),
+        FRACTION.key: FRACTION.scalar(good / sums.requests, good=good, requests=sums.requests),
+        PER_GOOD.key: PER_GOOD.scalar(per_good),
+    }
+
+
+def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
+    """Return the arithmetic of each figure."""
+    limits, sums = limits_of(run), totals(arm)
+    good = count(arm, limits)
+    if not limits or sums is None or good is None:
+        return {}
+    found = {GOODPUT.key: f"{good} / {sums.wall_s:.6g}", FRACTION.key: f"{good} / {sums.requests}"}
+    if good and (per_request := cost.worked(arm, run).get(cost.PER_REQUEST.key)):
+        found[PER_GOOD.key] = f"{per_request} * {sums.requests} / {good}"
+    return found
+
+
+def limits_of(run: RunRecord) -> dict[str, float]:
+    """Return the most milliseconds of each kind that a good request may take."""
+    given = run.spec.get("slo") or {}
+    return {key: float(given[key]) for key in LIMITS if given.get(key) is not None}
+
+
+def count(arm: ArmRecord, limits: Mapping[str, float]) -> int | None:
+    """Return how many requests met every limit; None if answers came as a whole and a limit is on tokens."""
+    if any(batch.whole for batch in arm.solo) and set(limits) & {"ttft_ms", "tpot_ms"}:
+        return None
+    return sum(batch.requests for batch in arm.solo if all(_met(batch, limits)))
+
+
+def _met(batch: TimedBatch, limits: Mapping[str, float]) -> Iterator[bool]:
+    """Yield for each limit whether a batch met it: its requests have the same time stamps."""
+    steps = len(batch.stamps_ns) - 1
+    times = {
+        "ttft_ms": 1e3 * batch.prefill_s,
+        "tpot_ms": 1e3 * batch.decode_s / steps if steps else 0.0,
+        "e2el_ms": 1e3 * batch.duration_s,
+    }
+    for key, most in limits.items():
+        yield times[key] <= most
