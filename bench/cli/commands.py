@@ -185,6 +185,25 @@ def doctor() -> None:
         print(finding)
 
 
+def ceilings() -> None:
+    """Measure what this machine reaches at best, print it, and keep it for estimates and plans."""
+    from bench.cli.listing import align
+    from bench.plan.ceilings import measure_all
+
+    print("measuring memory and products; this takes about half a minute", file=sys.stderr)
+    heads = ("device", "threads", "dtype", "read GB/s", "copy GB/s", "vector product GB/s", "product GFLOP/s")
+    rows = [
+        (
+            one.device, str(one.threads), one.dtype,
+            *(f"{rate / 1e9:.3g}" for rate in (
+                one.memory_bytes_per_s, one.copy_bytes_per_s, one.vector_bytes_per_s, one.matmul_flop_per_s,
+            )),
+        )
+        for one in measure_all()
+    ]  # fmt: skip
+    print("\n".join(align([heads, *rows])))
+
+
 def make_environment(engine: str) -> None:
     """Install an engine's own environment, which can take minutes."""
     from bench.environments import make_engine_environment, pins_of

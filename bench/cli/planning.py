@@ -143,33 +143,36 @@ def _of_run(directory: Path, hardware: list[str], per_day: float, peak: float, s
 def _of_card(
     name: str, hardware: list[str], stream: Stream, slo: Slo, precision: str, shares: tuple[float, float]
 ) -> Plan:
+    from bench.cli.doctor import available_bytes
+    from bench.cli.estimate import LAYER_S
     from bench.models.registry import find_model
     from bench.plan.answer import Plan
     from bench.plan.devices import device_of, devices
-    from bench.plan.options import Estimate, estimated_options
+    from bench.plan.options import Estimate, estimated_here, estimated_options
     from bench.plan.roofline import Loaded
     from bench.pricing.reprice import price_called
 
     card = find_model(name)
-    bits = _bits(precision)
-    known = devices()
+    how, model = Estimate(_bits(precision), *shares), Loaded(card.architecture, 16)
+    prices = [price_called(price_id) for price_id in hardware]
     options: list[Option] = []
-    prices = []
-    for price_id in hardware:
-        price = price_called(price_id)
-        device = device_of(price_id, known)
-        how = Estimate(bits, *shares)
-        options += estimated_options(Loaded(card.architecture, 16), price, device, stream, how)
-        prices.append(f"{price.name}, {price.date}")
-    notes = (
-        f"estimated, not measured: a pass takes max(bytes / bandwidth, FLOP / rate), at {shares[0]:.0%} of "
-        f"the data sheet's bandwidth and {shares[1]:.0%} of its FLOP/s (configs/devices); several "
-        "devices share a model without loss",
-    )
+    notes = {
+        "cpu": "estimated, not measured: one request after the other, at the ceilings measured on this "
+        f"machine and {1e3 * LAYER_S:g} ms for each layer and pass",
+        "gpu": "estimated, not measured: a pass takes max(bytes / bandwidth, FLOP / rate), at "
+        f"{shares[0]:.0%} of the data sheet's bandwidth and {shares[1]:.0%} of its FLOP/s (configs/devices); "
+        "several devices share a model without loss",
+    }
+    for price in prices:
+        if price.kind == "cpu":
+            options += estimated_here(model, price, float(available_bytes() or 0), stream, LAYER_S)
+        else:
+            options += estimated_options(model, price, device_of(price.id, devices()), stream, how)
+    words = tuple(f"{price.name}, {price.date}" for price in prices)
+    kinds = dict.fromkeys(price.kind for price in prices)
     weights = tuple(filter(None, (card.hub,)))
-    return Plan(
-        f"{name}: estimated from its card", tuple(prices), stream, slo, tuple(options), weights, notes
-    )
+    title = f"{name}: estimated from its card"
+    return Plan(title, words, stream, slo, tuple(options), weights, tuple(notes[kind] for kind in kinds))
 
 
 def _bits(precision: str) -> tuple[float, ...]:
@@ -181,7 +184,7 @@ def _bits(precision: str) -> tuple[float, ...]:
             bits = float(part)
         except ValueError:
             bits = 0.0
-        if bits not in BITS:
-            raise UsageError(f"--precision: {part!r} is not one of {', '.join(f'{one:g}' for one in BITS)}")
+        if bits not in BITS or bits > 16:
+            raise UsageError(f"--precision: {part!r} is not one of 16, 8, 4")
         found.append(bits)
     return tuple(found)

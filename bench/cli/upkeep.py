@@ -66,8 +66,12 @@ def schema() -> None:
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    ceilings: Annotated[
+        bool, typer.Option("--ceilings", help="measure and keep what memory and arithmetic reach at best")
+    ] = False,
+) -> None:
     """Show machine, versions, devices and noise; say what to install or change."""
     from bench.cli import commands
 
-    commands.doctor()
+    commands.ceilings() if ceilings else commands.doctor()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from bench.errors import UsageError
+from bench.plan.ceilings import DTYPES, ceilings_here
 from bench.plan.devices import Device
 from bench.plan.fleet import Capacity, Fleet, Slo, Stream, capacity, fleet
 from bench.plan.roofline import Loaded
@@ -14,7 +15,7 @@ from bench.plan.steps import RooflineSteps, Steps, bound_of, measured_steps, mos
 from bench.pricing.book import HardwarePrice
 from bench.results.run_summary import RunSummary
 
-BITS = {16.0: "16 bits", 8.0: "8 bits", 4.0: "4 bits"}
+BITS = {32.0: "float32", 16.0: "16 bits", 8.0: "8 bits", 4.0: "4 bits"}
 SCALE_BITS = 0.5  # of a 4-bit weight's share of its block's 16-bit scale: blocks of 32
 MEMORY_SHARE = 0.9  # of a device's memory for weights and cache; the engine has the rest
 LEAST_PLACES = 8  # sequences that must fit beside the weights before a server counts as one
@@ -143,6 +144,38 @@ def estimated_options(
             share=float(count),
             drift="not measured",
             bound=bound_of(loaded, ceilings, tokens, most),
+        )
+
+
+def estimated_here(
+    model: Loaded, price: HardwarePrice, memory_bytes: float, stream: Stream, layer_s: float
+) -> Iterator[Option]:
+    """Yield an option for each dtype in which this machine's ceilings were measured with the threads of
+    ``price``, a CPU instance: a loop that answers one request after the other, as transformers does.
+
+    Raises UsageError if there is none, or if the model does not fit ``memory_bytes``.
+    """
+    threads, tokens = price.vcpus or 1, stream.input_tokens + stream.output_tokens
+    for dtype, bits in DTYPES.items():
+        ceilings = ceilings_here("cpu", threads, dtype)
+        if ceilings is None:
+            raise UsageError(
+                f"the ceilings of {threads} threads of this machine are not known: `bench doctor --ceilings` "
+                f"measures them (on a machine of the kind of {price.id})"
+            )
+        loaded = replace(model, bits=float(bits), cache_item_bytes=bits // 8)
+        if most_in_cache(loaded, MEMORY_SHARE * memory_bytes, tokens) < 1:
+            raise UsageError(f"the model does not fit this machine's memory in {dtype}")
+        best = replace(ceilings, layer_s=layer_s)
+        steps = RooflineSteps(loaded, best, most=1, chunk=None, bandwidth_share=1.0, arithmetic_share=1.0)
+        yield Option(
+            title=dtype,
+            hardware=price.id,
+            steps=steps,
+            machine_usd=price.hourly_usd,
+            share=1.0,
+            drift="not measured",
+            bound=bound_of(loaded, best, tokens, 1),
         )
 
 

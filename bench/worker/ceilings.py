@@ -1,45 +1,85 @@
-"""Measure this machine's best memory bandwidth and matrix-product rate.
+"""Measure what this machine reaches at best: reading and copying memory, and products of matrices.
 
-They are the denominators of ``mbu`` and ``mfu``; a data-sheet figure is never used.
+The figures are the denominators of ``mbu`` and ``mfu``; a data-sheet figure is never used. As a program
+(``python -m bench.worker.ceilings THREADS DTYPE DEVICE``) it prints them as JSON.
 """
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any
 
 from bench.engine import Engine
 
 REPEATS = 5
+BLOCK_BYTES, GPU_BLOCK_BYTES = 1 << 28, 1 << 30  # far larger than the caches, which may serve a part of less
+MATRIX, GPU_MATRIX = 1024, 8192
+
+
+Synchronise = Callable[[], None]
 
 
 def measure(engine: Engine) -> dict[str, float]:
-    """Return bytes read per second and float operations per second, each the best of five runs. The first
-    sums a block far larger than the caches; the second multiplies square matrices in the model's dtype."""
-    import torch
-
+    """Return the rates on the engine's device and threads, in the model's dtype (see ``rates``)."""
     facts = engine.facts()
-    device, dtype = facts.device, getattr(torch, facts.dtype)
-    cuda = device != "cpu"
-    block = torch.ones((1 << 30 if cuda else 1 << 28) // 4, dtype=torch.float32, device=device)
-    read_s = _best(engine, lambda: block.sum())
-    size = 8192 if cuda else 1024
-    left = torch.randn(size, size, device=device).to(dtype)
-    product_s = _best(engine, lambda: left @ left)
+    return rates(facts.device, facts.dtype, engine.synchronise)
+
+
+def rates(device: str, dtype: str, synchronise: Synchronise) -> dict[str, float]:
+    """Return the best rate of five runs of each.
+
+    ``memory_bytes_per_s`` sums a block far larger than the caches, ``copy_bytes_per_s`` copies it (it is read
+    and written). ``matmul_flop_per_s`` multiplies square matrices. ``vector_bytes_per_s`` multiplies one row
+    by many matrices, which is what decoding does: bytes of weights per second. The last two are in ``dtype``.
+    """
+    import torch
+    from torch.nn.functional import linear
+
+    of, gpu = getattr(torch, dtype), device != "cpu"
+    block_bytes, size = (GPU_BLOCK_BYTES, GPU_MATRIX) if gpu else (BLOCK_BYTES, MATRIX)
+    block = torch.ones(block_bytes // 4, dtype=torch.float32, device=device)
+    target = torch.empty_like(block)
+    with torch.inference_mode():
+        read_s = _best(synchronise, block.sum)
+        copy_s = _best(synchronise, lambda: target.copy_(block))
+        left = torch.randn(size, size, device=device).to(of)
+        product_s = _best(synchronise, lambda: left @ left)
+        count = block_bytes // left.nbytes or 1
+        matrices = [left.clone() for _ in range(count)]
+        row = torch.randn(1, size, device=device).to(of)
+        vector_s = _best(synchronise, lambda: [linear(row, matrix) for matrix in matrices])
     return {
-        "memory_bytes_per_s": block.numel() * 4 / read_s,
+        "memory_bytes_per_s": block.nbytes / read_s,
+        "copy_bytes_per_s": 2 * block.nbytes / copy_s,
         "matmul_flop_per_s": 2 * size**3 / product_s,
+        "vector_bytes_per_s": count * left.nbytes / vector_s,
     }
 
 
-def _best(engine: Engine, work: Any) -> float:
+def _best(synchronise: Synchronise, work: Callable[[], Any]) -> float:
     """Return the shortest of five runs in seconds, after one uncounted run."""
     work()
-    engine.synchronise()
+    synchronise()
     best = float("inf")
     for _ in range(REPEATS):
         start = perf_counter_ns()
         work()
-        engine.synchronise()
+        synchronise()
         best = min(best, (perf_counter_ns() - start) / 1e9)
     return best
+
+
+def main(threads: str, dtype: str, device: str) -> None:
+    """Print the rates of a device with so many threads."""
+    import torch
+
+    torch.set_num_threads(int(threads))
+    wait: Synchronise = torch.cuda.synchronize if device != "cpu" else lambda: None
+    print(json.dumps(rates(device, dtype, wait)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,104 @@
+"""What this machine reaches at best, measured once and kept: memory and products, by dtype and threads.
+
+``bench doctor --ceilings`` measures; estimates and plans read what is kept, as long as processor, GPUs and
+torch are the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.bounded import read_bounded
+from bench.errors import BenchError
+from bench.machine.devices import cpu_count, cuda_device_count
+from bench.machine.fingerprint import fingerprint
+from bench.models.cache import cache_root
+from bench.plan.roofline import Ceilings
+
+DTYPES = {"float32": 32, "bfloat16": 16}
+MAX_BYTES = 65_536
+TIMEOUT_S = 300.0
+SAME = ("cpu_model", "cpu_flags_sha256", "microcode", "cpus", "gpus")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The rates of one device in one dtype: bytes read, copied and multiplied with a vector, and FLOP, each a
+    second. ``threads`` is of no meaning on a GPU."""
+
+    device: str
+    threads: int
+    dtype: str
+    memory_bytes_per_s: float
+    copy_bytes_per_s: float
+    vector_bytes_per_s: float
+    matmul_flop_per_s: float
+
+    @property
+    def ceilings(self) -> Ceilings:
+        """Return the ceilings of decoding and of reading prompts.
+
+        Decoding multiplies a vector by the weights. Where that is slower than reading memory, as with 16-bit
+        weights on most processors, it is the limit.
+        """
+        return Ceilings(min(self.vector_bytes_per_s, self.memory_bytes_per_s), self.matmul_flop_per_s)
+
+
+def measure_all() -> Iterator[Measured]:
+    """Measure one thread and all of them, and the first GPU, in each dtype; keep the result at the end.
+
+    Raises BenchError if a measurement fails.
+    """
+    places = [("cpu", threads) for threads in sorted({1, cpu_count()})]
+    places += [("cuda:0", 1)] if cuda_device_count() else []
+    found = []
+    for device, threads in places:
+        for dtype in DTYPES:
+            found.append(_measure(device, threads, dtype))
+            yield found[-1]
+    path = _file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([asdict(one) for one in found]), encoding="utf-8")
+
+
+def kept() -> tuple[Measured, ...]:
+    """Return what was measured on this machine; nothing if nothing was, or if it cannot be read."""
+    try:
+        found = json.loads(read_bounded(_file(), MAX_BYTES))
+        return tuple(Measured(**one) for one in found)
+    except (OSError, ValueError, TypeError):
+        return ()
+
+
+def ceilings_here(device: str, threads: int, dtype: str) -> Ceilings | None:
+    """Return the kept ceilings of a device; None if it was not measured with these threads and this dtype."""
+    wanted = (device, 1 if device != "cpu" else threads, dtype)
+    return next((one.ceilings for one in kept() if (one.device, one.threads, one.dtype) == wanted), None)
+
+
+def _measure(device: str, threads: int, dtype: str) -> Measured:
+    """Measure in a process of its own, so that nothing else is in its memory."""
+    command = [sys.executable, "-m", "bench.worker.ceilings", str(threads), dtype, device]
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
+        return Measured(device, threads, dtype, **json.loads(ended.stdout))
+    except subprocess.CalledProcessError as bad:
+        last = (bad.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise BenchError(f"cannot measure {device} in {dtype}: {last}") from None
+    except subprocess.TimeoutExpired:
+        raise BenchError(f"measuring {device} in {dtype} took more than {TIMEOUT_S:g} s") from None
+
+
+def _file() -> Path:
+    """Return the file of this machine: another processor, GPU or torch has another one."""
+    found = fingerprint()
+    packages = found["packages"]
+    torch = packages.get("torch") if isinstance(packages, dict) else None
+    identity = json.dumps([*(found[key] for key in SAME), torch])
+    return cache_root() / "ceilings" / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.json"

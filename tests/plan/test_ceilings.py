@@ -1,0 +1,111 @@
+"""What a machine reaches at best: measured in a process of its own, kept, and read again for plans."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.errors import BenchError, UsageError
+from bench.models.registry import find_model
+from bench.plan import ceilings
+from bench.plan.ceilings import Measured, ceilings_here, kept, measure_all
+from bench.plan.fleet import Stream
+from bench.plan.options import estimated_here
+from bench.plan.roofline import Loaded
+from bench.pricing.reprice import price_called
+
+STREAM = Stream(1e5, 48, 16)
+MODEL = Loaded(find_model("smollm2-135m").architecture, 16)
+PRICE = price_called("cloud-2vcpu-8gb")
+
+
+def made(device: str, threads: int, dtype: str) -> Measured:
+    return Measured(device, threads, dtype, 12e9, 10e9, 9e9 * threads, 1e11)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of its own, on a machine of two processors and no GPU."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(ceilings, "cpu_count", lambda: 2)
+    monkeypatch.setattr(ceilings, "cuda_device_count", lambda: 0)
+    return tmp_path
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Fills the cache with what the fake measurement says."""
+    monkeypatch.setattr(ceilings, "_measure", made)
+    return lambda: [].extend(measure_all())  # type: ignore[func-returns-value]
+
+
+def test_one_thread_and_all_of_them_in_each_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ceilings, "_measure", made)
+    found = [(one.device, one.threads, one.dtype) for one in measure_all()]
+    assert found == [("cpu", n, dtype) for n in (1, 2) for dtype in ("float32", "bfloat16")]
+    monkeypatch.setattr(ceilings, "cuda_device_count", lambda: 1)
+    assert [one.device for one in measure_all()][-2:] == ["cuda:0", "cuda:0"]
+
+
+def test_what_was_measured_is_kept(measured: Callable[[], None]) -> None:
+    assert kept() == ()
+    measured()
+    assert len(kept()) == 4
+    found = ceilings_here("cpu", 1, "float32")
+    assert found is not None
+    assert (found.bytes_per_s, found.flop_per_s) == (9e9, 1e11)  # products are slower than reading
+    both = ceilings_here("cpu", 2, "float32")
+    assert both is not None
+    assert both.bytes_per_s == 12e9  # and here reading is the limit
+    assert ceilings_here("cpu", 3, "float32") is None
+
+
+def test_another_processor_has_other_ceilings(
+    measured: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured()
+    here = ceilings.fingerprint()
+    monkeypatch.setattr(ceilings, "fingerprint", lambda: {**here, "cpu_model": "another"})
+    assert kept() == ()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '[{"device": "cpu"}]', "null"])
+def test_a_file_that_cannot_be_read_is_as_none(measured: Callable[[], None], content: str) -> None:
+    measured()
+    ceilings._file().write_text(content)
+    assert kept() == ()
+
+
+def test_the_measurement_itself() -> None:
+    """The real program, on one thread: plausible rates, whatever else the machine does."""
+    found = ceilings._measure("cpu", 1, "float32")
+    assert 1e8 < found.memory_bytes_per_s < 1e12
+    assert 1e8 < found.copy_bytes_per_s < 1e12
+    assert 1e7 < found.vector_bytes_per_s < 1e12
+    assert 1e8 < found.matmul_flop_per_s < 1e14
+
+
+def test_a_measurement_that_fails_says_why() -> None:
+    with pytest.raises(BenchError, match="cannot measure cpu in float33: AttributeError"):
+        ceilings._measure("cpu", 1, "float33")
+
+
+def test_a_plan_for_this_machine(measured: Callable[[], None]) -> None:
+    with pytest.raises(UsageError, match="bench doctor --ceilings"):
+        list(estimated_here(MODEL, PRICE, 8e9, STREAM, 0.0006))
+    measured()
+    wide, narrow = estimated_here(MODEL, PRICE, 8e9, STREAM, 0.0006)
+    assert (wide.title, narrow.title) == ("float32", "bfloat16")
+    assert wide.steps.most == 1
+    step_s = MODEL.facts.parameters * 4 / 12e9 + 30 * 0.0006
+    assert wide.steps.seconds(1, 0, 0) == pytest.approx(step_s)
+    with pytest.raises(UsageError, match="does not fit this machine's memory in float32"):
+        list(estimated_here(MODEL, PRICE, 5e8, STREAM, 0.0006))
+
+
+def test_what_is_kept_is_plain_json(measured: Callable[[], None]) -> None:
+    measured()
+    assert json.loads(ceilings._file().read_text())[0]["dtype"] == "float32"
