@@ -63,8 +63,11 @@ def _row(run: RunSummary, title: str) -> Row:
 
 def _page(run: RunSummary, row: Row, figures: list[Explained], parts: list[Part] | None) -> Iterator[str]:
     from bench.report.reading import sentence
+    from bench.results.explained import bound_words
 
     yield f"{run.name}, {row.title}: {sentence(run, row)}"
+    if words := bound_words(row):
+        yield words
     if parts is not None:
         yield from _waterfall(run, row, parts)
     for one in figures:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bench.metrics import cost, latency, worked
+from bench.metrics import cost, latency, roofline, worked
 from bench.metrics.throughput import totals
 from bench.records import ArmRecord, RunRecord
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary, in_turns
 from bench.stats.figure import Figure, Metric, value_of
 from bench.stats.intervals import Interval
+
+MEMORY_BINDS = 0.6  # share of the bandwidth above which a step is called bound by memory
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,23 @@ def waterfall(run: RunSummary, record: RunRecord, row: Row) -> list[Part] | None
         Part("further tokens", steps, _change(run, base, row, latency.TPOT)),
         Part("price", end - at_old_price, f"{hours[0]:.4g} → {hours[1]:.4g} USD an hour of work"),
     ]
+
+
+def bound_words(row: Row) -> str:
+    """Say what limits a row, by the shares of the machine's ceilings that it reaches; empty without shares.
+
+    A step that reads most of what memory can deliver is bound by memory. One that reads far less is bound by
+    its kernels, or by Python: faster memory would not help it. Above 1, the caches delivered a part.
+    """
+    read, multiplied = value_of(row.figure(roofline.MBU)), value_of(row.figure(roofline.MFU))
+    if read is None or multiplied is None:
+        return ""
+    limit = "memory binds" if read >= MEMORY_BINDS else "memory does not bind, but kernels or their launches"
+    above = " (above 100 %: the caches delivered a part)" if max(read, multiplied) > 1 else ""
+    return (
+        f"a step reads {read:.0%} of what memory delivers here, so {limit}; reading the prompt multiplies at "
+        f"{multiplied:.0%} of the rate of large matrices{above}"
+    )
 
 
 def _split(record: RunRecord, row: Row) -> float | None:

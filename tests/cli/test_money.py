@@ -6,6 +6,7 @@ import ast
 import json
 import operator
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,6 +15,8 @@ from commands import Bench
 from journals import write_run
 
 from bench.errors import ExitCode
+from bench.results.explained import bound_words
+from bench.results.summary import load_run
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "results" / "reference"
@@ -272,6 +275,19 @@ def test_a_row_explained_as_text(bench: Bench) -> None:
     assert found.startswith("quickstart, int8-dynamic: 1.9 × cheaper; a different model")
     assert "  prompt " in found
     assert "  = 1000 * C_run / sum(n_in + n_out)\n  = 1000 * 0.1008 * 0.5 * " in found
+
+
+def test_what_binds_is_said(bench: Bench) -> None:
+    """By the shares in the same page; a share above 1 is explained."""
+    data = json.loads(bench("explain", QUICKSTART, "baseline", "--json").stdout)
+    read = next(one["shown"]["value"] for one in data["figures"] if one["key"] == "mbu")
+    page = bench("explain", QUICKSTART, "baseline").stdout
+    assert f"a step reads {read:.0%} of what memory delivers here" in page
+    assert ("so memory binds" in page) == (read >= 0.6)
+    row = load_run(QUICKSTART).rows[0]
+    shares = {"mbu": replace(row.metrics["mbu"], value=1.2), "mfu": replace(row.metrics["mfu"], value=0.4)}
+    assert "(above 100 %: the caches delivered a part)" in bound_words(replace(row, metrics=shares))
+    assert bound_words(replace(row, metrics={})) == ""
 
 
 def test_a_baseline_has_no_way_from_itself(bench: Bench) -> None:
