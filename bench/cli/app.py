@@ -204,6 +204,9 @@ def price(
     token_ratio: Annotated[
         float, typer.Option(help="tokens of other models' tokenizers for one of the run's")
     ] = 1.0,
+    split: Annotated[
+        bool, typer.Option("--split", help="a price for each token in and out, from a sweep over their mix")
+    ] = False,
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE.svg", help="with --against api: dollars against volume")
     ] = None,
@@ -212,10 +215,16 @@ def price(
     """Show a run at another price, or beside the prices of APIs, without measuring again."""
     from bench.cli import price_commands
 
+    if split and against is not None:
+        raise UsageError("--split and --against are two questions: ask one")
     if against is None and (api or variant or cached or picture or token_ratio != 1):
         raise UsageError("--api, --variant, --cached, --token-ratio and --picture go with --against api")
-    priced = price_commands.priced(run, hardware, usd_per_hour, utilisation, vcpus, may_stay=bool(against))
-    if against is None:
+    priced = price_commands.priced(
+        run, hardware, usd_per_hour, utilisation, vcpus, may_stay=bool(against) or split
+    )
+    if split:
+        price_commands.split(priced, as_json=as_json)
+    elif against is None:
         price_commands.show(priced, as_json=as_json)
     else:
         question = (tuple(api or ()), tuple(variant or ()), cached, token_ratio)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from bench.results.run_summary import RunSummary
 if TYPE_CHECKING:
     from bench.plan.against import Comparison
 
-__all__ = ["against", "priced", "show"]
+__all__ = ["against", "priced", "show", "split"]
 
 
 def priced(
@@ -69,6 +69,28 @@ def against(
         print(json.dumps(against_json(found), indent=1, default=str))
     else:
         print(against_page(run, found))
+
+
+def split(run: RunSummary, *, as_json: bool) -> None:
+    """Print what a token in and a token out cost in each row of a sweep."""
+    from bench.cli.listing import align
+    from bench.formatting import format_significant
+    from bench.plan.split import splits
+    from bench.pricing.split import FORMULA_SPLIT
+
+    found = list(splits(run))
+    if as_json:
+        rows = {name: asdict(one) if not isinstance(one, str) else {"reason": one} for name, one in found}
+        print(json.dumps({"formula": FORMULA_SPLIT, "rows": rows}, indent=1))
+        return
+    lines: list[tuple[str, ...]] = [("", "$/1M tokens in", "$/1M tokens out", "residual")]
+    for name, one in found:
+        if isinstance(one, str):
+            lines.append((name, "-", "-", one))
+        else:
+            usd = (format_significant(1e6 * each) for each in (one.input_usd, one.output_usd))
+            lines.append((name, *usd, f"{one.residual:.1%}"))
+    print("\n".join([*align(lines), "", FORMULA_SPLIT]))
 
 
 def _draw(run: RunSummary, found: Comparison, file: Path) -> None:

@@ -15,6 +15,7 @@ from commands import Bench
 from journals import write_run
 
 from bench.errors import ExitCode
+from bench.plan.split import splits
 from bench.results.explained import bound_words
 from bench.results.summary import load_run
 
@@ -139,6 +140,41 @@ def test_what_a_comparison_with_apis_refuses(bench: Bench, arguments: list[str],
     found = bench("price", QUICKSTART, *arguments)
     assert found.returncode == ExitCode.USAGE
     assert words in found.stderr
+
+
+# ---- price --split -------------------------------------------------------------------------------
+
+
+def test_a_sweep_is_split_into_tokens_in_and_out(bench: Bench, tmp_path: Path) -> None:
+    """A planted price of each, in a run whose cells have other mixes."""
+    run = load_run(QUICKSTART)
+    base, cells = run.rows[0], []
+    for n_in, n_out in ((100, 10), (50, 50), (10, 100)):
+        usd = n_in * 1e-7 + n_out * 8e-7
+        figures = {
+            "request_throughput": 0.084 / 3600 / usd,
+            "cost_per_request_usd": usd,
+            "output_throughput": n_out * 0.084 / 3600 / usd,
+            "total_token_throughput": (n_in + n_out) * 0.084 / 3600 / usd,
+        }
+        metrics = dict(base.metrics)
+        for key, value in figures.items():
+            figure = metrics[key]
+            assert figure is not None
+            metrics[key] = replace(figure, value=value)
+        cells.append(replace(base, group=f"input_tokens={n_in}", metrics=metrics))
+    sweep = replace(run, rows=tuple(cells), comparisons=())
+    ((name, found),) = splits(sweep)
+    assert name == "baseline"
+    assert not isinstance(found, str)
+    assert (found.input_usd, found.output_usd) == (pytest.approx(1e-7), pytest.approx(8e-7))
+
+
+def test_a_run_without_a_sweep_has_no_split(bench: Bench) -> None:
+    found = bench("price", QUICKSTART, "--split")
+    assert found.returncode == ExitCode.USAGE
+    assert "sweep over workload.input_tokens" in found.stderr
+    assert bench("price", QUICKSTART, "--split", "--against", "api").returncode == ExitCode.USAGE
 
 
 # ---- plan ----------------------------------------------------------------------------------------
