@@ -11,7 +11,7 @@ import importlib.util
 import runpy
 import sys
 import types
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,21 @@ class FakeRuntimes(importlib.abc.MetaPathFinder):
 
 
 class Block:
-    """A matrix of any size that is summed and multiplied at once."""
+    """A matrix of any size that is summed, copied and multiplied at once."""
 
-    def numel(self) -> int:
-        return 1
+    nbytes = 1 << 27
+
+    @property
+    def T(self) -> Block:  # noqa: N802 - as torch calls it
+        return self
 
     def sum(self) -> Block:
+        return self
+
+    def clone(self) -> Block:
+        return self
+
+    def copy_(self, _other: Block) -> Block:
         return self
 
     def to(self, _dtype: object) -> Block:
@@ -50,7 +59,8 @@ def profile(**_settings: object):  # type: ignore[no-untyped-def]
 def fake_torch() -> Any:
     torch: Any = types.ModuleType("torch")
     torch.float32 = torch.bfloat16 = torch.float16 = "dtype"
-    torch.ones = torch.randn = lambda *shape, **settings: Block()
+    torch.ones = torch.randn = torch.empty_like = lambda *shape, **settings: Block()
+    torch.inference_mode = nullcontext
     torch.cuda = types.SimpleNamespace(is_initialized=lambda: False)
     activity = types.SimpleNamespace(CPU="cpu", CUDA="cuda")
     torch.profiler = types.SimpleNamespace(profile=profile, ProfilerActivity=activity)

@@ -206,7 +206,8 @@ def alone(under: ArmUnderTest) -> None:
         solo = under.stage(f"solo, {under.arm.workload.requests} requests{again}", replies.SOLO)
         if not under.disturbed:
             break
-    under.record(solo=solo.batches)
+    counted = {} if solo.characters is None else {"characters": solo.characters}
+    under.record(solo=solo.batches, **counted)
     under.record(memory=under.stage("memory", replies.MEMORY))
     under.record(energy=under.stage("energy", replies.ENERGY))
     for name in under.context.measure.probes:

@@ -78,6 +78,7 @@ class ArmRecord:
     prompts_digest: str | None = None
     end_ids: tuple[int, ...] = ()
     solo: tuple[TimedBatch, ...] = ()
+    characters: tuple[int, int] | None = None
     memory: MemoryPeaks | None = None
     energy: EnergyReading | None = None
     drift: tuple[DriftWindow, ...] = ()

@@ -134,9 +134,14 @@ class TimedBatch:
 
 @dataclass(frozen=True)
 class Solo:
-    """The timed pass of a worker that runs alone."""
+    """The timed pass of a worker that runs alone.
+
+    ``characters`` are those of all prompts and of all replies; None for random weights, whose replies are no
+    text.
+    """
 
     batches: tuple[TimedBatch, ...]
+    characters: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

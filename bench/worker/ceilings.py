@@ -36,7 +36,6 @@ def rates(device: str, dtype: str, synchronise: Synchronise) -> dict[str, float]
     by many matrices, which is what decoding does: bytes of weights per second. The last two are in ``dtype``.
     """
     import torch
-    from torch.nn.functional import linear
 
     of, gpu = getattr(torch, dtype), device != "cpu"
     block_bytes, size = (GPU_BLOCK_BYTES, GPU_MATRIX) if gpu else (BLOCK_BYTES, MATRIX)
@@ -50,7 +49,7 @@ def rates(device: str, dtype: str, synchronise: Synchronise) -> dict[str, float]
         count = block_bytes // left.nbytes or 1
         matrices = [left.clone() for _ in range(count)]
         row = torch.randn(1, size, device=device).to(of)
-        vector_s = _best(synchronise, lambda: [linear(row, matrix) for matrix in matrices])
+        vector_s = _best(synchronise, lambda: [row @ matrix.T for matrix in matrices])
     return {
         "memory_bytes_per_s": block.nbytes / read_s,
         "copy_bytes_per_s": 2 * block.nbytes / copy_s,

@@ -97,8 +97,16 @@ class Worker:
         return replace(result, kernels=tuple(found), compiled_graphs=compiled)
 
     def solo(self, _message: Message, _fds: list[int]) -> Solo:
-        """Time every batch."""
-        return passes.solo(self.engine, self.batches, self.new_tokens)
+        """Time every batch, then count the characters of prompts and replies."""
+        found = passes.solo(self.engine, self.batches, self.new_tokens)
+        return replace(found, characters=self._characters(found))
+
+    def _characters(self, found: Solo) -> tuple[int, int] | None:
+        if self.engine.facts().random_weights:
+            return None
+        prompts = sum(len(self.engine.text(ids)) for batch in self.batches for ids in batch)
+        replies = sum(len(self.engine.text(ids)) for batch in found.batches for ids in batch.tokens)
+        return prompts, replies
 
     def memory(self, _message: Message, _fds: list[int]) -> MemoryPeaks:
         """Measure the memory peaks of prefill and of decode."""

@@ -489,17 +489,18 @@ def test_nothing_to_compare_with() -> None:
 # ---- figures as such -------------------------------------------------------------------------------
 
 
-def with_limits(run: RunRecord) -> RunRecord:
-    """The same run, whose config says what a good request is: only such runs have figures of that."""
-    return replace(run, spec={**run.spec, "slo": {"ttft_ms": 500.0}})
+def with_everything(run: RunRecord) -> RunRecord:
+    """The same run with what not every run has: limits of a good request, and characters counted."""
+    arms = tuple(replace(arm, characters=(400, 100)) for arm in run.arms)
+    return replace(run, arms=arms, spec={**run.spec, "slo": {"ttft_ms": 500.0}})
 
 
 def test_missing_is_none_in_every_family() -> None:
     """An arm that failed before anything was measured: no figure at all, and not one zero."""
     empty = arm_record("v", status="load_error", loaded=None, warm_up=None, prompts_digest=None, end_ids=())
-    run = with_limits(run_record(BASE, empty))
+    run = with_everything(run_record(BASE, empty))
     for family in families():
-        found = family.figures(empty, run)
+        found = family.figures(run.arms[-1], run)
         assert set(found) == {metric.key for metric in family.METRICS}
         assert set(found.values()) == {None}
 
@@ -539,7 +540,7 @@ def test_the_price_of_the_tests_is_a_price() -> None:
 
 
 def test_a_summary_is_json_and_the_same_every_time() -> None:
-    run = with_limits(run_record(replace(BASE, energy=ENERGY, floor=(FLOOR,)), VARIANT, units=PAIRS))
+    run = with_everything(run_record(replace(BASE, energy=ENERGY, floor=(FLOOR,)), VARIANT, units=PAIRS))
     found = summarise(run).to_json()
     assert json.dumps(found, allow_nan=False) == json.dumps(summarise(run).to_json(), allow_nan=False)
     assert found["status"] == "ok"

@@ -1,0 +1,64 @@
+"""Cost by the character: models with other tokenizers count other tokens of the same text.
+
+A run has these figures if its model has a tokenizer and weights of its own.
+"""
+
+from __future__ import annotations
+
+from bench.metrics import cost
+from bench.metrics.throughput import Totals, totals
+from bench.records import ArmRecord, RunRecord
+from bench.stats.figure import Figures, Metric
+from bench.stats.intervals import Interval
+
+PER_TOKEN = Metric(
+    "characters_per_token", "1", None, "Σ characters of prompts and replies/Σ(n_in + n_out)", "tokenizer"
+)
+PER_1K = Metric(
+    "cost_per_1k_characters_usd", "USD", "lower", "1000 * C_run / Σ characters of prompts and replies", ""
+)
+PLACE = 5.2
+METRICS = (PER_TOKEN, PER_1K)
+
+
+def figures(arm: ArmRecord, run: RunRecord) -> Figures:
+    """Return both figures; none at all where characters were not counted."""
+    if arm.characters is None:
+        return {}
+    counted = _counted(arm)
+    if counted is None:
+        return {metric.key: None for metric in METRICS}
+    sums, characters = counted
+    tokens = sums.input_tokens + sums.output_tokens
+    dollars = cost.figures(arm, run)[cost.PER_1K.key]
+    usd = None if dollars is None else _scaled(dollars.interval, tokens / characters)
+    return {
+        PER_TOKEN.key: PER_TOKEN.scalar(characters / tokens),
+        PER_1K.key: PER_1K.scalar(usd),
+    }
+
+
+def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
+    """Return the arithmetic of both."""
+    counted = _counted(arm)
+    if counted is None:
+        return {}
+    sums, characters = counted
+    tokens = f"({sums.input_tokens} + {sums.output_tokens})"
+    found = {PER_TOKEN.key: f"{characters} / {tokens}"}
+    if dollars := cost.worked(arm, run).get(cost.PER_1K.key):
+        found[PER_1K.key] = f"{dollars} * {tokens} / {characters}"
+    return found
+
+
+def _counted(arm: ArmRecord) -> tuple[Totals, int] | None:
+    """Return the sums of the solo pass and its characters; None if there are none."""
+    sums = totals(arm)
+    if arm.characters is None or sums is None or not sum(arm.characters):
+        return None
+    return sums, sum(arm.characters)
+
+
+def _scaled(usd: Interval, by: float) -> Interval:
+    low, high = (None if bound is None else bound * by for bound in (usd.low, usd.high))
+    return Interval(usd.value * by, low, high)
