@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from bench import plugins
+from bench.config.amounts import too_much
 from bench.config.arms import blaming, cells, optimisations, read_model, why_unsupported
 from bench.config.blocks import BlockReader
 from bench.config.shapes import check_fits, check_order, check_shapes, check_students
@@ -95,6 +96,8 @@ class _Reader(BlockReader):
         full = self._with_defaults(price, drift, measure)
         groups = self.groups(only)
         self._judged_on_other_text(drift, groups)
+        if too := too_much(groups, drift):
+            raise self.source.error(*too)
         return Spec(
             name=name,
             file=self.source.file,

@@ -77,7 +77,7 @@ def json_object(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> dict[str, Any
     try:
         content = read_bounded(path, most_bytes)
         must_be_modest(content)
-        found = json.loads(content)
+        found = json.loads(content.decode())
     except OSError as e:
         raise UsageError(f"{path}: {why(e)}") from None
     except (ValueError, RecursionError) as e:

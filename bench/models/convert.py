@@ -92,7 +92,7 @@ def safetensors_header(path: Path) -> dict[str, TensorEntry]:
                 raise ValueError(f"header length {length} does not fit the file")
             text = file.read(length)
             must_be_modest(text)
-            header = json.loads(text, object_pairs_hook=_unique)
+            header = json.loads(text.decode(), object_pairs_hook=_unique)
         if not isinstance(header, dict):
             raise ValueError("header is not an object")
         if len(header) > MAX_TENSORS:

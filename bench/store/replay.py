@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -17,11 +18,13 @@ from bench.formatting import MIB
 from bench.records import RunRecord
 from bench.store.files import strict_json
 from bench.store.journal import read_journal
-from bench.store.schema import check_record, explained
+from bench.store.schema import KINDS, check_record, explained
 
 SCHEMA_VERSION = 1
 MAX_HEAD_BYTES = 4 * MIB
 MOST_ROWS = 2000  # as in a config
+MOST_UNITS = 2000  # of a row: a gate takes 1,000 at most, and may take over those of an earlier one
+MOST_WINDOWS = 8000  # of all rows: the largest run under results/reference has 371
 JOURNAL = "journal.jsonl"
 # Keys of an arm with lists that grow with every record; any other key replaces the earlier value.
 _GROWING = ("duet", "drift", "floor", "noise")
@@ -48,7 +51,7 @@ def journal_of(directory: Path) -> Path:
 def load_record(directory: Path) -> RunRecord:
     """Load the run in ``directory``. Raises UsageError without a run, IntegrityError for a broken journal."""
     path = journal_of(directory)
-    read = read_journal(path)
+    read = read_journal(path, KINDS)
     return replay(read.records, read.notices, str(path))
 
 
@@ -100,6 +103,7 @@ def replay(records: Sequence[Mapping[str, Any]], notices: Sequence[str] = (), wh
         check_record(number, record, where)
     arms: dict[tuple[str, str], dict[str, Any]] = {}
     units: list[dict[str, Any]] = []
+    begun: dict[tuple[str, str], int] = {}  # the units before that of an attempt that was cut short
     finished = None
     for record in records[1:]:
         if record["kind"] == "run_finished":
@@ -109,12 +113,19 @@ def replay(records: Sequence[Mapping[str, Any]], notices: Sequence[str] = (), wh
             _merge(arms.setdefault(key, {}), _payload(record))
             if len(arms) > MOST_ROWS:
                 raise IntegrityError(f"{where}: more than {MOST_ROWS} rows")
-            if record.get("started"):  # an attempt that was cut short does not count
-                units = [
-                    unit for unit in units if unit.get("from_run") or (unit["group"], unit["variant"]) != key
-                ]
+            if record.get("started"):
+                begun[key] = len(units)
         elif record["kind"] == "unit":
             units.append(_payload(record))
+    units = [
+        unit
+        for number, unit in enumerate(units)
+        if unit.get("from_run") or number >= begun.get(_row(unit), 0)
+    ]
+    if sum(len(arm.get(key) or ()) for arm in arms.values() for key in ("drift", "floor")) > MOST_WINDOWS:
+        raise IntegrityError(f"{where}: more than {MOST_WINDOWS} windows of text")
+    if any(count > MOST_UNITS for count in Counter(map(_row, units)).values()):
+        raise IntegrityError(f"{where}: more than {MOST_UNITS} units of one row")
     units += [unit for arm in arms.values() for unit in _as_unit(arm)]
     body = {**head, "started_utc": head["at_utc"], "finished_utc": finished}
     try:
@@ -134,6 +145,10 @@ def _as_unit(arm: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"number": 1, "spawned_first": 0, **where, **sides}
 
 
+def _row(unit: Mapping[str, Any]) -> tuple[str, str]:
+    return unit["group"], unit["variant"]
+
+
 def _payload(record: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key not in ("seq", "prev")}
 
@@ -146,6 +161,6 @@ def _merge(arm: dict[str, Any], record: Mapping[str, Any]) -> None:
         if key in _GROWING:
             arm.setdefault(key, []).extend(value or ())
         elif key == "probes":
-            arm[key] = {**arm.get(key, {}), **(value or {})}
+            arm.setdefault(key, {}).update(value or {})
         else:
             arm[key] = value

@@ -243,6 +243,28 @@ def test_too_many_rows_are_refused(write: Write) -> None:
     assert f"more than {MAX_ROWS} rows" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("set_key", "key", "words"),
+    [
+        (
+            "drift.tokens=1000001",
+            "drift.tokens",
+            "1000001 tokens in 1 variants are more than a",
+        ),
+        ("drift={tokens: 900000, statistics: [jensen-shannon]}", "drift.tokens", "holds (800000)"),
+        ("drift={tokens: 120000, window: 16}", "drift.tokens", "holds (112500)"),
+        ("workload={requests: 10000, output_tokens: 101}", "workload.requests", "answer with 2020000 tokens"),
+    ],
+)
+def test_more_than_a_journal_holds_is_refused_before_it_is_measured(
+    write: Write, set_key: str, key: str, words: str
+) -> None:
+    error = refusal(write(BASE.replace("tokens: 0", "tokens: 400000")), set_key)
+    assert error.key == key
+    assert words in str(error)
+    assert read_config(write(BASE.replace("tokens: 0", "tokens: 400000"))).drift.tokens == 400_000
+
+
 # ---- --set and --only ----------------------------------------------------------------------------
 
 

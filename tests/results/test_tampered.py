@@ -243,7 +243,7 @@ def test_a_journal_that_would_fill_the_memory(sound: Path, tmp_path: Path) -> No
     run = a_copy(sound, tmp_path)
     line = b'{"kind":"note","x":[' + b"[]," * 600_000 + b"[]]}\n"
     (run / JOURNAL).write_bytes((run / JOURNAL).read_bytes() + line)
-    with pytest.raises(IntegrityError, match=r"journal\.jsonl:17: more than 500000 lists and objects"):
+    with pytest.raises(IntegrityError, match=r"journal\.jsonl:17: more than 100000 lists and objects"):
         from_journal(run)
 
 
