@@ -96,7 +96,8 @@ class _Reader(BlockReader):
         full = self._with_defaults(price, drift, measure)
         groups = self.groups(only)
         self._judged_on_other_text(drift, groups)
-        if too := too_much(groups, drift):
+        gate = self.limits(drift, groups)
+        if too := too_much(groups, drift, gate):
             raise self.source.error(*too)
         return Spec(
             name=name,
@@ -105,7 +106,7 @@ class _Reader(BlockReader):
             price=price,
             drift=drift,
             measure=measure,
-            gate=self.limits(drift, groups),
+            gate=gate,
             build=self.build(),
             expanded=yaml.safe_dump(full, sort_keys=False, allow_unicode=True),
             digest=digest(full),

@@ -14,6 +14,7 @@ later.
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -58,15 +59,23 @@ def scales(differences: Sequence[float], prior_sd: float) -> list[float]:
 
     It is their median absolute deviation as a standard deviation, and ``prior_sd`` for the first three units.
     """
-    import numpy as np
-
-    units = np.asarray(differences, dtype=float)
-    found = [prior_sd] * min(len(units), PRIOR_UNITS)
-    for index in range(PRIOR_UNITS, len(units)):
-        before = units[:index]
-        spread = float(np.median(np.abs(before - np.median(before))))
-        found.append(max(MAD_TO_SD * spread, SCALE_FLOOR))
+    found: list[float] = []
+    before: list[float] = []
+    for index, difference in enumerate(differences):
+        if index < PRIOR_UNITS:
+            found.append(prior_sd)
+        else:
+            centre = _middle(before)
+            spread = _middle(sorted(abs(d - centre) for d in before))
+            found.append(max(MAD_TO_SD * spread, SCALE_FLOOR))
+        insort(before, difference)
     return found
+
+
+def _middle(ordered: Sequence[float]) -> float:
+    """Return the median of sorted numbers."""
+    half, odd = divmod(len(ordered), 2)
+    return ordered[half] if odd else (ordered[half - 1] + ordered[half]) / 2
 
 
 def evidence(shifted: Sequence[float], scale: Sequence[float]) -> float:

@@ -23,7 +23,10 @@ from bench.store.schema import KINDS, check_record, explained
 SCHEMA_VERSION = 1
 MAX_HEAD_BYTES = 4 * MIB
 MOST_ROWS = 2000  # as in a config
-MOST_UNITS = 2000  # of a row: a gate takes 1,000 at most, and may take over those of an earlier one
+MOST_UNITS, MOST_OF_A_ROW = (
+    5000,
+    2000,
+)  # a gate takes 1,000 at most, besides those of an earlier one
 MOST_WINDOWS = 8000  # of all rows: the largest run under results/reference has 371
 JOURNAL = "journal.jsonl"
 # Keys of an arm with lists that grow with every record; any other key replaces the earlier value.
@@ -124,8 +127,8 @@ def replay(records: Sequence[Mapping[str, Any]], notices: Sequence[str] = (), wh
     ]
     if sum(len(arm.get(key) or ()) for arm in arms.values() for key in ("drift", "floor")) > MOST_WINDOWS:
         raise IntegrityError(f"{where}: more than {MOST_WINDOWS} windows of text")
-    if any(count > MOST_UNITS for count in Counter(map(_row, units)).values()):
-        raise IntegrityError(f"{where}: more than {MOST_UNITS} units of one row")
+    if len(units) > MOST_UNITS or any(n > MOST_OF_A_ROW for n in Counter(map(_row, units)).values()):
+        raise IntegrityError(f"{where}: more than {MOST_OF_A_ROW} units of a row, or {MOST_UNITS} of all")
     units += [unit for arm in arms.values() for unit in _as_unit(arm)]
     body = {**head, "started_utc": head["at_utc"], "finished_utc": finished}
     try:
