@@ -59,8 +59,8 @@ def load_record(directory: Path) -> RunRecord:
 
 
 @contextmanager
-def judging(path: Path) -> Iterator[None]:
-    """Turn what goes wrong inside, while records of ``path`` are judged, into an IntegrityError.
+def judging(place: Path | str) -> Iterator[None]:
+    """Turn what goes wrong inside, while what ``place`` names is judged, into an IntegrityError.
 
     Every record has its schema when this begins. What is left are records that do not fit together, such as a
     variant without a baseline, or numbers whose product is no number.
@@ -68,13 +68,14 @@ def judging(path: Path) -> Iterator[None]:
     try:
         yield
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as bad:
-        raise IntegrityError(_not_together(path, bad)) from bad
+        raise IntegrityError(_not_together(place, bad)) from bad
     except (RuntimeError, StopIteration) as bad:  # an empty generator
-        raise IntegrityError(_not_together(path, bad)) from bad
+        raise IntegrityError(_not_together(place, bad)) from bad
 
 
-def _not_together(path: Path, bad: Exception) -> str:
-    return f"{path}: its records do not fit together ({type(bad).__name__}: {str(bad)[:200]})"
+def _not_together(place: Path | str, bad: Exception) -> str:
+    what = "a figure is out of range" if isinstance(bad, OverflowError) else "its records do not fit together"
+    return f"{place}: {what} ({type(bad).__name__}: {str(bad)[:200]})"
 
 
 def newest_first(out: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
