@@ -196,6 +196,51 @@ def test_the_sizes_are_those_of_the_library() -> None:
     assert {kind: theirs[kind] for kind in BLOCKS} == BLOCKS
 
 
+def pair(key: str, kind: int, form: str, value: float) -> bytes:
+    return text(key) + struct.pack("<I" + form, kind, value)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        (pair("llama.block_count", 4, "I", 2_000_000), "block_count is 2000000, and the weights are of"),
+        (pair("llama.block_count", 6, "f", 2.0), "'llama.block_count' is of type 6, not a whole number"),
+        (text("llama.block_count") + struct.pack("<I", 8) + text("2"), "is of type 8, not a whole number"),
+        (pair("llama.block_count", 7, "B", 1), "is of type 7, not a whole number"),
+        (pair("llama.attention.head_count", 4, "I", 0), "'llama.attention.head_count' is 0, which no model"),
+        (pair("llama.attention.head_count", 5, "i", -1), "is -1, which no model has"),
+        (pair("llama.attention.head_count_kv", 4, "I", 0), "is 0, which no model has"),
+        (pair("llama.feed_forward_length", 4, "I", 2**31), "is 2147483648, which no model has"),
+        (pair("llama.context_length", 10, "Q", 2**63), "is 9223372036854775808, which no model has"),
+        (pair("llama.rope.freq_base", 6, "f", float("nan")), "is nan, not a number above 0"),
+        (pair("llama.rope.freq_base", 4, "I", 1), "is of type 4, not a number with a fraction"),
+        (pair("llama.attention.layer_norm_rms_epsilon", 6, "f", 0.0), "is 0.0, not a number above 0"),
+        (
+            pair("llama.embedding_length", 4, "I", 500_000)
+            + pair("llama.feed_forward_length", 4, "I", 10**6),
+            "embedding_length 500000 and",
+        ),
+        (
+            pair("x.embedding_length", 4, "I", 64) + pair("x.vocab_size", 4, "I", 10**6),
+            "vocab_size 1000000",
+        ),
+    ],
+)
+def test_metadata_that_no_model_has(tmp_path: Path, metadata: bytes, said: str) -> None:
+    count = 1 + (metadata.count(b"embedding_length") > 0)
+    assert said in said_of(tmp_path, gguf(metadata, count))
+
+
+def test_metadata_of_a_model_are_read_in_all_their_types(tmp_path: Path) -> None:
+    sizes_of_layers = text("a.attention.head_count") + struct.pack("<IIQ", 9, 4, 2) + bytes(8)
+    values = [
+        pair("a.block_count", 10, "Q", 1), pair("a.embedding_length", 5, "i", 8), sizes_of_layers,
+        pair("a.rope.freq_base", 12, "d", 10000.0), pair("a.expert_count", 4, "I", 0),
+    ]  # fmt: skip
+    (tmp_path / "x.gguf").write_bytes(gguf(b"".join(values), len(values)))
+    assert check_gguf(tmp_path / "x.gguf") == 8
+
+
 def test_many_texts_in_a_header(tmp_path: Path) -> None:
     """A sparse file has room for as many empty texts as anybody likes."""
     (tmp_path / "x.gguf").write_bytes(gguf(text("a") + struct.pack("<IIQ", 9, 8, 2**36), 1))
