@@ -44,7 +44,7 @@ from bench.yaml_source import KeyPath, YamlSource, parse_yaml, read_yaml
 ARM_KEYS = ("model", "runtime", "workload", "optimise")
 FILE_KEYS = ("name", *ARM_KEYS, "variants", "price", "drift", "measure", "gate", "sweep", "build")
 ADDED = ("statistics", "probes", "memory_limit")  # keys that older configs do not have
-MAX_ROWS = 2000
+MAX_ROWS = 1000
 Raw = Mapping[str, Any]
 
 

@@ -22,7 +22,7 @@ from bench.store.schema import KINDS, check_record, explained
 
 SCHEMA_VERSION = 1
 MAX_HEAD_BYTES = 4 * MIB
-MOST_ROWS = 2000  # as in a config
+MOST_ROWS = 1000  # as in a config
 MOST_UNITS, MOST_OF_A_ROW = (
     5000,
     2000,

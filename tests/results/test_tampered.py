@@ -259,7 +259,7 @@ def test_more_rows_than_a_config_has(sound: Path, tmp_path: Path) -> None:
     head, *_others = records_of(run)
     rows = [{"kind": "arm", "group": "", "name": f"row-{number}"} for number in range(2001)]
     rechained(run, [head, *rows])
-    with pytest.raises(IntegrityError, match="more than 2000 rows"):
+    with pytest.raises(IntegrityError, match="more than 1000 rows"):
         from_journal(run)
 
 
@@ -295,3 +295,30 @@ def test_figures_between_which_there_is_no_ratio(sound: Path, tmp_path: Path, lo
         else:
             assert where != "comparisons"
     assert between_runs(found[0], found[0])
+
+
+@pytest.mark.parametrize("what", ["variants", "comparisons", "reasons", "rules", "keys", "values", "bytes"])
+def test_a_summary_of_more_than_any_run_has(sound: Path, tmp_path: Path, what: str) -> None:
+    run = a_copy(sound, tmp_path)
+    content = json.loads((run / RUN_JSON).read_text())
+    content.pop(SEAL)
+    rule = {
+        "rule": "x max 1", "metric": "x", "group": "", "variant": "v", "kind": "exact", "reason": "",
+        "verdict": "PASS",
+    }  # fmt: skip
+    if what == "rules":
+        content["gate"] = {"verdict": "PASS", "exit_code": 0, "rules": [rule] * 5001}
+        content["gate"]["evidence"] = {"mode": "code"}
+    elif what in ("keys", "values", "bytes"):
+        content["spec"]["x"] = {
+            "keys": {str(number): 0 for number in range(700_000)},
+            "values": [0] * 700_001,
+            "bytes": "x" * (24 << 20),
+        }[what]
+    else:
+        content[what] = content[what][:1] * (1001 if what == "variants" else 20_001) or ["x"] * 20_001
+    (run / RUN_JSON).write_text(json.dumps(sealed(content, run / JOURNAL)))
+    said = {"keys": "700000 keys", "values": "700000 values", "bytes": "larger than 24 MiB"}
+    words = said.get(what, f"{what}: List should have at most [0-9]+ items")
+    with pytest.raises(IntegrityError, match=words):
+        load_run(run)
