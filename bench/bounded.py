@@ -9,17 +9,23 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BufferedReader
+from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO
 
 from bench.formatting import MIB
 
-MOST_CONTAINERS = 500_000
-MOST_VALUES = 6_000_000
+MOST_DEPTH = 100
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_BRACKETS = bytes(set(range(256)) - _STEPS.keys())
+# Text in JSON, or text without an end. Nothing is tried twice, so the time is linear.
+_TEXTS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _KINDS = {
     stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
     stat.S_IFSOCK: "a socket",
@@ -98,13 +104,51 @@ def why(bad: OSError) -> str:
     return reason if reason.startswith("is ") else f"cannot be read ({reason})"
 
 
-def must_be_modest(data: bytes) -> None:
-    """Raise ValueError for JSON with more lists, objects or values than any of our files has.
+@dataclass(frozen=True)
+class Contents:
+    """How many lists and objects, values and keys JSON holds; signs within its text count too."""
 
-    A few megabytes of ``[],[],`` would fill a hundred times as much memory. Signs within text count too.
+    containers: int = 0
+    values: int = 0
+    keys: int = 0
+
+    def __add__(self, other: Contents) -> Contents:
+        return Contents(
+            self.containers + other.containers, self.values + other.values, self.keys + other.keys
+        )
+
+    def must_fit(self, most: Contents) -> None:
+        """Raise ValueError if anything here is more than in ``most``."""
+        if self.containers > most.containers or self.values > most.values or self.keys > most.keys:
+            raise ValueError(
+                f"more than {most.containers} lists and objects, {most.values} values or {most.keys} keys"
+            )
+
+
+# The header of a safetensors file with 150,000 tensors has 450,000 lists and objects and 900,000 values.
+MOST = Contents(containers=500_000, values=1_500_000, keys=1_000_000)
+
+
+def contents_of(data: bytes) -> Contents:
+    """Count what JSON holds, without parsing it."""
+    return Contents(data.count(b"[") + data.count(b"{"), data.count(b","), data.count(b'":'))
+
+
+def must_be_modest(data: bytes, most: Contents = MOST) -> None:
+    """Raise ValueError for JSON that holds more than any of our files has, or is nested more deeply.
+
+    A few megabytes of ``[],[],`` would fill a hundred times as much memory, and what walks through nested
+    lists would need a stack as deep as they are.
     """
-    if data.count(b"[") + data.count(b"{") > MOST_CONTAINERS or data.count(b",") > MOST_VALUES:
-        raise ValueError(f"more than {MOST_CONTAINERS} lists and objects, or {MOST_VALUES} values")
+    found = contents_of(data)
+    found.must_fit(most)
+    if found.containers > MOST_DEPTH and _depth(data) > MOST_DEPTH:
+        raise ValueError(f"nested too deeply: more than {MOST_DEPTH} lists and objects in each other")
+
+
+def _depth(data: bytes) -> int:
+    brackets = _TEXTS.sub(b"", data).translate(None, _NO_BRACKETS)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
 
 
 def _amount(size: int) -> str:

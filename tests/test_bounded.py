@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
-from bench.bounded import open_regular, open_to_append, read_bounded, tail
+from bench.bounded import must_be_modest, open_regular, open_to_append, read_bounded, tail
 
 
 def refused(path: Path, *, follow: bool = True) -> str:
@@ -87,3 +88,32 @@ def test_the_end_of_a_large_file(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"x" * 1000 + b"the end")
     assert tail(tmp_path / "log", 7) == b"the end"
     assert tail(tmp_path / "log", 5000) == b"x" * 1000 + b"the end"
+
+
+@pytest.mark.parametrize(
+    ("text", "fine"),
+    [
+        (b"[" * 100 + b"]" * 100, True),
+        (b"[" * 101 + b"]" * 101, False),
+        (b'{"a":' * 101 + b"1" + b"}" * 101, False),
+        (b'[{"a":' * 51 + b"1" + b"}]" * 51, False),
+        (b"[" + b"[]," * 5000 + b"1]", True),
+        (b'["' + b"[" * 5000 + b'"]', True),  # brackets within text
+        (b'["' + b"]" * 5000 + b'",' + b"[" * 101, False),
+        (b'["\\"]]]]]]\\\\",' + b"[" * 100, False),
+        (b'["a\nb' + b"[" * 200 + b'"]', True),
+    ],
+)
+def test_how_deep_json_may_be(text: bytes, fine: bool) -> None:
+    if fine:
+        must_be_modest(text)
+    else:
+        with pytest.raises(ValueError, match="nested too deeply"):
+            must_be_modest(text)
+
+
+@pytest.mark.parametrize("text", [b'"', b'\\"', b'"\\', b'\\\\"', b'"a'])
+def test_text_without_an_end_takes_no_time(text: bytes) -> None:
+    began = time.process_time()
+    must_be_modest(b"[]," * 101 + b'"' + text * 1_000_000)
+    assert time.process_time() - began < 2

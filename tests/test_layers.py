@@ -86,6 +86,10 @@ ENGINE_OUTSIDE = {
     ("models.off_grid", "torch"): "called by models.convert",
     ("models.anatomy", "torch"): "counts the parameters of a card on the meta device, for tests and authors",
     ("models.anatomy", "transformers"): "the same",
+    (
+        "gate.sequential",
+        "numpy",
+    ): "the evidence after each unit, all at once; no engine, on the same list",
     ("gate.power", "numpy"): "thousands of simulated gates at once; no engine, but on the same list",
     ("stats.intervals", "numpy"): "the bootstrap; no engine, but on the list of what a worker may have",
 }

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from bench import plugins
+from bench.config.amounts import too_much
 from bench.config.arms import blaming, cells, optimisations, read_model, why_unsupported
 from bench.config.blocks import BlockReader
 from bench.config.shapes import check_fits, check_order, check_shapes, check_students
@@ -44,7 +45,7 @@ from bench.yaml_source import KeyPath, YamlSource, parse_yaml, read_yaml
 ARM_KEYS = ("model", "runtime", "workload", "optimise")
 FILE_KEYS = ("name", *ARM_KEYS, "variants", "price", "slo", "drift", "measure", "gate", "sweep", "build")
 ADDED = ("statistics", "probes", "memory_limit")  # keys that older configs do not have
-MAX_ROWS = 2000
+MAX_ROWS = 1000
 Raw = Mapping[str, Any]
 
 
@@ -97,6 +98,9 @@ class _Reader(BlockReader):
         full = self._with_defaults(price, slo, drift, measure)
         groups = self.groups(only)
         self._judged_on_other_text(drift, groups)
+        gate = self.limits(drift, slo, groups)
+        if too := too_much(groups, drift, gate):
+            raise self.source.error(*too)
         return Spec(
             name=name,
             file=self.source.file,
@@ -104,7 +108,7 @@ class _Reader(BlockReader):
             price=price,
             drift=drift,
             measure=measure,
-            gate=self.limits(drift, slo, groups),
+            gate=gate,
             build=self.build(),
             slo=slo,
             expanded=yaml.safe_dump(full, sort_keys=False, allow_unicode=True),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.engine import Engine, Options
+from bench.engine.bounds import decoded, encoding
 from bench.engine.evidence import Census, Check, check
 from bench.errors import Outcome, Unsupported, VariantFailed
 from bench.records import Facts
@@ -85,7 +86,8 @@ class AnsweringEngine(Engine):
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a prompt, and remember its text."""
-        ids = list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        with encoding(len(text)):
+            ids = list(self._tokenizer.encode(text, add_special_tokens=False).ids)
         self._prompts[tuple(ids)] = text
         return ids
 
@@ -95,7 +97,7 @@ class AnsweringEngine(Engine):
 
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of token ids."""
-        return str(self._tokenizer.decode(list(ids)))
+        return decoded(lambda: self._tokenizer.decode(list(ids)), len(ids))
 
     def end_ids(self) -> tuple[int, ...]:
         """Return nothing: an answer ends where it ends."""

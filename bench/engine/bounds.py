@@ -6,8 +6,8 @@ import faulthandler
 import resource
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -15,6 +15,12 @@ from bench.errors import Outcome, VariantFailed
 from bench.machine.proc import numbers_in
 
 LATEST = 3
+# What a tokenizer may take: it is a program too, and so is its decoder. Real ones make a million letters a
+# second, of at most some hundred letters a token.
+TOKENS_S, TOKENS_A_S = 60.0, 10_000
+TOKENS_BYTES, BYTES_A_LETTER = 1 << 30, 500
+DECODING_S, DECODING_BYTES, BYTES_A_TOKEN = 10.0, 256 << 20, 10_000
+MOST_LETTERS, LETTERS_A_TOKEN = 10_000, 1000
 _STATM = Path("/proc/self/statm")
 _DATA = 5  # the field of statm with the pages of data and stack (proc(5))
 
@@ -54,3 +60,24 @@ def bounded(what: str, seconds: float, more_bytes: int) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def encoding(letters: int) -> AbstractContextManager[None]:
+    """Bound the block in which a tokenizer makes tokens of a text of so many letters."""
+    return bounded("the tokenizer", TOKENS_S + letters / TOKENS_A_S, TOKENS_BYTES + BYTES_A_LETTER * letters)
+
+
+def decoded(decode: Callable[[], object], tokens: int) -> str:
+    """Return the text that a tokenizer makes of so many tokens. Raises VariantFailed for more than any makes.
+
+    A decoder is a list of replacements, and eight of them can make a hundred million letters of one token.
+    """
+    with bounded(
+        "the tokenizer's decoder", DECODING_S + tokens / TOKENS_A_S, DECODING_BYTES + BYTES_A_TOKEN * tokens
+    ):
+        text = str(decode())
+    if len(text) > MOST_LETTERS + LETTERS_A_TOKEN * tokens:
+        raise VariantFailed(
+            Outcome.LOAD_ERROR, f"the tokenizer's decoder makes {len(text)} letters of {tokens} tokens"
+        )
+    return text

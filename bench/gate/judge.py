@@ -14,7 +14,7 @@ from bench.errors import Outcome
 from bench.gate.calibration import Calibration
 from bench.gate.figures import judge_figure
 from bench.gate.finding import Effort, Finding, GateBlock, GateVerdict, block, finding
-from bench.gate.limits import Rule, rules
+from bench.gate.limits import MOST_FINDINGS, MOST_TIMED, Rule, rules
 from bench.gate.reach import any_reached, nothing_differs, same_row, unreached_verdict
 from bench.gate.sequential import CONFIDENCE, Test, confidence_sequence, decide
 from bench.metrics import cost
@@ -41,12 +41,12 @@ def judge(run: RunRecord, figures: FiguresOfRows) -> GateBlock | None:
 
 def undecided(run: RunRecord) -> set[tuple[str, str]]:
     """Return (group, variant) of every comparison that needs another unit: a timed rule has no verdict."""
-    found = set()
-    for base, variant in _comparisons(run):
-        timed = [rule for rule in _rules(run) if rule.kind == "timed"]
+    found, reached = set(), any_reached(run, run.compared)
+    timed = [rule for rule in _rules(run) if rule.kind == "timed"]
+    for base, variant in run.compared:
         if variant.status not in (Outcome.OK, Outcome.INTERRUPTED) or base.status == Outcome.BASELINE_FAILED:
             continue
-        if _measured(base, variant) and not any_reached(run, _comparisons(run)):
+        if _measured(base, variant) and not reached:
             continue
         findings = [_timed(run, rule, base, variant) for rule in timed]
         if any(f.verdict == GateVerdict.INCONCLUSIVE and f.more_may_help for f in findings):
@@ -58,20 +58,18 @@ def test_of(run: RunRecord, rule: Rule) -> Test:
     """Return the sequential test of a timed rule, with its error rate divided over all timed cells."""
     settings = (run.gate or {}).get("test", {})
     timed = sum(one.kind == "timed" for one in _rules(run))
-    return Test(margin=rule.margin, cells=max(timed * len(_comparisons(run)), 1), **settings)
+    return Test(margin=rule.margin, cells=max(timed * len(run.compared), 1), **settings)
 
 
 def _rules(run: RunRecord) -> list[Rule]:
     return list(rules((run.gate or {}).get("limits", {})))
 
 
-def _comparisons(run: RunRecord) -> list[tuple[ArmRecord, ArmRecord]]:
-    pairs = ((run.baseline_of(arm), arm) for arm in run.arms if not arm.is_baseline)
-    return [(base, arm) for base, arm in pairs if base is not None]
-
-
 def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
-    wanted, comparisons = _rules(run), _comparisons(run)
+    wanted, comparisons = _rules(run), run.compared
+    timed = sum(rule.kind == "timed" for rule in wanted) * len(comparisons)
+    if timed > MOST_TIMED or len(wanted) * len(comparisons) > MOST_FINDINGS:
+        raise ValueError(f"more than {MOST_TIMED} limits on times, or {MOST_FINDINGS} limits, times rows")
     if nothing_differs(run):
         for rule in wanted:
             reason = "the commits are the same to the last file: nothing was measured"
@@ -81,13 +79,14 @@ def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
         reason = "the candidate has no such row, so nothing of it was measured"
         yield finding(wanted[0], (row, CANDIDATE), unreached_verdict(run), reason)
     cells = sum(rule.kind == "interval" for rule in wanted) * len(comparisons)
+    reached = any_reached(run, comparisons)
     for base, variant in comparisons:
         for rule in wanted:
             failed = _failed(base, variant)
             if failed is not None:
                 reason = f"{failed.name} was not measured: {failed.status}: {failed.reason}"
                 yield finding(rule, _key(variant), GateVerdict.ERROR, reason)
-            elif not any_reached(run, comparisons):
+            elif not reached:
                 reason = "nothing that differs between the commits was seen to be read by what is measured"
                 yield finding(rule, _key(variant), unreached_verdict(run), reason)
             elif rule.kind == "timed":
@@ -123,7 +122,7 @@ def _timed(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> F
     exact = _more_work(run, rule, base, variant)
     if exact is not None:
         return exact
-    mine = [u for u in run.units if (u.group, u.variant) == (variant.group, variant.name)]
+    mine = run.units_of(variant)
     units = [u for u in mine if not u.void]
     if len(mine) >= MOST_VOID and len(mine) - len(units) > MAX_VOID_SHARE * len(mine):
         reason = f"machine unfit: {len(mine) - len(units)} of {len(mine)} units are void"
@@ -222,8 +221,7 @@ def _more_work(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) 
 
 def _whole_answers(run: RunRecord, variant: ArmRecord) -> bool:
     """Return whether answers come as a whole: their lengths may vary, so one count of them is no proof."""
-    mine = [u for u in run.units if (u.group, u.variant) == _key(variant)]
-    return any(len(turns) == 1 for unit in mine for turns in unit.variant_ns)
+    return any(len(turns) == 1 for unit in run.units_of(variant) for turns in unit.variant_ns)
 
 
 def _effort(head: Mapping[str, Any], units: Sequence[UnitRecord]) -> Effort:

@@ -14,6 +14,8 @@ from bench.formatting import parse_percent
 from bench.metrics import counters, drift_keys, goodput, memory, one_off, output_drift
 from bench.metrics.unit_ratios import MEMORY, TIMED
 
+# Limits times rows; a sweep of 50 rows with 10 limits on times has 500.
+MOST_TIMED, MOST_FINDINGS = 1000, 5000
 Kind = Literal["timed", "exact", "interval"]
 # These are equal in every run of the same code, so any difference is real and decides at once.
 EXACT = frozenset(

@@ -141,7 +141,7 @@ def price_shift(run: RunRecord, base: ArmRecord, variant: ArmRecord, metric: str
         return 0.0
     theirs = replace(run, price=(run.gate or {}).get("base_price") or run.price)
     shift = math.log(cost.hourly_usd(variant, run) / cost.hourly_usd(base, theirs))
-    in_units = any(unit.tokens is not None for unit in run.units if unit.group == variant.group)
+    in_units = variant.group in run.groups_that_count_tokens
     if metric == cost.PER_1K.key and base.counters and variant.counters and not in_units:
         sides = (base.counters, variant.counters)
         tokens = [(side.input_tokens + side.output_tokens) / side.requests for side in sides]

@@ -14,6 +14,8 @@ from bench.bounded import must_be_modest, must_be_regular, read_bounded, why
 from bench.errors import UsageError
 from bench.formatting import MIB, one_line, printable
 from bench.models.convert import safetensors_header
+from bench.models.patterns import slow_pattern
+from bench.models.sizes import BITS_MIN, Weights, misfit
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model", "*.tiktoken")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -77,7 +79,7 @@ def json_object(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> dict[str, Any
     try:
         content = read_bounded(path, most_bytes)
         must_be_modest(content)
-        found = json.loads(content)
+        found = json.loads(content.decode())
     except OSError as e:
         raise UsageError(f"{path}: {why(e)}") from None
     except (ValueError, RecursionError) as e:
@@ -102,6 +104,8 @@ def check_config(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> None:
     packed = config.get("quantization_config")
     if packed is not None and not _names_a_method(packed):
         raise UsageError(f"{path}: quantization_config is not a block with a quant_method")
+    if slow := slow_pattern(config):
+        raise UsageError(f"{path}: {printable(slow)}")
     if named := code_in_config(config):
         raise UsageError(
             f"{path}: {named}: this key can make the loader run code that came with the model; "
@@ -142,11 +146,14 @@ def check_directory(directory: Path) -> None:
         )
     if not weights:
         raise UsageError(f"{directory}: no *.safetensors in it")
-    for path in weights:
-        safetensors_header(path)
+    headers = [safetensors_header(path) for path in weights]
     index = directory / "model.safetensors.index.json"
     if os.path.lexists(index):
         _check_index(index, {path.name for path in weights})
+    size = sum(tensor.end - tensor.begin for header in headers for tensor in header.values())
+    names = (name for header in headers for name in header)
+    if said := misfit(json_object(directory / "config.json"), Weights.of(names, size * 8 // BITS_MIN)):
+        raise UsageError(f"{directory / 'config.json'}: {printable(said)}")
 
 
 def _check_files(directory: Path) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from bench.errors import BenchError
 from bench.formatting import printable
 from bench.machine.children import NOWHERE, SAFE
 
@@ -16,11 +20,25 @@ OUR_PACKAGE = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 POLL_S = 0.2
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a child may take: seconds, and bytes of memory."""
+
+    seconds: float
+    memory_bytes: int
+
+
 def run_child(
-    arguments: Sequence[str], environment: Mapping[str, str], watch: Callable[[], None]
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    watch: Callable[[], None],
+    limits: Limits | None = None,
 ) -> tuple[int, str]:
     """Run this Python with ``arguments`` to its end, and call ``watch`` every 0.2 s. Return its exit status
-    and its stderr. The child imports nothing from the directory in which the user stands."""
+    and its stderr. The child imports nothing from the directory in which the user stands.
+
+    Raises BenchError if it takes more than its ``limits`` in seconds; more memory is refused to it.
+    """
     with subprocess.Popen(
         [sys.executable, "-P", *arguments],
         env={**environment, **SAFE},
@@ -32,11 +50,20 @@ def run_child(
         errors="replace",
     ) as child:
         try:
+            if limits is not None:
+                bound = (limits.memory_bytes, limits.memory_bytes)
+                with contextlib.suppress(ProcessLookupError):  # it has ended already
+                    resource.prlimit(child.pid, resource.RLIMIT_DATA, bound)
+            seconds = math.inf if limits is None else limits.seconds
+            waited = 0.0
             while True:
+                if waited > seconds:
+                    raise BenchError(f"it took more than {seconds:.0f} s, and was ended")
                 watch()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     said = child.communicate(timeout=POLL_S)[1]
                     return child.returncode, said
+                waited += POLL_S
         finally:
             child.kill()
 

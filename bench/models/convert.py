@@ -12,13 +12,17 @@ import os
 import struct
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.bounded import must_be_modest, open_regular, why
 from bench.errors import BenchError, UsageError
 from bench.formatting import MIB, printable
+from bench.models.child import Limits
 from bench.models.gguf_header import check_gguf
 from bench.records.grid import Grid, grid_of
 
@@ -30,6 +34,12 @@ MAX_DIMENSIONS = 16  # the product of more sizes is a number of any length, and 
 MAX_SIZE = 2**63 - 1
 GRID_FILE = "grid.json"  # stored beside the converted weights: their type in the GGUF
 OFF_GRID = "off-grid"
+MOST_SAID = 200
+# What the libraries raise for metadata that make no sense.
+NOT_READABLE = (
+    ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
+CONVERT_S, CONVERT_BYTES = 300.0, 4 << 30
 PROBE_TOKENS, PROBE_CHARACTERS = (
     256,
     2000,
@@ -92,7 +102,7 @@ def safetensors_header(path: Path) -> dict[str, TensorEntry]:
                 raise ValueError(f"header length {length} does not fit the file")
             text = file.read(length)
             must_be_modest(text)
-            header = json.loads(text, object_pairs_hook=_unique)
+            header = json.loads(text.decode(), object_pairs_hook=_unique)
         if not isinstance(header, dict):
             raise ValueError("header is not an object")
         if len(header) > MAX_TENSORS:
@@ -113,6 +123,12 @@ def safetensors_header(path: Path) -> dict[str, TensorEntry]:
     except (ValueError, RecursionError) as e:
         raise UsageError(f"{path}: not a sound safetensors file: {printable(str(e))[:200]}") from None
     return tensors
+
+
+def conversion_limits(weights: int) -> Limits:
+    """Return what the conversion of so many weights may take: a microsecond and 16 bytes for each, beside
+    what the libraries take. In float32 a weight has 4 bytes, and the model is in the memory twice."""
+    return Limits(CONVERT_S + weights / 1e6, CONVERT_BYTES + 16 * weights)
 
 
 def _first_id(value: int | list[int] | None) -> int | None:
@@ -194,17 +210,43 @@ def _off_grid(loaded: Any, grid: Grid, out: Path) -> tuple[dict[str, Any], Grid]
     return off_grid(loaded, grid, tokenizer(mixed.read()[:PROBE_CHARACTERS])["input_ids"][:PROBE_TOKENS])
 
 
+@contextmanager
+def _alone(gguf: Path) -> Iterator[Path]:
+    """Give the file a directory of its own: the library would read configs that lie beside it, even a FIFO,
+    and the converted weights are kept under the digest of this file alone."""
+    with TemporaryDirectory() as place:
+        link = Path(place) / gguf.name
+        link.symlink_to(gguf.absolute())
+        yield link
+
+
 def main(arguments: list[str]) -> int:
     """Run the child's command line; it prints the number of parameters that it wrote."""
     gguf, out, *more = arguments
     try:
         check_gguf(Path(gguf))
-        print(convert(Path(gguf), Path(out), off_grid=OFF_GRID in more))
+        with _alone(Path(gguf)) as alone:
+            print(convert(alone, Path(out), off_grid=OFF_GRID in more))
     except ImportError as e:
         print(f"{e}; converting needs the packages torch, transformers and gguf", file=sys.stderr)
         return 1
     except BenchError as e:
         print(e, file=sys.stderr)
+        return 1
+    except MemoryError:
+        print("it needs more memory than there is, or than its weights account for", file=sys.stderr)
+        return 1
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        OSError,
+    ) as bad:
+        first = (str(bad).strip().splitlines() or [""])[0]
+        print(f"transformers cannot read it ({type(bad).__name__}: {first[:MOST_SAID]})", file=sys.stderr)
         return 1
     return 0
 

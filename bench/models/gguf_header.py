@@ -6,15 +6,17 @@ tensors behind them, aligned. Standard library only.
 
 from __future__ import annotations
 
+import math
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from bench.bounded import open_regular, why
 from bench.errors import UsageError
 from bench.formatting import printable
+from bench.models.sizes import Weights, misfit
 
 MAGIC = b"GGUF"
 MAX_ENTRIES = 65_536  # tensors, and key-value pairs: a real model has hundreds
@@ -38,14 +40,30 @@ BLOCKS = {
 }  # fmt: skip
 
 
-def check_gguf(path: Path) -> None:
+# Sizes and settings of a model, by their keys without the architecture in front. One for each layer is an
+# array.
+WHOLE = frozenset({
+    "block_count", "embedding_length", "feed_forward_length", "context_length", "vocab_size",
+    "attention.head_count", "attention.head_count_kv", "attention.key_length", "attention.value_length",
+    "expert_count", "expert_used_count", "expert_feed_forward_length", "rope.dimension_count",
+})  # fmt: skip
+MAY_BE_0 = frozenset({"expert_count", "expert_used_count", "feed_forward_length", "rope.dimension_count"})
+REAL = frozenset({"rope.freq_base", "attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon"})
+WHOLE_FORMS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 10: "Q", 11: "q"}
+REAL_FORMS = {6: "f", 12: "d"}
+TOKENS = "tokenizer.ggml.tokens"
+MAX_WHOLE = 2**31 - 1  # what a library keeps in 32 bits
+
+
+def check_gguf(path: Path) -> int:
     """Refuse a file that is not GGUF version 2 or 3, whose header makes no sense, or that is cut short.
 
-    The time is linear in the header. Raises UsageError.
+    So is one whose metadata are of a wrong type, or name sizes that its tensors do not have. The time is
+    linear in the header. Returns the number of its weights. Raises UsageError.
     """
     try:
         with open_regular(path) as file:
-            _Header(file).check()
+            return _Header(file).check()
     except OSError as bad:
         raise UsageError(f"{path}: {why(bad)}") from None
     except ValueError as bad:
@@ -60,9 +78,12 @@ class _Header:
         self._size = file.seek(0, os.SEEK_END)
         self._alignment = USUAL_ALIGNMENT
         self._items = 0
+        self._sizes: dict[str, int] = {}
+        self._names: list[str] = []
+        self._weights = 0
         file.seek(0)
 
-    def check(self) -> None:
+    def check(self) -> int:
         if self._file.read(4) != MAGIC:
             raise ValueError("not a GGUF file (it does not begin with the letters GGUF)")
         version, tensors, pairs = self._numbers("<IQQ")
@@ -78,6 +99,9 @@ class _Header:
             raise ValueError(
                 f"the file is cut short: its tensors need {start + max(ends)} bytes, and it has {self._size}"
             )
+        if said := misfit(self._sizes, Weights.of(self._names, self._weights)):
+            raise ValueError(said)
+        return self._weights
 
     def _numbers(self, form: str) -> tuple[int, ...]:
         size = struct.calcsize(form)
@@ -108,7 +132,24 @@ class _Header:
             if kind != 4 or not 0 < self._alignment <= MAX_ENTRIES:
                 raise ValueError(f"{ALIGNMENT} is {self._alignment}")
             return
-        self._value(key, kind, 0)
+        setting = key.partition(".")[2]
+        if setting in WHOLE and kind != ARRAY:
+            value = self._number(key, kind, WHOLE_FORMS, "a whole number")
+            if not (0 if setting in MAY_BE_0 else 1) <= value <= MAX_WHOLE:
+                raise ValueError(f"{key[:60]!r} is {value}, which no model has")
+            self._sizes[setting] = int(value)
+        elif setting in REAL and kind != ARRAY:
+            value = self._number(key, kind, REAL_FORMS, "a number with a fraction")
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{key[:60]!r} is {value}, not a number above 0")
+        else:
+            self._value(key, kind, 0)
+
+    def _number(self, key: str, kind: int, forms: Mapping[int, str], words: str) -> float:
+        if kind not in forms:
+            raise ValueError(f"the value of {key[:60]!r} is of type {kind}, not {words}")
+        (value,) = self._numbers(f"<{forms[kind]}")
+        return value
 
     def _value(self, key: str, kind: int, depth: int) -> None:
         if kind in SCALARS:
@@ -118,6 +159,8 @@ class _Header:
             self._skip(length)
         elif kind == ARRAY and depth < MAX_NESTED:
             of, count = self._numbers("<IQ")
+            if key == TOKENS:
+                self._sizes.setdefault("vocab_size", count)
             if of in SCALARS:
                 self._skip(SCALARS[of] * count)
                 return
@@ -143,4 +186,6 @@ class _Header:
             block, size = BLOCKS.get(kind, (1, 0))
             if weights > MAX_SIZE or begin > MAX_SIZE or weights % block:
                 raise ValueError(f"tensor {name[:60]!r} has sizes that cannot be")
+            self._names.append(name)
+            self._weights += weights
             yield begin + weights // block * size

@@ -155,6 +155,17 @@ class RunRecord:
         return self._baselines.get(arm.group)
 
     @cached_property
+    def compared(self) -> tuple[tuple[ArmRecord, ArmRecord], ...]:
+        """Every variant, behind its baseline."""
+        pairs = ((self.baseline_of(arm), arm) for arm in self.arms if not arm.is_baseline)
+        return tuple((base, arm) for base, arm in pairs if base is not None)
+
+    @cached_property
+    def groups_that_count_tokens(self) -> frozenset[str]:
+        """The cells of the sweep in which a unit counted its own tokens."""
+        return frozenset(unit.group for unit in self.units if unit.tokens is not None)
+
+    @cached_property
     def _units(self) -> dict[tuple[str, str], list[UnitRecord]]:
         found: dict[tuple[str, str], list[UnitRecord]] = {}
         for unit in self.units:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from bench.results.others import quiet_words
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.verdict import Verdict
+from bench.store.replay import judging
 
 KEY_FIGURES = (*TIMES, memory.RSS, memory.ALLOCATED, *IN_PAIRS)
 # These must be equal for a dollar to mean the same in both runs; the source of a price may differ.
@@ -55,7 +57,7 @@ def between_runs(one: RunSummary, other: RunSummary) -> list[RowChange]:
 
     ``ci_low`` and ``ci_high`` are None if either figure has no interval, and the verdict is then
     ``cannot tell``. Raises IncomparableError, which names every field in which the runs must agree and do
-    not.
+    not, and IntegrityError for figures between which there is no ratio, such as 1e-300 and 1e24.
     """
     pairs = _pairs(one, other)
     differing = [
@@ -69,7 +71,8 @@ def between_runs(one: RunSummary, other: RunSummary) -> list[RowChange]:
         raise IncomparableError(
             f"{one_line(one.run_id)} and {one_line(other.run_id)} cannot be compared:{lines}"
         )
-    return [row for before, after in pairs for row in _changes(one, other, before, after)]
+    with judging(f"{one_line(one.run_id)} and {one_line(other.run_id)}"):
+        return [row for before, after in pairs for row in _changes(one, other, before, after)]
 
 
 def _pairs(one: RunSummary, other: RunSummary) -> list[tuple[Row, Row]]:
@@ -155,6 +158,9 @@ def _changes(one: RunSummary, other: RunSummary, before: Row, after: Row) -> Ite
         found = change(metric, ((one, before), (other, after)))
         if found is None:
             continue
+        bounds = [bound for bound in (found.ratio, found.low, found.high) if bound is not None]
+        if not all(map(math.isfinite, bounds)) or (found.after and 0.0 in bounds):
+            raise OverflowError(f"{metric.key} of {before.title}")
         yield RowChange(
             variant=before.name,
             group=before.group,

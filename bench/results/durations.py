@@ -9,7 +9,7 @@ from bench.errors import IntegrityError
 from bench.formatting import row_title
 from bench.store.journal import read_journal
 from bench.store.replay import journal_of, newest_first
-from bench.store.schema import check_record
+from bench.store.schema import KINDS, check_record
 
 
 def earlier_seconds(out: Path, name: str) -> dict[str, float]:
@@ -32,7 +32,7 @@ def _seconds(directory: Path) -> dict[str, float]:
     began: dict[tuple[str, str], datetime] = {}
     took: dict[str, float] = {}
     path = journal_of(directory)
-    records = read_journal(path).records
+    records = read_journal(path, KINDS).records
     if not any(record["kind"] == "run_finished" for record in records):
         return {}
     for number, record in enumerate(records, start=1):

@@ -14,6 +14,7 @@ from bench.formatting import format_significant, printable
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import value_of
 from bench.store.files import digest
+from bench.store.replay import judging
 
 WINDOW = 50
 MAX_P_VALUE = 0.001
@@ -55,13 +56,15 @@ class Series:
 def histories(runs: Iterable[RunSummary], metrics: Sequence[str]) -> list[Series]:
     """Return every series that has a figure, with its change points.
 
-    Raises UsageError if a series is long enough for change points and Apache Otava is not installed.
+    Raises UsageError if a series is long enough for change points and Apache Otava is not installed, and
+    IntegrityError for figures out of range.
     """
     found: dict[tuple[str, ...], list[tuple[str, str, float]]] = {}
     for run in sorted(runs, key=lambda run: (run.started_utc, run.run_id)):
         for key, value in _figures(run, metrics):
             found.setdefault(key, []).append((run.run_id, run.started_utc, value))
-    return [_series(key, points) for key, points in found.items()]
+    with judging("the history"):
+        return [_series(key, points) for key, points in found.items()]
 
 
 def _figures(run: RunSummary, metrics: Sequence[str]) -> Iterator[tuple[tuple[str, ...], float]]:

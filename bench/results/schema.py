@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from bench.gate.limits import MOST_FINDINGS
 from bench.store.blocks import (
     Above0,
     Amount,
@@ -33,6 +34,7 @@ from bench.store.blocks import (
     Text,
     Workload,
 )
+from bench.store.replay import MOST_ROWS
 
 
 class KernelBlock(Block):
@@ -186,7 +188,7 @@ class Judged(Block):
     """The gate of ``run.json``."""
 
     verdict: Name
-    rules: list[RuleBlock]
+    rules: Annotated[list[RuleBlock], Field(max_length=MOST_FINDINGS)]
     evidence: EffortBlock
 
 
@@ -205,8 +207,8 @@ class Summary(Block):
     model: Model | None
     text: Text
     status: Name
-    reasons: list[str]
-    variants: list[RowBlocks]
-    comparisons: list[RatioBlock]
+    reasons: Annotated[list[str], Field(max_length=4 * MOST_ROWS)]
+    variants: Annotated[list[RowBlocks], Field(max_length=MOST_ROWS)]
+    comparisons: Annotated[list[RatioBlock], Field(max_length=20 * MOST_ROWS)]
     gate: Judged | None = None
     calibration: CalibrationBlock | None = None

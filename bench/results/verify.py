@@ -14,6 +14,7 @@ from bench.results.summary import RUN_JSON, SEAL, check_seal, read_summary, summ
 from bench.store.files import digest
 from bench.store.journal import read_journal
 from bench.store.replay import JOURNAL, journal_of, judging, replay
+from bench.store.schema import KINDS
 from bench.store.source import source_digest
 from bench.yaml_source import read_yaml
 
@@ -31,7 +32,7 @@ def verify_run(directory: Path) -> str:
     Raises UsageError if there is no run, IntegrityError (exit 6) with the first thing that differs.
     """
     path = journal_of(directory)
-    journal = read_journal(path)
+    journal = read_journal(path, KINDS)
     record = replay(journal.records, journal.notices, str(path))
     count = len(journal.records)
     lines = [

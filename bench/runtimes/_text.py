@@ -12,18 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from bench.engine import Engine
-from bench.engine.bounds import bounded
+from bench.engine.bounds import bounded, decoded, encoding
 from bench.errors import Outcome, VariantFailed
 
-# What a chat template may take for one message; real ones take a millisecond and add some hundred characters.
 # The files of which a tokenizer has at least one, in any of the formats that transformers reads.
 TOKENIZERS = (
     "tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model",
     "spiece.model", "sentencepiece.bpe.model", "tekken.json",
 )  # fmt: skip
-# What a tokenizer may take: it is a program too. Real ones make a million letters a second.
-TOKENS_S, TOKENS_A_S = 60.0, 10_000
-TOKENS_BYTES, BYTES_A_LETTER = 1 << 30, 500
+# What a chat template may take for one message; real ones take a millisecond and add some hundred characters.
 TEMPLATE_S = 10.0
 MOST_AROUND = 64  # tokens that a tokenizer may make of one letter, with those before and behind it
 TEMPLATE_BYTES = 512 << 20
@@ -54,8 +51,7 @@ class TextModel(Engine):
             )
         if self.tokenizer is None:
             return [byte % self.vocabulary for byte in text.encode()]
-        seconds, more_bytes = TOKENS_S + len(text) / TOKENS_A_S, TOKENS_BYTES + BYTES_A_LETTER * len(text)
-        with bounded("the tokenizer", seconds, more_bytes):
+        with encoding(len(text)):
             ids = list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
         if ids and max(ids) >= self.vocabulary:
             word = self.tokenizer.convert_ids_to_tokens(max(ids))
@@ -105,9 +101,10 @@ class TextModel(Engine):
 
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of ``ids`` without special tokens; without a tokenizer, the ids themselves."""
-        if self.tokenizer is None:
+        tokenizer = self.tokenizer
+        if tokenizer is None:
             return json.dumps(list(ids))
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+        return decoded(lambda: tokenizer.decode(list(ids), skip_special_tokens=True), len(ids))
 
     def end_ids(self) -> tuple[int, ...]:
         """Return the end tokens of the generation config, or else of the model's config.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.engine import Engine, Options, Work
+from bench.engine.bounds import decoded, encoding
 from bench.engine.evidence import Census, Matrix
 from bench.errors import Unsupported
 from bench.records import Facts
@@ -90,7 +91,8 @@ class NumpyEngine(Engine):
         tokenizer = self._text_model()
         if tokenizer is None:
             return [byte % self.shape.vocabulary for byte in text.encode()]
-        return list(tokenizer.encode(text, add_special_tokens=False).ids)
+        with encoding(len(text)):
+            return list(tokenizer.encode(text, add_special_tokens=False).ids)
 
     def begin_ids(self) -> tuple[int, ...]:
         """Return what the tokenizer puts before a text by itself."""
@@ -104,7 +106,9 @@ class NumpyEngine(Engine):
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of ``ids``; without a tokenizer, the ids themselves."""
         tokenizer = self._text_model()
-        return json.dumps(list(ids)) if tokenizer is None else str(tokenizer.decode(list(ids)))
+        if tokenizer is None:
+            return json.dumps(list(ids))
+        return decoded(lambda: tokenizer.decode(list(ids)), len(ids))
 
     def end_ids(self) -> tuple[int, ...]:
         """Return the end tokens of the model's config."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 CONFIDENCE = 0.95
 BOOTSTRAP_RESAMPLES = 2000
+AT_ONCE = 1_000_000  # windows drawn at a time
 LEAST_SAMPLES = 5  # fewer pairs, or windows of text, give no bounds
 # Fewer samples than these cannot bound the percentile with 99 % confidence (MLPerf's rule).
 ENOUGH_FOR = {90: 64, 95: 130, 99: 662}
@@ -135,8 +136,12 @@ def bootstrap_interval(
     value = statistic(float(sums.sum() / counts.sum()))
     if len(windows) < LEAST_SAMPLES:
         return Interval(value, None, None)
-    chosen = np.random.default_rng(0).integers(0, len(sums), (BOOTSTRAP_RESAMPLES, len(sums)))
-    means = sums[chosen].sum(axis=1) / counts[chosen].sum(axis=1)
+    draw, parts = np.random.default_rng(0), []
+    rows = max(AT_ONCE // len(sums), 1)  # as many as the memory takes: the draws are the same, however cut
+    for begin in range(0, BOOTSTRAP_RESAMPLES, rows):
+        chosen = draw.integers(0, len(sums), (min(rows, BOOTSTRAP_RESAMPLES - begin), len(sums)))
+        parts.append(sums[chosen].sum(axis=1) / counts[chosen].sum(axis=1))
+    means = np.concatenate(parts)
     n = len(windows)
     tail = float(ndtr(-math.sqrt(n / (n - 1)) * t_quantile(n - 1)))
     low, high = np.quantile(means, [tail, 1 - tail])

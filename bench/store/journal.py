@@ -13,7 +13,7 @@ import gzip
 import hashlib
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from io import FileIO
@@ -23,13 +23,10 @@ from typing import BinaryIO, Self, cast
 from bench.bounded import open_regular
 from bench.errors import BenchError, IntegrityError
 from bench.formatting import MIB
-from bench.store.files import canonical_json, digest, naming, strict_json, sync_directory, write_all
+from bench.store.chain import MAX_BYTES, MAX_LINE_BYTES, MAX_RECORDS, Chain, seal, unseal
+from bench.store.files import naming, sync_directory, write_all
 
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO must not block the opening
-# A small .gz may hold a line, or lines, that fill the memory. A record of 5 million tokens has 32 MiB.
-MAX_LINE_BYTES = 32 * MIB
-MAX_BYTES = 1024 * MIB
-MAX_RECORDS = 100_000
 _OWN_KEYS = frozenset({"seq", "prev", "kind", "at_utc", "check"})
 
 
@@ -42,50 +39,19 @@ class JournalRead:
     digest: str
 
 
-@dataclass(frozen=True)
-class _Chain:
-    """The end of a journal: how many records and bytes there are, and the digest of the last line."""
-
-    count: int = 0
-    digest: str = "0" * 64
-    size_bytes: int = 0
-
-    def then(self, line: bytes) -> _Chain:
-        return _Chain(self.count + 1, hashlib.sha256(line[:-1]).hexdigest(), self.size_bytes + len(line))
-
-
-def _seal(record: Mapping[str, object]) -> bytes:
-    return canonical_json({**record, "check": digest(record)}).encode() + b"\n"
-
-
-def _unseal(line: bytes, chain: _Chain) -> dict[str, object]:
-    """Return the record in ``line``; ValueError unless it is what was written, right after ``chain``."""
-    record = strict_json(line)
-    if not isinstance(record, dict):
-        raise ValueError("not a record")
-    check, seq = record.pop("check", None), record.get("seq")
-    if check is None or _seal(record) != line:
-        raise ValueError("not the line that was written")
-    if type(seq) is not int or seq != chain.count + 1:
-        raise ValueError(f"record {seq!r:.20} stands where {chain.count + 1} belongs: lines missing or moved")
-    if record.get("prev") != chain.digest:
-        raise ValueError("the chain is broken: this record was not written after the line before it")
-    if not isinstance(record.get("kind"), str) or not isinstance(record.get("at_utc"), str):
-        raise ValueError("a record without kind or time")
-    return record
-
-
-def _read(file: BinaryIO, path: Path) -> tuple[JournalRead, _Chain]:
-    chain, records, notices = _Chain(), [], []
+def _read(file: BinaryIO, path: Path, kinds: Container[object] | None = None) -> tuple[JournalRead, Chain]:
+    chain, records, notices = Chain(), list[Mapping[str, object]](), []
     for number, line in enumerate(_lines(file, path), start=1):
         if not line.endswith(b"\n"):
             notices.append(f"{path}:{number}: dropped a torn last line ({len(line)} bytes, no end)")
             break
         try:
-            records.append(_unseal(line, chain))
+            record = unseal(line, chain)
+            chain = chain.then(line)
         except (BenchError, ValueError) as error:
             raise IntegrityError(f"{path}:{number}: {error}") from None
-        chain = chain.then(line)
+        known = kinds is None or record["kind"] in kinds
+        records.append(record if known else {key: record[key] for key in ("seq", "prev", "kind", "at_utc")})
     return JournalRead(tuple(records), tuple(notices), chain.digest), chain
 
 
@@ -125,14 +91,16 @@ def last_digest(path: Path) -> str:
     return hashlib.sha256(last[:-1]).hexdigest()
 
 
-def read_journal(path: Path) -> JournalRead:
+def read_journal(path: Path, kinds: Container[object] | None = None) -> JournalRead:
     """Read every record of the journal at ``path``, oldest first, and verify its chain.
+
+    Of a record that is not one of ``kinds``, what it holds is left out.
 
     A torn last line is dropped with a notice. A ``.gz`` is an archived journal, which is read and never
     written. Raises IntegrityError with file and line of other damage, BenchError if there is no file to read.
     """
     with _opened(path) as file:
-        return _read(file, path)[0]
+        return _read(file, path, kinds)[0]
 
 
 class Journal:
@@ -181,13 +149,13 @@ class Journal:
             raise ValueError(f"payload of {kind!r} uses the journal's own keys: {sorted(taken)}")
         link = {"seq": self._chain.count + 1, "prev": self._chain.digest}
         try:
-            line = _seal({**payload, **link, "kind": kind, "at_utc": self._clock()})
+            line = seal({**payload, **link, "kind": kind, "at_utc": self._clock()})
             if len(line) >= MAX_LINE_BYTES:
                 raise ValueError(f"it has {len(line) // MIB} MiB, and no reader takes so much")
-            _unseal(line, self._chain)
+            unseal(line, self._chain)
+            grown = self._chain.then(line)
         except (BenchError, ValueError) as error:
             raise BenchError(f"{self.path}: cannot store a record of kind {kind!r}: {error}") from None
-        grown = self._chain.then(line)
         with naming("append to", self.path, f"; its first {self._chain.count} records are intact"):
             self._cut_unfinished()
             self._unfinished = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -17,11 +18,16 @@ from bench.formatting import MIB
 from bench.records import RunRecord
 from bench.store.files import strict_json
 from bench.store.journal import read_journal
-from bench.store.schema import check_record, explained
+from bench.store.schema import KINDS, check_record, explained
 
 SCHEMA_VERSION = 1
 MAX_HEAD_BYTES = 4 * MIB
-MOST_ROWS = 2000  # as in a config
+MOST_ROWS = 1000  # as in a config
+MOST_UNITS, MOST_OF_A_ROW = (
+    5000,
+    2000,
+)  # a gate takes 1,000 at most, besides those of an earlier one
+MOST_WINDOWS = 8000  # of all rows: the largest run under results/reference has 371
 JOURNAL = "journal.jsonl"
 # Keys of an arm with lists that grow with every record; any other key replaces the earlier value.
 _GROWING = ("duet", "drift", "floor", "noise")
@@ -48,13 +54,13 @@ def journal_of(directory: Path) -> Path:
 def load_record(directory: Path) -> RunRecord:
     """Load the run in ``directory``. Raises UsageError without a run, IntegrityError for a broken journal."""
     path = journal_of(directory)
-    read = read_journal(path)
+    read = read_journal(path, KINDS)
     return replay(read.records, read.notices, str(path))
 
 
 @contextmanager
-def judging(path: Path) -> Iterator[None]:
-    """Turn what goes wrong inside, while records of ``path`` are judged, into an IntegrityError.
+def judging(place: Path | str) -> Iterator[None]:
+    """Turn what goes wrong inside, while what ``place`` names is judged, into an IntegrityError.
 
     Every record has its schema when this begins. What is left are records that do not fit together, such as a
     variant without a baseline, or numbers whose product is no number.
@@ -62,13 +68,14 @@ def judging(path: Path) -> Iterator[None]:
     try:
         yield
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as bad:
-        raise IntegrityError(_not_together(path, bad)) from bad
+        raise IntegrityError(_not_together(place, bad)) from bad
     except (RuntimeError, StopIteration) as bad:  # an empty generator
-        raise IntegrityError(_not_together(path, bad)) from bad
+        raise IntegrityError(_not_together(place, bad)) from bad
 
 
-def _not_together(path: Path, bad: Exception) -> str:
-    return f"{path}: its records do not fit together ({type(bad).__name__}: {str(bad)[:200]})"
+def _not_together(place: Path | str, bad: Exception) -> str:
+    what = "a figure is out of range" if isinstance(bad, OverflowError) else "its records do not fit together"
+    return f"{place}: {what} ({type(bad).__name__}: {str(bad)[:200]})"
 
 
 def newest_first(out: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -100,6 +107,7 @@ def replay(records: Sequence[Mapping[str, Any]], notices: Sequence[str] = (), wh
         check_record(number, record, where)
     arms: dict[tuple[str, str], dict[str, Any]] = {}
     units: list[dict[str, Any]] = []
+    begun: dict[tuple[str, str], int] = {}  # the units before that of an attempt that was cut short
     finished = None
     for record in records[1:]:
         if record["kind"] == "run_finished":
@@ -109,12 +117,19 @@ def replay(records: Sequence[Mapping[str, Any]], notices: Sequence[str] = (), wh
             _merge(arms.setdefault(key, {}), _payload(record))
             if len(arms) > MOST_ROWS:
                 raise IntegrityError(f"{where}: more than {MOST_ROWS} rows")
-            if record.get("started"):  # an attempt that was cut short does not count
-                units = [
-                    unit for unit in units if unit.get("from_run") or (unit["group"], unit["variant"]) != key
-                ]
+            if record.get("started"):
+                begun[key] = len(units)
         elif record["kind"] == "unit":
             units.append(_payload(record))
+    units = [
+        unit
+        for number, unit in enumerate(units)
+        if unit.get("from_run") or number >= begun.get(_row(unit), 0)
+    ]
+    if sum(len(arm.get(key) or ()) for arm in arms.values() for key in ("drift", "floor")) > MOST_WINDOWS:
+        raise IntegrityError(f"{where}: more than {MOST_WINDOWS} windows of text")
+    if len(units) > MOST_UNITS or any(n > MOST_OF_A_ROW for n in Counter(map(_row, units)).values()):
+        raise IntegrityError(f"{where}: more than {MOST_OF_A_ROW} units of a row, or {MOST_UNITS} of all")
     units += [unit for arm in arms.values() for unit in _as_unit(arm)]
     body = {**head, "started_utc": head["at_utc"], "finished_utc": finished}
     try:
@@ -134,6 +149,10 @@ def _as_unit(arm: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"number": 1, "spawned_first": 0, **where, **sides}
 
 
+def _row(unit: Mapping[str, Any]) -> tuple[str, str]:
+    return unit["group"], unit["variant"]
+
+
 def _payload(record: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key not in ("seq", "prev")}
 
@@ -146,6 +165,6 @@ def _merge(arm: dict[str, Any], record: Mapping[str, Any]) -> None:
         if key in _GROWING:
             arm.setdefault(key, []).extend(value or ())
         elif key == "probes":
-            arm[key] = {**arm.get(key, {}), **(value or {})}
+            arm.setdefault(key, {}).update(value or {})
         else:
             arm[key] = value

@@ -41,6 +41,7 @@ from bench.store.blocks import (
 )
 
 SHOWN = 80
+KINDS = frozenset({"run_started", "arm", "unit", "run_finished"})
 
 
 class Head(Block):

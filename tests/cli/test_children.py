@@ -106,7 +106,7 @@ def test_pip_and_the_hub_get_their_own_settings_and_not_each_others(
 ) -> None:
     given: list[dict[str, str]] = []
 
-    def run(_arguments: list[str], environment: dict[str, str], _watch: object) -> tuple[int, str]:
+    def run(_arguments: list[str], environment: dict[str, str], *_more: object) -> tuple[int, str]:
         given.append(dict(environment))
         return 1, "stop here"
 

@@ -8,14 +8,18 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.engine import bounds
+from bench.engine.answers import AnsweringEngine
 from bench.engine.bounds import bounded
 from bench.errors import Outcome, VariantFailed
 from bench.runtimes import _text
 from bench.runtimes._text import TextModel
+from bench.runtimes.numpy import NumpyEngine
 
 MIB = 1 << 20
 
@@ -117,3 +121,46 @@ def test_a_template_that_means_harm(monkeypatch: pytest.MonkeyPatch, template: s
 
 def test_a_model_without_a_template_needs_no_bound() -> None:
     assert Reader(None, 300).encode_chat("ab") == [97, 98]
+
+
+class Decoder:
+    """A tokenizer of which the decoder makes so many letters of any tokens."""
+
+    def __init__(self, letters: int) -> None:
+        self.letters = letters
+
+    def decode(self, ids: list[int], **_more: object) -> str:
+        return "x" * self.letters
+
+
+@pytest.mark.parametrize("letters", [20_000, 400_000_000])
+def test_a_decoder_that_makes_very_much_of_a_token(letters: int) -> None:
+    """Eight replacements, each of one letter by eight, made 130 million letters of one token."""
+    with pytest.raises(VariantFailed, match=r"the tokenizer's decoder (makes 20000 letters of 2|needs more)"):
+        Reader(Decoder(letters), 10).text([1, 2])
+
+
+def test_an_ordinary_decoder() -> None:
+    assert Reader(Decoder(5), 10).text([1]) == "xxxxx"
+
+
+def test_a_decoder_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "DECODING_S", 0.1)
+    with pytest.raises(VariantFailed, match="the tokenizer's decoder took more than"):
+        bounds.decoded(lambda: all(iter(lambda: True, False)), 1)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "answers"])
+def test_every_engine_bounds_its_tokenizer(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+    class Answering(AnsweringEngine):
+        def __init__(self) -> None:
+            self._tokenizer: Any = Decoder(20_000)
+
+        answer = None  # type: ignore[assignment]
+
+    class Plain(NumpyEngine):
+        def __init__(self) -> None:
+            self._directory, self._tokenizer = Path("/"), Decoder(20_000)
+
+    with pytest.raises(VariantFailed, match="makes 20000 letters of 1 tokens"):
+        (Plain() if engine == "numpy" else Answering()).text([1])

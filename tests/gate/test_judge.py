@@ -356,3 +356,14 @@ def test_a_name_cannot_start_a_line_of_its_own() -> None:
     page = markdown(name, found)
     assert "<script>" not in page
     assert [line for line in page.split("\n") if line.startswith("::")] == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "metrics"), [(501, COST), (51, {f"m{n}": {"max": 1.0} for n in range(400)})]
+)
+def test_more_verdicts_than_any_gate_has(rows: int, metrics: dict[str, Any]) -> None:
+    """1,900 rows with 6 limits on times took a minute."""
+    run = gate([0.0] * 7, limits={**metrics, "ttft_ms": {"max_increase": "3%", "max_decrease": "3%"}})
+    variants = [replace(run.arms[1], name=f"v{number}") for number in range(rows)]
+    with pytest.raises(ValueError, match="more than 1000 limits on times, or 5000 limits"):
+        judge(replace(run, arms=(run.arms[0], *variants)), {})

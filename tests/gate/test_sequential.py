@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 import statistics
+import time
 
 import numpy as np
 import pytest
@@ -14,7 +15,16 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bench.gate import power
-from bench.gate.sequential import Test, confidence_sequence, decide, evidence, scales
+from bench.gate.sequential import (
+    BISECTIONS,
+    FARTHEST,
+    Decision,
+    Test,
+    confidence_sequence,
+    decide,
+    evidence,
+    scales,
+)
 
 Test.__test__ = False  # type: ignore[attr-defined]
 THREE_PERCENT = Test(margin=math.log(1.03))
@@ -109,7 +119,7 @@ def test_one_wild_unit_does_not_fail_a_gate() -> None:
         assert decide(wild, THREE_PERCENT).verdict != "FAIL"
 
 
-@settings(deadline=None)  # thirty units take 0.2 s: nearly all of Hypothesis's own deadline
+@settings(deadline=None)
 @given(DIFFERENCES)
 def test_swapped_sides_mirror_the_interval(differences: list[float]) -> None:
     low, high = confidence_sequence(differences)
@@ -134,6 +144,75 @@ def test_the_interval_covers_at_every_moment() -> None:
         low, high = confidence_sequence([rng.gauss(0.02, 0.015) for _ in range(25)])
         missed += not low <= 0.02 <= high
     assert missed <= 6
+
+
+def by_definition(differences: list[float], alpha: float = 0.01) -> tuple[float, float]:
+    """Intersect the intervals after each unit, each found by its own bisection: quadratic in the units."""
+    scale = scales(differences, 0.02)
+
+    def lower(units: list[float]) -> float:
+        if len(units) * math.log(2) < math.log(2 / alpha):
+            return -FARTHEST
+        low, high = -FARTHEST, max(units)
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            rejected = evidence([d - middle for d in units], scale[: len(units)]) >= 2 / alpha
+            low, high = (middle, high) if rejected else (low, middle)
+        return low
+
+    ends = [differences[:n] for n in range(1, len(differences) + 1)]
+    return max(map(lower, ends)), min(-lower([-d for d in units]) for units in ends)
+
+
+def decided_by_definition(differences: list[float], test: Test) -> Decision:
+    """Look at the evidence after each unit, all of it computed again."""
+    scale, against, in_favour = scales(differences, test.prior_sd), 1.0, 1.0
+    for n in range(1, min(len(differences), test.cap) + 1):
+        against = evidence([d - test.tolerance for d in differences[:n]], scale[:n])
+        in_favour = evidence([test.margin - d for d in differences[:n]], scale[:n])
+        if n >= test.least and in_favour >= test.cells / test.alpha_pass:
+            return Decision("PASS", n, against, in_favour)
+        if n >= test.least and against >= test.cells / test.alpha_fail:
+            return Decision("FAIL", n, against, in_favour)
+    return Decision(None, min(len(differences), test.cap), against, in_favour)
+
+
+SERIES = {
+    "normal": lambda draw: draw.gauss(0.01, 0.02),
+    "bursts": lambda draw: draw.gauss(0, 0.0001) * draw.choice((1, 100)),
+    "ties": lambda draw: round(draw.gauss(0, 1), 1),
+    "three values": lambda draw: draw.choice((-0.02, 0.0, 0.02)),
+    "far off": lambda draw: draw.uniform(-30, 30),
+    "beyond the farthest": lambda draw: draw.uniform(-20, -19),
+    "constant": lambda draw: 0.05,
+}
+
+
+@pytest.mark.parametrize("kind", SERIES)
+def test_the_linear_search_finds_what_the_definition_says(kind: str) -> None:
+    """To the last bit: figures of earlier runs are verified by computing them again."""
+    draw = random.Random(kind)
+    for count in (1, 7, 8, 12, 40):
+        differences = [SERIES[kind](draw) for _ in range(count)]
+        assert confidence_sequence(differences) == by_definition(differences)
+        for test in (THREE_PERCENT, Test(margin=0.005, cap=9)):
+            assert decide(differences, test) == decided_by_definition(differences, test)
+
+
+def test_units_that_grow_one_by_one_have_the_interval_of_the_definition() -> None:
+    """Each is the largest so far: the bisection of each beginning has an interval of its own."""
+    growing = [0.01 * number for number in range(30)]
+    assert confidence_sequence(growing) == by_definition(growing)
+
+
+def test_a_thousand_units_take_no_time() -> None:
+    """Quadratic, it took 37 s, and the decision 3 s more."""
+    draw = random.Random(7)
+    differences = [draw.gauss(0.01, 0.02) for _ in range(1000)]
+    began = time.process_time()
+    confidence_sequence(differences)
+    decide([0.0] * 1000, Test(margin=1e-9, cap=1000))
+    assert time.process_time() - began < 2
 
 
 def test_failing_and_passing_agree_with_the_interval() -> None:

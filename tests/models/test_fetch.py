@@ -8,6 +8,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -22,8 +23,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import BenchError, IntegrityError, UsageError
+from bench.machine.children import environment
 from bench.models import cache, child, convert, fetch, hub
 from bench.models.checks import code_in_config
+from bench.models.child import Limits, run_child
 from bench.models.fetch import ensure
 from bench.models.reference import Hub, LocalPath, Named, Progress, Random
 from bench.records.grid import grid_of
@@ -211,7 +214,9 @@ def test_the_child_is_told_whether_to_move_weights(
     (tmp_path / "m.gguf").write_bytes(GGUF)
     asked: list[str] = []
 
-    def run(command: list[str], environment: object, watch: object) -> tuple[int, str]:
+    def run(command: list[str], environment: object, watch: object, limits: Limits) -> tuple[int, str]:
+        assert limits.seconds >= 300
+        assert limits.memory_bytes > 16 * 8
         asked.extend(command)
         return 0, ""
 
@@ -539,3 +544,31 @@ def test_the_parent_never_imports_the_engine() -> None:
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert said.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import time; time.sleep(60)", "it took more than 1 s, and was ended"),
+        ("import time; time.sleep(0.3); bytearray(1 << 31)", "MemoryError"),
+    ],
+)
+def test_a_child_has_limits(code: str, words: str) -> None:
+    """A conversion had none: 2,000,000 layers in the metadata kept it busy without end."""
+    began = time.monotonic()
+    try:
+        said = run_child(
+            ["-c", code], environment(), lambda: None, Limits(1.0 if "60" in code else 30.0, 1 << 30)
+        )[1]
+    except BenchError as bad:
+        said = str(bad)
+    assert words in said
+    assert time.monotonic() - began < 20
+
+
+def test_files_beside_a_gguf_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(GGUF)
+    os.mkfifo(tmp_path / "config.json")
+    with convert._alone(tmp_path / "m.gguf") as alone:
+        assert [path.name for path in alone.parent.iterdir()] == ["m.gguf"]
+        assert alone.read_bytes() == GGUF

@@ -12,9 +12,12 @@ import pytest
 from ggufs import gguf, text
 
 from bench.errors import UsageError
+from bench.models import sizes
 from bench.models.checks import check_directory
 from bench.models.convert import MAX_TENSORS, safetensors_header
 from bench.models.gguf_header import BLOCKS, check_gguf
+from bench.models.patterns import slow_pattern
+from bench.models.registry import ModelFile, all_models
 
 
 def shard(header: object, data: bytes = b"", length: int | None = None) -> bytes:
@@ -193,6 +196,51 @@ def test_the_sizes_are_those_of_the_library() -> None:
     assert {kind: theirs[kind] for kind in BLOCKS} == BLOCKS
 
 
+def pair(key: str, kind: int, form: str, value: float) -> bytes:
+    return text(key) + struct.pack("<I" + form, kind, value)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        (pair("llama.block_count", 4, "I", 2_000_000), "block_count is 2000000, and the weights are of"),
+        (pair("llama.block_count", 6, "f", 2.0), "'llama.block_count' is of type 6, not a whole number"),
+        (text("llama.block_count") + struct.pack("<I", 8) + text("2"), "is of type 8, not a whole number"),
+        (pair("llama.block_count", 7, "B", 1), "is of type 7, not a whole number"),
+        (pair("llama.attention.head_count", 4, "I", 0), "'llama.attention.head_count' is 0, which no model"),
+        (pair("llama.attention.head_count", 5, "i", -1), "is -1, which no model has"),
+        (pair("llama.attention.head_count_kv", 4, "I", 0), "is 0, which no model has"),
+        (pair("llama.feed_forward_length", 4, "I", 2**31), "is 2147483648, which no model has"),
+        (pair("llama.context_length", 10, "Q", 2**63), "is 9223372036854775808, which no model has"),
+        (pair("llama.rope.freq_base", 6, "f", float("nan")), "is nan, not a number above 0"),
+        (pair("llama.rope.freq_base", 4, "I", 1), "is of type 4, not a number with a fraction"),
+        (pair("llama.attention.layer_norm_rms_epsilon", 6, "f", 0.0), "is 0.0, not a number above 0"),
+        (
+            pair("llama.embedding_length", 4, "I", 500_000)
+            + pair("llama.feed_forward_length", 4, "I", 10**6),
+            "embedding_length 500000 and",
+        ),
+        (
+            pair("x.embedding_length", 4, "I", 64) + pair("x.vocab_size", 4, "I", 10**6),
+            "vocab_size 1000000",
+        ),
+    ],
+)
+def test_metadata_that_no_model_has(tmp_path: Path, metadata: bytes, said: str) -> None:
+    count = 1 + (metadata.count(b"embedding_length") > 0)
+    assert said in said_of(tmp_path, gguf(metadata, count))
+
+
+def test_metadata_of_a_model_are_read_in_all_their_types(tmp_path: Path) -> None:
+    sizes_of_layers = text("a.attention.head_count") + struct.pack("<IIQ", 9, 4, 2) + bytes(8)
+    values = [
+        pair("a.block_count", 10, "Q", 1), pair("a.embedding_length", 5, "i", 8), sizes_of_layers,
+        pair("a.rope.freq_base", 12, "d", 10000.0), pair("a.expert_count", 4, "I", 0),
+    ]  # fmt: skip
+    (tmp_path / "x.gguf").write_bytes(gguf(b"".join(values), len(values)))
+    assert check_gguf(tmp_path / "x.gguf") == 8
+
+
 def test_many_texts_in_a_header(tmp_path: Path) -> None:
     """A sparse file has room for as many empty texts as anybody likes."""
     (tmp_path / "x.gguf").write_bytes(gguf(text("a") + struct.pack("<IIQ", 9, 8, 2**36), 1))
@@ -233,3 +281,102 @@ def test_metadata_is_text(tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_bytes(shard({"__metadata__": {"a": []}}))
     with pytest.raises(UsageError, match="no map from text to text"):
         safetensors_header(tmp_path / "x.safetensors")
+
+
+# ---- configs that do not fit their weights -------------------------------------------------------
+
+LAYERS = {"model.layers.0.w": 0, "model.layers.1.w": 0}
+FITTING = {
+    "model_type": "llama", "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "intermediate_size": 16, "vocab_size": 100,
+}  # fmt: skip
+
+
+def with_config(model: Path, **keys: object) -> Path:
+    header = {name: {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for name in LAYERS}
+    (model / "model.safetensors").write_bytes(shard(header))
+    (model / "config.json").write_text(json.dumps({**FITTING, **keys}))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"hidden_size": 500_000}, "hidden_size 500000 .* make matrices of"),
+        ({"num_hidden_layers": 3}, "num_hidden_layers is 3, and the weights are of 2 layers"),
+        ({"text_config": {"num_hidden_layers": 10**9}}, r"text_config\.num_hidden_layers is 1000000000"),
+        ({"text_config": {"hidden_size": 10**6}}, r"text_config\.hidden_size 1000000"),
+        (
+            {"vision_config": {"hidden_size": 10**4, "intermediate_size": 10**5}},
+            r"vision_config\.hidden_size",
+        ),
+        ({"intermediate_size": 10**8}, "intermediate_size 100000000 make matrices"),
+        ({"vocab_size": 9_999_999}, "vocab_size 9999999 make matrices"),
+        ({"num_experts": 10**9, "moe_intermediate_size": 16}, "num_experts 1000000000"),
+        ({"num_local_experts": 10**6}, "num_local_experts 1000000 and intermediate_size 16"),
+        ({"num_key_value_heads": 10**9}, "num_key_value_heads 1000000000"),
+        ({"head_dim": 10**9}, "head_dim 1000000000"),
+        ({"n_positions": 10**12}, "n_positions 1000000000000"),
+        ({"q_lora_rank": 10**9}, "q_lora_rank 1000000000"),
+        ({"vocab_size_per_layer_input": 10**9}, "vocab_size_per_layer_input 1000000000"),
+    ],
+)
+def test_sizes_that_the_weights_do_not_have(model: Path, keys: dict[str, object], said: str) -> None:
+    """A loader makes modules of these sizes before it looks at the weights: 2.5 GB beside 100 kB."""
+    check_directory(with_config(model))
+    with pytest.raises(UsageError, match=rf"config\.json: .*{said}") as caught:
+        check_directory(with_config(model, **keys))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("card", all_models(), ids=lambda card: card.name)
+def test_the_sizes_of_every_known_model_fit_its_weights(
+    card: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if every weight were packed into two bits, and without the allowance for small models."""
+    monkeypatch.setattr(sizes, "ALWAYS_WEIGHTS", 0)
+    layers = card.architecture.layers
+    assert sizes.misfit(card.config, sizes.Weights(card.architecture.parameters, layers)) is None
+
+
+# ---- names of modules ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["llm_int8_skip_modules", "modules_to_not_convert", "ignore"])
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("(?:[a-z_.0-9]+)+!", "repeats a group"),
+        ("(a*)*b", "repeats a group"),
+        ("(a|a){20,}b", "repeats a group"),
+        (r"(a+)\1\1!", "repeats a group"),
+        (".*" * 6 + "!", "so many wildcards"),
+        ("(a|a)" * 40 + "!", "so many wildcards and choices"),
+        ("a?" * 40 + "a" * 40, "so many wildcards and choices"),
+        ("a{0,9}" * 9, "so many wildcards"),
+        ("x" * 301, "has 301 letters"),
+    ],
+)
+def test_names_of_modules_that_take_for_ever_to_match(model: Path, key: str, pattern: str, said: str) -> None:
+    packed = {"quant_method": "bitsandbytes", "load_in_8bit": True, key: ["lm_head", pattern]}
+    for config in ({"quantization_config": packed}, {"text_config": {"quantization_config": packed}}):
+        (model / "config.json").write_text(json.dumps({"model_type": "llama", **config}))
+        assert said in refused(model)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "lm_head", "model.layers.10.mlp.gate", "re:.*lm_head", "re:.*self_attn.(q|k|v|o)_proj$",
+        "re:visual.*", r"-:model\.layers\.[0-9]+\.mlp\..*", "re:.*mlp.experts.*(gate|up|down)_proj.*",
+        r"re:(?:model\.)?language_model.*",
+    ],
+)  # fmt: skip
+def test_names_of_modules_that_published_checkpoints_have(pattern: str) -> None:
+    assert slow_pattern({"quantization_config": {"quant_method": "x", "ignore": [pattern]}}) is None
+
+
+def test_more_names_than_modules(model: Path) -> None:
+    packed = {"quant_method": "fp8", "modules_to_not_convert": ["a"] * 10_001}
+    (model / "config.json").write_text(json.dumps({"model_type": "llama", "quantization_config": packed}))
+    assert "holds more than 10000 texts" in refused(model)

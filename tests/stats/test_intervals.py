@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.random import Generator
 
+from bench.stats import intervals
 from bench.stats.intervals import (
     ENOUGH_FOR,
     Interval,
@@ -269,3 +270,14 @@ def test_bootstrap_intervals_of_skewed_values_hold_the_truth_nearly() -> None:
     """KL has a long tail: the mean of few windows is then less certain than any bootstrap says."""
     rng = np.random.default_rng(1)
     assert 0.91 < covered(1.0, lambda: bootstrap_interval(windows_of(rng, 16, True)), 2000) < 0.985
+
+
+@pytest.mark.parametrize("at_once", [1, 50, 999, 1_000_000])
+def test_the_bootstrap_is_the_same_however_its_draws_are_cut(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """36,000 windows took 1.2 GB in one piece."""
+    windows = np.random.default_rng(1).normal(size=(37, 5)).tolist()
+    whole = bootstrap_interval(windows)
+    monkeypatch.setattr(intervals, "AT_ONCE", at_once)
+    assert bootstrap_interval(windows) == whole

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import hashlib
 import math
 import os
 import random
@@ -19,9 +20,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.errors import BenchError, IntegrityError
+from bench.store import chain
 from bench.store import journal as journals
 from bench.store.files import canonical_json, digest
-from bench.store.journal import Journal, JournalRead, read_journal
+from bench.store.journal import Journal, JournalRead, last_digest, read_journal
 
 KINDS = ("run_started", "slices", "unit_closed")
 ROOT = Path(__file__).resolve().parents[2]
@@ -165,7 +167,9 @@ GENUINE = {"seq": 1, "prev": "0" * 64, "kind": "k", "at_utc": "t"}
         (b'{"a":NaN}\n', "NaN is not a number"),
         (b'{"a":1e999}\n', "beyond the range"),
         (b'{"a":' + b"9" * 400 + b"}\n", "an integer of 400 digits"),
-        (b"[" * 200_000 + b"\n", "nested too deeply"),
+        (b"[" * 50_000 + b"\n", "nested too deeply"),
+        (b"[" * 101 + b"]" * 101 + b"\n", "nested too deeply"),
+        (b"[" * 100 + b"]" * 100 + b"\n", "not a record"),
         (b'{"a":"\xff"}\n', "utf-8"),
         (b"\xef\xbb\xbf{}\n", "BOM"),
         (sealed(**GENUINE).replace(b":", b": "), "not the line that was written"),
@@ -398,3 +402,91 @@ def test_a_line_without_an_end_does_not_fill_the_memory(
     path.write_bytes(gzip.compress(content) if packed else content)
     with pytest.raises(IntegrityError, match=r":1: the line is longer than 1 MiB"):
         read_journal(path)
+
+
+def packed(path: Path, lines: list[bytes]) -> Path:
+    """A packed journal of these records, each sealed and bound to the one before it."""
+    previous, written = "0" * 64, []
+    for number, payload in enumerate(lines, start=1):
+        record = {"seq": number, "prev": previous, "kind": "note", "at_utc": "t", "x": 0}
+        line = canonical_json(record).encode().replace(b'"x":0', b'"x":' + payload)
+        check = hashlib.sha256(line).hexdigest()
+        line = line.replace(b'"kind"', b'"check":"%s","kind"' % check.encode(), 1)
+        previous = hashlib.sha256(line).hexdigest()
+        written.append(line + b"\n")
+    path.write_bytes(gzip.compress(b"".join(written), 6))
+    return path
+
+
+MANY = {
+    "values": (b"[" + b"1.5," * 990_000 + b"1.5]", 5, "4500000 values"),
+    "one line of values": (b"[" + b"1.5," * 1_000_001 + b"1.5]", 1, "1000000 values"),
+    "lists": (b"[" + b"[]," * 90_000 + b"1]", 3, "200000 lists"),
+    "objects": (b"[" + b"{}," * 90_000 + b"1]", 3, "200000 lists and objects"),
+    "one line of lists": (b"[" + b"[]," * 110_000 + b"1]", 1, "100000 lists"),
+    "keys": (canonical_json({f"k{n}": 0 for n in range(90_000)}).encode(), 7, "600000 keys"),
+    "bytes": (b'"' + b"x" * (7 << 20) + b'"', 7, "48 MiB"),
+    "one long line": (b'"' + b"x" * (8 << 20) + b'"', 1, "longer than 8 MiB"),
+    "records": (b"0", 20_001, "20000 records"),
+    "depth": (b"[" * 900 + b"]" * 900, 1, "nested too deeply"),
+}
+
+
+@pytest.mark.parametrize("what", MANY)
+def test_a_small_journal_that_unpacks_into_very_much(tmp_path: Path, what: str) -> None:
+    """52 kB took 1,080 MB. Now each bound is refused before the memory of the whole is taken."""
+    payload, lines, words = MANY[what]
+    path = packed(tmp_path / "journal.jsonl.gz", [payload] * lines)
+    assert path.stat().st_size < 3 << 20
+    with pytest.raises(IntegrityError, match=words):
+        read_journal(path, kinds=frozenset({"arm"}))
+    if what in ("bytes", "one long line", "records"):
+        with pytest.raises(IntegrityError, match=words):
+            last_digest(path)
+
+
+def test_what_nothing_reads_is_not_kept(tmp_path: Path) -> None:
+    write_three(tmp_path / "j")
+    read = read_journal(tmp_path / "j", kinds=frozenset({"slices"}))
+    assert kinds(read) == KINDS
+    assert [set(record) - {"seq", "prev", "kind", "at_utc"} for record in read.records] == [
+        set(), {"arm", "seconds"}, set(),
+    ]  # fmt: skip
+    assert read.digest == read_journal(tmp_path / "j").digest
+
+
+@pytest.mark.parametrize("bound", ["MAX_RECORDS", "MAX_BYTES"])
+def test_nothing_is_written_that_could_not_be_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    monkeypatch.setattr(chain, bound, 1000 if bound == "MAX_BYTES" else 3)
+    journal = Journal.create(tmp_path / "j", clock)
+    for _ in range(3):
+        journal.append("k", {"text": "x" * 60})
+    with pytest.raises(BenchError, match="cannot store a record of kind 'k': the journal has more than"):
+        journal.append("k", {"text": "x" * 60})
+    journal.close()
+    assert len(read_journal(tmp_path / "j").records) == 3
+
+
+def test_real_journals_have_twenty_times_as_much_room() -> None:
+    largest = max(
+        (ROOT / "results/reference").rglob("journal.jsonl.gz"), key=lambda path: path.stat().st_size
+    )
+    content = gzip.decompress(largest.read_bytes())
+    found = chain.contents_of(content)
+    for room, used in (
+        (chain.MAX_BYTES, len(content)),
+        (chain.MAX_RECORDS, content.count(b"\n")),
+        (chain.MAX_LINE_BYTES, max(map(len, content.splitlines()))),
+        (chain.MOST_IN_ALL.containers, found.containers),
+        (chain.MOST_IN_ALL.values, found.values),
+        (chain.MOST_IN_ALL.keys, found.keys),
+    ):
+        assert used * 20 <= room
+
+
+def test_a_check_within_the_payload_is_not_taken_for_the_check(tmp_path: Path) -> None:
+    with Journal.create(tmp_path / "j", clock) as journal:
+        journal.append("k", {"a": {"check": "0" * 64, "z": 1}, "b": '"check":"00",'})
+    assert read_journal(tmp_path / "j").records[0]["a"] == {"check": "0" * 64, "z": 1}

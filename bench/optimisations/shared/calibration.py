@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from bench.engine.bounds import encoding
 from bench.errors import Unsupported
 
 SHORTEST = 16
@@ -75,4 +76,5 @@ def _encode(directory: Path, vocabulary: int, text: str) -> list[int]:
     tokenizer = tokenizer_of(directory)
     if tokenizer is None:
         return [byte % vocabulary for byte in text.encode()]
-    return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+    with encoding(len(text)):
+        return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
