@@ -180,8 +180,9 @@ def test_a_text_begins_as_the_tokenizer_says(tmp_path: Path) -> None:
 
 def test_steps_of_a_sound_model_are_those_of_one_pass(tmp_path: Path) -> None:
     found = engine.load(llama(tmp_path), CPU)
-    (check,), held = by_steps(found, found.facts())
-    assert check.holds
+    checks, held = by_steps(found, found.facts())
+    assert len(checks) == 2
+    assert all(check.holds for check in checks)
     assert held == found.facts().kv_bytes_per_token == 2 * 2 * 2 * 16 * 4
 
 
@@ -189,10 +190,27 @@ def test_a_model_that_takes_no_cache(tmp_path: Path) -> None:
     """Each step sees its last token alone, at full speed."""
     config = transformers.OpenAIGPTConfig(vocab_size=260, n_positions=512, n_embd=64, n_layer=2, n_head=4)
     found = engine.load(saved(sharp(transformers.OpenAIGPTLMHeadModel(config), 20.0), tmp_path), EAGER)
-    (check,), _held = by_steps(found, found.facts())
+    (causal, check), _held = by_steps(found, found.facts())
+    assert causal.holds
     assert not check.holds
     with pytest.raises(NotApplied, match="tokens decoded step by step are those of one pass"):
         session._enforce("runtime", [check])
+
+
+@pytest.mark.parametrize("kind", ["Bert", "Electra"])
+def test_a_model_that_sees_later_tokens(tmp_path: Path, kind: str) -> None:
+    """An encoder that is loaded as a decoder without ``is_decoder``: what is scored is not what it writes."""
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=260, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128
+    )
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    found = engine.load(saved(sharp(model, 5.0), tmp_path), CPU)
+    (causal, _steps), _held = by_steps(found, found.facts())
+    assert not causal.holds
+    with pytest.raises(NotApplied, match="logits of a token do not depend on later tokens"):
+        session._enforce("runtime", [causal])
+    found = engine.load(with_config(tmp_path, {"is_decoder": True}), CPU)
+    assert by_steps(found, found.facts())[0][0].holds
 
 
 def test_an_attention_that_an_architecture_does_not_have(tmp_path: Path) -> None:
