@@ -26,7 +26,9 @@ _CLAIM = "tokens decoded step by step are those of one pass"
 
 
 def by_steps(engine: Engine, facts: Facts) -> tuple[list[Check], float | None]:
-    """Return the checks, and the bytes of cache per token as they were held; None if they cannot be seen.
+    """Return the checks, and the bytes that one more token added to the cache; None if they cannot be seen.
+
+    What does not grow is not a token's, such as the state of a linear layer.
 
     There are none for a model whose logits are not finite, which is found elsewhere, or for an engine that
     has none.
@@ -36,11 +38,12 @@ def by_steps(engine: Engine, facts: Facts) -> tuple[list[Check], float | None]:
     prompt = [number % min(97, facts.vocabulary - 3) + 3 for number in range(length)]
     steps = max(min(STEPS, room - length), 1)
     generation = engine.prefill([prompt], steps + 1)
+    before = engine.cache_bytes(generation)
     for _ in range(steps):
         engine.step(generation)
     chosen = engine.tokens(generation)[0]
     held = engine.cache_bytes(generation)
-    a_token = None if held is None else held / (length + steps)
+    a_token = None if held is None or before is None else (held - before) / steps
     try:
         whole, alone = engine.logits([*prompt, *chosen[:-1]]), engine.logits(prompt)
     except NotImplementedError:  # an engine that is never scored
