@@ -12,15 +12,15 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from bench.models import shrink
+from bench.models import config_keys
 from bench.models.architecture import CACHE_BYTES, Architecture
 
 Config = Mapping[str, JsonValue]
 EXPERTS = ".experts."
 NAMES = {
-    "num_hidden_layers": shrink.LAYERS,
-    "hidden_size": shrink.HIDDEN,
-    "num_attention_heads": shrink.HEADS,
+    "num_hidden_layers": config_keys.LAYERS,
+    "hidden_size": config_keys.HIDDEN,
+    "num_attention_heads": config_keys.HEADS,
 }
 
 
