@@ -90,3 +90,8 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c == "\n" or c.isprintable() else "�" for c in text)
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 row``, ``2 rows``."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")

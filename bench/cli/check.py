@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bench.cli.estimate import ASSUMPTIONS, batches, estimate, most_pairs
-from bench.cli.listing import align, arm_words, count, terminal_width
+from bench.cli.listing import align, arm_words, terminal_width
 from bench.config.spec import Arm, Group, LimitBlock, Spec
-from bench.formatting import printable
+from bench.formatting import count, printable
 from bench.machine.devices import cpu_count
 from bench.models.reference import LocalPath, Random
 from bench.pricing.reprice import price_called

@@ -134,13 +134,11 @@ def _rates(device: str, threads: int | None) -> tuple[float, float]:
 
 
 def _facts(model: ModelRef) -> Architecture | None:
-    """Return the facts in a known model's file, scaled to the layers asked for; None for any other model."""
+    """Return the facts in a known model's file, at the size asked for; None for any other model."""
     if isinstance(model, Hub | LocalPath):
         return None
-    facts = find_model(model.name).architecture
-    if not isinstance(model, Random) or model.layers is None:
-        return facts
-    return facts.with_layers(model.layers)
+    known = find_model(model.name)
+    return (known.sized(model.size) if isinstance(model, Random) else known).architecture
 
 
 def estimate(spec: Spec) -> str:

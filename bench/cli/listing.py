@@ -15,7 +15,7 @@ from bench.cli import scheme_pages as schemes
 from bench.config.arms import device_here, missing
 from bench.config.spec import Arm, Optimisation
 from bench.errors import UsageError
-from bench.formatting import nearest, printable
+from bench.formatting import count, nearest, printable
 from bench.models.reference import Hub, LocalPath, ModelRef, Random
 from bench.optimisations import verbs
 
@@ -114,8 +114,7 @@ def model_words(reference: ModelRef) -> str:
     if isinstance(reference, LocalPath):
         return str(reference.path)
     if isinstance(reference, Random):
-        layers = "" if reference.layers is None else f", {count(reference.layers, 'layer')}"
-        return f"{reference.name}, random weights{layers}"
+        return ", ".join(filter(None, (reference.name, "random weights", str(reference.size))))
     return reference.name
 
 
@@ -143,11 +142,6 @@ def _workload(arm: Arm) -> str:
     load = arm.workload
     given = "" if load.input_tokens is None else f"{load.input_tokens} tokens in, "
     return f"{load.name}, {load.requests} requests, {given}{load.output_tokens} out, batch {load.batch_size}"
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun: ``1 row``, ``2 rows``."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _optimisations() -> Iterator[Row]:

@@ -22,6 +22,7 @@ from bench.models.checks import check_directory
 from bench.models.gguf_header import check_gguf
 from bench.models.reference import Hub, LocalPath, ModelRef, Named, Random, is_commit
 from bench.models.registry import FindModel
+from bench.models.shrink import ALLOWED, why_not
 from bench.optimisations import verbs
 from bench.optimisations.shared.calibration import CalibrationParams
 from bench.texts import check_text
@@ -31,7 +32,7 @@ MAX_CELLS = 1000
 HOME_ENGINE = "transformers"  # the engine of a scheme that names no other
 READY_STUDENT = {"distil": "none"}
 REPOSITORY = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
-MODEL_FORMS = ({"hub", "revision"}, {"path"}, {"random", "layers"})
+MODEL_FORMS = ({"hub", "revision"}, {"path"}, {"random", *ALLOWED})
 EXTRAS = {
     "bitsandbytes": "bitsandbytes",
     "hqq": "hqq",
@@ -56,7 +57,7 @@ def blaming(source: YamlSource, path: KeyPath, what: str = "") -> Iterator[None]
 
 
 def read_model(source: YamlSource, raw: object, path: KeyPath, find: FindModel) -> ModelRef:
-    """Read a model: a name in models/, or {hub, revision}, {path}, {random, layers}. Raises ConfigError."""
+    """Read a model: a name, {hub, revision}, {path}, or {random} and a size. Raises ConfigError."""
     if isinstance(raw, str):
         return Named(_known_model(source, raw, path, find, random=False))
     if not isinstance(raw, dict) or not any(set(raw) <= form and raw for form in MODEL_FORMS):
@@ -72,10 +73,12 @@ def read_model(source: YamlSource, raw: object, path: KeyPath, find: FindModel) 
         return LocalPath(_sound_path(source, Path(raw["path"]), (*path, "path")))
     if "random" not in raw:
         raise source.error(path, "not a model", f"{next(iter(raw))} belongs to {{hub}} or {{random}}")
-    layers = raw.get("layers")
-    if layers is not None and (type(layers) is not int or not 1 <= layers <= 1000):
-        raise source.error((*path, "layers"), f"must be a whole number from 1 to 1000, not {layers!r:.60}")
-    return Random(_known_model(source, raw["random"], (*path, "random"), find, random=True), layers)
+    name = _known_model(source, raw["random"], (*path, "random"), find, random=True)
+    size = {key: raw[key] for key in ALLOWED if raw.get(key) is not None}
+    for key, value in size.items():
+        if reason := why_not(find(name).config, key, value):
+            raise source.error((*path, key), reason)
+    return Random(name, **size)
 
 
 def _hub(source: YamlSource, raw: Mapping[str, Any], path: KeyPath) -> Hub:

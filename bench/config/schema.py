@@ -26,6 +26,7 @@ from bench.config.spec import (
 )
 from bench.metrics import all_metrics
 from bench.models.registry import all_models
+from bench.models.shrink import ALLOWED
 from bench.optimisations import spellings, verbs
 from bench.pricing.book import default_book
 
@@ -120,14 +121,16 @@ def _model() -> Schema:
         _block({"hub": text, "revision": {**text, "pattern": "^[0-9a-f]{40}$"}}, ["hub", "revision"]),
         _block({"path": text}, ["path"]),
         _block(
-            {
-                "random": {**text, "examples": names},
-                "layers": {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 1000}, {"type": "null"}]},
-            },
+            {"random": {**text, "examples": names}, **{key: _size(some) for key, some in ALLOWED.items()}},
             ["random"],
         ),
     )
     return {"oneOf": list(forms)}
+
+
+def _size(allowed: range) -> Schema:
+    number = {"type": "integer", "minimum": allowed[0], "maximum": allowed[-1], "multipleOf": allowed.step}
+    return {"anyOf": [number, {"type": "null"}]}
 
 
 def _steps() -> Iterator[Schema]:

@@ -103,10 +103,8 @@ def _shape(model: ModelRef, find: FindModel) -> Mapping[str, Any] | None:
         return {**sizes, **others} if whole else None
     if not isinstance(model, Named | Random):
         return None
-    known = find(model.name)
-    sizes = known.architecture.model_dump()
-    layers = model.layers if isinstance(model, Random) else None
-    return {**sizes, "layers": layers or sizes["layers"], "mixture": _mixture(known.config)}
+    known = find(model.name).sized(model.size) if isinstance(model, Random) else find(model.name)
+    return {**known.architecture.model_dump(), "mixture": _mixture(known.config)}
 
 
 def _mixture(config: Mapping[str, Any]) -> bool:

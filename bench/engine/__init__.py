@@ -101,7 +101,7 @@ class Engine(ABC):
     def as_decoded(self) -> tuple[list[Check], float | None]:
         """Check that decoding step by step computes what one pass computes.
 
-        Also return the bytes of cache per token as they were held, or None if they cannot be seen.
+        Also return the bytes that one more token added to the cache, or None if they cannot be seen.
         """
         return by_steps(self, self.facts())
 

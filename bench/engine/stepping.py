@@ -21,13 +21,16 @@ PROMPT_TOKENS, STEPS = 48, 12
 # standard deviations of the logits: in float32, and in dtypes that round or with packed weights. Rounding
 # gives 1e-4 and 0.05; tokens that were decoded without their context lie 1 to 4 below.
 MOST_BELOW, MOST_BELOW_ROUNDED = 0.02, 0.3
+_CAUSAL = "logits of a token do not depend on later tokens"
 _CLAIM = "tokens decoded step by step are those of one pass"
 
 
 def by_steps(engine: Engine, facts: Facts) -> tuple[list[Check], float | None]:
-    """Return the check, and the bytes of cache per token as they were held; None if they cannot be seen.
+    """Return the checks, and the bytes that one more token added to the cache; None if they cannot be seen.
 
-    There is no check for a model whose logits are not finite, which is found elsewhere, or for an engine that
+    What does not grow is not a token's, such as the state of a linear layer.
+
+    There are none for a model whose logits are not finite, which is found elsewhere, or for an engine that
     has none.
     """
     room = facts.context or PROMPT_TOKENS + STEPS
@@ -35,26 +38,37 @@ def by_steps(engine: Engine, facts: Facts) -> tuple[list[Check], float | None]:
     prompt = [number % min(97, facts.vocabulary - 3) + 3 for number in range(length)]
     steps = max(min(STEPS, room - length), 1)
     generation = engine.prefill([prompt], steps + 1)
+    before = engine.cache_bytes(generation)
     for _ in range(steps):
         engine.step(generation)
     chosen = engine.tokens(generation)[0]
     held = engine.cache_bytes(generation)
-    a_token = None if held is None else held / (length + steps)
+    a_token = None if held is None or before is None else (held - before) / steps
     try:
-        rows = engine.logits([*prompt, *chosen[:-1]])[length - 1 :]
+        whole, alone = engine.logits([*prompt, *chosen[:-1]]), engine.logits(prompt)
     except NotImplementedError:  # an engine that is never scored
         return [], a_token
-    below = [_below(row, token) for row, token in zip(rows, chosen, strict=True)]
-    if not all(map(math.isfinite, below)):
+    below = [_below(row, token) for row, token in zip(whole[length - 1 :], chosen, strict=True)]
+    apart = [_apart(*rows) for rows in zip(alone, whole[:length], strict=True)]
+    if not all(map(math.isfinite, (*below, *apart))):
         return [], a_token
-    mean = math.fsum(below) / len(below)
-    found = f"{mean:.2g} sd of the logits below the best, over {len(below)} tokens"
     exact = facts.dtype == "float32" and facts.quantised_checkpoint is None
     most = MOST_BELOW if exact else MOST_BELOW_ROUNDED
-    return [check(_CLAIM, found, mean <= most, f"at most {most}")], a_token
+    mean, moved = math.fsum(below) / len(below), math.fsum(apart) / len(apart)
+    found = f"{mean:.2g} sd of the logits below the best, over {len(below)} tokens"
+    return [
+        check(_CAUSAL, f"moved by {moved:.2g} sd of the logits", moved <= most, f"at most {most}"),
+        check(_CLAIM, found, mean <= most, f"at most {most}"),
+    ], a_token
 
 
 def _below(row: Any, token: int) -> float:
     """Return how far a token lies below the best one, in standard deviations of the row."""
     spread = float(row.std())
     return float(row.max() - row[token]) / spread if spread > 0 else 0.0
+
+
+def _apart(row: Any, other: Any) -> float:
+    """Return how far two rows of logits are apart, as a mean and in standard deviations of the first."""
+    spread = float(row.std())
+    return float(abs(row - other).mean()) / spread if spread > 0 else 0.0

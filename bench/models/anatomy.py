@@ -12,10 +12,16 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from bench.models.architecture import CACHE_BYTES
+from bench.models import config_keys
+from bench.models.architecture import CACHE_BYTES, Architecture
 
 Config = Mapping[str, JsonValue]
 EXPERTS = ".experts."
+NAMES = {
+    "num_hidden_layers": config_keys.LAYERS,
+    "hidden_size": config_keys.HIDDEN,
+    "num_attention_heads": config_keys.HEADS,
+}
 
 
 def parameter_counts(config: Config) -> tuple[int, int]:
@@ -59,13 +65,79 @@ def experts_of(config: Config) -> tuple[int, int]:
     return (experts, number(config, "num_experts_per_tok")) if experts else (0, 0)
 
 
+def matrix_counts(config: Config) -> tuple[int, int]:
+    """Return (weights in all matrices, weights used for one token), by arithmetic on the config alone.
+
+    It counts the matrices of embeddings, attention, dense layers, experts and routers of the families that
+    the cards have, but no norms and biases: up to 1 % less than ``parameter_counts``, without an engine.
+    """
+    hidden, layers = number(config, "hidden_size"), number(config, "num_hidden_layers")
+    tables = 1 if config.get("tie_word_embeddings") is True else 2
+    embeddings = tables * number(config, "vocab_size") * hidden
+    dense = 3 * hidden * number(config, "intermediate_size")
+    attention = _attention_weights(config)
+    experts, chosen = experts_of(config)
+    if not experts:
+        return (whole := embeddings + layers * (attention + dense)), whole
+    expert = 3 * hidden * (number(config, "moe_intermediate_size") or number(config, "intermediate_size"))
+    always = experts * hidden + number(config, "n_shared_experts") * expert  # the router too
+    first = min(number(config, "first_k_dense_replace"), layers)
+    rest = embeddings + layers * attention + first * dense + (layers - first) * always
+    routed = (layers - first) * expert
+    return rest + experts * routed, rest + chosen * routed
+
+
+def _attention_weights(config: Config) -> int:
+    """Return the weights of one layer's attention: query, key, value and output.
+
+    Latent attention has factors instead (DeepSeek-V2 technical report, section 2.1).
+    """
+    hidden, heads = number(config, "hidden_size"), number(config, "num_attention_heads")
+    if latent := number(config, "kv_lora_rank"):
+        value, plain = number(config, "v_head_dim"), number(config, "qk_nope_head_dim")
+        rank = number(config, "q_lora_rank")
+        query = rank * (hidden + heads * head_dim(config)) if rank else hidden * heads * head_dim(config)
+        keys = hidden * (latent + number(config, "qk_rope_head_dim")) + latent * heads * (plain + value)
+        return query + keys + heads * value * hidden
+    kv_heads = number(config, "num_key_value_heads") or heads
+    return 2 * hidden * head_dim(config) * (heads + kv_heads)
+
+
+def resized(facts: Architecture, before: Config, after: Config) -> Architecture:
+    """Return the facts of the config ``after``, if ``facts`` are those of ``before``.
+
+    The counts of parameters are scaled by ``matrix_counts``, so they are estimates. What a config does not
+    say stays as it was.
+    """
+    experts, chosen = experts_of(after)
+    changed: dict[str, Any] = {
+        "layers": number(after, "num_hidden_layers"),
+        "hidden_size": number(after, "hidden_size"),
+        "attention_heads": number(after, "num_attention_heads"),
+        "kv_heads": number(after, "num_key_value_heads") or number(after, "num_attention_heads"),
+        "head_dim": head_dim(after),
+        "intermediate_size": number(after, "intermediate_size"),
+        "vocabulary": number(after, "vocab_size"),
+        "experts": experts,
+        "experts_per_token": chosen,
+    }
+    if facts.kv_bytes_per_token is not None:
+        changed["kv_bytes_per_token"] = kv_bytes_per_token(after)
+    pairs = zip(matrix_counts(before), matrix_counts(after), strict=True)
+    for key, (then, now) in zip(("parameters", "active_parameters"), pairs, strict=True):
+        if (whole := getattr(facts, key)) is not None:
+            changed[key] = whole * now // max(then, 1)
+    known = {key: value for key, value in changed.items() if value}
+    return facts.model_copy(update={**known, "kv_window_bytes": kv_window_bytes(after)})
+
+
 def head_dim(config: Config) -> int:
     """Return the size of one attention head: stated, or the hidden size shared out among the heads.
 
     With latent attention it is that of a query, whose parts with and without position are concatenated.
     """
     latent = number(config, "qk_nope_head_dim") + number(config, "qk_rope_head_dim")
-    shared = number(config, "hidden_size") // number(config, "num_attention_heads")
+    shared = number(config, "hidden_size") // max(number(config, "num_attention_heads"), 1)
     return latent or number(config, "head_dim") or shared
 
 
@@ -122,6 +194,6 @@ def kv_window_bytes(config: Config) -> int:
 
 
 def number(config: Config, key: str) -> int:
-    """Return a whole number of the config; 0 if it is absent or null."""
-    value = config.get(key)
-    return value if isinstance(value, int) else 0
+    """Return a whole number of the config, under any of its names; 0 if it is absent or null."""
+    values = (config.get(name) for name in NAMES.get(key, (key,)))
+    return next((value for value in values if isinstance(value, int)), 0)

@@ -70,17 +70,6 @@ class Architecture(Record):
         windows = self.kv_window_bytes * min(tokens, window) // window
         return (self.token_bytes * tokens + windows) * item_bytes // CACHE_BYTES
 
-    def with_layers(self, layers: int) -> Architecture:
-        """Return the facts of the same shape with another number of layers: each layer has an equal share."""
-        embeddings = self.vocabulary * self.hidden_size * (1 if self.tied_embeddings else 2)
-        changed = {"layers": layers, "kv_window_bytes": self.kv_window_bytes * layers // self.layers}
-        for key in ("parameters", "active_parameters"):
-            if (whole := getattr(self, key)) is not None:
-                changed[key] = embeddings + (whole - embeddings) // self.layers * layers
-        if self.kv_bytes_per_token is not None:
-            changed["kv_bytes_per_token"] = self.kv_bytes_per_token * layers // self.layers
-        return self.model_copy(update=changed)
-
 
 class Published(Record):
     """The sizes as the makers state them, with their rounding; ``note`` says what they count differently."""

@@ -35,6 +35,7 @@ from bench.models.reference import (
     weights_digest,
 )
 from bench.models.registry import DirectorySource, ModelFile, PackageSource, find_model
+from bench.models.shrink import Size
 from bench.records.grid import Grid
 
 OnProgress = Callable[[Progress], None]
@@ -56,7 +57,7 @@ def ensure(model_ref: ModelRef, on_progress: OnProgress = lambda progress: None)
     if reason := model.why_not(random=isinstance(model_ref, Random)):
         raise UsageError(reason)
     if isinstance(model_ref, Random):
-        return _random(model, model_ref.layers)
+        return _random(model, model_ref.size)
     if model.source and model.source.package:
         return _from_package(model, model.source.package, on_progress)
     assert model.source is not None, "why_not() says so otherwise"
@@ -215,14 +216,15 @@ def _from_path(path: Path, on_progress: OnProgress) -> LocalModel:
     return LocalModel(path, record, tuple(files))
 
 
-def _random(model: ModelFile, layers: int | None) -> LocalModel:
+def _random(model: ModelFile, size: Size) -> LocalModel:
     """Make a directory that holds only the config; the engine creates the weights from a fixed seed."""
-    text = json.dumps(dict(model.random_config(layers)), indent=1, sort_keys=True, allow_nan=False)
+    text = json.dumps(model.sized(size).config, indent=1, sort_keys=True, allow_nan=False)
     digest = hashlib.sha256(text.encode()).hexdigest()
     directory = cache.fill(
         f"random {model.name} {digest}", lambda staging: _write(staging / "config.json", text)
     )
-    record = SourceRecord("random", model.name, f"{layers or model.architecture.layers} layers", None, None)
+    said = replace(size, layers=size.layers or model.architecture.layers)
+    record = SourceRecord("random", model.name, str(said), None, None)
     return replace(_from_cache(directory, record), random=True)
 
 

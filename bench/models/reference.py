@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bench.models.shrink import Size
 from bench.records.grid import Grid
 
 Stage = Literal["download", "check", "convert"]
@@ -38,10 +39,17 @@ class LocalPath:
 
 @dataclass(frozen=True)
 class Random:
-    """The shape of a known model with random weights; ``layers`` changes its number of layers."""
+    """The shape of a known model with random weights, of the size asked for; None leaves what it has."""
 
     name: str
     layers: int | None = None
+    hidden: int | None = None
+    experts: int | None = None
+
+    @property
+    def size(self) -> Size:
+        """Return the size asked for."""
+        return Size(self.layers, self.hidden, self.experts)
 
 
 ModelRef = Named | Hub | LocalPath | Random

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, get_args
 
@@ -12,10 +12,12 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from bench.data_paths import data_directories
 from bench.errors import UsageError
 from bench.formatting import nearest, printable
+from bench.models import anatomy
 from bench.models.architecture import Architecture, Count, Precision, Published, Reasoning, Record
 from bench.models.checks import code_in_config
 from bench.models.convert import RECIPE
 from bench.models.reference import is_commit
+from bench.models.shrink import Size, shrunk
 from bench.yaml_source import YamlSource, read_yaml
 
 
@@ -122,16 +124,14 @@ class ModelFile(Record):
             f"choice, or {{random: {self.name}}} for speed and memory alone"
         )
 
-    def random_config(self, layers: int | None = None) -> Mapping[str, JsonValue]:
-        """Return the transformers config for random weights. ``layers`` (1 to 1000) replaces the number of
-        layers."""
-        if layers is None:
-            return dict(self.config)
-        if not 1 <= layers <= 1000:
-            raise UsageError(f"random model {self.name}: layers must be 1 to 1000, got {layers}")
-        per_layer = self.config.get("layer_types")
-        kinds = {"layer_types": per_layer[:layers]} if isinstance(per_layer, list) else {}
-        return {**self.config, **kinds, "num_hidden_layers": layers}
+    def sized(self, size: Size) -> ModelFile:
+        """Return the same model with another size, its config and its facts. Raises UsageError for a size
+        that it cannot have."""
+        if size == Size():
+            return self
+        config = shrunk(self.config, size)
+        facts = anatomy.resized(self.architecture, self.config, config)
+        return self.model_copy(update={"config": config, "architecture": facts})
 
 
 FindModel = Callable[[str], ModelFile]

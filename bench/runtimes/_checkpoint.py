@@ -10,13 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import Outcome, Unsupported, VariantFailed
+from bench.formatting import one_line
 
 NAMED = 3
+MOST_SAID = 300
+FAULTS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError, RuntimeError)
 _LOADING = (  # what a report says, and what it means
     ("missing_keys", "not in the files, so made up by the loader"),
     ("mismatched_keys", "of another shape, so made up by the loader"),
     ("unexpected_keys", "in the files and left out by the loader"),
 )
+ATTENDS = {"full_attention", "sliding_attention", "chunked_attention"}  # kinds of layers with a plain cache
+OTHER_CACHES = (
+    "kv_lora_rank", "num_kv_shared_layers", "multi_query", "layers_block_type", "attn_layer_period",
+    "is_heterogeneous",
+)  # fmt: skip
 READERS = {  # the package that unpacks a checkpoint of each method; for all others it is transformers
     "awq": "gptqmodel",
     "bitsandbytes": "bitsandbytes",
@@ -55,11 +63,14 @@ def pretrained(directory: Path, device: str, wanted: dict[str, Any]) -> Any:
 
 
 @contextmanager
-def in_our_words(attention: str) -> Iterator[None]:
-    """Turn what transformers says of a model that it cannot load so into a row that says what to change."""
+def in_our_words(attention: str, cannot: str = "transformers cannot build this model") -> Iterator[None]:
+    """Turn what transformers says of a model that it cannot load or run into a row that says what to change.
+
+    ``cannot`` begins the sentence where nothing better is known. Running out of memory is another outcome.
+    """
     try:
         yield
-    except ValueError as bad:
+    except FAULTS as bad:
         said = str(bad)
         if "does not support" in said and ("attention" in said or "sdpa" in said.lower()):
             other = "eager" if attention != "eager" else "sdpa"
@@ -69,7 +80,10 @@ def in_our_words(attention: str) -> Iterator[None]:
             ) from None
         if "Unrecognized configuration class" in said or "does not recognize this architecture" in said:
             raise Unsupported("transformers has no causal language model of this architecture") from None
-        raise
+        if "memory" in said or "CUDA error" in said or "CUBLAS" in said or "alloc" in said:
+            raise
+        what = one_line(f"{type(bad).__name__}: {said}")[:MOST_SAID]
+        raise VariantFailed(Outcome.LOAD_ERROR, f"{cannot} ({what})") from bad
 
 
 def _must_be_whole(kind: str, report: Mapping[str, Any]) -> None:
@@ -123,10 +137,14 @@ def kv_bytes_per_token(config: Any, item_bytes: int) -> int | None:
 
     It is what a plain cache would hold. The worker replaces it by what the cache was seen to hold.
     """
-    heads = getattr(config, "num_attention_heads", None)
-    layers = getattr(config, "num_hidden_layers", None)
-    if not heads or not layers or getattr(config, "kv_lora_rank", None):
+    if any(getattr(config, name, None) for name in OTHER_CACHES):
         return None
+    heads = getattr(config, "num_attention_heads", None)
+    layers = getattr(config, "decoder_layers", None) or getattr(config, "num_hidden_layers", None)
+    kinds = set(getattr(config, "layer_types", None) or ()) - ATTENDS
+    if not heads or not layers or kinds:
+        return None
+    heads = getattr(config, "decoder_attention_heads", None) or heads
     kv_heads = getattr(config, "num_key_value_heads", None) or heads
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
     return int(2 * layers * kv_heads * head_dim * item_bytes)

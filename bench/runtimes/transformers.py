@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from bench.engine import Changed, Options, census
+from bench.engine.evidence import Check
 from bench.errors import Unsupported
 from bench.records import Facts
 from bench.runtimes._checkpoint import (
@@ -23,6 +26,7 @@ from bench.runtimes._text import TextModel
 
 REQUIRES = ("torch", "transformers", "safetensors")
 DTYPES = ("float32", "bfloat16", "float16")
+CACHES = ("past_key_values", "cache_params", "state")  # what architectures call it; Mamba and RWKV the others
 CACHED_TOKENS_A_CALL = 16  # when scoring through a cache: the tokens of a call see each other unquantised
 
 
@@ -94,7 +98,9 @@ class TransformersEngine(TextModel):
     """Hold a loaded causal language model and its step loop."""
 
     def __init__(self, model: Any, directory: Path, options: Options) -> None:
-        super().__init__(directory, model.config.get_text_config().vocab_size, random=options.random)
+        super().__init__(
+            directory, model.config.get_text_config(decoder=True).vocab_size, random=options.random
+        )
         self.options = options
         self.device = next(model.parameters()).device
         self._synchronise = _synchroniser(self.device)
@@ -116,6 +122,10 @@ class TransformersEngine(TextModel):
             self._step = changed.step
         self._step_model = self.model if self._step is None else self._step
         self._without_gradients = without_gradients(self.model)
+        takes = inspect.signature(self.model.forward).parameters
+        self._cache_name = next((name for name in CACHES if name in takes), CACHES[0])
+        # RWKV, xLSTM and the first MiniMax make a cache of their own and return it.
+        self._makes_own = not getattr(self.model, "_supports_default_dynamic_cache", lambda: True)()
 
     # ---- what was loaded -------------------------------------------------------------------------
 
@@ -124,7 +134,7 @@ class TransformersEngine(TextModel):
         import torch
         import transformers
 
-        config = self.model.config
+        config, part = self.model.config, self._decoder_config()
         cuda = self.device.type == "cuda"
         return Facts(
             engine=f"transformers {transformers.__version__}, torch {torch.__version__}",
@@ -133,9 +143,9 @@ class TransformersEngine(TextModel):
             dtype=str(self.model.dtype).removeprefix("torch."),
             attention=config._attn_implementation,
             threads=torch.get_num_threads(),
-            vocabulary=config.get_text_config().vocab_size,
-            context=getattr(config.get_text_config(), "max_position_embeddings", None),
-            kv_bytes_per_token=kv_bytes_per_token(config.get_text_config(), self.model.dtype.itemsize),
+            vocabulary=part.vocab_size,
+            context=getattr(part, "max_position_embeddings", None),
+            kv_bytes_per_token=kv_bytes_per_token(part, self.model.dtype.itemsize),
             random_weights=self.options.random,
             quantised_checkpoint=quantised_by(config),
         )
@@ -144,6 +154,11 @@ class TransformersEngine(TextModel):
         """Return the end tokens of the generation config, which may name several."""
         ends = self.model.generation_config.eos_token_id
         return () if ends is None else (ends,) if isinstance(ends, int) else tuple(ends)
+
+    def as_decoded(self) -> tuple[list[Check], float | None]:
+        """Check the steps; an architecture that cannot decode so is refused in one sentence."""
+        with in_our_words(self.options.attention, f"{type(self.model).__name__} cannot decode step by step"):
+            return super().as_decoded()
 
     # ---- decoding --------------------------------------------------------------------------------
 
@@ -171,9 +186,13 @@ class TransformersEngine(TextModel):
         from transformers import DynamicCache
 
         with self._without_gradients():
-            if self._make_cache is None:
-                return DynamicCache(config=self.model.config)
-            return self._make_cache(sequences, tokens)
+            if self._make_cache is not None:
+                return self._make_cache(sequences, tokens)
+            return None if self._makes_own else DynamicCache(config=self._decoder_config())
+
+    def _decoder_config(self) -> Any:
+        """Return the config of the part that writes: others are of pictures, or of an encoder."""
+        return self.model.config.get_text_config(decoder=True)
 
     def step(self, generation: Batch) -> None:
         """Run one forward pass for one more token of every sequence."""
@@ -187,10 +206,12 @@ class TransformersEngine(TextModel):
                 input_ids=ids,
                 attention_mask=None if batch.mask is None else batch.mask[:, : batch.length],
                 position_ids=None if batch.positions is None else batch.positions[:, start : batch.length],
-                past_key_values=batch.cache,
                 use_cache=True,
                 logits_to_keep=1,
+                **{self._cache_name: batch.cache},
             )
+            if self._makes_own:
+                batch.cache = out.get(self._cache_name)
             batch.chosen.append(out.logits[:, -1].argmax(-1, keepdim=True))
 
     def tokens(self, generation: Batch) -> list[list[int]]:
@@ -201,11 +222,16 @@ class TransformersEngine(TextModel):
 
     def cache_bytes(self, generation: Batch) -> int:
         """Return the bytes of the keys and values held for this batch, including their scales."""
-        return sum(census.held_bytes(layer) for layer in getattr(generation.cache, "layers", ()))
+        cache = generation.cache
+        if (layers := getattr(cache, "layers", None)) is None:
+            return census.held_bytes(SimpleNamespace(cache=cache))
+        beside = SimpleNamespace(**{key: value for key, value in vars(cache).items() if key != "layers"})
+        return sum(census.held_bytes(part) for part in (*layers, beside))
 
     def cache_class(self, generation: Batch) -> str:
         """Return the name of the class that holds the keys and values of a layer."""
-        return type(generation.cache.layers[0]).__name__
+        layers = getattr(generation.cache, "layers", None)
+        return type(layers[0] if layers else generation.cache).__name__
 
     def compiled_graphs(self) -> int:
         """Return how many graphs torch.compile has made in this process."""
@@ -229,7 +255,8 @@ class TransformersEngine(TextModel):
             compiled = self._step_model is not self.model
             parts = []
             for part in window.split(1 if compiled else CACHED_TOKENS_A_CALL, dim=1):
-                rows = self._step_model(input_ids=part, past_key_values=cache, use_cache=True).logits[0]
+                held = {self._cache_name: cache}
+                rows = self._step_model(input_ids=part, use_cache=True, **held).logits[0]
                 parts.append(rows.to(torch.float32, copy=compiled))  # a CUDA graph overwrites its output
             return torch.cat(parts)
 

@@ -178,18 +178,19 @@ def test_more_work_takes_longer(make: Make) -> None:
     assert Load(arm, model, estimate.GPU_RATES).round_s < one.round_s
 
 
-def test_layers_scale_the_weights_but_not_the_embeddings() -> None:
+@pytest.mark.parametrize("size", [{"layers": 15}, {"hidden": 128}, {"layers": 3, "hidden": 64}])
+def test_a_size_scales_the_facts(size: dict[str, int]) -> None:
+    from bench.models import anatomy
     from bench.models.reference import Random
     from bench.models.registry import find_model
 
-    whole = find_model("smollm2-135m").architecture
-    half = estimate._facts(Random("smollm2-135m", 15))
-    assert half is not None
-    embeddings = whole.vocabulary * whole.hidden_size
-    assert (half.layers, half.parameters - embeddings) == (15, (whole.parameters - embeddings) // 30 * 15)
-    assert estimate._facts(Random("smollm2-135m", 30)) == whole.model_copy(
-        update={"parameters": embeddings + (whole.parameters - embeddings) // 30 * 30}
-    )
+    ref = Random("smollm2-135m", **size)
+    facts = estimate._facts(ref)
+    assert facts is not None
+    exact, _active = anatomy.parameter_counts(find_model(ref.name).sized(ref.size).config)
+    assert facts.parameters == pytest.approx(exact, rel=0.01)
+    assert facts.layers == size.get("layers", 30)
+    assert estimate._facts(Random("smollm2-135m", 30)) == find_model("smollm2-135m").architecture
 
 
 def test_the_memory_of_a_check_is_that_of_the_card(make: Make) -> None:

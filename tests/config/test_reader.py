@@ -142,6 +142,8 @@ def test_other_spellings_are_the_same_keys(write: Write, text: str) -> None:
         (f"{{hub: Qwen/Qwen3-0.6B, revision: {COMMIT}}}", Hub("Qwen/Qwen3-0.6B", COMMIT)),
         ("{random: tiny-llama}", Random("tiny-llama", None)),
         ("{random: tiny-llama, layers: 5}", Random("tiny-llama", 5)),
+        ("{random: tiny-llama, layers: null}", Random("tiny-llama")),
+        ("{random: deepseek-r1, layers: 4, hidden: 256, experts: 16}", Random("deepseek-r1", 4, 256, 16)),
     ],
 )
 def test_ways_to_name_a_model(write: Write, text: str, model: object) -> None:
@@ -556,6 +558,11 @@ def test_a_limit_on_drift_that_is_switched_off(write: Write) -> None:
         ("{random: tiny-llama, layers: 0}", "model.layers", "from 1 to 1000, not 0"),
         ("{random: tiny-llama, layers: 2.0}", "model.layers", "not 2.0"),
         ("{random: tiny-llama, layers: true}", "model.layers", "not True"),
+        ("{random: tiny-llama, hidden: 250}", "model.hidden", "a multiple of 16 from 32 to 65536, not 250"),
+        ("{random: tiny-llama, hidden: wide}", "model.hidden", "not 'wide'"),
+        ("{random: tiny-llama, experts: 4}", "model.experts", "this model has no experts"),
+        ("{random: gpt-oss-20b, experts: 3}", "model.experts", "at least 4, since each token goes through 4"),
+        ("{path: ., hidden: 64}", "model", "not a model"),
         ("{path: no/such/directory}", "model.path", "no model directory"),
         ("{path: /dev/zero}", "model.path", "no model directory"),
         ("{path: 3}", "model.path", "should be text"),

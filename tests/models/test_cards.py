@@ -155,18 +155,6 @@ def test_weights_at_fewer_bits() -> None:
     ]  # fmt: skip
 
 
-def test_fewer_layers_have_their_share_of_everything() -> None:
-    whole = find_model("gpt-oss-20b").architecture
-    half = whole.with_layers(12)
-    embeddings = 2 * whole.vocabulary * whole.hidden_size
-    assert (half.layers, half.token_bytes, half.kv_window_bytes) == (
-        12, whole.token_bytes // 2, whole.kv_window_bytes // 2,
-    )  # fmt: skip
-    for now, then in ((half.parameters, whole.parameters), (half.active, whole.active)):
-        assert now == pytest.approx(embeddings + (then - embeddings) / 2, abs=24)
-    assert whole.with_layers(24).parameters == pytest.approx(whole.parameters, abs=24)
-
-
 @pytest.mark.parametrize("active", ["0", "-1", "1.5"])
 def test_counts_are_whole_and_positive(active: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "models").mkdir()

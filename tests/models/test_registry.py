@@ -10,6 +10,7 @@ import pytest
 from bench.data_paths import data_directories
 from bench.errors import ConfigError, UsageError
 from bench.models.registry import ModelFile, all_models, find_model, model_directories
+from bench.models.shrink import Size
 
 GOOD = """\
 description: a test model
@@ -165,15 +166,15 @@ def test_a_directory_needs_a_digest(models: Path) -> None:
     assert complaint(models, with_directory("mine", "XX")).key == "source.directory.sha256"
 
 
-def test_layers_can_be_overridden(models: Path) -> None:
+def test_a_size_can_be_overridden(models: Path) -> None:
     (models / "mine.yaml").write_text(GOOD + "  layer_types: [full_attention, sliding_attention]\n")
     model = find_model("mine")
-    assert model.random_config() == model.config
-    shallow = model.random_config(layers=1)
+    assert model.sized(Size()) == model
+    shallow = model.sized(Size(layers=1)).config
     assert (shallow["num_hidden_layers"], shallow["layer_types"]) == (1, ["full_attention"])
     for layers in (0, -1, 1001):
         with pytest.raises(UsageError, match="1 to 1000"):
-            model.random_config(layers)
+            model.sized(Size(layers=layers))
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from bench.errors import NotApplied, Outcome, Unsupported, UsageError, VariantFa
 from bench.models.checks import check_directory
 from bench.runtimes import numpy as numpy_engine
 from bench.runtimes import transformers as engine
+from bench.runtimes._checkpoint import in_our_words
 from bench.runtimes._config import must_be_known
 from bench.runtimes._gguf import write
 from bench.worker import session
@@ -180,8 +181,9 @@ def test_a_text_begins_as_the_tokenizer_says(tmp_path: Path) -> None:
 
 def test_steps_of_a_sound_model_are_those_of_one_pass(tmp_path: Path) -> None:
     found = engine.load(llama(tmp_path), CPU)
-    (check,), held = by_steps(found, found.facts())
-    assert check.holds
+    checks, held = by_steps(found, found.facts())
+    assert len(checks) == 2
+    assert all(check.holds for check in checks)
     assert held == found.facts().kv_bytes_per_token == 2 * 2 * 2 * 16 * 4
 
 
@@ -189,10 +191,27 @@ def test_a_model_that_takes_no_cache(tmp_path: Path) -> None:
     """Each step sees its last token alone, at full speed."""
     config = transformers.OpenAIGPTConfig(vocab_size=260, n_positions=512, n_embd=64, n_layer=2, n_head=4)
     found = engine.load(saved(sharp(transformers.OpenAIGPTLMHeadModel(config), 20.0), tmp_path), EAGER)
-    (check,), _held = by_steps(found, found.facts())
+    (causal, check), _held = by_steps(found, found.facts())
+    assert causal.holds
     assert not check.holds
     with pytest.raises(NotApplied, match="tokens decoded step by step are those of one pass"):
         session._enforce("runtime", [check])
+
+
+@pytest.mark.parametrize("kind", ["Bert", "Electra"])
+def test_a_model_that_sees_later_tokens(tmp_path: Path, kind: str) -> None:
+    """An encoder that is loaded as a decoder without ``is_decoder``: what is scored is not what it writes."""
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=260, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128
+    )
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    found = engine.load(saved(sharp(model, 5.0), tmp_path), CPU)
+    (causal, _steps), _held = by_steps(found, found.facts())
+    assert not causal.holds
+    with pytest.raises(NotApplied, match="logits of a token do not depend on later tokens"):
+        session._enforce("runtime", [causal])
+    found = engine.load(with_config(tmp_path, {"is_decoder": True}), CPU)
+    assert by_steps(found, found.facts())[0][0].holds
 
 
 def test_an_attention_that_an_architecture_does_not_have(tmp_path: Path) -> None:
@@ -208,6 +227,62 @@ def test_a_state_space_model_has_no_formula_for_its_cache(tmp_path: Path) -> Non
         engine.load(saved(transformers.MambaForCausalLM(config), tmp_path), EAGER).facts().kv_bytes_per_token
         is None
     )
+
+
+STATES: dict[str, dict[str, Any]] = {  # architectures with a cache of another name or kind
+    "mamba": {"hidden_size": 64, "state_size": 8},
+    "falcon_mamba": {"hidden_size": 64, "state_size": 8},
+    "mamba2": {"hidden_size": 64, "num_heads": 8, "head_dim": 16, "n_groups": 1, "state_size": 8},
+    "rwkv": {"hidden_size": 64, "attention_hidden_size": 64, "context_length": 512},
+    "xlstm": {"hidden_size": 128, "num_heads": 4, "embedding_dim": 128},
+}
+
+
+@pytest.mark.parametrize("kind", STATES)
+def test_a_state_is_carried_from_step_to_step_and_does_not_grow(tmp_path: Path, kind: str) -> None:
+    layers = {"num_blocks": 2} if kind == "xlstm" else {}
+    config = transformers.AutoConfig.for_model(
+        kind, vocab_size=260, num_hidden_layers=2, bos_token_id=0, eos_token_id=1, **layers, **STATES[kind]
+    )
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    found = engine.load(saved(sharp(model), tmp_path), EAGER)
+    (causal, steps), a_token = by_steps(found, found.facts())
+    assert causal.holds, causal
+    assert steps.holds, steps
+    assert a_token == 0
+    generation = found.prefill([[5, 6, 7]], 2)
+    found.step(generation)
+    assert found.cache_bytes(generation) > 0
+
+
+def test_linear_layers_with_a_cache_of_their_own(tmp_path: Path) -> None:
+    """MiniMax refuses every other cache; of its two layers only the second one keeps keys and values."""
+    config = transformers.MiniMaxConfig(
+        **LLAMA, num_local_experts=4, num_experts_per_tok=2, head_dim=16,
+        layer_types=["linear_attention", "full_attention"], block_size=8,
+    )  # fmt: skip
+    found = engine.load(saved(sharp(transformers.MiniMaxForCausalLM(config)), tmp_path), CPU)
+    checks, a_token = by_steps(found, found.facts())
+    assert all(one.holds for one in checks)
+    assert a_token == 2 * 2 * 16 * 4
+
+
+def test_an_architecture_that_cannot_decode_by_steps_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    config = transformers.CpmAntConfig(
+        vocab_size=260, hidden_size=64, num_attention_heads=4, dim_head=16, dim_ff=128, num_hidden_layers=2
+    )
+    found = engine.load(saved(transformers.CpmAntForCausalLM(config), tmp_path), EAGER)
+    with pytest.raises(VariantFailed, match="CpmAntForCausalLM cannot decode step by step") as caught:
+        found.as_decoded()
+    assert caught.value.outcome == Outcome.LOAD_ERROR
+
+
+@pytest.mark.parametrize(
+    "said", ["CUDA out of memory", "DefaultCPUAllocator: can't allocate memory", "std::bad_alloc"]
+)
+def test_too_little_memory_stays_what_it_is(said: str) -> None:
+    with pytest.raises(RuntimeError, match=said.replace("'", ".")), in_our_words("sdpa"):
+        raise RuntimeError(said)
 
 
 # ---- an engine that would compute another model ---------------------------------------------------------
