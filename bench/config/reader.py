@@ -35,7 +35,7 @@ from bench.errors import ConfigError, UsageError, together
 from bench.formatting import nearest
 from bench.models.reference import Random
 from bench.models.registry import find_model
-from bench.pricing.reprice import price_called
+from bench.pricing.book import price_called
 from bench.store.files import digest
 from bench.texts import check_text, same_text
 from bench.yaml_source import KeyPath, YamlSource, parse_yaml, read_yaml

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from bench.errors import ConfigError, UsageError
-from bench.pricing.book import default_book, parse_price
+from bench.pricing.book import default_book, price_called
 from bench.pricing.cost import price_of
-from bench.pricing.reprice import misfit, new_price, own_price, price_block, price_called
+from bench.pricing.hardware import parse_price
+from bench.pricing.reprice import misfit, new_price, own_price, price_block
 
 TODAY = "2026-01-31"
 OLD = price_block("cloud-2vcpu-8gb", None, 0.6, "2020-01-01")

@@ -1,0 +1,174 @@
+"""``bench prices``: the price book as a table, all about one price, and a check of every file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.cli.listing import align, count, terminal_width
+from bench.data_paths import data_directories
+from bench.errors import ConfigError, UsageError, together
+from bench.formatting import nearest, printable
+from bench.pricing import hour
+from bench.pricing.book import KIND, default_book, find_price, read_book
+from bench.pricing.cost import FORMULA_ENERGY, FORMULA_RUN
+from bench.pricing.hardware import HardwarePrice
+from bench.pricing.reprice import plain
+
+TITLES = ("id", "device", "USD/h", "each", "term", "region", "day", "age")
+UNIT = {"cpu": "vCPU", "gpu": "GPU"}
+TERMS = ("on_demand", "spot", "reserved")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which prices to list; None leaves a property out of the choice."""
+
+    kind: str | None = None
+    provider: str | None = None
+    term: str | None = None
+    device: str | None = None
+
+    @property
+    def anything(self) -> bool:
+        """Whether a property is asked for."""
+        return any((self.kind, self.provider, self.term, self.device))
+
+
+def listing(wanted: Wanted, today: str, *, as_json: bool) -> str:
+    """Return the prices that are wanted, the cheapest vCPU or GPU first. Raises UsageError for none."""
+    prices = sorted(_chosen(wanted), key=lambda one: (one.kind, one.unit_usd, one.id))
+    if as_json:
+        return json.dumps([as_data(price, today) for price in prices], indent=1)
+    rows = [tuple(map(printable, _row(price, today))) for price in prices]
+    old = sum(hour.age_days(price.date, today) > hour.OLD_DAYS for price in prices)
+    notes = [f"{count(len(prices), 'price')}; each: of one vCPU or GPU; age in days; source: bench prices ID"]
+    notes += [f"! older than {hour.OLD_DAYS} days ({old}): look it up again before you use it"] if old else []
+    return "\n".join([*align([TITLES, *rows], terminal_width()), "", *notes])
+
+
+def _row(price: HardwarePrice, today: str) -> tuple[str, ...]:
+    age = hour.age_days(price.date, today)
+    what = price.device or ("own" if price.ownership == "owned" else "-")
+    return (
+        price.id,
+        f"{price.vcpus} vCPU, {what}" if price.kind == "cpu" else what,
+        f"{price.hourly_usd:.4f}",
+        f"{price.unit_usd:.4f}/{UNIT[price.kind]}",
+        hour.term_words(price.term, price.commitment_months) or price.ownership,
+        price.region or "-",
+        str(price.date),
+        f"{age}{' !' if age > hour.OLD_DAYS else ''}",
+    )
+
+
+def page(price_id: str, today: str, *, as_json: bool) -> str:
+    """Return all keys of one price, and how its hour is computed. A UsageError names the nearest id."""
+    price = find_price(default_book(), price_id)
+    if as_json:
+        return json.dumps(as_data(price, today), indent=1)
+    keys = {key: value for key, value in plain(price).items() if key not in ("id", "name")}
+    formula, numbers = hour.hour_formula(price)
+    facts = [
+        *((key, _value(value)) for key, value in keys.items()),
+        ("", ""),
+        ("an hour", formula),
+        ("", f"  = {numbers}"),
+        *([("per vCPU", f"{price.unit_usd:.6g} USD/h")] if price.kind == "cpu" else []),
+        ("a share", hour.share_words(price)),
+        *(("power", line) for line in hour.power_lines(price)),
+        *([] if price.includes_power else [("energy", FORMULA_ENERGY)]),
+        ("a run", FORMULA_RUN),
+        ("age", f"{hour.age_days(price.date, today)} days on {today}"),
+        *(("note", line) for line in hour.cautions(plain(price), today)),
+    ]
+    lines = align([(key, printable(value)) for key, value in facts], terminal_width())
+    return "\n".join([f"{price.id}: {printable(price.name)}", *(f"  {line}".rstrip() for line in lines)])
+
+
+def as_data(price: HardwarePrice, today: str) -> dict[str, Any]:
+    """Return a price for JSON: its keys, its hour with the formula, its age and what to beware of."""
+    formula, numbers = hour.hour_formula(price)
+    return {
+        **plain(price),
+        "hourly_usd": price.hourly_usd,
+        "per": UNIT[price.kind],
+        "hourly_usd_each": price.unit_usd,
+        "formula": formula,
+        "numbers": numbers,
+        "age_days": hour.age_days(price.date, today),
+        "cautions": list(hour.cautions(plain(price), today)),
+    }
+
+
+def check(today: str) -> str:
+    """Validate every price file; return how many there are and which are old.
+
+    Raises ConfigError (exit 2) with what is wrong: a key, a range, an id that stands twice, a day to come.
+    """
+    errors: list[ConfigError] = []
+    lines = []
+    for directory in data_directories(KIND):
+        book, bad = read_book(directory)
+        errors += bad
+        for price in book.values():
+            errors += _of_tomorrow(price, str(directory), today)
+        old = [price.id for price in book.values() if hour.age_days(price.date, today) > hour.OLD_DAYS]
+        words = f"; {len(old)} older than {hour.OLD_DAYS} days: {', '.join(sorted(old))}" if old else ""
+        lines.append(f"{directory}: {count(len(book), 'price')} read{words}")
+    if errors:
+        raise together(errors)
+    return "\n".join(lines) or f"no {KIND} here"
+
+
+def _of_tomorrow(price: HardwarePrice, file: str, today: str) -> Iterator[ConfigError]:
+    for key in ("date", "rate_date"):
+        if (day := getattr(price, key)) is not None and hour.age_days(day, today) < 0:
+            yield ConfigError(f"{file}: {price.id}", f"{day} is after today, {today}", key=key)
+
+
+def _chosen(wanted: Wanted) -> Sequence[HardwarePrice]:
+    """Return the prices with every property that is asked for."""
+    book = list(default_book().values())
+    term = wanted.term and wanted.term.lower().replace("-", "_").replace(" ", "_")
+    _must_be_known("kind", wanted.kind, UNIT)
+    _must_be_known("term", term, TERMS)
+    _must_be_known("provider", wanted.provider, {one.provider for one in book if one.provider})
+    found = [
+        price
+        for price in book
+        if wanted.kind in (None, price.kind)
+        and term in (None, price.term)
+        and wanted.provider in (None, price.provider)
+        and (wanted.device is None or _is_of(price, wanted.device))
+    ]
+    if not found:
+        devices = sorted({one.device for one in book if one.device})
+        raise UsageError(f"no price is like that; devices: {', '.join(devices)}")
+    return found
+
+
+def _must_be_known(what: str, given: str | None, known: Sequence[str] | dict[str, str] | set[str]) -> None:
+    if given is not None and given not in known:
+        close = nearest(given, known)
+        hint = f"did you mean {close!r}?" if close else f"known: {', '.join(sorted(known))}"
+        raise UsageError(f"no {what} called {given[:60]!r} ({hint})")
+
+
+def _is_of(price: HardwarePrice, device: str) -> bool:
+    """Whether the words of ``device``, such as ``h100`` or ``H100-80GB``, are words of the price's names."""
+    names = " ".join((price.id, price.name, price.device or "", price.instance or ""))
+    return _words(device) <= _words(names)
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z0-9]+", text.lower()))
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
