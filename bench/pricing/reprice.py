@@ -54,19 +54,7 @@ def own_price(usd_per_hour: float, today: str, vcpus: int | None = None) -> dict
 
     Without ``vcpus`` a run is charged the whole machine, as it would be for a GPU.
     """
-    if not math.isfinite(usd_per_hour) or not 0 < usd_per_hour <= MAX_USD_PER_HOUR:
-        raise UsageError(
-            f"dollars per hour must be above 0 and at most {MAX_USD_PER_HOUR}, got {usd_per_hour:g}; "
-            "is it per month, or per 1k tokens?"
-        )
-    if vcpus is not None and vcpus < 1:
-        raise UsageError(f"vcpus must be at least 1, got {vcpus}")
-    low, high = VCPU_USD
-    if vcpus is not None and not low <= usd_per_hour / vcpus <= high:
-        raise UsageError(
-            f"{usd_per_hour:g} USD an hour for {vcpus} vCPU is {usd_per_hour / vcpus:.3g} per vCPU, outside "
-            f"{low:g} to {high:g}; is it per month, per second, or per 1k tokens?"
-        )
+    check_rent(usd_per_hour, vcpus)
     of = "the whole machine" if vcpus is None else f"{vcpus} vCPU, by the share in use"
     return {
         "id": GIVEN,
@@ -79,6 +67,27 @@ def own_price(usd_per_hour: float, today: str, vcpus: int | None = None) -> dict
         "includes_power": True,
         "usd_per_hour": usd_per_hour,
     }
+
+
+def check_rent(usd_per_hour: float, vcpus: int | None) -> None:
+    """Raise UsageError for dollars that are no rent of an hour: of a machine, or of ``vcpus``."""
+    if not math.isfinite(usd_per_hour) or not 0 < usd_per_hour <= MAX_USD_PER_HOUR:
+        raise UsageError(
+            f"dollars per hour must be above 0 and at most {MAX_USD_PER_HOUR}, got {usd_per_hour:g}; "
+            "is it per month, or per 1k tokens?"
+        )
+    if vcpus is not None and vcpus < 1:
+        raise UsageError(f"vcpus must be at least 1, got {vcpus}")
+    low, high = VCPU_USD
+    if vcpus is None and usd_per_hour < low:
+        raise UsageError(
+            f"{usd_per_hour:g} USD an hour is below {low:g}; is it per second, or per 1k tokens?"
+        )
+    if vcpus is not None and not low <= usd_per_hour / vcpus <= high:
+        raise UsageError(
+            f"{usd_per_hour:g} USD an hour for {vcpus} vCPU is {usd_per_hour / vcpus:.3g} per vCPU, outside "
+            f"{low:g} to {high:g}; is it per month, per second, or per 1k tokens?"
+        )
 
 
 def new_price(

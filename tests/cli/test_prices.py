@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from bench.cli import upkeep  # noqa: F401 - registers the command
 from bench.cli.app import app
 from bench.cli.price_pages import Wanted, as_data, check, listing, page
 from bench.config.reader import read_config
