@@ -32,7 +32,7 @@ def script(name: str) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["config.md", "metrics.md", "models.md", "schemes.md"])
+@pytest.mark.parametrize("name", ["config.md", "metrics.md", "models.md", "prices.md", "schemes.md"])
 def test_generated_pages_are_what_the_code_says(name: str) -> None:
     """Otherwise: ``.venv/bin/python scripts/docs``."""
     made: dict[str, str] = script("docs").pages()

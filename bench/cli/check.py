@@ -9,8 +9,11 @@ from bench.cli.listing import align, arm_words, terminal_width
 from bench.config.spec import Arm, Group, LimitBlock, Spec
 from bench.formatting import count, printable
 from bench.machine.devices import cpu_count
+from bench.measure.clock import utc_now
 from bench.models.reference import LocalPath, Random
-from bench.pricing.reprice import price_called
+from bench.pricing.book import price_called
+from bench.pricing.hour import cautions
+from bench.pricing.reprice import plain
 from bench.records.grid import MAY_BE_CONFOUNDED, quantises
 from bench.stats.intervals import LEAST_SAMPLES
 
@@ -90,6 +93,8 @@ def _limit(limit: LimitBlock) -> str:
 
 
 def _notes(spec: Spec, arms: Sequence[Arm]) -> Iterator[str]:
+    if spec.price.hardware is not None:
+        yield from cautions(plain(price_called(spec.price.hardware)), utc_now()[:10])
     for threads in sorted({arm.runtime.threads or 0 for arm in arms}):
         if threads > cpu_count():
             yield f"{threads} threads on {count(cpu_count(), 'processor')}: they will wait for each other"

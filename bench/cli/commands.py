@@ -43,10 +43,12 @@ def run(specs: Sequence[Spec], out: Path, *, as_json: bool, resume: Path | None,
 
 
 def show(run: RunSummary, *, as_json: bool) -> None:
-    """Print a run as a table or as JSON; warn on stderr when its price is for other hardware."""
+    """Print a run as a table or as JSON; warn on stderr about its price: other hardware, old, spot."""
+    from bench.pricing.hour import cautions
     from bench.pricing.reprice import misfit
 
-    if note := misfit(run.price, [row.facts.device for row in run.rows if row.facts]):
+    wrong = misfit(run.price, [row.facts.device for row in run.rows if row.facts])
+    for note in (*([wrong] if wrong else []), *cautions(run.price, run.started_utc[:10])):
         print(f"bench: {note}", file=sys.stderr)
     if as_json:
         print(json.dumps(run.to_json(), indent=1))

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from bench.cli.api_pages import count_words
 from bench.cli.listing import align
-from bench.cli.price_pages import count_words
 from bench.formatting import format_significant
 from bench.plan.answer import FORMULA_MONTH, Answer
 from bench.plan.fleet import USUAL_LOAD, Latency, Slo, Stream

@@ -49,8 +49,8 @@ def plan(
     arithmetic_share: Annotated[
         float, typer.Option(help="with --model: share of the data sheet's FLOP/s that is reached")
     ] = 0.5,
-    reserved_usd_per_hour: Annotated[
-        float | None, typer.Option(help="an hour of a reserved machine, paid all month")
+    reserved: Annotated[
+        str | None, typer.Option(metavar="ID", help="a price of reserved machines, paid all month")
     ] = None,
     api: Annotated[
         list[str] | None, typer.Option(metavar="PROVIDER/MODEL", help="APIs to show beside it")
@@ -71,6 +71,7 @@ def plan(
     from bench.cli.plan_pages import plan_json, plan_page
     from bench.measure.clock import utc_now
     from bench.plan.fleet import Slo
+    from bench.pricing.book import price_called
 
     if (run is None) == (model is None):
         raise UsageError("plan what? give a measured run, or --model with a card")
@@ -91,11 +92,9 @@ def plan(
         stream = _stream(requests_per_day, input_tokens, output_tokens, peak)
         shares = (bandwidth_share, arithmetic_share)
         found = _of_card(model, hardware, stream, target, precision, shares)
-    if reserved_usd_per_hour is not None:
-        found = replace(
-            found,
-            options=tuple(replace(one, reserved_usd=reserved_usd_per_hour) for one in found.options),
-        )
+    if reserved is not None:
+        hour_usd = price_called(reserved).hourly_usd
+        found = replace(found, options=tuple(replace(one, reserved_usd=hour_usd) for one in found.options))
     today = dt.date.fromisoformat(utc_now()[:10])
     answer = found.answered(tuple(api or ()), cached, token_ratio, today)
     print(json.dumps(plan_json(answer), indent=1) if as_json else plan_page(answer))
@@ -124,9 +123,11 @@ def _stream(per_day: float, input_tokens: float, output_tokens: float, peak: flo
 
 def _of_run(directory: Path, hardware: list[str], per_day: float, peak: float, slo: Slo) -> Plan:
     from bench.cli.price_commands import names_of_weights, priced
+    from bench.measure.clock import utc_now
     from bench.plan.answer import Plan
     from bench.plan.options import measured_options
     from bench.plan.served import served_rows
+    from bench.pricing.hour import cautions
 
     if len(hardware) > 1:
         raise UsageError(
@@ -137,7 +138,9 @@ def _of_run(directory: Path, hardware: list[str], per_day: float, peak: float, s
     stream = _stream(per_day, base.mix.input_tokens, base.mix.output_tokens, peak)
     price = f"{run.price['name']}, {run.price['date']}"
     title = f"{run.name}: {(run.model or {}).get('name') or 'no model'}, measured in run {run.run_id}"
-    return Plan(title, (price,), stream, slo, tuple(measured_options(run)), tuple(names_of_weights(run)), ())
+    notes = tuple(cautions(run.price, utc_now()[:10]))
+    weights = tuple(names_of_weights(run))
+    return Plan(title, (price,), stream, slo, tuple(measured_options(run)), weights, notes)
 
 
 def _of_card(
@@ -145,12 +148,15 @@ def _of_card(
 ) -> Plan:
     from bench.cli.doctor import available_bytes
     from bench.cli.estimate import LAYER_S
+    from bench.measure.clock import utc_now
     from bench.models.registry import find_model
     from bench.plan.answer import Plan
     from bench.plan.devices import device_of, devices
     from bench.plan.options import Estimate, estimated_here, estimated_options
     from bench.plan.roofline import Loaded
-    from bench.pricing.reprice import price_called
+    from bench.pricing.book import price_called
+    from bench.pricing.hour import cautions
+    from bench.pricing.reprice import plain
 
     card = find_model(name)
     how, model = Estimate(_bits(precision), *shares), Loaded(card.architecture, 16)
@@ -167,12 +173,15 @@ def _of_card(
         if price.kind == "cpu":
             options += estimated_here(model, price, float(available_bytes() or 0), stream, LAYER_S)
         else:
-            options += estimated_options(model, price, device_of(price.id, devices()), stream, how)
+            options += estimated_options(model, price, device_of(price, devices()), stream, how)
     words = tuple(f"{price.name}, {price.date}" for price in prices)
+    warned = [note for price in prices for note in cautions(plain(price), utc_now()[:10])]
     kinds = dict.fromkeys(price.kind for price in prices)
     weights = tuple(filter(None, (card.hub,)))
     title = f"{name}: estimated from its card"
-    return Plan(title, words, stream, slo, tuple(options), weights, tuple(notes[kind] for kind in kinds))
+    return Plan(
+        title, words, stream, slo, tuple(options), weights, (*(notes[kind] for kind in kinds), *warned)
+    )
 
 
 def _bits(precision: str) -> tuple[float, ...]:

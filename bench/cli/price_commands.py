@@ -56,7 +56,7 @@ def against(
     as_json: bool,
 ) -> None:
     """Print a run beside hosted APIs, and draw it if a file is given."""
-    from bench.cli.price_pages import against_json, against_page
+    from bench.cli.api_pages import against_json, against_page
     from bench.measure.clock import utc_now
     from bench.plan.against import Question, against_apis
 

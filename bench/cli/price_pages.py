@@ -1,168 +1,174 @@
-"""What `bench price RUN --against api` prints: a run, APIs beside it, and where both cost the same."""
+"""``bench prices``: the price book as a table, all about one price, and a check of every file."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import asdict
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from bench.cli.listing import align
-from bench.formatting import format_significant
-from bench.plan.against import AgainstApi, Comparison, Pair
-from bench.plan.served import Served
-from bench.pricing import apis, break_even
-from bench.report.reading import bounds_text
-from bench.results.run_summary import RunSummary
-from bench.stats.intervals import Interval
+from bench.cli.listing import align, terminal_width
+from bench.data_paths import data_directories
+from bench.errors import ConfigError, UsageError, together
+from bench.formatting import count, nearest, printable
+from bench.pricing import hour
+from bench.pricing.book import KIND, default_book, find_price, read_book
+from bench.pricing.cost import FORMULA_ENERGY, FORMULA_RUN
+from bench.pricing.hardware import HardwarePrice
+from bench.pricing.reprice import plain
 
-NEVER = "never"
+TITLES = ("id", "device", "USD/h", "each", "term", "region", "day", "age")
+UNIT = {"cpu": "vCPU", "gpu": "GPU"}
+TERMS = ("on_demand", "spot", "reserved")
 
 
-def against_page(run: RunSummary, found: Comparison) -> str:
-    """Return the whole answer as text."""
-    mix = found.mix
-    cached = f", {mix.cached_share:.0%} of the input from a prompt cache" if mix.cached_share else ""
-    yours = [("", "$/1M requests", "$/1M tokens", "s a request", "drift")]
-    yours += [
-        (f"  {row.title}", _per_million(row.request_usd), _tokens_usd(row), _seconds(row), row.drift)
-        for row in found.rows
-    ]
-    theirs = [
-        ("", "$/1M requests", "batch", *(head for row in found.chosen for head in _heads(row))),
-        *_offer_rows(found),
-    ]
-    return "\n".join(
-        (
-            f"{run.name}: {_tokens(mix.input_tokens)} tokens in and {_tokens(mix.output_tokens)} out a "
-            f"request{cached}",
-            "",
-            f"On your own: {run.price['name']}, {run.price['date']}, used {run.price['utilisation']:.0%} of "
-            "the time",
-            *align(yours),
-            "",
-            f"At an API: {found.price_list}, prices of {found.day}",
-            *align(theirs),
-            "",
-            *_notes(found),
-        )
+@dataclass(frozen=True)
+class Wanted:
+    """Which prices to list; None leaves a property out of the choice."""
+
+    kind: str | None = None
+    provider: str | None = None
+    term: str | None = None
+    device: str | None = None
+
+    @property
+    def anything(self) -> bool:
+        """Whether a property is asked for."""
+        return any((self.kind, self.provider, self.term, self.device))
+
+
+def listing(wanted: Wanted, today: str, *, as_json: bool) -> str:
+    """Return the prices that are wanted, the cheapest vCPU or GPU first. Raises UsageError for none."""
+    prices = sorted(_chosen(wanted), key=lambda one: (one.kind, one.unit_usd, one.id))
+    if as_json:
+        return json.dumps([as_data(price, today) for price in prices], indent=1)
+    rows = [tuple(map(printable, _row(price, today))) for price in prices]
+    old = sum(hour.age_days(price.date, today) > hour.OLD_DAYS for price in prices)
+    notes = [f"{count(len(prices), 'price')}; each: of one vCPU or GPU; age in days; source: bench prices ID"]
+    notes += [f"! older than {hour.OLD_DAYS} days ({old}): look it up again before you use it"] if old else []
+    return "\n".join([*align([TITLES, *rows], terminal_width()), "", *notes])
+
+
+def _row(price: HardwarePrice, today: str) -> tuple[str, ...]:
+    age = hour.age_days(price.date, today)
+    what = price.device or ("own" if price.ownership == "owned" else "-")
+    return (
+        price.id,
+        f"{price.vcpus} vCPU, {what}" if price.kind == "cpu" else what,
+        f"{price.hourly_usd:.4f}",
+        f"{price.unit_usd:.4f}/{UNIT[price.kind]}",
+        hour.term_words(price.term, price.commitment_months) or price.ownership,
+        price.region or "-",
+        str(price.date),
+        f"{age}{' !' if age > hour.OLD_DAYS else ''}",
     )
 
 
-def _heads(row: Served) -> tuple[str, str]:
-    return f"{row.title} ÷ API", "pays from"
+def page(price_id: str, today: str, *, as_json: bool) -> str:
+    """Return all keys of one price, and how its hour is computed. A UsageError names the nearest id."""
+    price = find_price(default_book(), price_id)
+    if as_json:
+        return json.dumps(as_data(price, today), indent=1)
+    keys = {key: value for key, value in plain(price).items() if key not in ("id", "name")}
+    formula, numbers = hour.hour_formula(price)
+    facts = [
+        *((key, _value(value)) for key, value in keys.items()),
+        ("", ""),
+        ("an hour", formula),
+        ("", f"  = {numbers}"),
+        *([("per vCPU", f"{price.unit_usd:.6g} USD/h")] if price.kind == "cpu" else []),
+        ("a share", hour.share_words(price)),
+        *(("power", line) for line in hour.power_lines(price)),
+        *([] if price.includes_power else [("energy", FORMULA_ENERGY)]),
+        ("a run", FORMULA_RUN),
+        ("age", f"{hour.age_days(price.date, today)} days on {today}"),
+        *(("note", line) for line in hour.cautions(plain(price), today)),
+    ]
+    lines = align([(key, printable(value)) for key, value in facts], terminal_width())
+    return "\n".join([f"{price.id}: {printable(price.name)}", *(f"  {line}".rstrip() for line in lines)])
 
 
-def _offer_rows(found: Comparison) -> Iterator[tuple[str, ...]]:
-    """Yield a line for each API, below the titles of both kinds."""
-    blank = ("",) * (2 + 2 * len(found.chosen))
-    titles = {True: "the same weights", False: "other models"}
-    if not found.sold:
-        yield (f"{titles[True]}: not sold", *blank)
-    for same, title in titles.items():
-        offers = [api for api in found.apis if api.same_weights == same]
-        if offers:
-            yield (title, *blank)
-        yield from map(_offer_row, offers)
+def as_data(price: HardwarePrice, today: str) -> dict[str, Any]:
+    """Return a price for JSON: its keys, its hour with the formula, its age and what to beware of."""
+    formula, numbers = hour.hour_formula(price)
+    return {
+        **plain(price),
+        "hourly_usd": price.hourly_usd,
+        "per": UNIT[price.kind],
+        "hourly_usd_each": price.unit_usd,
+        "formula": formula,
+        "numbers": numbers,
+        "age_days": hour.age_days(price.date, today),
+        "cautions": list(hour.cautions(plain(price), today)),
+    }
 
 
-def _offer_row(api: AgainstApi) -> tuple[str, ...]:
-    batch = "-" if api.offer.batch_usd is None else _money(1e6 * api.offer.batch_usd)
-    cells = (cell for pair in api.pairs for cell in (_ratio(pair.ratio), _pays_from(pair)))
-    return (f"  {api.offer.ref}", _money(1e6 * api.offer.request_usd), batch, *cells)
+def check(today: str) -> str:
+    """Validate every price file; return how many there are and which are old.
+
+    Raises ConfigError (exit 2) with what is wrong: a key, a range, an id that stands twice, a day to come.
+    """
+    errors: list[ConfigError] = []
+    lines = []
+    for directory in data_directories(KIND):
+        book, bad = read_book(directory)
+        errors += bad
+        for price in book.values():
+            errors += _of_tomorrow(price, str(directory), today)
+        old = [price.id for price in book.values() if hour.age_days(price.date, today) > hour.OLD_DAYS]
+        words = f"; {len(old)} older than {hour.OLD_DAYS} days: {', '.join(sorted(old))}" if old else ""
+        lines.append(f"{directory}: {count(len(book), 'price')} read{words}")
+    if errors:
+        raise together(errors)
+    return "\n".join(lines) or f"no {KIND} here"
 
 
-def _ratio(found: Interval) -> str:
-    bounds = bounds_text(found, format_significant)
-    return f"{format_significant(found.value)} {bounds}".strip()
+def _of_tomorrow(price: HardwarePrice, file: str, today: str) -> Iterator[ConfigError]:
+    for key in ("date", "rate_date"):
+        if (day := getattr(price, key)) is not None and hour.age_days(day, today) < 0:
+            yield ConfigError(f"{file}: {price.id}", f"{day} is after today, {today}", key=key)
 
 
-def _pays_from(pair: Pair) -> str:
-    """Say from which utilisation and volume the machine is cheaper than the API."""
-    share, volume = pair.even.utilisation.value, pair.even.requests_per_month
-    if volume is None:
-        return f"{NEVER} (at 100 %: {_times(share)} the API)"
-    low, high = pair.even.utilisation.low, pair.even.utilisation.high
-    bounds = "" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
-    return f"{share:.0%}{bounds}, {count_words(volume)} a month"
+def _chosen(wanted: Wanted) -> Sequence[HardwarePrice]:
+    """Return the prices with every property that is asked for."""
+    book = list(default_book().values())
+    term = wanted.term and wanted.term.lower().replace("-", "_").replace(" ", "_")
+    _must_be_known("kind", wanted.kind, UNIT)
+    _must_be_known("term", term, TERMS)
+    _must_be_known("provider", wanted.provider, {one.provider for one in book if one.provider})
+    found = [
+        price
+        for price in book
+        if wanted.kind in (None, price.kind)
+        and term in (None, price.term)
+        and wanted.provider in (None, price.provider)
+        and (wanted.device is None or _is_of(price, wanted.device))
+    ]
+    if not found:
+        devices = sorted({one.device for one in book if one.device})
+        raise UsageError(f"no price is like that; devices: {', '.join(devices)}")
+    return found
 
 
-def _times(share: float) -> str:
-    return "any price is above" if math.isinf(share) else f"{format_significant(share)} ×"
+def _must_be_known(what: str, given: str | None, known: Sequence[str] | dict[str, str] | set[str]) -> None:
+    if given is not None and given not in known:
+        close = nearest(given, known)
+        hint = f"did you mean {close!r}?" if close else f"known: {', '.join(sorted(known))}"
+        raise UsageError(f"no {what} called {given[:60]!r} ({hint})")
 
 
-def count_words(number: float) -> str:
-    """Return a large count as a person says it: ``1.2 million``."""
-    for size, word in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
-        if number >= size:
-            return f"{format_significant(number / size)} {word}"
-    return format_significant(number)
+def _is_of(price: HardwarePrice, device: str) -> bool:
+    """Whether the words of ``device``, such as ``h100`` or ``H100-80GB``, are words of the price's names."""
+    names = " ".join((price.id, price.name, price.device or "", price.instance or ""))
+    return _words(device) <= _words(names)
 
 
-def _notes(found: Comparison) -> Iterator[str]:
-    """Say how each figure is computed and what was assumed."""
-    yield f"your request   {break_even.FORMULA_OWN_REQUEST}: H dollars an hour of the share of a machine,"
-    yield "               u utilisation, S seconds a request, B dollars an hour of power billed apart"
-    yield f"API request    {apis.FORMULA_API}"
-    yield f"pays from      {break_even.FORMULA_UTILISATION}; {break_even.FORMULA_VOLUME}"
-    if any(not api.same_weights for api in found.apis):
-        yield "other models   give other answers, and nothing here says whether they are better or worse"
-        if found.token_ratio == 1:
-            yield (
-                "tokens         other models have other tokenizers, and count other tokens of the same text; "
-                "they are billed here for the run's count (--token-ratio changes it)"
-            )
-        else:
-            yield f"tokens         other models are billed for {found.token_ratio:g} times the run's tokens"
-    undated = [api.offer.ref for api in found.apis if api.offer.since is None]
-    if undated:
-        yield f"dates          the list has no first day for {', '.join(undated)}"
-    if found.mix.cached_share:
-        without = [api.offer.ref for api in found.apis if not api.offer.caches]
-        if without:
-            yield f"cache          no own price for cached input: {', '.join(without)}"
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z0-9]+", text.lower()))
 
 
-def against_json(found: Comparison) -> dict[str, Any]:
-    """Return the same as data; an infinite utilisation is null."""
-    whole: dict[str, Any] = _finite(asdict(found) | {"formulas": _FORMULAS, "sold": found.sold})
-    return whole
-
-
-_FORMULAS = {
-    "own_request": break_even.FORMULA_OWN_REQUEST,
-    "api_request": apis.FORMULA_API,
-    "utilisation": break_even.FORMULA_UTILISATION,
-    "volume": break_even.FORMULA_VOLUME,
-}
-
-
-def _finite(found: Any) -> Any:
-    if isinstance(found, dict):
-        return {key: _finite(value) for key, value in found.items()}
-    if isinstance(found, list | tuple):
-        return [_finite(value) for value in found]
-    return None if isinstance(found, float) and not math.isfinite(found) else found
-
-
-def _per_million(usd: Interval) -> str:
-    scaled = Interval(
-        1e6 * usd.value, *(None if bound is None else 1e6 * bound for bound in (usd.low, usd.high))
-    )
-    return f"{_money(scaled.value)} {bounds_text(scaled, _money)}".strip()
-
-
-def _tokens_usd(row: Served) -> str:
-    return _money(1e6 * row.request_usd.value / (row.mix.input_tokens + row.mix.output_tokens))
-
-
-def _seconds(row: Served) -> str:
-    return format_significant(row.own.request_s.value)
-
-
-def _money(usd: float | None) -> str:
-    return format_significant(usd)
-
-
-def _tokens(number: float) -> str:
-    return f"{number:,.0f}" if number >= 10 else f"{number:.1f}"
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.10g}" if isinstance(value, float) else str(value)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.app import app
-from bench.cli.options import LISTS
+from bench.cli.options import LISTS, AsJson
 from bench.errors import UsageError
 
 
@@ -23,6 +23,31 @@ def list_(
     from bench.cli import listing
 
     print(listing.page(what, name) if name else listing.render(what.split(",")))
+
+
+@app.command()
+def prices(
+    price_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="all about one price")] = None,
+    kind: Annotated[str | None, typer.Option(help="cpu or gpu")] = None,
+    provider: Annotated[str | None, typer.Option(help="aws, gcp, azure, alibaba, runpod ...")] = None,
+    term: Annotated[str | None, typer.Option(help="on_demand, spot or reserved")] = None,
+    device: Annotated[str | None, typer.Option(help="words of a GPU or instance: h100, m8g")] = None,
+    check: Annotated[bool, typer.Option("--check", help="validate every price file")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the dated prices of the book; with an ID, show its source and how an hour is computed."""
+    from bench.cli import price_pages
+    from bench.measure.clock import utc_now
+
+    today, wanted = utc_now()[:10], price_pages.Wanted(kind, provider, term, device)
+    if (check or price_id is not None) and (wanted.anything or (check and (price_id or as_json))):
+        raise UsageError("give an ID, or --check, or what to list: not several of them")
+    if check:
+        print(price_pages.check(today))
+    elif price_id is not None:
+        print(price_pages.page(price_id, today, as_json=as_json))
+    else:
+        print(price_pages.listing(wanted, today, as_json=as_json))
 
 
 @app.command()

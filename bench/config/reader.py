@@ -37,7 +37,8 @@ from bench.errors import ConfigError, UsageError, together
 from bench.formatting import nearest
 from bench.models.reference import Random
 from bench.models.registry import find_model
-from bench.pricing.reprice import price_called
+from bench.pricing.book import price_called
+from bench.pricing.reprice import check_rent
 from bench.store.files import digest
 from bench.texts import check_text, same_text
 from bench.yaml_source import KeyPath, YamlSource, parse_yaml, read_yaml
@@ -87,6 +88,9 @@ class _Reader(BlockReader):
         with blaming(self.source, ("price", "hardware")):
             if price.hardware is not None:
                 price_called(price.hardware)
+        with blaming(self.source, ("price", "usd_per_hour")):
+            if price.usd_per_hour is not None:
+                check_rent(price.usd_per_hour, price.vcpus)
         drift = self.block(DriftBlock, "drift", self.data.get("drift", {}))
         with blaming(self.source, ("drift", "text"), drift.text):
             check_text(drift.text)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from bench.metrics import processes
 from bench.metrics.throughput import Totals, totals
 from bench.pricing import cost as model
-from bench.pricing.book import parse_price
+from bench.pricing.hardware import parse_price
 from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figure, Figures, Metric
 from bench.stats.intervals import Interval, mean_interval, widened

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from bench.data_paths import data_directories
 from bench.errors import UsageError
-from bench.formatting import nearest
 from bench.plan.roofline import Ceilings
+from bench.pricing.hardware import HardwarePrice
 from bench.yaml_source import read_yaml
 
 PLACE = "configs/devices"
@@ -62,16 +62,16 @@ def devices() -> dict[str, Device]:
     return found
 
 
-def device_of(price_id: str, known: Mapping[str, Device]) -> Device:
-    """Return the device of a price: the one whose id begins the price's id.
+def device_of(price: HardwarePrice, known: Mapping[str, Device]) -> Device:
+    """Return the device of a price, by the words of its ``device`` (``H100 80GB SXM`` is ``h100-80gb``).
 
-    Raises UsageError if there is none.
+    Raises UsageError if there is no data sheet of it: a PCIe card is another device than one on SXM.
     """
-    found = [name for name in known if price_id.startswith(name) or name.startswith(price_id)]
-    if found:
-        return known[max(found, key=len)]
-    close = nearest(price_id, known)
-    hint = f"; did you mean {close!r}?" if close else ""
+    words = (price.device or price.id).lower().split()
+    name = "-".join(word for word in words if word != "sxm")
+    if name in known:
+        return known[name]
     raise UsageError(
-        f"no data sheet of the hardware {price_id!r} in {PLACE} (it has {', '.join(known)}){hint}"
+        f"no data sheet of {price.device or price.id} in {PLACE} (it has {', '.join(sorted(known))}); add a "
+        "file with your own"
     )

@@ -12,7 +12,7 @@ from bench.plan.fleet import Capacity, Fleet, Slo, Stream, capacity, fleet
 from bench.plan.roofline import Loaded
 from bench.plan.served import Served, served_rows
 from bench.plan.steps import RooflineSteps, Steps, bound_of, measured_steps, most_in_cache
-from bench.pricing.book import HardwarePrice
+from bench.pricing.hardware import HardwarePrice
 from bench.results.run_summary import RunSummary
 
 BITS = {32.0: "float32", 16.0: "16 bits", 8.0: "8 bits", 4.0: "4 bits"}

@@ -8,9 +8,9 @@ from bench.errors import UsageError
 from bench.formatting import nearest
 from bench.metrics import cost, energy, latency, throughput
 from bench.pricing.apis import TokenMix
-from bench.pricing.book import parse_price
 from bench.pricing.break_even import OwnServing
 from bench.pricing.cost import JOULES_PER_KWH, Price, price_of
+from bench.pricing.hardware import parse_price
 from bench.report.reading import band, timed_interval
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
@@ -113,6 +113,7 @@ def _price(run: RunSummary, row: Row) -> Price:
 def _own(row: Row, price: Price, requests: Interval, dollars: Interval) -> OwnServing:
     """Return the machine's hour and the seconds of a request.
 
+    The watts of an idle machine are paid in every hour, and those that work adds are paid in hours of work.
     Where the price includes power, the seconds follow from the table's dollars, which carry the interval of
     the paired measurement. Where power is billed apart, dollars and seconds are those of the row alone.
     """
@@ -125,5 +126,6 @@ def _own(row: Row, price: Price, requests: Interval, dollars: Interval) -> OwnSe
     seconds = Interval(1 / requests.value, low, high)
     joules = value_of(row.figure(energy.PER_REQUEST))
     watts = joules / seconds.value if joules is not None else (price.power_watts or 0.0) * price.devices
-    busy_usd = watts * 3600 / JOULES_PER_KWH * (price.usd_per_kwh or 0.0) * price.pue
-    return OwnServing(hour_usd, busy_usd, seconds)
+    idle = min(price.idle_watts * price.devices, watts)
+    watt_hour_usd = 3600 / JOULES_PER_KWH * (price.usd_per_kwh or 0.0) * price.pue
+    return OwnServing(hour_usd + idle * watt_hour_usd, (watts - idle) * watt_hour_usd, seconds)

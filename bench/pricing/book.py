@@ -1,124 +1,72 @@
-"""The price book: one YAML file for each price, with its date and source, read into frozen records.
+"""The price book: YAML files in ``configs/prices``, with one price each or a list of prices.
 
-A file gives the price of one device: a whole CPU instance, or one GPU together with its share of the host.
-Its dollars, watts and hours are all for that one device. pydantic and PyYAML are imported on first use.
+A file with a list is for one provider: the keys beside ``prices`` hold for each of its entries. An id stands
+once in a directory, and the first directory that has it wins. PyYAML is imported on first use.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-import functools
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-from annotated_types import Ge, Gt, Le, MinLen
-
-from bench.bounded import read_bounded
+from bench.bounded import read_bounded, why
 from bench.data_paths import data_directories
-from bench.errors import ConfigError, UsageError
-from bench.formatting import nearest, one_line
+from bench.errors import ConfigError, UsageError, together
+from bench.formatting import nearest
+from bench.pricing.currency import RENTS
+from bench.pricing.hardware import HardwarePrice, parse_price
+from bench.pricing.hour import term_words
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-    from pydantic_core import ErrorDetails
+    from bench.yaml_source import KeyPath, YamlSource
 
-MAX_USD_PER_HOUR: Final = 1000
-MAX_FILE_BYTES: Final = 65_536
-FORMULA_OWNED_HOUR: Final = "R = purchase_usd * (1 + overhead) / life_hours"
+KIND: Final = "configs/prices"
+LIST: Final = "prices"
+PRICE_ID: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,99}")
+VCPU_USD: Final = (0.001, 1.0)  # of an hour, rented
+GPU_USD: Final = (0.05, 40.0)
 
-Text = Annotated[str, MinLen(1)]
-Positive = Annotated[float, Gt(0)]
-
-_OWNED: Final = ("purchase_usd", "overhead", "life_hours")
-_POWER: Final = ("usd_per_kwh", "pue", "average_watts")
-_HINTS: Final = {
-    ("usd_per_hour", "less_than_equal"): "dollars per device-hour; is this per month, or per 1k tokens?",
-    ("currency", "literal_error"): "convert to USD, and say in source at which rate and on which day",
-}
-_TWICE: Final = "the price already holds power: billing it again would count it twice"
+Book = dict[str, HardwarePrice]
 
 
-@dataclass(frozen=True)
-class HardwarePrice:
-    """The price of one hour of one device, its date and its source.
-
-    ``date`` is the day on which the price held. ``usd_per_hour`` (rented) and ``purchase_usd`` (owned) are
-    for one GPU, or for a CPU instance of ``vcpus``; ``gpus`` is how many GPUs a run occupies. ``overhead`` is
-    the fraction added to the purchase for what is around it, ``life_hours`` the hours over which the purchase
-    is spread, ``pue`` the watts at the meter over the watts at the device. ``average_watts`` is the owner's
-    figure under load, declared and not measured.
-    """
-
-    __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
-
-    id: Text
-    name: Text
-    kind: Literal["cpu", "gpu"]
-    ownership: Literal["rented", "owned"]
-    date: dt.date
-    source: Text
-    currency: Literal["USD"]
-    includes_power: bool
-    note: str = ""
-    vcpus: Annotated[int, Gt(0)] | None = None
-    gpus: Annotated[int, Gt(0)] | None = None
-    usd_per_hour: Annotated[float, Gt(0), Le(MAX_USD_PER_HOUR)] | None = None
-    purchase_usd: Positive | None = None
-    overhead: Annotated[float, Ge(0)] | None = None
-    life_hours: Positive | None = None
-    usd_per_kwh: Positive | None = None
-    pue: Annotated[float, Ge(1)] | None = None
-    average_watts: Positive | None = None
-
-    @property
-    def hourly_usd(self) -> float:
-        """Return R, dollars per device-hour without power: the rent, or the purchase spread over its life."""
-        if self.usd_per_hour is not None:
-            return self.usd_per_hour
-        if self.purchase_usd is None or self.overhead is None or self.life_hours is None:
-            raise UsageError(f"price {self.id!r} has neither a rent nor a complete purchase")
-        return self.purchase_usd * (1 + self.overhead) / self.life_hours
-
-
-def parse_price(mapping: Mapping[str, object], file: str) -> HardwarePrice:
-    """Read the price in ``mapping``, a YAML file or the block kept in ``run.json``; ``file`` is for messages.
-
-    Raises ConfigError, which names the first key that is unknown, missing, out of range or bills power twice.
-    """
-    from pydantic import ValidationError
-
-    given = {str(key): value for key, value in mapping.items() if value is not None}
-    if "date" in given:
-        given["date"] = _real_date(given["date"], file)
-    try:
-        # JSON mode is strict about numbers and flags, and still builds a dataclass from a mapping.
-        price = _adapter().validate_json(json.dumps(given, default=str))
-    except ValidationError as error:
-        raise _config_error(error.errors(include_url=False)[0], file) from None
-    _check_combination(price, file)
-    return price
-
-
-def load_book(directory: Path) -> dict[str, HardwarePrice]:
-    """Return every ``<id>.yaml`` in ``directory`` by id. Raises ConfigError for a bad file or for none."""
-    book = {path.stem: _load(path) for path in sorted(directory.glob("*.yaml"))}
-    if not book:
-        raise ConfigError(str(directory), "no price files (*.yaml) here")
-    return book
-
-
-def default_book() -> dict[str, HardwarePrice]:
+def default_book(having: str = "") -> Book:
     """Return every price in ``configs/prices`` of the working directory, the repository and the package.
 
-    The first directory that has an id wins.
+    With ``having``, only of the files with these letters.
     """
-    book: dict[str, HardwarePrice] = {}
-    for directory in data_directories("configs/prices"):
-        book = {**load_book(directory), **book}
+    book: Book = {}
+    for directory in data_directories(KIND):
+        book = {**load_book(directory, having), **book}
     return book
+
+
+def load_book(directory: Path, having: str = "") -> Book:
+    """Return every price in ``directory`` by id. Raises ConfigError for what is wrong with any of them."""
+    found, errors = read_book(directory, having)
+    if errors:
+        raise together(errors)
+    return found
+
+
+def read_book(directory: Path, having: str = "") -> tuple[Book, list[ConfigError]]:
+    """Return (the good prices by id, what is wrong with the others) of ``directory``."""
+    book: Book = {}
+    errors: list[ConfigError] = []
+    homes: dict[str, str] = {}
+    paths = sorted(directory.glob("*.yaml"))
+    if not paths:
+        errors.append(ConfigError(str(directory), "no price files (*.yaml) here"))
+    for path in paths:
+        for one in _read(path, having):
+            if isinstance(one, ConfigError):
+                errors.append(one)
+            elif one.id in homes:
+                errors.append(ConfigError(str(path), f"{one.id!r} stands in {homes[one.id]} too", key="id"))
+            else:
+                book[one.id], homes[one.id] = one, path.name
+    return book, errors
 
 
 def find_price(book: Mapping[str, HardwarePrice], price_id: str) -> HardwarePrice:
@@ -130,83 +78,100 @@ def find_price(book: Mapping[str, HardwarePrice], price_id: str) -> HardwarePric
     raise UsageError(f"no price called {price_id!r} ({hint})")
 
 
-def _load(path: Path) -> HardwarePrice:
-    mapping, lines = _read(path)
+def price_called(price_id: str) -> HardwarePrice:
+    """Return one price of `default_book`; only files that name it are read.
+
+    Raises UsageError, which names the nearest id.
+    """
+    for directory in data_directories(KIND) if PRICE_ID.fullmatch(price_id) else ():
+        if price := load_book(directory, having=price_id).get(price_id):
+            return price
+    return find_price(default_book(), price_id)
+
+
+def check_range(price: HardwarePrice, file: str) -> None:
+    """Raise ConfigError for a rent that no vCPU or GPU has ever had: it is of another unit."""
+    if price.ownership == "owned":
+        return
+    low, high = VCPU_USD if price.kind == "cpu" else GPU_USD
+    if low <= price.unit_usd <= high:
+        return
+    per = "vCPU" if price.kind == "cpu" else "GPU"
+    hint = _likely_cause(price.unit_usd, low)
+    problem = f"{price.unit_usd:.3g} USD an hour per {per}, outside {low:g} to {high:g}"
+    raise ConfigError(file, problem, key=_given(price), hint=hint)
+
+
+def _given(price: HardwarePrice) -> str:
+    """Return the key in which a rent was given."""
+    return next((key for key in RENTS if getattr(price, key) is not None), "usd_per_hour")
+
+
+def _likely_cause(usd: float, low: float) -> str:
+    if usd < low:
+        return "is it per second, per 1k or 1M tokens, or are vcpus or instance_gpus too many?"
+    return "is it per month (price_per_month), per year, or for more vCPUs or GPUs than the file says?"
+
+
+def _read(path: Path, having: str) -> Iterator[HardwarePrice | ConfigError]:
+    """Yield the prices of one file, or what is wrong with each."""
+    from bench.yaml_source import MAX_BYTES, parse_yaml
+
     try:
-        price = parse_price(mapping, str(path))
-    except ConfigError as error:
-        error.line = lines.get(error.key)
-        raise
-    if price.id != path.stem:
-        raise ConfigError(str(path), f"is {price.id!r}, the file {path.stem!r}", lines["id"], "id")
+        content = read_bounded(path, MAX_BYTES)
+        if having.encode() not in content:
+            return
+        source = parse_yaml(content, str(path))
+        assert isinstance(source.data, dict)  # parse_yaml refuses anything else
+    except OSError as bad:
+        yield ConfigError(str(path), f"not readable: {why(bad)}")
+        return
+    except ConfigError as bad:
+        yield bad
+        return
+    if LIST not in source.data:
+        entries: list[tuple[KeyPath, object]] = [((), source.data)]
+    elif isinstance(listed := source.data[LIST], list):
+        entries = [((LIST, index), entry) for index, entry in enumerate(listed)]
+    else:
+        yield source.error((LIST,), "not a list of prices")
+        return
+    for place, entry in entries:
+        try:
+            yield _price(source, place, entry, path)
+        except ConfigError as bad:
+            yield bad
+
+
+def _price(source: YamlSource, place: KeyPath, entry: object, path: Path) -> HardwarePrice:
+    """Read one price of a file; an entry of a list has the keys beside the list too."""
+    shared = source.data if place else {}
+    if not isinstance(entry, dict) or not isinstance(shared, dict):
+        raise source.error(place, "not a mapping of keys to values")
+    whole = {**{key: value for key, value in shared.items() if key != LIST}, **entry}
+    if place and not whole.get("name"):
+        whole["name"] = _name(whole)
+    try:
+        price = parse_price(whole, source.file)
+        check_range(price, source.file)
+    except ConfigError as bad:
+        at = (bad.key,) if bad.key not in entry and bad.key in shared else (*place, bad.key)
+        raise source.error(at if bad.key else place, bad.problem, bad.hint) from None
+    if place and not PRICE_ID.fullmatch(price.id):
+        raise source.error((*place, "id"), f"not an id: {price.id!r:.60}", "a-z, 0-9, dots and hyphens")
+    if not place and price.id != path.stem:
+        raise source.error(("id",), f"is {price.id!r}, the file {path.stem!r}")
     return price
 
 
-def _read(path: Path) -> tuple[dict[str, object], dict[str, int]]:
-    """Return the file's keys and values (dates as text), and the line of each key; refuse duplicate keys."""
-    import yaml
-
-    values: dict[str, object] = {}
-    lines: dict[str, int] = {}
-    try:
-        loader = yaml.SafeLoader(read_bounded(path, MAX_FILE_BYTES))
-        node = loader.get_single_node()
-        if not isinstance(node, yaml.MappingNode):
-            raise ConfigError(str(path), "not a mapping of keys to values")
-        for key_node, value_node in node.value:
-            key, line = str(key_node.value), key_node.start_mark.line + 1
-            if key in values:
-                raise ConfigError(str(path), f"given twice (first on line {lines[key]})", line, key)
-            if not isinstance(value_node, yaml.ScalarNode):
-                raise ConfigError(str(path), "not a single value", line, key)
-            dated = value_node.tag == "tag:yaml.org,2002:timestamp"
-            values[key] = value_node.value if dated else loader.construct_object(value_node)
-            lines[key] = line
-    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or str(error)
-        raise ConfigError(str(path), f"not readable: {problem}", mark.line + 1 if mark else None) from error
-    return values, lines
-
-
-@functools.cache
-def _adapter() -> TypeAdapter[HardwarePrice]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(HardwarePrice)
-
-
-def _real_date(value: object, file: str) -> dt.date:
-    """Parse a date that exists, written YYYY-MM-DD."""
-    try:
-        return dt.datetime.strptime(str(value), "%Y-%m-%d").date()
-    except ValueError as error:
-        raise ConfigError(file, f"not a day: {error}", key="date", hint="write YYYY-MM-DD") from None
-
-
-def _config_error(detail: ErrorDetails, file: str) -> ConfigError:
-    """Turn pydantic's first error into a ConfigError, with a hint if one can be given."""
-    key = one_line(str(detail["loc"][0])) if detail["loc"] else ""
-    kind = detail["type"]
-    if kind == "unexpected_keyword_argument":
-        close = nearest(key, (name for name in HardwarePrice.__dataclass_fields__ if name != key))
-        return ConfigError(file, "unknown key", key=key, hint=f"did you mean {close!r}?" if close else "")
-    problem = "missing" if kind == "missing" else f"{detail['msg']}, got {detail['input']!r:.60}"
-    return ConfigError(file, problem, key=key, hint=_HINTS.get((key, kind), ""))
-
-
-def _check_combination(price: HardwarePrice, file: str) -> None:
-    """Check that a price has all keys of its kind, ownership and power boundary, and none of other kinds."""
-    wanted = (
-        "vcpus" if price.kind == "cpu" else "gpus",
-        *(("usd_per_hour",) if price.ownership == "rented" else _OWNED),
-        *(() if price.includes_power else _POWER),
-    )
-    what = f"{price.ownership} {price.kind}, includes_power: {str(price.includes_power).lower()}"
-    for key in ("vcpus", "gpus", "usd_per_hour", *_OWNED, *_POWER):
-        given = getattr(price, key) is not None
-        if given and key not in wanted:
-            hint = _TWICE if key in _POWER else ""
-            raise ConfigError(file, f"has no place here ({what})", key=key, hint=hint)
-        if not given and key in wanted:
-            raise ConfigError(file, f"missing ({what})", key=key)
+def _name(entry: Mapping[str, object]) -> str:
+    """Return the name of an entry that has none: who rents out what, where and how."""
+    memory = f"{entry['memory_gib']} GiB" if "memory_gib" in entry else ""
+    if entry.get("kind") == "cpu":
+        what = f"{entry.get('vcpus')} vCPU"
+    else:
+        of = entry.get("instance_gpus", 1)
+        what = f"one {entry.get('device')}" + (f" of {of}" if of != 1 else "")
+    who = f"{entry.get('provider')} {entry.get('instance', '')}".strip()
+    how = term_words(entry.get("term"), entry.get("commitment_months"))
+    return ", ".join(str(part) for part in (who, what, memory, entry.get("region"), how) if part)

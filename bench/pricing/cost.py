@@ -1,7 +1,7 @@
 """Compute what a run cost in dollars, as a whole, by phase and per unit of work.
 
 Pure functions: no file, no clock, no torch. R: dollars per device-hour, G: devices, W: wall seconds, u:
-expected utilisation, N: requests, n: tokens, T: seconds of a phase, E: joules. A report prints the
+expected utilisation, N: requests, n: tokens, T: seconds of a phase, E: joules, P: watts. A report prints the
 ``FORMULA_*`` text beside the figure computed here.
 """
 
@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from bench.errors import UsageError
-from bench.pricing.book import HardwarePrice
+from bench.pricing.hardware import HardwarePrice
 
 PowerBasis = Literal["included", "measured", "declared"]
 FORMULA_RUN: Final = "C_run = R * G * W / 3600 / u + C_energy"
-FORMULA_ENERGY: Final = "C_energy = E / 3.6e6 * usd_per_kwh * PUE (0 where the price includes power)"
+FORMULA_ENERGY: Final = (
+    "C_energy = (E + idle_watts * G * W * (1/u - 1)) / 3.6e6 * usd_per_kwh * PUE "
+    "(0 where the price includes power)"
+)
 FORMULA_REQUEST: Final = "C_run / N_ok"
 FORMULA_GOOD_REQUEST: Final = "C_run / N_good"
 FORMULA_1K_TOKENS: Final = "1000 * C_run / sum(n_in + n_out)"
@@ -34,8 +37,9 @@ class Price:
 
     ``devices`` is G (below 1 for part of a CPU instance), ``utilisation`` is u in (0, 1]. ``power_basis``
     says that power is ``included`` in ``hourly_usd``, that it must be ``measured``, or that it is
-    ``declared``, as ``power_watts`` per device, for a run without a measurement. Raises UsageError for
-    numbers out of range and for power that would be billed twice.
+    ``declared``, as ``power_watts`` per device, for a run without a measurement. ``idle_watts`` per device
+    are billed for the paid hours in which nothing is served; 0 if nobody has said how many they are. Raises
+    UsageError for numbers out of range and for power that would be billed twice.
     """
 
     hourly_usd: float
@@ -45,15 +49,17 @@ class Price:
     pue: float = 1.0
     power_watts: float | None = None
     power_basis: PowerBasis = "included"
+    idle_watts: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("hourly_usd", "devices", "utilisation", "pue"):
             _require_positive(name, getattr(self, name))
+        _require_positive("idle_watts", self.idle_watts, or_zero=True)
         if self.utilisation > 1 or self.pue < 1:
             raise UsageError(f"utilisation {self.utilisation:g} is above 1, or pue {self.pue:g} below 1")
         if self.power_basis != "included":
             _require_positive("usd_per_kwh", self.usd_per_kwh)
-        elif self.usd_per_kwh is not None or self.power_watts is not None:
+        elif self.usd_per_kwh is not None or self.power_watts is not None or self.idle_watts:
             raise UsageError("the price already includes power: billing it again would count it twice")
         if self.power_basis == "declared":
             _require_positive("power_watts", self.power_watts)
@@ -133,19 +139,21 @@ def run_cost(price: Price, usage: Usage) -> Cost:
 
 
 def energy_bill(price: Price, usage: Usage) -> tuple[float, PowerBasis]:
-    """Return (USD for power, its basis).
+    """Return (USD for power, its basis), by ``FORMULA_ENERGY``.
 
-    It is 0 if the price includes power, else from measured joules, else from declared watts. The formula is
-    ``FORMULA_ENERGY``; a declared E is watts * devices * wall_s. There is no u in it, because the joules of
-    idle hours do not belong to this run.
+    It is 0 if the price includes power. E is the measured joules of the run, else declared watts * devices *
+    wall_s. It is not divided by u, because a machine that waits does not draw the watts of one that works.
+    The idle seconds that the run must pay for, wall_s * (1/u - 1), are billed at ``idle_watts``.
     """
     if price.power_basis == "included" or price.usd_per_kwh is None:
         return 0.0, "included"
     rate = price.usd_per_kwh * price.pue / JOULES_PER_KWH
+    idle_s = usage.wall_s * (1 / price.utilisation - 1)
+    idle_usd = price.idle_watts * price.devices * idle_s * rate
     if usage.energy_j is not None:
-        return usage.energy_j * rate, "measured"
+        return usage.energy_j * rate + idle_usd, "measured"
     if price.power_basis == "declared" and price.power_watts is not None:
-        return price.power_watts * price.devices * usage.wall_s * rate, "declared"
+        return price.power_watts * price.devices * usage.wall_s * rate + idle_usd, "declared"
     raise UsageError("the price leaves power out, and the run's energy was not measured")
 
 
@@ -173,6 +181,7 @@ def price_of(hardware: HardwarePrice, threads: int | None = None, utilisation: f
         usd_per_kwh=hardware.usd_per_kwh,
         pue=hardware.pue or 1.0,
         power_watts=hardware.average_watts,
+        idle_watts=hardware.idle_watts or 0.0,
         power_basis="included" if hardware.includes_power else "declared",
     )
 

@@ -2,47 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import datetime as dt
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from bench.data_paths import data_directories
-from bench.errors import ConfigError, UsageError
-from bench.pricing.book import (
-    MAX_USD_PER_HOUR,
-    HardwarePrice,
-    default_book,
-    find_price,
-    parse_price,
-)
-from bench.yaml_source import read_yaml
+from bench.errors import UsageError
+from bench.pricing.book import VCPU_USD, price_called
+from bench.pricing.currency import MAX_USD_PER_HOUR
+from bench.pricing.hardware import HardwarePrice
 
 GIVEN = "given"
-PRICE_ID = re.compile(r"[a-z0-9][a-z0-9.-]{0,99}")
-
-
-def price_called(price_id: str) -> HardwarePrice:
-    """Return one price of ``default_book()``; only its file is read.
-
-    Raises UsageError, which names the nearest id.
-    """
-    places = [directory / f"{price_id}.yaml" for directory in data_directories("configs/prices")]
-    path = next((path for path in places if PRICE_ID.fullmatch(price_id) and path.is_file()), None)
-    if path is None:
-        return find_price(default_book(), price_id)
-    source = read_yaml(path)
-    assert isinstance(source.data, dict)  # read_yaml refuses anything else
-    try:
-        price = parse_price(source.data, str(path))
-    except ConfigError as bad:
-        bad.line = source.line((bad.key,))
-        raise
-    if price.id != price_id:
-        raise source.error(("id",), f"is {price.id!r}, the file {price_id!r}")
-    return price
 
 
 def price_block(
@@ -60,10 +31,16 @@ def price_block(
         raise UsageError(f"vcpus goes with dollars per hour: the price {hardware} has its own")
     share = _checked_share(utilisation)
     if hardware is not None:
-        block = asdict(price_called(hardware))
+        block = plain(price_called(hardware))
     else:
         block = own_price(usd_per_hour or 0.0, today, vcpus)
-    return {**json.loads(json.dumps(block, default=str)), "utilisation": share}
+    return {**block, "utilisation": share}
+
+
+def plain(price: HardwarePrice) -> dict[str, Any]:
+    """Return a price as plain data, its days as text, without the keys that it has not."""
+    kept = {key: value for key, value in asdict(price).items() if value is not None}
+    return {key: str(value) if isinstance(value, dt.date) else value for key, value in kept.items()}
 
 
 def _checked_share(utilisation: float) -> float:
@@ -77,13 +54,7 @@ def own_price(usd_per_hour: float, today: str, vcpus: int | None = None) -> dict
 
     Without ``vcpus`` a run is charged the whole machine, as it would be for a GPU.
     """
-    if not math.isfinite(usd_per_hour) or not 0 < usd_per_hour <= MAX_USD_PER_HOUR:
-        raise UsageError(
-            f"dollars per hour must be above 0 and at most {MAX_USD_PER_HOUR}, got {usd_per_hour:g}; "
-            "is it per month, or per 1k tokens?"
-        )
-    if vcpus is not None and vcpus < 1:
-        raise UsageError(f"vcpus must be at least 1, got {vcpus}")
+    check_rent(usd_per_hour, vcpus)
     of = "the whole machine" if vcpus is None else f"{vcpus} vCPU, by the share in use"
     return {
         "id": GIVEN,
@@ -96,6 +67,27 @@ def own_price(usd_per_hour: float, today: str, vcpus: int | None = None) -> dict
         "includes_power": True,
         "usd_per_hour": usd_per_hour,
     }
+
+
+def check_rent(usd_per_hour: float, vcpus: int | None) -> None:
+    """Raise UsageError for dollars that are no rent of an hour: of a machine, or of ``vcpus``."""
+    if not math.isfinite(usd_per_hour) or not 0 < usd_per_hour <= MAX_USD_PER_HOUR:
+        raise UsageError(
+            f"dollars per hour must be above 0 and at most {MAX_USD_PER_HOUR}, got {usd_per_hour:g}; "
+            "is it per month, or per 1k tokens?"
+        )
+    if vcpus is not None and vcpus < 1:
+        raise UsageError(f"vcpus must be at least 1, got {vcpus}")
+    low, high = VCPU_USD
+    if vcpus is None and usd_per_hour < low:
+        raise UsageError(
+            f"{usd_per_hour:g} USD an hour is below {low:g}; is it per second, or per 1k tokens?"
+        )
+    if vcpus is not None and not low <= usd_per_hour / vcpus <= high:
+        raise UsageError(
+            f"{usd_per_hour:g} USD an hour for {vcpus} vCPU is {usd_per_hour / vcpus:.3g} per vCPU, outside "
+            f"{low:g} to {high:g}; is it per month, per second, or per 1k tokens?"
+        )
 
 
 def new_price(

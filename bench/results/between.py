@@ -24,7 +24,8 @@ KEY_FIGURES = (*TIMES, memory.RSS, memory.ALLOCATED, *IN_PAIRS)
 # These must be equal for a dollar to mean the same in both runs; the source of a price may differ.
 PRICE_KEYS = (
     "kind", "ownership", "currency", "includes_power", "vcpus", "gpus", "usd_per_hour", "purchase_usd",
-    "overhead", "life_hours", "usd_per_kwh", "pue", "average_watts", "utilisation",
+    "overhead", "life_hours", "usd_per_kwh", "pue", "average_watts", "idle_watts",
+    "utilisation",
 )  # fmt: skip
 SHOWN = 60
 ALWAYS_RECORDED = ("torch", "transformers", "bitsandbytes", "accelerate", "numpy", "nvidia-ml-py")

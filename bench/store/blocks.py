@@ -152,6 +152,10 @@ class Price(Block):
     usd_per_kwh: Amount | None = None
     pue: Amount | None = None
     average_watts: Amount | None = None
+    idle_watts: Amount | None = None
+    term: Name | None = None
+    usd_per_unit: Above0 | None = None
+    rate_date: Name | None = None
     utilisation: Annotated[float, Field(gt=0, le=1)]
 
 

@@ -204,7 +204,7 @@ def test_a_plan_of_a_card(bench: Bench) -> None:
     found = bench(
         "plan", "--model", "qwen3-30b-a3b", "--hardware", "h100-80gb", "--hardware", "h200-141gb",
         "--input-tokens", "1000", "--output-tokens", "300", "--requests-per-day", "1e6",
-        "--slo", "ttft:500 tpot:50", "--peak", "1.5", "--reserved-usd-per-hour", "2",
+        "--slo", "ttft:500 tpot:50", "--peak", "1.5", "--reserved", "gcp-a3-highgpu-8g-3y",
     )  # fmt: skip
     assert found.returncode == ExitCode.OK
     for words in (

@@ -925,3 +925,11 @@ def test_any_content_is_read_or_refused(write: Write, extra: dict[str, object]) 
     except BenchError as refused:
         codes.add(refused.exit_code)
     assert codes <= {ExitCode.USAGE}
+
+
+@pytest.mark.parametrize("price", ["{usd_per_hour: 73, vcpus: 2}", "{usd_per_hour: 0.0003}"])
+def test_dollars_of_another_unit_are_refused_before_anything_is_measured(tmp_path: Path, price: str) -> None:
+    (tmp_path / "x.yaml").write_text(f"model: {{random: smollm2-135m, layers: 1}}\nprice: {price}\n")
+    with pytest.raises(ConfigError) as caught:
+        read_config(tmp_path / "x.yaml")
+    assert (caught.value.line, caught.value.key) == (2, "price.usd_per_hour")

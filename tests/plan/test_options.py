@@ -16,7 +16,7 @@ from bench.plan.options import Estimate, estimated_options, measured_options, pl
 from bench.plan.roofline import Loaded
 from bench.plan.served import row_called, served_rows
 from bench.plan.steps import MeasuredSteps, RooflineSteps
-from bench.pricing.reprice import price_called
+from bench.pricing.book import default_book, price_called
 from bench.results.run_summary import RunSummary
 from bench.results.summary import load_run
 from bench.stats.figure import value_of
@@ -97,7 +97,7 @@ def test_batch_sizes_of_a_sweep_are_one_server(quickstart: RunSummary) -> None:
 @pytest.mark.parametrize("name", ["llama-3.1-8b", "qwen3-30b-a3b", "deepseek-r1"])
 def test_a_card_takes_the_devices_that_hold_it(name: str) -> None:
     price = price_called("h200-141gb")
-    device = device_of("h200-141gb", KNOWN)
+    device = device_of(price, KNOWN)
     facts = find_model(name).architecture
     options = list(estimated_options(Loaded(facts, 16), price, device, STREAM, Estimate()))
     assert [option.title for option in options] == ["16 bits", "8 bits", "4 bits"]
@@ -110,7 +110,8 @@ def test_a_card_takes_the_devices_that_hold_it(name: str) -> None:
 
 
 def test_a_share_of_the_data_sheet_slows_everything() -> None:
-    price, device = price_called("h100-80gb"), device_of("h100-80gb", KNOWN)
+    price = price_called("h100-80gb")
+    device = device_of(price, KNOWN)
     loaded = Loaded(find_model("llama-3.1-8b").architecture, 16)
     for bandwidth, arithmetic in ((1.0, 1.0), (0.5, 0.5)):
         how = Estimate((16.0,), bandwidth, arithmetic)
@@ -160,11 +161,22 @@ def test_every_device_is_plausible() -> None:
         assert device.source
 
 
-def test_a_price_finds_its_device() -> None:
-    assert device_of("h100-80gb", KNOWN) is KNOWN["h100-80gb"]
-    assert device_of("rtx-4090", KNOWN) is KNOWN["rtx-4090-24gb"]
-    with pytest.raises(UsageError, match="no data sheet of the hardware 'cloud-2vcpu-8gb'"):
-        device_of("cloud-2vcpu-8gb", KNOWN)
+def test_every_gpu_price_of_a_common_device_finds_its_data_sheet() -> None:
+    """Those that do not are variants with other figures; a wrong sheet would be worse than none."""
+    none = set()
+    for price in default_book().values():
+        if price.kind == "gpu":
+            try:
+                device_of(price, KNOWN)
+            except UsageError:
+                none.add(price.device)
+    assert none == {"H100 94GB NVL", "H100 80GB PCIe", "A10G 24GB", "T4 16GB", "B200 SXM", None}
+
+
+def test_a_price_without_a_data_sheet_says_which_there_are() -> None:
+    assert device_of(price_called("h100-80gb"), KNOWN) is KNOWN["h100-80gb"]
+    with pytest.raises(UsageError, match=r"no data sheet of H100 80GB PCIe .*h100-80gb"):
+        device_of(price_called("scaleway-h100-pcie"), KNOWN)
 
 
 def test_a_bad_data_sheet_names_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import UsageError
-from bench.pricing.book import parse_price
 from bench.pricing.cost import (
     Price,
     Usage,
@@ -20,6 +19,7 @@ from bench.pricing.cost import (
     run_cost,
     split_by_phase,
 )
+from bench.pricing.hardware import parse_price
 
 USAGE = Usage(
     wall_s=100.0,
@@ -64,6 +64,54 @@ amounts = st.floats(min_value=1e-3, max_value=1e4)
 counts = st.integers(min_value=1, max_value=10**9)
 prices = st.builds(Price, amounts, st.floats(0.01, 64), st.floats(0.01, 1))
 usages = st.builds(Usage, amounts, counts, counts, counts, st.none(), amounts, amounts)
+
+
+class TestIdleHours:
+    """The example of docs/prices.md: 1,600 dollars and half as much over 24,000 hours is 0.10 an hour."""
+
+    ONE_HOUR = Usage(wall_s=3600.0, requests_ok=1, input_tokens=600, output_tokens=400)
+
+    def test_by_hand(self) -> None:
+        card = parse_price({**CARD, "gpus": 1, "idle_watts": 100.0}, "box.yaml")
+        cost = run_cost(price_of(card, utilisation=0.25), self.ONE_HOUR)
+        assert cost.capital_usd == pytest.approx(0.40)  # 0.10 USD * 1 h / 0.25
+        working, waiting = (
+            0.4 * 0.20 * 1.1,
+            3 * 0.1 * 0.20 * 1.1,
+        )  # kWh * USD/kWh * pue; 1 h / 0.25 - 1 h = 3 h
+        assert cost.energy_usd == pytest.approx(working + waiting)
+        assert cost.run_usd == pytest.approx(0.554)
+        assert cost.power_basis == "declared"
+
+    def test_measured_joules_are_not_divided_and_waiting_is_added(self) -> None:
+        card = price_of(parse_price({**CARD, "gpus": 1, "idle_watts": 100.0}, "box.yaml"), utilisation=0.25)
+        usd, basis = energy_bill(card, replace(self.ONE_HOUR, energy_j=0.3 * 3.6e6))
+        assert (usd, basis) == (pytest.approx((0.3 + 0.3) * 0.20 * 1.1), "measured")
+
+    def test_a_machine_that_never_waits_pays_nothing_for_waiting(self) -> None:
+        idle = price_of(parse_price({**CARD, "idle_watts": 100.0}, "box.yaml"))
+        assert run_cost(idle, USAGE) == run_cost(replace(idle, idle_watts=0.0), USAGE)
+
+    @pytest.mark.parametrize("utilisation", [0.1, 0.5, 1.0])
+    def test_without_idle_watts_the_bill_is_the_one_of_before(self, utilisation: float) -> None:
+        price = price_of(parse_price(CARD, "box.yaml"), utilisation=utilisation)
+        assert energy_bill(price, USAGE)[0] == 400.0 * 2 * 100.0 * (0.2 * 1.1 / 3.6e6)
+
+    def test_both_gpus_wait(self) -> None:
+        one, two = (
+            price_of(parse_price({**CARD, "gpus": gpus, "idle_watts": 50.0}, "box.yaml"), utilisation=0.5)
+            for gpus in (1, 2)
+        )
+        assert energy_bill(two, USAGE)[0] == pytest.approx(2 * energy_bill(one, USAGE)[0])
+
+    @pytest.mark.parametrize("watts", [-1.0, math.nan, math.inf])
+    def test_watts_that_are_none(self, watts: float) -> None:
+        with pytest.raises(UsageError, match="idle_watts"):
+            replace(OWNED, idle_watts=watts)
+
+    def test_a_price_with_power_has_no_idle_bill(self) -> None:
+        with pytest.raises(UsageError, match="count it twice"):
+            Price(hourly_usd=1.0, idle_watts=5.0)
 
 
 class TestIdentities:

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from bench.errors import ConfigError, UsageError
-from bench.pricing.book import default_book, parse_price
+from bench.pricing.book import default_book, price_called
 from bench.pricing.cost import price_of
-from bench.pricing.reprice import misfit, new_price, own_price, price_block, price_called
+from bench.pricing.hardware import parse_price
+from bench.pricing.reprice import misfit, new_price, own_price, price_block
+from bench.store.blocks import Price
 
 TODAY = "2026-01-31"
 OLD = price_block("cloud-2vcpu-8gb", None, 0.6, "2020-01-01")
@@ -194,3 +196,49 @@ def test_nothing_to_change_and_two_prices_at_once() -> None:
         new_price(OLD, "l4-24gb", 1.0, None, TODAY)
     with pytest.raises(UsageError, match="no price called"):
         new_price(OLD, "l5", None, None, TODAY)
+
+
+# ---- dollars of another unit ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("usd", "vcpus", "words"),
+    [
+        (0.000328, None, "per 1k tokens"),
+        (2912.7, None, "per month"),
+        (73.0, 2, "36.5 per vCPU, outside 0.001 to 1; is it per month"),
+        (0.0019, 2, "per vCPU, outside"),
+        (math.nan, 2, "above 0"),
+    ],
+)
+def test_dollars_of_another_unit_are_recognised(usd: float, vcpus: int | None, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        own_price(usd, TODAY, vcpus)
+
+
+@pytest.mark.parametrize(("usd", "vcpus"), [(0.001, None), (1000.0, None), (0.002, 2), (2.0, 2)])
+def test_the_ends_of_the_range_are_rents(usd: float, vcpus: int | None) -> None:
+    assert own_price(usd, TODAY, vcpus)["usd_per_hour"] == usd
+
+
+# ---- what is re-priced rests on the block alone --------------------------------------------------
+
+
+def test_a_run_is_priced_by_its_block_and_not_by_the_book(prices: Path) -> None:
+    """The file may be gone, or say something else, when a run is judged again."""
+    (prices / "box.yaml").write_text(FILE)
+    block = price_block("box", None, 0.5, TODAY)
+    (prices / "box.yaml").unlink()
+    again = new_price(block, None, None, 0.25)
+    assert again == {**block, "utilisation": 0.25}
+    kept = {key: value for key, value in again.items() if key != "utilisation"}
+    assert price_of(parse_price(kept, "run.json"), 1, 0.25).hourly_usd == 0.1
+
+
+@pytest.mark.parametrize("price_id", sorted(default_book()))
+def test_each_price_of_the_book_can_be_kept_and_read_again(price_id: str) -> None:
+    block = json.loads(json.dumps(price_block(price_id, None, 0.5, TODAY)))
+    Price.model_validate(block)
+    kept = {key: value for key, value in block.items() if key != "utilisation"}
+    assert parse_price(kept, "run.json") == default_book()[price_id]
+    assert None not in block.values()

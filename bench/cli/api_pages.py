@@ -1,0 +1,168 @@
+"""What `bench price RUN --against api` prints: a run, APIs beside it, and where both cost the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from bench.cli.listing import align
+from bench.formatting import format_significant
+from bench.plan.against import AgainstApi, Comparison, Pair
+from bench.plan.served import Served
+from bench.pricing import apis, break_even
+from bench.report.reading import bounds_text
+from bench.results.run_summary import RunSummary
+from bench.stats.intervals import Interval
+
+NEVER = "never"
+
+
+def against_page(run: RunSummary, found: Comparison) -> str:
+    """Return the whole answer as text."""
+    mix = found.mix
+    cached = f", {mix.cached_share:.0%} of the input from a prompt cache" if mix.cached_share else ""
+    yours = [("", "$/1M requests", "$/1M tokens", "s a request", "drift")]
+    yours += [
+        (f"  {row.title}", _per_million(row.request_usd), _tokens_usd(row), _seconds(row), row.drift)
+        for row in found.rows
+    ]
+    theirs = [
+        ("", "$/1M requests", "batch", *(head for row in found.chosen for head in _heads(row))),
+        *_offer_rows(found),
+    ]
+    return "\n".join(
+        (
+            f"{run.name}: {_tokens(mix.input_tokens)} tokens in and {_tokens(mix.output_tokens)} out a "
+            f"request{cached}",
+            "",
+            f"On your own: {run.price['name']}, {run.price['date']}, used {run.price['utilisation']:.0%} of "
+            "the time",
+            *align(yours),
+            "",
+            f"At an API: {found.price_list}, prices of {found.day}",
+            *align(theirs),
+            "",
+            *_notes(found),
+        )
+    )
+
+
+def _heads(row: Served) -> tuple[str, str]:
+    return f"{row.title} ÷ API", "pays from"
+
+
+def _offer_rows(found: Comparison) -> Iterator[tuple[str, ...]]:
+    """Yield a line for each API, below the titles of both kinds."""
+    blank = ("",) * (2 + 2 * len(found.chosen))
+    titles = {True: "the same weights", False: "other models"}
+    if not found.sold:
+        yield (f"{titles[True]}: not sold", *blank)
+    for same, title in titles.items():
+        offers = [api for api in found.apis if api.same_weights == same]
+        if offers:
+            yield (title, *blank)
+        yield from map(_offer_row, offers)
+
+
+def _offer_row(api: AgainstApi) -> tuple[str, ...]:
+    batch = "-" if api.offer.batch_usd is None else _money(1e6 * api.offer.batch_usd)
+    cells = (cell for pair in api.pairs for cell in (_ratio(pair.ratio), _pays_from(pair)))
+    return (f"  {api.offer.ref}", _money(1e6 * api.offer.request_usd), batch, *cells)
+
+
+def _ratio(found: Interval) -> str:
+    bounds = bounds_text(found, format_significant)
+    return f"{format_significant(found.value)} {bounds}".strip()
+
+
+def _pays_from(pair: Pair) -> str:
+    """Say from which utilisation and volume the machine is cheaper than the API."""
+    share, volume = pair.even.utilisation.value, pair.even.requests_per_month
+    if volume is None:
+        return f"{NEVER} (at 100 %: {_times(share)} the API)"
+    low, high = pair.even.utilisation.low, pair.even.utilisation.high
+    bounds = "" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
+    return f"{share:.0%}{bounds}, {count_words(volume)} a month"
+
+
+def _times(share: float) -> str:
+    return "any price is above" if math.isinf(share) else f"{format_significant(share)} ×"
+
+
+def count_words(number: float) -> str:
+    """Return a large count as a person says it: ``1.2 million``."""
+    for size, word in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
+        if number >= size:
+            return f"{format_significant(number / size)} {word}"
+    return format_significant(number)
+
+
+def _notes(found: Comparison) -> Iterator[str]:
+    """Say how each figure is computed and what was assumed."""
+    yield f"your request   {break_even.FORMULA_OWN_REQUEST}: H dollars an hour of the share of a machine,"
+    yield "               u utilisation, S seconds a request, B dollars an hour of power billed apart"
+    yield f"API request    {apis.FORMULA_API}"
+    yield f"pays from      {break_even.FORMULA_UTILISATION}; {break_even.FORMULA_VOLUME}"
+    if any(not api.same_weights for api in found.apis):
+        yield "other models   give other answers, and nothing here says whether they are better or worse"
+        if found.token_ratio == 1:
+            yield (
+                "tokens         other models have other tokenizers, and count other tokens of the same text; "
+                "they are billed here for the run's count (--token-ratio changes it)"
+            )
+        else:
+            yield f"tokens         other models are billed for {found.token_ratio:g} times the run's tokens"
+    undated = [api.offer.ref for api in found.apis if api.offer.since is None]
+    if undated:
+        yield f"dates          the list has no first day for {', '.join(undated)}"
+    if found.mix.cached_share:
+        without = [api.offer.ref for api in found.apis if not api.offer.caches]
+        if without:
+            yield f"cache          no own price for cached input: {', '.join(without)}"
+
+
+def against_json(found: Comparison) -> dict[str, Any]:
+    """Return the same as data; an infinite utilisation is null."""
+    whole: dict[str, Any] = _finite(asdict(found) | {"formulas": _FORMULAS, "sold": found.sold})
+    return whole
+
+
+_FORMULAS = {
+    "own_request": break_even.FORMULA_OWN_REQUEST,
+    "api_request": apis.FORMULA_API,
+    "utilisation": break_even.FORMULA_UTILISATION,
+    "volume": break_even.FORMULA_VOLUME,
+}
+
+
+def _finite(found: Any) -> Any:
+    if isinstance(found, dict):
+        return {key: _finite(value) for key, value in found.items()}
+    if isinstance(found, list | tuple):
+        return [_finite(value) for value in found]
+    return None if isinstance(found, float) and not math.isfinite(found) else found
+
+
+def _per_million(usd: Interval) -> str:
+    scaled = Interval(
+        1e6 * usd.value, *(None if bound is None else 1e6 * bound for bound in (usd.low, usd.high))
+    )
+    return f"{_money(scaled.value)} {bounds_text(scaled, _money)}".strip()
+
+
+def _tokens_usd(row: Served) -> str:
+    return _money(1e6 * row.request_usd.value / (row.mix.input_tokens + row.mix.output_tokens))
+
+
+def _seconds(row: Served) -> str:
+    return format_significant(row.own.request_s.value)
+
+
+def _money(usd: float | None) -> str:
+    return format_significant(usd)
+
+
+def _tokens(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 else f"{number:.1f}"

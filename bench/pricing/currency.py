@@ -1,0 +1,67 @@
+"""Prices in other currencies than USD: they need a dated exchange rate, and are converted."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from bench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bench.pricing.hardware import HardwarePrice
+
+USD: Final = "USD"
+MAX_USD_PER_HOUR: Final = 1000
+MAX_USD_PER_UNIT: Final = 5  # no currency is worth more dollars; above it the rate is the other way round
+RENTS: Final = ("price_per_hour", "price_per_month")
+# What is in dollars, and the keys in the price's own currency from which it can be computed.
+AMOUNTS: Final = {
+    "usd_per_hour": RENTS,
+    "purchase_usd": ("purchase_price",),
+    "usd_per_kwh": ("price_per_kwh",),
+}
+_RATE: Final = ("usd_per_unit", "rate_date", "rate_source")
+
+
+def check_currency(price: HardwarePrice, file: str) -> None:
+    """Raise ConfigError for another currency than USD without its exchange rate, or with bare dollars."""
+    if not re.fullmatch("[A-Z]{3}", price.currency):
+        hint = "three capital letters, such as USD, EUR or CNY"
+        raise ConfigError(file, f"not a currency: {price.currency!r:.60}", key="currency", hint=hint)
+    foreign = price.currency != USD
+    for key in _RATE:
+        given = getattr(price, key) is not None
+        if given and not foreign:
+            raise ConfigError(file, "has no place in a price in USD", key=key)
+        if foreign and not given:
+            hint = "the dollars of one unit, their day and source: usd_per_unit, rate_date, rate_source"
+            raise ConfigError(file, f"missing: a price in {price.currency} is converted", key=key, hint=hint)
+    for dollars, others in AMOUNTS.items():
+        if (
+            foreign
+            and getattr(price, dollars) is not None
+            and all(getattr(price, one) is None for one in others)
+        ):
+            hint = f"give {' or '.join(others)} in {price.currency}, or convert to USD and say in source how"
+            raise ConfigError(file, f"is USD, the currency is {price.currency}", key=dollars, hint=hint)
+
+
+def in_dollars(price: HardwarePrice, file: str) -> HardwarePrice:
+    """Return ``price`` with its dollars computed; those that stand beside, as in run.json, must be equal."""
+    rate = price.usd_per_unit or 1.0
+    computed: dict[str, Any] = {"usd_per_hour": price.rent and price.rent * rate / (price.instance_gpus or 1)}
+    computed["purchase_usd"] = price.purchase_price and price.purchase_price * rate
+    computed["usd_per_kwh"] = price.price_per_kwh and price.price_per_kwh * rate
+    for key, usd in computed.items():
+        given = getattr(price, key)
+        if usd is not None and given is not None and not math.isclose(usd, given, rel_tol=1e-9):
+            raise ConfigError(
+                file, f"{given:g}, but the other keys come to {usd:g}", key=key, hint="leave it out"
+            )
+    if (rent := computed["usd_per_hour"]) is not None and rent > MAX_USD_PER_HOUR:
+        hint = "is it per month, per year, or for more GPUs than instance_gpus says?"
+        key = "price_per_hour" if price.price_per_hour is not None else "price_per_month"
+        raise ConfigError(file, f"comes to {rent:,.2f} USD per device-hour", key=key, hint=hint)
+    return replace(price, **{key: usd for key, usd in computed.items() if usd is not None})

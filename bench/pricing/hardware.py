@@ -1,0 +1,207 @@
+"""The price of an hour of one device: a frozen record, read from a mapping and checked.
+
+A price is for one device: a whole CPU instance, or one GPU together with its share of the host. Its dollars,
+watts and hours are all for that one device. pydantic is imported on first use.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
+
+from annotated_types import Ge, Gt, Le, MinLen
+
+from bench.errors import ConfigError, UsageError
+from bench.formatting import nearest, one_line
+from bench.pricing.currency import (
+    AMOUNTS,
+    MAX_USD_PER_HOUR,
+    MAX_USD_PER_UNIT,
+    RENTS,
+    check_currency,
+    in_dollars,
+)
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+    from pydantic_core import ErrorDetails
+
+HOURS_PER_MONTH: Final = 730  # 8760 / 12, the month of the cloud providers' calculators
+
+Text = Annotated[str, MinLen(1)]
+Positive = Annotated[float, Gt(0)]
+Devices = Annotated[int, Gt(0)]
+Term = Literal["on_demand", "spot", "reserved"]
+
+_OF_RENT: Final = ("usd_per_hour", *RENTS, "instance_gpus", "term", "commitment_months")
+_OF_OWNED: Final = ("purchase_usd", "purchase_price", "overhead", "life_hours")
+_OF_POWER: Final = ("usd_per_kwh", "price_per_kwh", "pue", "average_watts", "idle_watts")
+_OPTIONAL: Final = (
+    *RENTS,
+    "instance_gpus",
+    "term",
+    "commitment_months",
+    "purchase_price",
+    "price_per_kwh",
+    "idle_watts",
+)
+_TWICE: Final = "the price already holds power: billing it again would count it twice"
+_HINTS: Final = {
+    ("usd_per_hour", "less_than_equal"): "dollars per device-hour; is this per month, or per 1k tokens?",
+    ("usd_per_unit", "less_than_equal"): "dollars of one unit of the currency; is it the other way round?",
+}
+
+
+@dataclass(frozen=True)
+class HardwarePrice:
+    """The price of one hour of one device, its date and its source.
+
+    ``date`` is the day on which the price held. ``usd_per_hour`` (rented) and ``purchase_usd`` (owned) are
+    for one GPU, or for a CPU instance of ``vcpus``; ``gpus`` is how many GPUs a run occupies. A rented price
+    may instead be ``price_per_hour`` or ``price_per_month`` (of 730 hours) of a whole ``instance`` with
+    ``instance_gpus`` GPUs, in ``currency``; ``usd_per_hour`` is then computed. ``usd_per_unit`` is the
+    dollars of one unit of the currency on ``rate_date``. ``memory_gib`` is the RAM of a CPU instance, or the
+    memory of one GPU. ``overhead`` is the fraction added to the purchase for what is around it,
+    ``life_hours`` the hours over which the purchase is spread, ``pue`` the watts at the meter over the watts
+    at the device. ``average_watts`` (under load) and ``idle_watts`` are the owner's figures, declared and not
+    measured.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
+
+    id: Text
+    name: Text
+    kind: Literal["cpu", "gpu"]
+    ownership: Literal["rented", "owned"]
+    date: dt.date
+    source: Text
+    currency: Text
+    includes_power: bool
+    note: str = ""
+    provider: Text | None = None
+    region: Text | None = None
+    instance: Text | None = None
+    device: Text | None = None
+    term: Term | None = None
+    commitment_months: Annotated[int, Gt(0), Le(120)] | None = None
+    vcpus: Devices | None = None
+    gpus: Devices | None = None
+    instance_gpus: Devices | None = None
+    memory_gib: Positive | None = None
+    usd_per_hour: Annotated[float, Gt(0), Le(MAX_USD_PER_HOUR)] | None = None
+    price_per_hour: Positive | None = None
+    price_per_month: Positive | None = None
+    usd_per_unit: Annotated[float, Gt(0), Le(MAX_USD_PER_UNIT)] | None = None
+    rate_date: dt.date | None = None
+    rate_source: Text | None = None
+    purchase_usd: Positive | None = None
+    purchase_price: Positive | None = None
+    overhead: Annotated[float, Ge(0)] | None = None
+    life_hours: Positive | None = None
+    usd_per_kwh: Positive | None = None
+    price_per_kwh: Positive | None = None
+    pue: Annotated[float, Ge(1)] | None = None
+    average_watts: Positive | None = None
+    idle_watts: Annotated[float, Ge(0)] | None = None
+
+    @property
+    def hourly_usd(self) -> float:
+        """Return R, dollars per device-hour without power: the rent, or the purchase spread over its life."""
+        if self.usd_per_hour is not None:
+            return self.usd_per_hour
+        if self.purchase_usd is None or self.overhead is None or self.life_hours is None:
+            raise UsageError(f"price {self.id!r} has neither a rent nor a complete purchase")
+        return self.purchase_usd * (1 + self.overhead) / self.life_hours
+
+    @property
+    def rent(self) -> float | None:
+        """Return the rent of an hour of the whole instance in the price's currency, if it is given so."""
+        if self.price_per_month is not None:
+            return self.price_per_month / HOURS_PER_MONTH
+        return self.price_per_hour
+
+    @property
+    def unit_usd(self) -> float:
+        """Return R per vCPU of a CPU instance; a GPU price is for one GPU already."""
+        return self.hourly_usd / (self.vcpus or 1) if self.kind == "cpu" else self.hourly_usd
+
+
+def parse_price(mapping: Mapping[str, object], file: str) -> HardwarePrice:
+    """Read the price in ``mapping``, of a YAML file or of ``run.json``; ``file`` is for messages.
+
+    Raises ConfigError, which names the first key that is unknown, missing, out of range or bills power twice.
+    """
+    from pydantic import ValidationError
+
+    given = {str(key): value for key, value in mapping.items() if value is not None}
+    given |= {key: _real_date(given[key], key, file) for key in ("date", "rate_date") if key in given}
+    try:
+        # JSON mode is strict about numbers and flags, and still builds a dataclass from a mapping.
+        price = _adapter().validate_json(json.dumps(given, default=str))
+    except ValidationError as error:
+        raise _config_error(error.errors(include_url=False)[0], file) from None
+    _check_keys(price, file)
+    check_currency(price, file)
+    return in_dollars(price, file)
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[HardwarePrice]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(HardwarePrice)
+
+
+def _real_date(value: object, key: str, file: str) -> dt.date:
+    """Parse a date that exists, written YYYY-MM-DD."""
+    try:
+        return dt.datetime.strptime(str(value), "%Y-%m-%d").date()
+    except ValueError as error:
+        raise ConfigError(file, f"not a day: {error}", key=key, hint="write YYYY-MM-DD") from None
+
+
+def _config_error(detail: ErrorDetails, file: str) -> ConfigError:
+    """Turn pydantic's first error into a ConfigError, with a hint if one can be given."""
+    key = one_line(str(detail["loc"][0])) if detail["loc"] else ""
+    kind = detail["type"]
+    if kind == "unexpected_keyword_argument":
+        close = nearest(key, (name for name in HardwarePrice.__dataclass_fields__ if name != key))
+        return ConfigError(file, "unknown key", key=key, hint=f"did you mean {close!r}?" if close else "")
+    problem = "missing" if kind == "missing" else f"{detail['msg']}, got {detail['input']!r:.60}"
+    return ConfigError(file, problem, key=key, hint=_HINTS.get((key, kind), ""))
+
+
+def _check_keys(price: HardwarePrice, file: str) -> None:
+    """Check that a price has all keys of its kind, ownership and power boundary, and none of other kinds."""
+    allowed = (
+        *(("vcpus",) if price.kind == "cpu" else ("gpus",)),
+        *(_OF_RENT if price.ownership == "rented" else _OF_OWNED),
+        *(() if price.includes_power else _OF_POWER),
+    )
+    what = f"{price.ownership} {price.kind}, includes_power: {str(price.includes_power).lower()}"
+    for key in ("vcpus", "gpus", *_OF_RENT, *_OF_OWNED, *_OF_POWER):
+        given = getattr(price, key) is not None
+        if given and key not in allowed:
+            hint = _TWICE if key in _OF_POWER else ""
+            raise ConfigError(file, f"has no place here ({what})", key=key, hint=hint)
+        elsewhere = any(getattr(price, other) is not None for other in AMOUNTS.get(key, ()))
+        if key in allowed and key not in _OPTIONAL and not given and not elsewhere:
+            raise ConfigError(file, f"missing ({what})", key=key)
+    if price.price_per_hour is not None and price.price_per_month is not None:
+        raise ConfigError(file, "a price is per hour or per month, not both", key="price_per_month")
+    if price.instance_gpus is not None and (price.kind == "cpu" or price.rent is None):
+        hint = "it divides price_per_hour or price_per_month of an instance with several GPUs"
+        raise ConfigError(file, f"has no place here ({what})", key="instance_gpus", hint=hint)
+    if (price.term == "reserved") != (price.commitment_months is not None):
+        problem = (
+            "missing: for how long is it reserved?"
+            if price.term == "reserved"
+            else "only a reserved price has it"
+        )
+        raise ConfigError(file, problem, key="commitment_months", hint="12 for one year, 36 for three")
+    if price.idle_watts is not None and price.idle_watts > (price.average_watts or 0):
+        raise ConfigError(file, "more than average_watts, which is under load", key="idle_watts")
