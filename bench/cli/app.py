@@ -9,7 +9,6 @@ import typer
 
 import bench
 from bench.cli.options import (
-    Against,
     AsJson,
     Batches,
     Cap,
@@ -177,58 +176,6 @@ def calibrate(
 
     options = gate_commands.CalibrateOptions(out, units, batches, base, commit, tuple(overrides or ()))
     gate_commands.calibrate(config, options, quiet=quiet)
-
-
-@app.command()
-def price(
-    run: RunDirectory,
-    hardware: Annotated[str | None, typer.Option(help="an id in configs/prices")] = None,
-    usd_per_hour: Annotated[float | None, typer.Option(help="or a price of your own")] = None,
-    utilisation: Annotated[float | None, typer.Option(help="share of paid hours spent serving")] = None,
-    vcpus: Annotated[
-        int | None,
-        typer.Option(help="vCPUs of that price, of which the run is charged its share; if absent, all"),
-    ] = None,
-    against: Annotated[
-        Against | None, typer.Option(help="api: what hosted APIs bill for the same requests")
-    ] = None,
-    api: Annotated[
-        list[str] | None, typer.Option(metavar="PROVIDER/MODEL", help="with --against api: these APIs only")
-    ] = None,
-    variant: Annotated[
-        list[str] | None, typer.Option(help="with --against api: the rows to set against each API")
-    ] = None,
-    cached: Annotated[
-        float, typer.Option(min=0, max=1, help="share of the input that an API's prompt cache serves")
-    ] = 0.0,
-    token_ratio: Annotated[
-        float, typer.Option(help="tokens of other models' tokenizers for one of the run's")
-    ] = 1.0,
-    split: Annotated[
-        bool, typer.Option("--split", help="a price for each token in and out, from a sweep over their mix")
-    ] = False,
-    picture: Annotated[
-        Path | None, typer.Option(metavar="FILE.svg", help="with --against api: dollars against volume")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show a run at another price, or beside the prices of APIs, without measuring again."""
-    from bench.cli import price_commands
-
-    if split and against is not None:
-        raise UsageError("--split and --against are two questions: ask one")
-    if against is None and (api or variant or cached or picture or token_ratio != 1):
-        raise UsageError("--api, --variant, --cached, --token-ratio and --picture go with --against api")
-    priced = price_commands.priced(
-        run, hardware, usd_per_hour, utilisation, vcpus, may_stay=bool(against) or split
-    )
-    if split:
-        price_commands.split(priced, as_json=as_json)
-    elif against is None:
-        price_commands.show(priced, as_json=as_json)
-    else:
-        question = (tuple(api or ()), tuple(variant or ()), cached, token_ratio)
-        price_commands.against(priced, *question, picture, as_json=as_json)
 
 
 @app.command()

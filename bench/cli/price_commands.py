@@ -1,4 +1,4 @@
-"""What `bench price` does: a run at another price, and beside the prices of APIs."""
+"""The command `bench price`: a run at another price, and beside the prices of APIs."""
 
 from __future__ import annotations
 
@@ -7,16 +7,67 @@ import json
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from bench.cli.commands import show
+import typer
+
+from bench.cli.app import app
+from bench.cli.options import Against, AsJson, RunDirectory
 from bench.errors import UsageError
-from bench.results.run_summary import RunSummary
 
 if TYPE_CHECKING:
     from bench.plan.against import Comparison
+    from bench.results.run_summary import RunSummary
 
-__all__ = ["against", "priced", "show", "split"]
+
+@app.command()
+def price(
+    run: RunDirectory,
+    hardware: Annotated[str | None, typer.Option(help="an id in configs/prices")] = None,
+    usd_per_hour: Annotated[float | None, typer.Option(help="or a price of your own")] = None,
+    utilisation: Annotated[float | None, typer.Option(help="share of paid hours spent serving")] = None,
+    vcpus: Annotated[
+        int | None,
+        typer.Option(help="vCPUs of that price, of which the run is charged its share; if absent, all"),
+    ] = None,
+    against: Annotated[
+        Against | None, typer.Option(help="api: what hosted APIs bill for the same requests")
+    ] = None,
+    api: Annotated[
+        list[str] | None, typer.Option(metavar="PROVIDER/MODEL", help="with --against api: these APIs only")
+    ] = None,
+    variant: Annotated[
+        list[str] | None, typer.Option(help="with --against api: the rows to set against each API")
+    ] = None,
+    cached: Annotated[
+        float, typer.Option(min=0, max=1, help="share of the input that an API's prompt cache serves")
+    ] = 0.0,
+    token_ratio: Annotated[
+        float, typer.Option(help="tokens of other models' tokenizers for one of the run's")
+    ] = 1.0,
+    split: Annotated[
+        bool, typer.Option("--split", help="a price for each token in and out, from a sweep over their mix")
+    ] = False,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="with --against api: dollars against volume")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a run at another price, or beside the prices of APIs, without measuring again."""
+    from bench.cli.commands import show
+
+    if split and against is not None:
+        raise UsageError("--split and --against are two questions: ask one")
+    if against is None and (api or variant or cached or picture or token_ratio != 1):
+        raise UsageError("--api, --variant, --cached, --token-ratio and --picture go with --against api")
+    found = priced(run, hardware, usd_per_hour, utilisation, vcpus, may_stay=bool(against) or split)
+    if split:
+        print_split(found, as_json=as_json)
+    elif against is None:
+        show(found, as_json=as_json)
+    else:
+        question = (tuple(api or ()), tuple(variant or ()), cached, token_ratio)
+        print_against(found, *question, picture, as_json=as_json)
 
 
 def priced(
@@ -45,7 +96,7 @@ def priced(
         return summarise(replace(record, price=block))
 
 
-def against(
+def print_against(
     run: RunSummary,
     apis: tuple[str, ...],
     variants: tuple[str, ...],
@@ -71,7 +122,7 @@ def against(
         print(against_page(run, found))
 
 
-def split(run: RunSummary, *, as_json: bool) -> None:
+def print_split(run: RunSummary, *, as_json: bool) -> None:
     """Print what a token in and a token out cost in each row of a sweep."""
     from bench.cli.listing import align
     from bench.formatting import format_significant
