@@ -10,7 +10,7 @@ from bench.pricing import cost as model
 from bench.pricing.hardware import parse_price
 from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figure, Figures, Metric
-from bench.stats.intervals import Interval, mean_interval, widened
+from bench.stats.intervals import Interval
 
 PER_1K = Metric("cost_per_1k_tokens_usd", "USD", "lower", model.FORMULA_1K_TOKENS, "input + output tokens")
 PER_1K_IN = Metric("cost_per_1k_input_tokens_usd", "USD", "lower", model.FORMULA_1K_INPUT, "additive split")
@@ -78,7 +78,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         return {metric.key: None for metric in METRICS}
     usage = _usage(arm, sums)
     cost = model.run_cost(price_of(arm, run), usage)
-    spread = widened(mean_interval([batch.duration_s for batch in arm.solo]), processes.spread(arm, run))
+    spread = processes.mean_time(arm, run)
 
     def spread_like(usd: float | None) -> Interval | None:
         if usd is None or spread.low is None or spread.high is None:

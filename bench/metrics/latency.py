@@ -25,7 +25,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
 
     An answer that comes as a whole has no first token.
     """
-    between = processes.spread(arm, run)
+    between = processes.half_width(arm, run)
     ttft, tpot, itl, e2el = samples(arm)
     return {
         TTFT.key: TTFT.distribution(ttft, between),

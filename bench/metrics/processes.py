@@ -11,13 +11,15 @@ import statistics
 from collections.abc import Iterator
 
 from bench.records import ArmRecord, RunRecord
+from bench.stats.intervals import Interval, mean_interval, t_quantile
 from bench.stats.pairs import LEAST_PAIRS
 
 
-def spread(arm: ArmRecord, run: RunRecord) -> float:
-    """Return the standard deviation of the log of the times of the arm's processes.
+def half_width(arm: ArmRecord, run: RunRecord) -> float:
+    """Return how far the mean of all processes may lie from that of one, on the log scale, with 95 %.
 
-    Each process is compared with the solo pass over the same batches. It is 0.0 if there are fewer than two.
+    It is t·s: s is the standard deviation of the log of the times of the arm's processes, each compared with
+    the solo pass over the same batches, and t is Student's for so many. It is 0.0 for fewer than two.
     """
     alone_ns = [batch.end_ns - batch.sent_ns for batch in arm.solo]
     logs = [
@@ -25,7 +27,20 @@ def spread(arm: ArmRecord, run: RunRecord) -> float:
         for batches, turns in _turns(arm, run)
         if all(batch < len(alone_ns) for batch in batches)
     ]
-    return statistics.stdev(logs) if len(logs) >= LEAST_PAIRS else 0.0
+    return t_quantile(len(logs) - 1) * statistics.stdev(logs) if len(logs) >= LEAST_PAIRS else 0.0
+
+
+def mean_time(arm: ArmRecord, run: RunRecord) -> Interval:
+    """Return the mean seconds of a batch of the solo pass, with the bounds of the mean over all processes.
+
+    The processes decode the same batches, so they show what another process would have taken for the whole
+    pass, noise of requests included. Only without them do the bounds come from the requests.
+    """
+    mean = mean_interval([batch.duration_s for batch in arm.solo])
+    half = half_width(arm, run)
+    if not half:
+        return mean
+    return Interval(mean.value, mean.value * math.exp(-half), mean.value * math.exp(half))
 
 
 def _turns(arm: ArmRecord, run: RunRecord) -> Iterator[tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]]:

@@ -53,11 +53,10 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     sums = totals(arm)
     if sums is None:
         return {metric.key: None for metric in METRICS}
-    between = processes.spread(arm, run)
-    whole, first, steps = (
+    whole, between = processes.mean_time(arm, run), processes.half_width(arm, run)
+    first, steps = (
         widened(mean_interval(seconds), between)
         for seconds in (
-            [batch.duration_s for batch in arm.solo],
             [batch.prefill_s for batch in arm.solo],
             [batch.decode_s for batch in arm.solo],
         )

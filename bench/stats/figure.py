@@ -77,7 +77,7 @@ class Metric:
     def distribution(self, samples: Sequence[float], spread: float = 0.0) -> Figure | None:
         """Make a figure of many samples; None if there are none.
 
-        ``spread`` between processes (log scale) is added to the interval of the mean.
+        ``spread`` of processes (a half-width on the log scale) is added to the interval of the mean.
         """
         found = distribution(samples)
         if found is None:

@@ -110,12 +110,12 @@ def ratio_interval(numerator: Sequence[float], denominator: Sequence[float]) -> 
     return Interval(ratio, ratio * math.exp(-half), ratio * math.exp(half))
 
 
-def widened(interval: Interval, sd: float) -> Interval:
-    """Add the spread of processes to an interval, in quadrature on the log scale."""
+def widened(interval: Interval, half_width: float) -> Interval:
+    """Add the half-width of another cause to an interval, in quadrature on the log scale."""
     value, low, high = interval.value, interval.low, interval.high
     if low is None or high is None or min(value, low) <= 0:
         return interval
-    down, up = (math.hypot(math.log(ratio), 1.959964 * sd) for ratio in (value / low, high / value))
+    down, up = (math.hypot(math.log(ratio), half_width) for ratio in (value / low, high / value))
     return Interval(value, value * math.exp(-down), value * math.exp(up))
 
 

@@ -193,13 +193,13 @@ def test_ratio_intervals_hold_the_truth(n: int) -> None:
 
 def test_a_spread_is_added_in_quadrature_on_the_log_scale() -> None:
     """±3 % and a spread whose 95 % are ±4 %: ±5 %, on either side."""
-    found = widened(Interval(2.0, 2 * math.exp(-0.03), 2 * math.exp(0.03)), 0.04 / 1.959964)
+    found = widened(Interval(2.0, 2 * math.exp(-0.03), 2 * math.exp(0.03)), 0.04)
     assert found.value == 2
     assert bounds(found) == pytest.approx((2 * math.exp(-0.05), 2 * math.exp(0.05)))
 
 
 def test_sides_of_an_interval_are_widened_apart() -> None:
-    found = widened(Interval(1.0, math.exp(-0.03), math.exp(0.12)), 0.04 / 1.959964)
+    found = widened(Interval(1.0, math.exp(-0.03), math.exp(0.12)), 0.04)
     assert bounds(found) == pytest.approx((math.exp(-0.05), math.exp(math.hypot(0.12, 0.04))))
 
 
