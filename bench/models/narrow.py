@@ -77,8 +77,8 @@ def _fewer_heads(config: dict[str, Any], before: int, hidden: int) -> None:
     for name, count_of in DERIVED.items():
         if isinstance(size := config.get(name), int) and isinstance(new := config.get(count_of), int):
             old = heads if count_of in HEADS else new * heads // fewer
-            if size * old % before == 0:
-                config[name] = size * old // before * hidden // new
+            if size * old * hidden % (before * new) == 0:
+                config[name] = size * old * hidden // (before * new)
 
 
 def _smaller_rotation(config: dict[str, Any], before: int, after: int) -> None:

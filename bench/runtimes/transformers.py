@@ -160,6 +160,13 @@ class TransformersEngine(TextModel):
         with in_our_words(self.options.attention, f"{type(self.model).__name__} cannot decode step by step"):
             return super().as_decoded()
 
+    def as_batched(self) -> list[Check]:
+        """Check a padded batch; an architecture that cannot decode one is refused in one sentence."""
+        with in_our_words(
+            self.options.attention, f"{type(self.model).__name__} cannot decode a padded batch"
+        ):
+            return super().as_batched()
+
     # ---- decoding --------------------------------------------------------------------------------
 
     def prefill(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Batch:
