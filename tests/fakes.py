@@ -118,10 +118,6 @@ class FakeEngine(Engine):
         """Nothing: its replies are data, and its calls are counted."""
         return [], None
 
-    def as_batched(self) -> list[Check]:
-        """Nothing, as above."""
-        return []
-
     def encode(self, text: str) -> list[int]:
         return [len(word) for word in text.split()]
 

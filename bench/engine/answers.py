@@ -73,10 +73,6 @@ class AnsweringEngine(Engine):
         """Return nothing: the harness sees no single token."""
         return [], None
 
-    def as_batched(self) -> list[Check]:
-        """Return nothing, as above."""
-        return []
-
     def census(self, *, count_zeros: bool = True) -> Census:
         """Return an empty census: there are no weights to look at."""
         return Census((), 0, {})

@@ -39,7 +39,7 @@ WIDTHS = (
     "mamba_intermediate_size", "lru_width", "word_embed_proj_dim", "embedding_size", "dense_ffn_dim",
     "hidden_size_per_layer_input", "attention_hidden_size", "latent_size", "moe_latent_size",
     "input_embedding_size", "output_embedding_size", "nlatents", "expert_intermediate_size",
-    "dim_ff", "dff", "d_inner", "feed_forward_size",
+    "dim_ff", "dff", "d_inner", "feed_forward_size", "axial_pos_embds_dim",
 )  # fmt: skip
 VOCABULARIES = (
     "vocab_size", "vocab_size_per_layer_input", "src_vocab_size", "n_words", "encoder_hash_byte_group_vocab",

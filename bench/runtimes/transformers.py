@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.engine import Changed, Options, census
 from bench.engine.evidence import Check
+from bench.engine.stepping import by_batch
 from bench.errors import Unsupported
 from bench.records import Facts
 from bench.runtimes._checkpoint import (
@@ -165,7 +166,7 @@ class TransformersEngine(TextModel):
         with in_our_words(
             self.options.attention, f"{type(self.model).__name__} cannot decode a padded batch"
         ):
-            return super().as_batched()
+            return by_batch(self, self.facts())
 
     # ---- decoding --------------------------------------------------------------------------------
 

@@ -271,8 +271,6 @@ def test_a_padded_batch_of_a_sound_model_is_decoded_as_its_prompts_alone(tmp_pat
     found = engine.load(llama(tmp_path), CPU)
     (check,) = by_batch(found, found.facts())
     assert check.holds, check
-    ours = numpy_engine.load(tmp_path, CPU)
-    assert by_batch(ours, ours.facts()) == [], "it decodes prompts of one length only, and says so itself"
 
 
 @pytest.mark.parametrize(
