@@ -105,6 +105,10 @@ class Engine(ABC):
         """
         return by_steps(self, self.facts())
 
+    def as_batched(self) -> list[Check]:
+        """Check that a padded prompt of a batch is decoded as if it were alone, in an engine that pads."""
+        return []
+
     def longest_answer(self, tokens: int) -> None:  # noqa: B027 - an engine that decodes has no use for it
         """Hear how many tokens an answer may have, before any request."""
 

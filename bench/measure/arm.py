@@ -170,6 +170,7 @@ def load_arguments(arm: Arm, model: LocalModel, baseline: LocalModel) -> dict[st
             "random": model.random,
             "own": dict(runtime.own),
         },
+        "padded": arm.workload.batch_size > 1 and arm.workload.name != "fixed",
         "baseline": {"directory": str(baseline.directory), "random": baseline.random},
         "optimise": [
             {

@@ -121,14 +121,15 @@ def resized(facts: Architecture, before: Config, after: Config) -> Architecture:
         "experts": experts,
         "experts_per_token": chosen,
     }
-    if facts.kv_bytes_per_token is not None:
-        changed["kv_bytes_per_token"] = kv_bytes_per_token(after)
     pairs = zip(matrix_counts(before), matrix_counts(after), strict=True)
     for key, (then, now) in zip(("parameters", "active_parameters"), pairs, strict=True):
         if (whole := getattr(facts, key)) is not None:
             changed[key] = whole * now // max(then, 1)
     known = {key: value for key, value in changed.items() if value}
-    return facts.model_copy(update={**known, "kv_window_bytes": kv_window_bytes(after)})
+    cache: dict[str, int] = {"kv_window_bytes": kv_window_bytes(after)}
+    if facts.kv_bytes_per_token is not None:
+        cache["kv_bytes_per_token"] = kv_bytes_per_token(after)  # 0 if every layer has a window
+    return facts.model_copy(update={**known, **cache})
 
 
 def head_dim(config: Config) -> int:

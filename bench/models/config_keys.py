@@ -21,7 +21,7 @@ MORE_HEADS = (
     "linear_num_key_heads", "linear_num_value_heads", "mamba_n_heads", "mamba_num_heads",
     "swa_num_attention_heads", "num_query_groups", "index_n_heads", "linear_num_heads", "n_mamba_heads",
 )  # fmt: skip
-HEAD_DIMS = ("head_dim", "attention_head_dim")
+HEAD_DIMS = ("head_dim", "attention_head_dim", "d_head")
 # Sizes of heads that follow from the width and the number of the heads.
 DERIVED = {
     "attention_head_dim": "num_attention_heads", "kv_channels": "num_attention_heads",
@@ -39,9 +39,11 @@ WIDTHS = (
     "mamba_intermediate_size", "lru_width", "word_embed_proj_dim", "embedding_size", "dense_ffn_dim",
     "hidden_size_per_layer_input", "attention_hidden_size", "latent_size", "moe_latent_size",
     "input_embedding_size", "output_embedding_size", "nlatents", "expert_intermediate_size",
-    "dim_ff", "dff", "d_inner", "feed_forward_size",
+    "dim_ff", "dff", "d_inner", "feed_forward_size", "axial_pos_embds_dim",
 )  # fmt: skip
-VOCABULARIES = ("vocab_size", "vocab_size_per_layer_input", "src_vocab_size", "n_words")
+VOCABULARIES = (
+    "vocab_size", "vocab_size_per_layer_input", "src_vocab_size", "n_words", "encoder_hash_byte_group_vocab",
+)  # fmt: skip
 # A count of leading layers of another kind, which must leave room for the others.
 LEADING = ("first_k_dense_replace", "num_dense_layers", "moe_layer_start_index", "num_hash_layers")
 PERIODS = {  # every so many layers there is one of another kind, and at which place

@@ -18,6 +18,7 @@ from bench.models.config_keys import (
 )
 
 LEAST_WIDTH, LEAST_VOCABULARY, LEAST_HEADS = 16, 512, 4
+LEAST_HEAD = 8  # the size of a head is a multiple of it, so that three quarters of it are even
 
 
 def narrower(config: dict[str, Any], hidden: int) -> None:
@@ -55,7 +56,7 @@ def _fewer_heads(config: dict[str, Any], before: int, hidden: int) -> None:
     shared = before // heads
     stated = any(config.get(name, shared) not in (None, shared) for name in (*HEAD_DIMS, "qk_nope_head_dim"))
     fewer = max(min(LEAST_HEADS, heads), round(heads * hidden / before))
-    while not stated and hidden % (2 * fewer):
+    while not stated and hidden % (LEAST_HEAD * fewer):
         fewer -= 1
     for name in HEADS:
         if config.get(name) == heads:
@@ -77,8 +78,8 @@ def _fewer_heads(config: dict[str, Any], before: int, hidden: int) -> None:
     for name, count_of in DERIVED.items():
         if isinstance(size := config.get(name), int) and isinstance(new := config.get(count_of), int):
             old = heads if count_of in HEADS else new * heads // fewer
-            if size * old % before == 0:
-                config[name] = size * old // before * hidden // new
+            if size * old * hidden % (before * new) == 0:
+                config[name] = size * old * hidden // (before * new)
 
 
 def _smaller_rotation(config: dict[str, Any], before: int, after: int) -> None:

@@ -23,7 +23,7 @@ _LOADING = (  # what a report says, and what it means
 ATTENDS = {"full_attention", "sliding_attention", "chunked_attention"}  # kinds of layers with a plain cache
 OTHER_CACHES = (
     "kv_lora_rank", "num_kv_shared_layers", "multi_query", "layers_block_type", "attn_layer_period",
-    "is_heterogeneous",
+    "is_heterogeneous", "v_head_dim", "swa_num_key_value_heads",
 )  # fmt: skip
 READERS = {  # the package that unpacks a checkpoint of each method; for all others it is transformers
     "awq": "gptqmodel",

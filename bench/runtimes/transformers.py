@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.engine import Changed, Options, census
 from bench.engine.evidence import Check
+from bench.engine.stepping import by_batch
 from bench.errors import Unsupported
 from bench.records import Facts
 from bench.runtimes._checkpoint import (
@@ -159,6 +160,13 @@ class TransformersEngine(TextModel):
         """Check the steps; an architecture that cannot decode so is refused in one sentence."""
         with in_our_words(self.options.attention, f"{type(self.model).__name__} cannot decode step by step"):
             return super().as_decoded()
+
+    def as_batched(self) -> list[Check]:
+        """Check a padded batch; an architecture that cannot decode one is refused in one sentence."""
+        with in_our_words(
+            self.options.attention, f"{type(self.model).__name__} cannot decode a padded batch"
+        ):
+            return by_batch(self, self.facts())
 
     # ---- decoding --------------------------------------------------------------------------------
 

@@ -45,7 +45,7 @@ def load(message: Json) -> tuple[Engine, Loaded]:
     held: float | None = None
     if message.get("step_by_step"):
         found, held = engine.as_decoded()
-        checks += found
+        checks += [*found, *(engine.as_batched() if message.get("padded") else ())]
     _enforce("runtime", checks)
     teacher = _teacher(runtime, options, message)
     steps = [_apply(engine, step, facts, teacher) for step in message["optimise"]]

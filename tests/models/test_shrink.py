@@ -75,6 +75,25 @@ def test_every_card_builds_small_and_runs(name: str) -> None:
     assert held == pytest.approx(facts.cache_bytes(tokens, item_bytes=4), rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("phi-4-mini", Size(layers=3, hidden=48)),
+        ("gpt-oss-20b", Size(layers=1, hidden=32, experts=5)),
+        ("deepseek-r1", Size(layers=7, hidden=80, experts=17)),
+        ("gemma3-27b", Size(layers=1, hidden=32)),
+        ("llama-3.2-1b", Size(layers=40, hidden=240)),
+    ],
+)
+def test_odd_sizes_build_and_keep_what_the_estimate_says(name: str, size: Size) -> None:
+    found = engine.load(ensure(Random(name, **asdict(size))).directory, options(name, random=True))
+    facts = find_model(name).sized(size).architecture
+    checks, a_token = by_steps(found, found.facts())
+    assert all(one.holds for one in checks)
+    assert facts.parameters == pytest.approx(found.parameters(), rel=0.02)
+    assert a_token == facts.cache_bytes(60, 4) - facts.cache_bytes(59, 4)
+
+
 @pytest.fixture(scope="module", params=FAMILIES.values(), ids=FAMILIES.keys())
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A checkpoint of each family with weights so large that the context matters, as a worker loads it."""

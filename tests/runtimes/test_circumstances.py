@@ -17,7 +17,7 @@ from byte_tokenizer import write_tokenizer
 from safetensors.torch import load_file, save_file
 
 from bench.engine import Options
-from bench.engine.stepping import by_steps
+from bench.engine.stepping import by_batch, by_steps
 from bench.errors import NotApplied, Outcome, Unsupported, UsageError, VariantFailed
 from bench.models.checks import check_directory
 from bench.runtimes import numpy as numpy_engine
@@ -265,6 +265,37 @@ def test_linear_layers_with_a_cache_of_their_own(tmp_path: Path) -> None:
     checks, a_token = by_steps(found, found.facts())
     assert all(one.holds for one in checks)
     assert a_token == 2 * 2 * 16 * 4
+
+
+def test_a_padded_batch_of_a_sound_model_is_decoded_as_its_prompts_alone(tmp_path: Path) -> None:
+    found = engine.load(llama(tmp_path), CPU)
+    (check,) = by_batch(found, found.facts())
+    assert check.holds, check
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("falcon_mamba", {"state_size": 8}),  # the padding goes through its state
+        ("camembert", {"num_attention_heads": 4, "intermediate_size": 128, "is_decoder": True}),  # positions
+    ],
+)
+def test_an_architecture_that_reads_the_padding_of_a_batch(
+    tmp_path: Path, kind: str, more: dict[str, Any]
+) -> None:
+    config = transformers.AutoConfig.for_model(
+        kind, vocab_size=260, hidden_size=64, num_hidden_layers=2, bos_token_id=0, eos_token_id=1,
+        pad_token_id=1, **more,
+    )  # fmt: skip
+    directory = saved(sharp(transformers.AutoModelForCausalLM.from_config(config), 5.0), tmp_path)
+    options = {"device": "cpu", "dtype": "float32", "threads": 1, "attention": "eager", "random": False}
+    message = {
+        "directory": str(directory), "runtime": "bench.runtimes.transformers", "optimise": [],
+        "options": options, "step_by_step": True,
+    }  # fmt: skip
+    session.load({**message, "padded": False})
+    with pytest.raises(NotApplied, match="reads the padding: set batch_size to 1, or use workload fixed"):
+        session.load({**message, "padded": True})
 
 
 def test_an_architecture_that_cannot_decode_by_steps_is_refused_in_a_sentence(tmp_path: Path) -> None:
