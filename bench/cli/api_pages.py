@@ -50,7 +50,8 @@ def against_page(run: RunSummary, found: Comparison) -> str:
 
 
 def _heads(row: Served) -> tuple[str, str]:
-    return f"{row.title} ÷ API", "pays from"
+    kind = "" if row.is_baseline else f" ({row.drift})"
+    return f"{row.title}{kind} ÷ API", "pays from"
 
 
 def _offer_rows(found: Comparison) -> Iterator[tuple[str, ...]]:
@@ -81,14 +82,10 @@ def _pays_from(pair: Pair) -> str:
     """Say from which utilisation and volume the machine is cheaper than the API."""
     share, volume = pair.even.utilisation.value, pair.even.requests_per_month
     if volume is None:
-        return f"{NEVER} (at 100 %: {_times(share)} the API)"
+        return f"{NEVER} (at 100 %: {format_significant(pair.even.at_full)} × the API)"
     low, high = pair.even.utilisation.low, pair.even.utilisation.high
     bounds = "" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
     return f"{share:.0%}{bounds}, {count_words(volume)} a month"
-
-
-def _times(share: float) -> str:
-    return "any price is above" if math.isinf(share) else f"{format_significant(share)} ×"
 
 
 def count_words(number: float) -> str:
@@ -105,6 +102,12 @@ def _notes(found: Comparison) -> Iterator[str]:
     yield "               u utilisation, S seconds a request, B dollars an hour of power billed apart"
     yield f"API request    {apis.FORMULA_API}"
     yield f"pays from      {break_even.FORMULA_UTILISATION}; {break_even.FORMULA_VOLUME}"
+    servers = max(row.own.servers for row in found.rows)
+    if servers > 1:
+        yield (
+            f"servers        {servers} on a machine, by the processors that the run used; whether they slow "
+            "each other was not measured"
+        )
     if any(not api.same_weights for api in found.apis):
         yield "other models   give other answers, and nothing here says whether they are better or worse"
         if found.token_ratio == 1:

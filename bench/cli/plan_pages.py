@@ -10,8 +10,8 @@ from bench.cli.api_pages import count_words
 from bench.cli.listing import align
 from bench.formatting import format_significant
 from bench.plan.answer import FORMULA_MONTH, Answer
-from bench.plan.fleet import USUAL_LOAD, Latency, Slo, Stream
-from bench.plan.options import Planned
+from bench.plan.fleet import MOST_LOAD, Latency, Slo, Stream
+from bench.plan.options import Option, Planned
 from bench.pricing.apis import ApiOffer, list_version
 
 
@@ -19,18 +19,13 @@ def plan_page(answer: Answer) -> str:
     """Return the whole answer as text."""
     plan, stream = answer.plan, answer.plan.stream
     shape = "a flat day" if stream.peak == 1 else f"the busiest hour {stream.peak:g} times the mean"
-    mixed = ("reserved, burst",) if answer.reserves else ()
+    month = "$/month, reserved and burst" if answer.reserves else "$/month"
     heads = (
-        "", "on", "req/s a server", "machines", "load", "TTFT p95 ms", "TPOT p95 ms", "$/month",
-        "by the hour", *mixed, "$/1M requests", "drift", "a step is bound by",
+        "", "one server is", "takes req/s", "machines", "load", "TTFT p95 ms", "TPOT p95 ms", month,
+        "by the hour", "$/1M requests", "drift", "a step is bound by",
     )  # fmt: skip
-    table = [heads, *(_option_row(row, stream, mixed=bool(mixed)) for row in answer.rows)]
-    alike = len({row.option.hardware for row in answer.rows}) == 1
-    keep = [
-        index
-        for index in range(len(heads))
-        if index == 0 or (any(row[index] for row in table[1:]) and not (index == 1 and alike))
-    ]
+    table = [heads, *(_option_row(row, stream) for row in answer.rows)]
+    keep = [index for index in range(len(heads)) if index == 0 or any(row[index] for row in table[1:])]
     apis = [("at an API", "$/month", "in batches", "$/1M requests"), *_api_rows(answer)]
     return "\n".join(
         (
@@ -52,7 +47,7 @@ def plan_page(answer: Answer) -> str:
 
 def _good_words(slo: Slo) -> str:
     if not slo.limits:
-        return f"no limit of time (--slo): servers take {USUAL_LOAD:.0%} of the rate at which they saturate"
+        return "no limit of time (--slo)"
     limits = [
         f"{name} at most {limit:g} ms"
         for name, limit in (("TTFT", slo.ttft_ms), ("TPOT", slo.tpot_ms))
@@ -61,37 +56,29 @@ def _good_words(slo: Slo) -> str:
     return f"a good request: {' and '.join(limits)}; {slo.share:.3g} of all must be good"
 
 
-def _option_row(row: Planned, stream: Stream, *, mixed: bool) -> tuple[str, ...]:
+def _option_row(row: Planned, stream: Stream) -> tuple[str, ...]:
     option, found, machines = row.option, row.capacity, row.fleet
-    hardware = option.hardware
-    if machines is None or found.at_rate is None:
+    server = _server_words(option)
+    if machines is None or row.busiest is None:
         late = found.alone
         times = (f"{late.ttft_p50_ms:,.0f} alone", _ms(late.tpot_p95_ms) + " alone")
-        blank = ("-",) if mixed else ()
-        return (
-            option.title,
-            hardware,
-            "0",
-            "none",
-            "-",
-            *times,
-            "-",
-            "-",
-            *blank,
-            "-",
-            option.drift,
-            option.bound,
-        )
+        return (option.title, server, "0", "none", "-", *times, "-", "-", "-", option.drift, option.bound)
     counts = f"{machines.most}" if machines.most == machines.least else f"{machines.least} to {machines.most}"
-    reserved: tuple[str, ...] = ()
-    if mixed:
-        reserved = (f"{_money(machines.mixed_usd)} ({machines.reserved} reserved)",)
+    kept = "" if machines.reserved is None else f" ({machines.reserved} reserved)"
     usd = row.request_usd(stream)
     return (
-        option.title, hardware, format_significant(found.rate), counts, f"{machines.load:.0%}",
-        *_times(found.at_rate), _money(row.month_usd), _money(machines.scaled_usd), *reserved,
+        option.title, server, format_significant(found.rate), counts, f"{machines.load:.0%}",
+        *_times(row.busiest), f"{_money(row.month_usd)}{kept}", _money(row.scaled_usd),
         _money(None if usd is None else 1e6 * usd), option.drift, option.bound,
     )  # fmt: skip
+
+
+def _server_words(option: Option) -> str:
+    """Say what one server is: its devices, or a part of a machine."""
+    if option.hardware:
+        return option.hardware
+    servers = int(1 / option.share + 1e-9)
+    return "1 machine" if servers == 1 else f"1/{servers} machine"
 
 
 def _times(found: Latency) -> tuple[str, str]:
@@ -134,11 +121,15 @@ def _api_rows(answer: Answer) -> Iterator[tuple[str, ...]]:
 
 def _notes(answer: Answer) -> Iterator[str]:
     yield f"$/month      {FORMULA_MONTH}; the machines of the busiest hour all month"
-    yield "by the hour  each hour of the day pays for the machines that it needs"
+    yield "by the hour  each hour of the day pays for the machines that it needs; not with one's own"
     yield (
-        "req/s        the highest rate of Poisson arrivals at which enough requests are good, on one server "
-        "with continuous batching (simulated)"
+        "takes req/s  the highest rate of random arrivals at which enough requests are good, at most "
+        f"{MOST_LOAD:.0%} of what saturates a server (simulated)"
     )
+    yield "load         the share of that rate that comes on average; times are those of the busiest hour"
+    yield "not in it    spare machines, network, staff; all requests have the mean lengths"
+    if any(row.option.share < 1 for row in answer.rows):
+        yield "servers      those on one machine are assumed not to slow each other: it was not measured"
     yield f"APIs         {list_version()}, prices of {answer.day}; other models give other answers"
     if answer.token_ratio != 1:
         yield f"tokens       other models are billed for {answer.token_ratio:g} times these tokens"
@@ -163,7 +154,10 @@ def plan_json(answer: Answer) -> dict[str, Any]:
                 "bound": row.option.bound or None,
                 "capacity": asdict(row.capacity),
                 "fleet": asdict(row.fleet) if row.fleet else None,
+                "server_share": row.option.share,
+                "busiest_hour": asdict(row.busiest) if row.busiest else None,
                 "month_usd": row.month_usd,
+                "by_the_hour_usd": row.scaled_usd,
                 "request_usd": row.request_usd(stream),
             }
             for row in answer.rows

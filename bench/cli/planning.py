@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bench.plan.options import Option
 
 LIMITS = ("ttft", "tpot")
+BANDWIDTH_SHARE, ARITHMETIC_SHARE = 0.65, 0.5  # of a data sheet, as an engine reaches them
 
 
 @app.command()
@@ -45,10 +46,10 @@ def plan(
     precision: Annotated[str, typer.Option(help="with --model: bits of a weight")] = "16,8,4",
     bandwidth_share: Annotated[
         float, typer.Option(help="with --model: share of the data sheet's bandwidth that is reached")
-    ] = 0.65,
+    ] = BANDWIDTH_SHARE,
     arithmetic_share: Annotated[
         float, typer.Option(help="with --model: share of the data sheet's FLOP/s that is reached")
-    ] = 0.5,
+    ] = ARITHMETIC_SHARE,
     reserved: Annotated[
         str | None, typer.Option(metavar="ID", help="a price of reserved machines, paid all month")
     ] = None,
@@ -73,19 +74,23 @@ def plan(
     from bench.plan.fleet import Slo
     from bench.pricing.book import price_called
 
-    if (run is None) == (model is None):
+    if run is None and model is None:
         raise UsageError("plan what? give a measured run, or --model with a card")
+    if run is not None and model is not None:
+        raise UsageError("a run and --model are two plans: ask for one")
     limits = _limits(slo)
     target = Slo(limits.get("ttft"), limits.get("tpot"), good)
-    if requests_per_day <= 0:
+    if not requests_per_day > 0:
         raise UsageError("how many requests? give --requests-per-day, above 0")
     if run is not None:
-        if input_tokens or output_tokens:
+        if input_tokens is not None or output_tokens is not None:
             raise UsageError("--input-tokens and --output-tokens go with --model: a run has its own")
+        if (precision, bandwidth_share, arithmetic_share) != ("16,8,4", BANDWIDTH_SHARE, ARITHMETIC_SHARE):
+            raise UsageError("--precision, --bandwidth-share and --arithmetic-share go with --model")
         found = _of_run(run, hardware or [], requests_per_day, peak, target)
     else:
         assert model is not None
-        if not input_tokens or not output_tokens:
+        if input_tokens is None or output_tokens is None:
             raise UsageError("an estimate needs --input-tokens and --output-tokens")
         if not hardware:
             raise UsageError("an estimate needs --hardware; `bench list prices` shows the ids")
@@ -128,6 +133,7 @@ def _of_run(directory: Path, hardware: list[str], per_day: float, peak: float, s
     from bench.plan.options import measured_options
     from bench.plan.served import served_rows
     from bench.pricing.hour import cautions
+    from bench.pricing.reprice import misfit
 
     if len(hardware) > 1:
         raise UsageError(
@@ -138,7 +144,8 @@ def _of_run(directory: Path, hardware: list[str], per_day: float, peak: float, s
     stream = _stream(per_day, base.mix.input_tokens, base.mix.output_tokens, peak)
     price = f"{run.price['name']}, {run.price['date']}"
     title = f"{run.name}: {(run.model or {}).get('name') or 'no model'}, measured in run {run.run_id}"
-    notes = tuple(cautions(run.price, utc_now()[:10]))
+    other = misfit(run.price, [row.facts.device for row in run.rows if row.facts])
+    notes = (*cautions(run.price, utc_now()[:10]), *([other] if other else []))
     weights = tuple(names_of_weights(run))
     return Plan(title, (price,), stream, slo, tuple(measured_options(run)), weights, notes)
 
@@ -159,6 +166,8 @@ def _of_card(
     from bench.pricing.reprice import plain
 
     card = find_model(name)
+    if card.kind == "encoder":
+        raise UsageError(f"{name} is an encoder, which writes no text: there are no replies to plan for")
     how, model = Estimate(_bits(precision), *shares), Loaded(card.architecture, 16)
     prices = [price_called(price_id) for price_id in hardware]
     options: list[Option] = []
@@ -176,6 +185,11 @@ def _of_card(
             options += estimated_options(model, price, device_of(price, devices()), stream, how)
     words = tuple(f"{price.name}, {price.date}" for price in prices)
     warned = [note for price in prices for note in cautions(plain(price), utc_now()[:10])]
+    if card.reasoning:
+        warned.append(
+            f"{name} thinks before it answers: its tokens out must count what it thinks, and APIs bill "
+            "hidden thinking of their models as output too"
+        )
     kinds = dict.fromkeys(price.kind for price in prices)
     weights = tuple(filter(None, (card.hub,)))
     title = f"{name}: estimated from its card"

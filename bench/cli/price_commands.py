@@ -147,6 +147,8 @@ def print_split(run: RunSummary, *, as_json: bool) -> None:
 def _draw(run: RunSummary, found: Comparison, file: Path) -> None:
     from bench.plan.picture import picture, svg
 
+    if file.suffix.lower() != ".svg":
+        raise UsageError(f"a picture is an SVG file: call it {file.stem}.svg")
     title = f"{run.name} beside hosted APIs, {found.day}"
     try:
         file.write_text(svg(picture(title, found)), encoding="utf-8")

@@ -57,6 +57,18 @@ class _Used:
     flop_per_s: float
 
 
+def _multiplied(arm: ArmRecord, base: ArmRecord) -> int:
+    """Return the parameters that a token is multiplied with.
+
+    Packed weights are counted as elements that are stored, of which one holds several weights or none is a
+    parameter. They stand for the baseline's parameters, unless a step has removed some.
+    """
+    assert arm.loaded is not None
+    packed = any("float" not in dtype for dtype in arm.loaded.bytes_by_dtype)
+    whole = base.loaded is not None and not any(step.startswith("prune") for step in arm.optimise)
+    return base.loaded.parameters if packed and whole and base.loaded else arm.loaded.parameters
+
+
 def _used(arm: ArmRecord, run: RunRecord) -> _Used | None:
     base, sums = run.baseline_of(arm), totals(arm)
     if base is None or base.ceilings is None or arm.loaded is None or sums is None or not sums.decode_s:
@@ -67,7 +79,7 @@ def _used(arm: ArmRecord, run: RunRecord) -> _Used | None:
         steps=sum(len(batch.stamps_ns) - 1 for batch in arm.solo),
         decode_s=sums.decode_s,
         bytes_per_s=base.ceilings["memory_bytes_per_s"],
-        flop=2 * arm.loaded.parameters * sums.input_tokens,
+        flop=2 * _multiplied(arm, base) * sums.input_tokens,
         prefill_s=sums.prefill_s or math.inf,
         flop_per_s=base.ceilings["matmul_flop_per_s"],
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bench.plan.served import Served, row_called, served_rows
 from bench.pricing.apis import POPULAR, ApiOffer, TokenMix, list_version, offer, offer_if_any, sold_as
-from bench.pricing.break_even import HOURS_PER_MONTH, BreakEven, break_even
+from bench.pricing.break_even import BreakEven, break_even
 from bench.results.run_summary import RunSummary
 from bench.stats.intervals import Interval
 
@@ -105,9 +105,16 @@ def against_apis(run: RunSummary, weights: Sequence[str], asked: Question) -> Co
 
 
 def _telling(rows: Sequence[Served]) -> list[Served]:
-    """Return the rows to show if the user names none: the baseline and the cheapest others."""
-    others = sorted((row for row in rows if not row.is_baseline), key=lambda row: row.request_usd.value)
-    return [*(row for row in rows if row.is_baseline), *others][:SHOWN]
+    """Return the rows to show if the user names none: the baseline, and the cheapest row that is close to it
+    and cheaper, or the cheapest of all if there is none."""
+    base = [row for row in rows if row.is_baseline]
+    most_usd = min((row.request_usd.value for row in base), default=0.0)
+
+    def order(row: Served) -> tuple[bool, float]:
+        usd = row.request_usd.value
+        return not (row.close and usd < most_usd), usd
+
+    return [*base, *sorted((row for row in rows if not row.is_baseline), key=order)][:SHOWN]
 
 
 def _against(found: ApiOffer, same: bool, chosen: Sequence[Served]) -> AgainstApi:
@@ -121,8 +128,3 @@ def _against(found: ApiOffer, same: bool, chosen: Sequence[Served]) -> AgainstAp
 def _divided(usd: Interval, by: float) -> Interval:
     low, high = (None if bound is None else bound / by for bound in (usd.low, usd.high))
     return Interval(usd.value / by, low, high)
-
-
-def month_usd(row: Served) -> float:
-    """Return what the machine of a row costs in a month, whether it works or not, without power."""
-    return row.own.hour_usd * HOURS_PER_MONTH

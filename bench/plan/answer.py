@@ -10,7 +10,7 @@ from bench.plan.fleet import Slo, Stream
 from bench.plan.options import Option, Planned, planned
 from bench.pricing.apis import POPULAR, ApiOffer, TokenMix, offer, offer_if_any, sold_as
 
-FORMULA_MONTH = "machines * dollars an hour * 730, and the power of the work where it is billed apart"
+FORMULA_MONTH = "machines * dollars an hour * 730, and power where it is billed apart"
 MOST_SAME = 5  # offers of the same weights, the cheapest
 
 
@@ -30,10 +30,13 @@ class Plan:
         """Simulate every option, and bill the APIs for the same requests at the prices of ``day``."""
         mix = TokenMix(self.stream.input_tokens, self.stream.output_tokens, cached_share)
         others = mix.scaled(token_ratio)
-        same = [found for ref in sold_as(self.weights) if (found := offer_if_any(ref, mix, day))]
-        same = sorted(same, key=lambda one: one.request_usd)[:MOST_SAME]
+        sold = sold_as(self.weights)
+        offers = [found for ref in sold if (found := offer_if_any(ref, mix, day))]
+        same = sorted(offers, key=lambda one: one.request_usd)[:MOST_SAME]
         if apis:
-            theirs = [offer(ref, others, day) for ref in apis]
+            asked = [offer(ref, mix if ref in sold else others, day) for ref in apis]
+            same = [one for one in asked if one.ref in sold]
+            theirs = [one for one in asked if one.ref not in sold]
         else:
             theirs = [found for ref in POPULAR if (found := offer_if_any(ref, others, day))]
         rows = tuple(planned(option, self.stream, self.slo) for option in self.options)

@@ -15,11 +15,13 @@ from bench.plan.steps import Steps
 from bench.pricing.break_even import HOURS_PER_MONTH
 from bench.stats.intervals import quantile
 
-SIMULATED = 1500  # requests of a simulation: 662 are the fewest that can show 99 % (MLPerf's rule)
-HALVINGS = 14  # of the range of rates: the last step is below 0.01 % of the capacity
+SIMULATED = 1200  # requests of a simulation: 662 are the fewest that can show 99 % (MLPerf's rule)
+HALVINGS = 10  # of the range of rates: the last step is 0.1 % of the capacity
 ROUNDS = 4  # times the places of a server that are filled to find its saturated rate
 ALONE_LOAD = 0.001  # of the saturated rate: a request hardly ever meets another one
-USUAL_LOAD, HIGHEST_LOAD = 0.8, 0.95
+MOST_LOAD = 0.8  # of the saturated rate: near saturation a queue grows for longer than any simulation
+MOST_PER_DAY = 1e12
+MOST_TOKENS = 10_000_000
 ROUNDING = 1e-9  # a fleet that is exactly large enough is large enough
 SECONDS_PER_DAY = 86_400
 HOURS_PER_DAY = 24
@@ -66,8 +68,13 @@ class Stream:
     peak: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.per_day < math.inf:
-            raise UsageError(f"requests a day must be above 0, got {self.per_day:g}")
+        if not 0 < self.per_day <= MOST_PER_DAY:
+            raise UsageError(
+                f"requests a day must be above 0 and at most {MOST_PER_DAY:g}, got {self.per_day:g}"
+            )
+        for tokens in (self.input_tokens, self.output_tokens):
+            if not 1 <= tokens <= MOST_TOKENS:
+                raise UsageError(f"tokens must be from 1 to {MOST_TOKENS:,}, got {tokens:g}")
         if not 1 <= self.peak <= 2:
             raise UsageError(f"the peak must be from 1 (a flat day) to 2 times the mean, got {self.peak:g}")
 
@@ -130,17 +137,14 @@ class Fleet:
 def capacity(steps: Steps, stream: Stream, slo: Slo) -> Capacity:
     """Return the highest rate at which the share of good requests is reached, and no queue grows.
 
-    It is found by halving a range; every simulation has the same gaps but for their scale. Near saturation a
-    queue grows for longer than any simulation, so the rate stays below ``HIGHEST_LOAD`` of the saturated one;
-    without limits of time it is ``USUAL_LOAD`` of it.
+    It is found by halving a range; every simulation has the same gaps but for their scale. With limits of
+    time or without, it is at most ``MOST_LOAD`` of the saturated rate.
     """
     most = saturated_rate(steps, stream)
     alone = at_rate(steps, stream, slo, most * ALONE_LOAD)
-    if not slo.limits:
-        return Capacity(USUAL_LOAD * most, at_rate(steps, stream, slo, USUAL_LOAD * most), alone, most)
     if alone.good_share < slo.share:
         return Capacity(0.0, None, alone, most)
-    low, high = ALONE_LOAD * most, HIGHEST_LOAD * most
+    low, high = ALONE_LOAD * most, MOST_LOAD * most
     found, top = alone, at_rate(steps, stream, slo, high)
     if top.good_share >= slo.share:
         return Capacity(high, top, alone, most)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from bench.errors import UsageError
 from bench.plan.ceilings import DTYPES, ceilings_here
 from bench.plan.devices import Device
-from bench.plan.fleet import Capacity, Fleet, Slo, Stream, capacity, fleet
+from bench.plan.fleet import Capacity, Fleet, Latency, Slo, Stream, at_rate, capacity, fleet
 from bench.plan.roofline import Loaded
 from bench.plan.served import Served, served_rows
-from bench.plan.steps import RooflineSteps, Steps, bound_of, measured_steps, most_in_cache
+from bench.plan.steps import RooflineSteps, Steps, bound_words, measured_steps, most_in_cache
 from bench.pricing.hardware import HardwarePrice
 from bench.results.run_summary import RunSummary
 
@@ -22,16 +22,17 @@ LEAST_PLACES = 8  # sequences that must fit beside the weights before a server c
 MOST_PLACES = 256  # as vLLM by default
 CHUNK = 2048  # tokens of a pass, as vLLM by default
 MOST_DEVICES = 64
-BANDWIDTH_SHARE, ARITHMETIC_SHARE = 0.65, 0.5
 
 
 @dataclass(frozen=True)
 class Option:
     """One way to serve: what it is, how fast its passes are, what an hour of a machine costs.
 
-    One server is ``share`` of a machine; above 1 it takes several. ``busy_usd`` are dollars of power for one
-    request, if power is billed apart. ``drift`` and ``bound`` are words: how far the answers are from the
-    baseline's, and what limits a step.
+    ``hardware`` names the devices of a server, if they are not those of a run.
+    One server is ``share`` of a machine; above 1 it takes several. ``busy_hour_usd`` are dollars of power
+    that an hour of work of one server adds, if power is billed apart. ``rented`` machines can be paid by the
+    hour. ``drift`` and ``bound`` are words: how far the answers are from the baseline's, and what limits a
+    step.
     """
 
     title: str
@@ -41,19 +42,27 @@ class Option:
     share: float
     drift: str
     bound: str = ""
-    busy_usd: float = 0.0
+    busy_hour_usd: float = 0.0
+    rented: bool = True
     reserved_usd: float | None = None
 
 
 @dataclass(frozen=True)
 class Planned:
     """An option with what one server of it takes, and the machines for the whole stream; None if no server
-    answers in time."""
+    answers in time.
+
+    ``month_usd`` keeps the machines of the busiest hour, or has reserved ones and rents the rest.
+    ``scaled_usd`` pays each hour for its machines; None for machines that are owned. Both have the power of
+    the work. ``busiest`` are the times in the busiest hour.
+    """
 
     option: Option
     capacity: Capacity
     fleet: Fleet | None
-    month_usd: float | None
+    month_usd: float | None = None
+    scaled_usd: float | None = None
+    busiest: Latency | None = None
 
     def request_usd(self, stream: Stream) -> float | None:
         """Return the dollars of one request, over a month of 365 / 12 days."""
@@ -64,9 +73,14 @@ def planned(option: Option, stream: Stream, slo: Slo) -> Planned:
     """Return the machines of an option, as many as the busiest hour needs, and their dollars a month."""
     found = capacity(option.steps, stream, slo)
     if not found.rate:
-        return Planned(option, found, None, None)
+        return Planned(option, found, None)
     machines = fleet(found.rate, stream, option.machine_usd, option.share, option.reserved_usd)
-    return Planned(option, found, machines, machines.fixed_usd + option.busy_usd * stream.per_month)
+    power_usd = option.busy_hour_usd / 3600 / found.saturated * stream.per_month
+    kept_usd = machines.fixed_usd if machines.mixed_usd is None else machines.mixed_usd
+    servers = machines.most / option.share
+    busiest = at_rate(option.steps, stream, slo, min(max(stream.rates()) / servers, found.rate))
+    scaled_usd = machines.scaled_usd + power_usd if option.rented else None
+    return Planned(option, found, machines, kept_usd + power_usd, scaled_usd, busiest)
 
 
 def measured_options(run: RunSummary) -> list[Option]:
@@ -96,12 +110,13 @@ def _measured(title: str, cells: Sequence[Served]) -> Option:
     own = best.own
     return Option(
         title=title,
-        hardware=best.hardware,
+        hardware="",
         steps=measured_steps(points, prompt_s),
         machine_usd=own.hour_usd / best.share,
         share=best.share,
         drift=best.drift,
-        busy_usd=own.busy_hour_usd * own.request_s.value / 3600,
+        busy_hour_usd=own.busy_hour_usd,
+        rented=best.rented,
     )
 
 
@@ -111,8 +126,8 @@ class Estimate:
     that a serving engine reaches."""
 
     bits: tuple[float, ...] = (16.0, 8.0, 4.0)
-    bandwidth_share: float = BANDWIDTH_SHARE
-    arithmetic_share: float = ARITHMETIC_SHARE
+    bandwidth_share: float = 0.65
+    arithmetic_share: float = 0.5
 
 
 def estimated_options(
@@ -120,18 +135,25 @@ def estimated_options(
 ) -> Iterator[Option]:
     """Yield an option for each precision: as many devices as hold the model and a few sequences.
 
-    Raises UsageError if not even the largest server holds it.
+    A precision at which not even the largest server holds it is left out. Raises UsageError if all are.
     """
     tokens = stream.input_tokens + stream.output_tokens
     if tokens > model.facts.context:
         raise UsageError(
             f"{tokens:,.0f} tokens in and out do not fit the model's context of {model.facts.context:,}"
         )
-    for bits in how.bits:
-        loaded = replace(model, bits=bits + SCALE_BITS if bits < 8 else bits)
-        count = _devices(loaded, device, tokens)
-        if count is None:
-            raise UsageError(f"not even {MOST_DEVICES} × {device.name} hold the model at {bits:g} bits")
+    held = [
+        (bits, loaded, count)
+        for bits in how.bits
+        if (count := _devices(loaded := _at(model, bits), device, tokens)) is not None
+    ]
+    if not held:
+        raise UsageError(
+            f"not even {MOST_DEVICES} × {device.name} hold the model at {min(how.bits):g} bits and the "
+            f"caches of {LEAST_PLACES} sequences"
+        )
+    idle_usd, busy_usd = power_hours(price)
+    for bits, loaded, count in held:
         room = MEMORY_SHARE * device.memory_bytes * count
         ceilings = device.ceilings(bits).shared(count)
         most = min(most_in_cache(loaded, room, tokens), MOST_PLACES)
@@ -140,11 +162,25 @@ def estimated_options(
             title=BITS.get(bits, f"{bits:g} bits"),
             hardware=f"{count} × {price.id}",
             steps=steps,
-            machine_usd=price.hourly_usd,
+            machine_usd=price.hourly_usd + idle_usd,
             share=float(count),
             drift="not measured",
-            bound=bound_of(loaded, ceilings, tokens, most),
+            bound=bound_words(loaded, ceilings, stream.input_tokens, tokens, most),
+            busy_hour_usd=busy_usd * count,
+            rented=price.ownership == "rented",
         )
+
+
+def _at(model: Loaded, bits: float) -> Loaded:
+    """Return the model with weights of ``bits``, and below 8 bits with the scales of their blocks."""
+    return replace(model, bits=bits + SCALE_BITS if bits < 8 else bits)
+
+
+def power_hours(price: HardwarePrice) -> tuple[float, float]:
+    """Return the dollars of power of an idle hour of a device, and those that an hour of work adds."""
+    rate = (price.usd_per_kwh or 0.0) * (price.pue or 1.0) / 1000
+    idle = price.idle_watts or 0.0
+    return idle * rate, ((price.average_watts or 0.0) - idle) * rate
 
 
 def estimated_here(
@@ -175,7 +211,7 @@ def estimated_here(
             machine_usd=price.hourly_usd,
             share=1.0,
             drift="not measured",
-            bound=bound_of(loaded, best, tokens, 1),
+            bound=bound_words(loaded, best, stream.input_tokens, tokens, 1),
         )
 
 

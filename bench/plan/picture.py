@@ -86,8 +86,8 @@ def picture(title: str, found: Comparison) -> Picture:
 
 
 def _capacity(row: Served) -> float:
-    """Return the requests a month that a machine's share answers if it always works."""
-    return HOURS_PER_MONTH * 3600 / row.own.request_s.value
+    """Return the requests a month that a whole machine answers if all its servers always work."""
+    return row.own.servers * HOURS_PER_MONTH * 3600 / row.own.request_s.value
 
 
 def _stairs(row: Served, x: LogScale) -> list[tuple[float, float]]:
@@ -104,7 +104,7 @@ def _month_usd(row: Served, volume: float) -> float:
     """Return the dollars of a month: as many machines as the volume needs, and power for the work."""
     machines = max(math.ceil(volume / _capacity(row)), 1)
     power_usd = volume * row.own.busy_hour_usd * row.own.request_s.value / 3600
-    return machines * row.own.hour_usd * HOURS_PER_MONTH + power_usd
+    return machines * row.own.servers * row.own.hour_usd * HOURS_PER_MONTH + power_usd
 
 
 def _apart(ends: Sequence[float]) -> list[float]:

@@ -20,7 +20,8 @@ from bench.errors import UsageError
 from bench.plan.steps import Steps
 
 WARM_UP = 0.1  # share of the requests that begin with an empty server and do not count
-PASSES_AT_ONCE = 32  # decoding passes for which the time of one is used: the context grows little meanwhile
+# Decoding passes for which the time of one is used: the context grows by this share at most, or by little.
+PASSES_AT_ONCE, GROWTH = 32, 0.02
 
 
 @dataclass(frozen=True)
@@ -129,16 +130,19 @@ class _Server:
         else:
             decoding = len(self.running)
             room = max(self.steps.chunk - decoding, 1)
-        read, finished = 0, []
+        read, pairs, before, finished = 0, 0.0, 0, []
         while self.reading and read < room:
             index, left = self.reading.popleft()
             part = min(left, room - read)
-            read += part
+            done = self.requests[index].input_tokens - left
+            read, before = read + part, before + done
+            pairs += part * done + part**2 / 2
             if part < left:
                 self.reading.appendleft((index, left - part))
             else:
                 finished.append(index)
-        self._spend(self.steps.seconds(decoding, self.context if decoding else 0, read))
+        context = self.context if decoding else 0
+        self._spend(self.steps.seconds(decoding, context, read, pairs, before))
         if decoding:
             self._count(1)
         for index in finished:
@@ -155,7 +159,8 @@ class _Server:
     def _decode(self) -> None:
         """Decode until the next sequence ends, or until the next request comes if there is room for it."""
         each_s = self.steps.seconds(len(self.running), self.context, 0)
-        passes = min(self.running[0][0] - self.passes, PASSES_AT_ONCE)
+        at_once = max(PASSES_AT_ONCE, int(GROWTH * self.context / len(self.running)))
+        passes = min(self.running[0][0] - self.passes, at_once)
         if len(self.running) < self.steps.most and self.arrived < len(self.requests):
             until_s = self.requests[self.arrived].arrival_s - self.now_s
             passes = min(passes, max(math.ceil(until_s / each_s), 1))

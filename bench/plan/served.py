@@ -6,18 +6,20 @@ from dataclasses import dataclass
 
 from bench.errors import UsageError
 from bench.formatting import nearest
-from bench.metrics import cost, energy, latency, throughput
+from bench.metrics import energy, latency, throughput
 from bench.pricing.apis import TokenMix
 from bench.pricing.break_even import OwnServing
 from bench.pricing.cost import JOULES_PER_KWH, Price, price_of
 from bench.pricing.hardware import parse_price
 from bench.report.reading import band, timed_interval
 from bench.results.row import Row
-from bench.results.run_summary import RunSummary
+from bench.results.run_summary import RunSummary, in_turns
 from bench.stats.figure import value_of
 from bench.stats.intervals import Interval
 
 NOT_SAID = "not measured"
+CLOSE = ("indistinguishable", "close to the baseline", "not distinguishable from noise")
+ROUNDING = 1e-9  # half a machine is exactly half of it
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,13 @@ class Served:
     prefill_s: float
     step_s: float
     drift: str
-    hardware: str
     share: float
+    rented: bool
+
+    @property
+    def close(self) -> bool:
+        """Return whether its answers are close to the baseline's, or cannot be told from them."""
+        return self.drift in CLOSE
 
     @property
     def request_usd(self) -> Interval:
@@ -70,11 +77,9 @@ def row_called(rows: list[Served], title: str) -> Served:
 
 
 def _served(run: RunSummary, row: Row) -> Served | None:
-    first, step, dollars = (
-        timed_interval(run, row, metric) for metric in (latency.TTFT, latency.TPOT, cost.PER_REQUEST)
-    )
+    first, step = (timed_interval(run, row, metric) for metric in (latency.TTFT, latency.TPOT))
     mix, requests = _mix(row), row.figure(throughput.REQUESTS)
-    if mix is None or requests is None or first is None or dollars is None:
+    if mix is None or requests is None or first is None:
         return None
     price = _price(run, row)
     return Served(
@@ -82,13 +87,13 @@ def _served(run: RunSummary, row: Row) -> Served | None:
         is_baseline=row.is_baseline,
         mix=mix,
         batch=int(row.workload.get("batch_size") or 1),
-        own=_own(row, price, requests.interval, dollars),
+        own=_own(run, row, price, requests.interval),
         utilisation=price.utilisation,
         prefill_s=first.value / 1000,
         step_s=step.value / 1000 if step is not None else 0.0,
         drift="the baseline" if row.is_baseline else band(row) or NOT_SAID,
-        hardware=str(run.price["name"]),
         share=price.devices,
+        rented=run.price["ownership"] == "rented",
     )
 
 
@@ -110,22 +115,34 @@ def _price(run: RunSummary, row: Row) -> Price:
     return price_of(hardware, threads, utilisation)
 
 
-def _own(row: Row, price: Price, requests: Interval, dollars: Interval) -> OwnServing:
+def _own(run: RunSummary, row: Row, price: Price, requests: Interval) -> OwnServing:
     """Return the machine's hour and the seconds of a request.
 
     The watts of an idle machine are paid in every hour, and those that work adds are paid in hours of work.
-    Where the price includes power, the seconds follow from the table's dollars, which carry the interval of
-    the paired measurement. Where power is billed apart, dollars and seconds are those of the row alone.
     """
+    seconds = _seconds(run, row, requests)
     hour_usd = price.hourly_usd * price.devices
+    servers = max(int(1 / price.devices + ROUNDING), 1)
     if price.power_basis == "included":
-        scale = price.utilisation * 3600 / hour_usd
-        low, high = (None if bound is None else bound * scale for bound in (dollars.low, dollars.high))
-        return OwnServing(hour_usd, 0.0, Interval(dollars.value * scale, low, high))
-    low, high = (None if not bound else 1 / bound for bound in (requests.high, requests.low))
-    seconds = Interval(1 / requests.value, low, high)
+        return OwnServing(hour_usd, 0.0, seconds, servers)
     joules = value_of(row.figure(energy.PER_REQUEST))
     watts = joules / seconds.value if joules is not None else (price.power_watts or 0.0) * price.devices
     idle = min(price.idle_watts * price.devices, watts)
     watt_hour_usd = 3600 / JOULES_PER_KWH * (price.usd_per_kwh or 0.0) * price.pue
-    return OwnServing(hour_usd + idle * watt_hour_usd, (watts - idle) * watt_hour_usd, seconds)
+    return OwnServing(hour_usd + idle * watt_hour_usd, (watts - idle) * watt_hour_usd, seconds, servers)
+
+
+def _seconds(run: RunSummary, row: Row, requests: Interval) -> Interval:
+    """Return the seconds of work of a request.
+
+    Where both sides were measured in turns they are the baseline's times the ratio of whole requests,
+    whatever the price; else they are the row's own.
+    """
+    base = run.baseline_of(row).figure(throughput.REQUESTS)
+    ratio, whole = run.comparison(row, latency.E2EL), run.baseline_of(row).figure(latency.E2EL)
+    if base is None or whole is None or ratio is None or not in_turns(ratio) or ratio.value is None:
+        low, high = (None if not bound else 1 / bound for bound in (requests.high, requests.low))
+        return Interval(1 / requests.value, low, high)
+    scale = 1 / base.value / whole.value
+    low, high = (None if bound is None else bound * scale for bound in (ratio.value_low, ratio.value_high))
+    return Interval(ratio.value * scale, low, high)

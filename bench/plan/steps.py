@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bench.errors import UsageError
-from bench.plan.roofline import Ceilings, Loaded, decode
+from bench.plan.roofline import Ceilings, Loaded, decode, prefill
+
+LEAST_SHARE = 0.01
 
 
 class Steps(Protocol):
@@ -23,9 +25,15 @@ class Steps(Protocol):
     @property
     def chunk(self) -> int | None: ...
 
-    def seconds(self, decoding: int, context: float, prompt: int) -> float:
+    def seconds(
+        self, decoding: int, context: float, prompt: int, pairs: float | None = None, before: float = 0.0
+    ) -> float:
         """Return the time of a pass over one token of ``decoding`` sequences, which hold ``context`` tokens
-        in all, and over ``prompt`` tokens of prompts."""
+        in all, and over ``prompt`` tokens of prompts.
+
+        ``pairs`` are those of a token of a prompt and a position at which it looks; without it the tokens are
+        a whole prompt. ``before`` tokens of the same prompts were read in earlier passes.
+        """
         ...
 
 
@@ -43,7 +51,9 @@ class MeasuredSteps:
     most: int
     chunk: int | None = None
 
-    def seconds(self, decoding: int, context: float, prompt: int) -> float:
+    def seconds(
+        self, decoding: int, context: float, prompt: int, pairs: float | None = None, before: float = 0.0
+    ) -> float:
         """Return the time of a pass; the length of the context is not in it, as it was in the run."""
         step = self.fixed_s + decoding * self.each_s if decoding else 0.0
         return step + prompt * self.prompt_token_s
@@ -81,16 +91,18 @@ class RooflineSteps:
 
     def __post_init__(self) -> None:
         for share in (self.bandwidth_share, self.arithmetic_share):
-            if not 0 < share <= 1:
-                raise UsageError(f"a share of a ceiling must be above 0 and at most 1, got {share:g}")
+            if not LEAST_SHARE <= share <= 1:
+                raise UsageError(f"a share of a ceiling must be from {LEAST_SHARE} to 1, got {share:g}")
 
-    def seconds(self, decoding: int, context: float, prompt: int) -> float:
+    def seconds(
+        self, decoding: int, context: float, prompt: int, pairs: float | None = None, before: float = 0.0
+    ) -> float:
         """Return the time of a pass: the larger of the time to read and the time to multiply."""
         tokens = decoding + prompt
-        cached = self.model.facts.token_bytes * self.model.cache_item_bytes / 2 * context
+        cached = self.model.facts.token_bytes * self.model.cache_item_bytes / 2 * (context + before)
         read_s = (self.model.read_bytes(tokens) + cached) / self.ceilings.bytes_per_s / self.bandwidth_share
         outputs = decoding + (1 if prompt else 0)
-        flop = self.model.flop(tokens, context + prompt**2 / 2, outputs)
+        flop = self.model.flop(tokens, context + (prompt**2 / 2 if pairs is None else pairs), outputs)
         multiply_s = flop / self.ceilings.flop_per_s / self.arithmetic_share
         return max(read_s, multiply_s) + self.model.facts.layers * self.ceilings.layer_s
 
@@ -102,6 +114,8 @@ def most_in_cache(model: Loaded, memory_bytes: float, tokens: float) -> int:
     return max(int(room // each), 0) if each else 0
 
 
-def bound_of(model: Loaded, ceilings: Ceilings, context: float, batch: int) -> str:
-    """Return what limits a step of ``batch`` sequences: memory, arithmetic or overhead."""
-    return decode(model, ceilings, context, batch).bound
+def bound_words(model: Loaded, ceilings: Ceilings, prompt_tokens: float, context: float, batch: int) -> str:
+    """Return what limits a step of ``batch`` sequences and a prompt: memory, arithmetic or overhead."""
+    step = decode(model, ceilings, context, batch).bound
+    prompt = prefill(model, ceilings, round(prompt_tokens)).bound
+    return step if step == prompt else f"{step} (prompts: {prompt})"

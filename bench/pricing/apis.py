@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +21,9 @@ from bench.formatting import nearest
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider
 
-FORMULA_API: Final = "n_in * input price + n_out * output price, cached input at its own price"
+FORMULA_API: Final = (
+    "n_in * input price + n_out * output price; cached input, and hours of the day, at their own prices"
+)
 POPULAR: Final = (
     "openai/gpt-5",
     "openai/gpt-5-mini",
@@ -33,6 +36,8 @@ POPULAR: Final = (
 )  # what people use instead of a model of their own, if the user names no others
 BATCH: Final = {"processing": "batch"}
 FREE: Final = ":free"
+MOST_TOKENS: Final = 10_000_000
+MOST_RATIO: Final = 100
 _BETWEEN_DIGITS: Final = re.compile(r"(?<=\d)p(?=\d)")  # some providers write 2p5 for 2.5
 
 
@@ -46,15 +51,17 @@ class TokenMix:
     cached_share: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.input_tokens > 0 or not self.output_tokens > 0:
-            raise UsageError("a request has tokens in and tokens out, each more than 0")
+        if not all(0 < tokens <= MOST_TOKENS for tokens in (self.input_tokens, self.output_tokens)):
+            raise UsageError(
+                f"a request has tokens in and tokens out, each above 0 and at most {MOST_TOKENS:,}"
+            )
         if not 0 <= self.cached_share <= 1:
             raise UsageError(f"the cached share must be from 0 to 1, got {self.cached_share:g}")
 
     def scaled(self, ratio: float) -> TokenMix:
         """Return the same text counted by a tokenizer that makes ``ratio`` times as many tokens."""
-        if not ratio > 0:
-            raise UsageError(f"the ratio of tokens must be above 0, got {ratio:g}")
+        if not 0 < ratio <= MOST_RATIO:
+            raise UsageError(f"the ratio of tokens must be above 0 and at most {MOST_RATIO}, got {ratio:g}")
         return TokenMix(self.input_tokens * ratio, self.output_tokens * ratio, self.cached_share)
 
 
@@ -100,10 +107,10 @@ def offer_if_any(ref: str, mix: TokenMix, day: dt.date) -> ApiOffer | None:
     if ref.lower() not in _known():
         return None
     provider, model = _known()[ref.lower()]
-    standard = _request_usd(provider, model, mix, day, batch=False)
+    standard = _day_usd(provider, model, mix, day, batch=False)
     if standard is None:
         return None
-    batch = _request_usd(provider, model, mix, day, batch=True) if _has_batch(model, day) else None
+    batch = _day_usd(provider, model, mix, day, batch=True) if _has_batch(model, day) else None
     caches = model.get_prices(_noon(day)).cache_read_mtok is not None
     return ApiOffer(f"{provider.id}/{model.id}", standard, batch, caches, _since(model, day))
 
@@ -139,10 +146,31 @@ def _known() -> dict[str, tuple[Provider, ModelInfo]]:
     }
 
 
-def _request_usd(
+def _day_usd(
     provider: Provider, model: ModelInfo, mix: TokenMix, day: dt.date, *, batch: bool
 ) -> float | None:
-    """Return the dollars of a mean request; None if the list has no price for its tokens.
+    """Return the dollars of a mean request, over all hours of a day if the price depends on the hour."""
+    hours = range(24) if _by_the_hour(model) else (12,)
+    found = [
+        _request_usd(provider, model, mix, dt.datetime.combine(day, dt.time(hour), dt.UTC), batch=batch)
+        for hour in hours
+    ]
+    if any(usd is None for usd in found):
+        return None
+    return math.fsum(usd for usd in found if usd is not None) / len(found)
+
+
+def _by_the_hour(model: ModelInfo) -> bool:
+    from genai_prices.types import TimeOfDateConstraint
+
+    prices = model.prices if isinstance(model.prices, list) else []
+    return any(isinstance(one.constraint, TimeOfDateConstraint) for one in prices)
+
+
+def _request_usd(
+    provider: Provider, model: ModelInfo, mix: TokenMix, when: dt.datetime, *, batch: bool
+) -> float | None:
+    """Return the dollars of a mean request at an hour; None if the list has no price for its tokens.
 
     The list bills whole tokens, and some prices are higher for a long input. So a request of rounded counts
     is priced, and its input and output are scaled to the mean.
@@ -150,13 +178,13 @@ def _request_usd(
     from genai_prices import Usage
 
     n_in, n_out = max(round(mix.input_tokens), 1), max(round(mix.output_tokens), 1)
-    prices = model.get_prices(_noon(day), BATCH if batch else None)
+    prices = model.get_prices(when, BATCH if batch else None)
     if prices.input_mtok is None or prices.output_mtok is None:
         return None
     cached = round(n_in * mix.cached_share)
     usage = Usage(input_tokens=n_in, output_tokens=n_out, cache_read_tokens=cached)
     found = model.calc_price(
-        usage, provider, genai_request_timestamp=_noon(day), price_context=BATCH if batch else None
+        usage, provider, genai_request_timestamp=when, price_context=BATCH if batch else None
     )
     scaled_in = float(found.input_price) * mix.input_tokens / n_in
     return scaled_in + float(found.output_price) * mix.output_tokens / n_out

@@ -16,17 +16,18 @@ from bench.stats.intervals import Interval
 HOURS_PER_MONTH: Final = 730.0  # 365 days of 24 hours, in twelve parts
 FORMULA_OWN_REQUEST: Final = "(H / u + B) * S / 3600"
 FORMULA_UTILISATION: Final = "u* = H * S / 3600 / (C_api - B * S / 3600)"
-FORMULA_VOLUME: Final = "u* * 730 * 3600 / S, requests a month on one machine"
+FORMULA_VOLUME: Final = "u* * servers * 730 * 3600 / S, requests a month on one machine"
 
 
 @dataclass(frozen=True)
 class OwnServing:
-    """A machine that serves: H dollars for every hour, B dollars more for each hour of work, S seconds of
-    work for a request, with its 95 % bounds."""
+    """A server: H dollars for every hour, B dollars more for each hour of work, S seconds of work for a
+    request, with its 95 % bounds. ``servers`` is how many of them a machine holds: it is rented whole."""
 
     hour_usd: float
     busy_hour_usd: float
     request_s: Interval
+    servers: int = 1
 
     def __post_init__(self) -> None:
         for name in ("hour_usd", "busy_hour_usd"):
@@ -47,13 +48,15 @@ class OwnServing:
 class BreakEven:
     """Where a machine and an API cost the same.
 
-    ``utilisation`` is the share of hours that the machine must work; above 1 it never pays, because even a
-    machine that always works is dearer. ``requests_per_month`` is the volume at that share on one machine,
-    None if it never pays.
+    ``utilisation`` is the share of hours that all servers of the machine must work; above 1 it never pays,
+    because even a machine that always works is dearer. ``requests_per_month`` is the volume at that share on
+    one whole machine, None if it never pays. ``at_full`` is the dollars of a request on a machine that always
+    works, divided by the API's; infinite for an API that is free.
     """
 
     utilisation: Interval
     requests_per_month: float | None
+    at_full: float
 
     @property
     def pays(self) -> bool:
@@ -71,9 +74,12 @@ def break_even(own: OwnServing, api_request_usd: float) -> BreakEven:
         return own.hour_usd * seconds / 3600 / left if left > 0 else math.inf
 
     utilisation = _each(own.request_s, share)
+    full_usd = own.request_usd(1.0).value
+    at_full = full_usd / api_request_usd if api_request_usd else math.inf
     if utilisation.value > 1:
-        return BreakEven(utilisation, None)
-    return BreakEven(utilisation, utilisation.value * HOURS_PER_MONTH * 3600 / own.request_s.value)
+        return BreakEven(utilisation, None, at_full)
+    volume = utilisation.value * own.servers * HOURS_PER_MONTH * 3600 / own.request_s.value
+    return BreakEven(utilisation, volume, at_full)
 
 
 def _each(found: Interval, of: Callable[[float], float]) -> Interval:

@@ -14,6 +14,8 @@ from bench.pricing.currency import MAX_USD_PER_HOUR
 from bench.pricing.hardware import HardwarePrice
 
 GIVEN = "given"
+LEAST_UTILISATION = 1e-4
+MOST_VCPUS = 4096
 
 
 def price_block(
@@ -44,7 +46,7 @@ def plain(price: HardwarePrice) -> dict[str, Any]:
 
 
 def _checked_share(utilisation: float) -> float:
-    if not math.isfinite(utilisation) or not 0 < utilisation <= 1:
+    if not LEAST_UTILISATION <= utilisation <= 1:
         raise UsageError(f"utilisation must be above 0 and at most 1, got {utilisation:g}")
     return utilisation
 
@@ -76,8 +78,8 @@ def check_rent(usd_per_hour: float, vcpus: int | None) -> None:
             f"dollars per hour must be above 0 and at most {MAX_USD_PER_HOUR}, got {usd_per_hour:g}; "
             "is it per month, or per 1k tokens?"
         )
-    if vcpus is not None and vcpus < 1:
-        raise UsageError(f"vcpus must be at least 1, got {vcpus}")
+    if vcpus is not None and not 1 <= vcpus <= MOST_VCPUS:
+        raise UsageError(f"vcpus must be from 1 to {MOST_VCPUS}, got {vcpus}")
     low, high = VCPU_USD
     if vcpus is None and usd_per_hour < low:
         raise UsageError(

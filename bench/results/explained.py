@@ -77,22 +77,23 @@ def _alone(figure: Figure) -> float:
 def waterfall(run: RunSummary, record: RunRecord, row: Row) -> list[Part] | None:
     """Return the way from the baseline's dollars of a request to the row's; the parts sum to the difference.
 
-    Prompt and further tokens are the additive split of both rows, at the baseline's price. What remains is
-    the price: an hour of the variant may cost more or less, because it occupies more or fewer processors. The
-    result is None if a row has no such split.
+    The prompt's part is the baseline's, by the additive split, times the change of the time to the first
+    token. What is left at the baseline's price are the further tokens. An hour of the variant may cost more
+    or less, because it occupies more or fewer processors: that is the price's part. The result is None if a
+    row has no such split.
     """
     base = run.baseline_of(row)
-    before, after = _split(record, base), _split(record, row)
+    share = _split(record, base)
     start, end = (_shown(run, one, cost.PER_REQUEST) for one in (base, row))
-    if before is None or after is None or start is None or end is None:
+    first = [_shown(run, one, latency.TTFT) for one in (base, row)]
+    if share is None or start is None or end is None or not first[0] or first[1] is None:
         return None
     hours = [cost.hourly_usd(arm_of(record, one), record) for one in (base, row)]
-    at_old_price = end * hours[0] / hours[1]
-    prompt = at_old_price * after - start * before
-    steps = at_old_price * (1 - after) - start * (1 - before)
+    at_old_price = end if hours[0] == hours[1] else end * hours[0] / hours[1]
+    prompt = start * share * (first[1] / first[0] - 1)
     return [
         Part("prompt", prompt, _change(run, base, row, latency.TTFT)),
-        Part("further tokens", steps, _change(run, base, row, latency.TPOT)),
+        Part("further tokens", at_old_price - start - prompt, _change(run, base, row, latency.TPOT)),
         Part("price", end - at_old_price, f"{hours[0]:.4g} → {hours[1]:.4g} USD an hour of work"),
     ]
 
@@ -100,18 +101,26 @@ def waterfall(run: RunSummary, record: RunRecord, row: Row) -> list[Part] | None
 def bound_words(row: Row) -> str:
     """Say what limits a row, by the shares of the machine's ceilings that it reaches; empty without shares.
 
-    A step that reads most of what memory can deliver is bound by memory. One that reads far less is bound by
-    its kernels, or by Python: faster memory would not help it. Above 1, the caches delivered a part.
+    A step that reads most of what memory can deliver is bound by memory. Packed weights are unpacked by
+    kernels of their own, so their stored bytes do not tell.
     """
     read, multiplied = value_of(row.figure(roofline.MBU)), value_of(row.figure(roofline.MFU))
     if read is None or multiplied is None:
         return ""
-    limit = "memory binds" if read >= MEMORY_BINDS else "memory does not bind, but kernels or their launches"
-    above = " (above 100 %: the caches delivered a part)" if max(read, multiplied) > 1 else ""
+    binds = ", so memory binds" if read >= MEMORY_BINDS and not packed(row) else ""
+    above = "; above 100 % the caches delivered a part" if read > 1 else ""
+    if multiplied > 1:
+        above += "; above 100 % the kernel multiplies in a cheaper type than the matrices of the ceiling"
+    stored = " (all stored weights, the table of embeddings too)" if packed(row) else ""
     return (
-        f"a step reads {read:.0%} of what memory delivers here, so {limit}; reading the prompt multiplies at "
-        f"{multiplied:.0%} of the rate of large matrices{above}"
+        f"a step reads {read:.0%} of what memory delivers here{stored}{binds}; reading the prompt multiplies "
+        f"at {multiplied:.0%} of the rate of large matrices{above}"
     )
+
+
+def packed(row: Row) -> bool:
+    """Return whether a row's weights are stored in a type that is no float."""
+    return row.evidence is not None and any("float" not in one for one in row.evidence.bytes_by_dtype)
 
 
 def _split(record: RunRecord, row: Row) -> float | None:

@@ -131,6 +131,10 @@ def test_a_picture_that_cannot_be_written(bench: Bench, tmp_path: Path) -> None:
         (["--against", "api", "--api", "openai/gpt5"], "did you mean 'openai/gpt-5'"),
         (["--against", "api", "--variant", "bf61"], "did you mean 'bf16'"),
         (["--against", "api", "--token-ratio", "0"], "ratio of tokens must be above 0"),
+        (["--against", "api", "--token-ratio", "1e308"], "ratio of tokens must be above 0"),
+        (["--against", "api", "--picture", "x.png"], "call it x.svg"),
+        (["--against", "api", "--utilisation", "1e-308"], "utilisation must be above 0"),
+        (["--usd-per-hour", "1", "--vcpus", "100000"], "vcpus must be from 1 to 4096"),
         (["--against", "api", "--utilisation", "1.5"], "utilisation must be above 0 and at most 1"),
         (["--against", "api", "--hardware", "cloud-2vcpu"], "did you mean"),
         ([], "nothing to change"),
@@ -190,6 +194,7 @@ def test_a_plan_of_the_quickstart(bench: Bench) -> None:
     )
     assert "  openai/gpt-5  " in found.stdout
     assert "bound by" not in found.stdout  # nothing is known of that from a run
+    assert "  1/2 machine  " in found.stdout
 
 
 def test_a_plan_as_data(bench: Bench) -> None:
@@ -233,7 +238,15 @@ def test_nobody_meets_the_limit(bench: Bench) -> None:
     ("arguments", "words"),
     [
         ([], "plan what?"),
-        ([QUICKSTART, "--model", "qwen3-8b", "--requests-per-day", "1"], "plan what?"),
+        ([QUICKSTART, "--model", "qwen3-8b", "--requests-per-day", "1"], "are two plans"),
+        ([QUICKSTART, "--requests-per-day", "nan"], "above 0"),
+        ([QUICKSTART, "--requests-per-day", "1e308"], "at most 1e+12"),
+        ([QUICKSTART, "--requests-per-day", "1", "--token-ratio", "inf"], "ratio of tokens must be above 0"),
+        ([QUICKSTART, "--requests-per-day", "1", "--precision", "4"], "go with --model"),
+        (["--model", "all-minilm-l6-v2", "--requests-per-day", "1", "--input-tokens", "1", "--output-tokens",
+          "1", "--hardware", "h100-80gb"], "is an encoder"),
+        (["--model", "qwen3-8b", "--requests-per-day", "1", "--input-tokens", "nan", "--output-tokens", "1",
+          "--hardware", "h100-80gb"], "tokens must be from 1"),
         ([QUICKSTART], "give --requests-per-day, above 0"),
         ([QUICKSTART, "--requests-per-day", "-1"], "above 0"),
         ([QUICKSTART, "--requests-per-day", "1", "--slo", "ttfb:1"], "'ttfb:1' is not one of ttft:MS"),
@@ -322,7 +335,7 @@ def test_what_binds_is_said(bench: Bench) -> None:
     assert ("so memory binds" in page) == (read >= 0.6)
     row = load_run(QUICKSTART).rows[0]
     shares = {"mbu": replace(row.metrics["mbu"], value=1.2), "mfu": replace(row.metrics["mfu"], value=0.4)}
-    assert "(above 100 %: the caches delivered a part)" in bound_words(replace(row, metrics=shares))
+    assert "; above 100 % the caches delivered a part" in bound_words(replace(row, metrics=shares))
     assert bound_words(replace(row, metrics={})) == ""
 
 

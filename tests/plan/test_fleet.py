@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from bench.errors import UsageError
 from bench.plan.fleet import (
-    HIGHEST_LOAD,
-    USUAL_LOAD,
+    MOST_LOAD,
     Slo,
     Stream,
     at_rate,
@@ -32,16 +31,17 @@ def test_the_saturated_rate_by_hand() -> None:
     assert saturated_rate(replace(STEPS, most=1), STREAM) == pytest.approx(1 / 0.15, rel=1e-6)
 
 
-def test_without_limits_a_machine_is_loaded_as_usual() -> None:
-    found = capacity(STEPS, STREAM, Slo())
-    assert found.rate == pytest.approx(USUAL_LOAD * found.saturated)
+def test_no_limit_and_a_wide_one_are_the_same() -> None:
+    """A machine is never loaded above the same share of what saturates it: a limit cannot make it cheaper."""
+    free, wide = (capacity(STEPS, STREAM, slo) for slo in (Slo(), Slo(ttft_ms=1e7)))
+    assert free.rate == wide.rate == pytest.approx(MOST_LOAD * free.saturated)
 
 
 def test_the_capacity_is_where_enough_requests_are_still_good() -> None:
     """At the rate found the share is reached, and 3 % above it is not."""
-    slo = Slo(ttft_ms=200, tpot_ms=60)
+    slo = Slo(ttft_ms=120, tpot_ms=60)
     found = capacity(STEPS, STREAM, slo)
-    assert 0 < found.rate < HIGHEST_LOAD * found.saturated
+    assert 0 < found.rate < MOST_LOAD * found.saturated
     assert found.at_rate is not None
     assert found.at_rate.good_share >= slo.share
     assert at_rate(STEPS, STREAM, slo, found.rate * 1.03).good_share < slo.share
@@ -140,6 +140,11 @@ def test_good_is_both_limits() -> None:
         lambda: Slo(share=1.0),
         lambda: Slo(share=0.0),
         lambda: Stream(0, 1, 1),
+        lambda: Stream(float("nan"), 1, 1),
+        lambda: Stream(1e13, 1, 1),
+        lambda: Stream(1, float("nan"), 1),
+        lambda: Stream(1, 1, 1e308),
+        lambda: Stream(1, 0.4, 1),
         lambda: Stream(float("inf"), 1, 1),
         lambda: Stream(1, 1, 1, peak=2.5),
         lambda: Stream(1, 1, 1, peak=0.5),

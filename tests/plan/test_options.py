@@ -134,13 +134,39 @@ def test_a_stream_longer_than_the_context() -> None:
         )
 
 
+def test_power_of_ones_own_devices_is_billed() -> None:
+    """450 watts at 0.1872 a kWh while it works, by the share of the hours in which it does."""
+    price = price_called("rtx-4090")
+    loaded = Loaded(find_model("qwen3-8b").architecture, 16)
+    (option,) = estimated_options(loaded, price, device_of(price, KNOWN), STREAM, Estimate((4.0,)))
+    found = planned(option, STREAM, Slo())
+    assert found.fleet is not None
+    assert found.month_usd is not None
+    work_hours = STREAM.per_month / found.capacity.saturated / 3600
+    power_usd = 0.45 * 0.1872 * work_hours * option.share
+    assert found.month_usd == pytest.approx(found.fleet.most * price.hourly_usd * 730 + power_usd)
+    assert found.scaled_usd is None  # one's own machines cannot be given back for an hour
+
+
+def test_on_a_flat_day_by_the_hour_is_by_the_month(quickstart: RunSummary) -> None:
+    found = planned(measured_options(quickstart)[0], Stream(1e6, 48, 16), Slo())
+    assert found.scaled_usd == pytest.approx(found.month_usd)
+
+
+def test_a_precision_that_does_not_fit_is_left_out() -> None:
+    price = price_called("l4-24gb")
+    loaded = Loaded(find_model("kimi-k2").architecture, 16)
+    options = list(estimated_options(loaded, price, KNOWN["l4-24gb"], STREAM, Estimate()))
+    assert [option.title for option in options] == ["8 bits", "4 bits"]
+
+
 def test_a_model_that_no_number_of_devices_holds() -> None:
     loaded = Loaded(find_model("kimi-k2").architecture, 16)
     with pytest.raises(UsageError, match="not even 64 × NVIDIA L4 24 GB hold the model at 16 bits"):
-        list(estimated_options(loaded, price_called("l4-24gb"), KNOWN["l4-24gb"], STREAM, Estimate()))
+        list(estimated_options(loaded, price_called("l4-24gb"), KNOWN["l4-24gb"], STREAM, Estimate((16.0,))))
 
 
-@pytest.mark.parametrize("share", [0, 1.1, -1])
+@pytest.mark.parametrize("share", [0, 1.1, -1, 1e-308, float("nan")])
 def test_a_share_of_a_ceiling_is_at_most_1(share: float) -> None:
     how = Estimate((16.0,), share, 0.5)
     loaded = Loaded(find_model("qwen3-8b").architecture, 16)

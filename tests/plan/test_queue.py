@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import UsageError
+from bench.models.registry import find_model
 from bench.plan.queue import Request, poisson, simulate
-from bench.plan.steps import MeasuredSteps, measured_steps
+from bench.plan.roofline import Ceilings, Loaded, prefill
+from bench.plan.steps import MeasuredSteps, RooflineSteps, measured_steps
 
 ONE_AT_A_TIME = MeasuredSteps(prompt_token_s=0.001, fixed_s=0.01, each_s=0.0, most=1)
 
@@ -60,6 +62,19 @@ def test_a_prompt_in_parts_does_not_stop_the_others() -> None:
     assert slowest[100] == pytest.approx(slowest[None], rel=0.02)  # the work is the same, the gaps are not
     parts = MeasuredSteps(0.001, 0.001, 0.0, most=2, chunk=100)
     assert simulate(requests, parts).replies[1].ttft_s > 1.0
+
+
+def test_a_long_prompt_in_parts_costs_what_it_costs_whole() -> None:
+    """Each part looks at all that was read before it: the FLOP of the parts sum to those of the prompt."""
+    loaded = Loaded(find_model("llama-3.1-8b").architecture, 16)
+    ceilings = Ceilings(1e15, 989e12)  # arithmetic alone
+    spent = {}
+    for chunk in (None, 2048):
+        steps = RooflineSteps(loaded, ceilings, 8, chunk, 1.0, 1.0)
+        (reply,) = simulate([Request(0.0, 65_536, 1)], steps).replies
+        spent[chunk] = reply.ttft_s
+    assert spent[2048] == pytest.approx(spent[None], rel=0.01)
+    assert spent[None] == pytest.approx(prefill(loaded, ceilings, 65_536).seconds, rel=1e-9)
 
 
 def test_against_a_simulator_of_events() -> None:

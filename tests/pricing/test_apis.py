@@ -82,9 +82,9 @@ def test_a_model_without_a_price_for_text_says_so() -> None:
 @pytest.mark.parametrize(
     ("mix", "problem"),
     [
-        ((0, 1), "each more than 0"),
-        ((1, 0), "each more than 0"),
-        ((float("nan"), 1), "each more than 0"),
+        ((0, 1), "each above 0"),
+        ((1, 0), "each above 0"),
+        ((float("nan"), 1), "each above 0"),
         ((1, 1, 1.5), "from 0 to 1"),
         ((1, 1, -0.1), "from 0 to 1"),
     ],
@@ -96,5 +96,12 @@ def test_a_mix_that_no_request_has(mix: tuple[float, ...], problem: str) -> None
 
 def test_another_tokenizer_counts_other_tokens() -> None:
     assert MIX.scaled(0.5) == TokenMix(500, 150)
-    with pytest.raises(UsageError, match="above 0"):
-        MIX.scaled(0)
+    for ratio in (0, float("nan"), float("inf"), 1e308):
+        with pytest.raises(UsageError, match="above 0"):
+            MIX.scaled(ratio)
+
+
+def test_a_price_that_depends_on_the_hour_is_the_mean_of_a_day() -> None:
+    """DeepSeek bills half from 16:30 to 00:30 UTC: the mean lies between both."""
+    found = offer("deepseek/deepseek-chat", MIX, DAY).request_usd
+    assert 0.135e-6 * 1000 + 0.55e-6 * 300 < found < 0.27e-6 * 1000 + 1.1e-6 * 300

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -39,6 +40,7 @@ def test_it_may_never_pay(api: float) -> None:
     found = break_even(OwnServing(3.6, 0.36, SECOND), api)
     assert not found.pays
     assert found.requests_per_month is None
+    assert found.at_full == (pytest.approx(0.0011 / api) if api else math.inf)
     assert math.isinf(found.utilisation.value) == (api <= 0.0001)
 
 
@@ -52,6 +54,9 @@ def test_both_cost_the_same_there(hour: float, busy: float, seconds: float, api:
     share = found.utilisation.value
     if share > 0:
         assert own.request_usd(share).value == pytest.approx(api, rel=1e-6)
+        # A whole machine of three such servers answers three times as much, at three times the rent.
+        whole = replace(own, servers=3)
+        assert break_even(whole, api).requests_per_month == pytest.approx(3 * (found.requests_per_month or 0))
         # The volume is also the month's rent divided by what a request saves.
         saved = api - busy * seconds / 3600
         assert found.requests_per_month == pytest.approx(hour * HOURS_PER_MONTH / saved, rel=1e-6)

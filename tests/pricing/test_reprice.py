@@ -114,7 +114,7 @@ def test_vcpus_without_dollars() -> None:
         price_block("cloud-2vcpu-8gb", None, 1.0, TODAY, vcpus=2)
     with pytest.raises(UsageError, match="give both"):
         new_price(OLD, None, None, 0.5, TODAY, vcpus=2)
-    with pytest.raises(UsageError, match="at least 1"):
+    with pytest.raises(UsageError, match="from 1 to 4096"):
         price_block(None, 1.0, 1.0, TODAY, vcpus=0)
 
 
