@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -71,6 +70,7 @@ def plan(
     from bench.cli.plan_pages import plan_json, plan_page
     from bench.measure.clock import utc_now
     from bench.plan.fleet import Slo
+    from bench.report.formats import ascii_json, harmless
 
     if (run is None) == (model is None):
         raise UsageError("plan what? give a measured run, or --model with a card")
@@ -98,7 +98,7 @@ def plan(
         )
     today = dt.date.fromisoformat(utc_now()[:10])
     answer = found.answered(tuple(api or ()), cached, token_ratio, today)
-    print(json.dumps(plan_json(answer), indent=1) if as_json else plan_page(answer))
+    print(ascii_json(plan_json(answer), indent=1) if as_json else plan_page(harmless(answer)))
 
 
 def _limits(slo: str) -> dict[str, float]:
