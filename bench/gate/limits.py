@@ -15,6 +15,7 @@ from bench.metrics import counters, drift_keys, goodput, memory, one_off, output
 from bench.metrics.unit_ratios import MEMORY, TIMED
 
 Kind = Literal["timed", "exact", "interval"]
+Limit = Literal["max_increase", "max_decrease", "max", "min"]
 # These are equal in every run of the same code, so any difference is real and decides at once.
 EXACT = frozenset(
     metric.key for metric in (*counters.METRICS, memory.WEIGHTS, memory.KV)
@@ -26,7 +27,7 @@ class Rule:
     """One limit. ``bound`` is a share for the relative limits, and in the metric's unit for the others."""
 
     metric: str
-    limit: Literal["max_increase", "max_decrease", "max", "min"]
+    limit: Limit
     bound: float
 
     @property

@@ -8,7 +8,7 @@ from bench.errors import UsageError
 from bench.formatting import nearest
 from bench.metrics import cost, energy, latency, throughput
 from bench.pricing.apis import TokenMix
-from bench.pricing.book import parse_price
+from bench.pricing.book import recorded_price
 from bench.pricing.break_even import OwnServing
 from bench.pricing.cost import JOULES_PER_KWH, Price, price_of
 from bench.report.reading import band, timed_interval
@@ -105,7 +105,7 @@ def _mix(row: Row) -> TokenMix | None:
 def _price(run: RunSummary, row: Row) -> Price:
     block = dict(run.price)
     utilisation = float(block.pop("utilisation", 1.0))
-    hardware = parse_price(block, f"run {run.run_id}")
+    hardware = recorded_price(block, run.run_id)
     threads = row.facts.threads if row.facts and hardware.kind == "cpu" else None
     return price_of(hardware, threads, utilisation)
 

@@ -18,7 +18,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 
 from bench.bounded import read_bounded
 from bench.data_paths import data_directories
-from bench.errors import ConfigError, UsageError
+from bench.errors import ConfigError, IntegrityError, UsageError
 from bench.formatting import nearest, one_line
 
 if TYPE_CHECKING:
@@ -100,6 +100,14 @@ def parse_price(mapping: Mapping[str, object], file: str) -> HardwarePrice:
         raise _config_error(error.errors(include_url=False)[0], file) from None
     _check_combination(price, file)
     return price
+
+
+def recorded_price(mapping: Mapping[str, object], run_id: str) -> HardwarePrice:
+    """Read the price that a run keeps. Raises IntegrityError, since no run was written with a bad one."""
+    try:
+        return parse_price(mapping, f"run {run_id}")
+    except ConfigError as bad:
+        raise IntegrityError(f"{bad}: the price was changed after the run") from None
 
 
 def load_book(directory: Path) -> dict[str, HardwarePrice]:
