@@ -45,6 +45,7 @@ def pretrained(directory: Path, device: str, wanted: dict[str, Any]) -> Any:
         _must_be_whole(type(model).__name__, report)
         return model.to(device)
     method = said.get("quant_method")
+    _must_be_known(method)
     if importlib.util.find_spec(package := READERS.get(str(method), "transformers")) is None:
         raise Unsupported(f"a {method} checkpoint needs the package {package}, which is not installed")
     model, report = transformers.AutoModelForCausalLM.from_pretrained(
@@ -52,6 +53,21 @@ def pretrained(directory: Path, device: str, wanted: dict[str, Any]) -> Any:
     )
     _must_be_whole(type(model).__name__, report)
     return model
+
+
+def _must_be_known(method: object) -> None:
+    """Raise VariantFailed for a method that transformers does not know: it would only log that, and load the
+    packed numbers as if they were weights. Once, bitsandbytes named no method."""
+    import transformers
+    from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
+
+    if method in (None, "bitsandbytes") or method in AUTO_QUANTIZER_MAPPING:
+        return
+    raise VariantFailed(
+        Outcome.LOAD_ERROR,
+        f"config.json: quant_method is {str(method)[:60]!r}, which transformers "
+        f"{transformers.__version__} cannot unpack",
+    )
 
 
 @contextmanager
@@ -69,7 +85,15 @@ def in_our_words(attention: str) -> Iterator[None]:
             ) from None
         if "Unrecognized configuration class" in said or "does not recognize this architecture" in said:
             raise Unsupported("transformers has no causal language model of this architecture") from None
-        raise
+        raise _unreadable(bad) from bad
+    except (TypeError, LookupError, AttributeError) as bad:
+        raise _unreadable(bad) from bad
+
+
+def _unreadable(bad: Exception) -> VariantFailed:
+    first = next(iter(str(bad).strip().splitlines()), "")
+    reason = f"transformers cannot load a model from this config.json ({type(bad).__name__}: {first[:200]})"
+    return VariantFailed(Outcome.LOAD_ERROR, reason)
 
 
 def _must_be_whole(kind: str, report: Mapping[str, Any]) -> None:
