@@ -916,3 +916,20 @@ def test_any_content_is_read_or_refused(write: Write, extra: dict[str, object]) 
     except BenchError as refused:
         codes.add(refused.exit_code)
     assert codes <= {ExitCode.USAGE}
+
+
+@pytest.mark.parametrize("engine", ["transformers", "numpy", "onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("architectures", 5), ("model_type", ["llama"]), ("text_config", 1), ("dtype", "pickle.loads"),
+     ("rope_parameters", [1]), ("eos_token_id", {"a": 1}), ("head_dim", 1e9)],
+)  # fmt: skip
+def test_a_model_s_config_of_a_wrong_type_is_seen_by_check_for_each_engine(
+    write: Write, tmp_path: Path, engine: str, key: str, value: object
+) -> None:
+    directory = tmp_path / "model"
+    directory.mkdir()
+    (directory / "config.json").write_text(json.dumps({"model_type": "llama", key: value}))
+    text = changed("{random: tiny-llama}", f"{{path: {directory}}}")
+    error = refusal(write(text.replace("device: cpu", f"device: cpu\n  name: {engine}")))
+    assert f"config.json: {key} is " in str(error)
