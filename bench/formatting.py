@@ -8,6 +8,12 @@ import re
 from collections.abc import Iterable
 
 MIB = 1024 * 1024
+# What a CI server reads in a log as a command to itself: GitHub's ``::error::`` at the start of a line, and
+# anywhere in it the older ``##[error]``, Azure's ``##vso[`` and TeamCity's ``##teamcity[``. Colours count as
+# blanks here.
+_BLANK = r"(?:\s|\x1b\[[0-9;?]*[A-Za-z])*"
+_COMMANDS = re.compile(rf"(?m)(?:^|(?<=\r)){_BLANK}:(?=:)|##\w{{0,20}}(?=\[)")
+_LONGEST_START = 30  # letters, from the ``##`` of a command to its ``[``
 
 
 def parse_percent(text: str) -> float:
@@ -83,6 +89,23 @@ def row_title(group: str, name: str) -> str:
 def one_line(text: str) -> str:
     """Return ``text`` printable and on one line: what others wrote must not begin a line of ours."""
     return text if text.isprintable() else printable(" ".join(text.splitlines()))
+
+
+def defused(text: str, before: str = "") -> str:
+    """Return ``text`` with a space in each command to a CI server: ``: :error::``, ``## [error]``.
+
+    ``before`` is what already stands on the line that the text goes on with (see ``line_so_far``).
+    """
+    if "::" not in before + text and "[" not in text:
+        return text
+    return _COMMANDS.sub(r"\g<0> ", before + text)[len(before) :]
+
+
+def line_so_far(before: str, text: str) -> str:
+    """Return the end of the line that is being written, as much of it as ``defused`` needs to know;
+    both texts are defused."""
+    line = re.split(r"[\r\n]", before + text)[-1].lstrip()
+    return line if len(line) < _LONGEST_START else f"-{line[1 - _LONGEST_START :]}"
 
 
 def printable(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -127,7 +128,7 @@ def _notes(found: Comparison) -> Iterator[str]:
 
 
 def against_json(found: Comparison) -> dict[str, Any]:
-    """Return the same as data; an infinite utilisation is null."""
+    """Return the same as data; an infinite utilisation is null, and a day is text."""
     whole: dict[str, Any] = _finite(asdict(found) | {"formulas": _FORMULAS, "sold": found.sold})
     return whole
 
@@ -145,6 +146,8 @@ def _finite(found: Any) -> Any:
         return {key: _finite(value) for key, value in found.items()}
     if isinstance(found, list | tuple):
         return [_finite(value) for value in found]
+    if isinstance(found, dt.date):
+        return str(found)
     return None if isinstance(found, float) and not math.isfinite(found) else found
 
 

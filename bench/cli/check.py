@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from bench.cli.estimate import ASSUMPTIONS, batches, estimate, most_pairs
-from bench.cli.listing import align, arm_words, terminal_width
+from bench.cli.listing import NO_STEPS, align, arm_words, terminal_width
 from bench.config.spec import Arm, Group, LimitBlock, Spec
 from bench.formatting import count, printable
 from bench.machine.devices import cpu_count
@@ -17,6 +19,9 @@ from bench.pricing.reprice import plain
 from bench.records.grid import MAY_BE_CONFOUNDED, quantises
 from bench.stats.intervals import LEAST_SAMPLES
 
+MOST_ROWS = 50  # printed in full; a config may have 2,000
+MOST_KINDS = 5  # of the others that are named
+
 
 def describe(spec: Spec) -> str:
     """Return the expanded plan: a line for each row, why a row cannot run here, and the estimate."""
@@ -24,8 +29,11 @@ def describe(spec: Spec) -> str:
     skipped = sum(arm.unsupported is not None for arm in arms)
     cannot = f", {skipped} of them cannot run here" if skipped else ""
     parts = [f"{spec.name} ({spec.file}): {count(len(arms), 'row')}{cannot}"]
-    for group in spec.groups:
+    shown, hidden = _first(spec.groups)
+    for group in shown:
         parts += ["", *(f"  {line}" for line in _rows(group))]
+    if hidden:
+        parts += ["", f"  {_more(hidden)}"]
     facts = [
         ("measured", _measured(spec)),
         ("drift", _drift(spec)),
@@ -37,6 +45,30 @@ def describe(spec: Spec) -> str:
     ]
     lines = [*parts, "", *(f"  {line}" for line in align(facts, terminal_width()))]
     return printable("\n".join(line.rstrip() for line in lines))
+
+
+def _first(groups: Sequence[Group]) -> tuple[list[Group], list[Arm]]:
+    """Return the groups with their first rows, and the rows that are too many to print."""
+    shown, hidden, room = list[Group](), list[Arm](), MOST_ROWS
+    for group in groups:
+        arms, room = group.arms[:room], max(room - len(group.arms), 0)
+        if arms:
+            shown.append(replace(group, variants=arms[1:]))
+        hidden += group.arms[len(arms) :]
+    return shown, hidden
+
+
+def _more(arms: Sequence[Arm]) -> str:
+    """Say in a line how many rows are left out, and of what kinds."""
+    kinds = Counter(arm_words(arm)[2] for arm in arms).most_common()
+    said = [
+        f"{number} {'not optimised' if words == NO_STEPS else words}" for words, number in kinds[:MOST_KINDS]
+    ]
+    if others := sum(number for _words, number in kinds[MOST_KINDS:]):
+        said.append(f"{others} of {count(len(kinds) - MOST_KINDS, 'other kind')}")
+    cannot = sum(arm.unsupported is not None for arm in arms)
+    unable = f"; {cannot} of them cannot run here" if cannot else ""
+    return f"and {count(len(arms), 'more row')}: {', '.join(said)}{unable}"
 
 
 def _rows(group: Group) -> Iterator[str]:

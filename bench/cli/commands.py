@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -50,12 +49,14 @@ def show(run: RunSummary, *, as_json: bool) -> None:
     wrong = misfit(run.price, [row.facts.device for row in run.rows if row.facts])
     for note in (*([wrong] if wrong else []), *cautions(run.price, run.started_utc[:10])):
         print(f"bench: {note}", file=sys.stderr)
-    if as_json:
-        print(json.dumps(run.to_json(), indent=1))
-        return
     from rich.console import Console
 
+    from bench.report.formats import ascii_json
     from bench.report.table import render
+
+    if as_json:
+        print(ascii_json(run.to_json(), indent=1))
+        return
 
     console = Console()
     if not console.is_terminal:
@@ -75,19 +76,21 @@ def compare(one: Path, other: Path | None, *, as_json: bool) -> None:
     if other is None:
         show(load(one), as_json=as_json)
         return
+    from bench.report.formats import ascii_json, harmless
     from bench.results.between import between_runs, heading, render
 
     before, after = load(one), load(other)
     rows = between_runs(before, after)
     if as_json:
-        print(json.dumps([asdict(row) for row in rows], indent=1))
+        print(ascii_json([asdict(row) for row in rows], indent=1))
     else:
-        print(f"{heading(before, after)}\n\n{render(rows)}")
+        print(f"{heading(harmless(before), harmless(after))}\n\n{render(harmless(rows))}")
 
 
 def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) -> None:
     """Print where the figures of a project's finished runs changed."""
     from bench.metrics import cost, latency
+    from bench.report.formats import ascii_json, harmless
     from bench.results.history import histories, render
 
     found = _readable(_runs_below(directory))
@@ -96,7 +99,7 @@ def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) ->
     series = histories(runs.values(), wanted)
     if not series:
         raise UsageError(f"{directory}: no finished run in it has {' or '.join(wanted)}")
-    print(json.dumps([asdict(one) for one in series], indent=1) if as_json else render(series))
+    print(ascii_json([asdict(one) for one in series], indent=1) if as_json else render(harmless(series)))
 
 
 def _runs_below(directory: Path) -> list[Path]:

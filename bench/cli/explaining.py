@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +11,7 @@ import typer
 from bench.cli.app import app
 from bench.cli.options import AsJson, RunDirectory
 from bench.errors import UsageError
-from bench.formatting import format_significant, nearest
+from bench.formatting import format_significant, nearest, one_line
 
 if TYPE_CHECKING:
     from bench.results.explained import Explained, Part
@@ -30,6 +29,7 @@ def explain(
 
     For a variant it also says where the money went, from the baseline's request to the variant's.
     """
+    from bench.report.formats import ascii_json, harmless
     from bench.results.explained import explained, waterfall
     from bench.results.summary import load_run
     from bench.store.replay import load_record
@@ -44,9 +44,9 @@ def explain(
             "figures": [asdict(one) for one in figures],
             "waterfall": None if parts is None else [asdict(part) for part in parts],
         }
-        print(json.dumps(data, indent=1))
+        print(ascii_json(data, indent=1))
     else:
-        print("\n".join(_page(found, row, figures, parts)))
+        print("\n".join(_page(harmless(found), harmless(row), harmless(figures), harmless(parts))))
 
 
 def _row(run: RunSummary, title: str) -> Row:
@@ -57,7 +57,7 @@ def _row(run: RunSummary, title: str) -> Row:
         hint = f"did you mean {close!r}?" if close else f"it has {', '.join(rows)}"
         raise UsageError(f"no row called {title!r} in this run ({hint})")
     if not row.ok:
-        raise UsageError(f"{title} has no figures: {row.status}: {row.reason}")
+        raise UsageError(f"{title} has no figures: {row.status}: {one_line(row.reason)}")
     return row
 
 

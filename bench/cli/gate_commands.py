@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +27,12 @@ class CalibrateOptions:
 
 def gate(config: Path, options: GateOptions, *, as_json: bool, quiet: bool) -> ExitCode:
     """Measure and judge a config, or judge a finished run; return the verdict's exit code."""
+    from bench.report.formats import ascii_json
     from bench.report.gate import lines
 
     found = judged(config, options, quiet=quiet)
     if as_json:
-        print(json.dumps(found.gate.to_json(), indent=1))
+        print(ascii_json(found.gate.to_json(), indent=1))
     else:
         print("\n".join(lines(found.run.name, found.gate)))
     job_summary(found.run.name, found.gate)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bench.bounded import must_be_regular
 from bench.cli.commands import load
+from bench.cli.output import command_ci
 from bench.config.spec import Spec
 from bench.errors import UsageError
 from bench.gate.finding import GateBlock
@@ -85,7 +86,7 @@ def job_summary(name: str, gate: GateBlock, *, lead: str = "") -> None:
         except OSError as bad:  # the verdict stands, whatever becomes of its page
             print(f"bench: the job's summary was not written: {bad.strerror}", file=sys.stderr)
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        print(lead + "\n".join(workflow_commands(gate)), file=sys.stderr)
+        command_ci(lead + "\n".join(workflow_commands(gate)))
 
 
 # ---- what is compared ----------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from bench.models.reference import Hub, LocalPath, ModelRef, Random
 from bench.optimisations import verbs
 
 Row = tuple[str, ...]
+NO_STEPS = "nothing"  # in the column of what a row is optimised by
 LEAST_WIDTH = 40  # of the last column; if less room is left, it goes below the others
 MORE = {
     "models": "   (all about one: bench list models NAME)",
@@ -127,7 +128,7 @@ def _runtime(arm: Arm) -> str:
 
 
 def _steps(arm: Arm) -> str:
-    return " + ".join(_own_settings(step).label for step in arm.optimise) or "nothing"
+    return " + ".join(_own_settings(step).label for step in arm.optimise) or NO_STEPS
 
 
 def _own_settings(step: Optimisation) -> Optimisation:

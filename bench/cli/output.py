@@ -10,10 +10,9 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TextIO
 
 from bench.errors import ExitCode
-from bench.formatting import printable
+from bench.formatting import defused, line_so_far, printable
 
 LONGEST = 20_000  # letters of a message
-_COMMANDS = re.compile(r"(?m)^\s*::|##(?=\[)")
 _CREDENTIALS = re.compile(r"(://)[^/\s@]+@")
 
 
@@ -30,14 +29,25 @@ class Stream:
 
     A command therefore still finishes with its own exit code: a gate has a verdict even if its reader is
     gone or the disk is full.
+
+    Everything that is printed passes here. A run, a model or a config from elsewhere may hold text that a CI
+    server would take for a command to itself; wherever a line breaks, it is ``defused``.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._line = ""
         self.lost = ""
 
     def write(self, text: str) -> int:
         """Write ``text``, or drop it if the reader is gone or there is no room."""
+        shown = defused(text, self._line)
+        self._line = line_so_far(self._line, shown)
+        self.write_commands(shown)
+        return len(text)
+
+    def write_commands(self, text: str) -> int:
+        """Write ``text`` as it is, with the commands to a CI server that are in it."""
         try:
             self._or_nowhere(lambda: self._stream.write(text))
         except UnicodeEncodeError:  # the terminal's encoding lacks a letter
@@ -108,12 +118,18 @@ def readers_may_go() -> Iterator[Stream]:
             err.flush()
 
 
+def command_ci(text: str) -> None:
+    """Write lines to standard error that a CI server is meant to obey, such as ``::error::``."""
+    err: Any = sys.stderr  # pytest has its own
+    (err.write_commands if isinstance(err, Stream) else err.write)(f"{text}\n")
+    err.flush()
+
+
 def speakable(text: str) -> str:
     """Return a message that is safe to show.
 
     Names and paths in it may hold commands to a terminal, or lines that a CI server takes for a command to
     itself (``::error::``); a URL may hold a password.
     """
-    harmless = _COMMANDS.sub(lambda found: " ".join(found[0]), printable(text))
-    shown = _CREDENTIALS.sub(r"\1***@", harmless)
+    shown = _CREDENTIALS.sub(r"\1***@", defused(printable(text)))
     return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -73,6 +72,7 @@ def plan(
     from bench.measure.clock import utc_now
     from bench.plan.fleet import Slo
     from bench.pricing.book import price_called
+    from bench.report.formats import ascii_json, harmless
 
     if run is None and model is None:
         raise UsageError("plan what? give a measured run, or --model with a card")
@@ -102,7 +102,7 @@ def plan(
         found = replace(found, options=tuple(replace(one, reserved_usd=hour_usd) for one in found.options))
     today = dt.date.fromisoformat(utc_now()[:10])
     answer = found.answered(tuple(api or ()), cached, token_ratio, today)
-    print(json.dumps(plan_json(answer), indent=1) if as_json else plan_page(answer))
+    print(ascii_json(plan_json(answer), indent=1) if as_json else plan_page(harmless(answer)))
 
 
 def _limits(slo: str) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -110,6 +109,7 @@ def print_against(
     from bench.cli.api_pages import against_json, against_page
     from bench.measure.clock import utc_now
     from bench.plan.against import Question, against_apis
+    from bench.report.formats import ascii_json, harmless
 
     today = dt.date.fromisoformat(utc_now()[:10])
     asked = Question(today, apis, variants, cached_share, token_ratio)
@@ -117,9 +117,9 @@ def print_against(
     if picture is not None:
         _draw(run, found, picture)
     if as_json:
-        print(json.dumps(against_json(found), indent=1, default=str))
+        print(ascii_json(against_json(found), indent=1))
     else:
-        print(against_page(run, found))
+        print(against_page(harmless(run), harmless(found)))
 
 
 def print_split(run: RunSummary, *, as_json: bool) -> None:
@@ -128,14 +128,15 @@ def print_split(run: RunSummary, *, as_json: bool) -> None:
     from bench.formatting import format_significant
     from bench.plan.split import splits
     from bench.pricing.split import FORMULA_SPLIT
+    from bench.report.formats import ascii_json, harmless
 
     found = list(splits(run))
     if as_json:
         rows = {name: asdict(one) if not isinstance(one, str) else {"reason": one} for name, one in found}
-        print(json.dumps({"formula": FORMULA_SPLIT, "rows": rows}, indent=1))
+        print(ascii_json({"formula": FORMULA_SPLIT, "rows": rows}, indent=1))
         return
     lines: list[tuple[str, ...]] = [("", "$/1M tokens in", "$/1M tokens out", "residual")]
-    for name, one in found:
+    for name, one in harmless(found):
         if isinstance(one, str):
             lines.append((name, "-", "-", one))
         else:

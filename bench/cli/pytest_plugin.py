@@ -97,12 +97,15 @@ def bench_gate(request: pytest.FixtureRequest) -> Callable[..., Gated]:
 @contextlib.contextmanager
 def _in_a_sentence() -> Iterator[None]:
     """Fail the test with an expected error's message alone; an interrupted gate ends pytest."""
+    from bench.cli.output import speakable
+
     try:
         yield
     except InterruptedRun as stopped:
-        pytest.exit(f"bench gate: {stopped}", returncode=int(stopped.exit_code))
+        said = f"bench gate: {speakable(str(stopped))}"
+        raise pytest.exit.Exception(said, int(stopped.exit_code)) from None
     except BenchError as expected:
-        pytest.fail(f"bench gate: {expected}", pytrace=False)
+        raise pytest.fail.Exception(f"bench gate: {speakable(str(expected))}", pytrace=False) from None
 
 
 def _uncaptured(settings: pytest.Config) -> contextlib.AbstractContextManager[None]:

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from bench import plugins
 from bench.config.settings import settings
-from bench.config.spec import Optimisation, RuntimeBlock
+from bench.config.spec import Dtype, Optimisation, RuntimeBlock
 from bench.environments import interpreter, missing_environment
 from bench.errors import UsageError
 from bench.formatting import nearest
@@ -188,43 +188,54 @@ def why_unsupported(
     steps: Sequence[Optimisation],
     device_path: KeyPath,
     steps_path: KeyPath,
+    *,
+    is_baseline: bool,
 ) -> str | None:
     """Return why this arm cannot run here, so that it becomes a row with its reason; None if it can.
 
-    Raises ConfigError for a CUDA device that is not there and for a scheme of another engine. It also raises
-    for a scheme without kernels for a device asked for by name, or one that runs on no device in this dtype;
-    in a sweep over devices or dtypes these are rows with a reason too.
+    Raises ConfigError for a mistake: a scheme of another engine, or one that would run here in another dtype,
+    and in this one nowhere. It also raises for a baseline on a device that is not there or has no kernels,
+    asked for by name: nothing could be compared. In a sweep over devices or dtypes all of these are rows.
     """
-    _check_device(source, runtime, device_path)
+    swept = any(("sweep", key) in source.lines for key in ("device", "dtype"))
+    needed = is_baseline and not swept
+    absent = _no_device(runtime)
+    if absent and needed:
+        raise source.error(device_path, absent)
     if runtime.python is not None:
-        return _no_interpreter(runtime.python)
+        return absent or _no_interpreter(runtime.python)
     schemes = [plugins.load(f"optimisations.{step.verb}", step.scheme) for step in steps]
     for step, module in zip(steps, schemes, strict=True):
         engines = engines_of(module)
         if runtime.name not in engines:
             problem = f"{step.verb} {step.scheme} is for runtime {' or '.join(engines)}, not {runtime.name}"
             raise source.error(steps_path, problem)
+    if absent:
+        return absent
     if interpreter(runtime.name, None) is not None and (reason := missing_environment(runtime.name)):
         return reason
     if interpreter(runtime.name, None) is None:
         for module in (plugins.load("runtimes", runtime.name), *schemes):
             if reason := missing(module):
                 return reason
-    swept = any(("sweep", key) in source.lines for key in ("device", "dtype"))
     for module in schemes:
-        reason = module.unsupported(device_here(runtime.device), runtime.dtype)
-        nowhere = all(module.unsupported(device, runtime.dtype) for device in ("cpu", "cuda"))
-        if reason and (nowhere or runtime.device != "auto") and not swept:
+        device = device_here(runtime.device)
+        reason = module.unsupported(device, runtime.dtype)
+        nowhere = all(module.unsupported(one, runtime.dtype) for one in ("cpu", "cuda"))
+        mistaken = nowhere and not all(module.unsupported(device, dtype) for dtype in get_args(Dtype))
+        if reason and not swept and (mistaken or (needed and runtime.device != "auto")):
             raise source.error(steps_path, reason)
         if reason:
             return str(reason)
     return None
 
 
-def _check_device(source: YamlSource, runtime: RuntimeBlock, path: KeyPath) -> None:
+def _no_device(runtime: RuntimeBlock) -> str | None:
+    """Return why the device is not here, or None if it is."""
     devices, index = cuda_device_count(), int(runtime.device.partition(":")[2] or 0)
     if runtime.device.startswith("cuda") and index >= devices:
-        raise source.error(path, f"{runtime.device}: this machine shows {devices} CUDA device(s)")
+        return f"{runtime.device}: this machine shows {devices} CUDA device(s)"
+    return None
 
 
 def device_here(asked: str) -> Literal["cpu", "cuda"]:

@@ -245,7 +245,7 @@ class _Reader(BlockReader):
         check_order(self.source, steps, place)
         check_shapes(self.source, model, steps, place, self.find_model)
         device = self.place(path, "runtime", "device")
-        why = why_unsupported(self.source, runtime, steps, device, place)
+        why = why_unsupported(self.source, runtime, steps, device, place, is_baseline=not path)
         return Arm(name, False, model, runtime, workload, steps, why)
 
     def limits(

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 from statistics import NormalDist
+from typing import get_args
 
 from bench.gate.finding import Finding, GateVerdict, finding
-from bench.gate.limits import Rule
+from bench.gate.limits import Limit, Rule
 from bench.stats.figure import Figure, ratio_bounds
 from bench.stats.intervals import Interval
 
 _Z = NormalDist().inv_cdf
 Key = tuple[str, str]  # a row's group and name
+# As ``str(Rule)`` writes it: the bound has four digits.
+_RULE = re.compile(rf"(\S+) ({'|'.join(get_args(Limit))}) ([0-9.]+(?:e[+-]?[0-9]+)?)( %)?")
+_ROUNDED = 1e-3
 
 
 def judge_figure(rule: Rule, key: Key, base: Figure | None, figure: Figure | None, cells: int = 1) -> Finding:
@@ -44,3 +49,34 @@ def judge_interval(rule: Rule, key: Key, found: Interval, cells: int = 1) -> Fin
         return finding(rule, key, GateVerdict.PASS, "within the limit", **shown)
     reason = "its interval holds the limit: measure more"
     return finding(rule, key, GateVerdict.INCONCLUSIVE, reason, **shown)
+
+
+def contradicts(found: Finding) -> bool:
+    """Return whether a stored PASS or FAIL cannot be the verdict on the figures beside it.
+
+    PASS needs an interval that reaches the good side of its limit. FAIL needs one that reaches the bad side;
+    for a timed rule, whose test proves an increase, the bad side begins at the baseline. A rule that cannot
+    be read, from another version, contradicts nothing.
+    """
+    if found.verdict not in (GateVerdict.PASS, GateVerdict.FAIL):
+        return False
+    if found.value is None:
+        return True
+    parts = _RULE.fullmatch(found.rule)
+    if parts is None:
+        return False
+    metric, limit, number, percent = parts.groups()
+    rule = Rule(metric, _limit(limit), float(number) / (100 if percent else 1))
+    bound = math.exp(rule.sign * rule.margin) if rule.relative else rule.bound
+    if found.verdict == GateVerdict.FAIL and found.kind == "timed":
+        bound = 1.0
+    low, high = (found.value if end is None else end for end in (found.low, found.high))
+    best, worst = (low, high) if rule.sign > 0 else (high, low)
+    slack = _ROUNDED * abs(bound)
+    beyond = best if found.verdict == GateVerdict.PASS else worst
+    excess = rule.sign * (beyond - bound)
+    return excess > slack if found.verdict == GateVerdict.PASS else excess < -slack
+
+
+def _limit(word: str) -> Limit:
+    return next(one for one in get_args(Limit) if one == word)

@@ -17,6 +17,7 @@ from bench.metrics.unit_ratios import MEMORY, TIMED
 # Limits times rows; a sweep of 50 rows with 10 limits on times has 500.
 MOST_TIMED, MOST_FINDINGS = 1000, 5000
 Kind = Literal["timed", "exact", "interval"]
+Limit = Literal["max_increase", "max_decrease", "max", "min"]
 # These are equal in every run of the same code, so any difference is real and decides at once.
 EXACT = frozenset(
     metric.key for metric in (*counters.METRICS, memory.WEIGHTS, memory.KV)
@@ -28,7 +29,7 @@ class Rule:
     """One limit. ``bound`` is a share for the relative limits, and in the metric's unit for the others."""
 
     metric: str
-    limit: Literal["max_increase", "max_decrease", "max", "min"]
+    limit: Limit
     bound: float
 
     @property

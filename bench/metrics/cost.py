@@ -7,7 +7,7 @@ from dataclasses import replace
 from bench.metrics import processes
 from bench.metrics.throughput import Totals, totals
 from bench.pricing import cost as model
-from bench.pricing.hardware import parse_price
+from bench.pricing.hardware import recorded_price
 from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figure, Figures, Metric
 from bench.stats.intervals import Interval
@@ -28,7 +28,7 @@ def price_of(arm: ArmRecord, run: RunRecord) -> model.Price:
     """Return the price of an hour of what this arm occupies; a CPU instance counts by its share of vCPUs."""
     block = dict(run.price)
     utilisation = float(block.pop("utilisation", 1.0))
-    hardware = parse_price(block, f"run {run.run_id}")
+    hardware = recorded_price(block, run.run_id)
     threads = arm.loaded.facts.threads if arm.loaded else None
     return model.price_of(hardware, threads if hardware.kind == "cpu" else None, utilisation)
 

@@ -13,6 +13,7 @@ from typing import Any
 from bench.bounded import must_be_modest, must_be_regular, read_bounded, why
 from bench.errors import UsageError
 from bench.formatting import MIB, one_line, printable
+from bench.models.config_types import check_types
 from bench.models.convert import safetensors_header
 from bench.models.patterns import slow_pattern
 from bench.models.sizes import BITS_MIN, Weights, misfit
@@ -30,6 +31,12 @@ MOST_SHOWN = 200
 SIZES = {
     "num_hidden_layers": 2_000, "n_layer": 2_000, "vocab_size": 10_000_000, "hidden_size": 1_000_000,
     "num_attention_heads": None, "n_head": None,
+}  # fmt: skip
+# The dtypes of which a packed checkpoint has at least one tensor, for methods that always store it so.
+_FLOAT8 = frozenset({"F8_E4M3", "F8_E5M2"})
+PACKED_IN = {
+    "fp8": _FLOAT8, "fbgemm_fp8": _FLOAT8, "gptq": frozenset({"I32"}), "awq": frozenset({"I32"}),
+    "bitsandbytes": frozenset({"U8", "I8"}), "mxfp4": frozenset({"U8"}),
 }  # fmt: skip
 _Place = tuple[()] | tuple[str, Any]  # a key, and the place that holds it
 TEXT_MAX_BYTES = 64 * MIB  # a tokenizer, an index, a vocabulary
@@ -101,6 +108,7 @@ def check_config(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> None:
             raise UsageError(f"{path}: {key} is {str(size)[:30]!r}, not a whole number above 0")
         if most is not None and size > most:
             raise UsageError(f"{path}: {key} is {str(size)[:30]}, which no model has")
+    check_types(path, path.name, config)
     packed = config.get("quantization_config")
     if packed is not None and not _names_a_method(packed):
         raise UsageError(f"{path}: quantization_config is not a block with a quant_method")
@@ -147,6 +155,7 @@ def check_directory(directory: Path) -> None:
     if not weights:
         raise UsageError(f"{directory}: no *.safetensors in it")
     headers = [safetensors_header(path) for path in weights]
+    _check_packed(directory / "config.json", {one.dtype for header in headers for one in header.values()})
     index = directory / "model.safetensors.index.json"
     if os.path.lexists(index):
         _check_index(index, {path.name for path in weights})
@@ -154,6 +163,19 @@ def check_directory(directory: Path) -> None:
     names = (name for header in headers for name in header)
     if said := misfit(json_object(directory / "config.json"), Weights.of(names, size * 8 // BITS_MIN)):
         raise UsageError(f"{directory / 'config.json'}: {printable(said)}")
+
+
+def _check_packed(config: Path, stored: Set[str]) -> None:
+    """Refuse plain weights that the config calls packed: a loader would run them as they are, and the row
+    would have the name of a scheme that was never applied."""
+    method = (json_object(config).get("quantization_config") or {}).get("quant_method")
+    packed = PACKED_IN.get(str(method))
+    if packed is not None and not stored & packed:
+        raise UsageError(
+            f"{config}: quant_method is {method}, and no tensor of the weights is "
+            f"{' or '.join(sorted(packed))} (they are {', '.join(sorted(stored))}): remove "
+            "quantization_config, or pack the weights"
+        )
 
 
 def _check_files(directory: Path) -> None:

@@ -10,7 +10,7 @@ from bench.metrics import energy, latency, throughput
 from bench.pricing.apis import TokenMix
 from bench.pricing.break_even import OwnServing
 from bench.pricing.cost import JOULES_PER_KWH, Price, price_of
-from bench.pricing.hardware import parse_price
+from bench.pricing.hardware import recorded_price
 from bench.report.reading import band, timed_interval
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary, in_turns
@@ -110,7 +110,7 @@ def _mix(row: Row) -> TokenMix | None:
 def _price(run: RunSummary, row: Row) -> Price:
     block = dict(run.price)
     utilisation = float(block.pop("utilisation", 1.0))
-    hardware = parse_price(block, f"run {run.run_id}")
+    hardware = recorded_price(block, run.run_id)
     threads = row.facts.threads if row.facts and hardware.kind == "cpu" else None
     return price_of(hardware, threads, utilisation)
 

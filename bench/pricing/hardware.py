@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 
-from bench.errors import ConfigError, UsageError
+from bench.errors import ConfigError, IntegrityError, UsageError
 from bench.formatting import nearest, one_line
 from bench.pricing.currency import (
     AMOUNTS,
@@ -147,6 +147,14 @@ def parse_price(mapping: Mapping[str, object], file: str) -> HardwarePrice:
     _check_keys(price, file)
     check_currency(price, file)
     return in_dollars(price, file)
+
+
+def recorded_price(mapping: Mapping[str, object], run_id: str) -> HardwarePrice:
+    """Read the price that a run keeps. Raises IntegrityError, since no run was written with a bad one."""
+    try:
+        return parse_price(mapping, f"run {run_id}")
+    except ConfigError as bad:
+        raise IntegrityError(f"{bad}: the price was changed after the run") from None
 
 
 @functools.cache

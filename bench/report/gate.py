@@ -36,13 +36,13 @@ def lines(name: str, gate: GateBlock) -> list[str]:
     found += [f"  {line}" for line in compared(gate.effort).lines]
     found += [f"  {in_words(rule)}" for rule in gate.rules]
     found += [f"  {ADVICE[gate.verdict]}"] if gate.verdict in ADVICE else []
-    return [_no_command(line) for line in (*found, f"  {_effort(gate.effort)}")]
+    return [*found, f"  {_effort(gate.effort)}"]
 
 
 def differences(found: Json, base: str, candidate: str) -> list[str]:
     """Say what differs between the commits of a gate, before anything is measured."""
     first, *rest = harmless(between_commits(found, base, candidate)).lines
-    return [_no_command(line) for line in (first, *(f"  {line}" for line in rest))]
+    return [first, *(f"  {line}" for line in rest)]
 
 
 def markdown(name: str, gate: GateBlock) -> str:
@@ -98,16 +98,7 @@ def _command(level: str, title: str, message: str) -> str:
     """Write one command. GitHub cuts a message at a raw line break, and a title at a colon or a comma."""
     for sign, code in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A")):
         title, message = title.replace(sign, code), message.replace(sign, code)
-    return f"::{level} title={title.replace(':', '%3A').replace(',', '%2C')}::{_no_command(message)}"
-
-
-def _no_command(line: str) -> str:
-    """Break the old form of a workflow command, which GitHub's runner finds anywhere in a line.
-
-    The newer form, ``::name::``, is one only at the start of a line; no line here starts with a text from
-    outside.
-    """
-    return line.replace("##[", "# #[")
+    return f"::{level} title={title.replace(':', '%3A').replace(',', '%2C')}::{message}"
 
 
 def beforehand(calibration: Calibration | None, margin: float | None) -> str:

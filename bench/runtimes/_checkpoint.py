@@ -53,6 +53,7 @@ def pretrained(directory: Path, device: str, wanted: dict[str, Any]) -> Any:
         _must_be_whole(type(model).__name__, report)
         return model.to(device)
     method = said.get("quant_method")
+    _must_be_known(method)
     if importlib.util.find_spec(package := READERS.get(str(method), "transformers")) is None:
         raise Unsupported(f"a {method} checkpoint needs the package {package}, which is not installed")
     model, report = transformers.AutoModelForCausalLM.from_pretrained(
@@ -60,6 +61,21 @@ def pretrained(directory: Path, device: str, wanted: dict[str, Any]) -> Any:
     )
     _must_be_whole(type(model).__name__, report)
     return model
+
+
+def _must_be_known(method: object) -> None:
+    """Raise VariantFailed for a method that transformers does not know: it would only log that, and load the
+    packed numbers as if they were weights. Once, bitsandbytes named no method."""
+    import transformers
+    from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
+
+    if method in (None, "bitsandbytes") or method in AUTO_QUANTIZER_MAPPING:
+        return
+    raise VariantFailed(
+        Outcome.LOAD_ERROR,
+        f"config.json: quant_method is {str(method)[:60]!r}, which transformers "
+        f"{transformers.__version__} cannot unpack",
+    )
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.errors import Outcome, VariantFailed
 
+NEEDED = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
 MATRICES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -32,6 +33,9 @@ class Shape:
     @staticmethod
     def of(config: dict[str, Any]) -> Shape:
         """Read the sizes from a ``config.json`` of transformers."""
+        for key in NEEDED:
+            if config.get(key) is None:
+                raise VariantFailed(Outcome.LOAD_ERROR, f"config.json has no {key}")
         heads = config["num_attention_heads"]
         rope = config.get("rope_parameters") or {}
         ends = config.get("eos_token_id")

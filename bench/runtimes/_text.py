@@ -14,6 +14,7 @@ from typing import Any
 from bench.engine import Engine
 from bench.engine.bounds import bounded, decoded, encoding
 from bench.errors import Outcome, VariantFailed
+from bench.formatting import one_line
 
 # The files of which a tokenizer has at least one, in any of the formats that transformers reads.
 TOKENIZERS = (
@@ -91,13 +92,30 @@ class TextModel(Engine):
             return self.encode(message)
         turns = [{"role": "user", "content": message}]
         with bounded("the model's chat template", TEMPLATE_S, TEMPLATE_BYTES):
-            text = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+            text = self._in_template(turns)
         if len(text) > len(message) + TEMPLATE_CHARACTERS:
             raise VariantFailed(
                 Outcome.LOAD_ERROR,
                 f"the model's chat template makes {len(text)} characters of a message of {len(message)}",
             )
         return self.encode(text)
+
+    def _in_template(self, turns: list[dict[str, str]]) -> str:
+        """Render the turns. Raises VariantFailed if the template is none: it is a program, so anything may be
+        wrong with it."""
+        from transformers.utils.chat_template_utils import jinja2
+
+        assert self.tokenizer is not None
+        try:
+            return str(self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+        except (
+            jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError
+        ) as bad:  # fmt: skip
+            raise VariantFailed(
+                Outcome.LOAD_ERROR,
+                f"the model's chat template cannot be used ({type(bad).__name__}: "
+                f"{one_line(str(bad))[:200]}); mend it, or remove it",
+            ) from bad
 
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of ``ids`` without special tokens; without a tokenizer, the ids themselves."""

@@ -21,6 +21,12 @@ def _one_line(text: str) -> str:
     return text
 
 
+def _whole_letters(text: str) -> str:
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError("has half of a letter (a lone surrogate)")
+    return text
+
+
 def _a_time(text: str) -> str:
     if datetime.fromisoformat(text).tzinfo is None:
         raise ValueError("should have a time zone")
@@ -28,6 +34,7 @@ def _a_time(text: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_one_line)]
+Whole = Annotated[str, AfterValidator(_whole_letters)]
 Stamp = Annotated[str, AfterValidator(_a_time)]
 Amount = Annotated[float, Field(allow_inf_nan=False, ge=0, le=MOST)]
 Above0 = Annotated[float, Field(allow_inf_nan=False, gt=0, le=MOST)]
@@ -141,8 +148,8 @@ class Price(Block):
     currency: Name
     includes_power: bool
     date: Name
-    source: str
-    note: str | None = None
+    source: Whole
+    note: Whole | None = None
     vcpus: Annotated[int, Field(ge=1, le=100_000)] | None = None
     gpus: Annotated[int, Field(ge=1, le=100_000)] | None = None
     usd_per_hour: Above0 | None = None

@@ -278,3 +278,26 @@ def test_shipped_configs_have_enough_samples_for_intervals(path: Path) -> None:
 )
 def test_an_estimate_has_few_digits(seconds: float, words: str) -> None:
     assert estimate._about(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("batches", "variants", "more"), [(49, 0, 0), (50, 0, 0), (60, 0, 10), (600, 2, 1750)]
+)
+def test_only_the_first_rows_are_printed_in_full(make: Make, batches: int, variants: int, more: int) -> None:
+    names = [("a", "bnb-nf4"), ("b", "torchao-int4")][:variants]
+    text = "model: smollm2-135m\nruntime: {threads: 2}\nworkload: {requests: 600}\nvariants:\n"
+    text += "".join(f"  - {{name: {name}, optimise: [{{quantise: {scheme}}}]}}\n" for name, scheme in names)
+    text = text if names else text.replace("variants:\n", "")
+    sizes = ", ".join(str(size) for size in range(1, batches + 1))
+    said = describe(make(text=f"{text}sweep: {{batch_size: [{sizes}]}}\n"))
+    rows = batches * (variants + 1)
+    assert len(re.findall(r"(?m)^  (baseline|a|b) ", said)) == min(rows, 50)
+    if not more:
+        assert "more row" not in said
+        return
+    (line,) = [line for line in said.splitlines() if "more row" in line]
+    assert line.startswith(f"  and {more} more rows: ")
+    if variants:
+        assert "584 quantise torchao-int4, 583 not optimised, 583 quantise bnb-nf4" in line
+        assert line.endswith("; 584 of them cannot run here")
+    assert len(said) < 20_000

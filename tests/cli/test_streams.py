@@ -75,7 +75,7 @@ def test_messages_show_no_terminal_commands_and_no_passwords(tmp_path: Path) -> 
     )
     assert (
         speakable("bad:\n::error::x\n  ::add-mask::y ##[group]")
-        == "bad:\n: :error::x\n    : :add-mask::y # #[group]"
+        == "bad:\n: :error::x\n  : :add-mask::y ## [group]"
     )
     found = shell('exec "$@"', "check", tmp_path / "a\x1b[31m.yaml")
     assert found.returncode == ExitCode.USAGE

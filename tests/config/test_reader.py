@@ -466,7 +466,7 @@ def test_what_is_wrong_is_said_together(write: Write) -> None:
 def test_what_a_variant_inherits_is_blamed_on_the_line_it_stands_on(write: Write) -> None:
     error = refusal(write(changed("device: cpu", "device: cuda")))
     assert (error.line, error.key) == (4, "runtime.device")
-    error = refusal(write(changed("{dtype: bfloat16}", "{device: 'cuda:1'}")))
+    error = refusal(write(changed("{dtype: bfloat16}", "{device: tpu}")))
     assert (error.line, error.key) == (13, "variants[0].runtime.device")
 
 
@@ -628,12 +628,39 @@ def test_a_scheme_without_kernels_for_the_device_asked_for(
 ) -> None:
     monkeypatch.setattr(arms, "cuda_device_count", lambda: 1)
     text = BASE.replace("    runtime: {dtype: bfloat16}", f"    {INT8}", 1)
-    error = refusal(write(text.replace("device: cpu", "device: cuda")))
-    assert (error.line, error.key) == (13, "variants[0].optimise")
+    for device in ("cuda", "auto"):
+        arm = read_config(write(text.replace("device: cpu", f"device: {device}"))).groups[0].variants[0]
+        assert "CPU kernels only" in str(arm.unsupported)
+    error = refusal(
+        write(changed("device: cpu", "device: cuda").replace("{dtype: bfloat16}", "{threads: 1}") + INT8)
+    )
+    assert (error.line, error.key) == (16, "optimise")
     assert "CPU kernels only" in str(error)
-    arm = read_config(write(text.replace("device: cpu", "device: auto"))).groups[0].variants[0]
-    assert arm.unsupported is not None
-    assert "CPU kernels only" in arm.unsupported
+
+
+@pytest.mark.parametrize(
+    ("variant", "words"),
+    [
+        ("runtime: {device: cuda}", "cuda: this machine shows 0 CUDA device(s)"),
+        ("runtime: {device: 'cuda:1'}", "cuda:1: this machine shows 0 CUDA device(s)"),
+        ("optimise: [{quantise: torchao-int4}]", "torchao int4 packs for CUDA only"),
+        ("optimise: [{quantise: mxfp4}]", "MXFP4 needs a CUDA device"),
+        ("runtime: {device: cuda, python: /no/such/python}", "shows 0 CUDA device(s)"),
+        ("runtime: {python: /no/such/python}", "/no/such/python does not exist"),
+    ],
+)
+def test_one_row_that_cannot_run_here_leaves_the_others(write: Write, variant: str, words: str) -> None:
+    text = BASE.replace(
+        "    runtime: {dtype: bfloat16}", f"    {variant}\n  - name: other\n    runtime: {{threads: 1}}"
+    )
+    (group,) = read_config(write(text.replace("dtype: bfloat16", "dtype: float32"))).groups
+    assert words in str(group.variants[0].unsupported)
+    assert [arm.unsupported for arm in (group.baseline, group.variants[1])] == [None, None]
+
+
+def test_a_sweep_over_devices_of_which_one_is_not_here(write: Write) -> None:
+    groups = read_config(write(BASE + "sweep: {device: [cpu, cuda]}\n")).groups
+    assert [bool(group.baseline.unsupported) for group in groups] == [False, True]
 
 
 def test_a_scheme_that_runs_nowhere_in_that_dtype(write: Write) -> None:
@@ -933,3 +960,20 @@ def test_dollars_of_another_unit_are_refused_before_anything_is_measured(tmp_pat
     with pytest.raises(ConfigError) as caught:
         read_config(tmp_path / "x.yaml")
     assert (caught.value.line, caught.value.key) == (2, "price.usd_per_hour")
+
+
+@pytest.mark.parametrize("engine", ["transformers", "numpy", "onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("architectures", 5), ("model_type", ["llama"]), ("text_config", 1), ("dtype", "pickle.loads"),
+     ("rope_parameters", [1]), ("eos_token_id", {"a": 1}), ("head_dim", 1e9)],
+)  # fmt: skip
+def test_a_model_s_config_of_a_wrong_type_is_seen_by_check_for_each_engine(
+    write: Write, tmp_path: Path, engine: str, key: str, value: object
+) -> None:
+    directory = tmp_path / "model"
+    directory.mkdir()
+    (directory / "config.json").write_text(json.dumps({"model_type": "llama", key: value}))
+    text = changed("{random: tiny-llama}", f"{{path: {directory}}}")
+    error = refusal(write(text.replace("device: cpu", f"device: cpu\n  name: {engine}")))
+    assert f"config.json: {key} is " in str(error)

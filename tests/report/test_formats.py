@@ -20,7 +20,7 @@ from markdown_it import MarkdownIt
 
 from bench import plugins
 from bench.errors import IntegrityError, UsageError
-from bench.gate.finding import Effort, block
+from bench.gate.finding import Effort, GateVerdict, block
 from bench.pricing.reprice import price_block
 from bench.report.columns import COLUMNS
 from bench.report.formats import (
@@ -293,11 +293,13 @@ class TestHtml:
             assert said in text
 
     def test_the_gate_is_shown_where_there_was_one(self, sample: ModuleType) -> None:
-        run = {**sample.sweep_run(), "gate": block([], Effort("code")).to_json() | {"verdict": "FAIL"}}
+        rule = sample.finding("ttft_ms", "max 5", GateVerdict.FAIL, "beyond the limit", value=9.0)
+        run = {**sample.sweep_run(), "gate": block([rule], Effort("code")).to_json()}
         page = Page(html.render(sample.read(run)))
         assert "Gate: FAIL" in squeezed(page.text)
         assert "notice worse" in page.attributes("class")
-        run["gate"] |= {"verdict": "PASS"}
+        rule = sample.finding("ttft_ms", "max 5", GateVerdict.PASS, "within the limit", value=1.0)
+        run["gate"] = block([rule], Effort("code")).to_json()
         assert "notice better" in Page(html.render(sample.read(run))).attributes("class")
 
     def test_an_owned_machine_has_no_hourly_price(self, sample: ModuleType) -> None:

@@ -458,7 +458,8 @@ class TestJunit:
         ],
     )  # fmt: skip
     def test_how_a_rule_ends(self, verdict: str, tag: str | None, sample: ModuleType) -> None:
-        rule = sample.finding("ttft_ms", "max 5", GateVerdict(verdict), "because")
+        figures = {"PASS": {"value": 1.0}, "FAIL": {"value": 9.0}}.get(verdict, {})
+        rule = sample.finding("ttft_ms", "max 5", GateVerdict(verdict), "because", **figures)
         _suite, cases = self.cases(sample.gate_run([rule]), sample)
         tags = [one.tag for one in cases["ttft_ms max 5"] if one.tag not in ("properties", "system-out")]
         assert tags == ([tag] if tag else [])
@@ -497,7 +498,7 @@ class TestPytestBenchmark:
 
     def test_units_have_the_rules_of_their_own_row(self, sample: ModuleType) -> None:
         """A sweep has the same name in several cells."""
-        other = replace(sample.RULES[0], group="fp32", verdict=GateVerdict.PASS)
+        other = replace(sample.RULES[0], group="fp32", verdict=GateVerdict.ERROR)
         unit = UnitRecord(1, "bf16", "candidate", (0,), 0, ((10, 5),), ((11, 6),))
         run = sample.summary(sample.gate_run([sample.RULES[0], sample.RULES[1], other]))
         found = json.loads(pytest_benchmark.of_units(run, [unit]))
@@ -533,7 +534,7 @@ class TestGithubActionBenchmark:
         rate = found["gated: gate: bf16 candidate: output_throughput max_decrease 3 % (1 / figure)"]
         assert rate["value"] == pytest.approx(1 / 0.981)
         assert rate["range"] == f"< {1 / 0.962:.4g}"
-        top1 = sample.finding("top1_agreement", "min 0.95", GateVerdict.PASS, "within", kind="interval",
+        top1 = sample.finding("top1_agreement", "min 0.95", GateVerdict.FAIL, "beyond", kind="interval",
                               value=0.0)  # fmt: skip
         assert list(self.entries(sample, sample.gate_run([top1])))[0:1] == ["gated: gate"]
         assert not [name for name in self.entries(sample, sample.gate_run([top1])) if "top1" in name]

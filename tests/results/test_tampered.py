@@ -21,12 +21,15 @@ from tampering import INSTEAD, edited, rechained, records_of, tampered_journal, 
 from bench import plugins
 from bench.cli.main import main
 from bench.errors import BenchError, ExitCode, IncomparableError, IntegrityError
+from bench.gate.figures import contradicts, judge_interval
+from bench.gate.limits import Rule
 from bench.report.formats import csv, html, jsonl, junit, latex, markdown
 from bench.report.table import render
 from bench.results.between import between_runs
 from bench.results.run_summary import RunSummary
 from bench.results.summary import RUN_JSON, SEAL, UNSEALED, from_journal, load_run, sealed
 from bench.results.verify import verify_run
+from bench.stats.intervals import Interval
 from bench.store.files import digest
 from bench.store.replay import JOURNAL
 
@@ -244,6 +247,129 @@ def test_a_gate_has_no_figure_of_a_row_that_failed(
     (run / RUN_JSON).write_text(json.dumps(sealed(content, run / JOURNAL)))
     with pytest.raises(IntegrityError, match=f"the gate {words}, which was not measured"):
         load_run(run)
+
+
+RULE = {
+    "rule": "ttft_ms max_increase 3 %", "metric": "ttft_ms", "group": "", "variant": "pruned",
+    "kind": "interval", "reason": "", "value": 1.0, "low": 0.99, "high": 1.01, "verdict": "PASS",
+}  # fmt: skip
+
+
+def with_gate(run: Path, rules: list[dict[str, Any]], **gate: Any) -> dict[str, Any]:
+    content = from_journal(run).to_json()
+    content["gate"] = {
+        "verdict": "PASS", "exit_code": 0, "rules": rules,
+        "evidence": {"mode": "config", "units": 3, "void_units": 0, "units_from_earlier_runs": 0,
+                     "seconds_per_unit": 1.0, "calibration": None},
+        **gate,
+    }  # fmt: skip
+    return content
+
+
+def loaded(run: Path, content: dict[str, Any]) -> RunSummary:
+    content = json.loads(json.dumps(content))
+    (run / RUN_JSON).write_text(json.dumps(sealed(content, run / JOURNAL)))
+    return load_run(run)
+
+
+@pytest.mark.parametrize(
+    ("rule", "gate", "words"),
+    [
+        ({}, {"verdict": "FAIL", "exit_code": 1}, "the gate says FAIL, its rules PASS"),
+        ({"verdict": "FAIL", "value": 1.2, "low": 1.1, "high": 1.3}, {}, "says PASS, its rules FAIL"),
+        ({"verdict": "ERROR"}, {}, "the gate says PASS, its rules ERROR"),
+        ({}, {"exit_code": 1}, "the gate says PASS, its rules PASS"),
+        (None, {}, "the gate says PASS, its rules ERROR"),
+        ({"value": None, "low": None, "high": None}, {}, "against its own figures"),
+        ({"value": 1.2, "low": 1.1, "high": 1.3}, {}, "says PASS of pruned, against its own figures"),
+        ({"verdict": "FAIL"}, {"verdict": "FAIL", "exit_code": 1}, "says FAIL of pruned, against"),
+        ({"rule": "top1 min 0.95", "value": 0.5, "low": 0.4, "high": 0.6}, {}, "says PASS of pruned"),
+        ({"rule": "kld_mean max 0.05", "value": 2.0, "low": None, "high": None}, {}, "says PASS of pruned"),
+        ({"rule": "x max_decrease 5 %", "value": 0.5, "low": 0.4, "high": 0.6}, {}, "says PASS of pruned"),
+        (
+            {"kind": "timed", "verdict": "FAIL", "value": 0.9, "low": 0.8, "high": 0.95},
+            {"verdict": "FAIL", "exit_code": 1},
+            "says FAIL of pruned, against its own figures",
+        ),
+    ],
+)  # fmt: skip
+def test_a_verdict_is_that_of_its_rules_and_figures(
+    sound: Path, tmp_path: Path, rule: dict[str, Any] | None, gate: dict[str, Any], words: str
+) -> None:
+    run = a_copy(sound, tmp_path)
+    assert loaded(run, with_gate(run, [RULE])).gate is not None
+    with pytest.raises(IntegrityError, match=words):
+        loaded(run, with_gate(run, [] if rule is None else [{**RULE, **rule}], **gate))
+
+
+@pytest.mark.parametrize("kind", ["interval", "exact"])
+@given(
+    limit=st.sampled_from(["max_increase", "max_decrease", "max", "min"]),
+    bound=st.floats(0.001, 0.9),
+    figures=st.tuples(*[st.floats(0.01, 10)] * 3).map(sorted),
+)
+def test_no_verdict_of_ours_contradicts_its_figures(
+    kind: str, limit: Any, bound: float, figures: list[float]
+) -> None:
+    rule = Rule("ttft_ms" if kind == "interval" else "weights_bytes", limit, bound)
+    low, value, high = figures
+    assert not contradicts(judge_interval(rule, ("", "x"), Interval(value, low, high), 3))
+    assert not contradicts(judge_interval(rule, ("", "x"), Interval(value, None, None)))
+
+
+def test_a_rule_on_a_row_whose_baseline_failed(sound: Path, tmp_path: Path) -> None:
+    run = a_copy(sound, tmp_path)
+    content = with_gate(run, [RULE])
+    content["variants"][0]["status"] = "oom_host"
+    with pytest.raises(IntegrityError, match="has a figure of pruned, which was not measured"):
+        loaded(run, content)
+
+
+@pytest.mark.parametrize("status", ["ok", "oom_host"])
+@pytest.mark.parametrize("which", [0, 1])
+def test_two_rows_of_one_name(sound: Path, tmp_path: Path, which: int, status: str) -> None:
+    """A failed row had the figures of the other."""
+    run = a_copy(sound, tmp_path)
+    content = from_journal(run).to_json()
+    content["variants"].append({**content["variants"][which], "status": status})
+    with pytest.raises(IntegrityError, match=r"two rows called (baseline|pruned)") as caught:
+        loaded(run, content)
+    assert caught.value.exit_code == ExitCode.INTEGRITY
+
+
+def test_two_baselines_of_a_cell(sound: Path, tmp_path: Path) -> None:
+    run = a_copy(sound, tmp_path)
+    content = from_journal(run).to_json()
+    content["variants"].append({**content["variants"][0], "name": "another"})
+    with pytest.raises(IntegrityError, match="two baselines in one cell"):
+        loaded(run, content)
+
+
+OWN_PRICE = ["price", "RUN", "--usd-per-hour", "1"]  # takes the place of the old one, whose text stays
+PRICES = [{"note": "a\ud800b"}, {"source": "\udfff"}, {"colour": "red"}, {"date": "x"}, {"purchase_usd": 5.0}]
+
+
+@pytest.mark.parametrize(
+    ("command", "change"),
+    [
+        *[(["compare", "RUN"], change) for change in PRICES],
+        *[(["price", "RUN", "--against", "api"], change) for change in PRICES],
+        *[(["verify", "RUN"], change) for change in PRICES],
+        *[(OWN_PRICE, change) for change in PRICES[:2]],
+    ],
+)
+def test_a_price_that_no_run_has_is_damage(
+    tmp_path: Path, command: list[str], change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = write_run(tmp_path / "run")
+    (run / RUN_JSON).unlink()
+    records = records_of(run)
+    records[0]["price"] |= change
+    rechained(run, records)
+    monkeypatch.setattr(sys, "argv", ["bench", *[str(run) if word == "RUN" else word for word in command]])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == ExitCode.INTEGRITY
 
 
 def test_a_journal_that_would_fill_the_memory(sound: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from bench.errors import IntegrityError
-from bench.formatting import printable
+from bench.formatting import defused, printable
 from bench.gate.finding import Finding
 from bench.report.gate_reading import findings_of, flat_gate, flat_rules, without_replaced
 from bench.results.run_summary import RunSummary
@@ -35,6 +35,7 @@ Any_ = TypeVar("Any_")
 def harmless(value: Any_) -> Any_:
     """Return ``value`` with every string in it, keys included, on one line and without control characters.
 
+    No string begins with or holds a command to a CI server (``defused``), because a job may print a report.
     ANSI sequences, NUL, U+2028, text direction marks and halves of surrogate pairs become U+FFFD; a line
     break becomes a space. Markup stays, because each format has its own.
     """
@@ -46,7 +47,8 @@ def _harmless(value: Any) -> Any:
     if isinstance(value, Enum):
         return value
     if isinstance(value, str):
-        return value if value.isprintable() else printable(value.replace("\r\n", "\n")).replace("\n", " ")
+        line = value if value.isprintable() else printable(value.replace("\r\n", "\n")).replace("\n", " ")
+        return defused(line)
     if isinstance(value, Mapping):
         return {_harmless(key): _harmless(item) for key, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
@@ -100,11 +102,13 @@ def _which(run: RunSummary) -> FlatRow:
 
 
 def ascii_json(value: object, indent: int | None = None) -> str:
-    """Write JSON in ASCII, so that it holds neither a raw U+2028 nor an ANSI sequence.
+    """Write JSON in ASCII, so that it holds neither a raw U+2028 nor an ANSI sequence, nor ``##[error]``: the
+    second ``#`` is escaped, and a reader gets the text as it was.
 
     Raises IntegrityError for NaN and infinity, which no run written by the harness holds.
     """
     try:
-        return json.dumps(value, ensure_ascii=True, allow_nan=False, indent=indent)
+        text = json.dumps(value, ensure_ascii=True, allow_nan=False, indent=indent)
     except ValueError as bad:
         raise IntegrityError(f"a figure in the run is not finite ({bad}); see `bench verify`") from None
+    return text.replace("##", r"#\u0023")

@@ -1,0 +1,148 @@
+"""Which JSON types the keys of a model's files have. Of a wrong one a loader speaks in Python's words, or
+not at all.
+
+Only keys that this package or the loaders read are here. A key that is absent or null is always fine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bench.errors import UsageError
+from bench.formatting import one_line
+
+Test = Callable[[object], bool]
+SHOWN = 40  # letters of a value in a message
+MOST_HEAD_DIM = 65_536  # of no model more; a cache is made before the weights are looked at
+_DTYPE = re.compile(r"(torch\.)?(auto|b?float[0-9]*(_[a-z0-9]+)?|half|double|u?int[0-9]+|complex[0-9]+)")
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value > 0
+
+
+def _is_index(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_block(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_ids(value: object) -> bool:
+    return type(value) is int or (isinstance(value, list) and all(type(one) is int for one in value))
+
+
+def _list_of(test: Test) -> Test:
+    return lambda value: isinstance(value, list) and all(map(test, value))
+
+
+def _is_dtype(value: object) -> bool:
+    if isinstance(value, dict):  # one for each part of a model that also sees or hears
+        return all(isinstance(one, str) and _DTYPE.fullmatch(one) for one in value.values())
+    return isinstance(value, str) and bool(_DTYPE.fullmatch(value))
+
+
+def _is_token(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, dict) and isinstance(value.get("content"), str))
+
+
+def _is_template(value: object) -> bool:
+    """One template, or several with their names."""
+    if isinstance(value, list):
+        return all(isinstance(one, dict) and _is_text(one.get("template")) for one in value)
+    return isinstance(value, str)
+
+
+COUNT = (_is_count, "a whole number above 0")
+COUNTS = (
+    lambda value: _is_count(value) or _list_of(_is_count)(value),
+    "a whole number above 0, or a list of them",
+)
+INDEX = (_is_index, "a whole number from 0")
+NUMBER = (_is_number, "a number")
+TEXT = (_is_text, "a text")
+TEXTS = (_list_of(_is_text), "a list of texts")
+FLAG = (_is_flag, "true or false")
+BLOCK = (_is_block, "a block")
+IDS = (_is_ids, "a token id, or a list of them")
+DTYPE = (_is_dtype, "the name of a dtype such as float32")
+TOKEN = (_is_token, "a token: a text, or a block with its content")
+HEAD_DIM = (
+    lambda value: _is_count(value) and value <= MOST_HEAD_DIM, f"a whole number from 1 to {MOST_HEAD_DIM}"
+)  # fmt: skip
+Kind = tuple[Test, str]
+
+IDS_OF_TOKENS = {"eos_token_id": IDS, "bos_token_id": IDS, "pad_token_id": IDS}
+ROPE: Mapping[str, Kind] = {
+    "rope_type": TEXT, "type": TEXT, "rope_theta": NUMBER, "factor": NUMBER, "partial_rotary_factor": NUMBER,
+    "low_freq_factor": NUMBER, "high_freq_factor": NUMBER, "original_max_position_embeddings": COUNT,
+    "attention_factor": NUMBER, "beta_fast": NUMBER, "beta_slow": NUMBER,
+    "short_factor": (_list_of(_is_number), "a list of numbers"),
+    "long_factor": (_list_of(_is_number), "a list of numbers"),
+}  # fmt: skip
+MODEL: Mapping[str, Kind] = {
+    "architectures": TEXTS, "model_type": TEXT, "dtype": DTYPE, "torch_dtype": DTYPE, "hidden_act": TEXT,
+    "hidden_activation": TEXT, "transformers_version": TEXT, "text_config": BLOCK, "vision_config": BLOCK,
+    "audio_config": BLOCK, "rope_parameters": BLOCK, "rope_scaling": BLOCK, "rope_theta": NUMBER,
+    "rms_norm_eps": NUMBER, "layer_norm_eps": NUMBER, "initializer_range": NUMBER,
+    "attention_dropout": NUMBER, "partial_rotary_factor": NUMBER, "intermediate_size": COUNTS,
+    "moe_intermediate_size": COUNTS, "num_key_value_heads": COUNTS, "head_dim": HEAD_DIM,
+    "max_position_embeddings": COUNT, "sliding_window": INDEX, "max_window_layers": INDEX,
+    "num_experts": INDEX, "num_local_experts": INDEX, "num_experts_per_tok": INDEX, "layer_types": TEXTS,
+    "tie_word_embeddings": FLAG, "use_cache": FLAG, "use_sliding_window": FLAG, "attention_bias": FLAG,
+    "mlp_bias": FLAG, "id2label": BLOCK, "label2id": BLOCK, **IDS_OF_TOKENS,
+}  # fmt: skip
+GENERATION: Mapping[str, Kind] = {
+    "do_sample": FLAG, "use_cache": FLAG, "temperature": NUMBER, "top_p": NUMBER, "top_k": NUMBER,
+    "repetition_penalty": NUMBER, "max_length": COUNT, "max_new_tokens": COUNT, **IDS_OF_TOKENS,
+}  # fmt: skip
+TOKENIZER: Mapping[str, Kind] = {
+    "model_max_length": NUMBER, "tokenizer_class": TEXT, "padding_side": TEXT, "truncation_side": TEXT,
+    "chat_template": (_is_template, "a text, or a list of blocks with a template"),
+    "bos_token": TOKEN, "eos_token": TOKEN, "unk_token": TOKEN, "pad_token": TOKEN,
+    "add_bos_token": FLAG, "add_eos_token": FLAG, "add_prefix_space": FLAG,
+    "clean_up_tokenization_spaces": FLAG, "added_tokens_decoder": BLOCK,
+}  # fmt: skip
+FILES: Mapping[str, Mapping[str, Kind]] = {
+    "config.json": MODEL, "generation_config.json": GENERATION, "tokenizer_config.json": TOKENIZER,
+}  # fmt: skip
+
+
+def check_types(file: object, name: str, config: Mapping[str, Any]) -> None:
+    """Refuse a key of a model's file whose value is of a kind that no loader reads there.
+
+    ``file`` is the path for messages, ``name`` the file's own name. Raises UsageError with the key, its value
+    and what it should be.
+    """
+    _check(file, "", FILES.get(name, {}), config)
+
+
+def _check(file: object, place: str, kinds: Mapping[str, Kind], config: Mapping[str, Any]) -> None:
+    for key, (fits, words) in kinds.items():
+        value = config.get(key)
+        if value is None:
+            continue
+        if not fits(value):
+            raise UsageError(f"{file}: {place}{key} is {one_line(repr(value)[:SHOWN])}, not {words}")
+        if key == "text_config":
+            _check(file, f"{place}{key}.", kinds, value)
+        elif key in ("rope_parameters", "rope_scaling"):
+            _check(file, f"{place}{key}.", ROPE, value)
+            for kind, block in value.items():  # one for each kind of layer
+                if isinstance(block, dict):
+                    _check(file, f"{place}{key}.{one_line(str(kind))[:SHOWN]}.", ROPE, block)
