@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 
-from bench.cli import explaining, planning, upkeep  # noqa: F401 - they register their commands
+from bench.cli import explaining, loading, planning, upkeep  # noqa: F401 - they register their commands
 from bench.cli.app import app
 from bench.cli.output import Verdict, readers_may_go, speakable
 from bench.errors import BenchError, ExitCode

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.app import app
-from bench.cli.options import AsJson
+from bench.cli.options import AsJson, limits_of
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def plan(
 
     if (run is None) == (model is None):
         raise UsageError("plan what? give a measured run, or --model with a card")
-    limits = _limits(slo)
+    limits = limits_of(slo, LIMITS)
     target = Slo(limits.get("ttft"), limits.get("tpot"), good)
     if requests_per_day <= 0:
         raise UsageError("how many requests? give --requests-per-day, above 0")
@@ -99,21 +99,6 @@ def plan(
     today = dt.date.fromisoformat(utc_now()[:10])
     answer = found.answered(tuple(api or ()), cached, token_ratio, today)
     print(json.dumps(plan_json(answer), indent=1) if as_json else plan_page(answer))
-
-
-def _limits(slo: str) -> dict[str, float]:
-    """Read ``ttft:500,tpot:50``; spaces may stand for commas, as in vLLM."""
-    found: dict[str, float] = {}
-    for part in slo.replace(",", " ").split():
-        name, colon, number = part.partition(":")
-        try:
-            value = float(number)
-        except ValueError:
-            value = 0.0
-        if name not in LIMITS or not colon or name in found or not value > 0:
-            raise UsageError(f"--slo: {part!r} is not one of {', '.join(f'{one}:MS' for one in LIMITS)}")
-        found[name] = value
-    return found
 
 
 def _stream(per_day: float, input_tokens: float, output_tokens: float, peak: float) -> Stream:

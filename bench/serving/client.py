@@ -161,6 +161,7 @@ class _Reply:
         self.headers: dict[str, str] = {}
         self.arrivals: list[Arrival] = []
         self.usage: tuple[int | None, int | None] | None = None
+        self.cached: int | None = None
         self.finish: str | None = None
         self.done = False
         self.body = b""
@@ -190,6 +191,7 @@ class _Reply:
     def _take(self, at_ns: int, text: str) -> None:
         event = event_of(text)
         self.usage, self.finish = event.usage or self.usage, event.finish or self.finish
+        self.cached = self.cached if event.cached is None else event.cached
         if event.text or event.thoughts or event.ids:
             self.arrivals.append(Arrival(at_ns, event))
 
@@ -251,8 +253,8 @@ class _Trip:
         return Sample(
             self.number, self.scheduled_ns, self.sent_ns, self.end_ns, self.status, reason, reply.status,
             self.attempts, self.reconnects, self.connect_ns, tuple(one.at_ns for one in arrivals),
-            tokens.per_event, thoughts, n_in or None, self.asked.input_tokens, self.asked.output_tokens,
-            tokens.how, tokens.verified, tokens.doubt, reply.finish,
+            tokens.per_event, thoughts, n_in or None, reply.cached, self.asked.input_tokens,
+            self.asked.output_tokens, tokens.how, tokens.verified, tokens.doubt, reply.finish,
         )  # fmt: skip
 
 

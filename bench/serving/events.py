@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.formatting import one_line
 from bench.serving.sse import BadStream
@@ -22,7 +22,7 @@ class Event:
     """``text`` and ``thoughts`` are what came; ``ids`` counts the token ids, if the server sends them.
 
     ``usage`` is the (input, output) tokens up to here: of the whole request in the last event, and in every
-    event of a server that keeps a running count.
+    event of a server that keeps a running count. ``cached`` is how many input tokens a prefix cache answered.
     """
 
     text: str = ""
@@ -30,6 +30,7 @@ class Event:
     ids: int | None = None
     finish: str | None = None
     usage: tuple[int | None, int | None] | None = None
+    cached: int | None = None
 
 
 def event_of(data: str) -> Event:
@@ -45,8 +46,9 @@ def event_of(data: str) -> Event:
     choices = found.get("choices") or []
     if not isinstance(choices, list) or not all(isinstance(one, dict) for one in choices):
         raise BadStream("an event's choices are not a list of objects")
-    usage = _usage(found.get("usage"))
-    return _choice(choices[0], usage) if choices else Event(usage=usage)
+    usage, cached = _usage(found.get("usage"))
+    said = _choice(choices[0]) if choices else Event()
+    return replace(said, usage=usage, cached=cached)
 
 
 def message_of(found: Mapping[str, object]) -> str:
@@ -56,7 +58,7 @@ def message_of(found: Mapping[str, object]) -> str:
     return one_line(str(text))
 
 
-def _choice(choice: Mapping[str, object], usage: tuple[int | None, int | None] | None) -> Event:
+def _choice(choice: Mapping[str, object]) -> Event:
     delta = choice.get("delta")
     given = delta if isinstance(delta, Mapping) else {}
     thoughts = next((given[key] for key in _THOUGHTS if isinstance(given.get(key), str)), "")
@@ -68,14 +70,15 @@ def _choice(choice: Mapping[str, object], usage: tuple[int | None, int | None] |
         str(thoughts),
         len(ids) if isinstance(ids, list) else None,
         str(finish) if finish else None,
-        usage,
     )
 
 
-def _usage(found: object) -> tuple[int | None, int | None] | None:
+def _usage(found: object) -> tuple[tuple[int | None, int | None] | None, int | None]:
     if not isinstance(found, Mapping):
-        return None
-    return _count(found.get("prompt_tokens")), _count(found.get("completion_tokens"))
+        return None, None
+    details = found.get("prompt_tokens_details")
+    cached = _count(details.get("cached_tokens")) if isinstance(details, Mapping) else None
+    return (_count(found.get("prompt_tokens")), _count(found.get("completion_tokens"))), cached
 
 
 def _count(value: object) -> int | None:

@@ -16,7 +16,8 @@ class Sample:
     ``scheduled_ns`` is when it should have been sent, ``sent_ns`` when the client began with it (connecting
     is part of it: ``connect_ns``), ``end_ns`` when the reply was complete or given up. ``events_ns`` are the
     times of events with text, ``tokens`` how many tokens each carried, ``thoughts`` how many of the first
-    events were reasoning. With retries ``sent_ns`` is that of the first attempt.
+    events were reasoning. ``n_cached`` input tokens came from a prefix cache, if the server says so. With
+    retries ``sent_ns`` is that of the first attempt.
     """
 
     number: int
@@ -33,6 +34,7 @@ class Sample:
     tokens: tuple[int, ...]
     thoughts: int
     n_in: int | None
+    n_cached: int | None
     asked_in: int
     asked_out: int
     counted: str

@@ -9,8 +9,8 @@ from bench.serving.samples import Sample
 MS = 1_000_000
 BASE = Sample(
     number=0, scheduled_ns=0, sent_ns=0, end_ns=0, status="ok", reason="", http_status=200, attempts=1,
-    reconnects=0, connect_ns=0, events_ns=(), tokens=(), thoughts=0, n_in=10, asked_in=10, asked_out=4, counted="usage",
-    verified=True, doubt="", finish="length",
+    reconnects=0, connect_ns=0, events_ns=(), tokens=(), thoughts=0, n_in=10, n_cached=None, asked_in=10,
+    asked_out=4, counted="usage", verified=True, doubt="", finish="length",
 )  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import math
 from dataclasses import replace
@@ -16,6 +15,7 @@ from bench.errors import UsageError
 from bench.serving.address import Address, Secret, address, key_of
 from bench.serving.client import Asked, Client, Settings
 from bench.serving.events import Event
+from bench.serving.load import run
 from bench.serving.samples import Sample
 from bench.serving.server import free_port
 from bench.serving.tokens import Arrival, counted
@@ -32,7 +32,7 @@ def sent(server: Address, model: str, requests: int = 1, **more: object) -> list
         client.close()
         return found
 
-    return asyncio.run(work())
+    return run(work())
 
 
 @pytest.mark.parametrize("api", ["completions", "chat"])
