@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import __version__
-from bench.cli.loading import Asking, must_be_one_schedule
+from bench.cli.load_options import Asking, must_be_one_schedule
 from bench.errors import BenchError, UsageError
 from bench.measure.clock import utc_now
 from bench.pricing.reprice import price_block

@@ -4,52 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from bench.cli.app import app
 from bench.cli.options import AsJson, Quiet, limits_of
-from bench.errors import ExitCode, UsageError
-
-Arrivals = Literal["poisson", "constant"]
-
-
-@dataclass(frozen=True)
-class Asking:
-    """What the options of the command say, as they came."""
-
-    target: str
-    model: str | None
-    chat: bool
-    users: int | None
-    rate: float | None
-    burstiness: float
-    arrivals: str
-    at_once: bool
-    trace: Path | None
-    speed: float
-    requests: int | None
-    input_tokens: int
-    output_tokens: int
-    slo: dict[str, float]
-    search: float | None
-    hardware: str | None
-    utilisation: float
-    key_env: str | None
-    timeout_s: float
-    retries: int
-    ignore_eos: bool
-    warm_up: int
-    seed: int | None
-    python: str
-    port: int | None
-    engine_arguments: tuple[str, ...]
-    wait_s: float
-    out: Path
-    quiet: bool
+from bench.errors import ExitCode
 
 
 @app.command()
@@ -125,6 +87,7 @@ def load(
     The client measures itself: a load in which it was the bottleneck is invalid, and exits with 5.
     """
     from bench.cli import load_pages, load_run
+    from bench.cli.load_options import Asking
     from bench.cli.output import Verdict
     from bench.serving.figures import LIMITS
 
@@ -139,27 +102,3 @@ def load(
         done, directory = load_run.measured(asking)
     print(json.dumps(done.to_json(), indent=1) if as_json else load_pages.page(done, directory))
     raise Verdict(ExitCode.FAILED if done.reasons else ExitCode.OK)
-
-
-def must_be_one_schedule(asking: Asking) -> None:
-    """Raise UsageError unless the options name exactly one schedule, and options that go with it."""
-    given = {
-        "--users": asking.users is not None, "--rate": asking.rate is not None, "--at-once": asking.at_once,
-        "--trace": asking.trace is not None,
-    }  # fmt: skip
-    named = [name for name, is_there in given.items() if is_there]
-    if asking.search is not None:
-        if named not in ([], ["--rate"]) or not asking.slo:
-            raise UsageError("--search needs --slo, and --rate only says where it begins")
-        if asking.requests is not None:
-            raise UsageError("--search chooses the requests itself: as many as its confidence needs")
-    elif len(named) != 1:
-        raise UsageError(f"when do requests come? give one of {', '.join(given)}")
-    if asking.arrivals not in ("poisson", "constant"):
-        raise UsageError(f"--arrivals: {asking.arrivals!r:.40} is neither poisson nor constant")
-    if asking.rate is None and (asking.burstiness != 1 or asking.arrivals != "poisson"):
-        raise UsageError("--burstiness and --arrivals go with --rate")
-    if asking.trace is None and asking.speed != 1:
-        raise UsageError("--speed goes with --trace")
-    if asking.arrivals == "constant" and asking.burstiness != 1:
-        raise UsageError("constant arrivals have no burstiness")

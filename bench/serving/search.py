@@ -17,7 +17,7 @@ from bench.stats.early_stopping import cannot_hold, least_requests, within
 
 Found = Literal["holds", "fails", "too few requests to say", "invalid"]
 TOLERANCE = 0.05
-MOST_STEPS = 12
+MOST_STEPS = 20
 Try = Callable[[float, int], Awaitable[Load]]
 
 

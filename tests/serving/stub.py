@@ -64,6 +64,7 @@ class Stub(asyncio.Protocol):
             handle.cancel()
 
     def data_received(self, data: bytes) -> None:
+        self.got_ns = time.monotonic_ns()
         self.buffer += data
         head, end, rest = self.buffer.partition(b"\r\n\r\n")
         if not end:
@@ -115,7 +116,7 @@ class Stub(asyncio.Protocol):
             self.stream(chat, asked, how, mode)
 
     def stream(self, chat: bool, asked: dict, how: dict[str, str], mode: str) -> None:
-        now = time.monotonic_ns()
+        now = self.got_ns
         if Stub.gate is not None:
             task = asyncio.ensure_future(self.queued(chat, asked, how, mode, now))
             self.tasks.add(task)

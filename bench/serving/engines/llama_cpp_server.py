@@ -1,4 +1,4 @@
-"""llama.cpp's server: the program ``llama-server`` if it is on the path, else that of llama-cpp-python."""
+"""llama.cpp's server: the program ``llama-server`` if it is on the path, else that of a Python package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PROGRAM = "llama-server"
 def command(launch: Launch) -> tuple[str, ...]:
     """Return the line that starts it; ``arguments`` come last, so that they win."""
     program = shutil.which(PROGRAM)
-    first = (program,) if program else (launch.python, "-m", "llama_cpp.server")
+    first = (program,) if program else (launch.python, str(Path(__file__).with_name("llama_cpp_program.py")))
     return (
         *first,
         "--model",
@@ -33,7 +33,7 @@ ADAPTER = Adapter(
     health="/v1/models",
     evidence=("/props", "/v1/models"),
     served_as=lambda launch: Path(launch.model).name,
-    install="llama-server on the path, or pip install 'llama-cpp-python[server]'",
+    install="llama-server on the path, or pip install xllamacpp",
     # A slot keeps the last prompt, which a benchmark must not profit from.
     extra={"ignore_eos": True, "cache_prompt": False},
 )

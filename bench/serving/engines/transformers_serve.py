@@ -11,7 +11,16 @@ def command(launch: Launch) -> tuple[str, ...]:
     """Return the line that starts it; ``arguments`` come last, so that they win."""
     program = Path(launch.python).with_name("transformers")
     first = (str(program),) if program.is_file() else (launch.python, "-m", "transformers.cli.transformers")
-    return (*first, "serve", "--host", "127.0.0.1", "--port", str(launch.port), *launch.arguments)
+    return (
+        *first,
+        "serve",
+        launch.model,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(launch.port),
+        *launch.arguments,
+    )
 
 
 ADAPTER = Adapter(
@@ -20,7 +29,7 @@ ADAPTER = Adapter(
     command=command,
     health="/health",
     evidence=("/v1/models",),
-    served_as=lambda launch: launch.model,  # it loads what the first request names
+    served_as=lambda launch: launch.model,  # loaded before the first request
     install="pip install 'transformers[serving]'",
     environment=OFFLINE,
 )
