@@ -21,6 +21,7 @@ from bench.serving import record
 from bench.serving.address import Secret, address, key_of
 from bench.serving.arrivals import ClosedLoop, Schedule, at_once, constant, gamma, poisson
 from bench.serving.client import Asked, Client, Settings, fetch
+from bench.serving.connection import must_be_installed
 from bench.serving.engines import ADAPTERS, adapter_called
 from bench.serving.engines.adapter import Launch
 from bench.serving.figures import Limits
@@ -54,6 +55,7 @@ class _Target:
 def measured(asking: Asking) -> tuple[Result, Path]:
     """Measure, and return the result with its directory. Whatever can be refused is refused before that."""
     must_be_one_schedule(asking)
+    must_be_installed()
     seed = secrets.randbits(32) if asking.seed is None else asking.seed
     schedule, lengths = _schedule(asking, seed)
     price = (

@@ -90,6 +90,7 @@ def load(
     from bench.cli.load_options import Asking
     from bench.cli.output import Verdict
     from bench.serving.figures import LIMITS
+    from bench.serving.load import INTERRUPTED
 
     asking = Asking(
         target, model, chat, users, rate, burstiness, arrivals, at_once, trace, speed, requests, input_tokens,
@@ -101,4 +102,6 @@ def load(
     else:
         done, directory = load_run.measured(asking)
     print(json.dumps(done.to_json(), indent=1) if as_json else load_pages.page(done, directory))
+    if done.load.stopped == INTERRUPTED and not Path(target).is_dir():
+        raise Verdict(ExitCode.INTERRUPTED)
     raise Verdict(ExitCode.FAILED if done.reasons else ExitCode.OK)

@@ -6,6 +6,7 @@ httptools (the parser of Node.js) reads the protocol. docs/decisions/0017 has th
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import ssl
 import time
 from typing import TYPE_CHECKING, Protocol, cast
@@ -154,13 +155,15 @@ def _why(bad: OSError) -> str:
     return "refused" if isinstance(bad, ConnectionRefusedError) else bad.strerror or type(bad).__name__
 
 
+def must_be_installed() -> None:
+    """Raise BenchError if the parser is missing."""
+    if importlib.util.find_spec("httptools") is None:
+        raise BenchError("the client of servers needs httptools: pip install 'inference-cost-bench[serving]'")
+
+
 def _parser(connection: Connection) -> httptools.HttpResponseParser:
-    try:
-        import httptools
-    except ImportError:
-        raise BenchError(
-            "the client of servers needs httptools: pip install 'inference-cost-bench[serving]'"
-        ) from None
+    import httptools
+
     return httptools.HttpResponseParser(connection)
 
 

@@ -17,6 +17,7 @@ from bench.serving.honesty import Honesty, Watch
 from bench.serving.samples import Sample
 
 MOST_IN_FLIGHT = 8192
+INTERRUPTED = "it was interrupted"
 TO_DIE_S = 0.1  # a server that dies resets its connections first
 Progress = Callable[[Sample], None]
 Answer = TypeVar("Answer")
@@ -54,7 +55,8 @@ async def load(
     """Send ``asked`` by ``schedule``. ``seen`` is called after each request.
 
     ``gone`` is asked after each failed request: if it says why no server is there any more, no further
-    request is sent, and the load says so. Raises UsageError if there are not as many prompts as requests.
+    request is sent, and the load says so.
+    Ctrl-C ends it in the same way. Raises UsageError if there are not as many prompts as requests.
     """
     if len(asked) != schedule.requests:
         raise UsageError(f"{len(asked)} prompts for {schedule.requests} requests")
@@ -67,6 +69,8 @@ async def load(
                 await driver.closed(schedule)
             else:
                 await driver.open(schedule)
+        except asyncio.CancelledError:  # Ctrl-C: what has ended until now is kept
+            driver.stopped = INTERRUPTED
         finally:
             driver.client.close()
             honesty = watch.stop(driver.samples)

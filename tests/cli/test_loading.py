@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ import pytest
 from bench.cli.main import main
 from bench.errors import ExitCode
 
-STUB = Path(__file__).parents[1] / "serving" / "stub.py"
+ROOT = Path(__file__).parents[2]
+STUB = ROOT / "tests" / "serving" / "stub.py"
 KEY = "sk-planted-0123456789abcdef"
 
 
@@ -89,6 +91,28 @@ def test_a_key_is_in_no_artefact(url: str, said, tmp_path: Path, monkeypatch: py
     assert "the warm-up failed: HTTP 401" in err
     assert KEY not in page + err
     assert len(list((tmp_path / "out").iterdir())) == 1, "a load that never began leaves no directory"
+
+
+def test_what_has_ended_is_kept_when_it_is_interrupted(url: str, tmp_path: Path) -> None:
+    model = ("--model", "ttft=10,tokens=1", "--users", "1", "--requests", "2000")
+    command = [sys.executable, "-m", "bench", "load", url, *model, "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stderr is not None
+    assert "200 of 2000" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    page, _ = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert "INVALID" in page
+    assert "it was interrupted" in page
+    summary = json.loads((only_directory(tmp_path) / "load.json").read_text())
+    assert 200 <= summary["counts"]["ok"] < 2000
+
+
+def test_a_missing_package_is_named(url: str, said, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    code, _, err = said(url, *CLOSED)
+    assert code == ExitCode.FAILED
+    assert "needs httptools: pip install" in err
 
 
 @pytest.mark.parametrize(
