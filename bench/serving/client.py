@@ -103,6 +103,8 @@ class Client:
         """Send over a kept connection, or over a new one if the server has closed that meanwhile."""
         while self._idle:
             kept = self._idle.pop()
+            if not kept.open:
+                continue
             try:
                 await self._ask(kept, request, reply)
             except Lost:

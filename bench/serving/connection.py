@@ -50,14 +50,19 @@ class Connection(asyncio.Protocol):
         self.heard = False
         self.reusable = False
 
+    @property
+    def open(self) -> bool:
+        """Return whether a request can be sent: neither side has closed it, as far as is known here."""
+        return self._transport is not None and not self._transport.is_closing()
+
     async def ask(self, request: bytes, listener: Listener) -> None:
         """Send ``request`` and wait for the whole reply. Raises Lost, and what ``listener`` raises."""
-        if self._transport is None or self._transport.is_closing():
-            raise Lost("the server closed the connection")
+        self.heard = self.reusable = False
+        if self._transport is None or not self.open:
+            raise Lost("the server closed the connection before it answered")
         self._parser = _parser(self)
         self._listener, self._headers = listener, {}
         self._header_bytes = self._reply_bytes = 0
-        self.heard = self.reusable = False
         self._done = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         await self._done

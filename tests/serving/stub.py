@@ -57,6 +57,7 @@ class Stub(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport, self.buffer, self.handles = transport, b"", []
+        self.used = 0
         self.tasks: set[asyncio.Task[None]] = set()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -101,6 +102,10 @@ class Stub(asyncio.Protocol):
         how = settings(asked["model"])
         mode = how.get("mode", "ok")
         self.seen[asked["model"]] += 1
+        self.used += 1
+        if mode == "once" and self.used > 1:  # a server that has given up the connection meanwhile
+            self.transport.abort()
+            return
         if self.seen[asked["model"]] <= int(how.get("fail", 0)):
             mode = "status"
         if mode == "status":
@@ -197,6 +202,8 @@ class Stub(asyncio.Protocol):
         if mode != "nodone":
             out += b"data: [DONE]\n\n"
         self.transport.write(chunk(out) + b"0\r\n\r\n")
+        if mode == "close":  # without a word of it in the headers
+            self.transport.close()
 
 
 async def serve(options: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import math
 from dataclasses import replace
@@ -67,6 +68,27 @@ def test_a_connection_is_used_again(stub: Address) -> None:
     first, second = sent(stub, "gap=1", requests=2)
     assert first.connect_ns > 0
     assert second.connect_ns == 0
+
+
+@pytest.mark.parametrize(("mode", "reconnects"), [("close", 0), ("once", 1)])
+def test_a_connection_that_the_server_has_closed_is_no_failure(
+    stub: Address, mode: str, reconnects: int
+) -> None:
+    """A kept connection may be closed before the next request, or just when it is sent: llama.cpp does so."""
+
+    async def work() -> list[Sample]:
+        client = Client(Settings(stub, f"mode={mode}", timeout_s=20))
+        found = []
+        for number in range(4):
+            found.append(await client.send(number, ASKED))
+            await asyncio.sleep(0.1)
+        client.close()
+        return found
+
+    found = run(work())
+    assert [(one.status, one.attempts) for one in found] == [("ok", 1)] * 4
+    assert [one.reconnects for one in found[1:]] == [reconnects] * 3
+    assert all(one.connect_ns > 0 for one in found)
 
 
 FAILURES = [
