@@ -22,7 +22,10 @@ MOST_CPU = 0.9  # of one core
 
 @dataclass(frozen=True)
 class Honesty:
-    """The client, measured: milliseconds, and its share of one core. ``loop`` names the event loop."""
+    """The client, measured: milliseconds, and its share of one core. ``loop`` names the event loop.
+
+    p99 is what 1 % of the values exceed, but at least one of them (``tail``).
+    """
 
     late_p50_ms: float
     late_p99_ms: float
@@ -62,6 +65,11 @@ class Honesty:
         return cls(**found)
 
 
+def tail(ordered: Sequence[float]) -> float:
+    """Return the value that 1 % exceed, but at least one: a single late request of a few says nothing."""
+    return ordered[max(len(ordered) - 1 - max(len(ordered) // 100, 1), 0)]
+
+
 class Watch:
     """Look at the client while it runs: ``start`` and ``stop`` within its event loop."""
 
@@ -90,7 +98,7 @@ class Watch:
         lags = sorted(self._lags_ms)
         loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
         return Honesty(
-            quantile(late, 0.5), quantile(late, 0.99), late[-1],
-            quantile(lags, 0.5) if lags else None, quantile(lags, 0.99) if lags else None,
+            quantile(late, 0.5), tail(late), late[-1],
+            quantile(lags, 0.5) if lags else None, tail(lags) if lags else None,
             cpu_s / wall_s if wall_s > 0 else 0.0, loop,
         )  # fmt: skip

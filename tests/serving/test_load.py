@@ -16,7 +16,7 @@ from bench.serving.address import Address, Secret
 from bench.serving.arrivals import ClosedLoop, OpenLoop, Schedule, at_once, constant
 from bench.serving.client import Asked, Settings
 from bench.serving.figures import Limits
-from bench.serving.honesty import Honesty
+from bench.serving.honesty import Honesty, tail
 from bench.serving.load import Load, load, run
 from bench.serving.prompts import by_words, tokenizer_of
 from bench.serving.samples import Sample
@@ -104,6 +104,13 @@ def test_a_client_that_was_the_bottleneck(honesty: Honesty, words: str) -> None:
     (reason,) = Load((sample(0),), honesty).invalid
     assert "the client was the bottleneck" in reason
     assert words in reason
+
+
+@pytest.mark.parametrize(
+    ("n", "late", "counted"), [(1, 1, 9), (2, 1, 0), (14, 1, 0), (14, 2, 9), (300, 3, 0), (300, 4, 9)]
+)
+def test_one_late_request_of_a_few_says_nothing(n: int, late: int, counted: float) -> None:
+    assert tail([0.0] * (n - late) + [9.0] * late) == counted
 
 
 def test_an_honest_client() -> None:

@@ -16,8 +16,12 @@ import pytest
 from running_stub import STUB
 
 from bench.errors import BenchError, UsageError
+from bench.serving.arrivals import ClosedLoop
+from bench.serving.client import Settings
 from bench.serving.engines import ADAPTERS, adapter_called
 from bench.serving.engines.adapter import Adapter, Launch
+from bench.serving.load import load, run
+from bench.serving.prompts import by_words
 from bench.serving.server import Server, free_port, started
 
 ROOT = Path(__file__).parents[2]
@@ -120,6 +124,17 @@ def test_a_server_that_dies(tmp_path: Path, number: int) -> None:
         os.kill(server_of(up), number)
         assert soon(lambda: up.gone() != "")
         assert f"the server died (by signal {int(number)})" in up.gone()
+
+
+def test_a_server_that_dies_under_load(tmp_path: Path) -> None:
+    """The load ends with a sentence that holds the exit code, and the requests that were lost are failed."""
+    with started(adapter("--die-after", "5"), launch(), tmp_path / "log", 60) as up:
+        settings, asked = Settings(up.address, "gap=1", timeout_s=20), by_words([(5, 4)] * 60, 1)
+        found = run(load(settings, ClosedLoop(2, 60), asked, gone=up.gone))
+    assert "the server died (exit code 3)" in found.stopped
+    assert found.stopped in found.invalid
+    assert len(found.samples) < 60
+    assert {one.status for one in found.samples} >= {"ok", "failed"}
 
 
 @pytest.mark.parametrize("more", [(), ("--leave-child",), ("--ignore-term",)], ids=" ".join)
