@@ -32,6 +32,7 @@ worker
 optimisations
 runtimes
 engine
+serving
 environments
 models
 machine
@@ -76,7 +77,7 @@ HEAVY = ENGINES | {
     "scipy", "gguf", "accelerate", "huggingface_hub", "httpx", "pyarrow", "pandas", "matplotlib", "ray",
     "optimum", "torchao", "llmcompressor",
 }  # fmt: skip
-CLOCK_HOMES = ("measure", "worker", "engine")
+CLOCK_HOMES = ("measure", "worker", "engine", "serving")
 
 # (module, what it imports): why. The first four run only as a child process of their own.
 ENGINE_OUTSIDE = {

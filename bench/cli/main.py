@@ -5,7 +5,13 @@ from __future__ import annotations
 import errno
 import sys
 
-from bench.cli import explaining, planning, price_commands, upkeep  # noqa: F401 - they register their commands
+from bench.cli import (  # noqa: F401 - they register their commands
+    explaining,
+    loading,
+    planning,
+    price_commands,
+    upkeep,
+)
 from bench.cli.app import app
 from bench.cli.output import Verdict, readers_may_go, speakable
 from bench.errors import BenchError, ExitCode

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bench.errors import UsageError
 from bench.gate import LEAST_CAP
 
 
@@ -37,3 +39,18 @@ Cap = Annotated[
 Batches = Annotated[
     int | None, typer.Option(min=1, max=1000, help="batches per unit; if absent, the calibration's choice")
 ]
+
+
+def limits_of(slo: str, known: Sequence[str]) -> dict[str, float]:
+    """Read ``ttft:500,tpot:50``; spaces may stand for commas, as in vLLM. Raises UsageError."""
+    found: dict[str, float] = {}
+    for part in slo.replace(",", " ").split():
+        name, colon, number = part.partition(":")
+        try:
+            value = float(number)
+        except ValueError:
+            value = 0.0
+        if name not in known or not colon or name in found or not value > 0:
+            raise UsageError(f"--slo: {part!r} is not one of {', '.join(f'{one}:MS' for one in known)}")
+        found[name] = value
+    return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.app import app
-from bench.cli.options import AsJson
+from bench.cli.options import AsJson, limits_of
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def plan(
         raise UsageError("plan what? give a measured run, or --model with a card")
     if run is not None and model is not None:
         raise UsageError("a run and --model are two plans: ask for one")
-    limits = _limits(slo)
+    limits = limits_of(slo, LIMITS)
     target = Slo(limits.get("ttft"), limits.get("tpot"), good)
     if not requests_per_day > 0:
         raise UsageError("how many requests? give --requests-per-day, above 0")
@@ -103,21 +103,6 @@ def plan(
     today = dt.date.fromisoformat(utc_now()[:10])
     answer = found.answered(tuple(api or ()), cached, token_ratio, today)
     print(ascii_json(plan_json(answer), indent=1) if as_json else plan_page(harmless(answer)))
-
-
-def _limits(slo: str) -> dict[str, float]:
-    """Read ``ttft:500,tpot:50``; spaces may stand for commas, as in vLLM."""
-    found: dict[str, float] = {}
-    for part in slo.replace(",", " ").split():
-        name, colon, number = part.partition(":")
-        try:
-            value = float(number)
-        except ValueError:
-            value = 0.0
-        if name not in LIMITS or not colon or name in found or not value > 0:
-            raise UsageError(f"--slo: {part!r} is not one of {', '.join(f'{one}:MS' for one in LIMITS)}")
-        found[name] = value
-    return found
 
 
 def _stream(per_day: float, input_tokens: float, output_tokens: float, peak: float) -> Stream:

@@ -1,0 +1,118 @@
+"""What `bench load` prints: how requests ended, a table of times, and what they cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bench.formatting import format_share, format_significant, printable
+from bench.serving.record import Result, warnings
+from bench.stats.figure import Figure, value_of
+
+TIMES = (
+    ("ttft_sched_ms", "TTFT from arrival"), ("ttft_ms", "TTFT from sending"),
+    ("ttfo_ms", "TTFO (no reasoning)"),
+    ("tpot_ms", "TPOT"), ("itl_ms", "ITL"),
+    ("e2el_sched_ms", "E2EL from arrival"), ("e2el_ms", "E2EL from sending"),
+    ("scheduling_error_ms", "sent too late by"),
+)  # fmt: skip
+COLUMNS = ("mean", "p50", "p90", "p95", "p99", "max")
+COSTS = (
+    ("cost_per_request_usd", "a request"), ("cost_per_1k_tokens_usd", "1k tokens"),
+    ("cost_per_good_request_usd", "a good request"),
+)  # fmt: skip
+
+
+def page(done: Result, directory: Path) -> str:
+    """Return the page of one load."""
+    head, found = done.head, done.counts
+    lines = [
+        f"{head['target']}, model {head['model']}: {head['schedule']}",
+        f"INVALID: {'; '.join(done.reasons)}" if done.reasons else "valid",
+        f"{found.ok} ok, {found.failed} failed, {found.cut_short} cut short; {found.retries} retries; "
+        f"{found.input_tokens:,} + {found.output_tokens:,} tokens in {found.wall_s:.3g} s",
+        *_failures(done), *_searched(head.get("search")), "", *_table(done), "",
+        *_rates(done), *_money(done), "",
+        *_client(done),
+        *(f"note: {one}" for one in warnings(done.load.samples)),
+        *([f"note: {head['left_behind']}"] if head.get("left_behind") else []),
+        f"written: {directory}",
+    ]  # fmt: skip
+    return printable("\n".join(lines))
+
+
+def _failures(done: Result) -> list[str]:
+    reasons: dict[str, int] = {}
+    for one in done.load.samples:
+        if not one.ok:
+            reasons[f"{one.status}: {one.reason}"] = reasons.get(f"{one.status}: {one.reason}", 0) + 1
+    most = sorted(reasons.items(), key=lambda item: -item[1])[:5]
+    return [f"  {count} × {reason}" for reason, count in most]
+
+
+def _searched(search: dict[str, Any] | None) -> list[str]:
+    if search is None:
+        return []
+    lines = [
+        f"  {step['rate']:.3g} requests/s: {step['bad']} of {step['requests']} not good: {step['found']}"
+        for step in search["steps"]
+    ]
+    best = (
+        "no rate held"
+        if search["holds"] is None
+        else f"highest rate that held: {search['holds']:.3g} requests/s"
+    )
+    return [f"{best} ({search['why']})", *lines, "the figures below are those of that load"]
+
+
+def _table(done: Result) -> list[str]:
+    rows: list[tuple[str, ...]] = [("ms", *COLUMNS)]
+    for key, title in TIMES:
+        figure = done.figures.get(key)
+        if figure is not None and figure.sample is not None:
+            rows.append((title, *(format_significant(getattr(figure.sample, name)) for name in COLUMNS)))
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.rjust(width) if at else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+
+
+def _rates(done: Result) -> list[str]:
+    figures = done.figures
+    lines = [
+        f"{_of(figures.get('request_throughput'))} requests/s, "
+        f"{_of(figures.get('output_throughput'))} output tokens/s, "
+        f"{_of(figures.get('total_token_throughput'))} tokens/s"
+    ]
+    if done.limits.most_ms:
+        limits = ", ".join(f"{name} ≤ {most:g} ms" for name, most in done.limits.most_ms.items())
+        share = format_share(value_of(figures["good_fraction"]))
+        lines.append(f"good ({limits}): {share}, {_of(figures['request_goodput'])} good requests/s")
+    return lines
+
+
+def _money(done: Result) -> list[str]:
+    if done.price is None:
+        return ["no cost: name what the machine costs with --hardware"]
+    parts = [f"{title} ${_of(done.figures[key])}" for key, title in COSTS if key in done.figures]
+    used = done.price.get("utilisation", 1.0)
+    return [
+        f"cost: {', '.join(parts)} ({done.price['name']}, {done.price['date']}, used {used:.0%} of the time)"
+    ]
+
+
+def _client(done: Result) -> list[str]:
+    one = done.load.honesty
+    return [
+        f"the client: {one.cpu_share:.0%} of a core, event loop p99 {format_significant(one.lag_p99_ms)} "
+        f"ms late, "
+        f"requests p99 {format_significant(one.late_p99_ms)} ms late ({one.loop})"
+    ]
+
+
+def _of(figure: Figure | None) -> str:
+    return format_significant(value_of(figure))

@@ -1,0 +1,265 @@
+"""What `bench load` does: find or start the server, make prompts, send them, write the directory."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import __version__
+from bench.cli.load_options import Asking, must_be_one_schedule
+from bench.errors import BenchError, UsageError
+from bench.measure.clock import utc_now
+from bench.pricing.reprice import price_block
+from bench.runs.run import new_directory
+from bench.serving import record
+from bench.serving.address import Secret, address, key_of
+from bench.serving.arrivals import ClosedLoop, Schedule, at_once, constant, gamma, poisson
+from bench.serving.client import Asked, Client, Settings, fetch
+from bench.serving.connection import must_be_installed
+from bench.serving.engines import ADAPTERS, adapter_called
+from bench.serving.engines.adapter import Launch
+from bench.serving.figures import Limits
+from bench.serving.load import Load, load, run
+from bench.serving.prompts import by_tokens, by_words, tokenizer_of
+from bench.serving.samples import Sample
+from bench.serving.search import Capacity, highest_rate
+from bench.serving.server import Server, free_port, started
+from bench.serving.traces import read_trace
+
+if TYPE_CHECKING:
+    from bench.serving.record import Result
+
+Lengths = tuple[tuple[int, int], ...]
+USUAL_REQUESTS = 64
+FIRST_RATE = 1.0
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where requests go, and what is known of the server there."""
+
+    settings: Settings
+    head: Mapping[str, Any]
+    server: Server | None = None
+
+    def gone(self) -> str:
+        return "" if self.server is None else self.server.gone()
+
+
+def measured(asking: Asking) -> tuple[Result, Path]:
+    """Measure, and return the result with its directory. Whatever can be refused is refused before that."""
+    must_be_one_schedule(asking)
+    must_be_installed()
+    seed = secrets.randbits(32) if asking.seed is None else asking.seed
+    schedule, lengths = _schedule(asking, seed)
+    price = (
+        price_block(asking.hardware, None, asking.utilisation, utc_now()[:10]) if asking.hardware else None
+    )
+    by_address = "://" in asking.target
+    server = address(asking.target) if by_address else None
+    key = key_of(asking.key_env, server) if server else None
+    if not by_address:
+        adapter_called(asking.target)
+    directory = new_directory(
+        asking.out, f"load-{asking.target.partition('://')[0] if by_address else asking.target}"
+    )
+    limits, begun = Limits(asking.slo), utc_now()
+    with _none_left_empty(directory), _target(asking, key, directory) as target:
+        done, found = run(_measured(asking, target, schedule, lengths, seed, limits))
+        head = {**target.head, **_what(asking, seed), "started_utc": begun, "finished_utc": utc_now()}
+    if target.server is not None and target.server.parting:
+        head["left_behind"] = target.server.parting
+    if found is not None:
+        head["search"] = _plain(found)
+    result = record.result({"schedule": _title(asking, schedule, found), **head}, done, limits, price)
+    record.write(directory, result, utc_now, key)
+    return result, directory
+
+
+@contextmanager
+def _none_left_empty(directory: Path) -> Iterator[None]:
+    """Remove the directory again if nothing was written into it: no server was started, none answered."""
+    try:
+        yield
+    except BaseException:
+        for one in (directory / "logs", directory):
+            with suppress(OSError):
+                one.rmdir()
+        raise
+
+
+def again(asking: Asking) -> Result:
+    """Compute an earlier load again from its journal, with other limits or another price if given."""
+    head, done, limits, price = record.read(Path(asking.target))
+    if asking.hardware:
+        price = price_block(asking.hardware, None, asking.utilisation, utc_now()[:10])
+    return record.result(head, done, Limits(asking.slo or limits), price)
+
+
+async def _measured(
+    asking: Asking, target: _Target, schedule: Schedule, lengths: Lengths, seed: int, limits: Limits
+) -> tuple[Load, Capacity | None]:
+    count = await tokenizer_of(target.settings.server, target.settings.model, target.settings.key)
+    number = 0
+
+    async def prompts(wanted: Lengths) -> list[Asked]:
+        nonlocal number
+        number += 1
+        mixed = (seed << 16) + number  # the prompts of a second load are new ones too
+        return by_words(wanted, mixed) if count is None else await by_tokens(wanted, mixed, count)
+
+    await _warm_up(target, await prompts(lengths[:1] * asking.warm_up))
+    if asking.search is None:
+        seen = _Seen(schedule.requests, asking.quiet)
+        return await load(target.settings, schedule, await prompts(lengths), seen, target.gone), None
+    last: list[Load] = []
+
+    async def attempt(rate: float, requests: int) -> Load:
+        now = replace(asking, rate=rate, requests=requests)
+        one, wanted = _schedule(now, seed + len(last))
+        seen = _Seen(requests, asking.quiet, f"{rate:.3g} requests/s: ")
+        last.append(await load(target.settings, one, await prompts(wanted), seen, target.gone))
+        return last[-1]
+
+    found = await highest_rate(attempt, limits, asking.search, asking.rate or FIRST_RATE)
+    best = [at for at, step in enumerate(found.steps) if step.found == "holds" and step.rate == found.holds]
+    return last[best[-1] if best else -1], found
+
+
+async def _warm_up(target: _Target, prompts: list[Asked]) -> None:
+    """Send requests that do not count. Raises BenchError if the first of them fails: the others would too."""
+    client = Client(target.settings)
+    try:
+        for number, asked in enumerate(prompts):
+            one = await client.send(number, asked)
+            if not one.ok:
+                raise BenchError(
+                    f"{target.settings.server.url}: the warm-up failed: {target.gone() or one.reason}"
+                )
+    finally:
+        client.close()
+
+
+@contextmanager
+def _target(asking: Asking, key: Secret | None, directory: Path) -> Iterator[_Target]:
+    api: Any = "chat" if asking.chat else "completions"
+    extra: dict[str, object] = {"ignore_eos": True} if asking.ignore_eos else {}
+    how: Any = {"timeout_s": asking.timeout_s, "retries": asking.retries}
+    if "://" in asking.target:
+        server = address(asking.target)
+        name = asking.model or run(_only_model(server, key))
+        yield _Target(
+            Settings(server, name, api, key, extra=extra, **how), {"target": server.url, "model": name}
+        )
+        return
+    adapter = ADAPTERS[asking.target]
+    if asking.model is None:
+        raise UsageError(
+            f"{adapter.title} serves what? give --model with a model card, a directory or a file"
+        )
+    if asking.key_env is not None:
+        raise UsageError("--key-env goes with an address: a server that is started here wants no key")
+    weights = _weights(asking.model, gguf=adapter.name == "llama-cpp-server")
+    launch = Launch(str(weights), asking.port or free_port(), asking.python, asking.engine_arguments)
+    _tell(asking.quiet, f"starting {adapter.title} ...")
+    with started(adapter, launch, directory / "logs" / "server.log", asking.wait_s) as up:
+        _tell(asking.quiet, f"{adapter.title} was healthy after {up.ready_s:.0f} s")
+        settings = Settings(up.address, up.model, api, None, extra={**adapter.extra, **extra}, **how)
+        head = {
+            "target": adapter.name, "model": asking.model, "command": list(adapter.command(launch)),
+            "evidence": up.evidence, "ready_s": up.ready_s,
+        }  # fmt: skip
+        yield _Target(settings, head, up)
+
+
+async def _only_model(server: Any, key: Secret | None) -> str:
+    found = await fetch(server, f"{server.prefix}/models", key)
+    data = found.get("data") if isinstance(found, Mapping) else None
+    names = (
+        [one["id"] for one in data if isinstance(one, Mapping) and "id" in one]
+        if isinstance(data, list)
+        else []
+    )
+    if len(names) != 1:
+        raise UsageError(f"{server.url} serves {len(names)} models: name one with --model")
+    return str(names[0])
+
+
+def _weights(name: str, *, gguf: bool) -> Path:
+    """Return the directory of a model, or its GGUF file, from a path or from the name of a card."""
+    from bench.models.fetch import ensure
+    from bench.models.reference import Named
+
+    path = Path(name)
+    if path.exists():
+        return path.resolve()
+    local = ensure(Named(name))
+    if not gguf:
+        return local.directory
+    if local.gguf is None:
+        raise UsageError(f"{name} has no GGUF file, which llama.cpp's server needs: give the path of one")
+    return local.gguf
+
+
+def _schedule(asking: Asking, seed: int) -> tuple[Schedule, Lengths]:
+    """Return when requests come, and the input and output tokens of each."""
+    n = USUAL_REQUESTS if asking.requests is None else asking.requests
+    each = ((asking.input_tokens, asking.output_tokens),)
+    if asking.trace is not None:
+        found = read_trace(asking.trace, asking.requests, asking.speed)
+        return found.schedule, found.lengths
+    if asking.users is not None:
+        return ClosedLoop(asking.users, n), each * n
+    if asking.at_once:
+        return at_once(n), each * n
+    rate = FIRST_RATE if asking.rate is None else asking.rate
+    if asking.arrivals == "constant":
+        return constant(rate, n), each * n
+    one = poisson(rate, n, seed) if asking.burstiness == 1 else gamma(rate, asking.burstiness, n, seed)
+    return one, each * n
+
+
+def _what(asking: Asking, seed: int) -> dict[str, Any]:
+    return {
+        "bench_version": __version__, "api": "chat" if asking.chat else "completions", "seed": seed,
+        "input_tokens": asking.input_tokens, "output_tokens": asking.output_tokens,
+        "timeout_s": asking.timeout_s, "retries": asking.retries, "warm_up": asking.warm_up,
+        "processors": os.cpu_count(),
+    }  # fmt: skip
+
+
+def _title(asking: Asking, schedule: Schedule, found: Capacity | None) -> str:
+    if found is None:
+        return schedule.title
+    return f"search for the highest rate at which {found.share:.1%} of the requests are good"
+
+
+def _plain(found: Capacity) -> dict[str, Any]:
+    return {**vars(found), "steps": [vars(step) for step in found.steps]}
+
+
+class _Seen:
+    """Say on standard error how far a load is, in tenths."""
+
+    def __init__(self, requests: int, quiet: bool, before: str = "") -> None:
+        self._requests, self._quiet, self._before = requests, quiet, before
+        self._done = self._failed = 0
+
+    def __call__(self, sample: Sample) -> None:
+        self._done += 1
+        self._failed += not sample.ok
+        tenth = max(self._requests // 10, 1)
+        if self._done % tenth == 0:
+            failed = f", {self._failed} failed" if self._failed else ""
+            _tell(self._quiet, f"{self._before}{self._done} of {self._requests} requests{failed}")
+
+
+def _tell(quiet: bool, line: str) -> None:
+    if not quiet:
+        print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,110 @@
+"""When requests come: users who wait for their answer, or a stream that does not wait for anybody.
+
+An open loop has times, in seconds after the start, that do not depend on the server. A closed loop has users:
+each sends its next request when the answer to the last one is complete.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bench.errors import UsageError
+
+MOST_REQUESTS = 1_000_000
+
+
+@dataclass(frozen=True)
+class ClosedLoop:
+    """``users`` who send ``requests`` in all."""
+
+    users: int
+    requests: int
+
+    def __post_init__(self) -> None:
+        _positive("users", self.users)
+        _requests(self.requests)
+
+    @property
+    def title(self) -> str:
+        """Say it for people."""
+        return f"closed loop, {self.users} user{'s' if self.users > 1 else ''}, {self.requests} requests"
+
+
+@dataclass(frozen=True)
+class OpenLoop:
+    """The times at which requests come, in seconds after the start, in order."""
+
+    times_s: tuple[float, ...]
+    name: str
+
+    def __post_init__(self) -> None:
+        _requests(len(self.times_s))
+        if self.times_s[0] < 0 or any(b < a for a, b in itertools.pairwise(self.times_s)):
+            raise UsageError("arrivals must be in order, from 0 s on")
+
+    @property
+    def requests(self) -> int:
+        """Return how many requests come."""
+        return len(self.times_s)
+
+    @property
+    def title(self) -> str:
+        """Say it for people."""
+        return f"{self.name}, {self.requests} requests"
+
+
+Schedule = ClosedLoop | OpenLoop
+
+
+def constant(rate: float, requests: int) -> OpenLoop:
+    """Requests at equal distances, ``rate`` a second."""
+    _positive("rate", rate)
+    _requests(requests)
+    return OpenLoop(tuple(number / rate for number in range(requests)), f"constant, {rate:g} requests/s")
+
+
+def poisson(rate: float, requests: int, seed: int) -> OpenLoop:
+    """Requests that know nothing of each other: exponential distances with the mean 1/rate."""
+    _positive("rate", rate)
+    _requests(requests)
+    draw = random.Random(seed)
+    return OpenLoop(_summed(draw.expovariate(rate) for _ in range(requests)), f"Poisson, {rate:g} requests/s")
+
+
+def gamma(rate: float, burstiness: float, requests: int, seed: int) -> OpenLoop:
+    """Gamma distances with the shape ``burstiness``, as in vLLM: 1 is Poisson, below 1 there are bursts.
+
+    Their mean is 1/rate, their coefficient of variation 1/√burstiness.
+    """
+    _positive("rate", rate)
+    _positive("burstiness", burstiness)
+    _requests(requests)
+    draw = random.Random(seed)
+    gaps = (draw.gammavariate(burstiness, 1 / (rate * burstiness)) for _ in range(requests))
+    return OpenLoop(_summed(gaps), f"gamma, {rate:g} requests/s, burstiness {burstiness:g}")
+
+
+def at_once(requests: int) -> OpenLoop:
+    """All requests at the start (offline)."""
+    _requests(requests)
+    return OpenLoop((0.0,) * requests, "all at once")
+
+
+def _summed(gaps: Iterable[float]) -> tuple[float, ...]:
+    """Return the sums of ``gaps``, moved so that the first request comes at 0 s."""
+    times = list(itertools.accumulate(gaps))
+    return tuple(time - times[0] for time in times)
+
+
+def _positive(name: str, value: float) -> None:
+    if not math.isfinite(value) or value <= 0:
+        raise UsageError(f"{name} must be above 0, got {value:g}")
+
+
+def _requests(count: int) -> None:
+    if not 1 <= count <= MOST_REQUESTS:
+        raise UsageError(f"requests must be from 1 to {MOST_REQUESTS}, got {count}")

@@ -1,0 +1,179 @@
+"""One connection to a server: HTTP/1.1, with the time taken where bytes come off the socket.
+
+httptools (the parser of Node.js) reads the protocol. docs/decisions/0018 has the figures of the choice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import ssl
+import time
+from typing import TYPE_CHECKING, Protocol, cast
+
+from bench.errors import BenchError
+from bench.formatting import MIB
+from bench.serving.address import Address
+
+if TYPE_CHECKING:
+    import httptools
+
+MOST_HEADER_BYTES = 64 * 1024
+MOST_REPLY_BYTES = 256 * MIB
+
+
+class Lost(Exception):
+    """The connection ended before the reply did; the text says how, for people."""
+
+
+class Listener(Protocol):
+    """Who gets a reply: its status and headers, then its body, then (once) that it is complete."""
+
+    def begins(self, status: int, headers: dict[str, str]) -> None:
+        """Take the head of the reply."""
+
+    def receives(self, at_ns: int, data: bytes) -> None:
+        """Take bytes of the body, and the monotonic time at which they were read."""
+
+
+class Connection(asyncio.Protocol):
+    """A connection that carries one request at a time, and any number one after the other."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._parser: httptools.HttpResponseParser | None = None
+        self._listener: Listener | None = None
+        self._done: asyncio.Future[None] | None = None
+        self._headers: dict[str, str] = {}
+        self._header_bytes = self._reply_bytes = 0
+        self._at_ns = 0
+        self.heard = False
+        self.reusable = False
+
+    @property
+    def open(self) -> bool:
+        """Return whether a request can be sent: neither side has closed it, as far as is known here."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    async def ask(self, request: bytes, listener: Listener) -> None:
+        """Send ``request`` and wait for the whole reply. Raises Lost, and what ``listener`` raises."""
+        self.heard = self.reusable = False
+        if self._transport is None or not self.open:
+            raise Lost("the server closed the connection before it answered")
+        self._parser = _parser(self)
+        self._listener, self._headers = listener, {}
+        self._header_bytes = self._reply_bytes = 0
+        self._done = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        await self._done
+
+    def close(self) -> None:
+        """Drop the connection at once."""
+        self._listener = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    # ---- what asyncio calls ----
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the socket's transport."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+
+    def data_received(self, data: bytes) -> None:
+        """Take the time first, then look at what came."""
+        self._at_ns = time.monotonic_ns()
+        self.heard = True
+        if self._parser is None or self._listener is None:
+            self.close()  # nobody asked
+            return
+        self._reply_bytes += len(data)
+        try:
+            if self._reply_bytes > MOST_REPLY_BYTES:
+                raise Lost(f"a reply of more than {MOST_REPLY_BYTES // MIB} MiB")
+            self._parser.feed_data(data)
+        except Lost as bad:
+            self._end(bad)
+        except _parser_error() as bad:
+            cause = bad.__context__  # httptools wraps what a callback raises
+            self._end(cause if isinstance(cause, Lost | ValueError) else Lost("the reply is not HTTP/1.1"))
+
+    def eof_received(self) -> None:
+        """The server will send no more."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the request that runs, if one does."""
+        self.reusable = False
+        at = "" if self.heard else " before it answered"
+        self._end(Lost(f"the connection was reset{at}" if exc else f"the server closed the connection{at}"))
+
+    # ---- what httptools calls ----
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep one header."""
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > MOST_HEADER_BYTES:
+            raise Lost("headers of more than 64 KiB")
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """Tell the listener the status."""
+        if self._listener is not None and self._parser is not None:
+            self._listener.begins(self._parser.get_status_code(), self._headers)
+
+    def on_body(self, body: bytes) -> None:
+        """Give the listener bytes of the body, with the time at which they were read."""
+        if self._listener is not None:
+            self._listener.receives(self._at_ns, body)
+
+    def on_message_complete(self) -> None:
+        """The reply is whole."""
+        if self._parser is not None:
+            self.reusable = self._parser.should_keep_alive()
+        self._end(None)
+
+    def _end(self, bad: BaseException | None) -> None:
+        done, self._done, self._listener = self._done, None, None
+        if bad is not None and self._transport is not None:
+            self._transport.abort()
+        if done is not None and not done.done():
+            if bad is None:
+                done.set_result(None)
+            else:
+                done.set_exception(bad)
+
+
+async def connect(server: Address, trust: ssl.SSLContext | None) -> Connection:
+    """Open a connection. Raises Lost if nobody answers, or if the server's certificate is not trusted."""
+    loop = asyncio.get_running_loop()
+    try:
+        _, connection = await loop.create_connection(
+            Connection, server.host, server.port, ssl=trust, server_hostname=server.host if trust else None
+        )
+    except ssl.SSLCertVerificationError as bad:
+        raise Lost(f"the certificate of {server.host} is not trusted ({bad.verify_message})") from None
+    except OSError as bad:
+        raise Lost(f"no connection to {server.netloc} ({_why(bad)})") from None
+    return connection
+
+
+def _why(bad: OSError) -> str:
+    return "refused" if isinstance(bad, ConnectionRefusedError) else bad.strerror or type(bad).__name__
+
+
+def must_be_installed() -> None:
+    """Raise BenchError if the parser is missing."""
+    if importlib.util.find_spec("httptools") is None:
+        raise BenchError("the client of servers needs httptools: pip install 'inference-cost-bench[serving]'")
+
+
+def _parser(connection: Connection) -> httptools.HttpResponseParser:
+    import httptools
+
+    return httptools.HttpResponseParser(connection)
+
+
+def _parser_error() -> type[Exception]:
+    import httptools
+
+    found: type[Exception] = httptools.HttpParserError
+    return found

@@ -1,0 +1,85 @@
+"""What one event of a streamed reply says: text, thoughts, token ids, usage, the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from bench.formatting import one_line
+from bench.serving.sse import BadStream
+
+DONE = "[DONE]"
+_THOUGHTS = ("reasoning_content", "reasoning")
+
+
+class ServerSaid(BadStream):
+    """The server reported an error within a stream."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """``text`` and ``thoughts`` are what came; ``ids`` counts the token ids, if the server sends them.
+
+    ``usage`` is the (input, output) tokens up to here: of the whole request in the last event, and in every
+    event of a server that keeps a running count. ``cached`` is how many input tokens a prefix cache answered.
+    """
+
+    text: str = ""
+    thoughts: str = ""
+    ids: int | None = None
+    finish: str | None = None
+    usage: tuple[int | None, int | None] | None = None
+    cached: int | None = None
+
+
+def event_of(data: str) -> Event:
+    """Read the data of one event. Raises BadStream if it is not what a server of the OpenAI kind sends."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        raise BadStream("an event is not JSON") from None
+    if not isinstance(found, dict):
+        raise BadStream("an event is not an object of JSON")
+    if found.get("error"):
+        raise ServerSaid(f"the server reported an error: {message_of(found)}")
+    choices = found.get("choices") or []
+    if not isinstance(choices, list) or not all(isinstance(one, dict) for one in choices):
+        raise BadStream("an event's choices are not a list of objects")
+    usage, cached = _usage(found.get("usage"))
+    said = _choice(choices[0]) if choices else Event()
+    return replace(said, usage=usage, cached=cached)
+
+
+def message_of(found: Mapping[str, object]) -> str:
+    """Return a server's error message on one line. A key may be in it: hide that first, and cut it then."""
+    error = found.get("error", found)
+    text = error.get("message", error) if isinstance(error, Mapping) else error
+    return one_line(str(text))
+
+
+def _choice(choice: Mapping[str, object]) -> Event:
+    delta = choice.get("delta")
+    given = delta if isinstance(delta, Mapping) else {}
+    thoughts = next((given[key] for key in _THOUGHTS if isinstance(given.get(key), str)), "")
+    text = given.get("content") if isinstance(delta, Mapping) else choice.get("text")
+    finish = choice.get("finish_reason")
+    ids = choice.get("token_ids", given.get("token_ids"))
+    return Event(
+        text if isinstance(text, str) else "",
+        str(thoughts),
+        len(ids) if isinstance(ids, list) else None,
+        str(finish) if finish else None,
+    )
+
+
+def _usage(found: object) -> tuple[tuple[int | None, int | None] | None, int | None]:
+    if not isinstance(found, Mapping):
+        return None, None
+    details = found.get("prompt_tokens_details")
+    cached = _count(details.get("cached_tokens")) if isinstance(details, Mapping) else None
+    return (_count(found.get("prompt_tokens")), _count(found.get("completion_tokens"))), cached
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and 0 <= value < 10**9 else None

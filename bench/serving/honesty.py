@@ -1,0 +1,104 @@
+"""What the client itself cost: was the load what it should have been, and are the times of the server alone?
+
+A client that is late, or that has no processor left, measures itself. Such a run is invalid, with the reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bench.serving.samples import Sample
+from bench.stats.intervals import quantile
+
+TICK_S = 0.01
+MOST_LATE_MS = 5.0  # p99 of sent − scheduled
+MOST_LAG_MS = 10.0  # p99 of how late the event loop is: two time slices of Linux on a busy core
+MOST_CPU = 0.9  # of one core
+
+
+@dataclass(frozen=True)
+class Honesty:
+    """The client, measured: milliseconds, and its share of one core. ``loop`` names the event loop.
+
+    p99 is what 1 % of the values exceed, but at least one of them (``tail``).
+    """
+
+    late_p50_ms: float
+    late_p99_ms: float
+    late_max_ms: float
+    lag_p50_ms: float | None
+    lag_p99_ms: float | None
+    cpu_share: float
+    loop: str
+
+    def reasons(self) -> tuple[str, ...]:
+        """Say why the client was the bottleneck; nothing if it was not."""
+        found = []
+        if self.late_p99_ms > MOST_LATE_MS:
+            found.append(
+                f"the client was the bottleneck: 1 % of the requests were sent {self.late_p99_ms:.1f} ms "
+                f"late or later, and at most {MOST_LATE_MS:g} ms are allowed"
+            )
+        if self.lag_p99_ms is not None and self.lag_p99_ms > MOST_LAG_MS:
+            found.append(
+                f"the client was the bottleneck: its event loop was {self.lag_p99_ms:.1f} ms late or later "
+                f"in 1 % of the looks, and at most {MOST_LAG_MS:g} ms are allowed"
+            )
+        if self.cpu_share > MOST_CPU:
+            found.append(
+                f"the client was the bottleneck: it used {self.cpu_share:.0%} of a core, and at most "
+                f"{MOST_CPU:.0%} are allowed"
+            )
+        return tuple(found)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it stands in the journal."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Honesty:
+        """Read back what ``to_json`` wrote."""
+        return cls(**found)
+
+
+def tail(ordered: Sequence[float]) -> float:
+    """Return the value that 1 % exceed, but at least one: a single late request of a few says nothing."""
+    return ordered[max(len(ordered) - 1 - max(len(ordered) // 100, 1), 0)]
+
+
+class Watch:
+    """Look at the client while it runs: ``start`` and ``stop`` within its event loop."""
+
+    def __init__(self) -> None:
+        self._lags_ms: list[float] = []
+        self._task: asyncio.Task[None] | None = None
+        self._cpu_s = self._wall_s = 0.0
+
+    def start(self) -> None:
+        """Begin."""
+        self._cpu_s, self._wall_s = time.process_time(), time.monotonic()
+        self._task = asyncio.ensure_future(self._look())
+
+    async def _look(self) -> None:
+        while True:
+            due = time.monotonic() + TICK_S
+            await asyncio.sleep(TICK_S)
+            self._lags_ms.append(max(time.monotonic() - due, 0.0) * 1e3)
+
+    def stop(self, samples: Sequence[Sample]) -> Honesty:
+        """End, and sum up what was seen."""
+        cpu_s, wall_s = time.process_time() - self._cpu_s, time.monotonic() - self._wall_s
+        if self._task is not None:
+            self._task.cancel()
+        late = sorted((one.sent_ns - one.scheduled_ns) / 1e6 for one in samples) or [0.0]
+        lags = sorted(self._lags_ms)
+        loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
+        return Honesty(
+            quantile(late, 0.5), tail(late), late[-1],
+            quantile(lags, 0.5) if lags else None, tail(lags) if lags else None,
+            cpu_s / wall_s if wall_s > 0 else 0.0, loop,
+        )  # fmt: skip

@@ -1,0 +1,152 @@
+"""Put a server under load by a schedule, and keep what happened to each request."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from bench.errors import UsageError
+from bench.serving.arrivals import ClosedLoop, OpenLoop, Schedule
+from bench.serving.client import Asked, Client, Settings
+from bench.serving.honesty import Honesty, Watch
+from bench.serving.samples import Sample
+
+MOST_IN_FLIGHT = 8192
+INTERRUPTED = "it was interrupted"
+TO_DIE_S = 0.1  # a server that dies resets its connections first
+Progress = Callable[[Sample], None]
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a load was: its requests in the order of their numbers, the client itself, and why it stopped
+    before its end ('' if it did not)."""
+
+    samples: tuple[Sample, ...]
+    honesty: Honesty
+    stopped: str = ""
+
+    @property
+    def invalid(self) -> tuple[str, ...]:
+        """Say why nothing may be concluded from it."""
+        return (*self.honesty.reasons(), *([self.stopped] if self.stopped else []))
+
+
+def run(work: Coroutine[object, object, Answer]) -> Answer:
+    """Run the client's work in the fastest event loop there is (uvloop if it is installed)."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+async def load(
+    settings: Settings, schedule: Schedule, asked: Sequence[Asked], seen: Progress | None = None,
+    gone: Callable[[], str] = lambda: "",
+) -> Load:  # fmt: skip
+    """Send ``asked`` by ``schedule``. ``seen`` is called after each request.
+
+    ``gone`` is asked after each failed request: if it says why no server is there any more, no further
+    request is sent, and the load says so.
+    Ctrl-C ends it in the same way. Raises UsageError if there are not as many prompts as requests.
+    """
+    if len(asked) != schedule.requests:
+        raise UsageError(f"{len(asked)} prompts for {schedule.requests} requests")
+    driver = _Driver(Client(settings), asked, seen, gone)
+    watch = Watch()
+    with _no_collection():
+        watch.start()
+        try:
+            if isinstance(schedule, ClosedLoop):
+                await driver.closed(schedule)
+            else:
+                await driver.open(schedule)
+        except asyncio.CancelledError:  # Ctrl-C: what has ended until now is kept
+            driver.stopped = INTERRUPTED
+        finally:
+            driver.client.close()
+            honesty = watch.stop(driver.samples)
+    samples = sorted(driver.samples, key=lambda one: one.number)
+    return Load(tuple(samples), honesty, driver.stopped)
+
+
+class _Driver:
+    def __init__(
+        self, client: Client, asked: Sequence[Asked], seen: Progress | None, gone: Callable[[], str]
+    ) -> None:
+        self.client, self.asked, self.seen, self.gone = client, asked, seen, gone
+        self.samples: list[Sample] = []
+        self.stopped = ""
+
+    async def one(self, number: int, scheduled_ns: int) -> None:
+        sample = await self.client.send(number, self.asked[number], scheduled_ns)
+        self.samples.append(sample)
+        if self.seen is not None:
+            self.seen(sample)
+        if not sample.ok and not self.stopped:
+            if sample.http_status is None:
+                await asyncio.sleep(TO_DIE_S)
+            self.stopped = self.stopped or self.gone()
+
+    async def closed(self, schedule: ClosedLoop) -> None:
+        """Each user sends the next request as soon as the last answer is complete: s = a."""
+        numbers = iter(range(schedule.requests))
+
+        async def user() -> None:
+            for number in numbers:
+                await self.one(number, time.monotonic_ns())
+                if self.stopped:
+                    return
+
+        async with asyncio.TaskGroup() as users:
+            for _ in range(min(schedule.users, schedule.requests)):
+                users.create_task(user())
+
+    async def open(self, schedule: OpenLoop) -> None:
+        """Send each request at its time, whatever became of those before it."""
+        begun_ns = time.monotonic_ns()
+        running: set[asyncio.Task[None]] = set()
+        try:
+            for number, at_s in enumerate(schedule.times_s):
+                due_ns = begun_ns + round(at_s * 1e9)
+                await _until(due_ns)
+                if len(running) >= MOST_IN_FLIGHT and not self.stopped:
+                    self.stopped = f"{MOST_IN_FLIGHT} requests were without an answer: nothing more was sent"
+                if self.stopped:
+                    break
+                task = asyncio.ensure_future(self.one(number, due_ns))
+                running.add(task)
+                task.add_done_callback(running.discard)
+            await asyncio.gather(*running)
+        finally:
+            for task in running:
+                task.cancel()
+
+
+async def _until(due_ns: int) -> None:
+    """Sleep until a moment, and never end before it: timers of event loops are rounded to milliseconds."""
+    while (left_ns := due_ns - time.monotonic_ns()) > 0:
+        await asyncio.sleep(left_ns / 1e9)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Collect garbage now and not within the measurement: a collection holds every stream up."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if enabled:
+            gc.enable()

@@ -1,0 +1,93 @@
+"""Prompts that no server has seen before, so that no prefix cache answers them.
+
+They are made of common English words, most of which are one token. How many tokens a word is on a server is
+measured with its own tokenizer where it lends it (``/tokenize``), else a word counts as a token and the
+server's usage says what it was.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+
+from bench.errors import BenchError
+from bench.serving.address import Address, Secret
+from bench.serving.client import Asked, fetch
+from bench.serving.traces import MOST_TOKENS
+
+_TEXT = """
+time year people way day man thing woman life child world school state family student group country
+problem hand part place case week company system program question work government number night point home
+water room mother area money story fact month lot right study book eye job word business issue side kind
+head house service friend father power hour game line end member law car city community name president
+team minute idea body information back parent face others level office door health person art war history
+party result change morning reason research girl guy moment air teacher force education foot boy age
+policy process music market sense nation plan college interest death experience effect use class control
+field development role effort rate heart drug show leader light voice wife police mind price report
+decision son view relationship town road arm difference value building action season society tax director
+position player record paper space ground form event official matter center couple site project activity
+star table need court oil situation cost industry figure street image phone data picture practice piece
+land product doctor wall patient worker news test movie north love support technology step baby computer
+type attention film tree source organization hair look window culture chance brother energy period course
+summer hundred plant opportunity term letter condition choice rule daughter south husband floor campaign
+material population call economy hospital church risk fire future bank success
+"""
+WORDS = tuple(_TEXT.split())
+ROUNDS = 6
+Count = Callable[[str], Awaitable[int]]
+
+
+def words(count: int, draw: random.Random) -> str:
+    """Return ``count`` words. Eight of them are one of 10**19 beginnings, so no two prompts share a block."""
+    return " ".join(draw.choice(WORDS) for _ in range(count))
+
+
+def by_words(lengths: Sequence[tuple[int, int]], seed: int) -> list[Asked]:
+    """Return a prompt for each (input, output) length; a word is taken for a token."""
+    draw = random.Random(seed)
+    return [Asked(words(n_in, draw), n_in, n_out) for n_in, n_out in lengths]
+
+
+async def by_tokens(lengths: Sequence[tuple[int, int]], seed: int, count: Count) -> list[Asked]:
+    """Return a prompt for each length, in tokens of the server: words are added and cut until it fits.
+
+    A length that cannot be hit exactly (the next word is two tokens) is missed by as little as was found.
+    """
+    draw = random.Random(seed)
+    return [await _fitted(n_in, n_out, draw, count) for n_in, n_out in lengths]
+
+
+async def _fitted(n_in: int, n_out: int, draw: random.Random, count: Count) -> Asked:
+    chosen = words(n_in, draw).split()
+    best, found = chosen, 10 * MOST_TOKENS
+    for _ in range(ROUNDS):
+        now = await count(" ".join(chosen))
+        if abs(now - n_in) <= abs(found - n_in):
+            best, found = chosen, now
+        if now == n_in:
+            break
+        if now > n_in:
+            chosen = chosen[: max(len(chosen) - (now - n_in), 1)]
+        else:
+            chosen = chosen + words(n_in - now, draw).split()
+    return Asked(" ".join(best), found, n_out)
+
+
+async def tokenizer_of(server: Address, model: str, key: Secret | None) -> Count | None:
+    """Return a function that counts tokens by the server's ``/tokenize``; None if it has none."""
+
+    async def count(text: str) -> int:
+        body = {"model": model, "prompt": text, "content": text}  # vLLM reads prompt, llama.cpp content
+        found = await fetch(server, "/tokenize", key, body)
+        if isinstance(found, dict):
+            if type(found.get("count")) is int:
+                return int(found["count"])
+            if isinstance(found.get("tokens"), list):
+                return len(found["tokens"])
+        raise BenchError(f"{server.url}: /tokenize returned no tokens")
+
+    try:
+        await count("one two three")
+    except BenchError:
+        return None
+    return count

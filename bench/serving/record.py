@@ -1,0 +1,128 @@
+"""The directory of a load: ``journal.jsonl`` with every raw time, ``load.json`` with what follows from it.
+
+The journal is written when the load is over (or was interrupted), because writing takes time from the client.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError, IntegrityError
+from bench.pricing.cost import Price, price_of
+from bench.pricing.hardware import parse_price
+from bench.serving.address import Secret
+from bench.serving.figures import Counts, Limits, counts, figures
+from bench.serving.honesty import Honesty
+from bench.serving.load import Load
+from bench.serving.samples import Sample
+from bench.stats.figure import Figures
+from bench.store.files import canonical_json, write_atomic
+from bench.store.journal import Journal, read_journal
+
+JOURNAL, SUMMARY = "journal.jsonl", "load.json"
+SCHEMA_VERSION = 1
+BATCH = 100
+ANSWERED_BY_CACHE = 0.01
+
+
+@dataclass(frozen=True)
+class Result:
+    """A load with its figures. ``head`` says what was measured: target, model, schedule, seed, evidence."""
+
+    head: Mapping[str, Any]
+    load: Load
+    limits: Limits
+    price: Mapping[str, Any] | None
+    counts: Counts
+    figures: Figures
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Say why nothing may be concluded from it; nothing if it is valid."""
+        none = () if self.counts.ok else ("no request got a whole reply",)
+        return (*self.load.invalid, *none)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as it stands in ``load.json``."""
+        return {
+            "schema_version": SCHEMA_VERSION, "kind": "load", **self.head,
+            "status": "invalid" if self.reasons else "ok", "reasons": list(self.reasons),
+            "slo": dict(self.limits.most_ms), "price": self.price, "counts": self.counts.to_json(),
+            "warnings": list(warnings(self.load.samples)), "client": self.load.honesty.to_json(),
+            "figures": {key: one and one.to_json() for key, one in self.figures.items()},
+        }  # fmt: skip
+
+
+def result(head: Mapping[str, Any], load: Load, limits: Limits, price: Mapping[str, Any] | None) -> Result:
+    """Compute the figures of a load; ``price`` is a whole block of a price with its utilisation.
+
+    Raises BenchError if there was no request.
+    """
+    if not load.samples:
+        raise BenchError("nothing was measured: no request was sent")
+    found = figures(load.samples, limits, _price(price))
+    return Result(head, load, limits, price, counts(load.samples, limits), found)
+
+
+def write(directory: Path, done: Result, clock: Callable[[], str], secret: Secret | None) -> None:
+    """Write journal and summary. Raises BenchError, and writes nothing, if the key would be in them."""
+    settings = {"slo": dict(done.limits.most_ms), "price": done.price}
+    records: list[tuple[str, Mapping[str, object]]] = [("load", {"head": done.head, **settings})]
+    rows = [one.to_json() for one in done.load.samples]
+    records += [("samples", {"samples": rows[at : at + BATCH]}) for at in range(0, len(rows), BATCH)]
+    records.append(("end", {"client": done.load.honesty.to_json(), "stopped": done.load.stopped}))
+    summary = json.dumps(done.to_json(), indent=1, allow_nan=False)
+    for text in (summary, *(canonical_json(payload) for _, payload in records)):
+        if secret is not None and secret.hidden_in(text) != text:
+            raise BenchError(f"the key {secret.name} would be in the files of the load: nothing was written")
+    with Journal.create(directory / JOURNAL, clock) as journal:
+        for kind, payload in records:
+            journal.append(kind, payload)
+    write_atomic(directory / SUMMARY, summary)
+
+
+def read(directory: Path) -> tuple[Mapping[str, Any], Load, dict[str, float], Mapping[str, Any] | None]:
+    """Read a journal back: head, load, limits and price. Raises IntegrityError for one that is damaged."""
+    path = directory / JOURNAL
+    records = read_journal(path).records
+    by_kind: dict[object, list[Mapping[str, Any]]] = {}
+    for record in records:
+        by_kind.setdefault(record["kind"], []).append(record)
+    try:
+        first, last = by_kind["load"][0], by_kind["end"][0]
+        samples = tuple(Sample.from_json(row) for one in by_kind.get("samples", []) for row in one["samples"])
+        load = Load(samples, Honesty.from_json(last["client"]), str(last["stopped"]))
+        return dict(first["head"]), load, dict(first["slo"]), first["price"]
+    except (KeyError, TypeError, IndexError) as bad:
+        raise IntegrityError(f"{path}: this is not the journal of a load ({bad!r:.80})") from None
+
+
+def warnings(samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Say what makes the figures less sure than they look."""
+    ok = [one for one in samples if one.ok]
+    found = []
+    tokens, cached = sum(one.input_tokens for one in ok), sum(one.n_cached or 0 for one in ok)
+    if cached > ANSWERED_BY_CACHE * tokens:
+        found.append(
+            f"a prefix cache answered {cached / tokens:.0%} of the input tokens, although no prompt repeats"
+        )
+    doubts = [one.doubt for one in ok if not one.verified]
+    if doubts:
+        found.append(f"the output tokens of {len(doubts)} of {len(ok)} replies are unverified: {doubts[0]}")
+    short = sum(one.n_out < one.asked_out for one in ok)
+    if short:
+        found.append(f"{short} of {len(ok)} replies have fewer output tokens than asked for")
+    if not any(one.n_in for one in ok) and ok:
+        found.append("the server sent no input tokens: those that were asked for are taken")
+    return tuple(found)
+
+
+def _price(block: Mapping[str, Any] | None) -> Price | None:
+    if block is None:
+        return None
+    given = {key: value for key, value in block.items() if key != "utilisation"}
+    return price_of(parse_price(given, "the price of the load"), None, float(block.get("utilisation", 1.0)))

@@ -1,0 +1,183 @@
+"""A server that we start: wait until it is healthy, ask it what it is, and leave nothing of it behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.bounded import tail
+from bench.errors import BenchError, UsageError
+from bench.formatting import one_line
+from bench.machine.children import NOWHERE, SAFE, environment
+from bench.serving.address import Address
+from bench.serving.client import fetch
+from bench.serving.engines.adapter import Adapter, Launch
+from bench.serving.load import run
+
+PREFIXES = ("CUDA_", "VLLM_", "SGLANG_", "LLAMA_", "OMP_", "HF_", "TORCH_", "MKL_", "KMP_")
+LOOK_S = 0.2
+TAIL_BYTES = 4096
+LINES = 6
+STOP_S = 20.0
+
+
+@dataclass
+class Server:
+    """A server that runs: where it is, how it is called in requests, what it said of itself (``evidence``),
+    what could not be read, and how long it took to be healthy."""
+
+    adapter: Adapter
+    launch: Launch
+    address: Address
+    log: Path
+    _keeper: subprocess.Popen[bytes] = field(repr=False)
+    evidence: dict[str, object] = field(default_factory=dict)
+    ready_s: float = 0.0
+    parting: str = ""
+    _said: bytes = b""
+
+    @property
+    def model(self) -> str:
+        """Return the name of the model in requests."""
+        return self.adapter.served_as(self.launch)
+
+    def gone(self) -> str:
+        """Say that the server died, and how; '' while it runs."""
+        pipe = self._keeper.stdout
+        assert pipe is not None
+        while select.select([pipe], [], [], 0)[0]:
+            more = os.read(pipe.fileno(), 4096)
+            if not more:
+                break
+            self._said += more
+        ended = re.search(rb"ended (-?\d+)", self._said)
+        if ended is None and self._keeper.poll() is None:
+            return ""
+        how = _how(int(ended.group(1))) if ended else "its keeper was killed"
+        return f"the server died ({how}){self._last()}"
+
+    def stop(self) -> None:
+        """End it with all that it spawned. ``parting`` says if it left processes behind, and else is ''."""
+        self.parting = self._stopped()
+
+    def _stopped(self) -> str:
+        died = self.gone()
+        keeper = self._keeper
+        assert keeper.stdin is not None
+        assert keeper.stdout is not None
+        with suppress(OSError):
+            keeper.stdin.close()
+        try:
+            said, _ = keeper.stdout.read(), keeper.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            keeper.kill()
+            return f"{self.adapter.title} could not be stopped within {STOP_S:g} s"
+        finally:
+            keeper.stdout.close()
+        found = re.search(rb"left (\d+)", self._said + said)
+        if found and int(found.group(1)):
+            when, left = "died" if died else "was stopped", found.group(1).decode()
+            return f"{self.adapter.title} left {left} processes when it {when}; they were killed"
+        return "" if found else f"{self.adapter.title}: it is not known whether all of its processes ended"
+
+    def _last(self) -> str:
+        try:
+            lines = tail(self.log, TAIL_BYTES).decode(errors="replace").strip().splitlines()[-LINES:]
+        except OSError:
+            lines = []
+        return "; its last lines:\n  " + "\n  ".join(one_line(line)[:300] for line in lines) if lines else ""
+
+
+@contextmanager
+def started(adapter: Adapter, launch: Launch, log: Path, wait_s: float) -> Iterator[Server]:
+    """Start a server, wait until it is healthy, and stop it at the end whatever happens.
+
+    Raises BenchError with a sentence if the port is taken, if the server ends before it is healthy, or if it
+    is not healthy within ``wait_s`` seconds.
+    """
+    _must_be_free(launch.port)
+    server = _start(adapter, launch, log)
+    try:
+        begun = time.monotonic()
+        run(_healthy(server, wait_s))
+        server.ready_s = time.monotonic() - begun
+        server.evidence = run(_evidence(server))
+        yield server
+    finally:
+        server.stop()
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _must_be_free(port: int) -> None:
+    if not 1 <= port <= 65535:
+        raise UsageError(f"a port is from 1 to 65535, got {port}")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise UsageError(f"port {port} is taken by another program: give another one, or none") from None
+
+
+def _start(adapter: Adapter, launch: Launch, log: Path) -> Server:
+    command = adapter.command(launch)
+    keeper = subprocess.Popen(
+        [sys.executable, "-P", "-m", "bench.serving.keeper", str(log.resolve()), "--", *command],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=NOWHERE, start_new_session=True,
+        env={**environment(*PREFIXES), **adapter.environment, **SAFE, "PYTHONPATH": _here()},
+    )  # fmt: skip
+    return Server(adapter, launch, Address("http", "127.0.0.1", launch.port), log, keeper)
+
+
+def _here() -> str:
+    """Return the directory of this package, for a keeper that stands elsewhere."""
+    return str(Path(__file__).resolve().parents[2])
+
+
+async def _healthy(server: Server, wait_s: float) -> None:
+    until = time.monotonic() + wait_s
+    why = "no answer"
+    while time.monotonic() < until:
+        if gone := server.gone():
+            raise BenchError(f"{server.adapter.title}: {gone}\n  (install: {server.adapter.install})")
+        try:
+            await fetch(
+                server.address, server.adapter.health, None, wait_s=max(until - time.monotonic(), LOOK_S)
+            )
+        except BenchError as bad:
+            why = str(bad).removeprefix(f"{server.address.url}: ")
+            await asyncio.sleep(LOOK_S)
+        else:
+            return
+    raise BenchError(f"{server.adapter.title} was not healthy within {wait_s:g} s ({why}){server._last()}")
+
+
+async def _evidence(server: Server) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for path in server.adapter.evidence:
+        try:
+            found[path] = await fetch(server.address, path, None)
+        except BenchError as bad:
+            found[path] = f"not read: {bad}"
+    return found
+
+
+def _how(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else f"by signal {-code}"

@@ -1,0 +1,103 @@
+"""How many tokens each event of a reply carried, and how well that is known.
+
+A server may put several tokens into one event, and say nothing, or something wrong, about their number. What
+was counted is held against the server's usage; a count is never 0 where text came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.serving.events import Event
+
+How = Literal["token ids", "running usage", "usage", "usage spread", "events"]
+TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One event with text: the monotonic time at which it came, and what it said."""
+
+    at_ns: int
+    event: Event
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Output tokens of each event (``per_event``), how they were counted, and what speaks against the count.
+
+    ``verified`` means that two sources agree: the server's usage, and what was seen in the stream.
+    """
+
+    per_event: tuple[int, ...]
+    how: How
+    verified: bool
+    doubt: str = ""
+
+    @property
+    def total(self) -> int:
+        """Return n_out."""
+        return sum(self.per_event)
+
+
+def counted(arrivals: Sequence[Arrival], said: int | None, asked: int | None) -> Tokens:
+    """Count the tokens of each event.
+
+    ``said`` is the server's own number of output tokens, ``asked`` the most that it was asked for. Token ids
+    in the stream are exact. Else a running usage gives differences. Else one event is one token, and if the
+    server says that there were more, the others are dealt out by the length of the text.
+    """
+    if not arrivals:
+        return Tokens((), "events", False)
+    exact = _ids(arrivals) or _running(arrivals)
+    if exact is not None:
+        per_event, how = exact
+        doubt = _doubt(sum(per_event), said)
+        return Tokens(per_event, how, said is not None and not doubt, doubt)
+    events = len(arrivals)
+    if said is None:
+        return Tokens((1,) * events, "events", False, "the server sent no usage: an event counts as a token")
+    if said < events:
+        return Tokens(
+            (1,) * events, "events", False, f"usage says {said} output tokens, and {events} events had text"
+        )
+    if asked is not None and said > asked:
+        return Tokens(
+            (1,) * events, "events", False, f"usage says {said} output tokens, and {asked} were asked for"
+        )
+    if said == events:
+        return Tokens((1,) * events, "usage", True)
+    return Tokens(_spread([len(one.event.text + one.event.thoughts) for one in arrivals], said),
+                  "usage spread", False, f"{said} tokens came in {events} events")  # fmt: skip
+
+
+def _ids(arrivals: Sequence[Arrival]) -> tuple[tuple[int, ...], How] | None:
+    found = [one.event.ids for one in arrivals if one.event.ids]
+    return (tuple(found), "token ids") if found and len(found) == len(arrivals) else None
+
+
+def _running(arrivals: Sequence[Arrival]) -> tuple[tuple[int, ...], How] | None:
+    totals = [one.event.usage[1] for one in arrivals if one.event.usage and one.event.usage[1] is not None]
+    if not totals or len(totals) != len(arrivals):
+        return None
+    steps = tuple(after - before for before, after in zip([0, *totals], totals, strict=False))
+    return (steps, "running usage") if min(steps) > 0 else None
+
+
+def _doubt(ours: int, said: int | None) -> str:
+    if said is None or abs(said - ours) <= TOLERANCE * ours:
+        return ""
+    return f"usage says {said} output tokens, and the stream held {ours}"
+
+
+def _spread(lengths: Sequence[int], total: int) -> tuple[int, ...]:
+    """Deal out ``total`` tokens: one for each event, the others by the length of its text."""
+    more, letters = total - len(lengths), sum(lengths)
+    shares = [more * length / letters for length in lengths]
+    found = [int(share) for share in shares]
+    by_rest = sorted(range(len(lengths)), key=lambda at: found[at] - shares[at])
+    for at in by_rest[: more - sum(found)]:
+        found[at] += 1
+    return tuple(1 + one for one in found)

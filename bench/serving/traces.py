@@ -1,0 +1,85 @@
+"""Replay of a trace: a JSON-lines file with the arrival and the lengths of each request.
+
+The column names of Mooncake (``timestamp`` in ms, ``input_length``, ``output_length``) and of BurstGPT
+(``Timestamp`` in s, ``Request tokens``, ``Response tokens``) are accepted beside our own (``arrival_s``,
+``input_tokens``, ``output_tokens``). Other columns are not read.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.bounded import read_bounded, why
+from bench.errors import ConfigError, UsageError
+from bench.formatting import MIB
+from bench.serving.arrivals import MOST_REQUESTS, OpenLoop
+
+MOST_BYTES = 256 * MIB
+MOST_TOKENS = 10_000_000
+ARRIVALS = {"arrival_s": 1.0, "timestamp": 1e-3, "Timestamp": 1.0}
+INPUTS = ("input_tokens", "input_length", "Request tokens")
+OUTPUTS = ("output_tokens", "output_length", "Response tokens")
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A schedule, and the input and output tokens of each of its requests."""
+
+    schedule: OpenLoop
+    lengths: tuple[tuple[int, int], ...]
+
+
+def read_trace(path: Path, most: int | None = None, speed: float = 1.0) -> Trace:
+    """Read at most ``most`` requests of a trace, in the order of their arrival, ``speed`` times as fast.
+
+    Raises ConfigError, which names file, line and column.
+    """
+    if not math.isfinite(speed) or speed <= 0:
+        raise UsageError(f"the speed of a trace must be above 0, got {speed:g}")
+    try:
+        lines = read_bounded(path, MOST_BYTES).splitlines()
+    except OSError as bad:
+        raise ConfigError(str(path), why(bad)) from None
+    rows = [_row(line, str(path), number) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not rows:
+        raise ConfigError(str(path), "holds no request")
+    rows = sorted(rows, key=lambda row: row[0])[: most or MOST_REQUESTS]
+    first = rows[0][0]
+    times = tuple((arrival - first) / speed for arrival, _, _ in rows)
+    faster = "" if speed == 1 else f" at {speed:g} times its speed"
+    return Trace(
+        OpenLoop(times, f"trace {path.name}{faster}"), tuple((n_in, n_out) for _, n_in, n_out in rows)
+    )
+
+
+def _row(line: bytes, file: str, number: int) -> tuple[float, int, int]:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        raise ConfigError(file, "is not JSON", number) from None
+    if not isinstance(found, dict):
+        raise ConfigError(file, "is not an object of JSON", number)
+    key = _named(found, tuple(ARRIVALS), file, number)
+    arrival = found[key]
+    if type(arrival) not in (int, float) or not 0 <= arrival < 1e15:
+        raise ConfigError(file, f"no time: {arrival!r:.40}", number, key)
+    return arrival * ARRIVALS[key], _count(found, INPUTS, file, number), _count(found, OUTPUTS, file, number)
+
+
+def _count(found: dict[str, object], keys: tuple[str, ...], file: str, number: int) -> int:
+    key = _named(found, keys, file, number)
+    value = found[key]
+    if type(value) is not int or not 1 <= value <= MOST_TOKENS:
+        raise ConfigError(file, f"no number of tokens: {value!r:.40}", number, key)
+    return value
+
+
+def _named(found: dict[str, object], keys: tuple[str, ...], file: str, number: int) -> str:
+    given = [key for key in keys if key in found]
+    if len(given) != 1:
+        what = "is missing" if not given else "stands beside " + ", ".join(given[1:])
+        raise ConfigError(file, what, number, given[0] if given else " or ".join(keys))
+    return given[0]

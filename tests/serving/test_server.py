@@ -1,0 +1,183 @@
+"""A server that we start: healthy or a sentence, and nothing of it is left, whatever happens to whom."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from running_stub import STUB
+
+from bench.errors import BenchError, UsageError
+from bench.serving.arrivals import ClosedLoop
+from bench.serving.client import Settings
+from bench.serving.engines import ADAPTERS, adapter_called
+from bench.serving.engines.adapter import Adapter, Launch
+from bench.serving.load import load, run
+from bench.serving.prompts import by_words
+from bench.serving.server import Server, free_port, started
+
+ROOT = Path(__file__).parents[2]
+
+
+def adapter(*arguments: str) -> Adapter:
+    """The stub as an engine."""
+
+    def command(launch: Launch) -> tuple[str, ...]:
+        return (launch.python, str(STUB), "--port", str(launch.port), *arguments)
+
+    return Adapter(
+        "stub", "the stub", command, "/health", ("/version", "/nothing"), lambda _: "stub", "it is here"
+    )
+
+
+def launch(python: str = sys.executable) -> Launch:
+    return Launch("weights", free_port(), python)
+
+
+def processes_of(port: int) -> list[psutil.Process]:
+    """The processes that have this port in their command line: the keeper and the server."""
+    found = []
+    for one in psutil.process_iter(["cmdline", "status"]):
+        if str(port) in (one.info["cmdline"] or []) and one.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(one)
+    return found
+
+
+def soon(is_so: Callable[[], bool], seconds: float = 30) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if is_so():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_server_is_started_asked_and_stopped(tmp_path: Path) -> None:
+    asked = launch()
+    with started(adapter(), asked, tmp_path / "log", 60) as up:
+        assert up.evidence["/version"] == {"version": "stub-1"}
+        assert "not read" in str(up.evidence["/nothing"])
+        assert up.gone() == ""
+        assert len(processes_of(asked.port)) == 2
+    assert processes_of(asked.port) == []
+    assert up.parting == ""
+
+
+def fails(tmp_path: Path, one: Adapter, asked: Launch, wait_s: float) -> str:
+    with pytest.raises(BenchError) as bad, started(one, asked, tmp_path / "log", wait_s):
+        pytest.fail("it was taken for healthy")
+    assert processes_of(asked.port) == []
+    return str(bad.value)
+
+
+def test_a_server_that_never_gets_healthy(tmp_path: Path) -> None:
+    said = fails(tmp_path, adapter("--unhealthy"), launch(), 2)
+    assert "the stub was not healthy within 2 s (HTTP 503" in said
+
+
+def test_a_server_that_ends_at_once(tmp_path: Path) -> None:
+    said = fails(tmp_path, adapter("--no-such-option"), launch(), 60)
+    assert "the server died (exit code 2)" in said
+    assert "unrecognized arguments" in said
+
+
+def test_a_program_that_is_not_there(tmp_path: Path) -> None:
+    said = fails(tmp_path, adapter(), launch(str(tmp_path / "python")), 60)
+    assert "exit code 127" in said
+    assert "cannot be started" in said
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with (
+            pytest.raises(UsageError, match=f"port {port} is taken"),
+            started(adapter(), Launch("weights", port, sys.executable), tmp_path / "log", 5),
+        ):
+            pytest.fail("it was started")
+
+
+def test_a_server_that_leaves_processes_behind(tmp_path: Path) -> None:
+    with started(adapter("--leave-child"), launch(), tmp_path / "log", 60) as up:
+        children = psutil.Process(up._keeper.pid).children(recursive=True)
+        assert len(children) == 2
+    assert "left 1 processes when it was stopped; they were killed" in up.parting
+    assert not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in children)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_server_that_dies(tmp_path: Path, number: int) -> None:
+    def server_of(up: Server) -> int:
+        return int(psutil.Process(up._keeper.pid).children()[0].pid)
+
+    with started(adapter(), launch(), tmp_path / "log", 60) as up:
+        os.kill(server_of(up), number)
+        assert soon(lambda: up.gone() != "")
+        assert f"the server died (by signal {int(number)})" in up.gone()
+
+
+def test_a_server_that_dies_under_load(tmp_path: Path) -> None:
+    """The load ends with a sentence that holds the exit code, and the requests that were lost are failed."""
+    with started(adapter("--die-after", "5"), launch(), tmp_path / "log", 60) as up:
+        settings, asked = Settings(up.address, "gap=1", timeout_s=20), by_words([(5, 4)] * 60, 1)
+        found = run(load(settings, ClosedLoop(2, 60), asked, gone=up.gone))
+    assert "the server died (exit code 3)" in found.stopped
+    assert found.stopped in found.invalid
+    assert len(found.samples) < 60
+    assert {one.status for one in found.samples} >= {"ok", "failed"}
+
+
+@pytest.mark.parametrize("more", [(), ("--leave-child",), ("--ignore-term",)], ids=" ".join)
+def test_nothing_is_left_when_we_are_killed(tmp_path: Path, more: tuple[str, ...]) -> None:
+    """SIGKILL of the one who started it: nobody has time to say goodbye."""
+    port = free_port()
+    code = f"""
+import sys, time
+sys.path[:0] = [{str(ROOT)!r}, {str(STUB.parent)!r}]
+from pathlib import Path
+from test_server import adapter
+from bench.serving.engines.adapter import Launch
+from bench.serving.server import started
+launch = Launch("weights", {port}, sys.executable)
+with started(adapter(*{more!r}), launch, Path({str(tmp_path / "log")!r}), 60):
+    print("up", flush=True)
+    time.sleep(600)
+"""
+    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == "up\n"
+    family = [child for one in processes_of(port) for child in (one, *one.children(recursive=True))]
+    owner.kill()
+    owner.communicate()
+    assert len({one.pid for one in family}) == 2 + ("--leave-child" in more)
+    assert soon(lambda: not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in family))
+
+
+# ---- adapters ----
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_an_engine_is_started_on_this_machine_only(name: str) -> None:
+    one = adapter_called(name)
+    command = one.command(Launch("/models/m", 8123, "/env/bin/python", ("--last", "x")))
+    assert command[-2:] == ("--last", "x")
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert command[command.index("--port") + 1] == "8123"
+    assert "/models/m" in command
+    assert one.health.startswith("/")
+    assert one.evidence
+
+
+def test_an_engine_that_is_none() -> None:
+    with pytest.raises(UsageError, match="did you mean vllm"):
+        adapter_called("vlm")
