@@ -6,11 +6,12 @@ and so small that no product of several is infinite.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+DAY_LETTERS = 10  # YYYY-MM-DD
 MOST_NAME = 300  # letters of a name: a variant's is at most 100, a cell's joins the keys of a sweep
 MOST = 1e24  # operations, bytes, dollars: larger than any figure, and a product of several is still a number
 
@@ -138,6 +139,16 @@ class Step(Block):
     note: str | None = None
 
 
+def _real_day(text: str) -> str:
+    """Return a day that exists, written YYYY-MM-DD. Raises ValueError for any other text."""
+    if len(text) != DAY_LETTERS or str(date.fromisoformat(text)) != text:
+        raise ValueError("not a day, YYYY-MM-DD")
+    return text
+
+
+Day = Annotated[str, Field(max_length=DAY_LETTERS), AfterValidator(_real_day)]
+
+
 class Price(Block):
     """What an hour costs. ``bench/pricing/cost.py`` reads these keys."""
 
@@ -147,7 +158,7 @@ class Price(Block):
     ownership: Literal["rented", "owned"]
     currency: Name
     includes_power: bool
-    date: Name
+    date: Day
     source: Whole
     note: Whole | None = None
     vcpus: Annotated[int, Field(ge=1, le=100_000)] | None = None
@@ -162,7 +173,7 @@ class Price(Block):
     idle_watts: Amount | None = None
     term: Name | None = None
     usd_per_unit: Above0 | None = None
-    rate_date: Name | None = None
+    rate_date: Day | None = None
     utilisation: Annotated[float, Field(gt=0, le=1)]
 
 

@@ -137,7 +137,9 @@ def test_no_line_of_a_file_is_obeyed(bench: Bench, run: Path, tmp_path: Path, na
 
 
 def test_json_gives_a_program_the_text_as_it_was(bench: Bench, run: Path) -> None:
-    assert json.loads(bench("compare", run, "--json").stdout)["name"] == LONG
+    found = bench("compare", run, "--json")
+    assert found.stdout, found.stderr
+    assert json.loads(found.stdout)["name"] == LONG
 
 
 @pytest.mark.parametrize("cut", range(1, 12))
