@@ -97,6 +97,7 @@ FAILURES = [
     ("mode=status,status=500", "failed", "HTTP 500"),
     ("mode=reset", "failed", "connection"),
     ("mode=cut", "cut short", "closed the connection"),
+    ("mode=untilcut", "cut short", "without [DONE]"),
     ("mode=drip", "cut short", "no end within 0.5 s"),
     ("mode=hang", "failed", "no end within 0.5 s"),
     ("mode=huge", "failed", "more than 1048576 bytes"),
@@ -141,7 +142,7 @@ def test_token_ids_are_counted(stub: Address) -> None:
     assert (one.tokens, one.counted, one.verified) == ((3, 3, 2), "token ids", True)
 
 
-@pytest.mark.parametrize("mode", ["crlf", "nodone", "nofinish"])
+@pytest.mark.parametrize("mode", ["crlf", "nodone", "nofinish", "untilclose"])
 def test_other_ways_to_stream(stub: Address, mode: str) -> None:
     [one] = sent(stub, f"mode={mode}")
     assert (one.status, one.n_out) == ("ok", 8)
