@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import __version__
 from bench.cli.load_options import Asking, must_be_one_schedule
-from bench.errors import BenchError, UsageError
+from bench.cli.load_target import Target, target_of, tell
+from bench.errors import BenchError
 from bench.measure.clock import utc_now
 from bench.pricing.reprice import price_block
 from bench.runs.run import new_directory
 from bench.serving import record
-from bench.serving.address import Secret, address, key_of
+from bench.serving.address import address, key_of
 from bench.serving.arrivals import ClosedLoop, Schedule, at_once, constant, gamma, poisson
-from bench.serving.client import Asked, Client, Settings, fetch
+from bench.serving.client import Client
 from bench.serving.connection import must_be_installed
-from bench.serving.engines import ADAPTERS, adapter_called
-from bench.serving.engines.adapter import Launch
+from bench.serving.engines import adapter_called
 from bench.serving.figures import Limits
 from bench.serving.load import Load, load, run
 from bench.serving.prompts import by_tokens, by_words, tokenizer_of
+from bench.serving.reply import Asked
 from bench.serving.samples import Sample
 from bench.serving.search import Capacity, highest_rate
-from bench.serving.server import Server, free_port, started
 from bench.serving.traces import read_trace
 
 if TYPE_CHECKING:
@@ -38,18 +37,6 @@ if TYPE_CHECKING:
 Lengths = tuple[tuple[int, int], ...]
 USUAL_REQUESTS = 64
 FIRST_RATE = 1.0
-
-
-@dataclass(frozen=True)
-class _Target:
-    """Where requests go, and what is known of the server there."""
-
-    settings: Settings
-    head: Mapping[str, Any]
-    server: Server | None = None
-
-    def gone(self) -> str:
-        return "" if self.server is None else self.server.gone()
 
 
 def measured(asking: Asking) -> tuple[Result, Path]:
@@ -70,7 +57,7 @@ def measured(asking: Asking) -> tuple[Result, Path]:
         asking.out, f"load-{asking.target.partition('://')[0] if by_address else asking.target}"
     )
     limits, begun = Limits(asking.slo), utc_now()
-    with _none_left_empty(directory), _target(asking, key, directory) as target:
+    with _none_left_empty(directory), target_of(asking, key, directory) as target:
         done, found = run(_measured(asking, target, schedule, lengths, seed, limits))
         head = {**target.head, **_what(asking, seed), "started_utc": begun, "finished_utc": utc_now()}
     if target.server is not None and target.server.parting:
@@ -103,7 +90,7 @@ def again(asking: Asking) -> Result:
 
 
 async def _measured(
-    asking: Asking, target: _Target, schedule: Schedule, lengths: Lengths, seed: int, limits: Limits
+    asking: Asking, target: Target, schedule: Schedule, lengths: Lengths, seed: int, limits: Limits
 ) -> tuple[Load, Capacity | None]:
     count = await tokenizer_of(target.settings.server, target.settings.model, target.settings.key)
     number = 0
@@ -132,7 +119,7 @@ async def _measured(
     return last[best[-1] if best else -1], found
 
 
-async def _warm_up(target: _Target, prompts: list[Asked]) -> None:
+async def _warm_up(target: Target, prompts: list[Asked]) -> None:
     """Send requests that do not count. Raises BenchError if the first of them fails: the others would too."""
     client = Client(target.settings)
     try:
@@ -144,67 +131,6 @@ async def _warm_up(target: _Target, prompts: list[Asked]) -> None:
                 )
     finally:
         client.close()
-
-
-@contextmanager
-def _target(asking: Asking, key: Secret | None, directory: Path) -> Iterator[_Target]:
-    api: Any = "chat" if asking.chat else "completions"
-    extra: dict[str, object] = {"ignore_eos": True} if asking.ignore_eos else {}
-    how: Any = {"timeout_s": asking.timeout_s, "retries": asking.retries}
-    if "://" in asking.target:
-        server = address(asking.target)
-        name = asking.model or run(_only_model(server, key))
-        yield _Target(
-            Settings(server, name, api, key, extra=extra, **how), {"target": server.url, "model": name}
-        )
-        return
-    adapter = ADAPTERS[asking.target]
-    if asking.model is None:
-        raise UsageError(
-            f"{adapter.title} serves what? give --model with a model card, a directory or a file"
-        )
-    if asking.key_env is not None:
-        raise UsageError("--key-env goes with an address: a server that is started here wants no key")
-    weights = _weights(asking.model, gguf=adapter.name == "llama-cpp-server")
-    launch = Launch(str(weights), asking.port or free_port(), asking.python, asking.engine_arguments)
-    _tell(asking.quiet, f"starting {adapter.title} ...")
-    with started(adapter, launch, directory / "logs" / "server.log", asking.wait_s) as up:
-        _tell(asking.quiet, f"{adapter.title} was healthy after {up.ready_s:.0f} s")
-        settings = Settings(up.address, up.model, api, None, extra={**adapter.extra, **extra}, **how)
-        head = {
-            "target": adapter.name, "model": asking.model, "command": list(adapter.command(launch)),
-            "evidence": up.evidence, "ready_s": up.ready_s,
-        }  # fmt: skip
-        yield _Target(settings, head, up)
-
-
-async def _only_model(server: Any, key: Secret | None) -> str:
-    found = await fetch(server, f"{server.prefix}/models", key)
-    data = found.get("data") if isinstance(found, Mapping) else None
-    names = (
-        [one["id"] for one in data if isinstance(one, Mapping) and "id" in one]
-        if isinstance(data, list)
-        else []
-    )
-    if len(names) != 1:
-        raise UsageError(f"{server.url} serves {len(names)} models: name one with --model")
-    return str(names[0])
-
-
-def _weights(name: str, *, gguf: bool) -> Path:
-    """Return the directory of a model, or its GGUF file, from a path or from the name of a card."""
-    from bench.models.fetch import ensure
-    from bench.models.reference import Named
-
-    path = Path(name)
-    if path.exists():
-        return path.resolve()
-    local = ensure(Named(name))
-    if not gguf:
-        return local.directory
-    if local.gguf is None:
-        raise UsageError(f"{name} has no GGUF file, which llama.cpp's server needs: give the path of one")
-    return local.gguf
 
 
 def _schedule(asking: Asking, seed: int) -> tuple[Schedule, Lengths]:
@@ -257,9 +183,4 @@ class _Seen:
         tenth = max(self._requests // 10, 1)
         if self._done % tenth == 0:
             failed = f", {self._failed} failed" if self._failed else ""
-            _tell(self._quiet, f"{self._before}{self._done} of {self._requests} requests{failed}")
-
-
-def _tell(quiet: bool, line: str) -> None:
-    if not quiet:
-        print(line, file=sys.stderr, flush=True)
+            tell(self._quiet, f"{self._before}{self._done} of {self._requests} requests{failed}")

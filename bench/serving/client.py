@@ -9,31 +9,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import urlsplit
 
 from bench.errors import BenchError
-from bench.formatting import one_line
 from bench.serving.address import Address, Secret
 from bench.serving.connection import Connection, Lost, connect
-from bench.serving.events import DONE, event_of, message_of
-from bench.serving.samples import Sample, Status
-from bench.serving.sse import BadStream, EventParser
-from bench.serving.tokens import Arrival, counted
+from bench.serving.reply import Asked, Reply, Trip, without
+from bench.serving.samples import Sample
+from bench.serving.sse import BadStream
 
 Api = Literal["completions", "chat"]
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 LONGEST_WAIT_S = 30.0
-MOST_BODY = 64 * 1024
-MOST_LETTERS = 300  # of a reason
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A request: its prompt, how many tokens that is meant to be, and the most tokens of the reply."""
-
-    prompt: str
-    input_tokens: int
-    output_tokens: int
 
 
 @dataclass(frozen=True)
@@ -62,7 +48,7 @@ class Client:
         """Send one request and wait for its end. A failure is a sample too, and never an exception."""
         request = self._request(asked)
         sent_ns = time.monotonic_ns()
-        trip = _Trip(number, asked, sent_ns if scheduled_ns is None else scheduled_ns, sent_ns)
+        trip = Trip(number, asked, sent_ns if scheduled_ns is None else scheduled_ns, sent_ns)
         try:
             async with asyncio.timeout(self.settings.timeout_s):
                 await self._attempts(trip, request)
@@ -75,10 +61,10 @@ class Client:
         while self._idle:
             self._idle.pop().close()
 
-    async def _attempts(self, trip: _Trip, request: bytes) -> None:
+    async def _attempts(self, trip: Trip, request: bytes) -> None:
         for left in range(self.settings.retries, -1, -1):
             trip.attempts += 1
-            reply = _Reply()
+            reply = Reply()
             trip.reply = reply
             try:
                 await self._exchange(trip, request, reply)
@@ -93,13 +79,13 @@ class Client:
                 return
             await asyncio.sleep(self._wait(trip.attempts, reply))
 
-    def _wait(self, attempt: int, reply: _Reply) -> float:
+    def _wait(self, attempt: int, reply: Reply) -> float:
         """Return the seconds before another attempt: what the server asks for, or twice as long each time."""
         asked = reply.headers.get("retry-after", "")
         wait = float(asked) if asked.isdecimal() else self.settings.backoff_s * 2 ** (attempt - 1)
         return min(wait, LONGEST_WAIT_S)
 
-    async def _exchange(self, trip: _Trip, request: bytes, reply: _Reply) -> None:
+    async def _exchange(self, trip: Trip, request: bytes, reply: Reply) -> None:
         """Send over a kept connection, or over a new one if the server has closed that meanwhile."""
         while self._idle:
             kept = self._idle.pop()
@@ -118,7 +104,7 @@ class Client:
         trip.connect_ns += time.monotonic_ns() - begun_ns
         await self._ask(connection, request, reply)
 
-    async def _ask(self, connection: Connection, request: bytes, reply: _Reply) -> None:
+    async def _ask(self, connection: Connection, request: bytes, reply: Reply) -> None:
         try:
             await connection.ask(request, reply)
         except BaseException:
@@ -155,121 +141,11 @@ def request_bytes(method: str, server: Address, path: str, key: Secret | None, d
     return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + data
 
 
-class _Reply:
-    """A reply as it comes."""
-
-    def __init__(self) -> None:
-        self.status: int | None = None
-        self.headers: dict[str, str] = {}
-        self.arrivals: list[Arrival] = []
-        self.usage: tuple[int | None, int | None] | None = None
-        self.cached: int | None = None
-        self.finish: str | None = None
-        self.done = False
-        self.body = b""
-        self._parser = EventParser()
-
-    @property
-    def streamed(self) -> bool:
-        return self.status == 200 and "text/event-stream" in self.headers.get("content-type", "")
-
-    @property
-    def unfinished(self) -> bool:
-        return self._parser.unfinished
-
-    def begins(self, status: int, headers: dict[str, str]) -> None:
-        self.status, self.headers = status, headers
-
-    def receives(self, at_ns: int, data: bytes) -> None:
-        if not self.streamed:
-            self.body = (self.body + data)[:MOST_BODY]
-            return
-        for text in self._parser.feed(data):
-            if text.strip() == DONE:
-                self.done = True
-            elif not self.done:
-                self._take(at_ns, text)
-
-    def _take(self, at_ns: int, text: str) -> None:
-        event = event_of(text)
-        self.usage, self.finish = event.usage or self.usage, event.finish or self.finish
-        self.cached = self.cached if event.cached is None else event.cached
-        if event.text or event.thoughts or event.ids:
-            self.arrivals.append(Arrival(at_ns, event))
-
-    def refusal(self) -> str:
-        """Say why this reply is no stream."""
-        if self.status is not None and 300 <= self.status < 400:
-            to = urlsplit(self.headers.get("location", "")).hostname or "another path"
-            return f"the server redirects to {one_line(to)[:100]}, which is not followed: give that address"
-        if self.status == 200:
-            return (
-                f"the reply is {one_line(self.headers.get('content-type', 'of no type'))[:80]}, not a stream"
-            )
-        try:
-            found = json.loads(self.body)
-        except (ValueError, RecursionError):
-            found = None
-        told = message_of(found) if isinstance(found, dict) else one_line(self.body.decode(errors="replace"))
-        return f"HTTP {self.status}: {told}" if told.strip() else f"HTTP {self.status}"
-
-
-class _Trip:
-    """One request with all its attempts."""
-
-    def __init__(self, number: int, asked: Asked, scheduled_ns: int, sent_ns: int) -> None:
-        self.number, self.asked, self.scheduled_ns, self.sent_ns = number, asked, scheduled_ns, sent_ns
-        self.attempts = self.reconnects = self.connect_ns = 0
-        self.status: Status = "failed"
-        self.reason = ""
-        self.reply = _Reply()
-        self.end_ns = sent_ns
-
-    def finish(self) -> None:
-        """The reply is complete as HTTP; see whether it is a whole answer."""
-        reply = self.reply
-        if not reply.streamed:
-            self.fail(reply.refusal(), cut=False)
-        elif not reply.done and reply.finish is None:
-            self.fail("the stream ended without [DONE] and without a finish_reason", cut=True)
-        elif reply.unfinished and not reply.done:
-            self.fail("the stream ended within an event", cut=True)
-        elif not reply.arrivals:
-            self.fail("the reply held no text, so there is nothing to time", cut=False)
-        else:
-            self.end_ns, self.status, self.reason = time.monotonic_ns(), "ok", ""
-
-    def fail(self, reason: str, *, cut: bool) -> None:
-        """Note why it failed; a reply that ``cut`` off after its first token is cut short."""
-        self.end_ns = time.monotonic_ns()
-        self.status = "cut short" if cut and self.reply.arrivals else "failed"
-        self.reason = reason
-
-    def sample(self, key: Secret | None) -> Sample:
-        """Return what is kept."""
-        reply, arrivals = self.reply, self.reply.arrivals
-        n_in, said = reply.usage or (None, None)
-        tokens = counted(arrivals, said, self.asked.output_tokens)
-        thoughts = next((at for at, one in enumerate(arrivals) if not one.event.thoughts), len(arrivals))
-        reason = without(key, self.reason)
-        return Sample(
-            self.number, self.scheduled_ns, self.sent_ns, self.end_ns, self.status, reason, reply.status,
-            self.attempts, self.reconnects, self.connect_ns, tuple(one.at_ns for one in arrivals),
-            tokens.per_event, thoughts, n_in or None, reply.cached, self.asked.input_tokens,
-            self.asked.output_tokens, tokens.how, tokens.verified, tokens.doubt, reply.finish,
-        )  # fmt: skip
-
-
-def without(key: Secret | None, text: str) -> str:
-    """Return ``text`` without the key, in a length for people. It is hidden first: half a key is one too."""
-    return (key.hidden_in(text) if key else text)[:MOST_LETTERS]
-
-
 async def fetch(
     server: Address, path: str, key: Secret | None, body: object = None, wait_s: float = 10
 ) -> object:
     """Return the JSON at ``path`` (from the root), None if it holds none. Raises BenchError."""
-    reply = _Reply()
+    reply = Reply()
     data = b"" if body is None else json.dumps(body).encode()
     request = request_bytes("GET" if body is None else "POST", server, path, key, data)
     try:

@@ -49,6 +49,7 @@ class Connection(asyncio.Protocol):
         self._at_ns = 0
         self.heard = False
         self.reusable = False
+        self._until_close = False  # the reply ends where the connection does
 
     @property
     def open(self) -> bool:
@@ -57,7 +58,7 @@ class Connection(asyncio.Protocol):
 
     async def ask(self, request: bytes, listener: Listener) -> None:
         """Send ``request`` and wait for the whole reply. Raises Lost, and what ``listener`` raises."""
-        self.heard = self.reusable = False
+        self.heard = self.reusable = self._until_close = False
         if self._transport is None or not self.open:
             raise Lost("the server closed the connection before it answered")
         self._parser = _parser(self)
@@ -103,6 +104,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End the request that runs, if one does."""
         self.reusable = False
+        if exc is None and self._until_close:
+            self._end(None)
         at = "" if self.heard else " before it answered"
         self._end(Lost(f"the connection was reset{at}" if exc else f"the server closed the connection{at}"))
 
@@ -117,6 +120,7 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Tell the listener the status."""
+        self._until_close = not {"content-length", "transfer-encoding"} & self._headers.keys()
         if self._listener is not None and self._parser is not None:
             self._listener.begins(self._parser.get_status_code(), self._headers)
 

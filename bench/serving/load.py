@@ -12,8 +12,9 @@ from typing import TypeVar
 
 from bench.errors import UsageError
 from bench.serving.arrivals import ClosedLoop, OpenLoop, Schedule
-from bench.serving.client import Asked, Client, Settings
+from bench.serving.client import Client, Settings
 from bench.serving.honesty import Honesty, Watch
+from bench.serving.reply import Asked
 from bench.serving.samples import Sample
 
 MOST_IN_FLIGHT = 8192

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from bench.errors import BenchError
 from bench.serving.address import Address, Secret
-from bench.serving.client import Asked, fetch
+from bench.serving.client import fetch
+from bench.serving.reply import Asked
 from bench.serving.traces import MOST_TOKENS
 
 _TEXT = """

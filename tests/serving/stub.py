@@ -142,7 +142,8 @@ class Stub(asyncio.Protocol):
             float(how.get("gap", 0)) / 1e3,
             int(how.get("per", 1)),
         )
-        self.transport.write(HEAD)
+        self.plain = mode in ("untilclose", "untilcut")
+        self.transport.write(HEAD.replace(b"Transfer-Encoding: chunked\r\n", b"") if self.plain else HEAD)
         sizes = [min(per, tokens - at) for at in range(0, tokens, per)]
         if gap == 0 and ttft == 0:
             for number, size in enumerate(sizes):
@@ -180,7 +181,7 @@ class Stub(asyncio.Protocol):
             self.transport.write(b"ff\r\n" + data[:20])
             self.transport.close()
         elif not self.transport.is_closing():
-            self.transport.write(chunk(data))
+            self.transport.write(data if self.plain else chunk(data))
 
     def finish(self, chat: bool, asked: dict, how: dict[str, str], mode: str, tokens: int) -> None:
         if self.transport.is_closing():
@@ -201,6 +202,10 @@ class Stub(asyncio.Protocol):
             out += b"data: " + json.dumps({"choices": [], "usage": usage}).encode() + b"\n\n"
         if mode != "nodone":
             out += b"data: [DONE]\n\n"
+        if self.plain:
+            self.transport.write(out if mode == "untilclose" else b"")
+            self.transport.close()
+            return
         self.transport.write(chunk(out) + b"0\r\n\r\n")
         if mode == "close":  # without a word of it in the headers
             self.transport.close()

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from bench.errors import UsageError
 from bench.serving.address import Address, Secret, address, key_of
-from bench.serving.client import Asked, Client, Settings
+from bench.serving.client import Client, Settings
 from bench.serving.events import Event
 from bench.serving.load import run
+from bench.serving.reply import Asked
 from bench.serving.samples import Sample
 from bench.serving.server import free_port
 from bench.serving.tokens import Arrival, counted
@@ -96,6 +97,7 @@ FAILURES = [
     ("mode=status,status=500", "failed", "HTTP 500"),
     ("mode=reset", "failed", "connection"),
     ("mode=cut", "cut short", "closed the connection"),
+    ("mode=untilcut", "cut short", "without [DONE]"),
     ("mode=drip", "cut short", "no end within 0.5 s"),
     ("mode=hang", "failed", "no end within 0.5 s"),
     ("mode=huge", "failed", "more than 1048576 bytes"),
@@ -140,7 +142,7 @@ def test_token_ids_are_counted(stub: Address) -> None:
     assert (one.tokens, one.counted, one.verified) == ((3, 3, 2), "token ids", True)
 
 
-@pytest.mark.parametrize("mode", ["crlf", "nodone", "nofinish"])
+@pytest.mark.parametrize("mode", ["crlf", "nodone", "nofinish", "untilclose"])
 def test_other_ways_to_stream(stub: Address, mode: str) -> None:
     [one] = sent(stub, f"mode={mode}")
     assert (one.status, one.n_out) == ("ok", 8)

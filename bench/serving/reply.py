@@ -1,0 +1,141 @@
+"""A reply as it comes, and what is kept of a request when it is over."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from bench.formatting import one_line
+from bench.serving.address import Secret
+from bench.serving.events import DONE, event_of, message_of
+from bench.serving.samples import Sample, Status
+from bench.serving.sse import EventParser
+from bench.serving.tokens import Arrival, counted
+
+MOST_BODY = 64 * 1024
+MOST_LETTERS = 300  # of a reason
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request: its prompt, how many tokens that is meant to be, and the most tokens of the reply."""
+
+    prompt: str
+    input_tokens: int
+    output_tokens: int
+
+
+class Reply:
+    """A reply as it comes."""
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+        self.headers: dict[str, str] = {}
+        self.arrivals: list[Arrival] = []
+        self.usage: tuple[int | None, int | None] | None = None
+        self.cached: int | None = None
+        self.finish: str | None = None
+        self.done = False
+        self.body = b""
+        self._parser = EventParser()
+
+    @property
+    def streamed(self) -> bool:
+        """Return whether it is a stream of events."""
+        return self.status == 200 and "text/event-stream" in self.headers.get("content-type", "")
+
+    @property
+    def unfinished(self) -> bool:
+        """Return whether it stops within an event."""
+        return self._parser.unfinished
+
+    def begins(self, status: int, headers: dict[str, str]) -> None:
+        """Take the head of the reply."""
+        self.status, self.headers = status, headers
+
+    def receives(self, at_ns: int, data: bytes) -> None:
+        """Take bytes of the body."""
+        if not self.streamed:
+            self.body = (self.body + data)[:MOST_BODY]
+            return
+        for text in self._parser.feed(data):
+            if text.strip() == DONE:
+                self.done = True
+            elif not self.done:
+                self._take(at_ns, text)
+
+    def _take(self, at_ns: int, text: str) -> None:
+        event = event_of(text)
+        self.usage, self.finish = event.usage or self.usage, event.finish or self.finish
+        self.cached = self.cached if event.cached is None else event.cached
+        if event.text or event.thoughts or event.ids:
+            self.arrivals.append(Arrival(at_ns, event))
+
+    def refusal(self) -> str:
+        """Say why this reply is no stream."""
+        if self.status is not None and 300 <= self.status < 400:
+            to = urlsplit(self.headers.get("location", "")).hostname or "another path"
+            return f"the server redirects to {one_line(to)[:100]}, which is not followed: give that address"
+        if self.status == 200:
+            return (
+                f"the reply is {one_line(self.headers.get('content-type', 'of no type'))[:80]}, not a stream"
+            )
+        try:
+            found = json.loads(self.body)
+        except (ValueError, RecursionError):
+            found = None
+        told = message_of(found) if isinstance(found, dict) else one_line(self.body.decode(errors="replace"))
+        return f"HTTP {self.status}: {told}" if told.strip() else f"HTTP {self.status}"
+
+
+class Trip:
+    """One request with all its attempts."""
+
+    def __init__(self, number: int, asked: Asked, scheduled_ns: int, sent_ns: int) -> None:
+        self.number, self.asked, self.scheduled_ns, self.sent_ns = number, asked, scheduled_ns, sent_ns
+        self.attempts = self.reconnects = self.connect_ns = 0
+        self.status: Status = "failed"
+        self.reason = ""
+        self.reply = Reply()
+        self.end_ns = sent_ns
+
+    def finish(self) -> None:
+        """The reply is complete as HTTP; see whether it is a whole answer."""
+        reply = self.reply
+        if not reply.streamed:
+            self.fail(reply.refusal(), cut=False)
+        elif not reply.done and reply.finish is None:
+            self.fail("the stream ended without [DONE] and without a finish_reason", cut=True)
+        elif reply.unfinished and not reply.done:
+            self.fail("the stream ended within an event", cut=True)
+        elif not reply.arrivals:
+            self.fail("the reply held no text, so there is nothing to time", cut=False)
+        else:
+            self.end_ns, self.status, self.reason = time.monotonic_ns(), "ok", ""
+
+    def fail(self, reason: str, *, cut: bool) -> None:
+        """Note why it failed; a reply that ``cut`` off after its first token is cut short."""
+        self.end_ns = time.monotonic_ns()
+        self.status = "cut short" if cut and self.reply.arrivals else "failed"
+        self.reason = reason
+
+    def sample(self, key: Secret | None) -> Sample:
+        """Return what is kept."""
+        reply, arrivals = self.reply, self.reply.arrivals
+        n_in, said = reply.usage or (None, None)
+        tokens = counted(arrivals, said, self.asked.output_tokens)
+        thoughts = next((at for at, one in enumerate(arrivals) if not one.event.thoughts), len(arrivals))
+        reason = without(key, self.reason)
+        return Sample(
+            self.number, self.scheduled_ns, self.sent_ns, self.end_ns, self.status, reason, reply.status,
+            self.attempts, self.reconnects, self.connect_ns, tuple(one.at_ns for one in arrivals),
+            tokens.per_event, thoughts, n_in or None, reply.cached, self.asked.input_tokens,
+            self.asked.output_tokens, tokens.how, tokens.verified, tokens.doubt, reply.finish,
+        )  # fmt: skip
+
+
+def without(key: Secret | None, text: str) -> str:
+    """Return ``text`` without the key, in a length for people. It is hidden first: half a key is one too."""
+    return (key.hidden_in(text) if key else text)[:MOST_LETTERS]
