@@ -16,6 +16,7 @@ from bench.gate.judge import judge
 from bench.gate.reach import nothing_differs
 from bench.metrics import characters, cost, drift_keys, families, one_off, output_drift
 from bench.metrics.comparisons import Comparison, compare_all
+from bench.pricing.hardware import recorded_price
 from bench.pricing.reprice import misfit
 from bench.records import ArmRecord, RunRecord
 from bench.records.grid import warning
@@ -209,6 +210,7 @@ def load_run(directory: Path) -> RunSummary:
     try:
         check_block(Summary, found, "the run")
         run = RunSummary.from_json(found)
+        recorded_price({key: run.price[key] for key in run.price if key != "utilisation"}, run.run_id)
     except IntegrityError as bad:
         raise IntegrityError(f"{path}: {bad}") from None
     return run if seal is not None else replace(run, reasons=(*run.reasons, UNSEALED))

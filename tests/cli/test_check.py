@@ -285,7 +285,8 @@ def test_an_estimate_has_few_digits(seconds: float, words: str) -> None:
 )
 def test_only_the_first_rows_are_printed_in_full(make: Make, batches: int, variants: int, more: int) -> None:
     names = [("a", "bnb-nf4"), ("b", "torchao-int4")][:variants]
-    text = "model: smollm2-135m\nruntime: {threads: 2}\nworkload: {requests: 600}\nvariants:\n"
+    text = "model: smollm2-135m\nruntime: {threads: 2}\nworkload: {requests: 300, output_tokens: 2}\n"
+    text += "drift: {tokens: 1024}\nvariants:\n"
     text += "".join(f"  - {{name: {name}, optimise: [{{quantise: {scheme}}}]}}\n" for name, scheme in names)
     text = text if names else text.replace("variants:\n", "")
     sizes = ", ".join(str(size) for size in range(1, batches + 1))
