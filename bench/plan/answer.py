@@ -34,7 +34,8 @@ class Plan:
         offers = [found for ref in sold if (found := offer_if_any(ref, mix, day))]
         same = sorted(offers, key=lambda one: one.request_usd)[:MOST_SAME]
         if apis:
-            asked = [offer(ref, mix if ref in sold else others, day) for ref in apis]
+            ours = {ref.lower() for ref in sold}
+            asked = [offer(ref, mix if ref.lower() in ours else others, day) for ref in apis]
             same = [one for one in asked if one.ref in sold]
             theirs = [one for one in asked if one.ref not in sold]
         else:

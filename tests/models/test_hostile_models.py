@@ -315,7 +315,7 @@ def with_config(model: Path, **keys: object) -> Path:
         ({"num_experts": 10**9, "moe_intermediate_size": 16}, "num_experts 1000000000"),
         ({"num_local_experts": 10**6}, "num_local_experts 1000000 and intermediate_size 16"),
         ({"num_key_value_heads": 10**9}, "num_key_value_heads 1000000000"),
-        ({"head_dim": 10**9}, "head_dim 1000000000"),
+        ({"head_dim": 10**9}, "head_dim is 1000000000"),
         ({"n_positions": 10**12}, "n_positions 1000000000000"),
         ({"q_lora_rank": 10**9}, "q_lora_rank 1000000000"),
         ({"vocab_size_per_layer_input": 10**9}, "vocab_size_per_layer_input 1000000000"),
