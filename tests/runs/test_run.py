@@ -109,8 +109,19 @@ def summary(directory: Path) -> dict[str, Any]:
     return found  # type: ignore[no-any-return]
 
 
+EARLIER: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def _children_of_other_tests() -> None:
+    """What was there before a test is not its own: other files of the suite start processes too."""
+    EARLIER.clear()
+    EARLIER.update(process.pid for process in psutil.Process().children(recursive=True))
+
+
 def children() -> list[int]:
-    return [process.pid for process in psutil.Process().children(recursive=True)]
+    found = (process.pid for process in psutil.Process().children(recursive=True))
+    return [pid for pid in found if pid not in EARLIER]
 
 
 def rows(data: Mapping[str, Any]) -> dict[str, Any]:
