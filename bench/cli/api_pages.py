@@ -26,7 +26,13 @@ def against_page(run: RunSummary, found: Comparison) -> str:
     cached = f", {mix.cached_share:.0%} of the input from a prompt cache" if mix.cached_share else ""
     yours = [("", "$/1M requests", "$/1M tokens", "s a request", "drift")]
     yours += [
-        (f"  {row.title}", _per_million(row.request_usd), _tokens_usd(row), _seconds(row), row.drift)
+        (
+            f"  {row.title}",
+            _per_million(row.request_usd),
+            _tokens_usd(row),
+            format_significant(row.own.request_s.value),
+            row.drift,
+        )
         for row in found.rows
     ]
     theirs = [
@@ -69,9 +75,9 @@ def _offer_rows(found: Comparison) -> Iterator[tuple[str, ...]]:
 
 
 def _offer_row(api: AgainstApi) -> tuple[str, ...]:
-    batch = "-" if api.offer.batch_usd is None else _money(1e6 * api.offer.batch_usd)
+    batch = "-" if api.offer.batch_usd is None else format_significant(1e6 * api.offer.batch_usd)
     cells = (cell for pair in api.pairs for cell in (_ratio(pair.ratio), _pays_from(pair)))
-    return (f"  {api.offer.ref}", _money(1e6 * api.offer.request_usd), batch, *cells)
+    return (f"  {api.offer.ref}", format_significant(1e6 * api.offer.request_usd), batch, *cells)
 
 
 def _ratio(found: Interval) -> str:
@@ -155,19 +161,11 @@ def _per_million(usd: Interval) -> str:
     scaled = Interval(
         1e6 * usd.value, *(None if bound is None else 1e6 * bound for bound in (usd.low, usd.high))
     )
-    return f"{_money(scaled.value)} {bounds_text(scaled, _money)}".strip()
+    return f"{format_significant(scaled.value)} {bounds_text(scaled, format_significant)}".strip()
 
 
 def _tokens_usd(row: Served) -> str:
-    return _money(1e6 * row.request_usd.value / (row.mix.input_tokens + row.mix.output_tokens))
-
-
-def _seconds(row: Served) -> str:
-    return format_significant(row.own.request_s.value)
-
-
-def _money(usd: float | None) -> str:
-    return format_significant(usd)
+    return format_significant(1e6 * row.request_usd.value / (row.mix.input_tokens + row.mix.output_tokens))
 
 
 def _tokens(number: float) -> str:

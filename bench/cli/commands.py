@@ -43,11 +43,8 @@ def run(specs: Sequence[Spec], out: Path, *, as_json: bool, resume: Path | None,
 
 def show(run: RunSummary, *, as_json: bool) -> None:
     """Print a run as a table or as JSON; warn on stderr about its price: other hardware, old, spot."""
-    from bench.pricing.hour import cautions
-    from bench.pricing.reprice import misfit
 
-    wrong = misfit(run.price, [row.facts.device for row in run.rows if row.facts])
-    for note in (*([wrong] if wrong else []), *cautions(run.price, run.started_utc[:10])):
+    for note in price_notes(run, run.started_utc[:10]):
         print(f"bench: {note}", file=sys.stderr)
     from rich.console import Console
 
@@ -62,6 +59,16 @@ def show(run: RunSummary, *, as_json: bool) -> None:
     if not console.is_terminal:
         console = Console(width=160)
     render(run, console)
+
+
+def price_notes(run: RunSummary, day: str) -> Iterator[str]:
+    """Yield what to know of a run's price on ``day``: it is for other hardware, old, spot or converted."""
+    from bench.pricing.hour import cautions
+    from bench.pricing.reprice import misfit
+
+    if wrong := misfit(run.price, [row.facts.device for row in run.rows if row.facts]):
+        yield wrong
+    yield from cautions(run.price, day)
 
 
 def load(directory: Path) -> RunSummary:

@@ -70,7 +70,7 @@ def plan(
     """
     from bench.cli.plan_pages import plan_json, plan_page
     from bench.measure.clock import utc_now
-    from bench.plan.fleet import Slo
+    from bench.plan.fleet import Slo, Stream
     from bench.pricing.book import price_called
     from bench.report.formats import ascii_json, harmless
 
@@ -94,7 +94,7 @@ def plan(
             raise UsageError("an estimate needs --input-tokens and --output-tokens")
         if not hardware:
             raise UsageError("an estimate needs --hardware; `bench list prices` shows the ids")
-        stream = _stream(requests_per_day, input_tokens, output_tokens, peak)
+        stream = Stream(requests_per_day, input_tokens, output_tokens, peak)
         shares = (bandwidth_share, arithmetic_share)
         found = _of_card(model, hardware, stream, target, precision, shares)
     if reserved is not None:
@@ -105,32 +105,26 @@ def plan(
     print(ascii_json(plan_json(answer), indent=1) if as_json else plan_page(harmless(answer)))
 
 
-def _stream(per_day: float, input_tokens: float, output_tokens: float, peak: float) -> Stream:
-    from bench.plan.fleet import Stream
-
-    return Stream(per_day, input_tokens, output_tokens, peak)
-
-
 def _of_run(directory: Path, hardware: list[str], per_day: float, peak: float, slo: Slo) -> Plan:
+    from bench.cli.commands import price_notes
     from bench.cli.price_commands import names_of_weights, priced
     from bench.measure.clock import utc_now
     from bench.plan.answer import Plan
+    from bench.plan.fleet import Stream
     from bench.plan.options import measured_options
     from bench.plan.served import served_rows
-    from bench.pricing.hour import cautions
-    from bench.pricing.reprice import misfit
 
     if len(hardware) > 1:
         raise UsageError(
             "a run was measured on one kind of hardware: give one --hardware, another price of it"
         )
     run = priced(directory, hardware[0] if hardware else None, None, None, None, may_stay=True)
-    base = next((row for row in served_rows(run) if row.is_baseline), served_rows(run)[0])
-    stream = _stream(per_day, base.mix.input_tokens, base.mix.output_tokens, peak)
+    rows = served_rows(run)
+    base = next((row for row in rows if row.is_baseline), rows[0])
+    stream = Stream(per_day, base.mix.input_tokens, base.mix.output_tokens, peak)
     price = f"{run.price['name']}, {run.price['date']}"
     title = f"{run.name}: {(run.model or {}).get('name') or 'no model'}, measured in run {run.run_id}"
-    other = misfit(run.price, [row.facts.device for row in run.rows if row.facts])
-    notes = (*cautions(run.price, utc_now()[:10]), *([other] if other else []))
+    notes = tuple(price_notes(run, utc_now()[:10]))
     weights = tuple(names_of_weights(run))
     return Plan(title, (price,), stream, slo, tuple(measured_options(run)), weights, notes)
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from bench.metrics import processes
 from bench.metrics.throughput import Totals, totals
 from bench.pricing import cost as model
-from bench.pricing.hardware import recorded_price
 from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figure, Figures, Metric
 from bench.stats.intervals import Interval
@@ -26,11 +25,7 @@ METRICS = (PER_1K, PER_1K_IN, PER_1K_OUT, PER_REQUEST, ALL_ON_INPUT, ALL_ON_OUTP
 
 def price_of(arm: ArmRecord, run: RunRecord) -> model.Price:
     """Return the price of an hour of what this arm occupies; a CPU instance counts by its share of vCPUs."""
-    block = dict(run.price)
-    utilisation = float(block.pop("utilisation", 1.0))
-    hardware = recorded_price(block, run.run_id)
-    threads = arm.loaded.facts.threads if arm.loaded else None
-    return model.price_of(hardware, threads if hardware.kind == "cpu" else None, utilisation)
+    return model.kept_price(run.price, run.run_id, arm.loaded.facts.threads if arm.loaded else None)
 
 
 def _usage(arm: ArmRecord, sums: Totals) -> model.Usage:

@@ -10,8 +10,9 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.plan.offers import offers
 from bench.plan.served import Served, row_called, served_rows
-from bench.pricing.apis import POPULAR, ApiOffer, TokenMix, list_version, offer, offer_if_any, sold_as
+from bench.pricing.apis import ApiOffer, TokenMix, list_version
 from bench.pricing.break_even import BreakEven, break_even
 from bench.results.run_summary import RunSummary
 from bench.stats.intervals import Interval
@@ -74,11 +75,6 @@ class Question:
     cached_share: float = 0.0
     token_ratio: float = 1.0
 
-    def billed(self, mix: TokenMix, same_weights: bool) -> TokenMix:
-        """Return the tokens that an API bills: those of the run if it sells the same weights, since then its
-        tokenizer is the same too."""
-        return mix if same_weights else mix.scaled(self.token_ratio)
-
 
 def against_apis(run: RunSummary, weights: Sequence[str], asked: Question) -> Comparison:
     """Set a run against APIs. ``weights`` are the names under which its model is known, such as its hub id.
@@ -89,19 +85,9 @@ def against_apis(run: RunSummary, weights: Sequence[str], asked: Question) -> Co
     chosen = [row_called(rows, title) for title in asked.variants] or _telling(rows)
     base = next((row for row in rows if row.is_baseline), rows[0])
     mix = TokenMix(base.mix.input_tokens, base.mix.output_tokens, asked.cached_share)
-    same = set(sold_as(weights))
-    offers = [offer(ref, asked.billed(mix, ref in same), asked.day) for ref in asked.apis]
-    if not asked.apis:
-        offers = [
-            found
-            for ref in (*same, *(ref for ref in POPULAR if ref not in same))
-            if (found := offer_if_any(ref, asked.billed(mix, ref in same), asked.day)) is not None
-        ]
-    apis = [_against(found, found.ref in same, chosen) for found in offers]
-    apis.sort(key=lambda api: (not api.same_weights, api.offer.request_usd))
-    return Comparison(
-        tuple(rows), tuple(chosen), mix, asked.token_ratio, tuple(apis), list_version(), asked.day
-    )
+    found = offers(weights, asked.apis, mix, asked.token_ratio, asked.day)
+    apis = tuple(_against(one, same, chosen) for one, same in found)
+    return Comparison(tuple(rows), tuple(chosen), mix, asked.token_ratio, apis, list_version(), asked.day)
 
 
 def _telling(rows: Sequence[Served]) -> list[Served]:

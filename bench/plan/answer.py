@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.plan.fleet import Slo, Stream
+from bench.plan.offers import offers
 from bench.plan.options import Option, Planned, planned
-from bench.pricing.apis import POPULAR, ApiOffer, TokenMix, offer, offer_if_any, sold_as
+from bench.pricing.apis import ApiOffer, TokenMix
 
 FORMULA_MONTH = "machines * dollars an hour * 730, and power where it is billed apart"
 MOST_SAME = 5  # offers of the same weights, the cheapest
@@ -29,20 +30,11 @@ class Plan:
     def answered(self, apis: Sequence[str], cached_share: float, token_ratio: float, day: dt.date) -> Answer:
         """Simulate every option, and bill the APIs for the same requests at the prices of ``day``."""
         mix = TokenMix(self.stream.input_tokens, self.stream.output_tokens, cached_share)
-        others = mix.scaled(token_ratio)
-        sold = sold_as(self.weights)
-        offers = [found for ref in sold if (found := offer_if_any(ref, mix, day))]
-        same = sorted(offers, key=lambda one: one.request_usd)[:MOST_SAME]
-        if apis:
-            ours = {ref.lower() for ref in sold}
-            asked = [offer(ref, mix if ref.lower() in ours else others, day) for ref in apis]
-            same = [one for one in asked if one.ref in sold]
-            theirs = [one for one in asked if one.ref not in sold]
-        else:
-            theirs = [found for ref in POPULAR if (found := offer_if_any(ref, others, day))]
+        found = offers(self.weights, apis, mix, token_ratio, day)
+        same = [one for one, is_same in found if is_same]
+        theirs = [one for one, is_same in found if not is_same]
         rows = tuple(planned(option, self.stream, self.slo) for option in self.options)
-        theirs.sort(key=lambda one: one.request_usd)
-        return Answer(self, rows, tuple(same), tuple(theirs), day, token_ratio)
+        return Answer(self, rows, tuple(same if apis else same[:MOST_SAME]), tuple(theirs), day, token_ratio)
 
 
 @dataclass(frozen=True)

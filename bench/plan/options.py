@@ -12,6 +12,7 @@ from bench.plan.fleet import Capacity, Fleet, Latency, Slo, Stream, at_rate, cap
 from bench.plan.roofline import Loaded
 from bench.plan.served import Served, served_rows
 from bench.plan.steps import RooflineSteps, Steps, bound_words, measured_steps, most_in_cache
+from bench.pricing.cost import watt_hour_usd
 from bench.pricing.hardware import HardwarePrice
 from bench.results.run_summary import RunSummary
 
@@ -178,7 +179,7 @@ def _at(model: Loaded, bits: float) -> Loaded:
 
 def power_hours(price: HardwarePrice) -> tuple[float, float]:
     """Return the dollars of power of an idle hour of a device, and those that an hour of work adds."""
-    rate = (price.usd_per_kwh or 0.0) * (price.pue or 1.0) / 1000
+    rate = watt_hour_usd(price.usd_per_kwh, price.pue)
     idle = price.idle_watts or 0.0
     return idle * rate, ((price.average_watts or 0.0) - idle) * rate
 

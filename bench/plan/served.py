@@ -9,8 +9,7 @@ from bench.formatting import nearest
 from bench.metrics import energy, latency, throughput
 from bench.pricing.apis import TokenMix
 from bench.pricing.break_even import OwnServing
-from bench.pricing.cost import JOULES_PER_KWH, Price, price_of
-from bench.pricing.hardware import recorded_price
+from bench.pricing.cost import Price, kept_price, watt_hour_usd
 from bench.report.reading import band, timed_interval
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary, in_turns
@@ -81,7 +80,7 @@ def _served(run: RunSummary, row: Row) -> Served | None:
     mix, requests = _mix(row), row.figure(throughput.REQUESTS)
     if mix is None or requests is None or first is None:
         return None
-    price = _price(run, row)
+    price = kept_price(run.price, run.run_id, row.facts.threads if row.facts else None)
     return Served(
         title=row.title,
         is_baseline=row.is_baseline,
@@ -107,14 +106,6 @@ def _mix(row: Row) -> TokenMix | None:
     return TokenMix((total - output) / requests, output / requests)
 
 
-def _price(run: RunSummary, row: Row) -> Price:
-    block = dict(run.price)
-    utilisation = float(block.pop("utilisation", 1.0))
-    hardware = recorded_price(block, run.run_id)
-    threads = row.facts.threads if row.facts and hardware.kind == "cpu" else None
-    return price_of(hardware, threads, utilisation)
-
-
 def _own(run: RunSummary, row: Row, price: Price, requests: Interval) -> OwnServing:
     """Return the machine's hour and the seconds of a request.
 
@@ -128,8 +119,8 @@ def _own(run: RunSummary, row: Row, price: Price, requests: Interval) -> OwnServ
     joules = value_of(row.figure(energy.PER_REQUEST))
     watts = joules / seconds.value if joules is not None else (price.power_watts or 0.0) * price.devices
     idle = min(price.idle_watts * price.devices, watts)
-    watt_hour_usd = 3600 / JOULES_PER_KWH * (price.usd_per_kwh or 0.0) * price.pue
-    return OwnServing(hour_usd + idle * watt_hour_usd, (watts - idle) * watt_hour_usd, seconds, servers)
+    each_usd = watt_hour_usd(price.usd_per_kwh, price.pue)
+    return OwnServing(hour_usd + idle * each_usd, (watts - idle) * each_usd, seconds, servers)
 
 
 def _seconds(run: RunSummary, row: Row, requests: Interval) -> Interval:

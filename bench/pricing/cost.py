@@ -8,11 +8,12 @@ expected utilisation, N: requests, n: tokens, T: seconds of a phase, E: joules, 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from bench.errors import UsageError
-from bench.pricing.hardware import HardwarePrice
+from bench.pricing.hardware import HardwarePrice, recorded_price
 
 PowerBasis = Literal["included", "measured", "declared"]
 FORMULA_RUN: Final = "C_run = R * G * W / 3600 / u + C_energy"
@@ -184,6 +185,21 @@ def price_of(hardware: HardwarePrice, threads: int | None = None, utilisation: f
         idle_watts=hardware.idle_watts or 0.0,
         power_basis="included" if hardware.includes_power else "declared",
     )
+
+
+def kept_price(block: Mapping[str, Any], run_id: str, threads: int | None) -> Price:
+    """Return the price of a run from the block that it keeps, on ``threads`` of a CPU instance's vCPUs.
+
+    Raises IntegrityError for a block that no run was written with.
+    """
+    hardware = recorded_price(block, run_id)
+    utilisation = float(block.get("utilisation", 1.0))
+    return price_of(hardware, threads if hardware.kind == "cpu" else None, utilisation)
+
+
+def watt_hour_usd(usd_per_kwh: float | None, pue: float | None) -> float:
+    """Return the dollars of a watt that a device draws for an hour; 0.0 where its price includes power."""
+    return (usd_per_kwh or 0.0) * (pue or 1.0) / 1000
 
 
 def device_share(price: HardwarePrice, threads: int | None) -> float:

@@ -150,9 +150,12 @@ def parse_price(mapping: Mapping[str, object], file: str) -> HardwarePrice:
 
 
 def recorded_price(mapping: Mapping[str, object], run_id: str) -> HardwarePrice:
-    """Read the price that a run keeps. Raises IntegrityError, since no run was written with a bad one."""
+    """Read the price that a run keeps, which has its utilisation beside it.
+
+    Raises IntegrityError, since no run was written with a bad price.
+    """
     try:
-        return parse_price(mapping, f"run {run_id}")
+        return parse_price({key: mapping[key] for key in mapping if key != "utilisation"}, f"run {run_id}")
     except ConfigError as bad:
         raise IntegrityError(f"{bad}: the price was changed after the run") from None
 

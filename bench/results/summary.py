@@ -210,7 +210,7 @@ def load_run(directory: Path) -> RunSummary:
     try:
         check_block(Summary, found, "the run")
         run = RunSummary.from_json(found)
-        recorded_price({key: run.price[key] for key in run.price if key != "utilisation"}, run.run_id)
+        recorded_price(run.price, run.run_id)
     except IntegrityError as bad:
         raise IntegrityError(f"{path}: {bad}") from None
     return run if seal is not None else replace(run, reasons=(*run.reasons, UNSEALED))

@@ -15,6 +15,11 @@ class Launch:
     python: str
     arguments: tuple[str, ...] = ()
 
+    @property
+    def listening(self) -> tuple[str, ...]:
+        """Return the arguments that every engine has for its address: this machine alone, and the port."""
+        return "--host", "127.0.0.1", "--port", str(self.port)
+
 
 @dataclass(frozen=True)
 class Adapter:

@@ -14,16 +14,7 @@ def command(launch: Launch) -> tuple[str, ...]:
     """Return the line that starts it; ``arguments`` come last, so that they win."""
     program = shutil.which(PROGRAM)
     first = (program,) if program else (launch.python, str(Path(__file__).with_name("llama_cpp_program.py")))
-    return (
-        *first,
-        "--model",
-        launch.model,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(launch.port),
-        *launch.arguments,
-    )
+    return (*first, "--model", launch.model, *launch.listening, *launch.arguments)
 
 
 ADAPTER = Adapter(

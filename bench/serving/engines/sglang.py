@@ -10,8 +10,8 @@ SERVED_AS = "served"
 def command(launch: Launch) -> tuple[str, ...]:
     """Return the line that starts it; ``arguments`` come last, so that they win."""
     return (
-        launch.python, "-m", "sglang.launch_server", "--model-path", launch.model, "--host", "127.0.0.1",
-        "--port", str(launch.port), "--served-model-name", SERVED_AS, *launch.arguments,
+        launch.python, "-m", "sglang.launch_server", "--model-path", launch.model, *launch.listening,
+        "--served-model-name", SERVED_AS, *launch.arguments,
     )  # fmt: skip
 
 

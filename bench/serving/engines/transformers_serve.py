@@ -11,16 +11,7 @@ def command(launch: Launch) -> tuple[str, ...]:
     """Return the line that starts it; ``arguments`` come last, so that they win."""
     program = Path(launch.python).with_name("transformers")
     first = (str(program),) if program.is_file() else (launch.python, "-m", "transformers.cli.transformers")
-    return (
-        *first,
-        "serve",
-        launch.model,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(launch.port),
-        *launch.arguments,
-    )
+    return (*first, "serve", launch.model, *launch.listening, *launch.arguments)
 
 
 ADAPTER = Adapter(

@@ -11,8 +11,7 @@ def command(launch: Launch) -> tuple[str, ...]:
     """Return the line that starts it; ``arguments`` come last, so that they win."""
     return (
         launch.python, "-m", "vllm.entrypoints.openai.api_server", "--model", launch.model,
-        "--host", "127.0.0.1", "--port", str(launch.port), "--served-model-name", SERVED_AS,
-        *launch.arguments,
+        *launch.listening, "--served-model-name", SERVED_AS, *launch.arguments,
     )  # fmt: skip
 
 
