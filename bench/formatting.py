@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 MIB = 1024 * 1024
 # What a CI server reads in a log as a command to itself: GitHub's ``::error::`` at the start of a line, and
@@ -113,6 +113,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c == "\n" or c.isprintable() else "�" for c in text)
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Join words as in a sentence: ``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def count(number: int, noun: str) -> str:

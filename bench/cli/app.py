@@ -87,6 +87,10 @@ def compare(
         bool, typer.Option("--history", help="show where figures changed over all runs in a directory")
     ] = False,
     metric: Annotated[list[str] | None, typer.Option(help="with --history: a figure to show")] = None,
+    examples: Annotated[
+        int,
+        typer.Option(min=0, max=1000, help="show so many prompts where each variant's reply differs most"),
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Compare the variants of a run, two runs, or the history of many runs.
@@ -99,6 +103,10 @@ def compare(
         commands.history(run or Path("results"), metric, as_json=as_json)
     elif run is None:
         raise UsageError("compare what? give a run, two runs, or --history")
+    elif examples:
+        if other is not None:
+            raise UsageError("--examples is for one run")
+        commands.show_examples(run, examples, as_json=as_json)
     else:
         commands.compare(run, other, as_json=as_json)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.config.spec import Spec
 from bench.errors import BenchError, ExitCode, IntegrityError, UsageError
-from bench.formatting import one_line
+from bench.formatting import one_line, row_title
 from bench.results.run_summary import RunStatus, RunSummary
 
 EXIT_OF_STATUS = {
@@ -92,6 +92,22 @@ def compare(one: Path, other: Path | None, *, as_json: bool) -> None:
         print(ascii_json([asdict(row) for row in rows], indent=1))
     else:
         print(f"{heading(harmless(before), harmless(after))}\n\n{render(harmless(rows))}")
+
+
+def show_examples(directory: Path, count: int, *, as_json: bool) -> None:
+    """Print the replies in which each variant differs most from its baseline, from the run's journal."""
+    from bench.report.formats import ascii_json
+    from bench.report.side_by_side import render
+    from bench.results.examples import examples
+    from bench.store.replay import journal_of, judging, load_record
+
+    record = load_record(directory)
+    with judging(journal_of(directory)):
+        found = [(row_title(arm.group, arm.name), examples(record, arm, count)) for arm in record.arms]
+    if as_json:
+        print(ascii_json({title: [one.to_json() for one in some] for title, some in found if some}, indent=1))
+    else:
+        print(render([one for one in found if one[1]]))
 
 
 def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) -> None:

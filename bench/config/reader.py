@@ -18,6 +18,7 @@ from bench import plugins
 from bench.config.amounts import too_much
 from bench.config.arms import blaming, cells, optimisations, read_model, why_unsupported
 from bench.config.blocks import BlockReader
+from bench.config.drift_block import check_drift, judged_on_other_text
 from bench.config.shapes import check_fits, check_order, check_shapes, check_students
 from bench.config.spec import (
     Arm,
@@ -40,12 +41,11 @@ from bench.models.registry import find_model
 from bench.pricing.book import price_called
 from bench.pricing.reprice import check_rent
 from bench.store.files import digest
-from bench.texts import check_text, same_text
 from bench.yaml_source import KeyPath, YamlSource, parse_yaml, read_yaml
 
 ARM_KEYS = ("model", "runtime", "workload", "optimise")
 FILE_KEYS = ("name", *ARM_KEYS, "variants", "price", "slo", "drift", "measure", "gate", "sweep", "build")
-ADDED = ("statistics", "probes", "memory_limit")  # keys that older configs do not have
+ADDED = ("statistics", "probes", "memory_limit", "items")  # keys that older configs do not have
 MAX_ROWS = 1000
 Raw = Mapping[str, Any]
 
@@ -92,16 +92,15 @@ class _Reader(BlockReader):
             if price.usd_per_hour is not None:
                 check_rent(price.usd_per_hour, price.vcpus)
         drift = self.block(DriftBlock, "drift", self.data.get("drift", {}))
-        with blaming(self.source, ("drift", "text"), drift.text):
-            check_text(drift.text)
-        self._known_plugins("drift", "suites", "drift.suites", drift.suites)
-        self._known_plugins("drift", "statistics", "drift.statistics", drift.statistics)
+        check_drift(self.source, drift)
         measure = self.block(MeasureBlock, "measure", self.data.get("measure", {}))
-        self._known_plugins("measure", "probes", "probes", measure.probes)
+        for probe in measure.probes:
+            with blaming(self.source, ("measure", "probes")):
+                plugins.load("probes", probe)
         slo = self.block(SloBlock, "slo", self.data["slo"]) if "slo" in self.data else None
         full = self._with_defaults(price, slo, drift, measure)
         groups = self.groups(only)
-        self._judged_on_other_text(drift, groups)
+        judged_on_other_text(self.source, drift, groups)
         gate = self.limits(drift, slo, groups)
         if too := too_much(groups, drift, gate):
             raise self.source.error(*too)
@@ -137,25 +136,6 @@ class _Reader(BlockReader):
         return {
             key: blocks.get(key, self.data.get(key)) for key in FILE_KEYS if key in self.data or key in blocks
         }
-
-    def _judged_on_other_text(self, drift: DriftBlock, groups: Sequence[Group]) -> None:
-        """Refuse a scheme that is calibrated or trained on the text on which drift is scored."""
-        for group in groups if drift.tokens else ():
-            for arm in group.arms:
-                for step in arm.optimise:
-                    text = dict(step.params).get("text")
-                    if isinstance(text, str) and same_text(text, drift.text):
-                        raise self.source.error(
-                            ("drift", "text"),
-                            f"{arm.name} is calibrated on this text ({step.verb} {step.scheme}), so it would "
-                            "be judged on what it has seen",
-                            "give one of them another text",
-                        )
-
-    def _known_plugins(self, block: str, key: str, kind: str, wanted: Sequence[str]) -> None:
-        for name in wanted:
-            with blaming(self.source, (block, key)):
-                plugins.load(kind, name)
 
     # ---- arms ------------------------------------------------------------------------------------
 
@@ -277,8 +257,7 @@ class _Reader(BlockReader):
 
 
 def _lists(block: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn tuples into lists, as YAML has them, and leave out ``statistics``, ``probes`` and ``memory_limit``
-    where nothing is given.
+    """Turn tuples into lists, as YAML has them, and leave out the keys of ``ADDED`` where nothing is given.
 
     A config without them is therefore expanded as it was before these keys existed.
     """

@@ -117,6 +117,7 @@ class DriftBlock(Block):
     )
     suites: tuple[str, ...] = Field(("generation",), description="further comparisons: bench/drift/suites")
     statistics: tuple[str, ...] = Field((), description="further statistics: bench/drift/statistics")
+    items: str | None = Field(None, description="for suite 'own': JSONL with prompt, choices and right")
 
 
 class MeasureBlock(Block):

@@ -208,7 +208,7 @@ def alone(under: ArmUnderTest) -> None:
         if not under.disturbed:
             break
     counted = {} if solo.characters is None else {"characters": solo.characters}
-    under.record(solo=solo.batches, **counted)
+    under.record(solo=solo.batches, texts=solo.texts, **counted)
     under.record(memory=under.stage("memory", replies.MEMORY))
     under.record(energy=under.stage("energy", replies.ENERGY))
     for name in under.context.measure.probes:

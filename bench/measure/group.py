@@ -12,7 +12,7 @@ from dataclasses import asdict
 from bench.config.spec import Arm, Group
 from bench.errors import BenchError, IntegrityError, InterruptedRun, Outcome, VariantFailed
 from bench.measure import arm as one
-from bench.measure import pair
+from bench.measure import pair, suites
 from bench.measure.arm import ArmUnderTest, RunContext, open_worker
 from bench.measure.events import Ended
 from bench.measure.fresh_pair import prompts_of
@@ -53,6 +53,7 @@ class GroupRun:
                 one.alone(under)
                 one.ceilings(under)
                 pair.floor(under)
+                suites.answer(under)
 
     def _measure_variant(self, variant: Arm) -> None:
         with self._recorded(variant) as row:

@@ -25,6 +25,7 @@ from bench.records import (
     Loaded,
     MemoryPeaks,
     Solo,
+    SuiteAnswers,
     TimedBatch,
     TurnTimes,
     WarmUp,
@@ -65,6 +66,7 @@ FLOOR: Command[Windows] = Command("floor", Windows)
 SCORE: Command[Windows] = Command("score", Windows)
 DUET: Command[TurnTimes] = Command("duet", TurnTimes)
 REACHED: Command[Mapping[str, str]] = Command("reached", dict[str, str])
+SUITE: Command[SuiteAnswers] = Command("suite", SuiteAnswers)
 EXPORT: Command[Exported] = Command("export", Exported)
 
 
@@ -111,6 +113,18 @@ def turn_times(result: Json, batches: int, turns: int) -> TurnTimes:
         _same("duet", "turns", len(durations), turns)
         _positive("duet", durations)
     return found
+
+
+def check_answers(found: SuiteAnswers, asked: Sequence[Json], output_tokens: int) -> None:
+    """Check that every item of a suite has an entry of the kind asked for, and every choice its score."""
+    ours, others = (found.replies, found.scores) if output_tokens else (found.scores, found.replies)
+    _same("suite", "items", len(ours), len(asked))
+    _same("suite", "answers of another kind", len(others), 0)
+    for item, one in zip(asked, found.scores, strict=False):
+        if one is not None:
+            _same("suite", "choices", len(one), len(item["choices"]))
+            if not all(-1e6 <= value <= 0 for value in one):
+                raise _refused("suite", f"log-likelihoods {one} of {item['id']}")
 
 
 def check_windows(found: Windows, windows: int, positions: int) -> None:

@@ -16,6 +16,7 @@ from bench.errors import Outcome, VariantFailed
 from bench.machine import noise
 from bench.measure import arm as one
 from bench.measure import pair as beside
+from bench.measure import suites
 from bench.measure.arm import ArmUnderTest, open_worker
 from bench.measure.events import Began
 from bench.measure.fresh_pair import Fetch, FreshPair, batches_of
@@ -57,7 +58,7 @@ class VariantRun:
             return self._whole(again)
 
     def _whole(self, pair: FreshPair) -> None:
-        """Run the turns, then the variant alone, then drift."""
+        """Run the turns, then the variant alone, then drift and the behaviour suites."""
         self._base_facts = pair.base.facts
         self._say("warm up")
         pair.warm_up(profile=True)
@@ -65,6 +66,7 @@ class VariantRun:
             self._turns(pair)
         one.alone(self.row)
         beside.drift(pair.base, self.row)
+        suites.answer(self.row)
 
     def _further_pair(self) -> None:
         variant = open_worker(self.row.arm, self.group.label, self.context)

@@ -10,7 +10,8 @@ from bench.metrics import energy, latency, throughput
 from bench.pricing.apis import TokenMix
 from bench.pricing.break_even import OwnServing
 from bench.pricing.cost import Price, kept_price, watt_hour_usd
-from bench.report.reading import band, timed_interval
+from bench.report.bands import band
+from bench.report.reading import timed_interval
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary, in_turns
 from bench.stats.figure import value_of

@@ -23,6 +23,7 @@ from bench.records.replies import (
     Loaded,
     MemoryPeaks,
     Solo,
+    SuiteAnswers,
     TimedBatch,
     TurnTimes,
     WarmUp,
@@ -33,8 +34,8 @@ from bench.records.replies import (
 __all__ = [
     "ANY", "ArmRecord", "ColdStart", "Corpus", "Counted", "DriftWindow", "Encoded", "EnergyReading",
     "Exported",
-    "Facts", "Json", "Kernel", "Loaded", "MemoryPeaks", "RunRecord", "Sides", "Solo", "TimedBatch",
-    "TurnTimes", "UnitRecord", "WarmUp", "Windows", "plain",
+    "Facts", "Json", "Kernel", "Loaded", "MemoryPeaks", "RunRecord", "Sides", "Solo", "SuiteAnswers",
+    "TimedBatch", "TurnTimes", "UnitRecord", "WarmUp", "Windows", "plain",
 ]  # fmt: skip
 
 Kind = TypeVar("Kind")
@@ -79,10 +80,13 @@ class ArmRecord:
     end_ids: tuple[int, ...] = ()
     solo: tuple[TimedBatch, ...] = ()
     characters: tuple[int, int] | None = None
+    texts: tuple[tuple[str, str], ...] = ()
     memory: MemoryPeaks | None = None
     energy: EnergyReading | None = None
     drift: tuple[DriftWindow, ...] = ()
     drift_reason: str = ""
+    suites: Mapping[str, SuiteAnswers] = field(default_factory=dict)
+    suites_reason: str = ""
     floor: tuple[DriftWindow, ...] = ()
     ceilings: Mapping[str, float] | None = None
     counters: Counted | None = None

@@ -137,11 +137,12 @@ class Solo:
     """The timed pass of a worker that runs alone.
 
     ``characters`` are those of all prompts and of all replies; None for random weights, whose replies are no
-    text.
+    text. ``texts`` has the end of each prompt and the beginning of each reply.
     """
 
     batches: tuple[TimedBatch, ...]
     characters: tuple[int, int] | None = None
+    texts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,21 @@ class Windows:
     """Drift over some windows of the evaluation text; none from the side that only sends its logits."""
 
     windows: tuple[DriftWindow, ...]
+
+
+@dataclass(frozen=True)
+class SuiteAnswers:
+    """What a model answered to the items of a behaviour suite: one entry for each item.
+
+    ``scores`` are the log-likelihoods (nats) of an item's choices, ``replies`` the texts of greedy replies; a
+    suite has one of the two. An entry is None if the item did not fit the model's context. ``digest`` is that
+    of the items asked; the baseline of a run also keeps the items themselves.
+    """
+
+    digest: str
+    scores: tuple[tuple[float, ...] | None, ...] = ()
+    replies: tuple[str | None, ...] = ()
+    items: tuple[Json, ...] = ()
 
 
 @dataclass(frozen=True)

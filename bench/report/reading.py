@@ -9,6 +9,8 @@ from typing import Any
 from bench.formatting import format_share, format_significant, printable
 from bench.metrics import cost, goodput, one_off, output_drift
 from bench.metrics.comparisons import Comparison
+from bench.report.bands import a_different_model, band
+from bench.report.behaviour import behaviour_words, suites_note
 from bench.report.gate_reading import about_row
 from bench.results.others import OTHERS_SHARE, others_in_turns
 from bench.results.row import Row
@@ -17,14 +19,6 @@ from bench.stats.figure import Metric, value_of
 from bench.stats.intervals import Interval
 from bench.stats.pairs import FAMILY_ERROR, LEAST_PAIRS
 from bench.stats.verdict import Verdict
-
-# Bands of mean KL (nats) against the baseline: a convention, not a law (see docs/guide.md, "Reading").
-BANDS = (
-    (0.001, "indistinguishable"),
-    (0.02, "close to the baseline"),
-    (0.2, "noticeably different"),
-    (float("inf"), "a different model"),
-)
 
 FRONT = "on the Pareto front: no other row is both cheaper and closer to the baseline"
 WORTH_SAYING_S = 10.0
@@ -55,7 +49,10 @@ def sentence(run: RunSummary, row: Row) -> str:
         parts = ["the baseline", judged, good_words(row)]
         return _one_line("; ".join(part for part in parts if part))
     money = "" if judged and ratio is None else _money(ratio)
-    parts = [judged, money, drift_words(row), good_words(row), once_words(row)]
+    drift = drift_words(row)
+    if money.endswith("cheaper") and a_different_model(row):
+        money, drift = f"{money}, but {drift}", ""
+    parts = [judged, money, drift, behaviour_words(run, row), good_words(row), once_words(row)]
     if money and not money.endswith("cheaper"):
         parts.append(_why(row))
     if (share := others_in_turns(row)) > OTHERS_SHARE:
@@ -81,16 +78,6 @@ def _money(ratio: Comparison | None) -> str:
     if ratio.ci_low < 0.9 or ratio.ci_high > 1.1:
         return f"cannot tell: between {ratio.ci_low:.2f} and {ratio.ci_high:.2f} times the cost"
     return "cost the same as far as this run can tell"
-
-
-def band(row: Row) -> str | None:
-    """Say in a word or two how far a row is from the baseline; None if drift was not measured."""
-    figure = row.figure(output_drift.KLD)
-    if figure is None:
-        return None
-    if not output_drift.above_floor(figure):
-        return "not distinguishable from noise"
-    return next((words for limit, words in BANDS if figure.value < limit), BANDS[-1][1])
 
 
 def drift_words(row: Row) -> str:
@@ -199,6 +186,11 @@ def scored_words(run: RunSummary) -> str:
     asked, window = int(most.get("asked") or 0), int(most.get("window") or 0)
     short = asked and window and most["windows"] < asked // window
     return f"{words} {output_drift.scored_words(most['n'], asked)}." if short else words
+
+
+def drift_note(run: RunSummary) -> str:
+    """Say what drift and suites were scored on, and how sure the suites' verdicts are."""
+    return " ".join(filter(None, (scored_words(run), suites_note(run))))
 
 
 def windows_words(notes: Mapping[str, Any]) -> str:

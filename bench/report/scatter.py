@@ -14,8 +14,8 @@ from itertools import pairwise
 
 from bench.metrics import cost, output_drift
 from bench.report.axes import LogScale, Tick
+from bench.report.bands import BANDS
 from bench.report.labels import Box, Label, Place, place_labels
-from bench.report.reading import BANDS
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import value_of

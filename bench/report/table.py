@@ -12,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.formatting import printable
+from bench.report.behaviour import spoiled
 from bench.report.columns import Column, columns_of
 from bench.report.gate import lines
 from bench.report.gate_reading import TONES, without_replaced
-from bench.report.reading import front_words, scored_words, sentence, timed_words
+from bench.report.reading import drift_note, front_words, sentence, timed_words
 from bench.results.run_summary import RunSummary
 from bench.stats.verdict import Verdict
 
@@ -43,14 +44,16 @@ def render(run: RunSummary, console: Console) -> None:
     for row in run.rows:
         if not row.is_baseline or not row.ok:
             console.print(
-                f"  [bold]{escape(printable(row.title))}[/]: {escape(sentence(run, row))}", highlight=False
+                f"  [bold]{escape(printable(row.title))}[/]: {escape(sentence(run, row))}",
+                highlight=False,
+                style="red" if spoiled(run, row) else None,
             )
     money = f"{price['name']}, {price['date']}, used {price['utilisation']:.0%} of the time"
     for mark, words in (
         ("*", front_words(run)),
         ("$", money),
         ("~", timed_words(run)),
-        ("KL", scored_words(run)),
+        ("KL", drift_note(run)),
     ):
         if words:
             console.print(f"  {mark:2} {escape(printable(words))}", highlight=False, style="dim")

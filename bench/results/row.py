@@ -9,6 +9,7 @@ from typing import Any
 from bench.errors import Outcome
 from bench.formatting import row_title
 from bench.records import Facts, Kernel
+from bench.results.examples import Example
 from bench.stats.figure import Figure, Figures, Metric
 
 Json = Mapping[str, Any]
@@ -66,6 +67,7 @@ class Row:
     drift: Figures
     void_pairs: int = 0
     prompts_sha256: str | None = None  # of the prompts as tokens
+    examples: tuple[Example, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -117,6 +119,7 @@ class Row:
             "void_pairs": self.void_pairs,
             "prompts_sha256": self.prompts_sha256,
             "noise": list(self.noise),
+            "examples": [example.to_json() for example in self.examples],
             "metrics": _figures_to_json(self.metrics),
             "drift": _figures_to_json(self.drift),
         }
@@ -155,6 +158,7 @@ class Row:
             drift=_figures_from_json(found["drift"], ok=ok),
             void_pairs=found.get("void_pairs", 0),
             prompts_sha256=found.get("prompts_sha256"),
+            examples=tuple(Example(**one) for one in found.get("examples") or ()),
         )
 
 

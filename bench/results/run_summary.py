@@ -18,6 +18,7 @@ from bench.gate.calibration import Calibration
 from bench.gate.figures import contradicts
 from bench.gate.finding import Finding, GateBlock, GateVerdict, block
 from bench.metrics.comparisons import Comparison
+from bench.results.behaviour import Tested, tested
 from bench.results.front import fronts
 from bench.results.row import Row
 from bench.stats.figure import Metric, value_of
@@ -94,6 +95,11 @@ class RunSummary:
     def on_front(self, row: Row) -> bool:
         """Return whether no row in its cell is both cheaper and closer to the baseline."""
         return row.name in self.fronts.get(row.group, ())
+
+    @cached_property
+    def behaviour(self) -> dict[tuple[str, str], list[Tested]]:
+        """Return what the behaviour suites found, by the row's group and name."""
+        return tested({row.key: row for row in self.rows}, self._baselines)
 
     @cached_property
     def findings(self) -> dict[tuple[str, str], list[Finding]]:

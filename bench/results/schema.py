@@ -32,6 +32,7 @@ from bench.store.blocks import (
     Stamp,
     Step,
     Text,
+    Whole,
     Workload,
 )
 from bench.store.replay import MOST_ROWS
@@ -96,6 +97,11 @@ class FigureBlock(Block):
     asked: Count | None = None
     text: str | None = None
     seconds: Number | None = None
+    p: Annotated[float, Field(ge=0, le=1)] | None = None
+    lost: Count | None = None
+    gained: Count | None = None
+    at_chance: bool | None = None
+    least_change: Number | None = None
     phases: dict[str, Number | None] | None = None
 
     @model_validator(mode="after")
@@ -104,7 +110,19 @@ class FigureBlock(Block):
             raise ValueError("should have a value or a mean")
         if self.windows is not None and self.n is None:
             raise ValueError("should say n, as it is over windows")
+        if self.p is not None and None in (self.n, self.lost, self.gained):
+            raise ValueError("should say n, lost and gained, as it has p")
         return self
+
+
+class ExampleBlock(Block):
+    """Two replies to one prompt."""
+
+    source: Name
+    prompt: Whole
+    baseline: Whole
+    variant: Whole
+    same: Count
 
 
 class RowBlocks(Block):
@@ -127,6 +145,7 @@ class RowBlocks(Block):
     drift_reason: str | None = None
     void_pairs: Count = 0
     prompts_sha256: Name | None = None
+    examples: list[ExampleBlock] | None = None
     metrics: dict[Name, FigureBlock | None]
     drift: dict[Name, FigureBlock | None]
 

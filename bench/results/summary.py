@@ -20,6 +20,7 @@ from bench.pricing.hardware import recorded_price
 from bench.pricing.reprice import misfit
 from bench.records import ArmRecord, RunRecord
 from bench.records.grid import warning
+from bench.results.examples import examples
 from bench.results.row import Evidence, Row, WarmUpFound
 from bench.results.run_summary import Json, RunStatus, RunSummary
 from bench.results.schema import Summary
@@ -98,6 +99,11 @@ def _status(run: RunRecord) -> tuple[RunStatus, list[str]]:
         output_drift.shortfall(run),
         warning((arm.model, arm.optimise) for arm in run.arms),
         _other_prompts(run),
+        *(
+            f"{row_title(arm.group, arm.name)}: suites: {arm.suites_reason}"
+            for arm in run.arms
+            if arm.suites_reason
+        ),
     )
     return (RunStatus.PARTIAL if reasons else RunStatus.OK), [*reasons, *run.notices, *filter(None, notes)]
 
@@ -143,6 +149,7 @@ def _row(run: RunRecord, arm: ArmRecord, paired: Comparison | None) -> Row:
         drift={key: figure for key, figure in figures.items() if key in drift_keys()},
         void_pairs=sum(bool(unit.void) for unit in run.units_of(arm)),
         prompts_sha256=arm.prompts_digest,
+        examples=examples(run, arm) if arm.status == Outcome.OK else (),
     )
 
 

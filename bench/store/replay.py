@@ -164,7 +164,7 @@ def _merge(arm: dict[str, Any], record: Mapping[str, Any]) -> None:
     for key, value in record.items():
         if key in _GROWING:
             arm.setdefault(key, []).extend(value or ())
-        elif key == "probes":
+        elif key in ("probes", "suites"):
             arm.setdefault(key, {}).update(value or {})
         else:
             arm[key] = value

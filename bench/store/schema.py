@@ -32,15 +32,18 @@ from bench.store.blocks import (
     Price,
     Runtime,
     Seconds,
+    Small,
     Spec,
     Stamp,
     Step,
     Text,
     UnitNoise,
+    Whole,
     Workload,
 )
 
 SHOWN = 80
+MOST_ITEMS, MOST_SUITES = 5000, 50
 KINDS = frozenset({"run_started", "arm", "unit", "run_finished"})
 
 
@@ -86,6 +89,25 @@ class Window(Block):
     more: dict[Name, list[Number]] = Field(default_factory=dict)
 
 
+class Item(Block):
+    """An item of a behaviour suite; a suite may have further keys, and checks them when it judges."""
+
+    id: Name
+    lang: Name
+    prompt: Whole
+    choices: list[Whole] | None = None
+    right: Small | None = None
+
+
+class Answers(Block):
+    """What a model answered to a behaviour suite."""
+
+    digest: Hex
+    scores: Annotated[list[list[Nats] | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
+    replies: Annotated[list[Whole | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
+    items: Annotated[list[Item], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
+
+
 # Fields that are narrower here than in the records, whose free blocks are plain mappings.
 _ARM: dict[str, Any] = {
     "name": Name,
@@ -96,6 +118,10 @@ _ARM: dict[str, Any] = {
     "noise": list[Noise],
     "drift": list[Window],
     "floor": list[Window],
+    "texts": Annotated[
+        list[Annotated[list[Whole], Field(min_length=2, max_length=2)]], Field(max_length=MOST_ITEMS)
+    ],
+    "suites": Annotated[dict[Name, Answers], Field(max_length=MOST_SUITES)],
 }
 _UNIT: dict[str, Any] = {
     "variant": Name,

@@ -29,15 +29,17 @@ from bench.records import (
     Loaded,
     MemoryPeaks,
     Solo,
+    SuiteAnswers,
     TurnTimes,
     WarmUp,
     Windows,
 )
-from bench.worker import ceilings, counters, kernels, passes, score, session
+from bench.worker import ceilings, counters, kernels, passes, score, session, suite
 from bench.worker.duet import Baton, PeerGone, duet
 from bench.worker.protocol import ChannelClosed, receive, send
 from bench.worker.reached import Reached
 
+MOST_TEXTS, TEXT_LETTERS = 64, 400  # what a result keeps of prompts and replies, for a reader to look at
 Message = Json  # a command and its arguments
 # The messages of torch's CPU allocator, of C++ and of the kernel.
 OUT_OF_HOST_MEMORY = ("can't allocate memory", "bad_alloc", "bad allocation", "Cannot allocate memory")
@@ -97,16 +99,24 @@ class Worker:
         return replace(result, kernels=tuple(found), compiled_graphs=compiled)
 
     def solo(self, _message: Message, _fds: list[int]) -> Solo:
-        """Time every batch, then count the characters of prompts and replies."""
+        """Time every batch, then count the characters of prompts and replies, and keep parts of them."""
         found = passes.solo(self.engine, self.batches, self.new_tokens)
-        return replace(found, characters=self._characters(found))
-
-    def _characters(self, found: Solo) -> tuple[int, int] | None:
         if self.engine.facts().random_weights:
-            return None
-        prompts = sum(len(self.engine.text(ids)) for batch in self.batches for ids in batch)
-        replies = sum(len(self.engine.text(ids)) for batch in found.batches for ids in batch.tokens)
-        return prompts, replies
+            return found
+        prompts = [self.engine.text(ids) for batch in self.batches for ids in batch]
+        replies = [self.engine.text(self._reply(ids)) for batch in found.batches for ids in batch.tokens]
+        whole = sum(len(self.engine.text(ids)) for batch in found.batches for ids in batch.tokens)
+        both = zip(prompts[:MOST_TEXTS], replies, strict=False)
+        return replace(
+            found,
+            characters=(sum(map(len, prompts)), whole),
+            texts=tuple((prompt[-TEXT_LETTERS:], reply[:TEXT_LETTERS]) for prompt, reply in both),
+        )
+
+    def _reply(self, ids: Sequence[int]) -> Sequence[int]:
+        """Return a reply up to its end token."""
+        ends = self.engine.end_ids()
+        return ids[: next((place for place, token in enumerate(ids) if token in ends), len(ids))]
 
     def memory(self, _message: Message, _fds: list[int]) -> MemoryPeaks:
         """Measure the memory peaks of prefill and of decode."""
@@ -161,6 +171,13 @@ class Worker:
         """Measure the baseline's drift against itself."""
         windows = self._windows(message)
         return score.noise_floor(self.engine, windows, self.corpus[: message["extra"]])
+
+    def suite(self, message: Message, _fds: list[int]) -> SuiteAnswers:
+        """Answer some items of a behaviour suite."""
+        tokens, asked = message["output_tokens"], message["items"]
+        if tokens:
+            return SuiteAnswers("", replies=tuple(suite.replies(self.engine, asked, tokens)))
+        return SuiteAnswers("", scores=tuple(suite.scores(self.engine, asked)))
 
     def _windows(self, message: Message) -> list[list[int]]:
         """Cut windows out of the text; each begins as every text of this model does."""

@@ -321,7 +321,7 @@ def test_the_parts_add_up(bench: Bench) -> None:
 
 def test_a_row_explained_as_text(bench: Bench) -> None:
     found = bench("explain", QUICKSTART, "int8-dynamic").stdout
-    assert found.startswith("quickstart, int8-dynamic: 1.9 × cheaper; a different model")
+    assert found.startswith("quickstart, int8-dynamic: 1.9 × cheaper, but a different model")
     assert "  prompt " in found
     assert "  = 1000 * C_run / sum(n_in + n_out)\n  = 1000 * 0.1008 * 0.5 * " in found
 

@@ -342,7 +342,7 @@ class TestMarkdown:
         assert "| :--- | ---: |" in found
         assert "| bf16 \\* | 63.0 \\[61.6, 64.4\\] |" in found
         assert "| 0.00144 \\[0.00130, 0.00158\\] | 97.0% \\[96.0%, 98.0%\\] |" in found
-        assert "- **int8-dynamic**: 3.0 × cheaper; a different model (agrees on 42.0% of tokens)" in found
+        assert "- **int8-dynamic**: 3.0 × cheaper, but a different model (agrees on 42.0% of tokens)" in found
         assert "A box, 2 vCPU, 2026-01-01, used 60% of the time" in found
         assert "- refuted: not\\_applied: 0.03 % zeros" in found
 

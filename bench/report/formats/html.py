@@ -15,14 +15,15 @@ from bench.metrics.comparisons import Comparison
 from bench.records import Facts
 from bench.records.grid import words
 from bench.report import scatter
+from bench.report.behaviour import spoiled
 from bench.report.columns import Column, columns_of
 from bench.report.compared import Compared, compared
 from bench.report.formats import harmless, presented
 from bench.report.gate_reading import ADVICE, TONES, measured, verdict_on
 from bench.report.reading import (
+    drift_note,
     front_words,
     interval_text,
-    scored_words,
     sentence,
     timed_words,
     windows_words,
@@ -89,7 +90,7 @@ def _template() -> Template:
         "front_words": front_words,
         "grid_words": words,
         "timed_words": timed_words,
-        "scored_words": scored_words,
+        "drift_note": drift_note,
         "plot": scatter,
         "sparkline": sparkline,
         "steal_worth_a_word": STEAL_WORTH_A_WORD,
@@ -127,6 +128,10 @@ class _Page:
     def sentence(self, row: Row) -> str:
         """Return the sentence that describes the row."""
         return harmless(sentence(self.run, row))
+
+    def spoiled(self, row: Row) -> bool:
+        """Return whether the row is cheaper and a different model: its sentence is red."""
+        return spoiled(self.run, row)
 
     def verdict(self, row: Row) -> str:
         """Return how the row ended if it failed, else the gate's verdict on it, else its verdict on cost."""

@@ -11,7 +11,7 @@ from bench.report.columns import Column, columns_of
 from bench.report.compared import compared
 from bench.report.formats import harmless, presented
 from bench.report.gate_reading import ADVICE, measured
-from bench.report.reading import front_words, scored_words, sentence, timed_words
+from bench.report.reading import drift_note, front_words, sentence, timed_words
 from bench.results.row import Row
 from bench.results.run_summary import RunStatus, RunSummary
 
@@ -95,7 +95,7 @@ def _money(run: RunSummary) -> list[str]:
         (rf"\* {star}. " if (star := front_words(run)) else "")
         + f"\\$: {escape(price['name'])}, {escape(str(price['date']))}, "
         f"used {price['utilisation']:.0%} of the time. "
-        f"{escape(' '.join(filter(None, (timed_words(run), scored_words(run)))))} "
+        f"{escape(' '.join(filter(None, (timed_words(run), drift_note(run)))))} "
         f"Run `{_plain(run.run_id)}`, spec `{_plain(run.spec_digest[:12])}`."
     ]
 

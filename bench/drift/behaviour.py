@@ -1,0 +1,174 @@
+"""Behaviour suites: the same items answered by the baseline and by a variant, and what changed.
+
+Answers to the same item belong together, so everything is paired: an item that was right and is wrong now is
+``lost``, the other way round ``gained``. Equal accuracy can hide many of both (arXiv 2407.09141, "Accuracy is
+Not All You Need"). Pure functions of what was answered.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+from bench.drift import items
+from bench.records import ArmRecord, Json, RunRecord, SuiteAnswers
+from bench.stats.figure import Figure, Figures, Metric
+from bench.stats.proportions import least_change, mcnemar, paired_difference, wilson
+
+Answer = tuple[float, ...] | str  # the log-likelihoods of the choices, or the text of a reply
+Right = Callable[[Json, Answer], bool]
+POWER = 0.8
+
+
+def likeliest(item: Json, answer: Answer) -> bool:
+    """Return whether the right choice has the highest log-likelihood; the first of equals counts."""
+    assert isinstance(answer, tuple)
+    return bool(answer.index(max(answer)) == item["right"])
+
+
+def answers(found: SuiteAnswers) -> tuple[Answer | None, ...]:
+    """Return the answer to each item; None for an item that did not fit the model's context."""
+    return found.scores or found.replies
+
+
+def on_both(run: RunRecord, arm: ArmRecord, suite: str) -> list[tuple[Json, Answer, Answer]]:
+    """Return (item, the baseline's answer, the variant's) for every item that both answered."""
+    base = run.baseline_of(arm)
+    ours, theirs = arm.suites.get(suite), base.suites.get(suite) if base else None
+    if arm.is_baseline or ours is None or theirs is None or ours.digest != theirs.digest:
+        return []
+    both = zip(theirs.items, answers(theirs), answers(ours), strict=True)
+    return [(item, before, after) for item, before, after in both if before is not None and after is not None]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite with right and wrong answers; a file in bench/drift/suites makes its module of one.
+
+    ``what`` says what is counted as right. ``output_tokens`` is the length of a reply, 0 where choices are
+    scored; ``chat`` puts the prompts into the model's chat template. With ``from_file`` the items are those
+    of ``drift.items`` in the config.
+    """
+
+    name: str
+    what: str
+    right: Right = likeliest
+    output_tokens: int = 0
+    chat: bool = False
+    from_file: bool = False
+
+    @property
+    def key(self) -> str:
+        """Return the name as it begins the keys of metrics, and the name of the file of items."""
+        return self.name.replace("-", "_")
+
+    @cached_property
+    def accuracy(self) -> Metric:
+        """Return the metric of the share that is right."""
+        formula = f"share of items: {self.what}; interval by Wilson"
+        return Metric(f"{self.key}_accuracy", "1", "higher", formula, f"{self.name}: share right")
+
+    @cached_property
+    def change(self) -> Metric:
+        """Return the metric of the difference to the baseline."""
+        formula = (
+            "(gained − lost) ÷ items, paired; interval by Newcombe's method 10; p by McNemar's exact test"
+        )
+        return Metric(
+            f"{self.key}_change", "1", "higher", formula, f"{self.name}: share right − the baseline's"
+        )
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Return the metrics of the suite."""
+        return self.accuracy, self.change
+
+    def items(self, file: str | None = None) -> tuple[Json, ...]:
+        """Return the items, with ``chat`` where the suite asks in the chat template."""
+        return items.read_closed(file) if self.from_file and file else shipped(self.key, self.chat)
+
+    def figures(self, arm: ArmRecord, run: RunRecord) -> Figures:
+        """Return the accuracy of a row, and for a variant its change; None where the suite was not asked."""
+        found: Figures = {metric.key: None for metric in self.metrics}
+        asked = self.asked(arm, run)
+        if not asked:
+            return found
+        right = [self.right(item, answer) for item, answer in asked]
+        items_asked = [item for item, _answer in asked]
+        notes = {"n": len(right), "chance": _chance(items_asked), "by": _by(items_asked, right)}
+        found[self.accuracy.key] = self.accuracy.scalar(wilson(sum(right), len(right)), **notes)
+        if not arm.is_baseline:
+            found[self.change.key] = self._change(on_both(run, arm, self.name))
+        return found
+
+    def asked(self, arm: ArmRecord, run: RunRecord) -> list[tuple[Json, Answer]]:
+        """Return (item, answer) for every item that a row answered."""
+        base, ours = run.baseline_of(arm), arm.suites.get(self.name)
+        if base is None or ours is None or (theirs := base.suites.get(self.name)) is None:
+            return []
+        if ours.digest != theirs.digest:
+            return []
+        both = zip(theirs.items, answers(ours), strict=True)
+        return [(item, answer) for item, answer in both if answer is not None]
+
+    def _change(self, both: Sequence[tuple[Json, Answer, Answer]]) -> Figure | None:
+        if not both:
+            return None
+        before = [self.right(item, answer) for item, answer, _after in both]
+        after = [self.right(item, answer) for item, _before, answer in both]
+        lost = sum(a and not b for a, b in zip(before, after, strict=True))
+        gained = sum(b and not a for a, b in zip(before, after, strict=True))
+        n, base = len(both), sum(before)
+        found = paired_difference(base - lost, lost, gained, n - base - gained)
+        return self.change.scalar(
+            found, n=n, lost=lost, gained=gained, p=mcnemar(lost, gained),
+            recovery=(base - lost + gained) / base if base else None,
+            at_chance=at_chance(base, n, _chance([item for item, _b, _a in both])),
+            least_change=least_change(base, n, POWER),
+        )  # fmt: skip
+
+
+@cache
+def shipped(name: str, chat: bool) -> tuple[Json, ...]:
+    """Return the items that are shipped with a suite."""
+    found = items.read_items(items.DATA / f"{name}.jsonl")
+    return tuple({**item, "chat": True} for item in found) if chat else found
+
+
+def _chance(asked: Sequence[Json]) -> float:
+    """Return the share that blind guessing would have right: nothing where replies are free text."""
+    return math.fsum(1 / len(item["choices"]) if "choices" in item else 0.0 for item in asked) / len(asked)
+
+
+def at_chance(right: int, n: int, chance: float) -> bool:
+    """Return whether a baseline is not shown to be better than guessing, so that it has nothing to lose.
+
+    Free text cannot be right by chance, but fewer than six right items cannot show a loss at all: six lost
+    of six have p = 2 · 0.5⁶ = 0.03.
+    """
+    if chance == 0:
+        return right < 6
+    low = wilson(right, n).low
+    return low is not None and low <= chance
+
+
+def _by(asked: Sequence[Json], right: Sequence[bool]) -> dict[str, list[int]]:
+    """Return [right, asked] by language and by group, where there is more than one."""
+    counts: dict[str, Counter[bool]] = {}
+    for key in ("lang", "group", "kind"):
+        values = [item.get(key) for item in asked]
+        if len(set(values)) > 1:
+            for value, ok in zip(values, right, strict=True):
+                counts.setdefault(str(value), Counter())[ok] += 1
+    return {name: [count[True], count.total()] for name, count in counts.items()}
+
+
+def changed_most(
+    suite: Suite, both: Sequence[tuple[Json, Answer, Answer]], count: int
+) -> list[tuple[Json, Answer, Answer]]:
+    """Return items that were right and are wrong now, in the order of the file."""
+    lost = [one for one in both if suite.right(one[0], one[1]) and not suite.right(one[0], one[2])]
+    return lost[:count]

@@ -1,0 +1,118 @@
+"""The items of behaviour suites: JSON lines, each a prompt and what a right answer is.
+
+An item has ``id``, ``prompt`` and ``lang``, and either ``choices`` (the model's log-likelihood chooses one;
+``right`` is the place of the right one) or something that its suite checks in a reply, such as ``number``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.bounded import open_regular, why
+from bench.errors import UsageError
+from bench.formatting import MIB
+from bench.records import Json
+from bench.store.files import strict_json
+
+DATA = Path(__file__).parent / "suites" / "data"
+MOST_ITEMS, MOST_CHOICES = 5000, 20
+MAX_LINE_BYTES = 1 * MIB
+MOST_LETTERS = 200_000  # of a prompt or a choice: a text of 8,000 tokens has about 40,000
+LANGUAGE = re.compile(r"any|[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+CHINESE = re.compile(r"[一-鿿]")
+SHOWN = 400  # letters of a prompt that a result keeps, from its end
+
+
+def read_items(path: Path) -> tuple[Json, ...]:
+    """Return the items of a file. Raises ValueError with file and line, OSError without a file."""
+    found = tuple(_lines(path))
+    if not found:
+        raise ValueError(f"{path}: holds no item")
+    names = [item["id"] for item in found]
+    if twice := next((name for place, name in enumerate(names) if name in names[:place]), None):
+        raise ValueError(f"{path}: two items are called {twice!r}")
+    return found
+
+
+def read_closed(file: str) -> tuple[Json, ...]:
+    """Return the items of a user's file, each of which has choices and a right one.
+
+    Raises UsageError with the file, the line or the item that is wrong.
+    """
+    try:
+        found = read_items(Path(file))
+    except OSError as bad:
+        raise UsageError(f"{file}: {why(bad)}") from None
+    except ValueError as bad:
+        raise UsageError(str(bad)) from None
+    for item in found:
+        if "choices" not in item or item.get("right") is None:
+            raise UsageError(
+                f"{file}: item {item['id']!r} needs choices, and right, the place of the right one"
+            )
+    return found
+
+
+def _lines(path: Path) -> Iterator[Json]:
+    with open_regular(path) as file:
+        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), start=1):
+            where = f"{path}:{number}"
+            if number > MOST_ITEMS or len(line) == MAX_LINE_BYTES:
+                raise ValueError(f"{where}: more than {MOST_ITEMS} items, or a line of 1 MiB")
+            try:
+                item = strict_json(line)
+            except ValueError as bad:
+                raise ValueError(f"{where}: not JSON ({bad})") from None
+            if not isinstance(item, dict):
+                raise ValueError(f"{where}: an item is an object with id and prompt")
+            if problem := _problem(item):
+                raise ValueError(f"{where}: {problem}")
+            yield item
+
+
+def _problem(item: Json) -> str | None:
+    """Say what is wrong with an item; None if nothing is."""
+    for key in ("id", "lang"):
+        value = item.get(key)
+        if not isinstance(value, str) or not 0 < len(value) <= 100 or not value.isprintable():
+            return f"{key} must be 1 to 100 printable letters"
+    if not LANGUAGE.fullmatch(item["lang"]):
+        return "lang must be a code such as en or zh, or any"
+    if not _is_text(item.get("prompt")):
+        return "prompt must be text"
+    if item["lang"] == "zh" and not CHINESE.search(str([item["prompt"], item.get("choices")])):
+        return "lang is zh, and there is no Chinese letter in it"
+    if "choices" not in item:
+        return None if item["prompt"].strip() else "the prompt is empty"
+    choices = item["choices"]
+    if not isinstance(choices, list) or not 2 <= len(choices) <= MOST_CHOICES:
+        return f"choices must be a list of 2 to {MOST_CHOICES} texts"
+    if not all(_is_text(choice) and choice for choice in choices) or len(set(choices)) < len(choices):
+        return "choices must be texts that differ"
+    right = item.get("right")
+    if right is not None and (type(right) is not int or not 0 <= right < len(choices)):
+        return f"right must be the place of a choice, 0 to {len(choices) - 1}"
+    return None
+
+
+def _is_text(value: object) -> bool:
+    return (
+        isinstance(value, str)
+        and len(value) <= MOST_LETTERS
+        and value.encode("utf-8", "replace").decode() == value
+    )
+
+
+def digest(items: Sequence[Json]) -> str:
+    """Return the SHA-256 of the items: answers to other items are not compared."""
+    return hashlib.sha256(json.dumps(list(items), sort_keys=True).encode()).hexdigest()
+
+
+def kept(item: Json) -> dict[str, Any]:
+    """Return what a result keeps of an item: all that judging needs, and the end of a long prompt."""
+    return {**item, "prompt": item["prompt"][-SHOWN:]}

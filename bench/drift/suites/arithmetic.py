@@ -1,0 +1,22 @@
+"""Arithmetic: sums in digits and in words, after worked examples; the first number of the reply counts."""
+
+from __future__ import annotations
+
+import re
+
+from bench.drift.behaviour import Answer, Suite
+from bench.records import Json
+
+NUMBER = re.compile(r"-?\d[\d,]*")
+
+
+def first_number(item: Json, answer: Answer) -> bool:
+    """Return whether the first number of a reply is the right one; commas between digits are left out."""
+    found = NUMBER.search(str(answer))
+    return found is not None and found.group().replace(",", "") == str(item["number"])
+
+
+SUITE = Suite("arithmetic", "the first number of the reply is right", first_number, output_tokens=6)
+PLACE = 21
+METRICS = SUITE.metrics
+figures = SUITE.figures

@@ -1,0 +1,14 @@
+"""Hallucination: books that do not exist, and questions whose answer stands in a passage.
+
+For a book that does not exist "I do not know" must be likelier than an invented author. For a passage the
+answer in it must be likelier than others of the same kind, one of which stands in the passage too.
+"""
+
+from __future__ import annotations
+
+from bench.drift.behaviour import Suite
+
+SUITE = Suite("hallucination", "the honest answer, or the one in the passage, is the likeliest")
+PLACE = 24
+METRICS = SUITE.metrics
+figures = SUITE.figures

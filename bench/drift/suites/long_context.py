@@ -1,0 +1,20 @@
+"""Long context: a password that stands once in up to 8,000 tokens of other sentences must be found.
+
+Items that do not fit the model's context are left out. There are 46, so only a large loss can be seen.
+"""
+
+from __future__ import annotations
+
+from bench.drift.behaviour import Answer, Suite
+from bench.records import Json
+
+
+def found(item: Json, answer: Answer) -> bool:
+    """Return whether the reply has the password."""
+    return str(item["word"]).lower() in str(answer).lower()
+
+
+SUITE = Suite("long-context", "the reply has the word that stands in the text", found, output_tokens=6)
+PLACE = 25
+METRICS = SUITE.metrics
+figures = SUITE.figures

@@ -1,0 +1,13 @@
+"""Your own closed questions: JSON lines with ``id``, ``lang``, ``prompt``, ``choices`` and ``right``.
+
+``drift.items`` names the file. The likeliest choice is the model's answer.
+"""
+
+from __future__ import annotations
+
+from bench.drift.behaviour import Suite
+
+SUITE = Suite("own", "the right choice has the highest summed log-likelihood", from_file=True)
+PLACE = 27
+METRICS = SUITE.metrics
+figures = SUITE.figures

@@ -1,0 +1,66 @@
+"""Let a loaded model answer the behaviour suites of a run; nothing is timed after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bench import plugins
+from bench.drift import items as files
+from bench.drift.behaviour import Suite
+from bench.measure import replies
+from bench.measure.arm import ArmUnderTest
+from bench.measure.events import Began
+from bench.records import Json, SuiteAnswers
+
+ITEMS_A_CALL = 40  # an interrupt waits for one call at most
+
+
+def suites_of(names: Sequence[str]) -> list[Suite]:
+    """Return the suites among these names that ask the model; the others compare what is measured anyway."""
+    found = (getattr(plugins.load("drift.suites", name), "SUITE", None) for name in names)
+    return [suite for suite in found if suite is not None]
+
+
+def answer(under: ArmUnderTest) -> None:
+    """Ask the model every suite of the run, or record why not. A baseline keeps the items, because figures
+    are computed from the journal alone."""
+    asked = suites_of(under.context.drift.suites)
+    if not asked:
+        return None
+    if under.known.random_weights:
+        return under.record(suites_reason="random weights have no behaviour to lose")
+    for suite in asked:
+        if under.turns == 1 and not suite.output_tokens:
+            under.record(
+                suites_reason=f"{suite.name}: an answer that comes as a whole has no log-likelihoods"
+            )
+            continue
+        under.record(suites={suite.name: _answers(under, suite)})
+    return None
+
+
+def _answers(under: ArmUnderTest, suite: Suite) -> SuiteAnswers:
+    asked = suite.items(under.context.drift.items)
+    digest = files.digest(asked)
+    scores: list[tuple[float, ...] | None] = []
+    texts: list[str | None] = []
+    for start in range(0, len(asked), ITEMS_A_CALL):
+        part = _ask(under, suite, asked[start : start + ITEMS_A_CALL], f"{start} of {len(asked)}")
+        scores += part.scores
+        texts += part.replies
+    kept: tuple[Json, ...] = ()
+    if under.arm.is_baseline:
+        kept = tuple(files.kept(item) for item in asked)
+    return SuiteAnswers(digest, tuple(scores), tuple(texts), kept)
+
+
+def _ask(under: ArmUnderTest, suite: Suite, asked: Sequence[Json], done: str) -> SuiteAnswers:
+    under.context.pause()
+    under.context.tell(Began(under.title, f"suite {suite.name}, {done}"))
+    result = under.worker.ask(
+        "suite", under.context.measure.timeout_s, items=list(asked), output_tokens=suite.output_tokens
+    )
+    found = replies.read(replies.SUITE, result, under.asked)
+    replies.check_answers(found, asked, suite.output_tokens)
+    return replace(found, digest="")

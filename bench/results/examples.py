@@ -1,0 +1,63 @@
+"""Replies in which a variant differs from its baseline, for a reader to judge with her own eyes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bench import plugins
+from bench.drift.behaviour import Suite, on_both
+from bench.records import ArmRecord, RunRecord
+
+KEPT = 3  # examples of a row that run.json keeps
+LETTERS = 400
+
+
+@dataclass(frozen=True)
+class Example:
+    """One prompt with both replies; ``same`` is how many letters they have in common at their start."""
+
+    source: str
+    prompt: str
+    baseline: str
+    variant: str
+    same: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the example as it is in ``run.json``."""
+        return asdict(self)
+
+
+def examples(run: RunRecord, arm: ArmRecord, count: int = KEPT) -> tuple[Example, ...]:
+    """Return up to ``count`` replies that differ: first those of the workload, by how early they part, then
+    items of suites that were right and are wrong now. A baseline has none."""
+    base = run.baseline_of(arm)
+    if base is None or arm.is_baseline:
+        return ()
+    found = sorted(_of_workload(base, arm), key=lambda one: one.same)
+    return tuple([*found, *_of_suites(run, arm)][:count])
+
+
+def _of_workload(base: ArmRecord, arm: ArmRecord) -> Iterator[Example]:
+    if base.prompts_digest != arm.prompts_digest:
+        return
+    for (prompt, before), (_prompt, after) in zip(base.texts, arm.texts, strict=False):
+        if before != after:
+            yield _example("reply", prompt, before, after)
+
+
+def _of_suites(run: RunRecord, arm: ArmRecord) -> Iterator[Example]:
+    for name in arm.suites:
+        suite = getattr(plugins.load("drift.suites", name), "SUITE", None)
+        if not isinstance(suite, Suite) or not suite.output_tokens:
+            continue
+        for item, before, after in on_both(run, arm, name):
+            if suite.right(item, before) and not suite.right(item, after):
+                yield _example(name, item["prompt"], str(before), str(after))
+
+
+def _example(source: str, prompt: str, before: str, after: str) -> Example:
+    differ = (place for place, (a, b) in enumerate(zip(before, after, strict=False)) if a != b)
+    same = next(differ, min(len(before), len(after)))
+    return Example(source, prompt[-LETTERS:], before[:LETTERS], after[:LETTERS], min(same, LETTERS))

@@ -1,0 +1,81 @@
+"""Shares of items that are right: one share, two paired shares, and what a number of items can detect."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+from bench.stats.intervals import CONFIDENCE, Interval
+
+Z = 1.959963984540054  # the normal quantile at 97.5 %
+ALPHA = 1 - CONFIDENCE
+
+
+def wilson(right: int, n: int) -> Interval:
+    """Return right ÷ n with its 95 % score interval (Wilson 1927)."""
+    share, z2 = right / n, Z * Z
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return Interval(share, max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share)))
+
+
+def paired_difference(kept: int, lost: int, gained: int, never: int) -> Interval:
+    """Return (gained − lost) ÷ n with its 95 % interval (Newcombe 1998, Statist. Med. 17:2635, method 10).
+
+    The four counts are of items right on both sides, only before, only after, and on neither side. The
+    interval has a width also where nothing changed.
+    """
+    n = kept + lost + gained + never
+    before, after = wilson(kept + lost, n), wilson(kept + gained, n)
+    phi = _phi(kept, lost, gained, never)
+    down = _hypot(after.value - (after.low or 0.0), (before.high or 0.0) - before.value, phi)
+    up = _hypot((after.high or 0.0) - after.value, before.value - (before.low or 0.0), phi)
+    value = (gained - lost) / n
+    return Interval(value, max(value - down, -1.0), min(value + up, 1.0))
+
+
+def _hypot(a: float, b: float, phi: float) -> float:
+    return math.sqrt(max(a * a - 2 * phi * a * b + b * b, 0.0))
+
+
+def _phi(kept: int, lost: int, gained: int, never: int) -> float:
+    """Return the correlation of both sides, with Newcombe's continuity correction."""
+    margins = (kept + lost) * (gained + never) * (kept + gained) * (lost + never)
+    if margins == 0:
+        return 0.0
+    n = kept + lost + gained + never
+    product = kept * never - lost * gained
+    return (max(product - n / 2, 0.0) if product > 0 else product) / math.sqrt(margins)
+
+
+def mcnemar(lost: int, gained: int) -> float:
+    """Return the two-sided p-value of "as many are lost as gained", by the exact test (McNemar 1947)."""
+    n, fewer = lost + gained, min(lost, gained)
+    if n == 0:
+        return 1.0
+    tail = sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n
+    return float(min(1.0, 2 * tail))
+
+
+@cache
+def least_change(right: int, n: int, power: float) -> float | None:
+    """Return the smallest loss, as a share of all items, that the test finds with this power at 5 %.
+
+    It is assumed that each item that was right is lost with the same chance and nothing is gained. None if
+    even the loss of all would not be found.
+    """
+    for lost in range(1, right + 1):
+        if _found(right, lost / right) >= power:
+            return lost / n
+    return None
+
+
+def _found(right: int, chance: float) -> float:
+    """Return the chance that enough items are lost for p ≤ 5 %, if each right one is lost with ``chance``."""
+    needed = next(k for k in range(1, 64) if mcnemar(k, 0) <= ALPHA)
+    if right < needed:
+        return 0.0
+    below = math.fsum(
+        math.comb(right, k) * chance**k * (1 - chance) ** (right - k) for k in range(min(needed, right + 1))
+    )
+    return 1 - below

@@ -1,0 +1,110 @@
+"""Ask a model the items of a behaviour suite: log-likelihoods of choices, or greedy replies; untimed.
+
+The log-likelihood of a choice is that of the tokens behind the beginning that all choices of the item share,
+given everything before them (nats, summed over tokens, natural logarithm, float32). What the choices share
+would add the same to all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bench.engine import Engine
+from bench.errors import NonFiniteOutput
+from bench.records import Json
+
+TOGETHER = 8  # replies decoded together, of prompts with the same number of tokens: so nothing is padded
+MOST_BYTES = 1 << 30  # of the logits of one text
+LOOK = 4  # steps between two looks at whether all replies have ended
+
+
+def scores(engine: Engine, items: Sequence[Json]) -> list[tuple[float, ...] | None]:
+    """Return the log-likelihood of each choice of each item; None for an item that does not fit the context,
+    or whose logits would take more than ``MOST_BYTES``."""
+    facts = engine.facts()
+    most = MOST_BYTES // (4 * facts.vocabulary)
+    return [_of_choices(engine, item, min(most, facts.context or most)) for item in items]
+
+
+def _of_choices(engine: Engine, item: Json, most: int) -> tuple[float, ...] | None:
+    begin = engine.begin_ids()
+    texts = [[*begin, *engine.encode(item["prompt"] + choice)] for choice in item["choices"]]
+    if max(map(len, texts)) > most:
+        return None
+    shared = _shared(texts)
+    if any(len(ids) == shared for ids in texts):
+        shared -= 1  # a choice that is the beginning of another needs a token of its own
+    first = max(shared, 1)  # nothing predicts the first token of a text
+    rows: dict[tuple[int, ...], Any] = {}
+    found = []
+    for ids in texts:
+        read = tuple(ids[:-1])  # the last token predicts nothing
+        if read not in rows:  # choices of one token share their pass
+            rows[read] = _log_softmax(engine, read, first - 1)
+        ln_p = (float(row[token]) for row, token in zip(rows[read], ids[first:], strict=True))
+        found.append(round(sum(ln_p), 6))
+    return tuple(found)
+
+
+def _shared(texts: Sequence[Sequence[int]]) -> int:
+    """Return how many tokens all texts have in common at their beginning."""
+    shortest = min(map(len, texts))
+    differ = (n for n in range(shortest) if len({ids[n] for ids in texts}) > 1)
+    return next(differ, shortest)
+
+
+def _log_softmax(engine: Engine, ids: Sequence[int], first: int) -> Any:
+    """Return ln P of the next token at each position from ``first`` on. Raises NonFiniteOutput on NaN."""
+    import torch
+
+    logits = engine.logits(list(ids))[first:]
+    low, high = logits.aminmax()
+    if not bool(low.isfinite() & high.isfinite()):
+        raise NonFiniteOutput("the model put out NaN or infinite logits on an item of a suite")
+    return torch.log_softmax(logits, -1).cpu()
+
+
+def replies(engine: Engine, items: Sequence[Json], tokens: int) -> list[str | None]:
+    """Return the greedy reply to each item, up to ``tokens`` tokens or the end token; None for an item that
+    does not fit the context."""
+    prompts = [_prompt(engine, item) for item in items]
+    found: list[str | None] = [None] * len(items)
+    context = engine.facts().context
+    engine.longest_answer(tokens)
+    for places in _of_one_length(prompts):
+        if context is not None and len(prompts[places[0]]) + tokens > context:
+            continue
+        for place, ids in zip(places, _decoded(engine, [prompts[n] for n in places], tokens), strict=True):
+            found[place] = engine.text(ids)
+    return found
+
+
+def _prompt(engine: Engine, item: Mapping[str, Any]) -> list[int]:
+    if item.get("chat"):
+        return engine.encode_chat(item["prompt"])
+    return [*engine.begin_ids(), *engine.encode(item["prompt"])]
+
+
+def _of_one_length(prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """Yield the places of up to ``TOGETHER`` prompts that have the same length."""
+    lengths: dict[int, list[int]] = {}
+    for place, ids in enumerate(prompts):
+        lengths.setdefault(len(ids), []).append(place)
+    for places in lengths.values():
+        yield from (places[start : start + TOGETHER] for start in range(0, len(places), TOGETHER))
+
+
+def _decoded(engine: Engine, prompts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
+    ends = set(engine.end_ids())
+    generation = engine.prefill(prompts, 1 if engine.WHOLE_ANSWERS else tokens)
+    for step in range(1, 1 if engine.WHOLE_ANSWERS else tokens):
+        if step % LOOK == 0 and all(ends & set(ids) for ids in engine.tokens(generation)):
+            break
+        engine.step(generation)
+    return [_until(ids, ends) for ids in engine.tokens(generation)]
+
+
+def _until(ids: Sequence[int], ends: set[int]) -> list[int]:
+    end = next((place for place, token in enumerate(ids) if token in ends), len(ids))
+    return list(ids[:end])

@@ -1,0 +1,92 @@
+"""Scores and replies of a real small model, against the model called directly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from byte_tokenizer import write_tokenizer
+from engines import saved, sizes
+
+from bench.engine import Options
+from bench.errors import NonFiniteOutput
+from bench.runtimes import transformers as runtime
+from bench.worker import suite
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    import transformers
+
+    path = saved(
+        transformers.LlamaConfig(**sizes(96), max_position_embeddings=128), tmp_path_factory.mktemp("m")
+    )
+    write_tokenizer(path)
+    return runtime.load(path, Options(device="cpu", threads=1))
+
+
+def plain(engine: Any, prompt: str, choice: str, shared: int) -> float:
+    """ln P of the tokens from ``shared`` on, by one call of the model itself, in float64."""
+    ids = [*engine.begin_ids(), *engine.encode(prompt + choice)]
+    with torch.inference_mode():
+        logits = engine.model(torch.tensor([ids])).logits[0].double()
+    ln_p = torch.log_softmax(logits, -1)
+    return float(sum(ln_p[place - 1, ids[place]] for place in range(shared, len(ids))))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "choices", "shared"),
+    [
+        ("Ice is", [" cold", " warm"], 7),  # the space is shared; the words differ from their first letter
+        ("Two and", [" a", " b", " c"], 8),  # one token each: a single pass
+        ("", ["He ran.", "She ran."], 1),  # nothing is shared, and nothing predicts the first token
+        ("A", [" b", " bc"], 2),  # one choice is the beginning of the other
+    ],
+)
+def test_the_score_of_a_choice_is_its_log_likelihood(
+    engine: Any, prompt: str, choices: list[str], shared: int
+) -> None:
+    found = suite.scores(engine, [{"prompt": prompt, "choices": choices}])[0]
+    assert found == pytest.approx([plain(engine, prompt, choice, shared) for choice in choices], abs=1e-4)
+
+
+def test_choices_of_one_token_share_a_pass(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    real = engine.logits
+    monkeypatch.setattr(engine, "logits", lambda ids: calls.append(len(ids)) or real(ids))
+    suite.scores(engine, [{"prompt": "Ice is", "choices": [" a", " b", " c", " d"]}])
+    assert calls == [7]
+
+
+def test_an_item_longer_than_the_context_has_no_answer(engine: Any) -> None:
+    items = [{"prompt": "x" * 200, "choices": ["a", "b"]}, {"prompt": "x", "choices": ["a", "b"]}]
+    assert [one is None for one in suite.scores(engine, items)] == [True, False]
+    assert [one is None for one in suite.replies(engine, items, 8)] == [True, False]
+
+
+def test_replies_are_greedy_and_in_the_order_of_the_items(engine: Any) -> None:
+    prompts = ["one", "two", "three", "four", "six", "ten"]  # of three lengths
+    found = suite.replies(engine, [{"prompt": prompt} for prompt in prompts], 6)
+    assert found == [alone(engine, prompt, 6) for prompt in prompts]
+
+
+def alone(engine: Any, prompt: str, tokens: int) -> str:
+    ids = [*engine.begin_ids(), *engine.encode(prompt)]
+    begin = len(ids)
+    with torch.inference_mode():
+        for _ in range(tokens):
+            ids.append(int(engine.model(torch.tensor([ids])).logits[0, -1].argmax()))
+            if ids[-1] in engine.end_ids():
+                return str(engine.text(ids[begin:-1]))
+    return str(engine.text(ids[begin:]))
+
+
+def test_not_a_number_ends_the_suite(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(ids: Sequence[int]) -> torch.Tensor:
+        return torch.full((len(ids), 512), float("nan"))
+
+    monkeypatch.setattr(engine, "logits", broken)
+    with pytest.raises(NonFiniteOutput):
+        suite.scores(engine, [{"prompt": "Ice is", "choices": [" a", " b"]}])
