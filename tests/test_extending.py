@@ -45,7 +45,7 @@ class Environment:
                     points.append(
                         re.sub(r'\[project\.entry-points\."(.*)"\]', r"[\1]", body).replace('"', "")
                     )
-                elif title.endswith(".py"):
+                elif title.startswith("her_"):
                     write(hers / title, body)
                     (hers / title).parent.joinpath("__init__.py").touch()
                 else:
@@ -146,6 +146,7 @@ def test_what_a_run_finds_and_how_it_is_shown(tmp_path: Path) -> None:
         "threads-alive",
         "statistics: top5",
         "suites: first-word",
+        "suites: geography",
         "sums",
         "zen",
         "her-box",
@@ -164,7 +165,7 @@ def test_what_a_run_finds_and_how_it_is_shown(tmp_path: Path) -> None:
                 "tokens": 512,
                 "window": 64,
                 "statistics": ["top5"],
-                "suites": ["first-word"],
+                "suites": ["first-word", "geography"],
             },
             "measure": {"processes": 1, "max_rounds": 1, "probes": ["threads-alive"]},
         }
@@ -176,6 +177,7 @@ def test_what_a_run_finds_and_how_it_is_shown(tmp_path: Path) -> None:
     assert 0 < row["drift"]["top5_overlap"]["value"] < 1
     assert base["drift"]["top5_overlap"] is None
     assert row["metrics"]["same_first_token"]["value"] in (0.0, 0.5, 1.0)
+    assert base["metrics"]["geography_accuracy"]["n"] == row["metrics"]["geography_change"]["n"] == 1
     assert found["text"]["name"] == "zen"
     assert found["price"]["usd_per_hour"] == 0.08
     (directory,) = (tmp_path / "results").iterdir()

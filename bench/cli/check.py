@@ -9,6 +9,7 @@ from dataclasses import replace
 from bench.cli.estimate import ASSUMPTIONS, batches, estimate, most_pairs
 from bench.cli.listing import NO_STEPS, align, arm_words, terminal_width
 from bench.config.spec import Arm, Group, LimitBlock, Spec
+from bench.drift.behaviour import suites_of
 from bench.formatting import count, printable
 from bench.machine.devices import cpu_count
 from bench.measure.clock import utc_now
@@ -109,7 +110,9 @@ def _drift(spec: Spec) -> str:
     if all(isinstance(arm.model, Random) for group in spec.groups for arm in group.arms):
         return "not measured: random weights have no quality to lose"
     where = f"{spec.drift.tokens} tokens of {spec.drift.text!r} in windows of {spec.drift.window}"
-    return f"{where}, and the replies, against the baseline's"
+    asked = [f"{suite.name} ({len(suite.items(spec.drift.items))})" for suite in suites_of(spec.drift.suites)]
+    suites = f"; suites (items): {', '.join(asked)}" if asked else ""
+    return f"{where}, and the replies, against the baseline's{suites}"
 
 
 def _price(spec: Spec) -> str:

@@ -15,6 +15,7 @@ from bench.cli.doctor import GIB, available_bytes
 from bench.cli.listing import model_words
 from bench.config.arms import device_here
 from bench.config.spec import Arm, Spec
+from bench.drift.behaviour import suites_of
 from bench.machine.devices import cpu_count
 from bench.models.architecture import Architecture
 from bench.models.reference import Hub, LocalPath, ModelRef, Random
@@ -29,6 +30,7 @@ DRIFT_VALUE_S = 15e-9  # softmax and KL of two models, for each position and voc
 PROMPT_TOKENS = 50  # assumed of a chat prompt or a line of a file, before a tokenizer reads it
 UNTIMED_REQUESTS = 3  # for memory and for kernels, and the warm-up of a baseline alone
 TRAINING_SIZES = ("steps", "batch", "tokens")  # their product is the number of training tokens
+LETTERS_A_TOKEN, REPLIES_TOGETHER = 4, 4  # of the items of suites: about
 PROCESS_BYTES = 450_000_000  # a worker with its engine, before any weights
 ASSUMPTIONS = (
     "estimated, not measured: 12 GB/s and 80 GFLOP/s a CPU thread (1 TB/s and 50 TFLOP/s a GPU), 0.6 ms a "
@@ -155,6 +157,7 @@ def estimate(spec: Spec) -> str:
         base, *variants = loads
         for one in variants:
             trainings |= one.trainings_s
+        fixed_s += sum(_suites_s(spec, one) for one in loads)
         fixed_s += sum(one.alone_s for one in loads) + sum(_drift_s(spec, base, one) for one in variants)
         apart = [one for one in loads if one is base or one.arm.workload != base.arm.workload]
         fixed_s += sum(one.load_s for one in apart)
@@ -175,6 +178,20 @@ def _drift_s(spec: Spec, base: Load, variant: Load) -> float:
     window = spec.drift.window
     values_s = window * base.facts.vocabulary * DRIFT_VALUE_S
     return spec.drift.tokens / window * (base.pass_s(window) + variant.pass_s(window) + values_s)
+
+
+def _suites_s(spec: Spec, load: Load) -> float:
+    """Return the time of the behaviour suites: a pass for each choice, or a short reply for each item."""
+    if isinstance(load.arm.model, Random):
+        return 0.0
+    found = 0.0
+    for suite in suites_of(spec.drift.suites):
+        items = suite.items(spec.drift.items)
+        for item in items:
+            tokens = max(len(item["prompt"]) // LETTERS_A_TOKEN, 1)
+            found += len(item.get("choices", (1,))) * load.pass_s(tokens)
+        found += len(items) / REPLIES_TOGETHER * suite.output_tokens * load.pass_s(1)
+    return found
 
 
 def _about(seconds: float) -> str:

@@ -12,7 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from pathlib import Path
 
+from bench import plugins
 from bench.drift import items
 from bench.records import ArmRecord, Json, RunRecord, SuiteAnswers
 from bench.stats.figure import Figure, Figures, Metric
@@ -49,8 +51,8 @@ class Suite:
     """A suite with right and wrong answers; a file in bench/drift/suites makes its module of one.
 
     ``what`` says what is counted as right. ``output_tokens`` is the length of a reply, 0 where choices are
-    scored; ``chat`` puts the prompts into the model's chat template. With ``from_file`` the items are those
-    of ``drift.items`` in the config.
+    scored; ``chat`` puts the prompts into the model's chat template. The items are
+    in ``path``, or with the suites of this package; with ``from_file`` they are those of ``drift.items``.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Suite:
     right: Right = likeliest
     output_tokens: int = 0
     chat: bool = False
+    path: Path | None = None
     from_file: bool = False
 
     @property
@@ -88,7 +91,9 @@ class Suite:
 
     def items(self, file: str | None = None) -> tuple[Json, ...]:
         """Return the items, with ``chat`` where the suite asks in the chat template."""
-        return items.read_closed(file) if self.from_file and file else shipped(self.key, self.chat)
+        if self.from_file and file:
+            return items.read_closed(file)
+        return shipped(self.path or items.DATA / f"{self.key}.jsonl", self.chat)
 
     def figures(self, arm: ArmRecord, run: RunRecord) -> Figures:
         """Return the accuracy of a row, and for a variant its change; None where the suite was not asked."""
@@ -131,10 +136,16 @@ class Suite:
         )  # fmt: skip
 
 
+def suites_of(names: Sequence[str]) -> list[Suite]:
+    """Return the suites among these names that ask the model; the others compare what is measured anyway."""
+    found = (getattr(plugins.load("drift.suites", name), "SUITE", None) for name in names)
+    return [suite for suite in found if suite is not None]
+
+
 @cache
-def shipped(name: str, chat: bool) -> tuple[Json, ...]:
+def shipped(path: Path, chat: bool) -> tuple[Json, ...]:
     """Return the items that are shipped with a suite."""
-    found = items.read_items(items.DATA / f"{name}.jsonl")
+    found = items.read_items(path)
     return tuple({**item, "chat": True} for item in found) if chat else found
 
 

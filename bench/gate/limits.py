@@ -79,7 +79,8 @@ def rules(limits: Mapping[str, Mapping[str, Any]]) -> Iterator[Rule]:
 def beside_baseline() -> frozenset[str]:
     """Return the metrics that only a variant has, beside its baseline: no limit can be relative to them."""
     suites = {metric.key for suite in _suites().values() for metric in suite.METRICS}
-    return (drift_keys() | suites | {one_off.BREAK_EVEN.key}) - {output_drift.PPL.key}
+    own = {metric.key for suite in _suites().values() for metric in getattr(suite, "OF_EVERY_ROW", ())}
+    return (drift_keys() | suites | {one_off.BREAK_EVEN.key}) - {output_drift.PPL.key} - own
 
 
 @cache

@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench import plugins
 from bench.drift import items as files
-from bench.drift.behaviour import Suite
+from bench.drift.behaviour import Suite, suites_of
 from bench.measure import replies
 from bench.measure.arm import ArmUnderTest
 from bench.measure.events import Began
 from bench.records import Json, SuiteAnswers
 
 ITEMS_A_CALL = 40  # an interrupt waits for one call at most
-
-
-def suites_of(names: Sequence[str]) -> list[Suite]:
-    """Return the suites among these names that ask the model; the others compare what is measured anyway."""
-    found = (getattr(plugins.load("drift.suites", name), "SUITE", None) for name in names)
-    return [suite for suite in found if suite is not None]
 
 
 def answer(under: ArmUnderTest) -> None:

@@ -812,6 +812,8 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_real_run(tmp_path: Path, toy: Path) -> None:
     """Real weights, real workers: half precision, and the baseline against itself."""
+    items = tmp_path / "items.jsonl"
+    items.write_text('{"id": "a", "lang": "en", "prompt": "Ice is", "choices": [" a", " b"], "right": 0}\n')
     file = tmp_path / "config.yaml"
     file.write_text(
         yaml.safe_dump(
@@ -822,7 +824,13 @@ def test_a_real_run(tmp_path: Path, toy: Path) -> None:
                 "workload": {"name": "chat", "requests": 6, "output_tokens": 8},
                 "variants": [{"name": "bf16", "runtime": {"dtype": "bfloat16"}}, {"name": "same"}],
                 "price": {"hardware": "cloud-2vcpu-8gb"},
-                "drift": {"text": "english", "tokens": 640, "window": 64},
+                "drift": {
+                    "text": "english",
+                    "tokens": 640,
+                    "window": 64,
+                    "suites": ["generation", "bias", "arithmetic", "own"],
+                    "items": str(items),
+                },
                 "measure": {"processes": 2, "max_rounds": 1},
             }
         )
@@ -844,6 +852,16 @@ def test_a_real_run(tmp_path: Path, toy: Path) -> None:
     assert same["drift"]["kld_max"]["value"] == 0
     assert same["drift"]["top1_agreement"]["value"] == 1
     assert same["drift"]["ppl_ratio"]["value"] == 1
+    # and so they do in the suites; random weights are at chance, so nothing can be lost
+    assert same["metrics"]["bias_moved"]["value"] == 0
+    assert (
+        same["metrics"]["arithmetic_change"] | {"lost": 0, "gained": 0}
+        == same["metrics"]["arithmetic_change"]
+    )
+    assert same["metrics"]["arithmetic_change"]["at_chance"] is True
+    assert base["metrics"]["own_accuracy"]["n"] == 1
+    assert base["metrics"]["bias_moved"] is None
+    assert bf16["metrics"]["bias_moved"]["value"] > 0
     # half precision is a little off, above the floor
     drift = bf16["drift"]
     assert 0 < drift["kld_mean"]["value"] < 0.01

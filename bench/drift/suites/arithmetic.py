@@ -19,4 +19,5 @@ def first_number(item: Json, answer: Answer) -> bool:
 SUITE = Suite("arithmetic", "the first number of the reply is right", first_number, output_tokens=6)
 PLACE = 21
 METRICS = SUITE.metrics
+OF_EVERY_ROW = (SUITE.accuracy,)
 figures = SUITE.figures

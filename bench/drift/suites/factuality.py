@@ -7,4 +7,5 @@ from bench.drift.behaviour import Suite
 SUITE = Suite("factuality", "the right choice has the highest summed log-likelihood")
 PLACE = 20
 METRICS = SUITE.metrics
+OF_EVERY_ROW = (SUITE.accuracy,)
 figures = SUITE.figures

@@ -11,4 +11,5 @@ from bench.drift.behaviour import Suite
 SUITE = Suite("hallucination", "the honest answer, or the one in the passage, is the likeliest")
 PLACE = 24
 METRICS = SUITE.metrics
+OF_EVERY_ROW = (SUITE.accuracy,)
 figures = SUITE.figures

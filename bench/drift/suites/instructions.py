@@ -57,4 +57,5 @@ SUITE = Suite(
 )
 PLACE = 22
 METRICS = SUITE.metrics
+OF_EVERY_ROW = (SUITE.accuracy,)
 figures = SUITE.figures

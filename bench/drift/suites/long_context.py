@@ -17,4 +17,5 @@ def found(item: Json, answer: Answer) -> bool:
 SUITE = Suite("long-context", "the reply has the word that stands in the text", found, output_tokens=6)
 PLACE = 25
 METRICS = SUITE.metrics
+OF_EVERY_ROW = (SUITE.accuracy,)
 figures = SUITE.figures

@@ -42,6 +42,7 @@ HARMLESS = Metric(
 )
 PLACE = 23
 METRICS = (*SUITE.metrics, HARMFUL, HARMLESS)
+OF_EVERY_ROW = (SUITE.accuracy, HARMFUL, HARMLESS)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:

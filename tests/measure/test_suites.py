@@ -1,0 +1,94 @@
+"""What a worker is asked for a suite, what of its answers is kept, and which answers are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from desk import Desk
+
+from bench.config.spec import DriftBlock
+from bench.drift.behaviour import suites_of
+from bench.errors import VariantFailed
+from bench.measure import suites
+from bench.measure.arm import ArmUnderTest
+
+Patch = pytest.MonkeyPatch
+
+
+def answers(_do: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    items = arguments["items"]
+    if arguments["output_tokens"]:
+        return {"digest": "", "replies": ["7"] * len(items), "scores": []}
+    return {"digest": "", "replies": [], "scores": [[-1.0] * len(item["choices"]) for item in items]}
+
+
+def under(
+    patch: Patch, *names: str, baseline: bool = False, answer: Any = answers, **facts: Any
+) -> ArmUnderTest:
+    from fakes import ScriptedWorker
+
+    desk = Desk(patch, facts=facts)
+    context = replace(desk.context, drift=DriftBlock(suites=names))
+    arm = next(one for one in desk.group.arms if one.is_baseline == baseline)
+    return ArmUnderTest(arm, "", context, ScriptedWorker(answer), replace(desk._facts))  # type: ignore[arg-type]
+
+
+def kept(found: ArmUnderTest) -> dict[str, Any]:
+    notes: Any = found.context.journal
+    return {name: one for record in notes.of(found.arm.name, "suites") for name, one in record.items()}
+
+
+def test_a_suite_is_asked_in_parts_and_kept_as_a_whole(monkeypatch: Patch) -> None:
+    found = under(monkeypatch, "generation", "factuality", "arithmetic")
+    suites.answer(found)
+    asked: Any = found.worker
+    assert [len(arguments["items"]) for _do, arguments in asked.asked] == [40] * 6 + [40] * 5
+    assert {name: (len(one.scores), len(one.replies), one.items) for name, one in kept(found).items()} == {
+        "factuality": (240, 0, ()),
+        "arithmetic": (0, 200, ()),
+    }
+
+
+def test_the_baseline_keeps_the_items(monkeypatch: Patch) -> None:
+    found = under(monkeypatch, "long-context", baseline=True)
+    suites.answer(found)
+    one = kept(found)["long-context"]
+    assert len(one.items) == len(one.replies) == 46
+    assert max(len(item["prompt"]) for item in one.items) == 400
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda found: {**found, "scores": found["scores"][:-1]},
+        lambda found: {**found, "scores": [[-1.0], *found["scores"][1:]]},
+        lambda found: {**found, "scores": [[0.5] * 4, *found["scores"][1:]]},
+        lambda found: {**found, "scores": [[float("nan")] * 4, *found["scores"][1:]]},
+        lambda found: {**found, "replies": ["x"]},
+    ],
+    ids=["an item is missing", "a choice is missing", "a probability above 1", "NaN", "replies instead"],
+)
+def test_answers_that_cannot_be_are_refused(monkeypatch: Patch, spoil: Any) -> None:
+    found = under(monkeypatch, "factuality", answer=lambda do, arguments: spoil(answers(do, arguments)))
+    with pytest.raises(VariantFailed, match="suite"):
+        suites.answer(found)
+    assert kept(found) == {}
+
+
+def test_random_weights_are_not_asked(monkeypatch: Patch) -> None:
+    found = under(monkeypatch, "factuality", random_weights=True)
+    found.facts = replace(found.known, random_weights=True)
+    suites.answer(found)
+    notes: Any = found.context.journal
+    assert notes.of("v", "suites_reason") == ["random weights have no behaviour to lose"]
+    assert found.worker.asked == []  # type: ignore[attr-defined]
+
+
+def test_only_suites_that_ask_are_asked() -> None:
+    assert [suite.name for suite in suites_of(["generation", "bias", "long-context"])] == [
+        "bias",
+        "long-context",
+    ]
