@@ -22,6 +22,7 @@ from bench.formatting import nearest
 from bench.optimisations import spellings, verbs
 from bench.optimisations.shared.calibration import CalibrationParams
 
+SOME_MODEL = "smollm2-135m"
 DTYPES = ("float32", "bfloat16", "float16")
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", types.NoneType: "null"}
 
@@ -162,10 +163,10 @@ def yaml_value(value: object) -> str:
 def line(verb: str, name: str, module: ModuleType) -> str:
     """Return a variant for a config on one line.
 
-    It has the scheme's own settings that have a default, and an engine and a dtype if the usual ones do not
-    fit.
+    It has the scheme's own settings that have a default, a known model where one must be named, and an engine
+    and a dtype if the usual ones do not fit.
     """
-    step = {verb: name}
+    step = {verb: name, **dict.fromkeys(getattr(module, "MODELS", ()), SOME_MODEL)}
     of_the_text = {field.name for field in dataclasses.fields(CalibrationParams)}
     for field in dataclasses.fields(module.Params):
         if field.name not in of_the_text and field.default not in (None, (), dataclasses.MISSING):

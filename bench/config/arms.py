@@ -21,7 +21,7 @@ from bench.machine.devices import cuda_device_count
 from bench.models.checks import check_directory
 from bench.models.gguf_header import check_gguf
 from bench.models.reference import Hub, LocalPath, ModelRef, Named, Random, is_commit
-from bench.models.registry import FindModel
+from bench.models.registry import FindModel, find_model
 from bench.models.shrink import ALLOWED, why_not
 from bench.optimisations import verbs
 from bench.optimisations.shared.calibration import CalibrationParams
@@ -173,6 +173,9 @@ def _step(source: YamlSource, raw: object, path: KeyPath, engine: str) -> Optimi
     if issubclass(scheme.Params, CalibrationParams):
         with blaming(source, (*path, "text")):
             check_text(str(params["text"]))
+    for key in getattr(scheme, "MODELS", ()):
+        called = str(params[key])
+        read_model(source, {"path": called} if "/" in called else called, (*path, key), find_model)
     return Optimisation(verb, str(raw[verb]), tuple(sorted(params.items())))
 
 

@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 
 from bench.engine import census
 from bench.engine.evidence import Census, Check, check
+from bench.engine.speculation import Drafter
 from bench.engine.stepping import by_steps
-from bench.records import Facts
+from bench.records import Facts, Speculated
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,14 @@ class Changed:
     """The result of a scheme that changes more than the model.
 
     ``make_cache(sequences, tokens)`` returns an empty KV cache of another kind than the engine's own.
-    ``step`` is called instead of ``model`` to decode one more token of every sequence.
+    ``step`` is called instead of ``model`` to decode one more token of every sequence. ``drafter`` proposes
+    tokens that the engine verifies with ``model``.
     """
 
     model: Any
     make_cache: Callable[[int, int], Any] | None = None
     step: Any | None = None
+    drafter: Drafter | None = None
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,14 @@ class Engine(ABC):
 
     def work(self) -> Work | None:
         """Return the work of the model so far; None if the engine does not count it itself."""
+        return None
+
+    def drafted(self, context: Sequence[int], most: int) -> int | None:
+        """Return how many tokens are drafted behind ``context``; None if the engine does not speculate."""
+        return None
+
+    def speculated(self) -> Speculated | None:
+        """Return what was drafted and kept since the last call; None if the engine does not speculate."""
         return None
 
     def cache_bytes(self, generation: Any) -> int | None:

@@ -38,11 +38,13 @@ class Matrix:
 @dataclass(frozen=True)
 class Decoding:
     """How a short request was decoded: the class that held the keys and values, the bytes it held per token
-    (``None`` if the engine cannot count them), and whether the decode step ran as a compiled graph."""
+    (``None`` if the engine cannot count them), whether the decode step ran as a compiled graph, and how many
+    tokens were drafted (None if the engine does not speculate)."""
 
     cache: str
     cache_bytes_a_token: float | None
     compiled: bool
+    drafted: int | None = None
 
 
 @dataclass(frozen=True)

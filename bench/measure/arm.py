@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench import plugins
-from bench.config.spec import Arm, DriftBlock, MeasureBlock
+from bench.config.spec import Arm, DriftBlock, MeasureBlock, Optimisation
 from bench.environments import interpreter
 from bench.errors import Unsupported
 from bench.formatting import row_title
@@ -21,7 +21,7 @@ from bench.measure import replies
 from bench.measure.events import Began, Tell
 from bench.measure.replies import Asked, Command, Reply
 from bench.measure.worker_process import WorkerProcess
-from bench.models.reference import LocalModel
+from bench.models.reference import LocalModel, ModelRef, named_or_path
 from bench.records import Corpus, Facts, Loaded
 from bench.store import tree
 from bench.store.files import slug
@@ -30,6 +30,7 @@ from bench.workloads import Prompt
 
 # A disturbed solo pass is repeated. The last attempt counts, and its noise is recorded beside it.
 SOLO_ATTEMPTS = 2
+Fetch = Callable[[ModelRef], LocalModel]
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,13 @@ def load(under: ArmUnderTest, model: LocalModel, prompts: Sequence[Prompt]) -> N
     under.record(prompts_digest=encoded.digest, end_ids=encoded.end_ids, warm_up=warm)
 
 
-def load_arguments(arm: Arm, model: LocalModel, baseline: LocalModel) -> dict[str, object]:
-    """Return the arguments of ``load``: model, options, optimisations, and the baseline to learn from."""
+def load_arguments(
+    arm: Arm, model: LocalModel, baseline: LocalModel, fetch: Fetch | None = None
+) -> dict[str, object]:
+    """Return the arguments of ``load``: model, options, optimisations, and the baseline to learn from.
+
+    ``fetch`` finds the models that settings name, such as one that drafts.
+    """
     runtime = arm.runtime
     return {
         "directory": str(model.directory),
@@ -176,11 +182,20 @@ def load_arguments(arm: Arm, model: LocalModel, baseline: LocalModel) -> dict[st
             {
                 "label": f"{step.verb}: {step.scheme}",
                 "module": plugins.module_name(f"optimisations.{step.verb}", step.scheme),
-                "params": dict(step.params),
+                "params": _with_models(step, fetch),
             }
             for step in arm.optimise
         ],
     }
+
+
+def _with_models(step: Optimisation, fetch: Fetch | None) -> dict[str, object]:
+    """Return the settings of a step, with the directory of a model in the place of its name."""
+    scheme, params = plugins.load(f"optimisations.{step.verb}", step.scheme), dict(step.params)
+    for key in getattr(scheme, "MODELS", ()):
+        assert fetch is not None
+        params[key] = str(fetch(named_or_path(str(params[key]))).directory)
+    return params
 
 
 def prompt_arguments(arm: Arm, prompts: Sequence[Prompt]) -> dict[str, object]:
@@ -208,7 +223,7 @@ def alone(under: ArmUnderTest) -> None:
         if not under.disturbed:
             break
     counted = {} if solo.characters is None else {"characters": solo.characters}
-    under.record(solo=solo.batches, texts=solo.texts, **counted)
+    under.record(solo=solo.batches, texts=solo.texts, speculated=solo.speculated, **counted)
     under.record(memory=under.stage("memory", replies.MEMORY))
     under.record(energy=under.stage("energy", replies.ENERGY))
     for name in under.context.measure.probes:

@@ -8,7 +8,7 @@ same things, and both processes end with the pair, so nothing carries over to th
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, replace
 from time import monotonic
@@ -20,14 +20,11 @@ from bench.config.spec import Arm, Group, WorkloadBlock
 from bench.machine import noise
 from bench.measure import arm as one
 from bench.measure import replies
-from bench.measure.arm import ArmUnderTest, open_worker
+from bench.measure.arm import ArmUnderTest, Fetch, open_worker
 from bench.measure.pair import pinned_together
 from bench.measure.replies import Command, Reply
 from bench.measure.together import ask_both, ask_each, blaming_baseline
-from bench.models.reference import LocalModel, ModelRef
 from bench.records import ANY, ColdStart, Json, Loaded, Sides, TurnTimes, UnitRecord
-
-Fetch = Callable[[ModelRef], LocalModel]
 
 
 class FreshPair:
@@ -86,7 +83,7 @@ class FreshPair:
             under.record(model={**asdict(model.source), "random": model.random})
         loads = [
             {
-                **one.load_arguments(under.arm, model, models[0]),
+                **one.load_arguments(under.arm, model, models[0], self._fetch),
                 "roots": self._roots(under),
                 "step_by_step": not all(side.reopened for side in self.sides),
             }

@@ -17,9 +17,9 @@ from bench.machine import noise
 from bench.measure import arm as one
 from bench.measure import pair as beside
 from bench.measure import suites
-from bench.measure.arm import ArmUnderTest, open_worker
+from bench.measure.arm import ArmUnderTest, Fetch, open_worker
 from bench.measure.events import Began
-from bench.measure.fresh_pair import Fetch, FreshPair, batches_of
+from bench.measure.fresh_pair import FreshPair, batches_of
 from bench.records import Facts, Loaded, UnitRecord
 from bench.stats.pairs import LEAST_PAIRS, Kernels, Prior, pair_ratio, prior_of
 

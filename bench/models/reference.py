@@ -55,6 +55,11 @@ class Random:
 ModelRef = Named | Hub | LocalPath | Random
 
 
+def named_or_path(text: str) -> Named | LocalPath:
+    """Return the model that a setting names: a path if it has a slash, else a file in models/."""
+    return LocalPath(Path(text)) if "/" in text else Named(text)
+
+
 @dataclass(frozen=True)
 class Progress:
     """The progress of a fetch; ``total_bytes`` is None if the size is unknown."""

@@ -23,6 +23,7 @@ from bench.records.replies import (
     Loaded,
     MemoryPeaks,
     Solo,
+    Speculated,
     SuiteAnswers,
     TimedBatch,
     TurnTimes,
@@ -33,9 +34,8 @@ from bench.records.replies import (
 
 __all__ = [
     "ANY", "ArmRecord", "ColdStart", "Corpus", "Counted", "DriftWindow", "Encoded", "EnergyReading",
-    "Exported",
-    "Facts", "Json", "Kernel", "Loaded", "MemoryPeaks", "RunRecord", "Sides", "Solo", "SuiteAnswers",
-    "TimedBatch", "TurnTimes", "UnitRecord", "WarmUp", "Windows", "plain",
+    "Exported", "Facts", "Json", "Kernel", "Loaded", "MemoryPeaks", "RunRecord", "Sides", "Solo",
+    "Speculated", "SuiteAnswers", "TimedBatch", "TurnTimes", "UnitRecord", "WarmUp", "Windows", "plain",
 ]  # fmt: skip
 
 Kind = TypeVar("Kind")
@@ -81,6 +81,7 @@ class ArmRecord:
     solo: tuple[TimedBatch, ...] = ()
     characters: tuple[int, int] | None = None
     texts: tuple[tuple[str, str], ...] = ()
+    speculated: Speculated | None = None
     memory: MemoryPeaks | None = None
     energy: EnergyReading | None = None
     drift: tuple[DriftWindow, ...] = ()

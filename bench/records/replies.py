@@ -133,6 +133,18 @@ class TimedBatch:
 
 
 @dataclass(frozen=True)
+class Speculated:
+    """What a speculating decoder did: passes of the model, tokens drafted and kept, and the time (ns) spent
+    on drafting and on verifying."""
+
+    passes: int
+    drafted: int
+    accepted: int
+    drafting_ns: int
+    verifying_ns: int
+
+
+@dataclass(frozen=True)
 class Solo:
     """The timed pass of a worker that runs alone.
 
@@ -143,6 +155,7 @@ class Solo:
     batches: tuple[TimedBatch, ...]
     characters: tuple[int, int] | None = None
     texts: tuple[tuple[str, str], ...] = ()
+    speculated: Speculated | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bench.formatting import format_share, format_significant, printable
-from bench.metrics import cost, goodput, one_off, output_drift
+from bench.metrics import cost, goodput, one_off, output_drift, speculation
 from bench.metrics.comparisons import Comparison
 from bench.report.bands import a_different_model, band
 from bench.report.behaviour import behaviour_words, suites_note
@@ -53,6 +53,7 @@ def sentence(run: RunSummary, row: Row) -> str:
     if money.endswith("cheaper") and a_different_model(row):
         money, drift = f"{money}, but {drift}", ""
     parts = [judged, money, drift, behaviour_words(run, row), good_words(row), once_words(row)]
+    parts.append(speculation_words(row))
     if money and not money.endswith("cheaper"):
         parts.append(_why(row))
     if (share := others_in_turns(row)) > OTHERS_SHARE:
@@ -102,6 +103,21 @@ def good_words(row: Row) -> str:
     return (
         f"{share.notes.get('good')} of {share.notes.get('requests')} requests were good, each for "
         f"{format_significant(usd)} USD"
+    )
+
+
+def speculation_words(row: Row) -> str:
+    """Say how many tokens a pass gave, what drafting and verifying cost, and the speed-up that follows."""
+    length, speedup = row.figure(speculation.LENGTH), row.figure(speculation.SPEEDUP)
+    if length is None:
+        return ""
+    if speedup is None:
+        return f"{length.value:.1f} tokens a pass: hardly anything was drafted"
+    notes = speedup.notes
+    drafting = notes["gamma"] * notes["draft_cost"]
+    return (
+        f"{length.value:.1f} tokens a pass; drafting took {drafting:.2f} and verifying "
+        f"{notes['verify_cost']:.2f} steps of the baseline, so decoding is {speedup.value:.2f} × as fast"
     )
 
 

@@ -97,6 +97,9 @@ class FigureBlock(Block):
     asked: Count | None = None
     text: str | None = None
     seconds: Number | None = None
+    gamma: Number | None = None
+    draft_cost: Number | None = None
+    verify_cost: Number | None = None
     p: Annotated[float, Field(ge=0, le=1)] | None = None
     lost: Count | None = None
     gained: Count | None = None

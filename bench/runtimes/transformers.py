@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.engine import Changed, Options, census
 from bench.engine.evidence import Check
+from bench.engine.speculation import Speculation, Speculator
 from bench.engine.stepping import by_batch
 from bench.errors import Unsupported
 from bench.records import Facts
@@ -23,6 +24,7 @@ from bench.runtimes._checkpoint import (
     quantised_by,
     without_gradients,
 )
+from bench.runtimes._speculating import Speculating
 from bench.runtimes._text import TextModel
 
 REQUIRES = ("torch", "transformers", "safetensors")
@@ -93,9 +95,10 @@ class Batch:
     positions: Any | None
     length: int
     chosen: list[Any] = field(default_factory=list)
+    speculation: Speculation | None = None  # if something drafts
 
 
-class TransformersEngine(TextModel):
+class TransformersEngine(Speculating, TextModel):
     """Hold a loaded causal language model and its step loop."""
 
     def __init__(self, model: Any, directory: Path, options: Options) -> None:
@@ -107,6 +110,7 @@ class TransformersEngine(TextModel):
         self._synchronise = _synchroniser(self.device)
         self._make_cache: Callable[[int, int], Any] | None = None
         self._step: Any | None = None
+        self._speculator: Speculator | None = None
         self.change(Changed(model))
 
     def change(self, changed: Changed) -> None:
@@ -115,12 +119,14 @@ class TransformersEngine(TextModel):
         If it changed the same model in place, the cache and step of earlier schemes stay.
         """
         if changed.model is not getattr(self, "model", None):
-            self._make_cache = self._step = None
+            self._make_cache = self._step = self._speculator = None
         self.model = changed.model
         if changed.make_cache is not None:
             self._make_cache = changed.make_cache
         if changed.step is not None:  # no truth test: a compiled module has ``__len__`` but no length
             self._step = changed.step
+        if changed.drafter is not None:
+            self._speculator = Speculator(changed.drafter)
         self._step_model = self.model if self._step is None else self._step
         self._without_gradients = without_gradients(self.model)
         takes = inspect.signature(self.model.forward).parameters
@@ -188,6 +194,8 @@ class TransformersEngine(TextModel):
             positions = mask.cumsum(-1).sub_(1).clamp_(min=0)
         batch = Batch(self._new_cache(len(prompts), width + new_tokens), mask, positions, 0)
         self._advance(batch, ids)
+        if self._speculator is not None:
+            self.begin_drafting(batch, prompts, new_tokens)
         return batch
 
     def _new_cache(self, sequences: int, tokens: int) -> Any:
@@ -203,8 +211,17 @@ class TransformersEngine(TextModel):
         return self.model.config.get_text_config(decoder=True)
 
     def step(self, generation: Batch) -> None:
-        """Run one forward pass for one more token of every sequence."""
-        self._advance(generation, generation.chosen[-1])
+        """Give one more token of every sequence: run one forward pass for it, unless it was drafted."""
+        if generation.speculation is None:
+            return self._advance(generation, generation.chosen[-1])
+        assert self._speculator is not None
+        token = generation.speculation.next(
+            self._speculator,
+            lambda ids: self._verified(generation, ids),
+            lambda count: generation.cache.crop(-count),
+        )
+        generation.chosen.append(self._tensor([[token]]))
+        return None
 
     def _advance(self, batch: Batch, ids: Any) -> None:
 
@@ -230,7 +247,10 @@ class TransformersEngine(TextModel):
 
     def cache_bytes(self, generation: Batch) -> int:
         """Return the bytes of the keys and values held for this batch, including their scales."""
-        cache = generation.cache
+        drafts = self._speculator.drafter.cache_bytes() if self._speculator is not None else 0
+        return self._own_cache_bytes(generation.cache) + drafts
+
+    def _own_cache_bytes(self, cache: Any) -> int:
         if (layers := getattr(cache, "layers", None)) is None:
             return census.held_bytes(SimpleNamespace(cache=cache))
         beside = SimpleNamespace(**{key: value for key, value in vars(cache).items() if key != "layers"})

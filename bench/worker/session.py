@@ -22,6 +22,7 @@ from bench.worker.passes import undisturbed
 
 DENSE = ("float32", "bfloat16", "float16")
 PROBE_TOKENS = 64  # short enough for the context of every model
+REPEATING, DRAFTED = [number % 7 + 3 for number in range(PROBE_TOKENS)], 4  # what is drafted for such a text
 
 
 def load(message: Json) -> tuple[Engine, Loaded]:
@@ -95,7 +96,8 @@ def _decode_a_little(engine: Any) -> Decoding:
     engine.step(generation)
     held = engine.cache_bytes(generation)
     a_token = None if held is None else held / (PROBE_TOKENS + 2)
-    return Decoding(engine.cache_class(generation), a_token, engine.compiled_graphs() > 0)
+    compiled = engine.compiled_graphs() > 0
+    return Decoding(engine.cache_class(generation), a_token, compiled, engine.drafted(REPEATING, DRAFTED))
 
 
 def _as_packed(engine: Engine, facts: Facts) -> list[Check]:
@@ -135,6 +137,8 @@ def _apply(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> dict[s
     took_s = (perf_counter_ns() - started) / 1e9
     after = _census_for(scheme, engine)
     checks = scheme.evidence(before, after, params)
+    if changed.drafter is not None:
+        checks += engine.as_decoded()[0]
     _enforce(label, checks)
     return {
         "step": label,

@@ -1,0 +1,87 @@
+"""Draft with the model's own first layers, followed by its final norm and head (self-speculation).
+
+Source: Elhoushi et al. 2024, arXiv 2404.16710 (LayerSkip), and Zhang et al. 2023, arXiv 2309.08168. No
+weights are added. A model that was not trained to leave early is rarely right so, and then this costs time.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.engine import Changed
+from bench.engine.evidence import Census, Check
+from bench.errors import Unsupported
+from bench.optimisations.shared import decoder
+from bench.optimisations.shared.drafting import ModelDrafter, drafts
+
+REQUIRES = ("torch",)
+DECODING = True
+
+
+@dataclass(frozen=True)
+class Params:
+    """``layers`` is how many of the first layers draft, half of them if it is absent; ``tokens`` is the
+    number of tokens of a draft."""
+
+    layers: int | None = None
+    tokens: int = 4
+
+    def __post_init__(self) -> None:
+        if self.layers is not None and self.layers < 1:
+            raise ValueError("layers must be at least 1")
+        if not 1 <= self.tokens <= 64:
+            raise ValueError("tokens must be 1 to 64")
+
+
+def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
+    """Return why the settings do not fit a model of this shape, with the nearest that do, or None."""
+    layers = architecture["layers"]
+    if params.layers is not None and params.layers >= layers:
+        return f"layers {params.layers}: the model has {layers}; the nearest is {layers - 1}"
+    return None
+
+
+def unsupported(device: str, dtype: str) -> str | None:
+    """Return None: this scheme runs everywhere."""
+    return None
+
+
+def apply(model: Any, params: Params) -> Changed:
+    """Make a second view of the model with fewer layers; both share all their weights.
+
+    Raises Unsupported if the settings do not fit the model.
+    """
+    layers = decoder.blocks(model)
+    if reason := refuse(params, {"layers": len(layers)}):
+        raise Unsupported(reason)
+    count = params.layers or max(1, len(layers) // 2)
+    return Changed(model, drafter=ModelDrafter(_first(model, count), params.tokens, own_weights=False))
+
+
+def _first(model: Any, count: int) -> Any:
+    """Return a copy of the module tree's top, so that only the list of layers differs."""
+    import torch
+
+    short, inner = _shallow(model), _shallow(model.model)
+    short.config = inner.config = copy.deepcopy(model.config)
+    config = short.config.get_text_config(decoder=True)
+    config.num_hidden_layers = count
+    if getattr(config, "layer_types", None) is not None:
+        config.layer_types = config.layer_types[:count]
+    inner.layers = torch.nn.ModuleList(model.model.layers[:count])
+    short.model = inner
+    return short
+
+
+def _shallow(module: Any) -> Any:
+    found = copy.copy(module)
+    found._modules = dict(module._modules)
+    return found
+
+
+def evidence(before: Census, after: Census, params: Params) -> list[Check]:
+    """Check that tokens were drafted."""
+    return drafts(after)
