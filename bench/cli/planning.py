@@ -111,7 +111,7 @@ def _of_run(directory: Path, hardware: list[str], per_day: float, peak: float, s
     from bench.measure.clock import utc_now
     from bench.plan.answer import Plan
     from bench.plan.fleet import Stream
-    from bench.plan.options import measured_options
+    from bench.plan.options import MOST_SIMULATED, measured_options, not_simulated
     from bench.plan.served import served_rows
 
     if len(hardware) > 1:
@@ -125,6 +125,10 @@ def _of_run(directory: Path, hardware: list[str], per_day: float, peak: float, s
     price = f"{run.price['name']}, {run.price['date']}"
     title = f"{run.name}: {(run.model or {}).get('name') or 'no model'}, measured in run {run.run_id}"
     notes = tuple(price_notes(run, utc_now()[:10]))
+    if dear := not_simulated(run):
+        notes += (
+            f"only the {MOST_SIMULATED} rows with the cheapest requests are simulated, not {dear} dearer",
+        )
     weights = tuple(names_of_weights(run))
     return Plan(title, (price,), stream, slo, tuple(measured_options(run)), weights, notes)
 

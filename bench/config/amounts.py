@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.config.spec import DriftBlock, Group, LimitBlock
 
-MOST_SAMPLES = 4_000_000  # of 4.5 million values (bench/store/chain.py)
+MOST_SAMPLES = 2_600_000  # of 3 million values (bench/store/chain.py)
 MOST_WINDOWS = 7_500  # of 8,000 (bench/store/replay.py): the others are those of noise floors
 PER_SCORED_TOKEN, PER_ANSWERED_TOKEN = 4, 2  # values of a token in a journal
 

@@ -23,6 +23,7 @@ LEAST_PLACES = 8  # sequences that must fit beside the weights before a server c
 MOST_PLACES = 256  # as vLLM by default
 CHUNK = 2048  # tokens of a pass, as vLLM by default
 MOST_DEVICES = 64
+MOST_SIMULATED = 40  # rows of a run, of which each takes up to 0.2 s
 
 
 @dataclass(frozen=True)
@@ -87,19 +88,37 @@ def planned(option: Option, stream: Stream, slo: Slo) -> Planned:
 def measured_options(run: RunSummary) -> list[Option]:
     """Return an option for each row of a run.
 
-    Cells of a sweep that differ by their batch size are one server, whose step is fitted to them. Raises
-    UsageError if no row has times of its own.
+    Cells of a sweep that differ by their batch size are one server, whose step is fitted to them. A queue is
+    simulated for each option, so of more than ``MOST_SIMULATED`` names only those with the cheapest requests
+    are taken, and the baselines. Raises UsageError if no row has times of its own.
     """
-    served = served_rows(run)
+    names = {row.title: row.name for row in run.rows}
+    by_name: dict[str, list[Served]] = {}
+    for row in served_rows(run):
+        by_name.setdefault(names[row.title], []).append(row)
     options = []
-    for name in dict.fromkeys(row.name for row in run.rows):
-        titles = [row.title for row in run.rows if row.name == name]
-        cells = [row for row in served if row.title in titles]
+    for cells in _cheapest(list(by_name.values())):
+        name = names[cells[0].title]
         mixes = {(round(row.mix.input_tokens, 6), round(row.mix.output_tokens, 6)) for row in cells}
         together = len(mixes) == 1
-        for cell in ([cells] if together else [[row] for row in cells]) if cells else []:
+        for cell in [cells] if together else [[row] for row in cells]:
             options.append(_measured(name if together else cell[0].title, cell))
     return options
+
+
+def not_simulated(run: RunSummary) -> int:
+    """Return how many names of a run have times, and are left out by ``measured_options``."""
+    names = {row.title: row.name for row in run.rows}
+    return max(len({names[row.title] for row in served_rows(run)}) - MOST_SIMULATED, 0)
+
+
+def _cheapest(rows: list[list[Served]]) -> list[list[Served]]:
+    """Return the rows that are simulated, in the order of the run."""
+    if len(rows) <= MOST_SIMULATED:
+        return rows
+    dear = sorted(rows, key=lambda cells: (not cells[0].is_baseline, min(c.request_usd.value for c in cells)))
+    kept = {cells[0].title for cells in dear[:MOST_SIMULATED]}
+    return [cells for cells in rows if cells[0].title in kept]
 
 
 def _measured(title: str, cells: Sequence[Served]) -> Option:

@@ -6,12 +6,15 @@ Plain Python is used where samples are few; numpy and scipy are imported by the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 CONFIDENCE = 0.95
 BOOTSTRAP_RESAMPLES = 2000
 AT_ONCE = 1_000_000  # windows drawn at a time
+FEW_WINDOWS = 200  # draws of so many are kept: 3 MB
 LEAST_SAMPLES = 5  # fewer pairs, or windows of text, give no bounds
 # Fewer samples than these cannot bound the percentile with 99 % confidence (MLPerf's rule).
 ENOUGH_FOR = {90: 64, 95: 130, 99: 662}
@@ -119,6 +122,39 @@ def widened(interval: Interval, half_width: float) -> Interval:
     return Interval(value, value * math.exp(-down), value * math.exp(up))
 
 
+def _resamples(n: int) -> Iterable[Any]:
+    """Return the windows drawn for each resample of ``n`` windows, as arrays (resamples, n): always the same,
+    and kept where they are few, because every statistic of every row needs them."""
+    return _few_resamples(n) if n <= FEW_WINDOWS else _drawn(n)
+
+
+@lru_cache(maxsize=8)
+def _few_resamples(n: int) -> tuple[Any, ...]:
+    return tuple(_drawn(n))
+
+
+def _drawn(n: int) -> Iterator[Any]:
+    """Yield as many resamples at a time as the memory takes: the draws are the same, however they are cut."""
+    import numpy as np
+
+    draw, rows = np.random.default_rng(0), max(AT_ONCE // n, 1)
+    for begin in range(0, BOOTSTRAP_RESAMPLES, rows):
+        yield draw.integers(0, n, (min(rows, BOOTSTRAP_RESAMPLES - begin), n))
+
+
+def quantile_of_sorted(ordered: Any, q: float) -> float:
+    """Return ``numpy.quantile(ordered, q)`` to the last bit; numpy's own takes as long as a bootstrap.
+
+    ``ordered`` is a sorted array of finite numbers. Beyond the middle between two of them the distance is
+    taken from the upper one, as numpy does.
+    """
+    place = q * (len(ordered) - 1)
+    below = math.floor(place)
+    part = place - below
+    low, high = float(ordered[below]), float(ordered[min(below + 1, len(ordered) - 1)])
+    return high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
+
+
 def bootstrap_interval(
     windows: Sequence[Sequence[float]], statistic: Callable[[float], float] = lambda mean: mean
 ) -> Interval:
@@ -134,16 +170,17 @@ def bootstrap_interval(
     sums = np.array([math.fsum(window) for window in windows])
     counts = np.array([len(window) for window in windows])
     value = statistic(float(sums.sum() / counts.sum()))
-    if len(windows) < LEAST_SAMPLES:
-        return Interval(value, None, None)
-    draw, parts = np.random.default_rng(0), []
-    rows = max(AT_ONCE // len(sums), 1)  # as many as the memory takes: the draws are the same, however cut
-    for begin in range(0, BOOTSTRAP_RESAMPLES, rows):
-        chosen = draw.integers(0, len(sums), (min(rows, BOOTSTRAP_RESAMPLES - begin), len(sums)))
-        parts.append(sums[chosen].sum(axis=1) / counts[chosen].sum(axis=1))
-    means = np.concatenate(parts)
     n = len(windows)
+    if n < LEAST_SAMPLES:
+        return Interval(value, None, None)
+    alike = bool((counts == counts[0]).all())
+    means = np.concatenate(
+        [
+            sums[chosen].sum(axis=1) / (counts[0] * n if alike else counts[chosen].sum(axis=1))
+            for chosen in _resamples(n)
+        ]
+    )
     tail = float(ndtr(-math.sqrt(n / (n - 1)) * t_quantile(n - 1)))
-    low, high = np.quantile(means, [tail, 1 - tail])
-    bounds = sorted((statistic(float(low)), statistic(float(high))))
+    means.sort()
+    bounds = sorted(statistic(quantile_of_sorted(means, q)) for q in (tail, 1 - tail))
     return Interval(value, bounds[0], bounds[1])

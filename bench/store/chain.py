@@ -18,7 +18,7 @@ MAX_LINE_BYTES = 8 * MIB
 MAX_BYTES = 48 * MIB
 MAX_RECORDS = 20_000
 MOST_IN_A_LINE = Contents(containers=100_000, values=1_000_000, keys=100_000)
-MOST_IN_ALL = Contents(containers=200_000, values=4_500_000, keys=600_000)
+MOST_IN_ALL = Contents(containers=200_000, values=3_000_000, keys=600_000)
 NOTHING = Contents()
 
 
@@ -69,13 +69,13 @@ def unseal(line: bytes, chain: Chain) -> dict[str, object]:
 
 
 def _is_sealed(record: Mapping[str, object], line: bytes) -> bool:
-    """Return whether ``line`` is the canonical form of its record, and ``check`` the digest of the rest.
+    """Return whether ``check`` is the digest of the rest of its line.
 
-    The rest is cut out of the line, because to write it once more takes as long as all the other work. A
-    comma follows ``check``: ``kind`` and ``seq`` come after it.
+    The rest is cut out of the line, byte for byte: to write the record once more takes as long as all the
+    other work. A comma follows ``check``: ``kind`` and ``seq`` come after it.
     """
     check = record.get("check")
-    if not isinstance(check, str) or canonical_json(record).encode() + b"\n" != line:
+    if not isinstance(check, str):
         return False
     rest = line[:-1].replace(f'"check":"{check}",'.encode(errors="replace"), b"", 1)
     return hashlib.sha256(rest).hexdigest() == check

@@ -23,8 +23,13 @@ _HASH_LENGTH = 8
 _WINDOWS_DEVICES = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")
 _LOOKS_HASHED = re.compile(rf".*-[0-9a-f]{{{_HASH_LENGTH}}}")
 _INTEGER_DIGITS = 40  # a 128-bit seed has 39; a tampered file may hold 400
-# Makes every digit a 0 and both letters of an exponent an e, so that long numbers and exponents are found.
-_SHAPES = bytes(48 if 48 <= byte < 58 else 101 if byte in b"eE" else 32 for byte in range(256))
+# Makes every digit a 0, both letters of an exponent an e, and what ends a number a comma. So long numbers and
+# exponents are found; the digits of a digest, such as 3e141f, are followed by another letter or a quote.
+_SHAPES = bytes(
+    48 if 48 <= byte < 58 else 101 if byte in b"eE" else 44 if byte in b",]} \t\r\n" else 32
+    for byte in range(256)
+)
+_LONG_EXPONENT = re.compile(rb"0e000+(,|\Z)")
 
 
 def canonical_json(value: object) -> str:
@@ -80,7 +85,9 @@ def strict_json(data: bytes, most: Contents = MOST) -> object:
 def _may_have_a_huge_number(data: bytes) -> bool:
     """Return whether there is a number of more than 40 digits, or an exponent of three digits."""
     shape = data.translate(_SHAPES, b"+-")
-    return b"0" * (_INTEGER_DIGITS + 1) in shape or b"e000" in shape
+    if b"0" * (_INTEGER_DIGITS + 1) in shape:
+        return True
+    return b"0e000" in shape and _LONG_EXPONENT.search(shape) is not None
 
 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -152,7 +152,8 @@ class Journal:
             line = seal({**payload, **link, "kind": kind, "at_utc": self._clock()})
             if len(line) >= MAX_LINE_BYTES:
                 raise ValueError(f"it has {len(line) // MIB} MiB, and no reader takes so much")
-            unseal(line, self._chain)
+            if seal(unseal(line, self._chain)) != line:  # keys that are numbers, and sorted as such
+                raise ValueError("it would be read back as something else")
             grown = self._chain.then(line)
         except (BenchError, ValueError) as error:
             raise BenchError(f"{self.path}: cannot store a record of kind {kind!r}: {error}") from None

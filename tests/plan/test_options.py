@@ -10,9 +10,10 @@ import pytest
 from bench.errors import ConfigError, UsageError
 from bench.metrics import cost, throughput
 from bench.models.registry import find_model
+from bench.plan import options as plan_options
 from bench.plan.devices import device_of, devices
 from bench.plan.fleet import Slo, Stream
-from bench.plan.options import Estimate, estimated_options, measured_options, planned
+from bench.plan.options import Estimate, estimated_options, measured_options, not_simulated, planned
 from bench.plan.roofline import Loaded
 from bench.plan.served import row_called, served_rows
 from bench.plan.steps import MeasuredSteps, RooflineSteps
@@ -59,6 +60,18 @@ def test_every_row_is_an_option(quickstart: RunSummary) -> None:
     baseline = options[0]
     assert isinstance(baseline.steps, MeasuredSteps)
     assert (baseline.steps.most, baseline.machine_usd, baseline.share) == (1, pytest.approx(0.1008), 0.5)
+
+
+def test_of_many_rows_the_cheapest_and_the_baseline(
+    quickstart: RunSummary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """990 rows took 51 s."""
+    assert not_simulated(quickstart) == 0
+    monkeypatch.setattr(plan_options, "MOST_SIMULATED", 3)
+    assert [option.title for option in measured_options(quickstart)] == [
+        "baseline", "int8-dynamic", "pruned-50"
+    ]  # fmt: skip
+    assert not_simulated(quickstart) == 3
 
 
 def test_a_plan_of_a_run_by_hand(quickstart: RunSummary) -> None:

@@ -54,6 +54,14 @@ def test_quantile_is_numpy_s(values: list[float], q: float) -> None:
     assert min(values) <= found <= max(values) or found == pytest.approx(min(values), abs=1e-9)
 
 
+def test_a_quantile_of_an_array_is_numpy_s_to_the_last_bit() -> None:
+    draw = np.random.default_rng(5)
+    for _ in range(2000):
+        found = np.sort(draw.lognormal(size=draw.integers(1, 300)) * 10.0 ** draw.integers(-9, 9))
+        q = float(draw.choice([0.0, 0.025, 0.5, 0.975, 1.0, draw.random()]))
+        assert intervals.quantile_of_sorted(found, q) == float(np.quantile(found, q))
+
+
 @pytest.mark.parametrize("degrees", [1, 2, 4, 9, 23, 1000])
 def test_t_quantile_is_scipy_s(degrees: int) -> None:
     assert t_quantile(degrees) == pytest.approx(scipy.stats.t.ppf(0.975, degrees), rel=1e-12)
