@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from bench.cli.estimate import ASSUMPTIONS, batches, estimate, most_pairs
+from bench.cli.estimate import assumptions, batches, estimate, most_pairs
 from bench.cli.listing import NO_STEPS, align, arm_words, terminal_width
 from bench.config.spec import Arm, Group, LimitBlock, Spec
 from bench.drift.behaviour import suites_of
@@ -41,7 +41,7 @@ def describe(spec: Spec) -> str:
         ("price", _price(spec)),
         *(("gate", f"{key}: {_limit(limit)}") for key, limit in spec.gate),
         ("estimate", estimate(spec)),
-        ("", ASSUMPTIONS),
+        ("", assumptions(spec)),
         *(("note", line) for line in _notes(spec, arms)),
     ]
     lines = [*parts, "", *(f"  {line}" for line in align(facts, terminal_width()))]

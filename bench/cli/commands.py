@@ -218,7 +218,7 @@ def ceilings() -> None:
     from bench.cli.listing import align
     from bench.plan.ceilings import measure_all
 
-    print("measuring memory and products; this takes about half a minute", file=sys.stderr)
+    print("measuring memory and products; this takes about a minute", file=sys.stderr)
     heads = ("device", "threads", "dtype", "read GB/s", "copy GB/s", "vector product GB/s", "product GFLOP/s")
     rows = [
         (

@@ -1,14 +1,15 @@
 """Estimate how much time and memory a config would take, before anything is loaded.
 
-A model is described by the facts in its file (``models/*.yaml``), a machine by the rates below. The rates
-come from SmolLM2-135M under transformers on two CPU cores (42 ms per float32 token, 26 ms in bfloat16); those
-of a GPU are a guess. Optimised rows are counted as if nothing had been done to them.
+A model is described by the facts in its file (``models/*.yaml``), a machine by the ceilings that
+`bench doctor --ceilings` kept, else by the rates below. These come from SmolLM2-135M under transformers on
+two CPU cores (42 ms per float32 token, 26 ms in bfloat16); those of a GPU are a guess. Optimised rows are
+counted as if nothing had been done to them.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from bench.cli.doctor import GIB, available_bytes
@@ -20,11 +21,13 @@ from bench.machine.devices import cpu_count
 from bench.models.architecture import Architecture
 from bench.models.reference import Hub, LocalPath, ModelRef, Random
 from bench.models.registry import find_model
+from bench.plan.ceilings import ceilings_here
+from bench.plan.roofline import Ceilings, Loaded, work
 
 BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2}
-CPU_RATES = (12e9, 80e9)  # bytes/s and FLOP/s of one thread, as transformers reaches them
-GPU_RATES = (1e12, 50e12)
 LAYER_S = 0.0006  # Python and kernel launches, for each layer and step
+CPU_RATES = Ceilings(12e9, 80e9, LAYER_S)  # bytes/s and FLOP/s of one thread, as transformers reaches them
+GPU_RATES = Ceilings(1e12, 50e12, LAYER_S)
 START_S, READ_BYTES_PER_S = 4.0, 1e9  # importing the engine; reading weights from the disk
 DRIFT_VALUE_S = 15e-9  # softmax and KL of two models, for each position and vocabulary entry
 PROMPT_TOKENS = 50  # assumed of a chat prompt or a line of a file, before a tokenizer reads it
@@ -32,10 +35,21 @@ UNTIMED_REQUESTS = 3  # for memory and for kernels, and the warm-up of a baselin
 TRAINING_SIZES = ("steps", "batch", "tokens")  # their product is the number of training tokens
 LETTERS_A_TOKEN, REPLIES_TOGETHER = 4, 4  # of the items of suites: about
 PROCESS_BYTES = 450_000_000  # a worker with its engine, before any weights
-ASSUMPTIONS = (
-    "estimated, not measured: 12 GB/s and 80 GFLOP/s a CPU thread (1 TB/s and 50 TFLOP/s a GPU), 0.6 ms a "
-    "layer and step; models already fetched; optimised rows as slow and as large as if not optimised"
-)
+ASSUMED = "12 GB/s and 80 GFLOP/s a CPU thread (1 TB/s and 50 TFLOP/s a GPU)"
+KEPT = "the ceilings of this machine (`bench doctor --ceilings`)"
+
+
+def assumptions(spec: Spec) -> str:
+    """Say on what the estimate rests."""
+    runtimes = {(arm.runtime.device, arm.runtime.threads, arm.runtime.dtype) for arm in _runnable(spec)}
+    known = [_kept(*runtime) is not None for runtime in runtimes]
+    rates = " or ".join(
+        words for words, there in ((KEPT, any(known)), (ASSUMED, not all(known) or not known)) if there
+    )
+    return (
+        f"estimated, not measured: {rates}, 0.6 ms a layer and step; models already fetched; optimised rows "
+        "as slow and as large as if not optimised"
+    )
 
 
 def most_pairs(spec: Spec) -> int:
@@ -45,11 +59,11 @@ def most_pairs(spec: Spec) -> int:
 
 @dataclass(frozen=True)
 class Load:
-    """An arm with its model's facts, and the bytes/s and FLOP/s that it may expect of the machine."""
+    """An arm with its model's facts, and what it may expect of the machine."""
 
     arm: Arm
     facts: Architecture
-    rates: tuple[float, float]
+    rates: Ceilings
 
     @property
     def weights_bytes(self) -> int:
@@ -64,20 +78,18 @@ class Load:
         kv_bytes = load.batch_size * self.facts.cache_bytes(tokens, BYTES_OF[self.arm.runtime.dtype])
         return PROCESS_BYTES + self.weights_bytes + kv_bytes
 
-    def pass_s(self, tokens: int) -> float:
-        """Return the time of one forward pass over ``tokens``.
-
-        It is bound by memory or by arithmetic, and each layer adds a fixed time.
-        """
-        bytes_per_s, flop_per_s = self.rates
-        multiply_s = 2 * self.facts.active * tokens / flop_per_s
-        return max(self.weights_bytes / bytes_per_s, multiply_s) + self.facts.layers * LAYER_S
+    def pass_s(self, tokens: int, outputs: int | None = None) -> float:
+        """Return the time of one forward pass over ``tokens``, with logits for ``outputs`` of them or for all
+        (the roofline of `bench plan`, without attention)."""
+        item_bytes = BYTES_OF[self.arm.runtime.dtype]
+        loaded = Loaded(self.facts, 8 * item_bytes, item_bytes, expanded=True)
+        return work(loaded, self.rates, tokens, 0.0, 0.0, tokens if outputs is None else outputs).seconds
 
     @property
     def batch_s(self) -> float:
         """Return the time of one batch of requests."""
         load = self.arm.workload
-        prompt_s = self.pass_s(load.batch_size * (load.input_tokens or PROMPT_TOKENS))
+        prompt_s = self.pass_s(load.batch_size * (load.input_tokens or PROMPT_TOKENS), load.batch_size)
         return prompt_s + (load.output_tokens - 1) * self.pass_s(load.batch_size)
 
     @property
@@ -111,7 +123,7 @@ class Load:
         A training uses all processors, and per token and parameter 2 FLOP for the teacher and 6 for the
         student.
         """
-        flop_per_s = _rates(self.arm.runtime.device, None)[1]
+        flop_per_s = _rates(self.arm.runtime.device, None, "float32").flop_per_s
         found: dict[object, float] = {}
         for place, step in enumerate(self.arm.optimise, 1):
             settings = dict(step.params)
@@ -127,12 +139,23 @@ def batches(arm: Arm) -> int:
     return -(-arm.workload.requests // arm.workload.batch_size)
 
 
-def _rates(device: str, threads: int | None) -> tuple[float, float]:
-    """Return (bytes/s, FLOP/s) assumed of this machine."""
+def _runnable(spec: Spec) -> list[Arm]:
+    return [arm for group in spec.groups for arm in group.arms if not arm.unsupported]
+
+
+def _kept(device: str, threads: int | None, dtype: str) -> Ceilings | None:
+    """Return the ceilings that were measured on this CPU with so many threads; None if they were not."""
+    if device_here(device) == "cuda":
+        return None
+    found = ceilings_here("cpu", threads or cpu_count(), dtype)
+    return None if found is None else replace(found, layer_s=LAYER_S)
+
+
+def _rates(device: str, threads: int | None, dtype: str) -> Ceilings:
+    """Return what this machine reaches: as measured and kept, else as assumed."""
     if device_here(device) == "cuda":
         return GPU_RATES
-    count = threads or cpu_count()
-    return CPU_RATES[0] * count, CPU_RATES[1] * count
+    return _kept(device, threads, dtype) or CPU_RATES.shared(threads or cpu_count())
 
 
 def _facts(model: ModelRef) -> Architecture | None:
@@ -153,7 +176,9 @@ def estimate(spec: Spec) -> str:
         for arm in (group.baseline, *(one for one in group.variants if not one.unsupported)):
             if (facts := facts_of(arm.model)) is None:
                 return f"time and memory unknown: no facts about {model_words(arm.model)} before it is loaded"
-            loads.append(Load(arm, facts, rates_of(arm.runtime.device, arm.runtime.threads)))
+            runtime = arm.runtime
+            rates = rates_of(runtime.device, runtime.threads, runtime.dtype)
+            loads.append(Load(arm, facts, rates))
         base, *variants = loads
         for one in variants:
             trainings |= one.trainings_s

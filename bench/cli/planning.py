@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from bench.plan.options import Option
 
 LIMITS = ("ttft", "tpot")
+CPU_ERROR = (
+    "where it was checked (docs/cost.md), it was 0.75 to 1.08 of a measured step, 0.76 to 0.97 of a prompt"
+)
 BANDWIDTH_SHARE, ARITHMETIC_SHARE = 0.65, 0.5  # of a data sheet, as an engine reaches them
 
 
@@ -156,7 +159,7 @@ def _of_card(
     options: list[Option] = []
     notes = {
         "cpu": "estimated, not measured: one request after the other, at the ceilings measured on this "
-        f"machine and {1e3 * LAYER_S:g} ms for each layer and pass",
+        f"machine and {1e3 * LAYER_S:g} ms for each layer and pass; {CPU_ERROR}",
         "gpu": "estimated, not measured: a pass takes max(bytes / bandwidth, FLOP / rate), at "
         f"{shares[0]:.0%} of the data sheet's bandwidth and {shares[1]:.0%} of its FLOP/s (configs/devices); "
         "several devices share a model without loss",

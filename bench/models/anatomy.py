@@ -116,6 +116,7 @@ def resized(facts: Architecture, before: Config, after: Config) -> Architecture:
         "attention_heads": number(after, "num_attention_heads"),
         "kv_heads": number(after, "num_key_value_heads") or number(after, "num_attention_heads"),
         "head_dim": head_dim(after),
+        "value_head_dim": number(after, "v_head_dim"),
         "intermediate_size": number(after, "intermediate_size"),
         "vocabulary": number(after, "vocab_size"),
         "experts": experts,

@@ -26,6 +26,7 @@ class Architecture(Record):
 
     The optional keys are for models that are not plain. Without ``active_parameters`` every parameter is used
     for every token; without ``kv_bytes_per_token`` each layer caches a key and a value for each KV head.
+    Without ``value_head_dim`` a value is as long as a key.
     """
 
     parameters: Count
@@ -35,6 +36,7 @@ class Architecture(Record):
     attention_heads: Count
     kv_heads: Count
     head_dim: Count
+    value_head_dim: Count | None = None
     intermediate_size: Count
     vocabulary: Count
     context: Count

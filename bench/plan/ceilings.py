@@ -10,15 +10,17 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.bounded import read_bounded
-from bench.errors import BenchError
+from bench.errors import BenchError, UsageError
 from bench.machine.devices import cpu_count, cuda_device_count
 from bench.machine.fingerprint import fingerprint
 from bench.models.cache import cache_root
+from bench.plan.products import Products
 from bench.plan.roofline import Ceilings
 
 DTYPES = {"float32": 32, "bfloat16": 16}
@@ -30,7 +32,8 @@ SAME = ("cpu_model", "cpu_flags_sha256", "microcode", "cpus", "gpus")
 @dataclass(frozen=True)
 class Measured:
     """The rates of one device in one dtype: bytes read, copied and multiplied with a vector, and FLOP, each a
-    second. ``threads`` is of no meaning on a GPU."""
+    second. ``threads`` is of no meaning on a GPU. ``products`` are the times of products by their rows, as
+    `Products` takes them; none on a GPU."""
 
     device: str
     threads: int
@@ -39,6 +42,7 @@ class Measured:
     copy_bytes_per_s: float
     vector_bytes_per_s: float
     matmul_flop_per_s: float
+    products: Mapping[str, Any] | None = None
 
     @property
     def ceilings(self) -> Ceilings:
@@ -47,7 +51,12 @@ class Measured:
         Decoding multiplies a vector by the weights. Where that is slower than reading memory, as with 16-bit
         weights on most processors, it is the limit.
         """
-        return Ceilings(min(self.vector_bytes_per_s, self.memory_bytes_per_s), self.matmul_flop_per_s)
+        by_rows = None
+        if self.products is not None:
+            lines = tuple(tuple(line) for line in self.products["seconds"])
+            by_rows = Products(tuple(self.products["widths"]), tuple(self.products["rows"]), lines)
+        slower = min(self.vector_bytes_per_s, self.memory_bytes_per_s)
+        return Ceilings(slower, self.matmul_flop_per_s, 0.0, by_rows, self.copy_bytes_per_s)
 
 
 def measure_all() -> Iterator[Measured]:
@@ -71,8 +80,10 @@ def kept() -> tuple[Measured, ...]:
     """Return what was measured on this machine; nothing if nothing was, or if it cannot be read."""
     try:
         found = json.loads(read_bounded(_file(), MAX_BYTES))
-        return tuple(Measured(**one) for one in found)
-    except (OSError, ValueError, TypeError):
+        read = tuple(Measured(**one) for one in found)
+        _usable = [one.ceilings for one in read]
+        return read
+    except (OSError, ValueError, TypeError, KeyError, UsageError):
         return ()
 
 

@@ -197,7 +197,8 @@ def _at(model: Loaded, bits: float) -> Loaded:
 
 
 def power_hours(price: HardwarePrice) -> tuple[float, float]:
-    """Return the dollars of power of an idle hour of a device, and those that an hour of work adds."""
+    """Return the dollars of power of an idle hour of a device or a machine, and those that an hour of work
+    adds."""
     rate = watt_hour_usd(price.usd_per_kwh, price.pue)
     idle = price.idle_watts or 0.0
     return idle * rate, ((price.average_watts or 0.0) - idle) * rate
@@ -212,6 +213,7 @@ def estimated_here(
     Raises UsageError if there is none, or if the model does not fit ``memory_bytes``.
     """
     threads, tokens = price.vcpus or 1, stream.input_tokens + stream.output_tokens
+    idle_usd, busy_usd = power_hours(price)
     for dtype, bits in DTYPES.items():
         ceilings = ceilings_here("cpu", threads, dtype)
         if ceilings is None:
@@ -219,7 +221,7 @@ def estimated_here(
                 f"the ceilings of {threads} threads of this machine are not known: `bench doctor --ceilings` "
                 f"measures them (on a machine of the kind of {price.id})"
             )
-        loaded = replace(model, bits=float(bits), cache_item_bytes=bits // 8)
+        loaded = replace(model, bits=float(bits), cache_item_bytes=bits // 8, expanded=True)
         if most_in_cache(loaded, MEMORY_SHARE * memory_bytes, tokens) < 1:
             raise UsageError(f"the model does not fit this machine's memory in {dtype}")
         best = replace(ceilings, layer_s=layer_s)
@@ -228,10 +230,12 @@ def estimated_here(
             title=dtype,
             hardware=price.id,
             steps=steps,
-            machine_usd=price.hourly_usd,
+            machine_usd=price.hourly_usd + idle_usd,
             share=1.0,
             drift="not measured",
             bound=bound_words(loaded, best, stream.input_tokens, tokens, 1),
+            busy_hour_usd=busy_usd,
+            rented=price.ownership == "rented",
         )
 
 

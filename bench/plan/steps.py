@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from bench.errors import UsageError
-from bench.plan.roofline import Ceilings, Loaded, decode, prefill
+from bench.plan.roofline import Ceilings, Loaded, decode, prefill, seen, work
 
 LEAST_SHARE = 0.01
 
@@ -97,14 +98,17 @@ class RooflineSteps:
     def seconds(
         self, decoding: int, context: float, prompt: int, pairs: float | None = None, before: float = 0.0
     ) -> float:
-        """Return the time of a pass: the larger of the time to read and the time to multiply."""
-        tokens = decoding + prompt
-        cached = self.model.facts.token_bytes * self.model.cache_item_bytes / 2 * (context + before)
-        read_s = (self.model.read_bytes(tokens) + cached) / self.ceilings.bytes_per_s / self.bandwidth_share
+        """Return the time of a pass (``work`` in `bench.plan.roofline`)."""
+        model, mean = self.model, context / decoding if decoding else 0.0
+        cached = model.token_bytes * before + decoding * model.cache_bytes(mean)
+        read = seen(model, prompt, prompt**2 / 2 if pairs is None else pairs, spread=prompt)
+        attention = model.attention_flop(read, seen(model, decoding, context, spread=0))
         outputs = decoding + (1 if prompt else 0)
-        flop = self.model.flop(tokens, context + (prompt**2 / 2 if pairs is None else pairs), outputs)
-        multiply_s = flop / self.ceilings.flop_per_s / self.arithmetic_share
-        return max(read_s, multiply_s) + self.model.facts.layers * self.ceilings.layer_s
+        return work(model, self._reached, decoding + prompt, cached, attention, outputs).seconds
+
+    @cached_property
+    def _reached(self) -> Ceilings:
+        return self.ceilings.reached(self.bandwidth_share, self.arithmetic_share)
 
 
 def most_in_cache(model: Loaded, memory_bytes: float, tokens: float) -> int:

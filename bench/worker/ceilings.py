@@ -1,7 +1,8 @@
 """Measure what this machine reaches at best: reading and copying memory, and products of matrices.
 
 The figures are the denominators of ``mbu`` and ``mfu``; a data-sheet figure is never used. As a program
-(``python -m bench.worker.ceilings THREADS DTYPE DEVICE``) it prints them as JSON.
+(``python -m bench.worker.ceilings THREADS DTYPE DEVICE``) it prints them as JSON, with the times of products
+by their rows for estimates.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from time import perf_counter_ns
+from time import perf_counter_ns, thread_time_ns
 from typing import Any
 
 from bench.engine import Engine
@@ -17,9 +18,11 @@ from bench.engine import Engine
 REPEATS = 5
 BLOCK_BYTES, GPU_BLOCK_BYTES = 1 << 28, 1 << 30  # far larger than the caches, which may serve a part of less
 MATRIX, GPU_MATRIX = 1024, 8192
-
+WIDTHS, ROWS = (512, 2048), (1, 2, 4, 8, 16, 32, 128, 512)
+LEAST_MATRICES = 4  # of many rows, whose weights are used so often that it matters little where they are
 
 Synchronise = Callable[[], None]
+Clock = Callable[[], int]
 
 
 def measure(engine: Engine) -> dict[str, float]:
@@ -28,7 +31,9 @@ def measure(engine: Engine) -> dict[str, float]:
     return rates(facts.device, facts.dtype, engine.synchronise)
 
 
-def rates(device: str, dtype: str, synchronise: Synchronise) -> dict[str, float]:
+def rates(
+    device: str, dtype: str, synchronise: Synchronise, clock_ns: Clock = perf_counter_ns
+) -> dict[str, float]:
     """Return the best rate of five runs of each.
 
     ``memory_bytes_per_s`` sums a block far larger than the caches, ``copy_bytes_per_s`` copies it (it is read
@@ -42,14 +47,14 @@ def rates(device: str, dtype: str, synchronise: Synchronise) -> dict[str, float]
     block = torch.ones(block_bytes // 4, dtype=torch.float32, device=device)
     target = torch.empty_like(block)
     with torch.inference_mode():
-        read_s = _best(synchronise, block.sum)
-        copy_s = _best(synchronise, lambda: target.copy_(block))
+        read_s = _best(clock_ns, synchronise, block.sum)
+        copy_s = _best(clock_ns, synchronise, lambda: target.copy_(block))
         left = torch.randn(size, size, device=device).to(of)
-        product_s = _best(synchronise, lambda: left @ left)
+        product_s = _best(clock_ns, synchronise, lambda: left @ left)
         count = block_bytes // left.nbytes or 1
         matrices = [left.clone() for _ in range(count)]
         row = torch.randn(1, size, device=device).to(of)
-        vector_s = _best(synchronise, lambda: [row @ matrix.T for matrix in matrices])
+        vector_s = _best(clock_ns, synchronise, lambda: [row @ matrix.T for matrix in matrices])
     return {
         "memory_bytes_per_s": block.nbytes / read_s,
         "copy_bytes_per_s": 2 * block.nbytes / copy_s,
@@ -58,26 +63,59 @@ def rates(device: str, dtype: str, synchronise: Synchronise) -> dict[str, float]
     }
 
 
-def _best(synchronise: Synchronise, work: Callable[[], Any]) -> float:
+def products(dtype: str, clock_ns: Clock = perf_counter_ns) -> dict[str, Any]:
+    """Return the seconds for each weight of a product on the CPU, by the width of a square matrix and by the
+    rows that are multiplied with it: ``widths``, ``rows``, and ``seconds`` with a list for each width.
+
+    The products take turns over matrices that are larger than the caches together, as the layers of a model
+    are. The best of five runs counts.
+    """
+    import torch
+    from torch.nn.functional import linear
+
+    def one(matrices: list[torch.Tensor], rows: int) -> float:
+        left = torch.randn(rows, matrices[0].shape[0]).to(matrices[0].dtype)
+        few = matrices[: max(len(matrices) // rows, LEAST_MATRICES)]
+        spent_s = _best(clock_ns, lambda: None, lambda: [linear(left, matrix) for matrix in few])
+        return spent_s / len(few) / float(few[0].numel())
+
+    seconds = []
+    with torch.inference_mode():
+        for width in WIDTHS:
+            first = torch.randn(width, width).to(getattr(torch, dtype))
+            matrices = [first.clone() for _ in range(BLOCK_BYTES // first.nbytes)]
+            seconds.append([one(matrices, rows) for rows in ROWS])
+    return {"widths": list(WIDTHS), "rows": list(ROWS), "seconds": seconds}
+
+
+def _best(clock_ns: Clock, synchronise: Synchronise, work: Callable[[], Any]) -> float:
     """Return the shortest of five runs in seconds, after one uncounted run."""
     work()
     synchronise()
     best = float("inf")
     for _ in range(REPEATS):
-        start = perf_counter_ns()
+        start = clock_ns()
         work()
         synchronise()
-        best = min(best, (perf_counter_ns() - start) / 1e9)
+        best = min(best, (clock_ns() - start) / 1e9)
     return best
 
 
+def clock_of(device: str, threads: int) -> Clock:
+    """Return the clock that other programs disturb least: the processor time of a single thread, else the
+    time of day."""
+    return thread_time_ns if device == "cpu" and threads == 1 else perf_counter_ns
+
+
 def main(threads: str, dtype: str, device: str) -> None:
-    """Print the rates of a device with so many threads."""
+    """Print the rates of a device with so many threads, and on a CPU the times of products by their rows."""
     import torch
 
     torch.set_num_threads(int(threads))
     wait: Synchronise = torch.cuda.synchronize if device != "cpu" else lambda: None
-    print(json.dumps(rates(device, dtype, wait)))
+    clock_ns = clock_of(device, int(threads))
+    by_rows = {"products": products(dtype, clock_ns)} if device == "cpu" else {}
+    print(json.dumps({**rates(device, dtype, wait, clock_ns), **by_rows}))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from bench.cli.estimate import Load
 from bench.config import arms
 from bench.config.reader import read_config
 from bench.config.spec import Spec
+from bench.plan.roofline import Ceilings
 from bench.records.grid import MAY_BE_CONFOUNDED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +41,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "missing_packages", lambda module: ())
     monkeypatch.setattr(estimate, "cpu_count", lambda: 2)
     monkeypatch.setattr(estimate, "available_bytes", lambda: 64 * 1024**3)
+    monkeypatch.setattr(estimate, "ceilings_here", lambda *_of: None)
 
 
 @pytest.fixture
@@ -140,11 +142,33 @@ def test_a_step_of_the_default_model_takes_what_it_took_here(make: Make) -> None
     spec = make()
     model = estimate._facts(spec.groups[0].baseline.model)
     assert model is not None
-    loads = [Load(arm, model, estimate._rates("cpu", 2)) for arm in spec.groups[0].arms]
+    loads = [Load(arm, model, estimate._rates("cpu", 2, "float32")) for arm in spec.groups[0].arms]
     assert loads[0].pass_s(1) == pytest.approx(0.042, rel=0.1)
     assert loads[1].pass_s(1) == pytest.approx(0.026, rel=0.2)
     assert loads[0].pass_s(50) == pytest.approx(0.080, rel=0.4)
     assert loads[0].weights_bytes == 2 * loads[1].weights_bytes == 134515008 * 4
+
+
+def test_ceilings_that_were_measured_here_are_used(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half the assumed rates in float32, none known in bfloat16: the page names both."""
+    spec = make()
+    slow = Ceilings(12e9, 80e9)  # two threads are assumed to reach twice that
+    monkeypatch.setattr(estimate, "ceilings_here", lambda *of: slow if of == ("cpu", 2, "float32") else None)
+    assumed = estimate.CPU_RATES.shared(2)
+    assert estimate._rates("cpu", 2, "bfloat16") == assumed
+    assert estimate._rates("cpu", 2, "float32") == replace(slow, layer_s=estimate.LAYER_S)
+    card = estimate._facts(spec.groups[0].baseline.model)
+    assert card is not None
+    fast, half = (
+        Load(spec.groups[0].baseline, card, rates)
+        for rates in (assumed, estimate._rates("cpu", 2, "float32"))
+    )
+    layers_s = card.layers * estimate.LAYER_S
+    assert half.pass_s(1) - layers_s == pytest.approx(2 * (fast.pass_s(1) - layers_s))
+    text = describe(spec)
+    assert "the ceilings of this machine (`bench doctor --ceilings`) or 12 GB/s" in text
+    monkeypatch.setattr(estimate, "ceilings_here", lambda *_of: slow)
+    assert "12 GB/s" not in describe(spec)
 
 
 def test_a_training_is_estimated_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +192,7 @@ def test_more_work_takes_longer(make: Make) -> None:
     arm = base.groups[0].baseline
     model = estimate._facts(arm.model)
     assert model is not None
-    rates = estimate._rates("cpu", 2)
+    rates = estimate._rates("cpu", 2, "float32")
     longer = arm.workload.model_copy(update={"output_tokens": 48})
     batched = arm.workload.model_copy(update={"batch_size": 4})
     one = Load(arm, model, rates)
@@ -204,7 +228,10 @@ def test_the_memory_of_a_check_is_that_of_the_card(make: Make) -> None:
     assert card is not None
     tokens = (arm.workload.input_tokens or estimate.PROMPT_TOKENS) + arm.workload.output_tokens
     expected = card.weights_bytes(16) + 2 * card.cache_bytes(tokens)
-    assert Load(arm, card, estimate._rates("cpu", 2)).serving_bytes == estimate.PROCESS_BYTES + expected
+    assert (
+        Load(arm, card, estimate._rates("cpu", 2, "float32")).serving_bytes
+        == estimate.PROCESS_BYTES + expected
+    )
 
 
 def test_a_model_without_facts_has_no_estimate(make: Make) -> None:
@@ -248,7 +275,7 @@ def test_a_pair_is_estimated_by_its_slower_load_and_the_sum_of_its_turns(make: M
     spec = make("workload.requests=24", "workload.warmup=2")
     model = estimate._facts(spec.groups[0].baseline.model)
     assert model is not None
-    base, one, *_ = (Load(arm, model, estimate._rates("cpu", 2)) for arm in spec.groups[0].arms)
+    base, one, *_ = (Load(arm, model, estimate._rates("cpu", 2, "float32")) for arm in spec.groups[0].arms)
     slower = max(base.load_s + 2 * base.batch_s, one.load_s + 2 * one.batch_s)
     assert one.pair_s(base, 4) == pytest.approx(slower + 6 * (base.batch_s + one.batch_s))
     assert one.pair_s(base, 5) == pytest.approx(slower + 5 * (base.batch_s + one.batch_s))

@@ -50,6 +50,7 @@ def test_experts_and_cache_are_those_of_the_config(name: str) -> None:
     facts, config = model.architecture, model.config
     assert (facts.experts or 0, facts.experts_per_token or 0) == anatomy.experts_of(config)
     assert facts.head_dim == anatomy.head_dim(config)
+    assert (facts.value_head_dim or 0) == anatomy.number(config, "v_head_dim")
     assert facts.token_bytes == anatomy.kv_bytes_per_token(config)
     assert facts.kv_window_bytes == anatomy.kv_window_bytes(config)
     windowed = anatomy.sliding_window(config) if anatomy.window_layers(config) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ PRICE = price_called("cloud-2vcpu-8gb")
 
 
 def made(device: str, threads: int, dtype: str) -> Measured:
-    return Measured(device, threads, dtype, 12e9, 10e9, 9e9 * threads, 1e11)
+    by_rows = {"widths": [512, 2048], "rows": [1, 128], "seconds": [[1e-9, 2e-9], [1e-9, 2e-9]]}
+    return Measured(device, threads, dtype, 12e9, 10e9, 9e9 * threads, 1e11, by_rows)
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +74,11 @@ def test_another_processor_has_other_ceilings(
     assert kept() == ()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]", '[{"device": "cpu"}]', "null"])
+NO_PRODUCTS = json.dumps([asdict(made("cpu", 1, "float32")) | {"products": {"widths": [1], "rows": [1]}}])
+NO_TIMES = NO_PRODUCTS.replace('"rows": [1]', '"rows": [1], "seconds": [["x"]]')
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '[{"device": "cpu"}]', "null", NO_PRODUCTS, NO_TIMES])
 def test_a_file_that_cannot_be_read_is_as_none(measured: Callable[[], None], content: str) -> None:
     measured()
     ceilings._file().write_text(content)
@@ -86,6 +92,10 @@ def test_the_measurement_itself() -> None:
     assert 1e8 < found.copy_bytes_per_s < 1e12
     assert 1e7 < found.vector_bytes_per_s < 1e12
     assert 1e8 < found.matmul_flop_per_s < 1e14
+    products = found.ceilings.products
+    assert products is not None
+    one, many = (products.weight_s(2048, rows) for rows in (1, 512))
+    assert 1e-13 < one < many < 512 * one  # a row alone waits for its weights
 
 
 def test_a_measurement_that_fails_says_why() -> None:
@@ -100,7 +110,7 @@ def test_a_plan_for_this_machine(measured: Callable[[], None]) -> None:
     wide, narrow = estimated_here(MODEL, PRICE, 8e9, STREAM, 0.0006)
     assert (wide.title, narrow.title) == ("float32", "bfloat16")
     assert wide.steps.most == 1
-    step_s = MODEL.facts.parameters * 4 / 12e9 + 30 * 0.0006
+    step_s = MODEL.facts.parameters * 1e-9 + 30 * 0.0006
     assert wide.steps.seconds(1, 0, 0) == pytest.approx(step_s)
     with pytest.raises(UsageError, match="does not fit this machine's memory in float32"):
         list(estimated_here(MODEL, PRICE, 5e8, STREAM, 0.0006))
@@ -109,3 +119,20 @@ def test_a_plan_for_this_machine(measured: Callable[[], None]) -> None:
 def test_what_is_kept_is_plain_json(measured: Callable[[], None]) -> None:
     measured()
     assert json.loads(ceilings._file().read_text())[0]["dtype"] == "float32"
+
+
+def test_power_of_ones_own_processor_is_billed(measured: Callable[[], None]) -> None:
+    """An idle hour has the idle watts, an hour of work the rest of the average, at the price's tariff."""
+    measured()
+    price = price_called("own-2core-desktop")
+    wide, _narrow = estimated_here(MODEL, price, 8e9, STREAM, 0.0006)
+    rented, _ = estimated_here(MODEL, PRICE, 8e9, STREAM, 0.0006)
+    assert price.average_watts is not None
+    assert price.usd_per_kwh is not None
+    a_watt = price.usd_per_kwh * price.pue / 1000
+    idle = price.idle_watts or 0.0
+    assert wide.machine_usd == pytest.approx(price.hourly_usd + idle * a_watt)
+    assert wide.busy_hour_usd == pytest.approx((price.average_watts - idle) * a_watt)
+    assert not wide.rented
+    assert rented.rented
+    assert (rented.machine_usd, rented.busy_hour_usd) == (PRICE.hourly_usd, 0.0)

@@ -133,7 +133,7 @@ def test_a_share_of_the_data_sheet_slows_everything() -> None:
         read_s = loaded.read_bytes(1) / (3350e9 * bandwidth)
         assert option.steps.seconds(1, 0, 0) == pytest.approx(read_s)
         assert option.steps.seconds(0, 0, 2048) == pytest.approx(
-            loaded.flop(2048, 2048**2 / 2, 1) / (989e12 * arithmetic)
+            (loaded.flop(2048, 1) + loaded.attention_flop(2048**2 / 2, 0)) / (989e12 * arithmetic)
         )
 
 

@@ -7,7 +7,9 @@ import pytest
 from bench.errors import UsageError
 from bench.models.architecture import Architecture
 from bench.models.registry import find_model
-from bench.plan.roofline import Ceilings, Loaded, decode, prefill
+from bench.models.shrink import Size
+from bench.plan.products import Products
+from bench.plan.roofline import Ceilings, Loaded, decode, prefill, seen
 
 LLAMA = find_model("llama-3.1-8b").architecture
 MIXTURE = find_model("qwen3-30b-a3b").architecture
@@ -59,28 +61,151 @@ def test_overhead_binds_a_small_model() -> None:
     assert found.seconds == pytest.approx(30 * 1e-3, rel=1e-3)
 
 
-@pytest.mark.parametrize("name", ["smollm2-135m", "qwen3-0.6b"])
-def test_flop_against_torch(name: str) -> None:
-    """torch counts the products of the real class, at a small size, without memory."""
+SHAPES = ["smollm2-135m", "qwen3-0.6b", "deepseek-v3", "gemma3-1b", "mistral-7b"]
+
+
+def counted(name: str, tokens: int, **changes: object) -> tuple[Loaded, float]:
+    """Return a small model of the class of a card, and the FLOP that torch counts for a prompt: every pair of
+    positions is multiplied, and half of them masked."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
     from transformers import AutoConfig, AutoModelForCausalLM
 
     card = find_model(name)
-    values = dict(card.config)
-    values |= {"num_hidden_layers": 2, "vocab_size": 512, "_attn_implementation": "eager"}
-    values.pop("layer_types", None)
+    card = card.sized(Size(layers=2, hidden=128, experts=8 if card.architecture.experts else None))
+    values = {**card.config, **changes, "_attn_implementation": "eager"}
     built = AutoConfig.for_model(str(values.pop("model_type")), **values)
-    with torch.device("meta"):
+    with torch.device(
+        "cpu" if card.architecture.experts else "meta"
+    ):  # its products of experts know no float32
         model = AutoModelForCausalLM.from_config(built)
+        with FlopCounterMode(display=False) as found, torch.inference_mode():
+            model(torch.zeros(1, tokens, dtype=torch.long), logits_to_keep=1)
     total = sum(parameter.numel() for parameter in model.parameters())
-    facts = card.architecture.model_copy(update={"layers": 2, "vocabulary": 512, "parameters": total})
-    tokens = 64
-    with FlopCounterMode(display=False) as counted:
-        model(torch.zeros(1, tokens, dtype=torch.long, device="meta"), logits_to_keep=1)
-    # The class multiplies all pairs of positions and masks half of them.
-    ours = Loaded(facts, 32).flop(tokens, tokens**2, 1)
-    assert ours == pytest.approx(counted.get_total_flops(), rel=0.01)
+    facts = card.architecture
+    if not facts.experts:
+        facts = facts.model_copy(update={"parameters": total})
+    return Loaded(facts, 32, expanded=True), found.get_total_flops()
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_flop_of_attention_against_torch(name: str) -> None:
+    """Doubling a prompt adds the products of its tokens, and those of pairs: heads of one size, latent
+    attention with keys longer than values, and windows, which the eager class multiplies whole."""
+    tokens = 256
+    loaded, once = counted(name, tokens)
+    _, twice = counted(name, 2 * tokens)
+    pairs = (twice - 2 * once + loaded.flop(0, 1)) / 2  # the output layer is in each of them once
+    assert loaded.attention_flop(tokens**2, 0) == pytest.approx(pairs, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["smollm2-135m", "qwen3-0.6b", "gemma3-1b", "mistral-7b"])
+def test_flop_against_torch(name: str) -> None:
+    loaded, total = counted(name, 64)
+    assert loaded.flop(64, 1) + loaded.attention_flop(64**2, 0) == pytest.approx(total, rel=0.01)
+
+
+def test_a_latent_cache_is_multiplied_as_it_is() -> None:
+    """128 heads multiply a query with 576 latent values and weigh as many, where 512 are weighed: 6 % more.
+
+    torch counts the two products of DeepSeek-V2's absorbed form.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    facts = find_model("deepseek-v3").architecture
+    with FlopCounterMode(display=False) as found, torch.device("meta"):
+        query, cached = torch.empty(128, 1, 576), torch.empty(128, 1000, 576)
+        torch.bmm(query, cached.transpose(1, 2))
+        torch.bmm(torch.empty(128, 1, 1000), cached[..., :512])
+    ours = Loaded(facts, 8).attention_flop(0, 1000)
+    assert ours / facts.layers == pytest.approx(found.get_total_flops() * 1152 / 1088)
+    assert Loaded(facts, 8, expanded=True).attention_flop(0, 1000) < ours / 3
+
+
+def test_the_cache_of_latent_attention_expanded() -> None:
+    """transformers keeps a key of 192 and a value of 128 for each of 128 heads; the card has 576 values."""
+    facts = find_model("deepseek-v3").architecture
+    assert Loaded(facts, 16, 2).cache_bytes(10) == 10 * 61 * 576 * 2
+    assert Loaded(facts, 16, 2, expanded=True).cache_bytes(10) == 10 * 61 * 128 * 320 * 2
+
+
+@pytest.mark.parametrize("tokens", [100, 512, 1000, 5000])
+def test_pairs_in_windows_are_those_that_a_mask_leaves(tokens: int) -> None:
+    """Counted position by position: 22 of the 26 layers of Gemma 3 1B look at 512 tokens."""
+    loaded = Loaded(find_model("gemma3-1b").architecture, 16)
+    assert loaded.windowed == pytest.approx(22 / 26)
+    whole = sum(range(1, tokens + 1))
+    near = sum(min(position, 512) for position in range(1, tokens + 1))
+    expected = (4 * whole + 22 * near) / 26
+    assert seen(loaded, tokens, tokens**2 / 2, spread=tokens) == pytest.approx(expected, rel=0.011)
+    assert seen(loaded, 1, tokens, spread=0) == pytest.approx((4 * tokens + 22 * min(tokens, 512)) / 26)
+
+
+def test_a_chunk_sees_its_own_window() -> None:
+    """The second half of a prompt, read by itself: positions 1001 to 2000."""
+    loaded = Loaded(find_model("gemma3-1b").architecture, 16)
+    expected = 4 / 26 * sum(range(1001, 2001)) + 22 / 26 * 1000 * 512
+    assert seen(loaded, 1000, 1000 * 1500, spread=1000) == pytest.approx(expected, rel=0.001)
+
+
+def test_a_pass_is_the_sum_of_its_parts() -> None:
+    """One time for each weight, whatever the rows: then the parts add up by hand."""
+    facts = find_model("smollm2-135m").architecture
+    flat = Products((512, 2048), (1, 128), ((1e-9, 1e-9), (1e-9, 1e-9)))
+    at_best = Ceilings(10e9, 100e9, 0.001, flat, 5e9)
+    loaded = Loaded(facts, 32, 4)
+    found = prefill(loaded, at_best, 100)
+    values = 22 * 576 + 5 * 1536 + 12 * (9 + 3) * 64
+    by_hand = facts.parameters * 1e-9  # the head is the tied table of embeddings
+    by_hand += 100 * 30 * 2 * 3 * 64 * 4 * (1 / 10e9 + 2 / 5e9)  # the cache, read and copied
+    by_hand += 4 * 30 * 9 * 64 * 100**2 / 2 / 100e9  # attention
+    by_hand += 99 * 30 * values * 4 / 5e9 + 30 * 0.001
+    assert found.seconds == pytest.approx(by_hand)
+
+
+def test_an_expert_gets_few_rows() -> None:
+    """64 tokens choose 8 of 128: nearly all experts are used, by four tokens each."""
+    loaded = Loaded(MIXTURE, 16)
+    body, head, experts = loaded.matrices(64, 1)
+    assert body[2] == 64
+    assert head[2] == 1
+    assert experts[0] == pytest.approx(loaded.routed * (1 - (1 - 1 / 16) ** 64))
+    assert experts[2] == pytest.approx(4, rel=0.02)
+    assert experts[1] == pytest.approx((2048 * 768) ** 0.5, rel=1e-3)
+    assert body[0] + head[0] + loaded.routed == MIXTURE.parameters - loaded.embedding
+
+
+def test_products_between_what_was_measured() -> None:
+    found = Products((100, 400), (1, 16), ((1.0, 4.0), (2.0, 8.0)))
+    assert found.weight_s(100, 1) == 1.0
+    assert found.weight_s(400, 16) == 8.0
+    assert found.weight_s(200, 4) == pytest.approx(2**0.5 * 2)  # halfway in both logarithms
+    assert found.weight_s(10, 0.5) == 1.0  # the nearest point
+    assert found.weight_s(1000, 160) == pytest.approx(80.0)  # ten times the rows, ten times the time
+    one = Products((64,), (1,), ((3.0,),))
+    assert (one.weight_s(5, 1), one.weight_s(500, 2)) == (3.0, 6.0)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        ((), (1,), ()),
+        ((2, 1), (1,), ((1.0,), (1.0,))),
+        ((1,), (1, 2), ((1.0,),)),
+        ((1,), (1,), ((0.0,),)),
+        ((1,), (1,), ((float("nan"),),)),
+        ((0,), (1,), ((1.0,),)),
+    ],
+)
+def test_products_are_measured_for_every_point(bad: tuple[object, ...]) -> None:
+    with pytest.raises(UsageError, match="a time above 0 for every width"):
+        Products(*bad)  # type: ignore[arg-type]
+
+
+def test_products_need_a_rate_of_copying() -> None:
+    with pytest.raises(UsageError, match="rate of copying"):
+        Ceilings(1e9, 1e9, 0.0, Products((1,), (1,), ((1.0,),)))
 
 
 def test_devices_together_have_their_ceilings_added() -> None:

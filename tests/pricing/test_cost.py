@@ -152,6 +152,12 @@ class TestIdentities:
         expected = hourly_usd / (tokens_per_s_per_device * 3600 / 1e6)
         assert 1000 * cost.per_1k_tokens_usd == pytest.approx(expected)
 
+    @pytest.mark.parametrize(("hourly_usd", "expected"), [(1.30, 0.3611), (1.41, 0.3917), (1.95, 0.5417)])
+    def test_the_figures_of_inferencex(self, hourly_usd: float, expected: float) -> None:
+        """H100, H200 and B200 at 1,000 tokens a second: dollars a million tokens, as it publishes them."""
+        cost = run_cost(Price(hourly_usd), Usage(1, 600, 400, 1.0))
+        assert round(1000 * cost.per_1k_tokens_usd, 4) == expected
+
     @given(prices, usages, st.integers(2, 9))
     def test_capital_is_linear_in_price_devices_and_time(self, price: Price, usage: Usage, k: int) -> None:
         once = run_cost(price, usage).run_usd
