@@ -101,6 +101,17 @@ def make_engine_environment(name: str) -> Path:
     return _made(_engine_home(name), lambda: list(wanted), f"the {name} engine")
 
 
+def remove_engine_environments(name: str) -> tuple[Path, ...]:
+    """Delete every environment of an engine, those of earlier pins too; return what was deleted."""
+    pins_of(name)
+    found = tuple(one for one in sorted(_environments().glob(f"{name}-*")) if one.is_dir())
+    for home in found:
+        with filelock.FileLock(f"{home}.lock"):
+            (home / COMPLETE).unlink(missing_ok=True)
+            shutil.rmtree(home)
+    return found
+
+
 def engines_apart() -> dict[str, tuple[str, ...]]:
     """Return the engines that have their own environment, with the packages pinned in it."""
     found = ((name, getattr(module, "ENVIRONMENT", ())) for name, module in plugins.each("runtimes"))
@@ -122,7 +133,11 @@ def pins_of(name: str) -> tuple[str, ...]:
 def _engine_home(name: str) -> Path:
     """Return the directory of an engine's environment; other pins or inherited packages change it."""
     pins = json.dumps(plugins.load("runtimes", name).ENVIRONMENT)
-    return cache_root() / "envs" / f"{name}-{hashlib.sha256(pins.encode()).hexdigest()[:8]}-{_inherited()}"
+    return _environments() / f"{name}-{hashlib.sha256(pins.encode()).hexdigest()[:8]}-{_inherited()}"
+
+
+def _environments() -> Path:
+    return cache_root() / "envs"
 
 
 def _inherited() -> str:

@@ -233,21 +233,53 @@ def ceilings() -> None:
 
 
 def make_environment(engine: str) -> None:
-    """Install an engine's own environment, which can take minutes."""
-    from bench.environments import make_engine_environment, pins_of
+    """Make an engine's own environment, which can take minutes, and print its interpreter."""
+    from bench.environments import engines_apart, make_engine_environment
+    from bench.serving import environments as servers
 
-    pins_of(engine)
-    print(f"making the environment of {engine}; this can take minutes", file=sys.stderr)
-    print(make_engine_environment(engine))
+    if engine in engines_apart():
+        print(f"making the environment of {engine}; this can take minutes", file=sys.stderr)
+        print(make_engine_environment(engine))
+    else:
+        _must_be_an_engine(engine)
+        print(servers.make(engine, lambda line: print(line, file=sys.stderr, flush=True)))
+
+
+def remove_environment(engine: str) -> None:
+    """Delete an engine's own environment, and print what was deleted."""
+    from bench.environments import engines_apart, remove_engine_environments
+    from bench.serving import environments as servers
+
+    if engine not in engines_apart():
+        _must_be_an_engine(engine)
+    gone = (remove_engine_environments if engine in engines_apart() else servers.remove)(engine)
+    print("\n".join(f"removed: {home}" for home in gone) or f"{engine} has no environment here")
 
 
 def list_environments() -> None:
     """Print the engines that have an environment of their own, whether it is made, and what is in it."""
     from bench.cli.listing import align
     from bench.environments import engines_apart, interpreter, missing_environment
+    from bench.serving import environments as servers
 
     rows = [
         (name, missing_environment(name) or str(interpreter(name, None) or "here"), " ".join(pins))
         for name, pins in engines_apart().items()
     ]
-    print("\n".join(align(rows)))
+    print("\n".join(align([*rows, *servers.rows()])))
+
+
+def _must_be_an_engine(name: str) -> None:
+    """Raise UsageError, which names the nearest engine, unless one of this name has an environment."""
+    from bench.environments import engines_apart, pins_of
+    from bench.formatting import nearest
+    from bench.serving import environments as servers
+
+    known = [*engines_apart(), *servers.with_recipes()]
+    if name in servers.with_recipes():
+        return
+    if close := nearest(name, known):
+        raise UsageError(
+            f"no engine called {name[:60]!r} has an environment of its own (did you mean {close!r}?)"
+        )
+    pins_of(name)

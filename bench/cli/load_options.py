@@ -35,7 +35,7 @@ class Asking:
     ignore_eos: bool
     warm_up: int
     seed: int | None
-    python: str
+    python: str | None
     port: int | None
     engine_arguments: tuple[str, ...]
     wait_s: float

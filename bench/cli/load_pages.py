@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.formatting import format_share, format_significant, printable
+from bench.serving.engines.said import Said
 from bench.serving.record import Result, warnings
 from bench.stats.figure import Figure, value_of
 
@@ -28,6 +29,7 @@ def page(done: Result, directory: Path) -> str:
     head, found = done.head, done.counts
     lines = [
         f"{head['target']}, model {head['model']}: {head['schedule']}",
+        *_server(head.get("settings")),
         f"INVALID: {'; '.join(done.reasons)}" if done.reasons else "valid",
         f"{found.ok} ok, {found.failed} failed, {found.cut_short} cut short; {found.retries} retries; "
         f"{found.input_tokens:,} + {found.output_tokens:,} tokens in {found.wall_s:.3g} s",
@@ -39,6 +41,11 @@ def page(done: Result, directory: Path) -> str:
         f"written: {directory}",
     ]  # fmt: skip
     return printable("\n".join(lines))
+
+
+def _server(settings: dict[str, Any] | None) -> list[str]:
+    sentence = Said(**settings).sentence if settings else ""
+    return [f"the server says: {sentence}"] if sentence else []
 
 
 def _failures(done: Result) -> list[str]:

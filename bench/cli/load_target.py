@@ -15,6 +15,7 @@ from bench.serving.address import Secret, address
 from bench.serving.client import Settings, fetch
 from bench.serving.engines import ADAPTERS
 from bench.serving.engines.adapter import Launch
+from bench.serving.environments import interpreter_for
 from bench.serving.load import run
 from bench.serving.server import Server, free_port, started
 
@@ -52,15 +53,16 @@ def target_of(asking: Asking, key: Secret | None, directory: Path) -> Iterator[T
         )
     if asking.key_env is not None:
         raise UsageError("--key-env goes with an address: a server that is started here wants no key")
+    python = interpreter_for(adapter, asking.python)
     weights = _weights(asking.model, gguf=adapter.name == "llama-cpp-server")
-    launch = Launch(str(weights), asking.port or free_port(), asking.python, asking.engine_arguments)
+    launch = Launch(str(weights), asking.port or free_port(), python, asking.engine_arguments)
     tell(asking.quiet, f"starting {adapter.title} ...")
     with started(adapter, launch, directory / "logs" / "server.log", asking.wait_s) as up:
         tell(asking.quiet, f"{adapter.title} was healthy after {up.ready_s:.0f} s")
         settings = Settings(up.address, up.model, api, None, extra={**adapter.extra, **extra}, **how)
         head = {
             "target": adapter.name, "model": asking.model, "command": list(adapter.command(launch)),
-            "evidence": up.evidence, "ready_s": up.ready_s,
+            "settings": adapter.said(up.evidence).to_json(), "evidence": up.evidence, "ready_s": up.ready_s,
         }  # fmt: skip
         yield Target(settings, head, up)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -69,7 +68,9 @@ def load(
     seed: Annotated[
         int | None, typer.Option(min=0, help="of arrivals and prompts; if absent, a new one")
     ] = None,
-    python: Annotated[str, typer.Option(help="for an engine: the Python that has it")] = sys.executable,
+    python: Annotated[
+        str | None, typer.Option(help="for an engine: the Python that has it, instead of its environment")
+    ] = None,
     port: Annotated[int | None, typer.Option(help="for an engine: its port; if absent, a free one")] = None,
     engine_argument: Annotated[
         list[str] | None,

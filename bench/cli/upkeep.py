@@ -52,10 +52,10 @@ def prices(
 
 @app.command()
 def env(
-    action: Annotated[str, typer.Argument(metavar="make|list")],
+    action: Annotated[str, typer.Argument(metavar="make|list|remove")],
     engine: Annotated[str | None, typer.Argument(help="an engine that `bench env list` shows")] = None,
 ) -> None:
-    """Make or list the environments of engines with packages of their own.
+    """Make, list or remove the environments of engines with packages of their own.
 
     The packages of these engines conflict with those of bench.
     """
@@ -65,8 +65,10 @@ def env(
         commands.list_environments()
     elif action == "make" and engine is not None:
         commands.make_environment(engine)
+    elif action == "remove" and engine is not None:
+        commands.remove_environment(engine)
     else:
-        raise UsageError("write `bench env list` or `bench env make ENGINE`")
+        raise UsageError("write `bench env list`, `bench env make ENGINE` or `bench env remove ENGINE`")
 
 
 @app.command()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+from bench.serving.engines.recipe import Recipe
+from bench.serving.engines.said import Evidence, Said
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,10 @@ class Adapter:
     200 when it is ready, ``evidence`` the paths whose JSON says what it is (version, settings, models).
 
     ``served_as`` is the name of the model in requests, ``extra`` what goes into each body so that a reply has
-    as many tokens as were asked for, ``environment`` variables that it needs.
+    as many tokens as were asked for, ``environment`` variables that it needs, ``said`` what the
+    evidence means. ``recipe`` returns what its own
+    Python environment is made of on this machine, and ``is_here`` whether it needs none because this
+    interpreter can start it.
     """
 
     name: str
@@ -39,6 +46,14 @@ class Adapter:
     install: str
     extra: Mapping[str, object] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    said: Callable[[Evidence], Said] = lambda _evidence: Said()
+    recipe: Callable[[], Recipe] | None = None
+    is_here: Callable[[], bool] = lambda: True
+
+
+def installed(*modules: str) -> bool:
+    """Return whether this interpreter finds all of these modules; nothing is imported."""
+    return all(importlib.util.find_spec(one) is not None for one in modules)
 
 
 OFFLINE = {

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from bench.serving.engines.adapter import Adapter, Launch
+from bench.serving.engines.adapter import Adapter, Launch, installed
+from bench.serving.engines.recipe import Recipe
+from bench.serving.engines.said import Evidence, Said, at, number, text
 
 PROGRAM = "llama-server"
 
@@ -17,6 +19,21 @@ def command(launch: Launch) -> tuple[str, ...]:
     return (*first, "--model", launch.model, *launch.listening, *launch.arguments)
 
 
+def said(evidence: Evidence) -> Said:
+    """Return what the server says: nothing of the format of its KV cache, and whether a prompt is kept is
+    the request's choice (``cache_prompt``)."""
+    return Said(
+        version=text(at(evidence, "/props", "build_info")),
+        quantisation=text(at(evidence, "/props", "model_ftype")),
+        max_length=number(at(evidence, "/props", "default_generation_settings", "n_ctx")),
+    )
+
+
+def is_here() -> bool:
+    """Return whether the program or one of the packages is here."""
+    return shutil.which(PROGRAM) is not None or installed("xllamacpp") or installed("llama_cpp", "fastapi")
+
+
 ADAPTER = Adapter(
     name="llama-cpp-server",
     title="llama.cpp's server",
@@ -24,7 +41,10 @@ ADAPTER = Adapter(
     health="/v1/models",
     evidence=("/props", "/v1/models"),
     served_as=lambda launch: Path(launch.model).name,
-    install="llama-server on the path, or pip install xllamacpp",
+    install="llama-server on the path, or bench env make llama-cpp-server",
+    said=said,
+    recipe=lambda: Recipe("xllamacpp==2026.10.11549", "xllamacpp", disk_bytes=500_000_000),
+    is_here=is_here,
     # A slot keeps the last prompt, which a benchmark must not profit from.
     extra={"ignore_eos": True, "cache_prompt": False},
 )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from bench.serving.engines.adapter import OFFLINE, Adapter, Launch
+from bench.errors import UsageError
+from bench.machine.devices import cuda_device_count
+from bench.serving.engines.adapter import OFFLINE, Adapter, Launch, installed
+from bench.serving.engines.recipe import Recipe
+from bench.serving.engines.said import Evidence, Said, at, number, text, truth
 
 SERVED_AS = "served"
 
@@ -15,6 +19,31 @@ def command(launch: Launch) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def said(evidence: Evidence) -> Said:
+    """Return what the server says: its own arguments, after it has filled in what was ``auto``."""
+    info = {"info": evidence.get("/get_server_info")}
+    dtype, kv = text(at(info, "info", "dtype")), text(at(info, "info", "kv_cache_dtype"))
+    off = truth(at(info, "info", "disable_radix_cache"))
+    return Said(
+        version=text(at(info, "info", "version")),
+        dtype=dtype,
+        quantisation=text(at(info, "info", "quantization")) or ("none" if dtype else None),
+        kv_dtype=dtype if kv == "auto" else kv,
+        max_length=number(at(info, "info", "context_length")),
+        prefix_caching=None if off is None else not off,
+    )
+
+
+def recipe() -> Recipe:
+    """Return the packages. Raises UsageError without a GPU: there is no package with its CPU kernels."""
+    if not cuda_device_count():
+        raise UsageError(
+            "SGLang has no package for a CPU: its wheel wants the CUDA build of PyTorch, and its CPU kernels "
+            "must be built from source. Name with --python an interpreter that has it"
+        )
+    return Recipe("sglang==0.5.23", "sglang", disk_bytes=15_000_000_000)
+
+
 ADAPTER = Adapter(
     name="sglang",
     title="SGLang",
@@ -22,7 +51,10 @@ ADAPTER = Adapter(
     health="/health",
     evidence=("/get_server_info", "/get_model_info", "/v1/models"),
     served_as=lambda _launch: SERVED_AS,
-    install="pip install sglang",
+    install="bench env make sglang (a GPU)",
+    said=said,
+    recipe=recipe,
+    is_here=lambda: installed("sglang"),
     extra={"ignore_eos": True, "stream_options": {"include_usage": True, "continuous_usage_stats": True}},
     environment=OFFLINE,
 )

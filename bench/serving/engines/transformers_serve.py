@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.serving.engines.adapter import OFFLINE, Adapter, Launch
+from bench.machine.devices import cuda_device_count
+from bench.serving.engines.adapter import OFFLINE, Adapter, Launch, installed
+from bench.serving.engines.recipe import CPU_TORCH, NO_CPU_TORCH, Recipe
 
 
 def command(launch: Launch) -> tuple[str, ...]:
@@ -14,6 +16,14 @@ def command(launch: Launch) -> tuple[str, ...]:
     return (*first, "serve", launch.model, *launch.listening, *launch.arguments)
 
 
+def recipe() -> Recipe:
+    """Return the packages: the CPU build of PyTorch where there is no GPU."""
+    package, module = "transformers[serving]==5.17.0", "transformers.cli.serve"
+    if cuda_device_count():
+        return Recipe(package, module, disk_bytes=9_000_000_000, first=("torch",))
+    return Recipe(package, module, disk_bytes=2_000_000_000, first=(CPU_TORCH,), hint=NO_CPU_TORCH)
+
+
 ADAPTER = Adapter(
     name="transformers-serve",
     title="transformers serve",
@@ -21,6 +31,8 @@ ADAPTER = Adapter(
     health="/health",
     evidence=("/v1/models",),
     served_as=lambda launch: launch.model,  # loaded before the first request
-    install="pip install 'transformers[serving]'",
+    install="pip install 'transformers[serving]', or bench env make transformers-serve",
+    recipe=recipe,
+    is_here=lambda: installed("transformers", "torch", "fastapi", "uvicorn"),
     environment=OFFLINE,
 )

@@ -1,0 +1,164 @@
+"""Environments of serving engines: made by steps, resumed, refused, removed; pip and wheels of our own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.errors import BenchError, UsageError
+from bench.serving import environments
+from bench.serving.engines import ADAPTERS
+from bench.serving.engines.recipe import Recipe
+from bench.serving.engines.said import Said
+
+RECIPE = Recipe(
+    "toy-engine[fast]==1.0", "toy_engine", disk_bytes=1, first=("toy-base==2.0+cpu",),
+    without=("toy-heavy",), called=("toy", "1.0+cpu"), hint="look at the toy page",
+)  # fmt: skip
+
+
+def wheel(folder: Path, name: str, version: str, *needs: str) -> None:
+    """Write a wheel with one empty module, which any pip installs."""
+    module, info = name.replace("-", "_"), f"{name.replace('-', '_')}-{version}.dist-info"
+    lines = [
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}",
+        *(f"Requires-Dist: {one}" for one in needs),
+    ]
+    with zipfile.ZipFile(folder / f"{module}-{version}-py3-none-any.whl", "w") as archive:
+        archive.writestr(f"{module}.py", "")
+        archive.writestr(
+            f"{info}/METADATA", "\n".join([*lines, "Provides-Extra: fast", "Provides-Extra: slow"]) + "\n"
+        )
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+
+
+@pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An engine called vllm that is made of toys, and the folder in which pip looks for them."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    needs = (
+        "toy-base==2.0",
+        "toy-heavy",
+        "toy-need",
+        'toy-fast; extra == "fast"',
+        'toy-slow; extra == "slow"',
+    )
+    wheel(folder, "toy-engine", "1.0", *needs)
+    wheel(folder, "toy-base", "2.0+cpu")
+    wheel(folder, "toy-fast", "1")
+    for name, value in {"NO_INDEX": "1", "FIND_LINKS": str(folder), "CONFIG_FILE": "/dev/null"}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    toy = replace(ADAPTERS["vllm"], recipe=lambda: RECIPE, is_here=lambda: False)
+    monkeypatch.setitem(ADAPTERS, "vllm", toy)
+    return folder
+
+
+def test_made_by_steps_and_resumed_where_it_failed(wheels: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    with pytest.raises(BenchError) as bad:
+        environments.make("vllm", said.append)
+    assert "step 4 of 6; `bench env make vllm` goes on with it" in str(bad.value)
+    assert "toy-need" in str(bad.value), "pip's own words"
+    assert environments.made("vllm") is None
+    with pytest.raises(UsageError, match="not installed here: bench env make vllm"):
+        environments.interpreter_for(ADAPTERS["vllm"], None)
+    wheel(wheels, "toy-need", "3")
+    said.clear()
+    python = environments.make("vllm", said.append)
+    assert [line for line in said if "done before" in line] == [
+        "1/6 a new environment: done before", "2/6 toy-base==2.0+cpu: done before",
+        "3/6 toy-engine[fast]==1.0 itself: done before",
+    ]  # fmt: skip
+    assert environments.made("vllm") == python
+    assert environments.interpreter_for(ADAPTERS["vllm"], None) == str(python)
+    ask = (
+        "import importlib.metadata as m; print(m.version('toy'), *sorted(d.name for d in m.distributions()))"
+    )
+    found = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True).stdout.split()
+    assert found[0] == "1.0+cpu"
+    assert {name for name in found if name.startswith("toy")} == {
+        "toy",
+        "toy-base",
+        "toy-engine",
+        "toy-fast",
+        "toy-need",
+    }
+    said.clear()
+    assert environments.make("vllm", said.append) == python
+    assert said == ["vllm: it is made already"]
+    assert environments.remove("vllm") == (python.parents[2],)
+    assert not python.parents[2].exists()
+    assert environments.remove("vllm") == ()
+
+
+def test_the_hint_of_a_first_package_that_is_not_there(wheels: Path, tmp_path: Path) -> None:
+    (wheels / "toy_base-2.0+cpu-py3-none-any.whl").unlink()
+    with pytest.raises(BenchError, match=r"(?s)step 2 of 6.*look at the toy page"):
+        environments.make("vllm", lambda _line: None)
+
+
+def test_too_little_room(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    large = replace(RECIPE, disk_bytes=10**18)
+    monkeypatch.setitem(ADAPTERS, "vllm", replace(ADAPTERS["vllm"], recipe=lambda: large))
+    with pytest.raises(UsageError, match=r"takes 1000000000\.0 GB, and .* GB are free"):
+        environments.make("vllm", lambda _line: None)
+
+
+def test_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    with pytest.raises(UsageError, match="did you mean 'vllm'"):
+        environments.recipe_of("vlm")
+    monkeypatch.setattr("bench.serving.engines.sglang.cuda_device_count", lambda: 0)
+    with pytest.raises(UsageError, match="no package for a CPU"):
+        environments.make("sglang", lambda _line: None)
+    assert {row[0] for row in environments.rows()} == set(ADAPTERS)
+
+
+def test_an_interpreter_that_is_named_is_taken(wheels: Path) -> None:
+    assert environments.interpreter_for(ADAPTERS["vllm"], "/some/python") == "/some/python"
+    here = replace(ADAPTERS["vllm"], is_here=lambda: True)
+    assert environments.interpreter_for(here, None) == sys.executable
+
+
+VLLM = {
+    "/version": {"version": "0.32.0"},
+    "/v1/models": {"data": [{"id": "served", "max_model_len": 2048}]},
+    "/server_info?config_format=json": {
+        "vllm_config": {
+            "model_config": {"dtype": "torch.bfloat16", "quantization": None, "max_model_len": 2048},
+            "cache_config": {"cache_dtype": "auto", "enable_prefix_caching": True},
+        }
+    },
+}
+LLAMA = {"/props": {"model_ftype": "Q4_1", "build_info": "b1", "default_generation_settings": {"n_ctx": 512}}}
+SGLANG = {
+    "/get_server_info": {
+        "version": "0.5.23", "dtype": "float16", "quantization": "fp8", "kv_cache_dtype": "fp8_e5m2",
+        "context_length": 4096, "disable_radix_cache": False,
+    }
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "evidence", "said"),
+    [
+        ("vllm", VLLM, Said("0.32.0", "bfloat16", "none", "bfloat16", 2048, True)),
+        ("llama-cpp-server", LLAMA, Said("b1", None, "Q4_1", None, 512, None)),
+        ("sglang", SGLANG, Said("0.5.23", "float16", "fp8", "fp8_e5m2", 4096, True)),
+    ],
+)
+def test_what_a_server_says_of_itself(name: str, evidence: dict[str, object], said: Said) -> None:
+    """The first two are cut from real servers' answers, the third is from SGLang's documentation."""
+    adapter = ADAPTERS[name]
+    assert adapter.said(evidence) == said
+    assert adapter.said(dict.fromkeys(evidence, "not read: HTTP 404")) == Said()
+    assert adapter.said({}) == Said()
+    assert f"version {said.version}" in said.sentence
