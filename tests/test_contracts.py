@@ -78,6 +78,7 @@ KINDS = (
     Kind("prune", "depth", below=4.0),  # one layer of two: 2.5
     Kind("distil", "logits sequence", below=0.36),  # 0.12, nearly all of it by the pruning before
     Kind("compile", "inductor", below=1e-5, above=-1e-5),  # the same products: 2e-9
+    Kind("rearrange", "experts", below=1e-6, above=-1e-6),  # the same products: 0
 )
 KIND_OF = {(kind.verb, scheme): kind for kind in KINDS for scheme in kind.schemes.split()}
 

@@ -161,6 +161,14 @@ def _attached(attributes: Mapping[Any, Any], depth: int) -> Iterator[Keyed]:
             yield from _attached(vars(value), depth - 1)
 
 
+def bytes_in(modules: Iterable[Any]) -> int:
+    """Return the bytes of all tensors in ``modules`` and what they contain; tied tensors are counted once."""
+    seen: set[object] = set()
+    parts = (part for module in modules for part in module.modules())
+    tensors = (tensor for part in parts for tensor in _unique(_tensors_in(part, _unpacked(part)), seen))
+    return sum(_bytes(tensor) for tensor in tensors)
+
+
 def held_bytes(holder: object) -> int:
     """Return the bytes of all tensors that a plain object holds. Nested objects, dicts, lists and tuples are
     searched too."""

@@ -98,7 +98,7 @@ def replaced(before: Census, after: Census, module: str, *dtypes: str, was: str 
         check(f"layers now {module} of {asked}", done, wanted > 0 and done == wanted, wanted or NONE_DENSE),
         check("stored dtype", found, bool(new) and all(m.dtype in dtypes for m in new), asked),
         check("bytes of all weights", after.weights_bytes, smaller, f"< {before.weights_bytes}"),
-        *touched(sum(elements.get(m.name, 0) for m in new), after.others),
+        *touched(sum(elements.get(m.name, 0) for m in new), left_alone(after, module)),
     ]
 
 
@@ -113,6 +113,12 @@ def touched(weights: int, left: int) -> list[Check]:
     share = weights / (weights + left)
     found = f"{share:.1%}, and {left:,} weights as they were"
     return [check("share of the weights that were changed", found, share >= LEAST_TOUCHED, "at least 50%")]
+
+
+def left_alone(after: Census, module: str) -> int:
+    """Return the number of weights in matrices and stacks that no layer of class ``module`` holds: routers,
+    experts that are still stacked. The head does not count."""
+    return after.others + sum(m.elements for m in after.matrices if m.module != module and not m.is_head)
 
 
 def bits_a_weight(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 
 from bench import plugins
 from bench.measure import replies
 from bench.measure.arm import ArmUnderTest, read_text
 from bench.measure.events import Began
 from bench.measure.together import ask_both, blaming_baseline, shared_block
+from bench.records import Sides
 
 WINDOWS_A_CALL = 8
 SHARED_BYTES = 16 * 1024 * 1024
@@ -72,7 +74,7 @@ def _score(base: ArmUnderTest, variant: ArmUnderTest, starts: list[int], rows: i
     context = variant.context
     context.pause()
     context.tell(Began(variant.title, f"drift, text from token {starts[0]}"))
-    _none, theirs = ask_both(
+    ours, theirs = ask_both(
         "score", base.worker, variant.worker, context.measure.timeout_s, shared=block,
         starts=starts, window=context.drift.window, rows=rows, vocabulary=base.known.vocabulary,
         ahead=_one_thread_each(base, variant),
@@ -80,7 +82,9 @@ def _score(base: ArmUnderTest, variant: ArmUnderTest, starts: list[int], rows: i
     )  # fmt: skip
     found = replies.read(replies.SCORE, theirs, variant.asked)
     replies.check_windows(found, len(starts), context.drift.window - 1)
-    variant.record(drift=found.windows)
+    routed = Sides(replies.read(replies.SCORE, ours, base.asked).routed, found.routed)
+    known = {"routed": [asdict(routed)]} if any((routed.baseline, routed.variant)) else {}
+    variant.record(drift=found.windows, **known)
 
 
 def floor(base: ArmUnderTest) -> None:

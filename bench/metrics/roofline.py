@@ -1,10 +1,14 @@
-"""How close a row comes to this machine's own ceilings, which explains why it is "not cheaper here"."""
+"""How close a row comes to this machine's own ceilings, which explains why it is "not cheaper here".
+
+Of a mixture, only the experts that work are read and multiplied with.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+from bench.metrics import parameters
 from bench.metrics.throughput import totals
 from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figures, Metric
@@ -57,29 +61,19 @@ class _Used:
     flop_per_s: float
 
 
-def _multiplied(arm: ArmRecord, base: ArmRecord) -> int:
-    """Return the parameters that a token is multiplied with.
-
-    Packed weights are counted as elements that are stored, of which one holds several weights or none is a
-    parameter. They stand for the baseline's parameters, unless a step has removed some.
-    """
-    assert arm.loaded is not None
-    packed = any("float" not in dtype for dtype in arm.loaded.bytes_by_dtype)
-    whole = base.loaded is not None and not any(step.startswith("prune") for step in arm.optimise)
-    return base.loaded.parameters if packed and whole and base.loaded else arm.loaded.parameters
-
-
 def _used(arm: ArmRecord, run: RunRecord) -> _Used | None:
     base, sums = run.baseline_of(arm), totals(arm)
     if base is None or base.ceilings is None or arm.loaded is None or sums is None or not sums.decode_s:
         return None
+    sequences = max((len(batch.tokens) for batch in arm.solo), default=1)
     context = (sums.input_tokens + sums.output_tokens / 2) / len(arm.solo)
     return _Used(
-        read_bytes=arm.loaded.weights_bytes + context * float(arm.loaded.facts.kv_bytes_per_token or 0),
+        read_bytes=parameters.read_bytes(arm.loaded, sequences)
+        + context * float(arm.loaded.facts.kv_bytes_per_token or 0),
         steps=sum(len(batch.stamps_ns) - 1 for batch in arm.solo),
         decode_s=sums.decode_s,
         bytes_per_s=base.ceilings["memory_bytes_per_s"],
-        flop=2 * _multiplied(arm, base) * sums.input_tokens,
+        flop=2 * parameters.active(arm, base.loaded) * sums.input_tokens,
         prefill_s=sums.prefill_s or math.inf,
         flop_per_s=base.ceilings["matmul_flop_per_s"],
     )

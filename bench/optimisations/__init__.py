@@ -12,6 +12,10 @@ A scheme is a module with
 * ``evidence(before, after, params)``: returns checks of what must now be true of the loaded model. The
   harness takes both censuses itself. If a check fails, the row is ``not_applied``,
 * ``KERNEL`` (optional): a regular expression that at least one operator of a profiled decode step must match,
+* ``EXPERTS`` (optional): how it gets the experts of a mixture, which transformers stacks in tensors of three
+  dimensions. "linears": each expert is replaced by linear layers before; "lent": only while the scheme
+  works, as views of the stacks, in which it changes weights in place; "stacks": as they are. The default is
+  "linears" for a scheme that packs weights and "stacks" for others,
 * ``RUNTIMES`` (optional): the engines that it works with. The default is transformers,
 * ``DECODING`` (optional): True if the scheme brings its own KV cache. A short request is then decoded for the
   censuses,
@@ -58,4 +62,11 @@ def spellings() -> dict[str, str]:
 def leaves_weights(verb: str, scheme: ModuleType) -> str:
     """Return ``dense``, ``packs`` or ``any``: the ``WEIGHTS`` of the scheme, or else of its verb."""
     found: str = getattr(scheme, "WEIGHTS", verbs()[verb].WEIGHTS)
+    return found
+
+
+def gets_experts(verb: str, scheme: ModuleType) -> str:
+    """Return ``linears``, ``lent`` or ``stacks``: the ``EXPERTS`` of the scheme, or else of its weights."""
+    packs = leaves_weights(verb, scheme) == "packs"
+    found: str = getattr(scheme, "EXPERTS", "linears" if packs else "stacks")
     return found

@@ -22,6 +22,7 @@ from bench.records.replies import (
     Kernel,
     Loaded,
     MemoryPeaks,
+    Mixture,
     Solo,
     Speculated,
     SuiteAnswers,
@@ -34,8 +35,9 @@ from bench.records.replies import (
 
 __all__ = [
     "ANY", "ArmRecord", "ColdStart", "Corpus", "Counted", "DriftWindow", "Encoded", "EnergyReading",
-    "Exported", "Facts", "Json", "Kernel", "Loaded", "MemoryPeaks", "RunRecord", "Sides", "Solo",
-    "Speculated", "SuiteAnswers", "TimedBatch", "TurnTimes", "UnitRecord", "WarmUp", "Windows", "plain",
+    "Exported", "Facts", "Json", "Kernel", "Loaded", "MemoryPeaks", "Mixture", "RunRecord", "Sides",
+    "Solo", "Speculated", "SuiteAnswers", "TimedBatch", "TurnTimes", "UnitRecord", "WarmUp", "Windows",
+    "plain",
 ]  # fmt: skip
 
 Kind = TypeVar("Kind")
@@ -62,7 +64,9 @@ class ColdStart:
 class ArmRecord:
     """All measurements of one row. A field that is None or empty was not measured.
 
-    ``reached`` (a gate on commits) holds the files of the row's commit that were read, with their SHA-256.
+    ``routed`` says how many tokens each expert of each layer got, on both sides, for some windows of the
+    evaluation text at a time. ``reached`` (a gate on commits) holds the files of the row's commit that were
+    read, with their SHA-256.
     """
 
     name: str
@@ -85,6 +89,7 @@ class ArmRecord:
     memory: MemoryPeaks | None = None
     energy: EnergyReading | None = None
     drift: tuple[DriftWindow, ...] = ()
+    routed: tuple[Sides[tuple[tuple[int, ...], ...]], ...] = ()
     drift_reason: str = ""
     suites: Mapping[str, SuiteAnswers] = field(default_factory=dict)
     suites_reason: str = ""

@@ -47,9 +47,29 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class Mixture:
+    """The experts of a model that sends each token to some of them.
+
+    ``experts`` are those of all ``layers`` that have any; ``chosen`` is how many of a layer work on one
+    token; ``parameters`` and ``stored_bytes`` are those of all experts together, shared ones not counted.
+    """
+
+    layers: int
+    experts: int
+    chosen: int
+    parameters: int
+    stored_bytes: int
+
+    @property
+    def a_layer(self) -> float:
+        """Return the number of experts of a layer."""
+        return self.experts / self.layers
+
+
+@dataclass(frozen=True)
 class Loaded:
     """What was found in the loaded model, read back from it. ``evidence`` has one entry for the runtime and
-    one for each optimisation."""
+    one for each optimisation. ``mixture`` is None for a model whose every weight works on every token."""
 
     facts: Facts
     load_s: float
@@ -59,6 +79,7 @@ class Loaded:
     bytes_by_dtype: Mapping[str, int]
     parameters: int
     evidence: tuple[Json, ...]
+    mixture: Mixture | None = None
 
     def one_off_bills(self) -> tuple[Json, ...]:
         """Return the costs of calibration and training, of all optimisations."""
@@ -233,9 +254,13 @@ class DriftWindow:
 
 @dataclass(frozen=True)
 class Windows:
-    """Drift over some windows of the evaluation text; none from the side that only sends its logits."""
+    """Drift over some windows of the evaluation text; none from the side that only sends its logits.
+
+    ``routed`` says how many tokens of the windows each expert of each layer got; empty without experts.
+    """
 
     windows: tuple[DriftWindow, ...]
+    routed: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 
-from bench.engine import Engine, progress
+from bench.engine import Engine, progress, routing
 from bench.errors import Outcome, VariantFailed
 from bench.records import (
     Corpus,
@@ -158,14 +158,17 @@ class Worker:
     def score(self, message: Message, fds: list[int]) -> Windows:
         """Measure drift over some windows of the text, together with the other worker."""
         windows = self._windows(message)
-        with socket.socket(fileno=fds[0]) as channel:
+        with socket.socket(fileno=fds[0]) as channel, routing.watched(self.engine) as routed:
             block = score.shared_rows(fds[1], message["rows"], message["vocabulary"])
-            if not message["me"]:
-                return score.send_logits(self.engine, windows, block, Baton(channel), ahead=message["ahead"])
-            more = {name: importlib.import_module(module) for name, module in message["more"].items()}
-            return score.compare_logits(
-                self.engine, windows, block, Baton(channel), ahead=message["ahead"], more=more
-            )
+            ahead = message["ahead"]
+            if message["me"]:
+                more = {name: importlib.import_module(module) for name, module in message["more"].items()}
+                found = score.compare_logits(
+                    self.engine, windows, block, Baton(channel), ahead=ahead, more=more
+                )
+            else:
+                found = score.send_logits(self.engine, windows, block, Baton(channel), ahead=ahead)
+        return replace(found, routed=routed.tokens())
 
     def floor(self, message: Message, _fds: list[int]) -> Windows:
         """Measure the baseline's drift against itself."""

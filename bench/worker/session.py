@@ -7,20 +7,22 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter_ns
 from types import ModuleType
 from typing import Any
 
-from bench.engine import Changed, Engine, Options, Teacher, memory, one_off
+from bench.engine import Changed, Engine, Options, Teacher, experts, memory, one_off, routing
 from bench.engine.evidence import Census, Check, Decoding, check
 from bench.errors import NotApplied, Unsupported
-from bench.records import Exported, Facts, Json, Loaded
+from bench.optimisations import gets_experts
+from bench.records import Exported, Facts, Json, Loaded, Mixture
 from bench.worker.passes import undisturbed
 
 DENSE = ("float32", "bfloat16", "float16")
+EXPERTS_STEP = "experts"
 PROBE_TOKENS = 64  # short enough for the context of every model
 REPEATING, DRAFTED = [number % 7 + 3 for number in range(PROBE_TOKENS)], 4  # what is drafted for such a text
 
@@ -44,12 +46,15 @@ def load(message: Json) -> tuple[Engine, Loaded]:
     facts = engine.facts()
     checks = [*engine.as_asked(options), *_as_packed(engine, facts)]
     held: float | None = None
+    mixture: Mixture | None = None
     if message.get("step_by_step"):
-        found, held = engine.as_decoded()
+        with routing.watched(engine) as routed:
+            found, held = engine.as_decoded()
+        mixture = routing.described(engine, None, routed.chosen)
         checks += [*found, *(engine.as_batched() if message.get("padded") else ())]
     _enforce("runtime", checks)
     teacher = _teacher(runtime, options, message)
-    steps = [_apply(engine, step, facts, teacher) for step in message["optimise"]]
+    steps = [done for step in message["optimise"] for done in _apply(engine, step, facts, teacher)]
     gc.collect()
     memory.give_back()
     stored = engine.census(count_zeros=False)
@@ -63,6 +68,7 @@ def load(message: Json) -> tuple[Engine, Loaded]:
         bytes_by_dtype=dict(stored.bytes_by_dtype),
         parameters=engine.parameters(),
         evidence=(as_loaded, *steps),
+        mixture=routing.described(engine, mixture),
     )
 
 
@@ -119,13 +125,41 @@ def _teacher(runtime: ModuleType, options: Options, message: Json) -> Teacher:
     return Teacher(directory, lambda: runtime.load(directory, as_ours).model)
 
 
-def _apply(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> dict[str, Any]:
-    """Apply one optimisation, with a census before and after it."""
-    label = str(step["label"])
+def _apply(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> list[dict[str, Any]]:
+    """Apply one optimisation, to a mixture with its experts as the scheme takes them."""
     scheme = _scheme(step)
     reason = scheme.unsupported(facts.kind_of_device, facts.dtype)
     if reason:
         raise Unsupported(reason)
+    takes = gets_experts(str(step["label"]).partition(":")[0], scheme)
+    if takes == "stacks" or not engine.TORCH or not experts.has_stacks(engine.model):
+        return [_applied(engine, step, facts, teacher)]
+    before, started = engine.census(count_zeros=False), perf_counter_ns()
+    with ExitStack() as lent:
+        if takes == "lent":
+            taken = lent.enter_context(experts.lent_as_linears(engine.model))
+        else:
+            taken = experts.into_linears(engine.model)
+        took_s = (perf_counter_ns() - started) / 1e9
+        checks = taken.checks(before.others + sum(one.elements for one in before.matrices))
+        _enforce(EXPERTS_STEP, checks)
+        as_linears = {
+            "step": EXPERTS_STEP,
+            "took_s": took_s,
+            "one_off": [],
+            "checks": [asdict(one) for one in checks],
+            "weights_bytes_before": before.weights_bytes,
+            "weights_bytes_after": engine.census(count_zeros=False).weights_bytes,
+            "kernel_pattern": None,
+            "note": experts.NOTE if takes == "linears" else None,
+            "decoding": None,
+        }
+        return [as_linears, _applied(engine, step, facts, teacher)]
+
+
+def _applied(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> dict[str, Any]:
+    """Apply one optimisation, with a census before and after it."""
+    label, scheme = str(step["label"]), _scheme(step)
     params = scheme.Params(**step["params"])
     before = _census_for(scheme, engine)
     learns = {"teacher": teacher} if "teacher" in inspect.signature(scheme.apply).parameters else {}

@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.engine.evidence import Census, Check, check, touched
+from bench.engine.evidence import Census, Check, check, left_alone, touched
 from bench.optimisations.shared.linear import named_linears
 from bench.optimisations.shared.pruning import NOTE, TOO_MANY, SparsityParams, zeroed
 
 REQUIRES = ("torch",)
+EXPERTS = "lent"
 __all__ = ["NOTE"]
 
 
@@ -46,9 +47,11 @@ def apply(model: Any, params: Params) -> Any:
         for weight in weights:
             weight[weight.abs() <= threshold] = 0
     for weight in weights if params.scope == "layer" else ():
-        rows = weight.view(-1, 4) if params.pattern == "2:4" else weight.view(1, -1)
+        rows = weight.reshape(-1, 4) if params.pattern == "2:4" else weight.reshape(1, -1)
         count = round(params.sparsity * rows.shape[1])
         rows.scatter_(1, rows.abs().topk(count, dim=1, largest=False, sorted=False).indices, 0)
+        if rows.data_ptr() != weight.data_ptr():  # a transposed view is copied by ``reshape``
+            weight.copy_(rows.view_as(weight))
     return model
 
 
@@ -69,4 +72,4 @@ def evidence(before: Census, after: Census, params: Params) -> list[Check]:
     share = sum((m.zero_fraction or 0.0) * m.elements for m in pruned) / total if total else 0.0
     holds = bool(pruned) and abs(share - params.sparsity) <= TOO_MANY
     found = check("zero fraction of all matrices", f"{share:.4f}", holds, f"{params.sparsity:g}")
-    return [found, *touched(total, after.others)]
+    return [found, *touched(total, left_alone(after, "Linear"))]

@@ -14,6 +14,7 @@ from bench.optimisations.shared.pruning import CalibratedSparsityParams as Param
 
 __all__ = ["Params"]
 REQUIRES = ("llmcompressor",)
+EXPERTS = "lent"
 NOTE = pruning.NOTE
 
 

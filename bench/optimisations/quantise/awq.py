@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.engine import experts
 from bench.engine.evidence import Census, Check
+from bench.errors import Unsupported
 from bench.optimisations.shared import int4, llm_compressor
 from bench.optimisations.shared.llm_compressor import GroupParams as Params
 
@@ -24,7 +26,15 @@ def unsupported(device: str, dtype: str) -> str | None:
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Quantise every linear layer except the head; the scales go into the norms and layers in front."""
+    """Quantise every linear layer except the head; the scales go into the norms and layers in front.
+
+    Raises Unsupported for a mixture of experts.
+    """
+    if next(experts.mixtures(model), None) is not None:
+        raise Unsupported(
+            "AWQ would scale what the experts read, and llm-compressor knows no way to undo that in the "
+            f"router of {type(model).__name__}: gptq and torch-int4 take its experts"
+        )
 
     def modifiers() -> list[Any]:
         from llmcompressor.modifiers.quantization import QuantizationModifier

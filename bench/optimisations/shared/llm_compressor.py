@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from bench.engine import one_off
+from bench.engine import experts, one_off
 from bench.engine.evidence import Census, Check, check
 from bench.optimisations.shared import calibration, int4
 from bench.optimisations.shared.linear import named_linears, update
+from bench.runtimes._checkpoint import in_our_words
 
 PACKAGES = ("llmcompressor", "compressed-tensors", "torch")
 
@@ -82,13 +83,14 @@ def _kept(
 ) -> Tensors:
     """Return the ``codes`` of the calibrated layers and all weights that changed.
 
-    They come from the cache; if they are not there, a copy of the model is calibrated.
+    They come from the cache; if they are not there, a copy of the model is calibrated. Every expert of a
+    mixture reads all of the text then, also the tokens that the router sends elsewhere.
     """
 
     def make() -> Tensors:
         windows = calibration.windows(model, params)
         calibrated = copy.deepcopy(model)
-        with _as_a_guest():
+        with _as_a_guest(), experts.reading_everything(calibrated):
             _oneshot(calibrated, make_modifiers(), windows)
         found = codes(calibrated)
         own = dict(model.named_parameters())
@@ -121,9 +123,14 @@ def _oneshot(model: Any, modifiers: Sequence[Any], windows: Sequence[Any]) -> No
     rows = [{"input_ids": one, "attention_mask": torch.ones_like(one)} for one in windows]
     data = torch.utils.data.DataLoader(rows, batch_size=None)
     recipe, no_tokenizer = list(modifiers), object()  # the windows are already token ids
-    oneshot(
-        model=model, recipe=recipe, dataset=data, num_calibration_samples=len(rows), processor=no_tokenizer
-    )
+    with in_our_words("", f"llm-compressor cannot calibrate {type(model).__name__}"):
+        oneshot(
+            model=model,
+            recipe=recipe,
+            dataset=data,
+            num_calibration_samples=len(rows),
+            processor=no_tokenizer,
+        )
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import floor
 from typing import Any, Literal
 
-from bench.engine.evidence import Census, Check, check, touched
+from bench.engine.evidence import Census, Check, check, left_alone, touched
 from bench.optimisations.shared.calibration import CalibrationParams
 
 NOTE = "zeros in dense kernels: they are multiplied like any other number"
@@ -66,7 +66,7 @@ def zeroed(after: Census, params: Any) -> list[Check]:
     )
     holds = bool(pruned) and enough and high <= params.sparsity + TOO_MANY
     checks = [check("zero fraction of each matrix", found, holds, f"{params.sparsity:g}")]
-    checks += touched(sum(m.elements for m in pruned), after.others)
+    checks += touched(sum(m.elements for m in pruned), left_alone(after, "Linear"))
     if params.pattern == "2:4":
         fit = sum(m.two_of_four for m in pruned)
         checks.append(

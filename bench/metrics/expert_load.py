@@ -1,0 +1,77 @@
+"""How evenly a mixture's experts share the evaluation text, and how far an optimisation has moved that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.records import ArmRecord, RunRecord
+from bench.stats.figure import Figures, Metric
+
+LARGEST = Metric(
+    "expert_load_max",
+    "1",
+    "lower",
+    "mean over layers of max_e n_e ÷ mean_e n_e, n_e = tokens",
+    "busiest expert",
+)
+IDLE = Metric(
+    "experts_idle", "1", "lower", "share of experts that no token of the text went to", "idle experts"
+)
+MOVED = Metric(
+    "expert_load_drift",
+    "1",
+    "lower",
+    "mean over layers of ½ Σ_e |n_e/Σn − base's|: the share of tokens that changed sides",
+    "routing moved",
+)
+PLACE = 8.5
+METRICS = (LARGEST, IDLE, MOVED)
+
+Load = tuple[tuple[int, ...], ...]
+_NONE: Load = ()
+
+
+def figures(arm: ArmRecord, run: RunRecord) -> Figures:
+    """Return the figures of the tokens on which drift was scored; None without experts, or without drift.
+
+    The baseline's are of the row that scored the most. Without the same experts there is no drift.
+    """
+    found: Figures = dict.fromkeys(metric.key for metric in METRICS)
+    if arm.is_baseline:
+        rows = [one for base, one in run.compared if base is arm]
+        sides = [_sum([routed.baseline for routed in row.routed]) for row in rows]
+        ours, base = max(sides, key=_tokens, default=_NONE), _NONE
+    else:
+        ours = _sum([routed.variant for routed in arm.routed])
+        base = _sum([routed.baseline for routed in arm.routed])
+    if not _tokens(ours):
+        return found
+    same = [len(layer) for layer in ours] == [len(layer) for layer in base]
+    notes = {"layers": len(ours), "tokens": _tokens(ours)}
+    return {
+        LARGEST.key: LARGEST.scalar(_mean([max(layer) * len(layer) / sum(layer) for layer in ours]), **notes),
+        IDLE.key: IDLE.scalar(sum(layer.count(0) for layer in ours) / sum(map(len, ours)), **notes),
+        MOVED.key: MOVED.scalar(_mean(list(map(_apart, ours, base))) if same else None, **notes),
+    }
+
+
+def _sum(parts: Sequence[Load]) -> Load:
+    """Add up the loads of parts of the text; nothing where they are not of the same experts."""
+    shapes = {tuple(map(len, part)) for part in parts}
+    if len(shapes) != 1:
+        return ()
+    return tuple(tuple(map(sum, zip(*layers, strict=True))) for layers in zip(*parts, strict=True))
+
+
+def _tokens(load: Load) -> int:
+    """Return the least number of choices in a layer; 0 where there is none."""
+    return min(map(sum, load), default=0)
+
+
+def _apart(ours: Sequence[int], base: Sequence[int]) -> float:
+    """Return the total variation distance of two loads."""
+    return sum(abs(a / sum(ours) - b / sum(base)) for a, b in zip(ours, base, strict=True)) / 2
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

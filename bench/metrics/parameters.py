@@ -1,0 +1,73 @@
+"""Parameters: all of them, those that work on a token, and what decoding one token reads of the weights."""
+
+from __future__ import annotations
+
+from bench.records import ArmRecord, Loaded, RunRecord
+from bench.stats.figure import Figures, Metric
+
+ALL = Metric("parameters", "1", None, "Σ elements of distinct tensors; of packed weights: before", "size")
+ACTIVE = Metric(
+    "active_parameters",
+    "1",
+    None,
+    "parameters − those in experts · (1 − chosen/experts)",
+    "at work on a token",
+)
+EXPERTS = Metric(
+    "experts_bytes", "B", "lower", "Σ bytes of the experts' tensors, shared ones apart", "experts"
+)
+READ = Metric(
+    "weights_read_bytes_per_token",
+    "B",
+    "lower",
+    "weights − bytes of experts · (1 − chosen/experts), one sequence",
+    "read for a token",
+)
+PLACE = 3.5
+METRICS = (ALL, ACTIVE, EXPERTS, READ)
+
+
+def figures(arm: ArmRecord, run: RunRecord) -> Figures:
+    """Return the counts; None without a loaded model. Only a mixture has experts."""
+    loaded, base = arm.loaded, run.baseline_of(arm)
+    if loaded is None or not loaded.parameters:
+        return dict.fromkeys(metric.key for metric in METRICS)
+    mixture = loaded.mixture
+    return {
+        ALL.key: ALL.scalar(total(arm, base.loaded if base else None)),
+        ACTIVE.key: ACTIVE.scalar(active(arm, base.loaded if base else None)),
+        EXPERTS.key: EXPERTS.scalar(mixture.stored_bytes if mixture else None),
+        READ.key: READ.scalar(read_bytes(loaded, 1) or None),
+    }
+
+
+def total(arm: ArmRecord, base: Loaded | None) -> int:
+    """Return the parameters of a row.
+
+    Packed weights are counted as elements that are stored, of which one holds several weights or none is a
+    parameter. They stand for the baseline's parameters, unless a step has removed some.
+    """
+    assert arm.loaded is not None
+    packed = any("float" not in dtype for dtype in arm.loaded.bytes_by_dtype)
+    whole = not any(step.startswith("prune") for step in arm.optimise)
+    return base.parameters if packed and whole and base is not None else arm.loaded.parameters
+
+
+def active(arm: ArmRecord, base: Loaded | None) -> int:
+    """Return the parameters that work on one token: all but those of experts that are not chosen."""
+    assert arm.loaded is not None
+    mixture = arm.loaded.mixture
+    idle = 0.0 if mixture is None else mixture.parameters * (1 - mixture.chosen / mixture.a_layer)
+    return round(total(arm, base) - idle)
+
+
+def read_bytes(loaded: Loaded, sequences: int) -> float:
+    """Return the bytes of weights that one step of ``sequences`` sequences reads.
+
+    An expert is left out by all of them with probability (1 − chosen/experts) to their number, as if each
+    chose at random.
+    """
+    mixture = loaded.mixture
+    if mixture is None:
+        return loaded.weights_bytes
+    return loaded.weights_bytes - mixture.stored_bytes * (1 - mixture.chosen / mixture.a_layer) ** sequences
