@@ -29,9 +29,10 @@ from bench.records.replies import (
     Windows,
     plain,
 )
+from bench.records.thinking import Answer
 
 __all__ = [
-    "ANY", "ArmRecord", "ColdStart", "Corpus", "Counted", "DriftWindow", "Encoded", "EnergyReading",
+    "ANY", "Answer", "ArmRecord", "ColdStart", "Corpus", "Counted", "DriftWindow", "Encoded", "EnergyReading",
     "Exported",
     "Facts", "Json", "Kernel", "Loaded", "MemoryPeaks", "RunRecord", "Sides", "Solo", "TimedBatch",
     "TurnTimes", "UnitRecord", "WarmUp", "Windows", "plain",
@@ -79,6 +80,7 @@ class ArmRecord:
     end_ids: tuple[int, ...] = ()
     solo: tuple[TimedBatch, ...] = ()
     characters: tuple[int, int] | None = None
+    answers: tuple[Answer, ...] | None = None
     memory: MemoryPeaks | None = None
     energy: EnergyReading | None = None
     drift: tuple[DriftWindow, ...] = ()

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from bench.records.thinking import Answer
+
 Json = Mapping[str, Any]
 
 
@@ -137,11 +139,13 @@ class Solo:
     """The timed pass of a worker that runs alone.
 
     ``characters`` are those of all prompts and of all replies; None for random weights, whose replies are no
-    text.
+    text. ``answers`` are the lengths of the replies up to their ends, in the order of the requests; None
+    where a reply has no end.
     """
 
     batches: tuple[TimedBatch, ...]
     characters: tuple[int, int] | None = None
+    answers: tuple[Answer, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ from typing import Any
 from bench.formatting import format_share, format_significant, printable
 from bench.metrics import cost, goodput, one_off, output_drift
 from bench.metrics.comparisons import Comparison
+from bench.report.answering import answer_words
 from bench.report.gate_reading import about_row
+from bench.results.headline import by_answer, headline
 from bench.results.others import OTHERS_SHARE, others_in_turns
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary, in_turns
@@ -50,13 +52,15 @@ def sentence(run: RunSummary, row: Row) -> str:
     """
     if not row.ok:
         return _one_line(f"{row.status}: {row.reason}")
-    judged, ratio = about_row(run, row), run.comparison(row, cost.PER_1K)
+    judged, ratio = about_row(run, row), headline(run, row)
     if row.is_baseline:
         parts = ["the baseline", judged, good_words(row)]
         return _one_line("; ".join(part for part in parts if part))
     money = "" if judged and ratio is None else _money(ratio)
-    parts = [judged, money, drift_words(row), good_words(row), once_words(row)]
-    if money and not money.endswith("cheaper"):
+    if money and by_answer(run, row):
+        money = f"{money} an answer"
+    parts = [judged, money, answer_words(run, row), drift_words(row), good_words(row), once_words(row)]
+    if money and "cheaper" not in money:
         parts.append(_why(row))
     if (share := others_in_turns(row)) > OTHERS_SHARE:
         parts.append(f"others had up to {share:.0%} of the processors meanwhile")

@@ -15,7 +15,6 @@ from typing import Any
 
 from bench.engine.evidence import Census, Matrix
 from bench.errors import BenchError, Unsupported
-from bench.models.gguf_parts import parts_of
 from bench.runtimes._config import must_be_known
 
 RECIPE = 2  # part of the cache key: raise it when the same weights are written differently
@@ -131,6 +130,8 @@ def census(path: Path, tensor_bytes: int) -> Census:
     """List every matrix of a GGUF file, or of all parts of a model; ``tensor_bytes`` are the bytes that were
     loaded from them."""
     import gguf
+
+    from bench.models.gguf_parts import parts_of
 
     tensors = [tensor for part in parts_of(path) for tensor in gguf.GGUFReader(part).tensors]
     matrices = tuple(

@@ -33,6 +33,7 @@ from bench.records import (
     WarmUp,
     Windows,
 )
+from bench.records.thinking import Answer, Markers, counted
 from bench.worker import ceilings, counters, kernels, passes, score, session
 from bench.worker.duet import Baton, PeerGone, duet
 from bench.worker.protocol import ChannelClosed, receive, send
@@ -55,6 +56,7 @@ class Worker:
         self.stage = "start"
         self.batches: list[list[list[int]]] = []
         self.new_tokens = 0
+        self.markers: Markers | None = None
         self.corpus: list[int] = []
         self.evidence: Sequence[Json] = ()
 
@@ -74,6 +76,9 @@ class Worker:
         self.batches = [encoded[i : i + size] for i in range(0, len(encoded), size)]
         self.new_tokens = 1 if self.engine.WHOLE_ANSWERS else message["output_tokens"]
         self.engine.longest_answer(message["output_tokens"])
+        if (marks := message.get("reasoning")) and not self.engine.facts().random_weights:
+            start, end = (tuple(self.engine.encode(mark)) for mark in marks)
+            self.markers = Markers(start, end)
         lengths = tuple(len(ids) for ids in encoded)
         return Encoded(_digest(encoded), lengths, end_ids=tuple(self.engine.end_ids()))
 
@@ -97,9 +102,23 @@ class Worker:
         return replace(result, kernels=tuple(found), compiled_graphs=compiled)
 
     def solo(self, _message: Message, _fds: list[int]) -> Solo:
-        """Time every batch, then count the characters of prompts and replies."""
+        """Time every batch, then count characters, and the tokens of the replies up to their ends."""
         found = passes.solo(self.engine, self.batches, self.new_tokens)
-        return replace(found, characters=self._characters(found))
+        return replace(found, characters=self._characters(found), answers=self._answers(found))
+
+    def _answers(self, found: Solo) -> tuple[Answer, ...] | None:
+        whole, ends = self.engine.WHOLE_ANSWERS, self.engine.end_ids()
+        if self.engine.facts().random_weights or not (whole or ends):
+            return None
+        prompts = [ids for batch in self.batches for ids in batch]
+        replies = [ids for batch in found.batches for ids in batch.tokens]
+        return tuple(
+            counted(
+                reply, ends, self.markers, whole=whole,
+                opened=self.markers is not None and self.markers.open_after(prompt),
+            )
+            for prompt, reply in zip(prompts, replies, strict=True)
+        )  # fmt: skip
 
     def _characters(self, found: Solo) -> tuple[int, int] | None:
         if self.engine.facts().random_weights:

@@ -13,7 +13,6 @@ from typing import Any
 
 from bench.engine.evidence import Census, Check, check
 from bench.errors import Unsupported
-from bench.models.gguf_parts import check_parts
 
 REQUIRES = ("llama_cpp",)
 RUNTIMES = ("llama-cpp",)
@@ -32,6 +31,8 @@ class Params:
 
 def check_settings(params: Params) -> None:
     """Refuse a file that is not there or not whole, before anything is loaded. Raises UsageError."""
+    from bench.models.gguf_parts import check_parts
+
     if params.file is not None:
         check_parts(Path(params.file))
 
