@@ -20,6 +20,7 @@ from bench.formatting import nearest
 from bench.machine.devices import cuda_device_count
 from bench.models.checks import check_directory
 from bench.models.gguf_parts import check_model
+from bench.models.lora import is_adapter, read_adapter
 from bench.models.reference import Hub, LocalPath, ModelRef, Named, Random, is_commit
 from bench.models.registry import FindModel
 from bench.models.shrink import ALLOWED, why_not
@@ -106,7 +107,10 @@ def _sound_path(source: YamlSource, place: Path, path: KeyPath) -> Path:
 @lru_cache
 def _sound_directory(place: Path, _changed: int) -> None:
     """Check a directory once for all rows that name it. It is checked again before it is loaded."""
-    check_directory(place)
+    if is_adapter(place):
+        read_adapter(place)
+    else:
+        check_directory(place)
 
 
 def _known_model(source: YamlSource, name: str, path: KeyPath, find: FindModel, *, random: bool) -> str:
