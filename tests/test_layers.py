@@ -56,9 +56,9 @@ JUDGING = ("report", "results", "gate", "metrics", "probes", "drift", "pricing",
 # Runs in the worker's interpreter, which has the standard library and the engine and nothing else (D2).
 WORKER_SIDE = ("worker", "optimisations", "runtimes", "engine")
 WORKER_MAY_IMPORT = ("errors", "records", "formatting", "bounded", "plugins", "machine.proc", *WORKER_SIDE)
-# Inside functions only, for schemes that keep what they made or read a text to calibrate: an interpreter that
-# runs these has the harness's own packages too.
-WORKER_MAY_CALL = ("models.cache", "texts")
+# Inside functions only, for schemes that keep what they made, read a text to calibrate, or files in parts: an
+# interpreter that runs these has the harness's own packages too.
+WORKER_MAY_CALL = ("models.cache", "models.gguf_parts", "texts")
 ENGINES = {
     "torch",
     "transformers",
@@ -85,6 +85,7 @@ ENGINE_OUTSIDE = {
     ("models.convert", "transformers"): "the same",
     ("models.convert", "gguf"): "the same",
     ("models.off_grid", "torch"): "called by models.convert",
+    ("models.lora", "safetensors"): "merges an adapter in a child process, `python -m`",
     ("models.anatomy", "torch"): "counts the parameters of a card on the meta device, for tests and authors",
     ("models.anatomy", "transformers"): "the same",
     (
@@ -222,7 +223,7 @@ def test_a_worker_needs_the_standard_library_and_its_engine_only() -> None:
     assert broken(wrong) == []
 
 
-SHARED = ("", "errors", "formatting", "records", "records.replies", "machine.proc")
+SHARED = ("", "errors", "formatting", "records", "records.replies", "records.thinking", "machine.proc")
 
 
 @pytest.mark.parametrize("module", SHARED)

@@ -19,7 +19,8 @@ from bench.errors import UsageError
 from bench.formatting import nearest
 from bench.machine.devices import cuda_device_count
 from bench.models.checks import check_directory
-from bench.models.gguf_header import check_gguf
+from bench.models.gguf_parts import check_model
+from bench.models.lora import is_adapter, read_adapter
 from bench.models.reference import Hub, LocalPath, ModelRef, Named, Random, is_commit
 from bench.models.registry import FindModel, find_model
 from bench.models.shrink import ALLOWED, why_not
@@ -95,7 +96,7 @@ def _sound_path(source: YamlSource, place: Path, path: KeyPath) -> Path:
     """Check the headers of a model directory or a GGUF file and return its path; no weights are read."""
     with blaming(source, path, str(place)):
         if place.suffix == ".gguf" and not place.is_dir():
-            check_gguf(place)
+            check_model(place)
         elif place.is_dir():
             _sound_directory(place.resolve(), place.stat().st_mtime_ns)
         else:
@@ -106,7 +107,10 @@ def _sound_path(source: YamlSource, place: Path, path: KeyPath) -> Path:
 @lru_cache
 def _sound_directory(place: Path, _changed: int) -> None:
     """Check a directory once for all rows that name it. It is checked again before it is loaded."""
-    check_directory(place)
+    if is_adapter(place):
+        read_adapter(place)
+    else:
+        check_directory(place)
 
 
 def _known_model(source: YamlSource, name: str, path: KeyPath, find: FindModel, *, random: bool) -> str:
@@ -170,6 +174,9 @@ def _step(source: YamlSource, raw: object, path: KeyPath, engine: str) -> Optimi
         scheme = plugins.load(known, name, lambda module: engine in engines_of(module))
     given = {key: value for key, value in raw.items() if key != verb}
     params = settings(source, scheme.Params, given, path)
+    if hasattr(scheme, "check_settings"):
+        with blaming(source, path):
+            scheme.check_settings(scheme.Params(**params))
     if issubclass(scheme.Params, CalibrationParams):
         with blaming(source, (*path, "text")):
             check_text(str(params["text"]))

@@ -8,6 +8,7 @@ from typing import Any
 from bench import plugins
 from bench.config.spec import Optimisation, WorkloadBlock
 from bench.models.checks import json_object
+from bench.models.lora import config_directory
 from bench.models.reference import LocalPath, ModelRef, Named, Random
 from bench.models.registry import FindModel
 from bench.optimisations import leaves_weights
@@ -91,7 +92,7 @@ def check_students(
 def _shape(model: ModelRef, find: FindModel) -> Mapping[str, Any] | None:
     """Return sizes by the names that files in models/ use; None if nothing is known before loading."""
     if isinstance(model, LocalPath) and model.path.is_dir():
-        config = json_object(model.path / "config.json")
+        config = json_object(config_directory(model.path) / "config.json")
         heads = config.get("num_attention_heads")
         sizes = {
             "layers": config.get("num_hidden_layers"),

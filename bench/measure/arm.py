@@ -21,6 +21,7 @@ from bench.measure import replies
 from bench.measure.events import Began, Tell
 from bench.measure.replies import Asked, Command, Reply
 from bench.measure.worker_process import WorkerProcess
+from bench.models.reasoning import markers_of
 from bench.models.reference import LocalModel, ModelRef, named_or_path
 from bench.records import Corpus, Facts, Loaded
 from bench.store import tree
@@ -199,8 +200,10 @@ def _with_models(step: Optimisation, fetch: Fetch | None) -> dict[str, object]:
 
 
 def prompt_arguments(arm: Arm, prompts: Sequence[Prompt]) -> dict[str, object]:
-    """Return the arguments of ``prompts``: the requests, the batch size and the number of output tokens."""
+    """Return the arguments of ``prompts``: requests, batch size, output tokens, markers of reasoning."""
+    load = arm.workload
     return {
+        "reasoning": markers_of(arm.model, load.name, dict(load.own)),
         "prompts": [asdict(prompt) for prompt in prompts],
         "batch_size": arm.workload.batch_size,
         "output_tokens": arm.workload.output_tokens,
@@ -222,8 +225,13 @@ def alone(under: ArmUnderTest) -> None:
         solo = under.stage(f"solo, {under.arm.workload.requests} requests{again}", replies.SOLO)
         if not under.disturbed:
             break
-    counted = {} if solo.characters is None else {"characters": solo.characters}
-    under.record(solo=solo.batches, texts=solo.texts, speculated=solo.speculated, **counted)
+    counted = {
+        "characters": solo.characters,
+        "answers": solo.answers,
+        "texts": solo.texts or None,
+        "speculated": solo.speculated,
+    }
+    under.record(solo=solo.batches, **{key: value for key, value in counted.items() if value is not None})
     under.record(memory=under.stage("memory", replies.MEMORY))
     under.record(energy=under.stage("energy", replies.ENERGY))
     for name in under.context.measure.probes:

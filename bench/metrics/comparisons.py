@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 from bench.errors import Outcome
-from bench.metrics import cost, latency, memory, throughput, unit_ratios
+from bench.metrics import answers, cost, latency, memory, throughput, unit_ratios
 from bench.records import ArmRecord, RunRecord, TimedBatch
 from bench.stats.figure import Figure, Figures, Metric
-from bench.stats.intervals import LEAST_SAMPLES, Interval
+from bench.stats.intervals import LEAST_SAMPLES, Interval, widened
 from bench.stats.pairs import Kernels, pair_ratio, prior_of, told_apart
 from bench.stats.verdict import Design, Verdict, verdict_of
 
@@ -24,6 +24,7 @@ from bench.stats.verdict import Design, Verdict, verdict_of
 APART_IN_TIME_SD = 0.05
 # Peak memory of identical processes was seen to differ by up to 3.4 %.
 PEAKS_DIFFER_BY = 1.05
+NORMAL_95 = 1.959964  # standard errors in half a 95 % interval
 TIMED = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, latency.TTFT, latency.TPOT, throughput.OUTPUT)
 
 
@@ -77,7 +78,7 @@ def compare_all(run: RunRecord) -> list[Comparison]:
     """
     ratios = [(arm, ratio) for arm in run.arms for ratio in _ratios(run, arm)]
     apart: dict[tuple[str, str, str], bool] = {}
-    for metric in TIMED:
+    for metric in (*TIMED, answers.PER_ANSWER):
         tested = {
             (arm.group, arm.name, metric.key): ratio.p
             for arm, ratio in ratios
@@ -90,7 +91,7 @@ def compare_all(run: RunRecord) -> list[Comparison]:
 
 def _alone(base: ArmRecord, run: RunRecord) -> Figures:
     """Return the baseline's own figures, as measured alone."""
-    families = (latency, throughput, cost)
+    families = (latency, throughput, cost, answers)
     return {name: one for family in families for name, one in family.figures(base, run).items()}
 
 
@@ -169,7 +170,26 @@ def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator
     for metric in TIMED:
         ours, theirs = unit_ratios.sums(units, metric.key)
         found = pair_ratio(ours, theirs, prior, factors.get(metric.key, 1.0))
-        yield Ratio(metric, found.interval, Design.DUET, found.p, found.pairs, found.sd)
+        ratio = Ratio(metric, found.interval, Design.DUET, found.p, found.pairs, found.sd)
+        yield ratio
+        if metric is cost.PER_REQUEST and (share := answers.share_ratio(variant, run)):
+            yield _of_answers(ratio, share)
+
+
+def _of_answers(request: Ratio, share: Interval) -> Ratio:
+    """Return the ratio of the cost of an answer: that of a request, times that of the shares up to the ends.
+
+    Its error is that of both, in quadrature on the log scale. Without bounds of both there is no verdict.
+    """
+    interval, by = request.interval, share.value
+    low, high = (None if bound is None else bound * by for bound in (interval.low, interval.high))
+    found = Interval(interval.value * by, low, high)
+    if low is None or high is None or not share.low or not share.high or found.value <= 0:
+        return replace(request, metric=answers.PER_ANSWER, interval=Interval(found.value, None, None), p=None)
+    found = widened(found, math.log(share.high / share.low) / 2)
+    half = math.log((found.high or math.inf) / (found.low or math.inf)) / 2
+    p = math.erfc(NORMAL_95 * abs(math.log(found.value)) / half / math.sqrt(2)) if half else None
+    return replace(request, metric=answers.PER_ANSWER, interval=found, p=p)
 
 
 def _kernels(arm: ArmRecord) -> Kernels:
@@ -200,7 +220,7 @@ def _independent(variant: Sequence[float], base: Sequence[float]) -> Ratio:
         for sample, mean in zip((variant, base), means, strict=True)
     )
     sd = math.sqrt(error + APART_IN_TIME_SD**2)
-    half = 1.959964 * sd
+    half = NORMAL_95 * sd
     p = math.erfc(abs(math.log(ratio)) / sd / math.sqrt(2))
     return Ratio(
         cost.PER_1K, Interval(ratio, ratio * math.exp(-half), ratio * math.exp(half)), Design.SOLO, p

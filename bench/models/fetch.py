@@ -18,8 +18,8 @@ from pathlib import Path
 from bench.errors import BenchError, UsageError
 from bench.formatting import printable
 from bench.machine.children import environment
-from bench.models import cache
-from bench.models.checks import MODEL_FILES, check_directory
+from bench.models import cache, lora
+from bench.models.checks import ADAPTER, MODEL_FILES, check_directory
 from bench.models.child import OUR_PACKAGE, last_words, run_child, size_on_disk
 from bench.models.convert import GRID_FILE, OFF_GRID, RECIPE, conversion_limits
 from bench.models.gguf_header import check_gguf
@@ -27,6 +27,7 @@ from bench.models.reference import (
     Hub,
     LocalModel,
     LocalPath,
+    Merged,
     ModelRef,
     Progress,
     Random,
@@ -207,6 +208,8 @@ def _from_path(path: Path, on_progress: OnProgress) -> LocalModel:
         return replace(local, files=(*local.files, (path.name, digest)))
     if not path.is_dir():
         raise UsageError(f"{path}: no such model directory or .gguf file")
+    if lora.is_adapter(path):
+        return _merged(lora.read_adapter(path), on_progress)
     check_directory(path)
     files = []
     for file in sorted(f for pattern in MODEL_FILES for f in path.glob(pattern) if f.is_file()):
@@ -214,6 +217,32 @@ def _from_path(path: Path, on_progress: OnProgress) -> LocalModel:
         files.append((file.name, cache.file_sha256(file)))
     record = SourceRecord("path", path.name, str(path), None, weights_digest(files))
     return LocalModel(path, record, tuple(files))
+
+
+def _merged(adapter: lora.Adapter, on_progress: OnProgress) -> LocalModel:
+    """Merge an adapter into a copy of its base, in a child process, and keep the result in the cache."""
+    ours = _from_path(adapter.base, on_progress)
+    tokenizer = [cache.file_sha256(file) for file in lora.tokenizer_files(adapter.directory)]
+    sha256 = cache.file_sha256(adapter.directory / lora.WEIGHTS)
+    settings = cache.file_sha256(adapter.directory / ADAPTER)
+    base = cache.directory_digest(ours.files)
+
+    def build(staging: Path) -> None:
+        command = ["-m", "bench.models.lora", str(adapter.directory.absolute()), str(staging.absolute())]
+        said_ours = {**environment("OMP_"), **OUR_PACKAGE}
+        code, said = run_child(
+            command, said_ours, lambda: on_progress(Progress("convert", size_on_disk(staging), None))
+        )
+        if code != 0:
+            raise BenchError(f"merging {adapter.directory}: {last_words(said)}")
+        check_directory(staging)
+
+    parts = " ".join([base, sha256, settings, *tokenizer])
+    directory = cache.fill(f"lora {adapter.directory.name} {parts} {lora.RECIPE}", build)
+    record = SourceRecord("path", adapter.directory.name, adapter.words, None, None)
+    merged = _from_cache(directory, record)
+    about = Merged(adapter.words, sha256, ours.source.weights_sha256)
+    return replace(merged, source=replace(merged.source, adapter=about))
 
 
 def _random(model: ModelFile, size: Size) -> LocalModel:

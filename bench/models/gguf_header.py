@@ -10,6 +10,7 @@ import math
 import os
 import struct
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +27,7 @@ MAX_NESTED = 4
 MAX_ITEMS = 2_000_000  # of all arrays of texts: the largest vocabulary has 262,144, and as many merges
 MAX_SIZE = 2**63 - 1
 ALIGNMENT = "general.alignment"
+PART, PARTS = "split.no", "split.count"  # which part of a model the file is, counted from 0, and of how many
 USUAL_ALIGNMENT = 32
 STRING, ARRAY = 8, 9
 # The bytes of each scalar type of a value, by its number.
@@ -55,12 +57,33 @@ TOKENS = "tokenizer.ggml.tokens"
 MAX_WHOLE = 2**31 - 1  # what a library keeps in 32 bits
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a header says: the number of weights in the file, and which part of a model the file is."""
+
+    weights: int
+    part: int = 1
+    parts: int = 1
+
+
 def check_gguf(path: Path) -> int:
     """Refuse a file that is not GGUF version 2 or 3, whose header makes no sense, or that is cut short.
 
-    So is one whose metadata are of a wrong type, or name sizes that its tensors do not have. The time is
-    linear in the header. Returns the number of its weights. Raises UsageError.
+    So is one whose metadata are of a wrong type, or name sizes that its tensors do not have, and one part of
+    a model in several. The time is linear in the header. Returns the number of its weights. Raises
+    UsageError.
     """
+    found = read_header(path)
+    if found.parts > 1:
+        raise UsageError(
+            f"{path}: is part {found.part} of {found.parts} of a model, and a model is read from one file: "
+            "merge the parts (llama-gguf-split --merge FIRST_PART OUT.gguf) and name that"
+        )
+    return found.weights
+
+
+def read_header(path: Path) -> Found:
+    """Check one file, which may be a part of a model, and return what it holds. Raises UsageError."""
     try:
         with open_regular(path) as file:
             return _Header(file).check()
@@ -79,29 +102,35 @@ class _Header:
         self._alignment = USUAL_ALIGNMENT
         self._items = 0
         self._sizes: dict[str, int] = {}
+        self._split: dict[str, int] = {}
         self._names: list[str] = []
         self._weights = 0
         file.seek(0)
 
-    def check(self) -> int:
+    def check(self) -> Found:
         if self._file.read(4) != MAGIC:
             raise ValueError("not a GGUF file (it does not begin with the letters GGUF)")
         version, tensors, pairs = self._numbers("<IQQ")
-        if version not in (2, 3) or not 0 < tensors <= MAX_ENTRIES or pairs > MAX_ENTRIES:
+        if version not in (2, 3) or not 0 <= tensors <= MAX_ENTRIES or pairs > MAX_ENTRIES:
             raise ValueError(
                 f"GGUF header not believable (version {version}, {tensors} tensors, {pairs} keys)"
             )
         for _ in range(pairs):
             self._pair()
         ends = list(self._ends(tensors))
+        if not ends and self._split.get(PARTS, 1) < 2:
+            raise ValueError("GGUF header not believable (no tensors)")
         start = -(-self._file.tell() // self._alignment) * self._alignment
-        if start + max(ends) > self._size:
+        needed = start + max(ends, default=0)
+        if needed > self._size:
             raise ValueError(
-                f"the file is cut short: its tensors need {start + max(ends)} bytes, and it has {self._size}"
+                f"the file is cut short: its tensors need {needed} bytes, and it has {self._size}"
             )
-        if said := misfit(self._sizes, Weights.of(self._names, self._weights)):
-            raise ValueError(said)
-        return self._weights
+        found = Found(self._weights, self._split.get(PART, 0) + 1, self._split.get(PARTS, 1))
+        fits = found.parts > 1 or misfit(self._sizes, Weights.of(self._names, self._weights))
+        if isinstance(fits, str):
+            raise ValueError(fits)
+        return found
 
     def _numbers(self, form: str) -> tuple[int, ...]:
         size = struct.calcsize(form)
@@ -131,6 +160,9 @@ class _Header:
             (self._alignment,) = self._numbers("<I")
             if kind != 4 or not 0 < self._alignment <= MAX_ENTRIES:
                 raise ValueError(f"{ALIGNMENT} is {self._alignment}")
+            return
+        if key in (PART, PARTS):
+            self._split[key] = int(self._number(key, kind, WHOLE_FORMS, "a whole number"))
             return
         setting = key.partition(".")[2]
         if setting in WHOLE and kind != ARRAY:

@@ -70,9 +70,18 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Merged:
+    """An adapter and its base in words, and the SHA-256 of the weights of both."""
+
+    words: str
+    adapter_sha256: str
+    base_sha256: str | None
+
+
+@dataclass(frozen=True)
 class SourceRecord:
     """What a result records about its model. ``weights_sha256`` is None for random weights; ``grid`` is None
-    for weights that did not come from a GGUF."""
+    for weights that did not come from a GGUF. ``adapter`` says which adapter was merged into which base."""
 
     kind: Literal["package", "hub", "directory", "path", "random"]
     name: str
@@ -80,6 +89,7 @@ class SourceRecord:
     revision: str | None
     weights_sha256: str | None
     grid: Grid | None = None
+    adapter: Merged | None = None
 
 
 @dataclass(frozen=True)

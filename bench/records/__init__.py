@@ -32,12 +32,13 @@ from bench.records.replies import (
     Windows,
     plain,
 )
+from bench.records.thinking import Answer
 
 __all__ = [
-    "ANY", "ArmRecord", "ColdStart", "Corpus", "Counted", "DriftWindow", "Encoded", "EnergyReading",
-    "Exported", "Facts", "Json", "Kernel", "Loaded", "MemoryPeaks", "Mixture", "RunRecord", "Sides",
-    "Solo", "Speculated", "SuiteAnswers", "TimedBatch", "TurnTimes", "UnitRecord", "WarmUp", "Windows",
-    "plain",
+    "ANY", "Answer", "ArmRecord", "ColdStart", "Corpus", "Counted", "DriftWindow", "Encoded",
+    "EnergyReading", "Exported", "Facts", "Json", "Kernel", "Loaded", "MemoryPeaks", "Mixture",
+    "RunRecord", "Sides", "Solo", "Speculated", "SuiteAnswers", "TimedBatch", "TurnTimes", "UnitRecord",
+    "WarmUp", "Windows", "plain",
 ]  # fmt: skip
 
 Kind = TypeVar("Kind")
@@ -86,6 +87,7 @@ class ArmRecord:
     characters: tuple[int, int] | None = None
     texts: tuple[tuple[str, str], ...] = ()
     speculated: Speculated | None = None
+    answers: tuple[Answer, ...] | None = None
     memory: MemoryPeaks | None = None
     energy: EnergyReading | None = None
     drift: tuple[DriftWindow, ...] = ()

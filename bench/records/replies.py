@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from bench.records.thinking import Answer
+
 Json = Mapping[str, Any]
 
 
@@ -170,13 +172,15 @@ class Solo:
     """The timed pass of a worker that runs alone.
 
     ``characters`` are those of all prompts and of all replies; None for random weights, whose replies are no
-    text. ``texts`` has the end of each prompt and the beginning of each reply.
+    text. ``answers`` are the lengths of the replies up to their ends, in the order of the requests; None
+    where a reply has no end. ``texts`` has the end of each prompt and the beginning of each reply.
     """
 
     batches: tuple[TimedBatch, ...]
     characters: tuple[int, int] | None = None
     texts: tuple[tuple[str, str], ...] = ()
     speculated: Speculated | None = None
+    answers: tuple[Answer, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.formatting import format_mib, format_share, format_significant
-from bench.metrics import cost, latency, memory, output_drift, throughput
+from bench.metrics import answers, cost, latency, memory, output_drift, throughput
 from bench.report.gate_reading import verdict_on
 from bench.report.reading import bounds_text, interval_text, timed_interval
+from bench.results.headline import by_answer, headline
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary, in_turns
 from bench.stats.figure import Metric, value_of
@@ -73,7 +74,7 @@ def _peak(_run: RunSummary, row: Row) -> str:
 def _ratio(run: RunSummary, row: Row) -> str:
     if row.is_baseline:
         return "1" if row.ok else "-"
-    ratio = run.comparison(row, cost.PER_1K)
+    ratio = headline(run, row)
     return interval_text(ratio) + (" ~" if ratio and not in_turns(ratio) else "")
 
 
@@ -83,8 +84,18 @@ def _verdict(run: RunSummary, row: Row) -> str:
         return str(row.status)
     if judged := verdict_on(run, row):
         return str(judged)
-    ratio = run.comparison(row, cost.PER_1K)
+    ratio = headline(run, row)
     return str(ratio.verdict) if ratio else ""
+
+
+def _answer_tokens(_run: RunSummary, row: Row) -> str:
+    """Show the mean length of an answer, and how much of it is reasoning where markers are known."""
+    tokens, reasoning = row.figure(answers.TOKENS), row.figure(answers.REASONING)
+    if tokens is None:
+        return "-"
+    cut = "≥ " if tokens.notes.get("cut") else ""
+    thought = f" ({reasoning.value:.0f})" if reasoning else ""
+    return f"{cut}{tokens.value:.0f}{thought}"
 
 
 def _kl(_run: RunSummary, row: Row) -> str:
@@ -117,12 +128,23 @@ COLUMNS = (
     _figure("top1", "top-1", output_drift.TOP1, format_share),
 )
 
+OF_ANSWERS = (
+    Column("answer", "tok/answer (reasoning)", _answer_tokens),
+    _timed("answer_cost", "$/answer", answers.PER_ANSWER),
+)
+
 
 def columns_of(run: RunSummary) -> tuple[Column, ...]:
-    """Return the columns that a run's table has. A gate's run has only those in which a variant has a figure:
-    most gates measure ratios in turns and no row alone."""
+    """Return the columns that a run's table has, with those of answers if a row is judged by them.
+
+    A gate's run has only those in which a variant has a figure: most gates measure ratios in turns and no row
+    alone.
+    """
     if run.gate is None:
-        return COLUMNS
+        if not any(by_answer(run, row) for row in run.rows):
+            return COLUMNS
+        place = [column.key for column in COLUMNS].index("ratio")
+        return (*COLUMNS[:place], *OF_ANSWERS, *COLUMNS[place:])
     rows = [row for row in run.rows if not row.is_baseline]
     always = ("variant", "verdict")
     return tuple(

@@ -9,9 +9,11 @@ from typing import Any
 from bench.formatting import format_share, format_significant, printable
 from bench.metrics import cost, goodput, one_off, output_drift, speculation
 from bench.metrics.comparisons import Comparison
+from bench.report.answering import answer_words
 from bench.report.bands import a_different_model, band
 from bench.report.behaviour import behaviour_words, suites_note
 from bench.report.gate_reading import about_row
+from bench.results.headline import by_answer, headline
 from bench.results.others import OTHERS_SHARE, others_in_turns
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary, in_turns
@@ -44,17 +46,20 @@ def sentence(run: RunSummary, row: Row) -> str:
     """
     if not row.ok:
         return _one_line(f"{row.status}: {row.reason}")
-    judged, ratio = about_row(run, row), run.comparison(row, cost.PER_1K)
+    judged, ratio = about_row(run, row), headline(run, row)
     if row.is_baseline:
         parts = ["the baseline", judged, good_words(row)]
         return _one_line("; ".join(part for part in parts if part))
     money = "" if judged and ratio is None else _money(ratio)
     drift = drift_words(row)
-    if money.endswith("cheaper") and a_different_model(row):
+    if money and by_answer(run, row):
+        money = f"{money} an answer"
+    cheaper = "cheaper" in money
+    if cheaper and a_different_model(row):
         money, drift = f"{money}, but {drift}", ""
-    parts = [judged, money, drift, behaviour_words(run, row), good_words(row), once_words(row)]
-    parts.append(speculation_words(row))
-    if money and not money.endswith("cheaper"):
+    parts = [judged, money, answer_words(run, row), drift, behaviour_words(run, row), good_words(row)]
+    parts += [once_words(row), speculation_words(row)]
+    if money and not cheaper:
         parts.append(_why(row))
     if (share := others_in_turns(row)) > OTHERS_SHARE:
         parts.append(f"others had up to {share:.0%} of the processors meanwhile")

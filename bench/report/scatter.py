@@ -12,10 +12,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from bench.metrics import cost, output_drift
+from bench.metrics import output_drift
 from bench.report.axes import LogScale, Tick
 from bench.report.bands import BANDS
 from bench.report.labels import Box, Label, Place, place_labels
+from bench.results.headline import headline
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import value_of
@@ -86,7 +87,7 @@ def _datum(run: RunSummary, row: Row, on_front: bool) -> Datum | None:
         return None
     if row.is_baseline:
         return Datum(row.name, 1.0, None, None, 0.0, True, on_front)
-    ratio, kl = run.comparison(row, cost.PER_1K), value_of(row.figure(output_drift.KLD))
+    ratio, kl = headline(run, row), value_of(row.figure(output_drift.KLD))
     if ratio is None or kl is None or not math.isfinite(kl) or not _drawable(ratio.ratio):
         return None
     low, high = ratio.ci_low, ratio.ci_high

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from bench.metrics import cost, output_drift
+from bench.metrics import output_drift
+from bench.results.headline import headline
 from bench.results.row import Row
 from bench.stats.verdict import Verdict
 
@@ -48,7 +49,7 @@ def _front(points: Iterable[Point]) -> Iterable[str]:
 
 
 def _ratio(run: RunSummary, row: Row) -> float | None:
-    ratio = run.comparison(row, cost.PER_1K)
+    ratio = headline(run, row)
     if row.is_baseline or (ratio and ratio.verdict == Verdict.CANNOT_TELL):
         return 1.0
     return ratio.ratio if ratio else None

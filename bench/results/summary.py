@@ -14,7 +14,7 @@ from bench.formatting import MIB, row_title
 from bench.gate.calibration import calibration_of
 from bench.gate.judge import judge
 from bench.gate.reach import nothing_differs
-from bench.metrics import characters, cost, drift_keys, families, one_off, output_drift
+from bench.metrics import answers, characters, cost, drift_keys, families, one_off, output_drift
 from bench.metrics.comparisons import Comparison, compare_all
 from bench.pricing.hardware import recorded_price
 from bench.pricing.reprice import misfit
@@ -165,7 +165,7 @@ def _figures(run: RunRecord, arm: ArmRecord, paired: Comparison | None) -> Figur
     if arm.status != Outcome.OK:
         return dict.fromkeys(figures)
     if paired is not None and paired.design == Design.DUET and paired.value is not None:
-        priced = (*cost.METRICS, characters.PER_1K)
+        priced = (*cost.METRICS, characters.PER_1K, answers.PER_ANSWER)
         dollars = {metric.key: figures[metric.key] for metric in priced if metric.key in figures}
         figures |= cost.as_paired(dollars, Interval(paired.value, paired.value_low, paired.value_high))
     return figures

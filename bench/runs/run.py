@@ -32,6 +32,7 @@ from bench.measure.group import GroupRun
 from bench.measure.interrupt import Interrupt
 from bench.models.cache import file_sha256
 from bench.models.fetch import ensure
+from bench.models.gguf_parts import parts_of
 from bench.models.reference import LocalModel, ModelRef, Progress
 from bench.pricing.reprice import price_block
 from bench.records import Json, RunRecord
@@ -229,10 +230,15 @@ def _as_json(value: object) -> object:
 
 
 def _inputs(spec: Spec) -> dict[str, str]:
-    """Return the SHA-256 of every file of prompts, by its name in the config."""
-    arms = (arm for group in spec.groups for arm in group.arms)
-    files = sorted({arm.workload.file for arm in arms if arm.workload.file is not None})
-    return {file: file_sha256(Path(file)) for file in files}
+    """Return the SHA-256 of every file that the config names beside its models, by its name there: prompts,
+    and the files that schemes load, with all parts of a GGUF."""
+    arms = [arm for group in spec.groups for arm in group.arms]
+    files = {arm.workload.file for arm in arms if arm.workload.file is not None}
+    settings = (dict(step.params) for arm in arms for step in arm.optimise)
+    for named in {one.get("file") for one in settings}:
+        if isinstance(named, str):
+            files |= {str(part) for part in parts_of(Path(named))}
+    return {file: file_sha256(Path(file)) for file in sorted(files)}
 
 
 def _done(run: RunRecord) -> dict[str, set[str]]:

@@ -127,10 +127,13 @@ def _weight_files(directory: Path) -> list[Path]:
 
 
 def census(path: Path, tensor_bytes: int) -> Census:
-    """List every matrix of a GGUF file; ``tensor_bytes`` are the bytes that were loaded from it."""
+    """List every matrix of a GGUF file, or of all parts of a model; ``tensor_bytes`` are the bytes that were
+    loaded from them."""
     import gguf
 
-    tensors = gguf.GGUFReader(path).tensors
+    from bench.models.gguf_parts import parts_of
+
+    tensors = [tensor for part in parts_of(path) for tensor in gguf.GGUFReader(part).tensors]
     matrices = tuple(
         Matrix(t.name, "gguf", t.tensor_type.name, int(t.n_elements), int(t.n_bytes), None, t.name in HEADS)
         for t in tensors

@@ -34,12 +34,12 @@ from bench.records import (
     WarmUp,
     Windows,
 )
-from bench.worker import ceilings, counters, kernels, passes, score, session, suite
+from bench.records.thinking import Markers
+from bench.worker import ceilings, counters, kernels, passes, replied, score, session, suite
 from bench.worker.duet import Baton, PeerGone, duet
 from bench.worker.protocol import ChannelClosed, receive, send
 from bench.worker.reached import Reached
 
-MOST_TEXTS, TEXT_LETTERS = 64, 400  # what a result keeps of prompts and replies, for a reader to look at
 Message = Json  # a command and its arguments
 # The messages of torch's CPU allocator, of C++ and of the kernel.
 OUT_OF_HOST_MEMORY = ("can't allocate memory", "bad_alloc", "bad allocation", "Cannot allocate memory")
@@ -57,6 +57,7 @@ class Worker:
         self.stage = "start"
         self.batches: list[list[list[int]]] = []
         self.new_tokens = 0
+        self.markers: Markers | None = None
         self.corpus: list[int] = []
         self.evidence: Sequence[Json] = ()
 
@@ -76,6 +77,9 @@ class Worker:
         self.batches = [encoded[i : i + size] for i in range(0, len(encoded), size)]
         self.new_tokens = 1 if self.engine.WHOLE_ANSWERS else message["output_tokens"]
         self.engine.longest_answer(message["output_tokens"])
+        if (marks := message.get("reasoning")) and not self.engine.facts().random_weights:
+            start, end = (tuple(self.engine.encode(mark)) for mark in marks)
+            self.markers = Markers(start, end)
         lengths = tuple(len(ids) for ids in encoded)
         return Encoded(_digest(encoded), lengths, end_ids=tuple(self.engine.end_ids()))
 
@@ -99,24 +103,9 @@ class Worker:
         return replace(result, kernels=tuple(found), compiled_graphs=compiled)
 
     def solo(self, _message: Message, _fds: list[int]) -> Solo:
-        """Time every batch, then count the characters of prompts and replies, and keep parts of them."""
+        """Time every batch, then say what the replies were."""
         found = passes.solo(self.engine, self.batches, self.new_tokens)
-        if self.engine.facts().random_weights:
-            return found
-        prompts = [self.engine.text(ids) for batch in self.batches for ids in batch]
-        replies = [self.engine.text(self._reply(ids)) for batch in found.batches for ids in batch.tokens]
-        whole = sum(len(self.engine.text(ids)) for batch in found.batches for ids in batch.tokens)
-        both = zip(prompts[:MOST_TEXTS], replies, strict=False)
-        return replace(
-            found,
-            characters=(sum(map(len, prompts)), whole),
-            texts=tuple((prompt[-TEXT_LETTERS:], reply[:TEXT_LETTERS]) for prompt, reply in both),
-        )
-
-    def _reply(self, ids: Sequence[int]) -> Sequence[int]:
-        """Return a reply up to its end token."""
-        ends = self.engine.end_ids()
-        return ids[: next((place for place, token in enumerate(ids) if token in ends), len(ids))]
+        return replied.described(self.engine, self.batches, found, self.markers)
 
     def memory(self, _message: Message, _fds: list[int]) -> MemoryPeaks:
         """Measure the memory peaks of prefill and of decode."""

@@ -496,8 +496,8 @@ def test_nothing_to_compare_with() -> None:
 
 
 def with_everything(run: RunRecord) -> RunRecord:
-    """The same run with what not every run has: limits of a good request, and characters counted."""
-    arms = tuple(replace(arm, characters=(400, 100)) for arm in run.arms)
+    """The same run with what not every run has: limits of a good request, characters and ends of answers."""
+    arms = tuple(replace(arm, characters=(400, 100), answers=()) for arm in run.arms)
     return replace(run, arms=arms, spec={**run.spec, "slo": {"ttft_ms": 500.0}})
 
 

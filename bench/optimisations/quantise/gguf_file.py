@@ -21,12 +21,20 @@ FLOATS = ("F32", "F16", "BF16")
 
 @dataclass(frozen=True)
 class Params:
-    """``file`` is the path of a GGUF of the same model.
+    """``file`` is the path of a GGUF of the same model, or of the first of its parts.
 
     The default is the file that the model's weights came in.
     """
 
     file: str | None = None
+
+
+def check_settings(params: Params) -> None:
+    """Refuse a file that is not there or not whole, before anything is loaded. Raises UsageError."""
+    from bench.models.gguf_parts import check_parts
+
+    if params.file is not None:
+        check_parts(Path(params.file))
 
 
 def unsupported(device: str, dtype: str) -> str | None:

@@ -10,7 +10,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from bench.formatting import MIB, format_mib, format_significant
-from bench.metrics import all_metrics, cost
+from bench.metrics import all_metrics
 from bench.metrics.comparisons import Comparison
 from bench.records import Facts
 from bench.records.grid import words
@@ -28,6 +28,7 @@ from bench.report.reading import (
     timed_words,
     windows_words,
 )
+from bench.results.headline import headline
 from bench.results.row import Evidence, Row
 from bench.results.run_summary import RunSummary
 from bench.results.summary import NOT_A_FAILURE
@@ -139,7 +140,7 @@ class _Page:
             return str(judged)
         if not row.ok or row.is_baseline:
             return "baseline" if row.ok else str(row.status)
-        ratio = self.run.comparison(row, cost.PER_1K)
+        ratio = headline(self.run, row)
         return str(ratio.verdict) if ratio else "not compared"
 
     def tone(self, row: Row) -> str:

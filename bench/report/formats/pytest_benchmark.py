@@ -12,6 +12,7 @@ from bench.records import UnitRecord
 from bench.report.compared import compared
 from bench.report.formats import ascii_json, presented
 from bench.report.gate_reading import bounds, findings_of, measured, unit_of
+from bench.results.headline import headline
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import value_of
@@ -186,7 +187,7 @@ def _stats(sample: Distribution) -> dict[str, Any]:
 
 def _extra(run: RunSummary, row: Row) -> dict[str, Any]:
     """Return money and drift; unknown values are null."""
-    ratio = run.comparison(row, cost.PER_1K)
+    ratio = headline(run, row)
     drift = {metric.key: value_of(row.figure(metric)) for metric in (output_drift.KLD, output_drift.TOP1)}
     return {
         "run_id": run.run_id,

@@ -1,0 +1,126 @@
+"""What an answer costs: a reply up to its end, with the reasoning before it.
+
+A pass decodes ``output_tokens`` for every request, so that each step is timed alike on both sides. The time
+stamp of the token that ended a reply says what that answer took alone. With a batch it is that of its last
+answer. A run has these figures if its workers counted the tokens of its answers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from bench.metrics import cost
+from bench.metrics.throughput import totals
+from bench.records import Answer, ArmRecord, RunRecord, TimedBatch
+from bench.stats.figure import Figures, Metric
+from bench.stats.intervals import Interval, ratio_interval
+
+TOKENS = Metric("answer_tokens", "tok", None, "mean tokens of a reply up to its end, reasoning included", "")
+REASONING = Metric(
+    "reasoning_tokens", "tok", None, "mean tokens of a reply between the markers of reasoning, with them", ""
+)
+PER_ANSWER = Metric(
+    "cost_per_answer_usd", "USD", "lower",
+    "C_run/N_ok * Σ(end of a batch's last answer − sent)/W", "a reply up to its end",
+)  # fmt: skip
+PLACE = 5.4
+METRICS = (PER_ANSWER, TOKENS, REASONING)
+MOST_CUT = 0.5  # of more answers than this the end was not seen: their lengths are no lengths of answers
+# Beyond these a row is judged by its answers and not by its tokens; MLPerf flags the same band.
+SAME_LENGTH = (0.9, 1.1)
+
+
+def figures(arm: ArmRecord, run: RunRecord) -> Figures:
+    """Return the figures; none at all where answers were not counted.
+
+    They are None where more than half of the replies were cut at ``output_tokens``.
+    """
+    if arm.answers is None:
+        return {}
+    if not known(arm):
+        return {metric.key: None for metric in METRICS}
+    reasoning = [one.reasoning for one in arm.answers if one.reasoning is not None]
+    cut, sums = cut_share(arm.answers), totals(arm)
+    dollars = cost.figures(arm, run)[cost.PER_REQUEST.key]
+    usd = None if dollars is None or sums is None else _scaled(dollars.interval, seconds(arm) / sums.wall_s)
+    return {
+        PER_ANSWER.key: PER_ANSWER.scalar(usd, cut=cut),
+        TOKENS.key: TOKENS.scalar(_mean([one.tokens for one in arm.answers]), cut=cut),
+        REASONING.key: REASONING.scalar(_mean(reasoning)) if reasoning else None,
+    }
+
+
+def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
+    """Return the arithmetic of the cost of an answer, and of the mean lengths."""
+    if not known(arm):
+        return {}
+    answers, sums = arm.answers or (), totals(arm)
+    found = {TOKENS.key: f"{sum(one.tokens for one in answers)} / {len(answers)}"}
+    dollars = cost.worked(arm, run).get(cost.PER_REQUEST.key)
+    if dollars and sums:
+        found[PER_ANSWER.key] = f"{dollars} * {seconds(arm):.6g} / {sums.wall_s:.6g}"
+    reasoning = [one.reasoning for one in answers if one.reasoning is not None]
+    if reasoning:
+        found[REASONING.key] = f"{sum(reasoning)} / {len(reasoning)}"
+    return found
+
+
+def known(arm: ArmRecord) -> bool:
+    """Return whether the ends of at least half of the answers were seen."""
+    return bool(arm.answers) and bool(arm.solo) and cut_share(arm.answers or ()) <= MOST_CUT
+
+
+def cut_share(answers: Sequence[Answer]) -> float:
+    """Return the share of answers that reached ``output_tokens`` and have no end."""
+    return sum(not one.ended for one in answers) / len(answers)
+
+
+def seconds(arm: ArmRecord) -> float:
+    """Return the time of all answers of the solo pass, each batch up to the end of its last answer."""
+    return math.fsum(_seconds_of_batches(arm))
+
+
+def _seconds_of_batches(arm: ArmRecord) -> list[float]:
+    return [_until_end(batch, answers) for batch, answers in _by_batch(arm)]
+
+
+def _by_batch(arm: ArmRecord) -> Iterator[tuple[TimedBatch, tuple[Answer, ...]]]:
+    left = iter(arm.answers or ())
+    for batch in arm.solo:
+        yield batch, tuple(islice(left, batch.requests))
+
+
+def _until_end(batch: TimedBatch, answers: Sequence[Answer]) -> float:
+    if batch.whole:
+        return batch.duration_s
+    longest = max(one.tokens for one in answers)
+    return (batch.stamps_ns[longest - 1] - batch.sent_ns) / 1e9
+
+
+def share_ratio(arm: ArmRecord, run: RunRecord) -> Interval | None:
+    """Return what turns a ratio of whole passes into one of answers; None where they cannot be compared.
+
+    It is the time up to the end of the answers as a share of the time of the whole pass, variant ÷ baseline,
+    with an interval over batches of the same prompts.
+    """
+    base = run.baseline_of(arm)
+    if base is None or arm.is_baseline or not (known(arm) and known(base)):
+        return None
+    if arm.prompts_digest != base.prompts_digest or arm.workload != base.workload:
+        return None
+    shares = []
+    for side in (arm, base):
+        mean = math.fsum(batch.duration_s for batch in side.solo) / len(side.solo)
+        shares.append([one / mean for one in _seconds_of_batches(side)])
+    return ratio_interval(*shares)
+
+
+def _mean(counts: Sequence[int]) -> float:
+    return sum(counts) / len(counts)
+
+
+def _scaled(usd: Interval, by: float) -> Interval:
+    low, high = (None if bound is None else bound * by for bound in (usd.low, usd.high))
+    return Interval(usd.value * by, low, high)

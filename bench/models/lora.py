@@ -1,0 +1,190 @@
+"""LoRA adapters of peft: a directory with adapter_config.json and adapter_model.safetensors.
+
+An adapter is merged into a copy of its base, ``W + scale · B A`` (Hu et al. 2021, arXiv 2106.09685) with
+``scale = alpha / r``, or ``alpha / √r`` with rank-stabilised LoRA (arXiv 2312.03732). Every engine then reads
+a plain checkpoint. What this formula does not cover is refused, and never left out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError, UsageError
+from bench.formatting import printable
+from bench.models.checks import ADAPTER, MODEL_FILES, check_directory, json_object
+from bench.models.convert import safetensors_header
+
+RECIPE = 1  # part of the cache key: raise it when the same adapter is merged differently
+WEIGHTS = "adapter_model.safetensors"
+_PREFIX = "base_model.model."
+_A, _B = ".lora_A.weight", ".lora_B.weight"
+# Settings that say nothing about what is computed once training is over.
+_HARMLESS = frozenset({
+    "auto_mapping", "base_model_name_or_path", "revision", "peft_version", "task_type", "inference_mode", "r",
+    "target_modules", "exclude_modules", "lora_alpha", "lora_dropout", "use_rslora", "layers_to_transform",
+    "layers_pattern", "loftq_config", "eva_config", "corda_config", "lora_ga_config", "megatron_core",
+    "qalora_group_size",
+})  # fmt: skip
+# Some initialisations change the base as well (PiSSA, OLoRA, LoftQ); these do not.
+_KNOWN: Mapping[str, tuple[object, ...]] = {
+    "peft_type": ("LORA",), "bias": ("none", None),
+    "init_lora_weights": (True, False, None, "gaussian", "eva", "orthogonal"),
+}  # fmt: skip
+_OFF: tuple[object, ...] = (None, False, {}, [])
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "chat_template.jinja",
+              "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A sound adapter and the directory of its base; ``modules`` are the matrices that it changes."""
+
+    directory: Path
+    base: Path
+    rank: int
+    scale: float
+    modules: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """Return what is applied to what, for the result."""
+        matrices = f"{len(self.modules)} matrices, rank {self.rank}, scale {self.scale:g}"
+        return f"{self.directory} on {self.base} (LoRA merged into {matrices})"
+
+
+def is_adapter(directory: Path) -> bool:
+    """Return whether a directory holds an adapter and no model of its own."""
+    return (directory / ADAPTER).is_file() and not (directory / "config.json").exists()
+
+
+def config_directory(path: Path) -> Path:
+    """Return the directory with the config.json of a model: that of the base for an adapter."""
+    return read_adapter(path).base if is_adapter(path) else path
+
+
+def read_adapter(directory: Path) -> Adapter:
+    """Check an adapter and its base without reading weights.
+
+    Raises UsageError for kinds of adapters that are not merged here, a base that is not here or is packed,
+    and matrices that the base does not have.
+    """
+    place = directory / ADAPTER
+    config = json_object(place)
+    for key, value in config.items():
+        if key not in _HARMLESS and value not in _KNOWN.get(key, _OFF):
+            raise UsageError(
+                f"{place}: {printable(key)[:60]} is {printable(str(value))[:60]}, which is not merged here; "
+                "merge it with peft (merge_and_unload, save_pretrained) and name the result"
+            )
+    rank, alpha = config.get("r"), config.get("lora_alpha")
+    if type(rank) is not int or rank < 1 or not isinstance(alpha, int | float) or not math.isfinite(alpha):
+        said = f"r is {str(rank)[:30]} and lora_alpha is {str(alpha)[:30]}"
+        raise UsageError(f"{place}: {said}: no LoRA has that")
+    base = _base(place, config)
+    check_directory(base)
+    if json_object(base / "config.json").get("quantization_config"):
+        raise UsageError(f"{place}: its base {base} is packed; an adapter is merged into dense weights only")
+    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    return Adapter(directory, base, rank, scale, tuple(_modules(directory / WEIGHTS, base, rank)))
+
+
+def _base(place: Path, config: Mapping[str, Any]) -> Path:
+    named = config.get("base_model_name_or_path")
+    if not isinstance(named, str) or not named or len(named) > 4096 or "\0" in named:
+        raise UsageError(f"{place}: base_model_name_or_path does not name its base")
+    base = place.parent / named
+    if not base.is_dir():
+        raise UsageError(
+            f"{place}: its base is {printable(named)[:200]!r}, which is no directory here: fetch it, and "
+            "write its directory as base_model_name_or_path"
+        )
+    return base.resolve()
+
+
+def _modules(file: Path, base: Path, rank: int) -> Iterator[str]:
+    """Yield the tensors of the base that the adapter changes. Raises UsageError if one does not fit."""
+    if not file.is_file():
+        raise UsageError(f"{file}: missing; an adapter is read from safetensors only")
+    found = {name: tuple(tensor.shape) for name, tensor in safetensors_header(file).items()}
+    shapes = {
+        name: tuple(tensor.shape)
+        for path in sorted(base.glob("*.safetensors"))
+        for name, tensor in safetensors_header(path).items()
+    }
+    if not found:
+        raise UsageError(f"{file}: holds no tensors")
+    for name in sorted(found):
+        module = name.removeprefix(_PREFIX).removesuffix(_A).removesuffix(_B)
+        low, high = (found.get(f"{_PREFIX}{module}{part}") for part in (_A, _B))
+        if low is None or high is None:
+            raise UsageError(
+                f"{file}: {printable(name)[:120]} is no pair of LoRA matrices, so it would be left out"
+            )
+        target = f"{module}.weight"
+        if target not in shapes:
+            raise UsageError(
+                f"{file}: changes {printable(target)[:120]}, which the base {base} does not have"
+            )
+        if (low, high) != ((rank, shapes[target][-1]), (shapes[target][0], rank)) or len(shapes[target]) != 2:
+            raise UsageError(
+                f"{file}: {printable(module)[:120]} is {list(high)} times {list(low)}, and in the base "
+                f"{list(shapes[target])} at rank {rank}"
+            )
+        if name.endswith(_A):
+            yield target
+
+
+def tokenizer_files(directory: Path) -> list[Path]:
+    """Return the files of a tokenizer that lies beside an adapter; fine-tuning may have added a template."""
+    return sorted(directory / name for name in _TOKENIZER if (directory / name).is_file())
+
+
+def merge(adapter: Adapter, out: Path) -> int:
+    """Write the base with the adapter merged in, in the base's own dtypes; sums are in float32.
+
+    The tokenizer beside the adapter is used if there is one. Returns how many matrices changed. Raises
+    UsageError for an adapter that changes none.
+    """
+    from safetensors.torch import load_file, save_file
+
+    parts, changed = load_file(adapter.directory / WEIGHTS), 0
+    for path in sorted(adapter.base.glob("*.safetensors")):
+        tensors = load_file(path)
+        for name in set(tensors) & set(adapter.modules):
+            module = _PREFIX + name.removesuffix(".weight")
+            more = adapter.scale * (parts[module + _B].float() @ parts[module + _A].float())
+            merged = (tensors[name].float() + more).to(tensors[name].dtype)
+            changed += not bool((merged == tensors[name]).all())
+            tensors[name] = merged.contiguous()
+        save_file(tensors, out / path.name, {"format": "pt"})
+    if not changed:
+        raise UsageError(f"{adapter.directory}: the adapter changes nothing (every product of B and A is 0)")
+    beside = [one for pattern in MODEL_FILES for one in adapter.base.glob(pattern) if one.is_file()]
+    for file in [*beside, *tokenizer_files(adapter.directory)]:
+        if file.suffix != ".safetensors":
+            shutil.copyfile(file, out / file.name)
+    return changed
+
+
+def main(arguments: list[str]) -> int:
+    """Run the child's command line, ADAPTER OUT; it prints how many matrices changed."""
+    try:
+        print(json.dumps(merge(read_adapter(Path(arguments[0])), Path(arguments[1]))))
+    except ImportError as bad:
+        print(f"{bad}; merging an adapter needs the packages torch and safetensors", file=sys.stderr)
+        return 1
+    except BenchError as bad:
+        print(bad, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,49 @@
+"""Say of a row's answers what their tokens do not show: that they are longer, or have no end."""
+
+from __future__ import annotations
+
+from bench.metrics import answers, cost
+from bench.results.headline import ANSWERS, by_answer, other_lengths, times_as_long
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary
+from bench.stats.figure import Figure
+from bench.stats.verdict import Verdict
+
+
+def answer_words(run: RunSummary, row: Row) -> str:
+    """Say how long a row's answers are beside the baseline's, and what that does to a ratio by the token.
+
+    It is empty for answers of the same length, and where nothing is known of their ends.
+    """
+    limit, figure = row.workload.get("output_tokens"), row.figure(answers.TOKENS)
+    if figure is None:
+        no_end = row.workload.get("name") == ANSWERS and row.ok and answers.TOKENS.key in row.metrics
+        return f"most answers have no end within output_tokens ({limit}): raise it" if no_end else ""
+    said = []
+    ratio = times_as_long(run, row)
+    if ratio is not None and other_lengths(run, row):
+        thinks = _thinks(row, run.baseline_of(row), ratio)
+        said.append(f"{thinks} {ratio:.2f} × as long{_by_token(run, row)}")
+    cut = float(figure.notes.get("cut") or 0)
+    if cut and by_answer(run, row):
+        said.append(f"{cut:.0%} of its answers were cut at {limit} tokens")
+    return ", ".join(said)
+
+
+def _thinks(row: Row, base: Row, ratio: float) -> str:
+    """Say whether it is the reasoning that has another length, or the answer as a whole."""
+    ours, theirs = (_reasoning(one.figure(answers.REASONING)) for one in (row, base))
+    if ours and theirs and abs(ours / theirs - 1) >= abs(ratio - 1):
+        return f"it thinks {ours / theirs:.2f} × as long and its answers are"
+    return "its answers are"
+
+
+def _reasoning(figure: Figure | None) -> float | None:
+    return figure.value if figure else None
+
+
+def _by_token(run: RunSummary, row: Row) -> str:
+    found = run.comparison(row, cost.PER_1K)
+    if found is None or found.verdict == Verdict.CANNOT_TELL:
+        return ""
+    return f" ({found.ratio:.2f} × the cost a token)"

@@ -1,0 +1,49 @@
+"""The ratio by which a row is judged: cost per token, or per answer where that is another question.
+
+A variant that thinks 30 % longer for the same prompt is not cheaper because its tokens are. So a row is
+judged by its answers if their lengths differ from the baseline's by more than a tenth, and always in a
+workload of whole answers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.metrics import answers, cost
+from bench.results.row import Row
+from bench.stats.figure import value_of
+
+if TYPE_CHECKING:
+    from bench.metrics.comparisons import Comparison
+    from bench.results.run_summary import RunSummary
+
+ANSWERS = "reasoning"  # the workload of whole answers
+
+
+def headline(run: RunSummary, row: Row) -> Comparison | None:
+    """Return the row's ratio of cost per answer if it is judged by its answers, else that per token."""
+    found = run.comparison(row, answers.PER_ANSWER)
+    if found is not None and (row.workload.get("name") == ANSWERS or other_lengths(run, row)):
+        return found
+    return run.comparison(row, cost.PER_1K)
+
+
+def by_answer(run: RunSummary, row: Row) -> bool:
+    """Return whether the row is judged by its answers."""
+    found = headline(run, row)
+    return found is not None and found.metric == answers.PER_ANSWER.key
+
+
+def other_lengths(run: RunSummary, row: Row) -> bool:
+    """Return whether the row's answers are longer or shorter than the baseline's by more than a tenth."""
+    ratio, (low, high) = times_as_long(run, row), answers.SAME_LENGTH
+    return ratio is not None and not low <= ratio <= high
+
+
+def times_as_long(run: RunSummary, row: Row) -> float | None:
+    """Return the mean length of the row's answers by that of the baseline's; None where one is not known, or
+    where the two were asked different prompts."""
+    if row.is_baseline or run.comparison(row, answers.PER_ANSWER) is None:
+        return None
+    ours, theirs = (value_of(one.figure(answers.TOKENS)) for one in (row, run.baseline_of(row)))
+    return ours / theirs if ours and theirs else None

@@ -1,0 +1,46 @@
+"""What the replies of a timed pass were, beside their times: characters, parts of the texts, answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bench.engine import Engine
+from bench.records import Solo
+from bench.records.thinking import Markers, counted
+
+MOST_TEXTS, TEXT_LETTERS = 64, 400  # what a result keeps of prompts and replies, for a reader to look at
+
+
+def described(
+    engine: Engine, batches: Sequence[Sequence[Sequence[int]]], found: Solo, markers: Markers | None
+) -> Solo:
+    """Return the pass with what its replies were. Random weights write no text, and nothing is added."""
+    if engine.facts().random_weights:
+        return found
+    prompts = [ids for batch in batches for ids in batch]
+    replies = [ids for batch in found.batches for ids in batch.tokens]
+    whole, ends = engine.WHOLE_ANSWERS, engine.end_ids()
+    read = [engine.text(ids) for ids in prompts]
+    both = zip(read[:MOST_TEXTS], replies, strict=False)
+    answers = None
+    if whole or ends:
+        answers = tuple(
+            counted(
+                reply, ends, markers, whole=whole, opened=markers is not None and markers.open_after(prompt)
+            )
+            for prompt, reply in zip(prompts, replies, strict=True)
+        )
+    return replace(
+        found,
+        characters=(sum(map(len, read)), sum(len(engine.text(ids)) for ids in replies)),
+        texts=tuple(
+            (prompt[-TEXT_LETTERS:], engine.text(_until(ids, ends))[:TEXT_LETTERS]) for prompt, ids in both
+        ),
+        answers=answers,
+    )
+
+
+def _until(ids: Sequence[int], ends: Sequence[int]) -> Sequence[int]:
+    """Return a reply up to its end token."""
+    return ids[: next((place for place, token in enumerate(ids) if token in ends), len(ids))]

@@ -1,0 +1,183 @@
+"""LoRA adapters: merged into their base and named in the result, or refused in a sentence."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from byte_tokenizer import write_tokenizer
+from safetensors.torch import load_file, save_file
+
+from bench.errors import UsageError
+from bench.models import lora
+from bench.models.fetch import ensure
+from bench.models.reference import LocalPath
+
+R, ALPHA = 4, 8
+SIZES: dict[str, Any] = {
+    "vocab_size": 260, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512, "bos_token_id": 0,
+    "eos_token_id": 1,
+}  # fmt: skip
+TARGETS = {"self_attn.q_proj": (64, 64), "mlp.down_proj": (64, 128)}
+
+
+def base(to: Path, *, dtype: torch.dtype = torch.float32) -> Path:
+    torch.manual_seed(0)
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**SIZES)).to(dtype)
+    model.save_pretrained(to)
+    write_tokenizer(to)
+    return to
+
+
+def adapter(to: Path, on: object, zero: bool = False, **settings: object) -> Path:
+    """An adapter as peft writes it."""
+    to.mkdir()
+    torch.manual_seed(1)
+    tensors = {}
+    for layer in range(2):
+        for name, (out, into) in TARGETS.items():
+            module = f"base_model.model.model.layers.{layer}.{name}"
+            tensors[f"{module}.lora_A.weight"] = torch.randn(R, into)
+            tensors[f"{module}.lora_B.weight"] = torch.zeros(out, R) if zero else torch.randn(out, R)
+    save_file(tensors, to / "adapter_model.safetensors", {"format": "pt"})
+    config = {
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": R, "lora_alpha": ALPHA, "bias": "none",
+        "base_model_name_or_path": str(on), "target_modules": ["q_proj", "down_proj"], "lora_dropout": 0.05,
+        "init_lora_weights": True, "inference_mode": True, "fan_in_fan_out": False, "use_dora": False,
+        "rank_pattern": {}, "alpha_pattern": {}, "modules_to_save": None, "peft_version": "0.21.2",
+    }  # fmt: skip
+    (to / "adapter_config.json").write_text(json.dumps({**config, **settings}))
+    return to
+
+
+def by_hand(directory: Path, name: str, scale: float) -> torch.Tensor:
+    """The product as peft's own layer computes it: B(A(x)) times the scale, for x of all unit vectors."""
+    tensors = load_file(directory / "adapter_model.safetensors")
+    low, high = (tensors[f"base_model.model.{name}.lora_{part}.weight"] for part in "AB")
+    return (high @ (low @ torch.eye(low.shape[1]))) * scale
+
+
+@pytest.mark.parametrize(("rank_stabilised", "scale"), [(False, ALPHA / R), (True, ALPHA / math.sqrt(R))])
+def test_an_adapter_is_merged_into_a_copy_of_its_base(
+    tmp_path: Path, rank_stabilised: bool, scale: float
+) -> None:
+    origin = base(tmp_path / "base")
+    found = ensure(LocalPath(adapter(tmp_path / "tuned", origin, use_rslora=rank_stabilised)))
+    before, after = (load_file(place / "model.safetensors") for place in (origin, found.directory))
+    changed = {f"model.layers.{layer}.{name}.weight" for layer in range(2) for name in TARGETS}
+    for name, weights in before.items():
+        expected = weights
+        if name in changed:
+            expected = weights + by_hand(tmp_path / "tuned", name.removesuffix(".weight"), scale)
+        assert torch.allclose(after[name], expected, atol=1e-5), name
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(found.directory)
+    assert torch.isfinite(loaded(torch.tensor([[5, 6, 7]])).logits).all()
+
+
+def test_the_result_names_adapter_and_base(tmp_path: Path) -> None:
+    origin = base(tmp_path / "base")
+    found = ensure(LocalPath(adapter(tmp_path / "tuned", origin))).source
+    assert found.name == "tuned"
+    assert found.location.endswith("(LoRA merged into 4 matrices, rank 4, scale 2)")
+    assert found.adapter is not None
+    plain = ensure(LocalPath(origin)).source
+    assert found.adapter.base_sha256 == plain.weights_sha256 != found.weights_sha256
+    assert str(origin) in found.adapter.words
+
+
+def test_another_adapter_is_another_model(tmp_path: Path) -> None:
+    origin = base(tmp_path / "base")
+    one = ensure(LocalPath(adapter(tmp_path / "one", origin)))
+    two = ensure(LocalPath(adapter(tmp_path / "two", origin, lora_alpha=16)))
+    assert one.directory != two.directory
+    assert one.source.weights_sha256 != two.source.weights_sha256
+
+
+def test_the_dtype_of_the_base_stays_and_a_relative_base_is_beside_the_adapter(tmp_path: Path) -> None:
+    base(tmp_path / "base", dtype=torch.bfloat16)
+    found = ensure(LocalPath(adapter(tmp_path / "tuned", "../base")))
+    tensors = load_file(found.directory / "model.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
+
+
+def test_the_tokenizer_beside_the_adapter_is_used(tmp_path: Path) -> None:
+    origin = base(tmp_path / "base")
+    tuned = adapter(tmp_path / "tuned", origin)
+    (tuned / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    assert (ensure(LocalPath(tuned)).directory / "chat_template.jinja").read_text().startswith("{{ messages")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"peft_type": "IA3"}, "peft_type is IA3, which is not merged here"),
+        ({"use_dora": True}, "use_dora is True"),
+        ({"bias": "all"}, "bias is all"),
+        ({"modules_to_save": ["lm_head"]}, r"modules_to_save is \['lm_head'\]"),
+        ({"rank_pattern": {"q_proj": 8}}, "rank_pattern is"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights is pissa"),
+        ({"target_parameters": ["experts.gate_up_proj"]}, "target_parameters is"),
+        ({"something_new": 1}, "something_new is 1"),
+        ({"r": 0}, "r is 0 and lora_alpha is 8"),
+        ({"r": 8}, r"is \[64, 4\] times \[4, 128\], and in the base \[64, 128\] at rank 8"),
+        ({"lora_alpha": None}, "lora_alpha is None"),
+        (
+            {"base_model_name_or_path": "meta-llama/Llama-3.1-8B"},
+            "'meta-llama/Llama-3.1-8B', which is no dir",
+        ),
+        ({"base_model_name_or_path": None}, "base_model_name_or_path does not name its base"),
+    ],
+)
+def test_what_the_formula_does_not_cover_is_refused(
+    tmp_path: Path, settings: dict[str, Any], words: str
+) -> None:
+    origin = base(tmp_path / "base")
+    with pytest.raises(UsageError, match=words):
+        lora.read_adapter(adapter(tmp_path / "tuned", origin, **settings))
+
+
+def test_a_matrix_that_the_base_does_not_have(tmp_path: Path) -> None:
+    tuned = adapter(tmp_path / "tuned", base(tmp_path / "base"))
+    file = tuned / "adapter_model.safetensors"
+    tensors = {name.replace("layers.1", "layers.7"): one for name, one in load_file(file).items()}
+    save_file(tensors, file)
+    with pytest.raises(UsageError, match=r"changes model.layers.7.mlp.down_proj.weight, which the base"):
+        lora.read_adapter(tuned)
+
+
+@pytest.mark.parametrize("name", ["base_model.model.model.embed_tokens.lora_embedding_A", "lm_head.weight"])
+def test_a_tensor_that_is_no_pair(tmp_path: Path, name: str) -> None:
+    tuned = adapter(tmp_path / "tuned", base(tmp_path / "base"))
+    file = tuned / "adapter_model.safetensors"
+    save_file({**load_file(file), name: torch.ones(2, 2)}, file)
+    with pytest.raises(UsageError, match="is no pair of LoRA matrices, so it would be left out"):
+        lora.read_adapter(tuned)
+
+
+def test_pickled_weights_of_an_adapter_are_not_read(tmp_path: Path) -> None:
+    tuned = adapter(tmp_path / "tuned", base(tmp_path / "base"))
+    (tuned / "adapter_model.safetensors").rename(tuned / "adapter_model.bin")
+    with pytest.raises(UsageError, match="an adapter is read from safetensors only"):
+        lora.read_adapter(tuned)
+
+
+def test_a_packed_base(tmp_path: Path) -> None:
+    origin = base(tmp_path / "base")
+    file = origin / "config.json"
+    packed = {"quant_method": "compressed-tensors"}
+    file.write_text(json.dumps({**json.loads(file.read_text()), "quantization_config": packed}))
+    with pytest.raises(UsageError, match=r"its base .* is packed"):
+        lora.read_adapter(adapter(tmp_path / "tuned", origin))
+
+
+def test_an_adapter_that_does_nothing(tmp_path: Path) -> None:
+    tuned = lora.read_adapter(adapter(tmp_path / "tuned", base(tmp_path / "base"), zero=True))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UsageError, match="the adapter changes nothing"):
+        lora.merge(tuned, tmp_path / "out")
