@@ -19,7 +19,7 @@ from bench.measure import fresh_pair, row
 from bench.measure.arm import ArmUnderTest, RunContext
 from bench.measure.events import Event
 from bench.measure.row import VariantRun
-from bench.models.reference import LocalModel, ModelRef, Named, SourceRecord
+from bench.models.reference import LocalModel, LocalPath, ModelRef, SourceRecord
 from bench.records import Facts
 
 WORKLOAD = WorkloadBlock(name="chat", requests=6, output_tokens=4)
@@ -115,7 +115,7 @@ class Desk:
             MeasureBlock(**measure), DriftBlock(tokens=64, window=16), "text",
         )  # fmt: skip
         arms = [
-            Arm(name, name == "baseline", Named(name), RuntimeBlock(), load, ())
+            Arm(name, name == "baseline", LocalPath(Path(name)), RuntimeBlock(), load, ())
             for name, load in (("baseline", base_workload or workload), ("v", workload))
         ]
         self.group = Group("", arms[0], (arms[1],))
