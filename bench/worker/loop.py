@@ -36,6 +36,7 @@ from bench.records import (
 from bench.records.thinking import Answer, Markers, counted
 from bench.worker import ceilings, counters, kernels, passes, score, session
 from bench.worker.duet import Baton, PeerGone, duet
+from bench.worker.finite import must_be_finite
 from bench.worker.protocol import ChannelClosed, receive, send
 from bench.worker.reached import Reached
 
@@ -57,6 +58,7 @@ class Worker:
         self.batches: list[list[list[int]]] = []
         self.new_tokens = 0
         self.markers: Markers | None = None
+        self.timed: Solo | None = None
         self.corpus: list[int] = []
         self.evidence: Sequence[Json] = ()
 
@@ -104,7 +106,8 @@ class Worker:
     def solo(self, _message: Message, _fds: list[int]) -> Solo:
         """Time every batch, then count characters, and the tokens of the replies up to their ends."""
         found = passes.solo(self.engine, self.batches, self.new_tokens)
-        return replace(found, characters=self._characters(found), answers=self._answers(found))
+        self.timed = replace(found, characters=self._characters(found), answers=self._answers(found))
+        return self.timed
 
     def _answers(self, found: Solo) -> tuple[Answer, ...] | None:
         whole, ends = self.engine.WHOLE_ANSWERS, self.engine.end_ids()
@@ -128,8 +131,11 @@ class Worker:
         return prompts, replies
 
     def memory(self, _message: Message, _fds: list[int]) -> MemoryPeaks:
-        """Measure the memory peaks of prefill and of decode."""
-        return passes.memory_pass(self.engine, self.batches[0], self.new_tokens)
+        """Measure the memory peaks of prefill and of decode, then look at the logits of all timed replies."""
+        found = passes.memory_pass(self.engine, self.batches[0], self.new_tokens)
+        if self.timed is not None:
+            must_be_finite(self.engine, self.batches, self.timed)
+        return found
 
     def energy(self, _message: Message, _fds: list[int]) -> EnergyReading:
         """Measure the energy of at least two seconds of requests, or say why there is no figure."""
