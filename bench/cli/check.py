@@ -6,14 +6,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from bench import plugins
 from bench.cli.estimate import assumptions, batches, estimate, most_pairs
-from bench.cli.listing import NO_STEPS, align, arm_words, terminal_width
+from bench.cli.listing import NO_STEPS, align, arm_words, model_words, terminal_width
 from bench.config.spec import Arm, Group, LimitBlock, Spec
 from bench.drift.behaviour import suites_of
 from bench.formatting import count, printable
 from bench.machine.devices import cpu_count
 from bench.measure.clock import utc_now
-from bench.models.reference import LocalPath, Random
+from bench.models.reference import LocalPath, Named, Random
+from bench.models.registry import find_model
+from bench.models.templates import has_template
 from bench.pricing.book import price_called
 from bench.pricing.hour import cautions
 from bench.pricing.reprice import plain
@@ -127,6 +130,20 @@ def _limit(limit: LimitBlock) -> str:
     return ", ".join(f"{key} {value}" for key, value in limit.model_dump(exclude_none=True).items())
 
 
+def _no_template(arm: Arm) -> str | None:
+    """Say that chat prompts will be read as plain text, where the files of the model or its card show it."""
+    prompts = plugins.load("workloads", arm.workload.name).prompts(arm.workload)
+    if isinstance(arm.model, Random) or not any(prompt.chat for prompt in prompts):
+        return None
+    if isinstance(arm.model, LocalPath):
+        missing = not has_template(arm.model.path)
+    else:
+        missing = isinstance(arm.model, Named) and find_model(arm.model.name).chat_template is False
+    if not missing:
+        return None
+    return f"{model_words(arm.model)} has no chat template: chat prompts are read as plain text"
+
+
 def _notes(spec: Spec, arms: Sequence[Arm]) -> Iterator[str]:
     if spec.price.hardware is not None:
         yield from cautions(plain(price_called(spec.price.hardware)), utc_now()[:10])
@@ -147,6 +164,7 @@ def _notes(spec: Spec, arms: Sequence[Arm]) -> Iterator[str]:
     ggufs = [arm for arm in arms if isinstance(arm.model, LocalPath) and arm.model.path.suffix == ".gguf"]
     if any(quantises(step.label for step in arm.optimise) for arm in ggufs):
         yield MAY_BE_CONFOUNDED
+    yield from sorted({said for arm in arms if (said := _no_template(arm))})
     windows = max(spec.drift.tokens // spec.drift.window, 1)
     if spec.drift.tokens and windows < LEAST_SAMPLES and len(arms) > len(spec.groups):
         yield f"drift rests on {count(windows, 'window')} of text, too few for an interval"

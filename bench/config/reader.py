@@ -19,6 +19,7 @@ from bench.config.amounts import too_much
 from bench.config.arms import blaming, cells, optimisations, read_model, why_unsupported
 from bench.config.blocks import BlockReader
 from bench.config.drift_block import check_drift, judged_on_other_text
+from bench.config.loadable import check_loadable
 from bench.config.shapes import check_fits, check_order, check_shapes, check_students
 from bench.config.spec import (
     Arm,
@@ -218,6 +219,8 @@ class _Reader(BlockReader):
                 f"{runtime.name} counts tokens with this model's tokenizer, and a random one has none",
                 "name a model in models/, or {path} with a tokenizer.json",
             )
+        places = self.place(path, "model"), self.place(path, "runtime", "attention")
+        check_loadable(self.source, model, runtime, engine, places, self.find_model)
         length = self.place(path, "workload", "output_tokens")
         check_fits(self.source, model, workload, length, self.find_model)
         place = self.place(path, "optimise")

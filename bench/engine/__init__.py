@@ -125,6 +125,10 @@ class Engine(ABC):
         """Return the ids with which every text begins for this model, such as a BOS token; most have none."""
         return ()
 
+    def reads(self) -> str | None:
+        """Say in what form the model reads a text, for the result; None for an engine without a tokenizer."""
+        return None
+
     @abstractmethod
     def encode_chat(self, message: str) -> list[int]:
         """Return the token ids of one user message in the model's chat template. Without a template the

@@ -54,16 +54,19 @@ REAL = frozenset({"rope.freq_base", "attention.layer_norm_rms_epsilon", "attenti
 WHOLE_FORMS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 10: "Q", 11: "q"}
 REAL_FORMS = {6: "f", 12: "d"}
 TOKENS = "tokenizer.ggml.tokens"
+TEMPLATE = "tokenizer.chat_template"
 MAX_WHOLE = 2**31 - 1  # what a library keeps in 32 bits
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a header says: the number of weights in the file, and which part of a model the file is."""
+    """What a header says: the number of weights in the file, which part of a model the file is, and whether
+    it has a chat template."""
 
     weights: int
     part: int = 1
     parts: int = 1
+    chat_template: bool = False
 
 
 def check_gguf(path: Path) -> int:
@@ -103,6 +106,7 @@ class _Header:
         self._items = 0
         self._sizes: dict[str, int] = {}
         self._split: dict[str, int] = {}
+        self._template = False
         self._names: list[str] = []
         self._weights = 0
         file.seek(0)
@@ -126,7 +130,8 @@ class _Header:
             raise ValueError(
                 f"the file is cut short: its tensors need {needed} bytes, and it has {self._size}"
             )
-        found = Found(self._weights, self._split.get(PART, 0) + 1, self._split.get(PARTS, 1))
+        part, parts = self._split.get(PART, 0) + 1, self._split.get(PARTS, 1)
+        found = Found(self._weights, part, parts, self._template)
         fits = found.parts > 1 or misfit(self._sizes, Weights.of(self._names, self._weights))
         if isinstance(fits, str):
             raise ValueError(fits)
@@ -164,6 +169,7 @@ class _Header:
         if key in (PART, PARTS):
             self._split[key] = int(self._number(key, kind, WHOLE_FORMS, "a whole number"))
             return
+        self._template |= key == TEMPLATE and kind == STRING
         setting = key.partition(".")[2]
         if setting in WHOLE and kind != ARRAY:
             value = self._number(key, kind, WHOLE_FORMS, "a whole number")

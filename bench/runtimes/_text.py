@@ -86,6 +86,14 @@ class TextModel(Engine):
             return tuple(found)
         return tuple(whole[:1]) if whole[0] == self.tokenizer.bos_token_id else ()  # and an end token behind
 
+    def reads(self) -> str | None:
+        """Say whether there is a chat template, and with which tokens every plain text begins."""
+        if self.tokenizer is None:
+            return None
+        chat = "in its chat template" if self.tokenizer.chat_template else "as plain text: it has no template"
+        begins = " ".join(map(str, self.tokenizer.convert_ids_to_tokens(list(self.begin_ids()))))
+        return one_line(f"chat messages {chat}; plain text begins with {begins or 'no special token'}")[:200]
+
     def encode_chat(self, message: str) -> list[int]:
         """Encode one user turn in the model's own chat template; without a template, as plain text."""
         if self.tokenizer is None or not self.tokenizer.chat_template:

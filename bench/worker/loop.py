@@ -37,6 +37,7 @@ from bench.records import (
 from bench.records.thinking import Markers
 from bench.worker import ceilings, counters, kernels, passes, replied, score, session, suite
 from bench.worker.duet import Baton, PeerGone, duet
+from bench.worker.finite import must_be_finite
 from bench.worker.protocol import ChannelClosed, receive, send
 from bench.worker.reached import Reached
 
@@ -58,6 +59,7 @@ class Worker:
         self.batches: list[list[list[int]]] = []
         self.new_tokens = 0
         self.markers: Markers | None = None
+        self.timed: Solo | None = None
         self.corpus: list[int] = []
         self.evidence: Sequence[Json] = ()
 
@@ -105,11 +107,15 @@ class Worker:
     def solo(self, _message: Message, _fds: list[int]) -> Solo:
         """Time every batch, then say what the replies were."""
         found = passes.solo(self.engine, self.batches, self.new_tokens)
-        return replied.described(self.engine, self.batches, found, self.markers)
+        self.timed = replied.described(self.engine, self.batches, found, self.markers)
+        return self.timed
 
     def memory(self, _message: Message, _fds: list[int]) -> MemoryPeaks:
-        """Measure the memory peaks of prefill and of decode."""
-        return passes.memory_pass(self.engine, self.batches[0], self.new_tokens)
+        """Measure the memory peaks of prefill and of decode, then look at the logits of all timed replies."""
+        found = passes.memory_pass(self.engine, self.batches[0], self.new_tokens)
+        if self.timed is not None:
+            must_be_finite(self.engine, self.batches, self.timed)
+        return found
 
     def energy(self, _message: Message, _fds: list[int]) -> EnergyReading:
         """Measure the energy of at least two seconds of requests, or say why there is no figure."""

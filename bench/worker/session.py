@@ -45,6 +45,8 @@ def load(message: Json) -> tuple[Engine, Loaded]:
     loaded_s = (perf_counter_ns() - started) / 1e9
     facts = engine.facts()
     checks = [*engine.as_asked(options), *_as_packed(engine, facts)]
+    if words := engine.reads():
+        checks.append(check("what the model reads", words, True, words))
     held: float | None = None
     mixture: Mixture | None = None
     if message.get("step_by_step"):

@@ -81,7 +81,7 @@ def test_the_keys_of_a_workload_are_those_of_the_file() -> None:
         largest: int = 99
 
     keys = set(SCHEMA["properties"]["workload"]["properties"])
-    assert keys == set(WorkloadBlock.model_fields) - {"own"}
+    assert keys == (set(WorkloadBlock.model_fields) - {"own"}) | {"think_start", "think_end"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plugins.load("workloads", "fixed"), "Params", Params, raising=False)
         schema = json_schema()

@@ -445,3 +445,53 @@ def test_a_tokenizer_that_puts_a_book_before_each_text_is_refused(tmp_path: Path
     place.write_text(json.dumps(found))
     with pytest.raises(VariantFailed, match="makes 5001 tokens of a text of one letter"):
         engine.load(directory, CPU).begin_ids()
+
+
+# ---- numbers that are none ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("where", [1, 3])
+def test_a_later_prompt_that_overflows_fails_the_row(tmp_path: Path, where: int, value: float) -> None:
+    """One token's embedding is too large; it is in one of the prompts, and not in the first."""
+    letter = write_letter(llama(tmp_path), "x", value)
+    worker = Worker()
+    worker.engine = engine.load(tmp_path, CPU)
+    texts = [f"question {'x' if number == where else 'a'}" for number in range(4)]
+    prompts = [{"text": text, "chat": True, "tokens": None} for text in texts]
+    worker.prompts({"prompts": prompts, "batch_size": 1, "output_tokens": 4}, [])
+    assert letter in worker.batches[where][0]
+    worker.solo({}, [])
+    with pytest.raises(VariantFailed, match=f"NaN or infinite logits in request {where + 1} of 4"):
+        worker.memory({}, [])
+
+
+def test_a_reply_that_overflows_fails_the_row(tmp_path: Path) -> None:
+    """No prompt has the token: the model writes it itself, as the second one of its reply."""
+    found = engine.load(llama(tmp_path), CPU)
+    generation = found.prefill([found.encode_chat("question")], 3)
+    found.step(generation)
+    found.step(generation)
+    written = found.tokens(generation)[0][1]
+    assert written not in found.encode_chat("question")
+    with torch.no_grad():
+        found.model.model.embed_tokens.weight[written] = float("nan")
+    worker = Worker()
+    worker.engine = found
+    worker.prompts({"prompts": [{"text": "question", "chat": True, "tokens": None}], "batch_size": 1,
+                    "output_tokens": 4}, [])  # fmt: skip
+    worker.solo({}, [])
+    with pytest.raises(VariantFailed, match="NaN or infinite logits in request 1 of 1"):
+        worker.memory({}, [])
+
+
+def write_letter(directory: Path, letter: str, value: float) -> int:
+    """Set the whole embedding of a letter to a value, and return the letter's id."""
+    token = json.loads((directory / "tokenizer.json").read_text())["model"]["vocab"][letter]
+
+    def spoil(tensors: dict[str, Any]) -> dict[str, Any]:
+        tensors["model.embed_tokens.weight"][token] = value
+        return tensors
+
+    edited(directory, spoil)
+    return int(token)

@@ -1,0 +1,61 @@
+"""Refuse what an engine would refuse after loading, where the model's files or its card show it before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from bench.config.spec import RuntimeBlock
+from bench.models.checks import json_object
+from bench.models.lora import config_directory
+from bench.models.reference import LocalPath, ModelRef, Named, Random
+from bench.models.registry import FindModel
+from bench.models.templates import has_tokenizer
+from bench.yaml_source import KeyPath, YamlSource
+
+# Architectures whose class in transformers 5.17 has eager attention and no other; a test compares them with
+# the table in results/reference/architectures.
+EAGER_ONLY = frozenset({
+    "big_bird", "bigbird_pegasus", "bloom", "codegen", "cpmant", "deepseek_v4", "falcon_mamba", "git",
+    "got_ocr2", "gpt_neo", "gpt_neox_japanese", "gpt_oss", "gptj", "granite_swa", "granitemoe_swa",
+    "hy_v4", "mamba", "mamba2", "megatron-bert", "mimo_v2_flash", "mpt", "mvp", "openai-gpt",
+    "prophetnet", "reformer", "rembert", "roformer", "rwkv", "trocr", "xglm", "xlm", "xlnet", "xlstm",
+})  # fmt: skip
+
+
+def check_loadable(
+    source: YamlSource,
+    model: ModelRef,
+    runtime: RuntimeBlock,
+    engine: ModuleType,
+    places: tuple[KeyPath, KeyPath],
+    find: FindModel,
+) -> None:
+    """Raise ConfigError without a tokenizer, and for an attention that the architecture does not have.
+
+    ``places`` are those of the keys ``model`` and ``runtime.attention``. An engine in another interpreter may
+    have another transformers, so its attention is not judged.
+    """
+    reads_text = hasattr(engine, "DTYPES") and not getattr(engine, "WHOLE_ANSWERS", False)
+    if isinstance(model, LocalPath) and model.path.is_dir() and reads_text and not has_tokenizer(model.path):
+        raise source.error(
+            places[0],
+            f"{model.path}: no tokenizer beside the weights, so what the model reads would not be its text",
+            "add its tokenizer files, or measure speed alone with {random: NAME}",
+        )
+    if runtime.name != "transformers" or runtime.python is not None or runtime.attention != "sdpa":
+        return
+    kind = _config(model, find).get("model_type")
+    if kind in EAGER_ONLY:
+        raise source.error(
+            places[1],
+            f"{kind} has no sdpa attention in transformers",
+            "set runtime.attention to eager, for the baseline and its variants",
+        )
+
+
+def _config(model: ModelRef, find: FindModel) -> Mapping[str, Any]:
+    if isinstance(model, LocalPath):
+        return json_object(config_directory(model.path) / "config.json") if model.path.is_dir() else {}
+    return find(model.name).config if isinstance(model, Named | Random) else {}

@@ -1,0 +1,41 @@
+"""Whether a model directory or a GGUF file brings a chat template, seen from its files alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.models.checks import TEXT_MAX_BYTES, json_object
+from bench.models.gguf_header import read_header
+from bench.models.lora import config_directory, is_adapter
+
+FILES = ("chat_template.jinja", "chat_template.json")
+SETTINGS = "tokenizer_config.json"
+# The files of which a tokenizer has at least one, in any of the formats that transformers reads.
+TOKENIZERS = (
+    "tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model",
+    "spiece.model", "sentencepiece.bpe.model", "tekken.json",
+)  # fmt: skip
+
+
+def has_template(path: Path) -> bool:
+    """Return whether a chat message would be put into a template; if not, it is read as plain text.
+
+    Raises UsageError for files that cannot be read.
+    """
+    if path.is_file():
+        return read_header(path).chat_template
+    places = [path, config_directory(path)] if is_adapter(path) else [path]
+    return any(_beside(place) for place in places)
+
+
+def has_tokenizer(directory: Path) -> bool:
+    """Return whether a model directory has the files of a tokenizer, or the base of an adapter has them."""
+    places = {directory, config_directory(directory)}
+    return any((place / name).exists() for place in places for name in TOKENIZERS)
+
+
+def _beside(directory: Path) -> bool:
+    if any((directory / name).is_file() for name in FILES) or any(directory.glob("chat_templates/*.jinja")):
+        return True
+    settings = directory / SETTINGS
+    return settings.is_file() and bool(json_object(settings, TEXT_MAX_BYTES).get("chat_template"))

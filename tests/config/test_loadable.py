@@ -1,0 +1,108 @@
+"""What an engine would refuse after loading is found by ``bench check``, from files and cards alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+import yaml
+from byte_tokenizer import write_tokenizer
+
+from bench.cli.check import describe
+from bench.config.loadable import EAGER_ONLY
+from bench.config.reader import read_config
+from bench.errors import ConfigError
+from bench.models import templates
+from bench.runtimes import _text
+
+TABLE = Path(__file__).parents[2] / "results" / "reference" / "architectures"
+SMALL: dict[str, Any] = {
+    "vocab_size": 260, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
+    "num_attention_heads": 2, "num_key_value_heads": 2,
+}  # fmt: skip
+
+
+def read(to: Path, model: object, **blocks: object) -> Any:
+    file = to / "config.yaml"
+    price = {"usd_per_hour": 1.0}
+    file.write_text(yaml.safe_dump({"model": model, "price": price, "variants": [{"name": "v"}], **blocks}))
+    return read_config(file)
+
+
+@pytest.fixture
+def llama(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    to = tmp_path / "model"
+    transformers.LlamaForCausalLM(transformers.LlamaConfig(**SMALL)).save_pretrained(to)
+    write_tokenizer(to)
+    return to
+
+
+def test_the_architectures_are_those_of_the_table() -> None:
+    rows = [json.loads(line) for file in TABLE.glob("*.jsonl") for line in file.read_text().splitlines()]
+    assert {row["model_type"] for row in rows if row.get("attention") == "eager"} == EAGER_ONLY
+
+
+@pytest.mark.parametrize("random", ["gpt-oss-20b", "gpt-oss-120b"])
+def test_an_attention_that_the_architecture_does_not_have(tmp_path: Path, random: str) -> None:
+    model = {"random": random, "layers": 2, "hidden": 64}
+    with pytest.raises(ConfigError, match=r"runtime.attention: gpt_oss has no sdpa .*attention to eager"):
+        read(tmp_path, model)
+    read(tmp_path, model, runtime={"attention": "eager"})
+
+
+def test_the_attention_of_a_directory(tmp_path: Path, llama: Path) -> None:
+    read(tmp_path, {"path": str(llama)})
+    file = llama / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "model_type": "bloom"}))
+    with pytest.raises(ConfigError, match="bloom has no sdpa attention"):
+        read(tmp_path, {"path": str(llama)})
+    read(tmp_path, {"path": str(llama)}, runtime={"python": "/usr/bin/python3"})  # another transformers
+
+
+def test_a_directory_without_a_tokenizer(tmp_path: Path, llama: Path) -> None:
+    for file in llama.glob("*token*"):
+        file.unlink()
+    with pytest.raises(ConfigError, match="no tokenizer beside the weights"):
+        read(tmp_path, {"path": str(llama)})
+
+
+@pytest.mark.parametrize("name", ["chat_template.jinja", "chat_template.json", "chat_templates/a.jinja"])
+def test_a_missing_chat_template_is_said(tmp_path: Path, llama: Path, name: str) -> None:
+    said = "has no chat template: chat prompts are read as plain text"
+    assert said in describe(read(tmp_path, {"path": str(llama)}))
+    assert said not in describe(
+        read(tmp_path, {"path": str(llama)}, workload={"name": "fixed", "input_tokens": 8})
+    )
+    (llama / name).parent.mkdir(exist_ok=True)
+    (llama / name).write_text("{{ messages }}")
+    assert said not in describe(read(tmp_path, {"path": str(llama)}))
+
+
+def test_a_template_within_the_settings_of_the_tokenizer(tmp_path: Path, llama: Path) -> None:
+    file = llama / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "chat_template": "{{ messages }}"}))
+    assert templates.has_template(llama)
+
+
+def test_the_result_says_in_what_form_a_text_is_read(llama: Path) -> None:
+    text = _text.tokenizer_of(llama)
+    assert text is not None
+    found = _Reads(llama, 260, random=False)
+    assert found.reads() == (
+        "chat messages as plain text: it has no template; plain text begins with no special token"
+    )
+    (llama / "chat_template.jinja").write_text("{{ messages }}")
+    assert "in its chat template" in str(_Reads(llama, 260, random=False).reads())
+
+
+class _Reads(_text.TextModel):
+    facts = prefill = step = tokens = logits = synchronise = None  # type: ignore[assignment]
+
+
+def test_harness_and_worker_know_the_same_tokenizers() -> None:
+    assert templates.TOKENIZERS == _text.TOKENIZERS
