@@ -61,6 +61,8 @@ def worker_environment(threads: int | None, on_cpu: bool = True) -> dict[str, st
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
+        # The profiler's hooks (CUPTI) are taken out of the process again. Torch reads this when it is loaded.
+        "TEARDOWN_CUPTI": "1",
         **(bound | SPINS_BRIEFLY | KEEPS_ITS_MEMORY if on_cpu else {}),
     }
     if threads is not None:
