@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.formatting import format_mib, format_share, format_significant
-from bench.metrics import cost, latency, memory, output_drift, throughput
+from bench.metrics import cost, device, latency, memory, output_drift, roofline, throughput
 from bench.report.gate_reading import verdict_on
 from bench.report.reading import bounds_text, interval_text, timed_interval
 from bench.results.row import Row
@@ -118,11 +118,20 @@ COLUMNS = (
 )
 
 
+# How far a GPU is used; the table of a run on a CPU is wide enough without them.
+GPU_COLUMNS = (
+    _figure("busy", "GPU busy", device.SHARE, format_share),
+    _figure("mbu", "MBU", roofline.MBU, format_share),
+    _figure("mfu", "MFU", roofline.MFU, format_share),
+)
+
+
 def columns_of(run: RunSummary) -> tuple[Column, ...]:
-    """Return the columns that a run's table has. A gate's run has only those in which a variant has a figure:
-    most gates measure ratios in turns and no row alone."""
+    """Return the columns that a run's table has. A run on a GPU has more of them. A gate's run has only those
+    in which a variant has a figure: most gates measure ratios in turns and no row alone."""
     if run.gate is None:
-        return COLUMNS
+        on_gpu = any(row.facts is not None and row.facts.on_gpu for row in run.rows)
+        return (*COLUMNS, *GPU_COLUMNS) if on_gpu else COLUMNS
     rows = [row for row in run.rows if not row.is_baseline]
     always = ("variant", "verdict")
     return tuple(

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bench.formatting import format_share, format_significant, printable
-from bench.metrics import cost, goodput, one_off, output_drift
+from bench.metrics import cost, device, goodput, one_off, output_drift
 from bench.metrics.comparisons import Comparison
 from bench.report.gate_reading import about_row
+from bench.report.kernel_names import short
+from bench.results.explained import launch_words
 from bench.results.others import OTHERS_SHARE, others_in_turns
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary, in_turns
@@ -52,11 +54,13 @@ def sentence(run: RunSummary, row: Row) -> str:
         return _one_line(f"{row.status}: {row.reason}")
     judged, ratio = about_row(run, row), run.comparison(row, cost.PER_1K)
     if row.is_baseline:
-        parts = ["the baseline", judged, good_words(row)]
+        parts = ["the baseline", judged, good_words(row), launch_words(row)]
         return _one_line("; ".join(part for part in parts if part))
     money = "" if judged and ratio is None else _money(ratio)
     parts = [judged, money, drift_words(row), good_words(row), once_words(row)]
-    if money and not money.endswith("cheaper"):
+    if launched := launch_words(row):
+        parts += [launched, _own_time(run, row)]
+    elif money and not money.endswith("cheaper"):
         parts.append(_why(row))
     if (share := others_in_turns(row)) > OTHERS_SHARE:
         parts.append(f"others had up to {share:.0%} of the processors meanwhile")
@@ -131,6 +135,12 @@ def once_words(row: Row) -> str:
     return f"made once in {seconds:.0f} s for {format_significant(spent.value)} USD, {back}"
 
 
+def _own_time(run: RunSummary, row: Row) -> str:
+    """Compare the GPU's own time with the baseline's, which a noisy processor does not touch."""
+    ours, theirs = (value_of(one.figure(device.BUSY)) for one in (row, run.baseline_of(row)))
+    return "" if ours is None or not theirs else f"the GPU's own time of a step is {ours / theirs:.2f} times"
+
+
 def _why(row: Row) -> str:
     """Return what the scheme itself has to say, or else where a decode step's time goes by its profile."""
     if row.evidence is None:
@@ -138,7 +148,7 @@ def _why(row: Row) -> str:
     notes = [step["note"] for step in row.evidence.steps if step.get("note")]
     if notes:
         return str(notes[-1])
-    spent = ", ".join(f"{kernel.share:.0%} {kernel.operator}" for kernel in row.evidence.kernels[:2])
+    spent = ", ".join(f"{kernel.share:.0%} {short(kernel.operator)}" for kernel in row.evidence.kernels[:2])
     return f"a step spends {spent}" if spent else ""
 
 

@@ -21,7 +21,8 @@ from bench.stats.verdict import Verdict
 
 COLOURS: dict[str, str] = {Verdict.BETTER: "green", Verdict.WORSE: "red", Verdict.CANNOT_TELL: "yellow"}
 COLOURS |= {gate: COLOURS[tone.replace("-", " ")] for gate, tone in TONES.items()}
-LEFT_OUT_FIRST = ("peak", "weights", "output_throughput", "ttft", "tpot")  # if the terminal is too narrow
+# If the terminal is too narrow.
+LEFT_OUT_FIRST = ("mfu", "peak", "weights", "output_throughput", "ttft", "mbu", "busy", "tpot")
 MAY_WRAP = ("variant", "ratio", "verdict")
 
 

@@ -17,6 +17,7 @@ from bench.errors import NotApplied
 from bench.records import Json, Kernel, StepProfile
 
 SHOWN = 6
+STEPS = 4  # of a generation, at most: the prompt, one step before the profile, and two within
 EAGER = "bench: the step without its graph"
 # The calls of the CUDA runtime and driver that give the GPU something to do.
 LAUNCHES = re.compile(
@@ -37,16 +38,20 @@ class Operator:
     on_device: bool = False
 
 
-def of_a_step(engine: Engine, prompt: Sequence[int], evidence: Sequence[Json]) -> StepProfile:
-    """Profile one decode step: its six largest operators (on CUDA, kernels) by self time, launches, and the
-    time in which the GPU worked. There are none for an engine that does not use torch.
+def of_a_step(
+    engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int, evidence: Sequence[Json]
+) -> StepProfile:
+    """Profile one decode step of a batch: its six largest operators (on CUDA, kernels) by self time,
+    launches, and the time in which the GPU worked. There are none for an engine that does not use torch.
+
+    The shapes are those of the timed requests: others could mean another graph, which is first recorded.
 
     Raises NotApplied if the kernel that a scheme must use is missing.
     """
     if not engine.TORCH:
         return StepProfile(())
     replayed = engine.facts().on_gpu and engine.compiled_graphs() > 0
-    generation = engine.prefill([prompt], 4)
+    generation = engine.prefill(batch, max(new_tokens, STEPS))
     engine.step(generation)
     step, eager = _parted(_profiled(engine, generation, twice=replayed))
     names = _at_work(step) | _at_work(eager)

@@ -129,7 +129,7 @@ class Worker:
         """Look at the kernels of one step, and at the evidence in them. The profiler stays attached, so
         nothing is timed in this process afterwards."""
         self.profiled = True
-        return kernels.of_a_step(self.engine, self.batches[0][0], self.evidence)
+        return kernels.of_a_step(self.engine, self.batches[0], self.new_tokens, self.evidence)
 
     def probe(self, message: Message, _fds: list[int]) -> Mapping[str, float | None]:
         """Run a probe and return its figures."""

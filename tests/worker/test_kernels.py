@@ -78,7 +78,7 @@ def found(
 
     monkeypatch.setattr(kernels, "_profiled", profiled)
     claim = [{"step": "quantise: it", "kernel_pattern": pattern}]
-    return kernels.of_a_step(Engine(graphs, device), [1], claim)
+    return kernels.of_a_step(Engine(graphs, device), [[1]], 8, claim)
 
 
 def test_the_time_of_a_kernel_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +160,7 @@ def test_an_engine_that_is_not_torch_s_is_not_profiled(monkeypatch: pytest.Monke
     monkeypatch.setattr(kernels, "_profiled", lambda *_, **__: pytest.fail("profiled"))
     engine = Engine()
     engine.TORCH = False  # type: ignore[misc]
-    assert kernels.of_a_step(engine, [1], []) == StepProfile(())
+    assert kernels.of_a_step(engine, [[1]], 8, []) == StepProfile(())
 
 
 def test_one_session_of_the_profiler_sees_both_steps(monkeypatch: pytest.MonkeyPatch) -> None:
