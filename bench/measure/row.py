@@ -71,20 +71,20 @@ class VariantRun:
         calibration or training would count as memory needed for serving. So if the first load did such work,
         both sides start again and load the cached result."""
         with self._pair(self.row) as pair:
-            self._say("load")
+            self._say("load", *pair.sides)
             pair.load()
             if not made_now(pair.loaded[1]):
                 return self._whole(pair)
         self.row.worker = open_worker(self.row.arm, self.group.label, self.context).worker
         with self._pair(self.row) as again:
-            self._say("load, from what was made")
+            self._say("load, from what was made", *again.sides)
             again.load(spent=pair.loaded[1])
             return self._whole(again)
 
     def _whole(self, pair: FreshPair) -> None:
         """Run the turns, then the variant alone, then the profiler, then drift."""
         self._base_facts = pair.base.facts
-        self._say("warm up")
+        self._say("warm up", *pair.sides)
         pair.warm_up(check=True)
         if self.in_turns:
             self._turns(pair)
@@ -125,7 +125,7 @@ class VariantRun:
             self._apart_unit(ApartPair(self.group, variant, self.fetch, len(self.units) + 1))
             return
         with self._pair(variant) as pair:
-            self._say(f"pair {pair.number}, load")
+            self._say(f"pair {pair.number}, load", *pair.sides)
             pair.load()
             pair.warm_up(check=False)
             self._turns(pair)
@@ -187,9 +187,15 @@ class VariantRun:
             f"({self.units[-1].void}); end other programs, or accept more by measure.max_disturbance",
         )
 
-    def _say(self, what: str) -> None:
+    def _say(self, what: str, *sides: ArmUnderTest) -> None:
+        """Say what begins; what the workers of ``sides`` say of it meanwhile is passed on."""
         self.context.pause()
         self.context.tell(Began(self.row.title, what))
+        for under in sides:
+            who = f"{what}, {under.arm.name}"
+            under.worker.on_progress = lambda text, who=who: self.context.tell(  # type: ignore[misc]
+                Began(self.row.title, f"{who}: {text}")
+            )
 
 
 def _kernels(arm: Arm, facts: Facts | None) -> Kernels:

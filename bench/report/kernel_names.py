@@ -160,6 +160,7 @@ _RULES: tuple[tuple[re.Pattern[str], Words], ...] = tuple(
     for pattern, words in (
         (r"^Memcpy (\w+)", lambda _name, found: f"copy {found[1]}"),
         (r"^Memset", "memset"),
+        (r"CompiledFxGraph", "compiled graph (inductor)"),
         # quantisation
         (r"kgemm_4bit_inference_naive", "gemv 4bit (bitsandbytes)"),
         (r"kDequantizeBlockwise", _dequantised),

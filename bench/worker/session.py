@@ -14,7 +14,7 @@ from time import perf_counter_ns
 from types import ModuleType
 from typing import Any
 
-from bench.engine import Changed, Engine, Options, Teacher, memory, one_off
+from bench.engine import Changed, Engine, Options, Teacher, memory, one_off, progress
 from bench.engine.evidence import Census, Check, Decoding, check
 from bench.errors import NotApplied, Unsupported
 from bench.records import Exported, Facts, Json, Loaded
@@ -34,6 +34,7 @@ def load(message: Json) -> tuple[Engine, Loaded]:
     runtime = importlib.import_module(message["runtime"])
     directory = Path(message["directory"])
     needed = {name for step in message["optimise"] for name in _scheme(step).REQUIRES}
+    progress.say(f"reading the model on {options.device}", now=True)
     with undisturbed():  # collecting the objects that an engine's imports create takes a second
         started = perf_counter_ns()
         not_needed: Callable[[Path], set[str]] = getattr(runtime, "not_needed", lambda _directory: set())
@@ -120,6 +121,7 @@ def _teacher(runtime: ModuleType, options: Options, message: Json) -> Teacher:
 def _apply(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> dict[str, Any]:
     """Apply one optimisation, with a census before and after it."""
     label = str(step["label"])
+    progress.say(label, now=True)
     scheme = _scheme(step)
     reason = scheme.unsupported(facts.kind_of_device, facts.dtype)
     if reason:
