@@ -76,7 +76,7 @@ def main(threads: str, dtype: str, device: str) -> None:
     import torch
 
     torch.set_num_threads(int(threads))
-    wait: Synchronise = torch.cuda.synchronize if device != "cpu" else lambda: None
+    wait: Synchronise = (lambda: torch.cuda.synchronize(device)) if device != "cpu" else lambda: None
     print(json.dumps(rates(device, dtype, wait)))
 
 
