@@ -18,7 +18,7 @@ from bench.results.run_summary import RunSummary, in_turns
 from bench.stats.figure import Metric, value_of
 from bench.stats.intervals import Interval
 from bench.stats.pairs import FAMILY_ERROR, LEAST_PAIRS
-from bench.stats.verdict import Verdict
+from bench.stats.verdict import Design, Verdict
 
 # Bands of mean KL (nats) against the baseline: a convention, not a law (see docs/guide.md, "Reading").
 BANDS = (
@@ -175,10 +175,18 @@ def timed_words(run: RunSummary) -> str:
             "rate of wrong verdicts is promised."
         )
     return (
-        f"Each ratio comes from {count} fresh {pairs_word} of processes that take turns{left_out}; a "
+        f"Each ratio comes from {count} fresh {pairs_word} of processes that {_how(run)}{left_out}; a "
         "variant's times, tokens per second and dollars are the baseline's, measured alone, times its ratio "
         f"(~: no turns, its own). {alone}{sure}"
     )
+
+
+def _how(run: RunSummary) -> str:
+    """Say how the two sides of a pair shared the machine."""
+    designs = {one.design for one in run.comparisons if one.metric == cost.PER_1K.key and one.pairs}
+    if designs == {Design.ABBA}:
+        return "run one after the other"
+    return "take turns, or run one after the other" if Design.ABBA in designs else "take turns"
 
 
 def _apart_words(run: RunSummary) -> str:

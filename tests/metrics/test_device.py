@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from fakes import arm_record, facts_record, loaded, run_record, timed_batch
+from fakes import arm_record, facts_record, loaded, pairs, run_record, timed_batch
 
 from bench.metrics import device
 from bench.records import ArmRecord, DeviceTimes, Kernel, StepProfile
 from bench.report.columns import columns_of
-from bench.report.reading import sentence
+from bench.report.reading import sentence, timed_words
 from bench.results.explained import bound_words, launch_words
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
@@ -122,3 +122,31 @@ def test_earlier_runs_profiled_in_the_warm_up() -> None:
     evidence = row(old).evidence
     assert evidence is not None
     assert [kernel.operator for kernel in evidence.kernels] == ["aten::mm"]
+
+
+# ---- processes that ran one after the other ----------------------------------------------------------
+
+
+def paired(design: str) -> RunSummary:
+    turns = [[10_000_000, 5_000_000, 5_000_000]]
+    units = pairs(*[(turns, [[7_000_000, 3_500_000, 3_500_000]])] * 4, design=design)
+    return summarise(run_record(EAGER, COMPILED, units=units))
+
+
+def test_a_pair_of_processes_apart_has_a_wider_interval_and_says_what_it_is() -> None:
+    in_turns, apart = paired("requests"), paired("abba")
+    one, other = (run.comparison(run.rows[1], "cost_per_1k_tokens_usd") for run in (in_turns, apart))
+    assert one is not None
+    assert other is not None
+    assert (one.design, other.design) == ("duet", "abba")
+    assert one.ratio == other.ratio
+    assert one.ci_high is not None
+    assert other.ci_high is not None
+    assert other.ci_high > one.ci_high
+    assert "processes that take turns" in timed_words(in_turns)
+    assert "processes that run one after the other" in timed_words(apart)
+
+
+def test_it_is_read_back_from_run_json() -> None:
+    run = paired("abba")
+    assert RunSummary.from_json(run.to_json()).comparisons == run.comparisons
