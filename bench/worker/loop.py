@@ -92,7 +92,8 @@ class Worker:
         """Warm up, compile for all batches, and check with ``finite`` that the logits are numbers. Afterwards
         the objects in memory are frozen, so that the garbage collector does not search them before every
         timed region. That would take 0.2 s each time, once torch is loaded."""
-        progress.say("first request, which compiles what is compiled", now=True)
+        if self.engine.compiled_graphs():
+            progress.say("compiling for the shapes of the requests", now=True)
         most = message.get("most", passes.MAX_WARMUP)
         result = passes.warm_up(self.engine, self.batches[0], self.new_tokens, message["least"], most)
         compiled = passes.compile_all(self.engine, self.batches, self.new_tokens)

@@ -34,7 +34,6 @@ def load(message: Json) -> tuple[Engine, Loaded]:
     runtime = importlib.import_module(message["runtime"])
     directory = Path(message["directory"])
     needed = {name for step in message["optimise"] for name in _scheme(step).REQUIRES}
-    progress.say(f"reading the model on {options.device}", now=True)
     with undisturbed():  # collecting the objects that an engine's imports create takes a second
         started = perf_counter_ns()
         not_needed: Callable[[Path], set[str]] = getattr(runtime, "not_needed", lambda _directory: set())
