@@ -53,7 +53,7 @@ class Block:
 
 @contextmanager
 def profile(**_settings: object):  # type: ignore[no-untyped-def]
-    yield types.SimpleNamespace(key_averages=list)
+    yield types.SimpleNamespace(events=list)
 
 
 def fake_torch() -> Any:

@@ -227,7 +227,7 @@ def test_a_scheme_that_works(verb: str, name: str) -> None:
     assert not any(module.training for module in engine.model.modules())
     assert found.load_s > 0
     assert found.optimise_s > 0
-    found_kernels = kernels.of_a_step(engine, [1, 2, 3], found.evidence)
+    found_kernels = kernels.of_a_step(engine, [[1, 2, 3]], 4, found.evidence).kernels
     assert found_kernels
     assert all(0 <= row.share <= 1 for row in found_kernels)
     load = [[[5, 6, 7], [8]], [[9] * 20]]
@@ -463,4 +463,4 @@ def test_a_kernel_that_did_not_run_is_caught() -> None:
     engine, _found = session.load({**message("prune", "magnitude"), "optimise": []})
     claim = [{"step": "quantise: pretended", "kernel_pattern": "bitsandbytes::"}]
     with pytest.raises(NotApplied, match="no operator of a decode step matches"):
-        kernels.of_a_step(engine, [1, 2, 3], claim)
+        kernels.of_a_step(engine, [[1, 2, 3]], 4, claim)

@@ -9,10 +9,12 @@ from dataclasses import replace
 from bench import plugins
 from bench.cli.estimate import assumptions, batches, estimate, most_pairs
 from bench.cli.listing import NO_STEPS, align, arm_words, model_words, terminal_width
+from bench.config.arms import HOME_ENGINE, device_here
 from bench.config.spec import Arm, Group, LimitBlock, Spec
 from bench.drift.behaviour import suites_of
 from bench.formatting import count, printable
 from bench.machine.devices import cpu_count
+from bench.measure import designs
 from bench.measure.clock import utc_now
 from bench.models.reference import LocalPath, Named, Random
 from bench.models.registry import find_model
@@ -23,6 +25,10 @@ from bench.pricing.reprice import plain
 from bench.records.grid import MAY_BE_CONFOUNDED, quantises
 from bench.stats.intervals import LEAST_SAMPLES
 
+EAGER_BASELINE = (
+    "the baseline is eager on a GPU: the processor that launches its kernels may bound its steps, and then "
+    "it is the wrong yardstick; add `optimise: [{compile: inductor, mode: reduce-overhead}]`"
+)
 MOST_ROWS = 50  # printed in full; a config may have 2,000
 MOST_KINDS = 5  # of the others that are named
 
@@ -101,10 +107,21 @@ def _measured(spec: Spec) -> str:
     least, half = spec.measure.processes, spec.measure.max_half_width
     if not any(group.variants for group in spec.groups):
         return f"{alone}; nothing is compared: there are no variants"
-    pairs = "fresh pairs of processes in turns with the baseline"
+    pairs = f"fresh pairs of processes {_in_turns(spec)}"
     if spec.measure.max_rounds == 1:
         return f"{alone}; {least} {pairs}"
     return f"{alone}; {least} to {most_pairs(spec)} {pairs}, until the cost ratio is ±{half:.1%}"
+
+
+def _in_turns(spec: Spec) -> str:
+    """Say how the sides of a pair share the machine, by the devices of the config's rows."""
+    wanted = spec.measure.design
+    kinds = {device_here(arm.runtime.device) == "cuda" for group in spec.groups for arm in group.arms}
+    chosen = {designs.chosen(wanted, on_gpu=on_gpu) for on_gpu in kinds}
+    if chosen == {designs.STEPS}:
+        return "in turns with the baseline"
+    words = {designs.REQUESTS: "in turns by request", designs.ABBA: "one after the other"}
+    return " or ".join(words.get(one, "in turns by token") for one in sorted(chosen))
 
 
 def _drift(spec: Spec) -> str:
@@ -144,12 +161,22 @@ def _no_template(arm: Arm) -> str | None:
     return f"{model_words(arm.model)} has no chat template: chat prompts are read as plain text"
 
 
+def _eager_on_gpu(arm: Arm) -> bool:
+    """Return whether a row would launch each kernel of a step by itself, on a GPU that may wait for that."""
+    ours = arm.runtime.name == HOME_ENGINE and device_here(arm.runtime.device) == "cuda"
+    return ours and not any(step.verb == "compile" for step in arm.optimise)
+
+
 def _notes(spec: Spec, arms: Sequence[Arm]) -> Iterator[str]:
     if spec.price.hardware is not None:
         yield from cautions(plain(price_called(spec.price.hardware)), utc_now()[:10])
     for threads in sorted({arm.runtime.threads or 0 for arm in arms}):
         if threads > cpu_count():
             yield f"{threads} threads on {count(cpu_count(), 'processor')}: they will wait for each other"
+    for group in spec.groups:
+        if _eager_on_gpu(group.baseline):
+            yield EAGER_BASELINE
+            break
     if most_pairs(spec) == 1 and len(arms) > len(spec.groups):
         yield "a ratio rests on a single pair of processes: how far pairs lie apart is not seen"
     apart = {

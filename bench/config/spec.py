@@ -134,6 +134,11 @@ class MeasureBlock(Block):
         0.05,
         description="share of the processors that others may have; where it was more, a pass is repeated",
     )
+    design: Literal["auto", "steps", "requests", "abba"] = Field(
+        "auto",
+        description="how both sides share the machine: in turns by token or by request, or one process after "
+        "the other; auto: requests on a GPU, else steps",
+    )
     timeout_s: Positive = Field(1800.0, description="longest wait for one answer of a worker")
     seed: int = Field(0, ge=0, le=2**31, description="order of turns in the duet")
     probes: tuple[str, ...] = Field((), description="further things to measure: bench/probes")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bench.engine import census
+from bench.engine.device import Cpu, Device
 from bench.engine.evidence import Census, Check, check
 from bench.engine.speculation import Drafter
 from bench.engine.stepping import by_steps
@@ -71,6 +72,7 @@ class Engine(ABC):
     TORCH: ClassVar[bool] = True
     WHOLE_ANSWERS: ClassVar[bool] = False  # see ``bench.engine.answers``
     model: Any
+    runs_on: Device = Cpu()
 
     # ---- what was loaded -------------------------------------------------------------------------
 
@@ -165,9 +167,9 @@ class Engine(ABC):
         """Return whether all logits of a prompt are finite numbers."""
         return bool(self.logits(ids).isfinite().all())
 
-    @abstractmethod
     def synchronise(self) -> None:
         """Wait until the device has finished all work it was given."""
+        self.runs_on.synchronise()
 
     # ---- what is counted -------------------------------------------------------------------------
 

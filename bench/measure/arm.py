@@ -23,7 +23,7 @@ from bench.measure.replies import Asked, Command, Reply
 from bench.measure.worker_process import WorkerProcess
 from bench.models.reasoning import markers_of
 from bench.models.reference import LocalModel, ModelRef, named_or_path
-from bench.records import Corpus, Facts, Loaded
+from bench.records import Corpus, Facts, Loaded, WarmUp
 from bench.store import tree
 from bench.store.files import slug
 from bench.store.journal import Journal
@@ -147,15 +147,21 @@ def begin(under: ArmUnderTest) -> None:
     )
 
 
-def load(under: ArmUnderTest, model: LocalModel, prompts: Sequence[Prompt]) -> None:
-    """Prepare a baseline that runs alone. Load the model and check the evidence, hand over the prompts, warm
-    up, and look at the kernels of one step."""
-    loaded = under.stage("load", replies.LOAD, **load_arguments(under.arm, model, model), step_by_step=True)
+def load(under: ArmUnderTest, model: LocalModel, baseline: LocalModel) -> Loaded:
+    """Load a model that runs alone, and check the evidence. ``baseline`` is what its schemes learn from."""
+    checks = {"step_by_step": not under.reopened}
+    loaded = under.stage("load", replies.LOAD, **load_arguments(under.arm, model, baseline), **checks)
     under.loaded_with(loaded)
+    return loaded
+
+
+def warm_up(under: ArmUnderTest, prompts: Sequence[Prompt], **limits: object) -> WarmUp:
+    """Hand over the prompts and warm up; ``limits`` are further arguments of the warm-up."""
     encoded = under.stage("tokenise", replies.PROMPTS, **prompt_arguments(under.arm, prompts))
     check_fits_context(under, max(encoded.input_tokens))
-    warm = under.stage("warm up", replies.WARM_UP, least=under.arm.workload.warmup)
+    warm = under.stage("warm up", replies.WARM_UP, least=under.arm.workload.warmup, **limits)
     under.record(prompts_digest=encoded.digest, end_ids=encoded.end_ids, warm_up=warm)
+    return warm
 
 
 def load_arguments(
@@ -232,11 +238,19 @@ def alone(under: ArmUnderTest) -> None:
         "speculated": solo.speculated,
     }
     under.record(solo=solo.batches, **{key: value for key, value in counted.items() if value is not None})
+    if under.known.on_gpu:
+        under.record(device_times=under.stage("the GPU's own time", replies.DEVICE_TIMES))
     under.record(memory=under.stage("memory", replies.MEMORY))
     under.record(energy=under.stage("energy", replies.ENERGY))
     for name in under.context.measure.probes:
         module = plugins.module_name("probes", name)
         under.record(probes={name: under.stage(f"probe {name}", replies.PROBE, module=module)})
+
+
+def profile(under: ArmUnderTest) -> None:
+    """Look at the kernels of one step and at the evidence in them. The profiler stays attached to the process
+    and slows it down, so nothing is timed in it afterwards."""
+    under.record(profile=under.stage("kernels of a step", replies.PROFILE))
 
 
 def ceilings(under: ArmUnderTest) -> None:

@@ -19,9 +19,9 @@ from bench import plugins
 from bench.config.spec import Arm, Group, WorkloadBlock
 from bench.machine import noise
 from bench.measure import arm as one
-from bench.measure import replies
+from bench.measure import designs, replies
 from bench.measure.arm import ArmUnderTest, Fetch, open_worker
-from bench.measure.pair import pinned_together
+from bench.measure.pair import pinned
 from bench.measure.replies import Command, Reply
 from bench.measure.together import ask_both, ask_each, blaming_baseline
 from bench.records import ANY, ColdStart, Json, Loaded, Sides, TurnTimes, UnitRecord
@@ -91,7 +91,7 @@ class FreshPair:
         ]
         base, variant = self.ask_each(replies.LOAD, *loads)
         if spent is not None:
-            variant = replace(variant, evidence=_with_bills_of(spent, variant))
+            variant = replace(variant, evidence=with_bills_of(spent, variant))
         self.loaded = base, variant
         for under, found in zip(self.sides, self.loaded, strict=True):
             under.loaded_with(found)
@@ -112,9 +112,9 @@ class FreshPair:
                 engine = plugins.load("runtimes", under.arm.runtime.name)
                 under.record(reached={**files, **({ANY: ""} if getattr(engine, "OPAQUE", False) else {})})
 
-    def warm_up(self, *, profile: bool) -> None:
+    def warm_up(self, *, check: bool) -> None:
         """Hand over the prompts and decode the first request as often as the workload says, on both sides.
-        With ``profile`` both sides also look at the kernels of one step."""
+        With ``check`` both also see whether their logits are numbers."""
         prompts = [one.prompt_arguments(under.arm, prompts_of(under.arm)) for under in self.sides]
         encoded = self.ask_each(replies.PROMPTS, *prompts)
         for under, found in zip(self.sides, encoded, strict=True):
@@ -122,7 +122,7 @@ class FreshPair:
             self._lengths[under.arm.name] = found.input_tokens
             under.record(prompts_digest=found.digest, end_ids=found.end_ids)
         fixed = [
-            {"least": under.arm.workload.warmup, "most": under.arm.workload.warmup, "profile": profile}
+            {"least": under.arm.workload.warmup, "most": under.arm.workload.warmup, "finite": check}
             for under in self.sides
         ]
         self.warm = self.ask_each(replies.WARM_UP, *fixed)
@@ -130,8 +130,9 @@ class FreshPair:
             under.record(warm_up=warm)
 
     def turns(self, batches: Sequence[int], **more: Any) -> UnitRecord:
-        """Decode ``batches`` in turns, token by token, and return the times. If the sides have different
-        workloads (a gate on commits), whole batches take turns instead, as many on each side.
+        """Decode ``batches`` in turns and return the times: token by token on a CPU, batch by batch on a GPU
+        (see ``designs``). If the sides have different workloads (a gate on commits), whole batches take turns
+        too, as many on each side.
 
         The caller decides whether the unit is void, and uses only ``ticks`` for that: the processor time
         before and after the turns.
@@ -143,9 +144,14 @@ class FreshPair:
         if _shape(loads[0]) != _shape(loads[1]) or counts[0] != counts[1]:
             apart = {"variant_batches": [n % self.variant.batches for n in batches], "counts": counts}
             more["requests"] = Sides(*(_requests(under, batches) for under in self.sides))
+        on_gpu = self.base.known.on_gpu or self.variant.known.on_gpu
+        design = designs.chosen(self._context.measure.design, on_gpu=on_gpu)
+        if design == designs.REQUESTS:
+            apart.setdefault("counts", counts)
+        apart |= designs.how(design, on_gpu=on_gpu)
         pids = [under.worker.pid for under in self.sides]
         before = noise.read_ticks(pids)
-        with pinned_together(self.base, self.variant):
+        with pinned(self.base, self.variant, swapped=self.spawned_first == 1):
             ours, theirs = ask_both(
                 "duet", self.base.worker, self.variant.worker, self._context.measure.timeout_s,
                 batches=[n % self.base.batches for n in batches], firsts=firsts, **apart,
@@ -168,6 +174,7 @@ class FreshPair:
             cold=self._cold(),
             took_s=round(monotonic() - self._began, 3),
             noise=noise.between("unit", *self.ticks),
+            design=design,
             **more,
         )
 
@@ -195,7 +202,12 @@ def _requests(under: ArmUnderTest, batches: Sequence[int]) -> int:
     return sum(sizes)
 
 
-def _with_bills_of(spent: Loaded, loaded: Loaded) -> tuple[Json, ...]:
+def made_now(loaded: Loaded) -> bool:
+    """Say whether this load did one-off work itself, such as calibration, instead of reusing the result."""
+    return any(not bill["reused"] for bill in loaded.one_off_bills())
+
+
+def with_bills_of(spent: Loaded, loaded: Loaded) -> tuple[Json, ...]:
     """Return the evidence of ``loaded`` with the costs of calibration and training of an earlier load."""
     pairs = zip(loaded.evidence, spent.evidence, strict=True)
     return tuple({**step, "one_off": before.get("one_off", [])} for step, before in pairs)

@@ -52,6 +52,7 @@ class GroupRun:
                 self._open(under)
                 one.alone(under)
                 one.ceilings(under)
+                one.profile(under)
                 pair.floor(under)
                 suites.answer(under)
 
@@ -67,7 +68,8 @@ class GroupRun:
         """Fetch the model, record its source, and load it into the worker."""
         model = self.fetch(under.arm.model)
         under.record(model={**asdict(model.source), "random": model.random})
-        one.load(under, model, prompts_of(under.arm))
+        one.load(under, model, model)
+        one.warm_up(under, prompts_of(under.arm))
 
     @contextmanager
     def _recorded(self, arm: Arm) -> Iterator[ArmUnderTest]:

@@ -1,4 +1,4 @@
-"""A variant beside its baseline: pin both to one processor for their turns, and measure drift."""
+"""A variant beside its baseline: give both their processors for their turns, and measure drift."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from bench import plugins
+from bench.machine.cores import halves
 from bench.measure import replies
 from bench.measure.arm import ArmUnderTest, read_text
 from bench.measure.events import Began
@@ -21,20 +22,34 @@ FLOOR_EXTRA = 8  # tokens appended to a window: they change the shapes of all ke
 
 
 @contextmanager
-def pinned_together(base: ArmUnderTest, variant: ArmUnderTest) -> Iterator[None]:
-    """Pin two single-threaded workers to the same processor. This gave the least noise in measurements
-    (docs/decisions/0002)."""
-    if not _one_thread_each(base, variant):
+def pinned(base: ArmUnderTest, variant: ArmUnderTest, *, swapped: bool = False) -> Iterator[None]:
+    """Give both workers their processors while they take turns.
+
+    Two with a single thread share one processor, which gave the least noise in measurements
+    (docs/decisions/0002). Two on a GPU get half of the cores each, so that neither wakes up where the other
+    has been; ``swapped`` says which half. All others keep what they have.
+    """
+    everywhere = sorted(os.sched_getaffinity(0))
+    places = _places(base, variant, everywhere)
+    if not places:
         yield
         return
-    everywhere = sorted(os.sched_getaffinity(0))
-    for under in (base, variant):
-        under.worker.pin(everywhere[-1:])
+    sides = (variant, base) if swapped else (base, variant)
+    for under, cpus in zip(sides, places, strict=True):
+        under.worker.pin(cpus)
     try:
         yield
     finally:
-        for under in (base, variant):
+        for under in sides:
             under.worker.pin(everywhere)
+
+
+def _places(base: ArmUnderTest, variant: ArmUnderTest, everywhere: list[int]) -> tuple[list[int], ...]:
+    """Return the processors of each side; nothing if they stay as they are."""
+    if base.known.on_gpu and variant.known.on_gpu:
+        parted = halves(everywhere)
+        return parted if all(parted) else ()
+    return (everywhere[-1:], everywhere[-1:]) if _one_thread_each(base, variant) else ()
 
 
 def _one_thread_each(base: ArmUnderTest, variant: ArmUnderTest) -> bool:
@@ -45,12 +60,8 @@ def _one_thread_each(base: ArmUnderTest, variant: ArmUnderTest) -> bool:
 def drift(base: ArmUnderTest, variant: ArmUnderTest) -> None:
     """Compare the variant's logits with the baseline's over evenly spread windows of the evaluation text. The
     logits go through shared memory. If drift cannot be measured, the reason is recorded instead."""
-    if not variant.context.drift.tokens:
-        return variant.record(drift_reason="drift.tokens is 0")
-    if base.known.random_weights or variant.known.random_weights:
-        return variant.record(drift_reason="random weights have no quality to lose")
-    if base.turns == 1 or variant.turns == 1:
-        return variant.record(drift_reason="an answer that comes as a whole has no logits to compare")
+    if reason := why_no_drift(base, variant):
+        return variant.record(drift_reason=reason)
     with blaming_baseline():
         text = read_text(base)
     same_tokens = read_text(variant).digest == text.digest
@@ -67,6 +78,17 @@ def drift(base: ArmUnderTest, variant: ArmUnderTest) -> None:
             _score(base, variant, starts[first : first + WINDOWS_A_CALL], rows, block)
     finally:
         os.close(block)
+    return None
+
+
+def why_no_drift(base: ArmUnderTest, variant: ArmUnderTest) -> str | None:
+    """Return why nothing is scored, as far as it is known before the text is read; None if it may be."""
+    if not variant.context.drift.tokens:
+        return "drift.tokens is 0"
+    if base.known.random_weights or variant.known.random_weights:
+        return "random weights have no quality to lose"
+    if base.turns == 1 or variant.turns == 1:
+        return "an answer that comes as a whole has no logits to compare"
     return None
 
 

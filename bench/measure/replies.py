@@ -18,6 +18,7 @@ from bench.errors import Outcome, VariantFailed
 from bench.records import (
     Corpus,
     Counted,
+    DeviceTimes,
     Encoded,
     EnergyReading,
     Exported,
@@ -25,6 +26,7 @@ from bench.records import (
     Loaded,
     MemoryPeaks,
     Solo,
+    StepProfile,
     SuiteAnswers,
     TimedBatch,
     TurnTimes,
@@ -56,6 +58,8 @@ LOAD: Command[Loaded] = Command("load", Loaded)
 PROMPTS: Command[Encoded] = Command("prompts", Encoded)
 WARM_UP: Command[WarmUp] = Command("warm_up", WarmUp)
 SOLO: Command[Solo] = Command("solo", Solo)
+DEVICE_TIMES: Command[DeviceTimes] = Command("device_times", DeviceTimes)
+PROFILE: Command[StepProfile] = Command("profile", StepProfile)
 MEMORY: Command[MemoryPeaks] = Command("memory", MemoryPeaks)
 ENERGY: Command[EnergyReading] = Command("energy", EnergyReading)
 COUNT: Command[Counted] = Command("count", Counted)
@@ -99,6 +103,14 @@ def _check(do: str, found: object, asked: Asked) -> None:
         case Counted():
             _positive(do, (found.requests, found.input_tokens, found.output_tokens))
             _positive(do, () if found.forward_calls is None else (found.forward_calls,))
+        case DeviceTimes():
+            _same(do, "batches with steps", len(found.steps_ns), len(found.prefill_ns))
+            _positive(do, found.prefill_ns)
+            for steps in found.steps_ns:
+                _same(do, "steps", len(steps), asked.turns - 1)
+                _positive(do, steps)
+        case StepProfile():
+            _positive(do, () if found.gpu_busy_ms is None else (found.gpu_busy_ms,))
         case dict() if do == CEILINGS.do:
             _positive(do, found.values())
         case _:

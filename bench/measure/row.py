@@ -1,26 +1,31 @@
 """Measure one variant: its ratios from fresh pairs of processes, everything else in the first pair.
 
 In the first pair the turns come first, while both processes have the same history. Then the variant runs
-alone (latency, memory, energy). Drift comes last: it leaves the process with a different heap from a fresh
-one, so nothing is timed after it. Pairs are added until the interval of the cost ratio is narrow enough. Only
-the width of the interval decides that, never its position.
+alone (latency, memory, energy). The profiler and drift come last, and nothing is timed after them: the
+profiler stays attached to the process, and drift leaves it with a different heap from a fresh one. Pairs are
+added until the interval of the cost ratio is narrow enough. Only the width of the interval decides that,
+never its position.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
+from bench.config.arms import device_here
 from bench.config.spec import Arm, Group
 from bench.errors import Outcome, VariantFailed
 from bench.machine import noise
+from bench.machine.noise import Ticks
 from bench.measure import arm as one
+from bench.measure import designs, suites
 from bench.measure import pair as beside
-from bench.measure import suites
+from bench.measure.apart_pair import ApartPair
 from bench.measure.arm import ArmUnderTest, Fetch, open_worker
-from bench.measure.events import Began
-from bench.measure.fresh_pair import FreshPair, batches_of
-from bench.records import Facts, Loaded, UnitRecord
+from bench.measure.events import Began, Noted
+from bench.measure.fresh_pair import FreshPair, batches_of, made_now
+from bench.measure.together import BaselineDied
+from bench.records import Facts, UnitRecord
 from bench.stats.pairs import LEAST_PAIRS, Kernels, Prior, pair_ratio, prior_of
 
 
@@ -32,11 +37,30 @@ class VariantRun:
         self.in_turns = row.context.duets and group.baseline.workload == row.arm.workload
         self.units: list[UnitRecord] = []
         self._base_facts: Facts | None = None
+        self._apart = self.in_turns and self.context.measure.design == designs.ABBA
 
     def run(self) -> None:
         """Measure the variant. Raises BaselineDied or VariantFailed; VariantFailed has the outcome ``unfit``
-        if the machine was too busy to give enough valid pairs."""
-        self._first_pair()
+        if the machine was too busy to give enough valid pairs.
+
+        If both models together need more memory than the GPU has, their processes run one after the other.
+        """
+        try:
+            self._pairs()
+        except (VariantFailed, BaselineDied) as failed:
+            if self._apart or self.units or not self.in_turns or not designs.too_large_together(failed):
+                raise
+            self._apart = True
+            words = f"{self.row.title} and its baseline do not fit the GPU together: they run one by one"
+            self.context.tell(Noted(words, urgent=True))
+            self.row.worker = open_worker(self.row.arm, self.group.label, self.context).worker
+            self._pairs()
+
+    def _pairs(self) -> None:
+        if self._apart:
+            self._first_apart()
+        else:
+            self._first_pair()
         while self.in_turns and not self._enough():
             self._further_pair()
 
@@ -47,47 +71,86 @@ class VariantRun:
         calibration or training would count as memory needed for serving. So if the first load did such work,
         both sides start again and load the cached result."""
         with self._pair(self.row) as pair:
-            self._say("load")
+            self._say("load", *pair.sides)
             pair.load()
-            if not _made_now(pair.loaded[1]):
+            if not made_now(pair.loaded[1]):
                 return self._whole(pair)
         self.row.worker = open_worker(self.row.arm, self.group.label, self.context).worker
         with self._pair(self.row) as again:
-            self._say("load, from what was made")
+            self._say("load, from what was made", *again.sides)
             again.load(spent=pair.loaded[1])
             return self._whole(again)
 
     def _whole(self, pair: FreshPair) -> None:
-        """Run the turns, then the variant alone, then drift and the behaviour suites."""
+        """Run the turns, then the variant alone, then drift."""
         self._base_facts = pair.base.facts
-        self._say("warm up")
-        pair.warm_up(profile=True)
+        self._say("warm up", *pair.sides)
+        pair.warm_up(check=True)
         if self.in_turns:
             self._turns(pair)
-        one.alone(self.row)
+        self._alone()
         beside.drift(pair.base, self.row)
+
+    def _alone(self) -> None:
+        """Run the variant's passes without a partner. The profiler comes after all timed passes, because it
+        stays attached, and the behaviour suites last."""
+        one.alone(self.row)
+        one.profile(self.row)
         suites.answer(self.row)
+
+    def _first_apart(self) -> None:
+        """Measure the first pair whose processes run one after the other, then drift in a pair of its own."""
+        pair = ApartPair(self.group, self.row, self.fetch, 1)
+        self._apart_unit(pair, self._alone)
+        self._base_facts = pair.base.facts
+        if reason := beside.why_no_drift(pair.base, self.row):
+            return self.row.record(drift_reason=reason)
+        self.row.worker = open_worker(self.row.arm, self.group.label, self.context).worker
+        try:
+            with self._pair(self.row) as together:
+                self._say("drift, load")
+                together.load(spent=pair.loaded)
+                return beside.drift(together.base, self.row)
+        except (VariantFailed, BaselineDied) as failed:
+            if not designs.too_large_together(failed):
+                raise
+            return self.row.record(drift_reason="the model and its baseline do not fit the GPU together")
+
+    def _apart_unit(self, pair: ApartPair, then: Callable[[], None] = lambda: None) -> None:
+        self._say(f"pair {pair.number}, one after the other")
+        self._keep(pair.measure(self._batches(), then), pair.ticks)
 
     def _further_pair(self) -> None:
         variant = open_worker(self.row.arm, self.group.label, self.context)
         variant.reopened = True
+        if self._apart:
+            self._apart_unit(ApartPair(self.group, variant, self.fetch, len(self.units) + 1))
+            return
         with self._pair(variant) as pair:
-            self._say(f"pair {pair.number}, load")
+            self._say(f"pair {pair.number}, load", *pair.sides)
             pair.load()
-            pair.warm_up(profile=False)
+            pair.warm_up(check=False)
             self._turns(pair)
 
     def _pair(self, variant: ArmUnderTest) -> FreshPair:
         return FreshPair(self.group, variant, self.fetch, len(self.units) + 1)
 
     def _turns(self, pair: FreshPair) -> None:
-        """Measure one unit. It is void if others used the machine meanwhile, whatever its result is."""
         self._say(f"pair {pair.number}, in turns with {self.group.baseline.name}")
+        self._keep(pair.turns(self._batches()), pair.ticks)
+
+    def _batches(self) -> list[int]:
+        """Return the batches of the next pair. On a GPU it has more of them: single requests vary there."""
         each = -(-self.row.batches // self.context.measure.processes)
-        quiet = len(self._valid())
-        unit = pair.turns(batches_of(quiet + 1, each, self.row.batches))
-        if noise.disturbed(*pair.ticks, self.context.measure.max_disturbance):
-            unit = replace(unit, void=f"others had {noise.others(*pair.ticks):.0%} of the processors")
+        facts, asked = self.row.facts, self.row.arm.runtime.device
+        if facts.on_gpu if facts else device_here(asked) == "cuda":
+            each = max(each, designs.LEAST_BATCHES_ON_GPU)
+        return batches_of(len(self._valid()) + 1, each, self.row.batches)
+
+    def _keep(self, unit: UnitRecord, ticks: tuple[Ticks, Ticks]) -> None:
+        """Write a unit down. It is void if others used the machine meanwhile, whatever its result is."""
+        if noise.disturbed(*ticks, self.context.measure.max_disturbance):
+            unit = replace(unit, void=f"others had {noise.others(*ticks):.0%} of the processors")
         self.units.append(unit)
         self.context.journal.append("unit", asdict(unit))
         self.context.journal.sync()
@@ -112,7 +175,9 @@ class VariantRun:
 
     def _prior(self) -> Prior:
         return prior_of(
-            _kernels(self.row.arm, self.row.facts), _kernels(self.group.baseline, self._base_facts)
+            _kernels(self.row.arm, self.row.facts),
+            _kernels(self.group.baseline, self._base_facts),
+            apart=self._apart,
         )
 
     def _must_be_fit(self, quiet: int) -> None:
@@ -124,9 +189,15 @@ class VariantRun:
             f"({self.units[-1].void}); end other programs, or accept more by measure.max_disturbance",
         )
 
-    def _say(self, what: str) -> None:
+    def _say(self, what: str, *sides: ArmUnderTest) -> None:
+        """Say what begins; what the workers of ``sides`` say of it meanwhile is passed on."""
         self.context.pause()
         self.context.tell(Began(self.row.title, what))
+        for under in sides:
+            who = f"{what}, {under.arm.name}"
+            under.worker.on_progress = lambda text, who=who: self.context.tell(  # type: ignore[misc]
+                Began(self.row.title, f"{who}: {text}")
+            )
 
 
 def _kernels(arm: Arm, facts: Facts | None) -> Kernels:
@@ -140,8 +211,3 @@ def half_width(units: Sequence[UnitRecord], prior: Prior) -> float:
     theirs = [sum(map(sum, unit.baseline_ns)) for unit in units]
     found = pair_ratio(ours, theirs, prior)
     return (found.high - found.low) / 2 / found.value
-
-
-def _made_now(loaded: Loaded) -> bool:
-    """Say whether this load did one-off work itself, such as calibration, instead of reusing the result."""
-    return any(not bill["reused"] for bill in loaded.one_off_bills())

@@ -19,7 +19,7 @@ from bench.measure.fresh_pair import FreshPair, batches_of
 from bench.measure.replies import Command, Reply
 from bench.measure.together import blaming_baseline
 from bench.models.reference import LocalModel, ModelRef
-from bench.records import Counted, Sides, UnitRecord
+from bench.records import Counted, Sides, StepProfile, UnitRecord
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,15 @@ class Comparison:
             one.begin(under)
         with pair:
             pair.load()
-            pair.warm_up(profile=rows)
-            peaks = self._each(replies.MEMORY, pair) if wanted.memory else None
-            counted = self._count(pair) if wanted.counters else None
-            unit = pair.turns(
-                batches_of(number, self.batches, max(pair.base.batches, variant.batches)),
-                counters=counted,
-                peaks=peaks,
-            )
+            pair.warm_up(check=rows)
+            unit = pair.turns(batches_of(number, self.batches, max(pair.base.batches, variant.batches)))
+            if wanted.memory:
+                unit = replace(unit, peaks=self._each(replies.MEMORY, pair))
+            if wanted.counters:
+                unit = replace(unit, counters=self._count(pair))
             pair.record_reached()
+            for under, found in zip(pair.sides, self._profiles(pair) if rows else (), strict=False):
+                under.record(profile=found)
             for under in pair.sides:
                 under.record(status=Outcome.OK, reason="")
         void = "the hypervisor took processor time" if noise.stolen(*pair.ticks) else ""
@@ -80,6 +80,11 @@ class Comparison:
         with blaming_baseline():
             base = self._ask(command, pair.base)
         return Sides(base, self._ask(command, pair.variant))
+
+    def _profiles(self, pair: FreshPair) -> tuple[StepProfile, StepProfile]:
+        """Profile one side after the other, when nothing of the unit is left to do."""
+        found = self._each(replies.PROFILE, pair)
+        return found.baseline, found.variant
 
     def _ask(self, command: Command[Reply], under: ArmUnderTest) -> Reply:
         result = under.worker.ask(command.do, self.context.measure.timeout_s)

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,7 @@ from bench.bounded import open_to_append, tail
 from bench.errors import BenchError, Outcome, TerminatedRun, VariantFailed
 from bench.formatting import format_mib
 from bench.machine.proc import entries, session_of
+from bench.models.cache import cache_root
 from bench.records import Json
 from bench.worker.protocol import ChannelClosed, ProtocolError, receive, send
 
@@ -61,11 +62,23 @@ def worker_environment(threads: int | None, on_cpu: bool = True) -> dict[str, st
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
+        # The profiler's hooks (CUPTI) are taken out of the process again. Torch reads this when it is loaded.
+        "TEARDOWN_CUPTI": "1",
+        **_compiled_here(kept),
         **(bound | SPINS_BRIEFLY | KEEPS_ITS_MEMORY if on_cpu else {}),
     }
     if threads is not None:
         ours |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     return kept | ours
+
+
+def _compiled_here(kept: Mapping[str, str]) -> dict[str, str]:
+    """Return where a worker keeps what it has compiled, if the user has not said so: in the cache of this
+    package, for all workers. Compiling an 8B model takes minutes; what is kept is keyed by the code itself,
+    so that both sides of a pair find the same kernels, and a changed graph finds none."""
+    place = cache_root() / "compiled"
+    wanted = {"TORCHINDUCTOR_CACHE_DIR": place / "inductor", "TRITON_CACHE_DIR": place / "triton"}
+    return {name: str(path) for name, path in wanted.items() if name not in kept}
 
 
 class WorkerProcess:

@@ -165,12 +165,14 @@ def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator
     units = run.pairs_of(variant)
     hourly = cost.hourly_usd(variant, run) / cost.hourly_usd(base, run)
     tokens = _tokens_per_request(base) / _tokens_per_request(variant)
-    prior = prior_of(_kernels(variant), _kernels(base))
+    apart = any(unit.design == Design.ABBA for unit in units)
+    prior = prior_of(_kernels(variant), _kernels(base), apart=apart)
+    design = Design.ABBA if apart else Design.DUET
     factors = {cost.PER_1K.key: hourly * tokens, cost.PER_REQUEST.key: hourly}
     for metric in TIMED:
         ours, theirs = unit_ratios.sums(units, metric.key)
         found = pair_ratio(ours, theirs, prior, factors.get(metric.key, 1.0))
-        ratio = Ratio(metric, found.interval, Design.DUET, found.p, found.pairs, found.sd)
+        ratio = Ratio(metric, found.interval, design, found.p, found.pairs, found.sd)
         yield ratio
         if metric is cost.PER_REQUEST and (share := answers.share_ratio(variant, run)):
             yield _of_answers(ratio, share)

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from bench.records.replies import (
     Corpus,
     Counted,
+    DeviceTimes,
     DriftWindow,
     Encoded,
     EnergyReading,
@@ -25,6 +26,7 @@ from bench.records.replies import (
     Mixture,
     Solo,
     Speculated,
+    StepProfile,
     SuiteAnswers,
     TimedBatch,
     TurnTimes,
@@ -35,10 +37,10 @@ from bench.records.replies import (
 from bench.records.thinking import Answer
 
 __all__ = [
-    "ANY", "Answer", "ArmRecord", "ColdStart", "Corpus", "Counted", "DriftWindow", "Encoded",
-    "EnergyReading", "Exported", "Facts", "Json", "Kernel", "Loaded", "MemoryPeaks", "Mixture",
-    "RunRecord", "Sides", "Solo", "Speculated", "SuiteAnswers", "TimedBatch", "TurnTimes", "UnitRecord",
-    "WarmUp", "Windows", "plain",
+    "ANY", "Answer", "ArmRecord", "ColdStart", "Corpus", "Counted", "DeviceTimes", "DriftWindow",
+    "Encoded", "EnergyReading", "Exported", "Facts", "Json", "Kernel", "Loaded", "MemoryPeaks", "Mixture",
+    "RunRecord", "Sides", "Solo", "Speculated", "StepProfile", "SuiteAnswers", "TimedBatch", "TurnTimes",
+    "UnitRecord", "WarmUp", "Windows", "plain",
 ]  # fmt: skip
 
 Kind = TypeVar("Kind")
@@ -81,6 +83,8 @@ class ArmRecord:
     optimise: tuple[str, ...] = ()
     loaded: Loaded | None = None
     warm_up: WarmUp | None = None
+    profile: StepProfile | None = None
+    device_times: DeviceTimes | None = None
     prompts_digest: str | None = None
     end_ids: tuple[int, ...] = ()
     solo: tuple[TimedBatch, ...] = ()
@@ -112,7 +116,8 @@ class UnitRecord:
     the whole unit does not count (never because of its result). ``from_run`` names the run from which an
     earlier unit of the same comparison was taken over. ``requests`` is given where the sides have different
     workloads: how many requests each decoded. ``tokens`` is given where answers come as a whole: the
-    tokens of prompts and answers, which may differ from unit to unit.
+    tokens of prompts and answers, which may differ from unit to unit. ``design`` says how the sides shared
+    the machine: in turns by token (``steps``) or request (``requests``), or one after the other (``abba``).
     """
 
     number: int
@@ -131,6 +136,7 @@ class UnitRecord:
     from_run: str = ""
     requests: Sides[int] | None = None
     tokens: Sides[int] | None = None
+    design: str = "steps"
 
 
 @dataclass(frozen=True)

@@ -109,13 +109,38 @@ class Kernel:
 
 @dataclass(frozen=True)
 class WarmUp:
-    """The times of the warm-up requests, and the kernels of one decode step."""
+    """The times of the warm-up requests. ``kernels`` were found here in earlier versions; see
+    ``StepProfile``."""
 
     durations_ms: tuple[float, ...]
     steady: bool
     first_request_ms: float
     kernels: tuple[Kernel, ...] = ()
     compiled_graphs: int = 0
+
+
+@dataclass(frozen=True)
+class StepProfile:
+    """One decode step under the profiler, which runs after the last timed pass of a process.
+
+    ``launches`` is how often the processor gave the GPU work, and ``gpu_busy_ms`` how long the GPU worked.
+    Both are None on a CPU.
+    """
+
+    kernels: tuple[Kernel, ...]
+    launches: int | None = None
+    gpu_busy_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class DeviceTimes:
+    """The time (ns) between a GPU's own events, before and after its work on each prompt and on each step.
+
+    There is one prompt and one tuple of steps for each batch; none on a CPU.
+    """
+
+    prefill_ns: tuple[int, ...]
+    steps_ns: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)

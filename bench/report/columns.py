@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.formatting import format_mib, format_share, format_significant
-from bench.metrics import answers, cost, latency, memory, output_drift, throughput
+from bench.metrics import answers, cost, device, latency, memory, output_drift, roofline, throughput
 from bench.report.gate_reading import verdict_on
 from bench.report.reading import bounds_text, interval_text, timed_interval
 from bench.results.headline import by_answer, headline
@@ -134,17 +134,26 @@ OF_ANSWERS = (
 )
 
 
+# How far a GPU is used; the table of a run on a CPU is wide enough without them.
+GPU_COLUMNS = (
+    _figure("busy", "GPU busy", device.SHARE, format_share),
+    _figure("mbu", "MBU", roofline.MBU, format_share),
+    _figure("mfu", "MFU", roofline.MFU, format_share),
+)
+
+
 def columns_of(run: RunSummary) -> tuple[Column, ...]:
-    """Return the columns that a run's table has, with those of answers if a row is judged by them.
+    """Return the columns that a run's table has, with those of answers if a row is judged by them, and those of
+    a GPU if a row ran on one.
 
     A gate's run has only those in which a variant has a figure: most gates measure ratios in turns and no row
     alone.
     """
     if run.gate is None:
-        if not any(by_answer(run, row) for row in run.rows):
-            return COLUMNS
         place = [column.key for column in COLUMNS].index("ratio")
-        return (*COLUMNS[:place], *OF_ANSWERS, *COLUMNS[place:])
+        of_answers = OF_ANSWERS if any(by_answer(run, row) for row in run.rows) else ()
+        on_gpu = any(row.facts is not None and row.facts.on_gpu for row in run.rows)
+        return (*COLUMNS[:place], *of_answers, *COLUMNS[place:], *(GPU_COLUMNS if on_gpu else ()))
     rows = [row for row in run.rows if not row.is_baseline]
     always = ("variant", "verdict")
     return tuple(

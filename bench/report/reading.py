@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bench.formatting import format_share, format_significant, printable
-from bench.metrics import cost, goodput, one_off, output_drift, speculation
+from bench.metrics import cost, device, goodput, one_off, output_drift, speculation
 from bench.metrics.comparisons import Comparison
 from bench.report.answering import answer_words
 from bench.report.bands import a_different_model, band
 from bench.report.behaviour import behaviour_words, suites_note
 from bench.report.gate_reading import about_row
+from bench.report.kernel_names import short
+from bench.results.explained import launch_words
 from bench.results.headline import by_answer, headline
 from bench.results.others import OTHERS_SHARE, others_in_turns
 from bench.results.row import Row
@@ -20,7 +22,7 @@ from bench.results.run_summary import RunSummary, in_turns
 from bench.stats.figure import Metric, value_of
 from bench.stats.intervals import Interval
 from bench.stats.pairs import FAMILY_ERROR, LEAST_PAIRS
-from bench.stats.verdict import Verdict
+from bench.stats.verdict import Design, Verdict
 
 FRONT = "on the Pareto front: no other row is both cheaper and closer to the baseline"
 WORTH_SAYING_S = 10.0
@@ -48,7 +50,7 @@ def sentence(run: RunSummary, row: Row) -> str:
         return _one_line(f"{row.status}: {row.reason}")
     judged, ratio = about_row(run, row), headline(run, row)
     if row.is_baseline:
-        parts = ["the baseline", judged, good_words(row)]
+        parts = ["the baseline", judged, good_words(row), launch_words(row)]
         return _one_line("; ".join(part for part in parts if part))
     money = "" if judged and ratio is None else _money(ratio)
     drift = drift_words(row)
@@ -59,7 +61,9 @@ def sentence(run: RunSummary, row: Row) -> str:
         money, drift = f"{money}, but {drift}", ""
     parts = [judged, money, answer_words(run, row), drift, behaviour_words(run, row), good_words(row)]
     parts += [once_words(row), speculation_words(row)]
-    if money and not cheaper:
+    if launched := launch_words(row):
+        parts += [launched, _own_time(run, row)]
+    elif money and not cheaper:
         parts.append(_why(row))
     if (share := others_in_turns(row)) > OTHERS_SHARE:
         parts.append(f"others had up to {share:.0%} of the processors meanwhile")
@@ -139,6 +143,12 @@ def once_words(row: Row) -> str:
     return f"made once in {seconds:.0f} s for {format_significant(spent.value)} USD, {back}"
 
 
+def _own_time(run: RunSummary, row: Row) -> str:
+    """Compare the GPU's own time with the baseline's, which a noisy processor does not touch."""
+    ours, theirs = (value_of(one.figure(device.BUSY)) for one in (row, run.baseline_of(row)))
+    return "" if ours is None or not theirs else f"the GPU's own time of a step is {ours / theirs:.2f} times"
+
+
 def _why(row: Row) -> str:
     """Return what the scheme itself has to say, or else where a decode step's time goes by its profile."""
     if row.evidence is None:
@@ -146,7 +156,7 @@ def _why(row: Row) -> str:
     notes = [step["note"] for step in row.evidence.steps if step.get("note")]
     if notes:
         return str(notes[-1])
-    spent = ", ".join(f"{kernel.share:.0%} {kernel.operator}" for kernel in row.evidence.kernels[:2])
+    spent = ", ".join(f"{kernel.share:.0%} {short(kernel.operator)}" for kernel in row.evidence.kernels[:2])
     return f"a step spends {spent}" if spent else ""
 
 
@@ -173,10 +183,18 @@ def timed_words(run: RunSummary) -> str:
             "rate of wrong verdicts is promised."
         )
     return (
-        f"Each ratio comes from {count} fresh {pairs_word} of processes that take turns{left_out}; a "
+        f"Each ratio comes from {count} fresh {pairs_word} of processes that {_how(run)}{left_out}; a "
         "variant's times, tokens per second and dollars are the baseline's, measured alone, times its ratio "
         f"(~: no turns, its own). {alone}{sure}"
     )
+
+
+def _how(run: RunSummary) -> str:
+    """Say how the two sides of a pair shared the machine."""
+    designs = {one.design for one in run.comparisons if one.metric == cost.PER_1K.key and one.pairs}
+    if designs == {Design.ABBA}:
+        return "run one after the other"
+    return "take turns, or run one after the other" if Design.ABBA in designs else "take turns"
 
 
 def _apart_words(run: RunSummary) -> str:

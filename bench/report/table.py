@@ -23,6 +23,7 @@ from bench.stats.verdict import Verdict
 COLOURS: dict[str, str] = {Verdict.BETTER: "green", Verdict.WORSE: "red", Verdict.CANNOT_TELL: "yellow"}
 COLOURS |= {gate: COLOURS[tone.replace("-", " ")] for gate, tone in TONES.items()}
 LEFT_OUT_FIRST = ("peak", "weights", "output_throughput", "ttft", "tpot")  # if the terminal is too narrow
+OF_GPUS = ("mfu", "mbu", "busy")  # before those, where the table has them
 MAY_WRAP = ("variant", "ratio", "verdict")
 
 
@@ -64,8 +65,10 @@ def render(run: RunSummary, console: Console) -> None:
 def _fitting(run: RunSummary, console: Console) -> tuple[Table, list[Column]]:
     """Return (the widest table that fits, the columns it leaves out); its cells wrap if none fits."""
     every = columns_of(run)
-    for dropped in range(len(LEFT_OUT_FIRST) + 1):
-        left_out = [column for column in every if column.key in LEFT_OUT_FIRST[:dropped]]
+    there = {column.key for column in every}
+    order = [key for key in (*OF_GPUS, *LEFT_OUT_FIRST) if key in there]
+    for dropped in range(len(order) + 1):
+        left_out = [column for column in every if column.key in order[:dropped]]
         columns = [column for column in every if column not in left_out]
         table = _table(run, columns)
         if _width(table, console) <= console.width:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bench.metrics import cost, latency, roofline, worked
+from bench.metrics import cost, device, latency, roofline, worked
 from bench.metrics.throughput import totals
 from bench.records import ArmRecord, RunRecord
 from bench.results.row import Row
@@ -13,6 +13,7 @@ from bench.results.run_summary import RunSummary, in_turns
 from bench.stats.figure import Figure, Metric, value_of
 from bench.stats.intervals import Interval
 
+BUSY_ENOUGH = 0.75  # share of a step above which the GPU, and not the processor, is called what bounds it
 MEMORY_BINDS = 0.6  # share of the bandwidth above which a step is called bound by memory
 
 
@@ -101,21 +102,35 @@ def waterfall(run: RunSummary, record: RunRecord, row: Row) -> list[Part] | None
 def bound_words(row: Row) -> str:
     """Say what limits a row, by the shares of the machine's ceilings that it reaches; empty without shares.
 
-    A step that reads most of what memory can deliver is bound by memory. Packed weights are unpacked by
-    kernels of their own, so their stored bytes do not tell.
+    A step in which the GPU waits for launches is bound by the processor, whatever it reads. A step that reads
+    most of what memory can deliver is bound by memory. Packed weights are unpacked by kernels of their own,
+    so their stored bytes do not tell.
     """
     read, multiplied = value_of(row.figure(roofline.MBU)), value_of(row.figure(roofline.MFU))
+    launched = launch_words(row)
     if read is None or multiplied is None:
-        return ""
-    binds = ", so memory binds" if read >= MEMORY_BINDS and not packed(row) else ""
+        return launched
+    binds = ", so memory binds" if read >= MEMORY_BINDS and not packed(row) and not launched else ""
     above = "; above 100 % the caches delivered a part" if read > 1 else ""
     if multiplied > 1:
         above += "; above 100 % the kernel multiplies in a cheaper type than the matrices of the ceiling"
     stored = " (all stored weights, the table of embeddings too)" if packed(row) else ""
+    first = f"{launched}; " if launched else ""
     return (
-        f"a step reads {read:.0%} of what memory delivers here{stored}{binds}; reading the prompt multiplies "
-        f"at {multiplied:.0%} of the rate of large matrices{above}"
+        f"{first}a step reads {read:.0%} of what memory delivers here{stored}{binds}; reading the prompt "
+        f"multiplies at {multiplied:.0%} of the rate of large matrices{above}"
     )
+
+
+def launch_words(row: Row) -> str:
+    """Say that the processor bounds a step on a GPU, and what to do; empty if it does not."""
+    share, launches = value_of(row.figure(device.SHARE)), value_of(row.figure(device.LAUNCHES))
+    if share is None or share >= BUSY_ENOUGH:
+        return ""
+    compiled = any(step.startswith("compile") for step in row.optimisations)
+    what = "use a serving engine" if compiled else "compile it or use a serving engine"
+    calls = f" in {launches:,.0f} launches" if launches else ""
+    return f"bound by the processor: the GPU works {share:.0%} of a step{calls}; {what}"
 
 
 def packed(row: Row) -> bool:

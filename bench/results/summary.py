@@ -164,7 +164,7 @@ def _figures(run: RunRecord, arm: ArmRecord, paired: Comparison | None) -> Figur
         figures |= family.figures(arm, run)
     if arm.status != Outcome.OK:
         return dict.fromkeys(figures)
-    if paired is not None and paired.design == Design.DUET and paired.value is not None:
+    if paired is not None and paired.design != Design.SOLO and paired.value is not None:
         priced = (*cost.METRICS, characters.PER_1K, answers.PER_ANSWER)
         dollars = {metric.key: figures[metric.key] for metric in priced if metric.key in figures}
         figures |= cost.as_paired(dollars, Interval(paired.value, paired.value_low, paired.value_high))
@@ -174,7 +174,8 @@ def _figures(run: RunRecord, arm: ArmRecord, paired: Comparison | None) -> Figur
 def _evidence(arm: ArmRecord) -> Evidence | None:
     if arm.loaded is None:
         return None
-    kernels = arm.warm_up.kernels if arm.warm_up else ()
+    earlier = arm.warm_up.kernels if arm.warm_up else ()  # of versions that profiled before they timed
+    kernels = arm.profile.kernels if arm.profile else earlier
     return Evidence(arm.loaded.evidence, arm.loaded.bytes_by_dtype, kernels)
 
 

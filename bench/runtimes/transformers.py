@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from bench.engine import Changed, Options, census
+from bench.engine import Changed, Options, census, device
 from bench.engine.evidence import Check
 from bench.engine.speculation import Speculation, Speculator
 from bench.engine.stepping import by_batch
@@ -43,9 +43,9 @@ def load(directory: Path, options: Options) -> TransformersEngine:
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    device = _device(options.device)
-    if device.startswith("cuda:"):
-        torch.cuda.set_device(device)  # the GPU for libraries that are not told which one to use
+    chosen = _device(options.device)
+    if chosen.startswith("cuda:"):
+        torch.cuda.set_device(chosen)  # the GPU for libraries that are not told which one to use
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     dtype = getattr(torch, options.dtype)
@@ -54,12 +54,12 @@ def load(directory: Path, options: Options) -> TransformersEngine:
         if options.random:
             config = transformers.AutoConfig.from_pretrained(directory)
             torch.manual_seed(0)
-            with torch.device(device):
+            with torch.device(chosen):
                 model = transformers.AutoModelForCausalLM.from_config(config, **wanted)
         else:
-            model = pretrained(directory, device, wanted)
+            model = pretrained(directory, chosen, wanted)
     model.eval().requires_grad_(False)
-    if device == "cpu":
+    if chosen == "cpu":
         into_own_memory(model)
     return TransformersEngine(model, directory, options)
 
@@ -107,7 +107,7 @@ class TransformersEngine(Speculating, TextModel):
         )
         self.options = options
         self.device = next(model.parameters()).device
-        self._synchronise = _synchroniser(self.device)
+        self.runs_on = device.of(self.device.type, self.device.index)
         self._make_cache: Callable[[int, int], Any] | None = None
         self._step: Any | None = None
         self._speculator: Speculator | None = None
@@ -287,13 +287,3 @@ class TransformersEngine(Speculating, TextModel):
                 rows = self._step_model(input_ids=part, use_cache=True, **held).logits[0]
                 parts.append(rows.to(torch.float32, copy=compiled))  # a CUDA graph overwrites its output
             return torch.cat(parts)
-
-    def synchronise(self) -> None:
-        """Wait for the device: call ``torch.cuda.synchronize`` on CUDA, and nothing on the CPU."""
-        self._synchronise()
-
-
-def _synchroniser(device: Any) -> Any:
-    import torch
-
-    return torch.cuda.synchronize if device.type == "cuda" else lambda: None

@@ -16,9 +16,11 @@ class Verdict(StrEnum):
 
 
 class Design(StrEnum):
-    """How a ratio was measured: both sides in turns, or each alone and one after the other."""
+    """How a ratio was measured: fresh pairs of processes in turns, or one after the other (``abba``); or each
+    row alone, in the one process that its other figures are of (``solo``)."""
 
     DUET = "duet"
+    ABBA = "abba"
     SOLO = "solo"
 
 

@@ -112,7 +112,7 @@ def main(threads: str, dtype: str, device: str) -> None:
     import torch
 
     torch.set_num_threads(int(threads))
-    wait: Synchronise = torch.cuda.synchronize if device != "cpu" else lambda: None
+    wait: Synchronise = (lambda: torch.cuda.synchronize(device)) if device != "cpu" else lambda: None
     clock_ns = clock_of(device, int(threads))
     by_rows = {"products": products(dtype, clock_ns)} if device == "cpu" else {}
     print(json.dumps({**rates(device, dtype, wait, clock_ns), **by_rows}))

@@ -1,14 +1,16 @@
-"""Two workers take turns, step by step, without the harness in between.
+"""Two workers take turns, step by step or request by request, without the harness in between.
 
 Both get the same schedule and one end of a socket pair, the *baton*. A worker runs its own turns and then
-passes the baton by sending one byte. While the other worker runs, it blocks in ``recv``, so it neither spins
-nor polls. The parent sleeps until both are done.
+passes the baton by sending one byte. On a CPU the other worker blocks in ``recv`` meanwhile, so it neither
+spins nor polls: it would take what the first one needs. Beside a GPU the processors are free and a step is a
+thousand launches, so a worker that waits keeps its processor awake. The parent sleeps until both are done.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from time import perf_counter_ns
 from typing import Any
 
@@ -22,10 +24,14 @@ class PeerGone(Exception):
 
 
 class Baton:
-    """The right to run, passed as one byte over a socket between the two workers."""
+    """The right to run, passed as one byte over a socket between the two workers.
 
-    def __init__(self, channel: socket.socket) -> None:
-        self._channel = channel
+    With ``spins`` a worker that waits asks again and again: a processor that sleeps for the length of a turn
+    wakes up slow.
+    """
+
+    def __init__(self, channel: socket.socket, *, spins: bool = False) -> None:
+        self._channel, self._spins = channel, spins
 
     def give(self) -> None:
         """Let the other worker continue."""
@@ -37,11 +43,16 @@ class Baton:
     def wait(self) -> None:
         """Block until the other worker gives the baton."""
         try:
-            byte = self._channel.recv(1)
+            byte = self._spin() if self._spins else self._channel.recv(1)
         except ConnectionResetError as gone:
             raise PeerGone from gone
         if not byte:
             raise PeerGone
+
+    def _spin(self) -> bytes:
+        while True:
+            with suppress(BlockingIOError):
+                return self._channel.recv(1, socket.MSG_DONTWAIT)
 
 
 def duet(
@@ -53,13 +64,14 @@ def duet(
     baton: Baton,
     grain: int = 1,
     counts: Sequence[int] = (),
+    wake: int = 0,
 ) -> TurnTimes:
     """Decode every batch in turns with the other worker.
 
     ``firsts[b][k]`` says which side (0 baseline, 1 variant) goes first in turn ``k`` of batch ``b``; turn 0
     is the prefill. With ``grain`` above 1 a side takes that many turns in a row. With
-    ``counts``, the turns that a batch takes on each side, whole batches take turns. Returns this side's
-    nanoseconds: one list per batch, one entry per turn.
+    ``counts``, the turns that a batch takes on each side, whole batches take turns; ``wake`` untimed steps
+    then come before each. Returns this side's nanoseconds: one list per batch, one entry per turn.
     """
     durations: list[tuple[int, ...]] = []
     written: list[int] = []
@@ -67,7 +79,7 @@ def duet(
         turns = whole(order[0], counts) if counts else schedule(order, grain)
         with undisturbed():
             _meet(me == 1, baton)
-            took, generation = _one_batch(engine, batch, new_tokens, turns, me, baton)
+            took, generation = _one_batch(engine, batch, new_tokens, turns, me, baton, wake)
             durations.append(tuple(took))
         if engine.WHOLE_ANSWERS:
             written.append(sum(map(len, engine.tokens(generation))))
@@ -91,8 +103,37 @@ def whole(first: int, counts: Sequence[int]) -> list[int]:
     return [side for side in (first, 1 - first) for _ in range(counts[side])]
 
 
+def alone(engine: Engine, batches: Sequence[Any], new_tokens: int, turns: int, wake: int = 0) -> TurnTimes:
+    """Decode every batch without a partner, timed as in turns with one."""
+    nobody = _Nobody()
+    firsts = [[0] * turns for _ in batches]
+    return duet(engine, batches, new_tokens, firsts, 0, nobody, counts=(turns, 0), wake=wake)
+
+
+class _Nobody(Baton):
+    """A partner that takes no turns."""
+
+    def __init__(self) -> None:
+        """Need no channel."""
+
+    def give(self) -> None:
+        """Do nothing."""
+
+    def wait(self) -> None:
+        """Return at once."""
+
+
+def _rouse(engine: Engine, batch: Any, new_tokens: int, steps: int) -> None:
+    """Decode a few untimed tokens of the request to come: the partner's request has cooled the processor's
+    caches and clock, and the GPU has switched processes. Shapes are those of the request itself."""
+    generation = engine.prefill(batch, new_tokens)
+    for _ in range(min(steps, new_tokens - 1)):
+        engine.step(generation)
+    engine.synchronise()
+
+
 def _one_batch(
-    engine: Engine, batch: Any, new_tokens: int, turns: Sequence[int], me: int, baton: Baton
+    engine: Engine, batch: Any, new_tokens: int, turns: Sequence[int], me: int, baton: Baton, wake: int
 ) -> tuple[list[int], Any]:
     """Return the times of this side's turns, and its generation."""
     took: list[int] = []
@@ -103,6 +144,8 @@ def _one_batch(
             continue
         if holder != me or (position and turns[position - 1] != me):
             baton.wait()
+        if wake and generation is None:
+            _rouse(engine, batch, new_tokens, wake)
         start = perf_counter_ns()
         if generation is None:
             generation = engine.prefill(batch, new_tokens)

@@ -18,10 +18,11 @@ from dataclasses import replace
 from types import TracebackType
 
 from bench.engine import Engine, progress, routing
-from bench.errors import Outcome, VariantFailed
+from bench.errors import NonFiniteOutput, Outcome, VariantFailed
 from bench.records import (
     Corpus,
     Counted,
+    DeviceTimes,
     Encoded,
     EnergyReading,
     Exported,
@@ -29,6 +30,7 @@ from bench.records import (
     Loaded,
     MemoryPeaks,
     Solo,
+    StepProfile,
     SuiteAnswers,
     TurnTimes,
     WarmUp,
@@ -36,12 +38,14 @@ from bench.records import (
 )
 from bench.records.thinking import Markers
 from bench.worker import ceilings, counters, kernels, passes, replied, score, session, suite
-from bench.worker.duet import Baton, PeerGone, duet
+from bench.worker.duet import Baton, PeerGone, alone, duet
 from bench.worker.finite import must_be_finite
 from bench.worker.protocol import ChannelClosed, receive, send
 from bench.worker.reached import Reached
 
 Message = Json  # a command and its arguments
+# The commands whose times are results: none may come after the profile of the same process.
+TIMED = ("warm_up", "solo", "device_times", "energy", "probe", "ceilings", "duet", "alone")
 # The messages of torch's CPU allocator, of C++ and of the kernel.
 OUT_OF_HOST_MEMORY = ("can't allocate memory", "bad_alloc", "bad allocation", "Cannot allocate memory")
 # The messages of CUDA and cuBLAS when they run out of memory outside torch's allocator.
@@ -62,6 +66,7 @@ class Worker:
         self.timed: Solo | None = None
         self.corpus: list[int] = []
         self.evidence: Sequence[Json] = ()
+        self.profiled = False
 
     # Each public method below is a command. The other keys of the message are its arguments.
 
@@ -92,17 +97,19 @@ class Worker:
         return ids[: prompt["tokens"]] if prompt["tokens"] else ids
 
     def warm_up(self, message: Message, _fds: list[int]) -> WarmUp:
-        """Warm up, compile for all batches, then look at the kernels of one step. Afterwards the objects in
-        memory are frozen, so that the garbage collector does not search them before every timed region. That
-        would take 0.2 s each time, once torch is loaded."""
+        """Warm up, compile for all batches, and check with ``finite`` that the logits are numbers. Afterwards
+        the objects in memory are frozen, so that the garbage collector does not search them before every
+        timed region. That would take 0.2 s each time, once torch is loaded."""
+        if self.engine.compiled_graphs():
+            progress.say("compiling for the shapes of the requests", now=True)
         most = message.get("most", passes.MAX_WARMUP)
         result = passes.warm_up(self.engine, self.batches[0], self.new_tokens, message["least"], most)
         compiled = passes.compile_all(self.engine, self.batches, self.new_tokens)
-        profiled = message.get("profile", True)
-        found = kernels.of_a_step(self.engine, self.batches[0][0], self.evidence) if profiled else []
+        if message.get("finite", True) and not self.engine.finite(self.batches[0][0]):
+            raise NonFiniteOutput("the model's logits on the first prompt are not finite")
         gc.collect()
         gc.freeze()
-        return replace(result, kernels=tuple(found), compiled_graphs=compiled)
+        return replace(result, compiled_graphs=compiled)
 
     def solo(self, _message: Message, _fds: list[int]) -> Solo:
         """Time every batch, then say what the replies were."""
@@ -120,6 +127,16 @@ class Worker:
     def energy(self, _message: Message, _fds: list[int]) -> EnergyReading:
         """Measure the energy of at least two seconds of requests, or say why there is no figure."""
         return passes.energy_pass(self.engine, self.batches[0], self.new_tokens)
+
+    def device_times(self, _message: Message, _fds: list[int]) -> DeviceTimes:
+        """Time prompts and steps by the GPU's own events."""
+        return passes.device_pass(self.engine, self.batches, self.new_tokens)
+
+    def profile(self, _message: Message, _fds: list[int]) -> StepProfile:
+        """Look at the kernels of one step, and at the evidence in them. The profiler stays attached, so
+        nothing is timed in this process afterwards."""
+        self.profiled = True
+        return kernels.of_a_step(self.engine, self.batches[0], self.new_tokens, self.evidence)
 
     def probe(self, message: Message, _fds: list[int]) -> Mapping[str, float | None]:
         """Run a probe and return its figures."""
@@ -140,10 +157,16 @@ class Worker:
             me = message["me"]
             numbers = message.get("variant_batches", message["batches"]) if me else message["batches"]
             batches, how = [self.batches[number] for number in numbers], message.get("counts", ())
+            baton = Baton(channel, spins=message.get("spins", False))
             return duet(
-                self.engine, batches, self.new_tokens, message["firsts"], me, Baton(channel),
-                message.get("grain", 1), how,
+                self.engine, batches, self.new_tokens, message["firsts"], me, baton,
+                message.get("grain", 1), how, message.get("wake", 0),
             )  # fmt: skip
+
+    def alone(self, message: Message, _fds: list[int]) -> TurnTimes:
+        """Run the same timed requests without a partner."""
+        batches = [self.batches[number] for number in message["batches"]]
+        return alone(self.engine, batches, self.new_tokens, message["turns"], message["wake"])
 
     def corpus_(self, message: Message, _fds: list[int]) -> Corpus:
         """Tokenise the evaluation text."""
@@ -211,6 +234,7 @@ def serve(channel: socket.socket) -> None:
         except ChannelClosed:
             return
         worker.stage = str(message["do"])
+        assert not (worker.profiled and worker.stage in TIMED), f"{worker.stage} asked after the profile"
         try:
             reply: Json = {"ok": True, "result": commands[worker.stage](message, fds)}
         except PeerGone:

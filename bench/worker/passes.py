@@ -14,11 +14,12 @@ from time import perf_counter_ns
 
 from bench.engine import Engine, energy, memory
 from bench.errors import Outcome, VariantFailed
-from bench.records import EnergyReading, MemoryPeaks, Solo, TimedBatch, WarmUp
+from bench.records import DeviceTimes, EnergyReading, MemoryPeaks, Solo, TimedBatch, WarmUp
 
 STEADY_WITHIN = 0.05
 MAX_WARMUP = 6
 ENERGY_WINDOW_S = 2.0
+DEVICE_BATCHES = 4
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,33 @@ def _since(start_ns: int, timed: Timed, batch: Sequence[Sequence[int]]) -> Timed
         input_tokens=tuple(len(prompt) for prompt in batch),
         tokens=tuple(map(tuple, timed.tokens)),
     )
+
+
+def device_pass(engine: Engine, batches: Sequence[Sequence[Sequence[int]]], new_tokens: int) -> DeviceTimes:
+    """Time prompts and steps by the device's own events, in a pass of their own: an event before and after
+    each takes some microseconds. Return nothing where the device has no clock."""
+    found = [laps for batch in batches[:DEVICE_BATCHES] if (laps := _device_laps(engine, batch, new_tokens))]
+    return DeviceTimes(tuple(laps[0] for laps in found), tuple(tuple(laps[1:]) for laps in found))
+
+
+def _device_laps(engine: Engine, prompts: Sequence[Sequence[int]], new_tokens: int) -> list[int]:
+    """Return the device's nanoseconds for the prompt and for each further token of one batch."""
+    device = engine.runs_on
+    events = device.events(2 * new_tokens)
+    if not events:
+        return []
+    befores, afters = events[::2], events[1::2]
+    with undisturbed():
+        device.record(befores[0])
+        generation = engine.prefill(prompts, new_tokens)
+        device.record(afters[0])
+        device.synchronise()
+        for before, after in zip(befores[1:], afters[1:], strict=True):
+            device.record(before)
+            engine.step(generation)
+            device.record(after)
+            device.synchronise()
+    return [device.elapsed_ns(*pair) for pair in zip(befores, afters, strict=True)]
 
 
 def memory_pass(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int) -> MemoryPeaks:

@@ -162,6 +162,7 @@ def _apply(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> list[d
 def _applied(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> dict[str, Any]:
     """Apply one optimisation, with a census before and after it."""
     label, scheme = str(step["label"]), _scheme(step)
+    progress.say(label, now=True)
     params = scheme.Params(**step["params"])
     before = _census_for(scheme, engine)
     learns = {"teacher": teacher} if "teacher" in inspect.signature(scheme.apply).parameters else {}

@@ -336,3 +336,57 @@ def test_only_the_first_rows_are_printed_in_full(make: Make, batches: int, varia
         assert "284 quantise torchao-int4, 283 not optimised, 283 quantise bnb-nf4" in line
         assert line.endswith("; 284 of them cannot run here")
     assert len(said) < 20_000
+
+
+# ---- on a GPU ----------------------------------------------------------------------------------------
+
+ON_GPU = TEXT.replace("device: cpu", "device: cuda").replace("cloud-2vcpu-8gb", "h100-80gb")
+COMPILED = ON_GPU + "optimise: [{compile: inductor, mode: reduce-overhead}]\n"
+
+
+@pytest.fixture
+def one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arms, "cuda_device_count", lambda: 1)
+
+
+@pytest.mark.usefixtures("one_gpu")
+def test_an_eager_baseline_on_a_gpu_is_the_wrong_yardstick(make: Make) -> None:
+    assert "the baseline is eager on a GPU" in describe(make(text=ON_GPU))
+    assert "the baseline is eager on a GPU" not in describe(make(text=COMPILED))
+
+
+def test_an_eager_baseline_on_a_cpu_is_not(make: Make) -> None:
+    assert "eager on a GPU" not in describe(make())
+
+
+@pytest.mark.usefixtures("one_gpu")
+@pytest.mark.parametrize(
+    ("design", "words"),
+    [
+        ("auto", "in turns by request,"),
+        ("steps", "in turns with the baseline,"),
+        ("requests", "in turns by request,"),
+        ("abba", "one after the other,"),
+    ],
+)
+def test_how_the_sides_share_a_gpu(make: Make, design: str, words: str) -> None:
+    assert words in describe(make(f"measure.design={design}", text=COMPILED))
+
+
+def test_how_the_sides_share_a_cpu(make: Make) -> None:
+    assert "in turns with the baseline," in describe(make())
+
+
+@pytest.mark.usefixtures("one_gpu")
+@pytest.mark.parametrize("name", ["quantisation-gpu", "pruning-gpu"])
+def test_the_shipped_gpu_configs_have_a_compiled_baseline(name: str) -> None:
+    """And an eager variant, which is one; every row that can be compiled is."""
+    spec = read_config(ROOT / "configs" / f"{name}.yaml", ())
+    assert "eager on a GPU" not in describe(spec)
+    (group,) = spec.groups
+    assert [step.label for step in group.baseline.optimise] == [
+        "compile inductor (least_tokens=256, mode=reduce-overhead)"
+    ]
+    rows = {arm.name: arm for arm in group.variants}
+    assert rows["eager"].optimise == ()
+    assert group.baseline.workload.requests >= 12

@@ -15,7 +15,7 @@ from fakes import ScriptedWorker
 from bench.config.spec import Arm, DriftBlock, Group, MeasureBlock, RuntimeBlock, WorkloadBlock
 from bench.machine import noise
 from bench.machine.noise import Ticks
-from bench.measure import fresh_pair, row
+from bench.measure import apart_pair, fresh_pair, row
 from bench.measure.arm import ArmUnderTest, RunContext
 from bench.measure.events import Event
 from bench.measure.row import VariantRun
@@ -99,7 +99,7 @@ class Desk:
         self.ticks = Ticks(0, 0, 0, 0, 0.5)
         patch.setattr(noise, "disturbed", really_disturbed)
         patch.setattr(noise, "read_ticks", lambda pids=(): self.ticks)
-        for module in (fresh_pair, row):
+        for module in (apart_pair, fresh_pair, row):
             patch.setattr(module, "open_worker", self.open_worker)
         self.processes: list[Process] = []
         self.log: list[tuple[str, int, str]] = []
@@ -153,7 +153,17 @@ class Desk:
         return {"digest": "d", "input_tokens": [3] * len(arguments["prompts"]), "end_ids": [2]}
 
     def _warm_up(self, process: Process, _arguments: Mapping[str, Any]) -> Reply:
-        return {"durations_ms": [5.0], "steady": True, "first_request_ms": 7.0, "kernels": []}
+        return {"durations_ms": [5.0], "steady": True, "first_request_ms": 7.0}
+
+    def _profile(self, process: Process, _arguments: Mapping[str, Any]) -> Reply:
+        return {"kernels": [], "launches": None, "gpu_busy_ms": None}
+
+    def _device_times(self, process: Process, _arguments: Mapping[str, Any]) -> Reply:
+        steps = [MS] * (process.arm.workload.output_tokens - 1)
+        return {"prefill_ns": [MS], "steps_ns": [steps]}
+
+    def _alone(self, process: Process, arguments: Mapping[str, Any]) -> Reply:
+        return self._duet(process, arguments)
 
     def _duet(self, process: Process, arguments: Mapping[str, Any]) -> Reply:
         turns = process.arm.workload.output_tokens
@@ -177,6 +187,12 @@ class Desk:
 
     def _energy(self, process: Process, _arguments: Mapping[str, Any]) -> Reply:
         return {"energy_j": None, "energy_valid": False, "code": "no_meter", "reason": "no meter"}
+
+    def _count(self, process: Process, _arguments: Mapping[str, Any]) -> Reply:
+        return {
+            "requests": 1, "input_tokens": 3, "output_tokens": 4, "forward_calls": 4, "flops": 9,
+            "kv_cache_bytes": 8,
+        }  # fmt: skip
 
     def _corpus(self, process: Process, _arguments: Mapping[str, Any]) -> Reply:
         return {"tokens": 100, "digest": "d"}

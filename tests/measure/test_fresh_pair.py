@@ -26,7 +26,7 @@ def turns(desk: Desk, number: int = 1) -> UnitRecord:
     """A whole pair, from its start to its end."""
     with pair_of(desk, number) as pair:
         pair.load()
-        pair.warm_up(profile=False)
+        pair.warm_up(check=False)
         return pair.turns(range(6))
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from bench.config.spec import Arm, DriftBlock, MeasureBlock, RuntimeBlock, WorkloadBlock
 from bench.errors import Outcome, VariantFailed
+from bench.machine import cores
 from bench.measure import pair
 from bench.measure.arm import ArmUnderTest, RunContext
 from bench.measure.events import Event
@@ -92,7 +93,7 @@ def test_windows_by_hand() -> None:
 
 def pins(table: Table, error: Exception | None = None) -> list[list[list[int]]]:
     """Where both workers were put, before and after; ``error`` ends the turns."""
-    with suppress(RuntimeError), pair.pinned_together(table.base, table.variant):
+    with suppress(RuntimeError), pair.pinned(table.base, table.variant):
         if error:
             raise error
     return [under.worker.pinned for under in (table.base, table.variant)]  # type: ignore[attr-defined]
@@ -104,7 +105,31 @@ def test_two_single_threaded_workers_share_the_last_processor() -> None:
     assert found == [[everywhere[-1:], everywhere]] * 2
 
 
-@pytest.mark.parametrize("facts", [{"threads": 2}, {"threads": 1, "device": "cuda:0"}, {"threads": None}])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_two_workers_on_a_gpu_have_cores_of_their_own(monkeypatch: pytest.MonkeyPatch, swapped: bool) -> None:
+    """Processors 0 and 4, 1 and 5, ... are one core each; the halves change sides from pair to pair."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)))
+    monkeypatch.setattr(cores, "text_of", lambda path: f"{int(path.parts[-3][3:]) % 4},7")
+    table = Table(scores, scores, {"device": "cuda:0"})
+    with pair.pinned(table.base, table.variant, swapped=swapped):
+        pass
+    found = [under.worker.pinned for under in (table.base, table.variant)]  # type: ignore[attr-defined]
+    halves = [[[0, 2, 4, 6], list(range(8))], [[1, 3, 5, 7], list(range(8))]]
+    assert found == (halves[::-1] if swapped else halves)
+
+
+def test_one_core_is_not_parted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1})
+    monkeypatch.setattr(cores, "text_of", lambda _path: "0-1")
+    assert pins(Table(scores, scores, {"device": "cuda:0"})) == [[], []]
+
+
+def test_processors_that_say_nothing_of_their_core_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "text_of", lambda _path: None)
+    assert cores.halves([3, 1, 2, 7]) == ([1, 3], [2, 7])
+
+
+@pytest.mark.parametrize("facts", [{"threads": 2}, {"threads": None}])
 def test_others_move_freely(facts: dict[str, object]) -> None:
     assert pins(Table(scores, scores, facts)) == [[], []]
 

@@ -20,7 +20,8 @@ from bench.stats.pairs import SAME_KERNELS
 from bench.store.replay import _payload
 
 FIRST_BASE = ["load", "prompts", "warm_up", "duet", "corpus", "score"]
-FIRST_VARIANT = ["load", "prompts", "warm_up", "duet", "solo", "memory", "energy", "corpus", "score"]
+ALONE = ["solo", "memory", "energy", "profile"]
+FIRST_VARIANT = ["load", "prompts", "warm_up", "duet", *ALONE, "corpus", "score"]
 FURTHER = ["load", "prompts", "warm_up", "duet"]
 Patch = pytest.MonkeyPatch
 
@@ -61,8 +62,8 @@ def test_both_sides_have_the_same_past_when_they_are_timed(monkeypatch: Patch) -
         assert base[: base.index("duet")] == variant[: variant.index("duet")] == FURTHER[:-1]
     for one, other in zip(*(desk.arguments(side, "warm_up") for side in ("base", "variant")), strict=True):
         assert one == other
-    profiled = [arguments["profile"] for arguments in desk.arguments("variant", "warm_up")]
-    assert profiled == [True] + [False] * 11
+    checked = [arguments["finite"] for arguments in desk.arguments("variant", "warm_up")]
+    assert checked == [True] + [False] * 11
 
 
 def test_nothing_is_timed_after_drift(monkeypatch: Patch) -> None:
@@ -335,7 +336,7 @@ def test_a_baseline_that_fails_beside_a_variant_is_not_the_variant_s_failure(
     assert len(desk.notes.units) == (number - 1 if do != "corpus" else 1)
 
 
-@pytest.mark.parametrize("do", ["load", "prompts", "warm_up", "duet", "solo", "memory", "energy", "score"])
+@pytest.mark.parametrize("do", [*FURTHER, *ALONE, "score"])
 def test_a_variant_that_fails_ends_its_row_and_its_partner(monkeypatch: Patch, do: str) -> None:
     def fail(process: Process, asked: str) -> Reply | None:
         return VariantFailed(Outcome.OOM_HOST, "gone") if (process.side, asked) == ("variant", do) else None

@@ -54,8 +54,8 @@ __all__ = ["fake_runtime"]  # a fixture
 MS = 1_000_000
 REQUESTS, TOKENS = 6, 8
 HANG_S = 5.0  # what a hang costs a test; a sound answer beside load must not take as long
-# Prefills of a first pair's process before its turns: two to warm up, one for the kernels.
-BEFORE_TURNS = 2 + 1
+# Prefills of a process before its turns: two to warm up. The kernels of a step come after all that is timed.
+BEFORE_TURNS = 2
 EACH = 2  # batches that a pair decodes: six over four pairs, rounded up
 
 
@@ -201,15 +201,31 @@ def test_a_run_to_the_digit(tmp_path: Path) -> None:
     # without spread the pairs asked for are enough, and the stages come in the order of the journal
     assert [what for who, what in log if who == "same"] == [
         "load", "warm up", "pair 1, in turns with baseline", "solo, 6 requests", "memory", "energy",
+        "kernels of a step",
         "pair 2, load", "pair 2, in turns with baseline", "pair 3, load", "pair 3, in turns with baseline",
         "pair 4, load", "pair 4, in turns with baseline", "done",
     ]  # fmt: skip
     assert [what for who, what in log if who == "baseline"] == [
-        "load", "tokenise", "warm up", "solo, 6 requests", "memory", "energy", "machine ceilings", "done",
+        "load", "tokenise", "warm up", "solo, 6 requests", "memory", "energy", "machine ceilings",
+        "kernels of a step", "done",
     ]  # fmt: skip
     assert units_of(directory) == {name: [(0, 1), (2, 3), (4, 5), (0, 1)] for name in ("fast", "same")}
     for unit in load_record(directory).units:
         assert unit.baseline_ns == ((10 * MS, *(2 * MS,) * 7),) * EACH
+
+
+@pytest.mark.usefixtures("fake_runtime")
+@pytest.mark.parametrize(("design", "expected"), [("requests", "duet"), ("abba", "abba")])
+def test_other_designs_to_the_digit(tmp_path: Path, design: str, expected: str) -> None:
+    """Whole requests in turns, or processes one after the other: the same data, the same ratio."""
+    spec = config(tmp_path, [variant(tmp_path, "fast", step_ns=[1 * MS])], measure={"design": design})
+    directory, found = run(spec, tmp_path)
+    assert found["status"] == "ok"
+    ratio = ratios(found, "fast")["e2el_ms"]
+    assert (ratio["ratio"], ratio["design"], ratio["pairs"]) == (pytest.approx(17 / 24), expected, 4)
+    for unit in load_record(directory).units:
+        assert (unit.design, unit.baseline_ns) == (design, ((10 * MS, *(2 * MS,) * 7),) * EACH)
+    assert rows(found)["fast"]["metrics"]["peak_rss_bytes"]["value"] > 0
 
 
 @pytest.mark.usefixtures("fake_runtime")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bench.records import TurnTimes
 from bench.worker import duet as module
 from bench.worker import passes
-from bench.worker.duet import Baton, PeerGone, duet, schedule
+from bench.worker.duet import Baton, PeerGone, alone, duet, schedule
 
 Firsts = Sequence[Sequence[int]]
 PATIENCE_S = 60.0
@@ -51,7 +51,13 @@ class Recorded(FakeEngine):
 
 
 def both(
-    engines: Sequence[FakeEngine], firsts: Firsts, turns: int, batches: int | None = None
+    engines: Sequence[FakeEngine],
+    firsts: Firsts,
+    turns: int,
+    batches: int | None = None,
+    *,
+    spins: bool = False,
+    **how: Any,
 ) -> list[TurnTimes | BaseException]:
     """Run a duet of two threads; what each side returned or raised."""
     ends = socket.socketpair()
@@ -61,7 +67,8 @@ def both(
     def side(me: int) -> None:
         with ends[me] as channel:
             try:
-                found[me] = duet(engines[me], [[[1, 2]]] * count, turns, firsts, me, Baton(channel))
+                baton = Baton(channel, spins=spins)
+                found[me] = duet(engines[me], [[[1, 2]]] * count, turns, firsts, me, baton, **how)
             except BaseException as error:  # noqa: BLE001 - handed to the test
                 found[me] = error
 
@@ -207,3 +214,53 @@ def test_no_side_collects_garbage_inside_the_other_s_turn(monkeypatch: pytest.Mo
 def test_batches_of_different_lengths_take_turns_as_a_whole() -> None:
     assert module.whole(0, (3, 2)) == [0, 0, 0, 1, 1]
     assert module.whole(1, (3, 2)) == [1, 1, 0, 0, 0]
+
+
+# ---- request by request, as on a GPU ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spins", [False, True])
+def test_a_request_begins_with_untimed_steps(spins: bool) -> None:
+    """Each side decodes a little before its request, holding the baton; only the request is timed."""
+    journal: list[tuple[int, str]] = []
+    clocks = [DataClock(), DataClock()]
+    engines = [Recorded(me, journal, clock=clocks[me], prefill_ns=[7], step_ns=[3]) for me in (0, 1)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "perf_counter_ns", lambda: max(clock() for clock in clocks))
+        found = both(engines, [[1, 0, 0], [0, 1, 1]], 3, spins=spins, counts=[3, 3], wake=2)
+    request = ["prefill", "step", "step"]
+    order = [1, 0, 0, 1]
+    assert journal == [(side, what) for side in order for what in (*request, *request)]
+    assert [one.durations_ns for one in found] == [((7, 3, 3), (7, 3, 3))] * 2  # type: ignore[union-attr]
+
+
+def test_no_more_untimed_steps_than_the_request_has() -> None:
+    journal: list[tuple[int, str]] = []
+    alone(Recorded(0, journal), [[[1]]], 2, turns=2, wake=4)
+    assert journal == [(0, "prefill"), (0, "step")] * 2
+
+
+def test_a_side_without_a_partner_is_timed_in_the_same_way() -> None:
+    clock = DataClock()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "perf_counter_ns", clock)
+        found = alone(FakeEngine(clock, [7, 9], [3]), [[[1]], [[2]]], 3, turns=3)
+    assert found.durations_ns == ((7, 3, 3), (9, 3, 3))
+
+
+def test_who_spins_notices_that_the_partner_has_died() -> None:
+    left, right = socket.socketpair()
+    with left:
+        right.close()
+        with pytest.raises(PeerGone):
+            Baton(left, spins=True).wait()
+
+
+def test_who_spins_takes_no_time_to_wake() -> None:
+    """It asks until the byte is there, and never sleeps: its thread's own time passes meanwhile."""
+    left, right = socket.socketpair()
+    with left, right:
+        threading.Timer(0.2, right.sendall, [b"x"]).start()
+        before = time.thread_time()
+        Baton(left, spins=True).wait()
+        assert time.thread_time() - before > 0.01

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from fakes import FakeEngine
 
 from bench.errors import NonFiniteOutput, NotApplied, Outcome, Unsupported
 from bench.records import Encoded
-from bench.worker import kernels, loop
+from bench.worker import loop
 from bench.worker.loop import Worker, classify
 
 
@@ -51,11 +52,19 @@ def test_what_is_loaded_is_frozen_after_the_warm_up(monkeypatch: pytest.MonkeyPa
         freeze = staticmethod(lambda: calls.append("freeze"))
 
     monkeypatch.setattr(loop, "gc", Garbage)
-    monkeypatch.setattr(kernels, "of_a_step", lambda *_: calls.append("kernels") or [])  # type: ignore[func-returns-value]
     worker, _reply = given(prompt("a"))
     found = worker.warm_up({"least": 2}, [])
-    assert calls == ["kernels", "collect", "freeze"]
+    assert calls == ["collect", "freeze"]
     assert found.kernels == ()
+
+
+@pytest.mark.parametrize(("finite", "refused"), [(True, False), (False, True)])
+def test_logits_that_are_no_numbers_end_the_warm_up(finite: bool, refused: bool) -> None:
+    worker, _reply = given(prompt("a"))
+    worker.engine._finite = finite  # type: ignore[attr-defined]
+    with pytest.raises(NonFiniteOutput, match="on the first prompt") if refused else nullcontext():
+        worker.warm_up({"least": 1}, [])
+    worker.warm_up({"least": 1, "finite": False}, [])
 
 
 def test_a_probe_is_a_module_that_decodes_the_first_batch() -> None:

@@ -20,6 +20,7 @@ from bench.report.columns import Column, columns_of
 from bench.report.compared import Compared, compared
 from bench.report.formats import harmless, presented
 from bench.report.gate_reading import ADVICE, TONES, measured, verdict_on
+from bench.report.kernel_names import short
 from bench.report.reading import (
     drift_note,
     front_words,
@@ -84,6 +85,7 @@ def _template() -> Template:
         "percent": _percent,
         "interval": interval_text,
         "measured": measured,
+        "kernel": short,
     }
     environment.globals |= {
         "advice": ADVICE,

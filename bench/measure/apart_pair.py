@@ -1,0 +1,124 @@
+"""A baseline and a variant in two fresh processes that run one after the other: the design ``abba``.
+
+Only one model is in memory at a time, so it serves where two do not fit a GPU, and no partner can disturb a
+step. Whatever changes between two processes is in the ratio, though, and its interval allows for it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from time import monotonic
+
+from bench.config.spec import Group
+from bench.machine import noise
+from bench.machine.noise import Ticks
+from bench.measure import arm as one
+from bench.measure import designs, replies
+from bench.measure.arm import ArmUnderTest, Fetch, open_worker
+from bench.measure.fresh_pair import made_now, prompts_of, with_bills_of
+from bench.measure.together import blaming_baseline
+from bench.records import ColdStart, Loaded, Sides, TurnTimes, UnitRecord
+
+
+class ApartPair:
+    """Measures pair ``number``. Of two pairs in a row one begins with the baseline, one ends with it."""
+
+    def __init__(self, group: Group, variant: ArmUnderTest, fetch: Fetch, number: int) -> None:
+        self._context, self._fetch = variant.context, fetch
+        self.group, self.number, self.variant = group, number, variant
+        self.base = open_worker(group.baseline, group.label, variant.context)
+        self.base.reopened = True
+        both = (number + 1) // 2
+        seed = f"{self._context.measure.seed}/{group.label}/{variant.arm.name}/{both}"
+        self.first = (random.Random(seed).randrange(2) + number) % 2
+        self._loaded: dict[bool, Loaded] = {}
+        self._cold: dict[bool, ColdStart] = {}
+        self._windows: list[tuple[Ticks, Ticks]] = []
+
+    @property
+    def loaded(self) -> Loaded:
+        """Return what was found in the variant, with the costs of what was made in its first process."""
+        return self._loaded[False]
+
+    def measure(self, batches: Sequence[int], then: Callable[[], None] = lambda: None) -> UnitRecord:
+        """Run both sides and return their times; ``then`` is done in the variant's process, after its turns.
+
+        Raises VariantFailed for the variant, BaselineDied for the baseline.
+        """
+        began = monotonic()
+        times: dict[bool, TurnTimes] = {}
+        order = (self.base, self.variant) if self.first == 0 else (self.variant, self.base)
+        for under in order:
+            is_base = under is self.base
+            with blaming_baseline() if is_base else nullcontext():
+                times[is_base] = self._one(under, batches, then=(lambda: None) if is_base else then)
+        return UnitRecord(
+            number=self.number,
+            group=self.group.label,
+            variant=self.variant.arm.name,
+            batches=tuple(batches),
+            spawned_first=self.first,
+            baseline_ns=times[True].durations_ns,
+            variant_ns=times[False].durations_ns,
+            cold=Sides(self._cold[True], self._cold[False]),
+            took_s=round(monotonic() - began, 3),
+            noise=noise.between("unit", *self.ticks),
+            design=designs.ABBA,
+        )
+
+    @property
+    def ticks(self) -> tuple[Ticks, Ticks]:
+        """Return processor time before and after the turns of both sides, without what lay between them."""
+        (before, after), *others = self._windows
+        for start, end in others:
+            after = Ticks(
+                after.total + end.total - start.total,
+                after.steal + end.steal - start.steal,
+                after.idle + end.idle - start.idle,
+                after.own + end.own - start.own,
+                end.load1,
+            )
+        return before, after
+
+    def _one(self, under: ArmUnderTest, batches: Sequence[int], then: Callable[[], None]) -> TurnTimes:
+        """Run one side in a process of its own. A process that has calibrated or trained is not measured: it
+        starts again with what was made."""
+        one.tidy(under)
+        with under.worker:
+            loaded = self._load(under)
+            if not made_now(loaded):
+                return self._timed(under, batches, then)
+        under.worker = open_worker(under.arm, self.group.label, self._context).worker
+        with under.worker:
+            self._load(under, spent=loaded)
+            return self._timed(under, batches, then)
+
+    def _load(self, under: ArmUnderTest, spent: Loaded | None = None) -> Loaded:
+        model, baseline = (self._fetch(side.model) for side in (under.arm, self.group.baseline))
+        under.record(model={**asdict(model.source), "random": model.random})
+        loaded = one.load(under, model, baseline)
+        if spent is not None:
+            loaded = replace(loaded, evidence=with_bills_of(spent, loaded))
+            under.loaded_with(loaded)
+        self._loaded[under is self.base] = loaded
+        return loaded
+
+    def _timed(self, under: ArmUnderTest, batches: Sequence[int], then: Callable[[], None]) -> TurnTimes:
+        """Warm up and run the timed requests, then whatever else the process is for."""
+        repeats = under.arm.workload.warmup
+        warm = one.warm_up(under, prompts_of(under.arm), most=repeats, finite=not under.reopened)
+        is_base = under is self.base
+        self._cold[is_base] = ColdStart(self._loaded[is_base].load_s, warm.first_request_ms)
+        before = noise.read_ticks([under.worker.pid])
+        told = designs.how(designs.ABBA, on_gpu=under.known.on_gpu)
+        result = under.worker.ask(
+            "alone", self._context.measure.timeout_s, turns=under.turns, wake=told.get("wake", 0),
+            batches=[number % under.batches for number in batches],
+        )  # fmt: skip
+        times = replies.turn_times(result, len(batches), under.turns)
+        self._windows.append((before, noise.read_ticks([under.worker.pid])))
+        then()
+        return times

@@ -1,0 +1,42 @@
+"""How the two sides of a pair share the machine while they are timed, by the name in ``measure.design``.
+
+* ``steps``: two processes take turns token by token. What slows the machine slows both sides alike.
+* ``requests``: two processes take turns request by request. A GPU's step is a thousand launches by one
+  thread, and its rhythm is lost if a partner comes between any two tokens.
+* ``abba``: the processes run one after the other, in the order A B, B A, and so on. One model is in memory
+  at a time, and nothing that the partner does can be felt; what changes between processes can.
+
+See docs/decisions/0020 for what is known of each.
+"""
+
+from __future__ import annotations
+
+from bench.errors import Outcome, VariantFailed
+from bench.machine.devices import cpu_count
+from bench.measure.together import BaselineDied
+
+STEPS, REQUESTS, ABBA = "steps", "requests", "abba"
+WAKE_STEPS = 4  # untimed, before each request: the partner's has cooled the processor's caches and clock
+LEAST_TO_SPIN = 4  # processors: one for each worker, and some for everything else
+LEAST_BATCHES_ON_GPU = 12  # a pair decodes so many, more than once each if the workload has fewer
+
+
+def chosen(wanted: str, *, on_gpu: bool) -> str:
+    """Return the design of a pair: the one that the config names, or for ``auto`` that of the device."""
+    if wanted != "auto":
+        return wanted
+    return REQUESTS if on_gpu else STEPS
+
+
+def how(design: str, *, on_gpu: bool) -> dict[str, object]:
+    """Return the arguments by which workers are told of a GPU: how to wait, and how to begin a request."""
+    if not on_gpu:
+        return {}
+    wake = 0 if design == STEPS else WAKE_STEPS
+    return {"spins": cpu_count() >= LEAST_TO_SPIN, "wake": wake}
+
+
+def too_large_together(failed: VariantFailed | BaselineDied) -> bool:
+    """Return whether a side ran out of the GPU's memory, which it may not do alone."""
+    failure = failed.failure if isinstance(failed, BaselineDied) else failed
+    return failure.outcome == Outcome.OOM_GPU
