@@ -143,8 +143,8 @@ GPU_COLUMNS = (
 
 
 def columns_of(run: RunSummary) -> tuple[Column, ...]:
-    """Return the columns that a run's table has, with those of answers if a row is judged by them, and those of
-    a GPU if a row ran on one.
+    """Return the columns that a run's table has, with those of answers if a row is judged by them, and those
+    of a GPU if a row ran on one.
 
     A gate's run has only those in which a variant has a figure: most gates measure ratios in turns and no row
     alone.

@@ -14,7 +14,7 @@ from time import perf_counter_ns
 from types import ModuleType
 from typing import Any
 
-from bench.engine import Changed, Engine, Options, Teacher, experts, memory, one_off, routing
+from bench.engine import Changed, Engine, Options, Teacher, experts, memory, one_off, progress, routing
 from bench.engine.evidence import Census, Check, Decoding, check
 from bench.errors import NotApplied, Unsupported
 from bench.optimisations import gets_experts
