@@ -18,6 +18,7 @@ from bench.config.arms import device_here
 from bench.config.spec import Arm, Spec
 from bench.drift.behaviour import suites_of
 from bench.machine.devices import cpu_count
+from bench.measure.designs import LEAST_BATCHES_ON_GPU
 from bench.models.architecture import Architecture
 from bench.models.reference import Hub, LocalPath, ModelRef, Random
 from bench.models.registry import find_model
@@ -114,7 +115,10 @@ class Load:
         """
         sides = (base, self)
         begun_s = max(one.load_s + one.arm.workload.warmup * one.batch_s for one in sides)
-        return begun_s + -(-batches(self.arm) // processes) * sum(one.batch_s for one in sides)
+        each = -(-batches(self.arm) // processes)
+        if device_here(self.arm.runtime.device) == "cuda":
+            each = max(each, LEAST_BATCHES_ON_GPU)
+        return begun_s + each * sum(one.batch_s for one in sides)
 
     @property
     def trainings_s(self) -> dict[object, float]:

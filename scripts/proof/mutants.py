@@ -42,7 +42,7 @@ class OneProcess(units.Comparison):
                 one.begin(under)
             self.stack.enter_context(pair)
             pair.load()
-            pair.warm_up(profile=rows)
+            pair.warm_up(check=rows)
             self.kept[self.key] = pair
         pair = self.kept[self.key]
         pair.number = number

@@ -390,3 +390,12 @@ def test_the_shipped_gpu_configs_have_a_compiled_baseline(name: str) -> None:
     rows = {arm.name: arm for arm in group.variants}
     assert rows["eager"].optimise == ()
     assert group.baseline.workload.requests >= 12
+
+
+@pytest.mark.usefixtures("one_gpu")
+def test_a_pair_on_a_gpu_is_estimated_with_its_twelve_requests(make: Make) -> None:
+    spec = make("workload.requests=4", text=COMPILED)
+    few = Load(spec.groups[0].baseline, estimate._facts(spec.groups[0].baseline.model), (1e12, 50e12))  # type: ignore[arg-type]
+    assert few.pair_s(few, 4) - few.pair_s(few, 1) == 0
+    begun_s = few.load_s + few.arm.workload.warmup * few.batch_s
+    assert few.pair_s(few, 4) == pytest.approx(begun_s + 12 * 2 * few.batch_s)
