@@ -8,11 +8,14 @@ from dataclasses import replace
 
 from bench.cli.estimate import ASSUMPTIONS, batches, estimate, most_pairs
 from bench.cli.listing import NO_STEPS, align, arm_words, terminal_width
+from bench.config.room import one_after_other
 from bench.config.spec import Arm, Group, LimitBlock, Spec
 from bench.formatting import count, printable
 from bench.machine.devices import cpu_count
+from bench.machine.gpus import cautions as cautions_of_gpus
 from bench.measure.clock import utc_now
 from bench.models.reference import LocalPath, Random
+from bench.models.registry import find_model
 from bench.pricing.book import price_called
 from bench.pricing.hour import cautions
 from bench.pricing.reprice import plain
@@ -127,6 +130,8 @@ def _limit(limit: LimitBlock) -> str:
 def _notes(spec: Spec, arms: Sequence[Arm]) -> Iterator[str]:
     if spec.price.hardware is not None:
         yield from cautions(plain(price_called(spec.price.hardware)), utc_now()[:10])
+    yield from cautions_of_gpus({arm.runtime.device for arm in arms if not arm.unsupported})
+    yield from one_after_other(spec.groups, find_model)
     for threads in sorted({arm.runtime.threads or 0 for arm in arms}):
         if threads > cpu_count():
             yield f"{threads} threads on {count(cpu_count(), 'processor')}: they will wait for each other"

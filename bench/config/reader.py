@@ -18,6 +18,7 @@ from bench import plugins
 from bench.config.amounts import too_much
 from bench.config.arms import blaming, cells, optimisations, read_model, why_unsupported
 from bench.config.blocks import BlockReader
+from bench.config.room import too_large_for_gpu
 from bench.config.shapes import check_fits, check_order, check_shapes, check_students
 from bench.config.spec import (
     Arm,
@@ -246,6 +247,10 @@ class _Reader(BlockReader):
         check_shapes(self.source, model, steps, place, self.find_model)
         device = self.place(path, "runtime", "device")
         why = why_unsupported(self.source, runtime, steps, device, place, is_baseline=not path)
+        if why is None and (why := too_large_for_gpu(model, runtime, self.find_model)) and not path:
+            raise self.source.error(
+                ("model",), why, "name a smaller model, another dtype or a packed checkpoint"
+            )
         return Arm(name, False, model, runtime, workload, steps, why)
 
     def limits(
