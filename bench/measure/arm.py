@@ -6,6 +6,7 @@ record in the journal; ``fsync`` runs after a pass, never during it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,10 @@ from bench.errors import Unsupported
 from bench.formatting import row_title
 from bench.machine import noise
 from bench.machine.devices import cuda_device_count
+from bench.machine.gpu_watch import GpuRound, GpuWatch
+from bench.machine.gpus import gpu_for
+from bench.machine.nvml import Gpu
+from bench.machine.proc import session_of
 from bench.measure import replies
 from bench.measure.events import Began, Tell
 from bench.measure.replies import Asked, Command, Reply
@@ -30,6 +35,7 @@ from bench.workloads import Prompt
 
 # A disturbed solo pass is repeated. The last attempt counts, and its noise is recorded beside it.
 SOLO_ATTEMPTS = 2
+QUIET = GpuRound()
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class ArmUnderTest:
     facts: Facts | None = None
     reopened: bool = False
     disturbed: bool = False
+    on_gpu: GpuRound = QUIET
 
     @property
     def title(self) -> str:
@@ -104,14 +111,29 @@ class ArmUnderTest:
         """Run one command of the worker and record the machine's noise during it."""
         self.context.pause()
         self.context.tell(Began(self.title, name))
-        before = noise.read_ticks([self.worker.pid])
+        watch, before = watch_of(self), noise.read_ticks([self.worker.pid])
         self.worker.on_progress = lambda text: self.context.tell(Began(self.title, f"{name}, {text}"))
         result = self.worker.ask(command.do, self.context.measure.timeout_s, **arguments)
         after = noise.read_ticks([self.worker.pid])
         reply = replies.read(command, result, self.asked)
-        self.disturbed = noise.disturbed(before, after, self.context.measure.max_disturbance)
-        self.record(noise=[noise.between(command.do, before, after)])
+        self.on_gpu = end_of(watch, self)
+        accepted = self.context.measure.max_disturbance
+        self.disturbed = noise.disturbed(before, after, accepted) or bool(self.on_gpu.void)
+        self.record(noise=[{**noise.between(command.do, before, after), **self.on_gpu.record}])
         return reply
+
+
+def watch_of(*sides: ArmUnderTest) -> GpuWatch:
+    """Begin to watch the GPUs of these rows; a row on a CPU has none."""
+    gpus = (gpu_for(device) for device in sorted({under.arm.runtime.device for under in sides}))
+    return GpuWatch([gpu for gpu in gpus if isinstance(gpu, Gpu)])
+
+
+def end_of(watch: GpuWatch, *sides: ArmUnderTest) -> GpuRound:
+    """Return what happened on the GPUs of these rows, whose workers and the harness are not neighbours."""
+    ours = [os.getpid(), *(pid for under in sides for pid in session_of(under.worker.pid))]
+    workers = sum(under.facts is not None and under.facts.on_gpu for under in sides)
+    return watch.end(ours, workers, sides[0].context.measure.max_disturbance)
 
 
 def open_worker(arm: Arm, group: str, context: RunContext) -> ArmUnderTest:

@@ -136,8 +136,9 @@ class FreshPair:
         """Decode ``batches`` in turns, token by token, and return the times. If the sides have different
         workloads (a gate on commits), whole batches take turns instead, as many on each side.
 
-        The caller decides whether the unit is void, and uses only ``ticks`` for that: the processor time
-        before and after the turns.
+        The unit is void if the driver says that others used the GPU, or that heat slowed it. The caller
+        decides whether it is void otherwise, and uses only ``ticks`` for that: the processor time before and
+        after the turns.
         """
         loads = [under.arm.workload for under in self.sides]
         counts = [under.turns for under in self.sides]
@@ -147,7 +148,7 @@ class FreshPair:
             apart = {"variant_batches": [n % self.variant.batches for n in batches], "counts": counts}
             more["requests"] = Sides(*(_requests(under, batches) for under in self.sides))
         pids = [under.worker.pid for under in self.sides]
-        before = noise.read_ticks(pids)
+        watch, before = one.watch_of(*self.sides), noise.read_ticks(pids)
         with pinned_together(self.base, self.variant):
             ours, theirs = ask_both(
                 "duet", self.base.worker, self.variant.worker, self._context.measure.timeout_s,
@@ -157,6 +158,7 @@ class FreshPair:
             base_times = replies.turn_times(ours, len(batches), counts[0])
         variant_times = replies.turn_times(theirs, len(batches), counts[1])
         self.ticks = before, noise.read_ticks(pids)
+        on_gpu = one.end_of(watch, *self.sides)
         if base_times.output_tokens and variant_times.output_tokens:
             both = zip(self.sides, (base_times, variant_times), strict=True)
             more["tokens"] = Sides(*(self._tokens(under, times, batches) for under, times in both))
@@ -170,7 +172,8 @@ class FreshPair:
             variant_ns=variant_times.durations_ns,
             cold=self._cold(),
             took_s=round(monotonic() - self._began, 3),
-            noise=noise.between("unit", *self.ticks),
+            noise={**noise.between("unit", *self.ticks), **on_gpu.record},
+            void=on_gpu.void,
             **more,
         )
 

@@ -84,7 +84,7 @@ class VariantRun:
         each = -(-self.row.batches // self.context.measure.processes)
         quiet = len(self._valid())
         unit = pair.turns(batches_of(quiet + 1, each, self.row.batches))
-        if noise.disturbed(*pair.ticks, self.context.measure.max_disturbance):
+        if not unit.void and noise.disturbed(*pair.ticks, self.context.measure.max_disturbance):
             unit = replace(unit, void=f"others had {noise.others(*pair.ticks):.0%} of the processors")
         self.units.append(unit)
         self.context.journal.append("unit", asdict(unit))
