@@ -24,6 +24,7 @@ from bench.config.spec import (
     Arm,
     BuildBlock,
     DriftBlock,
+    EnergyBlock,
     Group,
     LimitBlock,
     MeasureBlock,
@@ -45,7 +46,19 @@ from bench.texts import check_text, same_text
 from bench.yaml_source import KeyPath, YamlSource, parse_yaml, read_yaml
 
 ARM_KEYS = ("model", "runtime", "workload", "optimise")
-FILE_KEYS = ("name", *ARM_KEYS, "variants", "price", "slo", "drift", "measure", "gate", "sweep", "build")
+FILE_KEYS = (
+    "name",
+    *ARM_KEYS,
+    "variants",
+    "price",
+    "slo",
+    "energy",
+    "drift",
+    "measure",
+    "gate",
+    "sweep",
+    "build",
+)
 ADDED = ("statistics", "probes", "memory_limit")  # keys that older configs do not have
 MAX_ROWS = 1000
 Raw = Mapping[str, Any]
@@ -100,7 +113,8 @@ class _Reader(BlockReader):
         measure = self.block(MeasureBlock, "measure", self.data.get("measure", {}))
         self._known_plugins("measure", "probes", "probes", measure.probes)
         slo = self.block(SloBlock, "slo", self.data["slo"]) if "slo" in self.data else None
-        full = self._with_defaults(price, slo, drift, measure)
+        energy = self.block(EnergyBlock, "energy", self.data["energy"]) if "energy" in self.data else None
+        full = self._with_defaults(price, slo, energy, drift, measure)
         groups = self.groups(only)
         self._judged_on_other_text(drift, groups)
         gate = self.limits(drift, slo, groups)
@@ -125,13 +139,19 @@ class _Reader(BlockReader):
         return self.block(BuildBlock, "build", self.data.get("build", {}))
 
     def _with_defaults(
-        self, price: PriceBlock, slo: SloBlock | None, drift: DriftBlock, measure: MeasureBlock
+        self,
+        price: PriceBlock,
+        slo: SloBlock | None,
+        energy: EnergyBlock | None,
+        drift: DriftBlock,
+        measure: MeasureBlock,
     ) -> dict[str, Any]:
         blocks = {
             "runtime": self.runtime(self.data.get("runtime", {})).to_json(),
             "workload": self.workload(self.data.get("workload", {})).to_json(),
             "price": price.model_dump(exclude_none=True),
             **({"slo": slo.model_dump(exclude_none=True)} if slo else {}),
+            **({"energy": energy.model_dump(exclude_none=True)} if energy else {}),
             "drift": _lists(drift.model_dump()),
             "measure": _lists(measure.model_dump()),
         }

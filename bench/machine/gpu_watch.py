@@ -87,17 +87,10 @@ def look(library: Any, gpu: Gpu) -> GpuState:
         sm_mhz=ask("nvmlDeviceGetClockInfo", 1),
         used_bytes=None if memory is None else int(memory.used),
         reasons=_reasons(library, gpu),
-        held=processes(library, gpu),
+        held=nvml.processes(library, gpu),
         held_down={policy: times for policy, times in held.items() if times is not None},
         seen_us=max((sample.timeStamp for sample in _samples(library, gpu, 0)), default=0),
     )
-
-
-def processes(library: Any, gpu: Gpu) -> dict[int, int | None] | None:
-    """Return the bytes that each process holds on the GPU (None where the driver does not say how many);
-    None if the driver lists no processes at all."""
-    found = nvml.ask(library, "nvmlDeviceGetComputeRunningProcesses", gpu.handle)
-    return None if found is None else {one.pid: one.usedGpuMemory for one in found}
 
 
 def _reasons(library: Any, gpu: Gpu) -> tuple[str, ...] | None:

@@ -160,3 +160,10 @@ def cuda_of_driver(nvml: Any) -> tuple[int, int] | None:
 def driver_version(nvml: Any) -> str:
     """Return the version of the driver, such as ``550.54.15``."""
     return text(ask(nvml, "nvmlSystemGetDriverVersion") or "of unknown version")
+
+
+def processes(nvml: Any, gpu: Gpu) -> dict[int, int | None] | None:
+    """Return the bytes that each process holds on the GPU (None where the driver does not say how many);
+    None if the driver lists no processes at all."""
+    found = ask(nvml, "nvmlDeviceGetComputeRunningProcesses", gpu.handle)
+    return None if found is None else {one.pid: one.usedGpuMemory for one in found}

@@ -80,7 +80,8 @@ def _score(base: ArmUnderTest, variant: ArmUnderTest, starts: list[int], rows: i
     )  # fmt: skip
     found = replies.read(replies.SCORE, theirs, variant.asked)
     replies.check_windows(found, len(starts), context.drift.window - 1)
-    variant.record(drift=found.windows)
+    memory = {} if found.memory is None else {"drift_memory": found.memory}
+    variant.record(drift=found.windows, **memory)
 
 
 def floor(base: ArmUnderTest) -> None:

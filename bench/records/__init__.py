@@ -83,6 +83,7 @@ class ArmRecord:
     energy: EnergyReading | None = None
     drift: tuple[DriftWindow, ...] = ()
     drift_reason: str = ""
+    drift_memory: Mapping[str, int | None] | None = None
     floor: tuple[DriftWindow, ...] = ()
     ceilings: Mapping[str, float] | None = None
     counters: Counted | None = None

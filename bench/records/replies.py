@@ -164,7 +164,12 @@ class MemoryPeaks:
 @dataclass(frozen=True)
 class EnergyReading:
     """The energy of ``requests`` requests in a window of ``window_s``. Without a counter there is no figure,
-    and ``code`` and ``reason`` say why."""
+    and ``code`` and ``reason`` say why.
+
+    ``idle_w`` is the power of the device with the model loaded and nothing to do, measured for baselines.
+    ``integrated_j`` is the same energy from samples of power, and ``update_s`` the time between two updates
+    of the counter.
+    """
 
     energy_j: float | None
     energy_valid: bool
@@ -174,6 +179,9 @@ class EnergyReading:
     window_s: float = 0.0
     requests: int = 0
     output_tokens: int = 0
+    idle_w: float | None = None
+    integrated_j: float | None = None
+    update_s: float | None = None
 
     @property
     def joules(self) -> float | None:
@@ -219,9 +227,11 @@ class DriftWindow:
 
 @dataclass(frozen=True)
 class Windows:
-    """Drift over some windows of the evaluation text; none from the side that only sends its logits."""
+    """Drift over some windows of the evaluation text; none from the side that only sends its logits.
+    ``memory`` has the peaks of scoring so far, in a process that uses a GPU."""
 
     windows: tuple[DriftWindow, ...]
+    memory: Mapping[str, int | None] | None = None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from bench.gate.judge import undecided
 from bench.gate.limits import Rule, rules
 from bench.gate.reach import nothing_differs
 from bench.gate.sequential import SCALE_FLOOR
+from bench.machine.gpus import gpu_for
 from bench.measure.arm import RunContext
 from bench.measure.clock import utc_now
 from bench.measure.events import Began, Ended, Noted, Tell, nobody
@@ -150,8 +151,9 @@ def _check_meters(wanted: Sequence[Rule], spec: Spec) -> None:
     """Raise UsageError for a limit on energy if this machine has no counter of it: it would end in ERROR."""
     if not {rule.metric for rule in wanted} & {metric.key for metric in energy.METRICS}:
         return
-    devices = {device_here(arm.runtime.device) for group in spec.groups for arm in group.arms}
-    for counter in map(find, sorted(devices)):
+    asked = {arm.runtime.device for group in spec.groups for arm in group.arms}
+    devices = {device: device_here(device) for device in sorted(asked)}
+    for counter in (find(kind, gpu_for(device)) for device, kind in devices.items()):
         if isinstance(counter, NoCounter):
             raise UsageError(
                 f"{spec.file}: a limit on energy, which cannot be measured here: {counter.reason}"

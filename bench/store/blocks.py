@@ -215,10 +215,21 @@ class Limit(Block):
     min: Amount | None = None
 
 
+class EnergyAsked(Block):
+    """The energy block of a config."""
+
+    g_co2_per_kwh: Amount | None = None
+    pue: Amount | None = None
+    modelled_watts: Amount | None = None
+    date: Day | None = None
+    source: Whole | None = None
+
+
 class Spec(Block):
     """A config, of which only what the judging half reads is checked."""
 
     drift: DriftAsked = DriftAsked()
+    energy: EnergyAsked | None = None
     slo: dict[Name, Number] | None = None
     gate: dict[Name, Limit] | None = None
 

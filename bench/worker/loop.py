@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 
-from bench.engine import Engine, progress
+from bench.engine import Engine, memory, progress
 from bench.errors import Outcome, VariantFailed
 from bench.records import (
     Corpus,
@@ -33,7 +33,7 @@ from bench.records import (
     WarmUp,
     Windows,
 )
-from bench.worker import ceilings, counters, kernels, passes, score, session
+from bench.worker import ceilings, counters, joules, kernels, passes, score, session
 from bench.worker.duet import Baton, PeerGone, duet
 from bench.worker.protocol import ChannelClosed, receive, send
 from bench.worker.reached import Reached
@@ -57,6 +57,7 @@ class Worker:
         self.new_tokens = 0
         self.corpus: list[int] = []
         self.evidence: Sequence[Json] = ()
+        self.scoring = False
 
     # Each public method below is a command. The other keys of the message are its arguments.
 
@@ -112,9 +113,9 @@ class Worker:
         """Measure the memory peaks of prefill and of decode."""
         return passes.memory_pass(self.engine, self.batches[0], self.new_tokens)
 
-    def energy(self, _message: Message, _fds: list[int]) -> EnergyReading:
+    def energy(self, message: Message, _fds: list[int]) -> EnergyReading:
         """Measure the energy of at least two seconds of requests, or say why there is no figure."""
-        return passes.energy_pass(self.engine, self.batches[0], self.new_tokens)
+        return joules.measure(self.engine, self.batches[0], self.new_tokens, message.get("idle_s", 0.0))
 
     def probe(self, message: Message, _fds: list[int]) -> Mapping[str, float | None]:
         """Run a probe and return its figures."""
@@ -147,6 +148,14 @@ class Worker:
 
     def score(self, message: Message, fds: list[int]) -> Windows:
         """Measure drift over some windows of the text, together with the other worker."""
+        on_gpu = self.engine.facts().on_gpu
+        if on_gpu and not self.scoring:
+            memory.reset_peak(self.engine)
+        self.scoring = True
+        found = self._score(message, fds)
+        return replace(found, memory=memory.read_peak(self.engine)) if on_gpu else found
+
+    def _score(self, message: Message, fds: list[int]) -> Windows:
         windows = self._windows(message)
         with socket.socket(fileno=fds[0]) as channel:
             block = score.shared_rows(fds[1], message["rows"], message["vocabulary"])

@@ -1053,3 +1053,31 @@ def test_a_gpu_that_takes_no_pair_is_refused(
     assert error.exit_code == ExitCode.USAGE
     assert error.key == "runtime.device"
     assert words in str(error)
+
+
+# ---- energy ----------------------------------------------------------------------------------------------
+
+DATED = "date: '2026-06-01', source: a grid"
+
+
+def test_an_energy_block_is_kept_in_the_config(write: Write) -> None:
+    spec = read_config(write(BASE + f"energy: {{g_co2_per_kwh: 349, {DATED}}}\n"))
+    assert yaml.safe_load(spec.expanded)["energy"]["g_co2_per_kwh"] == 349
+    assert "energy" not in yaml.safe_load(read_config(write(BASE)).expanded)
+
+
+@pytest.mark.parametrize(
+    ("block", "key", "words"),
+    [
+        ("{}", "energy", "give g_co2_per_kwh, modelled_watts or both"),
+        ("{g_co2_per_kwh: 349}", "energy", "goes with its date and source"),
+        ("{g_co2_per_kwh: 349, date: '2026-06-31', source: a grid}", "energy", "2026-06-31 is no day"),
+        (f"{{g_co2_per_kwh: -1, {DATED}}}", "energy.g_co2_per_kwh", "greater than or equal to 0"),
+        ("{modelled_watts: 0}", "energy.modelled_watts", "greater than 0"),
+        ("{modelled_watt: 60}", "energy.modelled_watt", "did you mean 'modelled_watts'?"),
+    ],
+)
+def test_an_energy_block_that_is_wrong(write: Write, block: str, key: str, words: str) -> None:
+    error = refusal(write(BASE + f"energy: {block}\n"))
+    assert error.key == key
+    assert words in str(error)
