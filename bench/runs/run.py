@@ -25,7 +25,8 @@ import bench
 from bench.config.spec import Spec
 from bench.errors import IncomparableError, IntegrityError, InterruptedRun, Outcome, TerminatedRun, UsageError
 from bench.machine.fingerprint import fingerprint
-from bench.machine.gpus import lock_names
+from bench.machine.gpus import gpu_for, lock_names
+from bench.machine.nvml import Gpu
 from bench.measure.arm import RunContext
 from bench.measure.clock import utc_now
 from bench.measure.events import Noted, Tell, nobody
@@ -34,7 +35,7 @@ from bench.measure.interrupt import Interrupt
 from bench.models.cache import file_sha256
 from bench.models.fetch import ensure
 from bench.models.reference import LocalModel, ModelRef, Progress
-from bench.pricing.reprice import price_block
+from bench.pricing.reprice import price_block, slice_of
 from bench.records import Json, RunRecord
 from bench.results.run_summary import RunSummary
 from bench.results.summary import NOT_A_FAILURE, RUN_JSON, from_journal, sealed
@@ -196,9 +197,12 @@ def begin(
 
 
 def price_of_spec(spec: Spec) -> Json:
-    """Return the whole price of a config, as a result keeps it."""
+    """Return the whole price of a config, as a result keeps it; of a slice of a GPU (MIG), its share too."""
     price = spec.price
-    return price_block(price.hardware, price.usd_per_hour, price.utilisation, utc_now()[:10], price.vcpus)
+    block = price_block(price.hardware, price.usd_per_hour, price.utilisation, utc_now()[:10], price.vcpus)
+    gpus = (gpu_for(arm.runtime.device) for group in spec.groups for arm in group.arms)
+    shares = [gpu.share for gpu in gpus if isinstance(gpu, Gpu)]
+    return {**block, **slice_of(block, max(shares, default=None))}
 
 
 def _own_files(directory: Path) -> Path:

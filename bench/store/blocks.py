@@ -163,6 +163,7 @@ class Price(Block):
     note: Whole | None = None
     vcpus: Annotated[int, Field(ge=1, le=100_000)] | None = None
     gpus: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    share: Annotated[float, Field(gt=0, le=1)] | None = None
     usd_per_hour: Above0 | None = None
     purchase_usd: Above0 | None = None
     overhead: Amount | None = None

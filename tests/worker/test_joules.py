@@ -32,8 +32,8 @@ def clock(monkeypatch: Patch) -> DataClock:
 
 
 class Recorded:
-    """A counter that a device of ``busy_w`` and ``idle_w`` would give, updated every ``update_s``; ``spans`` are
-    the times in which it had work."""
+    """A counter that a device of ``busy_w`` and ``idle_w`` would give, updated every ``update_s``; ``spans``
+    are the times in which it had work."""
 
     def __init__(
         self, clock: DataClock, engine: FakeEngine, busy_w: float, idle_w: float, update_s: float
