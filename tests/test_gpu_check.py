@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "scripts"))
 
-from gpu_check import sheet  # noqa: E402
+from gpu_check import reading, sheet  # noqa: E402
 from gpu_check.counting import counted, while_there_is_time  # noqa: E402
 from gpu_check.harness import TookTooLong  # noqa: E402
 from gpu_check.sheet import Figure, Found  # noqa: E402
@@ -193,3 +193,29 @@ def test_a_part_runs_small_on_a_cpu_and_not_twice(tmp_path: Path) -> None:
     assert kept["card"] == "cpu"
     again = script(*arguments)
     assert "(an earlier result)" in again.stdout
+
+
+def test_one_that_fails_stops_the_counting_and_is_said() -> None:
+    done: list[float] = []
+
+    def one_more() -> None:
+        if done:
+            raise RuntimeError("no ratio of same: unfit: the machine was too busy")
+        done.append(1.0)
+
+    problem = while_there_is_time(Clock(9), lambda: len(done) >= 5, one_more)  # type: ignore[arg-type]
+    part = counted(len(done), 5, [], {"ratios": done}, problem)
+    assert (part.status, part.kept) == ("unfinished", {"ratios": [1.0]})
+    assert "unfit: the machine was too busy" in part.reason
+
+
+def test_a_failed_row_has_no_figure_and_gives_its_reason() -> None:
+    rows = [
+        {"name": "baseline", "status": "ok"},
+        {"name": "same", "status": "oom_gpu", "reason": "too large"},
+    ]
+    good = {"variant": "same", "metric": "tpot_ms", "ratio": 1.0, "ci_low": 0.99, "ci_high": 1.01}
+    with pytest.raises(RuntimeError, match="no ratio of same: oom_gpu: too large"):
+        reading.ratio_of({"comparisons": [], "variants": rows}, "same")
+    run = {"comparisons": [{**good, "design": "duet", "pairs": 4}], "variants": rows}
+    assert reading.ratio_of(run, "same") == (1.0, "[0.9900, 1.0100], duet, 4 pairs")

@@ -39,11 +39,11 @@ def gate(kind: str) -> Run:
             except (ValueError, KeyError):
                 raise RuntimeError(f"bench gate (exit {ended.returncode}): {ended.stderr[-400:]}") from None
 
-        while_there_is_time(setting, lambda: len(verdicts) >= wanted, one_more)
+        problem = while_there_is_time(setting, lambda: len(verdicts) >= wanted, one_more)
         figures = gate_figures(kind, verdicts) if verdicts else []
         if setting.small and kind == "layer":
             figures = [shown("verdicts", ", ".join(verdicts))]
             return Found("pass", tuple(figures), kept={"verdicts": verdicts})
-        return counted(len(verdicts), wanted, figures, {"verdicts": verdicts})
+        return counted(len(verdicts), wanted, figures, {"verdicts": verdicts}, problem)
 
     return run

@@ -15,10 +15,17 @@ def ratio_of(run: Mapping[str, Any], variant: str, metric: str = TPOT) -> tuple[
 
     Raises RuntimeError with the reason of a failed row.
     """
+    one = comparison(run, variant, metric)
+    bounds = f"[{one['ci_low']:.4f}, {one['ci_high']:.4f}], {one['design']}, {one.get('pairs')} pairs"
+    return float(one["ratio"]), bounds
+
+
+def comparison(run: Mapping[str, Any], variant: str, metric: str) -> Mapping[str, Any]:
+    """Return a comparison as it stands in a run. Raises RuntimeError with the reason of a failed row."""
     for one in run["comparisons"]:
         if (one["variant"], one["metric"]) == (variant, metric):
-            bounds = f"[{one['ci_low']:.4f}, {one['ci_high']:.4f}], {one['design']}, {one.get('pairs')} pairs"
-            return float(one["ratio"]), bounds
+            found: Mapping[str, Any] = one
+            return found
     rows = {row["name"]: row for row in run["variants"]}
     failed = next((row for row in rows.values() if row["status"] != "ok"), rows.get(variant, {}))
     raise RuntimeError(f"no ratio of {variant}: {failed.get('status')}: {failed.get('reason')}")
@@ -26,7 +33,7 @@ def ratio_of(run: Mapping[str, Any], variant: str, metric: str = TPOT) -> tuple[
 
 def half_width_of(run: Mapping[str, Any], variant: str) -> float:
     """Return half the width of the interval of a row's cost ratio, divided by the ratio."""
-    (one,) = [c for c in run["comparisons"] if (c["variant"], c["metric"]) == (variant, COST)]
+    one = comparison(run, variant, COST)
     return float(one["ci_high"] - one["ci_low"]) / 2 / float(one["ratio"])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from gpu_check.counting import counted, while_there_is_time
 from gpu_check.harness import STEPS, Harness, Plain, Setting, interleaved
-from gpu_check.reading import COST, half_width_of, ratio_of, seconds_of_pairs
+from gpu_check.reading import COST, comparison, half_width_of, ratio_of, seconds_of_pairs
 from gpu_check.sheet import (
     Figure,
     Found,
@@ -118,13 +118,13 @@ def aa_rows(setting: Setting, kept: Mapping[str, Any]) -> Found:
         found = setting.run(
             setting.config(setting.large, f"aa-{number}", variants=[SAME], measure={"seed": number})
         )
-        (row,) = [c for c in found["comparisons"] if (c["variant"], c["metric"]) == ("same", COST)]
+        row = comparison(found, "same", COST)
         ratios.append(row["ratio"])
         verdicts.append(row["verdict"])
 
-    while_there_is_time(setting, lambda: len(ratios) >= wanted, lambda: one_more(len(ratios)))
+    problem = while_there_is_time(setting, lambda: len(ratios) >= wanted, lambda: one_more(len(ratios)))
     state = {"ratios": ratios, "verdicts": verdicts}
-    return counted(len(ratios), wanted, aa_figures(ratios, verdicts) if ratios else [], state)
+    return counted(len(ratios), wanted, aa_figures(ratios, verdicts) if ratios else [], state, problem)
 
 
 def untouched(setting: Setting, _kept: Mapping[str, Any]) -> Found:
