@@ -158,7 +158,7 @@ class FreshPair:
             base_times = replies.turn_times(ours, len(batches), counts[0])
         variant_times = replies.turn_times(theirs, len(batches), counts[1])
         self.ticks = before, noise.read_ticks(pids)
-        on_gpu = one.end_of(watch, *self.sides)
+        seen = one.end_of(watch, *self.sides)
         if base_times.output_tokens and variant_times.output_tokens:
             both = zip(self.sides, (base_times, variant_times), strict=True)
             more["tokens"] = Sides(*(self._tokens(under, times, batches) for under, times in both))
@@ -172,8 +172,8 @@ class FreshPair:
             variant_ns=variant_times.durations_ns,
             cold=self._cold(),
             took_s=round(monotonic() - self._began, 3),
-            noise={**noise.between("unit", *self.ticks), **on_gpu.record},
-            void=on_gpu.void,
+            noise={**noise.between("unit", *self.ticks), **seen.record},
+            void=seen.void,
             **more,
         )
 

@@ -78,7 +78,8 @@ class Setting:
             "workload": self.workload(requests=8), "price": dict(self.price), "drift": {"tokens": 0}, **more,
         }  # fmt: skip
         if self.small:  # the times of a small run say nothing, so a busy machine does not matter
-            content["measure"] = {"max_disturbance": 1.0, **content.get("measure", {})}
+            little = {"max_disturbance": 1.0, "processes": 2, "max_rounds": 1}
+            content["measure"] = {**little, **content.get("measure", {})}
         path = self.out / "configs" / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
@@ -148,10 +149,10 @@ class Plain:
             raise RuntimeError(f"the plain loop did not start: {errors.read_text()[-600:]}")
         return self
 
-    def request(self) -> list[float]:
-        """Decode one request; return the milliseconds of its steps."""
+    def request(self, profile: bool = False) -> list[float]:
+        """Decode a request, after a profiled one if so asked; return the milliseconds of its steps."""
         assert self._process.stdin is not None
-        self._process.stdin.write("\n")
+        self._process.stdin.write("profile\n" if profile else "\n")
         line = self._line()
         if not line:
             self._setting.left_s()

@@ -1,7 +1,8 @@
 """The plain loop that the harness is held against: torch, transformers, a synchronisation after each token.
 
 As a program it loads one model, warms up, prints ``ready``, and then decodes one request for each line that
-it reads, and prints the milliseconds of its steps. It imports nothing of the package.
+it reads, and prints the milliseconds of its steps; before a line ``profile`` it decodes one under torch's
+profiler. It imports nothing of the package.
 
     python scripts/gpu_check/plain.py DIRECTORY DTYPE DEVICE MODE BATCH INPUT OUTPUT
 
@@ -61,7 +62,12 @@ def main(directory: str, dtype: str, device: str, mode: str, *sizes: str) -> Non
     for _ in range(3):
         request()
     print("ready", flush=True)
-    for _line in sys.stdin:
+    for line in sys.stdin:
+        if line.strip() == "profile":
+            activities = [torch.profiler.ProfilerActivity.CPU]
+            activities += [torch.profiler.ProfilerActivity.CUDA] if device != "cpu" else []
+            with torch.profiler.profile(activities=activities):
+                request()
         print(json.dumps(request()), flush=True)
 
 
