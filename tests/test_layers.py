@@ -55,7 +55,10 @@ RANK = {room: place for place, line in enumerate(RANKS.split("\n")) for room in 
 JUDGING = ("report", "results", "gate", "metrics", "probes", "drift", "pricing", "stats", "store", "records")
 # Runs in the worker's interpreter, which has the standard library and the engine and nothing else (D2).
 WORKER_SIDE = ("worker", "optimisations", "runtimes", "engine")
-WORKER_MAY_IMPORT = ("errors", "records", "formatting", "bounded", "plugins", "machine.proc", *WORKER_SIDE)
+WORKER_MAY_IMPORT = (
+    *("errors", "records", "formatting", "bounded", "plugins", "machine.proc", "machine.nvml"),
+    *WORKER_SIDE,
+)
 # Inside functions only, for schemes that keep what they made, read a text to calibrate, or files in parts: an
 # interpreter that runs these has the harness's own packages too.
 WORKER_MAY_CALL = ("models.cache", "models.gguf_parts", "texts")
@@ -93,6 +96,7 @@ ENGINE_OUTSIDE = {
         "numpy",
     ): "the evidence after each unit, all at once; no engine, on the same list",
     ("gate.power", "numpy"): "thousands of simulated gates at once; no engine, but on the same list",
+    ("machine.nvml", "pynvml"): "asks the driver about neighbours before a worker starts; no engine",
     ("stats.intervals", "numpy"): "the bootstrap; no engine, but on the list of what a worker may have",
 }
 

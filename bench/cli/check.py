@@ -10,16 +10,21 @@ from bench import plugins
 from bench.cli.estimate import assumptions, batches, estimate, most_pairs
 from bench.cli.listing import NO_STEPS, align, arm_words, model_words, terminal_width
 from bench.config.arms import HOME_ENGINE, device_here
+from bench.config.room import one_after_other
 from bench.config.spec import Arm, Group, LimitBlock, Spec
 from bench.drift.behaviour import suites_of
 from bench.formatting import count, printable
 from bench.machine.devices import cpu_count
+from bench.machine.gpus import cautions as cautions_of_gpus
+from bench.machine.gpus import gpu_for
+from bench.machine.nvml import GIB, Gpu
 from bench.measure import designs
 from bench.measure.clock import utc_now
 from bench.models.reference import LocalPath, Named, Random
 from bench.models.registry import find_model
 from bench.models.templates import has_template
-from bench.pricing.book import price_called
+from bench.pricing.book import default_book, price_called
+from bench.pricing.cards import misfit_of_card, price_of_card
 from bench.pricing.hour import cautions
 from bench.pricing.reprice import plain
 from bench.records.grid import MAY_BE_CONFOUNDED, quantises
@@ -167,9 +172,24 @@ def _eager_on_gpu(arm: Arm) -> bool:
     return ours and not any(step.verb == "compile" for step in arm.optimise)
 
 
+def _other_card(spec: Spec, arms: Sequence[Arm]) -> Iterator[str]:
+    """Yield a note if the price is of another card than the one that would be measured."""
+    if spec.price.hardware is None:
+        return
+    price = price_called(spec.price.hardware)
+    gpus = [gpu for device in {arm.runtime.device for arm in arms} if isinstance(gpu := gpu_for(device), Gpu)]
+    for gpu in gpus[:1]:
+        if reason := misfit_of_card(price, gpu.name):
+            better = price_of_card(gpu.name, gpu.memory_bytes / GIB, default_book())
+            yield reason + (f": did you mean {better}?" if better else "")
+
+
 def _notes(spec: Spec, arms: Sequence[Arm]) -> Iterator[str]:
     if spec.price.hardware is not None:
         yield from cautions(plain(price_called(spec.price.hardware)), utc_now()[:10])
+    yield from _other_card(spec, arms)
+    yield from cautions_of_gpus({arm.runtime.device for arm in arms if not arm.unsupported})
+    yield from one_after_other(spec.groups, find_model)
     for threads in sorted({arm.runtime.threads or 0 for arm in arms}):
         if threads > cpu_count():
             yield f"{threads} threads on {count(cpu_count(), 'processor')}: they will wait for each other"

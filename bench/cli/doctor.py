@@ -105,6 +105,34 @@ def _cuda() -> Iterator[str]:
             f"{cuda_device_count()} CUDA device(s) here, and torch {version} is built without CUDA: "
             "`pip install --force-reinstall torch` fetches the build with CUDA"
         )
+    yield from _gpus(cuda_device_count())
+
+
+def _gpus(count: int) -> Iterator[str]:
+    """Report what keeps a worker off each GPU, what will not be known of it, and who is on it now."""
+    from bench.machine import gpus, nvml
+    from bench.machine.gpu_watch import look
+
+    for device in (f"cuda:{index}" for index in range(count)):
+        if reason := gpus.why_not(device, count):
+            yield reason
+            continue
+        yield from gpus.cautions([device])
+        gpu, library = gpus.gpu_for(device), nvml.library()
+        if not isinstance(gpu, nvml.Gpu):
+            continue
+        state = look(library, gpu)
+        if state.held:
+            yield (
+                f"GPU {device}: {len(state.held)} process(es) are on it right now: end them, or pairs beside "
+                "them may be void"
+            )
+        cap, usual = state.power_cap_w, state.default_cap_w
+        if cap is not None and usual is not None and cap < usual:
+            yield (
+                f"GPU {device}: its power cap is {cap:.0f} W, below the board's usual {usual:.0f}: figures "
+                f"are of a capped card; `sudo nvidia-smi -pl {usual:.0f}` lifts it"
+            )
 
 
 def _packages() -> Iterator[str]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from bench.cli.doctor import GIB, available_bytes
 from bench.machine.devices import cuda_device_count, cuda_memory_bytes
+from bench.machine.gpus import gpu_for
+from bench.machine.nvml import Gpu
 from bench.models.architecture import Architecture
 
 TOKENS = 4096  # of the cache; a model with a shorter context fills its context
@@ -30,7 +32,8 @@ class Memory:
 def memory_here() -> Memory:
     """Return the memory of the first GPU, all of it, or else the RAM that is available now."""
     if cuda_device_count():
-        return Memory("GPU memory", cuda_memory_bytes())
+        gpu = gpu_for("auto")
+        return Memory("GPU memory", gpu.memory_bytes if isinstance(gpu, Gpu) else cuda_memory_bytes())
     return Memory("RAM", available_bytes())
 
 

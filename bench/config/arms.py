@@ -17,6 +17,7 @@ from bench.config.spec import Dtype, Optimisation, RuntimeBlock
 from bench.environments import interpreter, missing_environment
 from bench.errors import UsageError
 from bench.formatting import nearest
+from bench.machine import gpus
 from bench.machine.devices import cuda_device_count
 from bench.models.checks import check_directory
 from bench.models.gguf_parts import check_model
@@ -209,7 +210,7 @@ def why_unsupported(
     """
     swept = any(("sweep", key) in source.lines for key in ("device", "dtype"))
     needed = is_baseline and not swept
-    absent = _no_device(runtime)
+    absent = _no_device(runtime.device)
     if absent and needed:
         raise source.error(device_path, absent)
     if runtime.python is not None:
@@ -240,12 +241,9 @@ def why_unsupported(
     return None
 
 
-def _no_device(runtime: RuntimeBlock) -> str | None:
-    """Return why the device is not here, or None if it is."""
-    devices, index = cuda_device_count(), int(runtime.device.partition(":")[2] or 0)
-    if runtime.device.startswith("cuda") and index >= devices:
-        return f"{runtime.device}: this machine shows {devices} CUDA device(s)"
-    return None
+def _no_device(device: str) -> str | None:
+    """Return why no worker could use the device here, or None if one can."""
+    return gpus.why_not(device, cuda_device_count()) if device_here(device) == "cuda" else None
 
 
 def device_here(asked: str) -> Literal["cpu", "cuda"]:

@@ -20,11 +20,13 @@ from bench.config.arms import blaming, cells, optimisations, read_model, why_uns
 from bench.config.blocks import BlockReader
 from bench.config.drift_block import check_drift, judged_on_other_text
 from bench.config.loadable import check_loadable
+from bench.config.room import too_large_for_gpu
 from bench.config.shapes import check_fits, check_order, check_shapes, check_students
 from bench.config.spec import (
     Arm,
     BuildBlock,
     DriftBlock,
+    EnergyBlock,
     Group,
     LimitBlock,
     MeasureBlock,
@@ -45,7 +47,9 @@ from bench.store.files import digest
 from bench.yaml_source import KeyPath, YamlSource, parse_yaml, read_yaml
 
 ARM_KEYS = ("model", "runtime", "workload", "optimise")
-FILE_KEYS = ("name", *ARM_KEYS, "variants", "price", "slo", "drift", "measure", "gate", "sweep", "build")
+FILE_KEYS = (
+    *("name", *ARM_KEYS, "variants", "price", "slo", "energy", "drift", "measure", "gate", "sweep", "build"),
+)
 ADDED = ("statistics", "probes", "memory_limit", "items")  # keys that older configs do not have
 MAX_ROWS = 1000
 Raw = Mapping[str, Any]
@@ -99,7 +103,8 @@ class _Reader(BlockReader):
             with blaming(self.source, ("measure", "probes")):
                 plugins.load("probes", probe)
         slo = self.block(SloBlock, "slo", self.data["slo"]) if "slo" in self.data else None
-        full = self._with_defaults(price, slo, drift, measure)
+        energy = self.block(EnergyBlock, "energy", self.data["energy"]) if "energy" in self.data else None
+        full = self._with_defaults(price, slo, energy, drift, measure)
         groups = self.groups(only)
         judged_on_other_text(self.source, drift, groups)
         gate = self.limits(drift, slo, groups)
@@ -124,13 +129,19 @@ class _Reader(BlockReader):
         return self.block(BuildBlock, "build", self.data.get("build", {}))
 
     def _with_defaults(
-        self, price: PriceBlock, slo: SloBlock | None, drift: DriftBlock, measure: MeasureBlock
+        self,
+        price: PriceBlock,
+        slo: SloBlock | None,
+        energy: EnergyBlock | None,
+        drift: DriftBlock,
+        measure: MeasureBlock,
     ) -> dict[str, Any]:
         blocks = {
             "runtime": self.runtime(self.data.get("runtime", {})).to_json(),
             "workload": self.workload(self.data.get("workload", {})).to_json(),
             "price": price.model_dump(exclude_none=True),
             **({"slo": slo.model_dump(exclude_none=True)} if slo else {}),
+            **({"energy": energy.model_dump(exclude_none=True)} if energy else {}),
             "drift": _lists(drift.model_dump()),
             "measure": _lists(measure.model_dump()),
         }
@@ -229,6 +240,10 @@ class _Reader(BlockReader):
         check_shapes(self.source, model, steps, place, self.find_model)
         device = self.place(path, "runtime", "device")
         why = why_unsupported(self.source, runtime, steps, device, place, is_baseline=not path)
+        if why is None and (why := too_large_for_gpu(model, runtime, self.find_model)) and not path:
+            raise self.source.error(
+                ("model",), why, "name a smaller model, another dtype or a packed checkpoint"
+            )
         return Arm(name, False, model, runtime, workload, steps, why)
 
     def limits(

@@ -17,6 +17,7 @@ from bench.config.spec import (
     Block,
     BuildBlock,
     DriftBlock,
+    EnergyBlock,
     LimitBlock,
     MeasureBlock,
     PriceBlock,
@@ -45,6 +46,7 @@ def json_schema() -> Schema:
         "variants": {"type": "array", "items": variant, "description": "what differs from the file"},
         "price": _of(PriceBlock, hardware=list(default_book())),
         "slo": _of(SloBlock),
+        "energy": _of(EnergyBlock),
         "drift": _of(
             DriftBlock,
             text=list(plugins.names("texts")),

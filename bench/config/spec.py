@@ -6,6 +6,7 @@ Schema of ``bench schema`` is made from them, so editors and the checker agree.
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -104,6 +105,39 @@ class SloBlock(Block):
     def _some_limit(self) -> SloBlock:
         if self.ttft_ms is None and self.tpot_ms is None and self.e2el_ms is None:
             raise ValueError("give ttft_ms, tpot_ms or e2el_ms")
+        return self
+
+
+class EnergyBlock(Block):
+    """What is made from energy besides joules. Nothing of it is done unless it is given."""
+
+    g_co2_per_kwh: Annotated[float, Field(ge=0, le=2000, allow_inf_nan=False)] | None = Field(
+        None, description="grams of CO2 of a kWh from the grid; needs a date and a source"
+    )
+    date: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")] | None = Field(
+        None, description="the day on which the grid's factor held, YYYY-MM-DD"
+    )
+    source: Annotated[str, Field(min_length=1, max_length=300)] | None = Field(
+        None, description="where the grid's factor is from"
+    )
+    pue: Annotated[float, Field(ge=1, le=5, allow_inf_nan=False)] = Field(
+        1.0, description="watts at the meter over the watts at the device, for CO2"
+    )
+    modelled_watts: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)] | None = Field(
+        None, description="watts to model energy with where nothing counts it; labelled modelled"
+    )
+
+    @model_validator(mode="after")
+    def _dated(self) -> EnergyBlock:
+        if self.g_co2_per_kwh is None and self.modelled_watts is None:
+            raise ValueError("give g_co2_per_kwh, modelled_watts or both")
+        if self.g_co2_per_kwh is not None and (self.date is None or self.source is None):
+            raise ValueError("g_co2_per_kwh goes with its date and source: the grid changes")
+        if self.date is not None:
+            try:
+                dt.date.fromisoformat(self.date)
+            except ValueError:
+                raise ValueError(f"{self.date} is no day") from None
         return self
 
 

@@ -1,4 +1,8 @@
-"""Energy from hardware counters: RAPL for the CPU, NVML for the GPU. Energy is never estimated."""
+"""Energy counters of the hardware: RAPL for the CPU, NVML for the GPU. Energy is never estimated here.
+
+A GPU counts the energy of its board, updated about ten times a second (Volta and later). Where it does not,
+its power is integrated. RAPL counts microjoules and wraps around after minutes to hours.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.machine import nvml
+from bench.machine.nvml import Gpu, NoNvml
+
 _POWERCAP = Path("/sys/class/powercap")
+MOST_STEP_J = 50_000.0  # a counter that seems to have gone further between two looks was set back
+INSTANT = "NVML_FI_DEV_POWER_INSTANT"  # since Hopper, the ordinary figure is a mean over a second
+
+
+class CounterReset(Exception):
+    """A counter went backwards: the driver was loaded again, or the machine was suspended."""
 
 
 @dataclass(frozen=True)
 class Counter:
-    """An energy counter. ``read`` returns joules since some fixed moment; ``boundary`` names the hardware
-    that they include."""
+    """A source of energy figures. ``boundary`` names the hardware that they include.
+
+    ``read`` returns joules since some fixed moment, and raises CounterReset if it cannot go on from there; it
+    is None where only power is known. ``power`` returns watts at this moment, or None.
+    """
 
     boundary: str
-    read: Callable[[], float]
+    read: Callable[[], float] | None
+    power: Callable[[], float | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -27,15 +44,27 @@ class NoCounter:
     reason: str
 
 
-def find(device: str) -> Counter | NoCounter:
-    """Return the counter of ``device`` (``cpu`` or ``cuda:N``), or the reason why there is none."""
-    return _nvml(device) if device.startswith("cuda") else _rapl()
+def find(device: str, gpu: Gpu | NoNvml | None = None) -> Counter | NoCounter:
+    """Return the counter of ``device`` (``cpu`` or ``cuda:N``), or the reason why there is none.
+
+    In a worker torch says which ``gpu`` that is. Who has no torch says it, and takes no room on the GPU.
+    """
+    if not device.startswith("cuda"):
+        return _rapl()
+    return _nvml(gpu_of_torch(int(device.partition(":")[2] or 0)) if gpu is None else gpu)
+
+
+# ---- RAPL ----------------------------------------------------------------------------------------
 
 
 def _rapl() -> Counter | NoCounter:
-    """Return the counter of the CPU packages: the sum of all ``intel-rapl:N`` domains. AMD processors use the
-    same interface."""
-    domains = sorted(_POWERCAP.glob("intel-rapl:[0-9]"))
+    """Return the counter of the CPU packages: the sum of all ``intel-rapl:N`` domains that are packages. AMD
+    processors use the same interface. The domain ``psys`` counts the packages again."""
+    domains = [
+        domain
+        for domain in sorted(_POWERCAP.glob("intel-rapl:[0-9]*"))
+        if ":" not in domain.name.removeprefix("intel-rapl:") and _is_package(domain)
+    ]
     if not domains:
         return NoCounter(
             "no_energy_counter", "this machine shows no RAPL counter (most virtual machines hide it)"
@@ -47,7 +76,16 @@ def _rapl() -> Counter | NoCounter:
             file.read_text()
     except PermissionError:
         return NoCounter("not_permitted", "the RAPL counter is readable by root only; see `bench doctor`")
+    except (OSError, ValueError) as bad:
+        return NoCounter("no_energy_counter", f"the RAPL counter cannot be read ({bad})")
     return Counter("CPU package (RAPL)", _unwrapped(files, limits))
+
+
+def _is_package(domain: Path) -> bool:
+    try:
+        return (domain / "name").read_text().startswith("package")
+    except OSError:
+        return True
 
 
 def _unwrapped(files: list[Path], limits: list[int]) -> Callable[[], float]:
@@ -58,35 +96,68 @@ def _unwrapped(files: list[Path], limits: list[int]) -> Callable[[], float]:
     def read() -> float:
         for index, file in enumerate(files):
             now = int(file.read_text())
-            total[0] += (now - last[index]) % (limits[index] + 1)
+            step = (now - last[index]) % (limits[index] + 1)
             last[index] = now
+            if step / 1e6 > MOST_STEP_J:
+                raise CounterReset
+            total[0] += step
         return total[0] / 1e6
 
     return read
 
 
-def _nvml(device: str) -> Counter | NoCounter:
-    """Return the board's total energy counter (Volta and later, updated about ten times a second)."""
-    try:
-        import pynvml
-    except ImportError:
-        return NoCounter("nvml_missing", "install nvidia-ml-py: pip install 'inference-cost-bench[gpu]'")
-    uuid = _uuid(int(device.partition(":")[2] or 0))
-    if uuid is None:
-        return NoCounter("gpu_unknown", "this torch does not say the GPU's UUID, by which NVML knows it")
-    try:
-        pynvml.nvmlInit()
-        handle: Any = pynvml.nvmlDeviceGetHandleByUUID(uuid)
-        pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-    except pynvml.NVMLError as error:
-        return NoCounter("nvml_failed", f"NVML: {error}")
-    return Counter("GPU board (NVML)", lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3)
+# ---- NVML ----------------------------------------------------------------------------------------
 
 
-def _uuid(index: int) -> str | None:
-    """Return the UUID of torch's GPU ``index``. Torch numbers only the GPUs in CUDA_VISIBLE_DEVICES, NVML
-    numbers all of them."""
+def _nvml(gpu: Gpu | NoNvml) -> Counter | NoCounter:
+    """Return the counter of the board, or its power where it has no counter."""
+    library = nvml.library()
+    if isinstance(gpu, NoNvml) or isinstance(library, NoNvml):
+        return NoCounter(gpu.code, gpu.reason) if isinstance(gpu, NoNvml) else NoCounter("nvml_failed", "")
+    if gpu.profile:
+        words = f"the board counts the energy of all its slices, and this is one ({gpu.profile})"
+        return NoCounter("mig_slice", words)
+    power = _power(library, gpu)
+    if nvml.ask(library, "nvmlDeviceGetTotalEnergyConsumption", gpu.board) is None:
+        if power() is None:
+            return NoCounter("no_energy_counter", f"the {gpu.name} counts neither energy nor power")
+        return Counter("GPU board (NVML, power integrated)", None, power)
+    return Counter("GPU board (NVML)", _growing(library, gpu), power)
+
+
+def _growing(library: Any, gpu: Gpu) -> Callable[[], float]:
+    """Return a function that reads joules, of a counter that starts again when the driver is loaded."""
+    last = [0.0]
+
+    def read() -> float:
+        millijoules = nvml.ask(library, "nvmlDeviceGetTotalEnergyConsumption", gpu.board)
+        if millijoules is None or millijoules / 1e3 < last[0]:
+            raise CounterReset
+        last[0] = millijoules / 1e3
+        return last[0]
+
+    return read
+
+
+def _power(library: Any, gpu: Gpu) -> Callable[[], float | None]:
+    field = getattr(library, INSTANT, None)
+
+    def power() -> float | None:
+        values = None if field is None else nvml.ask(library, "nvmlDeviceGetFieldValues", gpu.board, [field])
+        if values and values[0].nvmlReturn == 0 and values[0].value.uiVal:
+            return float(values[0].value.uiVal) / 1e3
+        milliwatts = nvml.ask(library, "nvmlDeviceGetPowerUsage", gpu.board)
+        return None if milliwatts is None else milliwatts / 1e3
+
+    return power
+
+
+def gpu_of_torch(index: int) -> Gpu | NoNvml:
+    """Return torch's GPU ``index``. Torch numbers only the GPUs in CUDA_VISIBLE_DEVICES, NVML all of them, so
+    the GPU is known by its UUID."""
     import torch
 
     found = getattr(torch.cuda.get_device_properties(index), "uuid", None)
-    return None if found is None else f"GPU-{found}"
+    if found is None:
+        return NoNvml("gpu_unknown", "this torch does not say the GPU's UUID, by which NVML knows it")
+    return nvml.gpu_of(str(found))

@@ -6,11 +6,15 @@ Writing ``5`` to ``/proc/self/clear_refs`` resets ``VmHWM``, so each phase has i
 from __future__ import annotations
 
 import ctypes
+import os
 import resource
 import sys
 from pathlib import Path
 from typing import Any
 
+from bench.engine.energy import gpu_of_torch
+from bench.machine import nvml
+from bench.machine.nvml import NoNvml
 from bench.machine.proc import entries, numbers_in, text_of
 
 _PROC = Path("/proc")
@@ -48,20 +52,32 @@ def read_peak(engine: Any | None = None) -> dict[str, int | None]:
     """Return the peak bytes since the last reset, by kind.
 
     ``peak_rss_bytes`` is the peak resident set, plus what live children hold now. ``peak_allocated_bytes`` is
-    from CUDA's allocator. ``peak_device_bytes`` is the driver's figure at this moment. It covers every
-    process on the GPU, so it includes the other worker.
+    what CUDA's allocator has given out, ``peak_reserved_bytes`` what it has taken from the GPU for that.
+    ``peak_device_bytes`` is what the driver says that this process holds now: context, kernels and what the
+    allocator has taken, which stays taken until the next reset. It is None where the driver does not know
+    this process, as in most containers; what others hold is never in it.
     """
     peaks: dict[str, int | None] = {
         "peak_rss_bytes": _high_water() + _children(),
         "peak_allocated_bytes": None,
+        "peak_reserved_bytes": None,
         "peak_device_bytes": None,
     }
     cuda = _cuda(engine)
     if cuda is not None:
-        free, total = cuda.mem_get_info()
         peaks["peak_allocated_bytes"] = cuda.max_memory_allocated()
-        peaks["peak_device_bytes"] = total - free
+        peaks["peak_reserved_bytes"] = cuda.max_memory_reserved()
+        peaks["peak_device_bytes"] = held_on_gpu(cuda.current_device())
     return peaks
+
+
+def held_on_gpu(index: int) -> int | None:
+    """Return the bytes that this process holds on torch's GPU ``index``, as the driver says; None if it does
+    not name this process, or does not say how much that is."""
+    gpu, library = gpu_of_torch(index), nvml.library()
+    if isinstance(gpu, NoNvml) or isinstance(library, NoNvml):
+        return None
+    return (nvml.processes(library, gpu) or {}).get(os.getpid())
 
 
 def _cuda(engine: Any | None) -> Any | None:

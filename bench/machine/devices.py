@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import os
 import subprocess
+from itertools import takewhile
 from pathlib import Path
 
 from bench.machine.children import NOWHERE, environment
 
 ASK_S = 2.0
+DEV = Path("/dev")
 
 
 def cuda_device_count() -> int:
     """Count the CUDA devices that a worker would see. These are the driver's device files, limited by
-    CUDA_VISIBLE_DEVICES."""
-    found = sum(1 for file in Path("/dev").glob("nvidia[0-9]*"))
+    CUDA_VISIBLE_DEVICES. As for CUDA, the first entry that is no device ends its list."""
+    found = sum(1 for file in DEV.glob("nvidia[0-9]*"))
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is None or not found:
         return found
-    return len([one for one in chosen.split(",") if one.strip() and one.strip() != "-1"])
+    entries = [one.strip() for one in chosen.split(",")]
+    return len(list(takewhile(lambda one: _is_device(one, found), entries)))
+
+
+def _is_device(entry: str, found: int) -> bool:
+    """Return whether an entry of CUDA_VISIBLE_DEVICES may be one of ``found`` devices: a number, or a UUID,
+    which is not looked up here."""
+    return int(entry) < found if entry.isdecimal() else entry.startswith(("GPU-", "MIG-"))
 
 
 def cuda_memory_bytes() -> int | None:

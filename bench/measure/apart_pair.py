@@ -14,6 +14,7 @@ from time import monotonic
 
 from bench.config.spec import Group
 from bench.machine import noise
+from bench.machine.gpu_watch import GpuRound
 from bench.machine.noise import Ticks
 from bench.measure import arm as one
 from bench.measure import designs, replies
@@ -37,6 +38,7 @@ class ApartPair:
         self._loaded: dict[bool, Loaded] = {}
         self._cold: dict[bool, ColdStart] = {}
         self._windows: list[tuple[Ticks, Ticks]] = []
+        self._seen: list[GpuRound] = []
 
     @property
     def loaded(self) -> Loaded:
@@ -65,7 +67,8 @@ class ApartPair:
             variant_ns=times[False].durations_ns,
             cold=Sides(self._cold[True], self._cold[False]),
             took_s=round(monotonic() - began, 3),
-            noise=noise.between("unit", *self.ticks),
+            noise={**noise.between("unit", *self.ticks), **self._seen[-1].record},
+            void=next((seen.void for seen in self._seen if seen.void), ""),
             design=designs.ABBA,
         )
 
@@ -99,7 +102,7 @@ class ApartPair:
     def _load(self, under: ArmUnderTest, spent: Loaded | None = None) -> Loaded:
         model, baseline = (self._fetch(side.model) for side in (under.arm, self.group.baseline))
         under.record(model={**asdict(model.source), "random": model.random})
-        loaded = one.load(under, model, baseline)
+        loaded = one.load(under, model, baseline, self._fetch)
         if spent is not None:
             loaded = replace(loaded, evidence=with_bills_of(spent, loaded))
             under.loaded_with(loaded)
@@ -112,7 +115,7 @@ class ApartPair:
         warm = one.warm_up(under, prompts_of(under.arm), most=repeats, finite=not under.reopened)
         is_base = under is self.base
         self._cold[is_base] = ColdStart(self._loaded[is_base].load_s, warm.first_request_ms)
-        before = noise.read_ticks([under.worker.pid])
+        watch, before = one.watch_of(under), noise.read_ticks([under.worker.pid])
         told = designs.how(designs.ABBA, on_gpu=under.known.on_gpu)
         result = under.worker.ask(
             "alone", self._context.measure.timeout_s, turns=under.turns, wake=told.get("wake", 0),
@@ -120,5 +123,6 @@ class ApartPair:
         )  # fmt: skip
         times = replies.turn_times(result, len(batches), under.turns)
         self._windows.append((before, noise.read_ticks([under.worker.pid])))
+        self._seen.append(one.end_of(watch, under))
         then()
         return times

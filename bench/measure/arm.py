@@ -6,8 +6,9 @@ record in the journal; ``fsync`` runs after a pass, never during it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bench import plugins
@@ -17,13 +18,17 @@ from bench.errors import Unsupported
 from bench.formatting import row_title
 from bench.machine import noise
 from bench.machine.devices import cuda_device_count
+from bench.machine.gpu_watch import GpuRound, GpuWatch
+from bench.machine.gpus import gpu_for
+from bench.machine.nvml import Gpu
+from bench.machine.proc import session_of
 from bench.measure import replies
 from bench.measure.events import Began, Tell
 from bench.measure.replies import Asked, Command, Reply
 from bench.measure.worker_process import WorkerProcess
 from bench.models.reasoning import markers_of
 from bench.models.reference import LocalModel, ModelRef, named_or_path
-from bench.records import Corpus, Facts, Loaded, WarmUp
+from bench.records import Corpus, EnergyReading, Facts, Loaded, WarmUp
 from bench.store import tree
 from bench.store.files import slug
 from bench.store.journal import Journal
@@ -32,6 +37,8 @@ from bench.workloads import Prompt
 # A disturbed solo pass is repeated. The last attempt counts, and its noise is recorded beside it.
 SOLO_ATTEMPTS = 2
 Fetch = Callable[[ModelRef], LocalModel]
+IDLE_S = 10.0  # METRICS 4.5
+QUIET = GpuRound()
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ class ArmUnderTest:
     facts: Facts | None = None
     reopened: bool = False
     disturbed: bool = False
+    on_gpu: GpuRound = QUIET
 
     @property
     def title(self) -> str:
@@ -106,14 +114,29 @@ class ArmUnderTest:
         """Run one command of the worker and record the machine's noise during it."""
         self.context.pause()
         self.context.tell(Began(self.title, name))
-        before = noise.read_ticks([self.worker.pid])
+        watch, before = watch_of(self), noise.read_ticks([self.worker.pid])
         self.worker.on_progress = lambda text: self.context.tell(Began(self.title, f"{name}, {text}"))
         result = self.worker.ask(command.do, self.context.measure.timeout_s, **arguments)
         after = noise.read_ticks([self.worker.pid])
         reply = replies.read(command, result, self.asked)
-        self.disturbed = noise.disturbed(before, after, self.context.measure.max_disturbance)
-        self.record(noise=[noise.between(command.do, before, after)])
+        self.on_gpu = end_of(watch, self)
+        accepted = self.context.measure.max_disturbance
+        self.disturbed = noise.disturbed(before, after, accepted) or bool(self.on_gpu.void)
+        self.record(noise=[{**noise.between(command.do, before, after), **self.on_gpu.record}])
         return reply
+
+
+def watch_of(*sides: ArmUnderTest) -> GpuWatch:
+    """Begin to watch the GPUs of these rows; a row on a CPU has none."""
+    gpus = (gpu_for(device) for device in sorted({under.arm.runtime.device for under in sides}))
+    return GpuWatch([gpu for gpu in gpus if isinstance(gpu, Gpu)])
+
+
+def end_of(watch: GpuWatch, *sides: ArmUnderTest) -> GpuRound:
+    """Return what happened on the GPUs of these rows, whose workers and the harness are not neighbours."""
+    ours = [os.getpid(), *(pid for under in sides for pid in session_of(under.worker.pid))]
+    workers = sum(under.facts is not None and under.facts.on_gpu for under in sides)
+    return watch.end(ours, workers, sides[0].context.measure.max_disturbance)
 
 
 def open_worker(arm: Arm, group: str, context: RunContext) -> ArmUnderTest:
@@ -147,10 +170,10 @@ def begin(under: ArmUnderTest) -> None:
     )
 
 
-def load(under: ArmUnderTest, model: LocalModel, baseline: LocalModel) -> Loaded:
+def load(under: ArmUnderTest, model: LocalModel, baseline: LocalModel, fetch: Fetch | None = None) -> Loaded:
     """Load a model that runs alone, and check the evidence. ``baseline`` is what its schemes learn from."""
     checks = {"step_by_step": not under.reopened}
-    loaded = under.stage("load", replies.LOAD, **load_arguments(under.arm, model, baseline), **checks)
+    loaded = under.stage("load", replies.LOAD, **load_arguments(under.arm, model, baseline, fetch), **checks)
     under.loaded_with(loaded)
     return loaded
 
@@ -241,7 +264,7 @@ def alone(under: ArmUnderTest) -> None:
     if under.known.on_gpu:
         under.record(device_times=under.stage("the GPU's own time", replies.DEVICE_TIMES))
     under.record(memory=under.stage("memory", replies.MEMORY))
-    under.record(energy=under.stage("energy", replies.ENERGY))
+    under.record(energy=_energy(under))
     for name in under.context.measure.probes:
         module = plugins.module_name("probes", name)
         under.record(probes={name: under.stage(f"probe {name}", replies.PROBE, module=module)})
@@ -251,6 +274,20 @@ def profile(under: ArmUnderTest) -> None:
     """Look at the kernels of one step and at the evidence in them. The profiler stays attached to the process
     and slows it down, so nothing is timed in it afterwards."""
     under.record(profile=under.stage("kernels of a step", replies.PROFILE))
+
+
+def _energy(under: ArmUnderTest) -> EnergyReading:
+    """Measure energy, again if others used the machine: a counter counts their work too. Baselines also
+    measure the power of the idle device, which their variants share."""
+    idle_s = IDLE_S if under.arm.is_baseline else 0.0
+    for _attempt in range(SOLO_ATTEMPTS):
+        found = under.stage("energy", replies.ENERGY, idle_s=idle_s)
+        if not under.disturbed or found.joules is None:
+            return found
+    why = under.on_gpu.void or "others used the processors"
+    return replace(
+        found, energy_valid=False, code="neighbours", reason=f"{why}, and a counter counts that too"
+    )
 
 
 def ceilings(under: ArmUnderTest) -> None:

@@ -134,8 +134,9 @@ class FreshPair:
         (see ``designs``). If the sides have different workloads (a gate on commits), whole batches take turns
         too, as many on each side.
 
-        The caller decides whether the unit is void, and uses only ``ticks`` for that: the processor time
-        before and after the turns.
+        The unit is void if the driver says that others used the GPU, or that heat slowed it. The caller
+        decides whether it is void otherwise, and uses only ``ticks`` for that: the processor time before and
+        after the turns.
         """
         loads = [under.arm.workload for under in self.sides]
         counts = [under.turns for under in self.sides]
@@ -150,7 +151,7 @@ class FreshPair:
             apart.setdefault("counts", counts)
         apart |= designs.how(design, on_gpu=on_gpu)
         pids = [under.worker.pid for under in self.sides]
-        before = noise.read_ticks(pids)
+        watch, before = one.watch_of(*self.sides), noise.read_ticks(pids)
         with pinned(self.base, self.variant, swapped=self.spawned_first == 1):
             ours, theirs = ask_both(
                 "duet", self.base.worker, self.variant.worker, self._context.measure.timeout_s,
@@ -160,6 +161,7 @@ class FreshPair:
             base_times = replies.turn_times(ours, len(batches), counts[0])
         variant_times = replies.turn_times(theirs, len(batches), counts[1])
         self.ticks = before, noise.read_ticks(pids)
+        seen = one.end_of(watch, *self.sides)
         if base_times.output_tokens and variant_times.output_tokens:
             both = zip(self.sides, (base_times, variant_times), strict=True)
             more["tokens"] = Sides(*(self._tokens(under, times, batches) for under, times in both))
@@ -173,7 +175,8 @@ class FreshPair:
             variant_ns=variant_times.durations_ns,
             cold=self._cold(),
             took_s=round(monotonic() - self._began, 3),
-            noise=noise.between("unit", *self.ticks),
+            noise={**noise.between("unit", *self.ticks), **seen.record},
+            void=seen.void,
             design=design,
             **more,
         )

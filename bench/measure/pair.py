@@ -105,7 +105,11 @@ def _score(base: ArmUnderTest, variant: ArmUnderTest, starts: list[int], rows: i
     found = replies.read(replies.SCORE, theirs, variant.asked)
     replies.check_windows(found, len(starts), context.drift.window - 1)
     routed = Sides(replies.read(replies.SCORE, ours, base.asked).routed, found.routed)
-    known = {"routed": [asdict(routed)]} if any((routed.baseline, routed.variant)) else {}
+    known: dict[str, object] = {}
+    if any((routed.baseline, routed.variant)):
+        known["routed"] = [asdict(routed)]
+    if found.memory is not None:
+        known["drift_memory"] = found.memory
     variant.record(drift=found.windows, **known)
 
 

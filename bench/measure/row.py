@@ -149,7 +149,7 @@ class VariantRun:
 
     def _keep(self, unit: UnitRecord, ticks: tuple[Ticks, Ticks]) -> None:
         """Write a unit down. It is void if others used the machine meanwhile, whatever its result is."""
-        if noise.disturbed(*ticks, self.context.measure.max_disturbance):
+        if not unit.void and noise.disturbed(*ticks, self.context.measure.max_disturbance):
             unit = replace(unit, void=f"others had {noise.others(*ticks):.0%} of the processors")
         self.units.append(unit)
         self.context.journal.append("unit", asdict(unit))

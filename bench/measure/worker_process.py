@@ -51,14 +51,23 @@ STALL_S = 60.0
 MOST_LISTINGS = 20
 
 
-def worker_environment(threads: int | None, on_cpu: bool = True) -> dict[str, str]:
-    """Return the environment of a worker with ``threads`` threads (None: the engine's default)."""
+def worker_environment(
+    threads: int | None, on_cpu: bool = True, *, other_python: bool = False
+) -> dict[str, str]:
+    """Return the environment of a worker with ``threads`` threads (None: the engine's default).
+
+    A worker with the harness's own interpreter also finds packages where the harness finds them: on
+    ``PYTHONPATH``. Another interpreter (``other_python``) has packages of its own.
+    """
     kept = {name: os.environ[name] for name in ALLOWED_ENVIRONMENT if name in os.environ}
+    if not other_python and (places := _package_places()):
+        kept["PYTHONPATH"] = os.pathsep.join(places)
     # A single thread has no other threads to stay close to. If it were bound, it would sit on the first
     # processor as soon as OpenMP is loaded, and two workers would load on one processor while the other is
     # idle.
     bound = BOUND if threads != 1 else {}
     ours = {
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as NVML and nvidia-smi number them; the user's own order stays
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
@@ -69,7 +78,14 @@ def worker_environment(threads: int | None, on_cpu: bool = True) -> dict[str, st
     }
     if threads is not None:
         ours |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    return kept | ours
+    return {**ours, **kept}
+
+
+def _package_places() -> list[str]:
+    """Return the directories on ``PYTHONPATH`` as whole paths: a worker may stand elsewhere. An empty entry
+    is the directory in which the user stands, from which nothing is imported."""
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return [str(Path(place).absolute()) for place in given if place]
 
 
 def _compiled_here(kept: Mapping[str, str]) -> dict[str, str]:
@@ -98,7 +114,7 @@ class WorkerProcess:
         self._memory_limit = memory_limit
         self._directory = directory
         self._log = log
-        self._environment = worker_environment(threads, on_cpu)
+        self._environment = worker_environment(threads, on_cpu, other_python=python is not None)
         self._python = str((python or Path(sys.executable)).absolute())
         self._no_grace = self._ended = False
         self.on_progress: Callable[[str], None] = lambda _text: None

@@ -1,33 +1,123 @@
-"""Energy, from hardware counters only; it is null, with a reason code, if there is no counter."""
+"""Energy from hardware counters, and what follows from it; null, with a reason code, if there is no counter.
+
+The gross figure comes first. The net one leaves out what the idle device would have drawn in the same time.
+The grams of CO2 and the modelled figures exist only where the config's ``energy`` block asks for them; what
+is modelled has a key of its own, and is never shown as measured.
+"""
 
 from __future__ import annotations
 
-from bench.records import ArmRecord, RunRecord
+from collections.abc import Mapping
+from typing import Any
+
+from bench.records import ArmRecord, EnergyReading, RunRecord
 from bench.stats.figure import Figures, Metric
 
 PER_TOKEN = Metric("energy_per_output_token_j", "J", "lower", "E/Σ n_out over the energy window", "per token")
 PER_REQUEST = Metric("energy_per_request_j", "J", "lower", "E/N_ok over the energy window", "per request")
+NET_PER_TOKEN = Metric(
+    "energy_net_per_output_token_j", "J", "lower", "(E − P_idle·W)/Σ n_out", "per token, idle power left out"
+)
+NET_PER_REQUEST = Metric(
+    "energy_net_per_request_j", "J", "lower", "(E − P_idle·W)/N_ok", "per request, idle power left out"
+)
+CO2_PER_REQUEST = Metric(
+    "co2_per_request_g", "g", "lower", "E/N_ok/3.6e6 · PUE · g/kWh of the config's grid", "CO2 per request"
+)
+MODELLED_PER_REQUEST = Metric(
+    "energy_modelled_per_request_j",
+    "J",
+    "lower",
+    "modelled, not measured: watts of the config · W/N_ok",
+    "MODELLED from the config's watts",
+)
 PLACE = 4
-METRICS = (PER_TOKEN, PER_REQUEST)
+JOULES_PER_KWH = 3.6e6
+METRICS = (PER_TOKEN, PER_REQUEST, NET_PER_TOKEN, NET_PER_REQUEST, CO2_PER_REQUEST, MODELLED_PER_REQUEST)
 
 
-def worked(arm: ArmRecord, _run: RunRecord) -> dict[str, str]:
+def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
     """Return the joules of the window divided by what was decoded in it."""
     energy = arm.energy
     if energy is None or energy.joules is None:
         return {}
-    return {
+    found = {
         PER_TOKEN.key: f"{energy.joules:.6g} / {energy.output_tokens}",
         PER_REQUEST.key: f"{energy.joules:.6g} / {energy.requests}",
     }
+    idle_w = _idle_watts(arm, run)
+    if _net(energy, idle_w) is not None:
+        net = f"({energy.joules:.6g} - {idle_w:.6g} * {energy.window_s:.6g})"
+        found[NET_PER_TOKEN.key] = f"{net} / {energy.output_tokens}"
+        found[NET_PER_REQUEST.key] = f"{net} / {energy.requests}"
+    return found
 
 
-def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
+def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     """Return energy per token and per request, with the boundary (GPU board, CPU package) in the notes."""
-    energy = arm.energy
-    if energy is None or energy.joules is None:
-        return {PER_TOKEN.key: None, PER_REQUEST.key: None}
-    return {
-        PER_TOKEN.key: PER_TOKEN.scalar(energy.joules / energy.output_tokens, boundary=energy.boundary),
-        PER_REQUEST.key: PER_REQUEST.scalar(energy.joules / energy.requests, boundary=energy.boundary),
-    }
+    energy, asked = arm.energy, run.spec.get("energy") or {}
+    found: Figures = dict.fromkeys(metric.key for metric in METRICS)
+    measured = energy.joules if energy is not None else None
+    if energy is not None and measured is not None:
+        notes = _notes(energy)
+        found[PER_TOKEN.key] = PER_TOKEN.scalar(measured / energy.output_tokens, **notes)
+        found[PER_REQUEST.key] = PER_REQUEST.scalar(measured / energy.requests, **notes)
+        idle_w = _idle_watts(arm, run)
+        net = _net(energy, idle_w)
+        if net is not None:
+            notes = {"boundary": energy.boundary, "idle_w": idle_w}
+            found[NET_PER_TOKEN.key] = NET_PER_TOKEN.scalar(net / energy.output_tokens, **notes)
+            found[NET_PER_REQUEST.key] = NET_PER_REQUEST.scalar(net / energy.requests, **notes)
+    modelled = _modelled(arm, asked) if measured is None else None
+    if modelled is not None:
+        source = {"basis": "modelled", "watts": asked["modelled_watts"]}
+        found[MODELLED_PER_REQUEST.key] = MODELLED_PER_REQUEST.scalar(modelled, **source)
+    per_request = modelled if energy is None or measured is None else measured / energy.requests
+    found[CO2_PER_REQUEST.key] = _co2(per_request, asked, "measured" if measured is not None else "modelled")
+    return found
+
+
+def _notes(energy: EnergyReading) -> dict[str, Any]:
+    """Return what a measured figure rests on."""
+    notes: dict[str, Any] = {"boundary": energy.boundary}
+    if energy.code != "ok":
+        notes["energy_valid"] = energy.code
+    if energy.integrated_j is not None and energy.joules:
+        notes["integrated_power_ratio"] = energy.integrated_j / energy.joules
+    return notes
+
+
+def _idle_watts(arm: ArmRecord, run: RunRecord) -> float | None:
+    """Return the power of the idle device, from the row itself or from its baseline on the same hardware."""
+    base = run.baseline_of(arm)
+    for one in (arm, base):
+        reading = one.energy if one is not None else None
+        same = reading is not None and arm.energy is not None and reading.boundary == arm.energy.boundary
+        if reading is not None and same and reading.idle_w is not None:
+            return reading.idle_w
+    return None
+
+
+def _net(energy: EnergyReading, idle_w: float | None) -> float | None:
+    """Return E − P_idle · W; None if idle power is not known, or if nothing is left."""
+    if idle_w is None or energy.joules is None:
+        return None
+    left = energy.joules - idle_w * energy.window_s
+    return left if left > 0 else None
+
+
+def _modelled(arm: ArmRecord, asked: Mapping[str, Any]) -> float | None:
+    """Return the joules of a request by the config's watts and the row's own seconds."""
+    watts, requests = asked.get("modelled_watts"), sum(batch.requests for batch in arm.solo)
+    if watts is None or not requests:
+        return None
+    return float(watts) * sum(batch.duration_s for batch in arm.solo) / requests
+
+
+def _co2(joules: float | None, asked: Mapping[str, Any], basis: str) -> Any:
+    grams = asked.get("g_co2_per_kwh")
+    if joules is None or grams is None:
+        return None
+    pue = float(asked.get("pue") or 1.0)
+    notes = {"basis": basis, "grid_date": asked.get("date"), "grid_source": asked.get("source")}
+    return CO2_PER_REQUEST.scalar(joules / JOULES_PER_KWH * pue * float(grams), **notes)

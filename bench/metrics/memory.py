@@ -10,7 +10,7 @@ KV = Metric("kv_bytes_per_token", "B", "lower", "2 · layers · kv_heads · head
 RSS = Metric("peak_rss_bytes", "B", "lower", "max of VmHWM over prefill and decode", "resident set, serving")
 ALLOCATED = Metric("peak_allocated_bytes", "B", "lower", "CUDA allocator's peak, serving", "GPU, allocator")
 DEVICE = Metric(
-    "peak_device_bytes", "B", "lower", "driver's total − free after serving, of every process", "GPU, driver"
+    "peak_device_bytes", "B", "lower", "what the driver says this process holds after serving", "GPU, driver"
 )
 LOAD_RSS = Metric("load_peak_rss_bytes", "B", "lower", "VmHWM once loaded and optimised", "resident, loading")
 PLACE = 3
@@ -18,7 +18,8 @@ METRICS = (WEIGHTS, KV, RSS, ALLOCATED, DEVICE, LOAD_RSS)
 
 
 def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
-    """Return the sizes. The serving peak is the larger of prefill and decode; both are kept in the notes."""
+    """Return the sizes. The serving peak is the larger of prefill and decode; the notes keep every phase,
+    loading and scoring for drift too."""
     loaded, memory = arm.loaded, arm.memory
     found: Figures = {
         WEIGHTS.key: WEIGHTS.scalar((loaded.weights_bytes or None) if loaded else None),
@@ -29,5 +30,14 @@ def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
         largest = memory.largest(metric.key) if memory else None
         found[metric.key] = None
         if memory and largest is not None:
-            found[metric.key] = metric.scalar(largest, phases=memory.by_phase(metric.key))
+            phases = {**memory.by_phase(metric.key), **_other_phases(arm, metric.key)}
+            found[metric.key] = metric.scalar(largest, phases=phases)
     return found
+
+
+def _other_phases(arm: ArmRecord, kind: str) -> dict[str, float]:
+    """Return the peaks of a GPU's memory while the model was loaded and while its output was scored."""
+    if kind == RSS.key:
+        return {}
+    peaks = {"load": arm.loaded.load_memory if arm.loaded else {}, "drift": arm.drift_memory or {}}
+    return {phase: float(peak) for phase, found in peaks.items() if (peak := found.get(kind)) is not None}

@@ -203,9 +203,10 @@ def watt_hour_usd(usd_per_kwh: float | None, pue: float | None) -> float:
 
 
 def device_share(price: HardwarePrice, threads: int | None) -> float:
-    """Return G: the GPUs of a GPU price, or the share of a CPU instance's vCPUs in ``threads``, at most 1."""
+    """Return G: the GPUs of a GPU price, or the part of one that was a slice; or the share of a CPU
+    instance's vCPUs in ``threads``, at most 1."""
     if price.kind == "gpu":
-        return float(price.gpus or 1)
+        return float(price.gpus or 1) * (price.share or 1.0)
     if threads is None or price.vcpus is None:
         return 1.0
     _require_positive("threads", threads)

@@ -48,6 +48,7 @@ _OPTIONAL: Final = (
     "purchase_price",
     "price_per_kwh",
     "idle_watts",
+    "share",
 )
 _TWICE: Final = "the price already holds power: billing it again would count it twice"
 _HINTS: Final = {
@@ -60,15 +61,15 @@ _HINTS: Final = {
 class HardwarePrice:
     """The price of one hour of one device, its date and its source.
 
-    ``date`` is the day on which the price held. ``usd_per_hour`` (rented) and ``purchase_usd`` (owned) are
-    for one GPU, or for a CPU instance of ``vcpus``; ``gpus`` is how many GPUs a run occupies. A rented price
-    may instead be ``price_per_hour`` or ``price_per_month`` (of 730 hours) of a whole ``instance`` with
-    ``instance_gpus`` GPUs, in ``currency``; ``usd_per_hour`` is then computed. ``usd_per_unit`` is the
-    dollars of one unit of the currency on ``rate_date``. ``memory_gib`` is the RAM of a CPU instance, or the
-    memory of one GPU. ``overhead`` is the fraction added to the purchase for what is around it,
-    ``life_hours`` the hours over which the purchase is spread, ``pue`` the watts at the meter over the watts
-    at the device. ``average_watts`` (under load) and ``idle_watts`` are the owner's figures, declared and not
-    measured.
+    ``date`` is the day on which the price held. ``usd_per_hour`` (rented) and ``purchase_usd`` (owned)
+    are for one GPU, or for a CPU instance of ``vcpus``; ``gpus`` is how many GPUs a run occupies, and
+    ``share`` which part of one, if it was a slice (MIG). A rented price may instead be ``price_per_hour``
+    or ``price_per_month`` (of 730 hours) of a whole ``instance`` with ``instance_gpus`` GPUs, in
+    ``currency``; ``usd_per_hour`` is then computed. ``usd_per_unit`` is the dollars of one unit of the
+    currency on ``rate_date``. ``memory_gib`` is the RAM of a CPU instance, or the memory of one GPU.
+    ``overhead`` is the fraction added to the purchase for what is around it, ``life_hours`` the hours
+    over which the purchase is spread, ``pue`` the watts at the meter over the watts at the device.
+    ``average_watts`` (under load) and ``idle_watts`` are the owner's figures, declared and not measured.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
@@ -90,6 +91,7 @@ class HardwarePrice:
     commitment_months: Annotated[int, Gt(0), Le(120)] | None = None
     vcpus: Devices | None = None
     gpus: Devices | None = None
+    share: Annotated[float, Gt(0), Le(1)] | None = None
     instance_gpus: Devices | None = None
     memory_gib: Positive | None = None
     usd_per_hour: Annotated[float, Gt(0), Le(MAX_USD_PER_HOUR)] | None = None
@@ -189,12 +191,12 @@ def _config_error(detail: ErrorDetails, file: str) -> ConfigError:
 def _check_keys(price: HardwarePrice, file: str) -> None:
     """Check that a price has all keys of its kind, ownership and power boundary, and none of other kinds."""
     allowed = (
-        *(("vcpus",) if price.kind == "cpu" else ("gpus",)),
+        *(("vcpus",) if price.kind == "cpu" else ("gpus", "share")),
         *(_OF_RENT if price.ownership == "rented" else _OF_OWNED),
         *(() if price.includes_power else _OF_POWER),
     )
     what = f"{price.ownership} {price.kind}, includes_power: {str(price.includes_power).lower()}"
-    for key in ("vcpus", "gpus", *_OF_RENT, *_OF_OWNED, *_OF_POWER):
+    for key in ("vcpus", "gpus", "share", *_OF_RENT, *_OF_OWNED, *_OF_POWER):
         given = getattr(price, key) is not None
         if given and key not in allowed:
             hint = _TWICE if key in _OF_POWER else ""

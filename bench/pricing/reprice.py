@@ -108,12 +108,20 @@ def new_price(
     """
     share = _checked_share(float(old_block.get("utilisation", 1.0)) if utilisation is None else utilisation)
     if hardware is not None or usd_per_hour is not None:
-        return price_block(hardware, usd_per_hour, share, today or str(old_block["date"]), vcpus)
+        block = price_block(hardware, usd_per_hour, share, today or str(old_block["date"]), vcpus)
+        return {**block, **slice_of(block, old_block.get("share"))}
     if vcpus is not None:
         raise UsageError("--vcpus says what --usd-per-hour is for: give both")
     if utilisation is None:
         raise UsageError("nothing to change: give --hardware, --usd-per-hour or --utilisation")
     return {**old_block, "utilisation": share}
+
+
+def slice_of(block: Mapping[str, Any], share: float | None) -> dict[str, float]:
+    """Return the key of a price block that says which part of a GPU a run had; nothing for a whole GPU, a
+    CPU, or dollars of the user's own, who knows what they are for."""
+    priced = block["kind"] == "gpu" and block["id"] != GIVEN
+    return {"share": share} if priced and share is not None and share < 1 else {}
 
 
 def misfit(price: Mapping[str, Any], devices: Iterable[str]) -> str | None:

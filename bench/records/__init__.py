@@ -99,6 +99,7 @@ class ArmRecord:
     drift_reason: str = ""
     suites: Mapping[str, SuiteAnswers] = field(default_factory=dict)
     suites_reason: str = ""
+    drift_memory: Mapping[str, int | None] | None = None
     floor: tuple[DriftWindow, ...] = ()
     ceilings: Mapping[str, float] | None = None
     counters: Counted | None = None

@@ -228,7 +228,12 @@ class MemoryPeaks:
 @dataclass(frozen=True)
 class EnergyReading:
     """The energy of ``requests`` requests in a window of ``window_s``. Without a counter there is no figure,
-    and ``code`` and ``reason`` say why."""
+    and ``code`` and ``reason`` say why.
+
+    ``idle_w`` is the power of the device with the model loaded and nothing to do, measured for baselines.
+    ``integrated_j`` is the same energy from samples of power, and ``update_s`` the time between two updates
+    of the counter.
+    """
 
     energy_j: float | None
     energy_valid: bool
@@ -238,6 +243,9 @@ class EnergyReading:
     window_s: float = 0.0
     requests: int = 0
     output_tokens: int = 0
+    idle_w: float | None = None
+    integrated_j: float | None = None
+    update_s: float | None = None
 
     @property
     def joules(self) -> float | None:
@@ -286,10 +294,12 @@ class Windows:
     """Drift over some windows of the evaluation text; none from the side that only sends its logits.
 
     ``routed`` says how many tokens of the windows each expert of each layer got; empty without experts.
+    ``memory`` has the peaks of scoring so far, in a process that uses a GPU.
     """
 
     windows: tuple[DriftWindow, ...]
     routed: tuple[tuple[int, ...], ...] = ()
+    memory: Mapping[str, int | None] | None = None
 
 
 @dataclass(frozen=True)

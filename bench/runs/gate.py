@@ -25,6 +25,7 @@ from bench.gate.judge import undecided
 from bench.gate.limits import Rule, rules
 from bench.gate.reach import nothing_differs
 from bench.gate.sequential import SCALE_FLOOR
+from bench.machine.gpus import gpu_for
 from bench.measure.arm import RunContext
 from bench.measure.clock import utc_now
 from bench.measure.events import Began, Ended, Noted, Tell, nobody
@@ -129,7 +130,7 @@ def gate_spec(
     if not any(group.variants for group in spec.groups):
         raise UsageError(f"{spec.file}: there is nothing to compare: give a variant, or --base")
     text = evaluation_text(spec)
-    with _alone(out, tell):  # what is known already is read only now: a gate that came first adds to it
+    with _alone(spec, out, tell):  # what is known is read only now: a gate that came first adds to it
         calibration = for_these_limits(noise.latest(out, here, utc_now()), spec, wanted, plan.cap)
         tell(Noted(f"gate: {beforehand(calibration, strictest(wanted))}"))
         head: dict[str, Any] = {
@@ -150,8 +151,9 @@ def _check_meters(wanted: Sequence[Rule], spec: Spec) -> None:
     """Raise UsageError for a limit on energy if this machine has no counter of it: it would end in ERROR."""
     if not {rule.metric for rule in wanted} & {metric.key for metric in energy.METRICS}:
         return
-    devices = {device_here(arm.runtime.device) for group in spec.groups for arm in group.arms}
-    for counter in map(find, sorted(devices)):
+    asked = {arm.runtime.device for group in spec.groups for arm in group.arms}
+    devices = {device: device_here(device) for device in sorted(asked)}
+    for counter in (find(kind, gpu_for(device)) for device, kind in devices.items()):
         if isinstance(counter, NoCounter):
             raise UsageError(
                 f"{spec.file}: a limit on energy, which cannot be measured here: {counter.reason}"
@@ -225,7 +227,7 @@ def calibrate_spec(
         "units_wanted": units,
     }
     fetch, text = fetcher(spec, on_fetch), evaluation_text(spec)
-    with _alone(out, tell):
+    with _alone(spec, out, tell):
         return _measure(_Work(spec, text, head, fetch, Wanted(counters=True), tell=tell), out)
 
 
@@ -244,12 +246,12 @@ def _needs_run(wanted: Sequence[Rule]) -> bool:
 
 
 @contextmanager
-def _alone(out: Path, tell: Tell) -> Iterator[None]:
+def _alone(spec: Spec, out: Path, tell: Tell) -> Iterator[None]:
     """Wait for the machine, then hold ``out``. A second gate in ``out`` that does not wait for this one, for
     example on the other half of a machine, is refused: both would continue with the same evidence."""
     with naming("create", out):
         out.mkdir(parents=True, exist_ok=True)
-    with the_machine(tell), run_lock(out):
+    with the_machine(spec, tell), run_lock(out):
         yield
 
 

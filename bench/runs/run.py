@@ -14,7 +14,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ import bench
 from bench.config.spec import Spec
 from bench.errors import IncomparableError, IntegrityError, InterruptedRun, Outcome, TerminatedRun, UsageError
 from bench.machine.fingerprint import fingerprint
+from bench.machine.gpus import gpu_for, lock_names
+from bench.machine.nvml import Gpu
 from bench.measure.arm import RunContext
 from bench.measure.clock import utc_now
 from bench.measure.events import Noted, Tell, nobody
@@ -34,10 +36,11 @@ from bench.models.cache import file_sha256
 from bench.models.fetch import ensure
 from bench.models.gguf_parts import parts_of
 from bench.models.reference import LocalModel, ModelRef, Progress
-from bench.pricing.reprice import price_block
+from bench.pricing.reprice import price_block, slice_of
 from bench.records import Json, RunRecord
 from bench.results.run_summary import RunSummary
 from bench.results.summary import NOT_A_FAILURE, RUN_JSON, from_journal, sealed
+from bench.store.device_lock import device_locks
 from bench.store.files import slug, write_atomic
 from bench.store.journal import Journal
 from bench.store.lock import HOLDER_NAME, LOCK_NAME, machine_lock, run_lock
@@ -67,7 +70,7 @@ def run_spec(
         _may_continue(_own_files(resume), spec)
     fetch = fetcher(spec, on_fetch)
     text, about_text = evaluation_text(spec)
-    with the_machine(tell):
+    with the_machine(spec, tell):
         directory = resume or new_directory(out, spec.name)
         with run_lock(directory) as notice, Interrupt() as interrupt:
             if notice:
@@ -84,10 +87,20 @@ def run_spec(
     return directory
 
 
-def the_machine(tell: Tell) -> AbstractContextManager[None]:
-    """Hold the machine while something is measured. It is taken before any directory's lock and outside of
-    ``Interrupt``: a Ctrl-C while this waits has no stage to end first."""
-    return machine_lock(lambda text: tell(Noted(text, urgent=True)))
+@contextmanager
+def the_machine(spec: Spec, tell: Tell) -> Iterator[None]:
+    """Hold the machine, and each GPU of the config, while something is measured.
+
+    They are taken before any directory's lock and outside of ``Interrupt``: a Ctrl-C while this waits has no
+    stage to end first. The lock of a GPU holds against other users too.
+    """
+
+    def say(text: str) -> None:
+        tell(Noted(text, urgent=True))
+
+    devices = {arm.runtime.device for group in spec.groups for arm in group.arms if not arm.unsupported}
+    with machine_lock(say), device_locks(lock_names(devices), say):
+        yield
 
 
 @contextmanager
@@ -185,9 +198,12 @@ def begin(
 
 
 def price_of_spec(spec: Spec) -> Json:
-    """Return the whole price of a config, as a result keeps it."""
+    """Return the whole price of a config, as a result keeps it; of a slice of a GPU (MIG), its share too."""
     price = spec.price
-    return price_block(price.hardware, price.usd_per_hour, price.utilisation, utc_now()[:10], price.vcpus)
+    block = price_block(price.hardware, price.usd_per_hour, price.utilisation, utc_now()[:10], price.vcpus)
+    gpus = (gpu_for(arm.runtime.device) for group in spec.groups for arm in group.arms)
+    shares = [gpu.share for gpu in gpus if isinstance(gpu, Gpu)]
+    return {**block, **slice_of(block, max(shares, default=None))}
 
 
 def _own_files(directory: Path) -> Path:

@@ -163,6 +163,7 @@ class Price(Block):
     note: Whole | None = None
     vcpus: Annotated[int, Field(ge=1, le=100_000)] | None = None
     gpus: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    share: Annotated[float, Field(gt=0, le=1)] | None = None
     usd_per_hour: Above0 | None = None
     purchase_usd: Above0 | None = None
     overhead: Amount | None = None
@@ -215,10 +216,21 @@ class Limit(Block):
     min: Amount | None = None
 
 
+class EnergyAsked(Block):
+    """The energy block of a config."""
+
+    g_co2_per_kwh: Amount | None = None
+    pue: Amount | None = None
+    modelled_watts: Amount | None = None
+    date: Day | None = None
+    source: Whole | None = None
+
+
 class Spec(Block):
     """A config, of which only what the judging half reads is checked."""
 
     drift: DriftAsked = DriftAsked()
+    energy: EnergyAsked | None = None
     slo: dict[Name, Number] | None = None
     gate: dict[Name, Limit] | None = None
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 
-from bench.engine import Engine, progress, routing
+from bench.engine import Engine, memory, progress, routing
 from bench.errors import NonFiniteOutput, Outcome, VariantFailed
 from bench.records import (
     Corpus,
@@ -37,7 +37,7 @@ from bench.records import (
     Windows,
 )
 from bench.records.thinking import Markers
-from bench.worker import ceilings, counters, kernels, passes, replied, score, session, suite
+from bench.worker import ceilings, counters, joules, kernels, passes, replied, score, session, suite
 from bench.worker.duet import Baton, PeerGone, alone, duet
 from bench.worker.finite import must_be_finite
 from bench.worker.protocol import ChannelClosed, receive, send
@@ -67,6 +67,7 @@ class Worker:
         self.corpus: list[int] = []
         self.evidence: Sequence[Json] = ()
         self.profiled = False
+        self.scoring = False
 
     # Each public method below is a command. The other keys of the message are its arguments.
 
@@ -124,9 +125,9 @@ class Worker:
             must_be_finite(self.engine, self.batches, self.timed)
         return found
 
-    def energy(self, _message: Message, _fds: list[int]) -> EnergyReading:
+    def energy(self, message: Message, _fds: list[int]) -> EnergyReading:
         """Measure the energy of at least two seconds of requests, or say why there is no figure."""
-        return passes.energy_pass(self.engine, self.batches[0], self.new_tokens)
+        return joules.measure(self.engine, self.batches[0], self.new_tokens, message.get("idle_s", 0.0))
 
     def device_times(self, _message: Message, _fds: list[int]) -> DeviceTimes:
         """Time prompts and steps by the GPU's own events."""
@@ -175,6 +176,14 @@ class Worker:
 
     def score(self, message: Message, fds: list[int]) -> Windows:
         """Measure drift over some windows of the text, together with the other worker."""
+        on_gpu = self.engine.facts().on_gpu
+        if on_gpu and not self.scoring:
+            memory.reset_peak(self.engine)
+        self.scoring = True
+        found = self._score(message, fds)
+        return replace(found, memory=memory.read_peak(self.engine)) if on_gpu else found
+
+    def _score(self, message: Message, fds: list[int]) -> Windows:
         windows = self._windows(message)
         with socket.socket(fileno=fds[0]) as channel, routing.watched(self.engine) as routed:
             block = score.shared_rows(fds[1], message["rows"], message["vocabulary"])

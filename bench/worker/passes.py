@@ -1,4 +1,4 @@
-"""The passes that one worker runs alone: warm-up, timed requests, memory and energy.
+"""The passes that one worker runs alone: warm-up, timed requests and memory. Energy is in ``joules``.
 
 In a timed region only the engine's own calls and ``perf_counter_ns`` run. Garbage collection is off, and
 nothing is logged, printed, sent or written.
@@ -12,13 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter_ns
 
-from bench.engine import Engine, energy, memory
+from bench.engine import Engine, memory
 from bench.errors import Outcome, VariantFailed
-from bench.records import DeviceTimes, EnergyReading, MemoryPeaks, Solo, TimedBatch, WarmUp
+from bench.records import DeviceTimes, MemoryPeaks, Solo, TimedBatch, WarmUp
 
 STEADY_WITHIN = 0.05
 MAX_WARMUP = 6
-ENERGY_WINDOW_S = 2.0
 DEVICE_BATCHES = 4
 
 
@@ -152,26 +151,3 @@ def memory_pass(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int)
         engine.step(generation)
     engine.synchronise()
     return MemoryPeaks(prefill, decode=memory.read_peak(engine))
-
-
-def energy_pass(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int) -> EnergyReading:
-    """Measure the energy (J) of at least two seconds of whole requests, or say why there is no figure."""
-    counter = energy.find(engine.facts().device)
-    if isinstance(counter, energy.NoCounter):
-        return EnergyReading(None, energy_valid=False, code=counter.code, reason=counter.reason)
-    requests = 0
-    joules, start = counter.read(), perf_counter_ns()
-    while requests < 2 or perf_counter_ns() - start < ENERGY_WINDOW_S * 1e9:
-        timed_request(engine, batch, new_tokens)
-        requests += 1
-    window_s, joules = (perf_counter_ns() - start) / 1e9, counter.read() - joules
-    return EnergyReading(
-        energy_j=joules,
-        energy_valid=joules > 0,
-        code="ok" if joules > 0 else "counter_stuck",
-        reason="" if joules > 0 else "the counter did not move during the window",
-        boundary=counter.boundary,
-        window_s=window_s,
-        requests=requests * len(batch),
-        output_tokens=requests * len(batch) * new_tokens,
-    )

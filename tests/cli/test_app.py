@@ -493,12 +493,13 @@ def test_little_memory_and_little_disk(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_devices_are_counted_as_a_worker_sees_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(devices, "Path", lambda _: tmp_path)
+    """As CUDA does: the first entry that is no device ends the list."""
+    monkeypatch.setattr(devices, "DEV", tmp_path)
     (tmp_path / "nvidia0").touch()
     (tmp_path / "nvidia1").touch()
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert devices.cuda_device_count() == 2
-    for chosen, count in {"": 0, "1": 1, "0,1": 2, "-1": 0}.items():
+    for chosen, count in {"": 0, "1": 1, "0,1": 2, "-1": 0, "0,7,1": 1, "GPU-a,1": 2, "x": 0}.items():
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
         assert devices.cuda_device_count() == count
 

@@ -12,16 +12,20 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fake_nvml import GIB, Card, Machine, gpu_machine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench import plugins
 from bench.config import arms
 from bench.config.reader import FILE_KEYS, MAX_ROWS, read_config
+from bench.config.room import one_after_other
 from bench.errors import BenchError, ConfigError, ExitCode, UsageError
 from bench.models.reference import Hub, LocalPath, Named, Random
+from bench.models.registry import find_model
 from bench.store.files import digest
 
+__all__ = ["gpu_machine"]
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = sorted((ROOT / "configs").glob("*.yaml"))
 BASE = """\
@@ -978,3 +982,103 @@ def test_a_model_s_config_of_a_wrong_type_is_seen_by_check_for_each_engine(
     text = changed("{random: tiny-llama}", f"{{path: {directory}}}")
     error = refusal(write(text.replace("device: cpu", f"device: cpu\n  name: {engine}")))
     assert f"config.json: {key} is " in str(error)
+
+
+# ---- GPUs ------------------------------------------------------------------------------------------------
+
+LARGE = "model: {random: llama-3.1-8b-shape}"
+
+
+def on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arms, "cuda_device_count", lambda: 1)
+
+
+def test_a_model_that_is_too_large_for_the_gpu(
+    write: Write, gpu_machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights alone: 8.03 billion numbers of four bytes, or of two."""
+    gpu_machine(Card(total=24 * GIB, name="NVIDIA L4"))
+    on_gpu(monkeypatch)
+    text = changed("device: cpu", "device: cuda").replace("model: {random: tiny-llama}", LARGE)
+    error = refusal(write(text))
+    assert (error.key, error.line) == ("model", 2)
+    assert "its weights take 29.9 GiB in float32, and the NVIDIA L4 has 24.0 GiB" in str(error)
+    spec = read_config(write(text.replace("dtype: float32", "dtype: bfloat16")))
+    assert spec.groups[0].baseline.unsupported is None
+
+
+def test_a_variant_that_is_too_large_is_a_row_with_its_reason(
+    write: Write, gpu_machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu_machine(Card(total=24 * GIB, name="NVIDIA L4"))
+    on_gpu(monkeypatch)
+    text = changed("device: cpu", "device: cuda").replace("- name: bf16", "- name: large")
+    text = text.replace("runtime: {dtype: bfloat16}", LARGE)
+    (variant,) = read_config(write(text)).groups[0].variants
+    assert "its weights take 29.9 GiB in float32" in str(variant.unsupported)
+
+
+@pytest.mark.parametrize(("gib", "apart"), [(24, True), (80, False)])
+def test_rows_that_fit_alone_and_not_beside_their_baseline(
+    write: Write, gpu_machine: Machine, monkeypatch: pytest.MonkeyPatch, gib: int, apart: bool
+) -> None:
+    gpu_machine(Card(total=gib * GIB))
+    on_gpu(monkeypatch)
+    text = changed("device: cpu", "device: auto").replace("model: {random: tiny-llama}", LARGE)
+    spec = read_config(
+        write(text.replace("dtype: float32", "dtype: bfloat16").replace("name: bf16", "name: b"))
+    )
+    said = list(one_after_other(spec.groups, find_model))
+    assert [line.split(":")[0] for line in said] == (["b"] if apart else [])
+
+
+@pytest.mark.parametrize(
+    ("machine", "words"),
+    [
+        ({"mode": 3}, "exclusive mode"),
+        ({"mode": 2}, "prohibited mode"),
+    ],
+)
+@pytest.mark.parametrize("device", ["auto", "cuda", "cuda:0"])
+def test_a_gpu_that_takes_no_pair_is_refused(
+    write: Write,
+    gpu_machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    machine: dict[str, int],
+    words: str,
+    device: str,
+) -> None:
+    gpu_machine(Card(**machine))
+    on_gpu(monkeypatch)
+    error = refusal(write(changed("device: cpu", f"device: '{device}'")))
+    assert error.exit_code == ExitCode.USAGE
+    assert error.key == "runtime.device"
+    assert words in str(error)
+
+
+# ---- energy ----------------------------------------------------------------------------------------------
+
+DATED = "date: '2026-06-01', source: a grid"
+
+
+def test_an_energy_block_is_kept_in_the_config(write: Write) -> None:
+    spec = read_config(write(BASE + f"energy: {{g_co2_per_kwh: 349, {DATED}}}\n"))
+    assert yaml.safe_load(spec.expanded)["energy"]["g_co2_per_kwh"] == 349
+    assert "energy" not in yaml.safe_load(read_config(write(BASE)).expanded)
+
+
+@pytest.mark.parametrize(
+    ("block", "key", "words"),
+    [
+        ("{}", "energy", "give g_co2_per_kwh, modelled_watts or both"),
+        ("{g_co2_per_kwh: 349}", "energy", "goes with its date and source"),
+        ("{g_co2_per_kwh: 349, date: '2026-06-31', source: a grid}", "energy", "2026-06-31 is no day"),
+        (f"{{g_co2_per_kwh: -1, {DATED}}}", "energy.g_co2_per_kwh", "greater than or equal to 0"),
+        ("{modelled_watts: 0}", "energy.modelled_watts", "greater than 0"),
+        ("{modelled_watt: 60}", "energy.modelled_watt", "did you mean 'modelled_watts'?"),
+    ],
+)
+def test_an_energy_block_that_is_wrong(write: Write, block: str, key: str, words: str) -> None:
+    error = refusal(write(BASE + f"energy: {block}\n"))
+    assert error.key == key
+    assert words in str(error)

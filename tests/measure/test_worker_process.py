@@ -478,3 +478,29 @@ def test_a_worker_is_not_timed_after_its_profile(tmp_path: Path, do: str) -> Non
         under.ask("memory", PATIENCE_S)
         with pytest.raises(VariantFailed, match=f"{do} asked after the profile"):
             under.ask(do, PATIENCE_S)
+
+
+# ---- packages that lie outside of the interpreter ----------------------------------------------------
+
+
+def test_a_worker_finds_packages_where_the_harness_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PYTHONPATH, as whole paths; an empty entry is the place where the user stands, and is left out."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"packages{os.pathsep}{os.pathsep}/elsewhere")
+    places = f"{tmp_path / 'packages'}{os.pathsep}/elsewhere"
+    assert worker_process.worker_environment(1)["PYTHONPATH"] == places
+    assert "PYTHONPATH" not in worker_process.worker_environment(1, other_python=True)
+    monkeypatch.setenv("PYTHONPATH", "")
+    assert "PYTHONPATH" not in worker_process.worker_environment(1)
+
+
+@pytest.mark.parametrize(("given", "order"), [(None, "PCI_BUS_ID"), ("FASTEST_FIRST", "FASTEST_FIRST")])
+def test_gpus_are_numbered_as_the_driver_does_unless_the_user_says(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, order: str
+) -> None:
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    if given:
+        monkeypatch.setenv("CUDA_DEVICE_ORDER", given)
+    assert worker_process.worker_environment(None)["CUDA_DEVICE_ORDER"] == order

@@ -159,6 +159,88 @@ def test_no_valid_energy_is_no_figure(record: Any) -> None:
     assert figure(energy, "energy_per_request_j", arm) is None
 
 
+ON_GPU = replace(ENERGY, boundary="GPU board (NVML)", energy_j=600.0, window_s=2.0, idle_w=100.0)
+
+
+def test_net_energy_leaves_out_what_the_idle_device_draws() -> None:
+    """600 J in 2 s, of which an idle board of 100 W draws 200."""
+    arm = replace(BASE, energy=ON_GPU)
+    assert value(energy, "energy_per_request_j", arm) == 150
+    assert value(energy, "energy_net_per_request_j", arm) == 100
+    assert value(energy, "energy_net_per_output_token_j", arm) == pytest.approx(400 / 12)
+    assert known(energy, "energy_net_per_request_j", arm).notes["idle_w"] == 100
+
+
+@pytest.mark.parametrize(
+    ("reading", "net"),
+    [
+        (replace(ON_GPU, idle_w=None), 100),  # its baseline has measured it
+        (replace(ON_GPU, idle_w=None, boundary="CPU package (RAPL)"), None),  # of other hardware
+        (replace(ON_GPU, energy_j=150.0), None),  # less than idle: nothing is left
+    ],
+)
+def test_a_variant_shares_its_baseline_s_idle_power(reading: EnergyReading, net: float | None) -> None:
+    variant = arm_record("v", energy=reading, solo=SOLO)
+    run = run_record(replace(BASE, energy=ON_GPU), variant)
+    assert value_of(energy.figures(variant, run)["energy_net_per_request_j"]) == net
+    assert ("energy_net_per_request_j" in energy.worked(variant, run)) == (net is not None)
+
+
+GRID = {"g_co2_per_kwh": 360.0, "date": "2026-06-01", "source": "a grid", "pue": 1.5}
+
+
+def asked(arm: ArmRecord, **block: Any) -> Figures:
+    return energy.figures(arm, replace(run_record(arm), spec={"energy": block} if block else {}))
+
+
+def test_grams_of_co2_by_hand() -> None:
+    """150 J are 1/24 Wh; at a PUE of 1.5 and 360 g/kWh they are 0.0225 g."""
+    arm = replace(BASE, energy=ON_GPU)
+    found = asked(arm, **GRID)["co2_per_request_g"]
+    assert found is not None
+    assert found.value == pytest.approx(0.0225)
+    assert found.notes == {"basis": "measured", "grid_date": "2026-06-01", "grid_source": "a grid"}
+    assert asked(arm)["co2_per_request_g"] is None
+
+
+def test_modelled_energy_is_asked_for_and_has_a_key_of_its_own() -> None:
+    seconds = sum(batch.duration_s for batch in BASE.solo) / sum(batch.requests for batch in BASE.solo)
+    found = asked(BASE, modelled_watts=200.0, **GRID)
+    modelled, co2 = found["energy_modelled_per_request_j"], found["co2_per_request_g"]
+    assert modelled is not None
+    assert co2 is not None
+    assert modelled.value == pytest.approx(200 * seconds)
+    assert modelled.formula.startswith("modelled, not measured")
+    assert (modelled.notes["basis"], co2.notes["basis"]) == ("modelled", "modelled")
+    assert found["energy_per_request_j"] is None
+    assert asked(BASE)["energy_modelled_per_request_j"] is None
+    measured = asked(replace(BASE, energy=ON_GPU), modelled_watts=200.0)
+    assert measured["energy_modelled_per_request_j"] is None
+
+
+def test_a_check_that_differs_is_said_beside_the_figure() -> None:
+    reading = replace(ON_GPU, code="counters_differ", integrated_j=660.0)
+    found = known(energy, "energy_per_request_j", replace(BASE, energy=reading)).notes
+    assert (found["energy_valid"], found["integrated_power_ratio"]) == ("counters_differ", pytest.approx(1.1))
+
+
+def test_every_phase_of_a_gpu_s_memory_is_kept() -> None:
+    """The figure is of serving; loading and scoring may take more."""
+    phase = {"peak_rss_bytes": 1, "peak_allocated_bytes": 50, "peak_device_bytes": 70}
+    loaded = replace(BASE.loaded or fail(), load_memory={"peak_rss_bytes": 9, "peak_allocated_bytes": 90})
+    arm = replace(
+        BASE, loaded=loaded, memory=MemoryPeaks(phase, phase), drift_memory={"peak_allocated_bytes": 60}
+    )
+    found = known(memory, "peak_allocated_bytes", arm)
+    assert found.value == 50
+    assert found.notes["phases"] == {"prefill": 50, "decode": 50, "load": 90, "drift": 60}
+    assert known(memory, "peak_rss_bytes", arm).notes["phases"] == {"prefill": 1, "decode": 1}
+
+
+def fail() -> Any:
+    raise AssertionError("the baseline of these tests is loaded")
+
+
 # ---- 4.6 cost --------------------------------------------------------------------------------------
 
 # 0.36 USD an hour for 4 processors, 2 of them in use: 0.18 USD an hour, 0.05 USD per 1000 s; W = 0.4 s.

@@ -302,7 +302,9 @@ def test_several_variants_go_on_where_they_stopped(tmp_path: Path) -> None:
 def test_a_limit_on_energy_needs_a_counter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is said before anything is measured, and not by an ERROR at the end."""
     spec = config(tmp_path, 2 * MS, gate={"energy_per_request_j": {"max_increase": "5%"}})
-    monkeypatch.setattr(gating, "find", lambda device: NoCounter("no_energy_counter", f"none of {device}"))
+    monkeypatch.setattr(
+        gating, "find", lambda device, gpu=None: NoCounter("no_energy_counter", f"none of {device}")
+    )
     with pytest.raises(UsageError, match="cannot be measured here: none of cpu"):
         gate(spec, tmp_path)
     assert not (tmp_path / "results").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import types
 from collections.abc import Iterator
@@ -10,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_nvml import Card, Machine, gpu_machine
 from fakes import DataClock, FakeEngine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.engine import energy, memory
-from bench.engine.energy import Counter, NoCounter
-from bench.records import EnergyReading, MemoryPeaks
+from bench.engine import memory
+from bench.records import MemoryPeaks
 from bench.worker import passes
 
+__all__ = ["gpu_machine"]
 MS = 1_000_000
 
 
@@ -178,8 +180,10 @@ class Cuda:
         self.asked: list[str] = []
 
     is_initialized = staticmethod(lambda: True)
-    mem_get_info = staticmethod(lambda: (30, 100))
+    current_device = staticmethod(lambda: 0)
+    get_device_properties = staticmethod(lambda index: types.SimpleNamespace(uuid="aaaa-1"))
     max_memory_allocated = staticmethod(lambda: 50)
+    max_memory_reserved = staticmethod(lambda: 60)
 
     def empty_cache(self) -> None:
         self.asked.append("empty")
@@ -188,14 +192,27 @@ class Cuda:
         self.asked.append("reset")
 
 
-def test_a_device_in_use_has_figures_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("processes", "held"),
+    [
+        ({os.getpid(): 70, 4_000_001: 900}, 70),  # the partner's 900 are not ours
+        ({4_000_001: 900}, None),  # a container, in which the driver names others only
+        ({os.getpid(): None}, None),
+        ({}, None),
+    ],
+)
+def test_a_device_in_use_has_figures_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, gpu_machine: Machine, processes: dict[int, int | None], held: int | None
+) -> None:
     """Also without an engine, as in training; an engine on the CPU has none."""
+    gpu_machine(Card(processes=processes))
     cuda = Cuda()
     monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda))
     memory.reset_peak()
     assert cuda.asked == ["empty", "reset"]
     found = memory.read_peak()
-    assert (found["peak_allocated_bytes"], found["peak_device_bytes"]) == (50, 70)
+    assert (found["peak_allocated_bytes"], found["peak_reserved_bytes"]) == (50, 60)
+    assert found["peak_device_bytes"] == held
     assert memory.read_peak(FakeEngine())["peak_allocated_bytes"] is None
 
 
@@ -205,103 +222,3 @@ def test_a_kernel_that_does_not_reset_is_said(
     monkeypatch.setattr(memory, "_CLEAR", Path("/proc/version"))
     memory.reset_peak()
     assert "peaks are since the start" in capsys.readouterr().out
-
-
-# ---- energy --------------------------------------------------------------------------------------
-
-
-def test_no_counter_is_no_figure_and_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(energy, "find", lambda device: NoCounter("no_energy_counter", "none here"))
-    engine = FakeEngine()
-    found = passes.energy_pass(engine, [[1]], 3)
-    assert found == EnergyReading(None, energy_valid=False, code="no_energy_counter", reason="none here")
-    assert engine.log == []
-
-
-def test_energy_runs_whole_requests_for_two_seconds(
-    clock: DataClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A 10 W machine and requests of 0.3 s, two at a time."""
-    counter = Counter("test", lambda: clock() / 1e9 * 10)
-    monkeypatch.setattr(energy, "find", lambda device: counter)
-    engine = FakeEngine(clock, prefill_ns=[100 * MS], step_ns=[100 * MS])
-    found = passes.energy_pass(engine, [[1], [2]], 3)
-    assert found.requests == 7 * 2
-    assert found.output_tokens == 7 * 2 * 3
-    assert found.window_s == pytest.approx(2.1)
-    assert found.energy_j == pytest.approx(21)
-    assert found.energy_valid is True
-    assert found.boundary == "test"
-
-
-def test_a_counter_that_stands_still_is_not_zero_energy(
-    clock: DataClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(energy, "find", lambda device: Counter("test", lambda: 5.0))
-    engine = FakeEngine(clock, prefill_ns=[1500 * MS])
-    found = passes.energy_pass(engine, [[1]], 2)
-    assert found.energy_valid is False
-    assert found.code == "counter_stuck"
-
-
-def rapl(directory: Path, *values: int, limit: int = 1000) -> None:
-    for index, value in enumerate(values):
-        domain = directory / f"intel-rapl:{index}"
-        domain.mkdir(exist_ok=True)
-        (domain / "energy_uj").write_text(f"{value}\n")
-        (domain / "max_energy_range_uj").write_text(f"{limit}\n")
-
-
-def test_rapl_adds_packages_and_survives_wrapping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(energy, "_POWERCAP", tmp_path)
-    rapl(tmp_path, 900, 100)
-    counter = energy.find("cpu")
-    assert isinstance(counter, Counter)
-    assert counter.read() == 0
-    rapl(tmp_path, 950, 300)
-    assert counter.read() == pytest.approx(250e-6)
-    rapl(tmp_path, 49, 300)  # 950 → 1000 → 0 → 49
-    assert counter.read() == pytest.approx(350e-6)
-
-
-def test_a_machine_without_rapl_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(energy, "_POWERCAP", tmp_path)
-    found = energy.find("cpu")
-    assert isinstance(found, NoCounter)
-    assert found.code == "no_energy_counter"
-
-
-def nvml() -> types.SimpleNamespace:
-    """A library that knows one GPU, by its UUID, and counts its millijoules."""
-
-    def handle(uuid: str) -> str:
-        if uuid != "GPU-1234-ab":
-            raise ValueError("not found")
-        return uuid
-
-    return types.SimpleNamespace(
-        NVMLError=ValueError,
-        nvmlInit=lambda: None,
-        nvmlDeviceGetHandleByUUID=handle,
-        nvmlDeviceGetTotalEnergyConsumption=lambda handle: {"GPU-1234-ab": 5000}[handle],
-    )
-
-
-@pytest.mark.parametrize(
-    ("properties", "expected"),
-    [({"uuid": "1234-ab"}, "ok"), ({"uuid": "other"}, "nvml_failed"), ({}, "gpu_unknown")],
-)
-def test_the_gpu_is_known_by_its_uuid(
-    monkeypatch: pytest.MonkeyPatch, properties: dict[str, str], expected: str
-) -> None:
-    """Its number is another to NVML where CUDA_VISIBLE_DEVICES hides some."""
-    asked: list[int] = []
-    cuda = types.SimpleNamespace(
-        get_device_properties=lambda index: asked.append(index) or types.SimpleNamespace(**properties)  # type: ignore[func-returns-value]
-    )
-    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda))
-    monkeypatch.setitem(sys.modules, "pynvml", nvml())
-    found = energy.find("cuda:1")
-    assert asked == [1]
-    assert (found.code if isinstance(found, NoCounter) else "ok") == expected
-    assert isinstance(found, NoCounter) or found.read() == 5.0

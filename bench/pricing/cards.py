@@ -1,0 +1,60 @@
+"""Find the price of a GPU by the name that its driver gives it, such as ``NVIDIA H100 80GB HBM3``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from bench.pricing.hardware import HardwarePrice
+
+# The prices that stand for a kind of card. Of any other kind the cheapest on-demand price of the book does.
+USUAL: Final = {
+    "H200": "h200-141gb",
+    "H100": "h100-80gb",
+    "A100": "a100-80gb",
+    "L4": "l4-24gb",
+    "RTX 4090": "rtx-4090",
+    "RTX 3090": "rtx-3090",
+}
+_KIND: Final = re.compile(r"RTX (?:PRO )?[A-Z]?[0-9]{4}|MI[0-9]{3}X?|GB?[0-9]{3}|[ABHLTV][0-9]{1,3}S?\b")
+NEAR: Final = 0.15  # by which the sizes of two cards of a kind may differ, as names round them
+
+
+def kind_of(card: str) -> str | None:
+    """Return the kind of a card in its name: ``H100``, ``L40S``, ``RTX 4090``; None if it names none."""
+    found = _KIND.search(card.replace("GeForce ", "").replace("-", " "))
+    return found[0] if found else None
+
+
+def price_of_card(card: str, memory_gib: float | None, book: Mapping[str, HardwarePrice]) -> str | None:
+    """Return the id of the price of a card with so much memory; None if the book has no price of it."""
+    kind = kind_of(card)
+    usual = book.get(USUAL.get(kind or "", ""))
+    if usual is not None and _same_size(usual, memory_gib):
+        return usual.id
+    fitting = [price for price in _of_kind(kind, book.values()) if _same_size(price, memory_gib)]
+    return min(fitting, key=lambda price: price.hourly_usd).id if fitting else None
+
+
+def misfit_of_card(price: HardwarePrice, card: str) -> str | None:
+    """Return a sentence if a price is of another kind of card than the one here; None if it fits, or if one
+    of them does not say."""
+    ours, theirs = kind_of(card), kind_of(price.device or "")
+    if price.kind != "gpu" or ours is None or theirs is None or ours == theirs:
+        return None
+    return f"price {price.id} is of {price.device}, and the GPU here is {card}"
+
+
+def _of_kind(kind: str | None, prices: Iterable[HardwarePrice]) -> list[HardwarePrice]:
+    return [
+        price
+        for price in prices
+        if kind and price.kind == "gpu" and price.term == "on_demand" and kind_of(price.device or "") == kind
+    ]
+
+
+def _same_size(price: HardwarePrice, memory_gib: float | None) -> bool:
+    if memory_gib is None or price.memory_gib is None:
+        return True
+    return abs(price.memory_gib / memory_gib - 1) <= NEAR
