@@ -12,9 +12,11 @@ from pathlib import Path
 from types import FrameType
 
 from bench.errors import Outcome, VariantFailed
+from bench.formatting import one_line
 from bench.machine.proc import numbers_in
 
 LATEST = 3
+PANIC, MOST_SAID = "PanicException", 200  # how Rust's libraries end, if not in a bare Exception
 # What a tokenizer may take: it is a program too, and so is its decoder. Real ones make a million letters a
 # second, of at most some hundred letters a token.
 TOKENS_S, TOKENS_A_S = 60.0, 10_000
@@ -55,6 +57,13 @@ def bounded(what: str, seconds: float, more_bytes: int) -> Iterator[None]:
     except MemoryError:
         reason = f"{what} needs more than {more_bytes >> 20} MiB"
         raise VariantFailed(Outcome.LOAD_ERROR, reason) from None
+    except RecursionError:
+        raise VariantFailed(Outcome.LOAD_ERROR, f"{what} calls itself without an end") from None
+    except BaseException as bad:
+        if type(bad) is not Exception and type(bad).__name__ != PANIC:
+            raise
+        said = one_line(str(bad))[:MOST_SAID]
+        raise VariantFailed(Outcome.LOAD_ERROR, f"{what} cannot be used ({said})") from None
     finally:
         faulthandler.cancel_dump_traceback_later()
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -45,7 +45,7 @@ def pretrained(directory: Path, device: str, wanted: dict[str, Any]) -> Any:
 
     wanted |= {
         "use_safetensors": True, "local_files_only": True, "trust_remote_code": False,
-        "output_loading_info": True,
+        "output_loading_info": True, "ignore_mismatched_sizes": True,  # each is named, and refused
     }  # fmt: skip
     said = quantisation(directory)
     if not said:
@@ -78,15 +78,39 @@ def _must_be_known(method: object) -> None:
     )
 
 
+def _holder(directory: Path | None, word: object) -> str | None:
+    """Return the key of ``config.json``, as a dotted path, whose value is a word that a loader did not find
+    in a table of its own, such as ``hidden_act``."""
+    todo = [("", json.loads((directory / "config.json").read_text()))] if directory and word else []
+    while todo:
+        place, value = todo.pop()
+        if value == word:
+            return one_line(place)[:MOST_SAID]
+        if isinstance(value, dict):
+            todo += [(f"{place}.{key}".lstrip("."), one) for key, one in value.items()]
+        elif isinstance(value, list):
+            todo += [(place, one) for one in value]
+    return None
+
+
 @contextmanager
-def in_our_words(attention: str, cannot: str = "transformers cannot build this model") -> Iterator[None]:
+def in_our_words(
+    attention: str,
+    cannot: str = "transformers cannot build this model",
+    directory: Path | None = None,
+) -> Iterator[None]:
     """Turn what transformers says of a model that it cannot load or run into a row that says what to change.
 
     ``cannot`` begins the sentence where nothing better is known. Running out of memory is another outcome.
     """
     try:
         yield
-    except FAULTS as bad:
+    except ImportError as bad:  # a method of packing whose package is not here, or which needs a GPU
+        lacking = one_line(str(bad)).strip()[:MOST_SAID]
+        raise Unsupported(f"this checkpoint needs more than is here: {lacking}") from bad
+    except Exception as bad:
+        if not isinstance(bad, (*FAULTS, *_of_the_hub())):
+            raise
         said = str(bad)
         if "does not support" in said and ("attention" in said or "sdpa" in said.lower()):
             other = "eager" if attention != "eager" else "sdpa"
@@ -96,10 +120,22 @@ def in_our_words(attention: str, cannot: str = "transformers cannot build this m
             ) from None
         if "Unrecognized configuration class" in said or "does not recognize this architecture" in said:
             raise Unsupported("transformers has no causal language model of this architecture") from None
+        if type(bad) is KeyError and bad.args and (key := _holder(directory, bad.args[0])):
+            raise VariantFailed(
+                Outcome.LOAD_ERROR,
+                f"config.json: {key} is {str(bad.args[0])[:60]!r}, which transformers does not know",
+            ) from None
         if "memory" in said or "CUDA error" in said or "CUBLAS" in said or "alloc" in said:
             raise
         what = one_line(f"{type(bad).__name__}: {said}")[:MOST_SAID]
         raise VariantFailed(Outcome.LOAD_ERROR, f"{cannot} ({what})") from bad
+
+
+def _of_the_hub() -> tuple[type[Exception], ...]:
+    """Return what configs of transformers raise for sizes that do not fit together."""
+    from huggingface_hub import errors
+
+    return (errors.StrictDataclassError,)
 
 
 def _must_be_whole(kind: str, report: Mapping[str, Any]) -> None:

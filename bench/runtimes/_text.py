@@ -142,7 +142,7 @@ def tokenizer_of(directory: Path) -> Any | None:
         return transformers.AutoTokenizer.from_pretrained(
             directory, local_files_only=True, trust_remote_code=False
         )
-    except (ValueError, OSError, TypeError, KeyError, AttributeError) as bad:
+    except Exception as bad:
         first = (str(bad).strip().splitlines() or [""])[0]
         raise VariantFailed(
             Outcome.LOAD_ERROR,
