@@ -27,6 +27,26 @@ _STATM = Path("/proc/self/statm")
 _DATA = 5  # the field of statm with the pages of data and stack (proc(5))
 
 
+class Explained:
+    """A context manager that raises another error in the place of one for which ``explain`` returns it."""
+
+    def __init__(self, explain: Callable[[BaseException], Exception | None]) -> None:
+        self._explain = explain
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, bad: BaseException | None, _trace: object) -> None:
+        if bad is not None and (said := self._explain(bad)) is not None:
+            raise said from bad
+
+
+def _of_rust(what: str, bad: BaseException) -> VariantFailed | None:
+    if type(bad) is not Exception and type(bad).__name__ != PANIC:
+        return None
+    said = one_line(str(bad))[:MOST_SAID]
+    return VariantFailed(Outcome.LOAD_ERROR, f"{what} cannot be used ({said})")
+
+
 @contextmanager
 def bounded(what: str, seconds: float, more_bytes: int) -> Iterator[None]:
     """Run the block in this time and with at most so much further memory.
@@ -53,17 +73,13 @@ def bounded(what: str, seconds: float, more_bytes: int) -> Iterator[None]:
     # Python sees a signal between two of its own steps. What never returns from one ends the process.
     faulthandler.dump_traceback_later(LATEST * seconds, exit=True)
     try:
-        yield
+        with Explained(lambda bad: _of_rust(what, bad)):
+            yield
     except MemoryError:
         reason = f"{what} needs more than {more_bytes >> 20} MiB"
         raise VariantFailed(Outcome.LOAD_ERROR, reason) from None
     except RecursionError:
         raise VariantFailed(Outcome.LOAD_ERROR, f"{what} calls itself without an end") from None
-    except BaseException as bad:
-        if type(bad) is not Exception and type(bad).__name__ != PANIC:
-            raise
-        said = one_line(str(bad))[:MOST_SAID]
-        raise VariantFailed(Outcome.LOAD_ERROR, f"{what} cannot be used ({said})") from None
     finally:
         faulthandler.cancel_dump_traceback_later()
         signal.setitimer(signal.ITIMER_REAL, 0)
