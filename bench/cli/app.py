@@ -208,13 +208,16 @@ def export(
     python: Annotated[
         Path | None, typer.Option(metavar="PYTHON", help="the interpreter that the run's config names")
     ] = None,
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="fetch the model that the run names, if it is not on this disk")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a row's optimised model as an ordinary safetensors checkpoint."""
     from bench.cli.gating import sayer
     from bench.runs.export import export as write
 
-    print(write(run, variant, to, sayer(quiet=quiet), python))
+    print(write(run, variant, to, sayer(quiet=quiet), python, may_fetch=fetch))
 
 
 @app.command()

@@ -12,9 +12,11 @@ from pathlib import Path
 from types import FrameType
 
 from bench.errors import Outcome, VariantFailed
+from bench.formatting import one_line
 from bench.machine.proc import numbers_in
 
 LATEST = 3
+PANIC, MOST_SAID = "PanicException", 200  # how Rust's libraries end, if not in a bare Exception
 # What a tokenizer may take: it is a program too, and so is its decoder. Real ones make a million letters a
 # second, of at most some hundred letters a token.
 TOKENS_S, TOKENS_A_S = 60.0, 10_000
@@ -23,6 +25,26 @@ DECODING_S, DECODING_BYTES, BYTES_A_TOKEN = 10.0, 256 << 20, 10_000
 MOST_LETTERS, LETTERS_A_TOKEN = 10_000, 1000
 _STATM = Path("/proc/self/statm")
 _DATA = 5  # the field of statm with the pages of data and stack (proc(5))
+
+
+class Explained:
+    """A context manager that raises another error in the place of one for which ``explain`` returns it."""
+
+    def __init__(self, explain: Callable[[BaseException], Exception | None]) -> None:
+        self._explain = explain
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, bad: BaseException | None, _trace: object) -> None:
+        if bad is not None and (said := self._explain(bad)) is not None:
+            raise said from bad
+
+
+def _of_rust(what: str, bad: BaseException) -> VariantFailed | None:
+    if type(bad) is not Exception and type(bad).__name__ != PANIC:
+        return None
+    said = one_line(str(bad))[:MOST_SAID]
+    return VariantFailed(Outcome.LOAD_ERROR, f"{what} cannot be used ({said})")
 
 
 @contextmanager
@@ -51,10 +73,13 @@ def bounded(what: str, seconds: float, more_bytes: int) -> Iterator[None]:
     # Python sees a signal between two of its own steps. What never returns from one ends the process.
     faulthandler.dump_traceback_later(LATEST * seconds, exit=True)
     try:
-        yield
+        with Explained(lambda bad: _of_rust(what, bad)):
+            yield
     except MemoryError:
         reason = f"{what} needs more than {more_bytes >> 20} MiB"
         raise VariantFailed(Outcome.LOAD_ERROR, reason) from None
+    except RecursionError:
+        raise VariantFailed(Outcome.LOAD_ERROR, f"{what} calls itself without an end") from None
     finally:
         faulthandler.cancel_dump_traceback_later()
         signal.setitimer(signal.ITIMER_REAL, 0)

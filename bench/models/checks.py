@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from bench.bounded import must_be_modest, must_be_regular, read_bounded, why
 from bench.errors import UsageError
 from bench.formatting import MIB, one_line, printable
 from bench.models.config_types import check_types
-from bench.models.convert import safetensors_header
+from bench.models.convert import TensorEntry, safetensors_header
 from bench.models.patterns import slow_pattern
 from bench.models.sizes import BITS_MIN, Weights, misfit
 
@@ -32,11 +32,19 @@ SIZES = {
     "num_hidden_layers": 2_000, "n_layer": 2_000, "vocab_size": 10_000_000, "hidden_size": 1_000_000,
     "num_attention_heads": None, "n_head": None,
 }  # fmt: skip
+# What a loader makes a list of before it looks at the weights, such as a name for each label.
+COUNTED, MOST_COUNTED = re.compile(r"(^|_)(layers?|blocks?|labels|depth)$"), 100_000
 # The dtypes of which a packed checkpoint has at least one tensor, for methods that always store it so.
 _FLOAT8 = frozenset({"F8_E4M3", "F8_E5M2"})
 PACKED_IN = {
     "fp8": _FLOAT8, "fbgemm_fp8": _FLOAT8, "gptq": frozenset({"I32"}), "awq": frozenset({"I32"}),
     "bitsandbytes": frozenset({"U8", "I8"}), "mxfp4": frozenset({"U8"}),
+}  # fmt: skip
+WHOLE = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64"})
+# What stands beside packed numbers: without their scales a loader takes them as they are.
+PACKED_BESIDE = {
+    "fp8": ("scale",), "fbgemm_fp8": ("scale",), "gptq": ("scales",), "awq": ("scales",),
+    "bitsandbytes": ("absmax", "SCB"), "mxfp4": ("scales",),
 }  # fmt: skip
 _Place = tuple[()] | tuple[str, Any]  # a key, and the place that holds it
 TEXT_MAX_BYTES = 64 * MIB  # a tokenizer, an index, a vocabulary
@@ -108,10 +116,12 @@ def check_config(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> None:
             raise UsageError(f"{path}: {key} is {str(size)[:30]!r}, not a whole number above 0")
         if most is not None and size > most:
             raise UsageError(f"{path}: {key} is {str(size)[:30]}, which no model has")
+    for place, block in (("", config), *((f"{key}.", value) for key, value in config.items())):
+        for key, size in block.items() if isinstance(block, Mapping) else ():
+            if type(size) is int and size > MOST_COUNTED and COUNTED.search(str(key)[-MOST_SHOWN:]):
+                where = printable(f"{place}{key}")[:MOST_SHOWN]
+                raise UsageError(f"{path}: {where} is {str(size)[:30]}, which no model has")
     check_types(path, path.name, config)
-    packed = config.get("quantization_config")
-    if packed is not None and not _names_a_method(packed):
-        raise UsageError(f"{path}: quantization_config is not a block with a quant_method")
     if slow := slow_pattern(config):
         raise UsageError(f"{path}: {printable(slow)}")
     if named := code_in_config(config):
@@ -119,15 +129,6 @@ def check_config(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> None:
             f"{path}: {named}: this key can make the loader run code that came with the model; "
             "use weights in a format the engine knows, or remove the key after reading what it names"
         )
-
-
-def _names_a_method(packed: object) -> bool:
-    """Return whether a block says how weights are packed; bitsandbytes once wrote no ``quant_method``."""
-    if not isinstance(packed, dict):
-        return False
-    return isinstance(packed.get("quant_method"), str) or bool(
-        packed.keys() & {"load_in_4bit", "load_in_8bit"}
-    )
 
 
 def check_directory(directory: Path) -> None:
@@ -155,7 +156,9 @@ def check_directory(directory: Path) -> None:
     if not weights:
         raise UsageError(f"{directory}: no *.safetensors in it")
     headers = [safetensors_header(path) for path in weights]
-    _check_packed(directory / "config.json", {one.dtype for header in headers for one in header.values()})
+    stored = {one.dtype for header in headers for one in header.values()}
+    _check_packed(directory / "config.json", stored, [name for header in headers for name in header])
+    _check_floats(directory, headers)
     index = directory / "model.safetensors.index.json"
     if os.path.lexists(index):
         _check_index(index, {path.name for path in weights})
@@ -165,7 +168,7 @@ def check_directory(directory: Path) -> None:
         raise UsageError(f"{directory / 'config.json'}: {printable(said)}")
 
 
-def _check_packed(config: Path, stored: Set[str]) -> None:
+def _check_packed(config: Path, stored: Set[str], names: Sequence[str]) -> None:
     """Refuse plain weights that the config calls packed: a loader would run them as they are, and the row
     would have the name of a scheme that was never applied."""
     method = (json_object(config).get("quantization_config") or {}).get("quant_method")
@@ -176,6 +179,27 @@ def _check_packed(config: Path, stored: Set[str]) -> None:
             f"{' or '.join(sorted(packed))} (they are {', '.join(sorted(stored))}): remove "
             "quantization_config, or pack the weights"
         )
+    beside = PACKED_BESIDE.get(str(method), ())
+    if beside and not any(part in name for name in names for part in beside):
+        raise UsageError(
+            f"{config}: quant_method is {method}, and no tensor has {' or '.join(beside)} in its name, so "
+            "nothing says what the packed numbers stand for"
+        )
+
+
+def _check_floats(directory: Path, headers: Sequence[Mapping[str, TensorEntry]]) -> None:
+    """Refuse whole numbers in the place of weights where no ``quantization_config`` says how they are packed:
+    a loader would take the packed numbers for weights."""
+    config = json_object(directory / "config.json")
+    if any(block.get("quantization_config") for block in (config, config.get("text_config") or {})):
+        return
+    for header in headers:
+        for name, tensor in header.items():
+            if name.endswith(".weight") and len(tensor.shape) > 1 and tensor.dtype in WHOLE:
+                raise UsageError(
+                    f"{directory}: {printable(name)[:MOST_SHOWN]} is {tensor.dtype}, and config.json has no "
+                    "quantization_config that says how to unpack it"
+                )
 
 
 def _check_files(directory: Path) -> None:

@@ -16,7 +16,11 @@ from bench.formatting import one_line
 Test = Callable[[object], bool]
 SHOWN = 40  # letters of a value in a message
 MOST_HEAD_DIM = 65_536  # of no model more; a cache is made before the weights are looked at
-_DTYPE = re.compile(r"(torch\.)?(auto|b?float[0-9]*(_[a-z0-9]+)?|half|double|u?int[0-9]+|complex[0-9]+)")
+# What the weights of a model are stored in or computed in. Whole numbers and complex ones are no weights, and
+# float7 is none: a loader asks torch for it by name.
+_DTYPE = re.compile(
+    r"(torch\.)?(auto|float(16|32|64)?|bfloat16|half|double|float8_(e4m3fn|e4m3fnuz|e5m2|e5m2fnuz|e8m0fnu))"
+)
 
 
 def _is_count(value: object) -> bool:
@@ -87,6 +91,26 @@ HEAD_DIM = (
 )  # fmt: skip
 Kind = tuple[Test, str]
 
+# How packed weights say that they are packed; what is true of one method holds for no other.
+PACKED: Mapping[str, Kind] = {
+    "quant_method": TEXT, "modules_to_not_convert": TEXTS, "ignore": TEXTS, "activation_scheme": TEXT,
+    "bits": COUNT, "weight_block_size": (
+        lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_count, value)),
+        "two whole numbers above 0",
+    ),
+}  # fmt: skip
+BITSANDBYTES: Mapping[str, Kind] = {
+    "load_in_4bit": FLAG, "load_in_8bit": FLAG, "_load_in_4bit": FLAG, "_load_in_8bit": FLAG,
+    "bnb_4bit_quant_type": (lambda value: value in ("nf4", "fp4"), "nf4 or fp4"),
+    "bnb_4bit_compute_dtype": DTYPE, "bnb_4bit_use_double_quant": FLAG,
+    "bnb_4bit_quant_storage": (
+        lambda value: value in ("uint8", "int8", "float16", "bfloat16", "float32", "float64"),
+        "a dtype that holds packed weights, such as uint8",
+    ),
+    "llm_int8_threshold": NUMBER, "llm_int8_skip_modules": TEXTS, "llm_int8_has_fp16_weight": FLAG,
+    "llm_int8_enable_fp32_cpu_offload": FLAG,
+}  # fmt: skip
+
 IDS_OF_TOKENS = {"eos_token_id": IDS, "bos_token_id": IDS, "pad_token_id": IDS}
 ROPE: Mapping[str, Kind] = {
     "rope_type": TEXT, "type": TEXT, "rope_theta": NUMBER, "factor": NUMBER, "partial_rotary_factor": NUMBER,
@@ -105,14 +129,17 @@ MODEL: Mapping[str, Kind] = {
     "max_position_embeddings": COUNT, "sliding_window": INDEX, "max_window_layers": INDEX,
     "num_experts": INDEX, "num_local_experts": INDEX, "num_experts_per_tok": INDEX, "layer_types": TEXTS,
     "tie_word_embeddings": FLAG, "use_cache": FLAG, "use_sliding_window": FLAG, "attention_bias": FLAG,
-    "mlp_bias": FLAG, "id2label": BLOCK, "label2id": BLOCK, **IDS_OF_TOKENS,
+    "mlp_bias": FLAG, "id2label": BLOCK, "label2id": BLOCK, "quantization_config": (
+        lambda value: isinstance(value, dict) and names_a_method(value), "a block with a quant_method"
+    ), **IDS_OF_TOKENS,
 }  # fmt: skip
 GENERATION: Mapping[str, Kind] = {
     "do_sample": FLAG, "use_cache": FLAG, "temperature": NUMBER, "top_p": NUMBER, "top_k": NUMBER,
     "repetition_penalty": NUMBER, "max_length": COUNT, "max_new_tokens": COUNT, **IDS_OF_TOKENS,
 }  # fmt: skip
 TOKENIZER: Mapping[str, Kind] = {
-    "model_max_length": NUMBER, "tokenizer_class": TEXT, "padding_side": TEXT, "truncation_side": TEXT,
+    "model_max_length": NUMBER, "model_input_names": TEXTS, "tokenizer_class": TEXT, "padding_side": TEXT,
+    "truncation_side": TEXT,
     "chat_template": (_is_template, "a text, or a list of blocks with a template"),
     "bos_token": TOKEN, "eos_token": TOKEN, "unk_token": TOKEN, "pad_token": TOKEN,
     "add_bos_token": FLAG, "add_eos_token": FLAG, "add_prefix_space": FLAG,
@@ -141,8 +168,33 @@ def _check(file: object, place: str, kinds: Mapping[str, Kind], config: Mapping[
             raise UsageError(f"{file}: {place}{key} is {one_line(repr(value)[:SHOWN])}, not {words}")
         if key == "text_config":
             _check(file, f"{place}{key}.", kinds, value)
+        elif key == "quantization_config":
+            _check_packed(file, f"{place}{key}.", value)
         elif key in ("rope_parameters", "rope_scaling"):
             _check(file, f"{place}{key}.", ROPE, value)
             for kind, block in value.items():  # one for each kind of layer
                 if isinstance(block, dict):
                     _check(file, f"{place}{key}.{one_line(str(kind))[:SHOWN]}.", ROPE, block)
+
+
+def names_a_method(packed: Mapping[str, Any]) -> bool:
+    """Return whether a block says how weights are packed; bitsandbytes once wrote no ``quant_method``."""
+    return isinstance(packed.get("quant_method"), str) or bool(
+        packed.keys() & {"load_in_4bit", "load_in_8bit"}
+    )
+
+
+def _check_packed(file: object, place: str, packed: Mapping[str, Any]) -> None:
+    """Refuse what a block of packed weights cannot say. Raises UsageError.
+
+    One of bitsandbytes must say how many bits there are: without that a loader would take the packed numbers
+    as weights.
+    """
+    _check(file, place, PACKED, packed)
+    if packed.get("quant_method", "bitsandbytes") != "bitsandbytes":
+        return
+    _check(file, place, BITSANDBYTES, packed)
+    four, eight = (packed.get(f"load_in_{bits}bit") or packed.get(f"_load_in_{bits}bit") for bits in (4, 8))
+    if bool(four) == bool(eight):
+        said = "both load_in_4bit and load_in_8bit" if four else "neither load_in_4bit nor load_in_8bit"
+        raise UsageError(f"{file}: {place[:-1]} is of bitsandbytes and says {said}: say one of them")

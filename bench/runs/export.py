@@ -8,18 +8,19 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from bench.config.reader import read_config
-from bench.config.spec import Arm, Spec
+from bench.config.spec import Arm, Group, Spec
 from bench.environments import interpreter
 from bench.errors import BenchError, UsageError, VariantFailed
-from bench.formatting import nearest
+from bench.formatting import nearest, printable
 from bench.measure import replies
 from bench.measure.arm import load_arguments
 from bench.measure.worker_process import WorkerProcess
+from bench.models.fetch import is_here
 from bench.models.reference import LocalModel
 from bench.records import Exported
 from bench.results.verify import SPEC_YAML, same_spec
@@ -30,12 +31,21 @@ TOKENIZER_FILES = ("tokenizer*", "*.jinja", "special_tokens_map.json", "vocab*",
 ABOUT = "bench-export.json"
 
 
-def export(run: Path, variant: str, to: Path, say: Callable[[str], None], python: Path | None = None) -> Path:
+def export(
+    run: Path,
+    variant: str,
+    to: Path,
+    say: Callable[[str], None],
+    python: Path | None = None,
+    *,
+    may_fetch: bool = False,
+) -> Path:
     """Make the model of ``variant`` in ``run`` again, and write it to the new directory ``to``.
 
     The config is that of ``run``, held against its journal; results of training and calibration come from the
     cache. A run may come from somebody else, so it does not choose what is started: an interpreter that its
-    config names is used only if the caller names it too, as ``python``. Raises UsageError if the run, the row
+    config names is used only if the caller names it too, as ``python``, and a model that is not on this
+    disk is fetched only if it ``may_fetch``. Raises UsageError if the run, the row
     or the directory cannot be used, IntegrityError if the config is not that of the journal. Raises
     BenchError if the row's weights are packed, or if the written model does not compute the same as the
     original.
@@ -49,7 +59,9 @@ def export(run: Path, variant: str, to: Path, say: Callable[[str], None], python
     spec = read_config(spec_file)
     arm, baseline = _rows(spec, variant)
     _may_start(arm, python)
-    fetch = fetcher(spec, lambda _progress: None)
+    _may_fetch((arm, baseline), asked=may_fetch)
+    row = replace(spec, groups=(Group("", baseline, (arm,)),))  # no other row's model is looked at
+    fetch = fetcher(row, lambda _progress: None)
     model = fetch(arm.model)
     tokenizer = _tokenizer_files(model.directory)
     staged = to.with_name(f".{to.name}-{secrets.token_hex(4)}")
@@ -75,6 +87,16 @@ def _may_start(arm: Arm, python: Path | None) -> None:
             f"the config of this run names an interpreter, {named}; a run does not choose what is started "
             f"here: give it yourself, --python {named}"
         )
+
+
+def _may_fetch(arms: Sequence[Arm], *, asked: bool) -> None:
+    """Raise UsageError if a model is not on this disk, unless the caller asked for it to be fetched."""
+    for arm in arms:
+        if not asked and not is_here(arm.model):
+            raise UsageError(
+                f"the model of {arm.name}, {printable(str(arm.model))[:200]}, is not on this disk; a run "
+                "does not choose what is fetched: give --fetch if you want it"
+            )
 
 
 def _tokenizer_files(directory: Path) -> list[Path]:

@@ -39,7 +39,7 @@ from bench.models.reference import LocalModel, ModelRef, Progress
 from bench.pricing.reprice import price_block, slice_of
 from bench.records import Json, RunRecord
 from bench.results.run_summary import RunSummary
-from bench.results.summary import NOT_A_FAILURE, RUN_JSON, from_journal, sealed
+from bench.results.summary import NOT_A_FAILURE, RUN_JSON, from_journal, must_be_readable, sealed
 from bench.store.device_lock import device_locks
 from bench.store.files import slug, write_atomic
 from bench.store.journal import Journal
@@ -124,6 +124,7 @@ def write_summary(directory: Path) -> RunSummary:
     found = from_journal(directory)
     whole = sealed(json.loads(json.dumps(found.to_json())), journal_of(directory))
     content = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
+    must_be_readable(directory / RUN_JSON, content.encode(errors="backslashreplace"))
     write_atomic(directory / RUN_JSON, content + "\n")
     return found
 

@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.engine.bounds import Explained
 from bench.errors import Outcome, Unsupported, VariantFailed
 from bench.formatting import one_line
 
 NAMED = 3
 MOST_SAID = 300
 FAULTS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError, RuntimeError)
+CONFIG_FAULT = "StrictDataclassError"  # of the hub's library: sizes in a config that do not fit together
 _LOADING = (  # what a report says, and what it means
     ("missing_keys", "not in the files, so made up by the loader"),
     ("mismatched_keys", "of another shape, so made up by the loader"),
@@ -45,7 +47,7 @@ def pretrained(directory: Path, device: str, wanted: dict[str, Any]) -> Any:
 
     wanted |= {
         "use_safetensors": True, "local_files_only": True, "trust_remote_code": False,
-        "output_loading_info": True,
+        "output_loading_info": True, "ignore_mismatched_sizes": True,  # each is named, and refused
     }  # fmt: skip
     said = quantisation(directory)
     if not said:
@@ -78,28 +80,60 @@ def _must_be_known(method: object) -> None:
     )
 
 
+def _holder(directory: Path | None, word: object) -> str | None:
+    """Return the key of ``config.json``, as a dotted path, whose value is a word that a loader did not find
+    in a table of its own, such as ``hidden_act``."""
+    todo = [("", json.loads((directory / "config.json").read_text()))] if directory and word else []
+    while todo:
+        place, value = todo.pop()
+        if value == word:
+            return one_line(place)[:MOST_SAID]
+        if isinstance(value, dict):
+            todo += [(f"{place}.{key}".lstrip("."), one) for key, one in value.items()]
+        elif isinstance(value, list):
+            todo += [(place, one) for one in value]
+    return None
+
+
 @contextmanager
-def in_our_words(attention: str, cannot: str = "transformers cannot build this model") -> Iterator[None]:
+def in_our_words(
+    attention: str,
+    cannot: str = "transformers cannot build this model",
+    directory: Path | None = None,
+) -> Iterator[None]:
     """Turn what transformers says of a model that it cannot load or run into a row that says what to change.
 
     ``cannot`` begins the sentence where nothing better is known. Running out of memory is another outcome.
     """
-    try:
+    with Explained(lambda bad: _explained(bad, attention, cannot, directory)):
         yield
-    except FAULTS as bad:
-        said = str(bad)
-        if "does not support" in said and ("attention" in said or "sdpa" in said.lower()):
-            other = "eager" if attention != "eager" else "sdpa"
-            raise Unsupported(
-                f"this architecture has no {attention} attention in transformers: set runtime.attention to "
-                f"{other}"
-            ) from None
-        if "Unrecognized configuration class" in said or "does not recognize this architecture" in said:
-            raise Unsupported("transformers has no causal language model of this architecture") from None
-        if "memory" in said or "CUDA error" in said or "CUBLAS" in said or "alloc" in said:
-            raise
-        what = one_line(f"{type(bad).__name__}: {said}")[:MOST_SAID]
-        raise VariantFailed(Outcome.LOAD_ERROR, f"{cannot} ({what})") from bad
+
+
+def _explained(
+    bad: BaseException, attention: str, cannot: str, directory: Path | None
+) -> Unsupported | VariantFailed | None:
+    said = str(bad)
+    if isinstance(bad, ImportError):  # a method of packing whose package is not here, or which needs a GPU
+        return Unsupported(f"this checkpoint needs more than is here: {one_line(said).strip()[:MOST_SAID]}")
+    if not isinstance(bad, FAULTS) and not any(CONFIG_FAULT in kind.__name__ for kind in type(bad).__mro__):
+        return None
+    if "does not support" in said and ("attention" in said or "sdpa" in said.lower()):
+        other = "eager" if attention != "eager" else "sdpa"
+        return Unsupported(
+            f"this architecture has no {attention} attention in transformers: set runtime.attention to "
+            f"{other}"
+        )
+    if "Unrecognized configuration class" in said or "does not recognize this architecture" in said:
+        return Unsupported("transformers has no causal language model of this architecture")
+    if type(bad) is KeyError and bad.args and (key := _holder(directory, bad.args[0])):
+        return VariantFailed(
+            Outcome.LOAD_ERROR,
+            f"config.json: {key} is {str(bad.args[0])[:60]!r}, which transformers does not know",
+        )
+    if "memory" in said or "CUDA error" in said or "CUBLAS" in said or "alloc" in said:
+        return None
+    what = one_line(f"{type(bad).__name__}: {said}")[:MOST_SAID]
+    return VariantFailed(Outcome.LOAD_ERROR, f"{cannot} ({what})")
 
 
 def _must_be_whole(kind: str, report: Mapping[str, Any]) -> None:

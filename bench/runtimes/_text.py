@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.engine import Engine
-from bench.engine.bounds import bounded, decoded, encoding
+from bench.engine.bounds import PANIC, Explained, bounded, decoded, encoding
 from bench.errors import Outcome, VariantFailed
 from bench.formatting import one_line
 
@@ -146,17 +146,20 @@ def tokenizer_of(directory: Path) -> Any | None:
         return None
     import transformers
 
-    try:
-        return transformers.AutoTokenizer.from_pretrained(
-            directory, local_files_only=True, trust_remote_code=False
-        )
-    except (ValueError, OSError, TypeError, KeyError, AttributeError) as bad:
+    def unreadable(bad: BaseException) -> VariantFailed | None:
+        if not isinstance(bad, Exception) and type(bad).__name__ != PANIC:
+            return None
         first = (str(bad).strip().splitlines() or [""])[0]
-        raise VariantFailed(
+        return VariantFailed(
             Outcome.LOAD_ERROR,
             f"the tokenizer files in {directory} cannot be read ({type(bad).__name__}: {first[:200]}); save "
             "them again with save_pretrained",
-        ) from bad
+        )
+
+    with Explained(unreadable):
+        return transformers.AutoTokenizer.from_pretrained(
+            directory, local_files_only=True, trust_remote_code=False
+        )
 
 
 def _end_ids(directory: Path) -> tuple[int, ...]:

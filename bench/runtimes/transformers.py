@@ -50,7 +50,7 @@ def load(directory: Path, options: Options) -> TransformersEngine:
         torch.set_num_threads(options.threads)
     dtype = getattr(torch, options.dtype)
     wanted: dict[str, Any] = {"dtype": dtype, "attn_implementation": options.attention}
-    with in_our_words(options.attention):
+    with in_our_words(options.attention, directory=directory):
         if options.random:
             config = transformers.AutoConfig.from_pretrained(directory)
             torch.manual_seed(0)

@@ -17,6 +17,10 @@ from bench.machine.children import environment, last_lines
 
 WORKTREE = "worktree"  # how a user names the files as they are, instead of a commit
 GIT_S = 600
+# Nothing of the repository is started: no hooks, no monitor of files, no helper as a protocol.
+QUIET = (
+    "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "protocol.ext.allow=never",
+)  # fmt: skip
 ZERO = "0" * 40
 
 
@@ -172,20 +176,18 @@ class Repository:
         names = _git(
             checkout, "config", "--file", ".gitmodules", "--name-only", "--get-regexp", r"\.path$"
         ).split()
-        local = []
+        local, paths = [], []
         for name in (key.removeprefix("submodule.").removesuffix(".path") for key in names):
             if (ours / name).is_dir():
                 local += ["-c", f"submodule.{name}.url={ours / name}"]
-        _git(
-            checkout,
-            "-c",
-            "protocol.file.allow=always",
-            *local,
-            "submodule",
-            "update",
-            "--init",
-            "--recursive",
-        )
+                paths.append(
+                    _git(checkout, "config", "--file", ".gitmodules", f"submodule.{name}.path").strip()
+                )
+        # Only the repository's own copies come from this disk: a commit names the places of the others.
+        if paths:
+            allowed = ("-c", "protocol.file.allow=always")
+            _git(checkout, *allowed, *local, "submodule", "update", "--init", "--", *paths)
+        _git(checkout, "submodule", "update", "--init", "--recursive")
 
     def _git(self, *arguments: str, **variables: str) -> str:
         return _git(self.root, *arguments, **variables)
@@ -194,7 +196,7 @@ class Repository:
 def _run(
     place: Path, arguments: tuple[str, ...], variables: dict[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    command = ["git", "-C", str(place), "-c", "core.hooksPath=/dev/null", *arguments]
+    command = ["git", "-C", str(place), *QUIET, *arguments]
     known = environment("SSH_AUTH_SOCK", "SSH_AGENT_PID") | {"GIT_TERMINAL_PROMPT": "0", **variables}
     return subprocess.run(
         command, capture_output=True, text=True, errors="replace", timeout=GIT_S, check=True, env=known,

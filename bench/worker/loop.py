@@ -81,6 +81,9 @@ class Worker:
     def prompts(self, message: Message, _fds: list[int]) -> Encoded:
         """Tokenise the workload and cut it into batches."""
         encoded = [self._encode(prompt) for prompt in message["prompts"]]
+        if not all(encoded):
+            reason = "the model's tokenizer or chat template makes no tokens of a prompt"
+            raise VariantFailed(Outcome.LOAD_ERROR, reason)
         size = message["batch_size"]
         self.batches = [encoded[i : i + size] for i in range(0, len(encoded), size)]
         self.new_tokens = 1 if self.engine.WHOLE_ANSWERS else message["output_tokens"]

@@ -164,3 +164,26 @@ def test_every_engine_bounds_its_tokenizer(monkeypatch: pytest.MonkeyPatch, engi
 
     with pytest.raises(VariantFailed, match="makes 20000 letters of 1 tokens"):
         (Plain() if engine == "numpy" else Answering()).text([1])
+
+
+class PanicException(BaseException):
+    """As the binding of Rust names what Rust ends with."""
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (PanicException("no entry\nfound"), "x cannot be used (no entry found)"),
+        (Exception("Missing [UNK] token"), "x cannot be used (Missing [UNK] token)"),
+        (RecursionError("too deep"), "x calls itself without an end"),
+    ],
+)
+def test_how_libraries_of_rust_end(bad: BaseException, said: str) -> None:
+    with pytest.raises(VariantFailed) as caught, bounded("x", 5, 1 << 30):
+        raise bad
+    assert caught.value.reason == said
+
+
+def test_our_own_errors_stay_as_they_are() -> None:
+    with pytest.raises(KeyError), bounded("x", 5, 1 << 30):
+        raise KeyError("x")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.errors import UsageError
-from bench.models.checks import PACKED_IN, SIZES, check_directory
+from bench.models.checks import PACKED_BESIDE, PACKED_IN, SIZES, WHOLE, check_directory
 from bench.models.config_types import FILES, MODEL, ROPE
+from bench.models.convert import ELEMENT_BITS
 
 ANY_JSON: tuple[Any, ...] = (
     True, 0, -1, 5, 0.5, -0.5, 1e9, "", "abc", "pickle.loads", "two\n::error::lines", [], [1], ["a"], [[]],
@@ -20,8 +21,9 @@ ANY_JSON: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def shard(dtype: str = "F32", size: int = 4) -> bytes:
-    header = json.dumps({"w": {"dtype": dtype, "shape": [2], "data_offsets": [0, 2 * size]}}).encode()
+def shard(dtype: str = "F32", size: int = 4, name: str = "w", shape: Sequence[int] = (2,)) -> bytes:
+    entry = {"dtype": dtype, "shape": list(shape), "data_offsets": [0, 2 * size]}
+    header = json.dumps({name: entry}).encode()
     return struct.pack("<Q", len(header)) + header + bytes(2 * size)
 
 
@@ -50,7 +52,7 @@ def test_each_key_has_right_and_wrong_values() -> None:
         for fits, words in kinds.values():
             said = [fits(value) for value in ANY_JSON]
             assert any(said) or words.startswith(
-                ("a token: a text", "the name of a dtype", "a text, or a list")
+                ("a token: a text", "the name of a dtype", "a text, or a list", "a block with a quant_method")
             )
             assert not all(said)
 
@@ -125,11 +127,75 @@ def test_every_default_of_transformers_stays() -> None:
 
 @pytest.mark.parametrize("method", PACKED_IN)
 def test_plain_weights_that_a_config_calls_packed(model: Path, method: str) -> None:
-    config = {"model_type": "llama", "quantization_config": {"quant_method": method}}
-    (model / "config.json").write_text(json.dumps(config))
+    packed = {"quant_method": method, **({"load_in_4bit": True} if method == "bitsandbytes" else {})}
+    (model / "config.json").write_text(json.dumps({"model_type": "llama", "quantization_config": packed}))
     said = refused(model)
     assert f"quant_method is {method}, and no tensor" in said
     assert "they are F32" in said
     for dtype in PACKED_IN[method]:
-        (model / "model.safetensors").write_bytes(shard(dtype, 4 if dtype == "I32" else 1))
-        check_directory(model)
+        size = 4 if dtype == "I32" else 1
+        (model / "model.safetensors").write_bytes(shard(dtype, size))
+        assert "so nothing says what the packed numbers stand for" in refused(model)
+        for beside in PACKED_BESIDE[method]:
+            (model / "model.safetensors").write_bytes(shard(dtype, size, name=f"w.{beside}"))
+            check_directory(model)
+
+
+BITS = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["config", "text_config"])
+@pytest.mark.parametrize(
+    ("packed", "said"),
+    [
+        ({"load_in_4bit": "yes"}, "load_in_4bit is 'yes', not true or false"),
+        ({"load_in_8bit": 1}, "load_in_8bit is 1, not true or false"),
+        ({"load_in_4bit": None}, "says neither load_in_4bit nor load_in_8bit"),
+        ({"quant_method": "bitsandbytes"}, "says neither"),
+        ({"quant_method": "bitsandbytes", "bitsandbytes": {"load_in_4bit": True}}, "says neither"),
+        ({**BITS, "load_in_8bit": True}, "says both"),
+        ({**BITS, "bnb_4bit_quant_type": "evil"}, "bnb_4bit_quant_type is 'evil', not nf4 or fp4"),
+        ({**BITS, "bnb_4bit_compute_dtype": "float7"}, "bnb_4bit_compute_dtype is 'float7'"),
+        ({**BITS, "bnb_4bit_compute_dtype": "load"}, "bnb_4bit_compute_dtype is 'load'"),
+        ({**BITS, "bnb_4bit_quant_storage": "uint9"}, "bnb_4bit_quant_storage is 'uint9'"),
+        ({**BITS, "bnb_4bit_use_double_quant": "no"}, "bnb_4bit_use_double_quant is 'no'"),
+        ({**BITS, "llm_int8_threshold": "6"}, "llm_int8_threshold is '6'"),
+        ({**BITS, "llm_int8_skip_modules": [1, None]}, "llm_int8_skip_modules is "),
+        ({"quant_method": "fp8", "weight_block_size": [0, 0]}, "weight_block_size is [0, 0]"),
+        ({"quant_method": "gptq", "bits": "4"}, "bits is '4'"),
+        ({"quant_method": ["fp8"]}, "quantization_config is {'quant_method': ['fp8']}"),
+    ],
+)
+def test_a_block_of_packed_weights_that_cannot_be(
+    model: Path, packed: dict[str, Any], said: str, nested: bool
+) -> None:
+    block = {"quantization_config": packed}
+    (model / "config.json").write_text(json.dumps({"text_config": block} if nested else block))
+    assert said in refused(model)
+
+
+@pytest.mark.parametrize("dtype", ["float7", "int8", "complex64", "torch.load", "torch.", "float4", "bool"])
+def test_a_dtype_that_no_weights_have(model: Path, dtype: str) -> None:
+    (model / "config.json").write_text(json.dumps({"dtype": dtype}))
+    assert f"dtype is '{dtype}'" in refused(model)
+
+
+@pytest.mark.parametrize("dtype", sorted(WHOLE))
+def test_whole_numbers_in_the_place_of_weights(model: Path, dtype: str) -> None:
+    """A loader made weights of packed numbers, and the row was measured."""
+    size = ELEMENT_BITS[dtype] // 8
+    (model / "model.safetensors").write_bytes(shard(dtype, size, "a.weight", [2, 1]))
+    assert f"a.weight is {dtype}, and config.json has no quantization_config" in refused(model)
+    (model / "model.safetensors").write_bytes(shard(dtype, size, "a.position_ids", [1, 2]))
+    check_directory(model)
+
+
+@pytest.mark.parametrize(
+    "key", ["num_labels", "decoder_layers", "n_layers", "num_blocks", "num_nextn_predict_layers"]
+)
+@pytest.mark.parametrize("place", ["", "text_config", "vision_config"])
+def test_what_a_loader_makes_a_list_of(model: Path, key: str, place: str) -> None:
+    """A billion labels filled the memory before the weights were looked at."""
+    block = {key: 10**9}
+    (model / "config.json").write_text(json.dumps({place: block} if place else block))
+    assert f"{key} is 1000000000, which no model has" in refused(model)

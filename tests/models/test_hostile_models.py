@@ -277,6 +277,16 @@ def test_other_files_that_bring_code(model: Path) -> None:
     assert "tokenizer_config.json: auto_map: this key" in refused(model)
 
 
+@pytest.mark.parametrize("name", ["two\n::error::lines", "\ud800half", "\x1b[31m", "a\u2028b"])
+def test_names_of_tensors_can_be_printed(tmp_path: Path, name: str) -> None:
+    (tmp_path / "x.safetensors").write_bytes(
+        shard({name: {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, bytes(8))
+    )
+    with pytest.raises(UsageError, match="has a name that cannot be printed") as caught:
+        safetensors_header(tmp_path / "x.safetensors")
+    assert str(caught.value).isprintable()
+
+
 def test_metadata_is_text(tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_bytes(shard({"__metadata__": {"a": []}}))
     with pytest.raises(UsageError, match="no map from text to text"):

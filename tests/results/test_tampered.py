@@ -19,16 +19,19 @@ from rich.console import Console
 from tampering import INSTEAD, edited, rechained, records_of, tampered_journal, tampered_summary
 
 from bench import plugins
+from bench.bounded import Contents
 from bench.cli.main import main
 from bench.errors import BenchError, ExitCode, IncomparableError, IntegrityError
 from bench.gate.figures import contradicts, judge_interval
 from bench.gate.limits import Rule
 from bench.report.formats import csv, html, jsonl, junit, latex, markdown
 from bench.report.table import render
+from bench.results import summary
 from bench.results.between import between_runs
 from bench.results.run_summary import RunSummary
 from bench.results.summary import RUN_JSON, SEAL, UNSEALED, from_journal, load_run, sealed
 from bench.results.verify import verify_run
+from bench.runs.run import write_summary
 from bench.stats.intervals import Interval
 from bench.store.files import digest
 from bench.store.replay import JOURNAL
@@ -448,3 +451,16 @@ def test_a_summary_of_more_than_any_run_has(sound: Path, tmp_path: Path, what: s
     words = said.get(what, f"{what}: List should have at most [0-9]+ items")
     with pytest.raises(IntegrityError, match=words):
         load_run(run)
+
+
+@pytest.mark.parametrize("bound", ["MAX_BYTES", "MOST"])
+def test_a_summary_that_could_not_be_read_is_not_written(
+    sound: Path, tmp_path: Path, bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = a_copy(sound, tmp_path)
+    (run / RUN_JSON).unlink()
+    monkeypatch.setattr(summary, bound, 1000 if bound == "MAX_BYTES" else Contents(10, 10, 10))
+    with pytest.raises(BenchError, match="would be too large to be read back"):
+        write_summary(run)
+    assert not (run / RUN_JSON).exists()
+    assert load_run(run).rows

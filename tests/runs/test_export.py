@@ -119,6 +119,30 @@ def test_a_run_of_a_program_is_not_exported(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize("model", ["{hub: evil/model, revision: " + COMMIT + "}", "smollm2-135m"])
+def test_a_run_does_not_choose_what_is_fetched(
+    tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def ensure(reference: object, *_more: object) -> None:
+        asked.append(reference)
+        raise BenchError("stop here")
+
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("bench.runs.run.ensure", ensure)
+    run = begun(tmp_path, CONFIG.replace("{random: tiny-llama}", model))
+    with pytest.raises(UsageError, match=r"is not on this disk; .* give --fetch if you want it"):
+        export(run, "one-layer", tmp_path / "out", silent)
+    assert not asked
+    with pytest.raises(BenchError, match="stop here"):
+        export(run, "one-layer", tmp_path / "out", silent, may_fetch=True)
+    assert len(asked) == 1
+
+
 def test_links_out_of_the_model_are_not_copied(tmp_path: Path) -> None:
     model, secret = tmp_path / "model", tmp_path / "secret"
     model.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,58 @@ def test_where_the_user_stands(repository: Repository, home: Path, monkeypatch: 
     assert standing(repository) == Path("deep")
     monkeypatch.chdir(home.parent)
     assert standing(repository) == Path()
+
+
+def check_out(home: Path, to: Path) -> None:
+    repository = Repository(home)
+    for ref in ("worktree", "HEAD"):
+        found = repository.find(ref)
+        assert found is not None
+        repository.text(found, "a.txt")
+        repository.changed_files(found, found)
+    repository.check_out(found, to)
+
+
+def test_nothing_that_a_repository_holds_is_started(home: Path, tmp_path: Path) -> None:
+    """Hooks, a monitor of files, and drivers that a commit asks for and that nobody has configured."""
+    planted = tmp_path / "planted"
+    evil = tmp_path / "evil"
+    evil.write_text(f"#!/bin/sh\ntouch {planted}\ncat\n")
+    evil.chmod(0o755)
+    attributes = "* filter=evil diff=evil merge=evil working-tree-encoding=UTF-8\n"
+    settings = f'[filter "evil"]\n\tsmudge = {evil}\n\tclean = {evil}\n[diff "evil"]\n\ttextconv = {evil}\n'
+    commit(home, {".gitattributes": attributes, ".gitconfig": settings, ".lfsconfig": settings})
+    for hook in ("post-checkout", "post-index-change", "pre-commit", "reference-transaction"):
+        place = home / ".git" / "hooks" / hook
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(evil.read_bytes())
+        place.chmod(0o755)
+    git(home, "config", "core.fsmonitor", str(evil))
+    (home / "new.txt").write_text("new\n")
+    check_out(home, tmp_path / "out")
+    assert not planted.exists()
+
+
+@pytest.mark.parametrize("url", ["ext::sh -c 'touch PLANTED'", "PRIVATE", "file://PRIVATE", "-uPLANTED"])
+@pytest.mark.parametrize("name", ["vendor", "../../private"])
+@pytest.mark.parametrize("update", [False, True])
+def test_a_submodule_brings_nothing_from_this_disk(
+    home: Path, tmp_path: Path, url: str, name: str, update: bool
+) -> None:
+    private, planted = tmp_path / "private", tmp_path / "planted"
+    private.mkdir()
+    git(private, "init", "--quiet")
+    commit(private, {"secret.txt": "secret"})
+    head = git(private, "rev-parse", "HEAD").strip()
+    url = url.replace("PRIVATE", str(private)).replace("PLANTED", str(planted))
+    line = f"\tupdate = !touch {planted}\n" if update else ""
+    (home / ".gitmodules").write_text(f'[submodule "{name}"]\n\tpath = vendor\n\turl = {url}\n{line}')
+    git(home, "update-index", "--add", "--cacheinfo", f"160000,{head},vendor")
+    git(home, "add", ".gitmodules")
+    git(home, "commit", "--quiet", "-m", "a submodule")
+    found = Repository(home).find("HEAD")
+    assert found is not None
+    with suppress(BenchError):
+        Repository(home).check_out(found, tmp_path / "out")
+    assert not planted.exists()
+    assert not list((tmp_path / "out").rglob("secret.txt"))
