@@ -30,11 +30,19 @@ def watched(engine: Any) -> Iterator[Routing]:
 
     Nothing is counted in a compiled model, which would be compiled again, or in an engine of no torch module.
     """
-    modules = list(experts.mixtures(engine.model)) if engine.TORCH and not engine.compiled_graphs() else []
-    if not modules:
+    if not engine.TORCH or engine.compiled_graphs() or next(experts.mixtures(engine.model), None) is None:
         yield Routing([])
-        return
+    else:
+        with watched_model(engine.model) as found:
+            yield found
+
+
+@contextmanager
+def watched_model(model: Any) -> Iterator[Routing]:
+    """Count in the block which experts get the tokens that a torch module reads."""
     import torch
+
+    modules = list(experts.mixtures(model))
 
     found = Routing([torch.zeros(one.num_experts, dtype=torch.long) for one in modules])
 

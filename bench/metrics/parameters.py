@@ -37,7 +37,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         ALL.key: ALL.scalar(total(arm, base.loaded if base else None)),
         ACTIVE.key: ACTIVE.scalar(active(arm, base.loaded if base else None)),
         EXPERTS.key: EXPERTS.scalar(mixture.stored_bytes if mixture else None),
-        READ.key: READ.scalar(read_bytes(loaded, 1) or None),
+        READ.key: READ.scalar(round(read_bytes(loaded, 1)) or None),
     }
 
 

@@ -16,10 +16,12 @@ from byte_tokenizer import write_tokenizer
 from engines import told
 
 from bench import plugins
-from bench.engine import Changed, Options, census, experts
+from bench.engine import Changed, Options, census, experts, routing
 from bench.errors import NotApplied, Unsupported
 from bench.optimisations import gets_experts, verbs
+from bench.optimisations.prune import experts as pruning
 from bench.optimisations.prune import magnitude
+from bench.optimisations.shared import calibration
 from bench.runtimes.transformers import TransformersEngine
 from bench.worker import session
 
@@ -36,7 +38,9 @@ KINDS: dict[str, Callable[[], Any]] = {
     "mixtral": lambda: transformers.MixtralConfig(
         **SMALL, num_local_experts=8, intermediate_size=128, sliding_window=None
     ),
-    "qwen3-moe": lambda: transformers.Qwen3MoeConfig(**SMALL, num_experts=4, moe_intermediate_size=128),
+    "qwen3-moe": lambda: transformers.Qwen3MoeConfig(
+        **SMALL, num_experts=4, moe_intermediate_size=128, norm_topk_prob=True
+    ),
     "deepseek-v3": lambda: transformers.DeepseekV3Config(
         **{**SMALL, **LATENT}, n_routed_experts=8, moe_intermediate_size=128, intermediate_size=128,
         n_group=2, topk_group=1,
@@ -287,8 +291,79 @@ def test_magnitude_prunes_the_stacks(kind: str, settings: dict[str, Any]) -> Non
     for module in experts.stacked(model):
         inputs_last = module.down_proj.transpose(1, 2) if module.is_transposed else module.down_proj
         gone = inputs_last == 0
-        assert 0.4 < float(gone.float().mean()) < 0.6
+        slack = 0.3 if "scope" in settings else 0.01  # of all matrices together, one may lose more
+        assert abs(float(gone.float().mean()) - 0.5) < slack
         if "pattern" in settings:
             assert bool((gone.reshape(-1, 4).sum(-1) == 2).all())
         stays = module.down_proj != 0
         assert torch.equal(module.down_proj[stays], before[id(module)][stays])
+
+
+# ---- fewer of them ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["stacks", "linear layers"])
+@every_kind
+def test_experts_that_nobody_asks_go_first(
+    kind: str, apart: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without them the text that they were chosen on has the same logits, and the checkpoint can be read."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    one_token = kind in ("qwen3-moe", "deepseek-v3")  # of four experts, and of two groups of four
+    few = IDS[:, :1] if one_token else IDS[:, :2]
+    monkeypatch.setattr(calibration, "windows", lambda _model, _params: [few])
+    model = mixture(kind)
+    with torch.no_grad(), routing.watched_model(model) as seen:
+        expected = model(input_ids=few, use_cache=False).logits
+    count = len(seen.counts[0])
+    params = pruning.Params(keep_experts=count // 2)
+    assert all(int((one > 0).sum()) <= count // 2 for one in seen.counts)
+    if apart:
+        experts.into_linears(model)
+    before = census.take(model)
+    model = pruning.apply(model, params)
+    assert all(one.holds for one in pruning.evidence(before, census.take(model), params))
+    with torch.no_grad(), routing.watched_model(model) as left:
+        assert torch.allclose(model(input_ids=few, use_cache=False).logits, expected, atol=1e-5)
+        assert bool(logits(model).isfinite().all())
+    assert [len(one) for one in left.counts] == [count // 2] * len(seen.counts)
+    if not apart:
+        model.save_pretrained(tmp_path)
+        again = transformers.AutoModelForCausalLM.from_pretrained(
+            tmp_path, attn_implementation=model.config._attn_implementation
+        )
+        assert torch.allclose(logits(again.eval()), logits(model), atol=1e-5)
+
+
+def test_evidence_misses_a_router_that_was_left() -> None:
+    model = mixture("mixtral")
+    before = census.take(model)
+    for module in experts.mixtures(model):
+        for name in ("gate_up_proj", "down_proj"):
+            setattr(module, name, torch.nn.Parameter(getattr(module, name)[:4], requires_grad=False))
+    assert not all(
+        one.holds for one in pruning.evidence(before, census.take(model), pruning.Params(keep_experts=4))
+    )
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (pruning.Params(keep_experts=1), "1 experts would stay, and each token goes to 2"),
+        (pruning.Params(keep_experts=8), "8 experts would stay, and a layer has 8"),
+        (pruning.Params(keep=0.1), "1 experts would stay, and each token goes to 2"),
+    ],
+)
+def test_a_number_of_experts_that_cannot_be(params: pruning.Params, message: str) -> None:
+    shape = {"mixture": True, "experts": 8, "experts_per_token": 2}
+    assert pruning.refuse(params, shape) == message
+    assert pruning.refuse(params, {"mixture": True}) is None
+    assert pruning.refuse(params, {"mixture": False}) == pruning.NO_MIXTURE
+
+
+def test_groups_of_the_router_stay_as_large_as_each_other() -> None:
+    times = torch.tensor([9, 8, 7, 6, 1, 2, 3, 4])
+    assert pruning._most_used(times, 4, 1).tolist() == [0, 1, 2, 3]
+    assert pruning._most_used(times, 4, 2).tolist() == [0, 1, 6, 7]
+    with pytest.raises(Unsupported, match="3 experts do not fill the 2 groups"):
+        pruning._most_used(times, 3, 2)

@@ -234,7 +234,7 @@ def test_experts_are_counted_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch
     first = experts.apply(again(tmp_path / "mixture"), params)
     ((what, reused, took_s),) = bills()
     assert (what, reused) == ("pruning", False)
-    monkeypatch.setattr(experts, "_chosen", never)
+    monkeypatch.setattr(experts.routing, "watched_model", never)
     second = experts.apply(again(tmp_path / "mixture"), params)
     assert same_model(first, second)
     assert bills() == [("pruning", True, took_s)]
@@ -311,32 +311,6 @@ def mixture(kind: Callable[..., Any], **sizes: int) -> Any:
         head_dim=8, **sizes,
     )  # fmt: skip
     return transformers.AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
-
-
-@pytest.mark.parametrize(
-    "model",
-    [
-        lambda: mixture(transformers.MixtralConfig, num_local_experts=8, intermediate_size=48),
-        lambda: mixture(
-            transformers.Qwen3MoeConfig, num_experts=8, moe_intermediate_size=48, num_experts_per_tok=2
-        ),
-    ],
-    ids=["mixtral", "qwen3-moe"],
-)
-def test_experts_that_nobody_asks_go_first(model: Callable[[], Any], tmp_path: Any) -> None:
-    """The counts are the router's own, taken while the calibration text is read."""
-    toy = model()
-    before = census.take(toy)
-    params = experts.Params(keep=0.75, **FEW)
-    routed = [module.gate.weight.clone() for module in experts._mixtures(toy)]
-    chosen = experts._chosen(toy, list(experts._mixtures(toy)), windows(toy, CalibrationParams(**FEW)))
-    pruned = experts.apply(toy, params)
-    for module, gate, times in zip(experts._mixtures(pruned), routed, chosen, strict=True):
-        kept = times.topk(6).indices.sort().values
-        assert torch.equal(module.gate.weight, gate[kept])
-        assert module.experts.gate_up_proj.shape[0] == module.experts.num_experts == 6
-    assert all(one.holds for one in experts.evidence(before, census.take(pruned), params))
-    assert torch.allclose(logits(reloaded(pruned, tmp_path)), logits(pruned), atol=1e-5)
 
 
 def test_fewer_experts_than_a_token_goes_to(toy: Any) -> None:
