@@ -89,3 +89,22 @@ def test_a_hot_solo_pass_is_repeated_once(gpu_machine: Machine, monkeypatch: Pat
     seen: list[str] = []
     found = Desk(monkeypatch, replies=hot_when_alone, facts={"device": "cuda:0"}).run()
     assert found.asked("variant", 1).count("solo") == 2
+
+
+def test_sides_one_after_the_other_are_watched_too(gpu_machine: Machine, monkeypatch: Patch) -> None:
+    """Each side has a round of its own; heat in one of them makes the pair void."""
+    card = Card()
+    gpu_machine(card)
+
+    def hot_variant(process: Process, do: str) -> Reply | None:
+        if do == "alone":
+            card.reasons = 0x40 if process.side == "variant" and process.number == 3 else 0  # 2 is for drift
+        elif do == "load":
+            card.reasons = 0
+        return None
+
+    facts = {"device": "cuda:0"}
+    found = Desk(monkeypatch, replies=hot_variant, facts=facts, design="abba").run()
+    voids = [bool(unit["void"]) for unit in found.notes.units]
+    assert voids[:3] == [False, True, False]
+    assert len(found.notes.units[0]["noise"]["gpus"]) == 2
