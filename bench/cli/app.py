@@ -87,6 +87,12 @@ def compare(
         bool, typer.Option("--history", help="show where figures changed over all runs in a directory")
     ] = False,
     metric: Annotated[list[str] | None, typer.Option(help="with --history: a figure to show")] = None,
+    columns: Annotated[
+        str,
+        typer.Option(
+            metavar="KEYS", help="of one run: columns or figures instead of the usual ones, as +mbu,mfu,bound"
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Compare the variants of a run, two runs, or the history of many runs.
@@ -100,7 +106,7 @@ def compare(
     elif run is None:
         raise UsageError("compare what? give a run, two runs, or --history")
     else:
-        commands.compare(run, other, as_json=as_json)
+        commands.compare(run, other, as_json=as_json, columns=columns)
 
 
 @app.command()
