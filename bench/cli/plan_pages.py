@@ -11,7 +11,8 @@ from bench.cli.listing import align
 from bench.formatting import format_significant
 from bench.plan.answer import FORMULA_MONTH, Answer
 from bench.plan.fleet import MOST_LOAD, Latency, Slo, Stream
-from bench.plan.options import Option, Planned
+from bench.plan.options import Option
+from bench.plan.planned import Planned
 from bench.pricing.apis import ApiOffer, list_version
 
 
@@ -68,7 +69,7 @@ def _option_row(row: Planned, stream: Stream) -> tuple[str, ...]:
     usd = row.request_usd(stream)
     return (
         option.title, server, format_significant(found.rate), counts, f"{machines.load:.0%}",
-        *_times(row.busiest), f"{_money(row.month_usd)}{kept}", _money(row.scaled_usd),
+        *_times(row.busiest), f"{_money(row.month_usd)}{_bounds(row)}{kept}", _money(row.scaled_usd),
         _money(None if usd is None else 1e6 * usd), option.drift, option.bound,
     )  # fmt: skip
 
@@ -93,6 +94,14 @@ def _money(usd: float | None) -> str:
     if usd is None:
         return "-"
     return f"{usd:,.0f}" if usd >= 1000 else format_significant(usd)
+
+
+def _bounds(row: Planned) -> str:
+    """Return the bounds of the month's dollars, if they differ from them."""
+    if row.month_bounds_usd is None or set(row.month_bounds_usd) == {row.month_usd}:
+        return ""
+    low, high = row.month_bounds_usd
+    return f" [{_money(low)}, {'never' if high is None else _money(high)}]"
 
 
 def _nobody(answer: Answer) -> Iterator[str]:
@@ -121,6 +130,11 @@ def _api_rows(answer: Answer) -> Iterator[tuple[str, ...]]:
 
 def _notes(answer: Answer) -> Iterator[str]:
     yield f"$/month      {FORMULA_MONTH}; the machines of the busiest hour all month"
+    if any(_bounds(row) for row in answer.rows):
+        yield (
+            "[low, high]  the same if each pass takes what the 95 % bounds of the run's time of a request "
+            "say; none where the number of machines is the same"
+        )
     yield "by the hour  each hour of the day pays for the machines that it needs; not with one's own"
     yield (
         "takes req/s  the highest rate of random arrivals at which enough requests are good, at most "
@@ -157,6 +171,7 @@ def plan_json(answer: Answer) -> dict[str, Any]:
                 "server_share": row.option.share,
                 "busiest_hour": asdict(row.busiest) if row.busiest else None,
                 "month_usd": row.month_usd,
+                "month_bounds_usd": row.month_bounds_usd,
                 "by_the_hour_usd": row.scaled_usd,
                 "request_usd": row.request_usd(stream),
             }
