@@ -12,7 +12,7 @@ from bench.formatting import format_significant
 from bench.plan.answer import FORMULA_MONTH, Answer
 from bench.plan.fleet import MOST_LOAD, Latency, Slo, Stream
 from bench.plan.options import Option
-from bench.plan.planned import Planned
+from bench.plan.planned import Planned, cheapest, pays_from
 from bench.pricing.apis import ApiOffer, list_version
 
 
@@ -27,7 +27,7 @@ def plan_page(answer: Answer) -> str:
     )  # fmt: skip
     table = [heads, *(_option_row(row, stream) for row in answer.rows)]
     keep = [index for index in range(len(heads)) if index == 0 or any(row[index] for row in table[1:])]
-    apis = [("at an API", "$/month", "in batches", "$/1M requests"), *_api_rows(answer)]
+    apis = [("at an API", "$/month", "in batches", "$/1M requests", _pays_title(answer)), *_api_rows(answer)]
     return "\n".join(
         (
             plan.title,
@@ -113,10 +113,10 @@ def _nobody(answer: Answer) -> Iterator[str]:
 
 def _api_rows(answer: Answer) -> Iterator[tuple[str, ...]]:
     if not answer.same_weights:
-        yield ("the same weights: not sold", "", "", "")
+        yield ("the same weights: not sold", "", "", "", "")
     for title, offers in (("the same weights", answer.same_weights), ("other models", answer.others)):
         if offers:
-            yield (title, "", "", "")
+            yield (title, "", "", "", "")
         for one in offers:
             month = answer.plan.stream.per_month
             batch = None if one.batch_usd is None else month * one.batch_usd
@@ -125,7 +125,23 @@ def _api_rows(answer: Answer) -> Iterator[tuple[str, ...]]:
                 _money(month * one.request_usd),
                 _money(batch),
                 _money(1e6 * one.request_usd),
+                _pays_words(answer, one),
             )
+
+
+def _pays_title(answer: Answer) -> str:
+    """Return the heading of the break-even with the cheapest option; empty if none answers in time."""
+    best = cheapest(answer.rows)
+    return f"{best.option.title} is cheaper from" if best else ""
+
+
+def _pays_words(answer: Answer, one: ApiOffer) -> str:
+    """Say from how many requests a day the cheapest option costs less than an API."""
+    best = cheapest(answer.rows)
+    if best is None:
+        return ""
+    volume = pays_from(best, answer.plan.stream, one.request_usd)
+    return "never" if volume is None else f"{count_words(volume)} a day"
 
 
 def _notes(answer: Answer) -> Iterator[str]:
@@ -145,6 +161,8 @@ def _notes(answer: Answer) -> Iterator[str]:
     if any(row.option.share < 1 for row in answer.rows):
         yield "servers      those on one machine are assumed not to slow each other: it was not measured"
     yield f"APIs         {list_version()}, prices of {answer.day}; other models give other answers"
+    if _pays_title(answer):
+        yield "cheaper from  the requests a day that pay for the first server, which is paid whole"
     if answer.token_ratio != 1:
         yield f"tokens       other models are billed for {answer.token_ratio:g} times these tokens"
     yield from answer.plan.notes
@@ -177,11 +195,14 @@ def plan_json(answer: Answer) -> dict[str, Any]:
             }
             for row in answer.rows
         ],
-        "same_weights": [_offer_json(one) for one in answer.same_weights],
-        "other_models": [_offer_json(one) for one in answer.others],
+        "same_weights": [_offer_json(answer, one) for one in answer.same_weights],
+        "other_models": [_offer_json(answer, one) for one in answer.others],
         "notes": list(answer.plan.notes),
     }
 
 
-def _offer_json(one: ApiOffer) -> dict[str, Any]:
-    return {**asdict(one), "since": str(one.since) if one.since else None}
+def _offer_json(answer: Answer, one: ApiOffer) -> dict[str, Any]:
+    stream = answer.plan.stream
+    volumes = {row.option.title: pays_from(row, stream, one.request_usd) for row in answer.rows}
+    since = str(one.since) if one.since else None
+    return {**asdict(one), "since": since, "cheaper_from_per_day": volumes}

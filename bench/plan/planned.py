@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.plan.fleet import Capacity, Fleet, Latency, Slo, Stream, at_rate, capacity, capacity_near, fleet
+from bench.plan.fleet import (
+    HOURS_PER_DAY,
+    ROUNDING,
+    SECONDS_PER_DAY,
+    Capacity,
+    Fleet,
+    Latency,
+    Slo,
+    Stream,
+    at_rate,
+    capacity,
+    capacity_near,
+    fleet,
+)
 from bench.plan.options import Option
 from bench.plan.steps import Slower
 
@@ -32,6 +47,32 @@ class Planned:
     def request_usd(self, stream: Stream) -> float | None:
         """Return the dollars of one request, over a month of 365 / 12 days."""
         return None if self.month_usd is None else self.month_usd / stream.per_month
+
+
+def pays_from(row: Planned, stream: Stream, api_usd: float) -> float | None:
+    """Return the requests a day from which a server of this option costs less than an API that bills
+    ``api_usd`` for each; None if it does not, even with as many as it can take.
+
+    Whole machines are paid all month, however few requests come. A further machine is needed above what the
+    first takes, and pays from the same number on again.
+    """
+    option, rate = row.option, row.capacity.rate
+    if not rate:
+        return None
+    machines = math.ceil(option.share - ROUNDING)
+    hour_usd = machines * option.machine_usd
+    each_usd = _power_usd(option, stream, row.capacity.saturated) / stream.per_month
+    most = machines / option.share * rate * SECONDS_PER_DAY / stream.peak
+    if api_usd <= each_usd:
+        return None
+    found = hour_usd * HOURS_PER_DAY / (api_usd - each_usd)
+    return found if found <= most else None
+
+
+def cheapest(rows: Sequence[Planned]) -> Planned | None:
+    """Return the option with the cheapest month; None if none answers in time."""
+    answering = [row for row in rows if row.month_usd is not None]
+    return min(answering, key=lambda row: row.month_usd or 0.0, default=None)
 
 
 def planned(option: Option, stream: Stream, slo: Slo) -> Planned:

@@ -14,7 +14,7 @@ from bench.models.registry import find_model
 from bench.plan.devices import device_of, devices
 from bench.plan.fleet import Slo, Stream
 from bench.plan.options import Estimate, estimated_options, measured_options
-from bench.plan.planned import planned
+from bench.plan.planned import cheapest, pays_from, planned
 from bench.plan.roofline import Loaded
 from bench.plan.served import row_called, served_rows
 from bench.plan.steps import MeasuredSteps, RooflineSteps, Slower
@@ -262,3 +262,47 @@ def test_an_estimate_has_no_interval() -> None:
     (option,) = estimated_options(loaded, price, device_of(price, KNOWN), STREAM, Estimate((16.0,)))
     assert option.slower is None
     assert planned(option, STREAM, Slo()).month_bounds_usd is None
+
+
+def test_the_volume_at_which_both_cost_the_same(quickstart: RunSummary) -> None:
+    """There a whole machine's day is what the API bills for it; and a machine of one's own adds its power."""
+    stream = Stream(1000, 48, 16)
+    found = planned(measured_options(quickstart)[0], stream, Slo())
+    api_usd = 40e-6
+    volume = pays_from(found, stream, api_usd)
+    assert volume == pytest.approx(found.option.machine_usd * 24 / api_usd)
+    assert planned(found.option, replace(stream, per_day=volume), Slo()).request_usd(
+        replace(stream, per_day=volume)
+    ) == pytest.approx(api_usd)
+    powered = replace(found, option=replace(found.option, busy_hour_usd=0.02))
+    each_usd = 0.02 / 3600 / found.capacity.saturated
+    assert pays_from(powered, stream, api_usd) == pytest.approx(
+        found.option.machine_usd * 24 / (api_usd - each_usd)
+    )
+
+
+@pytest.mark.parametrize("api_usd", [0.0, 1e-9, 1.57e-5])
+def test_it_may_never_pay(quickstart: RunSummary, api_usd: float) -> None:
+    """0.1008 dollars an hour / 3600 / (2 * 0.88921) requests a second: a full machine costs 15.75 dollars a
+    million requests, and an API below that stays cheaper."""
+    stream = Stream(1000, 48, 16)
+    found = planned(measured_options(quickstart)[0], stream, Slo())
+    assert pays_from(found, stream, api_usd) is None
+    assert pays_from(found, stream, 1.58e-5) is not None
+    assert pays_from(found, replace(stream, peak=2.0), 1.58e-5) is None  # half of it is idle
+
+
+def test_a_server_of_several_devices_is_paid_whole() -> None:
+    price = price_called("h200-141gb")
+    loaded = Loaded(find_model("deepseek-r1").architecture, 16)
+    stream = Stream(1e5, 1000, 300)
+    (option,) = estimated_options(loaded, price, device_of(price, KNOWN), stream, Estimate((8.0,)))
+    found = planned(option, stream, Slo())
+    assert pays_from(found, stream, 0.01) == pytest.approx(8 * price.hourly_usd * 24 / 0.01)
+
+
+def test_the_cheapest_option_answers(quickstart: RunSummary) -> None:
+    stream = Stream(1e6, 48, 16)
+    rows = [planned(option, stream, Slo()) for option in measured_options(quickstart)]
+    assert cheapest(rows) is rows[2]
+    assert cheapest([planned(rows[0].option, stream, Slo(1))]) is None
