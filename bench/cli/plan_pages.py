@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from bench.cli.api_pages import count_words
@@ -12,12 +12,12 @@ from bench.formatting import format_significant
 from bench.plan.answer import FORMULA_MONTH, Answer
 from bench.plan.fleet import MOST_LOAD, Latency, Slo, Stream
 from bench.plan.options import Option
-from bench.plan.planned import Planned, cheapest, pays_from
+from bench.plan.planned import Planned, cheapest, month_at, pays_from
 from bench.pricing.apis import ApiOffer, list_version
 
 
-def plan_page(answer: Answer) -> str:
-    """Return the whole answer as text."""
+def plan_page(answer: Answer, volumes: Sequence[float] = ()) -> str:
+    """Return the whole answer as text; with ``volumes``, also each option at other requests a day."""
     plan, stream = answer.plan, answer.plan.stream
     shape = "a flat day" if stream.peak == 1 else f"the busiest hour {stream.peak:g} times the mean"
     month = "$/month, reserved and burst" if answer.reserves else "$/month"
@@ -38,6 +38,7 @@ def plan_page(answer: Answer) -> str:
             "",
             *align([tuple(row[index] for index in keep) for row in table]),
             *_nobody(answer),
+            *_volume_rows(answer, volumes),
             "",
             *align(apis),
             "",
@@ -94,6 +95,22 @@ def _money(usd: float | None) -> str:
     if usd is None:
         return "-"
     return f"{usd:,.0f}" if usd >= 1000 else format_significant(usd)
+
+
+def _volume_rows(answer: Answer, volumes: Sequence[float]) -> Iterator[str]:
+    """Yield the machines and the dollars of a million requests of each option, by requests a day."""
+    if not volumes:
+        return
+    heads = ("machines, $/1M requests", *(f"{count_words(one)} a day" for one in volumes))
+    table = [heads, *((row.option.title, *_at_volumes(answer, row, volumes)) for row in answer.rows)]
+    yield from ("", *align(table))
+
+
+def _at_volumes(answer: Answer, row: Planned, volumes: Sequence[float]) -> Iterator[str]:
+    for per_day in volumes:
+        stream = replace(answer.plan.stream, per_day=per_day)
+        found = month_at(row, stream)
+        yield "-" if found is None else f"{found[0]}, {_money(1e6 * found[1] / stream.per_month)}"
 
 
 def _bounds(row: Planned) -> str:
@@ -168,7 +185,7 @@ def _notes(answer: Answer) -> Iterator[str]:
     yield from answer.plan.notes
 
 
-def plan_json(answer: Answer) -> dict[str, Any]:
+def plan_json(answer: Answer, volumes: Sequence[float] = ()) -> dict[str, Any]:
     """Return the same as data."""
     stream = answer.plan.stream
     return {
@@ -192,6 +209,7 @@ def plan_json(answer: Answer) -> dict[str, Any]:
                 "month_bounds_usd": row.month_bounds_usd,
                 "by_the_hour_usd": row.scaled_usd,
                 "request_usd": row.request_usd(stream),
+                "at_volumes": [_volume_json(row, replace(stream, per_day=one)) for one in volumes],
             }
             for row in answer.rows
         ],
@@ -199,6 +217,11 @@ def plan_json(answer: Answer) -> dict[str, Any]:
         "other_models": [_offer_json(answer, one) for one in answer.others],
         "notes": list(answer.plan.notes),
     }
+
+
+def _volume_json(row: Planned, stream: Stream) -> dict[str, float | None]:
+    machines, month_usd = month_at(row, stream) or (None, None)
+    return {"requests_per_day": stream.per_day, "machines": machines, "month_usd": month_usd}
 
 
 def _offer_json(answer: Answer, one: ApiOffer) -> dict[str, Any]:

@@ -69,6 +69,15 @@ def pays_from(row: Planned, stream: Stream, api_usd: float) -> float | None:
     return found if found <= most else None
 
 
+def month_at(row: Planned, stream: Stream) -> tuple[int, float] | None:
+    """Return (machines, dollars a month) of an option for another number of requests of the same kind; None
+    if none is answered in time. What one server takes does not depend on how many requests there are."""
+    if not row.capacity.rate:
+        return None
+    machines, usd = _month(row.option, stream, row.capacity.rate, row.capacity.saturated)
+    return machines.most, usd
+
+
 def cheapest(rows: Sequence[Planned]) -> Planned | None:
     """Return the option with the cheapest month; None if none answers in time."""
     answering = [row for row in rows if row.month_usd is not None]

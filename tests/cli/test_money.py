@@ -248,6 +248,19 @@ def test_a_plan_of_the_quickstart(bench: Bench) -> None:
     assert "  1/2 machine  " in found.stdout
 
 
+def test_a_plan_at_other_volumes(bench: Bench) -> None:
+    """Each column is what a plan of that many requests says."""
+    asked = ("plan", QUICKSTART, "--slo", "ttft:2000", "--json", "--requests-per-day")
+    swept = json.loads(bench(*asked, "1000", "--volumes", "2e5,1e6").stdout)["options"]
+    alone = json.loads(bench(*asked, "1e6").stdout)["options"]
+    assert [one["at_volumes"][1]["month_usd"] for one in swept] == [one["month_usd"] for one in alone]
+    assert [one["at_volumes"][1]["machines"] for one in swept] == [one["fleet"]["most"] for one in alone]
+    page = bench("plan", QUICKSTART, "--requests-per-day", "1000", "--volumes", "2e5,1e6").stdout
+    (heading,) = [line for line in page.splitlines() if line.startswith("machines, $/1M requests")]
+    assert "200 thousand a day" in heading
+    assert "1.00 million a day" in heading
+
+
 def test_a_plan_as_data(bench: Bench) -> None:
     data = json.loads(bench("plan", QUICKSTART, "--requests-per-day", "1e6", "--json").stdout)
     for option in data["options"]:
@@ -304,6 +317,9 @@ def test_nobody_meets_the_limit(bench: Bench) -> None:
           "--hardware", "h100-80gb"], "do not fit the model's context of 40,960"),
         (["--model", "qwen3-8b", "--requests-per-day", "1", "--input-tokens", "1", "--output-tokens", "1",
           "--hardware", "h100-80gb", "--bandwidth-share", "1.5"], "a share of a ceiling must be from"),
+        ([QUICKSTART, "--requests-per-day", "1", "--volumes", "1e5,many"], "'many' is no number"),
+        ([QUICKSTART, "--requests-per-day", "1", "--volumes", "0"], "requests a day must be above 0"),
+        ([QUICKSTART, "--requests-per-day", "1", "--volumes", "nan"], "requests a day must be above 0"),
         ([QUICKSTART, "--requests-per-day", "0"], "give --requests-per-day, above 0"),
         ([QUICKSTART], "give --requests-per-day, above 0"),
         ([QUICKSTART, "--requests-per-day", "-1"], "above 0"),
