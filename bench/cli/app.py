@@ -91,6 +91,12 @@ def compare(
         int,
         typer.Option(min=0, max=1000, help="show so many prompts where each variant's reply differs most"),
     ] = 0,
+    columns: Annotated[
+        str,
+        typer.Option(
+            metavar="KEYS", help="of one run: columns or figures instead of the usual ones, as +mbu,mfu,bound"
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Compare the variants of a run, two runs, or the history of many runs.
@@ -108,7 +114,7 @@ def compare(
             raise UsageError("--examples is for one run")
         commands.show_examples(run, examples, as_json=as_json)
     else:
-        commands.compare(run, other, as_json=as_json)
+        commands.compare(run, other, as_json=as_json, columns=columns)
 
 
 @app.command()

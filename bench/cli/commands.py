@@ -41,7 +41,7 @@ def run(specs: Sequence[Spec], out: Path, *, as_json: bool, resume: Path | None,
     return worst
 
 
-def show(run: RunSummary, *, as_json: bool) -> None:
+def show(run: RunSummary, *, as_json: bool, columns: str = "") -> None:
     """Print a run as a table or as JSON; warn on stderr about its price: other hardware, old, spot."""
 
     for note in price_notes(run, run.started_utc[:10]):
@@ -58,7 +58,7 @@ def show(run: RunSummary, *, as_json: bool) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)
-    render(run, console)
+    render(run, console, columns)
 
 
 def price_notes(run: RunSummary, day: str) -> Iterator[str]:
@@ -78,11 +78,13 @@ def load(directory: Path) -> RunSummary:
     return load_run(directory)
 
 
-def compare(one: Path, other: Path | None, *, as_json: bool) -> None:
+def compare(one: Path, other: Path | None, *, as_json: bool, columns: str = "") -> None:
     """Print the table of one run, or the changes between two; IncomparableError says why there are none."""
     if other is None:
-        show(load(one), as_json=as_json)
+        show(load(one), as_json=as_json, columns=columns)
         return
+    if columns:
+        raise UsageError("--columns are those of the table of one run")
     from bench.report.formats import ascii_json, harmless
     from bench.results.between import between_runs, heading, render
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from bench.cli.api_pages import count_words
@@ -11,12 +11,13 @@ from bench.cli.listing import align
 from bench.formatting import format_significant
 from bench.plan.answer import FORMULA_MONTH, Answer
 from bench.plan.fleet import MOST_LOAD, Latency, Slo, Stream
-from bench.plan.options import Option, Planned
+from bench.plan.options import Option
+from bench.plan.planned import Planned, cheapest, month_at, pays_from
 from bench.pricing.apis import ApiOffer, list_version
 
 
-def plan_page(answer: Answer) -> str:
-    """Return the whole answer as text."""
+def plan_page(answer: Answer, volumes: Sequence[float] = ()) -> str:
+    """Return the whole answer as text; with ``volumes``, also each option at other requests a day."""
     plan, stream = answer.plan, answer.plan.stream
     shape = "a flat day" if stream.peak == 1 else f"the busiest hour {stream.peak:g} times the mean"
     month = "$/month, reserved and burst" if answer.reserves else "$/month"
@@ -26,7 +27,7 @@ def plan_page(answer: Answer) -> str:
     )  # fmt: skip
     table = [heads, *(_option_row(row, stream) for row in answer.rows)]
     keep = [index for index in range(len(heads)) if index == 0 or any(row[index] for row in table[1:])]
-    apis = [("at an API", "$/month", "in batches", "$/1M requests"), *_api_rows(answer)]
+    apis = [("at an API", "$/month", "in batches", "$/1M requests", _pays_title(answer)), *_api_rows(answer)]
     return "\n".join(
         (
             plan.title,
@@ -37,6 +38,7 @@ def plan_page(answer: Answer) -> str:
             "",
             *align([tuple(row[index] for index in keep) for row in table]),
             *_nobody(answer),
+            *_volume_rows(answer, volumes),
             "",
             *align(apis),
             "",
@@ -68,7 +70,7 @@ def _option_row(row: Planned, stream: Stream) -> tuple[str, ...]:
     usd = row.request_usd(stream)
     return (
         option.title, server, format_significant(found.rate), counts, f"{machines.load:.0%}",
-        *_times(row.busiest), f"{_money(row.month_usd)}{kept}", _money(row.scaled_usd),
+        *_times(row.busiest), f"{_money(row.month_usd)}{_bounds(row)}{kept}", _money(row.scaled_usd),
         _money(None if usd is None else 1e6 * usd), option.drift, option.bound,
     )  # fmt: skip
 
@@ -95,6 +97,30 @@ def _money(usd: float | None) -> str:
     return f"{usd:,.0f}" if usd >= 1000 else format_significant(usd)
 
 
+def _volume_rows(answer: Answer, volumes: Sequence[float]) -> Iterator[str]:
+    """Yield the machines and the dollars of a million requests of each option, by requests a day."""
+    if not volumes:
+        return
+    heads = ("machines, $/1M requests", *(f"{count_words(one)} a day" for one in volumes))
+    table = [heads, *((row.option.title, *_at_volumes(answer, row, volumes)) for row in answer.rows)]
+    yield from ("", *align(table))
+
+
+def _at_volumes(answer: Answer, row: Planned, volumes: Sequence[float]) -> Iterator[str]:
+    for per_day in volumes:
+        stream = replace(answer.plan.stream, per_day=per_day)
+        found = month_at(row, stream)
+        yield "-" if found is None else f"{found[0]}, {_money(1e6 * found[1] / stream.per_month)}"
+
+
+def _bounds(row: Planned) -> str:
+    """Return the bounds of the month's dollars, if they differ from them."""
+    if row.month_bounds_usd is None or set(row.month_bounds_usd) == {row.month_usd}:
+        return ""
+    low, high = row.month_bounds_usd
+    return f" [{_money(low)}, {'never' if high is None else _money(high)}]"
+
+
 def _nobody(answer: Answer) -> Iterator[str]:
     late = [row for row in answer.rows if row.fleet is None]
     if late:
@@ -104,10 +130,10 @@ def _nobody(answer: Answer) -> Iterator[str]:
 
 def _api_rows(answer: Answer) -> Iterator[tuple[str, ...]]:
     if not answer.same_weights:
-        yield ("the same weights: not sold", "", "", "")
+        yield ("the same weights: not sold", "", "", "", "")
     for title, offers in (("the same weights", answer.same_weights), ("other models", answer.others)):
         if offers:
-            yield (title, "", "", "")
+            yield (title, "", "", "", "")
         for one in offers:
             month = answer.plan.stream.per_month
             batch = None if one.batch_usd is None else month * one.batch_usd
@@ -116,11 +142,32 @@ def _api_rows(answer: Answer) -> Iterator[tuple[str, ...]]:
                 _money(month * one.request_usd),
                 _money(batch),
                 _money(1e6 * one.request_usd),
+                _pays_words(answer, one),
             )
+
+
+def _pays_title(answer: Answer) -> str:
+    """Return the heading of the break-even with the cheapest option; empty if none answers in time."""
+    best = cheapest(answer.rows)
+    return f"{best.option.title} is cheaper from" if best else ""
+
+
+def _pays_words(answer: Answer, one: ApiOffer) -> str:
+    """Say from how many requests a day the cheapest option costs less than an API."""
+    best = cheapest(answer.rows)
+    if best is None:
+        return ""
+    volume = pays_from(best, answer.plan.stream, one.request_usd)
+    return "never" if volume is None else f"{count_words(volume)} a day"
 
 
 def _notes(answer: Answer) -> Iterator[str]:
     yield f"$/month      {FORMULA_MONTH}; the machines of the busiest hour all month"
+    if any(_bounds(row) for row in answer.rows):
+        yield (
+            "[low, high]  the same if each pass takes what the 95 % bounds of the run's time of a request "
+            "say; none where the number of machines is the same"
+        )
     yield "by the hour  each hour of the day pays for the machines that it needs; not with one's own"
     yield (
         "takes req/s  the highest rate of random arrivals at which enough requests are good, at most "
@@ -131,12 +178,14 @@ def _notes(answer: Answer) -> Iterator[str]:
     if any(row.option.share < 1 for row in answer.rows):
         yield "servers      those on one machine are assumed not to slow each other: it was not measured"
     yield f"APIs         {list_version()}, prices of {answer.day}; other models give other answers"
+    if _pays_title(answer):
+        yield "cheaper from  the requests a day that pay for the first server, which is paid whole"
     if answer.token_ratio != 1:
         yield f"tokens       other models are billed for {answer.token_ratio:g} times these tokens"
     yield from answer.plan.notes
 
 
-def plan_json(answer: Answer) -> dict[str, Any]:
+def plan_json(answer: Answer, volumes: Sequence[float] = ()) -> dict[str, Any]:
     """Return the same as data."""
     stream = answer.plan.stream
     return {
@@ -157,16 +206,26 @@ def plan_json(answer: Answer) -> dict[str, Any]:
                 "server_share": row.option.share,
                 "busiest_hour": asdict(row.busiest) if row.busiest else None,
                 "month_usd": row.month_usd,
+                "month_bounds_usd": row.month_bounds_usd,
                 "by_the_hour_usd": row.scaled_usd,
                 "request_usd": row.request_usd(stream),
+                "at_volumes": [_volume_json(row, replace(stream, per_day=one)) for one in volumes],
             }
             for row in answer.rows
         ],
-        "same_weights": [_offer_json(one) for one in answer.same_weights],
-        "other_models": [_offer_json(one) for one in answer.others],
+        "same_weights": [_offer_json(answer, one) for one in answer.same_weights],
+        "other_models": [_offer_json(answer, one) for one in answer.others],
         "notes": list(answer.plan.notes),
     }
 
 
-def _offer_json(one: ApiOffer) -> dict[str, Any]:
-    return {**asdict(one), "since": str(one.since) if one.since else None}
+def _volume_json(row: Planned, stream: Stream) -> dict[str, float | None]:
+    machines, month_usd = month_at(row, stream) or (None, None)
+    return {"requests_per_day": stream.per_day, "machines": machines, "month_usd": month_usd}
+
+
+def _offer_json(answer: Answer, one: ApiOffer) -> dict[str, Any]:
+    stream = answer.plan.stream
+    volumes = {row.option.title: pays_from(row, stream, one.request_usd) for row in answer.rows}
+    since = str(one.since) if one.since else None
+    return {**asdict(one), "since": since, "cheaper_from_per_day": volumes}

@@ -31,6 +31,9 @@ def plan(
     requests_per_day: Annotated[
         float, typer.Option("--requests-per-day", help="how many requests come in a day")
     ] = 0.0,
+    volumes: Annotated[
+        str, typer.Option(metavar="1e5,1e6", help="the machines also for these numbers of requests a day")
+    ] = "",
     peak: Annotated[float, typer.Option(help="busiest hour divided by the mean hour, from 1 to 2")] = 1.0,
     slo: Annotated[
         str, typer.Option(help="most ms of a good request, such as ttft:500,tpot:50; if absent, none")
@@ -103,9 +106,10 @@ def plan(
     if reserved is not None:
         hour_usd = price_called(reserved).hourly_usd
         found = replace(found, options=tuple(replace(one, reserved_usd=hour_usd) for one in found.options))
+    others = _volumes(volumes, found.stream)
     today = dt.date.fromisoformat(utc_now()[:10])
     answer = found.answered(tuple(api or ()), cached, token_ratio, today)
-    print(ascii_json(plan_json(answer), indent=1) if as_json else plan_page(harmless(answer)))
+    print(ascii_json(plan_json(answer, others), indent=1) if as_json else plan_page(harmless(answer), others))
 
 
 def _of_run(directory: Path, hardware: list[str], per_day: float, peak: float, slo: Slo) -> Plan:
@@ -182,6 +186,17 @@ def _of_card(
     return Plan(
         title, words, stream, slo, tuple(options), weights, (*(notes[kind] for kind in kinds), *warned)
     )
+
+
+def _volumes(said: str, stream: Stream) -> tuple[float, ...]:
+    """Read ``--volumes``. Raises UsageError for what is no number of requests a day."""
+    found = []
+    for part in said.split(",") if said else ():
+        try:
+            found.append(replace(stream, per_day=float(part)).per_day)
+        except ValueError:
+            raise UsageError(f"--volumes: {part!r:.40} is no number of requests a day") from None
+    return tuple(found)
 
 
 def _bits(precision: str) -> tuple[float, ...]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from bench.plan.fleet import Slo, Stream
 from bench.plan.offers import offers
-from bench.plan.options import Option, Planned, planned
+from bench.plan.options import Option
+from bench.plan.planned import Planned, planned
 from bench.pricing.apis import ApiOffer, TokenMix
 
 FORMULA_MONTH = "machines * dollars an hour * 730, and power where it is billed apart"

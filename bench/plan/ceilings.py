@@ -88,9 +88,13 @@ def kept() -> tuple[Measured, ...]:
 
 
 def ceilings_here(device: str, threads: int, dtype: str) -> Ceilings | None:
-    """Return the kept ceilings of a device; None if it was not measured with these threads and this dtype."""
+    """Return the kept ceilings of a device; None if it was not measured with these threads and this dtype.
+
+    A CPU that an earlier version measured, without products by their rows, counts as not measured.
+    """
     wanted = (device, 1 if device != "cpu" else threads, dtype)
-    return next((one.ceilings for one in kept() if (one.device, one.threads, one.dtype) == wanted), None)
+    known = [one for one in kept() if device != "cpu" or one.products is not None]
+    return next((one.ceilings for one in known if (one.device, one.threads, one.dtype) == wanted), None)
 
 
 def _measure(device: str, threads: int, dtype: str) -> Measured:

@@ -8,13 +8,16 @@ from dataclasses import dataclass, replace
 from bench.errors import UsageError
 from bench.plan.ceilings import DTYPES, ceilings_here
 from bench.plan.devices import Device
-from bench.plan.fleet import Capacity, Fleet, Latency, Slo, Stream, at_rate, capacity, fleet
+from bench.plan.fleet import (
+    Stream,
+)
 from bench.plan.roofline import Loaded
 from bench.plan.served import Served, served_rows
 from bench.plan.steps import RooflineSteps, Steps, bound_words, measured_steps, most_in_cache
 from bench.pricing.cost import watt_hour_usd
 from bench.pricing.hardware import HardwarePrice
 from bench.results.run_summary import RunSummary
+from bench.stats.intervals import Interval
 
 BITS = {32.0: "float32", 16.0: "16 bits", 8.0: "8 bits", 4.0: "4 bits"}
 SCALE_BITS = 0.5  # of a 4-bit weight's share of its block's 16-bit scale: blocks of 32
@@ -33,8 +36,9 @@ class Option:
     ``hardware`` names the devices of a server, if they are not those of a run.
     One server is ``share`` of a machine; above 1 it takes several. ``busy_hour_usd`` are dollars of power
     that an hour of work of one server adds, if power is billed apart. ``rented`` machines can be paid by the
-    hour. ``drift`` and ``bound`` are words: how far the answers are from the baseline's, and what limits a
-    step.
+    hour. ``slower`` are the 95 % bounds of the time of a request, divided by it; None for an estimate, whose
+    error no interval states. ``drift`` and ``bound`` are words: how far the answers are from the baseline's,
+    and what limits a step.
     """
 
     title: str
@@ -47,42 +51,7 @@ class Option:
     busy_hour_usd: float = 0.0
     rented: bool = True
     reserved_usd: float | None = None
-
-
-@dataclass(frozen=True)
-class Planned:
-    """An option with what one server of it takes, and the machines for the whole stream; None if no server
-    answers in time.
-
-    ``month_usd`` keeps the machines of the busiest hour, or has reserved ones and rents the rest.
-    ``scaled_usd`` pays each hour for its machines; None for machines that are owned. Both have the power of
-    the work. ``busiest`` are the times in the busiest hour.
-    """
-
-    option: Option
-    capacity: Capacity
-    fleet: Fleet | None
-    month_usd: float | None = None
-    scaled_usd: float | None = None
-    busiest: Latency | None = None
-
-    def request_usd(self, stream: Stream) -> float | None:
-        """Return the dollars of one request, over a month of 365 / 12 days."""
-        return None if self.month_usd is None else self.month_usd / stream.per_month
-
-
-def planned(option: Option, stream: Stream, slo: Slo) -> Planned:
-    """Return the machines of an option, as many as the busiest hour needs, and their dollars a month."""
-    found = capacity(option.steps, stream, slo)
-    if not found.rate:
-        return Planned(option, found, None)
-    machines = fleet(found.rate, stream, option.machine_usd, option.share, option.reserved_usd)
-    power_usd = option.busy_hour_usd / 3600 / found.saturated * stream.per_month
-    kept_usd = machines.fixed_usd if machines.mixed_usd is None else machines.mixed_usd
-    servers = machines.most / option.share
-    busiest = at_rate(option.steps, stream, slo, min(max(stream.rates()) / servers, found.rate))
-    scaled_usd = machines.scaled_usd + power_usd if option.rented else None
-    return Planned(option, found, machines, kept_usd + power_usd, scaled_usd, busiest)
+    slower: tuple[float, float] | None = None
 
 
 def measured_options(run: RunSummary) -> list[Option]:
@@ -137,7 +106,15 @@ def _measured(title: str, cells: Sequence[Served]) -> Option:
         drift=best.drift,
         busy_hour_usd=own.busy_hour_usd,
         rented=best.rented,
+        slower=_bounds(own.request_s),
     )
+
+
+def _bounds(found: Interval) -> tuple[float, float] | None:
+    """Return the bounds of a time, divided by it; None if it has none."""
+    if found.low is None or found.high is None or found.low <= 0:
+        return None
+    return found.low / found.value, found.high / found.value
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import random
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate
 
 from bench.errors import UsageError
@@ -78,12 +79,38 @@ def poisson(
 
 def simulate(requests: Sequence[Request], steps: Steps) -> Simulated:
     """Return when each request is answered by one server. ``requests`` are in the order of arrival."""
+    if steps.most == 1:
+        return _one_by_one(requests, steps)
     server = _Server(requests, steps)
     while server.work():
         pass
     replies = [Reply(request, server.first_s[i], server.last_s[i]) for i, request in enumerate(requests)]
+    return _counted(replies, server.busy_s, server.now_s)
+
+
+def _one_by_one(requests: Sequence[Request], steps: Steps) -> Simulated:
+    """Do the same for a server that holds one request at a time: each takes what it takes alone, after those
+    before it (Lindley's recursion)."""
+
+    @cache
+    def alone(n_in: int, n_out: int) -> tuple[float, float]:
+        server = _Server([Request(0.0, n_in, n_out)], steps)
+        while server.work():
+            pass
+        return server.first_s[0], server.last_s[0]
+
+    replies, now_s, busy_s = [], 0.0, 0.0
+    for request in requests:
+        first_s, whole_s = alone(request.input_tokens, request.output_tokens)
+        start_s = max(now_s, request.arrival_s)
+        now_s, busy_s = start_s + whole_s, busy_s + whole_s
+        replies.append(Reply(request, start_s + first_s, now_s))
+    return _counted(replies, busy_s, now_s)
+
+
+def _counted(replies: Sequence[Reply], busy_s: float, now_s: float) -> Simulated:
     counted = replies[int(len(replies) * WARM_UP) :]
-    return Simulated(tuple(counted), server.busy_s / server.now_s if server.now_s else 0.0)
+    return Simulated(tuple(counted), busy_s / now_s if now_s else 0.0)
 
 
 class _Server:

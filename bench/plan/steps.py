@@ -60,6 +60,30 @@ class MeasuredSteps:
         return step + prompt * self.prompt_token_s
 
 
+@dataclass(frozen=True)
+class Slower:
+    """The passes of a server, each of which takes ``factor`` times as long; below 1 they are faster."""
+
+    steps: Steps
+    factor: float
+
+    @property
+    def most(self) -> int:
+        """Return how many sequences are decoded at once: as many as before."""
+        return self.steps.most
+
+    @property
+    def chunk(self) -> int | None:
+        """Return the tokens of prompts in a pass: as many as before."""
+        return self.steps.chunk
+
+    def seconds(
+        self, decoding: int, context: float, prompt: int, pairs: float | None = None, before: float = 0.0
+    ) -> float:
+        """Return the time of a pass."""
+        return self.factor * self.steps.seconds(decoding, context, prompt, pairs, before)
+
+
 def measured_steps(points: Sequence[tuple[int, float]], prompt_token_s: float) -> MeasuredSteps:
     """Fit the time of a step to ``points`` of (batch size, seconds): least squares, neither part below 0.
 

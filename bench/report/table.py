@@ -13,6 +13,7 @@ from rich.text import Text
 
 from bench.formatting import printable
 from bench.report.behaviour import spoiled
+from bench.report.chosen import chosen_columns, shares_words
 from bench.report.columns import Column, columns_of
 from bench.report.gate import lines
 from bench.report.gate_reading import TONES, without_replaced
@@ -24,19 +25,22 @@ COLOURS: dict[str, str] = {Verdict.BETTER: "green", Verdict.WORSE: "red", Verdic
 COLOURS |= {gate: COLOURS[tone.replace("-", " ")] for gate, tone in TONES.items()}
 LEFT_OUT_FIRST = ("peak", "weights", "output_throughput", "ttft", "tpot")  # if the terminal is too narrow
 OF_GPUS = ("mfu", "mbu", "busy")  # before those, where the table has them
-MAY_WRAP = ("variant", "ratio", "verdict")
+VERDICT = "verdict"
+MAY_WRAP = ("variant", "ratio", VERDICT)
 
 
-def render(run: RunSummary, console: Console) -> None:
+def render(run: RunSummary, console: Console, keys: str = "") -> None:
     """Print one row for each variant, then one sentence for each, then the price and notes on the columns.
 
-    The gate's verdict comes last, so that it is still on the screen.
+    The gate's verdict comes last, so that it is still on the screen. ``keys`` are columns to show instead of
+    the usual ones (see `chosen_columns`).
     """
     price, run = run.price, without_replaced(run)
-    table, left_out = _fitting(run, console)
+    columns = chosen_columns(run, keys) if keys else columns_of(run)
+    table, left_out = _fitting(run, console, columns)
     console.print(table)
     if left_out:
-        everything = _width(_table(run, columns_of(run)), console)
+        everything = _width(_table(run, columns), console)
         console.print(
             f"  left out: {', '.join(column.title for column in left_out)} "
             f"({everything} columns show all, so does --format markdown)",
@@ -55,6 +59,7 @@ def render(run: RunSummary, console: Console) -> None:
         ("$", money),
         ("~", timed_words(run)),
         ("KL", drift_note(run)),
+        ("%", shares_words(run, columns)),
     ):
         if words:
             console.print(f"  {mark:2} {escape(printable(words))}", highlight=False, style="dim")
@@ -62,9 +67,8 @@ def render(run: RunSummary, console: Console) -> None:
         console.print(escape(line), highlight=False)
 
 
-def _fitting(run: RunSummary, console: Console) -> tuple[Table, list[Column]]:
+def _fitting(run: RunSummary, console: Console, every: Sequence[Column]) -> tuple[Table, list[Column]]:
     """Return (the widest table that fits, the columns it leaves out); its cells wrap if none fits."""
-    every = columns_of(run)
     there = {column.key for column in every}
     order = [key for key in (*OF_GPUS, *LEFT_OUT_FIRST) if key in there]
     for dropped in range(len(order) + 1):
@@ -97,11 +101,12 @@ def _table(run: RunSummary, columns: Sequence[Column], *, wrapped: bool = False)
             # Given here, it need not be measured again for every width that is tried.
             width=None if wrapped else max(map(cell_len, (heading, *(row[index] for row in rows)))),
         )  # fmt: skip
-    verdict = [column.key for column in columns].index("verdict")
+    keys = [column.key for column in columns]
     for row, cells in zip(run.rows, rows, strict=True):
-        colour = COLOURS.get(cells[verdict], "" if row.ok else "red")
         texts = [Text(_broken(cell) if wrapped else cell) for cell in cells]
-        texts[verdict].stylize(colour)
+        if VERDICT in keys:
+            place = keys.index(VERDICT)
+            texts[place].stylize(COLOURS.get(cells[place], "" if row.ok else "red"))
         table.add_row(*texts)
     return table
 

@@ -110,14 +110,12 @@ def bound_words(row: Row) -> str:
     launched = launch_words(row)
     if read is None or multiplied is None:
         return launched
-    binds = ", so memory binds" if read >= MEMORY_BINDS and not packed(row) and not launched else ""
-    above = "; above 100 % the caches delivered a part" if read > 1 else ""
-    if multiplied > 1:
-        above += "; above 100 % the kernel multiplies in a cheaper type than the matrices of the ceiling"
+    binding = ", so memory binds" if binds(row) == "memory" else ""
+    above = f"; {words}" if (words := limit_words(row)) else ""
     stored = " (all stored weights, the table of embeddings too)" if packed(row) else ""
     first = f"{launched}; " if launched else ""
     return (
-        f"{first}a step reads {read:.0%} of what memory delivers here{stored}{binds}; reading the prompt "
+        f"{first}a step reads {read:.0%} of what memory delivers here{stored}{binding}; reading the prompt "
         f"multiplies at {multiplied:.0%} of the rate of large matrices{above}"
     )
 
@@ -131,6 +129,24 @@ def launch_words(row: Row) -> str:
     what = "use a serving engine" if compiled else "compile it or use a serving engine"
     calls = f" in {launches:,.0f} launches" if launches else ""
     return f"bound by the processor: the GPU works {share:.0%} of a step{calls}; {what}"
+
+
+def binds(row: Row) -> str:
+    """Return what bounds a row's steps: ``processor`` (a GPU that waits for launches), ``memory``, or nothing
+    if it is neither or not known."""
+    if launch_words(row):
+        return "processor"
+    read = value_of(row.figure(roofline.MBU))
+    return "memory" if read is not None and read >= MEMORY_BINDS and not packed(row) else ""
+
+
+def limit_words(row: Row) -> str:
+    """Explain shares of the ceilings above 1; empty if there is none."""
+    read, multiplied = value_of(row.figure(roofline.MBU)), value_of(row.figure(roofline.MFU))
+    above = ["above 100 % the caches delivered a part"] if read is not None and read > 1 else []
+    if multiplied is not None and multiplied > 1:
+        above.append("above 100 % the kernel multiplies in a cheaper type than the matrices of the ceiling")
+    return "; ".join(above)
 
 
 def packed(row: Row) -> bool:

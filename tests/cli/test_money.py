@@ -137,6 +137,14 @@ def test_a_picture_that_cannot_be_written(bench: Bench, tmp_path: Path) -> None:
         (["--usd-per-hour", "1", "--vcpus", "100000"], "vcpus must be from 1 to 4096"),
         (["--against", "api", "--utilisation", "1.5"], "utilisation must be above 0 and at most 1"),
         (["--against", "api", "--hardware", "cloud-2vcpu"], "did you mean"),
+        (["--against", "api", "--utilisation", "0"], "utilisation must be above 0 and at most 1"),
+        (["--against", "api", "--utilisation", "nan"], "utilisation must be above 0 and at most 1"),
+        (["--usd-per-hour", "-1"], "dollars per hour must be above 0"),
+        (["--usd-per-hour", "0"], "dollars per hour must be above 0"),
+        (["--usd-per-hour", "nan"], "dollars per hour must be above 0"),
+        (["--usd-per-hour", "1e9"], "is it per month"),
+        (["--usd-per-hour", "1e-7"], "is it per second, or per 1k tokens"),
+        (["--against", "api", "--api", "openai/whisper-1"], "has no price for text on 20"),
         ([], "nothing to change"),
     ],
 )
@@ -144,6 +152,49 @@ def test_what_a_comparison_with_apis_refuses(bench: Bench, arguments: list[str],
     found = bench("price", QUICKSTART, *arguments)
     assert found.returncode == ExitCode.USAGE
     assert words in found.stderr
+
+
+OWN_PRICE = """
+id: mine
+name: My machine
+kind: cpu
+vcpus: 2
+ownership: rented
+date: 2026-11-01
+source: my bill
+currency: USD
+includes_power: true
+usd_per_hour: 0.1
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "words"),
+    [
+        ("currency: USD\n", "", "currency"),
+        ("currency: USD", "currency: EUR", "usd_per_unit"),
+        ("currency: USD", "currency: dollars", "currency"),
+        ("usd_per_hour: 0.1", "usd_per_hour: -0.1", "usd_per_hour"),
+        ("usd_per_hour: 0.1", "usd_per_hour: 73", "is it per month"),
+        ("date: 2026-11-01\n", "", "date"),
+        ("source: my bill\n", "", "source"),
+    ],
+)
+@pytest.mark.parametrize("command", ["price", "plan"])
+def test_a_wrong_price_of_ones_own_names_its_file(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, line: str, instead: str,
+    words: str,
+) -> None:  # fmt: skip
+    prices = tmp_path / "configs" / "prices"
+    prices.mkdir(parents=True)
+    (prices / "mine.yaml").write_text(OWN_PRICE.replace(line, instead))
+    monkeypatch.chdir(tmp_path)
+    asked = ["--requests-per-day", "1000"] if command == "plan" else []
+    found = bench(command, QUICKSTART, "--hardware", "mine", *asked)
+    assert found.returncode == ExitCode.USAGE
+    assert "mine.yaml" in found.stderr
+    assert words in found.stderr
+    assert "Traceback" not in found.stderr
 
 
 # ---- price --split -------------------------------------------------------------------------------
@@ -197,6 +248,19 @@ def test_a_plan_of_the_quickstart(bench: Bench) -> None:
     assert "  1/2 machine  " in found.stdout
 
 
+def test_a_plan_at_other_volumes(bench: Bench) -> None:
+    """Each column is what a plan of that many requests says."""
+    asked = ("plan", QUICKSTART, "--slo", "ttft:2000", "--json", "--requests-per-day")
+    swept = json.loads(bench(*asked, "1000", "--volumes", "2e5,1e6").stdout)["options"]
+    alone = json.loads(bench(*asked, "1e6").stdout)["options"]
+    assert [one["at_volumes"][1]["month_usd"] for one in swept] == [one["month_usd"] for one in alone]
+    assert [one["at_volumes"][1]["machines"] for one in swept] == [one["fleet"]["most"] for one in alone]
+    page = bench("plan", QUICKSTART, "--requests-per-day", "1000", "--volumes", "2e5,1e6").stdout
+    (heading,) = [line for line in page.splitlines() if line.startswith("machines, $/1M requests")]
+    assert "200 thousand a day" in heading
+    assert "1.00 million a day" in heading
+
+
 def test_a_plan_as_data(bench: Bench) -> None:
     data = json.loads(bench("plan", QUICKSTART, "--requests-per-day", "1e6", "--json").stdout)
     for option in data["options"]:
@@ -247,6 +311,16 @@ def test_nobody_meets_the_limit(bench: Bench) -> None:
           "1", "--hardware", "h100-80gb"], "is an encoder"),
         (["--model", "qwen3-8b", "--requests-per-day", "1", "--input-tokens", "nan", "--output-tokens", "1",
           "--hardware", "h100-80gb"], "tokens must be from 1"),
+        (["--model", "qwen3-8b", "--requests-per-day", "1", "--input-tokens", "1", "--output-tokens", "0",
+          "--hardware", "h100-80gb"], "tokens must be from 1"),
+        (["--model", "qwen3-8b", "--requests-per-day", "1", "--input-tokens", "40960", "--output-tokens", "1",
+          "--hardware", "h100-80gb"], "do not fit the model's context of 40,960"),
+        (["--model", "qwen3-8b", "--requests-per-day", "1", "--input-tokens", "1", "--output-tokens", "1",
+          "--hardware", "h100-80gb", "--bandwidth-share", "1.5"], "a share of a ceiling must be from"),
+        ([QUICKSTART, "--requests-per-day", "1", "--volumes", "1e5,many"], "'many' is no number"),
+        ([QUICKSTART, "--requests-per-day", "1", "--volumes", "0"], "requests a day must be above 0"),
+        ([QUICKSTART, "--requests-per-day", "1", "--volumes", "nan"], "requests a day must be above 0"),
+        ([QUICKSTART, "--requests-per-day", "0"], "give --requests-per-day, above 0"),
         ([QUICKSTART], "give --requests-per-day, above 0"),
         ([QUICKSTART, "--requests-per-day", "-1"], "above 0"),
         ([QUICKSTART, "--requests-per-day", "1", "--slo", "ttfb:1"], "'ttfb:1' is not one of ttft:MS"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -136,3 +136,11 @@ def test_power_of_ones_own_processor_is_billed(measured: Callable[[], None]) -> 
     assert not wide.rented
     assert rented.rented
     assert (rented.machine_usd, rented.busy_hour_usd) == (PRICE.hourly_usd, 0.0)
+
+
+def test_a_measurement_without_products_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an earlier version kept it: a plan would make prompts two times too cheap."""
+    monkeypatch.setattr(ceilings, "_measure", lambda *of: replace(made(*of), products=None))
+    assert len(list(measure_all())) == 4
+    assert len(kept()) == 4
+    assert ceilings_here("cpu", 1, "float32") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from bench.models.registry import find_model
 from bench.plan import options as plan_options
 from bench.plan.devices import device_of, devices
 from bench.plan.fleet import Slo, Stream
-from bench.plan.options import Estimate, estimated_options, measured_options, not_simulated, planned
+from bench.plan.options import Estimate, estimated_options, measured_options, not_simulated
+from bench.plan.planned import cheapest, pays_from, planned
 from bench.plan.roofline import Loaded
 from bench.plan.served import row_called, served_rows
-from bench.plan.steps import MeasuredSteps, RooflineSteps
+from bench.plan.steps import MeasuredSteps, RooflineSteps, Slower
 from bench.pricing.book import default_book, price_called
 from bench.results.run_summary import RunSummary
 from bench.results.summary import load_run
@@ -224,3 +226,96 @@ def test_a_bad_data_sheet_names_its_key(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"my.yaml.*mine"):
         devices()
+
+
+LIMITED = Slo(2000, 200)
+
+
+def test_the_bounds_of_a_month_are_those_of_the_time(quickstart: RunSummary) -> None:
+    """Without limits of time a server that is 3 % slower takes 3 % less: machines by hand."""
+    stream = Stream(1e8, 48, 16)
+    for option in measured_options(quickstart):
+        assert option.slower is not None
+        low, high = option.slower
+        assert 0.5 < low < 1 < high < 2
+        found = planned(option, stream, Slo())
+        assert found.month_bounds_usd is not None
+        servers = [stream.per_day / 86_400 / found.capacity.rate * factor for factor in (low, high)]
+        by_hand = [math.ceil(math.ceil(one) * option.share) * option.machine_usd * 730 for one in servers]
+        assert found.month_bounds_usd == pytest.approx(by_hand)
+
+
+def test_with_limits_a_slower_server_takes_still_less(quickstart: RunSummary) -> None:
+    """The bounds found in a narrow range are those of a whole search for the slower server."""
+    stream = Stream(1e8, 48, 16)
+    for option in measured_options(quickstart)[:3]:
+        found = planned(option, stream, LIMITED)
+        assert found.month_usd is not None
+        assert found.month_bounds_usd is not None
+        assert option.slower is not None
+        for factor, usd in zip(option.slower, found.month_bounds_usd, strict=True):
+            whole = planned(replace(option, steps=Slower(option.steps, factor), slower=None), stream, LIMITED)
+            assert usd == pytest.approx(whole.month_usd, rel=0.02)
+        assert found.month_bounds_usd[0] < found.month_usd < (found.month_bounds_usd[1] or math.inf)
+
+
+def test_an_upper_bound_that_misses_the_limit(quickstart: RunSummary) -> None:
+    """A request alone takes 50.13 ms a token, and 2 % more at the bound: no server is in time then."""
+    option = measured_options(quickstart)[0]
+    found = planned(replace(option, slower=(0.99, 1.02)), Stream(1e5, 48, 16), Slo(None, 50.5))
+    assert found.month_bounds_usd is not None
+    low, high = found.month_bounds_usd
+    assert low is not None
+    assert high is None
+
+
+def test_an_estimate_has_no_interval() -> None:
+    price = price_called("h100-80gb")
+    loaded = Loaded(find_model("qwen3-8b").architecture, 16)
+    (option,) = estimated_options(loaded, price, device_of(price, KNOWN), STREAM, Estimate((16.0,)))
+    assert option.slower is None
+    assert planned(option, STREAM, Slo()).month_bounds_usd is None
+
+
+def test_the_volume_at_which_both_cost_the_same(quickstart: RunSummary) -> None:
+    """There a whole machine's day is what the API bills for it; and a machine of one's own adds its power."""
+    stream = Stream(1000, 48, 16)
+    found = planned(measured_options(quickstart)[0], stream, Slo())
+    api_usd = 40e-6
+    volume = pays_from(found, stream, api_usd)
+    assert volume == pytest.approx(found.option.machine_usd * 24 / api_usd)
+    assert planned(found.option, replace(stream, per_day=volume), Slo()).request_usd(
+        replace(stream, per_day=volume)
+    ) == pytest.approx(api_usd)
+    powered = replace(found, option=replace(found.option, busy_hour_usd=0.02))
+    each_usd = 0.02 / 3600 / found.capacity.saturated
+    assert pays_from(powered, stream, api_usd) == pytest.approx(
+        found.option.machine_usd * 24 / (api_usd - each_usd)
+    )
+
+
+@pytest.mark.parametrize("api_usd", [0.0, 1e-9, 1.57e-5])
+def test_it_may_never_pay(quickstart: RunSummary, api_usd: float) -> None:
+    """0.1008 dollars an hour / 3600 / (2 * 0.88921) requests a second: a full machine costs 15.75 dollars a
+    million requests, and an API below that stays cheaper."""
+    stream = Stream(1000, 48, 16)
+    found = planned(measured_options(quickstart)[0], stream, Slo())
+    assert pays_from(found, stream, api_usd) is None
+    assert pays_from(found, stream, 1.58e-5) is not None
+    assert pays_from(found, replace(stream, peak=2.0), 1.58e-5) is None  # half of it is idle
+
+
+def test_a_server_of_several_devices_is_paid_whole() -> None:
+    price = price_called("h200-141gb")
+    loaded = Loaded(find_model("deepseek-r1").architecture, 16)
+    stream = Stream(1e5, 1000, 300)
+    (option,) = estimated_options(loaded, price, device_of(price, KNOWN), stream, Estimate((8.0,)))
+    found = planned(option, stream, Slo())
+    assert pays_from(found, stream, 0.01) == pytest.approx(8 * price.hourly_usd * 24 / 0.01)
+
+
+def test_the_cheapest_option_answers(quickstart: RunSummary) -> None:
+    stream = Stream(1e6, 48, 16)
+    rows = [planned(option, stream, Slo()) for option in measured_options(quickstart)]
+    assert cheapest(rows) is rows[2]
+    assert cheapest([planned(rows[0].option, stream, Slo(1))]) is None

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bench.errors import UsageError
 from bench.models.registry import find_model
+from bench.plan import queue
 from bench.plan.queue import Request, poisson, simulate
 from bench.plan.roofline import Ceilings, Loaded, prefill
 from bench.plan.steps import MeasuredSteps, RooflineSteps, measured_steps
@@ -153,3 +154,22 @@ def test_steps_are_fitted_to_batch_sizes() -> None:
 def test_steps_need_a_time(points: list[tuple[int, float]]) -> None:
     with pytest.raises(UsageError, match="above 0"):
         measured_steps(points, 0.001)
+
+
+@pytest.mark.parametrize("chunk", [None, 16])
+def test_one_at_a_time_is_what_passes_give(chunk: int | None) -> None:
+    """The short way for a server with one place, against its passes, with requests of several lengths."""
+    steps = MeasuredSteps(0.001, 0.02, 0.001, 1, chunk)
+    lengths = [(48, 16), (7, 1), (100, 40)]
+    requests = [
+        Request(one.arrival_s, *lengths[index % 3])
+        for index, one in enumerate(poisson(1.0, 300, 1, 1, seed=3))
+    ]
+    server = queue._Server(requests, steps)
+    while server.work():
+        pass
+    found = queue.simulate(requests, steps)
+    skipped = len(requests) - len(found.replies)
+    assert [reply.first_s for reply in found.replies] == pytest.approx(server.first_s[skipped:])
+    assert [reply.last_s for reply in found.replies] == pytest.approx(server.last_s[skipped:])
+    assert found.busy_share == pytest.approx(server.busy_s / server.now_s)

@@ -155,7 +155,7 @@ class TestIdentities:
     @pytest.mark.parametrize(("hourly_usd", "expected"), [(1.30, 0.3611), (1.41, 0.3917), (1.95, 0.5417)])
     def test_the_figures_of_inferencex(self, hourly_usd: float, expected: float) -> None:
         """H100, H200 and B200 at 1,000 tokens a second: dollars a million tokens, as it publishes them."""
-        cost = run_cost(Price(hourly_usd), Usage(1, 600, 400, 1.0))
+        cost = run_cost(Price(hourly_usd), Usage(1.0, 1, 600, 400))
         assert round(1000 * cost.per_1k_tokens_usd, 4) == expected
 
     @given(prices, usages, st.integers(2, 9))

@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 from rich.console import Console
 
+from bench.errors import UsageError
 from bench.report.columns import COLUMNS
 from bench.report.table import LEFT_OUT_FIRST, render
 from bench.results.run_summary import RunSummary
@@ -116,3 +117,54 @@ def test_what_shows_all_columns_is_said() -> None:
     assert "--format markdown" in note
     assert titles_left_out(lines(run, wanted)) == []
     assert titles_left_out(lines(run, wanted - 1)) == ["peak MiB"]
+
+
+QUICKSTART = "quickstart"
+
+
+def shown(keys: str, name: str = QUICKSTART) -> str:
+    out = io.StringIO()
+    render(run_called(name), Console(width=200, file=out), keys)
+    return out.getvalue()
+
+
+def test_columns_by_their_keys() -> None:
+    """The rows keep their names; a figure that no usual table has is a column too."""
+    found = shown("mbu,mfu,bound,e2el_ms")
+    assert "verdict" not in rows_heading(found)
+    heading = rows_heading(found)
+    assert all(
+        name in heading for name in ("variant", "bandwidth used", "compute used", "bound by", "e2el_ms")
+    )
+    share = run_called(QUICKSTART).rows[0].figure("mbu")
+    assert share is not None
+    assert f"{100 * share.value:.1f}%" in found
+    assert "shares of what this machine reached at best" in found
+
+
+def test_columns_beside_the_usual_ones() -> None:
+    heading = rows_heading(shown("+mbu"))
+    assert heading.index("verdict") < heading.index("bandwidth used")
+    assert all(column.title in heading for column in COLUMNS)
+    assert "shares of" not in shown("")
+
+
+def test_a_share_above_1_is_explained() -> None:
+    run = run_called(QUICKSTART)
+    above = [row.title for row in run.rows if (share := row.figure("mfu")) is not None and share.value > 1]
+    assert above, "the quickstart has a row whose kernel multiplies integers"
+    found = shown("mfu")
+    assert f"{above[0]}: above 100 % the kernel multiplies in a cheaper type" in " ".join(found.split())
+
+
+def rows_heading(printed: str) -> str:
+    return next(line for line in printed.splitlines() if "variant" in line)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [("mbuu", "did you mean 'mbu'"), ("variant,,cost", "called ''"), ("e2el", "did you mean 'e2el_ms'")],
+)
+def test_a_column_that_is_none(keys: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        shown(keys)

@@ -1,0 +1,72 @@
+"""Columns that a user asks for by key: those of the usual table, more of them, and any figure of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.errors import UsageError
+from bench.formatting import format_share, format_significant, nearest
+from bench.metrics import roofline
+from bench.report.columns import COLUMNS, Column, columns_of
+from bench.results.explained import binds, limit_words
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary, in_turns
+from bench.stats.figure import value_of
+
+ADD = "+"
+SHARES = ("mbu", "mfu", "bound")
+
+
+def _share(key: str, title: str) -> Column:
+    return Column(key, title, lambda _run, row: format_share(value_of(row.figure(key))))
+
+
+MORE = (
+    _share(roofline.MBU.key, roofline.MBU.description),
+    _share(roofline.MFU.key, roofline.MFU.description),
+    Column("bound", "bound by", lambda _run, row: binds(row) or "-", right=False),
+)
+
+
+def chosen_columns(run: RunSummary, keys: str) -> tuple[Column, ...]:
+    """Return the columns called by ``keys``, divided by commas, after the names of the rows.
+
+    A key is that of a column or of any figure of the run. ``+`` before the keys adds them to the usual table.
+    Raises UsageError, which names the nearest key.
+    """
+    usual = columns_of(run)
+    known = {column.key: column for column in (*MORE, *COLUMNS, *usual)}
+    figures = {key for row in run.rows for key, figure in row.figures() if figure is not None}
+    found = dict.fromkeys(column.key for column in usual) if keys.startswith(ADD) else {"variant": None}
+    for key in (part.strip() for part in keys.removeprefix(ADD).split(",")):
+        if key not in known and key not in figures:
+            close = nearest(key, [*known, *sorted(figures)])
+            hint = f"did you mean {close!r}?" if close else f"columns: {', '.join(known)}"
+            raise UsageError(f"no column and no figure of this run is called {key!r} ({hint})")
+        found[key] = None
+    return tuple(known[key] if key in known else _by_key(key) for key in found)
+
+
+def _by_key(key: str) -> Column:
+    """Make the column of a figure that no usual table shows, named by its key, which has its unit.
+
+    Rows that ran in turns have the baseline's figure times the ratio, as in the usual columns.
+    """
+
+    def value(run: RunSummary, row: Row) -> str:
+        ratio = run.comparison(row, key)
+        if ratio is not None and ratio.value is not None and in_turns(ratio):
+            return format_significant(ratio.value)
+        return format_significant(value_of(row.figure(key)))
+
+    return Column(key, key, value)
+
+
+def shares_words(run: RunSummary, columns: Sequence[Column]) -> str:
+    """Say what the shares of the ceilings are, and explain those above 1; empty if none is shown."""
+    if not any(column.key in SHARES for column in columns):
+        return ""
+    above = "; ".join(f"{row.title}: {words}" for row in run.rows if (words := limit_words(row)))
+    return "shares of what this machine reached at best, measured in the run" + (
+        f"; {above}" if above else ""
+    )
