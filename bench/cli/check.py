@@ -10,6 +10,7 @@ from bench import plugins
 from bench.cli.estimate import assumptions, batches, estimate, most_pairs
 from bench.cli.listing import NO_STEPS, align, arm_words, model_words, terminal_width
 from bench.config.arms import HOME_ENGINE, device_here
+from bench.config.loadable import context_of
 from bench.config.room import one_after_other
 from bench.config.spec import Arm, Group, LimitBlock, Spec
 from bench.drift.behaviour import suites_of
@@ -211,6 +212,12 @@ def _notes(spec: Spec, arms: Sequence[Arm]) -> Iterator[str]:
     ggufs = [arm for arm in arms if isinstance(arm.model, LocalPath) and arm.model.path.suffix == ".gguf"]
     if any(quantises(step.label for step in arm.optimise) for arm in ggufs):
         yield MAY_BE_CONFOUNDED
+    lengths = [found for arm in arms if (found := context_of(arm.model)) is not None]
+    if spec.drift.tokens and lengths and spec.drift.window > min(lengths):
+        yield (
+            f"drift.window of {spec.drift.window} does not fit a context of {min(lengths)}: that drift will "
+            "not be measured"
+        )
     yield from sorted({said for arm in arms if (said := _no_template(arm))})
     windows = max(spec.drift.tokens // spec.drift.window, 1)
     if spec.drift.tokens and windows < LEAST_SAMPLES and len(arms) > len(spec.groups):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from bench.config.spec import RuntimeBlock
+from bench.formatting import printable
 from bench.models.checks import json_object
+from bench.models.convert import safetensors_header
 from bench.models.lora import config_directory
 from bench.models.reference import LocalPath, ModelRef, Named, Random
 from bench.models.registry import FindModel
@@ -22,6 +25,9 @@ EAGER_ONLY = frozenset({
     "hy_v4", "mamba", "mamba2", "megatron-bert", "mimo_v2_flash", "mpt", "mvp", "openai-gpt",
     "prophetnet", "reformer", "rembert", "roformer", "rwkv", "trocr", "xglm", "xlm", "xlnet", "xlstm",
 })  # fmt: skip
+
+
+WRAPPERS = ("_orig_mod.", "module.", "_fsdp_wrapped_module.", "base_model.model.")
 
 
 def check_loadable(
@@ -44,6 +50,9 @@ def check_loadable(
             f"{model.path}: no tokenizer beside the weights, so what the model reads would not be its text",
             "add its tokenizer files, or measure speed alone with {random: NAME}",
         )
+    here = isinstance(model, LocalPath) and model.path.is_dir() and reads_text
+    if isinstance(model, LocalPath) and here and (said := _no_head(config_directory(model.path))):
+        raise source.error(places[0], f"{model.path}: {printable(said)}")
     if runtime.name != "transformers" or runtime.python is not None or runtime.attention != "sdpa":
         return
     kind = _config(model, find).get("model_type")
@@ -53,6 +62,37 @@ def check_loadable(
             f"{kind} has no sdpa attention in transformers",
             "set runtime.attention to eager, for the baseline and its variants",
         )
+
+
+def _no_head(directory: Path) -> str | None:
+    """Return what the names of the tensors say of weights that a loader would make up; None if nothing.
+
+    Only what is plain from names is said: a wrapper's prefix, and untied embeddings without a head.
+    """
+    files = sorted(directory.glob("*.safetensors"))
+    names = [name for file in files for name in safetensors_header(file)]
+    for prefix in WRAPPERS:
+        if all(name.startswith(prefix) for name in names):
+            return f"all tensors are called {prefix}..., as a wrapper of training names them: rename them"
+    config = json_object(directory / "config.json")
+    embedded = any(name.endswith("embed_tokens.weight") for name in names)
+    headed = any("head" in name or "output" in name for name in names)
+    if embedded and not headed and config.get("tie_word_embeddings") is False:
+        return "no tensor is a head, and tie_word_embeddings is false: a loader would make one up"
+    return None
+
+
+def context_of(model: ModelRef) -> int | None:
+    """Return the longest sequence of a model directory, as its config.json says; None if it does not."""
+    if not isinstance(model, LocalPath) or not model.path.is_dir():
+        return None
+    config = json_object(config_directory(model.path) / "config.json")
+    inner = config.get("text_config")
+    for block in (inner if isinstance(inner, dict) else {}, config):
+        for key in ("max_position_embeddings", "n_positions"):
+            if type(block.get(key)) is int and block[key] > 0:
+                return int(block[key])
+    return None
 
 
 def _config(model: ModelRef, find: FindModel) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench import plugins
+from bench.config.loadable import context_of
 from bench.config.spec import Optimisation, WorkloadBlock
 from bench.models.checks import json_object
 from bench.models.lora import config_directory
@@ -22,10 +23,9 @@ def check_fits(
 
     A prompt of unknown length counts as one token.
     """
-    if not isinstance(model, Named | Random):
-        return
-    context, wanted = find(model.name).architecture.context, (load.input_tokens or 1) + load.output_tokens
-    if wanted > context:
+    known = find(model.name).architecture.context if isinstance(model, Named | Random) else None
+    context, wanted = known or context_of(model), (load.input_tokens or 1) + load.output_tokens
+    if context is not None and wanted > context:
         raise source.error(path, f"{wanted} tokens in and out do not fit the model's context of {context}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
+from bench.errors import UsageError
 from bench.models.architecture import Reasoning
 from bench.models.reference import Hub, ModelRef, Named
 from bench.models.registry import all_models, find_model
@@ -28,7 +29,10 @@ def markers_of(model: ModelRef, workload: str, own: Mapping[str, object]) -> tup
 
 def _of_card(model: ModelRef) -> Reasoning | None:
     if isinstance(model, Named):
-        return find_model(model.name).reasoning
+        try:
+            return find_model(model.name).reasoning
+        except UsageError:  # the config of a side names a card that only its own commit has
+            return None
     return _by_repository().get(model.repo) if isinstance(model, Hub) else None
 
 

@@ -11,6 +11,7 @@ import torch
 import transformers
 import yaml
 from byte_tokenizer import write_tokenizer
+from safetensors.torch import load_file, save_file
 
 from bench.cli.check import describe
 from bench.config.loadable import EAGER_ONLY
@@ -106,3 +107,31 @@ class _Reads(_text.TextModel):
 
 def test_harness_and_worker_know_the_same_tokenizers() -> None:
     assert templates.TOKENIZERS == _text.TOKENIZERS
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "_fsdp_wrapped_module."])
+def test_the_names_of_a_wrapper(tmp_path: Path, llama: Path, prefix: str) -> None:
+    file = llama / "model.safetensors"
+    save_file({f"{prefix}{name}": one for name, one in load_file(file).items()}, file)
+    with pytest.raises(ConfigError, match=f"all tensors are called {prefix}"):
+        read(tmp_path, {"path": str(llama)})
+
+
+def test_a_head_that_is_not_there(tmp_path: Path, llama: Path) -> None:
+    file = llama / "model.safetensors"
+    save_file({name: one for name, one in load_file(file).items() if name != "lm_head.weight"}, file)
+    with pytest.raises(ConfigError, match="no tensor is a head"):
+        read(tmp_path, {"path": str(llama)})
+    config = llama / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "tie_word_embeddings": True}))
+    read(tmp_path, {"path": str(llama)})
+
+
+def test_the_context_of_a_directory(tmp_path: Path, llama: Path) -> None:
+    config = llama / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "max_position_embeddings": 128}))
+    with pytest.raises(ConfigError, match="201 tokens in and out do not fit the model's context of 128"):
+        read(tmp_path, {"path": str(llama)}, workload={"output_tokens": 200})
+    said = "drift.window of 256 does not fit a context of 128"
+    assert said in describe(read(tmp_path, {"path": str(llama)}))
+    assert said not in describe(read(tmp_path, {"path": str(llama)}, drift={"window": 128}))
