@@ -15,7 +15,9 @@ from bench.cli.load_options import Asking, must_be_one_schedule
 from bench.cli.load_target import Target, target_of, tell
 from bench.errors import BenchError
 from bench.measure.clock import utc_now
+from bench.metrics.requests import Limits
 from bench.pricing.reprice import price_block
+from bench.records.samples import Sample
 from bench.runs.run import new_directory
 from bench.serving import record
 from bench.serving.address import address, key_of
@@ -23,11 +25,9 @@ from bench.serving.arrivals import ClosedLoop, Schedule, at_once, constant, gamm
 from bench.serving.client import Client
 from bench.serving.connection import must_be_installed
 from bench.serving.engines import adapter_called
-from bench.serving.figures import Limits
 from bench.serving.load import Load, load, run
 from bench.serving.prompts import by_tokens, by_words, tokenizer_of
 from bench.serving.reply import Asked
-from bench.serving.samples import Sample
 from bench.serving.search import Capacity, highest_rate
 from bench.serving.traces import read_trace
 

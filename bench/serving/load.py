@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from bench.errors import UsageError
+from bench.records.loads import Honesty
+from bench.records.samples import Sample
 from bench.serving.arrivals import ClosedLoop, OpenLoop, Schedule
 from bench.serving.client import Client, Settings
-from bench.serving.honesty import Honesty, Watch
+from bench.serving.honesty import Watch
 from bench.serving.reply import Asked
-from bench.serving.samples import Sample
 
 MOST_IN_FLIGHT = 8192
 INTERRUPTED = "it was interrupted"

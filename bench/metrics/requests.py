@@ -13,7 +13,7 @@ from bench.metrics.goodput import FRACTION, GOODPUT, PER_GOOD
 from bench.metrics.latency import E2EL, ITL, TPOT, TTFT
 from bench.metrics.throughput import OUTPUT, REQUESTS, TOTAL
 from bench.pricing.cost import Price, Usage, run_cost
-from bench.serving.samples import Sample
+from bench.records.samples import Sample
 from bench.stats.figure import Figures, Metric
 
 TTFT_SCHED = Metric(
