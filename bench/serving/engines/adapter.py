@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -27,7 +29,8 @@ class Adapter:
     200 when it is ready, ``evidence`` the paths whose JSON says what it is (version, settings, models).
 
     ``served_as`` is the name of the model in requests, ``extra`` what goes into each body so that a reply has
-    as many tokens as were asked for, ``environment`` variables that it needs.
+    as many tokens as were asked for, ``environment`` variables that it needs. ``modules`` (one of them) or
+    ``program`` show that it is installed here already.
     """
 
     name: str
@@ -39,6 +42,13 @@ class Adapter:
     install: str
     extra: Mapping[str, object] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
+    program: str | None = None
+
+    def is_here(self) -> bool:
+        """Return whether the engine can be started without an environment of its own."""
+        by_path = self.program is not None and shutil.which(self.program) is not None
+        return by_path or any(importlib.util.find_spec(one) is not None for one in self.modules)
 
 
 OFFLINE = {

@@ -25,6 +25,8 @@ ADAPTER = Adapter(
     evidence=("/props", "/v1/models"),
     served_as=lambda launch: Path(launch.model).name,
     install="llama-server on the path, or pip install xllamacpp",
+    modules=("xllamacpp", "llama_cpp"),
+    program=PROGRAM,
     # A slot keeps the last prompt, which a benchmark must not profit from.
     extra={"ignore_eos": True, "cache_prompt": False},
 )

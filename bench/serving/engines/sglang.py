@@ -23,6 +23,7 @@ ADAPTER = Adapter(
     evidence=("/get_server_info", "/get_model_info", "/v1/models"),
     served_as=lambda _launch: SERVED_AS,
     install="pip install sglang",
+    modules=("sglang",),
     extra={"ignore_eos": True, "stream_options": {"include_usage": True, "continuous_usage_stats": True}},
     environment=OFFLINE,
 )

@@ -22,5 +22,6 @@ ADAPTER = Adapter(
     evidence=("/v1/models",),
     served_as=lambda launch: launch.model,  # loaded before the first request
     install="pip install 'transformers[serving]'",
+    modules=("fastapi",),
     environment=OFFLINE,
 )

@@ -22,7 +22,8 @@ ADAPTER = Adapter(
     health="/health",
     evidence=("/version", "/v1/models", "/server_info?config_format=json"),
     served_as=lambda _launch: SERVED_AS,
-    install="pip install vllm (a GPU), or the CPU build as docs/serving.md says",
+    install="bench env make vllm",
+    modules=("vllm",),
     # return_token_ids: the tokens of an event are counted, and not guessed.
     extra={"ignore_eos": True, "return_token_ids": True},
     environment={
