@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ import yaml
 
 from bench import plugins
 from bench.config.amounts import too_much
-from bench.config.arms import blaming, cells, optimisations, read_model, why_unsupported
-from bench.config.blocks import BlockReader
+from bench.config.arms import WHOLE, blaming, cells, optimisations, read_model, why_unsupported
+from bench.config.served import check_together, is_server, why_not_here
+from bench.config.served_rows import ServedRows
 from bench.config.shapes import check_fits, check_order, check_shapes, check_students
 from bench.config.spec import (
     Arm,
@@ -36,7 +36,6 @@ from bench.config.spelling import override, spelled
 from bench.errors import ConfigError, UsageError, together
 from bench.formatting import nearest
 from bench.models.reference import Random
-from bench.models.registry import find_model
 from bench.pricing.book import price_called
 from bench.pricing.reprice import check_rent
 from bench.store.files import digest
@@ -68,13 +67,11 @@ def read_build(text: str, file: str) -> BuildBlock:
     return _Reader(source).build()
 
 
-class _Reader(BlockReader):
+class _Reader(ServedRows):
     """The reader of one file."""
 
     def __init__(self, source: YamlSource) -> None:
         super().__init__(source)
-        self.data: dict[str, Any] = dict(source.data)  # type: ignore[call-overload]
-        self.find_model = cache(find_model)
         self.known(self.data, (), FILE_KEYS)
 
     def spec(self, only: tuple[str, ...]) -> Spec:
@@ -172,6 +169,7 @@ class _Reader(BlockReader):
                 raise UsageError(f"--only {name}: no such variant in {self.source.file} ({hint})")
         homes = {key: "runtime" for key in RuntimeBlock.model_fields if key not in ("name", "own")}
         homes |= {key: "workload" for key in WorkloadBlock.model_fields if key not in ("name", "own")}
+        homes |= dict.fromkeys((WHOLE, *self.own_keys("workload")), "workload")
         sweep = self.data.get("sweep", {})
         self.known(sweep if isinstance(sweep, dict) else {}, ("sweep",), tuple(homes))
         found = cells(self.source, sweep, homes)
@@ -197,6 +195,8 @@ class _Reader(BlockReader):
         if wrong:
             raise together(wrong)
         for arm in arms:
+            path = ("variants", names.index(arm.name))
+            check_together(self.source, baseline, arm, self.place(path, "runtime"))
             place = self.place(("variants", names.index(arm.name)), "optimise")
             check_students(self.source, baseline.model, arm.model, arm.optimise, place, self.find_model)
         return Group(label, baseline, tuple(arms))
@@ -220,6 +220,7 @@ class _Reader(BlockReader):
         runtime = self.runtime(raw.get("runtime", {}), path)
         workload = self.workload(raw.get("workload", {}), path)
         load = plugins.load("workloads", workload.name)
+        self.all_in_use(raw, runtime, workload, path)
         with blaming(self.source, self.place(path, "workload", "file"), str(workload.file)):
             problem = load.problem(workload)
         if problem:
@@ -232,6 +233,7 @@ class _Reader(BlockReader):
             )
         model = read_model(self.source, raw["model"], self.place(path, "model"), self.find_model)
         engine = plugins.load("runtimes", runtime.name)
+        self.server(runtime, workload, model, path)
         if getattr(engine, "WHOLE_ANSWERS", False) and isinstance(model, Random):
             raise self.source.error(
                 self.place(path, "model"),
@@ -245,7 +247,10 @@ class _Reader(BlockReader):
         check_order(self.source, steps, place)
         check_shapes(self.source, model, steps, place, self.find_model)
         device = self.place(path, "runtime", "device")
-        why = why_unsupported(self.source, runtime, steps, device, place, is_baseline=not path)
+        if is_server(runtime):
+            why = why_not_here(self.source, runtime, steps, place)
+        else:
+            why = why_unsupported(self.source, runtime, steps, device, place, is_baseline=not path)
         return Arm(name, False, model, runtime, workload, steps, why)
 
     def limits(

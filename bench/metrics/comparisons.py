@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 
 from bench.errors import Outcome
-from bench.metrics import cost, latency, memory, throughput, unit_ratios
+from bench.metrics import cost, goodput, latency, load_blocks, memory, throughput, under_load, unit_ratios
 from bench.records import ArmRecord, RunRecord, TimedBatch
 from bench.stats.figure import Figure, Figures, Metric
 from bench.stats.intervals import LEAST_SAMPLES, Interval
-from bench.stats.pairs import Kernels, pair_ratio, prior_of, told_apart
+from bench.stats.pairs import OTHER_KERNELS, Kernels, pair_ratio, prior_of, told_apart
 from bench.stats.verdict import Design, Verdict, verdict_of
 
 # Spread between two processes apart in time, from their luck and the machine's drift (log scale, for solo
@@ -25,6 +25,7 @@ APART_IN_TIME_SD = 0.05
 # Peak memory of identical processes was seen to differ by up to 3.4 %.
 PEAKS_DIFFER_BY = 1.05
 TIMED = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, latency.TTFT, latency.TPOT, throughput.OUTPUT)
+SERVED = (*TIMED, goodput.PER_GOOD, goodput.GOODPUT)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Ratio:
     """A ratio before its verdict.
 
     ``p`` is how likely a ratio so far from 1 is by chance if nothing differs. It is None for a single
-    reading, because the interval of a single reading does not come from sampling.
+    reading, because the interval of a single reading does not come from sampling. ``fails_more`` says that
+    more requests of the variant failed than of the baseline: it is then never called better.
     """
 
     metric: Metric
@@ -67,6 +69,7 @@ class Ratio:
     p: float | None = None
     pairs: int | None = None
     pair_sd: float | None = None
+    fails_more: bool = False
 
 
 def compare_all(run: RunRecord) -> list[Comparison]:
@@ -77,7 +80,7 @@ def compare_all(run: RunRecord) -> list[Comparison]:
     """
     ratios = [(arm, ratio) for arm in run.arms for ratio in _ratios(run, arm)]
     apart: dict[tuple[str, str, str], bool] = {}
-    for metric in TIMED:
+    for metric in SERVED:
         tested = {
             (arm.group, arm.name, metric.key): ratio.p
             for arm, ratio in ratios
@@ -90,7 +93,7 @@ def compare_all(run: RunRecord) -> list[Comparison]:
 
 def _alone(base: ArmRecord, run: RunRecord) -> Figures:
     """Return the baseline's own figures, as measured alone."""
-    families = (latency, throughput, cost)
+    families = (latency, throughput, cost, goodput, under_load)
     return {name: one for family in families for name, one in family.figures(base, run).items()}
 
 
@@ -112,6 +115,8 @@ def _comparison(
         better = (interval.value < 1) == (ratio.metric.better == "lower")
         side = Verdict.BETTER if better else Verdict.WORSE
         said = side if apart[variant.group, variant.name, key] else Verdict.CANNOT_TELL
+        if said == Verdict.BETTER and ratio.fails_more:
+            said = Verdict.CANNOT_TELL
     value = times(alone.get(key), interval)
     return Comparison(
         variant.name, base, variant.group, key, interval.value, interval.low, interval.high, 0.95,
@@ -149,6 +154,9 @@ def _ratios(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
         return
     if not base.status == variant.status == Outcome.OK:
         return
+    if variant.server or base.server:
+        yield from _from_blocks(run, variant)
+        return
     if not variant.solo or not base.solo:
         return
     in_turns = run.pairs_of(variant) and run.gate is None
@@ -170,6 +178,25 @@ def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator
         ours, theirs = unit_ratios.sums(units, metric.key)
         found = pair_ratio(ours, theirs, prior, factors.get(metric.key, 1.0))
         yield Ratio(metric, found.interval, Design.DUET, found.p, found.pairs, found.sd)
+
+
+def _from_blocks(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
+    """Yield the ratios of two servers from the pairs in which they were under load in alternating blocks.
+
+    Blocks alternate, and not tokens, so the machine moves between them as it does between different kernels:
+    that prior is taken for every pair of servers.
+    """
+    units, limits = run.pairs_of(variant), load_blocks.limits_of(run)
+    if run.gate is not None or not units:
+        return
+    fails_more = load_blocks.more_errors(units, limits)
+    for metric in SERVED:
+        pairs = [load_blocks.sides(unit, metric.key, limits) for unit in units]
+        whole = [pair for pair in pairs if pair is not None]
+        if len(whole) == len(units):
+            ours, theirs = zip(*whole, strict=True)
+            found = pair_ratio(ours, theirs, OTHER_KERNELS)
+            yield Ratio(metric, found.interval, Design.BLOCKS, found.p, found.pairs, found.sd, fails_more)
 
 
 def _kernels(arm: ArmRecord) -> Kernels:

@@ -11,7 +11,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from bench.metrics import cost, latency, memory, throughput
+from bench.metrics import cost, goodput, latency, load_blocks, memory, throughput
+from bench.metrics.requests import Limits
 from bench.records import ArmRecord, ColdStart, RunRecord, Sides, UnitRecord
 
 Batches = Sequence[Sequence[int]]  # for each batch, the nanoseconds of every turn
@@ -76,14 +77,19 @@ _COLD: dict[str, Callable[[ColdStart], float]] = {
     latency.FIRST.key: lambda start: start.first_request_ms,
 }
 TIMED = frozenset((*_TIMES, *_COLD))
+OF_SERVERS = frozenset((goodput.PER_GOOD.key, goodput.GOODPUT.key))  # timed too, where a server is measured
+NO_LIMITS = Limits({})
 MEMORY = frozenset((memory.RSS.key, memory.ALLOCATED.key, memory.DEVICE.key))
 
 
-def log_ratio(unit: UnitRecord, metric: str) -> float | None:
+def log_ratio(unit: UnitRecord, metric: str, limits: Limits = NO_LIMITS) -> float | None:
     """Return ``ln(variant/baseline)`` of a timed metric, a cold start or a memory peak.
 
-    The result is None if the unit did not measure it.
+    The result is None if the unit did not measure it. ``limits`` say what a good request of a server is.
     """
+    if unit.loads is not None and metric in load_blocks.COMPARED:
+        pair = load_blocks.sides(unit, metric, limits)
+        return math.log(pair[0] / pair[1]) if pair else None
     if metric in _TIMES:
         found = _log_time_ratio(unit, _TIMES[metric])
         if found is not None and metric == cost.PER_1K.key and unit.tokens is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic, TypeVar
 
+from bench.records.loads import LoadBlock
 from bench.records.replies import (
     Corpus,
     Counted,
@@ -33,8 +34,8 @@ from bench.records.replies import (
 __all__ = [
     "ANY", "ArmRecord", "ColdStart", "Corpus", "Counted", "DriftWindow", "Encoded", "EnergyReading",
     "Exported",
-    "Facts", "Json", "Kernel", "Loaded", "MemoryPeaks", "RunRecord", "Sides", "Solo", "TimedBatch",
-    "TurnTimes", "UnitRecord", "WarmUp", "Windows", "plain",
+    "Facts", "Json", "Kernel", "LoadBlock", "Loaded", "MemoryPeaks", "RunRecord", "Sides", "Solo",
+    "TimedBatch", "TurnTimes", "UnitRecord", "WarmUp", "Windows", "plain",
 ]  # fmt: skip
 
 Kind = TypeVar("Kind")
@@ -62,6 +63,8 @@ class ArmRecord:
     """All measurements of one row. A field that is None or empty was not measured.
 
     ``reached`` (a gate on commits) holds the files of the row's commit that were read, with their SHA-256.
+    ``server`` says how a server was started and what it said of itself, ``loads`` are the blocks in which it
+    alone was under load.
     """
 
     name: str
@@ -89,6 +92,8 @@ class ArmRecord:
     noise: tuple[Json, ...] = ()
     probes: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     reached: Mapping[str, str] = field(default_factory=dict)
+    server: Json = field(default_factory=dict)
+    loads: tuple[LoadBlock, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,8 @@ class UnitRecord:
     the whole unit does not count (never because of its result). ``from_run`` names the run from which an
     earlier unit of the same comparison was taken over. ``requests`` is given where the sides have different
     workloads: how many requests each decoded. ``tokens`` is given where answers come as a whole: the
-    tokens of prompts and answers, which may differ from unit to unit.
+    tokens of prompts and answers, which may differ from unit to unit. ``loads`` is given for servers, which
+    are put under load in blocks and have no batches.
     """
 
     number: int
@@ -119,6 +125,7 @@ class UnitRecord:
     from_run: str = ""
     requests: Sides[int] | None = None
     tokens: Sides[int] | None = None
+    loads: Sides[tuple[LoadBlock, ...]] | None = None
 
 
 @dataclass(frozen=True)

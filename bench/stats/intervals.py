@@ -95,6 +95,32 @@ def distribution(samples: Sequence[float]) -> Distribution | None:
     )
 
 
+def quantile_interval(ordered: Sequence[float], q: float, n: int) -> Interval:
+    """Return a quantile with the order statistics between which it lies with 95 %.
+
+    Their places are ``q ∓ z·√(q(1 − q)/n)``, the normal approximation of the binomial (Conover 1999, section
+    3.2). ``n`` counts what is independent: for gaps within requests it is the number of requests. A bound
+    that would lie beyond the sample is None.
+    """
+    from scipy.special import ndtri
+
+    half = float(ndtri(1 - (1 - CONFIDENCE) / 2)) * math.sqrt(q * (1 - q) / n)
+    low = quantile(ordered, q - half) if q - half >= 0 else None
+    high = quantile(ordered, q + half) if q + half <= 1 else None
+    return Interval(quantile(ordered, q), low, high)
+
+
+def log_half_width(values: Sequence[float]) -> float | None:
+    """Return half of the 95 % interval of the mean of positive values, on the log scale: t·s/√n.
+
+    The result is None for fewer than two values, or for one that is not above 0.
+    """
+    if len(values) < 2 or min(values) <= 0:
+        return None
+    logs = [math.log(value) for value in values]
+    return t_quantile(len(logs) - 1) * _sd(logs, math.fsum(logs) / len(logs)) / math.sqrt(len(logs))
+
+
 def ratio_interval(numerator: Sequence[float], denominator: Sequence[float]) -> Interval:
     """Return Σ numerator ÷ Σ denominator over pairs, with a 95 % interval on the log scale.
 

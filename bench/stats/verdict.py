@@ -16,9 +16,11 @@ class Verdict(StrEnum):
 
 
 class Design(StrEnum):
-    """How a ratio was measured: both sides in turns, or each alone and one after the other."""
+    """How a ratio was measured: both sides in turns (of servers: in alternating blocks), or each alone and
+    one after the other."""
 
     DUET = "duet"
+    BLOCKS = "blocks"
     SOLO = "solo"
 
 

@@ -504,6 +504,7 @@ def with_everything(run: RunRecord) -> RunRecord:
 def test_missing_is_none_in_every_family() -> None:
     """An arm that failed before anything was measured: no figure at all, and not one zero."""
     empty = arm_record("v", status="load_error", loaded=None, warm_up=None, prompts_digest=None, end_ids=())
+    empty = replace(empty, server={"target": "vllm"})  # or it has none of the figures of servers
     run = with_everything(run_record(BASE, empty))
     for family in families():
         found = family.figures(run.arms[-1], run)

@@ -1,0 +1,129 @@
+"""Figures of a server under load, of all blocks of its row together. Other rows have none of them.
+
+Percentiles have a figure of their own, so that they have an interval and a gate can limit them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from bench.metrics import cost, latency, requests
+from bench.metrics.load_blocks import limits_of, processes_of, sums
+from bench.metrics.requests import E2EL_SCHED, ERRORS, ICL, LATE, RUN_USD, TOKEN_GOODPUT, TTFO, TTFT_SCHED
+from bench.records import ArmRecord, LoadBlock, RunRecord
+from bench.records.samples import Sample
+from bench.stats.figure import Figure, Figures, Metric
+from bench.stats.intervals import (
+    ENOUGH_FOR,
+    LEAST_SAMPLES,
+    Interval,
+    log_half_width,
+    quantile_interval,
+    widened,
+)
+
+_OF: Mapping[Metric, Callable[[Sample], list[float]]] = {
+    latency.TTFT: lambda one: [one.ttft_ms],
+    latency.TPOT: lambda one: [] if one.tpot_ms is None else [one.tpot_ms],
+    latency.ITL: lambda one: one.itl_ms(),
+    latency.E2EL: lambda one: [one.e2el_ms],
+}
+_SHARES = (50, 90, 95, 99)
+
+
+def _percentile(metric: Metric, share: int) -> Metric:
+    name = metric.key.removesuffix("_ms")
+    return Metric(f"{name}_p{share}_ms", "ms", "lower", f"p{share} of {name}", "over requests")
+
+
+PERCENTILES = {(metric, share): _percentile(metric, share) for metric in _OF for share in _SHARES}
+CAPACITY = Metric(
+    "capacity_req_per_s", "req/s", "higher", "highest rate at which the share of good requests holds", ""
+)
+PLACE = 6
+METRICS = (
+    TTFT_SCHED, E2EL_SCHED, TTFO, ICL, LATE, ERRORS, TOKEN_GOODPUT, RUN_USD, CAPACITY, *PERCENTILES.values()
+)  # fmt: skip
+
+
+def figures(arm: ArmRecord, run: RunRecord) -> Figures:
+    """Return every figure of a server; None for each that its blocks do not give."""
+    if not arm.server:
+        return {}
+    groups = processes_of(arm, run)
+    blocks = [block for group in groups for block in group]
+    found: Figures = {metric.key: None for metric in METRICS}
+    limits = limits_of(run)
+    if not blocks or not any(one.ok for block in blocks for one in block.samples):
+        return found
+    price = cost.price_of(arm, run)
+    pooled = [one for block in blocks for one in block.samples]
+    found |= requests.figures(pooled, limits, price, sums(blocks, limits).wall_s)
+    each = [
+        requests.figures(
+            [one for block in group for one in block.samples], limits, price, sums(group, limits).wall_s
+        )
+        for group in groups
+    ]
+    between = _between(arm, run)
+    for key, figure in found.items():
+        if figure is not None and key not in (RUN_USD.key, LATE.key):
+            found[key] = _bounded(figure, [one.get(key) for one in each], between)
+    found[CAPACITY.key] = CAPACITY.scalar(_capacity(blocks))
+    return found | _percentiles(pooled, found)
+
+
+def _bounded(figure: Figure, each: Sequence[Figure | None], between: float) -> Figure:
+    """Return the figure with bounds from how far the processes (or blocks) of the row are apart."""
+    values = [one.value for one in each if one is not None]
+    half = log_half_width(values) if len(values) == len(each) else None
+    if half is None or figure.value <= 0:
+        return replace(figure, ci_low=None, ci_high=None) if figure.sample is None else figure
+    half = math.hypot(half, between)
+    low, high = figure.value * math.exp(-half), figure.value * math.exp(half)
+    return replace(figure, ci_low=low, ci_high=high)
+
+
+def _between(arm: ArmRecord, run: RunRecord) -> float:
+    """Return how far another process of a baseline may be from the one that was measured alone, log scale.
+
+    It is t·s over the processes beside variants, as in ``metrics.processes``; the processes of a variant are
+    all in its own figures already.
+    """
+    if not arm.is_baseline:
+        return 0.0
+    limits = limits_of(run)
+    totals = [
+        sums(unit.loads.baseline, limits)
+        for unit in run.units
+        if unit.group == arm.group and not unit.void and unit.loads
+    ]
+    times = [one.wall_s / one.ok for one in totals if one.ok and one.wall_s > 0]
+    half = log_half_width(times)
+    return 0.0 if half is None else half * math.sqrt(len(times))
+
+
+def _percentiles(samples: Sequence[Sample], found: Figures) -> Figures:
+    ok = [one for one in samples if one.ok]
+    result: Figures = {}
+    for metric, of in _OF.items():
+        ordered = sorted(value for one in ok for value in of(one))
+        mean = found.get(metric.key)
+        spread = math.log(mean.ci_high / mean.value) if mean and mean.ci_high and mean.value > 0 else 0.0
+        for share in _SHARES:
+            enough = len(ok) >= ENOUGH_FOR.get(share, LEAST_SAMPLES) and ordered
+            one = PERCENTILES[metric, share]
+            interval = quantile_interval(ordered, share / 100, len(ok)) if enough else None
+            result[one.key] = one.scalar(interval and widened(interval, spread))
+    return result
+
+
+def _capacity(blocks: Sequence[LoadBlock]) -> Interval | None:
+    rates = [float(block.search["holds"]) for block in blocks if block.search and block.search.get("holds")]
+    if not rates or len(rates) < len(blocks):
+        return None
+    mean = math.fsum(rates) / len(rates)
+    half = log_half_width(rates)
+    return Interval(mean, half and mean * math.exp(-half), half and mean * math.exp(half))
