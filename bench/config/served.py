@@ -86,8 +86,9 @@ def check_server(
 
 
 def address_of(runtime: RuntimeBlock) -> Address | None:
-    """Return the address of a server that is there already; None for one that is started."""
-    return None if runtime.name in ADAPTERS else address(str(dict(runtime.own)["url"]))
+    """Return the address of a server that is there already; None for an engine that is started here."""
+    there = is_server(runtime) and runtime.name not in ADAPTERS
+    return address(str(dict(runtime.own)["url"])) if there else None
 
 
 def _text(value: object) -> str | None:

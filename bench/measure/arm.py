@@ -6,8 +6,8 @@ record in the journal; ``fsync`` runs after a pass, never during it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from bench import plugins
@@ -35,7 +35,8 @@ SOLO_ATTEMPTS = 2
 @dataclass(frozen=True)
 class RunContext:
     """What every pass needs: the place for results, the journal, the listener and the settings. If ``duets``
-    is false, no ratios are measured here: the units of the gate measure them."""
+    is false, no ratios are measured here: the units of the gate measure them. ``slo`` has the limits of a
+    good request, in ms by their name in the config."""
 
     directory: Path
     journal: Journal
@@ -45,6 +46,7 @@ class RunContext:
     drift: DriftBlock
     text: str
     duets: bool = True
+    slo: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
