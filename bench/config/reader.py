@@ -266,12 +266,15 @@ class _Reader(ServedRows):
         from bench.metrics import all_metrics
 
         self.known(raw, ("gate",), tuple(all_metrics()))
+        served = any(is_server(group.baseline.runtime) for group in groups)
         random = all(isinstance(arm.model, Random) for group in groups for arm in group.arms)
         limits = tuple((key, self.block(LimitBlock, key, value, ("gate",))) for key, value in raw.items())
         for key, limit in limits:
             relative = limit.max_increase is not None or limit.max_decrease is not None
             scores = bool(drift.tokens) and not random
-            if reason := never_judged(key, relative, scores, drift.suites, good=slo is not None):
+            if reason := never_judged(
+                key, relative, scores, drift.suites, good=slo is not None, served=served
+            ):
                 raise self.source.error(("gate", key), *reason)
             for rule in rules({key: limit.model_dump()}):
                 if rule.kind == "timed" and not 0 < rule.margin < math.inf:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from time import monotonic
 
 from bench.config.spec import Group
 from bench.errors import Outcome, VariantFailed
 from bench.machine import noise
-from bench.measure.arm import ArmUnderTest
+from bench.measure import arm as one
+from bench.measure.arm import ArmUnderTest, open_worker
 from bench.measure.events import Began
 from bench.measure.pairs import Pairs
 from bench.measure.server_pair import Fetch, ServerPair, alone, record_model
+from bench.measure.units import Comparison, Wanted
 from bench.metrics import cost, load_blocks
 from bench.metrics.requests import Limits
 from bench.records import LoadBlock, UnitRecord
@@ -42,7 +45,7 @@ def measure_alone(under: ArmUnderTest, fetch: Fetch) -> None:
             block, ticks = server.block(plan, len(blocks), asked, prompts)
             blocks.append(block)
             most = under.context.measure.max_disturbance
-            quiet += not block.void and not any(noise.disturbed(*one, most) for one in ticks)
+            quiet += not block.void and not any(noise.disturbed(*pair, most) for pair in ticks)
             under.record(loads=[block], noise=[block.noise] if block.noise else [])
     must_be_valid(blocks)
 
@@ -51,6 +54,24 @@ def must_be_valid(blocks: list[LoadBlock]) -> None:
     """Raise VariantFailed if the client was the bottleneck in every block."""
     if blocks and all(block.void for block in blocks):
         raise VariantFailed(Outcome.INVALID, f"no valid block of {len(blocks)}: {blocks[-1].void[0]}")
+
+
+@dataclass(frozen=True)
+class ServedComparison(Comparison):
+    """Two servers as the sides of a gate: a unit is a pair of new servers under load in alternating blocks."""
+
+    def measure(self, number: int, _wanted: Wanted, rows: bool) -> UnitRecord:
+        """Measure one unit, as ``Comparison`` does. Servers have no counters that could be read."""
+        variant = open_worker(self.variant, self.group.label, self.context)
+        variant.reopened = not rows
+        pair = ServerPair(self.group, variant, self.fetch, number, rows=rows)
+        for under in pair.sides if rows else ():
+            one.begin(under)
+            record_model(under, self.fetch)
+        unit = pair.measure()
+        for under in pair.sides:
+            under.record(status=Outcome.OK, reason="")
+        return unit
 
 
 class ServedRun(Pairs):

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from bench.metrics import cost, goodput, latency, load_blocks, memory, throughput
+from bench.metrics import cost, latency, load_blocks, memory, throughput
 from bench.metrics.requests import Limits
 from bench.records import ArmRecord, ColdStart, RunRecord, Sides, UnitRecord
 
@@ -77,7 +77,6 @@ _COLD: dict[str, Callable[[ColdStart], float]] = {
     latency.FIRST.key: lambda start: start.first_request_ms,
 }
 TIMED = frozenset((*_TIMES, *_COLD))
-OF_SERVERS = frozenset((goodput.PER_GOOD.key, goodput.GOODPUT.key))  # timed too, where a server is measured
 NO_LIMITS = Limits({})
 MEMORY = frozenset((memory.RSS.key, memory.ALLOCATED.key, memory.DEVICE.key))
 
@@ -143,7 +142,8 @@ def price_shift(run: RunRecord, base: ArmRecord, variant: ArmRecord, metric: str
 
     It is exact and the same for every unit; it is 0 for what is not a cost.
     """
-    if metric not in (cost.PER_1K.key, cost.PER_REQUEST.key) or base.loaded is None or variant.loaded is None:
+    known = (base.loaded and variant.loaded) or (base.server and variant.server)
+    if metric not in (cost.PER_1K.key, cost.PER_REQUEST.key) or not known:
         return 0.0
     theirs = replace(run, price=(run.gate or {}).get("base_price") or run.price)
     shift = math.log(cost.hourly_usd(variant, run) / cost.hourly_usd(base, theirs))

@@ -6,7 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.formatting import format_mib, format_share, format_significant
-from bench.metrics import cost, latency, memory, output_drift, throughput
+from bench.metrics import (
+    cost,
+    goodput,
+    latency,
+    memory,
+    output_drift,
+    requests,
+    throughput,
+    under_load,
+)
 from bench.report.gate_reading import verdict_on
 from bench.report.reading import bounds_text, interval_text, timed_interval
 from bench.results.row import Row
@@ -73,7 +82,7 @@ def _peak(_run: RunSummary, row: Row) -> str:
 def _ratio(run: RunSummary, row: Row) -> str:
     if row.is_baseline:
         return "1" if row.ok else "-"
-    ratio = run.comparison(row, cost.PER_1K)
+    ratio = run.comparison(row, row.headline)
     return interval_text(ratio) + (" ~" if ratio and not in_turns(ratio) else "")
 
 
@@ -83,7 +92,7 @@ def _verdict(run: RunSummary, row: Row) -> str:
         return str(row.status)
     if judged := verdict_on(run, row):
         return str(judged)
-    ratio = run.comparison(row, cost.PER_1K)
+    ratio = run.comparison(row, row.headline)
     return str(ratio.verdict) if ratio else ""
 
 
@@ -118,9 +127,29 @@ COLUMNS = (
 )
 
 
+SHARED = {column.key: column for column in COLUMNS}
+OF_SERVERS = (
+    SHARED["variant"],
+    SHARED["ttft"],
+    _figure("ttft_p90", "TTFT p90", under_load.PERCENTILES[latency.TTFT, 90]),
+    SHARED["tpot"],
+    _timed("e2el", "E2EL ms", latency.E2EL),
+    SHARED["output_throughput"],
+    _figure("errors", "errors", requests.ERRORS, format_share),
+    _figure("good", "good", goodput.FRACTION, format_share),
+    SHARED["cost"],
+    _timed("cost_good", "$/good req", goodput.PER_GOOD),
+    SHARED["ratio"],
+    SHARED["verdict"],
+)
+
+
 def columns_of(run: RunSummary) -> tuple[Column, ...]:
     """Return the columns that a run's table has. A gate's run has only those in which a variant has a figure:
-    most gates measure ratios in turns and no row alone."""
+    most gates measure ratios in turns and no row alone. Servers have columns of their own."""
+    if run.served:
+        limited = goodput.PER_GOOD.key in {row.headline.key for row in run.rows}
+        return tuple(one for one in OF_SERVERS if limited or one.key not in ("good", "cost_good"))
     if run.gate is None:
         return COLUMNS
     rows = [row for row in run.rows if not row.is_baseline]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bench.formatting import format_share, format_significant, printable
-from bench.metrics import cost, goodput, one_off, output_drift
+from bench.metrics import cost, goodput, one_off, output_drift, requests
 from bench.metrics.comparisons import Comparison
 from bench.report.gate_reading import about_row
 from bench.results.others import OTHERS_SHARE, others_in_turns
@@ -50,12 +50,14 @@ def sentence(run: RunSummary, row: Row) -> str:
     """
     if not row.ok:
         return _one_line(f"{row.status}: {row.reason}")
-    judged, ratio = about_row(run, row), run.comparison(row, cost.PER_1K)
+    judged, ratio = about_row(run, row), run.comparison(row, row.headline)
     if row.is_baseline:
-        parts = ["the baseline", judged, good_words(row)]
+        parts = ["the baseline", judged, good_words(row), error_words(row)]
         return _one_line("; ".join(part for part in parts if part))
     money = "" if judged and ratio is None else _money(ratio)
-    parts = [judged, money, drift_words(row), good_words(row), once_words(row)]
+    if money and row.headline is goodput.PER_GOOD:
+        money = f"a good request: {money}"
+    parts = [judged, money, drift_words(row), good_words(row), error_words(row), once_words(row)]
     if money and not money.endswith("cheaper"):
         parts.append(_why(row))
     if (share := others_in_turns(row)) > OTHERS_SHARE:
@@ -118,6 +120,12 @@ def good_words(row: Row) -> str:
     )
 
 
+def error_words(row: Row) -> str:
+    """Say which share of a server's requests failed; nothing if none did."""
+    errors = value_of(row.figure(requests.ERRORS))
+    return f"{format_share(errors)} of the requests failed or were cut short" if errors else ""
+
+
 def once_words(row: Row) -> str:
     """Say what calibration or training cost and when it is earned back; nothing for work of a few seconds."""
     spent = row.figure(one_off.USD)
@@ -156,7 +164,7 @@ def timed_words(run: RunSummary) -> str:
     pairs_word = "pair" if count == "1" else "pairs"
     alone = "A single pair does not show how far pairs lie apart. " if min(pairs) < LEAST_PAIRS else ""
     void = sum(row.void_pairs for row in run.rows)
-    left_out = f" ({void} more left out, while others used the machine)" if void else ""
+    left_out = f" ({void} more left out, while {_void_words(run)})" if void else ""
     busy = max((others_in_turns(row) for row in run.rows), default=0.0)
     sure = f"better and worse: at most {FAMILY_ERROR:.0%} of tables without a difference say either."
     if busy > OTHERS_SHARE:
@@ -164,11 +172,21 @@ def timed_words(run: RunSummary) -> str:
             f"Others had up to {busy:.0%} of the processors meanwhile (see measure.max_disturbance), so no "
             "rate of wrong verdicts is promised."
         )
+    if run.served:
+        return (
+            f"Each ratio comes from {count} {pairs_word} of servers, new for each pair, under the same load "
+            f"in blocks that alternate{left_out}; a variant's times, tokens per second and dollars are the "
+            f"baseline's times its ratio (~: not in blocks, its own). {alone}{sure}"
+        )
     return (
         f"Each ratio comes from {count} fresh {pairs_word} of processes that take turns{left_out}; a "
         "variant's times, tokens per second and dollars are the baseline's, measured alone, times its ratio "
         f"(~: no turns, its own). {alone}{sure}"
     )
+
+
+def _void_words(run: RunSummary) -> str:
+    return "the client was late or others used the machine" if run.served else "others used the machine"
 
 
 def _apart_words(run: RunSummary) -> str:

@@ -21,7 +21,15 @@ from bench.stats.verdict import Verdict
 
 COLOURS: dict[str, str] = {Verdict.BETTER: "green", Verdict.WORSE: "red", Verdict.CANNOT_TELL: "yellow"}
 COLOURS |= {gate: COLOURS[tone.replace("-", " ")] for gate, tone in TONES.items()}
-LEFT_OUT_FIRST = ("peak", "weights", "output_throughput", "ttft", "tpot")  # if the terminal is too narrow
+LEFT_OUT_FIRST = (
+    "peak",
+    "weights",
+    "e2el",
+    "ttft_p90",
+    "output_throughput",
+    "ttft",
+    "tpot",
+)  # if the terminal is too narrow
 MAY_WRAP = ("variant", "ratio", "verdict")
 
 

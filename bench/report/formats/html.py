@@ -10,7 +10,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from bench.formatting import MIB, format_mib, format_significant
-from bench.metrics import all_metrics, cost
+from bench.metrics import all_metrics
 from bench.metrics.comparisons import Comparison
 from bench.records import Facts
 from bench.records.grid import words
@@ -134,7 +134,7 @@ class _Page:
             return str(judged)
         if not row.ok or row.is_baseline:
             return "baseline" if row.ok else str(row.status)
-        ratio = self.run.comparison(row, cost.PER_1K)
+        ratio = self.run.comparison(row, row.headline)
         return str(ratio.verdict) if ratio else "not compared"
 
     def tone(self, row: Row) -> str:
