@@ -21,6 +21,7 @@ from bench.config.served_rows import ServedRows
 from bench.config.shapes import check_fits, check_order, check_shapes, check_students
 from bench.config.spec import (
     Arm,
+    Block,
     BuildBlock,
     DriftBlock,
     Group,
@@ -272,9 +273,8 @@ class _Reader(ServedRows):
         for key, limit in limits:
             relative = limit.max_increase is not None or limit.max_decrease is not None
             scores = bool(drift.tokens) and not random
-            if reason := never_judged(
-                key, relative, scores, drift.suites, good=slo is not None, served=served
-            ):
+            good = slo is not None
+            if reason := never_judged(key, relative, scores, drift.suites, good=good, served=served):
                 raise self.source.error(("gate", key), *reason)
             for rule in rules({key: limit.model_dump()}):
                 if rule.kind == "timed" and not 0 < rule.margin < math.inf:
@@ -297,12 +297,17 @@ def _lists(block: Mapping[str, Any]) -> dict[str, Any]:
 def _merged(base: Raw, over: Raw) -> dict[str, Any]:
     """Lay ``over`` on ``base`` block by block, because a variant gives only what differs.
 
-    A model or a list is replaced as a whole.
+    A model or a list is replaced as a whole. Another engine, or another kind of workload, does not inherit
+    what only the first one has.
     """
     result = dict(base)
     for key, value in over.items():
         if key in ("runtime", "workload") and isinstance(value, dict) and isinstance(result.get(key), dict):
-            result[key] = {**result[key], **value}
+            block: type[Block] = RuntimeBlock if key == "runtime" else WorkloadBlock
+            before = result[key].get("name")
+            another = value.get("name", before) != before
+            kept = {one: had for one, had in result[key].items() if not another or one in block.model_fields}
+            result[key] = {**kept, **value}
         else:
             result[key] = value
     return result

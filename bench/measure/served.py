@@ -58,7 +58,7 @@ def must_be_valid(blocks: list[LoadBlock]) -> None:
 
 @dataclass(frozen=True)
 class ServedComparison(Comparison):
-    """Two servers as the sides of a gate: a unit is a pair of new servers under load in alternating blocks."""
+    """Two servers as the sides of a gate: a unit is a pair of new servers under load, in blocks."""
 
     def measure(self, number: int, _wanted: Wanted, rows: bool) -> UnitRecord:
         """Measure one unit, as ``Comparison`` does. Servers have no counters that could be read."""

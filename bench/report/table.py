@@ -21,6 +21,7 @@ from bench.stats.verdict import Verdict
 
 COLOURS: dict[str, str] = {Verdict.BETTER: "green", Verdict.WORSE: "red", Verdict.CANNOT_TELL: "yellow"}
 COLOURS |= {gate: COLOURS[tone.replace("-", " ")] for gate, tone in TONES.items()}
+# What is left out if the terminal is too narrow, in this order.
 LEFT_OUT_FIRST = (
     "peak",
     "weights",
@@ -29,7 +30,7 @@ LEFT_OUT_FIRST = (
     "output_throughput",
     "ttft",
     "tpot",
-)  # if the terminal is too narrow
+)
 MAY_WRAP = ("variant", "ratio", "verdict")
 
 
