@@ -8,10 +8,12 @@ from dataclasses import replace
 
 from bench.cli.estimate import ASSUMPTIONS, batches, estimate, most_pairs
 from bench.cli.listing import NO_STEPS, align, arm_words, terminal_width
+from bench.config.served import is_server
 from bench.config.spec import Arm, Group, LimitBlock, Spec
 from bench.formatting import count, printable
 from bench.machine.devices import cpu_count
 from bench.measure.clock import utc_now
+from bench.measure.served import ALONE_BLOCKS
 from bench.models.reference import LocalPath, Random
 from bench.pricing.book import price_called
 from bench.pricing.hour import cautions
@@ -39,8 +41,7 @@ def describe(spec: Spec) -> str:
         ("drift", _drift(spec)),
         ("price", _price(spec)),
         *(("gate", f"{key}: {_limit(limit)}") for key, limit in spec.gate),
-        ("estimate", estimate(spec)),
-        ("", ASSUMPTIONS),
+        *_estimated(spec),
         *(("note", line) for line in _notes(spec, arms)),
     ]
     lines = [*parts, "", *(f"  {line}" for line in align(facts, terminal_width()))]
@@ -93,6 +94,8 @@ def _rows(group: Group) -> Iterator[str]:
 
 
 def _measured(spec: Spec) -> str:
+    if any(is_server(group.baseline.runtime) for group in spec.groups):
+        return _under_load(spec)
     alone = "each row alone: latency, throughput, memory, and energy where there is a counter"
     least, half = spec.measure.processes, spec.measure.max_half_width
     if not any(group.variants for group in spec.groups):
@@ -101,6 +104,21 @@ def _measured(spec: Spec) -> str:
     if spec.measure.max_rounds == 1:
         return f"{alone}; {least} {pairs}"
     return f"{alone}; {least} to {most_pairs(spec)} {pairs}, until the cost ratio is ±{half:.1%}"
+
+
+def _estimated(spec: Spec) -> list[tuple[str, str]]:
+    """Return the estimate, and what it assumes; none for servers, whose speed is what is to be found out."""
+    if any(is_server(group.baseline.runtime) for group in spec.groups):
+        return []
+    return [("estimate", estimate(spec)), ("", ASSUMPTIONS)]
+
+
+def _under_load(spec: Spec) -> str:
+    """Say how servers are measured."""
+    least, most = spec.measure.processes, most_pairs(spec)
+    pairs = f"{least}" if most == least else f"{least} to {most}"
+    each = f"the baseline alone in {ALONE_BLOCKS} blocks of the workload"
+    return f"{each}; each variant in {pairs} pairs of servers with the baseline, four blocks a pair (A B B A)"
 
 
 def _drift(spec: Spec) -> str:
@@ -136,7 +154,7 @@ def _notes(spec: Spec, arms: Sequence[Arm]) -> Iterator[str]:
         batches(one)
         for group in spec.groups
         for arm in group.variants
-        if arm.workload != group.baseline.workload
+        if arm.workload != group.baseline.workload and not is_server(arm.runtime)
         for one in (arm, group.baseline)
     }
     if apart and min(apart) < LEAST_SAMPLES:

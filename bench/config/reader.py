@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from bench import plugins
-from bench.config.amounts import too_much
+from bench.config.amounts import too_many_requests, too_much
 from bench.config.arms import WHOLE, blaming, cells, optimisations, read_model, why_unsupported
 from bench.config.served import check_together, is_server, why_not_here
 from bench.config.served_rows import ServedRows
@@ -101,6 +101,9 @@ class _Reader(ServedRows):
         groups = self.groups(only)
         self._judged_on_other_text(drift, groups)
         gate = self.limits(drift, slo, groups)
+        served = any(is_server(group.baseline.runtime) for group in groups)
+        if served and (many := too_many_requests(groups, measure)):
+            raise self.source.error(("workload", "requests"), *many)
         if too := too_much(groups, drift, gate):
             raise self.source.error(*too)
         return Spec(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench import plugins
+from bench.config.amounts import MOST_OF_A_BLOCK
 from bench.config.served import address_of
 from bench.config.spec import Arm, WorkloadBlock
 from bench.errors import BenchError, IntegrityError, InterruptedRun, Outcome, VariantFailed
@@ -131,7 +132,8 @@ class Serving:
             return found
 
         share, start = float(str(own["share"])), float(str(own["rate"]))
-        return await searched(self.target, at, plan.limits, share, start, prompts)
+        most = MOST_OF_A_BLOCK
+        return await searched(self.target, at, plan.limits, share, start, prompts, most_requests=most)
 
     def _must_have_served(self, done: Load) -> None:
         if done.stopped == INTERRUPTED:

@@ -33,6 +33,7 @@ def measure_alone(under: ArmUnderTest, fetch: Fetch) -> None:
     record_model(under, fetch)
     under.record(drift_reason=NO_DRIFT)
     began, seed = monotonic(), under.context.measure.seed
+    under.context.tell(Began(under.title, "start"))
     blocks: list[LoadBlock] = []
     with alone(under, fetch, seed) as (server, plan):
         under.context.tell(Began(under.title, f"healthy after {monotonic() - began:.0f} s"))

@@ -16,7 +16,7 @@ from bench.metrics import cost, goodput, latency, load_blocks, memory, throughpu
 from bench.records import ArmRecord, RunRecord, TimedBatch
 from bench.stats.figure import Figure, Figures, Metric
 from bench.stats.intervals import LEAST_SAMPLES, Interval
-from bench.stats.pairs import OTHER_KERNELS, Kernels, pair_ratio, prior_of, told_apart
+from bench.stats.pairs import FIRST_TOKEN, OTHER_KERNELS, Kernels, pair_ratio, prior_of, told_apart
 from bench.stats.verdict import Design, Verdict, verdict_of
 
 # Spread between two processes apart in time, from their luck and the machine's drift (log scale, for solo
@@ -184,7 +184,7 @@ def _from_blocks(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
     """Yield the ratios of two servers from the pairs in which they were under load in alternating blocks.
 
     Blocks alternate, and not tokens, so the machine moves between them as it does between different kernels:
-    that prior is taken for every pair of servers.
+    that prior is taken for every pair of servers, and a wider one for the time to the first token.
     """
     units, limits = run.pairs_of(variant), load_blocks.limits_of(run)
     if run.gate is not None or not units:
@@ -195,7 +195,8 @@ def _from_blocks(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
         whole = [pair for pair in pairs if pair is not None]
         if len(whole) == len(units):
             ours, theirs = zip(*whole, strict=True)
-            found = pair_ratio(ours, theirs, OTHER_KERNELS)
+            prior = FIRST_TOKEN if metric is latency.TTFT else OTHER_KERNELS
+            found = pair_ratio(ours, theirs, prior)
             yield Ratio(metric, found.interval, Design.BLOCKS, found.p, found.pairs, found.sd, fails_more)
 
 

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.config.reader import read_config
+from bench.config.served import is_server
 from bench.config.spec import Arm, Spec
 from bench.environments import interpreter
 from bench.errors import BenchError, UsageError, VariantFailed
@@ -48,6 +49,8 @@ def export(run: Path, variant: str, to: Path, say: Callable[[str], None], python
     same_spec(spec_file, load_record(run))
     spec = read_config(spec_file)
     arm, baseline = _rows(spec, variant)
+    if is_server(arm.runtime):
+        raise UsageError(f"{variant} is a server: it serves its model as it is, and nothing was made of it")
     _may_start(arm, python)
     fetch = fetcher(spec, lambda _progress: None)
     model = fetch(arm.model)

@@ -14,6 +14,7 @@ from bench.serving.search import Capacity, highest_rate
 from bench.serving.target import Target
 
 PlanAt = Callable[[float, int, int], Planned]  # rate, requests, number of the attempt
+MOST_REQUESTS = 5000  # of one load
 Seen = Callable[[float, int], Progress | None]  # rate, requests
 
 
@@ -31,7 +32,7 @@ class Searched:
 
 async def searched(
     target: Target, plan: PlanAt, limits: Limits, share: float, start: float, prompts: Prompts,
-    seen: Seen = lambda _rate, _requests: None,
+    seen: Seen = lambda _rate, _requests: None, most_requests: int = MOST_REQUESTS,
 ) -> Searched:  # fmt: skip
     """Search from ``start`` requests/s for the highest rate at which ``share`` of the requests are good."""
     tried: list[Load] = []
@@ -42,6 +43,6 @@ async def searched(
         tried.append(await load(target.settings, one.schedule, asked, seen(rate, requests), target.gone))
         return tried[-1]
 
-    found = await highest_rate(attempt, limits, share, start)
+    found = await highest_rate(attempt, limits, share, start, most_requests)
     best = [at for at, step in enumerate(found.steps) if step.found == "holds" and step.rate == found.holds]
     return Searched(tried[best[-1] if best else -1], found)

@@ -22,8 +22,8 @@ class Params:
     rate: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0.5 <= self.share <= 0.999:
-            raise ValueError("share must be from 0.5 to 0.999")
+        if not 0.5 <= self.share <= 0.99:
+            raise ValueError("share must be from 0.5 to 0.99")
         if not 0 < self.rate <= 100_000:
             raise ValueError("rate must be above 0 and at most 100000")
 
