@@ -8,8 +8,8 @@ from bench.config.spec import DriftBlock, Group, LimitBlock, MeasureBlock
 
 MOST_SAMPLES = 4_000_000  # of 4.5 million values (bench/store/chain.py)
 MOST_WINDOWS = 7_500  # of 8,000 (bench/store/replay.py): the others are those of noise floors
-# Requests to servers: a record has 21 keys for each, a journal 600,000, and a line of it, with the four blocks
-# of a pair, 100,000 (bench/store/chain.py).
+# Requests to servers: a record has 21 keys for each, a journal 600,000, and a line of it, with the four
+# blocks of a pair, 100,000 (bench/store/chain.py).
 MOST_SERVED, MOST_OF_A_BLOCK = 27_000, 1000
 PER_SCORED_TOKEN, PER_ANSWERED_TOKEN = 4, 2  # values of a token in a journal
 

@@ -21,7 +21,6 @@ from bench.config.served_rows import ServedRows
 from bench.config.shapes import check_fits, check_order, check_shapes, check_students
 from bench.config.spec import (
     Arm,
-    Block,
     BuildBlock,
     DriftBlock,
     Group,
@@ -300,20 +299,26 @@ def _lists(block: Mapping[str, Any]) -> dict[str, Any]:
 def _merged(base: Raw, over: Raw) -> dict[str, Any]:
     """Lay ``over`` on ``base`` block by block, because a variant gives only what differs.
 
-    A model or a list is replaced as a whole. Another engine, or another kind of workload, does not inherit
-    what only the first one has.
+    A model or a list is replaced as a whole.
     """
     result = dict(base)
     for key, value in over.items():
         if key in ("runtime", "workload") and isinstance(value, dict) and isinstance(result.get(key), dict):
-            block: type[Block] = RuntimeBlock if key == "runtime" else WorkloadBlock
-            before = result[key].get("name")
-            another = value.get("name", before) != before
-            kept = {one: had for one, had in result[key].items() if not another or one in block.model_fields}
-            result[key] = {**kept, **value}
+            result[key] = {**_inherited(key, result[key], value), **value}
         else:
             result[key] = value
     return result
+
+
+def _inherited(key: str, base: Raw, over: Raw) -> Raw:
+    """Return what a variant takes over of a block. Another engine, or another kind of workload, does not take
+    what only the first one has, nor what it does not use."""
+    name = over.get("name", base.get("name"))
+    if name == base.get("name") or name not in plugins.names(f"{key}s"):
+        return base
+    common = RuntimeBlock.model_fields if key == "runtime" else WorkloadBlock.model_fields
+    uses = getattr(plugins.load(f"{key}s", str(name)), "USES", tuple(common))
+    return {one: value for one, value in base.items() if one in uses}
 
 
 __all__ = ["ConfigError", "read_config"]

@@ -33,8 +33,8 @@ class Prior:
 
 
 SAME_KERNELS, OTHER_KERNELS = Prior(0.012, 0.6), Prior(0.03, 0.7)
-# Servers under load in alternating blocks. Two equal stubs in 33 rows of four pairs, on a busy 2-core machine,
-# had pair sds of 0.029 (width 0.6) for dollars and TPOT, which is the prior of other kernels, and of 0.17
+# Servers under load in alternating blocks. Two equal stubs in 33 rows of four pairs, on a busy 2-core
+# machine, had pair sds of 0.029 (width 0.6) for dollars and TPOT, the prior of other kernels, and of 0.17
 # (width 0.6) for a time to the first token of 10 ms (docs/decisions/0019).
 FIRST_TOKEN = Prior(0.17, 0.8)
 # Verbs of steps after which a layer still runs the kernel that it ran before.

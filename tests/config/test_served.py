@@ -109,14 +109,13 @@ def test_a_sweep_over_loads_has_a_cell_for_each(tmp_path: Path) -> None:
 
 def test_another_engine_does_not_inherit_what_only_the_first_one_has(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
-    path.write_text(
-        STARTED.replace("wait_s: 20", "args: {a: 1}").replace(
-            "{name: same}", "{name: v, runtime: {name: vllm}}"
-        )
-    )
+    other = STARTED.replace("{name: same}", "{name: v, runtime: {name: vllm}}")
+    path.write_text(other.replace("wait_s: 20", "args: {a: 1}"))
     (variant,) = read_config(path).groups[0].variants
     assert dict(variant.runtime.own)["args"] == {}
     assert variant.runtime.python == sys.executable
+    path.write_text(other.replace("sglang", "llama-cpp-server").replace("wait_s: 20", "threads: 2"))
+    assert read_config(path).groups[0].variants[0].runtime.threads is None
 
 
 def test_the_config_that_a_run_writes_can_be_read_again(tmp_path: Path) -> None:

@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from running_stub import STUB, running
 
 from bench.config.reader import read_config
 from bench.errors import InterruptedRun, Outcome
-from bench.measure import served
+from bench.measure import blocks, served
 from bench.metrics.comparisons import compare_all
 from bench.records import Sides
 from bench.records.loads import Honesty
@@ -184,11 +185,11 @@ def test_a_pair_with_a_spoiled_block_is_void(
     same = f'  - {{name: same, runtime: {{url: "{urls[1]}"}}}}'
     monkeypatch.setattr(Honesty, "reasons", lambda self: ("late",) if self.loop == "spoiled" else ())
     real = served.ServerPair._block
-    blocks = iter(range(1000))
+    numbers = iter(range(1000))
 
     def block(self: served.ServerPair, side: int, place: int):  # type: ignore[no-untyped-def]
         found = real(self, side, place)
-        spoiled = next(blocks) == 1
+        spoiled = next(numbers) == 1
         return replace(found, client=replace(found.client, loop="spoiled")) if spoiled else found
 
     monkeypatch.setattr(served.ServerPair, "_block", block)
@@ -326,10 +327,17 @@ def test_a_run_goes_on_where_it_was_interrupted(
     assert len(load_record(directory).units) == 4
 
 
-def test_sigterm_within_a_load_ends_the_run(urls: tuple[str, str], tmp_path: Path) -> None:
+def test_sigterm_within_a_load_ends_the_run(
+    urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = written(tmp_path, urls, "  []", model="ttft=10,gap=400")
-    timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGTERM))
-    timer.start()
+    real = blocks.Serving.block
+
+    def block(self: blocks.Serving, *arguments: Any) -> Any:
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        return real(self, *arguments)
+
+    monkeypatch.setattr(blocks.Serving, "block", block)  # a block takes eight seconds and more
     with pytest.raises(InterruptedRun):
         run_spec(read_config(path), tmp_path / "out")
     (directory,) = (tmp_path / "out").iterdir()
