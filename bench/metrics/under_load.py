@@ -9,9 +9,19 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from bench.metrics import cost, latency, requests
+from bench.metrics import cost, goodput, latency, requests
 from bench.metrics.load_blocks import limits_of, processes_of, sums
-from bench.metrics.requests import E2EL_SCHED, ERRORS, ICL, LATE, RUN_USD, TOKEN_GOODPUT, TTFO, TTFT_SCHED
+from bench.metrics.requests import (
+    E2EL_SCHED,
+    ERRORS,
+    ICL,
+    LATE,
+    RUN_USD,
+    TOKEN_GOODPUT,
+    TTFO,
+    TTFT_SCHED,
+    Limits,
+)
 from bench.records import ArmRecord, LoadBlock, RunRecord
 from bench.records.samples import Sample
 from bench.stats.figure import Figure, Figures, Metric
@@ -19,10 +29,11 @@ from bench.stats.intervals import (
     ENOUGH_FOR,
     LEAST_SAMPLES,
     Interval,
-    log_half_width,
     quantile_interval,
+    share_interval,
     widened,
 )
+from bench.stats.pairs import FIRST_TOKEN, OTHER_KERNELS, Prior, pair_ratio
 
 _OF: Mapping[Metric, Callable[[Sample], list[float]]] = {
     latency.TTFT: lambda one: [one.ttft_ms],
@@ -30,7 +41,8 @@ _OF: Mapping[Metric, Callable[[Sample], list[float]]] = {
     latency.ITL: lambda one: one.itl_ms(),
     latency.E2EL: lambda one: [one.e2el_ms],
 }
-_SHARES = (50, 90, 95, 99)
+_AT = (50, 90, 95, 99)
+_FIRST = ("ttft", "ttfo")  # how the keys of times to a first token begin
 
 
 def _percentile(metric: Metric, share: int) -> Metric:
@@ -38,7 +50,7 @@ def _percentile(metric: Metric, share: int) -> Metric:
     return Metric(f"{name}_p{share}_ms", "ms", "lower", f"p{share} of {name}", "over requests")
 
 
-PERCENTILES = {(metric, share): _percentile(metric, share) for metric in _OF for share in _SHARES}
+PERCENTILES = {(metric, share): _percentile(metric, share) for metric in _OF for share in _AT}
 CAPACITY = Metric(
     "capacity_req_per_s", "req/s", "higher", "highest rate at which the share of good requests holds", ""
 )
@@ -70,27 +82,34 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     between = _between(arm, run)
     for key, figure in found.items():
         if figure is not None and key not in (RUN_USD.key, LATE.key):
-            found[key] = _bounded(figure, [one.get(key) for one in each], between)
+            prior = FIRST_TOKEN if key.startswith(_FIRST) else OTHER_KERNELS
+            found[key] = _bounded(figure, [one.get(key) for one in each], between, prior)
+    found |= _shares(pooled, limits, found)
     found[CAPACITY.key] = CAPACITY.scalar(_capacity(blocks))
     return found | _percentiles(pooled, found)
 
 
-def _bounded(figure: Figure, each: Sequence[Figure | None], between: float) -> Figure:
+def _bounded(figure: Figure, each: Sequence[Figure | None], between: float, prior: Prior) -> Figure:
     """Return the figure with bounds from how far the processes (or blocks) of the row are apart."""
     values = [one.value for one in each if one is not None]
-    half = log_half_width(values) if len(values) == len(each) else None
-    if half is None or figure.value <= 0:
+    if len(values) < len(each) or min(values) <= 0:
         return replace(figure, ci_low=None, ci_high=None) if figure.sample is None else figure
-    half = math.hypot(half, between)
+    half = math.hypot(_half(values, prior), between)
     low, high = figure.value * math.exp(-half), figure.value * math.exp(half)
     return replace(figure, ci_low=low, ci_high=high)
+
+
+def _half(values: Sequence[float], prior: Prior) -> float:
+    """Return half of the 95 % interval of the mean of these processes, on the log scale, as of a ratio."""
+    mean = math.fsum(values) / len(values)
+    found = pair_ratio(values, [mean] * len(values), prior)
+    return math.log(found.high / found.value)
 
 
 def _between(arm: ArmRecord, run: RunRecord) -> float:
     """Return how far another process of a baseline may be from the one that was measured alone, log scale.
 
-    It is t·s over the processes beside variants, as in ``metrics.processes``; the processes of a variant are
-    all in its own figures already.
+    It comes from its processes beside variants; the processes of a variant are all in its own figures.
     """
     if not arm.is_baseline:
         return 0.0
@@ -101,8 +120,17 @@ def _between(arm: ArmRecord, run: RunRecord) -> float:
         if unit.group == arm.group and not unit.void and unit.loads
     ]
     times = [one.wall_s / one.ok for one in totals if one.ok and one.wall_s > 0]
-    half = log_half_width(times)
-    return 0.0 if half is None else half * math.sqrt(len(times))
+    return _half(times, OTHER_KERNELS) * math.sqrt(len(times)) if len(times) > 1 else 0.0
+
+
+def _shares(pooled: Sequence[Sample], limits: Limits, found: Figures) -> Figures:
+    """Return the shares of requests that failed and that were good, with the interval of a share."""
+    n, bad, good = len(pooled), sum(not one.ok for one in pooled), sum(map(limits.good, pooled))
+    shares = {ERRORS.key: ERRORS.scalar(share_interval(bad, n))}
+    if goodput.FRACTION.key in found:
+        interval = share_interval(good, n)
+        shares[goodput.FRACTION.key] = goodput.FRACTION.scalar(interval, good=good, requests=n)
+    return shares
 
 
 def _percentiles(samples: Sequence[Sample], found: Figures) -> Figures:
@@ -112,7 +140,7 @@ def _percentiles(samples: Sequence[Sample], found: Figures) -> Figures:
         ordered = sorted(value for one in ok for value in of(one))
         mean = found.get(metric.key)
         spread = math.log(mean.ci_high / mean.value) if mean and mean.ci_high and mean.value > 0 else 0.0
-        for share in _SHARES:
+        for share in _AT:
             enough = len(ok) >= ENOUGH_FOR.get(share, LEAST_SAMPLES) and ordered
             one = PERCENTILES[metric, share]
             interval = quantile_interval(ordered, share / 100, len(ok)) if enough else None
@@ -124,6 +152,5 @@ def _capacity(blocks: Sequence[LoadBlock]) -> Interval | None:
     rates = [float(block.search["holds"]) for block in blocks if block.search and block.search.get("holds")]
     if not rates or len(rates) < len(blocks):
         return None
-    mean = math.fsum(rates) / len(rates)
-    half = log_half_width(rates)
-    return Interval(mean, half and mean * math.exp(-half), half and mean * math.exp(half))
+    mean, half = math.fsum(rates) / len(rates), _half(rates, OTHER_KERNELS)
+    return Interval(mean, mean * math.exp(-half), mean * math.exp(half))

@@ -110,15 +110,14 @@ def quantile_interval(ordered: Sequence[float], q: float, n: int) -> Interval:
     return Interval(quantile(ordered, q), low, high)
 
 
-def log_half_width(values: Sequence[float]) -> float | None:
-    """Return half of the 95 % interval of the mean of positive values, on the log scale: t·s/√n.
+def share_interval(count: int, n: int) -> Interval:
+    """Return the share ``count``/``n`` with the exact interval of a binomial (Clopper and Pearson 1934)."""
+    from scipy.special import betaincinv
 
-    The result is None for fewer than two values, or for one that is not above 0.
-    """
-    if len(values) < 2 or min(values) <= 0:
-        return None
-    logs = [math.log(value) for value in values]
-    return t_quantile(len(logs) - 1) * _sd(logs, math.fsum(logs) / len(logs)) / math.sqrt(len(logs))
+    tail = (1 - CONFIDENCE) / 2
+    low = float(betaincinv(count, n - count + 1, tail)) if count else 0.0
+    high = float(betaincinv(count + 1, n - count, 1 - tail)) if count < n else 1.0
+    return Interval(count / n, low, high)
 
 
 def ratio_interval(numerator: Sequence[float], denominator: Sequence[float]) -> Interval:
