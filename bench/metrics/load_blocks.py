@@ -67,6 +67,12 @@ def _decode_ms(one: Sample) -> float:
     return (one.events_ns[-1] - one.events_ns[0]) / 1e6
 
 
+def block_seconds(blocks: Sequence[LoadBlock]) -> list[float]:
+    """Return the seconds of each block for each of its whole requests."""
+    each = [sums([block], Limits({})) for block in blocks]
+    return [one.wall_s / one.ok for one in each]
+
+
 # What is compared of two sides: (numerator, denominator), the ratio of which has the direction of its metric.
 _PER: Mapping[str, Callable[[Sums], tuple[float, float]]] = {
     cost.PER_1K.key: lambda one: (one.wall_s, one.input_tokens + one.output_tokens),
