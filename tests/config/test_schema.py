@@ -47,6 +47,8 @@ def test_every_shipped_config_fits(path: Path) -> None:
 def test_a_typo_in_any_key_of_a_shipped_config_does_not(path: Path) -> None:
     config = yaml.safe_load(path.read_text())
     for place in places(config):
+        if "args" in place[:-1]:  # the keys of an engine's command line are its own
+            continue
         broken = copy.deepcopy(config)
         if place[0] == "variants" and len(place) > 1:  # the other variants are sound, and take their time
             broken["variants"] = [broken["variants"][place[1]]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -22,11 +23,11 @@ from bench.measure import blocks, served
 from bench.metrics.comparisons import compare_all
 from bench.records import Sides
 from bench.records.loads import Honesty
-from bench.report.formats import markdown
+from bench.report.formats import markdown, pytest_benchmark
 from bench.results.run_summary import RunSummary
 from bench.results.summary import load_run
 from bench.results.verify import verify_run
-from bench.runs.gate import Plan, gate_spec
+from bench.runs.gate import Plan, calibrate_spec, gate_spec
 from bench.runs.run import run_spec
 from bench.serving import engines
 from bench.serving.engines.adapter import Adapter, Launch
@@ -371,3 +372,18 @@ def test_two_servers_are_the_sides_of_a_gate(urls: tuple[str, str], tmp_path: Pa
         assert gate is not None
         assert gate.verdict == verdict, gate.to_json()
         verify_run(directory)
+
+
+def test_the_noise_of_two_equal_servers_is_calibrated_and_a_gate_is_reported(
+    urls: tuple[str, str], tmp_path: Path
+) -> None:
+    spec = read_config(written(tmp_path, urls, "  []", model="ttft=2,gap=2"))
+    directory = calibrate_spec(spec, tmp_path / "out", units=6)
+    found = load_run(directory).calibration
+    assert found is not None
+    assert (found.units, found.batches_measured, found.batches) == (6, 2, 2)
+    assert 0 < found.unit_sd < 2
+    record = load_record(directory)
+    page = json.loads(pytest_benchmark.of_units(load_run(directory), record.units))
+    assert all(one["stats"]["min"] > 0 for one in page["benchmarks"])
+    assert len(page["benchmarks"]) == 2
