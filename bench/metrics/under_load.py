@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from bench.metrics import cost, goodput, latency, requests
+from bench.metrics import cost, goodput, latency, requests, throughput
 from bench.metrics.load_blocks import limits_of, processes_of, sums
 from bench.metrics.requests import (
     E2EL_SCHED,
@@ -154,3 +154,30 @@ def _capacity(blocks: Sequence[LoadBlock]) -> Interval | None:
         return None
     mean, half = math.fsum(rates) / len(rates), _half(rates, OTHER_KERNELS)
     return Interval(mean, mean * math.exp(-half), mean * math.exp(half))
+
+
+def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
+    """Return the arithmetic of rates and dollars, C_run written out in each."""
+    blocks = [block for group in processes_of(arm, run) for block in group]
+    if not blocks:
+        return {}
+    one, price = sums(blocks, limits_of(run)), cost.price_of(arm, run)
+    wall = f"{one.wall_s:.6g}"
+    tokens = f"({one.input_tokens} + {one.output_tokens})"
+    run_usd = f"{price.hourly_usd:.6g} * {price.devices:g} * {wall} / 3600 / {price.utilisation:g}"
+    found = {
+        throughput.REQUESTS.key: f"{one.ok} / {wall}",
+        throughput.OUTPUT.key: f"{one.output_tokens} / {wall}",
+        throughput.TOTAL.key: f"{tokens} / {wall}",
+        ERRORS.key: f"{one.failed} / ({one.failed} + {one.ok})",
+    }
+    if price.power_basis == "included" and one.ok:
+        found |= {
+            RUN_USD.key: run_usd,
+            cost.PER_1K.key: f"1000 * {run_usd} / {tokens}",
+            cost.PER_REQUEST.key: f"{run_usd} / {one.ok}",
+        }
+        if one.good and limits_of(run).most_ms:
+            found[goodput.PER_GOOD.key] = f"{run_usd} / {one.good}"
+            found[goodput.GOODPUT.key] = f"{one.good} / {wall}"
+    return found

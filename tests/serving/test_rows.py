@@ -20,6 +20,7 @@ from running_stub import STUB, running
 from bench.config.reader import read_config
 from bench.errors import InterruptedRun, Outcome
 from bench.measure import blocks, served
+from bench.metrics import under_load
 from bench.metrics.comparisons import compare_all
 from bench.records import Sides
 from bench.records.loads import Honesty
@@ -100,6 +101,11 @@ def test_a_row_has_its_figures_its_ratio_and_its_evidence(urls: tuple[str, str],
     assert 3 < ratio.ratio < 9  # (10 + 7 · 40)/(10 + 7 · 4) = 7.6 without what the machine adds
     assert row.evidence.steps[0]["server"]["served_as"] == "ttft=10,gap=40"  # type: ignore[union-attr]
     assert "figure by figure" in verify_run(directory)
+    record = load_record(directory)
+    for key, arithmetic in under_load.worked(record.arms[1], record).items():
+        figure = row.figure(key)
+        assert figure is not None, key
+        assert eval(arithmetic) == pytest.approx(figure.value, rel=1e-4), key
     page = markdown.render([run])
     assert "good req" in page
     assert "a good request:" in page
