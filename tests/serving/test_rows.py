@@ -22,6 +22,7 @@ from bench.errors import InterruptedRun, Outcome
 from bench.measure import blocks, served
 from bench.metrics import under_load
 from bench.metrics.comparisons import compare_all
+from bench.models.reference import LocalModel
 from bench.records import Sides
 from bench.records.loads import Honesty
 from bench.report.formats import markdown, pytest_benchmark
@@ -30,6 +31,7 @@ from bench.results.summary import load_run
 from bench.results.verify import verify_run
 from bench.runs.gate import Plan, calibrate_spec, gate_spec
 from bench.runs.run import run_spec
+from bench.runs.sides import _asked_of, evidence_key
 from bench.serving import engines
 from bench.serving.engines.adapter import Adapter, Launch
 from bench.stats.verdict import Design, Verdict
@@ -393,3 +395,19 @@ def test_the_noise_of_two_equal_servers_is_calibrated_and_a_gate_is_reported(
     page = json.loads(pytest_benchmark.of_units(load_run(directory), record.units))
     assert all(one["stats"]["min"] > 0 for one in page["benchmarks"])
     assert len(page["benchmarks"]) == 2
+
+
+def test_the_evidence_of_a_gate_on_commits_knows_the_load(urls: tuple[str, str], tmp_path: Path) -> None:
+    """Two loads are two keys, and no model is fetched for a server that is there."""
+
+    def fetch(_reference: object) -> LocalModel:
+        raise AssertionError("nothing is fetched")
+
+    found = set()
+    for users in ("users: 2", "users: 3"):
+        path = written(tmp_path, urls, "  []")
+        path.write_text(path.read_text().replace("users: 2", users))
+        spec = read_config(path)
+        found.add(evidence_key(spec, {}, fetch))
+        assert _asked_of(spec.groups[0].baseline)[1]["users"] in (2, 3)  # type: ignore[index]
+    assert len(found) == 2
