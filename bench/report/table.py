@@ -22,15 +22,8 @@ from bench.stats.verdict import Verdict
 COLOURS: dict[str, str] = {Verdict.BETTER: "green", Verdict.WORSE: "red", Verdict.CANNOT_TELL: "yellow"}
 COLOURS |= {gate: COLOURS[tone.replace("-", " ")] for gate, tone in TONES.items()}
 # What is left out if the terminal is too narrow, in this order.
-LEFT_OUT_FIRST = (
-    "peak",
-    "weights",
-    "e2el",
-    "ttft_p90",
-    "output_throughput",
-    "ttft",
-    "tpot",
-)
+LEFT_OUT_FIRST = ("peak", "weights", "output_throughput", "ttft", "tpot")
+OF_SERVERS = ("e2el", "ttft_p90", "output_throughput", "errors", "tpot")
 MAY_WRAP = ("variant", "ratio", "verdict")
 
 
@@ -69,9 +62,9 @@ def render(run: RunSummary, console: Console) -> None:
 
 def _fitting(run: RunSummary, console: Console) -> tuple[Table, list[Column]]:
     """Return (the widest table that fits, the columns it leaves out); its cells wrap if none fits."""
-    every = columns_of(run)
-    for dropped in range(len(LEFT_OUT_FIRST) + 1):
-        left_out = [column for column in every if column.key in LEFT_OUT_FIRST[:dropped]]
+    every, first = columns_of(run), OF_SERVERS if run.served else LEFT_OUT_FIRST
+    for dropped in range(len(first) + 1):
+        left_out = [column for column in every if column.key in first[:dropped]]
         columns = [column for column in every if column not in left_out]
         table = _table(run, columns)
         if _width(table, console) <= console.width:
