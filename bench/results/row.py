@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.errors import Outcome
 from bench.formatting import row_title
-from bench.metrics import cost, goodput, requests
+from bench.metrics import cost, goodput
 from bench.records import Facts, Kernel
 from bench.stats.figure import Figure, Figures, Metric
 
@@ -86,7 +86,7 @@ class Row:
     @property
     def is_served(self) -> bool:
         """Return whether the row is a server that was under load."""
-        return requests.ERRORS.key in self.metrics
+        return self.evidence is not None and any("server" in step for step in self.evidence.steps)
 
     @property
     def headline(self) -> Metric:
