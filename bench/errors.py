@@ -46,6 +46,7 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"
     BASELINE_FAILED = "baseline_failed"
     UNFIT = "unfit"
+    INVALID = "invalid"
 
 
 class BenchError(Exception):

@@ -227,7 +227,10 @@ def test_a_worker_needs_the_standard_library_and_its_engine_only() -> None:
     assert broken(wrong) == []
 
 
-SHARED = ("", "errors", "formatting", "records", "records.replies", "records.thinking", "machine.proc")
+SHARED = (
+    *("", "errors", "formatting", "records", "records.replies", "records.loads", "records.samples"),
+    *("records.thinking", "machine.proc"),
+)
 
 
 @pytest.mark.parametrize("module", SHARED)

@@ -12,6 +12,7 @@ from bench.cli.listing import NO_STEPS, align, arm_words, model_words, terminal_
 from bench.config.arms import HOME_ENGINE, device_here
 from bench.config.loadable import context_of
 from bench.config.room import one_after_other
+from bench.config.served import is_server
 from bench.config.spec import Arm, Group, LimitBlock, Spec
 from bench.drift.behaviour import suites_of
 from bench.formatting import count, printable
@@ -21,6 +22,7 @@ from bench.machine.gpus import gpu_for
 from bench.machine.nvml import GIB, Gpu
 from bench.measure import designs
 from bench.measure.clock import utc_now
+from bench.measure.served import ALONE_BLOCKS
 from bench.models.reference import LocalPath, Named, Random
 from bench.models.registry import find_model
 from bench.models.templates import has_template
@@ -55,8 +57,7 @@ def describe(spec: Spec) -> str:
         ("drift", _drift(spec)),
         ("price", _price(spec)),
         *(("gate", f"{key}: {_limit(limit)}") for key, limit in spec.gate),
-        ("estimate", estimate(spec)),
-        ("", assumptions(spec)),
+        *_estimated(spec),
         *(("note", line) for line in _notes(spec, arms)),
     ]
     lines = [*parts, "", *(f"  {line}" for line in align(facts, terminal_width()))]
@@ -109,6 +110,8 @@ def _rows(group: Group) -> Iterator[str]:
 
 
 def _measured(spec: Spec) -> str:
+    if any(is_server(group.baseline.runtime) for group in spec.groups):
+        return _under_load(spec)
     alone = "each row alone: latency, throughput, memory, and energy where there is a counter"
     least, half = spec.measure.processes, spec.measure.max_half_width
     if not any(group.variants for group in spec.groups):
@@ -128,6 +131,21 @@ def _in_turns(spec: Spec) -> str:
         return "in turns with the baseline"
     words = {designs.REQUESTS: "in turns by request", designs.ABBA: "one after the other"}
     return " or ".join(words.get(one, "in turns by token") for one in sorted(chosen))
+
+
+def _estimated(spec: Spec) -> list[tuple[str, str]]:
+    """Return the estimate, and what it assumes; none for servers, whose speed is what is to be found out."""
+    if any(is_server(group.baseline.runtime) for group in spec.groups):
+        return []
+    return [("estimate", estimate(spec)), ("", assumptions(spec))]
+
+
+def _under_load(spec: Spec) -> str:
+    """Say how servers are measured."""
+    least, most = spec.measure.processes, most_pairs(spec)
+    pairs = f"{least}" if most == least else f"{least} to {most}"
+    each = f"the baseline alone in {ALONE_BLOCKS} blocks of the workload"
+    return f"{each}; each variant in {pairs} pairs of servers with the baseline, four blocks a pair (A B B A)"
 
 
 def _drift(spec: Spec) -> str:
@@ -204,7 +222,7 @@ def _notes(spec: Spec, arms: Sequence[Arm]) -> Iterator[str]:
         batches(one)
         for group in spec.groups
         for arm in group.variants
-        if arm.workload != group.baseline.workload
+        if arm.workload != group.baseline.workload and not is_server(arm.runtime)
         for one in (arm, group.baseline)
     }
     if apart and min(apart) < LEAST_SAMPLES:

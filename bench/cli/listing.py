@@ -141,6 +141,9 @@ def _own_settings(step: Optimisation) -> Optimisation:
 
 def _workload(arm: Arm) -> str:
     load = arm.workload
+    kind = plugins.load("workloads", load.name)
+    if hasattr(kind, "words"):
+        return str(kind.words(load))
     given = "" if load.input_tokens is None else f"{load.input_tokens} tokens in, "
     return f"{load.name}, {load.requests} requests, {given}{load.output_tokens} out, batch {load.batch_size}"
 

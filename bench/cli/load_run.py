@@ -6,35 +6,31 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import __version__
+from bench import __version__, plugins
 from bench.cli.load_options import Asking, must_be_one_schedule
-from bench.cli.load_target import Target, target_of, tell
-from bench.errors import BenchError
+from bench.cli.load_target import target_of, tell
+from bench.config.spec import WorkloadBlock
 from bench.measure.clock import utc_now
+from bench.metrics.requests import Limits
 from bench.pricing.reprice import price_block
+from bench.records.samples import Sample
 from bench.runs.run import new_directory
 from bench.serving import record
 from bench.serving.address import address, key_of
-from bench.serving.arrivals import ClosedLoop, Schedule, at_once, constant, gamma, poisson
-from bench.serving.client import Client
+from bench.serving.arrivals import MOST_REQUESTS, Planned
 from bench.serving.connection import must_be_installed
 from bench.serving.engines import adapter_called
-from bench.serving.figures import Limits
 from bench.serving.load import Load, load, run
-from bench.serving.prompts import by_tokens, by_words, tokenizer_of
-from bench.serving.reply import Asked
-from bench.serving.samples import Sample
-from bench.serving.search import Capacity, highest_rate
-from bench.serving.traces import read_trace
+from bench.serving.prompts import Prompts, tokenizer_of
+from bench.serving.searched import Searched, searched
+from bench.serving.target import Target
 
 if TYPE_CHECKING:
     from bench.serving.record import Result
 
-Lengths = tuple[tuple[int, int], ...]
 USUAL_REQUESTS = 64
 FIRST_RATE = 1.0
 
@@ -44,7 +40,8 @@ def measured(asking: Asking) -> tuple[Result, Path]:
     must_be_one_schedule(asking)
     must_be_installed()
     seed = secrets.randbits(32) if asking.seed is None else asking.seed
-    schedule, lengths = _schedule(asking, seed)
+    workload = _workload(asking)
+    title = _title(asking, workload, seed)
     price = (
         price_block(asking.hardware, None, asking.utilisation, utc_now()[:10]) if asking.hardware else None
     )
@@ -58,13 +55,13 @@ def measured(asking: Asking) -> tuple[Result, Path]:
     )
     limits, begun = Limits(asking.slo), utc_now()
     with _none_left_empty(directory), target_of(asking, key, directory) as target:
-        done, found = run(_measured(asking, target, schedule, lengths, seed, limits))
+        done, found = run(_measured(asking, target, workload, seed, limits))
         head = {**target.head, **_what(asking, seed), "started_utc": begun, "finished_utc": utc_now()}
     if target.server is not None and target.server.parting:
         head["left_behind"] = target.server.parting
     if found is not None:
-        head["search"] = _plain(found)
-    result = record.result({"schedule": _title(asking, schedule, found), **head}, done, limits, price)
+        head["search"] = found.to_json()
+    result = record.result({"schedule": title, **head}, done, limits, price)
     record.write(directory, result, utc_now, key)
     return result, directory
 
@@ -90,65 +87,55 @@ def again(asking: Asking) -> Result:
 
 
 async def _measured(
-    asking: Asking, target: Target, schedule: Schedule, lengths: Lengths, seed: int, limits: Limits
-) -> tuple[Load, Capacity | None]:
-    count = await tokenizer_of(target.settings.server, target.settings.model, target.settings.key)
-    number = 0
-
-    async def prompts(wanted: Lengths) -> list[Asked]:
-        nonlocal number
-        number += 1
-        mixed = (seed << 16) + number  # the prompts of a second load are new ones too
-        return by_words(wanted, mixed) if count is None else await by_tokens(wanted, mixed, count)
-
-    await _warm_up(target, await prompts(lengths[:1] * asking.warm_up))
+    asking: Asking, target: Target, workload: WorkloadBlock, seed: int, limits: Limits
+) -> tuple[Load, Searched | None]:
+    how = target.settings
+    prompts = Prompts(seed, await tokenizer_of(how.server, how.model, how.key))
+    kind = plugins.load("workloads", workload.name)
+    first = ((asking.input_tokens, asking.output_tokens),)
+    await target.warm_up(await prompts.of(first * asking.warm_up))
     if asking.search is None:
-        seen = _Seen(schedule.requests, asking.quiet)
-        return await load(target.settings, schedule, await prompts(lengths), seen, target.gone), None
-    last: list[Load] = []
+        planned = kind.plan(workload, seed)
+        seen = _Seen(planned.schedule.requests, asking.quiet)
+        asked = await prompts.of(planned.lengths)
+        return await load(how, planned.schedule, asked, seen, target.gone), None
 
-    async def attempt(rate: float, requests: int) -> Load:
-        now = replace(asking, rate=rate, requests=requests)
-        one, wanted = _schedule(now, seed + len(last))
-        seen = _Seen(requests, asking.quiet, f"{rate:.3g} requests/s: ")
-        last.append(await load(target.settings, one, await prompts(wanted), seen, target.gone))
-        return last[-1]
+    def plan(rate: float, requests: int, attempt: int) -> Planned:
+        found: Planned = kind.plan_at(workload, rate, requests, seed + attempt)
+        return found
 
-    found = await highest_rate(attempt, limits, asking.search, asking.rate or FIRST_RATE)
-    best = [at for at, step in enumerate(found.steps) if step.found == "holds" and step.rate == found.holds]
-    return last[best[-1] if best else -1], found
+    def seen_at(rate: float, requests: int) -> _Seen:
+        return _Seen(requests, asking.quiet, f"{rate:.3g} requests/s: ")
 
-
-async def _warm_up(target: Target, prompts: list[Asked]) -> None:
-    """Send requests that do not count. Raises BenchError if the first of them fails: the others would too."""
-    client = Client(target.settings)
-    try:
-        for number, asked in enumerate(prompts):
-            one = await client.send(number, asked)
-            if not one.ok:
-                raise BenchError(
-                    f"{target.settings.server.url}: the warm-up failed: {target.gone() or one.reason}"
-                )
-    finally:
-        client.close()
+    start = asking.rate or FIRST_RATE
+    found = await searched(target, plan, limits, asking.search, start, prompts, seen_at)
+    return found.load, found
 
 
-def _schedule(asking: Asking, seed: int) -> tuple[Schedule, Lengths]:
-    """Return when requests come, and the input and output tokens of each."""
-    n = USUAL_REQUESTS if asking.requests is None else asking.requests
-    each = ((asking.input_tokens, asking.output_tokens),)
+def _workload(asking: Asking) -> WorkloadBlock:
+    """Return the workload as a config has it. The options have bounds of their own, so it is not checked."""
+    requests = USUAL_REQUESTS if asking.requests is None else asking.requests
+    common = {"input_tokens": asking.input_tokens, "output_tokens": asking.output_tokens, "file": None}
+
+    def kind(name: str, requests: int, **own: object) -> WorkloadBlock:
+        given: dict[str, Any] = {**common, "requests": requests, "own": tuple(own.items())}
+        if asking.trace is not None:
+            given["file"] = str(asking.trace)
+        return WorkloadBlock.model_construct(name=name, **given)
+
+    if asking.search is not None:
+        return kind("search", requests)
     if asking.trace is not None:
-        found = read_trace(asking.trace, asking.requests, asking.speed)
-        return found.schedule, found.lengths
+        return kind("trace", asking.requests or MOST_REQUESTS, speed=asking.speed)
     if asking.users is not None:
-        return ClosedLoop(asking.users, n), each * n
+        return kind("closed-loop", requests, users=asking.users)
     if asking.at_once:
-        return at_once(n), each * n
-    rate = FIRST_RATE if asking.rate is None else asking.rate
+        return kind("offline", requests)
     if asking.arrivals == "constant":
-        return constant(rate, n), each * n
-    one = poisson(rate, n, seed) if asking.burstiness == 1 else gamma(rate, asking.burstiness, n, seed)
-    return one, each * n
+        return kind("open-loop", requests, rate=asking.rate, arrivals="constant")
+    if asking.burstiness != 1:
+        return kind("open-loop", requests, rate=asking.rate, arrivals="gamma", burstiness=asking.burstiness)
+    return kind("open-loop", requests, rate=asking.rate)
 
 
 def _what(asking: Asking, seed: int) -> dict[str, Any]:
@@ -160,14 +147,12 @@ def _what(asking: Asking, seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _title(asking: Asking, schedule: Schedule, found: Capacity | None) -> str:
-    if found is None:
-        return schedule.title
-    return f"search for the highest rate at which {found.share:.1%} of the requests are good"
-
-
-def _plain(found: Capacity) -> dict[str, Any]:
-    return {**vars(found), "steps": [vars(step) for step in found.steps]}
+def _title(asking: Asking, workload: WorkloadBlock, seed: int) -> str:
+    """Say when requests come. What cannot be planned is refused here, before anything is started."""
+    if asking.search is not None:
+        return f"search for the highest rate at which {asking.search:.1%} of the requests are good"
+    planned: Planned = plugins.load("workloads", workload.name).plan(workload, seed)
+    return planned.schedule.title
 
 
 class _Seen:

@@ -90,7 +90,7 @@ def load(
     from bench.cli import load_pages, load_run
     from bench.cli.load_options import Asking
     from bench.cli.output import Verdict
-    from bench.serving.figures import LIMITS
+    from bench.metrics.requests import LIMITS
     from bench.serving.load import INTERRUPTED
 
     asking = Asking(

@@ -21,6 +21,7 @@ from bench.errors import UsageError
 from bench.formatting import nearest
 from bench.optimisations import spellings, verbs
 from bench.optimisations.shared.calibration import CalibrationParams
+from bench.serving.engines import ADAPTERS
 
 SOME_MODEL = "smollm2-135m"
 DTYPES = ("float32", "bfloat16", "float16")
@@ -37,6 +38,8 @@ class Here:
 
 def engine_here(name: str) -> Here:
     """Return whether an engine runs here, in this environment or in its own."""
+    if name in ADAPTERS and not ADAPTERS[name].is_here():
+        return Here(False, ADAPTERS[name].install)
     if interpreter(name, None) is not None:
         reason = missing_environment(name)
         return Here(False, reason) if reason else Here(True, "in an environment of its own")

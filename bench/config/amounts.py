@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.config.spec import DriftBlock, Group, LimitBlock
+from bench.config.spec import DriftBlock, Group, LimitBlock, MeasureBlock
 
 MOST_SAMPLES = 2_600_000  # of 3 million values (bench/store/chain.py)
 MOST_WINDOWS = 7_500  # of 8,000 (bench/store/replay.py): the others are those of noise floors
+# Requests to servers: a record has 21 keys for each, a journal 600,000, and a line of it, with the four
+# blocks of a pair, 100,000 (bench/store/chain.py).
+MOST_SERVED, MOST_OF_A_BLOCK = 27_000, 1000
 PER_SCORED_TOKEN, PER_ANSWERED_TOKEN = 4, 2  # values of a token in a journal
+
+
+def too_many_requests(groups: Sequence[Group], measure: MeasureBlock) -> tuple[str, ...] | None:
+    """Return (problem, hint) for servers of which the run would be more than a journal holds, else None.
+
+    A row alone has up to eight blocks, a pair has four, and up to as many pairs again may be void.
+    """
+    pairs = measure.processes * (measure.max_rounds + 1) + 1
+    blocks = sum(8 + 4 * pairs * len(group.variants) for group in groups)
+    requests = max((arm.workload.requests for group in groups for arm in group.arms), default=0)
+    tokens = max((arm.workload.output_tokens for group in groups for arm in group.arms), default=0)
+    most = min(MOST_OF_A_BLOCK, MOST_SERVED // blocks, MOST_SAMPLES // (2 * tokens * blocks))
+    if requests <= most:
+        return None
+    problem = f"{requests} requests in up to {blocks} blocks are more than a journal holds (at most {most})"
+    return problem, "send fewer, measure fewer pairs, or split the variants over several runs"
 
 
 def too_much(

@@ -31,6 +31,7 @@ from bench.texts import check_text
 from bench.yaml_source import KeyPath, YamlSource
 
 MAX_CELLS = 1000
+WHOLE = "workload"  # a key of a sweep whose values are blocks
 HOME_ENGINE = "transformers"  # the engine of a scheme that names no other
 READY_STUDENT = {"distil": "none"}
 REPOSITORY = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
@@ -38,6 +39,7 @@ MODEL_FORMS = ({"hub", "revision"}, {"path"}, {"random", *ALLOWED})
 EXTRAS = {
     "bitsandbytes": "bitsandbytes",
     "hqq": "hqq",
+    "httptools": "serving",
     "llmcompressor": "llmcompressor",
     "optimum.quanto": "quanto",
     "torch": "transformers",
@@ -131,6 +133,8 @@ def cells(
     for key, values in sweep.items():
         if not isinstance(values, list) or not values:
             raise source.error(("sweep", key), "must be a list with at least one value")
+        if key == WHOLE and not all(isinstance(value, dict) and value for value in values):
+            raise source.error(("sweep", key), "must be a list of blocks, such as [{name: offline}]")
         if len({str(value) for value in values}) < len(values):
             raise source.error(("sweep", key), "a value is given twice", "keep one of them")
         count *= len(values)
@@ -141,9 +145,16 @@ def cells(
         chosen = dict(zip(sweep, combination, strict=True))
         overlay: dict[str, dict[str, Any]] = {}
         for key, value in chosen.items():
-            overlay.setdefault(homes[key], {})[key] = value
-        found.append((" ".join(f"{key}={value}" for key, value in chosen.items()), overlay))
+            overlay.setdefault(homes[key], {}).update(value if key == WHOLE else {key: value})
+        found.append((" ".join(_label(key, value) for key, value in chosen.items()), overlay))
     return found
+
+
+def _label(key: str, value: object) -> str:
+    """Return what names a cell: ``users=4``, or a workload by its own name and settings."""
+    if key != WHOLE or not isinstance(value, dict):
+        return f"{key}={value}"
+    return " ".join(str(one) if name == "name" else f"{name}={one}" for name, one in value.items())
 
 
 def optimisations(
@@ -214,7 +225,7 @@ def why_unsupported(
     if absent and needed:
         raise source.error(device_path, absent)
     if runtime.python is not None:
-        return absent or _no_interpreter(runtime.python)
+        return absent or no_interpreter(runtime.python)
     schemes = [plugins.load(f"optimisations.{step.verb}", step.scheme) for step in steps]
     for step, module in zip(steps, schemes, strict=True):
         engines = engines_of(module)
@@ -259,7 +270,8 @@ def missing(module: ModuleType) -> str | None:
     return None
 
 
-def _no_interpreter(python: str) -> str | None:
+def no_interpreter(python: str) -> str | None:
+    """Say that there is no such interpreter; None if there is."""
     try:
         found = Path(python).is_file()
     except OSError:

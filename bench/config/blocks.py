@@ -58,6 +58,15 @@ class BlockReader:
         """Validate a runtime block, with the keys of its engine checked apart from the common keys."""
         return self._with_own_keys(RuntimeBlock, "runtime", raw, path)
 
+    def own_keys(self, key: str) -> tuple[str, ...]:
+        """Return the own keys of the plug-in that the file names for a block; none if it is unknown."""
+        raw = self.source.data.get(key) if isinstance(self.source.data, dict) else None
+        name = str(raw.get("name", "")) if isinstance(raw, dict) else ""
+        if name not in plugins.names(f"{key}s"):
+            return ()
+        params = getattr(plugins.load(f"{key}s", name), "Params", None)
+        return tuple(one.name for one in dataclasses.fields(params)) if params else ()
+
     def _with_own_keys(self, kind: type[OwnT], key: str, raw: object, path: KeyPath | None) -> OwnT:
         given = dict(raw) if isinstance(raw, dict) else {}
         with blaming(self.source, self.place(path, key, "name")):

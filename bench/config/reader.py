@@ -8,19 +8,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from bench import plugins
-from bench.config.amounts import too_much
-from bench.config.arms import blaming, cells, optimisations, read_model, why_unsupported
-from bench.config.blocks import BlockReader
+from bench.config.amounts import too_many_requests, too_much
+from bench.config.arms import WHOLE, blaming, cells, optimisations, read_model, why_unsupported
 from bench.config.drift_block import check_drift, judged_on_other_text
 from bench.config.loadable import check_loadable
 from bench.config.room import too_large_for_gpu
+from bench.config.served import check_together, is_server, why_not_here
+from bench.config.served_rows import ServedRows
 from bench.config.shapes import check_fits, check_order, check_shapes, check_students
 from bench.config.spec import (
     Arm,
@@ -40,7 +40,6 @@ from bench.config.spelling import override, spelled
 from bench.errors import ConfigError, UsageError, together
 from bench.formatting import nearest
 from bench.models.reference import Random
-from bench.models.registry import find_model
 from bench.pricing.book import price_called
 from bench.pricing.reprice import check_rent
 from bench.store.files import digest
@@ -73,13 +72,11 @@ def read_build(text: str, file: str) -> BuildBlock:
     return _Reader(source).build()
 
 
-class _Reader(BlockReader):
+class _Reader(ServedRows):
     """The reader of one file."""
 
     def __init__(self, source: YamlSource) -> None:
         super().__init__(source)
-        self.data: dict[str, Any] = dict(source.data)  # type: ignore[call-overload]
-        self.find_model = cache(find_model)
         self.known(self.data, (), FILE_KEYS)
 
     def spec(self, only: tuple[str, ...]) -> Spec:
@@ -108,6 +105,9 @@ class _Reader(BlockReader):
         groups = self.groups(only)
         judged_on_other_text(self.source, drift, groups)
         gate = self.limits(drift, slo, groups)
+        served = any(is_server(group.baseline.runtime) for group in groups)
+        if served and (many := too_many_requests(groups, measure)):
+            raise self.source.error(("workload", "requests"), *many)
         if too := too_much(groups, drift, gate):
             raise self.source.error(*too)
         return Spec(
@@ -164,6 +164,7 @@ class _Reader(BlockReader):
                 raise UsageError(f"--only {name}: no such variant in {self.source.file} ({hint})")
         homes = {key: "runtime" for key in RuntimeBlock.model_fields if key not in ("name", "own")}
         homes |= {key: "workload" for key in WorkloadBlock.model_fields if key not in ("name", "own")}
+        homes |= dict.fromkeys((WHOLE, *self.own_keys("workload")), "workload")
         sweep = self.data.get("sweep", {})
         self.known(sweep if isinstance(sweep, dict) else {}, ("sweep",), tuple(homes))
         found = cells(self.source, sweep, homes)
@@ -189,6 +190,8 @@ class _Reader(BlockReader):
         if wrong:
             raise together(wrong)
         for arm in arms:
+            path = ("variants", names.index(arm.name))
+            check_together(self.source, baseline, arm, self.place(path, "runtime"))
             place = self.place(("variants", names.index(arm.name)), "optimise")
             check_students(self.source, baseline.model, arm.model, arm.optimise, place, self.find_model)
         return Group(label, baseline, tuple(arms))
@@ -212,6 +215,7 @@ class _Reader(BlockReader):
         runtime = self.runtime(raw.get("runtime", {}), path)
         workload = self.workload(raw.get("workload", {}), path)
         load = plugins.load("workloads", workload.name)
+        self.all_in_use(raw, runtime, workload, path)
         with blaming(self.source, self.place(path, "workload", "file"), str(workload.file)):
             problem = load.problem(workload)
         if problem:
@@ -224,6 +228,7 @@ class _Reader(BlockReader):
             )
         model = read_model(self.source, raw["model"], self.place(path, "model"), self.find_model)
         engine = plugins.load("runtimes", runtime.name)
+        self.server(runtime, workload, model, path)
         if getattr(engine, "WHOLE_ANSWERS", False) and isinstance(model, Random):
             raise self.source.error(
                 self.place(path, "model"),
@@ -239,11 +244,14 @@ class _Reader(BlockReader):
         check_order(self.source, steps, place)
         check_shapes(self.source, model, steps, place, self.find_model)
         device = self.place(path, "runtime", "device")
-        why = why_unsupported(self.source, runtime, steps, device, place, is_baseline=not path)
-        if why is None and (why := too_large_for_gpu(model, runtime, self.find_model)) and not path:
-            raise self.source.error(
-                ("model",), why, "name a smaller model, another dtype or a packed checkpoint"
-            )
+        if is_server(runtime):
+            why = why_not_here(self.source, runtime, steps, place)
+        else:
+            why = why_unsupported(self.source, runtime, steps, device, place, is_baseline=not path)
+            if why is None and (why := too_large_for_gpu(model, runtime, self.find_model)) and not path:
+                raise self.source.error(
+                    ("model",), why, "name a smaller model, another dtype or a packed checkpoint"
+                )
         return Arm(name, False, model, runtime, workload, steps, why)
 
     def limits(
@@ -259,12 +267,14 @@ class _Reader(BlockReader):
         from bench.metrics import all_metrics
 
         self.known(raw, ("gate",), tuple(all_metrics()))
+        served = any(is_server(group.baseline.runtime) for group in groups)
         random = all(isinstance(arm.model, Random) for group in groups for arm in group.arms)
         limits = tuple((key, self.block(LimitBlock, key, value, ("gate",))) for key, value in raw.items())
         for key, limit in limits:
             relative = limit.max_increase is not None or limit.max_decrease is not None
             scores = bool(drift.tokens) and not random
-            if reason := never_judged(key, relative, scores, drift.suites, good=slo is not None):
+            good = slo is not None
+            if reason := never_judged(key, relative, scores, drift.suites, good=good, served=served):
                 raise self.source.error(("gate", key), *reason)
             for rule in rules({key: limit.model_dump()}):
                 if rule.kind == "timed" and not 0 < rule.margin < math.inf:
@@ -291,10 +301,21 @@ def _merged(base: Raw, over: Raw) -> dict[str, Any]:
     result = dict(base)
     for key, value in over.items():
         if key in ("runtime", "workload") and isinstance(value, dict) and isinstance(result.get(key), dict):
-            result[key] = {**result[key], **value}
+            result[key] = {**_inherited(key, result[key], value), **value}
         else:
             result[key] = value
     return result
+
+
+def _inherited(key: str, base: Raw, over: Raw) -> Raw:
+    """Return what a variant takes over of a block. Another engine, or another kind of workload, does not take
+    what only the first one has, nor what it does not use."""
+    name = over.get("name", base.get("name"))
+    if name == base.get("name") or name not in plugins.names(f"{key}s"):
+        return base
+    common = RuntimeBlock.model_fields if key == "runtime" else WorkloadBlock.model_fields
+    uses = getattr(plugins.load(f"{key}s", str(name)), "USES", tuple(common))
+    return {one: value for one, value in base.items() if one in uses}
 
 
 __all__ = ["ConfigError", "read_config"]

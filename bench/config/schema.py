@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from bench import plugins
+from bench.config.arms import WHOLE
 from bench.config.reader import ARM_KEYS, FILE_KEYS
 from bench.config.spec import (
     Block,
@@ -152,8 +153,9 @@ def _steps() -> Iterator[Schema]:
 
 
 def _sweep(arm: Mapping[str, Schema]) -> Schema:
-    """Describe a list of values for every key of ``runtime`` and ``workload`` except their names."""
-    fields = {**arm["runtime"]["properties"], **arm["workload"]["properties"]}
+    """Describe a list of values for every key of ``runtime`` and ``workload`` except their names, or a list
+    of whole workloads."""
+    fields = {**arm["runtime"]["properties"], **arm["workload"]["properties"], WHOLE: arm["workload"]}
     return _block(
         {
             key: {"type": "array", "minItems": 1, "uniqueItems": True, "items": field}

@@ -101,6 +101,11 @@ class SloBlock(Block):
     tpot_ms: Positive | None = Field(None, description="most milliseconds for a further token, on average")
     e2el_ms: Positive | None = Field(None, description="most milliseconds for the whole request")
 
+    @property
+    def limits(self) -> dict[str, float]:
+        """Return the limits that are given, in ms by their name."""
+        return {key: most for key, most in self.model_dump().items() if most is not None}
+
     @model_validator(mode="after")
     def _some_limit(self) -> SloBlock:
         if self.ttft_ms is None and self.tpot_ms is None and self.e2el_ms is None:

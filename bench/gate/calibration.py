@@ -19,7 +19,8 @@ from bench.errors import IntegrityError
 from bench.gate.power import smallest_detectable
 from bench.gate.sequential import SCALE_FLOOR, Test
 from bench.metrics.cost import PER_REQUEST
-from bench.metrics.unit_ratios import log_ratio
+from bench.metrics.load_blocks import block_seconds, sums
+from bench.metrics.unit_ratios import NO_LIMITS, log_ratio
 from bench.records import RunRecord, UnitRecord
 from bench.store.replay import judging, load_record, newest_first
 
@@ -78,6 +79,8 @@ def estimate(run: RunRecord) -> Calibration | None:
     timed_s = statistics.fmean(_timed_s(unit) for unit in units)
     unit_s = statistics.fmean(unit.took_s for unit in units)
     batches = _batches(process_variance, batch_variance, max(unit_s - timed_s, 0.1), timed_s / m)
+    if units[0].loads:
+        batches = m  # the blocks of a pair of servers are always as many
     unit_sd = math.sqrt(process_variance + batch_variance / batches)
     test = Test(margin=math.log1p(USUAL_MARGIN), prior_sd=max(unit_sd, SCALE_FLOOR))
     return Calibration(
@@ -100,11 +103,16 @@ def estimate(run: RunRecord) -> Calibration | None:
 
 
 def _batch_ratios(unit: UnitRecord) -> list[float]:
+    if unit.loads:
+        seconds = [block_seconds(side) for side in (unit.loads.variant, unit.loads.baseline)]
+        return [math.log(variant / base) for variant, base in zip(*seconds, strict=True)]
     pairs = zip(unit.variant_ns, unit.baseline_ns, strict=True)
     return [math.log(sum(variant) / sum(base)) for variant, base in pairs]
 
 
 def _timed_s(unit: UnitRecord) -> float:
+    if unit.loads:
+        return sum(sums(side, NO_LIMITS).wall_s for side in (unit.loads.baseline, unit.loads.variant))
     return sum(sum(turns) for side in (unit.baseline_ns, unit.variant_ns) for turns in side) / 1e9
 
 

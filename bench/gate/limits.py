@@ -11,7 +11,17 @@ from typing import Any, Literal
 
 from bench import plugins
 from bench.formatting import parse_percent
-from bench.metrics import counters, drift_keys, goodput, memory, one_off, output_drift
+from bench.metrics import (
+    counters,
+    drift_keys,
+    goodput,
+    latency,
+    load_blocks,
+    memory,
+    one_off,
+    output_drift,
+    under_load,
+)
 from bench.metrics.unit_ratios import MEMORY, TIMED
 
 # Limits times rows; a sweep of 50 rows with 10 limits on times has 500.
@@ -84,18 +94,28 @@ def beside_baseline() -> frozenset[str]:
 
 
 @cache
+def of_servers() -> frozenset[str]:
+    """Return the metrics that a server under load has."""
+    return load_blocks.COMPARED | {one.key for one in (*under_load.METRICS, latency.ITL, goodput.FRACTION)}
+
+
+@cache
 def _suites() -> dict[str, ModuleType]:
     return dict(plugins.each("drift.suites"))
 
 
 def never_judged(
-    metric: str, relative: bool, drift: bool, suites: Sequence[str], *, good: bool
+    metric: str, relative: bool, drift: bool, suites: Sequence[str], *, good: bool, served: bool = False
 ) -> tuple[str, str] | None:
     """Return (reason, hint) if a limit could not be judged in this run, else None.
 
     ``drift`` says whether the run scores a text, ``suites`` which comparisons of replies it makes, ``good``
-    whether it says what a good request is.
+    whether it says what a good request is, ``served`` whether its rows are servers.
     """
+    if served and metric not in of_servers():
+        return "it is not measured of a server", f"known: {', '.join(sorted(of_servers()))}"
+    if not served and metric in {one.key for one in under_load.METRICS}:
+        return "only a server under load has it", "see docs/serving.md"
     if metric in {one.key for one in goodput.METRICS} and not good:
         return "this run does not measure it", "say what a good request is, such as slo: {ttft_ms: 500}"
     if relative and metric in beside_baseline():

@@ -7,8 +7,8 @@ record in the journal; ``fsync`` runs after a pass, never during it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from bench import plugins
@@ -44,7 +44,8 @@ QUIET = GpuRound()
 @dataclass(frozen=True)
 class RunContext:
     """What every pass needs: the place for results, the journal, the listener and the settings. If ``duets``
-    is false, no ratios are measured here: the units of the gate measure them."""
+    is false, no ratios are measured here: the units of the gate measure them. ``slo`` has the limits of a
+    good request, in ms by their name in the config."""
 
     directory: Path
     journal: Journal
@@ -54,6 +55,7 @@ class RunContext:
     drift: DriftBlock
     text: str
     duets: bool = True
+    slo: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass

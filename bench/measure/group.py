@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 
+from bench.config.served import is_server
 from bench.config.spec import Arm, Group
 from bench.errors import BenchError, IntegrityError, InterruptedRun, Outcome, VariantFailed
 from bench.measure import arm as one
@@ -17,6 +18,7 @@ from bench.measure.arm import ArmUnderTest, RunContext, open_worker
 from bench.measure.events import Ended
 from bench.measure.fresh_pair import prompts_of
 from bench.measure.row import VariantRun
+from bench.measure.served import ServedRun, measure_alone
 from bench.measure.together import BaselineDied
 from bench.measure.worker_process import PeerGone
 from bench.models.reference import LocalModel, ModelRef
@@ -48,13 +50,19 @@ class GroupRun:
             return
         with self._recorded(arm) as under:
             _supported(arm)
-            with under.worker:
-                self._open(under)
-                one.alone(under)
-                one.ceilings(under)
-                one.profile(under)
-                pair.floor(under)
-                suites.answer(under)
+            if is_server(arm.runtime):
+                measure_alone(under, self.fetch)
+            else:
+                self._in_worker(under)
+
+    def _in_worker(self, under: ArmUnderTest) -> None:
+        with under.worker:
+            self._open(under)
+            one.alone(under)
+            one.ceilings(under)
+            one.profile(under)
+            pair.floor(under)
+            suites.answer(under)
 
     def _measure_variant(self, variant: Arm) -> None:
         with self._recorded(variant) as row:
@@ -62,7 +70,8 @@ class GroupRun:
             if self._failed is not None:  # do not start a broken baseline again for every variant
                 reason = f"{variant.name} was not measured: the baseline has failed ({self._failed})"
                 raise VariantFailed(Outcome.BASELINE_FAILED, reason)
-            VariantRun(self.group, row, self.fetch).run()
+            kind = ServedRun if is_server(variant.runtime) else VariantRun
+            kind(self.group, row, self.fetch).run()
 
     def _open(self, under: ArmUnderTest) -> None:
         """Fetch the model, record its source, and load it into the worker."""

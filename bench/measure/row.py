@@ -9,12 +9,12 @@ never its position.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 from bench.config.arms import device_here
 from bench.config.spec import Arm, Group
-from bench.errors import Outcome, VariantFailed
+from bench.errors import VariantFailed
 from bench.machine import noise
 from bench.machine.noise import Ticks
 from bench.measure import arm as one
@@ -22,20 +22,21 @@ from bench.measure import designs, suites
 from bench.measure import pair as beside
 from bench.measure.apart_pair import ApartPair
 from bench.measure.arm import ArmUnderTest, Fetch, open_worker
-from bench.measure.events import Began, Noted
+from bench.measure.events import Noted
 from bench.measure.fresh_pair import FreshPair, batches_of, made_now
+from bench.measure.pairs import Pairs
 from bench.measure.together import BaselineDied
 from bench.records import Facts, UnitRecord
-from bench.stats.pairs import LEAST_PAIRS, Kernels, Prior, pair_ratio, prior_of
+from bench.stats.pairs import Kernels, PairRatio, pair_ratio, prior_of
 
 
-class VariantRun:
+class VariantRun(Pairs):
     """Measures the variant in ``row``; the journal records of ``row`` become one row of the table."""
 
     def __init__(self, group: Group, row: ArmUnderTest, fetch: Fetch) -> None:
-        self.group, self.row, self.context, self.fetch = group, row, row.context, fetch
+        super().__init__(group, row)
+        self.fetch = fetch
         self.in_turns = row.context.duets and group.baseline.workload == row.arm.workload
-        self.units: list[UnitRecord] = []
         self._base_facts: Facts | None = None
         self._apart = self.in_turns and self.context.measure.design == designs.ABBA
 
@@ -61,7 +62,7 @@ class VariantRun:
             self._first_apart()
         else:
             self._first_pair()
-        while self.in_turns and not self._enough():
+        while self.in_turns and not self.enough():
             self._further_pair()
 
     # ---- pairs -----------------------------------------------------------------------------------
@@ -71,20 +72,20 @@ class VariantRun:
         calibration or training would count as memory needed for serving. So if the first load did such work,
         both sides start again and load the cached result."""
         with self._pair(self.row) as pair:
-            self._say("load", *pair.sides)
+            self.say("load", *pair.sides)
             pair.load()
             if not made_now(pair.loaded[1]):
                 return self._whole(pair)
         self.row.worker = open_worker(self.row.arm, self.group.label, self.context).worker
         with self._pair(self.row) as again:
-            self._say("load, from what was made", *again.sides)
+            self.say("load, from what was made", *again.sides)
             again.load(spent=pair.loaded[1])
             return self._whole(again)
 
     def _whole(self, pair: FreshPair) -> None:
         """Run the turns, then the variant alone, then drift."""
         self._base_facts = pair.base.facts
-        self._say("warm up", *pair.sides)
+        self.say("warm up", *pair.sides)
         pair.warm_up(check=True)
         if self.in_turns:
             self._turns(pair)
@@ -108,7 +109,7 @@ class VariantRun:
         self.row.worker = open_worker(self.row.arm, self.group.label, self.context).worker
         try:
             with self._pair(self.row) as together:
-                self._say("drift, load")
+                self.say("drift, load")
                 together.load(spent=pair.loaded)
                 return beside.drift(together.base, self.row)
         except (VariantFailed, BaselineDied) as failed:
@@ -117,7 +118,7 @@ class VariantRun:
             return self.row.record(drift_reason="the model and its baseline do not fit the GPU together")
 
     def _apart_unit(self, pair: ApartPair, then: Callable[[], None] = lambda: None) -> None:
-        self._say(f"pair {pair.number}, one after the other")
+        self.say(f"pair {pair.number}, one after the other")
         self._keep(pair.measure(self._batches(), then), pair.ticks)
 
     def _further_pair(self) -> None:
@@ -127,7 +128,7 @@ class VariantRun:
             self._apart_unit(ApartPair(self.group, variant, self.fetch, len(self.units) + 1))
             return
         with self._pair(variant) as pair:
-            self._say(f"pair {pair.number}, load", *pair.sides)
+            self.say(f"pair {pair.number}, load", *pair.sides)
             pair.load()
             pair.warm_up(check=False)
             self._turns(pair)
@@ -136,7 +137,7 @@ class VariantRun:
         return FreshPair(self.group, variant, self.fetch, len(self.units) + 1)
 
     def _turns(self, pair: FreshPair) -> None:
-        self._say(f"pair {pair.number}, in turns with {self.group.baseline.name}")
+        self.say(f"pair {pair.number}, in turns with {self.group.baseline.name}")
         self._keep(pair.turns(self._batches()), pair.ticks)
 
     def _batches(self) -> list[int]:
@@ -145,69 +146,26 @@ class VariantRun:
         facts, asked = self.row.facts, self.row.arm.runtime.device
         if facts.on_gpu if facts else device_here(asked) == "cuda":
             each = max(each, designs.LEAST_BATCHES_ON_GPU)
-        return batches_of(len(self._valid()) + 1, each, self.row.batches)
+        return batches_of(len(self.valid()) + 1, each, self.row.batches)
 
     def _keep(self, unit: UnitRecord, ticks: tuple[Ticks, Ticks]) -> None:
         """Write a unit down. It is void if others used the machine meanwhile, whatever its result is."""
         if not unit.void and noise.disturbed(*ticks, self.context.measure.max_disturbance):
             unit = replace(unit, void=f"others had {noise.others(*ticks):.0%} of the processors")
-        self.units.append(unit)
-        self.context.journal.append("unit", asdict(unit))
-        self.context.journal.sync()
+        self.keep(unit)
 
-    # ---- when to stop ----------------------------------------------------------------------------
-
-    def _valid(self) -> list[UnitRecord]:
-        return [unit for unit in self.units if not unit.void]
-
-    def _enough(self) -> bool:
-        """Say whether to stop: the interval is narrow enough, the limit is reached, or too many pairs are
-        void. Measuring stops once there are more void pairs than ``measure.processes``, so a busy machine
-        adds about one round at most."""
-        settings, quiet = self.context.measure, len(self._valid())
-        if len(self.units) - quiet > settings.processes:
-            self._must_be_fit(quiet)
-            return True
-        if quiet < settings.processes:
-            return False
-        most = settings.processes * settings.max_rounds
-        return quiet >= most or half_width(self._valid(), self._prior()) <= settings.max_half_width
-
-    def _prior(self) -> Prior:
-        return prior_of(
+    def ratio(self, units: list[UnitRecord]) -> PairRatio:
+        """Return the ratio of the times of these pairs."""
+        ours = [sum(map(sum, unit.variant_ns)) for unit in units]
+        theirs = [sum(map(sum, unit.baseline_ns)) for unit in units]
+        prior = prior_of(
             _kernels(self.row.arm, self.row.facts),
             _kernels(self.group.baseline, self._base_facts),
             apart=self._apart,
         )
-
-    def _must_be_fit(self, quiet: int) -> None:
-        if quiet >= min(LEAST_PAIRS, self.context.measure.processes):
-            return
-        raise VariantFailed(
-            Outcome.UNFIT,
-            f"the machine was too busy: {len(self.units) - quiet} of {len(self.units)} pairs are void "
-            f"({self.units[-1].void}); end other programs, or accept more by measure.max_disturbance",
-        )
-
-    def _say(self, what: str, *sides: ArmUnderTest) -> None:
-        """Say what begins; what the workers of ``sides`` say of it meanwhile is passed on."""
-        self.context.pause()
-        self.context.tell(Began(self.row.title, what))
-        for under in sides:
-            who = f"{what}, {under.arm.name}"
-            under.worker.on_progress = lambda text, who=who: self.context.tell(  # type: ignore[misc]
-                Began(self.row.title, f"{who}: {text}")
-            )
+        return pair_ratio(ours, theirs, prior)
 
 
 def _kernels(arm: Arm, facts: Facts | None) -> Kernels:
     packed_by = facts.quantised_checkpoint if facts else None
     return Kernels(arm.runtime, packed_by, [step.label for step in arm.optimise])
-
-
-def half_width(units: Sequence[UnitRecord], prior: Prior) -> float:
-    """Return half the width of the 95 % interval of the cost ratio over these pairs, divided by the ratio."""
-    ours = [sum(map(sum, unit.variant_ns)) for unit in units]
-    theirs = [sum(map(sum, unit.baseline_ns)) for unit in units]
-    found = pair_ratio(ours, theirs, prior)
-    return (found.high - found.low) / 2 / found.value

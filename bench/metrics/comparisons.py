@@ -12,11 +12,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 
 from bench.errors import Outcome
-from bench.metrics import answers, cost, latency, memory, throughput, unit_ratios
+from bench.metrics import (
+    answers,
+    cost,
+    goodput,
+    latency,
+    load_blocks,
+    memory,
+    throughput,
+    under_load,
+    unit_ratios,
+)
 from bench.records import ArmRecord, RunRecord, TimedBatch
 from bench.stats.figure import Figure, Figures, Metric
 from bench.stats.intervals import LEAST_SAMPLES, Interval, widened
-from bench.stats.pairs import Kernels, pair_ratio, prior_of, told_apart
+from bench.stats.pairs import FIRST_TOKEN, OTHER_KERNELS, Kernels, pair_ratio, prior_of, told_apart
 from bench.stats.verdict import Design, Verdict, verdict_of
 
 # Spread between two processes apart in time, from their luck and the machine's drift (log scale, for solo
@@ -26,6 +36,7 @@ APART_IN_TIME_SD = 0.05
 PEAKS_DIFFER_BY = 1.05
 NORMAL_95 = 1.959964  # standard errors in half a 95 % interval
 TIMED = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, latency.TTFT, latency.TPOT, throughput.OUTPUT)
+SERVED = (*TIMED, goodput.PER_GOOD, goodput.GOODPUT)
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,8 @@ class Ratio:
     """A ratio before its verdict.
 
     ``p`` is how likely a ratio so far from 1 is by chance if nothing differs. It is None for a single
-    reading, because the interval of a single reading does not come from sampling.
+    reading, because the interval of a single reading does not come from sampling. ``fails_more`` says that
+    more requests of the variant failed than of the baseline: it is then never called better.
     """
 
     metric: Metric
@@ -68,6 +80,7 @@ class Ratio:
     p: float | None = None
     pairs: int | None = None
     pair_sd: float | None = None
+    fails_more: bool = False
 
 
 def compare_all(run: RunRecord) -> list[Comparison]:
@@ -78,7 +91,7 @@ def compare_all(run: RunRecord) -> list[Comparison]:
     """
     ratios = [(arm, ratio) for arm in run.arms for ratio in _ratios(run, arm)]
     apart: dict[tuple[str, str, str], bool] = {}
-    for metric in (*TIMED, answers.PER_ANSWER):
+    for metric in (*SERVED, answers.PER_ANSWER):
         tested = {
             (arm.group, arm.name, metric.key): ratio.p
             for arm, ratio in ratios
@@ -91,7 +104,7 @@ def compare_all(run: RunRecord) -> list[Comparison]:
 
 def _alone(base: ArmRecord, run: RunRecord) -> Figures:
     """Return the baseline's own figures, as measured alone."""
-    families = (latency, throughput, cost, answers)
+    families = (latency, throughput, cost, answers, goodput, under_load)
     return {name: one for family in families for name, one in family.figures(base, run).items()}
 
 
@@ -113,6 +126,8 @@ def _comparison(
         better = (interval.value < 1) == (ratio.metric.better == "lower")
         side = Verdict.BETTER if better else Verdict.WORSE
         said = side if apart[variant.group, variant.name, key] else Verdict.CANNOT_TELL
+        if said == Verdict.BETTER and ratio.fails_more:
+            said = Verdict.CANNOT_TELL
     value = times(alone.get(key), interval)
     return Comparison(
         variant.name, base, variant.group, key, interval.value, interval.low, interval.high, 0.95,
@@ -149,6 +164,9 @@ def _ratios(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
     if base is None or variant.is_baseline:
         return
     if not base.status == variant.status == Outcome.OK:
+        return
+    if variant.server or base.server:
+        yield from _from_blocks(run, variant)
         return
     if not variant.solo or not base.solo:
         return
@@ -192,6 +210,26 @@ def _of_answers(request: Ratio, share: Interval) -> Ratio:
     half = math.log((found.high or math.inf) / (found.low or math.inf)) / 2
     p = math.erfc(NORMAL_95 * abs(math.log(found.value)) / half / math.sqrt(2)) if half else None
     return replace(request, metric=answers.PER_ANSWER, interval=found, p=p)
+
+
+def _from_blocks(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
+    """Yield the ratios of two servers from the pairs in which they were under load in alternating blocks.
+
+    Blocks alternate, and not tokens, so the machine moves between them as it does between different kernels:
+    that prior is taken for every pair of servers, and a wider one for the time to the first token.
+    """
+    units, limits = run.pairs_of(variant), load_blocks.limits_of(run)
+    if run.gate is not None or not units:
+        return
+    fails_more = load_blocks.more_errors(units, limits)
+    for metric in SERVED:
+        pairs = [load_blocks.sides(unit, metric.key, limits) for unit in units]
+        whole = [pair for pair in pairs if pair is not None]
+        if len(whole) == len(units):
+            ours, theirs = zip(*whole, strict=True)
+            prior = FIRST_TOKEN if metric is latency.TTFT else OTHER_KERNELS
+            found = pair_ratio(ours, theirs, prior)
+            yield Ratio(metric, found.interval, Design.BLOCKS, found.p, found.pairs, found.sd, fails_more)
 
 
 def _kernels(arm: ArmRecord) -> Kernels:

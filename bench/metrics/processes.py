@@ -46,11 +46,11 @@ def mean_time(arm: ArmRecord, run: RunRecord) -> Interval:
 def _turns(arm: ArmRecord, run: RunRecord) -> Iterator[tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]]:
     """Yield (batches, nanoseconds per turn) of each of the arm's processes.
 
-    A baseline has a process in every pair of its group.
+    A baseline has a process in every pair of its group. Servers have no batches.
     """
     if not arm.is_baseline:
-        yield from ((unit.batches, unit.variant_ns) for unit in run.pairs_of(arm))
+        yield from ((unit.batches, unit.variant_ns) for unit in run.pairs_of(arm) if not unit.loads)
         return
     for unit in run.units:
-        if unit.group == arm.group and not unit.void:
+        if unit.group == arm.group and not unit.void and not unit.loads:
             yield unit.batches, unit.baseline_ns

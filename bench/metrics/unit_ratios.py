@@ -11,7 +11,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from bench.metrics import cost, latency, memory, throughput
+from bench.metrics import cost, latency, load_blocks, memory, throughput
+from bench.metrics.requests import Limits
 from bench.records import ArmRecord, ColdStart, RunRecord, Sides, UnitRecord
 
 Batches = Sequence[Sequence[int]]  # for each batch, the nanoseconds of every turn
@@ -76,14 +77,18 @@ _COLD: dict[str, Callable[[ColdStart], float]] = {
     latency.FIRST.key: lambda start: start.first_request_ms,
 }
 TIMED = frozenset((*_TIMES, *_COLD))
+NO_LIMITS = Limits({})
 MEMORY = frozenset((memory.RSS.key, memory.ALLOCATED.key, memory.DEVICE.key))
 
 
-def log_ratio(unit: UnitRecord, metric: str) -> float | None:
+def log_ratio(unit: UnitRecord, metric: str, limits: Limits = NO_LIMITS) -> float | None:
     """Return ``ln(variant/baseline)`` of a timed metric, a cold start or a memory peak.
 
-    The result is None if the unit did not measure it.
+    The result is None if the unit did not measure it. ``limits`` say what a good request of a server is.
     """
+    if unit.loads is not None and metric in load_blocks.COMPARED:
+        pair = load_blocks.sides(unit, metric, limits)
+        return math.log(pair[0] / pair[1]) if pair else None
     if metric in _TIMES:
         found = _log_time_ratio(unit, _TIMES[metric])
         if found is not None and metric == cost.PER_1K.key and unit.tokens is not None:
@@ -137,7 +142,8 @@ def price_shift(run: RunRecord, base: ArmRecord, variant: ArmRecord, metric: str
 
     It is exact and the same for every unit; it is 0 for what is not a cost.
     """
-    if metric not in (cost.PER_1K.key, cost.PER_REQUEST.key) or base.loaded is None or variant.loaded is None:
+    known = (base.loaded and variant.loaded) or (base.server and variant.server)
+    if metric not in (cost.PER_1K.key, cost.PER_REQUEST.key) or not known:
         return 0.0
     theirs = replace(run, price=(run.gate or {}).get("base_price") or run.price)
     shift = math.log(cost.hourly_usd(variant, run) / cost.hourly_usd(base, theirs))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic, TypeVar
 
+from bench.records.loads import LoadBlock
 from bench.records.replies import (
     Corpus,
     Counted,
@@ -38,9 +39,9 @@ from bench.records.thinking import Answer
 
 __all__ = [
     "ANY", "Answer", "ArmRecord", "ColdStart", "Corpus", "Counted", "DeviceTimes", "DriftWindow",
-    "Encoded", "EnergyReading", "Exported", "Facts", "Json", "Kernel", "Loaded", "MemoryPeaks", "Mixture",
-    "RunRecord", "Sides", "Solo", "Speculated", "StepProfile", "SuiteAnswers", "TimedBatch", "TurnTimes",
-    "UnitRecord", "WarmUp", "Windows", "plain",
+    "Encoded", "EnergyReading", "Exported", "Facts", "Json", "Kernel", "LoadBlock", "Loaded",
+    "MemoryPeaks", "Mixture", "RunRecord", "Sides", "Solo", "Speculated", "StepProfile", "SuiteAnswers",
+    "TimedBatch", "TurnTimes", "UnitRecord", "WarmUp", "Windows", "plain",
 ]  # fmt: skip
 
 Kind = TypeVar("Kind")
@@ -70,6 +71,9 @@ class ArmRecord:
     ``routed`` says how many tokens each expert of each layer got, on both sides, for some windows of the
     evaluation text at a time. ``reached`` (a gate on commits) holds the files of the row's commit that were
     read, with their SHA-256.
+    ``reached`` (a gate on commits) holds the files of the row's commit that were read, with their SHA-256.
+    ``server`` says how a server was started and what it said of itself, ``loads`` are the blocks in which it
+    alone was under load.
     """
 
     name: str
@@ -106,6 +110,8 @@ class ArmRecord:
     noise: tuple[Json, ...] = ()
     probes: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     reached: Mapping[str, str] = field(default_factory=dict)
+    server: Json = field(default_factory=dict)
+    loads: tuple[LoadBlock, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,8 @@ class UnitRecord:
     workloads: how many requests each decoded. ``tokens`` is given where answers come as a whole: the
     tokens of prompts and answers, which may differ from unit to unit. ``design`` says how the sides shared
     the machine: in turns by token (``steps``) or request (``requests``), or one after the other (``abba``).
+    tokens of prompts and answers, which may differ from unit to unit. ``loads`` is given for servers, which
+    are put under load in blocks and have no batches.
     """
 
     number: int
@@ -138,6 +146,7 @@ class UnitRecord:
     requests: Sides[int] | None = None
     tokens: Sides[int] | None = None
     design: str = "steps"
+    loads: Sides[tuple[LoadBlock, ...]] | None = None
 
 
 @dataclass(frozen=True)

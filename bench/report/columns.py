@@ -6,7 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.formatting import format_mib, format_share, format_significant
-from bench.metrics import answers, cost, device, latency, memory, output_drift, roofline, throughput
+from bench.metrics import (
+    answers,
+    cost,
+    device,
+    goodput,
+    latency,
+    memory,
+    output_drift,
+    requests,
+    roofline,
+    throughput,
+    under_load,
+)
 from bench.report.gate_reading import verdict_on
 from bench.report.reading import bounds_text, interval_text, timed_interval
 from bench.results.headline import by_answer, headline
@@ -142,13 +154,33 @@ GPU_COLUMNS = (
 )
 
 
+SHARED = {column.key: column for column in COLUMNS}
+OF_SERVERS = (
+    SHARED["variant"],
+    SHARED["ttft"],
+    _figure("ttft_p90", "TTFT p90", under_load.PERCENTILES[latency.TTFT, 90]),
+    SHARED["tpot"],
+    _timed("e2el", "E2EL ms", latency.E2EL),
+    SHARED["output_throughput"],
+    _figure("errors", "errors", requests.ERRORS, format_share),
+    _figure("good", "good", goodput.FRACTION, format_share),
+    SHARED["cost"],
+    _timed("cost_good", "$/good req", goodput.PER_GOOD),
+    SHARED["ratio"],
+    SHARED["verdict"],
+)
+
+
 def columns_of(run: RunSummary) -> tuple[Column, ...]:
     """Return the columns that a run's table has, with those of answers if a row is judged by them, and those
-    of a GPU if a row ran on one.
+    of a GPU if a row ran on one. Servers have columns of their own.
 
     A gate's run has only those in which a variant has a figure: most gates measure ratios in turns and no row
     alone.
     """
+    if run.served:
+        limited = goodput.PER_GOOD.key in {row.headline.key for row in run.rows}
+        return tuple(one for one in OF_SERVERS if limited or one.key not in ("good", "cost_good"))
     if run.gate is None:
         place = [column.key for column in COLUMNS].index("ratio")
         of_answers = OF_ANSWERS if any(by_answer(run, row) for row in run.rows) else ()

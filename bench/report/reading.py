@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bench.formatting import format_share, format_significant, printable
-from bench.metrics import cost, device, goodput, one_off, output_drift, speculation
+from bench.metrics import cost, device, goodput, one_off, output_drift, requests, speculation
 from bench.metrics.comparisons import Comparison
 from bench.report.answering import answer_words
 from bench.report.bands import a_different_model, band
@@ -50,7 +50,7 @@ def sentence(run: RunSummary, row: Row) -> str:
         return _one_line(f"{row.status}: {row.reason}")
     judged, ratio = about_row(run, row), headline(run, row)
     if row.is_baseline:
-        parts = ["the baseline", judged, good_words(row), launch_words(row)]
+        parts = ["the baseline", judged, good_words(row), error_words(row), launch_words(row)]
         return _one_line("; ".join(part for part in parts if part))
     money = "" if judged and ratio is None else _money(ratio)
     drift = drift_words(row)
@@ -59,8 +59,10 @@ def sentence(run: RunSummary, row: Row) -> str:
     cheaper = "cheaper" in money
     if cheaper and a_different_model(row):
         money, drift = f"{money}, but {drift}", ""
+    if money and row.headline is goodput.PER_GOOD:
+        money = f"a good request: {money}"
     parts = [judged, money, answer_words(run, row), drift, behaviour_words(run, row), good_words(row)]
-    parts += [once_words(row), speculation_words(row)]
+    parts += [error_words(row), once_words(row), speculation_words(row)]
     if launched := launch_words(row):
         parts += [launched, _own_time(run, row)]
     elif money and not cheaper:
@@ -130,6 +132,12 @@ def speculation_words(row: Row) -> str:
     )
 
 
+def error_words(row: Row) -> str:
+    """Say which share of a server's requests failed; nothing if none did."""
+    errors = value_of(row.figure(requests.ERRORS))
+    return f"{format_share(errors)} of the requests failed or were cut short" if errors else ""
+
+
 def once_words(row: Row) -> str:
     """Say what calibration or training cost and when it is earned back; nothing for work of a few seconds."""
     spent = row.figure(one_off.USD)
@@ -174,13 +182,19 @@ def timed_words(run: RunSummary) -> str:
     pairs_word = "pair" if count == "1" else "pairs"
     alone = "A single pair does not show how far pairs lie apart. " if min(pairs) < LEAST_PAIRS else ""
     void = sum(row.void_pairs for row in run.rows)
-    left_out = f" ({void} more left out, while others used the machine)" if void else ""
+    left_out = f" ({void} more left out, while {_void_words(run)})" if void else ""
     busy = max((others_in_turns(row) for row in run.rows), default=0.0)
     sure = f"better and worse: at most {FAMILY_ERROR:.0%} of tables without a difference say either."
     if busy > OTHERS_SHARE:
         sure = (
             f"Others had up to {busy:.0%} of the processors meanwhile (see measure.max_disturbance), so no "
             "rate of wrong verdicts is promised."
+        )
+    if run.served:
+        return (
+            f"Each ratio comes from {count} {pairs_word} of servers, new for each pair, under the same load "
+            f"in blocks that alternate{left_out}; a variant's times, tokens per second and dollars are the "
+            f"baseline's times its ratio (~: not in blocks, its own). {alone}{sure}"
         )
     return (
         f"Each ratio comes from {count} fresh {pairs_word} of processes that {_how(run)}{left_out}; a "
@@ -195,6 +209,10 @@ def _how(run: RunSummary) -> str:
     if designs == {Design.ABBA}:
         return "run one after the other"
     return "take turns, or run one after the other" if Design.ABBA in designs else "take turns"
+
+
+def _void_words(run: RunSummary) -> str:
+    return "the client was late or others used the machine" if run.served else "others used the machine"
 
 
 def _apart_words(run: RunSummary) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.metrics import answers, cost
+from bench.metrics import answers
 from bench.results.row import Row
 from bench.stats.figure import value_of
 
@@ -21,11 +21,12 @@ ANSWERS = "reasoning"  # the workload of whole answers
 
 
 def headline(run: RunSummary, row: Row) -> Comparison | None:
-    """Return the row's ratio of cost per answer if it is judged by its answers, else that per token."""
+    """Return the row's ratio of cost per answer if it is judged by its answers, else that per token; of a
+    server with limits, that per good request."""
     found = run.comparison(row, answers.PER_ANSWER)
     if found is not None and (row.workload.get("name") == ANSWERS or other_lengths(run, row)):
         return found
-    return run.comparison(row, cost.PER_1K)
+    return run.comparison(row, row.headline)
 
 
 def by_answer(run: RunSummary, row: Row) -> bool:

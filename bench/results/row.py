@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.errors import Outcome
 from bench.formatting import row_title
+from bench.metrics import cost, goodput
 from bench.records import Facts, Kernel
 from bench.results.examples import Example
 from bench.stats.figure import Figure, Figures, Metric
@@ -83,6 +84,18 @@ class Row:
     def key(self) -> tuple[str, str]:
         """Return what distinguishes the row from every other row of the run."""
         return self.group, self.name
+
+    @property
+    def is_served(self) -> bool:
+        """Return whether the row is a server that was under load."""
+        return self.evidence is not None and any("server" in step for step in self.evidence.steps)
+
+    @property
+    def headline(self) -> Metric:
+        """Return the cost by which the row is compared: of a good request where a server has limits (slo),
+        else of a thousand tokens."""
+        limited = self.is_served and goodput.PER_GOOD.key in self.metrics
+        return goodput.PER_GOOD if limited else cost.PER_1K
 
     def figure(self, metric: Metric | str) -> Figure | None:
         """Return a figure of the row, drift included; None if it was not measured."""

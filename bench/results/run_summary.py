@@ -110,6 +110,11 @@ class RunSummary:
         return found
 
     @property
+    def served(self) -> bool:
+        """Return whether the rows are servers that were under load."""
+        return any(row.is_served for row in self.rows)
+
+    @property
     def groups(self) -> tuple[str, ...]:
         """Return the cells of the sweep in order; without a sweep this is a single ''."""
         return tuple(dict.fromkeys(row.group for row in self.rows))

@@ -172,11 +172,20 @@ def _figures(run: RunRecord, arm: ArmRecord, paired: Comparison | None) -> Figur
 
 
 def _evidence(arm: ArmRecord) -> Evidence | None:
+    if arm.server:
+        return Evidence((_served_as(arm),))
     if arm.loaded is None:
         return None
     earlier = arm.warm_up.kernels if arm.warm_up else ()  # of versions that profiled before they timed
     kernels = arm.profile.kernels if arm.profile else earlier
     return Evidence(arm.loaded.evidence, arm.loaded.bytes_by_dtype, kernels)
+
+
+def _served_as(arm: ArmRecord) -> Json:
+    """Return what a server said of itself, and how it was started, as a step of the evidence."""
+    head = arm.server
+    took = {"took_s": head["ready_s"]} if "ready_s" in head else {}
+    return {"step": f"serve: {head.get('target')}", **took, "checks": [], "server": head}
 
 
 def from_journal(directory: Path) -> RunSummary:

@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from bench.config.reader import read_config
+from bench.config.served import is_server
 from bench.config.spec import Arm, Group, Spec
 from bench.environments import interpreter
 from bench.errors import BenchError, UsageError, VariantFailed
@@ -58,6 +59,8 @@ def export(
     same_spec(spec_file, load_record(run))
     spec = read_config(spec_file)
     arm, baseline = _rows(spec, variant)
+    if is_server(arm.runtime):
+        raise UsageError(f"{variant} is a server: it serves its model as it is, and nothing was made of it")
     _may_start(arm, python)
     _may_fetch((arm, baseline), asked=may_fetch)
     row = replace(spec, groups=(Group("", baseline, (arm,)),))  # no other row's model is looked at

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.config.arms import device_here
+from bench.config.served import is_server
 from bench.config.spec import Spec
 from bench.engine.energy import NoCounter, find
 from bench.environments import identity
@@ -31,6 +32,7 @@ from bench.measure.clock import utc_now
 from bench.measure.events import Began, Ended, Noted, Tell, nobody
 from bench.measure.group import GroupRun
 from bench.measure.interrupt import Interrupt
+from bench.measure.served import ServedComparison
 from bench.measure.together import BaselineDied
 from bench.measure.units import Comparison, Wanted
 from bench.measure.worker_process import PeerGone
@@ -263,8 +265,9 @@ def _measure(work: _Work, out: Path) -> Path:
         with run_lock(directory), begin(directory, work.spec, about_text, work.head) as journal:
             spec, tell = work.spec, work.tell
             tools = RunContext(
-                directory, journal, tell, interrupt.check, spec.measure, spec.drift, text, duets=False
-            )
+                directory, journal, tell, interrupt.check, spec.measure, spec.drift, text, duets=False,
+                slo=spec.slo.limits if spec.slo else {},
+            )  # fmt: skip
             with finishing(directory, journal, interrupt):
                 for unit in work.earlier:
                     journal.append("unit", asdict(unit))
@@ -281,7 +284,9 @@ class _Units:
     def __init__(self, work: _Work, tools: RunContext) -> None:
         self.work, self.tools = work, tools
         self.open = [
-            Comparison(group, variant, tools, work.fetch, work.head["batches_per_unit"])
+            (ServedComparison if is_server(variant.runtime) else Comparison)(
+                group, variant, tools, work.fetch, work.head["batches_per_unit"]
+            )
             for group in work.spec.groups
             for variant in group.variants
         ]

@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 
 import bench
+from bench.config.served import address_of
 from bench.config.spec import Spec
 from bench.errors import IncomparableError, IntegrityError, InterruptedRun, Outcome, TerminatedRun, UsageError
 from bench.machine.fingerprint import fingerprint
@@ -79,7 +80,10 @@ def run_spec(
                 Journal.reopen(directory / JOURNAL, utc_now) if resume else begin(directory, spec, about_text)
             )
             with journal:
-                tools = RunContext(directory, journal, tell, interrupt.check, spec.measure, spec.drift, text)
+                tools = RunContext(
+                    directory, journal, tell, interrupt.check, spec.measure, spec.drift, text,
+                    slo=spec.slo.limits if spec.slo else {},
+                )  # fmt: skip
                 done = _done(load_record(directory))
                 with finishing(directory, journal, interrupt):
                     for group in spec.groups:
@@ -140,7 +144,8 @@ def fetcher(spec: Spec, on_fetch: OnProgress) -> Callable[[ModelRef], LocalModel
     arms = [arm for group in spec.groups for arm in group.arms]
     prompts = {Path(file): digest for file, digest in _inputs(spec).items()}
     for arm in arms:
-        fetched(arm.model)
+        if address_of(arm.runtime) is None:
+            fetched(arm.model)
 
     def fetch(reference: ModelRef) -> LocalModel:
         model = fetched(reference)

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from bench.config.served import address_of, is_load
 from bench.config.spec import Arm, Group, Spec
 from bench.environments import Identity, identity, interpreter
 from bench.errors import IntegrityError
@@ -93,7 +94,7 @@ def evidence_of_commits(sides: Sides, groups: Sequence[Group], fetch: Fetch) -> 
     Neither limits nor names are part of it: another limit is judged by the same units.
     """
     arms = [arm for group in groups for arm in group.arms]
-    weights = [fetch(arm.model).source.weights_sha256 for arm in arms]
+    weights = _weights(arms, fetch)
     rows = [[group.label, [_asked_of(arm) for arm in group.arms]] for group in groups]
     code = [[side.commit.tree, side.built.home.name] for side in (sides.base, sides.candidate)]
     return digest([fingerprint(), code, rows, weights])
@@ -101,7 +102,7 @@ def evidence_of_commits(sides: Sides, groups: Sequence[Group], fetch: Fetch) -> 
 
 def _asked_of(arm: Arm) -> list[object]:
     """Return everything that an arm does, with the prompts themselves and not the name of their file."""
-    prompts = [asdict(prompt) for prompt in prompts_of(arm)]
+    prompts = [] if is_load(arm.workload) else [asdict(prompt) for prompt in prompts_of(arm)]
     return [arm.runtime.to_json(), arm.workload.to_json(), [step.label for step in arm.optimise], prompts]
 
 
@@ -114,8 +115,13 @@ def evidence_key(spec: Spec, sides: Mapping[str, Identity], fetch: Fetch) -> str
     named = {interpreter(arm.runtime.name, arm.runtime.python) for arm in arms} - {None}
     everyone = [*sides.values(), *(identity(python) for python in sorted(filter(None, named)))]
     code = [(who.python, who.packages_sha256, who.sources_sha256) for who in everyone]
-    weights = [fetch(arm.model).source.weights_sha256 for arm in arms]
+    weights = _weights(arms, fetch)
     return digest([measured, fingerprint(), code, weights])
+
+
+def _weights(arms: Sequence[Arm], fetch: Fetch) -> list[str | None]:
+    """Return the digests of what the arms load; None for a server that is there already."""
+    return [None if address_of(arm.runtime) else fetch(arm.model).source.weights_sha256 for arm in arms]
 
 
 def strictest(wanted: Sequence[Rule]) -> float | None:

@@ -58,6 +58,15 @@ class OpenLoop:
 
 
 Schedule = ClosedLoop | OpenLoop
+Lengths = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """When requests come, and the input and output tokens of each."""
+
+    schedule: Schedule
+    lengths: Lengths
 
 
 def constant(rate: float, requests: int) -> OpenLoop:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bench.errors import BenchError
+from bench.records.samples import Sample
 from bench.serving.address import Address, Secret
 from bench.serving.connection import Connection, Lost, connect
 from bench.serving.reply import Asked, Reply, Trip, without
-from bench.serving.samples import Sample
 from bench.serving.sse import BadStream
 
 Api = Literal["completions", "chat"]

@@ -7,62 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
 
-from bench.serving.samples import Sample
+from bench.records.loads import Honesty
+from bench.records.samples import Sample
 from bench.stats.intervals import quantile
 
 TICK_S = 0.01
-MOST_LATE_MS = 5.0  # p99 of sent − scheduled
-MOST_LAG_MS = 10.0  # p99 of how late the event loop is: two time slices of Linux on a busy core
-MOST_CPU = 0.9  # of one core
-
-
-@dataclass(frozen=True)
-class Honesty:
-    """The client, measured: milliseconds, and its share of one core. ``loop`` names the event loop.
-
-    p99 is what 1 % of the values exceed, but at least one of them (``tail``).
-    """
-
-    late_p50_ms: float
-    late_p99_ms: float
-    late_max_ms: float
-    lag_p50_ms: float | None
-    lag_p99_ms: float | None
-    cpu_share: float
-    loop: str
-
-    def reasons(self) -> tuple[str, ...]:
-        """Say why the client was the bottleneck; nothing if it was not."""
-        found = []
-        if self.late_p99_ms > MOST_LATE_MS:
-            found.append(
-                f"the client was the bottleneck: 1 % of the requests were sent {self.late_p99_ms:.1f} ms "
-                f"late or later, and at most {MOST_LATE_MS:g} ms are allowed"
-            )
-        if self.lag_p99_ms is not None and self.lag_p99_ms > MOST_LAG_MS:
-            found.append(
-                f"the client was the bottleneck: its event loop was {self.lag_p99_ms:.1f} ms late or later "
-                f"in 1 % of the looks, and at most {MOST_LAG_MS:g} ms are allowed"
-            )
-        if self.cpu_share > MOST_CPU:
-            found.append(
-                f"the client was the bottleneck: it used {self.cpu_share:.0%} of a core, and at most "
-                f"{MOST_CPU:.0%} are allowed"
-            )
-        return tuple(found)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as it stands in the journal."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Honesty:
-        """Read back what ``to_json`` wrote."""
-        return cls(**found)
 
 
 def tail(ordered: Sequence[float]) -> float:

@@ -6,16 +6,17 @@ import asyncio
 import gc
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from bench.errors import UsageError
+from bench.errors import InterruptedRun, UsageError
+from bench.records.loads import Honesty
+from bench.records.samples import Sample
 from bench.serving.arrivals import ClosedLoop, OpenLoop, Schedule
 from bench.serving.client import Client, Settings
-from bench.serving.honesty import Honesty, Watch
+from bench.serving.honesty import Watch
 from bench.serving.reply import Asked
-from bench.serving.samples import Sample
 
 MOST_IN_FLIGHT = 8192
 INTERRUPTED = "it was interrupted"
@@ -40,13 +41,35 @@ class Load:
 
 
 def run(work: Coroutine[object, object, Answer]) -> Answer:
-    """Run the client's work in the fastest event loop there is (uvloop if it is installed)."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(work)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)
+    """Run the client's work in the fastest event loop there is (uvloop if it is installed).
+
+    A signal that ends the run may be noticed in the middle of the loop, which reports what its callbacks
+    raise and goes on. So the work is cancelled here, and InterruptedRun is raised when it has ended.
+    """
+    new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    with suppress(ImportError):
+        from uvloop import new_event_loop
+    signals: list[InterruptedRun] = []
+
+    def heard(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        bad = context.get("exception")
+        if not isinstance(bad, InterruptedRun):
+            return loop.default_exception_handler(context)
+        signals.append(bad)
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        return None
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.get_loop().set_exception_handler(heard)
+        try:
+            answer = runner.run(work)
+        except asyncio.CancelledError:
+            if not signals:
+                raise
+    if signals:
+        raise signals[0]
+    return answer
 
 
 async def load(

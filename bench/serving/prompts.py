@@ -74,6 +74,24 @@ async def _fitted(n_in: int, n_out: int, draw: random.Random, count: Count) -> A
     return Asked(" ".join(best), found, n_out)
 
 
+class Prompts:
+    """The prompts of all loads of a run: new ones for each load, none of them twice.
+
+    ``count`` counts tokens as the server does; without it a word is taken for a token.
+    """
+
+    def __init__(self, seed: int, count: Count | None) -> None:
+        self._seed, self._count, self._loads = seed, count, 0
+
+    async def of(self, lengths: Sequence[tuple[int, int]]) -> list[Asked]:
+        """Return the prompts of the next load."""
+        self._loads += 1
+        mixed = (self._seed << 16) + self._loads
+        if self._count is None:
+            return by_words(lengths, mixed)
+        return await by_tokens(lengths, mixed, self._count)
+
+
 async def tokenizer_of(server: Address, model: str, key: Secret | None) -> Count | None:
     """Return a function that counts tokens by the server's ``/tokenize``; None if it has none."""
 

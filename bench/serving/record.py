@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError, IntegrityError
+from bench.metrics.requests import Counts, Limits, counts, figures
 from bench.pricing.cost import Price, price_of
 from bench.pricing.hardware import parse_price
+from bench.records.loads import Honesty
+from bench.records.samples import Sample
 from bench.serving.address import Secret
-from bench.serving.figures import Counts, Limits, counts, figures
-from bench.serving.honesty import Honesty
 from bench.serving.load import Load
-from bench.serving.samples import Sample
 from bench.stats.figure import Figures
 from bench.store.files import canonical_json, write_atomic
 from bench.store.journal import Journal, read_journal

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from bench.formatting import one_line
+from bench.records.samples import Sample, Status
 from bench.serving.address import Secret
 from bench.serving.events import DONE, event_of, message_of
-from bench.serving.samples import Sample, Status
 from bench.serving.sse import EventParser
 from bench.serving.tokens import Arrival, counted
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.errors import UsageError
-from bench.serving.figures import Limits
+from bench.metrics.requests import Limits
 from bench.serving.load import Load
 from bench.stats.early_stopping import cannot_hold, least_requests, within
 

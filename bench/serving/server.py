@@ -51,6 +51,26 @@ class Server:
         """Return the name of the model in requests."""
         return self.adapter.served_as(self.launch)
 
+    def pids(self) -> list[int]:
+        """Return the processes that belong to it: the keeper, the server and what that has started."""
+        import psutil
+
+        try:
+            below = psutil.Process(self._keeper.pid).children(recursive=True)
+        except psutil.Error:
+            below = []
+        return [self._keeper.pid, *(one.pid for one in below)]
+
+    def memory_bytes(self) -> int:
+        """Return the resident memory of its processes together; pages that they share count in each."""
+        import psutil
+
+        found = 0
+        for pid in self.pids():
+            with suppress(psutil.Error):
+                found += psutil.Process(pid).memory_info().rss
+        return found
+
     def gone(self) -> str:
         """Say that the server died, and how; '' while it runs."""
         pipe = self._keeper.stdout

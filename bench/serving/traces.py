@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench.bounded import read_bounded, why
 from bench.errors import ConfigError, UsageError
 from bench.formatting import MIB
-from bench.serving.arrivals import MOST_REQUESTS, OpenLoop
+from bench.serving.arrivals import MOST_REQUESTS, OpenLoop, Planned
 
 MOST_BYTES = 256 * MIB
 MOST_TOKENS = 10_000_000
@@ -24,15 +23,7 @@ INPUTS = ("input_tokens", "input_length", "Request tokens")
 OUTPUTS = ("output_tokens", "output_length", "Response tokens")
 
 
-@dataclass(frozen=True)
-class Trace:
-    """A schedule, and the input and output tokens of each of its requests."""
-
-    schedule: OpenLoop
-    lengths: tuple[tuple[int, int], ...]
-
-
-def read_trace(path: Path, most: int | None = None, speed: float = 1.0) -> Trace:
+def read_trace(path: Path, most: int | None = None, speed: float = 1.0) -> Planned:
     """Read at most ``most`` requests of a trace, in the order of their arrival, ``speed`` times as fast.
 
     Raises ConfigError, which names file, line and column.
@@ -50,7 +41,7 @@ def read_trace(path: Path, most: int | None = None, speed: float = 1.0) -> Trace
     first = rows[0][0]
     times = tuple((arrival - first) / speed for arrival, _, _ in rows)
     faster = "" if speed == 1 else f" at {speed:g} times its speed"
-    return Trace(
+    return Planned(
         OpenLoop(times, f"trace {path.name}{faster}"), tuple((n_in, n_out) for _, n_in, n_out in rows)
     )
 

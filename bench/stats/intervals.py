@@ -98,6 +98,31 @@ def distribution(samples: Sequence[float]) -> Distribution | None:
     )
 
 
+def quantile_interval(ordered: Sequence[float], q: float, n: int) -> Interval:
+    """Return a quantile with the order statistics between which it lies with 95 %.
+
+    Their places are ``q ∓ z·√(q(1 − q)/n)``, the normal approximation of the binomial (Conover 1999, section
+    3.2). ``n`` counts what is independent: for gaps within requests it is the number of requests. A bound
+    that would lie beyond the sample is None.
+    """
+    from scipy.special import ndtri
+
+    half = float(ndtri(1 - (1 - CONFIDENCE) / 2)) * math.sqrt(q * (1 - q) / n)
+    low = quantile(ordered, q - half) if q - half >= 0 else None
+    high = quantile(ordered, q + half) if q + half <= 1 else None
+    return Interval(quantile(ordered, q), low, high)
+
+
+def share_interval(count: int, n: int) -> Interval:
+    """Return the share ``count``/``n`` with the exact interval of a binomial (Clopper and Pearson 1934)."""
+    from scipy.special import betaincinv
+
+    tail = (1 - CONFIDENCE) / 2
+    low = float(betaincinv(count, n - count + 1, tail)) if count else 0.0
+    high = float(betaincinv(count + 1, n - count, 1 - tail)) if count < n else 1.0
+    return Interval(count / n, low, high)
+
+
 def ratio_interval(numerator: Sequence[float], denominator: Sequence[float]) -> Interval:
     """Return Σ numerator ÷ Σ denominator over pairs, with a 95 % interval on the log scale.
 

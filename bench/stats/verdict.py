@@ -16,11 +16,13 @@ class Verdict(StrEnum):
 
 
 class Design(StrEnum):
-    """How a ratio was measured: fresh pairs of processes in turns, or one after the other (``abba``); or each
-    row alone, in the one process that its other figures are of (``solo``)."""
+    """How a ratio was measured: fresh pairs of processes in turns, or one after the other (``abba``), or of
+    servers in alternating blocks; or each row alone, in the one process that its other figures are of
+    (``solo``)."""
 
     DUET = "duet"
     ABBA = "abba"
+    BLOCKS = "blocks"
     SOLO = "solo"
 
 

@@ -30,7 +30,7 @@ MOST_UNITS, MOST_OF_A_ROW = (
 MOST_WINDOWS = 8000  # of all rows: the largest run under results/reference has 371
 JOURNAL = "journal.jsonl"
 # Keys of an arm with lists that grow with every record; any other key replaces the earlier value.
-_GROWING = ("duet", "drift", "routed", "floor", "noise")
+_GROWING = ("duet", "drift", "routed", "floor", "noise", "loads")
 
 
 @cache

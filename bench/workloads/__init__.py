@@ -1,7 +1,10 @@
-"""Kinds of workload: one file for each, with ``prompts(workload) -> list[Prompt]`` and ``problem(workload)``.
+"""Kinds of workload: one file for each, with ``problem(workload)`` and what is sent.
 
-A kind with keys of its own has ``Params``, a frozen dataclass; their values are ``dict(workload.own)``.
-Prompts are text here; each worker tokenises them with its model's own tokenizer.
+A kind for engines in process has ``prompts(workload) -> list[Prompt]``; each worker tokenises them with its
+model's own tokenizer. A kind for servers has ``LOAD = True``, ``USES`` (the common keys that mean something
+to it), ``words(workload)``, and ``plan(workload, seed)``, which returns when requests come and how long each
+is; a search has ``plan_at(workload, rate, requests, seed)`` instead. A kind with keys of its own has
+``Params``, a frozen dataclass; their values are ``dict(workload.own)``.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from bench.models.registry import all_models, find_model
 from bench.optimisations import verbs
 from bench.pricing.book import default_book
 from bench.records.grid import grid_of
+from bench.serving.engines.adapter import Adapter
 from bench.yaml_source import parse_yaml
 
 
@@ -35,6 +36,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A CPU machine on which everything is installed."""
     monkeypatch.setattr(arms, "cuda_device_count", lambda: 0)
     monkeypatch.setattr(plugins, "missing_packages", lambda module: ())
+    monkeypatch.setattr(Adapter, "is_here", lambda _self: True)
 
 
 def lines(kind: str) -> dict[str, str]:

@@ -13,10 +13,10 @@ from desk import Desk, Process, Reply
 from bench.config.spec import WorkloadBlock
 from bench.errors import Outcome, VariantFailed
 from bench.measure.fresh_pair import batches_of
-from bench.measure.row import half_width
+from bench.measure.pairs import half_width
 from bench.measure.together import BaselineDied
 from bench.records import Loaded, UnitRecord
-from bench.stats.pairs import SAME_KERNELS
+from bench.stats.pairs import SAME_KERNELS, pair_ratio
 from bench.store.replay import _payload
 
 FIRST_BASE = ["load", "prompts", "warm_up", "duet", "corpus", "score"]
@@ -170,6 +170,12 @@ def test_who_starts_first_is_a_coin_of_the_seed(monkeypatch: Patch) -> None:
     assert coins(4) != wanted
 
 
+def width(pairs: Sequence[UnitRecord]) -> float:
+    ours = [sum(map(sum, unit.variant_ns)) for unit in pairs]
+    theirs = [sum(map(sum, unit.baseline_ns)) for unit in pairs]
+    return half_width(pair_ratio(ours, theirs, SAME_KERNELS))
+
+
 # ---- more pairs --------------------------------------------------------------------------------------
 
 
@@ -186,7 +192,7 @@ def test_stopping_looks_at_the_width_alone(monkeypatch: Patch, seed: int) -> Non
     found = set()
     for level in (0.5, 1.0, 1.02, 2.0):
         desk = Desk(monkeypatch, (1000,), [1000 * level * one for one in spread]).run()
-        widths = [half_width(units(desk)[:n], SAME_KERNELS) for n in range(4, desk.pairs + 1)]
+        widths = [width(units(desk)[:n]) for n in range(4, desk.pairs + 1)]
         assert all(width > 0.025 for width in widths[:-1])
         assert widths[-1] <= 0.025 or desk.pairs == 12
         found.add(desk.pairs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.serving.samples import Sample
+from bench.records.samples import Sample
 
 MS = 1_000_000
 BASE = Sample(

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import UsageError
+from bench.records.samples import Sample
 from bench.serving.address import Address, Secret, address, key_of
 from bench.serving.client import Client, Settings
 from bench.serving.events import Event
 from bench.serving.load import run
 from bench.serving.reply import Asked
-from bench.serving.samples import Sample
 from bench.serving.server import free_port
 from bench.serving.tokens import Arrival, counted
 

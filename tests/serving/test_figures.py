@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from samples_of_serving import MS, sample
 
 from bench.errors import UsageError
+from bench.metrics.requests import Limits, counts, figures
 from bench.pricing.cost import Price
-from bench.serving.figures import Limits, counts, figures
-from bench.serving.samples import Sample
+from bench.records.samples import Sample
 from bench.stats.figure import value_of
 
 PRICE = Price(hourly_usd=3.6)  # a thousandth of a dollar a second

@@ -11,16 +11,17 @@ from running_stub import running
 from samples_of_serving import sample
 
 from bench.errors import BenchError, IntegrityError, UsageError
+from bench.metrics.requests import Limits
+from bench.records.loads import Honesty
+from bench.records.samples import Sample
 from bench.serving import record
 from bench.serving.address import Address, Secret
 from bench.serving.arrivals import ClosedLoop, OpenLoop, Schedule, at_once, constant
 from bench.serving.client import Settings
-from bench.serving.figures import Limits
-from bench.serving.honesty import Honesty, tail
+from bench.serving.honesty import tail
 from bench.serving.load import Load, load, run
 from bench.serving.prompts import by_words, tokenizer_of
 from bench.serving.reply import Asked
-from bench.serving.samples import Sample
 from bench.serving.search import highest_rate, judge
 
 HONEST = Honesty(0.1, 0.2, 0.3, 0.1, 0.2, 0.1, "asyncio")

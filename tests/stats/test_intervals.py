@@ -20,7 +20,9 @@ from bench.stats.intervals import (
     distribution,
     mean_interval,
     quantile,
+    quantile_interval,
     ratio_interval,
+    share_interval,
     t_quantile,
     widened,
 )
@@ -289,3 +291,30 @@ def test_the_bootstrap_is_the_same_however_its_draws_are_cut(
     whole = bootstrap_interval(windows)
     monkeypatch.setattr(intervals, "AT_ONCE", at_once)
     assert bootstrap_interval(windows) == whole
+
+
+# ---- servers: quantiles of requests, shares of requests --------------------------------------------
+
+
+@pytest.mark.parametrize(("q", "n"), [(0.5, 40), (0.9, 100), (0.99, 700)])
+def test_a_quantile_is_where_its_interval_says(q: float, n: int) -> None:
+    draw = np.random.default_rng(5)
+    true = float(scipy.stats.expon.ppf(q))
+
+    def one() -> Interval:
+        return quantile_interval(sorted(draw.exponential(size=n)), q, n)
+
+    assert covered(true, one, 800) == pytest.approx(0.95, abs=0.03)
+
+
+def test_a_quantile_has_no_bound_beyond_the_sample() -> None:
+    found = quantile_interval(list(range(20)), 0.95, 20)
+    assert found.high is None
+    assert found.low is not None
+    assert found.low < found.value == pytest.approx(18.05)
+
+
+@pytest.mark.parametrize(("count", "n"), [(0, 20), (3, 48), (20, 20), (700, 1000)])
+def test_the_interval_of_a_share_is_that_of_scipy(count: int, n: int) -> None:
+    theirs = scipy.stats.binomtest(count, n).proportion_ci(method="exact")
+    assert bounds(share_interval(count, n)) == pytest.approx((theirs.low, theirs.high))

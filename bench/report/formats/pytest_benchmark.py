@@ -8,6 +8,8 @@ from typing import Any
 
 from bench.gate.finding import Finding, GateBlock
 from bench.metrics import cost, latency, output_drift
+from bench.metrics.load_blocks import sums
+from bench.metrics.unit_ratios import NO_LIMITS
 from bench.records import UnitRecord
 from bench.report.compared import compared
 from bench.report.formats import ascii_json, presented
@@ -62,13 +64,20 @@ def of_units(run: RunSummary, units: Sequence[UnitRecord]) -> str:
             for unit in units
             if unit.group == row.group and not unit.void and (row.is_baseline or unit.variant == row.name)
         ]
-        sides = [unit.baseline_ns if row.is_baseline else unit.variant_ns for unit in mine]
-        sample = distribution([sum(map(sum, side)) / 1e6 for side in sides])
+        sample = distribution([_side_ms(unit, base=row.is_baseline) for unit in mine])
         if sample is not None:
             verdicts = [_about_rule(rule) for rule in findings_of(clean, row)]
             extra = {"run_id": clean.run_id, "rules": verdicts, "estimated": ESTIMATED}
             benchmarks.append(_benchmark(clean, row, _stats(sample), extra))
     return _file([clean], benchmarks)
+
+
+def _side_ms(unit: UnitRecord, *, base: bool) -> float:
+    """Return the milliseconds that a side of a unit took, a server those under load."""
+    if unit.loads:
+        blocks = unit.loads.baseline if base else unit.loads.variant
+        return 1e3 * sums(blocks, NO_LIMITS).wall_s
+    return sum(map(sum, unit.baseline_ns if base else unit.variant_ns)) / 1e6
 
 
 def _file(runs: Sequence[RunSummary], benchmarks: list[dict[str, Any]]) -> str:

@@ -13,7 +13,7 @@ from bench.metrics.goodput import FRACTION, GOODPUT, PER_GOOD
 from bench.metrics.latency import E2EL, ITL, TPOT, TTFT
 from bench.metrics.throughput import OUTPUT, REQUESTS, TOTAL
 from bench.pricing.cost import Price, Usage, run_cost
-from bench.serving.samples import Sample
+from bench.records.samples import Sample
 from bench.stats.figure import Figures, Metric
 
 TTFT_SCHED = Metric(
@@ -70,25 +70,29 @@ class Counts:
         return dict(vars(self))
 
 
-def counts(samples: Sequence[Sample], limits: Limits) -> Counts:
-    """Count. W runs from the first request sent to the last end, failed ones included."""
+def counts(samples: Sequence[Sample], limits: Limits, wall_s: float | None = None) -> Counts:
+    """Count. W runs from the first request sent to the last end, failed ones included; it is given where the
+    samples come from several loads."""
     ended, ok = Counter(one.status for one in samples), [one for one in samples if one.ok]
-    wall_ns = max(one.end_ns for one in samples) - min(one.sent_ns for one in samples)
+    if wall_s is None:
+        wall_s = (max(one.end_ns for one in samples) - min(one.sent_ns for one in samples)) / 1e9
     return Counts(
         len(samples), len(ok), ended["failed"], ended["cut short"], sum(map(limits.good, samples)),
         sum(max(one.attempts - 1, 0) for one in samples), sum(one.reconnects for one in samples),
         sum(not one.verified for one in ok), sum(one.tokens[0] > 1 for one in ok),
-        sum(one.input_tokens for one in ok), sum(one.n_out for one in ok), wall_ns / 1e9,
+        sum(one.input_tokens for one in ok), sum(one.n_out for one in ok), wall_s,
     )  # fmt: skip
 
 
-def figures(samples: Sequence[Sample], limits: Limits, price: Price | None) -> Figures:
-    """Return every figure by its key; None where nothing can be said.
+def figures(
+    samples: Sequence[Sample], limits: Limits, price: Price | None, wall_s: float | None = None
+) -> Figures:
+    """Return every figure by its key; None where nothing can be said. ``wall_s`` is as in ``counts``.
 
     Latencies are those of whole replies only, so that a failure cannot look fast. Requests that failed count
     in W, in the error rate and in the cost of those that did not.
     """
-    found, ok = counts(samples, limits), [one for one in samples if one.ok]
+    found, ok = counts(samples, limits, wall_s), [one for one in samples if one.ok]
     wall_s, good = found.wall_s, [one for one in ok if limits.good(one)]
     rate = 1 / wall_s if ok and wall_s > 0 else None
     return {

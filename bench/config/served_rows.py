@@ -1,0 +1,54 @@
+"""The part of a config's reader that is about servers; a complaint names the place of its key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from bench import plugins
+from bench.config.blocks import BlockReader
+from bench.config.served import address_of, check_server, idle_key, is_server, misfit
+from bench.config.spec import RuntimeBlock, WorkloadBlock
+from bench.models.reference import ModelRef
+from bench.models.registry import find_model
+from bench.yaml_source import KeyPath, YamlSource
+
+Raw = Mapping[str, Any]
+
+
+class ServedRows(BlockReader):
+    """Check rows that are servers, in a file whose content is ``data``."""
+
+    def __init__(self, source: YamlSource) -> None:
+        super().__init__(source)
+        self.data: dict[str, Any] = dict(source.data)  # type: ignore[call-overload]
+        self.find_model = cache(find_model)
+
+    def all_in_use(self, raw: Raw, runtime: RuntimeBlock, workload: WorkloadBlock, path: KeyPath) -> None:
+        """Refuse a server without a load (or the other way round), and a key that would do nothing."""
+        if wrong := misfit(runtime, workload):
+            raise self.source.error(self.place(path, "workload", "name"), *wrong)
+        for key, name, kind in (
+            ("runtime", runtime.name, RuntimeBlock),
+            ("workload", workload.name, WorkloadBlock),
+        ):
+            named = plugins.load(f"{key}s", name)
+            if idle := idle_key(named, raw.get(key, {}), kind):
+                hint = f"{name} uses {', '.join(named.USES)}, and keys of its own"
+                raise self.source.error(self.place(path, key, idle), f"does nothing for {name}", hint)
+            if getattr(named, "NEEDS_SLO", False) and "slo" not in self.data:
+                problem = f"the workload {name!r} needs limits to search for"
+                raise self.source.error(self.place(path, key, "name"), problem, "give slo: {ttft_ms: 500}")
+
+    def server(self, runtime: RuntimeBlock, workload: WorkloadBlock, model: ModelRef, path: KeyPath) -> None:
+        """Check a row that is a server; do nothing for any other."""
+        if not is_server(runtime):
+            return
+        place = {key: self.place(path, "runtime", key) for key in ("url", "key_env", "args")}
+        place["model"] = self.place(path, "model")
+        check_server(self.source, runtime, workload, model, place, self.find_model)
+        there = address_of(runtime)
+        if there is not None and not there.local and "price" not in self.data:
+            problem = f"is missing, and {there.host} is not this machine"
+            raise self.source.error(("price",), problem, "say what an hour of the server costs")

@@ -1,0 +1,223 @@
+"""A server of a row: found or started, warmed up, and put under load one block after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench import plugins
+from bench.config.amounts import MOST_OF_A_BLOCK
+from bench.config.served import address_of
+from bench.config.spec import Arm, WorkloadBlock
+from bench.errors import BenchError, IntegrityError, InterruptedRun, Outcome, VariantFailed
+from bench.machine import noise
+from bench.machine.noise import Ticks
+from bench.machine.system import memory_bytes
+from bench.measure.arm import ArmUnderTest
+from bench.measure.events import Noted
+from bench.metrics.requests import Limits
+from bench.models.reference import LocalModel
+from bench.records import Json, LoadBlock
+from bench.runtimes._server import arguments
+from bench.serving.address import key_of
+from bench.serving.arrivals import Lengths, Planned
+from bench.serving.connection import must_be_installed
+from bench.serving.engines import ADAPTERS
+from bench.serving.engines.adapter import Launch
+from bench.serving.environments import interpreter_for
+from bench.serving.load import INTERRUPTED, Load, load, run
+from bench.serving.prompts import Count, Prompts, tokenizer_of
+from bench.serving.reply import Asked
+from bench.serving.searched import searched
+from bench.serving.server import free_port
+from bench.serving.target import Manner, Target, begun, there, weights_of
+from bench.store.files import slug
+
+# The second server is started beside the first if this many times the memory of the first is free.
+ROOM = 1.25
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The load of one block: its requests by number of the block, or a search by its attempts."""
+
+    workload: WorkloadBlock
+    limits: Limits
+    seed: int
+
+    @property
+    def kind(self) -> Any:
+        """Return the plug-in of the workload."""
+        return plugins.load("workloads", self.workload.name)
+
+    @property
+    def searches(self) -> bool:
+        """Return whether a block is a search for the highest rate."""
+        return hasattr(self.kind, "plan_at")
+
+    def of(self, block: int) -> Planned:
+        """Return when the requests of a block come."""
+        found: Planned = self.kind.plan(self.workload, self.seed + block)
+        return found
+
+    def first(self) -> Lengths:
+        """Return the lengths of the requests that warm a server up."""
+        lengths: Lengths = self.kind.plan_at(self.workload, 1.0, 1, 0).lengths if self.searches else ()
+        return (lengths or self.of(0).lengths[:1]) * self.workload.warmup
+
+
+@dataclass
+class Serving:
+    """A server that runs, and who is under test there."""
+
+    under: ArmUnderTest
+    target: Target
+    count: Count | None = field(repr=False, default=None)
+
+    @property
+    def pids(self) -> list[int]:
+        """Return the processes of a server that was started here."""
+        return [] if self.target.server is None else self.target.server.pids()
+
+    @property
+    def head(self) -> Json:
+        """Return what is known of the server, as the journal keeps it."""
+        how = self.target.settings
+        said = {"api": how.api, "timeout_s": how.timeout_s, "retries": how.retries, "served_as": how.model}
+        return {**self.target.head, **said, "tokens_by": "its tokenizer" if self.count else "words"}
+
+    def prompts(self, seed: int) -> Prompts:
+        """Return prompts in tokens of this server."""
+        return Prompts(seed, self.count)
+
+    def warm_up(self, prompts: Sequence[Asked]) -> None:
+        """Send requests that do not count. Raises VariantFailed if one fails."""
+        with failing_as(Outcome.RUN_ERROR):
+            run(self.target.warm_up(list(prompts)))
+
+    def block(
+        self, plan: Plan, number: int, asked: Sequence[Asked] | None, prompts: Prompts
+    ) -> tuple[LoadBlock, list[tuple[Ticks, Ticks]]]:
+        """Put the server under load once. ``asked`` are the prompts, for a search None.
+
+        Return the block, and the processor time before and after it if the server is ours: else nobody knows
+        what is the server's and what is that of others. Raises VariantFailed if the server died, or if no
+        request got a whole reply.
+        """
+        before = noise.read_ticks(self.pids)
+        title, search = "", None
+        with failing_as(Outcome.RUN_ERROR):
+            if asked is None:
+                found = run(self._search(plan, number, prompts))
+                done, search = found.load, found.to_json()
+                title = f"search from {dict(plan.workload.own)['rate']} requests/s"
+            else:
+                planned = plan.of(number)
+                title = planned.schedule.title
+                done = run(load(self.target.settings, planned.schedule, asked, None, self.target.gone))
+        after = noise.read_ticks(self.pids)
+        self._must_have_served(done)
+        ticks = [(before, after)] if self.target.server else []
+        between = noise.between("load", before, after) if ticks else {}
+        return LoadBlock(title, done.samples, done.honesty, done.stopped, search, between), ticks
+
+    async def _search(self, plan: Plan, number: int, prompts: Prompts) -> Any:
+        own = dict(plan.workload.own)
+
+        def at(rate: float, requests: int, attempt: int) -> Planned:
+            seed = plan.seed + (number << 8) + attempt
+            found: Planned = plan.kind.plan_at(plan.workload, rate, requests, seed)
+            return found
+
+        share, start = float(str(own["share"])), float(str(own["rate"]))
+        most = MOST_OF_A_BLOCK
+        return await searched(self.target, at, plan.limits, share, start, prompts, most_requests=most)
+
+    def _must_have_served(self, done: Load) -> None:
+        if done.stopped == INTERRUPTED:
+            raise KeyboardInterrupt
+        if gone := self.target.gone():
+            raise VariantFailed(Outcome.RUN_ERROR, gone)
+        if not any(one.ok for one in done.samples):
+            first = done.samples[0].reason if done.samples else "none was sent"
+            raise VariantFailed(Outcome.RUN_ERROR, f"no request got a whole reply: {first}")
+
+
+@contextmanager
+def failing_as(outcome: Outcome) -> Iterator[None]:
+    """Turn a BenchError inside into the failure of a row."""
+    try:
+        yield
+    except (VariantFailed, InterruptedRun, IntegrityError):
+        raise
+    except BaseExceptionGroup as several:  # a signal that came while a request was being sent
+        ended = several.subgroup((InterruptedRun, KeyboardInterrupt))
+        raise (ended or several).exceptions[0] from None
+    except BenchError as bad:
+        raise VariantFailed(outcome, str(bad)) from None
+
+
+@contextmanager
+def serving(under: ArmUnderTest, fetch: Callable[..., LocalModel]) -> Iterator[Serving]:
+    """Find the server of a row, or start it and stop it at the end. Raises VariantFailed."""
+    arm, own = under.arm, dict(under.arm.runtime.own)
+    with ExitStack() as stack:
+        with failing_as(Outcome.LOAD_ERROR):
+            must_be_installed()
+            target = _there(arm) if address_of(arm.runtime) else None
+            if target is None:
+                log = under.context.directory / "logs" / f"{slug(under.title)}.log"
+                launch = _launch(arm, fetch(arm.model))
+                adapter = ADAPTERS[arm.runtime.name]
+                manner = _manner(own, {})
+                target = stack.enter_context(begun(adapter, launch, log, float(str(own["wait_s"])), manner))
+            how = target.settings
+            count = run(tokenizer_of(how.server, how.model, how.key))
+        yield Serving(under, target, count)
+    if target.server is not None and target.server.parting:
+        under.context.tell(Noted(f"{under.title}: {target.server.parting}"))
+
+
+def _there(arm: Arm) -> Target:
+    own = dict(arm.runtime.own)
+    server = address_of(arm.runtime)
+    assert server is not None, "asked only of a server that has an address"
+    name = None if own["key_env"] is None else str(own["key_env"])
+    model = None if own["model"] is None else str(own["model"])
+    extra: dict[str, object] = {"ignore_eos": True} if own["ignore_eos"] else {}
+    return there(server, key_of(name, server), model, _manner(own, extra))
+
+
+def _manner(own: dict[str, Any], extra: dict[str, object]) -> Manner:
+    return Manner(own["api"], float(own["timeout_s"]), int(own["retries"]), extra)
+
+
+def _launch(arm: Arm, model: LocalModel) -> Launch:
+    """Return what is started: the arm's own arguments come last, so that they win."""
+    runtime, own = arm.runtime, dict(arm.runtime.own)
+    kind = plugins.load("runtimes", runtime.name)
+    values = ((flag, getattr(runtime, key)) for key, flag in kind.FLAGS.items())
+    common = [word for flag, value in values if value is not None for word in (flag, str(value))]
+    args: Any = own["args"]
+    port: Any = own["port"]
+    python = interpreter_for(ADAPTERS[runtime.name], runtime.python)
+    weights = weights_of(model, gguf=kind.GGUF)
+    return Launch(str(weights), port or free_port(), python, (*common, *arguments(args)))
+
+
+def room_beside(first: Serving) -> bool:
+    """Return whether a second server of the size of this one fits into the memory that is free."""
+    if first.target.server is None:
+        return True
+    available, taken = memory_bytes("MemAvailable"), first.target.server.memory_bytes()
+    return available is None or available > ROOM * taken
+
+
+def prompts_for(sides: Sequence[Serving], seed: int) -> Prompts:
+    """Return the prompts for these servers, in tokens of the first that lends its tokenizer.
+
+    Both sides of a pair get the same prompts, so a tokenizer on one side serves both.
+    """
+    return Prompts(seed, next((one.count for one in sides if one.count is not None), None))

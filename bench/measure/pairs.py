@@ -1,0 +1,74 @@
+"""When a row has enough pairs: its interval is narrow, there are as many as allowed, or many are void."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict
+
+from bench.config.spec import Group
+from bench.errors import Outcome, VariantFailed
+from bench.measure.arm import ArmUnderTest
+from bench.measure.events import Began
+from bench.records import UnitRecord
+from bench.stats.pairs import LEAST_PAIRS, PairRatio
+
+
+class Pairs(ABC):
+    """The pairs of the variant in ``row`` with the baseline of ``group``."""
+
+    def __init__(self, group: Group, row: ArmUnderTest) -> None:
+        self.group, self.row, self.context = group, row, row.context
+        self.units: list[UnitRecord] = []
+
+    @abstractmethod
+    def ratio(self, units: list[UnitRecord]) -> PairRatio:
+        """Return the cost ratio over these pairs."""
+
+    def keep(self, unit: UnitRecord) -> None:
+        """Add a pair, and write it to the journal."""
+        self.units.append(unit)
+        self.context.journal.append("unit", asdict(unit))
+        self.context.journal.sync()
+
+    def valid(self) -> list[UnitRecord]:
+        """Return the pairs that count."""
+        return [unit for unit in self.units if not unit.void]
+
+    def enough(self) -> bool:
+        """Say whether to stop: the interval is narrow enough, the limit is reached, or too many pairs are
+        void. Measuring stops once there are more void pairs than ``measure.processes``, so a busy machine
+        adds about one round at most."""
+        settings, quiet = self.context.measure, len(self.valid())
+        if len(self.units) - quiet > settings.processes:
+            self.must_be_fit(quiet)
+            return True
+        if quiet < settings.processes:
+            return False
+        most = settings.processes * settings.max_rounds
+        return quiet >= most or half_width(self.ratio(self.valid())) <= settings.max_half_width
+
+    def must_be_fit(self, quiet: int) -> None:
+        """Raise VariantFailed if so few pairs as these ``quiet`` ones show nothing."""
+        if quiet >= min(LEAST_PAIRS, self.context.measure.processes):
+            return
+        raise VariantFailed(
+            Outcome.UNFIT,
+            f"the machine was too busy: {len(self.units) - quiet} of {len(self.units)} pairs are void "
+            f"({self.units[-1].void}); end other programs, or accept more by measure.max_disturbance",
+        )
+
+    def say(self, what: str, *sides: ArmUnderTest) -> None:
+        """Stop here if Ctrl-C was pressed, and tell what comes next. What the workers of ``sides`` say of it
+        meanwhile is passed on."""
+        self.context.pause()
+        self.context.tell(Began(self.row.title, what))
+        for under in sides:
+            who = f"{what}, {under.arm.name}"
+            under.worker.on_progress = lambda text, who=who: self.context.tell(  # type: ignore[misc]
+                Began(self.row.title, f"{who}: {text}")
+            )
+
+
+def half_width(found: PairRatio) -> float:
+    """Return half the width of the 95 % interval of a ratio, divided by the ratio."""
+    return (found.high - found.low) / 2 / found.value

@@ -1,0 +1,107 @@
+"""Rows that are servers: a baseline under load by itself, a variant in pairs with its baseline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import monotonic
+
+from bench.config.spec import Group
+from bench.errors import Outcome, VariantFailed
+from bench.machine import noise
+from bench.measure import arm as one
+from bench.measure.arm import ArmUnderTest, open_worker
+from bench.measure.events import Began
+from bench.measure.pairs import Pairs
+from bench.measure.server_pair import Fetch, ServerPair, alone, record_model
+from bench.measure.units import Comparison, Wanted
+from bench.metrics import cost, load_blocks
+from bench.metrics.requests import Limits
+from bench.records import LoadBlock, UnitRecord
+from bench.serving.load import run
+from bench.stats.pairs import OTHER_KERNELS, PairRatio, pair_ratio
+
+ALONE_BLOCKS = 4
+NO_DRIFT = "the outputs of servers are not compared here"
+
+
+def measure_alone(under: ArmUnderTest, fetch: Fetch) -> None:
+    """Put a row's server under load by itself, block after block. A block in which the client was the
+    bottleneck is void, and so is one in which others used the machine; as many more are measured at most.
+
+    Raises VariantFailed; its outcome is ``invalid`` if the client spoiled every block.
+    """
+    record_model(under, fetch)
+    under.record(drift_reason=NO_DRIFT)
+    began, seed = monotonic(), under.context.measure.seed
+    under.context.tell(Began(under.title, "start"))
+    blocks: list[LoadBlock] = []
+    with alone(under, fetch, seed) as (server, plan):
+        under.context.tell(Began(under.title, f"healthy after {monotonic() - began:.0f} s"))
+        quiet = 0
+        while quiet < ALONE_BLOCKS and len(blocks) < 2 * ALONE_BLOCKS:
+            under.context.pause()
+            under.context.tell(Began(under.title, f"load, block {len(blocks) + 1}"))
+            prompts = server.prompts(seed + 1 + len(blocks))
+            asked = None if plan.searches else run(prompts.of(plan.of(len(blocks)).lengths))
+            block, ticks = server.block(plan, len(blocks), asked, prompts)
+            blocks.append(block)
+            most = under.context.measure.max_disturbance
+            quiet += not block.void and not any(noise.disturbed(*pair, most) for pair in ticks)
+            under.record(loads=[block], noise=[block.noise] if block.noise else [])
+    must_be_valid(blocks)
+
+
+def must_be_valid(blocks: list[LoadBlock]) -> None:
+    """Raise VariantFailed if the client was the bottleneck in every block."""
+    if blocks and all(block.void for block in blocks):
+        raise VariantFailed(Outcome.INVALID, f"no valid block of {len(blocks)}: {blocks[-1].void[0]}")
+
+
+@dataclass(frozen=True)
+class ServedComparison(Comparison):
+    """Two servers as the sides of a gate: a unit is a pair of new servers under load, in blocks."""
+
+    def measure(self, number: int, _wanted: Wanted, rows: bool) -> UnitRecord:
+        """Measure one unit, as ``Comparison`` does. Servers have no counters that could be read."""
+        variant = open_worker(self.variant, self.group.label, self.context)
+        variant.reopened = not rows
+        pair = ServerPair(self.group, variant, self.fetch, number, rows=rows)
+        for under in pair.sides if rows else ():
+            one.begin(under)
+            record_model(under, self.fetch)
+        unit = pair.measure()
+        for under in pair.sides:
+            under.record(status=Outcome.OK, reason="")
+        return unit
+
+
+class ServedRun(Pairs):
+    """Measures the variant in ``row``, a server, in pairs with the baseline's server."""
+
+    def __init__(self, group: Group, row: ArmUnderTest, fetch: Fetch) -> None:
+        super().__init__(group, row)
+        self.fetch = fetch
+
+    def run(self) -> None:
+        """Measure the variant; by itself if its load is another one, or if a gate measures the pairs."""
+        if not self.context.duets or self.group.baseline.workload != self.row.arm.workload:
+            return measure_alone(self.row, self.fetch)
+        record_model(self.row, self.fetch)
+        self.row.record(drift_reason=NO_DRIFT)
+        while not self.units or not self.enough():
+            self.say(f"pair {len(self.units) + 1}")
+            pair = ServerPair(self.group, self.row, self.fetch, len(self.units) + 1)
+            self.keep(pair.measure())
+        return must_be_valid([block for unit in self.units if unit.loads for block in unit.loads.variant])
+
+    def must_be_fit(self, quiet: int) -> None:
+        """Raise VariantFailed: ``invalid`` if the client spoiled the pairs, ``unfit`` if the machine did."""
+        if not quiet and self.units:
+            must_be_valid([block for unit in self.units[-1:] if unit.loads for block in unit.loads.variant])
+        super().must_be_fit(quiet)
+
+    def ratio(self, units: list[UnitRecord]) -> PairRatio:
+        """Return the ratio of the seconds for each token."""
+        sides = [load_blocks.sides(unit, cost.PER_1K.key, Limits({})) for unit in units]
+        ours, theirs = zip(*(pair for pair in sides if pair is not None), strict=True)
+        return pair_ratio(ours, theirs, OTHER_KERNELS)

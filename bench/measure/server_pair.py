@@ -1,0 +1,174 @@
+"""A baseline's server and a variant's server under the same load, in blocks that alternate: A B B A.
+
+Both servers are new for each pair, as processes are in ``fresh_pair``, and both stay up while they take turns
+if memory has room for two. Else one is stopped before the other is started. A random draw decides which side
+is A. Both get the same prompts at the same times. A pair in which the client was the bottleneck in any block
+is void, and so is one in which others used the machine.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import asdict, replace
+from time import monotonic
+
+from bench.config.served import address_of, on_gpu
+from bench.config.spec import Group
+from bench.machine import noise
+from bench.machine.noise import Ticks
+from bench.measure.arm import ArmUnderTest, open_worker
+from bench.measure.blocks import Plan, Serving, prompts_for, room_beside, serving
+from bench.measure.events import Began
+from bench.measure.together import blaming_baseline
+from bench.metrics.requests import Limits
+from bench.models.reference import LocalModel
+from bench.records import ANY, Json, LoadBlock, Sides, UnitRecord
+from bench.serving.load import run
+from bench.serving.reply import Asked
+
+Fetch = Callable[..., LocalModel]
+ORDER = (0, 1, 1, 0)  # of the blocks of a pair: what drifts in time is the same for both sides
+ROUND = (0, 0, 1, 1)  # which prompts each of them sends
+SEED_SPAN = 1 << 12
+
+
+class ServerPair:
+    """The two sides of pair ``number``. With ``rows`` both are also recorded in the journal."""
+
+    def __init__(
+        self, group: Group, variant: ArmUnderTest, fetch: Fetch, number: int, *, rows: bool = False
+    ) -> None:
+        self.group, self.number, self.variant = group, number, variant
+        self.context, self._fetch = variant.context, fetch
+        self.base = open_worker(group.baseline, group.label, variant.context)
+        self.base.reopened = not rows
+        self._draw = random.Random(f"{self.context.measure.seed}/{group.label}/{variant.arm.name}/{number}")
+        self._together = not any(on_gpu(arm.runtime) for arm in (group.baseline, variant.arm))
+
+    def measure(self) -> UnitRecord:
+        """Measure the pair. Raises VariantFailed for the variant, BaselineDied for the baseline."""
+        began, first = monotonic(), self._draw.randrange(2)
+        self._plans = [plan_of(under, self._draw.randrange(1 << 20) * SEED_SPAN) for under in self.sides]
+        self._plans[1] = replace(self._plans[1], seed=self._plans[0].seed)
+        found: tuple[list[LoadBlock], list[LoadBlock]] = ([], [])
+        self._asked: dict[int, list[Asked] | None] = {}
+        self._ticks: list[tuple[Ticks, Ticks]] = []
+        self._open: dict[int, tuple[ExitStack, Serving]] = {}
+        try:
+            for place, turn in zip(ROUND, ORDER, strict=True):
+                side = turn ^ first
+                found[side].append(self._block(side, place))
+        finally:
+            self._close_all()
+        return UnitRecord(
+            number=self.number,
+            group=self.group.label,
+            variant=self.variant.arm.name,
+            batches=(),
+            spawned_first=first,
+            void=_void([*found[0], *found[1]]) or self._disturbed(),
+            noise=max((noise.between("unit", *ticks) for ticks in self._ticks), key=_foreign, default={}),
+            took_s=round(monotonic() - began, 3),
+            loads=Sides(tuple(found[0]), tuple(found[1])),
+        )
+
+    @property
+    def sides(self) -> tuple[ArmUnderTest, ArmUnderTest]:
+        """Return both arms, the baseline first."""
+        return self.base, self.variant
+
+    def _disturbed(self) -> str:
+        """Say that others used the machine during a block; the gate allows for all but the hypervisor."""
+        gate, most = not self.context.duets, self.context.measure.max_disturbance
+        for ticks in self._ticks:
+            if noise.stolen(*ticks) if gate else noise.disturbed(*ticks, most):
+                return f"others had {noise.others(*ticks):.0%} of the processors"
+        return ""
+
+    def _block(self, side: int, place: int) -> LoadBlock:
+        with blaming_baseline() if side == 0 else nullcontext():
+            server = self._running(side)
+            if place not in self._asked:
+                self._asked[place] = self._prompts(place)
+            self.context.pause()
+            self.context.tell(Began(self.variant.title, f"pair {self.number}, load on {self._name(side)}"))
+            prompts = server.prompts(self._plans[side].seed)
+            block, ticks = server.block(self._plans[side], place, self._asked[place], prompts)
+            self._ticks += ticks
+            return block
+
+    def _prompts(self, place: int) -> list[Asked] | None:
+        """Make the prompts of a round, for both sides; a search makes its own."""
+        plan = self._plans[0]
+        if plan.searches:
+            return None
+        prompts = prompts_for([server for _stack, server in self._open.values()], plan.seed + 1 + place)
+        return run(prompts.of(plan.of(place).lengths))
+
+    def _running(self, side: int) -> Serving:
+        """Return a side's server, started and warm; the other one stops first if there is no room for two."""
+        if side in self._open:
+            return self._open[side][1]
+        if self._open and not (self._together and room_beside(next(iter(self._open.values()))[1])):
+            self._together = False
+            self._close_all()
+        under = self.sides[side]
+        self.context.pause()
+        self.context.tell(Began(self.variant.title, f"pair {self.number}, start {self._name(side)}"))
+        stack = ExitStack()
+        try:
+            server = stack.enter_context(serving(under, self._fetch))
+            warm = server.prompts(self._plans[side].seed)
+            server.warm_up(run(warm.of(self._plans[side].first())))
+        except BaseException:
+            stack.close()
+            raise
+        self._open[side] = stack, server
+        under.record(server=server.head, reached={ANY: ""})
+        return server
+
+    def _name(self, side: int) -> str:
+        return self.sides[side].arm.name
+
+    def _close_all(self) -> None:
+        with ExitStack() as all_of_them:
+            for stack, _server in self._open.values():
+                all_of_them.push(stack)
+            self._open = {}
+
+
+def _foreign(found: Json) -> float:
+    return float(found["foreign_share"])
+
+
+def plan_of(under: ArmUnderTest, seed: int) -> Plan:
+    """Return the load of a row."""
+    limits = Limits({key.removesuffix("_ms"): most for key, most in under.context.slo.items()})
+    return Plan(under.arm.workload, limits, seed)
+
+
+def _void(blocks: list[LoadBlock]) -> str:
+    """Say in which way the client spoiled a pair; '' if it did not. Its figures decide nothing here."""
+    return next((block.void[0] for block in blocks if block.void), "")
+
+
+@contextmanager
+def alone(under: ArmUnderTest, fetch: Fetch, seed: int) -> Iterator[tuple[Serving, Plan]]:
+    """Start a row's server by itself, warm, and yield it with its plan."""
+    plan = plan_of(under, seed)
+    with serving(under, fetch) as server:
+        server.warm_up(run(server.prompts(seed).of(plan.first())))
+        under.record(server=server.head)
+        yield server, plan
+
+
+def record_model(under: ArmUnderTest, fetch: Fetch) -> None:
+    """Record what is served: the model on this disk, or its name where somebody else serves it."""
+    if address_of(under.arm.runtime) is None:
+        model = fetch(under.arm.model)
+        under.record(model={**asdict(model.source), "random": model.random})
+    else:
+        name = dict(under.arm.runtime.own)["model"]
+        under.record(model={"name": str(name or "what the server serves"), "kind": "served"})

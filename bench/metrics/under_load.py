@@ -1,0 +1,183 @@
+"""Figures of a server under load, of all blocks of its row together. Other rows have none of them.
+
+Percentiles have a figure of their own, so that they have an interval and a gate can limit them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from bench.metrics import cost, goodput, latency, requests, throughput
+from bench.metrics.load_blocks import limits_of, processes_of, sums
+from bench.metrics.requests import (
+    E2EL_SCHED,
+    ERRORS,
+    ICL,
+    LATE,
+    RUN_USD,
+    TOKEN_GOODPUT,
+    TTFO,
+    TTFT_SCHED,
+    Limits,
+)
+from bench.records import ArmRecord, LoadBlock, RunRecord
+from bench.records.samples import Sample
+from bench.stats.figure import Figure, Figures, Metric
+from bench.stats.intervals import (
+    ENOUGH_FOR,
+    LEAST_SAMPLES,
+    Interval,
+    quantile_interval,
+    share_interval,
+    widened,
+)
+from bench.stats.pairs import FIRST_TOKEN, OTHER_KERNELS, Prior, pair_ratio
+
+_OF: Mapping[Metric, Callable[[Sample], list[float]]] = {
+    latency.TTFT: lambda one: [one.ttft_ms],
+    latency.TPOT: lambda one: [] if one.tpot_ms is None else [one.tpot_ms],
+    latency.ITL: lambda one: one.itl_ms(),
+    latency.E2EL: lambda one: [one.e2el_ms],
+}
+_AT = (50, 90, 95, 99)
+_FIRST = ("ttft", "ttfo")  # how the keys of times to a first token begin
+
+
+def _percentile(metric: Metric, share: int) -> Metric:
+    name = metric.key.removesuffix("_ms")
+    return Metric(f"{name}_p{share}_ms", "ms", "lower", f"p{share} of {name}", "over requests")
+
+
+PERCENTILES = {(metric, share): _percentile(metric, share) for metric in _OF for share in _AT}
+CAPACITY = Metric(
+    "capacity_req_per_s", "req/s", "higher", "highest rate at which enough requests are good", "of a search"
+)
+PLACE = 6
+METRICS = (
+    TTFT_SCHED, E2EL_SCHED, TTFO, ICL, LATE, ERRORS, TOKEN_GOODPUT, RUN_USD, CAPACITY, *PERCENTILES.values()
+)  # fmt: skip
+
+
+def figures(arm: ArmRecord, run: RunRecord) -> Figures:
+    """Return every figure of a server; None for each that its blocks do not give."""
+    if not arm.server:
+        return {}
+    groups = processes_of(arm, run)
+    blocks = [block for group in groups for block in group]
+    found: Figures = {metric.key: None for metric in METRICS}
+    limits = limits_of(run)
+    if not blocks or not any(one.ok for block in blocks for one in block.samples):
+        return found
+    price = cost.price_of(arm, run)
+    pooled = [one for block in blocks for one in block.samples]
+    found |= requests.figures(pooled, limits, price, sums(blocks, limits).wall_s)
+    each = [
+        requests.figures(
+            [one for block in group for one in block.samples], limits, price, sums(group, limits).wall_s
+        )
+        for group in groups
+    ]
+    between = _between(arm, run)
+    for key, figure in found.items():
+        if figure is not None and key not in (RUN_USD.key, LATE.key):
+            prior = FIRST_TOKEN if key.startswith(_FIRST) else OTHER_KERNELS
+            found[key] = _bounded(figure, [one.get(key) for one in each], between, prior)
+    found |= _shares(pooled, limits, found)
+    found[CAPACITY.key] = CAPACITY.scalar(_capacity(blocks))
+    return found | _percentiles(pooled, found)
+
+
+def _bounded(figure: Figure, each: Sequence[Figure | None], between: float, prior: Prior) -> Figure:
+    """Return the figure with bounds from how far the processes (or blocks) of the row are apart."""
+    values = [one.value for one in each if one is not None]
+    if len(values) < len(each) or min(values) <= 0:
+        return replace(figure, ci_low=None, ci_high=None) if figure.sample is None else figure
+    half = math.hypot(_half(values, prior), between)
+    low, high = figure.value * math.exp(-half), figure.value * math.exp(half)
+    return replace(figure, ci_low=low, ci_high=high)
+
+
+def _half(values: Sequence[float], prior: Prior) -> float:
+    """Return half of the 95 % interval of the mean of these processes, on the log scale, as of a ratio."""
+    mean = math.fsum(values) / len(values)
+    found = pair_ratio(values, [mean] * len(values), prior)
+    return math.log(found.high / found.value)
+
+
+def _between(arm: ArmRecord, run: RunRecord) -> float:
+    """Return how far another process of a baseline may be from the one that was measured alone, log scale.
+
+    It comes from its processes beside variants; the processes of a variant are all in its own figures.
+    """
+    if not arm.is_baseline:
+        return 0.0
+    limits = limits_of(run)
+    totals = [
+        sums(unit.loads.baseline, limits)
+        for unit in run.units
+        if unit.group == arm.group and not unit.void and unit.loads
+    ]
+    times = [one.wall_s / one.ok for one in totals if one.ok and one.wall_s > 0]
+    return _half(times, OTHER_KERNELS) * math.sqrt(len(times)) if len(times) > 1 else 0.0
+
+
+def _shares(pooled: Sequence[Sample], limits: Limits, found: Figures) -> Figures:
+    """Return the shares of requests that failed and that were good, with the interval of a share."""
+    n, bad, good = len(pooled), sum(not one.ok for one in pooled), sum(map(limits.good, pooled))
+    shares = {ERRORS.key: ERRORS.scalar(share_interval(bad, n))}
+    if goodput.FRACTION.key in found:
+        interval = share_interval(good, n)
+        shares[goodput.FRACTION.key] = goodput.FRACTION.scalar(interval, good=good, requests=n)
+    return shares
+
+
+def _percentiles(samples: Sequence[Sample], found: Figures) -> Figures:
+    ok = [one for one in samples if one.ok]
+    result: Figures = {}
+    for metric, of in _OF.items():
+        ordered = sorted(value for one in ok for value in of(one))
+        mean = found.get(metric.key)
+        spread = math.log(mean.ci_high / mean.value) if mean and mean.ci_high and mean.value > 0 else 0.0
+        for share in _AT:
+            enough = len(ok) >= ENOUGH_FOR.get(share, LEAST_SAMPLES) and ordered
+            one = PERCENTILES[metric, share]
+            interval = quantile_interval(ordered, share / 100, len(ok)) if enough else None
+            result[one.key] = one.scalar(interval and widened(interval, spread))
+    return result
+
+
+def _capacity(blocks: Sequence[LoadBlock]) -> Interval | None:
+    rates = [float(block.search["holds"]) for block in blocks if block.search and block.search.get("holds")]
+    if not rates or len(rates) < len(blocks):
+        return None
+    mean, half = math.fsum(rates) / len(rates), _half(rates, OTHER_KERNELS)
+    return Interval(mean, mean * math.exp(-half), mean * math.exp(half))
+
+
+def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
+    """Return the arithmetic of rates and dollars, C_run written out in each."""
+    blocks = [block for group in processes_of(arm, run) for block in group]
+    if not blocks:
+        return {}
+    one, price = sums(blocks, limits_of(run)), cost.price_of(arm, run)
+    wall = f"{one.wall_s:.6g}"
+    tokens = f"({one.input_tokens} + {one.output_tokens})"
+    run_usd = f"{price.hourly_usd:.6g} * {price.devices:g} * {wall} / 3600 / {price.utilisation:g}"
+    found = {
+        throughput.REQUESTS.key: f"{one.ok} / {wall}",
+        throughput.OUTPUT.key: f"{one.output_tokens} / {wall}",
+        throughput.TOTAL.key: f"{tokens} / {wall}",
+        ERRORS.key: f"{one.failed} / ({one.failed} + {one.ok})",
+    }
+    if price.power_basis == "included" and one.ok:
+        found |= {
+            RUN_USD.key: run_usd,
+            cost.PER_1K.key: f"1000 * {run_usd} / {tokens}",
+            cost.PER_REQUEST.key: f"{run_usd} / {one.ok}",
+        }
+        if one.good and limits_of(run).most_ms:
+            found[goodput.PER_GOOD.key] = f"{run_usd} / {one.good}"
+            found[goodput.GOODPUT.key] = f"{one.good} / {wall}"
+    return found

@@ -1,0 +1,48 @@
+"""A search for the highest rate, and the load at that rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bench.metrics.requests import Limits
+from bench.serving.arrivals import Planned
+from bench.serving.load import Load, Progress, load
+from bench.serving.prompts import Prompts
+from bench.serving.search import Capacity, highest_rate
+from bench.serving.target import Target
+
+PlanAt = Callable[[float, int, int], Planned]  # rate, requests, number of the attempt
+MOST_REQUESTS = 5000  # of one load
+Seen = Callable[[float, int], Progress | None]  # rate, requests
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The load at the highest rate that held (the last load if none did), and how it was found."""
+
+    load: Load
+    capacity: Capacity
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the search as it stands in a journal."""
+        return {**vars(self.capacity), "steps": [vars(step) for step in self.capacity.steps]}
+
+
+async def searched(
+    target: Target, plan: PlanAt, limits: Limits, share: float, start: float, prompts: Prompts,
+    seen: Seen = lambda _rate, _requests: None, most_requests: int = MOST_REQUESTS,
+) -> Searched:  # fmt: skip
+    """Search from ``start`` requests/s for the highest rate at which ``share`` of the requests are good."""
+    tried: list[Load] = []
+
+    async def attempt(rate: float, requests: int) -> Load:
+        one = plan(rate, requests, len(tried))
+        asked = await prompts.of(one.lengths)
+        tried.append(await load(target.settings, one.schedule, asked, seen(rate, requests), target.gone))
+        return tried[-1]
+
+    found = await highest_rate(attempt, limits, share, start, most_requests)
+    best = [at for at, step in enumerate(found.steps) if step.found == "holds" and step.rate == found.holds]
+    return Searched(tried[best[-1] if best else -1], found)

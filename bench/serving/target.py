@@ -1,0 +1,112 @@
+"""Where requests are sent: a server that is there, or an engine that is started here and stopped again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError, UsageError
+from bench.models.fetch import ensure
+from bench.models.reference import LocalModel, Named
+from bench.serving.address import Address, Secret
+from bench.serving.client import Api, Client, Settings, fetch
+from bench.serving.engines.adapter import Adapter, Launch
+from bench.serving.load import run
+from bench.serving.reply import Asked
+from bench.serving.server import Server, started
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How each request is sent, whatever the server."""
+
+    api: Api = "completions"
+    timeout_s: float = 600.0
+    retries: int = 0
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+    def settings(
+        self, server: Address, model: str, key: Secret | None, own: Mapping[str, object]
+    ) -> Settings:
+        """Return the settings of a client; ``own`` is what the engine wants in each body."""
+        extra = {**own, **self.extra}
+        return Settings(server, model, self.api, key, self.timeout_s, self.retries, extra=extra)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where requests go, and what is known of the server there."""
+
+    settings: Settings
+    head: Mapping[str, Any]
+    server: Server | None = None
+
+    def gone(self) -> str:
+        """Say that a server that was started here has died; '' otherwise."""
+        return "" if self.server is None else self.server.gone()
+
+    async def warm_up(self, prompts: list[Asked]) -> None:
+        """Send requests that do not count. Raises BenchError if one fails: the others would too."""
+        client = Client(self.settings)
+        try:
+            for number, asked in enumerate(prompts):
+                one = await client.send(number, asked)
+                if not one.ok:
+                    raise BenchError(
+                        f"{self.settings.server.url}: the warm-up failed: {self.gone() or one.reason}"
+                    )
+        finally:
+            client.close()
+
+
+def there(server: Address, key: Secret | None, model: str | None, manner: Manner) -> Target:
+    """Return the target of a server that runs already. Without a name of a model it must serve one only.
+
+    Raises UsageError for several models, BenchError if the server does not answer.
+    """
+    name = model or run(_only_model(server, key))
+    return Target(manner.settings(server, name, key, {}), {"target": server.url, "model": name})
+
+
+@contextmanager
+def begun(adapter: Adapter, launch: Launch, log: Path, wait_s: float, manner: Manner) -> Iterator[Target]:
+    """Start an engine, and stop it at the end with all that it spawned. Raises UsageError and BenchError."""
+    with started(adapter, launch, log, wait_s) as up:
+        head = {
+            "target": adapter.name, "command": list(adapter.command(launch)),
+            "settings": adapter.said(up.evidence).to_json(), "evidence": up.evidence, "ready_s": up.ready_s,
+        }  # fmt: skip
+        yield Target(manner.settings(up.address, up.model, None, adapter.extra), head, up)
+
+
+async def _only_model(server: Address, key: Secret | None) -> str:
+    found = await fetch(server, f"{server.prefix}/models", key)
+    data = found.get("data") if isinstance(found, Mapping) else None
+    names = (
+        [one["id"] for one in data if isinstance(one, Mapping) and "id" in one]
+        if isinstance(data, list)
+        else []
+    )
+    if len(names) != 1:
+        raise UsageError(f"{server.url} serves {len(names)} models: name one")
+    return str(names[0])
+
+
+def weights(name: str, *, gguf: bool) -> Path:
+    """Return the directory of a model, or its GGUF file, from a path or from the name of a card."""
+    path = Path(name)
+    return path.resolve() if path.exists() else weights_of(ensure(Named(name)), gguf=gguf)
+
+
+def weights_of(model: LocalModel, *, gguf: bool) -> Path:
+    """Return what an engine loads of a model on this disk. Raises UsageError if it has no GGUF file."""
+    if not gguf:
+        return model.directory
+    if model.gguf is None:
+        raise UsageError(
+            f"{model.source.name} has no GGUF file, which llama.cpp's server needs: give the path of one"
+        )
+    return model.gguf

@@ -1,0 +1,27 @@
+"""What the workloads for servers have in common: they say when requests come, and how long each is."""
+
+from __future__ import annotations
+
+from bench.config.spec import WorkloadBlock
+from bench.serving.arrivals import Lengths
+
+# The common keys that mean something to them; any other that is given is refused.
+USES = ("name", "requests", "input_tokens", "output_tokens", "warmup")
+
+
+def needs_a_length(workload: WorkloadBlock) -> tuple[str, str] | None:
+    """Return (key, what is wrong with it), or None."""
+    if workload.input_tokens is None:
+        return "input_tokens", f"the workload {workload.name!r} needs input_tokens, the length of a prompt"
+    return None
+
+
+def lengths(workload: WorkloadBlock, requests: int | None = None) -> Lengths:
+    """Return (input, output) tokens of each request: all alike."""
+    each = (int(workload.input_tokens or 1), workload.output_tokens)
+    return (each,) * (workload.requests if requests is None else requests)
+
+
+def sizes(workload: WorkloadBlock) -> str:
+    """Say for people how long the requests are."""
+    return f"{workload.input_tokens} tokens in, {workload.output_tokens} out"
