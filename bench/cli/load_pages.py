@@ -34,7 +34,7 @@ def page(done: Result, directory: Path) -> str:
         f"{found.ok} ok, {found.failed} failed, {found.cut_short} cut short; {found.retries} retries; "
         f"{found.input_tokens:,} + {found.output_tokens:,} tokens in {found.wall_s:.3g} s",
         *_failures(done), *_searched(head.get("search")), "", *_table(done), "",
-        *_rates(done), *_money(done), "",
+        *_rates(done), *_money(done), *_drift(done), "",
         *_client(done),
         *(f"note: {one}" for one in warnings(done.load.samples)),
         *([f"note: {head['left_behind']}"] if head.get("left_behind") else []),
@@ -109,6 +109,18 @@ def _money(done: Result) -> list[str]:
     used = done.price.get("utilisation", 1.0)
     return [
         f"cost: {', '.join(parts)} ({done.price['name']}, {done.price['date']}, used {used:.0%} of the time)"
+    ]
+
+
+def _drift(done: Result) -> list[str]:
+    if done.drift is None:
+        return []
+    kld, top1 = done.figures["kld_mean"], done.figures["top1_agreement"]
+    assert kld is not None
+    low, high = (format_significant(one) for one in (kld.ci_low, kld.ci_high))
+    return [
+        f"drift: KL {_of(kld)} nat [{low}, {high}], same next token {format_share(value_of(top1))}, "
+        f"{kld.notes['n']} positions ({done.drift.sentence}; tokens {done.drift.tokenizer})"
     ]
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from bench import __version__
 from bench.cli.load_options import Asking, must_be_one_schedule
-from bench.cli.load_target import Target, target_of, tell
+from bench.cli.load_target import Target, target_of, tell, weights
 from bench.errors import BenchError
+from bench.machine.devices import cpu_count
 from bench.measure.clock import utc_now
 from bench.pricing.reprice import price_block
 from bench.runs.run import new_directory
@@ -22,6 +23,8 @@ from bench.serving.address import address, key_of
 from bench.serving.arrivals import ClosedLoop, Schedule, at_once, constant, gamma, poisson
 from bench.serving.client import Client
 from bench.serving.connection import must_be_installed
+from bench.serving.distributions import Asker
+from bench.serving.drift import Drift, Wanted, drift_of
 from bench.serving.engines import adapter_called
 from bench.serving.figures import Limits
 from bench.serving.load import Load, load, run
@@ -59,12 +62,14 @@ def measured(asking: Asking) -> tuple[Result, Path]:
     limits, begun = Limits(asking.slo), utc_now()
     with _none_left_empty(directory), target_of(asking, key, directory) as target:
         done, found = run(_measured(asking, target, schedule, lengths, seed, limits))
+        drift = run(_drift(asking, target, directory)) if asking.drift and not done.stopped else None
         head = {**target.head, **_what(asking, seed), "started_utc": begun, "finished_utc": utc_now()}
     if target.server is not None and target.server.parting:
         head["left_behind"] = target.server.parting
     if found is not None:
         head["search"] = _plain(found)
-    result = record.result({"schedule": _title(asking, schedule, found), **head}, done, limits, price)
+    head = {"schedule": _title(asking, schedule, found), **head}
+    result = record.result(head, done, limits, price, drift)
     record.write(directory, result, utc_now, key)
     return result, directory
 
@@ -83,10 +88,10 @@ def _none_left_empty(directory: Path) -> Iterator[None]:
 
 def again(asking: Asking) -> Result:
     """Compute an earlier load again from its journal, with other limits or another price if given."""
-    head, done, limits, price = record.read(Path(asking.target))
+    head, done, limits, price, drift = record.read(Path(asking.target))
     if asking.hardware:
         price = price_block(asking.hardware, None, asking.utilisation, utc_now()[:10])
-    return record.result(head, done, Limits(asking.slo or limits), price)
+    return record.result(head, done, Limits(asking.slo or limits), price, drift)
 
 
 async def _measured(
@@ -117,6 +122,19 @@ async def _measured(
     found = await highest_rate(attempt, limits, asking.search, asking.rate or FIRST_RATE)
     best = [at for at, step in enumerate(found.steps) if step.found == "holds" and step.rate == found.holds]
     return last[best[-1] if best else -1], found
+
+
+async def _drift(asking: Asking, target: Target, directory: Path) -> Drift:
+    """Compare the server, when the load is over, with its model in float32."""
+    name = asking.baseline or asking.model
+    assert name is not None
+    assert asking.drift is not None
+    wanted = Wanted(weights(name, gguf=False), name, asking.drift_text, asking.drift, cpu_count())
+    how = target.settings
+    log = directory / "logs" / "baseline.log"
+    log.parent.mkdir(exist_ok=True)
+    asker = Asker(how.server, how.model, how.key)
+    return await drift_of(asker, wanted, log, lambda line: tell(asking.quiet, line))
 
 
 async def _warm_up(target: Target, prompts: list[Asked]) -> None:

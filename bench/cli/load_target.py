@@ -53,9 +53,10 @@ def target_of(asking: Asking, key: Secret | None, directory: Path) -> Iterator[T
         )
     if asking.key_env is not None:
         raise UsageError("--key-env goes with an address: a server that is started here wants no key")
+    arguments = (*(adapter.for_drift if asking.drift else ()), *asking.engine_arguments)
     python = interpreter_for(adapter, asking.python)
-    weights = _weights(asking.model, gguf=adapter.name == "llama-cpp-server")
-    launch = Launch(str(weights), asking.port or free_port(), python, asking.engine_arguments)
+    model = weights(asking.model, gguf=adapter.name == "llama-cpp-server")
+    launch = Launch(str(model), asking.port or free_port(), python, arguments)
     tell(asking.quiet, f"starting {adapter.title} ...")
     with started(adapter, launch, directory / "logs" / "server.log", asking.wait_s) as up:
         tell(asking.quiet, f"{adapter.title} was healthy after {up.ready_s:.0f} s")
@@ -80,7 +81,7 @@ async def _only_model(server: Any, key: Secret | None) -> str:
     return str(names[0])
 
 
-def _weights(name: str, *, gguf: bool) -> Path:
+def weights(name: str, *, gguf: bool) -> Path:
     """Return the directory of a model, or its GGUF file, from a path or from the name of a card."""
     from bench.models.fetch import ensure
     from bench.models.reference import Named

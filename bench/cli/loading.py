@@ -79,6 +79,13 @@ def load(
     wait: Annotated[
         float, typer.Option(min=1, max=86400, help="for an engine: most seconds until healthy")
     ] = 300.0,
+    drift: Annotated[
+        int | None, typer.Option(min=32, max=100_000, help="compare the output on so many tokens of a text")
+    ] = None,
+    drift_text: Annotated[str, typer.Option(help="a name of `bench list texts`, or a file")] = "english",
+    baseline: Annotated[
+        str | None, typer.Option(help="with --drift: the model to compare with; if absent, --model")
+    ] = None,
     out: Annotated[Path, typer.Option(help="where the directory of the load is made")] = Path("results"),
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -97,6 +104,7 @@ def load(
         target, model, chat, users, rate, burstiness, arrivals, at_once, trace, speed, requests, input_tokens,
         output_tokens, limits_of(slo, LIMITS), search, hardware, utilisation, key_env, timeout, retries,
         ignore_eos, warm_up, seed, python, port, tuple(engine_argument or ()), wait, out, quiet,
+        drift, drift_text, baseline,
     )  # fmt: skip
     if Path(target).is_dir():
         done, directory = load_run.again(asking), Path(target)

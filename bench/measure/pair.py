@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bench import plugins
+from bench.drift.distribution import window_starts
 from bench.measure import replies
 from bench.measure.arm import ArmUnderTest, read_text
 from bench.measure.events import Began
@@ -108,10 +109,3 @@ def _not_comparable(base: ArmUnderTest, variant: ArmUnderTest, same_tokens: bool
         if context is not None and window > context:
             return f"drift.window of {window} does not fit the context of {context} of {under.arm.name}"
     return None
-
-
-def window_starts(length: int, window: int, tokens: int) -> list[int]:
-    """Return the first token of each window. There are as many whole windows as fit ``tokens``, but at least
-    one, spread evenly without overlap; none if the text is shorter than one window."""
-    count = min(max(tokens // window, 1), length // window)
-    return [round(i * (length - window) / max(count - 1, 1)) for i in range(count)]
