@@ -44,6 +44,7 @@ class Asking:
     drift: int | None = None
     drift_text: str = "english"
     baseline: str | None = None
+    pin: bool = True
 
 
 def must_be_one_schedule(asking: Asking) -> None:

@@ -35,7 +35,7 @@ def page(done: Result, directory: Path) -> str:
         f"{found.input_tokens:,} + {found.output_tokens:,} tokens in {found.wall_s:.3g} s",
         *_failures(done), *_searched(head.get("search")), "", *_table(done), "",
         *_rates(done), *_money(done), *_drift(done), "",
-        *_client(done),
+        *_client(done), *_pinned(done.head.get("pinned")),
         *(f"note: {one}" for one in warnings(done.load.samples)),
         *([f"note: {head['left_behind']}"] if head.get("left_behind") else []),
         f"written: {directory}",
@@ -131,6 +131,13 @@ def _client(done: Result) -> list[str]:
         f"ms late, "
         f"requests p99 {format_significant(one.late_p99_ms)} ms late ({one.loop})"
     ]
+
+
+def _pinned(cores: dict[str, list[int]] | None) -> list[str]:
+    if not cores:
+        return []
+    server, client = (", ".join(map(str, cores[side])) for side in ("server", "client"))
+    return [f"pinned apart: the server on processors {server}, the client on {client}"]
 
 
 def _of(figure: Figure | None) -> str:

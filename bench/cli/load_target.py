@@ -17,6 +17,7 @@ from bench.serving.engines import ADAPTERS
 from bench.serving.engines.adapter import Launch
 from bench.serving.environments import interpreter_for
 from bench.serving.load import run
+from bench.serving.pinning import apart
 from bench.serving.server import Server, free_port, started
 
 
@@ -58,12 +59,15 @@ def target_of(asking: Asking, key: Secret | None, directory: Path) -> Iterator[T
     model = weights(asking.model, gguf=adapter.name == "llama-cpp-server")
     launch = Launch(str(model), asking.port or free_port(), python, arguments)
     tell(asking.quiet, f"starting {adapter.title} ...")
-    with started(adapter, launch, directory / "logs" / "server.log", asking.wait_s) as up:
+    log = directory / "logs" / "server.log"
+    with apart(asking.pin) as cores, started(adapter, launch, log, asking.wait_s) as up:
+        cores.go()
         tell(asking.quiet, f"{adapter.title} was healthy after {up.ready_s:.0f} s")
         settings = Settings(up.address, up.model, api, None, extra={**adapter.extra, **extra}, **how)
         head = {
             "target": adapter.name, "model": asking.model, "command": list(adapter.command(launch)),
             "settings": adapter.said(up.evidence).to_json(), "evidence": up.evidence, "ready_s": up.ready_s,
+            "pinned": cores.to_json(),
         }  # fmt: skip
         yield Target(settings, head, up)
 

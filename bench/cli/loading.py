@@ -86,6 +86,9 @@ def load(
     baseline: Annotated[
         str | None, typer.Option(help="with --drift: the model to compare with; if absent, --model")
     ] = None,
+    pin: Annotated[
+        bool, typer.Option(help="for an engine: keep the client on a processor of its own")
+    ] = True,
     out: Annotated[Path, typer.Option(help="where the directory of the load is made")] = Path("results"),
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -104,7 +107,7 @@ def load(
         target, model, chat, users, rate, burstiness, arrivals, at_once, trace, speed, requests, input_tokens,
         output_tokens, limits_of(slo, LIMITS), search, hardware, utilisation, key_env, timeout, retries,
         ignore_eos, warm_up, seed, python, port, tuple(engine_argument or ()), wait, out, quiet,
-        drift, drift_text, baseline,
+        drift, drift_text, baseline, pin,
     )  # fmt: skip
     if Path(target).is_dir():
         done, directory = load_run.again(asking), Path(target)
