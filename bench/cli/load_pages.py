@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.formatting import format_share, format_significant, printable
 from bench.serving.engines.said import Said
-from bench.serving.record import Result, warnings
+from bench.serving.record import Result
 from bench.stats.figure import Figure, value_of
 
 TIMES = (
@@ -36,7 +36,7 @@ def page(done: Result, directory: Path) -> str:
         *_failures(done), *_searched(head.get("search")), "", *_table(done), "",
         *_rates(done), *_money(done), *_drift(done), "",
         *_client(done), *_pinned(done.head.get("pinned")),
-        *(f"note: {one}" for one in warnings(done.load.samples)),
+        *(f"note: {one}" for one in done.warnings),
         *([f"note: {head['left_behind']}"] if head.get("left_behind") else []),
         f"written: {directory}",
     ]  # fmt: skip

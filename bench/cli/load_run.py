@@ -21,6 +21,7 @@ from bench.runs.run import new_directory
 from bench.serving import record
 from bench.serving.address import address, key_of
 from bench.serving.arrivals import ClosedLoop, Schedule, at_once, constant, gamma, poisson
+from bench.serving.cache_hits import Hits, hits_of
 from bench.serving.client import Client
 from bench.serving.connection import must_be_installed
 from bench.serving.distributions import Asker
@@ -61,9 +62,11 @@ def measured(asking: Asking) -> tuple[Result, Path]:
     )
     limits, begun = Limits(asking.slo), utc_now()
     with _none_left_empty(directory), target_of(asking, key, directory) as target:
-        done, found = run(_measured(asking, target, schedule, lengths, seed, limits))
+        done, found, hits = run(_measured(asking, target, schedule, lengths, seed, limits))
         drift = run(_drift(asking, target, directory)) if asking.drift and not done.stopped else None
         head = {**target.head, **_what(asking, seed), "started_utc": begun, "finished_utc": utc_now()}
+    if hits is not None:
+        head["prefix_cache"] = hits.to_json()
     if target.server is not None and target.server.parting:
         head["left_behind"] = target.server.parting
     if found is not None:
@@ -96,7 +99,7 @@ def again(asking: Asking) -> Result:
 
 async def _measured(
     asking: Asking, target: Target, schedule: Schedule, lengths: Lengths, seed: int, limits: Limits
-) -> tuple[Load, Capacity | None]:
+) -> tuple[Load, Capacity | None, Hits | None]:
     count = await tokenizer_of(target.settings.server, target.settings.model, target.settings.key)
     number = 0
 
@@ -108,8 +111,12 @@ async def _measured(
 
     await _warm_up(target, await prompts(lengths[:1] * asking.warm_up))
     if asking.search is None:
-        seen = _Seen(schedule.requests, asking.quiet)
-        return await load(target.settings, schedule, await prompts(lengths), seen, target.gone), None
+        seen, asked = _Seen(schedule.requests, asking.quiet), await prompts(lengths)
+        server, key = target.settings.server, target.settings.key
+        before = await hits_of(server, key)
+        one_load = await load(target.settings, schedule, asked, seen, target.gone)
+        after = await hits_of(server, key) if before and not one_load.stopped else None
+        return one_load, None, after.since(before) if before and after else None
     last: list[Load] = []
 
     async def attempt(rate: float, requests: int) -> Load:
@@ -121,7 +128,7 @@ async def _measured(
 
     found = await highest_rate(attempt, limits, asking.search, asking.rate or FIRST_RATE)
     best = [at for at, step in enumerate(found.steps) if step.found == "holds" and step.rate == found.holds]
-    return last[best[-1] if best else -1], found
+    return last[best[-1] if best else -1], found, None
 
 
 async def _drift(asking: Asking, target: Target, directory: Path) -> Drift:

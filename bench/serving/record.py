@@ -15,6 +15,7 @@ from bench.errors import BenchError, IntegrityError
 from bench.pricing.cost import Price, price_of
 from bench.pricing.hardware import parse_price
 from bench.serving.address import Secret
+from bench.serving.cache_hits import Hits
 from bench.serving.drift import Drift
 from bench.serving.figures import Counts, Limits, counts, figures
 from bench.serving.honesty import Honesty
@@ -48,13 +49,19 @@ class Result:
         none = () if self.counts.ok else ("no request got a whole reply",)
         return (*self.load.invalid, *none)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Say what makes the figures less sure than they look."""
+        kept = self.head.get("prefix_cache")
+        return warnings(self.load.samples, Hits.from_json(kept) if kept else None)
+
     def to_json(self) -> dict[str, Any]:
         """Return the summary as it stands in ``load.json``."""
         return {
             "schema_version": SCHEMA_VERSION, "kind": "load", **self.head,
             "status": "invalid" if self.reasons else "ok", "reasons": list(self.reasons),
             "slo": dict(self.limits.most_ms), "price": self.price, "counts": self.counts.to_json(),
-            "warnings": list(warnings(self.load.samples)), "client": self.load.honesty.to_json(),
+            "warnings": list(self.warnings), "client": self.load.honesty.to_json(),
             "figures": {key: one and one.to_json() for key, one in self.figures.items()},
             **({"drift": self.drift.how()} if self.drift else {}),
         }  # fmt: skip
@@ -113,15 +120,15 @@ def read(directory: Path) -> Kept:
         raise IntegrityError(f"{path}: this is not the journal of a load ({bad!r:.80})") from None
 
 
-def warnings(samples: Sequence[Sample]) -> tuple[str, ...]:
-    """Say what makes the figures less sure than they look."""
+def warnings(samples: Sequence[Sample], cache: Hits | None = None) -> tuple[str, ...]:
+    """Say what makes the figures less sure than they look. ``cache`` holds the server's own counters, which
+    count more surely than the usage in its replies."""
     ok = [one for one in samples if one.ok]
     found = []
-    tokens, cached = sum(one.input_tokens for one in ok), sum(one.n_cached or 0 for one in ok)
-    if cached > ANSWERED_BY_CACHE * tokens:
-        found.append(
-            f"a prefix cache answered {cached / tokens:.0%} of the input tokens, although no prompt repeats"
-        )
+    usage = Hits(sum(one.n_cached or 0 for one in ok), sum(one.input_tokens for one in ok))
+    share = (cache or usage).share
+    if share > ANSWERED_BY_CACHE:
+        found.append(f"a prefix cache answered {share:.0%} of the input tokens, although no prompt repeats")
     doubts = [one.doubt for one in ok if not one.verified]
     if doubts:
         found.append(f"the output tokens of {len(doubts)} of {len(ok)} replies are unverified: {doubts[0]}")
