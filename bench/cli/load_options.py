@@ -23,8 +23,8 @@ class Asking:
     trace: Path | None
     speed: float
     requests: int | None
-    input_tokens: int
-    output_tokens: int
+    input_tokens: str
+    output_tokens: str
     slo: dict[str, float]
     search: float | None
     hardware: str | None

@@ -28,6 +28,7 @@ from bench.serving.distributions import Asker
 from bench.serving.drift import Drift, Wanted, drift_of
 from bench.serving.engines import adapter_called
 from bench.serving.figures import Limits
+from bench.serving.lengths import lengths
 from bench.serving.load import Load, load, run
 from bench.serving.prompts import by_tokens, by_words, tokenizer_of
 from bench.serving.reply import Asked
@@ -48,7 +49,7 @@ def measured(asking: Asking) -> tuple[Result, Path]:
     must_be_one_schedule(asking)
     must_be_installed()
     seed = secrets.randbits(32) if asking.seed is None else asking.seed
-    schedule, lengths = _schedule(asking, seed)
+    schedule, wanted = _schedule(asking, seed)
     price = (
         price_block(asking.hardware, None, asking.utilisation, utc_now()[:10]) if asking.hardware else None
     )
@@ -62,7 +63,7 @@ def measured(asking: Asking) -> tuple[Result, Path]:
     )
     limits, begun = Limits(asking.slo), utc_now()
     with _none_left_empty(directory), target_of(asking, key, directory) as target:
-        done, found, hits = run(_measured(asking, target, schedule, lengths, seed, limits))
+        done, found, hits = run(_measured(asking, target, schedule, wanted, seed, limits))
         drift = run(_drift(asking, target, directory)) if asking.drift and not done.stopped else None
         head = {**target.head, **_what(asking, seed), "started_utc": begun, "finished_utc": utc_now()}
     if hits is not None:
@@ -98,7 +99,7 @@ def again(asking: Asking) -> Result:
 
 
 async def _measured(
-    asking: Asking, target: Target, schedule: Schedule, lengths: Lengths, seed: int, limits: Limits
+    asking: Asking, target: Target, schedule: Schedule, each: Lengths, seed: int, limits: Limits
 ) -> tuple[Load, Capacity | None, Hits | None]:
     count = await tokenizer_of(target.settings.server, target.settings.model, target.settings.key)
     number = 0
@@ -109,9 +110,9 @@ async def _measured(
         mixed = (seed << 16) + number  # the prompts of a second load are new ones too
         return by_words(wanted, mixed) if count is None else await by_tokens(wanted, mixed, count)
 
-    await _warm_up(target, await prompts(lengths[:1] * asking.warm_up))
+    await _warm_up(target, await prompts(each[:1] * asking.warm_up))
     if asking.search is None:
-        seen, asked = _Seen(schedule.requests, asking.quiet), await prompts(lengths)
+        seen, asked = _Seen(schedule.requests, asking.quiet), await prompts(each)
         server, key = target.settings.server, target.settings.key
         before = await hits_of(server, key)
         one_load = await load(target.settings, schedule, asked, seen, target.gone)
@@ -161,19 +162,20 @@ async def _warm_up(target: Target, prompts: list[Asked]) -> None:
 def _schedule(asking: Asking, seed: int) -> tuple[Schedule, Lengths]:
     """Return when requests come, and the input and output tokens of each."""
     n = USUAL_REQUESTS if asking.requests is None else asking.requests
-    each = ((asking.input_tokens, asking.output_tokens),)
     if asking.trace is not None:
         found = read_trace(asking.trace, asking.requests, asking.speed)
         return found.schedule, found.lengths
+    drawn = lengths(asking.input_tokens, n, seed), lengths(asking.output_tokens, n, seed + 1)
+    each = tuple(zip(*drawn, strict=True))
     if asking.users is not None:
-        return ClosedLoop(asking.users, n), each * n
+        return ClosedLoop(asking.users, n), each
     if asking.at_once:
-        return at_once(n), each * n
+        return at_once(n), each
     rate = FIRST_RATE if asking.rate is None else asking.rate
     if asking.arrivals == "constant":
-        return constant(rate, n), each * n
+        return constant(rate, n), each
     one = poisson(rate, n, seed) if asking.burstiness == 1 else gamma(rate, asking.burstiness, n, seed)
-    return one, each * n
+    return one, each
 
 
 def _what(asking: Asking, seed: int) -> dict[str, Any]:

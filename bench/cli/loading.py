@@ -44,8 +44,10 @@ def load(
     requests: Annotated[
         int | None, typer.Option(help="how many requests; if absent, 64 or the whole trace")
     ] = None,
-    input_tokens: Annotated[int, typer.Option(min=1, max=1_000_000, help="tokens of a prompt")] = 64,
-    output_tokens: Annotated[int, typer.Option(min=1, max=1_000_000, help="most tokens of a reply")] = 32,
+    input_tokens: Annotated[
+        str, typer.Option(help="tokens of a prompt: 128, uniform:32-512, lognormal:128,0.8, file:PATH")
+    ] = "64",
+    output_tokens: Annotated[str, typer.Option(help="most tokens of a reply, in the same ways")] = "32",
     slo: Annotated[str, typer.Option(help="most ms of a good request: ttft:500,tpot:50,e2el:2000")] = "",
     search: Annotated[
         float | None, typer.Option(help="find the highest rate at which this share of requests is good")
