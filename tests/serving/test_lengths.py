@@ -45,7 +45,8 @@ def test_a_seed_repeats_them(text: str) -> None:
 
 @pytest.mark.parametrize("text", [
     "", "0", "-1", "1.5", "x", "1000001", "uniform:5", "uniform:9-3", "uniform:0-3", "uniform:-",
-    "lognormal:5", "lognormal:0,1", "lognormal:5,0", "lognormal:5,nan", "lognormal:5,x", "normal:5,1", "9" * 5000, "²",
+    "lognormal:5", "lognormal:0,1", "lognormal:5,0", "lognormal:5,nan", "lognormal:5,x", "normal:5,1",
+    "9" * 5000, "²",
 ])  # fmt: skip
 def test_what_is_no_length(text: str) -> None:
     with pytest.raises(UsageError):
