@@ -228,10 +228,11 @@ def export(
 
 @app.command()
 def verify(run: RunDirectory) -> None:
-    """Recompute a run's chain, digests and summary from its raw journal."""
+    """Recompute the chain, digests and summary of a run, or of a load, from its raw journal."""
     from bench.results.verify import verify_run
+    from bench.serving.verify import is_load, verify_load
 
-    print(verify_run(run))
+    print(verify_load(run) if is_load(run) else verify_run(run))
 
 
 def _spec(config: Path, overrides: list[str] | None, only: list[str] | None) -> Spec:

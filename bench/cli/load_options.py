@@ -23,8 +23,8 @@ class Asking:
     trace: Path | None
     speed: float
     requests: int | None
-    input_tokens: int
-    output_tokens: int
+    input_tokens: str
+    output_tokens: str
     slo: dict[str, float]
     search: float | None
     hardware: str | None
@@ -41,6 +41,10 @@ class Asking:
     wait_s: float
     out: Path
     quiet: bool
+    drift: int | None = None
+    drift_text: str = "english"
+    baseline: str | None = None
+    pin: bool = True
 
 
 def must_be_one_schedule(asking: Asking) -> None:
@@ -61,6 +65,10 @@ def must_be_one_schedule(asking: Asking) -> None:
         raise UsageError(f"--arrivals: {asking.arrivals!r:.40} is neither poisson nor constant")
     if asking.rate is None and (asking.burstiness != 1 or asking.arrivals != "poisson"):
         raise UsageError("--burstiness and --arrivals go with --rate")
+    if asking.drift is None and asking.baseline is not None:
+        raise UsageError("--baseline goes with --drift")
+    if asking.drift is not None and "://" in asking.target and asking.baseline is None:
+        raise UsageError("--drift compares with what? name the model that the server serves with --baseline")
     if asking.trace is None and asking.speed != 1:
         raise UsageError("--speed goes with --trace")
     if asking.arrivals == "constant" and asking.burstiness != 1:

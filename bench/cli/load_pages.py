@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.formatting import format_share, format_significant, printable
 from bench.serving.engines.said import Said
-from bench.serving.record import Result, warnings
+from bench.serving.record import Result
 from bench.stats.figure import Figure, value_of
 
 TIMES = (
@@ -34,9 +34,9 @@ def page(done: Result, directory: Path) -> str:
         f"{found.ok} ok, {found.failed} failed, {found.cut_short} cut short; {found.retries} retries; "
         f"{found.input_tokens:,} + {found.output_tokens:,} tokens in {found.wall_s:.3g} s",
         *_failures(done), *_searched(head.get("search")), "", *_table(done), "",
-        *_rates(done), *_money(done), "",
-        *_client(done),
-        *(f"note: {one}" for one in warnings(done.load.samples)),
+        *_rates(done), *_money(done), *_drift(done), "",
+        *_client(done), *_pinned(done.head.get("pinned")),
+        *(f"note: {one}" for one in done.warnings),
         *([f"note: {head['left_behind']}"] if head.get("left_behind") else []),
         f"written: {directory}",
     ]  # fmt: skip
@@ -112,6 +112,18 @@ def _money(done: Result) -> list[str]:
     ]
 
 
+def _drift(done: Result) -> list[str]:
+    if done.drift is None:
+        return []
+    kld, top1 = done.figures["kld_mean"], done.figures["top1_agreement"]
+    assert kld is not None
+    low, high = (format_significant(one) for one in (kld.ci_low, kld.ci_high))
+    return [
+        f"drift: KL {_of(kld)} nat [{low}, {high}], same next token {format_share(value_of(top1))}, "
+        f"{kld.notes['n']} positions ({done.drift.sentence}; tokens {done.drift.tokenizer})"
+    ]
+
+
 def _client(done: Result) -> list[str]:
     one = done.load.honesty
     return [
@@ -119,6 +131,13 @@ def _client(done: Result) -> list[str]:
         f"ms late, "
         f"requests p99 {format_significant(one.late_p99_ms)} ms late ({one.loop})"
     ]
+
+
+def _pinned(cores: dict[str, list[int]] | None) -> list[str]:
+    if not cores:
+        return []
+    server, client = (", ".join(map(str, cores[side])) for side in ("server", "client"))
+    return [f"pinned apart: the server on processors {server}, the client on {client}"]
 
 
 def _of(figure: Figure | None) -> str:

@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from bench import __version__, plugins
 from bench.cli.load_options import Asking, must_be_one_schedule
 from bench.cli.load_target import target_of, tell
 from bench.config.spec import WorkloadBlock
+from bench.machine.devices import cpu_count
 from bench.measure.clock import utc_now
 from bench.metrics.requests import Limits
 from bench.pricing.reprice import price_block
@@ -21,12 +23,16 @@ from bench.runs.run import new_directory
 from bench.serving import record
 from bench.serving.address import address, key_of
 from bench.serving.arrivals import MOST_REQUESTS, Planned
+from bench.serving.cache_hits import Hits, hits_of
 from bench.serving.connection import must_be_installed
+from bench.serving.distributions import Asker
+from bench.serving.drift import Drift, Wanted, drift_of
 from bench.serving.engines import adapter_called
+from bench.serving.lengths import lengths
 from bench.serving.load import Load, load, run
 from bench.serving.prompts import Prompts, tokenizer_of
 from bench.serving.searched import Searched, searched
-from bench.serving.target import Target
+from bench.serving.target import Target, weights
 
 if TYPE_CHECKING:
     from bench.serving.record import Result
@@ -40,7 +46,7 @@ def measured(asking: Asking) -> tuple[Result, Path]:
     must_be_one_schedule(asking)
     must_be_installed()
     seed = secrets.randbits(32) if asking.seed is None else asking.seed
-    workload = _workload(asking)
+    workload = _workload(asking, seed)
     title = _title(asking, workload, seed)
     price = (
         price_block(asking.hardware, None, asking.utilisation, utc_now()[:10]) if asking.hardware else None
@@ -55,13 +61,16 @@ def measured(asking: Asking) -> tuple[Result, Path]:
     )
     limits, begun = Limits(asking.slo), utc_now()
     with _none_left_empty(directory), target_of(asking, key, directory) as target:
-        done, found = run(_measured(asking, target, workload, seed, limits))
+        done, found, hits = run(_measured(asking, target, workload, seed, limits))
+        drift = run(_drift(asking, target, directory)) if asking.drift and not done.stopped else None
         head = {**target.head, **_what(asking, seed), "started_utc": begun, "finished_utc": utc_now()}
+    if hits is not None:
+        head["prefix_cache"] = hits.to_json()
     if target.server is not None and target.server.parting:
         head["left_behind"] = target.server.parting
     if found is not None:
         head["search"] = found.to_json()
-    result = record.result({"schedule": title, **head}, done, limits, price)
+    result = record.result({"schedule": title, **head}, done, limits, price, drift)
     record.write(directory, result, utc_now, key)
     return result, directory
 
@@ -80,42 +89,70 @@ def _none_left_empty(directory: Path) -> Iterator[None]:
 
 def again(asking: Asking) -> Result:
     """Compute an earlier load again from its journal, with other limits or another price if given."""
-    head, done, limits, price = record.read(Path(asking.target))
+    head, done, limits, price, drift = record.read(Path(asking.target))
     if asking.hardware:
         price = price_block(asking.hardware, None, asking.utilisation, utc_now()[:10])
-    return record.result(head, done, Limits(asking.slo or limits), price)
+    return record.result(head, done, Limits(asking.slo or limits), price, drift)
 
 
 async def _measured(
     asking: Asking, target: Target, workload: WorkloadBlock, seed: int, limits: Limits
-) -> tuple[Load, Searched | None]:
+) -> tuple[Load, Searched | None, Hits | None]:
     how = target.settings
     prompts = Prompts(seed, await tokenizer_of(how.server, how.model, how.key))
     kind = plugins.load("workloads", workload.name)
-    first = ((asking.input_tokens, asking.output_tokens),)
-    await target.warm_up(await prompts.of(first * asking.warm_up))
+    await target.warm_up(await prompts.of(_drawn(asking, 1, seed) * asking.warm_up))
     if asking.search is None:
-        planned = kind.plan(workload, seed)
+        planned = _with_lengths(asking, kind.plan(workload, seed), seed)
         seen = _Seen(planned.schedule.requests, asking.quiet)
         asked = await prompts.of(planned.lengths)
-        return await load(how, planned.schedule, asked, seen, target.gone), None
+        before = await hits_of(how.server, how.key)
+        one = await load(how, planned.schedule, asked, seen, target.gone)
+        after = await hits_of(how.server, how.key) if before and not one.stopped else None
+        return one, None, after.since(before) if before and after else None
 
     def plan(rate: float, requests: int, attempt: int) -> Planned:
-        found: Planned = kind.plan_at(workload, rate, requests, seed + attempt)
-        return found
+        return _with_lengths(asking, kind.plan_at(workload, rate, requests, seed + attempt), seed + attempt)
 
     def seen_at(rate: float, requests: int) -> _Seen:
         return _Seen(requests, asking.quiet, f"{rate:.3g} requests/s: ")
 
     start = asking.rate or FIRST_RATE
     found = await searched(target, plan, limits, asking.search, start, prompts, seen_at)
-    return found.load, found
+    return found.load, found, None
 
 
-def _workload(asking: Asking) -> WorkloadBlock:
+async def _drift(asking: Asking, target: Target, directory: Path) -> Drift:
+    """Compare the server, when the load is over, with its model in float32."""
+    name = asking.baseline or asking.model
+    assert name is not None
+    assert asking.drift is not None
+    wanted = Wanted(weights(name, gguf=False), name, asking.drift_text, asking.drift, cpu_count())
+    how = target.settings
+    log = directory / "logs" / "baseline.log"
+    log.parent.mkdir(exist_ok=True)
+    asker = Asker(how.server, how.model, how.key)
+    return await drift_of(asker, wanted, log, lambda line: tell(asking.quiet, line))
+
+
+def _drawn(asking: Asking, count: int, seed: int) -> tuple[tuple[int, int], ...]:
+    """Return the input and output tokens of so many requests, by the lengths that were asked for."""
+    drawn = lengths(asking.input_tokens, count, seed), lengths(asking.output_tokens, count, seed + 1)
+    return tuple(zip(*drawn, strict=True))
+
+
+def _with_lengths(asking: Asking, planned: Planned, seed: int) -> Planned:
+    """Draw a length for each request; a trace has its own."""
+    if asking.trace is not None:
+        return planned
+    return replace(planned, lengths=_drawn(asking, planned.schedule.requests, seed))
+
+
+def _workload(asking: Asking, seed: int) -> WorkloadBlock:
     """Return the workload as a config has it. The options have bounds of their own, so it is not checked."""
     requests = USUAL_REQUESTS if asking.requests is None else asking.requests
-    common = {"input_tokens": asking.input_tokens, "output_tokens": asking.output_tokens, "file": None}
+    ((n_in, n_out),) = _drawn(asking, 1, seed)
+    common = {"input_tokens": n_in, "output_tokens": n_out, "file": None}
 
     def kind(name: str, requests: int, **own: object) -> WorkloadBlock:
         given: dict[str, Any] = {**common, "requests": requests, "own": tuple(own.items())}

@@ -14,6 +14,7 @@ from bench.serving.address import Secret, address
 from bench.serving.engines import ADAPTERS
 from bench.serving.engines.adapter import Launch
 from bench.serving.environments import interpreter_for
+from bench.serving.pinning import apart
 from bench.serving.server import free_port
 from bench.serving.target import Manner, Target, begun, there, weights
 
@@ -35,11 +36,14 @@ def target_of(asking: Asking, key: Secret | None, directory: Path) -> Iterator[T
         raise UsageError("--key-env goes with an address: a server that is started here wants no key")
     python = interpreter_for(adapter, asking.python)
     served = weights(asking.model, gguf=adapter.name == "llama-cpp-server")
-    launch = Launch(str(served), asking.port or free_port(), python, asking.engine_arguments)
+    arguments = (*(adapter.for_drift if asking.drift else ()), *asking.engine_arguments)
+    launch = Launch(str(served), asking.port or free_port(), python, arguments)
     tell(asking.quiet, f"starting {adapter.title} ...")
-    with begun(adapter, launch, directory / "logs" / "server.log", asking.wait_s, manner) as target:
+    log = directory / "logs" / "server.log"
+    with apart(asking.pin) as cores, begun(adapter, launch, log, asking.wait_s, manner) as target:
+        cores.go()
         tell(asking.quiet, f"{adapter.title} was healthy after {target.head['ready_s']:.0f} s")
-        yield replace(target, head={**target.head, "model": asking.model})
+        yield replace(target, head={**target.head, "model": asking.model, "pinned": cores.to_json()})
 
 
 def tell(quiet: bool, line: str) -> None:

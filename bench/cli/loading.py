@@ -44,8 +44,10 @@ def load(
     requests: Annotated[
         int | None, typer.Option(help="how many requests; if absent, 64 or the whole trace")
     ] = None,
-    input_tokens: Annotated[int, typer.Option(min=1, max=1_000_000, help="tokens of a prompt")] = 64,
-    output_tokens: Annotated[int, typer.Option(min=1, max=1_000_000, help="most tokens of a reply")] = 32,
+    input_tokens: Annotated[
+        str, typer.Option(help="tokens of a prompt: 128, uniform:32-512, lognormal:128,0.8, file:PATH")
+    ] = "64",
+    output_tokens: Annotated[str, typer.Option(help="most tokens of a reply, in the same ways")] = "32",
     slo: Annotated[str, typer.Option(help="most ms of a good request: ttft:500,tpot:50,e2el:2000")] = "",
     search: Annotated[
         float | None, typer.Option(help="find the highest rate at which this share of requests is good")
@@ -79,6 +81,16 @@ def load(
     wait: Annotated[
         float, typer.Option(min=1, max=86400, help="for an engine: most seconds until healthy")
     ] = 300.0,
+    drift: Annotated[
+        int | None, typer.Option(min=32, max=100_000, help="compare the output on so many tokens of a text")
+    ] = None,
+    drift_text: Annotated[str, typer.Option(help="a name of `bench list texts`, or a file")] = "english",
+    baseline: Annotated[
+        str | None, typer.Option(help="with --drift: the model to compare with; if absent, --model")
+    ] = None,
+    pin: Annotated[
+        bool, typer.Option(help="for an engine: keep the client on a processor of its own")
+    ] = True,
     out: Annotated[Path, typer.Option(help="where the directory of the load is made")] = Path("results"),
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -97,6 +109,7 @@ def load(
         target, model, chat, users, rate, burstiness, arrivals, at_once, trace, speed, requests, input_tokens,
         output_tokens, limits_of(slo, LIMITS), search, hardware, utilisation, key_env, timeout, retries,
         ignore_eos, warm_up, seed, python, port, tuple(engine_argument or ()), wait, out, quiet,
+        drift, drift_text, baseline, pin,
     )  # fmt: skip
     if Path(target).is_dir():
         done, directory = load_run.again(asking), Path(target)

@@ -14,6 +14,13 @@ from bench.stats.intervals import Interval, bootstrap_interval, quantile
 Windows = Sequence[DriftWindow]
 
 
+def window_starts(length: int, window: int, tokens: int) -> list[int]:
+    """Return the first token of each window. There are as many whole windows as fit ``tokens``, but at least
+    one, spread evenly without overlap; none if the text is shorter than one window."""
+    count = min(max(tokens // window, 1), length // window)
+    return [round(i * (length - window) / max(count - 1, 1)) for i in range(count)]
+
+
 def window_means(values: Sequence[Sequence[float]]) -> list[float]:
     """Return the mean of each window, to nine digits; two runs on the same windows are compared by them."""
     return [float(f"{math.fsum(window) / len(window):.9g}") for window in values]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from bench import plugins
+from bench.drift.distribution import window_starts
 from bench.machine.cores import halves
 from bench.measure import replies
 from bench.measure.arm import ArmUnderTest, read_text
@@ -138,10 +139,3 @@ def _not_comparable(base: ArmUnderTest, variant: ArmUnderTest, same_tokens: bool
         if context is not None and window > context:
             return f"drift.window of {window} does not fit the context of {context} of {under.arm.name}"
     return None
-
-
-def window_starts(length: int, window: int, tokens: int) -> list[int]:
-    """Return the first token of each window. There are as many whole windows as fit ``tokens``, but at least
-    one, spread evenly without overlap; none if the text is shorter than one window."""
-    count = min(max(tokens // window, 1), length // window)
-    return [round(i * (length - window) / max(count - 1, 1)) for i in range(count)]

@@ -57,7 +57,7 @@ def same_spec(path: Path, record: RunRecord) -> str:
         found = read_yaml(path, follow=False).data
     except ConfigError as bad:
         raise IntegrityError(f"{bad}") from None
-    _must_agree(path, found, record.spec, None)
+    must_agree(path, found, record.spec, None)
     return f"{path}: as in the journal, digest {record.spec_digest}"
 
 
@@ -69,7 +69,7 @@ def _same_summary(path: Path, record: RunRecord, journal: Path) -> str:
     seal = found.pop(SEAL, None)
     with judging(journal):
         made = json.loads(json.dumps(summarise(record).to_json(), allow_nan=False))
-    added = _must_agree(path, found, made, record)
+    added = must_agree(path, found, made, record)
     if seal is not None:
         check_seal(path, found, seal, journal)
     new = f"; without {added} keys that the code of its time did not make" if added else ""
@@ -83,7 +83,7 @@ def _other_code(record: RunRecord) -> str:
     return f"; the run was made by other code than this (version {record.harness.get('version')})"
 
 
-def _must_agree(path: Path, found: object, made: object, record: RunRecord | None) -> int:
+def must_agree(path: Path, found: object, made: object, record: RunRecord | None) -> int:
     """Return how many keys ``found`` lacks because other code wrote it; any other difference is an error.
 
     Raises IntegrityError.

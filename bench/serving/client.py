@@ -14,7 +14,7 @@ from bench.errors import BenchError
 from bench.records.samples import Sample
 from bench.serving.address import Address, Secret
 from bench.serving.connection import Connection, Lost, connect
-from bench.serving.reply import Asked, Reply, Trip, without
+from bench.serving.reply import MOST_BODY, Asked, Reply, Trip, without
 from bench.serving.sse import BadStream
 
 Api = Literal["completions", "chat"]
@@ -142,10 +142,25 @@ def request_bytes(method: str, server: Address, path: str, key: Secret | None, d
 
 
 async def fetch(
-    server: Address, path: str, key: Secret | None, body: object = None, wait_s: float = 10
-) -> object:
+    server: Address, path: str, key: Secret | None, body: object = None, wait_s: float = 10,
+    most_bytes: int = MOST_BODY,
+) -> object:  # fmt: skip
     """Return the JSON at ``path`` (from the root), None if it holds none. Raises BenchError."""
-    reply = Reply()
+    found = await fetch_text(server, path, key, body, wait_s, most_bytes)
+    try:
+        value: object = json.loads(found)
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+async def fetch_text(
+    server: Address, path: str, key: Secret | None, body: object = None, wait_s: float = 10,
+    most_bytes: int = MOST_BODY,
+) -> bytes:  # fmt: skip
+    """Return what is at ``path`` (from the root). Raises BenchError unless it is there and not longer than
+    ``most_bytes``."""
+    reply = Reply(most_bytes)
     data = b"" if body is None else json.dumps(body).encode()
     request = request_bytes("GET" if body is None else "POST", server, path, key, data)
     try:
@@ -161,10 +176,7 @@ async def fetch(
     except (Lost, BadStream) as bad:
         raise BenchError(f"{server.url}: {bad}") from None
     if reply.status != 200:
-        told = reply.refusal()
-        raise BenchError(f"{server.url}: {without(key, told)}")
-    try:
-        found: object = json.loads(reply.body)
-    except (ValueError, RecursionError):
-        return None
-    return found
+        raise BenchError(f"{server.url}: {without(key, reply.refusal())}")
+    if reply.too_long:
+        raise BenchError(f"{server.url}: a reply of more than {most_bytes} bytes")
+    return reply.body

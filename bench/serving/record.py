@@ -18,6 +18,8 @@ from bench.pricing.hardware import parse_price
 from bench.records.loads import Honesty
 from bench.records.samples import Sample
 from bench.serving.address import Secret
+from bench.serving.cache_hits import Hits
+from bench.serving.drift import Drift
 from bench.serving.load import Load
 from bench.stats.figure import Figures
 from bench.store.files import canonical_json, write_atomic
@@ -39,6 +41,7 @@ class Result:
     price: Mapping[str, Any] | None
     counts: Counts
     figures: Figures
+    drift: Drift | None = None
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -46,26 +49,36 @@ class Result:
         none = () if self.counts.ok else ("no request got a whole reply",)
         return (*self.load.invalid, *none)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Say what makes the figures less sure than they look."""
+        kept = self.head.get("prefix_cache")
+        return warnings(self.load.samples, Hits.from_json(kept) if kept else None)
+
     def to_json(self) -> dict[str, Any]:
         """Return the summary as it stands in ``load.json``."""
         return {
             "schema_version": SCHEMA_VERSION, "kind": "load", **self.head,
             "status": "invalid" if self.reasons else "ok", "reasons": list(self.reasons),
             "slo": dict(self.limits.most_ms), "price": self.price, "counts": self.counts.to_json(),
-            "warnings": list(warnings(self.load.samples)), "client": self.load.honesty.to_json(),
+            "warnings": list(self.warnings), "client": self.load.honesty.to_json(),
             "figures": {key: one and one.to_json() for key, one in self.figures.items()},
+            **({"drift": self.drift.how()} if self.drift else {}),
         }  # fmt: skip
 
 
-def result(head: Mapping[str, Any], load: Load, limits: Limits, price: Mapping[str, Any] | None) -> Result:
+def result(
+    head: Mapping[str, Any], load: Load, limits: Limits, price: Mapping[str, Any] | None,
+    drift: Drift | None = None,
+) -> Result:  # fmt: skip
     """Compute the figures of a load; ``price`` is a whole block of a price with its utilisation.
 
     Raises BenchError if there was no request.
     """
     if not load.samples:
         raise BenchError("nothing was measured: no request was sent")
-    found = figures(load.samples, limits, _price(price))
-    return Result(head, load, limits, price, counts(load.samples, limits), found)
+    found = {**figures(load.samples, limits, _price(price)), **(drift.figures() if drift else {})}
+    return Result(head, load, limits, price, counts(load.samples, limits), found, drift)
 
 
 def write(directory: Path, done: Result, clock: Callable[[], str], secret: Secret | None) -> None:
@@ -74,6 +87,8 @@ def write(directory: Path, done: Result, clock: Callable[[], str], secret: Secre
     records: list[tuple[str, Mapping[str, object]]] = [("load", {"head": done.head, **settings})]
     rows = [one.to_json() for one in done.load.samples]
     records += [("samples", {"samples": rows[at : at + BATCH]}) for at in range(0, len(rows), BATCH)]
+    if done.drift is not None:
+        records.append(("drift", done.drift.to_json()))
     records.append(("end", {"client": done.load.honesty.to_json(), "stopped": done.load.stopped}))
     summary = json.dumps(done.to_json(), indent=1, allow_nan=False)
     for text in (summary, *(canonical_json(payload) for _, payload in records)):
@@ -85,8 +100,11 @@ def write(directory: Path, done: Result, clock: Callable[[], str], secret: Secre
     write_atomic(directory / SUMMARY, summary)
 
 
-def read(directory: Path) -> tuple[Mapping[str, Any], Load, dict[str, float], Mapping[str, Any] | None]:
-    """Read a journal back: head, load, limits and price. Raises IntegrityError for one that is damaged."""
+Kept = tuple[Mapping[str, Any], Load, dict[str, float], Mapping[str, Any] | None, Drift | None]
+
+
+def read(directory: Path) -> Kept:
+    """Read a journal back: head, load, limits, price, drift. Raises IntegrityError if it is damaged."""
     path = directory / JOURNAL
     records = read_journal(path).records
     by_kind: dict[object, list[Mapping[str, Any]]] = {}
@@ -96,20 +114,21 @@ def read(directory: Path) -> tuple[Mapping[str, Any], Load, dict[str, float], Ma
         first, last = by_kind["load"][0], by_kind["end"][0]
         samples = tuple(Sample.from_json(row) for one in by_kind.get("samples", []) for row in one["samples"])
         load = Load(samples, Honesty.from_json(last["client"]), str(last["stopped"]))
-        return dict(first["head"]), load, dict(first["slo"]), first["price"]
+        drift = next((Drift.from_json(one) for one in by_kind.get("drift", [])), None)
+        return dict(first["head"]), load, dict(first["slo"]), first["price"], drift
     except (KeyError, TypeError, IndexError) as bad:
         raise IntegrityError(f"{path}: this is not the journal of a load ({bad!r:.80})") from None
 
 
-def warnings(samples: Sequence[Sample]) -> tuple[str, ...]:
-    """Say what makes the figures less sure than they look."""
+def warnings(samples: Sequence[Sample], cache: Hits | None = None) -> tuple[str, ...]:
+    """Say what makes the figures less sure than they look. ``cache`` holds the server's own counters, which
+    count more surely than the usage in its replies."""
     ok = [one for one in samples if one.ok]
     found = []
-    tokens, cached = sum(one.input_tokens for one in ok), sum(one.n_cached or 0 for one in ok)
-    if cached > ANSWERED_BY_CACHE * tokens:
-        found.append(
-            f"a prefix cache answered {cached / tokens:.0%} of the input tokens, although no prompt repeats"
-        )
+    usage = Hits(sum(one.n_cached or 0 for one in ok), sum(one.input_tokens for one in ok))
+    share = (cache or usage).share
+    if share > ANSWERED_BY_CACHE:
+        found.append(f"a prefix cache answered {share:.0%} of the input tokens, although no prompt repeats")
     doubts = [one.doubt for one in ok if not one.verified]
     if doubts:
         found.append(f"the output tokens of {len(doubts)} of {len(ok)} replies are unverified: {doubts[0]}")

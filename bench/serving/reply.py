@@ -30,7 +30,7 @@ class Asked:
 class Reply:
     """A reply as it comes."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_body: int = MOST_BODY) -> None:
         self.status: int | None = None
         self.headers: dict[str, str] = {}
         self.arrivals: list[Arrival] = []
@@ -39,6 +39,8 @@ class Reply:
         self.finish: str | None = None
         self.done = False
         self.body = b""
+        self.too_long = False
+        self._most_body = most_body
         self._parser = EventParser()
 
     @property
@@ -58,7 +60,8 @@ class Reply:
     def receives(self, at_ns: int, data: bytes) -> None:
         """Take bytes of the body."""
         if not self.streamed:
-            self.body = (self.body + data)[:MOST_BODY]
+            self.too_long = self.too_long or len(self.body) + len(data) > self._most_body
+            self.body = (self.body + data)[: self._most_body]
             return
         for text in self._parser.feed(data):
             if text.strip() == DONE:

@@ -29,6 +29,7 @@ LOOK_S = 0.2
 TAIL_BYTES = 4096
 LINES = 6
 STOP_S = 20.0
+EVIDENCE_S = 60.0  # a server that compiles or captures graphs after it is healthy answers late
 
 
 @dataclass
@@ -193,7 +194,7 @@ async def _evidence(server: Server) -> dict[str, object]:
     found: dict[str, object] = {}
     for path in server.adapter.evidence:
         try:
-            found[path] = await fetch(server.address, path, None)
+            found[path] = await fetch(server.address, path, None, wait_s=EVIDENCE_S)
         except BenchError as bad:
             found[path] = f"not read: {bad}"
     return found

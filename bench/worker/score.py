@@ -40,7 +40,7 @@ def send_logits(
         if being_read and not ahead:
             baton.wait()
             being_read = False
-        logits = _predictions(engine, ids)
+        logits = predictions(engine, ids)
         for start, stop in _slices(len(logits), len(block)):
             if being_read:
                 baton.wait()
@@ -66,13 +66,13 @@ def compare_logits(
     true next token. ``more`` adds further statistics (modules of bench/drift/statistics, by name)."""
     results = []
     for ids in windows:
-        logits: Any = _predictions(engine, ids) if ahead else None
+        logits: Any = predictions(engine, ids) if ahead else None
         parts: list[tuple[Any, ...]] = []
         further: dict[str, list[float]] = {name: [] for name in more or {}}
         for start, stop in _slices(len(ids) - 1, len(block)):
             baton.wait()
             if logits is None:
-                logits = _predictions(engine, ids)
+                logits = predictions(engine, ids)
             base = block[: stop - start].to(logits.device)
             parts.append(statistics(base, logits[start:stop], ids[start + 1 : stop + 1]))
             for name, module in (more or {}).items():
@@ -106,13 +106,13 @@ def noise_floor(engine: Engine, windows: Sequence[Sequence[int]], extra: Sequenc
     which changes the shapes of all kernels and nothing else."""
     results = []
     for ids in windows:
-        alone = _predictions(engine, ids)
+        alone = predictions(engine, ids)
         longer = engine.logits([*ids, *extra])[: len(alone)]
         results.append(_joined([statistics(alone, longer, ids[1:])]))
     return Windows(tuple(results))
 
 
-def _predictions(engine: Engine, ids: Sequence[int]) -> Any:
+def predictions(engine: Engine, ids: Sequence[int]) -> Any:
     """Return the logits of every position that has a next token in the window. Raises NonFiniteOutput on NaN
     or infinity."""
     logits = engine.logits(ids)[:-1]

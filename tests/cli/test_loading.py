@@ -152,3 +152,24 @@ def test_what_is_refused_before_anything_is_sent(  # type: ignore[no-untyped-def
     assert KEY not in err
     assert "hunter2" not in err
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_lengths_are_drawn_and_wrong_ones_refused(url: str, said, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    drawn = ("--input-tokens", "uniform:3-30", "--output-tokens", "lognormal:6,0.5", "--seed", "1")
+    code, page, _ = said(url, "--users", "2", "--requests", "40", "-q", "--model", "x", *drawn)
+    assert not_late(code, page)
+    summary = json.loads((only_directory(tmp_path) / "load.json").read_text())
+    assert 3 * 40 < summary["counts"]["input_tokens"] < 30 * 40
+    assert summary["input_tokens"] == "uniform:3-30"
+    code, _, err = said(url, *CLOSED, "--input-tokens", "normal:5,1")
+    assert code == ExitCode.USAGE
+    assert "is no length" in err
+
+
+def test_drift_wants_a_model_to_compare_with(url: str, said) -> None:  # type: ignore[no-untyped-def]
+    code, _, err = said(url, *CLOSED, "--drift", "32")
+    assert code == ExitCode.USAGE
+    assert "--baseline" in err
+    code, _, err = said(url, *CLOSED, "--baseline", "smollm2-135m")
+    assert code == ExitCode.USAGE
+    assert "goes with --drift" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import zipfile
@@ -13,6 +14,7 @@ import pytest
 from bench.errors import BenchError, UsageError
 from bench.serving import environments
 from bench.serving.engines import ADAPTERS
+from bench.serving.engines.adapter import installed
 from bench.serving.engines.recipe import Recipe
 from bench.serving.engines.said import Said
 
@@ -126,6 +128,16 @@ def test_an_interpreter_that_is_named_is_taken(wheels: Path) -> None:
     assert environments.interpreter_for(ADAPTERS["vllm"], "/some/python") == "/some/python"
     here = replace(ADAPTERS["vllm"], is_here=lambda: True)
     assert environments.interpreter_for(here, None) == sys.executable
+
+
+def test_a_directory_of_the_same_name_is_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "toy_of_a_name").mkdir()
+    assert not installed("toy_of_a_name")
+    (tmp_path / "toy_of_a_name" / "__init__.py").touch()
+    importlib.invalidate_caches()
+    assert installed("toy_of_a_name")
+    assert not installed("toy_of_a_name", "toy_that_is_nowhere")
 
 
 VLLM = {

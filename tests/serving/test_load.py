@@ -131,7 +131,8 @@ def kept(directory: Path, secret: Secret | None = None, **more: object) -> recor
 
 def test_everything_is_computed_again_from_the_journal(tmp_path: Path) -> None:
     found = kept(tmp_path)
-    head, done, limits, price = record.read(tmp_path)
+    head, done, limits, price, drift = record.read(tmp_path)
+    assert drift is None
     assert record.result(head, done, Limits(limits), price) == found
     assert json.loads((tmp_path / record.SUMMARY).read_text()) == found.to_json()
 

@@ -31,9 +31,9 @@ class Adapter:
     200 when it is ready, ``evidence`` the paths whose JSON says what it is (version, settings, models).
 
     ``served_as`` is the name of the model in requests, ``extra`` what goes into each body so that a reply has
-    as many tokens as were asked for, ``environment`` variables that it needs, ``said`` what the
-    evidence means. ``recipe`` returns what its own
-    Python environment is made of on this machine, and ``is_here`` whether it needs none because this
+    as many tokens as were asked for, ``environment`` variables that it needs. ``for_drift`` are arguments
+    that let it give its whole distribution, ``said`` is what the evidence means. ``recipe`` returns what its
+    own Python environment is made of on this machine, and ``is_here`` whether it needs none because this
     interpreter can start it.
     """
 
@@ -46,14 +46,19 @@ class Adapter:
     install: str
     extra: Mapping[str, object] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    for_drift: tuple[str, ...] = ()
     said: Callable[[Evidence], Said] = lambda _evidence: Said()
     recipe: Callable[[], Recipe] | None = None
     is_here: Callable[[], bool] = lambda: True
 
 
 def installed(*modules: str) -> bool:
-    """Return whether this interpreter finds all of these modules; nothing is imported."""
-    return all(importlib.util.find_spec(one) is not None for one in modules)
+    """Return whether this interpreter finds all of these modules; nothing is imported.
+
+    A directory of that name without a package in it is none, although Python would import it.
+    """
+    found = [importlib.util.find_spec(one) for one in modules]
+    return all(one is not None and one.origin is not None for one in found)
 
 
 OFFLINE = {

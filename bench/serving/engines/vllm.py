@@ -60,6 +60,7 @@ ADAPTER = Adapter(
     evidence=("/version", "/v1/models", INFO),
     served_as=lambda _launch: SERVED_AS,
     install="bench env make vllm",
+    for_drift=("--max-logprobs", "-1"),
     said=said,
     recipe=recipe,
     is_here=lambda: installed("vllm"),

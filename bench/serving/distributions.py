@@ -1,0 +1,102 @@
+"""Ask a server for its distribution over the next token, over as much of the vocabulary as it gives.
+
+A route is one way of asking. All of them send token ids, so that both sides read the same tokens, and ask for
+one token. Servers that name tokens by their text alone have no route, because a text can be several tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.errors import BenchError
+from bench.formatting import MIB
+from bench.serving.address import Address, Secret
+from bench.serving.client import fetch
+
+MOST_BYTES = 64 * MIB  # of one position: 262,144 tokens of 200 bytes are 50 MiB
+WAIT_S = 300.0
+FULL = "logprobs of /completions"  # where -1 means the whole vocabulary
+USUAL_TOP = 20  # vLLM's --max-logprobs, and the most of OpenAI
+Distribution = Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Route:
+    """A way that works. ``top`` tokens of each position are known; None means all of them. ``ask`` returns
+    the natural logarithm of the probability by token id."""
+
+    name: str
+    top: int | None
+    ask: Callable[[Sequence[int]], Awaitable[Distribution]]
+
+
+@dataclass(frozen=True)
+class Asker:
+    """A server, and how it is called."""
+
+    server: Address
+    model: str
+    key: Secret | None = None
+
+    async def completion(self, ids: Sequence[int], top: int) -> Distribution:
+        """Ask as vLLM wants it; ``top`` of −1 is all tokens, if it was started with --max-logprobs -1."""
+        body = {
+            "model": self.model, "prompt": list(ids), "max_tokens": 1, "temperature": 0, "logprobs": top,
+            "return_tokens_as_token_ids": True,
+        }  # fmt: skip
+        found = await self._fetch(f"{self.server.prefix}/completions", body)
+        try:
+            row = found["choices"][0]["logprobs"]["top_logprobs"][0]  # type: ignore[index]
+            return {int(name.removeprefix("token_id:")): float(value) for name, value in row.items()}
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+            raise BenchError("the reply has no log-probabilities by token id") from None
+
+    async def llama(self, ids: Sequence[int], top: int) -> Distribution:
+        """Ask as llama.cpp's server wants it; its log-probabilities are those before sampling."""
+        body = {
+            "prompt": list(ids), "n_predict": 1, "n_probs": top, "temperature": 0, "cache_prompt": True,
+            "post_sampling_probs": False, "stream": False,
+        }  # fmt: skip
+        found = await self._fetch("/completion", body)
+        try:
+            rows = found["completion_probabilities"][0]["top_logprobs"]  # type: ignore[index]
+            return {int(one["id"]): float(one["logprob"]) for one in rows}
+        except (KeyError, IndexError, TypeError, ValueError):
+            raise BenchError("the reply has no completion_probabilities") from None
+
+    async def _fetch(self, path: str, body: object) -> object:
+        return await fetch(self.server, path, self.key, body, WAIT_S, most_bytes=MOST_BYTES)
+
+
+async def route_of(asker: Asker, vocabulary: int, ids: Sequence[int]) -> Route:
+    """Return the way that shows most of the vocabulary, tried with the prompt ``ids``.
+
+    Raises BenchError with what each way answered if none works.
+    """
+    ways: tuple[tuple[str, int | None, Callable[[Sequence[int]], Awaitable[Distribution]]], ...] = (
+        (FULL, None, lambda one: asker.completion(one, -1)),
+        ("n_probs of /completion", None, lambda one: asker.llama(one, vocabulary + 1)),
+        (FULL, USUAL_TOP, lambda one: asker.completion(one, USUAL_TOP)),
+    )
+    refused = []
+    for name, top, ask in ways:
+        try:
+            found = await ask(ids)
+        except BenchError as bad:
+            refused.append(f"{name}: {bad}")
+            continue
+        if not found:
+            refused.append(f"{name}: no token")
+            continue
+        too_few = top is None and len(found) < vocabulary
+        if max(len(found) - 1, *found) >= vocabulary or (too_few and name == FULL):
+            raise BenchError(
+                f"the server has another vocabulary than the baseline: {name} gave {len(found)} tokens up to "
+                f"{max(found)}, and the baseline has {vocabulary}"
+            )
+        if too_few:
+            refused.append(f"{name}: only {len(found)} of {vocabulary} tokens")
+            continue
+        return Route(name, top, ask)
+    raise BenchError("the server gives no log-probabilities by token id\n  " + "\n  ".join(refused))

@@ -1,0 +1,205 @@
+"""How far a server's output has moved from the model that it serves, over evenly spread windows of a text.
+
+The baseline is that model in float32 in the transformers engine, in a child process. The server is asked for
+its distribution after each prefix of a window. If it gives the whole vocabulary, the statistics are those of
+two workers (``bench/drift``), and exact. If it gives the most likely tokens only, the KL is a lower bound.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.bounded import open_to_append, tail
+from bench.drift import distribution as statistics
+from bench.errors import BenchError, UsageError
+from bench.formatting import one_line
+from bench.machine.children import NOWHERE, SAFE, environment
+from bench.metrics.output_drift import KLD, KLD_MAX, PPL_RATIO, RMS, TOP1
+from bench.records import DriftWindow
+from bench.serving.client import fetch
+from bench.serving.distributions import Asker, Distribution, route_of
+from bench.stats.figure import Figures
+from bench.texts import read_text
+
+WINDOW = 32
+SAMPLE_LETTERS = 400
+PREFIXES = ("OMP_", "MKL_")
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What was compared, and the values of each position. ``top`` tokens of the server's distribution are
+    known; None means all, so that every figure is exact. ``tokenizer`` says whether both sides were seen to
+    cut a text in the same way."""
+
+    baseline: str
+    text: str
+    route: str
+    top: int | None
+    tokenizer: str
+    windows: tuple[DriftWindow, ...]
+
+    def figures(self) -> Figures:
+        """Return the drift by the keys of METRICS; None where the server does not tell enough."""
+        seen = self.windows
+        notes = {"n": sum(len(one.kld) for one in seen), "windows": len(seen), "window": WINDOW,
+                 "text": self.text, "top": self.top}  # fmt: skip
+        known = all(None not in one.ln_p_variant for one in seen)
+        return {
+            KLD.key: KLD.scalar(statistics.mean_kl(seen), **notes),
+            KLD_MAX.key: KLD_MAX.scalar(statistics.kl_quantile(seen, 1.0), **notes),
+            TOP1.key: TOP1.scalar(statistics.top1_agreement(seen), **notes),
+            PPL_RATIO.key: PPL_RATIO.scalar(statistics.perplexity_ratio(seen), **notes) if known else None,
+            RMS.key: RMS.scalar(statistics.rms_delta_p(seen), **notes) if known else None,
+        }
+
+    def how(self) -> dict[str, Any]:
+        """Return what was compared, without the values."""
+        return {key: value for key, value in vars(self).items() if key != "windows"}
+
+    @property
+    def sentence(self) -> str:
+        """Say for people what the figures are worth."""
+        few = f"the {self.top} likeliest tokens: a lower bound"
+        known = "the whole vocabulary" if self.top is None else few
+        return f"against {self.baseline} in float32, {self.route} over {known}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it stands in the journal."""
+        return {**vars(self), "windows": [_plain(one) for one in self.windows]}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Drift:
+        """Read back what ``to_json`` wrote."""
+        names = ("baseline", "text", "route", "top", "tokenizer")
+        rows: list[dict[str, Any]] = [
+            {key: tuple(values) for key, values in one.items()} for one in found["windows"]
+        ]
+        return cls(**{name: found[name] for name in names}, windows=tuple(DriftWindow(**row) for row in rows))
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The baseline's directory and name, the text, how many tokens of it, and the baseline's threads."""
+
+    directory: Path
+    name: str
+    text: str
+    tokens: int
+    threads: int
+
+
+async def drift_of(asker: Asker, wanted: Wanted, log: Path, say: Say) -> Drift:
+    """Compare a server with its baseline. Raises UsageError for a text that is too short, and BenchError if
+    the server gives no distributions, or if the two cut a text into different tokens."""
+    text = read_text(wanted.text)
+    with _Baseline(wanted, text, log) as baseline:
+        starts = statistics.window_starts(baseline.tokens, WINDOW, wanted.tokens)
+        if not starts:
+            raise UsageError(
+                f"the text {wanted.text} has {baseline.tokens} tokens, and a window has {WINDOW}"
+            )
+        tokenizer = await _same_tokens(asker, text[:SAMPLE_LETTERS], baseline.sample)
+        windows: list[DriftWindow] = []
+        route = await route_of(asker, baseline.vocabulary, baseline.window(starts[0])[:2])
+        for number, start in enumerate(starts, start=1):
+            ids = baseline.window(start)
+            given = [await route.ask(ids[:length]) for length in range(1, len(ids))]
+            found, exact = baseline.compared(given)
+            if exact != (route.top is None):
+                raise BenchError("the server gave the whole vocabulary for some prompts and not for others")
+            windows.append(found)
+            so_far = statistics.mean_kl(windows).value
+            say(f"drift: {number} of {len(starts)} windows, mean KL {so_far:.3g} nat so far")
+    return Drift(wanted.name, wanted.text, route.name, route.top, tokenizer, tuple(windows))
+
+
+async def _same_tokens(asker: Asker, text: str, ours: Sequence[int]) -> str:
+    """Hold the server's tokenizer against the baseline's. Raises BenchError if they differ."""
+    body = {"model": asker.model, "prompt": text, "content": text, "add_special_tokens": False,
+            "add_special": False}  # fmt: skip
+    try:
+        found = await fetch(asker.server, "/tokenize", asker.key, body, wait_s=60)
+    except BenchError:
+        return "not checked: the server has no /tokenize"
+    theirs = found.get("tokens") if isinstance(found, Mapping) else None
+    if not isinstance(theirs, list):
+        return "not checked: /tokenize returned no tokens"
+    if theirs != list(ours):
+        raise BenchError("the server cuts a text into other tokens than the baseline: no drift is defined")
+    return "the same on a sample of the text"
+
+
+class _Baseline:
+    """The child that has the baseline's model."""
+
+    def __init__(self, wanted: Wanted, text: str, log: Path) -> None:
+        self._wanted, self._text, self._log = wanted, text, log
+
+    def __enter__(self) -> _Baseline:
+        threads = str(self._wanted.threads)
+        ours = {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": threads}
+        with open_to_append(self._log) as out:
+            self._child = subprocess.Popen(
+                [sys.executable, "-P", "-m", "bench.worker.outside"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=out, cwd=NOWHERE,
+                env=environment(*PREFIXES) | SAFE | OFFLINE | ours,
+            )  # fmt: skip
+        try:
+            self._begin()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._child.kill()
+        self._child.communicate()
+
+    def _begin(self) -> None:
+        found = self._ask({
+            "directory": str(self._wanted.directory), "runtime": "bench.runtimes.transformers",
+            "text": self._text, "sample": self._text[:SAMPLE_LETTERS], "threads": self._wanted.threads,
+        })  # fmt: skip
+        self.tokens, self.vocabulary = int(found["tokens"]), int(found["vocabulary"])
+        self.sample: list[int] = found["sample"]
+
+    def window(self, start: int) -> list[int]:
+        """Return the token ids of a window, which ``compared`` then means."""
+        return list(self._ask({"start": start, "window": WINDOW})["ids"])
+
+    def compared(self, given: Sequence[Distribution]) -> tuple[DriftWindow, bool]:
+        """Return the values of the window, and whether the whole vocabulary was compared."""
+        parts = [array("i", one).tobytes() + array("f", one.values()).tobytes() for one in given]
+        found = self._ask({"sizes": [len(one) for one in given]}, b"".join(parts))
+        exact = bool(found.pop("exact"))
+        values: dict[str, Any] = {key: tuple(one) for key, one in found.items()}
+        return DriftWindow(**values), exact
+
+    def _ask(self, message: Mapping[str, object], data: bytes = b"") -> dict[str, Any]:
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        try:
+            self._child.stdin.write(json.dumps(message).encode() + b"\n" + data)
+            self._child.stdin.flush()
+            line = self._child.stdout.readline()
+        except BrokenPipeError:
+            line = b""
+        if not line:
+            last = tail(self._log, 2048).decode(errors="replace").strip().rpartition("\n")[2]
+            raise BenchError(f"the baseline's process ended: {one_line(last)[:300]}")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+
+def _plain(one: DriftWindow) -> dict[str, Any]:
+    return {key: list(values) for key, values in vars(one).items() if key != "more"}

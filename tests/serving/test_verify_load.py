@@ -1,0 +1,78 @@
+"""`bench verify` of a load: what was written holds, and whatever was changed afterwards is found."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from samples_of_serving import sample
+
+from bench.errors import IntegrityError
+from bench.metrics.requests import Limits
+from bench.records.loads import Honesty
+from bench.serving import record
+from bench.serving.load import Load
+from bench.serving.verify import is_load, verify_load
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    load = Load((sample(), sample(1, scheduled=50)), Honesty(0, 0, 0, 0, 0, 0, "asyncio"))
+    done = record.result({"target": "x", "model": "y", "schedule": "z"}, load, Limits({"ttft": 500}), None)
+    record.write(tmp_path, done, lambda: "2026-11-27T00:00:00Z", None)
+    return tmp_path
+
+
+def test_what_was_written_holds(written: Path) -> None:
+    assert is_load(written)
+    assert "figure by figure, from 2 requests" in verify_load(written)
+
+
+def test_a_directory_of_something_else(tmp_path: Path) -> None:
+    assert not is_load(tmp_path)
+
+
+def better_ttft(summary: dict) -> None:  # type: ignore[type-arg]
+    summary["figures"]["ttft_ms"]["mean"] = 1.0
+
+
+def no_failures(summary: dict) -> None:  # type: ignore[type-arg]
+    summary["counts"]["ok"] = 3
+
+
+def another_server(summary: dict) -> None:  # type: ignore[type-arg]
+    summary["target"] = "elsewhere"
+
+
+def one_figure_less(summary: dict) -> None:  # type: ignore[type-arg]
+    del summary["figures"]["error_rate"]
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [(better_ttft, "figures.ttft_ms.mean"), (no_failures, "counts.ok"), (another_server, "target"),
+     (one_figure_less, "figures.error_rate")],
+)  # fmt: skip
+def test_a_changed_summary_is_found(written: Path, change, where: str) -> None:  # type: ignore[no-untyped-def]
+    path = written / "load.json"
+    summary = json.loads(path.read_text())
+    change(summary)
+    path.write_text(json.dumps(summary))
+    with pytest.raises(IntegrityError, match=re.escape(where)):
+        verify_load(written)
+
+
+def test_a_changed_journal_is_found(written: Path) -> None:
+    path = written / "journal.jsonl"
+    path.write_text(path.read_text().replace('"status":"ok"', '"status":"no"', 1))
+    with pytest.raises(IntegrityError):
+        verify_load(written)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000])
+def test_a_summary_that_is_no_json(written: Path, text: str) -> None:
+    (written / "load.json").write_text(text)
+    with pytest.raises(IntegrityError, match="is not JSON"):
+        verify_load(written)
