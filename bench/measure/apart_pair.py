@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from time import monotonic
+from typing import Any
 
 from bench.config.spec import Group
 from bench.machine import noise
@@ -67,7 +68,7 @@ class ApartPair:
             variant_ns=times[False].durations_ns,
             cold=Sides(self._cold[True], self._cold[False]),
             took_s=round(monotonic() - began, 3),
-            noise={**noise.between("unit", *self.ticks), **self._seen[-1].record},
+            noise={**noise.between("unit", *self.ticks), **_of_both(self._seen)},
             void=next((seen.void for seen in self._seen if seen.void), ""),
             design=designs.ABBA,
         )
@@ -126,3 +127,9 @@ class ApartPair:
         self._seen.append(one.end_of(watch, under))
         then()
         return times
+
+
+def _of_both(rounds: Sequence[GpuRound]) -> dict[str, Any]:
+    """Return what was recorded of the GPUs in the rounds of both sides."""
+    found = [gpu for seen in rounds for gpu in seen.record.get("gpus", ())]
+    return {"gpus": found} if found else {}

@@ -24,7 +24,8 @@ from bench.stats.verdict import Verdict
 COLOURS: dict[str, str] = {Verdict.BETTER: "green", Verdict.WORSE: "red", Verdict.CANNOT_TELL: "yellow"}
 COLOURS |= {gate: COLOURS[tone.replace("-", " ")] for gate, tone in TONES.items()}
 # What is left out if the terminal is too narrow, in this order.
-LEFT_OUT_FIRST = ("mfu", "mbu", "busy", "peak", "weights", "output_throughput", "ttft", "tpot")
+OF_GPUS = ("mfu", "mbu", "busy")
+LEFT_OUT_FIRST = ("peak", "weights", "output_throughput", "ttft", "tpot")
 OF_SERVERS = ("e2el", "ttft_p90", "output_throughput", "errors", "tpot")
 VERDICT = "verdict"
 MAY_WRAP = ("variant", "ratio", VERDICT)
@@ -71,7 +72,7 @@ def render(run: RunSummary, console: Console, keys: str = "") -> None:
 def _fitting(run: RunSummary, console: Console, every: Sequence[Column]) -> tuple[Table, list[Column]]:
     """Return (the widest table that fits, the columns it leaves out); its cells wrap if none fits."""
     there = {column.key for column in every}
-    order = [key for key in (OF_SERVERS if run.served else LEFT_OUT_FIRST) if key in there]
+    order = [key for key in (OF_SERVERS if run.served else (*OF_GPUS, *LEFT_OUT_FIRST)) if key in there]
     for dropped in range(len(order) + 1):
         left_out = [column for column in every if column.key in order[:dropped]]
         columns = [column for column in every if column not in left_out]

@@ -164,7 +164,8 @@ def _figures(run: RunRecord, arm: ArmRecord, paired: Comparison | None) -> Figur
         figures |= family.figures(arm, run)
     if arm.status != Outcome.OK:
         return dict.fromkeys(figures)
-    if paired is not None and paired.design != Design.SOLO and paired.value is not None:
+    in_turns = paired is not None and paired.design in (Design.DUET, Design.ABBA)
+    if paired is not None and in_turns and paired.value is not None:
         priced = (*cost.METRICS, characters.PER_1K, answers.PER_ANSWER)
         dollars = {metric.key: figures[metric.key] for metric in priced if metric.key in figures}
         figures |= cost.as_paired(dollars, Interval(paired.value, paired.value_low, paired.value_high))

@@ -262,7 +262,7 @@ def test_too_many_rows_are_refused(write: Write) -> None:
             "drift.tokens",
             "1000001 tokens in 1 variants are more than a",
         ),
-        ("drift={tokens: 900000, statistics: [jensen-shannon]}", "drift.tokens", "holds (800000)"),
+        ("drift={tokens: 900000, statistics: [jensen-shannon]}", "drift.tokens", "holds (520000)"),
         ("drift={tokens: 120000, window: 16}", "drift.tokens", "holds (112500)"),
         (
             "variants=[" + ", ".join(f"{{name: v{n}, workload: {{requests: 6}}}}" for n in range(501)) + "]",
