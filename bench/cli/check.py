@@ -149,6 +149,8 @@ def _under_load(spec: Spec) -> str:
 
 
 def _drift(spec: Spec) -> str:
+    if any(is_server(group.baseline.runtime) for group in spec.groups):
+        return "not measured: the outputs of servers are not compared in a run (bench load --drift does that)"
     if not spec.drift.tokens:
         return "not measured: drift.tokens is 0"
     if all(isinstance(arm.model, Random) for group in spec.groups for arm in group.arms):
@@ -173,8 +175,10 @@ def _limit(limit: LimitBlock) -> str:
 
 def _no_template(arm: Arm) -> str | None:
     """Say that chat prompts will be read as plain text, where the files of the model or its card show it."""
+    if isinstance(arm.model, Random) or is_server(arm.runtime):
+        return None
     prompts = plugins.load("workloads", arm.workload.name).prompts(arm.workload)
-    if isinstance(arm.model, Random) or not any(prompt.chat for prompt in prompts):
+    if not any(prompt.chat for prompt in prompts):
         return None
     if isinstance(arm.model, LocalPath):
         missing = not has_template(arm.model.path)
