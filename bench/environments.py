@@ -104,7 +104,12 @@ def make_engine_environment(name: str) -> Path:
 def remove_engine_environments(name: str) -> tuple[Path, ...]:
     """Delete every environment of an engine, those of earlier pins too; return what was deleted."""
     pins_of(name)
-    found = tuple(one for one in sorted(_environments().glob(f"{name}-*")) if one.is_dir())
+    return delete_environments(_environments(), name)
+
+
+def delete_environments(root: Path, name: str) -> tuple[Path, ...]:
+    """Delete every environment below ``root`` that is called ``name-…``; return what was deleted."""
+    found = tuple(one for one in sorted(root.glob(f"{name}-*")) if one.is_dir())
     for home in found:
         with filelock.FileLock(f"{home}.lock"):
             (home / COMPLETE).unlink(missing_ok=True)

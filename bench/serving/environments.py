@@ -19,7 +19,7 @@ from pathlib import Path
 
 import filelock
 
-from bench.environments import COMPLETE, INSTALL_S
+from bench.environments import COMPLETE, INSTALL_S, delete_environments
 from bench.errors import BenchError, UsageError
 from bench.formatting import nearest, one_line
 from bench.machine.children import LINES, NOWHERE, SAFE, environment
@@ -135,12 +135,7 @@ def make(name: str, say: Say) -> Path:
 def remove(name: str) -> tuple[Path, ...]:
     """Delete every environment of an engine, those of earlier recipes too; return what was deleted."""
     recipe_of(name)
-    found = tuple(one for one in sorted(_root().glob(f"serve-{name}-*")) if one.is_dir())
-    for home in found:
-        with filelock.FileLock(f"{home}.lock"):
-            (home / COMPLETE).unlink(missing_ok=True)
-            shutil.rmtree(home)
-    return found
+    return delete_environments(_root(), f"serve-{name}")
 
 
 def _try(step: Callable[[], object], number: int, of: int, name: str) -> None:
