@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.engine import Engine, Options
 from bench.runtimes.transformers import load
-from bench.worker import counters, kernels, passes
+from bench.worker import counters, joules, kernels, passes
 
 BATCHES = [[[5, 6, 7, 8]], [[9, 10, 11, 12]]]
 NEW_TOKENS = 6
@@ -73,7 +73,7 @@ PASSES = {
     "solo": lambda engine: passes.solo(engine, BATCHES, NEW_TOKENS),
     "device times": lambda engine: passes.device_pass(engine, BATCHES, NEW_TOKENS),
     "memory": lambda engine: passes.memory_pass(engine, BATCHES[0], NEW_TOKENS),
-    "energy": lambda engine: passes.energy_pass(engine, BATCHES[0], NEW_TOKENS),
+    "energy": lambda engine: joules.measure(engine, BATCHES[0], NEW_TOKENS),
     "finite": lambda engine: engine.finite(BATCHES[0][0]),
     "checks": lambda engine: (engine.as_decoded(), engine.census()),
     "count": lambda engine: counters.count(engine, BATCHES[0], NEW_TOKENS),
