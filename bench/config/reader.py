@@ -21,7 +21,13 @@ from bench.config.loadable import check_loadable
 from bench.config.room import too_large_for_gpu
 from bench.config.served import check_together, is_server, why_not_here
 from bench.config.served_rows import ServedRows
-from bench.config.shapes import check_fits, check_order, check_shapes, check_students
+from bench.config.shapes import (
+    check_fits,
+    check_order,
+    check_shapes,
+    check_students,
+    why_not_in_batches,
+)
 from bench.config.spec import (
     Arm,
     BuildBlock,
@@ -106,6 +112,8 @@ class _Reader(ServedRows):
         judged_on_other_text(self.source, drift, groups)
         gate = self.limits(drift, slo, groups)
         served = any(is_server(group.baseline.runtime) for group in groups)
+        if served:
+            self.only_of_workers(drift, measure, energy)
         if served and (many := too_many_requests(groups, measure)):
             raise self.source.error(("workload", "requests"), *many)
         if too := too_much(groups, drift, gate):
@@ -248,6 +256,7 @@ class _Reader(ServedRows):
             why = why_not_here(self.source, runtime, steps, place)
         else:
             why = why_unsupported(self.source, runtime, steps, device, place, is_baseline=not path)
+            why = why or why_not_in_batches(steps, workload)
             if why is None and (why := too_large_for_gpu(model, runtime, self.find_model)) and not path:
                 raise self.source.error(
                     ("model",), why, "name a smaller model, another dtype or a packed checkpoint"

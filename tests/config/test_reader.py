@@ -262,7 +262,7 @@ def test_too_many_rows_are_refused(write: Write) -> None:
             "drift.tokens",
             "1000001 tokens in 1 variants are more than a",
         ),
-        ("drift={tokens: 900000, statistics: [jensen-shannon]}", "drift.tokens", "holds (800000)"),
+        ("drift={tokens: 900000, statistics: [jensen-shannon]}", "drift.tokens", "holds (520000)"),
         ("drift={tokens: 120000, window: 16}", "drift.tokens", "holds (112500)"),
         (
             "variants=[" + ", ".join(f"{{name: v{n}, workload: {{requests: 6}}}}" for n in range(501)) + "]",
@@ -733,8 +733,12 @@ def test_a_step_is_refused(write: Write, steps: str, key: str, words: str) -> No
         ("{quantise: bnb-nf4}, {distil: logits}", 1, "(put quantise bnb-nf4 after distil logits)"),
         ("{compile: inductor}, {quantise: bnb-nf4}", 1, "comes after compiling (compile last, and once)"),
         ("{compile: inductor}, {compile: inductor}", 1, "(compile last, and once)"),
-        ("{quantise: kv-float8}, {quantise: kv-quanto}", 1, "each bring a KV cache (keep one"),
-        ("{quantise: kv-float8}, {compile: inductor}", 1, "each bring a KV cache (keep one"),
+        ("{quantise: kv-float8}, {quantise: kv-quanto}", 1, "each change how tokens are decoded (keep one"),
+        ("{quantise: kv-float8}, {compile: inductor}", 1, "each change how tokens are decoded (keep one"),
+        ("{quantise: kv-float8}, {speculate: prompt-lookup}", 1, "each change how tokens are decoded"),
+        ("{speculate: layer-skip}, {speculate: prompt-lookup}", 1, "each change how tokens are decoded"),
+        ("{speculate: prompt-lookup}, {compile: inductor}", 1, "each change how tokens are decoded"),
+        ("{compile: inductor}, {speculate: prompt-lookup}", 1, "comes after compiling"),
         ("{prune: experts}", 0, "no mixture of experts"),
     ],
 )
@@ -742,6 +746,15 @@ def test_steps_that_cannot_follow_each_other(write: Write, steps: str, at: int, 
     error = refusal(write(f"{BASE}optimise: [{steps}]\n"))
     assert (error.line, error.key) == (16, f"optimise[{at}]")
     assert words in str(error)
+
+
+@pytest.mark.parametrize("scheme", ["prompt-lookup", "layer-skip"])
+@pytest.mark.parametrize(("batch_size", "can"), [(1, True), (2, False)])
+def test_drafts_are_for_one_sequence(write: Write, scheme: str, batch_size: int, can: bool) -> None:
+    file = write(f"{BASE}optimise: [{{speculate: {scheme}}}]\n")
+    arm = read_config(file, ["workload.requests=4", f"workload.batch_size={batch_size}"]).groups[0].baseline
+    said = f"speculate {scheme} is for one sequence at a time: set batch_size to 1"
+    assert arm.unsupported == (None if can else said)
 
 
 @pytest.mark.parametrize(
