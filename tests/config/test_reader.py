@@ -1099,3 +1099,20 @@ def test_an_energy_block_that_is_wrong(write: Write, block: str, key: str, words
     error = refusal(write(BASE + f"energy: {block}\n"))
     assert error.key == key
     assert words in str(error)
+
+
+@pytest.mark.parametrize(
+    ("metric", "key", "block"),
+    [
+        ("co2_per_request_g", "g_co2_per_kwh", "{g_co2_per_kwh: 349, date: '2026-06-01', source: the grid}"),
+        ("energy_modelled_per_request_j", "modelled_watts", "{modelled_watts: 65}"),
+    ],
+)
+def test_a_limit_on_what_the_energy_block_makes_needs_it(
+    write: Write, metric: str, key: str, block: str
+) -> None:
+    text = f"{BASE}gate: {{{metric}: {{max: 1}}}}\n"
+    error = refusal(write(text))
+    assert error.key == f"gate.{metric}"
+    assert f"give energy: {{{key}: ...}}" in str(error)
+    assert [one for one, _limit in read_config(write(f"{text}energy: {block}\n")).gate] == [metric]
