@@ -65,10 +65,8 @@ def export(
         raise UsageError(f"{variant} drafts ({drafts.scheme}), which is no part of a model's files")
     _may_start(arm, python)
     _may_fetch((arm, baseline), asked=may_fetch)
-    plain = replace(baseline, optimise=())
-    row = replace(
-        spec, groups=(Group("", plain, (arm,)),)
-    )  # no other row's model, no drafting one is looked at
+    plain = replace(baseline, optimise=())  # no other row's model is looked at, and none that drafts
+    row = replace(spec, groups=(Group("", plain, (arm,)),))
     fetch = fetcher(row, lambda _progress: None)
     model = fetch(arm.model)
     tokenizer = _tokenizer_files(model.directory)

@@ -16,6 +16,7 @@ from bench.measure.arm import load_arguments
 from bench.measure.group import GroupRun
 from bench.models.reference import LocalModel, LocalPath, ModelRef, SourceRecord
 from bench.runs import run as running
+from bench.runs import sides
 
 
 @pytest.mark.parametrize(
@@ -71,3 +72,14 @@ def test_a_model_that_drafts_is_fetched_before_anything_is_measured(
     )
     running.fetcher(spec, lambda _progress: None)
     assert LocalPath(tmp_path / "small") in fetched
+
+
+def test_the_evidence_of_a_gate_is_of_the_model_that_drafts_too(tmp_path: Path) -> None:
+    def of(small: str) -> list[str | None]:
+        def fetch(reference: ModelRef) -> LocalModel:
+            weights = small if isinstance(reference, LocalPath) else "big"
+            return LocalModel(tmp_path, SourceRecord("path", "x", weights, None, weights), ())
+
+        return sides._weights([drafting(tmp_path)], fetch)
+
+    assert of("one") == of("one") != of("other")
