@@ -22,7 +22,7 @@ from bench.machine.gpus import gpu_for
 from bench.machine.nvml import GIB, Gpu
 from bench.measure import designs
 from bench.measure.clock import utc_now
-from bench.measure.served import ALONE_BLOCKS
+from bench.measure.served import ALONE_BLOCKS, NO_DRIFT
 from bench.models.reference import LocalPath, Named, Random
 from bench.models.registry import find_model
 from bench.models.templates import has_template
@@ -109,8 +109,12 @@ def _rows(group: Group) -> Iterator[str]:
             yield f"  cannot run here: {arm.unsupported}"
 
 
+def _served(spec: Spec) -> bool:
+    return any(is_server(group.baseline.runtime) for group in spec.groups)
+
+
 def _measured(spec: Spec) -> str:
-    if any(is_server(group.baseline.runtime) for group in spec.groups):
+    if _served(spec):
         return _under_load(spec)
     alone = "each row alone: latency, throughput, memory, and energy where there is a counter"
     least, half = spec.measure.processes, spec.measure.max_half_width
@@ -135,7 +139,7 @@ def _in_turns(spec: Spec) -> str:
 
 def _estimated(spec: Spec) -> list[tuple[str, str]]:
     """Return the estimate, and what it assumes; none for servers, whose speed is what is to be found out."""
-    if any(is_server(group.baseline.runtime) for group in spec.groups):
+    if _served(spec):
         return []
     return [("estimate", estimate(spec)), ("", assumptions(spec))]
 
@@ -149,8 +153,8 @@ def _under_load(spec: Spec) -> str:
 
 
 def _drift(spec: Spec) -> str:
-    if any(is_server(group.baseline.runtime) for group in spec.groups):
-        return "not measured: the outputs of servers are not compared in a run (bench load --drift does that)"
+    if _served(spec):
+        return f"not measured: {NO_DRIFT}"
     if not spec.drift.tokens:
         return "not measured: drift.tokens is 0"
     if all(isinstance(arm.model, Random) for group in spec.groups for arm in group.arms):
@@ -175,10 +179,9 @@ def _limit(limit: LimitBlock) -> str:
 
 def _no_template(arm: Arm) -> str | None:
     """Say that chat prompts will be read as plain text, where the files of the model or its card show it."""
-    if isinstance(arm.model, Random) or is_server(arm.runtime):
+    if is_server(arm.runtime) or isinstance(arm.model, Random):
         return None
-    prompts = plugins.load("workloads", arm.workload.name).prompts(arm.workload)
-    if not any(prompt.chat for prompt in prompts):
+    if not any(one.chat for one in plugins.load("workloads", arm.workload.name).prompts(arm.workload)):
         return None
     if isinstance(arm.model, LocalPath):
         missing = not has_template(arm.model.path)
@@ -235,12 +238,13 @@ def _notes(spec: Spec, arms: Sequence[Arm]) -> Iterator[str]:
     if any(quantises(step.label for step in arm.optimise) for arm in ggufs):
         yield MAY_BE_CONFOUNDED
     lengths = [found for arm in arms if (found := context_of(arm.model)) is not None]
-    if spec.drift.tokens and lengths and spec.drift.window > min(lengths):
+    scored = 0 if _served(spec) else spec.drift.tokens
+    if scored and lengths and spec.drift.window > min(lengths):
         yield (
             f"drift.window of {spec.drift.window} does not fit a context of {min(lengths)}: that drift will "
             "not be measured"
         )
     yield from sorted({said for arm in arms if (said := _no_template(arm))})
-    windows = max(spec.drift.tokens // spec.drift.window, 1)
-    if spec.drift.tokens and windows < LEAST_SAMPLES and len(arms) > len(spec.groups):
+    windows = max(scored // spec.drift.window, 1)
+    if scored and windows < LEAST_SAMPLES and len(arms) > len(spec.groups):
         yield f"drift rests on {count(windows, 'window')} of text, too few for an interval"

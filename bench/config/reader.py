@@ -21,7 +21,13 @@ from bench.config.loadable import check_loadable
 from bench.config.room import too_large_for_gpu
 from bench.config.served import check_together, is_server, why_not_here
 from bench.config.served_rows import ServedRows
-from bench.config.shapes import check_fits, check_order, check_shapes, check_students
+from bench.config.shapes import (
+    check_fits,
+    check_order,
+    check_shapes,
+    check_students,
+    why_not_in_batches,
+)
 from bench.config.spec import (
     Arm,
     BuildBlock,
@@ -104,8 +110,10 @@ class _Reader(ServedRows):
         full = self._with_defaults(price, slo, energy, drift, measure)
         groups = self.groups(only)
         judged_on_other_text(self.source, drift, groups)
-        gate = self.limits(drift, slo, groups)
+        gate = self.limits(drift, slo, groups, energy)
         served = any(is_server(group.baseline.runtime) for group in groups)
+        if served:
+            self.only_of_workers(drift, measure, energy)
         if served and (many := too_many_requests(groups, measure)):
             raise self.source.error(("workload", "requests"), *many)
         if too := too_much(groups, drift, gate):
@@ -248,6 +256,7 @@ class _Reader(ServedRows):
             why = why_not_here(self.source, runtime, steps, place)
         else:
             why = why_unsupported(self.source, runtime, steps, device, place, is_baseline=not path)
+            why = why or why_not_in_batches(steps, workload)
             if why is None and (why := too_large_for_gpu(model, runtime, self.find_model)) and not path:
                 raise self.source.error(
                     ("model",), why, "name a smaller model, another dtype or a packed checkpoint"
@@ -255,7 +264,11 @@ class _Reader(ServedRows):
         return Arm(name, False, model, runtime, workload, steps, why)
 
     def limits(
-        self, drift: DriftBlock, slo: SloBlock | None, groups: tuple[Group, ...]
+        self,
+        drift: DriftBlock,
+        slo: SloBlock | None,
+        groups: tuple[Group, ...],
+        energy: EnergyBlock | None = None,
     ) -> tuple[tuple[str, LimitBlock], ...]:
         """Read the gate's limits, each of which must be on a known metric that this config measures."""
         raw = self.data.get("gate", {})
@@ -270,11 +283,21 @@ class _Reader(ServedRows):
         served = any(is_server(group.baseline.runtime) for group in groups)
         random = all(isinstance(arm.model, Random) for group in groups for arm in group.arms)
         limits = tuple((key, self.block(LimitBlock, key, value, ("gate",))) for key, value in raw.items())
+        asked = energy.model_dump(exclude_none=True) if energy else {}
         for key, limit in limits:
             relative = limit.max_increase is not None or limit.max_decrease is not None
             scores = bool(drift.tokens) and not random
-            good = slo is not None
-            if reason := never_judged(key, relative, scores, drift.suites, good=good, served=served):
+            reason = never_judged(
+                key,
+                relative,
+                scores,
+                drift.suites,
+                good=slo is not None,
+                served=served,
+                searches=all(group.baseline.workload.name == "search" for group in groups),
+                asked=asked,
+            )
+            if reason:
                 raise self.source.error(("gate", key), *reason)
             for rule in rules({key: limit.model_dump()}):
                 if rule.kind == "timed" and not 0 < rule.margin < math.inf:

@@ -9,12 +9,14 @@ from typing import Any
 from bench import plugins
 from bench.config.blocks import BlockReader
 from bench.config.served import address_of, check_server, idle_key, is_server, misfit
-from bench.config.spec import RuntimeBlock, WorkloadBlock
+from bench.config.spec import DriftBlock, EnergyBlock, MeasureBlock, RuntimeBlock, WorkloadBlock
 from bench.models.reference import ModelRef
 from bench.models.registry import find_model
 from bench.yaml_source import KeyPath, YamlSource
 
 Raw = Mapping[str, Any]
+# What the worker of a row does; a server has no worker.
+OF_WORKERS = {"drift": ("suites", "statistics"), "measure": ("design", "probes", "memory_limit")}
 
 
 class ServedRows(BlockReader):
@@ -52,3 +54,13 @@ class ServedRows(BlockReader):
         if there is not None and not there.local and "price" not in self.data:
             problem = f"is missing, and {there.host} is not this machine"
             raise self.source.error(("price",), problem, "say what an hour of the server costs")
+
+    def only_of_workers(self, drift: DriftBlock, measure: MeasureBlock, energy: EnergyBlock | None) -> None:
+        """Refuse, in a config of servers, what would be ignored. A default may stand there, as in the full
+        config that a run writes."""
+        for name, block in (("drift", drift), ("measure", measure)):
+            for key in OF_WORKERS[name]:
+                if getattr(block, key) != type(block).model_fields[key].default:
+                    raise self.source.error((name, key), "does nothing for servers", "leave it out")
+        if energy is not None:
+            raise self.source.error(("energy",), "does nothing for servers", "leave it out")

@@ -32,8 +32,8 @@ def check_fits(
 def check_order(source: YamlSource, steps: Sequence[Optimisation], path: KeyPath) -> None:
     """Refuse a step that cannot work after the steps before it.
 
-    Packed weights cannot be pruned, trained or packed again, only one of two KV caches would be used, and a
-    compiled model cannot be changed any more.
+    Packed weights cannot be pruned, trained or packed again, only one of two KV caches would be used, drafts
+    need a cache from which tokens can be taken, and a compiled model cannot be changed any more.
     """
     packed = cached = ""
     for index, step in enumerate(steps):
@@ -46,9 +46,18 @@ def check_order(source: YamlSource, steps: Sequence[Optimisation], path: KeyPath
             hint = "keep one of the two" if weights == "packs" else f"put {packed} after {name}"
             raise source.error(place, f"{name} needs dense weights, and {packed} has packed them", hint)
         if cached and getattr(scheme, "DECODING", False):
-            raise source.error(place, f"{name} and {cached} each bring a KV cache", "keep one of the two")
+            problem = f"{name} and {cached} each change how tokens are decoded"
+            raise source.error(place, problem, "keep one of the two")
         packed = name if weights == "packs" else packed
         cached = name if getattr(scheme, "DECODING", False) else cached
+
+
+def why_not_in_batches(steps: Sequence[Optimisation], load: WorkloadBlock) -> str | None:
+    """Return why these steps cannot decode so many sequences at a time; None if they can."""
+    drafts = next((step for step in steps if step.verb == "speculate"), None)
+    if drafts is None or load.batch_size == 1:
+        return None
+    return f"{drafts.verb} {drafts.scheme} is for one sequence at a time: set batch_size to 1"
 
 
 def check_shapes(

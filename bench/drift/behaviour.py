@@ -175,11 +175,3 @@ def _by(asked: Sequence[Json], right: Sequence[bool]) -> dict[str, list[int]]:
             for value, ok in zip(values, right, strict=True):
                 counts.setdefault(str(value), Counter())[ok] += 1
     return {name: [count[True], count.total()] for name, count in counts.items()}
-
-
-def changed_most(
-    suite: Suite, both: Sequence[tuple[Json, Answer, Answer]], count: int
-) -> list[tuple[Json, Answer, Answer]]:
-    """Return items that were right and are wrong now, in the order of the file."""
-    lost = [one for one in both if suite.right(one[0], one[1]) and not suite.right(one[0], one[2])]
-    return lost[:count]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -14,12 +14,14 @@ from bench.formatting import parse_percent
 from bench.metrics import (
     counters,
     drift_keys,
+    energy,
     goodput,
     latency,
     load_blocks,
     memory,
     one_off,
     output_drift,
+    requests,
     under_load,
 )
 from bench.metrics.unit_ratios import MEMORY, TIMED
@@ -105,17 +107,32 @@ def _suites() -> dict[str, ModuleType]:
 
 
 def never_judged(
-    metric: str, relative: bool, drift: bool, suites: Sequence[str], *, good: bool, served: bool = False
+    metric: str,
+    relative: bool,
+    drift: bool,
+    suites: Sequence[str],
+    *,
+    good: bool,
+    served: bool = False,
+    searches: bool = False,
+    asked: Collection[str] = (),
 ) -> tuple[str, str] | None:
     """Return (reason, hint) if a limit could not be judged in this run, else None.
 
     ``drift`` says whether the run scores a text, ``suites`` which comparisons of replies it makes, ``good``
-    whether it says what a good request is, ``served`` whether its rows are servers.
+    whether it says what a good request is, ``served`` whether its rows are servers, ``searches`` whether they
+    are searched for the highest rate. ``asked`` are the keys that are given in the config's ``energy`` block.
     """
     if served and metric not in of_servers():
         return "it is not measured of a server", f"known: {', '.join(sorted(of_servers()))}"
     if not served and metric in {one.key for one in under_load.METRICS}:
         return "only a server under load has it", "see docs/serving.md"
+    if metric == under_load.CAPACITY.key and not searches:
+        return "this run does not measure it", "only the workload search does"
+    if relative and metric == requests.ERRORS.key:
+        return "a baseline of which no request failed has nothing that it could be relative to", "use max"
+    if metric in energy.NEEDS and energy.NEEDS[metric] not in asked:
+        return "this run does not make it", f"give energy: {{{energy.NEEDS[metric]}: ...}}"
     if metric in {one.key for one in goodput.METRICS} and not good:
         return "this run does not measure it", "say what a good request is, such as slo: {ttft_ms: 500}"
     if relative and metric in beside_baseline():

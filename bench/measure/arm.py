@@ -223,11 +223,17 @@ def load_arguments(
 
 def _with_models(step: Optimisation, fetch: Fetch | None) -> dict[str, object]:
     """Return the settings of a step, with the directory of a model in the place of its name."""
-    scheme, params = plugins.load(f"optimisations.{step.verb}", step.scheme), dict(step.params)
-    for key in getattr(scheme, "MODELS", ()):
+    params = dict(step.params)
+    for key, model in models_of(step).items():
         assert fetch is not None
-        params[key] = str(fetch(named_or_path(str(params[key]))).directory)
+        params[key] = str(fetch(model).directory)
     return params
+
+
+def models_of(step: Optimisation) -> dict[str, ModelRef]:
+    """Return the models that the settings of a step name, such as one that drafts, by their keys."""
+    scheme, params = plugins.load(f"optimisations.{step.verb}", step.scheme), dict(step.params)
+    return {key: named_or_path(str(params[key])) for key in getattr(scheme, "MODELS", ())}
 
 
 def prompt_arguments(arm: Arm, prompts: Sequence[Prompt]) -> dict[str, object]:

@@ -77,7 +77,7 @@ class GroupRun:
         """Fetch the model, record its source, and load it into the worker."""
         model = self.fetch(under.arm.model)
         under.record(model={**asdict(model.source), "random": model.random})
-        one.load(under, model, model)
+        one.load(under, model, model, self.fetch)
         one.warm_up(under, prompts_of(under.arm))
 
     @contextmanager

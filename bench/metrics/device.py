@@ -62,6 +62,7 @@ def worked(arm: ArmRecord, _run: RunRecord) -> dict[str, str]:
 
 
 def _gap_ms(arm: ArmRecord) -> float | None:
-    """Return the median time between two tokens, first ones excluded; batches count once."""
-    gaps = latency.samples(arm)[2]
+    """Return the median time between two tokens, first ones excluded; batches count once. It is None for a
+    row that drafts: its tokens come several at a time, so that time is not a step's."""
+    gaps = () if arm.speculated else latency.samples(arm)[2]
     return median(gaps) if gaps else None

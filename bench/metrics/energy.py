@@ -33,7 +33,10 @@ MODELLED_PER_REQUEST = Metric(
 )
 PLACE = 4
 JOULES_PER_KWH = 3.6e6
-METRICS = (PER_TOKEN, PER_REQUEST, NET_PER_TOKEN, NET_PER_REQUEST, CO2_PER_REQUEST, MODELLED_PER_REQUEST)
+MEASURED = (PER_TOKEN, PER_REQUEST, NET_PER_TOKEN, NET_PER_REQUEST)
+METRICS = (*MEASURED, CO2_PER_REQUEST, MODELLED_PER_REQUEST)
+# The key of the ``energy`` block without which there is no such figure.
+NEEDS = {CO2_PER_REQUEST.key: "g_co2_per_kwh", MODELLED_PER_REQUEST.key: "modelled_watts"}
 
 
 def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:

@@ -28,13 +28,17 @@ METRICS = (MBU, MFU)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the shares of the ceilings. A share above 1 is kept: the caches served part of it."""
+    """Return the shares of the ceilings. A share above 1 is kept: the caches served part of it.
+
+    A row that drafts gives several tokens for one reading of its weights, and its drafting model reads its
+    own, so it has no share of the bandwidth.
+    """
     used = _used(arm, run)
     if used is None:
         return {MBU.key: None, MFU.key: None}
     mbu = used.read_bytes * used.steps / used.decode_s / used.bytes_per_s
     mfu = used.flop / used.prefill_s / used.flop_per_s
-    return {MBU.key: MBU.scalar(mbu), MFU.key: MFU.scalar(mfu)}
+    return {MBU.key: MBU.scalar(None if arm.speculated else mbu), MFU.key: MFU.scalar(mfu)}
 
 
 def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
@@ -42,10 +46,11 @@ def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
     used = _used(arm, run)
     if used is None:
         return {}
-    return {
-        MBU.key: f"{used.read_bytes:.6g} * {used.steps} / {used.decode_s:.6g} / {used.bytes_per_s:.6g}",
-        MFU.key: f"{used.flop:.6g} / {used.prefill_s:.6g} / {used.flop_per_s:.6g}",
-    }
+    found = {MFU.key: f"{used.flop:.6g} / {used.prefill_s:.6g} / {used.flop_per_s:.6g}"}
+    if not arm.speculated:
+        read = f"{used.read_bytes:.6g} * {used.steps}"
+        found[MBU.key] = f"{read} / {used.decode_s:.6g} / {used.bytes_per_s:.6g}"
+    return found
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,6 @@ class ArmRecord:
     ``routed`` says how many tokens each expert of each layer got, on both sides, for some windows of the
     evaluation text at a time. ``reached`` (a gate on commits) holds the files of the row's commit that were
     read, with their SHA-256.
-    ``reached`` (a gate on commits) holds the files of the row's commit that were read, with their SHA-256.
     ``server`` says how a server was started and what it said of itself, ``loads`` are the blocks in which it
     alone was under load.
     """
@@ -125,8 +124,7 @@ class UnitRecord:
     workloads: how many requests each decoded. ``tokens`` is given where answers come as a whole: the
     tokens of prompts and answers, which may differ from unit to unit. ``design`` says how the sides shared
     the machine: in turns by token (``steps``) or request (``requests``), or one after the other (``abba``).
-    tokens of prompts and answers, which may differ from unit to unit. ``loads`` is given for servers, which
-    are put under load in blocks and have no batches.
+    ``loads`` is given for servers, which are put under load in blocks and have no batches.
     """
 
     number: int

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bench.formatting import format_share, join_words
-from bench.metrics import cost
 from bench.report.bands import a_different_model
 from bench.results.behaviour import Tested
+from bench.results.headline import headline
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.pairs import FAMILY_ERROR
@@ -44,8 +44,9 @@ def _changed(one: Tested) -> str:
 
 
 def spoiled(run: RunSummary, row: Row) -> bool:
-    """Return whether a row is cheaper and no longer does what the baseline does: its sentence is red."""
-    ratio = run.comparison(row, cost.PER_1K)
+    """Return whether a row is cheaper by its sentence and no longer does what the baseline does: the sentence
+    is red."""
+    ratio = headline(run, row)
     if not row.ok or ratio is None or ratio.verdict != Verdict.BETTER:
         return False
     worse = any(one.verdict == Verdict.WORSE for one in run.behaviour.get(row.key, []))

@@ -40,6 +40,7 @@ MAX_BYTES = 24 * MIB
 MOST = Contents(containers=120_000, values=700_000, keys=700_000)
 MADE_AGAIN = "without this file it is made again from the journal"
 UNSEALED = "its run.json has no seal and there is no journal beside it, so its figures cannot be checked"
+STEP_PAIRS = (Design.DUET, Design.ABBA)  # pairs of processes that decode, and not of servers
 NOT_A_FAILURE = (Outcome.OK, Outcome.UNSUPPORTED)
 
 
@@ -157,15 +158,14 @@ def _figures(run: RunRecord, arm: ArmRecord, paired: Comparison | None) -> Figur
     """Compute every figure of a row; ``paired`` is its ratio of dollars per thousand tokens.
 
     A row that was not measured to its end has none: what it measured before it failed is in the journal, and
-    says nothing about a request that succeeds.
+    says nothing about a request that succeeds. A server's dollars stay its own: all its blocks are in them.
     """
     figures: Figures = {}
     for family in families():
         figures |= family.figures(arm, run)
     if arm.status != Outcome.OK:
         return dict.fromkeys(figures)
-    in_turns = paired is not None and paired.design in (Design.DUET, Design.ABBA)
-    if paired is not None and in_turns and paired.value is not None:
+    if paired is not None and paired.design in STEP_PAIRS and paired.value is not None:
         priced = (*cost.METRICS, characters.PER_1K, answers.PER_ANSWER)
         dollars = {metric.key: figures[metric.key] for metric in priced if metric.key in figures}
         figures |= cost.as_paired(dollars, Interval(paired.value, paired.value_low, paired.value_high))

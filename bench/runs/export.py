@@ -61,9 +61,12 @@ def export(
     arm, baseline = _rows(spec, variant)
     if is_server(arm.runtime):
         raise UsageError(f"{variant} is a server: it serves its model as it is, and nothing was made of it")
+    if drafts := next((step for step in arm.optimise if step.verb == "speculate"), None):
+        raise UsageError(f"{variant} drafts ({drafts.scheme}), which is no part of a model's files")
     _may_start(arm, python)
     _may_fetch((arm, baseline), asked=may_fetch)
-    row = replace(spec, groups=(Group("", baseline, (arm,)),))  # no other row's model is looked at
+    plain = replace(baseline, optimise=())  # no other row's model is looked at, and none that drafts
+    row = replace(spec, groups=(Group("", plain, (arm,)),))
     fetch = fetcher(row, lambda _progress: None)
     model = fetch(arm.model)
     tokenizer = _tokenizer_files(model.directory)

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
 from bench.config.arms import device_here
 from bench.config.served import is_server
 from bench.config.spec import Spec
@@ -150,8 +152,11 @@ def gate_spec(
 
 
 def _check_meters(wanted: Sequence[Rule], spec: Spec) -> None:
-    """Raise UsageError for a limit on energy if this machine has no counter of it: it would end in ERROR."""
-    if not {rule.metric for rule in wanted} & {metric.key for metric in energy.METRICS}:
+    """Raise UsageError for a limit on energy if this machine has no counter of it: it would end in ERROR.
+    What is modelled needs none."""
+    modelled = "modelled_watts" in (yaml.safe_load(spec.expanded).get("energy") or {})
+    counted = energy.MEASURED if modelled else energy.METRICS
+    if not {rule.metric for rule in wanted} & {metric.key for metric in counted}:
         return
     asked = {arm.runtime.device for group in spec.groups for arm in group.arms}
     devices = {device: device_here(device) for device in sorted(asked)}

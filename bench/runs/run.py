@@ -28,7 +28,7 @@ from bench.errors import IncomparableError, IntegrityError, InterruptedRun, Outc
 from bench.machine.fingerprint import fingerprint
 from bench.machine.gpus import gpu_for, lock_names
 from bench.machine.nvml import Gpu
-from bench.measure.arm import RunContext
+from bench.measure.arm import RunContext, models_of
 from bench.measure.clock import utc_now
 from bench.measure.events import Noted, Tell, nobody
 from bench.measure.group import GroupRun
@@ -146,6 +146,9 @@ def fetcher(spec: Spec, on_fetch: OnProgress) -> Callable[[ModelRef], LocalModel
     for arm in arms:
         if address_of(arm.runtime) is None:
             fetched(arm.model)
+        for step in arm.optimise:
+            for model in models_of(step).values():
+                fetched(model)
 
     def fetch(reference: ModelRef) -> LocalModel:
         model = fetched(reference)

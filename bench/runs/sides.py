@@ -21,6 +21,7 @@ from bench.gate.limits import Rule
 from bench.gate.power import smallest_detectable
 from bench.gate.sequential import SCALE_FLOOR, Test
 from bench.machine.fingerprint import fingerprint
+from bench.measure.arm import models_of
 from bench.measure.fresh_pair import prompts_of
 from bench.models.reference import LocalModel, ModelRef
 from bench.records import Json, UnitRecord
@@ -120,8 +121,11 @@ def evidence_key(spec: Spec, sides: Mapping[str, Identity], fetch: Fetch) -> str
 
 
 def _weights(arms: Sequence[Arm], fetch: Fetch) -> list[str | None]:
-    """Return the digests of what the arms load; None for a server that is there already."""
-    return [None if address_of(arm.runtime) else fetch(arm.model).source.weights_sha256 for arm in arms]
+    """Return the digests of what the arms load; None for a server that is there already. Models that draft
+    come last."""
+    found = [None if address_of(arm.runtime) else fetch(arm.model).source.weights_sha256 for arm in arms]
+    drafting = (model for arm in arms for step in arm.optimise for model in models_of(step).values())
+    return [*found, *(fetch(model).source.weights_sha256 for model in drafting)]
 
 
 def strictest(wanted: Sequence[Rule]) -> float | None:

@@ -214,14 +214,7 @@ class TransformersEngine(Speculating, TextModel):
         """Give one more token of every sequence: run one forward pass for it, unless it was drafted."""
         if generation.speculation is None:
             return self._advance(generation, generation.chosen[-1])
-        assert self._speculator is not None
-        token = generation.speculation.next(
-            self._speculator,
-            lambda ids: self._verified(generation, ids),
-            lambda count: generation.cache.crop(-count),
-        )
-        generation.chosen.append(self._tensor([[token]]))
-        return None
+        return self.give_drafted(generation)
 
     def _advance(self, batch: Batch, ids: Any) -> None:
 

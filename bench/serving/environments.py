@@ -98,8 +98,8 @@ def interpreter_for(adapter: Adapter, asked: str | None) -> str:
     own = made(adapter.name)
     if own is None:
         raise UsageError(
-            f"{adapter.title} is not installed here: bench env make {adapter.name}, or name with --python "
-            f"an interpreter that has it"
+            f"{adapter.title} is not installed here: bench env make {adapter.name}, or name an interpreter "
+            "that has it (--python, or runtime.python of a row)"
         )
     return str(own)
 

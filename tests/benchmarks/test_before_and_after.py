@@ -16,7 +16,7 @@ import pytest
 
 from bench.engine import Engine, Options
 from bench.runtimes.transformers import load
-from bench.worker import counters, kernels, passes
+from bench.worker import counters, joules, kernels, passes
 from bench.workloads.chat import QUESTIONS
 
 NEW_TOKENS, ROUNDS = 24, 12
@@ -26,7 +26,7 @@ DOES: dict[str, Work] = {
     "solo": lambda engine, batches: passes.solo(engine, batches, NEW_TOKENS),
     "device times": lambda engine, batches: passes.device_pass(engine, batches, NEW_TOKENS),
     "memory": lambda engine, batches: passes.memory_pass(engine, batches[0], NEW_TOKENS),
-    "energy": lambda engine, batches: passes.energy_pass(engine, batches[0], NEW_TOKENS),
+    "energy": lambda engine, batches: joules.measure(engine, batches[0], NEW_TOKENS),
     "count": lambda engine, batches: counters.count(engine, batches[0], NEW_TOKENS),
     "profile": lambda engine, batches: kernels.of_a_step(engine, batches[0], NEW_TOKENS, []),
 }

@@ -55,8 +55,7 @@ def test_every_plug_in_is_listed_with_its_first_line() -> None:
         assert tuple(found) == plugins.names(package)
         for name, module in plugins.each(package):
             assert plugins.describe(module) in found[name]
-            assert "  here  " in found[name] or "  not here  " in found[name]
-        assert any("  here  " in line for line in found.values())
+            assert "  here  " in found[name] or getattr(module, "SERVER", False)  # a program of its own
 
 
 def test_suites_and_statistics_of_drift_stand_under_their_key_in_the_config() -> None:

@@ -733,8 +733,12 @@ def test_a_step_is_refused(write: Write, steps: str, key: str, words: str) -> No
         ("{quantise: bnb-nf4}, {distil: logits}", 1, "(put quantise bnb-nf4 after distil logits)"),
         ("{compile: inductor}, {quantise: bnb-nf4}", 1, "comes after compiling (compile last, and once)"),
         ("{compile: inductor}, {compile: inductor}", 1, "(compile last, and once)"),
-        ("{quantise: kv-float8}, {quantise: kv-quanto}", 1, "each bring a KV cache (keep one"),
-        ("{quantise: kv-float8}, {compile: inductor}", 1, "each bring a KV cache (keep one"),
+        ("{quantise: kv-float8}, {quantise: kv-quanto}", 1, "each change how tokens are decoded (keep one"),
+        ("{quantise: kv-float8}, {compile: inductor}", 1, "each change how tokens are decoded (keep one"),
+        ("{quantise: kv-float8}, {speculate: prompt-lookup}", 1, "each change how tokens are decoded"),
+        ("{speculate: layer-skip}, {speculate: prompt-lookup}", 1, "each change how tokens are decoded"),
+        ("{speculate: prompt-lookup}, {compile: inductor}", 1, "each change how tokens are decoded"),
+        ("{compile: inductor}, {speculate: prompt-lookup}", 1, "comes after compiling"),
         ("{prune: experts}", 0, "no mixture of experts"),
     ],
 )
@@ -742,6 +746,15 @@ def test_steps_that_cannot_follow_each_other(write: Write, steps: str, at: int, 
     error = refusal(write(f"{BASE}optimise: [{steps}]\n"))
     assert (error.line, error.key) == (16, f"optimise[{at}]")
     assert words in str(error)
+
+
+@pytest.mark.parametrize("scheme", ["prompt-lookup", "layer-skip"])
+@pytest.mark.parametrize(("batch_size", "can"), [(1, True), (2, False)])
+def test_drafts_are_for_one_sequence(write: Write, scheme: str, batch_size: int, can: bool) -> None:
+    file = write(f"{BASE}optimise: [{{speculate: {scheme}}}]\n")
+    arm = read_config(file, ["workload.requests=4", f"workload.batch_size={batch_size}"]).groups[0].baseline
+    said = f"speculate {scheme} is for one sequence at a time: set batch_size to 1"
+    assert arm.unsupported == (None if can else said)
 
 
 @pytest.mark.parametrize(
@@ -1086,3 +1099,20 @@ def test_an_energy_block_that_is_wrong(write: Write, block: str, key: str, words
     error = refusal(write(BASE + f"energy: {block}\n"))
     assert error.key == key
     assert words in str(error)
+
+
+@pytest.mark.parametrize(
+    ("metric", "key", "block"),
+    [
+        ("co2_per_request_g", "g_co2_per_kwh", "{g_co2_per_kwh: 349, date: '2026-06-01', source: the grid}"),
+        ("energy_modelled_per_request_j", "modelled_watts", "{modelled_watts: 65}"),
+    ],
+)
+def test_a_limit_on_what_the_energy_block_makes_needs_it(
+    write: Write, metric: str, key: str, block: str
+) -> None:
+    text = f"{BASE}gate: {{{metric}: {{max: 1}}}}\n"
+    error = refusal(write(text))
+    assert error.key == f"gate.{metric}"
+    assert f"give energy: {{{key}: ...}}" in str(error)
+    assert [one for one, _limit in read_config(write(f"{text}energy: {block}\n")).gate] == [metric]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.cli.check import describe
 from bench.config.reader import read_config
 from bench.errors import UsageError
 
@@ -58,6 +59,14 @@ workload: {name: closed-loop, users: 2, input_tokens: 8}
         ("model={random: tiny-llama}", "needs a model's own weights"),
         ("optimise=[{quantise: bnb-nf4}]", "is for runtime transformers, not openai-http"),
         ("gate={peak_rss_bytes: {max: 1}}", "it is not measured of a server"),
+        ("gate={error_rate: {max_increase: 5%}}", "gate.error_rate: a baseline of which no request failed"),
+        ("gate={capacity_req_per_s: {min: 1}}", "only the workload search does"),
+        ("drift.suites=[arithmetic]", "drift.suites: does nothing for servers"),
+        ("drift.statistics=[jensen-shannon]", "drift.statistics: does nothing for servers"),
+        ("measure.design=abba", "measure.design: does nothing for servers"),
+        ("measure.probes=[page-faults]", "measure.probes: does nothing for servers"),
+        ("measure.memory_limit=8GiB", "measure.memory_limit: does nothing for servers"),
+        ("energy={modelled_watts: 100}", "energy: does nothing for servers"),
         (
             "variants=[{name: v, runtime: {name: transformers}, workload: {name: fixed}}]",
             "nothing can be compared",
@@ -118,9 +127,28 @@ def test_another_engine_does_not_inherit_what_only_the_first_one_has(tmp_path: P
     assert read_config(path).groups[0].variants[0].runtime.threads is None
 
 
+@pytest.mark.parametrize("tokens", [0, 512, 4096])
+@pytest.mark.parametrize("load", ["closed-loop, users: 2", "open-loop, rate: 2", "offline", "search"])
+def test_every_load_is_described_without_drift(tmp_path: Path, load: str, tokens: int) -> None:
+    path = tmp_path / "c.yaml"
+    more = f"variants: [{{name: same}}]\nslo: {{ttft_ms: 500}}\ndrift: {{tokens: {tokens}}}\n"
+    path.write_text(BASE.replace("closed-loop, users: 2", load) + more)
+    said = describe(read_config(path))
+    assert "not measured: the outputs of servers are not compared here" in said
+    assert "windows of" not in said
+    assert "too few for an interval" not in said
+
+
 def test_the_config_that_a_run_writes_can_be_read_again(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(BASE)
     first = read_config(path)
     path.write_text(first.expanded)
     assert read_config(path).groups[0].baseline == first.groups[0].baseline
+
+
+def test_a_search_may_have_a_limit_on_its_capacity(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(BASE.replace("closed-loop, users: 2", "search") + "slo: {ttft_ms: 500}\n")
+    spec = read_config(path, ["gate={capacity_req_per_s: {min: 1}, error_rate: {max: 0.1}}"])
+    assert [key for key, _limit in spec.gate] == ["capacity_req_per_s", "error_rate"]

@@ -10,6 +10,7 @@ from fakes import arm_record, pairs, run_record, timed_batch
 
 from bench.metrics import answers, cost
 from bench.records import Answer, ArmRecord, RunRecord
+from bench.report import behaviour
 from bench.report.columns import columns_of
 from bench.report.reading import sentence
 from bench.results.headline import by_answer, headline
@@ -86,6 +87,17 @@ def test_cheaper_tokens_and_longer_thoughts_are_no_cheaper_answer() -> None:
     assert not run.on_front(row)
     assert run.to_json()["comparisons"]
     assert row.to_json()["metrics"]["answer_tokens"]["value"] == 13
+
+
+@pytest.mark.parametrize(("tokens", "red"), [(10, True), (13, False)])
+def test_a_sentence_is_red_by_the_ratio_that_it_says(
+    monkeypatch: pytest.MonkeyPatch, tokens: int, red: bool
+) -> None:
+    """With 13 tokens an answer costs more, though a token costs less: nothing is bought with the drift."""
+    monkeypatch.setattr(behaviour, "a_different_model", lambda _row: True)
+    run = summarise(beside(9.0, tokens))
+    assert ("cheaper" in of(run)) == red
+    assert behaviour.spoiled(run, run.rows[1]) == red
 
 
 def test_the_guard_holds_in_every_workload_in_which_the_ends_are_seen() -> None:

@@ -17,6 +17,7 @@ from bench.metrics import (
     all_metrics,
     comparisons,
     cost,
+    device,
     drift_keys,
     energy,
     families,
@@ -28,7 +29,16 @@ from bench.metrics import (
     under_load,
 )
 from bench.pricing.book import parse_price
-from bench.records import ArmRecord, EnergyReading, MemoryPeaks, RunRecord, UnitRecord, WarmUp
+from bench.records import (
+    ArmRecord,
+    EnergyReading,
+    MemoryPeaks,
+    RunRecord,
+    Speculated,
+    StepProfile,
+    UnitRecord,
+    WarmUp,
+)
 from bench.records.grid import grid_of
 from bench.results.summary import summarise
 from bench.stats.figure import Figure, Figures, Metric, value_of
@@ -368,6 +378,19 @@ def test_roofline_by_hand() -> None:
     context = (40 + 6 / 2) / 2
     assert value(roofline, "mbu", base) == pytest.approx((4000 + context * 100) * 4 / 0.07 / 1e6)
     assert value(roofline, "mfu", base) == pytest.approx(2 * 1000 * 40 / 0.3 / 1e6)
+
+
+def test_a_row_that_drafts_has_no_share_of_a_step() -> None:
+    """Several of its tokens come from one reading of the weights."""
+    limits = {"memory_bytes_per_s": 1e6, "matmul_flop_per_s": 1e6}
+    drafts = replace(BASE, ceilings=limits, speculated=Speculated(2, 8, 5, 1000, 1000))
+    assert value(roofline, "mbu", replace(BASE, ceilings=limits)) is not None
+    assert figure(roofline, "mbu", drafts) is None
+    assert figure(roofline, "mfu", drafts) is not None
+    assert set(roofline.worked(drafts, run_record(drafts))) == {"mfu"}
+    on_gpu = replace(BASE, profile=StepProfile((), gpu_busy_ms=1.0))
+    assert figure(device, "gpu_busy_share", on_gpu) is not None
+    assert figure(device, "gpu_busy_share", replace(on_gpu, speculated=drafts.speculated)) is None
 
 
 def test_no_ceilings_no_roofline() -> None:

@@ -62,6 +62,14 @@ def test_packed_weights_are_refused_and_nothing_is_left(run: Path, tmp_path: Pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "run"]
 
 
+@pytest.mark.parametrize("scheme", ["prompt-lookup", "layer-skip"])
+def test_what_drafts_is_no_part_of_a_model_s_files(tmp_path: Path, scheme: str) -> None:
+    config = CONFIG.replace("{quantise: torch-int8-dynamic}", f"{{speculate: {scheme}}}")
+    with pytest.raises(UsageError, match=rf"packed drafts \({scheme}\), which is no part of a model's files"):
+        export(begun(tmp_path, config), "packed", tmp_path / "out", lambda _text: None)
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_is_not_there(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="did you mean 'one-layer'"):
         export(run, "one-laier", tmp_path / "out", lambda _text: None)

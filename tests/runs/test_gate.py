@@ -20,6 +20,7 @@ from bench.config.spec import Spec
 from bench.engine.energy import NoCounter
 from bench.errors import BenchError, UsageError
 from bench.gate.calibration import Calibration
+from bench.gate.limits import rules
 from bench.machine import noise
 from bench.measure import worker_process
 from bench.measure.events import Event, Noted
@@ -308,3 +309,15 @@ def test_a_limit_on_energy_needs_a_counter(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(UsageError, match="cannot be measured here: none of cpu"):
         gate(spec, tmp_path)
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("metric", ["energy_modelled_per_request_j", "co2_per_request_g"])
+def test_a_limit_on_modelled_energy_needs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str
+) -> None:
+    block = {"modelled_watts": 65.0, "g_co2_per_kwh": 349.0, "date": "2026-06-01", "source": "the grid"}
+    spec = config(tmp_path, 2 * MS, gate={metric: {"max": 1000}}, energy=block)
+    monkeypatch.setattr(
+        gating, "find", lambda device, gpu=None: NoCounter("no_energy_counter", f"none of {device}")
+    )
+    gating._check_meters(list(rules({metric: {"max": 1000}})), spec)

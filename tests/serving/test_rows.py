@@ -101,6 +101,7 @@ def test_a_row_has_its_figures_its_ratio_and_its_evidence(urls: tuple[str, str],
     assert ratio is not None
     assert (ratio.design, ratio.verdict, ratio.pairs) == (Design.BLOCKS, Verdict.WORSE, 2)
     assert 2 < ratio.ratio < 50  # (10 + 7 · 60)/(10 + 7 · 4) = 11.3 without what the machine adds
+    assert "alone" not in row.figure("cost_per_1k_tokens_usd").notes  # type: ignore[union-attr]  # its own
     assert row.evidence.steps[0]["server"]["served_as"] == "ttft=10,gap=60"  # type: ignore[union-attr]
     assert "figure by figure" in verify_run(directory)
     record = load_record(directory)
@@ -152,8 +153,8 @@ def test_a_row_that_fails_has_its_reason_and_the_others_go_on(urls: tuple[str, s
     assert "HTTP 500" in found["broken"][1]
     assert found["nobody"][0] in (Outcome.LOAD_ERROR, Outcome.RUN_ERROR)
     assert found["absent"][0] == Outcome.UNSUPPORTED
-    assert "SGLang" in found["absent"][1]
-    assert "interpreter that has it" in found["absent"][1]
+    assert found["absent"][1].startswith("SGLang ")
+    assert "runtime.python of a row" in found["absent"][1]
     assert found["same"][0] == Outcome.OK
 
 

@@ -39,7 +39,8 @@ def recipe() -> Recipe:
     if not cuda_device_count():
         raise UsageError(
             "SGLang has no package for a CPU: its wheel wants the CUDA build of PyTorch, and its CPU kernels "
-            "must be built from source. Name with --python an interpreter that has it"
+            "must be built from source. Name an interpreter that has it (--python, or runtime.python of a "
+            "row)"
         )
     return Recipe("sglang==0.5.23", "sglang", disk_bytes=15_000_000_000)
 
