@@ -78,6 +78,7 @@ KINDS = (
     Kind("prune", "depth", below=4.0),  # one layer of two: 2.5
     Kind("distil", "logits sequence", below=0.36),  # 0.12, nearly all of it by the pruning before
     Kind("compile", "inductor", below=1e-5, above=-1e-5),  # the same products: 2e-9
+    Kind("speculate", "draft-model layer-skip prompt-lookup", below=1e-9, above=-1e-9),  # the model's own: 0
     Kind("rearrange", "experts", below=1e-6, above=-1e-6),  # the same products: 0
 )
 KIND_OF = {(kind.verb, scheme): kind for kind in KINDS for scheme in kind.schemes.split()}
@@ -93,10 +94,15 @@ SHORT_TEXT = {"samples": 8, "tokens": 128}  # for calibration
 PRUNED = ("prune", "magnitude", {"sparsity": 0.3})
 
 
+def usual(module: Any) -> Any:
+    """The settings of a scheme that its user need not give, and a model where one must be named."""
+    return module.Params(**dict.fromkeys(getattr(module, "MODELS", ()), str(tiny_llama())))
+
+
 def message(verb: str, name: str, dtype: str = "float32", **params: object) -> dict[str, Any]:
     """What the harness sends to a worker for this scheme alone, or after what it needs before it."""
     module = module_of(verb, name)
-    settings = dataclasses.asdict(module.Params())
+    settings = dataclasses.asdict(usual(module))
     settings |= SHORT_TEXT if "samples" in settings else {}
     settings |= A_LITTLE if verb == "distil" else {}
     settings |= params
@@ -190,7 +196,7 @@ def test_a_scheme_says_what_it_is(verb: str, name: str) -> None:
     module = module_of(verb, name)
     assert 10 < len(plugins.describe(module)) < 110
     assert all(isinstance(package, str) for package in module.REQUIRES)
-    params = module.Params()
+    params = usual(module)
     with pytest.raises(dataclasses.FrozenInstanceError):
         params.something = 1
     assert dataclasses.is_dataclass(module.Params)
@@ -230,10 +236,10 @@ def test_a_scheme_that_works(verb: str, name: str) -> None:
     found_kernels = kernels.of_a_step(engine, [[1, 2, 3]], 4, found.evidence).kernels
     assert found_kernels
     assert all(0 <= row.share <= 1 for row in found_kernels)
-    load = [[[5, 6, 7], [8]], [[9] * 20]]
+    load = [[[5, 6, 7]] if verb == "speculate" else [[5, 6, 7], [8]], [[9] * 20]]  # one sequence at a time
     passes.compile_all(engine, load, 6)
     batches = passes.solo(engine, load, 6).batches
-    assert [[len(row) for row in one.tokens] for one in batches] == [[6, 6], [6]]
+    assert [[len(row) for row in one.tokens] for one in batches] == [[6] * len(load[0]), [6]]
     assert all(0 <= token < 512 for one in batches for row in one.tokens for token in row)
     kind = KIND_OF[verb, name]
     assert kind.above < divergence(engine, message(verb, name, dtype)) < kind.below
@@ -304,7 +310,7 @@ def test_a_scheme_without_evidence_is_not_believed(
 def test_evidence_about_an_empty_model_does_not_hold(verb: str, name: str) -> None:
     module = module_of(verb, name)
     empty = Census((), 0, {})
-    assert not all(one.holds for one in module.evidence(empty, empty, module.Params()))
+    assert not all(one.holds for one in module.evidence(empty, empty, usual(module)))
 
 
 def reversed_bnb_int8(model: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from bench.config.spec import RuntimeBlock
@@ -27,6 +26,8 @@ EAGER_ONLY = frozenset({
 })  # fmt: skip
 
 
+# Engines that read text with the tokenizer beside the weights; others, of a user too, may need none.
+WITH_TOKENIZER = ("transformers", "numpy", "onnxruntime", "openvino")
 WRAPPERS = ("_orig_mod.", "module.", "_fsdp_wrapped_module.", "base_model.model.")
 
 
@@ -34,7 +35,6 @@ def check_loadable(
     source: YamlSource,
     model: ModelRef,
     runtime: RuntimeBlock,
-    engine: ModuleType,
     places: tuple[KeyPath, KeyPath],
     find: FindModel,
 ) -> None:
@@ -43,7 +43,7 @@ def check_loadable(
     ``places`` are those of the keys ``model`` and ``runtime.attention``. An engine in another interpreter may
     have another transformers, so its attention is not judged.
     """
-    reads_text = hasattr(engine, "DTYPES") and not getattr(engine, "WHOLE_ANSWERS", False)
+    reads_text = runtime.name in WITH_TOKENIZER
     if isinstance(model, LocalPath) and model.path.is_dir() and reads_text and not has_tokenizer(model.path):
         raise source.error(
             places[0],

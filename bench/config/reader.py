@@ -244,7 +244,7 @@ class _Reader(ServedRows):
                 "name a model in models/, or {path} with a tokenizer.json",
             )
         places = self.place(path, "model"), self.place(path, "runtime", "attention")
-        check_loadable(self.source, model, runtime, engine, places, self.find_model)
+        check_loadable(self.source, model, runtime, places, self.find_model)
         length = self.place(path, "workload", "output_tokens")
         check_fits(self.source, model, workload, length, self.find_model)
         place = self.place(path, "optimise")

@@ -174,9 +174,10 @@ def _applied(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> dict
     took_s = (perf_counter_ns() - started) / 1e9
     after = _census_for(scheme, engine)
     checks = scheme.evidence(before, after, params)
-    if changed.drafter is not None:
-        checks += engine.as_decoded()[0]
     _enforce(label, checks)
+    if changed.drafter is not None:
+        _enforce(label, verified := engine.as_decoded()[0])
+        checks += verified
     return {
         "step": label,
         "took_s": took_s,
