@@ -27,7 +27,7 @@ EAGER_ONLY = frozenset({
 
 
 # Engines that read text with the tokenizer beside the weights; others, of a user too, may need none.
-WITH_TOKENIZER = ("transformers", "numpy", "onnxruntime", "openvino")
+WITH_TOKENIZER = ("transformers", "onnxruntime", "openvino")
 WRAPPERS = ("_orig_mod.", "module.", "_fsdp_wrapped_module.", "base_model.model.")
 
 
