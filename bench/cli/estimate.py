@@ -9,6 +9,7 @@ counted as if nothing had been done to them.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -16,7 +17,7 @@ from bench.cli.doctor import GIB, available_bytes
 from bench.cli.listing import model_words
 from bench.config.arms import device_here
 from bench.config.spec import Arm, Spec
-from bench.drift.behaviour import suites_of
+from bench.drift.behaviour import Suite, suites_of
 from bench.machine.devices import cpu_count
 from bench.measure.designs import LEAST_BATCHES_ON_GPU
 from bench.models.architecture import Architecture
@@ -24,6 +25,7 @@ from bench.models.reference import Hub, LocalPath, ModelRef, Random
 from bench.models.registry import find_model
 from bench.plan.ceilings import ceilings_here
 from bench.plan.roofline import Ceilings, Loaded, work
+from bench.records import Json
 
 BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2}
 LAYER_S = 0.0006  # Python and kernel launches, for each layer and step
@@ -175,6 +177,7 @@ def estimate(spec: Spec) -> str:
     fixed_s = pair_s = 0.0
     largest_bytes, facts_of, rates_of = 0, cache(_facts), cache(_rates)
     trainings: dict[object, float] = {}
+    asked = [(suite, suite.items(spec.drift.items)) for suite in suites_of(spec.drift.suites)]
     for group in spec.groups:
         loads = []
         for arm in (group.baseline, *(one for one in group.variants if not one.unsupported)):
@@ -186,7 +189,7 @@ def estimate(spec: Spec) -> str:
         base, *variants = loads
         for one in variants:
             trainings |= one.trainings_s
-        fixed_s += sum(_suites_s(spec, one) for one in loads)
+        fixed_s += sum(_suites_s(asked, one) for one in loads)
         fixed_s += sum(one.alone_s for one in loads) + sum(_drift_s(spec, base, one) for one in variants)
         apart = [one for one in loads if one is base or one.arm.workload != base.arm.workload]
         fixed_s += sum(one.load_s for one in apart)
@@ -209,13 +212,12 @@ def _drift_s(spec: Spec, base: Load, variant: Load) -> float:
     return spec.drift.tokens / window * (base.pass_s(window) + variant.pass_s(window) + values_s)
 
 
-def _suites_s(spec: Spec, load: Load) -> float:
+def _suites_s(asked: Sequence[tuple[Suite, Sequence[Json]]], load: Load) -> float:
     """Return the time of the behaviour suites: a pass for each choice, or a short reply for each item."""
     if isinstance(load.arm.model, Random):
         return 0.0
     found = 0.0
-    for suite in suites_of(spec.drift.suites):
-        items = suite.items(spec.drift.items)
+    for suite, items in asked:
         for item in items:
             tokens = max(len(item["prompt"]) // LETTERS_A_TOKEN, 1)
             found += len(item.get("choices", (1,))) * load.pass_s(tokens)

@@ -38,12 +38,20 @@ def answers(found: SuiteAnswers) -> tuple[Answer | None, ...]:
 
 def on_both(run: RunRecord, arm: ArmRecord, suite: str) -> list[tuple[Json, Answer, Answer]]:
     """Return (item, the baseline's answer, the variant's) for every item that both answered."""
-    base = run.baseline_of(arm)
-    ours, theirs = arm.suites.get(suite), base.suites.get(suite) if base else None
-    if arm.is_baseline or ours is None or theirs is None or ours.digest != theirs.digest:
+    found = _to_same_items(run, arm, suite)
+    if arm.is_baseline or found is None:
         return []
+    theirs, ours = found
     both = zip(theirs.items, answers(theirs), answers(ours), strict=True)
     return [(item, before, after) for item, before, after in both if before is not None and after is not None]
+
+
+def _to_same_items(run: RunRecord, arm: ArmRecord, suite: str) -> tuple[SuiteAnswers, SuiteAnswers] | None:
+    """Return the baseline's answers, which have the items, and the row's; None if either has none, or if they
+    are to other items."""
+    base = run.baseline_of(arm)
+    ours, theirs = arm.suites.get(suite), base.suites.get(suite) if base else None
+    return (theirs, ours) if ours and theirs and ours.digest == theirs.digest else None
 
 
 @dataclass(frozen=True)
@@ -111,11 +119,10 @@ class Suite:
 
     def asked(self, arm: ArmRecord, run: RunRecord) -> list[tuple[Json, Answer]]:
         """Return (item, answer) for every item that a row answered."""
-        base, ours = run.baseline_of(arm), arm.suites.get(self.name)
-        if base is None or ours is None or (theirs := base.suites.get(self.name)) is None:
+        found = _to_same_items(run, arm, self.name)
+        if found is None:
             return []
-        if ours.digest != theirs.digest:
-            return []
+        theirs, ours = found
         both = zip(theirs.items, answers(ours), strict=True)
         return [(item, answer) for item, answer in both if answer is not None]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.records import ArmRecord
+from bench.records.thinking import before_end
 from bench.stats.intervals import Interval, bootstrap_interval
 
 Reply = tuple[int, ...]
@@ -15,12 +16,7 @@ Reply = tuple[int, ...]
 
 def replies(arm: ArmRecord) -> list[Reply]:
     """Return the replies of the solo pass, in the order of the requests."""
-    return [_cut(tokens, arm.end_ids) for batch in arm.solo for tokens in batch.tokens]
-
-
-def _cut(tokens: Reply, end_ids: tuple[int, ...]) -> Reply:
-    ends = [index for index, token in enumerate(tokens) if token in end_ids]
-    return tokens[: ends[0]] if ends else tokens
+    return [tuple(before_end(tokens, arm.end_ids)) for batch in arm.solo for tokens in batch.tokens]
 
 
 def pairs(base: ArmRecord, variant: ArmRecord) -> list[tuple[Reply, Reply]]:

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.bounded import open_regular, why
+from bench.bounded import why
 from bench.errors import UsageError
 from bench.formatting import MIB
 from bench.records import Json
-from bench.store.files import strict_json
+from bench.store.files import is_unicode, json_lines
 
 DATA = Path(__file__).parent / "suites" / "data"
 MOST_ITEMS, MOST_CHOICES = 5000, 20
@@ -33,9 +33,11 @@ def read_items(path: Path) -> tuple[Json, ...]:
     found = tuple(_lines(path))
     if not found:
         raise ValueError(f"{path}: holds no item")
-    names = [item["id"] for item in found]
-    if twice := next((name for place, name in enumerate(names) if name in names[:place]), None):
-        raise ValueError(f"{path}: two items are called {twice!r}")
+    seen: set[str] = set()
+    for item in found:
+        if item["id"] in seen:
+            raise ValueError(f"{path}: two items are called {item['id']!r}")
+        seen.add(item["id"])
     return found
 
 
@@ -59,20 +61,12 @@ def read_closed(file: str) -> tuple[Json, ...]:
 
 
 def _lines(path: Path) -> Iterator[Json]:
-    with open_regular(path) as file:
-        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), start=1):
-            where = f"{path}:{number}"
-            if number > MOST_ITEMS or len(line) == MAX_LINE_BYTES:
-                raise ValueError(f"{where}: more than {MOST_ITEMS} items, or a line of 1 MiB")
-            try:
-                item = strict_json(line)
-            except ValueError as bad:
-                raise ValueError(f"{where}: not JSON ({bad})") from None
-            if not isinstance(item, dict):
-                raise ValueError(f"{where}: an item is an object with id and prompt")
-            if problem := _problem(item):
-                raise ValueError(f"{where}: {problem}")
-            yield item
+    for where, item in json_lines(path, MOST_ITEMS, "items", MAX_LINE_BYTES):
+        if not isinstance(item, dict):
+            raise ValueError(f"{where}: an item is an object with id and prompt")
+        if problem := _problem(item):
+            raise ValueError(f"{where}: {problem}")
+        yield item
 
 
 def _problem(item: Json) -> str | None:
@@ -101,11 +95,7 @@ def _problem(item: Json) -> str | None:
 
 
 def _is_text(value: object) -> bool:
-    return (
-        isinstance(value, str)
-        and len(value) <= MOST_LETTERS
-        and value.encode("utf-8", "replace").decode() == value
-    )
+    return isinstance(value, str) and len(value) <= MOST_LETTERS and is_unicode(value)
 
 
 def digest(items: Sequence[Json]) -> str:

@@ -44,7 +44,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     reasoning = [one.reasoning for one in arm.answers if one.reasoning is not None]
     cut, sums = cut_share(arm.answers), totals(arm)
     dollars = cost.figures(arm, run)[cost.PER_REQUEST.key]
-    usd = None if dollars is None or sums is None else _scaled(dollars.interval, seconds(arm) / sums.wall_s)
+    usd = None if dollars is None or sums is None else dollars.interval.times(seconds(arm) / sums.wall_s)
     return {
         PER_ANSWER.key: PER_ANSWER.scalar(usd, cut=cut),
         TOKENS.key: TOKENS.scalar(_mean([one.tokens for one in arm.answers]), cut=cut),
@@ -119,8 +119,3 @@ def share_ratio(arm: ArmRecord, run: RunRecord) -> Interval | None:
 
 def _mean(counts: Sequence[int]) -> float:
     return sum(counts) / len(counts)
-
-
-def _scaled(usd: Interval, by: float) -> Interval:
-    low, high = (None if bound is None else bound * by for bound in (usd.low, usd.high))
-    return Interval(usd.value * by, low, high)

@@ -9,7 +9,6 @@ from bench.metrics import cost
 from bench.metrics.throughput import Totals, totals
 from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figures, Metric
-from bench.stats.intervals import Interval
 
 PER_TOKEN = Metric(
     "characters_per_token", "1", None, "Σ characters of prompts and replies/Σ(n_in + n_out)", "tokenizer"
@@ -31,7 +30,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     sums, characters = counted
     tokens = sums.input_tokens + sums.output_tokens
     dollars = cost.figures(arm, run)[cost.PER_1K.key]
-    usd = None if dollars is None else _scaled(dollars.interval, tokens / characters)
+    usd = None if dollars is None else dollars.interval.times(tokens / characters)
     return {
         PER_TOKEN.key: PER_TOKEN.scalar(characters / tokens),
         PER_1K.key: PER_1K.scalar(usd),
@@ -57,8 +56,3 @@ def _counted(arm: ArmRecord) -> tuple[Totals, int] | None:
     if arm.characters is None or sums is None or not sum(arm.characters):
         return None
     return sums, sum(arm.characters)
-
-
-def _scaled(usd: Interval, by: float) -> Interval:
-    low, high = (None if bound is None else bound * by for bound in (usd.low, usd.high))
-    return Interval(usd.value * by, low, high)

@@ -201,10 +201,8 @@ def _of_answers(request: Ratio, share: Interval) -> Ratio:
 
     Its error is that of both, in quadrature on the log scale. Without bounds of both there is no verdict.
     """
-    interval, by = request.interval, share.value
-    low, high = (None if bound is None else bound * by for bound in (interval.low, interval.high))
-    found = Interval(interval.value * by, low, high)
-    if low is None or high is None or not share.low or not share.high or found.value <= 0:
+    found = request.interval.times(share.value)
+    if found.low is None or found.high is None or not share.low or not share.high or found.value <= 0:
         return replace(request, metric=answers.PER_ANSWER, interval=Interval(found.value, None, None), p=None)
     found = widened(found, math.log(share.high / share.low) / 2)
     half = math.log((found.high or math.inf) / (found.low or math.inf)) / 2

@@ -106,9 +106,8 @@ def as_paired(alone: Figures, per_1k: Interval) -> Figures:
 
 
 def _scaled(figure: Figure, per_1k: Interval, scale: float) -> Figure:
-    low, high = (None if bound is None else bound * scale for bound in (per_1k.low, per_1k.high))
-    notes = {**figure.notes, "alone": figure.value}
-    return replace(figure, value=per_1k.value * scale, ci_low=low, ci_high=high, notes=notes)
+    found, notes = per_1k.times(scale), {**figure.notes, "alone": figure.value}
+    return replace(figure, value=found.value, ci_low=found.low, ci_high=found.high, notes=notes)
 
 
 def _joules(arm: ArmRecord, requests: int) -> float | None:

@@ -136,5 +136,4 @@ def _seconds(run: RunSummary, row: Row, requests: Interval) -> Interval:
         low, high = (None if not bound else 1 / bound for bound in (requests.high, requests.low))
         return Interval(1 / requests.value, low, high)
     scale = 1 / base.value / whole.value
-    low, high = (None if bound is None else bound * scale for bound in (ratio.value_low, ratio.value_high))
-    return Interval(ratio.value * scale, low, high)
+    return Interval(ratio.value, ratio.value_low, ratio.value_high).times(scale)

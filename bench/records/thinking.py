@@ -5,7 +5,7 @@ The worker counts, because it has the tokenizer that makes tokens of the markers
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 Ids = tuple[int, ...]
@@ -51,6 +51,11 @@ class Markers:
             thinking ^= found
             place += step
         return count
+
+
+def before_end(tokens: Sequence[int], end_ids: Collection[int]) -> Sequence[int]:
+    """Return an answer up to its first end token, which is left out."""
+    return tokens[: next((place for place, token in enumerate(tokens) if token in end_ids), len(tokens))]
 
 
 def counted(

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 REQUIRES = ("httptools",)
+DTYPES = ("float32", "bfloat16", "float16")
+# Of engines that take a dtype: the keys of the runtime block, and those of them that become arguments.
+USES, FLAGS = ("name", "python", "dtype"), {"dtype": "--dtype"}
 Value = bool | int | float | str | list[str]
 OURS = ("host", "port", "model", "model-path", "served-model-name", "api-key", "api-key-file")
 _NAME = re.compile(r"[a-z][a-z0-9_.-]{0,79}")

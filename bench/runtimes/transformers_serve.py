@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from bench.runtimes._server import REQUIRES, StartedParams
+from bench.runtimes._server import DTYPES, REQUIRES, StartedParams
 
-__all__ = ["REQUIRES"]
+__all__ = ["DTYPES", "REQUIRES"]
 SERVER = True
 OPAQUE = True  # nobody sees which files of its commit the server reads
-DTYPES = ("float32", "bfloat16", "float16")
 USES = ("name", "python", "dtype", "device")
 FLAGS = {"dtype": "--dtype", "device": "--device"}  # keys of the runtime block that become arguments
 GGUF = False

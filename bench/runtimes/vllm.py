@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from bench.runtimes._server import REQUIRES, StartedParams
+from bench.runtimes._server import DTYPES, FLAGS, REQUIRES, USES, StartedParams
 
-__all__ = ["REQUIRES"]
+__all__ = ["DTYPES", "FLAGS", "REQUIRES", "USES"]
 SERVER = True
 OPAQUE = True  # nobody sees which files of its commit the server reads
-DTYPES = ("float32", "bfloat16", "float16")
-USES = ("name", "python", "dtype")
-FLAGS = {"dtype": "--dtype"}  # keys of the runtime block that become arguments
 GGUF = False
 Params = StartedParams

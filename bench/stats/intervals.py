@@ -28,6 +28,11 @@ class Interval:
     low: float | None
     high: float | None
 
+    def times(self, by: float) -> Interval:
+        """Return value and bounds multiplied by a number above 0."""
+        low, high = (None if bound is None else bound * by for bound in (self.low, self.high))
+        return Interval(self.value * by, low, high)
+
 
 @dataclass(frozen=True)
 class Distribution:

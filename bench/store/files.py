@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from bench.bounded import MOST, Contents, must_be_modest, open_regular
 from bench.errors import BenchError, UsageError
+from bench.formatting import MIB
 from bench.records import plain
 
 _SLUG_LENGTH = 48
@@ -59,6 +60,33 @@ def canonical_json(value: object) -> str:
 def digest(value: object) -> str:
     """Return the SHA-256 (64 hex digits) of ``value``'s canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def json_lines(path: Path, most: int, noun: str, line_bytes: int) -> Iterator[tuple[str, object]]:
+    """Yield (FILE:LINE, value) of each line of a user's JSON lines.
+
+    Raises OSError without a regular file, and ValueError with the place for more than ``most`` lines (called
+    ``noun``), for a line of ``line_bytes``, and for what is not JSON.
+    """
+    with open_regular(path) as file:
+        for number, line in enumerate(iter(lambda: file.readline(line_bytes), b""), start=1):
+            where = f"{path}:{number}"
+            if number > most or len(line) == line_bytes:
+                raise ValueError(f"{where}: more than {most} {noun}, or a line of {line_bytes // MIB} MiB")
+            try:
+                value = strict_json(line)
+            except ValueError as bad:
+                raise ValueError(f"{where}: not JSON ({bad})") from None
+            yield where, value
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether a text can be written; JSON can name halves of letters that no tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def strict_json(data: bytes, most: Contents = MOST) -> object:

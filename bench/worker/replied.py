@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bench.engine import Engine
 from bench.records import Solo
-from bench.records.thinking import Markers, counted
+from bench.records.thinking import Markers, before_end, counted
 
 MOST_TEXTS, TEXT_LETTERS = 64, 400  # what a result keeps of prompts and replies, for a reader to look at
 
@@ -35,12 +35,8 @@ def described(
         found,
         characters=(sum(map(len, read)), sum(len(engine.text(ids)) for ids in replies)),
         texts=tuple(
-            (prompt[-TEXT_LETTERS:], engine.text(_until(ids, ends))[:TEXT_LETTERS]) for prompt, ids in both
+            (prompt[-TEXT_LETTERS:], engine.text(before_end(ids, ends))[:TEXT_LETTERS])
+            for prompt, ids in both
         ),
         answers=answers,
     )
-
-
-def _until(ids: Sequence[int], ends: Sequence[int]) -> Sequence[int]:
-    """Return a reply up to its end token."""
-    return ids[: next((place for place, token in enumerate(ids) if token in ends), len(ids))]

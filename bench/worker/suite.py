@@ -13,6 +13,7 @@ from typing import Any
 from bench.engine import Engine
 from bench.errors import NonFiniteOutput
 from bench.records import Json
+from bench.records.thinking import before_end
 
 TOGETHER = 8  # replies decoded together, of prompts with the same number of tokens: so nothing is padded
 MOST_BYTES = 1 << 30  # of the logits of one text
@@ -102,9 +103,4 @@ def _decoded(engine: Engine, prompts: Sequence[Sequence[int]], tokens: int) -> l
         if step % LOOK == 0 and all(ends & set(ids) for ids in engine.tokens(generation)):
             break
         engine.step(generation)
-    return [_until(ids, ends) for ids in engine.tokens(generation)]
-
-
-def _until(ids: Sequence[int], ends: set[int]) -> list[int]:
-    end = next((place for place, token in enumerate(ids) if token in ends), len(ids))
-    return list(ids[:end])
+    return [list(before_end(ids, ends)) for ids in engine.tokens(generation)]

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from bench.bounded import open_regular, why
+from bench.bounded import why
 from bench.config.spec import WorkloadBlock
 from bench.formatting import MIB
-from bench.store.files import strict_json
+from bench.store.files import is_unicode, json_lines
 from bench.workloads import Prompt
 
 MAX_PROMPT_CHARACTERS = 1_000_000
@@ -48,30 +48,14 @@ def prompts(workload: WorkloadBlock) -> list[Prompt]:
 
 def _lines(path: Path) -> Iterator[tuple[str, bool]]:
     """Yield (prompt, chat) of every line. Raises ValueError for a bad line, OSError without a file."""
-    with open_regular(path) as file:
-        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), start=1):
-            if number > MAX_LINES or len(line) == MAX_LINE_BYTES:
-                raise ValueError(f"{path}:{number}: more than {MAX_LINES} lines, or a line of 8 MiB")
-            try:
-                row = strict_json(line)
-            except ValueError as bad:
-                raise ValueError(f"{path}:{number}: not JSON ({bad})") from None
-            text, chat = (row.get("prompt"), row.get("chat")) if isinstance(row, dict) else (None, None)
-            if not isinstance(text, str) or not text.strip():
-                raise ValueError(f'{path}:{number}: needs {{"prompt": "some text"}}')
-            if len(text) > MAX_PROMPT_CHARACTERS:
-                raise ValueError(f"{path}:{number}: the prompt is over {MAX_PROMPT_CHARACTERS} characters")
-            if not _can_be_written(text):
-                raise ValueError(f"{path}:{number}: the prompt has half of a letter (a lone surrogate)")
-            if not isinstance(chat, bool | None):
-                raise ValueError(f"{path}:{number}: chat must be true or false")
-            yield text, chat is True
-
-
-def _can_be_written(text: str) -> bool:
-    """Return whether the text is Unicode; JSON can name halves of letters that no tokenizer takes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    for where, row in json_lines(path, MAX_LINES, "lines", MAX_LINE_BYTES):
+        text, chat = (row.get("prompt"), row.get("chat")) if isinstance(row, dict) else (None, None)
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f'{where}: needs {{"prompt": "some text"}}')
+        if len(text) > MAX_PROMPT_CHARACTERS:
+            raise ValueError(f"{where}: the prompt is over {MAX_PROMPT_CHARACTERS} characters")
+        if not is_unicode(text):
+            raise ValueError(f"{where}: the prompt has half of a letter (a lone surrogate)")
+        if not isinstance(chat, bool | None):
+            raise ValueError(f"{where}: chat must be true or false")
+        yield text, chat is True
