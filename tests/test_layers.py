@@ -22,6 +22,7 @@ RANKS = """
 __main__
 cli
 api
+scale
 plan
 runs
 sides

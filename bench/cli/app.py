@@ -53,12 +53,32 @@ def run(
     out: Annotated[Path, typer.Option(help="where the run's directory is made")] = Path("results"),
     as_json: AsJson = False,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="continue a run that was cut short")
+        Path | None, typer.Option(metavar="RUN", help="continue a run that was cut short, or a campaign")
+    ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MACHINES",
+            help="measure each group in a run of its own: here, ray, ray://HOST:PORT (docs/scale.md)",
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="with --on: begin nothing after 30m, 2h, ...")
     ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Measure the baseline and all variants, print a table, write RUN/run.json."""
     from bench.cli import commands
+
+    if on is not None:
+        from bench.cli.scaling import ScaleOptions, run_on
+
+        if as_json:
+            raise UsageError("--json prints one run; with --on there is one for each group")
+        asked = ScaleOptions(on, out, tuple(overrides or ()), tuple(only or ()), resume, budget)
+        raise Verdict(run_on(configs, asked, quiet=quiet))
+    if budget is not None:
+        raise UsageError("--budget goes with --on")
 
     specs = [_spec(config, overrides, only) for config in configs]
     raise Verdict(commands.run(specs, out, as_json=as_json, resume=resume, quiet=quiet))

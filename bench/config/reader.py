@@ -18,6 +18,7 @@ from bench.config.amounts import too_many_requests, too_much
 from bench.config.arms import WHOLE, blaming, cells, optimisations, read_model, why_unsupported
 from bench.config.drift_block import check_drift, judged_on_other_text
 from bench.config.loadable import check_loadable
+from bench.config.merging import Raw, merged
 from bench.config.room import too_large_for_gpu
 from bench.config.served import check_together, is_server, why_not_here
 from bench.config.served_rows import ServedRows
@@ -57,7 +58,6 @@ FILE_KEYS = (
 )
 ADDED = ("statistics", "probes", "memory_limit", "items")  # keys that older configs do not have
 MAX_ROWS = 1000
-Raw = Mapping[str, Any]
 
 
 def read_config(path: Path, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Spec:
@@ -70,6 +70,15 @@ def read_config(path: Path, overrides: Sequence[str] = (), only: Sequence[str] =
     for one in overrides:
         source = override(source, one)
     return _Reader(source).spec(tuple(only))
+
+
+def read_alone(path: Path, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> list[Raw]:
+    """Return a config for each group of a config that ``read_config`` has found to be right: the group and
+    nothing else, with ``overrides`` applied, as plain data."""
+    source = spelled(read_yaml(path))
+    for one in overrides:
+        source = override(source, one)
+    return _Reader(source).alone(tuple(only))
 
 
 def read_build(text: str, file: str) -> BuildBlock:
@@ -170,29 +179,40 @@ class _Reader(ServedRows):
                 close = nearest(name, names)
                 hint = f"did you mean {close!r}?" if close else f"known: {', '.join(names)}"
                 raise UsageError(f"--only {name}: no such variant in {self.source.file} ({hint})")
-        homes = {key: "runtime" for key in RuntimeBlock.model_fields if key not in ("name", "own")}
-        homes |= {key: "workload" for key in WorkloadBlock.model_fields if key not in ("name", "own")}
-        homes |= dict.fromkeys((WHOLE, *self.own_keys("workload")), "workload")
-        sweep = self.data.get("sweep", {})
-        self.known(sweep if isinstance(sweep, dict) else {}, ("sweep",), tuple(homes))
-        found = cells(self.source, sweep, homes)
+        found = self._cells()
         if len(found) * (len(names) + 1) > MAX_ROWS:
             raise self.source.error(
                 ("sweep",), f"makes more than {MAX_ROWS} rows", "split it in several files"
             )
         return tuple(self._group(label, cell, variants, names, only) for label, cell in found)
 
+    def _cells(self) -> list[tuple[str, dict[str, dict[str, Any]]]]:
+        """Return the label of each cell of the sweep, and what it lays on the file."""
+        homes = {key: "runtime" for key in RuntimeBlock.model_fields if key not in ("name", "own")}
+        homes |= {key: "workload" for key in WorkloadBlock.model_fields if key not in ("name", "own")}
+        homes |= dict.fromkeys((WHOLE, *self.own_keys("workload")), "workload")
+        sweep = self.data.get("sweep", {})
+        self.known(sweep if isinstance(sweep, dict) else {}, ("sweep",), tuple(homes))
+        return cells(self.source, sweep, homes)
+
+    def alone(self, only: tuple[str, ...]) -> list[Raw]:
+        """Return a config for each cell of the sweep, which measures that cell and nothing else."""
+        whole = {key: value for key, value in self.data.items() if key != "sweep"}
+        if only:
+            whole["variants"] = [one for one in whole["variants"] if one["name"] in only]
+        return [merged(whole, cell) for _label, cell in self._cells()]
+
     def _group(
         self, label: str, cell: Raw, variants: list[Any], names: list[str], only: tuple[str, ...]
     ) -> Group:
-        base = _merged({key: self.data[key] for key in ARM_KEYS if key in self.data}, cell)
+        base = merged({key: self.data[key] for key in ARM_KEYS if key in self.data}, cell)
         baseline = replace(self._arm("baseline", base, ()), is_baseline=True)
         arms, wrong = [], []
         for i, (name, variant) in enumerate(zip(names, variants, strict=True)):
             own = {key: value for key, value in variant.items() if key != "name"}
             try:
                 if not only or name in only:
-                    arms.append(self._arm(name, _merged(base, own), ("variants", i)))
+                    arms.append(self._arm(name, merged(base, own), ("variants", i)))
             except ConfigError as bad:
                 wrong.append(bad)
         if wrong:
@@ -314,31 +334,6 @@ def _lists(block: Mapping[str, Any]) -> dict[str, Any]:
     """
     plain = {key: list(value) if isinstance(value, tuple) else value for key, value in block.items()}
     return {key: value for key, value in plain.items() if key not in ADDED or value}
-
-
-def _merged(base: Raw, over: Raw) -> dict[str, Any]:
-    """Lay ``over`` on ``base`` block by block, because a variant gives only what differs.
-
-    A model or a list is replaced as a whole.
-    """
-    result = dict(base)
-    for key, value in over.items():
-        if key in ("runtime", "workload") and isinstance(value, dict) and isinstance(result.get(key), dict):
-            result[key] = {**_inherited(key, result[key], value), **value}
-        else:
-            result[key] = value
-    return result
-
-
-def _inherited(key: str, base: Raw, over: Raw) -> Raw:
-    """Return what a variant takes over of a block. Another engine, or another kind of workload, does not take
-    what only the first one has, nor what it does not use."""
-    name = over.get("name", base.get("name"))
-    if name == base.get("name") or name not in plugins.names(f"{key}s"):
-        return base
-    common = RuntimeBlock.model_fields if key == "runtime" else WorkloadBlock.model_fields
-    uses = getattr(plugins.load(f"{key}s", str(name)), "USES", tuple(common))
-    return {one: value for one, value in base.items() if one in uses}
 
 
 __all__ = ["ConfigError", "read_config"]

@@ -189,6 +189,8 @@ def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator
     factors = {cost.PER_1K.key: hourly * tokens, cost.PER_REQUEST.key: hourly}
     for metric in TIMED:
         ours, theirs = unit_ratios.sums(units, metric.key)
+        if not any(ours) or not any(theirs):  # an answer that comes whole has no further tokens
+            continue
         found = pair_ratio(ours, theirs, prior, factors.get(metric.key, 1.0))
         ratio = Ratio(metric, found.interval, design, found.p, found.pairs, found.sd)
         yield ratio

@@ -1,0 +1,145 @@
+"""``bench run CONFIG... --on MACHINES``: every comparison group is a run of its own, here or elsewhere."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+from bench.errors import ExitCode, InterruptedRun, TerminatedRun, UsageError
+from bench.formatting import count, format_duration, printable
+from bench.results.run_summary import RunStatus
+from bench.scale.campaign import Campaign, Ending, complete
+from bench.scale.dispatch import Dispatcher
+from bench.scale.machines import Machines
+from bench.scale.pieces import pieces_of
+
+HERE, RAY = "here", "ray"
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+@dataclass(frozen=True)
+class ScaleOptions:
+    """What ``bench run --on`` was asked for. ``budget`` is a time, such as ``90m`` or ``2h``."""
+
+    on: str
+    out: Path
+    overrides: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    resume: Path | None = None
+    budget: str | None = None
+
+
+def run_on(configs: Sequence[Path], options: ScaleOptions, *, quiet: bool) -> ExitCode:
+    """Measure every group of the configs on the machines that are named, and return the exit code."""
+    machines_named(options.on)
+    deadline = _deadline(options.budget)
+    pieces = pieces_of(configs, options.overrides, options.only)
+    done = complete(options.resume, pieces) if options.resume else {}
+    left = [piece for piece in pieces if piece.digest not in done]
+    tell = (lambda _line: None) if quiet else _say
+    tell(f"{count(len(pieces), 'group')} of {count(len(configs), 'config')}, {len(done)} measured before")
+    with ExitStack() as stack:
+        machines = stack.enter_context(closing(machines_named(options.on)())) if left else None
+        if options.resume:
+            campaign = Campaign.reopen(options.resume, pieces)
+        else:
+            campaign = Campaign.create(options.out, configs[0].stem, pieces)
+        stack.enter_context(closing(campaign))
+        found = dict(done)
+        if machines is not None:
+            over = partial(_is_over, deadline)
+            dispatcher = Dispatcher(machines, campaign, campaign.directory.parent, tell, over)
+            with _ended_by_signals(campaign.directory):
+                found |= dispatcher.run(left)
+    endings = [found[piece.digest] for piece in pieces]
+    print("\n".join(page(endings, campaign.directory)))
+    return exit_code(endings)
+
+
+def machines_named(on: str) -> Callable[[], Machines]:
+    """Return what reaches the machines that ``--on`` names. Raises UsageError for a name that is none."""
+    if on == HERE:
+        from bench.scale.here import Here
+
+        return Here
+    if on == RAY or on.startswith("ray://"):
+        from bench.scale.on_ray import OnRay
+
+        return partial(OnRay, None if on == RAY else on)
+    raise UsageError(f"--on {on}: write here, ray, or ray://HOST:PORT")
+
+
+def page(endings: Sequence[Ending], directory: Path) -> Iterator[str]:
+    """Yield the lines about how each group ended, and what to do next."""
+    from bench.cli.listing import align
+
+    rows = [
+        (printable(one.piece), one.status, one.machine, str(one.run or ""), printable(one.reason[:200]))
+        for one in endings
+    ]
+    yield from align([("group", "status", "machine", "run", ""), *rows])
+    kept = [str(one.run) for one in endings if one.run is not None]
+    yield ""
+    yield f"  {directory}"
+    if kept:
+        some = " ".join(kept[:3]) + " ..." * (len(kept) > 3)
+        yield f"  bench report {some} --format html -o report.html"
+    if not all(one.complete for one in endings):
+        yield f"  go on with what is missing: --resume {directory}"
+
+
+def exit_code(endings: Iterable[Ending]) -> ExitCode:
+    """Return OK if every group was measured whole."""
+    good = all(one.status == RunStatus.OK for one in endings)
+    return ExitCode.OK if good else ExitCode.FAILED
+
+
+def _deadline(budget: str | None) -> float | None:
+    """Return the monotonic time at which nothing further is begun. Raises UsageError."""
+    if budget is None:
+        return None
+    number, unit = budget[:-1], budget[-1:]
+    try:
+        seconds = float(number) * _UNITS[unit]
+    except (ValueError, KeyError):
+        seconds = 0.0
+    if not 0 < seconds < 366 * 86400:
+        raise UsageError(f"--budget {budget}: write a time such as 30m, 2h or 1d")
+    _say(f"nothing further is begun after {format_duration(seconds)}")
+    return time.monotonic() + seconds
+
+
+def _is_over(deadline: float | None) -> bool:
+    return deadline is not None and time.monotonic() > deadline
+
+
+@contextmanager
+def _ended_by_signals(directory: Path) -> Iterator[None]:
+    """Turn the first Ctrl-C or SIGTERM into an exception that ends what is under way; a second one is
+    ignored while that is being kept."""
+    kept = f"what was measured is kept; go on with --resume {directory}"
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        for one in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(one, signal.SIG_IGN)
+        if number == signal.SIGTERM:
+            raise TerminatedRun(f"terminated; {kept}")
+        raise InterruptedRun(f"interrupted; {kept}")
+
+    before = {one: signal.signal(one, end) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _say(line: str) -> None:
+    print(printable(line), file=sys.stderr, flush=True)

@@ -1,0 +1,134 @@
+"""The journal of a campaign: which pieces there are, where each was begun, and how it ended.
+
+It is a chained journal like that of a run, in a directory of its own beside the runs. A campaign that is
+continued skips the pieces that have ended well, by their digest; a piece whose config has changed is another
+piece and is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import bench
+from bench.errors import BenchError, IntegrityError, UsageError
+from bench.measure.clock import utc_now
+from bench.results.run_summary import RunStatus
+from bench.results.summary import load_run
+from bench.runs.run import new_directory
+from bench.scale.pieces import Piece
+from bench.store.journal import Journal, read_journal
+from bench.store.lock import run_lock
+from bench.store.source import source_digest
+
+FILE = "campaign.jsonl"
+LOST, NOT_BEGUN, FAILED = "lost", "not begun", "failed"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a piece ended: ``ok``, ``partial`` or ``invalid`` as its run says, ``lost`` with its machine,
+    ``failed`` without a run, or ``not begun``."""
+
+    piece: str
+    status: str
+    run: Path | None = None
+    machine: str = ""
+    reason: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row was measured."""
+        return self.status == RunStatus.OK
+
+
+class Campaign:
+    """The writing end of a campaign's journal, for one process at a time."""
+
+    def __init__(self, directory: Path, held: ExitStack, journal: Journal) -> None:
+        self.directory = directory
+        self._held, self._journal = held, journal
+
+    @classmethod
+    def create(cls, out: Path, name: str, pieces: Sequence[Piece]) -> Self:
+        """Begin a campaign in a new directory below ``out``."""
+        directory = new_directory(out, f"campaign-{name}")
+        (directory / "logs").rmdir()  # runs have logs, a campaign has runs
+        return cls._opened(directory, Journal.create, pieces)
+
+    @classmethod
+    def reopen(cls, directory: Path, pieces: Sequence[Piece]) -> Self:
+        """Go on with a campaign. Raises UsageError if another process does."""
+        return cls._opened(directory, Journal.reopen, pieces)
+
+    @classmethod
+    def _opened(
+        cls, directory: Path, journal: Callable[[Path, Callable[[], str]], Journal], pieces: Sequence[Piece]
+    ) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(run_lock(directory))
+            opened = journal(directory / FILE, utc_now)
+            campaign = cls(directory, stack.pop_all(), opened)
+        campaign._started(pieces)
+        return campaign
+
+    def _started(self, pieces: Sequence[Piece]) -> None:
+        known = [{"name": piece.name, "digest": piece.digest} for piece in pieces]
+        harness = {"version": bench.__version__, "source_sha256": source_digest()}
+        self._journal.append("campaign_started", {"pieces": known, "harness": harness})
+        self._journal.sync()
+
+    def begun(self, piece: Piece, machine: str, attempt: int) -> None:
+        """Note that a piece was given to a machine."""
+        self._journal.append("piece_begun", {**_about(piece), "machine": machine, "attempt": attempt})
+        self._journal.sync()
+
+    def ended(self, piece: Piece, ending: Ending) -> None:
+        """Note how a piece ended, and in which run."""
+        run = None if ending.run is None else ending.run.name
+        rest = {"status": ending.status, "run": run, "machine": ending.machine, "reason": ending.reason}
+        self._journal.append("piece_ended", {**_about(piece), **rest})
+        self._journal.sync()
+
+    def close(self) -> None:
+        """Close the journal, and let another process go on."""
+        with self._held:
+            self._journal.close()
+
+
+def _about(piece: Piece) -> dict[str, str]:
+    return {"name": piece.name, "digest": piece.digest}
+
+
+def complete(directory: Path, pieces: Sequence[Piece]) -> dict[str, Ending]:
+    """Return the pieces that need not be measured again, by digest: the campaign in ``directory`` says that
+    they have ended well, the run is still there, whole, and of this harness."""
+    found: dict[str, Ending] = {}
+    wanted = {piece.digest for piece in pieces}
+    if not (directory / FILE).is_file() or (directory / FILE).is_symlink():
+        raise UsageError(f"{directory} holds no campaign (no {FILE}); --resume with --on goes on with one")
+    for record in read_journal(directory / FILE).records:
+        ending = _read(directory.parent, record)
+        if ending is not None and record.get("digest") in wanted:
+            found[str(record["digest"])] = ending
+    return found
+
+
+def _read(out: Path, record: Mapping[str, object]) -> Ending | None:
+    """Read how a piece ended; None for another record, and for a run that is no longer as it says."""
+    name, run = record.get("name"), record.get("run")
+    if record["kind"] != "piece_ended" or record.get("status") != RunStatus.OK:
+        return None
+    if not isinstance(run, str) or Path(run).name != run or run.startswith("."):
+        raise IntegrityError(f"a campaign names a run outside its results: {str(run)[:100]!r}")
+    try:
+        summary = load_run(out / run)
+    except BenchError:
+        return None
+    same = summary.harness.get("source_sha256") == source_digest()
+    if summary.status != RunStatus.OK or not same:
+        return None
+    return Ending(str(name), RunStatus.OK, out / run, str(record.get("machine")), "measured before")

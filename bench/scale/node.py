@@ -1,0 +1,124 @@
+"""What happens on a machine: one piece is measured by an ordinary ``bench run``, and its files are read out.
+
+This class is used as it is on the machine in front of the user, and as an actor on others; so its arguments
+and results are plain values.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from bench.bounded import open_regular
+from bench.store.source import source_digest
+
+PR_SET_PDEATHSIG = 1
+MOST_BYTES = 4 * 2**20  # of one file at a time
+GRACE_S = 60.0
+FOREIGN = ("RAY_",)  # what a scheduler adds to the environment is not for the run
+
+
+class NodeRun:
+    """One ``bench run`` of one config on this machine, in a directory of its own."""
+
+    def __init__(self) -> None:
+        self._place = Path(tempfile.mkdtemp(prefix="bench-piece-"))
+        self._child: subprocess.Popen[bytes] | None = None
+        self._ended = -1
+        self._sent: dict[Path, int] = {}
+
+    def about(self) -> dict[str, str]:
+        """Return the name of this machine, and the digest of the harness that is installed on it."""
+        return {"host": platform.node(), "source": source_digest()}
+
+    def begin(self, text: str, directory: str) -> str | None:
+        """Begin the run of a config, given as text. ``directory`` is where its relative paths begin.
+
+        Returns why it cannot begin here, or None.
+        """
+        if not Path(directory).is_dir():
+            return f"there is no directory {directory} on it, where the paths of the config begin"
+        config = self._place / "config.yaml"
+        config.write_text(text, encoding="utf-8")
+        command = [sys.executable, "-P", "-m", "bench", "run", str(config), "--out", str(self._place / "out")]
+        libc = ctypes.CDLL(None)
+        with (self._place / "said").open("wb") as said:
+            self._child = subprocess.Popen(
+                command, cwd=directory, env=_environment(), stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=said, start_new_session=True,
+                preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0),
+            )  # fmt: skip
+        self._ended = os.pidfd_open(self._child.pid)
+        return None
+
+    def more(self, wait_s: float) -> dict[str, Any]:
+        """Wait until the run ends, but not longer than ``wait_s``; return what it wrote since the last call.
+
+        ``chunks`` are (file, place, bytes) of the run's directory, ``said`` its new lines on standard error,
+        and ``code`` its exit code once it has ended and everything has been read out.
+        """
+        assert self._child is not None
+        select.select([self._ended], [], [], wait_s)
+        code = self._child.poll()  # before the files are read, so that nothing is written after the reading
+        chunks = [chunk for path in self._files() if (chunk := self._new(path))]
+        said = self._new(self._place / "said")
+        lines = said[2].decode(errors="replace").splitlines() if said else []
+        whole = all(path.stat().st_size == self._sent.get(path, 0) for path in self._files())
+        return {"chunks": chunks, "said": lines, "code": code if whole else None}
+
+    def stop(self) -> None:
+        """Ask the run to end now. It keeps what was measured."""
+        if self._child is not None and self._child.poll() is None:
+            self._child.send_signal(signal.SIGTERM)
+
+    def close(self) -> None:
+        """End the run, if it has not ended, and remove its directory."""
+        self.stop()
+        if self._child is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self._child.wait(GRACE_S)
+            with suppress(ProcessLookupError):
+                os.killpg(self._child.pid, signal.SIGKILL)
+            self._child.wait()
+            os.close(self._ended)
+            self._child = None
+        shutil.rmtree(self._place, ignore_errors=True)
+
+    def _files(self) -> list[Path]:
+        """Return the files of the run as far as there are any."""
+        return sorted(
+            path
+            for path in (self._place / "out").glob("*/**/*")
+            if path.is_file() and not path.is_symlink() and not path.name.startswith(".")
+        )
+
+    def _new(self, path: Path) -> tuple[str, int, bytes] | None:
+        """Return what a file holds behind what was sent of it: its name below the run's directory, the place,
+        and the bytes. ``run.json`` is replaced and not appended to, so it is read when the run has ended."""
+        unfinished = self._child is not None and self._child.poll() is None
+        if path.name == "run.json" and unfinished:
+            return None
+        begin = self._sent.get(path, 0)
+        with open_regular(path, follow=False) as file:
+            file.seek(begin)
+            content = file.read(MOST_BYTES)
+        if not content:
+            return None
+        self._sent[path] = begin + len(content)
+        out = self._place / "out"
+        name = str(path.relative_to(out)) if path.is_relative_to(out) else path.name
+        return name, begin, content
+
+
+def _environment() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}

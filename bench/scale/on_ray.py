@@ -1,0 +1,147 @@
+"""The machines of a Ray cluster: one that is there, or a local one that is started for this campaign.
+
+A piece is an actor that claims all processors and GPUs of its node, so that Ray gives nobody else a share of
+what is being measured. The order of the pieces is ours: Ray places an actor on the node that it is told.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError, UsageError
+from bench.scale.machines import Heard, Lost, Machine
+from bench.scale.node import NodeRun
+from bench.scale.pieces import Piece
+from bench.store.source import source_digest
+
+HEAR_S = 10.0  # a machine is asked this often; each question wakes it for a moment
+ANSWER_S = 5.0
+READY_S = 120.0  # an actor's process has imported the harness by then
+
+
+class OnRay:
+    """The nodes of the Ray cluster at ``address``; None is ``RAY_ADDRESS``, or else a local cluster."""
+
+    def __init__(self, address: str | None) -> None:
+        try:
+            import ray
+        except ImportError:
+            raise UsageError("needs the package ray: pip install 'inference-cost-bench[ray]'") from None
+        self._ray = ray
+        _must_answer(address or os.environ.get("RAY_ADDRESS"))
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="error", **_local(address))
+        except (ConnectionError, ValueError, RuntimeError) as bad:
+            raise BenchError(f"no Ray cluster at {address or 'this machine'}: {_why(bad)}") from None
+        self._actors: dict[str, Any] = {}
+        self._asked: dict[str, Any] = {}
+        self._nodes: dict[str, Mapping[str, Any]] = {}
+
+    def present(self) -> Sequence[Machine]:
+        found = []
+        for node in self._ray.nodes():
+            if node["Alive"] and node["Resources"].get("CPU"):
+                self._nodes[node["NodeID"]] = node
+                gpus = int(node["Resources"].get("GPU", 0))
+                found.append(Machine(node["NodeID"], _name(node), gpus))
+        return found
+
+    def begin(self, machine: Machine, piece: Piece) -> str | None:
+        resources = self._nodes[machine.id]["Resources"]
+        actor = (
+            self._ray.remote(NodeRun)
+            .options(
+                num_cpus=resources["CPU"],
+                num_gpus=machine.gpus,
+                label_selector={"ray.io/node-id": machine.id},
+                max_restarts=0,
+            )
+            .remote()
+        )
+        try:
+            about = self._ray.get(actor.about.remote(), timeout=READY_S)
+            if about["source"] != source_digest():
+                return "another version of the harness is installed on it"
+            if (why := self._ray.get(actor.begin.remote(piece.text, str(Path.cwd())))) is not None:
+                return str(why)
+        except self._ray.exceptions.GetTimeoutError:
+            self._ray.kill(actor)
+            return f"it was busy with other work for {READY_S:.0f} s"
+        except self._ray.exceptions.RayError as bad:
+            return _why(bad)
+        self._actors[machine.id] = actor
+        self._asked[machine.id] = actor.more.remote(HEAR_S)
+        return None
+
+    def hear(self, machines: Sequence[Machine]) -> Mapping[Machine, Heard | Lost]:
+        asked = {self._asked[machine.id]: machine for machine in machines}
+        ready, _ = self._ray.wait(list(asked), num_returns=1, timeout=2 * HEAR_S)
+        return {asked[reference]: self._answer(asked[reference], reference) for reference in ready}
+
+    def _answer(self, machine: Machine, reference: Any) -> Heard | Lost:
+        try:
+            more = self._ray.get(reference)
+        except self._ray.exceptions.RayError as bad:
+            self._forget(machine)
+            return Lost(_why(bad))
+        if more["code"] is None:
+            self._asked[machine.id] = self._actors[machine.id].more.remote(HEAR_S)
+        else:
+            self._forget(machine)
+        return Heard(tuple(more["chunks"]), tuple(more["said"]), more["code"])
+
+    def _forget(self, machine: Machine) -> None:
+        """Let go of a node: its directory is removed and its processors are free again."""
+        actor = self._actors.pop(machine.id, None)
+        self._asked.pop(machine.id, None)
+        if actor is not None:
+            self._closed(actor)
+
+    def _closed(self, actor: Any) -> None:
+        try:
+            self._ray.get(actor.close.remote(), timeout=READY_S)
+        except self._ray.exceptions.RayError:
+            return  # it is gone already
+        self._ray.kill(actor)
+
+    def stop(self, machine: Machine) -> None:
+        if machine.id in self._actors:
+            self._actors[machine.id].stop.remote()
+
+    def close(self) -> None:
+        for actor in tuple(self._actors.values()):
+            self._closed(actor)
+        self._actors.clear()
+        self._ray.shutdown()
+
+
+def _must_answer(address: str | None) -> None:
+    """Raise BenchError if nothing listens at ``HOST:PORT``: Ray itself would try for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
+    except (OSError, OverflowError) as bad:
+        raise BenchError(f"no Ray cluster at {address}: {getattr(bad, 'strerror', None) or bad}") from None
+
+
+def _local(address: str | None) -> dict[str, Any]:
+    """Return the settings of a cluster of our own: a dashboard would work beside what is measured."""
+    there = address is not None or "RAY_ADDRESS" in os.environ
+    return {} if there else {"include_dashboard": False}
+
+
+def _name(node: Mapping[str, Any]) -> str:
+    return f"{node['NodeManagerHostname']} ({node['NodeID'][:8]})"
+
+
+def _why(bad: Exception) -> str:
+    """Return the line of Ray's message that gives the reason, or its first one."""
+    lines = [line.strip() for line in str(bad).splitlines() if line.strip()]
+    because = [line for line in lines if "because" in line]
+    return (because or lines or [type(bad).__name__])[0][:200]

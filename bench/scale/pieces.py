@@ -1,0 +1,61 @@
+"""Cut configs into pieces: each comparison group becomes a config that one machine measures alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from bench.config.reader import read_alone, read_config
+from bench.config.spec import Group, Spec
+from bench.store.files import digest
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One comparison group as a config of its own.
+
+    ``needs_gpu`` is true if an arm names a CUDA device. ``digest`` is that of the config: a piece with
+    another one is another measurement.
+    """
+
+    name: str
+    text: str
+    digest: str
+    needs_gpu: bool = False
+
+
+def pieces_of(
+    configs: Sequence[Path], overrides: Sequence[str] = (), only: Sequence[str] = ()
+) -> list[Piece]:
+    """Read and check configs, and return their groups in the order in which they are begun.
+
+    The first group of every config comes first, so that a config that cannot work fails early. Within a
+    config the group with the most work comes first: what does not fit in memory is known soon, and no long
+    group is left for the end. Raises ConfigError as ``read_config`` does.
+    """
+    ordered: list[tuple[int, int, Piece]] = []
+    for place, config in enumerate(configs):
+        spec = read_config(config, overrides, only)
+        texts = read_alone(config, overrides, only)
+        groups = sorted(zip(spec.groups, texts, strict=True), key=lambda one: -_work(one[0]))
+        for turn, (group, data) in enumerate(groups):
+            ordered.append((turn, place, _piece(spec, group, dict(data))))
+    found = {piece.digest: piece for _turn, _place, piece in sorted(ordered, key=lambda one: one[:2])}
+    return list(found.values())
+
+
+def _piece(spec: Spec, group: Group, data: dict[str, object]) -> Piece:
+    name = f"{spec.name} {group.label}".strip()
+    whole = {**data, "name": name}
+    needs_gpu = any(arm.runtime.device.startswith("cuda") for arm in group.arms)
+    return Piece(name, yaml.safe_dump(whole, sort_keys=False, allow_unicode=True), digest(whole), needs_gpu)
+
+
+def _work(group: Group) -> int:
+    """Return the tokens that the arms of a group write, as a measure of how much they do and need."""
+    return sum(arm.workload.requests * arm.workload.output_tokens for arm in group.arms) + max(
+        arm.workload.batch_size * arm.workload.output_tokens for arm in group.arms
+    )

@@ -1,0 +1,70 @@
+"""Keep what a machine sends of a run, in the same results directory as every other run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+
+from bench.errors import BenchError, IntegrityError
+from bench.results.run_summary import RunStatus
+from bench.results.summary import RUN_JSON, load_run
+from bench.runs.run import write_summary
+from bench.scale.machines import Chunk
+from bench.store.replay import JOURNAL
+
+KEPT = re.compile(rf"{re.escape(JOURNAL)}|{re.escape(RUN_JSON)}|spec\.yaml|logs/[\w.+-]{{1,120}}")
+RUN = re.compile(r"[\w.+-]{1,120}")
+
+
+class Receiver:
+    """The directory of one run that is measured somewhere else.
+
+    Its name is the one that the run has there. Only the files of a run are kept, and none is written anywhere
+    else, whatever a machine sends.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self.directory: Path | None = None
+
+    def take(self, chunk: Chunk) -> None:
+        """Write one piece of a file where it belongs. Raises IntegrityError for a piece that does not follow
+        what is there."""
+        name, place, content = chunk
+        run, _, inner = name.partition("/")
+        if not RUN.fullmatch(run) or run.startswith(".") or not KEPT.fullmatch(inner) or ".." in name:
+            raise IntegrityError(f"a machine sent a file that is none of a run: {name[:100]!r}")
+        if self.directory is None:
+            self._make(run)
+        if self.directory is None or self.directory.name != run:
+            raise IntegrityError(f"a machine sent two runs for one piece: {run[:100]!r}")
+        file = self.directory / PurePosixPath(inner)
+        if (file.stat().st_size if file.exists() else 0) != place:
+            raise IntegrityError(f"{file}: a machine sent a part that does not follow what is there")
+        with file.open("ab") as target:
+            target.write(content)
+
+    def _make(self, run: str) -> None:
+        directory = self._out / run
+        try:
+            directory.mkdir(parents=True, mode=0o700)
+            (directory / "logs").mkdir()
+        except FileExistsError:
+            raise BenchError(f"{directory} is there already, so no other run is written to it") from None
+        self.directory = directory
+
+    def finished(self) -> RunStatus | None:
+        """Return the status of a run that has arrived whole, None if nothing came. Raises IntegrityError if
+        its journal or its summary is not sound."""
+        return None if self.directory is None else load_run(self.directory).status
+
+    def cut_short(self) -> Path | None:
+        """Make a summary of what came before a machine was lost. Return the directory, None if nothing came
+        that can be read."""
+        if self.directory is None or not (self.directory / JOURNAL).is_file():
+            return None
+        try:
+            write_summary(self.directory)
+        except BenchError:  # the journal broke off within its first record
+            return None
+        return self.directory

@@ -1,0 +1,44 @@
+"""``bench run --on``: what is refused before anything is begun, and what is printed at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from commands import Bench
+
+from bench.cli.scaling import exit_code, page
+from bench.errors import ExitCode
+from bench.scale.campaign import Ending
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--on", "mars"), "--on mars: write here, ray, or ray://HOST:PORT"),
+        (("--budget", "2h"), "--budget goes with --on"),
+        (("--on", "here", "--budget", "2"), "--budget 2: write a time such as 30m, 2h or 1d"),
+        (("--on", "here", "--budget", "-1h"), "--budget -1h: write a time such as 30m, 2h or 1d"),
+        (("--on", "here", "--json"), "--json prints one run"),
+        (("--on", "here", "--resume", "results/reference"), "holds no campaign"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    bench: Bench, tmp_path: Path, arguments: tuple[str, ...], problem: str
+) -> None:
+    ended = bench("run", "configs/ci.yaml", "--out", tmp_path, *arguments)
+    assert ended.returncode == ExitCode.USAGE
+    assert problem in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_says_how_to_go_on() -> None:
+    whole = Ending("a", "ok", Path("results/run-a"), "node")
+    missing = Ending("b", "not begun", reason="the time was up")
+    lines = "\n".join(page([whole, missing], Path("results/campaign")))
+    assert "b      not begun" in lines
+    assert "bench report results/run-a --format html" in lines
+    assert "--resume results/campaign" in lines
+    assert exit_code([whole, missing]) == ExitCode.FAILED
+    assert exit_code([whole]) == ExitCode.OK
+    assert "--resume" not in "\n".join(page([whole], Path("results/campaign")))

@@ -1,0 +1,206 @@
+"""The dispatcher, on machines that are scripted: what runs where, what is lost, what is kept."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from bench.errors import TerminatedRun
+from bench.results.summary import load_run
+from bench.scale import campaign as module
+from bench.scale.campaign import FILE, Campaign
+from bench.scale.dispatch import MOST_ATTEMPTS, Dispatcher
+from bench.scale.machines import Heard, Lost, Machine
+from bench.scale.pieces import Piece
+
+RUNS = Path(__file__).parents[2] / "results" / "reference" / "quickstart"
+Answer = Heard | Lost | BaseException
+
+
+def piece(name: str, *, needs_gpu: bool = False) -> Piece:
+    return Piece(name, "", f"digest of {name}", needs_gpu)
+
+
+def sent(name: str) -> Heard:
+    """A whole run, as a machine sends it at its end."""
+    files = {file: (RUNS / file).read_bytes() for file in ("run.json", "spec.yaml")}
+    files["journal.jsonl"] = gzip.decompress((RUNS / "journal.jsonl.gz").read_bytes())
+    chunks = [(f"{name}/{file}", 0, content) for file, content in files.items()]
+    return Heard(tuple(chunks), ("the last words",), 0)
+
+
+class Scripted:
+    """Machines whose answers are given in advance: by machine, for each piece in turn."""
+
+    def __init__(self, *machines: Machine, refuses: Mapping[str, str] | None = None) -> None:
+        self.machines, self.refuses = list(machines), dict(refuses or {})
+        self.answers: dict[str, Iterator[Answer]] = {}
+        self.begun: list[tuple[str, str]] = []
+        self.stopped: list[str] = []
+        self.script: Callable[[str, str], Iterator[Answer]] = lambda _machine, name: iter([ended(name)])
+
+    def present(self) -> Sequence[Machine]:
+        return tuple(self.machines)
+
+    def begin(self, machine: Machine, piece: Piece) -> str | None:
+        if machine.name in self.refuses:
+            return self.refuses[machine.name]
+        self.begun.append((machine.name, piece.name))
+        self.answers[machine.id] = self.script(machine.name, piece.name)
+        return None
+
+    def hear(self, machines: Sequence[Machine]) -> Mapping[Machine, Heard | Lost]:
+        answer = next(self.answers[machines[0].id])
+        if isinstance(answer, BaseException):
+            raise answer
+        if isinstance(answer, Lost):
+            self.machines.remove(machines[0])
+        return {machines[0]: answer}
+
+    def stop(self, machine: Machine) -> None:
+        self.stopped.append(machine.name)
+
+    def close(self) -> None:
+        return
+
+
+def ended(name: str, code: int = 5) -> Heard:
+    """A run that ended before it had a directory."""
+    return Heard((), (f"{name} has ended",), code)
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> Iterator[Campaign]:
+    made = Campaign.create(tmp_path, "test", [])
+    yield made
+    made.close()
+
+
+def records(campaign: Campaign, kind: str) -> list[dict[str, object]]:
+    lines = (campaign.directory / FILE).read_text().splitlines()
+    return [record for record in map(json.loads, lines) if record["kind"] == kind]
+
+
+def test_each_machine_has_one_piece_at_a_time(campaign: Campaign, tmp_path: Path) -> None:
+    machines = Scripted(Machine("1", "one"), Machine("2", "two"))
+    found = Dispatcher(machines, campaign, tmp_path, lambda _line: None).run([piece(x) for x in "abcd"])
+    assert sorted(name for _machine, name in machines.begun) == ["a", "b", "c", "d"]
+    assert machines.begun[:2] == [("one", "a"), ("two", "b")]
+    assert {one.status for one in found.values()} == {"failed"}
+    assert found["digest of a"].reason == "a has ended"
+
+
+def test_a_run_that_arrives_is_kept_as_it_was_written(campaign: Campaign, tmp_path: Path) -> None:
+    machines = Scripted(Machine("1", "one"))
+    machines.script = lambda _machine, _name: iter([sent("20260101-000000-x-1234")])
+    found = Dispatcher(machines, campaign, tmp_path, lambda _line: None).run([piece("a")])
+    ending = found["digest of a"]
+    assert (ending.status, ending.run) == ("ok", tmp_path / "20260101-000000-x-1234")
+    assert ending.run is not None
+    assert (ending.run / "run.json").read_bytes() == (RUNS / "run.json").read_bytes()
+    (record,) = records(campaign, "piece_ended")
+    assert record["run"] == ending.run.name
+
+
+def test_what_a_lost_machine_had_begun_is_measured_by_another(campaign: Campaign, tmp_path: Path) -> None:
+    machines = Scripted(Machine("1", "one"), Machine("2", "two"))
+    machines.script = lambda machine, name: iter([Lost("no answer") if machine == "one" else ended(name)])
+    found = Dispatcher(machines, campaign, tmp_path, lambda _line: None).run([piece("a"), piece("b")])
+    assert machines.begun == [("one", "a"), ("two", "b"), ("two", "a")]
+    assert found["digest of a"].machine == "two"
+    assert [one["status"] for one in records(campaign, "piece_ended")] == ["lost", "failed", "failed"]
+    assert [one["attempt"] for one in records(campaign, "piece_begun")] == [1, 1, 2]
+
+
+def test_a_piece_that_loses_every_machine_is_given_up(campaign: Campaign, tmp_path: Path) -> None:
+    machines = Scripted(*(Machine(str(i), f"m{i}") for i in range(5)))
+    machines.script = lambda _machine, _name: iter([Lost("no answer")])
+    found = Dispatcher(machines, campaign, tmp_path, lambda _line: None).run([piece("a")])
+    assert len(machines.begun) == MOST_ATTEMPTS
+    assert (found["digest of a"].status, found["digest of a"].reason) == ("lost", "no answer")
+
+
+@pytest.mark.parametrize(
+    ("machines", "reason"),
+    [
+        ([], "no machine is there"),
+        ([Machine("1", "one")], "it needs a GPU, and no machine has one"),
+        ([Machine("1", "old", 1)], "no machine can be used: another version"),
+    ],
+)
+def test_a_piece_that_no_machine_can_take_is_not_begun(
+    campaign: Campaign, tmp_path: Path, machines: list[Machine], reason: str
+) -> None:
+    there = Scripted(*machines, refuses={"old": "another version"})
+    found = Dispatcher(there, campaign, tmp_path, lambda _line: None).run([piece("a", needs_gpu=True)])
+    assert (found["digest of a"].status, found["digest of a"].reason) == ("not begun", reason)
+
+
+def test_nothing_is_begun_when_the_time_is_up(campaign: Campaign, tmp_path: Path) -> None:
+    machines = Scripted(Machine("1", "one"))
+    dispatcher = Dispatcher(
+        machines, campaign, tmp_path, lambda _line: None, lambda: len(machines.begun) == 1
+    )
+    found = dispatcher.run([piece("a"), piece("b")])
+    assert found["digest of a"].status == "failed"
+    assert (found["digest of b"].status, found["digest of b"].reason) == ("not begun", "the time was up")
+
+
+def test_what_is_under_way_is_ended_and_kept(campaign: Campaign, tmp_path: Path) -> None:
+    machines = Scripted(Machine("1", "one"))
+    machines.script = lambda _machine, _name: iter([TerminatedRun("terminated"), sent("20260101-0-x-1234")])
+    with pytest.raises(TerminatedRun):
+        Dispatcher(machines, campaign, tmp_path, lambda _line: None).run([piece("a"), piece("b")])
+    assert machines.stopped == ["one"]
+    assert {one["name"]: one["status"] for one in records(campaign, "piece_ended")} == {
+        "a": "ok",
+        "b": "not begun",
+    }
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        ("../outside/journal.jsonl", 0, b"x"),
+        ("run/../../outside", 0, b"x"),
+        ("/etc/passwd", 0, b"x"),
+        ("run/evil.py", 0, b"x"),
+        ("run/logs/../run.json", 0, b"x"),
+        ("run/journal.jsonl", 7, b"x"),
+    ],
+)
+def test_a_machine_writes_nothing_but_the_files_of_its_run(
+    campaign: Campaign, tmp_path: Path, chunk: tuple[str, int, bytes]
+) -> None:
+    machines = Scripted(Machine("1", "one"))
+    machines.script = lambda _machine, _name: iter([Heard((chunk,))])
+    found = Dispatcher(machines, campaign, tmp_path / "out", lambda _line: None).run([piece("a")])
+    assert found["digest of a"].status == "failed"
+    assert not (tmp_path / "outside").exists()
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert written == []
+
+
+def test_a_campaign_that_is_continued_skips_what_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, changed, missing = piece("a"), piece("b"), piece("c")
+    machines = Scripted(Machine("1", "one"))
+    machines.script = lambda _machine, name: iter([sent(f"run-{name}") if name != "c" else ended(name)])
+    first = Campaign.create(tmp_path, "test", [done, changed, missing])
+    Dispatcher(machines, first, tmp_path, lambda _line: None).run([done, changed, missing])
+    first.close()
+    now = [done, Piece("b", "", "another digest"), missing]
+    made_by = str(load_run(RUNS).harness["source_sha256"])
+    monkeypatch.setattr(module, "source_digest", lambda: made_by)
+    assert set(module.complete(first.directory, now)) == {done.digest}
+    monkeypatch.setattr(module, "source_digest", lambda: "another harness")
+    assert module.complete(first.directory, now) == {}
+    monkeypatch.setattr(module, "source_digest", lambda: made_by)
+    journal = tmp_path / "run-a" / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-1000])
+    assert module.complete(first.directory, now) == {}

@@ -1,0 +1,121 @@
+"""One piece on this machine: a real ``bench run`` of a function, read out while it runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bench.errors import ExitCode
+from bench.results.run_summary import RunStatus
+from bench.results.summary import load_run
+from bench.results.verify import verify_run
+from bench.scale import campaign
+from bench.scale.node import NodeRun
+from bench.scale.receiver import Receiver
+
+SERVE = """
+import time
+
+def answer(prompt):
+    time.sleep({seconds})
+    return "Thank you for asking."
+"""
+CONFIG = {
+    "name": "answers",
+    "model": "smollm2-135m",
+    "runtime": {"name": "callable", "threads": 1, "target": "serve:answer"},
+    "workload": {"requests": 2},
+    "variants": [{"name": "same"}],
+    "drift": {"tokens": 0},
+    "measure": {"processes": 2, "max_rounds": 1, "max_disturbance": 1.0},
+}
+
+
+@pytest.fixture
+def node() -> Iterator[NodeRun]:
+    made = NodeRun()
+    yield made
+    made.close()
+
+
+def project(place: Path, seconds: float) -> str:
+    (place / "serve.py").write_text(SERVE.format(seconds=seconds))
+    return yaml.safe_dump(CONFIG)
+
+
+def read_out(node: NodeRun, receiver: Receiver) -> int:
+    while True:
+        more = node.more(60.0)
+        for chunk in more["chunks"]:
+            receiver.take(chunk)
+        if more["code"] is not None:
+            return int(more["code"])
+
+
+def test_a_run_arrives_as_it_was_written(node: NodeRun, tmp_path: Path) -> None:
+    text = project(tmp_path, 0.0)
+    assert node.begin(text, str(tmp_path)) is None
+    receiver = Receiver(tmp_path / "results")
+    assert read_out(node, receiver) == ExitCode.OK
+    assert receiver.finished() == RunStatus.OK
+    assert receiver.directory is not None
+    assert verify_run(receiver.directory).endswith("the summary of the journal, figure by figure")
+    assert [row.name for row in load_run(receiver.directory).rows] == ["baseline", "same"]
+
+
+def test_a_run_that_is_stopped_keeps_what_it_has(node: NodeRun, tmp_path: Path) -> None:
+    text = project(tmp_path, 5.0)
+    assert node.begin(text, str(tmp_path)) is None
+    receiver = Receiver(tmp_path / "results")
+    while receiver.directory is None:
+        for chunk in node.more(0.2)["chunks"]:
+            receiver.take(chunk)
+    node.stop()
+    assert read_out(node, receiver) == ExitCode.TERMINATED
+    assert receiver.finished() in (RunStatus.PARTIAL, RunStatus.INVALID)
+
+
+def test_what_arrived_of_a_lost_run_can_be_read(node: NodeRun, tmp_path: Path) -> None:
+    text = project(tmp_path, 5.0)
+    assert node.begin(text, str(tmp_path)) is None
+    receiver = Receiver(tmp_path / "results")
+    until = time.monotonic() + 60
+    while receiver.directory is None and time.monotonic() < until:
+        for chunk in node.more(0.2)["chunks"]:
+            receiver.take(chunk)
+    kept = receiver.cut_short()
+    assert kept is not None
+    assert load_run(kept).status in (RunStatus.PARTIAL, RunStatus.INVALID)
+
+
+def test_a_directory_that_is_not_there_is_said(node: NodeRun) -> None:
+    assert node.begin("name: x", "/no/such/place") == (
+        "there is no directory /no/such/place on it, where the paths of the config begin"
+    )
+
+
+def test_a_campaign_on_this_machine(tmp_path: Path) -> None:
+    """As a user starts it: two groups, of which one cannot be measured; then it is continued."""
+    (tmp_path / "serve.py").write_text(SERVE.format(seconds=0.0))
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text(yaml.safe_dump({**CONFIG, "name": "good"}))
+    bad.write_text(
+        yaml.safe_dump({**CONFIG, "name": "bad", "runtime": {**CONFIG["runtime"], "target": "serve:no"}})
+    )
+    command = [sys.executable, "-P", "-m", "bench", "run", "good.yaml", "bad.yaml", "--on", "here"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == ExitCode.FAILED, ended.stderr
+    (place,) = (tmp_path / "results").glob("*/" + campaign.FILE)
+    assert f"--resume {place.parent.relative_to(tmp_path)}" in ended.stdout
+    again = [*command, "--resume", str(place.parent), "-q"]
+    ended = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == ExitCode.FAILED
+    assert "measured before" in ended.stdout
+    runs = [path.parent.name for path in (tmp_path / "results").glob("*/run.json")]
+    assert len([name for name in runs if "-good-" in name]) == 1

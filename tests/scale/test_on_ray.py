@@ -1,0 +1,83 @@
+"""A real Ray cluster of several nodes on this machine: one of them is lost, and nothing of the work is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.errors import BenchError
+from bench.scale import on_ray
+from bench.scale.campaign import Campaign
+from bench.scale.dispatch import Dispatcher
+from bench.scale.machines import Machine
+from bench.scale.on_ray import OnRay
+from bench.scale.pieces import Piece
+
+pytest.importorskip("ray")
+# A piece that ends after half a second, without measuring: what is tested is where it runs.
+BROKEN = "name: broken\nmodel: no-such-model\n"
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setattr(on_ray, "HEAR_S", 0.5)
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    yield made
+    made.shutdown()
+
+
+def test_a_node_that_dies_loses_no_piece_and_doubles_none(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doomed = cluster.add_node(num_cpus=1)
+    machines = OnRay(cluster.address)
+    begin = machines.begin
+    where: list[str] = []
+
+    def and_kill(machine: Machine, piece: Piece) -> str | None:
+        why = begin(machine, piece)
+        where.append(machine.id)
+        if len(where) == 2:  # both nodes are at work
+            cluster.remove_node(doomed)
+        return why
+
+    monkeypatch.setattr(machines, "begin", and_kill)
+    pieces = [Piece(f"piece {i}", BROKEN, f"digest {i}") for i in range(4)]
+    campaign, told = Campaign.create(tmp_path, "test", pieces), list[str]()
+    try:
+        found = Dispatcher(machines, campaign, tmp_path, told.append).run(pieces)
+    finally:
+        machines.close()
+        campaign.close()
+    assert len(set(where[:2])) == 2
+    assert set(found) == {piece.digest for piece in pieces}
+    assert all("no-such-model" in one.reason for one in found.values())
+    begun = Counter(line.split(":")[0] for line in told if ": on " in line)
+    lost = [line for line in told if "was lost" in line]
+    assert len(lost) == 1
+    assert sum(begun.values()) == len(pieces) + 1
+
+
+def test_another_harness_on_a_node_is_not_used(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_ray, "source_digest", lambda: "another")
+    machines, campaign = OnRay(cluster.address), Campaign.create(tmp_path, "test", [])
+    try:
+        found = Dispatcher(machines, campaign, tmp_path, lambda _line: None).run([Piece("a", BROKEN, "d")])
+    finally:
+        machines.close()
+        campaign.close()
+    assert (found["d"].status, found["d"].machine) == ("not begun", "")
+    assert "another version of the harness is installed on it" in found["d"].reason
+
+
+def test_a_cluster_that_is_not_there_is_said() -> None:
+    with pytest.raises(BenchError, match=r"no Ray cluster at 127\.0\.0\.1:1: Connection refused"):
+        OnRay("127.0.0.1:1")

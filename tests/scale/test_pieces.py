@@ -1,0 +1,54 @@
+"""Cutting configs into pieces: a piece is read back as its group and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.config.reader import read_config
+from bench.scale.pieces import pieces_of
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.mark.parametrize("name", ["sweep-batch", "quickstart", "ci", "random-weights"])
+def test_a_piece_is_one_group_of_its_config(name: str, tmp_path: Path) -> None:
+    file = CONFIGS / f"{name}.yaml"
+    whole = read_config(file)
+    pieces = pieces_of([file])
+    assert len(pieces) == len(whole.groups) == len({piece.digest for piece in pieces})
+    by_label = {f"{whole.name} {group.label}".strip(): group for group in whole.groups}
+    for piece in pieces:
+        config = tmp_path / "piece.yaml"
+        config.write_text(piece.text)
+        alone = read_config(config)
+        (group,) = alone.groups
+        assert group.arms == by_label[piece.name].arms
+        assert (alone.price, alone.drift, alone.measure) == (whole.price, whole.drift, whole.measure)
+
+
+def test_the_first_group_of_every_config_comes_first_and_the_largest_of_a_config_too() -> None:
+    pieces = pieces_of([CONFIGS / "sweep-batch.yaml", CONFIGS / "quickstart.yaml"])
+    names = [piece.name for piece in pieces]
+    assert names == [
+        "sweep-batch batch_size=8",
+        "quickstart",
+        "sweep-batch batch_size=4",
+        "sweep-batch batch_size=1",
+    ]
+
+
+def test_overrides_and_only_hold_in_every_piece(tmp_path: Path) -> None:
+    pieces = pieces_of([CONFIGS / "sweep-batch.yaml"], ["workload.requests=8"], ["bf16"])
+    for piece in pieces:
+        config = tmp_path / "piece.yaml"
+        config.write_text(piece.text)
+        (group,) = read_config(config).groups
+        assert [arm.name for arm in group.variants] == ["bf16"]
+        assert group.baseline.workload.requests == 8
+
+
+def test_a_config_that_is_given_twice_is_measured_once() -> None:
+    file = CONFIGS / "ci.yaml"
+    assert len(pieces_of([file, file])) == len(pieces_of([file]))
