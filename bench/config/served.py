@@ -107,12 +107,21 @@ def too_long(runtime: RuntimeBlock, workload: WorkloadBlock) -> str:
     args = {dashed(name): value for name, value in _args(runtime).items()}
     bound = CONTEXT.get(runtime.name)
     room = args.get(bound) if bound else None
-    if type(room) is not int or workload.input_tokens is None:
+    if type(room) is not int:
         return ""
     slots = args.get("parallel", USUAL_SLOTS) if runtime.name == "llama-cpp-server" else 1
-    each, wanted = room // int(slots), workload.input_tokens + workload.output_tokens
+    each, wanted = room // int(slots), _longest(workload)
     shared = f", shared by {slots} slots" if slots != 1 else ""
     return f"{bound} is {room}{shared}, and a request has {wanted} tokens" if wanted > each else ""
+
+
+def _longest(workload: WorkloadBlock) -> int:
+    """Return the tokens of the longest request, prompt and reply together."""
+    kind = plugins.load("workloads", workload.name)
+    if not hasattr(kind, "plan"):  # a search, whose requests are all alike
+        return (workload.input_tokens or 0) + workload.output_tokens
+    most: int = max(sum(one) for one in kind.plan(workload, 0).lengths)
+    return most
 
 
 def _args(runtime: RuntimeBlock) -> Mapping[str, Any]:

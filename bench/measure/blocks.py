@@ -62,6 +62,11 @@ class Plan:
         found: Planned = self.kind.plan(self.workload, self.seed + block)
         return found
 
+    async def prompts(self, block: int, prompts: Prompts) -> list[Asked]:
+        """Make the prompts of a block."""
+        planned = self.of(block)
+        return await prompts.of(planned.lengths, planned.sharing)
+
     def first(self) -> Lengths:
         """Return the lengths of the requests that warm a server up."""
         lengths: Lengths = self.kind.plan_at(self.workload, 1.0, 1, 0).lengths if self.searches else ()

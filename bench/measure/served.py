@@ -42,7 +42,7 @@ def measure_alone(under: ArmUnderTest, fetch: Fetch) -> None:
             under.context.pause()
             under.context.tell(Began(under.title, f"load, block {len(blocks) + 1}"))
             prompts = server.prompts(seed + 1 + len(blocks))
-            asked = None if plan.searches else run(prompts.of(plan.of(len(blocks)).lengths))
+            asked = None if plan.searches else run(plan.prompts(len(blocks), prompts))
             block, ticks = server.block(plan, len(blocks), asked, prompts)
             blocks.append(block)
             most = under.context.measure.max_disturbance

@@ -105,7 +105,7 @@ class ServerPair:
         if plan.searches:
             return None
         prompts = prompts_for([server for _stack, server in self._open.values()], plan.seed + 1 + place)
-        return run(prompts.of(plan.of(place).lengths))
+        return run(plan.prompts(place, prompts))
 
     def _running(self, side: int) -> Serving:
         """Return a side's server, started and warm; the other one stops first if there is no room for two."""

@@ -27,6 +27,9 @@ LATE = Metric(
 )
 TOKEN_GOODPUT = Metric("token_goodput", "tok/s", "higher", "Σ n_out(good)/W", "tokens of good requests")
 ERRORS = Metric("error_rate", "1", "lower", "N_failed or cut short/N_all", "requests that failed")
+CACHED = Metric(
+    "prefix_cache_share", "1", "higher", "Σ cached input tokens/Σ n_in", "of the server's own usage"
+)
 RUN_USD = Metric("cost_of_run_usd", "USD", "lower", "R * G * W / 3600 / u", "the whole run")
 LIMITS = ("ttft", "tpot", "e2el")
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from bench.metrics import cost, goodput, latency, requests, throughput
 from bench.metrics.load_blocks import limits_of, processes_of, sums
 from bench.metrics.requests import (
+    CACHED,
     E2EL_SCHED,
     ERRORS,
     ICL,
@@ -56,7 +57,8 @@ CAPACITY = Metric(
 )
 PLACE = 6
 METRICS = (
-    TTFT_SCHED, E2EL_SCHED, TTFO, ICL, LATE, ERRORS, TOKEN_GOODPUT, RUN_USD, CAPACITY, *PERCENTILES.values()
+    TTFT_SCHED, E2EL_SCHED, TTFO, ICL, LATE, ERRORS, TOKEN_GOODPUT, CACHED, RUN_USD, CAPACITY,
+    *PERCENTILES.values(),
 )  # fmt: skip
 
 
@@ -85,6 +87,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
             prior = FIRST_TOKEN if key.startswith(_FIRST) else OTHER_KERNELS
             found[key] = _bounded(figure, [one.get(key) for one in each], between, prior)
     found |= _shares(pooled, limits, found)
+    found[CACHED.key] = CACHED.scalar(_cached(pooled))
     found[CAPACITY.key] = CAPACITY.scalar(_capacity(blocks))
     return found | _percentiles(pooled, found)
 
@@ -131,6 +134,13 @@ def _shares(pooled: Sequence[Sample], limits: Limits, found: Figures) -> Figures
         interval = share_interval(good, n)
         shares[goodput.FRACTION.key] = goodput.FRACTION.scalar(interval, good=good, requests=n)
     return shares
+
+
+def _cached(pooled: Sequence[Sample]) -> Interval | None:
+    """Return the share of the input tokens that a prefix cache answered; None if no reply says so."""
+    told = [one for one in pooled if one.ok and one.n_cached is not None]
+    n_in = sum(one.input_tokens for one in told)
+    return Interval(sum(one.n_cached or 0 for one in told) / n_in, None, None) if n_in else None
 
 
 def _percentiles(samples: Sequence[Sample], found: Figures) -> Figures:

@@ -13,25 +13,34 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bench.errors import UsageError
+from bench.formatting import count
 
 MOST_REQUESTS = 1_000_000
 
 
 @dataclass(frozen=True)
 class ClosedLoop:
-    """``users`` who send ``requests`` in all."""
+    """``users`` who send ``requests`` in all.
+
+    ``turns`` requests in a row are a conversation, which one user sends in order; ``pause_s`` passes between
+    an answer and the next turn.
+    """
 
     users: int
     requests: int
+    turns: int = 1
+    pause_s: float = 0.0
 
     def __post_init__(self) -> None:
         _positive("users", self.users)
         _requests(self.requests)
+        _positive("turns", self.turns)
 
     @property
     def title(self) -> str:
         """Say it for people."""
-        return f"closed loop, {self.users} user{'s' if self.users > 1 else ''}, {self.requests} requests"
+        talks = f" in conversations of {self.turns}" if self.turns > 1 else ""
+        return f"closed loop, {count(self.users, 'user')}, {self.requests} requests{talks}"
 
 
 @dataclass(frozen=True)
@@ -62,11 +71,24 @@ Lengths = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
+class Sharing:
+    """What prompts have in common: a beginning of so many tokens, and ``turns`` requests in a row of which
+    each begins with the whole prompt before it and an answer."""
+
+    prefix_tokens: int = 0
+    turns: int = 1
+
+
+NOTHING_SHARED = Sharing()
+
+
+@dataclass(frozen=True)
 class Planned:
-    """When requests come, and the input and output tokens of each."""
+    """When requests come, the input and output tokens of each, and what their prompts have in common."""
 
     schedule: Schedule
     lengths: Lengths
+    sharing: Sharing = NOTHING_SHARED
 
 
 def constant(rate: float, requests: int) -> OpenLoop:
@@ -114,6 +136,6 @@ def _positive(name: str, value: float) -> None:
         raise UsageError(f"{name} must be above 0, got {value:g}")
 
 
-def _requests(count: int) -> None:
-    if not 1 <= count <= MOST_REQUESTS:
-        raise UsageError(f"requests must be from 1 to {MOST_REQUESTS}, got {count}")
+def _requests(number: int) -> None:
+    if not 1 <= number <= MOST_REQUESTS:
+        raise UsageError(f"requests must be from 1 to {MOST_REQUESTS}, got {number}")

@@ -121,14 +121,20 @@ class _Driver:
             self.stopped = self.stopped or self.gone()
 
     async def closed(self, schedule: ClosedLoop) -> None:
-        """Each user sends the next request as soon as the last answer is complete: s = a."""
-        numbers = iter(range(schedule.requests))
+        """Each user sends the next request as soon as the last answer is complete: s = a.
+
+        The turns of a conversation are sent by one user, after a pause if one was asked for.
+        """
+        conversations = iter(range(0, schedule.requests, schedule.turns))
 
         async def user() -> None:
-            for number in numbers:
-                await self.one(number, time.monotonic_ns())
-                if self.stopped:
-                    return
+            for first in conversations:
+                for number in range(first, min(first + schedule.turns, schedule.requests)):
+                    if number > first and schedule.pause_s:
+                        await _until(time.monotonic_ns() + round(schedule.pause_s * 1e9))
+                    await self.one(number, time.monotonic_ns())
+                    if self.stopped:
+                        return
 
         async with asyncio.TaskGroup() as users:
             for _ in range(min(schedule.users, schedule.requests)):

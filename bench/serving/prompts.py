@@ -1,4 +1,5 @@
-"""Prompts that no server has seen before, so that no prefix cache answers them.
+"""Prompts that no server has seen before, so that no prefix cache answers them; or, where it is asked for,
+prompts that begin alike, as those of an application with a system prompt and of a conversation do.
 
 They are made of common English words, most of which are one token. How many tokens a word is on a server is
 measured with its own tokenizer where it lends it (``/tokenize``), else a word counts as a token and the
@@ -12,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from bench.errors import BenchError
 from bench.serving.address import Address, Secret
+from bench.serving.arrivals import NOTHING_SHARED, Sharing
 from bench.serving.client import fetch
 from bench.serving.reply import Asked
 from bench.serving.traces import MOST_TOKENS
@@ -59,6 +61,8 @@ async def by_tokens(lengths: Sequence[tuple[int, int]], seed: int, count: Count)
 
 
 async def _fitted(n_in: int, n_out: int, draw: random.Random, count: Count) -> Asked:
+    if n_in == 0:
+        return Asked("", 0, n_out)
     chosen = words(n_in, draw).split()
     best, found = chosen, 10 * MOST_TOKENS
     for _ in range(ROUNDS):
@@ -67,11 +71,42 @@ async def _fitted(n_in: int, n_out: int, draw: random.Random, count: Count) -> A
             best, found = chosen, now
         if now == n_in:
             break
-        if now > n_in:
-            chosen = chosen[: max(len(chosen) - (now - n_in), 1)]
-        else:
-            chosen = chosen + words(n_in - now, draw).split()
+        wanted = max(round(len(chosen) * n_in / max(now, 1)), 1)
+        if wanted == len(chosen):
+            wanted = max(wanted + (1 if now < n_in else -1), 1)
+        more = words(max(wanted - len(chosen), 0), draw).split()
+        chosen = chosen[:wanted] + more
     return Asked(" ".join(best), found, n_out)
+
+
+async def in_conversations(
+    lengths: Sequence[tuple[int, int]], sharing: Sharing, seed: int, counted: Count | None
+) -> list[Asked]:
+    """Return prompts that share what ``sharing`` says. ``lengths`` count the whole prompt of each request.
+
+    The beginning is the same in every load of every run, as a system prompt is. The answers inside a
+    conversation are words of the planned length, and not what the server said: both sides of a comparison
+    read the same prompts, and a run can be repeated.
+    """
+    count = counted or _by_words
+    draw = random.Random(seed)
+    beginning = await _fitted(sharing.prefix_tokens, 0, random.Random(0), count)
+    asked: list[Asked] = []
+    for number, (n_in, n_out) in enumerate(lengths):
+        said, known = beginning.prompt, beginning.input_tokens
+        if number % sharing.turns:
+            last = asked[-1]
+            answer = await _fitted(last.output_tokens, 0, draw, count)
+            said, known = f"{last.prompt} {answer.prompt}", last.input_tokens + answer.input_tokens
+        new = await _fitted(max(n_in - known, 1), 0, draw, count)
+        prompt = f"{said} {new.prompt}".strip()
+        asked.append(Asked(prompt, await count(prompt), n_out))
+    return asked
+
+
+async def _by_words(text: str) -> int:
+    """Count as servers that lend no tokenizer are counted: a word is a token."""
+    return len(text.split())
 
 
 class Prompts:
@@ -83,10 +118,12 @@ class Prompts:
     def __init__(self, seed: int, count: Count | None) -> None:
         self._seed, self._count, self._loads = seed, count, 0
 
-    async def of(self, lengths: Sequence[tuple[int, int]]) -> list[Asked]:
+    async def of(self, lengths: Sequence[tuple[int, int]], sharing: Sharing = NOTHING_SHARED) -> list[Asked]:
         """Return the prompts of the next load."""
         self._loads += 1
         mixed = (self._seed << 16) + self._loads
+        if sharing != NOTHING_SHARED:
+            return await in_conversations(lengths, sharing, mixed, self._count)
         if self._count is None:
             return by_words(lengths, mixed)
         return await by_tokens(lengths, mixed, self._count)

@@ -86,12 +86,18 @@ def test_what_arrived_of_a_lost_run_can_be_read(node: NodeRun, tmp_path: Path) -
     assert node.begin(text, str(tmp_path)) is None
     receiver = Receiver(tmp_path / "results")
     until = time.monotonic() + 60
-    while receiver.directory is None and time.monotonic() < until:
+    while not _begun(receiver) and time.monotonic() < until:
         for chunk in node.more(0.2)["chunks"]:
             receiver.take(chunk)
     kept = receiver.cut_short()
     assert kept is not None
     assert load_run(kept).status in (RunStatus.PARTIAL, RunStatus.INVALID)
+
+
+def _begun(receiver: Receiver) -> bool:
+    """Whether the first record of the journal has arrived."""
+    journal = receiver.directory and receiver.directory / "journal.jsonl"
+    return bool(journal) and journal.is_file() and b"\n" in journal.read_bytes()
 
 
 def test_a_directory_that_is_not_there_is_said(node: NodeRun) -> None:
