@@ -18,6 +18,7 @@ from bench.cli.options import (
     Quiet,
     RunDirectory,
     Sets,
+    seconds_of,
 )
 from bench.cli.output import Verdict
 from bench.errors import UsageError
@@ -63,25 +64,28 @@ def run(
         ),
     ] = None,
     budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="with --on: begin nothing after 30m, 2h, ...")
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="30m, 2h, ...: spend it on the widest intervals; with --on, begin nothing after it",
+        ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Measure the baseline and all variants, print a table, write RUN/run.json."""
     from bench.cli import commands
 
+    seconds = None if budget is None else seconds_of(budget)
     if on is not None:
         from bench.cli.scaling import ScaleOptions, run_on
 
         if as_json:
             raise UsageError("--json prints one run; with --on there is one for each group")
-        asked = ScaleOptions(on, out, tuple(overrides or ()), tuple(only or ()), resume, budget)
+        asked = ScaleOptions(on, out, tuple(overrides or ()), tuple(only or ()), resume, seconds)
         raise Verdict(run_on(configs, asked, quiet=quiet))
-    if budget is not None:
-        raise UsageError("--budget goes with --on")
 
     specs = [_spec(config, overrides, only) for config in configs]
-    raise Verdict(commands.run(specs, out, as_json=as_json, resume=resume, quiet=quiet))
+    raise Verdict(commands.run(specs, out, as_json=as_json, resume=resume, quiet=quiet, budget_s=seconds))
 
 
 @app.command()

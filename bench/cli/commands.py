@@ -20,19 +20,34 @@ EXIT_OF_STATUS = {
 }
 
 
-def run(specs: Sequence[Spec], out: Path, *, as_json: bool, resume: Path | None, quiet: bool) -> ExitCode:
-    """Measure each config in turn and return the worst of their exit codes."""
+def run(
+    specs: Sequence[Spec],
+    out: Path,
+    *,
+    as_json: bool,
+    resume: Path | None,
+    quiet: bool,
+    budget_s: float | None = None,
+) -> ExitCode:
+    """Measure each config in turn and return the worst of their exit codes.
+
+    A budget is for all of them: each may take an equal share of what is left.
+    """
     from bench.cli.progress import FetchBar, RunProgress
+    from bench.measure.refining import Budget
     from bench.results.durations import earlier_seconds
     from bench.runs.run import run_spec
 
     if resume is not None and len(specs) > 1:
         raise UsageError("--resume continues one run, so give one config")
-    worst = ExitCode.OK
-    for spec in specs:
+    worst, budget = ExitCode.OK, None if budget_s is None else Budget(budget_s)
+    for place, spec in enumerate(specs):
+        share_s = None if budget is None else budget.left_s() / (len(specs) - place)
         earlier_s = earlier_seconds(out, spec.name)
         with RunProgress(spec, quiet=quiet, earlier_s=earlier_s) as rows, FetchBar(quiet=quiet) as bar:
-            directory = run_spec(spec, out, resume=resume, tell=rows.tell, on_fetch=bar.update)
+            directory = run_spec(
+                spec, out, resume=resume, budget_s=share_s, tell=rows.tell, on_fetch=bar.update
+            )
         found = load(directory)
         show(found, as_json=as_json)
         if not as_json:

@@ -26,6 +26,7 @@ class Against(StrEnum):
     API = "api"
 
 
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 LISTS = "models,optimisations,runtimes,workloads,texts,metrics,drift,probes,prices,reports"
 Configs = Annotated[list[Path], typer.Argument(help="one or more YAML configs")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="override a key, such as workload.requests=8")]
@@ -39,6 +40,18 @@ Cap = Annotated[
 Batches = Annotated[
     int | None, typer.Option(min=1, max=1000, help="batches per unit; if absent, the calibration's choice")
 ]
+
+
+def seconds_of(budget: str) -> float:
+    """Read ``90s``, ``30m``, ``2h`` or ``1d``. Raises UsageError for what is no time up to a year."""
+    number, unit = budget[:-1], budget[-1:]
+    try:
+        seconds = float(number) * _UNITS[unit]
+    except (ValueError, KeyError):
+        seconds = 0.0
+    if not 0 < seconds < 366 * 86400:
+        raise UsageError(f"--budget {budget}: write a time such as 30m, 2h or 1d")
+    return seconds
 
 
 def limits_of(slo: str, known: Sequence[str]) -> dict[str, float]:

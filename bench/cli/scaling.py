@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from pathlib import Path
 from types import FrameType
 
 from bench.errors import ExitCode, InterruptedRun, TerminatedRun, UsageError
-from bench.formatting import count, format_duration, printable
+from bench.formatting import count, printable
+from bench.measure.refining import Budget
 from bench.results.run_summary import RunStatus
 from bench.scale.campaign import Campaign, Ending, complete
 from bench.scale.dispatch import Dispatcher
@@ -21,25 +21,24 @@ from bench.scale.machines import Machines
 from bench.scale.pieces import pieces_of
 
 HERE, RAY = "here", "ray"
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @dataclass(frozen=True)
 class ScaleOptions:
-    """What ``bench run --on`` was asked for. ``budget`` is a time, such as ``90m`` or ``2h``."""
+    """What ``bench run --on`` was asked for; after ``budget_s`` nothing further is begun."""
 
     on: str
     out: Path
     overrides: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     resume: Path | None = None
-    budget: str | None = None
+    budget_s: float | None = None
 
 
 def run_on(configs: Sequence[Path], options: ScaleOptions, *, quiet: bool) -> ExitCode:
     """Measure every group of the configs on the machines that are named, and return the exit code."""
     machines_named(options.on)
-    deadline = _deadline(options.budget)
+    budget = None if options.budget_s is None else Budget(options.budget_s)
     pieces = pieces_of(configs, options.overrides, options.only)
     done = complete(options.resume, pieces) if options.resume else {}
     left = [piece for piece in pieces if piece.digest not in done]
@@ -54,8 +53,10 @@ def run_on(configs: Sequence[Path], options: ScaleOptions, *, quiet: bool) -> Ex
         stack.enter_context(closing(campaign))
         found = dict(done)
         if machines is not None:
-            over = partial(_is_over, deadline)
-            dispatcher = Dispatcher(machines, campaign, campaign.directory.parent, tell, over)
+            dispatcher = Dispatcher(
+                machines, campaign, campaign.directory.parent, tell,
+                lambda: budget is not None and budget.left_s() < 0,
+            )  # fmt: skip
             with _ended_by_signals(campaign.directory):
                 found |= dispatcher.run(left)
     endings = [found[piece.digest] for piece in pieces]
@@ -99,25 +100,6 @@ def exit_code(endings: Iterable[Ending]) -> ExitCode:
     """Return OK if every group was measured whole."""
     good = all(one.status == RunStatus.OK for one in endings)
     return ExitCode.OK if good else ExitCode.FAILED
-
-
-def _deadline(budget: str | None) -> float | None:
-    """Return the monotonic time at which nothing further is begun. Raises UsageError."""
-    if budget is None:
-        return None
-    number, unit = budget[:-1], budget[-1:]
-    try:
-        seconds = float(number) * _UNITS[unit]
-    except (ValueError, KeyError):
-        seconds = 0.0
-    if not 0 < seconds < 366 * 86400:
-        raise UsageError(f"--budget {budget}: write a time such as 30m, 2h or 1d")
-    _say(f"nothing further is begun after {format_duration(seconds)}")
-    return time.monotonic() + seconds
-
-
-def _is_over(deadline: float | None) -> bool:
-    return deadline is not None and time.monotonic() > deadline
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from bench.measure import pair, suites
 from bench.measure.arm import ArmUnderTest, RunContext, open_worker
 from bench.measure.events import Ended
 from bench.measure.fresh_pair import prompts_of
+from bench.measure.pairs import Pairs
 from bench.measure.row import VariantRun
 from bench.measure.served import ServedRun, measure_alone
 from bench.measure.together import BaselineDied
@@ -27,12 +28,16 @@ Models = Mapping[ModelRef, LocalModel]
 
 
 class GroupRun:
-    """Measures one group; ``done`` holds the names of arms that an earlier attempt has finished."""
+    """Measures one group; ``done`` holds the names of arms that an earlier attempt has finished.
+
+    ``measured`` are the rows that have pairs, to which further ones can be added.
+    """
 
     def __init__(
         self, group: Group, context: RunContext, fetch: Callable[[ModelRef], LocalModel], done: set[str]
     ) -> None:
         self.group, self.context, self.fetch, self.done = group, context, fetch, done
+        self.measured: list[Pairs] = []
         self._failed: str | None = None
 
     def run(self) -> None:
@@ -71,7 +76,10 @@ class GroupRun:
                 reason = f"{variant.name} was not measured: the baseline has failed ({self._failed})"
                 raise VariantFailed(Outcome.BASELINE_FAILED, reason)
             kind = ServedRun if is_server(variant.runtime) else VariantRun
-            kind(self.group, row, self.fetch).run()
+            pairs = kind(self.group, row, self.fetch)
+            pairs.run()
+            if pairs.units:
+                self.measured.append(pairs)
 
     def _open(self, under: ArmUnderTest) -> None:
         """Fetch the model, record its source, and load it into the worker."""

@@ -24,6 +24,10 @@ class Pairs(ABC):
     def ratio(self, units: list[UnitRecord]) -> PairRatio:
         """Return the cost ratio over these pairs."""
 
+    @abstractmethod
+    def further(self) -> None:
+        """Measure one more pair and keep it."""
+
     def keep(self, unit: UnitRecord) -> None:
         """Add a pair, and write it to the journal."""
         self.units.append(unit)

@@ -63,7 +63,7 @@ class VariantRun(Pairs):
         else:
             self._first_pair()
         while self.in_turns and not self.enough():
-            self._further_pair()
+            self.further()
 
     # ---- pairs -----------------------------------------------------------------------------------
 
@@ -121,7 +121,8 @@ class VariantRun(Pairs):
         self.say(f"pair {pair.number}, one after the other")
         self._keep(pair.measure(self._batches(), then), pair.ticks)
 
-    def _further_pair(self) -> None:
+    def further(self) -> None:
+        """Measure one more pair, in which the sides only run in turns."""
         variant = open_worker(self.row.arm, self.group.label, self.context)
         variant.reopened = True
         if self._apart:

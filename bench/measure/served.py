@@ -89,10 +89,14 @@ class ServedRun(Pairs):
         record_model(self.row, self.fetch)
         self.row.record(drift_reason=NO_DRIFT)
         while not self.units or not self.enough():
-            self.say(f"pair {len(self.units) + 1}")
-            pair = ServerPair(self.group, self.row, self.fetch, len(self.units) + 1)
-            self.keep(pair.measure())
+            self.further()
         return must_be_valid([block for unit in self.units if unit.loads for block in unit.loads.variant])
+
+    def further(self) -> None:
+        """Measure one more pair of servers."""
+        self.say(f"pair {len(self.units) + 1}")
+        pair = ServerPair(self.group, self.row, self.fetch, len(self.units) + 1)
+        self.keep(pair.measure())
 
     def must_be_fit(self, quiet: int) -> None:
         """Raise VariantFailed: ``invalid`` if the client spoiled the pairs, ``unfit`` if the machine did."""

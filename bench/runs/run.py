@@ -33,6 +33,8 @@ from bench.measure.clock import utc_now
 from bench.measure.events import Noted, Tell, nobody
 from bench.measure.group import GroupRun
 from bench.measure.interrupt import Interrupt
+from bench.measure.pairs import Pairs
+from bench.measure.refining import Budget, refine
 from bench.models.cache import file_sha256
 from bench.models.fetch import ensure
 from bench.models.gguf_parts import parts_of
@@ -58,10 +60,14 @@ def run_spec(
     out: Path,
     *,
     resume: Path | None = None,
+    budget_s: float | None = None,
     tell: Tell = nobody,
     on_fetch: OnProgress = lambda progress: None,
 ) -> Path:
     """Measure everything in ``spec``, and return the run's directory, which always holds ``run.json``.
+
+    With a ``budget_s``, every row gets ``measure.processes`` pairs, and what is left of the seconds since the
+    first row began is spent on the widest intervals.
 
     While another run of this user measures on this machine, this one waits, with nothing written yet. Raises
     UsageError or IncomparableError before anything is written, InterruptedRun after Ctrl-C (what was measured
@@ -80,14 +86,20 @@ def run_spec(
                 Journal.reopen(directory / JOURNAL, utc_now) if resume else begin(directory, spec, about_text)
             )
             with journal:
+                measure = spec.measure.model_copy(update={} if budget_s is None else {"max_rounds": 1})
                 tools = RunContext(
-                    directory, journal, tell, interrupt.check, spec.measure, spec.drift, text,
+                    directory, journal, tell, interrupt.check, measure, spec.drift, text,
                     slo=spec.slo.limits if spec.slo else {},
                 )  # fmt: skip
                 done = _done(load_record(directory))
+                budget, measured = Budget(budget_s or 0.0), list[Pairs]()
                 with finishing(directory, journal, interrupt):
                     for group in spec.groups:
-                        GroupRun(group, tools, fetch, done.get(group.label, set())).run()
+                        rows = GroupRun(group, tools, fetch, done.get(group.label, set()))
+                        rows.run()
+                        measured += rows.measured
+                    if budget_s is not None:
+                        refine(measured, budget)
     return directory
 
 

@@ -16,7 +16,7 @@ from bench.scale.campaign import Ending
     ("arguments", "problem"),
     [
         (("--on", "mars"), "--on mars: write here, ray, or ray://HOST:PORT"),
-        (("--budget", "2h"), "--budget goes with --on"),
+        (("--budget", "2h30"), "--budget 2h30: write a time such as 30m, 2h or 1d"),
         (("--on", "here", "--budget", "2"), "--budget 2: write a time such as 30m, 2h or 1d"),
         (("--on", "here", "--budget", "-1h"), "--budget -1h: write a time such as 30m, 2h or 1d"),
         (("--on", "here", "--json"), "--json prints one run"),
