@@ -22,11 +22,15 @@ pytest.importorskip("ray")
 BROKEN = "name: broken\nmodel: no-such-model\n"
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+@pytest.fixture(autouse=True)
+def asked_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_ray, "HEAR_S", 0.5)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
-    monkeypatch.setattr(on_ray, "HEAR_S", 0.5)
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     yield made
     made.shutdown()
