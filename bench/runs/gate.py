@@ -152,18 +152,22 @@ def gate_spec(
 
 
 def _check_meters(wanted: Sequence[Rule], spec: Spec) -> None:
-    """Raise UsageError for a limit on energy if this machine has no counter of it: it would end in ERROR.
-    What is modelled needs none."""
+    """Raise UsageError for a limit on energy that would end in ERROR here: on counted energy where this
+    machine has no counter, or on modelled energy where it has one, because then nothing is modelled."""
     modelled = "modelled_watts" in (yaml.safe_load(spec.expanded).get("energy") or {})
-    counted = energy.MEASURED if modelled else energy.METRICS
-    if not {rule.metric for rule in wanted} & {metric.key for metric in counted}:
-        return
-    asked = {arm.runtime.device for group in spec.groups for arm in group.arms}
+    keys = {rule.metric for rule in wanted} & {metric.key for metric in energy.METRICS}
+    counted = keys & {metric.key for metric in (energy.MEASURED if modelled else energy.METRICS)}
+    asked = {arm.runtime.device for group in spec.groups for arm in group.arms} if keys else set()
     devices = {device: device_here(device) for device in sorted(asked)}
     for counter in (find(kind, gpu_for(device)) for device, kind in devices.items()):
-        if isinstance(counter, NoCounter):
+        if isinstance(counter, NoCounter) and counted:
             raise UsageError(
                 f"{spec.file}: a limit on energy, which cannot be measured here: {counter.reason}"
+            )
+        if not isinstance(counter, NoCounter) and energy.MODELLED_PER_REQUEST.key in keys:
+            raise UsageError(
+                f"{spec.file}: a limit on {energy.MODELLED_PER_REQUEST.key}, but this machine counts energy "
+                f"({counter.boundary}), so nothing is modelled: set the limit on {energy.PER_REQUEST.key}"
             )
 
 

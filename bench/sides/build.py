@@ -23,6 +23,7 @@ import filelock
 from bench.config.spec import BuildBlock
 from bench.errors import BenchError, UsageError
 from bench.machine.children import environment, last_lines
+from bench.machine.family import run_whole
 from bench.models.cache import cache_root
 from bench.sides.layer import layer
 from bench.sides.repository import Commit, Repository
@@ -183,10 +184,7 @@ class _Runner:
 
     def __call__(self, command: Sequence[str], what: str) -> str:
         try:
-            done = subprocess.run(
-                command, cwd=self._cwd, env=dict(self._env), capture_output=True, text=True, errors="replace",
-                timeout=INSTALL_S, check=True, stdin=subprocess.DEVNULL,
-            )  # fmt: skip
+            done = run_whole(command, self._env, INSTALL_S, self._cwd)
         except (OSError, subprocess.SubprocessError) as bad:
             self._log.write_text(
                 f"$ {' '.join(command)}\n{getattr(bad, 'stdout', '')}\n{getattr(bad, 'stderr', '')}"

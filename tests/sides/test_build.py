@@ -11,6 +11,8 @@ from proof import repositories
 
 from bench.config.spec import BuildBlock
 from bench.errors import BenchError, UsageError
+from bench.machine.family import run_whole
+from bench.machine.proc import stat_of
 from bench.sides import build as building
 from bench.sides.build import Built, build
 from bench.sides.differences import packages
@@ -141,6 +143,24 @@ def test_a_build_that_fails_says_its_last_lines(tmp_path: Path) -> None:
         made(tmp_path, {}, commands=("false_program",))
     with pytest.raises(UsageError, match="there is no nowhere in this commit"):
         made(tmp_path, {}, directory="nowhere")
+
+
+def test_a_build_that_takes_too_long_is_ended_with_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hasty(command: list[str], given: dict[str, str], limit_s: float, cwd: Path) -> object:
+        return run_whole(command, given, 2.0 if command[0] == "/bin/sh" else limit_s, cwd)
+
+    monkeypatch.setattr(building, "run_whole", hasty)
+    pid = tmp_path / "pid"
+    slow = f"echo compiling; sh -c 'sleep 300 & echo $! > {pid}; wait'"
+    with pytest.raises(BenchError) as caught:
+        made(tmp_path, {"a": ""}, commands=(slow,))
+    said = str(caught.value)
+    assert f"build.commands: `{slow}` failed" in said
+    assert "no end within 2 s, so it was ended, with all that it had started" in said
+    assert "compiling" in said
+    assert stat_of(int(pid.read_text()))[:1] in ([], ["Z"])
 
 
 def test_secrets_do_not_reach_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
