@@ -56,7 +56,7 @@ def run_whole(
             code = child.wait(timeout_s)
         except subprocess.TimeoutExpired as late:
             end_family(child, given)
-            late.output, late.stderr = printed(out), printed(err)
+            late.output, late.stderr = printed(out), printed(err)  # type: ignore[assignment]
             raise
         finally:
             if code != 0 or not may_leave:

@@ -189,9 +189,14 @@ def new_directory(out: Path, name: str) -> Path:
 
 
 def begin(
-    directory: Path, spec: Spec, text: dict[str, Any], gate: Mapping[str, Any] | None = None
+    directory: Path,
+    spec: Spec,
+    text: dict[str, Any],
+    gate: Mapping[str, Any] | None = None,
+    price: Json | None = None,
 ) -> Journal:
-    """Start the journal with the record of everything that holds for the whole run."""
+    """Start the journal with the record of everything that holds for the whole run. ``price`` is given
+    where it is not to be looked up here."""
     write_atomic(directory / "spec.yaml", spec.expanded)
     journal = Journal.create(directory / JOURNAL, utc_now)
     journal.append(
@@ -204,7 +209,7 @@ def begin(
             "spec": yaml.safe_load(spec.expanded),
             "spec_digest": spec.digest,
             "machine": fingerprint(),
-            "price": price_of_spec(spec),
+            "price": price or price_of_spec(spec),
             "text": text,
             "inputs": _inputs(spec),
             "gate": gate,

@@ -14,6 +14,7 @@ from bench.errors import BenchError, UsageError
 from bench.machine.family import run_whole
 from bench.machine.proc import stat_of
 from bench.sides import build as building
+from bench.sides import commands
 from bench.sides.build import Built, build
 from bench.sides.differences import packages
 from bench.sides.layer import layer
@@ -151,7 +152,7 @@ def test_a_build_that_takes_too_long_is_ended_with_its_children(
     def hasty(command: list[str], given: dict[str, str], limit_s: float, cwd: Path) -> object:
         return run_whole(command, given, 2.0 if command[0] == "/bin/sh" else limit_s, cwd)
 
-    monkeypatch.setattr(building, "run_whole", hasty)
+    monkeypatch.setattr(commands, "run_whole", hasty)
     pid = tmp_path / "pid"
     slow = f"echo compiling; sh -c 'sleep 300 & echo $! > {pid}; wait'"
     with pytest.raises(BenchError) as caught:
@@ -165,8 +166,12 @@ def test_a_build_that_takes_too_long_is_ended_with_its_children(
 
 def test_secrets_do_not_reach_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_TOKEN", "xyzzy")
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://user:xyzzy@example.org/simple")
+    monkeypatch.setenv("UV_INDEX", "https://xyzzy@example.org/simple")
     built = made(tmp_path, {"a": ""}, commands=("env > seen.txt",))
     assert "xyzzy" not in (built.project / "seen.txt").read_text()
+    with pytest.raises(BenchError, match=r"kept from the build.*PIP_EXTRA_INDEX_URL, UV_INDEX\)"):
+        made(tmp_path, {}, commands=("false",))
 
 
 @pytest.mark.parametrize("bad", ["/abs", "../up", "a/../../b"])
