@@ -21,7 +21,7 @@ import filelock
 
 from bench import plugins
 from bench.errors import BenchError, UsageError
-from bench.formatting import nearest
+from bench.formatting import did_you_mean
 from bench.machine.children import NOWHERE, SAFE, environment, last_lines
 from bench.machine.family import run_whole
 from bench.models.cache import cache_root
@@ -139,8 +139,7 @@ def pins_of(name: str) -> tuple[str, ...]:
         return apart[name]
     if name in plugins.names("runtimes"):
         raise UsageError(f"the {name} engine runs in this environment; it needs none of its own")
-    close = nearest(name, apart)
-    hint = f"did you mean {close!r}?" if close else f"there are {', '.join(apart)}"
+    hint = did_you_mean(name, apart, f"there are {', '.join(apart)}")
     raise UsageError(f"no engine called {name[:60]!r} has an environment of its own ({hint})")
 
 

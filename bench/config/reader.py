@@ -44,7 +44,7 @@ from bench.config.spec import (
 )
 from bench.config.spelling import override, spelled
 from bench.errors import ConfigError, UsageError, together
-from bench.formatting import nearest
+from bench.formatting import did_you_mean
 from bench.models.reference import Random
 from bench.pricing.book import price_called
 from bench.pricing.reprice import check_rent
@@ -196,8 +196,7 @@ class _Reader(ServedRows):
         names = [self._variant_name(variant, i) for i, variant in enumerate(variants)]
         for name in only:
             if name not in names:
-                close = nearest(name, names)
-                hint = f"did you mean {close!r}?" if close else f"known: {', '.join(names)}"
+                hint = did_you_mean(name, names, f"known: {', '.join(names)}")
                 raise UsageError(f"--only {name}: no such variant in {self.source.file} ({hint})")
         homes = {key: "runtime" for key in RuntimeBlock.model_fields if key not in ("name", "own")}
         homes |= {key: "workload" for key in WorkloadBlock.model_fields if key not in ("name", "own")}

@@ -21,7 +21,7 @@ import filelock
 
 from bench.environments import COMPLETE, INSTALL_S, delete_environments
 from bench.errors import BenchError, UsageError
-from bench.formatting import nearest, one_line
+from bench.formatting import did_you_mean, one_line
 from bench.machine.children import LINES, NOWHERE, SAFE, environment
 from bench.machine.family import end_family, marked
 from bench.models.cache import cache_root
@@ -63,8 +63,7 @@ def recipe_of(name: str) -> Recipe:
     """
     adapter = ADAPTERS.get(name)
     if adapter is None:
-        close = nearest(name, with_recipes())
-        hint = f"did you mean {close!r}?" if close else f"there are {', '.join(with_recipes())}"
+        hint = did_you_mean(name, with_recipes(), f"there are {', '.join(with_recipes())}")
         raise UsageError(f"no serving engine called {one_line(name)[:60]!r} has an environment ({hint})")
     if adapter.recipe is None:
         raise UsageError(f"{adapter.title} has no environment that can be made here: {adapter.install}")

@@ -99,7 +99,7 @@ def build(
             say(f"build {commit.label}")
             repository.remove(built.source)
             shutil.rmtree(home, ignore_errors=True)
-            home.mkdir()
+            home.mkdir(mode=0o700)  # what it holds is as private as the repository
             repository.check_out(commit, built.source)
             found = _make(built, block, commit.label, like or {})
             (home / RESOLVED).write_text(json.dumps({"unpinned": found.unpinned, "anew": found.anew}))

@@ -101,6 +101,7 @@ def test_the_project_is_the_nearest_that_declares_something(tmp_path: Path) -> N
 
 def test_a_side_is_made_once(tmp_path: Path) -> None:
     first = made(tmp_path, {"requirements.txt": "helperlib==1.0\n"})
+    assert first.home.stat().st_mode & 0o077 == 0, "nobody else reads the code in it"
     stamp = first.python.lstat().st_mtime_ns
     assert made(tmp_path, {}) == first
     assert first.python.lstat().st_mtime_ns == stamp
