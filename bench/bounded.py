@@ -22,6 +22,9 @@ from typing import BinaryIO
 from bench.formatting import MIB
 
 MOST_DEPTH = 100
+POINTER = b"version https://git-lfs.github.com/spec/"
+MOST_POINTER = 1024  # bytes of the text that Git LFS puts in the place of a file
+IS_POINTER = "a pointer of Git LFS and not the file itself: fetch it with `git lfs pull`"
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NO_BRACKETS = bytes(set(range(256)) - _STEPS.keys())
 # Text in JSON, or text without an end. Nothing is tried twice, so the time is linear.
@@ -51,6 +54,7 @@ def open_regular(path: Path, *, follow: bool = True) -> Iterator[BufferedReader]
         raise OSError(errno.EINVAL, str(bad), str(path)) from None
     _keep_if_regular(descriptor, path)
     with os.fdopen(descriptor, "rb") as file:
+        must_be_the_file(file, path)
         yield file
 
 
@@ -61,6 +65,17 @@ def _keep_if_regular(descriptor: int, path: Path) -> None:
     except OSError:
         os.close(descriptor)
         raise
+
+
+def must_be_the_file(file: BufferedReader, path: Path) -> None:
+    """Raise OSError for what Git LFS leaves in the place of a file that was not fetched."""
+    if is_pointer(file.peek(len(POINTER)), os.fstat(file.fileno()).st_size):
+        raise OSError(errno.EINVAL, f"is {IS_POINTER}", str(path))
+
+
+def is_pointer(beginning: bytes, size: int) -> bool:
+    """Return whether a file of this size, which begins like this, is a pointer of Git LFS."""
+    return size <= MOST_POINTER and beginning.startswith(POINTER)
 
 
 def must_be_regular(mode: int, path: Path) -> None:

@@ -21,8 +21,9 @@ import filelock
 
 from bench import plugins
 from bench.errors import BenchError, UsageError
-from bench.formatting import nearest
+from bench.formatting import did_you_mean
 from bench.machine.children import NOWHERE, SAFE, environment, last_lines
+from bench.machine.family import run_whole
 from bench.models.cache import cache_root
 
 # The interpreter runs this and prints its version, every distribution, and a digest of the source files of
@@ -65,6 +66,14 @@ def identity(python: Path | None, label: str = "") -> Identity:
         raise UsageError(f"{python}: not a Python interpreter that works ({last_lines(bad)})") from None
     packages = hashlib.sha256("\n".join(found["packages"]).encode()).hexdigest()
     return Identity(label or "this environment", found["python"], packages, found["sources"])
+
+
+def installed_beside(python: Path) -> str:
+    """Return a digest of the packages with their versions that are installed beside an interpreter, without
+    running it."""
+    homes = sorted(python.absolute().parent.parent.glob("lib*/python3*/*-packages"))
+    found = (one.name for home in homes for one in home.glob("*-info"))
+    return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
 
 
 def interpreter_at(path: str) -> Path:
@@ -130,8 +139,7 @@ def pins_of(name: str) -> tuple[str, ...]:
         return apart[name]
     if name in plugins.names("runtimes"):
         raise UsageError(f"the {name} engine runs in this environment; it needs none of its own")
-    close = nearest(name, apart)
-    hint = f"did you mean {close!r}?" if close else f"there are {', '.join(apart)}"
+    hint = did_you_mean(name, apart, f"there are {', '.join(apart)}")
     raise UsageError(f"no engine called {name[:60]!r} has an environment of its own ({hint})")
 
 
@@ -192,8 +200,4 @@ def _run(command: list[str], what: str) -> None:
 
 def _said(command: list[str], timeout_s: float, *prefixes: str) -> str:
     """Return what a command prints. Raises OSError and SubprocessError."""
-    done = subprocess.run(
-        command, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=True,
-        stdin=subprocess.DEVNULL, cwd=NOWHERE, env=environment("VIRTUAL_ENV", *prefixes) | SAFE,
-    )  # fmt: skip
-    return done.stdout
+    return run_whole(command, environment("VIRTUAL_ENV", *prefixes) | SAFE, timeout_s, NOWHERE).stdout

@@ -81,6 +81,12 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return a hint at the known name closest in spelling to ``word``; ``otherwise`` if nothing is close."""
+    close = nearest(word, known)
+    return f"did you mean {close!r}?" if close else otherwise
+
+
 def row_title(group: str, name: str) -> str:
     """Return a row's name within its run, after the cell of the sweep if there is one."""
     return " ".join(filter(None, (group, name)))

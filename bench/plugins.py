@@ -24,7 +24,7 @@ from functools import cache
 from types import ModuleType
 
 from bench.errors import UsageError
-from bench.formatting import nearest
+from bench.formatting import did_you_mean
 
 PREFIX = "inference_cost_bench."
 
@@ -82,8 +82,7 @@ def load(kind: str, name: str, fits: Callable[[ModuleType], bool] = lambda modul
     known = names(kind)
     if name not in known:
         offered = [other for other, module in each(kind) if fits(module)] or known
-        close = nearest(name, offered)
-        hint = f"did you mean {close!r}?" if close else f"known: {', '.join(offered)}"
+        hint = did_you_mean(name, offered, f"known: {', '.join(offered)}")
         raise UsageError(f"no {_one_of(kind)} called {name[:60]!r} ({hint})")
     return _imported(kind, name, module_name(kind, name))
 

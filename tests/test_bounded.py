@@ -117,3 +117,17 @@ def test_text_without_an_end_takes_no_time(text: bytes) -> None:
     began = time.process_time()
     must_be_modest(b"[]," * 101 + b'"' + text * 1_000_000)
     assert time.process_time() - began < 2
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
+
+
+def test_a_pointer_of_git_lfs_is_not_the_file(tmp_path: Path) -> None:
+    """Whoever reads it would say that the weights, the prompts or the text are damaged."""
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(LFS)
+    with pytest.raises(OSError, match=r"is a pointer of Git LFS.*`git lfs pull`") as caught:
+        read_bounded(file, 10_000)
+    assert caught.value.filename == str(file)
+    file.write_bytes(LFS + b" " * 2000)
+    assert read_bounded(file, 10_000).startswith(b"version"), "a pointer is short: this is somebody's text"

@@ -69,6 +69,9 @@ def gate_bisect(config: Path, good: str, bad: str, options: GateOptions, *, quie
         except BenchError as failed:
             print(f"skip        {_line(repository, commit)}: {speakable(str(failed))}", flush=True)
             return None
+        if unmeasured := found.gate.effort.details.get("unmeasured"):
+            print(f"skip        {_line(repository, commit)}: {speakable(unmeasured['reason'])}", flush=True)
+            return None
         print(f"{found.gate.verdict:12}{_line(repository, commit)}", flush=True)
         return found
 

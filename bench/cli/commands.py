@@ -289,14 +289,12 @@ def list_environments() -> None:
 def _must_be_an_engine(name: str) -> None:
     """Raise UsageError, which names the nearest engine, unless one of this name has an environment."""
     from bench.environments import engines_apart, pins_of
-    from bench.formatting import nearest
+    from bench.formatting import did_you_mean
     from bench.serving import environments as servers
 
     known = [*engines_apart(), *servers.with_recipes()]
     if name in servers.with_recipes():
         return
-    if close := nearest(name, known):
-        raise UsageError(
-            f"no engine called {name[:60]!r} has an environment of its own (did you mean {close!r}?)"
-        )
+    if hint := did_you_mean(name, known):
+        raise UsageError(f"no engine called {name[:60]!r} has an environment of its own ({hint})")
     pins_of(name)

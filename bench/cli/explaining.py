@@ -11,7 +11,7 @@ import typer
 from bench.cli.app import app
 from bench.cli.options import AsJson, RunDirectory
 from bench.errors import UsageError
-from bench.formatting import format_significant, nearest, one_line
+from bench.formatting import did_you_mean, format_significant, one_line
 
 if TYPE_CHECKING:
     from bench.results.explained import Explained, Part
@@ -53,8 +53,7 @@ def _row(run: RunSummary, title: str) -> Row:
     rows = {row.title: row for row in run.rows}
     row = rows.get(title)
     if row is None:
-        close = nearest(title, rows)
-        hint = f"did you mean {close!r}?" if close else f"it has {', '.join(rows)}"
+        hint = did_you_mean(title, rows, f"it has {', '.join(rows)}")
         raise UsageError(f"no row called {title!r} in this run ({hint})")
     if not row.ok:
         raise UsageError(f"{title} has no figures: {row.status}: {one_line(row.reason)}")

@@ -158,13 +158,19 @@ def _measured(spec: Spec, options: GateOptions, quiet: bool) -> Judged:
 def _measured_commits(config: Path, base: str, options: GateOptions, quiet: bool) -> Judged:
     """Build both sides, say what differs between them, and measure."""
     from bench.report.gate import differences
-    from bench.runs.gate import Plan
+    from bench.runs.gate import Plan, unmeasured_gate
     from bench.sides.repository import WORKTREE
     from bench.sides.side import Asked, sides_of_commits
+    from bench.sides.unmeasured import Unmeasured
 
     asked = Asked(config, options.out, options.overrides, options.only)
     say = sayer(quiet=quiet)
-    sides = sides_of_commits(asked, base, options.candidate or WORKTREE, say)
+    try:
+        sides = sides_of_commits(asked, base, options.candidate or WORKTREE, say)
+    except Unmeasured as why:
+        directory = unmeasured_gate(why, options.out, options.cap)
+        say(f"{directory}/run.json")
+        return Judged(directory, load(directory))
     say("\n".join(differences(sides.to_json(), sides.base.commit.label, sides.candidate.commit.label)))
     plan = Plan(
         cap=options.cap, batches=options.batches, commits=sides, limits_from=options.limits_from,

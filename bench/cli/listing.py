@@ -15,7 +15,7 @@ from bench.cli import scheme_pages as schemes
 from bench.config.arms import device_here, missing
 from bench.config.spec import Arm, Optimisation
 from bench.errors import UsageError
-from bench.formatting import count, nearest, printable
+from bench.formatting import count, did_you_mean, printable
 from bench.models.reference import Hub, LocalPath, ModelRef, Random
 from bench.optimisations import verbs
 
@@ -34,8 +34,7 @@ def render(kinds: Sequence[str]) -> str:
     wanted = [kind.strip() for kind in kinds]
     for kind in wanted:
         if kind not in KINDS:
-            close = nearest(kind, KINDS)
-            hint = f"did you mean {close!r}?" if close else f"known: {', '.join(KINDS)}"
+            hint = did_you_mean(kind, KINDS, f"known: {', '.join(KINDS)}")
             raise UsageError(f"nothing to list called {kind[:60]!r} ({hint})")
     found = []
     for kind in wanted:

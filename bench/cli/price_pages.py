@@ -11,7 +11,7 @@ from typing import Any
 from bench.cli.listing import align, terminal_width
 from bench.data_paths import data_directories
 from bench.errors import ConfigError, UsageError, together
-from bench.formatting import count, nearest, printable
+from bench.formatting import count, did_you_mean, printable
 from bench.pricing import hour
 from bench.pricing.book import KIND, default_book, find_price, read_book
 from bench.pricing.cost import FORMULA_ENERGY, FORMULA_RUN
@@ -153,8 +153,7 @@ def _chosen(wanted: Wanted) -> Sequence[HardwarePrice]:
 
 def _must_be_known(what: str, given: str | None, known: Sequence[str] | dict[str, str] | set[str]) -> None:
     if given is not None and given not in known:
-        close = nearest(given, known)
-        hint = f"did you mean {close!r}?" if close else f"known: {', '.join(sorted(known))}"
+        hint = did_you_mean(given, known, f"known: {', '.join(sorted(known))}")
         raise UsageError(f"no {what} called {given[:60]!r} ({hint})")
 
 

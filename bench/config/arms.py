@@ -16,7 +16,7 @@ from bench.config.settings import settings
 from bench.config.spec import Dtype, Optimisation, RuntimeBlock
 from bench.environments import interpreter, missing_environment
 from bench.errors import UsageError
-from bench.formatting import nearest
+from bench.formatting import did_you_mean
 from bench.machine import gpus
 from bench.machine.devices import cuda_device_count
 from bench.models.checks import check_directory
@@ -177,8 +177,8 @@ def _step(source: YamlSource, raw: object, path: KeyPath, engine: str) -> Optimi
     if len(named) > 1:
         raise source.error(path, f"{' and '.join(named)} are steps of their own", "split them")
     if not isinstance(raw, dict) or len(named) != 1:
-        close = nearest(next(iter(raw)), verbs()) if isinstance(raw, dict) and raw else None
-        hint = f"did you mean {close!r}?" if close else f"one of {', '.join(verbs())}"
+        word = str(next(iter(raw), "")) if isinstance(raw, dict) else ""
+        hint = did_you_mean(word, verbs(), f"one of {', '.join(verbs())}")
         raise source.error(path, "a step names one kind of optimisation", hint)
     verb = named[0]
     with blaming(source, (*path, verb)):

@@ -13,7 +13,7 @@ from bench.config.arms import blaming
 from bench.config.settings import settings
 from bench.config.spec import Block, RuntimeBlock, WithOwnKeys, WorkloadBlock, explain
 from bench.errors import together
-from bench.formatting import nearest
+from bench.formatting import did_you_mean
 from bench.yaml_source import KeyPath, YamlSource
 
 BlockT = TypeVar("BlockT", bound=Block)
@@ -95,8 +95,7 @@ class BlockReader:
         wrong = []
         for key in block:
             if key not in known:
-                close = nearest(key, known)
-                hint = f"did you mean {close!r}?" if close else f"known: {', '.join(known)}"
+                hint = did_you_mean(key, known, f"known: {', '.join(known)}")
                 wrong.append(self.source.error((*path, key), "unknown key", hint))
         if wrong:
             raise together(wrong)

@@ -45,7 +45,7 @@ from bench.config.spec import (
 )
 from bench.config.spelling import override, spelled
 from bench.errors import ConfigError, UsageError, together
-from bench.formatting import nearest
+from bench.formatting import did_you_mean
 from bench.models.reference import Random
 from bench.pricing.book import price_called
 from bench.pricing.reprice import check_rent
@@ -87,6 +87,15 @@ def read_build(text: str, file: str) -> BuildBlock:
     return _Reader(source).build()
 
 
+def read_outline(text: str, file: str) -> Spec:
+    """Read what a config says that needs nothing of what it names: its name, its limits, and no rows.
+
+    The price is the default one, because nothing is priced.
+    """
+    source = spelled(parse_yaml(text, file))
+    return _Reader(source).outline()
+
+
 class _Reader(ServedRows):
     """The reader of one file."""
 
@@ -96,9 +105,7 @@ class _Reader(ServedRows):
 
     def spec(self, only: tuple[str, ...]) -> Spec:
         """Read the whole file."""
-        name = self.data.get("name", Path(self.source.file).stem)
-        if not isinstance(name, str) or not name.strip() or len(name) > 200 or not name.isprintable():
-            raise self.source.error(("name",), "must be a name of at most 200 characters, on one line")
+        name = self._name()
         if "model" not in self.data:
             raise self.source.error(("model",), "is missing", "name a file in models/, e.g. smollm2-135m")
         price = self.block(PriceBlock, "price", self.data.get("price", {"hardware": "cloud-2vcpu-8gb"}))
@@ -141,6 +148,28 @@ class _Reader(ServedRows):
             digest=digest(full),
         )
 
+    def outline(self) -> Spec:
+        """Read name and limits alone."""
+        raw = self.data.get("gate", {})
+        limits = tuple(
+            (key, self.block(LimitBlock, key, value, ("gate",)))
+            for key, value in (raw if isinstance(raw, dict) else {}).items()
+        )
+        price, drift, measure = PriceBlock(hardware="cloud-2vcpu-8gb"), DriftBlock(), MeasureBlock()
+        full = {**self.data, "drift": _lists(drift.model_dump())}
+        return Spec(
+            name=self._name(), file=self.source.file, groups=(), price=price, drift=drift, measure=measure,
+            gate=limits, build=self.build(), slo=None, digest=digest(full),
+            expanded=yaml.safe_dump(full, sort_keys=False, allow_unicode=True),
+        )  # fmt: skip
+
+    def _name(self) -> str:
+        """Read the name of the file's runs."""
+        name = self.data.get("name", Path(self.source.file).stem)
+        if not isinstance(name, str) or not name.strip() or len(name) > 200 or not name.isprintable():
+            raise self.source.error(("name",), "must be a name of at most 200 characters, on one line")
+        return name
+
     def build(self) -> BuildBlock:
         """Read how the sides of a gate on commits are built."""
         return self.block(BuildBlock, "build", self.data.get("build", {}))
@@ -176,8 +205,7 @@ class _Reader(ServedRows):
         names = [self._variant_name(variant, i) for i, variant in enumerate(variants)]
         for name in only:
             if name not in names:
-                close = nearest(name, names)
-                hint = f"did you mean {close!r}?" if close else f"known: {', '.join(names)}"
+                hint = did_you_mean(name, names, f"known: {', '.join(names)}")
                 raise UsageError(f"--only {name}: no such variant in {self.source.file} ({hint})")
         found = self._cells()
         if len(found) * (len(names) + 1) > MAX_ROWS:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from bench.config.spec import explain
-from bench.formatting import nearest
+from bench.formatting import did_you_mean
 from bench.yaml_source import KeyPath, YamlSource
 
 
@@ -24,8 +24,7 @@ def settings(source: YamlSource, kind: Any, given: dict[str, Any], path: KeyPath
     known = [field.name for field in dataclasses.fields(kind)]
     for key in given:
         if key not in known:
-            close = nearest(key, known)
-            hint = f"did you mean {close!r}?" if close else f"known: {', '.join(known) or 'no settings'}"
+            hint = did_you_mean(key, known, f"known: {', '.join(known) or 'no settings'}")
             raise source.error((*path, key), "unknown key", hint)
     has_required = dataclasses.MISSING in {field.default for field in dataclasses.fields(kind)}
     checked = given or has_required  # defaults alone need no check, and making a checker takes a millisecond

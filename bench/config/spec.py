@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from bench.formatting import MIB, nearest, parse_percent, parse_size
+from bench.formatting import MIB, did_you_mean, parse_percent, parse_size
 from bench.models.reference import ModelRef
 
 if TYPE_CHECKING:
@@ -256,8 +256,7 @@ def explain(wrong: ErrorDetails, kind: type[Block] | None = None) -> tuple[str, 
     if wrong["type"] == "string_pattern_mismatch" and kind is not None:
         message = f"should be one of {kind.model_fields[str(wrong['loc'][0])].description}"
     choices = re.findall("'([^']+)'", message) if wrong["type"] == "literal_error" else []
-    close = nearest(str(wrong["input"]), choices)
-    return f"{message}, not {wrong['input']!r:.60}", f"did you mean {close!r}?" if close else ""
+    return f"{message}, not {wrong['input']!r:.60}", did_you_mean(str(wrong["input"]), choices)
 
 
 @dataclass(frozen=True)

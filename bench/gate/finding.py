@@ -12,12 +12,15 @@ from bench.formatting import row_title
 from bench.gate.calibration import Calibration
 from bench.gate.limits import Rule
 
+NO_BASE = "nothing to compare with"  # how the reason of such a finding begins
+
 
 class GateVerdict(StrEnum):
     """The verdicts of a gate, the worst first: good cells do not average a bad one away.
 
-    UNREACHED: nothing that differs between the commits is read by the measured process, so nothing was
-    measured. IDENTICAL is the same where the user allows it, or where another row was measured.
+    UNREACHED: nothing that differs between the commits is read by the measured process, or the base has no
+    such config, so nothing was measured. IDENTICAL is the same where the user allows it, or where another row
+    was measured.
     """
 
     FAIL = "FAIL"

@@ -70,6 +70,11 @@ def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
     timed = sum(rule.kind == "timed" for rule in wanted) * len(comparisons)
     if timed > MOST_TIMED or len(wanted) * len(comparisons) > MOST_FINDINGS:
         raise ValueError(f"more than {MOST_TIMED} limits on times, or {MOST_FINDINGS} limits, times rows")
+    if unmeasured := (run.gate or {}).get("unmeasured"):
+        for rule in wanted:
+            verdict = GateVerdict(unmeasured["verdict"])
+            yield finding(rule, ("", CANDIDATE), verdict, unmeasured["reason"])
+        return
     if nothing_differs(run):
         for rule in wanted:
             reason = "the commits are the same to the last file: nothing was measured"

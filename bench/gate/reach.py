@@ -24,7 +24,7 @@ def differences(run: RunRecord) -> Json | None:
 def nothing_differs(run: RunRecord) -> bool:
     """Return whether the commits are the same to the last file, so that there is nothing to measure."""
     found = differences(run)
-    return found is not None and not any(found[key] for key in ("config", "packages", "files"))
+    return found is not None and not any(found.get(key) for key in ("config", "packages", "files", "inputs"))
 
 
 def reached(run: RunRecord, base: ArmRecord, candidate: ArmRecord) -> bool:
@@ -45,6 +45,9 @@ def reasons(found: Json, base: ArmRecord, candidate: ArmRecord) -> Iterator[str]
     for what in ("optimise", "prompts_digest"):
         if getattr(base, what) != getattr(candidate, what):
             yield what
+    for one in found.get("inputs", ()):  # prompts have a digest of their own
+        if one["row"] == candidate.group and one["what"].startswith("optimise."):
+            yield one["what"]
     if base.model.get("weights_sha256") != candidate.model.get("weights_sha256"):
         yield "the model's weights"
     if any(change["what"].startswith("price") for change in found["config"]):

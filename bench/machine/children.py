@@ -36,9 +36,16 @@ def environment(*prefixes: str) -> dict[str, str]:
     }
 
 
+def too_long(seconds: float) -> str:
+    """Say that a command was ended after this time."""
+    return f"no end within {seconds:g} s, so it was ended, with all that it had started"
+
+
 def last_lines(bad: Exception) -> str:
-    """Return the last lines that a failed command printed, or the error that kept it from running."""
-    if isinstance(bad, subprocess.TimeoutExpired):
-        return f"no end within {bad.timeout:.0f} s"
+    """Return the last lines that a failed command printed, or the error that kept it from running; of one
+    that took too long, how long it had."""
     printed = (getattr(bad, "stderr", None) or getattr(bad, "stdout", None) or "").strip().splitlines()
-    return "\n  ".join(line[:500] for line in printed[-LINES:]) if printed else str(bad)[:500]
+    lines = [line[:500] for line in printed[-LINES:]]
+    if isinstance(bad, subprocess.TimeoutExpired):
+        lines.insert(0, too_long(bad.timeout))
+    return "\n  ".join(lines) if lines else str(bad)[:500]

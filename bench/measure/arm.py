@@ -27,7 +27,7 @@ from bench.measure.events import Began, Tell
 from bench.measure.replies import Asked, Command, Reply
 from bench.measure.worker_process import WorkerProcess
 from bench.models.reasoning import markers_of
-from bench.models.reference import LocalModel, ModelRef, named_or_path
+from bench.models.reference import LocalModel, LocalPath, ModelRef, named_or_path
 from bench.records import Corpus, EnergyReading, Facts, Loaded, WarmUp
 from bench.store import tree
 from bench.store.files import slug
@@ -214,26 +214,31 @@ def load_arguments(
             {
                 "label": f"{step.verb}: {step.scheme}",
                 "module": plugins.module_name(f"optimisations.{step.verb}", step.scheme),
-                "params": _with_models(step, fetch),
+                "params": _with_models(step, fetch, arm.place.directory),
             }
             for step in arm.optimise
         ],
     }
 
 
-def _with_models(step: Optimisation, fetch: Fetch | None) -> dict[str, object]:
+def _with_models(step: Optimisation, fetch: Fetch | None, directory: str | None) -> dict[str, object]:
     """Return the settings of a step, with the directory of a model in the place of its name."""
     params = dict(step.params)
-    for key, model in models_of(step).items():
+    for key, model in models_of(step, directory).items():
         assert fetch is not None
         params[key] = str(fetch(model).directory)
     return params
 
 
-def models_of(step: Optimisation) -> dict[str, ModelRef]:
-    """Return the models that the settings of a step name, such as one that drafts, by their keys."""
+def models_of(step: Optimisation, directory: str | None = None) -> dict[str, ModelRef]:
+    """Return the models that the settings of a step name, such as one that drafts, by their keys. Relative
+    paths are below ``directory``."""
     scheme, params = plugins.load(f"optimisations.{step.verb}", step.scheme), dict(step.params)
-    return {key: named_or_path(str(params[key])) for key in getattr(scheme, "MODELS", ())}
+    found = {key: named_or_path(str(params[key])) for key in getattr(scheme, "MODELS", ())}
+    return {
+        key: LocalPath(Path(directory or "") / one.path) if isinstance(one, LocalPath) else one
+        for key, one in found.items()
+    }
 
 
 def prompt_arguments(arm: Arm, prompts: Sequence[Prompt]) -> dict[str, object]:

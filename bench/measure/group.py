@@ -5,7 +5,7 @@ At most two models are in memory at a time, and no variant process is used for t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
@@ -23,8 +23,6 @@ from bench.measure.served import ServedRun, measure_alone
 from bench.measure.together import BaselineDied
 from bench.measure.worker_process import PeerGone
 from bench.models.reference import LocalModel, ModelRef
-
-Models = Mapping[ModelRef, LocalModel]
 
 
 class GroupRun:

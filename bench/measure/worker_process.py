@@ -60,7 +60,7 @@ def worker_environment(
     ``PYTHONPATH``. Another interpreter (``other_python``) has packages of its own.
     """
     kept = {name: os.environ[name] for name in ALLOWED_ENVIRONMENT if name in os.environ}
-    if not other_python and (places := _package_places()):
+    if not other_python and (places := package_places()):
         kept["PYTHONPATH"] = os.pathsep.join(places)
     # A single thread has no other threads to stay close to. If it were bound, it would sit on the first
     # processor as soon as OpenMP is loaded, and two workers would load on one processor while the other is
@@ -81,7 +81,7 @@ def worker_environment(
     return {**ours, **kept}
 
 
-def _package_places() -> list[str]:
+def package_places() -> list[str]:
     """Return the directories on ``PYTHONPATH`` as whole paths: a worker may stand elsewhere. An empty entry
     is the directory in which the user stands, from which nothing is imported."""
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,7 +10,6 @@ Count = Annotated[int, Field(gt=0, lt=2**50)]
 Bytes = Annotated[int, Field(ge=0, lt=2**50)]
 Stated = Annotated[str, Field(pattern=r"^[1-9][0-9]*(\.[0-9]+)?[MBT]$|^0\.[0-9]+[BT]$")]
 Precision = Literal["float32", "bfloat16", "float8 e4m3 blocks", "mxfp4"]
-UNITS = {"M": 10**6, "B": 10**9, "T": 10**12}
 CACHE_BYTES = 2  # of one value in `kv_bytes_per_token` and `kv_window_bytes`
 
 
@@ -86,17 +84,3 @@ class Reasoning(Record):
 
     start: Annotated[str, Field(min_length=1)]
     end: Annotated[str, Field(min_length=1)]
-
-
-def stated_number(stated: str) -> int:
-    """Return the number that makers state as ``671B``."""
-    return int(Decimal(stated[:-1]) * UNITS[stated[-1]])
-
-
-def rounding_of(stated: str) -> int:
-    """Return how far an exact number may be from the stated one: one unit in its last digit.
-
-    Makers round and cut, so half a unit would be too strict.
-    """
-    places = len(stated[:-1].partition(".")[2])
-    return int(UNITS[stated[-1]] / 10**places)

@@ -43,8 +43,8 @@ def model_cache_dir(key: str) -> Path:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file. It is remembered by path, size and modification time, so that the file is
-    read only once."""
+    """Return the SHA-256 of a file. It is remembered by path, size and times of change (the second
+    of which nobody can set), so that the file is read only once."""
     memo = _memo(path)
     try:
         known = memo.read_text(encoding="ascii")
@@ -56,7 +56,7 @@ def file_sha256(path: Path) -> str:
 def _memo(path: Path) -> Path:
     """Return the file that remembers the digest of this state of ``path``."""
     stat = path.stat()
-    state = f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
+    state = f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}"
     return cache_root() / "digests" / hashlib.sha256(state.encode()).hexdigest()
 
 

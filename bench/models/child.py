@@ -7,6 +7,7 @@ import math
 import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 from bench.errors import BenchError
 from bench.formatting import printable
 from bench.machine.children import NOWHERE, SAFE
+from bench.machine.family import end_family, marked, printed
 
 # Where the child finds this package, if it is not installed. ``PYTHONPATH`` of the user is not handed on.
 OUR_PACKAGE = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
@@ -37,35 +39,37 @@ def run_child(
     """Run this Python with ``arguments`` to its end, and call ``watch`` every 0.2 s. Return its exit status
     and its stderr. The child imports nothing from the directory in which the user stands.
 
-    Raises BenchError if it takes more than its ``limits`` in seconds; more memory is refused to it.
+    Raises BenchError if it takes more than its ``limits`` in seconds; more memory is refused to it. What it
+    started ends with it.
     """
-    with subprocess.Popen(
-        [sys.executable, "-P", *arguments],
-        env={**environment, **SAFE},
-        cwd=NOWHERE,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    ) as child:
+    given = marked({**environment, **SAFE})
+    with tempfile.TemporaryFile() as err:
+        child = subprocess.Popen(
+            [sys.executable, "-P", *arguments], env=given, cwd=NOWHERE, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=err, start_new_session=True,
+        )  # fmt: skip
         try:
             if limits is not None:
                 bound = (limits.memory_bytes, limits.memory_bytes)
                 with contextlib.suppress(ProcessLookupError):  # it has ended already
                     resource.prlimit(child.pid, resource.RLIMIT_DATA, bound)
-            seconds = math.inf if limits is None else limits.seconds
-            waited = 0.0
-            while True:
-                if waited > seconds:
-                    raise BenchError(f"it took more than {seconds:.0f} s, and was ended")
-                watch()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    said = child.communicate(timeout=POLL_S)[1]
-                    return child.returncode, said
-                waited += POLL_S
+            _wait(child, watch, math.inf if limits is None else limits.seconds)
         finally:
-            child.kill()
+            end_family(child, given)
+        return child.returncode, printed(err)
+
+
+def _wait(child: subprocess.Popen[bytes], watch: Callable[[], None], seconds: float) -> None:
+    """Wait for the end of a child, and call ``watch`` meanwhile. Raises BenchError after ``seconds``."""
+    waited = 0.0
+    while True:
+        watch()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(POLL_S)
+            return
+        waited += POLL_S
+        if waited > seconds:
+            raise BenchError(f"it took more than {seconds:.0f} s, and was ended")
 
 
 def size_on_disk(directory: Path) -> int:

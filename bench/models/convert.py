@@ -35,10 +35,6 @@ MAX_SIZE = 2**63 - 1
 GRID_FILE = "grid.json"  # stored beside the converted weights: their type in the GGUF
 OFF_GRID = "off-grid"
 MOST_SAID = 200
-# What the libraries raise for metadata that make no sense.
-NOT_READABLE = (
-    ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError,
-)  # fmt: skip
 CONVERT_S, CONVERT_BYTES = 300.0, 4 << 30
 PROBE_TOKENS, PROBE_CHARACTERS = (
     256,

@@ -247,7 +247,7 @@ def _merged(adapter: lora.Adapter, on_progress: OnProgress) -> LocalModel:
 
     def build(staging: Path) -> None:
         command = ["-m", "bench.models.lora", str(adapter.directory.absolute()), str(staging.absolute())]
-        said_ours = {**environment("OMP_"), **OUR_PACKAGE}
+        said_ours = {**environment("OMP_"), **OUR_PACKAGE, "HF_HUB_OFFLINE": "1"}
         code, said = run_child(
             command, said_ours, lambda: on_progress(Progress("convert", size_on_disk(staging), None))
         )

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from bench.data_paths import data_directories
 from bench.errors import UsageError
-from bench.formatting import nearest, printable
+from bench.formatting import did_you_mean, printable
 from bench.models import anatomy
 from bench.models.architecture import Architecture, Count, Precision, Published, Reasoning, Record
 from bench.models.checks import code_in_config
@@ -146,8 +146,7 @@ def find_model(name: str) -> ModelFile:
     """Return the model file ``name``. Raises UsageError with the nearest name, ConfigError for a bad file."""
     files = _files()
     if name not in files:
-        close = nearest(name, files)
-        hint = f"did you mean {close!r}?" if close else "see `bench list models`"
+        hint = did_you_mean(name, files, "see `bench list models`")
         if 0 < len(name.encode(errors="replace")) < 200 and Path(name).is_dir():
             hint = f"for the directory of that name write {{path: {printable(name)[:80]}}}"
         raise UsageError(f"no model called {printable(name)[:80]!r} ({hint})")
@@ -202,8 +201,9 @@ def _explain(details: ErrorDetails) -> tuple[str, str]:
     """Return problem and hint for one error that pydantic found."""
     if details["type"] != "extra_forbidden":
         return details["msg"][:1].lower() + details["msg"][1:], ""
-    close = nearest(str(details["loc"][-1]), _known_keys(details["loc"][:-1]))
-    return "unknown key", f"did you mean {close!r}?" if close else "see the files in models/"
+    return "unknown key", did_you_mean(
+        str(details["loc"][-1]), _known_keys(details["loc"][:-1]), "see the files in models/"
+    )
 
 
 def _known_keys(where: tuple[int | str, ...]) -> Iterator[str]:

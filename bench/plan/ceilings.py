@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,15 +18,21 @@ from typing import Any
 
 from bench.bounded import read_bounded
 from bench.errors import BenchError, UsageError
+from bench.machine.children import NOWHERE, SAFE, environment
 from bench.machine.devices import cpu_count, cuda_device_count
+from bench.machine.family import run_whole
 from bench.machine.fingerprint import fingerprint
+from bench.measure.worker_process import package_places
 from bench.models.cache import cache_root
+from bench.models.child import OUR_PACKAGE
 from bench.plan.products import Products
 from bench.plan.roofline import Ceilings
 
 DTYPES = {"float32": 32, "bfloat16": 16}
 MAX_BYTES = 65_536
 TIMEOUT_S = 300.0
+# What changes how fast this machine computes, and says nothing else.
+PREFIXES = ("CUDA_", "NVIDIA_", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "MALLOC_", "TORCH_")
 SAME = ("cpu_model", "cpu_flags_sha256", "microcode", "cpus", "gpus")
 
 
@@ -99,9 +106,11 @@ def ceilings_here(device: str, threads: int, dtype: str) -> Ceilings | None:
 
 def _measure(device: str, threads: int, dtype: str) -> Measured:
     """Measure in a process of its own, so that nothing else is in its memory."""
-    command = [sys.executable, "-m", "bench.worker.ceilings", str(threads), dtype, device]
+    command = [sys.executable, "-P", "-m", "bench.worker.ceilings", str(threads), dtype, device]
+    places = os.pathsep.join([OUR_PACKAGE["PYTHONPATH"], *package_places()])
+    ours = {**environment(*PREFIXES), **SAFE, "PYTHONPATH": places}
     try:
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
+        ended = run_whole(command, ours, TIMEOUT_S, NOWHERE)
         return Measured(device, threads, dtype, **json.loads(ended.stdout))
     except subprocess.CalledProcessError as bad:
         last = (bad.stderr.strip().splitlines() or ["it said nothing"])[-1]

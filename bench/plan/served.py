@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.errors import UsageError
-from bench.formatting import nearest
+from bench.formatting import did_you_mean
 from bench.metrics import energy, latency, throughput
 from bench.pricing.apis import TokenMix
 from bench.pricing.break_even import OwnServing
@@ -71,8 +71,7 @@ def row_called(rows: list[Served], title: str) -> Served:
     found = {row.title: row for row in rows}
     if title in found:
         return found[title]
-    close = nearest(title, found)
-    hint = f"did you mean {close!r}?" if close else f"it has {', '.join(found)}"
+    hint = did_you_mean(title, found, f"it has {', '.join(found)}")
     raise UsageError(f"no measured row called {title!r} in this run ({hint})")
 
 

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 from bench.errors import UsageError
-from bench.formatting import nearest
+from bench.formatting import did_you_mean
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider
@@ -93,8 +93,7 @@ def offer(ref: str, mix: TokenMix, day: dt.date) -> ApiOffer:
     price for text on that day.
     """
     if ref.lower() not in _known():
-        close = nearest(ref.lower(), _known())
-        hint = f"did you mean {close!r}?" if close else "write it as provider/model"
+        hint = did_you_mean(ref.lower(), _known(), "write it as provider/model")
         raise UsageError(f"no API called {ref!r} in {list_version()} ({hint})")
     found = offer_if_any(ref, mix, day)
     if found is None:

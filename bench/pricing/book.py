@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from bench.bounded import read_bounded, why
 from bench.data_paths import data_directories
 from bench.errors import ConfigError, UsageError, together
-from bench.formatting import nearest
+from bench.formatting import did_you_mean
 from bench.pricing.currency import RENTS
 from bench.pricing.hardware import HardwarePrice, parse_price
 from bench.pricing.hour import term_words
@@ -73,8 +73,7 @@ def find_price(book: Mapping[str, HardwarePrice], price_id: str) -> HardwarePric
     """Return the price called ``price_id``. Raises UsageError, which names the nearest known id."""
     if price_id in book:
         return book[price_id]
-    close = nearest(price_id, book)
-    hint = f"did you mean {close!r}?" if close else f"known: {', '.join(sorted(book))}"
+    hint = did_you_mean(price_id, book, f"known: {', '.join(sorted(book))}")
     raise UsageError(f"no price called {price_id!r} ({hint})")
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 from annotated_types import Ge, Gt, Le, MinLen
 
 from bench.errors import ConfigError, IntegrityError, UsageError
-from bench.formatting import nearest, one_line
+from bench.formatting import did_you_mean, one_line
 from bench.pricing.currency import (
     AMOUNTS,
     MAX_USD_PER_HOUR,
@@ -182,8 +182,8 @@ def _config_error(detail: ErrorDetails, file: str) -> ConfigError:
     key = one_line(str(detail["loc"][0])) if detail["loc"] else ""
     kind = detail["type"]
     if kind == "unexpected_keyword_argument":
-        close = nearest(key, (name for name in HardwarePrice.__dataclass_fields__ if name != key))
-        return ConfigError(file, "unknown key", key=key, hint=f"did you mean {close!r}?" if close else "")
+        hint = did_you_mean(key, (name for name in HardwarePrice.__dataclass_fields__ if name != key))
+        return ConfigError(file, "unknown key", key=key, hint=hint)
     problem = "missing" if kind == "missing" else f"{detail['msg']}, got {detail['input']!r:.60}"
     return ConfigError(file, problem, key=key, hint=_HINTS.get((key, kind), ""))
 

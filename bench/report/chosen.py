@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.errors import UsageError
-from bench.formatting import format_share, format_significant, nearest
+from bench.formatting import did_you_mean, format_share, format_significant
 from bench.metrics import roofline
 from bench.report.columns import COLUMNS, Column, columns_of
 from bench.results.explained import binds, limit_words
@@ -40,8 +40,7 @@ def chosen_columns(run: RunSummary, keys: str) -> tuple[Column, ...]:
     found = dict.fromkeys(column.key for column in usual) if keys.startswith(ADD) else {"variant": None}
     for key in (part.strip() for part in keys.removeprefix(ADD).split(",")):
         if key not in known and key not in figures:
-            close = nearest(key, [*known, *sorted(figures)])
-            hint = f"did you mean {close!r}?" if close else f"columns: {', '.join(known)}"
+            hint = did_you_mean(key, [*known, *sorted(figures)], f"columns: {', '.join(known)}")
             raise UsageError(f"no column and no figure of this run is called {key!r} ({hint})")
         found[key] = None
     return tuple(known[key] if key in known else _by_key(key) for key in found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from bench.errors import IntegrityError
@@ -20,7 +20,7 @@ class Compared:
 
     ``base`` and ``candidate`` are the words for the sides, with their commit or the version of their Python.
     The commits are whole, and empty if no commits were compared. ``config`` and ``packages`` hold a line for
-    each difference, ``alone`` the rows that only one side has.
+    each difference, ``alone`` the rows that only one side has, ``notes`` what else should be known.
     """
 
     base: str
@@ -30,6 +30,7 @@ class Compared:
     config: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     alone: tuple[str, ...] = ()
     of_commits: bool = False
 
@@ -51,6 +52,7 @@ class Compared:
             found.append(f"{counted('file', len(self.files))}: {few(self.files)}")
         if self.of_commits and not found:
             found.append("nothing differs: not a file, not a package, not a key of the config")
+        found += self.notes
         if self.alone:
             found.append(f"not compared, because only one side has it: {few(self.alone)}")
         return found
@@ -76,8 +78,22 @@ def between_commits(found: Json, base: str, candidate: str) -> Compared:
         for kind in ("config", "packages")
     )
     return Compared(
-        base, candidate, config=config, packages=packages, files=tuple(found["files"]), of_commits=True
-    )
+        base, candidate, config=config, packages=packages, files=tuple(found["files"]),
+        notes=tuple(_notes(found)), of_commits=True,
+    )  # fmt: skip
+
+
+def _notes(found: Json) -> Iterator[str]:
+    """Yield what should be known of both commits besides their differences."""
+    for one in found.get("inputs", ()):
+        yield f"another file: {one['what']}" + (f" of {one['row']}" if one["row"] else "")
+    if found.get("unpinned"):
+        alike = (
+            "could not have those of the base" if found.get("anew") else "has those of the base where it can"
+        )
+        yield f"not pinned: {few(found['unpinned'])}; the candidate {alike}"
+    if found.get("pointers"):
+        yield f"not fetched by Git LFS: {few(found['pointers'])}; `git lfs pull` fetches them"
 
 
 def _commits(effort: Effort) -> Compared:

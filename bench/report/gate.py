@@ -11,7 +11,7 @@ from bench.records import Json
 from bench.report.compared import MOST_LETTERS, between_commits, compared
 from bench.report.formats import harmless
 from bench.report.formats.markdown import about, escape, rules_table
-from bench.report.gate_reading import ADVICE, in_words, summary, worst_first
+from bench.report.gate_reading import advice, advice_on, in_words, summary, worst_first
 
 MARKER = "<!-- inference-cost-bench -->"  # by which a CI job finds its comment again
 MOST_RULES = 50  # of a comment, which GitHub cuts off at 65,536 letters
@@ -35,7 +35,7 @@ def lines(name: str, gate: GateBlock) -> list[str]:
     found = [f"{gate.verdict}  {name}  (exit {int(gate.exit_code)})"]
     found += [f"  {line}" for line in compared(gate.effort).lines]
     found += [f"  {in_words(rule)}" for rule in gate.rules]
-    found += [f"  {ADVICE[gate.verdict]}"] if gate.verdict in ADVICE else []
+    found += [f"  {said}"] if (said := advice_on(gate)) else []
     return [*found, f"  {_effort(gate.effort)}"]
 
 
@@ -91,7 +91,7 @@ def workflow_commands(gate: GateBlock) -> list[str]:
 
 
 def _with_advice(rule: Finding) -> str:
-    return " ".join(filter(None, (in_words(rule), ADVICE.get(rule.verdict))))
+    return " ".join(filter(None, (in_words(rule), advice(rule))))
 
 
 def _command(level: str, title: str, message: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bench.gate.finding import Finding, GateBlock, GateVerdict
+from bench.gate.finding import NO_BASE, Finding, GateBlock, GateVerdict
 from bench.metrics import all_metrics
 from bench.metrics.comparisons import Comparison
 from bench.metrics.unit_ratios import TIMED
@@ -28,12 +28,24 @@ TONES = {  # as the colours of other verdicts are called
     **dict.fromkeys((GateVerdict.FAIL, GateVerdict.ERROR, GateVerdict.SUSPECT), "worse"),
     **dict.fromkeys((GateVerdict.INCONCLUSIVE, GateVerdict.UNREACHED), "cannot-tell"),
 }
-ADVICE = {
+_ADVICE = {
     GateVerdict.UNREACHED: (
         "The change was not measured: measure something that it reaches, or accept that with "
         "--allow-identical."
     ),
 }
+
+
+def advice(*rules: Finding) -> str:
+    """Return what to do about these findings of one verdict; empty if nothing is known. Where the base has
+    no such config, the reason itself says what follows."""
+    known = (_ADVICE.get(rule.verdict, "") for rule in rules if not rule.reason.startswith(NO_BASE))
+    return next(filter(None, known), "")
+
+
+def advice_on(gate: GateBlock) -> str:
+    """Return what to do about a gate's verdict; empty if nothing is known."""
+    return advice(*(rule for rule in gate.rules if rule.verdict == gate.verdict))
 
 
 def relative(rule: Finding) -> bool:

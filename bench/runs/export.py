@@ -17,7 +17,7 @@ from bench.config.served import is_server
 from bench.config.spec import Arm, Group, Spec
 from bench.environments import interpreter
 from bench.errors import BenchError, UsageError, VariantFailed
-from bench.formatting import nearest, printable
+from bench.formatting import did_you_mean, printable
 from bench.measure import replies
 from bench.measure.arm import load_arguments
 from bench.measure.worker_process import WorkerProcess
@@ -121,8 +121,7 @@ def _rows(spec: Spec, variant: str) -> tuple[Arm, Arm]:
     """Return (the row, its baseline)."""
     arms = {arm.name: (arm, group.baseline) for group in spec.groups for arm in group.arms}
     if variant not in arms:
-        close = nearest(variant, arms)
-        hint = f"did you mean {close!r}?" if close else f"rows: {', '.join(arms)}"
+        hint = did_you_mean(variant, arms, f"rows: {', '.join(arms)}")
         raise UsageError(f"no row called {variant[:60]!r} in this run ({hint})")
     return arms[variant]
 

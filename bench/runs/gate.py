@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ import yaml
 
 from bench.config.arms import device_here
 from bench.config.served import is_server
-from bench.config.spec import Spec
+from bench.config.spec import LimitBlock, Spec
 from bench.engine.energy import NoCounter, find
 from bench.environments import identity
 from bench.errors import Outcome, UsageError, VariantFailed
@@ -64,7 +64,8 @@ from bench.runs.sides import (
     sides_of,
     strictest,
 )
-from bench.sides.side import Sides
+from bench.sides.side import Side, Sides
+from bench.sides.unmeasured import Unmeasured
 from bench.store.files import naming
 from bench.store.lock import run_lock
 from bench.store.replay import load_record
@@ -109,6 +110,7 @@ class _Work:
     whole_run: bool = False
     earlier: Sequence[UnitRecord] = ()
     tell: Tell = nobody
+    price: Json | None = None
 
 
 def gate_spec(
@@ -148,22 +150,50 @@ def gate_spec(
         earlier = earlier_units(out, key, limits)
         head["test"]["cap"] += max(Counter((u.group, u.variant) for u in earlier).values(), default=0)
         takes, whole = _takes(wanted, head["mode"]), _needs_run(wanted)
-        return _measure(_Work(spec, text, head, fetch, takes, whole, earlier, tell), out)
+        price = _price(spec, plan)
+        return _measure(_Work(spec, text, head, fetch, takes, whole, earlier, tell, price), out)
+
+
+def unmeasured_gate(why: Unmeasured, out: Path, cap: int = CAP) -> Path:
+    """Write the run of a gate on commits that can measure nothing, and return its directory.
+
+    A CI job then has a verdict, a comment and a report as after any other gate.
+
+    Raises ``why`` itself if there are no limits to judge by.
+    """
+    limits = _as_given(why.spec.gate)
+    if not limits:
+        raise why
+    _text, about_text = evaluation_text(why.spec)
+    head = {**why.head(), "limits": limits, "test": {"cap": cap}}
+    directory = new_directory(out, why.spec.name)
+    with (
+        Interrupt() as interrupt,
+        run_lock(directory),
+        begin(directory, why.spec, about_text, head) as journal,
+        finishing(directory, journal, interrupt),
+    ):
+        journal.sync()
+    return directory
 
 
 def _check_meters(wanted: Sequence[Rule], spec: Spec) -> None:
-    """Raise UsageError for a limit on energy if this machine has no counter of it: it would end in ERROR.
-    What is modelled needs none."""
+    """Raise UsageError for a limit on energy that would end in ERROR here: on counted energy where this
+    machine has no counter, or on modelled energy where it has one, because then nothing is modelled."""
     modelled = "modelled_watts" in (yaml.safe_load(spec.expanded).get("energy") or {})
-    counted = energy.MEASURED if modelled else energy.METRICS
-    if not {rule.metric for rule in wanted} & {metric.key for metric in counted}:
-        return
-    asked = {arm.runtime.device for group in spec.groups for arm in group.arms}
+    keys = {rule.metric for rule in wanted} & {metric.key for metric in energy.METRICS}
+    counted = keys & {metric.key for metric in (energy.MEASURED if modelled else energy.METRICS)}
+    asked = {arm.runtime.device for group in spec.groups for arm in group.arms} if keys else set()
     devices = {device: device_here(device) for device in sorted(asked)}
     for counter in (find(kind, gpu_for(device)) for device, kind in devices.items()):
-        if isinstance(counter, NoCounter):
+        if isinstance(counter, NoCounter) and counted:
             raise UsageError(
                 f"{spec.file}: a limit on energy, which cannot be measured here: {counter.reason}"
+            )
+        if not isinstance(counter, NoCounter) and energy.MODELLED_PER_REQUEST.key in keys:
+            raise UsageError(
+                f"{spec.file}: a limit on {energy.MODELLED_PER_REQUEST.key}, but this machine counts energy "
+                f"({counter.boundary}), so nothing is modelled: set the limit on {energy.PER_REQUEST.key}"
             )
 
 
@@ -172,7 +202,20 @@ def _limits(spec: Spec, plan: Plan) -> dict[str, Any]:
     given = spec.gate
     if plan.commits and plan.limits_from == "base":
         given = plan.commits.base.spec.gate or spec.gate
-    return {key: limit.model_dump(exclude_none=True) for key, limit in given}
+    return _as_given(given)
+
+
+def _as_given(limits: Sequence[tuple[str, LimitBlock]]) -> dict[str, Any]:
+    """Return limits as the head of a journal has them."""
+    return {key: limit.model_dump(exclude_none=True) for key, limit in limits}
+
+
+def _price(spec: Spec, plan: Plan) -> Json | None:
+    """Return the price of a gate on commits, by the price files of the side whose limits count."""
+    if plan.commits is None:
+        return None
+    with chdir((plan.commits.base if plan.limits_from == "base" else plan.commits.candidate).directory):
+        return price_of_spec(spec)
 
 
 def _what_to_compare(spec: Spec, plan: Plan, on_fetch: OnProgress) -> tuple[Json, str, Spec, Fetch]:
@@ -202,9 +245,15 @@ def _what_to_compare(spec: Spec, plan: Plan, on_fetch: OnProgress) -> tuple[Json
         "not_compared": sorted(new + gone),
         "gone": gone,
         "allow_identical": plan.allow_identical,
-        "base_price": price_of_spec(plan.commits.base.spec) if plan.limits_from == "candidate" else None,
+        "base_price": _base_price(plan.commits.base) if plan.limits_from == "candidate" else None,
     }
     return about, evidence_of_commits(plan.commits, groups, fetch), spec, fetch
+
+
+def _base_price(base: Side) -> Json:
+    """Return the price of the base by its own price files."""
+    with chdir(base.directory):
+        return price_of_spec(base.spec)
 
 
 def _prior_of(calibration: noise.Calibration | None) -> dict[str, float]:
@@ -267,7 +316,7 @@ def _measure(work: _Work, out: Path) -> Path:
     text, about_text = work.text
     with Interrupt() as interrupt:
         directory = new_directory(out, work.spec.name)
-        with run_lock(directory), begin(directory, work.spec, about_text, work.head) as journal:
+        with run_lock(directory), begin(directory, work.spec, about_text, work.head, work.price) as journal:
             spec, tell = work.spec, work.tell
             tools = RunContext(
                 directory, journal, tell, interrupt.check, spec.measure, spec.drift, text, duets=False,

@@ -22,8 +22,10 @@ from typing import Any
 import yaml
 
 import bench
+from bench.config.inputs import digests
 from bench.config.served import address_of
 from bench.config.spec import Spec
+from bench.environments import installed_beside
 from bench.errors import IncomparableError, IntegrityError, InterruptedRun, Outcome, TerminatedRun, UsageError
 from bench.machine.fingerprint import fingerprint
 from bench.machine.gpus import gpu_for, lock_names
@@ -37,7 +39,6 @@ from bench.measure.pairs import Pairs
 from bench.measure.refining import Budget, refine
 from bench.models.cache import file_sha256
 from bench.models.fetch import ensure
-from bench.models.gguf_parts import parts_of
 from bench.models.reference import LocalModel, ModelRef, Progress
 from bench.pricing.reprice import price_block, slice_of
 from bench.records import Json, RunRecord
@@ -73,15 +74,18 @@ def run_spec(
     UsageError or IncomparableError before anything is written, InterruptedRun after Ctrl-C (what was measured
     is kept). A variant that fails does not raise: its row gives the reason.
     """
-    if resume is not None:  # before this waits for another run, or fetches anything
-        _may_continue(_own_files(resume), spec)
-    fetch = fetcher(spec, on_fetch)
     text, about_text = evaluation_text(spec)
+    if resume is not None:  # before this waits for another run, or fetches anything
+        _may_continue(_own_files(resume), spec, about_text)
+    fetch = fetcher(spec, on_fetch)
+    if resume is not None:
+        _same_weights(resume, spec, fetch)
     with the_machine(spec, tell):
         directory = resume or new_directory(out, spec.name)
         with run_lock(directory) as notice, Interrupt() as interrupt:
             if notice:
                 tell(Noted(notice))
+            _own_files(directory)  # again: this may have waited
             journal = (
                 Journal.reopen(directory / JOURNAL, utc_now) if resume else begin(directory, spec, about_text)
             )
@@ -131,7 +135,12 @@ def finishing(directory: Path, journal: Journal, interrupt: Interrupt) -> Iterat
         raise TerminatedRun(f"terminated; what was measured is in {directory}") from None
     finally:
         interrupt.settle()
+        there = journal.is_at_its_path()
         journal.close()
+        if not there:
+            raise IntegrityError(
+                f"{journal.path} is another file now than this run has written, so it gets no summary"
+            )
         write_summary(directory)
 
 
@@ -149,22 +158,22 @@ def fetcher(spec: Spec, on_fetch: OnProgress) -> Callable[[ModelRef], LocalModel
     """Fetch all models to this disk before anything is measured, and check each of them once.
 
     The function that is returned gives a model again whenever it is about to be loaded. It raises
-    IntegrityError if a file of the model, or a file of prompts, has changed since: the processes of one row
-    would measure different things.
+    IntegrityError if a file of the model, or another file that the config names, has changed since: the
+    processes of one row would measure different things.
     """
     fetched = cache(lambda reference: ensure(reference, on_fetch))
     arms = [arm for group in spec.groups for arm in group.arms]
-    prompts = {Path(file): digest for file, digest in _inputs(spec).items()}
+    inputs = {Path(file): digest for file, digest in digests(spec).items()}
     for arm in arms:
         if address_of(arm.runtime) is None:
             fetched(arm.model)
         for step in arm.optimise:
-            for model in models_of(step).values():
+            for model in models_of(step, arm.place.directory).values():
                 fetched(model)
 
     def fetch(reference: ModelRef) -> LocalModel:
         model = fetched(reference)
-        for file, digest in (prompts | dict(model.paths)).items():
+        for file, digest in (inputs | dict(model.paths)).items():
             if not file.is_file() or file_sha256(file) != digest:
                 raise IntegrityError(f"{file} changed during the run, so its rows would not be comparable")
         return model
@@ -173,9 +182,8 @@ def fetcher(spec: Spec, on_fetch: OnProgress) -> Callable[[ModelRef], LocalModel
 
 
 def evaluation_text(spec: Spec) -> tuple[str, dict[str, Any]]:
-    """Return the evaluation text, and what the result records about it."""
-    name = spec.drift.text
-    text = read_text(name)
+    """Return the evaluation text, and what the result records about it: its name as the config has it."""
+    text, name = read_text(spec.drift.text), yaml.safe_load(spec.expanded)["drift"]["text"]
     digest = hashlib.sha256(text.encode()).hexdigest()
     return text, {"name": name, "sha256": digest, "characters": len(text)}
 
@@ -193,9 +201,14 @@ def new_directory(out: Path, name: str) -> Path:
 
 
 def begin(
-    directory: Path, spec: Spec, text: dict[str, Any], gate: Mapping[str, Any] | None = None
+    directory: Path,
+    spec: Spec,
+    text: dict[str, Any],
+    gate: Mapping[str, Any] | None = None,
+    price: Json | None = None,
 ) -> Journal:
-    """Start the journal with the record of everything that holds for the whole run."""
+    """Start the journal with the record of everything that holds for the whole run. ``price`` is given
+    where it is not to be looked up here."""
     write_atomic(directory / "spec.yaml", spec.expanded)
     journal = Journal.create(directory / JOURNAL, utc_now)
     journal.append(
@@ -208,7 +221,7 @@ def begin(
             "spec": yaml.safe_load(spec.expanded),
             "spec_digest": spec.digest,
             "machine": fingerprint(),
-            "price": price_of_spec(spec),
+            "price": price or price_of_spec(spec),
             "text": text,
             "inputs": _inputs(spec),
             "gate": gate,
@@ -236,16 +249,18 @@ def _own_files(directory: Path) -> Path:
     return directory
 
 
-def _may_continue(directory: Path, spec: Spec) -> None:
-    """Raise IncomparableError if config, machine, harness or prompts have changed since a run was begun."""
-    before = load_record(directory)
+def _may_continue(directory: Path, spec: Spec, text: Json) -> None:
+    """Raise IncomparableError if config, machine, harness, text, a file that the config names or an
+    interpreter of its own has changed since a run was begun."""
+    before, now = load_record(directory), _inputs(spec)
     changed = [
         what
         for what, same in (
             (_changed_keys(before.spec, spec), before.spec_digest == spec.digest),
             ("the machine or its packages", _as_json(before.machine) == _as_json(fingerprint())),
             ("the harness", before.harness.get("source_sha256") == source_digest()),
-            ("a file of prompts", before.inputs in ({}, _inputs(spec))),
+            (_changed_files(before.inputs, now), before.inputs == now),
+            ("the evaluation text", before.text.get("sha256") == text["sha256"]),
         )
         if not same
     ]
@@ -262,20 +277,37 @@ def _changed_keys(before: Json, spec: Spec) -> str:
     return f"the config ({', '.join(keys)})"
 
 
-def _as_json(value: object) -> object:
-    return json.loads(json.dumps(value))
+def _changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Name the files that differ."""
+    return ", ".join(sorted(file for file in {**before, **now} if before.get(file) != now.get(file)))
 
 
 def _inputs(spec: Spec) -> dict[str, str]:
-    """Return the SHA-256 of every file that the config names beside its models, by its name there: prompts,
-    and the files that schemes load, with all parts of a GGUF."""
-    arms = [arm for group in spec.groups for arm in group.arms]
-    files = {arm.workload.file for arm in arms if arm.workload.file is not None}
-    settings = (dict(step.params) for arm in arms for step in arm.optimise)
-    for named in {one.get("file") for one in settings}:
-        if isinstance(named, str):
-            files |= {str(part) for part in parts_of(Path(named))}
-    return {file: file_sha256(Path(file)) for file in sorted(files)}
+    """Return the SHA-256 of every file that the config names, and of what is installed in the interpreters
+    that it names."""
+    named = {arm.runtime.python for group in spec.groups for arm in group.arms}
+    packages = {f"the packages of {python}": installed_beside(Path(python)) for python in named if python}
+    return digests(spec) | packages
+
+
+def _same_weights(directory: Path, spec: Spec, fetch: Callable[[ModelRef], LocalModel]) -> None:
+    """Raise IncomparableError if a row of a run that is continued was measured with other weights."""
+    now = {
+        (group.label, arm.name): fetch(arm.model).source.weights_sha256
+        for group in spec.groups
+        for arm in group.arms
+        if address_of(arm.runtime) is None
+    }
+    for arm in load_record(directory).arms:
+        before = arm.model.get("weights_sha256")
+        if before is not None and now.get((arm.group, arm.name), before) != before:
+            raise IncomparableError(
+                f"{directory} cannot be continued, because this has changed: the weights of {arm.name}"
+            )
+
+
+def _as_json(value: object) -> object:
+    return json.loads(json.dumps(value))
 
 
 def _done(run: RunRecord) -> dict[str, set[str]]:

@@ -124,7 +124,12 @@ def _weights(arms: Sequence[Arm], fetch: Fetch) -> list[str | None]:
     """Return the digests of what the arms load; None for a server that is there already. Models that draft
     come last."""
     found = [None if address_of(arm.runtime) else fetch(arm.model).source.weights_sha256 for arm in arms]
-    drafting = (model for arm in arms for step in arm.optimise for model in models_of(step).values())
+    drafting = (
+        model
+        for arm in arms
+        for step in arm.optimise
+        for model in models_of(step, arm.place.directory).values()
+    )
     return [*found, *(fetch(model).source.weights_sha256 for model in drafting)]
 
 

@@ -84,16 +84,17 @@ class CommandEngine(AnsweringEngine):
         return self._text_in(self._line(self._process.stdout))
 
     def _once(self, prompt: str) -> str:
-        try:
-            done = subprocess.run(
-                self._command, input=prompt.encode(), stdout=subprocess.PIPE, timeout=self._timeout_s,
-                check=True, env=self._environment,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise VariantFailed(Outcome.TIMEOUT, f"no answer within {self._timeout_s:g} s") from None
-        except (OSError, subprocess.SubprocessError) as bad:
-            raise VariantFailed(Outcome.RUN_ERROR, f"{self._command[0]}: {bad}") from None
-        return done.stdout.decode(errors="replace")
+        with self._start() as program:
+            try:
+                said, _ = program.communicate(prompt.encode(), self._timeout_s)
+            except subprocess.TimeoutExpired:  # a child of it may hold the pipe, so nobody waits for its end
+                program.kill()
+                raise VariantFailed(Outcome.TIMEOUT, f"no answer within {self._timeout_s:g} s") from None
+        if program.returncode:
+            raise VariantFailed(
+                Outcome.RUN_ERROR, f"{self._command[0]} left with exit code {program.returncode}"
+            )
+        return said.decode(errors="replace")
 
     def _line(self, stream: IO[bytes]) -> bytes:
         with selectors.DefaultSelector() as selector:

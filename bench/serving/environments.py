@@ -21,8 +21,9 @@ import filelock
 
 from bench.environments import COMPLETE, INSTALL_S, delete_environments
 from bench.errors import BenchError, UsageError
-from bench.formatting import nearest, one_line
+from bench.formatting import did_you_mean, one_line
 from bench.machine.children import LINES, NOWHERE, SAFE, environment
+from bench.machine.family import end_family, marked
 from bench.models.cache import cache_root
 from bench.serving.engines import ADAPTERS
 from bench.serving.engines.adapter import Adapter
@@ -62,8 +63,7 @@ def recipe_of(name: str) -> Recipe:
     """
     adapter = ADAPTERS.get(name)
     if adapter is None:
-        close = nearest(name, with_recipes())
-        hint = f"did you mean {close!r}?" if close else f"there are {', '.join(with_recipes())}"
+        hint = did_you_mean(name, with_recipes(), f"there are {', '.join(with_recipes())}")
         raise UsageError(f"no serving engine called {one_line(name)[:60]!r} has an environment ({hint})")
     if adapter.recipe is None:
         raise UsageError(f"{adapter.title} has no environment that can be made here: {adapter.install}")
@@ -234,24 +234,33 @@ class _Making:
     def _run(self, command: list[str]) -> list[str]:
         """Run a command, tell what takes long in it, and return its lines. Raises BenchError."""
         lines: list[str] = []
+        given, late = marked(environment(*PREFIXES) | SAFE), threading.Event()
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=NOWHERE,
-            text=True, errors="replace", env=environment(*PREFIXES) | SAFE,
+            text=True, errors="replace", env=given, start_new_session=True,
         ) as child:  # fmt: skip
-            late = threading.Timer(INSTALL_S, child.kill)
-            late.start()
+
+            def end() -> None:
+                late.set()
+                end_family(child, given)
+
+            timer = threading.Timer(INSTALL_S, end)
+            timer.start()
             try:
                 assert child.stdout is not None
                 for line in child.stdout:
                     lines.append(line.strip())
                     self._tell(line)
-            except BaseException:
-                child.kill()
-                raise
+                child.wait()
             finally:
-                late.cancel()
-        if child.returncode:
+                timer.cancel()
+                end_family(child, given)
+        if child.returncode or late.is_set():
             last = [one_line(line)[:500] for line in lines if line][-LINES:]
+            if late.is_set():
+                last.insert(
+                    0, f"no end within {INSTALL_S:g} s, so it was ended, with all that it had started"
+                )
             raise BenchError("\n  ".join(last) or f"exit code {child.returncode}")
         return lines
 

@@ -12,38 +12,45 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import filelock
 
 from bench.config.spec import BuildBlock
-from bench.errors import BenchError, UsageError
-from bench.machine.children import environment, last_lines
+from bench.errors import UsageError
 from bench.models.cache import cache_root
+from bench.sides.commands import PIP, BuildFailed, Runner
+from bench.sides.differences import packages
 from bench.sides.layer import layer
+from bench.sides.pins import constraints, unpinned
 from bench.sides.repository import Commit, Repository
 from bench.store import tree
 
 COMPLETE = "complete"
-INSTALL_S = 3600
+RESOLVED = "resolved.json"
+RECIPE = 2  # what was built by an older one is built again
 LISTS = ("requirements.lock", "requirements.txt")
 MARKS = ("uv.lock", *LISTS, "pyproject.toml", "setup.py", "setup.cfg")
 # A requirements file that installs the project itself, such as "-e ." or ".[extra]".
 ITSELF = re.compile(r"^\s*(-e\s+|--editable[ =])?(file:)?\./?(\[[^\]]*\])?\s*(#.*)?$", re.MULTILINE)
-PIP = ("PIP_", "SETUPTOOLS_SCM_", "HATCH_", "UV_")
 
 
 @dataclass(frozen=True)
 class Built:
-    """A side on this disk: the checkout, the project in it, and the interpreter of its environment."""
+    """A side on this disk: the checkout, the project in it, and the interpreter of its environment.
+
+    ``unpinned`` are its packages whose versions no file of the commit fixes. ``anew`` says that they could
+    not be those of the base.
+    """
 
     home: Path
     source: Path
     project: Path
+    unpinned: tuple[str, ...] = ()
+    anew: bool = False
 
     @property
     def python(self) -> Path:
@@ -55,41 +62,64 @@ class Built:
         """Return the directory of the environment's own packages."""
         return next((self.home / "venv" / "lib").glob("python3.*/site-packages"))
 
+    @property
+    def open_versions(self) -> dict[str, str]:
+        """Return the versions of the packages that nothing fixes."""
+        found = packages(self.packages)
+        return {name: found[name] for name in self.unpinned if name in found}
+
 
 def build(
-    repository: Repository, commit: Commit, inside: Path, block: BuildBlock, say: Callable[[str], None]
+    repository: Repository,
+    commit: Commit,
+    inside: Path,
+    block: BuildBlock,
+    say: Callable[[str], None],
+    like: Mapping[str, str] | None = None,
 ) -> Built:
     """Return a side that is ready to be measured, making what does not exist yet.
 
-    ``inside`` is the directory of the config within the repository. Raises BenchError with the last lines of
-    the command that failed.
+    ``inside`` is the directory of the config within the repository. ``like`` has the versions that packages
+    without a pin get, where the commit allows them. Raises BuildFailed with the last lines of the command
+    that failed.
     """
+    given = sorted((k, v) for k, v in os.environ.items() if k.startswith(PIP))
     made_from: list[object] = [
-        commit.commit,
-        str(inside),
-        block.model_dump(mode="json"),
-        sys.version,
-        str(layer()),
-    ]
-    made_from += [sorted((k, v) for k, v in os.environ.items() if k.startswith(PIP))]
-    home = cache_root() / "sides" / hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]
-    home.parent.mkdir(parents=True, exist_ok=True)
+        RECIPE, commit.commit, str(inside), block.model_dump(mode="json"), sys.version, str(layer()), given,
+    ]  # fmt: skip
+    alone, home = _home(made_from), _home([*made_from, sorted((like or {}).items())])
+    alone.parent.mkdir(parents=True, exist_ok=True)
+    project = _project(repository, commit, inside, block)
+    if like and not (home / COMPLETE).is_file() and _has(alone, like):
+        home = alone  # by itself it came to the same versions
+    home = home if like else alone
     with filelock.FileLock(f"{home}.lock"):
-        source = home / "source"
-        project = source / _project(repository, commit, inside, block)
-        built = Built(home, source, project)
-        if (home / COMPLETE).is_file():
-            return built
-        say(f"build {commit.label}")
-        repository.remove(source)
-        shutil.rmtree(home, ignore_errors=True)
-        home.mkdir()
-        repository.check_out(commit, source)
-        _make(built, block, home / "build.log", commit.label)
-        repository.let_go(source)
-        tree.write_manifest(source, home / tree.MANIFEST)
-        (home / COMPLETE).touch()
-    return built
+        built = Built(home, home / "source", home / "source" / project)
+        if not (home / COMPLETE).is_file():
+            say(f"build {commit.label}")
+            repository.remove(built.source)
+            shutil.rmtree(home, ignore_errors=True)
+            home.mkdir(mode=0o700)  # what it holds is as private as the repository
+            repository.check_out(commit, built.source)
+            found = _make(built, block, commit.label, like or {})
+            (home / RESOLVED).write_text(json.dumps({"unpinned": found.unpinned, "anew": found.anew}))
+            repository.let_go(built.source)
+            tree.write_manifest(built.source, home / tree.MANIFEST)
+            (home / COMPLETE).touch()
+        known = json.loads((home / RESOLVED).read_text())
+    return replace(built, unpinned=tuple(known["unpinned"]), anew=known["anew"])
+
+
+def _home(made_from: list[object]) -> Path:
+    return cache_root() / "sides" / hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]
+
+
+def _has(home: Path, like: Mapping[str, str]) -> bool:
+    """Return whether a side that is there has these versions, of the packages among them that it has."""
+    if not (home / COMPLETE).is_file():
+        return False
+    found = packages(Built(home, home, home).packages)
+    return all(found.get(name, version) == version for name, version in like.items())
 
 
 def _project(repository: Repository, commit: Commit, inside: Path, block: BuildBlock) -> Path:
@@ -103,12 +133,12 @@ def _project(repository: Repository, commit: Commit, inside: Path, block: BuildB
     return inside
 
 
-def _make(built: Built, block: BuildBlock, log: Path, label: str) -> None:
+def _make(built: Built, block: BuildBlock, label: str, like: Mapping[str, str]) -> Built:
     """Make the environment and install into it, with this tool's pip: no side needs its own."""
     if not built.project.is_dir() or not built.project.resolve().is_relative_to(built.source.resolve()):
         where = built.project.relative_to(built.source)
         raise UsageError(f"build.directory: there is no {where} in this commit")
-    run = _Runner(log, built, label)
+    run = Runner(built.home / "build.log", built.project, built.python, label)
     pip = importlib.util.find_spec("pip") is not None
     bare = ["--without-pip"] if pip else []
     run([sys.executable, "-I", "-m", "venv", *bare, str(built.home / "venv")], "an environment")
@@ -119,10 +149,36 @@ def _make(built: Built, block: BuildBlock, log: Path, label: str) -> None:
     ours = [sys.executable, "-I", "-m", "pip", "--python", str(built.python)]
     theirs = [str(built.python), "-I", "-m", "pip"]
     install = [*(ours if pip else theirs), "--disable-pip-version-check", "install", "--progress-bar", "off"]
-    for arguments in _pip_arguments(built.project, block):
-        run([*install, *arguments], f"`pip install {' '.join(arguments)}`")
+    asked = _pip_arguments(built.project, block)
+    anew = _pip(run, install, asked, _constraints_file(built, asked, like))
     if _uses_uv(built.project, block):
         run(_uv(built.project), "`uv sync`")
+        return replace(built, anew=anew)  # a lock file fixes everything
+    return replace(built, unpinned=unpinned(built.project, built.packages, asked), anew=anew)
+
+
+def _constraints_file(built: Built, asked: list[list[str]], like: Mapping[str, str]) -> Path | None:
+    lines = constraints(like, built.project, asked)
+    if not lines:
+        return None
+    file = built.home / "constraints.txt"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def _pip(run: Runner, install: list[str], asked: list[list[str]], file: Path | None) -> bool:
+    """Install everything, and return whether that was possible only without the constraints: what a package
+    newly asks for may not go with what the base has."""
+    for number, arguments in enumerate(asked):
+        what = f"`pip install {' '.join(arguments)}`"
+        try:
+            run([*install, *arguments, *(["-c", str(file)] if file else [])], what)
+        except BuildFailed as bad:
+            if file is None or bad.late:
+                raise
+            _pip(run, install, asked[number:], None)
+            return True
+    return False
 
 
 def _uses_uv(project: Path, block: BuildBlock) -> bool:
@@ -164,34 +220,3 @@ def _is_package(project: Path) -> bool:
 
 def _site_packages() -> list[str]:
     return [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
-
-
-class _Runner:
-    """Runs the commands of a build in the project's directory and keeps what they print."""
-
-    def __init__(self, log: Path, built: Built, label: str) -> None:
-        self._log, self._cwd, self._label = log, built.project, label
-        binaries = built.python.parent
-        self._env: Mapping[str, str] = environment(*PIP) | {
-            "VIRTUAL_ENV": str(binaries.parent),
-            "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-            "UV_PROJECT_ENVIRONMENT": str(binaries.parent),
-            "UV_PYTHON": str(built.python),
-            "UV_PYTHON_DOWNLOADS": "never",
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-
-    def __call__(self, command: Sequence[str], what: str) -> str:
-        try:
-            done = subprocess.run(
-                command, cwd=self._cwd, env=dict(self._env), capture_output=True, text=True, errors="replace",
-                timeout=INSTALL_S, check=True, stdin=subprocess.DEVNULL,
-            )  # fmt: skip
-        except (OSError, subprocess.SubprocessError) as bad:
-            self._log.write_text(
-                f"$ {' '.join(command)}\n{getattr(bad, 'stdout', '')}\n{getattr(bad, 'stderr', '')}"
-            )
-            raise BenchError(
-                f"cannot build {self._label}: {what} failed ({self._log}):\n  {last_lines(bad)}"
-            ) from None
-        return done.stdout

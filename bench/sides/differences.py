@@ -10,8 +10,12 @@ from pathlib import Path
 
 import yaml
 
+from bench.bounded import MOST_POINTER, is_pointer
+from bench.config.inputs import inputs_of
 from bench.config.spec import Spec
+from bench.models.cache import file_sha256
 from bench.sides.layer import normal
+from bench.store.files import digest
 
 # Blocks of a config that are not part of what is measured.
 NOT_MEASURED = ("name", "gate", "build", "measure")
@@ -41,6 +45,45 @@ def of_packages(base: Path, candidate: Path) -> tuple[Change, ...]:
     names = sorted(ours.keys() | theirs.keys())
     found = (Change(name, theirs.get(name, MISSING), ours.get(name, MISSING)) for name in names)
     return tuple(one for one in found if one.base != one.candidate)
+
+
+@dataclass(frozen=True)
+class NamedFile:
+    """A file that the config names, of which the sides have different contents: its row (empty for all), its
+    key, and the SHA-256 of each."""
+
+    row: str
+    what: str
+    base: str
+    candidate: str
+
+
+def of_inputs(base: Spec, candidate: Spec) -> tuple[NamedFile, ...]:
+    """Return the files that both configs name under one key, and whose contents differ."""
+    theirs, ours = (_contents(one) for one in (base, candidate))
+    return tuple(
+        NamedFile(*key, theirs[key], ours[key])
+        for key in sorted(theirs.keys() & ours.keys())
+        if theirs[key] != ours[key]
+    )
+
+
+def _contents(spec: Spec) -> dict[tuple[str, str], str]:
+    """Return the SHA-256 of what each key names; of several parts, that of their list."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in inputs_of(spec):
+        found.setdefault((one.row, one.key), []).append(file_sha256(one.path))
+    return {key: digest(parts) for key, parts in found.items()}
+
+
+def pointers(root: Path) -> list[str]:
+    """Return the files below ``root`` that are pointers of Git LFS, which were not fetched."""
+    if not any(b"filter=lfs" in one.read_bytes() for one in root.rglob(".gitattributes") if one.is_file()):
+        return []
+    found = (one for one in root.rglob("*") if one.is_file() and one.stat().st_size <= MOST_POINTER)
+    return sorted(
+        str(one.relative_to(root)) for one in found if is_pointer(one.read_bytes(), one.stat().st_size)
+    )
 
 
 def packages(place: Path) -> dict[str, str]:

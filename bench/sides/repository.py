@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench.errors import BenchError, UsageError
 from bench.machine.children import environment, last_lines
+from bench.machine.family import run_whole
 
 WORKTREE = "worktree"  # how a user names the files as they are, instead of a commit
 GIT_S = 600
@@ -198,10 +199,7 @@ def _run(
 ) -> subprocess.CompletedProcess[str]:
     command = ["git", "-C", str(place), *QUIET, *arguments]
     known = environment("SSH_AUTH_SOCK", "SSH_AGENT_PID") | {"GIT_TERMINAL_PROMPT": "0", **variables}
-    return subprocess.run(
-        command, capture_output=True, text=True, errors="replace", timeout=GIT_S, check=True, env=known,
-        stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    return run_whole(command, known, GIT_S, may_leave=True)
 
 
 def _git(place: Path, *arguments: str, **variables: str) -> str:

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from bench.config.reader import read_build, read_config
+from bench.config.inputs import below
+from bench.config.reader import read_build, read_config, read_outline
 from bench.config.spec import Arm, Group, Place, Spec
 from bench.environments import interpreter
 from bench.errors import BenchError, ConfigError, UsageError
 from bench.models.reference import LocalPath
 from bench.records import Json
 from bench.sides.build import Built, build
-from bench.sides.differences import Change, of_configs, of_packages
+from bench.sides.commands import BuildFailed
+from bench.sides.differences import (
+    Change,
+    NamedFile,
+    of_configs,
+    of_inputs,
+    of_packages,
+    packages,
+    pointers,
+)
 from bench.sides.repository import Commit, Repository, standing
+from bench.sides.unmeasured import cannot_be_built, no_config
 from bench.store.tree import MANIFEST
 
 Say = Callable[[str], None]
@@ -26,16 +37,21 @@ class Side:
     """A commit that is ready to be measured.
 
     ``written`` is its config as it stands in the commit; in ``spec`` the arms run in its environment.
+    ``directory`` is where its processes stand.
     """
 
     commit: Commit
     built: Built
     written: Spec
     spec: Spec
+    directory: Path
 
     def to_json(self) -> Json:
         """Return what the journal's head says about the side."""
-        return {"label": self.commit.label, "commit": self.commit.commit, "environment": self.built.home.name}
+        return {
+            "label": self.commit.label, "commit": self.commit.commit, "environment": self.built.home.name,
+            "packages": packages(self.built.packages),
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,6 +63,8 @@ class Sides:
     config: tuple[Change, ...]
     packages: tuple[Change, ...]
     files: tuple[str, ...]
+    inputs: tuple[NamedFile, ...] = ()
+    pointers: tuple[str, ...] = ()
 
     def to_json(self) -> Json:
         """Return what the journal's head says about the sides."""
@@ -54,6 +72,10 @@ class Sides:
             "config": [asdict(one) for one in self.config],
             "packages": [asdict(one) for one in self.packages],
             "files": list(self.files),
+            "inputs": [asdict(one) for one in self.inputs],
+            "unpinned": sorted({*self.base.built.unpinned, *self.candidate.built.unpinned}),
+            "anew": self.candidate.built.anew,
+            "pointers": list(self.pointers),
         }
 
 
@@ -79,43 +101,76 @@ class Asked:
         place = self.config.absolute().parent.resolve()
         return (place / self.config.name).relative_to(repository.root.resolve())
 
+    def commit(self, option: str, ref: str) -> Commit:
+        """Return the commit that the user gave by ``option``. Raises UsageError if there is none."""
+        repository = self.repository()
+        commit = repository.find(ref, self.out)
+        if commit is None and len(Path(ref).parts) > 1 and Path(ref).parent.is_dir():
+            raise BenchError(
+                f"{option} {ref}: no run or interpreter there; nothing to compare with, nothing measured"
+            )
+        if commit is None:
+            raise UsageError(f"{option} {ref}: {repository.missing(ref)}")
+        if not self.config.is_file():
+            raise UsageError(f"{self.config}: there is no such file")
+        return commit
+
 
 def sides_of_commits(asked: Asked, base: str, candidate: str, say: Say) -> Sides:
     """Check out and build both sides of a config, each with its own version of it.
 
-    Raises UsageError if there is no repository, no such commit, or no such config in one of them.
+    Raises UsageError if there is no repository, no such commit, or no such config in the candidate, and
+    Unmeasured if the base has no such config or a side cannot be built.
     """
-    theirs, ours = side_of(asked, "--base", base, say), side_of(asked, "--candidate", candidate, say)
+    repository = asked.repository()
+    old, new = asked.commit("--base", base), asked.commit("--candidate", candidate)
+    file = asked.file(repository).as_posix()
+    known = repository.is_file(old, file)
+    first = old if known else new
+    outline = (
+        read_outline(repository.text(first, file), f"{file} in {first.label}")
+        if (repository.is_file(first, file))
+        else None
+    )
+    try:
+        theirs = side_of(asked, "--base", base, say) if known else None
+        ours = side_of(asked, "--candidate", candidate, say, theirs.built.open_versions if theirs else None)
+    except BuildFailed as bad:
+        assert outline is not None, "what is built has a config"
+        raise cannot_be_built(bad, outline, repository, old, new) from None
+    if theirs is None:
+        raise no_config(file, replace(ours.spec, groups=()), repository, old, new)
+    return _compared(theirs, ours, repository)
+
+
+def _compared(theirs: Side, ours: Side, repository: Repository) -> Sides:
+    """Look for everything that differs between two sides."""
     return Sides(
         base=theirs,
         candidate=ours,
         config=of_configs(theirs.spec, ours.spec),
         packages=of_packages(theirs.built.packages, ours.built.packages),
-        files=tuple(asked.repository().changed_files(theirs.commit, ours.commit)),
+        files=tuple(repository.changed_files(theirs.commit, ours.commit)),
+        inputs=of_inputs(theirs.spec, ours.spec),
+        pointers=tuple(sorted({*pointers(theirs.built.source), *pointers(ours.built.source)})),
     )
 
 
-def side_of(asked: Asked, option: str, ref: str, say: Say) -> Side:
-    """Check out and build one commit, which the user gave by ``option``."""
+def side_of(asked: Asked, option: str, ref: str, say: Say, like: Mapping[str, str] | None = None) -> Side:
+    """Check out and build one commit, which the user gave by ``option``.
+
+    ``like`` has versions for packages that it does not pin.
+    """
     if builds := [one for one in asked.overrides if one.strip().startswith("build")]:
         raise UsageError(f"--set {builds[0]}: each commit is built as its own config says")
-    repository = asked.repository()
+    repository, commit = asked.repository(), asked.commit(option, ref)
     file = asked.file(repository)
-    commit = repository.find(ref, asked.out)
-    if commit is None and len(Path(ref).parts) > 1 and Path(ref).parent.is_dir():
-        raise BenchError(
-            f"{option} {ref}: no run or interpreter there; nothing to compare with, nothing measured"
-        )
-    if commit is None:
-        raise UsageError(f"{option} {ref}: {repository.missing(ref)}")
-    if not asked.config.is_file():
-        raise UsageError(f"{asked.config}: there is no such file")
     if not repository.is_file(commit, file.as_posix()):
         raise UsageError(f"{option} {ref}: there is no file {file} in {commit.label}, so nothing to compare")
     name = f"{file} in {commit.label}"
     # The ``build`` block is read before the rest: it says how to make the environment.
     block = read_build(repository.text(commit, str(file)), name)
-    built = build(repository, commit, file.parent, block, say)
+    built = build(repository, commit, file.parent, block, say, like)
     directory = built.source / standing(repository)
     directory = directory if directory.is_dir() else built.source
     try:
@@ -125,7 +180,7 @@ def side_of(asked: Asked, option: str, ref: str, say: Say) -> Side:
         for one in (bad, *bad.others):
             one.file = name
         raise
-    return Side(commit, built, spec, _moved(spec, built, directory))
+    return Side(commit, built, spec, _moved(spec, built, directory), directory)
 
 
 def _moved(spec: Spec, built: Built, directory: Path) -> Spec:
@@ -138,7 +193,7 @@ def _moved(spec: Spec, built: Built, directory: Path) -> Spec:
         )
         for group in spec.groups
     )
-    return replace(spec, groups=groups)
+    return replace(spec, groups=groups, drift=below(spec.drift, directory))
 
 
 def _arm(arm: Arm, built: Built, directory: Path) -> Arm:

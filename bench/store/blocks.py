@@ -250,12 +250,27 @@ class Difference(Block):
     candidate: Any = None
 
 
+class NamedFile(Block):
+    """A file that the config names, by its row and key, with other content in the two commits."""
+
+    row: Name
+    what: Name
+
+
 class Differences(Block):
-    """What differs between two commits."""
+    """What differs between two commits, and what should be known of both.
+
+    ``unpinned`` are packages whose version no file of the commits fixes; the candidate has those of the base,
+    or could not (``anew``). ``pointers`` are files that Git LFS has not fetched.
+    """
 
     config: list[Difference]
     packages: list[Difference]
     files: list[str]
+    inputs: list[NamedFile] = Field(default_factory=list)
+    unpinned: list[str] = Field(default_factory=list)
+    anew: bool = False
+    pointers: list[str] = Field(default_factory=list)
 
 
 class CalibrationBlock(Block):
@@ -286,6 +301,13 @@ class CommitSide(Block):
     python: Name | None = None
 
 
+class Unmeasured(Block):
+    """Why a gate on commits has measured nothing."""
+
+    verdict: Literal["ERROR", "UNREACHED"]
+    reason: str
+
+
 class Gate(Block):
     """The head of a gate: what it compared, by which limits and which test."""
 
@@ -297,4 +319,5 @@ class Gate(Block):
     differences: Differences | None = None
     sides: dict[Name, CommitSide] | None = None
     not_compared: list[str] | None = None
+    unmeasured: Unmeasured | None = None
     base_price: Price | None = None

@@ -181,6 +181,15 @@ class Journal:
                 self._file.close()
                 raise
 
+    def is_at_its_path(self) -> bool:
+        """Return whether the path still names the file that is written: another file, or a link, may have
+        taken its place."""
+        try:
+            there = self.path.lstat()
+        except OSError:
+            return False
+        return os.path.samestat(there, os.fstat(self._file.fileno()))
+
     def close(self) -> None:
         """Sync and release the file. A second close does nothing, and an append after it is refused."""
         if not self._file.closed:

@@ -12,7 +12,7 @@ from pathlib import Path
 from bench import plugins
 from bench.bounded import read_bounded, why
 from bench.errors import UsageError
-from bench.formatting import MIB, nearest
+from bench.formatting import MIB, did_you_mean
 
 MAX_BYTES = 64 * MIB
 
@@ -26,8 +26,7 @@ def read_text(name: str) -> str:
     if name in known:
         return str(plugins.load("texts", name).read())
     if not os.path.lexists(name):
-        close = nearest(name, known)
-        hint = f"did you mean {close!r}?" if close else f"known: {', '.join(known)}, or a path"
+        hint = did_you_mean(name, known, f"known: {', '.join(known)}, or a path")
         raise UsageError(f"no text {name[:60]!r} ({hint})")
     try:
         return read_bounded(Path(name), MAX_BYTES).decode("utf-8")

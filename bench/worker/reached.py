@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from bench.bounded import IS_POINTER, is_pointer
+from bench.errors import Outcome, VariantFailed
 from bench.records import ANY
 
 STARTS = ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "os.spawn", "os.system")
@@ -58,13 +60,20 @@ class Reached:
         return False
 
     def files(self) -> dict[str, str]:
-        """Return the SHA-256 of each file by its root's name and its path within the root."""
+        """Return the SHA-256 of each file by its root's name and its path within the root.
+
+        Raises VariantFailed if one is a pointer of Git LFS: something else was measured than what is meant.
+        """
         modules = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
         found = {ANY: ""} if self._started else {}
         for path in self._opened | {os.path.realpath(file) for file in modules if isinstance(file, str)}:
             name = self._name(path)
             if name is not None and Path(path).is_file():
-                found[name] = hashlib.sha256(self._content(path)).hexdigest()
+                content = self._content(path)
+                if is_pointer(content, len(content)):
+                    inside = name.partition(":")[2]
+                    raise VariantFailed(Outcome.LOAD_ERROR, f"{inside} is {IS_POINTER}")
+                found[name] = hashlib.sha256(content).hexdigest()
         return found
 
     def _content(self, path: str) -> bytes:

@@ -20,6 +20,8 @@ from bench.models import fetch
 from bench.models.child import OUR_PACKAGE, run_child
 from bench.models.reference import Hub
 from bench.models.registry import PackageSource
+from bench.plan import ceilings
+from bench.sides import commands, repository
 
 ROOT = Path(__file__).parents[2]
 PLANTED = (
@@ -129,3 +131,29 @@ def test_a_worker(trap: Path, tmp_path: Path) -> None:
     with WorkerProcess("worker", tmp_path / "log"):
         assert not trap.exists()
     assert not set(SECRETS) & set(worker_environment(1))
+
+
+def test_no_start_of_any_kind_gets_a_secret(
+    trap: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not in ``tests/test_starts.py`` cannot be started; here are those that need no engine."""
+    given: dict[str, dict[str, str]] = {}
+
+    def whole(command: list[str], given_to: dict[str, str], *_more: object) -> object:
+        given[Path(command[0]).name + " " + " ".join(command[1:4])] = dict(given_to)
+        raise subprocess.CalledProcessError(1, command, "", "stop here")
+
+    for module in (ceilings, commands, environments, repository):
+        monkeypatch.setattr(module, "run_whole", whole)
+    with pytest.raises(BenchError):
+        ceilings._measure("cpu", 1, "float32")
+    with pytest.raises(BenchError):
+        identity(None)
+    assert repository.Repository.around(tmp_path) is None
+    runner = commands.Runner(tmp_path / "log", tmp_path, tmp_path / "bin" / "python", "x")
+    with pytest.raises(BenchError, match="PIP_INDEX_URL"):
+        runner(["pip", "install"], "pip")
+    assert len(given) == 4
+    for command, variables in given.items():
+        assert "secret" not in str(variables), command
+        assert "PATH" in variables, command

@@ -204,3 +204,18 @@ def test_the_marker_is_readable_by_people() -> None:
     directory = cache.fill("one", write_weights)
     files = json.loads((directory / cache.MARKER).read_text())["files"]
     assert files["weights"]["size_bytes"] == 10
+
+
+def test_an_entry_is_readable_by_its_owner_alone() -> None:
+    assert cache.fill("private", write_weights).stat().st_mode & 0o077 == 0
+
+
+def test_a_file_whose_time_was_set_back_is_read_again(tmp_path: Path) -> None:
+    """Whoever builds reproducibly gives all files one time; two models of one shape have one size."""
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"one")
+    os.utime(file, ns=(1, 1))
+    first = cache.file_sha256(file)
+    file.write_bytes(b"two")
+    os.utime(file, ns=(1, 1))
+    assert cache.file_sha256(file) != first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from test_registry import GOOD
 from bench.config.reader import read_config
 from bench.errors import ConfigError, UsageError
 from bench.models import anatomy
-from bench.models.architecture import Architecture, rounding_of, stated_number
+from bench.models.architecture import Architecture
 from bench.models.fetch import ensure
 from bench.models.reference import ModelRef, Named, Random
 from bench.models.registry import ModelFile, all_models, find_model
 
+UNITS = {"M": 10**6, "B": 10**9, "T": 10**12}
 CARDS = [model.name for model in all_models()]
 MIXTURES = [model.name for model in all_models() if model.architecture.experts and model.published]
 DECODERS = [model.name for model in all_models() if model.kind == "decoder"]
@@ -100,6 +102,17 @@ def test_every_card_of_a_published_model_is_complete() -> None:
         model = find_model(name)
         assert None not in (model.hub, model.precision, model.chat_template, model.published), name
         assert model.source is None or model.source.hub is None or model.source.hub.repo == model.hub
+
+
+def stated_number(stated: str) -> int:
+    """The number that makers state as ``671B``."""
+    return int(Decimal(stated[:-1]) * UNITS[stated[-1]])
+
+
+def rounding_of(stated: str) -> int:
+    """How far an exact number may be from the stated one: one unit in its last digit."""
+    places = len(stated[:-1].partition(".")[2])
+    return int(UNITS[stated[-1]] / 10**places)
 
 
 @pytest.mark.parametrize(

@@ -390,3 +390,10 @@ def test_more_names_than_modules(model: Path) -> None:
     packed = {"quant_method": "fp8", "modules_to_not_convert": ["a"] * 10_001}
     (model / "config.json").write_text(json.dumps({"model_type": "llama", "quantization_config": packed}))
     assert "holds more than 10000 texts" in refused(model)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "file.gguf"])
+def test_a_pointer_of_git_lfs_is_called_one(name: str, model: Path) -> None:
+    (model / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    with pytest.raises(UsageError, match=rf"{name}: is a pointer of Git LFS.*`git lfs pull`"):
+        check_gguf(model / name) if name.endswith(".gguf") else check_directory(model)

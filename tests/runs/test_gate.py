@@ -17,7 +17,7 @@ from fakes import RUNTIMES, fake_model, fake_runtime, interpreter, said
 from bench import environments
 from bench.config.reader import read_config
 from bench.config.spec import Spec
-from bench.engine.energy import NoCounter
+from bench.engine.energy import Counter, NoCounter
 from bench.errors import BenchError, UsageError
 from bench.gate.calibration import Calibration
 from bench.gate.limits import rules
@@ -321,3 +321,13 @@ def test_a_limit_on_modelled_energy_needs_none(
         gating, "find", lambda device, gpu=None: NoCounter("no_energy_counter", f"none of {device}")
     )
     gating._check_meters(list(rules({metric: {"max": 1000}})), spec)
+
+
+def test_where_energy_is_counted_nothing_is_modelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit would find no figure at the end; that is known before the first unit."""
+    limits = {"energy_modelled_per_request_j": {"max": 1000}}
+    spec = config(tmp_path, 2 * MS, gate=limits, energy={"modelled_watts": 65.0})
+    monkeypatch.setattr(gating, "find", lambda device, gpu=None: Counter("CPU package (RAPL)", lambda: 0.0))
+    with pytest.raises(UsageError, match=r"counts energy \(CPU package \(RAPL\)\).*on energy_per_request_j"):
+        gate(spec, tmp_path)
+    assert not (tmp_path / "results").exists()

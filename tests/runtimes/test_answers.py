@@ -109,7 +109,7 @@ def test_a_program_that_is_started_for_each_request() -> None:
             "timeout",
             "no answer within 0.3 s",
         ),
-        ("import sys; sys.exit(3)", {"each": True}, "run_error", "exit status 3"),
+        ("import sys; sys.exit(3)", {"each": True}, "run_error", "left with exit code 3"),
     ],
 )
 def test_a_program_that_does_not_answer(code: str, own: dict[str, Any], outcome: str, why: str) -> None:

@@ -11,7 +11,10 @@ from proof import repositories
 
 from bench.config.spec import BuildBlock
 from bench.errors import BenchError, UsageError
+from bench.machine.family import run_whole
+from bench.machine.proc import stat_of
 from bench.sides import build as building
+from bench.sides import commands
 from bench.sides.build import Built, build
 from bench.sides.differences import packages
 from bench.sides.layer import layer
@@ -98,6 +101,7 @@ def test_the_project_is_the_nearest_that_declares_something(tmp_path: Path) -> N
 
 def test_a_side_is_made_once(tmp_path: Path) -> None:
     first = made(tmp_path, {"requirements.txt": "helperlib==1.0\n"})
+    assert first.home.stat().st_mode & 0o077 == 0, "nobody else reads the code in it"
     stamp = first.python.lstat().st_mtime_ns
     assert made(tmp_path, {}) == first
     assert first.python.lstat().st_mtime_ns == stamp
@@ -143,10 +147,32 @@ def test_a_build_that_fails_says_its_last_lines(tmp_path: Path) -> None:
         made(tmp_path, {}, directory="nowhere")
 
 
+def test_a_build_that_takes_too_long_is_ended_with_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hasty(command: list[str], given: dict[str, str], limit_s: float, cwd: Path) -> object:
+        return run_whole(command, given, 2.0 if command[0] == "/bin/sh" else limit_s, cwd)
+
+    monkeypatch.setattr(commands, "run_whole", hasty)
+    pid = tmp_path / "pid"
+    slow = f"echo compiling; sh -c 'sleep 300 & echo $! > {pid}; wait'"
+    with pytest.raises(BenchError) as caught:
+        made(tmp_path, {"a": ""}, commands=(slow,))
+    said = str(caught.value)
+    assert f"build.commands: `{slow}` failed" in said
+    assert "no end within 2 s, so it was ended, with all that it had started" in said
+    assert "compiling" in said
+    assert stat_of(int(pid.read_text()))[:1] in ([], ["Z"])
+
+
 def test_secrets_do_not_reach_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_TOKEN", "xyzzy")
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://user:xyzzy@example.org/simple")
+    monkeypatch.setenv("UV_INDEX", "https://xyzzy@example.org/simple")
     built = made(tmp_path, {"a": ""}, commands=("env > seen.txt",))
     assert "xyzzy" not in (built.project / "seen.txt").read_text()
+    with pytest.raises(BenchError, match=r"kept from the build.*PIP_EXTRA_INDEX_URL, UV_INDEX\)"):
+        made(tmp_path, {}, commands=("false",))
 
 
 @pytest.mark.parametrize("bad", ["/abs", "../up", "a/../../b"])

@@ -95,3 +95,19 @@ def test_the_place_of_a_side_is_no_difference(tmp_path: Path) -> None:
         code = f"sys.path.insert(0, {str(side)!r}); import finder"
         digests |= set(reached(tmp_path, code, source=side).values())
     assert len(digests) == 1
+
+
+def test_a_pointer_of_git_lfs_that_is_read_ends_the_row(tmp_path: Path) -> None:
+    """The side's own code reads it, and may even go on with it."""
+    (tmp_path / "weights.bin").write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
+    )
+    code = (
+        "from bench.errors import VariantFailed\n"
+        "open('weights.bin').read()\n"
+        "try: found.files()\n"
+        "except VariantFailed as bad: print(json.dumps({'said': str(bad)})); sys.exit()\n"
+    )
+    said = reached(tmp_path, code, source=tmp_path)["said"]
+    assert said.startswith("load_error: weights.bin is a pointer of Git LFS")
+    assert "`git lfs pull`" in said

@@ -19,7 +19,7 @@ from bench.report.behaviour import spoiled
 from bench.report.columns import Column, columns_of
 from bench.report.compared import Compared, compared
 from bench.report.formats import harmless, presented
-from bench.report.gate_reading import ADVICE, TONES, measured, verdict_on
+from bench.report.gate_reading import TONES, advice_on, measured, verdict_on
 from bench.report.kernel_names import short
 from bench.report.reading import (
     drift_note,
@@ -88,7 +88,7 @@ def _template() -> Template:
         "kernel": short,
     }
     environment.globals |= {
-        "advice": ADVICE,
+        "advice_on": advice_on,
         "tones": TONES,
         "front_words": front_words,
         "grid_words": words,

@@ -10,7 +10,7 @@ from bench.gate.finding import Finding, GateVerdict
 from bench.metrics import cost, latency, output_drift
 from bench.report.compared import compared
 from bench.report.formats import harmless, presented
-from bench.report.gate_reading import ADVICE, bounds, in_words, unit_of
+from bench.report.gate_reading import advice, bounds, in_words, unit_of
 from bench.report.reading import sentence
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
@@ -101,7 +101,7 @@ def _rule(run: RunSummary, rule: Finding) -> ET.Element:
     }  # fmt: skip
     case.append(_properties({key: value for key, value in known.items() if value is not None}))
     if rule.verdict in _ENDED:
-        message = " ".join(filter(None, (rule.reason, ADVICE.get(rule.verdict))))
+        message = " ".join(filter(None, (rule.reason, advice(rule))))
         ended = ET.SubElement(case, _ENDED[rule.verdict], message=message)
         if ended.tag != "skipped":
             ended.set("type", str(rule.verdict))

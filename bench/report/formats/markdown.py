@@ -10,7 +10,7 @@ from bench.records.grid import words
 from bench.report.columns import Column, columns_of
 from bench.report.compared import compared
 from bench.report.formats import harmless, presented
-from bench.report.gate_reading import ADVICE, measured
+from bench.report.gate_reading import advice_on, measured
 from bench.report.reading import drift_note, front_words, sentence, timed_words
 from bench.results.row import Row
 from bench.results.run_summary import RunStatus, RunSummary
@@ -64,8 +64,8 @@ def about(gate: GateBlock) -> list[str]:
 
     Raises IntegrityError if the gate's evidence is not what a gate writes.
     """
-    advice = [ADVICE[gate.verdict], ""] if gate.verdict in ADVICE else []
-    return [*advice, *(f"- {escape(line)}" for line in compared(gate.effort).lines)]
+    said = advice_on(gate)
+    return [*([said, ""] if said else []), *(f"- {escape(line)}" for line in compared(gate.effort).lines)]
 
 
 def _table(run: RunSummary) -> list[str]:

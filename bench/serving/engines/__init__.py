@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.errors import UsageError
-from bench.formatting import nearest, one_line
+from bench.formatting import did_you_mean, one_line
 from bench.serving.engines import llama_cpp_server, sglang, transformers_serve, vllm
 from bench.serving.engines.adapter import Adapter
 
@@ -17,6 +17,5 @@ def adapter_called(name: str) -> Adapter:
     """Return the adapter of an engine. Raises UsageError, which names the nearest one."""
     if name in ADAPTERS:
         return ADAPTERS[name]
-    close = nearest(name, ADAPTERS)
-    hint = f"did you mean {close}?" if close else f"known: {', '.join(ADAPTERS)}, or an address (http://...)"
+    hint = did_you_mean(name, ADAPTERS, f"known: {', '.join(ADAPTERS)}, or an address (http://...)")
     raise UsageError(f"no serving engine {one_line(name)[:60]!r} ({hint})")

@@ -1,0 +1,70 @@
+"""The files that a config names beside its models: prompts, texts, items, and what schemes load.
+
+Whatever is read from them while a run goes on must not change until it ends, and two commits of a gate have
+versions of their own. This is the one list of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import plugins
+from bench.config.spec import Arm, DriftBlock, Spec
+from bench.formatting import row_title
+from bench.models.cache import file_sha256
+from bench.models.gguf_parts import parts_of
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file, by the key that names it. ``row`` is the title of the row that reads it; empty for all rows."""
+
+    row: str
+    key: str
+    path: Path
+
+
+def inputs_of(spec: Spec) -> Iterator[Input]:
+    """Yield every file that the config names beside its models, with all parts of a GGUF."""
+    drift = spec.drift
+    if is_file_of_text(drift.text):
+        yield Input("", "drift.text", Path(drift.text))
+    if drift.items is not None:
+        yield Input("", "drift.items", Path(drift.items))
+    for group in spec.groups:
+        for arm in group.arms:
+            for key, path in _of_arm(arm):
+                yield Input(row_title(group.label, arm.name), key, path)
+
+
+def digests(spec: Spec) -> dict[str, str]:
+    """Return the SHA-256 of every such file by its path."""
+    return {str(path): file_sha256(path) for path in sorted({one.path for one in inputs_of(spec)})}
+
+
+def is_file_of_text(name: str) -> bool:
+    """Return whether the name of a text is that of a file, and not of a text in bench/texts."""
+    return name not in plugins.names("texts")
+
+
+def below(drift: DriftBlock, directory: Path) -> DriftBlock:
+    """Return the block with its paths below a directory."""
+    found = {"text": drift.text if is_file_of_text(drift.text) else None, "items": drift.items}
+    return drift.model_copy(update={key: str(directory / path) for key, path in found.items() if path})
+
+
+def _of_arm(arm: Arm) -> Iterator[tuple[str, Path]]:
+    """Yield (key, path) of the files that a row reads; those of its steps are below the row's own directory,
+    in which its worker stands."""
+    if arm.workload.file is not None:
+        yield "workload.file", Path(arm.workload.file)
+    home = Path(arm.place.directory or "")
+    for step in arm.optimise:
+        named = dict(step.params)
+        file, text = named.get("file"), named.get("text")
+        if isinstance(file, str):
+            yield from ((f"optimise.{step.verb}.file", part) for part in parts_of(home / file))
+        if isinstance(text, str) and is_file_of_text(text):
+            yield f"optimise.{step.verb}.text", home / text

@@ -1,0 +1,101 @@
+"""Run a command to its end and leave nothing of it behind: neither its children nor theirs.
+
+A build command that is killed alone leaves its compilers and its ``sleep``; they would go on, disturb what is
+measured next, and hold its pipes open so that nobody sees the end. Every command that is run here has a
+session of its own and a mark in its environment, which its descendants inherit: whoever is in the session or
+has the mark is ended with it. A process that has left the session and emptied its environment is not found.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from bench.machine.proc import entries, session_of, stat_of
+
+MARK = "BENCH_FAMILY"
+MOST_BYTES = 64 * 1024 * 1024  # of what a command printed; of more, the end is kept
+ROUNDS, ROUND_S = 500, 0.01  # of killing, while a family still starts others
+
+
+def marked(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a command with a mark that no other command has."""
+    return {**environment, MARK: secrets.token_hex(16)}
+
+
+def run_whole(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    timeout_s: float,
+    cwd: str | Path | None = None,
+    *,
+    may_leave: bool = False,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command, and return it with what it printed. Nothing that it started is left when this returns;
+    with ``may_leave`` that holds only if it did not end well, so that git may tidy up behind it.
+
+    Raises OSError if it cannot be started, CalledProcessError if it fails, and TimeoutExpired with what it
+    had printed if it took more than ``timeout_s``.
+    """
+    given = marked(environment)
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, env=given,
+            start_new_session=True,
+        )  # fmt: skip
+        code: int | None = None
+        try:
+            code = child.wait(timeout_s)
+        except subprocess.TimeoutExpired as late:
+            end_family(child, given)
+            late.output, late.stderr = printed(out), printed(err)  # type: ignore[assignment]
+            raise
+        finally:
+            if code != 0 or not may_leave:
+                end_family(child, given)
+        done = subprocess.CompletedProcess(command, code, printed(out), printed(err))
+    done.check_returncode()
+    return done
+
+
+def end_family(child: subprocess.Popen[Any], given: Mapping[str, str]) -> None:
+    """Kill a command that was started in a session of its own with the environment ``given``, and all that it
+    started. Those that start others meanwhile are looked for again, for five seconds at most."""
+    pause = threading.Event()
+    for _ in range(ROUNDS):
+        if not (left := _family(child.pid, given[MARK])):
+            break
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        pause.wait(ROUND_S)
+    child.wait()
+
+
+def _family(leader: int, mark: str) -> list[int]:
+    """Return the processes in the leader's session and those with the mark, if they have not ended."""
+    pids = [int(entry.name) for entry in entries(Path("/proc")) if entry.name.isdecimal()]
+    found = {*session_of(leader), *(pid for pid in pids if pid != os.getpid() and _has(pid, mark))}
+    return [pid for pid in found if stat_of(pid)[:1] not in ([], ["Z"])]
+
+
+def _has(pid: int, mark: str) -> bool:
+    try:
+        return f"{MARK}={mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:  # of another user, or gone
+        return False
+
+
+def printed(file: IO[bytes]) -> str:
+    """Return the text in a file, or the end of it if it is very long."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - MOST_BYTES))
+    return file.read().decode(errors="replace")

@@ -1,0 +1,71 @@
+"""The commands of a build: where they run, what they are given, and what is said when one fails."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.errors import BenchError
+from bench.machine.children import environment, last_lines
+from bench.machine.family import run_whole
+
+INSTALL_S = 3600
+PIP = ("PIP_", "SETUPTOOLS_SCM_", "HATCH_", "UV_")
+_CREDENTIALS = re.compile(r"://[^/\s@]+@")
+
+
+class BuildFailed(BenchError):
+    """A side cannot be built. ``late`` says that a command took too long."""
+
+    def __init__(self, message: str, *, late: bool = False) -> None:
+        super().__init__(message)
+        self.late = late
+
+
+def settings() -> tuple[dict[str, str], list[str]]:
+    """Return the variables of a build, and the names of the settings of pip and uv that are kept from it.
+
+    The code of a commit would see the passwords in them.
+    """
+    given = environment(*PIP)
+    kept = {k: v for k, v in given.items() if not (k.startswith(PIP) and _CREDENTIALS.search(v))}
+    return kept, sorted(key for key in os.environ if key.startswith(PIP) and key not in kept)
+
+
+class Runner:
+    """Runs the commands of a build in the project's directory and keeps what they print."""
+
+    def __init__(self, log: Path, cwd: Path, python: Path, label: str) -> None:
+        self._log, self._cwd, self._label = log, cwd, label
+        binaries = python.parent
+        given, self._withheld = settings()
+        self._env = given | {
+            "VIRTUAL_ENV": str(binaries.parent),
+            "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "UV_PROJECT_ENVIRONMENT": str(binaries.parent),
+            "UV_PYTHON": str(python),
+            "UV_PYTHON_DOWNLOADS": "never",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    def __call__(self, command: Sequence[str], what: str) -> str:
+        """Run a command and return what it prints. Raises BuildFailed with its last lines."""
+        try:
+            done = run_whole(command, self._env, INSTALL_S, self._cwd)
+        except (OSError, subprocess.SubprocessError) as bad:
+            self._log.write_text(
+                f"$ {' '.join(command)}\n{getattr(bad, 'stdout', '')}\n{getattr(bad, 'stderr', '')}"
+            )
+            said = f"{what} failed ({self._log}):\n  {last_lines(bad)}{self._hint()}"
+            raise BuildFailed(
+                f"cannot build {self._label}: {said}",
+                late=isinstance(bad, subprocess.TimeoutExpired),
+            ) from None
+        return done.stdout
+
+    def _hint(self) -> str:
+        names = ", ".join(self._withheld)
+        return names and f"\n  (kept from the build, because there may be a password in it: {names})"

@@ -1,0 +1,57 @@
+"""A gate on commits that ends before anything is measured, and still has a verdict that a CI job can show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.config.spec import Spec
+from bench.errors import BenchError
+from bench.gate.finding import NO_BASE, GateVerdict
+from bench.records import Json
+from bench.sides.repository import Commit, Repository
+
+
+@dataclass(eq=False)
+class Unmeasured(BenchError):
+    """Nothing can be measured: a side cannot be built, or the base has no such config.
+
+    ``spec`` is a config without rows, of which the limits count. ``files`` are those that differ.
+    """
+
+    verdict: GateVerdict
+    reason: str
+    spec: Spec
+    base: Commit
+    candidate: Commit
+    files: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return self.reason
+
+    def head(self) -> Json:
+        """Return what the journal's head says about such a gate."""
+        sides = {"base": self.base, "candidate": self.candidate}
+        return {
+            "mode": "commits",
+            "sides": {name: {"label": one.label, "commit": one.commit} for name, one in sides.items()},
+            "differences": {"config": [], "packages": [], "files": list(self.files)},
+            "unmeasured": {"verdict": str(self.verdict), "reason": self.reason},
+        }
+
+
+def cannot_be_built(
+    bad: BenchError, spec: Spec, repository: Repository, base: Commit, candidate: Commit
+) -> Unmeasured:
+    """Return the end of a gate of which a side cannot be built."""
+    files = tuple(repository.changed_files(base, candidate))
+    return Unmeasured(GateVerdict.ERROR, str(bad), spec, base, candidate, files)
+
+
+def no_config(file: str, spec: Spec, repository: Repository, base: Commit, candidate: Commit) -> Unmeasured:
+    """Return the end of a gate whose base does not have the config yet: the first commit that has it."""
+    reason = (
+        f"{NO_BASE}: {base.label} has no file {file}. The candidate can be built, and its config is sound; "
+        "its limits hold for the commits that come after it"
+    )
+    files = tuple(repository.changed_files(base, candidate))
+    return Unmeasured(GateVerdict.UNREACHED, reason, spec, base, candidate, files)

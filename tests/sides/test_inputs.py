@@ -1,0 +1,128 @@
+"""Files that a config names: each side has those of its own commit, and what differs is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from proof import repositories
+
+from bench.config.inputs import digests, inputs_of
+from bench.config.reader import read_config
+from bench.config.spec import Optimisation, Place, Spec
+from bench.gate.reach import reasons
+from bench.measure.arm import models_of
+from bench.models.cache import cache_root
+from bench.models.reference import LocalPath
+from bench.report.gate import differences
+from bench.sides.side import Asked, Sides, sides_of_commits
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
+MORE = "build: {install: [], inherit: tool}\n"
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository whose config names a text by a relative path; the test stands in it."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "models").symlink_to(cache_root() / "models")
+    monkeypatch.setenv("BENCH_CACHE", str(cache))
+    at = tmp_path / "repo"
+    at.mkdir()
+    repositories.git(at, "init", "--quiet")
+    text = repositories.CONFIG.format(target="serve:answer", more=MORE)
+    text = text.replace("drift: {tokens: 0}", "drift: {tokens: 0, text: data/words.txt}")
+    text = text.replace("name: chat", "name: file, file: data/prompts.jsonl")
+    repositories.commit(at, {
+        "ci.yaml": text, "data/words.txt": "the words of the base",
+        "data/prompts.jsonl": '{"prompt": "a"}\n' * 4,
+        "serve.py": "def answer(prompt): return prompt\n",
+    })  # fmt: skip
+    repositories.git(at, "tag", "v1.0")
+    monkeypatch.chdir(at)
+    return at / "ci.yaml"
+
+
+def sides(config: Path, tmp_path: Path) -> Sides:
+    return sides_of_commits(Asked(config, tmp_path / "results"), "v1.0", "worktree", lambda text: None)
+
+
+def test_each_side_reads_the_files_of_its_own_commit(config: Path, tmp_path: Path) -> None:
+    (config.parent / "data" / "words.txt").write_text("the words of the candidate")
+    found = sides(config, tmp_path)
+    texts = [Path(side.spec.drift.text).read_text() for side in (found.base, found.candidate)]
+    assert texts == ["the words of the base", "the words of the candidate"]
+    for side in (found.base, found.candidate):
+        assert all(one.path.is_relative_to(side.built.source) for one in inputs_of(side.spec))
+        assert len(digests(side.spec)) == 2
+    assert [(one.row, one.what) for one in found.inputs] == [("", "drift.text")]
+    said = "\n".join(differences(found.to_json(), "old", "new"))
+    assert "1 file: data/words.txt" in said
+    assert "another file: drift.text" in said
+
+
+def test_a_file_that_a_build_makes_differs_too(config: Path, tmp_path: Path) -> None:
+    """Git does not know of it."""
+    text = config.read_text().replace("data/prompts", "made/prompts")
+    made = "mkdir -p made && for i in 1 2 3 4; do cat template >> made/prompts.jsonl; done"
+    text = text.replace("install: []", f"install: [], commands: [{made!r}]")
+    repositories.commit(config.parent, {"ci.yaml": text, "template": '{"prompt": "one"}\n', "made/.keep": ""})
+    repositories.git(config.parent, "tag", "--force", "v1.0")
+    repositories.commit(config.parent, {"template": '{"prompt": "two"}\n'})
+    found = sides(config, tmp_path)
+    assert [(one.row, one.what) for one in found.inputs] == [("baseline", "workload.file")]
+
+
+def test_files_and_models_of_schemes_are_below_the_row_of_their_side(config: Path, tmp_path: Path) -> None:
+    spec = read_config(config)
+
+    def with_file(content: str) -> Spec:
+        home = tmp_path / content
+        home.mkdir()
+        (home / "packed.gguf").write_text(content)
+        (home / "mine.txt").write_text(content)
+        (group,) = spec.groups
+        steps = (
+            Optimisation("quantise", "gguf-file", (("file", "packed.gguf"),)),
+            Optimisation("distil", "logits", (("text", "mine.txt"),)),
+            Optimisation("distil", "logits", (("text", "docstrings"),)),
+        )
+        arm = replace(group.baseline, optimise=steps, place=Place(str(home)))
+        return replace(spec, groups=(replace(group, baseline=arm),))
+
+    one = {(file.key, file.path.name) for file in inputs_of(with_file("one"))}
+    assert one == {
+        ("drift.text", "words.txt"), ("workload.file", "prompts.jsonl"),
+        ("optimise.quantise.file", "packed.gguf"), ("optimise.distil.text", "mine.txt"),
+    }  # fmt: skip
+    assert digests(with_file("two")).keys() >= {str(tmp_path / "two" / "packed.gguf")}
+    step = Optimisation("speculate", "draft-model", (("model", "weights/small"),))
+    assert models_of(step, "/side") == {"model": LocalPath(Path("/side/weights/small"))}
+    assert models_of(step) == {"model": LocalPath(Path("weights/small"))}
+
+
+def test_another_file_of_a_scheme_reaches_what_is_measured() -> None:
+    from fakes import arm_record
+
+    arms = [arm_record(name, group="r", prompts_digest="p") for name in ("base", "candidate")]
+    nothing: dict[str, list[object]] = {"config": [], "packages": [], "files": []}
+    changed = {"row": "r", "what": "optimise.quantise.file"}
+    assert list(reasons({**nothing, "inputs": [changed]}, arms[0], arms[1])) == ["optimise.quantise.file"]
+    for other in ({**changed, "row": "s"}, {"row": "", "what": "drift.text"}):
+        assert list(reasons({**nothing, "inputs": [other]}, arms[0], arms[1])) == []
+
+
+def test_pointers_of_git_lfs_are_named(config: Path, tmp_path: Path) -> None:
+    at = config.parent
+    repositories.git(at, "config", "filter.lfs.smudge", "cat")
+    repositories.git(at, "config", "filter.lfs.clean", "cat")
+    repositories.commit(
+        at, {".gitattributes": "*.bin filter=lfs\n", "weights.bin": POINTER, "other.bin": "x"}
+    )
+    found = sides(config, tmp_path)
+    assert found.pointers == ("weights.bin",)
+    assert "not fetched by Git LFS: weights.bin; `git lfs pull` fetches them" in "\n".join(
+        differences(found.to_json(), "old", "new")
+    )

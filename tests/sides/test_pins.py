@@ -1,0 +1,137 @@
+"""What no file of a commit fixes is said, and both sides get it alike where that is possible."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+from proof import repositories
+
+from bench.config.spec import BuildBlock
+from bench.errors import BenchError
+from bench.sides.build import Built, build
+from bench.sides.differences import packages
+from bench.sides.pins import constraints, declared
+from bench.sides.repository import Repository
+
+REQUIREMENTS = """
+# a comment
+fixed==1.0
+Exact_Name===2.0 ; python_version > "3"
+hashed==3.0 \\
+    --hash=sha256:abc
+loose>=1
+star==1.*
+bare  # why
+-r more.txt
+--index-url https://example
+-e .
+./lib
+"""
+WHEEL = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+TOML = '[project]\nname = "x"\nversion = "1"\ndependencies = ["of-project>=2"]\n'
+
+
+def test_requirements_are_found_wherever_they_stand(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text(REQUIREMENTS)
+    (tmp_path / "more.txt").write_text("more==1\n-c constraints.txt\n-r requirements.txt\n")
+    (tmp_path / "constraints.txt").write_text("held==4\n")
+    (tmp_path / "pyproject.toml").write_text(TOML)
+    found = [str(one) for one in declared(tmp_path, [["-r", "requirements.txt"], ["given==5", "--no-deps"]])]
+    assert found == [
+        "fixed==1.0", 'Exact_Name===2.0; python_version > "3"', "hashed==3.0", "loose>=1", "star==1.*",
+        "bare", "more==1", "held==4", "given==5", "of-project>=2",
+    ]  # fmt: skip
+
+
+def test_a_constraint_does_not_contradict_the_commit(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("a>=2\nb>=1\nc==9\n")
+    like = {"a": "1.5", "b": "1.5", "c": "1", "d": "1"}
+    assert constraints(like, tmp_path, [["-r", "requirements.txt"]]) == ["b==1.5", "d==1"]
+
+
+class Shop:
+    """A repository whose commits are built from wheels that come and go."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.at, self.wheels = tmp_path / "repo", tmp_path / "wheels"
+        self.wheels.mkdir()
+        self.at.mkdir()
+        repositories.git(self.at, "init", "--quiet")
+
+    def offer(self, version: str) -> None:
+        repositories.wheel(self.wheels, "helperlib", version, "FACTOR = 1\n")
+
+    def built(self, requirements: str, like: Built | None = None, **block: object) -> Built:
+        repositories.commit(self.at, {"requirements.txt": requirements})
+        repository = Repository(self.at)
+        commit = repository.find("HEAD")
+        assert commit is not None
+        given = BuildBlock(**block)  # type: ignore[arg-type]
+        versions = like.open_versions if like else None
+        return build(repository, commit, Path(), given, lambda text: None, versions)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    return Shop(tmp_path)
+
+
+def test_a_newer_version_on_the_index_is_no_change_of_the_commit(shop: Shop) -> None:
+    shop.offer("1.0")
+    base = shop.built("helperlib\n")
+    assert (base.unpinned, base.open_versions) == (("helperlib",), {"helperlib": "1.0"})
+    shop.offer("2.0")
+    candidate = shop.built("helperlib  # a comment\n", base)
+    assert packages(candidate.packages) == {"helperlib": "1.0"}
+    assert not candidate.anew
+    assert shop.built("helperlib>=2\n", base).open_versions == {"helperlib": "2.0"}
+    pinned = shop.built("helperlib==2.0\n", base)
+    assert (pinned.unpinned, packages(pinned.packages)) == ((), {"helperlib": "2.0"})
+
+
+def test_where_the_versions_of_the_base_do_not_go_the_candidate_gets_its_own(shop: Shop) -> None:
+    shop.offer("1.0")
+    base = shop.built("helperlib\n")
+    shop.offer("2.0")
+    candidate = shop.built("-r sub.txt\n", base, commands=("echo 'helperlib>1' > sub.txt",))
+    assert not candidate.anew, "what the commit's own files ask for is looked at first"
+    needs = "Metadata-Version: 2.1\nName: needy\nVersion: 1.0\nRequires-Dist: helperlib>=2\n"
+    _wheel_that_needs(shop.wheels, needs)
+    other = shop.built("needy==1.0\n", base)
+    assert other.anew
+    assert packages(other.packages) == {"helperlib": "2.0", "needy": "1.0"}
+    assert other.unpinned == ("helperlib",)
+
+
+def _wheel_that_needs(to: Path, metadata: str) -> None:
+    with zipfile.ZipFile(to / "needy-1.0-py3-none-any.whl", "w") as file:
+        file.writestr("needy.py", "")
+        file.writestr("needy-1.0.dist-info/METADATA", metadata)
+        file.writestr(
+            "needy-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        file.writestr("needy-1.0.dist-info/RECORD", "")
+
+
+def test_a_side_that_came_to_the_same_by_itself_is_not_built_twice(shop: Shop) -> None:
+    shop.offer("1.0")
+    base = shop.built("helperlib\n")
+    alone = shop.built("helperlib  # a comment\n")
+    repository = Repository(shop.at)
+    commit = repository.find("HEAD")
+    assert commit is not None
+    said: list[str] = []
+    again = build(repository, commit, Path(), BuildBlock(), said.append, base.open_versions)
+    assert (again, said) == (alone, [])
+
+
+def test_a_failure_that_is_not_about_versions_is_the_failure(shop: Shop) -> None:
+    shop.offer("1.0")
+    base = shop.built("helperlib\n")
+    with pytest.raises(BenchError, match="no-such-package"):
+        shop.built("helperlib\nno-such-package\n", base)

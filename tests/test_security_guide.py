@@ -1,0 +1,88 @@
+"""``docs/security.md`` names a test for each of its promises, and its bounds are those of the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bench import bounded, yaml_source
+from bench.formatting import MIB
+from bench.models import checks, convert
+from bench.results import summary
+from bench.store import chain, replay
+from bench.texts import MAX_BYTES as TEXT_BYTES
+from bench.workloads.file import MAX_LINE_BYTES as PROMPT_BYTES
+
+ROOT = Path(__file__).resolve().parents[1]
+GUIDE = (ROOT / "docs" / "security.md").read_text()
+PROMISES = ("What is never done", "A results directory of somebody else", "What is kept where")
+
+
+def section(title: str) -> str:
+    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", GUIDE, re.MULTILINE | re.DOTALL)
+    assert found is not None, title
+    return found[1]
+
+
+def rows(title: str) -> list[list[str]]:
+    lines = [line for line in section(title).splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+
+
+@pytest.mark.parametrize("title", PROMISES)
+def test_each_promise_has_a_test(title: str) -> None:
+    found = rows(title)
+    assert found
+    for sentence, *tests in found:
+        assert "`tests/" in tests[-1] or tests[-1] == "the same", sentence
+
+
+def test_each_test_that_is_named_is_there() -> None:
+    named = set(re.findall(r"`(tests/[^`]+?)`", GUIDE))
+    assert named
+    for one in sorted(named):
+        file, _, name = one.partition("::")
+        assert (ROOT / file).is_file(), one
+        assert not name or f"def {name}(" in (ROOT / file).read_text(), one
+
+
+def with_commas(number: int) -> str:
+    return f"{number:,}"
+
+
+BOUNDS = {
+    "a config {} MiB": yaml_source.MAX_BYTES // MIB,
+    "a model's config {} MiB": checks.CONFIG_MAX_BYTES // MIB,
+    "its tokenizer {} MiB": checks.TEXT_MAX_BYTES // MIB,
+    "a safetensors header {} MiB": convert.SAFETENSORS_HEADER_MAX_BYTES // MIB,
+    "and {} tensors": convert.MAX_TENSORS,
+    "`run.json` {} MiB": summary.MAX_BYTES // MIB,
+    "a text {} MiB": TEXT_BYTES // MIB,
+    "a line of prompts {} MiB": PROMPT_BYTES // MIB,
+    "more than {} lists and objects": bounded.MOST.containers,
+    "or {} lists and objects in each other": bounded.MOST_DEPTH,
+    "at most {} values and as many keys": summary.MOST.values,
+    "A journal has at most {} MiB": chain.MAX_BYTES // MIB,
+    "unpacked, {} records": chain.MAX_RECORDS,
+    "{} lists and objects, 600,000 keys": chain.MOST_IN_ALL.containers,
+    "200,000 lists and objects, {} keys": chain.MOST_IN_ALL.keys,
+    "{} rows, ": replay.MOST_ROWS,
+    "{} units of a row": replay.MOST_OF_A_ROW,
+    "{} units and": replay.MOST_UNITS,
+    "{} windows of text": replay.MOST_WINDOWS,
+    "a line has {} MiB": chain.MAX_LINE_BYTES // MIB,
+}
+
+
+@pytest.mark.parametrize("words", BOUNDS)
+def test_the_bounds_are_those_of_the_code(words: str) -> None:
+    said = re.sub(r"\s+", " ", section("What is never done"))
+    assert words.format(with_commas(BOUNDS[words])) in said
+
+
+def test_the_limits_of_a_conversion() -> None:
+    limits = convert.conversion_limits(1_000_000)
+    assert (limits.seconds, limits.memory_bytes) == (301.0, (4 << 30) + 16_000_000)
+    assert "300 s and a microsecond for each weight, 4 GiB and 16 bytes for each weight" in GUIDE
