@@ -26,9 +26,9 @@ POINTER = b"version https://git-lfs.github.com/spec/"
 MOST_POINTER = 1024  # bytes of the text that Git LFS puts in the place of a file
 IS_POINTER = "a pointer of Git LFS and not the file itself: fetch it with `git lfs pull`"
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
-_NO_BRACKETS = bytes(set(range(256)) - _STEPS.keys())
-# Text in JSON, or text without an end. Nothing is tried twice, so the time is linear.
-_TEXTS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_NOT_STRUCTURE = bytes(set(range(256)) - _STEPS.keys() - {ord('"')})
+# Text in JSON without its letters, or text without an end. Nothing is tried twice, so the time is linear.
+_TEXTS = re.compile(rb'"[^"]*+(?:"|\Z)')
 _KINDS = {
     stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
     stat.S_IFSOCK: "a socket",
@@ -162,7 +162,9 @@ def must_be_modest(data: bytes, most: Contents = MOST) -> None:
 
 
 def _depth(data: bytes) -> int:
-    brackets = _TEXTS.sub(b"", data).translate(None, _NO_BRACKETS)
+    escaped = data.replace(b"\\\\", b"").replace(b'\\"', b"")  # what is left of quotes begins or ends a text
+    quotes = escaped.translate(None, _NOT_STRUCTURE).replace(b'""', b"")
+    brackets = _TEXTS.sub(b"", quotes)
     return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import shutil
-import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from bench import plugins
 from bench.cli import model_pages
 from bench.cli import scheme_pages as schemes
+from bench.cli.tables import Row as Row
+from bench.cli.tables import align as align
+from bench.cli.tables import terminal_width as terminal_width
 from bench.config.arms import device_here, missing
 from bench.config.spec import Arm, Optimisation
 from bench.errors import UsageError
@@ -19,9 +20,7 @@ from bench.formatting import count, did_you_mean, printable
 from bench.models.reference import Hub, LocalPath, ModelRef, Random
 from bench.optimisations import verbs
 
-Row = tuple[str, ...]
 NO_STEPS = "nothing"  # in the column of what a row is optimised by
-LEAST_WIDTH = 40  # of the last column; if less room is left, it goes below the others
 MORE = {
     "models": "   (all about one: bench list models NAME)",
     "optimisations": "   (all about one: bench list optimisations NAME)",
@@ -72,34 +71,6 @@ def _lay_out(rows: Iterable[Row]) -> str:
         else:
             lines += (f"  {line}" for line in align([tuple(map(printable, row)) for row in group], width))
     return "\n".join(lines)
-
-
-def terminal_width() -> int | None:
-    """Return the columns to fill; None for a file or a pipe, where every row stays on its line."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
-def align(rows: Iterable[Row], width: int | None = None) -> list[str]:
-    """Lay out rows of cells as lines with aligned columns.
-
-    The last column is as wide as its text, or wraps so that a line with two spaces is at most ``width`` wide.
-    """
-    table = list(rows)
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)][:-1]
-    start = sum(widths) + 2 * len(widths)
-    lines = []
-    for row in table:
-        first = "".join(f"{cell.ljust(wide)}  " for cell, wide in zip(row, widths, strict=False))
-        room = None if width is None else width - 2 - start
-        if room is None or len(row[-1]) <= room:
-            lines.append((first + row[-1]).rstrip())
-        elif room >= LEAST_WIDTH:
-            begin, *rest = textwrap.wrap(row[-1], room, break_on_hyphens=False)
-            lines += [first + begin, *(" " * start + line for line in rest)]
-        else:
-            below = textwrap.wrap(row[-1], max((width or 0) - 6, 1), break_on_hyphens=False)
-            lines += [first.rstrip(), *(f"    {line}" for line in below)]
-    return lines
 
 
 def arm_words(arm: Arm) -> Row:

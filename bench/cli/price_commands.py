@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.app import app
-from bench.cli.options import Against, AsJson, RunDirectory
+from bench.cli.options import Against, AsJson
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 @app.command()
 def price(
-    run: RunDirectory,
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="a directory in results/, or results/ itself: every run in it"),
+    ],
     hardware: Annotated[str | None, typer.Option(help="an id in configs/prices")] = None,
     usd_per_hour: Annotated[float | None, typer.Option(help="or a price of your own")] = None,
     utilisation: Annotated[float | None, typer.Option(help="share of paid hours spent serving")] = None,
@@ -59,6 +62,13 @@ def price(
         raise UsageError("--split and --against are two questions: ask one")
     if against is None and (api or variant or cached or picture or token_ratio != 1):
         raise UsageError("--api, --variant, --cached, --token-ratio and --picture go with --against api")
+    if _holds_runs(run):
+        from bench.cli.price_many import price_many
+
+        if split or against is not None:
+            raise UsageError(f"--split and --against are about one run, and {run} holds several")
+        price_many(run, hardware, usd_per_hour, utilisation, vcpus, as_json=as_json)
+        return
     found = priced(run, hardware, usd_per_hour, utilisation, vcpus, may_stay=bool(against) or split)
     if split:
         print_split(found, as_json=as_json)
@@ -67,6 +77,13 @@ def price(
     else:
         question = (tuple(api or ()), tuple(variant or ()), cached, token_ratio)
         print_against(found, *question, picture, as_json=as_json)
+
+
+def _holds_runs(directory: Path) -> bool:
+    """Return whether a directory is no run itself and has directories in it that may be some."""
+    from bench.results.summary import is_run
+
+    return directory.is_dir() and not is_run(directory) and any(map(is_run, directory.iterdir()))
 
 
 def priced(

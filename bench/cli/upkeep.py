@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,19 +11,61 @@ from bench.cli.app import app
 from bench.cli.options import LISTS, AsJson
 from bench.errors import UsageError
 
+RUNS = "runs"
+
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help=LISTS)] = LISTS,
+    what: Annotated[str, typer.Argument(help=f"{LISTS}, or {RUNS}")] = LISTS,
     name: Annotated[
         list[str] | None,
-        typer.Argument(help="after `optimisations` or `models`: the name of one"),
+        typer.Argument(help="after `optimisations` or `models`: the name of one; after `runs`: a directory"),
     ] = None,
+    model: Annotated[str | None, typer.Option(help="runs: part of a model's name")] = None,
+    scheme: Annotated[str | None, typer.Option(help="runs: part of an optimisation of a row")] = None,
+    machine: Annotated[str | None, typer.Option(help="runs: part of a processor's or a GPU's name")] = None,
+    since: Annotated[str | None, typer.Option(metavar="DAY", help="runs: started on it or later")] = None,
+    until: Annotated[str | None, typer.Option(metavar="DAY", help="runs: started on it or before")] = None,
+    status: Annotated[
+        str | None, typer.Option(help="runs: ok, partial, invalid, unreadable, or a gate's verdict")
+    ] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(metavar="USD", help="runs: with a row of at most so much for 1,000 tokens")
+    ] = None,
+    sort: Annotated[
+        str, typer.Option(help="runs: by date (the newest first), cost, ratio, name, model or status")
+    ] = "date",
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="runs: how many to show; 0 for all")
+    ] = None,
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="runs: print CSV instead of a table")] = False,
 ) -> None:
-    """List what there is and whether it can run here, or show one optimisation or model."""
+    """List what there is and whether it can run here, show one optimisation or model, or list runs.
+
+    `bench list runs results/ --scheme bnb-nf4 --sort cost` lists finished runs, from an index beside them.
+    """
+    from bench.results.wanted import Wanted
+
+    wanted = Wanted(model, scheme, machine, since, until, status, max_cost, sort, limit or 0)
+    if what == RUNS:
+        from bench.cli import run_pages
+
+        if as_json and as_csv:
+            raise UsageError("--json or --csv: choose one")
+        print(run_pages.runs(_one_directory(name), wanted, limit=limit, as_json=as_json, as_csv=as_csv))
+        return
+    if wanted != Wanted() or limit is not None or as_json or as_csv:
+        raise UsageError("options are for `bench list runs`: the other lists have none")
     from bench.cli import listing
 
     print(listing.page(what, name) if name else listing.render(what.split(",")))
+
+
+def _one_directory(given: list[str] | None) -> Path:
+    if given and len(given) > 1:
+        raise UsageError("`bench list runs` is for one directory of runs")
+    return Path(given[0]) if given else Path("results")
 
 
 @app.command()

@@ -32,7 +32,7 @@ class Evidence:
         return {
             "steps": list(self.steps),
             "bytes_by_dtype": dict(self.bytes_by_dtype),
-            "kernels": [asdict(kernel) for kernel in self.kernels],
+            "kernels": [dict(vars(kernel)) for kernel in self.kernels],
         }
 
 

@@ -163,7 +163,7 @@ class RunSummary:
             "model": self.model,
             "text": self.text,
             "variants": [row.to_json() for row in self.rows],
-            "comparisons": [asdict(one) for one in self.comparisons],
+            "comparisons": [dict(vars(one)) for one in self.comparisons],
             "gate": self.gate.to_json() if self.gate else None,
             "calibration": asdict(self.calibration) if self.calibration else None,
         }

@@ -4,6 +4,7 @@ journal."""
 from __future__ import annotations
 
 import os
+from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from bench.pricing.reprice import misfit
 from bench.records import ArmRecord, RunRecord
 from bench.records.grid import warning
 from bench.results.examples import examples
+from bench.results.light import lightened
 from bench.results.row import Evidence, Row, WarmUpFound
 from bench.results.run_summary import Json, RunStatus, RunSummary
 from bench.results.schema import Summary
@@ -30,9 +32,9 @@ from bench.stats.verdict import Design
 from bench.store.files import digest, strict_json
 from bench.store.journal import last_digest
 from bench.store.replay import JOURNAL, journal_of, judging, load_record
+from bench.store.run_files import RUN_JSON as RUN_JSON
 from bench.store.schema import check_block
 
-RUN_JSON = "run.json"
 SEAL = "seal"
 # The largest under results/reference has 0.8 MiB, 27,646 values, 4,230 lists and objects and 27,994 keys; a
 # row has up to 600 keys.
@@ -207,13 +209,15 @@ def sealed(content: Json, journal: Path) -> Json:
     return {**content, SEAL: {"content_sha256": digest(content), "journal_sha256": last_digest(journal)}}
 
 
-def load_run(directory: Path) -> RunSummary:
+def load_run(directory: Path, figures: Container[str] | None = None) -> RunSummary:
     """Load a run's summary from ``run.json``, or make it from the journal if there is none yet.
 
     The seal of ``run.json`` is checked: an edited figure is refused, and so is the summary of another
     journal. A file without a seal, from an earlier version, is not believed if the journal is there; without
     a journal, the run's ``reasons`` say so. Raises UsageError if there is no run, IntegrityError if
     ``run.json`` is damaged.
+
+    With ``figures``, only these are read of each row, and neither evidence nor drift.
     """
     path = directory / RUN_JSON
     if not os.path.lexists(path):
@@ -225,6 +229,8 @@ def load_run(directory: Path) -> RunSummary:
         return from_journal(directory)
     if seal is not None:
         check_seal(path, found, seal, journal_of(directory) if has_journal else None)
+    if figures is not None:
+        found = lightened(found, figures)
     try:
         check_block(Summary, found, "the run")
         run = RunSummary.from_json(found)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.errors import ConfigError, IntegrityError
+from bench.errors import BenchError, ConfigError, IntegrityError
 from bench.formatting import one_line
 from bench.records import RunRecord
 from bench.results.summary import RUN_JSON, SEAL, check_seal, read_summary, summarise
@@ -68,12 +68,23 @@ def _same_summary(path: Path, record: RunRecord, journal: Path) -> str:
     found = read_summary(path)
     seal = found.pop(SEAL, None)
     with judging(journal):
-        made = json.loads(json.dumps(summarise(record).to_json(), allow_nan=False))
-    added = must_agree(path, found, made, record)
+        made = summarise(record).to_json()
+        same = _are_one(found, made)
+        again = None if same else json.loads(json.dumps(made, allow_nan=False))
+    added = 0 if same else must_agree(path, found, again, record)
     if seal is not None:
         check_seal(path, found, seal, journal)
     new = f"; without {added} keys that the code of its time did not make" if added else ""
     return f"{path}: the summary of the journal, figure by figure{new}"
+
+
+def _are_one(found: object, made: object) -> bool:
+    """Return whether both are the same to the last digit; 1, 1.0 and true all differ. This takes a third of
+    the time that it takes to look for the places. Raises ValueError for what is no JSON, such as NaN."""
+    try:
+        return digest(found) == digest(made)
+    except BenchError as bad:
+        raise ValueError(str(bad)) from None
 
 
 def _other_code(record: RunRecord) -> str:

@@ -68,7 +68,7 @@ from bench.sides.side import Side, Sides
 from bench.sides.unmeasured import Unmeasured
 from bench.store.files import naming
 from bench.store.lock import run_lock
-from bench.store.replay import load_record
+from bench.store.replay import Growing
 
 Say = Callable[[str, str], None]
 OnProgress = Callable[[Progress], None]
@@ -325,18 +325,19 @@ def _measure(work: _Work, out: Path) -> Path:
             with finishing(directory, journal, interrupt):
                 for unit in work.earlier:
                     journal.append("unit", asdict(unit))
-                if work.whole_run and not nothing_differs(load_record(directory)):
+                so_far = Growing(directory)
+                if work.whole_run and not nothing_differs(so_far.run()):
                     for group in work.spec.groups:
                         GroupRun(group, tools, work.fetch, set()).run()
-                _Units(work, tools).run()
+                _Units(work, tools, so_far).run()
     return directory
 
 
 class _Units:
     """Measures units of all comparisons in turn, until each is decided, has failed or has reached the cap."""
 
-    def __init__(self, work: _Work, tools: RunContext) -> None:
-        self.work, self.tools = work, tools
+    def __init__(self, work: _Work, tools: RunContext, so_far: Growing) -> None:
+        self.work, self.tools, self.so_far = work, tools, so_far
         self.open = [
             (ServedComparison if is_server(variant.runtime) else Comparison)(
                 group, variant, tools, work.fetch, work.head["batches_per_unit"]
@@ -347,8 +348,7 @@ class _Units:
 
     def run(self) -> None:
         """Measure one round after the other."""
-        while self.open and not nothing_differs(load_record(self.tools.directory)):
-            record = load_record(self.tools.directory)
+        while self.open and not nothing_differs(record := self.so_far.run()):
             self.open = [one for one in self.open if self._goes_on(one, record)]
             for comparison in list(self.open):
                 self.tools.pause()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bench.stats.intervals import Distribution, Interval, distribution, widened
@@ -40,7 +40,7 @@ class Figure:
         bounds = {"ci_low": self.ci_low, "ci_high": self.ci_high}
         if self.sample is None:
             return {**head, "value": self.value, **bounds, **self.notes}
-        return {**head, **asdict(self.sample), **bounds}
+        return {**head, **vars(self.sample), **bounds}
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Figure:

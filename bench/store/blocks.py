@@ -7,6 +7,7 @@ and so small that no product of several is infinite.
 from __future__ import annotations
 
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -16,6 +17,7 @@ MOST_NAME = 300  # letters of a name: a variant's is at most 100, a cell's joins
 MOST = 1e24  # operations, bytes, dollars: larger than any figure, and a product of several is still a number
 
 
+@lru_cache(maxsize=4096)  # the same names of figures stand in every row
 def _one_line(text: str) -> str:
     if not text.isprintable() or len(text) > MOST_NAME:
         raise ValueError(f"should be one line of at most {MOST_NAME} printable letters")

@@ -45,6 +45,9 @@ class Chain:
         return Chain(count, hashlib.sha256(line[:-1]).hexdigest(), size, contents)
 
 
+BEGINNING = Chain()
+
+
 def seal(record: Mapping[str, object]) -> bytes:
     """Return the line of a record: its canonical JSON, with the digest of all of it as ``check``."""
     return canonical_json({**record, "check": digest(record)}).encode() + b"\n"

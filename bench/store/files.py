@@ -188,10 +188,15 @@ def write_atomic(path: Path, text: str) -> None:
 
     Raises BenchError with ``path`` if the disk is full or not writable; the old file then stays.
     """
+    write_atomic_bytes(path, text.encode(errors="backslashreplace"))
+
+
+def write_atomic_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Do the same with bytes; ``mode`` is that of the file, less the umask."""
     temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
     with naming("write", path):
         try:
-            _write_synced(temporary, text.encode(errors="backslashreplace"))
+            _write_synced(temporary, data, mode)
             os.replace(temporary, path)  # noqa: PTH105 - next to the fsyncs it belongs with
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -199,8 +204,8 @@ def write_atomic(path: Path, text: str) -> None:
         sync_directory(path.parent)
 
 
-def _write_synced(path: Path, data: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+def _write_synced(path: Path, data: bytes, mode: int) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:
         write_all(fd, data)
         os.fsync(fd)

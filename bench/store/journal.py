@@ -23,7 +23,7 @@ from typing import BinaryIO, Self, cast
 from bench.bounded import open_regular
 from bench.errors import BenchError, IntegrityError
 from bench.formatting import MIB
-from bench.store.chain import MAX_BYTES, MAX_LINE_BYTES, MAX_RECORDS, Chain, seal, unseal
+from bench.store.chain import BEGINNING, MAX_BYTES, MAX_LINE_BYTES, MAX_RECORDS, Chain, seal, unseal
 from bench.store.files import naming, sync_directory, write_all
 
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO must not block the opening
@@ -39,9 +39,12 @@ class JournalRead:
     digest: str
 
 
-def _read(file: BinaryIO, path: Path, kinds: Container[object] | None = None) -> tuple[JournalRead, Chain]:
-    chain, records, notices = Chain(), list[Mapping[str, object]](), []
-    for number, line in enumerate(_lines(file, path), start=1):
+def _read(
+    file: BinaryIO, path: Path, kinds: Container[object] | None = None, chain: Chain = BEGINNING
+) -> tuple[JournalRead, Chain]:
+    """Read the lines from where ``file`` stands, which is behind the last line of ``chain``."""
+    records, notices = list[Mapping[str, object]](), []
+    for number, line in enumerate(_lines(file, path), start=chain.count + 1):
         if not line.endswith(b"\n"):
             notices.append(f"{path}:{number}: dropped a torn last line ({len(line)} bytes, no end)")
             break
@@ -101,6 +104,23 @@ def read_journal(path: Path, kinds: Container[object] | None = None) -> JournalR
     """
     with _opened(path) as file:
         return _read(file, path, kinds)[0]
+
+
+class Followed:
+    """A journal that is still written to, read as it grows: each line once."""
+
+    def __init__(self, path: Path, kinds: Container[object] | None = None) -> None:
+        self._path, self._kinds, self._chain = path, kinds, Chain()
+
+    def more(self) -> tuple[Mapping[str, object], ...]:
+        """Return the records since the last call, oldest first; a line without an end is left for the next.
+
+        Raises as ``read_journal`` does.
+        """
+        with naming("read", self._path), open_regular(self._path, follow=False) as file:
+            file.seek(self._chain.size_bytes)
+            read, self._chain = _read(file, self._path, self._kinds, self._chain)
+        return read.records
 
 
 class Journal:

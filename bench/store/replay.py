@@ -17,7 +17,8 @@ from bench.errors import IntegrityError, UsageError
 from bench.formatting import MIB
 from bench.records import RunRecord
 from bench.store.files import strict_json
-from bench.store.journal import read_journal
+from bench.store.journal import Followed, read_journal
+from bench.store.run_files import JOURNAL as JOURNAL
 from bench.store.schema import KINDS, check_record, explained
 
 SCHEMA_VERSION = 1
@@ -28,7 +29,6 @@ MOST_UNITS, MOST_OF_A_ROW = (
     2000,
 )  # a gate takes 1,000 at most, besides those of an earlier one
 MOST_WINDOWS = 8000  # of all rows: the largest run under results/reference has 371
-JOURNAL = "journal.jsonl"
 # Keys of an arm with lists that grow with every record; any other key replaces the earlier value.
 _GROWING = ("duet", "drift", "routed", "floor", "noise", "loads")
 
@@ -97,47 +97,95 @@ def newest_first(out: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 def replay(records: Sequence[Mapping[str, Any]], notices: Sequence[str] = (), where: str = "") -> RunRecord:
     """Fold journal records into one RunRecord; every arm keeps what was measured before it ended."""
-    if not records or records[0]["kind"] != "run_started":
-        raise IntegrityError(f"{where}: the journal does not begin with a run")
-    head = dict(records[0])
-    version = head.get("schema_version")
-    if type(version) is int and version > SCHEMA_VERSION:
-        raise IntegrityError(f"{where}: written by a newer version (schema {version})")
-    for number, record in enumerate(records, start=1):
-        check_record(number, record, where)
-    arms: dict[tuple[str, str], dict[str, Any]] = {}
-    units: list[dict[str, Any]] = []
-    begun: dict[tuple[str, str], int] = {}  # the units before that of an attempt that was cut short
-    finished = None
-    for record in records[1:]:
+    fold = _Fold(where)
+    for record in records:
+        fold.add(record)
+    return fold.record(notices)
+
+
+class Growing:
+    """A run that is being measured, as its journal says: each line is read once, however often one asks."""
+
+    def __init__(self, directory: Path) -> None:
+        path = journal_of(directory)
+        self._journal, self._fold = Followed(path, KINDS), _Fold(str(path))
+
+    def run(self) -> RunRecord:
+        """Return the run as it is now. Raises IntegrityError for a broken journal."""
+        for record in self._journal.more():
+            self._fold.add(record)
+        return self._fold.record()
+
+
+class _Fold:
+    """The records of one journal, folded one by one."""
+
+    def __init__(self, where: str) -> None:
+        self._where, self._count = where, 0
+        self._head: dict[str, Any] = {}
+        self._arms: dict[tuple[str, str], dict[str, Any]] = {}
+        self._units: list[dict[str, Any]] = []
+        self._begun: dict[tuple[str, str], int] = {}  # the units before that of an attempt that was cut short
+        self._finished: str | None = None
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Add the next record, oldest first. Raises IntegrityError unless it has the schema of its kind."""
+        self._count += 1
+        if self._count == 1:
+            self._begin(record)
+        check_record(self._count, record, self._where)
+        if self._count == 1:
+            return
         if record["kind"] == "run_finished":
-            finished = record["at_utc"]
+            self._finished = record["at_utc"]
         elif record["kind"] == "arm":
             key = (record["group"], record["name"])
-            _merge(arms.setdefault(key, {}), _payload(record))
-            if len(arms) > MOST_ROWS:
-                raise IntegrityError(f"{where}: more than {MOST_ROWS} rows")
+            _merge(self._arms.setdefault(key, {}), _payload(record))
+            if len(self._arms) > MOST_ROWS:
+                raise IntegrityError(f"{self._where}: more than {MOST_ROWS} rows")
             if record.get("started"):
-                begun[key] = len(units)
+                self._begun[key] = len(self._units)
         elif record["kind"] == "unit":
-            units.append(_payload(record))
-    units = [
-        unit
-        for number, unit in enumerate(units)
-        if unit.get("from_run") or number >= begun.get(_row(unit), 0)
-    ]
-    if sum(len(arm.get(key) or ()) for arm in arms.values() for key in ("drift", "floor")) > MOST_WINDOWS:
-        raise IntegrityError(f"{where}: more than {MOST_WINDOWS} windows of text")
-    if len(units) > MOST_UNITS or any(n > MOST_OF_A_ROW for n in Counter(map(_row, units)).values()):
-        raise IntegrityError(f"{where}: more than {MOST_OF_A_ROW} units of a row, or {MOST_UNITS} of all")
-    units += [unit for arm in arms.values() for unit in _as_unit(arm)]
-    body = {**head, "started_utc": head["at_utc"], "finished_utc": finished}
-    try:
-        return _adapter().validate_python(
-            {**body, "arms": list(arms.values()), "units": units, "notices": list(notices)}
-        )
-    except ValidationError as bad:
-        raise IntegrityError(f"{where}: {explained(bad)}") from None
+            self._units.append(_payload(record))
+
+    def _begin(self, head: Mapping[str, Any]) -> None:
+        if head["kind"] != "run_started":
+            raise IntegrityError(f"{self._where}: the journal does not begin with a run")
+        version = head.get("schema_version")
+        if type(version) is int and version > SCHEMA_VERSION:
+            raise IntegrityError(f"{self._where}: written by a newer version (schema {version})")
+        self._head = dict(head)
+
+    def record(self, notices: Sequence[str] = ()) -> RunRecord:
+        """Return the run of all records so far. Raises IntegrityError if there is none, or too much."""
+        if not self._head:
+            raise IntegrityError(f"{self._where}: the journal does not begin with a run")
+        units = self._valid_units()
+        units += [unit for arm in self._arms.values() for unit in _as_unit(arm)]
+        times = {"started_utc": self._head["at_utc"], "finished_utc": self._finished}
+        arms = list(self._arms.values())
+        try:
+            return _adapter().validate_python(
+                {**self._head, **times, "arms": arms, "units": units, "notices": list(notices)}
+            )
+        except ValidationError as bad:
+            raise IntegrityError(f"{self._where}: {explained(bad)}") from None
+
+    def _valid_units(self) -> list[dict[str, Any]]:
+        """Return the units that belong to no attempt that was cut short."""
+        units = [
+            unit
+            for number, unit in enumerate(self._units)
+            if unit.get("from_run") or number >= self._begun.get(_row(unit), 0)
+        ]
+        arms = self._arms.values()
+        if sum(len(arm.get(key) or ()) for arm in arms for key in ("drift", "floor")) > MOST_WINDOWS:
+            raise IntegrityError(f"{self._where}: more than {MOST_WINDOWS} windows of text")
+        if len(units) > MOST_UNITS or any(n > MOST_OF_A_ROW for n in Counter(map(_row, units)).values()):
+            raise IntegrityError(
+                f"{self._where}: more than {MOST_OF_A_ROW} units of a row, or {MOST_UNITS} of all"
+            )
+        return units
 
 
 def _as_unit(arm: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

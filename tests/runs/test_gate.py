@@ -6,7 +6,7 @@ import functools
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from bench.runs import gate as gating
 from bench.runs import run as harness
 from bench.runs import sides
 from bench.runs.gate import Plan, calibrate_spec, gate_spec
+from bench.store import journal as journals
 from bench.store.lock import run_lock
 from bench.store.replay import load_record
 
@@ -105,6 +106,23 @@ def test_a_slower_variant(tmp_path: Path) -> None:
     assert (found["verdict"], found["exit_code"]) == ("FAIL", 1)
     assert found["rules"][0]["value"] == pytest.approx((10 + 5 * 3) / (10 + 5 * 2))
     assert 8 <= found["evidence"]["units"] <= 10
+
+
+def test_a_gate_reads_its_journal_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the number of its rounds: once as it grows, and once for the summary at its end."""
+    read: list[bytes] = []
+    lines = journals._lines
+
+    def counting(*arguments: Any) -> Iterator[bytes]:
+        for line in lines(*arguments):
+            read.append(line)
+            yield line
+
+    monkeypatch.setattr(journals, "_lines", counting)
+    directory = gate_spec(config(tmp_path, 2 * MS), tmp_path / "results", Plan(batches=2))
+    written = (directory / "journal.jsonl").read_bytes().splitlines()
+    assert sum(b'"kind":"unit"' in line for line in written) >= 5
+    assert len(read) <= 3 * len(written)  # the third time is for the digest of the last line
 
 
 def test_every_request_of_the_workload_comes_up(tmp_path: Path) -> None:

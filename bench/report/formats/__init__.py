@@ -20,6 +20,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 from bench.errors import IntegrityError
@@ -30,6 +31,8 @@ from bench.results.run_summary import RunSummary
 
 FlatRow = dict[str, Any]
 Any_ = TypeVar("Any_")
+FEW_LETTERS = 200
+_PLAIN = frozenset({int, float, bool, type(None)})
 
 
 def harmless(value: Any_) -> Any_:
@@ -44,18 +47,44 @@ def harmless(value: Any_) -> Any_:
 
 
 def _harmless(value: Any) -> Any:
+    kind = type(value)
+    if kind in _PLAIN:  # most of a run is numbers
+        return value
     if isinstance(value, Enum):
         return value
     if isinstance(value, str):
-        line = value if value.isprintable() else printable(value.replace("\r\n", "\n")).replace("\n", " ")
-        return defused(line)
-    if isinstance(value, Mapping):
+        return _of_few_letters(value) if len(value) <= FEW_LETTERS else _line(value)
+    if kind is dict or isinstance(value, Mapping):
         return {_harmless(key): _harmless(item) for key, item in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{one.name: _harmless(getattr(value, one.name)) for one in fields(value)})
+    if names := _fields_of(kind):
+        return _with_harmless_fields(value, names)
     if isinstance(value, Sequence):
         return type(value)(_harmless(item) for item in value)  # type: ignore[call-arg]
     return value
+
+
+def _line(text: str) -> str:
+    line = text if text.isprintable() else printable(text.replace("\r\n", "\n")).replace("\n", " ")
+    return defused(line)
+
+
+_of_few_letters = lru_cache(maxsize=4096)(_line)  # units, formulas and names stand in every row
+
+
+@cache
+def _fields_of(kind: type) -> tuple[str, ...]:
+    """Return the names of the fields of a dataclass; none of anything else."""
+    return tuple(one.name for one in fields(kind)) if is_dataclass(kind) else ()
+
+
+def _with_harmless_fields(value: Any, names: Sequence[str]) -> Any:
+    found = {}
+    for name in names:
+        before = getattr(value, name)
+        after = _harmless(before)
+        if after is not before and (before or after):
+            found[name] = after
+    return replace(value, **found) if found else value
 
 
 def presented(run: RunSummary) -> RunSummary:

@@ -21,12 +21,12 @@ def render(runs: Sequence[RunSummary]) -> str:
     rows = flat_rows(runs)
     out = io.StringIO()
     writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-    writer.writerow(_cell(key) for key in (rows[0] if rows else ()))
-    writer.writerows([_cell(value) for value in row.values()] for row in rows)
+    writer.writerow(safe_cell(key) for key in (rows[0] if rows else ()))
+    writer.writerows([safe_cell(value) for value in row.values()] for row in rows)
     return out.getvalue()
 
 
-def _cell(value: object) -> object:
+def safe_cell(value: object) -> object:
     """Keep numbers as they are and missing values empty, and make text safe: ``=1`` becomes ``'=1``."""
     if not isinstance(value, str):
         return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
@@ -114,7 +114,7 @@ class _Page:
         """Return the cells of the sweep in order; without a sweep there is one cell without a name."""
         return self.run.groups
 
-    @property
+    @cached_property
     def columns(self) -> tuple[Column, ...]:
         """Return the columns of the result table."""
         return columns_of(self.run)
@@ -182,18 +182,23 @@ class _Page:
 
     def figures(self, group: str) -> list[FigureRow]:
         """Return every metric that at least one variant of the cell has."""
-        return [row for row in self._figure_rows(group) if any(row.cells)]
+        return [row for row in self._figure_rows[group] if any(row.cells)]
 
     def unmeasured(self, group: str) -> list[str]:
         """Return the keys of the metrics that no variant of the cell has."""
-        return [row.key for row in self._figure_rows(group) if not any(row.cells)]
+        return [row.key for row in self._figure_rows[group] if not any(row.cells)]
 
-    def _figure_rows(self, group: str) -> list[FigureRow]:
-        columns = [dict(row.figures()) for row in self.measured(group)]
-        return [
-            _figure_row(key, [column.get(key) for column in columns])
-            for key in dict.fromkeys(key for column in columns for key in column)
-        ]
+    @cached_property
+    def _figure_rows(self) -> dict[str, list[FigureRow]]:
+        return {group: _figure_rows(self.measured(group)) for group in self.groups}
+
+
+def _figure_rows(rows: Sequence[Row]) -> list[FigureRow]:
+    columns = [dict(row.figures()) for row in rows]
+    return [
+        _figure_row(key, [column.get(key) for column in columns])
+        for key in dict.fromkeys(key for column in columns for key in column)
+    ]
 
 
 def _figure_row(key: str, figures: Sequence[Figure | None]) -> FigureRow:

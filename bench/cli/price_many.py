@@ -1,0 +1,110 @@
+"""`bench price` of a directory of runs: every row at another price, from the index beside the runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.cli.run_pages import index_of
+from bench.cli.tables import align, terminal_width
+from bench.errors import UsageError
+from bench.formatting import count, format_significant, one_line, printable
+from bench.results.repriced import Block, Repriced, repriced
+from bench.results.wanted import Wanted
+
+TITLES = ("run", "started", "row", "$/1k tok", "now", "[95 %]", "cost ratio [95 %]")
+MOST_NOTES = 5
+
+
+def price_many(
+    directory: Path,
+    hardware: str | None,
+    usd_per_hour: float | None,
+    utilisation: float | None,
+    vcpus: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print every row of the runs in a directory at another price; nothing on the disk changes."""
+    from bench.measure.clock import utc_now
+    from bench.pricing.reprice import new_price
+    from bench.report.formats import ascii_json
+
+    today = utc_now()[:10]
+
+    def new_block(old: Block) -> Block:
+        return new_price(old, hardware, usd_per_hour, utilisation, today, vcpus)
+
+    runs = index_of(directory).runs(Wanted())
+    if not any(run.rows for run in runs):
+        raise UsageError(f"no run in {directory} can be read (bench list runs {directory})")
+    found = list(repriced(runs, new_block))
+    unreadable = [f"{os.fsdecode(run.place)}: {run.why}" for run in runs if not run.rows and run.why]
+    _say([f"left out: {one}" for one in unreadable])
+    _say(_cautions(found))
+    if as_json:
+        print(ascii_json([_as_data(one) for one in found], indent=1))
+    else:
+        rows = [TITLES, *(tuple(map(printable, _cells(one))) for one in found)]
+        print("\n".join([*align(rows, terminal_width()), "", _about(found)]))
+
+
+def _cells(one: Repriced) -> tuple[str, ...]:
+    usd, ratio = one.usd, one.ratio
+    return (
+        os.fsdecode(one.place),
+        one.run.started[:16].replace("T", " "),
+        one.row.title,
+        format_significant(one.before),
+        format_significant(usd.value if usd else None),
+        _bounds(usd.low, usd.high) if usd else "",
+        f"{ratio.value:.3f} {_bounds(ratio.low, ratio.high)}" if ratio else (one.why_not or "-"),
+    )
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"[{format_significant(low)}, {format_significant(high)}]"
+
+
+def _as_data(one: Repriced) -> dict[str, Any]:
+    usd, ratio = one.usd, one.ratio
+    return {
+        "directory": os.fsdecode(one.place),
+        "run_id": one.run.run_id,
+        "started_utc": one.run.started,
+        "name": one.row.name,
+        "group": one.row.group,
+        "status": one.row.status,
+        "cost_per_1k_tokens_usd_before": one.before,
+        "cost_per_1k_tokens_usd": usd.value if usd else None,
+        "cost_per_1k_tokens_usd_ci_low": usd.low if usd else None,
+        "cost_per_1k_tokens_usd_ci_high": usd.high if usd else None,
+        "cost_ratio": ratio.value if ratio else None,
+        "cost_ratio_ci_low": ratio.low if ratio else None,
+        "cost_ratio_ci_high": ratio.high if ratio else None,
+        "caution": one.caution or None,
+        "reason": one.why_not or None,
+    }
+
+
+def _about(found: Sequence[Repriced]) -> str:
+    runs = len({one.place for one in found})
+    priced = sum(one.usd is not None for one in found)
+    return f"{count(runs, 'run')}, {priced} of {count(len(found), 'row')} measured and priced"
+
+
+def _cautions(found: Sequence[Repriced]) -> list[str]:
+    """Return each caution once, with the number of rows that it is for."""
+    said = Counter(one.caution for one in found if one.caution)
+    return [f"{count(number, 'row')}: {caution}" for caution, number in said.items()]
+
+
+def _say(notes: Sequence[str]) -> None:
+    for note in notes[:MOST_NOTES]:
+        print(f"bench: {one_line(note)}", file=sys.stderr)
+    if len(notes) > MOST_NOTES:
+        print(f"bench: and {len(notes) - MOST_NOTES} more", file=sys.stderr)

@@ -1,0 +1,146 @@
+"""What `bench list runs` prints: the finished runs of a directory, found by an index beside them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from bench.cli.tables import align, terminal_width
+from bench.errors import UsageError
+from bench.formatting import count, format_significant, printable, row_title
+from bench.results.index import Index, one_by_one
+from bench.results.indexed import UNREADABLE, IndexedRow, IndexedRun
+from bench.results.wanted import Wanted
+
+TITLES = ("run", "started", "status", "rows", "machine", "model", "$/1k tok", "ratio", "cheapest row")
+MOST_SHOWN = 50
+MANY, AT_ONCE = 400, 50  # directories to read: more than one process for many, each so many at a time
+LONGEST_MACHINE = 40
+
+
+def index_of(directory: Path) -> Index:
+    """Return the index of a directory of runs, as it is now. Raises UsageError for any other directory."""
+    from bench.store.run_files import JOURNAL, RUN_JSON
+
+    if any((directory / name).is_file() for name in (JOURNAL, RUN_JSON)):
+        raise UsageError(
+            f"{directory} is a run; give the directory that holds runs, such as {directory.parent}"
+        )
+    return Index(directory, _read_many)
+
+
+def _read_many(directories: Sequence[bytes]) -> Iterator[IndexedRun]:
+    """Read directories, many of them in as many processes as there are processors."""
+    if len(directories) < MANY:
+        yield from one_by_one(directories)
+        return
+    from bench.results.index_entry import read_run
+
+    print(f"reading {count(len(directories), 'run')} once; the next time takes a moment", file=sys.stderr)
+    with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
+        yield from pool.map(read_run, directories, chunksize=AT_ONCE)
+
+
+def runs(directory: Path, wanted: Wanted, *, limit: int | None, as_json: bool, as_csv: bool) -> str:
+    """Return the runs that are wanted: a table, JSON or CSV of ``limit`` of them, or with 0 of all.
+
+    Without a limit the table has the first few, and the others have all.
+    """
+    index = index_of(directory)
+    if as_json or as_csv:
+        found = [as_data(run, wanted) for run in index.runs(wanted)]
+        return _json(found) if as_json else _csv(found)
+    shown = index.runs(replace(wanted, most=MOST_SHOWN if limit is None else limit))
+    number, all_ = index.count(wanted), index.count(Wanted())
+    rows = [tuple(map(printable, _cells(run, wanted))) for run in shown]
+    lines = align([TITLES, *rows], terminal_width()) if rows else []
+    return "\n".join([*lines, *([""] if lines else []), *_notes(directory, len(shown), number, all_)])
+
+
+def _notes(directory: Path, shown: int, number: int, all_: int) -> Iterator[str]:
+    of_all = count(all_, "run") if number == all_ else f"{number} of {count(all_, 'run')}"
+    rest = f", the first {shown} shown (--limit N, --limit 0: all)" if shown < number else ""
+    yield printable(f"{of_all} in {directory}{rest}")
+    if shown:
+        yield "$/1k tok and ratio: of the cheapest row that was measured; ratio: to its baseline"
+
+
+def _cells(run: IndexedRun, wanted: Wanted) -> tuple[str, ...]:
+    place = os.fsdecode(run.place)
+    if run.status == UNREADABLE:
+        return (place, "-", UNREADABLE, "-", "-", "-", "-", "-", run.why)
+    row = cheapest(run, wanted.scheme)
+    failed = sum(one.status not in ("ok", "unsupported") for one in run.rows)
+    return (
+        place,
+        run.started[:16].replace("T", " "),
+        run.verdict or (run.status if run.finished else "not finished"),
+        f"{len(run.rows)}" + (f", {failed} failed" if failed else ""),
+        run.machine if len(run.machine) <= LONGEST_MACHINE else run.machine[: LONGEST_MACHINE - 1] + "…",
+        run.models,
+        format_significant(row.cost if row else None),
+        "-" if row is None or row.ratio is None else f"{row.ratio:.3f}",
+        _row_words(row) if row else "-",
+    )
+
+
+def _row_words(row: IndexedRow) -> str:
+    steps = re.sub(r" \([^()]*(\([^()]*\)[^()]*)*\)", "", row.steps)  # without their settings
+    return f"{row.title}: {steps}" if steps else row.title
+
+
+def cheapest(run: IndexedRun, scheme: str | None = None) -> IndexedRow | None:
+    """Return the row with the fewest dollars for a thousand tokens, among those with the scheme."""
+    part = (scheme or "").lower()
+    rows = [row for row in run.rows if row.cost is not None and part in row.steps.lower()]
+    return min(rows, key=lambda row: row.cost or 0.0, default=None)
+
+
+def as_data(run: IndexedRun, wanted: Wanted) -> dict[str, Any]:
+    """Return a run for JSON and CSV: one flat dict."""
+    row = cheapest(run, wanted.scheme)
+    return {
+        "directory": os.fsdecode(run.place),
+        "run_id": run.run_id,
+        "name": run.name,
+        "started_utc": run.started,
+        "finished_utc": run.finished,
+        "status": run.status,
+        "verdict": run.verdict or None,
+        "reason": run.why or None,
+        "models": run.models,
+        "machine": run.machine,
+        "rows": len(run.rows),
+        "rows_ok": sum(one.status == "ok" for one in run.rows),
+        "cheapest_row": row_title(row.group, row.name) if row else None,
+        "optimisations": row.steps if row else None,
+        "cost_per_1k_tokens_usd": row.cost if row else None,
+        "cost_ratio": row.ratio if row else None,
+        "journal_sha256": run.journal_sha256 or None,
+    }
+
+
+def _json(found: Sequence[dict[str, Any]]) -> str:
+    from bench.report.formats import ascii_json
+
+    return ascii_json(found, indent=1)
+
+
+def _csv(found: Sequence[dict[str, Any]]) -> str:
+    """Write CSV in which no cell can become a formula."""
+    from bench.report.formats.csv import safe_cell
+
+    out = io.StringIO()
+    writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    writer.writerow(found[0] if found else ())
+    writer.writerows([safe_cell(value) for value in row.values()] for row in found)
+    return out.getvalue().rstrip("\n")

@@ -1,0 +1,187 @@
+"""An index of the runs in a directory: what lists and re-pricing need of each, without reading it again.
+
+It is a cache beside the journals and can be made from them at any time. A directory is read again if its own
+time of change differs from the one in the index; what is handed out of a run is first held against the state
+of the run's files (``files_of``), and so is every run that is not finished.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bench.errors import UsageError
+from bench.results.index_schema import (
+    DELETE_ROWS,
+    DELETE_RUN,
+    INSERT_PRICE,
+    INSERT_ROW,
+    INSERT_RUN,
+    KNOWN,
+    OPEN,
+    ROWS,
+    RUN_COLUMNS,
+    SCHEMA,
+    indexed_row,
+)  # fmt: skip
+from bench.results.indexed import IndexedRow, IndexedRun, files_of, inode_of
+from bench.results.wanted import Wanted
+from bench.store.index_file import empty_database, read_database, write_database
+
+ReadMany = Callable[[Sequence[bytes]], Iterable[IndexedRun]]
+Kind = TypeVar("Kind")
+
+
+def one_by_one(directories: Sequence[bytes]) -> Iterator[IndexedRun]:
+    """Read directories in this process."""
+    from bench.results.index_entry import read_run
+
+    return map(read_run, directories)
+
+
+class Index:
+    """The runs in one directory.
+
+    ``read_many`` reads directories, in any number of processes. Raises UsageError without a directory.
+    """
+
+    def __init__(self, out: Path, read_many: ReadMany = one_by_one) -> None:
+        if not out.is_dir():
+            raise UsageError(f"{out} is not a directory of runs")
+        self._out, self._root, self._read_many = out, os.fsencode(out), read_many
+        self._database = read_database(out, SCHEMA)
+        self._changed = False
+        self._if_it_makes_sense(self._refresh)
+
+    def runs(self, wanted: Wanted) -> list[IndexedRun]:
+        """Return the runs that are wanted, in their order, with their rows."""
+        return self._if_it_makes_sense(lambda: self._runs(*wanted.query(RUN_COLUMNS)))
+
+    def count(self, wanted: Wanted) -> int:
+        """Return how many runs there are of this kind, however many are shown."""
+        query, values = wanted.count()
+        return int(self._if_it_makes_sense(lambda: self._ask(query, values)[0][0]))
+
+    def _if_it_makes_sense(self, act: Callable[[], Kind]) -> Kind:
+        """Do something with the index. If that fails, its file was not ours: everything is read again."""
+        try:
+            return act()
+        except (sqlite3.Error, ArithmeticError, TypeError, ValueError):
+            self._database.close()
+            self._database = empty_database(SCHEMA)
+            self._refresh()
+            return act()
+
+    def _runs(self, query: str, values: Sequence[object]) -> list[IndexedRun]:
+        checked: set[bytes] = set()
+        while True:
+            found = self._ask(query, values)
+            shown = [(row[1], row[4]) for row in found if row[1] not in checked]
+            checked.update(place for place, _files in shown)
+            if not self._read(self._in_another_state(shown)):
+                break
+        if any(row[-1] is None for row in found):
+            raise ValueError("a run without its price")
+        self._keep()
+        rows = self._rows_of([row[0] for row in found])
+        return [IndexedRun(*row[1:], rows=tuple(rows.get(row[0], ()))) for row in found]
+
+    def _refresh(self) -> None:
+        """Read what is new or has changed since the index was made, and forget what is gone."""
+        there = dict(self._directories())
+        known = {place: (inode, changed_ns) for place, inode, changed_ns in self._ask(KNOWN)}
+        stale = {place for place, state in there.items() if known.get(place) != state}
+        gone = known.keys() - there.keys()
+        stale.update(self._in_another_state(row for row in self._ask(OPEN) if row[0] in there))
+        with self._transaction():
+            self._delete(gone)
+        self._changed |= bool(gone)
+        self._read(sorted(stale))
+        self._keep()
+
+    def _directories(self) -> Iterator[tuple[bytes, tuple[int, int]]]:
+        """Yield the name of each directory in this one, with its inode and its time of change."""
+        root = os.open(self._out, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for place in os.listdir(self._root):  # noqa: PTH208 - bytes, which a name of a file may need
+                if place.startswith(b"."):
+                    continue
+                try:
+                    found = os.stat(place, dir_fd=root)
+                except OSError:  # gone, or a link that leads nowhere
+                    continue
+                if stat.S_ISDIR(found.st_mode):
+                    yield place, (inode_of(found), found.st_ctime_ns)
+        finally:
+            os.close(root)
+
+    def _in_another_state(self, known: Iterable[tuple[bytes, str]]) -> list[bytes]:
+        """Return the directories of which the files are no more what the index says."""
+        return [place for place, files in known if files_of(self._path(place)) != files]
+
+    def _path(self, place: bytes) -> bytes:
+        return b"/".join((self._root, place))
+
+    # ---- the database --------------------------------------------------------------------------------
+
+    def _ask(self, query: str, values: Sequence[object] = ()) -> list[Any]:
+        return self._database.execute(query, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._database.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._database.execute("COMMIT")  # half of it is as good: what is missing is read next time
+
+    def _read(self, places: Collection[bytes]) -> bool:
+        """Read these directories into the index; return whether there were any."""
+        if places:
+            with self._transaction():
+                self._delete(places)
+                for run in self._read_many([self._path(place) for place in places]):
+                    self._put(run)
+            self._changed = True
+        return bool(places)
+
+    def _put(self, run: IndexedRun) -> None:
+        if not run.changed_ns:  # it has gone since
+            return
+        self._database.execute(INSERT_PRICE, (run.price,))
+        row = self._database.execute(
+            INSERT_RUN,
+            (
+                run.place, run.inode, run.changed_ns, run.files, run.status, run.why, run.journal_sha256,
+                run.run_id, run.name, run.started, run.finished, run.verdict, run.models, run.machine,
+                run.price,
+            ),
+        )  # fmt: skip
+        rows = ((row.lastrowid, number, *vars(one).values()) for number, one in enumerate(run.rows))
+        self._database.executemany(INSERT_ROW, rows)
+
+    def _delete(self, places: Iterable[bytes]) -> None:
+        for place in places:
+            self._database.execute(DELETE_ROWS, (place,))
+            self._database.execute(DELETE_RUN, (place,))
+
+    def _rows_of(self, runs: Sequence[int]) -> dict[int, list[IndexedRow]]:
+        """Return the rows of runs, by the run's number in the index."""
+        found: dict[int, list[IndexedRow]] = {}
+        self._database.execute("CREATE TEMP TABLE asked (id INTEGER PRIMARY KEY)")
+        self._database.executemany("INSERT INTO asked VALUES (?)", ((one,) for one in runs))
+        for run, *values in self._ask(ROWS):
+            found.setdefault(run, []).append(indexed_row(values))
+        self._database.execute("DROP TABLE asked")
+        return found
+
+    def _keep(self) -> None:
+        """Write the index beside the runs, if it has changed; without it, everything is read next time."""
+        if self._changed:
+            write_database(self._out, self._database)
+            self._changed = False

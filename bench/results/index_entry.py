@@ -1,0 +1,142 @@
+"""Read a run for an index: its summary without what no list shows, held against its journal's digest."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError, UsageError
+from bench.formatting import one_line
+from bench.metrics import cost, energy, throughput
+from bench.metrics.comparisons import Comparison
+from bench.results.indexed import NO_RUN, UNREADABLE, IndexedRow, IndexedRun, files_of, inode_of
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary
+from bench.results.summary import RUN_JSON, STEP_PAIRS, is_run, load_run
+from bench.stats.figure import Figure
+from bench.stats.verdict import Design
+from bench.store.journal import last_digest
+from bench.store.replay import journal_of
+
+# The figures that are kept of a row; with these alone a summary is read in two thirds of the time.
+FIGURES = frozenset(
+    metric.key for metric in (cost.PER_1K, throughput.TOTAL, throughput.REQUESTS, energy.PER_REQUEST)
+)
+LOAD_JSON = "load.json"  # of a load, which has a journal too and is no run
+LONGEST = 400  # letters of a text
+MOST_THREADS = 2**31
+
+
+def read_run(directory: bytes) -> IndexedRun:
+    """Return what an index keeps of a directory. A run that cannot be read is kept with the reason."""
+    path, place = Path(os.fsdecode(directory)), directory.rpartition(b"/")[2]
+    try:
+        found = path.stat()
+    except OSError:  # it has gone since it was seen
+        return IndexedRun(place, 0, 0, "", NO_RUN)
+    state = (place, inode_of(found), found.st_ctime_ns, files_of(directory))
+    if not is_run(path) or ((path / LOAD_JSON).is_file() and not (path / RUN_JSON).is_file()):
+        return IndexedRun(*state, NO_RUN)
+    try:
+        return _entry(state, load_run(path, FIGURES), _last_digest(path))
+    except BenchError as bad:
+        return IndexedRun(*state, UNREADABLE, _text(str(bad))[:LONGEST])
+
+
+def _last_digest(path: Path) -> str:
+    try:
+        return last_digest(journal_of(path))
+    except UsageError:  # a summary alone
+        return ""
+
+
+def _entry(state: tuple[bytes, int, int, str], run: RunSummary, digest: str) -> IndexedRun:
+    return IndexedRun(
+        *state,
+        status=str(run.status),
+        why=_text("; ".join(run.reasons))[:LONGEST],
+        journal_sha256=digest,
+        run_id=run.run_id,
+        name=run.name,
+        started=_in_utc(run.started_utc),
+        finished=_in_utc(run.finished_utc) if run.finished_utc else None,
+        verdict=str(run.gate.verdict) if run.gate else "",
+        models=_models(run),
+        machine=_machine(run.machine),
+        price=json.dumps(run.price, sort_keys=True),
+        rows=tuple(_row(run, row) for row in run.rows),
+    )
+
+
+def _models(run: RunSummary) -> str:
+    names = dict.fromkeys(str((row.model or {}).get("name") or "") for row in run.rows)
+    return ", ".join(filter(None, names))[:LONGEST]
+
+
+def _text(text: str) -> str:
+    """Return one line that can be written in any file."""
+    return one_line(text).encode(errors="replace").decode()
+
+
+def _in_utc(stamp: str) -> str:
+    """Return a time as it sorts; one in the first hours of the calendar, which has none in UTC, as it is."""
+    try:
+        return datetime.fromisoformat(stamp).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except OverflowError:
+        return _text(stamp)
+
+
+def _machine(found: Mapping[str, Any]) -> str:
+    gpus = [str(one.get("name") if isinstance(one, Mapping) else one) for one in found.get("gpus") or ()]
+    cpus = f"{found['cpus']} CPUs" if found.get("cpus") else ""
+    words = (str(found.get("cpu_model") or ""), cpus, *dict.fromkeys(gpus))
+    return _text(", ".join(filter(None, words)))[:LONGEST]
+
+
+def _row(run: RunSummary, row: Row) -> IndexedRow:
+    tokens, paid = row.figure(throughput.TOTAL), row.figure(cost.PER_1K)
+    ratio = run.comparison(row, cost.PER_1K)
+    paired = ratio if ratio is not None and ratio.design in STEP_PAIRS and ratio.value is not None else None
+    return IndexedRow(
+        name=row.name,
+        group=row.group,
+        is_baseline=row.is_baseline,
+        status=str(row.status),
+        steps=_text(" + ".join(row.optimisations)),
+        threads=min(row.facts.threads, MOST_THREADS) if row.facts and row.facts.threads else None,
+        device=_text(row.facts.device)[:LONGEST] if row.facts else "",
+        tokens_per_s=_number(tokens, "value"),
+        tokens_low=_number(tokens, "ci_low"),
+        tokens_high=_number(tokens, "ci_high"),
+        joules_per_1k=_joules_per_1k(row),
+        cost=_number(paid, "value"),
+        cost_low=_number(paid, "ci_low"),
+        cost_high=_number(paid, "ci_high"),
+        alone=paid is None or "alone" not in paid.notes,
+        ratio=_number(ratio, "ratio"),
+        ratio_low=_number(ratio, "ci_low"),
+        ratio_high=_number(ratio, "ci_high"),
+        by_price=ratio is None or ratio.design != Design.BLOCKS,
+        value=_number(paired, "value"),
+        value_low=_number(paired, "value_low"),
+        value_high=_number(paired, "value_high"),
+    )
+
+
+def _number(found: Figure | Comparison | None, name: str) -> float | None:
+    number = getattr(found, name, None)
+    return None if number is None else float(number)
+
+
+def _joules_per_1k(row: Row) -> float | None:
+    """Return the energy of a thousand tokens: that of a request, times the requests in a thousand tokens."""
+    joules, requests, tokens = (
+        row.figure(metric) for metric in (energy.PER_REQUEST, throughput.REQUESTS, throughput.TOTAL)
+    )
+    if joules is None or requests is None or tokens is None or not tokens.value:
+        return None
+    return float(joules.value) * requests.value * 1000 / tokens.value

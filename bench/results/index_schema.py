@@ -1,0 +1,58 @@
+"""The tables of an index, and the statements that fill and read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from bench.results.indexed import IndexedRow
+
+SCHEMA = """
+CREATE TABLE prices (id INTEGER PRIMARY KEY, block TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE runs (
+  id INTEGER PRIMARY KEY, place BLOB NOT NULL UNIQUE, inode INTEGER NOT NULL, changed_ns INTEGER NOT NULL,
+  files TEXT NOT NULL, status TEXT NOT NULL, why TEXT NOT NULL, journal_sha256 TEXT NOT NULL,
+  run_id TEXT NOT NULL, name TEXT NOT NULL, started TEXT NOT NULL, finished TEXT, verdict TEXT NOT NULL,
+  models TEXT NOT NULL, machine TEXT NOT NULL, price INTEGER NOT NULL
+) STRICT;
+CREATE TABLE rows (
+  run INTEGER NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL, cell TEXT NOT NULL,
+  is_baseline INTEGER NOT NULL, status TEXT NOT NULL, steps TEXT NOT NULL, threads INTEGER,
+  device TEXT NOT NULL, tokens_per_s REAL, tokens_low REAL, tokens_high REAL, joules_per_1k REAL, cost REAL,
+  cost_low REAL, cost_high REAL, alone INTEGER NOT NULL, ratio REAL, ratio_low REAL, ratio_high REAL,
+  by_price INTEGER NOT NULL, value REAL, value_low REAL, value_high REAL, PRIMARY KEY (run, number)
+) STRICT, WITHOUT ROWID;
+"""
+RUN_COLUMNS = (
+    "id, place, inode, changed_ns, files, status, why, journal_sha256, run_id, name, started, finished, "
+    "verdict, models, machine, (SELECT block FROM prices WHERE prices.id = runs.price)"
+)
+KNOWN = "SELECT place, inode, changed_ns FROM runs"
+# What may change without a new file in its directory: a run that is measured, one that cannot be read.
+OPEN = "SELECT place, files FROM runs WHERE finished IS NULL AND status != ''"
+INSERT_PRICE = "INSERT OR IGNORE INTO prices (block) VALUES (?)"
+INSERT_RUN = (
+    "INSERT INTO runs (place, inode, changed_ns, files, status, why, journal_sha256, run_id, name, started, "
+    "finished, verdict, models, machine, price) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+    "(SELECT id FROM prices WHERE block = ?))"
+)
+INSERT_ROW = f"INSERT INTO rows VALUES (?, ?{', ?' * len(fields(IndexedRow))})"
+DELETE_ROWS = "DELETE FROM rows WHERE run = (SELECT id FROM runs WHERE place = ?)"
+DELETE_RUN = "DELETE FROM runs WHERE place = ?"
+ROWS = (
+    "SELECT run, name, cell, is_baseline, status, steps, threads, device, tokens_per_s, tokens_low, "
+    "tokens_high, joules_per_1k, cost, cost_low, cost_high, alone, ratio, ratio_low, ratio_high, by_price, "
+    "value, value_low, value_high FROM rows JOIN asked ON rows.run = asked.id ORDER BY run, number"
+)
+_TRUTHS = tuple(
+    number for number, one in enumerate(fields(IndexedRow)) if one.type in ("bool", bool)
+)  # SQLite has numbers for them
+
+
+def indexed_row(values: Sequence[Any]) -> IndexedRow:
+    """Return a row as it was put into the table."""
+    found = list(values)
+    for number in _TRUTHS:
+        found[number] = bool(found[number])
+    return IndexedRow(*found)

@@ -1,0 +1,37 @@
+"""A summary with less in it, for lists of many runs: the content of ``run.json`` before it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from typing import Any
+
+Json = Mapping[str, Any]
+# Parts of a row that take long to read and that no list shows.
+_HEAVY: Mapping[str, Any] = {
+    "evidence": None, "warm_up": None, "noise": [], "examples": [], "drift": {},
+}  # fmt: skip
+
+
+def lightened(content: Json, figures: Container[str]) -> dict[str, Any]:
+    """Return the content of ``run.json`` with only these figures of each row, and without its evidence.
+
+    What is not as a run writes it stays as it is: the reader says what is wrong with it.
+    """
+    rows, ratios = content.get("variants"), content.get("comparisons")
+    found = dict(content)
+    if isinstance(rows, list):
+        found["variants"] = [_row(row, figures) if isinstance(row, dict) else row for row in rows]
+    if isinstance(ratios, list):
+        found["comparisons"] = [one for one in ratios if not _is_of_another(one, figures)]
+    return found
+
+
+def _row(row: Json, figures: Container[str]) -> Json:
+    metrics = row.get("metrics")
+    if not isinstance(metrics, dict):
+        return row
+    return {**row, **_HEAVY, "metrics": {key: metrics[key] for key in metrics if key in figures}}
+
+
+def _is_of_another(ratio: object, figures: Container[str]) -> bool:
+    return isinstance(ratio, dict) and isinstance(ratio.get("metric"), str) and ratio["metric"] not in figures

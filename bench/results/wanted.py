@@ -1,0 +1,122 @@
+"""Which runs a list shows, and in which order, as a query of the index.
+
+What a user writes is a value of the query, and never a part of it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from bench.errors import UsageError
+from bench.formatting import nearest
+from bench.results.indexed import NO_RUN, UNREADABLE
+
+# The cheapest row that was measured, among those with the wanted steps.
+_ROW = "rows.run = runs.id AND instr(lower(steps), ?)"
+_CHEAPEST = f"(SELECT min({{of}}) FROM rows WHERE {_ROW} AND status = 'ok')"
+_ORDERS = {
+    "date": "started DESC, place DESC",
+    "name": "name, started DESC",
+    "model": "models, started DESC",
+    "status": "status, started DESC",
+    "cost": f"{_CHEAPEST.format(of='cost')} NULLS LAST, started DESC",
+    "ratio": f"{_CHEAPEST.format(of='ratio')} NULLS LAST, started DESC",
+}
+SORTS = tuple(_ORDERS)
+_OF_ROWS = ("cost", "ratio")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a run must be like; None asks for nothing.
+
+    ``model``, ``machine`` and ``scheme`` are parts of a name, in letters of either case. ``since`` and
+    ``until`` are days (YYYY-MM-DD, UTC), both included. ``max_cost`` is in dollars for a thousand tokens, of
+    a row that has the scheme. ``status`` is the run's, or a gate's verdict. ``most`` 0 is for all.
+    """
+
+    model: str | None = None
+    scheme: str | None = None
+    machine: str | None = None
+    since: str | None = None
+    until: str | None = None
+    status: str | None = None
+    max_cost: float | None = None
+    sort: str = "date"
+    most: int = 0
+
+    @property
+    def anything(self) -> bool:
+        """Whether not every run is asked for, by date."""
+        return self != Wanted()
+
+    def query(self, columns: str) -> tuple[str, tuple[object, ...]]:
+        """Return the query for these runs, and its values. Raises UsageError for what cannot be asked."""
+        if self.sort not in _ORDERS:
+            raise UsageError(f"cannot sort by {self.sort[:60]!r} ({_meant(self.sort, SORTS)})")
+        if self.most < 0:
+            raise UsageError(f"cannot show {self.most} runs")
+        where, values = self._conditions()
+        ordered = (self._steps,) if self.sort in _OF_ROWS else ()
+        limit = (self.most or -1,)
+        text = f"SELECT {columns} FROM runs WHERE {where} ORDER BY {_ORDERS[self.sort]} LIMIT ?"
+        return text, (*values, *ordered, *limit)
+
+    def count(self) -> tuple[str, tuple[object, ...]]:
+        """Return the query for their number."""
+        where, values = self._conditions()
+        return f"SELECT count(*) FROM runs WHERE {where}", values
+
+    @property
+    def _steps(self) -> str:
+        return (self.scheme or "").lower()
+
+    def _conditions(self) -> tuple[str, tuple[object, ...]]:
+        found: list[tuple[str, tuple[object, ...]]] = [("status != ?", (NO_RUN,))]
+        for column, part in (("models", self.model), ("machine", self.machine)):
+            if part is not None:
+                found.append((f"instr(lower({column}), ?)", (part.lower(),)))
+        if self.since is not None:
+            found.append(("started >= ?", (str(_day("--since", self.since)),)))
+        if self.until is not None:
+            found.append(("started < ?", (str(_day("--until", self.until) + timedelta(days=1)),)))
+        if self.status is not None:
+            found.append(_status(self.status))
+        if self.scheme is not None or self.max_cost is not None:
+            found.append(self._of_a_row())
+        return " AND ".join(part for part, _ in found), tuple(one for _, values in found for one in values)
+
+    def _of_a_row(self) -> tuple[str, tuple[object, ...]]:
+        if self.max_cost is None:
+            return f"EXISTS (SELECT 1 FROM rows WHERE {_ROW})", (self._steps,)
+        cheap = f"EXISTS (SELECT 1 FROM rows WHERE {_ROW} AND status = 'ok' AND cost <= ?)"
+        return cheap, (self._steps, self.max_cost)
+
+
+def _status(given: str) -> tuple[str, tuple[object, ...]]:
+    from bench.gate.finding import GateVerdict
+    from bench.results.run_summary import RunStatus
+
+    statuses = (*(str(one) for one in RunStatus), UNREADABLE)
+    if given.lower() in statuses:
+        return "status = ?", (given.lower(),)
+    if given.upper() in tuple(GateVerdict):
+        return "verdict = ?", (given.upper(),)
+    known = (*statuses, *map(str, GateVerdict))
+    raise UsageError(f"no status called {given[:60]!r} ({_meant(given, known)})")
+
+
+def _meant(given: str, known: tuple[str, ...]) -> str:
+    close = nearest(given, known)
+    return f"did you mean {str(close)!r}?" if close else f"known: {', '.join(known)}"
+
+
+def _day(option: str, text: str) -> date:
+    try:
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise UsageError(f"{option}: {text[:40]!r} is not a day, YYYY-MM-DD")

@@ -1,0 +1,154 @@
+"""`bench list runs` and `bench price` of many runs: what they print, and how they end."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import many_runs
+import pytest
+from commands import Bench
+from journals import write_run
+
+from bench.cli import run_pages
+from bench.results.summary import RUN_JSON
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    many_runs.write_runs(tmp_path / "results", 12)
+    return tmp_path / "results"
+
+
+def test_a_table_of_runs_the_newest_first(bench: Bench, out: Path) -> None:
+    ended = bench("list", "runs", out)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    head, *rows = ended.stdout.splitlines()
+    assert head.split()[:4] == ["run", "started", "status", "rows"]
+    assert rows[0].split()[0] == sorted(path.name for path in out.iterdir())[-1]
+    assert "not finished" in rows[0]
+    assert f"12 runs in {out}" in rows
+    assert rows[1].endswith("pruned: prune magnitude")
+
+
+def test_filters_and_a_limit(bench: Bench, out: Path) -> None:
+    ended = bench("list", "runs", out, "--model", "MODEL-1", "--limit", 2, "--sort", "cost")
+    assert len([line for line in ended.stdout.splitlines() if " model-1 " in line]) == 2
+    assert "4 of 12 runs in" in ended.stdout
+    assert "the first 2 shown" in ended.stdout
+    assert "0 of 12 runs in" in bench("list", "runs", out, "--scheme", "nothing like it").stdout
+
+
+def test_json_and_csv_have_the_same(bench: Bench, out: Path) -> None:
+    found = json.loads(bench("list", "runs", out, "--json").stdout)
+    rows = list(csv.DictReader(io.StringIO(bench("list", "runs", out, "--csv").stdout)))
+    assert [one["run_id"] for one in found] == [row["run_id"] for row in rows]
+    assert [one["cost_per_1k_tokens_usd"] for one in found] == [
+        float(row["cost_per_1k_tokens_usd"]) for row in rows
+    ]
+    assert {one["directory"] for one in found} == {path.name for path in out.iterdir() if path.is_dir()}
+
+
+def test_many_are_read_by_several_processes(bench: Bench, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = bench("list", "runs", out, "--json").stdout
+    (out / ".index.sqlite").unlink()
+    monkeypatch.setattr(run_pages, "MANY", 3)
+    ended = bench("list", "runs", out, "--json")
+    assert ended.stdout == alone
+    assert ended.stderr.startswith("reading 12 runs once")
+
+
+def test_a_run_that_cannot_be_read_is_listed_as_such(bench: Bench, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "\x1b[31mrun")
+    (run / RUN_JSON).write_text(f"{(run / RUN_JSON).read_text()[:-3]}x")
+    ended = bench("list", "runs", tmp_path)
+    assert ended.returncode == 0
+    assert "unreadable" in ended.stdout
+    assert "not JSON" in ended.stdout
+    assert "\x1b" not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["runs", "nowhere"], "nowhere is not a directory of runs"),
+        (["runs", "results/reference/quickstart"], "is a run; give the directory that it is in"),
+        (["runs", ".", "--sort", "size"], "cannot sort by 'size'"),
+        (["runs", ".", "--status", "pased"], "did you mean 'PASS'?"),
+        (["runs", ".", "--since", "1 May"], "is not a day"),
+        (["runs", ".", "--json", "--csv"], "choose one"),
+        (["runs", ".", "results"], "one directory"),
+        (["models", "--json"], "options are for `bench list runs`"),
+        (["runs", ".", "--limit", "-1"], "limit"),
+    ],
+)
+def test_what_makes_no_sense(bench: Bench, arguments: list[str], said: str) -> None:
+    ended = bench("list", *arguments)
+    assert ended.returncode == 2
+    assert said in ended.stderr
+
+
+# ---- bench price DIRECTORY --------------------------------------------------------------------------
+
+
+def test_every_run_at_another_price_is_each_run_at_that_price(bench: Bench, out: Path) -> None:
+    asked = ("--usd-per-hour", 0.4, "--vcpus", 8)
+    found = json.loads(bench("price", out, *asked, "--json").stdout)
+    assert len(found) == 24
+    for directory in sorted(path for path in out.iterdir() if path.is_dir())[:3]:
+        whole = json.loads(bench("price", directory, *asked, "--json").stdout)
+        for row in whole["variants"]:
+            (one,) = [
+                one for one in found if (one["directory"], one["name"]) == (directory.name, row["name"])
+            ]
+            figure = row["metrics"]["cost_per_1k_tokens_usd"]
+            assert one["cost_per_1k_tokens_usd"] == pytest.approx(figure["value"], rel=1e-9)
+
+
+def test_the_table_and_what_is_wrong_with_it(bench: Bench, out: Path) -> None:
+    newest = sorted(path for path in out.iterdir() if path.is_dir())[-1]
+    (newest / RUN_JSON).write_text("{}")
+    (newest / "journal.jsonl").write_text("{}\n")
+    ended = bench("price", out, "--hardware", "h100-80gb")
+    assert ended.returncode == 0
+    assert "11 runs, 22 of 22 rows measured and priced" in ended.stdout
+    assert f"left out: {newest.name}" in ended.stderr
+    assert "22 rows: priced as a GPU" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "nothing to change"),
+        (["--hardware", "h1000"], "h1000"),
+        (["--against", "api"], "are about one run"),
+        (["--split"], "are about one run"),
+        (["--utilisation", "0"], "utilisation must be above 0"),
+    ],
+)
+def test_what_cannot_be_asked_of_many(bench: Bench, out: Path, options: list[str], said: str) -> None:
+    ended = bench("price", out, *options)
+    assert ended.returncode == 2
+    assert said in ended.stderr
+
+
+def test_a_list_of_what_is_known_needs_none_of_the_judging_half(out: Path) -> None:
+    """So it starts quickly: only what has changed is read by the code that judges runs."""
+    code = (
+        "import sys; from bench.cli import run_pages; from bench.results.wanted import Wanted; "
+        "from pathlib import Path; "
+        "run_pages.runs(Path(sys.argv[1]), Wanted(), limit=None, as_json=False, as_csv=False); "
+        "print(*{'pydantic', 'bench.results.summary'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", code, str(out)]
+    for expected in ({"pydantic", "bench.results.summary"}, set()):
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, env=os.environ, timeout=60,
+            cwd=Path(__file__).resolve().parents[2],
+        )  # fmt: skip
+        assert set(done.stdout.split()) == expected

@@ -1,0 +1,308 @@
+"""The index of runs: it says what the runs say, today's files always win, and it is never needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import many_runs
+import pytest
+from journals import write_run
+from tampering import tampered_journal, tampered_summary
+
+from bench.errors import BenchError, UsageError
+from bench.results import index_entry
+from bench.results.index import Index, one_by_one
+from bench.results.index_schema import SCHEMA
+from bench.results.indexed import UNREADABLE, IndexedRun
+from bench.results.run_summary import RunStatus
+from bench.results.summary import RUN_JSON, load_run
+from bench.results.verify import verify_run
+from bench.results.wanted import SORTS, Wanted
+from bench.serving import record
+from bench.store.index_file import INDEX, read_database, write_database
+from bench.store.replay import JOURNAL
+
+ALL = Wanted()
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    many_runs.write_runs(tmp_path / "results", 24)
+    return tmp_path / "results"
+
+
+class Reading:
+    """Reads directories, and remembers which."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+
+    def __call__(self, directories: Sequence[bytes]) -> list[IndexedRun]:
+        self.read += [Path(os.fsdecode(one)).name for one in directories]
+        return list(one_by_one(directories))
+
+
+def shown(out: Path, wanted: Wanted = ALL) -> list[IndexedRun]:
+    return Index(out).runs(wanted)
+
+
+def test_many_runs_are_honest(out: Path) -> None:
+    for directory in sorted(out.iterdir())[:12]:
+        assert "the summary of the journal, figure by figure" in verify_run(directory)
+
+
+def test_it_says_what_the_runs_say(out: Path) -> None:
+    found = shown(out)
+    assert len(found) == 24
+    for one in found:
+        run = load_run(out / os.fsdecode(one.place))
+        assert (one.run_id, one.started, one.finished) == (run.run_id, run.started_utc, run.finished_utc)
+        assert (one.status, json.loads(one.price)) == (run.status, run.price)
+        assert one.machine.startswith(run.machine["cpu_model"])
+        for row, theirs in zip(one.rows, run.rows, strict=True):
+            paid, ratio = (
+                theirs.figure("cost_per_1k_tokens_usd"),
+                run.comparison(theirs, "cost_per_1k_tokens_usd"),
+            )
+            assert (row.title, row.status, row.is_baseline) == (
+                theirs.title,
+                theirs.status,
+                theirs.is_baseline,
+            )
+            assert (row.cost, row.cost_low) == (paid and paid.value, paid and paid.ci_low)
+            assert (row.ratio, row.ratio_high) == (ratio and ratio.ratio, ratio and ratio.ci_high)
+
+
+def test_the_second_time_nothing_is_read(out: Path) -> None:
+    first, second = Reading(), Reading()
+    before = Index(out, first).runs(ALL)
+    assert len(first.read) == 24
+    assert Index(out, second).runs(ALL) == before
+    assert second.read == []
+
+
+def test_what_is_new_changed_or_gone_since(out: Path) -> None:
+    shown(out)
+    names = sorted(path.name for path in out.iterdir() if path.is_dir())
+    shutil.rmtree(out / names[0])
+    (out / names[1] / RUN_JSON).unlink()
+    os.utime(out / names[2] / RUN_JSON, (1, 1))
+    many_runs.write_one(out, 999, many_runs.kinds(2)[0])
+    reading = Reading()
+    found = [os.fsdecode(run.place) for run in Index(out, reading).runs(ALL)]
+    assert names[0] not in found
+    assert len(found) == 24
+    assert {names[1], names[2]} < set(reading.read)
+    assert len(reading.read) == 3
+
+
+def test_an_edit_in_place_with_the_old_times_is_seen(out: Path) -> None:
+    (newest, *_) = shown(out)
+    path = out / os.fsdecode(newest.place) / RUN_JSON
+    before = path.stat()
+    with path.open("r+b") as file:
+        content = file.read()
+        file.seek(0)
+        file.write(content.replace(b"12:", b"13:", 1))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    found = {run.place: run for run in shown(out)}[newest.place]
+    assert found.status == UNREADABLE
+    assert "was changed after it was written" in found.why
+
+
+def test_a_run_that_is_being_measured_is_read_each_time(out: Path) -> None:
+    directory = write_run(out / "20270101-000000-now")
+    (directory / RUN_JSON).unlink()
+    whole = (directory / JOURNAL).read_bytes().splitlines(keepends=True)
+    (directory / JOURNAL).write_bytes(b"".join(whole[:8]))
+    unfinished = {run.place: run for run in shown(out)}[b"20270101-000000-now"]
+    assert unfinished.finished is None
+    with (directory / JOURNAL).open("ab") as file:
+        file.write(b"".join(whole[8:]))
+    assert {run.place: run for run in shown(out)}[b"20270101-000000-now"].finished is not None
+
+
+@pytest.mark.parametrize("tamper", [tampered_journal, tampered_summary], ids=lambda one: one.__name__)
+def test_runs_that_somebody_edited(tmp_path: Path, tamper: object) -> None:
+    """Each is what ``load_run`` says, or unreadable with what it says."""
+    draw = random.Random(5)
+    for number in range(40):
+        tamper(write_run(tmp_path / f"{number:02}"), draw)  # type: ignore[operator]
+    for run in shown(tmp_path):
+        assert (run.status, run.run_id) in may_be(tmp_path / os.fsdecode(run.place))
+
+
+def may_be(directory: Path) -> set[tuple[str, str]]:
+    """What a list may say of a run. What is wrong may be in a part that no list reads."""
+    try:
+        found = load_run(directory)
+    except BenchError:
+        return {(UNREADABLE, ""), *((str(status), "run-1") for status in RunStatus)}
+    return {(str(found.status), found.run_id)}
+
+
+def test_what_is_no_run_is_not_listed(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "nowhere").symlink_to("gone")
+    load = tmp_path / "load"
+    load.mkdir()
+    (load / record.JOURNAL).write_text("{}\n")
+    (load / record.SUMMARY).write_text("{}")
+    assert index_entry.LOAD_JSON == record.SUMMARY
+    assert [run.place for run in shown(tmp_path)] == [b"run"]
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    (tmp_path / "run").rename(os.fsdecode(os.fsencode(tmp_path) + b"/run-\xff\n"))
+    assert [run.place for run in shown(tmp_path)] == [b"run-\xff\n"]
+
+
+# ---- an index that is not ours ------------------------------------------------------------------------
+
+
+def test_an_index_that_came_with_its_runs_is_not_believed(out: Path, tmp_path: Path) -> None:
+    """Even with sound tables: the times of change of the files are the kernel's, and no archive has them."""
+    shown(out)
+    _doctor(out, "UPDATE rows SET cost = 1e-9")
+    copy = tmp_path / "copy"
+    shutil.copytree(out, copy, copy_function=shutil.copy2)
+    assert min(row.cost or 1 for run in shown(copy) for row in run.rows) > 1e-8
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE runs SET files = 'x'",
+        "UPDATE runs SET inode = inode + 1",
+        "UPDATE runs SET price = 99",
+        "DELETE FROM runs WHERE id % 2",
+        "INSERT INTO runs SELECT id + 100, x'61', inode, changed_ns, files, status, why, journal_sha256, "
+        "run_id, name, started, finished, verdict, models, machine, price FROM runs LIMIT 1",
+        "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET rootpage = 2",
+        "DROP TABLE rows",
+    ],
+)
+def test_a_wrong_index_is_made_again(out: Path, sql: str) -> None:
+    right = shown(out)
+    _doctor(out, sql)
+    assert shown(out) == right
+
+
+def test_a_damaged_index_is_made_again(out: Path) -> None:
+    right, draw = shown(out), random.Random(3)
+    sound = (out / INDEX).read_bytes()
+    for _ in range(25):
+        data = bytearray(sound)
+        for _ in range(draw.randint(1, 40)):
+            data[draw.randrange(len(data))] = draw.randrange(256)
+        (out / INDEX).write_bytes(data)
+        assert shown(out) == right
+    (out / INDEX).write_bytes(sound[:5000])
+    assert shown(out) == right
+
+
+def _doctor(out: Path, sql: str) -> None:
+    database = read_database(out, SCHEMA)
+    database.executescript(sql)
+    assert write_database(out, database)
+
+
+def test_without_a_place_to_keep_it_everything_is_read(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.results.index.write_database", lambda *_: False)
+    reading = Reading()
+    for _ in range(2):
+        assert len(Index(out, reading).runs(ALL)) == 24
+    assert len(reading.read) == 48
+    assert not (out / INDEX).exists()
+
+
+def test_two_at_once(out: Path) -> None:
+    """Each has a whole index, and whoever writes last leaves a whole one."""
+    first = Index(out)
+    many_runs.write_one(out, 500, many_runs.kinds(2)[0])
+    second = Index(out)
+    assert (len(first.runs(ALL)), len(second.runs(ALL))) == (24, 25)
+    assert len(shown(out)) == 25
+
+
+def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not a directory of runs"):
+        Index(tmp_path / "gone")
+
+
+# ---- filters and orders, held against a plain loop ---------------------------------------------------
+
+
+def cheapest(run: IndexedRun, part: str = "") -> float | None:
+    costs = [row.cost for row in run.rows if row.status == "ok" and row.cost and part in row.steps]
+    return min(costs, default=None)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "is_wanted"),
+    [
+        (Wanted(model="MODEL-1"), lambda run: "model-1" in run.models),
+        (Wanted(machine="fake 1"), lambda run: "fake 1" in run.machine),
+        (Wanted(scheme="Magnitude"), lambda run: any("magnitude" in row.steps for row in run.rows)),
+        (Wanted(scheme="50%'; DROP TABLE runs; --"), lambda run: False),
+        (Wanted(status="partial"), lambda run: run.status == "partial"),
+        (Wanted(status="PASS"), lambda run: run.verdict == "PASS"),
+        (Wanted(since="2026-01-31", until="2026-01-31"), lambda run: run.started[:10] == "2026-01-31"),
+        (Wanted(since="2026-02-01"), lambda run: False),
+        (Wanted(max_cost=2e-4), lambda run: (cheapest(run) or 1) <= 2e-4),
+        (Wanted(max_cost=3e-4, scheme="prune"), lambda run: (cheapest(run, "prune") or 1) <= 3e-4),
+    ],
+)
+def test_a_filter_finds_what_a_loop_finds(out: Path, wanted: Wanted, is_wanted: object) -> None:
+    index = Index(out)
+    expected = [run for run in index.runs(ALL) if is_wanted(run)]  # type: ignore[operator]
+    assert index.runs(wanted) == expected
+    assert index.count(wanted) == len(expected)
+
+
+def test_orders(out: Path) -> None:
+    index = Index(out)
+    every = index.runs(ALL)
+    assert [run.started for run in every] == sorted((run.started for run in every), reverse=True)
+    by_cost = [cheapest(run) for run in index.runs(Wanted(sort="cost"))]
+    assert by_cost == sorted(by_cost, key=lambda cost: (cost is None, cost))
+    for sort in SORTS:
+        found = index.runs(Wanted(sort=sort))
+        assert sorted(run.place for run in found) == sorted(run.place for run in every)
+        assert index.runs(Wanted(sort=sort, most=5)) == found[:5]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (Wanted(sort="costs"), r"cannot sort by 'costs' \(did you mean 'cost'\?\)"),
+        (Wanted(since="yesterday"), "--since: 'yesterday' is not a day"),
+        (Wanted(until="2026-02-30"), "--until: '2026-02-30' is not a day"),
+        (Wanted(status="failed"), "no status called 'failed'"),
+    ],
+)
+def test_what_cannot_be_asked(out: Path, wanted: Wanted, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Index(out).runs(wanted)
+
+
+def test_a_thousand_runs_in_little_time(tmp_path: Path) -> None:
+    """Ten times what it takes: to read them once, and to list them again."""
+    many_runs.write_runs(tmp_path, 1000)
+    began = time.process_time()
+    Index(tmp_path).runs(replace(ALL, most=50))
+    assert time.process_time() - began < 15
+    began = time.process_time()
+    Index(tmp_path).runs(replace(ALL, most=50))
+    assert time.process_time() - began < 0.5
