@@ -10,8 +10,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from bench import plugins
+from bench.config.edges import edge_runtime
 from bench.config.spec import Arm, DriftBlock, MeasureBlock, Optimisation
 from bench.environments import interpreter
 from bench.errors import Unsupported
@@ -28,6 +30,8 @@ from bench.measure.replies import Asked, Command, Reply
 from bench.measure.worker_process import WorkerProcess
 from bench.models.reasoning import markers_of
 from bench.models.reference import LocalModel, ModelRef, named_or_path
+from bench.optimisations import routes
+from bench.optimisations.shared.cascading import told
 from bench.records import Corpus, EnergyReading, Facts, Loaded, WarmUp
 from bench.store import tree
 from bench.store.files import slug
@@ -96,7 +100,13 @@ class ArmUnderTest:
     def turns(self) -> int:
         """Return how many turns a request takes: one per output token, or one for a whole answer."""
         engine = plugins.load("runtimes", self.arm.runtime.name)
-        return 1 if getattr(engine, "WHOLE_ANSWERS", False) else self.arm.workload.output_tokens
+        whole = getattr(engine, "WHOLE_ANSWERS", False) or self.is_cascade
+        return 1 if whole else self.arm.workload.output_tokens
+
+    @property
+    def is_cascade(self) -> bool:
+        """Return whether a small model answers first, and each request is routed."""
+        return any(routes(step.verb) for step in self.arm.optimise)
 
     @property
     def asked(self) -> Asked:
@@ -210,15 +220,26 @@ def load_arguments(
         },
         "padded": arm.workload.batch_size > 1 and arm.workload.name != "fixed",
         "baseline": {"directory": str(baseline.directory), "random": baseline.random},
-        "optimise": [
-            {
-                "label": f"{step.verb}: {step.scheme}",
-                "module": plugins.module_name(f"optimisations.{step.verb}", step.scheme),
-                "params": _with_models(step, fetch),
-            }
-            for step in arm.optimise
-        ],
+        "optimise": [_told(arm, step, baseline, fetch) for step in arm.optimise],
     }
+
+
+def _told(arm: Arm, step: Optimisation, baseline: LocalModel, fetch: Fetch | None) -> dict[str, object]:
+    """Return a step as a worker is told of it. That of a cascade has the arguments of ``load`` for the edge
+    model."""
+    what = {
+        "label": f"{step.verb}: {step.scheme}",
+        "module": plugins.module_name(f"optimisations.{step.verb}", step.scheme),
+    }
+    if not routes(step.verb):
+        return {**what, "params": _with_models(step, fetch)}
+    assert fetch is not None
+    params = dict(step.params)
+    edge: Any = params["edge"]
+    runtime = edge_runtime(arm.runtime, edge)
+    small = replace(arm, model=named_or_path(edge.model), runtime=runtime, optimise=edge.optimise)
+    load = load_arguments(small, fetch(small.model), baseline, fetch)
+    return {**what, "params": {}, "told": told(params), "edge": load}
 
 
 def _with_models(step: Optimisation, fetch: Fetch | None) -> dict[str, object]:
@@ -233,6 +254,9 @@ def _with_models(step: Optimisation, fetch: Fetch | None) -> dict[str, object]:
 def models_of(step: Optimisation) -> dict[str, ModelRef]:
     """Return the models that the settings of a step name, such as one that drafts, by their keys."""
     scheme, params = plugins.load(f"optimisations.{step.verb}", step.scheme), dict(step.params)
+    if routes(step.verb):
+        edge: Any = params["edge"]
+        return {"edge": named_or_path(edge.model)}
     return {key: named_or_path(str(params[key])) for key in getattr(scheme, "MODELS", ())}
 
 
@@ -267,6 +291,7 @@ def alone(under: ArmUnderTest) -> None:
         "answers": solo.answers,
         "texts": solo.texts or None,
         "speculated": solo.speculated,
+        "cascaded": solo.cascaded or None,
     }
     under.record(solo=solo.batches, **{key: value for key, value in counted.items() if value is not None})
     if under.known.on_gpu:
