@@ -171,7 +171,7 @@ def line(verb: str, name: str, module: ModuleType) -> str:
     """Return a variant for a config on one line.
 
     It has the scheme's own settings that have a default, a known model where one must be named, and an engine
-    and a dtype if the usual ones do not fit.
+    and a dtype if the usual ones do not fit. A scheme's ``EXAMPLE`` has settings that must be given.
     """
     step: dict[str, object] = {verb: name, **dict.fromkeys(getattr(module, "MODELS", ()), SOME_MODEL)}
     of_the_text = {field.name for field in dataclasses.fields(CalibrationParams)}
@@ -179,6 +179,7 @@ def line(verb: str, name: str, module: ModuleType) -> str:
         given = field.default not in (None, (), dataclasses.MISSING)
         if field.name not in of_the_text and given and not dataclasses.is_dataclass(field.default):
             step[field.name] = field.default
+    step |= getattr(module, "EXAMPLE", {})
     runtime = {}
     if engines_of(module) != (HOME_ENGINE,):
         runtime["name"] = engines_of(module)[0]

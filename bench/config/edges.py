@@ -67,5 +67,5 @@ def check_no_gate(source: YamlSource, groups: Sequence[Group]) -> None:
     """Refuse limits of a gate beside a cascade: its dollars are no multiple of its time."""
     for arm in (arm for group in groups for arm in group.variants):
         if edge_of(arm.optimise) is not None:
-            problem = f"{arm.name} is a cascade, and the gate judges dollars by time, which has two prices here"
+            problem = f"{arm.name} is a cascade, and the gate judges dollars by time"
             raise source.error(("gate",), problem, "leave out the limits, or the cascade")

@@ -258,9 +258,7 @@ class _Reader(ServedRows):
         else:
             why = why_unsupported(self.source, runtime, steps, device, place, is_baseline=not path)
             why = why or why_not_in_batches(steps, workload)
-            why = why or check_edge(
-                self.source, runtime, steps, place, self.find_model, is_baseline=not path
-            )
+            why = why or check_edge(self.source, runtime, steps, place, self.find_model, is_baseline=not path)
             if why is None and (why := too_large_for_gpu(model, runtime, self.find_model)) and not path:
                 raise self.source.error(
                     ("model",), why, "name a smaller model, another dtype or a packed checkpoint"

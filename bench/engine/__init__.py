@@ -187,8 +187,8 @@ class Engine(ABC):
         return None
 
     def watch(self, statistic: Callable[[Any], Any]) -> None:
-        """Compute ``statistic`` of the logits [sequences, vocabulary] from which each token is chosen, from now
-        on. Raises Unsupported for an engine that does not show them."""
+        """Compute ``statistic`` of the logits [sequences, vocabulary] from which each token is chosen, from
+        now on. Raises Unsupported for an engine that does not show them."""
         raise Unsupported(f"{type(self).__name__} does not show the logits of its tokens")
 
     def watched(self, generation: Any) -> list[list[float]]:

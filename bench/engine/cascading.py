@@ -31,7 +31,8 @@ class Routed:
 
 @dataclass
 class _Tried:
-    """The edge model's answers to a batch in the large model's tokens, their scores, and the seconds of one."""
+    """The edge model's answers to a batch in the large model's tokens, with their scores; ``seconds`` are
+    those of one."""
 
     answers: list[list[int]]
     scores: list[float]
@@ -97,7 +98,11 @@ class Cascade(Engine):
         scores = [_mean(of[: len(answer) + 1]) for of, answer in zip(steps, cut, strict=True)]
         if not all(map(math.isfinite, scores)):
             raise NonFiniteOutput("the edge model put out NaN or infinite logits, so its answer has no score")
-        return _Tried([self.in_our_tokens(ids) for ids in whole], scores, (perf_counter_ns() - started) / 1e9 / len(prompts))
+        return _Tried(
+            [self.in_our_tokens(ids) for ids in whole],
+            scores,
+            (perf_counter_ns() - started) / 1e9 / len(prompts),
+        )
 
     def in_our_tokens(self, answer: Sequence[int]) -> list[int]:
         """Return an answer of the edge model in the large model's tokens."""
@@ -110,8 +115,8 @@ class Cascade(Engine):
     ) -> tuple[list[list[int]], list[Cascaded]]:
         """Send requests over the link, let the large model answer them, and carry the answers back.
 
-        Requests of a batch cross the link together. Where the link is down, the edge's answers stand, and what
-        was spent until then is counted.
+        Requests of a batch cross the link together. Where the link is down, the edge's answers stand, and
+        what was spent until then is counted.
         """
         count, cloud_s, link_s = len(prompts), 0.0, 0.0
         answers: list[list[int]] = [[] for _ in prompts]
@@ -156,8 +161,8 @@ class Cascade(Engine):
         """Do nothing: the answers are complete."""
 
     def tokens(self, generation: Routed) -> list[list[int]]:
-        """Return the tokens of every answer. Those of an edge model with another tokenizer are its text, up to
-        its end, in the large model's tokens."""
+        """Return the tokens of every answer. Those of an edge model with another tokenizer are its text,
+        up to its end, in the large model's tokens."""
         return generation.answers
 
     def cascaded(self) -> tuple[Cascaded, ...]:
@@ -247,5 +252,3 @@ def _decode(engine: Engine, prompts: Sequence[Sequence[int]], tokens: int) -> An
 
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
-
-

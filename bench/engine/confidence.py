@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Literal
 class Rule(ABC):
     """Scores an answer by its distributions over the next token.
 
-    The score of an answer is the mean over its tokens, the one that ended it included. ``sure`` is the side of
-    the threshold on which the edge's answer is kept, and ``range`` holds every score that can be.
+    The score of an answer is the mean over its tokens, the one that ended it included. ``sure`` is the side
+    of the threshold on which the edge's answer is kept, and ``range`` holds every score that can be.
     """
 
     sure: ClassVar[Literal["above", "below"]] = "above"

@@ -32,7 +32,7 @@ from bench.models.reasoning import markers_of
 from bench.models.reference import LocalModel, ModelRef, named_or_path
 from bench.optimisations import routes
 from bench.optimisations.shared.cascading import told
-from bench.records import Corpus, EnergyReading, Facts, Loaded, WarmUp
+from bench.records import Corpus, EnergyReading, Facts, Json, Loaded, WarmUp
 from bench.store import tree
 from bench.store.files import slug
 from bench.store.journal import Journal
@@ -74,6 +74,7 @@ class ArmUnderTest:
     reopened: bool = False
     disturbed: bool = False
     on_gpu: GpuRound = QUIET
+    cascade: Json | None = None  # its terms, once it is loaded
 
     @property
     def title(self) -> str:
@@ -89,6 +90,7 @@ class ArmUnderTest:
     def loaded_with(self, loaded: Loaded) -> None:
         """Keep the facts of the loaded model, and write what was found in it to the journal."""
         self.facts = loaded.facts
+        self.cascade = next((step["cascade"] for step in loaded.evidence if step.get("cascade")), None)
         self.record(loaded=loaded)
 
     @property

@@ -114,6 +114,12 @@ class ArmRecord:
     server: Json = field(default_factory=dict)
     loads: tuple[LoadBlock, ...] = ()
 
+    @property
+    def cascade(self) -> Json | None:
+        """Return the terms of a cascade as its worker found them: rule, threshold, prices; else None."""
+        steps = self.loaded.evidence if self.loaded else ()
+        return next((step["cascade"] for step in reversed(steps) if step.get("cascade")), None)
+
 
 @dataclass(frozen=True)
 class UnitRecord:

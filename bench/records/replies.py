@@ -326,8 +326,8 @@ class SuiteAnswers:
 class TurnTimes:
     """One side's times (ns) in turns with the other: one tuple per batch, one entry per turn.
 
-    ``output_tokens`` has a number per batch where answers come as a whole, and is empty elsewhere. ``cascaded``
-    has an entry for each request of a cascade.
+    ``output_tokens`` has a number per batch where answers come as a whole, and is empty elsewhere.
+    ``cascaded`` has an entry for each request of a cascade.
     """
 
     durations_ns: tuple[tuple[int, ...], ...]

@@ -28,8 +28,8 @@ NO_LINK = LinkSettings()
 def made(
     cloud: Engine, directory: Path, step: Json, load: Callable[[Json], tuple[Engine, Loaded]]
 ) -> tuple[Cascade, Loaded, list[dict[str, Any]], list[Check]]:
-    """Load the edge model as ``step`` says. Return the cascade, what was found in the edge model, the steps as
-    evidence, and the checks of the cascade.
+    """Load the edge model as ``step`` says. Return the cascade, what was found in the edge model, the steps
+    as evidence, and the checks of the cascade.
 
     The edge model's own evidence is in the steps. Raises Unsupported for an engine that does not show logits.
     """
@@ -74,8 +74,8 @@ def _step(
 
 
 def _decides(cascade: Cascade) -> list[Check]:
-    """Check the score of a short reply against one pass of the edge model, and that each side of the threshold
-    gives the reply of its own model. The link stays out of it."""
+    """Check the score of a short reply against one pass of the edge model, and that each side of the
+    threshold gives the reply of its own model. The link stays out of it."""
     threshold, link = cascade.threshold, cascade.link
     cascade.link = Link(NO_LINK)
     vocabulary = min(cascade.edge.facts().vocabulary, cascade.cloud.facts().vocabulary)

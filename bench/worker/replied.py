@@ -17,8 +17,8 @@ def described(
 ) -> Solo:
     """Return the pass with what its replies were. Random weights write no text, and nothing is added.
 
-    The answers of a cascade are not counted: they come as a whole, and each model decodes as many tokens as the
-    baseline whatever the answer.
+    The answers of a cascade are not counted: they come as a whole, and each model decodes as many tokens as
+    the baseline, whatever the answer.
     """
     if engine.facts().random_weights:
         return found

@@ -1,7 +1,7 @@
 """Escalate answers whose tokens were unlikely: the mean log-probability of the tokens that were chosen.
 
-It needs nothing but what decoding computes anyway. Source: Gupta et al. 2024, arXiv 2404.10136 (Language Model
-Cascades), which calls it Chow-Average.
+It needs nothing but what decoding computes anyway. Source: Gupta et al. 2024, arXiv 2404.10136, who call it
+Chow-Average.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.engine.confidence import Rule
-from bench.optimisations.shared.cascading import CascadeParams
+from bench.optimisations.shared.cascading import A_DEVICE, CascadeParams
 
 REQUIRES = ("torch",)
+EXAMPLE = {"edge": A_DEVICE, "threshold": -0.7}
 
 
 class LogProbability(Rule):

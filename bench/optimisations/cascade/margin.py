@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.engine.confidence import Rule
-from bench.optimisations.shared.cascading import CascadeParams
+from bench.optimisations.shared.cascading import A_DEVICE, CascadeParams
 
 REQUIRES = ("torch",)
+EXAMPLE = {"edge": A_DEVICE, "threshold": 0.5}
 
 
 class Margin(Rule):

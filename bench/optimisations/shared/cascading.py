@@ -12,12 +12,14 @@ from bench.link import LinkSettings
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 MOST_USD = 1000.0
+NO_LINK = LinkSettings()
+A_DEVICE = {"model": "smollm2-135m", "usd_per_hour": 0.01}
 
 
 @dataclass(frozen=True)
 class Edge:
-    """The block ``edge``: ``model`` is a name in models/ or the path of a directory, ``optimise`` what is done
-    to it, and ``dtype`` and ``threads`` replace those of the row. The device costs ``usd_per_hour``, and
+    """The block ``edge``: ``model`` is a name in models/ or the path of a directory, ``optimise`` what is
+    done to it, and ``dtype`` and ``threads`` replace those of the row. The device costs ``usd_per_hour``, and
     ``watts`` at ``usd_per_kwh`` where its power is billed apart. One of the two must be given: no device is
     free."""
 
@@ -55,12 +57,12 @@ class Edge:
 
 @dataclass(frozen=True)
 class CascadeParams:
-    """``edge`` is the small model. ``link`` is the network between it and the large model, which delays; bytes
-    that leave the cloud cost ``egress_usd_per_gb``, 0 if nothing is billed for them."""
+    """``edge`` is the small model. ``link`` is the network between it and the large model, which delays;
+    bytes that leave the cloud cost ``egress_usd_per_gb``, 0 if nothing is billed for them."""
 
     edge: Edge
     threshold: float
-    link: LinkSettings = LinkSettings()
+    link: LinkSettings = NO_LINK
     egress_usd_per_gb: float = 0.0
 
     def __post_init__(self) -> None:
@@ -77,7 +79,7 @@ class CascadeParams:
 
 
 def told(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a cascade that a worker and a result keep: what was asked for, and its prices."""
+    """Return the settings that a worker and a result keep of a cascade, with its prices."""
     edge, link = params["edge"], params["link"]
     return {
         "threshold": params["threshold"],
