@@ -31,12 +31,15 @@ from bench.engine.evidence import Census
 from bench.errors import NotApplied, Outcome, Unsupported
 from bench.models.fetch import ensure
 from bench.models.reference import Random
-from bench.optimisations import verbs
+from bench.optimisations import routes, verbs
 from bench.optimisations.shared.linear import named_linears
 from bench.worker import kernels, passes, session
 from bench.worker.score import statistics
 
-SCHEMES = [(verb, name) for verb in verbs() for name in plugins.names(f"optimisations.{verb}")]
+# What chooses between two models is tested in tests/optimisations/test_cascade.py.
+SCHEMES = [
+    (verb, name) for verb in verbs() if not routes(verb) for name in plugins.names(f"optimisations.{verb}")
+]
 every_scheme = pytest.mark.parametrize(("verb", "name"), SCHEMES, ids=[f"{v} {n}" for v, n in SCHEMES])
 DTYPES = ("float32", "bfloat16", "float16")
 LEFT_OUT = "model.layers.1.mlp.down_proj"

@@ -148,6 +148,8 @@ def _choices(kind: Any) -> Iterator[str]:
     elif typing.get_origin(kind) in (types.UnionType, typing.Union):
         for one in arguments:
             yield from _choices(one)
+    elif dataclasses.is_dataclass(kind):
+        yield f"a block of {', '.join(field.name for field in dataclasses.fields(kind))}"
     elif typing.get_origin(kind) is tuple:
         yield f"a list, each {allowed(arguments[0])}"
     else:
@@ -160,6 +162,8 @@ def _or(words: Sequence[str]) -> str:
 
 def yaml_value(value: object) -> str:
     """Write a value as YAML spells it."""
+    if dataclasses.is_dataclass(value):
+        return str(value)
     return flow(list(value) if isinstance(value, tuple) else value)
 
 
@@ -167,13 +171,15 @@ def line(verb: str, name: str, module: ModuleType) -> str:
     """Return a variant for a config on one line.
 
     It has the scheme's own settings that have a default, a known model where one must be named, and an engine
-    and a dtype if the usual ones do not fit.
+    and a dtype if the usual ones do not fit. A scheme's ``EXAMPLE`` has settings that must be given.
     """
-    step = {verb: name, **dict.fromkeys(getattr(module, "MODELS", ()), SOME_MODEL)}
+    step: dict[str, object] = {verb: name, **dict.fromkeys(getattr(module, "MODELS", ()), SOME_MODEL)}
     of_the_text = {field.name for field in dataclasses.fields(CalibrationParams)}
     for field in dataclasses.fields(module.Params):
-        if field.name not in of_the_text and field.default not in (None, (), dataclasses.MISSING):
+        given = field.default not in (None, (), dataclasses.MISSING)
+        if field.name not in of_the_text and given and not dataclasses.is_dataclass(field.default):
             step[field.name] = field.default
+    step |= getattr(module, "EXAMPLE", {})
     runtime = {}
     if engines_of(module) != (HOME_ENGINE,):
         runtime["name"] = engines_of(module)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from bench.models.lora import is_adapter, read_adapter
 from bench.models.reference import Hub, LocalPath, ModelRef, Named, Random, is_commit
 from bench.models.registry import FindModel, find_model
 from bench.models.shrink import ALLOWED, why_not
-from bench.optimisations import verbs
+from bench.optimisations import routes, verbs
 from bench.optimisations.shared.calibration import CalibrationParams
 from bench.texts import check_text
 from bench.yaml_source import KeyPath, YamlSource
@@ -195,7 +196,17 @@ def _step(source: YamlSource, raw: object, path: KeyPath, engine: str) -> Optimi
     for key in getattr(scheme, "MODELS", ()):
         called = str(params[key])
         read_model(source, {"path": called} if "/" in called else called, (*path, key), find_model)
+    if routes(verb):
+        params["edge"] = _edge(source, params["edge"], (*path, "edge"), engine)
     return Optimisation(verb, str(raw[verb]), tuple(sorted(params.items())))
+
+
+def _edge(source: YamlSource, edge: Any, path: KeyPath, engine: str) -> Any:
+    """Return the edge model of a cascade with the steps done to it, after a look at what it names."""
+    called = edge.model
+    read_model(source, {"path": called} if "/" in called else called, (*path, "model"), find_model)
+    steps = optimisations(source, list(edge.optimise), (*path, "optimise"), engine)
+    return dataclasses.replace(edge, optimise=steps)
 
 
 def engines_of(scheme: ModuleType) -> tuple[str, ...]:

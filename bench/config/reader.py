@@ -17,6 +17,7 @@ from bench import plugins
 from bench.config.amounts import too_many_requests, too_much
 from bench.config.arms import WHOLE, blaming, cells, optimisations, read_model, why_unsupported
 from bench.config.drift_block import check_drift, judged_on_other_text
+from bench.config.edges import check_edge, check_no_gate
 from bench.config.loadable import check_loadable
 from bench.config.merging import Raw, merged
 from bench.config.room import too_large_for_gpu
@@ -305,6 +306,7 @@ class _Reader(ServedRows):
         else:
             why = why_unsupported(self.source, runtime, steps, device, place, is_baseline=not path)
             why = why or why_not_in_batches(steps, workload)
+            why = why or check_edge(self.source, runtime, steps, place, self.find_model, is_baseline=not path)
             if why is None and (why := too_large_for_gpu(model, runtime, self.find_model)) and not path:
                 raise self.source.error(
                     ("model",), why, "name a smaller model, another dtype or a packed checkpoint"
@@ -324,6 +326,7 @@ class _Reader(ServedRows):
             raise self.source.error(("gate",), "must be a block of limits")
         if not raw:
             return ()
+        check_no_gate(self.source, groups)
         from bench.gate.limits import never_judged, rules
         from bench.metrics import all_metrics
 

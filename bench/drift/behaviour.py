@@ -46,6 +46,12 @@ def on_both(run: RunRecord, arm: ArmRecord, suite: str) -> list[tuple[Json, Answ
     return [(item, before, after) for item, before, after in both if before is not None and after is not None]
 
 
+def items_of(run: RunRecord, arm: ArmRecord, suite: str) -> tuple[Json, ...] | None:
+    """Return the items of a suite that a row answered, which its baseline keeps; None without them."""
+    found = _to_same_items(run, arm, suite)
+    return found[0].items if found else None
+
+
 def _to_same_items(run: RunRecord, arm: ArmRecord, suite: str) -> tuple[SuiteAnswers, SuiteAnswers] | None:
     """Return the baseline's answers, which have the items, and the row's; None if either has none, or if they
     are to other items."""

@@ -16,7 +16,8 @@ from bench.engine.device import Cpu, Device
 from bench.engine.evidence import Census, Check, check
 from bench.engine.speculation import Drafter
 from bench.engine.stepping import by_steps
-from bench.records import Facts, Speculated
+from bench.errors import Unsupported
+from bench.records import Cascaded, Facts, Speculated
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,19 @@ class Engine(ABC):
     def speculated(self) -> Speculated | None:
         """Return what was drafted and kept since the last call; None if the engine does not speculate."""
         return None
+
+    def watch(self, statistic: Callable[[Any], Any]) -> None:
+        """Compute ``statistic`` of the logits [sequences, vocabulary] from which each token is chosen, from
+        now on. Raises Unsupported for an engine that does not show them."""
+        raise Unsupported(f"{type(self).__name__} does not show the logits of its tokens")
+
+    def watched(self, generation: Any) -> list[list[float]]:
+        """Return the statistic of every token so far, one list per prompt."""
+        raise Unsupported(f"{type(self).__name__} does not show the logits of its tokens")
+
+    def cascaded(self) -> tuple[Cascaded, ...]:
+        """Return what was done with each request since the last call; nothing if this is no cascade."""
+        return ()
 
     def cache_bytes(self, generation: Any) -> int | None:
         """Return the bytes of the generation's keys and values; None if they cannot be seen."""

@@ -71,6 +71,7 @@ class ApartPair:
             noise={**noise.between("unit", *self.ticks), **_of_both(self._seen)},
             void=next((seen.void for seen in self._seen if seen.void), ""),
             design=designs.ABBA,
+            cascaded=times[False].cascaded,
         )
 
     @property

@@ -10,8 +10,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from bench import plugins
+from bench.config.edges import edge_runtime
 from bench.config.spec import Arm, DriftBlock, MeasureBlock, Optimisation
 from bench.environments import interpreter
 from bench.errors import Unsupported
@@ -28,7 +30,9 @@ from bench.measure.replies import Asked, Command, Reply
 from bench.measure.worker_process import WorkerProcess
 from bench.models.reasoning import markers_of
 from bench.models.reference import LocalModel, LocalPath, ModelRef, named_or_path
-from bench.records import Corpus, EnergyReading, Facts, Loaded, WarmUp
+from bench.optimisations import routes
+from bench.optimisations.shared.cascading import told
+from bench.records import Corpus, EnergyReading, Facts, Json, Loaded, WarmUp
 from bench.store import tree
 from bench.store.files import slug
 from bench.store.journal import Journal
@@ -70,6 +74,7 @@ class ArmUnderTest:
     reopened: bool = False
     disturbed: bool = False
     on_gpu: GpuRound = QUIET
+    cascade: Json | None = None  # its terms, once it is loaded
 
     @property
     def title(self) -> str:
@@ -85,6 +90,7 @@ class ArmUnderTest:
     def loaded_with(self, loaded: Loaded) -> None:
         """Keep the facts of the loaded model, and write what was found in it to the journal."""
         self.facts = loaded.facts
+        self.cascade = next((step["cascade"] for step in loaded.evidence if step.get("cascade")), None)
         self.record(loaded=loaded)
 
     @property
@@ -96,7 +102,13 @@ class ArmUnderTest:
     def turns(self) -> int:
         """Return how many turns a request takes: one per output token, or one for a whole answer."""
         engine = plugins.load("runtimes", self.arm.runtime.name)
-        return 1 if getattr(engine, "WHOLE_ANSWERS", False) else self.arm.workload.output_tokens
+        whole = getattr(engine, "WHOLE_ANSWERS", False) or self.is_cascade
+        return 1 if whole else self.arm.workload.output_tokens
+
+    @property
+    def is_cascade(self) -> bool:
+        """Return whether a small model answers first, and each request is routed."""
+        return any(routes(step.verb) for step in self.arm.optimise)
 
     @property
     def asked(self) -> Asked:
@@ -210,15 +222,27 @@ def load_arguments(
         },
         "padded": arm.workload.batch_size > 1 and arm.workload.name != "fixed",
         "baseline": {"directory": str(baseline.directory), "random": baseline.random},
-        "optimise": [
-            {
-                "label": f"{step.verb}: {step.scheme}",
-                "module": plugins.module_name(f"optimisations.{step.verb}", step.scheme),
-                "params": _with_models(step, fetch, arm.place.directory),
-            }
-            for step in arm.optimise
-        ],
+        "optimise": [_told(arm, step, baseline, fetch) for step in arm.optimise],
     }
+
+
+def _told(arm: Arm, step: Optimisation, baseline: LocalModel, fetch: Fetch | None) -> dict[str, object]:
+    """Return a step as a worker is told of it. That of a cascade has the arguments of ``load`` for the edge
+    model."""
+    what = {
+        "label": f"{step.verb}: {step.scheme}",
+        "module": plugins.module_name(f"optimisations.{step.verb}", step.scheme),
+    }
+    if not routes(step.verb):
+        return {**what, "params": _with_models(step, fetch, arm.place.directory)}
+    assert fetch is not None
+    params = dict(step.params)
+    edge: Any = params["edge"]
+    runtime = edge_runtime(arm.runtime, edge)
+    model = models_of(step, arm.place.directory)["edge"]
+    small = replace(arm, model=model, runtime=runtime, optimise=edge.optimise)
+    load = load_arguments(small, fetch(small.model), baseline, fetch)
+    return {**what, "params": {}, "told": told(params), "edge": load}
 
 
 def _with_models(step: Optimisation, fetch: Fetch | None, directory: str | None) -> dict[str, object]:
@@ -234,11 +258,16 @@ def models_of(step: Optimisation, directory: str | None = None) -> dict[str, Mod
     """Return the models that the settings of a step name, such as one that drafts, by their keys. Relative
     paths are below ``directory``."""
     scheme, params = plugins.load(f"optimisations.{step.verb}", step.scheme), dict(step.params)
-    found = {key: named_or_path(str(params[key])) for key in getattr(scheme, "MODELS", ())}
-    return {
-        key: LocalPath(Path(directory or "") / one.path) if isinstance(one, LocalPath) else one
-        for key, one in found.items()
-    }
+    if routes(step.verb):
+        edge: Any = params["edge"]
+        found = {"edge": named_or_path(edge.model)}
+    else:
+        found = {key: named_or_path(str(params[key])) for key in getattr(scheme, "MODELS", ())}
+    return {key: _within(directory, one) for key, one in found.items()}
+
+
+def _within(directory: str | None, model: ModelRef) -> ModelRef:
+    return LocalPath(Path(directory or "") / model.path) if isinstance(model, LocalPath) else model
 
 
 def prompt_arguments(arm: Arm, prompts: Sequence[Prompt]) -> dict[str, object]:
@@ -272,6 +301,7 @@ def alone(under: ArmUnderTest) -> None:
         "answers": solo.answers,
         "texts": solo.texts or None,
         "speculated": solo.speculated,
+        "cascaded": solo.cascaded or None,
     }
     under.record(solo=solo.batches, **{key: value for key, value in counted.items() if value is not None})
     if under.known.on_gpu:

@@ -178,6 +178,7 @@ class FreshPair:
             noise={**noise.between("unit", *self.ticks), **seen.record},
             void=seen.void,
             design=design,
+            cascaded=variant_times.cascaded,
             **more,
         )
 

@@ -88,6 +88,10 @@ def why_no_drift(base: ArmUnderTest, variant: ArmUnderTest) -> str | None:
         return "drift.tokens is 0"
     if base.known.random_weights or variant.known.random_weights:
         return "random weights have no quality to lose"
+    if variant.cascade is not None:
+        words = "a cascade has no distribution over the next token: one of two models answers each request"
+        other = "; the edge model has another tokenizer, so replies are compared as texts"
+        return words if variant.cascade["same_tokens"] else words + other
     if base.turns == 1 or variant.turns == 1:
         return "an answer that comes as a whole has no logits to compare"
     return None

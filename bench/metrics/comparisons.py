@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
+from itertools import islice
 
 from bench.errors import Outcome
 from bench.metrics import (
@@ -19,6 +20,7 @@ from bench.metrics import (
     latency,
     load_blocks,
     memory,
+    routed,
     throughput,
     under_load,
     unit_ratios,
@@ -36,6 +38,7 @@ APART_IN_TIME_SD = 0.05
 PEAKS_DIFFER_BY = 1.05
 NORMAL_95 = 1.959964  # standard errors in half a 95 % interval
 TIMED = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, latency.TTFT, latency.TPOT, throughput.OUTPUT)
+OF_CASCADES = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, throughput.OUTPUT)  # answers come as a whole
 SERVED = (*TIMED, goodput.PER_GOOD, goodput.GOODPUT)
 
 
@@ -178,7 +181,8 @@ def _ratios(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
 def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator[Ratio]:
     """Yield the ratios from pairs of processes.
 
-    Cost is time times the price of what is occupied; per token it also counts each side's own tokens.
+    Cost is time times the price of what is occupied; per token it also counts each side's own tokens. That of
+    a cascade is what its requests cost by their two prices.
     """
     units = run.pairs_of(variant)
     hourly = cost.hourly_usd(variant, run) / cost.hourly_usd(base, run)
@@ -187,8 +191,11 @@ def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator
     prior = prior_of(_kernels(variant), _kernels(base), apart=apart)
     design = Design.ABBA if apart else Design.DUET
     factors = {cost.PER_1K.key: hourly * tokens, cost.PER_REQUEST.key: hourly}
-    for metric in TIMED:
+    by = routed.rates_of(variant, cost.price_of(variant, run))
+    for metric in TIMED if by is None else OF_CASCADES:
         ours, theirs = unit_ratios.sums(units, metric.key)
+        if by is not None and metric.key in factors:
+            ours = routed.as_cloud_ns(units, by)
         if not any(ours) or not any(theirs):  # an answer that comes whole has no further tokens
             continue
         found = pair_ratio(ours, theirs, prior, factors.get(metric.key, 1.0))
@@ -241,9 +248,19 @@ def _from_solo(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator[
     """Yield the ratio of mean batch times per token; the two samples are independent."""
     hourly = cost.hourly_usd(variant, run) / cost.hourly_usd(base, run)
     yield _independent(
-        [hourly * b.duration_s / _batch_tokens(b) for b in variant.solo],
+        [hourly * s / _batch_tokens(b) for b, s in zip(variant.solo, _paid_s(run, variant), strict=True)],
         [b.duration_s / _batch_tokens(b) for b in base.solo],
     )
+
+
+def _paid_s(run: RunRecord, arm: ArmRecord) -> list[float]:
+    """Return the seconds that each batch of the solo pass is charged; those of a cascade are seconds of the
+    cloud that cost as much."""
+    by = routed.rates_of(arm, cost.price_of(arm, run))
+    if by is None:
+        return [batch.duration_s for batch in arm.solo]
+    left = iter(routed.usd_of_requests(arm, by))
+    return [math.fsum(islice(left, batch.requests)) / by.cloud_usd_per_s for batch in arm.solo]
 
 
 def _independent(variant: Sequence[float], base: Sequence[float]) -> Ratio:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.metrics import processes
+from bench.metrics import processes, routed
 from bench.metrics.throughput import Totals, totals
 from bench.pricing import cost as model
+from bench.pricing.two_prices import bill
 from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figure, Figures, Metric
-from bench.stats.intervals import Interval
+from bench.stats.intervals import Interval, mean_interval, widened
 
 PER_1K = Metric("cost_per_1k_tokens_usd", "USD", "lower", model.FORMULA_1K_TOKENS, "input + output tokens")
 PER_1K_IN = Metric("cost_per_1k_input_tokens_usd", "USD", "lower", model.FORMULA_1K_INPUT, "additive split")
@@ -46,11 +47,7 @@ def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
     if sums is None:
         return {}
     price, usage = price_of(arm, run), _usage(arm, sums)
-    hour = f"{price.hourly_usd:.6g} * {price.devices:g}"
-    run_usd = f"{hour} * {sums.wall_s:.6g} / 3600 / {price.utilisation:g}"
-    energy_usd, _basis = model.energy_bill(price, usage)
-    if energy_usd:
-        run_usd = f"({run_usd} + {energy_usd:.6g})"
+    run_usd = _run_in_words(arm, price, usage)
     n_in, n_out = sums.input_tokens, sums.output_tokens
     found = {
         PER_1K.key: f"1000 * {run_usd} / ({n_in} + {n_out})",
@@ -66,14 +63,30 @@ def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
     return found
 
 
+def _run_in_words(arm: ArmRecord, price: model.Price, usage: model.Usage) -> str:
+    """Return the arithmetic of C_run; that of a cascade has two prices, and egress."""
+    if (paid := routed.bill_of(arm, price)) is not None:
+        return f"({paid.edge_usd:.6g} + {paid.cloud_usd:.6g} + {paid.egress_usd:.6g})"
+    hour = f"{price.hourly_usd:.6g} * {price.devices:g}"
+    run_usd = f"{hour} * {usage.wall_s:.6g} / 3600 / {price.utilisation:g}"
+    energy_usd, _basis = model.energy_bill(price, usage)
+    return f"({run_usd} + {energy_usd:.6g})" if energy_usd else run_usd
+
+
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     """Compute the dollars. Intervals come from the spread of request durations; the price itself has none."""
     sums = totals(arm)
     if sums is None:
         return {metric.key: None for metric in METRICS}
     usage = _usage(arm, sums)
-    cost = model.run_cost(price_of(arm, run), usage)
-    spread = processes.mean_time(arm, run)
+    price = price_of(arm, run)
+    by = routed.rates_of(arm, price)
+    if by is None or not arm.cascaded:
+        cost, spread = model.run_cost(price, usage), processes.mean_time(arm, run)
+    else:
+        paid = bill(arm.cascaded, by)
+        cost = model.shared_out(paid.usd, 0.0, price.power_basis, usage)
+        spread = widened(mean_interval(routed.usd_of_requests(arm, by)), processes.half_width(arm, run))
 
     def spread_like(usd: float | None) -> Interval | None:
         if usd is None or spread.low is None or spread.high is None:

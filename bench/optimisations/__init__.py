@@ -30,7 +30,8 @@ and then used by every run (calibration, training) goes through ``bench.engine.o
 A *verb* is a package in this folder (``quantise``), or a package that another distribution provides by an
 entry point in the group ``inference_cost_bench.optimisations``. Its ``__init__`` has a docstring, ``WEIGHTS``
 and ``SPELLINGS`` (other spellings of the verb). It may have ``PLACE``, a number that orders the verbs in
-lists.
+lists, and ``ROUTES = True`` if its schemes change no model and choose between two: a scheme then has ``RULE``
+in the place of ``apply`` and ``evidence``.
 """
 
 from __future__ import annotations
@@ -70,3 +71,8 @@ def gets_experts(verb: str, scheme: ModuleType) -> str:
     packs = leaves_weights(verb, scheme) == "packs"
     found: str = getattr(scheme, "EXPERTS", "linears" if packs else "stacks")
     return found
+
+
+def routes(verb: str) -> bool:
+    """Return whether a verb chooses between models, and does not change one."""
+    return bool(getattr(verbs()[verb], "ROUTES", False))

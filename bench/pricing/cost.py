@@ -122,6 +122,11 @@ def run_cost(price: Price, usage: Usage) -> Cost:
     """Return the cost figures of one run. Raises UsageError if its power must be billed and is unknown."""
     capital_usd = price.hourly_usd * price.devices * usage.wall_s / 3600 / price.utilisation
     energy_usd, basis = energy_bill(price, usage)
+    return shared_out(capital_usd, energy_usd, basis, usage)
+
+
+def shared_out(capital_usd: float, energy_usd: float, basis: PowerBasis, usage: Usage) -> Cost:
+    """Return the cost figures of a run of which the dollars are known."""
     run_usd = capital_usd + energy_usd
     input_usd, output_usd = split_by_phase(run_usd, usage)
     return Cost(

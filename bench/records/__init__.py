@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic, TypeVar
 
+from bench.records.cascades import Answered, BothAnswered, Cascaded
 from bench.records.loads import LoadBlock
 from bench.records.replies import (
     Corpus,
@@ -38,10 +39,10 @@ from bench.records.replies import (
 from bench.records.thinking import Answer
 
 __all__ = [
-    "ANY", "Answer", "ArmRecord", "ColdStart", "Corpus", "Counted", "DeviceTimes", "DriftWindow",
-    "Encoded", "EnergyReading", "Exported", "Facts", "Json", "Kernel", "LoadBlock", "Loaded",
-    "MemoryPeaks", "Mixture", "RunRecord", "Sides", "Solo", "Speculated", "StepProfile", "SuiteAnswers",
-    "TimedBatch", "TurnTimes", "UnitRecord", "WarmUp", "Windows", "plain",
+    "ANY", "Answer", "Answered", "ArmRecord", "BothAnswered", "Cascaded", "ColdStart", "Corpus", "Counted",
+    "DeviceTimes", "DriftWindow", "Encoded", "EnergyReading", "Exported", "Facts", "Json", "Kernel",
+    "LoadBlock", "Loaded", "MemoryPeaks", "Mixture", "RunRecord", "Sides", "Solo", "Speculated",
+    "StepProfile", "SuiteAnswers", "TimedBatch", "TurnTimes", "UnitRecord", "WarmUp", "Windows", "plain",
 ]  # fmt: skip
 
 Kind = TypeVar("Kind")
@@ -94,6 +95,7 @@ class ArmRecord:
     characters: tuple[int, int] | None = None
     texts: tuple[tuple[str, str], ...] = ()
     speculated: Speculated | None = None
+    cascaded: tuple[Cascaded, ...] = ()
     answers: tuple[Answer, ...] | None = None
     memory: MemoryPeaks | None = None
     energy: EnergyReading | None = None
@@ -112,6 +114,12 @@ class ArmRecord:
     server: Json = field(default_factory=dict)
     loads: tuple[LoadBlock, ...] = ()
 
+    @property
+    def cascade(self) -> Json | None:
+        """Return the terms of a cascade as its worker found them: rule, threshold, prices; else None."""
+        steps = self.loaded.evidence if self.loaded else ()
+        return next((step["cascade"] for step in reversed(steps) if step.get("cascade")), None)
+
 
 @dataclass(frozen=True)
 class UnitRecord:
@@ -125,6 +133,7 @@ class UnitRecord:
     tokens of prompts and answers, which may differ from unit to unit. ``design`` says how the sides shared
     the machine: in turns by token (``steps``) or request (``requests``), or one after the other (``abba``).
     ``loads`` is given for servers, which are put under load in blocks and have no batches.
+    ``cascaded`` has an entry for each request of a variant that is a cascade.
     """
 
     number: int
@@ -145,6 +154,7 @@ class UnitRecord:
     tokens: Sides[int] | None = None
     design: str = "steps"
     loads: Sides[tuple[LoadBlock, ...]] | None = None
+    cascaded: tuple[Cascaded, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from bench.records.cascades import BothAnswered, Cascaded
 from bench.records.thinking import Answer
 
 Json = Mapping[str, Any]
@@ -199,6 +200,7 @@ class Solo:
     ``characters`` are those of all prompts and of all replies; None for random weights, whose replies are no
     text. ``answers`` are the lengths of the replies up to their ends, in the order of the requests; None
     where a reply has no end. ``texts`` has the end of each prompt and the beginning of each reply.
+    ``cascaded`` has an entry for each request of a cascade.
     """
 
     batches: tuple[TimedBatch, ...]
@@ -206,6 +208,7 @@ class Solo:
     texts: tuple[tuple[str, str], ...] = ()
     speculated: Speculated | None = None
     answers: tuple[Answer, ...] | None = None
+    cascaded: tuple[Cascaded, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -309,12 +312,14 @@ class SuiteAnswers:
     ``scores`` are the log-likelihoods (nats) of an item's choices, ``replies`` the texts of greedy replies; a
     suite has one of the two. An entry is None if the item did not fit the model's context. ``digest`` is that
     of the items asked; the baseline of a run also keeps the items themselves.
+    ``both`` is what the two models of a cascade answered.
     """
 
     digest: str
     scores: tuple[tuple[float, ...] | None, ...] = ()
     replies: tuple[str | None, ...] = ()
     items: tuple[Json, ...] = ()
+    both: BothAnswered | None = None
 
 
 @dataclass(frozen=True)
@@ -322,10 +327,12 @@ class TurnTimes:
     """One side's times (ns) in turns with the other: one tuple per batch, one entry per turn.
 
     ``output_tokens`` has a number per batch where answers come as a whole, and is empty elsewhere.
+    ``cascaded`` has an entry for each request of a cascade.
     """
 
     durations_ns: tuple[tuple[int, ...], ...]
     output_tokens: tuple[int, ...] = ()
+    cascaded: tuple[Cascaded, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bench.formatting import format_mib, format_share, format_significant
 from bench.metrics import (
     answers,
+    cascade,
     cost,
     device,
     goodput,
@@ -145,6 +146,11 @@ OF_ANSWERS = (
     _timed("answer_cost", "$/answer", answers.PER_ANSWER),
 )
 
+OF_CASCADES = (
+    _figure("sent_on", "sent on", cascade.RATE, format_share),
+    _figure("edge_usd", "edge $/req", cascade.EDGE),
+    _figure("cloud_usd", "cloud $/req", cascade.CLOUD),
+)
 
 # How far a GPU is used; the table of a run on a CPU is wide enough without them.
 GPU_COLUMNS = (
@@ -172,8 +178,8 @@ OF_SERVERS = (
 
 
 def columns_of(run: RunSummary) -> tuple[Column, ...]:
-    """Return the columns that a run's table has, with those of answers if a row is judged by them, and those
-    of a GPU if a row ran on one. Servers have columns of their own.
+    """Return the columns that a run's table has, with those of answers if a row is judged by them, those of
+    cascades if a row is one, and those of a GPU if a row ran on one. Servers have columns of their own.
 
     A gate's run has only those in which a variant has a figure: most gates measure ratios in turns and no row
     alone.
@@ -184,6 +190,8 @@ def columns_of(run: RunSummary) -> tuple[Column, ...]:
     if run.gate is None:
         place = [column.key for column in COLUMNS].index("ratio")
         of_answers = OF_ANSWERS if any(by_answer(run, row) for row in run.rows) else ()
+        routed = any(row.figure(cascade.RATE) for row in run.rows)
+        of_answers = (*of_answers, *(OF_CASCADES if routed else ()))
         on_gpu = any(row.facts is not None and row.facts.on_gpu for row in run.rows)
         return (*COLUMNS[:place], *of_answers, *COLUMNS[place:], *(GPU_COLUMNS if on_gpu else ()))
     rows = [row for row in run.rows if not row.is_baseline]

@@ -12,6 +12,7 @@ from bench.metrics.comparisons import Comparison
 from bench.report.answering import answer_words
 from bench.report.bands import a_different_model, band
 from bench.report.behaviour import behaviour_words, suites_note
+from bench.report.cascade import cascade_words
 from bench.report.gate_reading import about_row
 from bench.report.kernel_names import short
 from bench.results.explained import launch_words
@@ -62,7 +63,7 @@ def sentence(run: RunSummary, row: Row) -> str:
     if money and row.headline is goodput.PER_GOOD:
         money = f"a good request: {money}"
     parts = [judged, money, answer_words(run, row), drift, behaviour_words(run, row), good_words(row)]
-    parts += [error_words(row), once_words(row), speculation_words(row)]
+    parts += [error_words(row), once_words(row), speculation_words(row), cascade_words(row)]
     if launched := launch_words(row):
         parts += [launched, _own_time(run, row)]
     elif money and not cheaper:

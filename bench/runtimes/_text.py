@@ -173,3 +173,16 @@ def _end_ids(directory: Path) -> tuple[int, ...]:
             raise VariantFailed(Outcome.LOAD_ERROR, f"{file}: eos_token_id is {str(ends)[:60]}, no number")
         return found
     return ()
+
+
+def same_tokenizer(ours: Path, theirs: Path) -> bool:
+    """Return whether two models read text as the same tokens: theirs is the same directory, or the same file.
+
+    Two without a tokenizer, which read bytes, are the same too.
+    """
+    if ours == theirs:
+        return True
+    files = [place / "tokenizer.json" for place in (ours, theirs)]
+    if not any(file.is_file() for file in files):
+        return not any((place / name).exists() for place in (ours, theirs) for name in TOKENIZERS)
+    return all(file.is_file() for file in files) and files[0].read_bytes() == files[1].read_bytes()

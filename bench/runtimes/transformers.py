@@ -26,6 +26,7 @@ from bench.runtimes._checkpoint import (
 )
 from bench.runtimes._speculating import Speculating
 from bench.runtimes._text import TextModel
+from bench.runtimes._watching import Watching
 
 REQUIRES = ("torch", "transformers", "safetensors")
 DTYPES = ("float32", "bfloat16", "float16")
@@ -96,9 +97,10 @@ class Batch:
     length: int
     chosen: list[Any] = field(default_factory=list)
     speculation: Speculation | None = None  # if something drafts
+    watched: list[Any] = field(default_factory=list)
 
 
-class TransformersEngine(Speculating, TextModel):
+class TransformersEngine(Watching, Speculating, TextModel):
     """Hold a loaded causal language model and its step loop."""
 
     def __init__(self, model: Any, directory: Path, options: Options) -> None:
@@ -230,6 +232,8 @@ class TransformersEngine(Speculating, TextModel):
             )
             if self._makes_own:
                 batch.cache = out.get(self._cache_name)
+            if self._watch is not None:
+                batch.watched.append(self._watch(out.logits[:, -1]))
             batch.chosen.append(out.logits[:, -1].argmax(-1, keepdim=True))
 
     def tokens(self, generation: Batch) -> list[list[int]]:

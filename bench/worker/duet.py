@@ -15,7 +15,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from bench.engine import Engine
-from bench.records import TurnTimes
+from bench.records import Cascaded, TurnTimes
 from bench.worker.passes import undisturbed
 
 
@@ -75,15 +75,17 @@ def duet(
     """
     durations: list[tuple[int, ...]] = []
     written: list[int] = []
+    cascaded: list[Cascaded] = []
     for batch, order in zip(batches, firsts, strict=True):
         turns = whole(order[0], counts) if counts else schedule(order, grain)
         with undisturbed():
             _meet(me == 1, baton)
             took, generation = _one_batch(engine, batch, new_tokens, turns, me, baton, wake)
             durations.append(tuple(took))
+        cascaded += engine.cascaded()[-len(batch) :]  # those before it woke the device up
         if engine.WHOLE_ANSWERS:
             written.append(sum(map(len, engine.tokens(generation))))
-    return TurnTimes(tuple(durations), tuple(written))
+    return TurnTimes(tuple(durations), tuple(written), tuple(cascaded))
 
 
 def schedule(order: Sequence[int], grain: int) -> list[int]:

@@ -18,6 +18,7 @@ from dataclasses import replace
 from types import TracebackType
 
 from bench.engine import Engine, memory, progress, routing
+from bench.engine.cascading import Cascade
 from bench.errors import NonFiniteOutput, Outcome, VariantFailed
 from bench.records import (
     Corpus,
@@ -37,7 +38,18 @@ from bench.records import (
     Windows,
 )
 from bench.records.thinking import Markers
-from bench.worker import ceilings, counters, joules, kernels, passes, replied, score, session, suite
+from bench.worker import (
+    cascaded_suite,
+    ceilings,
+    counters,
+    joules,
+    kernels,
+    passes,
+    replied,
+    score,
+    session,
+    suite,
+)
 from bench.worker.duet import Baton, PeerGone, alone, duet
 from bench.worker.finite import must_be_finite
 from bench.worker.protocol import ChannelClosed, receive, send
@@ -208,6 +220,8 @@ class Worker:
     def suite(self, message: Message, _fds: list[int]) -> SuiteAnswers:
         """Answer some items of a behaviour suite."""
         tokens, asked = message["output_tokens"], message["items"]
+        if isinstance(self.engine, Cascade):
+            return cascaded_suite.answered(self.engine, asked, tokens)
         if tokens:
             return SuiteAnswers("", replies=tuple(suite.replies(self.engine, asked, tokens)))
         return SuiteAnswers("", scores=tuple(suite.scores(self.engine, asked)))

@@ -15,7 +15,11 @@ MOST_TEXTS, TEXT_LETTERS = 64, 400  # what a result keeps of prompts and replies
 def described(
     engine: Engine, batches: Sequence[Sequence[Sequence[int]]], found: Solo, markers: Markers | None
 ) -> Solo:
-    """Return the pass with what its replies were. Random weights write no text, and nothing is added."""
+    """Return the pass with what its replies were. Random weights write no text, and nothing is added.
+
+    The answers of a cascade are not counted: they come as a whole, and each model decodes as many tokens as
+    the baseline, whatever the answer.
+    """
     if engine.facts().random_weights:
         return found
     prompts = [ids for batch in batches for ids in batch]
@@ -24,7 +28,7 @@ def described(
     read = [engine.text(ids) for ids in prompts]
     both = zip(read[:MOST_TEXTS], replies, strict=False)
     answers = None
-    if whole or ends:
+    if (whole or ends) and not found.cascaded:
         answers = tuple(
             counted(
                 reply, ends, markers, whole=whole, opened=markers is not None and markers.open_after(prompt)

@@ -19,6 +19,7 @@ from bench.engine.evidence import Census, Check, Decoding, check
 from bench.errors import NotApplied, Unsupported
 from bench.optimisations import gets_experts
 from bench.records import Exported, Facts, Json, Loaded, Mixture
+from bench.worker import cascades
 from bench.worker.passes import undisturbed
 
 DENSE = ("float32", "bfloat16", "float16")
@@ -36,7 +37,7 @@ def load(message: Json) -> tuple[Engine, Loaded]:
     options = Options(**message["options"])
     runtime = importlib.import_module(message["runtime"])
     directory = Path(message["directory"])
-    needed = {name for step in message["optimise"] for name in _scheme(step).REQUIRES}
+    needed = {name for step in _all_steps(message) for name in _scheme(step).REQUIRES}
     with undisturbed():  # collecting the objects that an engine's imports create takes a second
         started = perf_counter_ns()
         not_needed: Callable[[Path], set[str]] = getattr(runtime, "not_needed", lambda _directory: set())
@@ -56,15 +57,21 @@ def load(message: Json) -> tuple[Engine, Loaded]:
         checks += [*found, *(engine.as_batched() if message.get("padded") else ())]
     _enforce("runtime", checks)
     teacher = _teacher(runtime, options, message)
-    steps = [done for step in message["optimise"] for done in _apply(engine, step, facts, teacher)]
+    changes = [step for step in message["optimise"] if "edge" not in step]
+    steps = [done for step in changes for done in _apply(engine, step, facts, teacher)]
+    measured, edge_s = steps, 0.0
+    for step in message["optimise"][len(changes) :]:
+        engine, beside, more, decides = cascades.made(engine, directory, step, load)
+        _enforce(str(step["label"]), decides)
+        steps, edge_s = [*steps, *more], beside.load_s
     gc.collect()
     memory.give_back()
     stored = engine.census(count_zeros=False)
     as_loaded = {"step": "runtime", "took_s": loaded_s, "checks": [asdict(one) for one in checks]}
     return engine, Loaded(
-        facts=_as_measured(_with_cache(engine.facts(), facts, held), steps),
-        load_s=loaded_s,
-        optimise_s=sum(step["took_s"] for step in steps),
+        facts=_as_measured(_with_cache(engine.facts(), facts, held), measured),
+        load_s=loaded_s + edge_s,
+        optimise_s=sum(step["took_s"] for step in steps) - edge_s,
         load_memory=memory.read_peak(engine),
         weights_bytes=stored.weights_bytes,
         bytes_by_dtype=dict(stored.bytes_by_dtype),
@@ -72,6 +79,14 @@ def load(message: Json) -> tuple[Engine, Loaded]:
         evidence=(as_loaded, *steps),
         mixture=routing.described(engine, mixture),
     )
+
+
+def _all_steps(message: Json) -> Iterator[Json]:
+    """Yield the steps of a load, and those of the edge model of a cascade."""
+    for step in message["optimise"]:
+        yield step
+        if "edge" in step:
+            yield from _all_steps(step["edge"])
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def _log_softmax(engine: Engine, ids: Sequence[int], first: int) -> Any:
 def replies(engine: Engine, items: Sequence[Json], tokens: int) -> list[str | None]:
     """Return the greedy reply to each item, up to ``tokens`` tokens or the end token; None for an item that
     does not fit the context."""
-    prompts = [_prompt(engine, item) for item in items]
+    prompts = [prompt_of(engine, item) for item in items]
     found: list[str | None] = [None] * len(items)
     context = engine.facts().context
     engine.longest_answer(tokens)
@@ -81,7 +81,8 @@ def replies(engine: Engine, items: Sequence[Json], tokens: int) -> list[str | No
     return found
 
 
-def _prompt(engine: Engine, item: Mapping[str, Any]) -> list[int]:
+def prompt_of(engine: Engine, item: Mapping[str, Any]) -> list[int]:
+    """Return the tokens of an item's prompt, in the chat template where its suite asks so."""
     if item.get("chat"):
         return engine.encode_chat(item["prompt"])
     return [*engine.begin_ids(), *engine.encode(item["prompt"])]
@@ -98,9 +99,16 @@ def _of_one_length(prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
 
 def _decoded(engine: Engine, prompts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
     ends = set(engine.end_ids())
+    generation = until_ended(engine, prompts, tokens)
+    return [list(before_end(ids, ends)) for ids in engine.tokens(generation)]
+
+
+def until_ended(engine: Engine, prompts: Sequence[Sequence[int]], tokens: int) -> Any:
+    """Decode up to ``tokens`` tokens, or until all replies have ended, and return the generation."""
+    ends = set(engine.end_ids())
     generation = engine.prefill(prompts, 1 if engine.WHOLE_ANSWERS else tokens)
     for step in range(1, 1 if engine.WHOLE_ANSWERS else tokens):
         if step % LOOK == 0 and all(ends & set(ids) for ids in engine.tokens(generation)):
             break
         engine.step(generation)
-    return [list(before_end(ids, ends)) for ids in engine.tokens(generation)]
+    return generation

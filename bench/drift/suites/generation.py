@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bench.drift import generations as drift
 from bench.records import ArmRecord, RunRecord
-from bench.stats.figure import Figures, Metric
+from bench.stats.figure import Figure, Figures, Metric
+from bench.stats.intervals import bootstrap_interval
 
 EXACT = Metric("exact_match", "1", "higher", "share of replies identical token by token up to their end", "")
 DIVERGENCE = Metric(
@@ -31,9 +32,23 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         return found
     if arm.workload.get("output_tokens") != base.workload.get("output_tokens"):
         return found
+    if arm.cascade is not None and not arm.cascade["same_tokens"]:
+        return found | {EXACT.key: _by_text(base, arm)}
     pairs = drift.pairs(base, arm)
     return {
         EXACT.key: EXACT.scalar(drift.exact_match(pairs), n=len(pairs)),
         DIVERGENCE.key: DIVERGENCE.scalar(drift.first_divergence(pairs)),
         LENGTH.key: LENGTH.scalar(drift.length_ratio(pairs), cut=drift.cut_share(base, arm)),
     }
+
+
+def _by_text(base: ArmRecord, arm: ArmRecord) -> Figure | None:
+    """Return the share of replies with the same text: tokens of another tokenizer cannot be compared.
+
+    A result keeps the beginnings of up to 64 replies.
+    """
+    both = [(ours[1], theirs[1]) for ours, theirs in zip(arm.texts, base.texts, strict=False)]
+    if not both:
+        return None
+    same = bootstrap_interval([[float(ours == theirs)] for ours, theirs in both])
+    return EXACT.scalar(same, n=len(both), text_level=True)

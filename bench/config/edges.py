@@ -1,0 +1,71 @@
+"""Check a cascade: the edge model with what is done to it, and what does not go together with a cascade."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.config.arms import why_unsupported
+from bench.config.shapes import check_order, check_shapes
+from bench.config.spec import Group, Optimisation, RuntimeBlock
+from bench.models.reference import named_or_path
+from bench.models.registry import FindModel
+from bench.optimisations import routes
+from bench.yaml_source import KeyPath, YamlSource
+
+
+def edge_of(steps: Sequence[Optimisation]) -> Any | None:
+    """Return the block ``edge`` of the step that is a cascade; None if none is."""
+    return next((dict(step.params)["edge"] for step in steps if routes(step.verb)), None)
+
+
+def edge_runtime(runtime: RuntimeBlock, edge: Any) -> RuntimeBlock:
+    """Return the runtime of the edge model: the row's, with the dtype and threads of the block ``edge``."""
+    own = {key: getattr(edge, key) for key in ("dtype", "threads") if getattr(edge, key) is not None}
+    return runtime.model_copy(update=own)
+
+
+def check_edge(
+    source: YamlSource,
+    runtime: RuntimeBlock,
+    steps: Sequence[Optimisation],
+    path: KeyPath,
+    find: FindModel,
+    *,
+    is_baseline: bool,
+) -> str | None:
+    """Return why the edge model of a cascade cannot run here; None if it can, or if there is none.
+
+    ``path`` is that of the steps. Raises ConfigError for what cannot work anywhere.
+    """
+    edge = edge_of(steps)
+    if edge is None:
+        return None
+    if is_baseline:
+        hint = "put the cascade into a variant; the baseline is the large model alone"
+        raise source.error(path, "the baseline cannot be a cascade", hint)
+    last = len(steps) - 1
+    if not routes(steps[last].verb):
+        after = steps[last]
+        problem = f"{after.verb} {after.scheme} comes after a cascade"
+        raise source.error((*path, last), problem, "a cascade is the last step, and the only one of its kind")
+    inner = (*path, last, "edge", "optimise")
+    for place, step in enumerate(edge.optimise):
+        if step.verb == "speculate":
+            problem = "the tokens of an edge model that speculates have no scores"
+            raise source.error((*inner, place), problem, "leave this step out")
+        if routes(step.verb):
+            raise source.error((*inner, place), "an edge model cannot be a cascade itself")
+    check_order(source, edge.optimise, inner)
+    check_shapes(source, named_or_path(edge.model), edge.optimise, inner, find)
+    device = edge_runtime(runtime, edge)
+    why = why_unsupported(source, device, edge.optimise, ("runtime", "device"), inner, is_baseline=False)
+    return f"the edge model: {why}" if why else None
+
+
+def check_no_gate(source: YamlSource, groups: Sequence[Group]) -> None:
+    """Refuse limits of a gate beside a cascade: its dollars are no multiple of its time."""
+    for arm in (arm for group in groups for arm in group.variants):
+        if edge_of(arm.optimise) is not None:
+            problem = f"{arm.name} is a cascade, and the gate judges dollars by time"
+            raise source.error(("gate",), problem, "leave out the limits, or the cascade")

@@ -1,0 +1,254 @@
+"""A cascade: a small model answers each request, and a rule decides whether it goes on to a large one.
+
+Its answers come as a whole: the rule needs the edge model's whole answer, so no token is shown before that.
+The large model reads the request afresh; nothing of the edge's work reaches it but the bytes of the text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter_ns
+from typing import Any
+
+from bench.engine import Engine
+from bench.engine.confidence import Rule
+from bench.engine.evidence import Census
+from bench.errors import NonFiniteOutput
+from bench.link import Link, LinkDown
+from bench.records import Cascaded, Facts
+from bench.records.thinking import before_end
+
+
+@dataclass
+class Routed:
+    """The answers to a batch of requests, in the large model's tokens."""
+
+    answers: list[list[int]]
+
+
+@dataclass
+class _Tried:
+    """The edge model's answers to a batch in the large model's tokens, with their scores; ``seconds`` are
+    those of one."""
+
+    answers: list[list[int]]
+    scores: list[float]
+    seconds: float
+
+
+class Cascade(Engine):
+    """An engine made of two. Text, tokens and everything that is not an answer are the large model's.
+
+    ``same_tokens`` says that both models have the same tokenizer. ``threshold`` may be changed between
+    requests.
+    """
+
+    TORCH = False
+    WHOLE_ANSWERS = True
+
+    def __init__(
+        self, edge: Engine, cloud: Engine, rule: Rule, threshold: float, link: Link, *, same_tokens: bool
+    ) -> None:
+        self.edge, self.cloud, self.rule, self.threshold, self.link = edge, cloud, rule, threshold, link
+        self.same_tokens = same_tokens
+        self.model, self.runs_on = cloud.model, cloud.runs_on
+        self._known: dict[tuple[int, ...], tuple[list[int], int]] = {}
+        self._longest = 0
+        self._done: list[Cascaded] = []
+        edge.watch(rule.of_step)
+
+    # ---- answering -------------------------------------------------------------------------------
+
+    def longest_answer(self, tokens: int) -> None:
+        """Remember how many tokens each model decodes for an answer."""
+        self._longest = tokens
+
+    def prefill(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Routed:
+        """Answer a batch: the edge model all of it, the large model those requests that the rule sends on."""
+        tokens = self._longest or new_tokens
+        read = [self.edge_reads(prompt) for prompt in prompts]
+        tried = self._try([ids for ids, _size in read], tokens)
+        sent = [self.rule.escalates(score, self.threshold) for score in tried.scores]
+        done = [
+            Cascaded(score, escalated, tried.seconds)
+            for score, escalated in zip(tried.scores, sent, strict=True)
+        ]
+        answers = list(tried.answers)
+        chosen = [place for place, escalated in enumerate(sent) if escalated]
+        if chosen:
+            asked = [prompts[place] for place in chosen]
+            sizes = [read[place][1] for place in chosen]
+            better, counted = self._escalate(asked, sizes, [done[place] for place in chosen], tokens)
+            for place, answer, request in zip(chosen, better, counted, strict=True):
+                done[place] = request
+                answers[place] = answer if request.from_cloud else answers[place]
+        self._done += done
+        return Routed(answers)
+
+    def _try(self, prompts: Sequence[Sequence[int]], tokens: int) -> _Tried:
+        """Let the edge model answer, and compute the score of each answer up to its end."""
+        started = perf_counter_ns()
+        generation = _decode(self.edge, prompts, tokens)
+        whole, ends = self.edge.tokens(generation), set(self.edge.end_ids())
+        cut = [list(before_end(ids, ends)) for ids in whole]
+        steps = self.edge.watched(generation)
+        scores = [_mean(of[: len(answer) + 1]) for of, answer in zip(steps, cut, strict=True)]
+        if not all(map(math.isfinite, scores)):
+            raise NonFiniteOutput("the edge model put out NaN or infinite logits, so its answer has no score")
+        return _Tried(
+            [self.in_our_tokens(ids) for ids in whole],
+            scores,
+            (perf_counter_ns() - started) / 1e9 / len(prompts),
+        )
+
+    def in_our_tokens(self, answer: Sequence[int]) -> list[int]:
+        """Return an answer of the edge model in the large model's tokens."""
+        if self.same_tokens:
+            return list(answer)
+        return self.cloud.encode(self.edge.text(before_end(answer, set(self.edge.end_ids()))))
+
+    def _escalate(
+        self, prompts: Sequence[Sequence[int]], sizes: Sequence[int], before: Sequence[Cascaded], tokens: int
+    ) -> tuple[list[list[int]], list[Cascaded]]:
+        """Send requests over the link, let the large model answer them, and carry the answers back.
+
+        Requests of a batch cross the link together. Where the link is down, the edge's answers stand, and
+        what was spent until then is counted.
+        """
+        count, cloud_s, link_s = len(prompts), 0.0, 0.0
+        answers: list[list[int]] = [[] for _ in prompts]
+        crossed, received = [0] * count, [0] * count
+        offline = False
+        try:
+            link_s += self.link.carry(sum(sizes), "up")
+            crossed = list(sizes)
+            started = perf_counter_ns()
+            generation = _decode(self.cloud, prompts, tokens)
+            answers, ends = self.cloud.tokens(generation), set(self.cloud.end_ids())
+            coming = [len(self.cloud.text(before_end(ids, ends)).encode()) for ids in answers]
+            cloud_s = (perf_counter_ns() - started) / 1e9
+            link_s += self.link.carry(sum(coming), "down")
+            received = coming
+        except LinkDown as down:
+            link_s, offline = link_s + down.waited_s, True
+        return answers, [
+            replace(
+                one,
+                cloud_s=cloud_s / count,
+                link_s=link_s / count,
+                sent_bytes=size,
+                received_bytes=back,
+                offline=offline,
+            )
+            for one, size, back in zip(before, crossed, received, strict=True)
+        ]
+
+    def edge_reads(self, prompt: Sequence[int]) -> tuple[list[int], int]:
+        """Return a prompt in the edge model's tokens, and the bytes of its text."""
+        known = self._known.get(tuple(prompt))
+        if known is None:  # it was cut, or the beginning of a text was put before it
+            begin = self.cloud.begin_ids()
+            bare = list(prompt[len(begin) :]) if tuple(prompt[: len(begin)]) == tuple(begin) else list(prompt)
+            text = self.cloud.text(bare)
+            ids = list(prompt) if self.same_tokens else [*self.edge.begin_ids(), *self.edge.encode(text)]
+            known = self._known[tuple(prompt)] = ids, len(text.encode())
+        return known
+
+    def step(self, generation: Routed) -> None:
+        """Do nothing: the answers are complete."""
+
+    def tokens(self, generation: Routed) -> list[list[int]]:
+        """Return the tokens of every answer. Those of an edge model with another tokenizer are its text,
+        up to its end, in the large model's tokens."""
+        return generation.answers
+
+    def cascaded(self) -> tuple[Cascaded, ...]:
+        """Return what was done with each request since the last call."""
+        done, self._done = tuple(self._done), []
+        return done
+
+    # ---- text ------------------------------------------------------------------------------------
+
+    def encode(self, text: str) -> list[int]:
+        """Return the large model's tokens, and remember what the edge model reads instead."""
+        ids = self.cloud.encode(text)
+        theirs = ids if self.same_tokens else [*self.edge.begin_ids(), *self.edge.encode(text)]
+        begin = self.cloud.begin_ids()
+        ours = [*begin, *ids]
+        self._known[tuple(ours)] = ours if self.same_tokens else theirs, len(text.encode())
+        return ids
+
+    def encode_chat(self, message: str) -> list[int]:
+        """Return a chat message in the large model's template, and remember it in the edge model's."""
+        ids = self.cloud.encode_chat(message)
+        theirs = ids if self.same_tokens else self.edge.encode_chat(message)
+        self._known[tuple(ids)] = theirs, len(message.encode())
+        return ids
+
+    def begin_ids(self) -> tuple[int, ...]:
+        """Return those of the large model."""
+        return self.cloud.begin_ids()
+
+    def reads(self) -> str | None:
+        """Return what the large model says of itself."""
+        return self.cloud.reads()
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Return the text of the large model's token ids."""
+        return self.cloud.text(ids)
+
+    def end_ids(self) -> tuple[int, ...]:
+        """Return those of the large model."""
+        return self.cloud.end_ids()
+
+    # ---- what is loaded --------------------------------------------------------------------------
+
+    def facts(self) -> Facts:
+        """Return the large model's facts, and say what answers first."""
+        small = self.edge.facts()
+        words = f"a cascade; the edge model is {small.dtype} on {small.device} in {small.engine}"
+        return replace(self.cloud.facts(), loaded=words)
+
+    def census(self, *, count_zeros: bool = True) -> Census:
+        """Take the census of the large model, and add the bytes of the edge model."""
+        found = self.cloud.census(count_zeros=count_zeros)
+        more = self.edge.census(count_zeros=False)
+        by_dtype: Mapping[str, int] = Counter(found.bytes_by_dtype) + Counter(more.bytes_by_dtype)
+        bytes_of_both = found.weights_bytes + more.weights_bytes
+        return replace(found, weights_bytes=bytes_of_both, bytes_by_dtype=dict(by_dtype))
+
+    def parameters(self) -> int:
+        """Return the number of parameters of both models."""
+        return self.edge.parameters() + self.cloud.parameters()
+
+    def logits(self, ids: Sequence[int]) -> Any:
+        """Return the large model's logits: the cascade itself has no distribution over the next token."""
+        return self.cloud.logits(ids)
+
+    def finite(self, ids: Sequence[int]) -> bool:
+        """Return whether the logits of both models are finite numbers."""
+        return self.cloud.finite(ids) and self.edge.finite(self.edge_reads(ids)[0])
+
+    def synchronise(self) -> None:
+        """Wait until both models have finished all work."""
+        self.edge.synchronise()
+        self.cloud.synchronise()
+
+    def compiled_graphs(self) -> int:
+        """Return the number of graphs compiled in this process so far, by either model."""
+        return max(self.edge.compiled_graphs(), self.cloud.compiled_graphs())
+
+
+def _decode(engine: Engine, prompts: Sequence[Sequence[int]], tokens: int) -> Any:
+    generation = engine.prefill(prompts, tokens)
+    for _ in range(1, tokens):
+        engine.step(generation)
+    engine.synchronise()
+    return generation
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

@@ -1,0 +1,98 @@
+"""A cascade: how many requests went on to the large model, who was paid what, and how long each kind took."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from bench.metrics import cost, routed
+from bench.pricing import two_prices
+from bench.records import ArmRecord, Cascaded, RunRecord
+from bench.stats.figure import Figures, Metric
+from bench.stats.intervals import Interval, mean_interval
+from bench.stats.proportions import wilson
+
+RATE = Metric(
+    "escalation_rate", "1", None, "requests that the rule sent on ÷ requests; interval by Wilson",
+    "went on to the large model",
+)  # fmt: skip
+EDGE = Metric("edge_usd_per_request", "USD", "lower", "Σ edge_s · R_edge/3600 ÷ N", "paid for the edge")
+CLOUD = Metric("cloud_usd_per_request", "USD", "lower", "Σ cloud_s · R_cloud ÷ N", "paid for the cloud")
+EGRESS = Metric(
+    "egress_usd_per_request",
+    "USD",
+    "lower",
+    "Σ received bytes/1e9 · egress ÷ N",
+    "bytes from the cloud",
+)
+STAYED = Metric("stayed_e2el_ms", "ms", "lower", "end − sent, of requests that stayed", "edge alone")
+WENT = Metric("escalated_e2el_ms", "ms", "lower", "end − sent, of requests sent on", "edge, link, cloud")
+LINK = Metric("link_ms", "ms", "lower", "mean link_s of requests that went on", "waited for the link")
+SENT = Metric("sent_bytes", "B", "lower", "mean of requests that went on", "text to the cloud")
+RECEIVED = Metric("received_bytes", "B", "lower", "mean of requests that went on", "text from the cloud")
+PLACE = 5.6
+METRICS = (RATE, EDGE, CLOUD, EGRESS, STAYED, WENT, LINK, SENT, RECEIVED)
+
+
+def figures(arm: ArmRecord, run: RunRecord) -> Figures:
+    """Return the figures of the solo pass; none at all for a row that is no cascade.
+
+    Those of requests that went on are None where none did, and so are those of requests that stayed.
+    """
+    terms, by = arm.cascade, routed.rates_of(arm, cost.price_of(arm, run))
+    if terms is None or by is None or not arm.cascaded:
+        return {}
+    sent = [one for one in arm.cascaded if one.escalated]
+    count = len(arm.cascaded)
+    notes = {
+        "n": count,
+        "escalated": len(sent),
+        "offline": sum(one.offline for one in sent),
+        "rule": terms["rule"],
+        "threshold": terms["threshold"],
+        "same_tokens": terms["same_tokens"],
+    }
+    by_payee = [two_prices.bill([one], by) for one in arm.cascaded]
+    stayed, went = _durations(arm)
+    return {
+        RATE.key: RATE.scalar(wilson(len(sent), count), **notes),
+        EDGE.key: EDGE.scalar(mean_interval([one.edge_usd for one in by_payee]), edge=terms["edge"]),
+        CLOUD.key: CLOUD.scalar(mean_interval([one.cloud_usd for one in by_payee])),
+        EGRESS.key: EGRESS.scalar(mean_interval([one.egress_usd for one in by_payee])),
+        STAYED.key: STAYED.distribution(stayed),
+        WENT.key: WENT.distribution(went),
+        LINK.key: LINK.scalar(_mean([1e3 * one.link_s for one in sent])),
+        SENT.key: SENT.scalar(_mean([float(one.sent_bytes) for one in sent])),
+        RECEIVED.key: RECEIVED.scalar(_mean([float(one.received_bytes) for one in sent])),
+    }
+
+
+def _durations(arm: ArmRecord) -> tuple[list[float], list[float]]:
+    """Return the milliseconds of the requests that stayed, and of those that went on: of their batches."""
+    found: tuple[list[float], list[float]] = [], []
+    left = iter(arm.cascaded)
+    for batch in arm.solo:
+        for one in (next(left) for _ in range(batch.requests)):
+            found[one.escalated].append(1e3 * batch.duration_s)
+    return found
+
+
+def _mean(values: Sequence[float]) -> Interval | None:
+    return mean_interval(values) if values else None
+
+
+def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
+    """Return the arithmetic of the shares and the dollars."""
+    by = routed.rates_of(arm, cost.price_of(arm, run))
+    if by is None or not arm.cascaded:
+        return {}
+    done: Sequence[Cascaded] = arm.cascaded
+    count = len(done)
+    edge_s, cloud_s = (math.fsum(getattr(one, key) for one in done) for key in ("edge_s", "cloud_s"))
+    received = sum(one.received_bytes for one in done)
+    return {
+        RATE.key: f"{sum(one.escalated for one in done)} / {count}",
+        EDGE.key: f"{edge_s:.6g} * {by.edge_usd_per_s:.6g} / {count}",
+        CLOUD.key: f"{cloud_s:.6g} * {by.cloud_usd_per_s:.6g} / {count}",
+        EGRESS.key: f"{received} * {by.egress_usd_per_byte:.6g} / {count}",
+    }

@@ -1,0 +1,165 @@
+"""The curve of a cascade: cost and quality at every threshold, from a suite that both models answered.
+
+The suite is the first of ``drift.suites`` that has right and wrong answers. Quality is the share that is
+right. The figures with a threshold of their own choose it on one half of the items and report the other half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from bench.drift.behaviour import Answer, Suite, items_of, suites_of
+from bench.metrics import cost, routed
+from bench.pricing.two_prices import Rates, bill
+from bench.records import ArmRecord, Cascaded, RunRecord
+from bench.stats import cascades, thresholds
+from bench.stats.cascades import Item, Point
+from bench.stats.figure import Figures, Metric
+from bench.stats.intervals import Interval
+from bench.stats.proportions import wilson
+from bench.stats.thresholds import Chosen
+
+Both = tuple[Mapping[str, Any], Cascaded, Answer, Answer]  # an item, what was done, both answers
+TARGET = 0.8  # of the gap: what the chosen threshold must recover
+SHOWN_POINTS = 41  # of the curve, in the notes of the gap
+_ON_HALF = "threshold chosen on one half of the items for PGR ≥ 0.8, reported on the other"
+GAP = Metric(
+    "cascade_gap",
+    "1",
+    None,
+    "share right, large − edge model; paired interval by Newcombe",
+    "what can be recovered",
+)
+PGR = Metric(
+    "cascade_pgr", "1", "higher", "(q − q_edge) ÷ (q_cloud − q_edge) at the row's threshold", "gap recovered"
+)
+APGR = Metric(
+    "cascade_apgr", "1", "higher", "∫ PGR d(share that goes on), 0.5 for a random choice; bootstrap",
+    "how well the rule chooses (RouteLLM, arXiv 2406.18665)",
+)  # fmt: skip
+CPT_50, CPT_80 = (
+    Metric(
+        f"cascade_cpt_{share}", "1", "lower", f"smallest share that goes on for PGR ≥ 0.{share // 10}",
+        f"calls of the large model for {share} % of the gap",
+    )
+    for share in (50, 80)
+)  # fmt: skip
+USD = Metric("cascade_held_out_usd", "USD", "lower", f"dollars a question; {_ON_HALF}", "")
+QUALITY = Metric("cascade_held_out_quality", "1", "higher", f"share right; {_ON_HALF}", "")
+PLACE = 5.7
+METRICS = (GAP, PGR, APGR, CPT_50, CPT_80, USD, QUALITY)
+
+
+def figures(arm: ArmRecord, run: RunRecord) -> Figures:
+    """Return the figures; none at all for a row that is no cascade, None where no suite was asked of both.
+
+    All but the gap and the curve are None where the large model is not shown to be better on these items:
+    there is then no gap to recover.
+    """
+    terms, by = arm.cascade, routed.rates_of(arm, cost.price_of(arm, run))
+    if terms is None or by is None:
+        return {}
+    found: Figures = {metric.key: None for metric in METRICS}
+    suite = next((one for one in _suites(run) if one.name in arm.suites), None)
+    answered = [] if suite is None else _answered(arm, run, suite)
+    if suite is None or not answered:
+        return found
+    items = tuple(_item(one, suite, by, terms) for one in answered)
+    notes = {"suite": suite.name, "n": len(items)}
+    found[GAP.key] = GAP.scalar(
+        cascades.gap(items),
+        **notes,
+        curve=_shown(cascades.curve(items), terms),
+        here=_shown([cascades.at(items, _doubt(float(terms["threshold"]), terms))], terms)[0],
+        falls=[list(pair) for pair in cascades.falls(items)],
+        differs_from_baseline=_differing(arm, run, suite, answered),
+    )
+    summed = _summed_up(items)
+    if summed[0] is None:
+        return found
+    points = cascades.curve(items)
+    here = cascades.at(items, _doubt(float(terms["threshold"]), terms))
+    found[PGR.key] = PGR.scalar(cascades.pgr(points, here.quality), **notes, threshold=terms["threshold"])
+    for metric, interval in zip((APGR, CPT_50, CPT_80), summed, strict=True):
+        found[metric.key] = metric.scalar(interval, **notes)
+    if (pick := thresholds.chosen(items, TARGET)) is not None:
+        usd, quality = pick.kept
+        found[USD.key] = USD.scalar(
+            pick.held_out.usd, **_of_choice(pick, pick.promised_usd, terms), kept=usd, **notes
+        )
+        found[QUALITY.key] = QUALITY.scalar(
+            wilson(round(pick.held_out.quality * pick.others), pick.others),
+            **_of_choice(pick, pick.promised_quality, terms), kept=quality, **notes,
+        )  # fmt: skip
+    return found
+
+
+@lru_cache(maxsize=8)
+def _summed_up(items: tuple[Item, ...]) -> list[Interval | None]:
+    return cascades.summed_up(items, (0.5, 0.8))
+
+
+def _suites(run: RunRecord) -> list[Suite]:
+    return suites_of(run.spec.get("drift", {}).get("suites", ()))
+
+
+def _answered(arm: ArmRecord, run: RunRecord, suite: Suite) -> list[Both]:
+    """Return every item that both models answered."""
+    both, items = arm.suites[suite.name].both, items_of(run, arm, suite.name)
+    if both is None or items is None:
+        return []
+    sides = (side.scores or side.replies for side in (both.edge, both.cloud))
+    return [
+        (item, request, edge, cloud)
+        for item, request, edge, cloud in zip(items, both.requests, *sides, strict=True)
+        if request is not None and edge is not None and cloud is not None
+    ]
+
+
+def _item(both: Both, suite: Suite, by: Rates, terms: Mapping[str, Any]) -> Item:
+    item, done, edge, cloud = both
+    paid = bill([done], by)
+    return Item(
+        doubt=_doubt(done.score, terms),
+        edge=float(suite.right(item, edge)),
+        cloud=float(suite.right(item, cloud)),
+        edge_usd=paid.edge_usd,
+        cloud_usd=paid.cloud_usd + paid.egress_usd,
+        edge_s=done.edge_s,
+        cloud_s=done.cloud_s + done.link_s,
+    )
+
+
+def _doubt(score: float, terms: Mapping[str, Any]) -> float:
+    """Turn a score, or a threshold, so that the requests above it go on; and a doubt into its score."""
+    return -score if terms["sure"] == "above" else score
+
+
+def _shown(points: Sequence[Point], terms: Mapping[str, Any]) -> list[list[float]]:
+    """Return [threshold, share that goes on, USD, share right, seconds] of the ends and of points between."""
+    step = max((len(points) - 1) / (SHOWN_POINTS - 1), 1.0)
+    places = sorted({min(round(n * step), len(points) - 1) for n in range(SHOWN_POINTS)})
+    return [
+        [_doubt(one.limit, terms), one.escalated, one.usd, one.quality, one.seconds]
+        for one in (points[place] for place in places)
+    ]
+
+
+def _differing(arm: ArmRecord, run: RunRecord, suite: Suite, answered: Sequence[Both]) -> int:
+    """Return on how many items the baseline was judged otherwise than the large model within the cascade."""
+    base = run.baseline_of(arm)
+    alone = {item["id"]: suite.right(item, answer) for item, answer in suite.asked(base, run)} if base else {}
+    within = {item["id"]: suite.right(item, cloud) for item, _done, _edge, cloud in answered}
+    return sum(alone[one] != right for one, right in within.items() if one in alone)
+
+
+def _of_choice(pick: Chosen, promised: Interval, terms: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the other half promised, for the notes of a figure of the half that was held out."""
+    return {
+        "target": TARGET,
+        "threshold": _doubt(pick.limit, terms),
+        "escalated": pick.held_out.escalated,
+        "promised": [promised.value, promised.low, promised.high],
+    }

@@ -1,0 +1,90 @@
+"""The settings that every cascade has: the edge model with its price, the link, and the threshold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
+
+from bench.engine.confidence import Rule
+from bench.link import LinkSettings
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+MOST_USD = 1000.0
+NO_LINK = LinkSettings()
+A_DEVICE = {"model": "smollm2-135m", "usd_per_hour": 0.01}
+
+
+@dataclass(frozen=True)
+class Edge:
+    """The block ``edge``: ``model`` is a name in models/ or the path of a directory, ``optimise`` what is
+    done to it, and ``dtype`` and ``threads`` replace those of the row. The device costs ``usd_per_hour``, and
+    ``watts`` at ``usd_per_kwh`` where its power is billed apart. One of the two must be given: no device is
+    free."""
+
+    model: str
+    usd_per_hour: float = 0.0
+    watts: float | None = None
+    usd_per_kwh: float | None = None
+    optimise: tuple[Any, ...] = ()
+    dtype: Dtype | None = None
+    threads: int | None = None
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        for name in ("usd_per_hour", "watts", "usd_per_kwh"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= MOST_USD:
+                raise ValueError(f"{name} must be 0 to {MOST_USD:g}, not {value:g}")
+        if (self.watts is None) != (self.usd_per_kwh is None):
+            raise ValueError("watts and usd_per_kwh go together")
+        if not self.hourly_usd:
+            raise ValueError("usd_per_hour must be above 0, or watts with usd_per_kwh: no device is free")
+        if self.threads is not None and not 1 <= self.threads <= 1024:
+            raise ValueError("threads must be 1 to 1024")
+
+    @property
+    def hourly_usd(self) -> float:
+        """Return the dollars of an hour in which the device works, power included."""
+        return self.usd_per_hour + (self.watts or 0.0) * (self.usd_per_kwh or 0.0) / 1000
+
+    def __str__(self) -> str:
+        steps = "".join(f" + {getattr(step, 'label', step)}" for step in self.optimise)
+        return f"{self.model}{steps} at {self.hourly_usd:g} USD/h"
+
+
+@dataclass(frozen=True)
+class CascadeParams:
+    """``edge`` is the small model. ``link`` is the network between it and the large model, which delays;
+    bytes that leave the cloud cost ``egress_usd_per_gb``, 0 if nothing is billed for them."""
+
+    edge: Edge
+    threshold: float
+    link: LinkSettings = NO_LINK
+    egress_usd_per_gb: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.egress_usd_per_gb <= MOST_USD:
+            raise ValueError(f"egress_usd_per_gb must be 0 to {MOST_USD:g}, not {self.egress_usd_per_gb:g}")
+
+    def within(self, rule: Rule) -> None:
+        """Raise ValueError for a threshold that no score of the rule can be on the other side of."""
+        low, high = rule.range
+        if not (math.isfinite(self.threshold) and low <= self.threshold <= high):
+            most = "" if math.isinf(high) else f" to {high:g}"
+            words = f"at most {high:g}" if math.isinf(low) else f"{low:g}{most or ' or more'}"
+            raise ValueError(f"threshold must be {words}, not {self.threshold:g}: no score is beyond it")
+
+
+def told(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a worker and a result keep of a cascade, with its prices."""
+    edge, link = params["edge"], params["link"]
+    return {
+        "threshold": params["threshold"],
+        "edge": str(edge),
+        "edge_usd_per_hour": edge.hourly_usd,
+        "egress_usd_per_gb": params["egress_usd_per_gb"],
+        "link": asdict(link),
+    }

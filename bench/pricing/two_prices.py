@@ -1,0 +1,64 @@
+"""What a cascade costs: the edge device for the seconds in which it answers, the cloud for its own, egress.
+
+Pure functions. An edge second is paid whether the request goes on or not, and a second in which the cloud
+works is paid whether its answer arrives or not. Waiting for the link costs time, and no dollars.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bench.pricing.cost import Price, Usage, run_cost
+from bench.records import Cascaded
+
+FORMULA: Final = "Σ edge_s · R_edge/3600 + Σ cloud_s · R_cloud + Σ received bytes/1e9 · egress"
+BYTES_PER_GB: Final = 1e9
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Dollars per second of the edge device and of the cloud, and per byte that leaves the cloud."""
+
+    edge_usd_per_s: float
+    cloud_usd_per_s: float
+    egress_usd_per_byte: float
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What some requests cost, in USD, by who is paid."""
+
+    edge_usd: float
+    cloud_usd: float
+    egress_usd: float
+
+    @property
+    def usd(self) -> float:
+        """Return the sum."""
+        return self.edge_usd + self.cloud_usd + self.egress_usd
+
+
+def rates(terms: Mapping[str, Any], cloud: Price) -> Rates:
+    """Return the rates of a cascade from the terms that its row keeps, and the price of the cloud's hour.
+
+    Power that the cloud's price leaves out is billed by the watts that the price declares: what was measured
+    is of both models.
+    """
+    one_second = Usage(wall_s=1.0, requests_ok=1, input_tokens=1, output_tokens=0)
+    return Rates(
+        edge_usd_per_s=float(terms["edge_usd_per_hour"]) / 3600,
+        cloud_usd_per_s=run_cost(cloud, one_second).run_usd,
+        egress_usd_per_byte=float(terms["egress_usd_per_gb"]) / BYTES_PER_GB,
+    )
+
+
+def bill(requests: Sequence[Cascaded], by: Rates) -> Bill:
+    """Return what these requests cost."""
+    return Bill(
+        edge_usd=math.fsum(one.edge_s for one in requests) * by.edge_usd_per_s,
+        cloud_usd=math.fsum(one.cloud_s for one in requests) * by.cloud_usd_per_s,
+        egress_usd=sum(one.received_bytes for one in requests) * by.egress_usd_per_byte,
+    )

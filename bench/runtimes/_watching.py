@@ -1,0 +1,30 @@
+"""The part of the transformers engine that shows a number for each token: how sure the model was of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bench.engine import Engine
+from bench.engine.speculation import Speculator
+from bench.errors import Unsupported
+
+
+class Watching(Engine):
+    """An engine that computes ``_watch`` of the logits of each step, if it is given."""
+
+    _speculator: Speculator | None
+    _watch: Callable[[Any], Any] | None = None
+
+    def watch(self, statistic: Callable[[Any], Any]) -> None:
+        """Compute a statistic of the logits of every token. Raises Unsupported beside something that drafts:
+        drafted tokens are verified several in a pass."""
+        if self._speculator is not None:
+            raise Unsupported("tokens that were drafted have no logits of a step of their own")
+        self._watch = statistic
+
+    def watched(self, generation: Any) -> list[list[float]]:
+        """Copy the statistic of every token so far to the host."""
+        import torch
+
+        return [list(row) for row in torch.stack(generation.watched, dim=1).tolist()]

@@ -1,0 +1,86 @@
+"""Choose the threshold of a cascade on one half of its items, and say what that promises for others."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.stats.cascades import Item, Point, at, curve, pgr
+from bench.stats.intervals import Interval, t_quantile
+
+
+def halves(items: Sequence[Item], seed: int = 0) -> tuple[list[Item], list[Item]]:
+    """Deal items out at random to two halves: one to choose a threshold on, one to report it on."""
+    dealt = list(items)
+    random.Random(seed).shuffle(dealt)
+    return dealt[: len(dealt) // 2], dealt[len(dealt) // 2 :]
+
+
+def choose(items: Sequence[Item], share: float) -> Point | None:
+    """Return the cheapest point that recovers ``share`` of the gap; None without a gap."""
+    points = curve(items)
+    reached = [point for point in points if (pgr(points, point.quality) or -math.inf) >= share - 1e-9]
+    return min(reached, key=lambda point: point.usd) if reached else None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A threshold chosen on one half: what it promises for others, and what the other half then showed.
+
+    The intervals of ``promised_usd`` and ``promised_quality`` are for the mean of the other half, which has
+    ``others`` items.
+    """
+
+    limit: float
+    escalated: float
+    promised_usd: Interval
+    promised_quality: Interval
+    held_out: Point
+    others: int
+
+    @property
+    def kept(self) -> tuple[bool, bool]:
+        """Return whether cost and quality of the other half lie within what was promised."""
+        return _inside(self.promised_usd, self.held_out.usd), _inside(
+            self.promised_quality, self.held_out.quality
+        )
+
+
+def _inside(promised: Interval, value: float) -> bool:
+    assert promised.low is not None
+    assert promised.high is not None
+    return promised.low <= value <= promised.high
+
+
+def chosen(items: Sequence[Item], share: float, seed: int = 0) -> Chosen | None:
+    """Choose a threshold on one half and report it on the other; None without a gap or with few items."""
+    ours, theirs = halves(items, seed)
+    if min(len(ours), len(theirs)) < 2 or (point := choose(ours, share)) is None:
+        return None
+    usd = [one.edge_usd + (one.cloud_usd if one.doubt > point.limit else 0.0) for one in ours]
+    right = [one.cloud if one.doubt > point.limit else one.edge for one in ours]
+    return Chosen(
+        point.limit,
+        point.escalated,
+        promised(usd, len(theirs)),
+        promised(right, len(theirs), binary=True),
+        at(theirs, point.limit),
+        len(theirs),
+    )
+
+
+def promised(values: Sequence[float], others: int, *, binary: bool = False) -> Interval:
+    """Return the interval in which the mean of ``others`` further values lies with 95 %.
+
+    It is mean ± t·s·√(1/n + 1/others): both means vary. For shares the variance is that of two more right and
+    two more wrong (Agresti and Coull 1998), so that it is not zero where all are alike.
+    """
+    n, mean = len(values), math.fsum(values) / len(values)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
+    if binary:
+        share = (math.fsum(values) + 2) / (n + 4)
+        variance = max(variance, share * (1 - share))
+    half = t_quantile(n - 1) * math.sqrt(variance * (1 / n + 1 / others))
+    return Interval(mean, mean - half, mean + half)

@@ -1,0 +1,133 @@
+"""Load the edge model of a cascade beside the large one, and check that the rule decides between them."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+from bench.engine import Engine
+from bench.engine.cascading import Cascade
+from bench.engine.confidence import Rule
+from bench.engine.evidence import Check, check
+from bench.link import Link, LinkSettings
+from bench.records import Cascaded, Json, Loaded
+from bench.runtimes._text import same_tokenizer
+
+PROBE = [number % 97 + 3 for number in range(48)]
+PROBE_TOKENS = 6
+# How far the score of one pass may lie from that of steps, as a share: in float32, and in dtypes that round.
+APART, APART_ROUNDED = 1e-3, 0.1
+NO_LINK = LinkSettings()
+
+
+def made(
+    cloud: Engine, directory: Path, step: Json, load: Callable[[Json], tuple[Engine, Loaded]]
+) -> tuple[Cascade, Loaded, list[dict[str, Any]], list[Check]]:
+    """Load the edge model as ``step`` says. Return the cascade, what was found in the edge model, the steps
+    as evidence, and the checks of the cascade.
+
+    The edge model's own evidence is in the steps. Raises Unsupported for an engine that does not show logits.
+    """
+    edge, found = load(step["edge"])
+    started = perf_counter_ns()
+    rule = importlib.import_module(step["module"]).RULE
+    asked = step["told"]
+    same = same_tokenizer(directory, Path(step["edge"]["directory"]))
+    cascade = Cascade(
+        edge, cloud, rule, asked["threshold"], Link(LinkSettings.of(asked["link"])), same_tokens=same
+    )
+    checks = [
+        check("bytes of the edge model's weights", found.weights_bytes, found.weights_bytes > 0, "above 0"),
+        *_decides(cascade),
+    ]
+    steps = [{**one, "step": f"edge: {one['step']}"} for one in found.evidence]
+    steps.append(_step(step, (perf_counter_ns() - started) / 1e9, checks, cascade, found))
+    return cascade, found, steps, checks
+
+
+def _step(
+    step: Json, took_s: float, checks: Sequence[Check], cascade: Cascade, edge: Loaded
+) -> dict[str, Any]:
+    return {
+        "step": step["label"],
+        "took_s": took_s,
+        "one_off": [],
+        "checks": [asdict(one) for one in checks],
+        "weights_bytes_before": cascade.cloud.census(count_zeros=False).weights_bytes,
+        "weights_bytes_after": cascade.census(count_zeros=False).weights_bytes,
+        "kernel_pattern": None,
+        "note": None,
+        "decoding": None,
+        "cascade": {
+            **step["told"],
+            "rule": step["module"].rpartition(".")[2].replace("_", "-"),
+            "sure": cascade.rule.sure,
+            "same_tokens": cascade.same_tokens,
+            "edge_parameters": edge.parameters,
+        },
+    }
+
+
+def _decides(cascade: Cascade) -> list[Check]:
+    """Check the score of a short reply against one pass of the edge model, and that each side of the
+    threshold gives the reply of its own model. The link stays out of it."""
+    threshold, link = cascade.threshold, cascade.link
+    cascade.link = Link(NO_LINK)
+    vocabulary = min(cascade.edge.facts().vocabulary, cascade.cloud.facts().vocabulary)
+    prompt = [number % min(97, vocabulary - 3) + 3 for number in PROBE]
+    ids, _size = cascade.edge_reads(prompt)
+    reply, theirs = _alone(cascade.edge, ids), _alone(cascade.cloud, prompt)
+    try:
+        kept, stayed = _forced(cascade, prompt, escalate=False)
+        sent, went = _forced(cascade, prompt, escalate=True)
+    finally:
+        cascade.threshold, cascade.link = threshold, link
+    score = _of_one_pass(cascade.edge, cascade.rule, ids, reply)
+    rounded = cascade.edge.facts().dtype != "float32"
+    near = math.isclose(stayed.score, score, rel_tol=APART_ROUNDED if rounded else APART, abs_tol=1e-4)
+    stays = not stayed.escalated and kept == cascade.in_our_tokens(reply)
+    goes = went.from_cloud and sent == theirs
+    return [
+        check("score of a short reply, and of one pass over it", f"{stayed.score:.5g}", near, f"{score:.5g}"),
+        check(
+            "a request that the rule keeps has the edge's reply",
+            stays,
+            stays,
+            True,
+        ),
+        check(
+            "a request that the rule sends on has the large model's reply",
+            goes,
+            goes,
+            True,
+        ),
+    ]
+
+
+def _alone(engine: Engine, prompt: Sequence[int]) -> list[int]:
+    generation = engine.prefill([prompt], PROBE_TOKENS)
+    for _ in range(1, PROBE_TOKENS):
+        engine.step(generation)
+    return engine.tokens(generation)[0]
+
+
+def _forced(cascade: Cascade, prompt: Sequence[int], *, escalate: bool) -> tuple[list[int], Cascaded]:
+    """Return the reply to a request, and what was done with it, with a threshold beyond every score."""
+    beyond = math.inf if (cascade.rule.sure == "above") == escalate else -math.inf
+    cascade.threshold = beyond
+    generation = cascade.prefill([prompt], PROBE_TOKENS)
+    return cascade.tokens(generation)[0], cascade.cascaded()[-1]
+
+
+def _of_one_pass(edge: Engine, rule: Rule, prompt: Sequence[int], reply: Sequence[int]) -> float:
+    """Return the mean score over a reply, up to the token that ended it, from the logits of one pass."""
+    ends = set(edge.end_ids())
+    last = next((place for place, token in enumerate(reply) if token in ends), len(reply) - 1)
+    rows = edge.logits([*prompt, *reply[:last]])[len(prompt) - 1 :]
+    scores = [float(score) for score in rule.of_step(rows)]
+    return math.fsum(scores) / len(scores)

@@ -1,0 +1,137 @@
+"""What a config may say of a cascade, and how everything that cannot work is refused with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench import plugins
+from bench.cli.listing import _steps
+from bench.config import arms
+from bench.config.edges import edge_of, edge_runtime
+from bench.config.reader import read_config
+from bench.errors import ConfigError
+from bench.link import LinkSettings
+from bench.measure.arm import models_of
+from bench.models.reference import Named
+
+TEXT = """\
+name: test
+model: smollm2-135m
+runtime: {device: cpu, dtype: float32, threads: 2}
+workload: {name: chat, requests: 6, output_tokens: 8}
+price: {hardware: cloud-2vcpu-8gb}
+drift: {tokens: 0}
+variants:
+  - name: cascade
+    optimise:
+      - cascade: log-probability
+        edge:
+          model: smollm2-135m
+          usd_per_hour: 0.01
+        threshold: -0.5
+"""
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arms, "cuda_device_count", lambda: 0)
+    monkeypatch.setattr(plugins, "missing_packages", lambda module: ())
+
+
+def read(tmp_path: Path, old: str = "", new: str = "") -> object:
+    assert old in TEXT
+    file = tmp_path / "test.yaml"
+    file.write_text(TEXT.replace(old, new, 1) if old else TEXT)
+    return read_config(file)
+
+
+def test_a_cascade_is_read_with_its_edge(tmp_path: Path) -> None:
+    (arm,) = read(  # type: ignore[attr-defined]
+        tmp_path,
+        "          usd_per_hour: 0.01\n",
+        "          watts: 5\n          usd_per_kwh: 0.4\n          threads: 1\n"
+        "          optimise: [{prune: depth, keep_layers: 20}]\n",
+    ).groups[0].variants  # fmt: skip
+    (step,) = arm.optimise
+    edge = edge_of(arm.optimise)
+    assert edge is not None
+    assert edge.hourly_usd == pytest.approx(5 * 0.4 / 1000)
+    assert [one.label.partition(" (")[0] for one in edge.optimise] == ["prune depth"]
+    assert models_of(step) == {"edge": Named("smollm2-135m")}
+    assert edge_runtime(arm.runtime, edge).threads == 1
+    assert dict(step.params)["link"] == LinkSettings()
+    assert arm.unsupported is None
+    assert "smollm2-135m + prune depth" in step.label
+    assert "at 0.002 USD/h" in _steps(arm)
+    assert hash(arm.optimise)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "threshold", "problem"),
+    [
+        ("log-probability", "0.1", "threshold must be at most 0, not 0.1"),
+        ("entropy", "-0.1", "threshold must be 0 or more, not -0.1"),
+        ("margin", "1.5", "threshold must be 0 to 1, not 1.5"),
+        ("margin", "-0.5", "threshold must be 0 to 1, not -0.5"),
+    ],
+)
+def test_a_threshold_beyond_every_score_is_refused(
+    tmp_path: Path, scheme: str, threshold: str, problem: str
+) -> None:
+    file = tmp_path / "test.yaml"
+    file.write_text(TEXT.replace("log-probability", scheme).replace("-0.5", threshold))
+    with pytest.raises(ConfigError) as caught:
+        read_config(file)
+    assert problem in str(caught.value)
+    assert ":14:" in str(caught.value) or "line 14" in str(caught.value)
+
+
+STEP = "      - cascade: log-probability\n"
+EDGE = "          model: smollm2-135m\n"
+PRICED = "          usd_per_hour: 0.01\n"
+LAST = "        threshold: -0.5\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        (PRICED, "", "no device is free"),
+        (PRICED, "          usd_per_hour: 0\n", "no device is free"),
+        (PRICED, "          usd_per_hour: -1\n", "usd_per_hour must be 0 to 1000"),
+        (PRICED, "          usd_per_hour: .nan\n", "usd_per_hour"),
+        (PRICED, "          watts: 5\n", "watts and usd_per_kwh go together"),
+        (PRICED, PRICED + "          threads: 0\n", "threads must be 1 to 1024"),
+        (PRICED, PRICED + "          usd_per_our: 1\n", "unknown key"),
+        (EDGE, "          model: smollm2-13m\n", "smollm2"),
+        (EDGE, "          model: ./nowhere/else\n", "no model directory"),
+        (EDGE, EDGE + "          optimise: [{prune: dept}]\n", "did you mean 'depth'"),
+        (EDGE, EDGE + "          optimise: [{prune: depth, keep_layers: 30}]\n", "the model has 30"),
+        (EDGE, EDGE + "          optimise: [{speculate: prompt-lookup}]\n", "have no scores"),
+        (
+            EDGE,
+            EDGE + "          optimise: [{cascade: margin, threshold: 0.1, edge: {model: smollm2-135m, "
+            "usd_per_hour: 1}}]\n",
+            "an edge model cannot be a cascade itself",
+        ),
+        (EDGE, EDGE + "          optimise: [{quantise: bnb-nf4}, {prune: magnitude}]\n", "dense weights"),
+        (LAST, "", "threshold"),
+        (LAST, LAST + "        egress_usd_per_gb: -1\n", "egress_usd_per_gb must be 0"),
+        (LAST, LAST + "        link: {round_trip_ms: -4}\n", "round_trip_ms"),
+        (LAST, LAST + "        link: {round_trip: 4}\n", "unknown key"),
+        (LAST, LAST + "      - {prune: magnitude}\n", "comes after a cascade"),
+        ("drift: {tokens: 0}\n", "gate: {cost_per_request_usd: {max_increase: 5%}}\n", "judges dollars"),
+        ("variants:\n  - name: cascade\n    optimise:\n", "optimise:\n", "the baseline cannot be a cascade"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_refused_with_its_line(tmp_path: Path, old: str, new: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, old, new)
+    assert problem in str(caught.value)
+    assert "test.yaml" in str(caught.value)
+
+
+def test_another_engine_has_no_cascade(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is for runtime transformers"):
+        read(tmp_path, "runtime: {device: cpu,", "runtime: {name: numpy, device: cpu,")
