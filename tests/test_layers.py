@@ -44,7 +44,7 @@ probes drift pricing
 stats
 store texts
 records plugins yaml_source
-bounded
+bounded link
 formatting data_paths
 errors
 """
@@ -56,7 +56,7 @@ JUDGING = ("report", "results", "gate", "metrics", "probes", "drift", "pricing",
 # Runs in the worker's interpreter, which has the standard library and the engine and nothing else (D2).
 WORKER_SIDE = ("worker", "optimisations", "runtimes", "engine")
 WORKER_MAY_IMPORT = (
-    *("errors", "records", "formatting", "bounded", "plugins", "machine.proc", "machine.nvml"),
+    *("errors", "records", "formatting", "bounded", "plugins", "machine.proc", "machine.nvml", "link"),
     *WORKER_SIDE,
 )
 # Inside functions only, for schemes that keep what they made, read a text to calibrate, or files in parts: an
@@ -80,7 +80,7 @@ HEAVY = ENGINES | {
     "scipy", "gguf", "accelerate", "huggingface_hub", "httpx", "pyarrow", "pandas", "matplotlib", "ray",
     "optimum", "torchao", "llmcompressor",
 }  # fmt: skip
-CLOCK_HOMES = ("measure", "worker", "engine", "serving")
+CLOCK_HOMES = ("measure", "worker", "engine", "serving", "link")
 
 # (module, what it imports): why. The first four run only as a child process of their own.
 ENGINE_OUTSIDE = {
@@ -229,7 +229,7 @@ def test_a_worker_needs_the_standard_library_and_its_engine_only() -> None:
 
 SHARED = (
     *("", "errors", "formatting", "records", "records.replies", "records.loads", "records.samples"),
-    *("records.thinking", "machine.proc"),
+    *("records.thinking", "machine.proc", "link", "link.settings", "link.waiting"),
 )
 
 

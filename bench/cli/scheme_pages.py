@@ -148,6 +148,8 @@ def _choices(kind: Any) -> Iterator[str]:
     elif typing.get_origin(kind) in (types.UnionType, typing.Union):
         for one in arguments:
             yield from _choices(one)
+    elif dataclasses.is_dataclass(kind):
+        yield f"a block of {', '.join(field.name for field in dataclasses.fields(kind))}"
     elif typing.get_origin(kind) is tuple:
         yield f"a list, each {allowed(arguments[0])}"
     else:
@@ -160,6 +162,8 @@ def _or(words: Sequence[str]) -> str:
 
 def yaml_value(value: object) -> str:
     """Write a value as YAML spells it."""
+    if dataclasses.is_dataclass(value):
+        return str(value)
     return flow(list(value) if isinstance(value, tuple) else value)
 
 
@@ -172,7 +176,8 @@ def line(verb: str, name: str, module: ModuleType) -> str:
     step = {verb: name, **dict.fromkeys(getattr(module, "MODELS", ()), SOME_MODEL)}
     of_the_text = {field.name for field in dataclasses.fields(CalibrationParams)}
     for field in dataclasses.fields(module.Params):
-        if field.name not in of_the_text and field.default not in (None, (), dataclasses.MISSING):
+        given = field.default not in (None, (), dataclasses.MISSING)
+        if field.name not in of_the_text and given and not dataclasses.is_dataclass(field.default):
             step[field.name] = field.default
     runtime = {}
     if engines_of(module) != (HOME_ENGINE,):

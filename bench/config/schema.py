@@ -141,7 +141,7 @@ def _steps() -> Iterator[Schema]:
     for verb in verbs():
         spelled = (verb, *(other for other, ours in spellings().items() if ours == verb))
         for name, module in plugins.each(f"optimisations.{verb}"):
-            params = TypeAdapter(module.Params).json_schema()
+            params = _inlined(TypeAdapter(module.Params).json_schema())
             for spelling in spelled:
                 chosen = {spelling: {"const": name, "description": plugins.describe(module)}}
                 yield {
@@ -150,6 +150,21 @@ def _steps() -> Iterator[Schema]:
                     "required": [spelling, *params.get("required", [])],
                     "additionalProperties": False,
                 }
+
+
+def _inlined(found: Schema) -> Schema:
+    """Put the description of each block in the place where it is used: a step's settings may be blocks."""
+    blocks = found.pop("$defs", {})
+
+    def whole(part: Any) -> Any:
+        if isinstance(part, list):
+            return [whole(one) for one in part]
+        if not isinstance(part, dict):
+            return part
+        named = blocks.get(str(part.get("$ref", "")).removeprefix("#/$defs/"), {})
+        return {key: whole(value) for key, value in {**named, **part}.items() if key != "$ref"}
+
+    return {key: whole(value) for key, value in found.items()}
 
 
 def _sweep(arm: Mapping[str, Schema]) -> Schema:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import typing
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from bench.config.spec import explain
+from bench.errors import ConfigError
 from bench.formatting import nearest
 from bench.yaml_source import KeyPath, YamlSource
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 @cache
@@ -33,6 +39,34 @@ def settings(source: YamlSource, kind: Any, given: dict[str, Any], path: KeyPath
         # JSON mode is strict about numbers and flags, and still builds a dataclass from a mapping.
         made = _adapter(kind).validate_json(json.dumps(given), strict=True) if checked else kind()
     except ValidationError as bad:
-        wrong = bad.errors(include_url=False)[0]
-        raise source.error((*path, *wrong["loc"][:1]), *explain(wrong)) from None
+        raise _refusal(source, kind, bad.errors(include_url=False)[0], path) from None
     return {name: getattr(made, name) for name in known}
+
+
+def _refusal(source: YamlSource, kind: Any, wrong: ErrorDetails, path: KeyPath) -> ConfigError:
+    """Return the error of one setting, at the innermost key that is in the file: a setting may be a block.
+
+    A block that refuses its values names the key first, so the error is at the line of that key.
+    """
+    place = (*path, *wrong["loc"][:1])
+    for part in wrong["loc"][1:]:
+        place = (*place, part) if (*place, part) in source.lines else place
+    if wrong["type"] == "unexpected_keyword_argument":
+        known = [field.name for field in dataclasses.fields(_block_in(kind, wrong["loc"][:-1]))]
+        close = nearest(str(wrong["loc"][-1]), known)
+        return source.error(
+            place, "unknown key", f"did you mean {close!r}?" if close else f"known: {', '.join(known)}"
+        )
+    problem, hint = explain(wrong)
+    inner = (*place, problem.partition(" ")[0])
+    at_block = wrong["type"] == "value_error" and inner in source.lines
+    return source.error(inner if at_block else place, problem, hint)
+
+
+def _block_in(kind: Any, keys: Sequence[str | int]) -> Any:
+    """Return the dataclass of a block within the settings, such as that of ``link``."""
+    for key in keys:
+        said = typing.get_type_hints(kind).get(str(key))
+        kinds = [one for one in (said, *typing.get_args(said)) if dataclasses.is_dataclass(one)]
+        kind = kinds[0] if kinds else kind
+    return kind
