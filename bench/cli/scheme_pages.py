@@ -173,7 +173,7 @@ def line(verb: str, name: str, module: ModuleType) -> str:
     It has the scheme's own settings that have a default, a known model where one must be named, and an engine
     and a dtype if the usual ones do not fit.
     """
-    step = {verb: name, **dict.fromkeys(getattr(module, "MODELS", ()), SOME_MODEL)}
+    step: dict[str, object] = {verb: name, **dict.fromkeys(getattr(module, "MODELS", ()), SOME_MODEL)}
     of_the_text = {field.name for field in dataclasses.fields(CalibrationParams)}
     for field in dataclasses.fields(module.Params):
         given = field.default not in (None, (), dataclasses.MISSING)
