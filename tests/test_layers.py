@@ -358,3 +358,10 @@ def test_no_pickle_and_no_eval() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec")
     }
     assert calls == set()
+
+
+def test_a_hint_at_a_misspelt_name_is_written_once() -> None:
+    """Others say ``did_you_mean``; these two show the name with more words around it."""
+    shown_otherwise = {"cli.scheme_pages", "cli.check"}
+    found = {name for name, path in modules().items() if "did you mean {" in path.read_text(encoding="utf-8")}
+    assert found - shown_otherwise == {"formatting"}

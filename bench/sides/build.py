@@ -20,7 +20,7 @@ from pathlib import Path
 import filelock
 
 from bench.config.spec import BuildBlock
-from bench.errors import UsageError
+from bench.errors import BenchError, UsageError
 from bench.models.cache import cache_root
 from bench.sides.commands import PIP, BuildFailed, Runner
 from bench.sides.differences import packages
@@ -100,7 +100,7 @@ def build(
             repository.remove(built.source)
             shutil.rmtree(home, ignore_errors=True)
             home.mkdir(mode=0o700)  # what it holds is as private as the repository
-            repository.check_out(commit, built.source)
+            _check_out(repository, commit, built.source)
             found = _make(built, block, commit.label, like or {})
             (home / RESOLVED).write_text(json.dumps({"unpinned": found.unpinned, "anew": found.anew}))
             repository.let_go(built.source)
@@ -108,6 +108,14 @@ def build(
             (home / COMPLETE).touch()
         known = json.loads((home / RESOLVED).read_text())
     return replace(built, unpinned=tuple(known["unpinned"]), anew=known["anew"])
+
+
+def _check_out(repository: Repository, commit: Commit, to: Path) -> None:
+    """Write the files of a commit. Raises BuildFailed, for example if a submodule cannot be fetched."""
+    try:
+        repository.check_out(commit, to)
+    except BenchError as bad:
+        raise BuildFailed(f"cannot check out {commit.label}: {bad}") from None
 
 
 def _home(made_from: list[object]) -> Path:

@@ -129,7 +129,7 @@ def sides_of_commits(asked: Asked, base: str, candidate: str, say: Say) -> Sides
     first = old if known else new
     outline = (
         read_outline(repository.text(first, file), f"{file} in {first.label}")
-        if (repository.is_file(first, file))
+        if repository.is_file(first, file)
         else None
     )
     try:

@@ -139,7 +139,7 @@ def test_no_start_of_any_kind_gets_a_secret(
     """What is not in ``tests/test_starts.py`` cannot be started; here are those that need no engine."""
     given: dict[str, dict[str, str]] = {}
 
-    def whole(command: list[str], given_to: dict[str, str], *_more: object) -> object:
+    def whole(command: list[str], given_to: dict[str, str], *_more: object, **_named: object) -> object:
         given[Path(command[0]).name + " " + " ".join(command[1:4])] = dict(given_to)
         raise subprocess.CalledProcessError(1, command, "", "stop here")
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from fakes import fake_runtime, said
+from fakes import fake_runtime
+from fakes import said as said_of
+from tampering import tampered_journal
 from test_run import REQUESTS, TOKENS, config, rows, run, summary, variant
 
 from bench.config.inputs import digests, inputs_of
 from bench.config.reader import read_config
 from bench.config.spec import Spec
-from bench.errors import IncomparableError, IntegrityError, UsageError
+from bench.errors import BenchError, IncomparableError, IntegrityError, UsageError
 from bench.measure import worker_process
 from bench.measure.events import Event
 from bench.runs import run as harness
@@ -87,7 +91,7 @@ def test_an_input_that_changes_during_a_run_ends_it(name: str, tmp_path: Path) -
     spec, done = with_files(tmp_path), []
 
     def tell(event: Event) -> None:
-        if said(event) == ("baseline", "memory") and not done:
+        if said_of(event) == ("baseline", "memory") and not done:
             done.append(FILES[name](tmp_path))
 
     with pytest.raises(IntegrityError, match=f"{name} changed during the run"):
@@ -142,7 +146,7 @@ def test_a_directory_that_is_swapped_during_a_run_gets_no_summary(how: str, tmp_
     out = tmp_path / "swapped"
 
     def tell(event: Event) -> None:
-        if said(event) == ("a", "memory"):
+        if said_of(event) == ("a", "memory"):
             (mine,) = out.iterdir()
             mine.rename(tmp_path / "mine")
             if how == "another run":
@@ -173,3 +177,26 @@ def test_logs_that_become_a_link_while_a_run_waits(tmp_path: Path, monkeypatch: 
     with pytest.raises(UsageError, match="logs is a link"):
         run_spec(spec, tmp_path / "results", resume=directory)
     assert list((tmp_path / "precious").iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_a_journal_says_it_is_continued_or_refused_in_a_sentence(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is measured here: what is tested is everything before and after that."""
+    spec = with_files(tmp_path)
+    directory, _before = run(spec, tmp_path)
+    monkeypatch.setattr(harness, "GroupRun", lambda *_: SimpleNamespace(run=lambda: None))
+    draw, said = random.Random(seed), set[int]()
+    for number in range(25):
+        place = tmp_path / f"tampered-{number}"
+        shutil.copytree(directory, place)
+        edit = tampered_journal(place, draw)
+        try:
+            run_spec(spec, tmp_path / "results", resume=place)
+        except BenchError as refused:
+            said.add(int(refused.exit_code))
+        except Exception as crash:
+            raise AssertionError(f"{edit}: {crash!r}") from crash
+    assert said <= {2, 4, 5, 6}
+    assert said & {4, 6}, "no edit of 25 was seen"

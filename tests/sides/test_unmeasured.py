@@ -178,3 +178,17 @@ def test_a_search_passes_over_what_cannot_be_built(
     with pytest.raises(BenchError, match="--bisect: HEAD cannot be measured"):
         gate_bisect(repository, "v1.0", "HEAD", options(tmp_path, base=None), quiet=True)
     assert capsys.readouterr().out.startswith("skip        ")
+
+
+def test_a_commit_that_cannot_be_checked_out(repository: Path, tmp_path: Path) -> None:
+    """Its submodule was never published."""
+    at, theirs = repository.parent, tmp_path / "theirs"
+    theirs.mkdir()
+    repositories.git(theirs, "init", "--quiet")
+    repositories.commit(theirs, {"x": "x"})
+    repositories.git(at, "submodule", "--quiet", "add", str(theirs), "vendor")
+    repositories.git(at, "update-index", "--cacheinfo", f"160000,{'1' * 40},vendor")
+    repositories.git(at, "commit", "--quiet", "-m", "a change")
+    found = gate(repository, tmp_path, candidate="HEAD")
+    assert found.gate.exit_code == ExitCode.FAILED
+    assert "cannot check out " in found.gate.rules[0].reason
