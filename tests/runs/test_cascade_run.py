@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,7 @@ class Done:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     """One run for all tests of this file."""
     place = tmp_path_factory.mktemp("cascades")
     small, other = toy(place / "small", 1), toy(place / "other", 1, ("more",))
@@ -101,7 +100,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
         directory = run_spec(read_config(place / "config.yaml"), place / "results")
     found = Done(directory, load_record(directory), load_run(directory))
     assert [arm.status for arm in found.record.arms] == ["ok"] * 5, [arm.reason for arm in found.record.arms]
-    yield found
+    return found
 
 
 def test_each_request_is_answered_by_the_model_that_the_rule_chose(done: Done) -> None:
