@@ -100,6 +100,8 @@ def _check(do: str, found: object, asked: Asked) -> None:
             _growing(do, [0.0, *found.durations_ms[:1]])
         case Solo():
             _check_solo(found.batches, asked)
+            if found.cascaded:
+                _same(do, "routed requests", len(found.cascaded), asked.requests)
         case Counted():
             _positive(do, (found.requests, found.input_tokens, found.output_tokens))
             _positive(do, () if found.forward_calls is None else (found.forward_calls,))
@@ -132,6 +134,8 @@ def check_answers(found: SuiteAnswers, asked: Sequence[Json], output_tokens: int
     ours, others = (found.replies, found.scores) if output_tokens else (found.scores, found.replies)
     _same("suite", "items", len(ours), len(asked))
     _same("suite", "answers of another kind", len(others), 0)
+    if found.both is not None:
+        _same("suite", "items of both models", len(found.both.requests), len(asked))
     for item, one in zip(asked, found.scores, strict=False):
         if one is not None:
             _same("suite", "choices", len(one), len(item["choices"]))

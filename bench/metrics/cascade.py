@@ -35,13 +35,13 @@ METRICS = (RATE, EDGE, CLOUD, EGRESS, STAYED, WENT, LINK, SENT, RECEIVED)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the figures of the solo pass; none at all for a row that is no cascade.
+    """Return the figures of the solo pass; None for a row that is no cascade.
 
     Those of requests that went on are None where none did, and so are those of requests that stayed.
     """
     terms, by = arm.cascade, routed.rates_of(arm, cost.price_of(arm, run))
     if terms is None or by is None or not arm.cascaded:
-        return {}
+        return {metric.key: None for metric in METRICS}
     sent = [one for one in arm.cascaded if one.escalated]
     count = len(arm.cascaded)
     notes = {

@@ -53,15 +53,15 @@ METRICS = (GAP, PGR, APGR, CPT_50, CPT_80, USD, QUALITY)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the figures; none at all for a row that is no cascade, None where no suite was asked of both.
+    """Return the figures; None for a row that is no cascade, and where no suite was asked of both.
 
     All but the gap and the curve are None where the large model is not shown to be better on these items:
     there is then no gap to recover.
     """
     terms, by = arm.cascade, routed.rates_of(arm, cost.price_of(arm, run))
-    if terms is None or by is None:
-        return {}
     found: Figures = {metric.key: None for metric in METRICS}
+    if terms is None or by is None:
+        return found
     suite = next((one for one in _suites(run) if one.name in arm.suites), None)
     answered = [] if suite is None else _answered(arm, run, suite)
     if suite is None or not answered:

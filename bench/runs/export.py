@@ -23,6 +23,7 @@ from bench.measure.arm import load_arguments
 from bench.measure.worker_process import WorkerProcess
 from bench.models.fetch import is_here
 from bench.models.reference import LocalModel
+from bench.optimisations import routes
 from bench.records import Exported
 from bench.results.verify import SPEC_YAML, same_spec
 from bench.runs.run import fetcher
@@ -63,6 +64,8 @@ def export(
         raise UsageError(f"{variant} is a server: it serves its model as it is, and nothing was made of it")
     if drafts := next((step for step in arm.optimise if step.verb == "speculate"), None):
         raise UsageError(f"{variant} drafts ({drafts.scheme}), which is no part of a model's files")
+    if any(routes(step.verb) for step in arm.optimise):
+        raise UsageError(f"{variant} is a cascade of two models: export a row that has the edge model alone")
     _may_start(arm, python)
     _may_fetch((arm, baseline), asked=may_fetch)
     plain = replace(baseline, optimise=())  # no other row's model is looked at, and none that drafts

@@ -131,6 +131,18 @@ class Bill(Block):
     details: dict[str, Any] = Field(default_factory=dict)
 
 
+class Cascade(Block):
+    """The terms of a cascade: its rule, and what its two sides cost."""
+
+    rule: Name
+    threshold: Number
+    sure: Literal["above", "below"]
+    edge: Whole
+    edge_usd_per_hour: Above0
+    egress_usd_per_gb: Amount
+    same_tokens: bool
+
+
 class Step(Block):
     """The evidence of a step."""
 
@@ -138,6 +150,7 @@ class Step(Block):
     took_s: Amount | None = None
     checks: list[Claim] = Field(default_factory=list)
     one_off: list[Bill] = Field(default_factory=list)
+    cascade: Cascade | None = None
     note: str | None = None
 
 

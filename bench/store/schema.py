@@ -99,6 +99,34 @@ class Item(Block):
     right: Small | None = None
 
 
+class Routed(Block):
+    """One request of a cascade."""
+
+    score: Number
+    escalated: bool
+    edge_s: Seconds
+    cloud_s: Seconds = 0.0
+    link_s: Seconds = 0.0
+    sent_bytes: Count = 0
+    received_bytes: Count = 0
+    offline: bool = False
+
+
+class OfOneModel(Block):
+    """The answers of one of the two models of a cascade."""
+
+    scores: Annotated[list[list[Nats] | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
+    replies: Annotated[list[Whole | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
+
+
+class OfBoth(Block):
+    """What both models of a cascade answered."""
+
+    requests: Annotated[list[Routed | None], Field(max_length=MOST_ITEMS)]
+    edge: OfOneModel
+    cloud: OfOneModel
+
+
 class Answers(Block):
     """What a model answered to a behaviour suite."""
 
@@ -106,6 +134,7 @@ class Answers(Block):
     scores: Annotated[list[list[Nats] | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
     replies: Annotated[list[Whole | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
     items: Annotated[list[Item], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
+    both: OfBoth | None = None
 
 
 # Fields that are narrower here than in the records, whose free blocks are plain mappings.
@@ -122,6 +151,7 @@ _ARM: dict[str, Any] = {
         list[Annotated[list[Whole], Field(min_length=2, max_length=2)]], Field(max_length=MOST_ITEMS)
     ],
     "suites": Annotated[dict[Name, Answers], Field(max_length=MOST_SUITES)],
+    "cascaded": list[Routed],
 }
 _UNIT: dict[str, Any] = {
     "variant": Name,
@@ -130,6 +160,7 @@ _UNIT: dict[str, Any] = {
     "took_s": Seconds,
     "baseline_ns": list[list[Nanoseconds]],
     "variant_ns": list[list[Nanoseconds]],
+    "cascaded": list[Routed],
 }
 
 

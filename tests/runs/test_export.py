@@ -70,6 +70,13 @@ def test_what_drafts_is_no_part_of_a_model_s_files(tmp_path: Path, scheme: str) 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_cascade_is_no_one_model(tmp_path: Path) -> None:
+    step = "{cascade: margin, threshold: 0.5, edge: {model: smollm2-135m, usd_per_hour: 1}}"
+    config = CONFIG.replace("{quantise: torch-int8-dynamic}", step)
+    with pytest.raises(UsageError, match="packed is a cascade of two models"):
+        export(begun(tmp_path, config), "packed", tmp_path / "out", lambda _text: None)
+
+
 def test_what_is_not_there(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="did you mean 'one-layer'"):
         export(run, "one-laier", tmp_path / "out", lambda _text: None)

@@ -136,7 +136,7 @@ def test_quality_that_falls_is_found_and_noise_is_not() -> None:
     bad = [Item(n / 100, 1, 0, 1, 1) for n in range(50)]
     falls = cascades.falls(good + bad)
     assert (0.5, 1.0) in falls
-    assert all(a >= 0.4 for a, _b in falls)
+    assert all(a >= 0.3 for a, _b in falls)  # further back, as many are gained as lost
     assert sum(bool(cascades.falls(made(200, random.Random(seed)))) for seed in range(50)) <= 2
 
 
