@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import stat
@@ -9,7 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from bench import bounded
 from bench.bounded import must_be_modest, open_regular, open_to_append, read_bounded, tail
 
 
@@ -131,3 +135,28 @@ def test_a_pointer_of_git_lfs_is_not_the_file(tmp_path: Path) -> None:
     assert caught.value.filename == str(file)
     file.write_bytes(LFS + b" " * 2000)
     assert read_bounded(file, 10_000).startswith(b"version"), "a pointer is short: this is somebody's text"
+
+
+TEXTS = st.text(alphabet='"\\[]{}:,a\né', max_size=8)
+TREES = st.recursive(
+    st.none() | st.integers() | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def depth(value: object) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(depth, inner), default=0)
+
+
+@settings(max_examples=300, deadline=None)
+@given(TREES, st.booleans())
+def test_the_depth_of_json_is_that_of_its_tree(tree: object, escaped: bool) -> None:
+    """Brackets in texts do not count, whatever quotes and backslashes stand beside them."""
+    assert bounded._depth(json.dumps(tree, ensure_ascii=escaped).encode()) == depth(tree)
+
+
+@pytest.mark.parametrize("text", ['"[[', r'"\"[[', '"', r'"\\', '["[[[[', '["]]"'])
+def test_a_text_without_an_end_hides_what_is_in_it(text: str) -> None:
+    assert bounded._depth(text.encode()) == text.startswith("[")

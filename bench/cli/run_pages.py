@@ -8,9 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +30,7 @@ def index_of(directory: Path) -> Index:
     from bench.store.run_files import JOURNAL, RUN_JSON
 
     if any((directory / name).is_file() for name in (JOURNAL, RUN_JSON)):
-        raise UsageError(
-            f"{directory} is a run; give the directory that holds runs, such as {directory.parent}"
-        )
+        raise UsageError(f"{directory} is a run; give the directory that it is in")
     return Index(directory, _read_many)
 
 
@@ -43,10 +39,14 @@ def _read_many(directories: Sequence[bytes]) -> Iterator[IndexedRun]:
     if len(directories) < MANY:
         yield from one_by_one(directories)
         return
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    from bench.machine.devices import cpu_count
     from bench.results.index_entry import read_run
 
     print(f"reading {count(len(directories), 'run')} once; the next time takes a moment", file=sys.stderr)
-    with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
+    with ProcessPoolExecutor(cpu_count(), mp_context=get_context("fork")) as pool:
         yield from pool.map(read_run, directories, chunksize=AT_ONCE)
 
 
@@ -55,6 +55,7 @@ def runs(directory: Path, wanted: Wanted, *, limit: int | None, as_json: bool, a
 
     Without a limit the table has the first few, and the others have all.
     """
+    wanted.query("1")  # what cannot be asked is refused before anything is read
     index = index_of(directory)
     if as_json or as_csv:
         found = [as_data(run, wanted) for run in index.runs(wanted)]

@@ -156,8 +156,15 @@ def recorded_price(mapping: Mapping[str, object], run_id: str) -> HardwarePrice:
 
     Raises IntegrityError, since no run was written with a bad price.
     """
+    return _recorded(
+        json.dumps({key: mapping[key] for key in mapping if key != "utilisation"}, default=str), run_id
+    )
+
+
+@functools.lru_cache(maxsize=256)  # every figure of every row asks for it
+def _recorded(block: str, run_id: str) -> HardwarePrice:
     try:
-        return parse_price({key: mapping[key] for key in mapping if key != "utilisation"}, f"run {run_id}")
+        return parse_price(json.loads(block), f"run {run_id}")
     except ConfigError as bad:
         raise IntegrityError(f"{bad}: the price was changed after the run") from None
 

@@ -104,8 +104,8 @@ def _status(given: str) -> tuple[str, tuple[object, ...]]:
         return "status = ?", (given.lower(),)
     if given.upper() in tuple(GateVerdict):
         return "verdict = ?", (given.upper(),)
-    known = (*statuses, *map(str, GateVerdict))
-    raise UsageError(f"no status called {given[:60]!r} ({_meant(given, known)})")
+    known = (*statuses, *(str(one).lower() for one in GateVerdict))
+    raise UsageError(f"no status called {given[:60]!r} ({_meant(given.lower(), known)})")
 
 
 def _meant(given: str, known: tuple[str, ...]) -> str:

@@ -79,7 +79,7 @@ def test_a_run_that_cannot_be_read_is_listed_as_such(bench: Bench, tmp_path: Pat
         (["runs", "nowhere"], "nowhere is not a directory of runs"),
         (["runs", "results/reference/quickstart"], "is a run; give the directory that it is in"),
         (["runs", ".", "--sort", "size"], "cannot sort by 'size'"),
-        (["runs", ".", "--status", "pased"], "did you mean 'PASS'?"),
+        (["runs", ".", "--status", "pased"], "did you mean 'pass'?"),
         (["runs", ".", "--since", "1 May"], "is not a day"),
         (["runs", ".", "--json", "--csv"], "choose one"),
         (["runs", ".", "results"], "one directory"),

@@ -18,7 +18,7 @@ from bench import plugins
 from bench.config.spec import RuntimeBlock, WorkloadBlock
 from bench.errors import Outcome
 from bench.pricing.reprice import price_block
-from bench.report.formats import csv, html, jsonl, junit, latex, markdown
+from bench.report.formats import csv, harmless, html, jsonl, junit, latex, markdown
 from bench.report.table import render
 from bench.results.run_summary import RunSummary
 from bench.results.summary import from_journal
@@ -202,3 +202,18 @@ def test_the_front_is_that_of_every_pair(sample: ModuleType) -> None:
 def test_journals_of_the_tests_are_what_a_run_writes(tmp_path: Path) -> None:
     write_journal(tmp_path)
     assert from_journal(tmp_path).status == "ok"
+
+
+def test_the_columns_of_a_page_are_found_once(sample: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once for each row, for which every row was looked at."""
+    found: list[RunSummary] = []
+    real = html.columns_of
+    monkeypatch.setattr(html, "columns_of", lambda run: (found.append(run), real(run))[1])
+    html.render([large(sample, 20)])
+    assert len(found) == 1
+
+
+def test_what_needs_no_cleaning_is_not_copied(sample: ModuleType) -> None:
+    figure = next(figure for figure in large(sample, 3).rows[1].metrics.values() if figure)
+    assert harmless(figure) is figure
+    assert harmless(replace(figure, unit="a\x1b[31m")).unit == "a�[31m"

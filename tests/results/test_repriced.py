@@ -61,8 +61,8 @@ def _with_threads_and_joules(directory: Path, hardware: str) -> None:
                     facts = {**payload["loaded"]["facts"], "threads": 2 if payload["name"] == "pruned" else 1}
                     payload = {**payload, "loaded": {**payload["loaded"], "facts": facts}}
                 if "memory" in payload:
-                    joules = {"joules": 9.0, "requests": 4, "output_tokens": 12, "window_s": 1.5,
-                              "boundary": "CPU package", "code": "ok"}  # fmt: skip
+                    joules = {"energy_j": 9.0, "energy_valid": True, "requests": 4, "output_tokens": 12,
+                              "window_s": 1.5, "boundary": "CPU package", "code": "ok", "reason": ""}  # fmt: skip
                     payload = {**payload, "energy": joules}
                 journal.append(kind, payload)
 
