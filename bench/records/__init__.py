@@ -30,6 +30,7 @@ from bench.records.replies import (
     StepProfile,
     SuiteAnswers,
     TimedBatch,
+    Together,
     TurnTimes,
     WarmUp,
     Windows,
@@ -41,7 +42,7 @@ __all__ = [
     "ANY", "Answer", "ArmRecord", "ColdStart", "Corpus", "Counted", "DeviceTimes", "DriftWindow",
     "Encoded", "EnergyReading", "Exported", "Facts", "Json", "Kernel", "LoadBlock", "Loaded",
     "MemoryPeaks", "Mixture", "RunRecord", "Sides", "Solo", "Speculated", "StepProfile", "SuiteAnswers",
-    "TimedBatch", "TurnTimes", "UnitRecord", "WarmUp", "Windows", "plain",
+    "TimedBatch", "Together", "TurnTimes", "UnitRecord", "WarmUp", "Windows", "plain",
 ]  # fmt: skip
 
 Kind = TypeVar("Kind")
@@ -69,8 +70,9 @@ class ArmRecord:
     """All measurements of one row. A field that is None or empty was not measured.
 
     ``routed`` says how many tokens each expert of each layer got, on both sides, for some windows of the
-    evaluation text at a time. ``reached`` (a gate on commits) holds the files of the row's commit that were
-    read, with their SHA-256.
+    evaluation text at a time, ``logits`` the smallest and the largest logit of each of them. ``floor`` is the
+    baseline against itself with other shapes, ``floors`` in other circumstances. ``reached`` (a gate on
+    commits) holds the files of the row's commit that were read, with their SHA-256.
     ``server`` says how a server was started and what it said of itself, ``loads`` are the blocks in which it
     alone was under load.
     """
@@ -99,11 +101,14 @@ class ArmRecord:
     energy: EnergyReading | None = None
     drift: tuple[DriftWindow, ...] = ()
     routed: tuple[Sides[tuple[tuple[int, ...], ...]], ...] = ()
+    logits: tuple[Sides[tuple[tuple[float, float], ...]], ...] = ()
     drift_reason: str = ""
     suites: Mapping[str, SuiteAnswers] = field(default_factory=dict)
     suites_reason: str = ""
     drift_memory: Mapping[str, int | None] | None = None
     floor: tuple[DriftWindow, ...] = ()
+    floors: Mapping[str, tuple[DriftWindow, ...]] = field(default_factory=dict)
+    together: Together | None = None
     ceilings: Mapping[str, float] | None = None
     counters: Counted | None = None
     noise: tuple[Json, ...] = ()
@@ -122,7 +127,8 @@ class UnitRecord:
     the whole unit does not count (never because of its result). ``from_run`` names the run from which an
     earlier unit of the same comparison was taken over. ``requests`` is given where the sides have different
     workloads: how many requests each decoded. ``tokens`` is given where answers come as a whole: the
-    tokens of prompts and answers, which may differ from unit to unit. ``design`` says how the sides shared
+    tokens of prompts and answers, which may differ from unit to unit. ``replies`` has a fingerprint of each
+    batch's replies on both sides. ``design`` says how the sides shared
     the machine: in turns by token (``steps``) or request (``requests``), or one after the other (``abba``).
     ``loads`` is given for servers, which are put under load in blocks and have no batches.
     """
@@ -143,6 +149,7 @@ class UnitRecord:
     from_run: str = ""
     requests: Sides[int] | None = None
     tokens: Sides[int] | None = None
+    replies: Sides[tuple[str, ...]] | None = None
     design: str = "steps"
     loads: Sides[tuple[LoadBlock, ...]] | None = None
 
