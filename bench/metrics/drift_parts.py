@@ -42,7 +42,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     for metrics, split in ((PLACES, parts.by_place), (TOKENS, parts.by_token), (SCRIPTS, parts.by_script)):
         for name, part in split(arm.drift).items():
             if part.positions:
-                top1 = bootstrap_interval(part.same_top).value
+                top1 = sum(map(sum, part.same_top)) / part.positions
                 found[metrics[name].key] = metrics[name].scalar(
                     bootstrap_interval(part.kld), n=part.positions, windows=len(part.kld), top1=top1
                 )
