@@ -115,6 +115,7 @@ def compare(
         int,
         typer.Option(min=0, max=1000, help="show so many prompts where each variant's reply differs most"),
     ] = 0,
+    drift: Annotated[bool, typer.Option("--drift", help="show all drift figures of one run")] = False,
     columns: Annotated[
         str,
         typer.Option(
@@ -137,6 +138,10 @@ def compare(
         if other is not None:
             raise UsageError("--examples is for one run")
         commands.show_examples(run, examples, as_json=as_json)
+    elif drift:
+        if other is not None or as_json:
+            raise UsageError("--drift is the text for one run; --json alone has every figure")
+        commands.show_drift(run)
     else:
         commands.compare(run, other, as_json=as_json, columns=columns)
 

@@ -127,6 +127,14 @@ def show_examples(directory: Path, count: int, *, as_json: bool) -> None:
         print(render([one for one in found if one[1]]))
 
 
+def show_drift(directory: Path) -> None:
+    """Print all drift figures of a run, row by row."""
+    from bench.report.drift_pages import render
+    from bench.report.formats import harmless
+
+    print(render(harmless(load(directory))))
+
+
 def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) -> None:
     """Print where the figures of a project's finished runs changed."""
     from bench.metrics import cost, latency

@@ -347,6 +347,7 @@ class _Reader(ServedRows):
                 served=served,
                 searches=all(group.baseline.workload.name == "search" for group in groups),
                 asked=asked,
+                statistics=drift.statistics,
             )
             if reason:
                 raise self.source.error(("gate", key), *reason)

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.drift.edit_distance import edit_distance
+from bench.drift.survival import Followed, followed
 from bench.records import ArmRecord
 from bench.records.thinking import before_end
-from bench.stats.intervals import Interval, bootstrap_interval
+from bench.stats.intervals import Interval, bootstrap_interval, ratio_interval
 
 Reply = tuple[int, ...]
+GUARD = (0.9, 1.1)  # MLPerf flags replies whose lengths are outside this band
 
 
 def replies(arm: ArmRecord) -> list[Reply]:
@@ -31,18 +34,28 @@ def exact_match(found: Sequence[tuple[Reply, Reply]]) -> Interval:
 
 def first_divergence(found: Sequence[tuple[Reply, Reply]]) -> Interval:
     """Return the mean index of the first differing token; the common length counts if there is none."""
-    return bootstrap_interval([[float(_divergence(a, b))] for a, b in found])
+    seen = [followed(a, b) for a, b in found]
+    return bootstrap_interval([[float(one.token - one.differs)] for one in seen])
 
 
-def _divergence(a: Reply, b: Reply) -> int:
-    same = (index for index, (x, y) in enumerate(zip(a, b, strict=False)) if x != y)
-    return next(same, min(len(a), len(b)))
+def divergence_rate(seen: Sequence[Followed]) -> Interval | None:
+    """Return how many replies differ per token that was still the same before it; None without a token."""
+    tokens = [[0.0] * (one.token - 1) + [float(one.differs)] for one in seen if one.token]
+    return bootstrap_interval(tokens) if tokens else None
 
 
-def length_ratio(found: Sequence[tuple[Reply, Reply]]) -> float | None:
-    """Return Σ variant's length ÷ Σ baseline's; None if all replies of the baseline are empty."""
-    below = sum(len(a) for a, _ in found)
-    return sum(len(b) for _, b in found) / below if below else None
+def edits(found: Sequence[tuple[Reply, Reply]]) -> Interval:
+    """Return the mean edit distance of two replies as a share of the longer one; 0 for two empty ones."""
+    return bootstrap_interval([[edit_distance(a, b) / max(len(a), len(b), 1)] for a, b in found])
+
+
+def length_ratio(found: Sequence[tuple[Reply, Reply]]) -> Interval | None:
+    """Return Σ variant's length ÷ Σ baseline's, with an interval over replies; None if all replies of the
+    baseline are empty."""
+    theirs, ours = ([float(len(pair[side])) for pair in found] for side in (0, 1))
+    if not sum(theirs):
+        return None
+    return ratio_interval(ours, theirs) if sum(ours) else Interval(0.0, None, None)
 
 
 def cut_share(base: ArmRecord, variant: ArmRecord) -> float:

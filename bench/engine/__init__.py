@@ -164,6 +164,11 @@ class Engine(ABC):
     def logits(self, ids: Sequence[int]) -> Any:
         """Return teacher-forced float32 logits, shape [len(ids), vocabulary]; row t predicts token t + 1."""
 
+    def logits_in_batch(self, ids: Sequence[int], beside: Sequence[int]) -> Any | None:
+        """Return the logits of ``ids`` from one pass over it and a text of the same length; None if the
+        engine computes windows one at a time."""
+        return None
+
     def finite(self, ids: Sequence[int]) -> bool:
         """Return whether all logits of a prompt are finite numbers."""
         return bool(self.logits(ids).isfinite().all())

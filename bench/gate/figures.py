@@ -17,6 +17,10 @@ Key = tuple[str, str]  # a row's group and name
 # As ``str(Rule)`` writes it: the bound has four digits.
 _RULE = re.compile(rf"(\S+) ({'|'.join(get_args(Limit))}) ([0-9.]+(?:e[+-]?[0-9]+)?)( %)?")
 _ROUNDED = 1e-3
+NO_INTERVAL = (
+    "it has no interval, so a change cannot be told from chance: "
+    "five windows, replies or pairs are the fewest that give one"
+)
 
 
 def judge_figure(rule: Rule, key: Key, base: Figure | None, figure: Figure | None, cells: int = 1) -> Finding:
@@ -32,17 +36,24 @@ def judge_figure(rule: Rule, key: Key, base: Figure | None, figure: Figure | Non
 def judge_interval(rule: Rule, key: Key, found: Interval, cells: int = 1) -> Finding:
     """Decide PASS or FAIL only if the whole interval lies on one side of the limit.
 
-    A number without an interval counts as exact. The bounds are of 95 %. If ``cells`` rules share that error,
-    the interval is widened to ``1 − 5 %/cells`` as a normal one would be (Bonferroni).
+    A count is exact. Any other number needs an interval: without one nobody knows whether it would be the
+    same again, and a bound that is missing lies anywhere. The bounds are of 95 %. If ``cells`` rules share
+    that error, the interval is widened to ``1 − 5 %/cells`` as a normal one would be (Bonferroni).
     """
     number = found.value
     bound = math.exp(rule.sign * rule.margin) if rule.relative else rule.bound
+    bounds = (number, number) if rule.counted else (found.low, found.high)
+    if bounds == (None, None):
+        return finding(rule, key, GateVerdict.INCONCLUSIVE, NO_INTERVAL, value=number)
     wider = _Z(1 - 0.025 / max(cells, 1)) / _Z(0.975)
-    low = number if found.low is None else number - wider * (number - found.low)
-    high = number if found.high is None else number + wider * (found.high - number)
+    low, high = (
+        anywhere if bound is None else number + wider * (bound - number)
+        for bound, anywhere in zip(bounds, (-math.inf, math.inf), strict=True)
+    )
     over, under = (low > bound, high <= bound) if rule.sign > 0 else (high < bound, low >= bound)
     confidence = 1.0 if low == high else 1 - 0.05 / max(cells, 1)
-    shown = {"value": number, "low": low, "high": high, "confidence": confidence}
+    known = {name: end for name, end in (("low", low), ("high", high)) if math.isfinite(end)}
+    shown = {"value": number, **known, "confidence": confidence}
     if over:
         return finding(rule, key, GateVerdict.FAIL, "beyond the limit", **shown)
     if under:

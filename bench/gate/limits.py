@@ -12,6 +12,7 @@ from typing import Any, Literal
 from bench import plugins
 from bench.formatting import parse_percent
 from bench.metrics import (
+    all_metrics,
     counters,
     drift_keys,
     energy,
@@ -19,17 +20,30 @@ from bench.metrics import (
     latency,
     load_blocks,
     memory,
+    numerics,
     one_off,
     output_drift,
+    repetition,
     requests,
     under_load,
 )
+from bench.metrics.drift_statistics import STATISTICS
 from bench.metrics.unit_ratios import MEMORY, TIMED
 
 # Limits times rows; a sweep of 50 rows with 10 limits on times has 500.
 MOST_TIMED, MOST_FINDINGS = 1000, 5000
 Kind = Literal["timed", "exact", "interval"]
 Limit = Literal["max_increase", "max_decrease", "max", "min"]
+# Counts that are 0 for most baselines.
+OFTEN_NONE = frozenset(
+    {requests.ERRORS.key, numerics.OTHER_RUNS.key, numerics.IN_BATCH.key, repetition.COLLAPSED.key}
+)
+# A number in these units is counted, and is what it is without an interval.
+COUNTED = frozenset({"B", "batches", "requests"})
+# What was seen at most on one text: another text has another, and nothing bounds it.
+EXTREMES = {
+    "kld_max": "kld_p99", "kld_min": "kld_p01", "delta_p_max": "rms_delta_p", "delta_p_min": "rms_delta_p",
+}  # fmt: skip
 # These are equal in every run of the same code, so any difference is real and decides at once.
 EXACT = frozenset(
     metric.key for metric in (*counters.METRICS, memory.WEIGHTS, memory.KV)
@@ -59,6 +73,12 @@ class Rule:
         if self.metric in EXACT:
             return "exact"
         return "timed" if self.relative and self.metric in TIMED | MEMORY else "interval"
+
+    @property
+    def counted(self) -> bool:
+        """Return whether the figure is a count or a size: exact by nature, so that it needs no interval."""
+        metric = all_metrics().get(self.metric)
+        return self.metric in EXACT or (metric is not None and metric.unit in COUNTED)
 
     @property
     def margin(self) -> float:
@@ -92,7 +112,9 @@ def beside_baseline() -> frozenset[str]:
     """Return the metrics that only a variant has, beside its baseline: no limit can be relative to them."""
     suites = {metric.key for suite in _suites().values() for metric in suite.METRICS}
     own = {metric.key for suite in _suites().values() for metric in getattr(suite, "OF_EVERY_ROW", ())}
-    return (drift_keys() | suites | {one_off.BREAK_EVEN.key}) - {output_drift.PPL.key} - own
+    return (
+        (drift_keys() | suites | {one_off.BREAK_EVEN.key, numerics.RATIO.key}) - {output_drift.PPL.key} - own
+    )
 
 
 @cache
@@ -116,12 +138,14 @@ def never_judged(
     served: bool = False,
     searches: bool = False,
     asked: Collection[str] = (),
+    statistics: Collection[str] = (),
 ) -> tuple[str, str] | None:
     """Return (reason, hint) if a limit could not be judged in this run, else None.
 
     ``drift`` says whether the run scores a text, ``suites`` which comparisons of replies it makes, ``good``
     whether it says what a good request is, ``served`` whether its rows are servers, ``searches`` whether they
-    are searched for the highest rate. ``asked`` are the keys that are given in the config's ``energy`` block.
+    are searched for the highest rate. ``asked`` are the keys that are given in the config's ``energy`` block,
+    ``statistics`` the further statistics of drift that it names.
     """
     if served and metric not in of_servers():
         return "it is not measured of a server", f"known: {', '.join(sorted(of_servers()))}"
@@ -129,16 +153,21 @@ def never_judged(
         return "only a server under load has it", "see docs/serving.md"
     if metric == under_load.CAPACITY.key and not searches:
         return "this run does not measure it", "only the workload search does"
-    if relative and metric == requests.ERRORS.key:
-        return "a baseline of which no request failed has nothing that it could be relative to", "use max"
+    if relative and metric in OFTEN_NONE:
+        return "a baseline that has none has nothing that it could be relative to", "use max"
     if metric in energy.NEEDS and energy.NEEDS[metric] not in asked:
         return "this run does not make it", f"give energy: {{{energy.NEEDS[metric]}: ...}}"
     if metric in {one.key for one in goodput.METRICS} and not good:
         return "this run does not measure it", "say what a good request is, such as slo: {ttft_ms: 500}"
     if relative and metric in beside_baseline():
         return "the baseline has no such figure that a variant's could be relative to", "use max or min"
+    if metric in EXTREMES:
+        return "nothing bounds the most extreme position of a text", f"limit {EXTREMES[metric]}"
     if metric in drift_keys() and not drift:
         return "this run does not measure it", "drift.tokens is 0, or all weights are random"
+    for name, statistic in STATISTICS.items():
+        if metric == statistic.METRIC.key and name not in statistics:
+            return "this run does not measure it", f"drift.statistics has no {name}"
     for name, suite in _suites().items():
         if metric in {one.key for one in suite.METRICS} and name not in suites:
             return "this run does not measure it", f"drift.suites has no {name}"

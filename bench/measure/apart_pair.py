@@ -58,6 +58,7 @@ class ApartPair:
             is_base = under is self.base
             with blaming_baseline() if is_base else nullcontext():
                 times[is_base] = self._one(under, batches, then=(lambda: None) if is_base else then)
+        said = Sides(times[True].replies, times[False].replies)
         return UnitRecord(
             number=self.number,
             group=self.group.label,
@@ -70,6 +71,7 @@ class ApartPair:
             took_s=round(monotonic() - began, 3),
             noise={**noise.between("unit", *self.ticks), **_of_both(self._seen)},
             void=next((seen.void for seen in self._seen if seen.void), ""),
+            replies=said if said.baseline and said.variant else None,
             design=designs.ABBA,
             cascaded=times[False].cascaded,
         )

@@ -165,6 +165,8 @@ class FreshPair:
         if base_times.output_tokens and variant_times.output_tokens:
             both = zip(self.sides, (base_times, variant_times), strict=True)
             more["tokens"] = Sides(*(self._tokens(under, times, batches) for under, times in both))
+        if base_times.replies and variant_times.replies:
+            more["replies"] = Sides(base_times.replies, variant_times.replies)
         return UnitRecord(
             number=self.number,
             group=self.group.label,

@@ -64,6 +64,7 @@ class GroupRun:
             one.alone(under)
             one.ceilings(under)
             one.profile(under)
+            pair.together(under)
             pair.floor(under)
             suites.answer(under)
 

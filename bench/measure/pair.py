@@ -14,12 +14,13 @@ from bench.measure import replies
 from bench.measure.arm import ArmUnderTest, read_text
 from bench.measure.events import Began
 from bench.measure.together import ask_both, blaming_baseline, shared_block
-from bench.records import Sides
+from bench.records import DriftWindow, Sides
 
 WINDOWS_A_CALL = 8
 SHARED_BYTES = 16 * 1024 * 1024
 FLOOR_WINDOWS = 3
 FLOOR_EXTRA = 8  # tokens appended to a window: they change the shapes of all kernels and nothing else
+FURTHER_FLOORS = ("threads", "batch")
 
 
 @contextmanager
@@ -109,8 +110,11 @@ def _score(base: ArmUnderTest, variant: ArmUnderTest, starts: list[int], rows: i
     )  # fmt: skip
     found = replies.read(replies.SCORE, theirs, variant.asked)
     replies.check_windows(found, len(starts), context.drift.window - 1)
-    routed = Sides(replies.read(replies.SCORE, ours, base.asked).routed, found.routed)
+    sent = replies.read(replies.SCORE, ours, base.asked)
+    routed = Sides(sent.routed, found.routed)
     known: dict[str, object] = {}
+    if len(sent.logits) == len(found.logits) > 0:
+        known["logits"] = [asdict(Sides(sent.logits, found.logits))]
     if any((routed.baseline, routed.variant)):
         known["routed"] = [asdict(routed)]
     if found.memory is not None:
@@ -119,8 +123,9 @@ def _score(base: ArmUnderTest, variant: ArmUnderTest, starts: list[int], rows: i
 
 
 def floor(base: ArmUnderTest) -> None:
-    """Measure the drift of the baseline against itself on a few windows. Nothing is measured where no drift
-    is measured, or where the windows do not fit the model's context."""
+    """Measure the drift of the baseline against itself on a few windows: with other shapes, another number of
+    threads, and in a batch. Nothing is measured where no drift is measured, or where the windows do not fit
+    the model's context."""
     window, context = base.context.drift.window, base.known.context
     fits = context is None or window + FLOOR_EXTRA <= context
     if not base.context.drift.tokens or base.known.random_weights or not fits or base.turns == 1:
@@ -128,9 +133,32 @@ def floor(base: ArmUnderTest) -> None:
     starts = window_starts(read_text(base).tokens, window, FLOOR_WINDOWS * window)
     if not starts:
         return
-    found = base.stage("noise floor of drift", replies.FLOOR, starts=starts, window=window, extra=FLOOR_EXTRA)
-    replies.check_windows(found, len(starts), window - 1)
-    base.record(floor=found.windows)
+    base.record(floor=_again(base, starts, "shapes"))
+    further = {how: found for how in FURTHER_FLOORS if (found := _again(base, starts, how))}
+    if further:
+        base.record(floors=further)
+
+
+def _again(base: ArmUnderTest, starts: list[int], how: str) -> tuple[DriftWindow, ...]:
+    """Return the windows computed again in other circumstances; none where the engine cannot."""
+    window = base.context.drift.window
+    found = base.stage(
+        f"noise floor of drift, {how}",
+        replies.FLOOR,
+        starts=starts,
+        window=window,
+        extra=FLOOR_EXTRA,
+        how=how,
+    )
+    if found.windows or how == "shapes":
+        replies.check_windows(found, len(starts), window - 1)
+    return found.windows
+
+
+def together(under: ArmUnderTest) -> None:
+    """Decode some requests alone and in a batch: a model's reply should not depend on its neighbours."""
+    if not under.known.random_weights and under.turns > 1:
+        under.record(together=under.stage("alone and in a batch", replies.TOGETHER))
 
 
 def _not_comparable(base: ArmUnderTest, variant: ArmUnderTest, same_tokens: bool) -> str | None:

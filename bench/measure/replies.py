@@ -29,6 +29,7 @@ from bench.records import (
     StepProfile,
     SuiteAnswers,
     TimedBatch,
+    Together,
     TurnTimes,
     WarmUp,
     Windows,
@@ -67,6 +68,7 @@ CEILINGS: Command[Mapping[str, float]] = Command("ceilings", dict[str, float])
 PROBE: Command[Mapping[str, float | None]] = Command("probe", dict[str, float | None])
 CORPUS: Command[Corpus] = Command("corpus", Corpus)
 FLOOR: Command[Windows] = Command("floor", Windows)
+TOGETHER: Command[Together] = Command("together", Together)
 SCORE: Command[Windows] = Command("score", Windows)
 DUET: Command[TurnTimes] = Command("duet", TurnTimes)
 REACHED: Command[Mapping[str, str]] = Command("reached", dict[str, str])
@@ -111,6 +113,11 @@ def _check(do: str, found: object, asked: Asked) -> None:
             for steps in found.steps_ns:
                 _same(do, "steps", len(steps), asked.turns - 1)
                 _positive(do, steps)
+        case Windows():
+            if not all(low <= high for low, high in found.logits):
+                raise _refused(do, "a smallest logit above the largest")
+        case Together() if not 0 <= found.differ <= found.requests:
+            raise _refused(do, f"{found.differ} of {found.requests} requests that differ")
         case StepProfile():
             _positive(do, () if found.gpu_busy_ms is None else (found.gpu_busy_ms,))
         case dict() if do == CEILINGS.do:
@@ -126,6 +133,8 @@ def turn_times(result: Json, batches: int, turns: int) -> TurnTimes:
     for durations in found.durations_ns:
         _same("duet", "turns", len(durations), turns)
         _positive("duet", durations)
+    if found.replies:
+        _same("duet", "fingerprints of replies", len(found.replies), batches)
     return found
 
 
@@ -146,9 +155,11 @@ def check_answers(found: SuiteAnswers, asked: Sequence[Json], output_tokens: int
 def check_windows(found: Windows, windows: int, positions: int) -> None:
     """Check that every window is there, and has each statistic for every scored position."""
     _same("score", "windows", len(found.windows), windows)
+    if found.logits:
+        _same("score", "ranges of logits", len(found.logits), windows)
     for window in found.windows:
         four = (window.kld, window.same_top, window.ln_p_base, window.ln_p_variant)
-        for values in (*four, *window.more.values()):
+        for values in (*four, *window.more.values(), *filter(None, [window.kinds])):
             _same("score", "positions", len(values), positions)
 
 

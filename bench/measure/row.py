@@ -94,9 +94,10 @@ class VariantRun(Pairs):
 
     def _alone(self) -> None:
         """Run the variant's passes without a partner. The profiler comes after all timed passes, because it
-        stays attached, and the behaviour suites last."""
+        stays attached, and what is not timed last."""
         one.alone(self.row)
         one.profile(self.row)
+        beside.together(self.row)
         suites.answer(self.row)
 
     def _first_apart(self) -> None:

@@ -15,7 +15,12 @@ from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Metric
 
 LAST = 100
-DRIFT = ("output_drift", "drift_statistics")  # the families that run.json keeps under ``drift``
+DRIFT = (
+    "output_drift",
+    "drift_tails",
+    "drift_parts",
+    "drift_statistics",
+)  # the families that run.json keeps under ``drift``
 
 
 @cache

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.drift import distribution as drift
+from bench.drift import moments
+from bench.drift.noise import floors
 from bench.errors import Outcome
 from bench.records import ArmRecord, DriftWindow, RunRecord
+from bench.stats.clustered import quantile_intervals
 from bench.stats.figure import Figure, Figures, Metric
 
 _OVER = "over the scored positions; interval by bootstrap over windows"
@@ -37,23 +40,32 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         return found
     windows, notes = arm.drift, scored_on(arm.drift, run)
     kld, same = [window.kld for window in windows], [window.same_top for window in windows]
-    means, floor = drift.window_means, drift.kl_floor(run.baseline_of(arm))
+    base, means = run.baseline_of(arm), drift.window_means
+    floor = {"noise_floor": drift.kl_floor(base), "floors": floors(base, run)}
+    (p99,) = quantile_intervals(kld, [0.99])
     return {
-        KLD.key: KLD.scalar(drift.mean_kl(windows), noise_floor=floor, window_means=means(kld), **notes),
-        KLD_P99.key: KLD_P99.scalar(drift.kl_quantile(windows, 0.99), **notes),
+        KLD.key: KLD.scalar(
+            drift.mean_kl(windows), **floor, se=moments.error_of_mean(kld), window_means=means(kld), **notes
+        ),
+        KLD_P99.key: KLD_P99.scalar(p99, **notes),
         KLD_MAX.key: KLD_MAX.scalar(drift.kl_quantile(windows, 1.0), **notes),
-        TOP1.key: TOP1.scalar(drift.top1_agreement(windows), window_means=means(same), **notes),
+        TOP1.key: TOP1.scalar(
+            drift.top1_agreement(windows), se=moments.error_of_share(same), window_means=means(same), **notes
+        ),
         PPL.key: _perplexity([window.ln_p_variant for window in windows], run),
         PPL_RATIO.key: PPL_RATIO.scalar(
             drift.perplexity_ratio(windows), window_means=means(drift.ln_p_lost(windows)), **notes
         ),
-        RMS.key: RMS.scalar(drift.rms_delta_p(windows), **notes),
+        RMS.key: RMS.scalar(
+            drift.rms_delta_p(windows), se=moments.error_of_rms(moments.delta_p(windows)), **notes
+        ),
     }
 
 
 def above_floor(figure: Figure) -> bool:
-    """Return whether a mean KL is more than the baseline shows against itself."""
-    return figure.value > max(figure.notes.get("noise_floor") or 0.0, 1e-9)
+    """Return whether a mean KL is more than the baseline shows against itself, in any circumstances."""
+    found = [figure.notes.get("noise_floor"), *(figure.notes.get("floors") or {}).values()]
+    return figure.value > max(1e-9, *(floor or 0.0 for floor in found))
 
 
 def _baselines_windows(base: ArmRecord, run: RunRecord) -> Sequence[DriftWindow]:

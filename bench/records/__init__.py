@@ -31,6 +31,7 @@ from bench.records.replies import (
     StepProfile,
     SuiteAnswers,
     TimedBatch,
+    Together,
     TurnTimes,
     WarmUp,
     Windows,
@@ -39,10 +40,40 @@ from bench.records.replies import (
 from bench.records.thinking import Answer
 
 __all__ = [
-    "ANY", "Answer", "Answered", "ArmRecord", "BothAnswered", "Cascaded", "ColdStart", "Corpus", "Counted",
-    "DeviceTimes", "DriftWindow", "Encoded", "EnergyReading", "Exported", "Facts", "Json", "Kernel",
-    "LoadBlock", "Loaded", "MemoryPeaks", "Mixture", "RunRecord", "Sides", "Solo", "Speculated",
-    "StepProfile", "SuiteAnswers", "TimedBatch", "TurnTimes", "UnitRecord", "WarmUp", "Windows", "plain",
+    "ANY",
+    "Answer",
+    "Answered",
+    "ArmRecord",
+    "BothAnswered",
+    "Cascaded",
+    "ColdStart",
+    "Corpus",
+    "Counted",
+    "DeviceTimes",
+    "DriftWindow",
+    "Encoded",
+    "EnergyReading",
+    "Exported",
+    "Facts",
+    "Json",
+    "Kernel",
+    "LoadBlock",
+    "Loaded",
+    "MemoryPeaks",
+    "Mixture",
+    "RunRecord",
+    "Sides",
+    "Solo",
+    "Speculated",
+    "StepProfile",
+    "SuiteAnswers",
+    "TimedBatch",
+    "Together",
+    "TurnTimes",
+    "UnitRecord",
+    "WarmUp",
+    "Windows",
+    "plain",
 ]  # fmt: skip
 
 Kind = TypeVar("Kind")
@@ -70,8 +101,9 @@ class ArmRecord:
     """All measurements of one row. A field that is None or empty was not measured.
 
     ``routed`` says how many tokens each expert of each layer got, on both sides, for some windows of the
-    evaluation text at a time. ``reached`` (a gate on commits) holds the files of the row's commit that were
-    read, with their SHA-256.
+    evaluation text at a time, ``logits`` the smallest and the largest logit of each of them. ``floor`` is the
+    baseline against itself with other shapes, ``floors`` in other circumstances. ``reached`` (a gate on
+    commits) holds the files of the row's commit that were read, with their SHA-256.
     ``server`` says how a server was started and what it said of itself, ``loads`` are the blocks in which it
     alone was under load.
     """
@@ -101,11 +133,14 @@ class ArmRecord:
     energy: EnergyReading | None = None
     drift: tuple[DriftWindow, ...] = ()
     routed: tuple[Sides[tuple[tuple[int, ...], ...]], ...] = ()
+    logits: tuple[Sides[tuple[tuple[float, float], ...]], ...] = ()
     drift_reason: str = ""
     suites: Mapping[str, SuiteAnswers] = field(default_factory=dict)
     suites_reason: str = ""
     drift_memory: Mapping[str, int | None] | None = None
     floor: tuple[DriftWindow, ...] = ()
+    floors: Mapping[str, tuple[DriftWindow, ...]] = field(default_factory=dict)
+    together: Together | None = None
     ceilings: Mapping[str, float] | None = None
     counters: Counted | None = None
     noise: tuple[Json, ...] = ()
@@ -130,7 +165,8 @@ class UnitRecord:
     the whole unit does not count (never because of its result). ``from_run`` names the run from which an
     earlier unit of the same comparison was taken over. ``requests`` is given where the sides have different
     workloads: how many requests each decoded. ``tokens`` is given where answers come as a whole: the
-    tokens of prompts and answers, which may differ from unit to unit. ``design`` says how the sides shared
+    tokens of prompts and answers, which may differ from unit to unit. ``replies`` has a fingerprint of each
+    batch's replies on both sides. ``design`` says how the sides shared
     the machine: in turns by token (``steps``) or request (``requests``), or one after the other (``abba``).
     ``loads`` is given for servers, which are put under load in blocks and have no batches.
     ``cascaded`` has an entry for each request of a variant that is a cascade.
@@ -152,6 +188,7 @@ class UnitRecord:
     from_run: str = ""
     requests: Sides[int] | None = None
     tokens: Sides[int] | None = None
+    replies: Sides[tuple[str, ...]] | None = None
     design: str = "steps"
     loads: Sides[tuple[LoadBlock, ...]] | None = None
     cascaded: tuple[Cascaded, ...] = ()

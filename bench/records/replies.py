@@ -279,16 +279,17 @@ class Corpus:
 @dataclass(frozen=True)
 class DriftWindow:
     """One window of the evaluation text, with a value for each scored position. ``more`` holds the values of
-    further statistics by name."""
+    further statistics by name, ``kinds`` a letter for each position (bench/records/token_kinds.py)."""
 
     kld: tuple[float, ...]
     same_top: tuple[int, ...]
     ln_p_base: tuple[float, ...]
     ln_p_variant: tuple[float, ...]
     more: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    kinds: str = ""
 
     def __hash__(self) -> int:
-        """Hash the statistics that every window has, and leave out ``more``."""
+        """Hash the statistics that every window has, and leave out the others."""
         return hash((self.kld, self.same_top, self.ln_p_base, self.ln_p_variant))
 
 
@@ -298,11 +299,13 @@ class Windows:
 
     ``routed`` says how many tokens of the windows each expert of each layer got; empty without experts.
     ``memory`` has the peaks of scoring so far, in a process that uses a GPU.
+    ``logits`` are the smallest and the largest logit of each window, of the side that answers.
     """
 
     windows: tuple[DriftWindow, ...]
     routed: tuple[tuple[int, ...], ...] = ()
     memory: Mapping[str, int | None] | None = None
+    logits: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -326,13 +329,25 @@ class SuiteAnswers:
 class TurnTimes:
     """One side's times (ns) in turns with the other: one tuple per batch, one entry per turn.
 
-    ``output_tokens`` has a number per batch where answers come as a whole, and is empty elsewhere.
-    ``cascaded`` has an entry for each request of a cascade.
+    ``output_tokens`` has a number per batch where answers come as a whole, and is empty elsewhere;
+    ``replies`` has a fingerprint of the tokens of each batch where they do not. ``cascaded`` has an entry for
+    each request of a cascade.
     """
 
     durations_ns: tuple[tuple[int, ...], ...]
     output_tokens: tuple[int, ...] = ()
+    replies: tuple[str, ...] = ()
     cascaded: tuple[Cascaded, ...] = ()
+
+
+@dataclass(frozen=True)
+class Together:
+    """Requests that were decoded alone and in one batch, and how many of them got other tokens; ``reason``
+    says why none was."""
+
+    requests: int
+    differ: int
+    reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bench.formatting import format_share, format_significant, printable
+from bench.formatting import format_share, format_significant, join_words, printable
 from bench.metrics import cost, device, goodput, one_off, output_drift, requests, speculation
 from bench.metrics.comparisons import Comparison
 from bench.report.answering import answer_words
@@ -51,7 +51,7 @@ def sentence(run: RunSummary, row: Row) -> str:
         return _one_line(f"{row.status}: {row.reason}")
     judged, ratio = about_row(run, row), headline(run, row)
     if row.is_baseline:
-        parts = ["the baseline", judged, good_words(row), error_words(row), launch_words(row)]
+        parts = ["the baseline", judged, *row.flags, good_words(row), error_words(row), launch_words(row)]
         return _one_line("; ".join(part for part in parts if part))
     money = "" if judged and ratio is None else _money(ratio)
     drift = drift_words(row)
@@ -63,7 +63,7 @@ def sentence(run: RunSummary, row: Row) -> str:
     if money and row.headline is goodput.PER_GOOD:
         money = f"a good request: {money}"
     parts = [judged, money, answer_words(run, row), drift, behaviour_words(run, row), good_words(row)]
-    parts += [error_words(row), once_words(row), speculation_words(row), cascade_words(row)]
+    parts += [*row.flags, error_words(row), once_words(row), speculation_words(row), cascade_words(row)]
     if launched := launch_words(row):
         parts += [launched, _own_time(run, row)]
     elif money and not cheaper:
@@ -248,7 +248,18 @@ def scored_words(run: RunSummary) -> str:
 
 def drift_note(run: RunSummary) -> str:
     """Say what drift and suites were scored on, and how sure the suites' verdicts are."""
-    return " ".join(filter(None, (scored_words(run), suites_note(run))))
+    return " ".join(filter(None, (scored_words(run), floor_words(run), suites_note(run))))
+
+
+def floor_words(run: RunSummary) -> str:
+    """Say how far the baseline is from itself, and in which circumstances; nothing for earlier code."""
+    figures = (row.figure(output_drift.KLD) for row in run.rows)
+    known = [floors for figure in figures if figure and (floors := figure.notes.get("floors"))]
+    if not known:
+        return ""
+    kinds = dict.fromkeys(kind for floors in known for kind in floors)
+    most = max(value or 0.0 for floors in known for value in floors.values())
+    return printable(f"Noise floor {format_significant(most)} nat (other {join_words(list(kinds))}).")
 
 
 def windows_words(notes: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from bench.formatting import row_title
 from bench.metrics import cost, goodput
 from bench.records import Facts, Kernel
 from bench.results.examples import Example
+from bench.results.flags import flags
 from bench.stats.figure import Figure, Figures, Metric
 
 Json = Mapping[str, Any]
@@ -86,6 +87,11 @@ class Row:
         return self.group, self.name
 
     @property
+    def flags(self) -> tuple[str, ...]:
+        """Return what is doubtful about the row's replies and numbers, in words."""
+        return flags(self.metrics)
+
+    @property
     def is_served(self) -> bool:
         """Return whether the row is a server that was under load."""
         return self.evidence is not None and any("server" in step for step in self.evidence.steps)
@@ -132,6 +138,7 @@ class Row:
             "void_pairs": self.void_pairs,
             "prompts_sha256": self.prompts_sha256,
             "noise": list(self.noise),
+            "flags": list(self.flags),
             "examples": [example.to_json() for example in self.examples],
             "metrics": _figures_to_json(self.metrics),
             "drift": _figures_to_json(self.drift),

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from bench.drift.suites.generation import MOST_STEPS
 from bench.gate.limits import MOST_FINDINGS
 from bench.store.blocks import (
     Above0,
@@ -72,6 +73,9 @@ class WarmUpBlock(Block):
     steady: bool
 
 
+CurveStep = Annotated[list[Number | None], Field(min_length=4, max_length=4)]
+
+
 class FigureBlock(Block):
     """A figure in ``run.json``: a number, or the summary of many."""
 
@@ -91,6 +95,15 @@ class FigureBlock(Block):
     p95: Number | None = None
     p99: Number | None = None
     noise_floor: Number | None = None
+    floors: dict[Name, Number | None] | None = None
+    se: Number | None = None
+    top1: Number | None = None
+    correlation: Number | None = None
+    differ: Count | None = None
+    new: Count | None = None
+    gone: Count | None = None
+    outside: bool | None = None
+    curve: Annotated[list[CurveStep], Field(max_length=MOST_STEPS)] | None = None
     window_means: list[Number] | None = None
     windows: Count | None = None
     window: Count | None = None
@@ -149,6 +162,7 @@ class RowBlocks(Block):
     void_pairs: Count = 0
     prompts_sha256: Name | None = None
     examples: list[ExampleBlock] | None = None
+    flags: list[str] | None = None
     metrics: dict[Name, FigureBlock | None]
     drift: dict[Name, FigureBlock | None]
 

@@ -37,9 +37,9 @@ from bench.store.schema import check_block
 
 SEAL = "seal"
 # The largest under results/reference has 0.8 MiB, 27,646 values, 4,230 lists and objects and 27,994 keys; a
-# row has up to 600 keys.
-MAX_BYTES = 24 * MIB
-MOST = Contents(containers=120_000, values=700_000, keys=700_000)
+# row has up to 1,000 keys.
+MAX_BYTES = 32 * MIB
+MOST = Contents(containers=160_000, values=1_100_000, keys=1_100_000)
 MADE_AGAIN = "without this file it is made again from the journal"
 UNSEALED = "its run.json has no seal and there is no journal beside it, so its figures cannot be checked"
 STEP_PAIRS = (Design.DUET, Design.ABBA)  # pairs of processes that decode, and not of servers

@@ -264,6 +264,16 @@ class TransformersEngine(Watching, Speculating, TextModel):
 
         return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 
+    def logits_in_batch(self, ids: Sequence[int], beside: Sequence[int]) -> Any | None:
+        """Return the logits of ``ids`` from one pass over both; None if windows go through a cache."""
+        import torch
+
+        if self._make_cache is not None:
+            return None
+        with self._without_gradients():
+            both = torch.tensor([list(ids), list(beside)], device=self.device)
+            return self.model(input_ids=both, use_cache=False).logits[0].float()
+
     def logits(self, ids: Sequence[int]) -> Any:
         """Return the logits of a window from one forward pass without a cache, float32 for any model dtype.
 

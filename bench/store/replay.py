@@ -30,7 +30,7 @@ MOST_UNITS, MOST_OF_A_ROW = (
 )  # a gate takes 1,000 at most, besides those of an earlier one
 MOST_WINDOWS = 8000  # of all rows: the largest run under results/reference has 371
 # Keys of an arm with lists that grow with every record; any other key replaces the earlier value.
-_GROWING = ("duet", "drift", "routed", "floor", "noise", "loads")
+_GROWING = ("duet", "drift", "routed", "logits", "floor", "noise", "loads")
 
 
 @cache
@@ -179,7 +179,7 @@ class _Fold:
             if unit.get("from_run") or number >= self._begun.get(_row(unit), 0)
         ]
         arms = self._arms.values()
-        if sum(len(arm.get(key) or ()) for arm in arms for key in ("drift", "floor")) > MOST_WINDOWS:
+        if sum(map(_windows, arms)) > MOST_WINDOWS:
             raise IntegrityError(f"{self._where}: more than {MOST_WINDOWS} windows of text")
         if len(units) > MOST_UNITS or any(n > MOST_OF_A_ROW for n in Counter(map(_row, units)).values()):
             raise IntegrityError(
@@ -195,6 +195,12 @@ def _as_unit(arm: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         sides = {side: [batch[side] for batch in turns] for side in ("baseline_ns", "variant_ns")}
         where = {"group": arm["group"], "variant": arm["name"], "batches": range(len(turns))}
         yield {"number": 1, "spawned_first": 0, **where, **sides}
+
+
+def _windows(arm: Mapping[str, Any]) -> int:
+    """Return how many windows of text a row has, those of all noise floors too."""
+    floors = (arm.get("floors") or {}).values()
+    return sum(map(len, [arm.get("drift") or (), arm.get("floor") or (), *floors]))
 
 
 def _row(unit: Mapping[str, Any]) -> tuple[str, str]:

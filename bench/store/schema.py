@@ -44,6 +44,7 @@ from bench.store.blocks import (
 
 SHOWN = 80
 MOST_ITEMS, MOST_SUITES = 5000, 50
+MOST_POSITIONS, MOST_FLOORS = 8192, 10
 KINDS = frozenset({"run_started", "arm", "unit", "run_finished"})
 
 
@@ -87,6 +88,7 @@ class Window(Block):
     ln_p_base: list[Nats]
     ln_p_variant: list[Nats]
     more: dict[Name, list[Number]] = Field(default_factory=dict)
+    kinds: Annotated[str, Field(max_length=MOST_POSITIONS, pattern="^[lcadpwx]*$")] = ""
 
 
 class Item(Block):
@@ -147,6 +149,7 @@ _ARM: dict[str, Any] = {
     "noise": list[Noise],
     "drift": list[Window],
     "floor": list[Window],
+    "floors": Annotated[dict[Name, list[Window]], Field(max_length=MOST_FLOORS)],
     "texts": Annotated[
         list[Annotated[list[Whole], Field(min_length=2, max_length=2)]], Field(max_length=MOST_ITEMS)
     ],

@@ -16,6 +16,7 @@ from typing import Any
 
 from bench.engine import Engine
 from bench.records import Cascaded, TurnTimes
+from bench.records.determinism import fingerprint
 from bench.worker.passes import undisturbed
 
 
@@ -71,11 +72,13 @@ def duet(
     ``firsts[b][k]`` says which side (0 baseline, 1 variant) goes first in turn ``k`` of batch ``b``; turn 0
     is the prefill. With ``grain`` above 1 a side takes that many turns in a row. With
     ``counts``, the turns that a batch takes on each side, whole batches take turns; ``wake`` untimed steps
-    then come before each. Returns this side's nanoseconds: one list per batch, one entry per turn.
+    then come before each. Returns this side's nanoseconds: one list per batch, one entry per turn; and, after
+    the time is taken, what the batch was answered with.
     """
     durations: list[tuple[int, ...]] = []
     written: list[int] = []
     cascaded: list[Cascaded] = []
+    said: list[str] = []
     for batch, order in zip(batches, firsts, strict=True):
         turns = whole(order[0], counts) if counts else schedule(order, grain)
         with undisturbed():
@@ -83,9 +86,12 @@ def duet(
             took, generation = _one_batch(engine, batch, new_tokens, turns, me, baton, wake)
             durations.append(tuple(took))
         cascaded += engine.cascaded()[-len(batch) :]  # those before it woke the device up
+        tokens = engine.tokens(generation)
         if engine.WHOLE_ANSWERS:
-            written.append(sum(map(len, engine.tokens(generation))))
-    return TurnTimes(tuple(durations), tuple(written), tuple(cascaded))
+            written.append(sum(map(len, tokens)))
+        else:
+            said.append(fingerprint(tokens))
+    return TurnTimes(tuple(durations), tuple(written), tuple(said), tuple(cascaded))
 
 
 def schedule(order: Sequence[int], grain: int) -> list[int]:

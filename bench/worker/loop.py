@@ -33,6 +33,7 @@ from bench.records import (
     Solo,
     StepProfile,
     SuiteAnswers,
+    Together,
     TurnTimes,
     WarmUp,
     Windows,
@@ -41,6 +42,7 @@ from bench.records.thinking import Markers
 from bench.worker import (
     cascaded_suite,
     ceilings,
+    circumstances,
     counters,
     joules,
     kernels,
@@ -205,17 +207,22 @@ class Worker:
             ahead = message["ahead"]
             if message["me"]:
                 more = {name: importlib.import_module(module) for name, module in message["more"].items()}
+                text = self.engine.text if self.engine.reads() else None
                 found = score.compare_logits(
-                    self.engine, windows, block, Baton(channel), ahead=ahead, more=more
+                    self.engine, windows, block, Baton(channel), ahead=ahead, more=more, text=text
                 )
             else:
                 found = score.send_logits(self.engine, windows, block, Baton(channel), ahead=ahead)
         return replace(found, routed=routed.tokens())
 
     def floor(self, message: Message, _fds: list[int]) -> Windows:
-        """Measure the baseline's drift against itself."""
-        windows = self._windows(message)
-        return score.noise_floor(self.engine, windows, self.corpus[: message["extra"]])
+        """Measure the baseline's drift against itself in other circumstances."""
+        extra = self.corpus[: message["extra"]]
+        return circumstances.noise_floor(self.engine, self._windows(message), extra, message["how"])
+
+    def together(self, _message: Message, _fds: list[int]) -> Together:
+        """Decode the same prompts alone and in a batch."""
+        return circumstances.together(self.engine, self.batches, self.new_tokens)
 
     def suite(self, message: Message, _fds: list[int]) -> SuiteAnswers:
         """Answer some items of a behaviour suite."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
@@ -16,7 +16,10 @@ from typing import Any
 from bench.engine import Engine
 from bench.errors import NonFiniteOutput
 from bench.records import DriftWindow, Windows
+from bench.records.token_kinds import kinds_of
 from bench.worker.duet import Baton
+
+Reach = tuple[float, float]  # the smallest and the largest logit of a window
 
 
 def shared_rows(descriptor: int, rows: int, vocabulary: int) -> Any:
@@ -35,12 +38,12 @@ def send_logits(
     """Send the baseline's logits: one forward pass per window, written to the shared block a few rows at a
     time. With ``ahead`` both sides compute at the same time, each on its own processor; otherwise they take
     turns."""
-    being_read = False
+    being_read, reach = False, list[Reach]()
     for ids in windows:
         if being_read and not ahead:
             baton.wait()
             being_read = False
-        logits = predictions(engine, ids)
+        logits = predictions(engine, ids, reach)
         for start, stop in _slices(len(logits), len(block)):
             if being_read:
                 baton.wait()
@@ -49,7 +52,7 @@ def send_logits(
             being_read = True
     if being_read:
         baton.wait()
-    return Windows(())
+    return Windows((), logits=tuple(reach))
 
 
 def compare_logits(
@@ -60,27 +63,30 @@ def compare_logits(
     *,
     ahead: bool = False,
     more: Mapping[str, ModuleType] | None = None,
+    text: Callable[[Sequence[int]], str] | None = None,
 ) -> Windows:
     """Compare the variant's logits with the baseline's. For each window and scored position this gives
     KL(base ‖ variant), whether both choose the same token, and the log-probability that each gives to the
-    true next token. ``more`` adds further statistics (modules of bench/drift/statistics, by name)."""
-    results = []
+    true next token. ``more`` adds further statistics (modules of bench/drift/statistics, by name). ``text``
+    decodes tokens, to say of what kind each is."""
+    results, reach = list[DriftWindow](), list[Reach]()
     for ids in windows:
-        logits: Any = predictions(engine, ids) if ahead else None
+        logits: Any = predictions(engine, ids, reach) if ahead else None
         parts: list[tuple[Any, ...]] = []
         further: dict[str, list[float]] = {name: [] for name in more or {}}
         for start, stop in _slices(len(ids) - 1, len(block)):
             baton.wait()
             if logits is None:
-                logits = predictions(engine, ids)
+                logits = predictions(engine, ids, reach)
             base = block[: stop - start].to(logits.device)
             parts.append(statistics(base, logits[start:stop], ids[start + 1 : stop + 1]))
             for name, module in (more or {}).items():
                 further[name] += _values(module.of_positions(base, logits[start:stop]))
             baton.give()
         further_values = {name: tuple(values) for name, values in further.items()}
-        results.append(replace(_joined(parts), more=further_values))
-    return Windows(tuple(results))
+        kinds = kinds_of(ids[1:], text) if text else ""
+        results.append(replace(_joined(parts), more=further_values, kinds=kinds))
+    return Windows(tuple(results), logits=tuple(reach))
 
 
 def statistics(base: Any, variant: Any, next_ids: Sequence[int]) -> tuple[Any, Any, Any, Any]:
@@ -101,24 +107,20 @@ def _values(found: Any) -> list[float]:
     return [float(f"{value:.9g}") for value in found.float().cpu().tolist()]
 
 
-def noise_floor(engine: Engine, windows: Sequence[Sequence[int]], extra: Sequence[int]) -> Windows:
-    """Compare the baseline with itself. The same positions are computed again with ``extra`` tokens appended,
-    which changes the shapes of all kernels and nothing else."""
-    results = []
-    for ids in windows:
-        alone = predictions(engine, ids)
-        longer = engine.logits([*ids, *extra])[: len(alone)]
-        results.append(_joined([statistics(alone, longer, ids[1:])]))
-    return Windows(tuple(results))
+def compared(base: Any, again: Any, next_ids: Sequence[int]) -> DriftWindow:
+    """Return one window of which both logits are here."""
+    return _joined([statistics(base, again, next_ids)])
 
 
-def predictions(engine: Engine, ids: Sequence[int]) -> Any:
-    """Return the logits of every position that has a next token in the window. Raises NonFiniteOutput on NaN
-    or infinity."""
+def predictions(engine: Engine, ids: Sequence[int], reach: list[Reach] | None = None) -> Any:
+    """Return the logits of every position that has a next token in the window; the smallest and the largest
+    are added to ``reach``. Raises NonFiniteOutput on NaN or infinity."""
     logits = engine.logits(ids)[:-1]
     low, high = logits.aminmax()  # both propagate NaN, without a copy of the logits
     if not bool(low.isfinite() & high.isfinite()):
         raise NonFiniteOutput("the model put out NaN or infinite logits on the evaluation text")
+    if reach is not None:
+        reach.append((round(float(low), 6), round(float(high), 6)))
     return logits
 
 

@@ -10,6 +10,9 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
+import pytest
+
+from bench import plugins
 from bench.machine.proc import text_of
 from bench.measure.pair import SHARED_BYTES
 from bench.measure.together import ask_both, shared_block
@@ -32,7 +35,11 @@ def status_kib(pid: int, field: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
-def test_drift_beside_bare_forward_passes(benchmark, workers, model_directory: Path) -> None:
+@pytest.mark.parametrize("names", [(), plugins.names("drift.statistics")], ids=["default", "all statistics"])
+def test_drift_beside_bare_forward_passes(
+    benchmark, workers, model_directory: Path, names: tuple[str, ...]
+) -> None:
+    more = {name: plugins.module_name("drift.statistics", name) for name in names}
     rows = SHARED_BYTES // (4 * VOCABULARY)
     block = shared_block(rows * VOCABULARY * 4)
     for worker in workers:
@@ -48,7 +55,7 @@ def test_drift_beside_bare_forward_passes(benchmark, workers, model_directory: P
         begin = perf_counter()
         ask_both(
             "score", *workers, 600, shared=block, starts=(starts * 8)[:count], window=WINDOW, rows=rows,
-            vocabulary=VOCABULARY, ahead=False, more={},
+            vocabulary=VOCABULARY, ahead=False, more=more,
         )  # fmt: skip
         took = perf_counter() - begin
         peaks = [status_kib(worker.pid, "VmHWM") for worker in workers]

@@ -512,6 +512,9 @@ def test_one_key_in_two_spellings_is_given_twice(write: Write) -> None:
         ("{exact_match: {max_decrease: 3%}}", "gate.exact_match", "no such figure"),
         ("{kld_mean: {max: 0.1}}", "gate.kld_mean", "does not measure it"),
         ("{top1_agreement: {min: 0.9}}", "gate.top1_agreement", "does not measure it"),
+        ("{kld_max: {max: 1}}", "gate.kld_max", "limit kld_p99"),
+        ("{changed_between_runs: {max_increase: 0%}}", "gate.changed_between_runs", "use max"),
+        ("{logit_range_ratio: {max_increase: 3%}}", "gate.logit_range_ratio", "use max or min"),
         ("[e2el_ms]", "gate", "must be a block of limits"),
     ],
 )  # fmt: skip
@@ -530,6 +533,14 @@ def test_counted_figures_may_not_grow_at_all_and_any_may_grow_a_lot(write: Write
 def test_a_limit_on_replies_that_are_left_out(write: Write) -> None:
     text = changed("{tokens: 0}", "{suites: []}") + "gate: {exact_match: {min: 0.5}}\n"
     assert "drift.suites has no generation" in str(refusal(write(text)))
+
+
+def test_a_limit_on_a_statistic_that_is_not_asked_for(write: Write) -> None:
+    text = changed("{random: tiny-llama}", "smollm2-135m") + "gate: {kld_reverse_mean: {max: 0.1}}\n"
+    wanted = ["drift.tokens=2048"]
+    with pytest.raises(ConfigError, match=r"drift\.statistics has no reverse-kl"):
+        read_config(write(text), wanted)
+    assert read_config(write(text), [*wanted, "drift.statistics=[reverse-kl]"]).gate
 
 
 def test_a_limit_on_drift_that_is_switched_off(write: Write) -> None:

@@ -59,7 +59,7 @@ workload: {name: closed-loop, users: 2, input_tokens: 8}
         ("model={random: tiny-llama}", "needs a model's own weights"),
         ("optimise=[{quantise: bnb-nf4}]", "is for runtime transformers, not openai-http"),
         ("gate={peak_rss_bytes: {max: 1}}", "it is not measured of a server"),
-        ("gate={error_rate: {max_increase: 5%}}", "gate.error_rate: a baseline of which no request failed"),
+        ("gate={error_rate: {max_increase: 5%}}", "gate.error_rate: a baseline that has none"),
         ("gate={capacity_req_per_s: {min: 1}}", "only the workload search does"),
         ("drift.suites=[arithmetic]", "drift.suites: does nothing for servers"),
         ("drift.statistics=[jensen-shannon]", "drift.statistics: does nothing for servers"),

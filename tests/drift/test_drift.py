@@ -159,7 +159,9 @@ def test_length_ratio_is_a_ratio_of_sums() -> None:
     pairs = generations.pairs(
         arm("baseline", [5, 5, 5, 5], [5, 5, 2, 5]), arm("v", [5, 2, 5, 5], [5, 5, 2, 5])
     )
-    assert generations.length_ratio(pairs) == 3 / 6
+    found = generations.length_ratio(pairs)
+    assert found is not None
+    assert found.value == 3 / 6
 
 
 def test_nothing_said_has_no_length_ratio() -> None:

@@ -9,9 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import rel_entr
 
 from bench import plugins
-from bench.drift.statistics import jensen_shannon
+from bench.drift.statistics import jensen_shannon, reverse_kl, top_10_overlap
 from bench.stats.figure import Metric
 from bench.stats.intervals import bootstrap_interval
 
@@ -81,6 +82,31 @@ def test_the_figure_is_the_mean_over_positions_by_bootstrap_over_windows() -> No
     windows = [[0.1, 0.2], [0.3], [0.0, 0.1], [0.2, 0.2], [0.4]]
     assert jensen_shannon.figure(windows) == bootstrap_interval(windows)
     assert jensen_shannon.figure(windows).value == pytest.approx(1.5 / 8)
+
+
+def logits(seed: int, rows: int = 20, vocabulary: int = 200) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    base = rng.normal(0, 3, (rows, vocabulary)).astype(np.float32)
+    return [base, base + rng.normal(0, 0.5, base.shape).astype(np.float32)]
+
+
+def test_the_reverse_kl_is_scipys_from_the_other_side() -> None:
+    base, variant = logits(2)
+    values = reverse_kl.of_positions(torch.from_numpy(base), torch.from_numpy(variant))
+    p, q = (distribution(side.astype(np.float64)) for side in (base, variant))
+    np.testing.assert_allclose(values, rel_entr(q, p).sum(-1), rtol=1e-4, atol=2e-6)
+
+
+def test_the_overlap_is_that_of_two_sets() -> None:
+    base, variant = logits(3)
+    values = top_10_overlap.of_positions(torch.from_numpy(base), torch.from_numpy(variant))
+    wanted = [
+        len(set(a[:10]) & set(b[:10])) / 10
+        for a, b in zip((-base).argsort(-1), (-variant).argsort(-1), strict=True)
+    ]
+    np.testing.assert_allclose(values, wanted, rtol=1e-6)
+    few = torch.from_numpy(base[:, :4])
+    assert top_10_overlap.of_positions(few, -few).tolist() == [1.0] * 20
 
 
 @pytest.mark.parametrize("name", plugins.names("drift.statistics"))

@@ -15,7 +15,7 @@ from bench.gate.calibration import Calibration
 from bench.gate.finding import Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.gate.judge import judge, undecided
 from bench.gate.limits import rules
-from bench.metrics import cost, counters, output_drift
+from bench.metrics import cost, counters, memory, output_drift
 from bench.metrics.comparisons import Comparison
 from bench.records import ColdStart, Counted, RunRecord, Sides, UnitRecord
 from bench.report.gate import lines, markdown, workflow_commands
@@ -160,14 +160,31 @@ def test_no_rule_is_no_pass() -> None:
         (0.01, 0.008, 0.012, "PASS"),
         (0.05, 0.04, 0.06, "FAIL"),
         (0.019, 0.01, 0.03, "INCONCLUSIVE"),
-        (0.01, None, None, "PASS"),
-        (0.05, None, None, "FAIL"),
+        (0.01, None, None, "INCONCLUSIVE"),
+        (0.05, None, None, "INCONCLUSIVE"),
+        (0.01, None, 0.012, "PASS"),
+        (0.01, 0.008, None, "INCONCLUSIVE"),
+        (0.05, 0.04, None, "FAIL"),
     ],
 )
 def test_an_absolute_limit(value: float, low: float | None, high: float | None, verdict: str) -> None:
     run = gate([0.0] * 6, {"kld_mean": {"max": 0.02}})
     found = judged(run, variant={"kld_mean": figure(output_drift.KLD, value, low, high)})
     assert found.verdict == verdict
+
+
+def test_a_number_without_an_interval_is_refused_unless_it_is_counted() -> None:
+    """Another run might give another number, but not another count."""
+    limits = {"kld_mean": {"max": 0.02}, "weights_bytes": {"max": 100}, "peak_rss_bytes": {"max": 9}}
+    row = {
+        "kld_mean": figure(output_drift.KLD, 0.01),
+        "weights_bytes": figure(memory.WEIGHTS, 99.0),
+        "peak_rss_bytes": figure(memory.RSS, 10.0),
+    }
+    kl, weights, peak = judged(gate([0.0] * 6, limits), variant=row).rules
+    assert (kl.verdict, weights.verdict, peak.verdict) == ("INCONCLUSIVE", "PASS", "FAIL")
+    assert "no interval" in kl.reason
+    assert (weights.low, weights.high, weights.confidence) == (99, 99, 1.0)
 
 
 def test_a_lower_limit() -> None:

@@ -18,7 +18,7 @@ from bench.worker.loop import TIMED
 
 Patch = pytest.MonkeyPatch
 GPU = {"device": "cuda:0"}
-ALONE = ["solo", "device_times", "memory", "energy", "profile"]
+ALONE = ["solo", "device_times", "memory", "energy", "profile", "together"]
 KERNELS = Kernels("transformers", None, ())
 APART = ["load", "prompts", "warm_up", "alone"]
 DRIFT = ["load", "corpus", "score"]
@@ -75,7 +75,7 @@ def test_abba(monkeypatch: Patch) -> None:
     assert first[0] != first[1]
     assert first[2] != first[3]
     assert [unit["variant_ns"][0][0] for unit in desk.notes.units] == [12_500_000] * 4
-    assert desk.asked("variant", 1) == [*APART, "solo", "memory", "energy", "profile"]
+    assert desk.asked("variant", 1) == [*APART, "solo", "memory", "energy", "profile", "together"]
     assert desk.asked("variant", 2) == desk.asked("base", 2) == DRIFT
     for number in (1, 3, 4, 5):
         assert desk.asked("base", number) == APART

@@ -202,8 +202,12 @@ def test_the_floor_is_of_three_windows_and_a_few_tokens_more() -> None:
     pair.floor(table.base)
     (found,) = table.notes.of("baseline", "floor")
     assert len(found) == 3
-    ((_do, arguments),) = [one for one in table.base.worker.asked if one[0] == "floor"]  # type: ignore[attr-defined]
-    assert arguments == {"starts": pair.window_starts(100, 16, 48), "window": 16, "extra": 8}
+    asked = [arguments for do, arguments in table.base.worker.asked if do == "floor"]  # type: ignore[attr-defined]
+    assert [one["how"] for one in asked] == ["shapes", "threads", "batch"]
+    for one in asked:
+        assert one == {"starts": pair.window_starts(100, 16, 48), "window": 16, "extra": 8, "how": one["how"]}
+    (further,) = table.notes.of("baseline", "floors")
+    assert {how: len(windows) for how, windows in further.items()} == {"threads": 3, "batch": 3}
     assert table.variant.worker.asked == []  # type: ignore[attr-defined]
 
 

@@ -52,6 +52,7 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "probe": {"threads_alive": 3.0, "minor_page_faults_per_request": None},
     "export": {"parameters": 4, "logits_apart": 0.0},
+    "together": {"requests": 4, "differ": 1},
 }
 COMMANDS = {one.do: one for one in vars(replies).values() if isinstance(one, replies.Command)}
 FREE = ("ceilings", "probe")  # their keys are their own  # fmt: skip
@@ -155,6 +156,18 @@ def test_further_statistics_are_complete_too() -> None:
     replies.check_windows(windows_of({**WINDOW, "more": {"jsd": [0.1]}}), 1, 1)
     with pytest.raises(VariantFailed, match="2 positions instead of 1"):
         replies.check_windows(windows_of({**WINDOW, "more": {"jsd": [0.1, 0.2]}}), 1, 1)
+
+
+def test_kinds_and_ranges_are_complete_too() -> None:
+    whole = {"windows": [{**WINDOW, "kinds": "l"}], "logits": [[-1.0, 2.0]]}
+    replies.check_windows(replies.read(replies.SCORE, whole, ASKED), 1, 1)
+    for spoiled in ({"windows": [{**WINDOW, "kinds": "ll"}]}, {"logits": [[-1.0, 2.0]] * 2}):
+        with pytest.raises(VariantFailed, match="instead of 1"):
+            replies.check_windows(replies.read(replies.SCORE, {**whole, **spoiled}, ASKED), 1, 1)
+    assert "smallest logit" in refused("score", {**whole, "logits": [[2.0, -1.0]]})
+    assert "5 of 4" in refused("together", {"requests": 4, "differ": 5})
+    with pytest.raises(VariantFailed, match="2 fingerprints of replies instead of 1"):
+        replies.turn_times({"durations_ns": [[1, 2]], "replies": ["a", "b"]}, 1, 2)
 
 
 def test_a_whole_answer_is_one_turn_of_any_length() -> None:

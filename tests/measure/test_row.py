@@ -20,7 +20,7 @@ from bench.stats.pairs import SAME_KERNELS, pair_ratio
 from bench.store.replay import _payload
 
 FIRST_BASE = ["load", "prompts", "warm_up", "duet", "corpus", "score"]
-ALONE = ["solo", "memory", "energy", "profile"]
+ALONE = ["solo", "memory", "energy", "profile", "together"]
 FIRST_VARIANT = ["load", "prompts", "warm_up", "duet", *ALONE, "corpus", "score"]
 FURTHER = ["load", "prompts", "warm_up", "duet"]
 Patch = pytest.MonkeyPatch

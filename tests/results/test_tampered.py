@@ -440,14 +440,14 @@ def test_a_summary_of_more_than_any_run_has(sound: Path, tmp_path: Path, what: s
         content["gate"]["evidence"] = {"mode": "code"}
     elif what in ("keys", "values", "bytes"):
         content["spec"]["x"] = {
-            "keys": {str(number): 0 for number in range(700_000)},
-            "values": [0] * 700_001,
-            "bytes": "x" * (24 << 20),
+            "keys": {str(number): 0 for number in range(1_100_000)},
+            "values": [0] * 1_100_001,
+            "bytes": "x" * (32 << 20),
         }[what]
     else:
         content[what] = content[what][:1] * (1001 if what == "variants" else 20_001) or ["x"] * 20_001
     (run / RUN_JSON).write_text(json.dumps(sealed(content, run / JOURNAL)))
-    said = {"keys": "700000 keys", "values": "700000 values", "bytes": "larger than 24 MiB"}
+    said = {"keys": "1100000 keys", "values": "1100000 values", "bytes": "larger than 32 MiB"}
     words = said.get(what, f"{what}: List should have at most [0-9]+ items")
     with pytest.raises(IntegrityError, match=words):
         load_run(run)

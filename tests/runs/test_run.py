@@ -884,6 +884,19 @@ def test_a_real_run(tmp_path: Path, toy: Path) -> None:
     assert drift["kld_mean"]["value"] > drift["kld_mean"]["noise_floor"]
     assert drift["kld_mean"]["ci_low"] <= drift["kld_mean"]["value"] <= drift["kld_mean"]["ci_high"]
     assert drift["ppl"]["value"] == pytest.approx(base["drift"]["ppl"]["value"], rel=0.05)
+    # the floor was looked for in four circumstances; these kernels give the same in another process
+    floors = drift["kld_mean"]["floors"]
+    assert set(floors) == {"shapes", "threads", "batch", "process"}
+    assert floors["process"] == 0
+    assert max(floors.values()) < 1e-6
+    assert drift["kld_quarter_4"]["n"] + sum(drift[f"kld_quarter_{n}"]["n"] for n in (1, 2, 3)) == 630
+    assert sum(one["n"] for key, one in drift.items() if key.startswith("kld_of_") and one) == 630
+    assert drift["kld_median"]["value"] <= drift["kld_p90"]["value"] <= drift["kld_p99"]["value"]
+    assert bf16["metrics"]["logit_range_ratio"]["value"] == pytest.approx(1, abs=0.05)
+    for row in (base, same):
+        assert row["metrics"]["changed_between_runs"]["value"] == 0
+        assert row["metrics"]["changed_between_runs"]["n"] >= 6
+        assert row["metrics"]["changed_in_batch"]["n"] == 4
 
     # what the verdict of A against A must be is tested with data above; here the machine is not ours alone,
     # and a neighbour's burst is longer than all of this model's steps together

@@ -67,6 +67,13 @@ def test_one_prompt_as_generate_would(toy: Any, length: int) -> None:
     assert decoded(toy, prompt, 24) == generated(toy, prompt, 24)
 
 
+def test_a_window_in_a_batch_has_the_same_logits(toy: Any) -> None:
+    ids, beside = toy_prompt(30), toy_prompt(30, seed=1)
+    found = toy.logits_in_batch(ids, beside)
+    torch.testing.assert_close(found, toy.logits(ids), atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(found, toy.logits_in_batch(beside, ids), atol=1e-2)
+
+
 @pytest.mark.parametrize("lengths", [(5,) * 8, (1, 3, 17, 64, 2, 2, 31, 9), (40, 1)])
 def test_a_batch_as_generate_would(toy: Any, lengths: tuple[int, ...]) -> None:
     prompts = [toy_prompt(length, seed) for seed, length in enumerate(lengths)]

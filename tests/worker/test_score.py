@@ -22,8 +22,9 @@ from bench.drift.statistics import jensen_shannon
 from bench.errors import NonFiniteOutput
 from bench.measure.together import shared_block
 from bench.records import DriftWindow
+from bench.worker.circumstances import noise_floor
 from bench.worker.duet import Baton, PeerGone
-from bench.worker.score import compare_logits, noise_floor, send_logits, shared_rows, statistics
+from bench.worker.score import compare_logits, send_logits, shared_rows, statistics
 
 VOCABULARY = 64
 
@@ -309,7 +310,7 @@ def test_the_noise_floor_compares_the_same_positions() -> None:
             return self.rows[: len(ids)] + (0.01 if len(ids) > 20 else 0.0) * torch.arange(VOCABULARY)
 
     model: Any = Longer(3)
-    found = noise_floor(model, WINDOWS, [1, 2, 3]).windows
+    found = noise_floor(model, WINDOWS, [1, 2, 3], "shapes").windows
     rows = model.rows[:19]
     wanted = exact(rows, rows + 0.01 * torch.arange(VOCABULARY), WINDOWS[0][1:])
     np.testing.assert_allclose(found[0].kld, wanted["kld"], rtol=1e-3, atol=2e-6)
@@ -322,7 +323,7 @@ def test_the_floor_of_a_deterministic_model_is_zero() -> None:
             return self.rows[: len(ids)]
 
     model: Any = Fixed(3)
-    assert all(set(w.kld) == {0.0} for w in noise_floor(model, WINDOWS, [1, 2]).windows)
+    assert all(set(w.kld) == {0.0} for w in noise_floor(model, WINDOWS, [1, 2], "shapes").windows)
 
 
 def test_a_thousand_calls_leave_no_descriptor_open() -> None:

@@ -1,8 +1,11 @@
-"""Drift of greedy replies to the same prompts: identical replies, first difference, length."""
+"""Drift of greedy replies to the same prompts: identical replies, first difference, edits, length."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bench.drift import generations as drift
+from bench.drift import survival
 from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figure, Figures, Metric
 from bench.stats.intervals import bootstrap_interval
@@ -11,9 +14,23 @@ EXACT = Metric("exact_match", "1", "higher", "share of replies identical token b
 DIVERGENCE = Metric(
     "first_divergence_token", "tok", "higher", "mean index of the first differing token (length if none)", ""
 )
+MEDIAN = Metric(
+    "median_divergence_token", "tok", "higher",
+    "token by which half of the replies differ (Kaplan-Meier; censored where a reply ends without differing)",
+    "half of the replies differ",
+)  # fmt: skip
+RATE = Metric(
+    "divergence_per_token", "1/tok", "lower",
+    "replies that differ ÷ tokens up to the first difference; interval by bootstrap over replies",
+    "chance that the next token is the first to differ",
+)  # fmt: skip
+EDITS = Metric(
+    "edit_distance", "1", "lower", "mean Levenshtein distance of the tokens ÷ the longer reply", ""
+)
 LENGTH = Metric("length_ratio", "1", None, "Σ reply length ÷ Σ the baseline's, both cut at output_tokens", "")
 PLACE = 10
-METRICS = (EXACT, DIVERGENCE, LENGTH)
+METRICS = (EXACT, DIVERGENCE, MEDIAN, RATE, EDITS, LENGTH)
+MOST_STEPS = 20  # of the survival curve, kept with the figure
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
@@ -35,10 +52,18 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     if arm.cascade is not None and not arm.cascade["same_tokens"]:
         return found | {EXACT.key: _by_text(base, arm)}
     pairs = drift.pairs(base, arm)
+    seen = [survival.followed(a, b) for a, b in pairs]
+    steps, length = survival.curve(seen), drift.length_ratio(pairs)
+    known = {"n": len(pairs), "differ": sum(one.differs for one in seen)}
+    low, high = drift.GUARD
+    outside = length is not None and not low <= length.value <= high
     return {
         EXACT.key: EXACT.scalar(drift.exact_match(pairs), n=len(pairs)),
-        DIVERGENCE.key: DIVERGENCE.scalar(drift.first_divergence(pairs)),
-        LENGTH.key: LENGTH.scalar(drift.length_ratio(pairs), cut=drift.cut_share(base, arm)),
+        DIVERGENCE.key: DIVERGENCE.scalar(drift.first_divergence(pairs), curve=_kept(steps)),
+        MEDIAN.key: MEDIAN.scalar(survival.median(steps), **known),
+        RATE.key: RATE.scalar(drift.divergence_rate(seen), **known),
+        EDITS.key: EDITS.scalar(drift.edits(pairs), n=len(pairs)),
+        LENGTH.key: LENGTH.scalar(length, cut=drift.cut_share(base, arm), outside=outside),
     }
 
 
@@ -52,3 +77,11 @@ def _by_text(base: ArmRecord, arm: ArmRecord) -> Figure | None:
         return None
     same = bootstrap_interval([[float(ours == theirs)] for ours, theirs in both])
     return EXACT.scalar(same, n=len(both), text_level=True)
+
+
+def _kept(steps: Sequence[survival.Step]) -> list[list[float | None]]:
+    """Return [token, share still the same, low, high] of up to 20 steps, spread evenly, with the last."""
+    chosen = steps
+    if len(steps) > MOST_STEPS:
+        chosen = [steps[round(n * (len(steps) - 1) / (MOST_STEPS - 1))] for n in range(MOST_STEPS)]
+    return [[step.token, step.share.value, step.share.low, step.share.high] for step in chosen]

@@ -1,0 +1,47 @@
+"""The noise floor: how far the baseline is from itself when nothing but the circumstances differ.
+
+Other shapes, another number of threads and a batch are measured by a pass of their own (mean KL). Another
+process is read off the drift of the variants: each was scored beside a baseline of its own process, on the
+same windows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from bench.drift.distribution import mean_kl
+from bench.records import ArmRecord, DriftWindow, RunRecord
+
+SHAPES, PROCESS = "shapes", "process"
+
+
+def floors(baseline: ArmRecord | None, run: RunRecord) -> dict[str, float]:
+    """Return the floor of each circumstance that was measured, in nats."""
+    if baseline is None:
+        return {}
+    found = {kind: mean_kl(windows).value for kind, windows in baseline.floors.items() if windows}
+    if baseline.floor:
+        found[SHAPES] = mean_kl(baseline.floor).value
+    process = between_processes([arm.drift for base, arm in run.compared if base is baseline])
+    return found if process is None else {**found, PROCESS: process}
+
+
+def between_processes(scored: Sequence[Sequence[DriftWindow]]) -> float | None:
+    """Return the KL between baselines of different processes, to second order: ½·mean(ln P − ln P′)².
+
+    The mean is over the true next tokens of all windows, each process against the first (Kullback 1959,
+    section 2.6: KL is half the variance of the difference of logarithms where that is small). None unless two
+    processes scored windows of the same lengths.
+    """
+    first, *others = scored or [()]
+    squares: list[float] = []
+    for other in others:
+        for one, same in zip(first, other, strict=False):
+            if len(one.ln_p_base) == len(same.ln_p_base):
+                squares += _squares(one.ln_p_base, same.ln_p_base)
+    return math.fsum(squares) / len(squares) / 2 if squares else None
+
+
+def _squares(one: Iterable[float], other: Iterable[float]) -> list[float]:
+    return [(a - b) ** 2 for a, b in zip(one, other, strict=True)]

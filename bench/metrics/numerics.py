@@ -1,0 +1,88 @@
+"""Numeric health of a row: how far its logits reach, and whether the same request gets the same reply.
+
+NaN and infinity have no figure: they fail the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bench.records import ArmRecord, RunRecord
+from bench.records.determinism import fingerprint
+from bench.stats.figure import Figures, Metric
+from bench.stats.intervals import bootstrap_interval, ratio_interval
+
+RANGE = Metric(
+    "logit_range", "nat", "lower",
+    "mean over windows of (largest logit − smallest); bootstrap over windows", "reach of the logits",
+)  # fmt: skip
+RATIO = Metric(
+    "logit_range_ratio", "1", None, "Σ logit range ÷ Σ the baseline's on the same windows", "reach"
+)  # fmt: skip
+OTHER_RUNS = Metric(
+    "changed_between_runs", "batches", "lower",
+    "batches that another process of the same row answered with other tokens than the timed pass", "",
+)  # fmt: skip
+IN_BATCH = Metric(
+    "changed_in_batch", "requests", "lower",
+    "requests that get other tokens in a batch with others than alone", "",
+)  # fmt: skip
+PLACE = 10.4
+METRICS = (RANGE, RATIO, OTHER_RUNS, IN_BATCH)
+Reach = Sequence[tuple[float, float]]
+
+
+def figures(arm: ArmRecord, run: RunRecord) -> Figures:
+    """Return the figures of a row; None for what was not looked at."""
+    found: Figures = {metric.key: None for metric in METRICS}
+    return found | _reach(arm, run) | _between_runs(arm, run) | _in_batch(arm)
+
+
+def _reach(arm: ArmRecord, run: RunRecord) -> Figures:
+    """Return the range of the logits over the evaluation text; a baseline's is from beside the variant that
+    scored the most windows."""
+    rows = [one for base, one in run.compared if base is arm] if arm.is_baseline else [arm]
+    pairs = [[both for part in row.logits for both in _paired(part.baseline, part.variant)] for row in rows]
+    longest = max(pairs, key=len, default=[])
+    if not longest:
+        return {}
+    ours = [one[0 if arm.is_baseline else 1] for one in longest]
+    known = {"windows": len(ours), "n": len(ours)}
+    figure = {RANGE.key: RANGE.scalar(bootstrap_interval([[one] for one in ours]), **known)}
+    theirs = [one[0] for one in longest]
+    if arm.is_baseline or min(*theirs, *ours) <= 0:
+        return figure
+    return {**figure, RATIO.key: RATIO.scalar(ratio_interval(ours, theirs), **known)}
+
+
+def _paired(base: Reach, variant: Reach) -> list[tuple[float, float]]:
+    return [(b[1] - b[0], v[1] - v[0]) for b, v in zip(base, variant, strict=False)]
+
+
+def _between_runs(arm: ArmRecord, run: RunRecord) -> Figures:
+    """Count the batches whose tokens differ from the timed pass, over all other processes of the row."""
+    if not arm.solo:
+        return {}
+    known = [fingerprint(batch.tokens) for batch in arm.solo]
+    again = [said == known[number % len(known)] for number, said in _again(arm, run)]
+    if not again:
+        return {}
+    return {OTHER_RUNS.key: OTHER_RUNS.scalar(float(again.count(False)), n=len(again))}
+
+
+def _again(arm: ArmRecord, run: RunRecord) -> Iterator[tuple[int, str]]:
+    """Yield (number of the batch, fingerprint) of every batch that a further process of the row answered."""
+    rows = [one for base, one in run.compared if base is arm] if arm.is_baseline else [arm]
+    for row in rows:
+        for unit in run.units_of(row):
+            if unit.replies is None or unit.from_run:
+                continue
+            said = unit.replies.baseline if arm.is_baseline else unit.replies.variant
+            yield from zip(unit.batches, said, strict=False)
+
+
+def _in_batch(arm: ArmRecord) -> Figures:
+    if arm.together is None or not arm.together.requests:
+        return {}
+    found = arm.together
+    return {IN_BATCH.key: IN_BATCH.scalar(float(found.differ), n=found.requests)}

@@ -1,0 +1,51 @@
+"""Of what kind a token is by its text: letters of a script, digits, punctuation, white space, or none.
+
+Standard library only, because the worker imports this file too.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+
+LETTERS = {"l": "latin", "c": "cjk", "a": "other_letters"}
+KINDS = {**LETTERS, "d": "digits", "p": "punctuation", "w": "space", "x": "rest"}
+UNFINISHED = "�"  # what a decoder writes for bytes that are not yet a letter
+MOST_PARTS = 4  # tokens of one letter: UTF-8 has at most four bytes for it
+CJK = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO")
+
+
+def kind_of(text: str) -> str:
+    """Return the kind of a token by its first character that is not white space."""
+    stripped = text.strip()
+    if not stripped:
+        return "w" if text else "x"
+    first = stripped[0]
+    category = unicodedata.category(first)
+    if category.startswith(("L", "M")):
+        name = unicodedata.name(first, "")
+        return "c" if name.startswith(CJK) else "l" if "LATIN" in name else "a"
+    if category.startswith("N"):
+        return "d"
+    if first == UNFINISHED or category.startswith("C"):
+        return "x"
+    return "p"
+
+
+def kinds_of(ids: Sequence[int], text: Callable[[Sequence[int]], str]) -> str:
+    """Return one letter of ``KINDS`` for each token. Tokens that are a letter only together share its kind;
+    ``text`` decodes a list of tokens."""
+    return "".join(_each(ids, text))
+
+
+def _each(ids: Sequence[int], text: Callable[[Sequence[int]], str]) -> Iterator[str]:
+    begun: list[int] = []
+    for token in ids:
+        begun.append(token)
+        found = text(begun)
+        if UNFINISHED in found and len(begun) < MOST_PARTS:
+            continue
+        yield from kind_of(found) * len(begun)
+        begun = []
+    if begun:
+        yield from "x" * len(begun)

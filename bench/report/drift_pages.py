@@ -1,0 +1,140 @@
+"""All drift figures of a run in words and numbers, row by row: ``bench compare RUN --drift``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bench.drift.suites import generation
+from bench.formatting import format_share, format_significant, printable
+from bench.metrics import drift_parts, drift_tails, numerics, output_drift, repetition
+from bench.metrics.drift_statistics import STATISTICS
+from bench.report.bands import band
+from bench.report.reading import bounds_text, windows_words
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary
+from bench.stats.figure import Figure, Metric
+
+NONE = "No row has drift figures: random weights, servers, drift.tokens of 0, or none was measured."
+LABEL = 18  # letters of the first column
+QUANTILES = ("p01", "p05", "p10", "median", "p90", "p95", "p99", "p999")
+NAMES = {"p01": "1 %", "p05": "5 %", "p10": "10 %", "p90": "90 %", "p95": "95 %", "p99": "99 %",
+         "p999": "99.9 %", "max": "largest", "min": "smallest"}  # fmt: skip
+
+
+def render(run: RunSummary) -> str:
+    """Return a block of lines for every variant that has any of these figures."""
+    blocks = [lines for row in run.rows if row.ok and not row.is_baseline and (lines := list(_row(row)))]
+    return "\n\n".join("\n".join(lines) for lines in blocks) or NONE
+
+
+def _row(row: Row) -> Iterator[str]:
+    found = [*_distribution(row), *_replies(row), *_numbers(row)]
+    if found:
+        yield printable(row.title)
+        yield from (f"  {label:<{LABEL}}{words}" for label, words in found if words)
+
+
+def _distribution(row: Row) -> Iterator[tuple[str, str]]:
+    kld = row.figure(output_drift.KLD)
+    if kld is None:
+        return
+    if kld.notes.get("windows"):  # not of earlier code
+        yield "scored on", f"{kld.notes['n']:,} positions in {windows_words(kld.notes)}"
+    yield "KL(base‖variant)", f"{_with_error(kld)} nat: {band(row)}"
+    tails = {**drift_tails.KLD, "p99": output_drift.KLD_P99}
+    yield "  quantiles", _quantiles(row, tails, (*QUANTILES, "max"), output_drift.KLD_MAX)
+    yield "  noise floor", _floors(kld)
+    yield "  by place", _each(row, drift_parts.PLACES)
+    yield "  by next token", _each(row, drift_parts.TOKENS)
+    yield "  by script", _each(row, drift_parts.SCRIPTS)
+    for statistic in STATISTICS.values():
+        yield statistic.METRIC.key, _with_error(row.figure(statistic.METRIC))
+    yield "same next token", _with_error(row.figure(output_drift.TOP1))
+    yield "Δp mean", _with_error(row.figure(drift_tails.MEAN_DELTA_P))
+    yield "  root mean square", _with_error(row.figure(output_drift.RMS))
+    yield "  quantiles", _quantiles(row, drift_tails.DELTA_P, ("min", *QUANTILES, "max"))
+    ratio = row.figure(drift_tails.LN_RATIO)
+    tied = ratio.notes.get("correlation") if ratio else None
+    yield "ln PPL ratio", _with_error(ratio) + (f", correlation {100 * tied:.3f} %" if tied else "")
+    yield "PPL change", _with_error(row.figure(drift_tails.CHANGE))
+
+
+def _with_error(figure: Figure | None) -> str:
+    """Return ``0.0123 ± 0.0004 [0.0113, 0.0135]``: plain standard error, then the interval over windows."""
+    if figure is None:
+        return ""
+    error = figure.notes.get("se")
+    shown = format_significant(figure.value) + (
+        f" ± {format_significant(error)}" if error is not None else ""
+    )
+    return f"{shown} {bounds_text(figure.interval, format_significant)}".rstrip()
+
+
+def _quantiles(
+    row: Row, metrics: dict[str, Metric], names: Sequence[str], largest: Metric | None = None
+) -> str:
+    known = {**metrics, **({"max": largest} if largest else {})}
+    figures = ((name, row.figure(known[name])) for name in names if name in known)
+    return ", ".join(
+        f"{NAMES.get(name, name)} {format_significant(one.value)}" for name, one in figures if one
+    )
+
+
+def _floors(kld: Figure) -> str:
+    floors = kld.notes.get("floors") or {}
+    shown = ", ".join(f"other {name} {format_significant(value)}" for name, value in floors.items())
+    return shown.replace("other batch", "in a batch") or "not measured"
+
+
+def _each(row: Row, metrics: dict[str, Metric]) -> str:
+    """Return mean KL of each part with the share of the same next token."""
+    figures = ((name, row.figure(metric)) for name, metric in metrics.items())
+    return ", ".join(
+        f"{name.replace('_', ' ')} {format_significant(one.value)} ({format_share(one.notes.get('top1'))})"
+        for name, one in figures
+        if one
+    )
+
+
+def _replies(row: Row) -> Iterator[tuple[str, str]]:
+    exact, length = row.figure(generation.EXACT), row.figure(generation.LENGTH)
+    if exact is not None:
+        yield "same replies", f"{format_share(exact.value)} of {exact.notes.get('n')}"
+        yield "first difference", _divergence(row)
+        yield "edit distance", _with_error(row.figure(generation.EDITS))
+    if length is not None:
+        outside = ", outside 0.9 to 1.1" if length.notes.get("outside") else ""
+        yield "length ratio", _with_error(length) + outside
+    yield "repetition", _with_error(row.figure(repetition.RATE))
+    loops = row.figure(repetition.COLLAPSED)
+    yield "end in a loop", f"{format_share(loops.value)} of {loops.notes.get('n')}" if loops else ""
+
+
+def _divergence(row: Row) -> str:
+    """Return the median token, the rate, and a few points of the survival curve."""
+    half, rate = row.figure(generation.MEDIAN), row.figure(generation.RATE)
+    first = row.figure(generation.DIVERGENCE)
+    curve = (first.notes.get("curve") or []) if first else []
+    known = [(step[0], step[1]) for step in curve if None not in step[:2]]
+    chosen = known[:: max(len(known) // 4, 1)]
+    parts = [
+        f"half differ by token {half.value:.0f}" if half else "fewer than half differ",
+        f"{format_significant(rate.value)} a token" if rate else "",
+        "still the same after " + ", ".join(f"{s[0]:.0f}: {format_share(s[1])}" for s in chosen)
+        if chosen
+        else "",
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def _numbers(row: Row) -> Iterator[tuple[str, str]]:
+    reach, ratio = row.figure(numerics.RANGE), row.figure(numerics.RATIO)
+    if reach is not None:
+        times = f", {format_significant(ratio.value)} times the baseline's" if ratio else ""
+        yield "logit range", _with_error(reach) + times
+    for label, metric in (("other process", numerics.OTHER_RUNS), ("in a batch", numerics.IN_BATCH)):
+        figure = row.figure(metric)
+        if figure is not None:
+            yield label, f"{figure.value:.0f} of {figure.notes.get('n')} {figure.unit} differ"
+    for flag in row.flags:
+        yield "flag", flag

@@ -1,0 +1,45 @@
+"""What is doubtful about a row's replies and numbers, as short flags: from its figures alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bench.drift.suites.generation import LENGTH
+from bench.metrics.numerics import IN_BATCH, OTHER_RUNS, RATIO
+from bench.metrics.repetition import COLLAPSED
+from bench.stats.figure import Figure, Figures
+from bench.stats.proportions import ALPHA, mcnemar
+
+LARGEST_REACH = 2.0  # times the baseline's range of logits, on the same text
+
+
+def flags(figures: Figures) -> tuple[str, ...]:
+    """Return the flags of a row in words; none for a row of which nothing is doubtful."""
+    return tuple(_found(figures))
+
+
+def _found(figures: Figures) -> Iterator[str]:
+    if runs := _counted(figures.get(OTHER_RUNS.key)):
+        yield f"not deterministic: {runs} batches differ between two runs"
+    if batch := _counted(figures.get(IN_BATCH.key)):
+        yield f"{batch} requests get other replies in a batch than alone"
+    loops = figures.get(COLLAPSED.key)
+    if loops and _more_loops(loops):
+        yield f"{loops.notes['new']} of {loops.notes['n']} replies end in a loop, and not the baseline's"
+    length = figures.get(LENGTH.key)
+    if length and length.notes.get("outside"):
+        yield f"replies are {length.value:.2f} times as long (outside 0.9 to 1.1)"
+    reach = figures.get(RATIO.key)
+    if reach and not 1 / LARGEST_REACH <= reach.value <= LARGEST_REACH:
+        yield f"its logits reach {reach.value:.2g} times as far"
+
+
+def _counted(figure: Figure | None) -> str:
+    """Return ``2 of 8`` for a count above zero; empty for none."""
+    return f"{figure.value:.0f} of {figure.notes.get('n')}" if figure and figure.value else ""
+
+
+def _more_loops(loops: Figure) -> bool:
+    """Return whether more replies collapse than in the baseline, by McNemar's exact test."""
+    new, gone = loops.notes.get("new") or 0, loops.notes.get("gone") or 0
+    return new > gone and mcnemar(gone, new) <= ALPHA

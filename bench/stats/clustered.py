@@ -1,0 +1,58 @@
+"""Quantiles of values that come in correlated windows, and standard errors that take them for independent."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import chain
+
+from bench.stats.intervals import LEAST_SAMPLES, Interval, quantile, t_quantile
+
+LEAST_BEYOND = 5  # values beyond a quantile: fewer say too little of that tail for a bound
+
+
+def quantile_intervals(windows: Sequence[Sequence[float]], places: Sequence[float]) -> list[Interval]:
+    """Return quantiles over all values, each with a 95 % interval that takes windows as the sample.
+
+    The share of values up to the quantile is a ratio of sums over windows; its standard error, by
+    linearisation and with Student's t, is turned into places in the sorted values (Woodruff 1952, JASA
+    47:635). A bound beyond the sample is None, and so is the outer bound of a tail with fewer than five
+    values in it. Fewer than five windows give no bounds, nor does the smallest or the largest value.
+    """
+    each = [sorted(window) for window in windows]
+    ordered = sorted(chain.from_iterable(each))
+    return [_with_bounds(each, ordered, place) for place in places]
+
+
+def _with_bounds(each: Sequence[Sequence[float]], ordered: Sequence[float], place: float) -> Interval:
+    value, n, total = quantile(ordered, place), len(each), len(ordered)
+    if n < LEAST_SAMPLES or place in (0, 1):
+        return Interval(value, None, None)
+    counts = [bisect_right(window, value) for window in each]
+    share = sum(counts) / total
+    squares = math.fsum((count - share * len(one)) ** 2 for count, one in zip(counts, each, strict=True))
+    half = t_quantile(n - 1) * math.sqrt(n / (n - 1) * squares) / total
+    low, high = place - half, place + half
+    few_below, few_above = (tail * total < LEAST_BEYOND for tail in (place, 1 - place))
+    return Interval(
+        value,
+        None if low < 0 or few_below else quantile(ordered, low),
+        None if high > 1 or few_above else quantile(ordered, high),
+    )
+
+
+def mean_error(values: Sequence[float]) -> float | None:
+    """Return √((E[x²] − E[x]²)/(N − 1)), as llama.cpp does: right for independent values, too small for the
+    tokens of a text. None for fewer than two values."""
+    variance = covariance(values, values)
+    return None if variance is None else math.sqrt(variance)
+
+
+def covariance(one: Sequence[float], other: Sequence[float]) -> float | None:
+    """Return the covariance of two paired means, (E[ab] − E[a]·E[b])/(N − 1); None for fewer than two."""
+    n = len(one)
+    if n < 2:
+        return None
+    mean, others = math.fsum(one) / n, math.fsum(other) / n
+    return math.fsum((a - mean) * (b - others) for a, b in zip(one, other, strict=True)) / n / (n - 1)
