@@ -32,9 +32,10 @@ class OnRay:
         except ImportError:
             raise UsageError("needs the package ray: pip install 'inference-cost-bench[ray]'") from None
         self._ray = ray
-        _must_answer(address or os.environ.get("RAY_ADDRESS"))
+        address = address or os.environ.get("RAY_ADDRESS")
+        _must_answer(address)
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="error", **_local(address))
+            ray.init(**_cluster(address), log_to_driver=False, logging_level="error")
         except (ConnectionError, ValueError, RuntimeError) as bad:
             raise BenchError(f"no Ray cluster at {address or 'this machine'}: {_why(bad)}") from None
         self._actors: dict[str, Any] = {}
@@ -130,10 +131,10 @@ def _must_answer(address: str | None) -> None:
         raise BenchError(f"no Ray cluster at {address}: {getattr(bad, 'strerror', None) or bad}") from None
 
 
-def _local(address: str | None) -> dict[str, Any]:
-    """Return the settings of a cluster of our own: a dashboard would work beside what is measured."""
-    there = address is not None or "RAY_ADDRESS" in os.environ
-    return {} if there else {"include_dashboard": False}
+def _cluster(address: str | None) -> dict[str, Any]:
+    """Return how to reach a cluster, or how to start one. Without ``local``, Ray would look for one that
+    somebody left on this machine; a dashboard would work beside what is measured."""
+    return {"address": address} if address else {"address": "local", "include_dashboard": False}
 
 
 def _name(node: Mapping[str, Any]) -> str:
