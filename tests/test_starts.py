@@ -36,7 +36,7 @@ KNOWN = {
     ("serving.environments", "subprocess.Popen"): "pip, to make the environment of an engine",
     ("serving.keeper", "subprocess.Popen"): "a server and its keeper",
     ("serving.server", "subprocess.Popen"): "a server and its keeper",
-    ("sides.build", "run_whole"): "the build of a commit",
+    ("sides.commands", "run_whole"): "the build of a commit",
     ("sides.repository", "run_whole"): "git",
 }
 # What has no ``env=``: it hands on the environment of a process that was given an allow-list itself.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.cli.commands import load
-from bench.cli.gating import GateOptions, job_summary, judged, sayer
-from bench.errors import ExitCode
+from bench.cli.gating import GateOptions, job_summary, job_without_verdict, judged, sayer
+from bench.errors import BenchError, ExitCode, InterruptedRun
 
 __all__ = ["CalibrateOptions", "GateOptions", "calibrate", "gate"]
 
@@ -30,7 +30,13 @@ def gate(config: Path, options: GateOptions, *, as_json: bool, quiet: bool) -> E
     from bench.report.formats import ascii_json
     from bench.report.gate import lines
 
-    found = judged(config, options, quiet=quiet)
+    try:
+        found = judged(config, options, quiet=quiet)
+    except InterruptedRun:
+        raise
+    except BenchError as bad:
+        job_without_verdict(bad)
+        raise
     if as_json:
         print(ascii_json(found.gate.to_json(), indent=1))
     else:

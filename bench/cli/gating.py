@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Literal
 
 from bench.bounded import must_be_regular
 from bench.cli.commands import load
-from bench.cli.output import command_ci
+from bench.cli.output import command_ci, speakable
 from bench.config.spec import Spec
-from bench.errors import UsageError
+from bench.errors import BenchError, UsageError
 from bench.gate.finding import GateBlock
 from bench.results.run_summary import RunSummary
 
@@ -76,17 +76,29 @@ def job_summary(name: str, gate: GateBlock, *, lead: str = "") -> None:
     comes before the annotations, which have to stand at the beginning of a line."""
     from bench.report.gate import markdown, workflow_commands
 
+    _tell_the_job(markdown(name, gate), lead + "\n".join(workflow_commands(gate)))
+
+
+def job_without_verdict(bad: BenchError) -> None:
+    """On GitHub, write to the job's page and into an annotation why there is no verdict."""
+    from bench.report.gate import failure
+
+    _tell_the_job(*failure(speakable(str(bad))))
+
+
+def _tell_the_job(text: str, commands: str) -> None:
+    """Add to the job's page, and give the commands to its log."""
     page = os.environ.get("GITHUB_STEP_SUMMARY")
     if page:
         try:
             if Path(page).exists():
                 must_be_regular(Path(page).stat().st_mode, Path(page))
             with Path(page).open("a", encoding="utf-8") as file:
-                file.write(markdown(name, gate))
+                file.write(text)
         except OSError as bad:  # the verdict stands, whatever becomes of its page
             print(f"bench: the job's summary was not written: {bad.strerror}", file=sys.stderr)
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        command_ci(lead + "\n".join(workflow_commands(gate)))
+        command_ci(commands)
 
 
 # ---- what is compared ----------------------------------------------------------------------------

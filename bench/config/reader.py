@@ -88,12 +88,14 @@ def read_build(text: str, file: str) -> BuildBlock:
     return _Reader(source).build()
 
 
-def read_outline(text: str, file: str) -> Spec:
+def read_outline(text: str, file: str, overrides: Sequence[str] = ()) -> Spec:
     """Read what a config says that needs nothing of what it names: its name, its limits, and no rows.
 
     The price is the default one, because nothing is priced.
     """
     source = spelled(parse_yaml(text, file))
+    for one in overrides:
+        source = override(source, one)
     return _Reader(source).outline()
 
 

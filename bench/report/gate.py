@@ -90,6 +90,12 @@ def workflow_commands(gate: GateBlock) -> list[str]:
     ]
 
 
+def failure(message: str) -> tuple[str, str]:
+    """Return what a job's page says of a gate without a verdict, and the workflow command for it."""
+    indented = "\n".join(f"    {line}" for line in message.splitlines())
+    return f"### No verdict\n\n{indented}\n\n", _command("error", "bench gate", message)
+
+
 def _with_advice(rule: Finding) -> str:
     return " ".join(filter(None, (in_words(rule), advice(rule))))
 

@@ -76,12 +76,13 @@ def build(
     block: BuildBlock,
     say: Callable[[str], None],
     like: Mapping[str, str] | None = None,
+    check: Callable[[Path], object] | None = None,
 ) -> Built:
     """Return a side that is ready to be measured, making what does not exist yet.
 
     ``inside`` is the directory of the config within the repository. ``like`` has the versions that packages
-    without a pin get, where the commit allows them. Raises BuildFailed with the last lines of the command
-    that failed.
+    without a pin get, where the commit allows them. ``check`` looks at the files before anything is installed
+    and may raise. Raises BuildFailed with the last lines of the command that failed.
     """
     given = sorted((k, v) for k, v in os.environ.items() if k.startswith(PIP))
     made_from: list[object] = [
@@ -100,10 +101,14 @@ def build(
             repository.remove(built.source)
             shutil.rmtree(home, ignore_errors=True)
             home.mkdir(mode=0o700)  # what it holds is as private as the repository
-            _check_out(repository, commit, built.source)
-            found = _make(built, block, commit.label, like or {})
+            try:
+                _check_out(repository, commit, built.source)
+                if check:
+                    check(built.source)
+                found = _make(built, block, commit.label, like or {})
+            finally:
+                repository.let_go(built.source)
             (home / RESOLVED).write_text(json.dumps({"unpinned": found.unpinned, "anew": found.anew}))
-            repository.let_go(built.source)
             tree.write_manifest(built.source, home / tree.MANIFEST)
             (home / COMPLETE).touch()
         known = json.loads((home / RESOLVED).read_text())

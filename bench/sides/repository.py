@@ -114,6 +114,8 @@ class Repository:
 
     def let_go(self, checkout: Path) -> None:
         """Make a checkout plain files that git does not know of: nothing of it stays in the repository."""
+        if not (checkout / ".git").is_file():
+            return
         known = _git_or_none(checkout, "rev-parse", "--path-format=absolute", "--git-dir")
         (checkout / ".git").unlink(missing_ok=True)
         if known and Path(known.strip()).parent.name == "worktrees":

@@ -119,28 +119,33 @@ class Asked:
 def sides_of_commits(asked: Asked, base: str, candidate: str, say: Say) -> Sides:
     """Check out and build both sides of a config, each with its own version of it.
 
-    Raises UsageError if there is no repository, no such commit, or no such config in the candidate, and
-    Unmeasured if the base has no such config or a side cannot be built.
+    Raises UsageError if there is no repository, no such commit, no such config in the candidate, or no limit,
+    and Unmeasured if the base has no such config or a side cannot be built.
     """
     repository = asked.repository()
     old, new = asked.commit("--base", base), asked.commit("--candidate", candidate)
-    file = asked.file(repository).as_posix()
-    known = repository.is_file(old, file)
-    first = old if known else new
-    outline = (
-        read_outline(repository.text(first, file), f"{file} in {first.label}")
-        if repository.is_file(first, file)
-        else None
-    )
+    outlines = [_outline(asked, repository, one) for one in (old, new)]
+    outline = next((one for one in outlines if one is not None and one.gate), None)
+    if outline is None and any(outlines):
+        raise UsageError(f"{asked.config}: no limits; give a gate block, see configs/ci.yaml")
     try:
-        theirs = side_of(asked, "--base", base, say) if known else None
+        theirs = side_of(asked, "--base", base, say) if outlines[0] else None
         ours = side_of(asked, "--candidate", candidate, say, theirs.built.open_versions if theirs else None)
     except BuildFailed as bad:
         assert outline is not None, "what is built has a config"
         raise cannot_be_built(bad, outline, repository, old, new) from None
     if theirs is None:
+        file = asked.file(repository).as_posix()
         raise no_config(file, replace(ours.spec, groups=()), repository, old, new)
     return _compared(theirs, ours, repository)
+
+
+def _outline(asked: Asked, repository: Repository, commit: Commit) -> Spec | None:
+    """Return what the config says in a commit without what it names; None if it has no such config."""
+    file = asked.file(repository).as_posix()
+    if not repository.is_file(commit, file):
+        return None
+    return read_outline(repository.text(commit, file), f"{file} in {commit.label}", asked.overrides)
 
 
 def _compared(theirs: Side, ours: Side, repository: Repository) -> Sides:
@@ -168,18 +173,24 @@ def side_of(asked: Asked, option: str, ref: str, say: Say, like: Mapping[str, st
     if not repository.is_file(commit, file.as_posix()):
         raise UsageError(f"{option} {ref}: there is no file {file} in {commit.label}, so nothing to compare")
     name = f"{file} in {commit.label}"
-    # The ``build`` block is read before the rest: it says how to make the environment.
+
+    def read(source: Path) -> tuple[Spec, Path]:
+        """Read the config in the directory in which the side's processes stand."""
+        directory = source / standing(repository)
+        directory = directory if directory.is_dir() else source
+        try:
+            with contextlib.chdir(directory):
+                return read_config(source / file, asked.overrides, asked.only), directory
+        except ConfigError as bad:
+            for one in (bad, *bad.others):
+                one.file = name
+            raise
+
+    # The ``build`` block is read before the rest: it says how to make the environment. What its commands make
+    # may be named in the rest; without commands, nothing is installed for a config that is wrong.
     block = read_build(repository.text(commit, str(file)), name)
-    built = build(repository, commit, file.parent, block, say, like)
-    directory = built.source / standing(repository)
-    directory = directory if directory.is_dir() else built.source
-    try:
-        with contextlib.chdir(directory):
-            spec = read_config(built.source / file, asked.overrides, asked.only)
-    except ConfigError as bad:
-        for one in (bad, *bad.others):
-            one.file = name
-        raise
+    built = build(repository, commit, file.parent, block, say, like, None if block.commands else read)
+    spec, directory = read(built.source)
     return Side(commit, built, spec, _moved(spec, built, directory), directory)
 
 

@@ -111,8 +111,26 @@ def test_without_limits_there_is_no_verdict(repository: Path, tmp_path: Path) ->
     repositories.commit(repository.parent, {"ci.yaml": repository.read_text().partition("gate:")[0]})
     repositories.git(repository.parent, "tag", "lax")
     break_it(repository.parent)
-    with pytest.raises(BenchError, match="cannot build the working tree"):
+    with pytest.raises(UsageError, match=r"ci\.yaml: no limits; give a gate block"):
         gate(repository, tmp_path, base="lax")
+    limit = ("gate.cost_per_request_usd={max_increase: 5%}",)
+    assert gate(repository, tmp_path, base="lax", overrides=limit).gate.exit_code == ExitCode.FAILED
+
+
+def test_a_wrong_config_is_said_before_anything_is_installed(repository: Path, tmp_path: Path) -> None:
+    break_it(repository.parent)
+    text = repository.read_text().replace("requests: 4", "requests: -4")
+    repositories.commit(repository.parent, {"ci.yaml": text})
+    with pytest.raises(UsageError, match=r"ci\.yaml in the working tree .*workload\.requests"):
+        gate(repository, tmp_path)
+
+
+def test_a_build_that_fails_leaves_nothing_in_the_repository(repository: Path, tmp_path: Path) -> None:
+    break_it(repository.parent)
+    before = repositories.git(repository.parent, "worktree", "list")
+    gate(repository, tmp_path)
+    assert repositories.git(repository.parent, "worktree", "list") == before
+    assert not list((repository.parent / ".git").glob("worktrees/*"))
 
 
 # ---- the first commit that has the config --------------------------------------------------------
