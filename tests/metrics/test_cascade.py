@@ -35,7 +35,9 @@ def row(*requests: Cascaded, **fields: Any) -> ArmRecord:
     steps = replace(
         loaded(), evidence=({"step": "cascade: log-probability", "checks": [], "cascade": TERMS},)
     )
-    return arm_record("v", loaded=steps, solo=tuple(batches), cascaded=requests, **fields)
+    return arm_record(
+        "v", loaded=steps, solo=tuple(batches), cascaded=requests, prompts_digest="others", **fields
+    )
 
 
 def value(found: Any, metric: Any) -> Any:

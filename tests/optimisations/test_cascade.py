@@ -106,8 +106,15 @@ def test_what_is_done_to_the_edge_is_evidence_too(models: tuple[Path, Path]) -> 
     assert max(one.zero_fraction or 0 for one in engine.cloud.census().matrices) < 0.01
 
 
-@every_rule
-@pytest.mark.parametrize("fault", ["no score", "never", "always", "the edge's answer"])
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        *((name, "no score") for name in RULES),
+        ("margin", "never"),
+        ("entropy", "always"),
+        ("log-probability", "the edge's answer"),
+    ],
+)
 def test_a_rule_that_does_not_decide_is_caught(
     models: tuple[Path, Path], name: str, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

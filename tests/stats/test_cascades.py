@@ -137,7 +137,7 @@ def test_quality_that_falls_is_found_and_noise_is_not() -> None:
     falls = cascades.falls(good + bad)
     assert (0.5, 1.0) in falls
     assert all(a >= 0.3 for a, _b in falls)  # further back, as many are gained as lost
-    assert sum(bool(cascades.falls(made(200, random.Random(seed)))) for seed in range(50)) <= 2
+    assert sum(bool(cascades.falls(made(200, random.Random(seed), knows=0.0))) for seed in range(50)) <= 2
 
 
 def test_a_threshold_is_the_cheapest_that_reaches_its_share() -> None:
