@@ -29,7 +29,7 @@ from bench.results.index_schema import (
     SCHEMA,
     indexed_row,
 )  # fmt: skip
-from bench.results.indexed import IndexedRow, IndexedRun, files_of, inode_of
+from bench.results.indexed import IndexedRow, IndexedRun, files_of
 from bench.results.wanted import Wanted
 from bench.store.index_file import empty_database, read_database, write_database
 
@@ -81,7 +81,7 @@ class Index:
         checked: set[bytes] = set()
         while True:
             found = self._ask(query, values)
-            shown = [(row[1], row[4]) for row in found if row[1] not in checked]
+            shown = [(row[1], row[3]) for row in found if row[1] not in checked]
             checked.update(place for place, _files in shown)
             if not self._read(self._in_another_state(shown)):
                 break
@@ -93,32 +93,33 @@ class Index:
 
     def _refresh(self) -> None:
         """Read what is new or has changed since the index was made, and forget what is gone."""
-        there = dict(self._directories())
-        known = {place: (inode, changed_ns) for place, inode, changed_ns in self._ask(KNOWN)}
-        stale = {place for place, state in there.items() if known.get(place) != state}
-        gone = known.keys() - there.keys()
-        stale.update(self._in_another_state(row for row in self._ask(OPEN) if row[0] in there))
+        known: dict[bytes, int] = dict(self._database.execute(KNOWN))
+        stale = self._changed_since(known)
         with self._transaction():
-            self._delete(gone)
-        self._changed |= bool(gone)
-        self._read(sorted(stale))
+            self._delete(known)  # those that are left have gone
+        self._changed |= bool(known)
+        done = {*known, *stale}
+        stale += self._in_another_state(row for row in self._ask(OPEN) if row[0] not in done)
+        self._read(stale)
         self._keep()
 
-    def _directories(self) -> Iterator[tuple[bytes, tuple[int, int]]]:
-        """Yield the name of each directory in this one, with its inode and its time of change."""
+    def _changed_since(self, known: dict[bytes, int]) -> list[bytes]:
+        """Return the directories of which the time of change is not the known one; take all that are still
+        there out of ``known``."""
         root = os.open(self._out, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        stale = []
         try:
             for place in os.listdir(self._root):  # noqa: PTH208 - bytes, which a name of a file may need
-                if place.startswith(b"."):
-                    continue
                 try:
                     found = os.stat(place, dir_fd=root)
                 except OSError:  # gone, or a link that leads nowhere
                     continue
-                if stat.S_ISDIR(found.st_mode):
-                    yield place, (inode_of(found), found.st_ctime_ns)
+                other = known.pop(place, None) != found.st_ctime_ns
+                if other and stat.S_ISDIR(found.st_mode) and not place.startswith(b"."):
+                    stale.append(place)
         finally:
             os.close(root)
+        return stale
 
     def _in_another_state(self, known: Iterable[tuple[bytes, str]]) -> list[bytes]:
         """Return the directories of which the files are no more what the index says."""
@@ -157,7 +158,7 @@ class Index:
         row = self._database.execute(
             INSERT_RUN,
             (
-                run.place, run.inode, run.changed_ns, run.files, run.status, run.why, run.journal_sha256,
+                run.place, run.changed_ns, run.files, run.status, run.why, run.journal_sha256,
                 run.run_id, run.name, run.started, run.finished, run.verdict, run.models, run.machine,
                 run.price,
             ),

@@ -13,7 +13,7 @@ from bench.errors import BenchError, UsageError
 from bench.formatting import one_line
 from bench.metrics import cost, energy, throughput
 from bench.metrics.comparisons import Comparison
-from bench.results.indexed import NO_RUN, UNREADABLE, IndexedRow, IndexedRun, files_of, inode_of
+from bench.results.indexed import NO_RUN, UNREADABLE, IndexedRow, IndexedRun, files_of
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.results.summary import RUN_JSON, STEP_PAIRS, is_run, load_run
@@ -37,8 +37,8 @@ def read_run(directory: bytes) -> IndexedRun:
     try:
         found = path.stat()
     except OSError:  # it has gone since it was seen
-        return IndexedRun(place, 0, 0, "", NO_RUN)
-    state = (place, inode_of(found), found.st_ctime_ns, files_of(directory))
+        return IndexedRun(place, 0, "", NO_RUN)
+    state = (place, found.st_ctime_ns, files_of(directory))
     if not is_run(path) or ((path / LOAD_JSON).is_file() and not (path / RUN_JSON).is_file()):
         return IndexedRun(*state, NO_RUN)
     try:
@@ -54,7 +54,7 @@ def _last_digest(path: Path) -> str:
         return ""
 
 
-def _entry(state: tuple[bytes, int, int, str], run: RunSummary, digest: str) -> IndexedRun:
+def _entry(state: tuple[bytes, int, str], run: RunSummary, digest: str) -> IndexedRun:
     return IndexedRun(
         *state,
         status=str(run.status),

@@ -11,7 +11,7 @@ from bench.results.indexed import IndexedRow
 SCHEMA = """
 CREATE TABLE prices (id INTEGER PRIMARY KEY, block TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE runs (
-  id INTEGER PRIMARY KEY, place BLOB NOT NULL UNIQUE, inode INTEGER NOT NULL, changed_ns INTEGER NOT NULL,
+  id INTEGER PRIMARY KEY, place BLOB NOT NULL UNIQUE, changed_ns INTEGER NOT NULL,
   files TEXT NOT NULL, status TEXT NOT NULL, why TEXT NOT NULL, journal_sha256 TEXT NOT NULL,
   run_id TEXT NOT NULL, name TEXT NOT NULL, started TEXT NOT NULL, finished TEXT, verdict TEXT NOT NULL,
   models TEXT NOT NULL, machine TEXT NOT NULL, price INTEGER NOT NULL
@@ -25,16 +25,16 @@ CREATE TABLE rows (
 ) STRICT, WITHOUT ROWID;
 """
 RUN_COLUMNS = (
-    "id, place, inode, changed_ns, files, status, why, journal_sha256, run_id, name, started, finished, "
+    "id, place, changed_ns, files, status, why, journal_sha256, run_id, name, started, finished, "
     "verdict, models, machine, (SELECT block FROM prices WHERE prices.id = runs.price)"
 )
-KNOWN = "SELECT place, inode, changed_ns FROM runs"
+KNOWN = "SELECT place, changed_ns FROM runs"
 # What may change without a new file in its directory: a run that is measured, one that cannot be read.
 OPEN = "SELECT place, files FROM runs WHERE finished IS NULL AND status != ''"
 INSERT_PRICE = "INSERT OR IGNORE INTO prices (block) VALUES (?)"
 INSERT_RUN = (
-    "INSERT INTO runs (place, inode, changed_ns, files, status, why, journal_sha256, run_id, name, started, "
-    "finished, verdict, models, machine, price) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
+    "INSERT INTO runs (place, changed_ns, files, status, why, journal_sha256, run_id, name, started, "
+    "finished, verdict, models, machine, price) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
     "(SELECT id FROM prices WHERE block = ?))"
 )
 INSERT_ROW = f"INSERT INTO rows VALUES (?, ?{', ?' * len(fields(IndexedRow))})"

@@ -65,7 +65,6 @@ class IndexedRun:
     """
 
     place: bytes
-    inode: int
     changed_ns: int
     files: str
     status: str
@@ -80,11 +79,6 @@ class IndexedRun:
     machine: str = ""
     price: str = ""
     rows: tuple[IndexedRow, ...] = ()
-
-
-def inode_of(found: os.stat_result) -> int:
-    """Return the number of a file, or as much of it as SQLite holds."""
-    return found.st_ino & (2**63 - 1)
 
 
 def files_of(directory: bytes) -> str:

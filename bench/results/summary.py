@@ -228,7 +228,7 @@ def load_run(directory: Path, figures: Container[str] | None = None) -> RunSumma
     if seal is None and has_journal:
         return from_journal(directory)
     if seal is not None:
-        check_seal(path, found, seal, journal_of(directory) if has_journal else None)
+        check_seal(path, digest(found), seal, journal_of(directory) if has_journal else None)
     if figures is not None:
         found = lightened(found, figures)
     try:
@@ -269,9 +269,12 @@ def read_summary(path: Path) -> dict[str, Any]:
     return found
 
 
-def check_seal(path: Path, content: Json, seal: object, journal: Path | None) -> None:
-    """Hold ``run.json`` against its seal, and against the journal if there is one. Raises IntegrityError."""
-    if not isinstance(seal, dict) or seal.get("content_sha256") != digest(content):
+def check_seal(path: Path, content_sha256: str, seal: object, journal: Path | None) -> None:
+    """Hold ``run.json`` against its seal, and against the journal if there is one. Raises IntegrityError.
+
+    ``content_sha256`` is the digest of its content without the seal.
+    """
+    if not isinstance(seal, dict) or seal.get("content_sha256") != content_sha256:
         raise IntegrityError(f"{path}: was changed after it was written; {MADE_AGAIN}")
     if journal is not None and seal.get("journal_sha256") != last_digest(journal):
         raise IntegrityError(f"{path}: is not the summary of {journal}; {MADE_AGAIN}")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from bench.stats.intervals import Distribution, Interval, distribution, widened
 
 _SAMPLE = ("n", "mean", "sd", "min", "max", "p50", "p90", "p95", "p99")
+_OWN = frozenset(("unit", "higher_is_better", "formula", "value", "ci_low", "ci_high"))
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,13 @@ class Figure:
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Figure:
         """Read back what ``to_json`` writes. Raises KeyError and TypeError for anything else."""
-        known = {key: found[key] for key in ("unit", "higher_is_better", "formula", "ci_low", "ci_high")}
+        head = found["unit"], found["higher_is_better"], found["formula"]
+        bounds = found["ci_low"], found["ci_high"]
         if "value" in found:
-            notes = {key: value for key, value in found.items() if key not in known and key != "value"}
-            return cls(value=found["value"], notes=notes, **known)
-        bounds = {"ci_low": found["ci_low"], "ci_high": found["ci_high"]}
-        sample = Distribution(**{key: found[key] for key in _SAMPLE}, **bounds)
-        return cls(value=sample.mean, sample=sample, **known)
+            notes = {key: found[key] for key in found if key not in _OWN}
+            return cls(*head, found["value"], *bounds, notes=notes)
+        sample = Distribution(*[found[key] for key in _SAMPLE], *bounds)
+        return cls(*head, sample.mean, *bounds, sample=sample)
 
 
 Figures = dict[str, Figure | None]

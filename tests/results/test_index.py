@@ -184,10 +184,10 @@ def test_an_index_that_came_with_its_runs_is_not_believed(out: Path, tmp_path: P
     "sql",
     [
         "UPDATE runs SET files = 'x'",
-        "UPDATE runs SET inode = inode + 1",
+        "UPDATE runs SET changed_ns = changed_ns + 1",
         "UPDATE runs SET price = 99",
         "DELETE FROM runs WHERE id % 2",
-        "INSERT INTO runs SELECT id + 100, x'61', inode, changed_ns, files, status, why, journal_sha256, "
+        "INSERT INTO runs SELECT id + 100, x'61', changed_ns, files, status, why, journal_sha256, "
         "run_id, name, started, finished, verdict, models, machine, price FROM runs LIMIT 1",
         "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET rootpage = 2",
         "DROP TABLE rows",

@@ -62,7 +62,7 @@ def _with_threads_and_joules(directory: Path, hardware: str) -> None:
                     payload = {**payload, "loaded": {**payload["loaded"], "facts": facts}}
                 if "memory" in payload:
                     joules = {"energy_j": 9.0, "energy_valid": True, "requests": 4, "output_tokens": 12,
-                              "window_s": 1.5, "boundary": "CPU package", "code": "ok", "reason": ""}  # fmt: skip
+                              "window_s": 1.5, "boundary": "CPU", "code": "ok", "reason": ""}  # fmt: skip
                     payload = {**payload, "energy": joules}
                 journal.append(kind, payload)
 

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from functools import cache, lru_cache
+from operator import eq, is_
 from typing import Any, TypeVar
 
 from bench.errors import IntegrityError
@@ -53,13 +54,15 @@ def _harmless(value: Any) -> Any:
     if isinstance(value, Enum):
         return value
     if isinstance(value, str):
-        return _of_few_letters(value) if len(value) <= FEW_LETTERS else _line(value)
+        line = _of_few_letters(value) if len(value) <= FEW_LETTERS else _line(value)
+        return value if line == value else line
     if kind is dict or isinstance(value, Mapping):
-        return {_harmless(key): _harmless(item) for key, item in value.items()}
+        return _mapping(value)
     if names := _fields_of(kind):
         return _with_harmless_fields(value, names)
     if isinstance(value, Sequence):
-        return type(value)(_harmless(item) for item in value)  # type: ignore[call-arg]
+        items = [_harmless(item) for item in value]
+        return value if all(map(is_, items, value)) else type(value)(items)  # type: ignore[call-arg]
     return value
 
 
@@ -77,12 +80,18 @@ def _fields_of(kind: type) -> tuple[str, ...]:
     return tuple(one.name for one in fields(kind)) if is_dataclass(kind) else ()
 
 
+def _mapping(value: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Return the mapping itself if nothing in it had to be cleaned."""
+    found = {_harmless(key): item if type(item) in _PLAIN else _harmless(item) for key, item in value.items()}
+    same = len(found) == len(value) and all(map(eq, found, value))
+    return value if same and all(map(is_, found.values(), value.values())) else found
+
+
 def _with_harmless_fields(value: Any, names: Sequence[str]) -> Any:
     found = {}
     for name in names:
         before = getattr(value, name)
-        after = _harmless(before)
-        if after is not before and (before or after):
+        if type(before) not in _PLAIN and (after := _harmless(before)) is not before:
             found[name] = after
     return replace(value, **found) if found else value
 
