@@ -15,8 +15,9 @@ from bench.engine import census
 from bench.engine.device import Cpu, Device
 from bench.engine.evidence import Census, Check, check
 from bench.engine.speculation import Drafter
+from bench.engine.splitting import Rest
 from bench.engine.stepping import by_steps
-from bench.records import Facts, Speculated
+from bench.records import Facts, Speculated, SplitWork
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,14 @@ class Changed:
 
     ``make_cache(sequences, tokens)`` returns an empty KV cache of another kind than the engine's own.
     ``step`` is called instead of ``model`` to decode one more token of every sequence. ``drafter`` proposes
-    tokens that the engine verifies with ``model``.
+    tokens that the engine verifies with ``model``. ``rest`` is the part of the model in another process.
     """
 
     model: Any
     make_cache: Callable[[int, int], Any] | None = None
     step: Any | None = None
     drafter: Drafter | None = None
+    rest: Rest | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,10 @@ class Engine(ABC):
 
     def speculated(self) -> Speculated | None:
         """Return what was drafted and kept since the last call; None if the engine does not speculate."""
+        return None
+
+    def split_work(self) -> SplitWork | None:
+        """Return what both processes did since the last call; None if the model is in one."""
         return None
 
     def cache_bytes(self, generation: Any) -> int | None:

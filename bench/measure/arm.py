@@ -267,6 +267,7 @@ def alone(under: ArmUnderTest) -> None:
         "answers": solo.answers,
         "texts": solo.texts or None,
         "speculated": solo.speculated,
+        "split": solo.split,
     }
     under.record(solo=solo.batches, **{key: value for key, value in counted.items() if value is not None})
     if under.known.on_gpu:

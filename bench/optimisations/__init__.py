@@ -30,7 +30,7 @@ and then used by every run (calibration, training) goes through ``bench.engine.o
 A *verb* is a package in this folder (``quantise``), or a package that another distribution provides by an
 entry point in the group ``inference_cost_bench.optimisations``. Its ``__init__`` has a docstring, ``WEIGHTS``
 and ``SPELLINGS`` (other spellings of the verb). It may have ``PLACE``, a number that orders the verbs in
-lists.
+lists, and ``CLOSES``, a word for what was done to a model that no later step can change.
 """
 
 from __future__ import annotations

@@ -35,13 +35,14 @@ from bench.records.replies import (
     Windows,
     plain,
 )
+from bench.records.splits import SplitPhase, SplitWork
 from bench.records.thinking import Answer
 
 __all__ = [
     "ANY", "Answer", "ArmRecord", "ColdStart", "Corpus", "Counted", "DeviceTimes", "DriftWindow",
     "Encoded", "EnergyReading", "Exported", "Facts", "Json", "Kernel", "LoadBlock", "Loaded",
-    "MemoryPeaks", "Mixture", "RunRecord", "Sides", "Solo", "Speculated", "StepProfile", "SuiteAnswers",
-    "TimedBatch", "TurnTimes", "UnitRecord", "WarmUp", "Windows", "plain",
+    "MemoryPeaks", "Mixture", "RunRecord", "Sides", "Solo", "Speculated", "SplitPhase", "SplitWork",
+    "StepProfile", "SuiteAnswers", "TimedBatch", "TurnTimes", "UnitRecord", "WarmUp", "Windows", "plain",
 ]  # fmt: skip
 
 Kind = TypeVar("Kind")
@@ -94,6 +95,7 @@ class ArmRecord:
     characters: tuple[int, int] | None = None
     texts: tuple[tuple[str, str], ...] = ()
     speculated: Speculated | None = None
+    split: SplitWork | None = None
     answers: tuple[Answer, ...] | None = None
     memory: MemoryPeaks | None = None
     energy: EnergyReading | None = None

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from bench.records.splits import SplitWork
 from bench.records.thinking import Answer
 
 Json = Mapping[str, Any]
@@ -205,6 +206,7 @@ class Solo:
     characters: tuple[int, int] | None = None
     texts: tuple[tuple[str, str], ...] = ()
     speculated: Speculated | None = None
+    split: SplitWork | None = None
     answers: tuple[Answer, ...] | None = None
 
 

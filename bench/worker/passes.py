@@ -93,13 +93,14 @@ def solo(engine: Engine, batches: Sequence[Sequence[Sequence[int]]], new_tokens:
     engine compiled something meanwhile: its time would not be the time of a step."""
     before = engine.compiled_graphs()
     engine.speculated()
+    engine.split_work()
     with undisturbed():
         timed = [timed_request(engine, batch, new_tokens) for batch in batches]
     if more := engine.compiled_graphs() - before:
         raise VariantFailed(Outcome.RUN_ERROR, f"{more} graphs were compiled in the timed pass")
     start = timed[0].sent_ns
     batches_timed = tuple(_since(start, one, batch) for one, batch in zip(timed, batches, strict=True))
-    return Solo(batches_timed, speculated=engine.speculated())
+    return Solo(batches_timed, speculated=engine.speculated(), split=engine.split_work())
 
 
 def _since(start_ns: int, timed: Timed, batch: Sequence[Sequence[int]]) -> TimedBatch:
