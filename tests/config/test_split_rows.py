@@ -45,7 +45,7 @@ def test_a_split_is_read_with_its_link(tmp_path: Path) -> None:
         (["link:", "  loss: 1"], 7, "link.loss: loss must be 0 or more and below 1, not 1"),
         (["link:", "  megabit_per_s: 1"], 7, "unknown key (did you mean 'megabits_per_s'?)"),
         (["link:", "  outage:", "    for_s: 0"], 8, "for_s must be 0.001 to 1e+06, not 0"),
-        (["cloud_usd_per_hour: -1"], 6, "cloud_usd_per_hour must be 0 to 1000000 dollars, not -1"),
+        (["cloud_usd_per_hour: -1"], 5, "cloud_usd_per_hour must be 0 to 1000000 dollars, not -1"),
     ],
     ids=str,
 )
