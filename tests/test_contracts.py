@@ -83,6 +83,7 @@ KINDS = (
     Kind("compile", "inductor", below=1e-5, above=-1e-5),  # the same products: 2e-9
     Kind("speculate", "draft-model layer-skip prompt-lookup", below=1e-9, above=-1e-9),  # the model's own: 0
     Kind("rearrange", "experts", below=1e-6, above=-1e-6),  # the same products: 0
+    Kind("split", "layers prefill", below=1e-6, above=-1e-6),  # the same products in two processes
 )
 KIND_OF = {(kind.verb, scheme): kind for kind in KINDS for scheme in kind.schemes.split()}
 

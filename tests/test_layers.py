@@ -230,7 +230,15 @@ def test_a_worker_needs_the_standard_library_and_its_engine_only() -> None:
 
 SHARED = (
     *("", "errors", "formatting", "records", "records.replies", "records.loads", "records.samples"),
-    *("records.cascades", "records.thinking", "machine.proc", "link", "link.settings", "link.waiting"),
+    *(
+        "records.cascades",
+        "records.splits",
+        "records.thinking",
+        "machine.proc",
+        "link",
+        "link.settings",
+        "link.waiting",
+    ),
 )
 
 

@@ -45,11 +45,12 @@ def settings(source: YamlSource, kind: Any, given: dict[str, Any], path: KeyPath
 def _refusal(source: YamlSource, kind: Any, wrong: ErrorDetails, path: KeyPath) -> ConfigError:
     """Return the error of one setting, at the innermost key that is in the file: a setting may be a block.
 
-    A block that refuses its values names the key first, so the error is at the line of that key.
+    A block within the settings that refuses its values names the key first, so the error is at its line.
     """
     place = (*path, *wrong["loc"][:1])
     for part in wrong["loc"][1:]:
-        place = (*place, part) if (*place, part) in source.lines else place
+        if isinstance(part, str) and (*place, part) in source.lines:
+            place = (*place, part)
     if wrong["type"] == "unexpected_keyword_argument":
         known = [field.name for field in dataclasses.fields(_block_in(kind, wrong["loc"][:-1]))]
         close = nearest(str(wrong["loc"][-1]), known)
@@ -58,7 +59,7 @@ def _refusal(source: YamlSource, kind: Any, wrong: ErrorDetails, path: KeyPath) 
         )
     problem, hint = explain(wrong)
     inner = (*place, problem.partition(" ")[0])
-    at_block = wrong["type"] == "value_error" and inner in source.lines
+    at_block = wrong["type"] == "value_error" and bool(wrong["loc"]) and inner in source.lines
     return source.error(inner if at_block else place, problem, hint)
 
 

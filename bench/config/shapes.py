@@ -12,7 +12,7 @@ from bench.models.checks import json_object
 from bench.models.lora import config_directory
 from bench.models.reference import LocalPath, ModelRef, Named, Random
 from bench.models.registry import FindModel
-from bench.optimisations import leaves_weights
+from bench.optimisations import leaves_weights, verbs
 from bench.yaml_source import KeyPath, YamlSource
 
 
@@ -40,8 +40,10 @@ def check_order(source: YamlSource, steps: Sequence[Optimisation], path: KeyPath
         name, place = f"{step.verb} {step.scheme}", (*path, index)
         scheme = plugins.load(f"optimisations.{step.verb}", step.scheme)
         weights = leaves_weights(step.verb, scheme)
-        if any(earlier.verb == "compile" for earlier in steps[:index]):
-            raise source.error(place, f"{name} comes after compiling", "compile last, and once")
+        closing = (one for one in steps[:index] if hasattr(verbs()[one.verb], "CLOSES"))
+        if (last := next(closing, None)) is not None:
+            problem = f"{name} comes after {verbs()[last.verb].CLOSES}"
+            raise source.error(place, problem, f"{last.verb} last, and once")
         if packed and weights != "any":
             hint = "keep one of the two" if weights == "packs" else f"put {packed} after {name}"
             raise source.error(place, f"{name} needs dense weights, and {packed} has packed them", hint)

@@ -15,9 +15,10 @@ from bench.engine import census
 from bench.engine.device import Cpu, Device
 from bench.engine.evidence import Census, Check, check
 from bench.engine.speculation import Drafter
+from bench.engine.splitting import Rest
 from bench.engine.stepping import by_steps
 from bench.errors import Unsupported
-from bench.records import Cascaded, Facts, Speculated
+from bench.records import Cascaded, Facts, Speculated, SplitWork
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,14 @@ class Changed:
 
     ``make_cache(sequences, tokens)`` returns an empty KV cache of another kind than the engine's own.
     ``step`` is called instead of ``model`` to decode one more token of every sequence. ``drafter`` proposes
-    tokens that the engine verifies with ``model``.
+    tokens that the engine verifies with ``model``. ``rest`` is the part of the model in another process.
     """
 
     model: Any
     make_cache: Callable[[int, int], Any] | None = None
     step: Any | None = None
     drafter: Drafter | None = None
+    rest: Rest | None = None
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,10 @@ class Engine(ABC):
     def cascaded(self) -> tuple[Cascaded, ...]:
         """Return what was done with each request since the last call; nothing if this is no cascade."""
         return ()
+
+    def split_work(self) -> SplitWork | None:
+        """Return what both processes did since the last call; None if the model is in one."""
+        return None
 
     def cache_bytes(self, generation: Any) -> int | None:
         """Return the bytes of the generation's keys and values; None if they cannot be seen."""

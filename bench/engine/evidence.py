@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bench.records.splits import SplitWork
+
 LEAST_TOUCHED = 0.5
 NONE_DENSE = "some, but no layer was dense before this step"
 
@@ -38,13 +40,15 @@ class Matrix:
 @dataclass(frozen=True)
 class Decoding:
     """How a short request was decoded: the class that held the keys and values, the bytes it held per token
-    (``None`` if the engine cannot count them), whether the decode step ran as a compiled graph, and how many
-    tokens were drafted (None if the engine does not speculate)."""
+    (``None`` if the engine cannot count them), whether the decode step ran as a compiled graph, how many
+    tokens were drafted (None if the engine does not speculate), and what two processes did (None if there is
+    one)."""
 
     cache: str
     cache_bytes_a_token: float | None
     compiled: bool
     drafted: int | None = None
+    split: SplitWork | None = None
 
 
 @dataclass(frozen=True)

@@ -302,6 +302,7 @@ def alone(under: ArmUnderTest) -> None:
         "texts": solo.texts or None,
         "speculated": solo.speculated,
         "cascaded": solo.cascaded or None,
+        "split": solo.split,
     }
     under.record(solo=solo.batches, **{key: value for key, value in counted.items() if value is not None})
     if under.known.on_gpu:

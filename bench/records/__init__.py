@@ -37,6 +37,7 @@ from bench.records.replies import (
     Windows,
     plain,
 )
+from bench.records.splits import SplitPhase, SplitWork
 from bench.records.thinking import Answer
 
 __all__ = [
@@ -65,6 +66,8 @@ __all__ = [
     "Sides",
     "Solo",
     "Speculated",
+    "SplitPhase",
+    "SplitWork",
     "StepProfile",
     "SuiteAnswers",
     "TimedBatch",
@@ -128,6 +131,7 @@ class ArmRecord:
     texts: tuple[tuple[str, str], ...] = ()
     speculated: Speculated | None = None
     cascaded: tuple[Cascaded, ...] = ()
+    split: SplitWork | None = None
     answers: tuple[Answer, ...] | None = None
     memory: MemoryPeaks | None = None
     energy: EnergyReading | None = None

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from bench.records.cascades import BothAnswered, Cascaded
+from bench.records.splits import SplitWork
 from bench.records.thinking import Answer
 
 Json = Mapping[str, Any]
@@ -207,6 +208,7 @@ class Solo:
     characters: tuple[int, int] | None = None
     texts: tuple[tuple[str, str], ...] = ()
     speculated: Speculated | None = None
+    split: SplitWork | None = None
     answers: tuple[Answer, ...] | None = None
     cascaded: tuple[Cascaded, ...] = ()
 

@@ -15,6 +15,7 @@ from bench.report.behaviour import behaviour_words, suites_note
 from bench.report.cascade import cascade_words
 from bench.report.gate_reading import about_row
 from bench.report.kernel_names import short
+from bench.report.splits import split_words
 from bench.results.explained import launch_words
 from bench.results.headline import by_answer, headline
 from bench.results.others import OTHERS_SHARE, others_in_turns
@@ -63,7 +64,8 @@ def sentence(run: RunSummary, row: Row) -> str:
     if money and row.headline is goodput.PER_GOOD:
         money = f"a good request: {money}"
     parts = [judged, money, answer_words(run, row), drift, behaviour_words(run, row), good_words(row)]
-    parts += [*row.flags, error_words(row), once_words(row), speculation_words(row), cascade_words(row)]
+    parts += [*row.flags, error_words(row), once_words(row), speculation_words(row)]
+    parts += [cascade_words(row), split_words(row)]
     if launched := launch_words(row):
         parts += [launched, _own_time(run, row)]
     elif money and not cheaper:

@@ -25,6 +25,7 @@ from bench.runtimes._checkpoint import (
     without_gradients,
 )
 from bench.runtimes._speculating import Speculating
+from bench.runtimes._splitting import Splitting
 from bench.runtimes._text import TextModel
 from bench.runtimes._watching import Watching
 
@@ -98,9 +99,10 @@ class Batch:
     chosen: list[Any] = field(default_factory=list)
     speculation: Speculation | None = None  # if something drafts
     watched: list[Any] = field(default_factory=list)
+    of_rest: int = 0  # its number in another process, if the model is split
 
 
-class TransformersEngine(Watching, Speculating, TextModel):
+class TransformersEngine(Watching, Splitting, Speculating, TextModel):
     """Hold a loaded causal language model and its step loop."""
 
     def __init__(self, model: Any, directory: Path, options: Options) -> None:
@@ -121,7 +123,7 @@ class TransformersEngine(Watching, Speculating, TextModel):
         If it changed the same model in place, the cache and step of earlier schemes stay.
         """
         if changed.model is not getattr(self, "model", None):
-            self._make_cache = self._step = self._speculator = None
+            self._make_cache = self._step = self._speculator = self._rest = None
         self.model = changed.model
         if changed.make_cache is not None:
             self._make_cache = changed.make_cache
@@ -129,6 +131,7 @@ class TransformersEngine(Watching, Speculating, TextModel):
             self._step = changed.step
         if changed.drafter is not None:
             self._speculator = Speculator(changed.drafter)
+        self._rest = changed.rest or self._rest
         self._step_model = self.model if self._step is None else self._step
         self._without_gradients = without_gradients(self.model)
         takes = inspect.signature(self.model.forward).parameters
@@ -219,7 +222,8 @@ class TransformersEngine(Watching, Speculating, TextModel):
         return self.give_drafted(generation)
 
     def _advance(self, batch: Batch, ids: Any) -> None:
-
+        if self.crosses(batch):
+            return self.give_split(batch, ids)
         start, batch.length = batch.length, batch.length + ids.shape[1]
         with self._without_gradients():
             out = (self.model if ids.shape[1] > 1 else self._step_model)(
@@ -235,6 +239,7 @@ class TransformersEngine(Watching, Speculating, TextModel):
             if self._watch is not None:
                 batch.watched.append(self._watch(out.logits[:, -1]))
             batch.chosen.append(out.logits[:, -1].argmax(-1, keepdim=True))
+        return None
 
     def tokens(self, generation: Batch) -> list[list[int]]:
         """Copy the chosen tokens to the host. Call this outside a timed region."""
@@ -244,8 +249,9 @@ class TransformersEngine(Watching, Speculating, TextModel):
 
     def cache_bytes(self, generation: Batch) -> int:
         """Return the bytes of the keys and values held for this batch, including their scales."""
-        drafts = self._speculator.drafter.cache_bytes() if self._speculator is not None else 0
-        return self._own_cache_bytes(generation.cache) + drafts
+        more = self._speculator.drafter.cache_bytes() if self._speculator is not None else 0
+        more += self._rest.held_bytes() if self._rest is not None else 0
+        return self._own_cache_bytes(generation.cache) + more
 
     def _own_cache_bytes(self, cache: Any) -> int:
         if (layers := getattr(cache, "layers", None)) is None:
@@ -282,6 +288,8 @@ class TransformersEngine(Watching, Speculating, TextModel):
         """
         import torch
 
+        if self._rest is not None:
+            return self.split_logits(ids)
         with self._without_gradients():
             window = torch.tensor([list(ids)], device=self.device)
             if self._make_cache is None:

@@ -1,4 +1,4 @@
-"""Entry point of a worker: ``python path/to/bench/worker/__main__.py FD PARENT_PID [MEMORY_LIMIT]``.
+"""Entry point of a worker: ``python path/to/bench/worker/__main__.py [cloud] FD PARENT_PID [MEMORY_LIMIT]``.
 
 The file is run by path, so that any Python interpreter can be a worker. It registers the package ``bench``
 from its own location and takes nothing else from the harness's environment. The worker's environment needs
@@ -54,17 +54,26 @@ def _limit_memory(most_bytes: int) -> None:
 
 
 def main() -> None:
-    """Serve the channel whose file descriptor is the first argument."""
+    """Serve the channel whose file descriptor is the first argument, as a worker or as the cloud's half of
+    one: then ``cloud`` stands before it."""
     _register_package()
     from bench.engine import processors  # noqa: F401 - counted before a library binds its threads
-    from bench.worker.loop import serve
 
-    _die_with_parent(int(sys.argv[2]))
-    if len(sys.argv) > 3:
-        _limit_memory(int(sys.argv[3]))
+    is_cloud = sys.argv[1] == "cloud"
+    descriptor, parent, *limit = sys.argv[2 if is_cloud else 1 :]
+    _die_with_parent(int(parent))
+    if limit:
+        _limit_memory(int(limit[0]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The socket is not closed by a context manager: the excepthook needs it after the stack has unwound.
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    channel = socket.socket(fileno=int(descriptor))
+    if is_cloud:
+        from bench.worker.cloud import serve as answer
+
+        return answer(channel)
+    from bench.worker.loop import serve
+
+    return serve(channel)
 
 
 if __name__ == "__main__":

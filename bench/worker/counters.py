@@ -18,17 +18,21 @@ def count(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int) -> Co
     """Count tokens, forward calls, floating-point operations and bytes of KV cache for one batch. Forward
     calls are those of the whole model. For torch, its flop counter gives the operations: matrix products and
     convolutions, and attention on CUDA only."""
+    engine.split_work()
     with _watching(engine) as work:
         generation = engine.prefill(batch, new_tokens)
         for _ in range(1, new_tokens):
             engine.step(generation)
         engine.synchronise()
+    calls, flops = (work[0].forward_calls, work[0].flops) if work else (None, None)
+    if (split := engine.split_work()) is not None:  # not seen: the operations of the other process
+        calls, flops = (calls or 0) + split.prefill.passes + split.decode.passes, None
     return Counted(
         requests=len(batch),
         input_tokens=sum(map(len, batch)),
         output_tokens=sum(map(len, engine.tokens(generation))),
-        forward_calls=work[0].forward_calls if work else None,
-        flops=work[0].flops if work else None,
+        forward_calls=calls,
+        flops=flops,
         kv_cache_bytes=engine.cache_bytes(generation),
     )
 

@@ -94,13 +94,19 @@ def solo(engine: Engine, batches: Sequence[Sequence[Sequence[int]]], new_tokens:
     before = engine.compiled_graphs()
     engine.speculated()
     engine.cascaded()
+    engine.split_work()
     with undisturbed():
         timed = [timed_request(engine, batch, new_tokens) for batch in batches]
     if more := engine.compiled_graphs() - before:
         raise VariantFailed(Outcome.RUN_ERROR, f"{more} graphs were compiled in the timed pass")
     start = timed[0].sent_ns
     batches_timed = tuple(_since(start, one, batch) for one, batch in zip(timed, batches, strict=True))
-    return Solo(batches_timed, speculated=engine.speculated(), cascaded=engine.cascaded())
+    return Solo(
+        batches_timed,
+        speculated=engine.speculated(),
+        split=engine.split_work(),
+        cascaded=engine.cascaded(),
+    )
 
 
 def _since(start_ns: int, timed: Timed, batch: Sequence[Sequence[int]]) -> TimedBatch:

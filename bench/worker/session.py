@@ -114,13 +114,16 @@ def _census_for(scheme: ModuleType, engine: Engine) -> Census:
 def _decode_a_little(engine: Any) -> Decoding:
     """Decode three tokens after a 64-token prompt, so that the cache is in its steady state."""
     prompt = [number % 97 + 3 for number in range(PROBE_TOKENS)]
+    engine.split_work()
     generation = engine.prefill([prompt], 3)
     engine.step(generation)
     engine.step(generation)
+    split = engine.split_work()
     held = engine.cache_bytes(generation)
     a_token = None if held is None else held / (PROBE_TOKENS + 2)
     compiled = engine.compiled_graphs() > 0
-    return Decoding(engine.cache_class(generation), a_token, compiled, engine.drafted(REPEATING, DRAFTED))
+    drafted = engine.drafted(REPEATING, DRAFTED)
+    return Decoding(engine.cache_class(generation), a_token, compiled, drafted, split)
 
 
 def _as_packed(engine: Engine, facts: Facts) -> list[Check]:
@@ -190,7 +193,7 @@ def _applied(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> dict
     after = _census_for(scheme, engine)
     checks = scheme.evidence(before, after, params)
     _enforce(label, checks)
-    if changed.drafter is not None:
+    if changed.drafter is not None or changed.rest is not None:
         _enforce(label, verified := engine.as_decoded()[0])
         checks += verified
     return {
@@ -248,6 +251,8 @@ def export(engine: Any, to: str) -> Exported:
     """
     if not hasattr(engine.model, "save_pretrained"):
         raise Unsupported("only models of the transformers engine can be exported")
+    if engine.split_work() is not None:
+        raise Unsupported("one half of the model is in another process: export it before it is split")
     packed = sorted(
         {m.dtype for m in engine.census().matrices if m.module != "Linear" or m.dtype not in DENSE}
     )

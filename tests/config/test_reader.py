@@ -750,6 +750,8 @@ def test_a_step_is_refused(write: Write, steps: str, key: str, words: str) -> No
         ("{speculate: layer-skip}, {speculate: prompt-lookup}", 1, "each change how tokens are decoded"),
         ("{speculate: prompt-lookup}, {compile: inductor}", 1, "each change how tokens are decoded"),
         ("{compile: inductor}, {speculate: prompt-lookup}", 1, "comes after compiling"),
+        ("{split: layers}, {quantise: bnb-nf4}", 1, "comes after splitting (split last, and once)"),
+        ("{quantise: bnb-nf4}, {split: layers}", 1, "(put quantise bnb-nf4 after split layers)"),
         ("{prune: experts}", 0, "no mixture of experts"),
     ],
 )

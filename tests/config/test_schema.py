@@ -137,6 +137,7 @@ def test_every_scheme_is_in_it_in_each_spelling_with_its_settings() -> None:
         demo(gate={"kld_mean": {"max": 0}, "e2el_ms": {"max_increase": "3%"}}),
         demo(sweep={"batch_size": [1, 2], "dtype": ["float32"]}),
         demo(variants=[{"name": "a", "optimise": []}]),
+        demo(optimise=[{"split": "layers", "link": {"round_trip_ms": 5, "outage": {"after_s": 1}}}]),
     ],
 )  # fmt: skip
 def test_what_fits(config: dict[str, Any]) -> None:
@@ -170,6 +171,8 @@ def test_what_fits(config: dict[str, Any]) -> None:
         demo(optimise=[{"quantise": "bnb-nf4", "prune": "magnitude"}]),
         demo(optimise={"quantise": "bnb-nf4"}),
         demo(price={"usd_per_hour": 0}),
+        demo(optimise=[{"split": "layers", "link": {"round_trip": 5}}]),
+        demo(optimise=[{"split": "layers", "link": {"outage": {"from_s": 1}}}]),
         demo(gate={"kld_men": {"max": 1}}),
         demo(workload={"own": []}),
         demo(drift={"statistics": "jensen-shannon"}),

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from bench.errors import Outcome
-from bench.metrics import cost, memory, one_off, output_drift
+from bench.metrics import cost, memory, one_off, output_drift, split
 from bench.report.columns import COLUMNS
 from bench.report.reading import band, drift_words, once_words, sentence, timed_interval, timed_words
+from bench.report.splits import split_words
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
+from bench.stats.figure import Metric
 from bench.stats.intervals import Interval
 
 
@@ -176,3 +178,14 @@ def test_the_peak_of_a_row_on_a_gpu_is_its_own_part(sample: ModuleType) -> None:
 
 
 ON_GPU = {memory.ALLOCATED: 300, memory.DEVICE: 9000}
+
+
+@pytest.mark.parametrize(("metric", "what"), [(split.STEP, "a token"), (split.PROMPT, "the first token")])
+def test_a_split_row_says_where_the_time_goes(run: RunSummary, metric: Metric, what: str) -> None:
+    parts = {"edge_s": 0.004, "cloud_s": 0.006, "link_s": 0.0212, "sent_bytes": 2320, "received_bytes": 28}
+    found = measured(run)
+    cut = replace(found, metrics={**found.metrics, metric.key: metric.scalar(31.5, **parts)})
+    said = f"{what} took 4.0 ms at the edge, 6.0 in the cloud and 21.2 on the link, and moved 2,348 bytes"
+    assert split_words(cut) == said
+    assert said in sentence(run, cut)
+    assert split_words(found) == ""

@@ -3,3 +3,4 @@
 PLACE = 4
 WEIGHTS = "any"
 SPELLINGS = ()
+CLOSES = "compiling"  # a compiled model cannot be changed any more

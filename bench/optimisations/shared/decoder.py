@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,7 +20,7 @@ def blocks(model: Any) -> Any:
     """
     found = getattr(getattr(model, "model", None), "layers", None)
     if found is None:
-        raise Unsupported(f"pruning knows decoders with model.layers, not {type(model).__name__}")
+        raise Unsupported(f"known are decoders with model.layers, not {type(model).__name__}")
     return found
 
 
@@ -100,3 +101,27 @@ def keep(layer: Any, outputs: Any = None, inputs: Any = None) -> None:
         weight = weight[:, inputs]
     layer.weight = torch.nn.Parameter(weight.clone(), requires_grad=False)
     layer.out_features, layer.in_features = weight.shape
+
+
+def first_layers(model: Any, count: int) -> Any:
+    """Return a view of the model with its first ``count`` layers alone; it shares all its weights.
+
+    Only the top of the module tree is copied, so that the list of layers differs and nothing else.
+    """
+    import torch
+
+    short, inner = _shallow(model), _shallow(model.model)
+    short.config = inner.config = copy.deepcopy(model.config)
+    config = short.config.get_text_config(decoder=True)
+    config.num_hidden_layers = count
+    if getattr(config, "layer_types", None) is not None:
+        config.layer_types = config.layer_types[:count]
+    inner.layers = torch.nn.ModuleList(model.model.layers[:count])
+    short.model = inner
+    return short
+
+
+def _shallow(module: Any) -> Any:
+    found = copy.copy(module)
+    found._modules = dict(module._modules)
+    return found

@@ -6,7 +6,6 @@ weights are added. A model that was not trained to leave early is rarely right s
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -58,28 +57,8 @@ def apply(model: Any, params: Params) -> Changed:
     if reason := refuse(params, {"layers": len(layers)}):
         raise Unsupported(reason)
     count = params.layers or max(1, len(layers) // 2)
-    return Changed(model, drafter=ModelDrafter(_first(model, count), params.tokens, own_weights=False))
-
-
-def _first(model: Any, count: int) -> Any:
-    """Return a copy of the module tree's top, so that only the list of layers differs."""
-    import torch
-
-    short, inner = _shallow(model), _shallow(model.model)
-    short.config = inner.config = copy.deepcopy(model.config)
-    config = short.config.get_text_config(decoder=True)
-    config.num_hidden_layers = count
-    if getattr(config, "layer_types", None) is not None:
-        config.layer_types = config.layer_types[:count]
-    inner.layers = torch.nn.ModuleList(model.model.layers[:count])
-    short.model = inner
-    return short
-
-
-def _shallow(module: Any) -> Any:
-    found = copy.copy(module)
-    found._modules = dict(module._modules)
-    return found
+    first = decoder.first_layers(model, count)
+    return Changed(model, drafter=ModelDrafter(first, params.tokens, own_weights=False))
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:

@@ -1,0 +1,110 @@
+"""The other process of a split model, as the worker sees it: started, asked, and ended with the worker.
+
+It is a real process behind a real TCP connection on this machine. It stays in the worker's session, so that
+its time and memory are counted as the worker's, and the kernel ends it when the worker dies.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import weakref
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import bench
+from bench.engine import wire
+from bench.engine.wire import Frame, Gone, Op
+from bench.errors import Outcome, VariantFailed
+
+ENTRY = Path(bench.__file__).parent / "worker" / "__main__.py"
+LEAVES_WITHIN_S = 2.0
+
+
+class Cloud:
+    """The cloud's process and the connection to it. It ends with this object, at the latest."""
+
+    def __init__(self) -> None:
+        self._channel, theirs = connected_pair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, str(ENTRY), "cloud", str(theirs.fileno()), str(os.getpid())],
+                stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], cwd="/",
+                env={**os.environ, "PYTHONSAFEPATH": "1"},
+            )  # fmt: skip
+        self._end = weakref.finalize(self, _end, self._process, self._channel)
+
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
+        return self._process.pid
+
+    def close(self) -> None:
+        """End the process now; done once."""
+        self._end()
+
+    def ask(self, frame: Frame) -> tuple[Frame, int, int]:
+        """Send one frame and wait for the reply. Return it, the bytes sent and the bytes received.
+
+        Raises VariantFailed if the process failed or is gone.
+        """
+        self.send(frame)
+        reply = self.receive()
+        return reply, wire.HEADER.size + len(frame.payload), wire.HEADER.size + len(reply.payload)
+
+    def send(self, frame: Frame) -> int:
+        """Send one frame and return its bytes. Raises VariantFailed."""
+        try:
+            return wire.send(self._channel, frame)
+        except Gone as bad:
+            raise self._lost(bad) from None
+
+    def receive(self) -> Frame:
+        """Wait for one frame. Raises VariantFailed if it tells of a failure, or if none comes."""
+        try:
+            reply = wire.receive(self._channel)
+        except Gone as bad:
+            raise self._lost(bad) from None
+        if reply.op == Op.FAILED:
+            outcome, _, reason = reply.payload.decode(errors="replace").partition(":")
+            raise VariantFailed(Outcome(outcome), f"the cloud process: {reason[:600]}")
+        return reply
+
+    def stream(self, tensors: Iterable[Any]) -> None:
+        """Send the bytes of tensors, one after the other. Raises VariantFailed."""
+        for tensor in tensors:
+            try:
+                self._channel.sendall(wire.view(tensor.detach().cpu().contiguous()))
+            except OSError as bad:
+                raise self._lost(Gone(bad.strerror or type(bad).__name__)) from None
+
+    def _lost(self, why: Gone) -> VariantFailed:
+        try:
+            code: int | str = self._process.wait(LEAVES_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            code = "none yet"
+        return VariantFailed(Outcome.RUN_ERROR, f"the cloud process is gone ({why}; exit code {code})")
+
+
+def connected_pair() -> tuple[socket.socket, socket.socket]:
+    """Return both ends of a TCP connection on the loopback device; nobody else can have taken one of them."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        while True:
+            theirs, address = listener.accept()
+            if address == ours.getsockname():
+                break
+            theirs.close()
+    for end in (ours, theirs):
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return ours, theirs
+
+
+def _end(process: subprocess.Popen[bytes], channel: socket.socket) -> None:
+    """Close the connection, which tells the process to leave, and make sure that it does."""
+    channel.close()
+    process.kill()
+    process.wait()
