@@ -18,6 +18,7 @@ from bench.config.amounts import too_many_requests, too_much
 from bench.config.arms import WHOLE, blaming, cells, optimisations, read_model, why_unsupported
 from bench.config.drift_block import check_drift, judged_on_other_text
 from bench.config.loadable import check_loadable
+from bench.config.pasted_keys import refuse_pasted_keys
 from bench.config.room import too_large_for_gpu
 from bench.config.served import check_together, is_server, why_not_here
 from bench.config.served_rows import ServedRows
@@ -69,6 +70,7 @@ def read_config(path: Path, overrides: Sequence[str] = (), only: Sequence[str] =
     source = spelled(read_yaml(path))
     for one in overrides:
         source = override(source, one)
+    refuse_pasted_keys(source)
     return _Reader(source).spec(tuple(only))
 
 
