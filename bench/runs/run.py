@@ -14,7 +14,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,15 @@ import yaml
 import bench
 from bench.config.served import address_of
 from bench.config.spec import Spec
-from bench.errors import IncomparableError, IntegrityError, InterruptedRun, Outcome, TerminatedRun, UsageError
+from bench.errors import (
+    BenchError,
+    IncomparableError,
+    IntegrityError,
+    InterruptedRun,
+    Outcome,
+    TerminatedRun,
+    UsageError,
+)
 from bench.machine.fingerprint import fingerprint
 from bench.machine.gpus import gpu_for, lock_names
 from bench.machine.nvml import Gpu
@@ -110,17 +118,21 @@ def the_machine(spec: Spec, tell: Tell) -> Iterator[None]:
 @contextmanager
 def finishing(directory: Path, journal: Journal, interrupt: Interrupt) -> Iterator[None]:
     """Wrap all measuring: a complete run gets the record ``run_finished``, and every run gets its summary."""
+    failed = True
     try:
         yield
         journal.append("run_finished", {})
+        failed = False
     except KeyboardInterrupt:
         raise InterruptedRun(f"interrupted; what was measured is in {directory}") from None
     except TerminatedRun:
         raise TerminatedRun(f"terminated; what was measured is in {directory}") from None
     finally:
         interrupt.settle()
-        journal.close()
-        write_summary(directory)
+        # Of two failures the first is reported: a full disk takes the summary too.
+        with suppress(BenchError) if failed else nullcontext():
+            journal.close()
+            write_summary(directory)
 
 
 def write_summary(directory: Path) -> RunSummary:
