@@ -73,6 +73,10 @@ class IntegrityError(BenchError):
     exit_code = ExitCode.INTEGRITY
 
 
+class JournalFailed(BenchError):
+    """The journal cannot be written. What is measured from now on would be lost, so the run stops."""
+
+
 class InterruptedRun(BenchError):
     """Ctrl-C ended the run. What was measured is kept, and the run can be resumed."""
 

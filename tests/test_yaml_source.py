@@ -189,10 +189,12 @@ def test_what_a_value_means(plain: str, value: object) -> None:
 
 @EITHER_PARSER
 @pytest.mark.parametrize("text", ["", " \n\n", "# only a comment\n", "---\n", "\ufeff", "---\n...\n", '""'])
+@pytest.mark.bad_input(1)
 def test_empty_file(text: str) -> None:
     assert refused(text).problem == "is empty"
 
 
+@pytest.mark.bad_input(2)
 def test_a_byte_order_mark_is_stripped() -> None:
     assert parse_yaml(b"\xef\xbb\xbfa: 1\n", "f") == YamlSource("f", {"a": 1}, {(): 1, ("a",): 1})
 
@@ -206,6 +208,7 @@ def test_a_byte_order_mark_is_stripped() -> None:
         ("a: 1\nb: \ud800", 2),
     ],
 )
+@pytest.mark.bad_input(2)
 def test_not_utf8(content: str | bytes, line: int) -> None:
     error = refused(content)
     assert (error.problem, error.line) == ("is not UTF-8 text", line)
@@ -214,6 +217,7 @@ def test_not_utf8(content: str | bytes, line: int) -> None:
 @pytest.mark.parametrize(
     "character", ["\0", "\x07", "\x1b", "\x7f", "\x85", "\x9b", "\u2028", "\ufeff", "\uffff"]
 )
+@pytest.mark.bad_input(2, 24)
 def test_control_characters_in_the_text(character: str) -> None:
     error = refused(f"a: 1\nb: x{character}y\n")
     assert (error.problem, error.line) == (f"control character {character!r}", 2)
@@ -256,6 +260,7 @@ def test_syntax_errors_name_a_line(text: str, line: int | None) -> None:
 
 @EITHER_PARSER
 @pytest.mark.parametrize("text", ["- a\n- b\n", "[]", "text", "1", "null", "--- |\n text\n"])
+@pytest.mark.bad_input(3)
 def test_list_or_scalar_at_the_top(text: str) -> None:
     error = refused(text)
     assert "not a list" in error.problem
@@ -295,6 +300,7 @@ def test_directives(text: str) -> None:
         "!!str 10",
     ],
 )
+@pytest.mark.bad_input(7, 8)
 def test_tags(value: str) -> None:
     error = refused(f"a: 1\nb: {value}\n")
     assert error.problem.startswith("tags are not allowed: !") or "example.org" in error.problem
@@ -302,6 +308,7 @@ def test_tags(value: str) -> None:
 
 
 @EITHER_PARSER
+@pytest.mark.bad_input(9)
 def test_duplicate_keys_name_both_lines() -> None:
     error = refused("a:\n  - b: 1\n    c: 2\n    'b': 3\n")
     assert (error.line, error.key) == (4, "a[0].b")
@@ -331,6 +338,7 @@ def test_merge_keys() -> None:
 
 @EITHER_PARSER
 @pytest.mark.parametrize("number", [".nan", ".NaN", ".inf", "-.inf", "+.INF", "1e999", "-1e999", "9" * 400])
+@pytest.mark.bad_input(12)
 def test_numbers_that_are_not_finite(number: str) -> None:
     error = refused(f"a: 1\nb: [0, {number}]\n")
     assert "finite" in error.problem
@@ -381,6 +389,7 @@ def bomb(levels: int, width: int, seed: str) -> str:
         (bomb(40, 1, "lol"), "nested deeper"),
     ],
 )
+@pytest.mark.bad_input(4)
 def test_alias_bombs(text: str, problem: str) -> None:
     started = time.process_time()
     assert problem in refused(text).problem
@@ -416,6 +425,7 @@ def test_recursive_aliases(text: str) -> None:
         "".join(" " * n + "a:\n" for n in range(1_000)),
     ],
 )
+@pytest.mark.bad_input(5)
 def test_deep_nesting(text: str) -> None:
     error = refused(text)
     assert error.problem == f"nested deeper than {MAX_DEPTH} levels"
@@ -514,6 +524,7 @@ def test_a_name_that_cannot_be_opened(tmp_path: Path, name: str) -> None:
     assert unreadable(tmp_path / name).problem.startswith("cannot be read (")
 
 
+@pytest.mark.bad_input(6)
 def test_a_file_of_100_mb(tmp_path: Path) -> None:
     path = tmp_path / "big.yaml"
     with path.open("wb") as stream:

@@ -20,6 +20,7 @@ from bench.config.drift_block import check_drift, judged_on_other_text
 from bench.config.edges import check_edge, check_no_gate
 from bench.config.loadable import check_loadable
 from bench.config.merging import Raw, merged
+from bench.config.pasted_keys import refuse_pasted_keys
 from bench.config.room import too_large_for_gpu
 from bench.config.served import check_together, is_server, why_not_here
 from bench.config.served_rows import ServedRows
@@ -70,6 +71,7 @@ def read_config(path: Path, overrides: Sequence[str] = (), only: Sequence[str] =
     source = spelled(read_yaml(path))
     for one in overrides:
         source = override(source, one)
+    refuse_pasted_keys(source)
     return _Reader(source).spec(tuple(only))
 
 

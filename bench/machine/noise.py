@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.machine.proc import session_of, stat_of
+from bench.machine.throttling import throttled_ticks
 
 STOLEN_SHARE = 0.10
 DISTURBED_SHARE = 0.05
@@ -24,7 +25,8 @@ ENOUGH_TICKS, SLACK_TICKS = 100, 8
 @dataclass(frozen=True)
 class Ticks:
     """Processor time so far in clock ticks: of the whole machine, stolen, idle, and of our own processes.
-    ``load1`` is the load average of the last minute."""
+    Stolen is what the hypervisor took, and what a quota of this container halted. ``load1`` is the load
+    average of the last minute."""
 
     total: int
     steal: int
@@ -39,7 +41,8 @@ def read_ticks(pids: Sequence[int] = ()) -> Ticks:
     fields = [int(x) for x in Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]]
     ours = {os.getpid(), *(pid for leader in pids for pid in session_of(leader))}
     own = sum(_ticks_of(pid) for pid in ours)
-    return Ticks(sum(fields), fields[7], fields[3] + fields[4], own, os.getloadavg()[0])
+    steal = fields[7] + throttled_ticks()
+    return Ticks(sum(fields), steal, fields[3] + fields[4], own, os.getloadavg()[0])
 
 
 def _ticks_of(pid: int) -> int:
@@ -49,8 +52,8 @@ def _ticks_of(pid: int) -> int:
 
 
 def between(stage: str, before: Ticks, after: Ticks) -> dict[str, object]:
-    """Return shares of the machine's processor time during a stage: stolen by the hypervisor, busy in total,
-    and busy with processes that are not ours."""
+    """Return shares of the machine's processor time during a stage: stolen by the hypervisor or a quota, busy
+    in total, and busy with processes that are not ours."""
     total = max(after.total - before.total, 1)
     steal = after.steal - before.steal
     busy = total - (after.idle - before.idle)
@@ -70,13 +73,13 @@ def disturbed(before: Ticks, after: Ticks, accepted: float = DISTURBED_SHARE) ->
 
 
 def others(before: Ticks, after: Ticks) -> float:
-    """Return the share of processor time that the hypervisor and other processes took."""
+    """Return the share of processor time that the hypervisor, a quota and other processes took."""
     return sum(_others(before, after))
 
 
 def stolen(before: Ticks, after: Ticks) -> bool:
-    """Return whether the hypervisor took so much that a unit of the gate is void. Other processes do not
-    matter here: the gate's test allows for their noise."""
+    """Return whether the hypervisor or a quota took so much that a unit of the gate is void. Other processes
+    do not matter here: the gate's test allows for their noise."""
     steal, _foreign = _others(before, after)
     return _more_than(STOLEN_SHARE, steal, after.total - before.total)
 
@@ -88,6 +91,6 @@ def _more_than(accepted: float, share: float, total: int) -> bool:
 
 
 def _others(before: Ticks, after: Ticks) -> tuple[float, float]:
-    """Return the shares of the hypervisor and of processes that are not ours."""
+    """Return the share of the hypervisor and a quota, and that of processes that are not ours."""
     shares = between("", before, after)
     return float(str(shares["steal_share"])), float(str(shares["foreign_share"]))

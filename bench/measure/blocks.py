@@ -11,7 +11,7 @@ from bench import plugins
 from bench.config.amounts import MOST_OF_A_BLOCK
 from bench.config.served import address_of
 from bench.config.spec import Arm, WorkloadBlock
-from bench.errors import BenchError, IntegrityError, InterruptedRun, Outcome, VariantFailed
+from bench.errors import BenchError, IntegrityError, InterruptedRun, JournalFailed, Outcome, VariantFailed
 from bench.machine import noise
 from bench.machine.noise import Ticks
 from bench.machine.system import memory_bytes
@@ -155,7 +155,7 @@ def failing_as(outcome: Outcome) -> Iterator[None]:
     """Turn a BenchError inside into the failure of a row."""
     try:
         yield
-    except (VariantFailed, InterruptedRun, IntegrityError):
+    except (VariantFailed, InterruptedRun, IntegrityError, JournalFailed):
         raise
     except BaseExceptionGroup as several:  # a signal that came while a request was being sent
         ended = several.subgroup((InterruptedRun, KeyboardInterrupt))

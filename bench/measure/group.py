@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 from bench.config.served import is_server
 from bench.config.spec import Arm, Group
-from bench.errors import BenchError, IntegrityError, InterruptedRun, Outcome, VariantFailed
+from bench.errors import BenchError, IntegrityError, InterruptedRun, JournalFailed, Outcome, VariantFailed
 from bench.measure import arm as one
 from bench.measure import pair, suites
 from bench.measure.arm import ArmUnderTest, RunContext, open_worker
@@ -92,7 +92,7 @@ class GroupRun:
         """Write the first and the last record of the arm's row. Failures of the arm are recorded here."""
         under = open_worker(arm, self.group.label, self.context)
         one.begin(under)
-        status, reason = Outcome.INTERRUPTED, "the run was interrupted"
+        status, reason, writable = Outcome.INTERRUPTED, "the run was interrupted", True
         try:
             yield under
             status, reason = Outcome.OK, ""
@@ -100,6 +100,9 @@ class GroupRun:
             status, reason = failure.outcome, failure.reason
         except (BaselineDied, PeerGone) as gone:
             status, reason = Outcome.BASELINE_FAILED, f"the baseline's worker died beside it ({gone})"
+        except JournalFailed:
+            writable = False
+            raise
         except (InterruptedRun, IntegrityError):
             raise
         except BenchError as failure:
@@ -108,7 +111,8 @@ class GroupRun:
             under.worker.close()
             if arm.is_baseline and status != Outcome.OK:
                 self._failed = f"{status}: {reason}"
-            under.record(status=status, reason=reason)
+            if writable:
+                under.record(status=status, reason=reason)
             self.context.tell(Ended(under.title, status, reason))
 
 

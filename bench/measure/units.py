@@ -1,7 +1,7 @@
 """The sample of the gate: a unit is one fresh pair of workers that decode the same requests in turns.
 
-A unit is void if the hypervisor took too much processor time meanwhile, or if somebody else used the GPU or
-heat slowed it. Its result never decides that.
+A unit is void if the hypervisor or a quota took too much processor time meanwhile, or if somebody else used
+the GPU or heat slowed it. Its result never decides that.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Comparison:
                 under.record(profile=found)
             for under in pair.sides:
                 under.record(status=Outcome.OK, reason="")
-        stolen = "the hypervisor took processor time" if noise.stolen(*pair.ticks) else ""
+        stolen = "the hypervisor or a quota took processor time" if noise.stolen(*pair.ticks) else ""
         return replace(unit, void=unit.void or stolen, took_s=round(monotonic() - began, 3))
 
     def _each(self, command: Command[Reply], pair: FreshPair) -> Sides[Reply]:

@@ -31,8 +31,8 @@ A *verb* is a package in this folder (``quantise``), or a package that another d
 entry point in the group ``inference_cost_bench.optimisations``. Its ``__init__`` has a docstring, ``WEIGHTS``
 and ``SPELLINGS`` (other spellings of the verb). It may have ``PLACE``, a number that orders the verbs in
 lists, and ``ROUTES = True`` if its schemes change no model and choose between two: a scheme then has ``RULE``
-in the place of ``apply`` and ``evidence``. It may have ``CLOSES``, a word for what was done to a model that no
-later step can change.
+in the place of ``apply`` and ``evidence``. It may have ``CLOSES``, a word for what was done to a model that
+no later step can change.
 """
 
 from __future__ import annotations

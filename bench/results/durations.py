@@ -44,5 +44,7 @@ def _seconds(directory: Path) -> dict[str, float]:
         if record.get("started"):
             began[key] = at
         elif "status" in record and key in began:
-            took[row_title(*key)] = (at - began[key]).total_seconds()
+            seconds = (at - began[key]).total_seconds()
+            if seconds >= 0:  # else the wall clock was set back meanwhile
+                took[row_title(*key)] = seconds
     return took

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 from bench.errors import BenchError, ConfigError, IntegrityError
@@ -20,6 +22,8 @@ from bench.yaml_source import read_yaml
 
 SPEC_YAML = "spec.yaml"
 SHOWN = 80
+CLOCK_SLACK_S = 2.0  # a clock is corrected by less
+LONG_PAUSE_S = 12 * 3600.0
 ABSENT = "absent"
 # The parts of run.json that are judged from the samples: the code of today may make more keys there than the
 # code that made the run. Everything else is in the journal word for word.
@@ -40,10 +44,29 @@ def verify_run(directory: Path) -> str:
         same_spec(directory / SPEC_YAML, record),
         _same_summary(directory / RUN_JSON, record, path),
         *journal.notices,
+        *_clock_that_was_set(journal.records),
     ]
     if record.finished_utc is None:
         lines.append("the run was not finished; continue it with --resume")
     return "\n".join(lines)
+
+
+def _clock_that_was_set(records: Sequence[Mapping[str, object]]) -> Iterator[str]:
+    """Yield a note for each place where the wall clock went back, or where more than half a day is missing.
+
+    The times in a journal are names; durations come from clocks that nobody sets.
+    """
+    known = [record for record in records if record["kind"] in KINDS]  # each with a time that its schema took
+    times = [(one["seq"], datetime.fromisoformat(str(one["at_utc"]))) for one in known]
+    for (earlier, before), (later, after) in pairwise(times):
+        passed = (after - before).total_seconds()
+        if passed < -CLOCK_SLACK_S:
+            yield f"the wall clock was set back by {-passed:.0f} s between records {earlier} and {later}"
+        elif passed > LONG_PAUSE_S:
+            yield (
+                f"{passed / 3600:.1f} h lie between records {earlier} and {later}: the run was continued "
+                "later, or the wall clock was set"
+            )
 
 
 def same_spec(path: Path, record: RunRecord) -> str:

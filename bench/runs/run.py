@@ -14,7 +14,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,15 @@ from bench.config.inputs import digests
 from bench.config.served import address_of
 from bench.config.spec import Spec
 from bench.environments import installed_beside
-from bench.errors import IncomparableError, IntegrityError, InterruptedRun, Outcome, TerminatedRun, UsageError
+from bench.errors import (
+    BenchError,
+    IncomparableError,
+    IntegrityError,
+    InterruptedRun,
+    Outcome,
+    TerminatedRun,
+    UsageError,
+)
 from bench.machine.fingerprint import fingerprint
 from bench.machine.gpus import gpu_for, lock_names
 from bench.machine.nvml import Gpu
@@ -126,22 +134,26 @@ def the_machine(spec: Spec, tell: Tell) -> Iterator[None]:
 @contextmanager
 def finishing(directory: Path, journal: Journal, interrupt: Interrupt) -> Iterator[None]:
     """Wrap all measuring: a complete run gets the record ``run_finished``, and every run gets its summary."""
+    failed = True
     try:
         yield
         journal.append("run_finished", {})
+        failed = False
     except KeyboardInterrupt:
         raise InterruptedRun(f"interrupted; what was measured is in {directory}") from None
     except TerminatedRun:
         raise TerminatedRun(f"terminated; what was measured is in {directory}") from None
     finally:
         interrupt.settle()
-        there = journal.is_at_its_path()
-        journal.close()
-        if not there:
-            raise IntegrityError(
-                f"{journal.path} is another file now than this run has written, so it gets no summary"
-            )
-        write_summary(directory)
+        # Of two failures the first is reported: a full disk takes the summary too.
+        with suppress(BenchError) if failed else nullcontext():
+            there = journal.is_at_its_path()
+            journal.close()
+            if not there:
+                raise IntegrityError(
+                    f"{journal.path} is another file now than this run has written, so it gets no summary"
+                )
+            write_summary(directory)
 
 
 def write_summary(directory: Path) -> RunSummary:

@@ -175,12 +175,14 @@ def contained(root: Path, *parts: str | Path) -> Path:
 
 
 @contextmanager
-def naming(doing: str, path: Path, consequence: str = "") -> Iterator[None]:
+def naming(
+    doing: str, path: Path, consequence: str = "", failed: type[BenchError] = BenchError
+) -> Iterator[None]:
     """Turn an OSError inside into a BenchError that says: cannot ``doing`` ``path``, and why."""
     try:
         yield
     except OSError as error:
-        raise BenchError(f"cannot {doing} {path}: {error.strerror or error}{consequence}") from error
+        raise failed(f"cannot {doing} {path}: {error.strerror or error}{consequence}") from error
 
 
 def write_atomic(path: Path, text: str) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import BinaryIO, Self, cast
 
 from bench.bounded import open_regular
-from bench.errors import BenchError, IntegrityError
+from bench.errors import BenchError, IntegrityError, JournalFailed
 from bench.formatting import MIB
 from bench.store.chain import BEGINNING, MAX_BYTES, MAX_LINE_BYTES, MAX_RECORDS, Chain, seal, unseal
 from bench.store.files import naming, sync_directory, write_all
@@ -163,7 +163,7 @@ class Journal:
     def append(self, kind: str, payload: Mapping[str, object]) -> None:
         """Give one record to the system: it survives this process, and after ``sync`` the machine.
 
-        Raises BenchError if it cannot be written, or could not be read back (NaN, infinity).
+        Raises JournalFailed if it cannot be written, BenchError if it could not be read back (NaN, infinity).
         """
         if taken := _OWN_KEYS & payload.keys():
             raise ValueError(f"payload of {kind!r} uses the journal's own keys: {sorted(taken)}")
@@ -177,7 +177,8 @@ class Journal:
             grown = self._chain.then(line)
         except (BenchError, ValueError) as error:
             raise BenchError(f"{self.path}: cannot store a record of kind {kind!r}: {error}") from None
-        with naming("append to", self.path, f"; its first {self._chain.count} records are intact"):
+        intact = f"; its first {self._chain.count} records are intact"
+        with naming("append to", self.path, intact, JournalFailed):
             self._cut_unfinished()
             self._unfinished = True
             write_all(self._file.fileno(), line)
@@ -186,14 +187,14 @@ class Journal:
     def _cut_unfinished(self) -> None:
         """Cut off what an append that did not finish (an error, Ctrl-C) left in the file."""
         if self._file.closed:
-            raise BenchError(f"{self.path} is closed: nothing more is written to it")
+            raise JournalFailed(f"{self.path} is closed: nothing more is written to it")
         if self._unfinished:
             self._file.truncate(self._chain.size_bytes)
             self._unfinished = False
 
     def sync(self) -> None:
         """Wait until everything appended is on the disk. This is slow: never do it inside a timed region."""
-        with naming("sync", self.path, "; the records of earlier syncs are intact"):
+        with naming("sync", self.path, "; the records of earlier syncs are intact", JournalFailed):
             try:
                 self._cut_unfinished()
                 os.fsync(self._file.fileno())

@@ -257,6 +257,7 @@ def test_a_wrong_config_leaves_nothing_behind(bench: Bench, tmp_path: Path, text
     assert not out.exists()
 
 
+@pytest.mark.bad_input(40)
 def test_an_output_place_that_cannot_be_written(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,6 +290,7 @@ def test_an_output_place_that_cannot_be_written(
     ],
     ids=" ".join,
 )
+@pytest.mark.bad_input(46)
 def test_what_does_not_exist_is_exit_2(bench: Bench, arguments: list[str]) -> None:
     assert complaint(bench(*arguments), ExitCode.USAGE)
 
@@ -314,12 +316,14 @@ def test_progress_is_switched_off_alike(bench: Bench, command: str) -> None:
     assert "-q, --quiet" in bench(command, "--help").stdout
 
 
+@pytest.mark.bad_input(16)
 def test_a_cap_with_which_a_gate_cannot_fail(bench: Bench) -> None:
     assert 2**7 < 1 / sequential.Test(margin=0.03).alpha_fail < 2**8
     found = bench("gate", "configs/ci.yaml", "--cap", "7")
     assert (found.returncode, "greater than or equal to 8" in found.stderr) == (ExitCode.USAGE, True)
 
 
+@pytest.mark.fault(32)
 def test_two_runs_that_cannot_be_compared_are_exit_4(bench: Bench, run: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
@@ -328,6 +332,8 @@ def test_two_runs_that_cannot_be_compared_are_exit_4(bench: Bench, run: Path, tm
     assert "machine.cpu_model: fake and another" in said
 
 
+@pytest.mark.fault(32)
+@pytest.mark.bad_input(43)
 def test_a_run_that_was_tampered_with_is_exit_6(bench: Bench, run: Path) -> None:
     (run / RUN_JSON).write_text(
         (run / RUN_JSON).read_text().replace('"usd_per_hour": 0.1008', '"usd_per_hour": 0.0001')
@@ -337,6 +343,7 @@ def test_a_run_that_was_tampered_with_is_exit_6(bench: Bench, run: Path) -> None
     )
 
 
+@pytest.mark.fault(10)
 def test_an_interrupt_is_exit_130() -> None:
     body = "import bench.cli.commands\ndef stop(): raise KeyboardInterrupt\nbench.cli.commands.doctor = stop"
     assert script(body, "doctor").returncode == ExitCode.INTERRUPTED

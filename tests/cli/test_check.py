@@ -253,6 +253,7 @@ def test_memory_that_is_not_there_is_said(make: Make, monkeypatch: pytest.Monkey
     assert facts(describe(make()))["estimate"].endswith("; only 1.0 GiB are free")
 
 
+@pytest.mark.bad_input(22)
 def test_more_threads_than_processors_is_noted(make: Make) -> None:
     assert "note" not in facts(describe(make()))
     assert facts(describe(make("runtime.threads=16")))["note"].startswith("16 threads on 2 processors")

@@ -41,6 +41,7 @@ def verdict(run: Path, streams: str) -> subprocess.CompletedProcess[str]:
     "streams",
     [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full", ">/dev/full 2>/dev/full"],
 )
+@pytest.mark.fault(34)
 def test_a_gate_has_its_verdict_whatever_the_streams(run: Path, streams: str) -> None:
     """The config of this run sets no limit, which is a usage error; a gate without one would exit with 0."""
     usual = verdict(run, "")
@@ -109,6 +110,7 @@ def test_json_on_standard_output_is_ascii(run: Path) -> None:
     assert found.stdout.isascii()
 
 
+@pytest.mark.fault(34)
 def test_a_job_summary_that_nobody_reads_does_not_hold_the_verdict(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -240,6 +240,7 @@ def test_a_sweep_is_refused(write: Write, sweep: str, key: str, words: str) -> N
     assert words in str(error)
 
 
+@pytest.mark.bad_input(21)
 def test_a_billion_cells_are_refused_before_they_are_made(write: Write) -> None:
     values = list(range(1, 1001))
     keys = ("batch_size", "requests", "output_tokens")
@@ -446,6 +447,7 @@ def test_only_keeps_the_baseline_and_the_variants_named(write: Write) -> None:
         ("name: chat", "name: fixed\n  input_tokens: 1020", 11, "workload.output_tokens", "1028 tokens"),
     ],
 )  # fmt: skip
+@pytest.mark.bad_input(8, 10, 11, 12, 13, 17, 23)
 def test_a_wrong_value_is_refused_at_its_line(
     write: Write, old: str, new: str, line: int, key: str, words: str
 ) -> None:
@@ -518,6 +520,7 @@ def test_one_key_in_two_spellings_is_given_twice(write: Write) -> None:
         ("[e2el_ms]", "gate", "must be a block of limits"),
     ],
 )  # fmt: skip
+@pytest.mark.bad_input(14)
 def test_a_limit_is_refused(write: Write, gate: str, key: str, words: str) -> None:
     error = refusal(write(f"{BASE}gate: {gate}\n"))
     assert (error.line, error.key) == (16, key)
@@ -589,6 +592,7 @@ def test_a_limit_on_drift_that_is_switched_off(write: Write) -> None:
         (f"{{path: {'d' * 300}}}", "model.path", "File name too long"),
     ],
 )  # fmt: skip
+@pytest.mark.bad_input(24, 25, 39)
 def test_a_model_is_refused(write: Write, model: str, key: str, words: str) -> None:
     error = refusal(write(changed("{random: tiny-llama}", model)))
     assert (error.line, error.key) == (2, key)
@@ -599,6 +603,7 @@ def test_a_model_is_refused(write: Write, model: str, key: str, words: str) -> N
     "config",
     [{"auto_map": {}}, {"_attn_implementation_internal": "x/y"}, {"text": {"trust_remote_code": True}}],
 )
+@pytest.mark.bad_input(37)
 def test_a_model_config_that_could_run_code(write: Write, tmp_path: Path, config: dict[str, object]) -> None:
     own = model_directory(tmp_path / "own", **config)
     error = refusal(write(changed("{random: tiny-llama}", f"{{path: {own}}}")))
@@ -606,6 +611,7 @@ def test_a_model_config_that_could_run_code(write: Write, tmp_path: Path, config
     assert "run code" in str(error)
 
 
+@pytest.mark.bad_input(36, 38)
 def test_a_model_directory_without_sound_weights(write: Write, tmp_path: Path) -> None:
     own = model_directory(tmp_path / "own")
     text = changed("{random: tiny-llama}", f"{{path: {own}}}")
@@ -628,6 +634,7 @@ def test_a_model_directory_without_sound_weights(write: Write, tmp_path: Path) -
         ("tpu", "one of auto, cpu, cuda, cuda:N, not 'tpu'"),
     ],
 )
+@pytest.mark.bad_input(19)
 def test_a_device_that_is_not_here(write: Write, device: str, words: str) -> None:
     error = refusal(write(changed("device: cpu", f"device: '{device}'")))
     assert (error.line, error.key) == (4, "runtime.device")
@@ -643,6 +650,7 @@ def test_a_second_device_where_there_is_one(write: Write, monkeypatch: pytest.Mo
 INT8 = "optimise: [{quantise: torch-int8-dynamic}]\n"
 
 
+@pytest.mark.bad_input(20)
 def test_a_scheme_without_kernels_for_the_device_asked_for(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -683,6 +691,7 @@ def test_a_sweep_over_devices_of_which_one_is_not_here(write: Write) -> None:
     assert [bool(group.baseline.unsupported) for group in groups] == [False, True]
 
 
+@pytest.mark.bad_input(20)
 def test_a_scheme_that_runs_nowhere_in_that_dtype(write: Write) -> None:
     text = changed("device: cpu", "device: auto") + INT8
     assert "needs runtime.dtype float32, not bfloat16" in str(refusal(write(text)))
@@ -907,6 +916,7 @@ def test_prompts_of_your_own(write: Write, tmp_path: Path) -> None:
     assert spec.groups[0].baseline.workload.name == "file"
 
 
+@pytest.mark.bad_input(30)
 def test_one_bad_line_is_named(write: Write, tmp_path: Path) -> None:
     error = refusal(write(own_prompts(tmp_path, '{"prompt": "a"}\n{"prompt": }\n')))
     assert (error.line, error.key) == (9, "workload.file")
@@ -920,6 +930,7 @@ def test_one_bad_line_is_named(write: Write, tmp_path: Path) -> None:
         ('{"prompt": "a", "chat": "yes"}', "chat must be true or false"),
     ],
 )
+@pytest.mark.bad_input(27)
 def test_a_line_that_no_tokenizer_takes(write: Write, tmp_path: Path, line: str, words: str) -> None:
     error = refusal(write(own_prompts(tmp_path, '{"prompt": "a"}\n' + line + "\n")))
     assert f"p.jsonl:2: {words}" in str(error)
@@ -932,6 +943,7 @@ def test_more_requests_than_prompts(write: Write, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["missing", "directory", "fifo", "/dev/zero", "long"])
+@pytest.mark.bad_input(29)
 def test_a_file_of_prompts_or_text_that_is_none(write: Write, tmp_path: Path, kind: str) -> None:
     place = tmp_path / kind.strip("/").replace("/", "-")
     if kind == "directory":
@@ -990,6 +1002,7 @@ def test_any_content_is_read_or_refused(write: Write, extra: dict[str, object]) 
 
 
 @pytest.mark.parametrize("price", ["{usd_per_hour: 73, vcpus: 2}", "{usd_per_hour: 0.0003}"])
+@pytest.mark.bad_input(17)
 def test_dollars_of_another_unit_are_refused_before_anything_is_measured(tmp_path: Path, price: str) -> None:
     (tmp_path / "x.yaml").write_text(f"model: {{random: smollm2-135m, layers: 1}}\nprice: {price}\n")
     with pytest.raises(ConfigError) as caught:

@@ -73,6 +73,7 @@ workload: {name: closed-loop, users: 2, input_tokens: 8}
         ),
     ],
 )
+@pytest.mark.bad_input(34, 35)
 def test_what_is_refused(change: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(BASE)
@@ -83,6 +84,7 @@ def test_what_is_refused(change: str, said: str, tmp_path: Path) -> None:
     assert "sk-0123" not in str(bad.value)
 
 
+@pytest.mark.bad_input(33)
 def test_a_key_to_a_foreign_host_in_the_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLANTED", KEY)
     path = tmp_path / "c.yaml"

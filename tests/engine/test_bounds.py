@@ -113,6 +113,7 @@ def test_an_ordinary_template() -> None:
     ],
     ids=["memory", "time", "length"],
 )
+@pytest.mark.bad_input(38)
 def test_a_template_that_means_harm(monkeypatch: pytest.MonkeyPatch, template: str, said: str) -> None:
     monkeypatch.setattr(_text, "TEMPLATE_S", 0.5)
     with pytest.raises(VariantFailed, match=said):

@@ -116,6 +116,19 @@ def _grandchild(fault: Mapping[str, Any]) -> None:
     subprocess.run(["/bin/sh", "-c", f"sleep 3600 & echo $! > {fault['file']}"], check=True)
 
 
+def _eat(_fault: Mapping[str, Any]) -> None:
+    """Takes memory until there is no more."""
+    eaten = []
+    while True:
+        eaten.append(bytearray(16 << 20))
+
+
+def _tell_all(_fault: Mapping[str, Any]) -> None:
+    """Says all that it can see, as a library may in an error."""
+    print(dict(os.environ), flush=True)
+    raise ValueError(f"request failed, headers: {dict(os.environ)}")
+
+
 def _say(fault: Mapping[str, Any]) -> None:
     """Writes to the harness out of turn: ``frame`` as it is, or ``json`` in a sound frame."""
     body = fault["json"].encode() if "json" in fault else b""
@@ -131,6 +144,8 @@ BREAK: dict[str, Callable[[Mapping[str, Any]], object]] = {
     "deaf": _deaf,
     "grandchild": _grandchild,
     "say": _say,
+    "eat": _eat,
+    "tell all": _tell_all,
     "progress": lambda fault: progress.say(str(fault["text"]), now=True),
     "segfault": lambda fault: ctypes.string_at(0),
     "kill": lambda fault: os.kill(os.getpid(), signal.SIGKILL),

@@ -136,6 +136,7 @@ def test_a_limit_on_the_first_token_alone() -> None:
     assert verdicts == ["FAIL", "PASS"]
 
 
+@pytest.mark.fault(30)
 def test_a_failed_arm_is_never_a_pass() -> None:
     run = gate([0.0] * 10, variant={"status": "oom_host", "reason": "killed"})
     found = judged(run)
@@ -144,11 +145,13 @@ def test_a_failed_arm_is_never_a_pass() -> None:
     assert undecided(run) == set()
 
 
+@pytest.mark.fault(31)
 def test_a_limit_on_what_was_not_measured_is_an_error() -> None:
     found = judged(gate([0.0] * 10, {"kld_mean": {"max": 0.1}}))
     assert (found.verdict, found.exit_code) == ("ERROR", 5)
 
 
+@pytest.mark.fault(31)
 def test_no_rule_is_no_pass() -> None:
     run = replace(gate([0.0] * 10), gate={"mode": "config", "limits": {}})
     assert judged(run).exit_code == 5
@@ -187,6 +190,7 @@ def test_a_number_without_an_interval_is_refused_unless_it_is_counted() -> None:
     assert (weights.low, weights.high, weights.confidence) == (99, 99, 1.0)
 
 
+@pytest.mark.fault(23)
 def test_a_lower_limit() -> None:
     limits = {"top1_agreement": {"min": 0.95}}
     for value, verdict in ((0.97, "PASS"), (0.9, "FAIL")):
@@ -213,6 +217,7 @@ def test_more_work_in_changed_code_fails_at_once(key: str) -> None:
     assert judged(gate([0.0] * 8, mode="config", **more)).verdict == "PASS"
 
 
+@pytest.mark.fault(33)
 def test_an_improbable_improvement_of_code_is_suspect() -> None:
     same = {"variant": {"counters": COUNTED}, "base": {"counters": COUNTED}}
     found = judged(gate([-0.7] * 12, mode="code", **same))

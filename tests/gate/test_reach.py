@@ -111,6 +111,7 @@ def test_a_new_price_counts() -> None:
     assert reached(run(*arms, differences={"config": [change]}), *arms)
 
 
+@pytest.mark.bad_input(41)
 def test_the_same_commit_twice_is_not_measured_at_all() -> None:
     record = run(differences={"files": []}, units=0)
     assert verdict(record) == GateVerdict.UNREACHED
@@ -131,6 +132,7 @@ def test_if_one_row_is_reached_all_are_judged_by_their_times() -> None:
     assert [rule.verdict for rule in found.rules] == [GateVerdict.PASS, GateVerdict.PASS]
 
 
+@pytest.mark.fault(31)
 def test_a_row_that_is_gone_is_no_pass() -> None:
     record = run(*sides(candidate={"reached": {**FILES, "source:a.py": "9"}}), gone=["big"])
     found = judge(record, {})

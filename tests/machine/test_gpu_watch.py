@@ -57,6 +57,7 @@ def test_a_quiet_round_is_not_void_and_is_recorded(gpu_machine: Machine) -> None
         ({"processes": {10: GIB, 11: GIB, 99: None}}, "process 99 is on the GPU too, and the driver"),
     ],
 )
+@pytest.mark.fault(28)
 def test_neighbours(gpu_machine: Machine, happens: dict[str, object], void: str) -> None:
     found = watch(gpu_machine, ours(), happens)
     assert found.void.startswith(void) if void else found.void == ""
@@ -108,6 +109,7 @@ def test_a_container_in_which_processes_have_other_numbers(
     ],
 )
 @pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.fault(28)
 def test_slowed_clocks(gpu_machine: Machine, bits: int, void: str, when: str) -> None:
     """Heat and hardware void a round; the power cap is the card's true speed and is recorded."""
     card, later = ours(reasons=bits if when == "before" else 0), {"reasons": bits, "temperature": 88}

@@ -146,6 +146,7 @@ def test_torch_s_cuda_is_read_from_its_file(
     ("machine", "code"),
     [({"library": False}, "nvml_missing"), ({"broken": "Driver/library version mismatch"}, "nvml_failed")],
 )
+@pytest.mark.fault(29)
 def test_a_gpu_without_nvml_runs_and_says_what_is_not_known(
     gpu_machine: Machine, machine: dict[str, object], code: str
 ) -> None:

@@ -48,6 +48,7 @@ def test_a_hot_pair_is_void_and_another_takes_its_place(gpu_machine: Machine, mo
         ({"processes": {99: GIB}, "samples": [(1, 99, 50)] * 3}, "process 99 used 50% of the GPU"),
     ],
 )
+@pytest.mark.fault(28)
 def test_a_row_without_a_valid_pair_is_unfit(
     gpu_machine: Machine, monkeypatch: Patch, happens: dict[str, Any], words: str
 ) -> None:

@@ -266,6 +266,7 @@ def test_a_baseline_that_fails_beside_a_variant_is_not_the_variant_s_failure(sta
         pair.drift(table.base, table.variant)
 
 
+@pytest.mark.fault(22)
 def test_windows_that_are_missing_are_not_averaged() -> None:
     def short(do: str, arguments: Mapping[str, Any]) -> dict[str, Any] | Exception:
         reply = scores(do, arguments)

@@ -119,6 +119,7 @@ def edited(edit: Callable[[list[dict[str, Any]]], object]) -> dict[str, Any]:
         (lambda b: b[0].update(stamps_ns=["soon", 9]), "stamps_ns"),
     ],
 )
+@pytest.mark.fault(20, 22)
 def test_times_and_requests_that_cannot_be(edit: Any, problem: str) -> None:
     assert problem in refused("solo", edited(edit))
 
@@ -142,6 +143,7 @@ def test_a_machine_without_speed() -> None:
     refused("ceilings", {"memory_bytes_per_s": 0.0, "matmul_flop_per_s": 1.0})
 
 
+@pytest.mark.fault(22)
 def test_windows_are_complete() -> None:
     replies.check_windows(windows_of(WINDOW, WINDOW), 2, 1)
     for windows, positions in ((3, 1), (2, 2)):

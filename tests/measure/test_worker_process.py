@@ -150,6 +150,7 @@ def test_words_on_the_way_are_passed_on_and_are_no_answer(tmp_path: Path) -> Non
         ({"do": "say", "frame": "0000"}, Outcome.PROTOCOL_ERROR, "stopped half way"),
     ],
 )  # fmt: skip
+@pytest.mark.fault(1, 2, 3, 21)
 def test_each_way_to_fail_has_its_name(
     tmp_path: Path, fault: Mapping[str, object], outcome: Outcome, reason: str
 ) -> None:
@@ -166,6 +167,7 @@ def test_a_failure_after_loading_is_not_a_load_error(tmp_path: Path) -> None:
     assert (found.outcome, found.reason) == (Outcome.RUN_ERROR, "ValueError: planted")
 
 
+@pytest.mark.fault(1)
 def test_killed_from_outside(tmp_path: Path) -> None:
     with worker(tmp_path) as under:
         under.start("load", (), directory=str(fake_model(tmp_path / "m", {"at": "load", "do": "hang"})),
@@ -182,6 +184,7 @@ def test_killed_while_nobody_was_asking(tmp_path: Path) -> None:
         assert failure(lambda: under.ask("solo", PATIENCE_S)).outcome == Outcome.OOM_HOST
 
 
+@pytest.mark.fault(4)
 def test_a_hang_ends_at_the_deadline(tmp_path: Path) -> None:
     with worker(tmp_path) as under:
         started = time.monotonic()
@@ -191,6 +194,7 @@ def test_a_hang_ends_at_the_deadline(tmp_path: Path) -> None:
         assert time.monotonic() - started < PATIENCE_S
 
 
+@pytest.mark.fault(6)
 def test_a_worker_that_ignores_sigterm(tmp_path: Path) -> None:
     with worker(tmp_path) as under:
         found = failure(lambda: load(under, tmp_path, {"at": "load", "do": "deaf"}, timeout_s=0.3))
@@ -198,6 +202,7 @@ def test_a_worker_that_ignores_sigterm(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("end", ["hang", "segfault", "exit"])
+@pytest.mark.fault(7)
 def test_grandchildren_go_with_their_grandparent(tmp_path: Path, end: str) -> None:
     file = tmp_path / "grandchild"
     faults = [{"at": "load", "do": "grandchild", "file": str(file)}, {"at": "load", "do": end}]
@@ -272,6 +277,7 @@ def test_no_open_file_of_the_harness_reaches_a_worker(tmp_path: Path) -> None:
     assert str(tmp_path / "private") not in targets
 
 
+@pytest.mark.fault(3)
 def test_what_a_worker_prints_is_in_its_log_and_not_in_the_channel(tmp_path: Path) -> None:
     with worker(tmp_path) as under:
         failure(lambda: load(under, tmp_path, {"at": "load", "do": "raise", "kind": "ValueError"}))
@@ -280,6 +286,7 @@ def test_what_a_worker_prints_is_in_its_log_and_not_in_the_channel(tmp_path: Pat
     assert "ValueError: planted" in log
 
 
+@pytest.mark.fault(8)
 def test_a_worker_dies_with_the_harness(tmp_path: Path) -> None:
     """The harness is killed outright, in the middle of a command: nothing of it stays."""
     script = f"""

@@ -65,6 +65,7 @@ def test_the_cost_of_an_answer_by_hand() -> None:
     assert "/ 6 * 0.6 / 2.4" in answers.worked(arm, run)["cost_per_answer_usd"]
 
 
+@pytest.mark.fault(23)
 def test_cheaper_tokens_and_longer_thoughts_are_no_cheaper_answer() -> None:
     run = summarise(beside(9.0, 13, thoughts=11))
     row = run.rows[1]

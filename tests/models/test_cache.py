@@ -41,6 +41,7 @@ def test_the_root_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert cache.cache_root() == tmp_path / "home" / ".cache" / "inference-cost-bench"
 
 
+@pytest.mark.bad_input(45)
 def test_without_a_home_the_message_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_home() -> Path:
         raise RuntimeError("no home")

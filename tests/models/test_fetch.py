@@ -393,6 +393,7 @@ def test_shards_have_one_digest_together(own_cache: Path, tmp_path: Path) -> Non
         ({"attn_implementation": "someone/kernel"}, "attn_implementation"),
     ],
 )
+@pytest.mark.bad_input(37)
 def test_a_config_that_brings_code_is_refused(
     own_cache: Path, tmp_path: Path, config: dict[str, object], key: str
 ) -> None:
@@ -417,6 +418,7 @@ def test_a_broken_config_is_refused(own_cache: Path, tmp_path: Path, text: str) 
         ensure(LocalPath(path))
 
 
+@pytest.mark.bad_input(36)
 def test_what_is_not_a_model_directory_is_refused(own_cache: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such model directory"):
         ensure(LocalPath(tmp_path / "missing"))
@@ -441,6 +443,7 @@ def test_what_is_not_a_model_directory_is_refused(own_cache: Path, tmp_path: Pat
         b"GGUF" + struct.pack("<IQQ", 3, 0, 1),
     ],
 )
+@pytest.mark.bad_input(38)
 def test_a_gguf_that_is_none_is_refused(own_cache: Path, tmp_path: Path, head: bytes) -> None:
     (tmp_path / "m.gguf").write_bytes(head)
     with pytest.raises(UsageError, match=r"GGUF|cut short"):
@@ -474,6 +477,7 @@ def entry(begin: int, end: int, dtype: str = "F32", shape: object = (2, 2)) -> d
         struct.pack("<Q", 16) + b'{"w": 1, "w": 1}',
     ],
 )
+@pytest.mark.bad_input(36)
 def test_a_bad_safetensors_header_is_refused(own_cache: Path, tmp_path: Path, content: bytes) -> None:
     path = model_directory(tmp_path / "mine")
     (path / "model.safetensors").write_bytes(content)

@@ -180,6 +180,7 @@ def test_a_file_that_was_cut(tmp_path: Path) -> None:
         (gguf(size=2**40), "is cut short: its tensors need"),
     ],
 )
+@pytest.mark.bad_input(38)
 def test_headers_that_cannot_be(tmp_path: Path, content: bytes, said: str) -> None:
     assert said in said_of(tmp_path, content)
 

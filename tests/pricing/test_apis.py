@@ -63,6 +63,7 @@ def test_nobody_sells_a_name_that_is_not_there() -> None:
     assert sold_as(["HuggingFaceTB/SmolLM2-135M-Instruct"]) == sold_as([]) == []
 
 
+@pytest.mark.bad_input(18)
 def test_an_unknown_api_names_the_nearest() -> None:
     with pytest.raises(
         UsageError, match=r"no API called 'openai/gpt-5-nan'.*did you mean 'openai/gpt-5-nano'"

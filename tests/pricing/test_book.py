@@ -181,6 +181,7 @@ class TestRefusals:
         assert parse_price({**RENTED, "usd_per_hour": 1000}, "box.yaml").hourly_usd == 1000
 
     @pytest.mark.parametrize("currency", ["usd", "", 1, "EURO", "$"])
+    @pytest.mark.bad_input(17)
     def test_a_currency_that_is_none(self, currency: object) -> None:
         assert refusal({**RENTED, "currency": currency}).key == "currency"
 
@@ -259,6 +260,7 @@ class TestFiles:
         with pytest.raises(ConfigError, match="no price files"):
             load_book(tmp_path / "nowhere")
 
+    @pytest.mark.bad_input(18)
     def test_an_unknown_id_is_told_its_nearest(self) -> None:
         with pytest.raises(UsageError, match=r"no price called 'h100' \(did you mean 'h100-80gb'\?\)"):
             find_price({"h100-80gb": parse_price(RENTED, "x"), "a": parse_price(RENTED, "x")}, "h100")

@@ -83,6 +83,7 @@ class TestContract:
         assert isinstance(module.render([]), str)
 
     @pytest.mark.parametrize("module", TEXT_FORMATS, ids=short)
+    @pytest.mark.bad_input(24, 25)
     def test_nothing_in_it_drives_a_terminal(
         self, module: ModuleType, sample: ModuleType, hostile_text: str
     ) -> None:
@@ -312,6 +313,7 @@ class TestHtml:
         run["price"] = price_block(None, 0.2, 0.5, "2026-01-31")
         assert "$0.2000 an hour" in squeezed(Page(html.render(sample.read(run))).text)
 
+    @pytest.mark.bad_input(25, 27)
     def test_text_stays_text(self, sample: ModuleType, hostile_text: str) -> None:
         """Neither a tag nor an attribute that a tame name would not have brought too."""
         page = Page(html.render(sample.read(sample.hostile_run(hostile_text))))
@@ -398,6 +400,7 @@ class TestCsv:
         header, *rows = csv_table(csv.render(sample.read(run)))
         assert rows[1][header.index("ttft_ms_ci_low")] == "-1.5e-05"
 
+    @pytest.mark.bad_input(26)
     def test_no_cell_and_no_header_is_a_formula(self, sample: ModuleType, hostile_text: str) -> None:
         table = csv_table(csv.render(sample.read(sample.hostile_run(hostile_text))))
         assert len({len(row) for row in table}) == 1
@@ -406,6 +409,7 @@ class TestCsv:
         assert any(harmless(hostile_text) in cell for cell in table[0])
 
     @pytest.mark.parametrize("text", ["=1", "+1", "-1", "@a", "\ta", "\ra", " =1", "\n=1", "＝1"])
+    @pytest.mark.bad_input(26)
     def test_an_apostrophe_stands_before_what_starts_a_formula(self, sample: ModuleType, text: str) -> None:
         run = sample.sweep_run()
         run["variants"][0]["name"] = text

@@ -74,6 +74,13 @@ def test_a_row_that_has_no_begin_or_no_end_is_left_out(tmp_path: Path) -> None:
     assert earlier_seconds(tmp_path, "demo") == {"a": 10.0}
 
 
+@pytest.mark.fault(19)
+def test_a_row_that_ends_before_it_begins_is_left_out(tmp_path: Path) -> None:
+    """The wall clock was set back meanwhile; only this estimate knows of that clock."""
+    write(tmp_path, "1", begin(100, "a"), end(40, "a"), begin(40, "b"), end(60, "b"))
+    assert earlier_seconds(tmp_path, "demo") == {"b": 20.0}
+
+
 def test_the_newest_run_of_that_name_is_taken(tmp_path: Path) -> None:
     write(tmp_path, "20260131-1", begin(0, "a"), end(10, "a"))
     write(tmp_path, "20260131-2", begin(0, "a"), end(20, "a"))

@@ -125,6 +125,7 @@ def test_a_run_of_every_kind_comes_back_word_for_word() -> None:
     assert read.rows[1].void_pairs == 1
 
 
+@pytest.mark.fault(32)
 def test_a_run_of_earlier_code_has_defaults() -> None:
     found = written(rich())
     for row in found["variants"]:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import journals
 import pytest
 import yaml
 from journals import SPEC, clock, write_journal
@@ -164,6 +165,7 @@ def test_an_edited_summary_is_named_where_it_differs(
         (b"[" * 100_000, "nested too deeply"),
     ],
 )
+@pytest.mark.bad_input(44)
 def test_a_summary_that_is_none(run: Path, content: bytes, words: str) -> None:
     (run / RUN_JSON).write_bytes(content)
     assert words in refusal(run)
@@ -262,6 +264,7 @@ def test_a_digest_that_is_not_the_configs(tmp_path: Path) -> None:
 # ---- the journal ---------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(14)
 def test_any_changed_line_of_the_journal(run: Path) -> None:
     whole = (run / JOURNAL).read_bytes().splitlines(keepends=True)
     for number, line in enumerate(whole):
@@ -274,6 +277,7 @@ def test_any_changed_line_of_the_journal(run: Path) -> None:
         assert f"journal.jsonl:{number + 1}: " in refusal(run)
 
 
+@pytest.mark.fault(15)
 def test_a_line_gone_moved_or_twice(run: Path) -> None:
     lines = (run / JOURNAL).read_bytes().splitlines(keepends=True)
     for wrong in (
@@ -291,6 +295,7 @@ def test_lines_cut_off_at_the_end_leave_a_sound_chain_and_another_summary(run: P
     assert "run.json: finished_utc" in refusal(run)
 
 
+@pytest.mark.bad_input(43)
 def test_a_journal_of_a_newer_schema(run: Path) -> None:
     (run / JOURNAL).unlink()
     write_journal(run, schema_version=99)
@@ -336,3 +341,25 @@ def test_a_link_is_not_followed(run: Path, tmp_path_factory: pytest.TempPathFact
 def test_two_journals_are_one_too_many(run: Path) -> None:
     (run / f"{JOURNAL}.gz").write_bytes(gzip.compress(b""))
     assert "holds two journals" in refusal(run)
+
+
+@pytest.mark.fault(19)
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [
+        ((31, 30), "the wall clock was set back by 86400 s between records 1 and 2"),
+        (
+            (30, 31),
+            "24.0 h lie between records 1 and 2: the run was continued later, or the wall clock was set",
+        ),
+    ],
+)
+def test_a_wall_clock_that_was_set_is_noted(tmp_path: Path, days: tuple[int, int], said: str) -> None:
+    """The run is sound: no duration comes from this clock."""
+    times = (f"2026-01-{day}T12:00:00Z" for day in (days[0], *[days[1]] * 20))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journals, "clock", lambda: next(times))
+        write_journal(tmp_path)
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(SPEC, sort_keys=False))
+    (tmp_path / RUN_JSON).write_text(json.dumps(made(tmp_path)))
+    assert verify_run(tmp_path).splitlines()[3:] == [said]

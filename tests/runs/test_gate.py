@@ -132,6 +132,7 @@ def test_every_request_of_the_workload_comes_up(tmp_path: Path) -> None:
     assert {unit.spawned_first for unit in units} == {0, 1}
 
 
+@pytest.mark.fault(30)
 def test_a_variant_that_breaks_is_not_a_pass(tmp_path: Path) -> None:
     spec = config(tmp_path, 2 * MS, {"at": "step", "call": 20, "do": "segfault"})
     found = gate(spec, tmp_path)
@@ -139,6 +140,7 @@ def test_a_variant_that_breaks_is_not_a_pass(tmp_path: Path) -> None:
     assert "segfault" in found["rules"][0]["reason"]
 
 
+@pytest.mark.fault(30)
 def test_a_baseline_that_breaks_is_not_a_pass(tmp_path: Path) -> None:
     spec = config(tmp_path, 2 * MS)
     fake_model(tmp_path / "base", {"at": "prefill", "do": "kill"}, prefill_ns=[10 * MS], step_ns=[2 * MS])
@@ -244,6 +246,7 @@ def test_memory_and_counters(tmp_path: Path) -> None:
     assert found["exit_code"] == 5
 
 
+@pytest.mark.fault(26)
 def test_a_disturbed_machine_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(noise, "stolen", lambda before, after: True)
     found = gate(config(tmp_path, 2 * MS), tmp_path)
@@ -256,6 +259,7 @@ def test_a_disturbed_machine_decides_nothing(tmp_path: Path, monkeypatch: pytest
     ("more", "code", "match"),
     [({"gate": {}}, 2, "no limits"), ({"variants": []}, 2, "there is nothing to compare")],
 )
+@pytest.mark.fault(31)
 def test_nothing_to_gate(tmp_path: Path, more: dict[str, Any], code: int, match: str) -> None:
     with pytest.raises(BenchError, match=match) as refused:
         gate_spec(config(tmp_path, 2 * MS, **more), tmp_path / "results", Plan())

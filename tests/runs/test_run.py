@@ -238,6 +238,7 @@ def test_no_drift_of_random_weights_and_the_reason(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("fake_runtime")
+@pytest.mark.fault(23)
 def test_replies_are_compared_token_by_token(tmp_path: Path) -> None:
     real = {"facts": {"random_weights": False, "vocabulary": 1000}}
     base = fake_model(tmp_path / "base", **real)
@@ -269,6 +270,7 @@ def test_every_cell_of_a_sweep_has_its_own_baseline(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("fake_runtime")
+@pytest.mark.fault(1, 3, 5, 20)
 def test_every_failure_is_a_row_and_the_others_finish(tmp_path: Path) -> None:
     late = {"at": "prefill", "call": BEFORE_TURNS + 2}
     later = {"at": "prefill", "call": BEFORE_TURNS + EACH + 2, "do": "kill"}
@@ -395,6 +397,7 @@ def test_a_baseline_that_never_starts_again_leaves_no_process(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("fake_runtime")
+@pytest.mark.fault(26)
 def test_a_machine_that_is_never_quiet_makes_the_row_unfit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -432,6 +435,7 @@ def open_directory(pid: int) -> str:
     "where",
     [("baseline", "memory"), ("b", "solo, 6 requests"), ("b", "load"), ("b", "pair 3, load")],
 )
+@pytest.mark.fault(10)
 def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, where: tuple[str, str]) -> None:
     variants = [variant(tmp_path, name, step_ns=[ns * MS]) for name, ns in (("a", 1), ("b", 3), ("c", 4))]
     spec = config(tmp_path, variants)
@@ -466,6 +470,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, where: tupl
 
 
 @pytest.mark.usefixtures("fake_runtime")
+@pytest.mark.fault(10)
 def test_the_second_ctrl_c_does_not_wait_for_the_stage(tmp_path: Path) -> None:
     """The worker would take an hour; the run is over at once, closed, and can be resumed."""
 
@@ -571,6 +576,7 @@ def test_the_command_ends_with_143_while_a_worker_would_take_an_hour(tmp_path: P
 
 
 @pytest.mark.usefixtures("fake_runtime")
+@pytest.mark.fault(11)
 def test_a_full_disk_stops_the_run_and_keeps_what_was_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -624,6 +630,7 @@ def test_another_config_is_not_continued(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("fake_runtime")
 @pytest.mark.parametrize("name", ["logs", "journal.jsonl", "run.json", ".lock", ".lock.pid"])
+@pytest.mark.bad_input(40)
 def test_a_run_from_elsewhere_writes_to_no_other_file(tmp_path: Path, name: str) -> None:
     spec = config(tmp_path, [variant(tmp_path, "a", {"at": "step", "call": 3, "do": "kill", "once": True})])
     directory, _before = run(spec, tmp_path)
@@ -661,6 +668,7 @@ def test_a_run_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("fake_runtime")
+@pytest.mark.fault(35)
 def test_weights_that_change_during_a_run_end_it(tmp_path: Path) -> None:
     """The second pair would be of another model than the first."""
     spec = config(tmp_path, [variant(tmp_path, "a")])
@@ -700,6 +708,7 @@ def test_another_harness_does_not_continue(tmp_path: Path, monkeypatch: pytest.M
         run_spec(spec, tmp_path / "results", resume=directory)
 
 
+@pytest.mark.fault(8)
 def test_a_harness_that_is_killed_leaves_a_run_to_resume(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -109,6 +109,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("model", "status", "reason"), FAILURES)
+@pytest.mark.fault(24)
 def test_what_fails_is_said_and_nothing_hangs(stub: Address, model: str, status: str, reason: str) -> None:
     timeout_s = 0.5 if "no end" in reason else 20.0
     [one] = sent(stub, model, timeout_s=timeout_s)
@@ -129,6 +130,7 @@ def test_nobody_there() -> None:
         ("zerousage", "usage says 0 output tokens"), ("hugeusage", "and 8 were asked for"),
     ],
 )  # fmt: skip
+@pytest.mark.fault(25)
 def test_a_usage_that_lies_or_is_missing_is_unverified_and_never_0(
     stub: Address, mode: str, doubt: str
 ) -> None:
@@ -148,6 +150,7 @@ def test_other_ways_to_stream(stub: Address, mode: str) -> None:
     assert (one.status, one.n_out) == ("ok", 8)
 
 
+@pytest.mark.fault(24)
 def test_a_retry_is_counted_and_stays_in_the_latency(stub: Address) -> None:
     [one] = sent(stub, "fail=2,status=429", retries=3, backoff_s=0.1)
     assert (one.status, one.attempts) == ("ok", 3)
@@ -187,6 +190,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("url", BAD)
+@pytest.mark.bad_input(32)
 def test_an_address_that_is_none_is_refused_and_not_shown(url: str) -> None:
     with pytest.raises(UsageError) as bad:
         address(url)
@@ -218,6 +222,7 @@ KEY = "sk-planted-0123456789/abc+def=="
         ("http://10.0.0.1", "A_KEY", KEY, "in the clear"),
     ],
 )  # fmt: skip
+@pytest.mark.bad_input(33, 34, 35)
 def test_a_key_that_must_not_be_used(
     url: str, name: str, value: str | None, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,7 @@ STATUSES = ("failed", "cut short")
 
 
 @pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.fault(24)
 def test_an_error_improves_no_number(status: str) -> None:
     """A request that failed at once is not a fast one: it costs, and it is not counted as served."""
     limits = Limits({"ttft": 500})

@@ -103,6 +103,8 @@ def test_a_candidate_that_cannot_import_its_own_code_is_an_error(repository: Pat
     assert "No module named 'helperlib'" in found["rules"][0]["reason"]
 
 
+@pytest.mark.fault(32)
+@pytest.mark.bad_input(42)
 def test_refs_and_configs_that_are_not_there(repository: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--base nowhere: nowhere is no commit, branch or tag"):
         gate(repository, tmp_path, base="nowhere")

@@ -36,6 +36,7 @@ def test_a_repository_is_found_from_within_and_nowhere_else(repository: Reposito
     assert Repository.around(home.parent) is None
 
 
+@pytest.mark.bad_input(42)
 def test_refs_become_commits(repository: Repository, home: Path) -> None:
     tag, head = repository.find("v1"), repository.find("HEAD")
     assert tag is not None

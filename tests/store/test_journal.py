@@ -94,6 +94,7 @@ def test_no_journal(tmp_path: Path, make: Callable[[Path], None]) -> None:
             use(tmp_path / "j")
 
 
+@pytest.mark.fault(13)
 def test_torn_at_every_byte_of_the_last_record(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     data = write_three(path)
@@ -107,6 +108,7 @@ def test_torn_at_every_byte_of_the_last_record(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mask", [0x01, 0x20, 0x80])
+@pytest.mark.fault(14)
 def test_a_flipped_bit_is_never_taken_for_data(tmp_path: Path, mask: int) -> None:
     path = tmp_path / "journal.jsonl"
     data = write_three(path)
@@ -127,6 +129,7 @@ def test_a_flipped_bit_is_never_taken_for_data(tmp_path: Path, mask: int) -> Non
     ("order", "line"),
     [((1, 2), 1), ((0, 2), 2), ((0, 0, 1, 2), 2), ((0, 1, 2, 2), 4), ((1, 0, 2), 1), ((0, 2, 1), 2)],
 )
+@pytest.mark.fault(15)
 def test_lines_deleted_duplicated_or_reordered(tmp_path: Path, order: tuple[int, ...], line: int) -> None:
     path = tmp_path / "journal.jsonl"
     lines = write_three(path).splitlines(keepends=True)
@@ -179,6 +182,7 @@ GENUINE = {"seq": 1, "prev": "0" * 64, "kind": "k", "at_utc": "t"}
         (sealed(**{**GENUINE, "kind": 3}), "without kind"),
     ],
 )
+@pytest.mark.bad_input(44)
 def test_what_is_no_record(tmp_path: Path, line: bytes, reason: str) -> None:
     path = tmp_path / "journal.jsonl"
     put(path, line)
@@ -277,6 +281,7 @@ class Disk:
 
 @pytest.mark.parametrize("room", [0, 1, 57])
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EROFS])
+@pytest.mark.fault(11, 12)
 def test_a_disk_that_fails_on_append(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, room: int
 ) -> None:
@@ -324,6 +329,7 @@ def test_ctrl_c_within_an_append(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert kinds(read_journal(path)) == ("closing",)
 
 
+@pytest.mark.fault(12)
 def test_a_failed_sync_ends_the_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(fd: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -364,6 +370,7 @@ for _ in sys.stdin:  # a writer a line, forked, for starting Python takes longer
 """
 
 
+@pytest.mark.fault(9)
 def test_sigkill_at_random_points(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     Journal.create(path, clock).close()

@@ -56,6 +56,7 @@ def holding(program: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
+@pytest.mark.fault(16)
 def test_the_second_of_two_processes_is_refused_by_pid(tmp_path: Path) -> None:
     with (
         another_holder(tmp_path) as holder,
@@ -74,6 +75,7 @@ def test_a_lock_let_go_leaves_no_notice(tmp_path: Path) -> None:
         assert notice is None
 
 
+@pytest.mark.fault(17)
 def test_the_lock_of_a_killed_process_is_taken_over_with_a_notice(tmp_path: Path) -> None:
     with another_holder(tmp_path) as holder:
         pass

@@ -117,6 +117,7 @@ def test_a_counter_that_is_set_back(clock: DataClock, monkeypatch: Patch) -> Non
     assert "set back" in found.reason
 
 
+@pytest.mark.fault(29)
 def test_no_counter_is_no_figure_and_a_reason(monkeypatch: Patch) -> None:
     monkeypatch.setattr(energy, "find", lambda device: NoCounter("no_energy_counter", "none here"))
     engine = FakeEngine()
@@ -315,6 +316,7 @@ def test_what_a_card_can_count(
 @pytest.mark.parametrize(
     ("machine", "code"), [({"library": False}, "nvml_missing"), ({"broken": "no driver"}, "nvml_failed")]
 )
+@pytest.mark.fault(29)
 def test_no_library(
     gpu_machine: Machine, torch_gpu: Callable[..., list[int]], machine: dict[str, object], code: str
 ) -> None:

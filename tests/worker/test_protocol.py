@@ -91,6 +91,7 @@ def test_descriptors_travel_with_their_message(pair: tuple[socket.socket, socket
         os.close(file)
 
 
+@pytest.mark.fault(21)
 def test_an_oversized_message_is_refused_on_both_sides(
     pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +106,7 @@ def test_an_oversized_message_is_refused_on_both_sides(
         receive(ours)
 
 
+@pytest.mark.fault(21)
 def test_a_claim_of_four_gigabytes_costs_no_memory() -> None:
     with pytest.raises(ProtocolError, match="over the limit"):
         arriving(b"\xff\xff\xff\xff" + b"x" * 1000)
@@ -127,6 +129,7 @@ def test_a_claim_of_four_gigabytes_costs_no_memory() -> None:
         (b'{"a": ' + b"[" * 200_000, "nested too deeply"),
     ],
 )
+@pytest.mark.fault(20, 21)
 def test_what_is_not_a_message_is_refused(body: bytes, problem: str) -> None:
     with pytest.raises(ProtocolError, match=problem):
         arriving(frame(body))
@@ -139,6 +142,7 @@ def test_a_message_that_is_not_json_cannot_be_sent(pair: tuple[socket.socket, so
 
 @settings(max_examples=60)
 @given(st.dictionaries(texts, values, min_size=1, max_size=3), st.data())
+@pytest.mark.fault(21)
 def test_a_frame_cut_anywhere_is_a_closed_channel(message: dict[str, object], data: st.DataObject) -> None:
     whole = frame(json.dumps(message).encode())
     cut = data.draw(st.integers(0, len(whole) - 1))
