@@ -200,7 +200,7 @@ class UnitRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run, as its journal records it; ``inputs`` has the SHA-256 of each file of prompts by its name."""
+    """One run, as its journal records it; ``inputs`` has the SHA-256 of each file that its config names."""
 
     run_id: str
     name: str

@@ -8,7 +8,7 @@ from bench.formatting import format_duration
 from bench.gate.calibration import Calibration
 from bench.gate.finding import Effort, Finding, GateBlock, GateVerdict
 from bench.records import Json
-from bench.report.compared import MOST_LETTERS, between_commits, compared
+from bench.report.compared import MOST_LETTERS, between_commits, compared, counted
 from bench.report.formats import harmless
 from bench.report.formats.markdown import about, escape, rules_table
 from bench.report.gate_reading import advice, advice_on, in_words, summary, worst_first
@@ -140,7 +140,9 @@ def calibration(found: Calibration | None) -> list[str]:
 
 
 def _effort(effort: Effort) -> str:
-    parts = [f"{effort.units} units"]
+    if "unmeasured" in effort.details:
+        return "nothing was measured"
+    parts = [counted("unit", effort.units)]
     if effort.units_from_earlier_runs:
         parts.append(f"{effort.units_from_earlier_runs} of them from an earlier gate on the same code")
     if effort.void_units:

@@ -65,8 +65,8 @@ from bench.runs.sides import (
     strictest,
 )
 from bench.sides.side import Side, Sides
-from bench.sides.unmeasured import Unmeasured
-from bench.store.files import naming
+from bench.sides.unmeasured import LOG, Unmeasured
+from bench.store.files import naming, write_atomic
 from bench.store.lock import run_lock
 from bench.store.replay import Growing
 
@@ -173,7 +173,8 @@ def unmeasured_gate(why: Unmeasured, out: Path, cap: int = CAP) -> Path:
         begin(directory, why.spec, about_text, head) as journal,
         finishing(directory, journal, interrupt),
     ):
-        journal.sync()
+        if why.log is not None:
+            write_atomic(directory / LOG, why.log.read_text(errors="replace"))
     return directory
 
 

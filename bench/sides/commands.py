@@ -18,11 +18,11 @@ _CREDENTIALS = re.compile(r"://[^/\s@]+@")
 
 
 class BuildFailed(BenchError):
-    """A side cannot be built. ``late`` says that a command took too long."""
+    """A side cannot be built. ``late``: a command took too long. ``log`` holds all that it printed."""
 
-    def __init__(self, message: str, *, late: bool = False) -> None:
+    def __init__(self, message: str, *, late: bool = False, log: Path | None = None) -> None:
         super().__init__(message)
-        self.late = late
+        self.late, self.log = late, log
 
 
 def settings() -> tuple[dict[str, str], list[str]]:
@@ -63,6 +63,7 @@ class Runner:
             raise BuildFailed(
                 f"cannot build {self._label}: {said}",
                 late=isinstance(bad, subprocess.TimeoutExpired),
+                log=self._log,
             ) from None
         return done.stdout
 

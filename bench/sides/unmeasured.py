@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.config.spec import Spec
 from bench.errors import BenchError
 from bench.gate.finding import NO_BASE, GateVerdict
 from bench.records import Json
+from bench.sides.commands import BuildFailed
 from bench.sides.repository import Commit, Repository
+
+LOG = "logs/build.log"  # in the run's directory
 
 
 @dataclass(eq=False)
@@ -16,6 +20,7 @@ class Unmeasured(BenchError):
     """Nothing can be measured: a side cannot be built, or the base has no such config.
 
     ``spec`` is a config without rows, of which the limits count. ``files`` are those that differ.
+    ``log`` is what a build printed.
     """
 
     verdict: GateVerdict
@@ -24,6 +29,7 @@ class Unmeasured(BenchError):
     base: Commit
     candidate: Commit
     files: tuple[str, ...]
+    log: Path | None = None
 
     def __str__(self) -> str:
         return self.reason
@@ -40,11 +46,14 @@ class Unmeasured(BenchError):
 
 
 def cannot_be_built(
-    bad: BenchError, spec: Spec, repository: Repository, base: Commit, candidate: Commit
+    bad: BuildFailed, spec: Spec, repository: Repository, base: Commit, candidate: Commit
 ) -> Unmeasured:
     """Return the end of a gate of which a side cannot be built."""
     files = tuple(repository.changed_files(base, candidate))
-    return Unmeasured(GateVerdict.ERROR, str(bad), spec, base, candidate, files)
+    reason = str(bad).replace(
+        str(bad.log), LOG
+    )  # where the log is, for whoever has the run's directory alone
+    return Unmeasured(GateVerdict.ERROR, reason, spec, base, candidate, files, bad.log)
 
 
 def no_config(file: str, spec: Spec, repository: Repository, base: Commit, candidate: Commit) -> Unmeasured:

@@ -15,8 +15,7 @@ from bench.errors import BenchError
 from bench.machine.children import environment, last_lines
 from bench.machine.family import run_whole
 from bench.machine.proc import stat_of
-from bench.models import child as fetching
-from bench.models.child import Limits, run_child
+from bench.models.child import run_child
 from bench.sides import repository
 
 # How a grandchild may try to stay: as any other, in a session of its own, or as a daemon.
@@ -26,72 +25,93 @@ WAYS = {
     "a daemon": "(setsid sh -c 'echo $$ > {pid}; exec sleep 300' > /dev/null 2>&1 &)",
     "without the mark": "env -i /bin/sleep 300 & echo $! > {pid}",
 }
+LIMIT_S = 60.0
 
 
 def gone(file: Path) -> bool:
     """Whether the process whose id is in the file has ended."""
     for _ in range(500):
-        text = file.read_text() if file.exists() else ""
-        if text.strip() and stat_of(int(text))[:1] in ([], ["Z"]):
+        if stat_of(int(file.read_text()))[:1] in ([], ["Z"]):
             return True
         sleep(0.01)
     return False
 
 
 def script(way: str, pid: Path, then: str) -> list[str]:
+    """A command that starts a grandchild, prints a word, leaves a mark beside ``pid`` and goes on."""
     started = f"while [ ! -s {pid} ]; do sleep 0.01; done"
-    return ["/bin/sh", "-c", f"{WAYS[way].format(pid=pid)}\n{started}\necho said; {then}"]
+    return ["/bin/sh", "-c", f"{WAYS[way].format(pid=pid)}\n{started}\necho said; : > {pid}.ready; {then}"]
+
+
+def until_ready(pid: Path) -> None:
+    while not pid.with_name(f"{pid.name}.ready").exists():
+        sleep(0.01)
+
+
+@pytest.fixture
+def pid(tmp_path: Path) -> Path:
+    return tmp_path / "pid"
+
+
+def ends(monkeypatch: pytest.MonkeyPatch, pid: Path, how: Callable[[], BaseException]) -> None:
+    """Let a wait of ``LIMIT_S`` end as soon as the command has done its work: no test waits for a clock."""
+    wait = subprocess.Popen.wait
+
+    def soon(self: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        if timeout == LIMIT_S:
+            until_ready(pid)
+            raise how()
+        return wait(self, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", soon)
+
+
+def too_late() -> BaseException:
+    return subprocess.TimeoutExpired("a command", LIMIT_S)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_command_that_takes_too_long(way: str, tmp_path: Path) -> None:
+def test_a_command_that_takes_too_long(way: str, pid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends(monkeypatch, pid, too_late)
     with pytest.raises(subprocess.TimeoutExpired) as late:
-        run_whole(script(way, tmp_path / "pid", "sleep 300"), environment(), 1.5)
-    assert gone(tmp_path / "pid")
+        run_whole(script(way, pid, "sleep 300"), environment(), LIMIT_S)
+    assert gone(pid)
     assert last_lines(late.value) == (
-        "no end within 1.5 s, so it was ended, with all that it had started\n  said"
+        "no end within 60 s, so it was ended, with all that it had started\n  said"
     )
+
+
+def test_the_clock_itself() -> None:
+    with pytest.raises(subprocess.TimeoutExpired):
+        run_whole(["/bin/sleep", "300"], environment(), 0.1)
 
 
 @pytest.mark.parametrize(("then", "code"), [("exit 0", 0), ("exit 3", 3)])
 @pytest.mark.parametrize("way", ["a child", "a daemon"])
-def test_a_command_that_ends_leaves_nobody(way: str, then: str, code: int, tmp_path: Path) -> None:
+def test_a_command_that_ends_leaves_nobody(way: str, then: str, code: int, pid: Path) -> None:
     """A pipe that a grandchild holds keeps nobody waiting either."""
-    command = script(way, tmp_path / "pid", then)
+    command = script(way, pid, then)
     if code:
         with pytest.raises(subprocess.CalledProcessError) as failed:
-            run_whole(command, environment(), 60)
+            run_whole(command, environment(), LIMIT_S)
         assert failed.value.returncode == code
     else:
-        assert run_whole(command, environment(), 60).stdout == "said\n"
-    assert gone(tmp_path / "pid")
+        assert run_whole(command, environment(), LIMIT_S).stdout == "said\n"
+    assert gone(pid)
 
 
-def test_what_git_leaves_behind_may_go_on(tmp_path: Path) -> None:
-    run_whole(script("a child", tmp_path / "pid", "exit 0"), environment(), 60, may_leave=True)
-    pid = int((tmp_path / "pid").read_text())
-    assert stat_of(pid)[:1] == ["S"]
-    os.kill(pid, 9)
+def test_what_git_leaves_behind_may_go_on(pid: Path) -> None:
+    run_whole(script("a child", pid, "exit 0"), environment(), LIMIT_S, may_leave=True)
+    left = int(pid.read_text())
+    assert stat_of(left)[:1] not in ([], ["Z"])
+    os.kill(left, 9)
 
 
-def test_an_interrupt_ends_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(self: subprocess.Popen[bytes], timeout: float | None = None) -> int:
-        if timeout == 60:
-            while not (tmp_path / "pid").exists():
-                sleep(0.01)
-            raise KeyboardInterrupt
-        return wait(self, timeout)
-
-    wait = subprocess.Popen.wait
-    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+def test_an_interrupt_ends_it_too(pid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends(monkeypatch, pid, KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
-        run_whole(script("a child", tmp_path / "pid", "sleep 300"), environment(), 60)
-    assert gone(tmp_path / "pid")
-
-
-def _a_fetch(command: list[str]) -> None:
-    program = f"import subprocess; subprocess.run({command!r})"
-    run_child(["-c", program], environment(), lambda: None, Limits(1.0, 2**32))
+        run_whole(script("a child", pid, "sleep 300"), environment(), LIMIT_S)
+    assert gone(pid)
 
 
 def _an_engine(command: list[str]) -> None:
@@ -105,17 +125,30 @@ def _git(command: list[str]) -> None:
 @pytest.mark.parametrize(
     ("run", "named"),
     [
-        (_a_fetch, "it took more than 1 s, and was ended"),
-        (_an_engine, "cannot make the packages of x: no end within 1.5 s"),
-        (_git, "git -c failed in /: no end within 1.5 s"),
+        (_an_engine, "cannot make the packages of x: no end within 60 s"),
+        (_git, "git -c failed in /: no end within 60 s"),
     ],
 )
 def test_each_command_that_can_take_long(
-    run: Callable[[list[str]], None], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[[list[str]], None], named: str, pid: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(environments, "INSTALL_S", 1.5)
-    monkeypatch.setattr(repository, "GIT_S", 1.5)
-    monkeypatch.setattr(fetching, "POLL_S", 0.05)
+    """Builds of commits and of serving engines have tests of their own."""
+    monkeypatch.setattr(environments, "INSTALL_S", LIMIT_S)
+    monkeypatch.setattr(repository, "GIT_S", LIMIT_S)
+    ends(monkeypatch, pid, too_late)
     with pytest.raises(BenchError, match=named):
-        run(script("a child", tmp_path / "pid", "sleep 300"))
-    assert gone(tmp_path / "pid")
+        run(script("a child", pid, "sleep 300"))
+    assert gone(pid)
+
+
+def test_a_fetch_that_is_given_up(pid: Path) -> None:
+    """``watch`` is called while the child works; its limit of seconds ends the child in the same way."""
+
+    def watch() -> None:
+        if pid.with_name("pid.ready").exists():
+            raise BenchError("enough")
+
+    program = f"import subprocess; subprocess.run({script('a child', pid, 'sleep 300')!r})"
+    with pytest.raises(BenchError, match="enough"):
+        run_child(["-c", program], environment(), watch)
+    assert gone(pid)

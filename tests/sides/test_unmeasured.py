@@ -67,6 +67,7 @@ def test_a_candidate_that_cannot_be_built(
     assert rule["rule"] == "cost_per_request_usd max_increase 5 %"
     assert "cannot build the working tree" in rule["reason"]
     assert "no-such-package" in rule["reason"]
+    assert "failed (logs/build.log)" in rule["reason"], "a path of the runner says nothing to the reader"
     assert found["evidence"]["units"] == 0
     assert found["evidence"]["differences"]["files"] == ["requirements.txt"]
 
@@ -80,6 +81,8 @@ def test_every_report_shows_it(repository: Path, tmp_path: Path) -> None:
         assert "no-such-package" in said[name], name
     assert '<error message="cannot build' in said["junit"]
     assert "requirements.txt" in said["pr-comment"]
+    assert "nothing was measured" in said["pr-comment"]
+    assert "no-such-package" in (found.directory / "logs" / "build.log").read_text()
 
 
 def test_a_base_that_cannot_be_built(repository: Path, tmp_path: Path) -> None:
