@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from time import perf_counter_ns
 from typing import Any
 
@@ -76,7 +77,7 @@ class Cascade(Engine):
             Cascaded(score, escalated, tried.seconds)
             for score, escalated in zip(tried.scores, sent, strict=True)
         ]
-        answers = list(tried.answers)
+        answers = tried.answers
         chosen = [place for place, escalated in enumerate(sent) if escalated]
         if chosen:
             asked = [prompts[place] for place in chosen]
@@ -95,7 +96,7 @@ class Cascade(Engine):
         whole, ends = self.edge.tokens(generation), set(self.edge.end_ids())
         cut = [list(before_end(ids, ends)) for ids in whole]
         steps = self.edge.watched(generation)
-        scores = [_mean(of[: len(answer) + 1]) for of, answer in zip(steps, cut, strict=True)]
+        scores = [fmean(of[: len(answer) + 1]) for of, answer in zip(steps, cut, strict=True)]
         if not all(map(math.isfinite, scores)):
             raise NonFiniteOutput("the edge model put out NaN or infinite logits, so its answer has no score")
         return _Tried(
@@ -248,7 +249,3 @@ def _decode(engine: Engine, prompts: Sequence[Sequence[int]], tokens: int) -> An
         engine.step(generation)
     engine.synchronise()
     return generation
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)

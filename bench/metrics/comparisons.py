@@ -193,6 +193,7 @@ def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator
     factors = {cost.PER_1K.key: hourly * tokens, cost.PER_REQUEST.key: hourly}
     by = routed.rates_of(variant, cost.price_of(variant, run))
     for metric in TIMED if by is None else OF_CASCADES:
+        ours: Sequence[float]
         ours, theirs = unit_ratios.sums(units, metric.key)
         if by is not None and metric.key in factors:
             ours = routed.as_cloud_ns(units, by)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.drift.suites import generation
 from bench.formatting import format_share, format_significant
 from bench.metrics import cascade, cascade_curve
 from bench.results.row import Row
@@ -13,7 +14,7 @@ def cascade_words(row: Row) -> str:
     rate = row.figure(cascade.RATE)
     if rate is None:
         return ""
-    parts = [_sent(rate), _paid(row), _curve_words(row)]
+    parts = [_sent(rate), _as_alone(row), _paid(row), _curve_words(row)]
     return "; ".join(part for part in parts if part)
 
 
@@ -25,6 +26,13 @@ def _sent(rate: Figure) -> str:
     if sent == n:
         return f"every request went on{lost}, so the edge model's work comes on top"
     return f"{sent} of {n} requests went on to the large model{lost}"
+
+
+def _as_alone(row: Row) -> str:
+    """Say how many replies are the large model's own, whoever gave them."""
+    same = row.figure(generation.EXACT)
+    by_text = ", as texts" if same and same.notes.get("text_level") else ""
+    return f"{format_share(same.value)} of the replies are the baseline's{by_text}" if same else ""
 
 
 def _paid(row: Row) -> str:

@@ -37,7 +37,7 @@ def load(message: Json) -> tuple[Engine, Loaded]:
     options = Options(**message["options"])
     runtime = importlib.import_module(message["runtime"])
     directory = Path(message["directory"])
-    needed = {name for step in _all_steps(message) for name in _scheme(step).REQUIRES}
+    needed = {name for step in cascades.all_steps(message) for name in _scheme(step).REQUIRES}
     with undisturbed():  # collecting the objects that an engine's imports create takes a second
         started = perf_counter_ns()
         not_needed: Callable[[Path], set[str]] = getattr(runtime, "not_needed", lambda _directory: set())
@@ -59,34 +59,22 @@ def load(message: Json) -> tuple[Engine, Loaded]:
     teacher = _teacher(runtime, options, message)
     changes = [step for step in message["optimise"] if "edge" not in step]
     steps = [done for step in changes for done in _apply(engine, step, facts, teacher)]
-    measured, edge_s = steps, 0.0
-    for step in message["optimise"][len(changes) :]:
-        engine, beside, more, decides = cascades.made(engine, directory, step, load)
-        _enforce(str(step["label"]), decides)
-        steps, edge_s = [*steps, *more], beside.load_s
+    engine, beside, edge_s = cascades.on_top(engine, message, load, _enforce)
     gc.collect()
     memory.give_back()
     stored = engine.census(count_zeros=False)
     as_loaded = {"step": "runtime", "took_s": loaded_s, "checks": [asdict(one) for one in checks]}
     return engine, Loaded(
-        facts=_as_measured(_with_cache(engine.facts(), facts, held), measured),
+        facts=_as_measured(_with_cache(engine.facts(), facts, held), steps),
         load_s=loaded_s + edge_s,
-        optimise_s=sum(step["took_s"] for step in steps) - edge_s,
+        optimise_s=sum(step["took_s"] for step in (*steps, *beside)) - edge_s,
         load_memory=memory.read_peak(engine),
         weights_bytes=stored.weights_bytes,
         bytes_by_dtype=dict(stored.bytes_by_dtype),
         parameters=engine.parameters(),
-        evidence=(as_loaded, *steps),
+        evidence=(as_loaded, *steps, *beside),
         mixture=routing.described(engine, mixture),
     )
-
-
-def _all_steps(message: Json) -> Iterator[Json]:
-    """Yield the steps of a load, and those of the edge model of a cascade."""
-    for step in message["optimise"]:
-        yield step
-        if "edge" in step:
-            yield from _all_steps(step["edge"])
 
 
 @contextmanager

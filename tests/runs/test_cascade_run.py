@@ -185,6 +185,8 @@ def test_the_evidence_and_what_a_reader_sees(done: Done) -> None:
     text = markdown.render([done.summary])
     assert "no request went on" in text
     assert "every request went on" in text
+    assert "100.0% of the replies are the baseline's;" in text
+    assert "of the replies are the baseline's, as texts" in text
     assert "sent on" in text
     assert "<polyline" in html.render([done.summary])
     assert verify_run(done.directory)
