@@ -236,6 +236,24 @@ def test_two_at_once(out: Path) -> None:
     assert len(shown(out)) == 25
 
 
+def test_who_interrupts_the_first_reading_does_not_begin_anew(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.results.index.AT_ONCE", 10)
+
+    class Impatient(Reading):
+        def __call__(self, directories: Sequence[bytes]) -> list[IndexedRun]:
+            if len(self.read) == 20:
+                raise KeyboardInterrupt
+            return super().__call__(directories)
+
+    with pytest.raises(KeyboardInterrupt):
+        Index(out, Impatient())
+    again = Reading()
+    assert len(Index(out, again).runs(ALL)) == 24
+    assert len(again.read) == 4
+
+
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a directory of runs"):
         Index(tmp_path / "gone")
