@@ -45,7 +45,7 @@ def _read_many(directories: Sequence[bytes]) -> Iterator[IndexedRun]:
     from bench.machine.devices import cpu_count
     from bench.results.index_entry import read_run
 
-    print(f"reading {count(len(directories), 'run')} once; the next time takes a moment", file=sys.stderr)
+    print(f"reading {count(len(directories), 'run')} into the index, once", file=sys.stderr)
     with ProcessPoolExecutor(cpu_count(), mp_context=get_context("fork")) as pool:
         yield from pool.map(read_run, directories, chunksize=AT_ONCE)
 

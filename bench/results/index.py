@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +35,7 @@ from bench.store.index_file import empty_database, read_database, write_database
 
 ReadMany = Callable[[Sequence[bytes]], Iterable[IndexedRun]]
 Kind = TypeVar("Kind")
+AT_ONCE = 10_000  # directories that are read before the index is kept
 
 
 def one_by_one(directories: Sequence[bytes]) -> Iterator[IndexedRun]:
@@ -89,7 +90,7 @@ class Index:
             raise ValueError("a run without its price")
         self._keep()
         rows = self._rows_of([row[0] for row in found])
-        return [IndexedRun(*row[1:], rows=tuple(rows.get(row[0], ()))) for row in found]
+        return [IndexedRun(*row[1:], tuple(rows.get(row[0], ()))) for row in found]
 
     def _refresh(self) -> None:
         """Read what is new or has changed since the index was made, and forget what is gone."""
@@ -141,12 +142,17 @@ class Index:
         finally:
             self._database.execute("COMMIT")  # half of it is as good: what is missing is read next time
 
-    def _read(self, places: Collection[bytes]) -> bool:
-        """Read these directories into the index; return whether there were any."""
-        if places:
+    def _read(self, places: Sequence[bytes]) -> bool:
+        """Read these directories into the index; return whether there were any.
+
+        What was read is kept from time to time, so that who interrupts it does not begin anew.
+        """
+        for begin in range(0, len(places), AT_ONCE):
+            self._keep()
+            some = places[begin : begin + AT_ONCE]
             with self._transaction():
-                self._delete(places)
-                for run in self._read_many([self._path(place) for place in places]):
+                self._delete(some)
+                for run in self._read_many([self._path(place) for place in some]):
                     self._put(run)
             self._changed = True
         return bool(places)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError, IntegrityError, UsageError
 from bench.formatting import one_line
 from bench.metrics import cost, energy, throughput
 from bench.metrics.comparisons import Comparison
@@ -27,7 +27,7 @@ FIGURES = frozenset(
     metric.key for metric in (cost.PER_1K, throughput.TOTAL, throughput.REQUESTS, energy.PER_REQUEST)
 )
 LOAD_JSON = "load.json"  # of a load, which has a journal too and is no run
-LONGEST = 400  # letters of a text
+LONGEST, MOST_STEPS, MOST_PRICE = 400, 4000, 20_000  # letters of a text, of steps, of a price block
 MOST_THREADS = 2**31
 
 
@@ -55,6 +55,9 @@ def _last_digest(path: Path) -> str:
 
 
 def _entry(state: tuple[bytes, int, str], run: RunSummary, digest: str) -> IndexedRun:
+    price = json.dumps(run.price, sort_keys=True)
+    if len(price) > MOST_PRICE:
+        raise IntegrityError(f"its price has more than {MOST_PRICE} letters")
     return IndexedRun(
         *state,
         status=str(run.status),
@@ -67,7 +70,7 @@ def _entry(state: tuple[bytes, int, str], run: RunSummary, digest: str) -> Index
         verdict=str(run.gate.verdict) if run.gate else "",
         models=_models(run),
         machine=_machine(run.machine),
-        price=json.dumps(run.price, sort_keys=True),
+        price=price,
         rows=tuple(_row(run, row) for row in run.rows),
     )
 
@@ -87,7 +90,7 @@ def _in_utc(stamp: str) -> str:
     try:
         return datetime.fromisoformat(stamp).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except OverflowError:
-        return _text(stamp)
+        return _text(stamp)[:LONGEST]
 
 
 def _machine(found: Mapping[str, Any]) -> str:
@@ -106,7 +109,7 @@ def _row(run: RunSummary, row: Row) -> IndexedRow:
         group=row.group,
         is_baseline=row.is_baseline,
         status=str(row.status),
-        steps=_text(" + ".join(row.optimisations)),
+        steps=_text(" + ".join(row.optimisations))[:MOST_STEPS],
         threads=min(row.facts.threads, MOST_THREADS) if row.facts and row.facts.threads else None,
         device=_text(row.facts.device)[:LONGEST] if row.facts else "",
         tokens_per_s=_number(tokens, "value"),

@@ -51,7 +51,8 @@ class Figure:
         if "value" in found:
             notes = {key: found[key] for key in found if key not in _OWN}
             return cls(*head, found["value"], *bounds, notes=notes)
-        sample = Distribution(*[found[key] for key in _SAMPLE], *bounds)
+        low, high = bounds
+        sample = Distribution(**{key: found[key] for key in _SAMPLE}, ci_low=low, ci_high=high)
         return cls(*head, sample.mean, *bounds, sample=sample)
 
 

@@ -60,7 +60,7 @@ def test_many_are_read_by_several_processes(bench: Bench, out: Path, monkeypatch
     monkeypatch.setattr(run_pages, "MANY", 3)
     ended = bench("list", "runs", out, "--json")
     assert ended.stdout == alone
-    assert ended.stderr.startswith("reading 12 runs once")
+    assert ended.stderr.startswith("reading 12 runs into the index, once")
 
 
 def test_a_run_that_cannot_be_read_is_listed_as_such(bench: Bench, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from bench.results.index import Index, one_by_one
 from bench.results.index_schema import SCHEMA
 from bench.results.indexed import UNREADABLE, IndexedRun
 from bench.results.run_summary import RunStatus
-from bench.results.summary import RUN_JSON, load_run
+from bench.results.summary import RUN_JSON, load_run, sealed
 from bench.results.verify import verify_run
 from bench.results.wanted import SORTS, Wanted
 from bench.serving import record
@@ -236,6 +236,24 @@ def test_two_at_once(out: Path) -> None:
     assert len(shown(out)) == 25
 
 
+def test_who_interrupts_the_first_reading_does_not_begin_anew(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.results.index.AT_ONCE", 10)
+
+    class Impatient(Reading):
+        def __call__(self, directories: Sequence[bytes]) -> list[IndexedRun]:
+            if len(self.read) == 20:
+                raise KeyboardInterrupt
+            return super().__call__(directories)
+
+    with pytest.raises(KeyboardInterrupt):
+        Index(out, Impatient())
+    again = Reading()
+    assert len(Index(out, again).runs(ALL)) == 24
+    assert len(again.read) == 4
+
+
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a directory of runs"):
         Index(tmp_path / "gone")
@@ -306,3 +324,24 @@ def test_a_thousand_runs_in_little_time(tmp_path: Path) -> None:
     began = time.process_time()
     Index(tmp_path).runs(replace(ALL, most=50))
     assert time.process_time() - began < 0.5
+
+
+@pytest.mark.parametrize("where", ["source", "note", "steps", "device"])
+def test_a_run_with_a_text_without_end(tmp_path: Path, where: str) -> None:
+    """It is listed, cut or as unreadable, and hides no other run."""
+    write_run(tmp_path / "sound")
+    path = write_run(tmp_path / "long") / RUN_JSON
+    content = json.loads(path.read_text())
+    del content["seal"]
+    long = "x" * 3_000_000
+    if where in ("source", "note"):
+        content["price"][where] = long
+    elif where == "steps":
+        content["variants"][1]["optimisations"] = [long]
+    else:
+        content["variants"][1]["facts"]["device"] = long
+    path.write_text(json.dumps(dict(sealed(content, path.parent / JOURNAL))))
+    found = {run.place: run for run in shown(tmp_path)}
+    assert found[b"sound"].status == "ok"
+    assert found[b"long"].status == (UNREADABLE if where in ("source", "note") else "ok")
+    assert (tmp_path / INDEX).stat().st_size < 1_000_000

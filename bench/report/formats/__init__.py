@@ -20,7 +20,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
-from functools import cache, lru_cache
+from functools import lru_cache
 from operator import eq, is_
 from typing import Any, TypeVar
 
@@ -34,6 +34,7 @@ FlatRow = dict[str, Any]
 Any_ = TypeVar("Any_")
 FEW_LETTERS = 200
 _PLAIN = frozenset({int, float, bool, type(None)})
+_FIELDS: dict[type, tuple[str, ...]] = {}  # by the class
 
 
 def harmless(value: Any_) -> Any_:
@@ -74,10 +75,11 @@ def _line(text: str) -> str:
 _of_few_letters = lru_cache(maxsize=4096)(_line)  # units, formulas and names stand in every row
 
 
-@cache
 def _fields_of(kind: type) -> tuple[str, ...]:
     """Return the names of the fields of a dataclass; none of anything else."""
-    return tuple(one.name for one in fields(kind)) if is_dataclass(kind) else ()
+    if kind not in _FIELDS:
+        _FIELDS[kind] = tuple(one.name for one in fields(kind)) if is_dataclass(kind) else ()
+    return _FIELDS[kind]
 
 
 def _mapping(value: Mapping[Any, Any]) -> Mapping[Any, Any]:
