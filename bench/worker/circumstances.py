@@ -6,7 +6,7 @@ drift can be told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,6 @@ from bench.worker.score import compared, predictions
 
 SHAPES, THREADS, BATCH = "shapes", "threads", "batch"
 MOST_REQUESTS, MOST_TOKENS = 4, 16
-Again = Callable[[Sequence[int]], Any]
 
 
 def noise_floor(engine: Engine, windows: Sequence[Sequence[int]], extra: Sequence[int], how: str) -> Windows:

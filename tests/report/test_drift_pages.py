@@ -38,7 +38,7 @@ def run() -> RunRecord:
 def test_every_figure_has_its_line() -> None:
     page = render(summarise(run()))
     for words in (
-        "48 positions in 6 windows of 9 (mixed)", "KL(base‖variant)  0.0600 ±", "99.9 %", "noise floor",
+        "48 positions in 6 windows of 9 (mixed)", "KL(base‖variant)    0.0600 ±", "99.9 %", "noise floor",
         "other shapes 0.0350", "in a batch 0.0450", "quarter 1", "latin", "cjk", "digits", "kld_reverse_mean",
         "same next token", "Δp mean", "ln PPL ratio", "correlation", "PPL change", "half differ by token 10",
         "still the same after 10: 50.0%", "edit distance", "length ratio", "end in a loop", "logit range",
