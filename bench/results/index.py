@@ -90,7 +90,7 @@ class Index:
             raise ValueError("a run without its price")
         self._keep()
         rows = self._rows_of([row[0] for row in found])
-        return [IndexedRun(*row[1:], tuple(rows.get(row[0], ()))) for row in found]
+        return [IndexedRun(*(*row[1:], tuple(rows.get(row[0], ())))) for row in found]
 
     def _refresh(self) -> None:
         """Read what is new or has changed since the index was made, and forget what is gone."""
