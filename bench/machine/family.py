@@ -81,9 +81,14 @@ def end_family(child: subprocess.Popen[Any], given: Mapping[str, str]) -> None:
 
 
 def _family(leader: int, mark: str) -> list[int]:
-    """Return the processes in the leader's session and those with the mark, if they have not ended."""
+    """Return the processes in the leader's session and those with the mark, if they have not ended.
+
+    The leader comes first: a shell would print that its children were killed.
+    """
     pids = [int(entry.name) for entry in entries(Path("/proc")) if entry.name.isdecimal()]
-    found = {*session_of(leader), *(pid for pid in pids if pid != os.getpid() and _has(pid, mark))}
+    found = dict.fromkeys(
+        [*session_of(leader), *(pid for pid in pids if pid != os.getpid() and _has(pid, mark))]
+    )
     return [pid for pid in found if stat_of(pid)[:1] not in ([], ["Z"])]
 
 
