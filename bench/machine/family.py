@@ -71,7 +71,7 @@ def end_family(child: subprocess.Popen[Any], given: Mapping[str, str]) -> None:
     started. Those that start others meanwhile are looked for again, for five seconds at most."""
     pause = threading.Event()
     for _ in range(ROUNDS):
-        if not (left := _family(child.pid, given[MARK])):
+        if not (left := _family(child, given[MARK])):
             break
         for pid in left:
             with suppress(ProcessLookupError):
@@ -80,10 +80,15 @@ def end_family(child: subprocess.Popen[Any], given: Mapping[str, str]) -> None:
     child.wait()
 
 
-def _family(leader: int, mark: str) -> list[int]:
-    """Return the processes in the leader's session and those with the mark, if they have not ended."""
+def _family(child: subprocess.Popen[Any], mark: str) -> list[int]:
+    """Return the processes in the child's session and those with the mark, if they have not ended.
+
+    The child comes first: a shell would print that its own children were killed. Once it was waited for, its
+    id may be that of another process.
+    """
     pids = [int(entry.name) for entry in entries(Path("/proc")) if entry.name.isdecimal()]
-    found = {*session_of(leader), *(pid for pid in pids if pid != os.getpid() and _has(pid, mark))}
+    ours = [*session_of(child.pid), *(pid for pid in pids if pid != os.getpid() and _has(pid, mark))]
+    found = dict.fromkeys(ours[0 if child.poll() is None else 1 :])
     return [pid for pid in found if stat_of(pid)[:1] not in ([], ["Z"])]
 
 
