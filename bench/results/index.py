@@ -12,6 +12,7 @@ import sqlite3
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,7 +91,7 @@ class Index:
             raise ValueError("a run without its price")
         self._keep()
         rows = self._rows_of([row[0] for row in found])
-        return [IndexedRun(*(*row[1:], tuple(rows.get(row[0], ())))) for row in found]
+        return [replace(IndexedRun(*row[1:]), rows=tuple(rows.get(row[0], ()))) for row in found]
 
     def _refresh(self) -> None:
         """Read what is new or has changed since the index was made, and forget what is gone."""
