@@ -15,7 +15,12 @@ WORDS = list(range(10, 40))
 
 def window(number: int) -> DriftWindow:
     kld = [0.01 * (number + place) for place in range(8)]
-    plain = drift_window(kld, [1, 0] * 4, [-1.0 - 0.1 * place for place in range(8)], [-1.2] * 8)
+    plain = drift_window(
+        kld,
+        [1, 0] * 4,
+        [-1.0 - 0.1 * place for place in range(8)],
+        [-1.2 - 0.2 * (place % 3) for place in range(8)],
+    )
     return replace(plain, kinds="lllldpcc", more={"reverse-kl": tuple(kld)})
 
 
