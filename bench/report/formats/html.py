@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
@@ -115,7 +115,7 @@ class _Page:
         """Return the cells of the sweep in order; without a sweep there is one cell without a name."""
         return self.run.groups
 
-    @property
+    @cached_property
     def columns(self) -> tuple[Column, ...]:
         """Return the columns of the result table."""
         return columns_of(self.run)
