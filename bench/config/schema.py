@@ -29,11 +29,12 @@ from bench.config.spec import (
 from bench.metrics import all_metrics
 from bench.models.registry import all_models
 from bench.models.shrink import ALLOWED
-from bench.optimisations import spellings, verbs
+from bench.optimisations import routes, spellings, verbs
 from bench.pricing.book import default_book
 
 Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+STEP = {"$ref": "#/properties/optimise/items"}  # one of the steps of an arm, as the file has them
 
 
 def json_schema() -> Schema:
@@ -142,6 +143,8 @@ def _steps() -> Iterator[Schema]:
         spelled = (verb, *(other for other, ours in spellings().items() if ours == verb))
         for name, module in plugins.each(f"optimisations.{verb}"):
             params = _inlined(TypeAdapter(module.Params).json_schema())
+            if routes(verb):
+                params["properties"]["edge"]["properties"]["optimise"]["items"] = STEP
             for spelling in spelled:
                 chosen = {spelling: {"const": name, "description": plugins.describe(module)}}
                 yield {
