@@ -100,7 +100,8 @@ class Link:
         if left_s > self.settings.patience_s:
             patience_s = self.settings.patience_s
             when = f"{since_s:.1f} s after it was opened, and the sender waited {patience_s:g} s"
-            raise LinkDown(f"the link is down {when} (outage {outage})", patience_s)
+            lasts = "has no end" if outage is None or outage.for_s is None else f"lasts {outage.for_s:g} s"
+            raise LinkDown(f"the link is down {when} (the outage {lasts})", patience_s)
         return left_s
 
     def _repairs_s(self, n_bytes: int, direction: Direction) -> float:

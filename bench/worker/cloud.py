@@ -20,6 +20,9 @@ from bench.engine.wire import Frame, Gone, Op
 from bench.errors import Outcome, VariantFailed
 from bench.worker.loop import classify
 
+# transformers imports these if they are there, which takes seconds; weights that cross the socket are dense.
+NOT_NEEDED = ("hqq", "torchao", "scipy")
+
 
 class Half:
     """The layers behind the edge's, with the final norm, the head and a KV cache of their own."""
@@ -135,6 +138,7 @@ def build(told: Mapping[str, Any], channel: socket.socket) -> Half:
 
 def serve(channel: socket.socket) -> None:
     """Answer the edge until it closes the connection."""
+    sys.modules.update(dict.fromkeys(NOT_NEEDED))  # type: ignore[arg-type]
     import torch
     import transformers
 
