@@ -202,4 +202,4 @@ class _Baseline:
 
 
 def _plain(one: DriftWindow) -> dict[str, Any]:
-    return {key: list(values) for key, values in vars(one).items() if key != "more"}
+    return {key: list(values) for key, values in vars(one).items() if key not in ("more", "kinds")}
