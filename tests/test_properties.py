@@ -112,7 +112,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return (run / JOURNAL).read_bytes()
 
 
-@pytest.mark.fault(13, 15)
+@pytest.mark.fault(13)
 def test_a_run_cut_at_any_line_is_a_run_as_far_as_it_goes(place: Path, sound: bytes) -> None:
     """Whole lines and a torn one after them: it is replayed and judged."""
     lines = sound.splitlines(keepends=True)
