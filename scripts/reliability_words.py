@@ -53,7 +53,10 @@ FAULTS: Rows = {
     15: ("a line of a journal is gone, moved or there twice", "exit code 6 with file and line"),
     16: ("two harnesses in one directory", "the second is refused and told the process id of the first"),
     17: ("a lock of a process that has died", "it is taken over, with a notice"),
-    18: ("the index beside the journals is gone or damaged", ""),
+    18: (
+        "the index beside the journals is gone or damaged",
+        "it is made again from the journals, with the same answers",
+    ),
     19: (
         "the wall clock is set a day forward or back",
         "no figure changes, because durations come from clocks that nobody sets; `bench verify` notes it",
@@ -181,7 +184,7 @@ BAD_INPUTS: Rows = {
 
 # Numbers without a test, and why.
 NOT_HERE: dict[str, dict[int, str]] = {
-    "fault": {18: "not applicable here: there is no index beside the journals"},
+    "fault": {},
     "bad_input": {
         31: "not applicable here: a line of a file of prompts has no id; requests are known by their place"
     },

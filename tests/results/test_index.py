@@ -199,6 +199,7 @@ def test_a_wrong_index_is_made_again(out: Path, sql: str) -> None:
     assert shown(out) == right
 
 
+@pytest.mark.fault(18)
 def test_a_damaged_index_is_made_again(out: Path) -> None:
     right, draw = shown(out), random.Random(3)
     sound = (out / INDEX).read_bytes()
