@@ -20,7 +20,7 @@ from bench.formatting import MIB
 from bench.store.files import write_atomic_bytes
 
 INDEX = ".index.sqlite"
-MOST_BYTES = 512 * MIB  # 100,000 runs of three rows take 62 MiB
+MOST_BYTES = 512 * MIB  # 100,000 runs of two rows take 63 MiB
 LONGEST = 1 * MIB  # bytes of a row of it
 CHECKSUM = 4  # bytes at the end of the file: they find damage, and no more
 
