@@ -114,7 +114,7 @@ def _divergence(row: Row) -> str:
     """Return the median token, the rate, and a few points of the survival curve."""
     half, rate = row.figure(generation.MEDIAN), row.figure(generation.RATE)
     first = row.figure(generation.DIVERGENCE)
-    curve = (first.notes.get("curve") or []) if first else []
+    curve = (first.notes.get("survival") or []) if first else []
     known = [(step[0], step[1]) for step in curve if None not in step[:2]]
     chosen = known[:: max(len(known) // 4, 1)]
     parts = [

@@ -103,7 +103,7 @@ class FigureBlock(Block):
     new: Count | None = None
     gone: Count | None = None
     outside: bool | None = None
-    curve: Annotated[list[CurveStep], Field(max_length=MOST_STEPS)] | None = None
+    survival: Annotated[list[CurveStep], Field(max_length=MOST_STEPS)] | None = None
     window_means: list[Number] | None = None
     windows: Count | None = None
     window: Count | None = None

@@ -137,4 +137,4 @@ def test_figures_of_replies() -> None:
     assert length.ci_low is not None
     assert length.ci_low < length.value
     assert curve is not None
-    assert [step[0] for step in curve.notes["curve"]] == [1, 3]
+    assert [step[0] for step in curve.notes["survival"]] == [1, 3]

@@ -186,7 +186,7 @@ def test_whatever_a_journal_says_it_is_continued_or_refused_in_a_sentence(
     """Nothing is measured here: what is tested is everything before and after that."""
     spec = with_files(tmp_path)
     directory, _before = run(spec, tmp_path)
-    monkeypatch.setattr(harness, "GroupRun", lambda *_: SimpleNamespace(run=lambda: None))
+    monkeypatch.setattr(harness, "GroupRun", lambda *_: SimpleNamespace(run=lambda: None, measured=[]))
     draw, said = random.Random(seed), set[int]()
     for number in range(25):
         place = tmp_path / f"tampered-{number}"

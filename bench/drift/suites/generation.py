@@ -59,7 +59,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     outside = length is not None and not low <= length.value <= high
     return {
         EXACT.key: EXACT.scalar(drift.exact_match(pairs), n=len(pairs)),
-        DIVERGENCE.key: DIVERGENCE.scalar(drift.first_divergence(pairs), curve=_kept(steps)),
+        DIVERGENCE.key: DIVERGENCE.scalar(drift.first_divergence(pairs), survival=_kept(steps)),
         MEDIAN.key: MEDIAN.scalar(survival.median(steps), **known),
         RATE.key: RATE.scalar(drift.divergence_rate(seen), **known),
         EDITS.key: EDITS.scalar(drift.edits(pairs), n=len(pairs)),
