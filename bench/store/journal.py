@@ -132,7 +132,7 @@ class Journal:
 
     def __init__(self, path: Path, clock: Callable[[], str], file: FileIO) -> None:
         self.path = path
-        self._clock, self._file = clock, file
+        self._clock, self._file, self._opened = clock, file, os.fstat(file.fileno())
         with open(file.fileno(), "rb", closefd=False) as lines:
             read, self._chain = _read(lines, path)
         self.notices, self._unfinished = read.notices, bool(read.notices)
@@ -209,7 +209,7 @@ class Journal:
             there = self.path.lstat()
         except OSError:
             return False
-        return os.path.samestat(there, os.fstat(self._file.fileno()))
+        return os.path.samestat(there, self._opened)
 
     def close(self) -> None:
         """Sync and release the file. A second close does nothing, and an append after it is refused."""
