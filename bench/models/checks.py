@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from bench.bounded import must_be_modest, must_be_regular, read_bounded, why
+from bench.bounded import must_be_modest, open_regular, read_bounded, why
 from bench.errors import UsageError
 from bench.formatting import MIB, one_line, printable
 from bench.models.config_types import check_types
@@ -207,12 +207,12 @@ def _check_files(directory: Path) -> None:
     wanted = (path for path in directory.iterdir() if any(fnmatch(path.name, name) for name in MODEL_FILES))
     for path in sorted(wanted):
         try:
-            status = path.stat()
-            must_be_regular(status.st_mode, path)
+            with open_regular(path) as file:
+                size = os.fstat(file.fileno()).st_size
         except OSError as bad:
             raise UsageError(f"{path}: {why(bad)}") from None
         most = CONFIG_MAX_BYTES if path.suffix == ".jinja" else TEXT_MAX_BYTES
-        if path.suffix != ".safetensors" and status.st_size > most:
+        if path.suffix != ".safetensors" and size > most:
             raise UsageError(f"{path}: is larger than {most // MIB} MiB")
 
 
