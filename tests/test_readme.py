@@ -87,8 +87,7 @@ def test_a_table_is_what_its_run_says(name: str, page: str) -> None:
 
 
 def test_no_table_stands_anywhere_else() -> None:
-    """One that is typed, or left behind where it was, is held against nothing. The two of reliability.md are
-    held against the tests by ``test_reliability.py``."""
+    """One that is typed, or left behind where it was, is held against nothing."""
     pages = (ROOT / "README.md", *ROOT.glob("docs/**/*.md"))
     found = [
         (name, str(page.relative_to(ROOT)))
@@ -96,7 +95,6 @@ def test_no_table_stands_anywhere_else() -> None:
         for name in re.findall(r"<!-- (\w+):begin -->", page.read_text())
     ]
     assert sorted(found) == [
-        ("bad_inputs", "docs/reliability.md"), ("faults", "docs/reliability.md"),
         ("proof", "README.md"), ("pruning", "docs/results.md"), ("quantisation", "docs/results.md"),
         ("quickstart", "README.md"),
     ]  # fmt: skip

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bench.config.spec import explain
 from bench.errors import ConfigError
-from bench.formatting import did_you_mean, nearest
+from bench.formatting import did_you_mean
 from bench.yaml_source import KeyPath, YamlSource
 
 if TYPE_CHECKING:
@@ -53,10 +53,8 @@ def _refusal(source: YamlSource, kind: Any, wrong: ErrorDetails, path: KeyPath) 
             place = (*place, part)
     if wrong["type"] == "unexpected_keyword_argument":
         known = [field.name for field in dataclasses.fields(_block_in(kind, wrong["loc"][:-1]))]
-        close = nearest(str(wrong["loc"][-1]), known)
-        return source.error(
-            place, "unknown key", f"did you mean {close!r}?" if close else f"known: {', '.join(known)}"
-        )
+        hint = did_you_mean(str(wrong["loc"][-1]), known, f"known: {', '.join(known)}")
+        return source.error(place, "unknown key", hint)
     problem, hint = explain(wrong)
     inner = (*place, problem.partition(" ")[0])
     at_block = wrong["type"] == "value_error" and bool(wrong["loc"]) and inner in source.lines

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from bench.errors import UsageError
-from bench.formatting import nearest
+from bench.formatting import did_you_mean
 from bench.results.indexed import NO_RUN, UNREADABLE
 
 # The cheapest row that was measured, among those with the wanted steps.
@@ -109,8 +109,7 @@ def _status(given: str) -> tuple[str, tuple[object, ...]]:
 
 
 def _meant(given: str, known: tuple[str, ...]) -> str:
-    close = nearest(given, known)
-    return f"did you mean {str(close)!r}?" if close else f"known: {', '.join(known)}"
+    return did_you_mean(given, map(str, known), f"known: {', '.join(known)}")
 
 
 def _day(option: str, text: str) -> date:

@@ -85,7 +85,7 @@ def test_a_threshold_beyond_every_score_is_refused(
     with pytest.raises(ConfigError) as caught:
         read_config(file)
     assert problem in str(caught.value)
-    assert ":14:" in str(caught.value) or "line 14" in str(caught.value)
+    assert ":10: variants[0].optimise[0]" in str(caught.value)
 
 
 STEP = "      - cascade: log-probability\n"
