@@ -24,6 +24,9 @@ STARTERS = {
 OURS = {"run_whole", "run_child", "ProcessPoolExecutor"}
 # (module, what it calls): the row of the table in docs/security.md.
 KNOWN = {
+    ("cli.run_pages", "ProcessPoolExecutor"): "a reader of many runs",
+    ("cli.run_pages", "multiprocessing.get_context"): "a reader of many runs",
+    ("engine.cloud", "subprocess.Popen"): "the cloud of a split",
     ("environments", "run_whole"): "the look into an interpreter",
     ("machine.devices", "subprocess.run"): "nvidia-smi",
     ("machine.family", "subprocess.Popen"): "whoever calls it says what",
@@ -32,6 +35,7 @@ KNOWN = {
     ("models.fetch", "run_child"): "pip, to fetch",
     ("plan.ceilings", "run_whole"): "the measurement of ceilings",
     ("runtimes.command", "subprocess.Popen"): "your own program",
+    ("scale.node", "subprocess.Popen"): "a run of a campaign",
     ("serving.drift", "subprocess.Popen"): "the baseline of a server",
     ("serving.environments", "subprocess.Popen"): "pip, to make the environment of an engine",
     ("serving.keeper", "subprocess.Popen"): "a server and its keeper",

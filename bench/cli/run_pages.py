@@ -39,14 +39,14 @@ def _read_many(directories: Sequence[bytes]) -> Iterator[IndexedRun]:
     if len(directories) < MANY:
         yield from one_by_one(directories)
         return
+    import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
 
     from bench.machine.devices import cpu_count
     from bench.results.index_entry import read_run
 
     print(f"reading {count(len(directories), 'run')} into the index, once", file=sys.stderr)
-    with ProcessPoolExecutor(cpu_count(), mp_context=get_context("fork")) as pool:
+    with ProcessPoolExecutor(cpu_count(), mp_context=multiprocessing.get_context("fork")) as pool:
         yield from pool.map(read_run, directories, chunksize=AT_ONCE)
 
 

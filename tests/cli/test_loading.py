@@ -128,7 +128,7 @@ def test_a_missing_package_is_named(url: str, said, monkeypatch: pytest.MonkeyPa
         (("http://host.example", "--users", "1", "--key-env", "PLANTED"), "in the clear"),
         (("https://host.example", "--users", "1", "--key-env", "NOT_SET_AT_ALL"), "not set"),
         (("https://host.example", "--users", "1", "--key-env", KEY), "not a key"),
-        (("vlm", "--users", "1"), "did you mean vllm"),
+        (("vlm", "--users", "1"), "did you mean 'vllm'"),
         (("vllm", "--users", "1"), "vLLM serves what?"),
         (("http://127.0.0.1:9",), "when do requests come?"),
         (("http://127.0.0.1:9", "--users", "1", "--rate", "1"), "when do requests come?"),
