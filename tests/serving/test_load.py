@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from bench.errors import BenchError, IntegrityError, UsageError
 from bench.metrics.requests import Limits
 from bench.records.loads import Honesty
 from bench.records.samples import Sample
+from bench.serving import load as module
 from bench.serving import record
 from bench.serving.address import Address, Secret
 from bench.serving.arrivals import ClosedLoop, OpenLoop, Schedule, at_once, constant
@@ -24,6 +26,7 @@ from bench.serving.prompts import by_words, tokenizer_of
 from bench.serving.reply import Asked
 from bench.serving.search import highest_rate, judge
 
+REAL_NO_COLLECTION = module._no_collection
 HONEST = Honesty(0.1, 0.2, 0.3, 0.1, 0.2, 0.1, "asyncio")
 
 
@@ -204,3 +207,9 @@ def test_more_requests_are_needed_than_are_allowed() -> None:
 def test_a_schedule_out_of_order() -> None:
     with pytest.raises(UsageError, match="in order"):
         OpenLoop((1.0, 0.5), "x")
+
+
+def test_no_garbage_is_collected_during_a_load() -> None:
+    with REAL_NO_COLLECTION():
+        assert not gc.isenabled()
+    assert gc.isenabled()

@@ -179,5 +179,5 @@ def test_an_engine_is_started_on_this_machine_only(name: str) -> None:
 
 
 def test_an_engine_that_is_none() -> None:
-    with pytest.raises(UsageError, match="did you mean vllm"):
+    with pytest.raises(UsageError, match="did you mean 'vllm'"):
         adapter_called("vlm")
