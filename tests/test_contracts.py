@@ -335,7 +335,8 @@ def reversed_nf4(model: Any) -> Any:
     for module in model.modules():
         if module._get_name() == "Linear4bit":
             absmax = module.weight.quant_state.absmax
-            absmax.copy_(absmax.flatten().flip(0).view_as(absmax))
+            with torch.inference_mode():  # on some processors its kernels repack the weights, in this mode
+                absmax.copy_(absmax.flatten().flip(0).view_as(absmax))
     return model
 
 
