@@ -36,7 +36,7 @@ from bench.optimisations.shared.linear import named_linears
 from bench.worker import kernels, passes, session
 from bench.worker.score import statistics
 
-# What chooses between two models is tested in tests/optimisations/test_cascade.py.
+# What chooses between two models is tested in tests/optimisations/test_cascade_rules.py.
 SCHEMES = [
     (verb, name) for verb in verbs() if not routes(verb) for name in plugins.names(f"optimisations.{verb}")
 ]

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import journals
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from bench.bounded import is_pointer
 from bench.config.reader import read_config
 from bench.errors import BenchError, ExitCode
 from bench.results.summary import from_journal
@@ -101,6 +102,7 @@ def test_a_journal_with_any_bytes_in_it(
 ) -> None:
     """What is still read is the beginning of what was written."""
     content = edits if isinstance(edits, bytes) else edited(sound, edits)
+    assume(not is_pointer(content, len(content)))  # of Git LFS: it is called one, with another exit code
     (place / JOURNAL).unlink(missing_ok=True)
     (place / JOURNAL).write_bytes(content)
     ends_well(lambda: read_journal(place / JOURNAL), ExitCode.INTEGRITY)

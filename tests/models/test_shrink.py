@@ -21,7 +21,7 @@ from bench.models.registry import all_models, find_model
 from bench.models.shrink import Size, shrunk, why_not
 from bench.runtimes import transformers as engine
 from bench.worker import session
-from bench.worker.score import noise_floor
+from bench.worker.circumstances import SHAPES, noise_floor
 
 DECODERS = [model for model in all_models() if model.kind == "decoder"]
 NAMES = [model.name for model in DECODERS]
@@ -135,7 +135,10 @@ def test_a_family_is_loaded_with_evidence(loaded: Any) -> None:
 
 def test_a_family_has_no_drift_from_itself(loaded: Any) -> None:
     found, _facts = loaded
-    (window,) = noise_floor(found, [[number % 97 + 3 for number in range(64)]], list(range(3, 20))).windows
+    ids = [number % 97 + 3 for number in range(64)]
+    (window,) = noise_floor(found, [ids], list(range(3, 20)), SHAPES).windows
+        found, [[number % 97 + 3 for number in range(64)]], list(range(3, 20)), SHAPES
+    ).windows
     assert max(abs(value) for value in window.kld) < 1e-4
     assert all(window.same_top)
 

@@ -109,14 +109,7 @@ def summary(directory: Path) -> dict[str, Any]:
     return found  # type: ignore[no-any-return]
 
 
-EARLIER: set[int] = set()
-
-
-@pytest.fixture(autouse=True)
-def _children_of_other_tests() -> None:
-    """What was there before a test is not its own: other files of the suite start processes too."""
-    EARLIER.clear()
-    EARLIER.update(process.pid for process in psutil.Process().children(recursive=True))
+EARLIER: set[int] = set()  # the children that were there before a test, see conftest.py
 
 
 def children() -> list[int]:
