@@ -137,8 +137,6 @@ def test_a_family_has_no_drift_from_itself(loaded: Any) -> None:
     found, _facts = loaded
     ids = [number % 97 + 3 for number in range(64)]
     (window,) = noise_floor(found, [ids], list(range(3, 20)), SHAPES).windows
-        found, [[number % 97 + 3 for number in range(64)]], list(range(3, 20)), SHAPES
-    ).windows
     assert max(abs(value) for value in window.kld) < 1e-4
     assert all(window.same_top)
 
