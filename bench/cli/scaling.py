@@ -14,7 +14,6 @@ from types import FrameType
 from bench.errors import ExitCode, InterruptedRun, TerminatedRun, UsageError
 from bench.formatting import count, printable
 from bench.measure.refining import Budget
-from bench.results.run_summary import RunStatus
 from bench.scale.campaign import Campaign, Ending, complete
 from bench.scale.dispatch import Dispatcher
 from bench.scale.machines import Machines
@@ -37,7 +36,7 @@ class ScaleOptions:
 
 def run_on(configs: Sequence[Path], options: ScaleOptions, *, quiet: bool) -> ExitCode:
     """Measure every group of the configs on the machines that are named, and return the exit code."""
-    machines_named(options.on)
+    reach = machines_named(options.on)
     budget = None if options.budget_s is None else Budget(options.budget_s)
     pieces = pieces_of(configs, options.overrides, options.only)
     done = complete(options.resume, pieces) if options.resume else {}
@@ -45,7 +44,7 @@ def run_on(configs: Sequence[Path], options: ScaleOptions, *, quiet: bool) -> Ex
     tell = (lambda _line: None) if quiet else _say
     tell(f"{count(len(pieces), 'group')} of {count(len(configs), 'config')}, {len(done)} measured before")
     with ExitStack() as stack:
-        machines = stack.enter_context(closing(machines_named(options.on)())) if left else None
+        machines = stack.enter_context(closing(reach())) if left else None
         if options.resume:
             campaign = Campaign.reopen(options.resume, pieces)
         else:
@@ -98,8 +97,7 @@ def page(endings: Sequence[Ending], directory: Path) -> Iterator[str]:
 
 def exit_code(endings: Iterable[Ending]) -> ExitCode:
     """Return OK if every group was measured whole."""
-    good = all(one.status == RunStatus.OK for one in endings)
-    return ExitCode.OK if good else ExitCode.FAILED
+    return ExitCode.OK if all(one.complete for one in endings) else ExitCode.FAILED
 
 
 @contextmanager
