@@ -68,9 +68,7 @@ def read_config(path: Path, overrides: Sequence[str] = (), only: Sequence[str] =
     Only the variants named in ``only`` are kept, or all if it is empty. Raises ConfigError (exit 2) for
     anything that is wrong with the file, UsageError for the arguments.
     """
-    source = spelled(read_yaml(path))
-    for one in overrides:
-        source = override(source, one)
+    source = _as_asked(read_yaml(path), overrides)
     refuse_pasted_keys(source)
     return _Reader(source).spec(tuple(only))
 
@@ -78,10 +76,7 @@ def read_config(path: Path, overrides: Sequence[str] = (), only: Sequence[str] =
 def read_alone(path: Path, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> list[Raw]:
     """Return a config for each group of a config that ``read_config`` has found to be right: the group and
     nothing else, with ``overrides`` applied, as plain data."""
-    source = spelled(read_yaml(path))
-    for one in overrides:
-        source = override(source, one)
-    return _Reader(source).alone(tuple(only))
+    return _Reader(_as_asked(read_yaml(path), overrides)).alone(tuple(only))
 
 
 def read_build(text: str, file: str) -> BuildBlock:
@@ -95,10 +90,15 @@ def read_outline(text: str, file: str, overrides: Sequence[str] = ()) -> Spec:
 
     The price is the default one, because nothing is priced.
     """
-    source = spelled(parse_yaml(text, file))
+    return _Reader(_as_asked(parse_yaml(text, file), overrides)).outline()
+
+
+def _as_asked(source: YamlSource, overrides: Sequence[str]) -> YamlSource:
+    """Return a file in our spelling of its keys, with ``overrides`` applied in their order."""
+    source = spelled(source)
     for one in overrides:
         source = override(source, one)
-    return _Reader(source).outline()
+    return source
 
 
 class _Reader(ServedRows):
