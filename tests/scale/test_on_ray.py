@@ -20,6 +20,23 @@ from bench.scale.pieces import Piece
 pytest.importorskip("ray")
 # A piece that ends after half a second, without measuring: what is tested is where it runs.
 BROKEN = "name: broken\nmodel: no-such-model\n"
+# A piece that is at work until the file GO is there, and then fails.
+WAITING = """
+name: waiting
+model: smollm2-135m
+runtime: {name: callable, target: "serve:answer"}
+workload: {requests: 1}
+drift: {tokens: 0}
+"""
+SERVE = """
+import time
+from pathlib import Path
+
+def answer(prompt):
+    while not Path(__file__).with_name("GO").exists():
+        time.sleep(0.1)
+    raise SystemError("the file is there")
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +56,8 @@ def cluster() -> Iterator[Any]:
 def test_a_node_that_dies_loses_no_piece_and_doubles_none(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "serve.py").write_text(SERVE)
+    monkeypatch.chdir(tmp_path)
     doomed = cluster.add_node(num_cpus=1)
     machines = OnRay(cluster.address)
     begin = machines.begin
@@ -49,10 +68,11 @@ def test_a_node_that_dies_loses_no_piece_and_doubles_none(
         where.append(machine.id)
         if len(where) == 2:  # both nodes are at work
             cluster.remove_node(doomed)
+            (tmp_path / "GO").touch()
         return why
 
     monkeypatch.setattr(machines, "begin", and_kill)
-    pieces = [Piece(f"piece {i}", BROKEN, f"digest {i}") for i in range(4)]
+    pieces = [Piece(f"piece {i}", WAITING, f"digest {i}") for i in range(4)]
     campaign, told = Campaign.create(tmp_path, "test", pieces), list[str]()
     try:
         found = Dispatcher(machines, campaign, tmp_path, told.append).run(pieces)
@@ -61,7 +81,7 @@ def test_a_node_that_dies_loses_no_piece_and_doubles_none(
         campaign.close()
     assert len(set(where[:2])) == 2
     assert set(found) == {piece.digest for piece in pieces}
-    assert all("no-such-model" in one.reason for one in found.values())
+    assert all("the file is there" in one.reason for one in found.values())
     begun = Counter(line.split(":")[0] for line in told if ": on " in line)
     lost = [line for line in told if "was lost" in line]
     assert len(lost) == 1
