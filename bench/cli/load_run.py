@@ -59,7 +59,7 @@ def measured(asking: Asking) -> tuple[Result, Path]:
     directory = new_directory(
         asking.out, f"load-{asking.target.partition('://')[0] if by_address else asking.target}"
     )
-    limits, begun = Limits(asking.slo), utc_now()
+    limits, begun = Limits(asking.limits_ms), utc_now()
     with _none_left_empty(directory), target_of(asking, key, directory) as target:
         done, found, hits = run(_measured(asking, target, workload, seed, limits))
         drift = run(_drift(asking, target, directory)) if asking.drift and not done.stopped else None
@@ -92,7 +92,7 @@ def again(asking: Asking) -> Result:
     head, done, limits, price, drift = record.read(Path(asking.target))
     if asking.hardware:
         price = price_block(asking.hardware, None, asking.utilisation, utc_now()[:10])
-    return record.result(head, done, Limits(asking.slo or limits), price, drift)
+    return record.result(head, done, Limits(asking.limits_ms or limits), price, drift)
 
 
 async def _measured(
@@ -179,7 +179,7 @@ def _what(asking: Asking, seed: int) -> dict[str, Any]:
     return {
         "bench_version": __version__, "api": "chat" if asking.chat else "completions", "seed": seed,
         "input_tokens": asking.input_tokens, "output_tokens": asking.output_tokens,
-        "timeout_s": asking.timeout_s, "retries": asking.retries, "warm_up": asking.warm_up,
+        "timeout_s": asking.timeout, "retries": asking.retries, "warm_up": asking.warm_up,
         "processors": os.cpu_count(),
     }  # fmt: skip
 

@@ -23,7 +23,7 @@ from bench.serving.target import Manner, Target, begun, there, weights
 def target_of(asking: Asking, key: Secret | None, directory: Path) -> Iterator[Target]:
     """Find the server, or start it and stop it at the end. Raises UsageError and BenchError."""
     extra = {"ignore_eos": True} if asking.ignore_eos else {}
-    manner = Manner("chat" if asking.chat else "completions", asking.timeout_s, asking.retries, extra)
+    manner = Manner("chat" if asking.chat else "completions", asking.timeout, asking.retries, extra)
     if "://" in asking.target:
         yield there(address(asking.target), key, asking.model, manner)
         return
@@ -36,11 +36,11 @@ def target_of(asking: Asking, key: Secret | None, directory: Path) -> Iterator[T
         raise UsageError("--key-env goes with an address: a server that is started here wants no key")
     python = interpreter_for(adapter, asking.python)
     served = weights(asking.model, gguf=adapter.name == "llama-cpp-server")
-    arguments = (*(adapter.for_drift if asking.drift else ()), *asking.engine_arguments)
+    arguments = (*(adapter.for_drift if asking.drift else ()), *(asking.engine_argument or ()))
     launch = Launch(str(served), asking.port or free_port(), python, arguments)
     tell(asking.quiet, f"starting {adapter.title} ...")
     log = directory / "logs" / "server.log"
-    with apart(asking.pin) as cores, begun(adapter, launch, log, asking.wait_s, manner) as target:
+    with apart(asking.pin) as cores, begun(adapter, launch, log, asking.wait, manner) as target:
         cores.go()
         tell(asking.quiet, f"{adapter.title} was healthy after {target.head['ready_s']:.0f} s")
         yield replace(target, head={**target.head, "model": asking.model, "pinned": cores.to_json()})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -26,6 +28,7 @@ class Against(StrEnum):
     API = "api"
 
 
+Record = TypeVar("Record")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 LISTS = "models,optimisations,runtimes,workloads,texts,metrics,drift,probes,prices,reports"
 Configs = Annotated[list[Path], typer.Argument(help="one or more YAML configs")]
@@ -40,6 +43,24 @@ Cap = Annotated[
 Batches = Annotated[
     int | None, typer.Option(min=1, max=1000, help="batches per unit; if absent, the calibration's choice")
 ]
+
+
+def taking(record: type[Record]) -> Callable[[Callable[[Record], None]], Callable[..., None]]:
+    """Make a command of a function whose only argument is a record of its options.
+
+    Each field of the dataclass ``record`` is an option or an argument, in their order, with the default of the
+    field. It is for commands with more options than a signature that can be read has room for.
+    """
+
+    def command(function: Callable[[Record], None]) -> Callable[..., None]:
+        @wraps(function)
+        def with_options(**given: Any) -> None:
+            function(record(**given))
+
+        with_options.__signature__ = inspect.signature(record, eval_str=True)  # type: ignore[attr-defined]
+        return with_options
+
+    return command
 
 
 def seconds_of(budget: str) -> float:
