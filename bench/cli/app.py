@@ -8,23 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import bench
-from bench.cli.options import (
-    AsJson,
-    Batches,
-    Cap,
-    Configs,
-    LimitsFrom,
-    Only,
-    Quiet,
-    RunDirectory,
-    Sets,
-    seconds_of,
-)
+from bench.cli import gate_options
+from bench.cli.options import AsJson, Configs, Only, Quiet, RunDirectory, Sets, seconds_of
 from bench.cli.output import Verdict
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
     from bench.config.spec import Spec
+
+Columns = Annotated[
+    str,
+    typer.Option(
+        metavar="KEYS", help="of one run: columns or figures instead of the usual ones, as +mbu,mfu,bound"
+    ),
+]
 
 app = typer.Typer(
     name="bench",
@@ -116,12 +113,7 @@ def compare(
         typer.Option(min=0, max=1000, help="show so many prompts where each variant's reply differs most"),
     ] = 0,
     drift: Annotated[bool, typer.Option("--drift", help="show all drift figures of one run")] = False,
-    columns: Annotated[
-        str,
-        typer.Option(
-            metavar="KEYS", help="of one run: columns or figures instead of the usual ones, as +mbu,mfu,bound"
-        ),
-    ] = "",
+    columns: Columns = "",
     as_json: AsJson = False,
 ) -> None:
     """Compare the variants of a run, two runs, or the history of many runs.
@@ -148,33 +140,17 @@ def compare(
 
 @app.command()
 def gate(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG|RUN", help="a YAML config, or a finished run")],
-    base: Annotated[
-        str | None,
-        typer.Option(metavar="REF|PYTHON|RUN", help="what to compare with: a commit (see docs/gate.md)"),
-    ] = None,
-    candidate: Annotated[
-        str | None,
-        typer.Option(
-            metavar="REF", help="with --base REF: the other commit; if absent, the files as they are"
-        ),
-    ] = None,
-    limits_from: Annotated[
-        LimitsFrom, typer.Option(help="with --base REF: whose limits count")
-    ] = LimitsFrom.BASE,
-    allow_identical: Annotated[
-        bool,
-        typer.Option("--allow-identical", help="exit with 0 if a change does not reach what is measured"),
-    ] = False,
-    bisect: Annotated[
-        tuple[str, str] | None,
-        typer.Option(metavar="GOOD BAD", help="find the commit between that made it more expensive"),
-    ] = None,
+    config: gate_options.ConfigOrRun,
+    base: gate_options.Base = None,
+    candidate: gate_options.Candidate = None,
+    limits_from: gate_options.LimitsOf = gate_options.LimitsFrom.BASE,
+    allow_identical: gate_options.AllowIdentical = False,
+    bisect: gate_options.Bisect = None,
     overrides: Sets = None,
     only: Only = None,
     out: Annotated[Path, typer.Option(help="where the gate's directory is made")] = Path("results"),
-    cap: Cap = 40,
-    batches: Batches = None,
+    cap: gate_options.Cap = 40,
+    batches: gate_options.Batches = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -201,14 +177,9 @@ def calibrate(
     overrides: Sets = None,
     out: Annotated[Path, typer.Option(help="where the calibration's directory is made")] = Path("results"),
     units: Annotated[int, typer.Option(min=6, max=1000, help="pairs of fresh workers to measure")] = 20,
-    batches: Batches = None,
-    base: Annotated[
-        str | None, typer.Option(metavar="PYTHON", help="another installation, for one of the sides")
-    ] = None,
-    commit: Annotated[
-        str | None,
-        typer.Option(metavar="REF", help="run both sides in this commit's environment; worktree: the files"),
-    ] = None,
+    batches: gate_options.Batches = None,
+    base: gate_options.OtherPython = None,
+    commit: gate_options.InCommit = None,
     quiet: Quiet = False,
 ) -> None:
     """Measure the noise of this machine and the smallest change a gate sees.

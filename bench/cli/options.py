@@ -12,14 +12,6 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from bench.errors import UsageError
-from bench.gate import LEAST_CAP
-
-
-class LimitsFrom(StrEnum):
-    """Whose limits a gate on commits judges by."""
-
-    BASE = "base"
-    CANDIDATE = "candidate"
 
 
 class Against(StrEnum):
@@ -37,19 +29,13 @@ Only = Annotated[list[str] | None, typer.Option(help="measure only these variant
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="a directory in results/")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="print no progress")]
-Cap = Annotated[
-    int, typer.Option(min=LEAST_CAP, max=1000, help=f"most units to measure; FAIL needs {LEAST_CAP} or more")
-]
-Batches = Annotated[
-    int | None, typer.Option(min=1, max=1000, help="batches per unit; if absent, the calibration's choice")
-]
 
 
 def taking(record: type[Record]) -> Callable[[Callable[[Record], None]], Callable[..., None]]:
     """Make a command of a function whose only argument is a record of its options.
 
-    Each field of the dataclass ``record`` is an option or an argument, in their order, with the default of the
-    field. It is for commands with more options than a signature that can be read has room for.
+    Each field of the dataclass ``record`` is an option or an argument, in their order, with the field's
+    default. It is for commands with more options than a signature that can be read has room for.
     """
 
     def command(function: Callable[[Record], None]) -> Callable[..., None]:

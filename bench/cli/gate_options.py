@@ -1,0 +1,50 @@
+"""The options of `bench gate` and `bench calibrate`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.gate import LEAST_CAP
+
+
+class LimitsFrom(StrEnum):
+    """Whose limits a gate on commits judges by."""
+
+    BASE = "base"
+    CANDIDATE = "candidate"
+
+
+ConfigOrRun = Annotated[Path, typer.Argument(metavar="CONFIG|RUN", help="a YAML config, or a finished run")]
+Base = Annotated[
+    str | None,
+    typer.Option(metavar="REF|PYTHON|RUN", help="what to compare with: a commit (see docs/gate.md)"),
+]
+Candidate = Annotated[
+    str | None,
+    typer.Option(metavar="REF", help="with --base REF: the other commit; if absent, the files as they are"),
+]
+LimitsOf = Annotated[LimitsFrom, typer.Option(help="with --base REF: whose limits count")]
+AllowIdentical = Annotated[
+    bool, typer.Option("--allow-identical", help="exit with 0 if a change does not reach what is measured")
+]
+Bisect = Annotated[
+    tuple[str, str] | None,
+    typer.Option(metavar="GOOD BAD", help="find the commit between that made it more expensive"),
+]
+Cap = Annotated[
+    int, typer.Option(min=LEAST_CAP, max=1000, help=f"most units to measure; FAIL needs {LEAST_CAP} or more")
+]
+Batches = Annotated[
+    int | None, typer.Option(min=1, max=1000, help="batches per unit; if absent, the calibration's choice")
+]
+OtherPython = Annotated[
+    str | None, typer.Option(metavar="PYTHON", help="another installation, for one of the sides")
+]
+InCommit = Annotated[
+    str | None,
+    typer.Option(metavar="REF", help="run both sides in this commit's environment; worktree: the files"),
+]
