@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,16 +11,20 @@ from bench.cli.app import app
 from bench.cli.options import LISTS, AsJson
 from bench.errors import UsageError
 
+if TYPE_CHECKING:
+    from bench.results.wanted import Wanted
+
 RUNS = "runs"
+Named = Annotated[
+    list[str] | None,
+    typer.Argument(help="after `optimisations` or `models`: the name of one; after `runs`: a directory"),
+]
 
 
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(help=f"{LISTS}, or {RUNS}")] = LISTS,
-    name: Annotated[
-        list[str] | None,
-        typer.Argument(help="after `optimisations` or `models`: the name of one; after `runs`: a directory"),
-    ] = None,
+    name: Named = None,
     model: Annotated[str | None, typer.Option(help="runs: part of a model's name")] = None,
     scheme: Annotated[str | None, typer.Option(help="runs: part of an optimisation of a row")] = None,
     machine: Annotated[str | None, typer.Option(help="runs: part of a processor's or a GPU's name")] = None,
@@ -49,17 +53,24 @@ def list_(
 
     wanted = Wanted(model, scheme, machine, since, until, status, max_cost, sort, limit or 0)
     if what == RUNS:
-        from bench.cli import run_pages
-
-        if as_json and as_csv:
-            raise UsageError("--json or --csv: choose one")
-        print(run_pages.runs(_one_directory(name), wanted, limit=limit, as_json=as_json, as_csv=as_csv))
-        return
-    if wanted != Wanted() or limit is not None or as_json or as_csv:
+        _list_runs(name, wanted, limit, as_json=as_json, as_csv=as_csv)
+    elif wanted != Wanted() or limit is not None or as_json or as_csv:
         raise UsageError("options are for `bench list runs`: the other lists have none")
-    from bench.cli import listing
+    else:
+        from bench.cli import listing
 
-    print(listing.page(what, name) if name else listing.render(what.split(",")))
+        print(listing.page(what, name) if name else listing.render(what.split(",")))
+
+
+def _list_runs(
+    directories: list[str] | None, wanted: Wanted, limit: int | None, *, as_json: bool, as_csv: bool
+) -> None:
+    from bench.cli import run_pages
+
+    if as_json and as_csv:
+        raise UsageError("--json or --csv: choose one")
+    directory = _one_directory(directories)
+    print(run_pages.runs(directory, wanted, limit=limit, as_json=as_json, as_csv=as_csv))
 
 
 def _one_directory(given: list[str] | None) -> Path:
