@@ -56,12 +56,7 @@ def gate_bisect(config: Path, good: str, bad: str, options: GateOptions, *, quie
     UsageError unless both are commits and BAD comes after GOOD, BenchError if BAD cannot be measured.
     """
     repository = Asked(config, options.out).repository()
-    for ref in (good, bad):
-        if repository.find(ref) is None:
-            raise UsageError(f"--bisect: {repository.missing(ref)}")
-    commits = repository.commits_between(good, bad)
-    if not commits:
-        raise UsageError(f"--bisect: there are no commits after {good} up to {bad}")
+    commits = _between(repository, good, bad)
 
     def compared(commit: str) -> Judged | None:
         try:
@@ -91,6 +86,17 @@ def gate_bisect(config: Path, good: str, bad: str, options: GateOptions, *, quie
     for commit in found.suspects:
         print(f"  {_line(repository, commit)}")
     return ExitCode.FAIL
+
+
+def _between(repository: Repository, good: str, bad: str) -> list[str]:
+    """Return the commits after GOOD up to BAD, the oldest first. Raises UsageError if there are none."""
+    for ref in (good, bad):
+        if repository.find(ref) is None:
+            raise UsageError(f"--bisect: {repository.missing(ref)}")
+    commits = repository.commits_between(good, bad)
+    if not commits:
+        raise UsageError(f"--bisect: there are no commits after {good} up to {bad}")
+    return commits
 
 
 def _line(repository: Repository, commit: str) -> str:
