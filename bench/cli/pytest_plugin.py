@@ -71,7 +71,6 @@ def bench_gate(request: pytest.FixtureRequest) -> Callable[..., Gated]:
         allow_identical: bool = False,
     ) -> Gated:
         from bench.cli.gating import GateOptions, job_summary, judged
-        from bench.report.gate import lines
 
         root, ref = settings.rootpath, None if base is None else str(base)
         out, cap = root / settings.getoption("--bench-out"), int(settings.getoption("--bench-cap"))
@@ -86,12 +85,19 @@ def bench_gate(request: pytest.FixtureRequest) -> Callable[..., Gated]:
                 _store(found, settings, candidate)
         with _uncaptured(settings):
             job_summary(found.run.name, found.gate, lead="\n")
-        if found.gate.exit_code != ExitCode.OK:
-            said = lines(found.run.name, found.gate)
-            pytest.fail("\n".join([*said, f"  {found.directory}/run.json"]), pytrace=False)
+        _must_have_passed(found)
         return found.gate.to_json()
 
     return gated
+
+
+def _must_have_passed(found: Judged) -> None:
+    """Fail the test with the verdict and the figures, unless every limit holds."""
+    from bench.report.gate import lines
+
+    if found.gate.exit_code != ExitCode.OK:
+        said = lines(found.run.name, found.gate)
+        pytest.fail("\n".join([*said, f"  {found.directory}/run.json"]), pytrace=False)
 
 
 @contextlib.contextmanager
