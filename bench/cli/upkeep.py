@@ -113,14 +113,14 @@ def env(
 
     The packages of these engines conflict with those of bench.
     """
-    from bench.cli import commands
+    from bench.cli import upkeep_commands
 
     if action == "list":
-        commands.list_environments()
+        upkeep_commands.list_environments()
     elif action == "make" and engine is not None:
-        commands.make_environment(engine)
+        upkeep_commands.make_environment(engine)
     elif action == "remove" and engine is not None:
-        commands.remove_environment(engine)
+        upkeep_commands.remove_environment(engine)
     else:
         raise UsageError("write `bench env list`, `bench env make ENGINE` or `bench env remove ENGINE`")
 
@@ -131,9 +131,9 @@ def models(
     verify: Annotated[bool, typer.Option(help="hash every cached file again and compare")] = False,
 ) -> None:
     """List the known models, fetch some of them, or verify the cache."""
-    from bench.cli import commands
+    from bench.cli import upkeep_commands
 
-    commands.models(fetch or [], verify=verify)
+    upkeep_commands.models(fetch or [], verify=verify)
 
 
 @app.command()
@@ -153,6 +153,6 @@ def doctor(
     ] = False,
 ) -> None:
     """Show machine, versions, devices and noise; say what to install or change."""
-    from bench.cli import commands
+    from bench.cli import upkeep_commands
 
-    commands.ceilings() if ceilings else commands.doctor()
+    upkeep_commands.ceilings() if ceilings else upkeep_commands.doctor()

@@ -345,15 +345,18 @@ def test_a_run_that_was_tampered_with_is_exit_6(bench: Bench, run: Path) -> None
 
 @pytest.mark.fault(10)
 def test_an_interrupt_is_exit_130() -> None:
-    body = "import bench.cli.commands\ndef stop(): raise KeyboardInterrupt\nbench.cli.commands.doctor = stop"
+    body = (
+        "import bench.cli.upkeep_commands\ndef stop(): raise KeyboardInterrupt\n"
+        "bench.cli.upkeep_commands.doctor = stop"
+    )
     assert script(body, "doctor").returncode == ExitCode.INTERRUPTED
 
 
 def test_a_termination_is_exit_143() -> None:
     """What a run that was told to stop raises; that SIGTERM makes it do so is tested with a whole run."""
     body = (
-        "import bench.cli.commands\nfrom bench.errors import TerminatedRun\n"
-        "def stop(): raise TerminatedRun('terminated')\nbench.cli.commands.doctor = stop"
+        "import bench.cli.upkeep_commands\nfrom bench.errors import TerminatedRun\n"
+        "def stop(): raise TerminatedRun('terminated')\nbench.cli.upkeep_commands.doctor = stop"
     )
     found = script(body, "doctor")
     assert complaint(found, ExitCode.TERMINATED) == "bench: terminated\n"
@@ -362,8 +365,8 @@ def test_a_termination_is_exit_143() -> None:
 
 def test_the_unexpected_is_exit_5_and_leaves_its_traceback_in_a_private_file(tmp_path: Path) -> None:
     body = (
-        "import bench.cli.commands\ndef fail(): raise RuntimeError('secret plans')\n"
-        "bench.cli.commands.doctor = fail"
+        "import bench.cli.upkeep_commands\ndef fail(): raise RuntimeError('secret plans')\n"
+        "bench.cli.upkeep_commands.doctor = fail"
     )
     said = complaint(script(body, "doctor", TMPDIR=str(tmp_path)), ExitCode.FAILED)
     assert said.startswith("bench: unexpected RuntimeError: secret plans\nThis is a bug.")
