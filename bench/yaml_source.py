@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from bench.bounded import read_bounded, why
-from bench.errors import ConfigError
+from bench.errors import ConfigError, UsageError
 from bench.formatting import MIB, printable
 
 MAX_BYTES = MIB
@@ -60,6 +61,18 @@ class YamlSource:
     def error(self, path: KeyPath, problem: str, hint: str = "") -> ConfigError:
         """Make a ConfigError about ``path``, with the file, the line and the dotted key filled in."""
         return ConfigError(self.file, problem, self.line(path), _dotted(path), hint)
+
+
+@contextmanager
+def blaming(source: YamlSource, path: KeyPath, what: str = "") -> Iterator[None]:
+    """Turn a UsageError inside, or a file that cannot be read, into a ConfigError at ``path``."""
+    try:
+        yield
+    except UsageError as refused:
+        raise source.error(path, str(refused)) from None
+    except (OSError, UnicodeDecodeError) as bad:
+        reason = getattr(bad, "strerror", None) or f"not UTF-8: {bad}"
+        raise source.error(path, f"{what[:60]!r} cannot be read ({reason})") from None
 
 
 def read_yaml(path: Path, *, follow: bool = True) -> YamlSource:

@@ -15,8 +15,8 @@ from functools import cache
 
 from bench.cli.doctor import GIB, available_bytes
 from bench.cli.listing import model_words
-from bench.config.arms import device_here
 from bench.config.spec import Arm, Spec
+from bench.config.support import device_here
 from bench.drift.behaviour import Suite, suites_of
 from bench.machine.devices import cpu_count
 from bench.measure.designs import LEAST_BATCHES_ON_GPU

@@ -13,8 +13,8 @@ from bench.cli import scheme_pages as schemes
 from bench.cli.tables import Row as Row
 from bench.cli.tables import align as align
 from bench.cli.tables import terminal_width as terminal_width
-from bench.config.arms import device_here, missing
 from bench.config.spec import Arm, Optimisation
+from bench.config.support import device_here, missing
 from bench.errors import UsageError
 from bench.formatting import count, did_you_mean, printable
 from bench.models.reference import Hub, LocalPath, ModelRef, Random

@@ -15,7 +15,8 @@ from typing import Any, Literal
 import yaml
 
 from bench import plugins
-from bench.config.arms import HOME_ENGINE, device_here, engines_of, missing
+from bench.config.steps import HOME_ENGINE, engines_of
+from bench.config.support import device_here, missing
 from bench.environments import interpreter, missing_environment
 from bench.errors import UsageError
 from bench.formatting import nearest

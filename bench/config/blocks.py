@@ -9,12 +9,11 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from bench import plugins
-from bench.config.arms import blaming
 from bench.config.settings import settings
 from bench.config.spec import Block, RuntimeBlock, WithOwnKeys, WorkloadBlock, explain
 from bench.errors import together
 from bench.formatting import did_you_mean
-from bench.yaml_source import KeyPath, YamlSource
+from bench.yaml_source import KeyPath, YamlSource, blaming
 
 BlockT = TypeVar("BlockT", bound=Block)
 OwnT = TypeVar("OwnT", bound=WithOwnKeys)

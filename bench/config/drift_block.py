@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench import plugins
-from bench.config.arms import blaming
 from bench.config.spec import DriftBlock, Group
 from bench.drift.items import read_closed
 from bench.texts import check_text, same_text
-from bench.yaml_source import YamlSource
+from bench.yaml_source import YamlSource, blaming
 
 
 def check_drift(source: YamlSource, drift: DriftBlock) -> None:

@@ -15,11 +15,11 @@ import yaml
 
 from bench import plugins
 from bench.config.amounts import too_many_requests, too_much
-from bench.config.arms import WHOLE, blaming, cells, optimisations, read_model, why_unsupported
 from bench.config.drift_block import check_drift, judged_on_other_text
 from bench.config.edges import check_edge, check_no_gate
 from bench.config.loadable import check_loadable
 from bench.config.merging import Raw, merged
+from bench.config.models import read_model
 from bench.config.pasted_keys import refuse_pasted_keys
 from bench.config.room import too_large_for_gpu
 from bench.config.served import check_together, is_server, why_not_here
@@ -46,13 +46,16 @@ from bench.config.spec import (
     WorkloadBlock,
 )
 from bench.config.spelling import override, spelled
+from bench.config.steps import optimisations
+from bench.config.support import why_unsupported
+from bench.config.sweep import WHOLE, cells
 from bench.errors import ConfigError, UsageError, together
 from bench.formatting import did_you_mean
 from bench.models.reference import Random
 from bench.pricing.book import price_called
 from bench.pricing.reprice import check_rent
 from bench.store.files import digest
-from bench.yaml_source import KeyPath, YamlSource, parse_yaml, read_yaml
+from bench.yaml_source import KeyPath, YamlSource, blaming, parse_yaml, read_yaml
 
 ARM_KEYS = ("model", "runtime", "workload", "optimise")
 FILE_KEYS = (

@@ -12,7 +12,6 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from bench import plugins
-from bench.config.arms import WHOLE
 from bench.config.reader import ARM_KEYS, FILE_KEYS
 from bench.config.spec import (
     Block,
@@ -26,6 +25,7 @@ from bench.config.spec import (
     SloBlock,
     WorkloadBlock,
 )
+from bench.config.sweep import WHOLE
 from bench.metrics import all_metrics
 from bench.models.registry import all_models
 from bench.models.shrink import ALLOWED

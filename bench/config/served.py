@@ -7,8 +7,9 @@ from types import ModuleType
 from typing import Any
 
 from bench import plugins
-from bench.config.arms import blaming, device_here, engines_of, missing, no_interpreter
 from bench.config.spec import Arm, Block, Optimisation, RuntimeBlock, WorkloadBlock
+from bench.config.steps import engines_of
+from bench.config.support import device_here, missing, no_interpreter
 from bench.errors import UsageError
 from bench.models.reference import LocalPath, ModelRef, Named, Random
 from bench.models.registry import FindModel
@@ -16,7 +17,7 @@ from bench.runtimes._server import dashed
 from bench.serving.address import Address, address, key_of
 from bench.serving.engines import ADAPTERS
 from bench.serving.environments import interpreter_for
-from bench.yaml_source import KeyPath, YamlSource
+from bench.yaml_source import KeyPath, YamlSource, blaming
 
 # The argument of each engine that bounds prompt and reply together.
 CONTEXT = {"vllm": "max-model-len", "sglang": "context-length", "llama-cpp-server": "ctx-size"}

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from bench.config.arms import device_here
 from bench.config.spec import Arm, Group
+from bench.config.support import device_here
 from bench.errors import VariantFailed
 from bench.machine import noise
 from bench.machine.noise import Ticks

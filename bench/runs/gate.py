@@ -17,9 +17,9 @@ from typing import Any, Literal
 
 import yaml
 
-from bench.config.arms import device_here
 from bench.config.served import is_server
 from bench.config.spec import LimitBlock, Spec
+from bench.config.support import device_here
 from bench.engine.energy import NoCounter, find
 from bench.environments import identity
 from bench.errors import Outcome, UsageError, VariantFailed

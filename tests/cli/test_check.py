@@ -14,7 +14,7 @@ from bench import plugins
 from bench.cli import estimate
 from bench.cli.check import describe
 from bench.cli.estimate import Load
-from bench.config import arms
+from bench.config import support
 from bench.config.reader import read_config
 from bench.config.spec import Spec
 from bench.plan.roofline import Ceilings
@@ -37,7 +37,7 @@ Make = Callable[..., Spec]
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arms, "cuda_device_count", lambda: 0)
+    monkeypatch.setattr(support, "cuda_device_count", lambda: 0)
     monkeypatch.setattr(plugins, "missing_packages", lambda module: ())
     monkeypatch.setattr(estimate, "cpu_count", lambda: 2)
     monkeypatch.setattr(estimate, "available_bytes", lambda: 64 * 1024**3)
@@ -347,7 +347,7 @@ COMPILED = ON_GPU + "optimise: [{compile: inductor, mode: reduce-overhead}]\n"
 
 @pytest.fixture
 def one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arms, "cuda_device_count", lambda: 1)
+    monkeypatch.setattr(support, "cuda_device_count", lambda: 1)
 
 
 @pytest.mark.usefixtures("one_gpu")

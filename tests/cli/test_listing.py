@@ -16,8 +16,8 @@ from bench.cli.listing import KINDS, align, page, render, scheme
 from bench.cli.model_pages import is_cached
 from bench.cli.options import LISTS
 from bench.cli.scheme_pages import find, line
-from bench.config import arms
-from bench.config.arms import optimisations
+from bench.config import models, support
+from bench.config.steps import optimisations
 from bench.errors import UsageError
 from bench.metrics import all_metrics
 from bench.models import cache, fetch
@@ -34,7 +34,7 @@ from bench.yaml_source import parse_yaml
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A CPU machine on which everything is installed."""
-    monkeypatch.setattr(arms, "cuda_device_count", lambda: 0)
+    monkeypatch.setattr(support, "cuda_device_count", lambda: 0)
     monkeypatch.setattr(plugins, "missing_packages", lambda module: ())
     monkeypatch.setattr(Adapter, "is_here", lambda _self: True)
 
@@ -80,7 +80,7 @@ def test_a_scheme_says_where_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     found = lines("optimisations")
     assert "  here  " in found["prune: magnitude"]
     assert found["quantise: torch-int8-dynamic"].endswith("(in float32 only)")
-    monkeypatch.setattr(arms, "cuda_device_count", lambda: 1)
+    monkeypatch.setattr(support, "cuda_device_count", lambda: 1)
     found = lines("optimisations")
     assert "  here  " in found["prune: magnitude"]
     assert "  not here  " in found["quantise: torch-int8-dynamic"]
@@ -207,7 +207,7 @@ def test_the_lines_that_are_shown_can_be_pasted(name: str) -> None:
         source = parse_yaml(row.partition("}")[0].replace("...", "a" * 40) + "}", "pasted")
         data: Any = source.data
         if "path" not in data["model"]:
-            assert arms.read_model(source, data["model"], ("model",), find_model)
+            assert models.read_model(source, data["model"], ("model",), find_model)
     assert len(shown) == 2 + bool(find_model(name).hub)
 
 

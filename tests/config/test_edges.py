@@ -8,7 +8,7 @@ import pytest
 
 from bench import plugins
 from bench.cli.listing import _steps
-from bench.config import arms
+from bench.config import support
 from bench.config.edges import edge_of, edge_runtime
 from bench.config.reader import read_config
 from bench.errors import ConfigError
@@ -36,7 +36,7 @@ variants:
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arms, "cuda_device_count", lambda: 0)
+    monkeypatch.setattr(support, "cuda_device_count", lambda: 0)
     monkeypatch.setattr(plugins, "missing_packages", lambda module: ())
 
 

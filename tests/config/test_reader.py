@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench import plugins
-from bench.config import arms
+from bench.config import support
 from bench.config.reader import FILE_KEYS, MAX_ROWS, read_config
 from bench.config.room import one_after_other
 from bench.config.served import is_server
@@ -53,7 +53,7 @@ Write = Callable[[str], Path]
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A CPU machine with every package, so that results do not depend on where the tests run."""
-    monkeypatch.setattr(arms, "cuda_device_count", lambda: 0)
+    monkeypatch.setattr(support, "cuda_device_count", lambda: 0)
     monkeypatch.setattr(plugins, "missing_packages", lambda module: ())
 
 
@@ -642,7 +642,7 @@ def test_a_device_that_is_not_here(write: Write, device: str, words: str) -> Non
 
 
 def test_a_second_device_where_there_is_one(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arms, "cuda_device_count", lambda: 1)
+    monkeypatch.setattr(support, "cuda_device_count", lambda: 1)
     assert read_config(write(changed("device: cpu", "device: 'cuda:0'"))).groups[0].variants
     assert "1 CUDA device" in str(refusal(write(changed("device: cpu", "device: 'cuda:1'"))))
 
@@ -654,7 +654,7 @@ INT8 = "optimise: [{quantise: torch-int8-dynamic}]\n"
 def test_a_scheme_without_kernels_for_the_device_asked_for(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arms, "cuda_device_count", lambda: 1)
+    monkeypatch.setattr(support, "cuda_device_count", lambda: 1)
     text = BASE.replace("    runtime: {dtype: bfloat16}", f"    {INT8}", 1)
     for device in ("cuda", "auto"):
         arm = read_config(write(text.replace("device: cpu", f"device: {device}"))).groups[0].variants[0]
@@ -1033,7 +1033,7 @@ LARGE = "model: {random: llama-3.1-8b-shape}"
 
 
 def on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arms, "cuda_device_count", lambda: 1)
+    monkeypatch.setattr(support, "cuda_device_count", lambda: 1)
 
 
 def test_a_model_that_is_too_large_for_the_gpu(

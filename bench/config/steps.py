@@ -1,0 +1,78 @@
+"""The steps of ``optimise``: each names a scheme, whose settings are checked by the scheme's own record."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import ModuleType
+from typing import Any
+
+from bench import plugins
+from bench.config.models import read_model
+from bench.config.settings import settings
+from bench.config.spec import Optimisation
+from bench.formatting import did_you_mean
+from bench.models.registry import find_model
+from bench.optimisations import routes, verbs
+from bench.optimisations.shared.calibration import CalibrationParams
+from bench.texts import check_text
+from bench.yaml_source import KeyPath, YamlSource, blaming
+
+HOME_ENGINE = "transformers"  # the engine of a scheme that names no other
+READY_STUDENT = {"distil": "none"}
+
+
+def optimisations(
+    source: YamlSource, raw: object, path: KeyPath, engine: str = HOME_ENGINE
+) -> tuple[Optimisation, ...]:
+    """Return the steps of ``optimise`` in order, with each scheme found by name and its settings validated.
+
+    ``{distil: none}`` means that the variant's own model is a finished student; it makes no step. The message
+    about an unknown scheme suggests a scheme for ``engine``.
+    """
+    if not isinstance(raw, list):
+        raise source.error(path, "must be a list of steps", "e.g. [{quantise: bnb-nf4}]")
+    return tuple(
+        _step(source, step, (*path, index), engine) for index, step in enumerate(raw) if step != READY_STUDENT
+    )
+
+
+def _step(source: YamlSource, raw: object, path: KeyPath, engine: str) -> Optimisation:
+    named = [key for key in raw if key in verbs()] if isinstance(raw, dict) else []
+    if len(named) > 1:
+        raise source.error(path, f"{' and '.join(named)} are steps of their own", "split them")
+    if not isinstance(raw, dict) or len(named) != 1:
+        word = str(next(iter(raw), "")) if isinstance(raw, dict) else ""
+        hint = did_you_mean(word, verbs(), f"one of {', '.join(verbs())}")
+        raise source.error(path, "a step names one kind of optimisation", hint)
+    verb = named[0]
+    with blaming(source, (*path, verb)):
+        name, known = str(raw[verb]), f"optimisations.{verb}"
+        scheme = plugins.load(known, name, lambda module: engine in engines_of(module))
+    given = {key: value for key, value in raw.items() if key != verb}
+    params = settings(source, scheme.Params, given, path)
+    if hasattr(scheme, "check_settings"):
+        with blaming(source, path):
+            scheme.check_settings(scheme.Params(**params))
+    if issubclass(scheme.Params, CalibrationParams):
+        with blaming(source, (*path, "text")):
+            check_text(str(params["text"]))
+    for key in getattr(scheme, "MODELS", ()):
+        called = str(params[key])
+        read_model(source, {"path": called} if "/" in called else called, (*path, key), find_model)
+    if routes(verb):
+        params["edge"] = _edge(source, params["edge"], (*path, "edge"), engine)
+    return Optimisation(verb, str(raw[verb]), tuple(sorted(params.items())))
+
+
+def _edge(source: YamlSource, edge: Any, path: KeyPath, engine: str) -> Any:
+    """Return the edge model of a cascade with the steps done to it, after a look at what it names."""
+    called = edge.model
+    read_model(source, {"path": called} if "/" in called else called, (*path, "model"), find_model)
+    steps = optimisations(source, list(edge.optimise), (*path, "optimise"), engine)
+    return dataclasses.replace(edge, optimise=steps)
+
+
+def engines_of(scheme: ModuleType) -> tuple[str, ...]:
+    """Return the engines that a scheme is for."""
+    engines: tuple[str, ...] = getattr(scheme, "RUNTIMES", (HOME_ENGINE,))
+    return engines

@@ -1,0 +1,108 @@
+"""What can run here: the device, the packages and the interpreter that an arm needs on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Literal, get_args
+
+from bench import plugins
+from bench.config.spec import Dtype, Optimisation, RuntimeBlock
+from bench.config.steps import engines_of
+from bench.environments import interpreter, missing_environment
+from bench.machine import gpus
+from bench.machine.devices import cuda_device_count
+from bench.yaml_source import KeyPath, YamlSource
+
+EXTRAS = {
+    "bitsandbytes": "bitsandbytes",
+    "hqq": "hqq",
+    "httptools": "serving",
+    "llmcompressor": "llmcompressor",
+    "optimum.quanto": "quanto",
+    "torch": "transformers",
+    "torchao": "torchao",
+    "transformers": "transformers",
+}
+
+
+def why_unsupported(
+    source: YamlSource,
+    runtime: RuntimeBlock,
+    steps: Sequence[Optimisation],
+    device_path: KeyPath,
+    steps_path: KeyPath,
+    *,
+    is_baseline: bool,
+) -> str | None:
+    """Return why this arm cannot run here, so that it becomes a row with its reason; None if it can.
+
+    Raises ConfigError for a mistake: a scheme of another engine, or one that would run here in another dtype,
+    and in this one nowhere. It also raises for a baseline on a device that is not there or has no kernels,
+    asked for by name: nothing could be compared. In a sweep over devices or dtypes all of these are rows.
+    """
+    swept = any(("sweep", key) in source.lines for key in ("device", "dtype"))
+    needed = is_baseline and not swept
+    absent = _no_device(runtime.device)
+    if absent and needed:
+        raise source.error(device_path, absent)
+    if runtime.python is not None:
+        return absent or no_interpreter(runtime.python)
+    schemes = [plugins.load(f"optimisations.{step.verb}", step.scheme) for step in steps]
+    for step, module in zip(steps, schemes, strict=True):
+        engines = engines_of(module)
+        if runtime.name not in engines:
+            problem = f"{step.verb} {step.scheme} is for runtime {' or '.join(engines)}, not {runtime.name}"
+            raise source.error(steps_path, problem)
+    if absent := absent or _not_installed(runtime.name, schemes):
+        return absent
+    device = device_here(runtime.device)
+    for module in schemes:
+        if not (reason := module.unsupported(device, runtime.dtype)):
+            continue
+        asked_for = needed and runtime.device != "auto"
+        if not swept and (asked_for or _mistaken(module, device, runtime.dtype)):
+            raise source.error(steps_path, reason)
+        return str(reason)
+    return None
+
+
+def _not_installed(engine: str, schemes: Sequence[ModuleType]) -> str | None:
+    """Return which package or environment an engine and schemes lack here; None if there is all of it."""
+    if interpreter(engine, None) is not None:
+        return missing_environment(engine)
+    return next(filter(None, map(missing, (plugins.load("runtimes", engine), *schemes))), None)
+
+
+def _mistaken(scheme: ModuleType, device: str, dtype: str) -> bool:
+    """Return whether a scheme runs in this dtype nowhere, though it would run here in another one."""
+    nowhere = all(scheme.unsupported(one, dtype) for one in ("cpu", "cuda"))
+    return nowhere and not all(scheme.unsupported(device, other) for other in get_args(Dtype))
+
+
+def _no_device(device: str) -> str | None:
+    """Return why no worker could use the device here, or None if one can."""
+    return gpus.why_not(device, cuda_device_count()) if device_here(device) == "cuda" else None
+
+
+def device_here(asked: str) -> Literal["cpu", "cuda"]:
+    """Return the kind of device that a worker would use on this machine."""
+    return "cuda" if asked.startswith("cuda") or (asked == "auto" and cuda_device_count()) else "cpu"
+
+
+def missing(module: ModuleType) -> str | None:
+    """Return the first package that a plug-in lacks here, with the command that installs it, or None."""
+    for package in plugins.missing_packages(module):
+        wanted = f"'inference-cost-bench[{EXTRAS[package]}]'" if package in EXTRAS else package
+        return f"needs the package {package}, which is not installed: pip install {wanted}"
+    return None
+
+
+def no_interpreter(python: str) -> str | None:
+    """Say that there is no such interpreter; None if there is."""
+    try:
+        found = Path(python).is_file()
+    except OSError:
+        found = False
+    return None if found else f"the interpreter {python} does not exist"

@@ -1,0 +1,46 @@
+"""The cells of a sweep: every combination of its values, with a label and what it changes in the file."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from bench.yaml_source import YamlSource
+
+MAX_CELLS = 1000
+WHOLE = "workload"  # a key of a sweep whose values are blocks
+
+
+def cells(
+    source: YamlSource, sweep: object, homes: Mapping[str, str]
+) -> list[tuple[str, dict[str, dict[str, Any]]]]:
+    """Return (label, overlay) of every combination in ``sweep``; ``homes`` gives the block of each key."""
+    if not isinstance(sweep, dict):
+        raise source.error(("sweep",), "must be a block of lists, such as {batch_size: [1, 4, 8]}")
+    count = 1
+    for key, values in sweep.items():
+        if not isinstance(values, list) or not values:
+            raise source.error(("sweep", key), "must be a list with at least one value")
+        if key == WHOLE and not all(isinstance(value, dict) and value for value in values):
+            raise source.error(("sweep", key), "must be a list of blocks, such as [{name: offline}]")
+        if len({str(value) for value in values}) < len(values):
+            raise source.error(("sweep", key), "a value is given twice", "keep one of them")
+        count *= len(values)
+    if count > MAX_CELLS:
+        raise source.error(("sweep",), f"{count} combinations are over the limit of {MAX_CELLS}")
+    found = []
+    for combination in itertools.product(*sweep.values()):
+        chosen = dict(zip(sweep, combination, strict=True))
+        overlay: dict[str, dict[str, Any]] = {}
+        for key, value in chosen.items():
+            overlay.setdefault(homes[key], {}).update(value if key == WHOLE else {key: value})
+        found.append((" ".join(_label(key, value) for key, value in chosen.items()), overlay))
+    return found
+
+
+def _label(key: str, value: object) -> str:
+    """Return what names a cell: ``users=4``, or a workload by its own name and settings."""
+    if key != WHOLE or not isinstance(value, dict):
+        return f"{key}={value}"
+    return " ".join(str(one) if name == "name" else f"{name}={one}" for name, one in value.items())
