@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from bench import plugins
-from bench.config.reader import ARM_KEYS, FILE_KEYS
+from bench.config.reader import FILE_KEYS
+from bench.config.rows import ARM_KEYS
 from bench.config.spec import (
     Block,
     BuildBlock,

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from bench import plugins
 from bench.config import support
-from bench.config.reader import FILE_KEYS, MAX_ROWS, read_config
+from bench.config.reader import FILE_KEYS, read_config
 from bench.config.room import one_after_other
+from bench.config.rows import MAX_ROWS
 from bench.config.served import is_server
 from bench.errors import BenchError, ConfigError, ExitCode, UsageError
 from bench.models.reference import Hub, LocalPath, Named, Random

@@ -1,0 +1,66 @@
+"""Read the ``gate`` block: each limit must be on a known metric that the config measures."""
+
+from __future__ import annotations
+
+import math
+
+from bench.config.blocks import BlockReader
+from bench.config.edges import check_no_gate
+from bench.config.served import is_server
+from bench.config.spec import DriftBlock, EnergyBlock, Group, LimitBlock, SloBlock
+from bench.models.reference import Random
+
+Limits = tuple[tuple[str, LimitBlock], ...]
+
+
+def read_limits(
+    reader: BlockReader,
+    raw: object,
+    drift: DriftBlock,
+    slo: SloBlock | None,
+    groups: tuple[Group, ...],
+    energy: EnergyBlock | None,
+) -> Limits:
+    """Return the limits of the block ``raw`` in their order. Raises ConfigError for what cannot be judged."""
+    if not isinstance(raw, dict):
+        raise reader.source.error(("gate",), "must be a block of limits")
+    if not raw:
+        return ()
+    check_no_gate(reader.source, groups)
+    from bench.gate.limits import never_judged
+    from bench.metrics import all_metrics
+
+    reader.known(raw, ("gate",), tuple(all_metrics()))
+    served = any(is_server(group.baseline.runtime) for group in groups)
+    random = all(isinstance(arm.model, Random) for group in groups for arm in group.arms)
+    limits = tuple((key, reader.block(LimitBlock, key, value, ("gate",))) for key, value in raw.items())
+    asked = energy.model_dump(exclude_none=True) if energy else {}
+    for key, limit in limits:
+        relative = limit.max_increase is not None or limit.max_decrease is not None
+        scores = bool(drift.tokens) and not random
+        reason = never_judged(
+            key,
+            relative,
+            scores,
+            drift.suites,
+            good=slo is not None,
+            served=served,
+            searches=all(group.baseline.workload.name == "search" for group in groups),
+            asked=asked,
+            statistics=drift.statistics,
+        )
+        if reason:
+            raise reader.source.error(("gate", key), *reason)
+        _must_be_shown(reader, key, limit)
+    return limits
+
+
+def _must_be_shown(reader: BlockReader, key: str, limit: LimitBlock) -> None:
+    """Refuse a margin of nothing, or without end, on what is timed: no interval is so narrow, or matters."""
+    from bench.gate.limits import rules
+
+    for rule in rules({key: limit.model_dump()}):
+        if rule.kind == "timed" and not 0 < rule.margin < math.inf:
+            hint = "give the smallest change that matters, such as 2%; 0% is for what is counted"
+            problem = f"{100 * rule.bound:g} % cannot be shown for what is timed"
+            raise reader.source.error(("gate", key, rule.limit), problem, hint)

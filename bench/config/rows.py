@@ -1,0 +1,169 @@
+"""Read the rows of a config: in each cell of the sweep, the baseline and its variants, checked one by one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from bench import plugins
+from bench.config.edges import check_edge
+from bench.config.loadable import check_loadable
+from bench.config.merging import Raw, merged
+from bench.config.models import read_model
+from bench.config.room import too_large_for_gpu
+from bench.config.served import check_together, is_server, why_not_here
+from bench.config.served_rows import ServedRows
+from bench.config.shapes import check_fits, check_order, check_shapes, check_students, why_not_in_batches
+from bench.config.spec import Arm, Group, Optimisation, RuntimeBlock, WorkloadBlock
+from bench.config.steps import optimisations
+from bench.config.support import why_unsupported
+from bench.config.sweep import WHOLE, cells
+from bench.errors import ConfigError, UsageError, together
+from bench.formatting import did_you_mean
+from bench.models.reference import ModelRef, Random
+from bench.yaml_source import KeyPath, blaming
+
+ARM_KEYS = ("model", "runtime", "workload", "optimise")
+MAX_ROWS = 1000
+
+
+class RowReader(ServedRows):
+    """Read the rows of one file."""
+
+    def groups(self, only: tuple[str, ...]) -> tuple[Group, ...]:
+        """Make one group for each cell of the sweep; without a sweep there is one cell."""
+        variants = self.data.get("variants", [])
+        if not isinstance(variants, list):
+            raise self.source.error(("variants",), "must be a list of variants")
+        names = [self._variant_name(variant, i) for i, variant in enumerate(variants)]
+        for name in only:
+            if name not in names:
+                hint = did_you_mean(name, names, f"known: {', '.join(names)}")
+                raise UsageError(f"--only {name}: no such variant in {self.source.file} ({hint})")
+        found = self._cells()
+        if len(found) * (len(names) + 1) > MAX_ROWS:
+            raise self.source.error(
+                ("sweep",), f"makes more than {MAX_ROWS} rows", "split it in several files"
+            )
+        return tuple(self._group(label, cell, variants, names, only) for label, cell in found)
+
+    def _cells(self) -> list[tuple[str, dict[str, dict[str, Any]]]]:
+        """Return the label of each cell of the sweep, and what it lays on the file."""
+        homes = {key: "runtime" for key in RuntimeBlock.model_fields if key not in ("name", "own")}
+        homes |= {key: "workload" for key in WorkloadBlock.model_fields if key not in ("name", "own")}
+        homes |= dict.fromkeys((WHOLE, *self.own_keys("workload")), "workload")
+        sweep = self.data.get("sweep", {})
+        self.known(sweep if isinstance(sweep, dict) else {}, ("sweep",), tuple(homes))
+        return cells(self.source, sweep, homes)
+
+    def alone(self, only: tuple[str, ...]) -> list[Raw]:
+        """Return a config for each cell of the sweep, which measures that cell and nothing else."""
+        whole = {key: value for key, value in self.data.items() if key != "sweep"}
+        if only:
+            whole["variants"] = [one for one in whole["variants"] if one["name"] in only]
+        return [merged(whole, cell) for _label, cell in self._cells()]
+
+    def _group(
+        self, label: str, cell: Raw, variants: list[Any], names: list[str], only: tuple[str, ...]
+    ) -> Group:
+        base = merged({key: self.data[key] for key in ARM_KEYS if key in self.data}, cell)
+        baseline = replace(self._arm("baseline", base, ()), is_baseline=True)
+        arms, wrong = [], []
+        for i, (name, variant) in enumerate(zip(names, variants, strict=True)):
+            own = {key: value for key, value in variant.items() if key != "name"}
+            try:
+                if not only or name in only:
+                    arms.append(self._arm(name, merged(base, own), ("variants", i)))
+            except ConfigError as bad:
+                wrong.append(bad)
+        if wrong:
+            raise together(wrong)
+        for arm in arms:
+            path = ("variants", names.index(arm.name))
+            check_together(self.source, baseline, arm, self.place(path, "runtime"))
+            place = self.place(("variants", names.index(arm.name)), "optimise")
+            check_students(self.source, baseline.model, arm.model, arm.optimise, place, self.find_model)
+        return Group(label, baseline, tuple(arms))
+
+    def _variant_name(self, variant: object, index: int) -> str:
+        path: KeyPath = ("variants", index)
+        if not isinstance(variant, dict):
+            raise self.source.error(path, "must be a block with a name")
+        self.known(variant, path, ("name", *ARM_KEYS))
+        name = variant.get("name")
+        if not isinstance(name, str) or not 1 <= len(name.strip()) <= 100 or not name.isprintable():
+            raise self.source.error(
+                (*path, "name"), "every variant needs a name of at most 100 characters, on one line"
+            )
+        earlier = [other.get("name") for other in self.data["variants"][:index]]
+        if name in earlier or name == "baseline":
+            raise self.source.error((*path, "name"), f"{name!r} is taken")
+        return name
+
+    def _arm(self, name: str, raw: Raw, path: KeyPath) -> Arm:
+        runtime = self.runtime(raw.get("runtime", {}), path)
+        workload = self._sound_workload(raw, runtime, path)
+        model = self._sound_model(raw, runtime, workload, path)
+        place = self.place(path, "optimise")
+        steps = optimisations(self.source, raw.get("optimise", []), place, runtime.name)
+        check_order(self.source, steps, place)
+        check_shapes(self.source, model, steps, place, self.find_model)
+        why = self._why_not(model, runtime, workload, steps, path)
+        return Arm(name, False, model, runtime, workload, steps, why)
+
+    def _sound_workload(self, raw: Raw, runtime: RuntimeBlock, path: KeyPath) -> WorkloadBlock:
+        """Read a workload that goes with the runtime, and whose requests can be made."""
+        workload = self.workload(raw.get("workload", {}), path)
+        load = plugins.load("workloads", workload.name)
+        self.all_in_use(raw, runtime, workload, path)
+        with blaming(self.source, self.place(path, "workload", "file"), str(workload.file)):
+            problem = load.problem(workload)
+        if problem:
+            raise self.source.error(self.place(path, "workload", problem[0]), problem[1])
+        if workload.batch_size > workload.requests:
+            raise self.source.error(
+                self.place(path, "workload", "batch_size"),
+                f"{workload.batch_size} requests at a time, and there are {workload.requests} in all",
+                "raise requests, or lower batch_size",
+            )
+        return workload
+
+    def _sound_model(
+        self, raw: Raw, runtime: RuntimeBlock, workload: WorkloadBlock, path: KeyPath
+    ) -> ModelRef:
+        """Read a model that the runtime can load, and whose context holds the requests."""
+        model = read_model(self.source, raw["model"], self.place(path, "model"), self.find_model)
+        engine = plugins.load("runtimes", runtime.name)
+        self.server(runtime, workload, model, path)
+        if getattr(engine, "WHOLE_ANSWERS", False) and isinstance(model, Random):
+            raise self.source.error(
+                self.place(path, "model"),
+                f"{runtime.name} counts tokens with this model's tokenizer, and a random one has none",
+                "name a model in models/, or {path} with a tokenizer.json",
+            )
+        places = self.place(path, "model"), self.place(path, "runtime", "attention")
+        check_loadable(self.source, model, runtime, places, self.find_model)
+        length = self.place(path, "workload", "output_tokens")
+        check_fits(self.source, model, workload, length, self.find_model)
+        return model
+
+    def _why_not(
+        self,
+        model: ModelRef,
+        runtime: RuntimeBlock,
+        workload: WorkloadBlock,
+        steps: tuple[Optimisation, ...],
+        path: KeyPath,
+    ) -> str | None:
+        """Return why a row cannot run here; None if it can. A baseline that is too large is an error."""
+        place, device = self.place(path, "optimise"), self.place(path, "runtime", "device")
+        if is_server(runtime):
+            return why_not_here(self.source, runtime, steps, place)
+        why = why_unsupported(self.source, runtime, steps, device, place, is_baseline=not path)
+        why = why or why_not_in_batches(steps, workload)
+        why = why or check_edge(self.source, runtime, steps, place, self.find_model, is_baseline=not path)
+        if why is None and (why := too_large_for_gpu(model, runtime, self.find_model)) and not path:
+            raise self.source.error(
+                ("model",), why, "name a smaller model, another dtype or a packed checkpoint"
+            )
+        return why
