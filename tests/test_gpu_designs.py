@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+from bench.config.blocks import MeasureBlock
 from bench.config.reader import read_config
-from bench.config.spec import MeasureBlock
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "gpu-designs"
 DESIGNS = ("steps", "requests", "abba")

@@ -9,10 +9,11 @@ from dataclasses import replace
 from bench import plugins
 from bench.cli.estimate import assumptions, batches, estimate, most_pairs
 from bench.cli.listing import NO_STEPS, align, arm_words, model_words, terminal_width
+from bench.config.blocks import LimitBlock
 from bench.config.loadable import context_of
 from bench.config.room import one_after_other
 from bench.config.served import is_server
-from bench.config.spec import Arm, Group, LimitBlock, Spec
+from bench.config.spec import Arm, Group, Spec
 from bench.config.steps import HOME_ENGINE
 from bench.config.support import device_here
 from bench.drift.behaviour import suites_of

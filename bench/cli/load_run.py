@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench import __version__, plugins
 from bench.cli.load_options import Asking, must_be_one_schedule
 from bench.cli.load_target import target_of, tell
-from bench.config.spec import WorkloadBlock
+from bench.config.blocks import WorkloadBlock
 from bench.machine.devices import cpu_count
 from bench.measure.clock import utc_now
 from bench.metrics.requests import Limits

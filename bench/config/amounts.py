@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.config.spec import DriftBlock, Group, LimitBlock, MeasureBlock
+from bench.config.blocks import DriftBlock, LimitBlock, MeasureBlock
+from bench.config.spec import Group
 
 MOST_SAMPLES = 2_600_000  # of 3 million values (bench/store/chain.py)
 MOST_WINDOWS = 7_500  # of 8,000 (bench/store/replay.py): the others are those of noise floors

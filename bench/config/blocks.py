@@ -1,100 +1,242 @@
-"""Blocks of the YAML: each is checked key by key, and a complaint names the place where the key stands."""
+"""What a YAML may say, block by block, with the defaults. ``bench/config/reader.py`` reads a file into them.
+
+The blocks are pydantic models: frozen, with strict types, finite numbers within bounds, and no unknown keys.
+The JSON Schema of ``bench schema`` is made from them, so editors and the checker agree.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+import datetime as dt
+from typing import Annotated, Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from bench import plugins
-from bench.config.settings import settings
-from bench.config.spec import Block, RuntimeBlock, WithOwnKeys, WorkloadBlock, explain
-from bench.errors import together
-from bench.formatting import did_you_mean
-from bench.yaml_source import KeyPath, YamlSource, blaming
+from bench.formatting import MIB, parse_percent, parse_size
 
-BlockT = TypeVar("BlockT", bound=Block)
-OwnT = TypeVar("OwnT", bound=WithOwnKeys)
-Raw = Mapping[str, Any]
+Dtype = Literal["float32", "bfloat16", "float16"]
+Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # no figure is ever negative
+LEAST_MEMORY = 64 * MIB
+MOST_INCREASE = 10.0  # a limit of +1000 % is the largest that makes sense
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
-class BlockReader:
-    """Read the blocks of one file."""
+class Block(BaseModel):
+    """The base of every block of the YAML: immutable and strict, without unknown keys."""
 
-    def __init__(self, source: YamlSource) -> None:
-        self.source = source
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
-    def block(
-        self,
-        kind: type[BlockT],
-        key: str,
-        raw: object,
-        path: KeyPath | None = None,
-        more: Sequence[str] = (),
-    ) -> BlockT:
-        """Validate one block, and turn pydantic's error into a ConfigError at the key's place.
 
-        ``more`` are keys that the block may also have and that are checked elsewhere.
-        """
-        place = self.place(path, key)
-        if not isinstance(raw, dict):
-            raise self.source.error(place, "must be a block of keys", "see `bench schema`")
-        self.known(raw, place, (*(name for name in kind.model_fields if name != "own"), *more))
-        try:
-            return kind.model_validate({k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
-        except ValidationError as bad:
-            wrong = bad.errors(include_url=False)[0]
-            where = self.place(path, key, *(str(part) for part in wrong["loc"][:1]))
-            raise self.source.error(where, *explain(wrong, kind)) from None
+class WithOwnKeys(Block):
+    """A block that names a plug-in; ``own`` holds the plug-in's own keys, as its ``Params`` has them."""
 
-    def workload(self, raw: object, path: KeyPath | None = None) -> WorkloadBlock:
-        """Validate a workload block, with the keys of its kind checked apart from the common keys."""
-        return self._with_own_keys(WorkloadBlock, "workload", raw, path)
+    own: tuple[tuple[str, object], ...] = Field((), exclude=True)
 
-    def runtime(self, raw: object, path: KeyPath | None = None) -> RuntimeBlock:
-        """Validate a runtime block, with the keys of its engine checked apart from the common keys."""
-        return self._with_own_keys(RuntimeBlock, "runtime", raw, path)
+    def to_json(self) -> dict[str, object]:
+        """Return every key with its value, including the plug-in's own keys."""
+        return {**self.model_dump(), **dict(self.own)}
 
-    def own_keys(self, key: str) -> tuple[str, ...]:
-        """Return the own keys of the plug-in that the file names for a block; none if it is unknown."""
-        raw = self.source.data.get(key) if isinstance(self.source.data, dict) else None
-        name = str(raw.get("name", "")) if isinstance(raw, dict) else ""
-        if name not in plugins.names(f"{key}s"):
-            return ()
-        params = getattr(plugins.load(f"{key}s", name), "Params", None)
-        return tuple(one.name for one in dataclasses.fields(params)) if params else ()
 
-    def _with_own_keys(self, kind: type[OwnT], key: str, raw: object, path: KeyPath | None) -> OwnT:
-        given = dict(raw) if isinstance(raw, dict) else {}
-        with blaming(self.source, self.place(path, key, "name")):
-            named = plugins.load(f"{key}s", str(given.get("name", kind.model_fields["name"].default)))
-        params = getattr(named, "Params", None)
-        keys = [one.name for one in dataclasses.fields(params)] if params else []
-        own = {name: given.pop(name) for name in keys if name in given}
-        block = self.block(kind, key, given if isinstance(raw, dict) else raw, path, keys)
-        if params is None:
-            return block
-        checked = settings(self.source, params, own, self.place(path, key))
-        return block.model_copy(update={"own": tuple(sorted(checked.items()))})
+class RuntimeBlock(WithOwnKeys):
+    """The engine and how it computes. An engine may have keys of its own, by its file in bench/runtimes."""
 
-    def place(self, path: KeyPath | None, *keys: str) -> KeyPath:
-        """Find where a key is written: in the arm at ``path``, in the sweep, or at the top of the file.
+    name: str = Field("transformers", description="engine: a file in bench/runtimes")
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$", description="auto, cpu, cuda, cuda:N"
+    )
+    dtype: Dtype = Field("float32", description="weights and activations as loaded")
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="CPU threads; the engine's default if absent"
+    )
+    attention: Attention = Field("sdpa", description="attention implementation")
+    python: str | None = Field(None, description="another interpreter to run this engine in")
 
-        ``path`` is () for the baseline. It is None for a key of the file itself, which is not inherited.
-        """
-        places = (keys,) if path is None else ((*path, *keys) if path else (), ("sweep", keys[-1]), keys)
-        return next(
-            (place for place in places if place in self.source.lines and place), (*(path or ()), *keys)
-        )
 
-    def known(self, block: Raw, path: KeyPath, known: Sequence[str]) -> None:
-        """Raise ConfigError for unknown keys, with the nearest known key for each."""
-        wrong = []
-        for key in block:
-            if key not in known:
-                hint = did_you_mean(key, known, f"known: {', '.join(known)}")
-                wrong.append(self.source.error((*path, key), "unknown key", hint))
-        if wrong:
-            raise together(wrong)
+class WorkloadBlock(WithOwnKeys):
+    """The requests. A kind of workload may have further keys, given by its file in bench/workloads."""
+
+    name: str = Field("chat", description="kind of load: a file in bench/workloads")
+    requests: Count = Field(24, description="how many requests a pass has")
+    output_tokens: int = Field(32, ge=2, le=131_072, description="tokens generated a request, exactly")
+    batch_size: int = Field(1, ge=1, le=4096, description="requests decoded together")
+    input_tokens: int | None = Field(None, ge=1, le=1_000_000, description="cut prompts to this length")
+    file: str | None = Field(None, description="for workload 'file': JSONL, one {\"prompt\": ...} a line")
+    warmup: int = Field(2, ge=1, le=6, description="repeats of the first request before anything is timed")
+
+
+class PriceBlock(Block):
+    """What an hour of the hardware costs."""
+
+    hardware: str | None = Field(None, description="an id in configs/prices")
+    usd_per_hour: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = Field(
+        None, description="or a price of your own, of the whole machine"
+    )
+    vcpus: int | None = Field(
+        None, ge=1, le=4096, description="vCPUs that usd_per_hour is for: a run is charged its share of them"
+    )
+    utilisation: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
+        1.0, description="share of paid hours spent serving"
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> PriceBlock:
+        if (self.hardware is None) == (self.usd_per_hour is None):
+            raise ValueError("give either hardware (an id in configs/prices) or usd_per_hour")
+        if self.vcpus is not None and self.usd_per_hour is None:
+            raise ValueError("vcpus goes with usd_per_hour: a price file has its own")
+        return self
+
+
+class SloBlock(Block):
+    """What a good request is: it meets every limit that is given."""
+
+    ttft_ms: Positive | None = Field(None, description="most milliseconds to the first token")
+    tpot_ms: Positive | None = Field(None, description="most milliseconds for a further token, on average")
+    e2el_ms: Positive | None = Field(None, description="most milliseconds for the whole request")
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Return the limits that are given, in ms by their name."""
+        return {key: most for key, most in self.model_dump().items() if most is not None}
+
+    @model_validator(mode="after")
+    def _some_limit(self) -> SloBlock:
+        if self.ttft_ms is None and self.tpot_ms is None and self.e2el_ms is None:
+            raise ValueError("give ttft_ms, tpot_ms or e2el_ms")
+        return self
+
+
+class EnergyBlock(Block):
+    """What is made from energy besides joules. Nothing of it is done unless it is given."""
+
+    g_co2_per_kwh: Annotated[float, Field(ge=0, le=2000, allow_inf_nan=False)] | None = Field(
+        None, description="grams of CO2 of a kWh from the grid; needs a date and a source"
+    )
+    date: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")] | None = Field(
+        None, description="the day on which the grid's factor held, YYYY-MM-DD"
+    )
+    source: Annotated[str, Field(min_length=1, max_length=300)] | None = Field(
+        None, description="where the grid's factor is from"
+    )
+    pue: Annotated[float, Field(ge=1, le=5, allow_inf_nan=False)] = Field(
+        1.0, description="watts at the meter over the watts at the device, for CO2"
+    )
+    modelled_watts: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)] | None = Field(
+        None, description="watts to model energy with where nothing counts it; labelled modelled"
+    )
+
+    @model_validator(mode="after")
+    def _dated(self) -> EnergyBlock:
+        if self.g_co2_per_kwh is None and self.modelled_watts is None:
+            raise ValueError("give g_co2_per_kwh, modelled_watts or both")
+        if self.g_co2_per_kwh is not None and (self.date is None or self.source is None):
+            raise ValueError("g_co2_per_kwh goes with its date and source: the grid changes")
+        if self.date is not None:
+            try:
+                dt.date.fromisoformat(self.date)
+            except ValueError:
+                raise ValueError(f"{self.date} is no day") from None
+        return self
+
+
+class DriftBlock(Block):
+    """How the difference between the variant's output and the baseline's is measured."""
+
+    text: str = Field("mixed", description="evaluation text: a file in bench/texts, or a path to your own")
+    tokens: int = Field(4096, ge=0, le=10_000_000, description="tokens scored; 0 leaves drift out")
+    window: int = Field(
+        256, ge=16, le=8192, description="tokens of context each prediction may have, at most"
+    )
+    suites: tuple[str, ...] = Field(("generation",), description="further comparisons: bench/drift/suites")
+    statistics: tuple[str, ...] = Field((), description="further statistics: bench/drift/statistics")
+    items: str | None = Field(None, description="for suite 'own': JSONL with prompt, choices and right")
+
+
+class MeasureBlock(Block):
+    """How long and how carefully to measure."""
+
+    processes: int = Field(
+        4, ge=1, le=100, description="fresh pairs of processes a variant is compared with its baseline in"
+    )
+    max_half_width: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = Field(
+        0.025, description="add pairs until the 95 % interval of the cost ratio is this narrow (half of it)"
+    )
+    max_rounds: int = Field(3, ge=1, le=100, description="pairs at most: so many times `processes`")
+    max_disturbance: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = Field(
+        0.05,
+        description="share of the processors that others may have; where it was more, a pass is repeated",
+    )
+    design: Literal["auto", "steps", "requests", "abba"] = Field(
+        "auto",
+        description="how both sides share the machine: in turns by token or by request, or one process after "
+        "the other; auto: requests on a GPU, else steps",
+    )
+    timeout_s: Positive = Field(1800.0, description="longest wait for one answer of a worker")
+    seed: int = Field(0, ge=0, le=2**31, description="order of turns in the duet")
+    probes: tuple[str, ...] = Field((), description="further things to measure: bench/probes")
+    memory_limit: str | None = Field(
+        None, description="host memory that a worker may take for its data, such as 8GiB; no limit if absent"
+    )
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Return the memory limit in bytes; None without a limit."""
+        return None if self.memory_limit is None else parse_size(self.memory_limit)
+
+    @field_validator("memory_limit")
+    @classmethod
+    def _enough(cls, text: str | None) -> str | None:
+        if text is not None and parse_size(text) < LEAST_MEMORY:
+            raise ValueError(f"{text} is not enough to start a worker, give {LEAST_MEMORY // MIB}MiB or more")
+        return text
+
+
+class BuildBlock(Block):
+    """How `bench gate --base COMMIT` makes an environment for each side. Each commit's own block is used."""
+
+    directory: str | None = Field(
+        None,
+        description="the project in the repository; else the nearest above the config",
+    )
+    tool: Literal["auto", "pip", "uv"] = Field("auto", description="auto takes uv where there is a uv.lock")
+    install: tuple[str, ...] | None = Field(
+        None, description="arguments of pip install; else the lock file or requirements, then the package"
+    )
+    commands: tuple[str, ...] = Field((), description="shell commands to run first, in the project")
+    inherit: Literal["tool", "all", "none"] = Field(
+        "tool",
+        description="packages below the side's own: this tool's engines, everything here, nothing",
+    )
+
+    @field_validator("directory")
+    @classmethod
+    def _inside(cls, text: str | None) -> str | None:
+        if text is not None and (text.startswith("/") or ".." in text.split("/")):
+            raise ValueError("must be a directory within the repository")
+        return text
+
+
+class LimitBlock(Block):
+    """A limit of the gate on one figure."""
+
+    max_increase: str | None = None
+    max_decrease: str | None = None
+    max: Bound | None = None
+    min: Bound | None = None
+
+    @field_validator("max_increase", "max_decrease", mode="before")
+    @classmethod
+    def _share(cls, text: object, about: ValidationInfo) -> object:
+        if isinstance(text, int | float):
+            raise ValueError(f"write it with its unit, such as '{text}%'")
+        most = MOST_INCREASE if about.field_name == "max_increase" else 1.0
+        if isinstance(text, str) and not 0 <= parse_percent(text) <= most:
+            raise ValueError(f"{text} is outside 0 % to {100 * most:g} %")
+        return text
+
+    @model_validator(mode="after")
+    def _some_limit(self) -> LimitBlock:
+        if all(value is None for value in (self.max_increase, self.max_decrease, self.max, self.min)):
+            raise ValueError("give max, min, max_increase or max_decrease")
+        return self

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench import plugins
-from bench.config.spec import DriftBlock, Group
+from bench.config.blocks import DriftBlock
+from bench.config.spec import Group
 from bench.drift.items import read_closed
 from bench.texts import check_text, same_text
 from bench.yaml_source import YamlSource, blaming

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from bench.config.blocks import RuntimeBlock
 from bench.config.shapes import check_order, check_shapes
-from bench.config.spec import Group, Optimisation, RuntimeBlock
+from bench.config.spec import Group, Optimisation
 from bench.config.support import why_unsupported
 from bench.models.reference import named_or_path
 from bench.models.registry import FindModel

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-from bench.config.blocks import BlockReader
+from bench.config.block_reader import BlockReader
+from bench.config.blocks import DriftBlock, EnergyBlock, LimitBlock, SloBlock
 from bench.config.edges import check_no_gate
 from bench.config.served import is_server
-from bench.config.spec import DriftBlock, EnergyBlock, Group, LimitBlock, SloBlock
+from bench.config.spec import Group
 from bench.models.reference import Random
 
 Limits = tuple[tuple[str, LimitBlock], ...]

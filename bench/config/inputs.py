@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import plugins
-from bench.config.spec import Arm, DriftBlock, Spec
+from bench.config.blocks import DriftBlock
+from bench.config.spec import Arm, Spec
 from bench.formatting import row_title
 from bench.models.cache import file_sha256
 from bench.models.gguf_parts import parts_of

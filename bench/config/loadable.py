@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.config.spec import RuntimeBlock
+from bench.config.blocks import RuntimeBlock
 from bench.formatting import printable
 from bench.models.checks import json_object
 from bench.models.convert import safetensors_header

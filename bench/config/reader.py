@@ -13,13 +13,7 @@ import yaml
 
 from bench import plugins
 from bench.config.amounts import too_many_requests, too_much
-from bench.config.drift_block import check_drift, judged_on_other_text
-from bench.config.gate_block import read_limits
-from bench.config.merging import Raw
-from bench.config.pasted_keys import refuse_pasted_keys
-from bench.config.rows import ARM_KEYS, RowReader
-from bench.config.served import is_server
-from bench.config.spec import (
+from bench.config.blocks import (
     BuildBlock,
     DriftBlock,
     EnergyBlock,
@@ -27,8 +21,14 @@ from bench.config.spec import (
     MeasureBlock,
     PriceBlock,
     SloBlock,
-    Spec,
 )
+from bench.config.drift_block import check_drift, judged_on_other_text
+from bench.config.gate_block import read_limits
+from bench.config.merging import Raw
+from bench.config.pasted_keys import refuse_pasted_keys
+from bench.config.rows import ARM_KEYS, RowReader
+from bench.config.served import is_server
+from bench.config.spec import Spec
 from bench.config.spelling import override, spelled
 from bench.errors import ConfigError
 from bench.pricing.book import price_called

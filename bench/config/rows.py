@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from bench import plugins
+from bench.config.blocks import RuntimeBlock, WorkloadBlock
 from bench.config.edges import check_edge
 from bench.config.loadable import check_loadable
 from bench.config.merging import Raw, merged
@@ -14,7 +15,7 @@ from bench.config.room import too_large_for_gpu
 from bench.config.served import check_together, is_server, why_not_here
 from bench.config.served_rows import ServedRows
 from bench.config.shapes import check_fits, check_order, check_shapes, check_students, why_not_in_batches
-from bench.config.spec import Arm, Group, Optimisation, RuntimeBlock, WorkloadBlock
+from bench.config.spec import Arm, Group, Optimisation
 from bench.config.steps import optimisations
 from bench.config.support import why_unsupported
 from bench.config.sweep import WHOLE, cells

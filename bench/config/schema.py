@@ -12,9 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from bench import plugins
-from bench.config.reader import FILE_KEYS
-from bench.config.rows import ARM_KEYS
-from bench.config.spec import (
+from bench.config.blocks import (
     Block,
     BuildBlock,
     DriftBlock,
@@ -26,6 +24,8 @@ from bench.config.spec import (
     SloBlock,
     WorkloadBlock,
 )
+from bench.config.reader import FILE_KEYS
+from bench.config.rows import ARM_KEYS
 from bench.config.sweep import WHOLE
 from bench.metrics import all_metrics
 from bench.models.registry import all_models

@@ -7,7 +7,8 @@ from types import ModuleType
 from typing import Any
 
 from bench import plugins
-from bench.config.spec import Arm, Block, Optimisation, RuntimeBlock, WorkloadBlock
+from bench.config.blocks import Block, RuntimeBlock, WorkloadBlock
+from bench.config.spec import Arm, Optimisation
 from bench.config.steps import engines_of
 from bench.config.support import device_here, missing, no_interpreter
 from bench.errors import UsageError

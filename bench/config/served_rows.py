@@ -7,9 +7,9 @@ from functools import cache
 from typing import Any
 
 from bench import plugins
-from bench.config.blocks import BlockReader
+from bench.config.block_reader import BlockReader
+from bench.config.blocks import DriftBlock, EnergyBlock, MeasureBlock, RuntimeBlock, WorkloadBlock
 from bench.config.served import address_of, check_server, idle_key, is_server, misfit
-from bench.config.spec import DriftBlock, EnergyBlock, MeasureBlock, RuntimeBlock, WorkloadBlock
 from bench.models.reference import ModelRef
 from bench.models.registry import find_model
 from bench.yaml_source import KeyPath, YamlSource

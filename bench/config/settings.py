@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import typing
 from collections.abc import Sequence
 from functools import cache
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from bench.config.spec import explain
+from bench.config.blocks import Block
 from bench.errors import ConfigError
 from bench.formatting import did_you_mean
 from bench.yaml_source import KeyPath, YamlSource
@@ -68,3 +69,14 @@ def _block_in(kind: Any, keys: Sequence[str | int]) -> Any:
         kinds = [one for one in (said, *typing.get_args(said)) if dataclasses.is_dataclass(one)]
         kind = kinds[0] if kinds else kind
     return kind
+
+
+def explain(wrong: ErrorDetails, kind: type[Block] | None = None) -> tuple[str, str]:
+    """Return (problem, hint) for one error that pydantic found in a block or in a scheme's settings."""
+    message = wrong["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    if wrong["type"] == "value_error":
+        return message, ""
+    if wrong["type"] == "string_pattern_mismatch" and kind is not None:
+        message = f"should be one of {kind.model_fields[str(wrong['loc'][0])].description}"
+    choices = re.findall("'([^']+)'", message) if wrong["type"] == "literal_error" else []
+    return f"{message}, not {wrong['input']!r:.60}", did_you_mean(str(wrong["input"]), choices)

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import plugins
+from bench.config.blocks import DriftBlock, MeasureBlock
 from bench.config.edges import edge_runtime
-from bench.config.spec import Arm, DriftBlock, MeasureBlock, Optimisation
+from bench.config.spec import Arm, Optimisation
 from bench.environments import interpreter
 from bench.errors import Unsupported
 from bench.formatting import row_title

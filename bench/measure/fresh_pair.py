@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import Any
 
 from bench import plugins
-from bench.config.spec import Arm, Group, WorkloadBlock
+from bench.config.blocks import WorkloadBlock
+from bench.config.spec import Arm, Group
 from bench.machine import noise
 from bench.measure import arm as one
 from bench.measure import designs, replies

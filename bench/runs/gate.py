@@ -17,8 +17,9 @@ from typing import Any, Literal
 
 import yaml
 
+from bench.config.blocks import LimitBlock
 from bench.config.served import is_server
-from bench.config.spec import LimitBlock, Spec
+from bench.config.spec import Spec
 from bench.config.support import device_here
 from bench.engine.energy import NoCounter, find
 from bench.environments import identity

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import filelock
 
-from bench.config.spec import BuildBlock
+from bench.config.blocks import BuildBlock
 from bench.errors import BenchError, UsageError
 from bench.models.cache import cache_root
 from bench.sides.commands import PIP, BuildFailed, Runner

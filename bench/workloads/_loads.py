@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.config.spec import WorkloadBlock
+from bench.config.blocks import WorkloadBlock
 from bench.serving.arrivals import Lengths
 
 # The common keys that mean something to them; any other that is given is refused.

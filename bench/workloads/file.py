@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from bench.bounded import why
-from bench.config.spec import WorkloadBlock
+from bench.config.blocks import WorkloadBlock
 from bench.formatting import MIB
 from bench.store.files import is_unicode, json_lines
 from bench.workloads import Prompt

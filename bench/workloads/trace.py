@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.config.spec import WorkloadBlock
+from bench.config.blocks import WorkloadBlock
 from bench.serving.arrivals import Planned
 from bench.serving.traces import read_trace
 

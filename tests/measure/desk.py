@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from fakes import ScriptedWorker
 
-from bench.config.spec import Arm, DriftBlock, Group, MeasureBlock, RuntimeBlock, WorkloadBlock
+from bench.config.blocks import DriftBlock, MeasureBlock, RuntimeBlock, WorkloadBlock
+from bench.config.spec import Arm, Group
 from bench.machine import noise
 from bench.machine.noise import Ticks
 from bench.measure import apart_pair, fresh_pair, row

@@ -16,7 +16,8 @@ from fakes import ScriptedWorker
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.config.spec import Arm, DriftBlock, MeasureBlock, RuntimeBlock, WorkloadBlock
+from bench.config.blocks import DriftBlock, MeasureBlock, RuntimeBlock, WorkloadBlock
+from bench.config.spec import Arm
 from bench.errors import Outcome, VariantFailed
 from bench.machine import cores
 from bench.measure import pair

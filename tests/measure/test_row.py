@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from desk import Desk, Process, Reply
 
-from bench.config.spec import WorkloadBlock
+from bench.config.blocks import WorkloadBlock
 from bench.errors import Outcome, VariantFailed
 from bench.measure.fresh_pair import batches_of
 from bench.measure.pairs import half_width

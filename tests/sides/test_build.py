@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from proof import repositories
 
-from bench.config.spec import BuildBlock
+from bench.config.blocks import BuildBlock
 from bench.errors import BenchError, UsageError
 from bench.machine.family import run_whole
 from bench.machine.proc import stat_of
