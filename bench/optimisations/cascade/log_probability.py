@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.engine.confidence import Rule
-from bench.optimisations.shared.cascading import A_DEVICE, CascadeParams
+from bench.optimisations.shared.cascading import A_DEVICE, CascadeParams, runs_everywhere
 
 REQUIRES = ("torch",)
 EXAMPLE = {"edge": A_DEVICE, "threshold": -0.7}
@@ -37,11 +37,7 @@ class Params(CascadeParams):
     """``threshold`` is a mean log-probability in nats, at most 0: answers below it go on to the large model.
     An answer whose tokens had probabilities of about a half has -0.69."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.within(RULE)
+    rule = RULE
 
 
-def unsupported(device: str, dtype: str) -> str | None:
-    """Return None: this rule runs everywhere."""
-    return None
+unsupported = runs_everywhere

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.engine.confidence import Rule
-from bench.optimisations.shared.cascading import A_DEVICE, CascadeParams
+from bench.optimisations.shared.cascading import A_DEVICE, CascadeParams, runs_everywhere
 
 REQUIRES = ("torch",)
 EXAMPLE = {"edge": A_DEVICE, "threshold": 0.5}
@@ -32,11 +32,7 @@ RULE = Margin()
 class Params(CascadeParams):
     """``threshold`` is a mean margin, 0 to 1: answers below it go on to the large model."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.within(RULE)
+    rule = RULE
 
 
-def unsupported(device: str, dtype: str) -> str | None:
-    """Return None: this rule runs everywhere."""
-    return None
+unsupported = runs_everywhere

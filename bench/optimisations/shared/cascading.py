@@ -58,8 +58,10 @@ class Edge:
 @dataclass(frozen=True)
 class CascadeParams:
     """``edge`` is the small model. ``link`` is the network between it and the large model, which delays;
-    bytes that leave the cloud cost ``egress_usd_per_gb``, 0 if nothing is billed for them."""
+    bytes that leave the cloud cost ``egress_usd_per_gb``, 0 if nothing is billed for them. The settings of a
+    scheme are a subclass with its ``rule``."""
 
+    rule: ClassVar[Rule]
     edge: Edge
     threshold: float
     link: LinkSettings = NO_LINK
@@ -68,14 +70,16 @@ class CascadeParams:
     def __post_init__(self) -> None:
         if not 0 <= self.egress_usd_per_gb <= MOST_USD:
             raise ValueError(f"egress_usd_per_gb must be 0 to {MOST_USD:g}, not {self.egress_usd_per_gb:g}")
-
-    def within(self, rule: Rule) -> None:
-        """Raise ValueError for a threshold that no score of the rule can be on the other side of."""
-        low, high = rule.range
+        low, high = self.rule.range
         if not (math.isfinite(self.threshold) and low <= self.threshold <= high):
             most = "" if math.isinf(high) else f" to {high:g}"
             words = f"at most {high:g}" if math.isinf(low) else f"{low:g}{most or ' or more'}"
             raise ValueError(f"threshold must be {words}, not {self.threshold:g}: no score is beyond it")
+
+
+def runs_everywhere(device: str, dtype: str) -> str | None:
+    """Return None: a rule only looks at logits, which every device has."""
+    return None
 
 
 def told(params: Mapping[str, Any]) -> dict[str, Any]:
