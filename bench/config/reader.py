@@ -48,15 +48,22 @@ def read_config(path: Path, overrides: Sequence[str] = (), only: Sequence[str] =
     Only the variants named in ``only`` are kept, or all if it is empty. Raises ConfigError (exit 2) for
     anything that is wrong with the file, UsageError for the arguments.
     """
+    return _reader_of(path, overrides).spec(tuple(only))
+
+
+def read_groups(
+    path: Path, overrides: Sequence[str] = (), only: Sequence[str] = ()
+) -> tuple[Spec, list[Raw]]:
+    """Read a config as ``read_config`` does; also return a config for each of its groups: the group and
+    nothing else, with ``overrides`` applied, as plain data."""
+    reader = _reader_of(path, overrides)
+    return reader.spec(tuple(only)), reader.alone(tuple(only))
+
+
+def _reader_of(path: Path, overrides: Sequence[str]) -> _Reader:
     source = _as_asked(read_yaml(path), overrides)
     refuse_pasted_keys(source)
-    return _Reader(source).spec(tuple(only))
-
-
-def read_alone(path: Path, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> list[Raw]:
-    """Return a config for each group of a config that ``read_config`` has found to be right: the group and
-    nothing else, with ``overrides`` applied, as plain data."""
-    return _Reader(_as_asked(read_yaml(path), overrides)).alone(tuple(only))
+    return _Reader(source)
 
 
 def read_build(text: str, file: str) -> BuildBlock:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from bench.config.reader import read_alone, read_config
+from bench.config.reader import read_groups
 from bench.config.spec import Group, Spec
 from bench.store.files import digest
 
@@ -38,9 +38,8 @@ def pieces_of(
     """
     ordered: list[tuple[int, int, Piece]] = []
     for place, config in enumerate(configs):
-        spec = read_config(config, overrides, only)
-        texts = read_alone(config, overrides, only)
-        groups = sorted(zip(spec.groups, texts, strict=True), key=lambda one: -_work(one[0]))
+        spec, alone = read_groups(config, overrides, only)
+        groups = sorted(zip(spec.groups, alone, strict=True), key=lambda one: -_work(one[0]))
         for turn, (group, data) in enumerate(groups):
             ordered.append((turn, place, _piece(spec, group, dict(data))))
     found = {piece.digest: piece for _turn, _place, piece in sorted(ordered, key=lambda one: one[:2])}
