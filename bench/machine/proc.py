@@ -1,12 +1,18 @@
-"""Read /proc entries of other processes, which can disappear between listing and reading.
+"""Other processes: read their /proc entries, which can disappear between listing and reading.
 
 If a thread has ended or a child was reaped, the file cannot be opened, the read fails or the text is empty.
-Each of these means "gone" and is not an error. Standard library only, because the worker uses this file too.
+Each of these means "gone" and is not an error. A child may also ask to end with its parent.
+
+Standard library only, because the worker uses this file too.
 """
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Callable
 from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
 
 
 def text_of(path: Path) -> str | None:
@@ -40,3 +46,13 @@ def session_of(leader: int) -> list[int]:
     pids = [int(entry.name) for entry in entries(Path("/proc")) if entry.name.isdecimal()]
     found = [pid for pid in pids if pid != leader and stat_of(pid)[3:4] == [str(leader)]]
     return [leader, *found]
+
+
+def ending_with_parent(number: int) -> Callable[[], None]:
+    """Return a function with which a process asks Linux for the signal ``number`` when its parent dies.
+
+    A child calls it before it runs anything else (``preexec_fn``). The C library is looked up here, before
+    the fork, after which only little is safe.
+    """
+    libc = ctypes.CDLL(None)
+    return lambda: libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)

@@ -6,7 +6,6 @@ and results are plain values.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import select
@@ -20,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.bounded import open_regular
+from bench.machine.proc import ending_with_parent
 from bench.store.source import source_digest
 
-PR_SET_PDEATHSIG = 1
 MOST_BYTES = 4 * 2**20  # of one file at a time
 GRACE_S = 60.0
 FOREIGN = ("RAY_",)  # what a scheduler adds to the environment is not for the run
@@ -51,12 +50,11 @@ class NodeRun:
         config = self._place / "config.yaml"
         config.write_text(text, encoding="utf-8")
         command = [sys.executable, "-P", "-m", "bench", "run", str(config), "--out", str(self._place / "out")]
-        libc = ctypes.CDLL(None)
         with (self._place / "said").open("wb") as said:
             self._child = subprocess.Popen(
                 command, cwd=directory, env=_environment(), stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=said, start_new_session=True,
-                preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0),
+                preexec_fn=ending_with_parent(signal.SIGTERM),
             )  # fmt: skip
         self._ended = os.pidfd_open(self._child.pid)
         return None

@@ -19,8 +19,9 @@ import time
 from pathlib import Path
 
 from bench.bounded import open_to_append
+from bench.machine.proc import ending_with_parent
 
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+PR_SET_CHILD_SUBREAPER = 36
 GRACE_S = 10.0
 LATER_S = 2.0
 KILL_S = 5.0
@@ -29,8 +30,7 @@ KILL_S = 5.0
 def main() -> int:
     """Keep one server; return 0 when all of its processes are gone, 1 if some cannot be killed."""
     log, _, *command = sys.argv[1:]
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     woken, waker = os.pipe()
     os.set_blocking(waker, False)
     os.set_blocking(woken, False)
@@ -41,7 +41,7 @@ def main() -> int:
         try:
             server = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
-                preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0),
+                preexec_fn=ending_with_parent(signal.SIGKILL),
             )  # fmt: skip
         except OSError as bad:
             out.write(f"{command[0]} cannot be started: {bad.strerror}\n".encode())

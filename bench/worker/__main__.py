@@ -7,7 +7,6 @@ only the standard library and the engine that it runs.
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import os
 import resource
@@ -16,8 +15,6 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
-
-PR_SET_PDEATHSIG = 1
 
 
 def _register_package() -> None:
@@ -40,7 +37,9 @@ def _die_with_parent(parent: int) -> None:
     """Let Linux kill this process when the harness dies. On other systems the worker notices the closed
     channel."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        from bench.machine.proc import ending_with_parent
+
+        ending_with_parent(signal.SIGKILL)()
         if os.getppid() != parent:
             sys.exit("the harness was gone before the worker started")
         with suppress(OSError):  # /proc may be read-only: then the kernel chooses which process to kill

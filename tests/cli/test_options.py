@@ -42,5 +42,9 @@ def test_a_record_is_filled_from_the_command_line() -> None:
 def test_its_fields_are_the_help_and_the_checks_of_the_command() -> None:
     code, page = ran("--help")
     assert code == 0
-    assert all(words in page for words in ("Say what the weather will be.", "TOWN", "how long", "--rain-on"))
+    assert [
+        words
+        for words in ("Say what the weather will be.", "TOWN", "how long", "--rain-on")
+        if words not in page
+    ] == []
     assert ran("Oslo", "--days", "0")[0] == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -219,3 +220,21 @@ def test_a_thread_started_after_the_list_was_read_is_bound_by_the_next_list(
     WorkerProcess("variant", tmp_path / "log").pin([1])
     assert [set(cpus) for cpus in where.values()] == [{1}, {1}]
     assert next(lists, None) is None
+
+
+@needs_proc
+def test_a_child_that_ends_with_its_parent() -> None:
+    """The parent is killed, so nothing but the kernel can have ended the child."""
+    body = (
+        "import signal, subprocess, time; from bench.machine.proc import ending_with_parent; "
+        "child = subprocess.Popen(['sleep', '60'], preexec_fn=ending_with_parent(signal.SIGTERM)); "
+        "print(child.pid, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", body], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        ended = os.pidfd_open(int(parent.stdout.readline()))
+        parent.kill()
+    try:
+        assert select.select([ended], [], [], 30)[0] == [ended]
+    finally:
+        os.close(ended)

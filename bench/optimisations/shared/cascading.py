@@ -58,10 +58,9 @@ class Edge:
 @dataclass(frozen=True)
 class CascadeParams:
     """``edge`` is the small model. ``link`` is the network between it and the large model, which delays;
-    bytes that leave the cloud cost ``egress_usd_per_gb``, 0 if nothing is billed for them. The settings of a
-    scheme are a subclass with its ``rule``."""
+    bytes that leave the cloud cost ``egress_usd_per_gb``, 0 if nothing is billed for them."""
 
-    rule: ClassVar[Rule]
+    rule: ClassVar[Rule]  # of the scheme, whose settings are a subclass
     edge: Edge
     threshold: float
     link: LinkSettings = NO_LINK
