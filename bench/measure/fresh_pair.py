@@ -130,7 +130,7 @@ class FreshPair:
         for under, warm in zip(self.sides, self.warm, strict=True):
             under.record(warm_up=warm)
 
-    def turns(self, batches: Sequence[int], **more: Any) -> UnitRecord:
+    def turns(self, batches: Sequence[int]) -> UnitRecord:
         """Decode ``batches`` in turns and return the times: token by token on a CPU, batch by batch on a GPU
         (see ``designs``). If the sides have different workloads (a gate on commits), whole batches take turns
         too, as many on each side.
@@ -139,35 +139,21 @@ class FreshPair:
         decides whether it is void otherwise, and uses only ``ticks`` for that: the processor time before and
         after the turns.
         """
-        loads = [under.arm.workload for under in self.sides]
         counts = [under.turns for under in self.sides]
         firsts = [[self.rng.randrange(2) for _ in range(max(counts))] for _ in batches]
-        apart: dict[str, Any] = {}
-        if _shape(loads[0]) != _shape(loads[1]) or counts[0] != counts[1]:
-            apart = {"variant_batches": [n % self.variant.batches for n in batches], "counts": counts}
-            more["requests"] = Sides(*(_requests(under, batches) for under in self.sides))
-        on_gpu = self.base.known.on_gpu or self.variant.known.on_gpu
-        design = designs.chosen(self._context.measure.design, on_gpu=on_gpu)
-        if design == designs.REQUESTS:
-            apart.setdefault("counts", counts)
-        apart |= designs.how(design, on_gpu=on_gpu)
+        design, how = self._manner(batches, counts)
         pids = [under.worker.pid for under in self.sides]
         watch, before = one.watch_of(*self.sides), noise.read_ticks(pids)
         with pinned(self.base, self.variant, swapped=self.spawned_first == 1):
             ours, theirs = ask_both(
                 "duet", self.base.worker, self.variant.worker, self._context.measure.timeout_s,
-                batches=[n % self.base.batches for n in batches], firsts=firsts, **apart,
+                batches=[n % self.base.batches for n in batches], firsts=firsts, **how,
             )  # fmt: skip
         with blaming_baseline():
             base_times = replies.turn_times(ours, len(batches), counts[0])
         variant_times = replies.turn_times(theirs, len(batches), counts[1])
         self.ticks = before, noise.read_ticks(pids)
         seen = one.end_of(watch, *self.sides)
-        if base_times.output_tokens and variant_times.output_tokens:
-            both = zip(self.sides, (base_times, variant_times), strict=True)
-            more["tokens"] = Sides(*(self._tokens(under, times, batches) for under, times in both))
-        if base_times.replies and variant_times.replies:
-            more["replies"] = Sides(base_times.replies, variant_times.replies)
         return UnitRecord(
             number=self.number,
             group=self.group.label,
@@ -182,8 +168,36 @@ class FreshPair:
             void=seen.void,
             design=design,
             cascaded=variant_times.cascaded,
-            **more,
+            **self._decoded(batches, base_times, variant_times),
         )
+
+    def _manner(self, batches: Sequence[int], counts: Sequence[int]) -> tuple[str, dict[str, Any]]:
+        """Return the design, and how the workers are told of it and of workloads that differ."""
+        on_gpu = self.base.known.on_gpu or self.variant.known.on_gpu
+        design = designs.chosen(self._context.measure.design, on_gpu=on_gpu)
+        how = designs.how(design, on_gpu=on_gpu)
+        if self._loads_differ:
+            how["variant_batches"] = [n % self.variant.batches for n in batches]
+        if self._loads_differ or design == designs.REQUESTS:
+            how["counts"] = list(counts)
+        return design, how
+
+    @property
+    def _loads_differ(self) -> bool:
+        """Say whether the sides have different workloads, or take different numbers of turns."""
+        ours, theirs = (_shape(under.arm.workload) for under in self.sides)
+        return ours != theirs or self.base.turns != self.variant.turns
+
+    def _decoded(self, batches: Sequence[int], ours: TurnTimes, theirs: TurnTimes) -> dict[str, Any]:
+        """Return what is recorded of the requests themselves, where the sides need not have the same."""
+        both, found = list(zip(self.sides, (ours, theirs), strict=True)), dict[str, Any]()
+        if self._loads_differ:
+            found["requests"] = Sides(*(_requests(under, batches) for under in self.sides))
+        if ours.output_tokens and theirs.output_tokens:
+            found["tokens"] = Sides(*(self._tokens(under, times, batches) for under, times in both))
+        if ours.replies and theirs.replies:
+            found["replies"] = Sides(ours.replies, theirs.replies)
+        return found
 
     def _tokens(self, under: ArmUnderTest, times: TurnTimes, batches: Sequence[int]) -> int:
         """Return the tokens of a side's prompts and answers in these batches."""
