@@ -52,25 +52,14 @@ def export(
     BenchError if the row's weights are packed, or if the written model does not compute the same as the
     original.
     """
-    spec_file = run / SPEC_YAML
-    if not spec_file.is_file():
-        raise UsageError(f"{run}: no {SPEC_YAML} there, so this is not the directory of a run")
+    spec = _spec_of(run)
     if to.exists() or to.is_symlink():
         raise UsageError(f"{to} exists already: name a new directory")
-    same_spec(spec_file, load_record(run))
-    spec = read_config(spec_file)
     arm, baseline = _rows(spec, variant)
-    if is_server(arm.runtime):
-        raise UsageError(f"{variant} is a server: it serves its model as it is, and nothing was made of it")
-    if drafts := next((step for step in arm.optimise if step.verb == "speculate"), None):
-        raise UsageError(f"{variant} drafts ({drafts.scheme}), which is no part of a model's files")
-    if any(routes(step.verb) for step in arm.optimise):
-        raise UsageError(f"{variant} is a cascade of two models: export a row that has the edge model alone")
+    _must_be_one_model(arm)
     _may_start(arm, python)
     _may_fetch((arm, baseline), asked=may_fetch)
-    plain = replace(baseline, optimise=())  # no other row's model is looked at, and none that drafts
-    row = replace(spec, groups=(Group("", plain, (arm,)),))
-    fetch = fetcher(row, lambda _progress: None)
+    fetch = fetcher(_alone(spec, arm, baseline), lambda _progress: None)
     model = fetch(arm.model)
     tokenizer = _tokenizer_files(model.directory)
     staged = to.with_name(f".{to.name}-{secrets.token_hex(4)}")
@@ -84,6 +73,30 @@ def export(
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return to
+
+
+def _spec_of(run: Path) -> Spec:
+    """Read the config of a run, held against its journal."""
+    spec_file = run / SPEC_YAML
+    if not spec_file.is_file():
+        raise UsageError(f"{run}: no {SPEC_YAML} there, so this is not the directory of a run")
+    same_spec(spec_file, load_record(run))
+    return read_config(spec_file)
+
+
+def _must_be_one_model(arm: Arm) -> None:
+    """Raise UsageError for a row that made no model of its own, or needs a second one."""
+    if is_server(arm.runtime):
+        raise UsageError(f"{arm.name} is a server: it serves its model as it is, and nothing was made of it")
+    if drafts := next((step for step in arm.optimise if step.verb == "speculate"), None):
+        raise UsageError(f"{arm.name} drafts ({drafts.scheme}), which is no part of a model's files")
+    if any(routes(step.verb) for step in arm.optimise):
+        raise UsageError(f"{arm.name} is a cascade of two models: export a row that has the edge model alone")
+
+
+def _alone(spec: Spec, arm: Arm, baseline: Arm) -> Spec:
+    """Return a config of this row: no other row's model is looked at, and none that drafts."""
+    return replace(spec, groups=(Group("", replace(baseline, optimise=()), (arm,)),))
 
 
 def _may_start(arm: Arm, python: Path | None) -> None:
