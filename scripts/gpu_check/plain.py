@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from time import perf_counter
 
 import torch
@@ -22,7 +23,21 @@ import transformers
 def main(directory: str, dtype: str, device: str, mode: str, *sizes: str) -> None:
     """Serve requests until standard input ends."""
     transformers.logging.set_verbosity_error()
-    batch, given, new = map(int, sizes)
+    request = decoder(directory, dtype, device, mode, *map(int, sizes))
+    for _ in range(3):
+        request()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        if line.strip() == "profile":
+            activities = [torch.profiler.ProfilerActivity.CPU]
+            activities += [torch.profiler.ProfilerActivity.CUDA] if device != "cpu" else []
+            with torch.profiler.profile(activities=activities):
+                request()
+        print(json.dumps(request()), flush=True)
+
+
+def loaded(directory: str, dtype: str, device: str, mode: str) -> transformers.PreTrainedModel:
+    """Return a model with random weights, which are always the same."""
     config = transformers.AutoConfig.from_pretrained(directory)
     torch.manual_seed(0)
     with torch.device(device):
@@ -32,15 +47,23 @@ def main(directory: str, dtype: str, device: str, mode: str, *sizes: str) -> Non
     model.eval().requires_grad_(False)
     if mode == "nf4":
         four_bits(model)
+    return model
+
+
+def decoder(
+    directory: str, dtype: str, device: str, mode: str, batch: int, given: int, new: int
+) -> Callable[[], list[float]]:
+    """Load the model; return the function that decodes a request and returns the milliseconds of its steps."""
+    model = loaded(directory, dtype, device, mode)
     room = max(256, 1 << (given + new - 1).bit_length())
-    static = transformers.StaticCache(config=config, max_cache_len=room) if mode == "compiled" else None
+    static = transformers.StaticCache(config=model.config, max_cache_len=room) if mode == "compiled" else None
     graph = None if device == "cpu" else "reduce-overhead"
     step = torch.compile(model, mode=graph) if mode == "compiled" else model
     wait = torch.cuda.synchronize if device != "cpu" else lambda: None
-    prompt = torch.randint(0, config.vocab_size, (batch, given), device=device)
+    prompt = torch.randint(0, model.config.vocab_size, (batch, given), device=device)
 
     def request() -> list[float]:
-        cache = static or transformers.DynamicCache(config=config)
+        cache = static or transformers.DynamicCache(config=model.config)
         if static is not None:
             static.reset()
         took = []
@@ -59,16 +82,7 @@ def main(directory: str, dtype: str, device: str, mode: str, *sizes: str) -> Non
                 took.append(1e3 * (perf_counter() - start))
         return took
 
-    for _ in range(3):
-        request()
-    print("ready", flush=True)
-    for line in sys.stdin:
-        if line.strip() == "profile":
-            activities = [torch.profiler.ProfilerActivity.CPU]
-            activities += [torch.profiler.ProfilerActivity.CUDA] if device != "cpu" else []
-            with torch.profiler.profile(activities=activities):
-                request()
-        print(json.dumps(request()), flush=True)
+    return request
 
 
 def four_bits(model: torch.nn.Module) -> None:
