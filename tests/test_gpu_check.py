@@ -17,7 +17,7 @@ sys.path.append(str(ROOT / "scripts"))
 
 from gpu_check import reading, sheet  # noqa: E402
 from gpu_check.counting import counted, while_there_is_time  # noqa: E402
-from gpu_check.harness import TookTooLong  # noqa: E402
+from gpu_check.setting import TookTooLong  # noqa: E402
 from gpu_check.sheet import Figure, Found  # noqa: E402
 
 VERSIONS = {"torch": "2.11.0", "source": "abc"}

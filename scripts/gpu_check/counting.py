@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gpu_check.harness import Setting, TookTooLong
+from gpu_check.setting import Setting, TookTooLong
 from gpu_check.sheet import Figure, Found, judged
 
 ENOUGH_S = 90.0  # another round begins only with so much time left

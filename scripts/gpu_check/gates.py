@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gpu_check.counting import counted, while_there_is_time
-from gpu_check.harness import Setting
 from gpu_check.reading import COST
+from gpu_check.setting import Setting
 from gpu_check.sheet import Found, gate_figures, shown
 
 Run = Callable[[Setting, Mapping[str, Any]], Found]

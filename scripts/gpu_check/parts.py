@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from gpu_check.gates import gate
-from gpu_check.harness import ROOT, Setting
 from gpu_check.rows import drift, mbu, memory_and_energy, schemes, serving
+from gpu_check.setting import ROOT, Setting
 from gpu_check.sheet import Found
 from gpu_check.timing import aa, aa_rows, designs, plain_loop, ratio, untouched
 

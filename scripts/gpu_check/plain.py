@@ -53,7 +53,7 @@ def loaded(directory: str, dtype: str, device: str, mode: str) -> transformers.P
 def decoder(
     directory: str, dtype: str, device: str, mode: str, batch: int, given: int, new: int
 ) -> Callable[[], list[float]]:
-    """Load the model; return the function that decodes a request and returns the milliseconds of its steps."""
+    """Load the model; return the function that decodes a request and gives the milliseconds of its steps."""
     model = loaded(directory, dtype, device, mode)
     room = max(256, 1 << (given + new - 1).bit_length())
     static = transformers.StaticCache(config=model.config, max_cache_len=room) if mode == "compiled" else None

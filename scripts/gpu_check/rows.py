@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from gpu_check.harness import ROOT, STEPS, Setting
+from gpu_check.harness import STEPS
+from gpu_check.setting import ROOT, Setting
 from gpu_check.sheet import Figure, Found, at_least, judged, shown, skipped, within
 
 Run = Callable[[Setting, Mapping[str, Any]], Found]

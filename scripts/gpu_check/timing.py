@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gpu_check.counting import counted, while_there_is_time
-from gpu_check.harness import STEPS, Harness, Plain, Setting, interleaved
+from gpu_check.harness import STEPS, Harness, Plain, interleaved
 from gpu_check.reading import COST, comparison, half_width_of, ratio_of, seconds_of_pairs
+from gpu_check.setting import Setting
 from gpu_check.sheet import (
     Figure,
     Found,
