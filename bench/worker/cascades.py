@@ -17,6 +17,7 @@ from bench.engine.evidence import Check, check
 from bench.link import Link, LinkSettings
 from bench.records import Cascaded, Json, Loaded
 from bench.runtimes._text import same_tokenizer
+from bench.worker.steps import enforce
 
 PROBE = [number % 97 + 3 for number in range(48)]
 PROBE_TOKENS = 6
@@ -34,12 +35,9 @@ def all_steps(message: Json) -> Iterator[Json]:
 
 
 def on_top(
-    engine: Engine,
-    message: Json,
-    load: Callable[[Json], tuple[Engine, Loaded]],
-    enforce: Callable[[str, list[Check]], None],
+    engine: Engine, message: Json, load: Callable[[Json], tuple[Engine, Loaded]]
 ) -> tuple[Engine, list[dict[str, Any]], float]:
-    """Make the cascade that a load asks for, and ``enforce`` its checks.
+    """Make the cascade that a load asks for, and enforce its checks.
 
     Return the engine, further steps of the evidence, and the seconds in which the edge model was loaded. The
     engine is as it was if no cascade is asked for.

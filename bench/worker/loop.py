@@ -44,6 +44,7 @@ from bench.worker import (
     ceilings,
     circumstances,
     counters,
+    exporting,
     joules,
     kernels,
     passes,
@@ -245,7 +246,7 @@ class Worker:
 
     def export(self, message: Message, _fds: list[int]) -> Exported:
         """Write the model to a directory as a checkpoint."""
-        return session.export(self.engine, message["to"])
+        return exporting.export(self.engine, message["to"])
 
 
 def _digest(value: object) -> str:

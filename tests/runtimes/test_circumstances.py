@@ -25,7 +25,7 @@ from bench.runtimes import transformers as engine
 from bench.runtimes._checkpoint import in_our_words
 from bench.runtimes._config import must_be_known
 from bench.runtimes._gguf import write
-from bench.worker import session
+from bench.worker import session, steps
 from bench.worker.loop import Worker
 
 CPU = Options(device="cpu", threads=1)
@@ -195,7 +195,7 @@ def test_a_model_that_takes_no_cache(tmp_path: Path) -> None:
     assert causal.holds
     assert not check.holds
     with pytest.raises(NotApplied, match="tokens decoded step by step are those of one pass"):
-        session._enforce("runtime", [check])
+        steps.enforce("runtime", [check])
 
 
 @pytest.mark.parametrize("kind", ["Bert", "Electra"])
@@ -209,7 +209,7 @@ def test_a_model_that_sees_later_tokens(tmp_path: Path, kind: str) -> None:
     (causal, _steps), _held = by_steps(found, found.facts())
     assert not causal.holds
     with pytest.raises(NotApplied, match="logits of a token do not depend on later tokens"):
-        session._enforce("runtime", [causal])
+        steps.enforce("runtime", [causal])
     found = engine.load(with_config(tmp_path, {"is_decoder": True}), CPU)
     assert by_steps(found, found.facts())[0][0].holds
 

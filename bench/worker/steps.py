@@ -1,0 +1,126 @@
+"""Apply the steps of a load to its model, and check that each took effect: a census before and after it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from time import perf_counter_ns
+from types import ModuleType
+from typing import Any
+
+from bench.engine import Changed, Engine, Teacher, experts, one_off, progress
+from bench.engine.evidence import Census, Check, Decoding
+from bench.errors import NotApplied, Unsupported
+from bench.optimisations import gets_experts
+from bench.records import Facts, Json
+
+DENSE = ("float32", "bfloat16", "float16")
+EXPERTS_STEP = "experts"
+PROBE_TOKENS = 64  # short enough for the context of every model
+REPEATING, DRAFTED = [number % 7 + 3 for number in range(PROBE_TOKENS)], 4  # what is drafted for such a text
+
+
+def apply(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> list[dict[str, Any]]:
+    """Apply one optimisation, to a mixture with its experts as the scheme takes them."""
+    scheme = scheme_of(step)
+    reason = scheme.unsupported(facts.kind_of_device, facts.dtype)
+    if reason:
+        raise Unsupported(reason)
+    takes = gets_experts(str(step["label"]).partition(":")[0], scheme)
+    if takes == "stacks" or not engine.TORCH or not experts.has_stacks(engine.model):
+        return [_applied(engine, step, facts, teacher)]
+    before, started = engine.census(count_zeros=False), perf_counter_ns()
+    with ExitStack() as lent:
+        if takes == "lent":
+            taken = lent.enter_context(experts.lent_as_linears(engine.model))
+        else:
+            taken = experts.into_linears(engine.model)
+        took_s = (perf_counter_ns() - started) / 1e9
+        checks = taken.checks(before.others + sum(one.elements for one in before.matrices))
+        enforce(EXPERTS_STEP, checks)
+        as_linears = {
+            "step": EXPERTS_STEP,
+            "took_s": took_s,
+            "one_off": [],
+            "checks": [asdict(one) for one in checks],
+            "weights_bytes_before": before.weights_bytes,
+            "weights_bytes_after": engine.census(count_zeros=False).weights_bytes,
+            "kernel_pattern": None,
+            "note": experts.NOTE if takes == "linears" else None,
+            "decoding": None,
+        }
+        return [as_linears, _applied(engine, step, facts, teacher)]
+
+
+def _applied(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> dict[str, Any]:
+    """Apply one optimisation, with a census before and after it."""
+    label, scheme = str(step["label"]), scheme_of(step)
+    progress.say(label, now=True)
+    params = scheme.Params(**step["params"])
+    before = _census_for(scheme, engine)
+    learns = {"teacher": teacher} if "teacher" in inspect.signature(scheme.apply).parameters else {}
+    started = perf_counter_ns()
+    given = scheme.apply(engine.model, params, **learns)
+    changed = given if isinstance(given, Changed) else Changed(given)
+    _for_inference(changed.model)
+    engine.change(changed)
+    took_s = (perf_counter_ns() - started) / 1e9
+    after = _census_for(scheme, engine)
+    checks = scheme.evidence(before, after, params)
+    enforce(label, checks)
+    if changed.drafter is not None or changed.rest is not None:
+        enforce(label, verified := engine.as_decoded()[0])
+        checks += verified
+    return {
+        "step": label,
+        "took_s": took_s,
+        "one_off": one_off.take_bill(),
+        "checks": [asdict(one) for one in checks],
+        "weights_bytes_before": before.weights_bytes,
+        "weights_bytes_after": after.weights_bytes,
+        "kernel_pattern": getattr(scheme, "KERNEL", None),
+        "note": getattr(scheme, "NOTE", None),
+        "decoding": asdict(after.decoding) if after.decoding else None,
+    }
+
+
+def _for_inference(model: Any) -> None:
+    """Switch a new torch module to inference: in training mode some libraries do not use their kernels."""
+    for module in getattr(model, "modules", list)():
+        module.training = False
+
+
+def scheme_of(step: Json) -> ModuleType:
+    return importlib.import_module(step["module"])
+
+
+def _census_for(scheme: ModuleType, engine: Engine) -> Census:
+    """Take the census. If the scheme changes decoding, a short request is decoded as well."""
+    found = engine.census()
+    return replace(found, decoding=decode_a_little(engine)) if getattr(scheme, "DECODING", False) else found
+
+
+def decode_a_little(engine: Any) -> Decoding:
+    """Decode three tokens after a 64-token prompt, so that the cache is in its steady state."""
+    prompt = [number % 97 + 3 for number in range(PROBE_TOKENS)]
+    engine.split_work()
+    generation = engine.prefill([prompt], 3)
+    engine.step(generation)
+    engine.step(generation)
+    split = engine.split_work()
+    held = engine.cache_bytes(generation)
+    a_token = None if held is None else held / (PROBE_TOKENS + 2)
+    compiled = engine.compiled_graphs() > 0
+    drafted = engine.drafted(REPEATING, DRAFTED)
+    return Decoding(engine.cache_class(generation), a_token, compiled, drafted, split)
+
+
+def enforce(label: str, checks: list[Check]) -> None:
+    """Raise NotApplied unless there is at least one check and all checks hold."""
+    if not checks:
+        raise NotApplied(f"{label}: the scheme offers no evidence")
+    for one in checks:
+        if not one.holds:
+            raise NotApplied(f"{label}: {one.claim}: expected {one.expected}, found {one.found}")
