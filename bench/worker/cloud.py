@@ -18,7 +18,7 @@ from typing import Any
 from bench.engine import wire
 from bench.engine.wire import Frame, Gone, Op
 from bench.errors import Outcome, VariantFailed
-from bench.worker.loop import classify
+from bench.worker.failures import classify, reason
 
 # transformers imports these if they are there, which takes seconds; weights that cross the socket are dense.
 NOT_NEEDED = ("hqq", "torchao", "scipy")
@@ -181,8 +181,7 @@ def _reporter(channel: socket.socket) -> Callable[..., None]:
 
     def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         traceback.print_exception(kind, error, trace)
-        reason = error.reason if isinstance(error, VariantFailed) else f"{kind.__name__}: {error}"
-        payload = f"{classify(error, 'run')}:{reason[:600]}".encode()
+        payload = f"{classify(error, 'run')}:{reason(error)[:600]}".encode()
         wire.send(channel, Frame(Op.FAILED, payload))
 
     return report

@@ -1,4 +1,4 @@
-"""The worker's command loop: it takes one command at a time and sends one reply to each.
+"""The worker's loop: it takes one command at a time and sends one reply to each.
 
 Failures are not caught here. They end the worker through ``sys.excepthook``, which first sends the kind of
 failure and its reason. A worker that has failed has nothing left to measure.
@@ -6,251 +6,21 @@ failure and its reason. A worker that has failed has nothing left to measure.
 
 from __future__ import annotations
 
-import gc
-import hashlib
-import importlib
-import json
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from types import TracebackType
 
-from bench.engine import Engine, memory, progress, routing
-from bench.engine.cascading import Cascade
-from bench.errors import NonFiniteOutput, Outcome, VariantFailed
-from bench.records import (
-    Corpus,
-    Counted,
-    DeviceTimes,
-    Encoded,
-    EnergyReading,
-    Exported,
-    Json,
-    Loaded,
-    MemoryPeaks,
-    Solo,
-    StepProfile,
-    SuiteAnswers,
-    Together,
-    TurnTimes,
-    WarmUp,
-    Windows,
-)
-from bench.records.thinking import Markers
-from bench.worker import (
-    cascaded_suite,
-    ceilings,
-    circumstances,
-    counters,
-    exporting,
-    joules,
-    kernels,
-    passes,
-    replied,
-    score,
-    session,
-    suite,
-)
-from bench.worker.duet import Baton, PeerGone, alone, duet
-from bench.worker.finite import must_be_finite
+from bench.engine import progress
+from bench.records import Json
+from bench.worker.commands import Message, Worker
+from bench.worker.duet import PeerGone
+from bench.worker.failures import classify, reason
 from bench.worker.protocol import ChannelClosed, receive, send
-from bench.worker.reached import Reached
 
-Message = Json  # a command and its arguments
 # The commands whose times are results: none may come after the profile of the same process.
 TIMED = ("warm_up", "solo", "device_times", "energy", "probe", "ceilings", "duet", "alone")
-# The messages of torch's CPU allocator, of C++ and of the kernel.
-OUT_OF_HOST_MEMORY = ("can't allocate memory", "bad_alloc", "bad allocation", "Cannot allocate memory")
-# The messages of CUDA and cuBLAS when they run out of memory outside torch's allocator.
-OUT_OF_GPU_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-
-
-class Worker:
-    """The state between commands: the loaded engine, the prompts and the evaluation text."""
-
-    engine: Engine
-    reached_files: Reached
-
-    def __init__(self) -> None:
-        self.stage = "start"
-        self.batches: list[list[list[int]]] = []
-        self.new_tokens = 0
-        self.markers: Markers | None = None
-        self.timed: Solo | None = None
-        self.corpus: list[int] = []
-        self.evidence: Sequence[Json] = ()
-        self.profiled = False
-        self.scoring = False
-
-    # Each public method below is a command. The other keys of the message are its arguments.
-
-    def load(self, message: Message, _fds: list[int]) -> Loaded:
-        """Load the model, apply the optimisations and check the evidence."""
-        self.reached_files = Reached(message.get("roots", {}))
-        self.engine, found = session.load(message)
-        self.evidence = found.evidence
-        return found
-
-    def prompts(self, message: Message, _fds: list[int]) -> Encoded:
-        """Tokenise the workload and cut it into batches."""
-        encoded = [self._encode(prompt) for prompt in message["prompts"]]
-        if not all(encoded):
-            reason = "the model's tokenizer or chat template makes no tokens of a prompt"
-            raise VariantFailed(Outcome.LOAD_ERROR, reason)
-        size = message["batch_size"]
-        self.batches = [encoded[i : i + size] for i in range(0, len(encoded), size)]
-        self.new_tokens = 1 if self.engine.WHOLE_ANSWERS else message["output_tokens"]
-        self.engine.longest_answer(message["output_tokens"])
-        if (marks := message.get("reasoning")) and not self.engine.facts().random_weights:
-            start, end = (tuple(self.engine.encode(mark)) for mark in marks)
-            self.markers = Markers(start, end)
-        lengths = tuple(len(ids) for ids in encoded)
-        return Encoded(_digest(encoded), lengths, end_ids=tuple(self.engine.end_ids()))
-
-    def _encode(self, prompt: Message) -> list[int]:
-        if prompt["chat"]:
-            return self.engine.encode_chat(prompt["text"])
-        ids = [*self.engine.begin_ids(), *self.engine.encode(prompt["text"])]
-        return ids[: prompt["tokens"]] if prompt["tokens"] else ids
-
-    def warm_up(self, message: Message, _fds: list[int]) -> WarmUp:
-        """Warm up, compile for all batches, and check with ``finite`` that the logits are numbers. Afterwards
-        the objects in memory are frozen, so that the garbage collector does not search them before every
-        timed region. That would take 0.2 s each time, once torch is loaded."""
-        if self.engine.compiled_graphs():
-            progress.say("compiling for the shapes of the requests", now=True)
-        most = message.get("most", passes.MAX_WARMUP)
-        result = passes.warm_up(self.engine, self.batches[0], self.new_tokens, message["least"], most)
-        compiled = passes.compile_all(self.engine, self.batches, self.new_tokens)
-        if message.get("finite", True) and not self.engine.finite(self.batches[0][0]):
-            raise NonFiniteOutput("the model's logits on the first prompt are not finite")
-        gc.collect()
-        gc.freeze()
-        return replace(result, compiled_graphs=compiled)
-
-    def solo(self, _message: Message, _fds: list[int]) -> Solo:
-        """Time every batch, then say what the replies were."""
-        found = passes.solo(self.engine, self.batches, self.new_tokens)
-        self.timed = replied.described(self.engine, self.batches, found, self.markers)
-        return self.timed
-
-    def memory(self, _message: Message, _fds: list[int]) -> MemoryPeaks:
-        """Measure the memory peaks of prefill and of decode, then look at the logits of all timed replies."""
-        found = passes.memory_pass(self.engine, self.batches[0], self.new_tokens)
-        if self.timed is not None:
-            must_be_finite(self.engine, self.batches, self.timed)
-        return found
-
-    def energy(self, message: Message, _fds: list[int]) -> EnergyReading:
-        """Measure the energy of at least two seconds of requests, or say why there is no figure."""
-        return joules.measure(self.engine, self.batches[0], self.new_tokens, message.get("idle_s", 0.0))
-
-    def device_times(self, _message: Message, _fds: list[int]) -> DeviceTimes:
-        """Time prompts and steps by the GPU's own events."""
-        return passes.device_pass(self.engine, self.batches, self.new_tokens)
-
-    def profile(self, _message: Message, _fds: list[int]) -> StepProfile:
-        """Look at the kernels of one step, and at the evidence in them. The profiler stays attached, so
-        nothing is timed in this process afterwards."""
-        self.profiled = True
-        return kernels.of_a_step(self.engine, self.batches[0], self.new_tokens, self.evidence)
-
-    def probe(self, message: Message, _fds: list[int]) -> Mapping[str, float | None]:
-        """Run a probe and return its figures."""
-        module = importlib.import_module(message["module"])
-        return dict(module.measure(self.engine, self.batches[0], self.new_tokens))
-
-    def count(self, _message: Message, _fds: list[int]) -> Counted:
-        """Count the work of one batch of requests; nothing is timed."""
-        return counters.count(self.engine, self.batches[0], self.new_tokens)
-
-    def ceilings(self, _message: Message, _fds: list[int]) -> Mapping[str, float]:
-        """Measure the machine's best bandwidth and arithmetic rate."""
-        return dict(ceilings.measure(self.engine))
-
-    def duet(self, message: Message, fds: list[int]) -> TurnTimes:
-        """Run timed turns with the other worker."""
-        with socket.socket(fileno=fds[0]) as channel:
-            me = message["me"]
-            numbers = message.get("variant_batches", message["batches"]) if me else message["batches"]
-            batches, how = [self.batches[number] for number in numbers], message.get("counts", ())
-            baton = Baton(channel, spins=message.get("spins", False))
-            return duet(
-                self.engine, batches, self.new_tokens, message["firsts"], me, baton,
-                message.get("grain", 1), how, message.get("wake", 0),
-            )  # fmt: skip
-
-    def alone(self, message: Message, _fds: list[int]) -> TurnTimes:
-        """Run the same timed requests without a partner."""
-        batches = [self.batches[number] for number in message["batches"]]
-        return alone(self.engine, batches, self.new_tokens, message["turns"], message["wake"])
-
-    def corpus_(self, message: Message, _fds: list[int]) -> Corpus:
-        """Tokenise the evaluation text."""
-        self.corpus = self.engine.encode(message["text"])
-        return Corpus(len(self.corpus), _digest(self.corpus))
-
-    def score(self, message: Message, fds: list[int]) -> Windows:
-        """Measure drift over some windows of the text, together with the other worker."""
-        on_gpu = self.engine.facts().on_gpu
-        if on_gpu and not self.scoring:
-            memory.reset_peak(self.engine)
-        self.scoring = True
-        found = self._score(message, fds)
-        return replace(found, memory=memory.read_peak(self.engine)) if on_gpu else found
-
-    def _score(self, message: Message, fds: list[int]) -> Windows:
-        windows = self._windows(message)
-        with socket.socket(fileno=fds[0]) as channel, routing.watched(self.engine) as routed:
-            block = score.shared_rows(fds[1], message["rows"], message["vocabulary"])
-            ahead = message["ahead"]
-            if message["me"]:
-                more = {name: importlib.import_module(module) for name, module in message["more"].items()}
-                text = self.engine.text if self.engine.reads() else None
-                found = score.compare_logits(
-                    self.engine, windows, block, Baton(channel), ahead=ahead, more=more, text=text
-                )
-            else:
-                found = score.send_logits(self.engine, windows, block, Baton(channel), ahead=ahead)
-        return replace(found, routed=routed.tokens())
-
-    def floor(self, message: Message, _fds: list[int]) -> Windows:
-        """Measure the baseline's drift against itself in other circumstances."""
-        extra = self.corpus[: message["extra"]]
-        return circumstances.noise_floor(self.engine, self._windows(message), extra, message["how"])
-
-    def together(self, _message: Message, _fds: list[int]) -> Together:
-        """Decode the same prompts alone and in a batch."""
-        return circumstances.together(self.engine, self.batches, self.new_tokens)
-
-    def suite(self, message: Message, _fds: list[int]) -> SuiteAnswers:
-        """Answer some items of a behaviour suite."""
-        tokens, asked = message["output_tokens"], message["items"]
-        if isinstance(self.engine, Cascade):
-            return cascaded_suite.answered(self.engine, asked, tokens)
-        if tokens:
-            return SuiteAnswers("", replies=tuple(suite.replies(self.engine, asked, tokens)))
-        return SuiteAnswers("", scores=tuple(suite.scores(self.engine, asked)))
-
-    def _windows(self, message: Message) -> list[list[int]]:
-        """Cut windows out of the text; each begins as every text of this model does."""
-        begin = self.engine.begin_ids()
-        size = message["window"] - len(begin)
-        return [[*begin, *self.corpus[start : start + size]] for start in message["starts"]]
-
-    def reached(self, _message: Message, _fds: list[int]) -> Mapping[str, str]:
-        """Return the files of the side's commit that were read so far, with their digests."""
-        return self.reached_files.files()
-
-    def export(self, message: Message, _fds: list[int]) -> Exported:
-        """Write the model to a directory as a checkpoint."""
-        return exporting.export(self.engine, message["to"])
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def serve(channel: socket.socket) -> None:
@@ -281,25 +51,6 @@ def _reporter(channel: socket.socket, worker: Worker) -> Callable[..., None]:
 
     def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         traceback.print_exception(kind, error, trace)
-        send(channel, {"ok": False, "outcome": classify(error, worker.stage), "reason": _reason(kind, error)})
+        send(channel, {"ok": False, "outcome": classify(error, worker.stage), "reason": reason(error)})
 
     return report
-
-
-def _reason(kind: type[BaseException], error: BaseException) -> str:
-    if isinstance(error, VariantFailed):
-        return error.reason
-    return f"{kind.__name__}: {str(error)[:600]}"
-
-
-def classify(error: BaseException, stage: str) -> str:
-    """Return the outcome that an exception stands for."""
-    if isinstance(error, VariantFailed):
-        return error.outcome
-    if isinstance(error, MemoryError) or any(text in str(error) for text in OUT_OF_HOST_MEMORY):
-        return Outcome.OOM_HOST
-    if type(error).__name__ == "OutOfMemoryError" or any(text in str(error) for text in OUT_OF_GPU_MEMORY):
-        return Outcome.OOM_GPU
-    if isinstance(error, ImportError):
-        return Outcome.IMPORT_ERROR
-    return Outcome.LOAD_ERROR if stage in ("start", "load") else Outcome.RUN_ERROR

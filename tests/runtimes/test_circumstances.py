@@ -26,7 +26,7 @@ from bench.runtimes._checkpoint import in_our_words
 from bench.runtimes._config import must_be_known
 from bench.runtimes._gguf import write
 from bench.worker import session, steps
-from bench.worker.loop import Worker
+from bench.worker.commands import Worker
 
 CPU = Options(device="cpu", threads=1)
 EAGER = Options(device="cpu", threads=1, attention="eager")

@@ -11,7 +11,7 @@ from bench.engine import Options
 from bench.models.reasoning import markers_of
 from bench.models.reference import Hub, LocalPath, Named
 from bench.runtimes import transformers as engine
-from bench.worker.loop import Worker
+from bench.worker.commands import Worker
 
 PROMPTS = [{"text": f"question {number}", "chat": True, "tokens": None} for number in range(3)]
 

@@ -1,4 +1,4 @@
-"""The worker's commands: prompts become batches, failures get their names."""
+"""The commands of a worker: prompts become batches, and what a warm-up checks."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from fakes import FakeEngine
 
-from bench.errors import NonFiniteOutput, NotApplied, Outcome, Unsupported
+from bench.errors import NonFiniteOutput
 from bench.records import Encoded
-from bench.worker import loop
-from bench.worker.loop import Worker, classify
+from bench.worker import commands
+from bench.worker.commands import Worker
 
 
 def prompt(text: str, chat: bool = False, tokens: int | None = None) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def test_what_is_loaded_is_frozen_after_the_warm_up(monkeypatch: pytest.MonkeyPa
         collect = staticmethod(lambda: calls.append("collect"))
         freeze = staticmethod(lambda: calls.append("freeze"))
 
-    monkeypatch.setattr(loop, "gc", Garbage)
+    monkeypatch.setattr(commands, "gc", Garbage)
     worker, _reply = given(prompt("a"))
     found = worker.warm_up({"least": 2}, [])
     assert calls == ["collect", "freeze"]
@@ -74,30 +74,3 @@ def test_a_probe_is_a_module_that_decodes_the_first_batch() -> None:
     assert all(value >= 0 for value in found.values())
     engine: Any = worker.engine
     assert [kind for kind, _number in engine.log] == ["prefill", "step", "step"]
-
-
-class OutOfMemoryError(RuntimeError):
-    """As torch calls it, without torch."""
-
-
-@pytest.mark.parametrize(
-    ("error", "stage", "expected"),
-    [
-        (Unsupported("no"), "load", Outcome.UNSUPPORTED),
-        (NotApplied("no"), "load", Outcome.NOT_APPLIED),
-        (NotApplied("no kernel"), "warm_up", Outcome.NOT_APPLIED),
-        (NonFiniteOutput("NaN"), "score", Outcome.NAN_OUTPUT),
-        (MemoryError(), "load", Outcome.OOM_HOST),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "solo", Outcome.OOM_HOST),
-        (OutOfMemoryError("CUDA out of memory"), "solo", Outcome.OOM_GPU),
-        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might"), "warm_up", Outcome.OOM_GPU),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "load", Outcome.OOM_GPU),
-        (RuntimeError("CUDA error: device-side assert triggered"), "solo", Outcome.RUN_ERROR),
-        (ModuleNotFoundError("No module named 'torch'"), "load", Outcome.IMPORT_ERROR),
-        (ValueError("shape"), "load", Outcome.LOAD_ERROR),
-        (ValueError("shape"), "start", Outcome.LOAD_ERROR),
-        (ValueError("shape"), "solo", Outcome.RUN_ERROR),
-    ],
-)
-def test_failures_get_their_names(error: BaseException, stage: str, expected: Outcome) -> None:
-    assert classify(error, stage) == expected
