@@ -85,15 +85,22 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     for metric, interval in zip((APGR, CPT_50, CPT_80), summed, strict=True):
         found[metric.key] = metric.scalar(interval, **notes)
     if (pick := thresholds.chosen(items, TARGET)) is not None:
-        usd, quality = pick.kept
-        found[USD.key] = USD.scalar(
-            pick.held_out.usd, **_of_choice(pick, pick.promised_usd, terms), kept=usd, **notes
-        )
-        found[QUALITY.key] = QUALITY.scalar(
-            wilson(round(pick.held_out.quality * pick.others), pick.others),
-            **_of_choice(pick, pick.promised_quality, terms), kept=quality, **notes,
-        )  # fmt: skip
+        found |= _held_out(pick, terms, notes)
     return found
+
+
+def _held_out(pick: Chosen, terms: Mapping[str, Any], notes: Mapping[str, Any]) -> Figures:
+    """Return what the chosen threshold costs and keeps, on the half of the items that did not choose it."""
+    usd, quality = pick.kept
+    right = wilson(round(pick.held_out.quality * pick.others), pick.others)
+    return {
+        USD.key: USD.scalar(
+            pick.held_out.usd, **_of_choice(pick, pick.promised_usd, terms), kept=usd, **notes
+        ),
+        QUALITY.key: QUALITY.scalar(
+            right, **_of_choice(pick, pick.promised_quality, terms), kept=quality, **notes
+        ),
+    }
 
 
 @lru_cache(maxsize=8)

@@ -102,15 +102,20 @@ def random_weights(shape: Shape) -> dict[str, Any]:
 ROTARY = "rotary_emb.inv_freq"  # in checkpoints of older versions; it is computed from the config
 
 
-def read_weights(directory: Path, shape: Shape) -> dict[str, Any]:
-    """Read every weight in float32. Raises VariantFailed if the config and the files do not fit together."""
+def _stored(directory: Path) -> dict[str, Any]:
+    """Return every tensor of the files by its name, in float32."""
     import numpy as np
     from safetensors.numpy import load_file
 
     stored: dict[str, Any] = {}
     for path in sorted(directory.glob("*.safetensors")):
         stored |= load_file(path)
-    found = {key: value.astype(np.float32, copy=False) for key, value in stored.items()}
+    return {key: value.astype(np.float32, copy=False) for key, value in stored.items()}
+
+
+def read_weights(directory: Path, shape: Shape) -> dict[str, Any]:
+    """Read every weight in float32. Raises VariantFailed if the config and the files do not fit together."""
+    found = _stored(directory)
 
     def taken(name: str, size: tuple[int, ...]) -> Any:
         if name not in found:
