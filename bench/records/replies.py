@@ -1,4 +1,4 @@
-"""A worker's replies as frozen records, one for each command.
+"""A worker's replies as frozen records, one for each command; ``loaded.py`` and ``drift.py`` have the others.
 
 The worker makes them, they cross the pipe as JSON, and the harness reads them back as the same records. This
 file uses the standard library only, because it also runs in the worker's interpreter.
@@ -7,87 +7,11 @@ file uses the standard library only, because it also runs in the worker's interp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any
+from dataclasses import dataclass
 
-from bench.records.cascades import BothAnswered, Cascaded
+from bench.records.cascades import Cascaded
 from bench.records.splits import SplitWork
 from bench.records.thinking import Answer
-
-Json = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What an engine reports about its loaded model, read back from the model and not from the config.
-
-    ``device`` is ``cpu`` or ``cuda:0``. ``context`` is the longest sequence in tokens, or None if the model
-    has no limit. ``quantised_checkpoint`` is the method that packed the checkpoint before it was loaded.
-    ``loaded`` is anything else that the engine can report, such as the operators it uses.
-    """
-
-    device: str
-    dtype: str
-    vocabulary: int
-    random_weights: bool
-    engine: str = ""
-    device_name: str = ""
-    attention: str = ""
-    threads: int | None = None
-    context: int | None = None
-    kv_bytes_per_token: int | float | None = None  # whole numbers stay so, or `verify` finds a difference
-    quantised_checkpoint: str | None = None
-    loaded: str | None = None
-
-    @property
-    def on_gpu(self) -> bool:
-        """Return whether the model is on a GPU."""
-        return self.device.startswith("cuda")
-
-    @property
-    def kind_of_device(self) -> str:
-        """Return ``cpu`` or ``cuda``."""
-        return self.device.partition(":")[0]
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """The experts of a model that sends each token to some of them.
-
-    ``experts`` are those of all ``layers`` that have any; ``chosen`` is how many of a layer work on one
-    token; ``parameters`` and ``stored_bytes`` are those of all experts together, shared ones not counted.
-    """
-
-    layers: int
-    experts: int
-    chosen: int
-    parameters: int
-    stored_bytes: int
-
-    @property
-    def a_layer(self) -> float:
-        """Return the number of experts of a layer."""
-        return self.experts / self.layers
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What was found in the loaded model, read back from it. ``evidence`` has one entry for the runtime and
-    one for each optimisation. ``mixture`` is None for a model whose every weight works on every token."""
-
-    facts: Facts
-    load_s: float
-    optimise_s: float
-    load_memory: Mapping[str, int | None]
-    weights_bytes: int
-    bytes_by_dtype: Mapping[str, int]
-    parameters: int
-    evidence: tuple[Json, ...]
-    mixture: Mixture | None = None
-
-    def one_off_bills(self) -> tuple[Json, ...]:
-        """Return the costs of calibration and training, of all optimisations."""
-        return tuple(bill for step in self.evidence for bill in step.get("one_off", ()))
 
 
 @dataclass(frozen=True)
@@ -271,63 +195,6 @@ class Counted:
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """The evaluation text as tokens: how many there are, and a digest of them."""
-
-    tokens: int
-    digest: str
-
-
-@dataclass(frozen=True)
-class DriftWindow:
-    """One window of the evaluation text, with a value for each scored position. ``more`` holds the values of
-    further statistics by name, ``kinds`` a letter for each position (bench/records/token_kinds.py)."""
-
-    kld: tuple[float, ...]
-    same_top: tuple[int, ...]
-    ln_p_base: tuple[float, ...]
-    ln_p_variant: tuple[float, ...]
-    more: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    kinds: str = ""
-
-    def __hash__(self) -> int:
-        """Hash the statistics that every window has, and leave out the others."""
-        return hash((self.kld, self.same_top, self.ln_p_base, self.ln_p_variant))
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Drift over some windows of the evaluation text; none from the side that only sends its logits.
-
-    ``routed`` says how many tokens of the windows each expert of each layer got; empty without experts.
-    ``memory`` has the peaks of scoring so far, in a process that uses a GPU.
-    ``logits`` are the smallest and the largest logit of each window, of the side that answers.
-    """
-
-    windows: tuple[DriftWindow, ...]
-    routed: tuple[tuple[int, ...], ...] = ()
-    memory: Mapping[str, int | None] | None = None
-    logits: tuple[tuple[float, float], ...] = ()
-
-
-@dataclass(frozen=True)
-class SuiteAnswers:
-    """What a model answered to the items of a behaviour suite: one entry for each item.
-
-    ``scores`` are the log-likelihoods (nats) of an item's choices, ``replies`` the texts of greedy replies; a
-    suite has one of the two. An entry is None if the item did not fit the model's context. ``digest`` is that
-    of the items asked; the baseline of a run also keeps the items themselves.
-    ``both`` is what the two models of a cascade answered.
-    """
-
-    digest: str
-    scores: tuple[tuple[float, ...] | None, ...] = ()
-    replies: tuple[str | None, ...] = ()
-    items: tuple[Json, ...] = ()
-    both: BothAnswered | None = None
-
-
-@dataclass(frozen=True)
 class TurnTimes:
     """One side's times (ns) in turns with the other: one tuple per batch, one entry per turn.
 
@@ -343,27 +210,9 @@ class TurnTimes:
 
 
 @dataclass(frozen=True)
-class Together:
-    """Requests that were decoded alone and in one batch, and how many of them got other tokens; ``reason``
-    says why none was."""
-
-    requests: int
-    differ: int
-    reason: str = ""
-
-
-@dataclass(frozen=True)
 class Exported:
     """A checkpoint that was written and loaded again; ``logits_apart`` is the largest difference of its
     logits from those before."""
 
     parameters: int
     logits_apart: float
-
-
-def plain(value: object) -> Json:
-    """Return a record as a mapping of its fields, one level deep: the ``default`` of ``json.dumps``. Raises
-    TypeError for what is no record."""
-    if not is_dataclass(value) or isinstance(value, type):
-        raise TypeError(f"{type(value).__name__} cannot be written as JSON")
-    return {one.name: getattr(value, one.name) for one in fields(value)}
