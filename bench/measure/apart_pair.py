@@ -18,7 +18,7 @@ from bench.machine import noise
 from bench.machine.gpu_watch import GpuRound
 from bench.machine.noise import Ticks
 from bench.measure import arm as one
-from bench.measure import designs, replies
+from bench.measure import designs, passes, replies
 from bench.measure.arm import ArmUnderTest, Fetch, open_worker
 from bench.measure.fresh_pair import made_now, prompts_of, with_bills_of
 from bench.measure.together import blaming_baseline
@@ -106,7 +106,7 @@ class ApartPair:
     def _load(self, under: ArmUnderTest, spent: Loaded | None = None) -> Loaded:
         model, baseline = (self._fetch(side.model) for side in (under.arm, self.group.baseline))
         under.record(model={**asdict(model.source), "random": model.random})
-        loaded = one.load(under, model, baseline, self._fetch)
+        loaded = passes.load(under, model, baseline, self._fetch)
         if spent is not None:
             loaded = replace(loaded, evidence=with_bills_of(spent, loaded))
             under.loaded_with(loaded)
@@ -116,7 +116,7 @@ class ApartPair:
     def _timed(self, under: ArmUnderTest, batches: Sequence[int], then: Callable[[], None]) -> TurnTimes:
         """Warm up and run the timed requests, then whatever else the process is for."""
         repeats = under.arm.workload.warmup
-        warm = one.warm_up(under, prompts_of(under.arm), most=repeats, finite=not under.reopened)
+        warm = passes.warm_up(under, prompts_of(under.arm), most=repeats, finite=not under.reopened)
         is_base = under is self.base
         self._cold[is_base] = ColdStart(self._loaded[is_base].load_s, warm.first_request_ms)
         watch, before = one.watch_of(under), noise.read_ticks([under.worker.pid])

@@ -1,8 +1,4 @@
-"""One arm under measurement: its worker process and every pass that the worker runs alone.
-
-The passes run in the order in which the journal lists them. Each pass is one command to the worker and one
-record in the journal; ``fsync`` runs after a pass, never during it.
-"""
+"""One arm under measurement: its worker process, what a worker is told, and what is known of its model."""
 
 from __future__ import annotations
 
@@ -17,7 +13,6 @@ from bench.config.blocks import DriftBlock, MeasureBlock
 from bench.config.edges import edge_runtime
 from bench.config.spec import Arm, Optimisation
 from bench.environments import interpreter
-from bench.errors import Unsupported
 from bench.formatting import row_title
 from bench.machine import noise
 from bench.machine.devices import cuda_device_count
@@ -33,16 +28,13 @@ from bench.models.reasoning import markers_of
 from bench.models.reference import LocalModel, LocalPath, ModelRef, named_or_path
 from bench.optimisations import routes
 from bench.optimisations.shared.cascading import told
-from bench.records import Corpus, EnergyReading, Facts, Json, Loaded, WarmUp
+from bench.records import Facts, Json, Loaded
 from bench.store import tree
 from bench.store.files import slug
 from bench.store.journal import Journal
 from bench.workloads import Prompt
 
-# A disturbed solo pass is repeated. The last attempt counts, and its noise is recorded beside it.
-SOLO_ATTEMPTS = 2
 Fetch = Callable[[ModelRef], LocalModel]
-IDLE_S = 10.0  # METRICS 4.5
 QUIET = GpuRound()
 
 
@@ -173,35 +165,6 @@ def tidy(under: ArmUnderTest) -> None:
         tree.restore(Path(dict(place.roots)["source"]), Path(place.manifest))
 
 
-def begin(under: ArmUnderTest) -> None:
-    """Write the arm's first record, which says what the arm is."""
-    arm = under.arm
-    under.record(
-        started=True,
-        is_baseline=arm.is_baseline,
-        runtime=arm.runtime.to_json(),
-        workload=arm.workload.to_json(),
-        optimise=[step.label for step in arm.optimise],
-    )
-
-
-def load(under: ArmUnderTest, model: LocalModel, baseline: LocalModel, fetch: Fetch | None = None) -> Loaded:
-    """Load a model that runs alone, and check the evidence. ``baseline`` is what its schemes learn from."""
-    checks = {"step_by_step": not under.reopened}
-    loaded = under.stage("load", replies.LOAD, **load_arguments(under.arm, model, baseline, fetch), **checks)
-    under.loaded_with(loaded)
-    return loaded
-
-
-def warm_up(under: ArmUnderTest, prompts: Sequence[Prompt], **limits: object) -> WarmUp:
-    """Hand over the prompts and warm up; ``limits`` are further arguments of the warm-up."""
-    encoded = under.stage("tokenise", replies.PROMPTS, **prompt_arguments(under.arm, prompts))
-    check_fits_context(under, max(encoded.input_tokens))
-    warm = under.stage("warm up", replies.WARM_UP, least=under.arm.workload.warmup, **limits)
-    under.record(prompts_digest=encoded.digest, end_ids=encoded.end_ids, warm_up=warm)
-    return warm
-
-
 def load_arguments(
     arm: Arm, model: LocalModel, baseline: LocalModel, fetch: Fetch | None = None
 ) -> dict[str, object]:
@@ -280,66 +243,3 @@ def prompt_arguments(arm: Arm, prompts: Sequence[Prompt]) -> dict[str, object]:
         "batch_size": arm.workload.batch_size,
         "output_tokens": arm.workload.output_tokens,
     }
-
-
-def check_fits_context(under: ArmUnderTest, longest: int) -> None:
-    """Raise Unsupported if the longest request exceeds the context: output beyond it is meaningless."""
-    context, wanted = under.known.context, longest + under.arm.workload.output_tokens
-    if context is not None and wanted > context:
-        raise Unsupported(f"{wanted} tokens in and out do not fit the model's context of {context}")
-
-
-def alone(under: ArmUnderTest) -> None:
-    """Run the passes without a partner. They give absolute figures, memory and energy; each has a pass of its
-    own."""
-    for attempt in range(1, SOLO_ATTEMPTS + 1):
-        again = f" (attempt {attempt}: something else was using the machine)" if attempt > 1 else ""
-        solo = under.stage(f"solo, {under.arm.workload.requests} requests{again}", replies.SOLO)
-        if not under.disturbed:
-            break
-    counted = {
-        "characters": solo.characters,
-        "answers": solo.answers,
-        "texts": solo.texts or None,
-        "speculated": solo.speculated,
-        "cascaded": solo.cascaded or None,
-        "split": solo.split,
-    }
-    under.record(solo=solo.batches, **{key: value for key, value in counted.items() if value is not None})
-    if under.known.on_gpu:
-        under.record(device_times=under.stage("the GPU's own time", replies.DEVICE_TIMES))
-    under.record(memory=under.stage("memory", replies.MEMORY))
-    under.record(energy=_energy(under))
-    for name in under.context.measure.probes:
-        module = plugins.module_name("probes", name)
-        under.record(probes={name: under.stage(f"probe {name}", replies.PROBE, module=module)})
-
-
-def profile(under: ArmUnderTest) -> None:
-    """Look at the kernels of one step and at the evidence in them. The profiler stays attached to the process
-    and slows it down, so nothing is timed in it afterwards."""
-    under.record(profile=under.stage("kernels of a step", replies.PROFILE))
-
-
-def _energy(under: ArmUnderTest) -> EnergyReading:
-    """Measure energy, again if others used the machine: a counter counts their work too. Baselines also
-    measure the power of the idle device, which their variants share."""
-    idle_s = IDLE_S if under.arm.is_baseline else 0.0
-    for _attempt in range(SOLO_ATTEMPTS):
-        found = under.stage("energy", replies.ENERGY, idle_s=idle_s)
-        if not under.disturbed or found.joules is None:
-            return found
-    why = under.on_gpu.void or "others used the processors"
-    return replace(
-        found, energy_valid=False, code="neighbours", reason=f"{why}, and a counter counts that too"
-    )
-
-
-def ceilings(under: ArmUnderTest) -> None:
-    """Measure the machine's best bandwidth and arithmetic rate; done once for each baseline."""
-    under.record(ceilings=under.stage("machine ceilings", replies.CEILINGS))
-
-
-def read_text(under: ArmUnderTest) -> Corpus:
-    """Let the worker tokenise the evaluation text; return its token count and digest."""
-    return under.stage("read evaluation text", replies.CORPUS, text=under.context.text)

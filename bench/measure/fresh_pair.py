@@ -20,7 +20,7 @@ from bench.config.blocks import WorkloadBlock
 from bench.config.spec import Arm, Group
 from bench.machine import noise
 from bench.measure import arm as one
-from bench.measure import designs, replies
+from bench.measure import designs, passes, replies
 from bench.measure.arm import ArmUnderTest, Fetch, open_worker
 from bench.measure.pair import pinned
 from bench.measure.replies import Command, Reply
@@ -119,7 +119,7 @@ class FreshPair:
         prompts = [one.prompt_arguments(under.arm, prompts_of(under.arm)) for under in self.sides]
         encoded = self.ask_each(replies.PROMPTS, *prompts)
         for under, found in zip(self.sides, encoded, strict=True):
-            one.check_fits_context(under, max(found.input_tokens))
+            passes.check_fits_context(under, max(found.input_tokens))
             self._lengths[under.arm.name] = found.input_tokens
             under.record(prompts_digest=found.digest, end_ids=found.end_ids)
         fixed = [

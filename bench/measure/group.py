@@ -12,8 +12,7 @@ from dataclasses import asdict
 from bench.config.served import is_server
 from bench.config.spec import Arm, Group
 from bench.errors import BenchError, IntegrityError, InterruptedRun, JournalFailed, Outcome, VariantFailed
-from bench.measure import arm as one
-from bench.measure import pair, suites
+from bench.measure import pair, passes, suites
 from bench.measure.arm import ArmUnderTest, RunContext, open_worker
 from bench.measure.events import Ended
 from bench.measure.fresh_pair import prompts_of
@@ -61,9 +60,9 @@ class GroupRun:
     def _in_worker(self, under: ArmUnderTest) -> None:
         with under.worker:
             self._open(under)
-            one.alone(under)
-            one.ceilings(under)
-            one.profile(under)
+            passes.alone(under)
+            passes.ceilings(under)
+            passes.profile(under)
             pair.together(under)
             pair.floor(under)
             suites.answer(under)
@@ -84,14 +83,14 @@ class GroupRun:
         """Fetch the model, record its source, and load it into the worker."""
         model = self.fetch(under.arm.model)
         under.record(model={**asdict(model.source), "random": model.random})
-        one.load(under, model, model, self.fetch)
-        one.warm_up(under, prompts_of(under.arm))
+        passes.load(under, model, model, self.fetch)
+        passes.warm_up(under, prompts_of(under.arm))
 
     @contextmanager
     def _recorded(self, arm: Arm) -> Iterator[ArmUnderTest]:
         """Write the first and the last record of the arm's row. Failures of the arm are recorded here."""
         under = open_worker(arm, self.group.label, self.context)
-        one.begin(under)
+        passes.begin(under)
         status, reason, writable = Outcome.INTERRUPTED, "the run was interrupted", True
         try:
             yield under

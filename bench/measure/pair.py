@@ -11,8 +11,9 @@ from bench import plugins
 from bench.drift.distribution import window_starts
 from bench.machine.cores import halves
 from bench.measure import replies
-from bench.measure.arm import ArmUnderTest, read_text
+from bench.measure.arm import ArmUnderTest
 from bench.measure.events import Began
+from bench.measure.passes import read_text
 from bench.measure.together import ask_both, blaming_baseline, shared_block
 from bench.records import DriftWindow, Sides
 

@@ -17,8 +17,7 @@ from bench.config.support import device_here
 from bench.errors import VariantFailed
 from bench.machine import noise
 from bench.machine.noise import Ticks
-from bench.measure import arm as one
-from bench.measure import designs, suites
+from bench.measure import designs, passes, suites
 from bench.measure import pair as beside
 from bench.measure.apart_pair import ApartPair
 from bench.measure.arm import ArmUnderTest, Fetch, open_worker
@@ -95,8 +94,8 @@ class VariantRun(Pairs):
     def _alone(self) -> None:
         """Run the variant's passes without a partner. The profiler comes after all timed passes, because it
         stays attached, and what is not timed last."""
-        one.alone(self.row)
-        one.profile(self.row)
+        passes.alone(self.row)
+        passes.profile(self.row)
         beside.together(self.row)
         suites.answer(self.row)
 

@@ -8,7 +8,7 @@ from time import monotonic
 from bench.config.spec import Group
 from bench.errors import Outcome, VariantFailed
 from bench.machine import noise
-from bench.measure import arm as one
+from bench.measure import passes
 from bench.measure.arm import ArmUnderTest, open_worker
 from bench.measure.events import Began
 from bench.measure.pairs import Pairs
@@ -67,7 +67,7 @@ class ServedComparison(Comparison):
         variant.reopened = not rows
         pair = ServerPair(self.group, variant, self.fetch, number, rows=rows)
         for under in pair.sides if rows else ():
-            one.begin(under)
+            passes.begin(under)
             record_model(under, self.fetch)
         unit = pair.measure()
         for under in pair.sides:

@@ -13,8 +13,7 @@ from time import monotonic
 from bench.config.spec import Arm, Group
 from bench.errors import Outcome
 from bench.machine import noise
-from bench.measure import arm as one
-from bench.measure import replies
+from bench.measure import passes, replies
 from bench.measure.arm import ArmUnderTest, RunContext, open_worker
 from bench.measure.fresh_pair import FreshPair, batches_of
 from bench.measure.replies import Command, Reply
@@ -59,7 +58,7 @@ class Comparison:
         variant.reopened = not rows
         pair = FreshPair(self.group, variant, self.fetch, number, rows=rows)
         for under in pair.sides if rows else ():
-            one.begin(under)
+            passes.begin(under)
         with pair:
             pair.load()
             pair.warm_up(check=rows)

@@ -10,8 +10,7 @@ from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
-from bench.measure import arm as one
-from bench.measure import fresh_pair, units
+from bench.measure import fresh_pair, passes, units
 from bench.measure.arm import open_worker
 from bench.measure.fresh_pair import FreshPair, batches_of
 from bench.records import UnitRecord
@@ -39,7 +38,7 @@ class OneProcess(units.Comparison):
             variant = open_worker(self.variant, self.group.label, self.context)
             pair = FreshPair(self.group, variant, self.fetch, number, rows=True)
             for under in pair.sides:
-                one.begin(under)
+                passes.begin(under)
             self.stack.enter_context(pair)
             pair.load()
             pair.warm_up(check=rows)

@@ -11,7 +11,7 @@ import pytest
 
 from bench.config.reader import read_config
 from bench.config.spec import Arm, Optimisation
-from bench.measure import arm as one
+from bench.measure import passes
 from bench.measure.arm import load_arguments
 from bench.measure.group import GroupRun
 from bench.models.reference import LocalModel, LocalPath, ModelRef, SourceRecord
@@ -52,9 +52,9 @@ def local(reference: ModelRef) -> LocalModel:
 def test_a_baseline_may_draft_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Any] = []
     monkeypatch.setattr(
-        one, "load", lambda under, *models: sent.append(one.load_arguments(under.arm, *models))
+        passes, "load", lambda under, *models: sent.append(load_arguments(under.arm, *models))
     )
-    monkeypatch.setattr(one, "warm_up", lambda *_arguments: None)
+    monkeypatch.setattr(passes, "warm_up", lambda *_arguments: None)
     under: Any = SimpleNamespace(arm=drafting(tmp_path), record=lambda **_record: None)
     group: Any = None
     GroupRun(group, group, local, set())._open(under)
