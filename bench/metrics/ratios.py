@@ -1,0 +1,216 @@
+"""Ratios of a variant to its baseline, each from the best design that could run: pairs, blocks, solo passes.
+
+They come from the duet: fresh pairs of processes in which both sides ran in turns. If the duet could not run
+(another workload, an engine without steps), they come from the solo passes, with an interval that allows for
+the time between them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from bench.errors import Outcome
+from bench.metrics import (
+    answers,
+    cost,
+    goodput,
+    latency,
+    load_blocks,
+    memory,
+    routed,
+    throughput,
+    unit_ratios,
+)
+from bench.records import ArmRecord, RunRecord, TimedBatch
+from bench.stats.figure import Metric
+from bench.stats.intervals import LEAST_SAMPLES, Interval, widened
+from bench.stats.pairs import FIRST_TOKEN, OTHER_KERNELS, Kernels, pair_ratio, prior_of
+from bench.stats.verdict import Design
+
+# Spread between two processes apart in time, from their luck and the machine's drift (log scale, for solo
+# ratios).
+APART_IN_TIME_SD = 0.05
+# Peak memory of identical processes was seen to differ by up to 3.4 %.
+PEAKS_DIFFER_BY = 1.05
+NORMAL_95 = 1.959964  # standard errors in half a 95 % interval
+TIMED = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, latency.TTFT, latency.TPOT, throughput.OUTPUT)
+OF_CASCADES = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, throughput.OUTPUT)  # answers come as a whole
+SERVED = (*TIMED, goodput.PER_GOOD, goodput.GOODPUT)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio before its verdict.
+
+    ``p`` is how likely a ratio so far from 1 is by chance if nothing differs. It is None for a single
+    reading, because the interval of a single reading does not come from sampling. ``fails_more`` says that
+    more requests of the variant failed than of the baseline: it is then never called better.
+    """
+
+    metric: Metric
+    interval: Interval
+    design: Design
+    p: float | None = None
+    pairs: int | None = None
+    pair_sd: float | None = None
+    fails_more: bool = False
+
+
+def ratios_of(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
+    """Yield the ratios of a row.
+
+    A baseline has none, nor has a pair of rows of which one did not end well or has no figures: an unfit row
+    has only its solo passes, from a busy machine. The units of a gate are not used here.
+    """
+    base = run.baseline_of(variant)
+    if base is None or variant.is_baseline:
+        return
+    if not base.status == variant.status == Outcome.OK:
+        return
+    if variant.server or base.server:
+        yield from _from_blocks(run, variant)
+        return
+    if not variant.solo or not base.solo:
+        return
+    in_turns = run.pairs_of(variant) and run.gate is None
+    yield from _from_pairs(run, base, variant) if in_turns else _from_solo(run, base, variant)
+    yield from _memory(base, variant)
+
+
+def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator[Ratio]:
+    """Yield the ratios from pairs of processes.
+
+    Cost is time times the price of what is occupied; per token it also counts each side's own tokens. That of
+    a cascade is what its requests cost by their two prices.
+    """
+    units = run.pairs_of(variant)
+    hourly = cost.hourly_usd(variant, run) / cost.hourly_usd(base, run)
+    tokens = _tokens_per_request(base) / _tokens_per_request(variant)
+    apart = any(unit.design == Design.ABBA for unit in units)
+    prior = prior_of(_kernels(variant), _kernels(base), apart=apart)
+    design = Design.ABBA if apart else Design.DUET
+    factors = {cost.PER_1K.key: hourly * tokens, cost.PER_REQUEST.key: hourly}
+    by = routed.rates_of(variant, cost.price_of(variant, run))
+    for metric in TIMED if by is None else OF_CASCADES:
+        ours: Sequence[float]
+        ours, theirs = unit_ratios.sums(units, metric.key)
+        if by is not None and metric.key in factors:
+            ours = routed.as_cloud_ns(units, by)
+        if not any(ours) or not any(theirs):  # an answer that comes whole has no further tokens
+            continue
+        found = pair_ratio(ours, theirs, prior, factors.get(metric.key, 1.0))
+        ratio = Ratio(metric, found.interval, design, found.p, found.pairs, found.sd)
+        yield ratio
+        if metric is cost.PER_REQUEST and (share := answers.share_ratio(variant, run)):
+            yield _of_answers(ratio, share)
+
+
+def _of_answers(request: Ratio, share: Interval) -> Ratio:
+    """Return the ratio of the cost of an answer: that of a request, times that of the shares up to the ends.
+
+    Its error is that of both, in quadrature on the log scale. Without bounds of both there is no verdict.
+    """
+    found = request.interval.times(share.value)
+    if found.low is None or found.high is None or not share.low or not share.high or found.value <= 0:
+        return replace(request, metric=answers.PER_ANSWER, interval=Interval(found.value, None, None), p=None)
+    found = widened(found, math.log(share.high / share.low) / 2)
+    half = math.log((found.high or math.inf) / (found.low or math.inf)) / 2
+    p = math.erfc(NORMAL_95 * abs(math.log(found.value)) / half / math.sqrt(2)) if half else None
+    return replace(request, metric=answers.PER_ANSWER, interval=found, p=p)
+
+
+def _from_blocks(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
+    """Yield the ratios of two servers from the pairs in which they were under load in alternating blocks.
+
+    Blocks alternate, and not tokens, so the machine moves between them as it does between different kernels:
+    that prior is taken for every pair of servers, and a wider one for the time to the first token.
+    """
+    units, limits = run.pairs_of(variant), load_blocks.limits_of(run)
+    if run.gate is not None or not units:
+        return
+    fails_more = load_blocks.more_errors(units, limits)
+    for metric in SERVED:
+        pairs = [load_blocks.sides(unit, metric.key, limits) for unit in units]
+        whole = [pair for pair in pairs if pair is not None]
+        if len(whole) == len(units):
+            ours, theirs = zip(*whole, strict=True)
+            prior = FIRST_TOKEN if metric is latency.TTFT else OTHER_KERNELS
+            found = pair_ratio(ours, theirs, prior)
+            yield Ratio(metric, found.interval, Design.BLOCKS, found.p, found.pairs, found.sd, fails_more)
+
+
+def _kernels(arm: ArmRecord) -> Kernels:
+    packed_by = arm.loaded.facts.quantised_checkpoint if arm.loaded else None
+    return Kernels(arm.runtime, packed_by, arm.optimise)
+
+
+def _from_solo(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator[Ratio]:
+    """Yield the ratio of mean batch times per token; the two samples are independent."""
+    hourly = cost.hourly_usd(variant, run) / cost.hourly_usd(base, run)
+    yield _independent(
+        [hourly * s / _batch_tokens(b) for b, s in zip(variant.solo, _paid_s(run, variant), strict=True)],
+        [b.duration_s / _batch_tokens(b) for b in base.solo],
+    )
+
+
+def _paid_s(run: RunRecord, arm: ArmRecord) -> list[float]:
+    """Return the seconds that each batch of the solo pass is charged; those of a cascade are seconds of the
+    cloud that cost as much."""
+    by = routed.rates_of(arm, cost.price_of(arm, run))
+    if by is None:
+        return [batch.duration_s for batch in arm.solo]
+    left = iter(routed.usd_of_requests(arm, by))
+    return [math.fsum(islice(left, batch.requests)) / by.cloud_usd_per_s for batch in arm.solo]
+
+
+def _independent(variant: Sequence[float], base: Sequence[float]) -> Ratio:
+    """Return the ratio of two means by the delta method on the log scale.
+
+    The drift between the two passes is added to its error.
+    """
+    means = [math.fsum(x) / len(x) for x in (variant, base)]
+    ratio = means[0] / means[1]
+    if min(len(variant), len(base)) < LEAST_SAMPLES:
+        return Ratio(cost.PER_1K, Interval(ratio, None, None), Design.SOLO)
+    error = sum(
+        math.fsum((x - mean) ** 2 for x in sample) / (len(sample) - 1) / len(sample) / mean**2
+        for sample, mean in zip((variant, base), means, strict=True)
+    )
+    sd = math.sqrt(error + APART_IN_TIME_SD**2)
+    half = NORMAL_95 * sd
+    p = math.erfc(abs(math.log(ratio)) / sd / math.sqrt(2))
+    return Ratio(
+        cost.PER_1K, Interval(ratio, ratio * math.exp(-half), ratio * math.exp(half)), Design.SOLO, p
+    )
+
+
+def _plain(variant: float | None, base: float | None) -> Interval | None:
+    """Return the ratio of two single readings, with bounds from how much identical processes differ."""
+    if variant is None or not base:
+        return None
+    ratio = variant / base
+    return Interval(ratio, ratio / PEAKS_DIFFER_BY, ratio * PEAKS_DIFFER_BY)
+
+
+def _memory(base: ArmRecord, variant: ArmRecord) -> Iterator[Ratio]:
+    """Yield the ratio of peak memory, by the allocator if both ran on a GPU, else by the resident set."""
+    for metric in (memory.ALLOCATED, memory.RSS):
+        found = _plain(_peak(variant, metric), _peak(base, metric))
+        if found is not None:
+            yield Ratio(metric, found, Design.SOLO)
+            return
+
+
+def _peak(arm: ArmRecord, metric: Metric) -> float | None:
+    return arm.memory.largest(metric.key) if arm.memory else None
+
+
+def _batch_tokens(batch: TimedBatch) -> int:
+    return sum(batch.input_tokens) + sum(len(tokens) for tokens in batch.tokens)
+
+
+def _tokens_per_request(arm: ArmRecord) -> float:
+    return sum(_batch_tokens(batch) for batch in arm.solo) / sum(batch.requests for batch in arm.solo)
