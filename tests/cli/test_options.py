@@ -44,7 +44,7 @@ def test_its_fields_are_the_help_and_the_checks_of_the_command() -> None:
     assert code == 0
     assert [
         words
-        for words in ("Say what the weather will be.", "TOWN", "how long", "--rain-on")
+        for words in ("Say what the weather will be.", "where", "how long", "--rain-on")
         if words not in page
     ] == []
     assert ran("Oslo", "--days", "0")[0] == 2
