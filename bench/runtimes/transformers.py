@@ -6,10 +6,9 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-from bench.engine import Changed, Options, census, device
+from bench.engine import Changed, Options, device
 from bench.engine.evidence import Check
 from bench.engine.speculation import Speculation, Speculator
 from bench.engine.stepping import by_batch
@@ -24,15 +23,14 @@ from bench.runtimes._checkpoint import (
     quantised_by,
     without_gradients,
 )
+from bench.runtimes._scoring import Scoring
 from bench.runtimes._speculating import Speculating
-from bench.runtimes._splitting import Splitting
 from bench.runtimes._text import TextModel
 from bench.runtimes._watching import Watching
 
 REQUIRES = ("torch", "transformers", "safetensors")
 DTYPES = ("float32", "bfloat16", "float16")
 CACHES = ("past_key_values", "cache_params", "state")  # what architectures call it; Mamba and RWKV the others
-CACHED_TOKENS_A_CALL = 16  # when scoring through a cache: the tokens of a call see each other unquantised
 
 
 def load(directory: Path, options: Options) -> TransformersEngine:
@@ -102,7 +100,7 @@ class Batch:
     of_rest: int = 0  # its number in another process, if the model is split
 
 
-class TransformersEngine(Watching, Splitting, Speculating, TextModel):
+class TransformersEngine(Watching, Scoring, Speculating, TextModel):
     """Hold a loaded causal language model and its step loop."""
 
     def __init__(self, model: Any, directory: Path, options: Options) -> None:
@@ -203,18 +201,6 @@ class TransformersEngine(Watching, Splitting, Speculating, TextModel):
             self.begin_drafting(batch, prompts, new_tokens)
         return batch
 
-    def _new_cache(self, sequences: int, tokens: int) -> Any:
-        from transformers import DynamicCache
-
-        with self._without_gradients():
-            if self._make_cache is not None:
-                return self._make_cache(sequences, tokens)
-            return None if self._makes_own else DynamicCache(config=self._decoder_config())
-
-    def _decoder_config(self) -> Any:
-        """Return the config of the part that writes: others are of pictures, or of an encoder."""
-        return self.model.config.get_text_config(decoder=True)
-
     def step(self, generation: Batch) -> None:
         """Give one more token of every sequence: run one forward pass for it, unless it was drafted."""
         if generation.speculation is None:
@@ -247,58 +233,8 @@ class TransformersEngine(Watching, Splitting, Speculating, TextModel):
 
         return [list(row) for row in torch.cat(generation.chosen, dim=1).tolist()]
 
-    def cache_bytes(self, generation: Batch) -> int:
-        """Return the bytes of the keys and values held for this batch, including their scales."""
-        more = self._speculator.drafter.cache_bytes() if self._speculator is not None else 0
-        more += self._rest.held_bytes() if self._rest is not None else 0
-        return self._own_cache_bytes(generation.cache) + more
-
-    def _own_cache_bytes(self, cache: Any) -> int:
-        if (layers := getattr(cache, "layers", None)) is None:
-            return census.held_bytes(SimpleNamespace(cache=cache))
-        beside = SimpleNamespace(**{key: value for key, value in vars(cache).items() if key != "layers"})
-        return sum(census.held_bytes(part) for part in (*layers, beside))
-
-    def cache_class(self, generation: Batch) -> str:
-        """Return the name of the class that holds the keys and values of a layer."""
-        layers = getattr(generation.cache, "layers", None)
-        return type(layers[0] if layers else generation.cache).__name__
-
     def compiled_graphs(self) -> int:
         """Return how many graphs torch.compile has made in this process."""
         import torch
 
         return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
-
-    def logits_in_batch(self, ids: Sequence[int], beside: Sequence[int]) -> Any | None:
-        """Return the logits of ``ids`` from one pass over both; None if windows go through a cache."""
-        import torch
-
-        if self._make_cache is not None:
-            return None
-        with self._without_gradients():
-            both = torch.tensor([list(ids), list(beside)], device=self.device)
-            return self.model(input_ids=both, use_cache=False).logits[0].float()
-
-    def logits(self, ids: Sequence[int]) -> Any:
-        """Return the logits of a window from one forward pass without a cache, float32 for any model dtype.
-
-        If a scheme changed the cache, the window goes through the cache, a few tokens per call. If the step
-        was compiled, it is one token per call.
-        """
-        import torch
-
-        if self._rest is not None:
-            return self.split_logits(ids)
-        with self._without_gradients():
-            window = torch.tensor([list(ids)], device=self.device)
-            if self._make_cache is None:
-                return self.model(input_ids=window, use_cache=False).logits[0].float()
-            cache = self._new_cache(1, len(ids))
-            compiled = self._step_model is not self.model
-            parts = []
-            for part in window.split(1 if compiled else CACHED_TOKENS_A_CALL, dim=1):
-                held = {self._cache_name: cache}
-                rows = self._step_model(input_ids=part, use_cache=True, **held).logits[0]
-                parts.append(rows.to(torch.float32, copy=compiled))  # a CUDA graph overwrites its output
-            return torch.cat(parts)

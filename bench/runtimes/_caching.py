@@ -1,0 +1,50 @@
+"""The part of the transformers engine that makes the cache of keys and values, and looks at what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from bench.engine import Engine, census
+from bench.engine.speculation import Speculator
+from bench.engine.splitting import Rest
+
+
+class Caching(Engine):
+    """An engine whose cache is that of a scheme, if there is one, or transformers' own."""
+
+    _make_cache: Callable[[int, int], Any] | None
+    _makes_own: bool
+    _rest: Rest | None
+    _speculator: Speculator | None
+    _without_gradients: Any
+
+    def _new_cache(self, sequences: int, tokens: int) -> Any:
+        from transformers import DynamicCache
+
+        with self._without_gradients():
+            if self._make_cache is not None:
+                return self._make_cache(sequences, tokens)
+            return None if self._makes_own else DynamicCache(config=self._decoder_config())
+
+    def _decoder_config(self) -> Any:
+        """Return the config of the part that writes: others are of pictures, or of an encoder."""
+        return self.model.config.get_text_config(decoder=True)
+
+    def cache_bytes(self, generation: Any) -> int:
+        """Return the bytes of the keys and values held for this batch, including their scales."""
+        more = self._speculator.drafter.cache_bytes() if self._speculator is not None else 0
+        more += self._rest.held_bytes() if self._rest is not None else 0
+        return self._own_cache_bytes(generation.cache) + more
+
+    def _own_cache_bytes(self, cache: Any) -> int:
+        if (layers := getattr(cache, "layers", None)) is None:
+            return census.held_bytes(SimpleNamespace(cache=cache))
+        beside = SimpleNamespace(**{key: value for key, value in vars(cache).items() if key != "layers"})
+        return sum(census.held_bytes(part) for part in (*layers, beside))
+
+    def cache_class(self, generation: Any) -> str:
+        """Return the name of the class that holds the keys and values of a layer."""
+        layers = getattr(generation.cache, "layers", None)
+        return type(layers[0] if layers else generation.cache).__name__
