@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -23,24 +23,10 @@ from bench.bounded import open_to_append, tail
 from bench.errors import BenchError, Outcome, TerminatedRun, VariantFailed
 from bench.formatting import format_mib
 from bench.machine.proc import entries, session_of
-from bench.models.cache import cache_root
+from bench.measure.worker_environment import worker_environment
 from bench.records import Json
 from bench.worker.protocol import ChannelClosed, ProtocolError, receive, send
 
-# The variables that a worker inherits: enough to find libraries, caches and devices, but no secrets.
-ALLOWED_ENVIRONMENT = (
-    "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "TZ",
-    "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES", "XDG_CACHE_HOME",
-    "HF_HOME", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "BENCH_CACHE",
-)  # fmt: skip
-
-# Each OpenMP thread stays on one processor. An idle thread spins only briefly: long enough to be awake for
-# the next operator, but too short to disturb the partner's turn (docs/decisions/0002 and 0004).
-BOUND = {"OMP_PROC_BIND": "close", "OMP_PLACES": "threads"}
-SPINS_BRIEFLY = {"GOMP_SPINCOUNT": "200000"}
-# Freed memory stays with the process, so that a step that unpacks its weights causes no page faults.
-# Otherwise bnb-nf4 has 100 to 700 of them, a different number each time (docs/decisions/0004).
-KEEPS_ITS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 GRACE_S = 5.0
 HELLO_S = 60.0
 # The longest pause inside one frame, in both directions: a worker that stops in the middle of a frame must
@@ -49,52 +35,6 @@ STALL_S = 60.0
 # How often the child's threads are listed at most. The second listing usually finds no new thread, unless the
 # child is starting many of them.
 MOST_LISTINGS = 20
-
-
-def worker_environment(
-    threads: int | None, on_cpu: bool = True, *, other_python: bool = False
-) -> dict[str, str]:
-    """Return the environment of a worker with ``threads`` threads (None: the engine's default).
-
-    A worker with the harness's own interpreter also finds packages where the harness finds them: on
-    ``PYTHONPATH``. Another interpreter (``other_python``) has packages of its own.
-    """
-    kept = {name: os.environ[name] for name in ALLOWED_ENVIRONMENT if name in os.environ}
-    if not other_python and (places := package_places()):
-        kept["PYTHONPATH"] = os.pathsep.join(places)
-    # A single thread has no other threads to stay close to. If it were bound, it would sit on the first
-    # processor as soon as OpenMP is loaded, and two workers would load on one processor while the other is
-    # idle.
-    bound = BOUND if threads != 1 else {}
-    ours = {
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as NVML and nvidia-smi number them; the user's own order stays
-        "HF_HUB_OFFLINE": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONUNBUFFERED": "1",
-        # The profiler's hooks (CUPTI) are taken out of the process again. Torch reads this when it is loaded.
-        "TEARDOWN_CUPTI": "1",
-        **_compiled_here(kept),
-        **(bound | SPINS_BRIEFLY | KEEPS_ITS_MEMORY if on_cpu else {}),
-    }
-    if threads is not None:
-        ours |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    return {**ours, **kept}
-
-
-def package_places() -> list[str]:
-    """Return the directories on ``PYTHONPATH`` as whole paths: a worker may stand elsewhere. An empty entry
-    is the directory in which the user stands, from which nothing is imported."""
-    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return [str(Path(place).absolute()) for place in given if place]
-
-
-def _compiled_here(kept: Mapping[str, str]) -> dict[str, str]:
-    """Return where a worker keeps what it has compiled, if the user has not said so: in the cache of this
-    package, for all workers. Compiling an 8B model takes minutes; what is kept is keyed by the code itself,
-    so that both sides of a pair find the same kernels, and a changed graph finds none."""
-    place = cache_root() / "compiled"
-    wanted = {"TORCHINDUCTOR_CACHE_DIR": place / "inductor", "TRITON_CACHE_DIR": place / "triton"}
-    return {name: str(path) for name, path in wanted.items() if name not in kept}
 
 
 class WorkerProcess:

@@ -22,7 +22,7 @@ from bench.machine.children import NOWHERE, SAFE, environment
 from bench.machine.devices import cpu_count, cuda_device_count
 from bench.machine.family import run_whole
 from bench.machine.fingerprint import fingerprint
-from bench.measure.worker_process import package_places
+from bench.measure.worker_environment import package_places
 from bench.models.cache import cache_root
 from bench.models.child import OUR_PACKAGE
 from bench.plan.products import Products

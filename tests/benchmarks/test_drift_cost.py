@@ -16,7 +16,7 @@ from bench import plugins
 from bench.machine.proc import text_of
 from bench.measure.pair import SHARED_BYTES
 from bench.measure.together import ask_both, shared_block
-from bench.measure.worker_process import worker_environment
+from bench.measure.worker_environment import worker_environment
 from bench.texts import mixed
 
 WINDOW, WINDOWS, VOCABULARY = 256, 16, 49152

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.measure.worker_process import WorkerProcess, worker_environment
+from bench.measure.worker_environment import worker_environment
+from bench.measure.worker_process import WorkerProcess
 
 BARE = Path(__file__).with_name("bare.py")
 N_IN, N_OUT, TIMES = 128, 64, 3

@@ -15,7 +15,8 @@ from bench import environments
 from bench.environments import identity
 from bench.errors import BenchError
 from bench.machine.children import environment
-from bench.measure.worker_process import WorkerProcess, worker_environment
+from bench.measure.worker_environment import worker_environment
+from bench.measure.worker_process import WorkerProcess
 from bench.models import fetch
 from bench.models.child import OUR_PACKAGE, run_child
 from bench.models.reference import Hub

@@ -455,27 +455,6 @@ def test_a_worker_with_a_memory_limit(tmp_path: Path) -> None:
         assert caught.value.outcome == Outcome.OOM_HOST
 
 
-# ---- what is compiled ------------------------------------------------------------------------------------
-
-
-def test_what_is_compiled_is_kept_between_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """In one place for every worker, unless the user has named another."""
-    for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
-    for on_cpu in (True, False):
-        found = worker_process.worker_environment(None, on_cpu)
-        assert found["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "compiled" / "inductor")
-        assert found["TRITON_CACHE_DIR"] == str(tmp_path / "compiled" / "triton")
-    monkeypatch.setenv("TRITON_CACHE_DIR", "/elsewhere")
-    assert worker_process.worker_environment(None)["TRITON_CACHE_DIR"] == "/elsewhere"
-
-
-def test_the_profiler_s_hooks_are_taken_out_again() -> None:
-    """Torch reads the variable when it is loaded, so it is there from the start."""
-    assert worker_process.worker_environment(1)["TEARDOWN_CUPTI"] == "1"
-
-
 @pytest.mark.parametrize("do", ["solo", "duet", "alone", "energy", "device_times", "ceilings", "warm_up"])
 def test_a_worker_is_not_timed_after_its_profile(tmp_path: Path, do: str) -> None:
     with worker(tmp_path) as under:
@@ -485,29 +464,3 @@ def test_a_worker_is_not_timed_after_its_profile(tmp_path: Path, do: str) -> Non
         under.ask("memory", PATIENCE_S)
         with pytest.raises(VariantFailed, match=f"{do} asked after the profile"):
             under.ask(do, PATIENCE_S)
-
-
-# ---- packages that lie outside of the interpreter ----------------------------------------------------
-
-
-def test_a_worker_finds_packages_where_the_harness_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On PYTHONPATH, as whole paths; an empty entry is the place where the user stands, and is left out."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", f"packages{os.pathsep}{os.pathsep}/elsewhere")
-    places = f"{tmp_path / 'packages'}{os.pathsep}/elsewhere"
-    assert worker_process.worker_environment(1)["PYTHONPATH"] == places
-    assert "PYTHONPATH" not in worker_process.worker_environment(1, other_python=True)
-    monkeypatch.setenv("PYTHONPATH", "")
-    assert "PYTHONPATH" not in worker_process.worker_environment(1)
-
-
-@pytest.mark.parametrize(("given", "order"), [(None, "PCI_BUS_ID"), ("FASTEST_FIRST", "FASTEST_FIRST")])
-def test_gpus_are_numbered_as_the_driver_does_unless_the_user_says(
-    monkeypatch: pytest.MonkeyPatch, given: str | None, order: str
-) -> None:
-    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
-    if given:
-        monkeypatch.setenv("CUDA_DEVICE_ORDER", given)
-    assert worker_process.worker_environment(None)["CUDA_DEVICE_ORDER"] == order
