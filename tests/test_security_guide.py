@@ -9,7 +9,7 @@ import pytest
 
 from bench import bounded, yaml_source
 from bench.formatting import MIB
-from bench.models import checks, convert
+from bench.models import checks, convert, safetensors_header
 from bench.results import summary
 from bench.store import chain, replay
 from bench.texts import MAX_BYTES as TEXT_BYTES
@@ -56,8 +56,8 @@ BOUNDS = {
     "a config {} MiB": yaml_source.MAX_BYTES // MIB,
     "a model's config {} MiB": checks.CONFIG_MAX_BYTES // MIB,
     "its tokenizer {} MiB": checks.TEXT_MAX_BYTES // MIB,
-    "a safetensors header {} MiB": convert.SAFETENSORS_HEADER_MAX_BYTES // MIB,
-    "and {} tensors": convert.MAX_TENSORS,
+    "a safetensors header {} MiB": safetensors_header.SAFETENSORS_HEADER_MAX_BYTES // MIB,
+    "and {} tensors": safetensors_header.MAX_TENSORS,
     "`run.json` {} MiB": summary.MAX_BYTES // MIB,
     "a text {} MiB": TEXT_BYTES // MIB,
     "a line of prompts {} MiB": PROMPT_BYTES // MIB,

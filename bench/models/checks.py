@@ -14,8 +14,8 @@ from bench.bounded import must_be_modest, open_regular, read_bounded, why
 from bench.errors import UsageError
 from bench.formatting import MIB, one_line, printable
 from bench.models.config_types import check_types
-from bench.models.convert import TensorEntry, safetensors_header
 from bench.models.patterns import slow_pattern
+from bench.models.safetensors_header import TensorEntry, safetensors_header
 from bench.models.sizes import BITS_MIN, Weights, misfit
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model", "*.tiktoken")

@@ -19,7 +19,7 @@ from typing import Any
 from bench.errors import BenchError, UsageError
 from bench.formatting import printable
 from bench.models.checks import ADAPTER, MODEL_FILES, check_directory, json_object
-from bench.models.convert import safetensors_header
+from bench.models.safetensors_header import safetensors_header
 
 RECIPE = 1  # part of the cache key: raise it when the same adapter is merged differently
 WEIGHTS = "adapter_model.safetensors"

@@ -13,7 +13,7 @@ import pytest
 from bench.errors import UsageError
 from bench.models.checks import PACKED_BESIDE, PACKED_IN, SIZES, WHOLE, check_directory
 from bench.models.config_types import FILES, MODEL, ROPE
-from bench.models.convert import ELEMENT_BITS
+from bench.models.safetensors_header import ELEMENT_BITS
 
 ANY_JSON: tuple[Any, ...] = (
     True, 0, -1, 5, 0.5, -0.5, 1e9, "", "abc", "pickle.loads", "two\n::error::lines", [], [1], ["a"], [[]],

@@ -29,6 +29,7 @@ from bench.models.checks import code_in_config
 from bench.models.child import Limits, run_child
 from bench.models.fetch import ensure
 from bench.models.reference import Hub, LocalPath, Named, Progress, Random
+from bench.models.safetensors_header import safetensors_header
 from bench.records.grid import grid_of
 
 COMMIT = "0123456789" * 4
@@ -495,7 +496,7 @@ def test_any_bytes_are_either_sound_or_refused(
     path = tmp_path_factory.getbasetemp() / "fuzz.safetensors"
     path.write_bytes(content[: len(content) - cut // 30])
     try:
-        header = convert.safetensors_header(path)
+        header = safetensors_header(path)
     except UsageError:
         return
     assert sum(tensor.end - tensor.begin for tensor in header.values()) == 16
@@ -524,7 +525,7 @@ print(tokenizer.decode(answer))
 
 def test_the_default_model_is_whole_and_answers() -> None:
     model = ensure(Named("smollm2-135m"))
-    header = convert.safetensors_header(model.directory / "model.safetensors")
+    header = safetensors_header(model.directory / "model.safetensors")
     assert {tensor.dtype for tensor in header.values()} == {"F32"}
     assert sum(tensor.end - tensor.begin for tensor in header.values()) == 4 * 134_515_008
     assert "quantization_config" not in json.loads((model.directory / "config.json").read_text())

@@ -14,10 +14,10 @@ from ggufs import gguf, text
 from bench.errors import UsageError
 from bench.models import sizes
 from bench.models.checks import check_directory
-from bench.models.convert import MAX_TENSORS, safetensors_header
 from bench.models.gguf_header import BLOCKS, check_gguf
 from bench.models.patterns import slow_pattern
 from bench.models.registry import ModelFile, all_models
+from bench.models.safetensors_header import MAX_TENSORS, safetensors_header
 
 
 def shard(header: object, data: bytes = b"", length: int | None = None) -> bytes:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.models.convert import safetensors_header
 from bench.models.fetch import ensure
 from bench.models.reference import Named
 from bench.models.registry import all_models, find_model
+from bench.models.safetensors_header import safetensors_header
 
 SHIPPED = [model.name for model in all_models() if model.source and model.source.directory]
 MOST_BYTES = 6_000_000
