@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import resource
 import subprocess
 import sys
@@ -85,3 +86,9 @@ def last_words(said: str) -> str:
     """Return the last lines of a child's stderr, suitable for an error message."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return printable(" / ".join(lines[-3:]))[-500:] or "nothing"
+
+
+def settings_of(*prefixes: str) -> dict[str, str]:
+    """Return the variables that belong to one program, its secrets too: pip needs the password of an index,
+    the hub a token. No other child gets them."""
+    return {key: value for key, value in os.environ.items() if key.startswith(prefixes)}

