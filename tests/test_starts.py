@@ -38,7 +38,7 @@ KNOWN = {
     ("runtimes.command", "subprocess.Popen"): "your own program",
     ("scale.node", "subprocess.Popen"): "a run of a campaign",
     ("serving.drift", "subprocess.Popen"): "the baseline of a server",
-    ("serving.environments", "subprocess.Popen"): "pip, to make the environment of an engine",
+    ("serving.making", "subprocess.Popen"): "pip, to make the environment of an engine",
     ("serving.keeper", "subprocess.Popen"): "a server and its keeper",
     ("serving.server", "subprocess.Popen"): "a server and its keeper",
     ("sides.commands", "run_whole"): "the build of a commit",

@@ -13,11 +13,12 @@ import pytest
 
 from bench.errors import BenchError, UsageError
 from bench.machine.proc import stat_of
-from bench.serving import environments
+from bench.serving import environments, making
 from bench.serving.engines import ADAPTERS
 from bench.serving.engines.adapter import installed
 from bench.serving.engines.recipe import Recipe
 from bench.serving.engines.said import Said
+from bench.serving.making import Making
 
 RECIPE = Recipe(
     "toy-engine[fast]==1.0", "toy_engine", disk_bytes=1, first=("toy-base==2.0+cpu",),
@@ -180,9 +181,9 @@ def test_what_a_server_says_of_itself(name: str, evidence: dict[str, object], sa
 def test_a_step_that_takes_too_long_is_ended_with_all_that_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(environments, "INSTALL_S", 4.0)
-    making = environments._Making.__new__(environments._Making)
+    monkeypatch.setattr(making, "INSTALL_S", 4.0)
+    steps = Making.__new__(Making)
     program = f"(sleep 300 & echo $! > {tmp_path}/pid); echo so far; sleep 300"
     with pytest.raises(BenchError, match=r"(?s)no end within 4 s, so it was ended.*so far"):
-        making._run(["/bin/sh", "-c", program])
+        steps._run(["/bin/sh", "-c", program])
     assert stat_of(int((tmp_path / "pid").read_text()))[:1] in ([], ["Z"])
