@@ -9,7 +9,8 @@ from bench.formatting import format_share, format_significant, printable
 from bench.metrics import drift_parts, drift_tails, numerics, output_drift, repetition
 from bench.metrics.drift_statistics import STATISTICS
 from bench.report.bands import band
-from bench.report.reading import bounds_text, windows_words
+from bench.report.notes import windows_words
+from bench.report.reading import bounds_text
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import Figure, Metric

@@ -17,7 +17,8 @@ from bench.report.chosen import chosen_columns, shares_words
 from bench.report.columns import Column, columns_of
 from bench.report.gate import lines
 from bench.report.gate_reading import TONES, without_replaced
-from bench.report.reading import drift_note, front_words, sentence, timed_words
+from bench.report.notes import drift_note, front_words, timed_words
+from bench.report.reading import sentence
 from bench.results.run_summary import RunSummary
 from bench.stats.verdict import Verdict
 

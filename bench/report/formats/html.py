@@ -21,14 +21,8 @@ from bench.report.compared import Compared, compared
 from bench.report.formats import harmless, presented
 from bench.report.gate_reading import TONES, advice_on, measured, verdict_on
 from bench.report.kernel_names import short
-from bench.report.reading import (
-    drift_note,
-    front_words,
-    interval_text,
-    sentence,
-    timed_words,
-    windows_words,
-)
+from bench.report.notes import drift_note, front_words, timed_words, windows_words
+from bench.report.reading import interval_text, sentence
 from bench.results.headline import headline
 from bench.results.row import Evidence, Row
 from bench.results.run_summary import RunSummary

@@ -1,0 +1,118 @@
+"""What is said below a run's table: what its columns are, how sure its verdicts are, what drift is over."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from bench.formatting import format_significant, join_words, printable
+from bench.metrics import cost, output_drift
+from bench.report.behaviour import suites_note
+from bench.results.others import OTHERS_SHARE, others_in_turns
+from bench.results.run_summary import RunSummary, in_turns
+from bench.stats.figure import value_of
+from bench.stats.pairs import FAMILY_ERROR, LEAST_PAIRS
+from bench.stats.verdict import Design
+
+FRONT = "on the Pareto front: no other row is both cheaper and closer to the baseline"
+WORTH_SAYING_APART = 0.05
+
+
+def front_words(run: RunSummary) -> str:
+    """Explain the star; empty if no row has one."""
+    return FRONT if any(run.fronts.values()) else ""
+
+
+def timed_words(run: RunSummary) -> str:
+    """Explain the columns of time and money, and how sure a verdict is."""
+    pairs = [one.pairs for one in run.comparisons if one.metric == cost.PER_1K.key and one.pairs]
+    if not pairs:
+        return _apart_words(run)
+    count = str(min(pairs)) if min(pairs) == max(pairs) else f"{min(pairs)} to {max(pairs)}"
+    pairs_word = "pair" if count == "1" else "pairs"
+    alone = "A single pair does not show how far pairs lie apart. " if min(pairs) < LEAST_PAIRS else ""
+    void = sum(row.void_pairs for row in run.rows)
+    left_out = f" ({void} more left out, while {_void_words(run)})" if void else ""
+    busy = max((others_in_turns(row) for row in run.rows), default=0.0)
+    sure = f"better and worse: at most {FAMILY_ERROR:.0%} of tables without a difference say either."
+    if busy > OTHERS_SHARE:
+        sure = (
+            f"Others had up to {busy:.0%} of the processors meanwhile (see measure.max_disturbance), so no "
+            "rate of wrong verdicts is promised."
+        )
+    if run.served:
+        return (
+            f"Each ratio comes from {count} {pairs_word} of servers, new for each pair, under the same load "
+            f"in blocks that alternate{left_out}; a variant's times, tokens per second and dollars are the "
+            f"baseline's times its ratio (~: not in blocks, its own). {alone}{sure}"
+        )
+    return (
+        f"Each ratio comes from {count} fresh {pairs_word} of processes that {_how(run)}{left_out}; a "
+        "variant's times, tokens per second and dollars are the baseline's, measured alone, times its ratio "
+        f"(~: no turns, its own). {alone}{sure}"
+    )
+
+
+def _how(run: RunSummary) -> str:
+    """Say how the two sides of a pair shared the machine."""
+    designs = {one.design for one in run.comparisons if one.metric == cost.PER_1K.key and one.pairs}
+    if designs == {Design.ABBA}:
+        return "run one after the other"
+    return "take turns, or run one after the other" if Design.ABBA in designs else "take turns"
+
+
+def _void_words(run: RunSummary) -> str:
+    return "the client was late or others used the machine" if run.served else "others used the machine"
+
+
+def _apart_words(run: RunSummary) -> str:
+    """Say, for a run of earlier code, how far the dollars of rows measured alone are from the ratios."""
+    alone = {row.key: value_of(row.figure(cost.PER_1K)) for row in run.rows}
+    base = {row.group: alone[row.key] for row in run.rows if row.is_baseline}
+    apart = [0.0]
+    for one in run.comparisons:
+        ours, theirs = alone.get((one.group, one.variant)), base.get(one.group)
+        if one.metric == cost.PER_1K.key and in_turns(one) and ours and theirs:
+            apart.append(abs(math.log(ours / theirs / one.ratio)))
+    if max(apart) < WORTH_SAYING_APART:
+        return ""
+    return (
+        "Other columns are of each row alone, one after the other, while this machine's speed moved: "
+        f"their dollars' ratios are up to {math.expm1(max(apart)):.0%} off the cost ratio, measured in turns."
+    )
+
+
+def drift_note(run: RunSummary) -> str:
+    """Say what drift and suites were scored on, and how sure the suites' verdicts are."""
+    return " ".join(filter(None, (scored_words(run), floor_words(run), suites_note(run))))
+
+
+def scored_words(run: RunSummary) -> str:
+    """Say what the drift figures were scored on; nothing for earlier code, which did not record it."""
+    figures = [row.figure(output_drift.KLD) for row in run.rows]
+    known = [figure for figure in figures if figure and figure.notes.get("windows")]
+    if not known:
+        return ""
+    most = max(known, key=lambda figure: int(figure.notes["n"])).notes
+    words = f"Drift is over {most['n']:,} tokens in {windows_words(most)}."
+    asked, window = int(most.get("asked") or 0), int(most.get("window") or 0)
+    short = asked and window and most["windows"] < asked // window
+    return f"{words} {output_drift.scored_words(most['n'], asked)}." if short else words
+
+
+def floor_words(run: RunSummary) -> str:
+    """Say how far the baseline is from itself, and in which circumstances; nothing for earlier code."""
+    figures = (row.figure(output_drift.KLD) for row in run.rows)
+    known = [floors for figure in figures if figure and (floors := figure.notes.get("floors"))]
+    if not known:
+        return ""
+    kinds = dict.fromkeys(kind for floors in known for kind in floors)
+    most = max(value or 0.0 for floors in known for value in floors.values())
+    return printable(f"Noise floor {format_significant(most)} nat (other {join_words(list(kinds))}).")
+
+
+def windows_words(notes: Mapping[str, Any]) -> str:
+    """Say what a drift figure with these notes was scored on: ``8 windows of 256 (mixed)``."""
+    windows = "1 window" if notes["windows"] == 1 else f"{notes['windows']} windows"
+    return printable(f"{windows} of {notes.get('window')} ({notes.get('text')})")
