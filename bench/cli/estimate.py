@@ -24,7 +24,8 @@ from bench.models.architecture import Architecture
 from bench.models.reference import Hub, LocalPath, ModelRef, Random
 from bench.models.registry import find_model
 from bench.plan.ceilings import ceilings_here
-from bench.plan.roofline import Ceilings, Loaded, work
+from bench.plan.loaded import Loaded
+from bench.plan.roofline import Ceilings, work
 from bench.records import Json
 
 BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2}

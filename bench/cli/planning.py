@@ -108,8 +108,8 @@ def _estimated(
     from bench.cli.doctor import available_bytes
     from bench.cli.estimate import LAYER_S
     from bench.plan.devices import device_of, devices
+    from bench.plan.loaded import Loaded
     from bench.plan.options import Estimate, estimated_here, estimated_options
-    from bench.plan.roofline import Loaded
 
     how = Estimate(asked.bits, asked.bandwidth_share, asked.arithmetic_share)
     model = Loaded(card.architecture, 16)

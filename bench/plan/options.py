@@ -11,7 +11,7 @@ from bench.plan.devices import Device
 from bench.plan.fleet import (
     Stream,
 )
-from bench.plan.roofline import Loaded
+from bench.plan.loaded import Loaded
 from bench.plan.served import Served, served_rows
 from bench.plan.steps import RooflineSteps, Steps, bound_words, measured_steps, most_in_cache
 from bench.pricing.cost import watt_hour_usd

@@ -14,8 +14,8 @@ from bench.models.registry import find_model
 from bench.plan import ceilings
 from bench.plan.ceilings import Measured, ceilings_here, kept, measure_all
 from bench.plan.fleet import Stream
+from bench.plan.loaded import Loaded
 from bench.plan.options import estimated_here
-from bench.plan.roofline import Loaded
 from bench.pricing.reprice import price_called
 
 STREAM = Stream(1e5, 48, 16)

@@ -8,8 +8,9 @@ from bench.errors import UsageError
 from bench.models.architecture import Architecture
 from bench.models.registry import find_model
 from bench.models.shrink import Size
+from bench.plan.loaded import Loaded, seen
 from bench.plan.products import Products
-from bench.plan.roofline import Ceilings, Loaded, decode, prefill, seen
+from bench.plan.roofline import Ceilings, decode, prefill
 
 LLAMA = find_model("llama-3.1-8b").architecture
 MIXTURE = find_model("qwen3-30b-a3b").architecture
