@@ -99,11 +99,8 @@ class Cascade(Engine):
         scores = [fmean(of[: len(answer) + 1]) for of, answer in zip(steps, cut, strict=True)]
         if not all(map(math.isfinite, scores)):
             raise NonFiniteOutput("the edge model put out NaN or infinite logits, so its answer has no score")
-        return _Tried(
-            [self.in_our_tokens(ids) for ids in whole],
-            scores,
-            (perf_counter_ns() - started) / 1e9 / len(prompts),
-        )
+        answers = [self.in_our_tokens(ids) for ids in whole]
+        return _Tried(answers, scores, (perf_counter_ns() - started) / 1e9 / len(prompts))
 
     def in_our_tokens(self, answer: Sequence[int]) -> list[int]:
         """Return an answer of the edge model in the large model's tokens."""

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.engine import Engine, Options, Work
-from bench.engine.bounds import decoded, encoding
+from bench.engine import Options, Work
 from bench.engine.evidence import Census, Matrix
 from bench.errors import Unsupported
 from bench.records import Facts
 from bench.runtimes._config import must_be_known
 from bench.runtimes._llama import Shape, blas_threads, random_weights, read_weights, rotate, rotation
+from bench.runtimes._plain_text import PlainText
 
 REQUIRES = ("numpy", "safetensors")
 DTYPES = ("float32",)
@@ -56,15 +56,14 @@ class Batch:
     chosen: list[Any] = field(default_factory=list)
 
 
-class NumpyEngine(Engine):
+class NumpyEngine(PlainText):
     """Hold a loaded model. ``model`` maps names to its weights."""
 
     TORCH = False
 
     def __init__(self, shape: Shape, weights: dict[str, Any], directory: Path, options: Options) -> None:
+        super().__init__(directory, shape.vocabulary)
         self.shape, self.model, self.options = shape, weights, options
-        self._directory = directory
-        self._tokenizer: Any = None
         self._calls = self._flops = 0
 
     def facts(self) -> Facts:
@@ -84,43 +83,9 @@ class NumpyEngine(Engine):
             random_weights=self.options.random,
         )
 
-    # ---- text ------------------------------------------------------------------------------------
-
-    def encode(self, text: str) -> list[int]:
-        """Encode with ``tokenizer.json``; a model without one reads bytes modulo its vocabulary."""
-        tokenizer = self._text_model()
-        if tokenizer is None:
-            return [byte % self.shape.vocabulary for byte in text.encode()]
-        with encoding(len(text)):
-            return list(tokenizer.encode(text, add_special_tokens=False).ids)
-
-    def begin_ids(self) -> tuple[int, ...]:
-        """Return what the tokenizer puts before a text by itself."""
-        tokenizer = self._text_model()
-        return () if tokenizer is None else tuple(tokenizer.encode("").ids[:1])
-
-    def encode_chat(self, message: str) -> list[int]:
-        """Encode the message as plain text: this engine has no chat templates."""
-        return self.encode(message)
-
-    def text(self, ids: Sequence[int]) -> str:
-        """Return the text of ``ids``; without a tokenizer, the ids themselves."""
-        tokenizer = self._text_model()
-        if tokenizer is None:
-            return json.dumps(list(ids))
-        return decoded(lambda: tokenizer.decode(list(ids)), len(ids))
-
     def end_ids(self) -> tuple[int, ...]:
         """Return the end tokens of the model's config."""
         return self.shape.ends
-
-    def _text_model(self) -> Any:
-        path = self._directory / "tokenizer.json"
-        if self._tokenizer is None and path.is_file():
-            from tokenizers import Tokenizer
-
-            self._tokenizer = Tokenizer.from_file(str(path))
-        return self._tokenizer
 
     # ---- decoding --------------------------------------------------------------------------------
 

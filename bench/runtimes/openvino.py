@@ -129,9 +129,7 @@ class OpenVinoEngine(TextModel):
         self.options = options
         self._config: dict[str, Any] = json.loads((directory / "config.json").read_text())
         self._weights = sorted(directory.glob("*.safetensors"))
-        self._tensor = (
-            _openvino.library().Tensor
-        )  # makes a copy: the request does not keep a shared array alive
+        self._tensor = _openvino.library().Tensor  # a copy: the request does not keep a shared array alive
         self.model = model  # an optimisation may replace it
         self._inputs = {name for one in model.compiled.inputs for name in one.get_names()}
         vocabulary = int(model.compiled.outputs[0].partial_shape[2].get_length())
