@@ -19,7 +19,7 @@ from bench.measure.clock import utc_now
 from bench.metrics.requests import Limits
 from bench.pricing.reprice import price_block
 from bench.records.samples import Sample
-from bench.runs.run import new_directory
+from bench.runs.directory import new_directory
 from bench.serving import record
 from bench.serving.address import address, key_of
 from bench.serving.arrivals import MOST_REQUESTS, Planned

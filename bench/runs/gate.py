@@ -44,15 +44,8 @@ from bench.metrics.unit_ratios import MEMORY
 from bench.models.reference import Progress
 from bench.records import Json, RunRecord, UnitRecord
 from bench.report.gate import beforehand
-from bench.runs.run import (
-    begin,
-    evaluation_text,
-    fetcher,
-    finishing,
-    new_directory,
-    price_of_spec,
-    the_machine,
-)
+from bench.runs.directory import new_directory
+from bench.runs.run import begin, evaluation_text, fetcher, finishing, price_of_spec, the_machine
 from bench.runs.sides import (
     Fetch,
     against,

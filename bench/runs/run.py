@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
@@ -50,18 +49,17 @@ from bench.models.fetch import ensure
 from bench.models.reference import LocalModel, ModelRef, Progress
 from bench.pricing.reprice import price_block, slice_of
 from bench.records import Json, RunRecord
-from bench.results.run_summary import RunSummary
-from bench.results.summary import NOT_A_FAILURE, RUN_JSON, from_journal, must_be_readable, sealed
+from bench.results.summary import NOT_A_FAILURE, RUN_JSON
+from bench.runs.directory import LOGS, new_directory, write_summary
 from bench.store.device_lock import device_locks
-from bench.store.files import slug, write_atomic
+from bench.store.files import write_atomic
 from bench.store.journal import Journal
 from bench.store.lock import HOLDER_NAME, LOCK_NAME, machine_lock, run_lock
-from bench.store.replay import JOURNAL, SCHEMA_VERSION, journal_of, load_record
+from bench.store.replay import JOURNAL, SCHEMA_VERSION, load_record
 from bench.store.source import source_digest
 from bench.texts import read_text
 
 OnProgress = Callable[[Progress], None]
-LOGS = "logs"
 
 
 def run_spec(
@@ -98,21 +96,44 @@ def run_spec(
                 Journal.reopen(directory / JOURNAL, utc_now) if resume else begin(directory, spec, about_text)
             )
             with journal:
-                measure = spec.measure.model_copy(update={} if budget_s is None else {"max_rounds": 1})
-                tools = RunContext(
-                    directory, journal, tell, interrupt.check, measure, spec.drift, text,
-                    slo=spec.slo.limits if spec.slo else {},
-                )  # fmt: skip
+                tools = _tools(spec, directory, journal, tell, interrupt, text, once=budget_s is not None)
                 done = _done(load_record(directory))
-                budget, measured = Budget(budget_s or 0.0), list[Pairs]()
                 with finishing(directory, journal, interrupt):
-                    for group in spec.groups:
-                        rows = GroupRun(group, tools, fetch, done.get(group.label, set()))
-                        rows.run()
-                        measured += rows.measured
-                    if budget_s is not None:
-                        refine(measured, budget)
+                    _measure(spec, tools, fetch, done, budget_s)
     return directory
+
+
+def _tools(
+    spec: Spec,
+    directory: Path,
+    journal: Journal,
+    tell: Tell,
+    interrupt: Interrupt,
+    text: str,
+    *,
+    once: bool,
+) -> RunContext:
+    """Return what every pass needs; with ``once`` a row gets its first pairs only."""
+    measure = spec.measure.model_copy(update={"max_rounds": 1} if once else {})
+    limits = spec.slo.limits if spec.slo else {}
+    return RunContext(directory, journal, tell, interrupt.check, measure, spec.drift, text, slo=limits)
+
+
+def _measure(
+    spec: Spec,
+    tools: RunContext,
+    fetch: Callable[[ModelRef], LocalModel],
+    done: Mapping[str, set[str]],
+    budget_s: float | None,
+) -> None:
+    """Measure every group but for the rows that are ``done``, and then spend what is left of a budget."""
+    budget, measured = Budget(budget_s or 0.0), list[Pairs]()
+    for group in spec.groups:
+        rows = GroupRun(group, tools, fetch, done.get(group.label, set()))
+        rows.run()
+        measured += rows.measured
+    if budget_s is not None:
+        refine(measured, budget)
 
 
 @contextmanager
@@ -156,16 +177,6 @@ def finishing(directory: Path, journal: Journal, interrupt: Interrupt) -> Iterat
             write_summary(directory)
 
 
-def write_summary(directory: Path) -> RunSummary:
-    """Make ``run.json`` from the journal; the file is written completely or not at all."""
-    found = from_journal(directory)
-    whole = sealed(json.loads(json.dumps(found.to_json())), journal_of(directory))
-    content = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
-    must_be_readable(directory / RUN_JSON, content.encode(errors="backslashreplace"))
-    write_atomic(directory / RUN_JSON, content + "\n")
-    return found
-
-
 def fetcher(spec: Spec, on_fetch: OnProgress) -> Callable[[ModelRef], LocalModel]:
     """Fetch all models to this disk before anything is measured, and check each of them once.
 
@@ -198,18 +209,6 @@ def evaluation_text(spec: Spec) -> tuple[str, dict[str, Any]]:
     text, name = read_text(spec.drift.text), yaml.safe_load(spec.expanded)["drift"]["text"]
     digest = hashlib.sha256(text.encode()).hexdigest()
     return text, {"name": name, "sha256": digest, "characters": len(text)}
-
-
-def new_directory(out: Path, name: str) -> Path:
-    stamp = utc_now().replace("-", "").replace(":", "").removesuffix("Z").replace("T", "-")
-    directory = out / f"{stamp}-{slug(name)}-{secrets.token_hex(2)}"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        directory.mkdir(mode=0o700)  # prompts and answers are in it
-        (directory / LOGS).mkdir()
-    except OSError as bad:
-        raise UsageError(f"cannot write results to {out}: {bad.strerror}") from None
-    return directory
 
 
 def begin(

@@ -18,7 +18,7 @@ from bench.errors import BenchError, IntegrityError, UsageError
 from bench.measure.clock import utc_now
 from bench.results.run_summary import RunStatus
 from bench.results.summary import load_run
-from bench.runs.run import new_directory
+from bench.runs.directory import new_directory
 from bench.scale.pieces import Piece
 from bench.store.journal import Journal, read_journal
 from bench.store.lock import run_lock

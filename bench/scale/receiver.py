@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from bench.errors import BenchError, IntegrityError
 from bench.results.run_summary import RunStatus
 from bench.results.summary import RUN_JSON, load_run
-from bench.runs.run import write_summary
+from bench.runs.directory import write_summary
 from bench.scale.machines import Chunk
 from bench.store.replay import JOURNAL
 

@@ -31,7 +31,7 @@ from bench.results.between import between_runs
 from bench.results.run_summary import RunSummary
 from bench.results.summary import RUN_JSON, SEAL, UNSEALED, from_journal, load_run, sealed
 from bench.results.verify import verify_run
-from bench.runs.run import write_summary
+from bench.runs.directory import write_summary
 from bench.stats.intervals import Interval
 from bench.store.files import digest
 from bench.store.replay import JOURNAL

@@ -1,0 +1,38 @@
+"""The directory of a run: made before anything is measured, and given its summary at the end."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from pathlib import Path
+
+from bench.errors import UsageError
+from bench.measure.clock import utc_now
+from bench.results.run_summary import RunSummary
+from bench.results.summary import RUN_JSON, from_journal, must_be_readable, sealed
+from bench.store.files import slug, write_atomic
+from bench.store.replay import journal_of
+
+LOGS = "logs"
+
+
+def new_directory(out: Path, name: str) -> Path:
+    stamp = utc_now().replace("-", "").replace(":", "").removesuffix("Z").replace("T", "-")
+    directory = out / f"{stamp}-{slug(name)}-{secrets.token_hex(2)}"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700)  # prompts and answers are in it
+        (directory / LOGS).mkdir()
+    except OSError as bad:
+        raise UsageError(f"cannot write results to {out}: {bad.strerror}") from None
+    return directory
+
+
+def write_summary(directory: Path) -> RunSummary:
+    """Make ``run.json`` from the journal; the file is written completely or not at all."""
+    found = from_journal(directory)
+    whole = sealed(json.loads(json.dumps(found.to_json())), journal_of(directory))
+    content = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
+    must_be_readable(directory / RUN_JSON, content.encode(errors="backslashreplace"))
+    write_atomic(directory / RUN_JSON, content + "\n")
+    return found
