@@ -57,7 +57,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Band:
-    """A range of drift that has a name (``reading.BANDS``), from ``top`` to ``bottom``."""
+    """A range of drift that has a name (``bands.BANDS``), from ``top`` to ``bottom``."""
 
     top: float
     bottom: float
