@@ -367,3 +367,30 @@ def test_a_hint_at_a_misspelt_name_is_written_once() -> None:
     shown_otherwise = {"cli.scheme_pages", "cli.check"}
     found = {name for name, path in modules().items() if "did you mean {" in path.read_text(encoding="utf-8")}
     assert found - shown_otherwise == {"formatting"}
+
+
+# ---- sizes ---------------------------------------------------------------------------------------
+
+MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 250, 40
+# These are longer, and none may join them.
+LONG_FILES = {
+    *("cli.check", "results.run_summary", "results.summary", "runs.gate", "runs.run", "store.blocks"),
+}
+LONG_FUNCTIONS = {"cli.price_commands.price", "gate.limits.never_judged", "sides.build.build"}
+
+
+def test_a_file_can_be_read_at_once() -> None:
+    lines = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in modules().items()}
+    assert {name for name, count in lines.items() if count > MOST_LINES_OF_A_FILE} <= LONG_FILES
+
+
+def test_a_function_fits_a_screen() -> None:
+    long = {
+        f"{module}.{node.name}"
+        for module in modules()
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno is not None
+        and node.end_lineno - node.lineno >= MOST_LINES_OF_A_FUNCTION
+    }
+    assert long <= LONG_FUNCTIONS
