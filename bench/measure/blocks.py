@@ -65,7 +65,7 @@ class Plan:
     async def prompts(self, block: int, prompts: Prompts) -> list[Asked]:
         """Make the prompts of a block."""
         planned = self.of(block)
-        return await prompts.of(planned.lengths, planned.sharing)
+        return await prompts.of(planned.lengths, planned.sharing, planned.spoken)
 
     def first(self) -> Lengths:
         """Return the lengths of the requests that warm a server up."""
