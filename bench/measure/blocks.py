@@ -24,6 +24,7 @@ from bench.runtimes._server import arguments
 from bench.serving.address import key_of
 from bench.serving.arrivals import Lengths, Planned
 from bench.serving.connection import must_be_installed
+from bench.serving.distributions import Asker
 from bench.serving.engines import ADAPTERS
 from bench.serving.engines.adapter import Launch
 from bench.serving.environments import interpreter_for
@@ -92,6 +93,12 @@ class Serving:
         how = self.target.settings
         said = {"api": how.api, "timeout_s": how.timeout_s, "retries": how.retries, "served_as": how.model}
         return {**self.target.head, **said, "tokens_by": "its tokenizer" if self.count else "words"}
+
+    @property
+    def asker(self) -> Asker:
+        """Return how the server is asked for its distributions."""
+        how = self.target.settings
+        return Asker(how.server, how.model, how.key)
 
     def prompts(self, seed: int) -> Prompts:
         """Return prompts in tokens of this server."""
@@ -174,8 +181,9 @@ def serving(under: ArmUnderTest, fetch: Callable[..., LocalModel]) -> Iterator[S
             target = _there(arm) if address_of(arm.runtime) else None
             if target is None:
                 log = under.context.directory / "logs" / f"{slug(under.title)}.log"
-                launch = _launch(arm, fetch(arm.model))
                 adapter = ADAPTERS[arm.runtime.name]
+                more = adapter.for_drift if under.context.compares_outputs else ()
+                launch = _launch(arm, fetch(arm.model), more)
                 manner = _manner(own, {})
                 target = stack.enter_context(begun(adapter, launch, log, float(str(own["wait_s"])), manner))
             how = target.settings
@@ -199,7 +207,7 @@ def _manner(own: dict[str, Any], extra: dict[str, object]) -> Manner:
     return Manner(own["api"], float(own["timeout_s"]), int(own["retries"]), extra)
 
 
-def _launch(arm: Arm, model: LocalModel) -> Launch:
+def _launch(arm: Arm, model: LocalModel, more: tuple[str, ...] = ()) -> Launch:
     """Return what is started: the arm's own arguments come last, so that they win."""
     runtime, own = arm.runtime, dict(arm.runtime.own)
     kind = plugins.load("runtimes", runtime.name)
@@ -209,7 +217,7 @@ def _launch(arm: Arm, model: LocalModel) -> Launch:
     port: Any = own["port"]
     python = interpreter_for(ADAPTERS[runtime.name], runtime.python)
     weights = weights_of(model, gguf=kind.GGUF)
-    return Launch(str(weights), port or free_port(), python, (*common, *arguments(args)))
+    return Launch(str(weights), port or free_port(), python, (*common, *more, *arguments(args)))
 
 
 def room_beside(first: Serving) -> bool:

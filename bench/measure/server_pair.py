@@ -18,6 +18,7 @@ from bench.config.served import address_of, on_gpu
 from bench.config.spec import Group
 from bench.machine import noise
 from bench.machine.noise import Ticks
+from bench.measure import served_drift
 from bench.measure.arm import ArmUnderTest, open_worker
 from bench.measure.blocks import Plan, Serving, prompts_for, room_beside, serving
 from bench.measure.events import Began
@@ -35,7 +36,12 @@ SEED_SPAN = 1 << 12
 
 
 class ServerPair:
-    """The two sides of pair ``number``. With ``rows`` both are also recorded in the journal."""
+    """The two sides of pair ``number``. With ``rows`` both are also recorded in the journal.
+
+    With ``drift`` the outputs are compared when the blocks are over.
+    """
+
+    drift = False
 
     def __init__(
         self, group: Group, variant: ArmUnderTest, fetch: Fetch, number: int, *, rows: bool = False
@@ -60,6 +66,9 @@ class ServerPair:
             for place, turn in zip(ROUND, ORDER, strict=True):
                 side = turn ^ first
                 found[side].append(self._block(side, place))
+            took_s = monotonic() - began
+            if self.drift:
+                served_drift.between(self._running, self.variant)
         finally:
             self._close_all()
         return UnitRecord(
@@ -70,7 +79,7 @@ class ServerPair:
             spawned_first=first,
             void=_void([*found[0], *found[1]]) or self._disturbed(),
             noise=max((noise.between("unit", *ticks) for ticks in self._ticks), key=_foreign, default={}),
-            took_s=round(monotonic() - began, 3),
+            took_s=round(took_s, 3),
             loads=Sides(tuple(found[0]), tuple(found[1])),
         )
 

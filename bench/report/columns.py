@@ -175,6 +175,7 @@ OF_SERVERS = (
     SHARED["ratio"],
     SHARED["verdict"],
 )
+OF_DRIFT = (SHARED["kl"], SHARED["top1"])
 
 
 def columns_of(run: RunSummary) -> tuple[Column, ...]:
@@ -186,7 +187,9 @@ def columns_of(run: RunSummary) -> tuple[Column, ...]:
     """
     if run.served:
         limited = goodput.PER_GOOD.key in {row.headline.key for row in run.rows}
-        return tuple(one for one in OF_SERVERS if limited or one.key not in ("good", "cost_good"))
+        compared = any(row.figure(output_drift.KLD) for row in run.rows)
+        shown = (*OF_SERVERS, *OF_DRIFT) if compared else OF_SERVERS
+        return tuple(one for one in shown if limited or one.key not in ("good", "cost_good"))
     if run.gate is None:
         place = [column.key for column in COLUMNS].index("ratio")
         of_answers = OF_ANSWERS if any(by_answer(run, row) for row in run.rows) else ()
