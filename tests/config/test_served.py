@@ -131,13 +131,13 @@ def test_another_engine_does_not_inherit_what_only_the_first_one_has(tmp_path: P
 
 @pytest.mark.parametrize("tokens", [0, 512, 4096])
 @pytest.mark.parametrize("load", ["closed-loop, users: 2", "open-loop, rate: 2", "offline", "search"])
-def test_every_load_is_described_without_drift(tmp_path: Path, load: str, tokens: int) -> None:
+def test_every_load_is_described_with_what_drift_asks_of_it(tmp_path: Path, load: str, tokens: int) -> None:
     path = tmp_path / "c.yaml"
     more = f"variants: [{{name: same}}]\nslo: {{ttft_ms: 500}}\ndrift: {{tokens: {tokens}}}\n"
     path.write_text(BASE.replace("closed-loop, users: 2", load) + more)
     said = describe(read_config(path))
-    assert "not measured: drift.tokens is 0" in said
-    assert "windows of" not in said
+    asked = f"{tokens} tokens of 'mixed' in windows of 256: a request for each token to both servers"
+    assert (asked if tokens else "not measured: drift.tokens is 0") in " ".join(said.split())
     assert "too few for an interval" not in said
 
 
