@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from bench import plugins
 from bench.config.amounts import MOST_OF_A_BLOCK
-from bench.config.served import address_of
+from bench.config.served import address_of, on_gpu
 from bench.config.spec import Arm, WorkloadBlock
 from bench.errors import BenchError, IntegrityError, InterruptedRun, JournalFailed, Outcome, VariantFailed
 from bench.machine import noise
@@ -17,6 +17,7 @@ from bench.machine.noise import Ticks
 from bench.machine.system import memory_bytes
 from bench.measure.arm import ArmUnderTest
 from bench.measure.events import Noted
+from bench.measure.served_use import ELSEWHERE, Meter
 from bench.metrics.requests import Limits
 from bench.models.reference import LocalModel
 from bench.records import Json, LoadBlock
@@ -81,6 +82,7 @@ class Serving:
     under: ArmUnderTest
     target: Target
     count: Count | None = field(repr=False, default=None)
+    meter: Meter | None = field(repr=False, default=None)
 
     @property
     def pids(self) -> list[int]:
@@ -99,6 +101,17 @@ class Serving:
         """Return how the server is asked for its distributions."""
         how = self.target.settings
         return Asker(how.server, how.model, how.key)
+
+    def watched(self) -> None:
+        """Read from now on what the server takes, if it was started here."""
+        if self.target.server is not None:
+            self.meter = Meter(self.target.server, on_gpu=on_gpu(self.under.arm.runtime))
+
+    def record_use(self) -> None:
+        """Record what the server took in its blocks."""
+        if self.meter is None:
+            return self.under.record(energy=ELSEWHERE)
+        return self.under.record(memory=self.meter.memory(), energy=self.meter.energy())
 
     def prompts(self, seed: int) -> Prompts:
         """Return prompts in tokens of this server."""
@@ -120,7 +133,8 @@ class Serving:
         """
         before = noise.read_ticks(self.pids)
         title, search = "", None
-        with failing_as(Outcome.RUN_ERROR):
+        watching = self.meter.watching() if self.meter else nullcontext()
+        with failing_as(Outcome.RUN_ERROR), watching:
             if asked is None:
                 found = run(self._search(plan, number, prompts))
                 done, search = found.load, found.to_json()
@@ -133,6 +147,9 @@ class Serving:
         self._must_have_served(done)
         ticks = [(before, after)] if self.target.server else []
         between = noise.between("load", before, after) if ticks else {}
+        if self.meter:
+            others = noise.disturbed(before, after, self.under.context.measure.max_disturbance)
+            self.meter.served(done.samples, disturbed=others)
         return LoadBlock(title, done.samples, done.honesty, done.stopped, search, between), ticks
 
     async def _search(self, plan: Plan, number: int, prompts: Prompts) -> Any:

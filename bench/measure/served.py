@@ -10,7 +10,7 @@ from bench.errors import Outcome, VariantFailed
 from bench.machine import noise
 from bench.measure import arm as one
 from bench.measure import served_drift
-from bench.measure.arm import ArmUnderTest, open_worker
+from bench.measure.arm import IDLE_S, ArmUnderTest, open_worker
 from bench.measure.events import Began
 from bench.measure.pairs import Pairs
 from bench.measure.server_pair import Fetch, ServerPair, alone, record_model
@@ -38,6 +38,9 @@ def measure_alone(under: ArmUnderTest, fetch: Fetch) -> None:
     with alone(under, fetch, seed) as (server, plan):
         under.context.tell(Began(under.title, f"healthy after {monotonic() - began:.0f} s"))
         quiet = 0
+        server.watched()
+        if under.arm.is_baseline and server.meter is not None:
+            server.meter.idle(IDLE_S)
         while quiet < ALONE_BLOCKS and len(blocks) < 2 * ALONE_BLOCKS:
             under.context.pause()
             under.context.tell(Began(under.title, f"load, block {len(blocks) + 1}"))
@@ -48,6 +51,7 @@ def measure_alone(under: ArmUnderTest, fetch: Fetch) -> None:
             most = under.context.measure.max_disturbance
             quiet += not block.void and not any(noise.disturbed(*pair, most) for pair in ticks)
             under.record(loads=[block], noise=[block.noise] if block.noise else [])
+        server.record_use()
         if under.arm.is_baseline and under.context.compares_outputs:
             served_drift.floor(server, under)
     must_be_valid(blocks)
@@ -106,7 +110,7 @@ class ServedRun(Pairs):
         """Measure one more pair of servers."""
         self.say(f"pair {len(self.units) + 1}")
         pair = ServerPair(self.group, self.row, self.fetch, len(self.units) + 1)
-        pair.drift = self.context.compares_outputs and not self.units
+        pair.first = not self.units
         self.keep(pair.measure())
 
     def must_be_fit(self, quiet: int) -> None:

@@ -38,10 +38,11 @@ SEED_SPAN = 1 << 12
 class ServerPair:
     """The two sides of pair ``number``. With ``rows`` both are also recorded in the journal.
 
-    With ``drift`` the outputs are compared when the blocks are over.
+    In the ``first`` pair of a row, what the variant's server takes is read, and the outputs are compared when
+    the blocks are over.
     """
 
-    drift = False
+    first = False
 
     def __init__(
         self, group: Group, variant: ArmUnderTest, fetch: Fetch, number: int, *, rows: bool = False
@@ -62,12 +63,15 @@ class ServerPair:
         self._asked: dict[int, list[Asked] | None] = {}
         self._ticks: list[tuple[Ticks, Ticks]] = []
         self._open: dict[int, tuple[ExitStack, Serving]] = {}
+        self._watched: Serving | None = None
         try:
             for place, turn in zip(ROUND, ORDER, strict=True):
                 side = turn ^ first
                 found[side].append(self._block(side, place))
             took_s = monotonic() - began
-            if self.drift:
+            if self._watched is not None:
+                self._watched.record_use()
+            if self.first and self.context.compares_outputs:
                 served_drift.between(self._running, self.variant)
         finally:
             self._close_all()
@@ -106,6 +110,8 @@ class ServerPair:
             prompts = server.prompts(self._plans[side].seed)
             block, ticks = server.block(self._plans[side], place, self._asked[place], prompts)
             self._ticks += ticks
+            if self.first and side == 1:
+                self._watched = server
             return block
 
     def _prompts(self, place: int) -> list[Asked] | None:
@@ -135,6 +141,8 @@ class ServerPair:
             stack.close()
             raise
         self._open[side] = stack, server
+        if self.first and side == 1:
+            server.watched()
         under.record(server=server.head, reached={ANY: ""})
         return server
 

@@ -81,7 +81,8 @@ def _name(run: RunSummary, row: Row) -> str:
 
 def _peak(_run: RunSummary, row: Row) -> str:
     """Show what the row itself held on the GPU if it has such a figure, else the process's memory."""
-    return format_mib(value_of(row.figure(memory.ALLOCATED) or row.figure(memory.RSS)))
+    on_gpu = row.figure(memory.ALLOCATED) or row.figure(memory.DEVICE)
+    return format_mib(value_of(on_gpu or row.figure(memory.RSS)))
 
 
 def _ratio(run: RunSummary, row: Row) -> str:
@@ -168,6 +169,7 @@ OF_SERVERS = (
     SHARED["tpot"],
     _timed("e2el", "E2EL ms", latency.E2EL),
     SHARED["output_throughput"],
+    SHARED["peak"],
     _figure("errors", "errors", requests.ERRORS, format_share),
     _figure("good", "good", goodput.FRACTION, format_share),
     SHARED["cost"],

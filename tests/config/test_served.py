@@ -66,7 +66,7 @@ workload: {name: closed-loop, users: 2, input_tokens: 8}
         ("measure.design=abba", "measure.design: does nothing for servers"),
         ("measure.probes=[page-faults]", "measure.probes: does nothing for servers"),
         ("measure.memory_limit=8GiB", "measure.memory_limit: does nothing for servers"),
-        ("energy={modelled_watts: 100}", "energy: does nothing for servers"),
+        ("energy={modelled_watts: 100}", "energy.modelled_watts: does nothing for servers"),
         (
             "variants=[{name: v, runtime: {name: transformers}, workload: {name: fixed}}]",
             "nothing can be compared",
