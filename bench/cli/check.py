@@ -24,7 +24,7 @@ from bench.machine.gpus import gpu_for
 from bench.machine.nvml import GIB, Gpu
 from bench.measure import designs
 from bench.measure.clock import utc_now
-from bench.measure.served import ALONE_BLOCKS, NO_DRIFT
+from bench.measure.served import ALONE_BLOCKS
 from bench.models.reference import LocalPath, Named, Random
 from bench.models.registry import find_model
 from bench.models.templates import has_template
@@ -155,13 +155,13 @@ def _under_load(spec: Spec) -> str:
 
 
 def _drift(spec: Spec) -> str:
-    if _served(spec):
-        return f"not measured: {NO_DRIFT}"
     if not spec.drift.tokens:
         return "not measured: drift.tokens is 0"
     if all(isinstance(arm.model, Random) for group in spec.groups for arm in group.arms):
         return "not measured: random weights have no quality to lose"
     where = f"{spec.drift.tokens} tokens of {spec.drift.text!r} in windows of {spec.drift.window}"
+    if _served(spec):
+        return f"{where}: a request for each token to both servers, after the first pair"
     asked = [f"{suite.name} ({len(suite.items(spec.drift.items))})" for suite in suites_of(spec.drift.suites)]
     suites = f"; suites (items): {', '.join(asked)}" if asked else ""
     return f"{where}, and the replies, against the baseline's{suites}"

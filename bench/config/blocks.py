@@ -61,7 +61,7 @@ class WorkloadBlock(WithOwnKeys):
     output_tokens: int = Field(32, ge=2, le=131_072, description="tokens generated a request, exactly")
     batch_size: int = Field(1, ge=1, le=4096, description="requests decoded together")
     input_tokens: int | None = Field(None, ge=1, le=1_000_000, description="cut prompts to this length")
-    file: str | None = Field(None, description="for workload 'file': JSONL, one {\"prompt\": ...} a line")
+    file: str | None = Field(None, description="for workloads that read one: file, trace, data-set")
     warmup: int = Field(2, ge=1, le=6, description="repeats of the first request before anything is timed")
 
 

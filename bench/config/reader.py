@@ -106,11 +106,14 @@ class _Reader(RowReader):
         measure = self._measure()
         slo = self.block(SloBlock, "slo", self.data["slo"]) if "slo" in self.data else None
         energy = self.block(EnergyBlock, "energy", self.data["energy"]) if "energy" in self.data else None
-        full = self._with_defaults(price, slo, energy, drift, measure)
         groups = self.groups(only)
+        served = any(is_server(group.baseline.runtime) for group in groups)
+        if served and "tokens" not in drift.model_fields_set:  # each is a request, so it is asked for
+            drift = drift.model_copy(update={"tokens": 0})
+        full = self._with_defaults(price, slo, energy, drift, measure)
         judged_on_other_text(self.source, drift, groups)
         gate = read_limits(self, self.data.get("gate", {}), drift, slo, groups, energy)
-        if any(is_server(group.baseline.runtime) for group in groups):
+        if served:
             self.only_of_workers(drift, measure, energy)
             if many := too_many_requests(groups, measure):
                 raise self.source.error(("workload", "requests"), *many)

@@ -62,5 +62,5 @@ class ServedRows(BlockReader):
             for key in OF_WORKERS[name]:
                 if getattr(block, key) != type(block).model_fields[key].default:
                     raise self.source.error((name, key), "does nothing for servers", "leave it out")
-        if energy is not None:
-            raise self.source.error(("energy",), "does nothing for servers", "leave it out")
+        if energy is not None and energy.modelled_watts is not None:
+            raise self.source.error(("energy", "modelled_watts"), "does nothing for servers", "leave it out")

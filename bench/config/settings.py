@@ -40,6 +40,8 @@ def settings(source: YamlSource, kind: Any, given: dict[str, Any], path: KeyPath
         made = _adapter(kind).validate_json(json.dumps(given), strict=True) if checked else kind()
     except ValidationError as bad:
         raise _refusal(source, kind, bad.errors(include_url=False)[0], path) from None
+    except ValueError as bad:  # of the defaults, where one of several settings must be given
+        raise source.error(path, str(bad)) from None
     return {name: getattr(made, name) for name in known}
 
 

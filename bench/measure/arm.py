@@ -54,6 +54,11 @@ class RunContext:
     duets: bool = True
     slo: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def compares_outputs(self) -> bool:
+        """Return whether the outputs of rows are compared with the baseline's."""
+        return bool(self.drift.tokens) and self.duets
+
 
 @dataclass
 class ArmUnderTest:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from bench import plugins
 from bench.config.amounts import MOST_OF_A_BLOCK
 from bench.config.blocks import WorkloadBlock
-from bench.config.served import address_of
+from bench.config.served import address_of, on_gpu
 from bench.config.spec import Arm
 from bench.errors import BenchError, IntegrityError, InterruptedRun, JournalFailed, Outcome, VariantFailed
 from bench.machine import noise
@@ -18,6 +18,7 @@ from bench.machine.noise import Ticks
 from bench.machine.system import memory_bytes
 from bench.measure.arm import ArmUnderTest
 from bench.measure.events import Noted
+from bench.measure.served_use import ELSEWHERE, Meter
 from bench.metrics.requests import Limits
 from bench.models.reference import LocalModel
 from bench.records import Json, LoadBlock
@@ -25,6 +26,7 @@ from bench.runtimes._server import arguments
 from bench.serving.address import key_of
 from bench.serving.arrivals import Lengths, Planned
 from bench.serving.connection import must_be_installed
+from bench.serving.distributions import Asker
 from bench.serving.engines import ADAPTERS
 from bench.serving.engines.adapter import Launch
 from bench.serving.environments import interpreter_for
@@ -66,7 +68,7 @@ class Plan:
     async def prompts(self, block: int, prompts: Prompts) -> list[Asked]:
         """Make the prompts of a block."""
         planned = self.of(block)
-        return await prompts.of(planned.lengths, planned.sharing)
+        return await prompts.of(planned.lengths, planned.sharing, planned.spoken)
 
     def first(self) -> Lengths:
         """Return the lengths of the requests that warm a server up."""
@@ -81,6 +83,7 @@ class Serving:
     under: ArmUnderTest
     target: Target
     count: Count | None = field(repr=False, default=None)
+    meter: Meter | None = field(repr=False, default=None)
 
     @property
     def pids(self) -> list[int]:
@@ -93,6 +96,23 @@ class Serving:
         how = self.target.settings
         said = {"api": how.api, "timeout_s": how.timeout_s, "retries": how.retries, "served_as": how.model}
         return {**self.target.head, **said, "tokens_by": "its tokenizer" if self.count else "words"}
+
+    @property
+    def asker(self) -> Asker:
+        """Return how the server is asked for its distributions."""
+        how = self.target.settings
+        return Asker(how.server, how.model, how.key)
+
+    def watched(self) -> None:
+        """Read from now on what the server takes, if it was started here."""
+        if self.target.server is not None:
+            self.meter = Meter(self.target.server, on_gpu=on_gpu(self.under.arm.runtime))
+
+    def record_use(self) -> None:
+        """Record what the server took in its blocks."""
+        if self.meter is None:
+            return self.under.record(energy=ELSEWHERE)
+        return self.under.record(memory=self.meter.memory(), energy=self.meter.energy())
 
     def prompts(self, seed: int) -> Prompts:
         """Return prompts in tokens of this server."""
@@ -114,7 +134,8 @@ class Serving:
         """
         before = noise.read_ticks(self.pids)
         title, search = "", None
-        with failing_as(Outcome.RUN_ERROR):
+        watching = self.meter.watching() if self.meter else nullcontext()
+        with failing_as(Outcome.RUN_ERROR), watching:
             if asked is None:
                 found = run(self._search(plan, number, prompts))
                 done, search = found.load, found.to_json()
@@ -127,6 +148,9 @@ class Serving:
         self._must_have_served(done)
         ticks = [(before, after)] if self.target.server else []
         between = noise.between("load", before, after) if ticks else {}
+        if self.meter:
+            others = noise.disturbed(before, after, self.under.context.measure.max_disturbance)
+            self.meter.served(done.samples, disturbed=others)
         return LoadBlock(title, done.samples, done.honesty, done.stopped, search, between), ticks
 
     async def _search(self, plan: Plan, number: int, prompts: Prompts) -> Any:
@@ -175,8 +199,9 @@ def serving(under: ArmUnderTest, fetch: Callable[..., LocalModel]) -> Iterator[S
             target = _there(arm) if address_of(arm.runtime) else None
             if target is None:
                 log = under.context.directory / "logs" / f"{slug(under.title)}.log"
-                launch = _launch(arm, fetch(arm.model))
                 adapter = ADAPTERS[arm.runtime.name]
+                more = adapter.for_drift if under.context.compares_outputs else ()
+                launch = _launch(arm, fetch(arm.model), more)
                 manner = _manner(own, {})
                 target = stack.enter_context(begun(adapter, launch, log, float(str(own["wait_s"])), manner))
             how = target.settings
@@ -200,7 +225,7 @@ def _manner(own: dict[str, Any], extra: dict[str, object]) -> Manner:
     return Manner(own["api"], float(own["timeout_s"]), int(own["retries"]), extra)
 
 
-def _launch(arm: Arm, model: LocalModel) -> Launch:
+def _launch(arm: Arm, model: LocalModel, more: tuple[str, ...] = ()) -> Launch:
     """Return what is started: the arm's own arguments come last, so that they win."""
     runtime, own = arm.runtime, dict(arm.runtime.own)
     kind = plugins.load("runtimes", runtime.name)
@@ -210,7 +235,7 @@ def _launch(arm: Arm, model: LocalModel) -> Launch:
     port: Any = own["port"]
     python = interpreter_for(ADAPTERS[runtime.name], runtime.python)
     weights = weights_of(model, gguf=kind.GGUF)
-    return Launch(str(weights), port or free_port(), python, (*common, *arguments(args)))
+    return Launch(str(weights), port or free_port(), python, (*common, *more, *arguments(args)))
 
 
 def room_beside(first: Serving) -> bool:

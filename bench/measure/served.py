@@ -8,7 +8,7 @@ from time import monotonic
 from bench.config.spec import Group
 from bench.errors import Outcome, VariantFailed
 from bench.machine import noise
-from bench.measure import passes
+from bench.measure import passes, served_drift
 from bench.measure.arm import ArmUnderTest, open_worker
 from bench.measure.events import Began
 from bench.measure.pairs import Pairs
@@ -21,7 +21,6 @@ from bench.serving.load import run
 from bench.stats.pairs import OTHER_KERNELS, PairRatio, pair_ratio
 
 ALONE_BLOCKS = 4
-NO_DRIFT = "the outputs of servers are not compared here"
 
 
 def measure_alone(under: ArmUnderTest, fetch: Fetch) -> None:
@@ -31,13 +30,16 @@ def measure_alone(under: ArmUnderTest, fetch: Fetch) -> None:
     Raises VariantFailed; its outcome is ``invalid`` if the client spoiled every block.
     """
     record_model(under, fetch)
-    under.record(drift_reason=NO_DRIFT)
+    _say_why_no_drift(under)
     began, seed = monotonic(), under.context.measure.seed
     under.context.tell(Began(under.title, "start"))
     blocks: list[LoadBlock] = []
     with alone(under, fetch, seed) as (server, plan):
         under.context.tell(Began(under.title, f"healthy after {monotonic() - began:.0f} s"))
         quiet = 0
+        server.watched()
+        if under.arm.is_baseline and server.meter is not None:
+            server.meter.idle(passes.IDLE_S)
         while quiet < ALONE_BLOCKS and len(blocks) < 2 * ALONE_BLOCKS:
             under.context.pause()
             under.context.tell(Began(under.title, f"load, block {len(blocks) + 1}"))
@@ -48,7 +50,18 @@ def measure_alone(under: ArmUnderTest, fetch: Fetch) -> None:
             most = under.context.measure.max_disturbance
             quiet += not block.void and not any(noise.disturbed(*pair, most) for pair in ticks)
             under.record(loads=[block], noise=[block.noise] if block.noise else [])
+        server.record_use()
+        if under.arm.is_baseline and under.context.compares_outputs:
+            served_drift.floor(server, under)
     must_be_valid(blocks)
+
+
+def _say_why_no_drift(under: ArmUnderTest) -> None:
+    """Record why a row has no drift, which its first pair takes back if it measures one."""
+    if not under.context.compares_outputs:
+        under.record(drift_reason=served_drift.NOT_ASKED)
+    elif not under.arm.is_baseline:
+        under.record(drift_reason=served_drift.ALONE)
 
 
 def must_be_valid(blocks: list[LoadBlock]) -> None:
@@ -87,7 +100,7 @@ class ServedRun(Pairs):
         if not self.context.duets or self.group.baseline.workload != self.row.arm.workload:
             return measure_alone(self.row, self.fetch)
         record_model(self.row, self.fetch)
-        self.row.record(drift_reason=NO_DRIFT)
+        _say_why_no_drift(self.row)
         while not self.units or not self.enough():
             self.further()
         return must_be_valid([block for unit in self.units if unit.loads for block in unit.loads.variant])
@@ -96,6 +109,7 @@ class ServedRun(Pairs):
         """Measure one more pair of servers."""
         self.say(f"pair {len(self.units) + 1}")
         pair = ServerPair(self.group, self.row, self.fetch, len(self.units) + 1)
+        pair.first = not self.units
         self.keep(pair.measure())
 
     def must_be_fit(self, quiet: int) -> None:

@@ -18,6 +18,7 @@ from bench.config.served import address_of, on_gpu
 from bench.config.spec import Group
 from bench.machine import noise
 from bench.machine.noise import Ticks
+from bench.measure import served_drift
 from bench.measure.arm import ArmUnderTest, open_worker
 from bench.measure.blocks import Plan, Serving, prompts_for, room_beside, serving
 from bench.measure.events import Began
@@ -35,7 +36,13 @@ SEED_SPAN = 1 << 12
 
 
 class ServerPair:
-    """The two sides of pair ``number``. With ``rows`` both are also recorded in the journal."""
+    """The two sides of pair ``number``. With ``rows`` both are also recorded in the journal.
+
+    In the ``first`` pair of a row, what the variant's server takes is read, and the outputs are compared when
+    the blocks are over.
+    """
+
+    first = False
 
     def __init__(
         self, group: Group, variant: ArmUnderTest, fetch: Fetch, number: int, *, rows: bool = False
@@ -56,10 +63,16 @@ class ServerPair:
         self._asked: dict[int, list[Asked] | None] = {}
         self._ticks: list[tuple[Ticks, Ticks]] = []
         self._open: dict[int, tuple[ExitStack, Serving]] = {}
+        self._watched: Serving | None = None
         try:
             for place, turn in zip(ROUND, ORDER, strict=True):
                 side = turn ^ first
                 found[side].append(self._block(side, place))
+            took_s = monotonic() - began
+            if self._watched is not None:
+                self._watched.record_use()
+            if self.first and self.context.compares_outputs:
+                served_drift.between(self._running, self.variant)
         finally:
             self._close_all()
         return UnitRecord(
@@ -70,7 +83,7 @@ class ServerPair:
             spawned_first=first,
             void=_void([*found[0], *found[1]]) or self._disturbed(),
             noise=max((noise.between("unit", *ticks) for ticks in self._ticks), key=_foreign, default={}),
-            took_s=round(monotonic() - began, 3),
+            took_s=round(took_s, 3),
             loads=Sides(tuple(found[0]), tuple(found[1])),
         )
 
@@ -97,6 +110,8 @@ class ServerPair:
             prompts = server.prompts(self._plans[side].seed)
             block, ticks = server.block(self._plans[side], place, self._asked[place], prompts)
             self._ticks += ticks
+            if self.first and side == 1:
+                self._watched = server
             return block
 
     def _prompts(self, place: int) -> list[Asked] | None:
@@ -126,6 +141,8 @@ class ServerPair:
             stack.close()
             raise
         self._open[side] = stack, server
+        if self.first and side == 1:
+            server.watched()
         under.record(server=server.head, reached={ANY: ""})
         return server
 

@@ -139,14 +139,20 @@ class Solo:
 
 @dataclass(frozen=True)
 class MemoryPeaks:
-    """The peak memory (bytes) of prefill and of decode, by kind of memory; None where it cannot be read."""
+    """The peak memory (bytes) of prefill and of decode, by kind of memory; None where it cannot be read.
+
+    Of a server, ``served`` is what its processes held after its blocks of load, and there are no phases.
+    """
 
     prefill: Mapping[str, int | None]
     decode: Mapping[str, int | None]
+    served: Mapping[str, int | None] = field(default_factory=dict)
 
     def by_phase(self, kind: str) -> dict[str, float | None]:
         """Return the peak of each phase of one kind of memory, such as ``peak_rss_bytes``."""
         peaks = {"prefill": self.prefill.get(kind), "decode": self.decode.get(kind)}
+        if self.served:
+            peaks = {"under load": self.served.get(kind)}
         return {phase: None if peak is None else float(peak) for phase, peak in peaks.items()}
 
     def largest(self, kind: str) -> float | None:

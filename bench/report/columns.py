@@ -81,7 +81,8 @@ def _name(run: RunSummary, row: Row) -> str:
 
 def _peak(_run: RunSummary, row: Row) -> str:
     """Show what the row itself held on the GPU if it has such a figure, else the process's memory."""
-    return format_mib(value_of(row.figure(memory.ALLOCATED) or row.figure(memory.RSS)))
+    on_gpu = row.figure(memory.ALLOCATED) or row.figure(memory.DEVICE)
+    return format_mib(value_of(on_gpu or row.figure(memory.RSS)))
 
 
 def _ratio(run: RunSummary, row: Row) -> str:
@@ -168,6 +169,7 @@ OF_SERVERS = (
     SHARED["tpot"],
     _timed("e2el", "E2EL ms", latency.E2EL),
     SHARED["output_throughput"],
+    SHARED["peak"],
     _figure("errors", "errors", requests.ERRORS, format_share),
     _figure("good", "good", goodput.FRACTION, format_share),
     SHARED["cost"],
@@ -175,6 +177,7 @@ OF_SERVERS = (
     SHARED["ratio"],
     SHARED["verdict"],
 )
+OF_DRIFT = (SHARED["kl"], SHARED["top1"])
 
 
 def columns_of(run: RunSummary) -> tuple[Column, ...]:
@@ -186,7 +189,9 @@ def columns_of(run: RunSummary) -> tuple[Column, ...]:
     """
     if run.served:
         limited = goodput.PER_GOOD.key in {row.headline.key for row in run.rows}
-        return tuple(one for one in OF_SERVERS if limited or one.key not in ("good", "cost_good"))
+        compared = any(row.figure(output_drift.KLD) for row in run.rows)
+        shown = (*OF_SERVERS, *OF_DRIFT) if compared else OF_SERVERS
+        return tuple(one for one in shown if limited or one.key not in ("good", "cost_good"))
     if run.gate is None:
         place = [column.key for column in COLUMNS].index("ratio")
         of_answers = OF_ANSWERS if any(by_answer(run, row) for row in run.rows) else ()

@@ -22,14 +22,15 @@ def fronts(run: RunSummary) -> dict[str, frozenset[str]]:
 
     A row with the verdict ``cannot tell`` counts as a cost ratio of 1, drift within the noise floor as 0. A
     gate's run has no front: it compares each row with itself or with its baseline, and has few of the ratios.
-    Servers have none either, as their drift is not measured.
+    Servers whose outputs were not compared have none either.
     """
-    if run.gate is not None:
+    compared = any(row.figure(output_drift.KLD) for row in run.rows)
+    if run.gate is not None or (run.served and not compared):
         return {}
     points: dict[str, list[Point]] = {}
     for row in run.rows:
         ratio, drift = _ratio(run, row), _drift(row)
-        if row.ok and not row.is_served and ratio is not None and drift is not None:
+        if row.ok and ratio is not None and drift is not None:
             points.setdefault(row.group, []).append((ratio, drift, row.name))
     return {group: frozenset(_front(found)) for group, found in points.items()}
 

@@ -83,12 +83,30 @@ NOTHING_SHARED = Sharing()
 
 
 @dataclass(frozen=True)
+class Spoken:
+    """Prompts that people wrote, in the order in which they are asked.
+
+    ``said`` are (prompt, recorded answer or None). A prompt of more than ``most_input`` tokens is passed
+    over. A reply is as long as the recorded answer, but not longer than ``most_output`` tokens; without an
+    answer it has this length.
+    """
+
+    said: tuple[tuple[str, str | None], ...]
+    most_input: int
+    most_output: int
+
+
+@dataclass(frozen=True)
 class Planned:
-    """When requests come, the input and output tokens of each, and what their prompts have in common."""
+    """When requests come, the input and output tokens of each, and what their prompts have in common.
+
+    ``spoken`` are the prompts where people wrote them; then ``lengths`` are the most that a request can have.
+    """
 
     schedule: Schedule
     lengths: Lengths
     sharing: Sharing = NOTHING_SHARED
+    spoken: Spoken | None = None
 
 
 def constant(rate: float, requests: int) -> OpenLoop:

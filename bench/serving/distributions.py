@@ -18,7 +18,9 @@ MOST_BYTES = 64 * MIB  # of one position: 262,144 tokens of 200 bytes are 50 MiB
 WAIT_S = 300.0
 FULL = "logprobs of /completions"  # where -1 means the whole vocabulary
 USUAL_TOP = 20  # vLLM's --max-logprobs, and the most of OpenAI
+MOST_VOCABULARY = 1_000_000
 Distribution = Mapping[int, float]
+Ask = Callable[[Sequence[int]], Awaitable[Distribution]]
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Route:
 
     name: str
     top: int | None
-    ask: Callable[[Sequence[int]], Awaitable[Distribution]]
+    ask: Ask
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,8 @@ async def route_of(asker: Asker, vocabulary: int, ids: Sequence[int]) -> Route:
 
     Raises BenchError with what each way answered if none works.
     """
-    ways: tuple[tuple[str, int | None, Callable[[Sequence[int]], Awaitable[Distribution]]], ...] = (
-        (FULL, None, lambda one: asker.completion(one, -1)),
-        ("n_probs of /completion", None, lambda one: asker.llama(one, vocabulary + 1)),
-        (FULL, USUAL_TOP, lambda one: asker.completion(one, USUAL_TOP)),
-    )
     refused = []
-    for name, top, ask in ways:
+    for name, top, ask in _ways(asker, vocabulary):
         try:
             found = await ask(ids)
         except BenchError as bad:
@@ -100,3 +97,34 @@ async def route_of(asker: Asker, vocabulary: int, ids: Sequence[int]) -> Route:
             continue
         return Route(name, top, ask)
     raise BenchError("the server gives no log-probabilities by token id\n  " + "\n  ".join(refused))
+
+
+async def whole_route(asker: Asker, ids: Sequence[int]) -> Route:
+    """Return the way that shows the whole vocabulary, whatever its size, tried with the prompt ``ids``.
+
+    Raises BenchError with what each way answered if none works.
+    """
+    refused = []
+    for name, top, ask in _ways(asker, MOST_VOCABULARY):
+        if top is not None:
+            continue
+        try:
+            found = await ask(ids)
+        except BenchError as bad:
+            refused.append(f"{name}: {bad}")
+            continue
+        if found and max(found) + 1 == len(found):
+            return Route(name, None, ask)
+        refused.append(f"{name}: only {len(found)} tokens")
+    raise BenchError(
+        f"the server does not give its distribution over the whole vocabulary ({'; '.join(refused)})"
+    )
+
+
+def _ways(asker: Asker, vocabulary: int) -> tuple[tuple[str, int | None, Ask], ...]:
+    """Return the ways to ask, the one that shows most first: (name, tokens that it shows, how)."""
+    return (
+        (FULL, None, lambda one: asker.completion(one, -1)),
+        ("n_probs of /completion", None, lambda one: asker.llama(one, vocabulary + 1)),
+        (FULL, USUAL_TOP, lambda one: asker.completion(one, USUAL_TOP)),
+    )

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from bench.errors import BenchError
 from bench.serving.address import Address, Secret
-from bench.serving.arrivals import NOTHING_SHARED, Sharing
+from bench.serving.arrivals import NOTHING_SHARED, Sharing, Spoken
 from bench.serving.client import fetch
 from bench.serving.reply import Asked
 from bench.serving.traces import MOST_TOKENS
@@ -37,6 +37,7 @@ material population call economy hospital church risk fire future bank success
 """
 WORDS = tuple(_TEXT.split())
 ROUNDS = 6
+LEAST_OUTPUT = 2  # of one token there is no time per further token
 Count = Callable[[str], Awaitable[int]]
 
 
@@ -104,23 +105,56 @@ async def in_conversations(
     return asked
 
 
+async def of_people(
+    number: int, spoken: Spoken, begin: int, counted: Count | None
+) -> tuple[list[Asked], int]:
+    """Return the next ``number`` prompts from the place ``begin`` on, and the place behind them.
+
+    Behind the last prompt comes the first again. Raises BenchError if all of them are too long.
+    """
+    count, place = counted or _by_words, begin
+    asked: list[Asked] = []
+    too_long = 0
+    while len(asked) < number:
+        prompt, answer = spoken.said[place % len(spoken.said)]
+        place += 1
+        n_in = await count(prompt)
+        if n_in > spoken.most_input:
+            too_long += 1
+            if too_long == len(spoken.said):
+                raise BenchError(f"every prompt of the data set has more than {spoken.most_input} tokens")
+            continue
+        n_out = spoken.most_output if answer is None else await count(answer)
+        asked.append(Asked(prompt, n_in, min(max(n_out, LEAST_OUTPUT), spoken.most_output)))
+    return asked, place
+
+
 async def _by_words(text: str) -> int:
     """Count as servers that lend no tokenizer are counted: a word is a token."""
     return len(text.split())
 
 
 class Prompts:
-    """The prompts of all loads of a run: new ones for each load, none of them twice.
+    """The prompts of all loads of a run: new ones for each load, none of them twice (of a data set: not
+    before its end).
 
     ``count`` counts tokens as the server does; without it a word is taken for a token.
     """
 
     def __init__(self, seed: int, count: Count | None) -> None:
-        self._seed, self._count, self._loads = seed, count, 0
+        self._seed, self._count, self._loads, self._place = seed, count, 0, 0
 
-    async def of(self, lengths: Sequence[tuple[int, int]], sharing: Sharing = NOTHING_SHARED) -> list[Asked]:
-        """Return the prompts of the next load."""
+    async def of(
+        self,
+        lengths: Sequence[tuple[int, int]],
+        sharing: Sharing = NOTHING_SHARED,
+        spoken: Spoken | None = None,
+    ) -> list[Asked]:
+        """Return the prompts of the next load; those of ``spoken`` go on behind the last ones."""
         self._loads += 1
+        if spoken is not None:
+            asked, self._place = await of_people(len(lengths), spoken, self._place, self._count)
+            return asked
         mixed = (self._seed << 16) + self._loads
         if sharing != NOTHING_SHARED:
             return await in_conversations(lengths, sharing, mixed, self._count)

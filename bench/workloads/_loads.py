@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import TypeVar
+
 from bench.config.blocks import WorkloadBlock
 from bench.serving.arrivals import Lengths
 
+P = TypeVar("P")
 # The common keys that mean something to them; any other that is given is refused.
 USES = ("name", "requests", "input_tokens", "output_tokens", "warmup")
 
@@ -25,3 +29,9 @@ def lengths(workload: WorkloadBlock, requests: int | None = None) -> Lengths:
 def sizes(workload: WorkloadBlock) -> str:
     """Say for people how long the requests are."""
     return f"{workload.input_tokens} tokens in, {workload.output_tokens} out"
+
+
+def asked(params: type[P], workload: WorkloadBlock) -> P:
+    """Return the keys of its own that a workload was given, as its kind has them."""
+    known = {one.name for one in fields(params)}  # type: ignore[arg-type]
+    return params(**{key: value for key, value in workload.own if key in known})

@@ -26,7 +26,7 @@ class Params:
 
 def plan(workload: WorkloadBlock, _seed: int) -> Planned:
     """Return when requests come, and how long they are."""
-    users = int(str(dict(workload.own)["users"]))
+    users = _loads.asked(Params, workload).users
     return Planned(ClosedLoop(users, workload.requests), _loads.lengths(workload))
 
 

@@ -62,5 +62,4 @@ def words(workload: WorkloadBlock) -> str:
 
 
 def _asked(workload: WorkloadBlock) -> Params:
-    own = {key: value for key, value in workload.own if key in Params.__dataclass_fields__}
-    return Params(**own)  # type: ignore[arg-type]
+    return _loads.asked(Params, workload)

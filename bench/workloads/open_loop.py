@@ -35,14 +35,13 @@ class Params:
 
 def plan(workload: WorkloadBlock, seed: int) -> Planned:
     """Return when requests come, and how long they are; ``seed`` decides the times."""
-    own, n = dict(workload.own), workload.requests
-    rate, burstiness = float(str(own["rate"])), own.get("burstiness")
-    if own.get("arrivals") == "constant":
-        schedule = constant(rate, n)
-    elif burstiness is not None:
-        schedule = gamma(rate, float(str(burstiness)), n, seed)
+    asked, n = _loads.asked(Params, workload), workload.requests
+    if asked.arrivals == "constant":
+        schedule = constant(asked.rate, n)
+    elif asked.burstiness is not None:
+        schedule = gamma(asked.rate, asked.burstiness, n, seed)
     else:
-        schedule = poisson(rate, n, seed)
+        schedule = poisson(asked.rate, n, seed)
     return Planned(schedule, _loads.lengths(workload))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.config.blocks import WorkloadBlock
 from bench.serving.arrivals import Planned
 from bench.serving.traces import read_trace
+from bench.workloads import _loads
 
 LOAD = True
 USES = ("name", "requests", "file", "warmup")
@@ -36,8 +37,7 @@ def problem(workload: WorkloadBlock) -> tuple[str, str] | None:
 
 def plan(workload: WorkloadBlock, _seed: int) -> Planned:
     """Return when requests come, and how long they are: the first ``requests`` of the trace."""
-    speed = float(str(dict(workload.own).get("speed", 1.0)))
-    return read_trace(Path(str(workload.file)), workload.requests, speed)
+    return read_trace(Path(str(workload.file)), workload.requests, _loads.asked(Params, workload).speed)
 
 
 def words(workload: WorkloadBlock) -> str:

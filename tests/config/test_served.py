@@ -66,7 +66,7 @@ workload: {name: closed-loop, users: 2, input_tokens: 8}
         ("measure.design=abba", "measure.design: does nothing for servers"),
         ("measure.probes=[page-faults]", "measure.probes: does nothing for servers"),
         ("measure.memory_limit=8GiB", "measure.memory_limit: does nothing for servers"),
-        ("energy={modelled_watts: 100}", "energy: does nothing for servers"),
+        ("energy={modelled_watts: 100}", "energy.modelled_watts: does nothing for servers"),
         (
             "variants=[{name: v, runtime: {name: transformers}, workload: {name: fixed}}]",
             "nothing can be compared",
@@ -131,13 +131,13 @@ def test_another_engine_does_not_inherit_what_only_the_first_one_has(tmp_path: P
 
 @pytest.mark.parametrize("tokens", [0, 512, 4096])
 @pytest.mark.parametrize("load", ["closed-loop, users: 2", "open-loop, rate: 2", "offline", "search"])
-def test_every_load_is_described_without_drift(tmp_path: Path, load: str, tokens: int) -> None:
+def test_every_load_is_described_with_what_drift_asks_of_it(tmp_path: Path, load: str, tokens: int) -> None:
     path = tmp_path / "c.yaml"
     more = f"variants: [{{name: same}}]\nslo: {{ttft_ms: 500}}\ndrift: {{tokens: {tokens}}}\n"
     path.write_text(BASE.replace("closed-loop, users: 2", load) + more)
     said = describe(read_config(path))
-    assert "not measured: the outputs of servers are not compared here" in said
-    assert "windows of" not in said
+    asked = f"{tokens} tokens of 'mixed' in windows of 256: a request for each token to both servers"
+    assert (asked if tokens else "not measured: drift.tokens is 0") in " ".join(said.split())
     assert "too few for an interval" not in said
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from functools import partial
 from typing import ClassVar
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-TAKEN = {"ttft", "gap", "tokens", "mode", "per", "fail", "status", "think", "service"}
+TAKEN = {"ttft", "gap", "tokens", "mode", "per", "fail", "status", "think", "service", "vocabulary", "tilt"}
 
 
 def settings(model: str) -> dict[str, str]:
@@ -91,12 +92,31 @@ class Stub(asyncio.Protocol):
             return
         asked = json.loads(body)
         if path == "/tokenize":
-            self.transport.write(whole(200, {"count": len(asked["prompt"].split())}))
+            ids = [len(word) % 40 for word in asked["prompt"].split()]
+            if asked.get("add_special_tokens"):
+                ids = [49, *ids]
+            self.transport.write(whole(200, {"count": len(ids), "tokens": ids}))
+            return
+        if asked.get("logprobs"):
+            self.distribution(asked)
             return
         self.seen["requests"] += 1
         if self.options.die_after and self.seen["requests"] >= self.options.die_after:
             os._exit(3)
         self.reply(path.endswith("/chat/completions"), asked, headers)
+
+    def distribution(self, asked: dict) -> None:
+        """The log-probabilities of ``vocabulary`` tokens after a prompt of ids, shifted by ``tilt``."""
+        how = settings(asked["model"])
+        size, tilt = int(how.get("vocabulary", 0)), float(how.get("tilt", 0))
+        if size == 0 or asked["logprobs"] != -1:
+            self.transport.write(whole(400, {"error": {"message": "no log-probabilities here"}}))
+            return
+        last = asked["prompt"][-1]
+        logits = [((7 * one + 13 * last) % 17) / 3 + tilt * (one % 2) for one in range(size)]
+        total = math.log(sum(map(math.exp, logits)))
+        row = {f"token_id:{one}": logit - total for one, logit in enumerate(logits)}
+        self.transport.write(whole(200, {"choices": [{"logprobs": {"top_logprobs": [row]}}]}))
 
     def reply(self, chat: bool, asked: dict, headers: dict[str, str]) -> None:
         how = settings(asked["model"])

@@ -14,7 +14,7 @@ from bench.metrics import all_metrics
 from bench.metrics.comparisons import Comparison
 from bench.records import Facts
 from bench.records.grid import words
-from bench.report import cascade_picture, scatter
+from bench.report import cascade_picture, interactivity, scatter
 from bench.report.behaviour import spoiled
 from bench.report.columns import Column, columns_of
 from bench.report.compared import Compared, compared
@@ -90,6 +90,7 @@ def _template() -> Template:
         "drift_note": drift_note,
         "plot": scatter,
         "curve_plot": cascade_picture,
+        "sweep_plot": interactivity,
         "sparkline": sparkline,
         "steal_worth_a_word": STEAL_WORTH_A_WORD,
         "no_evidence": Evidence(),
@@ -164,6 +165,11 @@ class _Page:
     def picture(self, group: str) -> scatter.Scatter | None:
         """Return the picture of cost against drift within one cell, if there is anything to draw."""
         return scatter.scatter(scatter.data_of(self.run, group))
+
+    @property
+    def curves(self) -> interactivity.Picture | None:
+        """Return the picture of a sweep: throughput against what one user gets; None without a sweep."""
+        return interactivity.picture(self.run)
 
     def not_drawn(self, group: str) -> list[str]:
         """Return the names of the rows of a cell that have no place in its picture."""

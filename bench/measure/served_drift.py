@@ -1,0 +1,57 @@
+"""Drift of a row that is a server: its distributions beside those of the baseline's server.
+
+A position of the text is one request to each side, after their last block of load, so that it disturbs
+nothing that is timed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from bench.errors import Outcome, VariantFailed
+from bench.formatting import one_line
+from bench.measure.arm import ArmUnderTest
+from bench.measure.blocks import Serving, failing_as
+from bench.measure.events import Began
+from bench.serving.load import run
+from bench.serving.scored import compared, distributions_of, must_have_same_tokens, scoring_of
+
+NOT_ASKED = "drift.tokens is 0"
+ALONE = "the row is not measured beside the baseline's server"
+REASON_LETTERS = 300
+
+
+def floor(server: Serving, under: ArmUnderTest) -> None:
+    """Ask the baseline's server twice for one window: what differs is noise of the server itself.
+
+    If the server cannot be asked, nothing is recorded, and its variants say why.
+    """
+    settings = under.context.drift
+    under.context.tell(Began(under.title, "noise floor of drift, asked twice"))
+    with suppress(VariantFailed), failing_as(Outcome.RUN_ERROR):
+        scoring = run(scoring_of(server.asker, under.context.text, settings.window, settings.window))
+        first, second = (run(distributions_of(server.asker, scoring.windows)) for _ in range(2))
+        under.record(floor=[compared(*one) for one in zip(scoring.windows, first, second, strict=True)])
+
+
+def between(side: Callable[[int], Serving], row: ArmUnderTest) -> None:
+    """Compare both sides of a pair and record the windows, or why there are none.
+
+    ``side`` returns the server of a side, 0 for the baseline; it may stop the other one first.
+    """
+    settings, asked = row.context.drift, "baseline"
+    row.context.tell(Began(row.title, "drift, both servers"))
+    try:
+        with failing_as(Outcome.RUN_ERROR):
+            base = side(0)
+            scoring = run(scoring_of(base.asker, row.context.text, settings.window, settings.tokens))
+            ours = run(distributions_of(base.asker, scoring.windows))
+            asked = row.arm.name
+            variant = side(1)
+            run(must_have_same_tokens(variant.asker, scoring))
+            theirs = run(distributions_of(variant.asker, scoring.windows))
+            found = [compared(*one) for one in zip(scoring.windows, ours, theirs, strict=True)]
+    except VariantFailed as bad:
+        return row.record(drift_reason=f"{asked}: {one_line(bad.reason)[:REASON_LETTERS]}")
+    return row.record(drift=found, drift_reason="")

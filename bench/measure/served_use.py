@@ -1,0 +1,138 @@
+"""What a server that was started here takes under load: memory, and energy by the counters of the hardware.
+
+Both are read before and after a block, never during it. On a GPU, all boards count on which a process of the
+server holds memory. If the driver names none of its processes (a container hides their numbers), the
+machine's only board counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic, sleep
+
+from bench.engine import energy
+from bench.engine.energy import Counter, CounterReset, NoCounter
+from bench.machine import nvml
+from bench.machine.nvml import Gpu, NoNvml
+from bench.records import EnergyReading, MemoryPeaks
+from bench.records.samples import Sample
+from bench.serving.server import Server
+
+LEAST_WINDOW_S = 2.0  # METRICS 4.5
+RESET = NoCounter("counter_reset", "the counter was set back during a block")
+SHORT = NoCounter("window_too_short", f"the blocks took less than {LEAST_WINDOW_S:g} s together")
+NEIGHBOURS = NoCounter("neighbours", "others used the machine during a block, and a counter counts that too")
+NO_BOARD = NoCounter("gpu_unknown", "the driver does not say on which of the GPUs the server runs")
+ELSEWHERE = EnergyReading(
+    None,
+    energy_valid=False,
+    code="elsewhere",
+    reason="the server was not started here, so no counter of its machine is read",
+)
+
+
+class Meter:
+    """Watches a server over some blocks. ``on_gpu`` says where it runs."""
+
+    def __init__(self, server: Server, *, on_gpu: bool) -> None:
+        self._server, self._on_gpu = server, on_gpu
+        self._boards = _boards_of(server.pids()) if on_gpu else []
+        self._counters, self._missing = _counters(self._boards, on_gpu=on_gpu)
+        self._joules = self._seconds = 0.0
+        self._requests = self._tokens = 0
+        self._resident = self._held = 0
+        self._idle_w: float | None = None
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Read everything before and after the block inside."""
+        before, began = self._read(), monotonic()
+        yield
+        seconds, after = monotonic() - began, self._read()
+        self._resident = max(self._resident, self._server.memory_bytes())
+        self._held = max(self._held, _held(self._boards, self._server.pids()))
+        if before is not None and after is not None:
+            self._joules += after - before
+            self._seconds += seconds
+
+    def served(self, samples: Sequence[Sample], *, disturbed: bool) -> None:
+        """Count what the block inside ``watching`` has served; ``disturbed`` says that others worked too."""
+        self._requests += sum(one.ok for one in samples)
+        self._tokens += sum(one.n_out for one in samples if one.ok)
+        if disturbed and self._missing is None:
+            self._missing = NEIGHBOURS
+
+    def idle(self, seconds: float) -> None:
+        """Measure the power of the device while the server has nothing to do, for so many seconds."""
+        before, began = self._read(), monotonic()
+        if before is None:
+            return
+        sleep(seconds)
+        taken, after = monotonic() - began, self._read()
+        if after is not None:
+            self._idle_w = (after - before) / taken
+
+    def memory(self) -> MemoryPeaks:
+        """Return the most that its processes held after a block, in bytes."""
+        held = {"peak_device_bytes": self._held or None} if self._on_gpu else {}
+        return MemoryPeaks({}, {}, served={"peak_rss_bytes": self._resident or None, **held})
+
+    def energy(self) -> EnergyReading:
+        """Return the energy of all blocks together, or why there is no figure."""
+        missing = self._missing or (SHORT if self._seconds < LEAST_WINDOW_S else None)
+        if missing is not None or not self._tokens:
+            missing = missing or SHORT
+            return EnergyReading(None, energy_valid=False, code=missing.code, reason=missing.reason)
+        return EnergyReading(
+            self._joules, energy_valid=self._joules > 0, code="ok", reason="", boundary=self._boundary(),
+            window_s=self._seconds, requests=self._requests, output_tokens=self._tokens, idle_w=self._idle_w,
+        )  # fmt: skip
+
+    def _boundary(self) -> str:
+        named = dict.fromkeys(one.boundary for one in self._counters)
+        many = f" × {len(self._counters)}" if len(self._counters) > 1 else ""
+        return " and ".join(named) + many + ("" if self._on_gpu else ", with the client")
+
+    def _read(self) -> float | None:
+        """Return the joules of all counters; None where there are none, or one was set back."""
+        if self._missing is not None:
+            return None
+        try:
+            return sum(one.read() for one in self._counters if one.read is not None)
+        except CounterReset:
+            self._missing = RESET
+            return None
+
+
+def _counters(boards: Sequence[Gpu], *, on_gpu: bool) -> tuple[list[Counter], NoCounter | None]:
+    """Return the counters, and why they cannot be used if they cannot."""
+    if on_gpu and not boards:
+        library = nvml.library()
+        return [], NoCounter(library.code, library.reason) if isinstance(library, NoNvml) else NO_BOARD
+    found = [energy.find("cuda", board) for board in boards] if on_gpu else [energy.find("cpu")]
+    for one in found:
+        if isinstance(one, NoCounter):
+            return [], one
+        if one.read is None:
+            return [], NoCounter("no_energy_counter", f"{one.boundary}: only power is known, not energy")
+    return [one for one in found if isinstance(one, Counter)], None
+
+
+def _boards_of(pids: Sequence[int]) -> list[Gpu]:
+    """Return the boards on which these processes hold memory, or the machine's only one."""
+    library = nvml.library()
+    if isinstance(library, NoNvml):
+        return []
+    boards = nvml.boards(library)
+    ours = [one for one in boards if set(nvml.processes(library, one) or ()) & set(pids)]
+    return ours or (boards if len(boards) == 1 else [])
+
+
+def _held(boards: Sequence[Gpu], pids: Sequence[int]) -> int:
+    """Return the bytes that these processes hold on the boards."""
+    library = nvml.library()
+    if isinstance(library, NoNvml):
+        return 0
+    each = [nvml.processes(library, board) or {} for board in boards]
+    return sum(held or 0 for found in each for pid, held in found.items() if pid in pids)

@@ -1,0 +1,132 @@
+"""How far one server's output is from another's, over evenly spread windows of a text.
+
+Both are asked for their distribution over the whole vocabulary after each prefix of a window, so the figures
+are exact. The tokens of the text are those of the baseline's server, which lends its tokenizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.drift.distribution import window_starts
+from bench.errors import BenchError
+from bench.formatting import MIB
+from bench.records import DriftWindow
+from bench.serving.client import fetch
+from bench.serving.distributions import Asker, Distribution, whole_route
+
+# Natural logarithms of probability of one window: (scored positions, vocabulary).
+LnP = NDArray[np.float32]
+SAMPLE_LETTERS = 400
+ONE_LETTER = "a"
+LEAST_LN = -9999.0  # what servers send for a probability of 0
+WAIT_S = 60.0
+MOST_BYTES = 64 * MIB
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The windows as token ids, each with what stands before every text, and a sample of the text with its
+    ids, by which another tokenizer is told."""
+
+    windows: tuple[tuple[int, ...], ...]
+    sample: str
+    sample_ids: tuple[int, ...]
+
+
+async def scoring_of(asker: Asker, text: str, window: int, tokens: int) -> Scoring:
+    """Cut a text into windows of ``window`` tokens, so many that ``tokens`` are reached.
+
+    Raises BenchError if the server does not lend its tokenizer, or if the text is shorter than one window.
+    """
+    begin = await _begin(asker)
+    ids = await _ids(asker, text)
+    size = window - len(begin)
+    starts = window_starts(len(ids), size, tokens) if size > 1 else []
+    if not starts:
+        raise BenchError(f"the evaluation text has {len(ids)} tokens, a window {window}")
+    sample = text[:SAMPLE_LETTERS]
+    windows = tuple((*begin, *ids[start : start + size]) for start in starts)
+    return Scoring(windows, sample, await _ids(asker, sample))
+
+
+async def must_have_same_tokens(asker: Asker, scoring: Scoring) -> None:
+    """Raise BenchError if a server is seen to cut the text into other tokens; one that does not lend its
+    tokenizer is told by the size of its vocabulary alone."""
+    try:
+        theirs = await _ids(asker, scoring.sample)
+    except BenchError:
+        return
+    if theirs != scoring.sample_ids:
+        raise BenchError("another tokenizer than the baseline's: token-level drift is not defined")
+
+
+async def distributions_of(asker: Asker, windows: Sequence[Sequence[int]]) -> list[LnP]:
+    """Return what a server says of each window.
+
+    Raises BenchError if it does not show its whole vocabulary.
+    """
+    route = await whole_route(asker, windows[0][:1])
+    return [
+        np.stack([_row(await route.ask(ids[:length])) for length in range(1, len(ids))]) for ids in windows
+    ]
+
+
+def compared(ids: Sequence[int], base: LnP, variant: LnP) -> DriftWindow:
+    """Return KL(base ‖ variant) and the rest for each position of a window that has a next token.
+
+    Raises BenchError for vocabularies of different sizes.
+    """
+    if base.shape != variant.shape:
+        raise BenchError(f"vocabulary of {variant.shape[1]}, the baseline's is {base.shape[1]}")
+    # In float64 and with a sum of 1, because a server's logarithms were rounded once already.
+    ln_p, ln_q = _normal(base), _normal(variant)
+    kld = (np.exp(ln_p) * (ln_p - ln_q)).sum(axis=1)
+    places, true = np.arange(len(ids) - 1), np.asarray(ids[1:])
+    return DriftWindow(
+        kld=tuple(max(float(one), 0.0) for one in kld.round(12)),
+        same_top=tuple(map(int, ln_p.argmax(axis=1) == ln_q.argmax(axis=1))),
+        ln_p_base=tuple(ln_p[places, true].tolist()),
+        ln_p_variant=tuple(ln_q[places, true].tolist()),
+    )
+
+
+def _normal(ln_p: LnP) -> NDArray[np.float64]:
+    wide = ln_p.astype(np.float64)
+    largest = wide.max(axis=1, keepdims=True)
+    return np.asarray(wide - largest - np.log(np.exp(wide - largest).sum(axis=1, keepdims=True)))
+
+
+def _row(found: Distribution) -> LnP:
+    """Return a distribution in the order of its token ids."""
+    row = np.full(max(found) + 1, LEAST_LN, dtype=np.float32)
+    row[np.fromiter(found, dtype=np.int64)] = np.fromiter(found.values(), dtype=np.float32)
+    return np.maximum(row, np.float32(LEAST_LN))
+
+
+async def _begin(asker: Asker) -> tuple[int, ...]:
+    """Return the ids that the server puts before every text."""
+    alone, whole = await _ids(asker, ONE_LETTER), await _ids(asker, ONE_LETTER, special=True)
+    place = len(whole) - len(alone)
+    return whole[:place] if place > 0 and whole[place:] == alone else ()
+
+
+async def _ids(asker: Asker, text: str, *, special: bool = False) -> tuple[int, ...]:
+    """Return the token ids of a text by ``/tokenize``, as vLLM and llama.cpp have it."""
+    body: dict[str, Any] = {
+        "model": asker.model, "prompt": text, "content": text,
+        "add_special_tokens": special, "add_special": special,
+    }  # fmt: skip
+    try:
+        found = await fetch(asker.server, "/tokenize", asker.key, body, wait_s=WAIT_S, most_bytes=MOST_BYTES)
+    except BenchError as bad:
+        raise BenchError(f"the server does not lend its tokenizer ({bad})") from None
+    ids = found.get("tokens") if isinstance(found, Mapping) else None
+    if not isinstance(ids, list) or not all(type(one) is int for one in ids):
+        raise BenchError("the server does not lend its tokenizer (/tokenize returned no token ids)")
+    return tuple(ids)

@@ -1,0 +1,138 @@
+"""What a server takes: memory after its blocks, and joules by counters, or why there are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fake_nvml import Card, Machine, gpu_machine
+
+from bench.engine import energy
+from bench.measure import served_use
+from bench.measure.served_use import Meter
+from bench.records import MemoryPeaks
+from bench.records.samples import Sample
+
+__all__ = ["gpu_machine"]
+MIB = 1024**2
+PID = 77
+
+
+def server(resident: list[int], *pids: int) -> Any:
+    """A server whose processes hold these bytes, one after the other."""
+    return SimpleNamespace(pids=lambda: list(pids or (PID,)), memory_bytes=lambda: resident.pop(0))
+
+
+def sample(tokens: int, *, ok: bool = True) -> Sample:
+    return SimpleNamespace(ok=ok, n_out=tokens)  # type: ignore[return-value]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Seconds that pass when somebody sleeps."""
+    now = SimpleNamespace(s=100.0)
+    monkeypatch.setattr(served_use, "monotonic", lambda: now.s)
+
+    def sleep(seconds: float) -> None:
+        now.s += seconds
+
+    now.sleep = sleep
+    monkeypatch.setattr(served_use, "sleep", sleep)
+    return now
+
+
+def two_blocks(meter: Meter, clock: Any, seconds: float = 3.0, *, disturbed: bool = False) -> None:
+    for tokens in (10, 20):
+        with meter.watching():
+            clock.sleep(seconds)
+        failed = sample(99, ok=False)
+        meter.served([sample(tokens), sample(tokens), failed], disturbed=disturbed)
+
+
+def test_a_gpu_counts_the_joules_of_the_blocks(gpu_machine: Machine, clock: Any) -> None:
+    board = Card(processes={PID: 900 * MIB, 5: 64 * MIB}, energy_mj=lambda: round(200e3 * clock.s))
+    gpu_machine(Card(uuid="GPU-other", processes={5: MIB}, energy_mj=lambda: 0), board)
+    meter = Meter(server([10 * MIB, 30 * MIB]), on_gpu=True)
+    meter.idle(10)
+    clock.sleep(60)  # between the blocks nothing counts
+    two_blocks(meter, clock)
+    found = meter.energy()
+    assert (found.joules, found.window_s, found.requests, found.output_tokens) == (1200.0, 6.0, 4, 60)
+    assert (found.boundary, found.idle_w, found.code) == ("GPU board (NVML)", 200.0, "ok")
+    memory = meter.memory()
+    assert memory.largest("peak_device_bytes") == 900 * MIB
+    assert memory.largest("peak_rss_bytes") == 30 * MIB
+    assert memory.by_phase("peak_rss_bytes") == {"under load": 30 * MIB}
+
+
+def test_a_server_on_two_boards(gpu_machine: Machine, clock: Any) -> None:
+    cards = [
+        Card(uuid=f"GPU-{n}", processes={PID: MIB}, energy_mj=lambda: round(1e6 * clock.s)) for n in (1, 2)
+    ]
+    gpu_machine(*cards)
+    meter = Meter(server([0, 0]), on_gpu=True)
+    two_blocks(meter, clock)
+    assert (meter.energy().joules, meter.energy().boundary) == (12_000.0, "GPU board (NVML) × 2")
+    assert meter.memory().largest("peak_device_bytes") == 2 * MIB
+
+
+def test_a_container_hides_the_processes(gpu_machine: Machine, clock: Any) -> None:
+    gpu_machine(Card(processes={}, energy_mj=lambda: round(1e6 * clock.s)))
+    meter = Meter(server([0, 0]), on_gpu=True)
+    two_blocks(meter, clock)
+    assert meter.energy().joules == 6000.0
+    assert meter.memory().largest("peak_device_bytes") is None
+
+
+def backwards(clock: Any) -> Any:
+    return lambda: round(1e6 * (200 - clock.s))
+
+
+@pytest.mark.parametrize(
+    ("cards", "code"),
+    [
+        ([Card(uuid="GPU-1"), Card(uuid="GPU-2")], "gpu_unknown"),
+        ([Card(processes={PID: MIB}, lacks={"nvmlDeviceGetTotalEnergyConsumption"})], "no_energy_counter"),
+    ],
+)
+def test_no_figure_without_a_counter(gpu_machine: Machine, clock: Any, cards: list[Card], code: str) -> None:
+    gpu_machine(*cards)
+    meter = Meter(server([0, 0]), on_gpu=True)
+    two_blocks(meter, clock)
+    assert (meter.energy().joules, meter.energy().code) == (None, code)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "disturbed", "code"), [(0.5, False, "window_too_short"), (3.0, True, "neighbours")]
+)
+def test_no_figure_of_a_window_that_says_nothing(
+    gpu_machine: Machine, clock: Any, seconds: float, disturbed: bool, code: str
+) -> None:
+    gpu_machine(Card(processes={PID: MIB}, energy_mj=lambda: round(1e6 * clock.s)))
+    meter = Meter(server([0, 0]), on_gpu=True)
+    two_blocks(meter, clock, seconds, disturbed=disturbed)
+    assert (meter.energy().joules, meter.energy().code) == (None, code)
+
+
+def test_a_counter_that_is_set_back(gpu_machine: Machine, clock: Any) -> None:
+    gpu_machine(Card(processes={PID: MIB}, energy_mj=backwards(clock)))
+    meter = Meter(server([0, 0]), on_gpu=True)
+    two_blocks(meter, clock)
+    assert meter.energy().code == "counter_reset"
+
+
+def test_on_a_cpu_the_client_counts_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: Any) -> None:
+    package = tmp_path / "intel-rapl:0"
+    package.mkdir()
+    for name, value in (("name", "package-0"), ("max_energy_range_uj", "1000000000"), ("energy_uj", "5")):
+        (package / name).write_text(value)
+    monkeypatch.setattr(energy, "_POWERCAP", tmp_path)
+    meter = Meter(server([MIB]), on_gpu=False)
+    with meter.watching():
+        clock.sleep(4.0)
+        (package / "energy_uj").write_text("40000005")
+    meter.served([sample(8)], disturbed=False)
+    assert (meter.energy().joules, meter.energy().boundary) == (40.0, "CPU package (RAPL), with the client")
+    assert meter.memory() == MemoryPeaks({}, {}, served={"peak_rss_bytes": MIB})
