@@ -15,7 +15,6 @@ from bench.config.spec import Arm
 from bench.errors import BenchError, IntegrityError, InterruptedRun, JournalFailed, Outcome, VariantFailed
 from bench.machine import noise
 from bench.machine.noise import Ticks
-from bench.machine.system import memory_bytes
 from bench.measure.arm import ArmUnderTest
 from bench.measure.events import Noted
 from bench.measure.served_use import ELSEWHERE, Meter
@@ -37,9 +36,6 @@ from bench.serving.searched import searched
 from bench.serving.server import free_port
 from bench.serving.target import Manner, Target, begun, there, weights_of
 from bench.store.files import slug
-
-# The second server is started beside the first if this many times the memory of the first is free.
-ROOM = 1.25
 
 
 @dataclass(frozen=True)
@@ -236,19 +232,3 @@ def _launch(arm: Arm, model: LocalModel, more: tuple[str, ...] = ()) -> Launch:
     python = interpreter_for(ADAPTERS[runtime.name], runtime.python)
     weights = weights_of(model, gguf=kind.GGUF)
     return Launch(str(weights), port or free_port(), python, (*common, *more, *arguments(args)))
-
-
-def room_beside(first: Serving) -> bool:
-    """Return whether a second server of the size of this one fits into the memory that is free."""
-    if first.target.server is None:
-        return True
-    available, taken = memory_bytes("MemAvailable"), first.target.server.memory_bytes()
-    return available is None or available > ROOM * taken
-
-
-def prompts_for(sides: Sequence[Serving], seed: int) -> Prompts:
-    """Return the prompts for these servers, in tokens of the first that lends its tokenizer.
-
-    Both sides of a pair get the same prompts, so a tokenizer on one side serves both.
-    """
-    return Prompts(seed, next((one.count for one in sides if one.count is not None), None))

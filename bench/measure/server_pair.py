@@ -9,7 +9,7 @@ is void, and so is one in which others used the machine.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from time import monotonic
@@ -18,21 +18,25 @@ from bench.config.served import address_of, on_gpu
 from bench.config.spec import Group
 from bench.machine import noise
 from bench.machine.noise import Ticks
+from bench.machine.system import memory_bytes
 from bench.measure import served_drift
 from bench.measure.arm import ArmUnderTest, open_worker
-from bench.measure.blocks import Plan, Serving, prompts_for, room_beside, serving
+from bench.measure.blocks import Plan, Serving, serving
 from bench.measure.events import Began
 from bench.measure.together import blaming_baseline
 from bench.metrics.requests import Limits
 from bench.models.reference import LocalModel
 from bench.records import ANY, Json, LoadBlock, Sides, UnitRecord
 from bench.serving.load import run
+from bench.serving.prompts import Prompts
 from bench.serving.reply import Asked
 
 Fetch = Callable[..., LocalModel]
 ORDER = (0, 1, 1, 0)  # of the blocks of a pair: what drifts in time is the same for both sides
 ROUND = (0, 0, 1, 1)  # which prompts each of them sends
 SEED_SPAN = 1 << 12
+# The second server is started beside the first if this many times the memory of the first is free.
+ROOM = 1.25
 
 
 class ServerPair:
@@ -189,3 +193,19 @@ def record_model(under: ArmUnderTest, fetch: Fetch) -> None:
     else:
         name = dict(under.arm.runtime.own)["model"]
         under.record(model={"name": str(name or "what the server serves"), "kind": "served"})
+
+
+def room_beside(first: Serving) -> bool:
+    """Return whether a second server of the size of this one fits into the memory that is free."""
+    if first.target.server is None:
+        return True
+    available, taken = memory_bytes("MemAvailable"), first.target.server.memory_bytes()
+    return available is None or available > ROOM * taken
+
+
+def prompts_for(sides: Sequence[Serving], seed: int) -> Prompts:
+    """Return the prompts for these servers, in tokens of the first that lends its tokenizer.
+
+    Both sides of a pair get the same prompts, so a tokenizer on one side serves both.
+    """
+    return Prompts(seed, next((one.count for one in sides if one.count is not None), None))

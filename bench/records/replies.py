@@ -7,7 +7,7 @@ file uses the standard library only, because it also runs in the worker's interp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bench.records.cascades import Cascaded
 from bench.records.splits import SplitWork
