@@ -98,6 +98,7 @@ ENGINE_OUTSIDE = {
     ): "the evidence after each unit, all at once; no engine, on the same list",
     ("gate.power", "numpy"): "thousands of simulated gates at once; no engine, but on the same list",
     ("machine.nvml", "pynvml"): "asks the driver about neighbours before a worker starts; no engine",
+    ("serving.scored", "numpy"): "distributions over a vocabulary; no engine, on the same list",
     ("stats.cascades", "numpy"): "the bootstrap of a curve; no engine, on the same list",
     ("stats.intervals", "numpy"): "the bootstrap; no engine, but on the list of what a worker may have",
 }

@@ -10,9 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bench.drift.distribution import window_starts
 from bench.errors import BenchError
 from bench.formatting import MIB
@@ -20,8 +17,7 @@ from bench.records import DriftWindow
 from bench.serving.client import fetch
 from bench.serving.distributions import Asker, Distribution, whole_route
 
-# Natural logarithms of probability of one window: (scored positions, vocabulary).
-LnP = NDArray[np.float32]
+LnP = Any  # natural logarithms of probability of one window: an array of (scored positions, vocabulary)
 SAMPLE_LETTERS = 400
 ONE_LETTER = "a"
 LEAST_LN = -9999.0  # what servers send for a probability of 0
@@ -71,6 +67,8 @@ async def distributions_of(asker: Asker, windows: Sequence[Sequence[int]]) -> li
 
     Raises BenchError if it does not show its whole vocabulary.
     """
+    import numpy as np
+
     route = await whole_route(asker, windows[0][:1])
     return [
         np.stack([_row(await route.ask(ids[:length])) for length in range(1, len(ids))]) for ids in windows
@@ -82,6 +80,8 @@ def compared(ids: Sequence[int], base: LnP, variant: LnP) -> DriftWindow:
 
     Raises BenchError for vocabularies of different sizes.
     """
+    import numpy as np
+
     if base.shape != variant.shape:
         raise BenchError(f"vocabulary of {variant.shape[1]}, the baseline's is {base.shape[1]}")
     # In float64 and with a sum of 1, because a server's logarithms were rounded once already.
@@ -96,14 +96,18 @@ def compared(ids: Sequence[int], base: LnP, variant: LnP) -> DriftWindow:
     )
 
 
-def _normal(ln_p: LnP) -> NDArray[np.float64]:
+def _normal(ln_p: LnP) -> LnP:
+    import numpy as np
+
     wide = ln_p.astype(np.float64)
     largest = wide.max(axis=1, keepdims=True)
-    return np.asarray(wide - largest - np.log(np.exp(wide - largest).sum(axis=1, keepdims=True)))
+    return wide - largest - np.log(np.exp(wide - largest).sum(axis=1, keepdims=True))
 
 
 def _row(found: Distribution) -> LnP:
     """Return a distribution in the order of its token ids."""
+    import numpy as np
+
     row = np.full(max(found) + 1, LEAST_LN, dtype=np.float32)
     row[np.fromiter(found, dtype=np.int64)] = np.fromiter(found.values(), dtype=np.float32)
     return np.maximum(row, np.float32(LEAST_LN))
