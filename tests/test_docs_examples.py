@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -239,3 +240,10 @@ OURS = re.compile(
 def test_the_text_has_no_words_of_ours(page: str) -> None:
     text = re.sub(r"```.*?```|`[^`]*`", "", NOW[page], flags=re.DOTALL)
     assert [match[0] for match in OURS.finditer(text)] == []
+
+
+@pytest.mark.parametrize("page", NOW)
+def test_every_extra_that_a_page_installs_is_one_of_the_package(page: str) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = re.findall(r"inference-cost-bench\[([\w,-]+)\]", NOW[page])
+    assert {one for group in named for one in group.split(",")} <= set(extras)
