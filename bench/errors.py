@@ -1,4 +1,4 @@
-"""All ways in which a command can fail, and the exit codes (see the README, "Exit codes").
+"""All ways in which a command can fail, and the exit codes (see docs/reliability.md).
 
 Standard library only, because the worker imports this file too.
 """

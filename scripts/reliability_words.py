@@ -23,7 +23,7 @@ FAULTS: Rows = {
         "after `measure.timeout_s` the row is `timeout`, and the whole process group is ended",
     ),
     5: (
-        "a worker stops within a request",
+        "a worker hangs within a request",
         "the row is `timeout`; the unit does not count, and a gate ends as ERROR",
     ),
     6: (
@@ -32,7 +32,7 @@ FAULTS: Rows = {
     ),
     7: ("a worker leaves processes behind", "they are in its process group and end with it"),
     8: (
-        "the harness itself is killed outright",
+        "`bench` itself is killed (SIGKILL)",
         "its workers end with it; `--resume` goes on at the first row that was not closed",
     ),
     9: ("the same, at any moment", "the journal loads, its chain is whole, and no closed row is lost"),
@@ -49,10 +49,13 @@ FAULTS: Rows = {
         "the last line of a journal is cut off",
         "it is dropped with a notice, and its row is measured again",
     ),
-    14: ("a bit of a journal is another one", "exit code 6 with file and line"),
+    14: ("one bit of a journal has changed", "exit code 6 with file and line"),
     15: ("a line of a journal is gone, moved or there twice", "exit code 6 with file and line"),
-    16: ("two harnesses in one directory", "the second is refused and told the process id of the first"),
-    17: ("a lock of a process that has died", "it is taken over, with a notice"),
+    16: (
+        "two `bench` processes in one directory",
+        "the second is refused and told the process id of the first",
+    ),
+    17: ("a lock of a process that has died", "the next process takes it over, with a notice"),
     18: (
         "the index beside the journals is gone or damaged",
         "it is made again from the journals, with the same answers",
@@ -79,7 +82,7 @@ FAULTS: Rows = {
         "the request counts as failed and improves no figure; a retry is counted and stays in the latency",
     ),
     25: (
-        "a server says nothing or something wrong of its tokens",
+        "a server reports no token count, or a wrong one",
         "the count is marked unverified, and is never 0",
     ),
     26: (
@@ -88,7 +91,7 @@ FAULTS: Rows = {
     ),
     27: (
         "the processor quota of a container is used up",
-        "the kernel counts how long it halted us; the pair is void",
+        "the kernel counts how long it halted the workers; the pair is void",
     ),
     28: ("another process is on the GPU, or heat slows it", "the pair is void with the reason"),
     29: ("the GPU's library is missing or fails", "its figures are `null` with the reason, and never 0"),
@@ -96,12 +99,12 @@ FAULTS: Rows = {
     31: ("a row is there on one side only, or nothing is left to judge", "never a PASS: exit code 2, 5 or 8"),
     32: (
         "the baseline is missing, damaged, of earlier code or of another machine",
-        "exit code 5, 6 or 4; what earlier code did not know is empty",
+        "exit code 5, 6 or 4; figures that earlier code did not have are empty",
     ),
     33: ("changed code is suddenly many times cheaper", "SUSPECT, exit code 7"),
     34: (
         "a report cannot be written",
-        "it is said; verdict, exit code and data stay, and the report can be made later",
+        "a message says so; verdict, exit code and data stay, and the report can be made later",
     ),
     35: ("a file of a model changes during a run", "exit code 6 with the name of the file"),
 }
@@ -109,12 +112,12 @@ FAULTS: Rows = {
 BAD_INPUTS: Rows = {
     1: ("an empty config", "exit code 2"),
     2: (
-        "a config that is no UTF-8, has a byte-order mark, or a NUL",
+        "a config that is not UTF-8, or has a byte-order mark or a NUL",
         "exit code 2 with the line; the mark is ignored",
     ),
     3: ("a config that is a list or a single value", "exit code 2"),
-    4: ("aliases that multiply", "exit code 2, at once"),
-    5: ("10,000 lists in each other", "exit code 2 with the line"),
+    4: ("YAML aliases that multiply", "exit code 2, at once"),
+    5: ("10,000 nested lists", "exit code 2 with the line"),
     6: ("a config of 100 MB", "exit code 2; no more than 1 MiB is read"),
     7: ("a tag that would run a program", "exit code 2; tags are not allowed"),
     8: ("names of functions to import", "exit code 2; plug-ins are found by their names only"),
@@ -125,11 +128,14 @@ BAD_INPUTS: Rows = {
     13: ("less than one request, thread, sequence or second", "exit code 2"),
     14: ("a limit of 0 % on a time, or of 500 % on a decrease", "exit code 2"),
     15: (
-        "an error rate of one's own for a gate",
-        "exit code 2: it has no such key, because its error rates are fixed",
+        "an error rate of your own for a gate",
+        "exit code 2: there is no such key, because the error rates are fixed",
     ),
     16: ("a cap with which a gate cannot end", "exit code 2"),
-    17: ("a price below or of zero, of another unit or currency, or none", "exit code 2 with the key"),
+    17: (
+        "a price that is zero, negative, missing, or of another unit or currency",
+        "exit code 2 with the key",
+    ),
     18: ("a price or an API that is not in the book", "exit code 2 with the nearest name"),
     19: ("a device that this machine does not have", "exit code 2, or a row with its reason"),
     20: ("a data type that an engine or a scheme does not have", "exit code 2, or a row with its reason"),
@@ -137,30 +143,30 @@ BAD_INPUTS: Rows = {
     22: ("more threads than processors", "a note in `bench check`"),
     23: ("no new tokens, or a prompt longer than the context", "exit code 2 with the key"),
     24: (
-        "a model's name with control characters or markup of a terminal",
-        "exit code 2; what is printed drives no terminal",
+        "a model's name with control characters or terminal markup",
+        "exit code 2; nothing that is printed controls the terminal",
     ),
     25: ("a model's name with HTML", "exit code 2; in a report text stays text"),
     26: ("a row's name that a spreadsheet would compute", "an apostrophe stands before it"),
     27: (
-        "a prompt with HTML, odd line ends or half of a letter",
-        "text stays text; half of a letter is exit code 2",
+        "a prompt with HTML, odd line ends or a lone surrogate",
+        "text stays text; a lone surrogate is exit code 2",
     ),
     28: ("an empty prompt, one of 10 MB, no requests", "exit code 2 with file and line"),
     29: (
         "a file of prompts that is missing, a directory, a FIFO or a device",
-        "exit code 2; nothing is waited for",
+        "exit code 2; the command does not wait for it",
     ),
     30: ("one bad line among the prompts", "exit code 2 with the line"),
-    31: ("two requests of one id", ""),
+    31: ("two requests with one id", ""),
     32: ("an address of another scheme, with a password or a query", "exit code 2; it is not shown"),
     33: ("a key that would cross a network in the clear", "exit code 2; it is not sent"),
     34: ("a variable for a key that is empty or not set", "exit code 2"),
     35: ("a key in the config, or in the place of a variable's name", "exit code 2; it is not shown"),
-    36: ("pickled weights, a safetensors header that cannot be", "exit code 2; nothing is unpickled"),
+    36: ("pickled weights, a safetensors header that is impossible", "exit code 2; nothing is unpickled"),
     37: ("a model's config that asks for code", "exit code 2 with the key"),
     38: (
-        "a GGUF header that cannot be, a chat template that means harm",
+        "a GGUF header that is impossible, a hostile chat template",
         "exit code 2, or a row with its reason",
     ),
     39: ("a revision that is no commit", "exit code 2"),
@@ -172,14 +178,14 @@ BAD_INPUTS: Rows = {
         "the same model or the same commit on both sides",
         "a row is a control and says *cannot tell*; a gate is UNREACHED, and never a PASS",
     ),
-    42: ("a commit that there is not, or an option of git in its place", "exit code 2"),
+    42: ("a commit that does not exist, or an option of git in its place", "exit code 2"),
     43: ("a result that was edited, or of newer code", "exit code 6"),
     44: ("a result with NaN, a key twice, or a number of 400 digits", "exit code 6"),
     45: (
         "a huge variable, another language, another time zone, no home",
         "nothing changes; without a place for the cache exit code 2",
     ),
-    46: ("a filter that matches nothing", "exit code 2 with what there is"),
+    46: ("a filter that matches nothing", "exit code 2 with the names that there are"),
 }
 
 # Numbers without a test, and why.

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 Columns = Annotated[
     str,
-    typer.Option(
-        metavar="KEYS", help="of one run: columns or figures instead of the usual ones, as +mbu,mfu,bound"
-    ),
+    typer.Option(metavar="KEYS", help="for one run: show these columns or figures; +mbu,mfu adds them"),
 ]
 
 app = typer.Typer(
@@ -51,7 +49,7 @@ def run(
     out: Annotated[Path, typer.Option(help="where the run's directory is made")] = Path("results"),
     as_json: AsJson = False,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="continue a run that was cut short, or a campaign")
+        Path | None, typer.Option(metavar="RUN", help="continue a run or a campaign that was cut short")
     ] = None,
     on: Annotated[
         str | None,
@@ -64,12 +62,12 @@ def run(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="30m, 2h, ...: spend it on the widest intervals; with --on, begin nothing after it",
+            help="such as 30m or 2h: spend it on the widest intervals; with --on, begin no group after it",
         ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Measure the baseline and all variants, print a table, write RUN/run.json."""
+    """Measure the baseline and all variants, print a table, and write a directory in results/."""
     from bench.cli import commands
 
     seconds = None if budget is None else seconds_of(budget)
@@ -89,7 +87,7 @@ def run(
 def check(configs: Configs, overrides: Sets = None, only: Only = None) -> None:
     """Check configs and print the plan, with an estimate of time and memory.
 
-    Nothing is loaded or measured.
+    This loads no model and measures nothing.
     """
     from bench.cli.check import describe
 
@@ -110,7 +108,7 @@ def compare(
     metric: Annotated[list[str] | None, typer.Option(help="with --history: a figure to show")] = None,
     examples: Annotated[
         int,
-        typer.Option(min=0, max=1000, help="show so many prompts where each variant's reply differs most"),
+        typer.Option(min=0, max=1000, help="show this many replies of each variant that differ most"),
     ] = 0,
     drift: Annotated[bool, typer.Option("--drift", help="show all drift figures of one run")] = False,
     columns: Columns = "",
@@ -176,7 +174,7 @@ def calibrate(
     config: Annotated[Path, typer.Argument(help="a YAML config; its baseline is measured against itself")],
     overrides: Sets = None,
     out: Annotated[Path, typer.Option(help="where the calibration's directory is made")] = Path("results"),
-    units: Annotated[int, typer.Option(min=6, max=1000, help="pairs of fresh workers to measure")] = 20,
+    units: Annotated[int, typer.Option(min=6, max=1000, help="pairs of new processes to measure")] = 20,
     batches: gate_options.Batches = None,
     base: gate_options.OtherPython = None,
     commit: gate_options.InCommit = None,
@@ -210,7 +208,7 @@ def report(
 def export(
     run: RunDirectory,
     variant: Annotated[str, typer.Argument(help="the name of a row")],
-    to: Annotated[Path, typer.Argument(metavar="DIR", help="a directory to make")],
+    to: Annotated[Path, typer.Argument(metavar="DIR", help="the directory to write; it must not exist")],
     python: Annotated[
         Path | None, typer.Option(metavar="PYTHON", help="the interpreter that the run's config names")
     ] = None,

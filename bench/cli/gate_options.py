@@ -33,18 +33,19 @@ AllowIdentical = Annotated[
 ]
 Bisect = Annotated[
     tuple[str, str] | None,
-    typer.Option(metavar="GOOD BAD", help="find the commit between that made it more expensive"),
+    typer.Option(metavar="GOOD BAD", help="find the commit between them that made it more expensive"),
 ]
 Cap = Annotated[
-    int, typer.Option(min=LEAST_CAP, max=1000, help=f"most units to measure; FAIL needs {LEAST_CAP} or more")
+    int,
+    typer.Option(min=LEAST_CAP, max=1000, help=f"largest number of units; FAIL needs {LEAST_CAP} or more"),
 ]
 Batches = Annotated[
-    int | None, typer.Option(min=1, max=1000, help="batches per unit; if absent, the calibration's choice")
+    int | None, typer.Option(min=1, max=1000, help="batches in a unit; if absent, as the calibration chose")
 ]
 OtherPython = Annotated[
     str | None, typer.Option(metavar="PYTHON", help="another installation, for one of the sides")
 ]
 InCommit = Annotated[
     str | None,
-    typer.Option(metavar="REF", help="run both sides in this commit's environment; worktree: the files"),
+    typer.Option(metavar="REF", help="run both sides in the environment of this commit, or of worktree"),
 ]

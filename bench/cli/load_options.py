@@ -29,9 +29,9 @@ class Asking:
     chat: Annotated[bool, typer.Option("--chat", help="ask /chat/completions instead of /completions")] = (
         False
     )
-    users: Annotated[int | None, typer.Option(help="closed loop: this many users who wait for answers")] = (
-        None
-    )
+    users: Annotated[
+        int | None, typer.Option(help="closed loop: this many users, who wait for their answers")
+    ] = None
     rate: Annotated[float | None, typer.Option(help="open loop: requests a second")] = None
     burstiness: Annotated[float, typer.Option(help="with --rate: 1 is Poisson, below 1 there are bursts")] = (
         1.0
@@ -49,7 +49,7 @@ class Asking:
         str, typer.Option(help="tokens of a prompt: 128, uniform:32-512, lognormal:128,0.8, file:PATH")
     ] = "64"
     output_tokens: Annotated[str, typer.Option(help="most tokens of a reply, in the same ways")] = "32"
-    slo: Annotated[str, typer.Option(help="most ms of a good request: ttft:500,tpot:50,e2el:2000")] = ""
+    slo: Annotated[str, typer.Option(help="limits of a good request in ms: ttft:500,tpot:50,e2el:2000")] = ""
     search: Annotated[
         float | None, typer.Option(help="find the highest rate at which this share of requests is good")
     ] = None
@@ -60,17 +60,17 @@ class Asking:
     key_env: Annotated[str | None, typer.Option(metavar="NAME", help="the variable that holds the key")] = (
         None
     )
-    timeout: Annotated[float, typer.Option(min=0.1, max=86400, help="most seconds of one request")] = 600.0
-    retries: Annotated[
-        int, typer.Option(min=0, max=20, help="further attempts after 429, 5xx or a reset")
-    ] = 0
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=86400, help="the longest time of one request, in seconds")
+    ] = 600.0
+    retries: Annotated[int, typer.Option(min=0, max=20, help="more attempts after 429, 5xx or a reset")] = 0
     ignore_eos: Annotated[
         bool, typer.Option("--ignore-eos", help="ask for exactly --output-tokens (vLLM, SGLang, llama.cpp)")
     ] = False
     warm_up: Annotated[int, typer.Option(min=0, max=1000, help="requests before the first that counts")] = 1
-    seed: Annotated[int | None, typer.Option(min=0, help="of arrivals and prompts; if absent, a new one")] = (
-        None
-    )
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="seed of arrivals and prompts; if absent, a new one")
+    ] = None
     python: Annotated[
         str | None, typer.Option(help="for an engine: the Python that has it, instead of its environment")
     ] = None
@@ -80,10 +80,13 @@ class Asking:
         typer.Option("--engine-argument", help="for an engine: one more argument; repeat it"),
     ] = None
     wait: Annotated[
-        float, typer.Option(min=1, max=86400, help="for an engine: most seconds until healthy")
+        float,
+        typer.Option(
+            min=1, max=86400, help="for an engine: the longest time until it is healthy, in seconds"
+        ),
     ] = 300.0
     drift: Annotated[
-        int | None, typer.Option(min=32, max=100_000, help="compare the output on so many tokens of a text")
+        int | None, typer.Option(min=32, max=100_000, help="compare the output on this many tokens of a text")
     ] = None
     drift_text: Annotated[str, typer.Option(help="a name of `bench list texts`, or a file")] = "english"
     baseline: Annotated[

@@ -24,7 +24,7 @@ Record = TypeVar("Record")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 LISTS = "models,optimisations,runtimes,workloads,texts,metrics,drift,probes,prices,reports"
 Configs = Annotated[list[Path], typer.Argument(help="one or more YAML configs")]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="override a key, such as workload.requests=8")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="replace a value, such as workload.requests=8")]
 Only = Annotated[list[str] | None, typer.Option(help="measure only these variants (and the baseline)")]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="a directory in results/")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]

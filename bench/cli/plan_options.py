@@ -28,19 +28,20 @@ class PlanOptions:
         float, typer.Option("--requests-per-day", help="how many requests come in a day")
     ] = 0.0
     volumes: Annotated[
-        str, typer.Option(metavar="1e5,1e6", help="the machines also for these numbers of requests a day")
+        str,
+        typer.Option(metavar="1e5,1e6", help="also show the machines for these numbers of requests a day"),
     ] = ""
     peak: Annotated[float, typer.Option(help="busiest hour divided by the mean hour, from 1 to 2")] = 1.0
     slo: Annotated[
-        str, typer.Option(help="most ms of a good request, such as ttft:500,tpot:50; if absent, none")
+        str, typer.Option(help="limits of a good request in ms, such as ttft:500,tpot:50; none if absent")
     ] = ""
     good: Annotated[float, typer.Option(help="share of requests that must be good")] = 0.99
     model: Annotated[
-        str | None, typer.Option(help="instead of a run: a model card, estimated and not measured")
+        str | None, typer.Option(help="instead of a run: a model card; the times are estimated, not measured")
     ] = None
     hardware: Annotated[
         list[str] | None,
-        typer.Option(help="ids in configs/prices: another price of the run's hardware, or those to estimate"),
+        typer.Option(help="ids in configs/prices: another price of the run's hardware, or what to estimate"),
     ] = None
     input_tokens: Annotated[float | None, typer.Option(help="with --model: mean tokens of a prompt")] = None
     output_tokens: Annotated[float | None, typer.Option(help="with --model: mean tokens of a reply")] = None
@@ -61,7 +62,7 @@ class PlanOptions:
         float, typer.Option(min=0, max=1, help="share of the input that an API's prompt cache serves")
     ] = 0.0
     token_ratio: Annotated[
-        float, typer.Option(help="tokens of other models' tokenizers for one of this model's")
+        float, typer.Option(help="how many tokens the API counts for one token of this model")
     ] = 1.0
     as_json: AsJson = False
 

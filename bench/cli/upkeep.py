@@ -28,13 +28,18 @@ def list_(
     model: Annotated[str | None, typer.Option(help="runs: part of a model's name")] = None,
     scheme: Annotated[str | None, typer.Option(help="runs: part of an optimisation of a row")] = None,
     machine: Annotated[str | None, typer.Option(help="runs: part of a processor's or a GPU's name")] = None,
-    since: Annotated[str | None, typer.Option(metavar="DAY", help="runs: started on it or later")] = None,
-    until: Annotated[str | None, typer.Option(metavar="DAY", help="runs: started on it or before")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="DAY", help="runs: started on this day or later")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="DAY", help="runs: started on this day or before")
+    ] = None,
     status: Annotated[
         str | None, typer.Option(help="runs: ok, partial, invalid, unreadable, or a gate's verdict")
     ] = None,
     max_cost: Annotated[
-        float | None, typer.Option(metavar="USD", help="runs: with a row of at most so much for 1,000 tokens")
+        float | None,
+        typer.Option(metavar="USD", help="runs: with a row of at most this cost for 1,000 tokens"),
     ] = None,
     sort: Annotated[
         str, typer.Option(help="runs: by date (the newest first), cost, ratio, name, model or status")
@@ -149,7 +154,8 @@ def schema() -> None:
 @app.command()
 def doctor(
     ceilings: Annotated[
-        bool, typer.Option("--ceilings", help="measure and keep what memory and arithmetic reach at best")
+        bool,
+        typer.Option("--ceilings", help="measure the best rates of memory and arithmetic here"),
     ] = False,
 ) -> None:
     """Show machine, versions, devices and noise; say what to install or change."""

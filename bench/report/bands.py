@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.metrics import output_drift
 from bench.results.row import Row
 
-# Bands of mean KL (nats) against the baseline: a convention, not a law (see docs/guide.md, "Reading").
+# Bands of mean KL (nats) against the baseline: a convention, not a law (see docs/drift.md).
 BANDS = (
     (0.001, "indistinguishable"),
     (0.02, "close to the baseline"),
