@@ -104,7 +104,7 @@ def _replies(row: Row) -> Iterator[tuple[str, str]]:
         yield "first difference", _divergence(row)
         yield "edit distance", _with_error(row.figure(generation.EDITS))
     if length is not None:
-        outside = ", outside 0.9 to 1.1" if length.notes.get("outside") else ""
+        outside = ", outside 0.9 to 1.1" if generation.other_lengths(length) else ""
         yield "length ratio", _with_error(length) + outside
     yield "repetition", _with_error(row.figure(repetition.RATE))
     loops = row.figure(repetition.COLLAPSED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.drift.suites.generation import LENGTH
+from bench.drift.suites.generation import LENGTH, other_lengths
 from bench.metrics.numerics import IN_BATCH, OTHER_RUNS, RATIO
 from bench.metrics.repetition import COLLAPSED
 from bench.stats.figure import Figure, Figures
@@ -27,7 +27,7 @@ def _found(figures: Figures) -> Iterator[str]:
     if loops and _more_loops(loops):
         yield f"{loops.notes['new']} of {loops.notes['n']} replies end in a loop, and not the baseline's"
     length = figures.get(LENGTH.key)
-    if length and length.notes.get("outside"):
+    if length and other_lengths(length):
         yield f"replies are {length.value:.2f} times as long (outside 0.9 to 1.1)"
     reach = figures.get(RATIO.key)
     if reach and not 1 / LARGEST_REACH <= reach.value <= LARGEST_REACH:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import pytest
 from fakes import arm_record, run_record, timed_batch
@@ -133,7 +134,10 @@ def test_figures_of_replies() -> None:
     assert values["length_ratio"] == pytest.approx(16 / 18)
     length, curve = found["length_ratio"], found["first_divergence_token"]
     assert length is not None
-    assert length.notes["outside"] is True
+    assert (length.notes["outside"], length.notes["cut"]) == (True, pytest.approx(0.7))
+    assert not generation.other_lengths(length), "most replies reached the limit"
+    assert generation.other_lengths(replace(length, notes={**length.notes, "cut": 0.5}))
+    assert not generation.other_lengths(replace(length, notes={"cut": 0.0, "outside": False}))
     assert length.ci_low is not None
     assert length.ci_low < length.value
     assert curve is not None
