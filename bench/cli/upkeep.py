@@ -34,9 +34,7 @@ def list_(
     until: Annotated[
         str | None, typer.Option(metavar="DAY", help="runs: started on this day or before")
     ] = None,
-    status: Annotated[
-        str | None, typer.Option(help="runs: ok, partial, invalid, unreadable, or a gate's verdict")
-    ] = None,
+    status: Annotated[str | None, typer.Option(help="runs: ok, partial, ..., or a gate's verdict")] = None,
     max_cost: Annotated[
         float | None,
         typer.Option(metavar="USD", help="runs: with a row of at most this cost for 1,000 tokens"),
@@ -44,9 +42,7 @@ def list_(
     sort: Annotated[
         str, typer.Option(help="runs: by date (the newest first), cost, ratio, name, model or status")
     ] = "date",
-    limit: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="runs: how many to show; 0 for all")
-    ] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=0, help="runs: how many; 0 for all")] = None,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="runs: print CSV instead of a table")] = False,
 ) -> None:
