@@ -7,13 +7,7 @@ from bench.stats.figure import Figures, Metric
 
 WEIGHTS = Metric("weights_bytes", "B", "lower", "Σ bytes of distinct tensor storages in the model", "weights")
 KV = Metric("kv_bytes_per_token", "B", "lower", "2 · layers · kv_heads · head_dim · bytes", "KV cache")
-RSS = Metric(
-    "peak_rss_bytes",
-    "B",
-    "lower",
-    "max of VmHWM over prefill and decode; of a server, the largest Σ of its processes after a block",
-    "resident set, serving",
-)
+RSS = Metric("peak_rss_bytes", "B", "lower", "max of VmHWM over prefill and decode", "resident set, serving")
 ALLOCATED = Metric("peak_allocated_bytes", "B", "lower", "CUDA allocator's peak, serving", "GPU, allocator")
 DEVICE = Metric(
     "peak_device_bytes", "B", "lower", "what the driver says this process holds after serving", "GPU, driver"

@@ -21,7 +21,7 @@ from bench.results.summary import load_run
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "results" / "reference"
-QUICKSTART = REFERENCE / "quickstart"
+QUICKSTART = REFERENCE / "quickstart-no-bf16"
 OPERATORS: dict[type, Callable[[float, float], float]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,

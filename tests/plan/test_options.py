@@ -31,7 +31,7 @@ KNOWN = devices()
 
 @pytest.fixture(scope="module")
 def quickstart() -> RunSummary:
-    return load_run(REFERENCE / "quickstart")
+    return load_run(REFERENCE / "quickstart-no-bf16")
 
 
 def test_a_row_serves_what_it_measured(quickstart: RunSummary) -> None:

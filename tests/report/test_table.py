@@ -42,7 +42,7 @@ def test_rules_go_before_anything_wraps() -> None:
     run = run_called("quickstart")
     printed = [re.sub(r"\s+", " ", line) for line in lines(run, 80)]
     assert not any("│" in line for line in printed)
-    assert " int8-dynamic * 0.000172 0.523 [0.510, 0.536] better 1.28 44.8% " in printed
+    assert " int8-dynamic * 0.0001000 0.332 [0.326, 0.338] better 1.27 45.0% " in printed
 
 
 def test_what_drift_was_scored_on_is_below_the_table(sample: ModuleType) -> None:
