@@ -69,11 +69,12 @@ def test_the_proof_of_a_run_is_what_its_journals_say() -> None:
 
 
 def test_the_proof_in_the_readme_is_what_the_journals_say() -> None:
-    """The table is printed by the script that reads the journals, not typed."""
-    proof = ROOT / "results" / "reference" / "gate"
-    command = [sys.executable, str(proof / "analyse.py"), "--table"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    assert f"<!-- proof:begin -->\n{printed}\n<!-- proof:end -->" in README
+    """The tables are printed by the scripts that read the journals, not typed."""
+    for name, mark in (("gate", "proof"), ("run", "run-verdicts")):
+        analysis = ROOT / "results" / "reference" / name / "analyse.py"
+        command = [sys.executable, str(analysis), "--table"]
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        assert f"<!-- {mark}:begin -->\n{printed}\n<!-- {mark}:end -->" in README
 
 
 @pytest.mark.parametrize(

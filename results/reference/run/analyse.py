@@ -1,6 +1,6 @@
 """The run's proof, from its journals alone: every interval and verdict a second time, with NumPy and SciPy.
 
-    python results/reference/run/analyse.py [DIRECTORY]
+    python results/reference/run/analyse.py [DIRECTORY | --table]
 
 Nothing of the harness is imported. The rule: the pair of processes is the sample; the standard deviation of
 a pair's log ratio has a log-normal prior; the 95 % interval and the p-value of "no difference" come from the
@@ -21,6 +21,8 @@ from scipy import integrate, optimize, special, stats
 SAME_KERNELS, OTHER_KERNELS = (0.012, 0.6), (0.03, 0.7)
 FAMILY, MIN_PAIRS = 0.02, 4
 COST = "cost_per_request_usd"
+
+TITLES = {"aa": "nothing differs", "aa-neighbour": "nothing differs, beside a neighbour"}
 
 
 def lines(path):
@@ -195,7 +197,25 @@ def report_schemes(runs):
             print(f"  {name:20} {middle:.3f} (median); {share(held, len(rows))} intervals hold the others'")
 
 
+def table(directory):
+    """Print the shares of false verdicts side by side, as the README has them."""
+    said = {}
+    for kind in TITLES:
+        runs = [run for run in runs_of(directory, kind) if run]
+        rows = [row for run in runs for row in judged(run) if row["name"].startswith("same")]
+        others = [found for run in runs for name, found, _ in peers(run) if name.startswith("same")]
+        said[kind] = {"**bench run**": [row["verdict"] != "cannot tell" for row in rows]}
+        said[kind] |= {name: [one[name] for one in others] for name in others[0]}
+    print(f"| share of rows called better or worse | {' | '.join(TITLES.values())} |")
+    print("|:---|" + "---:|" * len(TITLES))
+    print("| rows | " + " | ".join(str(len(found["**bench run**"])) for found in said.values()) + " |")
+    for rule in said["aa"]:
+        print(f"| {rule} | " + " | ".join(f"{np.mean(found[rule]):.1%}" for found in said.values()) + " |")
+
+
 def main():
+    if sys.argv[1:] == ["--table"]:
+        return table(Path(__file__).resolve().parent)
     directory = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent
     for kind in ("aa", "aa-neighbour", "more"):
         runs = runs_of(directory, kind)
