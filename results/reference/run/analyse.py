@@ -215,7 +215,8 @@ def table(directory):
 
 def main():
     if sys.argv[1:] == ["--table"]:
-        return table(Path(__file__).resolve().parent)
+        table(Path(__file__).resolve().parent)
+        return
     directory = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent
     for kind in ("aa", "aa-neighbour", "more"):
         runs = runs_of(directory, kind)
