@@ -6,6 +6,7 @@ Each of these means "gone" and is not an error. Standard library only, because t
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 
@@ -40,3 +41,24 @@ def session_of(leader: int) -> list[int]:
     pids = [int(entry.name) for entry in entries(Path("/proc")) if entry.name.isdecimal()]
     found = [pid for pid in pids if pid != leader and stat_of(pid)[3:4] == [str(leader)]]
     return [leader, *found]
+
+
+def is_open(path: Path) -> bool | None:
+    """Return whether a process holds a file open; None if only another user's process may, into which nobody
+    but root can look."""
+    name = str(path.resolve())
+    pids = [entry for entry in entries(Path("/proc")) if entry.name.isdecimal()]
+    if any(_leads_to(link, name) for entry in pids for link in entries(entry / "fd")):
+        return True
+    try:
+        owner = path.stat().st_uid
+    except OSError:
+        return False
+    return False if os.getuid() in (0, owner) else None
+
+
+def _leads_to(link: Path, name: str) -> bool:
+    try:
+        return str(link.readlink()) == name
+    except OSError:
+        return False

@@ -19,7 +19,7 @@ from bench.engine.evidence import Census, Check, Decoding, check
 from bench.errors import NotApplied, Unsupported
 from bench.optimisations import gets_experts
 from bench.records import Exported, Facts, Json, Loaded, Mixture
-from bench.worker import cascades
+from bench.worker import builds, cascades
 from bench.worker.passes import undisturbed
 
 DENSE = ("float32", "bfloat16", "float16")
@@ -44,6 +44,7 @@ def load(message: Json) -> tuple[Engine, Loaded]:
         with _hidden(not_needed(directory) - needed):
             engine: Engine = runtime.load(directory, options)
     loaded_s = (perf_counter_ns() - started) / 1e9
+    builds.watch()
     facts = engine.facts()
     checks = [*engine.as_asked(options), *_as_packed(engine, facts)]
     if words := engine.reads():
