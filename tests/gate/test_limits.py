@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import NormalDist
 
 import pytest
 
-from bench.gate.limits import MEASURED_ONCE, never_judged
+from bench.gate.figures import judge_interval
+from bench.gate.finding import GateVerdict
+from bench.gate.limits import MEASURED_ONCE, Rule, never_judged
 from bench.metrics import all_metrics
 from bench.results.summary import from_journal
+from bench.stats.intervals import Interval
 
 REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
 
@@ -44,3 +48,11 @@ def test_a_rate_of_good_requests_is_bounded_for_servers_alone() -> None:
         "limit good_fraction",
     )
     assert never_judged("request_goodput", False, False, (), good=True, served=True) is None
+
+
+def test_a_widened_interval_of_a_time_stays_above_zero() -> None:
+    """Fifty rules share the error; on the plain scale the lower bound would be −0.34 s."""
+    found = judge_interval(Rule("load_s", "min", 0.01), ("", "v"), Interval(1.0, 0.2, 5.0), cells=50)
+    wider = NormalDist().inv_cdf(1 - 0.025 / 50) / NormalDist().inv_cdf(0.975)
+    assert found.low == pytest.approx(0.2**wider)
+    assert found.verdict == GateVerdict.PASS

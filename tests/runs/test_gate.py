@@ -34,7 +34,7 @@ from bench.runs.gate import Plan, calibrate_spec, gate_spec
 from bench.runs.meters import check_meters
 from bench.store import journal as journals
 from bench.store.lock import run_lock
-from bench.store.replay import load_record
+from bench.store.replay import Head, load_record, newest_first
 
 __all__ = ["fake_runtime"]  # a fixture
 MS = 1_000_000
@@ -159,6 +159,21 @@ def test_a_second_gate_goes_on_where_the_first_stopped(tmp_path: Path) -> None:
     third = gate(spec, tmp_path, cap=6)
     assert third["verdict"] == "FAIL"
     assert third["rules"][0]["units"] - second["rules"][0]["units"] <= 1
+
+
+def test_the_heads_of_earlier_runs_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the calibration and for the evidence."""
+    spec, seen = config(tmp_path, 2 * MS), list[Path]()
+    gate(spec, tmp_path, cap=6)
+
+    def heads(out: Path) -> Iterator[Head]:
+        for directory, head in newest_first(out):
+            seen.append(directory)
+            yield directory, head
+
+    monkeypatch.setattr(gating, "newest_first", heads)
+    assert gate(spec, tmp_path, cap=6)["evidence"]["units_from_earlier_runs"] >= 6
+    assert len(seen) == 1
 
 
 def test_other_code_starts_afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
