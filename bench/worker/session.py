@@ -15,7 +15,7 @@ from types import ModuleType
 from bench.engine import Engine, Options, Teacher, memory, routing
 from bench.engine.evidence import Check, check
 from bench.records import Facts, Json, Loaded, Mixture
-from bench.worker import cascades
+from bench.worker import builds, cascades
 from bench.worker.passes import undisturbed
 from bench.worker.steps import DENSE, apply, decode_a_little, enforce, scheme_of
 
@@ -29,6 +29,7 @@ def load(message: Json) -> tuple[Engine, Loaded]:
     options = Options(**message["options"])
     runtime = importlib.import_module(message["runtime"])
     engine, loaded_s = _engine(runtime, options, message)
+    builds.watch()
     facts = engine.facts()
     checks = [*engine.as_asked(options), *_as_packed(engine, facts)]
     if words := engine.reads():
