@@ -29,7 +29,6 @@ def load(message: Json) -> tuple[Engine, Loaded]:
     options = Options(**message["options"])
     runtime = importlib.import_module(message["runtime"])
     engine, loaded_s = _engine(runtime, options, message)
-    builds.watch()
     facts = engine.facts()
     checks = [*engine.as_asked(options), *_as_packed(engine, facts)]
     if words := engine.reads():
@@ -72,7 +71,9 @@ def _engine(runtime: ModuleType, options: Options, message: Json) -> tuple[Engin
         not_needed: Callable[[Path], set[str]] = getattr(runtime, "not_needed", lambda _directory: set())
         with _hidden(not_needed(directory) - needed):
             engine: Engine = runtime.load(directory, options)
-    return engine, (perf_counter_ns() - started) / 1e9
+    loaded_s = (perf_counter_ns() - started) / 1e9
+    builds.watch()
+    return engine, loaded_s
 
 
 @contextmanager
