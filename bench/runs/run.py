@@ -104,14 +104,7 @@ def run_spec(
 
 
 def _tools(
-    spec: Spec,
-    directory: Path,
-    journal: Journal,
-    tell: Tell,
-    interrupt: Interrupt,
-    text: str,
-    *,
-    once: bool,
+    spec: Spec, directory: Path, journal: Journal, tell: Tell, interrupt: Interrupt, text: str, *, once: bool
 ) -> RunContext:
     """Return what every pass needs; with ``once`` a row gets its first pairs only."""
     measure = spec.measure.model_copy(update={"max_rounds": 1} if once else {})
