@@ -9,10 +9,10 @@ from typing import Any
 from bench.config.blocks import RuntimeBlock
 from bench.formatting import printable
 from bench.models.checks import json_object
-from bench.models.safetensors_header import safetensors_header
 from bench.models.lora import config_directory
 from bench.models.reference import LocalPath, ModelRef, Named, Random
 from bench.models.registry import FindModel
+from bench.models.safetensors_header import safetensors_header
 from bench.models.templates import has_tokenizer
 from bench.yaml_source import KeyPath, YamlSource
 
