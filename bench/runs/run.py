@@ -32,7 +32,7 @@ from bench.errors import (
 from bench.machine.fingerprint import fingerprint
 from bench.machine.gpus import gpu_for, lock_names
 from bench.machine.nvml import Gpu
-from bench.measure.arm import RunContext
+from bench.measure.arm import Fetch, RunContext
 from bench.measure.clock import utc_now
 from bench.measure.events import Noted, Tell, nobody
 from bench.measure.group import GroupRun
@@ -107,11 +107,7 @@ def _tools(
 
 
 def _measure(
-    spec: Spec,
-    tools: RunContext,
-    fetch: Callable[[ModelRef], LocalModel],
-    done: Mapping[str, set[str]],
-    budget_s: float | None,
+    spec: Spec, tools: RunContext, fetch: Fetch, done: Mapping[str, set[str]], budget_s: float | None
 ) -> None:
     """Measure every group but for the rows that are ``done``, and then spend what is left of a budget."""
     budget, measured = Budget(budget_s or 0.0), list[Pairs]()
@@ -172,7 +168,7 @@ def finishing(directory: Path, journal: Journal, interrupt: Interrupt) -> Iterat
             write_summary(directory)
 
 
-def fetcher(spec: Spec, on_fetch: OnProgress) -> Callable[[ModelRef], LocalModel]:
+def fetcher(spec: Spec, on_fetch: OnProgress) -> Fetch:
     """Fetch all models to this disk before anything is measured, and check each of them once.
 
     The function that is returned gives a model again whenever it is about to be loaded. It raises
