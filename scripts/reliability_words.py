@@ -107,6 +107,14 @@ FAULTS: Rows = {
         "a message says so; verdict, exit code and data stay, and the report can be made later",
     ),
     35: ("a file of a model changes during a run", "exit code 6 with the name of the file"),
+    36: (
+        "a killed process left the lock of a build of kernels",
+        "the row is `load_error` with the file to delete, and does not wait for its time to be over",
+    ),
+    37: (
+        "the harness is killed after its last record and before `run.json`",
+        "every command makes the summary from the journal, `bench verify` says so, and `--resume` writes it",
+    ),
 }
 
 BAD_INPUTS: Rows = {

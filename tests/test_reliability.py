@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-KINDS = {"fault": 35, "bad_input": 46}
+KINDS = {"fault": 37, "bad_input": 46}
 
 
 @pytest.fixture(scope="module")

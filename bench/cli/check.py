@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from bench import plugins
-from bench.cli.estimate import assumptions, batches, estimate, most_pairs
+from bench.cli.estimate import assumptions, estimate, most_pairs
+from bench.cli.expected import batches
 from bench.cli.listing import NO_STEPS, align, arm_words, model_words, terminal_width
 from bench.config.blocks import LimitBlock
 from bench.config.loadable import context_of

@@ -151,15 +151,19 @@ def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) ->
 
 
 def _runs_below(directory: Path) -> list[Path]:
-    """Return the directories that hold a run, and say on standard error which could not be looked into."""
-    from bench.results.summary import RUN_JSON
+    """Return the directories that hold a run, with or without its summary, and say on standard error which
+    could not be looked into."""
+    from bench.results.index_entry import LOAD_JSON
+    from bench.store.run_files import JOURNAL, PACKED, RUN_JSON
 
     def unreadable(bad: OSError) -> None:
         print(f"bench: left out: {one_line(str(bad.filename))}: {bad.strerror}", file=sys.stderr)
 
-    return sorted(
-        Path(place) for place, _, files in os.walk(directory, onerror=unreadable) if RUN_JSON in files
-    )
+    def holds_run(files: list[str]) -> bool:
+        return RUN_JSON in files or (LOAD_JSON not in files and (JOURNAL in files or PACKED in files))
+
+    found = os.walk(directory, onerror=unreadable)
+    return sorted(Path(place) for place, _, files in found if holds_run(files))
 
 
 def _readable(directories: Sequence[Path]) -> Iterator[RunSummary]:

@@ -54,18 +54,18 @@ def calibrate(config: Path, options: CalibrateOptions, *, quiet: bool) -> None:
     from bench.runs.gate import calibrate_spec
     from bench.sides.side import Asked, side_of
 
-    written = None
+    side = None
     if options.commit is None:
         spec = read_config(config, options.overrides)
     else:
         asked = Asked(config, options.out, options.overrides)
         side = side_of(asked, "--commit", options.commit, sayer(quiet=quiet))
-        spec, written = side.spec, side.written
+        spec = side.spec
     base = interpreter_at(options.base) if options.base else None
     with RunProgress(spec, quiet=quiet) as rows:
         directory = calibrate_spec(
             spec, options.out, units=options.units, batches=options.batches, base=base, tell=rows.tell,
-            written=written,
+            side=side,
         )  # fmt: skip
     print("\n".join(calibration(load(directory).calibration)))
     print(f"  {directory}/run.json")

@@ -19,40 +19,49 @@ if TYPE_CHECKING:
     from bench.results.run_summary import RunSummary
 
 
+Run = Annotated[
+    Path, typer.Argument(metavar="RUN", help="a directory in results/, or results/ itself: every run in it")
+]
+Hardware = Annotated[str | None, typer.Option(help="an id in configs/prices")]
+UsdPerHour = Annotated[float | None, typer.Option(help="or a price of your own")]
+Utilisation = Annotated[float | None, typer.Option(help="share of paid hours spent serving")]
+Vcpus = Annotated[
+    int | None,
+    typer.Option(help="vCPUs of that price, of which the run is charged its share; if absent, all"),
+]
+AgainstApi = Annotated[Against | None, typer.Option(help="api: what hosted APIs bill for the same requests")]
+Apis = Annotated[
+    list[str] | None, typer.Option(metavar="PROVIDER/MODEL", help="with --against api: these APIs only")
+]
+Variants = Annotated[
+    list[str] | None, typer.Option(help="with --against api: the rows to set against each API")
+]
+Cached = Annotated[
+    float, typer.Option(min=0, max=1, help="share of the input that an API's prompt cache serves")
+]
+TokenRatio = Annotated[float, typer.Option(help="tokens of other models' tokenizers for one of the run's")]
+Split = Annotated[
+    bool, typer.Option("--split", help="a price for each token in and out, from a sweep over their mix")
+]
+Picture = Annotated[
+    Path | None, typer.Option(metavar="FILE.svg", help="with --against api: dollars against volume")
+]
+
+
 @app.command()
 def price(
-    run: Annotated[
-        Path,
-        typer.Argument(metavar="RUN", help="a directory in results/, or results/ itself: every run in it"),
-    ],
-    hardware: Annotated[str | None, typer.Option(help="an id in configs/prices")] = None,
-    usd_per_hour: Annotated[float | None, typer.Option(help="or a price of your own")] = None,
-    utilisation: Annotated[float | None, typer.Option(help="share of paid hours spent serving")] = None,
-    vcpus: Annotated[
-        int | None,
-        typer.Option(help="vCPUs of that price, of which the run is charged its share; if absent, all"),
-    ] = None,
-    against: Annotated[
-        Against | None, typer.Option(help="api: what hosted APIs bill for the same requests")
-    ] = None,
-    api: Annotated[
-        list[str] | None, typer.Option(metavar="PROVIDER/MODEL", help="with --against api: these APIs only")
-    ] = None,
-    variant: Annotated[
-        list[str] | None, typer.Option(help="with --against api: the rows to set against each API")
-    ] = None,
-    cached: Annotated[
-        float, typer.Option(min=0, max=1, help="share of the input that an API's prompt cache serves")
-    ] = 0.0,
-    token_ratio: Annotated[
-        float, typer.Option(help="tokens of other models' tokenizers for one of the run's")
-    ] = 1.0,
-    split: Annotated[
-        bool, typer.Option("--split", help="a price for each token in and out, from a sweep over their mix")
-    ] = False,
-    picture: Annotated[
-        Path | None, typer.Option(metavar="FILE.svg", help="with --against api: dollars against volume")
-    ] = None,
+    run: Run,
+    hardware: Hardware = None,
+    usd_per_hour: UsdPerHour = None,
+    utilisation: Utilisation = None,
+    vcpus: Vcpus = None,
+    against: AgainstApi = None,
+    api: Apis = None,
+    variant: Variants = None,
+    cached: Cached = 0.0,
+    token_ratio: TokenRatio = 1.0,
+    split: Split = False,
+    picture: Picture = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a run at another price, or beside the prices of APIs, without measuring again."""

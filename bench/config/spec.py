@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from bench.config.blocks import (
     BuildBlock,
@@ -17,7 +18,7 @@ from bench.config.blocks import (
     SloBlock,
     WorkloadBlock,
 )
-from bench.models.reference import ModelRef
+from bench.models.reference import Hub, LocalPath, ModelRef
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,21 @@ class Place:
     """Where an arm's worker runs, if not here: its directory, and the roots of its commit's files by name.
 
     The worker notes which files below the roots it reads, so that a gate knows what of a change it measured.
-    The manifest lists the files of the commit, which are restored before each worker starts.
+    The manifest lists the files of the commit, which are restored before each worker starts. ``models`` are
+    the directories of its model files, in search order.
     """
 
     directory: str | None = None
     roots: tuple[tuple[str, str], ...] = ()
     manifest: str | None = None
+    models: tuple[Path, ...] = ()
+
+    def model(self, model: ModelRef) -> ModelRef:
+        """Return a model as it is found from here: a relative path below the directory, a name among the
+        model files."""
+        if isinstance(model, LocalPath):
+            return LocalPath(Path(self.directory or "") / model.path)
+        return model if isinstance(model, Hub) else replace(model, within=self.models)
 
 
 @dataclass(frozen=True)

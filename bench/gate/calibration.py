@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from bench.errors import IntegrityError
@@ -22,7 +21,7 @@ from bench.metrics.cost import PER_REQUEST
 from bench.metrics.load_blocks import block_seconds, sums
 from bench.metrics.unit_ratios import NO_LIMITS, log_ratio
 from bench.records import RunRecord, UnitRecord
-from bench.store.replay import judging, load_record, newest_first
+from bench.store.replay import Head, judging, load_record
 
 VALID = timedelta(days=7)
 ENOUGH_UNITS = 6
@@ -132,9 +131,10 @@ def _lag1(values: Sequence[float]) -> float:
     return math.fsum(a * b for a, b in pairwise(centred)) / whole if whole else 0.0
 
 
-def latest(out: Path, conditions: Mapping[str, Any], now_utc: str) -> Calibration | None:
-    """Return the newest calibration in ``out`` under the same conditions, if it is at most 7 days old."""
-    for directory, head in newest_first(out):
+def latest(runs: Iterable[Head], conditions: Mapping[str, Any], now_utc: str) -> Calibration | None:
+    """Return the newest calibration under the same conditions, if it is at most 7 days old. ``runs`` are all
+    that are there, the newest first."""
+    for directory, head in runs:
         gate = head.get("gate") or {}
         if gate.get("mode") != "calibration" or gate.get("conditions") != conditions:
             continue

@@ -50,6 +50,8 @@ def judge_interval(rule: Rule, key: Key, found: Interval, cells: int = 1) -> Fin
         anywhere if bound is None else number + wider * (bound - number)
         for bound, anywhere in zip(bounds, (-math.inf, math.inf), strict=True)
     )
+    if low <= 0 and found.low is not None and 0 < found.low < number:  # on the log scale: a time is above 0
+        low = number * (found.low / number) ** wider
     over, under = (low > bound, high <= bound) if rule.sign > 0 else (high < bound, low >= bound)
     confidence = 1.0 if low == high else 1 - 0.05 / max(cells, 1)
     known = {name: end for name, end in (("low", low), ("high", high)) if math.isfinite(end)}

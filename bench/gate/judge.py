@@ -12,23 +12,20 @@ from typing import Any
 
 from bench.errors import Outcome
 from bench.gate.calibration import Calibration
+from bench.gate.counted import IMPROBABLE_RATIO, counters_hold, more_work, only_code_differs
 from bench.gate.figures import judge_figure
 from bench.gate.finding import Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.gate.limits import MOST_FINDINGS, MOST_TIMED, Rule, rules
-from bench.gate.reach import any_reached, nothing_differs, same_row, unreached_verdict
+from bench.gate.reach import any_reached, nothing_differs, unreached_verdict
 from bench.gate.sequential import CONFIDENCE, Test, confidence_sequence, decide
-from bench.metrics import cost
-from bench.metrics.unit_ratios import log_ratio, price_shift
+from bench.metrics.unit_ratios import COLD, log_ratio, price_shift
 from bench.records import ArmRecord, RunRecord, UnitRecord
 from bench.stats.figure import Figures
+from bench.stats.intervals import LEAST_SAMPLES
 
-# If changed code alone is faster than this, a broken measurement is more likely than good work.
-IMPROBABLE_RATIO = 0.7
 MAX_VOID_SHARE = 0.2
 CANDIDATE = "candidate"
 MOST_VOID = 5
-# If any of these grows, the same request takes more work, whatever the clock says.
-_WORK = ("output_tokens", "forward_calls")
 FiguresOfRows = Mapping[tuple[str, str], Figures]  # by a row's group and name
 
 
@@ -40,18 +37,29 @@ def judge(run: RunRecord, figures: FiguresOfRows) -> GateBlock | None:
 
 
 def undecided(run: RunRecord) -> set[tuple[str, str]]:
-    """Return (group, variant) of every comparison that needs another unit: a timed rule has no verdict."""
+    """Return (group, variant) of every comparison that needs another unit: a timed rule has no verdict, or an
+    absolute limit is on a cold start, of which there are too few for an interval."""
     found, reached = set(), any_reached(run, run.compared)
     timed = [rule for rule in _rules(run) if rule.kind == "timed"]
+    starts = any(rule.kind == "interval" and rule.metric in COLD for rule in _rules(run))
     for base, variant in run.compared:
         if variant.status not in (Outcome.OK, Outcome.INTERRUPTED) or base.status == Outcome.BASELINE_FAILED:
             continue
         if _measured(base, variant) and not reached:
             continue
         findings = [_timed(run, rule, base, variant) for rule in timed]
-        if any(f.verdict == GateVerdict.INCONCLUSIVE and f.more_may_help for f in findings):
+        more = any(f.verdict == GateVerdict.INCONCLUSIVE and f.more_may_help for f in findings)
+        if more or (starts and _too_few_starts(run, variant)):
             found.add((variant.group, variant.name))
     return found
+
+
+def _too_few_starts(run: RunRecord, variant: ArmRecord) -> bool:
+    """Return whether the interval of a cold start needs another process. When to stop does not depend on what
+    was measured, so the interval is that of a fixed sample."""
+    mine = run.units_of(variant)
+    cap = int((run.gate or {}).get("test", {}).get("cap", Test.cap))
+    return sum(not unit.void for unit in mine) < LEAST_SAMPLES and len(mine) < cap
 
 
 def test_of(run: RunRecord, rule: Rule) -> Test:
@@ -96,7 +104,7 @@ def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
                 yield finding(rule, _key(variant), unreached_verdict(run), reason)
             elif rule.kind == "timed":
                 yield _timed(run, rule, base, variant)
-            elif rule.kind == "exact" and not _counters_hold(run):
+            elif rule.kind == "exact" and not counters_hold(run):
                 reason = "counters varied when this machine was calibrated: nothing exact to decide by"
                 yield finding(rule, _key(variant), GateVerdict.INCONCLUSIVE, reason)
             else:
@@ -124,7 +132,7 @@ def _failed(base: ArmRecord, variant: ArmRecord) -> ArmRecord | None:
 
 def _timed(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> Finding:
     """Apply the sequential test; if only code differs, more counted work or a higher price comes first."""
-    exact = _more_work(run, rule, base, variant)
+    exact = more_work(run, rule, base, variant)
     if exact is not None:
         return exact
     mine = run.units_of(variant)
@@ -142,7 +150,7 @@ def _timed(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> F
         return finding(rule, _key(variant), GateVerdict.ERROR, "a unit did not measure it")
     shift = price_shift(run, base, variant, rule.metric)
     changes = [ratio + shift for ratio in ratios if ratio is not None]
-    return _by_test(run, rule, _key(variant), changes, alike=_only_code_differs(run, base, variant))
+    return _by_test(run, rule, _key(variant), changes, alike=only_code_differs(run, base, variant))
 
 
 def _by_test(
@@ -174,59 +182,6 @@ def _by_test(
         evidence_pass=decision.evidence_pass,
         more_may_help=verdict == GateVerdict.INCONCLUSIVE and len(changes) < test.cap,
     )
-
-
-def _only_code_differs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> bool:
-    """Return whether both sides run the same config, so that counters and price should agree."""
-    if (run.gate or {}).get("mode") == "commits":
-        return same_row(base, variant)
-    return (run.gate or {}).get("mode") == "code"
-
-
-def _counters_hold(run: RunRecord) -> bool:
-    """Return whether counters were the same in every unit of the calibration; True if there was none."""
-    calibration = (run.gate or {}).get("calibration") or {}
-    return bool(calibration.get("counters_constant", True))
-
-
-def _more_work(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> Finding | None:
-    """Judge a cost by exact counts (tokens, forward calls, price) if both sides have the same config."""
-    if not _only_code_differs(run, base, variant) or rule.metric not in (
-        cost.PER_1K.key,
-        cost.PER_REQUEST.key,
-    ):
-        return None
-    if not _counters_hold(run):
-        return None  # counters that vary cannot decide, but time can
-    changes = {"price of an hour": price_shift(run, base, variant, cost.PER_REQUEST.key)}
-    for key in () if _whole_answers(run, variant) else _WORK:
-        ours, theirs = (getattr(arm.counters, key, None) for arm in (variant, base))
-        if ours and theirs:
-            changes[key] = math.log(ours / theirs)
-    what, change = max(changes.items(), key=lambda item: item[1])
-    least, fewest = min(changes.items(), key=lambda item: item[1])
-    if change > rule.margin:
-        ratio = math.exp(change)
-        reason = f"{what} is {ratio:.4g} times the baseline's: counted, not timed"
-        return finding(
-            rule,
-            _key(variant),
-            GateVerdict.FAIL,
-            reason,
-            value=ratio,
-            low=ratio,
-            high=ratio,
-            confidence=1.0,
-        )
-    if least in _WORK and math.exp(fewest) < IMPROBABLE_RATIO:
-        reason = f"{least} fell to {math.exp(fewest):.2g} of the baseline's: is the same work still done?"
-        return finding(rule, _key(variant), GateVerdict.SUSPECT, reason, value=math.exp(fewest))
-    return None
-
-
-def _whole_answers(run: RunRecord, variant: ArmRecord) -> bool:
-    """Return whether answers come as a whole: their lengths may vary, so one count of them is no proof."""
-    return any(len(turns) == 1 for unit in run.units_of(variant) for turns in unit.variant_ns)
 
 
 def _effort(head: Mapping[str, Any], units: Sequence[UnitRecord]) -> Effort:

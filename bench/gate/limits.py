@@ -14,8 +14,10 @@ from bench.formatting import parse_percent
 from bench.metrics import (
     all_metrics,
     counters,
+    device,
     drift_keys,
     energy,
+    expert_load,
     goodput,
     latency,
     load_blocks,
@@ -25,6 +27,7 @@ from bench.metrics import (
     output_drift,
     repetition,
     requests,
+    roofline,
     under_load,
 )
 from bench.metrics.drift_statistics import STATISTICS
@@ -44,6 +47,17 @@ COUNTED = frozenset({"B", "batches", "requests"})
 EXTREMES = {
     "kld_max": "kld_p99", "kld_min": "kld_p01", "delta_p_max": "rms_delta_p", "delta_p_min": "rms_delta_p",
 }  # fmt: skip
+# Figures of one process and one window, which nothing bounds: joules that a counter counts, shares of a
+# ceiling, the time of the GPU, the load of experts, and the bill of making a variant.
+MEASURED_ONCE = frozenset(
+    metric.key
+    for metric in (
+        *energy.MEASURED, roofline.MFU, roofline.MBU, device.BUSY, device.SHARE, *expert_load.METRICS,
+        one_off.USD,
+    )
+)  # fmt: skip
+# Of rows that are no servers: the share of good requests has an interval, these have none.
+RATES_OF_GOOD = frozenset({goodput.GOODPUT.key, goodput.PER_GOOD.key})
 # These are equal in every run of the same code, so any difference is real and decides at once.
 EXACT = frozenset(
     metric.key for metric in (*counters.METRICS, memory.WEIGHTS, memory.KV)
@@ -147,22 +161,59 @@ def never_judged(
     are searched for the highest rate. ``asked`` are the keys that are given in the config's ``energy`` block,
     ``statistics`` the further statistics of drift that it names.
     """
+    return (
+        _of_other_rows(metric, served=served, searches=searches)
+        or _without_interval(metric, served=served)
+        or _not_relative(metric, relative)
+        or _not_asked(metric, asked, good=good)
+        or _no_drift(metric, drift, suites, statistics)
+    )
+
+
+Why = tuple[str, str] | None  # reason and hint
+
+
+def _of_other_rows(metric: str, *, served: bool, searches: bool) -> Why:
+    """Say that rows of this kind do not have the figure."""
     if served and metric not in of_servers():
         return "it is not measured of a server", f"known: {', '.join(sorted(of_servers()))}"
     if not served and metric in {one.key for one in under_load.METRICS}:
         return "only a server under load has it", "see docs/serving.md"
     if metric == under_load.CAPACITY.key and not searches:
         return "this run does not measure it", "only the workload search does"
+    return None
+
+
+def _without_interval(metric: str, *, served: bool) -> Why:
+    """Say that the figure never has bounds: every verdict would be INCONCLUSIVE."""
+    if metric in EXTREMES:
+        return "nothing bounds the most extreme position of a text", f"limit {EXTREMES[metric]}"
+    if metric in MEASURED_ONCE or (not served and metric in RATES_OF_GOOD):
+        hint = "limit good_fraction" if metric in RATES_OF_GOOD else "limit a time or cost_per_request_usd"
+        return "it is measured once and has no interval, so a change cannot be told from chance", hint
+    return None
+
+
+def _not_relative(metric: str, relative: bool) -> Why:
+    """Say that the baseline has nothing to which a limit could be relative."""
     if relative and metric in OFTEN_NONE:
         return "a baseline that has none has nothing that it could be relative to", "use max"
+    if relative and metric in beside_baseline():
+        return "the baseline has no such figure that a variant's could be relative to", "use max or min"
+    return None
+
+
+def _not_asked(metric: str, asked: Collection[str], *, good: bool) -> Why:
+    """Say which block of the config is missing."""
     if metric in energy.NEEDS and energy.NEEDS[metric] not in asked:
         return "this run does not make it", f"give energy: {{{energy.NEEDS[metric]}: ...}}"
     if metric in {one.key for one in goodput.METRICS} and not good:
         return "this run does not measure it", "say what a good request is, such as slo: {ttft_ms: 500}"
-    if relative and metric in beside_baseline():
-        return "the baseline has no such figure that a variant's could be relative to", "use max or min"
-    if metric in EXTREMES:
-        return "nothing bounds the most extreme position of a text", f"limit {EXTREMES[metric]}"
+    return None
+
+
+def _no_drift(metric: str, drift: bool, suites: Sequence[str], statistics: Collection[str]) -> Why:
+    """Say that the run does not measure this part of drift."""
     if metric in drift_keys() and not drift:
         return "this run does not measure it", "drift.tokens is 0, or all weights are random"
     for name, statistic in STATISTICS.items():

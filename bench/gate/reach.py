@@ -46,12 +46,23 @@ def reasons(found: Json, base: ArmRecord, candidate: ArmRecord) -> Iterator[str]
         if getattr(base, what) != getattr(candidate, what):
             yield what
     for one in found.get("inputs", ()):  # prompts have a digest of their own
-        if one["row"] == candidate.group and one["what"].startswith("optimise."):
+        if one["row"] == candidate.group and one["what"].partition(".")[0] in ("model", "optimise"):
             yield one["what"]
-    if base.model.get("weights_sha256") != candidate.model.get("weights_sha256"):
-        yield "the model's weights"
+    yield from _other_models(base, candidate)
     if any(change["what"].startswith("price") for change in found["config"]):
         yield "price"
+
+
+def _other_models(base: ArmRecord, candidate: ArmRecord) -> Iterator[str]:
+    """Yield the models, the row's own and those that its steps name, that are not the same on both sides."""
+    for key in ("weights_sha256", "files_sha256"):
+        if base.model.get(key) != candidate.model.get(key):
+            yield "the model's weights" if key == "weights_sha256" else "the model's files"
+            break
+    for name in sorted(base.models.keys() | candidate.models.keys()):
+        ours, theirs = (side.models.get(name, {}).get("files_sha256") for side in (candidate, base))
+        if ours != theirs:
+            yield f"the weights of {name}"
 
 
 def files(base: Mapping[str, str], candidate: Mapping[str, str]) -> list[str]:
@@ -77,11 +88,12 @@ def unreached_verdict(run: RunRecord) -> GateVerdict:
 
 
 def same_row(base: ArmRecord, candidate: ArmRecord) -> bool:
-    """Return whether both sides of a row have the same config, but for paths."""
-    return not any(
-        _without_paths(getattr(base, what)) != _without_paths(getattr(candidate, what))
-        for what in ("runtime", "workload")
-    ) and (base.optimise, base.model.get("weights_sha256")) == (
-        candidate.optimise,
-        candidate.model.get("weights_sha256"),
+    """Return whether both sides of a row have the same config and models, but for paths."""
+    return (
+        all(
+            _without_paths(getattr(base, what)) == _without_paths(getattr(candidate, what))
+            for what in ("runtime", "workload")
+        )
+        and base.optimise == candidate.optimise
+        and not any(True for _what in _other_models(base, candidate))
     )

@@ -9,6 +9,7 @@ Standard library only, because the worker uses this file too.
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,3 +57,24 @@ def ending_with_parent(number: int) -> Callable[[], None]:
     """
     libc = ctypes.CDLL(None)
     return lambda: libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
+
+
+def is_open(path: Path) -> bool | None:
+    """Return whether a process holds a file open; None if only another user's process may, into which nobody
+    but root can look."""
+    name = str(path.resolve())
+    pids = [entry for entry in entries(Path("/proc")) if entry.name.isdecimal()]
+    if any(_leads_to(link, name) for entry in pids for link in entries(entry / "fd")):
+        return True
+    try:
+        owner = path.stat().st_uid
+    except OSError:
+        return False
+    return False if os.getuid() in (0, owner) else None
+
+
+def _leads_to(link: Path, name: str) -> bool:
+    try:
+        return str(link.readlink()) == name
+    except OSError:
+        return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -21,6 +21,7 @@ from bench.measure import arm as one
 from bench.measure import designs, passes, replies
 from bench.measure.arm import ArmUnderTest, Fetch, open_worker
 from bench.measure.fresh_pair import made_now, prompts_of, with_bills_of
+from bench.measure.models import record_models
 from bench.measure.together import blaming_baseline
 from bench.records import ColdStart, Loaded, Sides, TurnTimes, UnitRecord
 
@@ -105,7 +106,7 @@ class ApartPair:
 
     def _load(self, under: ArmUnderTest, spent: Loaded | None = None) -> Loaded:
         model, baseline = (self._fetch(side.model) for side in (under.arm, self.group.baseline))
-        under.record(model={**asdict(model.source), "random": model.random})
+        record_models(under, model, self._fetch)
         loaded = passes.load(under, model, baseline, self._fetch)
         if spent is not None:
             loaded = replace(loaded, evidence=with_bills_of(spent, loaded))

@@ -11,7 +11,7 @@ from typing import Any
 from bench import plugins
 from bench.config.blocks import DriftBlock, MeasureBlock
 from bench.config.edges import edge_runtime
-from bench.config.spec import Arm, Optimisation
+from bench.config.spec import Arm, Optimisation, Place
 from bench.environments import interpreter
 from bench.formatting import row_title
 from bench.machine import noise
@@ -25,7 +25,7 @@ from bench.measure.events import Began, Tell
 from bench.measure.replies import Asked, Command, Reply
 from bench.measure.worker_process import WorkerProcess
 from bench.models.reasoning import markers_of
-from bench.models.reference import LocalModel, LocalPath, ModelRef, named_or_path
+from bench.models.reference import LocalModel, ModelRef, named_or_path
 from bench.optimisations import routes
 from bench.optimisations.shared.cascading import told
 from bench.records import Facts, Json, Loaded
@@ -36,6 +36,7 @@ from bench.workloads import Prompt
 
 Fetch = Callable[[ModelRef], LocalModel]
 QUIET = GpuRound()
+HERE = Place()
 
 
 @dataclass(frozen=True)
@@ -203,47 +204,43 @@ def _told(arm: Arm, step: Optimisation, baseline: LocalModel, fetch: Fetch | Non
         "module": plugins.module_name(f"optimisations.{step.verb}", step.scheme),
     }
     if not routes(step.verb):
-        return {**what, "params": _with_models(step, fetch, arm.place.directory)}
+        return {**what, "params": _with_models(step, fetch, arm.place)}
     assert fetch is not None
     params = dict(step.params)
     edge: Any = params["edge"]
     runtime = edge_runtime(arm.runtime, edge)
-    model = models_of(step, arm.place.directory)["edge"]
+    model = models_of(step, arm.place)["edge"]
     small = replace(arm, model=model, runtime=runtime, optimise=edge.optimise)
     load = load_arguments(small, fetch(small.model), baseline, fetch)
     return {**what, "params": {}, "told": told(params), "edge": load}
 
 
-def _with_models(step: Optimisation, fetch: Fetch | None, directory: str | None) -> dict[str, object]:
+def _with_models(step: Optimisation, fetch: Fetch | None, place: Place) -> dict[str, object]:
     """Return the settings of a step, with the directory of a model in the place of its name."""
     params = dict(step.params)
-    for key, model in models_of(step, directory).items():
+    for key, model in models_of(step, place).items():
         assert fetch is not None
         params[key] = str(fetch(model).directory)
     return params
 
 
-def models_of(step: Optimisation, directory: str | None = None) -> dict[str, ModelRef]:
-    """Return the models that the settings of a step name, such as one that drafts, by their keys. Relative
-    paths are below ``directory``."""
+def models_of(step: Optimisation, place: Place = HERE) -> dict[str, ModelRef]:
+    """Return the models that the settings of a step name, such as one that drafts, by their keys. They are
+    found from the place of their row."""
     scheme, params = plugins.load(f"optimisations.{step.verb}", step.scheme), dict(step.params)
     if routes(step.verb):
         edge: Any = params["edge"]
         found = {"edge": named_or_path(edge.model)}
     else:
         found = {key: named_or_path(str(params[key])) for key in getattr(scheme, "MODELS", ())}
-    return {key: _within(directory, one) for key, one in found.items()}
-
-
-def _within(directory: str | None, model: ModelRef) -> ModelRef:
-    return LocalPath(Path(directory or "") / model.path) if isinstance(model, LocalPath) else model
+    return {key: place.model(one) for key, one in found.items()}
 
 
 def prompt_arguments(arm: Arm, prompts: Sequence[Prompt]) -> dict[str, object]:
     """Return the arguments of ``prompts``: requests, batch size, output tokens, markers of reasoning."""
     load = arm.workload
     return {
-        "reasoning": markers_of(arm.model, load.name, dict(load.own)),
+        "reasoning": markers_of(arm.model, load.name, dict(load.own), arm.place.models),
         "prompts": [asdict(prompt) for prompt in prompts],
         "batch_size": arm.workload.batch_size,
         "output_tokens": arm.workload.output_tokens,

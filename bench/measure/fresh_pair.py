@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from time import monotonic
 from types import TracebackType
 from typing import Any
@@ -22,6 +22,7 @@ from bench.machine import noise
 from bench.measure import arm as one
 from bench.measure import designs, passes, replies
 from bench.measure.arm import ArmUnderTest, Fetch, open_worker
+from bench.measure.models import record_models
 from bench.measure.pair import pinned
 from bench.measure.replies import Command, Reply
 from bench.measure.together import ask_both, ask_each, blaming_baseline
@@ -81,7 +82,7 @@ class FreshPair:
         the same row: its costs of calibration and training are then recorded for this load."""
         models = [self._fetch(under.arm.model) for under in self.sides]
         for under, model in zip(self.sides, models, strict=True):
-            under.record(model={**asdict(model.source), "random": model.random})
+            record_models(under, model, self._fetch)
         loads = [
             {
                 **one.load_arguments(under.arm, model, models[0], self._fetch),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 
 from bench.config.served import is_server
 from bench.config.spec import Arm, Group
@@ -16,6 +15,7 @@ from bench.measure import pair, passes, suites
 from bench.measure.arm import ArmUnderTest, RunContext, open_worker
 from bench.measure.events import Ended
 from bench.measure.fresh_pair import prompts_of
+from bench.measure.models import record_models
 from bench.measure.pairs import Pairs
 from bench.measure.row import VariantRun
 from bench.measure.served import ServedRun, measure_alone
@@ -82,7 +82,7 @@ class GroupRun:
     def _open(self, under: ArmUnderTest) -> None:
         """Fetch the model, record its source, and load it into the worker."""
         model = self.fetch(under.arm.model)
-        under.record(model={**asdict(model.source), "random": model.random})
+        record_models(under, model, self.fetch)
         passes.load(under, model, model, self.fetch)
         passes.warm_up(under, prompts_of(under.arm))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from time import monotonic
 
 from bench.config.served import address_of, on_gpu
@@ -23,6 +23,7 @@ from bench.measure import served_drift
 from bench.measure.arm import ArmUnderTest, open_worker
 from bench.measure.blocks import Plan, Serving, serving
 from bench.measure.events import Began
+from bench.measure.models import record_models
 from bench.measure.together import blaming_baseline
 from bench.metrics.requests import Limits
 from bench.models.reference import LocalModel
@@ -189,7 +190,7 @@ def record_model(under: ArmUnderTest, fetch: Fetch) -> None:
     """Record what is served: the model on this disk, or its name where somebody else serves it."""
     if address_of(under.arm.runtime) is None:
         model = fetch(under.arm.model)
-        under.record(model={**asdict(model.source), "random": model.random})
+        record_models(under, model, fetch)
     else:
         name = dict(under.arm.runtime.own)["model"]
         under.record(model={"name": str(name or "what the server serves"), "kind": "served"})

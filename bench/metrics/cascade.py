@@ -9,7 +9,7 @@ from bench.metrics import cost, routed
 from bench.pricing import two_prices
 from bench.records import ArmRecord, Cascaded, RunRecord
 from bench.stats.figure import Figures, Metric
-from bench.stats.intervals import Interval, mean_interval
+from bench.stats.intervals import Interval, positive_mean
 from bench.stats.proportions import wilson
 
 RATE = Metric(
@@ -56,9 +56,9 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     stayed, went = _durations(arm)
     return {
         RATE.key: RATE.scalar(wilson(len(sent), count), **notes),
-        EDGE.key: EDGE.scalar(mean_interval([one.edge_usd for one in by_payee]), edge=terms["edge"]),
-        CLOUD.key: CLOUD.scalar(mean_interval([one.cloud_usd for one in by_payee])),
-        EGRESS.key: EGRESS.scalar(mean_interval([one.egress_usd for one in by_payee])),
+        EDGE.key: EDGE.scalar(positive_mean([one.edge_usd for one in by_payee]), edge=terms["edge"]),
+        CLOUD.key: CLOUD.scalar(positive_mean([one.cloud_usd for one in by_payee])),
+        EGRESS.key: EGRESS.scalar(positive_mean([one.egress_usd for one in by_payee])),
         STAYED.key: STAYED.distribution(stayed),
         WENT.key: WENT.distribution(went),
         LINK.key: LINK.scalar(_mean([1e3 * one.link_s for one in sent])),
@@ -78,7 +78,7 @@ def _durations(arm: ArmRecord) -> tuple[list[float], list[float]]:
 
 
 def _mean(values: Sequence[float]) -> Interval | None:
-    return mean_interval(values) if values else None
+    return positive_mean(values) if values else None
 
 
 def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:

@@ -10,7 +10,7 @@ from bench.pricing import cost as model
 from bench.pricing.two_prices import bill
 from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figure, Figures, Metric
-from bench.stats.intervals import Interval, mean_interval, widened
+from bench.stats.intervals import Interval, positive_mean, widened
 
 PER_1K = Metric("cost_per_1k_tokens_usd", "USD", "lower", model.FORMULA_1K_TOKENS, "input + output tokens")
 PER_1K_IN = Metric("cost_per_1k_input_tokens_usd", "USD", "lower", model.FORMULA_1K_INPUT, "additive split")
@@ -86,7 +86,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     else:
         paid = bill(arm.cascaded, by)
         cost = model.shared_out(paid.usd, 0.0, price.power_basis, usage)
-        spread = widened(mean_interval(routed.usd_of_requests(arm, by)), processes.half_width(arm, run))
+        spread = widened(positive_mean(routed.usd_of_requests(arm, by)), processes.half_width(arm, run))
 
     def spread_like(usd: float | None) -> Interval | None:
         if usd is None or spread.low is None or spread.high is None:

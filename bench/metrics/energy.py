@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bench.metrics import processes
 from bench.records import ArmRecord, EnergyReading, RunRecord
-from bench.stats.figure import Figures, Metric
+from bench.stats.figure import Figure, Figures, Metric
+from bench.stats.intervals import Interval
 
 PER_TOKEN = Metric("energy_per_output_token_j", "J", "lower", "E/Σ n_out over the energy window", "per token")
 PER_REQUEST = Metric("energy_per_request_j", "J", "lower", "E/N_ok over the energy window", "per request")
@@ -71,12 +73,15 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
             notes = {"boundary": energy.boundary, "idle_w": idle_w}
             found[NET_PER_TOKEN.key] = NET_PER_TOKEN.scalar(net / energy.output_tokens, **notes)
             found[NET_PER_REQUEST.key] = NET_PER_REQUEST.scalar(net / energy.requests, **notes)
-    modelled = _modelled(arm, asked) if measured is None else None
+    modelled = _modelled(arm, run, asked) if measured is None else None
     if modelled is not None:
         source = {"basis": "modelled", "watts": asked["modelled_watts"]}
         found[MODELLED_PER_REQUEST.key] = MODELLED_PER_REQUEST.scalar(modelled, **source)
-    per_request = modelled if energy is None or measured is None else measured / energy.requests
-    found[CO2_PER_REQUEST.key] = _co2(per_request, asked, "measured" if measured is not None else "modelled")
+    if energy is None or measured is None:
+        per_request, basis = modelled, "modelled"
+    else:
+        per_request, basis = Interval(measured / energy.requests, None, None), "measured"
+    found[CO2_PER_REQUEST.key] = _co2(per_request, asked, basis)
     return found
 
 
@@ -109,18 +114,25 @@ def _net(energy: EnergyReading, idle_w: float | None) -> float | None:
     return left if left > 0 else None
 
 
-def _modelled(arm: ArmRecord, asked: Mapping[str, Any]) -> float | None:
-    """Return the joules of a request by the config's watts and the row's own seconds."""
+def _modelled(arm: ArmRecord, run: RunRecord, asked: Mapping[str, Any]) -> Interval | None:
+    """Return the joules of a request by the config's watts and the row's own seconds, whose relative bounds
+    they have."""
     watts, requests = asked.get("modelled_watts"), sum(batch.requests for batch in arm.solo)
     if watts is None or not requests:
         return None
-    return float(watts) * sum(batch.duration_s for batch in arm.solo) / requests
+    joules = float(watts) * sum(batch.duration_s for batch in arm.solo) / requests
+    return processes.like_time(joules, arm, run)
 
 
-def _co2(joules: float | None, asked: Mapping[str, Any], basis: str) -> Any:
+def _co2(joules: Interval | None, asked: Mapping[str, Any], basis: str) -> Figure | None:
     grams = asked.get("g_co2_per_kwh")
     if joules is None or grams is None:
         return None
     pue = float(asked.get("pue") or 1.0)
+    value, low, high = (
+        None if one is None else one / JOULES_PER_KWH * pue * float(grams)
+        for one in (joules.value, joules.low, joules.high)
+    )
+    assert value is not None
     notes = {"basis": basis, "grid_date": asked.get("date"), "grid_source": asked.get("source")}
-    return CO2_PER_REQUEST.scalar(joules / JOULES_PER_KWH * pue * float(grams), **notes)
+    return CO2_PER_REQUEST.scalar(Interval(value, low, high), **notes)

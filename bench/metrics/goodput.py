@@ -11,6 +11,7 @@ from bench.metrics import cost
 from bench.metrics.throughput import totals
 from bench.records import ArmRecord, RunRecord, TimedBatch
 from bench.stats.figure import Figures, Metric, value_of
+from bench.stats.intervals import share_interval
 
 GOODPUT = Metric("request_goodput", "req/s", "higher", "#{requests that meet every limit}/W", "good requests")
 FRACTION = Metric("good_fraction", "1", "higher", "#{requests that meet every limit}/N_all", "good share")
@@ -30,9 +31,10 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         return {metric.key: None for metric in METRICS}
     per_request = value_of(cost.figures(arm, run)[cost.PER_REQUEST.key])
     per_good = per_request * sums.requests / good if per_request is not None and good else None
+    share = share_interval(good, sums.requests)
     return {
         GOODPUT.key: GOODPUT.scalar(good / sums.wall_s),
-        FRACTION.key: FRACTION.scalar(good / sums.requests, good=good, requests=sums.requests),
+        FRACTION.key: FRACTION.scalar(share, good=good, requests=sums.requests),
         PER_GOOD.key: PER_GOOD.scalar(per_good),
     }
 

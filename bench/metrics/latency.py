@@ -25,15 +25,17 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
 
     An answer that comes as a whole has no first token.
     """
-    between = processes.half_width(arm, run)
+    between, starts = processes.half_width(arm, run), processes.cold_starts(arm, run)
+    load_s = arm.loaded.load_s if arm.loaded else None
+    first_ms = arm.warm_up.first_request_ms if arm.warm_up else None
     ttft, tpot, itl, e2el = samples(arm)
     return {
         TTFT.key: TTFT.distribution(ttft, between),
         TPOT.key: TPOT.distribution(tpot, between),
         ITL.key: ITL.distribution(itl, between),
         E2EL.key: E2EL.distribution(e2el, between),
-        LOAD.key: LOAD.scalar(arm.loaded.load_s if arm.loaded else None),
-        FIRST.key: FIRST.scalar(arm.warm_up.first_request_ms if arm.warm_up else None),
+        LOAD.key: LOAD.scalar(processes.between_starts(load_s, [one.load_s for one in starts])),
+        FIRST.key: FIRST.scalar(processes.between_starts(first_ms, [one.first_request_ms for one in starts])),
     }
 
 

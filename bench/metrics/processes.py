@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from bench.records import ArmRecord, RunRecord
-from bench.stats.intervals import Interval, mean_interval, t_quantile
+from bench.records import ArmRecord, ColdStart, RunRecord
+from bench.stats.intervals import LEAST_SAMPLES, Interval, positive_mean, t_quantile
 from bench.stats.pairs import LEAST_PAIRS
 
 
@@ -36,11 +36,41 @@ def mean_time(arm: ArmRecord, run: RunRecord) -> Interval:
     The processes decode the same batches, so they show what another process would have taken for the whole
     pass, noise of requests included. Only without them do the bounds come from the requests.
     """
-    mean = mean_interval([batch.duration_s for batch in arm.solo])
+    mean = positive_mean([batch.duration_s for batch in arm.solo])
     half = half_width(arm, run)
     if not half:
         return mean
     return Interval(mean.value, mean.value * math.exp(-half), mean.value * math.exp(half))
+
+
+def like_time(value: float, arm: ArmRecord, run: RunRecord) -> Interval:
+    """Return a value that grows with the time of the solo pass, with the relative bounds of that time."""
+    time = mean_time(arm, run)
+    if time.low is None or time.high is None or not time.value:
+        return Interval(value, None, None)
+    return Interval(value, value * time.low / time.value, value * time.high / time.value)
+
+
+def between_starts(value: float | None, seen: Sequence[float]) -> Interval | None:
+    """Return what one process showed once, such as how long it took to load, with bounds of what all of the
+    row's processes show: ``value·exp(±t·s)``, s being the standard deviation of their logarithms.
+
+    Fewer than five processes give no bounds. None without a value.
+    """
+    if value is None:
+        return None
+    if len(seen) < LEAST_SAMPLES or min(seen) <= 0 or value <= 0:
+        return Interval(value, None, None)
+    half = t_quantile(len(seen) - 1) * statistics.stdev(map(math.log, seen))
+    return Interval(value, value * math.exp(-half), value * math.exp(half))
+
+
+def cold_starts(arm: ArmRecord, run: RunRecord) -> list[ColdStart]:
+    """Return how each of the arm's processes in a pair started; a baseline has one in every pair."""
+    if not arm.is_baseline:
+        return [unit.cold.variant for unit in run.pairs_of(arm) if unit.cold]
+    units = (unit for unit in run.units if unit.group == arm.group and not unit.void)
+    return [unit.cold.baseline for unit in units if unit.cold]
 
 
 def _turns(arm: ArmRecord, run: RunRecord) -> Iterator[tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]]:

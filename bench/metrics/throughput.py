@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bench.metrics import processes
 from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figures, Metric
-from bench.stats.intervals import Interval, mean_interval, widened
+from bench.stats.intervals import Interval, positive_mean, widened
 
 REQUESTS = Metric("request_throughput", "req/s", "higher", "N_ok/W, W = last end − first sent", "requests")
 OUTPUT = Metric("output_throughput", "tok/s", "higher", "Σ n_out/W", "output tokens")
@@ -55,7 +55,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         return {metric.key: None for metric in METRICS}
     whole, between = processes.mean_time(arm, run), processes.half_width(arm, run)
     first, steps = (
-        widened(mean_interval(seconds), between)
+        widened(positive_mean(seconds), between)
         for seconds in (
             [batch.prefill_s for batch in arm.solo],
             [batch.decode_s for batch in arm.solo],
@@ -93,6 +93,6 @@ def rate(count: float, seconds: float | None, spread: Interval) -> Interval | No
     if seconds is None:
         return None
     value = count / seconds
-    if not spread.low or not spread.high or spread.low < 0:
+    if not spread.low or not spread.high:
         return Interval(value, None, None)
     return Interval(value, value * spread.value / spread.high, value * spread.value / spread.low)

@@ -72,11 +72,11 @@ _TIMES = {
     throughput.PREFILL.key: _Time(_first, None, -1),
     throughput.DECODE.key: _Time(_steps, _per_step, -1),
 }
-_COLD: dict[str, Callable[[ColdStart], float]] = {
+COLD: dict[str, Callable[[ColdStart], float]] = {
     latency.LOAD.key: lambda start: start.load_s,
     latency.FIRST.key: lambda start: start.first_request_ms,
 }
-TIMED = frozenset((*_TIMES, *_COLD))
+TIMED = frozenset((*_TIMES, *COLD))
 NO_LIMITS = Limits({})
 MEMORY = frozenset((memory.RSS.key, memory.ALLOCATED.key, memory.DEVICE.key))
 
@@ -120,9 +120,9 @@ def _log_time_ratio(unit: UnitRecord, time: _Time) -> float | None:
 
 def _sides(unit: UnitRecord, metric: str) -> tuple[float | None, float | None]:
     """Return the variant's and the baseline's cold start or memory peak; None where it was not measured."""
-    if metric in _COLD:
+    if metric in COLD:
         cold = unit.cold
-        return (_COLD[metric](cold.variant), _COLD[metric](cold.baseline)) if cold else (None, None)
+        return (COLD[metric](cold.variant), COLD[metric](cold.baseline)) if cold else (None, None)
     peaks = unit.peaks
     return (peaks.variant.largest(metric), peaks.baseline.largest(metric)) if peaks else (None, None)
 

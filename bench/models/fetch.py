@@ -51,7 +51,7 @@ def ensure(model_ref: ModelRef, on_progress: OnProgress = lambda progress: None)
         return _from_path(model_ref.path, on_progress)
     if isinstance(model_ref, Hub):
         return _from_hub(model_ref, model_ref.repo, on_progress)
-    model = find_model(model_ref.name)
+    model = find_model(model_ref.name, model_ref.within)
     if reason := model.why_not(random=isinstance(model_ref, Random)):
         raise UsageError(reason)
     if isinstance(model_ref, Random):
@@ -74,7 +74,7 @@ def is_here(model_ref: ModelRef) -> bool:
         return cache.is_complete(cache.model_cache_dir(f"{model_ref.repo} {model_ref.revision}"))
     if isinstance(model_ref, LocalPath | Random):
         return True
-    model = find_model(model_ref.name)
+    model = find_model(model_ref.name, model_ref.within)
     if model.source is None or model.source.directory:
         return True
     if model.source.package:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 
-from bench.errors import UsageError
 from bench.models.architecture import Reasoning
 from bench.models.reference import Hub, ModelRef, Named
 from bench.models.registry import all_models, find_model
@@ -13,29 +13,29 @@ from bench.models.registry import all_models, find_model
 USUAL = ("<think>", "</think>")
 
 
-def markers_of(model: ModelRef, workload: str, own: Mapping[str, object]) -> tuple[str, str] | None:
+def markers_of(
+    model: ModelRef, workload: str, own: Mapping[str, object], within: tuple[Path, ...] = ()
+) -> tuple[str, str] | None:
     """Return the texts that begin and end reasoning; None for a model of which none are known.
 
-    ``own`` are the keys of the workload's kind. The card of a repository is found by its ``hub``.
+    ``own`` are the keys of the workload's kind. The card of a repository is found by its ``hub``, among the
+    model files ``within`` these directories if any are given.
     """
     start, end = own.get("think_start"), own.get("think_end")
     if isinstance(start, str) and isinstance(end, str):
         return start, end
-    card = _of_card(model)
+    card = _of_card(model, within)
     if card is not None:
         return card.start, card.end
     return USUAL if workload == "reasoning" else None
 
 
-def _of_card(model: ModelRef) -> Reasoning | None:
+def _of_card(model: ModelRef, within: tuple[Path, ...]) -> Reasoning | None:
     if isinstance(model, Named):
-        try:
-            return find_model(model.name).reasoning
-        except UsageError:  # the config of a side names a card that only its own commit has
-            return None
-    return _by_repository().get(model.repo) if isinstance(model, Hub) else None
+        return find_model(model.name, model.within).reasoning
+    return _by_repository(within).get(model.repo) if isinstance(model, Hub) else None
 
 
 @cache
-def _by_repository() -> Mapping[str, Reasoning]:
-    return {card.hub: card.reasoning for card in all_models() if card.hub and card.reasoning}
+def _by_repository(within: tuple[Path, ...]) -> Mapping[str, Reasoning]:
+    return {card.hub: card.reasoning for card in all_models(within) if card.hub and card.reasoning}

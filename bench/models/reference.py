@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -17,9 +17,11 @@ Stage = Literal["download", "check", "convert"]
 
 @dataclass(frozen=True)
 class Named:
-    """A model with a file ``models/<name>.yaml``."""
+    """A model with a file ``models/<name>.yaml``, which is looked for ``within`` these directories; with none
+    given, in those of the working directory and of the tool."""
 
     name: str
+    within: tuple[Path, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,14 @@ class LocalPath:
 
 @dataclass(frozen=True)
 class Random:
-    """The shape of a known model with random weights, of the size asked for; None leaves what it has."""
+    """The shape of a known model with random weights, of the size asked for; None leaves what it has. Its
+    file is looked for as that of ``Named``."""
 
     name: str
     layers: int | None = None
     hidden: int | None = None
     experts: int | None = None
+    within: tuple[Path, ...] = field(default=(), repr=False)
 
     @property
     def size(self) -> Size:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, get_args
 
@@ -142,9 +142,12 @@ def model_directories() -> tuple[Path, ...]:
     return data_directories("models")
 
 
-def find_model(name: str) -> ModelFile:
-    """Return the model file ``name``. Raises UsageError with the nearest name, ConfigError for a bad file."""
-    files = _files()
+def find_model(name: str, within: Sequence[Path] = ()) -> ModelFile:
+    """Return the model file ``name``, of these directories if any are given.
+
+    Raises UsageError with the nearest name, ConfigError for a bad file.
+    """
+    files = _files(within)
     if name not in files:
         hint = did_you_mean(name, files, "see `bench list models`")
         if 0 < len(name.encode(errors="replace")) < 200 and Path(name).is_dir():
@@ -153,15 +156,15 @@ def find_model(name: str) -> ModelFile:
     return _read(files[name])
 
 
-def all_models() -> tuple[ModelFile, ...]:
+def all_models(within: Sequence[Path] = ()) -> tuple[ModelFile, ...]:
     """Return every known model, sorted by name."""
-    return tuple(_read(path) for _, path in sorted(_files().items()))
+    return tuple(_read(path) for _, path in sorted(_files(within).items()))
 
 
-def _files() -> dict[str, Path]:
+def _files(within: Sequence[Path]) -> dict[str, Path]:
     """Return {model name: file}. If several directories have a name, the first one is used."""
     found: dict[str, Path] = {}
-    for directory in model_directories():
+    for directory in within or model_directories():
         for path in directory.glob("*.yaml"):
             found.setdefault(path.stem, path)
     return found

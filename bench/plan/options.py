@@ -63,7 +63,7 @@ def measured_options(run: RunSummary) -> list[Option]:
     """
     names = {row.title: row.name for row in run.rows}
     by_name: dict[str, list[Served]] = {}
-    for row in served_rows(run):
+    for row in _with_queue(run):
         by_name.setdefault(names[row.title], []).append(row)
     options = []
     for cells in _cheapest(list(by_name.values())):
@@ -75,10 +75,22 @@ def measured_options(run: RunSummary) -> list[Option]:
     return options
 
 
+def _with_queue(run: RunSummary) -> list[Served]:
+    """Return the rows whose queue can be simulated: answers that came as a whole have no first token."""
+    rows = served_rows(run)
+    found = [row for row in rows if row.prefill_s is not None]
+    if not found:
+        raise UsageError(
+            f"{rows[0].title}: its answers came as a whole, so no time of a token is known, and no queue "
+            "can be simulated; `bench price RUN --against api` prices its requests"
+        )
+    return found
+
+
 def not_simulated(run: RunSummary) -> int:
     """Return how many names of a run have times, and are left out by ``measured_options``."""
     names = {row.title: row.name for row in run.rows}
-    return max(len({names[row.title] for row in served_rows(run)}) - MOST_SIMULATED, 0)
+    return max(len({names[row.title] for row in _with_queue(run)}) - MOST_SIMULATED, 0)
 
 
 def _cheapest(rows: list[list[Served]]) -> list[list[Served]]:
@@ -92,10 +104,10 @@ def _cheapest(rows: list[list[Served]]) -> list[list[Served]]:
 
 def _measured(title: str, cells: Sequence[Served]) -> Option:
     best = max(cells, key=lambda row: row.batch)
-    prompt_s = best.prefill_s / best.batch / best.mix.input_tokens
     points = [(row.batch, row.step_s) for row in cells]
-    if not best.step_s:  # answers of one token, or an engine that gives answers as a whole
+    if best.prefill_s is None or not best.step_s:  # answers as a whole, or of one token
         raise UsageError(f"{title}: its run has no time of a further token, so no queue can be simulated")
+    prompt_s = best.prefill_s / best.batch / best.mix.input_tokens
     own = best.own
     return Option(
         title=title,

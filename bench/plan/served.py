@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bench.errors import UsageError
 from bench.formatting import did_you_mean
-from bench.metrics import energy, latency, throughput
+from bench.metrics import cascade, energy, latency, throughput
 from bench.pricing.apis import TokenMix
 from bench.pricing.break_even import OwnServing
 from bench.pricing.cost import Price, kept_price, watt_hour_usd
@@ -18,6 +18,7 @@ from bench.stats.figure import value_of
 from bench.stats.intervals import Interval
 
 NOT_SAID = "not measured"
+MOST_REASONS = 3  # of rows that cannot be priced
 CLOSE = ("indistinguishable", "close to the baseline", "not distinguishable from noise")
 ROUNDING = 1e-9  # half a machine is exactly half of it
 
@@ -28,8 +29,9 @@ class Served:
 
     ``mix`` is the mean request in the row's own tokens, ``batch`` how many requests it decoded at once,
     ``own`` the hour of the ``share`` of the machine that it occupies, and the seconds of work that one
-    request takes. ``prefill_s`` is the time to the first token of such a batch, ``step_s`` the time of one
-    further token of every request in it. ``drift`` says in a few words how far it is from the baseline.
+    request takes. ``prefill_s`` is the time to the first token of such a batch, None where answers came as a
+    whole, and ``step_s`` the time of one further token of every request in it. ``drift`` says in a few words
+    how far it is from the baseline.
     """
 
     title: str
@@ -38,7 +40,7 @@ class Served:
     batch: int
     own: OwnServing
     utilisation: float
-    prefill_s: float
+    prefill_s: float | None
     step_s: float
     drift: str
     share: float
@@ -58,12 +60,33 @@ class Served:
 def served_rows(run: RunSummary) -> list[Served]:
     """Return every row that was measured to its end and has its own times; the baseline of each cell first.
 
-    Raises UsageError if there is none, as in the run of a gate, which measures ratios only.
+    Answers may have come as a whole. Raises UsageError if there is none, with the reason of each row: the run
+    of a gate measures ratios only, and a cascade has dollars of its own.
     """
-    rows = [found for row in run.rows if row.ok and (found := _served(run, row)) is not None]
+    rows, why = list[Served](), list[str]()
+    for row in run.rows:
+        reason = _not_served(row)
+        if reason is None:
+            rows.append(_served(run, row))
+        else:
+            why.append(f"{row.title} {reason}")
     if not rows:
-        raise UsageError(f"{run.run_id} has no row with times of its own, so there is nothing to price")
+        said = "; ".join(why[:MOST_REASONS]) or "it has no rows"
+        raise UsageError(
+            f"{run.run_id} has no row with times of its own, so there is nothing to price: {said}"
+        )
     return rows
+
+
+def _not_served(row: Row) -> str | None:
+    """Return why a row cannot be priced by its time; None if it can."""
+    if not row.ok:
+        return f"is {row.status}"
+    if row.figure(cascade.EDGE) is not None:
+        return "is a cascade: a part of its requests is paid for elsewhere, see its cost in the table"
+    if _mix(row) is None:
+        return "has no time of a whole request by itself"
+    return None
 
 
 def row_called(rows: list[Served], title: str) -> Served:
@@ -75,11 +98,11 @@ def row_called(rows: list[Served], title: str) -> Served:
     raise UsageError(f"no measured row called {title!r} in this run ({hint})")
 
 
-def _served(run: RunSummary, row: Row) -> Served | None:
+def _served(run: RunSummary, row: Row) -> Served:
     first, step = (timed_interval(run, row, metric) for metric in (latency.TTFT, latency.TPOT))
     mix, requests = _mix(row), row.figure(throughput.REQUESTS)
-    if mix is None or requests is None or first is None:
-        return None
+    assert mix is not None, "_not_served says so otherwise"
+    assert requests is not None, "there is no mix without it"
     price = kept_price(run.price, run.run_id, row.facts.threads if row.facts else None)
     return Served(
         title=row.title,
@@ -88,7 +111,7 @@ def _served(run: RunSummary, row: Row) -> Served | None:
         batch=int(row.workload.get("batch_size") or 1),
         own=_own(run, row, price, requests.interval),
         utilisation=price.utilisation,
-        prefill_s=first.value / 1000,
+        prefill_s=None if first is None else first.value / 1000,
         step_s=step.value / 1000 if step is not None else 0.0,
         drift="the baseline" if row.is_baseline else band(row) or NOT_SAID,
         share=price.devices,

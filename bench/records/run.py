@@ -49,10 +49,11 @@ class ColdStart:
 class ArmRecord:
     """All measurements of one row. A field that is None or empty was not measured.
 
-    ``routed`` says how many tokens each expert of each layer got, on both sides, for some windows of the
-    evaluation text at a time, ``logits`` the smallest and the largest logit of each of them. ``floor`` is the
-    baseline against itself with other shapes, ``floors`` in other circumstances. ``reached`` (a gate on
-    commits) holds the files of the row's commit that were read, with their SHA-256.
+    ``models`` are those that its steps name beside ``model``, by ``optimise.VERB.KEY``. ``routed`` says how
+    many tokens each expert of each layer got, on both sides, for some windows of the evaluation text at a
+    time, ``logits`` the smallest and the largest logit of each of them. ``floor`` is the baseline against
+    itself with other shapes, ``floors`` in other circumstances. ``reached`` (a gate on commits) holds the
+    files of the row's commit that were read, with their SHA-256.
     ``server`` says how a server was started and what it said of itself, ``loads`` are the blocks in which it
     alone was under load.
     """
@@ -63,6 +64,7 @@ class ArmRecord:
     status: str = "interrupted"
     reason: str = ""
     model: Json = field(default_factory=dict)
+    models: Mapping[str, Json] = field(default_factory=dict)
     runtime: Json = field(default_factory=dict)
     workload: Json = field(default_factory=dict)
     optimise: tuple[str, ...] = ()

@@ -30,7 +30,7 @@ from bench.stats.figure import Figures
 from bench.stats.intervals import Interval
 from bench.stats.verdict import Design
 from bench.store.files import digest, strict_json
-from bench.store.journal import last_digest
+from bench.store.journal import last_digest, records_up_to
 from bench.store.replay import JOURNAL, journal_of, judging, load_record
 from bench.store.run_files import RUN_JSON as RUN_JSON
 from bench.store.schema import check_block
@@ -213,9 +213,9 @@ def load_run(directory: Path, figures: Container[str] | None = None) -> RunSumma
     """Load a run's summary from ``run.json``, or make it from the journal if there is none yet.
 
     The seal of ``run.json`` is checked: an edited figure is refused, and so is the summary of another
-    journal. A file without a seal, from an earlier version, is not believed if the journal is there; without
-    a journal, the run's ``reasons`` say so. Raises UsageError if there is no run, IntegrityError if
-    ``run.json`` is damaged.
+    journal. That of an earlier state of this one, which has been continued since, is made again. A file
+    without a seal, from an earlier version, is not believed if the journal is there; without a journal, the
+    run's ``reasons`` say so. Raises UsageError if there is no run, IntegrityError if ``run.json`` is damaged.
 
     With ``figures``, only these are read of each row, and neither evidence nor drift.
     """
@@ -227,8 +227,9 @@ def load_run(directory: Path, figures: Container[str] | None = None) -> RunSumma
     has_journal = any(os.path.lexists(directory / name) for name in (JOURNAL, f"{JOURNAL}.gz"))
     if seal is None and has_journal:
         return from_journal(directory)
-    if seal is not None:
-        check_seal(path, digest(found), seal, journal_of(directory) if has_journal else None)
+    journal = journal_of(directory) if has_journal else None
+    if seal is not None and not check_seal(path, digest(found), seal, journal):
+        return from_journal(directory)
     if figures is not None:
         found = lightened(found, figures)
     try:
@@ -269,12 +270,23 @@ def read_summary(path: Path) -> dict[str, Any]:
     return found
 
 
-def check_seal(path: Path, content_sha256: str, seal: object, journal: Path | None) -> None:
-    """Hold ``run.json`` against its seal, and against the journal if there is one. Raises IntegrityError.
+def check_seal(path: Path, content_sha256: str, seal: object, journal: Path | None) -> bool:
+    """Hold ``run.json`` against its seal, and against the journal if there is one; return whether it is the
+    summary of all records there. Raises IntegrityError.
 
     ``content_sha256`` is the digest of its content without the seal.
     """
     if not isinstance(seal, dict) or seal.get("content_sha256") != content_sha256:
         raise IntegrityError(f"{path}: was changed after it was written; {MADE_AGAIN}")
-    if journal is not None and seal.get("journal_sha256") != last_digest(journal):
+    if journal is None or seal.get("journal_sha256") == last_digest(journal):
+        return True
+    if earlier_state(seal, journal) is None:
         raise IntegrityError(f"{path}: is not the summary of {journal}; {MADE_AGAIN}")
+    return False
+
+
+def earlier_state(seal: object, journal: Path) -> int | None:
+    """Return of how many records a sealed summary is, if more have come since: the run was continued, and cut
+    short before its new summary was written. None if it is of all of them, or of another journal."""
+    known = seal.get("journal_sha256") if isinstance(seal, dict) else None
+    return None if known == last_digest(journal) else records_up_to(journal, known)

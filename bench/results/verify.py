@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.errors import BenchError, ConfigError, IntegrityError
 from bench.formatting import one_line
 from bench.records import RunRecord
-from bench.results.summary import RUN_JSON, SEAL, check_seal, read_summary, summarise
+from bench.results.summary import RUN_JSON, SEAL, check_seal, earlier_state, read_summary, summarise
 from bench.store.files import digest
 from bench.store.journal import read_journal
 from bench.store.replay import JOURNAL, journal_of, judging, replay
@@ -25,6 +25,13 @@ SHOWN = 80
 CLOCK_SLACK_S = 2.0  # a clock is corrected by less
 LONG_PAUSE_S = 12 * 3600.0
 ABSENT = "absent"
+MADE_ANYWAY = "every command makes it from the journal, and --resume writes it"
+CUT_SHORT = f"not written, the run was cut short before that; {MADE_ANYWAY}"
+NOT_THERE = (
+    "not there: the harness was ended after its last record and before it wrote this file, or the file was "
+    f"deleted; {MADE_ANYWAY}"
+)
+CONTINUED = f"the run was continued and cut short before it wrote a new one; {MADE_ANYWAY}"
 # The parts of run.json that are judged from the samples: the code of today may make more keys there than the
 # code that made the run. Everything else is in the journal word for word.
 JUDGED = ("variants[", "comparisons[")
@@ -42,7 +49,7 @@ def verify_run(directory: Path) -> str:
     lines = [
         f"{path}: {count} records, each bound to the one before it; ends with {journal.digest}",
         same_spec(directory / SPEC_YAML, record),
-        _same_summary(directory / RUN_JSON, record, path),
+        _same_summary(directory / RUN_JSON, record, journal.records, path),
         *journal.notices,
         *_clock_that_was_set(journal.records),
     ]
@@ -84,21 +91,33 @@ def same_spec(path: Path, record: RunRecord) -> str:
     return f"{path}: as in the journal, digest {record.spec_digest}"
 
 
-def _same_summary(path: Path, record: RunRecord, journal: Path) -> str:
-    """Compare ``run.json`` with the summary made now; numbers must be exactly equal."""
-    if record.finished_utc is None and not os.path.lexists(path):
-        return f"{path}: not written, the run was cut short before that"
-    found = read_summary(path)
+def _same_summary(
+    path: Path, record: RunRecord, records: Sequence[Mapping[str, object]], journal: Path
+) -> str:
+    """Compare ``run.json`` with the summary made now; numbers must be exactly equal.
+
+    A file that is not there is no damage, nor is the summary of the journal as it was before the run was
+    continued: that one is compared with the records of its time.
+    """
+    there = os.path.lexists(path)
+    found = read_summary(path) if there else {}
     seal = found.pop(SEAL, None)
     of_file = digest(found)
+    older = earlier_state(seal, journal) if there else None
+    if older is not None:
+        record = replay(records[:older], (), str(journal))
     with judging(journal):
         made = summarise(record).to_json()
         same = _digest(made) == of_file
         again = None if same else json.loads(json.dumps(made, allow_nan=False))
+    if not there:
+        return f"{path}: {CUT_SHORT if record.finished_utc is None else NOT_THERE}"
     added = 0 if same else must_agree(path, found, again, record)
     if seal is not None:
         check_seal(path, of_file, seal, journal)
     new = f"; without {added} keys that the code of its time did not make" if added else ""
+    if older is not None:
+        return f"{path}: the summary of the first {older} of {len(records)} records{new}; {CONTINUED}"
     return f"{path}: the summary of the journal, figure by figure{new}"
 
 

@@ -9,43 +9,30 @@ Everything goes into a journal. Verdicts are made from the journal by ``bench/ga
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import chdir, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import tee
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from bench.config.blocks import LimitBlock
-from bench.config.served import is_server
 from bench.config.spec import Spec
-from bench.config.support import device_here
-from bench.engine.energy import NoCounter, find
 from bench.environments import identity
-from bench.errors import Outcome, UsageError, VariantFailed
+from bench.errors import UsageError
 from bench.gate import calibration as noise
-from bench.gate.judge import undecided
 from bench.gate.limits import Rule, rules
-from bench.gate.reach import nothing_differs
 from bench.gate.sequential import SCALE_FLOOR
-from bench.machine.gpus import gpu_for
-from bench.measure.arm import RunContext
 from bench.measure.clock import utc_now
-from bench.measure.events import Began, Ended, Noted, Tell, nobody
-from bench.measure.group import GroupRun
+from bench.measure.events import Noted, Tell, nobody
 from bench.measure.interrupt import Interrupt
-from bench.measure.served import ServedComparison
-from bench.measure.together import BaselineDied
-from bench.measure.units import Comparison, Wanted
-from bench.measure.worker_process import PeerGone
-from bench.metrics import energy
+from bench.measure.units import Wanted
 from bench.metrics.unit_ratios import MEMORY
 from bench.models.reference import Progress
-from bench.records import Json, RunRecord, UnitRecord
+from bench.records import Json
 from bench.report.gate import beforehand
 from bench.runs.directory import new_directory
-from bench.runs.run import begin, evaluation_text, fetcher, finishing, price_of_spec, the_machine
+from bench.runs.meters import check_meters
+from bench.runs.run import begin, evaluation_text, fetcher, finishing, price_of_spec
 from bench.runs.sides import (
     Fetch,
     against,
@@ -58,13 +45,13 @@ from bench.runs.sides import (
     sides_of,
     strictest,
 )
+from bench.runs.units import Work, alone, measure
 from bench.sides.side import Side, Sides
 from bench.sides.unmeasured import LOG, Unmeasured
-from bench.store.files import naming, write_atomic
+from bench.store.files import write_atomic
 from bench.store.lock import run_lock
-from bench.store.replay import Growing
+from bench.store.replay import newest_first
 
-Say = Callable[[str, str], None]
 OnProgress = Callable[[Progress], None]
 CAP = 40
 CALIBRATION_UNITS = 20
@@ -92,21 +79,6 @@ class Plan:
     allow_identical: bool = False
 
 
-@dataclass
-class _Work:
-    """What is measured, what the head of the journal says about it, and who is told."""
-
-    spec: Spec
-    text: tuple[str, dict[str, Any]]
-    head: dict[str, Any]
-    fetch: Fetch
-    takes: Wanted = field(default_factory=Wanted)
-    whole_run: bool = False
-    earlier: Sequence[UnitRecord] = ()
-    tell: Tell = nobody
-    price: Json | None = None
-
-
 def gate_spec(
     spec: Spec,
     out: Path,
@@ -124,14 +96,15 @@ def gate_spec(
     wanted = list(rules(limits))
     if not wanted:
         raise UsageError(f"{spec.file}: no limits; give a gate block, see configs/ci.yaml")
-    _check_meters(wanted, spec)
+    check_meters(wanted, spec)
     here = conditions(plan.commits.candidate.written if plan.commits else spec)
     sides, key, spec, fetch = _what_to_compare(spec, plan, on_fetch)
     if not any(group.variants for group in spec.groups):
         raise UsageError(f"{spec.file}: there is nothing to compare: give a variant, or --base")
     text = evaluation_text(spec)
-    with _alone(spec, out, tell):  # what is known is read only now: a gate that came first adds to it
-        calibration = for_these_limits(noise.latest(out, here, utc_now()), spec, wanted, plan.cap)
+    with alone(spec, out, tell):  # what is known is read only now: a gate that came first adds to it
+        known, also_known = tee(newest_first(out))  # each head is read once, and none that nobody asks for
+        calibration = for_these_limits(noise.latest(known, here, utc_now()), spec, wanted, plan.cap)
         tell(Noted(f"gate: {beforehand(calibration, strictest(wanted))}"))
         head: dict[str, Any] = {
             **sides,
@@ -141,11 +114,11 @@ def gate_spec(
             "calibration": asdict(calibration) if calibration else None,
             "key": key,
         }
-        earlier = earlier_units(out, key, limits)
+        earlier = earlier_units(also_known, key, limits)
         head["test"]["cap"] += max(Counter((u.group, u.variant) for u in earlier).values(), default=0)
-        takes, whole = _takes(wanted, head["mode"]), _needs_run(wanted)
-        price = _price(spec, plan)
-        return _measure(_Work(spec, text, head, fetch, takes, whole, earlier, tell, price), out)
+        takes, whole = _takes(wanted, head["mode"]), any(rule.kind == "interval" for rule in wanted)
+        price = _price_at(_of_limits(plan), spec) if plan.commits else None
+        return measure(Work(spec, text, head, fetch, takes, whole, earlier, tell, price), out)
 
 
 def unmeasured_gate(why: Unmeasured, out: Path, cap: int = CAP) -> Path:
@@ -160,11 +133,13 @@ def unmeasured_gate(why: Unmeasured, out: Path, cap: int = CAP) -> Path:
         raise why
     _text, about_text = evaluation_text(why.spec)
     head = {**why.head(), "limits": limits, "test": {"cap": cap}}
+    with why.standing():
+        price = price_of_spec(why.spec)
     directory = new_directory(out, why.spec.name)
     with (
         Interrupt() as interrupt,
         run_lock(directory),
-        begin(directory, why.spec, about_text, head) as journal,
+        begin(directory, why.spec, about_text, head, price) as journal,
         finishing(directory, journal, interrupt),
     ):
         if why.log is not None:
@@ -172,32 +147,15 @@ def unmeasured_gate(why: Unmeasured, out: Path, cap: int = CAP) -> Path:
     return directory
 
 
-def _check_meters(wanted: Sequence[Rule], spec: Spec) -> None:
-    """Raise UsageError for a limit on energy that would end in ERROR here: on counted energy where this
-    machine has no counter, or on modelled energy where it has one, because then nothing is modelled."""
-    modelled = "modelled_watts" in (yaml.safe_load(spec.expanded).get("energy") or {})
-    keys = {rule.metric for rule in wanted} & {metric.key for metric in energy.METRICS}
-    counted = keys & {metric.key for metric in (energy.MEASURED if modelled else energy.METRICS)}
-    asked = {arm.runtime.device for group in spec.groups for arm in group.arms} if keys else set()
-    devices = {device: device_here(device) for device in sorted(asked)}
-    for counter in (find(kind, gpu_for(device)) for device, kind in devices.items()):
-        if isinstance(counter, NoCounter) and counted:
-            raise UsageError(
-                f"{spec.file}: a limit on energy, which cannot be measured here: {counter.reason}"
-            )
-        if not isinstance(counter, NoCounter) and energy.MODELLED_PER_REQUEST.key in keys:
-            raise UsageError(
-                f"{spec.file}: a limit on {energy.MODELLED_PER_REQUEST.key}, but this machine counts energy "
-                f"({counter.boundary}), so nothing is modelled: set the limit on {energy.PER_REQUEST.key}"
-            )
+def _of_limits(plan: Plan) -> Side:
+    """Return the side whose limits count, in a gate on commits."""
+    assert plan.commits is not None
+    return plan.commits.base if plan.limits_from == "base" else plan.commits.candidate
 
 
 def _limits(spec: Spec, plan: Plan) -> dict[str, Any]:
     """Return the limits. A base that has some is not overruled by the commit that it judges."""
-    given = spec.gate
-    if plan.commits and plan.limits_from == "base":
-        given = plan.commits.base.spec.gate or spec.gate
-    return _as_given(given)
+    return _as_given((_of_limits(plan).spec.gate if plan.commits else ()) or spec.gate)
 
 
 def _as_given(limits: Sequence[tuple[str, LimitBlock]]) -> dict[str, Any]:
@@ -205,50 +163,50 @@ def _as_given(limits: Sequence[tuple[str, LimitBlock]]) -> dict[str, Any]:
     return {key: limit.model_dump(exclude_none=True) for key, limit in limits}
 
 
-def _price(spec: Spec, plan: Plan) -> Json | None:
-    """Return the price of a gate on commits, by the price files of the side whose limits count."""
-    if plan.commits is None:
-        return None
-    with chdir((plan.commits.base if plan.limits_from == "base" else plan.commits.candidate).directory):
+def _price_at(side: Side, spec: Spec) -> Json:
+    """Return the price of a config by the price files of a side."""
+    with side.standing():
         return price_of_spec(spec)
 
 
-def _what_to_compare(spec: Spec, plan: Plan, on_fetch: OnProgress) -> tuple[Json, str, Spec, Fetch]:
+Compared = tuple[Json, str, Spec, Fetch]
+
+
+def _what_to_compare(spec: Spec, plan: Plan, on_fetch: OnProgress) -> Compared:
     """Return what the head says of the sides, the key of their evidence, the config with its groups, and the
     function that fetches its models."""
-    if plan.commits is None:
-        sides = {"base": identity(plan.base, plan.base_label), "candidate": identity(None)}
-        spec = replace(spec, groups=sides_of(spec, plan.base))
-        fetch = fetcher(spec, on_fetch)
-        head = {
-            "mode": "code" if plan.base else "config",
-            "sides": {side: asdict(who) for side, who in sides.items()},
-        }
-        return head, evidence_key(spec, sides, fetch), spec, fetch
-    groups, new, gone = of_commits(plan.commits)
+    if plan.commits is not None:
+        return _two_commits(spec, plan.commits, plan, on_fetch)
+    sides = {"base": identity(plan.base, plan.base_label), "candidate": identity(None)}
+    spec = replace(spec, groups=sides_of(spec, plan.base))
+    fetch = fetcher(spec, on_fetch)
+    head = {
+        "mode": "code" if plan.base else "config",
+        "sides": {side: asdict(who) for side, who in sides.items()},
+    }
+    return head, evidence_key(spec, sides, fetch), spec, fetch
+
+
+def _two_commits(spec: Spec, commits: Sides, plan: Plan, on_fetch: OnProgress) -> Compared:
+    """Return the same of two commits. What a limit is judged by is the base's, as the limit is."""
+    groups, new, gone = of_commits(commits)
     if not groups:
         raise UsageError(f"{spec.file}: no row of the candidate is in the base ({', '.join(new)})")
-    spec = replace(spec, groups=groups)
-    if plan.limits_from == "base":  # what a limit is judged by is the base's, as the limit is
-        theirs = plan.commits.base.spec
+    spec, base = replace(spec, groups=groups), commits.base
+    if plan.limits_from == "base":
+        theirs = base.spec
         spec = replace(spec, price=theirs.price, drift=theirs.drift, measure=theirs.measure)
     fetch = fetcher(spec, on_fetch)
     about: Json = {
         "mode": "commits",
-        "sides": {"base": plan.commits.base.to_json(), "candidate": plan.commits.candidate.to_json()},
-        "differences": plan.commits.to_json(),
+        "sides": {"base": base.to_json(), "candidate": commits.candidate.to_json()},
+        "differences": commits.to_json(),
         "not_compared": sorted(new + gone),
         "gone": gone,
         "allow_identical": plan.allow_identical,
-        "base_price": _base_price(plan.commits.base) if plan.limits_from == "candidate" else None,
+        "base_price": _price_at(base, base.spec) if plan.limits_from == "candidate" else None,
     }
-    return about, evidence_of_commits(plan.commits, groups, fetch), spec, fetch
-
-
-def _base_price(base: Side) -> Json:
-    """Return the price of the base by its own price files."""
-    with chdir(base.directory):
-        return price_of_spec(base.spec)
+    return about, evidence_of_commits(commits, groups, fetch), spec, fetch
 
 
 def _prior_of(calibration: noise.Calibration | None) -> dict[str, float]:
@@ -264,22 +222,23 @@ def calibrate_spec(
     base: Path | None = None,
     tell: Tell = nobody,
     on_fetch: OnProgress = lambda progress: None,
-    written: Spec | None = None,
+    side: Side | None = None,
 ) -> Path:
     """Run an A/A test: the baseline's config on both sides, ``units`` times. ``base`` is the interpreter of
-    one side. ``written`` is the config as it stands in its commit, if ``spec`` runs in the environment of a
-    commit: a gate on any commits with these rows then finds the calibration."""
+    one side. ``side`` is that of a commit, if ``spec`` runs in its environment: a gate on any commits with
+    these rows then finds the calibration."""
     group = spec.groups[0]
     spec = replace(spec, groups=(against(group.label, group, base),))
     head = {
         "mode": "calibration",
-        "conditions": conditions(written or spec),
+        "conditions": conditions(spec if side is None else side.written),
         "batches_per_unit": batches or UNIT_BATCHES,
         "units_wanted": units,
     }
     fetch, text = fetcher(spec, on_fetch), evaluation_text(spec)
-    with _alone(spec, out, tell):
-        return _measure(_Work(spec, text, head, fetch, Wanted(counters=True), tell=tell), out)
+    price = None if side is None else _price_at(side, spec)
+    with alone(spec, out, tell):
+        return measure(Work(spec, text, head, fetch, Wanted(counters=True), tell=tell, price=price), out)
 
 
 def _takes(wanted: Sequence[Rule], mode: str) -> Wanted:
@@ -287,103 +246,3 @@ def _takes(wanted: Sequence[Rule], mode: str) -> Wanted:
         counters=mode in ("code", "commits") or any(rule.kind == "exact" for rule in wanted),
         memory=any(rule.metric in MEMORY for rule in wanted),
     )
-
-
-def _needs_run(wanted: Sequence[Rule]) -> bool:
-    return any(rule.kind == "interval" for rule in wanted)
-
-
-# ---- measuring -----------------------------------------------------------------------------------
-
-
-@contextmanager
-def _alone(spec: Spec, out: Path, tell: Tell) -> Iterator[None]:
-    """Wait for the machine, then hold ``out``. A second gate in ``out`` that does not wait for this one, for
-    example on the other half of a machine, is refused: both would continue with the same evidence."""
-    with naming("create", out):
-        out.mkdir(parents=True, exist_ok=True)
-    with the_machine(spec, tell), run_lock(out):
-        yield
-
-
-def _measure(work: _Work, out: Path) -> Path:
-    """Measure, and return a directory that always holds a verdict, or the reason why there is none."""
-    text, about_text = work.text
-    with Interrupt() as interrupt:
-        directory = new_directory(out, work.spec.name)
-        with run_lock(directory), begin(directory, work.spec, about_text, work.head, work.price) as journal:
-            spec, tell = work.spec, work.tell
-            tools = RunContext(
-                directory, journal, tell, interrupt.check, spec.measure, spec.drift, text, duets=False,
-                slo=spec.slo.limits if spec.slo else {},
-            )  # fmt: skip
-            with finishing(directory, journal, interrupt):
-                for unit in work.earlier:
-                    journal.append("unit", asdict(unit))
-                so_far = Growing(directory)
-                if work.whole_run and not nothing_differs(so_far.run()):
-                    for group in work.spec.groups:
-                        GroupRun(group, tools, work.fetch, set()).run()
-                _Units(work, tools, so_far).run()
-    return directory
-
-
-class _Units:
-    """Measures units of all comparisons in turn, until each is decided, has failed or has reached the cap."""
-
-    def __init__(self, work: _Work, tools: RunContext, so_far: Growing) -> None:
-        self.work, self.tools, self.so_far = work, tools, so_far
-        self.open = [
-            (ServedComparison if is_server(variant.runtime) else Comparison)(
-                group, variant, tools, work.fetch, work.head["batches_per_unit"]
-            )
-            for group in work.spec.groups
-            for variant in group.variants
-        ]
-
-    def run(self) -> None:
-        """Measure one round after the other."""
-        while self.open and not nothing_differs(record := self.so_far.run()):
-            self.open = [one for one in self.open if self._goes_on(one, record)]
-            for comparison in list(self.open):
-                self.tools.pause()
-                self._one(comparison, record)
-
-    def _goes_on(self, comparison: Comparison, record: RunRecord) -> bool:
-        mine = [u for u in record.units if (u.group, u.variant) == comparison.key]
-        if self.work.head["mode"] == "calibration":
-            return sum(not u.void for u in mine) < self.work.head["units_wanted"] and not _unfit(mine)
-        return _none_here(mine) or comparison.key in undecided(record)
-
-    def _one(self, comparison: Comparison, record: RunRecord) -> None:
-        variant = comparison.variant.name
-        mine = [u for u in record.units if (u.group, u.variant) == comparison.key]
-        number, rows = 1 + len(mine), not self.work.whole_run and _none_here(mine)
-        self.tools.tell(Began(variant, f"unit {number}"))
-        try:
-            unit = comparison.measure(number, self.work.takes, rows)
-        except VariantFailed as failure:
-            self._failed(comparison, variant, failure.outcome, failure.reason)
-        except (BaselineDied, PeerGone) as gone:
-            base = comparison.group.baseline.name
-            self._failed(comparison, base, Outcome.BASELINE_FAILED, f"the baseline's worker failed ({gone})")
-        else:
-            self.tools.journal.append("unit", asdict(unit))
-            self.tools.journal.sync()
-
-    def _failed(self, comparison: Comparison, name: str, outcome: Outcome, reason: str) -> None:
-        """End a comparison that cannot be measured; its rules report the reason."""
-        group = comparison.group.label
-        self.tools.journal.append("arm", {"group": group, "name": name, "status": outcome, "reason": reason})
-        self.tools.journal.sync()
-        self.tools.tell(Ended(name, outcome, reason))
-        self.open.remove(comparison)
-
-
-def _none_here(units: Sequence[UnitRecord]) -> bool:
-    """Return whether this run has not measured a unit yet, so that all units are from earlier runs."""
-    return all(unit.from_run for unit in units)
-
-
-def _unfit(units: Sequence[UnitRecord]) -> bool:
-    return len(units) >= 10 and 2 * sum(bool(unit.void) for unit in units) > len(units)

@@ -11,7 +11,6 @@ also uses.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
@@ -22,39 +21,36 @@ import yaml
 
 import bench
 from bench.config.inputs import digests
-from bench.config.served import address_of
 from bench.config.spec import Spec
 from bench.environments import installed_beside
 from bench.errors import (
     BenchError,
-    IncomparableError,
     IntegrityError,
     InterruptedRun,
-    Outcome,
     TerminatedRun,
-    UsageError,
 )
 from bench.machine.fingerprint import fingerprint
 from bench.machine.gpus import gpu_for, lock_names
 from bench.machine.nvml import Gpu
-from bench.measure.arm import RunContext, models_of
+from bench.measure.arm import Fetch, RunContext
 from bench.measure.clock import utc_now
 from bench.measure.events import Noted, Tell, nobody
 from bench.measure.group import GroupRun
 from bench.measure.interrupt import Interrupt
+from bench.measure.models import models_by_key
 from bench.measure.pairs import Pairs
 from bench.measure.refining import Budget, refine
 from bench.models.cache import file_sha256
 from bench.models.fetch import ensure
 from bench.models.reference import LocalModel, ModelRef, Progress
 from bench.pricing.reprice import price_block, slice_of
-from bench.records import Json, RunRecord
-from bench.results.summary import NOT_A_FAILURE, RUN_JSON
-from bench.runs.directory import LOGS, new_directory, write_summary
+from bench.records import Json
+from bench.runs.directory import new_directory, write_summary
+from bench.runs.resume import continued, may_continue, own_files, same_models
 from bench.store.device_lock import device_locks
 from bench.store.files import write_atomic
 from bench.store.journal import Journal
-from bench.store.lock import HOLDER_NAME, LOCK_NAME, machine_lock, run_lock
+from bench.store.lock import machine_lock, run_lock
 from bench.store.replay import JOURNAL, SCHEMA_VERSION, load_record
 from bench.store.source import source_digest
 from bench.texts import read_text
@@ -81,37 +77,28 @@ def run_spec(
     is kept). A variant that fails does not raise: its row gives the reason.
     """
     text, about_text = evaluation_text(spec)
-    if resume is not None:  # before this waits for another run, or fetches anything
-        _may_continue(_own_files(resume), spec, about_text)
+    before = None if resume is None else load_record(own_files(resume))
+    if before is not None:  # before this waits for another run, or fetches anything
+        may_continue(before, spec, about_text["sha256"], _inputs(spec), source_digest())
     fetch = fetcher(spec, on_fetch)
-    if resume is not None:
-        _same_weights(resume, spec, fetch)
+    if before is not None:
+        same_models(before, spec, fetch)
     with the_machine(spec, tell):
         directory = resume or new_directory(out, spec.name)
         with run_lock(directory) as notice, Interrupt() as interrupt:
             if notice:
                 tell(Noted(notice))
-            _own_files(directory)  # again: this may have waited
-            journal = (
-                Journal.reopen(directory / JOURNAL, utc_now) if resume else begin(directory, spec, about_text)
-            )
+            own_files(directory)  # again: this may have waited
+            journal, done = continued(directory) if resume else (begin(directory, spec, about_text), {})
             with journal:
                 tools = _tools(spec, directory, journal, tell, interrupt, text, once=budget_s is not None)
-                done = _done(load_record(directory))
                 with finishing(directory, journal, interrupt):
                     _measure(spec, tools, fetch, done, budget_s)
     return directory
 
 
 def _tools(
-    spec: Spec,
-    directory: Path,
-    journal: Journal,
-    tell: Tell,
-    interrupt: Interrupt,
-    text: str,
-    *,
-    once: bool,
+    spec: Spec, directory: Path, journal: Journal, tell: Tell, interrupt: Interrupt, text: str, *, once: bool
 ) -> RunContext:
     """Return what every pass needs; with ``once`` a row gets its first pairs only."""
     measure = spec.measure.model_copy(update={"max_rounds": 1} if once else {})
@@ -120,11 +107,7 @@ def _tools(
 
 
 def _measure(
-    spec: Spec,
-    tools: RunContext,
-    fetch: Callable[[ModelRef], LocalModel],
-    done: Mapping[str, set[str]],
-    budget_s: float | None,
+    spec: Spec, tools: RunContext, fetch: Fetch, done: Mapping[str, set[str]], budget_s: float | None
 ) -> None:
     """Measure every group but for the rows that are ``done``, and then spend what is left of a budget."""
     budget, measured = Budget(budget_s or 0.0), list[Pairs]()
@@ -154,19 +137,27 @@ def the_machine(spec: Spec, tell: Tell) -> Iterator[None]:
 
 @contextmanager
 def finishing(directory: Path, journal: Journal, interrupt: Interrupt) -> Iterator[None]:
-    """Wrap all measuring: a complete run gets the record ``run_finished``, and every run gets its summary."""
+    """Wrap all measuring: a complete run gets the record ``run_finished``, and every run gets its summary.
+
+    Of two failures the first is reported: a full disk takes the summary too. That somebody stopped the run is
+    no failure, though, and hides none: what keeps the summary from being written is reported then.
+    """
     failed = True
     try:
         yield
         journal.append("run_finished", {})
         failed = False
     except KeyboardInterrupt:
+        failed = False
         raise InterruptedRun(f"interrupted; what was measured is in {directory}") from None
     except TerminatedRun:
+        failed = False
         raise TerminatedRun(f"terminated; what was measured is in {directory}") from None
+    except InterruptedRun:
+        failed = False
+        raise
     finally:
         interrupt.settle()
-        # Of two failures the first is reported: a full disk takes the summary too.
         with suppress(BenchError) if failed else nullcontext():
             there = journal.is_at_its_path()
             journal.close()
@@ -177,7 +168,7 @@ def finishing(directory: Path, journal: Journal, interrupt: Interrupt) -> Iterat
             write_summary(directory)
 
 
-def fetcher(spec: Spec, on_fetch: OnProgress) -> Callable[[ModelRef], LocalModel]:
+def fetcher(spec: Spec, on_fetch: OnProgress) -> Fetch:
     """Fetch all models to this disk before anything is measured, and check each of them once.
 
     The function that is returned gives a model again whenever it is about to be loaded. It raises
@@ -188,11 +179,8 @@ def fetcher(spec: Spec, on_fetch: OnProgress) -> Callable[[ModelRef], LocalModel
     arms = [arm for group in spec.groups for arm in group.arms]
     inputs = {Path(file): digest for file, digest in digests(spec).items()}
     for arm in arms:
-        if address_of(arm.runtime) is None:
-            fetched(arm.model)
-        for step in arm.optimise:
-            for model in models_of(step, arm.place.directory).values():
-                fetched(model)
+        for _key, model in models_by_key(arm):
+            fetched(model)
 
     def fetch(reference: ModelRef) -> LocalModel:
         model = fetched(reference)
@@ -251,81 +239,9 @@ def price_of_spec(spec: Spec) -> Json:
     return {**block, **slice_of(block, max(shares, default=None))}
 
 
-def _own_files(directory: Path) -> Path:
-    """Return a directory that is continued. Raises UsageError if one of the files that are written to is a
-    link: a run from elsewhere must not choose what else on this disk is written."""
-    for name in (JOURNAL, RUN_JSON, LOGS, LOCK_NAME, HOLDER_NAME):
-        if (directory / name).is_symlink():
-            raise UsageError(f"{directory / name} is a link, so this run is not continued")
-    return directory
-
-
-def _may_continue(directory: Path, spec: Spec, text: Json) -> None:
-    """Raise IncomparableError if config, machine, harness, text, a file that the config names or an
-    interpreter of its own has changed since a run was begun."""
-    before, now = load_record(directory), _inputs(spec)
-    changed = [
-        what
-        for what, same in (
-            (_changed_keys(before.spec, spec), before.spec_digest == spec.digest),
-            ("the machine or its packages", _as_json(before.machine) == _as_json(fingerprint())),
-            ("the harness", before.harness.get("source_sha256") == source_digest()),
-            (_changed_files(before.inputs, now), before.inputs == now),
-            ("the evaluation text", before.text.get("sha256") == text["sha256"]),
-        )
-        if not same
-    ]
-    if changed:
-        raise IncomparableError(
-            f"{directory} cannot be continued, because this has changed: {', '.join(changed)}"
-        )
-
-
-def _changed_keys(before: Json, spec: Spec) -> str:
-    """Name the top-level keys of the config that differ."""
-    now = yaml.safe_load(spec.expanded)
-    keys = sorted(key for key in {**before, **now} if before.get(key) != now.get(key))
-    return f"the config ({', '.join(keys)})"
-
-
-def _changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """Name the files that differ."""
-    return ", ".join(sorted(file for file in {**before, **now} if before.get(file) != now.get(file)))
-
-
 def _inputs(spec: Spec) -> dict[str, str]:
     """Return the SHA-256 of every file that the config names, and of what is installed in the interpreters
     that it names."""
     named = {arm.runtime.python for group in spec.groups for arm in group.arms}
     packages = {f"the packages of {python}": installed_beside(Path(python)) for python in named if python}
     return digests(spec) | packages
-
-
-def _same_weights(directory: Path, spec: Spec, fetch: Callable[[ModelRef], LocalModel]) -> None:
-    """Raise IncomparableError if a row of a run that is continued was measured with other weights."""
-    now = {
-        (group.label, arm.name): fetch(arm.model).source.weights_sha256
-        for group in spec.groups
-        for arm in group.arms
-        if address_of(arm.runtime) is None
-    }
-    for arm in load_record(directory).arms:
-        before = arm.model.get("weights_sha256")
-        if before is not None and now.get((arm.group, arm.name), before) != before:
-            raise IncomparableError(
-                f"{directory} cannot be continued, because this has changed: the weights of {arm.name}"
-            )
-
-
-def _as_json(value: object) -> object:
-    return json.loads(json.dumps(value))
-
-
-def _done(run: RunRecord) -> dict[str, set[str]]:
-    """Return the finished arms of each cell. Interrupted and failed arms are not among them: they are
-    measured again."""
-    found: dict[str, set[str]] = {}
-    for arm in run.arms:
-        if arm.status in NOT_A_FAILURE and arm.status != Outcome.INTERRUPTED:
-            found.setdefault(arm.group, set()).add(arm.name)
-    return found

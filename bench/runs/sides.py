@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from bench.config.served import address_of, is_load
+from bench.config.served import is_load
 from bench.config.spec import Arm, Group, Spec
 from bench.environments import Identity, identity, interpreter
 from bench.errors import IntegrityError
@@ -21,15 +21,16 @@ from bench.gate.limits import Rule
 from bench.gate.power import smallest_detectable
 from bench.gate.sequential import SCALE_FLOOR, Test
 from bench.machine.fingerprint import fingerprint
-from bench.measure.arm import models_of
 from bench.measure.fresh_pair import prompts_of
+from bench.measure.models import models_by_key
+from bench.models.cache import directory_digest
 from bench.models.reference import LocalModel, ModelRef
 from bench.records import Json, UnitRecord
 from bench.results.summary import summarise
 from bench.sides.differences import NOT_MEASURED
 from bench.sides.side import Sides
 from bench.store.files import digest
-from bench.store.replay import judging, load_record, newest_first
+from bench.store.replay import Head, judging, load_record
 
 BASE = "base"
 Fetch = Callable[[ModelRef], LocalModel]
@@ -120,17 +121,9 @@ def evidence_key(spec: Spec, sides: Mapping[str, Identity], fetch: Fetch) -> str
     return digest([measured, fingerprint(), code, weights])
 
 
-def _weights(arms: Sequence[Arm], fetch: Fetch) -> list[str | None]:
-    """Return the digests of what the arms load; None for a server that is there already. Models that draft
-    come last."""
-    found = [None if address_of(arm.runtime) else fetch(arm.model).source.weights_sha256 for arm in arms]
-    drafting = (
-        model
-        for arm in arms
-        for step in arm.optimise
-        for model in models_of(step, arm.place.directory).values()
-    )
-    return [*found, *(fetch(model).source.weights_sha256 for model in drafting)]
+def _weights(arms: Sequence[Arm], fetch: Fetch) -> list[tuple[str, str]]:
+    """Return (key, digest of all its files) of every model that the arms load, those that draft too."""
+    return [(key, directory_digest(fetch(one).files)) for arm in arms for key, one in models_by_key(arm)]
 
 
 def strictest(wanted: Sequence[Rule]) -> float | None:
@@ -152,12 +145,13 @@ def for_these_limits(
     return replace(calibration, cap=cap, detectable=smallest_detectable(calibration.unit_sd, test))
 
 
-def earlier_units(out: Path, key: str, limits: Json) -> list[UnitRecord]:
-    """Return the units of the last gate on the same comparison, unless it passed these very limits.
+def earlier_units(runs: Iterable[Head], key: str, limits: Json) -> list[UnitRecord]:
+    """Return the units of the last gate on the same comparison, unless it passed these very limits. ``runs``
+    are all that are there, the newest first.
 
     Continuing with old evidence is valid, with other limits too; starting again until it passes is not.
     """
-    for directory, head in newest_first(out):
+    for directory, head in runs:
         if (head.get("gate") or {}).get("key") != key:
             continue
         try:

@@ -98,21 +98,33 @@ def build(
         built = Built(home, home / "source", home / "source" / project)
         if not (home / COMPLETE).is_file():
             say(f"build {commit.label}")
-            repository.remove(built.source)
-            shutil.rmtree(home, ignore_errors=True)
-            home.mkdir(mode=0o700)  # what it holds is as private as the repository
-            try:
-                _check_out(repository, commit, built.source)
-                if check:
-                    check(built.source)
-                found = _make(built, block, commit.label, like or {})
-            finally:
-                repository.let_go(built.source)
-            (home / RESOLVED).write_text(json.dumps({"unpinned": found.unpinned, "anew": found.anew}))
-            tree.write_manifest(built.source, home / tree.MANIFEST)
-            (home / COMPLETE).touch()
+            _build_anew(built, repository, commit, block, like or {}, check)
         known = json.loads((home / RESOLVED).read_text())
     return replace(built, unpinned=tuple(known["unpinned"]), anew=known["anew"])
+
+
+def _build_anew(
+    built: Built,
+    repository: Repository,
+    commit: Commit,
+    block: BuildBlock,
+    like: Mapping[str, str],
+    check: Callable[[Path], object] | None,
+) -> None:
+    """Make a side in its home, in the place of what is there. Only a whole one is marked as complete."""
+    repository.remove(built.source)
+    shutil.rmtree(built.home, ignore_errors=True)
+    built.home.mkdir(mode=0o700)  # what it holds is as private as the repository
+    try:
+        _check_out(repository, commit, built.source)
+        if check:
+            check(built.source)
+        found = _make(built, block, commit.label, like)
+    finally:
+        repository.let_go(built.source)
+    (built.home / RESOLVED).write_text(json.dumps({"unpinned": found.unpinned, "anew": found.anew}))
+    tree.write_manifest(built.source, built.home / tree.MANIFEST)
+    (built.home / COMPLETE).touch()
 
 
 def _check_out(repository: Repository, commit: Commit, to: Path) -> None:

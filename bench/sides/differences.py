@@ -11,9 +11,13 @@ from pathlib import Path
 import yaml
 
 from bench.bounded import MOST_POINTER, is_pointer
-from bench.config.inputs import inputs_of
+from bench.config.inputs import Input, inputs_of
 from bench.config.spec import Spec
+from bench.formatting import row_title
+from bench.measure.models import further_models
 from bench.models.cache import file_sha256
+from bench.models.reference import Named, Random
+from bench.models.registry import find_model
 from bench.sides.layer import normal
 from bench.store.files import digest
 
@@ -68,10 +72,21 @@ def of_inputs(base: Spec, candidate: Spec) -> tuple[NamedFile, ...]:
     )
 
 
+def _named(spec: Spec) -> Iterator[Input]:
+    """Yield every file that a config names, with the files in models/ of its models."""
+    yield from inputs_of(spec)
+    for group in spec.groups:
+        for arm in group.arms:
+            for key, model in (("model", arm.model), *further_models(arm)):
+                if isinstance(model, Named | Random):
+                    row = row_title(group.label, arm.name)
+                    yield Input(row, key, find_model(model.name, model.within).file)
+
+
 def _contents(spec: Spec) -> dict[tuple[str, str], str]:
     """Return the SHA-256 of what each key names; of several parts, that of their list."""
     found: dict[tuple[str, str], list[str]] = {}
-    for one in inputs_of(spec):
+    for one in _named(spec):
         found.setdefault((one.row, one.key), []).append(file_sha256(one.path))
     return {key: digest(parts) for key, parts in found.items()}
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bench.config.inputs import below
 from bench.config.reader import read_build, read_config, read_outline
 from bench.config.spec import Arm, Group, Place, Spec
+from bench.data_paths import standing_in
 from bench.environments import interpreter
 from bench.errors import BenchError, ConfigError, UsageError
-from bench.models.reference import LocalPath
+from bench.models.registry import model_directories
 from bench.records import Json
 from bench.sides.build import Built, build
 from bench.sides.commands import BuildFailed
@@ -37,7 +38,7 @@ class Side:
     """A commit that is ready to be measured.
 
     ``written`` is its config as it stands in the commit; in ``spec`` the arms run in its environment.
-    ``directory`` is where its processes stand.
+    ``directory`` is where its processes stand, below a checkout in the place of the repository at ``root``.
     """
 
     commit: Commit
@@ -45,6 +46,11 @@ class Side:
     written: Spec
     spec: Spec
     directory: Path
+    root: Path
+
+    def standing(self) -> AbstractContextManager[None]:
+        """Stand where its processes do: what is read by name is then that of its commit."""
+        return standing_in(self.directory, self.root, self.built.source)
 
     def to_json(self) -> Json:
         """Return what the journal's head says about the side."""
@@ -136,7 +142,7 @@ def sides_of_commits(asked: Asked, base: str, candidate: str, say: Say) -> Sides
         raise cannot_be_built(bad, outline, repository, old, new) from None
     if theirs is None:
         file = asked.file(repository).as_posix()
-        raise no_config(file, replace(ours.spec, groups=()), repository, old, new)
+        raise no_config(file, replace(ours.spec, groups=()), repository, old, new, ours.standing)
     return _compared(theirs, ours, repository)
 
 
@@ -172,54 +178,67 @@ def side_of(asked: Asked, option: str, ref: str, say: Say, like: Mapping[str, st
     file = asked.file(repository)
     if not repository.is_file(commit, file.as_posix()):
         raise UsageError(f"{option} {ref}: there is no file {file} in {commit.label}, so nothing to compare")
-    name = f"{file} in {commit.label}"
 
-    def read(source: Path) -> tuple[Spec, Path]:
-        """Read the config in the directory in which the side's processes stand."""
-        directory = source / standing(repository)
-        directory = directory if directory.is_dir() else source
-        try:
-            with contextlib.chdir(directory):
-                return read_config(source / file, asked.overrides, asked.only), directory
-        except ConfigError as bad:
-            for one in (bad, *bad.others):
-                one.file = name
-            raise
+    def read(source: Path) -> Spec:
+        with _standing(repository, source):
+            return _read(source, file, commit, asked)
 
     # The ``build`` block is read before the rest: it says how to make the environment. What its commands make
     # may be named in the rest; without commands, nothing is installed for a config that is wrong.
-    block = read_build(repository.text(commit, str(file)), name)
+    block = read_build(repository.text(commit, str(file)), f"{file} in {commit.label}")
     built = build(repository, commit, file.parent, block, say, like, None if block.commands else read)
-    spec, directory = read(built.source)
-    return Side(commit, built, spec, _moved(spec, built, directory), directory)
+    spec = read(built.source)
+    with _standing(repository, built.source) as directory:
+        return Side(commit, built, spec, _moved(spec, built, directory), directory, repository.root)
+
+
+@contextmanager
+def _standing(repository: Repository, source: Path) -> Iterator[Path]:
+    """Stand in the directory of a checkout in which the side's processes stand, and yield it."""
+    directory = source / standing(repository)
+    directory = directory if directory.is_dir() else source
+    with standing_in(directory, repository.root, source):
+        yield directory
+
+
+def _read(source: Path, file: Path, commit: Commit, asked: Asked) -> Spec:
+    """Read the config of a checkout. An error in it is told of the commit's file, and names another file of
+    the commit by its path there, not by that in the cache."""
+    try:
+        return read_config(source / file, asked.overrides, asked.only)
+    except ConfigError as bad:
+        for one in (bad, *bad.others):
+            one.file = f"{file} in {commit.label}"
+            for top in {f"{source}/", f"{source.resolve()}/"}:
+                one.problem = one.problem.replace(top, "")
+        raise
 
 
 def _moved(spec: Spec, built: Built, directory: Path) -> Spec:
     """Return the config with its arms in the side's environment and its paths below the side's directory."""
+    place = Place(
+        str(directory),
+        (("source", str(built.source)), ("packages", str(built.packages))),
+        str(built.home / MANIFEST),
+        model_directories(),
+    )
     groups = tuple(
         Group(
             group.label,
-            _arm(group.baseline, built, directory),
-            tuple(_arm(one, built, directory) for one in group.variants),
+            _arm(group.baseline, built, place),
+            tuple(_arm(one, built, place) for one in group.variants),
         )
         for group in spec.groups
     )
     return replace(spec, groups=groups, drift=below(spec.drift, directory))
 
 
-def _arm(arm: Arm, built: Built, directory: Path) -> Arm:
-    runtime, workload, model = arm.runtime, arm.workload, arm.model
+def _arm(arm: Arm, built: Built, place: Place) -> Arm:
+    runtime, workload, directory = arm.runtime, arm.workload, Path(place.directory or "")
     if runtime.python is not None:
         runtime = runtime.model_copy(update={"python": str(directory / runtime.python)})
     elif interpreter(runtime.name, None) is None:  # an engine with an environment of its own keeps it
         runtime = runtime.model_copy(update={"python": str(built.python)})
     if workload.file is not None:
         workload = workload.model_copy(update={"file": str(directory / workload.file)})
-    if isinstance(model, LocalPath):
-        model = LocalPath(directory / model.path)
-    place = Place(
-        str(directory),
-        (("source", str(built.source)), ("packages", str(built.packages))),
-        str(built.home / MANIFEST),
-    )
-    return replace(arm, runtime=runtime, workload=workload, model=model, place=place)
+    return replace(arm, runtime=runtime, workload=workload, model=place.model(arm.model), place=place)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +22,7 @@ class Unmeasured(BenchError):
     """Nothing can be measured: a side cannot be built, or the base has no such config.
 
     ``spec`` is a config without rows, of which the limits count. ``files`` are those that differ.
-    ``log`` is what a build printed.
+    ``log`` is what a build printed. ``standing`` is where the config was read: prices are read there, too.
     """
 
     verdict: GateVerdict
@@ -30,6 +32,7 @@ class Unmeasured(BenchError):
     candidate: Commit
     files: tuple[str, ...]
     log: Path | None = None
+    standing: Callable[[], AbstractContextManager[object]] = nullcontext
 
     def __str__(self) -> str:
         return self.reason
@@ -56,11 +59,19 @@ def cannot_be_built(
     return Unmeasured(GateVerdict.ERROR, reason, spec, base, candidate, files, bad.log)
 
 
-def no_config(file: str, spec: Spec, repository: Repository, base: Commit, candidate: Commit) -> Unmeasured:
+def no_config(
+    file: str,
+    spec: Spec,
+    repository: Repository,
+    base: Commit,
+    candidate: Commit,
+    standing: Callable[[], AbstractContextManager[object]],
+) -> Unmeasured:
     """Return the end of a gate whose base does not have the config yet: the first commit that has it."""
     reason = (
         f"{NO_BASE}: {base.label} has no file {file}. The candidate can be built, and its config is sound; "
         "its limits hold for the commits that come after it"
     )
     files = tuple(repository.changed_files(base, candidate))
-    return Unmeasured(GateVerdict.UNREACHED, reason, spec, base, candidate, files)
+    verdict = GateVerdict.UNREACHED
+    return Unmeasured(verdict, reason, spec, base, candidate, files, standing=standing)

@@ -67,6 +67,24 @@ def mean_interval(samples: Sequence[float]) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
+def positive_mean(samples: Sequence[float]) -> Interval:
+    """Return the same for samples of which none can be below 0, such as times: neither are its bounds."""
+    found = mean_interval(samples)
+    return above_zero(found) if min(samples) >= 0 else found
+
+
+def above_zero(found: Interval) -> Interval:
+    """Return the interval ``m ± h`` of a mean that cannot be negative with bounds above 0.
+
+    Where m − h is above 0, it stays. Where it is not, because a few samples lie far apart, the bounds are
+    ``m·exp(±h/m)``: the same standard error on the log scale, by linearisation.
+    """
+    if found.low is None or found.high is None or found.low > 0 or found.value <= 0:
+        return found
+    half = (found.high - found.value) / found.value
+    return Interval(found.value, found.value * math.exp(-half), found.value * math.exp(half))
+
+
 def _sd(samples: Sequence[float], mean: float) -> float:
     return math.sqrt(math.fsum((x - mean) ** 2 for x in samples) / (len(samples) - 1))
 
@@ -80,11 +98,11 @@ def quantile(ordered: Sequence[float], q: float) -> float:
 
 
 def distribution(samples: Sequence[float]) -> Distribution | None:
-    """Sum up a sample; None if there is none."""
+    """Sum up a sample; None if there is none. The bounds of a mean of times are above 0."""
     if not samples:
         return None
     ordered = sorted(samples)
-    interval = mean_interval(samples)
+    interval = positive_mean(samples)
     tails = {
         p: quantile(ordered, p / 100) if len(ordered) >= need else None for p, need in ENOUGH_FOR.items()
     }

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.stats.cascades import Item, Point, at, curve, pgr
-from bench.stats.intervals import Interval, t_quantile
+from bench.stats.intervals import Interval, above_zero, t_quantile
 
 
 def halves(items: Sequence[Item], seed: int = 0) -> tuple[list[Item], list[Item]]:
@@ -74,8 +74,9 @@ def chosen(items: Sequence[Item], share: float, seed: int = 0) -> Chosen | None:
 def promised(values: Sequence[float], others: int, *, binary: bool = False) -> Interval:
     """Return the interval in which the mean of ``others`` further values lies with 95 %.
 
-    It is mean ± t·s·√(1/n + 1/others): both means vary. For shares the variance is that of two more right and
-    two more wrong (Agresti and Coull 1998), so that it is not zero where all are alike.
+    It is mean ± t·s·√(1/n + 1/others): both means vary. It does not go below 0 for what cannot, nor above 1
+    for shares. For shares the variance is that of two more right and two more wrong (Agresti and Coull 1998),
+    so that it is not zero where all are alike.
     """
     n, mean = len(values), math.fsum(values) / len(values)
     variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
@@ -83,4 +84,7 @@ def promised(values: Sequence[float], others: int, *, binary: bool = False) -> I
         share = (math.fsum(values) + 2) / (n + 4)
         variance = max(variance, share * (1 - share))
     half = t_quantile(n - 1) * math.sqrt(variance * (1 / n + 1 / others))
-    return Interval(mean, mean - half, mean + half)
+    if binary:
+        return Interval(mean, max(mean - half, 0.0), min(mean + half, 1.0))
+    found = Interval(mean, mean - half, mean + half)
+    return above_zero(found) if min(values) >= 0 else found

@@ -76,6 +76,7 @@ class Model(Block):
     location: str | None = None
     revision: str | None = None
     weights_sha256: str | None = None
+    files_sha256: str | None = None
     parameters: Count | None = None
     grid: Grid | None = None
 

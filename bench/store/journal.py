@@ -94,6 +94,15 @@ def last_digest(path: Path) -> str:
     return hashlib.sha256(last[:-1]).hexdigest()
 
 
+def records_up_to(path: Path, digest: object) -> int | None:
+    """Return the number of the line of a journal that has this digest; None if no line has it."""
+    with _opened(path) as file:
+        for number, line in enumerate(_lines(file, path), start=1):
+            if line.endswith(b"\n") and hashlib.sha256(line[:-1]).hexdigest() == digest:
+                return number
+    return None
+
+
 def read_journal(path: Path, kinds: Container[object] | None = None) -> JournalRead:
     """Read every record of the journal at ``path``, oldest first, and verify its chain.
 
@@ -135,7 +144,7 @@ class Journal:
         self._clock, self._file, self._opened = clock, file, os.fstat(file.fileno())
         with open(file.fileno(), "rb", closefd=False) as lines:
             read, self._chain = _read(lines, path)
-        self.notices, self._unfinished = read.notices, bool(read.notices)
+        self.notices, self._unfinished, self._earlier = read.notices, bool(read.notices), read.records
 
     @classmethod
     def create(cls, path: Path, clock: Callable[[], str]) -> Self:
@@ -159,6 +168,12 @@ class Journal:
                 file.close()
                 raise
         return journal
+
+    def take_earlier(self) -> tuple[Mapping[str, object], ...]:
+        """Hand over the records that were there when the file was opened. They take memory, so a second call
+        gets none."""
+        found, self._earlier = self._earlier, ()
+        return found
 
     def append(self, kind: str, payload: Mapping[str, object]) -> None:
         """Give one record to the system: it survives this process, and after ``sync`` the machine.

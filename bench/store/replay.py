@@ -22,6 +22,7 @@ from bench.store.run_files import JOURNAL as JOURNAL
 from bench.store.schema import KINDS, check_record, explained
 
 SCHEMA_VERSION = 1
+Head = tuple[Path, dict[str, Any]]  # the directory of a run, and the first record of its journal
 MAX_HEAD_BYTES = 4 * MIB
 MOST_ROWS = 1000  # as in a config
 MOST_UNITS, MOST_OF_A_ROW = (
@@ -78,7 +79,7 @@ def _not_together(place: Path | str, bad: Exception) -> str:
     return f"{place}: {what} ({type(bad).__name__}: {str(bad)[:200]})"
 
 
-def newest_first(out: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+def newest_first(out: Path) -> Iterator[Head]:
     """Yield (directory, first record) of every run in ``out`` with an unpacked journal, the newest first.
 
     A journal that cannot be read is skipped here; whoever loads it gets the error.

@@ -44,7 +44,7 @@ from bench.store.blocks import (
 
 SHOWN = 80
 MOST_ITEMS, MOST_SUITES = 5000, 50
-MOST_POSITIONS, MOST_FLOORS = 8192, 10
+MOST_POSITIONS, MOST_FLOORS, MOST_FURTHER = 8192, 10, 50
 KINDS = frozenset({"run_started", "arm", "unit", "run_finished"})
 
 
@@ -144,6 +144,7 @@ _ARM: dict[str, Any] = {
     "name": Name,
     "group": Name,
     "model": Model,
+    "models": Annotated[dict[Name, Model], Field(max_length=MOST_FURTHER)],
     "runtime": Runtime,
     "workload": Workload,
     "noise": list[Noise],

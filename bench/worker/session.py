@@ -15,7 +15,7 @@ from types import ModuleType
 from bench.engine import Engine, Options, Teacher, memory, routing
 from bench.engine.evidence import Check, check
 from bench.records import Facts, Json, Loaded, Mixture
-from bench.worker import cascades
+from bench.worker import builds, cascades
 from bench.worker.passes import undisturbed
 from bench.worker.steps import DENSE, apply, decode_a_little, enforce, scheme_of
 
@@ -71,7 +71,9 @@ def _engine(runtime: ModuleType, options: Options, message: Json) -> tuple[Engin
         not_needed: Callable[[Path], set[str]] = getattr(runtime, "not_needed", lambda _directory: set())
         with _hidden(not_needed(directory) - needed):
             engine: Engine = runtime.load(directory, options)
-    return engine, (perf_counter_ns() - started) / 1e9
+    loaded_s = (perf_counter_ns() - started) / 1e9
+    builds.watch()
+    return engine, loaded_s
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import TypeVar
 
 from bench.config.blocks import WorkloadBlock
+from bench.errors import UsageError
 from bench.serving.arrivals import Lengths
 
 P = TypeVar("P")
@@ -32,6 +33,12 @@ def sizes(workload: WorkloadBlock) -> str:
 
 
 def asked(params: type[P], workload: WorkloadBlock) -> P:
-    """Return the keys of its own that a workload was given, as its kind has them."""
+    """Return the keys of its own that a workload was given, as its kind has them.
+
+    Raises UsageError for a value that the kind does not take; in a config it was refused earlier.
+    """
     known = {one.name for one in fields(params)}  # type: ignore[arg-type]
-    return params(**{key: value for key, value in workload.own if key in known})
+    try:
+        return params(**{key: value for key, value in workload.own if key in known})
+    except ValueError as bad:
+        raise UsageError(str(bad)) from None

@@ -14,7 +14,7 @@ from bench.measure import fresh_pair, passes, units
 from bench.measure.arm import open_worker
 from bench.measure.fresh_pair import FreshPair, batches_of
 from bench.records import UnitRecord
-from bench.runs import gate as gating
+from bench.runs import units as rounds
 
 
 class FirstIsAlwaysTheBaseline(random.Random):
@@ -53,12 +53,12 @@ class OneProcess(units.Comparison):
 
 @contextmanager
 def mutated(name: str) -> Iterator[None]:
-    """Break one rule in the design of ``bench.runs.gate``; any other name leaves the gate as it is."""
+    """Break one rule in the design of ``bench.runs.units``; any other name leaves the gate as it is."""
     if name == "fixed-order":
         with _changed(fresh_pair, random=SimpleNamespace(Random=FirstIsAlwaysTheBaseline)):
             yield
     elif name == "one-process":
-        with OneProcess.stack, _changed(gating, Comparison=OneProcess):
+        with OneProcess.stack, _changed(rounds, Comparison=OneProcess):
             yield
         OneProcess.kept.clear()
     else:

@@ -13,10 +13,12 @@ from ggufs import gguf
 from bench import plugins
 from bench.cli import estimate
 from bench.cli.check import describe
-from bench.cli.estimate import Load
+from bench.cli.drift_time import VALUE_S, floors_s, together_s
+from bench.cli.expected import PROCESS_BYTES, PROMPT_TOKENS, Load
 from bench.config import support
 from bench.config.reader import read_config
-from bench.config.spec import Spec
+from bench.config.spec import Arm, Optimisation, Spec
+from bench.models.reference import Random
 from bench.plan.roofline import Ceilings
 from bench.records.grid import MAY_BE_CONFOUNDED
 
@@ -183,7 +185,7 @@ def test_the_quickstart_s_estimate_is_of_four_to_eight_pairs(monkeypatch: pytest
     """The arithmetic of the estimate alone: what the quickstart takes is for its committed run to say."""
     monkeypatch.chdir(ROOT)
     assert facts(describe(read_config(Path("configs/quickstart.yaml"))))["estimate"].startswith(
-        "5 min to 7 min"
+        "5 min to 8 min"
     )
 
 
@@ -231,12 +233,58 @@ def test_the_memory_of_a_check_is_that_of_the_card(make: Make) -> None:
     )
     card = estimate._facts(arm.model)
     assert card is not None
-    tokens = (arm.workload.input_tokens or estimate.PROMPT_TOKENS) + arm.workload.output_tokens
+    tokens = (arm.workload.input_tokens or PROMPT_TOKENS) + arm.workload.output_tokens
     expected = card.weights_bytes(16) + 2 * card.cache_bytes(tokens)
-    assert (
-        Load(arm, card, estimate._rates("cpu", 2, "float32")).serving_bytes
-        == estimate.PROCESS_BYTES + expected
-    )
+    assert Load(arm, card, estimate._rates("cpu", 2, "float32")).serving_bytes == PROCESS_BYTES + expected
+
+
+def test_noise_floors_are_in_the_estimate(make: Make) -> None:
+    """Three circumstances, three windows each, and each beside the plain window."""
+    spec = make()
+    base = load_of(spec.groups[0].baseline)
+    window, one = spec.drift.window, estimate._rates("cpu", 1, "float32")
+    plain_s = base.pass_s(window) + window * base.facts.vocabulary * VALUE_S
+    again_s = base.pass_s(window + 8) + base.pass_s(2 * window) + replace(base, rates=one).pass_s(window)
+    assert floors_s(spec, base, estimate._rates) == pytest.approx(3 * (3 * plain_s + again_s))
+    assert floors_s(make("drift.tokens=0"), base, estimate._rates) == 0
+    prompt = base.prompt_tokens
+    decoded_s = 4 * base.pass_s(prompt, 1) + base.pass_s(4 * prompt, 4)
+    assert together_s(base) > decoded_s
+    assert together_s(replace(base, arm=replace(base.arm, model=Random("smollm2-135m")))) == 0
+
+
+def load_of(arm: Arm) -> Load:
+    return estimate._load(arm, arm.model, arm.runtime, estimate.Known(estimate._facts, estimate._rates))
+
+
+def test_a_model_that_drafts_is_in_the_estimate(make: Make) -> None:
+    """It has weights and a cache of its own, and a pass for each drafted token."""
+    arm = make().groups[0].baseline
+    step = Optimisation("speculate", "draft-model", (("model", "qwen3-0.6b"), ("tokens", 4)))
+    alone, drafting = load_of(arm), load_of(replace(arm, optimise=(step,)))
+    (beside,) = drafting.beside
+    assert drafting.weights_bytes == alone.weights_bytes + beside.load.weights_bytes
+    assert drafting.cache_bytes == alone.cache_bytes + beside.load.cache_bytes
+    assert drafting.load_s > alone.load_s
+    passes = 4 * (arm.workload.output_tokens - 1)
+    assert drafting.batch_s == pytest.approx(alone.batch_s + passes * beside.load.pass_s(1))
+    unknown = replace(step, params=(("model", "./mine"), ("tokens", 4)))
+    with pytest.raises(estimate.NoFacts, match="mine"):
+        load_of(replace(arm, optimise=(unknown,)))
+
+
+def test_the_edge_model_of_a_cascade_is_in_the_estimate(make: Make) -> None:
+    """It answers every request before the large model may."""
+    edge = "{model: smollm2-135m, dtype: bfloat16, usd_per_hour: 0.01}"
+    row = f"variants:\n  - {{name: c, optimise: [{{cascade: margin, threshold: 0.5, edge: {edge}}}]}}\nprice:"
+    spec = make(text=re.sub(r"variants:.*price:", row, TEXT, flags=re.DOTALL))
+    small = load_of(spec.groups[0].variants[0])
+    (beside,) = small.beside
+    assert beside.load.arm.runtime.dtype == "bfloat16"
+    assert small.batch_s == pytest.approx(load_of(spec.groups[0].baseline).batch_s + beside.load.batch_s)
+    said = " ".join(describe(spec).split())
+    assert "a cascade as if each request went on" in said
+    assert "a cascade as if" not in " ".join(describe(make()).split())
 
 
 def test_a_model_without_facts_has_no_estimate(make: Make) -> None:

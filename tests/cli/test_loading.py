@@ -132,7 +132,7 @@ def test_a_missing_package_is_named(url: str, said, monkeypatch: pytest.MonkeyPa
         (("vllm", "--users", "1"), "vLLM serves what?"),
         (("http://127.0.0.1:9",), "when do requests come?"),
         (("http://127.0.0.1:9", "--users", "1", "--rate", "1"), "when do requests come?"),
-        (("http://127.0.0.1:9", "--users", "0"), "users must be above 0"),
+        (("http://127.0.0.1:9", "--users", "0"), "users must be from 1 to 8192"),
         (("http://127.0.0.1:9", "--rate", "nan"), "rate must be above 0"),
         (("http://127.0.0.1:9", "--users", "1", "--slo", "tbt:5"), "--slo: 'tbt:5'"),
         (("http://127.0.0.1:9", "--users", "1", "--burstiness", "2"), "go with --rate"),

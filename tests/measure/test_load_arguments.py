@@ -55,10 +55,12 @@ def test_a_baseline_may_draft_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         passes, "load", lambda under, *models: sent.append(load_arguments(under.arm, *models))
     )
     monkeypatch.setattr(passes, "warm_up", lambda *_arguments: None)
-    under: Any = SimpleNamespace(arm=drafting(tmp_path), record=lambda **_record: None)
+    record = dict[str, Any]()
+    under: Any = SimpleNamespace(arm=drafting(tmp_path), record=record.update, reopened=False)
     group: Any = None
     GroupRun(group, group, local, set())._open(under)
     assert sent[0]["optimise"][0]["params"] == {"model": str(tmp_path / "small"), "tokens": 4}
+    assert list(record["models"]) == ["optimise.speculate.model"], "a run that is continued looks at it"
 
 
 def test_a_model_that_drafts_is_fetched_before_anything_is_measured(
@@ -75,10 +77,10 @@ def test_a_model_that_drafts_is_fetched_before_anything_is_measured(
 
 
 def test_the_evidence_of_a_gate_is_of_the_model_that_drafts_too(tmp_path: Path) -> None:
-    def of(small: str) -> list[str | None]:
+    def of(small: str) -> list[tuple[str, str]]:
         def fetch(reference: ModelRef) -> LocalModel:
-            weights = small if isinstance(reference, LocalPath) else "big"
-            return LocalModel(tmp_path, SourceRecord("path", "x", weights, None, weights), ())
+            files = (("w.safetensors", small if isinstance(reference, LocalPath) else "big"),)
+            return LocalModel(tmp_path, SourceRecord("path", "x", "x", None, None), files)
 
         return sides._weights([drafting(tmp_path)], fetch)
 

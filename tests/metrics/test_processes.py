@@ -11,6 +11,7 @@ import pytest
 from fakes import arm_record, pairs, run_record, timed_batch, unit
 
 from bench.metrics import cost, latency, processes, throughput
+from bench.records import ColdStart, Sides, UnitRecord
 from bench.stats.figure import Figure
 from bench.stats.intervals import mean_interval, t_quantile, widened
 
@@ -119,3 +120,28 @@ def test_the_interval_of_dollars_covers_the_mean_over_processes(count: int, betw
         truth = usd_per_s * 0.1 * math.exp((between**2 + 0.02**2) / 2)
         covered += figure.ci_low <= truth <= figure.ci_high
     assert 0.93 <= covered / 1000 <= 0.97
+
+
+def starting(*seconds: float) -> tuple[UnitRecord, ...]:
+    """Pairs whose variant took so long to load, and its baseline twice as long."""
+    return tuple(
+        replace(UNITS[0], number=number, cold=Sides(ColdStart(2 * load_s, 20.0), ColdStart(load_s, 10.0)))
+        for number, load_s in enumerate(seconds, 1)
+    )
+
+
+def test_a_cold_start_has_the_bounds_of_five_processes() -> None:
+    units = starting(1.0, 1.1, 0.9, 1.2, 1.0)
+    run = run_record(BASE, V, units=units)
+    half = t_quantile(4) * statistics.stdev(map(math.log, (1.0, 1.1, 0.9, 1.2, 1.0)))
+    for arm in (V, BASE):
+        found = latency.figures(arm, run)["load_s"]
+        assert found is not None
+        assert arm.loaded is not None
+        assert found.value == arm.loaded.load_s, "its own process's"
+        assert (found.ci_low, found.ci_high) == pytest.approx(
+            (found.value * math.exp(-half), found.value * math.exp(half))
+        )
+    four = latency.figures(V, run_record(BASE, V, units=units[:4]))["load_s"]
+    assert four is not None
+    assert (four.ci_low, four.ci_high) == (None, None)

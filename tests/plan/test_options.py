@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from bench.errors import ConfigError, UsageError
-from bench.metrics import cost, throughput
+from bench.errors import ConfigError, Outcome, UsageError
+from bench.metrics import cascade, cost, throughput
 from bench.models.registry import find_model
 from bench.plan import options as plan_options
+from bench.plan.against import Question, against_apis
 from bench.plan.devices import device_of, devices
 from bench.plan.fleet import Slo, Stream
 from bench.plan.loaded import Loaded
@@ -20,9 +22,11 @@ from bench.plan.planned import cheapest, pays_from, planned
 from bench.plan.served import row_called, served_rows
 from bench.plan.steps import MeasuredSteps, RooflineSteps, Slower
 from bench.pricing.book import default_book, price_called
+from bench.records import RunRecord
 from bench.results.run_summary import RunSummary
-from bench.results.summary import load_run
+from bench.results.summary import load_run, summarise
 from bench.stats.figure import value_of
+from bench.store.replay import load_record
 
 REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
 STREAM = Stream(1e6, 1000, 300)
@@ -64,6 +68,44 @@ def test_every_row_is_an_option(quickstart: RunSummary) -> None:
     assert (baseline.steps.most, baseline.machine_usd, baseline.share) == (1, pytest.approx(0.1008), 0.5)
 
 
+def as_a_whole(record: RunRecord) -> RunSummary:
+    """The same run of an engine that gives answers as a whole: nothing is known of single tokens."""
+    arms = tuple(
+        replace(arm, solo=tuple(replace(one, stamps_ns=one.stamps_ns[-1:]) for one in arm.solo))
+        for arm in record.arms
+    )
+    return summarise(replace(record, arms=arms, units=()))
+
+
+def test_answers_as_a_whole_have_a_price_and_no_queue(quickstart: RunSummary) -> None:
+    """They were refused, as if they had no times."""
+    record = load_record(REFERENCE / "quickstart")
+    run = as_a_whole(record)
+    rows = served_rows(run)
+    assert [row.title for row in rows] == [row.title for row in served_rows(quickstart)]
+    for row, arm in zip(rows, record.arms, strict=True):
+        took_ns = max(one.end_ns for one in arm.solo) - min(one.sent_ns for one in arm.solo)
+        each_s = took_ns / 1e9 / sum(one.requests for one in arm.solo)
+        assert row.own.request_s.value == pytest.approx(each_s)
+        assert row.own.request_s.low is not None
+    found = against_apis(run, [], Question(date(2026, 11, 1), ("openai/gpt-5-nano",)))
+    price_s = 0.1008 * 0.5 / 3600 / run.price["utilisation"]  # one of two vCPUs
+    ours, api = found.apis[0].pairs[0], found.apis[0].offer
+    assert ours.ratio.value == pytest.approx(rows[0].own.request_s.value * price_s / api.request_usd)
+    with pytest.raises(UsageError, match="answers came as a whole, so no time of a token"):
+        measured_options(run)
+
+
+def test_a_row_that_cannot_be_priced_says_why(quickstart: RunSummary) -> None:
+    rows = [
+        replace(row, metrics={**row.metrics, cascade.EDGE.key: row.figure(cost.PER_REQUEST)})
+        for row in quickstart.rows
+    ]
+    rows[0] = replace(rows[0], status=Outcome.TIMEOUT)
+    with pytest.raises(UsageError, match=r"baseline is timeout; .* is a cascade: a part of its requests"):
+        served_rows(replace(quickstart, rows=tuple(rows)))
+
+
 def test_of_many_rows_the_cheapest_and_the_baseline(
     quickstart: RunSummary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,7 +123,7 @@ def test_a_plan_of_a_run_by_hand(quickstart: RunSummary) -> None:
     option = measured_options(quickstart)[0]
     served = served_rows(quickstart)[0]
     stream = Stream(1e6, 48, 16)
-    request_s = served.prefill_s + 15 * served.step_s
+    request_s = (served.prefill_s or 0) + 15 * served.step_s
     found = planned(option, stream, Slo())
     assert found.capacity.rate == pytest.approx(0.8 / request_s, rel=1e-6)
     servers = -(-1e6 / 86_400 // found.capacity.rate)

@@ -14,7 +14,7 @@ from journals import SPEC, clock, write_journal
 
 import bench
 from bench.errors import BenchError, ExitCode, IntegrityError, UsageError
-from bench.results.summary import RUN_JSON, summarise
+from bench.results.summary import RUN_JSON, from_journal, load_run, sealed, summarise
 from bench.results.verify import verify_run
 from bench.store.files import digest
 from bench.store.journal import Journal
@@ -171,9 +171,45 @@ def test_a_summary_that_is_none(run: Path, content: bytes, words: str) -> None:
     assert words in refusal(run)
 
 
+@pytest.mark.fault(37)
 def test_a_summary_that_is_gone(run: Path) -> None:
+    """The harness may be ended between its last record and this file; the journal has everything."""
     (run / RUN_JSON).unlink()
-    assert "cannot be read" in refusal(run)
+    text = verify_run(run)
+    assert "run.json: not there: the harness was ended after its last record" in text
+    assert "every command makes it from the journal, and --resume writes it" in text
+    assert "continue it with --resume" not in text
+
+
+# A run that was continued, and ended before its new summary was written.
+
+
+def continued(run: Path) -> int:
+    """Seal the summary of a journal, add a record to it, and return how many there were before."""
+    content = sealed(json.loads(json.dumps(made(run))), run / JOURNAL)
+    (run / RUN_JSON).write_text(json.dumps(content))
+    with Journal.reopen(run / JOURNAL, clock) as journal:
+        count = len(journal.take_earlier())
+        journal.append("run_finished", {})
+    return count
+
+
+@pytest.mark.fault(37)
+def test_a_summary_of_before_a_run_was_continued(run: Path) -> None:
+    count = continued(run)
+    assert f"run.json: the summary of the first {count} of {count + 1} records; the run was continued" in (
+        verify_run(run)
+    )
+    assert load_run(run).to_json() == from_journal(run).to_json()
+
+
+def test_it_is_held_against_the_records_of_its_time(run: Path) -> None:
+    continued(run)
+    data = json.loads((run / RUN_JSON).read_text())
+    data["variants"][1]["drift"]["kld_mean"]["value"] = 0.5
+    data["seal"]["content_sha256"] = digest({key: data[key] for key in data if key != "seal"})
+    (run / RUN_JSON).write_text(json.dumps(data))
+    assert "variants[1].drift.kld_mean.value: 0.5, the journal gives" in refusal(run)
 
 
 def test_a_difference_says_whether_the_code_has_changed_since(run: Path) -> None:

@@ -28,12 +28,13 @@ from bench.report import gate as words
 from bench.results.summary import load_run, summarise
 from bench.results.verify import verify_run
 from bench.runs import gate as gating
+from bench.runs import meters, sides
 from bench.runs import run as harness
-from bench.runs import sides
 from bench.runs.gate import Plan, calibrate_spec, gate_spec
+from bench.runs.meters import check_meters
 from bench.store import journal as journals
 from bench.store.lock import run_lock
-from bench.store.replay import load_record
+from bench.store.replay import Head, load_record, newest_first
 
 __all__ = ["fake_runtime"]  # a fixture
 MS = 1_000_000
@@ -158,6 +159,21 @@ def test_a_second_gate_goes_on_where_the_first_stopped(tmp_path: Path) -> None:
     third = gate(spec, tmp_path, cap=6)
     assert third["verdict"] == "FAIL"
     assert third["rules"][0]["units"] - second["rules"][0]["units"] <= 1
+
+
+def test_the_heads_of_earlier_runs_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the calibration and for the evidence."""
+    spec, seen = config(tmp_path, 2 * MS), list[Path]()
+    gate(spec, tmp_path, cap=6)
+
+    def heads(out: Path) -> Iterator[Head]:
+        for directory, head in newest_first(out):
+            seen.append(directory)
+            yield directory, head
+
+    monkeypatch.setattr(gating, "newest_first", heads)
+    assert gate(spec, tmp_path, cap=6)["evidence"]["units_from_earlier_runs"] >= 6
+    assert len(seen) == 1
 
 
 def test_other_code_starts_afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,13 +338,16 @@ def test_several_variants_go_on_where_they_stopped(tmp_path: Path) -> None:
     assert second["evidence"]["test"]["cap"] == 12
 
 
-def test_a_limit_on_energy_needs_a_counter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+GRID = {"g_co2_per_kwh": 349.0, "date": "2026-06-01", "source": "the grid"}
+
+
+def test_a_limit_on_energy_needs_a_meter_or_watts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is said before anything is measured, and not by an ERROR at the end."""
-    spec = config(tmp_path, 2 * MS, gate={"energy_per_request_j": {"max_increase": "5%"}})
+    spec = config(tmp_path, 2 * MS, gate={"co2_per_request_g": {"max": 1}}, energy=GRID)
     monkeypatch.setattr(
-        gating, "find", lambda device, gpu=None: NoCounter("no_energy_counter", f"none of {device}")
+        meters, "find", lambda device, gpu=None: NoCounter("no_energy_counter", f"none of {device}")
     )
-    with pytest.raises(UsageError, match="cannot be measured here: none of cpu"):
+    with pytest.raises(UsageError, match="cannot be measured here: none of cpu; give energy"):
         gate(spec, tmp_path)
     assert not (tmp_path / "results").exists()
 
@@ -337,19 +356,33 @@ def test_a_limit_on_energy_needs_a_counter(tmp_path: Path, monkeypatch: pytest.M
 def test_a_limit_on_modelled_energy_needs_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str
 ) -> None:
-    block = {"modelled_watts": 65.0, "g_co2_per_kwh": 349.0, "date": "2026-06-01", "source": "the grid"}
+    block = {"modelled_watts": 65.0, **GRID}
     spec = config(tmp_path, 2 * MS, gate={metric: {"max": 1000}}, energy=block)
     monkeypatch.setattr(
-        gating, "find", lambda device, gpu=None: NoCounter("no_energy_counter", f"none of {device}")
+        meters, "find", lambda device, gpu=None: NoCounter("no_energy_counter", f"none of {device}")
     )
-    gating._check_meters(list(rules({metric: {"max": 1000}})), spec)
+    check_meters(list(rules({metric: {"max": 1000}})), spec)
 
 
-def test_where_energy_is_counted_nothing_is_modelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limit would find no figure at the end; that is known before the first unit."""
-    limits = {"energy_modelled_per_request_j": {"max": 1000}}
-    spec = config(tmp_path, 2 * MS, gate=limits, energy={"modelled_watts": 65.0})
-    monkeypatch.setattr(gating, "find", lambda device, gpu=None: Counter("CPU package (RAPL)", lambda: 0.0))
-    with pytest.raises(UsageError, match=r"counts energy \(CPU package \(RAPL\)\).*on energy_per_request_j"):
+@pytest.mark.parametrize("metric", ["energy_modelled_per_request_j", "co2_per_request_g"])
+def test_where_energy_is_counted_nothing_is_modelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str
+) -> None:
+    """The limit would find no figure, or one without an interval; that is known before the first unit."""
+    energy = {"modelled_watts": 65.0, **GRID}
+    spec = config(tmp_path, 2 * MS, gate={metric: {"max": 1000}}, energy=energy)
+    monkeypatch.setattr(meters, "find", lambda device, gpu=None: Counter("CPU package (RAPL)", lambda: 0.0))
+    with pytest.raises(UsageError, match=r"counts energy \(CPU package \(RAPL\)\), so nothing is modelled"):
         gate(spec, tmp_path)
     assert not (tmp_path / "results").exists()
+
+
+def test_a_cold_start_with_an_absolute_limit_gets_the_starts_that_it_needs(tmp_path: Path) -> None:
+    """It had no interval, so every such limit was INCONCLUSIVE."""
+    limits = {"load_s": {"max": 3600}, "first_request_ms": {"min": 3_600_000}}
+    found = gate(config(tmp_path, 2 * MS, gate=limits), tmp_path)
+    assert {rule["metric"]: rule["verdict"] for rule in found["rules"]} == {
+        "load_s": "PASS", "first_request_ms": "FAIL",
+    }  # fmt: skip
+    assert found["evidence"]["units"] == 5
+    assert all(0 < rule["low"] < rule["value"] < rule["high"] for rule in found["rules"])

@@ -7,23 +7,40 @@ import random
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, BinaryIO
 
 import pytest
-from fakes import fake_runtime
+from fakes import arm_record, fake_model, fake_runtime, run_record
 from fakes import said as said_of
 from tampering import tampered_journal
 from test_run import REQUESTS, TOKENS, config, rows, run, summary, variant
 
 from bench.config.inputs import digests, inputs_of
 from bench.config.reader import read_config
-from bench.config.spec import Spec
-from bench.errors import BenchError, IncomparableError, IntegrityError, UsageError
+from bench.config.spec import Optimisation, Spec
+from bench.errors import (
+    BenchError,
+    IncomparableError,
+    IntegrityError,
+    InterruptedRun,
+    JournalFailed,
+    TerminatedRun,
+    UsageError,
+)
 from bench.measure import worker_process
 from bench.measure.events import Event
+from bench.measure.interrupt import Interrupt
+from bench.measure.models import model_record, models_by_key
+from bench.models.fetch import ensure
+from bench.results.verify import verify_run
 from bench.runs import run as harness
-from bench.runs.run import run_spec
+from bench.runs.resume import same_models
+from bench.runs.run import finishing, run_spec
+from bench.store import journal
+from bench.store.journal import Journal
 
 __all__ = ["fake_runtime"]  # a fixture
 pytestmark = pytest.mark.usefixtures("fake_runtime")
@@ -200,3 +217,84 @@ def test_whatever_a_journal_says_it_is_continued_or_refused_in_a_sentence(
             raise AssertionError(f"{edit}: {crash!r}") from crash
     assert said <= {2, 4, 5, 6}
     assert said & {4, 6}, "no edit of 25 was seen"
+
+
+def other_draft(tmp_path: Path) -> None:
+    weights = tmp_path / "draft" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\1\1\1\1")
+
+
+def other_settings(tmp_path: Path) -> None:
+    (tmp_path / "base" / "config.json").write_text('{"model_type": "fake", "rope_theta": 2.0}')
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (other_draft, "the weights of optimise.speculate.model of baseline"),
+        (other_settings, "the files of the model of baseline"),
+    ],
+)
+def test_another_model_of_a_row_is_not_continued(
+    change: Callable[[Path], None], named: str, tmp_path: Path
+) -> None:
+    """Its own model was looked at, and of that the weights alone."""
+    spec = config(tmp_path, [])
+    step = Optimisation("speculate", "draft-model", (("model", str(fake_model(tmp_path / "draft"))),))
+    (group,) = spec.groups
+    spec = replace(spec, groups=(replace(group, baseline=replace(group.baseline, optimise=(step,))),))
+    models = {key: model_record(ensure(one)) for key, one in models_by_key(spec.groups[0].baseline)}
+    before = run_record(arm_record(model=models.pop("model"), models=models))
+    same_models(before, spec, ensure)
+    same_models(run_record(arm_record(model={"kind": "path"})), spec, ensure)  # earlier code said less
+    change(tmp_path)
+    with pytest.raises(IncomparableError, match=named):
+        same_models(before, spec, ensure)
+
+
+def test_the_journal_is_read_once_before_and_once_after_the_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else may have continued the run meanwhile, so twice; the rest is for the summary."""
+    spec = config(tmp_path, [variant(tmp_path, "a")])
+    directory, _before = run(spec, tmp_path)
+    opened, read = list[Path](), journal._read
+
+    def counting(file: BinaryIO, path: Path, *rest: Any) -> Any:
+        opened.append(path)
+        return read(file, path, *rest)
+
+    monkeypatch.setattr(journal, "_read", counting)
+    run_spec(spec, tmp_path / "results", resume=directory)
+    assert len(opened) == 3
+
+
+def end_elsewhere(tmp_path: Path, how: BaseException) -> None:
+    """End a run whose journal has gone meanwhile."""
+    directory, _before = run(config(tmp_path, []), tmp_path)
+    mine = Journal.reopen(directory / "journal.jsonl", lambda: "2026-01-31T12:00:00Z")
+    with finishing(directory, mine, Interrupt()):
+        (directory / "journal.jsonl").rename(tmp_path / "mine")
+        raise how
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), TerminatedRun("x"), InterruptedRun("x")])
+def test_who_stops_a_run_hears_that_its_files_are_not_its_own(stop: BaseException, tmp_path: Path) -> None:
+    """It said that what was measured is in the directory, in which another run was then."""
+    with pytest.raises(IntegrityError, match="another file now"):
+        end_elsewhere(tmp_path, stop)
+
+
+def test_of_two_failures_the_first_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(JournalFailed, match="full"):
+        end_elsewhere(tmp_path, JournalFailed("full"))
+
+
+@pytest.mark.fault(37)
+def test_a_summary_that_was_not_written_is_written_by_continuing(tmp_path: Path) -> None:
+    spec = config(tmp_path, [variant(tmp_path, "a")])
+    directory, before = run(spec, tmp_path)
+    (directory / "run.json").unlink()
+    _again, after = run(spec, tmp_path, resume=directory)
+    assert after["variants"] == before["variants"]
+    assert "figure by figure" in verify_run(directory)

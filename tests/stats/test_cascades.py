@@ -168,9 +168,13 @@ def test_what_is_promised_is_kept_in_nine_of_ten_resamplings(knows: float, edge:
 
 
 def test_a_promise_by_hand() -> None:
-    found = thresholds.promised([1.0, 2.0, 3.0], 6)
+    found = thresholds.promised([4.0, 5.0, 6.0], 6)
     half = 4.302653 * 1.0 * math.sqrt(1 / 3 + 1 / 6)
-    assert (found.low, found.value, found.high) == pytest.approx((2 - half, 2, 2 + half), rel=1e-6)
+    assert (found.low, found.value, found.high) == pytest.approx((5 - half, 5, 5 + half), rel=1e-6)
+    below = thresholds.promised([1.0, 2.0, 3.0], 6)
+    factor = math.exp(half / 2)
+    assert (below.low, below.high) == pytest.approx((2 / factor, 2 * factor), rel=1e-6)
     sure = thresholds.promised([1.0] * 20, 20, binary=True)
     assert sure.low is not None
     assert sure.low < 0.9
+    assert sure.high == 1.0

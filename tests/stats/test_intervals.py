@@ -77,6 +77,32 @@ def test_mean_interval_is_scipy_s(values: list[float]) -> None:
     assert bounds(found) == pytest.approx((wanted.low, wanted.high), rel=1e-6, abs=1e-6)
 
 
+@pytest.mark.parametrize("values", [[1.0, 3.0], [0.0, 5.0], [1.0, 1.0, 9.0], [0.001] * 4 + [1.0]])
+def test_a_mean_of_times_has_bounds_above_zero(values: list[float]) -> None:
+    """Two requests of 1 and 3 ms had a lower bound of −10.7 ms."""
+    plain, found = mean_interval(values), intervals.positive_mean(values)
+    assert bounds(plain)[0] < 0
+    low, high = bounds(found)
+    assert 0 < low < found.value < high
+    assert math.log(high / found.value) == pytest.approx(math.log(found.value / low))
+    assert math.log(high / found.value) == pytest.approx((bounds(plain)[1] - plain.value) / plain.value)
+    summed = distribution(values)
+    assert summed is not None
+    assert (summed.ci_low, summed.ci_high) == (low, high)
+
+
+@pytest.mark.parametrize("values", [[2.0], [2.0, 2.1], [5.0, 5.0], [0.0, 0.0], [-1.0, 2.0, 5.0]])
+def test_bounds_that_make_sense_stay_as_they_are(values: list[float]) -> None:
+    assert intervals.positive_mean(values) == mean_interval(values)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 10])
+def test_bounds_above_zero_still_hold_the_truth(n: int) -> None:
+    """Exponential times, as far apart as times ever are: the plain interval covers 92 to 90 % of them."""
+    draw = np.random.default_rng(n)
+    assert covered(1.0, lambda: intervals.positive_mean(draw.exponential(size=n).tolist()), 2000) > 0.87
+
+
 def test_one_sample_has_a_mean_and_no_interval() -> None:
     assert mean_interval([3.0]) == Interval(3.0, None, None)
 

@@ -1,0 +1,82 @@
+"""Estimate how long drift takes: windows of text on both sides, the noise floors, and the suites."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bench.config.spec import Spec
+from bench.config.steps import HOME_ENGINE
+from bench.config.support import device_here
+from bench.drift.behaviour import Suite
+from bench.measure.pair import FLOOR_EXTRA, FLOOR_WINDOWS
+from bench.models.reference import Random
+from bench.plan.roofline import Ceilings
+from bench.records import Json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.cli.expected import Load
+
+Asked = Sequence[tuple[Suite, Sequence[Json]]]  # suites, each with its items
+VALUE_S = 15e-9  # softmax and KL of two models, for each position and vocabulary entry
+LETTERS_A_TOKEN, REPLIES_TOGETHER = 4, 4  # of the items of suites: about
+# As bench/worker/circumstances.py decodes them, alone and in a batch.
+COMPARED_REQUESTS, COMPARED_TOKENS = 4, 16
+
+
+def drift_s(spec: Spec, base: Load, variant: Load) -> float:
+    """Return the seconds of a variant's windows: both sides compute each."""
+    if _random(base) or _random(variant):
+        return 0.0
+    window = spec.drift.window
+    each_s = base.pass_s(window) + variant.pass_s(window) + _compared_s(base, window)
+    return spec.drift.tokens / window * each_s
+
+
+def floors_s(spec: Spec, base: Load, rates_of: Callable[[str, int | None, str], Ceilings]) -> float:
+    """Return the seconds in which a baseline is compared with itself: a few windows with other shapes, in a
+    batch of two and, on a CPU, with another number of threads; each beside the plain window."""
+    if _random(base) or not spec.drift.tokens:
+        return 0.0
+    window, runtime = spec.drift.window, base.arm.runtime
+    again_s = [base.pass_s(window + FLOOR_EXTRA), base.pass_s(2 * window)]
+    if device_here(runtime.device) == "cpu" and runtime.name == HOME_ENGINE:
+        threads = 2 if runtime.threads == 1 else 1
+        again_s.append(replace(base, rates=rates_of(runtime.device, threads, runtime.dtype)).pass_s(window))
+    plain_s = base.pass_s(window) + _compared_s(base, window)
+    return FLOOR_WINDOWS * (len(again_s) * plain_s + sum(again_s))
+
+
+def together_s(base: Load) -> float:
+    """Return the seconds in which a baseline decodes a few requests alone and in one batch."""
+    load = base.arm.workload
+    count, steps = min(COMPARED_REQUESTS, load.requests), min(COMPARED_TOKENS, load.output_tokens) - 1
+    if _random(base) or count < 2:
+        return 0.0
+    prompt = base.prompt_tokens
+    alone_s = base.pass_s(prompt, 1) + steps * base.pass_s(1)
+    return count * alone_s + base.pass_s(count * prompt, count) + steps * base.pass_s(count)
+
+
+def suites_s(asked: Asked, load: Load) -> float:
+    """Return the seconds of the behaviour suites: a pass for each choice, or a short reply for each item."""
+    if _random(load):
+        return 0.0
+    found = 0.0
+    for suite, items in asked:
+        for item in items:
+            tokens = max(len(item["prompt"]) // LETTERS_A_TOKEN, 1)
+            found += len(item.get("choices", (1,))) * load.pass_s(tokens)
+        found += len(items) / REPLIES_TOGETHER * suite.output_tokens * load.pass_s(1)
+    return found
+
+
+def _compared_s(base: Load, window: int) -> float:
+    return window * base.facts.vocabulary * VALUE_S
+
+
+def _random(load: Load) -> bool:
+    return isinstance(load.arm.model, Random)

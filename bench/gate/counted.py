@@ -1,0 +1,73 @@
+"""What is counted decides before what is timed: more tokens, more forward calls, a more expensive hour."""
+
+from __future__ import annotations
+
+import math
+
+from bench.gate.finding import Finding, GateVerdict, finding
+from bench.gate.limits import Rule
+from bench.gate.reach import same_row
+from bench.metrics import cost
+from bench.metrics.unit_ratios import price_shift
+from bench.records import ArmRecord, RunRecord
+
+# If changed code alone is faster than this, a broken measurement is more likely than good work.
+IMPROBABLE_RATIO = 0.7
+# If any of these grows, the same request takes more work, whatever the clock says.
+_WORK = ("output_tokens", "forward_calls")
+
+
+def only_code_differs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> bool:
+    """Return whether both sides run the same config, so that counters and price should agree."""
+    if (run.gate or {}).get("mode") == "commits":
+        return same_row(base, variant)
+    return (run.gate or {}).get("mode") == "code"
+
+
+def counters_hold(run: RunRecord) -> bool:
+    """Return whether counters were the same in every unit of the calibration; True if there was none."""
+    calibration = (run.gate or {}).get("calibration") or {}
+    return bool(calibration.get("counters_constant", True))
+
+
+def more_work(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> Finding | None:
+    """Judge a cost by exact counts (tokens, forward calls, price) if both sides have the same config."""
+    if not only_code_differs(run, base, variant) or rule.metric not in (
+        cost.PER_1K.key,
+        cost.PER_REQUEST.key,
+    ):
+        return None
+    if not counters_hold(run):
+        return None  # counters that vary cannot decide, but time can
+    changes = {"price of an hour": price_shift(run, base, variant, cost.PER_REQUEST.key)}
+    for key in () if _whole_answers(run, variant) else _WORK:
+        ours, theirs = (getattr(arm.counters, key, None) for arm in (variant, base))
+        if ours and theirs:
+            changes[key] = math.log(ours / theirs)
+    row = variant.group, variant.name
+    what, change = max(changes.items(), key=lambda item: item[1])
+    least, fewest = min(changes.items(), key=lambda item: item[1])
+    if change > rule.margin:
+        ratio = math.exp(change)
+        reason = f"{what} is {ratio:.4g} times the baseline's: counted, not timed"
+        return finding(
+            rule,
+            row,
+            GateVerdict.FAIL,
+            reason,
+            value=ratio,
+            low=ratio,
+            high=ratio,
+            confidence=1.0,
+        )
+    if least in _WORK and math.exp(fewest) < IMPROBABLE_RATIO:
+        reason = f"{least} fell to {math.exp(fewest):.2g} of the baseline's: is the same work still done?"
+        return finding(
+            rule, (variant.group, variant.name), GateVerdict.SUSPECT, reason, value=math.exp(fewest)
+        )
+    return None
+
+
+def _whole_answers(run: RunRecord, variant: ArmRecord) -> bool:
+    """Return whether answers come as a whole: their lengths may vary, so one count of them is no proof."""
+    return any(len(turns) == 1 for unit in run.units_of(variant) for turns in unit.variant_ns)
