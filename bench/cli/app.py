@@ -149,7 +149,7 @@ def gate(
     config: Annotated[Path, typer.Argument(metavar="CONFIG|RUN", help="a YAML config, or a finished run")],
     base: Annotated[
         str | None,
-        typer.Option(metavar="REF|PYTHON|RUN", help="what to compare with: a commit (see docs/gate.md)"),
+        typer.Option(metavar="REF|PYTHON|RUN", help="compare with a commit, an interpreter or a run"),
     ] = None,
     candidate: Annotated[
         str | None,
