@@ -21,7 +21,7 @@ class LimitsFrom(StrEnum):
 ConfigOrRun = Annotated[Path, typer.Argument(metavar="CONFIG|RUN", help="a YAML config, or a finished run")]
 Base = Annotated[
     str | None,
-    typer.Option(metavar="REF|PYTHON|RUN", help="what to compare with: a commit (see docs/gate.md)"),
+    typer.Option(metavar="REF|PYTHON|RUN", help="compare with a commit, an interpreter or a run"),
 ]
 Candidate = Annotated[
     str | None,

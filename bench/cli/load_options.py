@@ -48,7 +48,9 @@ class Asking:
     input_tokens: Annotated[
         str, typer.Option(help="tokens of a prompt: 128, uniform:32-512, lognormal:128,0.8, file:PATH")
     ] = "64"
-    output_tokens: Annotated[str, typer.Option(help="most tokens of a reply, in the same ways")] = "32"
+    output_tokens: Annotated[
+        str, typer.Option(help="tokens of a reply, at most; written in the same ways")
+    ] = "32"
     slo: Annotated[str, typer.Option(help="limits of a good request in ms: ttft:500,tpot:50,e2el:2000")] = ""
     search: Annotated[
         float | None, typer.Option(help="find the highest rate at which this share of requests is good")

@@ -107,7 +107,7 @@ def prices(
 
 @app.command()
 def env(
-    action: Annotated[str, typer.Argument(metavar="make|list|remove")],
+    action: Annotated[str, typer.Argument(metavar="make|list|remove", help="what to do")],
     engine: Annotated[str | None, typer.Argument(help="an engine that `bench env list` shows")] = None,
 ) -> None:
     """Make, list or remove the environments of engines with packages of their own.
