@@ -54,17 +54,26 @@ class Receiver:
         self.directory = directory
 
     def finished(self) -> RunStatus | None:
-        """Return the status of a run that has arrived whole, None if nothing came. Raises IntegrityError if
-        its journal or its summary is not sound."""
-        return None if self.directory is None else load_run(self.directory).status
+        """Return the status of a run that has arrived whole, None if it ended before its first record.
+
+        Raises IntegrityError if its journal or its summary is not sound.
+        """
+        directory = self._begun()
+        return None if directory is None else load_run(directory).status
 
     def cut_short(self) -> Path | None:
         """Make a summary of what came before a machine was lost. Return the directory, None if nothing came
         that can be read."""
-        if self.directory is None or not (self.directory / JOURNAL).is_file():
+        directory = self._begun()
+        if directory is None:
             return None
         try:
-            write_summary(self.directory)
+            write_summary(directory)
         except BenchError:  # the journal broke off within its first record
             return None
-        return self.directory
+        return directory
+
+    def _begun(self) -> Path | None:
+        """Return the directory if a journal has come, None before that."""
+        there = self.directory is not None and (self.directory / JOURNAL).is_file()
+        return self.directory if there else None

@@ -124,7 +124,7 @@ def test_a_sound_row_has_no_flag() -> None:
     [
         (arm("v", *[WORDS] * 6, together=Together(4, 2)), "2 of 4 requests get other replies in a batch"),
         (arm("v", *[LOOP] * 6), "6 of 6 replies end in a loop"),
-        (arm("v", *[WORDS[:10]] * 6), "0.50 times as long"),
+        (arm("v", *[[*WORDS[:10], 2]] * 6, end_ids=(2,)), "0.50 times as long"),
         (arm("v", *[WORDS] * 6, logits=(Sides(((0.0, 1.0),), ((0.0, 9.0),)),)), "reach 9 times as far"),
     ],
 )

@@ -455,7 +455,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, where: tupl
     for name in finished:
         assert not [what for who, what in log if who == name and what.startswith(("solo", "pair", "memory"))]
         now, then = rows(found)[name], rows(before)[name]
-        later = {"changed_between_runs": now["metrics"]["changed_between_runs"]}  # of the baselines since
+        of_all_processes = ("changed_between_runs", "load_s", "first_request_ms")
+        later = {key: now["metrics"][key] for key in of_all_processes}
         assert now == {**then, "drift": now["drift"], "metrics": {**then["metrics"], **later}}
     for name, ratio in (("a", 0.5), ("b", 1.5), ("c", 2.0)):
         assert ratios(found, name)["tpot_ms"]["ratio"] == pytest.approx(ratio)

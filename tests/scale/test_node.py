@@ -73,7 +73,7 @@ def test_a_run_that_is_stopped_keeps_what_it_has(node: NodeRun, tmp_path: Path) 
     text = project(tmp_path, 5.0)
     assert node.begin(text, str(tmp_path)) is None
     receiver = Receiver(tmp_path / "results")
-    while receiver.directory is None:
+    while not _begun(receiver):
         for chunk in node.more(0.2)["chunks"]:
             receiver.take(chunk)
     node.stop()
@@ -125,3 +125,10 @@ def test_a_campaign_on_this_machine(tmp_path: Path) -> None:
     assert "measured before" in ended.stdout
     runs = [path.parent.name for path in (tmp_path / "results").glob("*/run.json")]
     assert len([name for name in runs if "-good-" in name]) == 1
+
+
+def test_a_run_that_ended_before_its_first_record(tmp_path: Path) -> None:
+    receiver = Receiver(tmp_path)
+    receiver.take(("run/spec.yaml", 0, b"name: x\n"))
+    assert receiver.finished() is None
+    assert receiver.cut_short() is None
