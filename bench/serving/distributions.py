@@ -55,10 +55,14 @@ class Asker:
             raise BenchError("the reply has no log-probabilities by token id") from None
 
     async def llama(self, ids: Sequence[int], top: int) -> Distribution:
-        """Ask as llama.cpp's server wants it; its log-probabilities are those before sampling."""
+        """Ask as llama.cpp's server wants it; its log-probabilities are those before sampling.
+
+        It gives none with a token that is part of a letter only, as in Chinese, or that ends the text. So it
+        is made to sample a whole letter, which changes nothing of what is known before sampling.
+        """
         body = {
             "prompt": list(ids), "n_predict": 1, "n_probs": top, "temperature": 0, "cache_prompt": True,
-            "post_sampling_probs": False, "stream": False,
+            "post_sampling_probs": False, "stream": False, "logit_bias": [["a", 1000]],
         }  # fmt: skip
         found = await self._fetch("/completion", body)
         try:

@@ -97,6 +97,8 @@ def vllm(most: int) -> Callable[[str, dict[str, Any]], object]:
 
 
 def llama(path: str, body: dict[str, Any]) -> object:
+    if not body.get("logit_bias"):
+        return {"completion_probabilities": []}  # the likeliest token is part of a letter
     rows = [{"id": one, "token": "x", "logprob": -float(one)} for one in range(body.get("n_probs", 0))][
         :VOCABULARY
     ]
