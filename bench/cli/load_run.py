@@ -25,7 +25,6 @@ from bench.serving.address import address, key_of
 from bench.serving.arrivals import MOST_REQUESTS, Planned
 from bench.serving.cache_hits import Hits, hits_of
 from bench.serving.connection import must_be_installed
-from bench.serving.distributions import Asker
 from bench.serving.drift import Drift, Wanted, drift_of
 from bench.serving.engines import adapter_called
 from bench.serving.lengths import lengths
@@ -128,11 +127,9 @@ async def _drift(asking: Asking, target: Target, directory: Path) -> Drift:
     assert name is not None
     assert asking.drift is not None
     wanted = Wanted(weights(name, gguf=False), name, asking.drift_text, asking.drift, cpu_count())
-    how = target.settings
     log = directory / "logs" / "baseline.log"
     log.parent.mkdir(exist_ok=True)
-    asker = Asker(how.server, how.model, how.key)
-    return await drift_of(asker, wanted, log, lambda line: tell(asking.quiet, line))
+    return await drift_of(target.asker, wanted, log, lambda line: tell(asking.quiet, line))
 
 
 def _drawn(asking: Asking, count: int, seed: int) -> tuple[tuple[int, int], ...]:

@@ -14,6 +14,7 @@ from bench.records.thinking import before_end
 from bench.stats.intervals import Interval, bootstrap_interval, ratio_interval
 
 Reply = tuple[int, ...]
+MOST_CUT = 0.5  # if the ends of more replies were not seen, their lengths are no lengths of replies
 GUARD = (0.9, 1.1)  # MLPerf flags replies whose lengths are outside this band
 
 

@@ -25,7 +25,6 @@ from bench.runtimes._server import arguments
 from bench.serving.address import key_of
 from bench.serving.arrivals import Lengths, Planned
 from bench.serving.connection import must_be_installed
-from bench.serving.distributions import Asker
 from bench.serving.engines import ADAPTERS
 from bench.serving.engines.adapter import Launch
 from bench.serving.environments import interpreter_for
@@ -92,12 +91,6 @@ class Serving:
         how = self.target.settings
         said = {"api": how.api, "timeout_s": how.timeout_s, "retries": how.retries, "served_as": how.model}
         return {**self.target.head, **said, "tokens_by": "its tokenizer" if self.count else "words"}
-
-    @property
-    def asker(self) -> Asker:
-        """Return how the server is asked for its distributions."""
-        how = self.target.settings
-        return Asker(how.server, how.model, how.key)
 
     def watched(self) -> None:
         """Read from now on what the server takes, if it was started here."""

@@ -108,8 +108,8 @@ class ServedRun(Pairs):
     def further(self) -> None:
         """Measure one more pair of servers."""
         self.say(f"pair {len(self.units) + 1}")
-        pair = ServerPair(self.group, self.row, self.fetch, len(self.units) + 1)
-        pair.first = not self.units
+        first = not self.units
+        pair = ServerPair(self.group, self.row, self.fetch, len(self.units) + 1, first=first)
         self.keep(pair.measure())
 
     def must_be_fit(self, quiet: int) -> None:

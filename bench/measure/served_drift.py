@@ -30,8 +30,9 @@ def floor(server: Serving, under: ArmUnderTest) -> None:
     settings = under.context.drift
     under.context.tell(Began(under.title, "noise floor of drift, asked twice"))
     with suppress(VariantFailed), failing_as(Outcome.RUN_ERROR):
-        scoring = run(scoring_of(server.asker, under.context.text, settings.window, settings.window))
-        first, second = (run(distributions_of(server.asker, scoring.windows)) for _ in range(2))
+        asker = server.target.asker
+        scoring = run(scoring_of(asker, under.context.text, settings.window, settings.window))
+        first, second = (run(distributions_of(asker, scoring.windows)) for _ in range(2))
         under.record(floor=[compared(*one) for one in zip(scoring.windows, first, second, strict=True)])
 
 
@@ -44,11 +45,11 @@ def between(side: Callable[[int], Serving], row: ArmUnderTest) -> None:
     row.context.tell(Began(row.title, "drift, both servers"))
     try:
         with failing_as(Outcome.RUN_ERROR):
-            base = side(0)
+            base = side(0).target
             scoring = run(scoring_of(base.asker, row.context.text, settings.window, settings.tokens))
             ours = run(distributions_of(base.asker, scoring.windows))
             asked = row.arm.name
-            variant = side(1)
+            variant = side(1).target
             run(must_have_same_tokens(variant.asker, scoring))
             theirs = run(distributions_of(variant.asker, scoring.windows))
             found = [compared(*one) for one in zip(scoring.windows, ours, theirs, strict=True)]

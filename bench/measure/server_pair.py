@@ -47,12 +47,12 @@ class ServerPair:
     the blocks are over.
     """
 
-    first = False
-
     def __init__(
-        self, group: Group, variant: ArmUnderTest, fetch: Fetch, number: int, *, rows: bool = False
-    ) -> None:
+        self, group: Group, variant: ArmUnderTest, fetch: Fetch, number: int, *,
+        rows: bool = False, first: bool = False,
+    ) -> None:  # fmt: skip
         self.group, self.number, self.variant = group, number, variant
+        self._first = first
         self.context, self._fetch = variant.context, fetch
         self.base = open_worker(group.baseline, group.label, variant.context)
         self.base.reopened = not rows
@@ -76,7 +76,7 @@ class ServerPair:
             took_s = monotonic() - began
             if self._watched is not None:
                 self._watched.record_use()
-            if self.first and self.context.compares_outputs:
+            if self._first and self.context.compares_outputs:
                 served_drift.between(self._running, self.variant)
         finally:
             self._close_all()
@@ -115,7 +115,7 @@ class ServerPair:
             prompts = server.prompts(self._plans[side].seed)
             block, ticks = server.block(self._plans[side], place, self._asked[place], prompts)
             self._ticks += ticks
-            if self.first and side == 1:
+            if self._first and side == 1:
                 self._watched = server
             return block
 
@@ -146,7 +146,7 @@ class ServerPair:
             stack.close()
             raise
         self._open[side] = stack, server
-        if self.first and side == 1:
+        if self._first and side == 1:
             server.watched()
         under.record(server=server.head, reached={ANY: ""})
         return server

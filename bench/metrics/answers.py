@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+from bench.drift.generations import MOST_CUT
 from bench.metrics import cost
 from bench.metrics.throughput import totals
 from bench.records import Answer, ArmRecord, RunRecord, TimedBatch
@@ -27,7 +28,6 @@ PER_ANSWER = Metric(
 )  # fmt: skip
 PLACE = 5.4
 METRICS = (PER_ANSWER, TOKENS, REASONING)
-MOST_CUT = 0.5  # of more answers than this the end was not seen: their lengths are no lengths of answers
 # Beyond these a row is judged by its answers and not by its tokens; MLPerf flags the same band.
 SAME_LENGTH = (0.9, 1.1)
 

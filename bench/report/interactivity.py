@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from bench.metrics import latency, throughput
 from bench.report.axes import LogScale, Tick
@@ -84,7 +85,10 @@ def picture(run: RunSummary) -> Picture | None:
     labels = place_labels([last.get(id(one), "") for one in data], places, (), MARK, PLOT)
     baselines = {row.name for row in run.rows if row.is_baseline}
     return Picture(
-        tuple(tuple((across.at(one.of_one), up.at(one.of_all)) for one in curve) for curve in curves),
+        tuple(
+            tuple(place for _one, place in curve)
+            for _name, curve in groupby(zip(data, places, strict=True), lambda pair: pair[0].variant)
+        ),
         tuple(
             Mark(one, *place, _on_front(one, data), one.variant in baselines, label)
             for one, place, label in zip(data, places, labels, strict=True)

@@ -15,7 +15,7 @@ from bench.serving.address import Address, Secret
 from bench.serving.client import fetch
 
 MOST_BYTES = 64 * MIB  # of one position: 262,144 tokens of 200 bytes are 50 MiB
-WAIT_S = 300.0
+WAIT_S, TOKENIZE_S = 300.0, 60.0
 FULL = "logprobs of /completions"  # where -1 means the whole vocabulary
 USUAL_TOP = 20  # vLLM's --max-logprobs, and the most of OpenAI
 MOST_VOCABULARY = 1_000_000
@@ -70,6 +70,17 @@ class Asker:
             return {int(one["id"]): float(one["logprob"]) for one in rows}
         except (KeyError, IndexError, TypeError, ValueError):
             raise BenchError("the reply has no completion_probabilities") from None
+
+    async def tokens(self, text: str, *, special: bool = False) -> list[object] | None:
+        """Return the token ids of a text by ``/tokenize``, as vLLM and llama.cpp have it; None if its reply
+        has no list of them. Raises BenchError if the server has no such page."""
+        body = {
+            "model": self.model, "prompt": text, "content": text,
+            "add_special_tokens": special, "add_special": special,
+        }  # fmt: skip
+        found = await fetch(self.server, "/tokenize", self.key, body, TOKENIZE_S, most_bytes=MOST_BYTES)
+        ids = found.get("tokens") if isinstance(found, Mapping) else None
+        return ids if isinstance(ids, list) else None
 
     async def _fetch(self, path: str, body: object) -> object:
         return await fetch(self.server, path, self.key, body, WAIT_S, most_bytes=MOST_BYTES)

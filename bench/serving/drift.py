@@ -23,7 +23,6 @@ from bench.formatting import one_line
 from bench.machine.children import NOWHERE, SAFE, environment
 from bench.metrics.output_drift import KLD, KLD_MAX, PPL_RATIO, RMS, TOP1
 from bench.records import DriftWindow
-from bench.serving.client import fetch
 from bench.serving.distributions import Asker, Distribution, route_of
 from bench.stats.figure import Figures
 from bench.texts import read_text
@@ -125,14 +124,11 @@ async def drift_of(asker: Asker, wanted: Wanted, log: Path, say: Say) -> Drift:
 
 async def _same_tokens(asker: Asker, text: str, ours: Sequence[int]) -> str:
     """Hold the server's tokenizer against the baseline's. Raises BenchError if they differ."""
-    body = {"model": asker.model, "prompt": text, "content": text, "add_special_tokens": False,
-            "add_special": False}  # fmt: skip
     try:
-        found = await fetch(asker.server, "/tokenize", asker.key, body, wait_s=60)
+        theirs = await asker.tokens(text)
     except BenchError:
         return "not checked: the server has no /tokenize"
-    theirs = found.get("tokens") if isinstance(found, Mapping) else None
-    if not isinstance(theirs, list):
+    if theirs is None:
         return "not checked: /tokenize returned no tokens"
     if theirs != list(ours):
         raise BenchError("the server cuts a text into other tokens than the baseline: no drift is defined")

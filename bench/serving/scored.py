@@ -6,23 +6,19 @@ are exact. The tokens of the text are those of the baseline's server, which lend
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.drift.distribution import window_starts
 from bench.errors import BenchError
-from bench.formatting import MIB
 from bench.records import DriftWindow
-from bench.serving.client import fetch
 from bench.serving.distributions import Asker, Distribution, whole_route
 
 LnP = Any  # natural logarithms of probability of one window: an array of (scored positions, vocabulary)
 SAMPLE_LETTERS = 400
 ONE_LETTER = "a"
 LEAST_LN = -9999.0  # what servers send for a probability of 0
-WAIT_S = 60.0
-MOST_BYTES = 64 * MIB
 
 
 @dataclass(frozen=True)
@@ -121,16 +117,12 @@ async def _begin(asker: Asker) -> tuple[int, ...]:
 
 
 async def _ids(asker: Asker, text: str, *, special: bool = False) -> tuple[int, ...]:
-    """Return the token ids of a text by ``/tokenize``, as vLLM and llama.cpp have it."""
-    body: dict[str, Any] = {
-        "model": asker.model, "prompt": text, "content": text,
-        "add_special_tokens": special, "add_special": special,
-    }  # fmt: skip
+    """Return the token ids of a text as the server cuts it. Raises BenchError if it does not tell."""
     try:
-        found = await fetch(asker.server, "/tokenize", asker.key, body, wait_s=WAIT_S, most_bytes=MOST_BYTES)
+        found = await asker.tokens(text, special=special)
     except BenchError as bad:
         raise BenchError(f"the server does not lend its tokenizer ({bad})") from None
-    ids = found.get("tokens") if isinstance(found, Mapping) else None
-    if not isinstance(ids, list) or not all(type(one) is int for one in ids):
+    ids = tuple(one for one in found or () if type(one) is int)
+    if found is None or len(ids) < len(found):
         raise BenchError("the server does not lend its tokenizer (/tokenize returned no token ids)")
-    return tuple(ids)
+    return ids

@@ -13,6 +13,7 @@ from bench.models.fetch import ensure
 from bench.models.reference import LocalModel, Named
 from bench.serving.address import Address, Secret
 from bench.serving.client import Api, Client, Settings, fetch
+from bench.serving.distributions import Asker
 from bench.serving.engines.adapter import Adapter, Launch
 from bench.serving.load import run
 from bench.serving.reply import Asked
@@ -43,6 +44,12 @@ class Target:
     settings: Settings
     head: Mapping[str, Any]
     server: Server | None = None
+
+    @property
+    def asker(self) -> Asker:
+        """Return how the server is asked for its distributions."""
+        how = self.settings
+        return Asker(how.server, how.model, how.key)
 
     def gone(self) -> str:
         """Say that a server that was started here has died; '' otherwise."""

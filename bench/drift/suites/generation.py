@@ -31,7 +31,6 @@ LENGTH = Metric("length_ratio", "1", None, "Σ reply length ÷ Σ the baseline's
 PLACE = 10
 METRICS = (EXACT, DIVERGENCE, MEDIAN, RATE, EDITS, LENGTH)
 MOST_STEPS = 20  # of the survival curve, kept with the figure
-MOST_CUT = 0.5  # if more of the replies reached output_tokens, their lengths say nothing
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
@@ -71,7 +70,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
 def other_lengths(length: Figure) -> bool:
     """Return whether replies are longer or shorter than the guard allows; not if most of them reached the
     output limit, because then nobody knows."""
-    return bool(length.notes.get("outside")) and (length.notes.get("cut") or 0.0) <= MOST_CUT
+    return bool(length.notes.get("outside")) and (length.notes.get("cut") or 0.0) <= drift.MOST_CUT
 
 
 def _by_text(base: ArmRecord, arm: ArmRecord) -> Figure | None:
