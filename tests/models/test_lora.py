@@ -27,6 +27,12 @@ SIZES: dict[str, Any] = {
 TARGETS = {"self_attn.q_proj": (64, 64), "mlp.down_proj": (64, 128)}
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Merged models have names of their own in every test: they do not pile up in the user's cache."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+
+
 def base(to: Path, *, dtype: torch.dtype = torch.float32) -> Path:
     torch.manual_seed(0)
     model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**SIZES)).to(dtype)
