@@ -1,0 +1,51 @@
+"""Do the intervals of one run hold what the other runs found? Standard library alone, no code of the harness.
+
+    python coverage.py RUN/run.json RUN/run.json RUN/run.json …
+
+For every row that at least three of the runs have: the cost ratio of each run, and whether its 95 % interval
+holds the median of the other runs. Both the median and the interval err, so that even perfect intervals hold
+it a little less often than 95 times in 100. Rows that were not measured in a run are named and not counted.
+"""
+
+import json
+import statistics
+import sys
+from pathlib import Path
+
+LEAST_RUNS = 3
+
+
+def ratios(run_file):
+    """Return {variant: (ratio, low, high)} of the cost per request against the baseline."""
+    return {
+        row["variant"]: (row["ratio"], row["ci_low"], row["ci_high"])
+        for row in json.loads(Path(run_file).read_text())["comparisons"]
+        if row["metric"] == "cost_per_request_usd"
+    }
+
+
+def main(*run_files):
+    runs = [ratios(file) for file in run_files]
+    names = list(dict.fromkeys(name for run in runs for name in run))
+    held = counted = 0
+    for name in names:
+        found = [run[name] for run in runs if name in run]
+        if len(found) < LEAST_RUNS:
+            print(f"{name:20} in {len(found)} of {len(runs)} runs only")
+            continue
+        cells = []
+        for place, (ratio, low, high) in enumerate(found):
+            others = statistics.median(other[0] for at, other in enumerate(found) if at != place)
+            holds = low <= others <= high
+            held, counted = held + holds, counted + 1
+            cells.append(f"{ratio:.3f} [{low:.3f}, {high:.3f}]{' ' if holds else '!'}")
+        print(f"{name:20} " + "  ".join(cells))
+    if not counted:
+        print(f"no row is in {LEAST_RUNS} runs")
+        return 2
+    print(f"{held} of {counted} intervals ({100 * held / counted:.1f} %) hold the median of the other runs")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
