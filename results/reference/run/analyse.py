@@ -31,12 +31,18 @@ def lines(path):
 
 
 def runs_of(directory, kind):
-    """Every run that was opened; one that never closed is None."""
+    """Every run that was opened, with the processor it ran on; one that never closed is None."""
     for path in (directory / f"{kind}.jsonl", directory / f"{kind}.jsonl.gz"):
         if path.exists():
-            records = lines(path)
-            closed = {one["index"]: one for one in records if one["kind"] == "run_closed"}
-            return [closed.get(one["index"]) for one in records if one["kind"] == "run_opened"]
+            opened, closed, processor = [], {}, None
+            for one in lines(path):
+                if one["kind"] == "session":
+                    processor = one["machine"]["cpu_model"]
+                elif one["kind"] == "run_opened":
+                    opened.append(one["index"])
+                else:
+                    closed[one["index"]] = {**one, "processor": processor}
+            return [closed.get(index) for index in opened]
     return []
 
 
@@ -181,12 +187,13 @@ def report_more(runs):
 
 
 def report_schemes(runs):
-    """Rows that differ, over runs: how many of their intervals hold the median of the other runs."""
+    """Rows that differ, over the runs of one processor: how many intervals hold the others' median."""
     found = {}
-    for row in (row for run in runs if run for row in judged(run)):
-        if not row["name"].startswith(("same", "more")):
-            found.setdefault(row["name"], []).append(row)
-    for name, rows in found.items():
+    for run in filter(None, runs):
+        for row in judged(run):
+            if not row["name"].startswith(("same", "more")):
+                found.setdefault((run["processor"], row["name"]), []).append(row)
+    for (processor, name), rows in found.items():
         if len(rows) > 2:
             logs = np.array([row["log"] for row in rows])
             others = [np.median(np.delete(logs, place)) for place in range(len(logs))]
@@ -194,7 +201,7 @@ def report_schemes(runs):
                 abs(row["log"] - other) <= row["half"] for row, other in zip(rows, others, strict=True)
             )
             middle = math.exp(np.median(logs))
-            print(f"  {name:20} {middle:.3f} (median); {share(held, len(rows))} intervals hold the others'")
+            print(f"  {name:20} {middle:.3f} (median); {share(held, len(rows))} hold the others' ({processor})")
 
 
 def table(directory):
