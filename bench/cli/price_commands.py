@@ -110,7 +110,8 @@ def priced(
     """
     from bench.measure.clock import utc_now
     from bench.pricing.reprice import new_price
-    from bench.results.summary import load_run, summarise
+    from bench.results.from_records import summarise
+    from bench.results.summary import load_run
     from bench.store.replay import judging, load_record
 
     if may_stay and (hardware, usd_per_hour, utilisation, vcpus) == (None,) * 4:
