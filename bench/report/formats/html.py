@@ -9,7 +9,7 @@ from functools import cache, cached_property
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from bench.formatting import MIB, format_mib, format_significant
+from bench.formatting import MIB, format_mib, format_significant, with_ordinals
 from bench.metrics import all_metrics
 from bench.metrics.comparisons import Comparison
 from bench.records import Facts
@@ -205,7 +205,7 @@ def _figure_rows(rows: Sequence[Row]) -> list[FigureRow]:
 def _figure_row(key: str, figures: Sequence[Figure | None]) -> FigureRow:
     """Take unit and formula from the run, or from this version's metrics if no variant has the figure."""
     found = next((figure for figure in figures if figure), all_metrics().get(key))
-    unit, formula = (found.unit, found.formula) if found else ("", "")
+    unit, formula = (found.unit, with_ordinals(found.formula)) if found else ("", "")
     return FigureRow(key, unit, formula, tuple(_figure_cell(figure, unit) for figure in figures))
 
 
