@@ -89,7 +89,7 @@ def price(
 
 
 def _holds_runs(directory: Path) -> bool:
-    """Return whether a directory is no run itself and has directories in it that may be some."""
+    """Return whether a directory is not a run itself and has directories in it that look like runs."""
     from bench.results.summary import is_run
 
     return directory.is_dir() and not is_run(directory) and any(map(is_run, directory.iterdir()))
