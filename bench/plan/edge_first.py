@@ -48,8 +48,8 @@ def edge_first_rows(run: RunSummary) -> list[EdgeFirst]:
 def at_api(one: EdgeFirst, api_usd: float) -> EdgeFirstAtApi:
     """Return a cascade whose large model is an API that bills ``api_usd`` for a mean request.
 
-    Requests that go on are billed like the mean request. The bounds of both parts are added, so together they
-    hold in at least 90 % of repetitions.
+    A request that the rule sends on is billed like the mean request, also if the simulated link was down. The
+    bounds of both parts are added, so together they hold in at least 90 % of repetitions.
     """
     low, high = (
         None if edge is None or share is None else edge + share * api_usd

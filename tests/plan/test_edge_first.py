@@ -7,12 +7,15 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from fakes import arm_record, loaded, run_record, timed_batch
 
 from bench.cli.api_pages import against_json, against_page
 from bench.errors import UsageError
 from bench.metrics import cascade
 from bench.plan.against import SHOWN, Question, against_apis
 from bench.plan.edge_first import EdgeFirst, at_api, edge_first_rows
+from bench.records import Cascaded
+from bench.results.from_records import summarise
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.results.summary import load_run
@@ -42,6 +45,23 @@ def test_the_api_is_paid_for_what_goes_on() -> None:
     usd, ratio = found.request_usd, found.ratio
     assert (usd.value, usd.low, usd.high) == pytest.approx((12e-6, 9.5e-6, 14.5e-6))
     assert (ratio.value, ratio.low, ratio.high) == pytest.approx((0.3, 0.2375, 0.3625))
+
+
+def test_edge_and_share_are_those_of_the_requests() -> None:
+    """Four requests take 0.1, 0.2, 0.3 and 0.4 s of a device at 0.36 USD an hour, and one goes on."""
+    terms = {
+        "rule": "margin", "threshold": 0.5, "sure": "above", "same_tokens": True, "edge": "small",
+        "edge_usd_per_hour": 0.36, "egress_usd_per_gb": 0.0,
+    }  # fmt: skip
+    done = tuple(Cascaded(0.9, n == 3, edge_s=n / 10, cloud_s=0.5 * (n == 3)) for n in (1, 2, 3, 4))
+    steps = replace(loaded(), evidence=({"step": "cascade: margin", "checks": [], "cascade": terms},))
+    batches = tuple(
+        timed_batch(1000 * n, [1000 * n + 900], 1000 * n + 900, [5], [range(9)]) for n in range(4)
+    )
+    arm = arm_record("c", loaded=steps, solo=batches, cascaded=done, prompts_digest="others")
+    (found,) = edge_first_rows(summarise(run_record(arm_record(solo=batches), arm)))
+    assert (found.title, found.share.value) == ("c", 0.25)
+    assert found.edge_usd.value == pytest.approx((0.1 + 0.2 + 0.3 + 0.4) / 4 * 0.36 / 3600)
 
 
 def test_without_bounds_of_a_part_there_are_none_of_the_sum() -> None:
