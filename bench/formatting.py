@@ -13,6 +13,7 @@ MIB = 1024 * 1024
 # blanks here.
 _BLANK = r"(?:\s|\x1b\[[0-9;?]*[A-Za-z])*"
 _COMMANDS = re.compile(rf"(?m)(?:^|(?<=\r)){_BLANK}:(?=:)|##\w{{0,20}}(?=\[)")
+_PERCENTILE = re.compile(r"(?<![\d.])(\d+)th( percentile)")
 _LONGEST_START = 30  # letters, from the ``##`` of a command to its ``[``
 
 
@@ -124,6 +125,21 @@ def printable(text: str) -> str:
 def join_words(words: Sequence[str]) -> str:
     """Join words as in a sentence: ``a``, ``a and b``, ``a, b and c``."""
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def ordinal(number: int) -> str:
+    """Return a number as a place in a row: ``1st``, ``2nd``, ``3rd``, ``4th``, ``11th``."""
+    teens = 10 < number % 100 < 20
+    return f"{number}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
+
+
+def with_ordinals(formula: str) -> str:
+    """Return a formula as it is shown, with ``1st percentile`` for ``1th percentile``.
+
+    Runs keep the formulas of their figures, and `bench verify` compares them to the letter, so what was
+    misspelt in the first of them stays so in the files.
+    """
+    return _PERCENTILE.sub(lambda found: f"{ordinal(int(found[1]))}{found[2]}", formula)
 
 
 def count(number: int, noun: str) -> str:

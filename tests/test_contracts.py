@@ -31,7 +31,7 @@ from bench.engine.evidence import Census
 from bench.errors import NotApplied, Outcome, Unsupported
 from bench.models.fetch import ensure
 from bench.models.reference import Random
-from bench.optimisations import routes, verbs
+from bench.optimisations import routes, unsupported, verbs
 from bench.optimisations.shared.linear import named_linears
 from bench.worker import kernels, passes, session
 from bench.worker.score import statistics
@@ -173,7 +173,7 @@ def runnable(verb: str, name: str) -> str:
     if missing := plugins.missing_packages(module):
         pytest.skip(f"needs {missing[0]}")
     for dtype in DTYPES:
-        if module.unsupported("cpu", dtype) is None:
+        if unsupported(module, "cpu", dtype) is None:
             return dtype
     pytest.skip("has no CPU kernels")
 
@@ -206,7 +206,7 @@ def test_a_scheme_says_what_it_is(verb: str, name: str) -> None:
     assert dataclasses.is_dataclass(module.Params)
     assert module.Params.__doc__
     for function, arguments in (
-        ("unsupported", ["device", "dtype"]),
+        *([("unsupported", ["device", "dtype"])] if hasattr(module, "unsupported") else []),
         ("apply", ["model", "params", *(["teacher"] if verb == "distil" else [])]),
         ("evidence", ["before", "after", "params"]),
     ):
@@ -219,9 +219,9 @@ def test_a_scheme_refuses_with_a_reason_or_not_at_all(verb: str, name: str) -> N
     module = module_of(verb, name)
     for device in ("cpu", "cuda"):
         for dtype in DTYPES:
-            reason = module.unsupported(device, dtype)
+            reason = unsupported(module, device, dtype)
             assert reason is None or len(reason) > 10
-    assert any(module.unsupported(d, t) is None for d in ("cpu", "cuda") for t in DTYPES)
+    assert any(unsupported(module, d, t) is None for d in ("cpu", "cuda") for t in DTYPES)
 
 
 @every_scheme

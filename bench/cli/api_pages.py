@@ -9,8 +9,9 @@ from dataclasses import asdict
 from typing import Any
 
 from bench.cli.listing import align
-from bench.formatting import format_significant
+from bench.formatting import format_share, format_significant
 from bench.plan.against import AgainstApi, Comparison, Pair
+from bench.plan.edge_first import FORMULA_EDGE_FIRST
 from bench.plan.served import Served
 from bench.pricing import apis, break_even
 from bench.report.reading import bounds_text
@@ -51,9 +52,32 @@ def against_page(run: RunSummary, found: Comparison) -> str:
             f"At an API: {found.price_list}, prices of {found.day}",
             *align(theirs),
             "",
+            *_edge_first(found),
             *_notes(found),
         )
     )
+
+
+def _edge_first(found: Comparison) -> Iterator[str]:
+    """Yield a table of cascades with each API in the place of their large model; nothing without one."""
+    if not found.cascades:
+        return
+    yield "A cascade before an API: its edge answers first, and what its rule sends on goes to the API"
+    lines: list[tuple[str, ...]] = [("", "edge $/1M requests", "sent on")]
+    lines += [(f"  {one.title}", _per_million(one.edge_usd), _share(one.share)) for one in found.cascades]
+    yield from align(lines)
+    yield ""
+    heads = (head for one in found.cascades for head in (f"{one.title} $/1M requests", "÷ API"))
+    lines = [("", *heads)]
+    for api in found.apis:
+        cells = (cell for one in api.cascades for cell in (_per_million(one.request_usd), _ratio(one.ratio)))
+        lines.append((f"  {api.offer.ref}", *cells))
+    yield from align(lines)
+    yield ""
+
+
+def _share(found: Interval) -> str:
+    return f"{format_share(found.value)} {bounds_text(found, format_share)}".strip()
 
 
 def _heads(row: Served) -> tuple[str, str]:
@@ -109,6 +133,8 @@ def _notes(found: Comparison) -> Iterator[str]:
     yield "               u utilisation, S seconds a request, B dollars an hour of power billed apart"
     yield f"API request    {apis.FORMULA_API}"
     yield f"pays from      {break_even.FORMULA_UTILISATION}; {break_even.FORMULA_VOLUME}"
+    if found.cascades:
+        yield f"cascade        {FORMULA_EDGE_FIRST}; what goes on is billed as a mean request"
     servers = max(row.own.servers for row in found.rows)
     if servers > 1:
         yield (
@@ -142,6 +168,7 @@ def against_json(found: Comparison) -> dict[str, Any]:
 _FORMULAS = {
     "own_request": break_even.FORMULA_OWN_REQUEST,
     "api_request": apis.FORMULA_API,
+    "cascade_request": FORMULA_EDGE_FIRST,
     "utilisation": break_even.FORMULA_UTILISATION,
     "volume": break_even.FORMULA_VOLUME,
 }

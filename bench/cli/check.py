@@ -6,40 +6,20 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from bench import plugins
+from bench.cli.check_notes import notes
 from bench.cli.estimate import assumptions, estimate, most_pairs
-from bench.cli.expected import batches
-from bench.cli.listing import NO_STEPS, align, arm_words, model_words, terminal_width
+from bench.cli.listing import NO_STEPS, align, arm_words, terminal_width
 from bench.config.blocks import LimitBlock
-from bench.config.loadable import context_of
-from bench.config.room import one_after_other
 from bench.config.served import is_server
 from bench.config.spec import Arm, Group, Spec
-from bench.config.steps import HOME_ENGINE
 from bench.config.support import device_here
 from bench.drift.behaviour import suites_of
 from bench.formatting import count, printable
-from bench.machine.devices import cpu_count
-from bench.machine.gpus import cautions as cautions_of_gpus
-from bench.machine.gpus import gpu_for
-from bench.machine.nvml import GIB, Gpu
 from bench.measure import designs
-from bench.measure.clock import utc_now
 from bench.measure.served import ALONE_BLOCKS
-from bench.models.reference import LocalPath, Named, Random
-from bench.models.registry import find_model
-from bench.models.templates import has_template
-from bench.pricing.book import default_book, price_called
-from bench.pricing.cards import misfit_of_card, price_of_card
-from bench.pricing.hour import cautions
-from bench.pricing.reprice import plain
-from bench.records.grid import MAY_BE_CONFOUNDED, quantises
-from bench.stats.intervals import LEAST_SAMPLES
+from bench.models.reference import Random
+from bench.pricing.book import price_called
 
-EAGER_BASELINE = (
-    "the baseline is eager on a GPU: the processor that launches its kernels may bound its steps, and then "
-    "it is the wrong yardstick; add `optimise: [{compile: inductor, mode: reduce-overhead}]`"
-)
 MOST_ROWS = 50  # printed in full; a config may have 2,000
 MOST_KINDS = 5  # of the others that are named
 
@@ -61,7 +41,7 @@ def describe(spec: Spec) -> str:
         ("price", _price(spec)),
         *(("gate", f"{key}: {_limit(limit)}") for key, limit in spec.gate),
         *_estimated(spec),
-        *(("note", line) for line in _notes(spec, arms)),
+        *(("note", line) for line in notes(spec)),
     ]
     lines = [*parts, "", *(f"  {line}" for line in align(facts, terminal_width()))]
     return printable("\n".join(line.rstrip() for line in lines))
@@ -178,76 +158,3 @@ def _price(spec: Spec) -> str:
 
 def _limit(limit: LimitBlock) -> str:
     return ", ".join(f"{key} {value}" for key, value in limit.model_dump(exclude_none=True).items())
-
-
-def _no_template(arm: Arm) -> str | None:
-    """Say that chat prompts will be read as plain text, where the files of the model or its card show it."""
-    if is_server(arm.runtime) or isinstance(arm.model, Random):
-        return None
-    if not any(one.chat for one in plugins.load("workloads", arm.workload.name).prompts(arm.workload)):
-        return None
-    if isinstance(arm.model, LocalPath):
-        missing = not has_template(arm.model.path)
-    else:
-        missing = isinstance(arm.model, Named) and find_model(arm.model.name).chat_template is False
-    if not missing:
-        return None
-    return f"{model_words(arm.model)} has no chat template: chat prompts are read as plain text"
-
-
-def _eager_on_gpu(arm: Arm) -> bool:
-    """Return whether a row would launch each kernel of a step by itself, on a GPU that may wait for that."""
-    ours = arm.runtime.name == HOME_ENGINE and device_here(arm.runtime.device) == "cuda"
-    return ours and not any(step.verb == "compile" for step in arm.optimise)
-
-
-def _other_card(spec: Spec, arms: Sequence[Arm]) -> Iterator[str]:
-    """Yield a note if the price is of another card than the one that would be measured."""
-    if spec.price.hardware is None:
-        return
-    price = price_called(spec.price.hardware)
-    gpus = [gpu for device in {arm.runtime.device for arm in arms} if isinstance(gpu := gpu_for(device), Gpu)]
-    for gpu in gpus[:1]:
-        if reason := misfit_of_card(price, gpu.name):
-            better = price_of_card(gpu.name, gpu.memory_bytes / GIB, default_book())
-            yield reason + (f": did you mean {better}?" if better else "")
-
-
-def _notes(spec: Spec, arms: Sequence[Arm]) -> Iterator[str]:
-    if spec.price.hardware is not None:
-        yield from cautions(plain(price_called(spec.price.hardware)), utc_now()[:10])
-    yield from _other_card(spec, arms)
-    yield from cautions_of_gpus({arm.runtime.device for arm in arms if not arm.unsupported})
-    yield from one_after_other(spec.groups, find_model)
-    for threads in sorted({arm.runtime.threads or 0 for arm in arms}):
-        if threads > cpu_count():
-            yield f"{threads} threads on {count(cpu_count(), 'processor')}: they will wait for each other"
-    for group in spec.groups:
-        if _eager_on_gpu(group.baseline):
-            yield EAGER_BASELINE
-            break
-    if most_pairs(spec) == 1 and len(arms) > len(spec.groups):
-        yield "a ratio rests on a single pair of processes: how far pairs lie apart is not seen"
-    apart = {
-        batches(one)
-        for group in spec.groups
-        for arm in group.variants
-        if arm.workload != group.baseline.workload and not is_server(arm.runtime)
-        for one in (arm, group.baseline)
-    }
-    if apart and min(apart) < LEAST_SAMPLES:
-        yield f"a ratio of two workloads rests on {min(apart)} batches on one side, too few for an interval"
-    ggufs = [arm for arm in arms if isinstance(arm.model, LocalPath) and arm.model.path.suffix == ".gguf"]
-    if any(quantises(step.label for step in arm.optimise) for arm in ggufs):
-        yield MAY_BE_CONFOUNDED
-    lengths = [found for arm in arms if (found := context_of(arm.model)) is not None]
-    scored = 0 if _served(spec) else spec.drift.tokens
-    if scored and lengths and spec.drift.window > min(lengths):
-        yield (
-            f"drift.window of {spec.drift.window} does not fit a context of {min(lengths)}: that drift will "
-            "not be measured"
-        )
-    yield from sorted({said for arm in arms if (said := _no_template(arm))})
-    windows = max(scored // spec.drift.window, 1)
-    if scored and windows < LEAST_SAMPLES and len(arms) > len(spec.groups):
-        yield f"drift rests on {count(windows, 'window')} of text, too few for an interval"

@@ -36,6 +36,7 @@ CPU_RATES = Ceilings(12e9, 80e9, LAYER_S)  # bytes/s and FLOP/s of one thread, a
 GPU_RATES = Ceilings(1e12, 50e12, LAYER_S)
 TRAINING_SIZES = ("steps", "batch", "tokens")  # their product is the number of training tokens
 ASSUMED = "12 GB/s and 80 GFLOP/s a CPU thread (1 TB/s and 50 TFLOP/s a GPU)"
+SECOND = "a cascade as if each request went on (the most it can take), and drafts as if none was right"
 KEPT = "the ceilings of this machine (`bench doctor --ceilings`)"
 
 
@@ -47,7 +48,7 @@ def assumptions(spec: Spec) -> str:
         words for words, there in ((KEPT, any(known)), (ASSUMED, not all(known) or not known)) if there
     )
     drafts = any(models_of(step, arm.place) for arm in _runnable(spec) for step in arm.optimise)
-    second = "; a cascade as if each request went on, and drafts as if none was right" if drafts else ""
+    second = f"; {SECOND}" if drafts else ""
     return (
         f"estimated, not measured: {rates}, 0.6 ms a layer and step; models already fetched; optimised rows "
         f"as slow and as large as if not optimised{second}"

@@ -11,7 +11,7 @@ import typer
 from bench.cli.app import app
 from bench.cli.options import AsJson, RunDirectory
 from bench.errors import UsageError
-from bench.formatting import did_you_mean, format_significant, one_line
+from bench.formatting import did_you_mean, format_significant, one_line, with_ordinals
 
 if TYPE_CHECKING:
     from bench.results.explained import Explained, Part
@@ -72,7 +72,7 @@ def _page(run: RunSummary, row: Row, figures: list[Explained], parts: list[Part]
     for one in figures:
         yield ""
         yield f"{one.key} = {format_significant(one.shown.value, 4)} {one.unit}{_bounds(one)}"
-        yield f"  = {one.formula}"
+        yield f"  = {with_ordinals(one.formula)}"
         if one.arithmetic is not None:
             yield f"  = {one.arithmetic} = {format_significant(one.alone, 4)}"
         if one.times is not None:

@@ -16,7 +16,7 @@ from bench.cli.tables import terminal_width as terminal_width
 from bench.config.spec import Arm, Optimisation
 from bench.config.support import device_here, missing
 from bench.errors import UsageError
-from bench.formatting import count, did_you_mean, printable
+from bench.formatting import count, did_you_mean, printable, with_ordinals
 from bench.models.reference import Hub, LocalPath, ModelRef, Random
 from bench.optimisations import verbs
 
@@ -158,7 +158,7 @@ def _metrics() -> Iterator[Row]:
     from bench.metrics import all_metrics
 
     for metric in all_metrics().values():
-        yield metric.key, metric.unit, TO_DIRECTION[metric.better], metric.formula
+        yield metric.key, metric.unit, TO_DIRECTION[metric.better], with_ordinals(metric.formula)
 
 
 def _prices() -> Iterator[Row]:

@@ -89,7 +89,7 @@ def price(
 
 
 def _holds_runs(directory: Path) -> bool:
-    """Return whether a directory is no run itself and has directories in it that may be some."""
+    """Return whether a directory is not a run itself and has directories in it that look like runs."""
     from bench.results.summary import is_run
 
     return directory.is_dir() and not is_run(directory) and any(map(is_run, directory.iterdir()))
@@ -110,7 +110,8 @@ def priced(
     """
     from bench.measure.clock import utc_now
     from bench.pricing.reprice import new_price
-    from bench.results.summary import load_run, summarise
+    from bench.results.from_records import summarise
+    from bench.results.summary import load_run
     from bench.store.replay import judging, load_record
 
     if may_stay and (hardware, usd_per_hour, utilisation, vcpus) == (None,) * 4:

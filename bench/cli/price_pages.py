@@ -34,7 +34,7 @@ class Wanted:
 
     @property
     def anything(self) -> bool:
-        """Whether a property is asked for."""
+        """Return whether any property is asked for."""
         return any((self.kind, self.provider, self.term, self.device))
 
 

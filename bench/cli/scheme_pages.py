@@ -20,7 +20,7 @@ from bench.config.support import device_here, missing
 from bench.environments import interpreter, missing_environment
 from bench.errors import UsageError
 from bench.formatting import nearest
-from bench.optimisations import spellings, verbs
+from bench.optimisations import spellings, unsupported, verbs
 from bench.optimisations.shared.calibration import CalibrationParams
 from bench.serving.engines import ADAPTERS
 
@@ -61,7 +61,7 @@ def scheme_here(module: ModuleType) -> Here:
     device = device_here("auto")
     fit = fitting_dtypes(module)
     if not fit:
-        return Here(False, f"not on {device}: {module.unsupported(device, DTYPES[0])}")
+        return Here(False, f"not on {device}: {unsupported(module, device, DTYPES[0])}")
     return Here(True, "" if fit == DTYPES else f"in {' and '.join(fit)} only")
 
 
@@ -76,7 +76,7 @@ def _lacks(engine: str, module: ModuleType) -> str | None:
 def fitting_dtypes(module: ModuleType) -> tuple[str, ...]:
     """Return the dtypes in which a scheme runs on this machine's device."""
     device = device_here("auto")
-    return tuple(dtype for dtype in DTYPES if module.unsupported(device, dtype) is None)
+    return tuple(dtype for dtype in DTYPES if unsupported(module, device, dtype) is None)
 
 
 def find(words: Sequence[str]) -> tuple[str, str, ModuleType]:

@@ -57,7 +57,7 @@ def read_limits(
 
 
 def _must_be_shown(reader: BlockReader, key: str, limit: LimitBlock) -> None:
-    """Refuse a margin of nothing, or without end, on what is timed: no interval is so narrow, or matters."""
+    """Refuse margins of 0 on what is timed, which cannot be shown, and endless ones, which limit nothing."""
     from bench.gate.limits import rules
 
     for rule in rules({key: limit.model_dump()}):

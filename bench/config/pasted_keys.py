@@ -1,4 +1,4 @@
-"""Refuse a config that holds a key: it would be copied into every result, and a config is committed."""
+"""Refuse a config that holds the key of an account: results keep a copy of their config, and are shared."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KEY = re.compile(
 
 
 def refuse_pasted_keys(source: YamlSource) -> None:
-    """Raise ConfigError at the first text that looks like a key. What was given is not shown."""
+    """Raise ConfigError at the first text that looks like the key of an account. The text is not shown."""
     for path in _places(source.data, ()):
         raise source.error(
             path,
@@ -29,7 +29,7 @@ def refuse_pasted_keys(source: YamlSource) -> None:
 
 
 def _places(value: object, path: KeyPath) -> Iterator[KeyPath]:
-    """Yield where a key stands; of one in the place of a name, the block around it."""
+    """Yield the path of each text with such a key; where it is a name of the YAML, the path of the block."""
     if isinstance(value, dict):
         for name, inner in value.items():
             if _KEY.search(name):

@@ -14,6 +14,7 @@ from bench.config.steps import engines_of
 from bench.environments import interpreter, missing_environment
 from bench.machine import gpus
 from bench.machine.devices import cuda_device_count
+from bench.optimisations import unsupported
 from bench.yaml_source import KeyPath, YamlSource
 
 EXTRAS = {
@@ -60,12 +61,12 @@ def why_unsupported(
         return absent
     device = device_here(runtime.device)
     for module in schemes:
-        if not (reason := module.unsupported(device, runtime.dtype)):
+        if not (reason := unsupported(module, device, runtime.dtype)):
             continue
         asked_for = needed and runtime.device != "auto"
         if not swept and (asked_for or _mistaken(module, device, runtime.dtype)):
             raise source.error(steps_path, reason)
-        return str(reason)
+        return reason
     return None
 
 
@@ -78,8 +79,8 @@ def _not_installed(engine: str, schemes: Sequence[ModuleType]) -> str | None:
 
 def _mistaken(scheme: ModuleType, device: str, dtype: str) -> bool:
     """Return whether a scheme runs in this dtype nowhere, though it would run here in another one."""
-    nowhere = all(scheme.unsupported(one, dtype) for one in ("cpu", "cuda"))
-    return nowhere and not all(scheme.unsupported(device, other) for other in get_args(Dtype))
+    nowhere = all(unsupported(scheme, one, dtype) for one in ("cpu", "cuda"))
+    return nowhere and not all(unsupported(scheme, device, other) for other in get_args(Dtype))
 
 
 def _no_device(device: str) -> str | None:

@@ -31,6 +31,7 @@ _BY = "interval by Woodruff's method over windows"
 def _quantile(key: str, unit: str, what: str, name: str, better: Better) -> Metric:
     place = _PLACES[name]
     words = {"min": "smallest", "median": "median", "max": "largest"}.get(name)
+    # "1th" for 0.01: kept runs have it, and ``formatting.with_ordinals`` shows it as "1st".
     which = f"{words} {what}" if words else f"{100 * place:.4g}th percentile of {what}"
     with_interval = "" if name in ("min", "max") else f"; {_BY}"
     return Metric(f"{key}_{name}", unit, better, f"{which} over the scored positions{with_interval}", "")

@@ -7,7 +7,8 @@ A scheme is a module with
 * ``WEIGHTS`` (optional): "dense" if it needs dense weights and leaves them dense, "packs" if it needs dense
   weights and packs them, "any" if it also takes packed weights. The default is the value of its verb,
 * ``Params``: a frozen dataclass with its settings in the YAML; they are validated before anything is loaded,
-* ``unsupported(device, dtype)``: returns why the scheme cannot run on this device in this dtype, or None,
+* ``unsupported(device, dtype)`` (optional): returns why the scheme cannot run on this device in this dtype,
+  or None. The default is that it runs everywhere,
 * ``apply(model, params)``: changes the model and returns it. It imports heavy packages inside,
 * ``evidence(before, after, params)``: returns checks of what must now be true of the loaded model. The
   harness takes both censuses itself. If a check fails, the row is ``not_applied``,
@@ -77,3 +78,14 @@ def gets_experts(verb: str, scheme: ModuleType) -> str:
 def routes(verb: str) -> bool:
     """Return whether a verb chooses between models, and does not change one."""
     return bool(getattr(verbs()[verb], "ROUTES", False))
+
+
+def unsupported(scheme: ModuleType, device: str, dtype: str) -> str | None:
+    """Return why a scheme cannot run on a kind of device (``cpu``, ``cuda``) in a dtype, or None if it can.
+
+    That is what the scheme's own ``unsupported`` returns; a scheme without one runs everywhere.
+    """
+    if not hasattr(scheme, "unsupported"):
+        return None
+    reason: str | None = scheme.unsupported(device, dtype)
+    return reason

@@ -10,6 +10,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.plan.edge_first import EdgeFirst, EdgeFirstAtApi, at_api, edge_first_rows
 from bench.plan.offers import offers
 from bench.plan.served import Served, row_called, served_rows
 from bench.pricing.apis import ApiOffer, TokenMix, list_version
@@ -17,7 +18,7 @@ from bench.pricing.break_even import BreakEven, break_even
 from bench.results.run_summary import RunSummary
 from bench.stats.intervals import Interval
 
-SHOWN = 2  # rows that are set against each API, if the user names none: more do not fit a terminal
+SHOWN = 2  # rows, and cascades, against each API if the user names none: more do not fit a terminal
 
 
 @dataclass(frozen=True)
@@ -34,24 +35,30 @@ class Pair:
 
 @dataclass(frozen=True)
 class AgainstApi:
-    """One API beside the chosen rows of a run; ``same_weights`` says that it sells the run's own model."""
+    """One API beside the chosen rows of a run; ``same_weights`` says that it sells the run's own model.
+
+    ``cascades`` are the run's cascades with this API in the place of their large model.
+    """
 
     offer: ApiOffer
     same_weights: bool
     pairs: tuple[Pair, ...]
+    cascades: tuple[EdgeFirstAtApi, ...]
 
 
 @dataclass(frozen=True)
 class Comparison:
     """A run against APIs.
 
-    ``rows`` are all rows that were measured, ``chosen`` those that are set against each API, ``mix`` the
-    tokens that the API is billed for, ``token_ratio`` how many tokens other models make of a text for which
-    the run's model makes one.
+    ``rows`` are all rows that were measured and are priced by their time, ``chosen`` those that are set
+    against each API, ``cascades`` the cascades that are set before it. ``mix`` are the tokens that the API is
+    billed for, ``token_ratio`` how many tokens other models make of a text for which the run's model makes
+    one.
     """
 
     rows: tuple[Served, ...]
     chosen: tuple[Served, ...]
+    cascades: tuple[EdgeFirst, ...]
     mix: TokenMix
     token_ratio: float
     apis: tuple[AgainstApi, ...]
@@ -82,12 +89,18 @@ def against_apis(run: RunSummary, weights: Sequence[str], asked: Question) -> Co
     Raises UsageError for an unknown row or API, and for shares out of range.
     """
     rows = served_rows(run)
-    chosen = [row_called(rows, title) for title in asked.variants] or _telling(rows)
+    before = {one.title: one for one in edge_first_rows(run)}
+    chosen = [row_called(rows, title) for title in asked.variants if title not in before] or _telling(rows)
+    cascades = [before[title] for title in asked.variants if title in before]
+    if not asked.variants:
+        cascades = list(before.values())[:SHOWN]
     base = next((row for row in rows if row.is_baseline), rows[0])
     mix = TokenMix(base.mix.input_tokens, base.mix.output_tokens, asked.cached_share)
     found = offers(weights, asked.apis, mix, asked.token_ratio, asked.day)
-    apis = tuple(_against(one, same, chosen) for one, same in found)
-    return Comparison(tuple(rows), tuple(chosen), mix, asked.token_ratio, apis, list_version(), asked.day)
+    apis = tuple(_against(one, same, chosen, cascades) for one, same in found)
+    return Comparison(
+        tuple(rows), tuple(chosen), tuple(cascades), mix, asked.token_ratio, apis, list_version(), asked.day
+    )
 
 
 def _telling(rows: Sequence[Served]) -> list[Served]:
@@ -103,12 +116,14 @@ def _telling(rows: Sequence[Served]) -> list[Served]:
     return [*base, *sorted((row for row in rows if not row.is_baseline), key=order)][:SHOWN]
 
 
-def _against(found: ApiOffer, same: bool, chosen: Sequence[Served]) -> AgainstApi:
+def _against(
+    found: ApiOffer, same: bool, chosen: Sequence[Served], cascades: Sequence[EdgeFirst]
+) -> AgainstApi:
     pairs = tuple(
         Pair(row, _divided(row.request_usd, found.request_usd), break_even(row.own, found.request_usd))
         for row in chosen
     )
-    return AgainstApi(found, same, pairs)
+    return AgainstApi(found, same, pairs, tuple(at_api(one, found.request_usd) for one in cascades))
 
 
 def _divided(usd: Interval, by: float) -> Interval:

@@ -70,7 +70,7 @@ class Index:
         return int(self._if_it_makes_sense(lambda: self._ask(query, values)[0][0]))
 
     def _if_it_makes_sense(self, act: Callable[[], Kind]) -> Kind:
-        """Do something with the index. If that fails, its file was not ours: everything is read again."""
+        """Ask the index. If it makes no sense, its file was not ours: read everything, and ask again."""
         try:
             return act()
         except (sqlite3.Error, ArithmeticError, TypeError, ValueError):
@@ -124,7 +124,7 @@ class Index:
         return stale
 
     def _in_another_state(self, known: Iterable[tuple[bytes, str]]) -> list[bytes]:
-        """Return the directories of which the files are no more what the index says."""
+        """Return the directories of which the files are no longer what the index says."""
         return [place for place, files in known if files_of(self._path(place)) != files]
 
     def _path(self, place: bytes) -> bytes:

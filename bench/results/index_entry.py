@@ -13,10 +13,11 @@ from bench.errors import BenchError, IntegrityError, UsageError
 from bench.formatting import one_line
 from bench.metrics import cost, energy, throughput
 from bench.metrics.comparisons import Comparison
+from bench.results.from_records import STEP_PAIRS
 from bench.results.indexed import NO_RUN, UNREADABLE, IndexedRow, IndexedRun, files_of
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
-from bench.results.summary import RUN_JSON, STEP_PAIRS, is_run, load_run
+from bench.results.summary import RUN_JSON, is_run, load_run
 from bench.stats.figure import Figure
 from bench.stats.verdict import Design
 from bench.store.journal import last_digest
@@ -81,12 +82,12 @@ def _models(run: RunSummary) -> str:
 
 
 def _text(text: str) -> str:
-    """Return one line that can be written in any file."""
+    """Return text on one line, without letters that UTF-8 cannot write."""
     return one_line(text).encode(errors="replace").decode()
 
 
 def _in_utc(stamp: str) -> str:
-    """Return a time as it sorts; one in the first hours of the calendar, which has none in UTC, as it is."""
+    """Return a time in UTC, which sorts as text; one that UTC has no year for (0 or 10000) stays as it is."""
     try:
         return datetime.fromisoformat(stamp).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except OverflowError:

@@ -6,19 +6,18 @@ key that they did not write has a default here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
 from bench.errors import IntegrityError
-from bench.formatting import row_title
 from bench.gate.calibration import Calibration
-from bench.gate.figures import contradicts
-from bench.gate.finding import Finding, GateBlock, GateVerdict, block
+from bench.gate.finding import Finding, GateBlock
 from bench.metrics.comparisons import Comparison
 from bench.results.behaviour import Tested, tested
+from bench.results.consistency import distinct, judged, of_measured_rows
 from bench.results.front import fronts
 from bench.results.row import Row
 from bench.stats.figure import Metric, value_of
@@ -181,9 +180,9 @@ class RunSummary:
                 **{key: found[key] for key in _PLAIN},
                 status=RunStatus(found["status"]),
                 reasons=tuple(found["reasons"]),
-                rows=(rows := _distinct([Row.from_json(row) for row in found["variants"]])),
-                comparisons=tuple(_measured(rows, map(_comparison, found["comparisons"]))),
-                gate=_judged(rows, found.get("gate")),
+                rows=(rows := distinct([Row.from_json(row) for row in found["variants"]])),
+                comparisons=tuple(of_measured_rows(rows, map(_comparison, found["comparisons"]))),
+                gate=judged(rows, found.get("gate")),
                 calibration=Calibration(**found["calibration"]) if found.get("calibration") else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as bad:
@@ -198,57 +197,6 @@ _PLAIN = (
     "spec_digest", "machine", "price", "model", "text",
 )  # fmt: skip
 _COMPARISON = tuple(one.name for one in fields(Comparison))
-
-
-def _distinct(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Return the rows. Raises ValueError if two have one name: the figures of one would stand for the other;
-    and for two baselines of a cell, as either would be what the cell is compared with."""
-    for what, keys in (
-        ("rows called", [row.key for row in rows]),
-        ("baselines in", [(row.group, "one cell") for row in rows if row.is_baseline]),
-    ):
-        seen: set[tuple[str, str]] = set()
-        for key in keys:
-            if key in seen:
-                raise ValueError(f"two {what} {row_title(*key)}")
-            seen.add(key)
-    return tuple(rows)
-
-
-def _judged(rows: Sequence[Row], found: Json | None) -> GateBlock | None:
-    """Return the gate. Raises ValueError if a rule has a figure of a row that was not measured, or of one
-    whose baseline was not, and if a verdict is not that of its figures or its rules.
-
-    Against a stored run each row is compared with itself, so its own baseline does not count there.
-    """
-    if not found:
-        return None
-    gate = GateBlock.from_json(found)
-    failed = {row.key for row in rows if not row.ok}
-    if gate.effort.mode != "stored":
-        bases = {row.group for row in rows if row.is_baseline and not row.ok}
-        failed |= {row.key for row in rows if row.group in bases}
-    for rule in gate.rules:
-        if (rule.group, rule.variant) in failed:
-            if any(figure is not None for figure in (rule.value, rule.low, rule.high)):
-                raise ValueError(f"the gate has a figure of {rule.title}, which was not measured")
-            if rule.verdict in (GateVerdict.PASS, GateVerdict.FAIL):
-                raise ValueError(f"the gate says {rule.verdict} of {rule.title}, which was not measured")
-        if contradicts(rule):
-            raise ValueError(f"the gate says {rule.verdict} of {rule.title}, against its own figures")
-    said = block(gate.rules, gate.effort)
-    if said.verdict != gate.verdict or int(said.exit_code) != found.get("exit_code", int(said.exit_code)):
-        raise ValueError(f"the gate says {gate.verdict}, its rules {said.verdict}")
-    return gate
-
-
-def _measured(rows: Sequence[Row], comparisons: Iterable[Comparison]) -> Iterator[Comparison]:
-    """Yield the ratios of which both rows were measured to their end: there is no ratio to a failed row."""
-    ok = {row.key for row in rows if row.ok}
-    failed_bases = {row.group for row in rows if row.is_baseline and not row.ok}
-    for one in comparisons:
-        if (one.group, one.variant) in ok and one.group not in failed_bases:
-            yield one
 
 
 def _comparison(found: Json) -> Comparison:

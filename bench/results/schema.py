@@ -12,31 +12,10 @@ from pydantic import Field, model_validator
 
 from bench.drift.suites.generation import MOST_STEPS
 from bench.gate.limits import MOST_FINDINGS
-from bench.store.blocks import (
-    Above0,
-    Amount,
-    Block,
-    CalibrationBlock,
-    CommitSide,
-    Count,
-    Differences,
-    Harness,
-    Machine,
-    Model,
-    Name,
-    Noise,
-    Number,
-    Price,
-    Runtime,
-    Seconds,
-    Spec,
-    Stamp,
-    Step,
-    Text,
-    Whole,
-    Workload,
-)
+from bench.store.blocks import Harness, Machine, Model, Noise, Price, Runtime, Spec, Step, Text, Workload
+from bench.store.gate_blocks import CalibrationBlock, CommitSide, Differences
 from bench.store.replay import MOST_ROWS
+from bench.store.values import Above0, Amount, Block, Count, Name, Number, Seconds, Stamp, Whole
 
 
 class KernelBlock(Block):

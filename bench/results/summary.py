@@ -1,5 +1,8 @@
-"""Make ``run.json``, which has all that is needed to judge a run without measuring again, from its
-journal."""
+"""The file ``run.json``, which has all that is needed to judge a run without measuring again.
+
+It is sealed when it is written, and the seal is checked when it is read. If it is not there, or is of an
+earlier state of the journal, the summary is made from the journal.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.bounded import Contents, contents_of, read_bounded, why
-from bench.errors import BenchError, IntegrityError, Outcome
-from bench.formatting import MIB, row_title
-from bench.gate.calibration import calibration_of
-from bench.gate.judge import judge
-from bench.gate.reach import nothing_differs
-from bench.metrics import answers, characters, cost, drift_keys, families, one_off, output_drift
-from bench.metrics.comparisons import Comparison, compare_all
+from bench.errors import BenchError, IntegrityError
+from bench.formatting import MIB
 from bench.pricing.hardware import recorded_price
-from bench.pricing.reprice import misfit
-from bench.records import ArmRecord, RunRecord
-from bench.records.grid import warning
-from bench.results.examples import examples
+from bench.results.from_records import summarise
 from bench.results.light import lightened
-from bench.results.row import Evidence, Row, WarmUpFound
-from bench.results.run_summary import Json, RunStatus, RunSummary
+from bench.results.run_summary import Json, RunSummary
 from bench.results.schema import Summary
-from bench.stats.figure import Figures
-from bench.stats.intervals import Interval
-from bench.stats.verdict import Design
 from bench.store.files import digest, strict_json
 from bench.store.journal import last_digest, records_up_to
 from bench.store.replay import JOURNAL, journal_of, judging, load_record
@@ -42,153 +33,6 @@ MAX_BYTES = 32 * MIB
 MOST = Contents(containers=160_000, values=1_100_000, keys=1_100_000)
 MADE_AGAIN = "without this file it is made again from the journal"
 UNSEALED = "its run.json has no seal and there is no journal beside it, so its figures cannot be checked"
-STEP_PAIRS = (Design.DUET, Design.ABBA)  # pairs of processes that decode, and not of servers
-NOT_A_FAILURE = (Outcome.OK, Outcome.UNSUPPORTED)
-
-
-def summarise(run: RunRecord) -> RunSummary:
-    """Make the content of ``run.json``. This is a pure function: the same journal gives the same bytes."""
-    comparisons = compare_all(run)
-    paired = {(one.group, one.variant): one for one in comparisons if one.metric == cost.PER_1K.key}
-    rows = tuple(_row(run, arm, paired.get((arm.group, arm.name))) for arm in run.arms)
-    status, reasons = _status(run)
-    baseline = next((arm for arm in run.arms if arm.is_baseline), None)
-    return RunSummary(
-        schema_version=run.schema_version,
-        run_id=run.run_id,
-        name=run.name,
-        started_utc=run.started_utc,
-        finished_utc=run.finished_utc,
-        status=status,
-        reasons=tuple(reasons),
-        harness=run.harness,
-        spec=run.spec,
-        spec_digest=run.spec_digest,
-        machine=run.machine,
-        price=run.price,
-        model=_model(baseline),
-        text=run.text,
-        rows=rows,
-        comparisons=tuple(comparisons),
-        gate=judge(run, {row.key: dict(row.figures()) for row in rows}),
-        calibration=calibration_of(run),
-    )
-
-
-def _model(baseline: ArmRecord | None) -> Json | None:
-    if baseline is None:
-        return None
-    return {**baseline.model, "parameters": baseline.loaded.parameters if baseline.loaded else None}
-
-
-def _status(run: RunRecord) -> tuple[RunStatus, list[str]]:
-    """Return ``invalid`` without a measured baseline, ``partial`` for a failed arm or an unfinished run.
-
-    A gate on two equal commits measures nothing, and is ``ok``.
-    """
-    reasons = [
-        f"{row_title(arm.group, arm.name)}: {arm.status}: {arm.reason}"
-        for arm in run.arms
-        if arm.status not in NOT_A_FAILURE
-    ]
-    if nothing_differs(run):
-        return RunStatus.OK, [*reasons, "the two commits are the same, so nothing was measured"]
-    if run.finished_utc is None:
-        reasons.append("the run was not finished; continue it with --resume")
-    if not any(arm.is_baseline and arm.status == Outcome.OK for arm in run.arms):
-        return RunStatus.INVALID, [*reasons, "no baseline was measured, so there is nothing to compare with"]
-    notes = (
-        misfit(run.price, [arm.loaded.facts.device for arm in run.arms if arm.loaded]),
-        output_drift.shortfall(run),
-        warning((arm.model, arm.optimise) for arm in run.arms),
-        _other_prompts(run),
-        *(
-            f"{row_title(arm.group, arm.name)}: suites: {arm.suites_reason}"
-            for arm in run.arms
-            if arm.suites_reason
-        ),
-    )
-    return (RunStatus.PARTIAL if reasons else RunStatus.OK), [*reasons, *run.notices, *filter(None, notes)]
-
-
-def _other_prompts(run: RunRecord) -> str | None:
-    """Say which variants read other tokens than the baseline for the same workload; None if none does."""
-    found = []
-    for arm in run.arms:
-        base = run.baseline_of(arm)
-        if base is None or not arm.solo or not base.solo or arm.workload != base.workload:
-            continue
-        if arm.prompts_digest != base.prompts_digest:
-            ours, theirs = (sum(sum(batch.input_tokens) for batch in one.solo) for one in (arm, base))
-            found.append(f"{row_title(arm.group, arm.name)} ({ours} tokens, the baseline {theirs})")
-    if not found:
-        return None
-    return (
-        f"the prompts of {', '.join(found)} are other tokens than the baseline's, by another tokenizer or "
-        "chat template: the ratios include that"
-    )
-
-
-def _row(run: RunRecord, arm: ArmRecord, paired: Comparison | None) -> Row:
-    figures = _figures(run, arm, paired)
-    return Row(
-        name=arm.name,
-        group=arm.group,
-        is_baseline=arm.is_baseline,
-        status=Outcome(arm.status),
-        reason=arm.reason,
-        model=arm.model,
-        runtime=arm.runtime,
-        workload=arm.workload,
-        optimisations=arm.optimise,
-        evidence=_evidence(arm),
-        facts=arm.loaded.facts if arm.loaded else None,
-        one_off_s=one_off.seconds(arm),
-        warm_up=WarmUpFound(arm.warm_up.durations_ms, arm.warm_up.steady) if arm.warm_up else None,
-        energy_reason=(arm.energy.reason or None) if arm.energy else None,
-        drift_reason=arm.drift_reason or None,
-        noise=(*arm.noise, *(unit.noise for unit in run.pairs_of(arm) if unit.noise)),
-        metrics={key: figure for key, figure in figures.items() if key not in drift_keys()},
-        drift={key: figure for key, figure in figures.items() if key in drift_keys()},
-        void_pairs=sum(bool(unit.void) for unit in run.units_of(arm)),
-        prompts_sha256=arm.prompts_digest,
-        examples=examples(run, arm) if arm.status == Outcome.OK else (),
-    )
-
-
-def _figures(run: RunRecord, arm: ArmRecord, paired: Comparison | None) -> Figures:
-    """Compute every figure of a row; ``paired`` is its ratio of dollars per thousand tokens.
-
-    A row that was not measured to its end has none: what it measured before it failed is in the journal, and
-    says nothing about a request that succeeds. A server's dollars stay its own: all its blocks are in them.
-    """
-    figures: Figures = {}
-    for family in families():
-        figures |= family.figures(arm, run)
-    if arm.status != Outcome.OK:
-        return dict.fromkeys(figures)
-    if paired is not None and paired.design in STEP_PAIRS and paired.value is not None:
-        priced = (*cost.METRICS, characters.PER_1K, answers.PER_ANSWER)
-        dollars = {metric.key: figures[metric.key] for metric in priced if metric.key in figures}
-        figures |= cost.as_paired(dollars, Interval(paired.value, paired.value_low, paired.value_high))
-    return figures
-
-
-def _evidence(arm: ArmRecord) -> Evidence | None:
-    if arm.server:
-        return Evidence((_served_as(arm),))
-    if arm.loaded is None:
-        return None
-    earlier = arm.warm_up.kernels if arm.warm_up else ()  # of versions that profiled before they timed
-    kernels = arm.profile.kernels if arm.profile else earlier
-    return Evidence(arm.loaded.evidence, arm.loaded.bytes_by_dtype, kernels)
-
-
-def _served_as(arm: ArmRecord) -> Json:
-    """Return what a server said of itself, and how it was started, as a step of the evidence."""
-    head = arm.server
-    took = {"took_s": head["ready_s"]} if "ready_s" in head else {}
-    return {"step": f"serve: {head.get('target')}", **took, "checks": [], "server": head}
 
 
 def from_journal(directory: Path) -> RunSummary:

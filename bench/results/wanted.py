@@ -47,11 +47,6 @@ class Wanted:
     sort: str = "date"
     most: int = 0
 
-    @property
-    def anything(self) -> bool:
-        """Whether not every run is asked for, by date."""
-        return self != Wanted()
-
     def query(self, columns: str) -> tuple[str, tuple[object, ...]]:
         """Return the query for these runs, and its values. Raises UsageError for what cannot be asked."""
         if self.sort not in _ORDERS:

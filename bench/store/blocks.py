@@ -1,60 +1,16 @@
 """The free blocks of a results directory: what the judging half relies on in mappings that are no records.
 
-Further keys are allowed, because other versions of the program write them. Numbers are numbers and not text,
-and so small that no product of several is infinite.
+Further keys are allowed, because other versions of the program write them. Those of a gate are in
+``gate_blocks.py``.
 """
 
 from __future__ import annotations
 
-from datetime import date, datetime
-from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import Field
 
-DAY_LETTERS = 10  # YYYY-MM-DD
-MOST_NAME = 300  # letters of a name: a variant's is at most 100, a cell's joins the keys of a sweep
-MOST = 1e24  # operations, bytes, dollars: larger than any figure, and a product of several is still a number
-
-
-@lru_cache(maxsize=4096)  # the same names of figures stand in every row
-def _one_line(text: str) -> str:
-    if not text.isprintable() or len(text) > MOST_NAME:
-        raise ValueError(f"should be one line of at most {MOST_NAME} printable letters")
-    return text
-
-
-def _whole_letters(text: str) -> str:
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise ValueError("has half of a letter (a lone surrogate)")
-    return text
-
-
-def _a_time(text: str) -> str:
-    if datetime.fromisoformat(text).tzinfo is None:
-        raise ValueError("should have a time zone")
-    return text
-
-
-Name = Annotated[str, AfterValidator(_one_line)]
-Whole = Annotated[str, AfterValidator(_whole_letters)]
-Stamp = Annotated[str, AfterValidator(_a_time)]
-Amount = Annotated[float, Field(allow_inf_nan=False, ge=0, le=MOST)]
-Above0 = Annotated[float, Field(allow_inf_nan=False, gt=0, le=MOST)]
-Number = Annotated[float, Field(allow_inf_nan=False, ge=-MOST, le=MOST)]
-Nats = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
-Share = Annotated[float, Field(ge=0, le=1e3)]
-Seconds = Annotated[float, Field(ge=0, le=1e9)]
-Small = Annotated[int, Field(ge=0, le=1_000_000)]
-Nanoseconds = Annotated[int, Field(ge=1, le=10**18)]
-Count = Annotated[int, Field(ge=0, le=10**24)]
-Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class Block(BaseModel):
-    """A block of which the other keys are not looked at; numbers are numbers and not text."""
-
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+from bench.store.values import Above0, Amount, Block, Count, Day, Hex, Name, Number, Whole
 
 
 class Grid(Block):
@@ -155,16 +111,6 @@ class Step(Block):
     note: str | None = None
 
 
-def _real_day(text: str) -> str:
-    """Return a day that exists, written YYYY-MM-DD. Raises ValueError for any other text."""
-    if len(text) != DAY_LETTERS or str(date.fromisoformat(text)) != text:
-        raise ValueError("not a day, YYYY-MM-DD")
-    return text
-
-
-Day = Annotated[str, Field(max_length=DAY_LETTERS), AfterValidator(_real_day)]
-
-
 class Price(Block):
     """What an hour costs. ``bench/pricing/cost.py`` reads these keys."""
 
@@ -256,84 +202,3 @@ class Harness(Block):
 
     version: Name
     source_sha256: Hex
-
-
-class Difference(Block):
-    """A key of the config, or a package, that differs between two commits."""
-
-    what: Name
-    base: Any = None
-    candidate: Any = None
-
-
-class NamedFile(Block):
-    """A file that the config names, by its row and key, with other content in the two commits."""
-
-    row: Name
-    what: Name
-
-
-class Differences(Block):
-    """What differs between two commits, and what should be known of both.
-
-    ``unpinned`` are packages whose version no file of the commits fixes; the candidate has those of the base,
-    or could not (``anew``). ``pointers`` are files that Git LFS has not fetched.
-    """
-
-    config: list[Difference]
-    packages: list[Difference]
-    files: list[str]
-    inputs: list[NamedFile] = Field(default_factory=list)
-    unpinned: list[str] = Field(default_factory=list)
-    anew: bool = False
-    pointers: list[str] = Field(default_factory=list)
-
-
-class CalibrationBlock(Block):
-    """The noise of a machine, as a gate keeps it."""
-
-    run_id: Name
-    at_utc: Stamp
-    units: Count
-    void_units: Count
-    unit_sd: Share
-    process_sd: Share
-    batch_sd: Share
-    intraclass_correlation: Share
-    lag1_autocorrelation: Annotated[float, Field(ge=-1.001, le=1.001)]
-    seconds_per_unit: Seconds
-    batches_measured: Small
-    batches: Small
-    detectable: Share | None
-    counters_constant: bool
-    cap: Small
-
-
-class CommitSide(Block):
-    """A side of a gate on commits, or an interpreter."""
-
-    label: Name
-    commit: Name | None = None
-    python: Name | None = None
-
-
-class Unmeasured(Block):
-    """Why a gate on commits has measured nothing."""
-
-    verdict: Literal["ERROR", "UNREACHED"]
-    reason: str
-
-
-class Gate(Block):
-    """The head of a gate: what it compared, by which limits and which test."""
-
-    mode: Literal["commits", "code", "config", "calibration"]
-    test: dict[Name, Number] = Field(default_factory=dict)
-    limits: dict[Name, Limit] = Field(default_factory=dict)
-    gone: list[Name] = Field(default_factory=list)
-    calibration: CalibrationBlock | None = None
-    differences: Differences | None = None
-    sides: dict[Name, CommitSide] | None = None
-    not_compared: list[str] | None = None
-    unmeasured: Unmeasured | None = None
-    base_price: Price | None = None

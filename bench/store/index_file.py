@@ -58,7 +58,7 @@ def read_database(directory: Path, schema: str) -> sqlite3.Connection:
 
 
 def write_database(directory: Path, database: sqlite3.Connection) -> bool:
-    """Replace the index in ``directory``; return False if that cannot be, as in a directory to read only."""
+    """Replace the index in ``directory``; return False if it cannot be, as in a read-only one."""
     content = database.serialize()
     content += _checksum(content)
     if len(content) > MOST_BYTES:

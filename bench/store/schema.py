@@ -16,30 +16,32 @@ from bench.errors import IntegrityError
 from bench.formatting import one_line
 from bench.records import ArmRecord, UnitRecord
 from bench.store.blocks import (
-    MOST_NAME,
-    Block,
-    Count,
-    Gate,
     Harness,
-    Hex,
     Machine,
     Model,
-    Name,
-    Nanoseconds,
-    Nats,
     Noise,
-    Number,
     Price,
     Runtime,
-    Seconds,
-    Small,
     Spec,
-    Stamp,
     Step,
     Text,
     UnitNoise,
-    Whole,
     Workload,
+)
+from bench.store.gate_blocks import Gate
+from bench.store.values import (
+    MOST_NAME,
+    Block,
+    Count,
+    Hex,
+    Name,
+    Nanoseconds,
+    Nats,
+    Number,
+    Seconds,
+    Small,
+    Stamp,
+    Whole,
 )
 
 SHOWN = 80

@@ -13,7 +13,7 @@ from typing import Any
 from bench.engine import Changed, Engine, Teacher, experts, one_off, progress
 from bench.engine.evidence import Census, Check, Decoding
 from bench.errors import NotApplied, Unsupported
-from bench.optimisations import gets_experts
+from bench.optimisations import gets_experts, unsupported
 from bench.records import Facts, Json
 
 DENSE = ("float32", "bfloat16", "float16")
@@ -25,7 +25,7 @@ REPEATING, DRAFTED = [number % 7 + 3 for number in range(PROBE_TOKENS)], 4  # wh
 def apply(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> list[dict[str, Any]]:
     """Apply one optimisation, to a mixture with its experts as the scheme takes them."""
     scheme = scheme_of(step)
-    reason = scheme.unsupported(facts.kind_of_device, facts.dtype)
+    reason = unsupported(scheme, facts.kind_of_device, facts.dtype)
     if reason:
         raise Unsupported(reason)
     takes = gets_experts(str(step["label"]).partition(":")[0], scheme)

@@ -21,8 +21,9 @@ from bench import plugins
 from bench.cli.output import Stream, command_ci, readers_may_go
 from bench.errors import BenchError, ExitCode, InterruptedRun, UsageError
 from bench.formatting import defused
+from bench.results.from_records import summarise
 from bench.results.history import FEWEST
-from bench.results.summary import RUN_JSON, load_run, sealed, summarise
+from bench.results.summary import RUN_JSON, load_run, sealed
 from bench.store.files import digest
 from bench.store.journal import Journal
 from bench.store.replay import JOURNAL, load_record

@@ -11,7 +11,7 @@ from fakes import arm_record, loaded, run_record, timed_batch, unit
 from bench.metrics import cascade, cascade_curve, comparisons, cost, routed
 from bench.records import Answered, ArmRecord, BothAnswered, Cascaded, RunRecord, SuiteAnswers
 from bench.report.cascade import cascade_words
-from bench.results.summary import summarise
+from bench.results.from_records import summarise
 
 TERMS = {
     "rule": "log-probability", "threshold": -1.0, "sure": "above", "same_tokens": True, "edge": "small",

@@ -18,7 +18,7 @@ from engines import told
 from bench import plugins
 from bench.engine import Changed, Options, census, experts, routing
 from bench.errors import NotApplied, Unsupported
-from bench.optimisations import gets_experts, verbs
+from bench.optimisations import gets_experts, unsupported, verbs
 from bench.optimisations.prune import experts as pruning
 from bench.optimisations.prune import magnitude
 from bench.optimisations.shared import calibration
@@ -218,7 +218,7 @@ def message(directory: Path, verb: str, name: str) -> dict[str, Any]:
     module = plugins.load(f"optimisations.{verb}", name)
     if missing := plugins.missing_packages(module):
         pytest.skip(f"needs {missing[0]}")
-    dtype = next((one for one in ("float32", "bfloat16") if module.unsupported("cpu", one) is None), None)
+    dtype = next((one for one in ("float32", "bfloat16") if unsupported(module, "cpu", one) is None), None)
     if dtype is None:
         pytest.skip("has no CPU kernels")
     settings = dataclasses.asdict(module.Params())

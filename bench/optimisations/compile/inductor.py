@@ -13,7 +13,7 @@ from typing import Any, Literal
 from bench.engine import Changed
 from bench.engine.evidence import Census, Check, check
 
-REQUIRES = ("torch",)
+REQUIRES = ("torch",)  # on a CPU it also needs a C++ compiler
 DECODING = True
 KERNEL = r"CompiledFxGraph|Torch-Compiled Region|CUDAGraph"
 
@@ -27,11 +27,6 @@ class Params:
 
     mode: Literal["default", "reduce-overhead", "max-autotune"] = "default"
     least_tokens: int = 256
-
-
-def unsupported(device: str, dtype: str) -> str | None:
-    """Return None: this scheme runs on a CPU (with a C++ compiler) and on CUDA, in every dtype."""
-    return None
 
 
 def apply(model: Any, params: Params) -> Changed:

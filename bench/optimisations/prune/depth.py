@@ -58,11 +58,6 @@ def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
     return None if params.kept(layers) >= 1 else f"none of the {layers} layers would stay"
 
 
-def unsupported(device: str, dtype: str) -> str | None:
-    """Return None: this scheme runs everywhere."""
-    return None
-
-
 def apply(model: Any, params: Params) -> Any:
     """Remove layers, renumber those that stay in their order, and put their number into the config.
 

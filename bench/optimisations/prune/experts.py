@@ -54,11 +54,6 @@ def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
     return _misfit(params, count, chosen) if count and chosen else None
 
 
-def unsupported(device: str, dtype: str) -> str | None:
-    """Return None: this scheme runs everywhere."""
-    return None
-
-
 @dataclass(frozen=True)
 class _Layer:
     """The block of a layer that holds experts, its router, and in how many groups the router chooses."""

@@ -34,11 +34,6 @@ class Params(SparsityParams):
             raise ValueError("the pattern 2:4 is one of each matrix: scope must be layer")
 
 
-def unsupported(device: str, dtype: str) -> str | None:
-    """Return None: this scheme runs everywhere."""
-    return None
-
-
 def apply(model: Any, params: Params) -> Any:
     """Set the smallest weights to zero, in place."""
     weights = [layer.weight.data for _name, layer in named_linears(model)]

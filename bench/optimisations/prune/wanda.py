@@ -18,11 +18,6 @@ EXPERTS = "lent"
 NOTE = pruning.NOTE
 
 
-def unsupported(device: str, dtype: str) -> str | None:
-    """Return None: this scheme runs everywhere."""
-    return None
-
-
 def apply(model: Any, params: Params) -> Any:
     """Prune every linear layer except the head."""
 

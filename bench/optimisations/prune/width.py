@@ -53,11 +53,6 @@ def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
     return f"keep_heads {kept}: the model has {heads} heads, {together} to a key; the nearest is {nearest}"
 
 
-def unsupported(device: str, dtype: str) -> str | None:
-    """Return None: this scheme runs everywhere."""
-    return None
-
-
 def apply(model: Any, params: Params) -> Any:
     """Keep the most important channels and heads in their order, and put the new sizes into the config.
 

@@ -23,11 +23,6 @@ class Params:
     threshold: float = 6.0
 
 
-def unsupported(device: str, dtype: str) -> str | None:
-    """Return None: this scheme runs on CPU and CUDA in every dtype."""
-    return None
-
-
 def apply(model: Any, params: Params) -> Any:
     """Replace every linear layer except the head; moving a new layer from the CPU to its device quantises it.
 

@@ -15,11 +15,6 @@ KERNEL = bnb.KERNEL
 Params = bnb.FourBitParams
 
 
-def unsupported(device: str, dtype: str) -> str | None:
-    """Return None: this scheme runs on CPU and CUDA in every dtype."""
-    return None
-
-
 def apply(model: Any, params: bnb.FourBitParams) -> Any:
     """Replace every linear layer except the head by a packed one."""
     return bnb.pack(model, params, "nf4")

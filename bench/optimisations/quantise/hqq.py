@@ -24,11 +24,6 @@ class Params:
     group_size: Literal[16, 32, 64, 128] = 64
 
 
-def unsupported(device: str, dtype: str) -> str | None:
-    """Return None: this scheme runs on CPU and CUDA in every dtype."""
-    return None
-
-
 def apply(model: Any, params: Params) -> Any:
     """Quantise every linear layer except the head."""
     from hqq.core.quantize import BaseQuantizeConfig, HQQLinear

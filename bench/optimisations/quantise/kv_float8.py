@@ -26,11 +26,6 @@ class Params:
     """This scheme has no settings."""
 
 
-def unsupported(device: str, dtype: str) -> str | None:
-    """Return None: this scheme runs on CPU and CUDA in every dtype."""
-    return None
-
-
 def apply(model: Any, params: Params) -> Changed:
     """Give every request another cache. No weight changes."""
     return kv_cache.use_layers(model, _layer_class())

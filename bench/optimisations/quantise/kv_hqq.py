@@ -31,11 +31,6 @@ class Params:
     residual_length: int = 128
 
 
-def unsupported(device: str, dtype: str) -> str | None:
-    """Return None: this scheme runs on CPU and CUDA in every dtype."""
-    return None
-
-
 def apply(model: Any, params: Params) -> Changed:
     """Give every request another cache. No weight changes."""
     from transformers.cache_utils import HQQQuantizedLayer

@@ -16,11 +16,6 @@ __all__ = ["Params"]
 REQUIRES = ("optimum.quanto",)
 
 
-def unsupported(device: str, dtype: str) -> str | None:
-    """Return None: this scheme runs on CPU and CUDA in every dtype."""
-    return None
-
-
 def apply(model: Any, params: Params) -> Any:
     """Quantise every linear layer except the head."""
     return quanto.pack(model, params, "int2")

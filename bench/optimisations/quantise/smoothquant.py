@@ -29,11 +29,6 @@ class Params(calibration.CalibrationParams):
             raise ValueError("strength must be above 0 and at most 1")
 
 
-def unsupported(device: str, dtype: str) -> str | None:
-    """Return None: this scheme runs on CPU and CUDA in every dtype."""
-    return None
-
-
 def apply(model: Any, params: Params) -> Any:
     """Smooth the model by calibration, then quantise every linear layer except the head."""
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig

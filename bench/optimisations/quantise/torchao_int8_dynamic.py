@@ -22,11 +22,6 @@ class Params:
     """This scheme has no settings."""
 
 
-def unsupported(device: str, dtype: str) -> str | None:
-    """Return None: this scheme runs on CPU and CUDA in every dtype."""
-    return None
-
-
 def apply(model: Any, params: Params) -> Any:
     """Quantise every linear layer except the head."""
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig

@@ -28,11 +28,6 @@ def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
     return None if architecture["mixture"] else NO_STACKS
 
 
-def unsupported(device: str, dtype: str) -> str | None:
-    """Return None: this scheme runs everywhere."""
-    return None
-
-
 def apply(model: Any, params: Params) -> Any:
     """Make linear layers of all experts. Raises Unsupported if there are none in stacks."""
     if not experts.has_stacks(model):

@@ -34,11 +34,6 @@ class Params:
             raise ValueError("tokens must be 1 to 64")
 
 
-def unsupported(device: str, dtype: str) -> str | None:
-    """Return None: this scheme runs everywhere."""
-    return None
-
-
 def apply(model: Any, params: Params) -> Changed:
     """Load the drafting model beside the model, on the same device and in the same dtype.
 

@@ -43,11 +43,6 @@ def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
     return None
 
 
-def unsupported(device: str, dtype: str) -> str | None:
-    """Return None: this scheme runs everywhere."""
-    return None
-
-
 def apply(model: Any, params: Params) -> Changed:
     """Make a second view of the model with fewer layers; both share all their weights.
 

@@ -35,11 +35,6 @@ class Params:
             raise ValueError("1 ≤ shortest ≤ longest ≤ 16 must hold")
 
 
-def unsupported(device: str, dtype: str) -> str | None:
-    """Return None: this scheme runs everywhere."""
-    return None
-
-
 class Lookup(Drafter):
     """Finds the last tokens earlier in the context."""
 

@@ -54,11 +54,6 @@ def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
     return None
 
 
-def unsupported(device: str, dtype: str) -> str | None:
-    """Return None: this scheme runs everywhere."""
-    return None
-
-
 def apply(model: Any, params: Params) -> Changed:
     """Start the second process with the later layers, and keep the first ones here.
 

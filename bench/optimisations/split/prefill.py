@@ -38,11 +38,6 @@ class Params:
         halves.check_prices(self)
 
 
-def unsupported(device: str, dtype: str) -> str | None:
-    """Return None: this scheme runs everywhere."""
-    return None
-
-
 def apply(model: Any, params: Params) -> Changed:
     """Start the second process with a copy of the whole model.
 

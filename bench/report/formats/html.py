@@ -9,7 +9,7 @@ from functools import cache, cached_property
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from bench.formatting import MIB, format_mib, format_significant
+from bench.formatting import MIB, format_mib, format_significant, with_ordinals
 from bench.metrics import all_metrics
 from bench.metrics.comparisons import Comparison
 from bench.records import Facts
@@ -23,10 +23,10 @@ from bench.report.gate_reading import TONES, advice_on, measured, verdict_on
 from bench.report.kernel_names import short
 from bench.report.notes import drift_note, front_words, timed_words, windows_words
 from bench.report.reading import interval_text, sentence
+from bench.results.from_records import NOT_A_FAILURE
 from bench.results.headline import headline
 from bench.results.row import Evidence, Row
 from bench.results.run_summary import RunSummary
-from bench.results.summary import NOT_A_FAILURE
 from bench.stats.figure import Figure
 from bench.stats.verdict import Verdict
 
@@ -205,7 +205,7 @@ def _figure_rows(rows: Sequence[Row]) -> list[FigureRow]:
 def _figure_row(key: str, figures: Sequence[Figure | None]) -> FigureRow:
     """Take unit and formula from the run, or from this version's metrics if no variant has the figure."""
     found = next((figure for figure in figures if figure), all_metrics().get(key))
-    unit, formula = (found.unit, found.formula) if found else ("", "")
+    unit, formula = (found.unit, with_ordinals(found.formula)) if found else ("", "")
     return FigureRow(key, unit, formula, tuple(_figure_cell(figure, unit) for figure in figures))
 
 

@@ -1,0 +1,64 @@
+"""What a value in a results directory may be: one line of text, a time, a day, an amount, a count.
+
+Numbers are numbers and not text, and so small that no product of several is infinite.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from functools import lru_cache
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+DAY_LETTERS = 10  # YYYY-MM-DD
+MOST_NAME = 300  # letters of a name: a variant's is at most 100, a cell's joins the keys of a sweep
+MOST = 1e24  # operations, bytes, dollars: larger than any figure, and a product of several is still a number
+
+
+@lru_cache(maxsize=4096)  # the same names of figures stand in every row
+def _one_line(text: str) -> str:
+    if not text.isprintable() or len(text) > MOST_NAME:
+        raise ValueError(f"should be one line of at most {MOST_NAME} printable letters")
+    return text
+
+
+def _whole_letters(text: str) -> str:
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError("has half of a letter (a lone surrogate)")
+    return text
+
+
+def _a_time(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("should have a time zone")
+    return text
+
+
+def _real_day(text: str) -> str:
+    """Return a day that exists, written YYYY-MM-DD. Raises ValueError for any other text."""
+    if len(text) != DAY_LETTERS or str(date.fromisoformat(text)) != text:
+        raise ValueError("not a day, YYYY-MM-DD")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_one_line)]
+Whole = Annotated[str, AfterValidator(_whole_letters)]
+Stamp = Annotated[str, AfterValidator(_a_time)]
+Amount = Annotated[float, Field(allow_inf_nan=False, ge=0, le=MOST)]
+Above0 = Annotated[float, Field(allow_inf_nan=False, gt=0, le=MOST)]
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-MOST, le=MOST)]
+Nats = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
+Share = Annotated[float, Field(ge=0, le=1e3)]
+Seconds = Annotated[float, Field(ge=0, le=1e9)]
+Small = Annotated[int, Field(ge=0, le=1_000_000)]
+Nanoseconds = Annotated[int, Field(ge=1, le=10**18)]
+Count = Annotated[int, Field(ge=0, le=10**24)]
+Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Day = Annotated[str, Field(max_length=DAY_LETTERS), AfterValidator(_real_day)]
+
+
+class Block(BaseModel):
+    """A block of which the other keys are not looked at; numbers are numbers and not text."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)

@@ -1,0 +1,75 @@
+"""The files that a config names: prompts and texts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from config_files import Write, changed, refusal
+
+from bench.config.reader import read_config
+
+pytestmark = pytest.mark.usefixtures("cpu_machine")
+
+
+def own_prompts(tmp_path: Path, lines: str) -> str:
+    (tmp_path / "p.jsonl").write_text(lines)
+    return changed("name: chat", f"name: file\n  file: {tmp_path / 'p.jsonl'}")
+
+
+def test_prompts_of_your_own(write: Write, tmp_path: Path) -> None:
+    spec = read_config(write(own_prompts(tmp_path, '{"prompt": "Hello"}\n' * 6)))
+    assert spec.groups[0].baseline.workload.name == "file"
+
+
+@pytest.mark.bad_input(30)
+def test_one_bad_line_is_named(write: Write, tmp_path: Path) -> None:
+    error = refusal(write(own_prompts(tmp_path, '{"prompt": "a"}\n{"prompt": }\n')))
+    assert (error.line, error.key) == (9, "workload.file")
+    assert "p.jsonl:2: not JSON" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (r'{"prompt": "\ud800"}', "the prompt has half of a letter"),
+        ('{"prompt": "a", "chat": "yes"}', "chat must be true or false"),
+    ],
+)
+@pytest.mark.bad_input(27)
+def test_a_line_that_no_tokenizer_takes(write: Write, tmp_path: Path, line: str, words: str) -> None:
+    error = refusal(write(own_prompts(tmp_path, '{"prompt": "a"}\n' + line + "\n")))
+    assert f"p.jsonl:2: {words}" in str(error)
+
+
+def test_more_requests_than_prompts(write: Write, tmp_path: Path) -> None:
+    error = refusal(write(own_prompts(tmp_path, '{"prompt": "a"}\n')))
+    assert (error.line, error.key) == (10, "workload.requests")
+    assert "holds 1 prompts" in str(error)
+
+
+@pytest.mark.parametrize("kind", ["missing", "directory", "fifo", "/dev/zero", "long"])
+@pytest.mark.bad_input(29)
+def test_a_file_of_prompts_or_text_that_is_none(write: Write, tmp_path: Path, kind: str) -> None:
+    place = tmp_path / kind.strip("/").replace("/", "-")
+    if kind == "directory":
+        place.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(place)
+    elif kind == "/dev/zero":
+        place = Path(kind)
+    elif kind == "long":
+        place = tmp_path / ("x" * 300)
+    error = refusal(write(changed("name: chat", f"name: file\n  file: {place}")))
+    assert (error.line, error.key) == (9, "workload.file")
+    error = refusal(write(changed("{tokens: 0}", f"{{text: {place}}}")))
+    assert (error.line, error.key) == (15, "drift.text")
+
+
+def test_a_text_of_your_own_must_be_text(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_bytes(b"fine")
+    text = changed("{tokens: 0}", f"{{text: {tmp_path / 't.txt'}}}")
+    assert read_config(write(text)).drift.text.endswith("t.txt")
+    (tmp_path / "t.txt").write_bytes(b"\xff\xfe")
+    assert "t.txt: is not UTF-8 text" in str(refusal(write(text)))

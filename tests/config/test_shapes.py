@@ -1,0 +1,71 @@
+"""Steps that do not go together, and steps that do not fit the model."""
+
+from __future__ import annotations
+
+import pytest
+from config_files import BASE, Write, changed, refusal
+
+from bench.config.reader import read_config
+
+pytestmark = pytest.mark.usefixtures("cpu_machine")
+
+
+@pytest.mark.parametrize(
+    ("steps", "at", "words"),
+    [
+        ("{quantise: bnb-nf4}, {quantise: bnb-int8}", 1, "quantise bnb-nf4 has packed them (keep one"),
+        ("{quantise: bnb-nf4}, {quantise: kv-float8}, {quantise: hqq}", 2, "bnb-nf4 has packed them"),
+        ("{quantise: bnb-nf4}, {prune: magnitude}", 1, "(put quantise bnb-nf4 after prune magnitude)"),
+        ("{quantise: bnb-nf4}, {distil: logits}", 1, "(put quantise bnb-nf4 after distil logits)"),
+        ("{compile: inductor}, {quantise: bnb-nf4}", 1, "comes after compiling (compile last, and once)"),
+        ("{compile: inductor}, {compile: inductor}", 1, "(compile last, and once)"),
+        ("{quantise: kv-float8}, {quantise: kv-quanto}", 1, "each change how tokens are decoded (keep one"),
+        ("{quantise: kv-float8}, {compile: inductor}", 1, "each change how tokens are decoded (keep one"),
+        ("{quantise: kv-float8}, {speculate: prompt-lookup}", 1, "each change how tokens are decoded"),
+        ("{speculate: layer-skip}, {speculate: prompt-lookup}", 1, "each change how tokens are decoded"),
+        ("{speculate: prompt-lookup}, {compile: inductor}", 1, "each change how tokens are decoded"),
+        ("{compile: inductor}, {speculate: prompt-lookup}", 1, "comes after compiling"),
+        ("{split: layers}, {quantise: bnb-nf4}", 1, "comes after splitting (split last, and once)"),
+        ("{quantise: bnb-nf4}, {split: layers}", 1, "(put quantise bnb-nf4 after split layers)"),
+        ("{prune: experts}", 0, "no mixture of experts"),
+    ],
+)
+def test_steps_that_cannot_follow_each_other(write: Write, steps: str, at: int, words: str) -> None:
+    error = refusal(write(f"{BASE}optimise: [{steps}]\n"))
+    assert (error.line, error.key) == (16, f"optimise[{at}]")
+    assert words in str(error)
+
+
+@pytest.mark.parametrize("scheme", ["prompt-lookup", "layer-skip"])
+@pytest.mark.parametrize(("batch_size", "can"), [(1, True), (2, False)])
+def test_drafts_are_for_one_sequence(write: Write, scheme: str, batch_size: int, can: bool) -> None:
+    file = write(f"{BASE}optimise: [{{speculate: {scheme}}}]\n")
+    arm = read_config(file, ["workload.requests=4", f"workload.batch_size={batch_size}"]).groups[0].baseline
+    said = f"speculate {scheme} is for one sequence at a time: set batch_size to 1"
+    assert arm.unsupported == (None if can else said)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "{prune: depth, keep_layers: 1}, {distil: logits}, {quantise: bnb-int8}, {compile: inductor}",
+        '{prune: magnitude}, {prune: magnitude, pattern: "2:4"}, {quantise: gptq, samples: 1}',
+        "{quantise: kv-float8}, {quantise: bnb-nf4}",
+        "{quantise: bnb-nf4}, {quantise: kv-float8}",
+        "{quantise: bnb-nf4}, {prune: depth, drop: [1]}",
+        "{quantise: torchao-int8}, {compile: inductor}",
+    ],
+)
+def test_steps_that_follow_each_other(write: Write, steps: str) -> None:
+    text = changed("{dtype: bfloat16}", "{threads: 2}")
+    assert read_config(write(f"{text}optimise: [{steps}]\n")).groups[0].baseline.unsupported is None
+
+
+def test_a_student_with_another_vocabulary_is_refused(write: Write) -> None:
+    """Its tokens are not the baseline's; without the step it is compared by its replies."""
+    plain = "    runtime: {dtype: bfloat16}\n"
+    student = "    model: {random: smollm2-135m, layers: 2}\n    optimise: [{distil: %s}]\n"
+    error = refusal(write(BASE.replace(plain, student % "sequence")))
+    assert error.key == "variants[0].optimise[0]"
+    assert "vocabulary of 49152 tokens, the baseline of 512" in str(error)
+    assert read_config(write(BASE.replace(plain, student % "none"))).groups[0].variants

@@ -1,0 +1,58 @@
+"""The cells of a sweep, and the sweeps that are refused."""
+
+from __future__ import annotations
+
+import pytest
+from config_files import BASE, Write, refusal
+
+from bench.config.reader import read_config
+from bench.config.rows import MAX_ROWS
+
+pytestmark = pytest.mark.usefixtures("cpu_machine")
+
+
+def test_a_sweep_is_the_product_of_its_lists_each_cell_with_a_baseline(write: Write) -> None:
+    groups = read_config(write(BASE + "sweep: {batch_size: [1, 3], dtype: [float32, float16]}\n")).groups
+    assert [group.label for group in groups] == [
+        "batch_size=1 dtype=float32", "batch_size=1 dtype=float16",
+        "batch_size=3 dtype=float32", "batch_size=3 dtype=float16",
+    ]  # fmt: skip
+    last = groups[-1]
+    assert (last.baseline.workload.batch_size, last.baseline.runtime.dtype) == (3, "float16")
+    assert last.variants[0].runtime.dtype == "bfloat16"  # its own word counts more than the sweep's
+    assert last.variants[0].workload.batch_size == 3
+
+
+@pytest.mark.parametrize(
+    ("sweep", "key", "words"),
+    [
+        ("[1, 2]", "sweep", "must be a block of lists"),
+        ("{batch_size: 4}", "sweep.batch_size", "must be a list"),
+        ("{batch_size: []}", "sweep.batch_size", "at least one"),
+        ("{batch_size: [1, 2, 1]}", "sweep.batch_size", "given twice"),
+        ("{batchsize: [1, 2]}", "sweep.batchsize", "did you mean 'batch_size'?"),
+        ("{model: [a, b]}", "sweep.model", "unknown key"),
+        ("{batch_size: [1, 0]}", "sweep.batch_size", "greater than or equal to 1, not 0"),
+        ("{dtype: [float32, int8]}", "sweep.dtype", "'bfloat16'"),
+        ("{batch_size: [[1]]}", "sweep.batch_size", "integer"),
+    ],
+)
+def test_a_sweep_is_refused(write: Write, sweep: str, key: str, words: str) -> None:
+    error = refusal(write(f"{BASE}sweep: {sweep}\n"))
+    assert (error.line, error.key) == (16, key)
+    assert words in str(error)
+
+
+@pytest.mark.bad_input(21)
+def test_a_billion_cells_are_refused_before_they_are_made(write: Write) -> None:
+    values = list(range(1, 1001))
+    keys = ("batch_size", "requests", "output_tokens")
+    error = refusal(write(BASE + "".join(["sweep:\n", *(f"  {key}: {values}\n" for key in keys)])))
+    assert "1000000000 combinations are over the limit" in str(error)
+
+
+def test_too_many_rows_are_refused(write: Write) -> None:
+    names = "".join(f"  - name: v{index}\n" for index in range(10))
+    text = BASE.replace("variants:\n", f"variants:\n{names}", 1)
+    error = refusal(write(f"{text}sweep: {{requests: {list(range(1, 901))}}}\n"))
+    assert f"more than {MAX_ROWS} rows" in str(error)

@@ -1,0 +1,36 @@
+"""How numbers are said."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.formatting import ordinal, with_ordinals
+from bench.metrics import all_metrics
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(0, "0th"), (1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (10, "10th"), (11, "11th"), (12, "12th"),
+     (13, "13th"), (21, "21st"), (22, "22nd"), (93, "93rd"), (99, "99th"), (101, "101st"), (112, "112th")],
+)  # fmt: skip
+def test_a_place_in_a_row(number: int, said: str) -> None:
+    assert ordinal(number) == said
+
+
+@pytest.mark.parametrize(
+    ("kept", "shown"),
+    [
+        ("1th percentile of KL; by windows", "1st percentile of KL; by windows"),
+        ("5th percentile of KL", "5th percentile of KL"),
+        ("99.9th percentile of KL", "99.9th percentile of KL"),
+        ("PPL(Q) − PPL(P)", "PPL(Q) − PPL(P)"),
+    ],
+)
+def test_a_formula_is_shown_with_the_right_ordinal(kept: str, shown: str) -> None:
+    assert with_ordinals(kept) == shown
+
+
+def test_no_metric_is_shown_with_a_wrong_ordinal() -> None:
+    shown = [with_ordinals(metric.formula) for metric in all_metrics().values()]
+    assert [formula for formula in shown if "1th " in formula or "2th " in formula or "3th " in formula] == []
+    assert sum("1st percentile" in formula for formula in shown) == 2
