@@ -64,3 +64,8 @@ class ServedRows(BlockReader):
                     raise self.source.error((name, key), "does nothing for servers", "leave it out")
         if energy is not None and energy.modelled_watts is not None:
             raise self.source.error(("energy", "modelled_watts"), "does nothing for servers", "leave it out")
+
+    def only_of_servers(self, measure: MeasureBlock) -> None:
+        """Refuse, in a config without servers, what would be ignored."""
+        if not measure.pin_client:
+            raise self.source.error(("measure", "pin_client"), "does nothing without servers", "leave it out")
