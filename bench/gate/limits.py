@@ -26,6 +26,7 @@ from bench.metrics import (
     one_off,
     output_drift,
     repetition,
+    reply_texts,
     requests,
     roofline,
     under_load,
@@ -177,7 +178,7 @@ def _of_other_rows(metric: str, *, served: bool, searches: bool) -> Why:
     """Say that rows of this kind do not have the figure."""
     if served and metric not in of_servers():
         return "it is not measured of a server", f"known: {', '.join(sorted(of_servers()))}"
-    if not served and metric in {one.key for one in under_load.METRICS}:
+    if not served and metric in {one.key for one in (*under_load.METRICS, *reply_texts.METRICS)}:
         return "only a server under load has it", "see docs/serving.md"
     if metric == under_load.CAPACITY.key and not searches:
         return "this run does not measure it", "only the workload search does"

@@ -1,0 +1,73 @@
+"""What a server writes after pieces of a text, greedily: for servers that say nothing of probabilities.
+
+The requests come one at a time, so that no batch changes a reply. What a reasoning model thinks is part of
+what it writes. Spaces at both ends of a reply are left out, because some servers cut them off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from bench.drift.distribution import window_starts
+from bench.errors import BenchError
+from bench.serving.client import Client, Settings
+from bench.serving.reply import Asked
+
+PIECE_LETTERS = 400
+MOST_REPLIES = 200
+MOST_LETTERS = 100_000  # of one reply
+LEAST_SPACES = 8  # of a piece that is cut between words; Chinese has none
+
+
+@dataclass(frozen=True)
+class Said:
+    """A reply as text, and whether it ended only because it reached the output limit."""
+
+    text: str
+    cut: bool
+
+
+def pieces(text: str, count: int) -> tuple[str, ...]:
+    """Return at most ``count`` pieces of a text as prompts, evenly spread, of up to 400 characters.
+
+    Raises BenchError if the text has fewer than 400 characters.
+    """
+    starts = window_starts(len(text), PIECE_LETTERS, PIECE_LETTERS * min(count, MOST_REPLIES))
+    if not starts:
+        raise BenchError(f"the evaluation text has {len(text)} characters, a prompt {PIECE_LETTERS}")
+    return tuple(_between_words(text[start : start + PIECE_LETTERS]) for start in starts)
+
+
+def _between_words(piece: str) -> str:
+    """Leave out the words at both ends, of which a part may be missing."""
+    words = piece.split(" ")
+    return " ".join(words[1:-1]) if len(words) > LEAST_SPACES else piece
+
+
+async def replies(settings: Settings, prompts: Sequence[str], output_tokens: int) -> list[Said]:
+    """Return a server's greedy replies of at most ``output_tokens`` tokens, up to their own end.
+
+    Raises BenchError if a request gets no whole reply.
+    """
+    # A load wants replies of equal length; here a reply ends where the model ends it.
+    extra = {key: value for key, value in settings.extra.items() if key != "ignore_eos"}
+    client = Client(replace(settings, extra=extra))
+    try:
+        return [await _reply(client, number, one, output_tokens) for number, one in enumerate(prompts)]
+    finally:
+        client.close()
+
+
+async def _reply(client: Client, number: int, prompt: str, output_tokens: int) -> Said:
+    trip = await client.trip(number, Asked(prompt, 0, output_tokens))
+    reply, key = trip.reply, client.settings.key
+    empty = reply.streamed and reply.finish is not None and not reply.arrivals
+    if trip.status != "ok" and not empty:
+        raise BenchError(f"{client.settings.server.url}: no whole reply: {trip.sample(key).reason}")
+    text = "".join(one.event.thoughts + one.event.text for one in reply.arrivals)
+    if len(text) > MOST_LETTERS:
+        raise BenchError(f"{client.settings.server.url}: a reply of {len(text)} characters")
+    shown = key.hidden_in(text) if key else text  # a server may send the key back
+    # Half of a pair of surrogates, which JSON can hold, cannot be written into a file.
+    return Said(shown.encode("utf-8", "replace").decode().strip(), reply.finish == "length")
