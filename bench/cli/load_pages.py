@@ -10,6 +10,7 @@ from bench.formatting import format_share, format_significant, printable
 from bench.records.loads import sharing_words
 from bench.serving.engines.said import Said
 from bench.serving.record import TURNS, Result
+from bench.serving.text_drift import TextDrift
 from bench.stats.figure import Figure, value_of
 
 TIMES = (
@@ -117,12 +118,24 @@ def _money(done: Result) -> list[str]:
 def _drift(done: Result) -> list[str]:
     if done.drift is None:
         return []
+    if isinstance(done.drift, TextDrift):
+        return _text_drift(done, done.drift)
     kld, top1 = done.figures["kld_mean"], done.figures["top1_agreement"]
     assert kld is not None
     low, high = (format_significant(one) for one in (kld.ci_low, kld.ci_high))
     return [
         f"drift: KL {_of(kld)} nat [{low}, {high}], same next token {format_share(value_of(top1))}, "
         f"{kld.notes['n']} positions ({done.drift.sentence}; tokens {done.drift.tokenizer})"
+    ]
+
+
+def _text_drift(done: Result, found: TextDrift) -> list[str]:
+    same, edits = done.figures["text_exact_match"], done.figures["text_edit_distance"]
+    assert same is not None
+    return [
+        f"drift: {format_share(same.value)} of {same.notes['n']} replies are the model's own (the server "
+        f"itself again: {format_share(same.notes['again'])}), {format_share(value_of(edits))} of the "
+        f"characters changed ({found.sentence})"
     ]
 
 

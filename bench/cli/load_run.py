@@ -25,7 +25,7 @@ from bench.serving.address import address, key_of
 from bench.serving.arrivals import Planned
 from bench.serving.cache_hits import Hits, hits_of
 from bench.serving.connection import must_be_installed
-from bench.serving.drift import Drift, Wanted, drift_of
+from bench.serving.drift import Wanted, drift_of
 from bench.serving.engines import adapter_called
 from bench.serving.load import Load, load, run
 from bench.serving.prompts import Prompts, tokenizer_of
@@ -123,7 +123,7 @@ async def _measured(
     return found.load, found, None
 
 
-async def _drift(asking: Asking, target: Target, directory: Path) -> Drift:
+async def _drift(asking: Asking, target: Target, directory: Path) -> record.AnyDrift:
     """Compare the server, when the load is over, with its model in float32."""
     name = asking.baseline or asking.model
     assert name is not None
@@ -131,7 +131,7 @@ async def _drift(asking: Asking, target: Target, directory: Path) -> Drift:
     wanted = Wanted(weights(name, gguf=False), name, asking.drift_text, asking.drift, cpu_count())
     log = directory / "logs" / "baseline.log"
     log.parent.mkdir(exist_ok=True)
-    return await drift_of(target.asker, wanted, log, lambda line: tell(asking.quiet, line))
+    return await drift_of(target.settings, wanted, log, lambda line: tell(asking.quiet, line))
 
 
 def _what(asking: Asking, workload: WorkloadBlock, seed: int) -> dict[str, Any]:

@@ -134,8 +134,15 @@ def beside_baseline() -> frozenset[str]:
 
 @cache
 def of_servers() -> frozenset[str]:
-    """Return the metrics that a server under load has."""
-    return load_blocks.COMPARED | {one.key for one in (*under_load.METRICS, latency.ITL, goodput.FRACTION)}
+    """Return the metrics that a server under load has, those of suites that are judged by replies too."""
+    judged = {
+        metric.key
+        for suite in _suites().values()
+        if (one := getattr(suite, "SUITE", None)) is not None and one.output_tokens
+        for metric in suite.METRICS
+    }
+    alone = {one.key for one in (*under_load.METRICS, latency.ITL, goodput.FRACTION)}
+    return load_blocks.COMPARED | alone | judged
 
 
 @cache

@@ -19,7 +19,7 @@ from bench.config.spec import Group
 from bench.machine import noise
 from bench.machine.noise import Ticks
 from bench.machine.system import memory_bytes
-from bench.measure import served_drift
+from bench.measure import served_drift, served_suites
 from bench.measure.arm import ArmUnderTest, open_worker
 from bench.measure.blocks import Plan, Serving
 from bench.measure.events import Began
@@ -80,6 +80,8 @@ class ServerPair:
                 self._watched.record_use()
             if self._first and self.context.compares_outputs:
                 served_drift.between(self._running, self.variant)
+            if self._first and served_suites.asked(self.context):
+                served_suites.answer(self._running(1), self.variant)
         finally:
             self._close_all()
         return UnitRecord(

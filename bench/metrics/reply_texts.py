@@ -6,6 +6,8 @@ those of the replies of other rows (``bench.drift.generations``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bench.drift import generations as drift
 from bench.drift import survival
 from bench.records import ArmRecord, RunRecord, SaidTexts
@@ -41,28 +43,35 @@ METRICS = (EXACT, DIVERGENCE, MEDIAN, EDITS, LENGTH)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the figures of a row whose texts were compared, else None for each.
-
-    ``again`` in the notes is the same figure of the baseline's server against itself: what is not beyond it
-    is no drift. ``cut`` is the share of replies of both that reached the output limit.
-    """
+    """Return the figures of a row whose texts were compared, else None for each."""
     if not arm.said:
         return {metric.key: None for metric in METRICS}
-    pairs = [(letters(one.baseline), letters(one.variant)) for one in arm.said]
-    itself = [(letters(one.baseline), letters(one.again)) for one in arm.said]
-    settings = run.spec.get("drift", {})
-    known = {"n": len(pairs), "output_tokens": settings.get("window"), "text": run.text.get("name")}
+    itself = [(one.baseline, one.again) for one in arm.said]
+    return compared(arm.said, itself, run.spec.get("drift", {}).get("window"), run.text.get("name"))
+
+
+def compared(
+    said: Sequence[SaidTexts], itself: Sequence[tuple[str, str]], output_tokens: int | None, text: str | None
+) -> Figures:
+    """Return the figures of these replies of at most ``output_tokens`` tokens to pieces of a ``text``.
+
+    ``itself`` are two replies of one server to each prompt. ``again`` in the notes is the same figure of
+    them: what is not beyond it is no drift. ``cut`` is the share of replies of both that reached the limit.
+    """
+    pairs = [(letters(one.baseline), letters(one.variant)) for one in said]
+    twice = [(letters(one), letters(other)) for one, other in itself]
+    known = {"n": len(pairs), "output_tokens": output_tokens, "text": text}
     seen = [survival.followed(a, b) for a, b in pairs]
-    differ, cut = sum(one.differs for one in seen), cut_share(arm.said)
-    length, low_high = drift.length_ratio(pairs), drift.GUARD
-    outside = length is not None and not low_high[0] <= length.value <= low_high[1]
+    differ, cut = sum(one.differs for one in seen), sum(one.cut for one in said) / (2 * len(said))
+    length, (low, high) = drift.length_ratio(pairs), drift.GUARD
+    outside = length is not None and not low <= length.value <= high
     return {
-        EXACT.key: EXACT.scalar(drift.exact_match(pairs), again=drift.exact_match(itself).value, **known),
+        EXACT.key: EXACT.scalar(drift.exact_match(pairs), again=drift.exact_match(twice).value, **known),
         DIVERGENCE.key: DIVERGENCE.scalar(
-            drift.first_divergence(pairs), again=drift.first_divergence(itself).value, **known
+            drift.first_divergence(pairs), again=drift.first_divergence(twice).value, **known
         ),
         MEDIAN.key: MEDIAN.scalar(survival.median(survival.curve(seen)), differ=differ, **known),
-        EDITS.key: EDITS.scalar(drift.edits(pairs), again=drift.edits(itself).value, **known),
+        EDITS.key: EDITS.scalar(drift.edits(pairs), again=drift.edits(twice).value, **known),
         LENGTH.key: LENGTH.scalar(length, cut=cut, outside=outside, **known),
     }
 
@@ -70,8 +79,3 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
 def letters(text: str) -> tuple[int, ...]:
     """Return the characters of a text by their numbers in Unicode, as the statistics take tokens."""
     return tuple(map(ord, text))
-
-
-def cut_share(said: tuple[SaidTexts, ...]) -> float:
-    """Return the share of replies, of both sides, that reached the output limit."""
-    return sum(one.cut for one in said) / (2 * len(said))

@@ -15,7 +15,7 @@ from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import Figure, Metric
 
-NONE = "No row has drift figures: random weights, servers, drift.tokens of 0, or none was measured."
+NONE = "No row has drift figures: random weights, drift.tokens of 0, or none was measured."
 LABEL = 20  # letters of the first column
 QUANTILES = ("p01", "p05", "p10", "median", "p90", "p95", "p99", "p999")
 NAMES = {"p01": "1 %", "p05": "5 %", "p10": "10 %", "p90": "90 %", "p95": "95 %", "p99": "99 %",

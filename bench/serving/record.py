@@ -21,6 +21,7 @@ from bench.serving.address import Secret
 from bench.serving.cache_hits import Hits
 from bench.serving.drift import Drift
 from bench.serving.load import Load
+from bench.serving.text_drift import TextDrift
 from bench.stats.figure import Figures
 from bench.store.files import canonical_json, write_atomic
 from bench.store.journal import Journal, read_journal
@@ -30,6 +31,7 @@ SCHEMA_VERSION = 1
 BATCH = 100
 ANSWERED_BY_CACHE = 0.01
 TURNS = "multi-turn"  # its prompts are meant to begin alike
+AnyDrift = Drift | TextDrift
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Result:
     price: Mapping[str, Any] | None
     counts: Counts
     figures: Figures
-    drift: Drift | None = None
+    drift: AnyDrift | None = None
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -85,7 +87,7 @@ class Result:
 
 def result(
     head: Mapping[str, Any], load: Load, limits: Limits, price: Mapping[str, Any] | None,
-    drift: Drift | None = None,
+    drift: AnyDrift | None = None,
 ) -> Result:  # fmt: skip
     """Compute the figures of a load; ``price`` is a whole block of a price with its utilisation.
 
@@ -116,7 +118,7 @@ def write(directory: Path, done: Result, clock: Callable[[], str], secret: Secre
     write_atomic(directory / SUMMARY, summary)
 
 
-Kept = tuple[Mapping[str, Any], Load, dict[str, float], Mapping[str, Any] | None, Drift | None]
+Kept = tuple[Mapping[str, Any], Load, dict[str, float], Mapping[str, Any] | None, AnyDrift | None]
 
 
 def read(directory: Path) -> Kept:
@@ -130,7 +132,7 @@ def read(directory: Path) -> Kept:
         first, last = by_kind["load"][0], by_kind["end"][0]
         samples = tuple(Sample.from_json(row) for one in by_kind.get("samples", []) for row in one["samples"])
         load = Load(samples, Honesty.from_json(last["client"]), str(last["stopped"]))
-        drift = next((Drift.from_json(one) for one in by_kind.get("drift", [])), None)
+        drift = next(map(_drift, by_kind.get("drift", [])), None)
         return dict(first["head"]), load, dict(first["slo"]), first["price"], drift
     except (KeyError, TypeError, IndexError) as bad:
         raise IntegrityError(f"{path}: this is not the journal of a load ({bad!r:.80})") from None
@@ -155,6 +157,10 @@ def warnings(samples: Sequence[Sample], cache: Hits | None = None, prompts: str 
     if not any(one.n_in for one in ok) and ok:
         found.append("the server sent no input tokens: those that were asked for are taken")
     return tuple(found)
+
+
+def _drift(found: Mapping[str, Any]) -> AnyDrift:
+    return TextDrift.from_json(found) if "said" in found else Drift.from_json(found)
 
 
 def _hits(samples: Sequence[Sample], cache: Hits | None) -> Hits:

@@ -1,4 +1,4 @@
-"""What a server writes after pieces of a text, greedily: for servers that say nothing of probabilities.
+"""What a server writes, greedily, after pieces of a text or to the items of a suite.
 
 The requests come one at a time, so that no batch changes a reply. What a reasoning model thinks is part of
 what it writes. Spaces at both ends of a reply are left out, because some servers cut them off.
@@ -12,20 +12,23 @@ from dataclasses import dataclass, replace
 from bench.drift.distribution import window_starts
 from bench.errors import BenchError
 from bench.serving.client import Client, Settings
-from bench.serving.reply import Asked
+from bench.serving.reply import Asked, Trip
 
 PIECE_LETTERS = 400
 MOST_REPLIES = 200
 MOST_LETTERS = 100_000  # of one reply
 LEAST_SPACES = 8  # of a piece that is cut between words; Chinese has none
+REFUSED = (400, 413, 422)  # what servers answer to a prompt that is too long for them
 
 
 @dataclass(frozen=True)
 class Said:
-    """A reply as text, and whether it ended only because it reached the output limit."""
+    """A reply as text, and whether it ended only because it reached the output limit; ``refused`` says why
+    the server refused the prompt ('' if it did not)."""
 
     text: str
     cut: bool
+    refused: str = ""
 
 
 def pieces(text: str, count: int) -> tuple[str, ...]:
@@ -48,26 +51,41 @@ def _between_words(piece: str) -> str:
 async def replies(settings: Settings, prompts: Sequence[str], output_tokens: int) -> list[Said]:
     """Return a server's greedy replies of at most ``output_tokens`` tokens, up to their own end.
 
-    Raises BenchError if a request gets no whole reply.
+    Raises BenchError if a request gets no whole reply, or if the server refuses a prompt.
     """
+    found = await answers(settings, prompts, output_tokens)
+    for one in found:
+        if one.refused:
+            raise BenchError(f"{settings.server.url}: no whole reply: {one.refused}")
+    return found
+
+
+async def answers(settings: Settings, prompts: Sequence[str], output_tokens: int) -> list[Said]:
+    """Return the replies as ``replies`` does; one of them may say that the server refused its prompt."""
     # A load wants replies of equal length; here a reply ends where the model ends it.
     extra = {key: value for key, value in settings.extra.items() if key != "ignore_eos"}
     client = Client(replace(settings, extra=extra))
     try:
-        return [await _reply(client, number, one, output_tokens) for number, one in enumerate(prompts)]
+        return [
+            _said(client, await client.trip(number, Asked(prompt, 0, output_tokens)))
+            for number, prompt in enumerate(prompts)
+        ]
     finally:
         client.close()
 
 
-async def _reply(client: Client, number: int, prompt: str, output_tokens: int) -> Said:
-    trip = await client.trip(number, Asked(prompt, 0, output_tokens))
-    reply, key = trip.reply, client.settings.key
+def _said(client: Client, trip: Trip) -> Said:
+    """Return what a reply says. Raises BenchError if it is not whole, or too long."""
+    reply, url, key = trip.reply, client.settings.server.url, client.settings.key
     empty = reply.streamed and reply.finish is not None and not reply.arrivals
     if trip.status != "ok" and not empty:
-        raise BenchError(f"{client.settings.server.url}: no whole reply: {trip.sample(key).reason}")
+        reason = trip.sample(key).reason
+        if reply.status in REFUSED:
+            return Said("", cut=False, refused=reason)
+        raise BenchError(f"{url}: no whole reply: {reason}")
     text = "".join(one.event.thoughts + one.event.text for one in reply.arrivals)
     if len(text) > MOST_LETTERS:
-        raise BenchError(f"{client.settings.server.url}: a reply of {len(text)} characters")
+        raise BenchError(f"{url}: a reply of {len(text)} characters")
     shown = key.hidden_in(text) if key else text  # a server may send the key back
     # Half of a pair of surrogates, which JSON can hold, cannot be written into a file.
     return Said(shown.encode("utf-8", "replace").decode().strip(), reply.finish == "length")

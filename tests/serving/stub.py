@@ -4,7 +4,8 @@ The ``model`` of a request says what happens, as ``ttft=20,gap=5,tokens=8,mode=c
 event carries ``sent_ns``, the monotonic clock (one for all processes of a machine) when it was given to the
 socket, so that the error of a client can be told from the lateness of this server.
 
-With ``other=N`` the words from the N-th on are others, with ``noisy=1`` no two replies are the same.
+With ``says=WORD`` each event is that word, with ``other=N`` the words from the N-th on are others, with
+``noisy=1`` no two replies are the same.
 
 ``python stub.py [--port N] [--unhealthy] [--die-after N] [--leave-child] [--capacity N]`` prints its port.
 """
@@ -27,7 +28,7 @@ from typing import ClassVar
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 TAKEN = {
     *("ttft", "gap", "tokens", "mode", "per", "fail", "status", "think", "service", "vocabulary", "tilt"),
-    *("other", "noisy"),
+    *("other", "noisy", "says"),
 }
 
 
@@ -187,6 +188,7 @@ class Stub(asyncio.Protocol):
     def token(self, chat: bool, how: dict[str, str], mode: str, got_ns: int, number: int, size: int) -> None:
         word = "u" if number >= int(how.get("other", number + 1)) else "t"
         text = "".join(f" {word}{how['nth'] if 'noisy' in how else ''}{number}.{one}" for one in range(size))
+        text = how.get("says", text)
         thinking = number < int(how.get("think", 0))
         delta = {"reasoning_content" if thinking else "content": text}
         choice = {"index": 0, "delta": delta} if chat else {"index": 0, "text": text}

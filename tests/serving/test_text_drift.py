@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import transformers
+from byte_tokenizer import write_tokenizer
+from engines import saved, sizes
 from fakes import arm_record, run_record
 from running_stub import running
+from samples_of_serving import sample
 
+from bench.cli import load_pages
 from bench.config.reader import read_config
 from bench.errors import BenchError
 from bench.metrics import reply_texts
+from bench.metrics.requests import Limits
 from bench.records import SaidTexts
+from bench.records.loads import Honesty
 from bench.report import drift_pages
 from bench.report.formats import markdown
 from bench.results.summary import load_run
 from bench.results.verify import verify_run
 from bench.runs.run import run_spec
-from bench.serving import said
+from bench.serving import record, said
 from bench.serving.address import Address, Secret
 from bench.serving.client import Settings
+from bench.serving.drift import Wanted, drift_of
 from bench.serving.events import Event
-from bench.serving.load import run
+from bench.serving.load import Load, run
 from bench.serving.reply import Asked, Trip
 from bench.serving.said import Said, pieces, replies
+from bench.serving.text_drift import TextDrift
 from bench.serving.tokens import Arrival
 
 HEAD = {"content-type": "text/event-stream"}
@@ -61,12 +70,9 @@ def answered(*events: Event, finish: str | None = "stop", key: Secret | None = N
     trip.reply.finish, trip.reply.done = finish, True
     trip.finish()
 
-    async def same(*_: object) -> Trip:
-        return trip
-
     settings = Settings(Address("http", "127.0.0.1", 1), "m", key=key)
-    client: Any = SimpleNamespace(settings=settings, trip=same)
-    return asyncio.run(said._reply(client, 0, "x", 8))
+    client: Any = SimpleNamespace(settings=settings)
+    return said._said(client, trip)
 
 
 @pytest.mark.parametrize(
@@ -182,3 +188,42 @@ def test_a_row_is_compared_by_text(found: tuple[str, Path]) -> None:
     assert "100.0% of the replies are the same (the baseline itself: 100.0%); drift by text only" in page
     assert "9.4% of the characters changed" in page
     assert "6 replies of at most 16 tokens" in pages
+
+
+# ---- bench load ----
+
+
+def test_a_server_beside_its_model(urls: tuple[Address, Address], tmp_path: Path) -> None:
+    """The model is a real one with random weights; the stub has other tokens and says what it always says."""
+    path = saved(transformers.LlamaConfig(**sizes(96), max_position_embeddings=1024), tmp_path / "m")
+    write_tokenizer(path)
+    wanted = Wanted(path, "toy", "english", 160, 1)
+    lines: list[str] = []
+    found = run(drift_of(Settings(urls[0], "tokens=3"), wanted, tmp_path / "log", lines.append))
+    assert isinstance(found, TextDrift)
+    assert lines == ["drift by text: 5 replies of at most 32 tokens, each asked for twice"]
+    assert found.why == "the server cuts a text into other tokens than the baseline"
+    assert [(one.variant, one.again) for one in found.said] == [("t0.0 t1.0 t2.0",) * 2] * 5
+    exact = found.figures()["text_exact_match"]
+    assert exact is not None
+    assert (exact.value, exact.notes["again"], exact.notes["n"]) == (0.0, 1.0, 5)
+    assert TextDrift.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_a_load_with_texts_is_computed_again_from_its_journal(tmp_path: Path) -> None:
+    texts = tuple(SaidTexts("abcd", "abcX", "abXd", 2) for _ in range(6))
+    drift = TextDrift("smollm2-135m", "english", 32, "it gives none", texts)
+    load = Load((sample(),), Honesty(0, 0, 0, 0, 0, 0, "asyncio"))
+    done = record.result({"target": "x", "model": "y", "schedule": "z"}, load, Limits({}), None, drift)
+    record.write(tmp_path, done, lambda: "2026-11-27T00:00:00Z", None)
+    head, again, slo, price, kept = record.read(tmp_path)
+    assert kept == drift
+    assert record.result(head, again, Limits(slo), price, kept).to_json() == done.to_json()
+    assert done.to_json()["drift"] == {
+        "baseline": "smollm2-135m", "text": "english", "output_tokens": 32, "why": "it gives none",
+    }  # fmt: skip
+    words = (
+        "drift: 0.0% of 6 replies are the model's own (the server itself again: 0.0%), 25.0% of the "
+        "characters changed (drift by text only, against smollm2-135m in float32: it gives none)"
+    )
+    assert words in load_pages.page(done, tmp_path)
