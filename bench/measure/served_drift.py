@@ -69,7 +69,7 @@ def _by_text(side: Callable[[int], Serving], row: ArmUnderTest, why: str) -> Non
     row.context.tell(Began(row.title, "drift by text, both servers"))
     try:
         with failing_as(Outcome.RUN_ERROR):
-            prompts = pieces(row.context.text, max(settings.tokens // settings.window, 1))
+            prompts = pieces(row.context.text, max(settings.tokens // settings.window, 1), settings.window)
             base = side(0).target.settings
             theirs, again = (run(replies(base, prompts, settings.window)) for _ in range(2))
             variant = side(1).target.settings

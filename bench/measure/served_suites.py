@@ -17,7 +17,7 @@ from bench.measure.blocks import Serving, failing_as
 from bench.measure.events import Began
 from bench.records import SuiteAnswers
 from bench.serving.load import run
-from bench.serving.said import Said, answers
+from bench.serving.said import Said, answers, must_be_modest
 
 ITEMS_A_CALL = 20  # an interrupt waits for one call at most
 REASON_LETTERS = 300
@@ -60,6 +60,7 @@ def _answers(server: Serving, under: ArmUnderTest, suite: Suite) -> SuiteAnswers
         under.context.tell(Began(under.title, f"suite {suite.name}, {start} of {len(items)}"))
         prompts = [item["prompt"] for item in items[start : start + ITEMS_A_CALL]]
         found += run(answers(settings, prompts, suite.output_tokens))
+        must_be_modest(found)
     if all(one.refused for one in found):
         raise BenchError(f"the server refused every item: {found[0].refused}")
     kept = tuple(map(files.kept, items)) if under.arm.is_baseline else ()

@@ -16,7 +16,8 @@ from bench.serving.reply import Asked, Trip
 
 PIECE_LETTERS = 400
 MOST_REPLIES = 200
-MOST_LETTERS = 100_000  # of one reply
+MOST_LETTERS = 400_000  # of all replies together: a journal's line has room for three times as many
+LETTERS_A_TOKEN = 8  # no text has more on average
 LEAST_SPACES = 8  # of a piece that is cut between words; Chinese has none
 REFUSED = (400, 413, 422)  # what servers answer to a prompt that is too long for them
 
@@ -31,12 +32,14 @@ class Said:
     refused: str = ""
 
 
-def pieces(text: str, count: int) -> tuple[str, ...]:
-    """Return at most ``count`` pieces of a text as prompts, evenly spread, of up to 400 characters.
+def pieces(text: str, count: int, output_tokens: int) -> tuple[str, ...]:
+    """Return at most ``count`` pieces of a text as prompts, evenly spread, of up to 400 characters. There are
+    fewer if replies of so many ``output_tokens`` could be too much for a journal.
 
     Raises BenchError if the text has fewer than 400 characters.
     """
-    starts = window_starts(len(text), PIECE_LETTERS, PIECE_LETTERS * min(count, MOST_REPLIES))
+    most = min(count, MOST_REPLIES, max(MOST_LETTERS // (LETTERS_A_TOKEN * output_tokens), 1))
+    starts = window_starts(len(text), PIECE_LETTERS, PIECE_LETTERS * most)
     if not starts:
         raise BenchError(f"the evaluation text has {len(text)} characters, a prompt {PIECE_LETTERS}")
     return tuple(_between_words(text[start : start + PIECE_LETTERS]) for start in starts)
@@ -61,21 +64,34 @@ async def replies(settings: Settings, prompts: Sequence[str], output_tokens: int
 
 
 async def answers(settings: Settings, prompts: Sequence[str], output_tokens: int) -> list[Said]:
-    """Return the replies as ``replies`` does; one of them may say that the server refused its prompt."""
+    """Return the replies as ``replies`` does; one of them may say that the server refused its prompt.
+
+    Raises BenchError if a request fails in another way, or if the replies are too long together.
+    """
     # A load wants replies of equal length; here a reply ends where the model ends it.
     extra = {key: value for key, value in settings.extra.items() if key != "ignore_eos"}
     client = Client(replace(settings, extra=extra))
+    found: list[Said] = []
     try:
-        return [
-            _said(client, await client.trip(number, Asked(prompt, 0, output_tokens)))
-            for number, prompt in enumerate(prompts)
-        ]
+        for number, prompt in enumerate(prompts):
+            found.append(_said(client, await client.trip(number, Asked(prompt, 0, output_tokens))))
+            must_be_modest(found)
     finally:
         client.close()
+    return found
+
+
+def must_be_modest(found: Sequence[Said]) -> None:
+    """Raise BenchError for replies that are too long together."""
+    letters = sum(len(one.text) for one in found)
+    if letters > MOST_LETTERS:
+        raise BenchError(
+            f"{len(found)} replies have {letters} characters, and at most {MOST_LETTERS} are kept"
+        )
 
 
 def _said(client: Client, trip: Trip) -> Said:
-    """Return what a reply says. Raises BenchError if it is not whole, or too long."""
+    """Return what a reply says. Raises BenchError if it is not whole."""
     reply, url, key = trip.reply, client.settings.server.url, client.settings.key
     empty = reply.streamed and reply.finish is not None and not reply.arrivals
     if trip.status != "ok" and not empty:
@@ -84,8 +100,6 @@ def _said(client: Client, trip: Trip) -> Said:
             return Said("", cut=False, refused=reason)
         raise BenchError(f"{url}: no whole reply: {reason}")
     text = "".join(one.event.thoughts + one.event.text for one in reply.arrivals)
-    if len(text) > MOST_LETTERS:
-        raise BenchError(f"{url}: a reply of {len(text)} characters")
     shown = key.hidden_in(text) if key else text  # a server may send the key back
     # Half of a pair of surrogates, which JSON can hold, cannot be written into a file.
     return Said(shown.encode("utf-8", "replace").decode().strip(), reply.finish == "length")

@@ -62,7 +62,7 @@ async def said_by_both(
     say: Callable[[str], None] = lambda _line: None,
 ) -> tuple[SaidTexts, ...]:  # fmt: skip
     """Return the replies of both to ``count`` pieces of a text. Raises BenchError if one is not whole."""
-    prompts = pieces(text, count)
+    prompts = pieces(text, count, output_tokens)
     say(f"drift by text: {len(prompts)} replies of at most {output_tokens} tokens, each asked for twice")
     ours = await replies(settings, prompts, output_tokens)
     again = await replies(settings, prompts, output_tokens)

@@ -53,13 +53,15 @@ def urls() -> Iterator[tuple[Address, Address]]:
 
 def test_pieces_are_spread_and_cut_between_words() -> None:
     text = " ".join(f"word{number}" for number in range(500))
-    found = pieces(text, 4)
+    found = pieces(text, 4, 32)
     assert len(found) == 4
     assert all(f" {one} " in f" {text} " and 380 <= len(one) <= 400 for one in found)
     assert sum(map(len, found)) <= len(text)
-    assert len(pieces("字" * 1000, 9)) == 2, "no more than fit, and Chinese is cut anywhere"
+    assert len(pieces("字" * 1000, 9, 32)) == 2, "no more than fit, and Chinese is cut anywhere"
     with pytest.raises(BenchError, match="has 399 characters, a prompt 400"):
-        pieces("a" * 399, 1)
+        pieces("a" * 399, 1, 32)
+    long = "a" * 400 * 300
+    assert [len(pieces(long, 300, tokens)) for tokens in (32, 256, 512, 8192)] == [200, 195, 97, 6]
 
 
 def answered(*events: Event, finish: str | None = "stop", key: Secret | None = None) -> Said:
@@ -94,10 +96,12 @@ def test_no_key_is_in_a_text() -> None:
     assert answered(Event(f"it is {secret.reveal()}"), key=secret).text == "it is [key]"
 
 
-def test_a_text_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_without_end_are_refused(
+    urls: tuple[Address, Address], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(said, "MOST_LETTERS", 10)
-    with pytest.raises(BenchError, match="a reply of 11 characters"):
-        answered(Event("a" * 11))
+    with pytest.raises(BenchError, match="1 replies have 14 characters, and at most 10 are kept"):
+        run(replies(Settings(urls[0], "tokens=3"), ["x", "y"], 9))
 
 
 def test_replies_end_by_themselves(urls: tuple[Address, Address]) -> None:
