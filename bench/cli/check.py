@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from bench.cli.check_drift import drift_words
 from bench.cli.check_notes import notes
 from bench.cli.estimate import assumptions, estimate, most_pairs
 from bench.cli.listing import NO_STEPS, align, arm_words, terminal_width
@@ -13,11 +14,9 @@ from bench.config.blocks import LimitBlock
 from bench.config.served import is_server
 from bench.config.spec import Arm, Group, Spec
 from bench.config.support import device_here
-from bench.drift.behaviour import suites_of
 from bench.formatting import count, printable
 from bench.measure import designs
 from bench.measure.served import ALONE_BLOCKS
-from bench.models.reference import Random
 from bench.pricing.book import price_called
 
 MOST_ROWS = 50  # printed in full; a config may have 2,000
@@ -37,7 +36,7 @@ def describe(spec: Spec) -> str:
         parts += ["", f"  {_more(hidden)}"]
     facts = [
         ("measured", _measured(spec)),
-        ("drift", _drift(spec)),
+        ("drift", drift_words(spec)),
         ("price", _price(spec)),
         *(("gate", f"{key}: {_limit(limit)}") for key, limit in spec.gate),
         *_estimated(spec),
@@ -133,19 +132,6 @@ def _under_load(spec: Spec) -> str:
     pairs = f"{least}" if most == least else f"{least} to {most}"
     each = f"the baseline alone in {ALONE_BLOCKS} blocks of the workload"
     return f"{each}; each variant in {pairs} pairs of servers with the baseline, four blocks a pair (A B B A)"
-
-
-def _drift(spec: Spec) -> str:
-    if not spec.drift.tokens:
-        return "not measured: drift.tokens is 0"
-    if all(isinstance(arm.model, Random) for group in spec.groups for arm in group.arms):
-        return "not measured: random weights have no quality to lose"
-    where = f"{spec.drift.tokens} tokens of {spec.drift.text!r} in windows of {spec.drift.window}"
-    if _served(spec):
-        return f"{where}: a request for each token to both servers, after the first pair"
-    asked = [f"{suite.name} ({len(suite.items(spec.drift.items))})" for suite in suites_of(spec.drift.suites)]
-    suites = f"; suites (items): {', '.join(asked)}" if asked else ""
-    return f"{where}, and the replies, against the baseline's{suites}"
 
 
 def _price(spec: Spec) -> str:

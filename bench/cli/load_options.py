@@ -11,6 +11,9 @@ import typer
 from bench.cli.options import AsJson, Quiet, limits_of
 from bench.errors import UsageError
 
+USUAL_INPUT = "64"
+USUAL_MOST_INPUT = 1024
+
 
 @dataclass(frozen=True)
 class Asking:
@@ -42,12 +45,32 @@ class Asking:
         None
     )
     speed: Annotated[float, typer.Option(help="with --trace: how many times as fast")] = 1.0
+    data_set: Annotated[
+        Path | None,
+        typer.Option(help="with --users or --rate: prompts that people wrote (ShareGPT, messages, prompts)"),
+    ] = None
+    max_input_tokens: Annotated[int, typer.Option(help="with --data-set: longer prompts are passed over")] = (
+        USUAL_MOST_INPUT
+    )
+    replies: Annotated[
+        str, typer.Option(help="with --data-set: as long as recorded, or equal: all of --output-tokens")
+    ] = "recorded"
+    turns: Annotated[
+        int | None,
+        typer.Option(help="with --users: conversations of so many requests, each with all before it"),
+    ] = None
+    shared_tokens: Annotated[
+        int, typer.Option(help="with --turns: with how many tokens every conversation begins")
+    ] = 0
+    pause_s: Annotated[
+        float, typer.Option(help="with --turns: seconds between an answer and the next turn")
+    ] = 0.0
     requests: Annotated[
         int | None, typer.Option(help="how many requests; if absent, 64 or the whole trace")
     ] = None
     input_tokens: Annotated[
         str, typer.Option(help="tokens of a prompt: 128, uniform:32-512, lognormal:128,0.8, file:PATH")
-    ] = "64"
+    ] = USUAL_INPUT
     output_tokens: Annotated[
         str, typer.Option(help="tokens of a reply, at most; written in the same ways")
     ] = "32"
@@ -134,3 +157,38 @@ def must_be_one_schedule(asking: Asking) -> None:
         raise UsageError("--speed goes with --trace")
     if asking.arrivals == "constant" and asking.burstiness != 1:
         raise UsageError("constant arrivals have no burstiness")
+    must_be_one_kind_of_prompts(asking)
+
+
+def must_be_one_kind_of_prompts(asking: Asking) -> None:
+    """Raise UsageError for options of a data set or of conversations that do not go with the others."""
+    own = asking.max_input_tokens, asking.replies
+    if asking.data_set is None and own != (USUAL_MOST_INPUT, "recorded"):
+        raise UsageError("--max-input-tokens and --replies go with --data-set")
+    if asking.turns is None and (asking.shared_tokens, asking.pause_s) != (0, 0.0):
+        raise UsageError("--shared-tokens and --pause-s go with --turns")
+    if asking.replies not in ("recorded", "equal"):
+        raise UsageError(f"--replies: {asking.replies!r:.40} is neither recorded nor equal")
+    if asking.data_set is not None:
+        if asking.turns is not None or asking.search is not None:
+            raise UsageError("--data-set goes with neither --turns nor --search")
+        if asking.users is None and asking.rate is None:
+            raise UsageError("--data-set goes with --users or --rate")
+        if asking.burstiness != 1 or asking.arrivals != "poisson":
+            raise UsageError("--burstiness and --arrivals do not go with --data-set: its --rate is Poisson")
+        if asking.input_tokens != USUAL_INPUT:
+            raise UsageError(
+                "--input-tokens does not go with --data-set, whose prompts have their own lengths; "
+                "--max-input-tokens bounds them"
+            )
+        _must_be_one_length("--output-tokens", asking.output_tokens, "the most of a reply of a data set")
+    if asking.turns is not None:
+        if asking.users is None or asking.search is not None:
+            raise UsageError("--turns goes with --users")
+        _must_be_one_length("--input-tokens", asking.input_tokens, "what each turn adds")
+        _must_be_one_length("--output-tokens", asking.output_tokens, "the reply of each turn")
+
+
+def _must_be_one_length(option: str, given: str, what: str) -> None:
+    if not given.isdecimal():
+        raise UsageError(f"{option} is {what} here: a whole number, and no {given!r:.40}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.formatting import format_share, format_significant, printable
+from bench.records.loads import sharing_words
 from bench.serving.engines.said import Said
-from bench.serving.record import Result
+from bench.serving.record import TURNS, Result
+from bench.serving.text_drift import TextDrift
 from bench.stats.figure import Figure, value_of
 
 TIMES = (
@@ -35,7 +38,7 @@ def page(done: Result, directory: Path) -> str:
         f"{found.input_tokens:,} + {found.output_tokens:,} tokens in {found.wall_s:.3g} s",
         *_failures(done), *_searched(head.get("search")), "", *_table(done), "",
         *_rates(done), *_money(done), *_drift(done), "",
-        *_client(done), *_pinned(done.head.get("pinned")),
+        *_client(done), *_pinned(done.head), *_cache(done),
         *(f"note: {one}" for one in done.warnings),
         *([f"note: {head['left_behind']}"] if head.get("left_behind") else []),
         f"written: {directory}",
@@ -115,12 +118,24 @@ def _money(done: Result) -> list[str]:
 def _drift(done: Result) -> list[str]:
     if done.drift is None:
         return []
+    if isinstance(done.drift, TextDrift):
+        return _text_drift(done, done.drift)
     kld, top1 = done.figures["kld_mean"], done.figures["top1_agreement"]
     assert kld is not None
     low, high = (format_significant(one) for one in (kld.ci_low, kld.ci_high))
     return [
         f"drift: KL {_of(kld)} nat [{low}, {high}], same next token {format_share(value_of(top1))}, "
         f"{kld.notes['n']} positions ({done.drift.sentence}; tokens {done.drift.tokenizer})"
+    ]
+
+
+def _text_drift(done: Result, found: TextDrift) -> list[str]:
+    same, edits = done.figures["text_exact_match"], done.figures["text_edit_distance"]
+    assert same is not None
+    return [
+        f"drift: {format_share(same.value)} of {same.notes['n']} replies are the model's own (the server "
+        f"itself again: {format_share(same.notes['again'])}), {format_share(value_of(edits))} of the "
+        f"characters changed ({found.sentence})"
     ]
 
 
@@ -133,11 +148,18 @@ def _client(done: Result) -> list[str]:
     ]
 
 
-def _pinned(cores: dict[str, list[int]] | None) -> list[str]:
-    if not cores:
+def _pinned(head: Mapping[str, Any]) -> list[str]:
+    said = sharing_words(head.get("pinned"), str(head.get("not_pinned", "")))
+    return [said] if said else []
+
+
+def _cache(done: Result) -> list[str]:
+    if done.prompts != TURNS:
         return []
-    server, client = (", ".join(map(str, cores[side])) for side in ("server", "client"))
-    return [f"pinned apart: the server on processors {server}, the client on {client}"]
+    if done.answered_by_cache is None:
+        return ["each turn begins with those before it; the server does not say what a cache answered"]
+    share = format_share(done.answered_by_cache)
+    return [f"a prefix cache answered {share} of the input tokens: each turn begins with those before it"]
 
 
 def _of(figure: Figure | None) -> str:

@@ -6,13 +6,13 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import __version__, plugins
+from bench import __version__
 from bench.cli.load_options import Asking, must_be_one_schedule
 from bench.cli.load_target import target_of, tell
+from bench.cli.load_workload import PEOPLE, drawn, plan_at, plan_of, title, workload_of
 from bench.config.blocks import WorkloadBlock
 from bench.machine.devices import cpu_count
 from bench.measure.clock import utc_now
@@ -22,12 +22,11 @@ from bench.records.samples import Sample
 from bench.runs.directory import new_directory
 from bench.serving import record
 from bench.serving.address import address, key_of
-from bench.serving.arrivals import MOST_REQUESTS, Planned
+from bench.serving.arrivals import Planned
 from bench.serving.cache_hits import Hits, hits_of
 from bench.serving.connection import must_be_installed
-from bench.serving.drift import Drift, Wanted, drift_of
+from bench.serving.drift import Wanted, drift_of
 from bench.serving.engines import adapter_called
-from bench.serving.lengths import lengths
 from bench.serving.load import Load, load, run
 from bench.serving.prompts import Prompts, tokenizer_of
 from bench.serving.searched import Searched, searched
@@ -36,7 +35,6 @@ from bench.serving.target import Target, weights
 if TYPE_CHECKING:
     from bench.serving.record import Result
 
-USUAL_REQUESTS = 64
 FIRST_RATE = 1.0
 
 
@@ -45,8 +43,8 @@ def measured(asking: Asking) -> tuple[Result, Path]:
     must_be_one_schedule(asking)
     must_be_installed()
     seed = secrets.randbits(32) if asking.seed is None else asking.seed
-    workload = _workload(asking, seed)
-    title = _title(asking, workload, seed)
+    workload = workload_of(asking, seed)
+    words = title(asking, workload, seed)
     price = (
         price_block(asking.hardware, None, asking.utilisation, utc_now()[:10]) if asking.hardware else None
     )
@@ -62,14 +60,19 @@ def measured(asking: Asking) -> tuple[Result, Path]:
     with _none_left_empty(directory), target_of(asking, key, directory) as target:
         done, found, hits = run(_measured(asking, target, workload, seed, limits))
         drift = run(_drift(asking, target, directory)) if asking.drift and not done.stopped else None
-        head = {**target.head, **_what(asking, seed), "started_utc": begun, "finished_utc": utc_now()}
+        head = {
+            **target.head,
+            **_what(asking, workload, seed),
+            "started_utc": begun,
+            "finished_utc": utc_now(),
+        }
     if hits is not None:
         head["prefix_cache"] = hits.to_json()
     if target.server is not None and target.server.parting:
         head["left_behind"] = target.server.parting
     if found is not None:
         head["search"] = found.to_json()
-    result = record.result({"schedule": title, **head}, done, limits, price, drift)
+    result = record.result({"schedule": words, **head}, done, limits, price, drift)
     record.write(directory, result, utc_now, key)
     return result, directory
 
@@ -99,19 +102,18 @@ async def _measured(
 ) -> tuple[Load, Searched | None, Hits | None]:
     how = target.settings
     prompts = Prompts(seed, await tokenizer_of(how.server, how.model, how.key))
-    kind = plugins.load("workloads", workload.name)
-    await target.warm_up(await prompts.of(_drawn(asking, 1, seed) * asking.warm_up))
+    await target.warm_up(await prompts.of(drawn(asking, 1, seed) * asking.warm_up))
     if asking.search is None:
-        planned = _with_lengths(asking, kind.plan(workload, seed), seed)
+        planned = plan_of(asking, workload, seed)
         seen = _Seen(planned.schedule.requests, asking.quiet)
-        asked = await prompts.of(planned.lengths)
+        asked = await prompts.of(planned.lengths, planned.sharing, planned.spoken)
         before = await hits_of(how.server, how.key)
         one = await load(how, planned.schedule, asked, seen, target.gone)
         after = await hits_of(how.server, how.key) if before and not one.stopped else None
         return one, None, after.since(before) if before and after else None
 
     def plan(rate: float, requests: int, attempt: int) -> Planned:
-        return _with_lengths(asking, kind.plan_at(workload, rate, requests, seed + attempt), seed + attempt)
+        return plan_at(asking, workload, rate, requests, seed + attempt)
 
     def seen_at(rate: float, requests: int) -> _Seen:
         return _Seen(requests, asking.quiet, f"{rate:.3g} requests/s: ")
@@ -121,7 +123,7 @@ async def _measured(
     return found.load, found, None
 
 
-async def _drift(asking: Asking, target: Target, directory: Path) -> Drift:
+async def _drift(asking: Asking, target: Target, directory: Path) -> record.AnyDrift:
     """Compare the server, when the load is over, with its model in float32."""
     name = asking.baseline or asking.model
     assert name is not None
@@ -129,64 +131,17 @@ async def _drift(asking: Asking, target: Target, directory: Path) -> Drift:
     wanted = Wanted(weights(name, gguf=False), name, asking.drift_text, asking.drift, cpu_count())
     log = directory / "logs" / "baseline.log"
     log.parent.mkdir(exist_ok=True)
-    return await drift_of(target.asker, wanted, log, lambda line: tell(asking.quiet, line))
+    return await drift_of(target.settings, wanted, log, lambda line: tell(asking.quiet, line))
 
 
-def _drawn(asking: Asking, count: int, seed: int) -> tuple[tuple[int, int], ...]:
-    """Return the input and output tokens of so many requests, by the lengths that were asked for."""
-    drawn = lengths(asking.input_tokens, count, seed), lengths(asking.output_tokens, count, seed + 1)
-    return tuple(zip(*drawn, strict=True))
-
-
-def _with_lengths(asking: Asking, planned: Planned, seed: int) -> Planned:
-    """Draw a length for each request; a trace has its own."""
-    if asking.trace is not None:
-        return planned
-    return replace(planned, lengths=_drawn(asking, planned.schedule.requests, seed))
-
-
-def _workload(asking: Asking, seed: int) -> WorkloadBlock:
-    """Return the workload as a config has it. The options have bounds of their own, so it is not checked."""
-    requests = USUAL_REQUESTS if asking.requests is None else asking.requests
-    ((n_in, n_out),) = _drawn(asking, 1, seed)
-    common = {"input_tokens": n_in, "output_tokens": n_out, "file": None}
-
-    def kind(name: str, requests: int, **own: object) -> WorkloadBlock:
-        given: dict[str, Any] = {**common, "requests": requests, "own": tuple(own.items())}
-        if asking.trace is not None:
-            given["file"] = str(asking.trace)
-        return WorkloadBlock.model_construct(name=name, **given)
-
-    if asking.search is not None:
-        return kind("search", requests)
-    if asking.trace is not None:
-        return kind("trace", asking.requests or MOST_REQUESTS, speed=asking.speed)
-    if asking.users is not None:
-        return kind("closed-loop", requests, users=asking.users)
-    if asking.at_once:
-        return kind("offline", requests)
-    if asking.arrivals == "constant":
-        return kind("open-loop", requests, rate=asking.rate, arrivals="constant")
-    if asking.burstiness != 1:
-        return kind("open-loop", requests, rate=asking.rate, arrivals="gamma", burstiness=asking.burstiness)
-    return kind("open-loop", requests, rate=asking.rate)
-
-
-def _what(asking: Asking, seed: int) -> dict[str, Any]:
+def _what(asking: Asking, workload: WorkloadBlock, seed: int) -> dict[str, Any]:
+    own = {"workload": {"name": workload.name, **dict(workload.own)}} if workload.name in PEOPLE else {}
     return {
         "bench_version": __version__, "api": "chat" if asking.chat else "completions", "seed": seed,
         "input_tokens": asking.input_tokens, "output_tokens": asking.output_tokens,
         "timeout_s": asking.timeout, "retries": asking.retries, "warm_up": asking.warm_up,
-        "processors": os.cpu_count(),
+        "processors": os.cpu_count(), **own,
     }  # fmt: skip
-
-
-def _title(asking: Asking, workload: WorkloadBlock, seed: int) -> str:
-    """Say when requests come. What cannot be planned is refused here, before anything is started."""
-    if asking.search is not None:
-        return f"search for the highest rate at which {asking.search:.1%} of the requests are good"
-    planned: Planned = plugins.load("workloads", workload.name).plan(workload, seed)
-    return planned.schedule.title
 
 
 class _Seen:

@@ -43,7 +43,9 @@ def target_of(asking: Asking, key: Secret | None, directory: Path) -> Iterator[T
     with apart(asking.pin) as cores, begun(adapter, launch, log, asking.wait, manner) as target:
         cores.go()
         tell(asking.quiet, f"{adapter.title} was healthy after {target.head['ready_s']:.0f} s")
-        yield replace(target, head={**target.head, "model": asking.model, "pinned": cores.to_json()})
+        yield replace(
+            target, head={**target.head, "model": asking.model, "pinned": cores.to_json(), **cores.said()}
+        )
 
 
 def tell(quiet: bool, line: str) -> None:

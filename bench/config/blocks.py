@@ -175,6 +175,9 @@ class MeasureBlock(Block):
     timeout_s: Positive = Field(1800.0, description="longest wait for one answer of a worker")
     seed: int = Field(0, ge=0, le=2**31, description="order of turns in the duet")
     probes: tuple[str, ...] = Field((), description="further things to measure: bench/probes")
+    pin_client: bool = Field(
+        True, description="servers that are started here: keep the client on a processor of its own"
+    )
     memory_limit: str | None = Field(
         None, description="host memory that a worker may take for its data, such as 8GiB; no limit if absent"
     )

@@ -117,6 +117,8 @@ class _Reader(RowReader):
             self.only_of_workers(drift, measure, energy)
             if many := too_many_requests(groups, measure):
                 raise self.source.error(("workload", "requests"), *many)
+        else:
+            self.only_of_servers(measure)
         if too := too_much(groups, drift, gate):
             raise self.source.error(*too)
         return Spec(

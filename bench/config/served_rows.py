@@ -10,13 +10,14 @@ from bench import plugins
 from bench.config.block_reader import BlockReader
 from bench.config.blocks import DriftBlock, EnergyBlock, MeasureBlock, RuntimeBlock, WorkloadBlock
 from bench.config.served import address_of, check_server, idle_key, is_server, misfit
+from bench.drift.behaviour import suites_of
 from bench.models.reference import ModelRef
 from bench.models.registry import find_model
 from bench.yaml_source import KeyPath, YamlSource
 
 Raw = Mapping[str, Any]
 # What the worker of a row does; a server has no worker.
-OF_WORKERS = {"drift": ("suites", "statistics"), "measure": ("design", "probes", "memory_limit")}
+OF_WORKERS = {"drift": ("statistics",), "measure": ("design", "probes", "memory_limit")}
 
 
 class ServedRows(BlockReader):
@@ -62,5 +63,22 @@ class ServedRows(BlockReader):
             for key in OF_WORKERS[name]:
                 if getattr(block, key) != type(block).model_fields[key].default:
                     raise self.source.error((name, key), "does nothing for servers", "leave it out")
+        self._only_replies(drift)
         if energy is not None and energy.modelled_watts is not None:
             raise self.source.error(("energy", "modelled_watts"), "does nothing for servers", "leave it out")
+
+    def _only_replies(self, drift: DriftBlock) -> None:
+        """Refuse a suite that a server cannot be asked: one that needs the likelihood of each choice."""
+        for suite in suites_of(drift.suites):
+            if not suite.output_tokens:
+                problem = (
+                    f"{suite.name} needs the likelihood of each choice, and a server is asked for replies"
+                )
+                offered = [one.name for one in suites_of(plugins.names("drift.suites")) if one.output_tokens]
+                hint = f"of servers: {', '.join(offered)}"
+                raise self.source.error(("drift", "suites"), problem, hint)
+
+    def only_of_servers(self, measure: MeasureBlock) -> None:
+        """Refuse, in a config without servers, what would be ignored."""
+        if not measure.pin_client:
+            raise self.source.error(("measure", "pin_client"), "does nothing without servers", "leave it out")

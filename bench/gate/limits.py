@@ -26,6 +26,7 @@ from bench.metrics import (
     one_off,
     output_drift,
     repetition,
+    reply_texts,
     requests,
     roofline,
     under_load,
@@ -133,8 +134,15 @@ def beside_baseline() -> frozenset[str]:
 
 @cache
 def of_servers() -> frozenset[str]:
-    """Return the metrics that a server under load has."""
-    return load_blocks.COMPARED | {one.key for one in (*under_load.METRICS, latency.ITL, goodput.FRACTION)}
+    """Return the metrics that a server under load has, those of suites that are judged by replies too."""
+    judged = {
+        metric.key
+        for suite in _suites().values()
+        if (one := getattr(suite, "SUITE", None)) is not None and one.output_tokens
+        for metric in suite.METRICS
+    }
+    alone = {one.key for one in (*under_load.METRICS, latency.ITL, goodput.FRACTION)}
+    return load_blocks.COMPARED | alone | judged
 
 
 @cache
@@ -177,7 +185,7 @@ def _of_other_rows(metric: str, *, served: bool, searches: bool) -> Why:
     """Say that rows of this kind do not have the figure."""
     if served and metric not in of_servers():
         return "it is not measured of a server", f"known: {', '.join(sorted(of_servers()))}"
-    if not served and metric in {one.key for one in under_load.METRICS}:
+    if not served and metric in {one.key for one in (*under_load.METRICS, *reply_texts.METRICS)}:
         return "only a server under load has it", "see docs/serving.md"
     if metric == under_load.CAPACITY.key and not searches:
         return "this run does not measure it", "only the workload search does"

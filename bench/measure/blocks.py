@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from bench import plugins
 from bench.config.amounts import MOST_OF_A_BLOCK
 from bench.config.blocks import WorkloadBlock
-from bench.config.served import address_of, on_gpu
-from bench.config.spec import Arm
+from bench.config.served import on_gpu
 from bench.errors import BenchError, IntegrityError, InterruptedRun, JournalFailed, Outcome, VariantFailed
 from bench.machine import noise
 from bench.machine.noise import Ticks
 from bench.measure.arm import ArmUnderTest
-from bench.measure.events import Noted
 from bench.measure.served_use import ELSEWHERE, Meter
 from bench.metrics.requests import Limits
-from bench.models.reference import LocalModel
 from bench.records import Json, LoadBlock
-from bench.runtimes._server import arguments
-from bench.serving.address import key_of
 from bench.serving.arrivals import Lengths, Planned
-from bench.serving.connection import must_be_installed
-from bench.serving.engines import ADAPTERS
-from bench.serving.engines.adapter import Launch
-from bench.serving.environments import interpreter_for
 from bench.serving.load import INTERRUPTED, Load, load, run
-from bench.serving.prompts import Count, Prompts, tokenizer_of
+from bench.serving.pinning import SHARED, Apart
+from bench.serving.prompts import Count, Prompts
 from bench.serving.reply import Asked
 from bench.serving.searched import searched
-from bench.serving.server import free_port
-from bench.serving.target import Manner, Target, begun, there, weights_of
-from bench.store.files import slug
+from bench.serving.target import Target
 
 
 @dataclass(frozen=True)
@@ -73,12 +63,13 @@ class Plan:
 
 @dataclass
 class Serving:
-    """A server that runs, and who is under test there."""
+    """A server that runs, who is under test there, and on which processors."""
 
     under: ArmUnderTest
     target: Target
     count: Count | None = field(repr=False, default=None)
     meter: Meter | None = field(repr=False, default=None)
+    cores: Apart = SHARED
 
     @property
     def pids(self) -> list[int]:
@@ -90,7 +81,8 @@ class Serving:
         """Return what is known of the server, as the journal keeps it."""
         how = self.target.settings
         said = {"api": how.api, "timeout_s": how.timeout_s, "retries": how.retries, "served_as": how.model}
-        return {**self.target.head, **said, "tokens_by": "its tokenizer" if self.count else "words"}
+        tokens_by = "its tokenizer" if self.count else "words"
+        return {**self.target.head, **said, "tokens_by": tokens_by, **self.cores.said()}
 
     def watched(self) -> None:
         """Read from now on what the server takes, if it was started here."""
@@ -124,7 +116,7 @@ class Serving:
         before = noise.read_ticks(self.pids)
         title, search = "", None
         watching = self.meter.watching() if self.meter else nullcontext()
-        with failing_as(Outcome.RUN_ERROR), watching:
+        with failing_as(Outcome.RUN_ERROR), watching, self.cores.sending():
             if asked is None:
                 found = run(self._search(plan, number, prompts))
                 done, search = found.load, found.to_json()
@@ -176,52 +168,3 @@ def failing_as(outcome: Outcome) -> Iterator[None]:
         raise (ended or several).exceptions[0] from None
     except BenchError as bad:
         raise VariantFailed(outcome, str(bad)) from None
-
-
-@contextmanager
-def serving(under: ArmUnderTest, fetch: Callable[..., LocalModel]) -> Iterator[Serving]:
-    """Find the server of a row, or start it and stop it at the end. Raises VariantFailed."""
-    arm, own = under.arm, dict(under.arm.runtime.own)
-    with ExitStack() as stack:
-        with failing_as(Outcome.LOAD_ERROR):
-            must_be_installed()
-            target = _there(arm) if address_of(arm.runtime) else None
-            if target is None:
-                log = under.context.directory / "logs" / f"{slug(under.title)}.log"
-                adapter = ADAPTERS[arm.runtime.name]
-                more = adapter.for_drift if under.context.compares_outputs else ()
-                launch = _launch(arm, fetch(arm.model), more)
-                manner = _manner(own, {})
-                target = stack.enter_context(begun(adapter, launch, log, float(str(own["wait_s"])), manner))
-            how = target.settings
-            count = run(tokenizer_of(how.server, how.model, how.key))
-        yield Serving(under, target, count)
-    if target.server is not None and target.server.parting:
-        under.context.tell(Noted(f"{under.title}: {target.server.parting}"))
-
-
-def _there(arm: Arm) -> Target:
-    own = dict(arm.runtime.own)
-    server = address_of(arm.runtime)
-    assert server is not None, "asked only of a server that has an address"
-    name = None if own["key_env"] is None else str(own["key_env"])
-    model = None if own["model"] is None else str(own["model"])
-    extra: dict[str, object] = {"ignore_eos": True} if own["ignore_eos"] else {}
-    return there(server, key_of(name, server), model, _manner(own, extra))
-
-
-def _manner(own: dict[str, Any], extra: dict[str, object]) -> Manner:
-    return Manner(own["api"], float(own["timeout_s"]), int(own["retries"]), extra)
-
-
-def _launch(arm: Arm, model: LocalModel, more: tuple[str, ...] = ()) -> Launch:
-    """Return what is started: the arm's own arguments come last, so that they win."""
-    runtime, own = arm.runtime, dict(arm.runtime.own)
-    kind = plugins.load("runtimes", runtime.name)
-    values = ((flag, getattr(runtime, key)) for key, flag in kind.FLAGS.items())
-    common = [word for flag, value in values if value is not None for word in (flag, str(value))]
-    args: Any = own["args"]
-    port: Any = own["port"]
-    python = interpreter_for(ADAPTERS[runtime.name], runtime.python)
-    weights = weights_of(model, gguf=kind.GGUF)
-    return Launch(str(weights), port or free_port(), python, (*common, *more, *arguments(args)))

@@ -8,7 +8,7 @@ from time import monotonic
 from bench.config.spec import Group
 from bench.errors import Outcome, VariantFailed
 from bench.machine import noise
-from bench.measure import passes, served_drift
+from bench.measure import passes, served_drift, served_suites
 from bench.measure.arm import ArmUnderTest, open_worker
 from bench.measure.events import Began
 from bench.measure.pairs import Pairs
@@ -53,6 +53,7 @@ def measure_alone(under: ArmUnderTest, fetch: Fetch) -> None:
         server.record_use()
         if under.arm.is_baseline and under.context.compares_outputs:
             served_drift.floor(server, under)
+        served_suites.answer(server, under)
     must_be_valid(blocks)
 
 

@@ -1,6 +1,6 @@
-"""Drift of a row that is a server: its distributions beside those of the baseline's server.
+"""Drift of a row that is a server: its distributions, or else its texts, beside those of the baseline.
 
-A position of the text is one request to each side, after their last block of load, so that it disturbs
+A position or a reply is one request to each side, after their last block of load, so that it disturbs
 nothing that is timed.
 """
 
@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from bench.errors import Outcome, VariantFailed
+from bench.errors import BenchError, Outcome, VariantFailed
 from bench.formatting import one_line
 from bench.measure.arm import ArmUnderTest
 from bench.measure.blocks import Serving, failing_as
 from bench.measure.events import Began
+from bench.records import SaidTexts
+from bench.records.drift import BY_TEXT
 from bench.serving.load import run
+from bench.serving.said import pieces, replies
 from bench.serving.scored import compared, distributions_of, must_have_same_tokens, scoring_of
 
 NOT_ASKED = "drift.tokens is 0"
@@ -37,7 +40,8 @@ def floor(server: Serving, under: ArmUnderTest) -> None:
 
 
 def between(side: Callable[[int], Serving], row: ArmUnderTest) -> None:
-    """Compare both sides of a pair and record the windows, or why there are none.
+    """Compare both sides of a pair and record the windows. If one of them says too little of probabilities,
+    compare what they write, and record that with the reason; else record why nothing was compared.
 
     ``side`` returns the server of a side, 0 for the baseline; it may stop the other one first.
     """
@@ -54,5 +58,28 @@ def between(side: Callable[[int], Serving], row: ArmUnderTest) -> None:
             theirs = run(distributions_of(variant.asker, scoring.windows))
             found = [compared(*one) for one in zip(scoring.windows, ours, theirs, strict=True)]
     except VariantFailed as bad:
-        return row.record(drift_reason=f"{asked}: {one_line(bad.reason)[:REASON_LETTERS]}")
+        return _by_text(side, row, f"{asked}: {one_line(bad.reason)[:REASON_LETTERS]}")
     return row.record(drift=found, drift_reason="")
+
+
+def _by_text(side: Callable[[int], Serving], row: ArmUnderTest, why: str) -> None:
+    """Compare what both servers write after the same pieces of the text; the baseline is asked twice, which
+    shows how far it is from itself. ``why`` there are no distributions is recorded too."""
+    settings = row.context.drift
+    row.context.tell(Began(row.title, "drift by text, both servers"))
+    try:
+        with failing_as(Outcome.RUN_ERROR):
+            prompts = pieces(row.context.text, max(settings.tokens // settings.window, 1), settings.window)
+            base = side(0).target.settings
+            theirs, again = (run(replies(base, prompts, settings.window)) for _ in range(2))
+            variant = side(1).target.settings
+            if base.api != variant.api:
+                raise BenchError(f"{variant.api} cannot be compared with {base.api}: other prompts")
+            ours = run(replies(variant, prompts, settings.window))
+    except VariantFailed as bad:
+        return row.record(drift_reason=f"{why}; by text: {one_line(bad.reason)[:REASON_LETTERS]}")
+    said = [
+        SaidTexts(one.text, second.text, other.text, one.cut + other.cut)
+        for one, second, other in zip(theirs, again, ours, strict=True)
+    ]
+    return row.record(said=said, drift_reason=f"{BY_TEXT}: {why}")

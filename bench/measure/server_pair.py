@@ -19,11 +19,12 @@ from bench.config.spec import Group
 from bench.machine import noise
 from bench.machine.noise import Ticks
 from bench.machine.system import memory_bytes
-from bench.measure import served_drift
+from bench.measure import served_drift, served_suites
 from bench.measure.arm import ArmUnderTest, open_worker
-from bench.measure.blocks import Plan, Serving, serving
+from bench.measure.blocks import Plan, Serving
 from bench.measure.events import Began
 from bench.measure.models import record_models
+from bench.measure.servers import cores_for, serving
 from bench.measure.together import blaming_baseline
 from bench.metrics.requests import Limits
 from bench.models.reference import LocalModel
@@ -69,6 +70,7 @@ class ServerPair:
         self._ticks: list[tuple[Ticks, Ticks]] = []
         self._open: dict[int, tuple[ExitStack, Serving]] = {}
         self._watched: Serving | None = None
+        self._cores = cores_for(*self.sides)
         try:
             for place, turn in zip(ROUND, ORDER, strict=True):
                 side = turn ^ first
@@ -78,6 +80,8 @@ class ServerPair:
                 self._watched.record_use()
             if self._first and self.context.compares_outputs:
                 served_drift.between(self._running, self.variant)
+            if self._first and served_suites.asked(self.context):
+                served_suites.answer(self._running(1), self.variant)
         finally:
             self._close_all()
         return UnitRecord(
@@ -139,7 +143,7 @@ class ServerPair:
         self.context.tell(Began(self.variant.title, f"pair {self.number}, start {self._name(side)}"))
         stack = ExitStack()
         try:
-            server = stack.enter_context(serving(under, self._fetch))
+            server = stack.enter_context(serving(under, self._fetch, self._cores))
             warm = server.prompts(self._plans[side].seed)
             server.warm_up(run(warm.of(self._plans[side].first())))
         except BaseException:
@@ -180,7 +184,7 @@ def _void(blocks: list[LoadBlock]) -> str:
 def alone(under: ArmUnderTest, fetch: Fetch, seed: int) -> Iterator[tuple[Serving, Plan]]:
     """Start a row's server by itself, warm, and yield it with its plan."""
     plan = plan_of(under, seed)
-    with serving(under, fetch) as server:
+    with serving(under, fetch, cores_for(under)) as server:
         server.warm_up(run(server.prompts(seed).of(plan.first())))
         under.record(server=server.head)
         yield server, plan

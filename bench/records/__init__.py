@@ -6,7 +6,7 @@ Time stamps are in nanoseconds since the start of their pass, sizes in bytes; ot
 from __future__ import annotations
 
 from bench.records.cascades import Answered, BothAnswered, Cascaded
-from bench.records.drift import Corpus, DriftWindow, SuiteAnswers, Together, Windows
+from bench.records.drift import Corpus, DriftWindow, SaidTexts, SuiteAnswers, Together, Windows
 from bench.records.loaded import Facts, Loaded, Mixture
 from bench.records.loads import LoadBlock
 from bench.records.plain import Json, plain
@@ -52,6 +52,7 @@ __all__ = [
     "MemoryPeaks",
     "Mixture",
     "RunRecord",
+    "SaidTexts",
     "Sides",
     "Solo",
     "Speculated",

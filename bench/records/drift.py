@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from bench.records.cascades import BothAnswered
 from bench.records.plain import Json
 
+BY_TEXT = "drift by text only"  # how the reason of a row begins whose replies were compared
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -77,3 +79,15 @@ class Together:
     requests: int
     differ: int
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class SaidTexts:
+    """The greedy replies of two servers to one prompt, as text: ``baseline`` and ``variant``, and what the
+    baseline's server said when it was asked ``again``. ``cut`` counts those of the baseline and the variant
+    that reached the output limit."""
+
+    baseline: str
+    again: str
+    variant: str
+    cut: int = 0

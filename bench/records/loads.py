@@ -77,3 +77,14 @@ class LoadBlock:
     def void(self) -> tuple[str, ...]:
         """Say why nothing may be concluded from it: the client was the bottleneck, or it did not end."""
         return (*self.client.reasons(), *([self.stopped] if self.stopped else []))
+
+
+def sharing_words(pinned: Mapping[str, list[int]] | None, why_not: str = "") -> str:
+    """Say for people how client and server share the processors of a machine; '' if nothing is known of it.
+
+    ``pinned`` has the processors of each side, by number; ``why_not`` says why nothing was pinned.
+    """
+    if pinned:
+        server, client = (", ".join(map(str, pinned[side])) for side in ("server", "client"))
+        return f"pinned apart: the server on processors {server}, the client on {client}"
+    return f"client and server share the processors: {why_not}" if why_not else ""

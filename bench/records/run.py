@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Generic, TypeVar
 
 from bench.records.cascades import Cascaded
-from bench.records.drift import DriftWindow, SuiteAnswers, Together
+from bench.records.drift import DriftWindow, SaidTexts, SuiteAnswers, Together
 from bench.records.loaded import Loaded
 from bench.records.loads import LoadBlock
 from bench.records.plain import Json
@@ -55,7 +55,7 @@ class ArmRecord:
     itself with other shapes, ``floors`` in other circumstances. ``reached`` (a gate on commits) holds the
     files of the row's commit that were read, with their SHA-256.
     ``server`` says how a server was started and what it said of itself, ``loads`` are the blocks in which it
-    alone was under load.
+    alone was under load, ``said`` are its replies beside those of the baseline's server.
     """
 
     name: str
@@ -100,6 +100,7 @@ class ArmRecord:
     reached: Mapping[str, str] = field(default_factory=dict)
     server: Json = field(default_factory=dict)
     loads: tuple[LoadBlock, ...] = ()
+    said: tuple[SaidTexts, ...] = ()
 
     @property
     def cascade(self) -> Json | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bench.drift.suites import generation
 from bench.formatting import format_share, format_significant, printable
-from bench.metrics import drift_parts, drift_tails, numerics, output_drift, repetition
+from bench.metrics import drift_parts, drift_tails, numerics, output_drift, repetition, reply_texts
 from bench.metrics.drift_statistics import STATISTICS
 from bench.report.bands import band
 from bench.report.notes import windows_words
@@ -15,7 +15,7 @@ from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import Figure, Metric
 
-NONE = "No row has drift figures: random weights, servers, drift.tokens of 0, or none was measured."
+NONE = "No row has drift figures: random weights, drift.tokens of 0, or none was measured."
 LABEL = 20  # letters of the first column
 QUANTILES = ("p01", "p05", "p10", "median", "p90", "p95", "p99", "p999")
 NAMES = {"p01": "1 %", "p05": "5 %", "p10": "10 %", "p90": "90 %", "p95": "95 %", "p99": "99 %",
@@ -29,7 +29,7 @@ def render(run: RunSummary) -> str:
 
 
 def _row(row: Row) -> Iterator[str]:
-    found = [*_distribution(row), *_replies(row), *_numbers(row)]
+    found = [*_distribution(row), *_texts(row), *_replies(row), *_numbers(row)]
     if found:
         yield printable(row.title)
         yield from (f"  {label:<{LABEL}}{words}" for label, words in found if words)
@@ -58,6 +58,19 @@ def _distribution(row: Row) -> Iterator[tuple[str, str]]:
     tied = ratio.notes.get("correlation") if ratio else None
     yield "ln PPL ratio", _with_error(ratio) + (f", correlation {100 * tied:.3f} %" if tied else "")
     yield "PPL change", _with_error(row.figure(drift_tails.CHANGE))
+
+
+def _texts(row: Row) -> Iterator[tuple[str, str]]:
+    same = row.figure(reply_texts.EXACT)
+    if same is None:
+        return
+    yield "drift by text", f"{same.notes['n']} replies of at most {same.notes['output_tokens']} tokens"
+    for metric in reply_texts.METRICS:
+        figure = row.figure(metric)
+        if figure is not None:
+            again = figure.notes.get("again")
+            itself = f", the baseline itself {format_significant(again)}" if again is not None else ""
+            yield f"  {metric.key.removeprefix('text_')}", f"{_with_error(figure)}{itself}"
 
 
 def _with_error(figure: Figure | None) -> str:

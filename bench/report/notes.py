@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.formatting import format_significant, join_words, printable
 from bench.metrics import cost, output_drift
+from bench.records.loads import sharing_words
 from bench.report.behaviour import suites_note
 from bench.results.others import OTHERS_SHARE, others_in_turns
 from bench.results.run_summary import RunSummary, in_turns
@@ -45,7 +46,7 @@ def timed_words(run: RunSummary) -> str:
         return (
             f"Each ratio comes from {count} {pairs_word} of servers, new for each pair, under the same load "
             f"in blocks that alternate{left_out}; a variant's times, tokens per second and dollars are the "
-            f"baseline's times its ratio (~: not in blocks, its own). {alone}{sure}"
+            f"baseline's times its ratio (~: not in blocks, its own). {alone}{sure}{_sharing_words(run)}"
         )
     return (
         f"Each ratio comes from {count} fresh {pairs_word} of processes that {_how(run)}{left_out}; a "
@@ -60,6 +61,14 @@ def _how(run: RunSummary) -> str:
     if designs == {Design.ABBA}:
         return "run one after the other"
     return "take turns, or run one after the other" if Design.ABBA in designs else "take turns"
+
+
+def _sharing_words(run: RunSummary) -> str:
+    """Say how client and servers shared the processors; nothing for earlier code, which did not record it."""
+    steps = (step for row in run.rows if row.evidence for step in row.evidence.steps)
+    served = [step["server"] for step in steps if step.get("server")]
+    said = dict.fromkeys(sharing_words(one.get("pinned"), str(one.get("not_pinned", ""))) for one in served)
+    return "".join(f" {printable(one[0].upper() + one[1:])}." for one in said if one)
 
 
 def _void_words(run: RunSummary) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.formatting import format_share, format_significant, printable
-from bench.metrics import device, goodput, one_off, output_drift, requests, speculation
+from bench.metrics import device, goodput, one_off, output_drift, reply_texts, requests, speculation
 from bench.metrics.comparisons import Comparison
+from bench.records.drift import BY_TEXT
 from bench.report.answering import answer_words
 from bench.report.bands import a_different_model, band
 from bench.report.behaviour import behaviour_words
@@ -19,7 +20,7 @@ from bench.results.headline import by_answer, headline
 from bench.results.others import OTHERS_SHARE, others_in_turns
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary, in_turns
-from bench.stats.figure import Metric, value_of
+from bench.stats.figure import Figure, Metric, value_of
 from bench.stats.intervals import Interval
 from bench.stats.verdict import Verdict
 
@@ -92,10 +93,21 @@ def _money(ratio: Comparison | None) -> str:
 
 def drift_words(row: Row) -> str:
     """Name the band and the share of tokens on which both models agree, or say why drift was not measured."""
+    if same := row.figure(reply_texts.EXACT):
+        return _text_words(row, same)
     words, agreement = band(row), value_of(row.figure(output_drift.TOP1))
     if words is None or agreement is None:
         return f"drift not measured: {row.drift_reason}" if row.drift_reason else ""
     return f"{words} (agrees on {format_share(agreement)} of tokens)"
+
+
+def _text_words(row: Row, same: Figure) -> str:
+    """Say how many replies are the same, how many can be expected to be, and why only texts are compared."""
+    edits, again = row.figure(reply_texts.EDITS), same.notes.get("again")
+    itself = f" (the baseline itself: {format_share(again)})" if again is not None else ""
+    changed = f", {format_share(edits.value)} of the characters changed" if edits and edits.value else ""
+    why = row.drift_reason or BY_TEXT
+    return f"{format_share(same.value)} of the replies are the same{itself}{changed}; {why}"
 
 
 def good_words(row: Row) -> str:

@@ -46,6 +46,10 @@ class Client:
 
     async def send(self, number: int, asked: Asked, scheduled_ns: int | None = None) -> Sample:
         """Send one request and wait for its end. A failure is a sample too, and never an exception."""
+        return (await self.trip(number, asked, scheduled_ns)).sample(self.settings.key)
+
+    async def trip(self, number: int, asked: Asked, scheduled_ns: int | None = None) -> Trip:
+        """Send one request, as ``send`` does, and return its reply too. The key may be in that."""
         request = self._request(asked)
         sent_ns = time.monotonic_ns()
         trip = Trip(number, asked, sent_ns if scheduled_ns is None else scheduled_ns, sent_ns)
@@ -54,7 +58,7 @@ class Client:
                 await self._attempts(trip, request)
         except TimeoutError:
             trip.fail(f"no end within {self.settings.timeout_s:g} s", cut=True)
-        return trip.sample(self.settings.key)
+        return trip
 
     def close(self) -> None:
         """Drop all connections."""

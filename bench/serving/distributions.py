@@ -23,6 +23,10 @@ Distribution = Mapping[int, float]
 Ask = Callable[[Sequence[int]], Awaitable[Distribution]]
 
 
+class NoDistributions(BenchError):
+    """The server gives no distributions that could be compared with the baseline's."""
+
+
 @dataclass(frozen=True)
 class Route:
     """A way that works. ``top`` tokens of each position are known; None means all of them. ``ask`` returns
@@ -103,7 +107,7 @@ async def route_of(asker: Asker, vocabulary: int, ids: Sequence[int]) -> Route:
             continue
         too_few = top is None and len(found) < vocabulary
         if max(len(found) - 1, *found) >= vocabulary or (too_few and name == FULL):
-            raise BenchError(
+            raise NoDistributions(
                 f"the server has another vocabulary than the baseline: {name} gave {len(found)} tokens up to "
                 f"{max(found)}, and the baseline has {vocabulary}"
             )
@@ -111,7 +115,7 @@ async def route_of(asker: Asker, vocabulary: int, ids: Sequence[int]) -> Route:
             refused.append(f"{name}: only {len(found)} of {vocabulary} tokens")
             continue
         return Route(name, top, ask)
-    raise BenchError("the server gives no log-probabilities by token id\n  " + "\n  ".join(refused))
+    raise NoDistributions("the server gives no log-probabilities by token id\n  " + "\n  ".join(refused))
 
 
 async def whole_route(asker: Asker, ids: Sequence[int]) -> Route:

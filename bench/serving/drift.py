@@ -3,6 +3,7 @@
 The baseline is that model in float32 in the transformers engine, in a child process. The server is asked for
 its distribution after each prefix of a window. If it gives the whole vocabulary, the statistics are those of
 two workers (``bench/drift``), and exact. If it gives the most likely tokens only, the KL is a lower bound.
+If it gives none by their ids, what both write is compared (``text_drift.py``).
 """
 
 from __future__ import annotations
@@ -23,12 +24,16 @@ from bench.formatting import one_line
 from bench.machine.children import NOWHERE, SAFE, environment
 from bench.metrics.output_drift import KLD, KLD_MAX, PPL_RATIO, RMS, TOP1
 from bench.records import DriftWindow
-from bench.serving.distributions import Asker, Distribution, route_of
+from bench.serving.client import Settings
+from bench.serving.distributions import Asker, Distribution, NoDistributions, route_of
+from bench.serving.said import Said
+from bench.serving.text_drift import TextDrift, said_by_both
 from bench.stats.figure import Figures
 from bench.texts import read_text
 
 WINDOW = 32
 SAMPLE_LETTERS = 400
+REASON_LETTERS = 300
 PREFIXES = ("OMP_", "MKL_")
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 Say = Callable[[str], None]
@@ -97,33 +102,50 @@ class Wanted:
     threads: int
 
 
-async def drift_of(asker: Asker, wanted: Wanted, log: Path, say: Say) -> Drift:
-    """Compare a server with its baseline. Raises UsageError for a text that is too short, and BenchError if
-    the server gives no distributions, or if the two cut a text into different tokens."""
+async def drift_of(settings: Settings, wanted: Wanted, log: Path, say: Say) -> Drift | TextDrift:
+    """Compare a server with its baseline: by its distributions, or by what it writes if it gives none.
+
+    Raises UsageError for a text that is too short, and BenchError if a request fails.
+    """
     text = read_text(wanted.text)
     with _Baseline(wanted, text, log) as baseline:
-        starts = statistics.window_starts(baseline.tokens, WINDOW, wanted.tokens)
-        if not starts:
-            raise UsageError(
-                f"the text {wanted.text} has {baseline.tokens} tokens, and a window has {WINDOW}"
-            )
-        tokenizer = await _same_tokens(asker, text[:SAMPLE_LETTERS], baseline.sample)
-        windows: list[DriftWindow] = []
-        route = await route_of(asker, baseline.vocabulary, baseline.window(starts[0])[:2])
-        for number, start in enumerate(starts, start=1):
-            ids = baseline.window(start)
-            given = [await route.ask(ids[:length]) for length in range(1, len(ids))]
-            found, exact = baseline.compared(given)
-            if exact != (route.top is None):
-                raise BenchError("the server gave the whole vocabulary for some prompts and not for others")
-            windows.append(found)
-            so_far = statistics.mean_kl(windows).value
-            say(f"drift: {number} of {len(starts)} windows, mean KL {so_far:.3g} nat so far")
+        try:
+            return await _by_distributions(settings, wanted, text, baseline, say)
+        except NoDistributions as bad:
+            why = one_line(str(bad))[:REASON_LETTERS]
+
+        def write(prompt: str) -> Said:
+            return baseline.written(prompt, chat=settings.api == "chat")
+
+        said = await said_by_both(settings, text, max(wanted.tokens // WINDOW, 1), WINDOW, write, say)
+        return TextDrift(wanted.name, wanted.text, WINDOW, why, said)
+
+
+async def _by_distributions(
+    settings: Settings, wanted: Wanted, text: str, baseline: _Baseline, say: Say
+) -> Drift:
+    """Raises NoDistributions if the server gives none, or if the two cut a text into different tokens."""
+    asker = Asker(settings.server, settings.model, settings.key)
+    starts = statistics.window_starts(baseline.tokens, WINDOW, wanted.tokens)
+    if not starts:
+        raise UsageError(f"the text {wanted.text} has {baseline.tokens} tokens, and a window has {WINDOW}")
+    tokenizer = await _same_tokens(asker, text[:SAMPLE_LETTERS], baseline.sample)
+    windows: list[DriftWindow] = []
+    route = await route_of(asker, baseline.vocabulary, baseline.window(starts[0])[:2])
+    for number, start in enumerate(starts, start=1):
+        ids = baseline.window(start)
+        given = [await route.ask(ids[:length]) for length in range(1, len(ids))]
+        found, exact = baseline.compared(given)
+        if exact != (route.top is None):
+            raise BenchError("the server gave the whole vocabulary for some prompts and not for others")
+        windows.append(found)
+        so_far = statistics.mean_kl(windows).value
+        say(f"drift: {number} of {len(starts)} windows, mean KL {so_far:.3g} nat so far")
     return Drift(wanted.name, wanted.text, route.name, route.top, tokenizer, tuple(windows))
 
 
 async def _same_tokens(asker: Asker, text: str, ours: Sequence[int]) -> str:
-    """Hold the server's tokenizer against the baseline's. Raises BenchError if they differ."""
+    """Hold the server's tokenizer against the baseline's. Raises NoDistributions if they differ."""
     try:
         theirs = await asker.tokens(text)
     except BenchError:
@@ -131,7 +153,7 @@ async def _same_tokens(asker: Asker, text: str, ours: Sequence[int]) -> str:
     if theirs is None:
         return "not checked: /tokenize returned no tokens"
     if theirs != list(ours):
-        raise BenchError("the server cuts a text into other tokens than the baseline: no drift is defined")
+        raise NoDistributions("the server cuts a text into other tokens than the baseline")
     return "the same on a sample of the text"
 
 
@@ -180,6 +202,11 @@ class _Baseline:
         exact = bool(found.pop("exact"))
         values: dict[str, Any] = {key: tuple(one) for key, one in found.items()}
         return DriftWindow(**values), exact
+
+    def written(self, prompt: str, *, chat: bool) -> Said:
+        """Return the greedy reply to a prompt, in the chat template if asked for."""
+        found = self._ask({"prompt": prompt, "chat": chat, "tokens": WINDOW})
+        return Said(str(found["text"]).strip(), cut=bool(found["cut"]))
 
     def _ask(self, message: Mapping[str, object], data: bytes = b"") -> dict[str, Any]:
         assert self._child.stdin is not None

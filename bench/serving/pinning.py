@@ -9,19 +9,32 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from bench.formatting import count
+
+NO_AFFINITY = "this platform does not keep a process on a processor"
+ONE_PROCESSOR = "there is one processor only"
 
 
 @dataclass(frozen=True)
 class Apart:
-    """The processors of each side, by number; nothing on a machine with one processor."""
+    """The processors of each side, by number. Where nothing is pinned there are none, and ``why_not`` says
+    why ('' if no server is on this machine)."""
 
     server: tuple[int, ...] = ()
     client: tuple[int, ...] = ()
+    why_not: str = field(default="", compare=False)
 
     def to_json(self) -> dict[str, list[int]] | None:
         """Return it as it stands in a summary; None if nothing is pinned."""
         return {"server": list(self.server), "client": list(self.client)} if self.client else None
+
+    def said(self) -> dict[str, object]:
+        """Return what the evidence of a row says of it."""
+        if self.client:
+            return {"pinned": self.to_json()}
+        return {"not_pinned": self.why_not} if self.why_not else {}
 
     def begin(self) -> None:
         """Let what is started from now on run on the server's processors."""
@@ -33,11 +46,41 @@ class Apart:
         if self.client:
             os.sched_setaffinity(0, self.client)
 
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Let what is started inside run on the server's processors; afterwards we have all of ours again."""
+        with _all_again(self):
+            self.begin()
+            yield
 
-def split(wanted: bool) -> Apart:
-    """Return how the processors that this process may use are shared out, if that is wanted and possible."""
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Be on the client's processor inside; afterwards we have all of ours again."""
+        with _all_again(self):
+            self.go()
+            yield
+
+
+SHARED = Apart()
+
+
+def split(wanted: bool, threads: int = 0, unwanted: str = "it was not asked for") -> Apart:
+    """Return how the processors that this process may use are shared out, if that is wanted and possible.
+
+    ``threads`` is how many a server was told to use (0: not told). One that wants more than are left for it
+    would be slower than without the client, so nothing is pinned then.
+    """
+    if not wanted:
+        return Apart(why_not=unwanted)
+    if not hasattr(os, "sched_getaffinity"):
+        return Apart(why_not=NO_AFFINITY)
     allowed = sorted(os.sched_getaffinity(0))
-    return Apart(tuple(allowed[:-1]), tuple(allowed[-1:])) if wanted and len(allowed) > 1 else Apart()
+    if len(allowed) < 2:
+        return Apart(why_not=ONE_PROCESSOR)
+    if threads > len(allowed) - 1:
+        left = count(len(allowed) - 1, "processor")
+        return Apart(why_not=f"a server wants {threads} threads, and the client would leave it {left}")
+    return Apart(tuple(allowed[:-1]), tuple(allowed[-1:]))
 
 
 @contextmanager
@@ -46,10 +89,20 @@ def apart(wanted: bool) -> Iterator[Apart]:
 
     Threads of this process that run already keep theirs: begin before there are any.
     """
-    allowed = os.sched_getaffinity(0)
-    found = split(wanted)
-    found.begin()
-    try:
+    found = split(wanted, unwanted="--no-pin")
+    with _all_again(found):
+        found.begin()
         yield found
+
+
+@contextmanager
+def _all_again(found: Apart) -> Iterator[None]:
+    """Give this process back what it may use now, at the end."""
+    if not found.client:
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    try:
+        yield
     finally:
         os.sched_setaffinity(0, allowed)

@@ -21,6 +21,7 @@ from bench.serving.address import Secret
 from bench.serving.cache_hits import Hits
 from bench.serving.drift import Drift
 from bench.serving.load import Load
+from bench.serving.text_drift import TextDrift
 from bench.stats.figure import Figures
 from bench.store.files import canonical_json, write_atomic
 from bench.store.journal import Journal, read_journal
@@ -29,6 +30,8 @@ JOURNAL, SUMMARY = "journal.jsonl", "load.json"
 SCHEMA_VERSION = 1
 BATCH = 100
 ANSWERED_BY_CACHE = 0.01
+TURNS = "multi-turn"  # its prompts are meant to begin alike
+AnyDrift = Drift | TextDrift
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Result:
     price: Mapping[str, Any] | None
     counts: Counts
     figures: Figures
-    drift: Drift | None = None
+    drift: AnyDrift | None = None
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -52,8 +55,23 @@ class Result:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Say what makes the figures less sure than they look."""
+        return warnings(self.load.samples, self._hits, self.prompts)
+
+    @property
+    def prompts(self) -> str:
+        """Return the name of the workload if its prompts may begin alike; '' for prompts that do not."""
+        return str(self.head.get("workload", {}).get("name", ""))
+
+    @property
+    def answered_by_cache(self) -> float | None:
+        """Return the share of input tokens that a prefix cache answered; None if the server does not tell."""
+        told = self._hits or any(one.n_cached is not None for one in self.load.samples)
+        return _hits(self.load.samples, self._hits).share if told else None
+
+    @property
+    def _hits(self) -> Hits | None:
         kept = self.head.get("prefix_cache")
-        return warnings(self.load.samples, Hits.from_json(kept) if kept else None)
+        return Hits.from_json(kept) if kept else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as it stands in ``load.json``."""
@@ -69,7 +87,7 @@ class Result:
 
 def result(
     head: Mapping[str, Any], load: Load, limits: Limits, price: Mapping[str, Any] | None,
-    drift: Drift | None = None,
+    drift: AnyDrift | None = None,
 ) -> Result:  # fmt: skip
     """Compute the figures of a load; ``price`` is a whole block of a price with its utilisation.
 
@@ -100,7 +118,7 @@ def write(directory: Path, done: Result, clock: Callable[[], str], secret: Secre
     write_atomic(directory / SUMMARY, summary)
 
 
-Kept = tuple[Mapping[str, Any], Load, dict[str, float], Mapping[str, Any] | None, Drift | None]
+Kept = tuple[Mapping[str, Any], Load, dict[str, float], Mapping[str, Any] | None, AnyDrift | None]
 
 
 def read(directory: Path) -> Kept:
@@ -114,21 +132,22 @@ def read(directory: Path) -> Kept:
         first, last = by_kind["load"][0], by_kind["end"][0]
         samples = tuple(Sample.from_json(row) for one in by_kind.get("samples", []) for row in one["samples"])
         load = Load(samples, Honesty.from_json(last["client"]), str(last["stopped"]))
-        drift = next((Drift.from_json(one) for one in by_kind.get("drift", [])), None)
+        drift = next(map(_drift, by_kind.get("drift", [])), None)
         return dict(first["head"]), load, dict(first["slo"]), first["price"], drift
     except (KeyError, TypeError, IndexError) as bad:
         raise IntegrityError(f"{path}: this is not the journal of a load ({bad!r:.80})") from None
 
 
-def warnings(samples: Sequence[Sample], cache: Hits | None = None) -> tuple[str, ...]:
-    """Say what makes the figures less sure than they look. ``cache`` holds the server's own counters, which
-    count more surely than the usage in its replies."""
+def warnings(samples: Sequence[Sample], cache: Hits | None = None, prompts: str = "") -> tuple[str, ...]:
+    """Say what makes the figures less sure than they look. ``prompts`` is the workload if its prompts may
+    begin alike. ``cache`` holds the server's own counters, which count more surely than the usage in its
+    replies."""
     ok = [one for one in samples if one.ok]
     found = []
-    usage = Hits(sum(one.n_cached or 0 for one in ok), sum(one.input_tokens for one in ok))
-    share = (cache or usage).share
-    if share > ANSWERED_BY_CACHE:
-        found.append(f"a prefix cache answered {share:.0%} of the input tokens, although no prompt repeats")
+    share = _hits(samples, cache).share
+    if share > ANSWERED_BY_CACHE and prompts != TURNS:
+        why = "as prompts of people may begin alike" if prompts else "although no prompt repeats"
+        found.append(f"a prefix cache answered {share:.0%} of the input tokens, {why}")
     doubts = [one.doubt for one in ok if not one.verified]
     if doubts:
         found.append(f"the output tokens of {len(doubts)} of {len(ok)} replies are unverified: {doubts[0]}")
@@ -138,6 +157,16 @@ def warnings(samples: Sequence[Sample], cache: Hits | None = None) -> tuple[str,
     if not any(one.n_in for one in ok) and ok:
         found.append("the server sent no input tokens: those that were asked for are taken")
     return tuple(found)
+
+
+def _drift(found: Mapping[str, Any]) -> AnyDrift:
+    return TextDrift.from_json(found) if "said" in found else Drift.from_json(found)
+
+
+def _hits(samples: Sequence[Sample], cache: Hits | None) -> Hits:
+    """Return the server's own counters, or without them what its usage says."""
+    ok = [one for one in samples if one.ok]
+    return cache or Hits(sum(one.n_cached or 0 for one in ok), sum(one.input_tokens for one in ok))
 
 
 def _price(block: Mapping[str, Any] | None) -> Price | None:

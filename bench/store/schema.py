@@ -141,6 +141,15 @@ class Answers(Block):
     both: OfBoth | None = None
 
 
+class Said(Block):
+    """The replies of two servers to one prompt, and the second reply of the baseline's."""
+
+    baseline: Whole
+    again: Whole
+    variant: Whole
+    cut: Small = 0
+
+
 # Fields that are narrower here than in the records, whose free blocks are plain mappings.
 _ARM: dict[str, Any] = {
     "name": Name,
@@ -152,6 +161,7 @@ _ARM: dict[str, Any] = {
     "noise": list[Noise],
     "drift": list[Window],
     "floor": list[Window],
+    "said": Annotated[list[Said], Field(max_length=MOST_ITEMS)],
     "floors": Annotated[dict[Name, list[Window]], Field(max_length=MOST_FLOORS)],
     "texts": Annotated[
         list[Annotated[list[Whole], Field(min_length=2, max_length=2)]], Field(max_length=MOST_ITEMS)

@@ -2,8 +2,9 @@
 
 As a program (``python -m bench.worker.outside``) it reads requests from standard input and answers on
 standard output, a line of JSON for each. The first request loads the baseline, ``ids`` cuts a window out of
-the text, and ``compare`` takes the window's distributions: after the line come, for each scored position, its
-token ids (int32) and their natural logarithms of probability (float32), in the machine's byte order.
+the text, ``prompt`` asks for a greedy reply, and ``sizes`` announces the window's distributions: after that
+line come, for each scored position, its token ids (int32) and their natural logarithms of probability
+(float32), in the machine's byte order.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bench.engine import Engine, Options
+from bench.records.thinking import before_end
 from bench.worker.score import predictions, statistics
+from bench.worker.suite import prompt_of, until_ended
 
 LEAST_LN = -9999.0  # what servers send for a probability of 0
 ROUNDING = 1e-6  # of a sum of float32 probabilities
@@ -38,13 +41,24 @@ def main() -> None:
     ids: list[int] = []
     while line := source.readline():
         asked = json.loads(line)
-        if "start" in asked:
+        if "prompt" in asked:
+            _answer(answers, written(engine, asked["prompt"], asked["tokens"], chat=asked["chat"]))
+        elif "start" in asked:
             begin = engine.begin_ids()
             start, size = asked["start"], asked["window"] - len(begin)
             ids = [*begin, *corpus[start : start + size]]
             _answer(answers, {"ids": ids})
         else:
             _answer(answers, compared(engine, ids, _read(source, asked["sizes"])))
+
+
+def written(engine: Engine, prompt: str, tokens: int, *, chat: bool) -> dict[str, Any]:
+    """Return the greedy reply of at most ``tokens`` tokens as text, and whether it is cut there."""
+    ids = prompt_of(engine, {"prompt": prompt, "chat": chat})
+    engine.longest_answer(tokens)
+    (found,) = engine.tokens(until_ended(engine, [ids], tokens))
+    own = before_end(found, set(engine.end_ids()))
+    return {"text": engine.text(own), "cut": len(own) == len(found)}
 
 
 def compared(engine: Engine, ids: Sequence[int], given: Sequence[tuple[Any, Any]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -173,3 +174,105 @@ def test_drift_wants_a_model_to_compare_with(url: str, said) -> None:  # type: i
     code, _, err = said(url, *CLOSED, "--baseline", "smollm2-135m")
     assert code == ExitCode.USAGE
     assert "goes with --drift" in err
+
+
+# ---- prompts that people wrote, and conversations ----
+
+BIRDS = [
+    {"prompt": f"Tell me about bird {n}, please.", "response": "It is a bird that swims."} for n in range(9)
+]
+
+
+def written(tmp_path: Path, *rows: object) -> Path:
+    path = tmp_path / "set.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+def summary_of(tmp_path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((only_directory(tmp_path) / "load.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize(("more", "replies"), [((), 6), (("--replies", "equal"), 7)])
+def test_prompts_of_a_data_set(more: tuple[str, ...], replies: int, url: str, said, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """A word is a token of the stub: six are in each prompt, six in the recorded answer."""
+    file = written(tmp_path, *BIRDS, {"prompt": "too long " * 20, "response": "no"})
+    asked = ("--data-set", str(file), "--max-input-tokens", "20", "--output-tokens", "7", *more)
+    code, page, _ = said(url, *CLOSED, "--model", "ttft=5,gap=1", *asked)
+    assert not_late(code, page)
+    assert "closed loop, 2 users, 8 requests, prompts of set.jsonl, at most 20 tokens in" in page
+    found = summary_of(tmp_path)
+    assert (found["counts"]["input_tokens"], found["counts"]["output_tokens"]) == (8 * 6, 8 * replies)
+    assert found["workload"] == {
+        "name": "data-set", "users": 2, "max_input_tokens": 20, "replies": more[-1] if more else "recorded",
+    }  # fmt: skip
+    assert said(str(only_directory(tmp_path)), "--json", out=False)[0] == code
+
+
+def test_a_data_set_in_an_open_loop(url: str, said, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    asked = ("--data-set", str(written(tmp_path, *BIRDS)), "--rate", "200", "--requests", "8", "-q")
+    code, page, _ = said(url, "--model", "ttft=5,gap=1", *asked)
+    assert not_late(code, page)
+    assert "Poisson, 200 requests/s, 8 requests, prompts of set.jsonl" in page
+
+
+def test_conversations(url: str, said, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Three turns of 5 new tokens behind 10 shared ones, with answers of 4: 15, 24 and 33 tokens."""
+    talk = ("--turns", "3", "--shared-tokens", "10", "--pause-s", "0.01")
+    lengths = ("--input-tokens", "5", "--output-tokens", "4", "--requests", "6")
+    code, page, _ = said(url, "--users", "2", "-q", "--model", "ttft=5,gap=1", *talk, *lengths)
+    assert not_late(code, page)
+    assert "2 users, 6 requests in conversations of 3, 5 tokens in, 4 out a turn, 10 shared by all" in page
+    assert "the server does not say what a cache answered" in page
+    assert summary_of(tmp_path)["counts"]["input_tokens"] == 2 * (15 + 24 + 33)
+
+
+def test_without_a_number_of_requests_conversations_are_whole(url: str, said, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    quick = ("--input-tokens", "2", "--output-tokens", "2", "--model", "ttft=1,gap=1")
+    code, page, _ = said(url, "--users", "8", "-q", "--turns", "3", *quick)
+    assert not_late(code, page)
+    assert "66 requests in conversations of 3" in page
+
+
+USERS = ("--users", "2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--data-set", "{set}"), "when do requests come?"),
+        (("--data-set", "{set}", "--at-once"), "--data-set goes with --users or --rate"),
+        (("--data-set", "{set}", *USERS, "--turns", "2"), "--data-set goes with neither --turns"),
+        (("--data-set", "{set}", "--search", "0.9", "--slo", "ttft:9"), "nor --search"),
+        (("--data-set", "{set}", "--rate", "1", "--burstiness", "2"), "do not go with --data-set"),
+        (("--data-set", "{set}", *USERS, "--input-tokens", "9"), "--input-tokens does not go"),
+        (("--data-set", "{set}", *USERS, "--output-tokens", "uniform:2-9"), "--output-tokens is the most"),
+        (("--data-set", "{set}", *USERS, "--replies", "long"), "neither recorded nor equal"),
+        (
+            ("--data-set", "{set}", *USERS, "--max-input-tokens", "0", "--requests", "2"),
+            "--max-input-tokens must be from 1",
+        ),
+        (("--data-set", "{set}", *USERS, "--requests", "9"), "--requests: 9 requests asked for"),
+        (("--data-set", "{set}", *USERS, "--requests", "0"), "--requests must be from 1"),
+        (("--data-set", "{set}.x", *USERS), "--data-set: "),
+        (("--data-set", "{set}", "--users", "0", "--requests", "2"), "--users must be from 1 to 8192"),
+        (("--data-set", "{set}", "--rate", "nan", "--requests", "2"), "--rate must be above 0"),
+        ((*USERS, "--replies", "equal"), "--max-input-tokens and --replies go with --data-set"),
+        ((*USERS, "--pause-s", "1"), "--shared-tokens and --pause-s go with --turns"),
+        (("--rate", "1", "--turns", "2"), "--turns goes with --users"),
+        ((*USERS, "--turns", "0"), "--turns must be from 1 to 100"),
+        ((*USERS, "--turns", "2", "--shared-tokens", "-1"), "--shared-tokens must be from 0"),
+        ((*USERS, "--turns", "2", "--pause-s", "nan"), "--pause-s must be from 0"),
+        ((*USERS, "--turns", "3", "--requests", "4"), "--requests: 4 requests are no whole conversations"),
+        ((*USERS, "--turns", "2", "--input-tokens", "uniform:2-9"), "--input-tokens is what each turn adds"),
+    ],
+)
+def test_an_error_about_prompts_names_its_option(  # type: ignore[no-untyped-def]
+    arguments: tuple[str, ...], words: str, said, tmp_path: Path
+) -> None:
+    file = written(tmp_path, *BIRDS[:3])
+    code, page, err = said("http://127.0.0.1:9", *(one.format(set=file) for one in arguments))
+    assert (code, page) == (ExitCode.USAGE, "")
+    assert words in err
+    assert not (tmp_path / "out").exists()

@@ -61,7 +61,8 @@ workload: {name: closed-loop, users: 2, input_tokens: 8}
         ("gate={peak_rss_bytes: {max: 1}}", "it is not measured of a server"),
         ("gate={error_rate: {max_increase: 5%}}", "gate.error_rate: a baseline that has none"),
         ("gate={capacity_req_per_s: {min: 1}}", "only the workload search does"),
-        ("drift.suites=[arithmetic]", "drift.suites: does nothing for servers"),
+        ("drift.suites=[factuality]", "drift.suites: factuality needs the likelihood of each choice"),
+        ("drift.suites=[arithmetic, bias]", "of servers: arithmetic, instructions, long-context, refusal"),
         ("drift.statistics=[jensen-shannon]", "drift.statistics: does nothing for servers"),
         ("measure.design=abba", "measure.design: does nothing for servers"),
         ("measure.probes=[page-faults]", "measure.probes: does nothing for servers"),
@@ -154,3 +155,12 @@ def test_a_search_may_have_a_limit_on_its_capacity(tmp_path: Path) -> None:
     path.write_text(BASE.replace("closed-loop, users: 2", "search") + "slo: {ttft_ms: 500}\n")
     spec = read_config(path, ["gate={capacity_req_per_s: {min: 1}, error_rate: {max: 0.1}}"])
     assert [key for key, _limit in spec.gate] == ["capacity_req_per_s", "error_rate"]
+
+
+def test_pinning_is_for_servers(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(BASE)
+    assert not read_config(path, ["measure.pin_client=false"]).measure.pin_client
+    path.write_text("model: smollm2-135m\nmeasure: {pin_client: false}\n")
+    with pytest.raises(UsageError, match=r"c\.yaml:2: .*measure\.pin_client: does nothing without servers"):
+        read_config(path)

@@ -4,6 +4,9 @@ The ``model`` of a request says what happens, as ``ttft=20,gap=5,tokens=8,mode=c
 event carries ``sent_ns``, the monotonic clock (one for all processes of a machine) when it was given to the
 socket, so that the error of a client can be told from the lateness of this server.
 
+With ``says=WORD`` each event is that word, with ``other=N`` the words from the N-th on are others, with
+``noisy=1`` no two replies are the same.
+
 ``python stub.py [--port N] [--unhealthy] [--die-after N] [--leave-child] [--capacity N]`` prints its port.
 """
 
@@ -23,7 +26,10 @@ from functools import partial
 from typing import ClassVar
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-TAKEN = {"ttft", "gap", "tokens", "mode", "per", "fail", "status", "think", "service", "vocabulary", "tilt"}
+TAKEN = {
+    *("ttft", "gap", "tokens", "mode", "per", "fail", "status", "think", "service", "vocabulary", "tilt"),
+    *("other", "noisy", "says"),
+}
 
 
 def settings(model: str) -> dict[str, str]:
@@ -122,6 +128,7 @@ class Stub(asyncio.Protocol):
         how = settings(asked["model"])
         mode = how.get("mode", "ok")
         self.seen[asked["model"]] += 1
+        how["nth"] = str(self.seen[asked["model"]])
         self.used += 1
         if mode == "once" and self.used > 1:  # a server that has given up the connection meanwhile
             self.transport.abort()
@@ -179,7 +186,9 @@ class Stub(asyncio.Protocol):
         return last - start
 
     def token(self, chat: bool, how: dict[str, str], mode: str, got_ns: int, number: int, size: int) -> None:
-        text = "".join(f" t{number}.{one}" for one in range(size))
+        word = "u" if number >= int(how.get("other", number + 1)) else "t"
+        text = "".join(f" {word}{how['nth'] if 'noisy' in how else ''}{number}.{one}" for one in range(size))
+        text = how.get("says", text)
         thinking = number < int(how.get("think", 0))
         delta = {"reasoning_content" if thinking else "content": text}
         choice = {"index": 0, "delta": delta} if chat else {"index": 0, "text": text}

@@ -39,3 +39,16 @@ def test_what_a_load_added() -> None:
 def test_more_than_one_per_cent_is_flagged(hits: int, flagged: bool) -> None:
     said = warnings([sample()], Hits(hits, 1000))
     assert any("a prefix cache answered" in one for one in said) is flagged
+
+
+@pytest.mark.parametrize(
+    ("prompts", "words"),
+    [
+        ("", "although no prompt repeats"),
+        ("data-set", "prompts of people may begin alike"),
+        ("multi-turn", ""),
+    ],
+)
+def test_prompts_that_are_meant_to_begin_alike_are_no_warning(prompts: str, words: str) -> None:
+    said = warnings([sample()], Hits(500, 1000), prompts)
+    assert [words in one for one in said if "a prefix cache" in one] == ([True] if words else [])

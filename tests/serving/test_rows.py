@@ -34,6 +34,7 @@ from bench.runs.run import run_spec
 from bench.runs.sides import _asked_of, evidence_key
 from bench.serving import engines
 from bench.serving.engines.adapter import Adapter, Launch
+from bench.serving.pinning import split
 from bench.stats.verdict import Design, Verdict
 from bench.store.replay import load_record
 
@@ -277,6 +278,54 @@ def test_servers_are_started_for_each_pair_and_nothing_is_left(
     assert step["server"]["tokens_by"] == "its tokenizer"
     assert "--dtype" not in step["server"]["command"]
     assert own_children() == before
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor cannot be shared out")
+@pytest.mark.parametrize(
+    ("settings", "runtime", "why"),
+    [
+        ("", "", ""),
+        ("pin_client: false, ", "", "measure.pin_client is false"),
+        ("", "args: {threads: 9999}, ", "a server wants 9999 threads"),
+    ],
+)
+def test_client_and_servers_are_pinned_apart(
+    settings: str, runtime: str, why: str, stub_engine: Callable[..., None], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    stub_engine()
+    others, found = own_children(), []
+    real = blocks.load
+
+    async def load(*arguments: Any) -> Any:
+        servers = [os.sched_getaffinity(pid) for pid in own_children() - others]
+        found.append((servers, os.sched_getaffinity(0)))
+        return await real(*arguments)
+
+    monkeypatch.setattr(blocks, "load", load)
+    before, path = os.sched_getaffinity(0), tmp_path / "c.yaml"
+    text = STARTED.replace("measure: {", f"measure: {{{settings}").replace("wait_s", f"{runtime}wait_s")
+    path.write_text(text)
+    _directory, run = measured(path, tmp_path)
+    cores = split(wanted=not why)
+    theirs, ours = (set(cores.server), set(cores.client)) if cores.client else (before, before)
+    assert len(found) >= 8, "four blocks of the baseline alone, four of a pair"
+    assert all(servers and client == ours for servers, client in found)
+    assert all(one == theirs for servers, _client in found for one in servers)
+    assert os.sched_getaffinity(0) == before
+    for row in run.rows:
+        served = row.evidence.steps[0]["server"]  # type: ignore[union-attr]
+        assert served.get("pinned") == cores.to_json()
+        assert served.get("not_pinned", "").startswith(why)
+    said = "share the processors" if why else "Pinned apart: the server on processors"
+    assert said in markdown.render([run])
+
+
+def test_a_server_of_somebody_else_here_is_not_moved(urls: tuple[str, str], tmp_path: Path) -> None:
+    same = f'  - {{name: same, runtime: {{url: "{urls[1]}"}}}}'
+    _directory, run = measured(written(tmp_path, urls, same), tmp_path)
+    served = run.rows[1].evidence.steps[0]["server"]  # type: ignore[union-attr]
+    assert served["not_pinned"] == "a server here was started by somebody else"
 
 
 def test_one_after_the_other_where_memory_has_no_room_for_two(

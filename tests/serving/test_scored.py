@@ -108,14 +108,16 @@ def test_a_row_has_its_cost_and_its_drift(
     assert kl.value == pytest.approx(_tilted_by(0.5), rel=0.05), "the mean over last tokens of the text"
     assert (kl.notes["n"], kl.notes["windows"], kl.notes["noise_floor"]) == (90, 6, 0.0)
     assert baseline.figure("ppl").value == same.figure("ppl").value  # type: ignore[union-attr]
-    assert smaller.drift_reason == "smaller: vocabulary of 49, the baseline's is 50"
+    assert smaller.drift_reason == "drift by text only: smaller: vocabulary of 49, the baseline's is 50"
     assert silent.drift_reason is not None
-    assert silent.drift_reason.startswith("silent: the server does not give its distribution")
+    assert silent.drift_reason.startswith("drift by text only: silent: the server does not give")
     assert "figure by figure" in verify_run(directory)
     assert len(load_record(directory).arms[2].drift) == 6
     page = markdown.render([summary])
     assert "KL nat" in page
-    assert "drift not measured: silent: the server does not give" in page
+    assert (
+        "100.0% of the replies are the same (the baseline itself: 100.0%); drift by text only: silent" in page
+    )
 
 
 def _tilted_by(tilt: float) -> float:

@@ -201,7 +201,9 @@ def report_schemes(runs):
                 abs(row["log"] - other) <= row["half"] for row, other in zip(rows, others, strict=True)
             )
             middle = math.exp(np.median(logs))
-            print(f"  {name:20} {middle:.3f} (median); {share(held, len(rows))} hold the others' ({processor})")
+            print(
+                f"  {name:20} {middle:.3f} (median); {share(held, len(rows))} hold the others' ({processor})"
+            )
 
 
 def table(directory):

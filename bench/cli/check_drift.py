@@ -1,0 +1,37 @@
+"""What `bench check` says of drift: the text, the windows, and the items of the suites."""
+
+from __future__ import annotations
+
+from bench.config.served import is_server
+from bench.config.spec import Spec
+from bench.drift.behaviour import suites_of
+from bench.models.reference import Random
+
+NOT_MEASURED = "not measured: drift.tokens is 0"
+
+
+def drift_words(spec: Spec) -> str:
+    """Say how the difference between a row's output and the baseline's is measured."""
+    if any(is_server(group.baseline.runtime) for group in spec.groups):
+        return _drift_of_servers(spec)
+    if not spec.drift.tokens:
+        return NOT_MEASURED
+    if all(isinstance(arm.model, Random) for group in spec.groups for arm in group.arms):
+        return "not measured: random weights have no quality to lose"
+    return f"{_windows(spec)}, and the replies, against the baseline's{_suites(spec)}"
+
+
+def _drift_of_servers(spec: Spec) -> str:
+    said = NOT_MEASURED
+    if spec.drift.tokens:
+        said = f"{_windows(spec)}: a request for each token to both servers, after the first pair"
+    return f"{said}{_suites(spec)}"
+
+
+def _windows(spec: Spec) -> str:
+    return f"{spec.drift.tokens} tokens of {spec.drift.text!r} in windows of {spec.drift.window}"
+
+
+def _suites(spec: Spec) -> str:
+    asked = [f"{suite.name} ({len(suite.items(spec.drift.items))})" for suite in suites_of(spec.drift.suites)]
+    return f"; suites (items): {', '.join(asked)}" if asked else ""

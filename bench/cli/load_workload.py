@@ -1,0 +1,134 @@
+"""The load that the options of `bench load` ask for, as the workload of a config has it.
+
+The keys of a workload and the options have the same names, so whatever a workload finds wrong with a key is
+said of the option.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+from bench import plugins
+from bench.cli.load_options import Asking
+from bench.config.blocks import WorkloadBlock
+from bench.errors import UsageError
+from bench.serving.arrivals import MOST_REQUESTS, Planned
+from bench.serving.lengths import lengths
+
+USUAL_REQUESTS = 64
+PEOPLE = ("data-set", "multi-turn")  # workloads whose prompts are those of people who talk
+OWN_LENGTHS = ("trace", *PEOPLE)  # workloads that say how long each request is
+OPTIONS = {"file": "--data-set"}  # of keys whose option has another name
+
+
+def drawn(asking: Asking, count: int, seed: int) -> tuple[tuple[int, int], ...]:
+    """Return the input and output tokens of so many requests, by the lengths that were asked for."""
+    both = lengths(asking.input_tokens, count, seed), lengths(asking.output_tokens, count, seed + 1)
+    return tuple(zip(*both, strict=True))
+
+
+def workload_of(asking: Asking, seed: int) -> WorkloadBlock:
+    """Return the workload as a config has it. The options have bounds of their own, so it is not checked."""
+    ((n_in, n_out),) = drawn(asking, 1, seed)
+    name, own = _kind(asking)
+    given: dict[str, Any] = {"input_tokens": n_in, "output_tokens": n_out, "file": None}
+    if asking.trace is not None:
+        given["file"] = str(asking.trace)
+    if asking.data_set is not None:
+        given["file"] = str(asking.data_set)
+    given["requests"] = _requests(asking)
+    return WorkloadBlock.model_construct(name=name, own=tuple(own.items()), **given)
+
+
+def _kind(asking: Asking) -> tuple[str, dict[str, object]]:
+    """Return the name of the workload and the keys of its own."""
+    if asking.search is not None:
+        return "search", {}
+    if asking.trace is not None:
+        return "trace", {"speed": asking.speed}
+    if asking.data_set is not None:
+        when: dict[str, object] = {"rate": asking.rate} if asking.users is None else {"users": asking.users}
+        return "data-set", {
+            **when, "max_input_tokens": asking.max_input_tokens, "replies": asking.replies,
+        }  # fmt: skip
+    if asking.turns is not None:
+        return "multi-turn", {
+            "users": asking.users, "turns": asking.turns, "shared_tokens": asking.shared_tokens,
+            "pause_s": asking.pause_s,
+        }  # fmt: skip
+    if asking.users is not None:
+        return "closed-loop", {"users": asking.users}
+    if asking.at_once:
+        return "offline", {}
+    if asking.arrivals == "constant":
+        return "open-loop", {"rate": asking.rate, "arrivals": "constant"}
+    if asking.burstiness != 1:
+        return "open-loop", {"rate": asking.rate, "arrivals": "gamma", "burstiness": asking.burstiness}
+    return "open-loop", {"rate": asking.rate}
+
+
+def _requests(asking: Asking) -> int:
+    """Return how many requests are sent; if nothing is said, conversations are whole."""
+    if asking.trace is not None:
+        return asking.requests or MOST_REQUESTS
+    if asking.requests is not None:
+        return asking.requests
+    turns = max(asking.turns or 1, 1)
+    return -(-USUAL_REQUESTS // turns) * turns
+
+
+def plan_of(asking: Asking, workload: WorkloadBlock, seed: int) -> Planned:
+    """Return when the requests come and how long each is."""
+    found: Planned = _module(workload).plan(workload, seed)
+    return found if workload.name in OWN_LENGTHS else with_lengths(asking, found, seed)
+
+
+def plan_at(asking: Asking, workload: WorkloadBlock, rate: float, requests: int, seed: int) -> Planned:
+    """Return the requests of one attempt of a search."""
+    return with_lengths(asking, _module(workload).plan_at(workload, rate, requests, seed), seed)
+
+
+def with_lengths(asking: Asking, plan: Planned, seed: int) -> Planned:
+    """Draw a length for each request."""
+    return replace(plan, lengths=drawn(asking, plan.schedule.requests, seed))
+
+
+def title(asking: Asking, workload: WorkloadBlock, seed: int) -> str:
+    """Say when requests come. What cannot be planned is refused here, before anything is started.
+
+    Raises UsageError with the name of the option.
+    """
+    if asking.search is not None:
+        return f"search for the highest rate at which {asking.search:.1%} of the requests are good"
+    kind = _module(workload)
+    if workload.name not in PEOPLE:
+        return str(kind.plan(workload, seed).schedule.title)
+    with _blaming_options(workload):
+        if problem := kind.problem(workload):
+            key, why = problem
+            raise UsageError(f"{_option(key)}: {why}")
+        return str(kind.words(workload))
+
+
+@contextmanager
+def _blaming_options(workload: WorkloadBlock) -> Iterator[None]:
+    """Say what a workload finds wrong with a key of its own of the option."""
+    try:
+        yield
+    except UsageError as bad:
+        key, between, why = str(bad).partition(" ")
+        if key not in ("requests", *dict(workload.own)):
+            raise
+        raise UsageError(f"{_option(key)}{between}{why}") from None
+
+
+def _option(key: str) -> str:
+    return OPTIONS.get(key, f"--{key.replace('_', '-')}")
+
+
+def _module(workload: WorkloadBlock) -> ModuleType:
+    return plugins.load("workloads", workload.name)

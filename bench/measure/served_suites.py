@@ -1,0 +1,68 @@
+"""Let a server answer the behaviour suites of a run, after everything that is timed.
+
+A server writes replies, so it can be asked the suites that are judged by a reply. The others need the
+likelihood of each choice; a config of servers that names one is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bench.drift import items as files
+from bench.drift.behaviour import Suite, suites_of
+from bench.errors import BenchError, Outcome, VariantFailed
+from bench.formatting import one_line
+from bench.measure.arm import ArmUnderTest, RunContext
+from bench.measure.blocks import Serving, failing_as
+from bench.measure.events import Began
+from bench.records import SuiteAnswers
+from bench.serving.load import run
+from bench.serving.said import Said, answers, must_be_modest
+
+ITEMS_A_CALL = 20  # an interrupt waits for one call at most
+REASON_LETTERS = 300
+
+
+def asked(context: RunContext) -> bool:
+    """Return whether the config names a suite whose items are put to the servers."""
+    return bool(suites_of(context.drift.suites))
+
+
+def answer(server: Serving, under: ArmUnderTest) -> None:
+    """Ask a server every suite of the run, and record its answers, or for which suite it has none and why.
+
+    A baseline keeps the items, because figures are computed from the journal alone.
+    """
+    failed = []
+    for suite in suites_of(under.context.drift.suites):
+        try:
+            with failing_as(Outcome.RUN_ERROR):
+                found = _answers(server, under, suite)
+        except VariantFailed as bad:
+            failed.append(f"{suite.name}: {one_line(bad.reason)[:REASON_LETTERS]}")
+        else:
+            under.record(suites={suite.name: found})
+    if failed:
+        under.record(suites_reason="; ".join(failed))
+
+
+def _answers(server: Serving, under: ArmUnderTest, suite: Suite) -> SuiteAnswers:
+    """Ask one suite: in the chat endpoint if its prompts are meant for the chat template, else in the other.
+
+    An item that the server refuses, as one does that is too long for it, has no answer. Raises BenchError if
+    it refuses all of them, or if another request fails.
+    """
+    items = suite.items(under.context.drift.items)
+    settings = replace(server.target.settings, api="chat" if suite.chat else "completions")
+    found: list[Said] = []
+    for start in range(0, len(items), ITEMS_A_CALL):
+        under.context.pause()
+        under.context.tell(Began(under.title, f"suite {suite.name}, {start} of {len(items)}"))
+        prompts = [item["prompt"] for item in items[start : start + ITEMS_A_CALL]]
+        found += run(answers(settings, prompts, suite.output_tokens))
+        must_be_modest(found)
+    if all(one.refused for one in found):
+        raise BenchError(f"the server refused every item: {found[0].refused}")
+    kept = tuple(map(files.kept, items)) if under.arm.is_baseline else ()
+    texts = tuple(None if one.refused else one.text for one in found)
+    return SuiteAnswers(files.digest(items), replies=texts, items=kept)

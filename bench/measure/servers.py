@@ -1,0 +1,112 @@
+"""The server of a row: found at its address, or started, on which processors, and stopped at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from bench import plugins
+from bench.config.served import address_of
+from bench.config.spec import Arm
+from bench.errors import Outcome
+from bench.measure.arm import ArmUnderTest
+from bench.measure.blocks import Serving, failing_as
+from bench.measure.events import Noted
+from bench.models.reference import LocalModel
+from bench.runtimes._server import arguments
+from bench.serving.address import key_of
+from bench.serving.connection import must_be_installed
+from bench.serving.engines import ADAPTERS
+from bench.serving.engines.adapter import Launch
+from bench.serving.environments import interpreter_for
+from bench.serving.load import run
+from bench.serving.pinning import SHARED, Apart, split
+from bench.serving.prompts import tokenizer_of
+from bench.serving.server import free_port
+from bench.serving.target import Manner, Target, begun, there, weights_of
+from bench.store.files import slug
+
+
+@contextmanager
+def serving(
+    under: ArmUnderTest, fetch: Callable[..., LocalModel], cores: Apart = SHARED
+) -> Iterator[Serving]:
+    """Find the server of a row, or start it on its ``cores`` and stop it at the end. Raises VariantFailed."""
+    arm, own = under.arm, dict(under.arm.runtime.own)
+    with ExitStack() as stack:
+        with failing_as(Outcome.LOAD_ERROR):
+            must_be_installed()
+            target = _there(arm) if address_of(arm.runtime) else None
+            if target is None:
+                log = under.context.directory / "logs" / f"{slug(under.title)}.log"
+                adapter = ADAPTERS[arm.runtime.name]
+                more = adapter.for_drift if under.context.compares_outputs else ()
+                launch = _launch(arm, fetch(arm.model), (*_threads(arm, cores), *more))
+                manner = _manner(own, {})
+                with cores.starting():
+                    target = stack.enter_context(
+                        begun(adapter, launch, log, float(str(own["wait_s"])), manner)
+                    )
+            how = target.settings
+            count = run(tokenizer_of(how.server, how.model, how.key))
+        yield Serving(under, target, count, cores=cores)
+    if target.server is not None and target.server.parting:
+        under.context.tell(Noted(f"{under.title}: {target.server.parting}"))
+
+
+def cores_for(*sides: ArmUnderTest) -> Apart:
+    """Return how the client and the servers of these rows, which are measured together, share the processors.
+
+    Both sides of a pair get the same ones. A server of somebody else on this machine cannot be moved, and
+    without a server on this machine there is nothing to keep apart.
+    """
+    there = [address_of(under.arm.runtime) for under in sides]
+    if any(one is not None and one.local for one in there):
+        return Apart(why_not="a server here was started by somebody else")
+    if all(there):
+        return SHARED
+    wanted = sides[0].context.measure.pin_client
+    threads = max(_threads_of(under.arm) for under in sides)
+    return split(wanted, threads, "measure.pin_client is false")
+
+
+def _threads_of(arm: Arm) -> int:
+    """Return how many threads a config tells a server to use; 0 if it does not say."""
+    args: Any = dict(arm.runtime.own).get("args") or {}
+    said = [arm.runtime.threads, args.get("threads")]
+    return max(one if type(one) is int else 0 for one in said)
+
+
+def _threads(arm: Arm, cores: Apart) -> tuple[str, ...]:
+    """Tell an engine how many processors it has, if it takes that and the config does not say: llama.cpp
+    counts those of the machine."""
+    flag = plugins.load("runtimes", arm.runtime.name).FLAGS.get("threads")
+    return (flag, str(len(cores.server))) if flag and cores.server and not _threads_of(arm) else ()
+
+
+def _there(arm: Arm) -> Target:
+    own = dict(arm.runtime.own)
+    server = address_of(arm.runtime)
+    assert server is not None, "asked only of a server that has an address"
+    name = None if own["key_env"] is None else str(own["key_env"])
+    model = None if own["model"] is None else str(own["model"])
+    extra: dict[str, object] = {"ignore_eos": True} if own["ignore_eos"] else {}
+    return there(server, key_of(name, server), model, _manner(own, extra))
+
+
+def _manner(own: dict[str, Any], extra: dict[str, object]) -> Manner:
+    return Manner(own["api"], float(own["timeout_s"]), int(own["retries"]), extra)
+
+
+def _launch(arm: Arm, model: LocalModel, more: tuple[str, ...] = ()) -> Launch:
+    """Return what is started: the arm's own arguments come last, so that they win."""
+    runtime, own = arm.runtime, dict(arm.runtime.own)
+    kind = plugins.load("runtimes", runtime.name)
+    values = ((flag, getattr(runtime, key)) for key, flag in kind.FLAGS.items())
+    common = [word for flag, value in values if value is not None for word in (flag, str(value))]
+    args: Any = own["args"]
+    port: Any = own["port"]
+    python = interpreter_for(ADAPTERS[runtime.name], runtime.python)
+    weights = weights_of(model, gguf=kind.GGUF)
+    return Launch(str(weights), port or free_port(), python, (*common, *more, *arguments(args)))
