@@ -140,6 +140,7 @@ class Cascade(Block):
     sure: Literal["above", "below"]
     edge: Whole
     edge_usd_per_hour: Above0
+    edge_power_usd_per_hour: Amount = 0.0
     egress_usd_per_gb: Amount
     same_tokens: bool
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import yaml
 from byte_tokenizer import write_tokenizer
 from engines import saved, sizes
 
+from bench.cli.main import main
 from bench.config.reader import read_config
 from bench.machine import noise
 from bench.records import ArmRecord, RunRecord
@@ -190,3 +193,27 @@ def test_the_evidence_and_what_a_reader_sees(done: Done) -> None:
     assert "sent on" in text
     assert "<polyline" in html.render([done.summary])
     assert verify_run(done.directory)
+
+
+def test_a_plan_has_what_each_place_costs(
+    done: Done, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without limits each place works 80 % of the time in its busiest hour; the dollars are by hand."""
+    monkeypatch.setattr(
+        sys, "argv", ["bench", "plan", str(done.directory), "--requests-per-day", "1e7", "--json"]
+    )
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    data = json.loads(capsys.readouterr().out)
+    (found,) = data["cascades"]
+    assert found["title"] == "all"
+    assert found["escalation_rate"]["value"] == 1
+    hour_usd = {"edge": 0.036, "cloud": 0.36}
+    for place, usd in hour_usd.items():
+        side = found[place]
+        machines = math.ceil(1e7 / 86_400 * side["request_s"] / 0.8 - 1e-9)
+        assert side["paid"]["fleet"]["most"] == machines
+        assert side["paid"]["month_usd"] == pytest.approx(machines * usd * 730)
+    (why,) = [note for note in data["notes"] if note.startswith("none is a cascade")]
+    assert f"none of its {REQUESTS} requests went on" in why

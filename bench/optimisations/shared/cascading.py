@@ -48,7 +48,12 @@ class Edge:
     @property
     def hourly_usd(self) -> float:
         """Return the dollars of an hour in which the device works, power included."""
-        return self.usd_per_hour + (self.watts or 0.0) * (self.usd_per_kwh or 0.0) / 1000
+        return self.usd_per_hour + self.power_usd_per_hour
+
+    @property
+    def power_usd_per_hour(self) -> float:
+        """Return the dollars of power of an hour in which the device works."""
+        return (self.watts or 0.0) * (self.usd_per_kwh or 0.0) / 1000
 
     def __str__(self) -> str:
         steps = "".join(f" + {getattr(step, 'label', step)}" for step in self.optimise)
@@ -88,6 +93,7 @@ def told(params: Mapping[str, Any]) -> dict[str, Any]:
         "threshold": params["threshold"],
         "edge": str(edge),
         "edge_usd_per_hour": edge.hourly_usd,
+        "edge_power_usd_per_hour": edge.power_usd_per_hour,
         "egress_usd_per_gb": params["egress_usd_per_gb"],
         "link": asdict(link),
     }
