@@ -54,6 +54,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         "rule": terms["rule"],
         "threshold": terms["threshold"],
         "same_tokens": terms["same_tokens"],
+        **({"learnt": _learnt(terms)} if terms.get("learnt") else {}),
     }
     stayed, went = _durations(arm)
     return {
@@ -84,6 +85,11 @@ def _paid(done: Sequence[Cascaded], terms: Json, by: Rates) -> Figures:
         ),
         EGRESS.key: EGRESS.scalar(positive_mean([one.egress_usd for one in by_payee])),
     }
+
+
+def _learnt(terms: Json) -> list[list[object]]:
+    """Return [suite, questions that trained the rule, those that both models answered the same]."""
+    return [[one["suite"], one["n"], one["same"]] for one in terms["learnt"]]
 
 
 def _durations(arm: ArmRecord) -> tuple[list[float], list[float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -76,7 +77,7 @@ def cascades_of(
 def _not_planned(row: Row, workload: Mapping[str, Any], slo: Slo) -> str | None:
     """Return why a cascade cannot be planned; None if it can."""
     notes = _notes(row, cascade.RATE)
-    n, sent, offline = (int(notes.get(key) or 0) for key in ("n", "escalated", "offline"))
+    n, sent, offline = (round(_number(notes, key)) for key in ("n", "escalated", "offline"))
     batch = int(row.workload.get("batch_size") or 1)
     if slo.tpot_ms is not None:
         return "its answers come as a whole, so a limit of the time of a further token cannot be judged"
@@ -84,11 +85,12 @@ def _not_planned(row: Row, workload: Mapping[str, Any], slo: Slo) -> str | None:
         return "its requests are not those of the plan, and whole answers cannot be scaled to other ones"
     if batch > 1:
         return f"it was measured {batch} requests at a time, so the seconds of a single one are not known"
-    if not sent:
+    if not sent or not value_of(row.figure(cascade.RATE)):
         return f"none of its {n} requests went on, so the seconds of the large model are not known"
     if offline:
         return f"the link was down for {offline} of its {n} requests; measure it without an outage"
-    if not _notes(row, cascade.EDGE).get("seconds") or not _notes(row, cascade.CLOUD).get("seconds"):
+    edge, cloud = _notes(row, cascade.EDGE), _notes(row, cascade.CLOUD)
+    if not all((_number(edge, "seconds"), _number(edge, "usd_per_hour"), _number(cloud, "seconds"))):
         return (
             "run.json is of an earlier version, without the seconds of each side; --hardware computes it anew"
         )
@@ -103,12 +105,13 @@ def _option(run: RunSummary, row: Row) -> CascadeOption:
     each_usd = watt_hour_usd(price.usd_per_kwh, price.pue)
     watts = price.power_watts or 0.0
     idle = min(price.idle_watts, watts)
-    power_usd = float(edge.get("power_usd_per_hour") or 0.0)
+    hour_usd = _number(edge, "usd_per_hour")
+    power_usd = min(_number(edge, "power_usd_per_hour"), hour_usd)
     return CascadeOption(
         title=row.title,
-        edge=Place(factor * edge["seconds"], edge["usd_per_hour"] - power_usd, busy_hour_usd=power_usd),
+        edge=Place(factor * _number(edge, "seconds"), hour_usd - power_usd, busy_hour_usd=power_usd),
         cloud=Place(
-            factor * _notes(row, cascade.CLOUD)["seconds"],
+            factor * _number(_notes(row, cascade.CLOUD), "seconds"),
             price.hourly_usd + idle * each_usd,
             price.devices,
             (watts - idle) * price.devices * each_usd,
@@ -154,3 +157,9 @@ def _threads(row: Row) -> int | None:
 def _notes(row: Row, metric: Any) -> Mapping[str, Any]:
     figure: Figure | None = row.figure(metric)
     return {} if figure is None else figure.notes
+
+
+def _number(notes: Mapping[str, Any], key: str) -> float:
+    """Return a number above 0 of a figure's notes; 0.0 for anything else, as a run may come from anybody."""
+    found = notes.get(key)
+    return float(found) if isinstance(found, int | float) and 0 < found < math.inf else 0.0

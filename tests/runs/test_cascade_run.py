@@ -48,6 +48,12 @@ def variant(name: str, edge: Path, threshold: float) -> dict[str, Any]:
     return {"name": name, "optimise": [step]}
 
 
+def ruled(name: str, edge: Path, **settings: Any) -> dict[str, Any]:
+    """A cascade by a rule with settings of its own; half of its range is the threshold."""
+    step = {**variant(name, edge, 0.5)["optimise"][0], **settings}
+    return {"name": name, "optimise": [step]}
+
+
 @dataclass(frozen=True)
 class Done:
     """The run, as its journal and its summary have it."""
@@ -87,6 +93,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
         "variants": [
             variant("all", small, ALWAYS),
             variant("none", other, NEVER),  # the edge has another tokenizer
+            ruled("learnt", small, cascade="learnt"),
+            ruled("drawn", small, cascade="agreement", samples=2),
         ],
         "price": {"usd_per_hour": 0.36},
         "drift": {
@@ -96,11 +104,12 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     }  # fmt: skip
     (place / "config.yaml").write_text(yaml.safe_dump(config))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_CACHE", str(place / "cache"))
         patch.setattr(harness, "source_digest", lambda: "0" * 64)
         patch.setattr(noise, "disturbed", lambda before, after, accepted: False)
         directory = run_spec(read_config(place / "config.yaml"), place / "results")
     found = Done(directory, load_record(directory), load_run(directory))
-    assert [arm.status for arm in found.record.arms] == ["ok"] * 3, [arm.reason for arm in found.record.arms]
+    assert [arm.status for arm in found.record.arms] == ["ok"] * 5, [arm.reason for arm in found.record.arms]
     return found
 
 
@@ -206,7 +215,7 @@ def test_a_plan_has_what_each_place_costs(
         main()
     assert not ended.value.code
     data = json.loads(capsys.readouterr().out)
-    (found,) = data["cascades"]
+    found = data["cascades"][0]
     assert found["title"] == "all"
     assert found["escalation_rate"]["value"] == 1
     hour_usd = {"edge": 0.036, "cloud": 0.36}
@@ -217,3 +226,28 @@ def test_a_plan_has_what_each_place_costs(
         assert side["paid"]["month_usd"] == pytest.approx(machines * usd * 730)
     (why,) = [note for note in data["notes"] if note.startswith("none is a cascade")]
     assert f"none of its {REQUESTS} requests went on" in why
+
+
+def test_a_rule_that_learns_is_trained_once_for_all_processes(done: Done) -> None:
+    arm = done.arm("learnt")
+    assert arm.cascade is not None
+    learnt = arm.cascade["learnt"]
+    assert [(one["form"], one["suite"]) for one in learnt] == [
+        ("choices", "factuality"),
+        ("replies", "arithmetic"),
+    ]
+    assert all(0 <= one["same"] <= one["n"] == len(one["ids"]) for one in learnt)
+    assert all(0 <= one.score <= 1 for one in arm.cascaded)
+    assert done.value("learnt", "one_off_usd") > 0
+    (unit,) = done.record.pairs_of(arm)
+    assert {one.score for one in unit.cascaded} <= {one.score for one in arm.cascaded}
+    assert "its rule was trained on other questions" in markdown.render([done.summary])
+
+
+def test_a_rule_that_draws_gives_every_process_the_same_scores(done: Done) -> None:
+    arm = done.arm("drawn")
+    assert arm.cascade is not None
+    assert arm.cascade["settings"] == {"samples": 2, "temperature": 0.7}
+    assert {one.score for one in arm.cascaded} <= {0, 0.5, 1}
+    (unit,) = done.record.pairs_of(arm)
+    assert {one.score for one in unit.cascaded} <= {one.score for one in arm.cascaded}

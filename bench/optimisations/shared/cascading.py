@@ -13,6 +13,7 @@ from bench.link import LinkSettings
 Dtype = Literal["float32", "bfloat16", "float16"]
 MOST_USD = 1000.0
 NO_LINK = LinkSettings()
+COMMON = ("edge", "threshold", "link", "egress_usd_per_gb")  # settings of every rule
 A_DEVICE = {"model": "smollm2-135m", "usd_per_hour": 0.01}
 
 
@@ -96,4 +97,5 @@ def told(params: Mapping[str, Any]) -> dict[str, Any]:
         "edge_power_usd_per_hour": edge.power_usd_per_hour,
         "egress_usd_per_gb": params["egress_usd_per_gb"],
         "link": asdict(link),
+        "settings": {key: value for key, value in params.items() if key not in COMMON},
     }
