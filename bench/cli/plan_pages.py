@@ -7,12 +7,15 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from bench.cli.api_pages import count_words
+from bench.cli.cascade_pages import cascade_json, cascade_notes, cascade_row, paid_rows
 from bench.cli.listing import align
+from bench.cli.plan_words import bounds, dollars, ms
 from bench.formatting import format_significant
 from bench.plan.answer import FORMULA_MONTH, Answer
 from bench.plan.fleet import MOST_LOAD, Latency, Slo, Stream
 from bench.plan.options import Option
-from bench.plan.planned import Planned, cheapest, month_at, pays_from
+from bench.plan.planned import Planned
+from bench.plan.two_places import PlannedCascade
 from bench.pricing.apis import ApiOffer, list_version
 
 
@@ -25,7 +28,11 @@ def plan_page(answer: Answer, volumes: Sequence[float] = ()) -> str:
         "", "one server is", "takes req/s", "machines", "load", "TTFT p95 ms", "TPOT p95 ms", month,
         "by the hour", "$/1M requests", "drift", "a step is bound by",
     )  # fmt: skip
-    table = [heads, *(_option_row(row, stream) for row in answer.rows)]
+    table = [
+        heads,
+        *(_option_row(row, stream) for row in answer.rows),
+        *(cascade_row(row, stream) for row in answer.cascades),
+    ]
     keep = [index for index in range(len(heads)) if index == 0 or any(row[index] for row in table[1:])]
     apis = [("at an API", "$/month", "in batches", "$/1M requests", _pays_title(answer)), *_api_rows(answer)]
     return "\n".join(
@@ -38,6 +45,7 @@ def plan_page(answer: Answer, volumes: Sequence[float] = ()) -> str:
             "",
             *align([tuple(row[index] for index in keep) for row in table]),
             *_nobody(answer),
+            *paid_rows(answer),
             *_volume_rows(answer, volumes),
             "",
             *align(apis),
@@ -63,15 +71,16 @@ def _option_row(row: Planned, stream: Stream) -> tuple[str, ...]:
     server = _server_words(option)
     if machines is None or row.busiest is None:
         late = found.alone
-        times = (f"{late.ttft_p50_ms:,.0f} alone", _ms(late.tpot_p95_ms) + " alone")
+        times = (f"{late.ttft_p50_ms:,.0f} alone", ms(late.tpot_p95_ms) + " alone")
         return (option.title, server, "0", "none", "-", *times, "-", "-", "-", option.drift, option.bound)
     counts = f"{machines.most}" if machines.most == machines.least else f"{machines.least} to {machines.most}"
     kept = "" if machines.reserved is None else f" ({machines.reserved} reserved)"
     usd = row.request_usd(stream)
+    month = f"{dollars(row.month_usd)}{bounds(row.month_usd, row.month_bounds_usd)}"
     return (
         option.title, server, format_significant(found.rate), counts, f"{machines.load:.0%}",
-        *_times(row.busiest), f"{_money(row.month_usd)}{_bounds(row)}{kept}", _money(row.scaled_usd),
-        _money(None if usd is None else 1e6 * usd), option.drift, option.bound,
+        *_times(row.busiest), f"{month}{kept}", dollars(row.scaled_usd),
+        dollars(None if usd is None else 1e6 * usd), option.drift, option.bound,
     )  # fmt: skip
 
 
@@ -84,17 +93,7 @@ def _server_words(option: Option) -> str:
 
 
 def _times(found: Latency) -> tuple[str, str]:
-    return f"{found.ttft_p95_ms:,.0f}", _ms(found.tpot_p95_ms)
-
-
-def _ms(found: float | None) -> str:
-    return "-" if found is None else format_significant(found)
-
-
-def _money(usd: float | None) -> str:
-    if usd is None:
-        return "-"
-    return f"{usd:,.0f}" if usd >= 1000 else format_significant(usd)
+    return f"{found.ttft_p95_ms:,.0f}", ms(found.tpot_p95_ms)
 
 
 def _volume_rows(answer: Answer, volumes: Sequence[float]) -> Iterator[str]:
@@ -102,27 +101,19 @@ def _volume_rows(answer: Answer, volumes: Sequence[float]) -> Iterator[str]:
     if not volumes:
         return
     heads = ("machines, $/1M requests", *(f"{count_words(one)} a day" for one in volumes))
-    table = [heads, *((row.option.title, *_at_volumes(answer, row, volumes)) for row in answer.rows)]
+    table = [heads, *((row.option.title, *_at_volumes(answer, row, volumes)) for row in answer.every)]
     yield from ("", *align(table))
 
 
-def _at_volumes(answer: Answer, row: Planned, volumes: Sequence[float]) -> Iterator[str]:
+def _at_volumes(answer: Answer, row: Planned | PlannedCascade, volumes: Sequence[float]) -> Iterator[str]:
     for per_day in volumes:
         stream = replace(answer.plan.stream, per_day=per_day)
-        found = month_at(row, stream)
-        yield "-" if found is None else f"{found[0]}, {_money(1e6 * found[1] / stream.per_month)}"
-
-
-def _bounds(row: Planned) -> str:
-    """Return the bounds of the month's dollars, if they differ from them."""
-    if row.month_bounds_usd is None or set(row.month_bounds_usd) == {row.month_usd}:
-        return ""
-    low, high = row.month_bounds_usd
-    return f" [{_money(low)}, {'never' if high is None else _money(high)}]"
+        found = answer.at(row, per_day)
+        yield "-" if found is None else f"{found[0]}, {dollars(1e6 * found[1] / stream.per_month)}"
 
 
 def _nobody(answer: Answer) -> Iterator[str]:
-    late = [row for row in answer.rows if row.fleet is None]
+    late = [row for row in answer.every if row.month_usd is None]
     if late:
         names = ", ".join(row.option.title for row in late)
         yield f"no good request: {names}: even one that never waits misses a limit; more machines do not help"
@@ -139,35 +130,36 @@ def _api_rows(answer: Answer) -> Iterator[tuple[str, ...]]:
             batch = None if one.batch_usd is None else month * one.batch_usd
             yield (
                 f"  {one.ref}",
-                _money(month * one.request_usd),
-                _money(batch),
-                _money(1e6 * one.request_usd),
+                dollars(month * one.request_usd),
+                dollars(batch),
+                dollars(1e6 * one.request_usd),
                 _pays_words(answer, one),
             )
 
 
 def _pays_title(answer: Answer) -> str:
     """Return the heading of the break-even with the cheapest option; empty if none answers in time."""
-    best = cheapest(answer.rows)
+    best = answer.cheapest()
     return f"{best.option.title} is cheaper from" if best else ""
 
 
 def _pays_words(answer: Answer, one: ApiOffer) -> str:
     """Say from how many requests a day the cheapest option costs less than an API."""
-    best = cheapest(answer.rows)
+    best = answer.cheapest()
     if best is None:
         return ""
-    volume = pays_from(best, answer.plan.stream, one.request_usd)
+    volume = answer.pays_from(best, one.request_usd)
     return "never" if volume is None else f"{count_words(volume)} a day"
 
 
 def _notes(answer: Answer) -> Iterator[str]:
     yield f"$/month      {FORMULA_MONTH}; the machines of the busiest hour all month"
-    if any(_bounds(row) for row in answer.rows):
+    if any(bounds(row.month_usd, row.month_bounds_usd) for row in answer.rows):
         yield (
             "[low, high]  the same if each pass takes what the 95 % bounds of the run's time of a request "
             "say; none where the number of machines is the same"
         )
+    yield from cascade_notes(answer)
     yield "by the hour  each hour of the day pays for the machines that it needs; not with one's own"
     yield (
         "takes req/s  the highest rate of random arrivals at which enough requests are good, at most "
@@ -209,9 +201,13 @@ def plan_json(answer: Answer, volumes: Sequence[float] = ()) -> dict[str, Any]:
                 "month_bounds_usd": row.month_bounds_usd,
                 "by_the_hour_usd": row.scaled_usd,
                 "request_usd": row.request_usd(stream),
-                "at_volumes": [_volume_json(row, replace(stream, per_day=one)) for one in volumes],
+                "at_volumes": [_volume_json(answer, row, one) for one in volumes],
             }
             for row in answer.rows
+        ],
+        "cascades": [
+            {**cascade_json(row, stream), "at_volumes": [_volume_json(answer, row, one) for one in volumes]}
+            for row in answer.cascades
         ],
         "same_weights": [_offer_json(answer, one) for one in answer.same_weights],
         "other_models": [_offer_json(answer, one) for one in answer.others],
@@ -219,13 +215,12 @@ def plan_json(answer: Answer, volumes: Sequence[float] = ()) -> dict[str, Any]:
     }
 
 
-def _volume_json(row: Planned, stream: Stream) -> dict[str, float | None]:
-    machines, month_usd = month_at(row, stream) or (None, None)
-    return {"requests_per_day": stream.per_day, "machines": machines, "month_usd": month_usd}
+def _volume_json(answer: Answer, row: Planned | PlannedCascade, per_day: float) -> dict[str, float | None]:
+    machines, month_usd = answer.at(row, per_day) or (None, None)
+    return {"requests_per_day": per_day, "machines": machines, "month_usd": month_usd}
 
 
 def _offer_json(answer: Answer, one: ApiOffer) -> dict[str, Any]:
-    stream = answer.plan.stream
-    volumes = {row.option.title: pays_from(row, stream, one.request_usd) for row in answer.rows}
+    volumes = {row.option.title: answer.pays_from(row, one.request_usd) for row in answer.every}
     since = str(one.since) if one.since else None
     return {**asdict(one), "since": since, "cheaper_from_per_day": volumes}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.cli.app import app
@@ -40,8 +39,7 @@ def plan(asked: PlanOptions) -> None:
     must_be_one_plan(asked)
     found = _of_card(asked) if asked.run is None else _of_run(asked)
     if asked.reserved is not None:
-        hour_usd = price_called(asked.reserved).hourly_usd
-        found = replace(found, options=tuple(replace(one, reserved_usd=hour_usd) for one in found.options))
+        found = found.reserving(price_called(asked.reserved).hourly_usd)
     others = asked.other_volumes(found.stream)
     today = dt.date.fromisoformat(utc_now()[:10])
     answer = found.answered(tuple(asked.api or ()), asked.cached, asked.token_ratio, today)
@@ -54,6 +52,7 @@ def _of_run(asked: PlanOptions) -> Plan:
     from bench.cli.price_commands import names_of_weights, priced
     from bench.measure.clock import utc_now
     from bench.plan.answer import Plan
+    from bench.plan.cascades import cascades_of
     from bench.plan.fleet import Stream
     from bench.plan.options import MOST_SIMULATED, measured_options, not_simulated
     from bench.plan.served import served_rows
@@ -72,7 +71,10 @@ def _of_run(asked: PlanOptions) -> Plan:
             f"only the {MOST_SIMULATED} rows with the cheapest requests are simulated, not {dear} dearer",
         )
     weights = tuple(names_of_weights(run))
-    return Plan(title, (price,), stream, slo, tuple(measured_options(run)), weights, notes)
+    like = next(row.workload for row in run.rows if row.title == base.title)
+    routed, why_not = cascades_of(run, like, slo)
+    notes += why_not
+    return Plan(title, (price,), stream, slo, tuple(measured_options(run)), weights, notes, routed)
 
 
 def _of_card(asked: PlanOptions) -> Plan:

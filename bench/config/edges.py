@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.config.blocks import RuntimeBlock
+from bench.config.questions import check_questions
 from bench.config.shapes import check_order, check_shapes
 from bench.config.spec import Group, Optimisation
 from bench.config.support import why_unsupported
@@ -57,6 +58,7 @@ def check_edge(
             raise source.error((*inner, place), problem, "leave this step out")
         if routes(step.verb):
             raise source.error((*inner, place), "an edge model cannot be a cascade itself")
+    check_questions(source, dict(steps[last].params), (*path, last))
     check_order(source, edge.optimise, inner)
     check_shapes(source, named_or_path(edge.model), edge.optimise, inner, find)
     device = edge_runtime(runtime, edge)

@@ -43,7 +43,18 @@ def on_both(run: RunRecord, arm: ArmRecord, suite: str) -> list[tuple[Json, Answ
         return []
     theirs, ours = found
     both = zip(theirs.items, answers(theirs), answers(ours), strict=True)
-    return [(item, before, after) for item, before, after in both if before is not None and after is not None]
+    used = trained_on(arm, suite)
+    return [
+        (item, before, after)
+        for item, before, after in both
+        if before is not None and after is not None and item["id"] not in used
+    ]
+
+
+def trained_on(arm: ArmRecord, suite: str) -> frozenset[str]:
+    """Return the names of the items that trained the rule of a row that is a cascade: no figure has them."""
+    learnt = (arm.cascade or {}).get("learnt", ())
+    return frozenset(name for one in learnt if one["suite"] == suite for name in one["ids"])
 
 
 def items_of(run: RunRecord, arm: ArmRecord, suite: str) -> tuple[Json, ...] | None:
@@ -129,8 +140,8 @@ class Suite:
         if found is None:
             return []
         theirs, ours = found
-        both = zip(theirs.items, answers(ours), strict=True)
-        return [(item, answer) for item, answer in both if answer is not None]
+        both, used = zip(theirs.items, answers(ours), strict=True), trained_on(arm, self.name)
+        return [(item, answer) for item, answer in both if answer is not None and item["id"] not in used]
 
     def _change(self, both: Sequence[tuple[Json, Answer, Answer]]) -> Figure | None:
         if not both:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -198,8 +199,14 @@ class Engine(ABC):
         now on. Raises Unsupported for an engine that does not show them."""
         raise Unsupported(f"{type(self).__name__} does not show the logits of its tokens")
 
-    def watched(self, generation: Any) -> list[list[float]]:
+    def watched(self, generation: Any) -> list[list[Any]]:
         """Return the statistic of every token so far, one list per prompt."""
+        raise Unsupported(f"{type(self).__name__} does not show the logits of its tokens")
+
+    def choosing(self, choose: Callable[[Any], Any]) -> AbstractContextManager[None]:
+        """Choose tokens with ``choose`` within the block, and not greedily: it gets the logits [sequences,
+        vocabulary] and returns ids [sequences, 1]. Nothing is watched meanwhile. Raises Unsupported for an
+        engine that does not show its logits."""
         raise Unsupported(f"{type(self).__name__} does not show the logits of its tokens")
 
     def cascaded(self) -> tuple[Cascaded, ...]:

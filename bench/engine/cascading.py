@@ -10,7 +10,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 from time import perf_counter_ns
 from typing import Any
 
@@ -96,7 +95,8 @@ class Cascade(Engine):
         whole, ends = self.edge.tokens(generation), set(self.edge.end_ids())
         cut = [list(before_end(ids, ends)) for ids in whole]
         steps = self.edge.watched(generation)
-        scores = [fmean(of[: len(answer) + 1]) for of, answer in zip(steps, cut, strict=True)]
+        seen = [of[: len(answer) + 1] for of, answer in zip(steps, cut, strict=True)]
+        scores = self.rule.of_answers(self.edge, prompts, cut, seen, tokens)
         if not all(map(math.isfinite, scores)):
             raise NonFiniteOutput("the edge model put out NaN or infinite logits, so its answer has no score")
         answers = [self.in_our_tokens(ids) for ids in whole]

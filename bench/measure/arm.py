@@ -11,6 +11,7 @@ from typing import Any
 from bench import plugins
 from bench.config.blocks import DriftBlock, MeasureBlock
 from bench.config.edges import edge_runtime
+from bench.config.questions import questions
 from bench.config.spec import Arm, Optimisation, Place
 from bench.environments import interpreter
 from bench.formatting import row_title
@@ -212,7 +213,9 @@ def _told(arm: Arm, step: Optimisation, baseline: LocalModel, fetch: Fetch | Non
     model = models_of(step, arm.place)["edge"]
     small = replace(arm, model=model, runtime=runtime, optimise=edge.optimise)
     load = load_arguments(small, fetch(small.model), baseline, fetch)
-    return {**what, "params": {}, "told": told(params), "edge": load}
+    learn = questions(params)
+    found: dict[str, object] = {**what, "params": {}, "told": told(params), "edge": load}
+    return {**found, "learn": learn} if learn else found
 
 
 def _with_models(step: Optimisation, fetch: Fetch | None, place: Place) -> dict[str, object]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import fmean
 
 from bench.metrics import cost, routed
 from bench.pricing import two_prices
-from bench.records import ArmRecord, Cascaded, RunRecord
+from bench.pricing.two_prices import Rates
+from bench.records import ArmRecord, Cascaded, Json, RunRecord
 from bench.stats.figure import Figures, Metric
 from bench.stats.intervals import Interval, positive_mean
 from bench.stats.proportions import wilson
@@ -37,7 +39,8 @@ METRICS = (RATE, EDGE, CLOUD, EGRESS, STAYED, WENT, LINK, SENT, RECEIVED)
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     """Return the figures of the solo pass; None for a row that is no cascade.
 
-    Those of requests that went on are None where none did, and so are those of requests that stayed.
+    Those of requests that went on are None where none did, and so are those of requests that stayed. The
+    notes have the mean seconds of work of each side, per request that came to it.
     """
     terms, by = arm.cascade, routed.rates_of(arm, cost.price_of(arm, run))
     if terms is None or by is None or not arm.cascaded:
@@ -51,20 +54,42 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         "rule": terms["rule"],
         "threshold": terms["threshold"],
         "same_tokens": terms["same_tokens"],
+        **({"learnt": _learnt(terms)} if terms.get("learnt") else {}),
     }
-    by_payee = [two_prices.bill([one], by) for one in arm.cascaded]
     stayed, went = _durations(arm)
     return {
         RATE.key: RATE.scalar(wilson(len(sent), count), **notes),
-        EDGE.key: EDGE.scalar(positive_mean([one.edge_usd for one in by_payee]), edge=terms["edge"]),
-        CLOUD.key: CLOUD.scalar(positive_mean([one.cloud_usd for one in by_payee])),
-        EGRESS.key: EGRESS.scalar(positive_mean([one.egress_usd for one in by_payee])),
+        **_paid(arm.cascaded, terms, by),
         STAYED.key: STAYED.distribution(stayed),
         WENT.key: WENT.distribution(went),
         LINK.key: LINK.scalar(_mean([1e3 * one.link_s for one in sent])),
         SENT.key: SENT.scalar(_mean([float(one.sent_bytes) for one in sent])),
         RECEIVED.key: RECEIVED.scalar(_mean([float(one.received_bytes) for one in sent])),
     }
+
+
+def _paid(done: Sequence[Cascaded], terms: Json, by: Rates) -> Figures:
+    """Return the dollars of each side, with the mean seconds of work of a request that came to it."""
+    by_payee = [two_prices.bill([one], by) for one in done]
+    sent = [one.cloud_s for one in done if one.escalated]
+    return {
+        EDGE.key: EDGE.scalar(
+            positive_mean([one.edge_usd for one in by_payee]),
+            edge=terms["edge"],
+            seconds=fmean(one.edge_s for one in done),
+            usd_per_hour=terms["edge_usd_per_hour"],
+            power_usd_per_hour=terms.get("edge_power_usd_per_hour", 0.0),
+        ),
+        CLOUD.key: CLOUD.scalar(
+            positive_mean([one.cloud_usd for one in by_payee]), **({"seconds": fmean(sent)} if sent else {})
+        ),
+        EGRESS.key: EGRESS.scalar(positive_mean([one.egress_usd for one in by_payee])),
+    }
+
+
+def _learnt(terms: Json) -> list[list[object]]:
+    """Return [suite, questions that trained the rule, those that both models answered the same]."""
+    return [[one["suite"], one["n"], one["same"]] for one in terms["learnt"]]
 
 
 def _durations(arm: ArmRecord) -> tuple[list[float], list[float]]:

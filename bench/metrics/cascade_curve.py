@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from bench.drift.behaviour import Answer, Suite, items_of, suites_of
+from bench.drift.behaviour import Answer, Suite, items_of, suites_of, trained_on
 from bench.metrics import cost, routed
 from bench.pricing.two_prices import Rates, bill
 from bench.records import ArmRecord, Cascaded, RunRecord
@@ -113,15 +113,16 @@ def _suites(run: RunRecord) -> list[Suite]:
 
 
 def _answered(arm: ArmRecord, run: RunRecord, suite: Suite) -> list[Both]:
-    """Return every item that both models answered."""
+    """Return every item that both models answered, but those that trained the rule."""
     both, items = arm.suites[suite.name].both, items_of(run, arm, suite.name)
     if both is None or items is None:
         return []
     sides = (side.scores or side.replies for side in (both.edge, both.cloud))
+    used = trained_on(arm, suite.name)
     return [
         (item, request, edge, cloud)
         for item, request, edge, cloud in zip(items, both.requests, *sides, strict=True)
-        if request is not None and edge is not None and cloud is not None
+        if request is not None and edge is not None and cloud is not None and item["id"] not in used
     ]
 
 

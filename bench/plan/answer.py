@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from bench.plan.cascades import CascadeOption
 from bench.plan.fleet import Slo, Stream
 from bench.plan.offers import offers
 from bench.plan.options import Option
-from bench.plan.planned import Planned, planned
+from bench.plan.planned import Planned, cheapest, month_at, pays_from, planned
+from bench.plan.two_places import PlannedCascade, cascade_at, cascade_pays_from, planned_cascade
 from bench.pricing.apis import ApiOffer, TokenMix
 
 FORMULA_MONTH = "machines * dollars an hour * 730, and power where it is billed apart"
@@ -27,6 +29,15 @@ class Plan:
     options: tuple[Option, ...]
     weights: tuple[str, ...]
     notes: tuple[str, ...]
+    cascades: tuple[CascadeOption, ...] = ()
+
+    def reserving(self, hour_usd: float) -> Plan:
+        """Return the same plan with a price of reserved machines; edge devices are the owner's anyway."""
+        options = tuple(replace(one, reserved_usd=hour_usd) for one in self.options)
+        cascades = tuple(
+            replace(one, cloud=replace(one.cloud, reserved_usd=hour_usd)) for one in self.cascades
+        )
+        return replace(self, options=options, cascades=cascades)
 
     def answered(self, apis: Sequence[str], cached_share: float, token_ratio: float, day: dt.date) -> Answer:
         """Simulate every option, and bill the APIs for the same requests at the prices of ``day``."""
@@ -35,12 +46,14 @@ class Plan:
         same = [one for one, is_same in found if is_same]
         theirs = [one for one, is_same in found if not is_same]
         rows = tuple(planned(option, self.stream, self.slo) for option in self.options)
-        return Answer(self, rows, tuple(same if apis else same[:MOST_SAME]), tuple(theirs), day, token_ratio)
+        routed = tuple(planned_cascade(option, self.stream, self.slo) for option in self.cascades)
+        offered = tuple(same if apis else same[:MOST_SAME])
+        return Answer(self, rows, offered, tuple(theirs), day, token_ratio, routed)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The plan worked out: each option with its machines, and the offers of APIs."""
+    """The plan worked out: each option with its machines, cascades apart, and the offers of APIs."""
 
     plan: Plan
     rows: tuple[Planned, ...]
@@ -48,8 +61,35 @@ class Answer:
     others: tuple[ApiOffer, ...]
     day: dt.date
     token_ratio: float
+    cascades: tuple[PlannedCascade, ...] = ()
+
+    @property
+    def every(self) -> tuple[Planned | PlannedCascade, ...]:
+        """Return every option, cascades last."""
+        return (*self.rows, *self.cascades)
 
     @property
     def reserves(self) -> bool:
         """Return whether any option has a price for reserved machines."""
-        return any(row.option.reserved_usd is not None for row in self.rows)
+        prices = [row.option.reserved_usd for row in self.rows]
+        return any(
+            usd is not None for usd in [*prices, *(row.option.cloud.reserved_usd for row in self.cascades)]
+        )
+
+    def cheapest(self) -> Planned | PlannedCascade | None:
+        """Return the option with the cheapest month; None if none answers in time."""
+        return cheapest(self.every)
+
+    def pays_from(self, row: Planned | PlannedCascade, api_usd: float) -> float | None:
+        """Return the requests a day from which an option costs less than an API that bills ``api_usd`` for
+        each; None if it never does."""
+        stream = self.plan.stream
+        if isinstance(row, PlannedCascade):
+            return cascade_pays_from(row, stream, api_usd)
+        return pays_from(row, stream, api_usd)
+
+    def at(self, row: Planned | PlannedCascade, per_day: float) -> tuple[int, float] | None:
+        """Return (machines, dollars a month) of an option for another number of requests a day; None if too
+        few are good."""
+        stream = replace(self.plan.stream, per_day=per_day)
+        return cascade_at(row, stream) if isinstance(row, PlannedCascade) else month_at(row, stream)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from bench.plan.fleet import (
     HOURS_PER_DAY,
@@ -78,7 +79,17 @@ def month_at(row: Planned, stream: Stream) -> tuple[int, float] | None:
     return machines.most, usd
 
 
-def cheapest(rows: Sequence[Planned]) -> Planned | None:
+class HasMonth(Protocol):
+    """What was planned: the dollars of its month, None if it does not answer in time."""
+
+    @property
+    def month_usd(self) -> float | None: ...
+
+
+Found = TypeVar("Found", bound=HasMonth)
+
+
+def cheapest(rows: Sequence[Found]) -> Found | None:
     """Return the option with the cheapest month; None if none answers in time."""
     answering = [row for row in rows if row.month_usd is not None]
     return min(answering, key=lambda row: row.month_usd or 0.0, default=None)

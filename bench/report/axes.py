@@ -1,11 +1,15 @@
-"""Logarithmic axes, which map values to pixels and have ticks at numbers that people read easily."""
+"""Axes, which map values to pixels; the logarithmic ones have ticks at numbers that people read easily."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.formatting import format_significant
+
 MOST_TICKS = 9
+LINEAR_TICKS = 5
 # Mantissas of the ticks, the most closely spaced first; the first family with few enough ticks is used.
 MANTISSAS = (
     (1, 1.1, 1.2, 1.3, 1.5, 1.7, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5, 8, 8.5, 9, 9.5),
@@ -64,3 +68,34 @@ def _spelled(value: float) -> str:
     if 1e-6 <= value < 1e6:
         return f"{value:.8f}".rstrip("0").rstrip(".")
     return f"{value:.3g}"
+
+
+@dataclass(frozen=True)
+class LinearScale:
+    """A map of ``low`` .. ``high`` onto pixels ``start`` .. ``end``; values outside go to the nearer end."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def at(self, value: float) -> float:
+        """Return the pixel of ``value``."""
+        share = (value - self.low) / (self.high - self.low)
+        return round(self.start + min(max(share, 0.0), 1.0) * (self.end - self.start), 1)
+
+    def ticks(self) -> tuple[Tick, ...]:
+        """Return ticks at equal distances, the ends among them."""
+        values = [
+            self.low + step * (self.high - self.low) / (LINEAR_TICKS - 1) for step in range(LINEAR_TICKS)
+        ]
+        return tuple(Tick(self.at(value), format_significant(value)) for value in values)
+
+
+def with_room(
+    values: Sequence[float], start: float, end: float, least: float = -math.inf, most: float = math.inf
+) -> LinearScale:
+    """Return a scale that holds all values with room at both ends, from ``least`` to ``most`` at most."""
+    low, high = min(values), max(values)
+    room = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
+    return LinearScale(max(low - room, least), min(high + room, most), start, end)

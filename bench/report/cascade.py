@@ -14,7 +14,7 @@ def cascade_words(row: Row) -> str:
     rate = row.figure(cascade.RATE)
     if rate is None:
         return ""
-    parts = [_sent(rate), _as_alone(row), _paid(row), _curve_words(row)]
+    parts = [_sent(rate), _learnt(rate), _as_alone(row), _paid(row), _curve_words(row)]
     return "; ".join(part for part in parts if part)
 
 
@@ -26,6 +26,15 @@ def _sent(rate: Figure) -> str:
     if sent == n:
         return f"every request went on{lost}, so the edge model's work comes on top"
     return f"{sent} of {n} requests went on to the large model{lost}"
+
+
+def _learnt(rate: Figure) -> str:
+    """Say on what a rule that learns was trained; nothing for any other rule."""
+    found = rate.notes.get("learnt")
+    listed = found if isinstance(found, list | tuple) else ()
+    whole = [one for one in listed if isinstance(one, list | tuple) and len(one) == 3]
+    seen = [f"{n} of {suite} (the same answer to {same})" for suite, n, same in whole]
+    return f"its rule was trained on other questions: {' and '.join(seen)}" if seen else ""
 
 
 def _as_alone(row: Row) -> str:

@@ -10,15 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.formatting import format_significant
 from bench.metrics import cascade_curve
-from bench.report.axes import Tick
+from bench.report.axes import Tick, with_room
 from bench.report.labels import Box
 from bench.results.row import Row
 
 WIDTH, HEIGHT = 560, 320
 PLOT = Box(64, 14, 540, 262)
-TICKS = 5
 POINT = 5  # numbers of a point of the curve: threshold, share that goes on, USD, share right, seconds
 
 
@@ -45,33 +43,17 @@ class Picture:
     y_ticks: tuple[Tick, ...]
 
 
-@dataclass(frozen=True)
-class _Scale:
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def at(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
-        return round(self.start + min(max(share, 0.0), 1.0) * (self.end - self.start), 1)
-
-    def ticks(self) -> tuple[Tick, ...]:
-        values = [self.low + step * (self.high - self.low) / (TICKS - 1) for step in range(TICKS)]
-        return tuple(Tick(self.at(value), format_significant(value)) for value in values)
-
-
 def picture(row: Row) -> Picture | None:
     """Return the picture of a row's curve; None for a row without one, or one that does not hold numbers."""
     gap = row.figure(cascade_curve.GAP)
-    points = _points(gap.notes.get("curve")) if gap else []
-    here = _points([gap.notes.get("here")]) if gap else []
+    points = curve_points(gap.notes.get("curve")) if gap else []
+    here = curve_points([gap.notes.get("here")]) if gap else []
     if gap is None or len(points) < 2 or not here:
         return None
     named = [("edge only", points[0]), ("cloud only", points[-1]), ("as run", here[0])]
     every = [*points, here[0]]
-    across = _scale([point[2] for point in every], PLOT.left, PLOT.right, least=0.0)
-    up = _scale([point[3] for point in every], PLOT.bottom, PLOT.top)
+    across = with_room([point[2] for point in every], PLOT.left, PLOT.right, least=0.0)
+    up = with_room([point[3] for point in every], PLOT.bottom, PLOT.top)
     return Picture(
         str(gap.notes.get("suite")),
         str(gap.notes.get("n")),
@@ -82,7 +64,7 @@ def picture(row: Row) -> Picture | None:
     )
 
 
-def _points(found: Any) -> list[Sequence[float]]:
+def curve_points(found: Any) -> list[Sequence[float]]:
     """Return the points of a curve that are five finite numbers; a run may come from anybody."""
     whole = found if isinstance(found, list | tuple) else []
     return [
@@ -92,11 +74,3 @@ def _points(found: Any) -> list[Sequence[float]]:
         and len(point) == POINT
         and all(isinstance(one, int | float) and math.isfinite(one) for one in point)
     ]
-
-
-def _scale(values: Sequence[float], start: float, end: float, least: float | None = None) -> _Scale:
-    """Return a scale that holds all values with room at both ends."""
-    low, high = min(values), max(values)
-    room = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
-    low = low - room if least is None else max(low - room, least)
-    return _Scale(low, high + room, start, end)

@@ -222,9 +222,10 @@ class TransformersEngine(Watching, Scoring, Speculating, TextModel):
             )
             if self._makes_own:
                 batch.cache = out.get(self._cache_name)
+            last = out.logits[:, -1]
             if self._watch is not None:
-                batch.watched.append(self._watch(out.logits[:, -1]))
-            batch.chosen.append(out.logits[:, -1].argmax(-1, keepdim=True))
+                batch.watched.append(self._watch(last))
+            batch.chosen.append(self._choose(last) if self._choose else last.argmax(-1, keepdim=True))
         return None
 
     def tokens(self, generation: Batch) -> list[list[int]]:

@@ -88,6 +88,16 @@ class Bill(Block):
     details: dict[str, Any] = Field(default_factory=dict)
 
 
+class Learnt(Block):
+    """What a rule of a cascade learnt: the questions that trained it, and how many agreed."""
+
+    form: Literal["choices", "replies"]
+    suite: Name
+    ids: list[Whole]
+    n: Count
+    same: Count
+
+
 class Cascade(Block):
     """The terms of a cascade: its rule, and what its two sides cost."""
 
@@ -96,8 +106,10 @@ class Cascade(Block):
     sure: Literal["above", "below"]
     edge: Whole
     edge_usd_per_hour: Above0
+    edge_power_usd_per_hour: Amount = 0.0
     egress_usd_per_gb: Amount
     same_tokens: bool
+    learnt: list[Learnt] = Field(default_factory=list)
 
 
 class Step(Block):

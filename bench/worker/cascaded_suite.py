@@ -81,7 +81,7 @@ def _by_edge(engine: Cascade, item: Json, tokens: int) -> tuple[Answer, float | 
     generation = suite.until_ended(engine.edge, [prompt], tokens)
     ids = before_end(engine.edge.tokens(generation)[0], set(engine.edge.end_ids()))
     steps = engine.edge.watched(generation)[0][: len(ids) + 1]
-    return engine.edge.text(ids), math.fsum(steps) / len(steps)
+    return engine.edge.text(ids), engine.rule.of_answers(engine.edge, [prompt], [ids], [steps], tokens)[0]
 
 
 def _answer(engine: Engine, item: Json, tokens: int) -> Answer:

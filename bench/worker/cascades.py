@@ -10,13 +10,15 @@ from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
 
-from bench.engine import Engine
+from bench.engine import Engine, one_off
 from bench.engine.cascading import Cascade
-from bench.engine.confidence import Rule
+from bench.engine.confidence import LearningRule, Rule
 from bench.engine.evidence import Check, check
 from bench.link import Link, LinkSettings
 from bench.records import Cascaded, Json, Loaded
+from bench.records.thinking import before_end
 from bench.runtimes._text import same_tokenizer
+from bench.worker import learning
 from bench.worker.steps import enforce
 
 PROBE = [number % 97 + 3 for number in range(48)]
@@ -60,19 +62,24 @@ def made(
     """
     edge, found = load(step["edge"])
     started = perf_counter_ns()
-    rule = importlib.import_module(step["module"]).RULE
     asked = step["told"]
+    rule: Rule = importlib.import_module(step["module"]).RULE.with_settings(asked.get("settings", {}))
     same = same_tokenizer(directory, Path(step["edge"]["directory"]))
     cascade = Cascade(
         edge, cloud, rule, asked["threshold"], Link(LinkSettings.of(asked["link"])), same_tokens=same
     )
+    learnt: list[Json] = []
+    if isinstance(rule, LearningRule):
+        learnt = learning.learn(cascade, rule, step["learn"], _probe(cascade))
+    bills = one_off.take_bill()
     checks = [
         check("bytes of the edge model's weights", found.weights_bytes, found.weights_bytes > 0, "above 0"),
         *_decides(cascade),
     ]
     steps = [{**one, "step": f"edge: {one['step']}"} for one in found.evidence]
-    steps.append(_step(step, (perf_counter_ns() - started) / 1e9, checks, cascade, found))
-    return cascade, found, steps, checks
+    own = _step(step, (perf_counter_ns() - started) / 1e9, checks, cascade, found)
+    own["cascade"]["learnt"] = learnt
+    return cascade, found, [*steps, {**own, "one_off": bills}], checks
 
 
 def _step(
@@ -81,7 +88,6 @@ def _step(
     return {
         "step": step["label"],
         "took_s": took_s,
-        "one_off": [],
         "checks": [asdict(one) for one in checks],
         "weights_bytes_before": cascade.cloud.census(count_zeros=False).weights_bytes,
         "weights_bytes_after": cascade.census(count_zeros=False).weights_bytes,
@@ -98,13 +104,18 @@ def _step(
     }
 
 
+def _probe(cascade: Cascade) -> list[int]:
+    """Return a short prompt in tokens that both models have."""
+    vocabulary = min(cascade.edge.facts().vocabulary, cascade.cloud.facts().vocabulary)
+    return [number % min(97, vocabulary - 3) + 3 for number in PROBE]
+
+
 def _decides(cascade: Cascade) -> list[Check]:
     """Check the score of a short reply against one pass of the edge model, and that each side of the
     threshold gives the reply of its own model. The link stays out of it."""
     threshold, link = cascade.threshold, cascade.link
     cascade.link = Link(NO_LINK)
-    vocabulary = min(cascade.edge.facts().vocabulary, cascade.cloud.facts().vocabulary)
-    prompt = [number % min(97, vocabulary - 3) + 3 for number in PROBE]
+    prompt = _probe(cascade)
     ids, _size = cascade.edge_reads(prompt)
     reply, theirs = _alone(cascade.edge, ids), _alone(cascade.cloud, prompt)
     try:
@@ -117,20 +128,11 @@ def _decides(cascade: Cascade) -> list[Check]:
     near = math.isclose(stayed.score, score, rel_tol=APART_ROUNDED if rounded else APART, abs_tol=1e-4)
     stays = not stayed.escalated and kept == cascade.in_our_tokens(reply)
     goes = went.from_cloud and sent == theirs
+    again = cascade.rule.scored_twice
     return [
-        check("score of a short reply, and of one pass over it", f"{stayed.score:.5g}", near, f"{score:.5g}"),
-        check(
-            "a request that the rule keeps has the edge's reply",
-            stays,
-            stays,
-            True,
-        ),
-        check(
-            "a request that the rule sends on has the large model's reply",
-            goes,
-            goes,
-            True,
-        ),
+        check(again, f"{stayed.score:.5g}", near, f"{score:.5g}"),
+        check("a request that the rule keeps has the edge's reply", stays, stays, True),
+        check("a request that the rule sends on has the large model's reply", goes, goes, True),
     ]
 
 
@@ -150,9 +152,10 @@ def _forced(cascade: Cascade, prompt: Sequence[int], *, escalate: bool) -> tuple
 
 
 def _of_one_pass(edge: Engine, rule: Rule, prompt: Sequence[int], reply: Sequence[int]) -> float:
-    """Return the mean score over a reply, up to the token that ended it, from the logits of one pass."""
-    ends = set(edge.end_ids())
-    last = next((place for place, token in enumerate(reply) if token in ends), len(reply) - 1)
+    """Return the score of a reply up to the token that ended it, with what a rule sees of each token from the
+    logits of one pass."""
+    answer = before_end(reply, set(edge.end_ids()))
+    last = min(len(answer), len(reply) - 1)
     rows = edge.logits([*prompt, *reply[:last]])[len(prompt) - 1 :]
-    scores = [float(score) for score in rule.of_step(rows)]
-    return math.fsum(scores) / len(scores)
+    steps: list[Any] = rule.of_step(rows).tolist()
+    return rule.of_answers(edge, [prompt], [answer], [steps], PROBE_TOKENS)[0]

@@ -10,7 +10,9 @@ from bench import plugins
 from bench.cli.listing import _steps
 from bench.config import support
 from bench.config.edges import edge_of, edge_runtime
+from bench.config.questions import questions
 from bench.config.reader import read_config
+from bench.drift.behaviour import suites_of
 from bench.errors import ConfigError
 from bench.link import LinkSettings
 from bench.measure.arm import models_of
@@ -135,3 +137,38 @@ def test_what_cannot_work_is_refused_with_its_line(tmp_path: Path, old: str, new
 def test_another_engine_has_no_cascade(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is for runtime transformers"):
         read(tmp_path, "runtime: {device: cpu,", "runtime: {name: numpy, device: cpu,")
+
+
+LEARNT = "      - cascade: learnt\n        {form}: {name}\n"
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "words"),
+    [
+        ("choices", "arithmetic", "no suite of closed questions is called 'arithmetic'"),
+        ("replies", "factuality", "no suite of questions with a reply is called 'factuality'"),
+        ("replies", "arithmetics", "did you mean 'arithmetic'"),
+        ("choices", "own", "there are "),
+    ],
+)
+def test_a_rule_learns_from_questions_of_its_form(tmp_path: Path, form: str, name: str, words: str) -> None:
+    text = TEXT.replace("threshold: -0.5", "threshold: 0.5")
+    file = tmp_path / "test.yaml"
+    file.write_text(text.replace("      - cascade: log-probability\n", LEARNT.format(form=form, name=name)))
+    with pytest.raises(ConfigError, match=words) as found:
+        read_config(file)
+    assert f"{form}" in str(found.value)
+
+
+def test_the_halves_of_a_suite_have_every_question_once(tmp_path: Path) -> None:
+    """What is asked in two languages is on one half, and both halves are large."""
+    found = questions({"choices": "factuality", "replies": "arithmetic"})
+    assert found is not None
+    for form, suite in zip(("choices", "replies"), suites_of(["factuality", "arithmetic"]), strict=True):
+        ours = {item["id"] for item in found[form]["items"]}
+        assert 0.4 < len(ours) / len(suite.items()) < 0.6
+        assert found[form]["tokens"] == suite.output_tokens
+        for item in suite.items():
+            twin = item["id"].replace("-en-", "-zh-")
+            assert twin in ours or item["id"] not in ours or twin not in {one["id"] for one in suite.items()}
+    assert questions({"threshold": 0.5}) is None

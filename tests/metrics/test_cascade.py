@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fakes import arm_record, loaded, run_record, timed_batch, unit
 
+from bench.drift.suites.factuality import SUITE
 from bench.metrics import cascade, cascade_curve, comparisons, cost, routed
 from bench.records import Answered, ArmRecord, BothAnswered, Cascaded, RunRecord, SuiteAnswers
 from bench.report.cascade import cascade_words
@@ -180,3 +181,29 @@ def test_an_item_that_one_model_could_not_read_is_left_out() -> None:
     gap = cascade_curve.figures(arm, replace(run, arms=(run.arms[0], arm)))["cascade_gap"]
     assert gap is not None
     assert gap.notes["n"] == 18
+
+
+def test_items_that_trained_the_rule_are_in_no_figure() -> None:
+    """The first half trained it, of which the edge has 50 right: 10 of the other 50 are left to it."""
+    run, arm = asked(100, True, 60, 90)
+    assert arm.loaded is not None
+    learnt = [
+        {"form": "choices", "suite": "factuality", "ids": [f"{k}" for k in range(50)], "n": 50, "same": 44}
+    ]
+    evidence = ({"step": "cascade: learnt", "checks": [], "cascade": {**TERMS, "learnt": learnt}},)
+    arm = replace(arm, loaded=replace(arm.loaded, evidence=evidence))
+    run = replace(run, arms=(run.arms[0], arm))
+    gap = cascade_curve.figures(arm, run)["cascade_gap"]
+    assert gap is not None
+    assert (gap.notes["n"], gap.value) == (50, pytest.approx(30 / 50))
+    row = summarise(run).rows[1]
+    accuracy = row.figure(SUITE.accuracy)
+    change = row.figure(SUITE.change)
+    assert accuracy is not None
+    assert change is not None
+    assert (accuracy.notes["n"], change.notes["n"]) == (50, 50)
+    assert accuracy.value == pytest.approx(10 / 50)
+    base = summarise(run).rows[0].figure(SUITE.accuracy)
+    assert base is not None
+    assert base.notes["n"] == 100
+    assert "trained on other questions: 50 of factuality (the same answer to 44)" in cascade_words(row)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import count
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+import numpy as np
 import pytest
 import transformers
 from byte_tokenizer import write_tokenizer
@@ -13,9 +16,10 @@ from engines import saved, sizes, told
 
 from bench import plugins
 from bench.engine.cascading import Cascade
-from bench.engine.confidence import Rule
+from bench.engine.confidence import LearningRule, Rule
 from bench.errors import NotApplied, Unsupported
 from bench.optimisations.shared.cascading import CascadeParams, Edge
+from bench.optimisations.shared.logistic import Logistic
 from bench.records import Json
 from bench.worker import cascaded_suite, passes, session
 
@@ -26,6 +30,16 @@ CHOICES: list[Json] = [
     {"id": f"{n}", "prompt": f"{n} is", "choices": [" a", " bc"], "right": 0} for n in range(6)
 ]
 REPLIES: list[Json] = [{"id": f"{n}", "prompt": f"what is {n}?"} for n in range(4)]
+LEARN = {
+    "choices": {"suite": "factuality", "tokens": 0, "items": CHOICES},
+    "replies": {"suite": "arithmetic", "tokens": 3, "items": REPLIES},
+}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a rule learns is kept on the disk, for this test alone."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
 
 
 def module_of(name: str) -> Any:
@@ -61,6 +75,8 @@ def message(
         "link": {"round_trip_ms": 1},
     }  # fmt: skip
     step = {"label": f"cascade: {name}", "module": module, "params": {}, "told": terms}
+    if issubclass(type(module_of(name).RULE), LearningRule):
+        step["learn"] = LEARN
     return load(models[1], {**step, "edge": load(models[0], *edge_steps)})
 
 
@@ -120,7 +136,11 @@ def test_a_rule_that_does_not_decide_is_caught(
 ) -> None:
     rule = module_of(name).RULE
     if fault == "no score":
-        monkeypatch.setattr(type(rule), "of_step", lambda self, logits: logits[:, 0] * 0 + len(logits))
+        monkeypatch.setattr(type(rule), "of_step", lambda self, logits: logits[:, :1] * 0 + len(logits))
+        monkeypatch.setattr(type(rule), "of_answer", lambda self, steps, most: fmean(one for (one,) in steps))
+        if name == "agreement":  # it draws, and sees no steps
+            drawn = count()
+            monkeypatch.setattr(type(rule), "of_answers", lambda self, *_asked: [float(next(drawn))])
     elif fault == "the edge's answer":
         real = Cascade._escalate
 
@@ -144,6 +164,9 @@ def test_an_edge_that_cannot_show_its_scores_is_refused(models: tuple[Path, Path
 def test_both_models_answer_a_suite(models: tuple[Path, Path], name: str) -> None:
     engine, _found = session.load(message(models, name))
     assert isinstance(engine, Cascade)
+    if isinstance(engine.rule, LearningRule):  # two toys may agree on nothing, which teaches one answer
+        taught = Logistic((0.0,) * 4, (1.0,) * 4, (1.0, -0.5, 1.0, 0.1, 0.0))
+        engine.rule = engine.rule.trained({"choices": taught, "replies": taught})
     for items, tokens in ((CHOICES, 0), (REPLIES, 6)):
         first = cascaded_suite.answered(engine, items, tokens)
         assert first.both is not None
@@ -161,7 +184,8 @@ def test_both_models_answer_a_suite(models: tuple[Path, Path], name: str) -> Non
             assert one is not None
             assert own[place] == kinds["cloud" if one.escalated else "edge"][place]
             assert min(one.edge_s, one.cloud_s, one.link_s, one.sent_bytes, one.received_bytes) > 0
-        assert {one.escalated for one in found.both.requests if one} == {True, False}
+        if name != "agreement" or scores[0] < scores[-1]:  # two toys may draw nothing that agrees
+            assert {one.escalated for one in found.both.requests if one} == {True, False}
 
 
 def test_a_suite_scores_a_reply_as_a_request_is_scored(models: tuple[Path, Path]) -> None:
@@ -186,3 +210,41 @@ def test_an_item_that_does_not_fit_is_nobodys(models: tuple[Path, Path]) -> None
         assert found.both is not None
         assert found.both.requests == (None,)
         assert (found.replies if tokens else found.scores) == (None,)
+
+
+def test_a_rule_that_learns_is_trained_once(models: tuple[Path, Path]) -> None:
+    """Its classifiers are those of the answers of both models, which a plain loop counts."""
+    engine, found = session.load(message(models, "learnt", 0.5))
+    assert isinstance(engine, Cascade)
+    step = found.evidence[-1]
+    (bill,) = step["one_off"]
+    assert (bill["what"], bill["took_s"] > 0) == ("cascade-learnt", True)
+    by_form = {one["form"]: one for one in step["cascade"]["learnt"]}
+    assert [one["id"] for one in CHOICES] == by_form["choices"]["ids"]
+    for form, items, tokens in (("choices", CHOICES, 0), ("replies", REPLIES, 3)):
+        both = cascaded_suite.answered(engine, items, tokens).both
+        assert both is not None
+        if tokens:
+            pairs = zip(both.edge.replies, both.cloud.replies, strict=True)
+            same = sum((a or "").split() == (b or "").split() for a, b in pairs)
+        else:
+            same = sum(
+                np.argmax(a or ()) == np.argmax(b or ())
+                for a, b in zip(both.edge.scores, both.cloud.scores, strict=True)
+            )
+        assert (by_form[form]["n"], by_form[form]["same"]) == (len(items), same)
+        scores = [one.score for one in both.requests if one]
+        wanted = (same * (same + 1) / (same + 2) + (len(items) - same) / (len(items) - same + 2)) / len(items)
+        assert fmean(scores) == pytest.approx(wanted, abs=1e-4)  # the mean of Platt's targets
+    again, later = session.load(message(models, "learnt", 0.5))
+    assert isinstance(again, Cascade)
+    assert later.evidence[-1]["one_off"][0]["reused"]
+    assert later.evidence[-1]["cascade"]["learnt"] == step["cascade"]["learnt"]
+
+
+def test_questions_that_no_model_can_read_teach_nothing(models: tuple[Path, Path]) -> None:
+    long = {"suite": "factuality", "tokens": 3, "items": [{"id": "1", "prompt": "a" * 5000}]}
+    asked = message(models, "learnt", 0.5)
+    asked["optimise"][0]["learn"] = {"replies": long}
+    with pytest.raises(NotApplied, match="no question of factuality fits both models"):
+        session.load(asked)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import yaml
 from byte_tokenizer import write_tokenizer
 from engines import saved, sizes
 
+from bench.cli.main import main
 from bench.config.reader import read_config
 from bench.machine import noise
 from bench.records import ArmRecord, RunRecord
@@ -42,6 +45,12 @@ def variant(name: str, edge: Path, threshold: float) -> dict[str, Any]:
         "link": {"round_trip_ms": 4, "megabits_per_s": 10},
         "egress_usd_per_gb": 90.0,
     }
+    return {"name": name, "optimise": [step]}
+
+
+def ruled(name: str, edge: Path, **settings: Any) -> dict[str, Any]:
+    """A cascade by a rule with settings of its own; half of its range is the threshold."""
+    step = {**variant(name, edge, 0.5)["optimise"][0], **settings}
     return {"name": name, "optimise": [step]}
 
 
@@ -84,6 +93,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
         "variants": [
             variant("all", small, ALWAYS),
             variant("none", other, NEVER),  # the edge has another tokenizer
+            ruled("learnt", small, cascade="learnt"),
+            ruled("drawn", small, cascade="agreement", samples=2),
         ],
         "price": {"usd_per_hour": 0.36},
         "drift": {
@@ -93,11 +104,12 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     }  # fmt: skip
     (place / "config.yaml").write_text(yaml.safe_dump(config))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_CACHE", str(place / "cache"))
         patch.setattr(harness, "source_digest", lambda: "0" * 64)
         patch.setattr(noise, "disturbed", lambda before, after, accepted: False)
         directory = run_spec(read_config(place / "config.yaml"), place / "results")
     found = Done(directory, load_record(directory), load_run(directory))
-    assert [arm.status for arm in found.record.arms] == ["ok"] * 3, [arm.reason for arm in found.record.arms]
+    assert [arm.status for arm in found.record.arms] == ["ok"] * 5, [arm.reason for arm in found.record.arms]
     return found
 
 
@@ -190,3 +202,52 @@ def test_the_evidence_and_what_a_reader_sees(done: Done) -> None:
     assert "sent on" in text
     assert "<polyline" in html.render([done.summary])
     assert verify_run(done.directory)
+
+
+def test_a_plan_has_what_each_place_costs(
+    done: Done, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without limits each place works 80 % of the time in its busiest hour; the dollars are by hand."""
+    monkeypatch.setattr(
+        sys, "argv", ["bench", "plan", str(done.directory), "--requests-per-day", "1e7", "--json"]
+    )
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    data = json.loads(capsys.readouterr().out)
+    found = data["cascades"][0]
+    assert found["title"] == "all"
+    assert found["escalation_rate"]["value"] == 1
+    hour_usd = {"edge": 0.036, "cloud": 0.36}
+    for place, usd in hour_usd.items():
+        side = found[place]
+        machines = math.ceil(1e7 / 86_400 * side["request_s"] / 0.8 - 1e-9)
+        assert side["paid"]["fleet"]["most"] == machines
+        assert side["paid"]["month_usd"] == pytest.approx(machines * usd * 730)
+    (why,) = [note for note in data["notes"] if note.startswith("none is a cascade")]
+    assert f"none of its {REQUESTS} requests went on" in why
+
+
+def test_a_rule_that_learns_is_trained_once_for_all_processes(done: Done) -> None:
+    arm = done.arm("learnt")
+    assert arm.cascade is not None
+    learnt = arm.cascade["learnt"]
+    assert [(one["form"], one["suite"]) for one in learnt] == [
+        ("choices", "factuality"),
+        ("replies", "arithmetic"),
+    ]
+    assert all(0 <= one["same"] <= one["n"] == len(one["ids"]) for one in learnt)
+    assert all(0 <= one.score <= 1 for one in arm.cascaded)
+    assert done.value("learnt", "one_off_usd") > 0
+    (unit,) = done.record.pairs_of(arm)
+    assert {one.score for one in unit.cascaded} <= {one.score for one in arm.cascaded}
+    assert "its rule was trained on other questions" in markdown.render([done.summary])
+
+
+def test_a_rule_that_draws_gives_every_process_the_same_scores(done: Done) -> None:
+    arm = done.arm("drawn")
+    assert arm.cascade is not None
+    assert arm.cascade["settings"] == {"samples": 2, "temperature": 0.7}
+    assert {one.score for one in arm.cascaded} <= {0, 0.5, 1}
+    (unit,) = done.record.pairs_of(arm)
+    assert {one.score for one in unit.cascaded} <= {one.score for one in arm.cascaded}

@@ -13,6 +13,7 @@ from bench.link import LinkSettings
 Dtype = Literal["float32", "bfloat16", "float16"]
 MOST_USD = 1000.0
 NO_LINK = LinkSettings()
+COMMON = ("edge", "threshold", "link", "egress_usd_per_gb")  # settings of every rule
 A_DEVICE = {"model": "smollm2-135m", "usd_per_hour": 0.01}
 
 
@@ -48,7 +49,12 @@ class Edge:
     @property
     def hourly_usd(self) -> float:
         """Return the dollars of an hour in which the device works, power included."""
-        return self.usd_per_hour + (self.watts or 0.0) * (self.usd_per_kwh or 0.0) / 1000
+        return self.usd_per_hour + self.power_usd_per_hour
+
+    @property
+    def power_usd_per_hour(self) -> float:
+        """Return the dollars of power of an hour in which the device works."""
+        return (self.watts or 0.0) * (self.usd_per_kwh or 0.0) / 1000
 
     def __str__(self) -> str:
         steps = "".join(f" + {getattr(step, 'label', step)}" for step in self.optimise)
@@ -88,6 +94,8 @@ def told(params: Mapping[str, Any]) -> dict[str, Any]:
         "threshold": params["threshold"],
         "edge": str(edge),
         "edge_usd_per_hour": edge.hourly_usd,
+        "edge_power_usd_per_hour": edge.power_usd_per_hour,
         "egress_usd_per_gb": params["egress_usd_per_gb"],
         "link": asdict(link),
+        "settings": {key: value for key, value in params.items() if key not in COMMON},
     }

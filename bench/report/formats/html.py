@@ -14,7 +14,7 @@ from bench.metrics import all_metrics
 from bench.metrics.comparisons import Comparison
 from bench.records import Facts
 from bench.records.grid import words
-from bench.report import cascade_picture, interactivity, scatter
+from bench.report import cascade_picture, interactivity, quality_picture, scatter
 from bench.report.behaviour import spoiled
 from bench.report.columns import Column, columns_of
 from bench.report.compared import Compared, compared
@@ -90,6 +90,7 @@ def _template() -> Template:
         "drift_note": drift_note,
         "plot": scatter,
         "curve_plot": cascade_picture,
+        "quality_plot": quality_picture,
         "sweep_plot": interactivity,
         "sparkline": sparkline,
         "steal_worth_a_word": STEAL_WORTH_A_WORD,

@@ -1,0 +1,165 @@
+"""A row of a run that is a cascade, as an option of a plan: what each of its two places works and costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.drift.suites import generation
+from bench.formatting import format_share
+from bench.metrics import cascade, cost
+from bench.plan.fleet import Slo
+from bench.plan.served import NOT_SAID
+from bench.pricing.cost import kept_price, watt_hour_usd
+from bench.results.row import Row
+from bench.results.run_summary import RunSummary, in_turns
+from bench.stats.figure import Figure, value_of
+from bench.stats.intervals import Interval
+
+
+@dataclass(frozen=True)
+class Place:
+    """One side of a cascade: a server that answers one request after the other, each as a whole.
+
+    A request that comes here takes ``request_s`` seconds of work. One server is ``share`` of a machine, which
+    costs ``machine_usd`` an hour; ``busy_hour_usd`` are dollars of power that an hour of work of one server
+    adds. ``rented`` machines can be paid by the hour, and reserved ones cost ``reserved_usd`` an hour.
+    """
+
+    request_s: float
+    machine_usd: float
+    share: float = 1.0
+    busy_hour_usd: float = 0.0
+    rented: bool = False
+    reserved_usd: float | None = None
+
+
+@dataclass(frozen=True)
+class CascadeOption:
+    """A cascade: every request comes to the ``edge``, and the share ``escalated`` to the ``cloud`` too.
+
+    A request that goes on waits ``link_s`` for the link, and its reply costs ``egress_usd``. ``slower`` are
+    the 95 % bounds of the seconds of work, divided by them; None where the run has none. ``drift`` says in a
+    few words how far the answers are from the baseline's.
+    """
+
+    title: str
+    edge: Place
+    cloud: Place
+    escalated: Interval
+    link_s: float
+    egress_usd: float
+    drift: str
+    slower: tuple[float, float] | None = None
+
+
+def cascades_of(
+    run: RunSummary, workload: Mapping[str, Any], slo: Slo
+) -> tuple[tuple[CascadeOption, ...], tuple[str, ...]]:
+    """Return the cascades of a run that can be planned, and for each other one why it cannot.
+
+    ``workload`` is that of the row whose requests are planned: whole answers cannot be scaled to other ones.
+    """
+    found, why = list[CascadeOption](), list[str]()
+    for row in run.rows:
+        if not row.ok or row.figure(cascade.EDGE) is None:
+            continue
+        reason = _not_planned(row, workload, slo)
+        if reason is None:
+            found.append(_option(run, row))
+        else:
+            why.append(f"{row.title} is a cascade that is not planned: {reason}")
+    return tuple(found), tuple(why)
+
+
+def _not_planned(row: Row, workload: Mapping[str, Any], slo: Slo) -> str | None:
+    """Return why a cascade cannot be planned; None if it can."""
+    notes = _notes(row, cascade.RATE)
+    n, sent, offline = (round(_number(notes, key)) for key in ("n", "escalated", "offline"))
+    batch = int(row.workload.get("batch_size") or 1)
+    if slo.tpot_ms is not None:
+        return "its answers come as a whole, so a limit of the time of a further token cannot be judged"
+    if dict(row.workload) != dict(workload):
+        return "its requests are not those of the plan, and whole answers cannot be scaled to other ones"
+    if batch > 1:
+        return f"it was measured {batch} requests at a time, so the seconds of a single one are not known"
+    if not sent or not value_of(row.figure(cascade.RATE)):
+        return f"none of its {n} requests went on, so the seconds of the large model are not known"
+    if offline:
+        return f"the link was down for {offline} of its {n} requests; measure it without an outage"
+    edge, cloud = _notes(row, cascade.EDGE), _notes(row, cascade.CLOUD)
+    if not all((_number(edge, "seconds"), _number(edge, "usd_per_hour"), _number(cloud, "seconds"))):
+        return (
+            "run.json is of an earlier version, without the seconds of each side; --hardware computes it anew"
+        )
+    return None
+
+
+def _option(run: RunSummary, row: Row) -> CascadeOption:
+    rate = row.figure(cascade.RATE)
+    assert rate is not None, "_not_planned says so otherwise"
+    edge, price = _notes(row, cascade.EDGE), kept_price(run.price, run.run_id, _threads(row))
+    factor, slower = _as_shown(run, row)
+    each_usd = watt_hour_usd(price.usd_per_kwh, price.pue)
+    watts = price.power_watts or 0.0
+    idle = min(price.idle_watts, watts)
+    hour_usd = _number(edge, "usd_per_hour")
+    power_usd = min(_number(edge, "power_usd_per_hour"), hour_usd)
+    return CascadeOption(
+        title=row.title,
+        edge=Place(factor * _number(edge, "seconds"), hour_usd - power_usd, busy_hour_usd=power_usd),
+        cloud=Place(
+            factor * _number(_notes(row, cascade.CLOUD), "seconds"),
+            price.hourly_usd + idle * each_usd,
+            price.devices,
+            (watts - idle) * price.devices * each_usd,
+            rented=run.price["ownership"] == "rented",
+        ),
+        escalated=rate.interval,
+        link_s=(value_of(row.figure(cascade.LINK)) or 0.0) / 1000,
+        egress_usd=(value_of(row.figure(cascade.EGRESS)) or 0.0) / rate.value,
+        drift=_drift(row),
+        slower=slower,
+    )
+
+
+def _as_shown(run: RunSummary, row: Row) -> tuple[float, tuple[float, float] | None]:
+    """Return by what to multiply the seconds of the row's own pass, and their bounds.
+
+    Where both sides were measured in turns, the table shows the baseline's dollars times the ratio. The
+    seconds of both places are scaled so that a request costs as much here; egress is no time.
+    """
+    ratio = run.comparison(row, cost.PER_REQUEST)
+    edge, cloud, egress = (
+        value_of(row.figure(one)) or 0.0 for one in (cascade.EDGE, cascade.CLOUD, cascade.EGRESS)
+    )
+    if ratio is None or not in_turns(ratio) or ratio.value is None or not ratio.value > egress:
+        return 1.0, None
+    shown, low, high = ratio.value - egress, ratio.value_low, ratio.value_high
+    factor = shown / (edge + cloud)
+    if low is None or high is None or low <= egress:
+        return factor, None
+    return factor, ((low - egress) / shown, (high - egress) / shown)
+
+
+def _drift(row: Row) -> str:
+    """Say how many replies are the baseline's own: a cascade has no probabilities to compare."""
+    same = row.figure(generation.EXACT)
+    return NOT_SAID if same is None else f"{format_share(same.value)} of replies the same"
+
+
+def _threads(row: Row) -> int | None:
+    return row.facts.threads if row.facts else None
+
+
+def _notes(row: Row, metric: Any) -> Mapping[str, Any]:
+    figure: Figure | None = row.figure(metric)
+    return {} if figure is None else figure.notes
+
+
+def _number(notes: Mapping[str, Any], key: str) -> float:
+    """Return a number above 0 of a figure's notes; 0.0 for anything else, as a run may come from anybody."""
+    found = notes.get(key)
+    return float(found) if isinstance(found, int | float) and 0 < found < math.inf else 0.0
