@@ -37,14 +37,21 @@ def verdict(run: Path, streams: str) -> subprocess.CompletedProcess[str]:
     return shell(f'exec "$@" {streams}', "gate", run)
 
 
+@pytest.fixture(scope="module")
+def usual(run: Path) -> subprocess.CompletedProcess[str]:
+    """The verdict where the streams are as usual."""
+    return verdict(run, "")
+
+
 @pytest.mark.parametrize(
     "streams",
     [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full", ">/dev/full 2>/dev/full"],
 )
 @pytest.mark.fault(34)
-def test_a_gate_has_its_verdict_whatever_the_streams(run: Path, streams: str) -> None:
+def test_a_gate_has_its_verdict_whatever_the_streams(
+    run: Path, usual: subprocess.CompletedProcess[str], streams: str
+) -> None:
     """The config of this run sets no limit, which is a usage error; a gate without one would exit with 0."""
-    usual = verdict(run, "")
     assert usual.returncode == ExitCode.USAGE
     found = verdict(run, streams)
     assert found.returncode == usual.returncode

@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fakes import DataClock, FakeEngine
+from fake_engine import DataClock, FakeEngine
 
 from bench.engine import Options, progress
 from bench.records import Facts

@@ -6,13 +6,22 @@ import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from identities import once
+
+import bench.runtimes
+
+__all__ = ["once"]  # a fixture
 
 ROOT = Path(__file__).resolve().parents[2]
 PROOF = ROOT / "results" / "reference" / "gate"
+SCRIPT, CAP = ROOT / "scripts" / "gate-proof", 8
+Gates = Callable[[str, int], list[str]]
 
 
 def script(name: str) -> ModuleType:
@@ -29,16 +38,9 @@ def script(name: str) -> ModuleType:
 analyse, simulate = script("analyse"), script("simulate")
 
 
-def gates(kind: str, count: int, place: Path) -> list[str]:
-    """Verdicts of the first ``count`` gates of a kind of 8 units at most, measured here and now."""
-    script = str(ROOT / "scripts" / "gate-proof")
-    command = [sys.executable, script, kind, str(count), "--to", str(place), "--cap", "8"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    lines = (place / f"{kind}.jsonl").read_text().splitlines()
-    found = [line for line in map(json.loads, lines) if line["kind"] == "gate_closed"]
-    assert [line["index"] for line in found] == list(range(count))
-    return [line["verdict"] for line in found]
+@pytest.fixture(autouse=True)
+def _nobody_else_counts() -> None:
+    """Here others do count: what these gates measure is real."""
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +48,51 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("campaign")
 
 
-def test_two_sides_that_are_the_same(campaign: Path) -> None:
-    assert "FAIL" not in gates("toy-aa", 1, campaign)
+@pytest.fixture(scope="module")
+def proof() -> Iterator[ModuleType]:
+    """``scripts/gate-proof`` as a module; the engine that it adds is there for these tests only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench.runtimes, "__path__", list(bench.runtimes.__path__))
+        loader = SourceFileLoader("gate_proof", str(SCRIPT))
+        spec = importlib.util.spec_from_loader(loader.name, loader)
+        assert spec is not None
+        module = importlib.util.module_from_spec(spec)
+        patch.setitem(sys.modules, loader.name, module)
+        loader.exec_module(module)
+        yield module
 
 
-def test_a_side_that_does_three_percent_more(campaign: Path) -> None:
+@pytest.fixture
+def gates(proof: ModuleType, campaign: Path, request: pytest.FixtureRequest) -> Gates:
+    """Measures the first gates of a kind, of 8 units at most, here and now; what they said."""
+    request.getfixturevalue("once")
+
+    def measured(kind: str, count: int) -> list[str]:
+        proof.campaign(kind, count, 60.0, campaign, CAP)
+        return verdicts(campaign, kind, count)
+
+    return measured
+
+
+def verdicts(place: Path, kind: str, count: int) -> list[str]:
+    """Those in the journal of a kind, which must be of ``count`` gates."""
+    lines = (place / f"{kind}.jsonl").read_text().splitlines()
+    found = [line for line in map(json.loads, lines) if line["kind"] == "gate_closed"]
+    assert [line["index"] for line in found] == list(range(count))
+    return [line["verdict"] for line in found]
+
+
+def test_two_sides_that_are_the_same(gates: Gates) -> None:
+    assert "FAIL" not in gates("toy-aa", 1)
+
+
+def test_a_side_that_does_three_percent_more(gates: Gates) -> None:
     """One of two may be missed here, where tests share the machine with whatever else runs; not both."""
-    assert set(gates("toy-plus3", 2, campaign)) != {"PASS"}
+    assert set(gates("toy-plus3", 2)) != {"PASS"}
 
 
-def test_one_request_in_twenty_takes_longer(campaign: Path) -> None:
-    assert gates("toy-sporadic", 1, campaign) != ["ERROR"]
+def test_one_request_in_twenty_takes_longer(gates: Gates) -> None:
+    assert gates("toy-sporadic", 1) != ["ERROR"]
 
 
 @pytest.mark.parametrize(
@@ -69,19 +105,25 @@ def test_one_request_in_twenty_takes_longer(campaign: Path) -> None:
         ("exact-same", "PASS"),
     ],
 )
-def test_what_is_counted_is_decided_by_one_unit(kind: str, verdict: str, campaign: Path) -> None:
-    assert gates(kind, 1, campaign) == [verdict]
+def test_what_is_counted_is_decided_by_one_unit(
+    kind: str, verdict: str, campaign: Path, gates: Gates
+) -> None:
+    assert gates(kind, 1) == [verdict]
     (closed,) = dict(analyse.journals(campaign))[kind]
     assert len(closed["units"]) == 1
 
 
 @pytest.mark.parametrize("mutant", ["fixed-order", "one-process"])
-def test_gates_that_are_built_wrong_run_to_an_end(mutant: str, campaign: Path) -> None:
-    assert gates(f"toy-aa-{mutant}", 1, campaign) != ["ERROR"]
+def test_gates_that_are_built_wrong_run_to_an_end(mutant: str, gates: Gates) -> None:
+    assert gates(f"toy-aa-{mutant}", 1) != ["ERROR"]
 
 
 def test_a_campaign_goes_on_where_it_stopped(campaign: Path) -> None:
-    gates("exact-same", 2, campaign)
+    """In another process, by the command line."""
+    command = [sys.executable, str(SCRIPT), "exact-same", "2", "--to", str(campaign), "--cap", str(CAP)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert verdicts(campaign, "exact-same", 2) == ["PASS", "PASS"]
     found = dict(analyse.journals(campaign))
     assert [gate["index"] for gate in found["exact-same"]] == [0, 1]
 

@@ -30,6 +30,7 @@ from bench.measure.worker_process import PeerGone, WorkerProcess
 OPTIONS = {"device": "cpu", "dtype": "float32", "threads": 1, "attention": "sdpa", "random": False}
 RUNTIME = "bench.runtimes.fake"
 PATIENCE_S = 60.0
+NONE_S = 0.3  # what a worker gets that would never leave: it takes all of it
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +38,13 @@ def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Long enough for a worker beside load: only one that would never leave takes all of it."""
     monkeypatch.setattr(worker_process, "GRACE_S", 3.0)
     monkeypatch.setattr(worker_process, "STALL_S", 2.0)
+
+
+@pytest.fixture
+def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a worker that hangs, so that nothing is gained by waiting for it."""
+    monkeypatch.setattr(worker_process, "GRACE_S", NONE_S)
+    monkeypatch.setattr(worker_process, "STALL_S", NONE_S)
 
 
 @contextmanager
@@ -152,8 +160,10 @@ def test_words_on_the_way_are_passed_on_and_are_no_answer(tmp_path: Path) -> Non
 )  # fmt: skip
 @pytest.mark.fault(1, 2, 3, 21)
 def test_each_way_to_fail_has_its_name(
-    tmp_path: Path, fault: Mapping[str, object], outcome: Outcome, reason: str
+    tmp_path: Path, fault: Mapping[str, object], outcome: Outcome, reason: str, request: pytest.FixtureRequest
 ) -> None:
+    if fault["do"] == "say":  # and hangs then
+        request.getfixturevalue("_no_grace")
     with worker(tmp_path) as under:
         found = failure(lambda: load(under, tmp_path, {"at": "load", **fault}))
     assert found.outcome == outcome
@@ -195,6 +205,7 @@ def test_a_hang_ends_at_the_deadline(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(6)
+@pytest.mark.usefixtures("_no_grace")
 def test_a_worker_that_ignores_sigterm(tmp_path: Path) -> None:
     with worker(tmp_path) as under:
         found = failure(lambda: load(under, tmp_path, {"at": "load", "do": "deaf"}, timeout_s=0.3))
@@ -207,11 +218,12 @@ def test_grandchildren_go_with_their_grandparent(tmp_path: Path, end: str) -> No
     file = tmp_path / "grandchild"
     faults = [{"at": "load", "do": "grandchild", "file": str(file)}, {"at": "load", "do": end}]
     with worker(tmp_path) as under:
-        failure(lambda: load(under, tmp_path, *faults, timeout_s=5.0 if end == "hang" else PATIENCE_S))
+        failure(lambda: load(under, tmp_path, *faults, timeout_s=2.5 if end == "hang" else PATIENCE_S))
         grandchild = int(file.read_text())
     wait_until(lambda: not alive(grandchild))
 
 
+@pytest.mark.usefixtures("_no_grace")
 def test_a_worker_that_stops_reading(tmp_path: Path) -> None:
     with worker(tmp_path) as under:
         os.kill(under.pid, signal.SIGSTOP)
@@ -383,14 +395,16 @@ def test_a_duet_of_two_processes(tmp_path: Path) -> None:
     ],
 )
 def test_a_variant_that_breaks_in_a_duet_leaves_the_baseline_whole(
-    tmp_path: Path, fault: Mapping[str, object], outcome: Outcome
+    tmp_path: Path, fault: Mapping[str, object], outcome: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
         two(tmp_path, (), ({"at": "step", "call": 2, **fault},)) as (base, variant),
         worker(tmp_path / "next", "next") as other,
     ):
         found = failure(lambda: turns(base, variant, 1.2))
-        variant.close()
+        with monkeypatch.context() as patch:
+            patch.setattr(worker_process, "GRACE_S", NONE_S)  # it is broken, or hangs
+            variant.close()
         assert found.outcome == outcome
         ready(other, tmp_path / "next")
         assert turns(base, other)[0]["durations_ns"] == [[10_000_000, 1_000_000, 1_000_000]] * 2

@@ -4,39 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bench.models.fetch import ensure
 from bench.models.reference import Named
 from bench.models.registry import all_models, find_model
 from bench.models.safetensors_header import safetensors_header
+from bench.texts.english import read
 
 SHIPPED = [model.name for model in all_models() if model.source and model.source.directory]
 MOST_BYTES = 6_000_000
-LOSS = """
-import json, sys
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from bench.texts.english import read
-tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
-model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)
-text = "对象 and a *list*\\n\\n    >>> x = 1\\n"
-ids = torch.tensor([tokenizer(read()[:8000])["input_ids"][:512]])
-routed = hasattr(model.config, "num_experts")
-with torch.inference_mode():
-    out = model(ids, labels=ids, **({"output_router_logits": True} if routed else {}))
-    least = 1.0
-    for layer in out.router_logits if routed else ():
-        chosen = layer.topk(model.config.num_experts_per_tok, -1).indices.flatten()
-        least = min(least, int(chosen.bincount(minlength=model.config.num_experts).min()) / len(chosen))
-loss = torch.nn.functional.cross_entropy(out.logits[0, :-1], ids[0, 1:])
-print(json.dumps([float(loss), least, tokenizer.decode(tokenizer(text)["input_ids"]) == text]))
-"""
+TEXT = "对象 and a *list*\n\n    >>> x = 1\n"
 
 
 def test_there_are_some_of_other_architectures_than_the_default() -> None:
@@ -66,14 +47,19 @@ def test_the_weights_have_the_shape_of_the_card(name: str) -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_weights_are_trained_and_every_expert_is_used(name: str) -> None:
     """A model that knows nothing loses ln 2048 = 7.6 nats a token."""
-    said = subprocess.run(
-        [sys.executable, "-c", LOSS, str(ensure(Named(name)).directory)],
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    loss, least_share, same_text = json.loads(said.stdout.splitlines()[-1])
+    directory = ensure(Named(name)).directory
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
+    ids = torch.tensor([tokenizer(read()[:8000])["input_ids"][:512]])
+    routed = hasattr(model.config, "num_experts")
+    with torch.inference_mode():
+        out = model(ids, **({"output_router_logits": True} if routed else {}))
+    least_share = 1.0
+    for layer in out.router_logits if routed else ():
+        chosen = layer.topk(model.config.num_experts_per_tok, -1).indices.flatten()
+        times = chosen.bincount(minlength=model.config.num_experts)
+        least_share = min(least_share, int(times.min()) / len(chosen))
+    loss = float(torch.nn.functional.cross_entropy(out.logits[0, :-1], ids[0, 1:]))
     assert loss < 4.5
     assert least_share > 0.01
-    assert same_text
+    assert tokenizer.decode(tokenizer(TEXT)["input_ids"]) == TEXT

@@ -136,12 +136,14 @@ def stopped_by_the_disk(file: Path, out: Path, done: subprocess.CompletedProcess
     verify_run(directory)
 
 
-@pytest.fixture
-def wordy(tmp_path: Path) -> tuple[Path, int]:
+@pytest.fixture(scope="module")
+def wordy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     """A config, and the bytes of its journal up to the end of the second row of three."""
+    place = tmp_path_factory.mktemp("wordy")
     many = {"name": "chat", "requests": 120, "output_tokens": 40}  # so that a row fills many pages
-    file = small_config(tmp_path / "c", {"a": (), "b": ()}, workload=many)
-    directory, _found = measured(file, tmp_path / "before")
+    file = small_config(place / "c", {"a": (), "b": ()}, workload=many)
+    subprocess.run(command("run", file, "--out", place / "before", "-q"), check=True, timeout=120)
+    directory = only(place / "before")
     lines = (directory / "journal.jsonl").read_bytes().splitlines(keepends=True)
     records = read_journal(directory / "journal.jsonl").records
     begun = next(n for n, one in enumerate(records) if one.get("name") == "b" and one.get("started"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import subprocess
 import sys
@@ -28,7 +27,7 @@ from bench.report import gate as words
 from bench.results.summary import load_run, summarise
 from bench.results.verify import verify_run
 from bench.runs import gate as gating
-from bench.runs import meters, sides
+from bench.runs import meters
 from bench.runs import run as harness
 from bench.runs.gate import Plan, calibrate_spec, gate_spec
 from bench.runs.meters import check_meters
@@ -48,10 +47,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(harness, "source_digest", lambda: "0" * 64)
     # A busy hypervisor would void units, and a cap of six would be reached without a verdict.
     monkeypatch.setattr(noise, "stolen", lambda before, after: False)
-    # Who edits the installed tree between two gates of a test makes them two comparisons.
-    once = functools.cache(environments.identity)
-    for module in (gating, sides):
-        monkeypatch.setattr(module, "identity", once)
 
 
 def config(
@@ -95,11 +90,15 @@ def calibration_in(directory: Path) -> Calibration:
 
 
 def test_nothing_changed(tmp_path: Path) -> None:
+    """And every request of the workload comes up."""
     found = gate(config(tmp_path, 2 * MS), tmp_path)
     assert (found["verdict"], found["exit_code"]) == ("PASS", 0)
     assert found["evidence"]["units"] == 7
     assert found["rules"][0]["value"] == 1.0
     assert [row["status"] for row in found["run"]["variants"]] == ["ok", "ok"]
+    units = load_record(found["directory"]).units
+    assert [unit.batches for unit in units[:3]] == [(0, 1), (2, 3), (0, 1)]
+    assert {unit.spawned_first for unit in units} == {0, 1}
 
 
 def test_a_slower_variant(tmp_path: Path) -> None:
@@ -124,13 +123,6 @@ def test_a_gate_reads_its_journal_once(tmp_path: Path, monkeypatch: pytest.Monke
     written = (directory / "journal.jsonl").read_bytes().splitlines()
     assert sum(b'"kind":"unit"' in line for line in written) >= 5
     assert len(read) <= 3 * len(written)  # the third time is for the digest of the last line
-
-
-def test_every_request_of_the_workload_comes_up(tmp_path: Path) -> None:
-    found = gate(config(tmp_path, 2 * MS), tmp_path)
-    units = load_record(found["directory"]).units
-    assert [unit.batches for unit in units[:3]] == [(0, 1), (2, 3), (0, 1)]
-    assert {unit.spawned_first for unit in units} == {0, 1}
 
 
 @pytest.mark.fault(30)

@@ -151,7 +151,7 @@ def test_a_build_that_takes_too_long_is_ended_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def hasty(command: list[str], given: dict[str, str], limit_s: float, cwd: Path) -> object:
-        return run_whole(command, given, 4.0 if command[0] == "/bin/sh" else limit_s, cwd)
+        return run_whole(command, given, 2.0 if command[0] == "/bin/sh" else limit_s, cwd)
 
     monkeypatch.setattr(commands, "run_whole", hasty)
     pid = tmp_path / "pid"
@@ -160,7 +160,7 @@ def test_a_build_that_takes_too_long_is_ended_with_its_children(
         made(tmp_path, {"a": ""}, commands=(slow,))
     said = str(caught.value)
     assert f"build.commands: `{slow}` failed" in said
-    assert "no end within 4 s, so it was ended, with all that it had started" in said
+    assert "no end within 2 s, so it was ended, with all that it had started" in said
     assert "compiling" in said
     assert stat_of(int(pid.read_text()))[:1] in ([], ["Z"])
 

@@ -18,30 +18,12 @@ from bench.models.cache import cache_root
 from bench.results.verify import verify_run
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    (cache / "models").symlink_to(cache_root() / "models")
-    monkeypatch.setenv("BENCH_CACHE", str(cache))
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(repositories.wheelhouse(tmp_path / "wheels")))
-
-
 def gate(config: Path, tmp_path: Path, **more: Any) -> dict[str, Any]:
     known = {"base": "v1.0", "cap": 30, "batches": None, "overrides": (), "only": (), **more}
     found = judged(config, GateOptions(tmp_path / "results", **known), quiet=True)
     verify_run(found.directory)
     block: dict[str, Any] = json.loads(json.dumps(found.gate.to_json()))
     return block
-
-
-@pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with requirements.txt; the test stands in it."""
-    config = repositories.make("requirements", tmp_path / "repo")
-    monkeypatch.chdir(config.parent)
-    return config
 
 
 @pytest.mark.parametrize("change", ["dependency", "template", "config"])

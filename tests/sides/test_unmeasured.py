@@ -14,24 +14,9 @@ from bench.cli import gate_commands
 from bench.cli.bisect import gate_bisect
 from bench.cli.gating import GateOptions, Judged, judged
 from bench.errors import BenchError, ExitCode, UsageError
-from bench.models.cache import cache_root
 from bench.results.summary import load_run
 from bench.results.verify import verify_run
 from bench.sides import commands
-
-
-@pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The config of a repository with requirements.txt; the test stands in it."""
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    (cache / "models").symlink_to(cache_root() / "models")
-    monkeypatch.setenv("BENCH_CACHE", str(cache))
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(repositories.wheelhouse(tmp_path / "wheels")))
-    config = repositories.make("requirements", tmp_path / "repo")
-    monkeypatch.chdir(config.parent)
-    return config
 
 
 def options(tmp_path: Path, **more: Any) -> GateOptions:

@@ -1,0 +1,34 @@
+"""A small repository and the environment of its first commit, which every gate on its commits needs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from proof import repositories
+
+from bench.models.cache import cache_root
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Wheels, a repository with requirements.txt, and a cache that keeps the side of its tag v1.0 once it is
+    built. A candidate is built by the test that makes it: it is another commit."""
+    place = tmp_path_factory.mktemp("prepared")
+    repositories.wheelhouse(place / "wheels")
+    repositories.make("requirements", place / "repo")
+    (place / "cache").mkdir()
+    (place / "cache" / "models").symlink_to(cache_root() / "models")
+    return place
+
+
+@pytest.fixture
+def repository(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The config of a copy of that repository; the test stands in it."""
+    monkeypatch.setenv("BENCH_CACHE", str(prepared / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(prepared / "wheels"))
+    at = shutil.copytree(prepared / "repo", tmp_path / "repo")
+    monkeypatch.chdir(at)
+    return at / "ci.yaml"
