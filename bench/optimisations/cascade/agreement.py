@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.engine.confidence import Rule
 from bench.optimisations.cascade import log_probability
-from bench.optimisations.shared.cascading import A_DEVICE, CascadeParams, runs_everywhere
+from bench.optimisations.shared.cascading import A_DEVICE, CascadeParams
 from bench.records.thinking import before_end
 
 if TYPE_CHECKING:
@@ -138,6 +138,3 @@ class Params(CascadeParams):
             raise ValueError(
                 f"temperature must be above 0 and at most {MOST_TEMPERATURE:g}, not {self.temperature:g}"
             )
-
-
-unsupported = runs_everywhere

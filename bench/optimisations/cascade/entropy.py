@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.engine.confidence import Rule
-from bench.optimisations.shared.cascading import A_DEVICE, CascadeParams, runs_everywhere
+from bench.optimisations.shared.cascading import A_DEVICE, CascadeParams
 
 REQUIRES = ("torch",)
 EXAMPLE = {"edge": A_DEVICE, "threshold": 1.0}
@@ -37,6 +37,3 @@ class Params(CascadeParams):
     """``threshold`` is a mean entropy in nats, 0 or more: answers above it go on to the large model."""
 
     rule = RULE
-
-
-unsupported = runs_everywhere

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.engine.confidence import LearningRule
 from bench.optimisations.cascade import entropy, log_probability, margin
-from bench.optimisations.shared.cascading import A_DEVICE, CascadeParams, runs_everywhere
+from bench.optimisations.shared.cascading import A_DEVICE, CascadeParams
 from bench.optimisations.shared.logistic import Logistic
 
 REQUIRES = ("numpy", "torch")
@@ -74,6 +74,3 @@ class Params(CascadeParams):
     rule = RULE
     choices: str = "factuality"
     replies: str = "arithmetic"
-
-
-unsupported = runs_everywhere

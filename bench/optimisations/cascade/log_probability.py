@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.engine.confidence import Rule
-from bench.optimisations.shared.cascading import A_DEVICE, CascadeParams, runs_everywhere
+from bench.optimisations.shared.cascading import A_DEVICE, CascadeParams
 
 REQUIRES = ("torch",)
 EXAMPLE = {"edge": A_DEVICE, "threshold": -0.7}
@@ -38,6 +38,3 @@ class Params(CascadeParams):
     An answer whose tokens had probabilities of about a half has -0.69."""
 
     rule = RULE
-
-
-unsupported = runs_everywhere

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.engine.confidence import Rule
-from bench.optimisations.shared.cascading import A_DEVICE, CascadeParams, runs_everywhere
+from bench.optimisations.shared.cascading import A_DEVICE, CascadeParams
 
 REQUIRES = ("torch",)
 EXAMPLE = {"edge": A_DEVICE, "threshold": 0.5}
@@ -33,6 +33,3 @@ class Params(CascadeParams):
     """``threshold`` is a mean margin, 0 to 1: answers below it go on to the large model."""
 
     rule = RULE
-
-
-unsupported = runs_everywhere

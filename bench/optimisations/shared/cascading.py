@@ -82,11 +82,6 @@ class CascadeParams:
             raise ValueError(f"threshold must be {words}, not {self.threshold:g}: no score is beyond it")
 
 
-def runs_everywhere(device: str, dtype: str) -> str | None:
-    """Return None: a rule only looks at logits, which every device has."""
-    return None
-
-
 def told(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that a worker and a result keep of a cascade, with its prices."""
     edge, link = params["edge"], params["link"]
