@@ -104,7 +104,7 @@ def quickstart(run):
 
 TABLES = {
     "quickstart": (quickstart, "quickstart"),
-    "quantisation": (quantisation, "quantisation-cpu/2026-11-26-third"),
+    "quantisation": (quantisation, "quantisation-cpu/2026-11-28"),
     "pruning": (pruning, "pruning-distillation"),
 }
 
