@@ -19,6 +19,7 @@ from bench.cli.scheme_pages import find, line
 from bench.config import models, support
 from bench.config.steps import optimisations
 from bench.errors import UsageError
+from bench.formatting import with_ordinals
 from bench.metrics import all_metrics
 from bench.models import cache, fetch
 from bench.models.convert import GRID_FILE
@@ -286,7 +287,7 @@ def test_metrics_have_key_unit_direction_and_formula() -> None:
     found = lines("metrics")
     assert tuple(found) == tuple(all_metrics())
     for key, metric in all_metrics().items():
-        assert found[key].endswith(metric.formula)
+        assert found[key].endswith(with_ordinals(metric.formula))
         assert f"  {metric.unit}  " in found[key]
     assert "  lower is better  " in found["ttft_ms"]
     assert "  higher is better  " in found["top1_agreement"]

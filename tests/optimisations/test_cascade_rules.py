@@ -14,7 +14,7 @@ import transformers
 from byte_tokenizer import write_tokenizer
 from engines import saved, sizes, told
 
-from bench import plugins
+from bench import optimisations, plugins
 from bench.engine.cascading import Cascade
 from bench.engine.confidence import LearningRule, Rule
 from bench.errors import NotApplied, Unsupported
@@ -89,7 +89,7 @@ def test_a_rule_says_what_it_is(name: str) -> None:
     assert low < high
     assert issubclass(module.Params, CascadeParams)
     assert module.Params.__doc__
-    assert all(module.unsupported(device, "float32") is None for device in ("cpu", "cuda"))
+    assert all(optimisations.unsupported(module, device, "float32") is None for device in ("cpu", "cuda"))
     edge = Edge("smollm2-135m", 0.1)
     inside = max(low, -1.0) if module.RULE.sure == "above" else 1.0
     assert dataclasses.replace(module.Params(edge, inside), threshold=inside).link.round_trip_ms == 0
