@@ -11,7 +11,7 @@ from bench.cli.check_notes import notes
 from bench.cli.estimate import assumptions, estimate, most_pairs
 from bench.cli.listing import NO_STEPS, align, arm_words, terminal_width
 from bench.config.blocks import LimitBlock
-from bench.config.served import is_server
+from bench.config.served import serves
 from bench.config.spec import Arm, Group, Spec
 from bench.config.support import device_here
 from bench.formatting import count, printable
@@ -91,12 +91,8 @@ def _rows(group: Group) -> Iterator[str]:
             yield f"  cannot run here: {arm.unsupported}"
 
 
-def _served(spec: Spec) -> bool:
-    return any(is_server(group.baseline.runtime) for group in spec.groups)
-
-
 def _measured(spec: Spec) -> str:
-    if _served(spec):
+    if serves(spec.groups):
         return _under_load(spec)
     alone = "each row alone: latency, throughput, memory, and energy where there is a counter"
     least, half = spec.measure.processes, spec.measure.max_half_width
@@ -121,7 +117,7 @@ def _in_turns(spec: Spec) -> str:
 
 def _estimated(spec: Spec) -> list[tuple[str, str]]:
     """Return the estimate, and what it assumes; none for servers, whose speed is what is to be found out."""
-    if _served(spec):
+    if serves(spec.groups):
         return []
     return [("estimate", estimate(spec)), ("", assumptions(spec))]
 

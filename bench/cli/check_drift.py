@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.config.served import is_server
+from bench.config.served import serves
 from bench.config.spec import Spec
 from bench.drift.behaviour import suites_of
 from bench.models.reference import Random
@@ -12,7 +12,7 @@ NOT_MEASURED = "not measured: drift.tokens is 0"
 
 def drift_words(spec: Spec) -> str:
     """Say how the difference between a row's output and the baseline's is measured."""
-    if any(is_server(group.baseline.runtime) for group in spec.groups):
+    if serves(spec.groups):
         return _drift_of_servers(spec)
     if not spec.drift.tokens:
         return NOT_MEASURED

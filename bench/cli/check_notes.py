@@ -10,7 +10,7 @@ from bench.cli.expected import batches
 from bench.cli.listing import model_words
 from bench.config.loadable import context_of
 from bench.config.room import one_after_other
-from bench.config.served import is_server
+from bench.config.served import is_server, serves
 from bench.config.spec import Arm, Spec
 from bench.config.steps import HOME_ENGINE
 from bench.config.support import device_here
@@ -80,8 +80,7 @@ def _of_models(spec: Spec) -> Iterator[str]:
     if any(quantises(step.label for step in arm.optimise) for arm in ggufs):
         yield MAY_BE_CONFOUNDED
     lengths = [found for arm in arms if (found := context_of(arm.model)) is not None]
-    served = any(is_server(group.baseline.runtime) for group in spec.groups)
-    scored = 0 if served else spec.drift.tokens
+    scored = 0 if serves(spec.groups) else spec.drift.tokens
     if scored and lengths and spec.drift.window > min(lengths):
         yield (
             f"drift.window of {spec.drift.window} does not fit a context of {min(lengths)}: that drift will "

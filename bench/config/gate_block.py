@@ -7,7 +7,7 @@ import math
 from bench.config.block_reader import BlockReader
 from bench.config.blocks import DriftBlock, EnergyBlock, LimitBlock, SloBlock
 from bench.config.edges import check_no_gate
-from bench.config.served import is_server
+from bench.config.served import serves
 from bench.config.spec import Group
 from bench.models.reference import Random
 
@@ -32,7 +32,7 @@ def read_limits(
     from bench.metrics import all_metrics
 
     reader.known(raw, ("gate",), tuple(all_metrics()))
-    served = any(is_server(group.baseline.runtime) for group in groups)
+    served = serves(groups)
     random = all(isinstance(arm.model, Random) for group in groups for arm in group.arms)
     limits = tuple((key, reader.block(LimitBlock, key, value, ("gate",))) for key, value in raw.items())
     asked = energy.model_dump(exclude_none=True) if energy else {}

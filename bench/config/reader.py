@@ -27,7 +27,7 @@ from bench.config.gate_block import read_limits
 from bench.config.merging import Raw
 from bench.config.pasted_keys import refuse_pasted_keys
 from bench.config.rows import ARM_KEYS, RowReader
-from bench.config.served import is_server
+from bench.config.served import serves
 from bench.config.spec import Spec
 from bench.config.spelling import override, spelled
 from bench.errors import ConfigError
@@ -107,7 +107,7 @@ class _Reader(RowReader):
         slo = self.block(SloBlock, "slo", self.data["slo"]) if "slo" in self.data else None
         energy = self.block(EnergyBlock, "energy", self.data["energy"]) if "energy" in self.data else None
         groups = self.groups(only)
-        served = any(is_server(group.baseline.runtime) for group in groups)
+        served = serves(groups)
         if served and "tokens" not in drift.model_fields_set:  # each is a request, so it is asked for
             drift = drift.model_copy(update={"tokens": 0})
         full = self._with_defaults(price, slo, energy, drift, measure)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 from bench import plugins
 from bench.config.blocks import Block, RuntimeBlock, WorkloadBlock
-from bench.config.spec import Arm, Optimisation
+from bench.config.spec import Arm, Group, Optimisation
 from bench.config.steps import engines_of
 from bench.config.support import device_here, missing, no_interpreter
 from bench.errors import UsageError
@@ -28,6 +28,11 @@ USUAL_SLOTS = 4  # of llama.cpp's server, which share its context
 def is_server(runtime: RuntimeBlock) -> bool:
     """Return whether the engine is a server, which is put under load."""
     return bool(getattr(plugins.load("runtimes", runtime.name), "SERVER", False))
+
+
+def serves(groups: Iterable[Group]) -> bool:
+    """Return whether the baselines of a config are servers; its other rows are then servers too."""
+    return any(is_server(group.baseline.runtime) for group in groups)
 
 
 def is_load(workload: WorkloadBlock) -> bool:

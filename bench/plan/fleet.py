@@ -7,6 +7,7 @@ out at random, so that each machine sees a Poisson process of its own.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.errors import UsageError
@@ -179,7 +180,13 @@ def capacity_near(steps: Steps, stream: Stream, slo: Slo, near: Capacity, speed:
         return high if high == most else capacity(steps, stream, slo).rate
     if not good(low):
         return capacity(steps, stream, slo).rate
-    for _ in range(NARROW_HALVINGS):
+    return highest(good, low, high, NARROW_HALVINGS)
+
+
+def highest(good: Callable[[float], bool], low: float, high: float, halvings: int) -> float:
+    """Return the highest value that is found to be good between ``low``, which is, and ``high``, which is
+    not: half of the range is left out each time."""
+    for _ in range(halvings):
         middle = (low + high) / 2
         low, high = (middle, high) if good(middle) else (low, middle)
     return low

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import partial
 
 from bench.plan.cascades import CascadeOption, Place
 from bench.plan.fleet import (
@@ -25,6 +24,7 @@ from bench.plan.fleet import (
     Slo,
     Stream,
     fleet,
+    highest,
 )
 from bench.plan.queue import poisson, simulate
 
@@ -133,16 +133,13 @@ def load_of(option: CascadeOption, slo: Slo) -> float:
 
     It is the same in both places, and at most ``MOST_LOAD``.
     """
-    good = partial(times, option, slo=slo)
-    if good(ALONE_LOAD).good_share < slo.share:
+
+    def good(load: float) -> bool:
+        return times(option, load, slo).good_share >= slo.share
+
+    if not good(ALONE_LOAD):
         return 0.0
-    low, high = ALONE_LOAD, MOST_LOAD
-    if good(high).good_share >= slo.share:
-        return high
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if good(middle).good_share >= slo.share else (low, middle)
-    return low
+    return MOST_LOAD if good(MOST_LOAD) else highest(good, ALONE_LOAD, MOST_LOAD, HALVINGS)
 
 
 def planned_cascade(option: CascadeOption, stream: Stream, slo: Slo) -> PlannedCascade:

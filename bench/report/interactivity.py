@@ -15,6 +15,7 @@ from itertools import groupby
 from bench.metrics import latency, throughput
 from bench.report.axes import LogScale, Tick
 from bench.report.labels import Box, Label, place_labels
+from bench.results.front import undominated
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import value_of
 
@@ -84,26 +85,18 @@ def picture(run: RunSummary) -> Picture | None:
     last = {id(curve[-1]): curve[-1].variant for curve in curves}
     labels = place_labels([last.get(id(one), "") for one in data], places, (), MARK, PLOT)
     baselines = {row.name for row in run.rows if row.is_baseline}
+    front = set(undominated((-one.of_one, -one.of_all, at) for at, one in enumerate(data)))
     return Picture(
         tuple(
             tuple(place for _one, place in curve)
             for _name, curve in groupby(zip(data, places, strict=True), lambda pair: pair[0].variant)
         ),
         tuple(
-            Mark(one, *place, _on_front(one, data), one.variant in baselines, label)
-            for one, place, label in zip(data, places, labels, strict=True)
+            Mark(one, *place, at in front, one.variant in baselines, label)
+            for at, (one, place, label) in enumerate(zip(data, places, labels, strict=True))
         ),
         across.ticks(),
         up.ticks(),
-    )
-
-
-def _on_front(one: Datum, data: Sequence[Datum]) -> bool:
-    return not any(
-        other.of_one >= one.of_one
-        and other.of_all >= one.of_all
-        and (other.of_one, other.of_all) != (one.of_one, one.of_all)
-        for other in data
     )
 
 

@@ -15,6 +15,7 @@ from bench.metrics import cascade_curve
 from bench.report.axes import LinearScale, LogScale, Tick, with_room
 from bench.report.cascade_picture import curve_points
 from bench.report.labels import Box, Label, place_labels
+from bench.results.front import undominated
 from bench.results.headline import headline
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
@@ -100,11 +101,12 @@ def _scales(data: Sequence[Datum], lines: Sequence[Line]) -> tuple[LogScale, Lin
 def _marks(data: Sequence[Datum], across: LogScale, up: LinearScale) -> tuple[Mark, ...]:
     places = [(across.at(one.ratio), up.at(one.quality)) for one in data]
     labels = place_labels([one.name for one in data], places, (), MARK, PLOT)
+    front = set(undominated((one.ratio, -one.quality, at) for at, one in enumerate(data)))
     found = []
-    for one, (x, y), label in zip(data, places, labels, strict=True):
+    for at, (one, (x, y), label) in enumerate(zip(data, places, labels, strict=True)):
         known = one.low is not None and one.high is not None
         whisker = (up.at(one.high or 0.0), up.at(one.low or 0.0)) if known else None
-        found.append(Mark(one, x, y, whisker, _on_front(one, data), label))
+        found.append(Mark(one, x, y, whisker, at in front, label))
     return tuple(found)
 
 
@@ -149,12 +151,3 @@ def _edges(curves: dict[str, Line]) -> Iterator[Datum]:
 
 def _drawable(ratio: float, quality: float) -> bool:
     return 1 / MOST_RATIO < ratio < MOST_RATIO and math.isfinite(quality) and 0 <= quality <= 1
-
-
-def _on_front(one: Datum, data: Sequence[Datum]) -> bool:
-    return not any(
-        other.ratio <= one.ratio
-        and other.quality >= one.quality
-        and (other.ratio, other.quality) != (one.ratio, one.quality)
-        for other in data
-    )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 from bench.metrics import output_drift
 from bench.results.headline import headline
@@ -14,7 +14,7 @@ from bench.stats.verdict import Verdict
 if TYPE_CHECKING:
     from bench.results.run_summary import RunSummary
 
-Point = tuple[float, float, str]  # cost ratio, drift, the row's name
+Name = TypeVar("Name", str, int)
 
 
 def fronts(run: RunSummary) -> dict[str, frozenset[str]]:
@@ -27,26 +27,26 @@ def fronts(run: RunSummary) -> dict[str, frozenset[str]]:
     compared = any(row.figure(output_drift.KLD) for row in run.rows)
     if run.gate is not None or (run.served and not compared):
         return {}
-    points: dict[str, list[Point]] = {}
+    points: dict[str, list[tuple[float, float, str]]] = {}
     for row in run.rows:
         ratio, drift = _ratio(run, row), _drift(row)
         if row.ok and ratio is not None and drift is not None:
             points.setdefault(row.group, []).append((ratio, drift, row.name))
-    return {group: frozenset(_front(found)) for group, found in points.items()}
+    return {group: frozenset(undominated(found)) for group, found in points.items()}
 
 
-def _front(points: Iterable[Point]) -> Iterable[str]:
+def undominated(points: Iterable[tuple[float, float, Name]]) -> Iterator[Name]:
     """Yield the names of the points that no other point beats in one of the two and equals in the other.
 
-    In the order of their cost, a point stays if it is closer than every cheaper one, and as close as any of
-    the same cost.
+    Less is better in both, such as cost and drift. In the order of the first, a point stays if its second is
+    below that of every point before it, and as low as any with the same first.
     """
-    least = closest = math.inf  # the drift of the best cheaper point, and the best of this cost
+    least = closest = math.inf  # the lowest second of all points before, and of those with this first
     at = -math.inf
-    for ratio, drift, name in sorted(points):
-        if ratio > at:
-            least, closest, at = min(least, closest), drift, ratio
-        if drift == closest and drift < least:
+    for first, second, name in sorted(points):
+        if first > at:
+            least, closest, at = min(least, closest), second, first
+        if second == closest and second < least:
             yield name
 
 

@@ -17,7 +17,6 @@ from bench.engine.cascading import Cascade
 from bench.errors import NonFiniteOutput
 from bench.link import LinkDown
 from bench.records import Answered, BothAnswered, Cascaded, Json, SuiteAnswers
-from bench.records.thinking import before_end
 from bench.worker import suite
 
 Answer = Any  # the log-likelihoods of an item's choices, or the text of a reply; None where it does not fit
@@ -75,12 +74,10 @@ def _by_edge(engine: Cascade, item: Json, tokens: int) -> tuple[Answer, float | 
     if not tokens:
         scores = _answer(engine.edge, item, tokens)
         return scores, None if scores is None else engine.rule.of_choices(scores)
-    prompt, context = suite.prompt_of(engine.edge, item), engine.edge.facts().context
-    if context is not None and len(prompt) + tokens > context:
+    reply = suite.watched_reply(engine.edge, item, tokens)
+    if reply is None:
         return None, None
-    generation = suite.until_ended(engine.edge, [prompt], tokens)
-    ids = before_end(engine.edge.tokens(generation)[0], set(engine.edge.end_ids()))
-    steps = engine.edge.watched(generation)[0][: len(ids) + 1]
+    prompt, ids, steps = reply
     return engine.edge.text(ids), engine.rule.of_answers(engine.edge, [prompt], [ids], [steps], tokens)[0]
 
 

@@ -11,15 +11,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from bench.engine import Engine, one_off, progress
+from bench.engine import one_off, progress
 from bench.engine.cascading import Cascade
 from bench.engine.confidence import LearningRule
 from bench.errors import NotApplied
 from bench.optimisations.shared.logistic import Logistic, fitted
 from bench.records import Json
-from bench.records.thinking import before_end
 from bench.worker import suite
 
 FILE = "classifiers.json"
@@ -87,18 +85,8 @@ def _replies(cascade: Cascade, rule: LearningRule, items: Sequence[Json], tokens
     """Return the features of each reply, and whether both models reply with the same words."""
     found = []
     for item, theirs in zip(items, suite.replies(cascade.cloud, items, tokens), strict=True):
-        ours = _one_reply(cascade.edge, item, tokens)
+        ours = suite.watched_reply(cascade.edge, item, tokens)
         if ours is not None and theirs is not None:
-            text, steps = ours
-            found.append((rule.features(steps, tokens), text.split() == theirs.split()))
+            same = cascade.edge.text(ours.ids).split() == theirs.split()
+            found.append((rule.features(ours.steps, tokens), same))
     return found
-
-
-def _one_reply(engine: Engine, item: Json, tokens: int) -> tuple[str, list[Any]] | None:
-    """Return the edge's reply and the numbers of its tokens; None if the item does not fit its context."""
-    prompt, context = suite.prompt_of(engine, item), engine.facts().context
-    if context is not None and len(prompt) + tokens > context:
-        return None
-    generation = suite.until_ended(engine, [prompt], tokens)
-    ids = before_end(engine.tokens(generation)[0], set(engine.end_ids()))
-    return engine.text(ids), engine.watched(generation)[0][: len(ids) + 1]

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bench.engine import Engine, Options
+from bench.engine.decoding import until_ended
 from bench.records.thinking import before_end
 from bench.worker.score import predictions, statistics
-from bench.worker.suite import prompt_of, until_ended
+from bench.worker.suite import prompt_of
 
 LEAST_LN = -9999.0  # what servers send for a probability of 0
 ROUNDING = 1e-6  # of a sum of float32 probabilities

@@ -8,16 +8,16 @@ would add the same to all.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.engine import Engine
+from bench.engine.decoding import until_ended
 from bench.errors import NonFiniteOutput
 from bench.records import Json
 from bench.records.thinking import before_end
 
 TOGETHER = 8  # replies decoded together, of prompts with the same number of tokens: so nothing is padded
 MOST_BYTES = 1 << 30  # of the logits of one text
-LOOK = 4  # steps between two looks at whether all replies have ended
 
 
 def scores(engine: Engine, items: Sequence[Json]) -> list[tuple[float, ...] | None]:
@@ -103,12 +103,20 @@ def _decoded(engine: Engine, prompts: Sequence[Sequence[int]], tokens: int) -> l
     return [list(before_end(ids, ends)) for ids in engine.tokens(generation)]
 
 
-def until_ended(engine: Engine, prompts: Sequence[Sequence[int]], tokens: int) -> Any:
-    """Decode up to ``tokens`` tokens, or until all replies have ended, and return the generation."""
-    ends = set(engine.end_ids())
-    generation = engine.prefill(prompts, 1 if engine.WHOLE_ANSWERS else tokens)
-    for step in range(1, 1 if engine.WHOLE_ANSWERS else tokens):
-        if step % LOOK == 0 and all(ends & set(ids) for ids in engine.tokens(generation)):
-            break
-        engine.step(generation)
-    return generation
+class WatchedReply(NamedTuple):
+    """The tokens of a prompt and of a reply, up to its end, and what the engine watched at each step."""
+
+    prompt: list[int]
+    ids: list[int]
+    steps: list[Any]
+
+
+def watched_reply(engine: Engine, item: Mapping[str, Any], tokens: int) -> WatchedReply | None:
+    """Return the reply to one item of an engine that watches its steps; None if the item does not fit the
+    context."""
+    prompt, context = prompt_of(engine, item), engine.facts().context
+    if context is not None and len(prompt) + tokens > context:
+        return None
+    generation = until_ended(engine, [prompt], tokens)
+    ids = list(before_end(engine.tokens(generation)[0], set(engine.end_ids())))
+    return WatchedReply(prompt, ids, engine.watched(generation)[0][: len(ids) + 1])

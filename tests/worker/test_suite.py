@@ -11,6 +11,7 @@ from byte_tokenizer import write_tokenizer
 from engines import saved, sizes
 
 from bench.engine import Options
+from bench.engine.decoding import until_ended
 from bench.errors import NonFiniteOutput
 from bench.runtimes import transformers as runtime
 from bench.worker import outside, suite
@@ -97,7 +98,7 @@ def test_a_reply_beside_that_of_a_server(engine: Any, monkeypatch: pytest.Monkey
     prompt = "What is that?"
     assert outside.written(engine, prompt, 6, chat=False) == {"text": alone(engine, prompt, 6), "cut": True}
     ids = [*engine.begin_ids(), *engine.encode(prompt)]
-    third = engine.tokens(suite.until_ended(engine, [ids], 6))[0][2]
+    third = engine.tokens(until_ended(engine, [ids], 6))[0][2]
     monkeypatch.setattr(engine, "end_ids", lambda: (third,))
     found = outside.written(engine, prompt, 6, chat=False)
     assert found["cut"] is False

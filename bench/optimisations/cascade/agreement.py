@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.engine.confidence import Rule
+from bench.engine.decoding import until_ended
 from bench.optimisations.cascade import log_probability
 from bench.optimisations.shared.cascading import A_DEVICE, CascadeParams
 from bench.records.thinking import before_end
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 REQUIRES = ("torch",)
 EXAMPLE = {"edge": A_DEVICE, "threshold": 0.5}
 MOST_SAMPLES, MOST_TEMPERATURE = 64, 10.0
-LOOK = 4  # steps between two looks at whether all drawn answers have ended
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Agreement(Rule):
 
     def _share(self, edge: Engine, prompt: Sequence[int], answer: Sequence[int], most: int) -> float:
         with edge.choosing(self.drawing(seed_of(repr(tuple(prompt))))):
-            drawn = _decoded(edge, [list(prompt)] * self.samples, most)
+            drawn = edge.tokens(until_ended(edge, [list(prompt)] * self.samples, most))
         ends, wanted = set(edge.end_ids()), normalised(edge.text(answer))
         return sum(normalised(edge.text(before_end(ids, ends))) == wanted for ids in drawn) / self.samples
 
@@ -105,17 +105,6 @@ def normalised(text: str) -> str:
     return " ".join(
         "".join(" " if unicodedata.category(one).startswith("P") else one for one in plain).split()
     )
-
-
-def _decoded(edge: Engine, prompts: Sequence[Sequence[int]], most: int) -> list[list[int]]:
-    """Decode up to ``most`` tokens, or until every answer has ended."""
-    ends = set(edge.end_ids())
-    generation = edge.prefill(prompts, most)
-    for step in range(1, most):
-        if step % LOOK == 0 and all(ends & set(ids) for ids in edge.tokens(generation)):
-            break
-        edge.step(generation)
-    return edge.tokens(generation)
 
 
 RULE = Agreement()

@@ -1,0 +1,22 @@
+"""Decode replies of which each may end before the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.engine import Engine
+
+LOOK = 4  # steps between two looks at whether all replies have ended
+
+
+def until_ended(engine: Engine, prompts: Sequence[Sequence[int]], tokens: int) -> Any:
+    """Decode up to ``tokens`` tokens, or until all replies have ended, and return the generation."""
+    ends = set(engine.end_ids())
+    generation = engine.prefill(prompts, 1 if engine.WHOLE_ANSWERS else tokens)
+    for step in range(1, 1 if engine.WHOLE_ANSWERS else tokens):
+        if step % LOOK == 0 and all(ends & set(ids) for ids in engine.tokens(generation)):
+            break
+        engine.step(generation)
+    return generation
