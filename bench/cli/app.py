@@ -12,6 +12,7 @@ from bench.cli import gate_options
 from bench.cli.options import AsJson, Configs, Only, Quiet, RunDirectory, Sets, seconds_of
 from bench.cli.output import Verdict
 from bench.errors import UsageError
+from bench.gate import DEFAULT_CAP
 
 if TYPE_CHECKING:
     from bench.config.spec import Spec
@@ -147,7 +148,7 @@ def gate(
     overrides: Sets = None,
     only: Only = None,
     out: Annotated[Path, typer.Option(help="where the gate's directory is made")] = Path("results"),
-    cap: gate_options.Cap = 40,
+    cap: gate_options.Cap = DEFAULT_CAP,
     batches: gate_options.Batches = None,
     as_json: AsJson = False,
     quiet: Quiet = False,

@@ -37,7 +37,11 @@ Bisect = Annotated[
 ]
 Cap = Annotated[
     int,
-    typer.Option(min=LEAST_CAP, max=1000, help=f"largest number of units; FAIL needs {LEAST_CAP} or more"),
+    typer.Option(
+        min=LEAST_CAP,
+        max=1000,
+        help=f"largest number of units; FAIL needs {LEAST_CAP}, more with several limits",
+    ),
 ]
 Batches = Annotated[
     int | None, typer.Option(min=1, max=1000, help="batches in a unit; if absent, as the calibration chose")

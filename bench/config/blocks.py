@@ -65,6 +65,9 @@ class WorkloadBlock(WithOwnKeys):
     warmup: int = Field(2, ge=1, le=6, description="repeats of the first request before anything is timed")
 
 
+DEFAULT_HARDWARE = "cloud-2vcpu-8gb"
+
+
 class PriceBlock(Block):
     """What an hour of the hardware costs."""
 

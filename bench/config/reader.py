@@ -14,6 +14,7 @@ import yaml
 from bench import plugins
 from bench.config.amounts import too_many_requests, too_much
 from bench.config.blocks import (
+    DEFAULT_HARDWARE,
     BuildBlock,
     DriftBlock,
     EnergyBlock,
@@ -129,7 +130,7 @@ class _Reader(RowReader):
 
     def _price(self) -> PriceBlock:
         """Read what an hour costs; the price must be in the book, or one that a machine can have."""
-        price = self.block(PriceBlock, "price", self.data.get("price", {"hardware": "cloud-2vcpu-8gb"}))
+        price = self.block(PriceBlock, "price", self.data.get("price", {"hardware": DEFAULT_HARDWARE}))
         with blaming(self.source, ("price", "hardware")):
             if price.hardware is not None:
                 price_called(price.hardware)
@@ -153,7 +154,7 @@ class _Reader(RowReader):
             (key, self.block(LimitBlock, key, value, ("gate",)))
             for key, value in (raw if isinstance(raw, dict) else {}).items()
         )
-        price, drift, measure = PriceBlock(hardware="cloud-2vcpu-8gb"), DriftBlock(), MeasureBlock()
+        price, drift, measure = PriceBlock(hardware=DEFAULT_HARDWARE), DriftBlock(), MeasureBlock()
         full = {**self.data, "drift": _lists(drift.model_dump())}
         return Spec(
             name=self._name(), file=self.source.file, groups=(), price=price, drift=drift, measure=measure,

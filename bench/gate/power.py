@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from bench.gate.sequential import BETS, KAPPA, MAD_TO_SD, PRIOR_UNITS, SCALE_FLOOR, Test
+from bench.gate.sequential import BETS, MAD_TO_SD, PRIOR_UNITS, SCALE_FLOOR, Test
 
 POWER = 0.95
 GATES = 400
@@ -49,10 +49,10 @@ def verdicts(units: Any, test: Test) -> Any:
         spread = np.median(np.abs(before - np.median(before, axis=1, keepdims=True)), axis=1)
         scale[:, n] = np.maximum(MAD_TO_SD * spread, SCALE_FLOOR)
     sides = []
-    for x in (d - test.tolerance, test.margin - d):
+    for x in (d, test.margin - d):
         wealth = np.zeros((gates, cap))
         for bet in BETS:
-            stakes = np.log1p(KAPPA * np.tanh(np.clip(bet * x / scale, -15.0, 15.0)))
+            stakes = np.log1p(np.tanh(np.clip(bet * x / scale, -15.0, 15.0)))
             wealth += np.exp(np.clip(np.cumsum(stakes, axis=1), -700, 600)) / len(BETS)
         sides.append(wealth)
     counted = np.arange(1, cap + 1) >= test.least

@@ -4,7 +4,7 @@ The data are one number for each *unit*, a pair of freshly started workers: ``d 
 Two workers of identical code are exchangeable, so ``d`` is then symmetric about 0, whatever drift, bursts or
 autocorrelation there was inside the unit. Nothing else is assumed.
 
-For ``x`` symmetric about 0, ``1 + κ·tanh(c·x/s)`` has mean 1 for every scale ``s`` that is fixed before ``x``
+For ``x`` symmetric about 0, ``1 + tanh(c·x/s)`` has mean 1 for every scale ``s`` that is fixed before ``x``
 is seen; for ``x`` shifted down the mean is at most 1. The products over units, and their mean over several
 ``c``, are therefore non-negative supermartingales. By Ville's inequality (Ville 1939) the chance that one
 *ever* reaches ``1/α`` is at most ``α``: it is allowed to look after every unit, to stop early and to go on
@@ -18,9 +18,10 @@ from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.gate import DEFAULT_CAP
+
 CONFIDENCE = 0.99
 BETS = (0.25, 0.5, 1.0, 2.0, 4.0)
-KAPPA = 1.0
 PRIOR_UNITS = 3
 SCALE_FLOOR = 0.001
 MAD_TO_SD = 1.4826
@@ -35,12 +36,11 @@ class Test:
     """The settings of the test of one limit, set before the first unit; margins are on the log scale."""
 
     margin: float
-    tolerance: float = 0.0
     alpha_fail: float = 0.005
     alpha_pass: float = 0.02
     cells: int = 1
     least: int = 6
-    cap: int = 40
+    cap: int = DEFAULT_CAP
     prior_sd: float = 0.02
 
 
@@ -79,7 +79,7 @@ def _middle(ordered: Sequence[float]) -> float:
 
 
 def evidence(shifted: Sequence[float], scale: Sequence[float]) -> float:
-    """Return ``mean over c of Π (1 + κ·tanh(c·xᵢ/sᵢ))``: the wealth of a gambler who bets on ``x > 0``."""
+    """Return ``mean over c of Π (1 + tanh(c·xᵢ/sᵢ))``: the wealth of a gambler who bets on ``x > 0``."""
     logs = [
         math.fsum(_log_stake(c * x / s) for x, s in zip(shifted, scale, strict=True)) - math.log(len(BETS))
         for c in BETS
@@ -88,34 +88,37 @@ def evidence(shifted: Sequence[float], scale: Sequence[float]) -> float:
 
 
 def _log_stake(z: float) -> float:
-    """Return ``log(1 + κ·tanh z)``, also where tanh rounds to −1."""
-    if z < -15:
-        return max(2 * z + math.log(2), -700.0) if KAPPA == 1.0 else math.log1p(-KAPPA)
-    return math.log1p(KAPPA * math.tanh(z))
+    """Return ``log(1 + tanh z)``, also where tanh rounds to −1."""
+    return max(2 * z + math.log(2), -700.0) if z < -15 else math.log1p(math.tanh(z))
+
+
+def least_cap(cells: int) -> int:
+    """Return the smallest cap with which one of ``cells`` timed limits can FAIL: a unit at most doubles the
+    evidence, of which FAIL needs ``cells / alpha_fail``."""
+    return math.ceil(math.log2(cells / Test.alpha_fail))
 
 
 def decide(differences: Sequence[float], test: Test) -> Decision:
     """Find the first crossing, unit by unit; later units change nothing.
 
-    FAIL: an increase beyond the tolerance is proven, and staying within the margin is not. PASS: it is proven
+    FAIL: an increase is proven, and staying within the margin is not. PASS: it is proven
     that the increase stays within the margin.
     """
     counted = differences[: test.cap]
     scale = scales(counted, test.prior_sd)
-    fails = [d - test.tolerance for d in counted]
     passes = [test.margin - d for d in counted]
     enough = test.cells / test.alpha_pass, test.cells / test.alpha_fail
-    for n, found in enumerate(zip(_running(passes, scale), _running(fails, scale), strict=True), start=1):
+    for n, found in enumerate(zip(_running(passes, scale), _running(counted, scale), strict=True), start=1):
         if n < test.least or all(one < ROUNDING * least for one, least in zip(found, enough, strict=True)):
             continue
-        in_favour, against = evidence(passes[:n], scale[:n]), evidence(fails[:n], scale[:n])
+        in_favour, against = evidence(passes[:n], scale[:n]), evidence(counted[:n], scale[:n])
         if in_favour >= enough[0]:
             return Decision("PASS", n, against, in_favour)
         if against >= enough[1]:
             return Decision("FAIL", n, against, in_favour)
     if not counted:
         return Decision(None, 0, 1.0, 1.0)
-    return Decision(None, len(counted), evidence(fails, scale), evidence(passes, scale))
+    return Decision(None, len(counted), evidence(counted, scale), evidence(passes, scale))
 
 
 def _running(shifted: Sequence[float], scale: Sequence[float]) -> list[float]:
@@ -126,7 +129,7 @@ def _running(shifted: Sequence[float], scale: Sequence[float]) -> list[float]:
     bets = np.multiply.outer(BETS, np.divide(shifted, scale))
     stakes = np.maximum(2 * np.minimum(bets, 0.0) + math.log(2), -700.0)  # where tanh rounds to −1
     near = bets >= -15
-    stakes[near] = np.log1p(KAPPA * np.tanh(bets[near]))
+    stakes[near] = np.log1p(np.tanh(bets[near]))
     logs = np.cumsum(stakes, axis=1) - math.log(len(BETS))
     found: list[float] = np.exp(np.minimum(logs, 700.0)).sum(axis=0).tolist()
     return found
@@ -152,7 +155,7 @@ def _lower(differences: Sequence[float], scale: Sequence[float], alpha: float) -
     in the units. The beginnings that reject there are then bisected each by itself, as every one of them was
     until 27 November 2026: a figure that was stored stays the same to the last bit.
     """
-    if len(differences) * math.log1p(KAPPA) < math.log(1 / alpha):
+    if len(differences) * math.log(2) < math.log(1 / alpha):
         return -FARTHEST
     low, high = -FARTHEST, max(*differences, -FARTHEST)
     step = (high - low) / 2**BISECTIONS

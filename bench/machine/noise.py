@@ -1,8 +1,8 @@
 """Other activity on the machine during a pass: it is recorded beside the figures, which are never corrected.
 
 A solo pass or a pair of processes is measured again if others took more than the accepted share of the
-machine (``measure.max_disturbance``, by default ``DISTURBED_SHARE``). Only processor time decides that, never
-the figures, so it cannot favour either side.
+machine (``measure.max_disturbance``). Only processor time decides that, never the figures, so it cannot
+favour either side.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bench.machine.proc import session_of, stat_of
 from bench.machine.throttling import throttled_ticks
 
 STOLEN_SHARE = 0.10
-DISTURBED_SHARE = 0.05
+STOLEN = "the hypervisor or a quota took processor time"  # why a unit of the gate is void
 # Processor time is counted in hundredths of a second, and each process's is rounded by itself. In a pass of
 # fewer than ENOUGH_TICKS, others count only beyond SLACK_TICKS more than their accepted share.
 ENOUGH_TICKS, SLACK_TICKS = 100, 8
@@ -67,7 +67,7 @@ def between(stage: str, before: Ticks, after: Ticks) -> dict[str, object]:
     }
 
 
-def disturbed(before: Ticks, after: Ticks, accepted: float = DISTURBED_SHARE) -> bool:
+def disturbed(before: Ticks, after: Ticks, accepted: float) -> bool:
     """Return whether others had a larger share of the machine than is ``accepted``."""
     return _more_than(accepted, others(before, after), after.total - before.total)
 

@@ -105,7 +105,9 @@ class ServerPair:
         """Say that others used the machine during a block; the gate allows for all but the hypervisor."""
         gate, most = not self.context.duets, self.context.measure.max_disturbance
         for ticks in self._ticks:
-            if noise.stolen(*ticks) if gate else noise.disturbed(*ticks, most):
+            if gate and noise.stolen(*ticks):
+                return noise.STOLEN
+            if not gate and noise.disturbed(*ticks, most):
                 return f"others had {noise.others(*ticks):.0%} of the processors"
         return ""
 

@@ -72,7 +72,7 @@ class Comparison:
                 under.record(profile=found)
             for under in pair.sides:
                 under.record(status=Outcome.OK, reason="")
-        stolen = "the hypervisor or a quota took processor time" if noise.stolen(*pair.ticks) else ""
+        stolen = noise.STOLEN if noise.stolen(*pair.ticks) else ""
         return replace(unit, void=unit.void or stolen, took_s=round(monotonic() - began, 3))
 
     def _each(self, command: Command[Reply], pair: FreshPair) -> Sides[Reply]:

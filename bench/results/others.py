@@ -12,7 +12,7 @@ from bench.formatting import printable
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 
-# Equal to machine/noise.DISTURBED_SHARE, which this half of the program does not import; a test checks it.
+# The default of measure.max_disturbance, which this half of the program does not import; a test checks it.
 OTHERS_SHARE = 0.05
 ALONE = ("solo",)
 IN_TURNS = ("duet", "pair", "pairs", "unit")  # rounds that count; a void round has another name

@@ -19,6 +19,7 @@ from bench.config.blocks import LimitBlock
 from bench.config.spec import Spec
 from bench.environments import identity
 from bench.errors import UsageError
+from bench.gate import DEFAULT_CAP
 from bench.gate import calibration as noise
 from bench.gate.limits import Rule, rules
 from bench.gate.sequential import SCALE_FLOOR
@@ -36,6 +37,7 @@ from bench.runs.run import begin, evaluation_text, fetcher, finishing, price_of_
 from bench.runs.sides import (
     Fetch,
     against,
+    cannot_fail,
     conditions,
     earlier_units,
     evidence_key,
@@ -53,7 +55,6 @@ from bench.store.lock import run_lock
 from bench.store.replay import newest_first
 
 OnProgress = Callable[[Progress], None]
-CAP = 40
 CALIBRATION_UNITS = 20
 UNIT_BATCHES = 4
 
@@ -72,7 +73,7 @@ class Plan:
 
     base: Path | None = None
     base_label: str = ""
-    cap: int = CAP
+    cap: int = DEFAULT_CAP
     batches: int | None = None
     commits: Sides | None = None
     limits_from: Literal["base", "candidate"] = "base"
@@ -105,7 +106,6 @@ def gate_spec(
     with alone(spec, out, tell):  # what is known is read only now: a gate that came first adds to it
         known, also_known = tee(newest_first(out))  # each head is read once, and none that nobody asks for
         calibration = for_these_limits(noise.latest(known, here, utc_now()), spec, wanted, plan.cap)
-        tell(Noted(f"gate: {beforehand(calibration, strictest(wanted))}"))
         head: dict[str, Any] = {
             **sides,
             "limits": limits,
@@ -116,12 +116,14 @@ def gate_spec(
         }
         earlier = earlier_units(also_known, key, limits)
         head["test"]["cap"] += max(Counter((u.group, u.variant) for u in earlier).values(), default=0)
+        hopeless = cannot_fail(head["test"]["cap"], wanted, spec)
+        tell(Noted(f"gate: {hopeless or beforehand(calibration, strictest(wanted))}"))
         takes, whole = _takes(wanted, head["mode"]), any(rule.kind == "interval" for rule in wanted)
         price = _price_at(_of_limits(plan), spec) if plan.commits else None
         return measure(Work(spec, text, head, fetch, takes, whole, earlier, tell, price), out)
 
 
-def unmeasured_gate(why: Unmeasured, out: Path, cap: int = CAP) -> Path:
+def unmeasured_gate(why: Unmeasured, out: Path, cap: int = DEFAULT_CAP) -> Path:
     """Write the run of a gate on commits that can measure nothing, and return its directory.
 
     A CI job then has a verdict, a comment and a report as after any other gate.

@@ -19,7 +19,7 @@ from bench.gate.finding import GateVerdict
 from bench.gate.judge import CANDIDATE
 from bench.gate.limits import Rule
 from bench.gate.power import smallest_detectable
-from bench.gate.sequential import SCALE_FLOOR, Test
+from bench.gate.sequential import SCALE_FLOOR, Test, least_cap
 from bench.machine.fingerprint import fingerprint
 from bench.measure.fresh_pair import prompts_of
 from bench.measure.models import models_by_key
@@ -139,10 +139,25 @@ def for_these_limits(
     timed = [rule for rule in wanted if rule.kind == "timed"]
     if calibration is None or not timed:
         return calibration
-    cells = len(timed) * sum(len(group.variants) for group in spec.groups)
+    cells = _timed_cells(wanted, spec)
     margin = min(rule.margin for rule in timed)
     test = Test(margin, cells=cells, cap=cap, prior_sd=max(calibration.unit_sd, SCALE_FLOOR))
     return replace(calibration, cap=cap, detectable=smallest_detectable(calibration.unit_sd, test))
+
+
+def cannot_fail(cap: int, wanted: Sequence[Rule], spec: Spec) -> str | None:
+    """Return a sentence if so few units cannot prove any timed limit broken, and None if they can."""
+    cells = _timed_cells(wanted, spec)
+    if not cells or cap >= least_cap(cells):
+        return None
+    return (
+        f"{cap} units cannot prove a limit on a time broken: one of {cells} (limits × rows) needs "
+        f"{least_cap(cells)} or more, so give --cap {least_cap(cells)}"
+    )
+
+
+def _timed_cells(wanted: Sequence[Rule], spec: Spec) -> int:
+    return sum(rule.kind == "timed" for rule in wanted) * sum(len(group.variants) for group in spec.groups)
 
 
 def earlier_units(runs: Iterable[Head], key: str, limits: Json) -> list[UnitRecord]:

@@ -23,6 +23,7 @@ from bench.gate.sequential import (
     confidence_sequence,
     decide,
     evidence,
+    least_cap,
     scales,
 )
 
@@ -168,7 +169,7 @@ def decided_by_definition(differences: list[float], test: Test) -> Decision:
     """Look at the evidence after each unit, all of it computed again."""
     scale, against, in_favour = scales(differences, test.prior_sd), 1.0, 1.0
     for n in range(1, min(len(differences), test.cap) + 1):
-        against = evidence([d - test.tolerance for d in differences[:n]], scale[:n])
+        against = evidence(differences[:n], scale[:n])
         in_favour = evidence([test.margin - d for d in differences[:n]], scale[:n])
         if n >= test.least and in_favour >= test.cells / test.alpha_pass:
             return Decision("PASS", n, against, in_favour)
@@ -286,3 +287,12 @@ def test_power_at_the_margin() -> None:
     assert power.failing_share(0.0, 0.01, THREE_PERCENT) <= 0.005
     assert power.smallest_detectable(0.01, THREE_PERCENT) in (0.025, 0.03)
     assert power.smallest_detectable(0.5, THREE_PERCENT, (0.01, 0.02)) is None
+
+
+@pytest.mark.parametrize(("cells", "units"), [(1, 8), (2, 9), (3, 10), (5, 10), (6, 11)])
+def test_no_gate_fails_in_fewer_units_than_the_least_cap(cells: int, units: int) -> None:
+    """Even if every unit is as bad as it can be."""
+    worst = [1.0] * units
+    assert least_cap(cells) == units
+    assert decide(worst[:-1], Test(margin=0.03, cells=cells, cap=units - 1)).verdict is None
+    assert decide(worst, Test(margin=0.03, cells=cells, cap=units)).verdict == "FAIL"

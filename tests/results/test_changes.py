@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from bench.config.blocks import MeasureBlock
 from bench.errors import IntegrityError
-from bench.machine import noise
 from bench.metrics import all_metrics
 from bench.results import between, others
 from bench.results.between import RowChange, render
@@ -148,7 +148,7 @@ def test_too_few_pairs_on_one_side_cannot_tell() -> None:
 
 
 def test_the_share_that_disturbs_is_the_one_passes_are_repeated_for() -> None:
-    assert others.OTHERS_SHARE == noise.DISTURBED_SHARE
+    assert MeasureBlock().max_disturbance == others.OTHERS_SHARE
 
 
 @pytest.mark.parametrize("disturbed", ["before", "after"])
