@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,6 +35,20 @@ def settings() -> tuple[dict[str, str], list[str]]:
     given = environment(*PIP)
     kept = {k: v for k, v in given.items() if not (k.startswith(PIP) and _CREDENTIALS.search(v))}
     return kept, sorted(key for key in os.environ if key.startswith(PIP) and key not in kept)
+
+
+def own_pip(python: Path) -> list[str] | None:
+    """Return how a command begins that runs this tool's pip in another environment; None without a pip here.
+
+    ``pip --python`` does the same, after it has started a pip here that does nothing else.
+    """
+    found = importlib.util.find_spec("pip")
+    if found is None or found.origin is None:
+        return None
+    runner = Path(found.origin).with_name("__pip-runner__.py")
+    if runner.is_file():
+        return [str(python), str(runner)]
+    return [sys.executable, "-I", "-m", "pip", "--python", str(python)]
 
 
 class Runner:

@@ -12,7 +12,24 @@ from bench.models.cache import cache_root
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def layers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tool's packages are linked, once for the caches of all tests."""
+    return tmp_path_factory.mktemp("layers")
+
+
+@pytest.fixture
+def cache(layers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of its own, in which no side is built yet."""
+    place = tmp_path / "cache"
+    place.mkdir()
+    (place / "models").symlink_to(cache_root() / "models")
+    (place / "layers").symlink_to(layers)
+    monkeypatch.setenv("BENCH_CACHE", str(place))
+    return place
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory, layers: Path) -> Path:
     """Wheels, a repository with requirements.txt, and a cache that keeps the side of its tag v1.0 once it is
     built. A candidate is built by the test that makes it: it is another commit."""
     place = tmp_path_factory.mktemp("prepared")
@@ -20,6 +37,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     repositories.make("requirements", place / "repo")
     (place / "cache").mkdir()
     (place / "cache" / "models").symlink_to(cache_root() / "models")
+    (place / "cache" / "layers").symlink_to(layers)
     return place
 
 
