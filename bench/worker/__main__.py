@@ -7,6 +7,8 @@ only the standard library and the engine that it runs.
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import importlib.util
 import os
 import resource
@@ -69,10 +71,23 @@ def main() -> None:
     if is_cloud:
         from bench.worker.cloud import serve as answer
 
-        return answer(channel)
-    from bench.worker.loop import serve
+        answer(channel)
+    else:
+        from bench.worker.loop import serve
 
-    return serve(channel)
+        serve(channel)
+    _leave()
+
+
+def _leave() -> None:
+    """End this process at once: nobody waits until the modules of an engine are taken apart one by one. What
+    was registered for the end of the process is done, and what was printed is written."""
+    atexit._run_exitfuncs()
+    with suppress(OSError):  # the log may be on a full disk
+        sys.stdout.flush()
+        sys.stderr.flush()
+    ctypes.CDLL(None).fflush(None)  # of libraries in C
+    os._exit(0)
 
 
 if __name__ == "__main__":

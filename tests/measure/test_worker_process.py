@@ -120,6 +120,16 @@ def test_a_worker_that_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert process.returncode == 0, "a healthy worker leaves by itself when its channel closes"
 
 
+def test_a_worker_that_leaves_does_what_was_left_to_do(tmp_path: Path) -> None:
+    """It takes nothing apart any more, but what it has printed is in its log."""
+    done = tmp_path / "done"
+    with worker(tmp_path) as under:
+        load(under, tmp_path, {"at": "load", "do": "promise", "file": str(done)})
+        assert not done.exists()
+    assert done.exists()
+    assert (tmp_path / "variant.log").read_text() == "so long"
+
+
 def test_words_on_the_way_are_passed_on_and_are_no_answer(tmp_path: Path) -> None:
     """They also say that the worker is alive: silence is counted anew after each."""
     said: list[str] = []
