@@ -16,6 +16,7 @@ from bench.machine.family import run_whole
 
 INSTALL_S = 3600
 PIP = ("PIP_", "SETUPTOOLS_SCM_", "HATCH_", "UV_")
+ELSEWHERE = "PIP_PYTHON"  # lets pip install into another environment than the side's
 _CREDENTIALS = re.compile(r"://[^/\s@]+@")
 
 
@@ -33,8 +34,10 @@ def settings() -> tuple[dict[str, str], list[str]]:
     The code of a commit would see the passwords in them.
     """
     given = environment(*PIP)
+    given.pop(ELSEWHERE, None)
     kept = {k: v for k, v in given.items() if not (k.startswith(PIP) and _CREDENTIALS.search(v))}
-    return kept, sorted(key for key in os.environ if key.startswith(PIP) and key not in kept)
+    known = {*kept, ELSEWHERE}
+    return kept, sorted(key for key in os.environ if key.startswith(PIP) and key not in known)
 
 
 def own_pip(python: Path) -> list[str] | None:

@@ -178,3 +178,11 @@ def test_secrets_do_not_reach_a_build(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_directory_outside_is_refused(bad: str) -> None:
     with pytest.raises(ValueError, match="within the repository"):
         BuildBlock(directory=bad)
+
+
+def test_no_setting_of_pip_leads_to_another_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_PYTHON", sys.executable)
+    built = made(tmp_path, {"requirements.txt": "helperlib==1.0\n"})
+    assert packages(built.packages) == {"helperlib": "1.0"}
