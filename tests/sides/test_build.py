@@ -183,6 +183,6 @@ def test_a_directory_outside_is_refused(bad: str) -> None:
 def test_no_setting_of_pip_leads_to_another_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PIP_PYTHON", sys.executable)
+    monkeypatch.setenv("PIP_PYTHON", str(tmp_path / "another"))
     built = made(tmp_path, {"requirements.txt": "helperlib==1.0\n"})
     assert packages(built.packages) == {"helperlib": "1.0"}
