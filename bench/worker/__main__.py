@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import gc
 import importlib.util
 import os
 import resource
@@ -57,6 +58,7 @@ def _limit_memory(most_bytes: int) -> None:
 def main() -> None:
     """Serve the channel whose file descriptor is the first argument, as a worker or as the cloud's half of
     one: then ``cloud`` stands before it."""
+    gc.disable()  # it would search what is imported for garbage, again and again
     _register_package()
     from bench.engine import processors  # noqa: F401 - counted before a library binds its threads
 
@@ -69,13 +71,11 @@ def main() -> None:
     # The socket is not closed by a context manager: the excepthook needs it after the stack has unwound.
     channel = socket.socket(fileno=int(descriptor))
     if is_cloud:
-        from bench.worker.cloud import serve as answer
-
-        answer(channel)
+        from bench.worker.cloud import serve
     else:
         from bench.worker.loop import serve
-
-        serve(channel)
+    gc.enable()
+    serve(channel)
     _leave()
 
 
