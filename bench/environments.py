@@ -29,17 +29,24 @@ from bench.models.cache import cache_root
 # The interpreter runs this and prints its version, every distribution, and a digest of the source files of
 # editable installs, because their version says nothing about their content.
 _LOOK = """
-import hashlib, importlib.metadata as m, json, pathlib, sys
+import email, hashlib, importlib.metadata as m, json, os, pathlib, sys
 from urllib.parse import unquote, urlparse
-found, files = [], hashlib.sha256()
-for d in sorted(m.distributions(), key=lambda d: (d.metadata["Name"] or "").lower()):
-    found.append((d.metadata["Name"] or "?") + "==" + (d.version or "?"))
+found, files, known = [], hashlib.sha256(), []
+for d in m.distributions():
+    text = d.read_text("METADATA") or d.read_text("PKG-INFO") or d.read_text("") or ""
+    about = email.message_from_string(text.partition("\\n\\n")[0])
+    known.append((about["Name"], about["Version"], d))
+for name, version, d in sorted(known, key=lambda one: (one[0] or "").lower()):
+    found.append((name or "?") + "==" + (version or "?"))
     link = json.loads(d.read_text("direct_url.json") or "{}")
     if link.get("dir_info", {}).get("editable"):
         root = pathlib.Path(unquote(urlparse(link["url"]).path))
-        for p in sorted(root.rglob("*.py")):
-            if not any(part.startswith(".") or part == "tests" for part in p.relative_to(root).parts):
-                files.update(str(p.relative_to(root)).encode() + p.read_bytes())
+        sources = []
+        for place, inner, names in os.walk(root):
+            inner[:] = [one for one in inner if not one.startswith(".") and one != "tests"]
+            sources += [pathlib.Path(place, one) for one in names if one.endswith(".py") and one[0] != "."]
+        for p in sorted(sources):
+            files.update(str(p.relative_to(root)).encode() + p.read_bytes())
 print(json.dumps({"python": sys.version.split()[0], "packages": found, "sources": files.hexdigest()}))
 """
 COMPLETE = "complete"

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -51,9 +52,29 @@ def _home(kind: str) -> ModuleType:
     return importlib.import_module(f"bench.{kind}")
 
 
+def _modules(home: ModuleType) -> tuple[tuple[str, bool], ...]:
+    """Return (name, whether it is a package) of each module in a package: a run asks 500 times."""
+    return _listed(tuple((place, _files(place)) for place in home.__path__))
+
+
+def _files(place: str) -> tuple[str, ...]:
+    """Return the names in a directory; none where there is no directory, as in a zip file."""
+    try:
+        with os.scandir(place) as found:
+            return tuple(sorted(entry.name for entry in found))
+    except OSError:
+        return ()
+
+
+@cache
+def _listed(places: tuple[tuple[str, tuple[str, ...]], ...]) -> tuple[tuple[str, bool], ...]:
+    """Return the modules in directories that hold these files, which are the key of what is remembered."""
+    return tuple((one.name, one.ispkg) for one in pkgutil.iter_modules([place for place, _files in places]))
+
+
 def names(kind: str) -> tuple[str, ...]:
     """Return the plug-ins of a kind, spelled as in YAML (with dashes) and sorted."""
-    found = (m.name for m in pkgutil.iter_modules(_home(kind).__path__) if not m.ispkg)
+    found = (name for name, is_package in _modules(_home(kind)) if not is_package)
     ours = {name.replace("_", "-") for name in found if not name.startswith("_")}
     return tuple(sorted(ours | set(_of_others().get(kind, {}))))
 
@@ -61,7 +82,7 @@ def names(kind: str) -> tuple[str, ...]:
 def packages(kind: str) -> dict[str, ModuleType]:
     """Return the packages of plug-ins below a kind by name, ours and those of other packages."""
     home = _home(kind)
-    ours = {m.name: f"{home.__name__}.{m.name}" for m in pkgutil.iter_modules(home.__path__) if m.ispkg}
+    ours = {one: f"{home.__name__}.{one}" for one, is_package in _modules(home) if is_package}
     return {
         name: _imported(kind, name, module) for name, module in {**_of_others().get(kind, {}), **ours}.items()
     }
@@ -71,7 +92,7 @@ def module_name(kind: str, name: str) -> str:
     """Return the module name of a plug-in that ``names`` lists, for a process that imports it itself."""
     home = _home(kind)
     file = name.replace("-", "_")
-    if any(module.name == file for module in pkgutil.iter_modules(home.__path__)):
+    if any(module == file for module, _is_package in _modules(home)):
         return f"{home.__name__}.{file}"
     return _of_others()[kind][name]
 

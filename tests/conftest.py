@@ -35,6 +35,14 @@ def _nobody_else_counts(monkeypatch: pytest.MonkeyPatch, request: pytest.Fixture
 
 
 @pytest.fixture(autouse=True)
+def _no_disk_is_waited_for(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """A run syncs its journal some fifty times, and no test cuts the power. A command in another process does
+    sync; what becomes of a sync that fails is tested in ``store`` and in ``runs/test_faults.py``."""
+    if request.path.parent.name != "store":
+        monkeypatch.setattr(os, "fsync", lambda fd: None)
+
+
+@pytest.fixture(autouse=True)
 def _nothing_is_hidden(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """A worker loads one model; tests load many in one process, and transformers remembers for good what it
     did not find when it was imported. ``worker/test_session.py`` tests what is hidden."""

@@ -6,7 +6,6 @@ enough for the commands that look at a machine or a kernel: a worker then starts
 
 from __future__ import annotations
 
-import importlib.abc
 import importlib.util
 import runpy
 import sys
@@ -18,7 +17,9 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 
 
-class FakeRuntimes(importlib.abc.MetaPathFinder):
+class FakeRuntimes:
+    """A finder of modules as ``importlib`` calls it; to import its base class would take longer than this."""
+
     def find_spec(self, fullname, path=None, target=None):  # type: ignore[no-untyped-def]
         file = HERE / "fake_runtimes" / f"{fullname.rpartition('.')[2]}.py"
         if fullname.startswith("bench.runtimes.") and file.is_file():

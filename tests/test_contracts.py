@@ -27,11 +27,13 @@ from engines import told
 
 from bench import plugins
 from bench.engine import Changed, Engine, Teacher
+from bench.engine.cloud import Cloud
 from bench.engine.evidence import Census
 from bench.errors import NotApplied, Outcome, Unsupported
 from bench.models.fetch import ensure
 from bench.models.reference import Random
 from bench.optimisations import routes, unsupported, verbs
+from bench.optimisations.shared import halves
 from bench.optimisations.shared.linear import named_linears
 from bench.worker import kernels, passes, session, steps
 from bench.worker.score import statistics
@@ -190,6 +192,23 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_cloud() -> Iterator[None]:
+    """The other process of a split model takes seconds to start, so one serves all tests in turn."""
+    started: list[Cloud] = []
+
+    def cloud() -> Cloud:
+        if not started:
+            started.append(Cloud())
+        return started[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(halves, "Cloud", cloud)
+        yield
+    for one in started:
+        one.close()
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 from pathlib import Path
 
@@ -15,6 +17,36 @@ def test_this_environment() -> None:
     found = identity(None)
     assert found.python == sys.version.split()[0]
     assert identity(Path(sys.executable)) == found
+
+
+def test_an_interpreter_with_a_package_that_is_edited(tmp_path: Path) -> None:
+    """Its packages by name, and a digest of the sources: not of what is hidden, installed or a test."""
+    root, packages = tmp_path / "root", tmp_path / "packages"
+    sources = {
+        "b.py": "b",
+        "a/c.py": "c",
+        "a/.hidden.py": "",
+        "tests/test_b.py": "",
+        ".venv/lib/d.py": "",
+        "e": "",
+    }
+    for name, text in sources.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    link = json.dumps({"url": root.as_uri(), "dir_info": {"editable": True}})
+    for name in ("zeta", "Alpha"):
+        about = packages / f"{name}-1.0.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n\nName: not this\n"
+        )
+    (packages / "zeta-1.0.dist-info" / "direct_url.json").write_text(link)
+    script = tmp_path / "python"
+    script.write_text(f'#!/bin/sh\nPYTHONPATH="{packages}" exec "{sys.executable}" -S "$@"\n')
+    script.chmod(0o755)
+    found = identity(script)
+    assert found.packages_sha256 == hashlib.sha256(b"Alpha==1.0\nzeta==1.0").hexdigest()
+    assert found.sources_sha256 == hashlib.sha256(b"a/c.pyc" + b"b.pyb").hexdigest()
 
 
 def test_what_is_no_interpreter(tmp_path: Path) -> None:

@@ -13,7 +13,10 @@ import venv
 from pathlib import Path
 from typing import Any
 
+import transformers
 import yaml
+from byte_tokenizer import write_tokenizer
+from engines import saved, sizes
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "extending"
@@ -107,32 +110,35 @@ def test_each_page_is_tested_here_and_each_kind_has_a_page() -> None:
     assert set(re.findall(r"\]\((\w+)\.md\)", (PAGES / "index.md").read_text())) == tested
 
 
-def test_a_scheme(tmp_path: Path) -> None:
-    hers = Environment(tmp_path, "scheme")
+def test_a_scheme_and_a_verb(tmp_path: Path) -> None:
+    """The rows of both pages in one run: their baseline is the same."""
+    hers = Environment(tmp_path, "scheme", "verb")
     assert "Three values for each row" in hers.bench("list", "optimisations", "ternary")
-    row = hers.run()["variants"][1]
-    assert row["optimisations"] == ["quantise ternary (threshold=0.5)"]
-    (check,) = row["evidence"]["steps"][1]["checks"]
+    assert "share: neighbours" in hers.bench("list", "optimisations")
+    config, other = (yaml.safe_load(blocks(page)["config.yaml"]) for page in ("scheme", "verb"))
+    other["variants"][0]["optimise"] = [{"sharing": "neighbours"}]
+    assert config | {"variants": other["variants"]} == other
+    config["variants"] += other["variants"]
+    base, ternary, shared = hers.run(config)["variants"]
+    assert ternary["optimisations"] == ["quantise ternary (threshold=0.5)"]
+    (check,) = ternary["evidence"]["steps"][1]["checks"]
     assert check["holds"]
-    config = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert shared["metrics"]["weights_bytes"]["value"] < base["metrics"]["weights_bytes"]["value"]
     config["variants"][0]["optimise"][0]["threshold"] = 3
     (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(config))
     assert "threshold must be 0 or more and below 2" in hers.refusal("wrong.yaml")
-
-
-def test_a_verb(tmp_path: Path) -> None:
-    hers = Environment(tmp_path, "verb")
-    assert "share: neighbours" in hers.bench("list", "optimisations")
-    config = yaml.safe_load((tmp_path / "config.yaml").read_text())
-    config["variants"][0]["optimise"] = [{"sharing": "neighbours"}]
-    base, row = hers.run(config)["variants"]
-    assert row["metrics"]["weights_bytes"]["value"] < base["metrics"]["weights_bytes"]["value"]
 
 
 def test_an_engine(tmp_path: Path) -> None:
     hers = Environment(tmp_path, "engine")
     rows = hers.run()["variants"]
     assert [row["facts"]["engine"] for row in rows] == ["counting 1", "counting 1"]
+
+
+def toy(path: Path) -> Path:
+    """A model of two layers with random weights and a tokenizer, in which all is found that is looked for."""
+    write_tokenizer(saved(transformers.LlamaConfig(**sizes(96)), path))
+    return path
 
 
 def test_what_a_run_finds_and_how_it_is_shown(tmp_path: Path) -> None:
@@ -155,7 +161,7 @@ def test_what_a_run_finds_and_how_it_is_shown(tmp_path: Path) -> None:
     found = hers.run(
         {
             "name": "everything",
-            "model": "smollm2-135m",
+            "model": {"path": str(toy(tmp_path / "toy"))},
             "runtime": {"threads": 1},
             "workload": {"name": "sums", "largest": 50, "requests": 2, "output_tokens": 4, "warmup": 1},
             "variants": [{"name": "half", "optimise": [{"prune": "magnitude", "sparsity": 0.5}]}],

@@ -6,7 +6,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from bench.config.blocks import (
     BuildBlock,
@@ -19,6 +23,8 @@ from bench.config.blocks import (
     WorkloadBlock,
 )
 from bench.models.reference import Hub, LocalPath, ModelRef
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is some twenty times faster
 
 
 @dataclass(frozen=True)
@@ -101,3 +107,9 @@ class Spec:
     slo: SloBlock | None
     expanded: str
     digest: str
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """Return ``expanded`` as data, which nobody may change."""
+        found: dict[str, Any] = yaml.load(self.expanded, Loader=_LOADER)  # a safe one
+        return found

@@ -10,16 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.engine import census
 from bench.engine.device import Cpu, Device
 from bench.engine.evidence import Census, Check, check
-from bench.engine.speculation import Drafter
-from bench.engine.splitting import Rest
 from bench.engine.stepping import by_steps
 from bench.errors import Unsupported
 from bench.records import Cascaded, Facts, Speculated, SplitWork
+
+if TYPE_CHECKING:
+    from bench.engine.speculation import Drafter
+    from bench.engine.splitting import Rest
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Rule(ABC):
     def of_answer(self, steps: Sequence[Any], most: int) -> float:
         """Return the score of an answer from what ``of_step`` gave for each of its tokens. ``most`` is how
         many tokens it was allowed."""
-        return fmean(steps)
+        return math.fsum(steps) / len(steps)
 
     def of_answers(
         self,

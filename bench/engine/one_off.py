@@ -7,7 +7,6 @@ cache its result; afterwards the session takes the bill.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -85,9 +84,11 @@ def kept(
     The key is a digest of the model's tensors as they are now, of ``recipe`` (JSON) and of the versions of
     ``packages``. For tensors from the cache the bill is the one of the time when they were made.
     """
+    from importlib.metadata import version  # with a parser of mails, which no process of a pair needs
+
     from safetensors.torch import load_file, save_file
 
-    versions = {name: importlib.metadata.version(name) for name in packages}
+    versions = {name: version(name) for name in packages}
     key = f"{what} {digest(model, {'recipe': dict(recipe), 'packages': versions})}"
 
     def write(staging: Path) -> None:

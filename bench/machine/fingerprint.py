@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import sys
+from functools import cache
 from pathlib import Path
 
 from bench.machine.devices import cpu_count, cuda_device_count
@@ -36,8 +37,14 @@ def fingerprint() -> dict[str, object]:
         "cgroup_cpu_max": text_of(Path("/sys/fs/cgroup/cpu.max")),
         "gpus": list(_gpus()),
         "python": sys.version.split()[0],
-        "packages": {name: version for name in PACKAGES if (version := installed(name))},
+        "packages": dict(_versions()),
     }
+
+
+@cache  # a gate asks three times, and the metadata of every package is parsed
+def _versions() -> tuple[tuple[str, str], ...]:
+    """Return (package, version) of what is installed of ``PACKAGES``."""
+    return tuple((name, version) for name in PACKAGES if (version := installed(name)))
 
 
 def _cpu_fields() -> dict[str, str]:

@@ -45,8 +45,15 @@ def stat_of(pid: int) -> list[str]:
 def session_of(leader: int) -> list[int]:
     """Return the process ids of a session: its leader, and all that it has started and that still run."""
     pids = [int(entry.name) for entry in entries(Path("/proc")) if entry.name.isdecimal()]
-    found = [pid for pid in pids if pid != leader and stat_of(pid)[3:4] == [str(leader)]]
-    return [leader, *found]
+    return [leader, *(pid for pid in pids if pid != leader and _is_in(leader, pid))]
+
+
+def _is_in(session: int, pid: int) -> bool:
+    """Return whether a process is in a session; one that has ended is in none."""
+    try:
+        return os.getsid(pid) == session
+    except OSError:
+        return False
 
 
 def ending_with_parent(number: int) -> Callable[[], None]:

@@ -61,9 +61,10 @@ def _memo(path: Path) -> Path:
 
 
 def _remember(path: Path, digest: str) -> str:
-    """Note the digest for next time. If the cache cannot be written, the file is just hashed again."""
+    """Note the digest for next time. If the cache cannot be written, or if the machine stops before the note
+    is on the disk, the file is just hashed again."""
     with contextlib.suppress(OSError):
-        _replace(_memo(path), digest.encode())
+        _replace(_memo(path), digest.encode(), lasting=False)
     return digest
 
 
@@ -192,12 +193,13 @@ def _remove(directory: Path) -> None:
         shutil.rmtree(directory)
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write a small file completely or not at all."""
+def _replace(path: Path, content: bytes, *, lasting: bool = True) -> None:
+    """Write a small file completely or not at all. Only one that must be ``lasting`` waits for the disk."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_bytes(content)
-    _fsync(temporary)
+    if lasting:
+        _fsync(temporary)
     temporary.replace(path)
 
 

@@ -179,7 +179,8 @@ def _what_to_compare(spec: Spec, plan: Plan, on_fetch: OnProgress) -> Compared:
     function that fetches its models."""
     if plan.commits is not None:
         return _two_commits(spec, plan.commits, plan, on_fetch)
-    sides = {"base": identity(plan.base, plan.base_label), "candidate": identity(None)}
+    here = identity(None)
+    sides = {"base": identity(plan.base, plan.base_label) if plan.base else here, "candidate": here}
     spec = replace(spec, groups=sides_of(spec, plan.base))
     fetch = fetcher(spec, on_fetch)
     head = {

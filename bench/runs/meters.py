@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import yaml
-
 from bench.config.spec import Spec
 from bench.config.support import device_here
 from bench.engine.energy import NoCounter, find
@@ -24,7 +22,7 @@ def check_meters(wanted: Sequence[Rule], spec: Spec) -> None:
     nothing is modelled, and what is counted once has no interval. Where it does not, somebody has to give the
     watts.
     """
-    modelled = "modelled_watts" in (yaml.safe_load(spec.expanded).get("energy") or {})
+    modelled = "modelled_watts" in (spec.content.get("energy") or {})
     keys = sorted({rule.metric for rule in wanted} & OF_THE_MODEL)
     asked = {arm.runtime.device for group in spec.groups for arm in group.arms} if keys else set()
     devices = {device: device_here(device) for device in sorted(asked)}

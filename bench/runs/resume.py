@@ -6,8 +6,6 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import yaml
-
 from bench.config.spec import Spec
 from bench.errors import IncomparableError, Outcome, UsageError
 from bench.machine.fingerprint import fingerprint
@@ -98,7 +96,7 @@ def _refused(before: RunRecord, changed: str) -> IncomparableError:
 
 def _changed_keys(before: RunRecord, spec: Spec) -> str:
     """Name the top-level keys of the config that differ."""
-    now = yaml.safe_load(spec.expanded)
+    now = spec.content
     keys = sorted(key for key in {**before.spec, **now} if before.spec.get(key) != now.get(key))
     return f"the config ({', '.join(keys)})"
 

@@ -17,8 +17,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import bench
 from bench.config.inputs import digests
 from bench.config.spec import Spec
@@ -194,7 +192,7 @@ def fetcher(spec: Spec, on_fetch: OnProgress) -> Fetch:
 
 def evaluation_text(spec: Spec) -> tuple[str, dict[str, Any]]:
     """Return the evaluation text, and what the result records about it: its name as the config has it."""
-    text, name = read_text(spec.drift.text), yaml.safe_load(spec.expanded)["drift"]["text"]
+    text, name = read_text(spec.drift.text), spec.content["drift"]["text"]
     digest = hashlib.sha256(text.encode()).hexdigest()
     return text, {"name": name, "sha256": digest, "characters": len(text)}
 
@@ -217,7 +215,7 @@ def begin(
             "name": spec.name,
             "schema_version": SCHEMA_VERSION,
             "harness": {"version": bench.__version__, "source_sha256": source_digest()},
-            "spec": yaml.safe_load(spec.expanded),
+            "spec": spec.content,
             "spec_digest": spec.digest,
             "machine": fingerprint(),
             "price": price or price_of_spec(spec),

@@ -7,8 +7,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bench.config.served import is_load
 from bench.config.spec import Arm, Group, Spec
 from bench.environments import Identity, identity, interpreter
@@ -112,7 +110,7 @@ def evidence_key(spec: Spec, sides: Mapping[str, Identity], fetch: Fetch) -> str
     """Return a key that is the same for the same comparison. With it a second gate continues with the first
     gate's evidence. The key covers what is measured, the weights, the machine, and the code in every
     interpreter that takes part. Neither limits nor names are part of it."""
-    measured = {key: value for key, value in yaml.safe_load(spec.expanded).items() if key not in NOT_MEASURED}
+    measured = {key: value for key, value in spec.content.items() if key not in NOT_MEASURED}
     arms = [arm for group in spec.groups for arm in group.arms]
     named = {interpreter(arm.runtime.name, arm.runtime.python) for arm in arms} - {None}
     everyone = [*sides.values(), *(identity(python) for python in sorted(filter(None, named)))]

@@ -1,7 +1,8 @@
 """A process between us and a server: it ends the server and all that it spawned, also if we are killed.
 
-``python -m bench.serving.keeper LOG -- COMMAND…`` starts the command and then waits. Standard input is a pipe
-that nobody writes to: it ends when its owner closes it or dies. Orphans of the server become children of this
+``python -m bench.serving.keeper LOG GRACE_S LATER_S -- COMMAND…`` starts the command and then waits. Standard
+input is a pipe that nobody writes to: it ends when its owner closes it or dies. The server then has GRACE_S
+seconds to end, and what it has started has LATER_S more. Orphans of the server become children of this
 process (PR_SET_CHILD_SUBREAPER), so none is lost, whatever session it went to. On standard output it prints
 ``ended CODE`` when the server ends, and ``left N`` when all is gone: N processes outlived the server and were
 killed.
@@ -22,14 +23,12 @@ from bench.bounded import open_to_append
 from bench.machine.proc import ending_with_parent
 
 PR_SET_CHILD_SUBREAPER = 36
-GRACE_S = 10.0
-LATER_S = 2.0
 KILL_S = 5.0
 
 
 def main() -> int:
     """Keep one server; return 0 when all of its processes are gone, 1 if some cannot be killed."""
-    log, _, *command = sys.argv[1:]
+    log, grace_s, later_s, _, *command = sys.argv[1:]
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     woken, waker = os.pipe()
     os.set_blocking(waker, False)
@@ -51,8 +50,8 @@ def main() -> int:
     ended = _wait(server.pid, woken)
     if ended is None:
         os.kill(server.pid, signal.SIGTERM)
-        ended = _ended_within(server.pid, GRACE_S)
-    left = 0 if ended is None else _left()
+        ended = _ended_within(server.pid, float(grace_s))
+    left = 0 if ended is None else _left(float(later_s))
     _kill_all()
     _say(f"left {left}")
     return 1 if _alive() else 0
@@ -105,9 +104,9 @@ def _alive() -> list[int]:
     return [one.pid for one in found if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
 
-def _left() -> int:
+def _left(later_s: float) -> int:
     """Return how many processes are still there after the time that they may take to see that it ended."""
-    until = time.monotonic() + LATER_S
+    until = time.monotonic() + later_s
     while (alive := _alive()) and time.monotonic() < until:
         time.sleep(0.02)
         _reaped(0)

@@ -29,6 +29,7 @@ LOOK_S = 0.2
 TAIL_BYTES = 4096
 LINES = 6
 STOP_S = 20.0
+GRACE_S, LATER_S = 10.0, 2.0  # of a server that is to end, and of what it has started: see the keeper
 EVIDENCE_S = 60.0  # a server that compiles or captures graphs after it is healthy answers late
 
 
@@ -158,9 +159,9 @@ def _must_be_free(port: int) -> None:
 
 
 def _start(adapter: Adapter, launch: Launch, log: Path) -> Server:
-    command = adapter.command(launch)
+    command, waits = adapter.command(launch), [str(GRACE_S), str(LATER_S)]
     keeper = subprocess.Popen(
-        [sys.executable, "-P", "-m", "bench.serving.keeper", str(log.resolve()), "--", *command],
+        [sys.executable, "-P", "-m", "bench.serving.keeper", str(log.resolve()), *waits, "--", *command],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=NOWHERE, start_new_session=True,
         env={**environment(*PREFIXES), **adapter.environment, **SAFE, "PYTHONPATH": _here()},
     )  # fmt: skip

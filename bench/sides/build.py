@@ -7,7 +7,6 @@ config's ``build`` block says otherwise where that is wrong.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -22,7 +21,7 @@ import filelock
 from bench.config.blocks import BuildBlock
 from bench.errors import BenchError, UsageError
 from bench.models.cache import cache_root
-from bench.sides.commands import PIP, BuildFailed, Runner
+from bench.sides.commands import PIP, BuildFailed, Runner, own_pip
 from bench.sides.differences import packages
 from bench.sides.layer import layer
 from bench.sides.pins import constraints, unpinned
@@ -164,16 +163,15 @@ def _make(built: Built, block: BuildBlock, label: str, like: Mapping[str, str]) 
         where = built.project.relative_to(built.source)
         raise UsageError(f"build.directory: there is no {where} in this commit")
     run = Runner(built.home / "build.log", built.project, built.python, label)
-    pip = importlib.util.find_spec("pip") is not None
+    pip = own_pip(built.python)
     bare = ["--without-pip"] if pip else []
     run([sys.executable, "-I", "-m", "venv", *bare, str(built.home / "venv")], "an environment")
     below = [str(layer())] if block.inherit == "tool" else _site_packages() if block.inherit == "all" else []
     (built.packages / "below-by-bench.pth").write_text("\n".join(below) + "\n")
     for command in block.commands:
         run(["/bin/sh", "-c", command], f"build.commands: `{command}`")
-    ours = [sys.executable, "-I", "-m", "pip", "--python", str(built.python)]
-    theirs = [str(built.python), "-I", "-m", "pip"]
-    install = [*(ours if pip else theirs), "--disable-pip-version-check", "install", "--progress-bar", "off"]
+    pip = pip or [str(built.python), "-I", "-m", "pip"]
+    install = [*pip, "--disable-pip-version-check", "install", "--progress-bar", "off"]
     asked = _pip_arguments(built.project, block)
     anew = _pip(run, install, asked, _constraints_file(built, asked, like))
     if _uses_uv(built.project, block):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from bench.machine.family import run_whole
 
 INSTALL_S = 3600
 PIP = ("PIP_", "SETUPTOOLS_SCM_", "HATCH_", "UV_")
+ELSEWHERE = "PIP_PYTHON"  # lets pip install into another environment than the side's
 _CREDENTIALS = re.compile(r"://[^/\s@]+@")
 
 
@@ -31,8 +34,24 @@ def settings() -> tuple[dict[str, str], list[str]]:
     The code of a commit would see the passwords in them.
     """
     given = environment(*PIP)
+    given.pop(ELSEWHERE, None)
     kept = {k: v for k, v in given.items() if not (k.startswith(PIP) and _CREDENTIALS.search(v))}
-    return kept, sorted(key for key in os.environ if key.startswith(PIP) and key not in kept)
+    known = {*kept, ELSEWHERE}
+    return kept, sorted(key for key in os.environ if key.startswith(PIP) and key not in known)
+
+
+def own_pip(python: Path) -> list[str] | None:
+    """Return how a command begins that runs this tool's pip in another environment; None without a pip here.
+
+    ``pip --python`` does the same, after it has started a pip here that does nothing else.
+    """
+    found = importlib.util.find_spec("pip")
+    if found is None or found.origin is None:
+        return None
+    runner = Path(found.origin).with_name("__pip-runner__.py")
+    if runner.is_file():
+        return [str(python), str(runner)]
+    return [sys.executable, "-I", "-m", "pip", "--python", str(python)]
 
 
 class Runner:

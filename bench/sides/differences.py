@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 
-import yaml
-
 from bench.bounded import MOST_POINTER, is_pointer
 from bench.config.inputs import Input, inputs_of
 from bench.config.spec import Spec
@@ -37,7 +35,7 @@ class Change:
 
 def of_configs(base: Spec, candidate: Spec) -> tuple[Change, ...]:
     """Return the keys of the config that differ, with their values."""
-    ours, theirs = (dict(_flat(yaml.safe_load(one.expanded))) for one in (candidate, base))
+    ours, theirs = (dict(_flat(one.content)) for one in (candidate, base))
     keys = sorted(ours.keys() | theirs.keys())
     found = (Change(key, theirs.get(key, MISSING), ours.get(key, MISSING)) for key in keys)
     return tuple(one for one in found if one.base != one.candidate)

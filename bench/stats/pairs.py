@@ -92,12 +92,15 @@ def pair_ratio(
     return PairRatio(ratio, ratio * math.exp(-half), ratio * math.exp(half), n, sd, p)
 
 
-Scales = tuple[tuple[float, float], ...]
+Scales = tuple[tuple[float, float, float], ...]
 
 
 @cache
 def _posterior(n: int, squares: float, prior: Prior) -> Scales:
-    """Return (standard error of the mean of ``n`` pairs, its weight): prior times likelihood of the sd."""
+    """Return (standard error of the mean of ``n`` pairs, the same times √2, its weight).
+
+    The weight is prior times likelihood of the sd.
+    """
     found = []
     for point in range(_POINTS):
         z = _FROM + _STEP * point
@@ -106,18 +109,20 @@ def _posterior(n: int, squares: float, prior: Prior) -> Scales:
     top = max(weight for _sd, weight in found)
     weights = [math.exp(weight - top) for _sd, weight in found]
     total = math.fsum(weights)
-    return tuple((sd / math.sqrt(n), w / total) for (sd, _), w in zip(found, weights, strict=True))
+    errors = [sd / math.sqrt(n) for sd, _weight in found]
+    return tuple((e, e * math.sqrt(2), w / total) for e, w in zip(errors, weights, strict=True))
 
 
 def _outside(scales: Scales, distance: float) -> float:
     """Return the probability that the mean is further than ``distance`` from the truth, on either side."""
-    return math.fsum(weight * math.erfc(distance / (error * math.sqrt(2))) for error, weight in scales)
+    erfc = math.erfc  # called some thousand times for each ratio
+    return math.fsum([weight * erfc(distance / scale) for _error, scale, weight in scales])
 
 
 @cache
 def _half_width(scales: Scales) -> float:
     """Find the distance at which ``_outside`` is 5 %, by bisection."""
-    low, high = 0.0, 10 * max(error for error, _weight in scales)
+    low, high = 0.0, 10 * max(error for error, _scale, _weight in scales)
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if _outside(scales, middle) > 1 - CONFIDENCE else (low, middle)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gettext
 import importlib.util
 import re
+from functools import cache
 from pathlib import Path
 
 from bench.errors import BenchError
@@ -14,6 +15,7 @@ PACKAGE = "jupyterlab_language_pack_zh_CN"
 SHORTEST = 8
 
 
+@cache  # some thousand messages are searched
 def read() -> str:
     """Return every translated message with at least eight Chinese characters, in the order of its key."""
     spec = importlib.util.find_spec(PACKAGE)

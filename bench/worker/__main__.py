@@ -7,6 +7,9 @@ only the standard library and the engine that it runs.
 
 from __future__ import annotations
 
+import atexit
+import ctypes
+import gc
 import importlib.util
 import os
 import resource
@@ -55,6 +58,7 @@ def _limit_memory(most_bytes: int) -> None:
 def main() -> None:
     """Serve the channel whose file descriptor is the first argument, as a worker or as the cloud's half of
     one: then ``cloud`` stands before it."""
+    gc.disable()  # it would search what is imported for garbage, again and again
     _register_package()
     from bench.engine import processors  # noqa: F401 - counted before a library binds its threads
 
@@ -67,12 +71,23 @@ def main() -> None:
     # The socket is not closed by a context manager: the excepthook needs it after the stack has unwound.
     channel = socket.socket(fileno=int(descriptor))
     if is_cloud:
-        from bench.worker.cloud import serve as answer
+        from bench.worker.cloud import serve
+    else:
+        from bench.worker.loop import serve
+    gc.enable()
+    serve(channel)
+    _leave()
 
-        return answer(channel)
-    from bench.worker.loop import serve
 
-    return serve(channel)
+def _leave() -> None:
+    """End this process at once: nobody waits until the modules of an engine are taken apart one by one. What
+    was registered for the end of the process is done, and what was printed is written."""
+    atexit._run_exitfuncs()
+    with suppress(OSError):  # the log may be on a full disk
+        sys.stdout.flush()
+        sys.stderr.flush()
+    ctypes.CDLL(None).fflush(None)  # of libraries in C
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter_ns
@@ -28,25 +28,14 @@ APART, APART_ROUNDED = 1e-3, 0.1
 NO_LINK = LinkSettings()
 
 
-def all_steps(message: Json) -> Iterator[Json]:
-    """Yield the steps of a load, and those of the edge model of a cascade."""
-    for step in message["optimise"]:
-        yield step
-        if "edge" in step:
-            yield from all_steps(step["edge"])
-
-
 def on_top(
     engine: Engine, message: Json, load: Callable[[Json], tuple[Engine, Loaded]]
 ) -> tuple[Engine, list[dict[str, Any]], float]:
     """Make the cascade that a load asks for, and enforce its checks.
 
-    Return the engine, further steps of the evidence, and the seconds in which the edge model was loaded. The
-    engine is as it was if no cascade is asked for.
+    Return the engine, further steps of the evidence, and the seconds in which the edge model was loaded.
     """
-    step = next((step for step in message["optimise"] if "edge" in step), None)
-    if step is None:
-        return engine, [], 0.0
+    step = next(step for step in message["optimise"] if "edge" in step)
     cascade, edge, steps, checks = made(engine, Path(message["directory"]), step, load)
     enforce(str(step["label"]), checks)
     return cascade, steps, edge.load_s

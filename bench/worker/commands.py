@@ -9,9 +9,9 @@ import json
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from bench.engine import Engine, memory, progress, routing
-from bench.engine.cascading import Cascade
 from bench.errors import NonFiniteOutput, Outcome, VariantFailed
 from bench.records import (
     Corpus,
@@ -33,7 +33,6 @@ from bench.records import (
 )
 from bench.records.thinking import Markers
 from bench.worker import (
-    cascaded_suite,
     ceilings,
     circumstances,
     counters,
@@ -49,6 +48,7 @@ from bench.worker import (
 from bench.worker.duet import Baton, alone, duet
 from bench.worker.finite import must_be_finite
 from bench.worker.reached import Reached
+from bench.worker.steps import is_cascade
 
 Message = Json  # a command and its arguments
 
@@ -68,7 +68,7 @@ class Worker:
         self.corpus: list[int] = []
         self.evidence: Sequence[Json] = ()
         self.profiled = False
-        self.scoring = False
+        self.scoring = self.cascade = False
 
     # Each public method below is a command. The other keys of the message are its arguments.
 
@@ -76,6 +76,7 @@ class Worker:
         """Load the model, apply the optimisations and check the evidence."""
         self.reached_files = Reached(message.get("roots", {}))
         self.engine, found = session.load(message)
+        self.cascade = is_cascade(message)
         self.evidence = found.evidence
         return found
 
@@ -214,8 +215,11 @@ class Worker:
     def suite(self, message: Message, _fds: list[int]) -> SuiteAnswers:
         """Answer some items of a behaviour suite."""
         tokens, asked = message["output_tokens"], message["items"]
-        if isinstance(self.engine, Cascade):
-            return cascaded_suite.answered(self.engine, asked, tokens)
+        if self.cascade:
+            from bench.worker import cascaded_suite  # with much that no other worker needs
+
+            cascade: Any = self.engine
+            return cascaded_suite.answered(cascade, asked, tokens)
         if tokens:
             return SuiteAnswers("", replies=tuple(suite.replies(self.engine, asked, tokens)))
         return SuiteAnswers("", scores=tuple(suite.scores(self.engine, asked)))

@@ -11,13 +11,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter_ns
 from types import ModuleType
+from typing import Any
 
 from bench.engine import Engine, Options, Teacher, memory, routing
 from bench.engine.evidence import Check, check
 from bench.records import Facts, Json, Loaded, Mixture
-from bench.worker import builds, cascades
+from bench.worker import builds
 from bench.worker.passes import undisturbed
-from bench.worker.steps import DENSE, apply, decode_a_little, enforce, scheme_of
+from bench.worker.steps import DENSE, all_steps, apply, decode_a_little, enforce, is_cascade, scheme_of
 
 
 def load(message: Json) -> tuple[Engine, Loaded]:
@@ -44,7 +45,7 @@ def load(message: Json) -> tuple[Engine, Loaded]:
     teacher = _teacher(runtime, options, message)
     changes = [step for step in message["optimise"] if "edge" not in step]
     steps = [done for step in changes for done in apply(engine, step, facts, teacher)]
-    engine, beside, edge_s = cascades.on_top(engine, message, load)
+    engine, beside, edge_s = _on_top(engine, message)
     gc.collect()
     memory.give_back()
     stored = engine.census(count_zeros=False)
@@ -62,10 +63,19 @@ def load(message: Json) -> tuple[Engine, Loaded]:
     )
 
 
+def _on_top(engine: Engine, message: Json) -> tuple[Engine, list[dict[str, Any]], float]:
+    """Make the cascade that a load asks for (see ``cascades.on_top``); else return the engine as it is."""
+    if not is_cascade(message):
+        return engine, [], 0.0
+    from bench.worker import cascades  # with much that no other worker needs
+
+    return cascades.on_top(engine, message, load)
+
+
 def _engine(runtime: ModuleType, options: Options, message: Json) -> tuple[Engine, float]:
     """Return the engine and the seconds in which it was loaded. What no step needs is hidden meanwhile."""
     directory = Path(message["directory"])
-    needed = {name for step in cascades.all_steps(message) for name in scheme_of(step).REQUIRES}
+    needed = {name for step in all_steps(message) for name in scheme_of(step).REQUIRES}
     with undisturbed():  # collecting the objects that an engine's imports create takes a second
         started = perf_counter_ns()
         not_needed: Callable[[Path], set[str]] = getattr(runtime, "not_needed", lambda _directory: set())

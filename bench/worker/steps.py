@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from time import perf_counter_ns
@@ -20,6 +21,19 @@ DENSE = ("float32", "bfloat16", "float16")
 EXPERTS_STEP = "experts"
 PROBE_TOKENS = 64  # short enough for the context of every model
 REPEATING, DRAFTED = [number % 7 + 3 for number in range(PROBE_TOKENS)], 4  # what is drafted for such a text
+
+
+def all_steps(message: Json) -> Iterator[Json]:
+    """Yield the steps of a load, and those of the edge model of a cascade."""
+    for step in message["optimise"]:
+        yield step
+        if "edge" in step:
+            yield from all_steps(step["edge"])
+
+
+def is_cascade(message: Json) -> bool:
+    """Return whether a load asks for a cascade."""
+    return any("edge" in step for step in message["optimise"])
 
 
 def apply(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> list[dict[str, Any]]:

@@ -95,7 +95,7 @@ def test_a_key_is_in_no_artefact(url: str, said, tmp_path: Path, monkeypatch: py
 
 
 def test_what_has_ended_is_kept_when_it_is_interrupted(url: str, tmp_path: Path) -> None:
-    model = ("--model", "ttft=10,tokens=1", "--users", "1", "--requests", "2000")
+    model = ("--model", "ttft=4,tokens=1", "--users", "1", "--requests", "2000")
     command = [sys.executable, "-m", "bench", "load", url, *model, "--out", str(tmp_path / "out")]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,

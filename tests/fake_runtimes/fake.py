@@ -9,6 +9,7 @@ with ``later`` only in those that come after it.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import json
 import os
@@ -129,6 +130,12 @@ def _tell_all(_fault: Mapping[str, Any]) -> None:
     raise ValueError(f"request failed, headers: {dict(os.environ)}")
 
 
+def _promise(fault: Mapping[str, Any]) -> None:
+    """Says something, and leaves something to do for when the process ends."""
+    print("so long", end="")
+    atexit.register(Path(fault["file"]).touch)
+
+
 def _say(fault: Mapping[str, Any]) -> None:
     """Writes to the harness out of turn: ``frame`` as it is, or ``json`` in a sound frame."""
     body = fault["json"].encode() if "json" in fault else b""
@@ -144,6 +151,7 @@ BREAK: dict[str, Callable[[Mapping[str, Any]], object]] = {
     "deaf": _deaf,
     "grandchild": _grandchild,
     "say": _say,
+    "promise": _promise,
     "eat": _eat,
     "tell all": _tell_all,
     "progress": lambda fault: progress.say(str(fault["text"]), now=True),

@@ -120,6 +120,16 @@ def test_a_worker_that_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert process.returncode == 0, "a healthy worker leaves by itself when its channel closes"
 
 
+def test_a_worker_that_leaves_does_what_was_left_to_do(tmp_path: Path) -> None:
+    """It takes nothing apart any more, but what it has printed is in its log."""
+    done = tmp_path / "done"
+    with worker(tmp_path) as under:
+        load(under, tmp_path, {"at": "load", "do": "promise", "file": str(done)})
+        assert not done.exists()
+    assert done.exists()
+    assert (tmp_path / "variant.log").read_text() == "so long"
+
+
 def test_words_on_the_way_are_passed_on_and_are_no_answer(tmp_path: Path) -> None:
     """They also say that the worker is alive: silence is counted anew after each."""
     said: list[str] = []
@@ -218,7 +228,10 @@ def test_grandchildren_go_with_their_grandparent(tmp_path: Path, end: str) -> No
     file = tmp_path / "grandchild"
     faults = [{"at": "load", "do": "grandchild", "file": str(file)}, {"at": "load", "do": end}]
     with worker(tmp_path) as under:
-        failure(lambda: load(under, tmp_path, *faults, timeout_s=2.5 if end == "hang" else PATIENCE_S))
+        model = fake_model(tmp_path / "model", *faults)
+        under.start("load", (), directory=str(model), runtime=RUNTIME, options=OPTIONS, optimise=[])
+        wait_until(lambda: file.exists() and bool(file.read_text().strip()))
+        failure(lambda: under.finish(0.3 if end == "hang" else PATIENCE_S))
         grandchild = int(file.read_text())
     wait_until(lambda: not alive(grandchild))
 
@@ -395,16 +408,16 @@ def test_a_duet_of_two_processes(tmp_path: Path) -> None:
     ],
 )
 def test_a_variant_that_breaks_in_a_duet_leaves_the_baseline_whole(
-    tmp_path: Path, fault: Mapping[str, object], outcome: Outcome, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fault: Mapping[str, object], outcome: Outcome, request: pytest.FixtureRequest
 ) -> None:
+    if fault["do"] in ("say", "hang"):  # it does not leave
+        request.getfixturevalue("_no_grace")
     with (
         two(tmp_path, (), ({"at": "step", "call": 2, **fault},)) as (base, variant),
         worker(tmp_path / "next", "next") as other,
     ):
         found = failure(lambda: turns(base, variant, 1.2))
-        with monkeypatch.context() as patch:
-            patch.setattr(worker_process, "GRACE_S", NONE_S)  # it is broken, or hangs
-            variant.close()
+        variant.close()
         assert found.outcome == outcome
         ready(other, tmp_path / "next")
         assert turns(base, other)[0]["durations_ns"] == [[10_000_000, 1_000_000, 1_000_000]] * 2

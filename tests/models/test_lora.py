@@ -14,7 +14,7 @@ from byte_tokenizer import write_tokenizer
 from safetensors.torch import load_file, save_file
 
 from bench.errors import UsageError
-from bench.models import lora
+from bench.models import fetch, lora
 from bench.models.fetch import ensure
 from bench.models.reference import LocalPath
 
@@ -31,6 +31,16 @@ TARGETS = {"self_attn.q_proj": (64, 64), "mlp.down_proj": (64, 128)}
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Merged models have names of their own in every test: they do not pile up in the user's cache."""
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+
+
+def merged_here(arguments: list[str], *_: object) -> tuple[int, str]:
+    return lora.main(arguments[2:]), ""
+
+
+@pytest.fixture
+def no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child takes a second to import torch; ``test_the_result_names_adapter_and_base`` has one."""
+    monkeypatch.setattr(fetch, "run_child", merged_here)
 
 
 def base(to: Path, *, dtype: torch.dtype = torch.float32) -> Path:
@@ -69,6 +79,7 @@ def by_hand(directory: Path, name: str, scale: float) -> torch.Tensor:
     return (high @ (low @ torch.eye(low.shape[1]))) * scale
 
 
+@pytest.mark.usefixtures("no_child")
 @pytest.mark.parametrize(("rank_stabilised", "scale"), [(False, ALPHA / R), (True, ALPHA / math.sqrt(R))])
 def test_an_adapter_is_merged_into_a_copy_of_its_base(
     tmp_path: Path, rank_stabilised: bool, scale: float
@@ -97,6 +108,7 @@ def test_the_result_names_adapter_and_base(tmp_path: Path) -> None:
     assert str(origin) in found.adapter.words
 
 
+@pytest.mark.usefixtures("no_child")
 def test_another_adapter_is_another_model(tmp_path: Path) -> None:
     origin = base(tmp_path / "base")
     one = ensure(LocalPath(adapter(tmp_path / "one", origin)))
@@ -105,6 +117,7 @@ def test_another_adapter_is_another_model(tmp_path: Path) -> None:
     assert one.source.weights_sha256 != two.source.weights_sha256
 
 
+@pytest.mark.usefixtures("no_child")
 def test_the_dtype_of_the_base_stays_and_a_relative_base_is_beside_the_adapter(tmp_path: Path) -> None:
     base(tmp_path / "base", dtype=torch.bfloat16)
     found = ensure(LocalPath(adapter(tmp_path / "tuned", "../base")))
@@ -112,6 +125,7 @@ def test_the_dtype_of_the_base_stays_and_a_relative_base_is_beside_the_adapter(t
     assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
 
 
+@pytest.mark.usefixtures("no_child")
 def test_the_tokenizer_beside_the_adapter_is_used(tmp_path: Path) -> None:
     origin = base(tmp_path / "base")
     tuned = adapter(tmp_path / "tuned", origin)

@@ -113,13 +113,13 @@ def test_a_price_of_other_hardware_is_said(out: Path) -> None:
     assert all("measured on a CPU" in one.caution for one in measured)
 
 
-def test_a_thousand_runs_in_little_time(tmp_path: Path) -> None:
+def test_many_runs_in_little_time(tmp_path: Path) -> None:
     """Ten times what it takes once there is an index; a run at a time takes ten times as much again."""
-    many_runs.write_runs(tmp_path, 1000)
+    many_runs.write_runs(tmp_path, 300)
     Index(tmp_path)
     began = time.process_time()
     found: list[Repriced] = list(
         repriced(Index(tmp_path).runs(Wanted()), lambda old: new_price(old, None, 1.25, 0.5, TODAY))
     )
-    assert time.process_time() - began < 2
-    assert len(found) == 2000
+    assert time.process_time() - began < 0.6
+    assert len(found) == 600

@@ -11,6 +11,7 @@ import yaml
 from fakes import RUNTIMES, fake_model, interpreter
 
 MS = 1_000_000
+ONE_PAIR = {"processes": 1, "max_rounds": 1}
 # A command line that knows the runtime ``fake``: its first two arguments are directories.
 PROGRAM = (
     "import sys, bench.runtimes\n"
@@ -46,7 +47,7 @@ def small_config(place: Path, variants: Mapping[str, Faults], base: Faults = (),
         "variants": rows,
         "price": {"hardware": "cloud-2vcpu-8gb"},
         **more,
-        "measure": {"timeout_s": 20.0, "processes": 2, "max_disturbance": 1.0, **more.get("measure", {})},
+        "measure": {**ONE_PAIR, "timeout_s": 20.0, "max_disturbance": 1.0, **more.get("measure", {})},
     }
     file = place / "config.yaml"
     file.write_text(yaml.safe_dump(content))

@@ -53,11 +53,13 @@ from bench.store.replay import load_record
 __all__ = ["fake_runtime"]  # a fixture
 MS = 1_000_000
 REQUESTS, TOKENS = 6, 8
-HANG_S = 3.0  # what a hang costs a test; a sound answer beside load must not take as long
+HANG_S = 2.0  # what a hang costs a test; a sound answer beside load must not take as long
 # Prefills of a process before its turns: two to warm up. The kernels of a step come after all that is timed.
 BEFORE_TURNS = 2
 EACH = 2  # batches that a pair decodes: six over four pairs, rounded up
-FOUR = {"timeout_s": 20.0}  # pairs, as many as where nobody says how many
+ONE = {"timeout_s": 20.0, "processes": 1, "max_rounds": 1}  # pair of processes for each row
+TWO = {"timeout_s": 20.0, "processes": 2}
+FOUR = {"timeout_s": 20.0}  # as many as where nobody says how many
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +82,7 @@ def config(tmp_path: Path, variants: Sequence[Mapping[str, Any]], **more: Any) -
         "workload": {"name": "chat", "requests": REQUESTS, "output_tokens": TOKENS},
         "variants": list(variants),
         "price": {"hardware": "cloud-2vcpu-8gb"},
-        "measure": {"timeout_s": 20.0, "processes": 2},
+        "measure": ONE,
         **more,
     }
     file = tmp_path / "config.yaml"
@@ -362,7 +364,7 @@ def test_a_baseline_killed_while_it_waits_ends_one_row_at_most(tmp_path: Path) -
             (baseline,) = (p for p in psutil.Process().children() if "base" in open_directory(p.pid))
             baseline.kill()
 
-    spec = config(tmp_path, [variant(tmp_path, "first"), variant(tmp_path, "second")])
+    spec = config(tmp_path, [variant(tmp_path, "first"), variant(tmp_path, "second")], measure=TWO)
     _directory, found = run(spec, tmp_path, tell=hears(say))
     assert [row["status"] for row in found["variants"]] == ["ok", "ok", "ok"]
     for name in ("first", "second"):
@@ -400,8 +402,7 @@ def test_a_machine_that_is_never_quiet_makes_the_row_unfit(
     """A row with its reason and without a figure; what its passes alone measured is in the journal."""
     monkeypatch.setattr(noise, "others", lambda before, after: 0.4)
     monkeypatch.setattr(noise, "disturbed", lambda before, after, accepted: accepted < 0.4)
-    quiet = {"measure": {"timeout_s": 20.0, "processes": 2}}
-    directory, found = run(config(tmp_path, [variant(tmp_path, "v")], **quiet), tmp_path)
+    directory, found = run(config(tmp_path, [variant(tmp_path, "v")], measure=TWO), tmp_path)
     assert rows(found)["v"]["status"] == "unfit"
     assert "3 of 3 pairs are void (others had 40% of the processors)" in rows(found)["v"]["reason"]
     assert "measure.max_disturbance" in rows(found)["v"]["reason"]
@@ -410,8 +411,8 @@ def test_a_machine_that_is_never_quiet_makes_the_row_unfit(
     assert load_record(directory).arms[1].solo
     assert found["status"] == "partial"
     assert units_of(directory) == {"v": []}
-    accepting = {"measure": {"timeout_s": 20.0, "processes": 2, "max_disturbance": 1.0}}
-    _directory, found = run(config(tmp_path, [variant(tmp_path, "v")], **accepting), tmp_path)
+    accepting = {**TWO, "max_disturbance": 1.0}
+    _directory, found = run(config(tmp_path, [variant(tmp_path, "v")], measure=accepting), tmp_path)
     assert rows(found)["v"]["status"] == "ok"
     assert ratios(found, "v")["e2el_ms"]["pairs"] == 2
 
@@ -429,12 +430,12 @@ def open_directory(pid: int) -> str:
 @pytest.mark.usefixtures("fake_runtime")
 @pytest.mark.parametrize(
     "where",
-    [("baseline", "memory"), ("b", "solo, 6 requests"), ("b", "load"), ("b", "pair 3, load")],
+    [("baseline", "memory"), ("b", "solo, 6 requests"), ("b", "load"), ("b", "pair 2, load")],
 )
 @pytest.mark.fault(10)
 def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, where: tuple[str, str]) -> None:
     variants = [variant(tmp_path, name, step_ns=[ns * MS]) for name, ns in (("a", 1), ("b", 3), ("c", 4))]
-    spec = config(tmp_path, variants, measure={"timeout_s": 20.0, "processes": 3})
+    spec = config(tmp_path, variants, measure=TWO)
 
     def press_ctrl_c(who: str, what: str) -> None:
         if (who, what) == where:
@@ -464,8 +465,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, where: tupl
     for name, ratio in (("a", 0.5), ("b", 1.5), ("c", 2.0)):
         assert ratios(found, name)["tpot_ms"]["ratio"] == pytest.approx(ratio)
     # the pairs of the attempt that was cut short are in the journal and count no more
-    assert units_of(directory) == {name: [(0, 1), (2, 3), (4, 5)] for name in "abc"}
-    assert {one["pairs"] for one in found["comparisons"] if one["design"] == "duet"} == {3}
+    assert units_of(directory) == {name: [(0, 1, 2), (3, 4, 5)] for name in "abc"}
+    assert {one["pairs"] for one in found["comparisons"] if one["design"] == "duet"} == {2}
 
 
 @pytest.mark.usefixtures("fake_runtime")
@@ -670,7 +671,7 @@ def test_a_run_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
 @pytest.mark.fault(35)
 def test_weights_that_change_during_a_run_end_it(tmp_path: Path) -> None:
     """The second pair would be of another model than the first."""
-    spec = config(tmp_path, [variant(tmp_path, "a")])
+    spec = config(tmp_path, [variant(tmp_path, "a")], measure=TWO)
     weights = next(iter(harness.ensure(spec.groups[0].variants[0].model).paths))[0]
 
     def change(_who: str, what: str) -> None:
@@ -688,7 +689,7 @@ def test_prompts_that_change_during_a_run_end_it(tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text('{"prompt": "one"}\n' * REQUESTS)
     load = {"name": "file", "file": str(prompts), "requests": REQUESTS, "output_tokens": TOKENS}
-    spec = config(tmp_path, [variant(tmp_path, "a")], workload=load)
+    spec = config(tmp_path, [variant(tmp_path, "a")], workload=load, measure=TWO)
 
     def change(_who: str, what: str) -> None:
         if what.startswith("pair 2"):

@@ -33,7 +33,7 @@ CONFIG = {
     "workload": {"requests": 2},
     "variants": [{"name": "same"}],
     "drift": {"tokens": 0},
-    "measure": {"processes": 2, "max_rounds": 1, "max_disturbance": 1.0},
+    "measure": {"processes": 1, "max_rounds": 1, "max_disturbance": 1.0},
 }
 
 

@@ -39,7 +39,7 @@ from bench.stats.verdict import Design, Verdict
 from bench.store.replay import load_record
 
 KEY = "sk-planted-0123456789abcdef"
-MODEL = "ttft=10,gap=4"
+MODEL = "ttft=4,gap=1"
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +101,9 @@ def test_a_row_has_its_figures_its_ratio_and_its_evidence(urls: tuple[str, str],
     ratio = run.comparison(row, "cost_per_good_request_usd")
     assert ratio is not None
     assert (ratio.design, ratio.verdict, ratio.pairs) == (Design.BLOCKS, Verdict.WORSE, 2)
-    assert 2 < ratio.ratio < 50  # (10 + 7 · 24)/(10 + 7 · 4) = 4.7 without what the machine adds
+    assert 2 < ratio.ratio < 50  # (4 + 7 · 21)/(4 + 7 · 1) = 13.7 without what the machine adds
     assert "alone" not in row.figure("cost_per_1k_tokens_usd").notes  # type: ignore[union-attr]  # its own
-    assert row.evidence.steps[0]["server"]["served_as"] == "ttft=10,gap=24"  # type: ignore[union-attr]
+    assert row.evidence.steps[0]["server"]["served_as"] == "ttft=4,gap=21"  # type: ignore[union-attr]
     assert "figure by figure" in verify_run(directory)
     record = load_record(directory)
     for key, arithmetic in under_load.worked(record.arms[1], record).items():
@@ -133,7 +133,7 @@ def test_blocks_alternate_and_both_sides_get_the_same_prompts_at_the_same_times(
 def test_two_equal_servers_are_not_told_apart(urls: tuple[str, str], tmp_path: Path) -> None:
     """The interval of each is wide enough for 1, up to what chance allows once in a million."""
     rows = "\n".join(f'  - {{name: a{n}, runtime: {{url: "{urls[1]}"}}}}' for n in range(2))
-    _directory, run = measured(written(tmp_path, urls, rows, model="ttft=10,gap=10"), tmp_path)
+    _directory, run = measured(written(tmp_path, urls, rows, model="ttft=10,gap=5"), tmp_path)
     for row in run.rows[1:]:
         ratio = run.comparison(row, "cost_per_request_usd")
         assert ratio is not None
@@ -162,7 +162,7 @@ def test_a_row_that_fails_has_its_reason_and_the_others_go_on(urls: tuple[str, s
 def test_errors_never_make_a_row_better(urls: tuple[str, str], tmp_path: Path) -> None:
     """The variant is several times as fast, and one of its replies is cut short now and then."""
     fast = f'  - {{name: fast, runtime: {{url: "{urls[1]}", model: "ttft=1,gap=1"}}}}'
-    path = written(tmp_path, urls, fast, model="ttft=10,gap=12")
+    path = written(tmp_path, urls, fast, model="ttft=10,gap=6")
     directory, run = measured(path, tmp_path)
     assert run.comparison(run.rows[1], "e2el_ms").verdict == Verdict.BETTER  # type: ignore[union-attr]
     record = load_record(directory)
@@ -391,14 +391,14 @@ def test_a_run_goes_on_where_it_was_interrupted(
 def test_sigterm_within_a_load_ends_the_run(
     urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = written(tmp_path, urls, "  []", model="ttft=10,gap=400")
+    path = written(tmp_path, urls, "  []", model="ttft=10,gap=150")
     real = blocks.Serving.block
 
     def block(self: blocks.Serving, *arguments: Any) -> Any:
         threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
         return real(self, *arguments)
 
-    monkeypatch.setattr(blocks.Serving, "block", block)  # a block takes eight seconds and more
+    monkeypatch.setattr(blocks.Serving, "block", block)  # a block takes two seconds and more
     with pytest.raises(InterruptedRun):
         run_spec(read_config(path), tmp_path / "out")
     (directory,) = (tmp_path / "out").iterdir()
@@ -422,9 +422,9 @@ def test_a_key_is_in_no_file_of_a_run(
 
 
 def test_two_servers_are_the_sides_of_a_gate(urls: tuple[str, str], tmp_path: Path) -> None:
-    limits = "gate: {cost_per_1k_tokens_usd: {max_increase: 200%}}"
+    limits = "gate: {cost_per_1k_tokens_usd: {max_increase: 100%}}"
     base = "ttft=5,gap=2"
-    for name, model, verdict in (("same", base, "PASS"), ("slower", "ttft=5,gap=24", "FAIL")):
+    for name, model, verdict in (("same", base, "PASS"), ("slower", "ttft=5,gap=10", "FAIL")):
         row = f'  - {{name: {name}, runtime: {{url: "{urls[1]}", model: "{model}"}}}}'
         directory = gate_spec(
             read_config(written(tmp_path, urls, row, limits, base)), tmp_path / name, Plan(cap=40)

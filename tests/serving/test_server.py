@@ -16,6 +16,7 @@ import pytest
 from running_stub import STUB
 
 from bench.errors import BenchError, UsageError
+from bench.serving import server as servers
 from bench.serving.arrivals import ClosedLoop
 from bench.serving.client import Settings
 from bench.serving.engines import ADAPTERS, adapter_called
@@ -25,6 +26,13 @@ from bench.serving.prompts import by_words
 from bench.serving.server import Server, free_port, started
 
 ROOT = Path(__file__).parents[2]
+GRACE_S, LATER_S = 1.0, 0.3  # what those take all of that do not end by themselves
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "GRACE_S", GRACE_S)
+    monkeypatch.setattr(servers, "LATER_S", LATER_S)
 
 
 def adapter(*arguments: str) -> Adapter:
@@ -147,9 +155,10 @@ sys.path[:0] = [{str(ROOT)!r}, {str(STUB.parent)!r}]
 from pathlib import Path
 from test_server import adapter
 from bench.serving.engines.adapter import Launch
-from bench.serving.server import started
+from bench.serving import server
+server.GRACE_S, server.LATER_S = {GRACE_S}, {LATER_S}
 launch = Launch("weights", {port}, sys.executable)
-with started(adapter(*{more!r}), launch, Path({str(tmp_path / "log")!r}), 60):
+with server.started(adapter(*{more!r}), launch, Path({str(tmp_path / "log")!r}), 60):
     print("up", flush=True)
     time.sleep(600)
 """

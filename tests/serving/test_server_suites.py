@@ -12,6 +12,7 @@ from running_stub import running
 
 from bench.cli.check import describe
 from bench.config.reader import read_config
+from bench.drift import behaviour
 from bench.drift.suites import arithmetic, refusal
 from bench.errors import BenchError
 from bench.gate.limits import never_judged
@@ -28,14 +29,21 @@ from bench.store.replay import load_record
 
 CONFIG = """
 model: smollm2-135m
-runtime: {{name: openai-http, url: "{base}", model: "ttft=2,gap=1,says= 11"}}
+runtime: {{name: openai-http, url: "{base}", model: "ttft=1,gap=1,tokens=4,says= 11"}}
 workload: {{name: closed-loop, users: 2, requests: 4, input_tokens: 4, output_tokens: 4, warmup: 1}}
 drift: {{suites: [generation, arithmetic, refusal]}}
 measure: {{processes: 1, max_rounds: 1, max_disturbance: 1}}
 variants:
   - {{name: same, runtime: {{url: "{other}"}}}}
-  - {{name: sorry, runtime: {{url: "{other}", model: "ttft=2,gap=1,says=抱歉 "}}}}
+  - {{name: sorry, runtime: {{url: "{other}", model: "ttft=1,gap=1,tokens=4,says=抱歉 "}}}}
 """
+
+
+@pytest.fixture
+def few_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only each fourth item of a suite is asked, fifty of them."""
+    shipped = behaviour.shipped
+    monkeypatch.setattr(behaviour, "shipped", lambda path, chat: shipped(path, chat)[2::4])
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +52,7 @@ def urls() -> Iterator[tuple[Address, Address]]:
         yield one, other
 
 
+@pytest.mark.usefixtures("few_items")
 def test_rows_answer_by_replies(
     urls: tuple[Address, Address], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,7 +60,7 @@ def test_rows_answer_by_replies(
     base, other = (url.url.removesuffix("/v1") for url in urls)
     (tmp_path / "c.yaml").write_text(CONFIG.format(base=base, other=other))
     spec = read_config(tmp_path / "c.yaml")
-    assert "not measured: drift.tokens is 0; suites (items): arithmetic (200), refusal (200)" in " ".join(
+    assert "not measured: drift.tokens is 0; suites (items): arithmetic (50), refusal (50)" in " ".join(
         describe(spec).split()
     )
     directory = run_spec(spec, tmp_path / "out")
@@ -60,14 +69,14 @@ def test_rows_answer_by_replies(
     assert {row.status for row in summary.rows} == {"ok"}, summary.reasons
     right = sum(str(item["number"]) == "11" for item in arithmetic.SUITE.items())
     assert right > 0
-    for row, share in ((baseline, right / 200), (same, right / 200), (sorry, 0.0)):
+    for row, share in ((baseline, right / 50), (same, right / 50), (sorry, 0.0)):
         assert row.figure("arithmetic_accuracy").value == share  # type: ignore[union-attr]
-    harmful = sum(bool(item["refuse"]) for item in refusal.SUITE.items()) / 200
+    harmful = sum(bool(item["refuse"]) for item in refusal.SUITE.items()) / 50
     assert baseline.figure("refusal_accuracy").value == 1 - harmful  # type: ignore[union-attr]
     assert sorry.figure("refusal_accuracy").value == harmful  # type: ignore[union-attr]
     change = sorry.figure("arithmetic_change")
     assert change is not None
-    assert (change.value, change.notes["lost"], change.notes["gained"]) == (-right / 200, right, 0)
+    assert (change.value, change.notes["lost"], change.notes["gained"]) == (-right / 50, right, 0)
     assert "figure by figure" in verify_run(directory)
     assert "Suites: worse and better" in markdown.render([summary])
     assert set(load_record(directory).arms[0].suites) == {"arithmetic", "refusal"}

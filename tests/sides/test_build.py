@@ -72,8 +72,7 @@ def made(tmp_path: Path, files: dict[str, str], inside: str = "", **block: objec
 
 
 @pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+def _wheels(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(repositories.wheelhouse(tmp_path / "wheels")))
 
@@ -151,7 +150,7 @@ def test_a_build_that_takes_too_long_is_ended_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def hasty(command: list[str], given: dict[str, str], limit_s: float, cwd: Path) -> object:
-        return run_whole(command, given, 2.0 if command[0] == "/bin/sh" else limit_s, cwd)
+        return run_whole(command, given, 1.0 if command[0] == "/bin/sh" else limit_s, cwd)
 
     monkeypatch.setattr(commands, "run_whole", hasty)
     pid = tmp_path / "pid"
@@ -160,7 +159,7 @@ def test_a_build_that_takes_too_long_is_ended_with_its_children(
         made(tmp_path, {"a": ""}, commands=(slow,))
     said = str(caught.value)
     assert f"build.commands: `{slow}` failed" in said
-    assert "no end within 2 s, so it was ended, with all that it had started" in said
+    assert "no end within 1 s, so it was ended, with all that it had started" in said
     assert "compiling" in said
     assert stat_of(int(pid.read_text()))[:1] in ([], ["Z"])
 
@@ -179,3 +178,11 @@ def test_secrets_do_not_reach_a_build(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_directory_outside_is_refused(bad: str) -> None:
     with pytest.raises(ValueError, match="within the repository"):
         BuildBlock(directory=bad)
+
+
+def test_no_setting_of_pip_leads_to_another_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_PYTHON", str(tmp_path / "another"))
+    built = made(tmp_path, {"requirements.txt": "helperlib==1.0\n"})
+    assert packages(built.packages) == {"helperlib": "1.0"}

@@ -18,7 +18,6 @@ from bench.data_paths import data_directories, standing_in
 from bench.errors import ConfigError
 from bench.gate.reach import reasons, same_row
 from bench.measure.arm import models_of
-from bench.models.cache import cache_root
 from bench.models.fetch import ensure
 from bench.models.reference import LocalPath, Named
 from bench.report.gate import differences
@@ -32,12 +31,8 @@ MORE = "build: {install: [], inherit: tool}\n"
 
 
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def config(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository whose config names a text by a relative path; the test stands in it."""
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    (cache / "models").symlink_to(cache_root() / "models")
-    monkeypatch.setenv("BENCH_CACHE", str(cache))
     at = tmp_path / "repo"
     at.mkdir()
     repositories.git(at, "init", "--quiet")

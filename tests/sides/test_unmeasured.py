@@ -152,7 +152,7 @@ def test_the_next_commit_is_measured(repository: Path, tmp_path: Path) -> None:
     new = first(repository)
     repositories.git(repository.parent, "tag", "merged")
     repositories.change("requirements", "template", repository.parent)
-    assert gate(new, tmp_path, base="merged").gate.verdict == "FAIL"
+    assert gate(new, tmp_path, base="merged", cap=2).gate.rules[0].value > 1.5  # type: ignore[operator]
 
 
 def test_a_first_config_that_is_wrong_or_cannot_be_built(repository: Path, tmp_path: Path) -> None:
