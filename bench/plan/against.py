@@ -103,7 +103,9 @@ def against_apis(run: RunSummary, weights: Sequence[str], asked: Question) -> Co
     rows = served_rows(run)
     routed, why_not = edge_first_rows(run)
     before = {one.title: one for one in routed}
-    chosen = [row_called(rows, title) for title in asked.variants if title not in before] or _telling(rows)
+    chosen = [row_called(rows, title) for title in asked.variants if title not in before] or _telling(
+        run, rows
+    )
     cascades = [before[title] for title in asked.variants if title in before]
     if not asked.variants:
         cascades = list(before.values())[:SHOWN]
@@ -137,17 +139,20 @@ def alike(one: TokenMix, other: TokenMix) -> bool:
     )
 
 
-def _telling(rows: Sequence[Served]) -> list[Served]:
-    """Return the rows to show if the user names none: the baseline, and the cheapest row that is close to it
-    and cheaper, or the cheapest of all if there is none."""
+def _telling(run: RunSummary, rows: Sequence[Served]) -> list[Served]:
+    """Return the rows to show if the user names none: the first baseline, and the row that costs least beside
+    the baseline of its own cell, of those that are close to it and cheaper, or of all if there is none."""
+    usd = {row.title: row.request_usd.value for row in rows}
+    base_usd = {row.title: usd.get(run.baseline_of(row).title) for row in run.rows}
+
+    def order(row: Served) -> tuple[bool, float, float]:
+        beside = base_usd[row.title]
+        share = usd[row.title] / beside if beside else math.inf
+        return not (row.close and share < 1), share, usd[row.title]
+
     base = [row for row in rows if row.is_baseline]
-    most_usd = min((row.request_usd.value for row in base), default=0.0)
-
-    def order(row: Served) -> tuple[bool, float]:
-        usd = row.request_usd.value
-        return not (row.close and usd < most_usd), usd
-
-    return [*base, *sorted((row for row in rows if not row.is_baseline), key=order)][:SHOWN]
+    others = sorted((row for row in rows if not row.is_baseline), key=order)
+    return [*base[:1], *others, *base[1:]][:SHOWN]
 
 
 def _against(

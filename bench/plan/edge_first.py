@@ -71,8 +71,8 @@ def _edge_first(run: RunSummary, row: Row) -> EdgeFirst | str:
     reached = _reached(rate)
     if reached is None:
         return (
-            f"lost {rate.notes.get('offline')} requests on the link, and run.json is of an earlier version: it "
-            "does not say whether the large model had them; --hardware or --usd-per-hour computes it anew"
+            f"lost {rate.notes.get('offline')} requests on the link, and run.json is of an earlier version, "
+            "which does not say whether the large model had them; --hardware computes it anew"
         )
     return EdgeFirst(row.title, edge.interval, rate.interval, reached, mix)
 

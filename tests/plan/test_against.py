@@ -23,14 +23,18 @@ NANO = "openai/gpt-5-nano"
 SHORT, LONG = (48, 16), (96, 32)
 
 
-def longer(row: Row) -> Row:
-    """The same row in another cell, with half as many requests a second: each has twice the tokens."""
+def slower(row: Row, factor: float) -> Row:
+    """The same row with fewer requests a second: each has more tokens, as the tokens a second stay."""
     requests = row.figure(throughput.REQUESTS)
     assert requests is not None
-    halved = replace(requests, value=requests.value / 2, ci_low=None, ci_high=None)
+    fewer = replace(requests, value=requests.value / factor, ci_low=None, ci_high=None)
+    return replace(row, metrics={**row.metrics, throughput.REQUESTS.key: fewer})
+
+
+def longer(row: Row) -> Row:
+    """The same row in another cell, with requests twice as long."""
     workload = {**row.workload, "input_tokens": LONG[0], "output_tokens": LONG[1]}
-    metrics = {**row.metrics, throughput.REQUESTS.key: halved}
-    return replace(row, group="long", workload=workload, metrics=metrics)
+    return replace(slower(row, 2), group="long", workload=workload)
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +71,8 @@ def test_each_row_is_billed_for_requests_of_its_own_length(sweep: RunSummary) ->
 def test_a_variant_with_shorter_answers_is_billed_for_those_of_its_baseline(sweep: RunSummary) -> None:
     """An API answers with a model that was not changed. A row with requests of its own is billed for them."""
     base, *_others, last = sweep.rows[: len(sweep.rows) // 2]
-    other = longer(last)
-    fast = replace(last, name="fast", metrics=other.metrics)
-    apart = replace(fast, name="apart", workload=other.workload)
+    fast = replace(slower(last, 2), name="fast")
+    apart = replace(fast, name="apart", workload=longer(last).workload)
     run = replace(sweep, rows=(base, fast, apart))
     assert billed(run, "fast") == billed(run, base.title) == SHORT
     assert billed(run, "apart") == LONG
@@ -81,3 +84,17 @@ def test_requests_of_one_length_need_no_further_column(sweep: RunSummary) -> Non
     assert found.same_requests
     assert "API for" not in against_page(first, found)
     assert {pair.api_usd for api in found.apis for pair in api.pairs} == {found.apis[0].offer.request_usd}
+
+
+def test_rows_are_compared_with_the_baseline_of_their_own_length(sweep: RunSummary) -> None:
+    """A row of short requests that takes half as long again is cheaper than the same row of long ones."""
+    dear = replace(slower(sweep.rows[1], 1.5), name="dear")
+    base, close = sweep.rows[0], sweep.rows[1]
+    long_base, long_close = longer(base), replace(longer(close), name="close")
+    run = replace(sweep, rows=(long_base, long_close, base, dear), comparisons=())
+    titles = [row.title for row in against_apis(run, [], Question(DAY, (NANO,))).chosen]
+    assert titles == [long_base.title, long_close.title]
+    only = replace(sweep, rows=(long_base, base), comparisons=())
+    assert [row.title for row in against_apis(only, [], Question(DAY, (NANO,))).chosen] == [
+        long_base.title, base.title,
+    ]  # fmt: skip
