@@ -121,21 +121,21 @@ def _wait(baton: Any) -> None:
     """Wait until a lock is gone. Raises VariantFailed if no process has had it open for ``ALONE_S``, and
     after ``MOST_S``."""
     lock, begun = Path(baton.lock_file_path), time.monotonic()
-    held = begun
+    alone_since: float | None = None
     while lock.exists():
+        open_now = is_open(lock) is not False  # a look at each process: it takes a while
         now = time.monotonic()
-        if is_open(lock) is not False:
-            held = now
-        elif now - held > ALONE_S:
+        alone_since = None if open_now else alone_since or now
+        if alone_since is not None and now - alone_since > ALONE_S:
             raise VariantFailed(
                 Outcome.LOAD_ERROR,
                 f"a build of kernels would wait for ever: its lock {lock.resolve()} was left by a process "
                 "that has ended, and no process holds it; if nobody builds there, delete that file",
             )
+        progress.say(f"another process builds kernels: {lock.parent.name}, {now - begun:.0f} s")
         if now - begun > MOST_S:
             raise VariantFailed(
                 Outcome.TIMEOUT,
                 f"another process has built kernels for {MOST_S:g} s, behind the lock {lock.resolve()}",
             )
-        progress.say(f"another process builds kernels: {lock.parent.name}, {now - begun:.0f} s")
         time.sleep(baton.wait_seconds)
