@@ -22,33 +22,11 @@ import filelock
 from bench import plugins
 from bench.errors import BenchError, UsageError
 from bench.formatting import did_you_mean
+from bench.machine import installed
 from bench.machine.children import NOWHERE, SAFE, environment, last_lines
 from bench.machine.family import run_whole
 from bench.models.cache import cache_root
 
-# The interpreter runs this and prints its version, every distribution, and a digest of the source files of
-# editable installs, because their version says nothing about their content.
-_LOOK = """
-import email, hashlib, importlib.metadata as m, json, os, pathlib, sys
-from urllib.parse import unquote, urlparse
-found, files, known = [], hashlib.sha256(), []
-for d in m.distributions():
-    text = d.read_text("METADATA") or d.read_text("PKG-INFO") or d.read_text("") or ""
-    about = email.message_from_string(text.partition("\\n\\n")[0])
-    known.append((about["Name"], about["Version"], d))
-for name, version, d in sorted(known, key=lambda one: (one[0] or "").lower()):
-    found.append((name or "?") + "==" + (version or "?"))
-    link = json.loads(d.read_text("direct_url.json") or "{}")
-    if link.get("dir_info", {}).get("editable"):
-        root = pathlib.Path(unquote(urlparse(link["url"]).path))
-        sources = []
-        for place, inner, names in os.walk(root):
-            inner[:] = [one for one in inner if not one.startswith(".") and one != "tests"]
-            sources += [pathlib.Path(place, one) for one in names if one.endswith(".py") and one[0] != "."]
-        for p in sorted(sources):
-            files.update(str(p.relative_to(root)).encode() + p.read_bytes())
-print(json.dumps({"python": sys.version.split()[0], "packages": found, "sources": files.hexdigest()}))
-"""
 COMPLETE = "complete"
 LOOK_S = 120
 INSTALL_S = 1800
@@ -68,7 +46,8 @@ class Identity:
 def identity(python: Path | None, label: str = "") -> Identity:
     """Ask an interpreter (None: this one) what is installed in it. Raises UsageError if it cannot be run."""
     try:
-        found = json.loads(_said([str((python or Path(sys.executable)).absolute()), "-c", _LOOK], LOOK_S))
+        look = Path(installed.__file__).read_text(encoding="utf-8")
+        found = json.loads(_said([str((python or Path(sys.executable)).absolute()), "-c", look], LOOK_S))
     except (OSError, subprocess.SubprocessError, ValueError) as bad:
         raise UsageError(f"{python}: not a Python interpreter that works ({last_lines(bad)})") from None
     packages = hashlib.sha256("\n".join(found["packages"]).encode()).hexdigest()

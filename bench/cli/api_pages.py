@@ -14,6 +14,7 @@ from bench.plan.against import AgainstApi, Comparison, Pair
 from bench.plan.edge_first import FORMULA_EDGE_FIRST
 from bench.plan.served import Served
 from bench.pricing import apis, break_even
+from bench.pricing.apis import TokenMix
 from bench.report.reading import bounds_text
 from bench.results.run_summary import RunSummary
 from bench.stats.intervals import Interval
@@ -24,6 +25,7 @@ NEVER = "never"
 def against_page(run: RunSummary, found: Comparison) -> str:
     """Return the whole answer as text."""
     mix = found.mix
+    own = "" if found.same_requests else "; rows of other requests are billed for their own"
     cached = f", {mix.cached_share:.0%} of the input from a prompt cache" if mix.cached_share else ""
     yours = [("", "$/1M requests", "$/1M tokens", "s a request", "drift")]
     yours += [
@@ -37,13 +39,13 @@ def against_page(run: RunSummary, found: Comparison) -> str:
         for row in found.rows
     ]
     theirs = [
-        ("", "$/1M requests", "batch", *(head for row in found.chosen for head in _heads(row))),
+        ("", "$/1M requests", "batch", *(head for row in found.chosen for head in _heads(row, found))),
         *_offer_rows(found),
     ]
     return "\n".join(
         (
             f"{run.name}: {_tokens(mix.input_tokens)} tokens in and {_tokens(mix.output_tokens)} out a "
-            f"request{cached}",
+            f"request{cached}{own}",
             "",
             f"On your own: {run.price['name']}, {run.price['date']}, used {run.price['utilisation']:.0%} of "
             "the time",
@@ -63,8 +65,17 @@ def _edge_first(found: Comparison) -> Iterator[str]:
     if not found.cascades:
         return
     yield "A cascade before an API: its edge answers first, and what its rule sends on goes to the API"
-    lines: list[tuple[str, ...]] = [("", "edge $/1M requests", "sent on")]
-    lines += [(f"  {one.title}", _per_million(one.edge_usd), _share(one.share)) for one in found.cascades]
+    lines: list[tuple[str, ...]] = [("", "edge $/1M requests", "sent on", "reached it", "tokens in + out")]
+    lines += [
+        (
+            f"  {one.title}",
+            _per_million(one.edge_usd),
+            _share(one.share),
+            _share(one.reached),
+            _requests(one.mix),
+        )
+        for one in found.cascades
+    ]
     yield from align(lines)
     yield ""
     heads = (head for one in found.cascades for head in (f"{one.title} $/1M requests", "÷ API"))
@@ -80,14 +91,16 @@ def _share(found: Interval) -> str:
     return f"{format_share(found.value)} {bounds_text(found, format_share)}".strip()
 
 
-def _heads(row: Served) -> tuple[str, str]:
+def _heads(row: Served, found: Comparison) -> tuple[str, ...]:
     kind = "" if row.is_baseline else f" ({row.drift})"
-    return f"{row.title}{kind} ÷ API", "pays from"
+    of_its_own = () if found.same_requests else (f"API for {_requests(row.billed)}",)
+    return *of_its_own, f"{row.title}{kind} ÷ API", "pays from"
 
 
 def _offer_rows(found: Comparison) -> Iterator[tuple[str, ...]]:
     """Yield a line for each API, below the titles of both kinds."""
-    blank = ("",) * (2 + 2 * len(found.chosen))
+    columns = 2 if found.same_requests else 3
+    blank = ("",) * (2 + columns * len(found.chosen))
     titles = {True: "the same weights", False: "other models"}
     if not found.sold:
         yield (f"{titles[True]}: not sold", *blank)
@@ -95,13 +108,18 @@ def _offer_rows(found: Comparison) -> Iterator[tuple[str, ...]]:
         offers = [api for api in found.apis if api.same_weights == same]
         if offers:
             yield (title, *blank)
-        yield from map(_offer_row, offers)
+        yield from (_offer_row(api, found) for api in offers)
 
 
-def _offer_row(api: AgainstApi) -> tuple[str, ...]:
+def _offer_row(api: AgainstApi, found: Comparison) -> tuple[str, ...]:
     batch = "-" if api.offer.batch_usd is None else format_significant(1e6 * api.offer.batch_usd)
-    cells = (cell for pair in api.pairs for cell in (_ratio(pair.ratio), _pays_from(pair)))
+    cells = (cell for pair in api.pairs for cell in _cells(pair, found))
     return (f"  {api.offer.ref}", format_significant(1e6 * api.offer.request_usd), batch, *cells)
+
+
+def _cells(pair: Pair, found: Comparison) -> tuple[str, ...]:
+    of_its_own = () if found.same_requests else (format_significant(1e6 * pair.api_usd),)
+    return *of_its_own, _ratio(pair.ratio), _pays_from(pair)
 
 
 def _ratio(found: Interval) -> str:
@@ -134,7 +152,8 @@ def _notes(found: Comparison) -> Iterator[str]:
     yield f"API request    {apis.FORMULA_API}"
     yield f"pays from      {break_even.FORMULA_UTILISATION}; {break_even.FORMULA_VOLUME}"
     if found.cascades:
-        yield f"cascade        {FORMULA_EDGE_FIRST}; what goes on is billed as a mean request"
+        yield f"cascade        {FORMULA_EDGE_FIRST}; what reaches it is billed as a mean request"
+    yield from (f"left out       {one}" for one in found.not_priced)
     servers = max(row.own.servers for row in found.rows)
     if servers > 1:
         yield (
@@ -193,6 +212,10 @@ def _per_million(usd: Interval) -> str:
 
 def _tokens_usd(row: Served) -> str:
     return format_significant(1e6 * row.request_usd.value / (row.mix.input_tokens + row.mix.output_tokens))
+
+
+def _requests(mix: TokenMix) -> str:
+    return f"{_tokens(mix.input_tokens)} + {_tokens(mix.output_tokens)}"
 
 
 def _tokens(number: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from bench.records import Json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bench.cli.expected import Load
+    from bench.cli.expected import Beside, Load
 
 Asked = Sequence[tuple[Suite, Sequence[Json]]]  # suites, each with its items
 VALUE_S = 15e-9  # softmax and KL of two models, for each position and vocabulary entry
@@ -62,16 +63,39 @@ def together_s(base: Load) -> float:
 
 
 def suites_s(asked: Asked, load: Load) -> float:
-    """Return the seconds of the behaviour suites: a pass for each choice, or a short reply for each item."""
+    """Return the seconds of the behaviour suites: a pass for each choice, or a short reply for each item.
+
+    Both models of a cascade answer each item, one item after the other.
+    """
     if _random(load):
         return 0.0
+    edges = [one for one in load.beside if not one.drafts]
+    together = 1 if edges else REPLIES_TOGETHER
     found = 0.0
     for suite, items in asked:
-        for item in items:
-            tokens = max(len(item["prompt"]) // LETTERS_A_TOKEN, 1)
-            found += len(item.get("choices", (1,))) * load.pass_s(tokens)
-        found += len(items) / REPLIES_TOGETHER * suite.output_tokens * load.pass_s(1)
+        found += _answers_s(load, items, suite.output_tokens, together)
+        for edge in edges:
+            found += _answers_s(edge.load, items, suite.output_tokens, 1)
+            found += sum(edge.drawn_s(_tokens(item), suite.output_tokens) for item in items)
     return found
+
+
+def learning_s(load: Load, edge: Beside) -> float:
+    """Return the seconds in which both models of a cascade answer the questions that train its rule."""
+    return math.fsum(
+        _answers_s(load, items, tokens, REPLIES_TOGETHER) + _answers_s(edge.load, items, tokens, 1)
+        for tokens, items in edge.asked
+    )
+
+
+def _answers_s(load: Load, items: Sequence[Json], tokens: int, together: int) -> float:
+    """Return the seconds of one model for some items, with replies of so many tokens, 0 for choices."""
+    read_s = math.fsum(len(item.get("choices", (1,))) * load.pass_s(_tokens(item)) for item in items)
+    return read_s + len(items) / together * tokens * load.pass_s(1)
+
+
+def _tokens(item: Json) -> int:
+    return max(len(item["prompt"]) // LETTERS_A_TOKEN, 1)
 
 
 def _compared_s(base: Load, window: int) -> float:

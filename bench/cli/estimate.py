@@ -9,16 +9,18 @@ counted as if nothing had been done to them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 from bench.cli.doctor import GIB, available_bytes
-from bench.cli.drift_time import Asked, drift_s, floors_s, suites_s, together_s
+from bench.cli.drift_time import Asked, drift_s, floors_s, learning_s, suites_s, together_s
 from bench.cli.expected import Beside, Load
 from bench.cli.listing import model_words
 from bench.config.blocks import RuntimeBlock
 from bench.config.edges import edge_runtime
+from bench.config.questions import FORMS, questions
 from bench.config.spec import Arm, Group, Spec
 from bench.config.support import device_here
 from bench.drift.behaviour import suites_of
@@ -65,6 +67,7 @@ def _trainings_s(load: Load) -> dict[object, float]:
     once.
 
     A training uses all processors, and per token and parameter 2 FLOP for the teacher and 6 for the student.
+    The rule of a cascade that learns is trained by what both of its models answer.
     """
     flop_per_s = _rates(load.arm.runtime.device, None, "float32").flop_per_s
     found: dict[object, float] = {}
@@ -74,7 +77,21 @@ def _trainings_s(load: Load) -> dict[object, float]:
         if step.verb == "distil" and len(sizes) == len(TRAINING_SIZES):
             flop = 8 * load.facts.active * math.prod(sizes)
             found[load.arm.model, load.arm.optimise[:place]] = flop / flop_per_s
+    for edge in load.beside:
+        found |= _trainings_s(edge.load)
+        if edge.asked:
+            found[_pair(load.arm, edge.load.arm)] = learning_s(load, edge)
     return found
+
+
+def _pair(arm: Arm, edge: Arm) -> object:
+    """Return what a trained rule depends on: both models as they answer, and the questions."""
+    learns = next(dict(step.params) for step in arm.optimise if routes(step.verb))
+    sides = [
+        (one.model, one.runtime.dtype, one.optimise)
+        for one in (replace(arm, optimise=arm.optimise[:-1]), edge)
+    ]
+    return (*sides, *(learns[form] for form in FORMS))
 
 
 def _runnable(spec: Spec) -> list[Arm]:
@@ -159,14 +176,25 @@ def _load(arm: Arm, model: ModelRef, runtime: RuntimeBlock, known: Known) -> Loa
 def _beside(arm: Arm, known: Known) -> Iterator[Beside]:
     """Yield the second models of an arm: the edge model of a cascade, and one that drafts."""
     for step in arm.optimise:
-        settings, alone = dict(step.params), replace(arm, optimise=())
+        settings = dict(step.params)
         for model in models_of(step, arm.place).values():
             if routes(step.verb):
-                yield Beside(_load(alone, model, edge_runtime(arm.runtime, settings["edge"]), known))
+                yield _edge(arm, model, settings, known)
             else:
                 drafts = settings.get("tokens")
                 most = drafts if isinstance(drafts, int) else 1
-                yield Beside(_load(alone, model, arm.runtime, known), most)
+                yield Beside(_load(replace(arm, optimise=()), model, arm.runtime, known), most)
+
+
+def _edge(arm: Arm, model: ModelRef, settings: Mapping[str, Any], known: Known) -> Beside:
+    """Return the edge model of a cascade, with what its rule lets it do beside answering."""
+    edge, samples = settings["edge"], settings.get("samples", 0)
+    asked = (questions(settings) or {}).values()
+    return Beside(
+        _load(replace(arm, optimise=edge.optimise), model, edge_runtime(arm.runtime, edge), known),
+        samples=samples,
+        asked=tuple((one["tokens"], one["items"]) for one in asked),
+    )
 
 
 def _paired(loads: Sequence[Load]) -> list[Load]:

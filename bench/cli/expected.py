@@ -6,6 +6,7 @@ had been done to them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.config.spec import Arm
@@ -14,6 +15,7 @@ from bench.measure.designs import LEAST_BATCHES_ON_GPU
 from bench.models.architecture import Architecture
 from bench.plan.loaded import Loaded
 from bench.plan.roofline import Ceilings, work
+from bench.records import Json
 
 BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2}
 START_S, READ_BYTES_PER_S = 4.0, 1e9  # importing the engine; reading weights from the disk
@@ -48,7 +50,7 @@ class Load:
         load = self.arm.workload
         tokens = self.prompt_tokens + load.output_tokens
         own = load.batch_size * self.facts.cache_bytes(tokens, BYTES_OF[self.arm.runtime.dtype])
-        return own + sum(one.load.cache_bytes for one in self.beside)
+        return own + sum(one.cache_bytes for one in self.beside)
 
     @property
     def serving_bytes(self) -> int:
@@ -101,17 +103,40 @@ class Load:
 @dataclass(frozen=True)
 class Beside:
     """A second model in the process of a row: one that answers first, or one that drafts so many tokens for
-    each token of a reply."""
+    each token of a reply.
+
+    One that answers first may draw ``samples`` further answers to each request, as one batch. ``asked`` are
+    the questions that train the rule of its cascade: the tokens of a reply (0 for choices), and the items.
+    """
 
     load: Load
     drafts: int = 0
+    samples: int = 0
+    asked: tuple[tuple[int, Sequence[Json]], ...] = ()
+
+    @property
+    def cache_bytes(self) -> int:
+        """Return the size of its KV cache, that of drawn answers included."""
+        if not self.samples:
+            return self.load.cache_bytes
+        item_bytes = BYTES_OF[self.load.arm.runtime.dtype]
+        tokens = self.load.prompt_tokens + self.load.arm.workload.output_tokens
+        return self.load.cache_bytes + self.samples * self.load.facts.cache_bytes(tokens, item_bytes)
+
+    def drawn_s(self, prompt_tokens: int, tokens: int) -> float:
+        """Return the time to draw the further answers to one request; 0 if there are none."""
+        if not self.samples or not tokens:
+            return 0.0
+        prompt_s = self.load.pass_s(self.samples * prompt_tokens, self.samples)
+        return prompt_s + (tokens - 1) * self.load.pass_s(self.samples)
 
     @property
     def batch_s(self) -> float:
         """Return what it adds to the time of a batch, as if each request went on and no draft was right."""
         work = self.load.arm.workload
         if not self.drafts:
-            return self.load.batch_s
+            drawn_s = self.drawn_s(self.load.prompt_tokens, work.output_tokens)
+            return self.load.batch_s + work.batch_size * drawn_s
         return (work.output_tokens - 1) * self.drafts * self.load.pass_s(work.batch_size)
 
 

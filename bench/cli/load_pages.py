@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.formatting import format_share, format_significant, printable
 from bench.records.loads import sharing_words
+from bench.serving.drift_failed import DriftFailed
 from bench.serving.engines.said import Said
 from bench.serving.record import TURNS, Result
 from bench.serving.text_drift import TextDrift
@@ -118,6 +119,8 @@ def _money(done: Result) -> list[str]:
 def _drift(done: Result) -> list[str]:
     if done.drift is None:
         return []
+    if isinstance(done.drift, DriftFailed):
+        return [f"drift: NOT MEASURED: {done.drift.reason}"]
     if isinstance(done.drift, TextDrift):
         return _text_drift(done, done.drift)
     kld, top1 = done.figures["kld_mean"], done.figures["top1_agreement"]

@@ -14,6 +14,8 @@ from bench.cli.load_options import Asking, must_be_one_schedule
 from bench.cli.load_target import target_of, tell
 from bench.cli.load_workload import PEOPLE, drawn, plan_at, plan_of, title, workload_of
 from bench.config.blocks import WorkloadBlock
+from bench.errors import BenchError, InterruptedRun, UsageError
+from bench.formatting import one_line
 from bench.machine.devices import cpu_count
 from bench.measure.clock import utc_now
 from bench.metrics.requests import Limits
@@ -25,12 +27,14 @@ from bench.serving.address import address, key_of
 from bench.serving.arrivals import Planned
 from bench.serving.cache_hits import Hits, hits_of
 from bench.serving.connection import must_be_installed
-from bench.serving.drift import Wanted, drift_of
+from bench.serving.drift import REASON_LETTERS, Wanted, drift_of
+from bench.serving.drift_failed import DriftFailed
 from bench.serving.engines import adapter_called
-from bench.serving.load import Load, load, run
+from bench.serving.load import INTERRUPTED, Load, load, run
 from bench.serving.prompts import Prompts, tokenizer_of
 from bench.serving.searched import Searched, searched
 from bench.serving.target import Target, weights
+from bench.texts import check_text
 
 if TYPE_CHECKING:
     from bench.serving.record import Result
@@ -53,13 +57,14 @@ def measured(asking: Asking) -> tuple[Result, Path]:
     key = key_of(asking.key_env, server) if server else None
     if not by_address:
         adapter_called(asking.target)
+    wanted = _wanted(asking)
     directory = new_directory(
         asking.out, f"load-{asking.target.partition('://')[0] if by_address else asking.target}"
     )
     limits, begun = Limits(asking.limits_ms), utc_now()
     with _none_left_empty(directory), target_of(asking, key, directory) as target:
         done, found, hits = run(_measured(asking, target, workload, seed, limits))
-        drift = run(_drift(asking, target, directory)) if asking.drift and not done.stopped else None
+        drift = _drift(asking, target, directory, wanted) if wanted and not done.stopped else None
         head = {
             **target.head,
             **_what(asking, workload, seed),
@@ -123,15 +128,34 @@ async def _measured(
     return found.load, found, None
 
 
-async def _drift(asking: Asking, target: Target, directory: Path) -> record.AnyDrift:
-    """Compare the server, when the load is over, with its model in float32."""
+def _wanted(asking: Asking) -> Wanted | None:
+    """Return what the server will be compared with when the load is over; None if nothing was asked for.
+
+    Raises UsageError for a text or a model that is not there, and for one that the baseline cannot read. An
+    engine without a model is refused where it is started.
+    """
     name = asking.baseline or asking.model
-    assert name is not None
-    assert asking.drift is not None
-    wanted = Wanted(weights(name, gguf=False), name, asking.drift_text, asking.drift, cpu_count())
+    if asking.drift is None or name is None:
+        return None
+    check_text(asking.drift_text)
+    directory = weights(name, gguf=False)
+    if not directory.is_dir():
+        raise UsageError(f"--drift compares with a model in float32, and {name} is a file: give --baseline")
+    return Wanted(directory, name, asking.drift_text, asking.drift, cpu_count())
+
+
+def _drift(asking: Asking, target: Target, directory: Path, wanted: Wanted) -> record.AnyDrift:
+    """Compare the server, when the load is over, with its model in float32. What fails here leaves the load
+    as it is: the reason is recorded in the place of the figures."""
     log = directory / "logs" / "baseline.log"
-    log.parent.mkdir(exist_ok=True)
-    return await drift_of(target.settings, wanted, log, lambda line: tell(asking.quiet, line))
+    try:
+        log.parent.mkdir(exist_ok=True)
+        return run(drift_of(target.settings, wanted, log, lambda line: tell(asking.quiet, line)))
+    except (KeyboardInterrupt, InterruptedRun):
+        return DriftFailed(INTERRUPTED)
+    except (BenchError, OSError, ValueError, LookupError) as bad:
+        key, said = target.settings.key, one_line(target.gone() or str(bad))[:REASON_LETTERS]
+        return DriftFailed(key.hidden_in(said) if key else said)
 
 
 def _what(asking: Asking, workload: WorkloadBlock, seed: int) -> dict[str, Any]:

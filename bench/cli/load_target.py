@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from bench import plugins
 from bench.cli.load_options import Asking
 from bench.errors import UsageError
 from bench.serving.address import Secret, address
 from bench.serving.engines import ADAPTERS
 from bench.serving.engines.adapter import Launch
 from bench.serving.environments import interpreter_for
-from bench.serving.pinning import apart
+from bench.serving.pinning import apart, threads_in
 from bench.serving.server import free_port
 from bench.serving.target import Manner, Target, begun, there, weights
 
@@ -37,15 +38,16 @@ def target_of(asking: Asking, key: Secret | None, directory: Path) -> Iterator[T
     python = interpreter_for(adapter, asking.python)
     served = weights(asking.model, gguf=adapter.name == "llama-cpp-server")
     arguments = (*(adapter.for_drift if asking.drift else ()), *(asking.engine_argument or ()))
-    launch = Launch(str(served), asking.port or free_port(), python, arguments)
     tell(asking.quiet, f"starting {adapter.title} ...")
     log = directory / "logs" / "server.log"
-    with apart(asking.pin) as cores, begun(adapter, launch, log, asking.wait, manner) as target:
-        cores.go()
-        tell(asking.quiet, f"{adapter.title} was healthy after {target.head['ready_s']:.0f} s")
-        yield replace(
-            target, head={**target.head, "model": asking.model, "pinned": cores.to_json(), **cores.said()}
-        )
+    with apart(asking.pin, threads_in(arguments)) as cores:
+        own = cores.told(plugins.load("runtimes", adapter.name).FLAGS.get("threads"), arguments)
+        launch = Launch(str(served), asking.port or free_port(), python, (*own, *arguments))
+        with begun(adapter, launch, log, asking.wait, manner) as target:
+            cores.go()
+            tell(asking.quiet, f"{adapter.title} was healthy after {target.head['ready_s']:.0f} s")
+            pinned = {"pinned": cores.to_json(), **cores.said()}
+            yield replace(target, head={**target.head, "model": asking.model, **pinned})
 
 
 def tell(quiet: bool, line: str) -> None:

@@ -20,6 +20,7 @@ def load(asking: Asking) -> None:
     """
     from bench.cli import load_pages, load_run
     from bench.cli.output import Verdict
+    from bench.serving.drift_failed import DriftFailed
     from bench.serving.load import INTERRUPTED
 
     earlier = Path(asking.target).is_dir()
@@ -28,6 +29,7 @@ def load(asking: Asking) -> None:
     else:
         done, directory = load_run.measured(asking)
     print(json.dumps(done.to_json(), indent=1) if asking.as_json else load_pages.page(done, directory))
-    if done.load.stopped == INTERRUPTED and not earlier:
+    stopped, failed = done.load.stopped, done.drift if isinstance(done.drift, DriftFailed) else None
+    if not earlier and (stopped == INTERRUPTED or failed == DriftFailed(INTERRUPTED)):
         raise Verdict(ExitCode.INTERRUPTED)
-    raise Verdict(ExitCode.FAILED if done.reasons else ExitCode.OK)
+    raise Verdict(ExitCode.FAILED if done.reasons or failed else ExitCode.OK)

@@ -1,7 +1,7 @@
 """Handle Ctrl-C and SIGTERM during a run.
 
 The first Ctrl-C ends the run after the current stage, the second one ends it at once. SIGTERM ends it at
-once.
+once. What ends it has workers to stop and a record to write, which no further signal disturbs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from types import FrameType, TracebackType
 from bench.errors import InterruptedRun, TerminatedRun
 
 # Python drops an exception that a signal handler raises inside a finaliser or a callback of the garbage
-# collector. A SIGTERM that had no effect for this long is therefore raised once more.
+# collector. A SIGTERM that had no effect for this long is therefore raised once more; a run that takes longer
+# to wind down, on a busy machine, is not disturbed.
 AGAIN_S = 3.0
 
 
@@ -23,6 +24,7 @@ class Interrupt:
 
     def __init__(self) -> None:
         self._asked = self._settled = False
+        self._outside = sys.exc_info()[1]  # what our caller is dealing with is no end of this run
 
     def __enter__(self) -> Interrupt:
         self._before = signal.signal(signal.SIGINT, self._handle)
@@ -40,19 +42,34 @@ class Interrupt:
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         if self._asked:
-            raise KeyboardInterrupt
+            if not self._settled and not self._winding_down():
+                raise KeyboardInterrupt
+            return
         self._asked = True
         print("\nstopping after this stage; Ctrl-C again stops now", file=sys.stderr)
 
     def _terminate(self, _number: int, _frame: FrameType | None) -> None:
         if not self._settled:
             signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
-            raise TerminatedRun("terminated")
+            if not self._winding_down():
+                raise TerminatedRun("terminated")
 
     def settle(self) -> None:
         """Ignore SIGTERM from now on, because the run has ended and its summary is being written."""
         self._settled = True
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _winding_down(self) -> bool:
+        """Return whether the code that a signal has interrupted is dealing with an earlier one.
+
+        It is then in a block ``finally`` or ``except``, or leaves one of ``with``, because of that.
+        """
+        error = sys.exc_info()[1]
+        while error is not None and error is not self._outside:
+            if isinstance(error, TerminatedRun | KeyboardInterrupt):
+                return True
+            error = error.__context__
+        return False
 
     def check(self) -> None:
         """Raise InterruptedRun if Ctrl-C was pressed; called between stages."""

@@ -14,10 +14,9 @@ from bench.formatting import one_line
 from bench.measure.arm import ArmUnderTest
 from bench.measure.blocks import Serving, failing_as
 from bench.measure.events import Began
-from bench.records import SaidTexts
 from bench.records.drift import BY_TEXT
 from bench.serving.load import run
-from bench.serving.said import pieces, replies
+from bench.serving.said import paired, pieces, replies
 from bench.serving.scored import compared, distributions_of, must_have_same_tokens, scoring_of
 
 NOT_ASKED = "drift.tokens is 0"
@@ -78,8 +77,4 @@ def _by_text(side: Callable[[int], Serving], row: ArmUnderTest, why: str) -> Non
             ours = run(replies(variant, prompts, settings.window))
     except VariantFailed as bad:
         return row.record(drift_reason=f"{why}; by text: {one_line(bad.reason)[:REASON_LETTERS]}")
-    said = [
-        SaidTexts(one.text, second.text, other.text, one.cut + other.cut)
-        for one, second, other in zip(theirs, again, ours, strict=True)
-    ]
-    return row.record(said=said, drift_reason=f"{BY_TEXT}: {why}")
+    return row.record(said=list(paired(theirs, again, ours)), drift_reason=f"{BY_TEXT}: {why}")

@@ -21,7 +21,7 @@ from bench.serving.engines import ADAPTERS
 from bench.serving.engines.adapter import Launch
 from bench.serving.environments import interpreter_for
 from bench.serving.load import run
-from bench.serving.pinning import SHARED, Apart, split
+from bench.serving.pinning import SHARED, Apart, split, threads_in
 from bench.serving.prompts import tokenizer_of
 from bench.serving.server import free_port
 from bench.serving.target import Manner, Target, begun, there, weights_of
@@ -74,15 +74,15 @@ def cores_for(*sides: ArmUnderTest) -> Apart:
 def _threads_of(arm: Arm) -> int:
     """Return how many threads a config tells a server to use; 0 if it does not say."""
     args: Any = dict(arm.runtime.own).get("args") or {}
-    said = [arm.runtime.threads, args.get("threads")]
-    return max(one if type(one) is int else 0 for one in said)
+    return max(arm.runtime.threads or 0, threads_in(arguments(args)))
 
 
 def _threads(arm: Arm, cores: Apart) -> tuple[str, ...]:
     """Tell an engine how many processors it has, if it takes that and the config does not say: llama.cpp
     counts those of the machine."""
     flag = plugins.load("runtimes", arm.runtime.name).FLAGS.get("threads")
-    return (flag, str(len(cores.server))) if flag and cores.server and not _threads_of(arm) else ()
+    args: Any = dict(arm.runtime.own).get("args") or {}
+    return () if arm.runtime.threads else cores.told(flag, arguments(args))
 
 
 def _there(arm: Arm) -> Target:

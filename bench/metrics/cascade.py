@@ -51,6 +51,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         "n": count,
         "escalated": len(sent),
         "offline": sum(one.offline for one in sent),
+        "reached": sum(one.reached for one in sent),
         "rule": terms["rule"],
         "threshold": terms["threshold"],
         "same_tokens": terms["same_tokens"],
@@ -71,7 +72,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
 def _paid(done: Sequence[Cascaded], terms: Json, by: Rates) -> Figures:
     """Return the dollars of each side, with the mean seconds of work of a request that came to it."""
     by_payee = [two_prices.bill([one], by) for one in done]
-    sent = [one.cloud_s for one in done if one.escalated]
+    reached = [one.cloud_s for one in done if one.reached]
     return {
         EDGE.key: EDGE.scalar(
             positive_mean([one.edge_usd for one in by_payee]),
@@ -81,7 +82,8 @@ def _paid(done: Sequence[Cascaded], terms: Json, by: Rates) -> Figures:
             power_usd_per_hour=terms.get("edge_power_usd_per_hour", 0.0),
         ),
         CLOUD.key: CLOUD.scalar(
-            positive_mean([one.cloud_usd for one in by_payee]), **({"seconds": fmean(sent)} if sent else {})
+            positive_mean([one.cloud_usd for one in by_payee]),
+            **({"seconds": fmean(reached)} if reached else {}),
         ),
         EGRESS.key: EGRESS.scalar(positive_mean([one.egress_usd for one in by_payee])),
     }

@@ -113,7 +113,8 @@ def _suites(run: RunRecord) -> list[Suite]:
 
 
 def _answered(arm: ArmRecord, run: RunRecord, suite: Suite) -> list[Both]:
-    """Return every item that both models answered, but those that trained the rule."""
+    """Return every item that both models answered, but those that trained the rule, and those of which the
+    link lost the question or the answer: no threshold would have had the large model's answer there."""
     both, items = arm.suites[suite.name].both, items_of(run, arm, suite.name)
     if both is None or items is None:
         return []
@@ -122,7 +123,8 @@ def _answered(arm: ArmRecord, run: RunRecord, suite: Suite) -> list[Both]:
     return [
         (item, request, edge, cloud)
         for item, request, edge, cloud in zip(items, both.requests, *sides, strict=True)
-        if request is not None and edge is not None and cloud is not None and item["id"] not in used
+        if request is not None and not request.offline and edge is not None and cloud is not None
+        if item["id"] not in used
     ]
 
 

@@ -7,8 +7,9 @@ models that people would use instead.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from bench.plan.edge_first import EdgeFirst, EdgeFirstAtApi, at_api, edge_first_rows
 from bench.plan.offers import offers
@@ -19,16 +20,19 @@ from bench.results.run_summary import RunSummary
 from bench.stats.intervals import Interval
 
 SHOWN = 2  # rows, and cascades, against each API if the user names none: more do not fit a terminal
+SAME = 1e-6  # two mean requests are of the same length if they differ by less
 
 
 @dataclass(frozen=True)
 class Pair:
     """One row of a run against one API.
 
-    ``ratio`` is the row's dollars for a request, at the run's utilisation, divided by the API's.
+    ``api_usd`` is what the API bills for a request of this row. ``ratio`` is the row's dollars for it, at the
+    run's utilisation, divided by them.
     """
 
     row: Served
+    api_usd: float
     ratio: Interval
     even: BreakEven
 
@@ -51,9 +55,10 @@ class Comparison:
     """A run against APIs.
 
     ``rows`` are all rows that were measured and are priced by their time, ``chosen`` those that are set
-    against each API, ``cascades`` the cascades that are set before it. ``mix`` are the tokens that the API is
-    billed for, ``token_ratio`` how many tokens other models make of a text for which the run's model makes
-    one.
+    against each API, ``cascades`` the cascades that are set before it. ``mix`` are the tokens that an API is
+    billed for in the place of the first chosen row: its offers are for them, and each other row has the price
+    of its own. ``token_ratio`` is how many tokens other models make of a text for which the run's model makes
+    one. ``not_priced`` says of each other cascade why it is not there.
     """
 
     rows: tuple[Served, ...]
@@ -64,11 +69,18 @@ class Comparison:
     apis: tuple[AgainstApi, ...]
     price_list: str
     day: dt.date
+    not_priced: tuple[str, ...] = ()
 
     @property
     def sold(self) -> bool:
         """Return whether an API in the list sells the run's own weights."""
         return any(api.same_weights for api in self.apis)
+
+    @property
+    def same_requests(self) -> bool:
+        """Return whether all rows that are set against APIs are billed for requests of the same length."""
+        mixes = [*(row.billed for row in self.chosen), *(one.mix for one in self.cascades)]
+        return all(alike(one, self.mix) for one in mixes)
 
 
 @dataclass(frozen=True)
@@ -89,41 +101,75 @@ def against_apis(run: RunSummary, weights: Sequence[str], asked: Question) -> Co
     Raises UsageError for an unknown row or API, and for shares out of range.
     """
     rows = served_rows(run)
-    before = {one.title: one for one in edge_first_rows(run)}
-    chosen = [row_called(rows, title) for title in asked.variants if title not in before] or _telling(rows)
+    routed, why_not = edge_first_rows(run)
+    before = {one.title: one for one in routed}
+    chosen = [row_called(rows, title) for title in asked.variants if title not in before] or _telling(
+        run, rows
+    )
     cascades = [before[title] for title in asked.variants if title in before]
     if not asked.variants:
         cascades = list(before.values())[:SHOWN]
-    base = next((row for row in rows if row.is_baseline), rows[0])
-    mix = TokenMix(base.mix.input_tokens, base.mix.output_tokens, asked.cached_share)
-    found = offers(weights, asked.apis, mix, asked.token_ratio, asked.day)
-    apis = tuple(_against(one, same, chosen, cascades) for one, same in found)
+    mixes = [*(row.billed for row in chosen), *(one.mix for one in cascades)]
+    priced = {mix: _offers(weights, mix, asked) for mix in dict.fromkeys(mixes)}
+    usd = {mix: {one.ref: one.request_usd for one, _same in found} for mix, found in priced.items()}
+    apis = tuple(_against(one, same, usd, chosen, cascades) for one, same in priced[mixes[0]])
+    mix = replace(mixes[0], cached_share=asked.cached_share)
     return Comparison(
-        tuple(rows), tuple(chosen), tuple(cascades), mix, asked.token_ratio, apis, list_version(), asked.day
+        tuple(rows),
+        tuple(chosen),
+        tuple(cascades),
+        mix,
+        asked.token_ratio,
+        apis,
+        list_version(),
+        asked.day,
+        tuple(why_not),
     )
 
 
-def _telling(rows: Sequence[Served]) -> list[Served]:
-    """Return the rows to show if the user names none: the baseline, and the cheapest row that is close to it
-    and cheaper, or the cheapest of all if there is none."""
+def _offers(weights: Sequence[str], mix: TokenMix, asked: Question) -> list[tuple[ApiOffer, bool]]:
+    cached = replace(mix, cached_share=asked.cached_share)
+    return offers(weights, asked.apis, cached, asked.token_ratio, asked.day)
+
+
+def alike(one: TokenMix, other: TokenMix) -> bool:
+    """Return whether two mean requests have the same tokens, but for the rounding of their sums."""
+    return math.isclose(one.input_tokens, other.input_tokens, rel_tol=SAME) and math.isclose(
+        one.output_tokens, other.output_tokens, rel_tol=SAME
+    )
+
+
+def _telling(run: RunSummary, rows: Sequence[Served]) -> list[Served]:
+    """Return the rows to show if the user names none: the first baseline, and the row that costs least beside
+    the baseline of its own cell, of those that are close to it and cheaper, or of all if there is none."""
+    usd = {row.title: row.request_usd.value for row in rows}
+    base_usd = {row.title: usd.get(run.baseline_of(row).title) for row in run.rows}
+
+    def order(row: Served) -> tuple[bool, float, float]:
+        beside = base_usd[row.title]
+        share = usd[row.title] / beside if beside else math.inf
+        return not (row.close and share < 1), share, usd[row.title]
+
     base = [row for row in rows if row.is_baseline]
-    most_usd = min((row.request_usd.value for row in base), default=0.0)
-
-    def order(row: Served) -> tuple[bool, float]:
-        usd = row.request_usd.value
-        return not (row.close and usd < most_usd), usd
-
-    return [*base, *sorted((row for row in rows if not row.is_baseline), key=order)][:SHOWN]
+    others = sorted((row for row in rows if not row.is_baseline), key=order)
+    return [*base[:1], *others, *base[1:]][:SHOWN]
 
 
 def _against(
-    found: ApiOffer, same: bool, chosen: Sequence[Served], cascades: Sequence[EdgeFirst]
+    found: ApiOffer,
+    same: bool,
+    usd: Mapping[TokenMix, Mapping[str, float]],
+    chosen: Sequence[Served],
+    cascades: Sequence[EdgeFirst],
 ) -> AgainstApi:
-    pairs = tuple(
-        Pair(row, _divided(row.request_usd, found.request_usd), break_even(row.own, found.request_usd))
-        for row in chosen
-    )
-    return AgainstApi(found, same, pairs, tuple(at_api(one, found.request_usd) for one in cascades))
+    """Set the rows against an API. ``usd`` is what each API bills for each mean request."""
+    pairs = []
+    for row in chosen:
+        api_usd = usd[row.billed][found.ref]
+        ratio = _divided(row.request_usd, api_usd)
+        pairs.append(Pair(row, api_usd, ratio, break_even(row.own, api_usd)))
+    before = tuple(at_api(one, usd[one.mix][found.ref]) for one in cascades)
+    return AgainstApi(found, same, tuple(pairs), before)
 
 
 def _divided(usd: Interval, by: float) -> Interval:

@@ -7,7 +7,7 @@ same whether it works or not, and a second one is needed when the first is full.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -60,16 +60,13 @@ def picture(title: str, found: Comparison) -> Picture:
     fullest = [_capacity(row) for row in found.chosen]
     x = LogScale(min(fullest) * BELOW, max(fullest) * ABOVE, LEFT, RIGHT)
     own = {row.title: _stairs(row, x) for row in found.chosen}
-    apis = {
-        api.offer.ref: [(volume, volume * api.offer.request_usd) for volume in (x.low, x.high)]
-        for api in found.apis
-    }
-    dollars = [usd for points in (*own.values(), *apis.values()) for _volume, usd in points]
+    billed = {name: [(volume, volume * usd) for volume in (x.low, x.high)] for name, usd in _billed(found)}
+    dollars = [usd for points in (*own.values(), *billed.values()) for _volume, usd in points]
     y = LogScale(min(dollars) * 0.9, max(dollars) * 1.1, BOTTOM, TOP)
-    same = {api.offer.ref for api in found.apis if api.same_weights}
+    same = {name for name, _usd in _billed(found, same_weights=True)}
     drawn = [
         (name, " ".join(f"{x.at(volume)},{y.at(usd)}" for volume, usd in points), y.at(points[-1][1]))
-        for name, points in (*own.items(), *apis.items())
+        for name, points in (*own.items(), *billed.items())
     ]
     places = _apart([end for _name, _points, end in drawn])
     lines = tuple(
@@ -77,12 +74,26 @@ def picture(title: str, found: Comparison) -> Picture:
         for (name, points, end), place in zip(drawn, places, strict=True)
     )
     crossings = tuple(
-        Crossing(x.at(volume), y.at(volume * api.offer.request_usd), f"{pair.row.title} = {api.offer.ref}")
+        Crossing(x.at(volume), y.at(volume * pair.api_usd), f"{pair.row.title} = {api.offer.ref}")
         for api in found.apis
         for pair in api.pairs
         if (volume := pair.even.requests_per_month) is not None and x.low < volume < x.high
     )
     return Picture(title, lines, crossings, x.ticks(), y.ticks())
+
+
+def _billed(found: Comparison, *, same_weights: bool = False) -> Iterator[tuple[str, float]]:
+    """Yield the name of each API with what it bills for a request, for the requests of each chosen row.
+
+    ``same_weights`` leaves other models out.
+    """
+    for api in found.apis:
+        if same_weights and not api.same_weights:
+            continue
+        for pair in api.pairs:
+            mix = pair.row.billed
+            length = f", {mix.input_tokens:.4g} + {mix.output_tokens:.4g} tokens"
+            yield api.offer.ref + ("" if found.same_requests else length), pair.api_usd
 
 
 def _capacity(row: Served) -> float:

@@ -27,16 +27,17 @@ ROUNDING = 1e-9  # half a machine is exactly half of it
 class Served:
     """One row as a server.
 
-    ``mix`` is the mean request in the row's own tokens, ``batch`` how many requests it decoded at once,
-    ``own`` the hour of the ``share`` of the machine that it occupies, and the seconds of work that one
-    request takes. ``prefill_s`` is the time to the first token of such a batch, None where answers came as a
-    whole, and ``step_s`` the time of one further token of every request in it. ``drift`` says in a few words
-    how far it is from the baseline.
+    ``mix`` is the mean request in the row's own tokens, ``billed`` the one that an API is billed for in its
+    place, ``batch`` how many requests it decoded at once. ``own`` is the hour of the ``share`` of the machine
+    that it occupies, and the seconds of work that one request takes. ``prefill_s`` is the time to the first
+    token of such a batch, None where answers came as a whole, and ``step_s`` the time of one further token of
+    every request in it. ``drift`` says in a few words how far it is from the baseline.
     """
 
     title: str
     is_baseline: bool
     mix: TokenMix
+    billed: TokenMix
     batch: int
     own: OwnServing
     utilisation: float
@@ -108,6 +109,7 @@ def _served(run: RunSummary, row: Row) -> Served:
         title=row.title,
         is_baseline=row.is_baseline,
         mix=mix,
+        billed=billed_mix(run, row) or mix,
         batch=int(row.workload.get("batch_size") or 1),
         own=_own(run, row, price, requests.interval),
         utilisation=price.utilisation,
@@ -117,6 +119,17 @@ def _served(run: RunSummary, row: Row) -> Served:
         share=price.devices,
         rented=run.price["ownership"] == "rented",
     )
+
+
+def billed_mix(run: RunSummary, row: Row) -> TokenMix | None:
+    """Return the mean request that an API is billed for in the place of a row; None if the row has no tokens.
+
+    It is that of the baseline in the row's own cell: an API answers with a model that was not changed. A row
+    with other requests than its baseline is billed by its own.
+    """
+    base = run.baseline_of(row)
+    alike = dict(base.workload) == dict(row.workload)
+    return (_mix(base) if alike else None) or _mix(row)
 
 
 def _mix(row: Row) -> TokenMix | None:

@@ -128,23 +128,25 @@ def _quantile(ordered: list[tuple[float, float]], level: float) -> float:
     return ordered[-1][0]
 
 
-def load_of(option: CascadeOption, slo: Slo) -> float:
+def load_of(option: CascadeOption, slo: Slo, alone: Latency | None = None) -> float:
     """Return the largest load of both places at which enough requests are good; 0.0 if there is none.
 
-    It is the same in both places, and at most ``MOST_LOAD``.
+    It is the same in both places, and at most ``MOST_LOAD``. ``alone`` are the times of requests that never
+    wait; without them they are simulated.
     """
 
     def good(load: float) -> bool:
         return times(option, load, slo).good_share >= slo.share
 
-    if not good(ALONE_LOAD):
+    if (alone or times(option, ALONE_LOAD, slo)).good_share < slo.share:
         return 0.0
     return MOST_LOAD if good(MOST_LOAD) else highest(good, ALONE_LOAD, MOST_LOAD, HALVINGS)
 
 
 def planned_cascade(option: CascadeOption, stream: Stream, slo: Slo) -> PlannedCascade:
     """Return the machines of both places, as many as the busiest hour needs, and their dollars a month."""
-    load, alone = load_of(option, slo), times(option, ALONE_LOAD, slo)
+    alone = times(option, ALONE_LOAD, slo)
+    load = load_of(option, slo, alone)
     found = PlannedCascade(option, load, alone)
     if not load:
         return found
@@ -153,12 +155,10 @@ def planned_cascade(option: CascadeOption, stream: Stream, slo: Slo) -> PlannedC
     assert found.cloud is not None
     most = max(stream.rates()) * option.edge.request_s
     onward = most * option.escalated.value / option.edge.request_s * option.cloud.request_s
-    busiest = max(
-        most / _servers(found.edge, option.edge), onward / _servers(found.cloud, option.cloud), ALONE_LOAD
-    )
+    busiest = max(most / _servers(found.edge, option.edge), onward / _servers(found.cloud, option.cloud))
     return replace(
         found,
-        busiest=times(option, min(busiest, load), slo),
+        busiest=times(option, min(busiest, load), slo) if busiest > ALONE_LOAD else alone,
         month_bounds_usd=_bounds(found, stream, slo),
     )
 

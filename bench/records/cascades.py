@@ -25,6 +25,14 @@ class Cascaded:
     offline: bool = False
 
     @property
+    def reached(self) -> bool:
+        """Return whether the request came to the large model.
+
+        Its work is paid even if the answer was lost on the way back.
+        """
+        return self.cloud_s > 0
+
+    @property
     def from_cloud(self) -> bool:
         """Return whether the answer is the large model's."""
         return self.escalated and not self.offline

@@ -7,7 +7,8 @@ that is started here gets the others. A child inherits the processors of the pro
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -15,6 +16,9 @@ from bench.formatting import count
 
 NO_AFFINITY = "this platform does not keep a process on a processor"
 ONE_PROCESSOR = "there is one processor only"
+# How engines call their threads: of every pass, and of those that read prompts.
+ALL_PASSES, PROMPTS = ("--threads", "-t"), ("--threads-batch", "-tb")
+_NUMBER = re.compile(r"[0-9]{1,6}")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,14 @@ class Apart:
         """Go to the client's processor ourselves: the server is running."""
         if self.client:
             os.sched_setaffinity(0, self.client)
+
+    def told(self, flag: str | None, arguments: Sequence[str] = ()) -> tuple[str, ...]:
+        """Return the arguments that tell an engine how many processors it has, by its flag for them.
+
+        There are none if nothing is pinned, if the engine takes no number, and if its ``arguments`` have one.
+        """
+        said = threads_in(arguments, ALL_PASSES)
+        return (flag, str(len(self.server))) if flag and self.server and not said else ()
 
     @contextmanager
     def starting(self) -> Iterator[None]:
@@ -83,13 +95,26 @@ def split(wanted: bool, threads: int = 0, unwanted: str = "it was not asked for"
     return Apart(tuple(allowed[:-1]), tuple(allowed[-1:]))
 
 
+def threads_in(arguments: Sequence[str], flags: Sequence[str] = ALL_PASSES + PROMPTS) -> int:
+    """Return the largest number of threads that an engine's arguments ask for, as in ``--threads 2`` or
+    ``--threads=2``; 0 if none does, or if it says no number above 0."""
+    said = [0]
+    for place, word in enumerate(arguments):
+        flag, equals, value = word.partition("=")
+        if flag in flags:
+            number = value if equals else "".join(arguments[place + 1 : place + 2])
+            said.append(int(number) if _NUMBER.fullmatch(number) else 0)
+    return max(said)
+
+
 @contextmanager
-def apart(wanted: bool) -> Iterator[Apart]:
-    """Share the processors out for a while; afterwards this process has all of them again.
+def apart(wanted: bool, threads: int = 0) -> Iterator[Apart]:
+    """Share the processors out for a while; afterwards this process has all of them again. ``threads`` is how
+    many the server was told to use (0: not told).
 
     Threads of this process that run already keep theirs: begin before there are any.
     """
-    found = split(wanted, unwanted="--no-pin")
+    found = split(wanted, threads, "--no-pin")
     with _all_again(found):
         found.begin()
         yield found

@@ -20,6 +20,7 @@ from bench.records.samples import Sample
 from bench.serving.address import Secret
 from bench.serving.cache_hits import Hits
 from bench.serving.drift import Drift
+from bench.serving.drift_failed import FAILED, DriftFailed
 from bench.serving.load import Load
 from bench.serving.text_drift import TextDrift
 from bench.stats.figure import Figures
@@ -31,7 +32,7 @@ SCHEMA_VERSION = 1
 BATCH = 100
 ANSWERED_BY_CACHE = 0.01
 TURNS = "multi-turn"  # its prompts are meant to begin alike
-AnyDrift = Drift | TextDrift
+AnyDrift = Drift | TextDrift | DriftFailed
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,8 @@ def warnings(samples: Sequence[Sample], cache: Hits | None = None, prompts: str 
 
 
 def _drift(found: Mapping[str, Any]) -> AnyDrift:
+    if FAILED in found:
+        return DriftFailed.from_json(found)
     return TextDrift.from_json(found) if "said" in found else Drift.from_json(found)
 
 

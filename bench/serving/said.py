@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from bench.drift.distribution import window_starts
 from bench.errors import BenchError
+from bench.records import SaidTexts
 from bench.serving.client import Client, Settings
 from bench.serving.reply import Asked, Trip
 
@@ -30,6 +31,15 @@ class Said:
     text: str
     cut: bool
     refused: str = ""
+
+
+def paired(baseline: Sequence[Said], again: Sequence[Said], variant: Sequence[Said]) -> tuple[SaidTexts, ...]:
+    """Return the replies of both sides to the same prompts beside each other; ``again`` are those of the side
+    that was asked twice."""
+    return tuple(
+        SaidTexts(base.text, second.text, other.text, base.cut + other.cut)
+        for base, second, other in zip(baseline, again, variant, strict=True)
+    )
 
 
 def pieces(text: str, count: int, output_tokens: int) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from bench.metrics import reply_texts
 from bench.records import SaidTexts
 from bench.records.drift import BY_TEXT
 from bench.serving.client import Settings
-from bench.serving.said import Said, pieces, replies
+from bench.serving.said import Said, paired, pieces, replies
 from bench.stats.figure import Figures
 
 Write = Callable[[str], Said]  # the baseline's reply to a prompt
@@ -67,7 +67,4 @@ async def said_by_both(
     ours = await replies(settings, prompts, output_tokens)
     again = await replies(settings, prompts, output_tokens)
     theirs = [write(prompt) for prompt in prompts]
-    return tuple(
-        SaidTexts(base.text, second.text, one.text, base.cut + one.cut)
-        for base, second, one in zip(theirs, again, ours, strict=True)
-    )
+    return paired(theirs, again, ours)

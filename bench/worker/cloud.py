@@ -18,6 +18,7 @@ from typing import Any
 from bench.engine import wire
 from bench.engine.wire import Frame, Gone, Op
 from bench.errors import Outcome, VariantFailed
+from bench.worker import builds
 from bench.worker.failures import classify, reason
 
 # transformers imports these if they are there, which takes seconds; weights that cross the socket are dense.
@@ -143,6 +144,7 @@ def serve(channel: socket.socket) -> None:
     import transformers
 
     sys.excepthook = _reporter(channel)
+    builds.watch()
     transformers.logging.set_verbosity_error()
     half: Half | None = None
     while True:

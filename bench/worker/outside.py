@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 from bench.engine import Engine, Options
 from bench.engine.decoding import until_ended
 from bench.records.thinking import before_end
+from bench.worker import builds
 from bench.worker.score import predictions, statistics
 from bench.worker.suite import prompt_of
 
@@ -31,6 +32,7 @@ def main() -> None:
     source, answers = sys.stdin.buffer, sys.stdout
     sys.stdout = sys.stderr  # what a library prints must not stand between the answers
     first = json.loads(source.readline())
+    builds.watch()
     runtime = importlib.import_module(first["runtime"])
     engine: Engine = runtime.load(Path(first["directory"]), Options(device="cpu", threads=first["threads"]))
     corpus = engine.encode(first["text"])

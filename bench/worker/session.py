@@ -75,15 +75,14 @@ def _on_top(engine: Engine, message: Json) -> tuple[Engine, list[dict[str, Any]]
 def _engine(runtime: ModuleType, options: Options, message: Json) -> tuple[Engine, float]:
     """Return the engine and the seconds in which it was loaded. What no step needs is hidden meanwhile."""
     directory = Path(message["directory"])
+    builds.watch()
     needed = {name for step in all_steps(message) for name in scheme_of(step).REQUIRES}
     with undisturbed():  # collecting the objects that an engine's imports create takes a second
         started = perf_counter_ns()
         not_needed: Callable[[Path], set[str]] = getattr(runtime, "not_needed", lambda _directory: set())
         with _hidden(not_needed(directory) - needed):
             engine: Engine = runtime.load(directory, options)
-    loaded_s = (perf_counter_ns() - started) / 1e9
-    builds.watch()
-    return engine, loaded_s
+    return engine, (perf_counter_ns() - started) / 1e9
 
 
 @contextmanager

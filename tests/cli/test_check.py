@@ -13,11 +13,13 @@ from ggufs import gguf
 from bench import plugins
 from bench.cli import estimate
 from bench.cli.check import describe
-from bench.cli.drift_time import VALUE_S, floors_s, together_s
+from bench.cli.drift_time import VALUE_S, floors_s, suites_s, together_s
 from bench.cli.expected import PROCESS_BYTES, PROMPT_TOKENS, Load
 from bench.config import support
+from bench.config.questions import trains
 from bench.config.reader import read_config
 from bench.config.spec import Arm, Optimisation, Spec
+from bench.drift.behaviour import suites_of
 from bench.models.reference import Random
 from bench.plan.roofline import Ceilings
 from bench.records.grid import MAY_BE_CONFOUNDED
@@ -285,6 +287,60 @@ def test_the_edge_model_of_a_cascade_is_in_the_estimate(make: Make) -> None:
     said = " ".join(describe(spec).split())
     assert "a cascade as if each request went on (the most it can take)" in said
     assert "a cascade as if" not in " ".join(describe(make()).split())
+
+
+def cascade_of(make: Make, rule: str, *, threshold: float = 0.5, more: str = "") -> Spec:
+    edge = "{model: smollm2-135m, usd_per_hour: 0.01}"
+    row = f"{{name: c, optimise: [{{cascade: {rule}, threshold: {threshold}, edge: {edge}{more}}}]}}"
+    return make(text=re.sub(r"variants:.*price:", f"variants:\n  - {row}\nprice:", TEXT, flags=re.DOTALL))
+
+
+def test_drawn_answers_are_in_the_estimate(make: Make) -> None:
+    """Seven prompts of 50 tokens at once, and then a pass of seven tokens for each further one."""
+    plain = load_of(cascade_of(make, "margin").groups[0].variants[0])
+    drawing = load_of(cascade_of(make, "agreement", more=", samples: 7").groups[0].variants[0])
+    (beside,) = drawing.beside
+    drawn_s = beside.load.pass_s(7 * PROMPT_TOKENS, 7) + 23 * beside.load.pass_s(7)
+    assert drawing.batch_s == pytest.approx(plain.batch_s + drawn_s)
+    assert drawing.cache_bytes == plain.cache_bytes + 7 * beside.load.cache_bytes
+
+
+def test_both_models_of_a_cascade_answer_the_suites(make: Make) -> None:
+    """Each of two models of the same size, so twice as long; a reply is drawn again three times."""
+    base, margin, agreement = (
+        load_of(arm)
+        for arm in (
+            make().groups[0].baseline,
+            cascade_of(make, "margin").groups[0].variants[0],
+            cascade_of(make, "agreement", more=", samples: 3").groups[0].variants[0],
+        )
+    )
+    (closed,), (open_,) = suites_of(["factuality"]), suites_of(["arithmetic"])
+    items = [(closed, closed.items())]
+    assert suites_s(items, margin) == pytest.approx(2 * suites_s(items, base))
+    assert suites_s(items, agreement) == pytest.approx(suites_s(items, margin))
+    one = next(iter(open_.items()))
+    more_s = suites_s([(open_, [one])], agreement) - suites_s([(open_, [one])], margin)
+    (beside,) = agreement.beside
+    prompt, steps = len(one["prompt"]) // 4, open_.output_tokens - 1
+    assert more_s == pytest.approx(beside.load.pass_s(3 * prompt, 3) + steps * beside.load.pass_s(3))
+
+
+def test_the_training_of_a_rule_is_in_the_estimate(make: Make) -> None:
+    """Both models answer one half of two suites, once for all thresholds."""
+    assert "of training" not in facts(describe(cascade_of(make, "margin")))["estimate"]
+    spec = cascade_of(make, "learnt")
+    assert "of training the first time" in facts(describe(spec))["estimate"]
+    low, high = (load_of(cascade_of(make, "learnt", threshold=at).groups[0].variants[0]) for at in (0.2, 0.9))
+    found = estimate._trainings_s(low) | estimate._trainings_s(high)
+    expected = 0.0
+    for name, together in (("factuality", 1), ("arithmetic", 4)):
+        (suite,) = suites_of([name])
+        for item in filter(trains, suite.items()):
+            read_s = len(item.get("choices", "1")) * low.pass_s(max(len(item["prompt"]) // 4, 1))
+            reply_s = suite.output_tokens * low.pass_s(1)
+            expected += 2 * read_s + reply_s + reply_s / together
+    assert list(found.values()) == [pytest.approx(expected)]
 
 
 def test_a_model_without_facts_has_no_estimate(make: Make) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.cli import load_run, load_target
 from bench.cli.main import main
-from bench.errors import ExitCode
+from bench.errors import BenchError, ExitCode
+from bench.serving import engines, target
+from bench.serving.engines.adapter import Adapter, Launch
+from bench.serving.verify import verify_load
 
 ROOT = Path(__file__).parents[2]
 STUB = ROOT / "tests" / "serving" / "stub.py"
@@ -165,6 +171,101 @@ def test_lengths_are_drawn_and_wrong_ones_refused(url: str, said, tmp_path: Path
     code, _, err = said(url, *CLOSED, "--input-tokens", "normal:5,1")
     assert code == ExitCode.USAGE
     assert "is no length" in err
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason", "exit_code"),
+    [
+        (BenchError(f"HTTP 500: {KEY}"), "HTTP 500: [key]", ExitCode.FAILED),
+        (OSError("no memory"), "no memory", ExitCode.FAILED),
+        (KeyboardInterrupt(), "it was interrupted", ExitCode.INTERRUPTED),
+        (None, "the baseline's process ended", ExitCode.FAILED),
+    ],
+)
+def test_a_load_is_kept_if_its_drift_fails(  # type: ignore[no-untyped-def]
+    bad: BaseException | None, reason: str, exit_code: int, url: str, said, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """It was measured before, and was lost. A baseline without files cannot be loaded."""
+
+    async def fails(*_arguments: object) -> None:
+        assert bad is not None
+        raise bad
+
+    if bad is not None:
+        monkeypatch.setattr(load_run, "drift_of", fails)
+    monkeypatch.setenv("PLANTED", KEY)
+    baseline = tmp_path / "empty"
+    baseline.mkdir()
+    asked = ("--model", "x", "--key-env", "PLANTED", "--drift", "32", "--baseline", str(baseline))
+    code, page, _ = said(url, *CLOSED, *asked)
+    assert code == exit_code
+    assert f"drift: NOT MEASURED: {reason}" in page
+    summary = json.loads((only_directory(tmp_path) / "load.json").read_text())
+    assert summary["counts"]["ok"] == 8
+    assert summary["drift"]["failed"].startswith(reason)
+    assert "kld_mean" not in summary["figures"]
+    assert "figure by figure" in verify_load(only_directory(tmp_path))
+    code, again, _ = said(str(only_directory(tmp_path)), out=False)
+    assert (code, f"drift: NOT MEASURED: {reason}" in again) == (ExitCode.FAILED, True)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--drift-text", "klingon"), "no text 'klingon'"),
+        (("--baseline", "no-such-model"), "no-such-model"),
+        (("--baseline", __file__), "is a file: give --baseline"),
+    ],
+)
+def test_drift_that_cannot_be_is_refused_before_the_load(  # type: ignore[no-untyped-def]
+    more: tuple[str, ...], words: str, url: str, said, tmp_path: Path
+) -> None:
+    (tmp_path / "model").mkdir()
+    code, page, err = said(url, *CLOSED, "--drift", "32", "--baseline", str(tmp_path / "model"), *more)
+    assert (code, page) == (ExitCode.USAGE, "")
+    assert words in err
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor cannot be shared out")
+@pytest.mark.parametrize(
+    ("arguments", "told", "why"),
+    [
+        ((), ["--threads"], ""),
+        (("--threads=9999",), ["--threads=9999"], "a server wants 9999 threads"),
+        (("--threads", "1"), ["--threads", "1"], ""),
+    ],
+)
+def test_an_engine_that_wants_all_threads_is_not_pinned_apart(  # type: ignore[no-untyped-def]
+    arguments: tuple[str, ...], told: list[str], why: str, said, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The stub is llama.cpp's server, which is told how many processors are left unless its user says."""
+
+    def command(launch: Launch) -> tuple[str, ...]:
+        return (launch.python, str(STUB), "--port", str(launch.port))
+
+    real = engines.ADAPTERS["llama-cpp-server"]
+    stub = replace(real, command=command, health="/health", evidence=())
+    launches = list[Launch]()
+
+    def begun(adapter: Adapter, launch: Launch, *more: Any) -> Any:
+        launches.append(launch)
+        return target.begun(adapter, launch, *more)
+
+    monkeypatch.setitem(engines.ADAPTERS, real.name, stub)
+    monkeypatch.setattr(load_target, "begun", begun)
+    weights = tmp_path / "m.gguf"
+    weights.touch()
+    words = [word for one in arguments for word in ("--engine-argument", one)]
+    more = ("--model", str(weights), "--python", sys.executable, *words)
+    _code, page, _ = said(real.name, *CLOSED, *more)
+    summary = json.loads((only_directory(tmp_path) / "load.json").read_text())
+    assert summary.get("not_pinned", "").startswith(why)
+    assert (summary["pinned"] is None) == bool(why)
+    assert list(launches[0].arguments[: len(told)]) == told
+    assert ("pinned apart" in page) != bool(why)
 
 
 def test_drift_wants_a_model_to_compare_with(url: str, said) -> None:  # type: ignore[no-untyped-def]

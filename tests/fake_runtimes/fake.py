@@ -103,7 +103,10 @@ def _raise(fault: Mapping[str, Any]) -> None:
     raise kinds[fault["kind"]](fault.get("text", "planted"))
 
 
-def _hang(_fault: Mapping[str, Any]) -> None:
+def _hang(fault: Mapping[str, Any]) -> None:
+    """Takes an hour, which a file shows."""
+    if "file" in fault:
+        Path(fault["file"]).touch()
     time.sleep(3600)
 
 

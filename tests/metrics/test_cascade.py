@@ -68,6 +68,17 @@ def test_requests_are_counted_by_who_answered() -> None:
         assert eval(arithmetic) == pytest.approx(figure.value, rel=1e-5), key
 
 
+def test_a_request_that_found_the_link_down_was_no_work_of_the_large_model() -> None:
+    arm = row(STAYED, WENT, replace(WENT, cloud_s=0.0, sent_bytes=0, received_bytes=0, offline=True))
+    found = cascade.figures(arm, run_record(BASE, arm))
+    rate, cloud = found["escalation_rate"], found["cloud_usd_per_request"]
+    assert rate is not None
+    assert cloud is not None
+    assert (rate.notes["escalated"], rate.notes["offline"], rate.notes["reached"]) == (2, 1, 1)
+    assert cloud.notes["seconds"] == pytest.approx(0.6)
+    assert cloud.value == pytest.approx(0.2 * CLOUD_S)
+
+
 def test_a_row_that_is_no_cascade_has_none_of_it() -> None:
     run = run_record(BASE)
     assert set(cascade.figures(BASE, run).values()) == {None}
@@ -181,6 +192,21 @@ def test_an_item_that_one_model_could_not_read_is_left_out() -> None:
     gap = cascade_curve.figures(arm, replace(run, arms=(run.arms[0], arm)))["cascade_gap"]
     assert gap is not None
     assert gap.notes["n"] == 18
+
+
+def test_an_item_that_the_link_lost_is_in_no_point_of_the_curve() -> None:
+    """Its answer never came, so no threshold would have had it, and its egress would have been free."""
+    run, arm = asked(20, True, 5, 15)
+    both = arm.suites["factuality"].both
+    assert both is not None
+    first, *others = both.requests
+    assert first is not None
+    lost = replace(both, requests=(replace(first, received_bytes=0, offline=True), *others))
+    arm = replace(arm, suites={"factuality": replace(arm.suites["factuality"], both=lost)})
+    gap = cascade_curve.figures(arm, replace(run, arms=(run.arms[0], arm)))["cascade_gap"]
+    assert gap is not None
+    assert gap.notes["n"] == 19
+    assert gap.notes["curve"][-1][2] == pytest.approx(0.2 * EDGE_S + 0.6 * CLOUD_S + 50 * 90e-9)
 
 
 def test_items_that_trained_the_rule_are_in_no_figure() -> None:

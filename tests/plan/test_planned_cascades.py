@@ -12,9 +12,10 @@ from fakes import arm_record, loaded, run_record, timed_batch, unit
 
 from bench.cli.plan_pages import plan_json, plan_page
 from bench.metrics import cascade, cost
+from bench.plan import two_places
 from bench.plan.answer import Answer, Plan
 from bench.plan.cascades import CascadeOption, Place, cascades_of
-from bench.plan.fleet import Slo, Stream
+from bench.plan.fleet import Latency, Slo, Stream
 from bench.plan.two_places import cascade_at, cascade_pays_from, load_of, planned_cascade, times
 from bench.records import ArmRecord, Cascaded
 from bench.results.row import Row
@@ -185,6 +186,22 @@ def test_the_times_are_those_of_both_queues_in_a_plain_loop(load: float) -> None
     ours = times(OPTION, load, Slo(limit_ms))
     assert ours.good_share == pytest.approx(sum(ms <= limit_ms for ms in took) / count, abs=0.02)
     assert ours.ttft_p95_ms == pytest.approx(took[int(0.95 * count)], rel=0.12)
+
+
+@pytest.mark.parametrize("slo", [Slo(2000), Slo(800)])
+def test_a_load_is_simulated_once(slo: Slo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests that never wait were simulated twice; ten a day wait as little."""
+    loads = list[float]()
+
+    def counted(option: CascadeOption, load: float, slo: Slo) -> Latency:
+        if option is OPTION:
+            loads.append(load)
+        return times(option, load, slo)
+
+    monkeypatch.setattr(two_places, "times", counted)
+    row = planned_cascade(OPTION, Stream(10, 5, 9), slo)
+    assert len(loads) == len(set(loads))
+    assert row.busiest in (row.alone, None)
 
 
 def test_a_limit_takes_the_largest_load_that_is_good() -> None:

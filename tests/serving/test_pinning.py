@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from bench.records.loads import sharing_words
-from bench.serving.pinning import Apart, apart, split
+from bench.serving.pinning import Apart, apart, split, threads_in
 
 ASK = [sys.executable, "-c", "import os; print(*sorted(os.sched_getaffinity(0)))"]
 two_processors = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one cannot be shared out")
@@ -35,6 +35,26 @@ def test_who_gets_what(
     assert split(wanted=False) == Apart()
     assert (found.to_json() is None) == (found == Apart())
     assert shared.said() == ({"not_pinned": why} if why else {"pinned": found.to_json()})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "threads"),
+    [
+        ((), 0),
+        (("--threads", "2"), 2),
+        (("--threads=3", "--ctx-size", "512"), 3),
+        (("-t", "1", "--threads-batch", "4"), 4),
+        (("--threads",), 0),
+        (("--threads", "-1"), 0),
+        (("--threads", "many"), 0),
+    ],
+)
+def test_what_an_engine_is_told_is_read_in_its_arguments(arguments: tuple[str, ...], threads: int) -> None:
+    assert threads_in(arguments) == threads
+    cores = Apart((0, 1, 2), (3,))
+    assert cores.told("--threads", arguments) == (() if threads else ("--threads", "3"))
+    assert cores.told("--threads", ("--threads-batch", "4")) == ("--threads", "3")
+    assert cores.told(None, arguments) == Apart().told("--threads", arguments) == ()
 
 
 def test_a_platform_without_affinity(monkeypatch: pytest.MonkeyPatch) -> None:

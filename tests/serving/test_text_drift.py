@@ -35,7 +35,7 @@ from bench.serving.drift import Wanted, drift_of
 from bench.serving.events import Event
 from bench.serving.load import Load, run
 from bench.serving.reply import Asked, Trip
-from bench.serving.said import Said, pieces, replies
+from bench.serving.said import Said, paired, pieces, replies
 from bench.serving.text_drift import TextDrift
 from bench.serving.tokens import Arrival
 
@@ -102,6 +102,14 @@ def test_texts_without_end_are_refused(
     monkeypatch.setattr(said, "MOST_LETTERS", 10)
     with pytest.raises(BenchError, match="1 replies have 14 characters, and at most 10 are kept"):
         run(replies(Settings(urls[0], "tokens=3"), ["x", "y"], 9))
+
+
+def test_replies_of_both_sides_are_put_beside_each_other() -> None:
+    """Replies that reached the limit count for the two that are compared, not for the second one."""
+    base, again, variant = [Said("a", True), Said("b", False)], [Said("c", True)] * 2, [Said("d", True)] * 2
+    assert paired(base, again, variant) == (SaidTexts("a", "c", "d", 2), SaidTexts("b", "c", "d", 1))
+    with pytest.raises(ValueError, match="shorter"):
+        paired(base, again, variant[1:])
 
 
 def test_replies_end_by_themselves(urls: tuple[Address, Address]) -> None:
