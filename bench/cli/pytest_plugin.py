@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from bench.errors import BenchError, ExitCode, InterruptedRun, UsageError
-from bench.gate import LEAST_CAP
+from bench.gate import CAP, LEAST_CAP
 
 if TYPE_CHECKING:
     from bench.cli.gating import Judged
@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--bench-out", default="results", help="directory for the runs of bench_gate, from the rootdir"
     )
     group.addoption(
-        "--bench-cap", type=_cap, default=40, help=f"units a gate may take at most; FAIL takes {LEAST_CAP}"
+        "--bench-cap", type=_cap, default=CAP, help=f"units a gate may take at most; FAIL takes {LEAST_CAP}"
     )
 
 

@@ -19,6 +19,7 @@ from bench.config.blocks import LimitBlock
 from bench.config.spec import Spec
 from bench.environments import identity
 from bench.errors import UsageError
+from bench.gate import CAP
 from bench.gate import calibration as noise
 from bench.gate.limits import Rule, rules
 from bench.gate.sequential import SCALE_FLOOR
@@ -53,7 +54,6 @@ from bench.store.lock import run_lock
 from bench.store.replay import newest_first
 
 OnProgress = Callable[[Progress], None]
-CAP = 40
 CALIBRATION_UNITS = 20
 UNIT_BATCHES = 4
 
