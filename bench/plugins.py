@@ -124,7 +124,8 @@ def _one_of(kind: str) -> str:
 
 def describe(module: ModuleType) -> str:
     """Return the first line of the module's docstring."""
-    return (module.__doc__ or "").strip().splitlines()[0].rstrip(".")
+    first, _, _rest = (module.__doc__ or "").strip().partition("\n")  # python -OO keeps no docstrings
+    return first.rstrip(".")
 
 
 def missing_packages(module: ModuleType) -> tuple[str, ...]:

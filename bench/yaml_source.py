@@ -25,6 +25,7 @@ MAX_DEPTH = 32
 MAX_NODES = 20_000
 MAX_ALIASES = 64
 MAX_NUMBER_LENGTH = 64
+BY_OPTION = 0  # the line of a key that the command line gave
 
 KeyPath = tuple[str | int, ...]
 _Place = yaml.Event | yaml.Node
@@ -45,8 +46,9 @@ class YamlSource:
     """A YAML file as data, with the line of every key.
 
     ``data`` is a dict that holds dict, list, str, int, float, bool and None. ``lines`` maps a key path such
-    as ``("variants", 0, "runtime", "dtype")`` to its line, counted from 1; the empty path is the file's
-    outermost mapping. Inside an alias the lines are those of the anchor's text.
+    as ``("variants", 0, "runtime", "dtype")`` to its line, counted from 1 (``BY_OPTION`` if the command line
+    gave it); the empty path is the file's outermost mapping. Inside an alias the lines are those of the
+    anchor's text.
     """
 
     file: str
@@ -59,8 +61,11 @@ class YamlSource:
         return next((self.lines[parent] for parent in parents if parent in self.lines), None)
 
     def error(self, path: KeyPath, problem: str, hint: str = "") -> ConfigError:
-        """Make a ConfigError about ``path``, with the file, the line and the dotted key filled in."""
-        return ConfigError(self.file, problem, self.line(path), _dotted(path), hint)
+        """Make a ConfigError about ``path``, with the file, the line and the dotted key filled in. What the
+        command line gave stands on no line."""
+        line = self.line(path)
+        file = f"{self.file} with --set" if line == BY_OPTION else self.file
+        return ConfigError(file, problem, line or None, _dotted(path), hint)
 
 
 @contextmanager

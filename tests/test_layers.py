@@ -348,7 +348,9 @@ def broad_excepts(module: str) -> int:
 
 
 def test_one_broad_except_in_the_house() -> None:
-    assert {module: count for module in modules() if (count := broad_excepts(module))} == {"cli.main": 1}
+    """And one at the door: what is not installed whole may raise anything."""
+    found = {module: count for module in modules() if (count := broad_excepts(module))}
+    assert found == {"cli.main": 1, "__main__": 1}
 
 
 def test_no_pickle_and_no_eval() -> None:

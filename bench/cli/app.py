@@ -9,6 +9,8 @@ import typer
 
 import bench
 from bench.cli import gate_options
+from bench.cli.application import Application
+from bench.cli.idle_options import refuse_idle
 from bench.cli.options import AsJson, Configs, Only, Quiet, RunDirectory, Sets, seconds_of
 from bench.cli.output import Verdict
 from bench.errors import UsageError
@@ -22,7 +24,7 @@ Columns = Annotated[
     typer.Option(metavar="KEYS", help="for one run: show these columns or figures; +mbu,mfu adds them"),
 ]
 
-app = typer.Typer(
+app = Application(
     name="bench",
     no_args_is_help=True,
     invoke_without_command=True,
@@ -119,22 +121,10 @@ def compare(
 
     The table has ratios with intervals, and drift.
     """
-    from bench.cli import commands
+    from bench.cli import comparing
 
-    if history:
-        commands.history(run or Path("results"), metric, as_json=as_json)
-    elif run is None:
-        raise UsageError("compare what? give a run, two runs, or --history")
-    elif examples:
-        if other is not None:
-            raise UsageError("--examples is for one run")
-        commands.show_examples(run, examples, as_json=as_json)
-    elif drift:
-        if other is not None or as_json:
-            raise UsageError("--drift is the text for one run; --json alone has every figure")
-        commands.show_drift(run)
-    else:
-        commands.compare(run, other, as_json=as_json, columns=columns)
+    asked = comparing.Asked(run, other, history, tuple(metric or ()), examples, drift, columns, as_json)
+    comparing.answer(asked)
 
 
 @app.command()
@@ -166,6 +156,10 @@ def gate(
     if bisect is not None:
         from bench.cli.bisect import gate_bisect
 
+        given = {"--base": base is not None, "--candidate": candidate is not None, "--json": as_json}
+        refuse_idle(given, "--bisect names both commits, and prints every gate")
+        if config.is_dir():
+            raise UsageError(f"--bisect measures a config in its commits, and {config} is a directory")
         raise Verdict(gate_bisect(config, *bisect, options, quiet=quiet))
     raise Verdict(gate_commands.gate(config, options, as_json=as_json, quiet=quiet))
 
@@ -187,6 +181,8 @@ def calibrate(
     """
     from bench.cli import gate_commands
 
+    if base and commit:
+        raise UsageError("--base and --commit are two calibrations: ask for one")
     options = gate_commands.CalibrateOptions(out, units, batches, base, commit, tuple(overrides or ()))
     gate_commands.calibrate(config, options, quiet=quiet)
 

@@ -81,6 +81,8 @@ def _of_models(spec: Spec) -> Iterator[str]:
         yield MAY_BE_CONFOUNDED
     lengths = [found for arm in arms if (found := context_of(arm.model)) is not None]
     scored = 0 if serves(spec.groups) else spec.drift.tokens
+    if spec.drift.statistics and not scored:
+        yield "drift.statistics are not computed: nothing is scored, because drift.tokens is 0"
     if scored and lengths and spec.drift.window > min(lengths):
         yield (
             f"drift.window of {spec.drift.window} does not fit a context of {min(lengths)}: that drift will "

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.config.spec import Spec
 from bench.errors import BenchError, ExitCode, UsageError
-from bench.formatting import one_line, row_title
+from bench.formatting import did_you_mean, one_line, row_title
 from bench.results.run_summary import RunStatus, RunSummary
 
 EXIT_OF_STATUS = {
@@ -137,10 +137,14 @@ def show_drift(directory: Path) -> None:
 
 def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) -> None:
     """Print where the figures of a project's finished runs changed."""
-    from bench.metrics import cost, latency
+    from bench.metrics import all_metrics, cost, latency
     from bench.report.formats import ascii_json, harmless
     from bench.results.history import histories, render
 
+    for key in metrics or ():
+        if key not in all_metrics():
+            hint = did_you_mean(key, all_metrics(), "see `bench list metrics`")
+            raise UsageError(f"no metric called {key[:60]!r} ({hint})")
     found = _readable(_runs_below(directory))
     runs = {run.run_id: run for run in found if run.gate is None}  # a copied run counts once
     wanted = metrics or [cost.PER_1K.key, latency.TTFT.key, latency.TPOT.key]

@@ -11,9 +11,16 @@ import bench
 
 def report_crash(error: BaseException) -> str:
     """Write the traceback to a private temporary file and return the message to print."""
+    said = f"bench: unexpected {type(error).__name__}: {str(error)[:300]}\nThis is a bug. "
+    try:
+        traced = "".join(traceback.format_exception(error))
+        where = _kept(f"inference-cost-bench {bench.__version__}\n{traced}")
+    except OSError as bad:  # an error here would leave with the exit code of a gate that fails
+        return f"{said}Its traceback could not be kept ({bad.strerror}): set TMPDIR to another directory."
+    return f"{said}The traceback is in {where}; please attach it to an issue."
+
+
+def _kept(text: str) -> Path:
     with tempfile.NamedTemporaryFile("w", prefix="bench-crash-", suffix=".log", delete=False) as file:
-        file.write(f"inference-cost-bench {bench.__version__}\n{''.join(traceback.format_exception(error))}")
-    return (
-        f"bench: unexpected {type(error).__name__}: {str(error)[:300]}\n"
-        f"This is a bug. The traceback is in {Path(file.name)}; please attach it to an issue."
-    )
+        file.write(text)
+    return Path(file.name)

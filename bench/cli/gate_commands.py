@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.cli.commands import load
-from bench.cli.gating import GateOptions, job_summary, job_without_verdict, judged, sayer
+from bench.cli.gating import GateOptions, job_summary, job_without_verdict, judged, must_be_used, sayer
 from bench.errors import BenchError, ExitCode, InterruptedRun
 
 __all__ = ["CalibrateOptions", "GateOptions", "calibrate", "gate"]
@@ -31,6 +31,7 @@ def gate(config: Path, options: GateOptions, *, as_json: bool, quiet: bool) -> E
     from bench.report.gate import lines
 
     try:
+        must_be_used(config, options)
         found = judged(config, options, quiet=quiet)
     except InterruptedRun:
         raise

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Literal
 
 from bench.bounded import must_be_regular
 from bench.cli.commands import load
+from bench.cli.idle_options import refuse_idle
 from bench.cli.output import command_ci, speakable
 from bench.config.spec import Spec
 from bench.errors import BenchError, UsageError
+from bench.gate import CAP
 from bench.gate.finding import GateBlock
 from bench.results.run_summary import RunSummary
 
@@ -69,6 +71,22 @@ def judged(config: Path, options: GateOptions, *, quiet: bool) -> Judged:
     if options.base is not None and _is_run(options.base):
         return _measured_against_run(spec, Path(options.base), options, quiet)
     return _measured(spec, options, quiet)
+
+
+def must_be_used(config: Path, options: GateOptions) -> None:
+    """Raise UsageError for an option of ``bench gate`` that would do nothing for what is compared."""
+    of_commits = {
+        "--limits-from": options.limits_from != "base", "--allow-identical": options.allow_identical,
+    }  # fmt: skip
+    by_units = {"--cap": options.cap != CAP, "--batches": options.batches is not None}
+    if config.is_dir():
+        refuse_idle({**of_commits, **by_units}, "a finished run is judged as it was measured")
+    elif options.base is None:
+        refuse_idle(of_commits, "it is for two commits, and there is no --base REF")
+    elif not _is_commit(config, options.base):
+        refuse_idle(of_commits, "it is for two commits")
+        if _is_run(options.base):
+            refuse_idle(by_units, "a whole run is measured, and compared with the other one")
 
 
 def job_summary(name: str, gate: GateBlock, *, lead: str = "") -> None:

@@ -94,12 +94,16 @@ class Asking:
     ] = False
     warm_up: Annotated[int, typer.Option(min=0, max=1000, help="requests before the first that counts")] = 1
     seed: Annotated[
-        int | None, typer.Option(min=0, help="seed of arrivals and prompts; if absent, a new one")
+        int | None,
+        typer.Option(min=0, max=2**62, help="seed of arrivals and prompts; if absent, a new one"),
     ] = None
     python: Annotated[
         str | None, typer.Option(help="for an engine: the Python that has it, instead of its environment")
     ] = None
-    port: Annotated[int | None, typer.Option(help="for an engine: its port; if absent, a free one")] = None
+    port: Annotated[
+        int | None,
+        typer.Option(min=1024, max=65535, help="for an engine: its port; if absent, a free one"),
+    ] = None
     engine_argument: Annotated[
         list[str] | None,
         typer.Option("--engine-argument", help="for an engine: one more argument; repeat it"),
@@ -137,12 +141,20 @@ def must_be_one_schedule(asking: Asking) -> None:
         "--trace": asking.trace is not None,
     }  # fmt: skip
     limits_ms = asking.limits_ms
+    if asking.requests is not None and asking.requests < 1:
+        raise UsageError(f"--requests must be from 1 on, not {asking.requests}")
     named = [name for name, is_there in given.items() if is_there]
     if asking.search is not None:
         if named not in ([], ["--rate"]) or not limits_ms:
             raise UsageError("--search needs --slo, and --rate only says where it begins")
         if asking.requests is not None:
             raise UsageError("--search chooses the requests itself: as many as its confidence needs")
+        if not 0 < asking.search < 1:
+            raise UsageError(
+                f"--search is a share of the requests, above 0 and below 1, not {asking.search:g}"
+            )
+        if asking.rate is not None and not asking.rate > 0:
+            raise UsageError(f"--rate must be above 0, not {asking.rate:g}")
     elif len(named) != 1:
         raise UsageError(f"when do requests come? give one of {', '.join(given)}")
     if asking.arrivals not in ("poisson", "constant"):

@@ -29,11 +29,13 @@ from bench.serving.cache_hits import Hits, hits_of
 from bench.serving.connection import must_be_installed
 from bench.serving.drift import REASON_LETTERS, Wanted, drift_of
 from bench.serving.drift_failed import DriftFailed
-from bench.serving.engines import adapter_called
+from bench.serving.engines import ADAPTERS, adapter_called
 from bench.serving.load import INTERRUPTED, Load, load, run
 from bench.serving.prompts import Prompts, tokenizer_of
 from bench.serving.searched import Searched, searched
 from bench.serving.target import Target, weights
+from bench.serving.verify import is_load
+from bench.store.replay import judging
 from bench.texts import check_text
 
 if TYPE_CHECKING:
@@ -94,12 +96,21 @@ def _none_left_empty(directory: Path) -> Iterator[None]:
         raise
 
 
+def is_earlier(target: str) -> bool:
+    """Return whether a target is the directory of an earlier load. The source of an engine may lie in a
+    directory of the engine's name, which is no load."""
+    place = Path(target)
+    return place.is_dir() and (target not in ADAPTERS or is_load(place))
+
+
 def again(asking: Asking) -> Result:
     """Compute an earlier load again from its journal, with other limits or another price if given."""
-    head, done, limits, price, drift = record.read(Path(asking.target))
-    if asking.hardware:
-        price = price_block(asking.hardware, None, asking.utilisation, utc_now()[:10])
-    return record.result(head, done, Limits(asking.limits_ms or limits), price, drift)
+    other = (
+        price_block(asking.hardware, None, asking.utilisation, utc_now()[:10]) if asking.hardware else None
+    )
+    with judging(asking.target):
+        head, done, limits, price, drift = record.read(Path(asking.target))
+        return record.result(head, done, Limits(asking.limits_ms or limits), other or price, drift)
 
 
 async def _measured(

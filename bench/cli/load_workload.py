@@ -73,10 +73,10 @@ def _kind(asking: Asking) -> tuple[str, dict[str, object]]:
 
 def _requests(asking: Asking) -> int:
     """Return how many requests are sent; if nothing is said, conversations are whole."""
-    if asking.trace is not None:
-        return asking.requests or MOST_REQUESTS
     if asking.requests is not None:
         return asking.requests
+    if asking.trace is not None:
+        return MOST_REQUESTS
     turns = max(asking.turns or 1, 1)
     return -(-USUAL_REQUESTS // turns) * turns
 
@@ -106,7 +106,10 @@ def title(asking: Asking, workload: WorkloadBlock, seed: int) -> str:
         return f"search for the highest rate at which {asking.search:.1%} of the requests are good"
     kind = _module(workload)
     if workload.name not in PEOPLE:
-        return str(kind.plan(workload, seed).schedule.title)
+        schedule = kind.plan(workload, seed).schedule
+        if asking.requests is not None and schedule.requests < asking.requests:
+            raise UsageError(f"--requests {asking.requests}: {asking.trace} holds {schedule.requests}")
+        return str(schedule.title)
     with _blaming_options(workload):
         if problem := kind.problem(workload):
             key, why = problem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 from bench.cli.app import app
@@ -18,17 +19,21 @@ def load(asking: Asking) -> None:
 
     The client measures itself: a load in which it was the bottleneck is invalid, and exits with 5.
     """
-    from bench.cli import load_pages, load_run
+    from bench.cli import load_idle, load_pages, load_run
     from bench.cli.output import Verdict
     from bench.serving.drift_failed import DriftFailed
     from bench.serving.load import INTERRUPTED
+    from bench.store.replay import judging
 
-    earlier = Path(asking.target).is_dir()
+    earlier = load_run.is_earlier(asking.target)
+    load_idle.all_in_use(asking, earlier=earlier)
     if earlier:
         done, directory = load_run.again(asking), Path(asking.target)
     else:
         done, directory = load_run.measured(asking)
-    print(json.dumps(done.to_json(), indent=1) if asking.as_json else load_pages.page(done, directory))
+    with judging(directory) if earlier else nullcontext():
+        said = json.dumps(done.to_json(), indent=1) if asking.as_json else load_pages.page(done, directory)
+    print(said)
     stopped, failed = done.load.stopped, done.drift if isinstance(done.drift, DriftFailed) else None
     if not earlier and (stopped == INTERRUPTED or failed == DriftFailed(INTERRUPTED)):
         raise Verdict(ExitCode.INTERRUPTED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import sys
+from pathlib import Path
 
 from bench.cli import (  # noqa: F401 - they register their commands
     explaining,
@@ -14,8 +15,8 @@ from bench.cli import (  # noqa: F401 - they register their commands
     upkeep,
 )
 from bench.cli.app import app
-from bench.cli.output import Verdict, readers_may_go, speakable
-from bench.errors import BenchError, ExitCode
+from bench.cli.output import Verdict, forget_odd_sizes, readers_may_go, speakable
+from bench.errors import BenchError, ExitCode, UsageError
 
 # Commands build large trees, and no cycles: with the usual 700 the collector looks through a run of a
 # thousand rows again and again, which takes a fifth of the time to read it.
@@ -30,6 +31,7 @@ def main() -> None:
     to the streams; any other fails if its output could not be written, because the output is its result.
     """
     gc.set_threshold(NEW_OBJECTS)
+    forget_odd_sizes()
     with readers_may_go() as out:
         code = _run()
         out.flush()
@@ -39,6 +41,7 @@ def main() -> None:
 def _run() -> int | None:
     """Return the exit code of a command; None for a command without a verdict that ended well."""
     try:
+        _must_stand_somewhere()
         app()
     except Verdict as verdict:
         return verdict.exit_code
@@ -57,6 +60,16 @@ def _run() -> int | None:
     except Exception as unexpected:  # noqa: BLE001 - the one place: tell the user, keep the traceback
         return _crashed(unexpected)
     return None
+
+
+def _must_stand_somewhere() -> None:
+    """Raise UsageError if the current directory was deleted: every relative path would be lost."""
+    try:
+        Path.cwd()
+    except OSError as bad:
+        raise UsageError(
+            f"the current directory cannot be used ({bad.strerror}): go to another one"
+        ) from None
 
 
 def _crashed(unexpected: Exception) -> ExitCode:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from bench.cli.fit import PRECISIONS, TOKENS, Memory, fitting, memory_here, needed_bytes
 from bench.cli.scheme_pages import flow
-from bench.formatting import MIB, format_mib, format_significant
+from bench.errors import ConfigError
+from bench.formatting import MIB, format_mib, format_significant, one_line
 from bench.models.cache import is_complete, model_cache_dir
 from bench.models.fetch import recorded_grid
-from bench.models.registry import ModelFile, all_models, find_model
+from bench.models.registry import ModelFile, every_file, find_model
 from bench.records.grid import words
 
 Row = tuple[str, ...]
@@ -22,7 +23,10 @@ def rows() -> Iterator[Row]:
     """Yield a line for each model, below one with the titles of the columns."""
     memory = memory_here()
     yield "name", "parameters", "licence", "weights", "here", "reasoning", f"fits {memory.words}", "about"
-    for model in all_models():
+    for model in every_file():
+        if isinstance(model, ConfigError):
+            yield Path(model.file).stem, *("-",) * 6, f"cannot be read: {one_line(str(model))[:200]}"
+            continue
         yield (
             model.name, size_words(model), model.licence, kind_of_source(model), _at_hand(model),
             "yes" if model.reasoning else "no", fitting(model.architecture, memory),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import wraps
@@ -70,7 +71,7 @@ def limits_of(slo: str, known: Sequence[str]) -> dict[str, float]:
             value = float(number)
         except ValueError:
             value = 0.0
-        if name not in known or not colon or name in found or not value > 0:
+        if name not in known or not colon or name in found or not 0 < value < math.inf:
             raise UsageError(f"--slo: {part!r} is not one of {', '.join(f'{one}:MS' for one in known)}")
         found[name] = value
     return found

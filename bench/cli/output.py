@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from bench.errors import ExitCode
 from bench.formatting import defused, line_so_far, printable
 
-LONGEST = 20_000  # letters of a message
+LONGEST, LONGEST_LINE = 20_000, 1000  # letters of a message, and of a line of it
 _CREDENTIALS = re.compile(r"(://)[^/\s@]+@")
 
 
@@ -96,6 +96,13 @@ def reopen_closed() -> None:
             setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
 
 
+def forget_odd_sizes() -> None:
+    """Forget a size of the terminal in the environment that is none: libraries would stumble over it."""
+    for name in ("COLUMNS", "LINES"):
+        if not re.fullmatch("[1-9][0-9]{0,4}", os.environ.get(name, "1")):
+            del os.environ[name]
+
+
 @contextmanager
 def readers_may_go() -> Iterator[Stream]:
     """Run the block so that nothing that happens to standard output or error ends it; yield the output.
@@ -132,4 +139,11 @@ def speakable(text: str) -> str:
     itself (``::error::``); a URL may hold a password.
     """
     shown = _CREDENTIALS.sub(r"\1***@", defused(printable(text)))
+    shown = "\n".join(map(_to_be_read, shown.split("\n")))
     return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
+
+
+def _to_be_read(line: str) -> str:
+    """Return a line without its middle if it is too long to be read: place and hint are at its ends."""
+    end = LONGEST_LINE // 4
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - end]} … {line[-end:]}"

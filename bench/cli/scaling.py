@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -69,7 +70,7 @@ def machines_named(on: str) -> Callable[[], Machines]:
         from bench.scale.here import Here
 
         return Here
-    if on == RAY or on.startswith("ray://"):
+    if on == RAY or re.fullmatch(r"ray://[^\s/]+:[0-9]{1,5}", on):
         from bench.scale.on_ray import OnRay
 
         return partial(OnRay, None if on == RAY else on)

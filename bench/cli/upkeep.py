@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.app import app
+from bench.cli.idle_options import refuse_idle
 from bench.cli.options import LISTS, AsJson
 from bench.errors import UsageError
 
@@ -42,7 +43,9 @@ def list_(
     sort: Annotated[
         str, typer.Option(help="runs: by date (the newest first), cost, ratio, name, model or status")
     ] = "date",
-    limit: Annotated[int | None, typer.Option(metavar="N", min=0, help="runs: how many; 0 for all")] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=0, max=1_000_000_000, help="runs: how many; 0 for all")
+    ] = None,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="runs: print CSV instead of a table")] = False,
 ) -> None:
@@ -117,6 +120,7 @@ def env(
     from bench.cli import upkeep_commands
 
     if action == "list":
+        refuse_idle({"ENGINE": engine is not None}, "all environments are listed")
         upkeep_commands.list_environments()
     elif action == "make" and engine is not None:
         upkeep_commands.make_environment(engine)

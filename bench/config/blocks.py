@@ -18,6 +18,7 @@ Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # no figure is ever negative
 LEAST_MEMORY = 64 * MIB
+LONGEST_WAIT_S = 7 * 86_400.0
 MOST_INCREASE = 10.0  # a limit of +1000 % is the largest that makes sense
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -135,6 +136,8 @@ class EnergyBlock(Block):
             raise ValueError("give g_co2_per_kwh, modelled_watts or both")
         if self.g_co2_per_kwh is not None and (self.date is None or self.source is None):
             raise ValueError("g_co2_per_kwh goes with its date and source: the grid changes")
+        if self.g_co2_per_kwh is None and (self.date, self.source, self.pue) != (None, None, 1.0):
+            raise ValueError("date, source and pue are those of g_co2_per_kwh, which is missing")
         if self.date is not None:
             try:
                 dt.date.fromisoformat(self.date)
@@ -175,7 +178,9 @@ class MeasureBlock(Block):
         description="how both sides share the machine: in turns by token or by request, or one process after "
         "the other; auto: requests on a GPU, else steps",
     )
-    timeout_s: Positive = Field(1800.0, description="longest wait for one answer of a worker")
+    timeout_s: Annotated[float, Field(gt=0, le=LONGEST_WAIT_S, allow_inf_nan=False)] = Field(
+        1800.0, description="longest wait for one answer of a worker"
+    )
     seed: int = Field(0, ge=0, le=2**31, description="order of turns in the duet")
     probes: tuple[str, ...] = Field((), description="further things to measure: bench/probes")
     pin_client: bool = Field(

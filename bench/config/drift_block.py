@@ -9,7 +9,7 @@ from bench.config.blocks import DriftBlock
 from bench.config.spec import Group
 from bench.drift.items import read_closed
 from bench.texts import check_text, same_text
-from bench.yaml_source import YamlSource, blaming
+from bench.yaml_source import KeyPath, YamlSource, blaming
 
 
 def check_drift(source: YamlSource, drift: DriftBlock) -> None:
@@ -20,6 +20,7 @@ def check_drift(source: YamlSource, drift: DriftBlock) -> None:
         for name in wanted:
             with blaming(source, ("drift", key)):
                 plugins.load(f"drift.{key}", name)
+        must_differ(source, ("drift", key), wanted)
     if drift.items is None and "own" in drift.suites:
         raise source.error(("drift", "suites"), "the suite 'own' needs drift.items, a JSONL file")
     if drift.items is not None and "own" not in drift.suites:
@@ -27,6 +28,13 @@ def check_drift(source: YamlSource, drift: DriftBlock) -> None:
     if drift.items is not None:
         with blaming(source, ("drift", "items"), drift.items):
             read_closed(drift.items)
+
+
+def must_differ(source: YamlSource, path: KeyPath, names: Sequence[str]) -> None:
+    """Raise ConfigError for a name that stands twice in a list of what is to be measured."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise source.error(path, f"{twice!r} is given twice", "keep one of them")
 
 
 def judged_on_other_text(source: YamlSource, drift: DriftBlock, groups: Sequence[Group]) -> None:

@@ -17,6 +17,11 @@ _KEY = re.compile(
 )
 
 
+def looks_like_a_key(text: str) -> bool:
+    """Return whether a text has what providers put in front of their keys."""
+    return _KEY.search(text) is not None
+
+
 def refuse_pasted_keys(source: YamlSource) -> None:
     """Raise ConfigError at the first text that looks like the key of an account. The text is not shown."""
     for path in _places(source.data, ()):
@@ -32,11 +37,11 @@ def _places(value: object, path: KeyPath) -> Iterator[KeyPath]:
     """Yield the path of each text with such a key; where it is a name of the YAML, the path of the block."""
     if isinstance(value, dict):
         for name, inner in value.items():
-            if _KEY.search(name):
+            if looks_like_a_key(name):
                 yield path
             yield from _places(inner, (*path, name))
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from _places(inner, (*path, index))
-    elif isinstance(value, str) and _KEY.search(value):
+    elif isinstance(value, str) and looks_like_a_key(value):
         yield path

@@ -23,7 +23,7 @@ from bench.config.blocks import (
     PriceBlock,
     SloBlock,
 )
-from bench.config.drift_block import check_drift, judged_on_other_text
+from bench.config.drift_block import check_drift, judged_on_other_text, must_differ
 from bench.config.gate_block import read_limits
 from bench.config.merging import Raw
 from bench.config.pasted_keys import refuse_pasted_keys
@@ -115,7 +115,7 @@ class _Reader(RowReader):
         judged_on_other_text(self.source, drift, groups)
         gate = read_limits(self, self.data.get("gate", {}), drift, slo, groups, energy)
         if served:
-            self.only_of_workers(drift, measure, energy)
+            self.only_of_workers(groups, drift, measure, energy)
             if many := too_many_requests(groups, measure):
                 raise self.source.error(("workload", "requests"), *many)
         else:
@@ -145,6 +145,7 @@ class _Reader(RowReader):
         for probe in measure.probes:
             with blaming(self.source, ("measure", "probes")):
                 plugins.load("probes", probe)
+        must_differ(self.source, ("measure", "probes"), measure.probes)
         return measure
 
     def outline(self) -> Spec:

@@ -127,6 +127,9 @@ class RowReader(ServedRows):
                 f"{workload.batch_size} requests at a time, and there are {workload.requests} in all",
                 "raise requests, or lower batch_size",
             )
+        if hasattr(load, "plan"):
+            with blaming(self.source, self.place(path, "workload", "requests")):
+                load.plan(workload, 0)
         return workload
 
     def _sound_model(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -10,14 +10,16 @@ from bench import plugins
 from bench.config.block_reader import BlockReader
 from bench.config.blocks import DriftBlock, EnergyBlock, MeasureBlock, RuntimeBlock, WorkloadBlock
 from bench.config.served import address_of, check_server, idle_key, is_server, misfit
+from bench.config.spec import Group
 from bench.drift.behaviour import suites_of
 from bench.models.reference import ModelRef
 from bench.models.registry import find_model
+from bench.serving.engines import ADAPTERS
 from bench.yaml_source import KeyPath, YamlSource
 
 Raw = Mapping[str, Any]
 # What the worker of a row does; a server has no worker.
-OF_WORKERS = {"drift": ("statistics",), "measure": ("design", "probes", "memory_limit")}
+OF_WORKERS = {"drift": ("statistics",), "measure": ("design", "probes", "memory_limit", "timeout_s")}
 
 
 class ServedRows(BlockReader):
@@ -56,7 +58,9 @@ class ServedRows(BlockReader):
             problem = f"is missing, and {there.host} is not this machine"
             raise self.source.error(("price",), problem, "say what an hour of the server costs")
 
-    def only_of_workers(self, drift: DriftBlock, measure: MeasureBlock, energy: EnergyBlock | None) -> None:
+    def only_of_workers(
+        self, groups: Sequence[Group], drift: DriftBlock, measure: MeasureBlock, energy: EnergyBlock | None
+    ) -> None:
         """Refuse, in a config of servers, what would be ignored. A default may stand there, as in the full
         config that a run writes."""
         for name, block in (("drift", drift), ("measure", measure)):
@@ -64,6 +68,10 @@ class ServedRows(BlockReader):
                 if getattr(block, key) != type(block).model_fields[key].default:
                     raise self.source.error((name, key), "does nothing for servers", "leave it out")
         self._only_replies(drift)
+        started = any(arm.runtime.name in ADAPTERS for group in groups for arm in group.arms)
+        if not measure.pin_client and not started:
+            problem = "does nothing for servers that are there already"
+            raise self.source.error(("measure", "pin_client"), problem, "leave it out")
         if energy is not None and energy.modelled_watts is not None:
             raise self.source.error(("energy", "modelled_watts"), "does nothing for servers", "leave it out")
 

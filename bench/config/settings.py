@@ -20,6 +20,14 @@ from bench.yaml_source import KeyPath, YamlSource
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+MOST_INTEGER = 2**63 - 1
+# Words that YAML 1.1 took for true and false, and YAML 1.2 takes for text.
+OLD_WORDS = ("yes", "no", "on", "off", "y", "n")
+PLAIN = {
+    "a valid boolean": "true or false", "a valid tuple": "a list", "a valid dictionary": "a block of keys",
+    "an object": "a block of keys",
+}  # fmt: skip
+
 
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
@@ -33,6 +41,7 @@ def settings(source: YamlSource, kind: Any, given: dict[str, Any], path: KeyPath
         if key not in known:
             hint = did_you_mean(key, known, f"known: {', '.join(known) or 'no settings'}")
             raise source.error((*path, key), "unknown key", hint)
+        _must_fit(source, given[key], (*path, key))
     has_required = dataclasses.MISSING in {field.default for field in dataclasses.fields(kind)}
     checked = given or has_required  # defaults alone need no check, and making a checker takes a millisecond
     try:
@@ -43,6 +52,16 @@ def settings(source: YamlSource, kind: Any, given: dict[str, Any], path: KeyPath
     except ValueError as bad:  # of the defaults, where one of several settings must be given
         raise source.error(path, str(bad)) from None
     return {name: getattr(made, name) for name in known}
+
+
+def _must_fit(source: YamlSource, value: object, path: KeyPath) -> None:
+    """Raise ConfigError for a whole number that a journal could not hold, at any depth of the settings."""
+    if isinstance(value, dict | list):
+        parts = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
+        for key, inner in parts:
+            _must_fit(source, inner, (*path, key))
+    elif isinstance(value, int) and abs(value) > MOST_INTEGER:
+        raise source.error(path, "a whole number must be within ±2^63")
 
 
 def _refusal(source: YamlSource, kind: Any, wrong: ErrorDetails, path: KeyPath) -> ConfigError:
@@ -78,7 +97,35 @@ def explain(wrong: ErrorDetails, kind: type[Block] | None = None) -> tuple[str, 
     message = wrong["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
     if wrong["type"] == "value_error":
         return message, ""
+    if wrong["type"] == "missing":
+        return "is missing", ""
+    shown = _shown(wrong["input"])
+    for jargon, plain in PLAIN.items():
+        message = message.replace(jargon, plain)
+    if hint := _number_as_written(wrong):
+        return f"{message}, not {shown}", hint
+    if wrong["type"].startswith("bool") and str(wrong["input"]).lower() in OLD_WORDS:
+        return f"{message}, not {shown}", "write true or false"
+    if message == "should be a list" and isinstance(wrong["input"], str):
+        return f"{message}, not {shown}", f"write [{wrong['input']:.60}]"
     if wrong["type"] == "string_pattern_mismatch" and kind is not None:
         message = f"should be one of {kind.model_fields[str(wrong['loc'][0])].description}"
     choices = re.findall("'([^']+)'", message) if wrong["type"] == "literal_error" else []
-    return f"{message}, not {wrong['input']!r:.60}", did_you_mean(str(wrong["input"]), choices)
+    return f"{message}, not {shown}", did_you_mean(str(wrong["input"]), choices)
+
+
+def _number_as_written(wrong: ErrorDetails) -> str:
+    """Return a hint for a number that YAML 1.2 takes for text (``012``, ``1_000``), or for a fraction
+    (``1e3``); empty for anything else."""
+    value = wrong["input"]
+    if wrong["type"] == "int_type" and isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return f"write {int(value)}"
+    if wrong["type"] in ("int_type", "float_type") and isinstance(value, str):
+        return f"write {int(value)}" if re.fullmatch(r"[-+]?[0-9]{1,15}(_[0-9]{1,15}){0,3}", value) else ""
+    return ""
+
+
+def _shown(value: object) -> str:
+    """Return a value as the YAML has it (``true``, ``null``, ``[6]``), at most 60 letters of it."""
+    text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text[:60]

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.errors import UsageError
 from bench.optimisations import spellings
-from bench.yaml_source import MAX_DEPTH, KeyPath, YamlSource, parse_yaml
+from bench.yaml_source import BY_OPTION, MAX_DEPTH, KeyPath, YamlSource, parse_yaml
 
 
 def override(source: YamlSource, text: str) -> YamlSource:
@@ -23,12 +23,16 @@ def override(source: YamlSource, text: str) -> YamlSource:
     *parents, last = [spellings().get(key, key) for key in keys.strip().split(".")]
     if len(parents) >= MAX_DEPTH:
         raise UsageError(f"--set {text[:60]!r}: a key has at most {MAX_DEPTH} parts")
-    for key in parents:
+    lines = dict(source.lines)
+    for depth, key in enumerate(parents, 1):
         target = target.setdefault(key, {}) if isinstance(target, dict) else None
+        lines.setdefault(tuple(parents[:depth]), BY_OPTION)
     if not isinstance(target, dict):
         raise UsageError(f"--set {text[:200]!r}: {'.'.join(parents)[:200]} is not a block of keys")
     target[last] = read["value"]
-    return spelled(YamlSource(source.file, data, source.lines))
+    place = (*parents, last)
+    lines = {path: line for path, line in lines.items() if path[: len(place)] != place}
+    return spelled(YamlSource(source.file, data, {**lines, place: BY_OPTION}))
 
 
 def spelled(source: YamlSource) -> YamlSource:

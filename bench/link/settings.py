@@ -92,6 +92,8 @@ class LinkSettings:
         if not 0 <= self.loss < 1:
             raise ValueError(f"loss must be 0 or more and below 1, not {self.loss:g}")
         _within("patience_s", self.patience_s, 0, MOST_S)
+        if self.patience_s and self.outage is None:
+            raise ValueError("patience_s is how long an outage is waited for, and there is no outage")
         if isinstance(self.outage, Mapping):
             object.__setattr__(self, "outage", Outage(**self.outage))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from itertools import takewhile
 from pathlib import Path
@@ -27,7 +28,7 @@ def cuda_device_count() -> int:
 def _is_device(entry: str, found: int) -> bool:
     """Return whether an entry of CUDA_VISIBLE_DEVICES may be one of ``found`` devices: a number, or a UUID,
     which is not looked up here."""
-    return int(entry) < found if entry.isdecimal() else entry.startswith(("GPU-", "MIG-"))
+    return int(entry) < found if re.fullmatch("[0-9]{1,9}", entry) else entry.startswith(("GPU-", "MIG-"))
 
 
 def cuda_memory_bytes() -> int | None:

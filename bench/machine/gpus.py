@@ -62,7 +62,7 @@ def _usable(library: object, board: Gpu) -> list[Gpu]:
 
 def _named(entry: str, usable: dict[int, list[Gpu]], every: dict[str, Gpu]) -> Gpu | None:
     """Return the GPU of one entry of CUDA_VISIBLE_DEVICES; None if it is none, or not one alone."""
-    if re.fullmatch("[0-9]+", entry):
+    if re.fullmatch("[0-9]{1,9}", entry):
         return next(iter(usable.get(int(entry), ())), None)
     found = [gpu for uuid, gpu in every.items() if entry and uuid.startswith(entry)]
     return found[0] if len(found) == 1 else None

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, Field, JsonValue, ValidationErro
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from bench.data_paths import data_directories
-from bench.errors import UsageError
+from bench.errors import ConfigError, UsageError
 from bench.formatting import did_you_mean, printable
 from bench.models import anatomy
 from bench.models.architecture import Architecture, Count, Precision, Published, Reasoning, Record
@@ -157,8 +157,18 @@ def find_model(name: str, within: Sequence[Path] = ()) -> ModelFile:
 
 
 def all_models(within: Sequence[Path] = ()) -> tuple[ModelFile, ...]:
-    """Return every known model, sorted by name."""
-    return tuple(_read(path) for _, path in sorted(_files(within).items()))
+    """Return every known model, sorted by name. A file that is wrong is in the way of its own model only:
+    other programs keep files in a directory called ``models``, too."""
+    return tuple(found for found in every_file(within) if isinstance(found, ModelFile))
+
+
+def every_file(within: Sequence[Path] = ()) -> Iterator[ModelFile | ConfigError]:
+    """Yield what each model file says, by its name, or what is wrong with it."""
+    for _, path in sorted(_files(within).items()):
+        try:
+            yield _read(path)
+        except ConfigError as wrong:
+            yield wrong
 
 
 def _files(within: Sequence[Path]) -> dict[str, Path]:

@@ -60,8 +60,9 @@ class TokenMix:
 
     def scaled(self, ratio: float) -> TokenMix:
         """Return the same text counted by a tokenizer that makes ``ratio`` times as many tokens."""
-        if not 0 < ratio <= MOST_RATIO:
-            raise UsageError(f"the ratio of tokens must be above 0 and at most {MOST_RATIO}, got {ratio:g}")
+        if not 1 / MOST_RATIO <= ratio <= MOST_RATIO:
+            least = 1 / MOST_RATIO
+            raise UsageError(f"the ratio of tokens must be from {least:g} to {MOST_RATIO}, got {ratio:g}")
         return TokenMix(self.input_tokens * ratio, self.output_tokens * ratio, self.cached_share)
 
 

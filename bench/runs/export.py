@@ -27,6 +27,7 @@ from bench.optimisations import routes
 from bench.records import Exported
 from bench.results.verify import SPEC_YAML, same_spec
 from bench.runs.run import fetcher
+from bench.store.files import naming
 from bench.store.replay import load_record
 
 TOKENIZER_FILES = ("tokenizer*", "*.jinja", "special_tokens_map.json", "vocab*", "merges.txt", "*.tiktoken")
@@ -63,7 +64,8 @@ def export(
     model = fetch(arm.model)
     tokenizer = _tokenizer_files(model.directory)
     staged = to.with_name(f".{to.name}-{secrets.token_hex(4)}")
-    staged.mkdir(parents=True)
+    with naming("make", staged, failed=UsageError):
+        staged.mkdir(parents=True)
     try:
         found = _write(arm, model, fetch(baseline.model), staged, spec.measure.timeout_s, say)
         for file in tokenizer:
@@ -104,6 +106,8 @@ def _may_start(arm: Arm, python: Path | None) -> None:
     if arm.runtime.name != "transformers":
         raise UsageError(f"{arm.name} ran on {arm.runtime.name}: only models of transformers can be exported")
     named = arm.runtime.python
+    if named is None and python is not None:
+        raise UsageError("--python does nothing here: the config of this run names no interpreter")
     if named is not None and python != Path(named):
         raise UsageError(
             f"the config of this run names an interpreter, {named}; a run does not choose what is started "

@@ -7,6 +7,7 @@ what is being measured. The order of the pieces is ours: Ray places an actor on 
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -123,7 +124,7 @@ class OnRay:
 def _must_answer(address: str | None) -> None:
     """Raise BenchError if nothing listens at ``HOST:PORT``: Ray itself would try for minutes."""
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not re.fullmatch("[0-9]{1,5}", port):
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()

@@ -96,8 +96,20 @@ def address(url: str) -> Address:
             break
     if re.search(r"[^\x21-\x7e]", path):
         raise UsageError("the path of the address has letters that no address has")
+    host = _ascii(parts.hostname)
     port = port if port is not None else {"http": 80, "https": 443}[parts.scheme]
-    return Address(parts.scheme, parts.hostname, port, path or "/v1")
+    return Address(parts.scheme, host, port, path or "/v1")
+
+
+def _ascii(host: str) -> str:
+    """Return the name of a host as it stands in requests: letters of other alphabets as IDNA has them."""
+    try:
+        found = host.encode("idna").decode("ascii")
+    except UnicodeError:  # an empty part, or one of more than 63 letters
+        found = ""
+    if not re.fullmatch(r"[A-Za-z0-9._:%-]+", found):
+        raise UsageError("the address of the server has no name that a host can have")
+    return found
 
 
 def key_of(name: str | None, server: Address) -> Secret | None:

@@ -16,6 +16,8 @@ from bench.errors import UsageError
 from bench.formatting import count
 
 MOST_REQUESTS = 1_000_000
+LONGEST_S = 30 * 86_400.0  # until the last request comes
+MOST_PROMPT_TOKENS = 100_000_000  # of all prompts of a load together
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ class OpenLoop:
         _requests(len(self.times_s))
         if self.times_s[0] < 0 or any(b < a for a, b in itertools.pairwise(self.times_s)):
             raise UsageError("arrivals must be in order, from 0 s on")
+        if not self.times_s[-1] <= LONGEST_S:
+            raise UsageError(
+                f"{self.name}: the last of {len(self.times_s)} requests would come after more than "
+                f"{LONGEST_S / 86_400:.0f} days: raise the rate, or the speed of a trace"
+            )
 
     @property
     def requests(self) -> int:
@@ -108,6 +115,12 @@ class Planned:
     sharing: Sharing = NOTHING_SHARED
     spoken: Spoken | None = None
 
+    def __post_init__(self) -> None:
+        tokens = 0 if self.spoken else sum(n_in for n_in, _ in self.lengths)
+        if tokens > MOST_PROMPT_TOKENS:
+            most = f"{MOST_PROMPT_TOKENS:,} are the most: send fewer requests, or shorter ones"
+            raise UsageError(f"the prompts of this load have {tokens:,} tokens together, and {most}")
+
 
 def constant(rate: float, requests: int) -> OpenLoop:
     """Requests at equal distances, ``rate`` a second."""
@@ -133,7 +146,7 @@ def gamma(rate: float, burstiness: float, requests: int, seed: int) -> OpenLoop:
     _positive("burstiness", burstiness)
     _requests(requests)
     draw = random.Random(seed)
-    gaps = (draw.gammavariate(burstiness, 1 / (rate * burstiness)) for _ in range(requests))
+    gaps = (draw.gammavariate(burstiness, 1 / rate / burstiness) for _ in range(requests))
     return OpenLoop(_summed(gaps), f"gamma, {rate:g} requests/s, burstiness {burstiness:g}")
 
 
@@ -150,7 +163,7 @@ def _summed(gaps: Iterable[float]) -> tuple[float, ...]:
 
 
 def _positive(name: str, value: float) -> None:
-    if not math.isfinite(value) or value <= 0:
+    if not 0 < value < math.inf:
         raise UsageError(f"{name} must be above 0, got {value:g}")
 
 

@@ -52,7 +52,8 @@ def hits_in(text: str) -> Hits | None:
             if value is None:
                 return None
             sums[name] = sums.get(name, 0.0) + value
-    return Hits(sums[HITS], sums[QUERIES]) if len(sums) == 2 else None
+    known = len(sums) == 2 and all(map(math.isfinite, sums.values()))
+    return Hits(sums[HITS], sums[QUERIES]) if known else None
 
 
 async def hits_of(server: Address, key: Secret | None) -> Hits | None:

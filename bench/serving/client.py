@@ -14,7 +14,7 @@ from bench.errors import BenchError
 from bench.records.samples import Sample
 from bench.serving.address import Address, Secret
 from bench.serving.connection import Connection, Lost, connect
-from bench.serving.reply import MOST_BODY, Asked, Reply, Trip, without
+from bench.serving.reply import MORE_EVENTS, MOST_BODY, Asked, Reply, Trip, without
 from bench.serving.sse import BadStream
 
 Api = Literal["completions", "chat"]
@@ -68,7 +68,7 @@ class Client:
     async def _attempts(self, trip: Trip, request: bytes) -> None:
         for left in range(self.settings.retries, -1, -1):
             trip.attempts += 1
-            reply = Reply()
+            reply = Reply(most_events=4 * trip.asked.output_tokens + MORE_EVENTS)
             trip.reply = reply
             try:
                 await self._exchange(trip, request, reply)

@@ -94,7 +94,7 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except Lost as bad:
             self._end(bad)
-        except _parser_error() as bad:
+        except _parser_errors() as bad:
             cause = bad.__context__  # httptools wraps what a callback raises
             self._end(cause if isinstance(cause, Lost | ValueError) else Lost("the reply is not HTTP/1.1"))
 
@@ -119,7 +119,9 @@ class Connection(asyncio.Protocol):
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        """Tell the listener the status."""
+        """Tell the listener the status; a provisional one (100 Continue, 103 Early Hints) is no reply yet."""
+        if self._provisional:
+            return
         self._until_close = not {"content-length", "transfer-encoding"} & self._headers.keys()
         if self._listener is not None and self._parser is not None:
             self._listener.begins(self._parser.get_status_code(), self._headers)
@@ -130,10 +132,17 @@ class Connection(asyncio.Protocol):
             self._listener.receives(self._at_ns, body)
 
     def on_message_complete(self) -> None:
-        """The reply is whole."""
+        """The reply is whole, unless it was a provisional one."""
+        if self._provisional:
+            self._headers = {}
+            return
         if self._parser is not None:
             self.reusable = self._parser.should_keep_alive()
         self._end(None)
+
+    @property
+    def _provisional(self) -> bool:
+        return self._parser is not None and 100 <= self._parser.get_status_code() < 200
 
     def _end(self, bad: BaseException | None) -> None:
         done, self._done, self._listener = self._done, None, None
@@ -176,8 +185,7 @@ def _parser(connection: Connection) -> httptools.HttpResponseParser:
     return httptools.HttpResponseParser(connection)
 
 
-def _parser_error() -> type[Exception]:
+def _parser_errors() -> tuple[type[Exception], ...]:
     import httptools
 
-    found: type[Exception] = httptools.HttpParserError
-    return found
+    return httptools.HttpParserError, httptools.HttpParserUpgrade

@@ -6,6 +6,7 @@ one token. Servers that name tokens by their text alone have no route, because a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ WAIT_S, TOKENIZE_S = 300.0, 60.0
 FULL = "logprobs of /completions"  # where -1 means the whole vocabulary
 USUAL_TOP = 20  # vLLM's --max-logprobs, and the most of OpenAI
 MOST_VOCABULARY = 1_000_000
+LEAST_LN = -9999.0  # what servers send for a probability of 0
 Distribution = Mapping[int, float]
 Ask = Callable[[Sequence[int]], Awaitable[Distribution]]
 
@@ -54,8 +56,8 @@ class Asker:
         found = await self._fetch(f"{self.server.prefix}/completions", body)
         try:
             row = found["choices"][0]["logprobs"]["top_logprobs"][0]  # type: ignore[index]
-            return {int(name.removeprefix("token_id:")): float(value) for name, value in row.items()}
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+            return _sound({int(name.removeprefix("token_id:")): float(value) for name, value in row.items()})
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError):
             raise BenchError("the reply has no log-probabilities by token id") from None
 
     async def llama(self, ids: Sequence[int], top: int) -> Distribution:
@@ -71,8 +73,8 @@ class Asker:
         found = await self._fetch("/completion", body)
         try:
             rows = found["completion_probabilities"][0]["top_logprobs"]  # type: ignore[index]
-            return {int(one["id"]): float(one["logprob"]) for one in rows}
-        except (KeyError, IndexError, TypeError, ValueError):
+            return _sound({int(one["id"]): float(one["logprob"]) for one in rows})
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError):
             raise BenchError("the reply has no completion_probabilities") from None
 
     async def tokens(self, text: str, *, special: bool = False) -> list[object] | None:
@@ -88,6 +90,18 @@ class Asker:
 
     async def _fetch(self, path: str, body: object) -> object:
         return await fetch(self.server, path, self.key, body, WAIT_S, most_bytes=MOST_BYTES)
+
+
+def _sound(found: dict[int, float]) -> Distribution:
+    """Return log-probabilities by token id, those of a probability of 0 as servers usually send it.
+
+    Raises ValueError for what is no token or no logarithm: a server may send anything.
+    """
+    if found and not 0 <= min(found) <= max(found) < MOST_VOCABULARY:
+        raise ValueError("a token id that no vocabulary has")
+    if not all(ln_p < math.inf for ln_p in found.values()):
+        raise ValueError("a log-probability that is no number")
+    return {token: max(ln_p, LEAST_LN) for token, ln_p in found.items()}
 
 
 async def route_of(asker: Asker, vocabulary: int, ids: Sequence[int]) -> Route:

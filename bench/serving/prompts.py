@@ -37,6 +37,7 @@ material population call economy hospital church risk fire future bank success
 """
 WORDS = tuple(_TEXT.split())
 ROUNDS = 6
+MOST_WORDS = 8  # of a token, on average: a server that counts fewer tokens does not count these words
 LEAST_OUTPUT = 2  # of one token there is no time per further token
 Count = Callable[[str], Awaitable[int]]
 
@@ -72,7 +73,7 @@ async def _fitted(n_in: int, n_out: int, draw: random.Random, count: Count) -> A
             best, found = chosen, now
         if now == n_in:
             break
-        wanted = max(round(len(chosen) * n_in / max(now, 1)), 1)
+        wanted = min(max(round(len(chosen) * n_in / max(now, 1)), 1), MOST_WORDS * n_in)
         if wanted == len(chosen):
             wanted = max(wanted + (1 if now < n_in else -1), 1)
         more = words(max(wanted - len(chosen), 0), draw).split()
@@ -170,8 +171,8 @@ async def tokenizer_of(server: Address, model: str, key: Secret | None) -> Count
         body = {"model": model, "prompt": text, "content": text}  # vLLM reads prompt, llama.cpp content
         found = await fetch(server, "/tokenize", key, body)
         if isinstance(found, dict):
-            if type(found.get("count")) is int:
-                return int(found["count"])
+            if type(counted := found.get("count")) is int and 0 <= counted <= 10 * MOST_TOKENS:
+                return counted
             if isinstance(found.get("tokens"), list):
                 return len(found["tokens"])
         raise BenchError(f"{server.url}: /tokenize returned no tokens")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError, IntegrityError
+from bench.errors import BenchError, IntegrityError, UsageError
 from bench.metrics.requests import Counts, Limits, counts, figures
 from bench.pricing.cost import Price, price_of
 from bench.pricing.hardware import parse_price
@@ -30,6 +30,8 @@ from bench.store.journal import Journal, read_journal
 JOURNAL, SUMMARY = "journal.jsonl", "load.json"
 SCHEMA_VERSION = 1
 BATCH = 100
+MOST_AT_ONCE = 1_000_000  # tokens of an event
+MOST_TOKENS = 100_000_000  # of a load: each of them has a time of its own
 ANSWERED_BY_CACHE = 0.01
 TURNS = "multi-turn"  # its prompts are meant to begin alike
 AnyDrift = Drift | TextDrift | DriftFailed
@@ -131,12 +133,24 @@ def read(directory: Path) -> Kept:
         by_kind.setdefault(record["kind"], []).append(record)
     try:
         first, last = by_kind["load"][0], by_kind["end"][0]
-        samples = tuple(Sample.from_json(row) for one in by_kind.get("samples", []) for row in one["samples"])
+        samples = tuple(_sample(row, path) for one in by_kind.get("samples", []) for row in one["samples"])
+        if sum(one.n_out for one in samples) > MOST_TOKENS:
+            raise IntegrityError(f"{path}: more than {MOST_TOKENS} tokens in its replies")
         load = Load(samples, Honesty.from_json(last["client"]), str(last["stopped"]))
         drift = next(map(_drift, by_kind.get("drift", [])), None)
         return dict(first["head"]), load, dict(first["slo"]), first["price"], drift
     except (KeyError, TypeError, IndexError) as bad:
         raise IntegrityError(f"{path}: this is not the journal of a load ({bad!r:.80})") from None
+
+
+def _sample(row: Mapping[str, Any], path: Path) -> Sample:
+    """Read a request. Raises IntegrityError unless each of its events has a time, and a number of tokens that
+    an event can have."""
+    found = Sample.from_json(row)
+    counts = [k for k in found.tokens if type(k) is int and 1 <= k <= MOST_AT_ONCE]
+    if len(counts) != len(found.events_ns) or len(found.tokens) != len(counts) or (found.ok and not counts):
+        raise IntegrityError(f"{path}: request {found.number!r:.20} has events without times or tokens")
+    return found
 
 
 def warnings(samples: Sequence[Sample], cache: Hits | None = None, prompts: str = "") -> tuple[str, ...]:
@@ -176,4 +190,9 @@ def _price(block: Mapping[str, Any] | None) -> Price | None:
     if block is None:
         return None
     given = {key: value for key, value in block.items() if key != "utilisation"}
-    return price_of(parse_price(given, "the price of the load"), None, float(block.get("utilisation", 1.0)))
+    try:
+        return price_of(
+            parse_price(given, "the price of the load"), None, float(block.get("utilisation", 1.0))
+        )
+    except UsageError as bad:  # the price of a load that is made has been checked
+        raise IntegrityError(str(bad)) from None

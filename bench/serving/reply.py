@@ -11,11 +11,13 @@ from bench.formatting import one_line
 from bench.records.samples import Sample, Status
 from bench.serving.address import Secret
 from bench.serving.events import DONE, event_of, message_of
-from bench.serving.sse import EventParser
+from bench.serving.sse import BadStream, EventParser
 from bench.serving.tokens import Arrival, counted
 
 MOST_BODY = 64 * 1024
 MOST_LETTERS = 300  # of a reason
+MORE_EVENTS = 1000  # than tokens that were asked for, in a reply
+NOT_MODIFIED = 304
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Asked:
 class Reply:
     """A reply as it comes."""
 
-    def __init__(self, most_body: int = MOST_BODY) -> None:
+    def __init__(self, most_body: int = MOST_BODY, most_events: int = MORE_EVENTS) -> None:
         self.status: int | None = None
         self.headers: dict[str, str] = {}
         self.arrivals: list[Arrival] = []
@@ -41,6 +43,7 @@ class Reply:
         self.body = b""
         self.too_long = False
         self._most_body = most_body
+        self._events_left = most_events
         self._parser = EventParser()
 
     @property
@@ -70,6 +73,9 @@ class Reply:
                 self._take(at_ns, text)
 
     def _take(self, at_ns: int, text: str) -> None:
+        self._events_left -= 1
+        if self._events_left < 0:
+            raise BadStream("more events than a reply of so many tokens can have")
         event = event_of(text)
         self.usage, self.finish = event.usage or self.usage, event.finish or self.finish
         self.cached = self.cached if event.cached is None else event.cached
@@ -78,8 +84,8 @@ class Reply:
 
     def refusal(self) -> str:
         """Say why this reply is no stream."""
-        if self.status is not None and 300 <= self.status < 400:
-            to = urlsplit(self.headers.get("location", "")).hostname or "another path"
+        if self.status is not None and 300 <= self.status < 400 and self.status != NOT_MODIFIED:
+            to = _host_of(self.headers.get("location", "")) or "another path"
             return f"the server redirects to {one_line(to)[:100]}, which is not followed: give that address"
         if self.status == 200:
             return (
@@ -91,6 +97,14 @@ class Reply:
             found = None
         told = message_of(found) if isinstance(found, dict) else one_line(self.body.decode(errors="replace"))
         return f"HTTP {self.status}: {told}" if told.strip() else f"HTTP {self.status}"
+
+
+def _host_of(url: str) -> str | None:
+    """Return the host of a URL that a server sent; None without one."""
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
 
 
 class Trip:

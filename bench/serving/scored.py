@@ -13,12 +13,11 @@ from typing import Any
 from bench.drift.distribution import window_starts
 from bench.errors import BenchError
 from bench.records import DriftWindow
-from bench.serving.distributions import Asker, Distribution, whole_route
+from bench.serving.distributions import LEAST_LN, MOST_VOCABULARY, Asker, Distribution, whole_route
 
 LnP = Any  # natural logarithms of probability of one window: an array of (scored positions, vocabulary)
 SAMPLE_LETTERS = 400
 ONE_LETTER = "a"
-LEAST_LN = -9999.0  # what servers send for a probability of 0
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,8 @@ def compared(ids: Sequence[int], base: LnP, variant: LnP) -> DriftWindow:
 
     if base.shape != variant.shape:
         raise BenchError(f"vocabulary of {variant.shape[1]}, the baseline's is {base.shape[1]}")
+    if max(ids) >= base.shape[1]:
+        raise BenchError(f"token {max(ids)} of the text is not in the vocabulary of {base.shape[1]}")
     # In float64 and with a sum of 1, because a server's logarithms were rounded once already.
     ln_p, ln_q = _normal(base), _normal(variant)
     kld = (np.exp(ln_p) * (ln_p - ln_q)).sum(axis=1)
@@ -122,7 +123,7 @@ async def _ids(asker: Asker, text: str, *, special: bool = False) -> tuple[int, 
         found = await asker.tokens(text, special=special)
     except BenchError as bad:
         raise BenchError(f"the server does not lend its tokenizer ({bad})") from None
-    ids = tuple(one for one in found or () if type(one) is int)
+    ids = tuple(one for one in found or () if type(one) is int and 0 <= one < MOST_VOCABULARY)
     if found is None or len(ids) < len(found):
         raise BenchError("the server does not lend its tokenizer (/tokenize returned no token ids)")
     return ids

@@ -18,6 +18,7 @@ from bench.stats.early_stopping import cannot_hold, least_requests, within
 Found = Literal["holds", "fails", "too few requests to say", "invalid"]
 TOLERANCE = 0.05
 MOST_STEPS = 20
+LONGEST_S = 86_400.0  # of one load: a server that never keeps its limits would be asked ever more slowly
 Try = Callable[[float, int], Awaitable[Load]]
 
 
@@ -75,6 +76,10 @@ async def highest_rate(
     fewest = least_requests(share, 0)
     if most_requests < fewest:
         raise UsageError(f"to show {share:.1%} at least {fewest} requests are needed, got {most_requests}")
+    if fewest / start > LONGEST_S:
+        raise UsageError(
+            f"{fewest} requests at {start:g} a second take more than a day: begin with a higher rate"
+        )
     steps: list[Step] = []
     low: float | None = None
     high: float | None = None
@@ -87,6 +92,9 @@ async def highest_rate(
         if low is not None and high is not None and high - low <= TOLERANCE * low:
             return Capacity(low, high, share, tuple(steps), f"found to {TOLERANCE:.0%}")
         rate = 2 * low if low and high is None else high / 2 if high and low is None else _middle(low, high)
+        if fewest / rate > LONGEST_S:
+            why = f"no rate below {high:g} requests/s was tried: its load would take more than a day"
+            return Capacity(low, high, share, tuple(steps), why)
     return Capacity(low, high, share, tuple(steps), f"not found to {TOLERANCE:.0%} in {MOST_STEPS} loads")
 
 

@@ -19,6 +19,8 @@ from bench.serving.load import run
 from bench.serving.reply import Asked
 from bench.serving.server import Server, started
 
+LONGEST_NAME = 300
+
 
 @dataclass(frozen=True)
 class Manner:
@@ -99,13 +101,16 @@ async def _only_model(server: Address, key: Secret | None) -> str:
     )
     if len(names) != 1:
         raise UsageError(f"{server.url} serves {len(names)} models: name one")
-    return str(names[0])
+    name = names[0]
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+        raise UsageError(f"{server.url} gives its model a name that cannot be shown: name it yourself")
+    return name
 
 
 def weights(name: str, *, gguf: bool) -> Path:
     """Return the directory of a model, or its GGUF file, from a path or from the name of a card."""
     path = Path(name)
-    return path.resolve() if path.exists() else weights_of(ensure(Named(name)), gguf=gguf)
+    return path.resolve() if name and path.exists() else weights_of(ensure(Named(name)), gguf=gguf)
 
 
 def weights_of(model: LocalModel, *, gguf: bool) -> Path:

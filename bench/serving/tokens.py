@@ -14,6 +14,7 @@ from bench.serving.events import Event
 
 How = Literal["token ids", "running usage", "usage", "usage spread", "events"]
 TOLERANCE = 0.01
+MORE_IDS = 16  # than twice the tokens that were asked for: such a count is not believed
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def counted(arrivals: Sequence[Arrival], said: int | None, asked: int | None) ->
     """
     if not arrivals:
         return Tokens((), "events", False)
-    exact = _ids(arrivals) or _running(arrivals)
+    exact = _ids(arrivals, asked) or _running(arrivals, asked)
     if exact is not None:
         per_event, how = exact
         doubt = _doubt(sum(per_event), said)
@@ -73,14 +74,20 @@ def counted(arrivals: Sequence[Arrival], said: int | None, asked: int | None) ->
                   "usage spread", False, f"{said} tokens came in {events} events")  # fmt: skip
 
 
-def _ids(arrivals: Sequence[Arrival]) -> tuple[tuple[int, ...], How] | None:
+def _ids(arrivals: Sequence[Arrival], asked: int | None) -> tuple[tuple[int, ...], How] | None:
+    """Return how many token ids each event has; None if they have none, or many more than were asked for."""
     found = [one.event.ids for one in arrivals if one.event.ids]
-    return (tuple(found), "token ids") if found and len(found) == len(arrivals) else None
+    if not found or len(found) != len(arrivals):
+        return None
+    too_many = asked is not None and sum(found) > 2 * asked + MORE_IDS
+    return None if too_many else (tuple(found), "token ids")
 
 
-def _running(arrivals: Sequence[Arrival]) -> tuple[tuple[int, ...], How] | None:
+def _running(arrivals: Sequence[Arrival], asked: int | None) -> tuple[tuple[int, ...], How] | None:
+    """Return the differences of a running usage; None without one, and for one of more tokens than were asked
+    for: a number costs a server nothing, and each token has a time of its own."""
     totals = [one.event.usage[1] for one in arrivals if one.event.usage and one.event.usage[1] is not None]
-    if not totals or len(totals) != len(arrivals):
+    if not totals or len(totals) != len(arrivals) or (asked is not None and totals[-1] > asked):
         return None
     steps = tuple(after - before for before, after in zip([0, *totals], totals, strict=False))
     return (steps, "running usage") if min(steps) > 0 else None
@@ -93,7 +100,8 @@ def _doubt(ours: int, said: int | None) -> str:
 
 
 def _spread(lengths: Sequence[int], total: int) -> tuple[int, ...]:
-    """Deal out ``total`` tokens: one for each event, the others by the length of its text."""
+    """Deal out ``total`` tokens: one for each event, the others by the length of its text if it has any."""
+    lengths = lengths if any(lengths) else [1] * len(lengths)
     more, letters = total - len(lengths), sum(lengths)
     shares = [more * length / letters for length in lengths]
     found = [int(share) for share in shares]

@@ -12,6 +12,7 @@ from bench.metrics.requests import Limits
 from bench.results.verify import must_agree
 from bench.serving import record
 from bench.store.journal import read_journal
+from bench.store.replay import judging
 
 MOST_BYTES = 64 * MIB
 
@@ -28,8 +29,9 @@ def verify_load(directory: Path) -> str:
     """
     path, journal = directory / record.SUMMARY, directory / record.JOURNAL
     read = read_journal(journal)
-    head, load, slo, price, drift = record.read(directory)
-    made = json.loads(json.dumps(record.result(head, load, Limits(slo), price, drift).to_json()))
+    with judging(directory):
+        head, load, slo, price, drift = record.read(directory)
+        made = json.loads(json.dumps(record.result(head, load, Limits(slo), price, drift).to_json()))
     try:
         found = json.loads(read_bounded(path, MOST_BYTES))
     except OSError as bad:

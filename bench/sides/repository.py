@@ -47,6 +47,20 @@ class Repository:
         found = _git_or_none(place, "rev-parse", "--show-toplevel")
         return cls(Path(found.strip())) if found and found.strip() else None
 
+    @staticmethod
+    def refused(path: Path) -> str:
+        """Say why git does not use the repository around ``path``: it is not installed, or the repository
+        belongs to another user, as in many containers. '' if there is no repository."""
+        place = path if path.is_dir() else path.parent
+        try:
+            _run(place, ("rev-parse", "--show-toplevel"), {"LC_ALL": "C"})
+        except OSError as bad:
+            return f"git cannot be started ({bad.strerror})"
+        except subprocess.SubprocessError as bad:
+            said = last_lines(bad)
+            return "" if "not a git repository" in said else said
+        return ""
+
     def find(self, ref: str, leave_out: Path | None = None) -> Commit | None:
         """Return the commit that ``ref`` names, or None. ``worktree`` is the files as they are now, without
         new ones below ``leave_out``: the results of a gate are no part of what it compares."""
@@ -72,7 +86,7 @@ class Repository:
 
     def commits_between(self, good: str, bad: str) -> list[str]:
         """Return the commits after ``good`` up to ``bad``, the oldest first, along the first parents."""
-        found = self._git("rev-list", "--reverse", "--first-parent", f"{good}..{bad}")
+        found = self._git("rev-list", "--reverse", "--first-parent", "--end-of-options", f"{good}..{bad}")
         return found.split()
 
     def subject(self, commit: str) -> str:

@@ -97,6 +97,8 @@ class Asked:
     def repository(self) -> Repository:
         """Return the repository that the config lies in. Raises UsageError if there is none."""
         found = Repository.around(self.config.absolute())
+        if found is None and (why := Repository.refused(self.config.absolute())):
+            raise UsageError(f"{self.config}: there are no commits to compare: {why}")
         if found is None:
             raise UsageError(f"{self.config} is in no git repository, so there are no commits to compare")
         return found

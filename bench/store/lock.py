@@ -81,7 +81,12 @@ def machine_lock_file() -> Path | None:
     named = os.environ.get(MACHINE_LOCK)
     if named == NO_MACHINE_LOCK:
         return None
-    return Path(named).expanduser() if named else _own_directory() / MACHINE_LOCK_NAME
+    if not named:
+        return _own_directory() / MACHINE_LOCK_NAME
+    try:
+        return Path(named).expanduser()
+    except RuntimeError:  # ~NAME of nobody
+        raise UsageError(f"{MACHINE_LOCK}={named}: there is no such home directory") from None
 
 
 def _own_directory() -> Path:

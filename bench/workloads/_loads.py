@@ -7,11 +7,13 @@ from typing import TypeVar
 
 from bench.config.blocks import WorkloadBlock
 from bench.errors import UsageError
+from bench.serving import arrivals
 from bench.serving.arrivals import Lengths
 
 P = TypeVar("P")
 # The common keys that mean something to them; any other that is given is refused.
 USES = ("name", "requests", "input_tokens", "output_tokens", "warmup")
+LONGEST_S = arrivals.LONGEST_S / 2  # on average: a stream of random arrivals may take longer
 
 
 def needs_a_length(workload: WorkloadBlock) -> tuple[str, str] | None:
@@ -19,6 +21,14 @@ def needs_a_length(workload: WorkloadBlock) -> tuple[str, str] | None:
     if workload.input_tokens is None:
         return "input_tokens", f"the workload {workload.name!r} needs input_tokens, the length of a prompt"
     return None
+
+
+def too_slow(rate: float, requests: int) -> tuple[str, str] | None:
+    """Return (key, what is wrong with it) for a rate at which so many requests take weeks, or None."""
+    if requests / rate <= LONGEST_S:
+        return None
+    days = LONGEST_S / 86_400
+    return "rate", f"{requests} requests at {rate:g} a second take more than {days:.0f} days: raise the rate"
 
 
 def lengths(workload: WorkloadBlock, requests: int | None = None) -> Lengths:

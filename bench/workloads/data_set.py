@@ -18,6 +18,7 @@ from bench.workloads.open_loop import MOST_RATE
 LOAD = True
 USES = ("name", "requests", "file", "output_tokens", "warmup")
 MOST_KEPT = 50_000  # entries; a run that asks for more begins again with the first
+MOST_LETTERS = 400_000_000  # of all entries together, which are kept in memory
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,12 @@ def problem(workload: WorkloadBlock) -> tuple[str, str] | None:
     except ValueError as bad:
         return "file", str(bad)
     if len(found) < min(workload.requests, MOST_KEPT):
-        asked = f"{workload.requests} requests asked for"
-        return "requests", f"{asked}, and {workload.file} holds {len(found)} prompts"
-    if _asked(workload).replies == "recorded" and all(answer is None for _prompt, answer in found):
+        wanted = f"{workload.requests} requests asked for"
+        return "requests", f"{wanted}, and {workload.file} holds {len(found)} prompts"
+    asked = _asked(workload)
+    if asked.rate is not None and (slow := _loads.too_slow(asked.rate, workload.requests)):
+        return slow
+    if asked.replies == "recorded" and all(answer is None for _prompt, answer in found):
         return "replies", f"{workload.file} has no answers; write replies: equal"
     return None
 
@@ -82,7 +86,14 @@ def words(workload: WorkloadBlock) -> str:
 
 @lru_cache(maxsize=4)
 def _read(file: str, _changed_ns: int) -> tuple[tuple[str, str | None], ...]:
-    return tuple((one.prompt, one.answer) for one in islice(entries(Path(file)), MOST_KEPT))
+    found: list[tuple[str, str | None]] = []
+    letters = 0
+    for one in islice(entries(Path(file)), MOST_KEPT):
+        letters += len(one.prompt) + len(one.answer or "")
+        if letters > MOST_LETTERS:
+            raise ValueError(f"{file}: more than {MOST_LETTERS} characters in {len(found) + 1} entries")
+        found.append((one.prompt, one.answer))
+    return tuple(found)
 
 
 def _asked(workload: WorkloadBlock) -> Params:

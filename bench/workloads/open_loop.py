@@ -11,7 +11,6 @@ from bench.workloads import _loads
 
 LOAD = True
 USES = _loads.USES
-problem = _loads.needs_a_length
 MOST_RATE = 100_000
 
 
@@ -31,6 +30,12 @@ class Params:
             raise ValueError("arrivals: gamma needs burstiness, and nothing else has it")
         if self.burstiness is not None and not 0 < self.burstiness <= 1000:
             raise ValueError("burstiness must be above 0 and at most 1000")
+
+
+def problem(workload: WorkloadBlock) -> tuple[str, str] | None:
+    """Return (key, what is wrong with it), or None."""
+    slow = _loads.too_slow(_loads.asked(Params, workload).rate, workload.requests)
+    return _loads.needs_a_length(workload) or slow
 
 
 def plan(workload: WorkloadBlock, seed: int) -> Planned:

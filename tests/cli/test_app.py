@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from journals import MACHINE, SPEC, write_journal, write_run
 
 from bench import __version__ as version
 from bench.cli import doctor as health
+from bench.cli.crash import report_crash
 from bench.cli.doctor import cpu_quota, findings
 from bench.cli.main import app
 from bench.errors import ExitCode
@@ -374,6 +377,46 @@ def test_the_unexpected_is_exit_5_and_leaves_its_traceback_in_a_private_file(tmp
     assert str(file) in said
     assert "Traceback (most recent call last)" in file.read_text()
     assert file.stat().st_mode & 0o077 == 0
+
+
+def test_a_traceback_that_cannot_be_kept_changes_no_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error on top of an error would leave with 1, the verdict of a gate that fails."""
+
+    def full(*_words: object, **_more: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", full)
+    said = report_crash(RuntimeError("secret plans"))
+    assert said.startswith(
+        "bench: unexpected RuntimeError: secret plans\nThis is a bug. Its traceback could not"
+    )
+    assert "No space left on device" in said
+
+
+def test_an_installation_that_is_not_whole_is_no_verdict(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise RuntimeError('half of it')\n")
+    found = subprocess.run(
+        [sys.executable, "-m", "bench", "gate", "configs/ci.yaml"],
+        capture_output=True, text=True, timeout=60, check=False, cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+    )  # fmt: skip
+    said = complaint(found, ExitCode.FAILED)
+    assert said == "bench cannot be started (RuntimeError: half of it): install it again\n"
+
+
+def test_a_current_directory_that_is_gone_is_said(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    body = f"import os\nos.chdir({str(gone)!r})\nos.rmdir({str(gone)!r})"
+    found = script(body, "check", ROOT / "configs" / "ci.yaml", PYTHONPATH=str(ROOT))
+    said = complaint(found, ExitCode.USAGE)
+    assert said.startswith("bench: the current directory cannot be used (No such file or directory)")
+
+
+@pytest.mark.parametrize("size", ["0", "-5", "²", "9" * 5000, "x"])
+def test_an_odd_size_of_a_terminal_is_forgotten(run: Path, size: str) -> None:
+    found = script("", "compare", run, COLUMNS=size, LINES=size)
+    assert (found.returncode, found.stderr) == (ExitCode.OK, "")
 
 
 def without_a_reader(*arguments: object, end: str = "stdout") -> int:

@@ -15,6 +15,8 @@ from bench.scale.campaign import Ending
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
+        (("--on", "ray://"), "--on ray://: write here"),
+        (("--on", "ray://host:²"), "write here, ray, or ray://HOST:PORT"),
         (("--on", "mars"), "--on mars: write here, ray, or ray://HOST:PORT"),
         (("--budget", "2h30"), "--budget 2h30: write a time such as 30m, 2h or 1d"),
         (("--on", "here", "--budget", "2"), "--budget 2: write a time such as 30m, 2h or 1d"),

@@ -77,6 +77,10 @@ def test_a_closed_stream_takes_no_file_of_ours(tmp_path: Path, run: Path) -> Non
 
 def test_messages_show_no_terminal_commands_and_no_passwords(tmp_path: Path) -> None:
     assert speakable("a\x1b[31mb\nc") == "a�[31mb\nc"
+    long = speakable(f"a.yaml:3: name: {'x' * 9000} is none (did you mean 'y'?)\nb")
+    assert long.startswith("a.yaml:3: name: xxx")
+    assert long.endswith("xxx is none (did you mean 'y'?)\nb")
+    assert len(long) < 1100
     assert (
         speakable("no https://me:pass@host/x or git+ssh://k@h/y")
         == "no https://***@host/x or git+ssh://***@h/y"

@@ -49,6 +49,8 @@ workload: {name: closed-loop, users: 2, input_tokens: 8}
         ("workload.batch_size=4", "does nothing for closed-loop"),
         ("workload.user=4", "did you mean 'users'?"),
         ("workload.users=0", "users must be from 1"),
+        ("workload={name: closed-loop, users: 2, input_tokens: 1000000, requests: 200}", "100,000,000 are"),
+        ("workload={name: open-loop, rate: 1e-300, input_tokens: 8}", "take more than 15 days"),
         ("workload={name: closed-loop, users: 2}", "needs input_tokens"),
         ("workload={name: open-loop, rate: -1, input_tokens: 8}", "rate must be above 0"),
         ("workload={name: open-loop, rate: 1, arrivals: gamma, input_tokens: 8}", "gamma needs burstiness"),
@@ -67,6 +69,8 @@ workload: {name: closed-loop, users: 2, input_tokens: 8}
         ("measure.design=abba", "measure.design: does nothing for servers"),
         ("measure.probes=[page-faults]", "measure.probes: does nothing for servers"),
         ("measure.memory_limit=8GiB", "measure.memory_limit: does nothing for servers"),
+        ("measure.timeout_s=60", "measure.timeout_s: does nothing for servers"),
+        ("measure.pin_client=false", "measure.pin_client: does nothing for servers that are there already"),
         ("energy={modelled_watts: 100}", "energy.modelled_watts: does nothing for servers"),
         (
             "variants=[{name: v, runtime: {name: transformers}, workload: {name: fixed}}]",

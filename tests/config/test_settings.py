@@ -108,3 +108,24 @@ def test_another_workload_does_not_take_them(write: Write) -> None:
     error = refusal(write(changed("output_tokens: 8", "output_tokens: 8\n  largest: 7")))
     assert (error.line, error.key) == (11, "workload.largest")
     assert "unknown key" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("step", "key", "words"),
+    [
+        ("{prune: depth, keep_layers: 2, seed: 99999999999999999999}", ".seed", "within ±2^63"),
+        ("{quantise: bnb-nf4, double_quant: on}", ".double_quant", "not 'on' (write true or false)"),
+        ("{quantise: kv-hqq, group_size: 0}", "", "group_size must be 1 to 131072, not 0"),
+        ("{quantise: kv-quanto, residual_length: -1}", "", "residual_length must be 1 to 131072, not -1"),
+        ("{quantise: bnb-int8, threshold: 1e300}", "", "threshold must be 0 to 65504"),
+        ("{compile: inductor, least_tokens: -5}", "", "least_tokens must be 1 to 1048576, not -5"),
+        ("{speculate: draft-model}", ".model", "is missing"),
+        ("{split: layers, link: 5}", ".link", "should be a block of keys, not 5"),
+    ],
+)  # fmt: skip
+def test_a_setting_that_no_scheme_can_have(write: Write, step: str, key: str, words: str) -> None:
+    """A journal holds no larger number, and a model is not loaded to find out what a number says."""
+    text = BASE.replace("    runtime: {dtype: bfloat16}", f"    optimise: [{step}]")
+    error = refusal(write(text))
+    assert (error.line, error.key) == (13, f"variants[0].optimise[0]{key}")
+    assert words in str(error)

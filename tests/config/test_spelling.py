@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from config_files import BASE, Write, changed, refusal
 
@@ -45,6 +47,20 @@ def test_set_leaves_the_rest_as_it_was_read(write: Write) -> None:
 def test_set_that_cannot_be_meant(write: Write, override: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         read_config(write(BASE), [override])
+
+
+def test_what_the_command_line_gives_stands_on_no_line_of_the_file(write: Write, tmp_path: Path) -> None:
+    """The line of the key holds another value, which is not what is wrong."""
+    error = refusal(write(BASE), "workload.requests=0")
+    assert str(error).startswith(f"{tmp_path / 'test.yaml'} with --set: workload.requests: ")
+    error = refusal(write(BASE), "workload={requests: 0}")
+    assert str(error).startswith(f"{tmp_path / 'test.yaml'} with --set: workload.requests: ")
+    error = refusal(write(BASE), "mesure.max_rounds=2")
+    assert str(error).startswith(
+        f"{tmp_path / 'test.yaml'} with --set: mesure: unknown key (did you mean 'measure'?)"
+    )
+    error = refusal(write(changed("requests: 6", "requests: x")), "measure.max_rounds=2")
+    assert str(error).startswith(f"{error.file}:9: workload.requests: ")
 
 
 @pytest.mark.parametrize(

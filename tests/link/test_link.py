@@ -160,6 +160,7 @@ def test_the_real_wait_is_what_was_asked_within_five_percent(settings: LinkSetti
         ({"loss": 1}, "loss must be 0 or more and below 1, not 1"),
         ({"loss": -0.1}, "loss must be"),
         ({"patience_s": -1}, "patience_s must be"),
+        ({"patience_s": 1}, "there is no outage"),
         ({"outage": {"for_s": 0}}, "for_s must be"),
         ({"outage": {"after_s": -1}}, "after_s must be"),
         ({"outage": {"for_s": 5, "every_s": 5}}, "the link never comes back"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -61,3 +62,13 @@ def test_nobody_is_asked_without_a_device(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(devices, "cuda_device_count", lambda: 0)
     assert answer(monkeypatch, "1\n") == []
     assert cuda_memory_bytes() is None
+
+
+def test_a_list_of_devices_that_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An entry that is no number, or one of thousands of digits, ends the list, as for CUDA."""
+    for number in range(3):
+        (tmp_path / f"nvidia{number}").touch()
+    monkeypatch.setattr(devices, "DEV", tmp_path)
+    for chosen, seen in (("1,0", 2), ("9" * 5000, 0), ("0,²", 1), ("0,9,1", 1), ("", 0)):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+        assert devices.cuda_device_count() == seen

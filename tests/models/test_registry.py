@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.cli.model_pages import rows
 from bench.data_paths import data_directories
 from bench.errors import ConfigError, UsageError
 from bench.models.registry import ModelFile, all_models, find_model, model_directories
@@ -233,3 +234,16 @@ def test_a_directory_of_that_name_is_pointed_at(tmp_path: Path, monkeypatch: pyt
         UsageError, match=r"no model called 'mine' \(for the directory .* write \{path: mine\}\)"
     ):
         find_model("mine")
+
+
+def test_a_file_of_another_program_is_in_the_way_of_its_own_name_only(models: Path) -> None:
+    """A directory called ``models`` is common: what lies there may be no model of ours."""
+    known = [model.name for model in all_models()]
+    (models / "yolov5s.yaml").write_text("nc: 80\ndepth_multiple: 0.33\n")
+    (models / "Not A Name.yaml").write_text(GOOD)
+    assert [model.name for model in all_models()] == known
+    shown = {name: about for name, *_, about in rows()}
+    assert "yolov5s.yaml:1: nc: unknown key" in shown["yolov5s"]
+    assert "Not A Name.yaml" in shown["Not A Name"]
+    with pytest.raises(ConfigError, match="unknown key"):
+        find_model("yolov5s")

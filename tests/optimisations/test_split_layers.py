@@ -253,6 +253,8 @@ def test_layers_that_are_not_there_are_refused() -> None:
         ({"edge_layers": -1}, "edge_layers must be 0 or more"),
         ({"edge_layers": 0, "activations": "int8"}, "token ids are sent then"),
         ({"cloud_usd_per_hour": -1}, "cloud_usd_per_hour must be"),
+        ({"cloud_usd_per_hour": 1}, "go together"),
+        ({"egress_usd_per_gb": 1}, "go together"),
         ({"link": {"loss": 2}}, "loss must be"),
     ],
     ids=str,

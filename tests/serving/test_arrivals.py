@@ -54,6 +54,8 @@ def test_all_at_once() -> None:
     [
         lambda: constant(0, 5), lambda: constant(-1, 5), lambda: poisson(float("nan"), 5, 0),
         lambda: at_once(0),
+        lambda: constant(1e-6, 9), lambda: poisson(1e-300, 5, 0), lambda: gamma(1e-200, 1e-200, 5, 0),
+        lambda: ClosedLoop(-(10**20), 5),
         lambda: gamma(1, 0, 5, 0), lambda: ClosedLoop(0, 5), lambda: ClosedLoop(1, 0), lambda: at_once(10**7),
     ],
 )  # fmt: skip
@@ -142,3 +144,15 @@ def test_prompts_have_the_length_that_the_tokenizer_says() -> None:
     found = asyncio.run(by_tokens([(40, 4), (3, 1)] * 20, 7, count))
     assert max(abs(one.input_tokens - wanted) for one, wanted in zip(found, [40, 3] * 20, strict=True)) <= 1
     assert [one.input_tokens for one in found] == [asyncio.run(count(one.prompt)) for one in found]
+
+
+@pytest.mark.parametrize("says", [0, 1, 10**6])
+def test_a_tokenizer_that_counts_nonsense_makes_no_endless_prompt(says: int) -> None:
+    """A server that finds one token in every text would be sent ever longer ones."""
+
+    async def count(text: str) -> int:
+        assert len(text.split()) <= 8 * 50 + 1
+        return says
+
+    found = asyncio.run(by_tokens([(50, 4)], 7, count))
+    assert [one.input_tokens for one in found] == [says]

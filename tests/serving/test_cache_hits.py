@@ -22,7 +22,15 @@ def test_the_counters_of_vllm() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", REAL.replace("384.0", "many"), REAL.replace("384.0", "NaN"), REAL.replace("hits", "x")]
+    "text",
+    [
+        "",
+        "{}",
+        REAL.replace("384.0", "many"),
+        REAL.replace("384.0", "NaN"),
+        REAL.replace("hits", "x"),
+        REAL.replace("384.0", "1e308") * 2,
+    ],
 )
 def test_a_server_without_them(text: str) -> None:
     assert hits_in(text) is None

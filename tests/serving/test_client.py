@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import math
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from threading import Thread
 from urllib.parse import quote
 
 import pytest
@@ -20,6 +24,7 @@ from bench.serving.events import Event
 from bench.serving.load import run
 from bench.serving.reply import Asked
 from bench.serving.server import free_port
+from bench.serving.target import Manner, there
 from bench.serving.tokens import Arrival, counted
 
 ASKED = Asked("one two three", 3, 8)
@@ -150,6 +155,77 @@ def test_other_ways_to_stream(stub: Address, mode: str) -> None:
     assert (one.status, one.n_out) == ("ok", 8)
 
 
+@contextmanager
+def serving(reply: bytes) -> Iterator[Address]:
+    """A server that answers one request with these bytes."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection, suppress(OSError):
+                connection.recv(65536)
+                connection.sendall(reply)
+                connection.recv(1)
+
+        Thread(target=answer, daemon=True).start()
+        yield Address("http", "127.0.0.1", listening.getsockname()[1])
+
+
+def answered(reply: bytes) -> Sample:
+    with serving(reply) as server:
+        [found] = sent(server, "m", timeout_s=20.0)
+    return found
+
+
+def stream(*events: bytes) -> bytes:
+    body = b"".join(b"data: %s\n\n" % event for event in events)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n" % len(body)
+    return head + body
+
+
+LAST = b'{"choices": [{"text": "a", "finish_reason": "stop"}]}'
+
+
+@pytest.mark.parametrize("status", ["100 Continue", "103 Early Hints"])
+def test_a_provisional_answer_is_no_reply(status: str) -> None:
+    """A proxy may send one before the reply, with headers of its own."""
+    hint = f"HTTP/1.1 {status}\r\nContent-Type: text/html\r\n\r\n".encode()
+    one = answered(hint + stream(LAST))
+    assert (one.status, one.http_status, one.n_out) == ("ok", 200, 1)
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (
+            b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\nContent-Length: 0\r\n\r\n",
+            "redirects to another path",
+        ),
+        (b"HTTP/1.1 304 Not Modified\r\n\r\n", "HTTP 304"),
+        (
+            b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n" + stream(LAST),
+            "not HTTP/1.1",
+        ),
+        (stream(*[b'{"choices": []}'] * 2000, LAST), "more events than a reply of so many tokens can have"),
+        (stream(*[b'{"choices": [{"text": "a"}]}'] * 2000, LAST), "more events than a reply"),
+    ],
+    ids=["location", "304", "upgrade", "empty events", "events"],
+)
+def test_a_server_that_answers_something_else(reply: bytes, reason: str) -> None:
+    """Without a bound, 256 MiB of tiny events would be gigabytes of memory, and minutes without a timeout."""
+    one = answered(reply)
+    assert one.status == "failed"
+    assert reason in one.reason
+
+
+@pytest.mark.parametrize("name", ["null", "5", "{}", '""', '"\\u001b[31m"', '"\\ud800"', f'"{"x" * 301}"'])
+def test_a_name_of_a_model_that_cannot_be_shown(name: str) -> None:
+    body = f'{{"data": [{{"id": {name}}}]}}'.encode()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with serving(head + body) as server, pytest.raises(UsageError, match="name it yourself"):
+        there(server, None, None, Manner())
+
+
 @pytest.mark.fault(24)
 def test_a_retry_is_counted_and_stays_in_the_latency(stub: Address) -> None:
     [one] = sent(stub, "fail=2,status=429", retries=3, backoff_s=0.1)
@@ -181,11 +257,24 @@ def test_a_running_usage_is_exact() -> None:
     assert counted(events, 7, None).per_event == (2, 1, 4)
 
 
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [(Event("a", usage=(3, 1)), Event("a", usage=(3, 10**8))), (Event(ids=1), Event(ids=10**8))],
+    ids=["usage", "ids"],
+)
+def test_a_number_that_costs_a_server_nothing_is_not_believed(first: Event, last: Event) -> None:
+    """Each token has a time of its own: a hundred million of them would fill the memory."""
+    found = counted([Arrival(0, first), Arrival(1, last)], 8, 8)
+    assert (found.total, found.verified) == (8, False)
+
+
 # ---- addresses and keys ----
 
 BAD = [
     "file:///etc/passwd", "ftp://host/", "host:80", "", "http://", "http://user:hunter2@host/", "http://host/?key=hunter2",
-    "http://host/#hunter2", "http://host:port/", "http://host:99999/", "http://host/hunter2 hunter2",
+    "http://host/#hunter2", "http://host:port/",
+    "http://a..b/", f"http://{'a' * 64}.example/", "http://two words/",
+    "http://host:99999/", "http://host/hunter2 hunter2",
 ]  # fmt: skip
 
 
@@ -204,6 +293,7 @@ def test_an_address_that_is_none_is_refused_and_not_shown(url: str) -> None:
         ("https://api.example/openai/v1/", "https://api.example/openai/v1"),
         ("https://api.example/v1/chat/completions", "https://api.example/v1"),
         ("http://[::1]:80/v1", "http://[::1]/v1"),
+        ("http://münchen.example:8000", "http://xn--mnchen-3ya.example:8000/v1"),
     ],
 )
 def test_an_address_is_read(url: str, base: str) -> None:

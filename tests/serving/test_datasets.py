@@ -180,3 +180,11 @@ def test_a_set_without_answers_cannot_say_how_long_replies_are(tmp_path: Path) -
         read_config(tmp_path / "c.yaml")
     (tmp_path / "c.yaml").write_text(CONFIG.format(file=file, own=", users: 2, replies: equal"))
     assert read_config(tmp_path / "c.yaml").groups[0].arms[0].workload.name == "data-set"
+
+
+def test_a_set_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_set, "MOST_LETTERS", 20)
+    file = written(tmp_path / "set.json", *[{"prompt": "six words are a few letters"}] * 3)
+    (tmp_path / "c.yaml").write_text(CONFIG.format(file=file, own=", users: 2, replies: equal"))
+    with pytest.raises(ConfigError, match="more than 20 characters in 1 entries"):
+        read_config(tmp_path / "c.yaml")

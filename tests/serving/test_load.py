@@ -204,6 +204,22 @@ def test_more_requests_are_needed_than_are_allowed() -> None:
         run(highest_rate(attempt, Limits({"ttft": 500}), 0.99, 1.0, most_requests=100))
 
 
+def test_a_server_that_never_keeps_its_limits_is_not_asked_ever_more_slowly() -> None:
+    """Each halving of the rate doubles the time of a load."""
+    rates: list[float] = []
+
+    async def attempt(rate: float, requests: int) -> Load:
+        rates.append(rate)
+        return answered(rate, requests, 0.0)
+
+    found = run(highest_rate(attempt, Limits({"ttft": 500}), 0.9, 1.0))
+    assert found.holds is None
+    assert "its load would take more than a day" in found.why
+    assert 44 / min(rates) < 86_400
+    with pytest.raises(UsageError, match="begin with a higher rate"):
+        run(highest_rate(attempt, Limits({"ttft": 500}), 0.9, 1e-6))
+
+
 def test_a_schedule_out_of_order() -> None:
     with pytest.raises(UsageError, match="in order"):
         OpenLoop((1.0, 0.5), "x")

@@ -137,3 +137,8 @@ def test_outputs_of_servers_are_compared_if_it_is_asked_for(tmp_path: Path) -> N
     assert read_config(tmp_path / "c.yaml").drift.tokens == 96
     (tmp_path / "c.yaml").write_text(text.replace("drift: {tokens: 96, window: 16}\n", ""))
     assert read_config(tmp_path / "c.yaml").drift.tokens == 0
+
+
+def test_tokens_outside_of_the_vocabulary_are_not_compared() -> None:
+    with pytest.raises(BenchError, match="token 50 of the text is not in the vocabulary of 50"):
+        compared((7, 3, 11, 50), rows(1), rows(1))

@@ -153,3 +153,30 @@ def test_a_load_with_its_drift_is_computed_again_from_its_journal(tmp_path: Path
     head, again, slo, price, kept = record.read(tmp_path)
     assert kept == drift
     assert record.result(head, again, Limits(slo), price, kept).to_json() == done.to_json()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"token_id:-1": -1.0}, {"token_id:1000000000000": -1.0}, {"token_id:0": math.nan},
+        {"token_id:0": math.inf}, {"token_id:0": 10**400}, {"token_id:x": -1.0}, {"token_id:0": None},
+    ],
+    ids=["below 0", "no vocabulary", "nan", "inf", "huge", "text", "none"],
+)  # fmt: skip
+def test_numbers_that_no_server_can_mean(monkeypatch: pytest.MonkeyPatch, row: dict[str, Any]) -> None:
+    """A token id is the size of an array, and what is no number would be in every figure."""
+    rows = [{"id": name.removeprefix("token_id:"), "logprob": value} for name, value in row.items()]
+    both = {
+        "choices": [{"logprobs": {"top_logprobs": [row]}}],
+        "completion_probabilities": [{"top_logprobs": rows}],
+    }
+    answers(monkeypatch, lambda _path, _body: both)
+    for asked in (SERVER.completion([1], 1), SERVER.llama([1], 1)):
+        with pytest.raises(BenchError, match="the reply has no"):
+            asyncio.run(asked)
+
+
+def test_a_probability_of_0_is_as_servers_usually_send_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"token_id:0": -math.inf, "token_id:1": 0.0}
+    answers(monkeypatch, lambda _path, _body: {"choices": [{"logprobs": {"top_logprobs": [row]}}]})
+    assert asyncio.run(SERVER.completion([1], 1)) == {0: distributions.LEAST_LN, 1: 0.0}

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from samples_of_serving import sample
 
-from bench.errors import IntegrityError
+from bench.cli.main import main
+from bench.errors import ExitCode, IntegrityError
 from bench.metrics.requests import Limits
 from bench.records.loads import Honesty
 from bench.serving import record
 from bench.serving.load import Load
 from bench.serving.verify import is_load, verify_load
+from bench.store.journal import Journal, read_journal
+
+OWN_KEYS = ("kind", "seq", "prev", "at_utc", "check")
 
 
 @pytest.fixture
@@ -76,3 +83,55 @@ def test_a_summary_that_is_no_json(written: Path, text: str) -> None:
     (written / "load.json").write_text(text)
     with pytest.raises(IntegrityError, match="is not JSON"):
         verify_load(written)
+
+
+def rewritten(directory: Path, kind: str, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a record of a load, with a sound chain around it: whoever owns a directory can do so."""
+    records = read_journal(directory / "journal.jsonl").records
+    (directory / "journal.jsonl").unlink()
+    with Journal.create(directory / "journal.jsonl", lambda: "2026-11-27T00:00:00Z") as journal:
+        for one in records:
+            payload = {key: value for key, value in one.items() if key not in OWN_KEYS}
+            if one["kind"] == kind:
+                change(payload)
+            journal.append(str(one["kind"]), payload)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("samples", lambda one: one["samples"][0].update(tokens=[1, 10**12, 1, 1])),
+        ("samples", lambda one: one["samples"][0].update(tokens=[1, 1, 1, -1])),
+        ("samples", lambda one: one["samples"][0].update(tokens=[], events_ns=[])),
+        ("samples", lambda one: one["samples"][0].update(events_ns=["x"] * 4)),
+        ("samples", lambda one: one["samples"][0].update(sent_ns=None)),
+        ("samples", lambda one: one["samples"].append(5)),
+        ("samples", lambda one: one.update(samples={"a": 1})),
+        ("load", lambda one: one.update(slo=["x"])),
+        ("load", lambda one: one.update(slo={"ttft": "x"})),
+        ("load", lambda one: one.update(price={"kind": []})),
+        ("load", lambda one: one.update(head=5)),
+        ("load", lambda one: one["head"].update(prefix_cache={"hits": "x", "queries": []})),
+        ("load", lambda one: one["head"].update(workload=5)),
+        ("load", lambda one: one["head"].update(search={"steps": 5})),
+        ("load", lambda one: one["head"].update(settings={"speed": 5})),
+        ("end", lambda one: one.update(client={"late": 5})),
+        ("end", lambda one: one["client"].update(cpu_share="x")),
+    ],
+)
+def test_a_load_of_somebody_else_is_data(
+    written: Path,
+    kind: str,
+    change: Callable[[dict[str, Any]], object],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It is refused or computed, with no traceback, and with no list of as many times as a number says."""
+    rewritten(written, kind, change)
+    for command in ("load", "verify"):
+        monkeypatch.setattr(sys, "argv", ["bench", command, str(written)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code in (None, ExitCode.OK, ExitCode.USAGE, ExitCode.INTEGRITY)
+        assert "bug" not in capsys.readouterr().err
+    assert ended.value.code == ExitCode.INTEGRITY

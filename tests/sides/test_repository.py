@@ -10,7 +10,9 @@ import pytest
 from proof.repositories import commit, git
 
 from bench.errors import BenchError, UsageError
+from bench.sides import repository as repository_module
 from bench.sides.repository import Repository, standing
+from bench.sides.side import Asked
 
 
 @pytest.fixture
@@ -203,3 +205,24 @@ def test_a_submodule_brings_nothing_from_this_disk(
         Repository(home).check_out(found, tmp_path / "out")
     assert not planted.exists()
     assert not list((tmp_path / "out").rglob("secret.txt"))
+
+
+def test_a_repository_of_another_user_is_not_said_to_be_none(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container the files are often another user's, and git then wants to be told that this is meant."""
+    assert Repository.refused(tmp_path) == ""
+    known = repository_module.environment
+    monkeypatch.setattr(
+        repository_module, "environment",
+        lambda *names: known(*names) | {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"},
+    )  # fmt: skip
+    (home / "cost.yaml").write_text("model: smollm2-135m\n")
+    with pytest.raises(UsageError, match=r"no commits to compare: (.|\n)*safe\.directory"):
+        Asked(home / "cost.yaml", tmp_path / "out").repository()
+
+
+def test_a_machine_without_git_is_said(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match=r"git cannot be started \(No such file or directory\)"):
+        Asked(home / "cost.yaml", tmp_path / "out").repository()

@@ -268,3 +268,9 @@ def test_a_fifo_in_the_place_of_the_holder_is_not_waited_for(tmp_path: Path) -> 
     os.mkfifo(tmp_path / HOLDER_NAME)
     with run_lock(tmp_path) as notice:
         assert notice == f"took over {tmp_path} from a process, which ended without letting go"
+
+
+def test_a_home_of_nobody_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MACHINE_LOCK, "~nobody-has-this-name/lock")
+    with pytest.raises(UsageError, match="there is no such home directory"):
+        machine_lock_file()

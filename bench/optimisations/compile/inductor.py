@@ -28,6 +28,10 @@ class Params:
     mode: Literal["default", "reduce-overhead", "max-autotune"] = "default"
     least_tokens: int = 256
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.least_tokens <= 1_048_576:
+            raise ValueError(f"least_tokens must be 1 to 1048576, not {self.least_tokens}")
+
 
 def apply(model: Any, params: Params) -> Changed:
     """Compile the decode step and give the model a static cache.

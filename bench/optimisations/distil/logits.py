@@ -33,8 +33,8 @@ class Params(training.TrainingParams):
         super().__post_init__()
         if not 0 < self.temperature <= 100:
             raise ValueError("temperature must be above 0 and at most 100")
-        if self.hidden < 0:
-            raise ValueError("hidden must be 0 or more")
+        if not 0 <= self.hidden <= 1000:
+            raise ValueError("hidden must be 0 to 1000")
 
 
 def unsupported(device: str, dtype: str) -> str | None:

@@ -14,6 +14,7 @@ from bench.optimisations.shared.linear import replace_linears
 
 REQUIRES = ("bitsandbytes",)
 KERNEL = r"MatMul8bit|bitsandbytes::int8"
+MOST_THRESHOLD = 65_504.0  # the largest number in float16
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,10 @@ class Params:
     """Activations above the magnitude ``threshold`` are computed in floating point. 0 turns this off."""
 
     threshold: float = 6.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= MOST_THRESHOLD:
+            raise ValueError(f"threshold must be 0 to {MOST_THRESHOLD:g}, not {self.threshold:g}")
 
 
 def apply(model: Any, params: Params) -> Any:

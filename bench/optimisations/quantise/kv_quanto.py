@@ -30,6 +30,9 @@ class Params:
     group_size: int = 32
     residual_length: int = 128
 
+    def __post_init__(self) -> None:
+        kv_cache.check_sizes(self.group_size, self.residual_length)
+
 
 def apply(model: Any, params: Params) -> Changed:
     """Give every request another cache. No weight changes. Raises Unsupported on a GPU without nvcc."""

@@ -170,12 +170,15 @@ def expected_bytes(
 
 
 def check_prices(params: Any) -> None:
-    """Raise ValueError for a price that is negative or no number. A price of 0 is allowed: a device that is
-    owned and counted elsewhere."""
+    """Raise ValueError for a price that is negative or no number, and for the price of one side alone. A
+    price of 0 is allowed: a device that is owned and counted elsewhere."""
     for name in ("edge_usd_per_hour", "cloud_usd_per_hour", "egress_usd_per_gb"):
         usd = getattr(params, name)
         if usd is not None and not 0 <= usd <= 1_000_000:
             raise ValueError(f"{name} must be 0 to 1000000 dollars, not {usd:g}")
+    edge, cloud = params.edge_usd_per_hour, params.cloud_usd_per_hour
+    if (edge is None) != (cloud is None) or (edge is None and params.egress_usd_per_gb is not None):
+        raise ValueError("edge_usd_per_hour and cloud_usd_per_hour go together: one side alone has no price")
 
 
 # ---- prompts alone -----------------------------------------------------------------------------------

@@ -10,6 +10,14 @@ from bench.engine.evidence import Census, Check, check
 from bench.errors import Unsupported
 
 NOTE = "the cache is packed and unpacked in every step; what it saves is memory at long contexts"
+MOST_SIZE = 131_072
+
+
+def check_sizes(group_size: int, residual_length: int) -> None:
+    """Raise ValueError for sizes that no cache can have."""
+    for name, size in (("group_size", group_size), ("residual_length", residual_length)):
+        if not 1 <= size <= MOST_SIZE:
+            raise ValueError(f"{name} must be 1 to {MOST_SIZE}, not {size}")
 
 
 def use_layers(model: Any, make_layer: Callable[[], Any]) -> Changed:
