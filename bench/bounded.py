@@ -22,6 +22,8 @@ from typing import BinaryIO
 from bench.formatting import MIB
 
 MOST_DEPTH = 100
+BLOCK_BYTES = 512  # of st_blocks
+MAY_HAVE_HOLES, MOST_HOLES = 64 * MIB, 8  # a compressed file system leaves more than an eighth of weights
 POINTER = b"version https://git-lfs.github.com/spec/"
 MOST_POINTER = 1024  # bytes of the text that Git LFS puts in the place of a file
 IS_POINTER = "a pointer of Git LFS and not the file itself: fetch it with `git lfs pull`"
@@ -83,6 +85,16 @@ def must_be_regular(mode: int, path: Path) -> None:
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "something else")
         raise OSError(errno.EINVAL, f"is {kind}, not a regular file", str(path))
+
+
+def must_be_on_the_disk(path: Path) -> None:
+    """Raise OSError for a long file that is nearly all holes: a download that was cut short after its room
+    was reserved, or a trap that takes hours to read. A file system that counts no blocks is believed."""
+    about = path.stat()
+    held = about.st_blocks * BLOCK_BYTES
+    if about.st_size > MAY_HAVE_HOLES and 0 < held < about.st_size // MOST_HOLES:
+        said = f"is {about.st_size // MIB} MiB long, and {held // MIB} of them are on the disk"
+        raise OSError(errno.EINVAL, f"{said}: fetch it again", str(path))
 
 
 def read_bounded(path: Path, most_bytes: int, *, follow: bool = True) -> bytes:

@@ -18,7 +18,7 @@ import yaml
 
 from bench.bounded import read_bounded, why
 from bench.errors import ConfigError, UsageError
-from bench.formatting import MIB, printable
+from bench.formatting import MIB, one_line, printable
 
 MAX_BYTES = MIB
 MAX_DEPTH = 32
@@ -74,7 +74,7 @@ def blaming(source: YamlSource, path: KeyPath, what: str = "") -> Iterator[None]
     try:
         yield
     except UsageError as refused:
-        raise source.error(path, str(refused)) from None
+        raise source.error(path, one_line(str(refused))) from None
     except (OSError, UnicodeDecodeError) as bad:
         reason = getattr(bad, "strerror", None) or f"not UTF-8: {bad}"
         raise source.error(path, f"{what[:60]!r} cannot be read ({reason})") from None

@@ -10,10 +10,21 @@ def text(value: str) -> bytes:
     return struct.pack("<Q", len(value)) + value.encode()
 
 
+LLAMA = text("general.architecture") + struct.pack("<I", 8) + text("llama")
+
+
+def entry(name: str, size: int = 8, kind: int = 0, begin: int = 0) -> bytes:
+    """A tensor of one dimension with ``size`` weights of type ``kind``, that lies at ``begin``."""
+    return text(name) + struct.pack("<IQIQ", 1, size, kind, begin)
+
+
 def gguf(
-    pairs: bytes = b"", count: int = 0, *, data: int = 64, kind: int = 0, size: int = 8, version: int = 3
-) -> bytes:
-    """A file with one tensor of ``size`` weights of type ``kind``, and ``data`` bytes behind the header."""
-    entry = text("w") + struct.pack("<IQIQ", 1, size, kind, 0)
-    head = b"GGUF" + struct.pack("<IQQ", version, 1, count) + pairs + entry
+    pairs: bytes = b"", count: int = 0, *, data: int = 64, kind: int = 0, size: int = 8, version: int = 3,
+    entries: tuple[bytes, ...] = (), about: bytes = LLAMA,
+) -> bytes:  # fmt: skip
+    """A file with one tensor of ``size`` weights of type ``kind``, or with ``entries``, and ``data`` bytes
+    behind the header. ``about`` stands before the other pairs, and says what model it is."""
+    held = entries or (entry("w", size, kind),)
+    head = b"GGUF" + struct.pack("<IQQ", version, len(held), count + bool(about)) + about + pairs
+    head += b"".join(held)
     return head + bytes(-len(head) % 32) + bytes(data)

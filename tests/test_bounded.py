@@ -160,3 +160,24 @@ def test_the_depth_of_json_is_that_of_its_tree(tree: object, escaped: bool) -> N
 @pytest.mark.parametrize("text", ['"[[', r'"\"[[', '"', r'"\\', '["[[[[', '["]]"'])
 def test_a_text_without_an_end_hides_what_is_in_it(text: str) -> None:
     assert bounded._depth(text.encode()) == text.startswith("[")
+
+
+@pytest.mark.parametrize(("on_the_disk", "fine"), [(0, True), (1, False), (7 << 20, False), (40 << 20, True)])
+def test_a_file_of_holes(tmp_path: Path, on_the_disk: int, fine: bool) -> None:
+    """A terabyte of nothing takes no room, and hours to read. Where nothing is counted, nothing is known."""
+    file = tmp_path / "weights"
+    with file.open("wb") as out:
+        out.write(b"x" * on_the_disk)
+        out.truncate(200 << 20)
+    if fine:
+        bounded.must_be_on_the_disk(file)
+    else:
+        with pytest.raises(OSError, match=r"is 200 MiB long, and [07] of them are on the disk"):
+            bounded.must_be_on_the_disk(file)
+
+
+def test_a_short_file_may_have_holes(tmp_path: Path) -> None:
+    with (tmp_path / "weights").open("wb") as out:
+        out.write(b"x")
+        out.truncate(64 << 20)
+    bounded.must_be_on_the_disk(tmp_path / "weights")

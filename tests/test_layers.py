@@ -58,6 +58,7 @@ JUDGING = ("report", "results", "gate", "metrics", "probes", "drift", "pricing",
 WORKER_SIDE = ("worker", "optimisations", "runtimes", "engine")
 WORKER_MAY_IMPORT = (
     *("errors", "records", "formatting", "bounded", "plugins", "machine.proc", "machine.nvml", "link"),
+    "models.weight_files",
     *WORKER_SIDE,
 )
 # Inside functions only, for schemes that keep what they made, read a text to calibrate, or files in parts: an

@@ -9,7 +9,7 @@ import pytest
 
 from bench import bounded, yaml_source
 from bench.formatting import MIB
-from bench.models import checks, convert, safetensors_header
+from bench.models import convert, files, gguf_format, safetensors_header, shards
 from bench.results import summary
 from bench.store import chain, replay
 from bench.texts import MAX_BYTES as TEXT_BYTES
@@ -54,10 +54,15 @@ def with_commas(number: int) -> str:
 
 BOUNDS = {
     "a config {} MiB": yaml_source.MAX_BYTES // MIB,
-    "a model's config {} MiB": checks.CONFIG_MAX_BYTES // MIB,
-    "its tokenizer {} MiB": checks.TEXT_MAX_BYTES // MIB,
+    "a model's config {} MiB": files.CONFIG_MAX_BYTES // MIB,
+    "its tokenizer {} MiB": files.TEXT_MAX_BYTES // MIB,
     "a safetensors header {} MiB": safetensors_header.SAFETENSORS_HEADER_MAX_BYTES // MIB,
     "and {} tensors": safetensors_header.MAX_TENSORS,
+    "has at most {} such files": files.MOST_FILES,
+    "such files among {}": files.MOST_ENTRIES,
+    "their headers have at most {} MiB together": shards.MOST_HEADERS // MIB,
+    "{} MiB of text and": gguf_format.MAX_TEXTS_BYTES // MIB,
+    "and {} MiB of names": gguf_format.MAX_NAMES_BYTES // MIB,
     "`run.json` {} MiB": summary.MAX_BYTES // MIB,
     "a text {} MiB": TEXT_BYTES // MIB,
     "a line of prompts {} MiB": PROMPT_BYTES // MIB,

@@ -15,7 +15,7 @@ from bench.cli.idle_options import refuse_idle
 from bench.cli.output import command_ci, speakable
 from bench.config.spec import Spec
 from bench.errors import BenchError, UsageError
-from bench.gate import CAP
+from bench.gate import DEFAULT_CAP
 from bench.gate.finding import GateBlock
 from bench.results.run_summary import RunSummary
 
@@ -78,7 +78,7 @@ def must_be_used(config: Path, options: GateOptions) -> None:
     of_commits = {
         "--limits-from": options.limits_from != "base", "--allow-identical": options.allow_identical,
     }  # fmt: skip
-    by_units = {"--cap": options.cap != CAP, "--batches": options.batches is not None}
+    by_units = {"--cap": options.cap != DEFAULT_CAP, "--batches": options.batches is not None}
     if config.is_dir():
         refuse_idle({**of_commits, **by_units}, "a finished run is judged as it was measured")
     elif options.base is None:

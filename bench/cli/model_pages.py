@@ -68,7 +68,8 @@ def _at_hand(model: ModelFile) -> str:
 def _weights(model: ModelFile) -> str:
     """Say how a known model's weights were stored in their file, as far as this is known before a fetch."""
     entry = _cache_entry(model)
-    if entry is not None and is_complete(entry) and (grid := recorded_grid(entry)):
+    converted = model.source is not None and model.source.package is not None
+    if converted and entry is not None and is_complete(entry) and (grid := recorded_grid(entry)):
         return f"weights {words(asdict(grid))}"
     moved = model.source and model.source.package and model.source.package.off_grid
     return "weights moved off the grid of their file when they are fetched" if moved else ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from bench.models.reference import LocalPath, ModelRef, Named, Random
 from bench.models.registry import FindModel
 from bench.models.safetensors_header import safetensors_header
 from bench.models.templates import has_tokenizer
+from bench.models.weight_files import INDEX, WHOLE, weight_files
 from bench.yaml_source import KeyPath, YamlSource
 
 # Architectures whose class in transformers 5.17 has eager attention and no other; a test compares them with
@@ -51,7 +54,7 @@ def check_loadable(
             "add its tokenizer files, or measure speed alone with {random: NAME}",
         )
     here = isinstance(model, LocalPath) and model.path.is_dir() and reads_text
-    if isinstance(model, LocalPath) and here and (said := _no_head(config_directory(model.path))):
+    if isinstance(model, LocalPath) and here and (said := _of_directory(config_directory(model.path))):
         raise source.error(places[0], f"{model.path}: {printable(said)}")
     if runtime.name != "transformers" or runtime.python is not None or runtime.attention != "sdpa":
         return
@@ -64,15 +67,27 @@ def check_loadable(
         )
 
 
-def _no_head(directory: Path) -> str | None:
-    """Return what the names of the tensors say of weights that a loader would make up; None if nothing.
+def _of_directory(directory: Path) -> str | None:
+    held = [directory / "config.json", directory / INDEX, *sorted(directory.glob("*.safetensors"))]
+    state = ((path.name, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for path, one in _stats(held))
+    return _made_up(directory.resolve(), tuple(state))
 
-    Only what is plain from names is said: a wrapper's prefix, and untied embeddings without a head.
+
+def _stats(paths: Iterable[Path]) -> Iterator[tuple[Path, os.stat_result]]:
+    yield from ((path, path.stat()) for path in paths if path.exists())
+
+
+@lru_cache  # for all rows of a config: a header has up to 24 MiB
+def _made_up(directory: Path, _state: object) -> str | None:
+    """Return what is plain of weights that a loader would not find, or would make up; None if nothing is.
+
+    That are files that it does not look for, the prefix of a wrapper, and untied embeddings without a head.
     """
-    files = sorted(directory.glob("*.safetensors"))
-    names = [name for file in files for name in safetensors_header(file)]
+    if not any((directory / name).exists() for name in (WHOLE, INDEX)):
+        return f"no {WHOLE} and no {INDEX}: a loader looks for no other names of weights"
+    names = [name for file in weight_files(directory) for name in safetensors_header(file)]
     for prefix in WRAPPERS:
-        if all(name.startswith(prefix) for name in names):
+        if names and all(name.startswith(prefix) for name in names):
             return f"all tensors are called {prefix}..., as a wrapper of training names them: rename them"
     config = json_object(directory / "config.json")
     embedded = any(name.endswith("embed_tokens.weight") for name in names)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.bounded import why
+from bench.bounded import Contents, why
 from bench.errors import UsageError
 from bench.formatting import MIB
 from bench.records import Json
@@ -21,7 +21,8 @@ from bench.store.files import is_unicode, json_lines
 
 DATA = Path(__file__).parent / "suites" / "data"
 MOST_ITEMS, MOST_CHOICES = 5000, 20
-MAX_LINE_BYTES = 1 * MIB
+MAX_LINE_BYTES, MAX_FILE_BYTES = 1 * MIB, 64 * MIB
+MOST_IN_AN_ITEM = Contents(20_000, 100_000, 20_000)  # all of it is kept; signs in texts count, too
 MOST_LETTERS = 200_000  # of a prompt or a choice: a text of 8,000 tokens has about 40,000
 LANGUAGE = re.compile(r"any|[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 CHINESE = re.compile(r"[一-鿿]")
@@ -61,7 +62,9 @@ def read_closed(file: str) -> tuple[Json, ...]:
 
 
 def _lines(path: Path) -> Iterator[Json]:
-    for where, item in json_lines(path, MOST_ITEMS, "items", MAX_LINE_BYTES):
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise ValueError(f"{path}: is larger than {MAX_FILE_BYTES // MIB} MiB")
+    for where, item in json_lines(path, MOST_ITEMS, "items", MAX_LINE_BYTES, MOST_IN_AN_ITEM):
         if not isinstance(item, dict):
             raise ValueError(f"{where}: an item is an object with id and prompt")
         if problem := _problem(item):

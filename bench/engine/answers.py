@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.engine import Engine, Options
-from bench.engine.bounds import decoded, encoding
+from bench.engine.bounds import decoded, encoding, loading
 from bench.engine.evidence import Census, Check, check
 from bench.errors import Outcome, Unsupported, VariantFailed
 from bench.records import Facts
@@ -44,7 +44,8 @@ class AnsweringEngine(Engine):
 
         self.model = None
         self.target, self.options = target, options
-        self._tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+        with loading(directory):
+            self._tokenizer: Any = Tokenizer.from_file(str(directory / "tokenizer.json"))
         self._prompts: dict[tuple[int, ...], str] = {}
         self._longest = 0
 
@@ -86,8 +87,7 @@ class AnsweringEngine(Engine):
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a prompt, and remember its text."""
-        with encoding(len(text)):
-            ids = list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        ids = self._ids(text)
         self._prompts[tuple(ids)] = text
         return ids
 
@@ -127,7 +127,11 @@ class AnsweringEngine(Engine):
 
     def tokens(self, generation: Answers) -> list[list[int]]:
         """Return the tokens of every answer."""
-        return [list(self._tokenizer.encode(text, add_special_tokens=False).ids) for text in generation.texts]
+        return [self._ids(text) for text in generation.texts]
+
+    def _ids(self, text: str) -> list[int]:
+        with encoding(len(text)):
+            return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def logits(self, ids: Sequence[int]) -> Any:
         """Refuse: whole answers have no logits."""

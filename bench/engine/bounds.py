@@ -22,6 +22,7 @@ PANIC, MOST_SAID = "PanicException", 200  # how Rust's libraries end, if not in 
 TOKENS_S, TOKENS_A_S = 60.0, 10_000
 TOKENS_BYTES, BYTES_A_LETTER = 1 << 30, 500
 DECODING_S, DECODING_BYTES, BYTES_A_TOKEN = 10.0, 256 << 20, 10_000
+LOADING_S, LOADING_BYTES = 300.0, 4 << 30  # some are converted in Python first, a piece at a time
 MOST_LETTERS, LETTERS_A_TOKEN = 10_000, 1000
 _STATM = Path("/proc/self/statm")
 _DATA = 5  # the field of statm with the pages of data and stack (proc(5))
@@ -85,6 +86,37 @@ def bounded(what: str, seconds: float, more_bytes: int) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+@contextmanager
+def loading(directory: Path) -> Iterator[None]:
+    """Bound the block in which the files of a tokenizer are read. Raises VariantFailed if they cannot be."""
+
+    def unreadable(bad: BaseException) -> VariantFailed | None:
+        known = isinstance(bad, Exception) or type(bad).__name__ == PANIC  # else somebody ends the process
+        if isinstance(bad, VariantFailed | MemoryError | RecursionError) or not known:
+            return None
+        first = (str(bad).strip().splitlines() or [""])[0]
+        return VariantFailed(
+            Outcome.LOAD_ERROR,
+            f"the tokenizer files in {directory} cannot be read ({type(bad).__name__}: "
+            f"{one_line(first)[:MOST_SAID]}); save them again with save_pretrained",
+        )
+
+    with bounded("the model's tokenizer", LOADING_S, LOADING_BYTES), Explained(unreadable):
+        yield
+
+
+def within(vocabulary: int, ids: list[int], word: Callable[[int], object]) -> list[int]:
+    """Return the ids that a tokenizer made. Raises VariantFailed for one that the model has no row for;
+    ``word`` returns the token of an id."""
+    if ids and max(ids) >= vocabulary:
+        raise VariantFailed(
+            Outcome.LOAD_ERROR,
+            f"the tokenizer is not the model's: its token {max(ids)} ({str(word(max(ids)))[:40]!r}) is "
+            f"beyond the model's vocabulary of {vocabulary}",
+        )
+    return ids
 
 
 def encoding(letters: int) -> AbstractContextManager[None]:

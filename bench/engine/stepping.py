@@ -29,6 +29,13 @@ ALONE = "a shorter prompt of a batch is decoded as it is alone"
 AS_ONE_PASS = "tokens decoded step by step are those of one pass"
 
 
+def probe(length: int, vocabulary: int, shift: int = 0, kinds: int = 97) -> list[int]:
+    """Return a prompt of tokens that every model has: they count from 3 on, behind the usual special tokens,
+    and begin again after so many ``kinds``. A model of letters has fewer."""
+    kinds = max(min(kinds, vocabulary - 3), 1)
+    return [((number + shift) % kinds + 3) % vocabulary for number in range(length)]
+
+
 def by_steps(engine: Engine, facts: Facts) -> tuple[list[Check], float | None]:
     """Return the checks, and the bytes that one more token added to the cache; None if they cannot be seen.
 
@@ -39,7 +46,7 @@ def by_steps(engine: Engine, facts: Facts) -> tuple[list[Check], float | None]:
     """
     room = facts.context or PROMPT_TOKENS + STEPS
     length = max(min(PROMPT_TOKENS, room - STEPS), 1)
-    prompt = [number % min(97, facts.vocabulary - 3) + 3 for number in range(length)]
+    prompt = probe(length, facts.vocabulary)
     steps = max(min(STEPS, room - length), 1)
     generation = engine.prefill([prompt], steps + 1)
     before = engine.cache_bytes(generation)
@@ -75,8 +82,7 @@ def by_batch(engine: Engine, facts: Facts) -> list[Check]:
     steps = max(min(STEPS, room // 2), 1)
     longest = max(min(PROMPT_TOKENS, room - steps), 1)
     prompts = [
-        [(number + 7 * row) % min(97, facts.vocabulary - 3) + 3 for number in range(length)]
-        for row, length in enumerate((longest, max(longest // 2, 1)))
+        probe(length, facts.vocabulary, 7 * row) for row, length in enumerate((longest, max(longest // 2, 1)))
     ]
     generation = engine.prefill(prompts, steps + 1)
     for _ in range(steps):

@@ -52,7 +52,7 @@ def _meta_model(config: Config) -> Any:
 
 def _decodes(config: Config) -> bool:
     names = config.get("architectures")
-    return isinstance(names, list) and str(names[0]).endswith("ForCausalLM")
+    return isinstance(names, list) and bool(names) and str(names[0]).endswith("ForCausalLM")
 
 
 def experts_of(config: Config) -> tuple[int, int]:

@@ -155,6 +155,7 @@ def fill(key: str, build: Callable[[Path], None]) -> Path:
 def publish(staging: Path, final: Path) -> None:
     """Turn a finished staging directory into the entry ``final``: write marker, sync, rename. Atomic."""
     files = {path.relative_to(staging).as_posix(): path for path in staging.rglob("*") if path.is_file()}
+    files.pop(MARKER, None)  # a repository may have a file of this name, which is replaced
     recorded = {name: {"sha256": hash_file(p), "size_bytes": p.stat().st_size} for name, p in files.items()}
     for path in files.values():
         _fsync(path)

@@ -5,32 +5,34 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence, Set
-from fnmatch import fnmatch
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from bench.bounded import must_be_modest, open_regular, read_bounded, why
+from bench.bounded import must_be_modest, read_bounded, why
 from bench.errors import UsageError
-from bench.formatting import MIB, one_line, printable
+from bench.formatting import one_line, printable
 from bench.models.config_types import check_types
+from bench.models.files import CONFIG_MAX_BYTES, TEXT_MAX_BYTES, check_files
 from bench.models.patterns import slow_pattern
-from bench.models.safetensors_header import TensorEntry, safetensors_header
+from bench.models.safetensors_header import TensorEntry
+from bench.models.shards import check_shards, read_headers
 from bench.models.sizes import BITS_MIN, Weights, misfit
+from bench.models.weight_files import INDEX
 
-MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model", "*.tiktoken")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-CONFIG_MAX_BYTES = 4 * MIB
 ADAPTER = "adapter_config.json"
 NAMES_CODE = ("auto_map", "trust_remote_code", "transformers_weights")
 # Further files of which a loader reads keys such as these.
-MORE_CONFIGS = ("tokenizer_config.json", "generation_config.json", "processor_config.json")
+MORE_CONFIGS = (
+    "tokenizer_config.json", "generation_config.json", "processor_config.json", "special_tokens_map.json",
+)  # fmt: skip
 MOST_SHOWN = 200
-# What a decoder cannot be without, where a config names it, and of what no model has more, if that is known:
+# What a decoder cannot be without, where a config names it, and of what no model has more:
 # a loader would make that many modules before it looks at the weights.
 SIZES = {
     "num_hidden_layers": 2_000, "n_layer": 2_000, "vocab_size": 10_000_000, "hidden_size": 1_000_000,
-    "num_attention_heads": None, "n_head": None,
+    "num_attention_heads": 100_000, "n_head": 100_000,
 }  # fmt: skip
 # What a loader makes a list of before it looks at the weights, such as a name for each label.
 COUNTED, MOST_COUNTED = re.compile(r"(^|_)(layers?|blocks?|labels|depth)$"), 100_000
@@ -41,13 +43,14 @@ PACKED_IN = {
     "bitsandbytes": frozenset({"U8", "I8"}), "mxfp4": frozenset({"U8"}),
 }  # fmt: skip
 WHOLE = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64"})
+# Two or more packed in a byte, scales alone, and what would lose its imaginary part.
+NO_WEIGHTS = frozenset({"F4", "F6_E2M3", "F6_E3M2", "F8_E8M0", "C64"})
 # What stands beside packed numbers: without their scales a loader takes them as they are.
 PACKED_BESIDE = {
     "fp8": ("scale",), "fbgemm_fp8": ("scale",), "gptq": ("scales",), "awq": ("scales",),
     "bitsandbytes": ("absmax", "SCB"), "mxfp4": ("scales",),
 }  # fmt: skip
 _Place = tuple[()] | tuple[str, Any]  # a key, and the place that holds it
-TEXT_MAX_BYTES = 64 * MIB  # a tokenizer, an index, a vocabulary
 
 
 def code_in_config(config: object) -> str | None:
@@ -58,23 +61,21 @@ def code_in_config(config: object) -> str | None:
     other weights than those that are checked here. Other keys, private ones too, name no code: transformers
     writes some of them itself.
     """
-    todo: list[tuple[_Place, object]] = [((), config)]
+    todo: list[tuple[_Place, object, bool]] = [((), config, False)]
     while todo:
-        place, value = todo.pop()
-        if isinstance(value, Mapping):
-            for key, inner in value.items():
-                here = (str(key), place)
-                foreign = "_implementation" in str(key) and re.search(r"[/:]", str(inner)[:MOST_SHOWN])
-                if key in NAMES_CODE or foreign:
-                    return _dotted(here)
-                if isinstance(inner, Mapping | list):
-                    todo.append((here, inner))
-        elif isinstance(value, list):
-            todo.extend(
-                ((f"[{index}]", place), inner)
-                for index, inner in enumerate(value)
-                if isinstance(inner, Mapping | list)
-            )
+        place, value, foreign = todo.pop()
+        items: Iterable[tuple[object, object]] = value.items() if isinstance(value, Mapping) else ()
+        if isinstance(value, list):
+            items = ((f"[{index}]", inner) for index, inner in enumerate(value))
+        for key, inner in items:
+            here = (str(key), place)
+            implements = foreign or "_implementation" in str(key)
+            if isinstance(value, Mapping) and key in NAMES_CODE:
+                return _dotted(here)
+            if isinstance(inner, Mapping | list):
+                todo.append((here, inner, implements))
+            elif implements and re.search(r"[/:]", str(inner)[:MOST_SHOWN]):
+                return _dotted(here)
     return None
 
 
@@ -109,19 +110,24 @@ def json_object(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> dict[str, Any
 def check_config(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> None:
     """Refuse a config that is too large, is not a JSON object, has sizes that cannot be, or asks for foreign
     code."""
-    config = json_object(path, most_bytes)
+    check_content(path, path.name, json_object(path, most_bytes))
+
+
+def check_content(path: object, name: str, config: Mapping[str, Any]) -> None:
+    """Refuse the content of a config, wherever it stands: ``path`` is what messages call it, ``name`` is the
+    name of such a file. Raises UsageError."""
     for key, most in SIZES.items():
         size = config.get(key, 1)
         if type(size) is not int or size < 1:
             raise UsageError(f"{path}: {key} is {str(size)[:30]!r}, not a whole number above 0")
-        if most is not None and size > most:
+        if size > most:
             raise UsageError(f"{path}: {key} is {str(size)[:30]}, which no model has")
     for place, block in (("", config), *((f"{key}.", value) for key, value in config.items())):
         for key, size in block.items() if isinstance(block, Mapping) else ():
             if type(size) is int and size > MOST_COUNTED and COUNTED.search(str(key)[-MOST_SHOWN:]):
                 where = printable(f"{place}{key}")[:MOST_SHOWN]
                 raise UsageError(f"{path}: {where} is {str(size)[:30]}, which no model has")
-    check_types(path, path.name, config)
+    check_types(path, name, config)
     if slow := slow_pattern(config):
         raise UsageError(f"{path}: {printable(slow)}")
     if named := code_in_config(config):
@@ -137,7 +143,7 @@ def check_directory(directory: Path) -> None:
     Pickled weights are refused, because unpickling can run any code that they name.
     """
     check_config(directory / "config.json")
-    _check_files(directory)
+    check_files(directory)
     for name in MORE_CONFIGS:
         if (directory / name).exists():
             check_config(directory / name, TEXT_MAX_BYTES)
@@ -150,22 +156,30 @@ def check_directory(directory: Path) -> None:
     pickles = sorted(f.name for f in directory.glob("*") if f.suffix in PICKLES)
     if not weights and pickles:
         raise UsageError(
-            f"{directory}: only pickled weights ({pickles[0]}), which can run code when they are loaded; "
-            "load them once where that is safe and save_pretrained() them as safetensors"
+            f"{directory}: only pickled weights ({one_line(pickles[0])}), which can run code when they are "
+            "loaded; load them once where that is safe and save_pretrained() them as safetensors"
         )
     if not weights:
         raise UsageError(f"{directory}: no *.safetensors in it")
-    headers = [safetensors_header(path) for path in weights]
+    _check_weights(directory, weights)
+
+
+def _check_weights(directory: Path, weights: Sequence[Path]) -> None:
+    """Refuse weights that do not agree with each other, with their index or with the config."""
+    config = directory / "config.json"
+    by_file = read_headers(weights)
+    headers = list(by_file.values())
     stored = {one.dtype for header in headers for one in header.values()}
-    _check_packed(directory / "config.json", stored, [name for header in headers for name in header])
-    _check_floats(directory, headers)
-    index = directory / "model.safetensors.index.json"
-    if os.path.lexists(index):
-        _check_index(index, {path.name for path in weights})
+    _check_packed(config, stored, [name for header in headers for name in header])
+    if not (packed := _is_packed(config)):
+        _check_floats(directory, headers)
+    index = directory / INDEX
+    listed = json_object(index, TEXT_MAX_BYTES) if os.path.lexists(index) else None
+    check_shards(directory, by_file, listed, packed=packed)
     size = sum(tensor.end - tensor.begin for header in headers for tensor in header.values())
     names = (name for header in headers for name in header)
-    if said := misfit(json_object(directory / "config.json"), Weights.of(names, size * 8 // BITS_MIN)):
-        raise UsageError(f"{directory / 'config.json'}: {printable(said)}")
+    if said := misfit(json_object(config), Weights.of(names, size * 8 // BITS_MIN)):
+        raise UsageError(f"{config}: {printable(said)}")
 
 
 def _check_packed(config: Path, stored: Set[str], names: Sequence[str]) -> None:
@@ -187,39 +201,19 @@ def _check_packed(config: Path, stored: Set[str], names: Sequence[str]) -> None:
         )
 
 
+def _is_packed(config: Path) -> bool:
+    """Return whether a config says how its weights are packed."""
+    found = json_object(config)
+    return any(block.get("quantization_config") for block in (found, found.get("text_config") or {}))
+
+
 def _check_floats(directory: Path, headers: Sequence[Mapping[str, TensorEntry]]) -> None:
     """Refuse whole numbers in the place of weights where no ``quantization_config`` says how they are packed:
-    a loader would take the packed numbers for weights."""
-    config = json_object(directory / "config.json")
-    if any(block.get("quantization_config") for block in (config, config.get("text_config") or {})):
-        return
+    a loader would take the packed numbers for weights. So it would with parts of complex numbers."""
     for header in headers:
         for name, tensor in header.items():
-            if name.endswith(".weight") and len(tensor.shape) > 1 and tensor.dtype in WHOLE:
+            if name.endswith(".weight") and tensor.dtype in WHOLE | NO_WEIGHTS:
                 raise UsageError(
                     f"{directory}: {printable(name)[:MOST_SHOWN]} is {tensor.dtype}, and config.json has no "
                     "quantization_config that says how to unpack it"
                 )
-
-
-def _check_files(directory: Path) -> None:
-    """Refuse what a loader would wait for, or read without end: it opens these files by their names."""
-    wanted = (path for path in directory.iterdir() if any(fnmatch(path.name, name) for name in MODEL_FILES))
-    for path in sorted(wanted):
-        try:
-            with open_regular(path) as file:
-                size = os.fstat(file.fileno()).st_size
-        except OSError as bad:
-            raise UsageError(f"{path}: {why(bad)}") from None
-        most = CONFIG_MAX_BYTES if path.suffix == ".jinja" else TEXT_MAX_BYTES
-        if path.suffix != ".safetensors" and size > most:
-            raise UsageError(f"{path}: is larger than {most // MIB} MiB")
-
-
-def _check_index(index: Path, weights: Set[str]) -> None:
-    """Refuse an index that is no map from tensors to files, or that names a file that is not there."""
-    named = json_object(index, TEXT_MAX_BYTES).get("weight_map")
-    if not isinstance(named, dict) or not all(isinstance(name, str) for name in named.values()):
-        raise UsageError(f"{index}: weight_map does not give a file for each tensor")
-    if lost := sorted(set(named.values()) - weights):
-        raise UsageError(f"{index.parent}: the index names {printable(lost[0])}, which is not there")

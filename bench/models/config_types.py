@@ -13,9 +13,13 @@ from typing import Any
 from bench.errors import UsageError
 from bench.formatting import one_line
 
-Test = Callable[[object], bool]
+Test = Callable[[Any], bool]
 SHOWN = 40  # letters of a value in a message
+_TOKENIZER_FILE = re.compile(r"tokenizer(\.[0-9][0-9.]*)?\.json")
 MOST_HEAD_DIM = 65_536  # of no model more; a cache is made before the weights are looked at
+MOST_WHOLE = 2**40  # of what a loader counts, such as positions
+MOST_NUMBER = 1e38  # what a float32 holds
+MOST_ID = 2**31 - 1
 # What the weights of a model are stored in or computed in. Whole numbers and complex ones are no weights, and
 # float7 is none: a loader asks torch for it by name.
 _DTYPE = re.compile(
@@ -24,15 +28,15 @@ _DTYPE = re.compile(
 
 
 def _is_count(value: object) -> bool:
-    return type(value) is int and value > 0
+    return type(value) is int and 0 < value <= MOST_WHOLE
 
 
 def _is_index(value: object) -> bool:
-    return type(value) is int and value >= 0
+    return type(value) is int and 0 <= value <= MOST_WHOLE
 
 
-def _is_number(value: object) -> bool:
-    return type(value) in (int, float)
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= MOST_NUMBER  # NaN is not
 
 
 def _is_text(value: object) -> bool:
@@ -47,8 +51,12 @@ def _is_block(value: object) -> bool:
     return isinstance(value, dict)
 
 
+def _is_id(value: object) -> bool:
+    return type(value) is int and abs(value) <= MOST_ID  # a negative one stands for none
+
+
 def _is_ids(value: object) -> bool:
-    return type(value) is int or (isinstance(value, list) and all(type(one) is int for one in value))
+    return _is_id(value) or (isinstance(value, list) and all(map(_is_id, value)))
 
 
 def _list_of(test: Test) -> Test:
@@ -78,7 +86,10 @@ COUNTS = (
     "a whole number above 0, or a list of them",
 )
 INDEX = (_is_index, "a whole number from 0")
-NUMBER = (_is_number, "a number")
+NUMBER = (_is_number, "a number up to 1e38")
+AT_LEAST_0 = (lambda value: _is_number(value) and value >= 0, "a number from 0 to 1e38")
+ABOVE_0 = (lambda value: _is_number(value) and value > 0, "a number above 0, up to 1e38")
+SHARE = (lambda value: _is_number(value) and 0 <= value <= 1, "a number from 0 to 1")
 TEXT = (_is_text, "a text")
 TEXTS = (_list_of(_is_text), "a list of texts")
 FLAG = (_is_flag, "true or false")
@@ -89,6 +100,8 @@ TOKEN = (_is_token, "a token: a text, or a block with its content")
 HEAD_DIM = (
     lambda value: _is_count(value) and value <= MOST_HEAD_DIM, f"a whole number from 1 to {MOST_HEAD_DIM}"
 )  # fmt: skip
+OPENED = "a loader would open the file that it names, wherever that is"
+NO_NAME = (lambda value: not isinstance(value, str), f"the vocabulary itself: {OPENED}")
 Kind = tuple[Test, str]
 
 # How packed weights say that they are packed; what is true of one method holds for no other.
@@ -113,7 +126,7 @@ BITSANDBYTES: Mapping[str, Kind] = {
 
 IDS_OF_TOKENS = {"eos_token_id": IDS, "bos_token_id": IDS, "pad_token_id": IDS}
 ROPE: Mapping[str, Kind] = {
-    "rope_type": TEXT, "type": TEXT, "rope_theta": NUMBER, "factor": NUMBER, "partial_rotary_factor": NUMBER,
+    "rope_type": TEXT, "type": TEXT, "rope_theta": ABOVE_0, "factor": ABOVE_0, "partial_rotary_factor": SHARE,
     "low_freq_factor": NUMBER, "high_freq_factor": NUMBER, "original_max_position_embeddings": COUNT,
     "attention_factor": NUMBER, "beta_fast": NUMBER, "beta_slow": NUMBER,
     "short_factor": (_list_of(_is_number), "a list of numbers"),
@@ -122,9 +135,9 @@ ROPE: Mapping[str, Kind] = {
 MODEL: Mapping[str, Kind] = {
     "architectures": TEXTS, "model_type": TEXT, "dtype": DTYPE, "torch_dtype": DTYPE, "hidden_act": TEXT,
     "hidden_activation": TEXT, "transformers_version": TEXT, "text_config": BLOCK, "vision_config": BLOCK,
-    "audio_config": BLOCK, "rope_parameters": BLOCK, "rope_scaling": BLOCK, "rope_theta": NUMBER,
-    "rms_norm_eps": NUMBER, "layer_norm_eps": NUMBER, "initializer_range": NUMBER,
-    "attention_dropout": NUMBER, "partial_rotary_factor": NUMBER, "intermediate_size": COUNTS,
+    "audio_config": BLOCK, "rope_parameters": BLOCK, "rope_scaling": BLOCK, "rope_theta": ABOVE_0,
+    "rms_norm_eps": AT_LEAST_0, "layer_norm_eps": AT_LEAST_0, "initializer_range": AT_LEAST_0,
+    "attention_dropout": SHARE, "partial_rotary_factor": SHARE, "intermediate_size": COUNTS,
     "moe_intermediate_size": COUNTS, "num_key_value_heads": COUNTS, "head_dim": HEAD_DIM,
     "max_position_embeddings": COUNT, "sliding_window": INDEX, "max_window_layers": INDEX,
     "num_experts": INDEX, "num_local_experts": INDEX, "num_experts_per_tok": INDEX, "layer_types": TEXTS,
@@ -134,8 +147,8 @@ MODEL: Mapping[str, Kind] = {
     ), **IDS_OF_TOKENS,
 }  # fmt: skip
 GENERATION: Mapping[str, Kind] = {
-    "do_sample": FLAG, "use_cache": FLAG, "temperature": NUMBER, "top_p": NUMBER, "top_k": NUMBER,
-    "repetition_penalty": NUMBER, "max_length": COUNT, "max_new_tokens": COUNT, **IDS_OF_TOKENS,
+    "do_sample": FLAG, "use_cache": FLAG, "temperature": AT_LEAST_0, "top_p": SHARE, "top_k": NUMBER,
+    "repetition_penalty": ABOVE_0, "max_length": COUNT, "max_new_tokens": COUNT, **IDS_OF_TOKENS,
 }  # fmt: skip
 TOKENIZER: Mapping[str, Kind] = {
     "model_max_length": NUMBER, "model_input_names": TEXTS, "tokenizer_class": TEXT, "padding_side": TEXT,
@@ -143,10 +156,17 @@ TOKENIZER: Mapping[str, Kind] = {
     "chat_template": (_is_template, "a text, or a list of blocks with a template"),
     "bos_token": TOKEN, "eos_token": TOKEN, "unk_token": TOKEN, "pad_token": TOKEN,
     "add_bos_token": FLAG, "add_eos_token": FLAG, "add_prefix_space": FLAG,
-    "clean_up_tokenization_spaces": FLAG, "added_tokens_decoder": BLOCK,
+    "clean_up_tokenization_spaces": FLAG, "added_tokens_decoder": BLOCK, "split_special_tokens": FLAG,
+    "vocab": NO_NAME, "merges": NO_NAME, "gguf_file": (lambda _value: False, f"null: {OPENED}"),
+    "init_inputs": (lambda value: value == [], "an empty list"),
+    "fast_tokenizer_files": (
+        lambda value: _list_of(_is_text)(value) and all(map(_TOKENIZER_FILE.fullmatch, value)),
+        "a list of names such as tokenizer.4.0.0.json",
+    ),
 }  # fmt: skip
 FILES: Mapping[str, Mapping[str, Kind]] = {
     "config.json": MODEL, "generation_config.json": GENERATION, "tokenizer_config.json": TOKENIZER,
+    "special_tokens_map.json": TOKENIZER,  # what is in it is set as if it stood in the other
 }  # fmt: skip
 
 

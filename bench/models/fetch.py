@@ -12,13 +12,15 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from bench.bounded import why
 from bench.errors import BenchError, UsageError
 from bench.formatting import printable
 from bench.machine.children import environment
 from bench.models import cache, lora
-from bench.models.checks import ADAPTER, MODEL_FILES, check_directory
+from bench.models.checks import ADAPTER, check_directory
 from bench.models.child import OUR_PACKAGE, last_words, run_child, settings_of, size_on_disk
 from bench.models.convert import GRID_FILE, OFF_GRID, RECIPE, conversion_limits
+from bench.models.files import model_files
 from bench.models.gguf_header import check_gguf
 from bench.models.reference import (
     Hub,
@@ -162,7 +164,7 @@ def _from_path(path: Path, on_progress: OnProgress) -> LocalModel:
     """Use the user's directory where it is, or convert the user's GGUF file into the cache."""
     path = path.absolute()
     if path.is_file() and path.suffix == ".gguf":
-        digest = cache.file_sha256(path)
+        digest = _digest(path)
         directory = cache.fill(f"gguf {digest} {RECIPE}", lambda out: _convert(path, out, on_progress))
         local = _from_cache(directory, SourceRecord("path", path.stem, str(path), None, None), path)
         return replace(local, files=(*local.files, (path.name, digest)))
@@ -172,19 +174,28 @@ def _from_path(path: Path, on_progress: OnProgress) -> LocalModel:
         return _merged(lora.read_adapter(path), on_progress)
     check_directory(path)
     files = []
-    for file in sorted(f for pattern in MODEL_FILES for f in path.glob(pattern) if f.is_file()):
-        on_progress(Progress("check", 0, file.stat().st_size))
-        files.append((file.name, cache.file_sha256(file)))
+    for file in model_files(path):
+        files.append((file.relative_to(path).as_posix(), _digest(file, on_progress)))
     record = SourceRecord("path", path.name, str(path), None, weights_digest(files))
     return LocalModel(path, record, tuple(files))
+
+
+def _digest(file: Path, on_progress: OnProgress = lambda progress: None) -> str:
+    """Return the SHA-256 of a file. Raises UsageError if it cannot be read: it may have gone since it was
+    checked."""
+    try:
+        on_progress(Progress("check", 0, file.stat().st_size))
+        return cache.file_sha256(file)
+    except OSError as bad:
+        raise UsageError(f"{file}: {why(bad)}") from None
 
 
 def _merged(adapter: lora.Adapter, on_progress: OnProgress) -> LocalModel:
     """Merge an adapter into a copy of its base, in a child process, and keep the result in the cache."""
     ours = _from_path(adapter.base, on_progress)
-    tokenizer = [cache.file_sha256(file) for file in lora.tokenizer_files(adapter.directory)]
-    sha256 = cache.file_sha256(adapter.directory / lora.WEIGHTS)
-    settings = cache.file_sha256(adapter.directory / ADAPTER)
+    tokenizer = [_digest(file) for file in lora.tokenizer_files(adapter.directory)]
+    sha256 = _digest(adapter.directory / lora.WEIGHTS)
+    settings = _digest(adapter.directory / ADAPTER)
     base = cache.directory_digest(ours.files)
 
     def build(staging: Path) -> None:
@@ -221,12 +232,13 @@ def _from_cache(directory: Path, record: SourceRecord, gguf: Path | None = None)
     """Return a cache entry as a model, after checking that no file in it has changed."""
     cache.check_entry(directory)
     files = cache.recorded_digests(directory)
-    record = replace(record, weights_sha256=weights_digest(files), grid=recorded_grid(directory))
+    grid = None if gguf is None else recorded_grid(directory)  # else somebody's own file has that name
+    record = replace(record, weights_sha256=weights_digest(files), grid=grid)
     return LocalModel(directory, record, files, gguf)
 
 
 def recorded_grid(directory: Path) -> Grid | None:
-    """Return the grid of the converted weights in ``directory``; None if they did not come from a GGUF."""
+    """Return the grid of the weights in ``directory``, which were converted from a GGUF; None if unknown."""
     path = directory / GRID_FILE
     return Grid(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 

@@ -9,53 +9,18 @@ from __future__ import annotations
 import math
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from bench.bounded import open_regular, why
+from bench.bounded import must_be_on_the_disk, open_regular, why
 from bench.errors import UsageError
 from bench.formatting import printable
+from bench.models import gguf_format as fmt
 from bench.models.sizes import Weights, misfit
 
-MAGIC = b"GGUF"
-MAX_ENTRIES = 65_536  # tensors, and key-value pairs: a real model has hundreds
-MAX_NAME_BYTES = 65_536
-MAX_DIMENSIONS = 4
-MAX_NESTED = 4
-MAX_ITEMS = 2_000_000  # of all arrays of texts: the largest vocabulary has 262,144, and as many merges
-MAX_SIZE = 2**63 - 1
-ALIGNMENT = "general.alignment"
-PART, PARTS = "split.no", "split.count"  # which part of a model the file is, counted from 0, and of how many
-USUAL_ALIGNMENT = 32
-STRING, ARRAY = 8, 9
-# The bytes of each scalar type of a value, by its number.
-SCALARS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-# (weights in a block, bytes of a block) of each tensor type, by its number (ggml.h).
-BLOCKS = {
-    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 10: (256, 84),
-    11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292), 16: (256, 66),
-    17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18), 21: (256, 110), 22: (256, 82), 23: (256, 136),
-    24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 29: (256, 56), 30: (1, 2), 34: (256, 54),
-    35: (256, 66), 39: (32, 17),
-}  # fmt: skip
-
-
-# Sizes and settings of a model, by their keys without the architecture in front. One for each layer is an
-# array.
-WHOLE = frozenset({
-    "block_count", "embedding_length", "feed_forward_length", "context_length", "vocab_size",
-    "attention.head_count", "attention.head_count_kv", "attention.key_length", "attention.value_length",
-    "expert_count", "expert_used_count", "expert_feed_forward_length", "rope.dimension_count",
-})  # fmt: skip
-MAY_BE_0 = frozenset({"expert_count", "expert_used_count", "feed_forward_length", "rope.dimension_count"})
-REAL = frozenset({"rope.freq_base", "attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon"})
-WHOLE_FORMS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 10: "Q", 11: "q"}
-REAL_FORMS = {6: "f", 12: "d"}
-TOKENS = "tokenizer.ggml.tokens"
-TEMPLATE = "tokenizer.chat_template"
-MAX_WHOLE = 2**31 - 1  # what a library keeps in 32 bits
+CUT = "the file is cut short: it ends within its header"
 
 
 @dataclass(frozen=True)
@@ -89,11 +54,13 @@ def read_header(path: Path) -> Found:
     """Check one file, which may be a part of a model, and return what it holds. Raises UsageError."""
     try:
         with open_regular(path) as file:
-            return _Header(file).check()
+            found = _Header(file).check()
+        must_be_on_the_disk(path)
     except OSError as bad:
         raise UsageError(f"{path}: {why(bad)}") from None
     except ValueError as bad:
         raise UsageError(f"{path}: {printable(str(bad))}") from None
+    return found
 
 
 class _Header:
@@ -102,86 +69,114 @@ class _Header:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._size = file.seek(0, os.SEEK_END)
-        self._alignment = USUAL_ALIGNMENT
-        self._items = 0
+        self._alignment = fmt.USUAL_ALIGNMENT
+        self._items = self._numbers_held = self._letters = self._name_bytes = 0
         self._sizes: dict[str, int] = {}
         self._split: dict[str, int] = {}
-        self._template = False
-        self._names: list[str] = []
+        self._seen: set[str] = set()
         self._weights = 0
         file.seek(0)
 
     def check(self) -> Found:
-        if self._file.read(4) != MAGIC:
+        if self._file.read(4) != fmt.MAGIC:
             raise ValueError("not a GGUF file (it does not begin with the letters GGUF)")
         version, tensors, pairs = self._numbers("<IQQ")
-        if version not in (2, 3) or not 0 <= tensors <= MAX_ENTRIES or pairs > MAX_ENTRIES:
+        if version not in (2, 3) or tensors > fmt.MAX_ENTRIES or pairs > fmt.MAX_ENTRIES:
             raise ValueError(
                 f"GGUF header not believable (version {version}, {tensors} tensors, {pairs} keys)"
             )
         for _ in range(pairs):
             self._pair()
-        ends = list(self._ends(tensors))
-        if not ends and self._split.get(PARTS, 1) < 2:
+        keys, self._seen, self._name_bytes = self._seen, set(), 0
+        places = sorted(self._tensor() for _ in range(tensors))
+        part, parts = self._split.get(fmt.PART, 0) + 1, self._split.get(fmt.PARTS, 1)
+        if parts < 2:
+            self._must_be_a_model(keys)
+        self._must_have_room(places)
+        return Found(self._weights, part, parts, fmt.TEMPLATE in keys)
+
+    def _must_be_a_model(self, keys: set[str]) -> None:
+        if not self._seen:
             raise ValueError("GGUF header not believable (no tensors)")
+        if fmt.ARCHITECTURE not in keys:
+            raise ValueError(f"has no {fmt.ARCHITECTURE}, so nobody can know what model it is")
+        if said := misfit(self._sizes, Weights.of(self._seen, self._weights)):
+            raise ValueError(said)
+
+    def _must_have_room(self, places: list[tuple[int, int, str]]) -> None:
+        """Refuse tensors beyond the end of the file, and two in the same place: they would be more weights
+        than the file has bytes for."""
         start = -(-self._file.tell() // self._alignment) * self._alignment
-        needed = start + max(ends, default=0)
-        if needed > self._size:
+        place = 0
+        for begin, end, name in places:
+            if begin < place:
+                raise ValueError(f"tensor {name[:60]!r} lies where another one does")
+            place = end
+        if start + place > self._size:
             raise ValueError(
-                f"the file is cut short: its tensors need {needed} bytes, and it has {self._size}"
+                f"the file is cut short: its tensors need {start + place} bytes, and it has {self._size}"
             )
-        part, parts = self._split.get(PART, 0) + 1, self._split.get(PARTS, 1)
-        found = Found(self._weights, part, parts, self._template)
-        fits = found.parts > 1 or misfit(self._sizes, Weights.of(self._names, self._weights))
-        if isinstance(fits, str):
-            raise ValueError(fits)
-        return found
 
     def _numbers(self, form: str) -> tuple[int, ...]:
         size = struct.calcsize(form)
         content = self._file.read(size)
         if len(content) < size:
-            raise ValueError("the file is cut short: it ends within its header")
+            raise ValueError(CUT)
         return struct.unpack(form, content)
 
     def _skip(self, size: int) -> None:
         if self._file.tell() + size > self._size:
-            raise ValueError("the file is cut short: it ends within its header")
+            raise ValueError(CUT)
         self._file.seek(size, os.SEEK_CUR)
 
-    def _name(self) -> str:
+    def _new_name(self, what: str) -> str:
+        """Read a name that none before it had: of two keys or tensors readers take one or the other."""
         (length,) = self._numbers("<Q")
-        if length > MAX_NAME_BYTES:
-            raise ValueError(f"a name of {length} bytes in the header")
+        self._name_bytes += length
+        if length > fmt.MAX_NAME_BYTES or self._name_bytes > fmt.MAX_NAMES_BYTES:
+            raise ValueError(f"a name of {length} bytes in the header, or too many long ones")
         content = self._file.read(length)
         if len(content) < length:
-            raise ValueError("the file is cut short: it ends within its header")
-        return content.decode(errors="replace")
+            raise ValueError(CUT)
+        name = content.decode(errors="replace")
+        if name in self._seen:
+            raise ValueError(f"the {what} {name[:60]!r} occurs twice in the header")
+        self._seen.add(name)
+        return name
 
     def _pair(self) -> None:
-        key = self._name()
+        key = self._new_name("key")
         (kind,) = self._numbers("<I")
-        if key == ALIGNMENT:
-            (self._alignment,) = self._numbers("<I")
-            if kind != 4 or not 0 < self._alignment <= MAX_ENTRIES:
-                raise ValueError(f"{ALIGNMENT} is {self._alignment}")
-            return
-        if key in (PART, PARTS):
-            self._split[key] = int(self._number(key, kind, WHOLE_FORMS, "a whole number"))
-            return
-        self._template |= key == TEMPLATE and kind == STRING
         setting = key.partition(".")[2]
-        if setting in WHOLE and kind != ARRAY:
-            value = self._number(key, kind, WHOLE_FORMS, "a whole number")
-            if not (0 if setting in MAY_BE_0 else 1) <= value <= MAX_WHOLE:
-                raise ValueError(f"{key[:60]!r} is {value}, which no model has")
-            self._sizes[setting] = int(value)
-        elif setting in REAL and kind != ARRAY:
-            value = self._number(key, kind, REAL_FORMS, "a number with a fraction")
+        if key == fmt.ALIGNMENT:
+            (self._alignment,) = self._numbers("<I")
+            power = self._alignment.bit_count() == 1
+            if kind != 4 or not power or self._alignment > fmt.MAX_ENTRIES:
+                raise ValueError(f"{key} is {self._alignment}, not a power of 2")
+        elif key in (fmt.PART, fmt.PARTS):
+            self._split[key] = int(self._number(key, kind, fmt.WHOLE_FORMS, "a whole number"))
+        elif key in (fmt.ARCHITECTURE, fmt.TEMPLATE) and kind != fmt.STRING:
+            raise ValueError(f"the value of {key!r} is of type {kind}, not a text")
+        elif setting in fmt.WHOLE:
+            self._size_of_model(key, setting, kind)
+        elif setting in fmt.REAL and kind != fmt.ARRAY:
+            value = self._number(key, kind, fmt.REAL_FORMS, "a number with a fraction")
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{key[:60]!r} is {value}, not a number above 0")
         else:
             self._value(key, kind, 0)
+
+    def _size_of_model(self, key: str, setting: str, kind: int) -> None:
+        """Read a size, or an array with one for each layer; readers take an array of one for the number."""
+        if kind == fmt.ARRAY:
+            kind, count = self._numbers("<IQ")
+            if count != 1:
+                return self._array(key, kind, count, 0)
+        value = int(self._number(key, kind, fmt.WHOLE_FORMS, "a whole number"))
+        if not (0 if setting in fmt.MAY_BE_0 else 1) <= value <= fmt.MAX_WHOLE:
+            raise ValueError(f"{key[:60]!r} is {value}, which no model has")
+        self._sizes[setting] = max(value, self._sizes.get(setting, 0))  # two architectures may name it
+        return None
 
     def _number(self, key: str, kind: int, forms: Mapping[int, str], words: str) -> float:
         if kind not in forms:
@@ -190,40 +185,47 @@ class _Header:
         return value
 
     def _value(self, key: str, kind: int, depth: int) -> None:
-        if kind in SCALARS:
-            self._skip(SCALARS[kind])
-        elif kind == STRING:
+        if kind in fmt.SCALARS:
+            self._skip(fmt.SCALARS[kind])
+        elif kind == fmt.STRING:
             (length,) = self._numbers("<Q")
+            self._letters += length
+            if length > fmt.MAX_TEXT_BYTES or self._letters > fmt.MAX_TEXTS_BYTES:
+                self._skip(length)  # a file that is cut says so
+                raise ValueError(f"the texts in the header are longer than any model's, up to {key[:60]!r}")
             self._skip(length)
-        elif kind == ARRAY and depth < MAX_NESTED:
+        elif kind == fmt.ARRAY and depth < fmt.MAX_NESTED:
             of, count = self._numbers("<IQ")
-            if key == TOKENS:
-                self._sizes.setdefault("vocab_size", count)
-            if of in SCALARS:
-                self._skip(SCALARS[of] * count)
-                return
-            self._items += count
-            if self._items > MAX_ITEMS:
-                raise ValueError(f"arrays of {self._items} texts in the header")
-            for _ in range(count):
-                self._value(key, of, depth + 1)
+            self._array(key, of, count, depth)
         else:
             raise ValueError(f"the value of {key[:60]!r} has an unknown type, {kind}")
 
-    def _ends(self, tensors: int) -> Iterator[int]:
-        """Yield where each tensor ends, counted from the first one; its start if its type is unknown."""
-        for _ in range(tensors):
-            name = self._name()
-            (dimensions,) = self._numbers("<I")
-            if not 0 < dimensions <= MAX_DIMENSIONS:
-                raise ValueError(f"tensor {name[:60]!r} has {dimensions} dimensions")
-            weights = 1
-            for size in self._numbers(f"<{dimensions}Q"):
-                weights *= size
-            kind, begin = self._numbers("<IQ")
-            block, size = BLOCKS.get(kind, (1, 0))
-            if weights > MAX_SIZE or begin > MAX_SIZE or weights % block:
-                raise ValueError(f"tensor {name[:60]!r} has sizes that cannot be")
-            self._names.append(name)
-            self._weights += weights
-            yield begin + weights // block * size
+    def _array(self, key: str, of: int, count: int, depth: int) -> None:
+        if key == fmt.TOKENS:
+            self._sizes.setdefault("vocab_size", count)
+        if of in fmt.SCALARS:
+            self._skip(fmt.SCALARS[of] * count)
+            self._numbers_held += count
+            if self._numbers_held > fmt.MAX_NUMBERS:
+                raise ValueError(f"arrays of {self._numbers_held} numbers in the header")
+            return
+        self._items += count
+        if self._items > fmt.MAX_ITEMS:
+            raise ValueError(f"arrays of {self._items} texts in the header")
+        for _ in range(count):
+            self._value(key, of, depth + 1)
+
+    def _tensor(self) -> tuple[int, int, str]:
+        """Return where a tensor begins and ends, counted from the first one, and its name."""
+        name = self._new_name("tensor")
+        (dimensions,) = self._numbers("<I")
+        if not 0 < dimensions <= fmt.MAX_DIMENSIONS:
+            raise ValueError(f"tensor {name[:60]!r} has {dimensions} dimensions")
+        weights = math.prod(self._numbers(f"<{dimensions}Q"))
+        kind, begin = self._numbers("<IQ")
+        block, size = fmt.BLOCKS.get(kind, fmt.UNKNOWN)
+        uneven = kind in fmt.BLOCKS and weights % block
+        if not 0 < weights <= fmt.MAX_SIZE or begin > fmt.MAX_SIZE or uneven:
+            raise ValueError(f"tensor {name[:60]!r} has sizes that cannot be")
+        self._weights += weights
+        return begin, begin + -(-weights // block) * size, name

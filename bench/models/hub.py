@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.models.checks import MODEL_FILES
+from bench.models.files import MODEL_FILES
 
 
 def snapshot(repo: str, revision: str, directory: Path) -> None:

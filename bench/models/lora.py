@@ -18,8 +18,10 @@ from typing import Any
 
 from bench.errors import BenchError, UsageError
 from bench.formatting import printable
-from bench.models.checks import ADAPTER, MODEL_FILES, check_directory, json_object
+from bench.models.checks import ADAPTER, check_directory, json_object
+from bench.models.files import MODEL_FILES, check_files
 from bench.models.safetensors_header import safetensors_header
+from bench.models.weight_files import weight_files
 
 RECIPE = 1  # part of the cache key: raise it when the same adapter is merged differently
 WEIGHTS = "adapter_model.safetensors"
@@ -38,6 +40,7 @@ _KNOWN: Mapping[str, tuple[object, ...]] = {
     "init_lora_weights": (True, False, None, "gaussian", "eva", "orthogonal"),
 }  # fmt: skip
 _OFF: tuple[object, ...] = (None, False, {}, [])
+MOST_RANK, MOST_ALPHA = 65_536, 1e9
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "chat_template.jinja",
               "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt")  # fmt: skip
 
@@ -83,10 +86,13 @@ def read_adapter(directory: Path) -> Adapter:
                 f"{place}: {printable(key)[:60]} is {printable(str(value))[:60]}, which is not merged here; "
                 "merge it with peft (merge_and_unload, save_pretrained) and name the result"
             )
-    rank, alpha = config.get("r"), config.get("lora_alpha")
-    if type(rank) is not int or rank < 1 or not isinstance(alpha, int | float) or not math.isfinite(alpha):
+    rank: Any = config.get("r")
+    alpha: Any = config.get("lora_alpha")
+    sound = type(rank) is int and 1 <= rank <= MOST_RANK
+    if not sound or type(alpha) not in (int, float) or not abs(alpha) <= MOST_ALPHA:
         said = f"r is {str(rank)[:30]} and lora_alpha is {str(alpha)[:30]}"
         raise UsageError(f"{place}: {said}: no LoRA has that")
+    check_files(directory)
     base = _base(place, config)
     check_directory(base)
     if json_object(base / "config.json").get("quantization_config"):
@@ -100,12 +106,19 @@ def _base(place: Path, config: Mapping[str, Any]) -> Path:
     if not isinstance(named, str) or not named or len(named) > 4096 or "\0" in named:
         raise UsageError(f"{place}: base_model_name_or_path does not name its base")
     base = place.parent / named
-    if not base.is_dir():
+    if not _is_directory(base):
         raise UsageError(
             f"{place}: its base is {printable(named)[:200]!r}, which is no directory here: fetch it, and "
             "write its directory as base_model_name_or_path"
         )
     return base.resolve()
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long, or a directory that nobody may enter
+        return False
 
 
 def _modules(file: Path, base: Path, rank: int) -> Iterator[str]:
@@ -115,7 +128,7 @@ def _modules(file: Path, base: Path, rank: int) -> Iterator[str]:
     found = {name: tuple(tensor.shape) for name, tensor in safetensors_header(file).items()}
     shapes = {
         name: tuple(tensor.shape)
-        for path in sorted(base.glob("*.safetensors"))
+        for path in weight_files(base)
         for name, tensor in safetensors_header(path).items()
     }
     if not found:

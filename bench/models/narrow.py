@@ -55,7 +55,7 @@ def _fewer_heads(config: dict[str, Any], before: int, hidden: int) -> None:
     heads = config[key]
     shared = before // heads
     stated = any(config.get(name, shared) not in (None, shared) for name in (*HEAD_DIMS, "qk_nope_head_dim"))
-    fewer = max(min(LEAST_HEADS, heads), round(heads * hidden / before))
+    fewer = min(max(min(LEAST_HEADS, heads), round(min(heads, 10**9) * hidden / before)), hidden)
     while not stated and hidden % (LEAST_HEAD * fewer):
         fewer -= 1
     for name in HEADS:

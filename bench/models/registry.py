@@ -11,14 +11,14 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from bench.data_paths import data_directories
 from bench.errors import ConfigError, UsageError
-from bench.formatting import did_you_mean, printable
+from bench.formatting import did_you_mean, one_line, printable
 from bench.models import anatomy
 from bench.models.architecture import Architecture, Count, Precision, Published, Reasoning, Record
-from bench.models.checks import code_in_config
+from bench.models.checks import check_content, code_in_config
 from bench.models.convert import RECIPE
 from bench.models.reference import is_commit
 from bench.models.shrink import Size, shrunk
-from bench.yaml_source import YamlSource, read_yaml
+from bench.yaml_source import YamlSource, blaming, read_yaml
 
 
 def _commit(text: str) -> str:
@@ -129,8 +129,12 @@ class ModelFile(Record):
         that it cannot have."""
         if size == Size():
             return self
-        config = shrunk(self.config, size)
-        facts = anatomy.resized(self.architecture, self.config, config)
+        try:
+            config = shrunk(self.config, size)
+            facts = anatomy.resized(self.architecture, self.config, config)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as bad:  # a card is anybody's text
+            said = f"{type(bad).__name__}: {one_line(str(bad))[:100]}"
+            raise UsageError(f"the config of {self.name} cannot be made for {size} ({said})") from None
         return self.model_copy(update={"config": config, "architecture": facts})
 
 
@@ -205,6 +209,8 @@ def _check_sense(model: ModelFile, source: YamlSource) -> None:
         raise source.error(("source",), "needs exactly one of package, hub and directory")
     if key := code_in_config(model.config):
         raise source.error(("config", *key.split(".")), "this key can make the loader run foreign code")
+    with blaming(source, ("config",)):
+        check_content("of transformers", "config.json", model.config)
     for key in ("model_type", "num_hidden_layers"):
         if key not in model.config:
             raise source.error(("config",), f"misses {key}")

@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.bounded import must_be_modest, open_regular, why
+from bench.bounded import must_be_modest, must_be_on_the_disk, open_regular, why
 from bench.errors import UsageError
 from bench.formatting import MIB, printable
 
@@ -28,7 +28,7 @@ ELEMENT_BITS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TensorEntry:
     """One tensor of a safetensors file: the name of its dtype, its shape, and the range of its bytes."""
 
@@ -36,6 +36,16 @@ class TensorEntry:
     shape: tuple[int, ...]
     begin: int
     end: int
+
+
+def header_bytes(path: Path) -> int:
+    """Return how long a file says that its header is, up to what is read of one. Raises UsageError."""
+    try:
+        with open_regular(path) as file:
+            (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
+    except OSError as bad:
+        raise UsageError(f"{path}: {why(bad)}") from None
+    return min(int(length), SAFETENSORS_HEADER_MAX_BYTES)
 
 
 def safetensors_header(path: Path) -> dict[str, TensorEntry]:
@@ -69,6 +79,7 @@ def safetensors_header(path: Path) -> dict[str, TensorEntry]:
             place = tensor.end
         if 8 + length + place != size:
             raise ValueError("tensors do not end where the file ends")
+        must_be_on_the_disk(path)
     except OSError as e:
         raise UsageError(f"{path}: {why(e)}") from None
     except (ValueError, RecursionError) as e:

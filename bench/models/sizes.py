@@ -29,6 +29,7 @@ _INDEX = re.compile(r"(?:^|\.)([0-9]{1,9})\.")
 BITS_MIN = 2  # no checkpoint packs a weight into fewer
 ALWAYS_WEIGHTS = 32_000_000  # so many are made, whatever a config says: 128 MB, and room for tiny models
 _MORE = re.compile(r"_config$")
+MOST_DIGITS, MOST_SAID = 30, 10**300
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,13 @@ def misfit(config: Mapping[str, Any], weights: Weights) -> str | None:
     for place, block in _blocks(config):
         layers = _size(block, LAYERS)
         if layers is not None and layers[1] > max(weights.layers, 1):
-            return f"{place}{layers[0]} is {layers[1]}, and the weights are of {weights.layers} layers"
+            given = str(layers[1])[:MOST_DIGITS]
+            return f"{place}{layers[0]} is {given}, and the weights are of {weights.layers} layers"
         for keys, product in _matrices(block):
             if product > max(weights.most, ALWAYS_WEIGHTS):
-                named = " and ".join(f"{place}{key} {value}" for key, value in keys)
-                return f"{named} make matrices of {product:.3g} weights, and the files hold {weights.most}"
+                named = " and ".join(f"{place}{key} {str(value)[:MOST_DIGITS]}" for key, value in keys)
+                made = f"{float(min(product, MOST_SAID)):.3g}"  # JSON has whole numbers that no float holds
+                return f"{named} make matrices of {made} weights, and the files hold {weights.most}"
     return None
 
 

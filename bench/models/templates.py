@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.models.checks import TEXT_MAX_BYTES, json_object
+from bench.models.checks import json_object
+from bench.models.files import TEMPLATES, TEXT_MAX_BYTES
 from bench.models.gguf_header import read_header
 from bench.models.lora import config_directory, is_adapter
 
-FILES = ("chat_template.jinja", "chat_template.json")
+FILES = ("chat_template.jinja", "chat_template.json", f"{TEMPLATES}/default.jinja")
 SETTINGS = "tokenizer_config.json"
 # The files of which a tokenizer has at least one, in any of the formats that transformers reads.
 TOKENIZERS = (
@@ -35,7 +36,7 @@ def has_tokenizer(directory: Path) -> bool:
 
 
 def _beside(directory: Path) -> bool:
-    if any((directory / name).is_file() for name in FILES) or any(directory.glob("chat_templates/*.jinja")):
+    if any((directory / name).is_file() for name in FILES):
         return True
     settings = directory / SETTINGS
     return settings.is_file() and bool(json_object(settings, TEXT_MAX_BYTES).get("chat_template"))

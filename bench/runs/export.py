@@ -6,6 +6,7 @@ The checkpoint is loaded again and its logits are compared with those of the mod
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Callable, Sequence
@@ -17,11 +18,12 @@ from bench.config.served import is_server
 from bench.config.spec import Arm, Group, Spec
 from bench.environments import interpreter
 from bench.errors import BenchError, UsageError, VariantFailed
-from bench.formatting import did_you_mean, printable
+from bench.formatting import MIB, did_you_mean, printable
 from bench.measure import replies
 from bench.measure.arm import load_arguments
 from bench.measure.worker_process import WorkerProcess
 from bench.models.fetch import is_here
+from bench.models.files import TEXT_MAX_BYTES
 from bench.models.reference import LocalModel
 from bench.optimisations import routes
 from bench.records import Exported
@@ -30,7 +32,10 @@ from bench.runs.run import fetcher
 from bench.store.files import naming
 from bench.store.replay import load_record
 
-TOKENIZER_FILES = ("tokenizer*", "*.jinja", "special_tokens_map.json", "vocab*", "merges.txt", "*.tiktoken")
+TOKENIZER_FILES = (
+    "tokenizer*", "*.jinja", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt",
+    "*.tiktoken", "*.spm", "spiece.model", "sentencepiece*.model", "tiktoken.model", "tekken.json",
+)  # fmt: skip
 ABOUT = "bench-export.json"
 
 
@@ -127,14 +132,19 @@ def _may_fetch(arms: Sequence[Arm], *, asked: bool) -> None:
 
 def _tokenizer_files(directory: Path) -> list[Path]:
     """Return the files to copy. A link is followed within the model's directory, and to the blobs of the
-    hub's cache that it belongs to. Raises BenchError for a link elsewhere."""
+    hub's cache that it belongs to. Raises BenchError for a link elsewhere, and for too large a file."""
     root = directory.resolve()
     homes = [root, root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [root]
     found = sorted(file for pattern in TOKENIZER_FILES for file in directory.glob(pattern))
     for file in found:
-        if not any(file.resolve().is_relative_to(home) for home in homes):
+        real = Path(os.path.realpath(file))  # of links in a ring it returns one, and raises nothing
+        if not any(real.is_relative_to(home) for home in homes):
             raise BenchError(f"{file} is a link out of the model's directory, so it is not copied")
-    return [file for file in found if file.is_file()]
+    files = [file for file in found if file.is_file()]
+    for file in files:
+        if file.stat().st_size > TEXT_MAX_BYTES:
+            raise BenchError(f"{file} is larger than {TEXT_MAX_BYTES // MIB} MiB, so it is not copied")
+    return files
 
 
 def _rows(spec: Spec, variant: str) -> tuple[Arm, Arm]:

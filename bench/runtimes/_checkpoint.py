@@ -197,6 +197,8 @@ def kv_bytes_per_token(config: Any, item_bytes: int) -> int | None:
     heads = getattr(config, "decoder_attention_heads", None) or heads
     kv_heads = getattr(config, "num_key_value_heads", None) or heads
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+    if not all(type(size) is int for size in (layers, kv_heads, head_dim)):  # a list has one for each layer
+        return None
     return int(2 * layers * kv_heads * head_dim * item_bytes)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from bench.engine.evidence import Census, Matrix
 from bench.errors import BenchError, Unsupported
+from bench.models.weight_files import weight_files
 from bench.runtimes._config import must_be_known
 
 RECIPE = 2  # part of the cache key: raise it when the same weights are written differently
@@ -32,7 +33,7 @@ def exported(directory: Path, dtype: str) -> Path:
     """
     from bench.models.cache import file_sha256, fill
 
-    weights = "".join(file_sha256(path) for path in _weight_files(directory))
+    weights = "".join(file_sha256(path) for path in weight_files(directory))
     key = f"gguf {dtype} {file_sha256(directory / 'config.json')} {weights} {RECIPE}"
     return fill(key, lambda staging: write(directory, staging / FILE, dtype)) / FILE
 
@@ -116,14 +117,10 @@ def _tensors(directory: Path) -> Iterator[tuple[str, Any]]:
     """Yield (name, float32 array) of every tensor."""
     from safetensors import safe_open
 
-    for path in _weight_files(directory):
+    for path in weight_files(directory):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 - not a dict
                 yield name, file.get_tensor(name).float().numpy()
-
-
-def _weight_files(directory: Path) -> list[Path]:
-    return sorted(directory.glob("*.safetensors"))
 
 
 def census(path: Path, tensor_bytes: int) -> Census:

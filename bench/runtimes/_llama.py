@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import Outcome, VariantFailed
+from bench.models.weight_files import weight_files
 
 NEEDED = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
 MATRICES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -33,10 +34,20 @@ class Shape:
     @staticmethod
     def of(config: dict[str, Any]) -> Shape:
         """Read the sizes from a ``config.json`` of transformers."""
-        for key in NEEDED:
-            if config.get(key) is None:
+        for key in (*NEEDED, "num_key_value_heads", "head_dim"):
+            size = config.get(key)
+            if size is None and key in NEEDED:
                 raise VariantFailed(Outcome.LOAD_ERROR, f"config.json has no {key}")
+            if size is not None and (type(size) is not int or size < 1):
+                raise VariantFailed(
+                    Outcome.LOAD_ERROR, f"config.json: {key} is {str(size)[:40]}, not one size"
+                )
         heads = config["num_attention_heads"]
+        kv_heads = config.get("num_key_value_heads") or heads
+        head_dim = config.get("head_dim") or config["hidden_size"] // heads
+        if heads % kv_heads or head_dim < 2 or head_dim % 2:
+            said = f"{heads} heads cannot share {kv_heads} keys of {head_dim} numbers, turned in pairs"
+            raise VariantFailed(Outcome.LOAD_ERROR, f"config.json: {said}")
         rope = config.get("rope_parameters") or {}
         ends = config.get("eos_token_id")
         return Shape(
@@ -44,8 +55,8 @@ class Shape:
             hidden=config["hidden_size"],
             inner=config["intermediate_size"],
             heads=heads,
-            kv_heads=config.get("num_key_value_heads") or heads,
-            head_dim=config.get("head_dim") or config["hidden_size"] // heads,
+            kv_heads=kv_heads,
+            head_dim=head_dim,
             vocabulary=config["vocab_size"],
             context=config.get("max_position_embeddings", 2048),
             epsilon=config.get("rms_norm_eps", 1e-6),
@@ -108,7 +119,7 @@ def _stored(directory: Path) -> dict[str, Any]:
     from safetensors.numpy import load_file
 
     stored: dict[str, Any] = {}
-    for path in sorted(directory.glob("*.safetensors")):
+    for path in weight_files(directory):
         stored |= load_file(path)
     return {key: value.astype(np.float32, copy=False) for key, value in stored.items()}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.engine import Engine
-from bench.engine.bounds import decoded, encoding
+from bench.engine.bounds import decoded, encoding, loading, within
 
 
 class PlainText(Engine):
@@ -20,17 +20,25 @@ class PlainText(Engine):
         self._directory, self._vocabulary = directory, vocabulary
 
     def encode(self, text: str) -> list[int]:
-        """Encode with ``tokenizer.json``; a model without one reads bytes modulo its vocabulary."""
+        """Encode with ``tokenizer.json``; a model without one reads bytes modulo its vocabulary.
+
+        Raises VariantFailed if the tokenizer cannot be read, or has more tokens than the model.
+        """
         tokenizer = self._text_model()
         if tokenizer is None:
             return [byte % self._vocabulary for byte in text.encode()]
         with encoding(len(text)):
-            return list(tokenizer.encode(text, add_special_tokens=False).ids)
+            ids = list(tokenizer.encode(text, add_special_tokens=False).ids)
+        return within(self._vocabulary, ids, tokenizer.id_to_token)
 
     def begin_ids(self) -> tuple[int, ...]:
         """Return what the tokenizer puts before a text by itself."""
         tokenizer = self._text_model()
-        return () if tokenizer is None else tuple(tokenizer.encode("").ids[:1])
+        if tokenizer is None:
+            return ()
+        with encoding(0):
+            ids = list(tokenizer.encode("").ids[:1])
+        return tuple(within(self._vocabulary, ids, tokenizer.id_to_token))
 
     def encode_chat(self, message: str) -> list[int]:
         """Encode the message as plain text: this engine has no chat templates."""
@@ -48,5 +56,6 @@ class PlainText(Engine):
         if self._tokenizer is None and path.is_file():
             from tokenizers import Tokenizer
 
-            self._tokenizer = Tokenizer.from_file(str(path))
+            with loading(self._directory):
+                self._tokenizer = Tokenizer.from_file(str(path))
         return self._tokenizer

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.engine import Engine
-from bench.engine.bounds import PANIC, Explained, bounded, decoded, encoding
+from bench.engine.bounds import bounded, decoded, encoding, loading, within
 from bench.errors import Outcome, VariantFailed
 from bench.formatting import one_line
 
@@ -54,14 +54,11 @@ class TextModel(Engine):
             return [byte % self.vocabulary for byte in text.encode()]
         with encoding(len(text)):
             ids = list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-        if ids and max(ids) >= self.vocabulary:
-            word = self.tokenizer.convert_ids_to_tokens(max(ids))
-            raise VariantFailed(
-                Outcome.LOAD_ERROR,
-                f"the tokenizer is not the model's: its token {max(ids)} ({str(word)[:40]!r}) is beyond the "
-                f"model's vocabulary of {self.vocabulary}",
-            )
-        return ids
+        return self._known(ids)
+
+    def _known(self, ids: list[int]) -> list[int]:
+        tokenizer: Any = self.tokenizer
+        return within(self.vocabulary, ids, tokenizer.convert_ids_to_tokens)
 
     def begin_ids(self) -> tuple[int, ...]:
         """Return what the tokenizer puts before a text by itself.
@@ -82,9 +79,10 @@ class TextModel(Engine):
             )
         bare = self.encode("a")
         found = whole[: len(whole) - len(bare)]
-        if whole == [*found, *bare]:
+        if self._known(whole) == [*found, *bare]:
             return tuple(found)
-        return tuple(whole[:1]) if whole[0] == self.tokenizer.bos_token_id else ()  # and an end token behind
+        bos = self.tokenizer.bos_token_id  # there is an end token behind, too
+        return tuple(whole[:1]) if whole[:1] == [bos] else ()
 
     def reads(self) -> str | None:
         """Say whether there is a chat template, and with which tokens every plain text begins."""
@@ -115,9 +113,14 @@ class TextModel(Engine):
 
         assert self.tokenizer is not None
         try:
-            return str(self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+            text = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+            str(text).encode()  # half of a letter is no text
+            return str(text)
+        except RecursionError:
+            raise  # has a sentence of its own
         except (
-            jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError
+            jinja2.TemplateError, ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError,
+            SyntaxError, TypeError, ValueError,
         ) as bad:  # fmt: skip
             raise VariantFailed(
                 Outcome.LOAD_ERROR,
@@ -146,17 +149,7 @@ def tokenizer_of(directory: Path) -> Any | None:
         return None
     import transformers
 
-    def unreadable(bad: BaseException) -> VariantFailed | None:
-        if not isinstance(bad, Exception) and type(bad).__name__ != PANIC:
-            return None
-        first = (str(bad).strip().splitlines() or [""])[0]
-        return VariantFailed(
-            Outcome.LOAD_ERROR,
-            f"the tokenizer files in {directory} cannot be read ({type(bad).__name__}: {first[:200]}); save "
-            "them again with save_pretrained",
-        )
-
-    with Explained(unreadable):
+    with loading(directory):
         return transformers.AutoTokenizer.from_pretrained(
             directory, local_files_only=True, trust_remote_code=False
         )

@@ -17,6 +17,7 @@ from typing import Any
 from bench.engine import Options
 from bench.engine.evidence import Census
 from bench.errors import Unsupported
+from bench.models.weight_files import weight_files
 from bench.records import Facts
 from bench.runtimes import _openvino
 from bench.runtimes._openvino import FILE, QUANTISED_ACTIVATIONS
@@ -128,7 +129,7 @@ class OpenVinoEngine(TextModel):
     def __init__(self, model: Model, directory: Path, options: Options) -> None:
         self.options = options
         self._config: dict[str, Any] = json.loads((directory / "config.json").read_text())
-        self._weights = sorted(directory.glob("*.safetensors"))
+        self._weights = weight_files(directory)
         self._tensor = _openvino.library().Tensor  # a copy: the request does not keep a shared array alive
         self.model = model  # an optimisation may replace it
         self._inputs = {name for one in model.compiled.inputs for name in one.get_names()}

@@ -58,10 +58,10 @@ def load(directory: Path, options: Options) -> TransformersEngine:
                 model = transformers.AutoModelForCausalLM.from_config(config, **wanted)
         else:
             model = pretrained(directory, chosen, wanted)
-    model.eval().requires_grad_(False)
-    if chosen == "cpu":
-        into_own_memory(model)
-    return TransformersEngine(model, directory, options)
+        model.eval().requires_grad_(False)
+        if chosen == "cpu":
+            into_own_memory(model)
+        return TransformersEngine(model, directory, options)
 
 
 def not_needed(directory: Path) -> set[str]:

@@ -7,16 +7,19 @@ The column names of Mooncake (``timestamp`` in ms, ``input_length``, ``output_le
 
 from __future__ import annotations
 
+import heapq
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
-from bench.bounded import read_bounded, why
+from bench.bounded import open_regular, why
 from bench.errors import ConfigError, UsageError
 from bench.formatting import MIB
 from bench.serving.arrivals import MOST_REQUESTS, OpenLoop, Planned
 
 MOST_BYTES = 256 * MIB
+MOST_LINE_BYTES = MIB  # a line of Mooncake lists the blocks of its prompt, some hundred
 MOST_TOKENS = 10_000_000
 ARRIVALS = {"arrival_s": 1.0, "timestamp": 1e-3, "Timestamp": 1.0}
 INPUTS = ("input_tokens", "input_length", "Request tokens")
@@ -31,19 +34,32 @@ def read_trace(path: Path, most: int | None = None, speed: float = 1.0) -> Plann
     if not math.isfinite(speed) or speed <= 0:
         raise UsageError(f"the speed of a trace must be above 0, got {speed:g}")
     try:
-        lines = read_bounded(path, MOST_BYTES).splitlines()
+        rows = heapq.nsmallest(most or MOST_REQUESTS, _rows(path), key=lambda row: row[0])
     except OSError as bad:
         raise ConfigError(str(path), why(bad)) from None
-    rows = [_row(line, str(path), number) for number, line in enumerate(lines, start=1) if line.strip()]
     if not rows:
         raise ConfigError(str(path), "holds no request")
-    rows = sorted(rows, key=lambda row: row[0])[: most or MOST_REQUESTS]
     first = rows[0][0]
     times = tuple((arrival - first) / speed for arrival, _, _ in rows)
     faster = "" if speed == 1 else f" at {speed:g} times its speed"
     return Planned(
         OpenLoop(times, f"trace {path.name}{faster}"), tuple((n_in, n_out) for _, n_in, n_out in rows)
     )
+
+
+def _rows(path: Path) -> Iterator[tuple[float, int, int]]:
+    """Yield the (arrival, input, output) of each line. Raises ConfigError with file and line, OSError without
+    a file."""
+    read = 0
+    with open_regular(path) as file:
+        for number, line in enumerate(iter(lambda: file.readline(MOST_LINE_BYTES), b""), start=1):
+            read += len(line)
+            if read > MOST_BYTES:
+                raise ConfigError(str(path), f"is larger than {MOST_BYTES // MIB} MiB")
+            if len(line) == MOST_LINE_BYTES:
+                raise ConfigError(str(path), f"has {MOST_LINE_BYTES // MIB} MiB or more", number)
+            if line.strip():
+                yield _row(line, str(path), number)
 
 
 def _row(line: bytes, file: str, number: int) -> tuple[float, int, int]:

@@ -62,11 +62,13 @@ def digest(value: object) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def json_lines(path: Path, most: int, noun: str, line_bytes: int) -> Iterator[tuple[str, object]]:
+def json_lines(
+    path: Path, most: int, noun: str, line_bytes: int, contents: Contents = MOST
+) -> Iterator[tuple[str, object]]:
     """Yield (FILE:LINE, value) of each line of a user's JSON lines.
 
     Raises OSError without a regular file, and ValueError with the place for more than ``most`` lines (called
-    ``noun``), for a line of ``line_bytes``, and for what is not JSON.
+    ``noun``), for a line of ``line_bytes``, for more ``contents`` of a line, and for what is not JSON.
     """
     with open_regular(path) as file:
         for number, line in enumerate(iter(lambda: file.readline(line_bytes), b""), start=1):
@@ -74,7 +76,7 @@ def json_lines(path: Path, most: int, noun: str, line_bytes: int) -> Iterator[tu
             if number > most or len(line) == line_bytes:
                 raise ValueError(f"{where}: more than {most} {noun}, or a line of {line_bytes // MIB} MiB")
             try:
-                value = strict_json(line)
+                value = strict_json(line, contents)
             except ValueError as bad:
                 raise ValueError(f"{where}: not JSON ({bad})") from None
             yield where, value

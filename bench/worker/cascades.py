@@ -14,6 +14,7 @@ from bench.engine import Engine, one_off
 from bench.engine.cascading import Cascade
 from bench.engine.confidence import LearningRule, Rule
 from bench.engine.evidence import Check, check
+from bench.engine.stepping import probe
 from bench.link import Link, LinkSettings
 from bench.records import Cascaded, Json, Loaded
 from bench.records.thinking import before_end
@@ -21,7 +22,7 @@ from bench.runtimes._text import same_tokenizer
 from bench.worker import learning
 from bench.worker.steps import enforce
 
-PROBE = [number % 97 + 3 for number in range(48)]
+PROMPT_TOKENS = 48
 PROBE_TOKENS = 6
 # How far the score of one pass may lie from that of steps, as a share: in float32, and in dtypes that round.
 APART, APART_ROUNDED = 1e-3, 0.1
@@ -96,7 +97,7 @@ def _step(
 def _probe(cascade: Cascade) -> list[int]:
     """Return a short prompt in tokens that both models have."""
     vocabulary = min(cascade.edge.facts().vocabulary, cascade.cloud.facts().vocabulary)
-    return [number % min(97, vocabulary - 3) + 3 for number in PROBE]
+    return probe(PROMPT_TOKENS, vocabulary)
 
 
 def _decides(cascade: Cascade) -> list[Check]:

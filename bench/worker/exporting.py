@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.engine import Changed
 from bench.engine.evidence import check
+from bench.engine.stepping import probe
 from bench.errors import Unsupported
 from bench.records import Exported
 from bench.worker.steps import DENSE, PROBE_TOKENS, enforce
@@ -29,9 +30,9 @@ def export(engine: Any, to: str) -> Exported:
     engine.model.save_pretrained(to)
     again = type(engine.model).from_pretrained(to, dtype=engine.model.dtype, use_safetensors=True)
     again.eval().to(engine.device)
-    probe = [number % 97 + 3 for number in range(PROBE_TOKENS)]
-    ours = engine.logits(probe)
+    ids = probe(PROBE_TOKENS, engine.facts().vocabulary)
+    ours = engine.logits(ids)
     engine.change(Changed(again))
-    apart = float((engine.logits(probe) - ours).abs().max())
+    apart = float((engine.logits(ids) - ours).abs().max())
     enforce("export", [check("largest difference of the logits", apart, apart <= 1e-4, "at most 0.0001")])
     return Exported(engine.parameters(), logits_apart=apart)

@@ -13,14 +13,15 @@ from typing import Any
 
 from bench.engine import Changed, Engine, Teacher, experts, one_off, progress
 from bench.engine.evidence import Census, Check, Decoding
+from bench.engine.stepping import probe
 from bench.errors import NotApplied, Unsupported
 from bench.optimisations import gets_experts, unsupported
 from bench.records import Facts, Json
 
 DENSE = ("float32", "bfloat16", "float16")
 EXPERTS_STEP = "experts"
-PROBE_TOKENS = 64  # short enough for the context of every model
-REPEATING, DRAFTED = [number % 7 + 3 for number in range(PROBE_TOKENS)], 4  # what is drafted for such a text
+PROBE_TOKENS = 64  # if the context of the model has room for them
+REPEATING, DRAFTED = 7, 4  # how many tokens are drafted for a text that repeats so many
 
 
 def all_steps(message: Json) -> Iterator[Json]:
@@ -117,17 +118,19 @@ def _census_for(scheme: ModuleType, engine: Engine) -> Census:
 
 
 def decode_a_little(engine: Any) -> Decoding:
-    """Decode three tokens after a 64-token prompt, so that the cache is in its steady state."""
-    prompt = [number % 97 + 3 for number in range(PROBE_TOKENS)]
+    """Decode three tokens after a prompt of 64, so that the cache is in its steady state."""
+    facts = engine.facts()
+    length = max(min(PROBE_TOKENS, (facts.context or PROBE_TOKENS + 3) - 3), 1)
+    prompt = probe(length, facts.vocabulary)
     engine.split_work()
     generation = engine.prefill([prompt], 3)
     engine.step(generation)
     engine.step(generation)
     split = engine.split_work()
     held = engine.cache_bytes(generation)
-    a_token = None if held is None else held / (PROBE_TOKENS + 2)
+    a_token = None if held is None else held / (length + 2)
     compiled = engine.compiled_graphs() > 0
-    drafted = engine.drafted(REPEATING, DRAFTED)
+    drafted = engine.drafted(probe(length, facts.vocabulary, kinds=REPEATING), DRAFTED)
     return Decoding(engine.cache_class(generation), a_token, compiled, drafted, split)
 
 

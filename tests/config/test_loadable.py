@@ -72,7 +72,7 @@ def test_a_directory_without_a_tokenizer(tmp_path: Path, llama: Path) -> None:
         read(tmp_path, {"path": str(llama)})
 
 
-@pytest.mark.parametrize("name", ["chat_template.jinja", "chat_template.json", "chat_templates/a.jinja"])
+@pytest.mark.parametrize("name", templates.FILES)
 def test_a_missing_chat_template_is_said(tmp_path: Path, llama: Path, name: str) -> None:
     said = "has no chat template: chat prompts are read as plain text"
     assert said in describe(read(tmp_path, {"path": str(llama)}))

@@ -17,6 +17,7 @@ from bench import plugins
 from bench.drift import items
 from bench.drift.behaviour import Answer, Suite, at_chance
 from bench.drift.suites import arithmetic, bias, factuality, instructions, long_context, refusal
+from bench.errors import UsageError
 from bench.records import ArmRecord, Json, RunRecord, SuiteAnswers
 from bench.results.from_records import summarise
 from bench.stats.verdict import Verdict
@@ -316,6 +317,7 @@ def test_a_users_own_items_are_read(tmp_path: Path) -> None:
         (GOOD.replace('"right": 0', '"right": 2'), "right must be the place"),
         (GOOD.replace('"right": 0', '"right": true'), "right must be the place"),
         (GOOD.replace(', "right": 0', ""), "needs choices, and right"),
+        (GOOD.replace("}", ', "x": [' + "[]," * 30_000 + "1]}"), "more than 20000 lists"),
         (GOOD + GOOD, "two items are called 'a'"),
         ("", "holds no item"),
     ],
@@ -327,6 +329,14 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str, said: str) -> None:
         items.read_closed(str(path))
     assert type(bad.value).__name__ == "UsageError"
     assert "mine.jsonl" in str(bad.value)
+
+
+def test_a_file_of_items_has_a_bound(tmp_path: Path) -> None:
+    """All of it is kept, and a megabyte of empty lists takes twenty."""
+    with (tmp_path / "mine.jsonl").open("wb") as file:
+        file.truncate(65 << 20)
+    with pytest.raises(UsageError, match=r"mine\.jsonl: is larger than 64 MiB"):
+        items.read_closed(str(tmp_path / "mine.jsonl"))
 
 
 def test_answers_are_texts_or_scores() -> None:

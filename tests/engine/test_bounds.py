@@ -188,3 +188,37 @@ def test_how_libraries_of_rust_end(bad: BaseException, said: str) -> None:
 def test_our_own_errors_stay_as_they_are() -> None:
     with pytest.raises(KeyError), bounded("x", 5, 1 << 30):
         raise KeyError("x")
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (
+            ValueError("no\nsense"),
+            "the tokenizer files in /m cannot be read (ValueError: no); save them again",
+        ),
+        (PanicException("no entry"), "the tokenizer files in /m cannot be read (PanicException: no entry)"),
+        (RecursionError("too deep"), "the model's tokenizer calls itself without an end"),
+        (MemoryError(), "the model's tokenizer needs more than 4096 MiB"),
+    ],
+)
+def test_tokenizers_that_cannot_be_read(bad: BaseException, said: str) -> None:
+    with pytest.raises(VariantFailed) as caught, bounds.loading(Path("/m")):
+        raise bad
+    assert caught.value.reason.startswith(said)
+
+
+def test_a_tokenizer_that_takes_for_ever_to_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "LOADING_S", 0.1)
+    with (
+        pytest.raises(VariantFailed, match=r"the model's tokenizer took more than 0\.1 s"),
+        bounds.loading(Path("/m")),
+    ):
+        all(iter(lambda: True, False))
+
+
+def test_tokens_within_the_vocabulary() -> None:
+    assert bounds.within(3, [0, 2], str) == [0, 2]
+    assert bounds.within(3, [], str) == []
+    with pytest.raises(VariantFailed, match=r"its token 3 \('3'\) is beyond the model's vocabulary of 3"):
+        bounds.within(3, [0, 3, 1], str)

@@ -222,3 +222,16 @@ def test_a_file_whose_time_was_set_back_is_read_again(tmp_path: Path) -> None:
     file.write_bytes(b"two")
     os.utime(file, ns=(1, 1))
     assert cache.file_sha256(file) != first
+
+
+def test_a_file_that_is_called_as_the_marker(tmp_path: Path) -> None:
+    """A repository may have one; it was noted, replaced, and then said to have changed."""
+
+    def build(staging: Path) -> None:
+        write_weights(staging)
+        (staging / cache.MARKER).write_text("{}")
+
+    entry = cache.fill("x", build)
+    cache.check_entry(entry)
+    assert [name for name, _digest in cache.recorded_digests(entry)] == ["weights"]
+    assert cache.verify_cached(entry) == ()

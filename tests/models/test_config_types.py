@@ -52,7 +52,14 @@ def test_each_key_has_right_and_wrong_values() -> None:
         for fits, words in kinds.values():
             said = [fits(value) for value in ANY_JSON]
             assert any(said) or words.startswith(
-                ("a token: a text", "the name of a dtype", "a text, or a list", "a block with a quant_method")
+                (
+                    "a token: a text",
+                    "the name of a dtype",
+                    "a text, or a list",
+                    "a block with a quant_method",
+                    "null: a loader",
+                    "a list of names such as",
+                )
             )
             assert not all(said)
 
@@ -190,6 +197,15 @@ def test_whole_numbers_in_the_place_of_weights(model: Path, dtype: str) -> None:
     check_directory(model)
 
 
+@pytest.mark.parametrize(("dtype", "size"), [("F4", 1), ("F6_E2M3", 3), ("F8_E8M0", 2), ("C64", 16)])
+def test_what_is_no_weight_by_itself(model: Path, dtype: str, size: int) -> None:
+    shape = [2 * size, 1] if dtype == "F4" else [size * 8 // ELEMENT_BITS[dtype], 1]
+    entry = {"a.weight": {"dtype": dtype, "shape": shape, "data_offsets": [0, size]}}
+    header = json.dumps(entry).encode()
+    (model / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(size))
+    assert f"a.weight is {dtype}, and config.json has no quantization_config" in refused(model)
+
+
 @pytest.mark.parametrize(
     "key", ["num_labels", "decoder_layers", "n_layers", "num_blocks", "num_nextn_predict_layers"]
 )
@@ -199,3 +215,56 @@ def test_what_a_loader_makes_a_list_of(model: Path, key: str, place: str) -> Non
     block = {key: 10**9}
     (model / "config.json").write_text(json.dumps({place: block} if place else block))
     assert f"{key} is 1000000000, which no model has" in refused(model)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "1e39", "1" + "0" * 400])
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [
+        ("config.json", "rope_theta"), ("config.json", "rms_norm_eps"), ("config.json", "attention_dropout"),
+        ("generation_config.json", "temperature"), ("tokenizer_config.json", "model_max_length"),
+    ],
+)  # fmt: skip
+def test_numbers_that_nothing_computes_with(model: Path, file: str, key: str, number: str) -> None:
+    """JSON has no NaN, and Python reads one; a whole number may have thousands of digits."""
+    (model / file).write_text(f'{{"{key}": {number}}}')
+    assert f"{file}: {key} is " in refused(model)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("rope_theta", 0), ("rope_theta", -1.0), ("rms_norm_eps", -1e-5), ("attention_dropout", 5),
+        ("partial_rotary_factor", 7), ("initializer_range", -1), ("max_position_embeddings", 2**62),
+        ("sliding_window", 10**30), ("eos_token_id", 10**30), ("eos_token_id", [1, 2**40]),
+        ("rope_parameters", {"rope_theta": 0}), ("rope_parameters", {"rope_type": "linear", "factor": -2.0}),
+    ],
+)  # fmt: skip
+def test_numbers_that_no_model_has(model: Path, key: str, value: object) -> None:
+    for block in ({key: value}, {"text_config": {key: value}}):
+        (model / "config.json").write_text(json.dumps(block))
+        assert f"{key}" in refused(model)
+
+
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "special_tokens_map.json"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("gguf_file", "/etc/passwd"), ("vocab", "/dev/zero"), ("merges", "../m.txt"), ("init_inputs", ["x"]),
+        ("fast_tokenizer_files", ["../tokenizer.4.json"]), ("fast_tokenizer_files", ["/tokenizer.4.json"]),
+        ("auto_map", {"AutoTokenizer": ["evil.T", None]}),
+    ],
+)  # fmt: skip
+def test_a_tokenizer_names_no_other_files(model: Path, file: str, key: str, value: object) -> None:
+    """They were opened, wherever they were, and waited for if they were FIFOs."""
+    (model / file).write_text(json.dumps({key: value}))
+    assert f"{file}: {key}" in refused(model)
+
+
+def test_names_of_files_that_published_tokenizers_have(model: Path) -> None:
+    named = {
+        "fast_tokenizer_files": ["tokenizer.json", "tokenizer.4.0.0.json"], "vocab_file": "/root/vocab.json",
+        "tokenizer_file": None, "init_inputs": [], "special_tokens_map_file": "special_tokens_map.json",
+    }  # fmt: skip
+    (model / "tokenizer_config.json").write_text(json.dumps(named))
+    check_directory(model)

@@ -376,7 +376,8 @@ def test_weights_that_are_not_beside_the_model_file(beside: Path) -> None:
 def test_shards_have_one_digest_together(own_cache: Path, tmp_path: Path) -> None:
     path = model_directory(tmp_path / "mine")
     (path / "model.safetensors").rename(path / "model-00001-of-00002.safetensors")
-    (path / "model-00002-of-00002.safetensors").write_bytes(safetensors(data=b"\1" * 16))
+    other = {"v": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}}
+    (path / "model-00002-of-00002.safetensors").write_bytes(safetensors(other, b"\1" * 16))
     digest = ensure(LocalPath(path)).source.weights_sha256
     assert digest
     assert len(digest) == 64

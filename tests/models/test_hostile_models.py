@@ -14,7 +14,8 @@ from ggufs import gguf, text
 from bench.errors import UsageError
 from bench.models import sizes
 from bench.models.checks import check_directory
-from bench.models.gguf_header import BLOCKS, check_gguf
+from bench.models.gguf_format import BLOCKS
+from bench.models.gguf_header import check_gguf
 from bench.models.patterns import slow_pattern
 from bench.models.registry import ModelFile, all_models
 from bench.models.safetensors_header import MAX_TENSORS, safetensors_header
@@ -329,6 +330,8 @@ def with_config(model: Path, **keys: object) -> Path:
         ({"head_dim": 10**9}, "head_dim is 1000000000"),
         ({"n_positions": 10**12}, "n_positions 1000000000000"),
         ({"q_lora_rank": 10**9}, "q_lora_rank 1000000000"),
+        ({"q_lora_rank": 10**400}, "q_lora_rank 100000.* make matrices of 1e.300 weights"),
+        ({"num_attention_heads": 10**400}, "num_attention_heads is 10000"),
         ({"vocab_size_per_layer_input": 10**9}, "vocab_size_per_layer_input 1000000000"),
     ],
 )
@@ -398,3 +401,20 @@ def test_a_pointer_of_git_lfs_is_called_one(name: str, model: Path) -> None:
     (model / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
     with pytest.raises(UsageError, match=rf"{name}: is a pointer of Git LFS.*`git lfs pull`"):
         check_gguf(model / name) if name.endswith(".gguf") else check_directory(model)
+
+
+def test_the_time_to_look_for_code_is_linear(model: Path) -> None:
+    """Ninety blocks in each other, all called an implementation, wrote what was in them ninety times."""
+    text = json.dumps(["x" * 50] * 600_000)
+    for _ in range(90):
+        text = f'{{"a_implementation": {text}}}'
+    (model / "tokenizer_config.json").write_text(text)
+    began = time.process_time()
+    check_directory(model)
+    assert time.process_time() - began < 3
+
+
+@pytest.mark.parametrize("block", [{"": "someone/kernel"}, {"text_config": "a:b"}, [["x/y"]]])
+def test_an_implementation_for_each_part(model: Path, block: object) -> None:
+    (model / "config.json").write_text(json.dumps({"attn_implementation": block}))
+    assert "config.json: attn_implementation" in refused(model)

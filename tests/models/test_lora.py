@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,10 @@ def test_the_tokenizer_beside_the_adapter_is_used(tmp_path: Path) -> None:
         ({"r": 0}, "r is 0 and lora_alpha is 8"),
         ({"r": 8}, r"is \[64, 4\] times \[4, 128\], and in the base \[64, 128\] at rank 8"),
         ({"lora_alpha": None}, "lora_alpha is None"),
+        ({"lora_alpha": True}, "lora_alpha is True: no LoRA has that"),
+        ({"lora_alpha": 10**400}, "lora_alpha is 1000.*: no LoRA has that"),
+        ({"r": 10**400, "use_rslora": True}, "r is 1000.*: no LoRA has that"),
+        ({"base_model_name_or_path": "a" * 300}, "which is no directory here"),
         (
             {"base_model_name_or_path": "meta-llama/Llama-3.1-8B"},
             "'meta-llama/Llama-3.1-8B', which is no dir",
@@ -201,3 +206,26 @@ def test_an_adapter_that_does_nothing(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(UsageError, match="the adapter changes nothing"):
         lora.merge(tuned, tmp_path / "out")
+
+
+@pytest.mark.parametrize(("name", "said"), [("chat_template.jinja", "is larger"), ("spiece.model", "FIFO")])
+def test_what_lies_beside_an_adapter_is_looked_at(tmp_path: Path, name: str, said: str) -> None:
+    """It is copied into the merged model: once ten gigabytes of it."""
+    tuned = adapter(tmp_path / "tuned", base(tmp_path / "base"))
+    if said == "FIFO":
+        os.mkfifo(tuned / name)
+    else:
+        with (tuned / name).open("wb") as file:
+            file.truncate(10 << 30)
+    with pytest.raises(UsageError, match=f"{name}: is .*{said.removeprefix('is ')}"):
+        lora.read_adapter(tuned)
+
+
+def test_files_of_the_base_with_names_of_ours_say_nothing(tmp_path: Path) -> None:
+    """They are copied with the base, and were taken for what a conversion of a GGUF had written."""
+    origin = base(tmp_path / "base")
+    (origin / "grid.json").write_text("[]")
+    (origin / "complete.json").write_text("{}")
+    tuned = adapter(tmp_path / "tuned", origin)
+    for _again in range(2):
+        assert ensure(LocalPath(tuned)).source.grid is None

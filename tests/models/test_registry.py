@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -247,3 +248,32 @@ def test_a_file_of_another_program_is_in_the_way_of_its_own_name_only(models: Pa
     assert "Not A Name.yaml" in shown["Not A Name"]
     with pytest.raises(ConfigError, match="unknown key"):
         find_model("yolov5s")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("hidden_size: 64\n  num_attention_heads: 99999999999", "num_attention_heads is 99999999999, which"),
+        ("rope_theta: -1", "rope_theta is -1, not a number above 0"),
+        ("architectures: 5", "architectures is 5, not a list of texts"),
+        ("num_labels: 1000000000", "num_labels is 1000000000, which no model has"),
+    ],
+)
+def test_the_config_of_a_card_is_looked_at_as_that_of_a_model(models: Path, more: str, said: str) -> None:
+    error = complaint(models, f"{GOOD}  {more}\n")
+    assert said in str(error)
+    assert error.key == "config"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "attn_layer_indices: [a]", "hybrid_override_pattern: 1\n  attention_bias: []", "architectures: []",
+        "vocab_size: 512\n  pad_token_id: [null]", "per_layer_config: {a: 1}", "n_heads: 9999999999999",
+    ],
+)  # fmt: skip
+def test_a_card_that_cannot_be_made_smaller_is_a_sentence(models: Path, more: str) -> None:
+    """One of them was made smaller for ever, the others ended with a traceback."""
+    (models / "mine.yaml").write_text(f"{GOOD}  hidden_size: 64\n  {more}\n")
+    with suppress(UsageError):  # whatever else is raised is a fault of ours
+        assert find_model("mine").sized(Size(layers=1, hidden=32)).architecture.layers == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,17 @@ def test_a_run_does_not_choose_what_is_fetched(
     with pytest.raises(BenchError, match="stop here"):
         export(run, "one-layer", tmp_path / "out", silent, may_fetch=True)
     assert len(asked) == 1
+
+
+def test_a_ring_of_links_is_no_file_and_a_large_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "vocab.ring").symlink_to("vocab.ring")
+    os.mkfifo(tmp_path / "tokenizer.fifo")
+    assert [file.name for file in _tokenizer_files(tmp_path)] == ["tokenizer.json"]
+    with (tmp_path / "vocab.bin").open("wb") as file:
+        file.truncate(10 << 30)
+    with pytest.raises(BenchError, match=r"vocab\.bin is larger than 64 MiB, so it is not copied"):
+        _tokenizer_files(tmp_path)
 
 
 def test_links_out_of_the_model_are_not_copied(tmp_path: Path) -> None:

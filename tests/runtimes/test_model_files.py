@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from bench.engine import Options
 from bench.errors import Outcome, Unsupported, VariantFailed
@@ -94,6 +95,7 @@ def test_names_that_nothing_has(model: Path, engine: str, keys: dict[str, Any]) 
         "{% if %}", "{{ a.b.c }}", "{{ raise_exception('no') }}", "{{ 1 / 0 }}", "{{ messages[5].content }}",
         "{{ messages | no_such_filter }}", "{% for m in 5 %}{% endfor %}", "{{ messages + 1 }}", "{{",
         "{{ ''.__class__.__mro__ }}", "{% include 'x' %}", "{{ int('x') }}",
+        "{% break %}", "{% for a in 'ab' %}" * 30 + "{% endfor %}" * 30, "{{ '\\ud800' }}",
     ],
 )  # fmt: skip
 def test_a_chat_template_that_is_broken(model: Path, template: str) -> None:
@@ -110,3 +112,60 @@ def test_the_sound_model_loads_and_chats(model: Path) -> None:
     change(model / "tokenizer_config.json", chat_template="<{{ messages[0].content }}>")
     for load in ENGINES.values():
         assert load(model, Options(device="cpu")).encode_chat("Hello")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("content", ["{}", "[]", "", "no JSON", '{"model": {"type": "BPE"}}'])
+def test_a_tokenizer_that_is_none(model: Path, engine: str, content: str) -> None:
+    (model / "tokenizer.json").write_text(content)
+    with pytest.raises(VariantFailed) as caught:
+        ENGINES[engine](model, Options(device="cpu")).encode("Hello")
+    assert caught.value.reason.startswith(f"the tokenizer files in {model} cannot be read (")
+    assert "\n" not in caught.value.reason
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_tokenizer_of_another_model(model: Path, engine: str) -> None:
+    """Its tokens have no rows in the embeddings: an engine said IndexError, and a GPU would stop."""
+    change(model / "config.json", vocab_size=40)
+    tensors = load_file(model / "model.safetensors")
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        tensors[name] = tensors[name][:40].clone()
+    save_file(tensors, model / "model.safetensors", {"format": "pt"})
+    with pytest.raises(VariantFailed, match=r"its token [0-9]+ \('.*'\) is beyond the model's vocabulary"):
+        ENGINES[engine](model, Options(device="cpu")).encode("Hello")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_stands_before_a_text_is_in_the_vocabulary_too(model: Path, engine: str) -> None:
+    begin = {"id": "<s>", "ids": [99_999], "tokens": ["<s>"]}
+    single = [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+    template = {"type": "TemplateProcessing", "single": single, "pair": [], "special_tokens": {"<s>": begin}}
+    change(model / "tokenizer.json", post_processor=template)
+    with pytest.raises(VariantFailed, match=r"its token 99999 .*is beyond the model's vocabulary of 4096"):
+        ENGINES[engine](model, Options(device="cpu")).begin_ids()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_both_engines_read_the_same_files(model: Path, engine: str) -> None:
+    """One read all files with the ending, and a stranger's file beside the weights changed its model."""
+    before = ENGINES[engine](model, Options(device="cpu")).logits([1, 2, 3])
+    stranger = {"model.norm.weight": torch.full((32,), 7.0)}
+    save_file(stranger, model / "zz.safetensors", {"format": "pt"})
+    assert torch.equal(ENGINES[engine](model, Options(device="cpu")).logits([1, 2, 3]), before)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"num_key_value_heads": 3}, "2 heads cannot share 3 keys of 16 numbers"),
+        ({"num_attention_heads": 3, "num_key_value_heads": 2}, "3 heads cannot share 2 keys"),
+        ({"head_dim": 15}, "2 heads cannot share 1 keys of 15 numbers, turned in pairs"),
+        ({"intermediate_size": [48]}, r"intermediate_size is \[48\], not one size"),
+        ({"num_key_value_heads": [1]}, r"num_key_value_heads is \[1\], not one size"),
+    ],
+)
+def test_sizes_that_contradict_each_other(model: Path, keys: dict[str, Any], said: str) -> None:
+    change(model / "config.json", **keys)
+    with pytest.raises(VariantFailed, match=f"config.json: {said}"):
+        numpy.load(model, Options(device="cpu"))

@@ -116,6 +116,16 @@ def test_a_bad_line_of_a_trace_is_named(tmp_path: Path, row: str, words: str) ->
     assert f"{path}:2" in str(bad.value)
 
 
+@pytest.mark.parametrize("line", ["[" + "[]," * 400_000 + "1]", " " * (1 << 20)], ids=["lists", "blanks"])
+def test_a_line_of_a_trace_has_a_bound(tmp_path: Path, line: str) -> None:
+    """A line of 256 MB of empty lists took five gigabytes."""
+    path = tmp_path / "trace.jsonl"
+    path.write_text(json.dumps(OURS[0]) + "\n" + line + "\n")
+    with pytest.raises(ConfigError, match="has 1 MiB or more") as bad:
+        read_trace(path)
+    assert f"{path}:2" in str(bad.value)
+
+
 @pytest.mark.parametrize("make", ["missing", "empty", "directory"])
 def test_a_trace_that_is_none(tmp_path: Path, make: str) -> None:
     path = tmp_path / "trace.jsonl"

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bench.engine.bounds import encoding
+from bench.engine.bounds import encoding, within
 from bench.errors import Unsupported
 
 SHORTEST = 16
@@ -77,4 +77,5 @@ def _encode(directory: Path, vocabulary: int, text: str) -> list[int]:
     if tokenizer is None:
         return [byte % vocabulary for byte in text.encode()]
     with encoding(len(text)):
-        return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        ids = list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+    return within(vocabulary, ids, tokenizer.convert_ids_to_tokens)

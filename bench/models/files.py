@@ -1,0 +1,71 @@
+"""Which files of a model directory a loader opens by their names, and whether it can: it would wait for a
+FIFO, and read a device without end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from itertools import islice
+from pathlib import Path
+
+from bench.bounded import open_regular, why
+from bench.errors import UsageError
+from bench.formatting import MIB
+
+# Weights, configs and templates; then vocabularies, as the tokenizers of transformers name them.
+MODEL_FILES = (
+    "*.safetensors", "*.json", "*.jinja", "*.txt", "*.tiktoken", "*.spm", "tokenizer.model", "spiece.model",
+    "sentencepiece.bpe.model", "sentencepiece.model", "spm.model", "spm_char.model", "tiktoken.model",
+    "bpe.codes", "prophetnet.tokenizer",
+)  # fmt: skip
+TEMPLATES = "additional_chat_templates"  # a directory within that of the model
+CONFIG_MAX_BYTES = 4 * MIB
+TEXT_MAX_BYTES = 64 * MIB  # a tokenizer, an index, a vocabulary
+MOST_ENTRIES = 20_000  # of a directory, whatever they are
+MOST_SHOWN = 120
+MOST_FILES = 5_000  # that a loader would open: the largest models have some hundred
+
+
+def model_files(directory: Path) -> list[Path]:
+    """Return what a loader would open in a model directory, sorted; it may be a link or no file at all.
+
+    Raises UsageError for more entries, or more such files, than the directory of any model has, and for a
+    name that cannot be printed. Raises OSError if the directory cannot be read.
+    """
+    found = [path for path in _entries(directory) if any(fnmatch(path.name, name) for name in MODEL_FILES)]
+    templates = directory / TEMPLATES
+    if templates.is_dir():
+        found += [path for path in _entries(templates) if path.suffix == ".jinja"]
+    for path in found:
+        if not path.name.isprintable():  # half of a letter has no digest, and two lines are no name
+            raise UsageError(f"{directory}: the name {ascii(path.name)[:MOST_SHOWN]} cannot be printed")
+    if len(found) > MOST_FILES:
+        raise UsageError(f"{directory}: {len(found)} files with the names of a model's: no model has so many")
+    return sorted(found)
+
+
+def _entries(directory: Path) -> Iterator[Path]:
+    """Yield what is in a directory. Raises UsageError if that is more than in the directory of any model."""
+    with os.scandir(directory) as entries:
+        for entry in islice(entries, MOST_ENTRIES):
+            yield directory / entry.name
+        if next(entries, None) is not None:
+            raise UsageError(f"{directory}: holds more than {MOST_ENTRIES} files, so it is none of a model")
+
+
+def check_files(directory: Path) -> None:
+    """Refuse what a loader would wait for, or read without end. Raises UsageError."""
+    try:
+        wanted = model_files(directory)
+    except OSError as bad:
+        raise UsageError(f"{directory}: {why(bad)}") from None
+    for path in wanted:
+        try:
+            with open_regular(path) as file:
+                size = os.fstat(file.fileno()).st_size
+        except OSError as bad:
+            raise UsageError(f"{path}: {why(bad)}") from None
+        most = CONFIG_MAX_BYTES if path.suffix == ".jinja" else TEXT_MAX_BYTES
+        if path.suffix != ".safetensors" and size > most:
+            raise UsageError(f"{path}: is larger than {most // MIB} MiB")
