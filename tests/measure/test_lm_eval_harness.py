@@ -48,11 +48,6 @@ def test_a_task_file_is_asked_and_judged(tmp_path: Path) -> None:
     first = found.requests[0]
     assert (first.kind, first.task, first.doc) == ("loglikelihood", "closed", 0)
     assert first.args == (items[0]["prompt"], " ice")
-        "loglikelihood",
-        "closed",
-        0,
-        (items[0]["prompt"], " ice"),
-    )
     right = [json.loads(line) for line in (tmp_path / "items.jsonl").read_text().splitlines()]
     answers: list[Any] = []
     for one in found.requests:  # the model knows every second answer of either task
