@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.config.suite_block import NAME, LmEvalBlock
 from bench.drift import items as files
-from bench.errors import BenchError
+from bench.errors import BenchError, InterruptedRun
 from bench.formatting import one_line
 from bench.measure import replies
 from bench.measure.arm import ArmUnderTest
@@ -29,6 +29,8 @@ def answer(under: ArmUnderTest, asked: LmEvalBlock) -> None:
     under.context.tell(Began(under.title, f"suite {NAME}, judged by {tasks.harness}"))
     try:
         found = judged(asked, answers, under.context.pause)
+    except InterruptedRun:
+        raise
     except BenchError as bad:
         return under.record(suites_reason=f"{NAME}: {one_line(str(bad))[:300]}")
     kept = tuple(map(files.kept, items_of(tasks))) if under.arm.is_baseline else ()

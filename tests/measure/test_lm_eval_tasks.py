@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from fakes import ScriptedWorker
 
 from bench.config.blocks import DriftBlock
 from bench.config.suite_block import LmEvalBlock
-from bench.errors import BenchError, UsageError, VariantFailed
+from bench.errors import BenchError, InterruptedRun, UsageError, VariantFailed
 from bench.measure import arm as arms
 from bench.measure import lm_eval_tasks as process
 from bench.measure import suites
@@ -161,7 +162,7 @@ def likelier_b(_do: str, arguments: Mapping[str, Any]) -> Found:
 
 def under(patch: Patch, *, baseline: bool = False, answer: Any = likelier_b, **facts: Any) -> ArmUnderTest:
     desk = Desk(patch, facts=facts)
-    context = desk.context.__class__(**{**vars(desk.context), "drift": DriftBlock(suites=(ASKED,))})
+    context = replace(desk.context, drift=DriftBlock(suites=(ASKED,)))
     arm = next(one for one in desk.group.arms if one.is_baseline == baseline)
     return ArmUnderTest(arm, "", context, ScriptedWorker(answer), desk._facts)  # type: ignore[arg-type]
 
@@ -245,3 +246,17 @@ def test_who_gives_no_likelihoods_is_not_asked(scripted: Any, monkeypatch: Patch
     suites.answer(found)
     assert notes(found, "suites_reason")[1] == "lm-eval: a cascade gives no likelihoods of texts"
     assert len(started) == 1
+
+
+def test_an_interrupt_while_lm_eval_judges_ends_the_run(scripted: Any, monkeypatch: Patch) -> None:
+    started = scripted()
+    found = under(monkeypatch)
+
+    def pause() -> None:
+        if len(started) == 2:
+            raise InterruptedRun("interrupted")
+
+    found.context = replace(found.context, pause=pause)
+    with pytest.raises(InterruptedRun):
+        suites.answer(found)
+    assert notes(found, "suites_reason") == notes(found, "suites") == []
