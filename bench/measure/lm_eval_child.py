@@ -42,11 +42,14 @@ def evaluated(asked: Mapping[str, Any]) -> dict[str, Any]:
     _render_in_a_sandbox()
     from importlib.metadata import version
 
-    from lm_eval.evaluator import simple_evaluate
+    from lm_eval import evaluator
 
+    for name in ("add_env_info", "add_tokenizer_info"):  # they look at the whole machine, for seconds
+        if hasattr(evaluator, name):
+            setattr(evaluator, name, lambda *_given: None)
     model = answering(asked["answers"])
     tasks = [_task(one) for one in asked["tasks"]]
-    found = simple_evaluate(
+    found = evaluator.simple_evaluate(
         model=model, tasks=tasks, limit=asked["limit"], num_fewshot=asked["num_fewshot"], bootstrap_iters=0,
         log_samples=True, cache_requests=False,
     )  # fmt: skip

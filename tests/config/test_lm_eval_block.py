@@ -76,7 +76,7 @@ def task(tmp_path: Path) -> Path:
 def test_a_task_file_with_code_is_refused_by_its_own_line(write: Write, task: Path) -> None:
     task.write_text(TASK.replace("right", "!function utils.right"))
     config = write(changed("{tokens: 0}", f"{{suites: [{{lm_eval: [{task}]}}]}}"))
-    assert str(refusal(config)).startswith(f"{task}:9: doc_to_target: holds code")
+    assert str(refusal(config)).startswith(f"{task}:9: holds code (!function)")
 
 
 def test_a_task_file_and_its_data_are_inputs_of_the_run(write: Write, task: Path) -> None:
@@ -92,9 +92,9 @@ def test_the_side_of_a_gate_has_its_own_task_files() -> None:
 
 
 def test_a_limit_on_lm_eval_needs_its_tasks(write: Write) -> None:
-    gate = "gate: {lm_eval_change: {min: -0.05}}\n"
+    gate = "gate: {lm_eval_accuracy: {max_decrease: 5%}}\n"
     assert "drift.suites has no lm-eval" in str(refusal(write(BASE + gate)))
-    assert read_config(write(changed("{tokens: 0}", SUITES) + gate)).gate[0][0] == "lm_eval_change"
+    assert read_config(write(changed("{tokens: 0}", SUITES) + gate)).gate[0][0] == "lm_eval_accuracy"
 
 
 def test_servers_are_not_asked(write: Write) -> None:

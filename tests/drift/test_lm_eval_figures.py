@@ -84,7 +84,7 @@ def test_all_tests_are_one_family_and_in_the_report() -> None:
         "lm-eval hard": Verdict.CANNOT_TELL,
     }
     words = behaviour_words(found, found.rows[1])
-    assert "worse at lm-eval easy (63 % right, the baseline 80 %; 20 lost and 3 gained of 100)" in words
+    assert "worse at lm-eval easy (63.0% right, the baseline 80.0%; 20 lost and 3 gained of 100)" in words
     assert "lm-eval hard" in suites_note(found)
 
 
