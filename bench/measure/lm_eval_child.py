@@ -43,15 +43,18 @@ def evaluated(asked: Mapping[str, Any]) -> dict[str, Any]:
     from importlib.metadata import version
 
     from lm_eval import evaluator
+    from lm_eval.tasks import TaskManager
 
     for name in ("add_env_info", "add_tokenizer_info"):  # they look at the whole machine, for seconds
         if hasattr(evaluator, name):
             setattr(evaluator, name, lambda *_given: None)
+    named = any(isinstance(one, str) for one in asked["tasks"])
+    manager = TaskManager(include_defaults=named)  # to look at those that come with lm-eval takes seconds
+    tasks = [_task(one, manager) for one in asked["tasks"]]
     model = answering(asked["answers"])
-    tasks = [_task(one) for one in asked["tasks"]]
     found = evaluator.simple_evaluate(
         model=model, tasks=tasks, limit=asked["limit"], num_fewshot=asked["num_fewshot"], bootstrap_iters=0,
-        log_samples=True, cache_requests=False,
+        log_samples=True, cache_requests=False, task_manager=manager,
     )  # fmt: skip
     about = {name: _about(name, samples, found) for name, samples in found["samples"].items()}
     return {
@@ -113,15 +116,14 @@ def answering(answers: Sequence[Any] | None) -> Any:
     return Answering()
 
 
-def _task(asked: str | Mapping[str, Any]) -> Any:
+def _task(asked: str | Mapping[str, Any], manager: Any) -> Any:
     """Return a task by its name, or the task that a checked file describes. Raises Refused for one that does
     not exist, and without its data."""
     from lm_eval.api.task import ConfigurableTask
-    from lm_eval.tasks import TaskManager, get_task_dict
+    from lm_eval.tasks import get_task_dict
 
     if not isinstance(asked, str):
         return ConfigurableTask(config=dict(asked))
-    manager = TaskManager()
     if asked not in manager.all_tasks:
         from bench.formatting import did_you_mean
 
