@@ -12,6 +12,7 @@ from engines import saved, sizes
 from bench.engine import Options
 from bench.runtimes import transformers as runtime
 from bench.worker import requests
+from bench.worker.commands import Worker
 
 CONTEXT = 48
 PROMPTS = ["one", "two", "three", "four", "six", "ten", *(f"number {n}" for n in range(20))]
@@ -131,3 +132,15 @@ def test_a_reply_has_room_or_no_answer(engine: Any) -> None:
     (found,) = requests.replies(engine, [(long, {"max_gen_toks": 8, "until": []})])
     assert found == alone(engine, long[-(CONTEXT - 8) :], 8)
     assert requests.replies(engine, [("one", {"max_gen_toks": CONTEXT})]) == [None]
+
+
+def test_the_command_answers_in_the_form_that_is_asked_for(engine: Any) -> None:
+    worker = Worker()
+    worker.engine = engine
+    asked = [["Ice is", " cold"], ["Ice is", " hot"]]
+    found = worker.requests({"kind": "loglikelihood", "requests": asked}, [])
+    assert found.likelihoods == tuple(requests.likelihoods(engine, asked))
+    assert found.replies == ()
+    texts = [["Ice is", {"max_gen_toks": 4}]]
+    found = worker.requests({"kind": "generate_until", "requests": texts}, [])
+    assert (found.likelihoods, len(found.replies)) == ((), 1)
