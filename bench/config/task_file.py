@@ -19,6 +19,10 @@ from bench.yaml_source import KeyPath, YamlSource, read_yaml
 FORMATS = {"json": (".json", ".jsonl"), "csv": (".csv",), "parquet": (".parquet",)}
 KINDS = ("multiple_choice", "loglikelihood", "generate_until")
 METRICS = ("acc", "acc_norm", "acc_mutual_info", "exact_match")  # each judges an item as right or wrong
+METRIC_KEYS = (
+    "metric", "aggregation", "higher_is_better", "ignore_case", "ignore_punctuation", "ignore_numbers",
+    "regexes_to_ignore",
+)  # fmt: skip
 GENERATION = ("until", "max_gen_toks", "do_sample", "temperature")
 KEYS = (
     "task", "task_alias", "tag", "metadata", "dataset_path", "dataset_name", "dataset_kwargs",
@@ -86,6 +90,10 @@ def _check_metrics(source: YamlSource, metrics: object) -> None:
             raise source.error(
                 ("metric_list", place, "metric"), f"{str(name)[:60]!r} does not judge single items", hint
             )
+        for key in one:
+            if key not in METRIC_KEYS:
+                hint = did_you_mean(key, METRIC_KEYS, f"known: {', '.join(METRIC_KEYS)}")
+                raise source.error(("metric_list", place, key), "unknown key", hint)
         for key in ("aggregation", "higher_is_better"):
             if one.get(key, "mean") not in ("mean", True):
                 raise source.error(("metric_list", place, key), "must be mean, and true: a share of items")

@@ -49,6 +49,7 @@ def test_a_task_is_read_with_whole_paths(place: Path) -> None:
         ("{test: items.jsonl}", "items.jsonl", 4, "must name the files of each split"),
         ("metric: acc", "metric: my_metric.py", 11, "'my_metric.py' does not judge single items"),
         ("metric: acc", "metric: bleu", 11, "there are acc, acc_norm"),
+        ("metric: acc", "metric: acc\n    hf_evaluate: true", 12, "metric_list[0].hf_evaluate: unknown key"),
         ("metric: acc", "metric: acc\n    aggregation: perplexity", 12, "must be mean"),
         ("multiple_choice", "loglikelihood_rolling", 6, "must be one of multiple_choice"),
         ("", "generation_kwargs: {do_sample: true}\n", 12, "replies are greedy here"),
