@@ -115,7 +115,7 @@ def _check_generation(source: YamlSource, settings: object) -> None:
 def _data_files(source: YamlSource, config: dict[str, Any], home: Path) -> dict[str, list[Path]]:
     """Return the files of each split, which must be there. Raises ConfigError."""
     kind, given = config.get("dataset_path"), config.get("dataset_kwargs")
-    if kind not in FORMATS:
+    if not isinstance(kind, str) or kind not in FORMATS:
         hint = f"give dataset_path: {', '.join(FORMATS)}, and dataset_kwargs: {{data_files: ...}}"
         raise source.error(("dataset_path",), "must be a format of files on this disk", hint)
     place = ("dataset_kwargs", "data_files")

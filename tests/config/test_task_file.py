@@ -41,6 +41,7 @@ def test_a_task_is_read_with_whole_paths(place: Path) -> None:
         ("", "unsafe_code: true\n", 12, "unsafe_code: is not allowed"),
         ("dataset_path: json", "dataset_path: allenai/ai2_arc", 2, "must be a format of files on this disk"),
         ("dataset_path: json", "dataset_path: loader.py", 2, "must be a format of files on this disk"),
+        ("dataset_path: json", "dataset_path: [json]", 2, "must be a format of files on this disk"),
         ("items.jsonl", "https://x.org/a.jsonl", 4, "no file of this disk that ends in .json or .jsonl"),
         ("items.jsonl", "hf://datasets/a.jsonl", 4, "no file of this disk"),
         ("items.jsonl", "missing.jsonl", 4, "no file of this disk"),
