@@ -80,7 +80,7 @@ ENGINES = {
 # Too slow or too large for `bench --help`; only ever imported inside a function.
 HEAVY = ENGINES | {
     "scipy", "gguf", "accelerate", "huggingface_hub", "httpx", "pyarrow", "pandas", "matplotlib", "ray",
-    "optimum", "torchao", "llmcompressor",
+    "optimum", "torchao", "llmcompressor", "lm_eval",
 }  # fmt: skip
 CLOCK_HOMES = ("measure", "worker", "engine", "serving", "link")
 

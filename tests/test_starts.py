@@ -30,6 +30,7 @@ KNOWN = {
     ("environments", "run_whole"): "the look into an interpreter",
     ("machine.devices", "subprocess.run"): "nvidia-smi",
     ("machine.family", "subprocess.Popen"): "whoever calls it says what",
+    ("measure.lm_eval_tasks", "run_child"): "lm-eval, which writes and judges",
     ("measure.worker_process", "subprocess.Popen"): "worker",
     ("models.child", "subprocess.Popen"): "whoever calls it says what",
     ("models.fetch", "run_child"): "the download from the hub",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from bench.config.served import serves
 from bench.config.spec import Spec
+from bench.config.suite_block import lm_eval_of
 from bench.drift.behaviour import suites_of
+from bench.measure.lm_eval_tasks import counts, listed
 from bench.models.reference import Random
 
 NOT_MEASURED = "not measured: drift.tokens is 0"
@@ -15,7 +17,7 @@ def drift_words(spec: Spec) -> str:
     if serves(spec.groups):
         return _drift_of_servers(spec)
     if not spec.drift.tokens:
-        return NOT_MEASURED
+        return NOT_MEASURED + _suites(spec)
     if all(isinstance(arm.model, Random) for group in spec.groups for arm in group.arms):
         return "not measured: random weights have no quality to lose"
     return f"{_windows(spec)}, and the replies, against the baseline's{_suites(spec)}"
@@ -34,4 +36,6 @@ def _windows(spec: Spec) -> str:
 
 def _suites(spec: Spec) -> str:
     asked = [f"{suite.name} ({len(suite.items(spec.drift.items))})" for suite in suites_of(spec.drift.suites)]
+    tasks = lm_eval_of(spec.drift.suites)
+    asked += [f"lm-eval {name} ({n})" for name, n in counts(listed(tasks))] if tasks else []
     return f"; suites (items): {', '.join(asked)}" if asked else ""

@@ -7,14 +7,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bench.config.blocks import DriftBlock
 from bench.config.spec import Spec
 from bench.config.steps import HOME_ENGINE
+from bench.config.suite_block import NAME, lm_eval_of
 from bench.config.support import device_here
-from bench.drift.behaviour import Suite
+from bench.drift.behaviour import Suite, suites_of
+from bench.measure.lm_eval_tasks import REPLY, listed
 from bench.measure.pair import FLOOR_EXTRA, FLOOR_WINDOWS
 from bench.models.reference import Random
 from bench.plan.roofline import Ceilings
 from bench.records import Json
+from bench.worker.requests import USUAL_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +64,19 @@ def together_s(base: Load) -> float:
     prompt = base.prompt_tokens
     alone_s = base.pass_s(prompt, 1) + steps * base.pass_s(1)
     return count * alone_s + base.pass_s(count * prompt, count) + steps * base.pass_s(count)
+
+
+def asked_of(drift: DriftBlock) -> Asked:
+    """Return the suites of a config with their items; each request of lm-eval is an item of its own."""
+    found: list[tuple[Suite, Sequence[Json]]] = []
+    found += [(suite, suite.items(drift.items)) for suite in suites_of(drift.suites)]
+    tasks = lm_eval_of(drift.suites)
+    for one in listed(tasks).requests if tasks else ():
+        writes = one.kind == REPLY
+        tokens = int(one.args[1].get("max_gen_toks", USUAL_TOKENS)) if writes else 0
+        text = one.args[0] if writes else "".join(one.args)
+        found.append((Suite(NAME, "", output_tokens=tokens), [{"prompt": text}]))
+    return found
 
 
 def suites_s(asked: Asked, load: Load) -> float:

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from bench.cli.doctor import GIB, available_bytes
-from bench.cli.drift_time import Asked, drift_s, floors_s, learning_s, suites_s, together_s
+from bench.cli.drift_time import Asked, asked_of, drift_s, floors_s, learning_s, suites_s, together_s
 from bench.cli.expected import Beside, Load
 from bench.cli.listing import model_words
 from bench.config.blocks import RuntimeBlock
@@ -23,7 +23,6 @@ from bench.config.edges import edge_runtime
 from bench.config.questions import FORMS, questions
 from bench.config.spec import Arm, Group, Spec
 from bench.config.support import device_here
-from bench.drift.behaviour import suites_of
 from bench.machine.devices import cpu_count
 from bench.measure.arm import models_of
 from bench.models.architecture import Architecture
@@ -143,7 +142,7 @@ def estimate(spec: Spec) -> str:
         groups = [_loads(group, known) for group in spec.groups]
     except NoFacts as unknown:
         return f"time and memory unknown: no facts about {unknown} before it is loaded"
-    asked = [(suite, suite.items(spec.drift.items)) for suite in suites_of(spec.drift.suites)]
+    asked = asked_of(spec.drift)
     fixed_s = math.fsum(_fixed_s(spec, loads, asked, known) for loads in groups)
     processes = spec.measure.processes
     pair_s = math.fsum(one.pair_s(loads[0], processes) for loads in groups for one in _paired(loads))

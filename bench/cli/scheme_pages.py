@@ -15,6 +15,7 @@ from typing import Any, Literal
 import yaml
 
 from bench import plugins
+from bench.config.base import Block
 from bench.config.steps import HOME_ENGINE, engines_of
 from bench.config.support import device_here, missing
 from bench.environments import interpreter, missing_environment
@@ -153,6 +154,8 @@ def _choices(kind: Any) -> Iterator[str]:
         yield f"a block of {', '.join(field.name for field in dataclasses.fields(kind))}"
     elif typing.get_origin(kind) is tuple:
         yield f"a list, each {allowed(arguments[0])}"
+    elif isinstance(kind, type) and issubclass(kind, Block):
+        yield f"a block of {', '.join(kind.model_fields)}"
     else:
         yield WORDS.get(kind, str(kind))
 

@@ -29,7 +29,7 @@ class BlockReader:
     def block(
         self,
         kind: type[BlockT],
-        key: str,
+        key: str | int,
         raw: object,
         path: KeyPath | None = None,
         more: Sequence[str] = (),
@@ -79,7 +79,7 @@ class BlockReader:
         checked = settings(self.source, params, own, self.place(path, key))
         return block.model_copy(update={"own": tuple(sorted(checked.items()))})
 
-    def place(self, path: KeyPath | None, *keys: str) -> KeyPath:
+    def place(self, path: KeyPath | None, *keys: str | int) -> KeyPath:
         """Find where a key is written: in the arm at ``path``, in the sweep, or at the top of the file.
 
         ``path`` is () for the baseline. It is None for a key of the file itself, which is not inherited.

@@ -9,8 +9,10 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from bench.config.base import Block as Block
+from bench.config.suite_block import LmEvalBlock
 from bench.formatting import MIB, parse_percent, parse_size
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -21,12 +23,6 @@ LEAST_MEMORY = 64 * MIB
 LONGEST_WAIT_S = 7 * 86_400.0
 MOST_INCREASE = 10.0  # a limit of +1000 % is the largest that makes sense
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
-
-
-class Block(BaseModel):
-    """The base of every block of the YAML: immutable and strict, without unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 class WithOwnKeys(Block):
@@ -154,7 +150,9 @@ class DriftBlock(Block):
     window: int = Field(
         256, ge=16, le=8192, description="tokens of context each prediction may have, at most"
     )
-    suites: tuple[str, ...] = Field(("generation",), description="further comparisons: bench/drift/suites")
+    suites: tuple[str | LmEvalBlock, ...] = Field(
+        ("generation",), description="further comparisons: bench/drift/suites, and tasks of lm-eval"
+    )
     statistics: tuple[str, ...] = Field((), description="further statistics: bench/drift/statistics")
     items: str | None = Field(None, description="for suite 'own': JSONL with prompt, choices and right")
 

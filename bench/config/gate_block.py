@@ -9,6 +9,7 @@ from bench.config.blocks import DriftBlock, EnergyBlock, LimitBlock, SloBlock
 from bench.config.edges import check_no_gate
 from bench.config.served import serves
 from bench.config.spec import Group
+from bench.config.suite_block import names_of
 from bench.models.reference import Random
 
 Limits = tuple[tuple[str, LimitBlock], ...]
@@ -43,7 +44,7 @@ def read_limits(
             key,
             relative,
             scores,
-            drift.suites,
+            names_of(drift.suites),
             good=slo is not None,
             served=served,
             searches=all(group.baseline.workload.name == "search" for group in groups),

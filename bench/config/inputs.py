@@ -13,6 +13,8 @@ from pathlib import Path
 from bench import plugins
 from bench.config.blocks import DriftBlock
 from bench.config.spec import Arm, Spec
+from bench.config.suite_block import LmEvalBlock, is_task_file, lm_eval_of
+from bench.config.task_file import read_task
 from bench.formatting import row_title
 from bench.models.cache import file_sha256
 from bench.models.gguf_parts import parts_of
@@ -34,6 +36,10 @@ def inputs_of(spec: Spec) -> Iterator[Input]:
         yield Input("", "drift.text", Path(drift.text))
     if drift.items is not None:
         yield Input("", "drift.items", Path(drift.items))
+    asked = lm_eval_of(drift.suites)
+    for file in asked.files if asked else ():
+        for path in (Path(file), *read_task(file).data):
+            yield Input("", "drift.suites", path)
     for group in spec.groups:
         for arm in group.arms:
             for key, path in _of_arm(arm):
@@ -53,7 +59,16 @@ def is_file_of_text(name: str) -> bool:
 def below(drift: DriftBlock, directory: Path) -> DriftBlock:
     """Return the block with its paths below a directory."""
     found = {"text": drift.text if is_file_of_text(drift.text) else None, "items": drift.items}
-    return drift.model_copy(update={key: str(directory / path) for key, path in found.items() if path})
+    there: dict[str, object] = {key: str(directory / path) for key, path in found.items() if path}
+    there["suites"] = tuple(
+        _tasks_below(one, directory) if isinstance(one, LmEvalBlock) else one for one in drift.suites
+    )
+    return drift.model_copy(update=there)
+
+
+def _tasks_below(asked: LmEvalBlock, directory: Path) -> LmEvalBlock:
+    tasks = tuple(str(directory / task) if is_task_file(task) else task for task in asked.lm_eval)
+    return asked.model_copy(update={"lm_eval": tasks})
 
 
 def _of_arm(arm: Arm) -> Iterator[tuple[str, Path]]:

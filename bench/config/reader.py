@@ -23,7 +23,7 @@ from bench.config.blocks import (
     PriceBlock,
     SloBlock,
 )
-from bench.config.drift_block import check_drift, judged_on_other_text, must_differ
+from bench.config.drift_block import judged_on_other_text, must_differ, read_drift
 from bench.config.gate_block import read_limits
 from bench.config.merging import Raw
 from bench.config.pasted_keys import refuse_pasted_keys
@@ -102,8 +102,7 @@ class _Reader(RowReader):
         if "model" not in self.data:
             raise self.source.error(("model",), "is missing", "name a file in models/, e.g. smollm2-135m")
         price = self._price()
-        drift = self.block(DriftBlock, "drift", self.data.get("drift", {}))
-        check_drift(self.source, drift)
+        drift = read_drift(self, self.data.get("drift", {}))
         measure = self._measure()
         slo = self.block(SloBlock, "slo", self.data["slo"]) if "slo" in self.data else None
         energy = self.block(EnergyBlock, "energy", self.data["energy"]) if "energy" in self.data else None

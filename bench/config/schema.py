@@ -97,7 +97,7 @@ def _block(properties: Mapping[str, Schema], required: list[str] | None = None) 
 
 def _of(kind: type[Block], **examples: list[str]) -> Schema:
     """Return a block as pydantic describes it, with the names known here as examples."""
-    found = kind.model_json_schema()
+    found = _inlined(kind.model_json_schema())
     for key, names in examples.items():
         found["properties"][key]["examples"] = names
     return found

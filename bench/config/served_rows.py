@@ -11,6 +11,7 @@ from bench.config.block_reader import BlockReader
 from bench.config.blocks import DriftBlock, EnergyBlock, MeasureBlock, RuntimeBlock, WorkloadBlock
 from bench.config.served import address_of, check_server, idle_key, is_server, misfit
 from bench.config.spec import Group
+from bench.config.suite_block import lm_eval_of
 from bench.drift.behaviour import suites_of
 from bench.models.reference import ModelRef
 from bench.models.registry import find_model
@@ -85,6 +86,9 @@ class ServedRows(BlockReader):
                 offered = [one.name for one in suites_of(plugins.names("drift.suites")) if one.output_tokens]
                 hint = f"of servers: {', '.join(offered)}"
                 raise self.source.error(("drift", "suites"), problem, hint)
+        if lm_eval_of(drift.suites) is not None:
+            problem = "lm-eval needs likelihoods of whole texts, and a server is asked for replies"
+            raise self.source.error(("drift", "suites"), problem, "measure it as a row without a server")
 
     def only_of_servers(self, measure: MeasureBlock) -> None:
         """Refuse, in a config without servers, what would be ignored."""

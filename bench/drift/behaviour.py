@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from bench.records import ArmRecord, Json, RunRecord, SuiteAnswers
 from bench.stats.figure import Figure, Figures, Metric
 from bench.stats.proportions import least_change, mcnemar, paired_difference, wilson
 
-Answer = tuple[float, ...] | str  # the log-likelihoods of the choices, or the text of a reply
+Answer = tuple[float, ...] | str  # log-likelihoods of the choices, the text of a reply, or lm-eval's values
 Right = Callable[[Json, Answer], bool]
 POWER = 0.8
 
@@ -33,7 +33,7 @@ def likeliest(item: Json, answer: Answer) -> bool:
 
 def answers(found: SuiteAnswers) -> tuple[Answer | None, ...]:
     """Return the answer to each item; None for an item that did not fit the model's context."""
-    return found.scores or found.replies
+    return found.scores or found.replies or found.judged
 
 
 def on_both(run: RunRecord, arm: ArmRecord, suite: str) -> list[tuple[Json, Answer, Answer]]:
@@ -91,7 +91,7 @@ class Suite:
     @property
     def key(self) -> str:
         """Return the name as it begins the keys of metrics, and the name of the file of items."""
-        return self.name.replace("-", "_")
+        return self.name.replace("-", "_").replace(" ", "_")
 
     @cached_property
     def accuracy(self) -> Metric:
@@ -122,16 +122,26 @@ class Suite:
 
     def figures(self, arm: ArmRecord, run: RunRecord) -> Figures:
         """Return the accuracy of a row, and for a variant its change; None where the suite was not asked."""
+        both = None if arm.is_baseline else on_both(run, arm, self.name)
+        return self.compared(self.asked(arm, run), both)
+
+    def compared(
+        self,
+        asked: Sequence[tuple[Json, Answer]],
+        both: Sequence[tuple[Json, Answer, Answer]] | None,
+        **about: object,
+    ) -> Figures:
+        """Return the figures of what a row answered and of what both sides did; ``both`` is None for a
+        baseline, and ``about`` stands in the notes of each figure."""
         found: Figures = {metric.key: None for metric in self.metrics}
-        asked = self.asked(arm, run)
         if not asked:
             return found
         right = [self.right(item, answer) for item, answer in asked]
         items_asked = [item for item, _answer in asked]
-        notes = {"n": len(right), "chance": _chance(items_asked), "by": _by(items_asked, right)}
+        notes = {"n": len(right), "chance": _chance(items_asked), "by": _by(items_asked, right), **about}
         found[self.accuracy.key] = self.accuracy.scalar(wilson(sum(right), len(right)), **notes)
-        if not arm.is_baseline:
-            found[self.change.key] = self._change(on_both(run, arm, self.name))
+        if both:
+            found[self.change.key] = self._change(both, about)
         return found
 
     def asked(self, arm: ArmRecord, run: RunRecord) -> list[tuple[Json, Answer]]:
@@ -143,9 +153,9 @@ class Suite:
         both, used = zip(theirs.items, answers(ours), strict=True), trained_on(arm, self.name)
         return [(item, answer) for item, answer in both if answer is not None and item["id"] not in used]
 
-    def _change(self, both: Sequence[tuple[Json, Answer, Answer]]) -> Figure | None:
-        if not both:
-            return None
+    def _change(
+        self, both: Sequence[tuple[Json, Answer, Answer]], about: Mapping[str, object]
+    ) -> Figure | None:
         before = [self.right(item, answer) for item, answer, _after in both]
         after = [self.right(item, answer) for item, _before, answer in both]
         lost = sum(a and not b for a, b in zip(before, after, strict=True))
@@ -156,13 +166,15 @@ class Suite:
             found, n=n, lost=lost, gained=gained, p=mcnemar(lost, gained),
             recovery=(base - lost + gained) / base if base else None,
             at_chance=at_chance(base, n, _chance([item for item, _b, _a in both])),
-            least_change=least_change(base, n, POWER),
+            least_change=least_change(base, n, POWER), **about,
         )  # fmt: skip
 
 
-def suites_of(names: Sequence[str]) -> list[Suite]:
-    """Return the suites among these names that ask the model; the others compare what is measured anyway."""
-    found = (getattr(plugins.load("drift.suites", name), "SUITE", None) for name in names)
+def suites_of(names: Iterable[object]) -> list[Suite]:
+    """Return the suites among these names that ask the model items of their own; the others compare what is
+    measured anyway. What is no name, but says what lm-eval is asked, is left out."""
+    modules = (plugins.load("drift.suites", name) for name in names if isinstance(name, str))
+    found = (getattr(module, "SUITE", None) for module in modules)
     return [suite for suite in found if suite is not None]
 
 
@@ -175,7 +187,11 @@ def shipped(path: Path, chat: bool) -> tuple[Json, ...]:
 
 def _chance(asked: Sequence[Json]) -> float:
     """Return the share that blind guessing would have right: nothing where replies are free text."""
-    return math.fsum(1 / len(item["choices"]) if "choices" in item else 0.0 for item in asked) / len(asked)
+    return math.fsum(map(_chance_of, asked)) / len(asked)
+
+
+def _chance_of(item: Json) -> float:
+    return float(item.get("chance", 1 / len(item["choices"]) if "choices" in item else 0.0))
 
 
 def at_chance(right: int, n: int, chance: float) -> bool:

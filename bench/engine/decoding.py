@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,12 +11,20 @@ if TYPE_CHECKING:
 LOOK = 4  # steps between two looks at whether all replies have ended
 
 
-def until_ended(engine: Engine, prompts: Sequence[Sequence[int]], tokens: int) -> Any:
-    """Decode up to ``tokens`` tokens, or until all replies have ended, and return the generation."""
+def until_ended(
+    engine: Engine,
+    prompts: Sequence[Sequence[int]],
+    tokens: int,
+    enough: Callable[[Sequence[int]], bool] | None = None,
+) -> Any:
+    """Decode up to ``tokens`` tokens, or until all replies have ended, and return the generation. ``enough``
+    says of the tokens of a reply that no more of them are needed."""
     ends = set(engine.end_ids())
     generation = engine.prefill(prompts, 1 if engine.WHOLE_ANSWERS else tokens)
     for step in range(1, 1 if engine.WHOLE_ANSWERS else tokens):
-        if step % LOOK == 0 and all(ends & set(ids) for ids in engine.tokens(generation)):
+        if step % LOOK == 0 and all(
+            ends & set(ids) or (enough is not None and enough(ids)) for ids in engine.tokens(generation)
+        ):
             break
         engine.step(generation)
     return generation

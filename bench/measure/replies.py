@@ -25,6 +25,7 @@ from bench.records import (
     Json,
     Loaded,
     MemoryPeaks,
+    RequestAnswers,
     Solo,
     StepProfile,
     SuiteAnswers,
@@ -73,6 +74,7 @@ SCORE: Command[Windows] = Command("score", Windows)
 DUET: Command[TurnTimes] = Command("duet", TurnTimes)
 REACHED: Command[Mapping[str, str]] = Command("reached", dict[str, str])
 SUITE: Command[SuiteAnswers] = Command("suite", SuiteAnswers)
+REQUESTS: Command[RequestAnswers] = Command("requests", RequestAnswers)
 EXPORT: Command[Exported] = Command("export", Exported)
 
 
@@ -136,6 +138,15 @@ def turn_times(result: Json, batches: int, turns: int) -> TurnTimes:
     if found.replies:
         _same("duet", "fingerprints of replies", len(found.replies), batches)
     return found
+
+
+def check_requests(found: RequestAnswers, asked: int, *, replies: bool) -> None:
+    """Check that every request has an answer of the kind asked for, and that no likelihood is above 1."""
+    ours, others = (found.replies, found.likelihoods) if replies else (found.likelihoods, found.replies)
+    _same("requests", "answers", len(ours), asked)
+    _same("requests", "answers of another kind", len(others), 0)
+    if not all(one is None or -1e6 <= one[0] <= 0 for one in found.likelihoods):
+        raise _refused("requests", "a log-likelihood that none can be")
 
 
 def check_answers(found: SuiteAnswers, asked: Sequence[Json], output_tokens: int) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 
+from bench.config.suite_block import lm_eval_of
 from bench.drift import items as files
 from bench.drift.behaviour import Suite, suites_of
-from bench.measure import replies
+from bench.measure import lm_eval_suite, replies
 from bench.measure.arm import ArmUnderTest
 from bench.measure.events import Began
 from bench.records import Answered, BothAnswered, Json, SuiteAnswers
@@ -19,8 +20,8 @@ ITEMS_A_CALL = 40  # an interrupt waits for one call at most
 def answer(under: ArmUnderTest) -> None:
     """Ask the model every suite of the run, or record why not. A baseline keeps the items, because figures
     are computed from the journal alone."""
-    asked = suites_of(under.context.drift.suites)
-    if not asked:
+    asked, tasks = suites_of(under.context.drift.suites), lm_eval_of(under.context.drift.suites)
+    if not asked and tasks is None:
         return None
     if under.known.random_weights:
         return under.record(suites_reason="random weights have no behaviour to lose")
@@ -31,6 +32,8 @@ def answer(under: ArmUnderTest) -> None:
             )
             continue
         under.record(suites={suite.name: _answers(under, suite)})
+    if tasks is not None:
+        lm_eval_suite.answer(under, tasks)
     return None
 
 

@@ -6,7 +6,15 @@ Time stamps are in nanoseconds since the start of their pass, sizes in bytes; ot
 from __future__ import annotations
 
 from bench.records.cascades import Answered, BothAnswered, Cascaded
-from bench.records.drift import Corpus, DriftWindow, SaidTexts, SuiteAnswers, Together, Windows
+from bench.records.drift import (
+    Corpus,
+    DriftWindow,
+    RequestAnswers,
+    SaidTexts,
+    SuiteAnswers,
+    Together,
+    Windows,
+)
 from bench.records.loaded import Facts, Loaded, Mixture
 from bench.records.loads import LoadBlock
 from bench.records.plain import Json, plain
@@ -51,6 +59,7 @@ __all__ = [
     "Loaded",
     "MemoryPeaks",
     "Mixture",
+    "RequestAnswers",
     "RunRecord",
     "SaidTexts",
     "Sides",

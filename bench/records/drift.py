@@ -62,6 +62,8 @@ class SuiteAnswers:
     suite has one of the two. An entry is None if the item did not fit the model's context. ``digest`` is that
     of the items asked; the baseline of a run also keeps the items themselves.
     ``both`` is what the two models of a cascade answered.
+    ``judged`` has the values that lm-eval gave to each document instead, in the order of its item's
+    ``metrics``; ``about`` names lm-eval's version and those of its tasks.
     """
 
     digest: str
@@ -69,6 +71,20 @@ class SuiteAnswers:
     replies: tuple[str | None, ...] = ()
     items: tuple[Json, ...] = ()
     both: BothAnswered | None = None
+    judged: tuple[tuple[float, ...] | None, ...] = ()
+    about: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RequestAnswers:
+    """What a model answered to requests of lm-eval, one entry for each; None if it did not fit the context.
+
+    ``likelihoods`` are (ln P of a continuation in nats, whether greedy decoding would write it), ``replies``
+    the texts of greedy replies; one of the two is there.
+    """
+
+    likelihoods: tuple[tuple[float, bool] | None, ...] = ()
+    replies: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ class Tested:
 
     @property
     def suite(self) -> str:
-        """Return the name of the suite, as in a config."""
-        return self.metric.rpartition("_")[0].replace("_", "-")
+        """Return the name of the suite, as in a config; of tasks of lm-eval, with the task."""
+        return str(self.figure.notes.get("suite", "")) or self.metric.rpartition("_")[0].replace("_", "-")
 
 
 def tested(

@@ -35,6 +35,7 @@ from bench.measure.clock import utc_now
 from bench.measure.events import Noted, Tell, nobody
 from bench.measure.group import GroupRun
 from bench.measure.interrupt import Interrupt
+from bench.measure.lm_eval_tasks import list_tasks
 from bench.measure.models import models_by_key
 from bench.measure.pairs import Pairs
 from bench.measure.refining import Budget, refine
@@ -167,7 +168,8 @@ def finishing(directory: Path, journal: Journal, interrupt: Interrupt) -> Iterat
 
 
 def fetcher(spec: Spec, on_fetch: OnProgress) -> Fetch:
-    """Fetch all models to this disk before anything is measured, and check each of them once.
+    """Fetch all models to this disk before anything is measured, and check each of them once. The tasks of
+    lm-eval are listed too, because their data must be there.
 
     The function that is returned gives a model again whenever it is about to be loaded. It raises
     IntegrityError if a file of the model, or another file that the config names, has changed since: the
@@ -179,6 +181,7 @@ def fetcher(spec: Spec, on_fetch: OnProgress) -> Fetch:
     for arm in arms:
         for _key, model in models_by_key(arm):
             fetched(model)
+    list_tasks(spec.drift)
 
     def fetch(reference: ModelRef) -> LocalModel:
         model = fetched(reference)

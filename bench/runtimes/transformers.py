@@ -67,10 +67,10 @@ def load(directory: Path, options: Options) -> TransformersEngine:
 def not_needed(directory: Path) -> set[str]:
     """Return packages that transformers imports if they are there, though no plain checkpoint needs them.
 
-    hqq brings 3 s of torch._inductor into every process; torchao and scipy take half a second together. A
-    reader of packed checkpoints may need any of them.
+    hqq brings 3 s of torch._inductor into every process; torchao and scipy take half a second together, and
+    sklearn needs scipy. A reader of packed checkpoints may need any of them.
     """
-    return set() if quantisation(directory) else {"hqq", "torchao", "scipy"}
+    return set() if quantisation(directory) else {"hqq", "torchao", "scipy", "sklearn"}
 
 
 def _device(asked: str) -> str:

@@ -178,7 +178,7 @@ class DriftAsked(Block):
 
     tokens: Count = 0
     window: Count | None = None
-    suites: list[str] = Field(default_factory=list)
+    suites: list[str | dict[str, Any]] = Field(default_factory=list)
 
 
 class Limit(Block):

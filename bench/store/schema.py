@@ -29,6 +29,7 @@ from bench.store.blocks import (
     Workload,
 )
 from bench.store.gate_blocks import Gate
+from bench.store.suite_blocks import MOST_ITEMS, Answers, Routed
 from bench.store.values import (
     MOST_NAME,
     Block,
@@ -45,7 +46,7 @@ from bench.store.values import (
 )
 
 SHOWN = 80
-MOST_ITEMS, MOST_SUITES = 5000, 50
+MOST_SUITES = 50
 MOST_POSITIONS, MOST_FLOORS, MOST_FURTHER = 8192, 10, 50
 KINDS = frozenset({"run_started", "arm", "unit", "run_finished"})
 
@@ -91,54 +92,6 @@ class Window(Block):
     ln_p_variant: list[Nats]
     more: dict[Name, list[Number]] = Field(default_factory=dict)
     kinds: Annotated[str, Field(max_length=MOST_POSITIONS, pattern="^[lcadpwx]*$")] = ""
-
-
-class Item(Block):
-    """An item of a behaviour suite; a suite may have further keys, and checks them when it judges."""
-
-    id: Name
-    lang: Name
-    prompt: Whole
-    choices: list[Whole] | None = None
-    right: Small | None = None
-
-
-class Routed(Block):
-    """One request of a cascade."""
-
-    score: Number
-    escalated: bool
-    edge_s: Seconds
-    cloud_s: Seconds = 0.0
-    link_s: Seconds = 0.0
-    sent_bytes: Count = 0
-    received_bytes: Count = 0
-    offline: bool = False
-
-
-class OfOneModel(Block):
-    """The answers of one of the two models of a cascade."""
-
-    scores: Annotated[list[list[Nats] | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
-    replies: Annotated[list[Whole | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
-
-
-class OfBoth(Block):
-    """What both models of a cascade answered."""
-
-    requests: Annotated[list[Routed | None], Field(max_length=MOST_ITEMS)]
-    edge: OfOneModel
-    cloud: OfOneModel
-
-
-class Answers(Block):
-    """What a model answered to a behaviour suite."""
-
-    digest: Hex
-    scores: Annotated[list[list[Nats] | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
-    replies: Annotated[list[Whole | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
-    items: Annotated[list[Item], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
-    both: OfBoth | None = None
 
 
 class Said(Block):

@@ -23,6 +23,7 @@ from bench.records import (
     Json,
     Loaded,
     MemoryPeaks,
+    RequestAnswers,
     Solo,
     StepProfile,
     SuiteAnswers,
@@ -41,6 +42,7 @@ from bench.worker import (
     kernels,
     passes,
     replied,
+    requests,
     score,
     session,
     suite,
@@ -223,6 +225,13 @@ class Worker:
         if tokens:
             return SuiteAnswers("", replies=tuple(suite.replies(self.engine, asked, tokens)))
         return SuiteAnswers("", scores=tuple(suite.scores(self.engine, asked)))
+
+    def requests(self, message: Message, _fds: list[int]) -> RequestAnswers:
+        """Answer some requests of lm-eval."""
+        if message["kind"] == "generate_until":
+            return RequestAnswers(replies=tuple(requests.replies(self.engine, message["requests"])))
+        found = requests.likelihoods(self.engine, message["requests"])
+        return RequestAnswers(likelihoods=tuple(found))
 
     def _windows(self, message: Message) -> list[list[int]]:
         """Cut windows out of the text; each begins as every text of this model does."""

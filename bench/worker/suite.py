@@ -42,7 +42,7 @@ def _of_choices(engine: Engine, item: Json, most: int) -> tuple[float, ...] | No
     for ids in texts:
         read = tuple(ids[:-1])  # the last token predicts nothing
         if read not in rows:  # choices of one token share their pass
-            rows[read] = _log_softmax(engine, read, first - 1)
+            rows[read] = log_softmax(engine, read, first - 1)
         ln_p = (float(row[token]) for row, token in zip(rows[read], ids[first:], strict=True))
         found.append(round(sum(ln_p), 6))
     return tuple(found)
@@ -55,7 +55,7 @@ def _shared(texts: Sequence[Sequence[int]]) -> int:
     return next(differ, shortest)
 
 
-def _log_softmax(engine: Engine, ids: Sequence[int], first: int) -> Any:
+def log_softmax(engine: Engine, ids: Sequence[int], first: int) -> Any:
     """Return ln P of the next token at each position from ``first`` on. Raises NonFiniteOutput on NaN."""
     import torch
 

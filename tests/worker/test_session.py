@@ -55,7 +55,7 @@ def checkpoint(directory: Path, **config: Any) -> Path:
 
 
 def test_a_plain_checkpoint_needs_no_packer(tmp_path: Path) -> None:
-    assert runtime.not_needed(checkpoint(tmp_path)) == {"hqq", "torchao", "scipy"}
+    assert runtime.not_needed(checkpoint(tmp_path)) == {"hqq", "torchao", "scipy", "sklearn"}
 
 
 @pytest.mark.parametrize("method", ["hqq", "gptq", "torchao"])

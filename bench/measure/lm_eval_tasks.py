@@ -1,0 +1,209 @@
+"""The two passes of lm-eval, each in a process of its own: it writes its requests, and it judges the answers.
+
+Between them the model under measurement answers, in whatever engine it runs: so what is judged is what is
+priced. lm-eval sees no model. Its process gets the variables of a worker and no network, and what it says is
+checked like a file from elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from bench.config.blocks import DriftBlock
+from bench.config.suite_block import LmEvalBlock, is_task_file, lm_eval_of
+from bench.config.task_file import read_task
+from bench.drift import items
+from bench.errors import BenchError, UsageError
+from bench.formatting import one_line
+from bench.measure.worker_environment import package_places, worker_environment
+from bench.models.child import OUR_PACKAGE, Limits, last_words, run_child
+from bench.records import Json
+
+LIMITS = Limits(seconds=3600, memory_bytes=32 << 30)
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+REPLY = "generate_until"
+KINDS = ("loglikelihood", REPLY)
+MOST_OUT_BYTES = 1 << 30
+Answers = Sequence[tuple[float, bool] | str | None]
+Pause = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request of lm-eval: (context, continuation), or (context, how to generate)."""
+
+    kind: str
+    task: str
+    doc: int
+    args: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document of a task, with the value of each metric of the task."""
+
+    task: str
+    doc: int
+    values: tuple[float, ...]
+
+    @property
+    def name(self) -> str:
+        """Return the name of its item."""
+        return f"{self.task}/{self.doc}"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What lm-eval says of a task; ``metrics`` are those that judge single documents."""
+
+    version: str | float | None
+    n_shot: int | None
+    metrics: tuple[str, ...]
+    kind: str | None
+    filter: str | None
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What one pass of lm-eval found."""
+
+    harness: str
+    tasks: Mapping[str, Task]
+    requests: tuple[Request, ...]
+    documents: tuple[Document, ...]
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 of all requests, and of what is judged: other ones are not compared."""
+        return items.digest(
+            [*map(vars, self.requests), {name: vars(one) for name, one in self.tasks.items()}]
+        )
+
+    @property
+    def about(self) -> Json:
+        """Return lm-eval's version and those of the tasks, as a result keeps them."""
+        return {"harness": self.harness, "tasks": {name: vars(one) for name, one in self.tasks.items()}}
+
+
+@cache
+def listed(asked: LmEvalBlock) -> Evaluated:
+    """Return the requests of the tasks, with empty answers; asked once in a process.
+
+    Raises UsageError for a task that does not exist, that has no data on this disk, that would need more
+    than likelihoods and greedy replies, or that judges no single documents.
+    """
+    found = _run(asked, None, lambda: None)
+    for one in found.requests:
+        if one.kind not in KINDS or len(one.args) != 2:
+            raise UsageError(f"{one.task}: only texts are asked for likelihoods or replies, not {one.kind}")
+        if one.kind == REPLY and (one.args[1].get("do_sample") or one.args[1].get("temperature")):
+            raise UsageError(f"{one.task}: it samples its replies, and only greedy replies are compared")
+    if not {one.name for one in found.documents} <= {f"{one.task}/{one.doc}" for one in found.requests}:
+        raise BenchError("lm-eval judged a document about which it asked nothing")
+    if len(found.documents) > items.MOST_ITEMS or not found.documents:
+        many = f"{len(found.documents)} documents, and a run keeps 1 to {items.MOST_ITEMS}"
+        raise UsageError(f"lm-eval has {many}: give another limit")
+    return found
+
+
+def list_tasks(drift: DriftBlock) -> None:
+    """Let lm-eval write the requests of a config's tasks, if it has any. Raises as ``listed``."""
+    if (asked := lm_eval_of(drift.suites)) is not None:
+        listed(asked)
+
+
+def judged(asked: LmEvalBlock, answers: Answers, pause: Pause) -> Evaluated:
+    """Return the documents as lm-eval judges these answers, one for each request. Raises BenchError if the
+    requests have changed since they were answered, or a value is neither 0 nor 1."""
+    found = _run(asked, answers, pause)
+    if found.digest != listed(asked).digest:
+        raise BenchError("lm-eval's requests have changed since they were answered")
+    answered = _unanswered(found, answers)
+    for one in found.documents:
+        if one.name not in answered and one.values[0] not in (0, 1):
+            metric = found.tasks[one.task].metrics[0]
+            raise BenchError(f"{one.name}: its {metric} is {one.values[0]:g}, so neither right nor wrong")
+    return found
+
+
+def values_of(found: Evaluated, answers: Answers) -> tuple[tuple[float, ...] | None, ...]:
+    """Return the values of each document; None where a request of it had no answer."""
+    without = _unanswered(found, answers)
+    return tuple(None if one.name in without else one.values for one in found.documents)
+
+
+def _unanswered(found: Evaluated, answers: Answers) -> set[str]:
+    pairs = zip(found.requests, answers, strict=True)
+    return {f"{one.task}/{one.doc}" for one, answer in pairs if answer is None}
+
+
+def items_of(found: Evaluated) -> tuple[Json, ...]:
+    """Return an item for each document: its context, its task as ``group``, and the chance of a guess."""
+    requests: dict[str, list[Request]] = {}
+    for one in found.requests:
+        requests.setdefault(f"{one.task}/{one.doc}", []).append(one)
+    made = []
+    for document in found.documents:
+        ours, task = requests[document.name], found.tasks[document.task]
+        contexts = [str(one.args[0]) for one in ours]
+        choices = sum(map(bool, contexts)) or len(ours)  # those without a context are for acc_mutual_info
+        guess = {"chance": 1 / choices} if task.kind == "multiple_choice" else {}
+        made.append(
+            {
+                "id": document.name, "lang": "any", "group": document.task, "prompt": contexts[0],
+                "metrics": list(task.metrics), **guess,
+            }
+        )  # fmt: skip
+    return tuple(made)
+
+
+def _run(asked: LmEvalBlock, answers: Answers | None, pause: Pause) -> Evaluated:
+    """Run one pass. Raises UsageError for a task that is refused, BenchError if lm-eval fails."""
+    with TemporaryDirectory(prefix="bench-lm-eval-") as place:
+        given, out = Path(place) / "in.json", Path(place) / "out.json"
+        given.write_text(json.dumps({**_told(asked), "answers": answers}), encoding="utf-8")
+        command = ["-m", "bench.measure.lm_eval_child", str(given), str(out)]
+        code, said = run_child(command, _environment(), pause, LIMITS)
+        if code != 0 or not out.is_file() or out.stat().st_size > MOST_OUT_BYTES:
+            raise BenchError(f"lm-eval failed with exit code {code}; its last words: {last_words(said)}")
+        found = json.loads(out.read_bytes())
+    if "refused" in found:
+        raise UsageError(one_line(str(found["refused"]))[:1000])
+    try:
+        return _adapter().validate_python(found)
+    except ValidationError as bad:
+        first = bad.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BenchError(f"lm-eval's answer at {where}: {first['msg']}") from None
+
+
+def _told(asked: LmEvalBlock) -> dict[str, Any]:
+    """Return what the process is told: names, and in place of task files what they say."""
+    tasks = [read_task(task).config if is_task_file(task) else task for task in asked.lm_eval]
+    return {"tasks": tasks, "limit": asked.limit, "num_fewshot": asked.num_fewshot}
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables of a worker, no network, and this package beside what the user's path has."""
+    path = os.pathsep.join([OUR_PACKAGE["PYTHONPATH"], *package_places()])
+    return {**worker_environment(None, on_cpu=False), **OFFLINE, "PYTHONPATH": path}
+
+
+@cache
+def _adapter() -> TypeAdapter[Evaluated]:
+    return TypeAdapter(Evaluated)
+
+
+def counts(found: Evaluated) -> Iterator[tuple[str, int]]:
+    """Yield each task with the number of its documents."""
+    for name in found.tasks:
+        yield name, sum(one.task == name for one in found.documents)

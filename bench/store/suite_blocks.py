@@ -1,0 +1,85 @@
+"""The answers to behaviour suites in a journal: their items, and what each model answered."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from bench.store.values import Block, Count, Hex, Name, Nats, Number, Seconds, Share, Small, Whole
+
+MOST_ITEMS = 5000
+Values = Annotated[list[Share], Field(min_length=1, max_length=100)]  # of one document, by metric
+
+
+class Item(Block):
+    """An item of a behaviour suite; a suite may have further keys, and checks them when it judges."""
+
+    id: Name
+    lang: Name
+    prompt: Whole
+    choices: list[Whole] | None = None
+    right: Small | None = None
+    group: Name | None = None
+    chance: Share | None = None
+    metrics: list[Name] | None = None
+
+
+class Routed(Block):
+    """One request of a cascade."""
+
+    score: Number
+    escalated: bool
+    edge_s: Seconds
+    cloud_s: Seconds = 0.0
+    link_s: Seconds = 0.0
+    sent_bytes: Count = 0
+    received_bytes: Count = 0
+    offline: bool = False
+
+
+class OfOneModel(Block):
+    """The answers of one of the two models of a cascade."""
+
+    scores: Annotated[list[list[Nats] | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
+    replies: Annotated[list[Whole | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
+
+
+class OfBoth(Block):
+    """What both models of a cascade answered."""
+
+    requests: Annotated[list[Routed | None], Field(max_length=MOST_ITEMS)]
+    edge: OfOneModel
+    cloud: OfOneModel
+
+
+class OfTask(Block):
+    """A task of lm-eval: its version, and what its values are."""
+
+    version: Name | Number | None = None
+    n_shot: Small | None = None
+
+
+class OfHarness(Block):
+    """What lm-eval was, and which tasks it asked."""
+
+    harness: Name | None = None
+    tasks: dict[Name, OfTask] = Field(default_factory=dict)
+
+
+class Answers(Block):
+    """What a model answered to a behaviour suite."""
+
+    digest: Hex
+    scores: Annotated[list[list[Nats] | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
+    replies: Annotated[list[Whole | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
+    items: Annotated[list[Item], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
+    both: OfBoth | None = None
+    judged: Annotated[list[Values | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
+    about: OfHarness = OfHarness()
+
+    @model_validator(mode="after")
+    def _says_what_is_judged(self) -> Answers:
+        if self.judged and not all(item.group and item.metrics for item in self.items):
+            raise ValueError("an item that lm-eval has judged should have a group and metrics")
+        return self
