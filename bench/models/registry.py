@@ -114,8 +114,6 @@ class ModelFile(Record):
 
     def why_not(self, *, random: bool) -> str | None:
         """Return why a config cannot use this model, with its own weights or with random ones; else None."""
-        if self.kind == "encoder":
-            return f"{self.name} is an encoder, which writes no text: encoders are not measured yet"
         if random or self.source:
             return None
         pinned = f"{{hub: {self.hub}, revision: 40 hex digits}}" if self.hub else "{path: DIR}"

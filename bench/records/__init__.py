@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bench.records.cascades import Answered, BothAnswered, Cascaded
 from bench.records.drift import Corpus, DriftWindow, SaidTexts, SuiteAnswers, Together, Windows
+from bench.records.encodings import EncodedTexts, Encodings
 from bench.records.loaded import Facts, Loaded, Mixture
 from bench.records.loads import LoadBlock
 from bench.records.plain import Json, plain
@@ -42,6 +43,8 @@ __all__ = [
     "DeviceTimes",
     "DriftWindow",
     "Encoded",
+    "EncodedTexts",
+    "Encodings",
     "EnergyReading",
     "Exported",
     "Facts",

@@ -15,6 +15,7 @@ from bench.formatting import printable
 from bench.report.behaviour import spoiled
 from bench.report.chosen import chosen_columns, shares_words
 from bench.report.columns import Column, columns_of
+from bench.report.encoders import is_encoder
 from bench.report.gate import lines
 from bench.report.gate_reading import TONES, without_replaced
 from bench.report.notes import drift_note, front_words, timed_words
@@ -61,7 +62,7 @@ def render(run: RunSummary, console: Console, keys: str = "") -> None:
         ("*", front_words(run)),
         ("$", money),
         ("~", timed_words(run)),
-        ("KL", drift_note(run)),
+        ("KL" if not any(map(is_encoder, run.rows)) else "=", drift_note(run)),
         ("%", shares_words(run, columns)),
     ):
         if words:

@@ -38,8 +38,14 @@ READERS = {  # the package that unpacks a checkpoint of each method; for all oth
 }
 
 
-def pretrained(directory: Path, device: str, wanted: dict[str, Any]) -> Any:
-    """Load the checkpoint as it is.
+def pretrained(
+    directory: Path,
+    device: str,
+    wanted: dict[str, Any],
+    auto: str = "AutoModelForCausalLM",
+    unread: Any | None = None,
+) -> Any:
+    """Load the checkpoint as it is, with the class ``auto``; ``unread`` is as for `_must_be_whole`.
 
     Raises Unsupported if it was quantised before and the package that packed it is not installed.
     """
@@ -51,17 +57,15 @@ def pretrained(directory: Path, device: str, wanted: dict[str, Any]) -> Any:
     }  # fmt: skip
     said = quantisation(directory)
     if not said:
-        model, report = transformers.AutoModelForCausalLM.from_pretrained(directory, **wanted)
-        _must_be_whole(type(model).__name__, report)
+        model, report = getattr(transformers, auto).from_pretrained(directory, **wanted)
+        _must_be_whole(type(model).__name__, report, unread)
         return model.to(device)
     method = said.get("quant_method")
     _must_be_known(method)
     if importlib.util.find_spec(package := READERS.get(str(method), "transformers")) is None:
         raise Unsupported(f"a {method} checkpoint needs the package {package}, which is not installed")
-    model, report = transformers.AutoModelForCausalLM.from_pretrained(
-        directory, device_map={"": device}, **wanted
-    )
-    _must_be_whole(type(model).__name__, report)
+    model, report = getattr(transformers, auto).from_pretrained(directory, device_map={"": device}, **wanted)
+    _must_be_whole(type(model).__name__, report, unread)
     return model
 
 
@@ -136,14 +140,16 @@ def _explained(
     return VariantFailed(Outcome.LOAD_ERROR, f"{cannot} ({what})")
 
 
-def _must_be_whole(kind: str, report: Mapping[str, Any]) -> None:
+def _must_be_whole(kind: str, report: Mapping[str, Any], unread: Any | None) -> None:
     """Raise VariantFailed if the loader made up weights or left some out, which it only logs.
 
     ``report`` is what transformers returns with ``output_loading_info``: names by what was wrong with them.
+    Names that the pattern ``unread`` finds are of parts that nothing reads.
     """
     said = []
     for key, words in _LOADING:
         names = sorted(str(one[0] if isinstance(one, tuple | list) else one) for one in report.get(key) or ())
+        names = [name for name in names if unread is None or not unread.search(name)]
         if names:
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
             tensors = "tensor" if len(names) == 1 else "tensors"

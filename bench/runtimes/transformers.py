@@ -29,13 +29,22 @@ from bench.runtimes._text import TextModel
 from bench.runtimes._watching import Watching
 
 REQUIRES = ("torch", "transformers", "safetensors")
+ENCODER = "bench.runtimes._transformers_encoder"
 DTYPES = ("float32", "bfloat16", "float16")
 CACHES = ("past_key_values", "cache_params", "state")  # what architectures call it; Mamba and RWKV the others
 
 
 def load(directory: Path, options: Options) -> TransformersEngine:
-    """Load the model in ``directory`` (safetensors only) on the device and in the dtype asked for.
+    """Load the model in ``directory``; see ``loaded``."""
+    return TransformersEngine(loaded(directory, options), directory, options)
 
+
+def loaded(
+    directory: Path, options: Options, auto: str = "AutoModelForCausalLM", unread: Any | None = None
+) -> Any:
+    """Return the model in ``directory`` (safetensors only) on the device and in the dtype asked for.
+
+    ``auto`` is the class that loads it, ``unread`` a pattern of tensors that may be missing or left over.
     Raises Unsupported if the device is not there, or a package that a packed checkpoint needs.
     """
     import torch
@@ -55,13 +64,13 @@ def load(directory: Path, options: Options) -> TransformersEngine:
             config = transformers.AutoConfig.from_pretrained(directory)
             torch.manual_seed(0)
             with torch.device(chosen):
-                model = transformers.AutoModelForCausalLM.from_config(config, **wanted)
+                model = getattr(transformers, auto).from_config(config, **wanted)
         else:
-            model = pretrained(directory, chosen, wanted)
+            model = pretrained(directory, chosen, wanted, auto, unread)
     model.eval().requires_grad_(False)
     if chosen == "cpu":
         into_own_memory(model)
-    return TransformersEngine(model, directory, options)
+    return model
 
 
 def not_needed(directory: Path) -> set[str]:
