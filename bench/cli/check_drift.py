@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bench.config.encoders import CLASSIFICATION, encodes
 from bench.config.served import serves
 from bench.config.spec import Spec
 from bench.drift.behaviour import suites_of
+from bench.drift.retrieval import MOST_RANKED, set_for
 from bench.models.reference import Random
 
 NOT_MEASURED = "not measured: drift.tokens is 0"
@@ -18,7 +20,19 @@ def drift_words(spec: Spec) -> str:
         return NOT_MEASURED
     if all(isinstance(arm.model, Random) for group in spec.groups for arm in group.arms):
         return "not measured: random weights have no quality to lose"
+    if (task := encodes(spec.groups)) is not None:
+        return _of_encoders(spec, task)
     return f"{_windows(spec)}, and the replies, against the baseline's{_suites(spec)}"
+
+
+def _of_encoders(spec: Spec, task: str) -> str:
+    texts = set_for(task, spec.drift.items)
+    on = f"{len(texts.texts)} texts ({texts.source})"
+    if task == CLASSIFICATION:
+        return f"the labels of {on}, against the baseline's"
+    queries, documents = min(len(texts.queries), MOST_RANKED), len(texts.documents)
+    ranked = f"how {queries} queries rank {documents} documents"
+    return f"the vectors of {on}, and {ranked}, against the baseline's"
 
 
 def _drift_of_servers(spec: Spec) -> str:

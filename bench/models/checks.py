@@ -19,6 +19,7 @@ from bench.models.safetensors_header import TensorEntry, safetensors_header
 from bench.models.sizes import BITS_MIN, Weights, misfit
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model", "*.tiktoken")
+POOLING = "1_Pooling/config.json"  # how sentence-transformers makes one vector of a text
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 CONFIG_MAX_BYTES = 4 * MIB
 ADAPTER = "adapter_config.json"
@@ -204,7 +205,8 @@ def _check_floats(directory: Path, headers: Sequence[Mapping[str, TensorEntry]])
 
 def _check_files(directory: Path) -> None:
     """Refuse what a loader would wait for, or read without end: it opens these files by their names."""
-    wanted = (path for path in directory.iterdir() if any(fnmatch(path.name, name) for name in MODEL_FILES))
+    wanted = [path for path in directory.iterdir() if any(fnmatch(path.name, name) for name in MODEL_FILES)]
+    wanted += [directory / POOLING] if os.path.lexists(directory / POOLING) else []
     for path in sorted(wanted):
         try:
             with open_regular(path) as file:

