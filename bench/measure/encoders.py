@@ -14,7 +14,7 @@ from bench.measure import replies
 from bench.measure.arm import ArmUnderTest
 from bench.measure.events import Began
 from bench.measure.together import ask_each, blaming_baseline
-from bench.records import EncodedTexts, Encodings
+from bench.records import Encodings
 
 TEXTS_A_CALL = 64
 FLOOR_TEXTS, FLOOR_AT_ONCE = 64, 8  # of the baseline against itself, alone and in batches
@@ -35,7 +35,6 @@ def drift(base: ArmUnderTest, variant: ArmUnderTest) -> None:
 
 
 def _record_labels(variant: ArmUnderTest, texts: TextSet, theirs: Encodings, ours: Encodings) -> None:
-    found: EncodedTexts | None = None
     try:
         found = encoded.labelled(texts, theirs, ours)
     except ValueError as bad:

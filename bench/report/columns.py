@@ -214,8 +214,10 @@ def columns_of(run: RunSummary) -> tuple[Column, ...]:
         compared = any(row.figure(output_drift.KLD) for row in run.rows)
         shown = (*OF_SERVERS, *OF_DRIFT) if compared else OF_SERVERS
         return tuple(one for one in shown if limited or one.key not in ("good", "cost_good"))
-    if run.gate is None and (task := next((row.runtime.get("task") for row in run.rows), None)):
-        return (*OF_ENCODERS, *OF_TASKS.get(str(task), ()))
+    task = next((row.runtime.get("task") for row in run.rows), None)
+    every = (*OF_ENCODERS, *OF_TASKS.get(str(task), ())) if task else COLUMNS
+    if run.gate is None and task:
+        return every
     if run.gate is None:
         place = [column.key for column in COLUMNS].index("ratio")
         of_answers = OF_ANSWERS if any(by_answer(run, row) for row in run.rows) else ()
@@ -227,6 +229,6 @@ def columns_of(run: RunSummary) -> tuple[Column, ...]:
     always = ("variant", "verdict")
     return tuple(
         column
-        for column in COLUMNS
+        for column in every
         if column.key in always or any(column.cell(run, row) not in ("", "-") for row in rows)
     )

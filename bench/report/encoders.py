@@ -11,6 +11,7 @@ from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import Figure
 
+ROUNDED = 1e-9  # a record has nine digits of a cosine
 LOST, WRONG = "queries no longer find their own document first", "texts are labelled wrong that were right"
 
 
@@ -58,7 +59,10 @@ def cosine_text(value: float | None) -> str:
     """Write a cosine with as many nines as tell it from 1: four digits, or those of its distance from 1."""
     if value is None:
         return "-"
-    return f"{value:.4f}" if value < 0.9999 else f"1 − {format_significant(max(1 - value, 0.0))}"
+    if value < 0.9999:
+        return f"{value:.4f}"
+    apart = 1 - value
+    return f"1 − {format_significant(apart)}" if apart > ROUNDED else "1"
 
 
 def share_text(value: float | None) -> str:

@@ -27,7 +27,10 @@ COLOURS: dict[str, str] = {Verdict.BETTER: "green", Verdict.WORSE: "red", Verdic
 COLOURS |= {gate: COLOURS[tone.replace("-", " ")] for gate, tone in TONES.items()}
 # What is left out if the terminal is too narrow, in this order.
 OF_GPUS = ("mfu", "mbu", "busy")
-LEFT_OUT_FIRST = ("peak", "weights", "output_throughput", "ttft", "tpot")
+LEFT_OUT_FIRST = (
+    *("peak", "weights", "output_throughput", "ttft", "tpot"),
+    *("total_throughput", "ranks", "cosine_p01", "e2el"),  # of encoders
+)
 OF_SERVERS = ("peak", "e2el", "ttft_p90", "output_throughput", "errors", "tpot")
 VERDICT = "verdict"
 MAY_WRAP = ("variant", "ratio", VERDICT)

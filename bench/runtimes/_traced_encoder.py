@@ -6,6 +6,7 @@ engines compute the same model. Pooling is done outside the graph, in numpy.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -101,9 +102,9 @@ class GraphEncoder(EncoderEngine):
 
     TORCH = False
 
+    @abstractmethod
     def run(self, ids: Any, mask: Any) -> Any:
         """Return what the graph makes of ids and mask, both int64 [texts, tokens]."""
-        raise NotImplementedError
 
     def outputs(self, prompts: Sequence[Sequence[int]]) -> Any:
         """Return float32 vectors or logits of labels, [texts, numbers], as a numpy array."""
