@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.formatting import format_share, format_significant, printable
+from bench.formatting import format_share, printable
 from bench.metrics import encoded
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
@@ -62,7 +62,7 @@ def cosine_text(value: float | None) -> str:
     if value < 0.9999:
         return f"{value:.4f}"
     apart = 1 - value
-    return f"1 − {format_significant(apart)}" if apart > ROUNDED else "1"
+    return f"1 − {apart:.1e}" if apart > ROUNDED else "1"
 
 
 def share_text(value: float | None) -> str:

@@ -12,8 +12,8 @@ from bench.report.encoders import cosine_text, encoded_words, share_text
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (None, "-"), (0.5, "0.5000"), (0.99871, "0.9987"), (0.99995, "1 − 5.0e-05"), (1 - 2e-8, "1 − 2.0e-08"),
-        (1.0, "1"), (1.000000001, "1"),
+        (None, "-"), (0.5, "0.5000"), (0.99871, "0.9987"), (0.99995, "1 − 5.0e-05"),
+        (1 - 2e-8, "1 − 2.0e-08"), (1.0, "1"), (1.000000001, "1"),
     ],
 )  # fmt: skip
 def test_a_cosine_has_as_many_digits_as_tell_it_from_1(value: float | None, text: str) -> None:
