@@ -154,7 +154,7 @@ class DriftBlock(Block):
     )
     suites: tuple[str, ...] = Field(("generation",), description="further comparisons: bench/drift/suites")
     statistics: tuple[str, ...] = Field((), description="further statistics: bench/drift/statistics")
-    items: str | None = Field(None, description="for suite 'own': JSONL with prompt, choices and right")
+    items: str | None = Field(None, description="JSONL: the items of suite 'own', or texts for encoders")
 
 
 class MeasureBlock(Block):

@@ -13,6 +13,7 @@ from bench.engine.bounds import Explained
 from bench.errors import Outcome, Unsupported, VariantFailed
 from bench.formatting import one_line
 
+DECODERS = "AutoModelForCausalLM"  # the class that loads a model which writes text
 NAMED = 3
 MOST_SAID = 300
 FAULTS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError, RuntimeError)
@@ -42,14 +43,18 @@ def pretrained(
     directory: Path,
     device: str,
     wanted: dict[str, Any],
-    auto: str = "AutoModelForCausalLM",
+    auto: str = DECODERS,
     unread: Any | None = None,
 ) -> Any:
     """Load the checkpoint as it is, with the class ``auto``; ``unread`` is as for `_must_be_whole`.
 
-    Raises Unsupported if it was quantised before and the package that packed it is not installed.
+    Raises Unsupported if it was quantised before and the package that packed it is not installed, and for an
+    embedding model that is loaded as one that writes: of the hub, nothing is known before it is fetched.
     """
     import transformers
+
+    if auto == DECODERS and (directory / "modules.json").is_file():
+        raise Unsupported("this is an embedding model (it has modules.json): set runtime.task to embedding")
 
     wanted |= {
         "use_safetensors": True, "local_files_only": True, "trust_remote_code": False,

@@ -15,6 +15,7 @@ from bench.engine.stepping import by_batch
 from bench.errors import Unsupported
 from bench.records import Facts
 from bench.runtimes._checkpoint import (
+    DECODERS,
     in_our_words,
     into_own_memory,
     kv_bytes_per_token,
@@ -39,9 +40,7 @@ def load(directory: Path, options: Options) -> TransformersEngine:
     return TransformersEngine(loaded(directory, options), directory, options)
 
 
-def loaded(
-    directory: Path, options: Options, auto: str = "AutoModelForCausalLM", unread: Any | None = None
-) -> Any:
+def loaded(directory: Path, options: Options, auto: str = DECODERS, unread: Any | None = None) -> Any:
     """Return the model in ``directory`` (safetensors only) on the device and in the dtype asked for.
 
     ``auto`` is the class that loads it, ``unread`` a pattern of tensors that may be missing or left over.

@@ -193,3 +193,10 @@ def test_weights_that_are_no_numbers_are_found(tmp_path: Path) -> None:
     engine = engine_of(write_encoder(tmp_path))
     engine.model.encoder.layer[1].output.dense.weight.data.fill_(float("nan"))
     assert not engine.finite([2, 7, 3])
+
+
+def test_one_of_the_hub_says_which_task_to_give(tmp_path: Path) -> None:
+    """Of a repository nothing is known before it is fetched, so it is loaded as a model that writes."""
+    path = write_encoder(tmp_path, pooling=MEAN_NORMALISED)
+    with pytest.raises(Unsupported, match=r"set runtime\.task to embedding"):
+        _transformers_encoder.decoders.load(path, Options(device="cpu", threads=1))
