@@ -14,6 +14,10 @@ from bench.errors import Outcome, Unsupported, VariantFailed
 from bench.formatting import one_line
 
 DECODERS = "AutoModelForCausalLM"  # the class that loads a model which writes text
+KINDS = {
+    DECODERS: "causal language model", "AutoModel": "encoder",
+    "AutoModelForSequenceClassification": "classifier",
+}  # fmt: skip
 NAMED = 3
 MOST_SAID = 300
 FAULTS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError, RuntimeError)
@@ -109,17 +113,18 @@ def in_our_words(
     attention: str,
     cannot: str = "transformers cannot build this model",
     directory: Path | None = None,
+    auto: str = DECODERS,
 ) -> Iterator[None]:
     """Turn what transformers says of a model that it cannot load or run into a row that says what to change.
 
-    ``cannot`` begins the sentence where nothing better is known. Running out of memory is another outcome.
+    ``cannot`` begins the sentence where nothing better is known; ``auto`` is the class that loads the model. Running out of memory is another outcome.
     """
-    with Explained(lambda bad: _explained(bad, attention, cannot, directory)):
+    with Explained(lambda bad: _explained(bad, attention, cannot, directory, KINDS[auto])):
         yield
 
 
 def _explained(
-    bad: BaseException, attention: str, cannot: str, directory: Path | None
+    bad: BaseException, attention: str, cannot: str, directory: Path | None, kind: str
 ) -> Unsupported | VariantFailed | None:
     said = str(bad)
     if isinstance(bad, ImportError):  # a method of packing whose package is not here, or which needs a GPU
@@ -133,7 +138,7 @@ def _explained(
             f"{other}"
         )
     if "Unrecognized configuration class" in said or "does not recognize this architecture" in said:
-        return Unsupported("transformers has no causal language model of this architecture")
+        return Unsupported(f"transformers has no {kind} of this architecture")
     if type(bad) is KeyError and bad.args and (key := _holder(directory, bad.args[0])):
         return VariantFailed(
             Outcome.LOAD_ERROR,

@@ -58,7 +58,7 @@ def loaded(directory: Path, options: Options, auto: str = DECODERS, unread: Any 
         torch.set_num_threads(options.threads)
     dtype = getattr(torch, options.dtype)
     wanted: dict[str, Any] = {"dtype": dtype, "attn_implementation": options.attention}
-    with in_our_words(options.attention, directory=directory):
+    with in_our_words(options.attention, directory=directory, auto=auto):
         if options.random:
             config = transformers.AutoConfig.from_pretrained(directory)
             torch.manual_seed(0)
