@@ -94,7 +94,10 @@ class EncoderEngine(TextModel):
 
     def __init__(self, directory: Path, options: Options) -> None:
         self.config: dict[str, Any] = json.loads((directory / "config.json").read_text())
-        super().__init__(directory, int(self.config["vocab_size"]), random=options.random)
+        size = self.config.get("vocab_size")
+        if type(size) is not int:
+            raise VariantFailed(Outcome.LOAD_ERROR, "config.json: vocab_size is missing")
+        super().__init__(directory, size, random=options.random)
         self.options = options
         self.embeds = options.task == "embedding"
         self.pooling = pooling_of(directory) if self.embeds else Pooling()

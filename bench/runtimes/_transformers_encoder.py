@@ -25,6 +25,7 @@ def load(directory: Path, options: Options) -> TransformersEncoder:
     that is not known here."""
     task = str(options.task)
     model = decoders.loaded(directory, options, AUTO[task], BEHIND if task == "embedding" else None)
+    model.config.use_cache = False  # of a decoder that embeds: nothing follows
     if task == "embedding" and getattr(model, "pooler", None) is not None:
         model.pooler = None
     return TransformersEncoder(model, directory, options)
@@ -38,6 +39,11 @@ class TransformersEncoder(EncoderEngine):
         self.device = next(model.parameters()).device
         self.runs_on = device.of(self.device.type, self.device.index)
         self.change(Changed(model))
+
+    @property
+    def name(self) -> str:
+        """Return the name of the model's class."""
+        return type(self.model).__name__
 
     def change(self, changed: Changed) -> None:
         """Use the model that a scheme returned."""

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from engines import run_there, told
-from tiny_encoders import write_encoder
+import transformers
+from engines import run_there, saved, sizes, told
+from tiny_encoders import write_encoder, write_letters
 
 from bench import plugins
 from bench.engine import Options
+from bench.errors import Unsupported
 from bench.runtimes import _transformers_encoder
 from bench.worker import session
 
@@ -87,3 +89,12 @@ def test_eight_bits(tmp_path: Path, name: str) -> None:
     engine, _found = load(name, path, ("quantise", ENGINES[name]))
     cosines = (encoded(engine, *TEXTS) * encoded(reference(path), *TEXTS)).sum(-1)
     assert 0.98 < float(cosines.min()) < 1 - 1e-7
+
+
+@every_engine
+def test_a_model_with_a_mask_of_its_own_is_refused(tmp_path: Path, name: str) -> None:
+    """A graph of a decoder would see later tokens, and its vectors would be those of another model."""
+    saved(transformers.LlamaConfig(**sizes(64)), tmp_path)
+    write_letters(tmp_path)
+    with pytest.raises(Unsupported, match="would compute something else"):
+        load(name, tmp_path)
