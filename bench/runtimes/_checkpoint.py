@@ -117,7 +117,8 @@ def in_our_words(
 ) -> Iterator[None]:
     """Turn what transformers says of a model that it cannot load or run into a row that says what to change.
 
-    ``cannot`` begins the sentence where nothing better is known, ``auto`` is the class that loads. Running out of memory is another outcome.
+    ``cannot`` begins the sentence where nothing better is known, ``auto`` is the class that loads. Running
+    out of memory is another outcome.
     """
     with Explained(lambda bad: _explained(bad, attention, cannot, directory, KINDS[auto])):
         yield
