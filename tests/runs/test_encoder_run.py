@@ -49,7 +49,7 @@ def table(run: Any) -> str:
     console = Console(file=io.StringIO(), width=200)
     render(run, console)
     file: Any = console.file
-    return str(file.getvalue())
+    return " ".join(str(file.getvalue()).split())
 
 
 @pytest.fixture
