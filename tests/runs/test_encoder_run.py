@@ -20,11 +20,7 @@ from bench.results.summary import load_run
 from bench.results.verify import verify_run
 from bench.runs.run import run_spec
 
-VARIANTS = [
-    {"name": "same"},
-    {"name": "bf16", "runtime": {"dtype": "bfloat16"}},
-    {"name": "int8", "optimise": [{"quantise": "torch-int8-dynamic"}]},
-]
+INT8 = {"name": "int8", "optimise": [{"quantise": "torch-int8-dynamic"}]}
 
 
 def measured(tmp_path: Path, model: Path, variants: list[Any], **drift: Any) -> Any:
@@ -66,17 +62,14 @@ def few_texts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_embedding_model_from_config_to_table(tmp_path: Path, few_texts: None) -> None:
-    run = measured(tmp_path, write_encoder(tmp_path / "m", pooling=MEAN_NORMALISED), VARIANTS)
-    base, same, bf16, int8 = run.rows
-    assert [row.status for row in run.rows] == ["ok"] * 4, [row.reason for row in run.rows]
+    run = measured(tmp_path, write_encoder(tmp_path / "m", pooling=MEAN_NORMALISED), [INT8])
+    base, int8 = run.rows
+    assert [row.status for row in run.rows] == ["ok"] * 2, [row.reason for row in run.rows]
     assert base.metrics["total_token_throughput"].value > 0
     assert base.metrics["cost_per_1k_tokens_usd"].value > 0
     for key in ("ttft_ms", "tpot_ms", "itl_ms", "output_throughput", "prefill_throughput", "exact_match"):
         assert base.metrics[key] is None, key
-    assert same.drift["cosine_mean"].value == pytest.approx(1, abs=1e-6)
-    assert same.drift["first_document_agreement"].value == 1
     assert 0.9 < int8.drift["cosine_mean"].value < 1 - 1e-6
-    assert 0.9 < bf16.drift["cosine_mean"].value < 1 - 1e-7
     assert int8.drift["rank_correlation"].notes["documents"] == 20
     assert int8.drift["cosine_mean"].notes["floor"] > 0.9999
     assert {one.metric for one in run.comparisons if one.variant == "int8"} >= {
@@ -99,10 +92,9 @@ def test_a_classifier_with_labels_that_are_known(tmp_path: Path) -> None:
     head = "AutoModelForSequenceClassification"
     model = write_encoder(tmp_path / "m", head=head, num_labels=2, id2label=dict(enumerate(names)))
     other = write_encoder(tmp_path / "o", head=head, num_labels=2, id2label=dict(enumerate(names)), seed=5)
-    variants = [{"name": "same"}, {"name": "other", "model": {"path": str(other)}}]
+    variants = [{"name": "other", "model": {"path": str(other)}}]
     run = measured(tmp_path, model, variants, items=str(texts))
-    _base, same, changed = run.rows
-    assert same.drift["label_flips"].value == 0
+    _base, changed = run.rows
     flips, change = changed.drift["label_flips"], changed.drift["label_accuracy_change"]
     assert flips.notes["n"] == 30
     assert change.value == pytest.approx((change.notes["gained"] - change.notes["lost"]) / 30)
@@ -111,13 +103,13 @@ def test_a_classifier_with_labels_that_are_known(tmp_path: Path) -> None:
     assert "another label for" in table(run)
 
 
-def test_random_weights_are_measured_and_not_compared(tmp_path: Path) -> None:
+def test_random_weights_are_measured(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(
         "model: {random: bge-small-en-v1.5, layers: 1, hidden: 64}\n"
         "runtime: {device: cpu, threads: 1}\nworkload: {requests: 2}\n"
-        "variants: [{name: same}]\nmeasure: {processes: 1, max_rounds: 1, max_disturbance: 1.0}\n"
+        "measure: {max_disturbance: 1.0}\n"
     )
     run = load_run(run_spec(read_config(file), tmp_path / "results"))
-    assert [row.status for row in run.rows] == ["ok", "ok"], [row.reason for row in run.rows]
-    assert run.rows[1].drift_reason == "random weights have no quality to lose"
+    assert [(row.status, row.reason) for row in run.rows] == [("ok", "")]
+    assert run.rows[0].metrics["e2el_ms"].value > 0
