@@ -99,7 +99,7 @@ def _normed(row: Vector) -> list[float]:
 
 
 def _dot(one: Vector, other: Vector) -> float:
-    return sum(map(mul, one, other))
+    return float(sum(map(mul, one, other)))
 
 
 def _first(scores: Sequence[float]) -> int:

@@ -72,7 +72,7 @@ def _traceable(model: Any, *, embeds: bool) -> Any:
     masks looks at their values, which a trace would keep."""
     import torch
 
-    class Traceable(torch.nn.Module):
+    class Traceable(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.model = model
