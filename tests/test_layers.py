@@ -233,8 +233,8 @@ def test_a_worker_needs_the_standard_library_and_its_engine_only() -> None:
 
 SHARED = (
     *("", "errors", "formatting", "machine.proc", "link", "link.settings", "link.waiting", "records"),
-    *(f"records.{name}" for name in ("cascades", "drift", "loaded", "loads", "plain", "replies", "run")),
-    *(f"records.{name}" for name in ("samples", "splits", "thinking")),
+    *(f"records.{name}" for name in ("cascades", "drift", "encodings", "loaded", "loads", "plain")),
+    *(f"records.{name}" for name in ("replies", "run", "samples", "splits", "thinking")),
 )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bench.config.encoders import CLASSIFICATION, encodes
 from bench.config.served import serves
 from bench.config.spec import Spec
 from bench.config.suite_block import lm_eval_of
 from bench.drift.behaviour import suites_of
+from bench.drift.retrieval import MOST_RANKED, set_for
 from bench.measure.lm_eval_tasks import counts, listed
 from bench.models.reference import Random
 
@@ -20,7 +22,19 @@ def drift_words(spec: Spec) -> str:
         return NOT_MEASURED + _suites(spec)
     if all(isinstance(arm.model, Random) for group in spec.groups for arm in group.arms):
         return "not measured: random weights have no quality to lose"
+    if (task := encodes(spec.groups)) is not None:
+        return _of_encoders(spec, task)
     return f"{_windows(spec)}, and the replies, against the baseline's{_suites(spec)}"
+
+
+def _of_encoders(spec: Spec, task: str) -> str:
+    texts = set_for(task, spec.drift.items)
+    on = f"{len(texts.texts)} texts ({texts.source})"
+    if task == CLASSIFICATION:
+        return f"the labels of {on}, against the baseline's"
+    queries, documents = min(len(texts.queries), MOST_RANKED), len(texts.documents)
+    ranked = f"how {queries} queries rank {documents} documents"
+    return f"the vectors of {on}, and {ranked}, against the baseline's"
 
 
 def _drift_of_servers(spec: Spec) -> str:

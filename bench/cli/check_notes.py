@@ -8,6 +8,7 @@ from bench import plugins
 from bench.cli.estimate import most_pairs
 from bench.cli.expected import batches
 from bench.cli.listing import model_words
+from bench.config.encoders import encodes
 from bench.config.loadable import context_of
 from bench.config.room import one_after_other
 from bench.config.served import is_server, serves
@@ -80,7 +81,7 @@ def _of_models(spec: Spec) -> Iterator[str]:
     if any(quantises(step.label for step in arm.optimise) for arm in ggufs):
         yield MAY_BE_CONFOUNDED
     lengths = [found for arm in arms if (found := context_of(arm.model)) is not None]
-    scored = 0 if serves(spec.groups) else spec.drift.tokens
+    scored = 0 if serves(spec.groups) or encodes(spec.groups) else spec.drift.tokens
     if spec.drift.statistics and not scored:
         yield "drift.statistics are not computed: nothing is scored, because drift.tokens is 0"
     if scored and lengths and spec.drift.window > min(lengths):
@@ -100,7 +101,7 @@ def _arms(spec: Spec) -> list[Arm]:
 
 def _no_template(arm: Arm) -> str | None:
     """Say that chat prompts will be read as plain text, where the files of the model or its card show it."""
-    if is_server(arm.runtime) or isinstance(arm.model, Random):
+    if is_server(arm.runtime) or arm.runtime.task or isinstance(arm.model, Random):
         return None
     if not any(one.chat for one in plugins.load("workloads", arm.workload.name).prompts(arm.workload)):
         return None

@@ -13,6 +13,7 @@ from bench.config.steps import HOME_ENGINE
 from bench.config.suite_block import NAME, lm_eval_of
 from bench.config.support import device_here
 from bench.drift.behaviour import Suite, suites_of
+from bench.drift.retrieval import set_for
 from bench.measure.lm_eval_tasks import REPLY, listed
 from bench.measure.pair import FLOOR_EXTRA, FLOOR_WINDOWS
 from bench.models.reference import Random
@@ -33,9 +34,13 @@ COMPARED_REQUESTS, COMPARED_TOKENS = 4, 16
 
 
 def drift_s(spec: Spec, base: Load, variant: Load) -> float:
-    """Return the seconds of a variant's windows: both sides compute each."""
+    """Return the seconds of a variant's windows: both sides compute each. Of encoders, those of its
+    texts."""
     if _random(base) or _random(variant):
         return 0.0
+    if task := variant.arm.runtime.task:
+        texts = set_for(task, spec.drift.items).texts if spec.drift.tokens else ()
+        return math.fsum(side.pass_s(_tokens(text)) for text in texts for side in (base, variant))
     window = spec.drift.window
     each_s = base.pass_s(window) + variant.pass_s(window) + _compared_s(base, window)
     return spec.drift.tokens / window * each_s
@@ -44,7 +49,7 @@ def drift_s(spec: Spec, base: Load, variant: Load) -> float:
 def floors_s(spec: Spec, base: Load, rates_of: Callable[[str, int | None, str], Ceilings]) -> float:
     """Return the seconds in which a baseline is compared with itself: a few windows with other shapes, in a
     batch of two and, on a CPU, with another number of threads; each beside the plain window."""
-    if _random(base) or not spec.drift.tokens:
+    if _random(base) or base.arm.runtime.task or not spec.drift.tokens:
         return 0.0
     window, runtime = spec.drift.window, base.arm.runtime
     again_s = [base.pass_s(window + FLOOR_EXTRA), base.pass_s(2 * window)]
@@ -59,7 +64,7 @@ def together_s(base: Load) -> float:
     """Return the seconds in which a baseline decodes a few requests alone and in one batch."""
     load = base.arm.workload
     count, steps = min(COMPARED_REQUESTS, load.requests), min(COMPARED_TOKENS, load.output_tokens) - 1
-    if _random(base) or count < 2:
+    if _random(base) or base.arm.runtime.task or count < 2:
         return 0.0
     prompt = base.prompt_tokens
     alone_s = base.pass_s(prompt, 1) + steps * base.pass_s(1)
@@ -93,7 +98,7 @@ def suites_s(asked: Asked, load: Load) -> float:
         found += _answers_s(load, items, suite.output_tokens, together)
         for edge in edges:
             found += _answers_s(edge.load, items, suite.output_tokens, 1)
-            found += sum(edge.drawn_s(_tokens(item), suite.output_tokens) for item in items)
+            found += sum(edge.drawn_s(_tokens(item["prompt"]), suite.output_tokens) for item in items)
     return found
 
 
@@ -107,12 +112,14 @@ def learning_s(load: Load, edge: Beside) -> float:
 
 def _answers_s(load: Load, items: Sequence[Json], tokens: int, together: int) -> float:
     """Return the seconds of one model for some items, with replies of so many tokens, 0 for choices."""
-    read_s = math.fsum(len(item.get("choices", (1,))) * load.pass_s(_tokens(item)) for item in items)
+    read_s = math.fsum(
+        len(item.get("choices", (1,))) * load.pass_s(_tokens(item["prompt"])) for item in items
+    )
     return read_s + len(items) / together * tokens * load.pass_s(1)
 
 
-def _tokens(item: Json) -> int:
-    return max(len(item["prompt"]) // LETTERS_A_TOKEN, 1)
+def _tokens(text: str) -> int:
+    return max(len(text) // LETTERS_A_TOKEN, 1)
 
 
 def _compared_s(base: Load, window: int) -> float:

@@ -69,6 +69,8 @@ class Load:
         """Return the time of one batch of requests, with what the second models add to it."""
         load = self.arm.workload
         prompt_s = self.pass_s(load.batch_size * self.prompt_tokens, load.batch_size)
+        if self.arm.runtime.task:  # an encoder: one pass, and nothing else
+            return prompt_s
         own_s = prompt_s + (load.output_tokens - 1) * self.pass_s(load.batch_size)
         return own_s + sum(one.batch_s for one in self.beside)
 

@@ -56,8 +56,6 @@ def kind_of_source(model: ModelFile) -> str:
 
 
 def _at_hand(model: ModelFile) -> str:
-    if model.kind == "encoder":
-        return "not measured"
     if model.source is None:
         return "pin a revision" if model.hub else "random only"
     if model.source.directory:
@@ -149,9 +147,6 @@ def _memory(model: ModelFile, memory: Memory) -> Iterator[Row]:
 
 def _use(model: ModelFile) -> Iterator[Row]:
     """Yield the lines of a config that use the model, or why there are none."""
-    if model.kind == "encoder":
-        yield (f"{model.why_not(random=True)}.",)
-        return
     yield ("In a config:",)
     if model.source:
         yield f"model: {model.name}", "the pinned weights"

@@ -31,8 +31,9 @@ class WithOwnKeys(Block):
     own: tuple[tuple[str, object], ...] = Field((), exclude=True)
 
     def to_json(self) -> dict[str, object]:
-        """Return every key with its value, including the plug-in's own keys."""
-        return {**self.model_dump(), **dict(self.own)}
+        """Return every key with its value, including the plug-in's own keys; ``task`` is of encoders only."""
+        no_task = {"task"} if getattr(self, "task", None) is None else None
+        return {**self.model_dump(exclude=no_task), **dict(self.own)}
 
 
 class RuntimeBlock(WithOwnKeys):
@@ -47,6 +48,9 @@ class RuntimeBlock(WithOwnKeys):
         None, ge=1, le=1024, description="CPU threads; the engine's default if absent"
     )
     attention: Attention = Field("sdpa", description="attention implementation")
+    task: Literal["embedding", "classification"] | None = Field(
+        None, description="of an encoder; found from the checkpoint if absent"
+    )
     python: str | None = Field(None, description="another interpreter to run this engine in")
 
 
@@ -154,7 +158,7 @@ class DriftBlock(Block):
         ("generation",), description="further comparisons: bench/drift/suites, and tasks of lm-eval"
     )
     statistics: tuple[str, ...] = Field((), description="further statistics: bench/drift/statistics")
-    items: str | None = Field(None, description="for suite 'own': JSONL with prompt, choices and right")
+    items: str | None = Field(None, description="JSONL: the items of suite 'own', or texts for encoders")
 
 
 class MeasureBlock(Block):

@@ -58,7 +58,7 @@ def check_loadable(
         raise source.error(places[0], f"{model.path}: {printable(said)}")
     if runtime.name != "transformers" or runtime.python is not None or runtime.attention != "sdpa":
         return
-    kind = _config(model, find).get("model_type")
+    kind = config_of(model, find).get("model_type")
     if kind in EAGER_ONLY:
         raise source.error(
             places[1],
@@ -110,7 +110,8 @@ def context_of(model: ModelRef) -> int | None:
     return None
 
 
-def _config(model: ModelRef, find: FindModel) -> Mapping[str, Any]:
+def config_of(model: ModelRef, find: FindModel) -> Mapping[str, Any]:
+    """Return the config of a model as its directory or its card has it; empty if it is not known."""
     if isinstance(model, LocalPath):
         return json_object(config_directory(model.path) / "config.json") if model.path.is_dir() else {}
     return find(model.name).config if isinstance(model, Named | Random) else {}

@@ -23,13 +23,19 @@ from bench.config.blocks import (
     PriceBlock,
     SloBlock,
 )
-from bench.config.drift_block import judged_on_other_text, must_differ, read_drift
+from bench.config.drift_block import check_drift, judged_on_other_text, must_differ, read_drift
+from bench.config.encoders import (
+    check_drift_of_encoders,
+    check_limits_of_encoders,
+    encodes,
+    labels_of,
+)
 from bench.config.gate_block import read_limits
 from bench.config.merging import Raw
 from bench.config.pasted_keys import refuse_pasted_keys
 from bench.config.rows import ARM_KEYS, RowReader
 from bench.config.served import serves
-from bench.config.spec import Spec
+from bench.config.spec import Group, Spec
 from bench.config.spelling import override, spelled
 from bench.errors import ConfigError
 from bench.pricing.book import price_called
@@ -107,12 +113,15 @@ class _Reader(RowReader):
         slo = self.block(SloBlock, "slo", self.data["slo"]) if "slo" in self.data else None
         energy = self.block(EnergyBlock, "energy", self.data["energy"]) if "energy" in self.data else None
         groups = self.groups(only)
+        task = encodes(groups)
+        self._drift(drift, groups, task)
         served = serves(groups)
         if served and "tokens" not in drift.model_fields_set:  # each is a request, so it is asked for
             drift = drift.model_copy(update={"tokens": 0})
         full = self._with_defaults(price, slo, energy, drift, measure)
         judged_on_other_text(self.source, drift, groups)
         gate = read_limits(self, self.data.get("gate", {}), drift, slo, groups, energy)
+        check_limits_of_encoders(self.source, gate, task, labelled=drift.items is not None)
         if served:
             self.only_of_workers(groups, drift, measure, energy)
             if many := too_many_requests(groups, measure):
@@ -126,6 +135,14 @@ class _Reader(RowReader):
             gate=gate, build=self.build(), slo=slo, digest=digest(full),
             expanded=yaml.safe_dump(full, sort_keys=False, allow_unicode=True),
         )  # fmt: skip
+
+    def _drift(self, drift: DriftBlock, groups: tuple[Group, ...], task: str | None) -> None:
+        """Check the block for models that write text, or for encoders of this task."""
+        if task is None:
+            return check_drift(self.source, drift)
+        return check_drift_of_encoders(
+            self.source, drift, task, labels_of(groups[0].baseline.model, self.find_model)
+        )
 
     def _price(self) -> PriceBlock:
         """Read what an hour costs; the price must be in the book, or one that a machine can have."""

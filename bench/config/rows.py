@@ -8,6 +8,7 @@ from typing import Any
 from bench import plugins
 from bench.config.blocks import RuntimeBlock, WorkloadBlock
 from bench.config.edges import check_edge
+from bench.config.encoders import check_encoder, check_same_task, with_task
 from bench.config.loadable import check_loadable
 from bench.config.merging import Raw, merged
 from bench.config.models import read_model
@@ -84,6 +85,7 @@ class RowReader(ServedRows):
             check_together(self.source, baseline, arm, self.place(path, "runtime"))
             place = self.place(("variants", names.index(arm.name)), "optimise")
             check_students(self.source, baseline.model, arm.model, arm.optimise, place, self.find_model)
+            check_same_task(self.source, baseline, arm, self.place(path, "model"))
         return Group(label, baseline, tuple(arms))
 
     def _variant_name(self, variant: object, index: int) -> str:
@@ -102,11 +104,13 @@ class RowReader(ServedRows):
         return name
 
     def _arm(self, name: str, raw: Raw, path: KeyPath) -> Arm:
-        runtime = self.runtime(raw.get("runtime", {}), path)
+        model = read_model(self.source, raw["model"], self.place(path, "model"), self.find_model)
+        runtime = with_task(self.runtime(raw.get("runtime", {}), path), model, self.find_model)
         workload = self._sound_workload(raw, runtime, path)
-        model = self._sound_model(raw, runtime, workload, path)
+        self._fits(model, runtime, workload, path)
         place = self.place(path, "optimise")
         steps = optimisations(self.source, raw.get("optimise", []), place, runtime.name)
+        self._encodes(runtime, workload, steps, path)
         check_order(self.source, steps, place)
         check_shapes(self.source, model, steps, place, self.find_model)
         why = self._why_not(model, runtime, workload, steps, path)
@@ -132,11 +136,8 @@ class RowReader(ServedRows):
                 load.plan(workload, 0)
         return workload
 
-    def _sound_model(
-        self, raw: Raw, runtime: RuntimeBlock, workload: WorkloadBlock, path: KeyPath
-    ) -> ModelRef:
-        """Read a model that the runtime can load, and whose context holds the requests."""
-        model = read_model(self.source, raw["model"], self.place(path, "model"), self.find_model)
+    def _fits(self, model: ModelRef, runtime: RuntimeBlock, workload: WorkloadBlock, path: KeyPath) -> None:
+        """Refuse a model that the runtime cannot load, or whose context does not hold the requests."""
         engine = plugins.load("runtimes", runtime.name)
         self.server(runtime, workload, model, path)
         if getattr(engine, "WHOLE_ANSWERS", False) and isinstance(model, Random):
@@ -148,8 +149,20 @@ class RowReader(ServedRows):
         places = self.place(path, "model"), self.place(path, "runtime", "attention")
         check_loadable(self.source, model, runtime, places, self.find_model)
         length = self.place(path, "workload", "output_tokens")
-        check_fits(self.source, model, workload, length, self.find_model)
-        return model
+        written = 0 if runtime.task else workload.output_tokens
+        check_fits(self.source, model, (workload.input_tokens or 1) + written, length, self.find_model)
+
+    def _encodes(
+        self, runtime: RuntimeBlock, workload: WorkloadBlock, steps: tuple[Optimisation, ...], path: KeyPath
+    ) -> None:
+        """Refuse, for an encoder, what is about a model that writes."""
+        places = {
+            "name": self.place(path, "runtime", "name"),
+            "workload": self.place(path, "workload", "name"),
+            "output_tokens": self.place(path, "workload", "output_tokens"),
+            "optimise": self.place(path, "optimise"),
+        }
+        check_encoder(self.source, runtime, workload, steps, places)
 
     def _why_not(
         self,

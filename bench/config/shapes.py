@@ -17,15 +17,13 @@ from bench.optimisations import leaves_weights, verbs
 from bench.yaml_source import KeyPath, YamlSource
 
 
-def check_fits(
-    source: YamlSource, model: ModelRef, load: WorkloadBlock, path: KeyPath, find: FindModel
-) -> None:
-    """Refuse a workload longer than a known model's context.
+def check_fits(source: YamlSource, model: ModelRef, wanted: int, path: KeyPath, find: FindModel) -> None:
+    """Refuse a workload with more tokens in and out than a known model's context has.
 
     A prompt of unknown length counts as one token.
     """
     known = find(model.name).architecture.context if isinstance(model, Named | Random) else None
-    context, wanted = known or context_of(model), (load.input_tokens or 1) + load.output_tokens
+    context = known or context_of(model)
     if context is not None and wanted > context:
         raise source.error(path, f"{wanted} tokens in and out do not fit the model's context of {context}")
 

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from bench import plugins
+from bench.config.encoders import task_of
 from bench.config.models import read_model
 from bench.config.settings import settings
 from bench.config.spec import Optimisation
@@ -57,8 +58,7 @@ def _step(source: YamlSource, raw: object, path: KeyPath, engine: str) -> Optimi
         with blaming(source, (*path, "text")):
             check_text(str(params["text"]))
     for key in getattr(scheme, "MODELS", ()):
-        called = str(params[key])
-        read_model(source, {"path": called} if "/" in called else called, (*path, key), find_model)
+        _must_write(source, str(params[key]), (*path, key))
     if routes(verb):
         params["edge"] = _edge(source, params["edge"], (*path, "edge"), engine)
     return Optimisation(verb, str(raw[verb]), tuple(sorted(params.items())))
@@ -66,10 +66,16 @@ def _step(source: YamlSource, raw: object, path: KeyPath, engine: str) -> Optimi
 
 def _edge(source: YamlSource, edge: Any, path: KeyPath, engine: str) -> Any:
     """Return the edge model of a cascade with the steps done to it, after a look at what it names."""
-    called = edge.model
-    read_model(source, {"path": called} if "/" in called else called, (*path, "model"), find_model)
+    _must_write(source, edge.model, (*path, "model"))
     steps = optimisations(source, list(edge.optimise), (*path, "optimise"), engine)
     return dataclasses.replace(edge, optimise=steps)
+
+
+def _must_write(source: YamlSource, called: str, path: KeyPath) -> None:
+    """Check that a model which a setting names is there and writes text."""
+    model = read_model(source, {"path": called} if "/" in called else called, path, find_model)
+    if task_of(model, find_model):
+        raise source.error(path, f"{called} is an encoder, which writes no text", "name a model that does")
 
 
 def engines_of(scheme: ModuleType) -> tuple[str, ...]:

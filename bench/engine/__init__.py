@@ -33,6 +33,7 @@ class Options:
     threads: int | None = None
     attention: str = "sdpa"
     random: bool = False
+    task: str | None = None  # of an encoder: embedding or classification
     own: Mapping[str, Any] = field(default_factory=dict)  # the engine's own keys of the block
 
 
@@ -77,6 +78,7 @@ class Engine(ABC):
 
     TORCH: ClassVar[bool] = True
     WHOLE_ANSWERS: ClassVar[bool] = False  # see ``bench.engine.answers``
+    ENCODES: ClassVar[bool] = False  # an encoder, see ``bench.runtimes._encoder``
     model: Any
     runs_on: Device = Cpu()
 
@@ -137,6 +139,11 @@ class Engine(ABC):
         """Say in what form the model reads a text, for the result; None for an engine without a tokenizer."""
         return None
 
+    def read(self, text: str, longest: int | None = None) -> list[int]:
+        """Return the token ids of plain text as a request, cut to ``longest``."""
+        ids = [*self.begin_ids(), *self.encode(text)]
+        return ids[:longest] if longest else ids
+
     @abstractmethod
     def encode_chat(self, message: str) -> list[int]:
         """Return the token ids of one user message in the model's chat template. Without a template the
@@ -168,6 +175,14 @@ class Engine(ABC):
     @abstractmethod
     def logits(self, ids: Sequence[int]) -> Any:
         """Return teacher-forced float32 logits, shape [len(ids), vocabulary]; row t predicts token t + 1."""
+
+    def encoded(self, generation: Any) -> list[list[float]]:
+        """Return what an encoder made of each text of a batch. Raises Unsupported for any other engine."""
+        raise Unsupported(f"{type(self).__name__} is no encoder")
+
+    def labels(self) -> tuple[str, ...]:
+        """Return the names of a classifier's labels in their order; any other model has none."""
+        return ()
 
     def logits_in_batch(self, ids: Sequence[int], beside: Sequence[int]) -> Any | None:
         """Return the logits of ``ids`` from one pass over it and a text of the same length; None if the

@@ -11,6 +11,7 @@ from typing import Any
 from bench import plugins
 from bench.config.blocks import DriftBlock, MeasureBlock
 from bench.config.edges import edge_runtime
+from bench.config.encoders import in_one_turn, module_of
 from bench.config.questions import questions
 from bench.config.spec import Arm, Optimisation, Place
 from bench.environments import interpreter
@@ -100,9 +101,8 @@ class ArmUnderTest:
 
     @property
     def turns(self) -> int:
-        """Return how many turns a request takes: one per output token, or one for a whole answer."""
-        engine = plugins.load("runtimes", self.arm.runtime.name)
-        whole = getattr(engine, "WHOLE_ANSWERS", False) or self.is_cascade
+        """Return how many turns a request takes: one per output token, or one for all of it."""
+        whole = in_one_turn(self.arm.runtime) or self.is_cascade
         return 1 if whole else self.arm.workload.output_tokens
 
     @property
@@ -182,13 +182,14 @@ def load_arguments(
     runtime = arm.runtime
     return {
         "directory": str(model.directory),
-        "runtime": plugins.module_name("runtimes", runtime.name),
+        "runtime": module_of(runtime),
         "options": {
             "device": runtime.device,
             "dtype": runtime.dtype,
             "threads": runtime.threads,
             "attention": runtime.attention,
             "random": model.random,
+            "task": runtime.task,
             "own": dict(runtime.own),
         },
         "padded": arm.workload.batch_size > 1 and arm.workload.name != "fixed",
@@ -213,9 +214,8 @@ def _told(arm: Arm, step: Optimisation, baseline: LocalModel, fetch: Fetch | Non
     model = models_of(step, arm.place)["edge"]
     small = replace(arm, model=model, runtime=runtime, optimise=edge.optimise)
     load = load_arguments(small, fetch(small.model), baseline, fetch)
-    learn = questions(params)
-    found: dict[str, object] = {**what, "params": {}, "told": told(params), "edge": load}
-    return {**found, "learn": learn} if learn else found
+    more = {"learn": learn} if (learn := questions(params)) else {}
+    return {**what, "params": {}, "told": told(params), "edge": load, **more}
 
 
 def _with_models(step: Optimisation, fetch: Fetch | None, place: Place) -> dict[str, object]:

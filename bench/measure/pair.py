@@ -10,7 +10,7 @@ from dataclasses import asdict
 from bench import plugins
 from bench.drift.distribution import window_starts
 from bench.machine.cores import halves
-from bench.measure import replies
+from bench.measure import encoders, replies
 from bench.measure.arm import ArmUnderTest
 from bench.measure.events import Began
 from bench.measure.passes import read_text
@@ -65,6 +65,8 @@ def drift(base: ArmUnderTest, variant: ArmUnderTest) -> None:
     logits go through shared memory. If drift cannot be measured, the reason is recorded instead."""
     if reason := why_no_drift(base, variant):
         return variant.record(drift_reason=reason)
+    if variant.arm.runtime.task is not None:
+        return encoders.drift(base, variant)
     with blaming_baseline():
         text = read_text(base)
     same_tokens = read_text(variant).digest == text.digest
@@ -94,7 +96,7 @@ def why_no_drift(base: ArmUnderTest, variant: ArmUnderTest) -> str | None:
         words = "a cascade has no distribution over the next token: one of two models answers each request"
         other = "; the edge model has another tokenizer, so replies are compared as texts"
         return words if variant.cascade["same_tokens"] else words + other
-    if base.turns == 1 or variant.turns == 1:
+    if variant.arm.runtime.task is None and 1 in (base.turns, variant.turns):
         return "an answer that comes as a whole has no logits to compare"
     return None
 

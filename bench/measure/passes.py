@@ -53,7 +53,8 @@ def warm_up(under: ArmUnderTest, prompts: Sequence[Prompt], **limits: object) ->
 
 def check_fits_context(under: ArmUnderTest, longest: int) -> None:
     """Raise Unsupported if the longest request exceeds the context: output beyond it is meaningless."""
-    context, wanted = under.known.context, longest + under.arm.workload.output_tokens
+    written = 0 if under.arm.runtime.task else under.arm.workload.output_tokens
+    context, wanted = under.known.context, longest + written
     if context is not None and wanted > context:
         raise Unsupported(f"{wanted} tokens in and out do not fit the model's context of {context}")
 

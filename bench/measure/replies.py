@@ -20,6 +20,7 @@ from bench.records import (
     Counted,
     DeviceTimes,
     Encoded,
+    Encodings,
     EnergyReading,
     Exported,
     Json,
@@ -70,6 +71,7 @@ PROBE: Command[Mapping[str, float | None]] = Command("probe", dict[str, float | 
 CORPUS: Command[Corpus] = Command("corpus", Corpus)
 FLOOR: Command[Windows] = Command("floor", Windows)
 TOGETHER: Command[Together] = Command("together", Together)
+ENCODE: Command[Encodings] = Command("encode", Encodings)
 SCORE: Command[Windows] = Command("score", Windows)
 DUET: Command[TurnTimes] = Command("duet", TurnTimes)
 REACHED: Command[Mapping[str, str]] = Command("reached", dict[str, str])
@@ -107,7 +109,7 @@ def _check(do: str, found: object, asked: Asked) -> None:
             if found.cascaded:
                 _same(do, "routed requests", len(found.cascaded), asked.requests)
         case Counted():
-            _positive(do, (found.requests, found.input_tokens, found.output_tokens))
+            _positive(do, (found.requests, found.input_tokens, found.output_tokens + (asked.turns == 1)))
             _positive(do, () if found.forward_calls is None else (found.forward_calls,))
         case DeviceTimes():
             _same(do, "batches with steps", len(found.steps_ns), len(found.prefill_ns))
@@ -161,6 +163,13 @@ def check_answers(found: SuiteAnswers, asked: Sequence[Json], output_tokens: int
             _same("suite", "choices", len(one), len(item["choices"]))
             if not all(-1e6 <= value <= 0 for value in one):
                 raise _refused("suite", f"log-likelihoods {one} of {item['id']}")
+
+
+def check_encodings(found: Encodings, texts: int) -> None:
+    """Check that every text has its output, and that all are of one length."""
+    _same("encode", "texts", len(found.outputs), texts)
+    for row in found.outputs:
+        _same("encode", "numbers of a text", len(row), max(len(found.outputs[0]), 1))
 
 
 def check_windows(found: Windows, windows: int, positions: int) -> None:

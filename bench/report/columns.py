@@ -11,6 +11,7 @@ from bench.metrics import (
     cascade,
     cost,
     device,
+    encoded,
     goodput,
     latency,
     memory,
@@ -20,6 +21,7 @@ from bench.metrics import (
     throughput,
     under_load,
 )
+from bench.report.encoders import cosine_text, share_text
 from bench.report.gate_reading import verdict_on
 from bench.report.reading import bounds_text, interval_text, timed_interval
 from bench.results.headline import by_answer, headline
@@ -177,12 +179,32 @@ OF_SERVERS = (
     SHARED["ratio"],
     SHARED["verdict"],
 )
+OF_ENCODERS = (
+    SHARED["variant"],
+    _timed("e2el", "ms/request", latency.E2EL),
+    _timed("total_throughput", "tok/s", throughput.TOTAL),
+    SHARED["weights"],
+    SHARED["peak"],
+    SHARED["cost"],
+    SHARED["ratio"],
+    SHARED["verdict"],
+)
+OF_TASKS = {
+    "embedding": (
+        _figure("cosine", "cosine", encoded.COSINE, cosine_text),
+        _figure("cosine_p01", "worst 1 %", encoded.COSINE_P01, cosine_text),
+        _figure("ranks", "ranks", encoded.RANKS, cosine_text),
+        _figure("first", "same first", encoded.FIRST, format_share),
+    ),
+    "classification": (_figure("flips", "flips", encoded.FLIPS, share_text),),
+}
 OF_DRIFT = (SHARED["kl"], SHARED["top1"])
 
 
 def columns_of(run: RunSummary) -> tuple[Column, ...]:
     """Return the columns that a run's table has, with those of answers if a row is judged by them, those of
-    cascades if a row is one, and those of a GPU if a row ran on one. Servers have columns of their own.
+    cascades if a row is one, and those of a GPU if a row ran on one. Servers and encoders have columns of
+    their own.
 
     A gate's run has only those in which a variant has a figure: most gates measure ratios in turns and no row
     alone.
@@ -192,6 +214,10 @@ def columns_of(run: RunSummary) -> tuple[Column, ...]:
         compared = any(row.figure(output_drift.KLD) for row in run.rows)
         shown = (*OF_SERVERS, *OF_DRIFT) if compared else OF_SERVERS
         return tuple(one for one in shown if limited or one.key not in ("good", "cost_good"))
+    task = next((row.runtime.get("task") for row in run.rows), None)
+    every = (*OF_ENCODERS, *OF_TASKS.get(str(task), ())) if task else COLUMNS
+    if run.gate is None and task:
+        return every
     if run.gate is None:
         place = [column.key for column in COLUMNS].index("ratio")
         of_answers = OF_ANSWERS if any(by_answer(run, row) for row in run.rows) else ()
@@ -203,6 +229,6 @@ def columns_of(run: RunSummary) -> tuple[Column, ...]:
     always = ("variant", "verdict")
     return tuple(
         column
-        for column in COLUMNS
+        for column in every
         if column.key in always or any(column.cell(run, row) not in ("", "-") for row in rows)
     )

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from bench.drift.suites import generation
 from bench.formatting import format_share, format_significant, printable
-from bench.metrics import drift_parts, drift_tails, numerics, output_drift, repetition, reply_texts
+from bench.metrics import drift_parts, drift_tails, encoded, numerics, output_drift, repetition, reply_texts
 from bench.metrics.drift_statistics import STATISTICS
 from bench.report.bands import band
+from bench.report.encoders import cosine_text, share_text
 from bench.report.notes import windows_words
 from bench.report.reading import bounds_text
 from bench.results.row import Row
@@ -17,6 +18,12 @@ from bench.stats.figure import Figure, Metric
 
 NONE = "No row has drift figures: random weights, drift.tokens of 0, or none was measured."
 LABEL = 20  # letters of the first column
+ENCODED = (
+    ("cosine", encoded.COSINE, cosine_text), ("  worst 1 %", encoded.COSINE_P01, cosine_text),
+    ("rank correlation", encoded.RANKS, cosine_text), ("same first document", encoded.FIRST, share_text),
+    ("own document first", encoded.FOUND, share_text), ("other labels", encoded.FLIPS, share_text),
+    ("right labels", encoded.RIGHT, share_text),
+)  # fmt: skip
 QUANTILES = ("p01", "p05", "p10", "median", "p90", "p95", "p99", "p999")
 NAMES = {"p01": "1 %", "p05": "5 %", "p10": "10 %", "p90": "90 %", "p95": "95 %", "p99": "99 %",
          "p999": "99.9 %", "max": "largest", "min": "smallest"}  # fmt: skip
@@ -29,7 +36,7 @@ def render(run: RunSummary) -> str:
 
 
 def _row(row: Row) -> Iterator[str]:
-    found = [*_distribution(row), *_texts(row), *_replies(row), *_numbers(row)]
+    found = [*_distribution(row), *_encoded(row), *_texts(row), *_replies(row), *_numbers(row)]
     if found:
         yield printable(row.title)
         yield from (f"  {label:<{LABEL}}{words}" for label, words in found if words)
@@ -58,6 +65,14 @@ def _distribution(row: Row) -> Iterator[tuple[str, str]]:
     tied = ratio.notes.get("correlation") if ratio else None
     yield "ln PPL ratio", _with_error(ratio) + (f", correlation {100 * tied:.3f} %" if tied else "")
     yield "PPL change", _with_error(row.figure(drift_tails.CHANGE))
+
+
+def _encoded(row: Row) -> Iterator[tuple[str, str]]:
+    """Yield the figures of an encoder: of its vectors and its rankings, or of its labels."""
+    for label, metric, show in ENCODED:
+        figure = row.figure(metric)
+        if figure is not None:
+            yield label, f"{show(figure.value)} {bounds_text(figure.interval, show)} of {figure.notes['n']}"
 
 
 def _texts(row: Row) -> Iterator[tuple[str, str]]:

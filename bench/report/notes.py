@@ -10,6 +10,7 @@ from bench.formatting import format_significant, join_words, printable
 from bench.metrics import cost, output_drift
 from bench.records.loads import sharing_words
 from bench.report.behaviour import suites_note
+from bench.report.encoders import encoded_note
 from bench.results.others import OTHERS_SHARE, others_in_turns
 from bench.results.run_summary import RunSummary, in_turns
 from bench.stats.figure import value_of
@@ -94,7 +95,7 @@ def _apart_words(run: RunSummary) -> str:
 
 def drift_note(run: RunSummary) -> str:
     """Say what drift and suites were scored on, and how sure the suites' verdicts are."""
-    return " ".join(filter(None, (scored_words(run), floor_words(run), suites_note(run))))
+    return " ".join(filter(None, (scored_words(run), floor_words(run), encoded_note(run), suites_note(run))))
 
 
 def scored_words(run: RunSummary) -> str:

@@ -12,6 +12,7 @@ from bench.report.answering import answer_words
 from bench.report.bands import a_different_model, band
 from bench.report.behaviour import behaviour_words
 from bench.report.cascade import cascade_words
+from bench.report.encoders import encoded_words
 from bench.report.gate_reading import about_row
 from bench.report.kernel_names import short
 from bench.report.splits import split_words
@@ -95,6 +96,8 @@ def drift_words(row: Row) -> str:
     """Name the band and the share of tokens on which both models agree, or say why drift was not measured."""
     if same := row.figure(reply_texts.EXACT):
         return _text_words(row, same)
+    if encoders := encoded_words(row):
+        return encoders
     words, agreement = band(row), value_of(row.figure(output_drift.TOP1))
     if words is None or agreement is None:
         return f"drift not measured: {row.drift_reason}" if row.drift_reason else ""

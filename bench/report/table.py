@@ -15,6 +15,7 @@ from bench.formatting import printable
 from bench.report.behaviour import spoiled
 from bench.report.chosen import chosen_columns, shares_words
 from bench.report.columns import Column, columns_of
+from bench.report.encoders import is_encoder
 from bench.report.gate import lines
 from bench.report.gate_reading import TONES, without_replaced
 from bench.report.notes import drift_note, front_words, timed_words
@@ -26,7 +27,10 @@ COLOURS: dict[str, str] = {Verdict.BETTER: "green", Verdict.WORSE: "red", Verdic
 COLOURS |= {gate: COLOURS[tone.replace("-", " ")] for gate, tone in TONES.items()}
 # What is left out if the terminal is too narrow, in this order.
 OF_GPUS = ("mfu", "mbu", "busy")
-LEFT_OUT_FIRST = ("peak", "weights", "output_throughput", "ttft", "tpot")
+LEFT_OUT_FIRST = (
+    *("peak", "weights", "output_throughput", "ttft", "tpot"),
+    *("total_throughput", "ranks", "cosine_p01", "e2el"),  # of encoders
+)
 OF_SERVERS = ("peak", "e2el", "ttft_p90", "output_throughput", "errors", "tpot")
 VERDICT = "verdict"
 MAY_WRAP = ("variant", "ratio", VERDICT)
@@ -61,7 +65,7 @@ def render(run: RunSummary, console: Console, keys: str = "") -> None:
         ("*", front_words(run)),
         ("$", money),
         ("~", timed_words(run)),
-        ("KL", drift_note(run)),
+        ("KL" if not any(map(is_encoder, run.rows)) else "=", drift_note(run)),
         ("%", shares_words(run, columns)),
     ):
         if words:

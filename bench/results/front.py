@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
-from bench.metrics import output_drift
+from bench.metrics import encoded, output_drift
 from bench.results.headline import headline
 from bench.results.row import Row
 from bench.stats.verdict import Verdict
@@ -62,5 +62,13 @@ def _drift(row: Row) -> float | None:
     if row.is_baseline:
         return 0.0
     if figure is None:
-        return None
+        return _drift_of_encoder(row)
     return figure.value if output_drift.above_floor(figure) else 0.0
+
+
+def _drift_of_encoder(row: Row) -> float | None:
+    """Return how far the vectors are from the baseline's (1 − cosine), or the share of other labels."""
+    cosine, flips = row.figure(encoded.COSINE), row.figure(encoded.FLIPS)
+    if cosine is not None:
+        return max(1 - cosine.value, 0.0)
+    return flips.value if flips else None

@@ -13,6 +13,11 @@ from bench.engine.bounds import Explained
 from bench.errors import Outcome, Unsupported, VariantFailed
 from bench.formatting import one_line
 
+DECODERS = "AutoModelForCausalLM"  # the class that loads a model which writes text
+KINDS = {
+    DECODERS: "causal language model", "AutoModel": "encoder",
+    "AutoModelForSequenceClassification": "classifier",
+}  # fmt: skip
 NAMED = 3
 MOST_SAID = 300
 FAULTS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError, RuntimeError)
@@ -38,12 +43,22 @@ READERS = {  # the package that unpacks a checkpoint of each method; for all oth
 }
 
 
-def pretrained(directory: Path, device: str, wanted: dict[str, Any]) -> Any:
-    """Load the checkpoint as it is.
+def pretrained(
+    directory: Path,
+    device: str,
+    wanted: dict[str, Any],
+    auto: str = DECODERS,
+    unread: Any | None = None,
+) -> Any:
+    """Load the checkpoint as it is, with the class ``auto``; ``unread`` is as for `_must_be_whole`.
 
-    Raises Unsupported if it was quantised before and the package that packed it is not installed.
+    Raises Unsupported if it was quantised before and the package that packed it is not installed, and for an
+    embedding model that is loaded as one that writes: of the hub, nothing is known before it is fetched.
     """
     import transformers
+
+    if auto == DECODERS and (directory / "modules.json").is_file():
+        raise Unsupported("this is an embedding model (it has modules.json): set runtime.task to embedding")
 
     wanted |= {
         "use_safetensors": True, "local_files_only": True, "trust_remote_code": False,
@@ -51,17 +66,15 @@ def pretrained(directory: Path, device: str, wanted: dict[str, Any]) -> Any:
     }  # fmt: skip
     said = quantisation(directory)
     if not said:
-        model, report = transformers.AutoModelForCausalLM.from_pretrained(directory, **wanted)
-        _must_be_whole(type(model).__name__, report)
+        model, report = getattr(transformers, auto).from_pretrained(directory, **wanted)
+        _must_be_whole(type(model).__name__, report, unread)
         return model.to(device)
     method = said.get("quant_method")
     _must_be_known(method)
     if importlib.util.find_spec(package := READERS.get(str(method), "transformers")) is None:
         raise Unsupported(f"a {method} checkpoint needs the package {package}, which is not installed")
-    model, report = transformers.AutoModelForCausalLM.from_pretrained(
-        directory, device_map={"": device}, **wanted
-    )
-    _must_be_whole(type(model).__name__, report)
+    model, report = getattr(transformers, auto).from_pretrained(directory, device_map={"": device}, **wanted)
+    _must_be_whole(type(model).__name__, report, unread)
     return model
 
 
@@ -100,17 +113,19 @@ def in_our_words(
     attention: str,
     cannot: str = "transformers cannot build this model",
     directory: Path | None = None,
+    auto: str = DECODERS,
 ) -> Iterator[None]:
     """Turn what transformers says of a model that it cannot load or run into a row that says what to change.
 
-    ``cannot`` begins the sentence where nothing better is known. Running out of memory is another outcome.
+    ``cannot`` begins the sentence where nothing better is known, ``auto`` is the class that loads. Running
+    out of memory is another outcome.
     """
-    with Explained(lambda bad: _explained(bad, attention, cannot, directory)):
+    with Explained(lambda bad: _explained(bad, attention, cannot, directory, KINDS[auto])):
         yield
 
 
 def _explained(
-    bad: BaseException, attention: str, cannot: str, directory: Path | None
+    bad: BaseException, attention: str, cannot: str, directory: Path | None, kind: str
 ) -> Unsupported | VariantFailed | None:
     said = str(bad)
     if isinstance(bad, ImportError):  # a method of packing whose package is not here, or which needs a GPU
@@ -124,7 +139,7 @@ def _explained(
             f"{other}"
         )
     if "Unrecognized configuration class" in said or "does not recognize this architecture" in said:
-        return Unsupported("transformers has no causal language model of this architecture")
+        return Unsupported(f"transformers has no {kind} of this architecture")
     if type(bad) is KeyError and bad.args and (key := _holder(directory, bad.args[0])):
         return VariantFailed(
             Outcome.LOAD_ERROR,
@@ -136,14 +151,16 @@ def _explained(
     return VariantFailed(Outcome.LOAD_ERROR, f"{cannot} ({what})")
 
 
-def _must_be_whole(kind: str, report: Mapping[str, Any]) -> None:
+def _must_be_whole(kind: str, report: Mapping[str, Any], unread: Any | None) -> None:
     """Raise VariantFailed if the loader made up weights or left some out, which it only logs.
 
     ``report`` is what transformers returns with ``output_loading_info``: names by what was wrong with them.
+    Names that the pattern ``unread`` finds are of parts that nothing reads.
     """
     said = []
     for key, words in _LOADING:
         names = sorted(str(one[0] if isinstance(one, tuple | list) else one) for one in report.get(key) or ())
+        names = [name for name in names if unread is None or not unread.search(name)]
         if names:
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
             tensors = "tensor" if len(names) == 1 else "tensors"

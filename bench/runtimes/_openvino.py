@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bench.engine import Options
 from bench.engine.evidence import Census, Matrix
 from bench.errors import Unsupported
 
@@ -25,6 +26,7 @@ END = 2**31 - 1
 QUANTISED_ACTIVATIONS = "DYNAMIC_QUANTIZATION_GROUP_SIZE"
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 HOLDERS = ("FullyConnected", "Gather")
+ACTIVATION_GROUPS = {"float": 0, "int8": 32}
 
 
 def precision(dtype: str) -> str:
@@ -41,6 +43,23 @@ def library() -> Any:
     import openvino
 
     return openvino
+
+
+def settings_for(options: Options) -> dict[str, object]:
+    """Return the settings of a graph. Raises Unsupported for what no model does in this engine."""
+    if options.device.startswith("cuda"):
+        raise Unsupported("the openvino engine runs on the CPU")
+    if options.random:
+        raise Unsupported("the openvino engine needs a model's weights, not random ones")
+    if options.attention != "sdpa":
+        raise Unsupported(f"the openvino engine has sdpa attention, not {options.attention}")
+    threads = {} if options.threads is None else {"INFERENCE_NUM_THREADS": options.threads}
+    return {
+        "INFERENCE_PRECISION_HINT": precision(options.dtype),
+        QUANTISED_ACTIVATIONS: ACTIVATION_GROUPS["float"],
+        "ENABLE_CPU_PINNING": False,  # the harness binds the threads
+        **threads,
+    }
 
 
 def exported(directory: Path, dtype: str) -> Path:

@@ -26,6 +26,7 @@ from bench.runtimes._text import TextModel
 REQUIRES = ("onnxruntime", "onnxruntime_genai", "onnx", "onnx_ir")
 ENVIRONMENT = ("onnxruntime==1.32.0", "onnxruntime-genai==0.18.0", "onnx==1.23.2", "onnx-ir==1.1.0")
 DTYPES = ("float32",)
+ENCODER = "bench.runtimes._onnx_encoder"
 PAST, PRESENT = "past_key_values.", "present."
 
 
@@ -35,18 +36,22 @@ def load(directory: Path, options: Options) -> OnnxRuntimeEngine:
     Raises Unsupported for another device or dtype, for random weights, and for architectures that are not
     known here.
     """
+    check(options)
+    model = Model(_onnx.exported(directory, ENVIRONMENT), options.threads or cores())
+    return OnnxRuntimeEngine(model, directory, options)
+
+
+def check(options: Options) -> None:
+    """Raise Unsupported for what this engine cannot do, whatever the model."""
     if options.device.startswith("cuda"):
         raise Unsupported("this build of ONNX Runtime runs on the CPU")
     if options.random:
         raise Unsupported("the onnxruntime engine needs a model's weights, not random ones")
     if options.dtype not in DTYPES:
         raise Unsupported(f"ONNX Runtime multiplies in float32 on the CPU, not in {options.dtype}")
-    return OnnxRuntimeEngine(
-        Model(_onnx.exported(directory, ENVIRONMENT), options.threads or _cores()), directory, options
-    )
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return the number of threads that torch would take, so that the engines are alike."""
     import torch
 

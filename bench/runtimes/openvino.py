@@ -24,6 +24,7 @@ from bench.runtimes._openvino import FILE, QUANTISED_ACTIVATIONS
 from bench.runtimes._text import TextModel
 
 REQUIRES = ("openvino", "nncf", "optimum.intel")
+ENCODER = "bench.runtimes._openvino_encoder"
 ENVIRONMENT = (
     "openvino==2026.4.1",
     "nncf==3.4.0",
@@ -34,7 +35,6 @@ ENVIRONMENT = (
     "datasets==4.8.5",  # optimum imports it if it is there; newer ones need a newer huggingface_hub
 )
 CACHES = ("KV_CACHE_PRECISION", "KEY_CACHE_PRECISION", "VALUE_CACHE_PRECISION")
-ACTIVATION_GROUPS = {"float": 0, "int8": 32}
 
 
 def load(directory: Path, options: Options) -> OpenVinoEngine:
@@ -43,21 +43,8 @@ def load(directory: Path, options: Options) -> OpenVinoEngine:
     Raises Unsupported for another device, random weights, attention other than sdpa, an architecture that
     optimum-intel does not export, and a precision in which this processor does not compute.
     """
-    if options.device.startswith("cuda"):
-        raise Unsupported("the openvino engine runs on the CPU")
-    if options.random:
-        raise Unsupported("the openvino engine needs a model's weights, not random ones")
-    if options.attention != "sdpa":
-        raise Unsupported(f"the openvino engine has sdpa attention, not {options.attention}")
-    precision = _openvino.precision(options.dtype)
-    settings: dict[str, object] = {
-        "INFERENCE_PRECISION_HINT": precision,
-        **dict.fromkeys(CACHES, precision),
-        QUANTISED_ACTIVATIONS: ACTIVATION_GROUPS["float"],
-        "ENABLE_CPU_PINNING": False,  # the harness binds the threads
-    }
-    if options.threads is not None:
-        settings["INFERENCE_NUM_THREADS"] = options.threads
+    settings = _openvino.settings_for(options)
+    settings |= dict.fromkeys(CACHES, _openvino.precision(options.dtype))
     return OpenVinoEngine(Model(_openvino.exported(directory, options.dtype), settings), directory, options)
 
 

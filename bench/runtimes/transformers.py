@@ -15,6 +15,7 @@ from bench.engine.stepping import by_batch
 from bench.errors import Unsupported
 from bench.records import Facts
 from bench.runtimes._checkpoint import (
+    DECODERS,
     in_our_words,
     into_own_memory,
     kv_bytes_per_token,
@@ -29,13 +30,22 @@ from bench.runtimes._text import TextModel
 from bench.runtimes._watching import Watching
 
 REQUIRES = ("torch", "transformers", "safetensors")
+ENCODER = "bench.runtimes._transformers_encoder"
 DTYPES = ("float32", "bfloat16", "float16")
 CACHES = ("past_key_values", "cache_params", "state")  # what architectures call it; Mamba and RWKV the others
 
 
 def load(directory: Path, options: Options) -> TransformersEngine:
-    """Load the model in ``directory`` (safetensors only) on the device and in the dtype asked for.
+    """Load the model in ``directory``; see ``loaded``."""
+    model = loaded(directory, options)
+    with in_our_words(options.attention, directory=directory):
+        return TransformersEngine(model, directory, options)
 
+
+def loaded(directory: Path, options: Options, auto: str = DECODERS, unread: Any | None = None) -> Any:
+    """Return the model in ``directory`` (safetensors only) on the device and in the dtype asked for.
+
+    ``auto`` is the class that loads it, ``unread`` a pattern of tensors that may be missing or left over.
     Raises Unsupported if the device is not there, or a package that a packed checkpoint needs.
     """
     import torch
@@ -50,18 +60,18 @@ def load(directory: Path, options: Options) -> TransformersEngine:
         torch.set_num_threads(options.threads)
     dtype = getattr(torch, options.dtype)
     wanted: dict[str, Any] = {"dtype": dtype, "attn_implementation": options.attention}
-    with in_our_words(options.attention, directory=directory):
+    with in_our_words(options.attention, directory=directory, auto=auto):
         if options.random:
             config = transformers.AutoConfig.from_pretrained(directory)
             torch.manual_seed(0)
             with torch.device(chosen):
-                model = transformers.AutoModelForCausalLM.from_config(config, **wanted)
+                model = getattr(transformers, auto).from_config(config, **wanted)
         else:
-            model = pretrained(directory, chosen, wanted)
+            model = pretrained(directory, chosen, wanted, auto, unread)
         model.eval().requires_grad_(False)
         if chosen == "cpu":
             into_own_memory(model)
-        return TransformersEngine(model, directory, options)
+        return model
 
 
 def not_needed(directory: Path) -> set[str]:

@@ -12,6 +12,8 @@ from pydantic import Field
 
 from bench.store.values import Above0, Amount, Block, Count, Day, Hex, Name, Number, Whole
 
+MOST_TEXTS = 20_000  # of a file of 5,000 pairs there are 10,000
+
 
 class Grid(Block):
     """The grid of a model's weights."""
@@ -44,6 +46,7 @@ class Runtime(Block):
     device: Name = ""
     dtype: Name = ""
     threads: Count | None = None
+    task: Name | None = None
 
 
 class Workload(Block):
@@ -171,6 +174,19 @@ class Machine(Block):
     memory_bytes: Count | None = None
     gpus: list[Any] | None = None
     packages: dict[str, str | None] | None = None
+
+
+class Encoded(Block):
+    """The outputs of an encoder beside its baseline's: a number for each text, or for each query."""
+
+    source: Name
+    texts: Hex
+    documents: Count = 0
+    cosines: Annotated[list[Number], Field(max_length=MOST_TEXTS)] = Field(default_factory=list)
+    floor: Annotated[list[Number], Field(max_length=MOST_TEXTS)] = Field(default_factory=list)
+    rank_correlations: Annotated[list[Number], Field(max_length=MOST_TEXTS)] = Field(default_factory=list)
+    labels_before: Annotated[list[Count], Field(max_length=MOST_TEXTS)] = Field(default_factory=list)
+    labels_after: Annotated[list[Count], Field(max_length=MOST_TEXTS)] = Field(default_factory=list)
 
 
 class DriftAsked(Block):

@@ -16,6 +16,7 @@ from bench.errors import IntegrityError
 from bench.formatting import one_line
 from bench.records import ArmRecord, UnitRecord
 from bench.store.blocks import (
+    Encoded,
     Harness,
     Machine,
     Model,
@@ -121,6 +122,7 @@ _ARM: dict[str, Any] = {
     ],
     "suites": Annotated[dict[Name, Answers], Field(max_length=MOST_SUITES)],
     "cascaded": list[Routed],
+    "encoded": Encoded,
 }
 _UNIT: dict[str, Any] = {
     "variant": Name,

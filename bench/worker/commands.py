@@ -18,6 +18,7 @@ from bench.records import (
     Counted,
     DeviceTimes,
     Encoded,
+    Encodings,
     EnergyReading,
     Exported,
     Json,
@@ -37,6 +38,7 @@ from bench.worker import (
     ceilings,
     circumstances,
     counters,
+    encoders,
     exporting,
     joules,
     kernels,
@@ -101,8 +103,7 @@ class Worker:
     def _encode(self, prompt: Message) -> list[int]:
         if prompt["chat"]:
             return self.engine.encode_chat(prompt["text"])
-        ids = [*self.engine.begin_ids(), *self.engine.encode(prompt["text"])]
-        return ids[: prompt["tokens"]] if prompt["tokens"] else ids
+        return self.engine.read(prompt["text"], prompt["tokens"])
 
     def warm_up(self, message: Message, _fds: list[int]) -> WarmUp:
         """Warm up, compile for all batches, and check with ``finite`` that the logits are numbers. Afterwards
@@ -209,6 +210,10 @@ class Worker:
         """Measure the baseline's drift against itself in other circumstances."""
         extra = self.corpus[: message["extra"]]
         return circumstances.noise_floor(self.engine, self._windows(message), extra, message["how"])
+
+    def encode(self, message: Message, _fds: list[int]) -> Encodings:
+        """Encode some texts, so many at a time; nothing is timed."""
+        return encoders.encoded(self.engine, message["texts"], message["at_once"])
 
     def together(self, _message: Message, _fds: list[int]) -> Together:
         """Decode the same prompts alone and in a batch."""

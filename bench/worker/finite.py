@@ -14,9 +14,10 @@ MOST_LOGITS = 1 << 26  # of one look: 256 MiB in float32
 def must_be_finite(engine: Engine, batches: Sequence[Sequence[Sequence[int]]], solo: Solo) -> None:
     """Score every prompt with its reply, untimed. Raises NonFiniteOutput, which names the request.
 
-    Of a text with more than ``MOST_LOGITS`` logits the beginning is looked at. A whole answer has no logits.
+    Of a text with more than ``MOST_LOGITS`` logits the beginning is looked at. A whole answer has no logits;
+    an encoder has its outputs in their place.
     """
-    if engine.WHOLE_ANSWERS:
+    if engine.WHOLE_ANSWERS and not engine.ENCODES:
         return
     most = max(MOST_LOGITS // max(engine.facts().vocabulary, 1), 1)
     prompts = [prompt for batch in batches for prompt in batch]

@@ -55,7 +55,7 @@ def measure(
         boundary=counter.boundary,
         window_s=window.seconds,
         requests=done * len(batch),
-        output_tokens=done * len(batch) * new_tokens,
+        output_tokens=0 if engine.ENCODES else done * len(batch) * new_tokens,
         idle_w=idle_w,
         integrated_j=window.integrated_j,
         update_s=window.update_s,

@@ -15,12 +15,13 @@ MOST_TEXTS, TEXT_LETTERS = 64, 400  # what a result keeps of prompts and replies
 def described(
     engine: Engine, batches: Sequence[Sequence[Sequence[int]]], found: Solo, markers: Markers | None
 ) -> Solo:
-    """Return the pass with what its replies were. Random weights write no text, and nothing is added.
+    """Return the pass with what its replies were. Random weights and encoders write no text, and
+    nothing is added.
 
     The answers of a cascade are not counted: they come as a whole, and each model decodes as many tokens as
     the baseline, whatever the answer.
     """
-    if engine.facts().random_weights:
+    if engine.ENCODES or engine.facts().random_weights:
         return found
     prompts = [ids for batch in batches for ids in batch]
     replies = [ids for batch in found.batches for ids in batch.tokens]

@@ -212,8 +212,8 @@ def test_the_lines_that_are_shown_can_be_pasted(name: str) -> None:
     assert len(shown) == 2 + bool(find_model(name).hub)
 
 
-def test_a_page_of_an_encoder_says_that_it_is_not_measured() -> None:
-    assert page("models", ["bge-small-en-v1.5"]).strip().endswith("encoders are not measured yet.")
+def test_a_page_of_an_encoder_says_how_a_config_uses_it() -> None:
+    assert "model: {random: bge-small-en-v1.5}" in page("models", ["bge-small-en-v1.5"])
 
 
 def test_a_wrong_model_names_the_nearest_and_other_lists_have_no_pages() -> None:

@@ -10,11 +10,11 @@ import pytest
 from test_registry import GOOD
 
 from bench.config.reader import read_config
-from bench.errors import ConfigError, UsageError
+from bench.errors import ConfigError
 from bench.models import anatomy
 from bench.models.architecture import Architecture
 from bench.models.fetch import ensure
-from bench.models.reference import ModelRef, Named, Random
+from bench.models.reference import Random
 from bench.models.registry import ModelFile, all_models, find_model
 
 UNITS = {"M": 10**6, "B": 10**9, "T": 10**12}
@@ -221,28 +221,18 @@ def encoders() -> list[ModelFile]:
     return [model for model in all_models() if model.kind == "encoder"]
 
 
-def test_encoders_say_that_they_are_not_measured() -> None:
+def test_an_encoder_is_used_with_random_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
     assert len(encoders()) == 2
     for model in encoders():
-        assert "not measured yet" in model.description
-
-
-@pytest.mark.parametrize("ref", [Named("all-minilm-l6-v2"), Random("all-minilm-l6-v2")])
-def test_an_encoder_is_refused_in_one_sentence(
-    ref: ModelRef, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
-    with pytest.raises(UsageError) as caught:
-        ensure(ref)
-    sentence = "is an encoder, which writes no text: encoders are not measured yet"
-    assert str(caught.value) == f"all-minilm-l6-v2 {sentence}"
+        assert model.why_not(random=True) is None
+        assert ensure(Random(model.name)).random
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("all-minilm-l6-v2", "encoders are not measured yet"),
-        ("{random: bge-small-en-v1.5}", "encoders are not measured yet"),
+        ("bge-small-en-v1.5", "write {hub: BAAI/bge-small-en-v1.5, revision: 40 hex digits}"),
         ("gpt-oss-20b", "write {hub: openai/gpt-oss-20b, revision: 40 hex digits}"),
         ("tiny-llama", "write {path: DIR}"),
     ],

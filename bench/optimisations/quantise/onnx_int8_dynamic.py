@@ -16,6 +16,7 @@ from bench.engine.evidence import Census, Check, bits_a_weight, replaced
 
 REQUIRES = ("onnxruntime", "onnx")
 RUNTIMES = ("onnxruntime",)
+ENCODERS = RUNTIMES
 
 
 @dataclass(frozen=True)

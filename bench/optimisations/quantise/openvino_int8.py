@@ -13,6 +13,7 @@ from bench.optimisations.shared.nncf import LAYER, activations_as, ends, packed
 
 REQUIRES = ("openvino", "nncf")
 RUNTIMES = ("openvino",)
+ENCODERS = RUNTIMES
 STORED = {"INT8_ASYM": "u8", "INT8_SYM": "i8"}
 
 

@@ -13,6 +13,7 @@ from bench.optimisations.shared.quanto import QuantoParams as Params
 
 __all__ = ["Params"]
 REQUIRES = ("optimum.quanto",)
+ENCODERS = ("transformers",)
 
 
 def apply(model: Any, params: Params) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 from bench.engine.evidence import Census, Check, check, replaced
 
 REQUIRES = ("torch",)
+ENCODERS = ("transformers",)
 KERNEL = r"quantized::linear_dynamic"
 
 

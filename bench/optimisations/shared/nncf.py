@@ -25,7 +25,7 @@ def packed(model: Any, mode: str, activations: str, **options: Any) -> Any:
         f"openvino-{mode[:4].lower()} {mode} {options} {digests} {versions}",
         lambda staging: openvino.compressed(model, staging, mode, **options),
     )
-    return model.compiled_from(place / _openvino.FILE, openvino.ACTIVATION_GROUPS[activations])
+    return model.compiled_from(place / _openvino.FILE, _openvino.ACTIVATION_GROUPS[activations])
 
 
 def ends(after: Census, stored: str) -> Check:

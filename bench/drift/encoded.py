@@ -1,0 +1,107 @@
+"""Compare what two encoders make of the same texts: cosines, rankings, labels. Pure functions of numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from operator import mul
+
+from bench.drift.retrieval import MOST_RANKED, TextSet, places_of
+from bench.records import EncodedTexts, Encodings
+
+Vector = Sequence[float]
+DIGITS = 9  # of a cosine: vectors in float32 have seven
+
+
+def embedded(texts: TextSet, base: Encodings, variant: Encodings) -> EncodedTexts:
+    """Return the cosines of both vectors of each text, and how both sides rank the documents.
+
+    Without vectors of one length there are no cosines; each side ranks with its own.
+    """
+    ours, theirs = ([_normed(row) for row in side.outputs] for side in (variant, base))
+    found = EncodedTexts(texts.source, texts.digest, len(texts.documents), cut=max(base.cut, variant.cut))
+    if len(ours[0]) == len(theirs[0]):
+        pairs = zip(theirs, ours, strict=True)
+        found = replace(found, cosines=tuple(round(_dot(*pair), DIGITS) for pair in pairs))
+    ranked, queries = list(_ranked(texts, theirs, ours)), len(texts.queries)
+    if not queries:
+        return found
+    return replace(
+        found,
+        rank_correlations=tuple(round(spearman(before, after), DIGITS) for _, before, after in ranked),
+        same_first=tuple(_first(before) == _first(after) for _, before, after in ranked),
+        found_before=tuple(_first(before) == right for right, before, _ in ranked),
+        found_after=tuple(_first(after) == right for right, _, after in ranked),
+    )
+
+
+def labelled(texts: TextSet, base: Encodings, variant: Encodings) -> EncodedTexts:
+    """Return the likeliest label of each text on both sides. Raises ValueError for a right label that is none
+    of the model's, and for sides with other labels."""
+    if base.labels != variant.labels:
+        raise ValueError("its labels are other ones than the baseline's")
+    return EncodedTexts(
+        texts.source,
+        texts.digest,
+        labels_before=tuple(map(_first, base.outputs)),
+        labels_after=tuple(map(_first, variant.outputs)),
+        right_labels=places_of(texts.labels, base.labels),
+        cut=max(base.cut, variant.cut),
+    )
+
+
+def same(once: Encodings, again: Encodings) -> tuple[float, ...]:
+    """Return the cosine of two vectors of each text."""
+    pairs = zip(once.outputs, again.outputs, strict=True)
+    return tuple(round(_dot(_normed(one), _normed(other)), DIGITS) for one, other in pairs)
+
+
+def _ranked(
+    texts: TextSet, base: Sequence[Vector], variant: Sequence[Vector]
+) -> Iterator[tuple[int, list[float], list[float]]]:
+    """Yield (place of the right document, the baseline's cosines with every document, the variant's) of up to
+    ``MOST_RANKED`` queries, evenly spread."""
+    count = len(texts.queries)
+    step = max(count / MOST_RANKED, 1.0)
+    for query in (int(number * step) for number in range(min(count, MOST_RANKED))):
+        before, after = ([_dot(side[query], one) for one in side[count:]] for side in (base, variant))
+        yield texts.right[query], before, after
+
+
+def spearman(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return Spearman's ρ: the correlation of the ranks, of equals the mean rank (Spearman 1904). It is 1 for
+    two lists of equals, and 0 if only one is."""
+    first, second = _ranks(one), _ranks(other)
+    middle = (len(one) - 1) / 2
+    a, b = ([rank - middle for rank in ranks] for ranks in (first, second))
+    spread = math.sqrt(_dot(a, a) * _dot(b, b))
+    if spread == 0:
+        return float(first == second)
+    return _dot(a, b) / spread
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    order = sorted(range(len(values)), key=values.__getitem__)
+    ranks, place = [0.0] * len(values), 0
+    for _value, equals in groupby(order, key=values.__getitem__):
+        group = list(equals)
+        for index in group:
+            ranks[index] = place + (len(group) - 1) / 2
+        place += len(group)
+    return ranks
+
+
+def _normed(row: Vector) -> list[float]:
+    length = math.sqrt(_dot(row, row)) or 1.0
+    return [value / length for value in row]
+
+
+def _dot(one: Vector, other: Vector) -> float:
+    return float(sum(map(mul, one, other)))
+
+
+def _first(scores: Sequence[float]) -> int:
+    """Return the place of the largest; of equals the first."""
+    return max(range(len(scores)), key=scores.__getitem__)

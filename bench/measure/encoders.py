@@ -1,0 +1,76 @@
+"""An encoder beside its baseline: both encode the same texts, and what they make of them is compared.
+
+Nothing is timed here. The texts are sent in calls of a few, so that an interrupt waits for one call at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bench.drift import encoded
+from bench.drift.retrieval import TextSet, set_for
+from bench.measure import replies
+from bench.measure.arm import ArmUnderTest
+from bench.measure.events import Began
+from bench.measure.together import ask_each, blaming_baseline
+from bench.records import Encodings
+
+TEXTS_A_CALL = 64
+FLOOR_TEXTS, FLOOR_AT_ONCE = 64, 8  # of the baseline against itself, alone and in batches
+
+
+def drift(base: ArmUnderTest, variant: ArmUnderTest) -> None:
+    """Compare the outputs of both sides, each text alone, or record why they cannot be compared."""
+    task = str(variant.arm.runtime.task)
+    texts = set_for(task, variant.context.drift.items)
+    sides = [_both(base, variant, part) for part in _parts(texts.texts)]
+    theirs, ours = (_joined([pair[side] for pair in sides]) for side in (0, 1))
+    if task != "embedding":
+        return _record_labels(variant, texts, theirs, ours)
+    found = encoded.embedded(texts, theirs, ours)
+    again = _of_baseline(base, texts.texts[:FLOOR_TEXTS])
+    alone = replace(theirs, outputs=theirs.outputs[:FLOOR_TEXTS])
+    return variant.record(encoded=replace(found, floor=encoded.same(alone, again)))
+
+
+def _record_labels(variant: ArmUnderTest, texts: TextSet, theirs: Encodings, ours: Encodings) -> None:
+    try:
+        found = encoded.labelled(texts, theirs, ours)
+    except ValueError as bad:
+        return variant.record(drift_reason=str(bad))
+    return variant.record(encoded=found)
+
+
+def _both(base: ArmUnderTest, variant: ArmUnderTest, texts: Sequence[str]) -> tuple[Encodings, Encodings]:
+    """Let both sides encode some texts one by one, at the same time."""
+    context = variant.context
+    context.pause()
+    context.tell(Began(variant.title, f"drift, {len(texts)} texts"))
+    asked = {"texts": list(texts), "at_once": 1}
+    do = replies.ENCODE.do
+    found = ask_each(do, base.worker, variant.worker, context.measure.timeout_s, asked, asked)
+    with blaming_baseline():
+        theirs = replies.read(replies.ENCODE, found[0], base.asked)
+        replies.check_encodings(theirs, len(texts))
+    ours = replies.read(replies.ENCODE, found[1], variant.asked)
+    replies.check_encodings(ours, len(texts))
+    return theirs, ours
+
+
+def _of_baseline(base: ArmUnderTest, texts: Sequence[str]) -> Encodings:
+    """Return what the baseline makes of some texts in batches, in which others pad them."""
+    with blaming_baseline():
+        asked = {"texts": list(texts), "at_once": FLOOR_AT_ONCE}
+        found = base.stage("noise floor of drift, in batches", replies.ENCODE, **asked)
+        replies.check_encodings(found, len(texts))
+    return found
+
+
+def _parts(texts: Sequence[str]) -> list[Sequence[str]]:
+    return [texts[start : start + TEXTS_A_CALL] for start in range(0, len(texts), TEXTS_A_CALL)]
+
+
+def _joined(parts: Sequence[Encodings]) -> Encodings:
+    rows = tuple(row for part in parts for row in part.outputs)
+    return Encodings(rows, sum(part.cut for part in parts), parts[0].labels)

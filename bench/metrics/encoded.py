@@ -1,0 +1,110 @@
+"""Drift of encoders: what a variant makes of the same texts beside its baseline, vectors or labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.records import ArmRecord, EncodedTexts, RunRecord
+from bench.stats.clustered import quantile_intervals
+from bench.stats.figure import Figure, Figures, Metric
+from bench.stats.intervals import bootstrap_interval, quantile, share_interval
+from bench.stats.proportions import mcnemar, paired_difference
+
+COSINE = Metric(
+    "cosine_mean", "1", "higher",
+    "mean over texts of a·b/(|a||b|), a and b the two vectors of a text; interval by bootstrap over texts",
+    "cosine of the baseline's vector and the variant's",
+)  # fmt: skip
+COSINE_P01 = Metric(
+    "cosine_p01", "1", "higher", "1st percentile over texts of that cosine; interval by Woodruff", "worst 1 %"
+)  # fmt: skip
+RANKS = Metric(
+    "rank_correlation", "1", "higher",
+    "mean over queries of Spearman's ρ of both rankings of all documents; bootstrap over queries",
+    "documents are ranked alike",
+)  # fmt: skip
+FIRST = Metric(
+    "first_document_agreement", "1", "higher",
+    "share of queries with the same first document on both sides; exact interval (Clopper-Pearson)",
+    "same first document",
+)  # fmt: skip
+FOUND = Metric(
+    "retrieval_change", "1", "higher",
+    "(gained − lost) ÷ queries, found: its own document comes first; Newcombe's method 10; p by McNemar",
+    "own document first − the baseline's",
+)  # fmt: skip
+FLIPS = Metric(
+    "label_flips", "1", "lower",
+    "share of texts whose likeliest label is another one; exact interval (Clopper-Pearson)", "other labels",
+)  # fmt: skip
+RIGHT = Metric(
+    "label_accuracy_change", "1", "higher",
+    "(gained − lost) ÷ texts with a known label; Newcombe's method 10; p by McNemar's exact test",
+    "share right − the baseline's",
+)  # fmt: skip
+PLACE = 8.8
+OF_EMBEDDINGS = (COSINE, COSINE_P01, RANKS, FIRST, FOUND)
+OF_CLASSIFIERS = (FLIPS, RIGHT)
+METRICS = (*OF_EMBEDDINGS, *OF_CLASSIFIERS)
+
+
+def figures(arm: ArmRecord, run: RunRecord) -> Figures:
+    """Return the figures of a variant; none at all in a run of models that write text."""
+    if not any(one.runtime.get("task") for one in run.arms):
+        return {}
+    found: Figures = {metric.key: None for metric in METRICS}
+    if arm.encoded is None:
+        return found
+    seen = arm.encoded
+    return found | _cosines(seen) | _rankings(seen) | _labels(seen)
+
+
+def _cosines(seen: EncodedTexts) -> Figures:
+    if not seen.cosines:
+        return {}
+    texts = [[one] for one in seen.cosines]
+    worst = quantile(sorted(seen.floor), 0.0) if seen.floor else None
+    notes = {"n": len(texts), "texts": seen.source, "floor": worst, "cut": seen.cut}
+    (low,) = quantile_intervals(texts, [0.01])
+    return {
+        COSINE.key: COSINE.scalar(bootstrap_interval(texts), **notes),
+        COSINE_P01.key: COSINE_P01.scalar(low, **notes),
+    }
+
+
+def _rankings(seen: EncodedTexts) -> Figures:
+    count = len(seen.rank_correlations)
+    if not count:
+        return {}
+    notes = {"n": count, "documents": seen.documents, "texts": seen.source}
+    return {
+        RANKS.key: RANKS.scalar(bootstrap_interval([[one] for one in seen.rank_correlations]), **notes),
+        FIRST.key: FIRST.scalar(share_interval(sum(seen.same_first), count), **notes),
+        FOUND.key: _change(FOUND, seen.found_before, seen.found_after, **notes),
+    }
+
+
+def _labels(seen: EncodedTexts) -> Figures:
+    count = len(seen.labels_before)
+    if not count:
+        return {}
+    both = list(zip(seen.labels_before, seen.labels_after, strict=True))
+    notes = {"n": count, "texts": seen.source}
+    found: Figures = {FLIPS.key: FLIPS.scalar(share_interval(sum(a != b for a, b in both), count), **notes)}
+    if seen.right_labels:
+        right = list(zip(both, seen.right_labels, strict=True))
+        before, after = (tuple(pair[side] == label for pair, label in right) for side in (0, 1))
+        found[RIGHT.key] = _change(RIGHT, before, after, **notes)
+    return found
+
+
+def _change(metric: Metric, before: tuple[bool, ...], after: tuple[bool, ...], **notes: Any) -> Figure | None:
+    """Return how many more are right than before, of pairs of the same item."""
+    pairs = list(zip(before, after, strict=True))
+    if not pairs:
+        return None
+    lost, gained = sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)
+    kept = sum(a and b for a, b in pairs)
+    found = paired_difference(kept, lost, gained, len(pairs) - kept - lost - gained)
+    p, was = mcnemar(lost, gained), (kept + lost) / len(pairs)
+    return metric.scalar(found, lost=lost, gained=gained, p=p, before=was, **notes)

@@ -1,0 +1,162 @@
+"""Encoders in a config: how they are recognised, and what is refused because they write no text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tiny_encoders import MEAN_NORMALISED, write_encoder
+
+from bench.config.encoders import task_of
+from bench.config.reader import read_config
+from bench.errors import ConfigError
+from bench.models.reference import Hub, LocalPath, Named, Random
+from bench.models.registry import find_model
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_encoder(tmp_path_factory.mktemp("encoder"), pooling=MEAN_NORMALISED)
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    names = {0: "bad", 1: "good"}
+    head = "AutoModelForSequenceClassification"
+    return write_encoder(tmp_path_factory.mktemp("classifier"), head=head, num_labels=2, id2label=names)
+
+
+@pytest.mark.parametrize(
+    ("config", "modules", "task"),
+    [
+        ({"model_type": "bert", "architectures": ["BertModel"]}, False, "embedding"),
+        ({"model_type": "modernbert", "architectures": ["ModernBertForMaskedLM"]}, False, "embedding"),
+        ({"model_type": "mpnet"}, False, "embedding"),
+        ({"architectures": ["DistilBertForSequenceClassification"]}, False, "classification"),
+        ({"architectures": ["LlamaForSequenceClassification"]}, False, "classification"),
+        ({"model_type": "bert", "architectures": ["BertLMHeadModel"], "is_decoder": True}, False, None),
+        ({"model_type": "roberta", "architectures": ["RobertaForCausalLM"]}, False, None),
+        ({"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}, False, None),
+        ({"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}, True, "embedding"),
+    ],
+)  # fmt: skip
+def test_the_checkpoint_says_what_it_is_for(
+    tmp_path: Path, config: dict[str, Any], modules: bool, task: str | None
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    if modules:
+        (tmp_path / "modules.json").write_text("[]")
+    assert task_of(LocalPath(tmp_path), find_model) == task
+
+
+def test_cards_and_repositories() -> None:
+    assert task_of(Random("bge-small-en-v1.5"), find_model) == "embedding"
+    assert task_of(Named("smollm2-135m"), find_model) is None
+    assert task_of(Hub("a/b", "0" * 40), find_model) is None
+
+
+def read(tmp_path: Path, model: Path, **more: Any) -> Any:
+    config = {"model": {"path": str(model)}, "runtime": {"device": "cpu"}, **more}
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
+    return read_config(file)
+
+
+def test_every_row_has_its_task_and_the_file_stays_as_it_was(tmp_path: Path, encoder: Path) -> None:
+    spec = read(
+        tmp_path, encoder, variants=[{"name": "int8", "optimise": [{"quantise": "torch-int8-dynamic"}]}]
+    )
+    assert [arm.runtime.task for arm in spec.groups[0].arms] == ["embedding", "embedding"]
+    assert spec.groups[0].baseline.runtime.to_json()["task"] == "embedding"
+    assert "task" not in yaml.safe_load(spec.expanded)["runtime"]
+
+
+def test_a_model_that_writes_has_no_task(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("model: {random: tiny-llama}\n")
+    assert "task" not in read_config(file).groups[0].baseline.runtime.to_json()
+
+
+VARIANT = {"name": "other"}
+
+
+@pytest.mark.parametrize(
+    ("config", "key", "words"),
+    [
+        ({"runtime": {"name": "llama-cpp"}}, "runtime.name", "llama-cpp runs models that write text"),
+        ({"workload": {"output_tokens": 8}}, "workload.output_tokens", "does nothing for an encoder"),
+        (
+            {"workload": {"name": "reasoning", "output_tokens": 64}},
+            "workload.name",
+            "an encoder writes nothing",
+        ),
+        (
+            {"optimise": [{"speculate": "prompt-lookup"}]},
+            "optimise[0]",
+            "prompt-lookup is for models that",
+        ),
+        (
+            {"optimise": [{"quantise": "kv-quanto"}]},
+            "optimise[0]",
+            "kv-quanto is for models that write",
+        ),
+        ({"optimise": [{"prune": "depth", "keep_layers": 1}]}, "optimise[0]", "prune depth is for models"),
+        ({"drift": {"suites": ["factuality"]}}, "drift.suites", "does nothing for an encoder"),
+        ({"drift": {"statistics": ["reverse-kl"]}}, "drift.statistics", "does nothing for an encoder"),
+        ({"drift": {"window": 64}}, "drift.window", "does nothing for an encoder"),
+        ({"drift": {"items": "nowhere.jsonl"}}, "drift.items", "nowhere.jsonl"),
+        (
+            {"variants": [{**VARIANT, "model": {"random": "tiny-llama"}}]},
+            "variants[0].model",
+            "writes text, and",
+        ),
+        ({"gate": {"kld_mean": {"max": 0.1}}, "variants": [VARIANT]}, "gate.kld_mean", "has no such figure"),
+        ({"gate": {"tpot_ms": {"max": 1.0}}, "variants": [VARIANT]}, "gate.tpot_ms", "has no such figure"),
+        (
+            {"gate": {"label_flips": {"max": 0.1}}, "variants": [VARIANT]},
+            "gate.label_flips",
+            "does not measure",
+        ),
+    ],
+)
+def test_what_needs_a_model_that_writes_is_refused(
+    tmp_path: Path, encoder: Path, config: dict[str, Any], key: str, words: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, encoder, **config)
+    assert (caught.value.key, words in caught.value.problem) == (key, True), caught.value
+    assert caught.value.line is not None
+
+
+def test_limits_on_vectors_and_on_labels(tmp_path: Path, encoder: Path, classifier: Path) -> None:
+    limits = {"cosine_mean": {"min": 0.99}, "cost_per_1k_tokens_usd": {"max_increase": "3%"}}
+    assert read(tmp_path, encoder, gate=limits, variants=[VARIANT]).gate
+    assert read(tmp_path, classifier, gate={"label_flips": {"max": 0.01}}, variants=[VARIANT]).gate
+    with pytest.raises(ConfigError, match="this run does not measure it"):
+        read(tmp_path, classifier, gate={"label_accuracy_change": {"min": 0}}, variants=[VARIANT])
+
+
+def test_only_an_encoder_has_a_cosine(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("model: smollm2-135m\nvariants: [{name: a}]\ngate: {cosine_mean: {min: 0.9}}\n")
+    with pytest.raises(ConfigError, match="this run does not measure it") as caught:
+        read_config(file)
+    assert caught.value.line == 3
+
+
+def test_labels_of_a_file_are_those_of_the_model(tmp_path: Path, classifier: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    file.write_text('{"text": "x", "label": "awful"}\n')
+    with pytest.raises(ConfigError, match="'awful' is none of the model's"):
+        read(tmp_path, classifier, drift={"items": str(file)})
+
+
+def test_an_encoder_cannot_draft(tmp_path: Path, encoder: Path) -> None:
+    file = tmp_path / "config.yaml"
+    step = f"[{{speculate: draft-model, model: {encoder}}}]"
+    file.write_text(f"model: {{random: tiny-llama}}\nvariants: [{{name: a, optimise: {step}}}]\n")
+    with pytest.raises(ConfigError, match="is an encoder, which writes no text"):
+        read_config(file)
