@@ -737,7 +737,8 @@ def test_a_harness_that_is_killed_leaves_a_run_to_resume(
         bench.runs.run.run_spec(spec, Path({str(tmp_path / "results")!r}), tell=tell)
     """
     request.getfixturevalue("fake_runtime")
-    spec = config(tmp_path, [variant(tmp_path, "a"), variant(tmp_path, "b")])
+    measure = {**ONE, "max_disturbance": 1.0}  # nothing is patched in that process
+    spec = config(tmp_path, [variant(tmp_path, "a"), variant(tmp_path, "b")], measure=measure)
     killed = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False, timeout=60)
     assert killed.returncode == -signal.SIGKILL
     (directory,) = (tmp_path / "results").iterdir()

@@ -79,7 +79,7 @@ def measured(path: Path, tmp_path: Path) -> tuple[Path, RunSummary]:
 
 
 def test_a_row_has_its_figures_its_ratio_and_its_evidence(urls: tuple[str, str], tmp_path: Path) -> None:
-    slower = f'  - {{name: slower, runtime: {{url: "{urls[1]}", model: "ttft=10,gap=24"}}}}'
+    slower = f'  - {{name: slower, runtime: {{url: "{urls[1]}", model: "ttft=4,gap=21"}}}}'
     directory, run = measured(written(tmp_path, urls, slower), tmp_path)
     base, row = run.rows
     assert (base.status, row.status, run.status) == ("ok", "ok", "ok"), run.reasons
