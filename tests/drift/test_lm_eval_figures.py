@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from fakes import arm_record, run_record
+from journals import HEAD
 from scipy import stats
 
+from bench import plugins
 from bench.drift.suites import lm_eval
 from bench.records import Json, RunRecord, SuiteAnswers
 from bench.report.behaviour import behaviour_words, suites_note
@@ -103,3 +105,11 @@ def test_answers_to_other_requests_are_not_compared() -> None:
     ours = replace(run.arms[1], suites={"lm-eval": replace(answers(LOST), digest="other")})
     run = replace(run, arms=(run.arms[0], ours))
     assert set(lm_eval.figures(ours, run).values()) == {None}
+
+def test_every_report_has_the_tasks() -> None:
+    head = {key: HEAD[key] for key in ("harness", "machine", "spec", "text", "price")}
+    found = summarise(replace(run_of(BASE + BASE, LOST + BASE, "easy", "hard"), **head))
+    for name, module in plugins.each("report.formats"):
+        assert module.render([found]), name
+    assert "lm_eval_hard_change" in str(found.to_json())
+

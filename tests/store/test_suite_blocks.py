@@ -1,0 +1,40 @@
+"""What a journal may say of lm-eval's judgement, which anybody may have edited."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.errors import IntegrityError
+from bench.store.schema import check_record
+
+ITEM = {"id": "a/0", "lang": "any", "prompt": "?", "group": "a", "metrics": ["acc"], "chance": 0.5}
+ABOUT = {"harness": "lm-eval 0.4.13", "tasks": {"a": {"version": 1.0, "n_shot": 0}}}
+
+
+def record(item: dict[str, Any] = ITEM, **changed: Any) -> dict[str, Any]:
+    answers = {"digest": "0" * 64, "judged": [[1.0]], "items": [item], "about": ABOUT, **changed}
+    return {"kind": "arm", "name": "v", "group": "", "suites": {"lm-eval": answers}}
+
+
+@pytest.mark.parametrize("judged", [[[1.0]], [None], [[0.0, 1.0]], []])
+def test_a_judgement_is_read(judged: list[Any]) -> None:
+    check_record(1, record(judged=judged), "journal")
+
+
+@pytest.mark.parametrize(
+    ("edited", "words"),
+    [
+        (record(judged=[["right"]]), "judged"),
+        (record(judged=[[]]), "at least 1 item"),
+        (record(judged=[[-1.0]]), "greater than or equal to 0"),
+        (record({key: value for key, value in ITEM.items() if key != "group"}), "should have a group"),
+        (record({**ITEM, "metrics": []}), "should have a group and metrics"),
+        (record({**ITEM, "chance": "half"}), "chance"),
+        (record(about={"tasks": {"a": 3}}), "about.tasks.a"),
+    ],
+)
+def test_an_edited_judgement_is_refused(edited: dict[str, Any], words: str) -> None:
+    with pytest.raises(IntegrityError, match=words):
+        check_record(1, edited, "journal")
