@@ -20,6 +20,9 @@ Named = Annotated[
     list[str] | None,
     typer.Argument(help="after `optimisations` or `models`: the name of one; after `runs`: a directory"),
 ]
+Limit = Annotated[
+    int | None, typer.Option(metavar="N", min=0, max=1_000_000_000, help="runs: how many; 0 for all")
+]
 
 
 @app.command("list")
@@ -43,9 +46,7 @@ def list_(
     sort: Annotated[
         str, typer.Option(help="runs: by date (the newest first), cost, ratio, name, model or status")
     ] = "date",
-    limit: Annotated[
-        int | None, typer.Option(metavar="N", min=0, max=1_000_000_000, help="runs: how many; 0 for all")
-    ] = None,
+    limit: Limit = None,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="runs: print CSV instead of a table")] = False,
 ) -> None:

@@ -68,9 +68,7 @@ def export(
     fetch = fetcher(_alone(spec, arm, baseline), lambda _progress: None)
     model = fetch(arm.model)
     tokenizer = _tokenizer_files(model.directory)
-    staged = to.with_name(f".{to.name}-{secrets.token_hex(4)}")
-    with naming("make", staged, failed=UsageError):
-        staged.mkdir(parents=True)
+    staged = _new_beside(to)
     try:
         found = _write(arm, model, fetch(baseline.model), staged, spec.measure.timeout_s, say)
         for file in tokenizer:
@@ -80,6 +78,14 @@ def export(
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return to
+
+
+def _new_beside(to: Path) -> Path:
+    """Make a directory beside ``to``, which becomes it when all is written."""
+    staged = to.with_name(f".{to.name}-{secrets.token_hex(4)}")
+    with naming("make", staged, failed=UsageError):
+        staged.mkdir(parents=True)
+    return staged
 
 
 def _spec_of(run: Path) -> Spec:

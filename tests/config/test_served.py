@@ -163,7 +163,9 @@ def test_a_search_may_have_a_limit_on_its_capacity(tmp_path: Path) -> None:
 
 def test_pinning_is_for_servers(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
-    path.write_text(BASE)
+    path.write_text(
+        BASE.replace('{name: openai-http, url: "http://127.0.0.1:8000", model: m}', "{name: vllm}")
+    )
     assert not read_config(path, ["measure.pin_client=false"]).measure.pin_client
     path.write_text("model: smollm2-135m\nmeasure: {pin_client: false}\n")
     with pytest.raises(UsageError, match=r"c\.yaml:2: .*measure\.pin_client: does nothing without servers"):
