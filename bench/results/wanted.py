@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 from bench.errors import UsageError
 from bench.formatting import did_you_mean
@@ -76,7 +76,7 @@ class Wanted:
         if self.since is not None:
             found.append(("started >= ?", (str(_day("--since", self.since)),)))
         if self.until is not None:
-            found.append(("started < ?", (str(_day("--until", self.until) + timedelta(days=1)),)))
+            found.append(("substr(started, 1, 10) <= ?", (str(_day("--until", self.until)),)))
         if self.status is not None:
             found.append(_status(self.status))
         if self.scheme is not None or self.max_cost is not None:
