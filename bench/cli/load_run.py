@@ -91,10 +91,10 @@ def _none_left_empty(directory: Path) -> Iterator[None]:
 
 def again(asking: Asking) -> Result:
     """Compute an earlier load again from its journal, with other limits or another price if given."""
-    head, done, limits, price, drift = record.read(Path(asking.target))
+    price = None
     if asking.hardware:
         price = price_block(asking.hardware, None, asking.utilisation, utc_now()[:10])
-    return record.result(head, done, Limits(asking.limits_ms or limits), price, drift)
+    return record.again(Path(asking.target), asking.limits_ms, price)
 
 
 async def _measured(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from bench.cli.app import app
@@ -20,14 +19,22 @@ def load(asking: Asking) -> None:
     """
     from bench.cli import load_pages, load_run
     from bench.cli.output import Verdict
+    from bench.report.formats import ascii_json, harmless
     from bench.serving.load import INTERRUPTED
+    from bench.store.replay import judging
 
     earlier = Path(asking.target).is_dir()
     if earlier:
         done, directory = load_run.again(asking), Path(asking.target)
     else:
         done, directory = load_run.measured(asking)
-    print(json.dumps(done.to_json(), indent=1) if asking.as_json else load_pages.page(done, directory))
+    with judging(directory):
+        shown = (
+            ascii_json(done.to_json(), indent=1)
+            if asking.as_json
+            else load_pages.page(harmless(done), directory)
+        )
+    print(shown)
     if done.load.stopped == INTERRUPTED and not earlier:
         raise Verdict(ExitCode.INTERRUPTED)
     raise Verdict(ExitCode.FAILED if done.reasons else ExitCode.OK)

@@ -14,12 +14,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from bench.bounded import open_regular
 from bench.errors import IntegrityError, UsageError
-from bench.formatting import MIB
+from bench.formatting import MIB, one_line
 from bench.records import RunRecord
 from bench.store.files import strict_json
 from bench.store.journal import Followed, read_journal
+from bench.store.modest import must_be_modest
 from bench.store.run_files import JOURNAL as JOURNAL
-from bench.store.schema import KINDS, check_record, explained
+from bench.store.schema import KINDS, check_record
+from bench.store.values import explained
 
 SCHEMA_VERSION = 1
 Head = tuple[Path, dict[str, Any]]  # the directory of a run, and the first record of its journal
@@ -76,7 +78,7 @@ def judging(place: Path | str) -> Iterator[None]:
 
 def _not_together(place: Path | str, bad: Exception) -> str:
     what = "a figure is out of range" if isinstance(bad, OverflowError) else "its records do not fit together"
-    return f"{place}: {what} ({type(bad).__name__}: {str(bad)[:200]})"
+    return f"{place}: {what} ({type(bad).__name__}: {one_line(str(bad)[:200])})"
 
 
 def newest_first(out: Path) -> Iterator[Head]:
@@ -166,11 +168,14 @@ class _Fold:
         times = {"started_utc": self._head["at_utc"], "finished_utc": self._finished}
         arms = list(self._arms.values())
         try:
+            must_be_modest(arms, units)
             return _adapter().validate_python(
                 {**self._head, **times, "arms": arms, "units": units, "notices": list(notices)}
             )
         except ValidationError as bad:
             raise IntegrityError(f"{self._where}: {explained(bad)}") from None
+        except ValueError as bad:
+            raise IntegrityError(f"{self._where}: {bad}") from None
 
     def _valid_units(self) -> list[dict[str, Any]]:
         """Return the units that belong to no attempt that was cut short."""
