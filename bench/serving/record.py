@@ -136,6 +136,8 @@ def read(directory: Path) -> Kept:
         must_be_modest([{"loads": by_kind.get("samples", ()), "said": said}], ())
         first, last = by_kind["load"][0], by_kind["end"][0]
         samples = tuple(Sample.from_json(row) for one in by_kind.get("samples", []) for row in one["samples"])
+        if not samples:
+            raise ValueError("no request was sent")
         load = Load(samples, Honesty.from_json(last["client"]), str(last["stopped"]))
         drift = next(map(_drift, by_kind.get("drift", [])), None)
         return dict(first["head"]), load, dict(first["slo"]), first["price"], drift

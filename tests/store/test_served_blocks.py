@@ -100,8 +100,8 @@ def test_a_load_that_was_edited(tmp_path: Path, edit: Edit, said: str) -> None:
         verify_load(load)
 
 
-@pytest.mark.parametrize("kind", ["load", "end"])
-def test_a_load_without_its_beginning_or_its_end(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["load", "samples", "end"])
+def test_a_load_without_its_beginning_its_requests_or_its_end(tmp_path: Path, kind: str) -> None:
     load = rich_runs.write_load(tmp_path / "load")
     rechained(load, [one for one in records_of(load) if one["kind"] != kind])
     with pytest.raises(IntegrityError, match="this is not the journal of a load"):
