@@ -97,6 +97,14 @@ def must_be_on_the_disk(path: Path) -> None:
         raise OSError(errno.EINVAL, f"{said}: fetch it again", str(path))
 
 
+def is_file(path: Path) -> bool:
+    """Return whether there is a regular file, links followed; False where this user may not look."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
 def read_bounded(path: Path, most_bytes: int, *, follow: bool = True) -> bytes:
     """Return the content of a regular file. Raises OSError for a larger one, or if it cannot be read."""
     with open_regular(path, follow=follow) as file:

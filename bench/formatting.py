@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 MIB = 1024 * 1024
 # What a CI server reads in a log as a command to itself: GitHub's ``::error::`` at the start of a line, and
 # anywhere in it the older ``##[error]``, Azure's ``##vso[`` and TeamCity's ``##teamcity[``. Colours count as
-# blanks here.
-_BLANK = r"(?:\s|\x1b\[[0-9;?]*[A-Za-z])*"
+# blanks here; a line break does not, because the next line has a start of its own.
+_BLANK = r"(?:[^\S\r\n]|\x1b\[[0-9;?]*[A-Za-z])*"
 _COMMANDS = re.compile(rf"(?m)(?:^|(?<=\r)){_BLANK}:(?=:)|##\w{{0,20}}(?=\[)")
 _PERCENTILE = re.compile(r"(?<![\d.])(\d+)th( percentile)")
 _LONGEST_START = 30  # letters, from the ``##`` of a command to its ``[``

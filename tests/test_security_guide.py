@@ -10,8 +10,10 @@ import pytest
 from bench import bounded, yaml_source
 from bench.formatting import MIB
 from bench.models import convert, files, gguf_format, safetensors_header, shards
+from bench.report import kernel_names, labels
+from bench.results import schema as summary_schema
 from bench.results import summary
-from bench.store import chain, replay
+from bench.store import chain, modest, replay, row_blocks, schema, values
 from bench.texts import MAX_BYTES as TEXT_BYTES
 from bench.workloads.file import MAX_LINE_BYTES as PROMPT_BYTES
 
@@ -78,6 +80,13 @@ BOUNDS = {
     "{} units and": replay.MOST_UNITS,
     "{} windows of text": replay.MOST_WINDOWS,
     "a line has {} MiB": chain.MAX_LINE_BYTES // MIB,
+    "a reply has at most {} letters": values.MOST_REPLY,
+    "letters or {} tokens": schema.MOST_TOKENS,
+    "all requests to servers have {} tokens": modest.MOST_TOKENS,
+    "a row has {} kernels": row_blocks.MOST_KERNELS,
+    "a run has {} metrics": summary_schema.MOST_METRICS,
+    "name {} marks at most": labels.MOST_NAMES,
+    "sees {} letters of a kernel": kernel_names.MOST_LETTERS,
 }
 
 

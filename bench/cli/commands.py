@@ -9,10 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.config.spec import Spec
-from bench.errors import BenchError, ExitCode, UsageError
+from bench.errors import BenchError, ExitCode, IntegrityError, UsageError
 from bench.formatting import did_you_mean, one_line, row_title
 from bench.results.run_summary import RunStatus, RunSummary
 
+MOST_NAMED = 3  # runs in a message about a report
 EXIT_OF_STATUS = {
     RunStatus.OK: ExitCode.OK,
     RunStatus.PARTIAL: ExitCode.FAILED,
@@ -95,8 +96,11 @@ def load(directory: Path) -> RunSummary:
 
 def compare(one: Path, other: Path | None, *, as_json: bool, columns: str = "") -> None:
     """Print the table of one run, or the changes between two; IncomparableError says why there are none."""
+    from bench.store.replay import judging
+
     if other is None:
-        show(load(one), as_json=as_json, columns=columns)
+        with judging(one):
+            show(load(one), as_json=as_json, columns=columns)
         return
     if columns:
         raise UsageError("--columns are those of the table of one run")
@@ -104,11 +108,12 @@ def compare(one: Path, other: Path | None, *, as_json: bool, columns: str = "") 
     from bench.results.between import between_runs, heading, render
 
     before, after = load(one), load(other)
-    rows = between_runs(before, after)
-    if as_json:
-        print(ascii_json([asdict(row) for row in rows], indent=1))
-    else:
-        print(f"{heading(harmless(before), harmless(after))}\n\n{render(harmless(rows))}")
+    with judging(f"{one} and {other}"):
+        rows = between_runs(before, after)
+        if as_json:
+            print(ascii_json([asdict(row) for row in rows], indent=1))
+        else:
+            print(f"{heading(harmless(before), harmless(after))}\n\n{render(harmless(rows))}")
 
 
 def show_examples(directory: Path, count: int, *, as_json: bool) -> None:
@@ -131,8 +136,10 @@ def show_drift(directory: Path) -> None:
     """Print all drift figures of a run, row by row."""
     from bench.report.drift_pages import render
     from bench.report.formats import harmless
+    from bench.store.replay import judging
 
-    print(render(harmless(load(directory))))
+    with judging(directory):
+        print(render(harmless(load(directory))))
 
 
 def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) -> None:
@@ -183,19 +190,24 @@ def _readable(directories: Sequence[Path]) -> Iterator[RunSummary]:
 def report(runs: Sequence[Path], formats: Sequence[str], output: Path | None) -> None:
     """Render the runs in each format; several formats need a directory to write to."""
     from bench import plugins
+    from bench.store.replay import judging
 
     loaded = [load(directory) for directory in runs]
     if len(formats) > 1 and output is None:
         raise UsageError("several formats need a directory: -o DIR")
-    failed: list[str] = []
+    failed: list[BenchError] = []
     for module in [plugins.load("report.formats", name.strip()) for name in formats]:
         try:
-            content: bytes | str = module.render(loaded)
+            with judging(", ".join(map(str, runs[:MOST_NAMED]))):
+                content: bytes | str = module.render(loaded)
             _write(content, output, len(formats) > 1, f"report.{module.SUFFIX}")
         except BenchError as bad:  # the other formats are still written
-            failed.append(str(bad))
+            failed.append(bad)
     if failed:
-        raise BenchError("; ".join(failed)) if len(formats) > 1 else UsageError(failed[0])
+        kind: type[BenchError] = BenchError if len(formats) > 1 else UsageError
+        if any(isinstance(bad, IntegrityError) for bad in failed):
+            kind = IntegrityError
+        raise kind("; ".join(dict.fromkeys(map(str, failed))))
 
 
 def _write(content: bytes | str, output: Path | None, many: bool, name: str) -> None:

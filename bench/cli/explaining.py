@@ -32,12 +32,14 @@ def explain(
     from bench.report.formats import ascii_json, harmless
     from bench.results.explained import explained, waterfall
     from bench.results.summary import load_run
-    from bench.store.replay import load_record
+    from bench.store.replay import judging, load_record
 
     found, record = load_run(run), load_record(run)
     row = _row(found, variant)
-    figures = list(explained(found, record, row))
-    parts = None if row.is_baseline else waterfall(found, record, row)
+    with judging(run):
+        figures = list(explained(found, record, row))
+        parts = None if row.is_baseline else waterfall(found, record, row)
+        shown = list(_page(harmless(found), harmless(row), harmless(figures), harmless(parts)))
     if as_json:
         data = {
             "row": row.title,
@@ -46,7 +48,7 @@ def explain(
         }
         print(ascii_json(data, indent=1))
     else:
-        print("\n".join(_page(harmless(found), harmless(row), harmless(figures), harmless(parts))))
+        print("\n".join(shown))
 
 
 def _row(run: RunSummary, title: str) -> Row:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,10 +30,13 @@ def gate(config: Path, options: GateOptions, *, as_json: bool, quiet: bool) -> E
     """Measure and judge a config, or judge a finished run; return the verdict's exit code."""
     from bench.report.formats import ascii_json
     from bench.report.gate import lines
+    from bench.store.replay import judging
 
     try:
         must_be_used(config, options)
         found = judged(config, options, quiet=quiet)
+        with judging(config) if config.is_dir() else nullcontext():
+            shown = lines(found.run.name, found.gate)
     except InterruptedRun:
         raise
     except BenchError as bad:
@@ -41,7 +45,7 @@ def gate(config: Path, options: GateOptions, *, as_json: bool, quiet: bool) -> E
     if as_json:
         print(ascii_json(found.gate.to_json(), indent=1))
     else:
-        print("\n".join(lines(found.run.name, found.gate)))
+        print("\n".join(shown))
     job_summary(found.run.name, found.gate)
     return found.gate.exit_code
 

@@ -35,7 +35,6 @@ from bench.serving.prompts import Prompts, tokenizer_of
 from bench.serving.searched import Searched, searched
 from bench.serving.target import Target, weights
 from bench.serving.verify import is_load
-from bench.store.replay import judging
 from bench.texts import check_text
 
 if TYPE_CHECKING:
@@ -105,12 +104,10 @@ def is_earlier(target: str) -> bool:
 
 def again(asking: Asking) -> Result:
     """Compute an earlier load again from its journal, with other limits or another price if given."""
-    other = (
-        price_block(asking.hardware, None, asking.utilisation, utc_now()[:10]) if asking.hardware else None
-    )
-    with judging(asking.target):
-        head, done, limits, price, drift = record.read(Path(asking.target))
-        return record.result(head, done, Limits(asking.limits_ms or limits), other or price, drift)
+    price = None
+    if asking.hardware:
+        price = price_block(asking.hardware, None, asking.utilisation, utc_now()[:10])
+    return record.again(Path(asking.target), asking.limits_ms, price)
 
 
 async def _measured(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import nullcontext
 from pathlib import Path
 
 from bench.cli.app import app
@@ -21,6 +19,7 @@ def load(asking: Asking) -> None:
     """
     from bench.cli import load_idle, load_pages, load_run
     from bench.cli.output import Verdict
+    from bench.report.formats import ascii_json, harmless
     from bench.serving.drift_failed import DriftFailed
     from bench.serving.load import INTERRUPTED
     from bench.store.replay import judging
@@ -31,9 +30,13 @@ def load(asking: Asking) -> None:
         done, directory = load_run.again(asking), Path(asking.target)
     else:
         done, directory = load_run.measured(asking)
-    with judging(directory) if earlier else nullcontext():
-        said = json.dumps(done.to_json(), indent=1) if asking.as_json else load_pages.page(done, directory)
-    print(said)
+    with judging(directory):
+        shown = (
+            ascii_json(done.to_json(), indent=1)
+            if asking.as_json
+            else load_pages.page(harmless(done), directory)
+        )
+    print(shown)
     stopped, failed = done.load.stopped, done.drift if isinstance(done.drift, DriftFailed) else None
     if not earlier and (stopped == INTERRUPTED or failed == DriftFailed(INTERRUPTED)):
         raise Verdict(ExitCode.INTERRUPTED)

@@ -21,6 +21,12 @@ from bench.errors import BenchError, ExitCode, UsageError
 # Commands build large trees, and no cycles: with the usual 700 the collector looks through a run of a
 # thousand rows again and again, which takes a fifth of the time to read it.
 NEW_OBJECTS = 50_000
+LONGEST_NAME = 80  # letters of a name in such a message
+NOT_OURS = {
+    errno.ENAMETOOLONG: "this name is too long",
+    errno.EACCES: "this user may not look into it",
+    errno.EPERM: "this user may not do that",
+}
 
 
 def main() -> None:
@@ -49,9 +55,10 @@ def _run() -> int | None:
         print(f"bench: {speakable(str(expected))}", file=sys.stderr)
         return expected.exit_code
     except OSError as bad:
-        if bad.errno != errno.ENAMETOOLONG:
+        if bad.errno not in NOT_OURS or bad.filename is None:
             return _crashed(bad)
-        print(f"bench: {speakable(str(bad.filename))[:80]}: this name is too long", file=sys.stderr)
+        name = speakable(str(bad.filename))[:LONGEST_NAME]
+        print(f"bench: {name}: {NOT_OURS[bad.errno]}", file=sys.stderr)
         return ExitCode.USAGE
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from bench.cli.app import app
@@ -35,16 +36,22 @@ def plan(asked: PlanOptions) -> None:
     from bench.measure.clock import utc_now
     from bench.pricing.book import price_called
     from bench.report.formats import ascii_json, harmless
+    from bench.store.replay import judging
 
     must_be_one_plan(asked)
-    found = _of_card(asked) if asked.run is None else _of_run(asked)
-    if asked.reserved is not None:
-        found = found.reserving(price_called(asked.reserved).hourly_usd)
-    others = asked.other_volumes(found.stream)
-    today = dt.date.fromisoformat(utc_now()[:10])
-    answer = found.answered(tuple(asked.api or ()), asked.cached, asked.token_ratio, today)
-    as_json = asked.as_json
-    print(ascii_json(plan_json(answer, others), indent=1) if as_json else plan_page(harmless(answer), others))
+    with nullcontext() if asked.run is None else judging(asked.run):
+        found = _of_card(asked) if asked.run is None else _of_run(asked)
+        if asked.reserved is not None:
+            found = found.reserving(price_called(asked.reserved).hourly_usd)
+        others = asked.other_volumes(found.stream)
+        today = dt.date.fromisoformat(utc_now()[:10])
+        answer = found.answered(tuple(asked.api or ()), asked.cached, asked.token_ratio, today)
+        shown = (
+            ascii_json(plan_json(answer, others), indent=1)
+            if asked.as_json
+            else plan_page(harmless(answer), others)
+        )
+    print(shown)
 
 
 def _of_run(asked: PlanOptions) -> Plan:

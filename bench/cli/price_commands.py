@@ -78,14 +78,17 @@ def price(
             raise UsageError(f"--split and --against are about one run, and {run} holds several")
         price_many(run, hardware, usd_per_hour, utilisation, vcpus, as_json=as_json)
         return
+    from bench.store.replay import judging
+
     found = priced(run, hardware, usd_per_hour, utilisation, vcpus, may_stay=bool(against) or split)
-    if split:
-        print_split(found, as_json=as_json)
-    elif against is None:
-        show(found, as_json=as_json)
-    else:
-        question = (tuple(api or ()), tuple(variant or ()), cached, token_ratio)
-        print_against(found, *question, picture, as_json=as_json)
+    with judging(run):
+        if split:
+            print_split(found, as_json=as_json)
+        elif against is None:
+            show(found, as_json=as_json)
+        else:
+            question = (tuple(api or ()), tuple(variant or ()), cached, token_ratio)
+            print_against(found, *question, picture, as_json=as_json)
 
 
 def _holds_runs(directory: Path) -> bool:

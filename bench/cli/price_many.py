@@ -12,7 +12,7 @@ from typing import Any
 from bench.cli.run_pages import index_of
 from bench.cli.tables import align, terminal_width
 from bench.errors import UsageError
-from bench.formatting import count, format_significant, one_line, printable
+from bench.formatting import count, format_significant, one_line
 from bench.results.repriced import Block, Repriced, repriced
 from bench.results.wanted import Wanted
 
@@ -49,7 +49,7 @@ def price_many(
     if as_json:
         print(ascii_json([_as_data(one) for one in found], indent=1))
     else:
-        rows = [TITLES, *(tuple(map(printable, _cells(one))) for one in found)]
+        rows = [TITLES, *(tuple(map(one_line, _cells(one))) for one in found)]
         print("\n".join([*align(rows, terminal_width()), "", _about(found)]))
 
 

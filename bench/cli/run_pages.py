@@ -12,9 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench.bounded import is_file
 from bench.cli.tables import align, terminal_width
 from bench.errors import UsageError
-from bench.formatting import count, format_significant, printable, row_title
+from bench.formatting import count, format_significant, one_line, row_title
 from bench.results.index import Index, one_by_one
 from bench.results.indexed import UNREADABLE, IndexedRow, IndexedRun
 from bench.results.wanted import Wanted
@@ -29,7 +30,7 @@ def index_of(directory: Path) -> Index:
     """Return the index of a directory of runs, as it is now. Raises UsageError for any other directory."""
     from bench.store.run_files import JOURNAL, RUN_JSON
 
-    if any((directory / name).is_file() for name in (JOURNAL, RUN_JSON)):
+    if any(is_file(directory / name) for name in (JOURNAL, RUN_JSON)):
         raise UsageError(f"{directory} is a run; give the directory that it is in")
     return Index(directory, _read_many)
 
@@ -62,7 +63,7 @@ def runs(directory: Path, wanted: Wanted, *, limit: int | None, as_json: bool, a
         return _json(found) if as_json else _csv(found)
     shown = index.runs(replace(wanted, most=MOST_SHOWN if limit is None else limit))
     number, all_ = index.count(wanted), index.count(Wanted())
-    rows = [tuple(map(printable, _cells(run, wanted))) for run in shown]
+    rows = [tuple(map(one_line, _cells(run, wanted))) for run in shown]
     lines = align([TITLES, *rows], terminal_width()) if rows else []
     return "\n".join([*lines, *([""] if lines else []), *_notes(directory, len(shown), number, all_)])
 
@@ -70,7 +71,7 @@ def runs(directory: Path, wanted: Wanted, *, limit: int | None, as_json: bool, a
 def _notes(directory: Path, shown: int, number: int, all_: int) -> Iterator[str]:
     of_all = count(all_, "run") if number == all_ else f"{number} of {count(all_, 'run')}"
     rest = f", the first {shown} shown (--limit N, --limit 0: all)" if shown < number else ""
-    yield printable(f"{of_all} in {directory}{rest}")
+    yield one_line(f"{of_all} in {directory}{rest}")
     if shown:
         yield "$/1k tok and ratio: of the cheapest row that was measured; ratio: to its baseline"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from bench.errors import ExitCode, InterruptedRun, TerminatedRun, UsageError
-from bench.formatting import count, printable
+from bench.formatting import count, one_line, printable
 from bench.measure.refining import Budget
 from bench.scale.campaign import Campaign, Ending, complete
 from bench.scale.dispatch import Dispatcher
@@ -21,6 +21,7 @@ from bench.scale.machines import Machines
 from bench.scale.pieces import pieces_of
 
 HERE, RAY = "here", "ray"
+LONGEST_REASON = 200  # letters
 
 
 @dataclass(frozen=True)
@@ -82,16 +83,17 @@ def page(endings: Sequence[Ending], directory: Path) -> Iterator[str]:
     from bench.cli.listing import align
 
     rows = [
-        (printable(one.piece), one.status, one.machine, str(one.run or ""), printable(one.reason[:200]))
+        (one.piece, one.status, one.machine, str(one.run or ""), one.reason[:LONGEST_REASON])
         for one in endings
     ]
-    yield from align([("group", "status", "machine", "run", ""), *rows])
+    lines = [tuple(map(one_line, row)) for row in rows]
+    yield from align([("group", "status", "machine", "run", ""), *lines])
     kept = [str(one.run) for one in endings if one.run is not None]
     yield ""
     yield f"  {directory}"
     if kept:
         some = " ".join(kept[:3]) + " ..." * (len(kept) > 3)
-        yield f"  bench report {some} --format html -o report.html"
+        yield f"  bench report {one_line(some)} --format html -o report.html"
     if not all(one.complete for one in endings):
         yield f"  go on with what is missing: --resume {directory}"
 

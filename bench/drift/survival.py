@@ -7,6 +7,7 @@ there, and not counted as a reply that never differs (Kaplan and Meier 1958, JAS
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,10 +53,11 @@ def curve(pairs: Sequence[Followed]) -> tuple[Step, ...]:
     and Prentice 1980, section 1.3).
     """
     events = Counter(one.token for one in pairs if one.differs)
+    seen = sorted(one.token for one in pairs)
     steps: list[Step] = []
     share, variance = 1.0, 0.0
     for token in sorted(events):
-        at_risk = sum(one.token >= token for one in pairs)
+        at_risk = len(seen) - bisect_left(seen, token)
         left = at_risk - events[token]
         share *= left / at_risk
         variance += events[token] / (at_risk * left) if left else math.inf

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from bench.errors import IntegrityError
+from bench.errors import BenchError
 from bench.gate.power import smallest_detectable
 from bench.gate.sequential import SCALE_FLOOR, Test
 from bench.metrics.cost import PER_REQUEST
@@ -144,6 +144,6 @@ def latest(runs: Iterable[Head], conditions: Mapping[str, Any], now_utc: str) ->
         try:
             with judging(directory):
                 return estimate(load_record(directory))
-        except IntegrityError:
+        except BenchError:
             continue  # no calibration: `bench verify` says what is wrong with it
     return None

@@ -19,6 +19,7 @@ from bench.report.axes import LogScale, Tick
 WIDTH, HEIGHT = 940, 450
 LEFT, TOP, RIGHT, BOTTOM = 84.0, 36.0, 600.0, 400.0
 BELOW, ABOVE = 0.03, 6.0  # the volumes drawn: from a part of a machine's capacity to several machines
+MOST_STAIRS = 1000  # a row that is so much slower than another one is drawn as a line
 JUST_ABOVE = 1 + 1e-9  # a volume that one machine less does not answer
 LINE_PX = 15.0  # between the names of two lines
 
@@ -104,7 +105,8 @@ def _capacity(row: Served) -> float:
 def _stairs(row: Served, x: LogScale) -> list[tuple[float, float]]:
     """Return the corners of a row's staircase: (requests a month, dollars a month)."""
     full = _capacity(row)
-    edges = [count * full for count in range(1, math.ceil(x.high / full)) if x.low < count * full]
+    stairs = math.ceil(x.high / full) if x.high / full < MOST_STAIRS else 1
+    edges = [count * full for count in range(1, stairs) if x.low < count * full]
     corners = [(x.low, _month_usd(row, x.low))]
     for edge in edges:
         corners += [(edge, _month_usd(row, edge)), (edge, _month_usd(row, edge * JUST_ABOVE))]

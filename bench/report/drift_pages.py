@@ -79,7 +79,10 @@ def _texts(row: Row) -> Iterator[tuple[str, str]]:
     same = row.figure(reply_texts.EXACT)
     if same is None:
         return
-    yield "drift by text", f"{same.notes['n']} replies of at most {same.notes['output_tokens']} tokens"
+    yield (
+        "drift by text",
+        f"{same.notes.get('n')} replies of at most {same.notes.get('output_tokens')} tokens",
+    )
     for metric in reply_texts.METRICS:
         figure = row.figure(metric)
         if figure is not None:

@@ -14,7 +14,7 @@ from itertools import groupby
 
 from bench.metrics import latency, throughput
 from bench.report.axes import LogScale, Tick
-from bench.report.labels import Box, Label, place_labels
+from bench.report.labels import Box, Label, names_beside, place_labels
 from bench.results.front import undominated
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import value_of
@@ -83,9 +83,11 @@ def picture(run: RunSummary) -> Picture | None:
     up = _scale([one.of_all for one in data], PLOT.bottom, PLOT.top)
     places = [(across.at(one.of_one), up.at(one.of_all)) for one in data]
     last = {id(curve[-1]): curve[-1].variant for curve in curves}
-    labels = place_labels([last.get(id(one), "") for one in data], places, (), MARK, PLOT)
     baselines = {row.name for row in run.rows if row.is_baseline}
     front = set(undominated((-one.of_one, -one.of_all, at) for at, one in enumerate(data)))
+    notable = [at in front or one.variant in baselines for at, one in enumerate(data)]
+    names = names_beside([last.get(id(one), "") for one in data], notable)
+    labels = place_labels(names, places, (), MARK, PLOT)
     return Picture(
         tuple(
             tuple(place for _one, place in curve)

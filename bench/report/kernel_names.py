@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import cache
 
 LONGEST = 40
+MOST_LETTERS = 1000  # of a name that are looked at: some patterns take time with the square of them
 _OPERATOR = re.compile(r"[a-z_0-9]+::[A-Za-z_0-9.]+$")  # of torch, such as ``aten::mm``
 # Types as CUDA's libraries write them, in names and in templates.
 _TYPES = {
@@ -31,6 +32,7 @@ _GGML = {
 @cache
 def short(name: str) -> str:
     """Return the short name of a kernel or operator."""
+    name = name[:MOST_LETTERS]
     if _OPERATOR.match(name):
         return name
     for pattern, words in _RULES:

@@ -10,6 +10,7 @@ from typing import Literal
 Anchor = Literal["start", "middle", "end"]
 Place = tuple[float, float]
 FONT, NARROW = 12.0, 6.6  # pixels: the height of a line, and a generous width of a Latin letter
+MOST_NAMES = 80  # marks with a name beside them: more would hide the marks, and take long to place
 LONGEST = 28  # letters; the full name is in the mark's title
 # Where a name may be relative to its mark, the best place first: beside, above, below, diagonal.
 NEAR: tuple[tuple[float, float, Anchor], ...] = (
@@ -68,6 +69,17 @@ def text_width(text: str) -> float:
 def shortened(text: str) -> str:
     """Cut ``text`` to a length that fits beside a mark."""
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def names_beside(names: Sequence[str], *notable: Sequence[bool]) -> list[str]:
+    """Return which marks have their name beside them, '' for the others: all of a few, else the first choice
+    of ``notable`` ones that are few. Hundreds of names would hide the marks; each mark also has its name as a
+    title."""
+    for worth in ([True] * len(names), *notable):
+        shown = [name if so else "" for name, so in zip(names, worth, strict=True)]
+        if sum(map(bool, shown)) <= MOST_NAMES:
+            return shown
+    return [""] * len(names)
 
 
 def place_labels(

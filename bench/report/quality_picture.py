@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from bench.metrics import cascade_curve
 from bench.report.axes import LinearScale, LogScale, Tick, with_room
 from bench.report.cascade_picture import curve_points
-from bench.report.labels import Box, Label, place_labels
+from bench.report.labels import Box, Label, names_beside, place_labels
 from bench.results.front import undominated
 from bench.results.headline import headline
 from bench.results.row import Row
@@ -100,8 +100,10 @@ def _scales(data: Sequence[Datum], lines: Sequence[Line]) -> tuple[LogScale, Lin
 
 def _marks(data: Sequence[Datum], across: LogScale, up: LinearScale) -> tuple[Mark, ...]:
     places = [(across.at(one.ratio), up.at(one.quality)) for one in data]
-    labels = place_labels([one.name for one in data], places, (), MARK, PLOT)
     front = set(undominated((one.ratio, -one.quality, at) for at, one in enumerate(data)))
+    notable = [at in front or one.is_baseline for at, one in enumerate(data)]
+    names = names_beside([one.name for one in data], notable)
+    labels = place_labels(names, places, (), MARK, PLOT)
     found = []
     for at, (one, (x, y), label) in enumerate(zip(data, places, labels, strict=True)):
         known = one.low is not None and one.high is not None

@@ -15,7 +15,7 @@ from itertools import pairwise
 from bench.metrics import output_drift
 from bench.report.axes import LogScale, Tick
 from bench.report.bands import BANDS
-from bench.report.labels import Box, Label, Place, place_labels
+from bench.report.labels import Box, Label, Place, names_beside, place_labels
 from bench.results.headline import headline
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
@@ -26,7 +26,6 @@ PLOT = Box(76, 14, 620, 366)
 ABOVE_AXIS = 20  # from the frame up to the floor's tick, so that marks on it do not touch the frame
 MARK, WHISKER = 7.0, 4.0  # half the height of a mark and of an interval, outlines included
 FLOOR_KL, USUAL_TOP_KL = 1e-5, 1.0
-MOST_NAMES = 80
 SMALLEST_RATIO = 1e-9  # what is farther from 1 than that is no measurement, and would flatten the picture
 SMALLEST_SPAN = 1.6  # right end ÷ left end: two equal arms must not look far apart
 
@@ -114,22 +113,15 @@ def scatter(data: Sequence[Datum]) -> Scatter | None:
         if whisker
     ]
     lines += [Box(*start, right + 1, low + 1) for start, (right, low) in pairwise(front)]
-    names = [datum.name if shown else "" for datum, shown in zip(data, _named(data), strict=True)]
+    bases = [datum.is_baseline for datum in data]
+    notable = [datum.is_baseline or datum.on_front for datum in data]
+    names = names_beside([datum.name for datum in data], notable, bases)
     labels = place_labels(names, places, lines, MARK, PLOT)
     marks = tuple(
         Mark(datum, *place, whisker, label)
         for datum, place, whisker, label in zip(data, places, whiskers, labels, strict=True)
     )
     return Scatter(marks, x.ticks(), y.decades(), _bands(y), x.at(1.0), front)
-
-
-def _named(data: Sequence[Datum]) -> list[bool]:
-    """Return which marks have their name beside them: all of a few, else the baseline and the front. Hundreds
-    of names would hide the marks; each mark also has its name as a title."""
-    if len(data) <= MOST_NAMES:
-        return [True] * len(data)
-    notable = [datum.is_baseline or datum.on_front for datum in data]
-    return notable if sum(notable) <= MOST_NAMES else [datum.is_baseline for datum in data]
 
 
 def _stairs(front: Collection[Place]) -> tuple[Place, ...]:

@@ -16,8 +16,9 @@ from bench.report.behaviour import spoiled
 from bench.report.chosen import chosen_columns, shares_words
 from bench.report.columns import Column, columns_of
 from bench.report.encoders import is_encoder
+from bench.report.formats import presented
 from bench.report.gate import lines
-from bench.report.gate_reading import TONES, without_replaced
+from bench.report.gate_reading import TONES
 from bench.report.notes import drift_note, front_words, timed_words
 from bench.report.reading import sentence
 from bench.results.run_summary import RunSummary
@@ -42,7 +43,7 @@ def render(run: RunSummary, console: Console, keys: str = "") -> None:
     The gate's verdict comes last, so that it is still on the screen. ``keys`` are columns to show instead of
     the usual ones (see `chosen_columns`).
     """
-    price, run = run.price, without_replaced(run)
+    run = presented(run)
     columns = chosen_columns(run, keys) if keys else columns_of(run)
     table, left_out = _fitting(run, console, columns)
     console.print(table)
@@ -60,6 +61,7 @@ def render(run: RunSummary, console: Console, keys: str = "") -> None:
                 highlight=False,
                 style="red" if spoiled(run, row) else None,
             )
+    price = run.price
     money = f"{price['name']}, {price['date']}, used {price['utilisation']:.0%} of the time"
     for mark, words in (
         ("*", front_words(run)),

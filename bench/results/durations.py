@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from bench.errors import IntegrityError
+from bench.errors import BenchError
 from bench.formatting import row_title
 from bench.store.journal import read_journal
 from bench.store.replay import journal_of, newest_first
@@ -21,7 +21,7 @@ def earlier_seconds(out: Path, name: str) -> dict[str, float]:
         if head.get("name") == name and not head.get("gate"):
             try:
                 found = _seconds(directory)
-            except IntegrityError:
+            except BenchError:
                 continue  # `bench verify` reports it; here only an estimate is lost
             if found:
                 return found

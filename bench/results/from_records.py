@@ -12,6 +12,7 @@ from bench.metrics.comparisons import Comparison, compare_all
 from bench.pricing.reprice import misfit
 from bench.records import ArmRecord, RunRecord
 from bench.records.grid import warning
+from bench.results.consistency import distinct
 from bench.results.examples import examples
 from bench.results.row import Evidence, Row, WarmUpFound
 from bench.results.run_summary import Json, RunStatus, RunSummary
@@ -27,7 +28,7 @@ def summarise(run: RunRecord) -> RunSummary:
     """Make the content of ``run.json``. This is a pure function: the same journal gives the same bytes."""
     comparisons = compare_all(run)
     paired = {(one.group, one.variant): one for one in comparisons if one.metric == cost.PER_1K.key}
-    rows = tuple(_row(run, arm, paired.get((arm.group, arm.name))) for arm in run.arms)
+    rows = distinct([_row(run, arm, paired.get((arm.group, arm.name))) for arm in run.arms])
     status, reasons = _status(run)
     baseline = next((arm for arm in run.arms if arm.is_baseline), None)
     return RunSummary(
@@ -124,7 +125,7 @@ def _row(run: RunRecord, arm: ArmRecord, paired: Comparison | None) -> Row:
         warm_up=WarmUpFound(arm.warm_up.durations_ms, arm.warm_up.steady) if arm.warm_up else None,
         energy_reason=(arm.energy.reason or None) if arm.energy else None,
         drift_reason=arm.drift_reason or None,
-        noise=(*arm.noise, *(unit.noise for unit in run.pairs_of(arm) if unit.noise)),
+        noise=(*arm.noise, *(unit.noise for unit in run.pairs_of(arm) if unit.noise.get("stage"))),
         metrics={key: figure for key, figure in figures.items() if key not in drift_keys()},
         drift={key: figure for key, figure in figures.items() if key in drift_keys()},
         void_pairs=sum(bool(unit.void) for unit in run.units_of(arm)),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.bounded import is_file
 from bench.errors import BenchError, IntegrityError, UsageError
 from bench.formatting import one_line
 from bench.metrics import cost, energy, throughput
@@ -40,7 +41,9 @@ def read_run(directory: bytes) -> IndexedRun:
     except OSError:  # it has gone since it was seen
         return IndexedRun(place, 0, "", NO_RUN)
     state = (place, found.st_ctime_ns, files_of(directory))
-    if not is_run(path) or ((path / LOAD_JSON).is_file() and not (path / RUN_JSON).is_file()):
+    if not os.access(path, os.R_OK | os.X_OK):  # of another user
+        return IndexedRun(*state, UNREADABLE, "this user may not look into it")
+    if not is_run(path) or (is_file(path / LOAD_JSON) and not is_file(path / RUN_JSON)):
         return IndexedRun(*state, NO_RUN)
     try:
         return _entry(state, load_run(path, FIGURES), _last_digest(path))

@@ -10,21 +10,13 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from bench.drift.suites.generation import MOST_STEPS
 from bench.gate.limits import MOST_FINDINGS
-from bench.store.blocks import Harness, Machine, Model, Noise, Price, Runtime, Spec, Step, Text, Workload
+from bench.results.figure_schema import NEEDED, FigureBlock
+from bench.store.blocks import Harness, Machine, Price, Spec, Text
 from bench.store.gate_blocks import CalibrationBlock, CommitSide, Differences
 from bench.store.replay import MOST_ROWS
+from bench.store.row_blocks import MOST_KERNELS, KernelBlock, Model, Noise, Runtime, Step, Workload
 from bench.store.values import Above0, Amount, Block, Count, Name, Number, Seconds, Stamp, Whole
-
-
-class KernelBlock(Block):
-    """An operator of a decode step."""
-
-    operator: str
-    calls: Count
-    self_ms: Amount
-    share: Annotated[float, Field(ge=0, le=1)]
 
 
 class RowEvidence(Block):
@@ -32,7 +24,10 @@ class RowEvidence(Block):
 
     steps: list[Step] = Field(default_factory=list)
     bytes_by_dtype: dict[str, Count] = Field(default_factory=dict)
-    kernels: list[KernelBlock] = Field(default_factory=list)
+    kernels: Annotated[list[KernelBlock], Field(max_length=MOST_KERNELS)] = Field(default_factory=list)
+
+
+MOST_METRICS = 1000  # there are 300
 
 
 class FactsBlock(Block):
@@ -50,64 +45,6 @@ class WarmUpBlock(Block):
 
     durations_ms: list[Amount]
     steady: bool
-
-
-CurveStep = Annotated[list[Number | None], Field(min_length=4, max_length=4)]
-
-
-class FigureBlock(Block):
-    """A figure in ``run.json``: a number, or the summary of many."""
-
-    unit: str
-    higher_is_better: bool | None
-    formula: str
-    ci_low: Number | None
-    ci_high: Number | None
-    value: Number | None = None
-    n: Count | None = None
-    mean: Number | None = None
-    sd: Number | None = None
-    min: Number | None = None
-    max: Number | None = None
-    p50: Number | None = None
-    p90: Number | None = None
-    p95: Number | None = None
-    p99: Number | None = None
-    noise_floor: Number | None = None
-    floors: dict[Name, Number | None] | None = None
-    se: Number | None = None
-    top1: Number | None = None
-    correlation: Number | None = None
-    differ: Count | None = None
-    new: Count | None = None
-    gone: Count | None = None
-    outside: bool | None = None
-    survival: Annotated[list[CurveStep], Field(max_length=MOST_STEPS)] | None = None
-    window_means: list[Number] | None = None
-    windows: Count | None = None
-    window: Count | None = None
-    asked: Count | None = None
-    text: str | None = None
-    seconds: Number | None = None
-    gamma: Number | None = None
-    draft_cost: Number | None = None
-    verify_cost: Number | None = None
-    p: Annotated[float, Field(ge=0, le=1)] | None = None
-    lost: Count | None = None
-    gained: Count | None = None
-    at_chance: bool | None = None
-    least_change: Number | None = None
-    phases: dict[str, Number | None] | None = None
-
-    @model_validator(mode="after")
-    def _has_a_number(self) -> FigureBlock:
-        if (self.value is None) == (self.mean is None):
-            raise ValueError("should have a value or a mean")
-        if self.windows is not None and self.n is None:
-            raise ValueError("should say n, as it is over windows")
-        if self.p is not None and None in (self.n, self.lost, self.gained):
-            raise ValueError("should say n, lost and gained, as it has p")
-        return self
 
 
 class ExampleBlock(Block):
@@ -144,6 +81,15 @@ class RowBlocks(Block):
     flags: list[str] | None = None
     metrics: dict[Name, FigureBlock | None]
     drift: dict[Name, FigureBlock | None]
+
+    @model_validator(mode="after")
+    def _says_what_pages_need(self) -> RowBlocks:
+        for key, notes in NEEDED.items():
+            figure = self.metrics.get(key)
+            for note in notes if figure is not None else ():
+                if getattr(figure, note) is None:
+                    raise ValueError(f"{key} should say {note}")
+        return self
 
 
 class RatioBlock(Block):
@@ -227,3 +173,12 @@ class Summary(Block):
     comparisons: Annotated[list[RatioBlock], Field(max_length=20 * MOST_ROWS)]
     gate: Judged | None = None
     calibration: CalibrationBlock | None = None
+
+    @model_validator(mode="after")
+    def _has_as_many_metrics_as_there_are(self) -> Summary:
+        names = {key for row in self.variants for key in (*row.metrics, *row.drift)}
+        names |= {one.metric for one in self.comparisons}
+        names |= {rule.metric for rule in self.gate.rules} if self.gate else set()
+        if len(names) > MOST_METRICS:
+            raise ValueError(f"should have at most {MOST_METRICS} metrics, as each is a column of a table")
+        return self

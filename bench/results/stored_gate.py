@@ -13,7 +13,7 @@ from dataclasses import replace
 from bench.errors import UsageError
 from bench.gate.figures import judge_figure, judge_interval
 from bench.gate.finding import Effort, Finding, GateVerdict, block, finding
-from bench.gate.limits import Rule, rules
+from bench.gate.limits import MOST_FINDINGS, Rule, rules
 from bench.results.between import RowChange, between_runs
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
@@ -27,7 +27,8 @@ def judge_run(run: RunSummary) -> RunSummary:
     """
     if run.gate is not None:
         return run
-    limits, variants = _limits(run), [row for row in run.rows if not row.is_baseline]
+    variants = [row for row in run.rows if not row.is_baseline]
+    limits = _limits(run, len(variants))
     cells = len(limits) * len(variants)
     findings = [_within_run(run, rule, variant, cells) for variant in variants for rule in limits]
     return replace(run, gate=block(findings, Effort("run", details={"run_id": run.run_id})))
@@ -36,7 +37,7 @@ def judge_run(run: RunSummary) -> RunSummary:
 def against_run(run: RunSummary, stored: RunSummary) -> RunSummary:
     """Return ``run`` with a ``gate`` block that compares every row with the same row of ``stored``."""
     changes = {(row.group, row.variant, row.metric): row for row in between_runs(stored, run)}
-    limits = _limits(run)
+    limits = _limits(run, len(run.rows))
     cells = len(limits) * len(run.rows)
     findings = [
         found
@@ -48,8 +49,14 @@ def against_run(run: RunSummary, stored: RunSummary) -> RunSummary:
     return replace(run, gate=block(findings, effort))
 
 
-def _limits(run: RunSummary) -> list[Rule]:
+def _limits(run: RunSummary, judged: int) -> list[Rule]:
+    """Return the limits for so many rows. Raises UsageError without any, and for more than a gate judges."""
     found = list(rules(run.spec.get("gate") or {}))
+    if len(found) * judged > MOST_FINDINGS:
+        raise UsageError(
+            f"{run.run_id}: {len(found)} limits on {judged} rows are more than the {MOST_FINDINGS} that a "
+            "gate judges"
+        )
     if not found:
         raise UsageError(f"{run.run_id}: its config sets no limit; give a gate block, see configs/ci.yaml")
     return found

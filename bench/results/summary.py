@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.bounded import Contents, contents_of, read_bounded, why
+from bench.bounded import Contents, contents_of, is_file, read_bounded, why
 from bench.errors import BenchError, IntegrityError
 from bench.formatting import MIB
 from bench.pricing.hardware import recorded_price
@@ -24,7 +24,7 @@ from bench.store.files import digest, strict_json
 from bench.store.journal import last_digest, records_up_to
 from bench.store.replay import JOURNAL, journal_of, judging, load_record
 from bench.store.run_files import RUN_JSON as RUN_JSON
-from bench.store.schema import check_block
+from bench.store.values import check_block
 
 SEAL = "seal"
 # The largest under results/reference has 0.8 MiB, 27,646 values, 4,230 lists and objects and 27,994 keys; a
@@ -44,7 +44,7 @@ def from_journal(directory: Path) -> RunSummary:
 
 def is_run(directory: Path) -> bool:
     """Return whether a directory holds a run: its summary, or its journal as written or packed."""
-    return any((directory / name).is_file() for name in (RUN_JSON, JOURNAL, f"{JOURNAL}.gz"))
+    return any(is_file(directory / name) for name in (RUN_JSON, JOURNAL, f"{JOURNAL}.gz"))
 
 
 def sealed(content: Json, journal: Path) -> Json:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.config.spec import Spec
 from bench.errors import IncomparableError, Outcome, UsageError
+from bench.formatting import one_line
 from bench.machine.fingerprint import fingerprint
 from bench.measure.clock import utc_now
 from bench.measure.models import OWN, changed_digest, model_record, models_by_key
@@ -98,7 +99,7 @@ def _changed_keys(before: RunRecord, spec: Spec) -> str:
     """Name the top-level keys of the config that differ."""
     now = spec.content
     keys = sorted(key for key in {**before.spec, **now} if before.spec.get(key) != now.get(key))
-    return f"the config ({', '.join(keys)})"
+    return f"the config ({one_line(', '.join(keys))})"
 
 
 def _changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> str:

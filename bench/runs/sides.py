@@ -10,7 +10,7 @@ from typing import Any
 from bench.config.served import is_load
 from bench.config.spec import Arm, Group, Spec
 from bench.environments import Identity, identity, interpreter
-from bench.errors import IntegrityError
+from bench.errors import BenchError
 from bench.formatting import row_title
 from bench.gate import calibration as noise
 from bench.gate.finding import GateVerdict
@@ -171,7 +171,7 @@ def earlier_units(runs: Iterable[Head], key: str, limits: Json) -> list[UnitReco
             record = load_record(directory)
             with judging(directory):
                 gate = summarise(record).gate
-        except IntegrityError:  # no evidence: this gate measures anew, and `bench verify` says what is wrong
+        except BenchError:  # no evidence: this gate measures anew, and `bench verify` says what is wrong
             continue
         passed = gate is not None and gate.verdict == GateVerdict.PASS
         if passed and (record.gate or {}).get("limits") == limits:

@@ -111,9 +111,9 @@ def complete(directory: Path, pieces: Sequence[Piece]) -> dict[str, Ending]:
     if not (directory / FILE).is_file() or (directory / FILE).is_symlink():
         raise UsageError(f"{directory} holds no campaign (no {FILE}); --resume with --on goes on with one")
     for record in read_journal(directory / FILE).records:
-        ending = _read(directory.parent, record)
-        if ending is not None and record.get("digest") in wanted:
-            found[str(record["digest"])] = ending
+        ending, piece = _read(directory.parent, record), record.get("digest")
+        if ending is not None and isinstance(piece, str) and piece in wanted:
+            found[piece] = ending
     return found
 
 

@@ -26,12 +26,13 @@ from bench.serving.text_drift import TextDrift
 from bench.stats.figure import Figures
 from bench.store.files import canonical_json, write_atomic
 from bench.store.journal import Journal, read_journal
+from bench.store.modest import must_be_modest
+from bench.store.replay import judging
+from bench.store.served_blocks import check_load
 
 JOURNAL, SUMMARY = "journal.jsonl", "load.json"
 SCHEMA_VERSION = 1
 BATCH = 100
-MOST_AT_ONCE = 1_000_000  # tokens of an event
-MOST_TOKENS = 100_000_000  # of a load: each of them has a time of its own
 ANSWERED_BY_CACHE = 0.01
 TURNS = "multi-turn"  # its prompts are meant to begin alike
 AnyDrift = Drift | TextDrift | DriftFailed
@@ -127,30 +128,32 @@ Kept = tuple[Mapping[str, Any], Load, dict[str, float], Mapping[str, Any] | None
 def read(directory: Path) -> Kept:
     """Read a journal back: head, load, limits, price, drift. Raises IntegrityError if it is damaged."""
     path = directory / JOURNAL
-    records = read_journal(path).records
     by_kind: dict[object, list[Mapping[str, Any]]] = {}
-    for record in records:
+    for number, record in enumerate(read_journal(path).records, start=1):
+        check_load(record, f"{path}:{number}")
         by_kind.setdefault(record["kind"], []).append(record)
     try:
+        said = [one for found in by_kind.get("drift", []) for one in found.get("said", ())]
+        must_be_modest([{"loads": by_kind.get("samples", ()), "said": said}], ())
         first, last = by_kind["load"][0], by_kind["end"][0]
-        samples = tuple(_sample(row, path) for one in by_kind.get("samples", []) for row in one["samples"])
-        if sum(one.n_out for one in samples) > MOST_TOKENS:
-            raise IntegrityError(f"{path}: more than {MOST_TOKENS} tokens in its replies")
+        samples = tuple(Sample.from_json(row) for one in by_kind.get("samples", []) for row in one["samples"])
+        if not samples:
+            raise ValueError("no request was sent")
         load = Load(samples, Honesty.from_json(last["client"]), str(last["stopped"]))
         drift = next(map(_drift, by_kind.get("drift", [])), None)
         return dict(first["head"]), load, dict(first["slo"]), first["price"], drift
-    except (KeyError, TypeError, IndexError) as bad:
+    except (KeyError, TypeError, IndexError, ValueError) as bad:
         raise IntegrityError(f"{path}: this is not the journal of a load ({bad!r:.80})") from None
 
 
-def _sample(row: Mapping[str, Any], path: Path) -> Sample:
-    """Read a request. Raises IntegrityError unless each of its events has a time, and a number of tokens that
-    an event can have."""
-    found = Sample.from_json(row)
-    counts = [k for k in found.tokens if type(k) is int and 1 <= k <= MOST_AT_ONCE]
-    if len(counts) != len(found.events_ns) or len(found.tokens) != len(counts) or (found.ok and not counts):
-        raise IntegrityError(f"{path}: request {found.number!r:.20} has events without times or tokens")
-    return found
+def again(directory: Path, limits: Mapping[str, float], price: Mapping[str, Any] | None = None) -> Result:
+    """Compute an earlier load again from its journal, with other limits or another price if given.
+
+    Raises IntegrityError for a journal that is damaged, or of which the records do not fit together.
+    """
+    head, done, kept_limits, kept_price, drift = read(directory)
+    with judging(directory / JOURNAL):
+        return result(head, done, Limits(limits or kept_limits), price or kept_price, drift)
 
 
 def warnings(samples: Sequence[Sample], cache: Hits | None = None, prompts: str = "") -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from bench.errors import BenchError
 from bench.records import SaidTexts
 from bench.serving.client import Client, Settings
 from bench.serving.reply import Asked, Trip
+from bench.store.values import MOST_REPLY
 
 PIECE_LETTERS = 400
 MOST_REPLIES = 200
@@ -98,6 +99,9 @@ def must_be_modest(found: Sequence[Said]) -> None:
         raise BenchError(
             f"{len(found)} replies have {letters} characters, and at most {MOST_LETTERS} are kept"
         )
+    longest = max((len(one.text) for one in found), default=0)
+    if longest > MOST_REPLY:
+        raise BenchError(f"a reply has {longest} characters, and at most {MOST_REPLY} are compared")
 
 
 def _said(client: Client, trip: Trip) -> Said:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bench.bounded import read_bounded, why
+from bench.bounded import is_file, read_bounded, why
 from bench.errors import IntegrityError
 from bench.formatting import MIB
-from bench.metrics.requests import Limits
 from bench.results.verify import must_agree
 from bench.serving import record
+from bench.store.files import strict_json
 from bench.store.journal import read_journal
 from bench.store.replay import judging
 
@@ -19,7 +19,7 @@ MOST_BYTES = 64 * MIB
 
 def is_load(directory: Path) -> bool:
     """Return whether a directory is that of a load, and not of a run."""
-    return (directory / record.SUMMARY).is_file()
+    return is_file(directory / record.SUMMARY)
 
 
 def verify_load(directory: Path) -> str:
@@ -29,17 +29,17 @@ def verify_load(directory: Path) -> str:
     """
     path, journal = directory / record.SUMMARY, directory / record.JOURNAL
     read = read_journal(journal)
-    with judging(directory):
-        head, load, slo, price, drift = record.read(directory)
-        made = json.loads(json.dumps(record.result(head, load, Limits(slo), price, drift).to_json()))
+    done = record.again(directory, {})
+    with judging(journal):
+        made = json.loads(json.dumps(done.to_json(), allow_nan=False))
     try:
-        found = json.loads(read_bounded(path, MOST_BYTES))
+        found = strict_json(read_bounded(path, MOST_BYTES, follow=False))
     except OSError as bad:
         raise IntegrityError(f"{path}: {why(bad)}") from None
-    except (ValueError, RecursionError):
-        raise IntegrityError(f"{path}: is not JSON") from None
+    except ValueError as bad:
+        raise IntegrityError(f"{path}: is not JSON ({bad})") from None
     must_agree(path, found, made, None)
     return (
         f"{journal}: {len(read.records)} records, each bound to the one before it; ends with {read.digest}\n"
-        f"{path}: the summary of the journal, figure by figure, from {len(load.samples)} requests"
+        f"{path}: the summary of the journal, figure by figure, from {len(done.load.samples)} requests"
     )

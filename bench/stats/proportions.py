@@ -9,6 +9,7 @@ from bench.stats.intervals import CONFIDENCE, Interval
 
 Z = 1.959963984540054  # the normal quantile at 97.5 %
 ALPHA = 1 - CONFIDENCE
+MOST_EXACT = 10_000  # items of which the tail is summed in whole numbers; beyond, it is an incomplete beta
 
 
 def wilson(right: int, n: int) -> Interval:
@@ -53,8 +54,15 @@ def mcnemar(lost: int, gained: int) -> float:
     n, fewer = lost + gained, min(lost, gained)
     if n == 0:
         return 1.0
-    tail = sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n
-    return float(min(1.0, 2 * tail))
+    if n > MOST_EXACT:
+        from scipy.special import bdtr
+
+        return float(min(1.0, 2 * bdtr(fewer, n, 0.5)))
+    ways = below = 1  # of the items to choose k, and of k and fewer
+    for k in range(fewer):
+        ways = ways * (n - k) // (k + 1)
+        below += ways
+    return float(min(1.0, 2 * (below / 2**n)))
 
 
 @cache

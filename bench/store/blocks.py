@@ -1,7 +1,7 @@
 """The free blocks of a results directory: what the judging half relies on in mappings that are no records.
 
 Further keys are allowed, because other versions of the program write them. Those of a gate are in
-``gate_blocks.py``.
+``gate_blocks.py``, those of a row in ``row_blocks.py``.
 """
 
 from __future__ import annotations
@@ -10,120 +10,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from bench.store.values import Above0, Amount, Block, Count, Day, Hex, Name, Number, Whole
+from bench.store.values import (
+    Above0,
+    Amount,
+    Block,
+    Count,
+    Day,
+    Hex,
+    Name,
+    Number,
+    Whole,
+)
 
 MOST_TEXTS = 20_000  # of a file of 5,000 pairs there are 10,000
-
-
-class Grid(Block):
-    """The grid of a model's weights."""
-
-    file_type: Name
-    block: Count | None
-    levels: Count | None
-    moved: bool
-    kl: Number | None = None
-    why_not: str | None = None
-
-
-class Model(Block):
-    """The model of a row: where it came from."""
-
-    name: Name | None = None
-    kind: Name | None = None
-    location: str | None = None
-    revision: str | None = None
-    weights_sha256: str | None = None
-    files_sha256: str | None = None
-    parameters: Count | None = None
-    grid: Grid | None = None
-
-
-class Runtime(Block):
-    """The engine of a row, as it was asked for."""
-
-    name: Name = ""
-    device: Name = ""
-    dtype: Name = ""
-    threads: Count | None = None
-    task: Name | None = None
-
-
-class Workload(Block):
-    """The requests of a row."""
-
-    name: Name = ""
-    requests: Count = 0
-    output_tokens: Count = 0
-    batch_size: Count = 0
-    input_tokens: Count | None = None
-
-
-class Noise(Block):
-    """What others did on the machine during a stage."""
-
-    stage: Name
-    steal_share: Number | None = None
-    foreign_share: Number | None = None
-    busy_share: Number | None = None
-    load1_before: Number | None = None
-
-
-class UnitNoise(Noise):
-    """The same, of a whole unit: nothing is recorded of a void one."""
-
-    stage: Name = ""
-
-
-class Claim(Block):
-    """A check of the evidence; what was expected and found may be of any type."""
-
-    claim: str
-    expected: Any = None
-    found: Any = None
-    holds: bool
-
-
-class Bill(Block):
-    """One-off work: calibration or training."""
-
-    took_s: Amount
-    details: dict[str, Any] = Field(default_factory=dict)
-
-
-class Learnt(Block):
-    """What a rule of a cascade learnt: the questions that trained it, and how many agreed."""
-
-    form: Literal["choices", "replies"]
-    suite: Name
-    ids: list[Whole]
-    n: Count
-    same: Count
-
-
-class Cascade(Block):
-    """The terms of a cascade: its rule, and what its two sides cost."""
-
-    rule: Name
-    threshold: Number
-    sure: Literal["above", "below"]
-    edge: Whole
-    edge_usd_per_hour: Above0
-    edge_power_usd_per_hour: Amount = 0.0
-    egress_usd_per_gb: Amount
-    same_tokens: bool
-    learnt: list[Learnt] = Field(default_factory=list)
-
-
-class Step(Block):
-    """The evidence of a step."""
-
-    step: str
-    took_s: Amount | None = None
-    checks: list[Claim] = Field(default_factory=list)
-    one_off: list[Bill] = Field(default_factory=list)
-    cascade: Cascade | None = None
-    note: str | None = None
 
 
 class Price(Block):
@@ -206,6 +105,9 @@ class Limit(Block):
     min: Amount | None = None
 
 
+Limits = Annotated[dict[Name, Limit], Field(max_length=500)]  # there are not so many metrics
+
+
 class EnergyAsked(Block):
     """The energy block of a config."""
 
@@ -222,7 +124,7 @@ class Spec(Block):
     drift: DriftAsked = DriftAsked()
     energy: EnergyAsked | None = None
     slo: dict[Name, Number] | None = None
-    gate: dict[Name, Limit] | None = None
+    gate: Limits | None = None
 
 
 class Harness(Block):

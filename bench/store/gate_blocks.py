@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from bench.store.blocks import Limit, Price
+from bench.store.blocks import Limits, Price
 from bench.store.values import Block, Count, Name, Number, Seconds, Share, Small, Stamp
 
 
@@ -81,7 +81,7 @@ class Gate(Block):
 
     mode: Literal["commits", "code", "config", "calibration"]
     test: dict[Name, Number] = Field(default_factory=dict)
-    limits: dict[Name, Limit] = Field(default_factory=dict)
+    limits: Limits = Field(default_factory=dict)
     gone: list[Name] = Field(default_factory=list)
     calibration: CalibrationBlock | None = None
     differences: Differences | None = None

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from bench.bounded import open_regular
 from bench.errors import IntegrityError, UsageError
-from bench.formatting import MIB
+from bench.formatting import MIB, one_line
 from bench.records import RunRecord
 from bench.store.files import strict_json
 from bench.store.journal import Followed, read_journal
+from bench.store.modest import must_be_modest
 from bench.store.run_files import JOURNAL as JOURNAL
-from bench.store.schema import KINDS, check_record, explained
+from bench.store.schema import KINDS, check_record
+from bench.store.values import explained
 
 SCHEMA_VERSION = 1
 Head = tuple[Path, dict[str, Any]]  # the directory of a run, and the first record of its journal
@@ -31,7 +32,6 @@ MOST_UNITS, MOST_OF_A_ROW = (
     2000,
 )  # a gate takes 1,000 at most, besides those of an earlier one
 MOST_WINDOWS = 8000  # of all rows: the largest run under results/reference has 371
-MOST_TOKENS = 40_000_000  # of replies: a config may ask for 1.3 million, and a server may send more
 # Keys of an arm with lists that grow with every record; any other key replaces the earlier value.
 _GROWING = ("duet", "drift", "routed", "logits", "floor", "noise", "loads")
 
@@ -78,7 +78,7 @@ def judging(place: Path | str) -> Iterator[None]:
 
 def _not_together(place: Path | str, bad: Exception) -> str:
     what = "a figure is out of range" if isinstance(bad, OverflowError) else "its records do not fit together"
-    return f"{place}: {what} ({type(bad).__name__}: {str(bad)[:200]})"
+    return f"{place}: {what} ({type(bad).__name__}: {one_line(str(bad)[:200])})"
 
 
 def newest_first(out: Path) -> Iterator[Head]:
@@ -168,14 +168,14 @@ class _Fold:
         times = {"started_utc": self._head["at_utc"], "finished_utc": self._finished}
         arms = list(self._arms.values())
         try:
-            found = _adapter().validate_python(
+            must_be_modest(arms, units)
+            return _adapter().validate_python(
                 {**self._head, **times, "arms": arms, "units": units, "notices": list(notices)}
             )
         except ValidationError as bad:
             raise IntegrityError(f"{self._where}: {explained(bad)}") from None
-        if sum(_tokens(found)) > MOST_TOKENS:
-            raise IntegrityError(f"{self._where}: more than {MOST_TOKENS} tokens in the replies of servers")
-        return found
+        except ValueError as bad:
+            raise IntegrityError(f"{self._where}: {bad}") from None
 
     def _valid_units(self) -> list[dict[str, Any]]:
         """Return the units that belong to no attempt that was cut short."""
@@ -207,18 +207,6 @@ def _windows(arm: Mapping[str, Any]) -> int:
     """Return how many windows of text a row has, those of all noise floors too."""
     floors = (arm.get("floors") or {}).values()
     return sum(map(len, [arm.get("drift") or (), arm.get("floor") or (), *floors]))
-
-
-def _tokens(run: RunRecord) -> Iterator[int]:
-    """Yield the tokens of each event of each reply of a server: every one of them gets a time of its own."""
-    pairs = [unit.loads for unit in run.units if unit.loads is not None]
-    sides = [
-        *(arm.loads for arm in run.arms),
-        *(one.baseline for one in pairs),
-        *(one.variant for one in pairs),
-    ]
-    for block in chain.from_iterable(sides):
-        yield from (abs(tokens) for one in block.samples for tokens in one.tokens)
 
 
 def _row(unit: Mapping[str, Any]) -> tuple[str, str]:

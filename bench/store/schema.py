@@ -13,26 +13,24 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, create_model
 
 from bench.errors import IntegrityError
-from bench.formatting import one_line
 from bench.records import ArmRecord, UnitRecord
-from bench.store.blocks import (
-    Encoded,
-    Harness,
-    Machine,
+from bench.store.blocks import Encoded, Harness, Machine, Price, Spec, Text
+from bench.store.gate_blocks import Gate
+from bench.store.row_blocks import (
+    MOST_KERNELS,
+    KernelBlock,
     Model,
     Noise,
-    Price,
     Runtime,
-    Spec,
+    ServerHead,
     Step,
-    Text,
     UnitNoise,
     Workload,
 )
-from bench.store.gate_blocks import Gate
+from bench.store.served_blocks import Clock, LoadOfServer, LoadsOfPair, Said
 from bench.store.suite_blocks import MOST_ITEMS, Answers, Routed
 from bench.store.values import (
-    MOST_NAME,
+    Amount,
     Block,
     Count,
     Hex,
@@ -40,15 +38,17 @@ from bench.store.values import (
     Nanoseconds,
     Nats,
     Number,
+    Reply,
     Seconds,
     Small,
     Stamp,
-    Whole,
+    check_block,
+    explained,
 )
 
-SHOWN = 80
 MOST_SUITES = 50
 MOST_POSITIONS, MOST_FLOORS, MOST_FURTHER = 8192, 10, 50
+MOST_TOKENS = 131_072  # of a reply, as in a config
 KINDS = frozenset({"run_started", "arm", "unit", "run_finished"})
 
 
@@ -95,13 +95,22 @@ class Window(Block):
     kinds: Annotated[str, Field(max_length=MOST_POSITIONS, pattern="^[lcadpwx]*$")] = ""
 
 
-class Said(Block):
-    """The replies of two servers to one prompt, and the second reply of the baseline's."""
+class Profile(Block):
+    """The operators of one decode step."""
 
-    baseline: Whole
-    again: Whole
-    variant: Whole
-    cut: Small = 0
+    kernels: Annotated[list[KernelBlock], Field(max_length=MOST_KERNELS)]
+    launches: Count | None = None
+    gpu_busy_ms: Amount | None = None
+
+
+class Batch(Block):
+    """Requests that were decoded together: times in nanoseconds, and a list of tokens for each request."""
+
+    sent_ns: Clock
+    stamps_ns: list[Clock]
+    end_ns: Clock
+    input_tokens: list[Small]
+    tokens: list[Annotated[list[int], Field(max_length=MOST_TOKENS)]]
 
 
 # Fields that are narrower here than in the records, whose free blocks are plain mappings.
@@ -113,12 +122,16 @@ _ARM: dict[str, Any] = {
     "runtime": Runtime,
     "workload": Workload,
     "noise": list[Noise],
+    "profile": Profile,
+    "server": ServerHead,
+    "loads": list[LoadOfServer],
+    "solo": list[Batch],
     "drift": list[Window],
     "floor": list[Window],
     "said": Annotated[list[Said], Field(max_length=MOST_ITEMS)],
     "floors": Annotated[dict[Name, list[Window]], Field(max_length=MOST_FLOORS)],
     "texts": Annotated[
-        list[Annotated[list[Whole], Field(min_length=2, max_length=2)]], Field(max_length=MOST_ITEMS)
+        list[Annotated[list[Reply], Field(min_length=2, max_length=2)]], Field(max_length=MOST_ITEMS)
     ],
     "suites": Annotated[dict[Name, Answers], Field(max_length=MOST_SUITES)],
     "cascaded": list[Routed],
@@ -131,6 +144,7 @@ _UNIT: dict[str, Any] = {
     "took_s": Seconds,
     "baseline_ns": list[list[Nanoseconds]],
     "variant_ns": list[list[Nanoseconds]],
+    "loads": LoadsOfPair,
     "cascaded": list[Routed],
 }
 
@@ -176,18 +190,3 @@ def check_record(number: int, record: Mapping[str, Any], where: str) -> None:
         raise IntegrityError(f"{where}:{number}: {explained(bad)}") from None
     for step in (record.get("loaded") or {}).get("evidence") or ():
         check_block(Step, step, f"{where}:{number}: loaded.evidence")
-
-
-def check_block(kind: type[BaseModel], value: object, where: str) -> None:
-    """Check a free block. Raises IntegrityError with ``where`` and the key."""
-    try:
-        kind.model_validate(value)
-    except ValidationError as bad:
-        raise IntegrityError(f"{where}: {explained(bad)}") from None
-
-
-def explained(bad: ValidationError) -> str:
-    """Return the place and the message of the first thing that is wrong, on one line."""
-    first = bad.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return one_line(f"{place[:MOST_NAME]}: {first['msg']}, not {first['input']!r:.{SHOWN}}")

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from bench.store.values import Block, Count, Hex, Name, Nats, Number, Seconds, Share, Small, Whole
+from bench.store.values import Block, Count, Hex, Name, Nats, Number, Reply, Seconds, Share, Small, Whole
 
 MOST_ITEMS = 5000
+MOST_CHECKED = 100  # letters of what an instruction asks for
 Values = Annotated[list[Share], Field(min_length=1, max_length=100)]  # of one document, by metric
 
 
@@ -20,6 +21,7 @@ class Item(Block):
     prompt: Whole
     choices: list[Whole] | None = None
     right: Small | None = None
+    check: Annotated[list[Annotated[str, Field(max_length=MOST_CHECKED)]], Field(max_length=2)] | None = None
     group: Name | None = None
     chance: Share | None = None
     metrics: list[Name] | None = None
@@ -42,7 +44,7 @@ class OfOneModel(Block):
     """The answers of one of the two models of a cascade."""
 
     scores: Annotated[list[list[Nats] | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
-    replies: Annotated[list[Whole | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
+    replies: Annotated[list[Reply | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
 
 
 class OfBoth(Block):
@@ -72,7 +74,7 @@ class Answers(Block):
 
     digest: Hex
     scores: Annotated[list[list[Nats] | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
-    replies: Annotated[list[Whole | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
+    replies: Annotated[list[Reply | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
     items: Annotated[list[Item], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
     both: OfBoth | None = None
     judged: Annotated[list[Values | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)

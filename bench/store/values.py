@@ -5,14 +5,21 @@ Numbers are numbers and not text, and so small that no product of several is inf
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from bench.errors import IntegrityError
+from bench.formatting import one_line
 
 DAY_LETTERS = 10  # YYYY-MM-DD
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}(Z|[+-][0-9:]{5,8})")
+SHOWN = 80  # letters of a value in a message
 MOST_NAME = 300  # letters of a name: a variant's is at most 100, a cell's joins the keys of a sweep
+MOST_REPLY = 65_536  # letters of a reply: 8,192 tokens of eight; to compare two takes their product
 MOST = 1e24  # operations, bytes, dollars: larger than any figure, and a product of several is still a number
 
 
@@ -30,8 +37,8 @@ def _whole_letters(text: str) -> str:
 
 
 def _a_time(text: str) -> str:
-    if datetime.fromisoformat(text).tzinfo is None:
-        raise ValueError("should have a time zone")
+    if not _TIME.fullmatch(text) or datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("should be a time with its zone, such as 2026-01-31T12:00:00Z")
     return text
 
 
@@ -44,6 +51,7 @@ def _real_day(text: str) -> str:
 
 Name = Annotated[str, AfterValidator(_one_line)]
 Whole = Annotated[str, AfterValidator(_whole_letters)]
+Reply = Annotated[str, Field(max_length=MOST_REPLY), AfterValidator(_whole_letters)]
 Stamp = Annotated[str, AfterValidator(_a_time)]
 Amount = Annotated[float, Field(allow_inf_nan=False, ge=0, le=MOST)]
 Above0 = Annotated[float, Field(allow_inf_nan=False, gt=0, le=MOST)]
@@ -62,3 +70,18 @@ class Block(BaseModel):
     """A block of which the other keys are not looked at; numbers are numbers and not text."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+
+
+def check_block(kind: type[BaseModel], value: object, where: str) -> None:
+    """Check a block. Raises IntegrityError with ``where`` and the key."""
+    try:
+        kind.model_validate(value)
+    except ValidationError as bad:
+        raise IntegrityError(f"{where}: {explained(bad)}") from None
+
+
+def explained(bad: ValidationError) -> str:
+    """Return the place and the message of the first thing that is wrong, on one line."""
+    first = bad.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return one_line(f"{place[:MOST_NAME]}: {first['msg']}, not {first['input']!r:.{SHOWN}}")

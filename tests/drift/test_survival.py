@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 from dataclasses import replace
 
@@ -103,9 +104,29 @@ def test_the_edit_distance_is_that_of_the_table(one: list[int], other: list[int]
     assert edit_distance(one, other) == edit_distance(other, one) == table(one, other)
 
 
+@settings(max_examples=300)
+@given(tokens, tokens, st.integers(1, 5))
+def test_strips_of_the_table_fit_together(one: list[int], other: list[int], rows: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bench.drift.edit_distance.BLOCK", rows)
+        assert edit_distance(one, other) == table(one, other)
+
+
 def test_long_replies_need_no_table() -> None:
     one = list(range(3000))
     assert edit_distance(one, [*one[:1000], 7, 7, *one[1500:]]) == 500
+
+
+def test_long_replies_without_a_common_token_take_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Masks as long as the whole reply, one for each of its tokens, would be 4 MB."""
+    monkeypatch.setattr("bench.drift.edit_distance.BLOCK", 512)
+    one = list(range(8000))
+    tracemalloc.start()
+    try:
+        assert edit_distance(one, one[::-1]) == 8000
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_repetition_by_hand() -> None:

@@ -102,6 +102,9 @@ def test_texts_without_end_are_refused(
     monkeypatch.setattr(said, "MOST_LETTERS", 10)
     with pytest.raises(BenchError, match="1 replies have 14 characters, and at most 10 are kept"):
         run(replies(Settings(urls[0], "tokens=3"), ["x", "y"], 9))
+    monkeypatch.undo()
+    with pytest.raises(BenchError, match="a reply has 65537 characters, and at most 65536 are compared"):
+        said.must_be_modest([Said("x" * 65_537, cut=False)])
 
 
 def test_replies_of_both_sides_are_put_beside_each_other() -> None:

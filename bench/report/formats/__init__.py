@@ -33,6 +33,7 @@ from bench.results.run_summary import RunSummary
 FlatRow = dict[str, Any]
 Any_ = TypeVar("Any_")
 FEW_LETTERS = 200
+MOST_COLUMNS = 6000  # a run of today has 1,100
 _PLAIN = frozenset({int, float, bool, type(None)})
 _FIELDS: dict[type, tuple[str, ...]] = {}  # by the class
 
@@ -111,6 +112,8 @@ def flat_rows(runs: Sequence[RunSummary]) -> list[FlatRow]:
     """
     rows = [row for run in runs for row in _rows_of(without_replaced(run))]
     keys = dict.fromkeys(key for row in rows for key in row)
+    if len(keys) > MOST_COLUMNS:
+        raise IntegrityError(f"{len(keys)} columns are more than a table holds ({MOST_COLUMNS})")
     return [{key: row.get(key) for key in keys} for row in rows]
 
 

@@ -1,0 +1,225 @@
+"""Results of a stranger given to every command that reads them: one sentence and its exit code, or its work.
+
+The edits are those that were once a traceback, a hang or a line of the stranger's own.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import errno
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rich_runs
+from commands import Bench
+from tampering import rechained, records_of
+
+from bench.errors import ExitCode
+from bench.plan.against import Question, against_apis
+from bench.plan.picture import picture
+from bench.results.summary import RUN_JSON, SEAL, load_run, sealed
+from bench.store.replay import JOURNAL
+
+EDITED = {ExitCode.OK, ExitCode.USAGE, ExitCode.INCOMPARABLE, ExitCode.INTEGRITY}
+FORMATS = "html,markdown,csv,jsonl,junit,pytest-benchmark,latex,pr-comment,github-action-benchmark"
+READERS: tuple[tuple[str, ...], ...] = (
+    ("compare", "RUN"), ("compare", "RUN", "--drift"), ("compare", "RUN", "--examples", "3"),
+    ("compare", "RUN", "RUN"), ("report", "RUN", "--format", FORMATS, "-o", "OUT"),
+    ("explain", "RUN", "ROW"), ("verify", "RUN"), ("price", "RUN", "--against", "api"),
+    ("price", "RUN", "--split"), ("plan", "RUN", "--requests-per-day", "1000"), ("list", "runs", "ABOVE"),
+)  # fmt: skip
+ROWS = {"mixed": "cascade", "served": "fast", "commits": "candidate"}
+Edit = Callable[[dict[str, Any]], object]
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of each kind."""
+    place = tmp_path_factory.mktemp("sound")
+    for kind in ROWS:
+        rich_runs.write(place / kind / "run", rich_runs.KINDS[kind]())
+    return place
+
+
+def a_copy(sound: Path, kind: str, place: Path) -> Path:
+    return Path(shutil.copytree(sound / kind / "run", place / "results" / "run"))
+
+
+def summary_edited(run: Path, edit: Edit) -> None:
+    """Edit ``run.json``, and seal it again."""
+    content = json.loads((run / RUN_JSON).read_text())
+    content.pop(SEAL)
+    edit(content)
+    (run / RUN_JSON).write_text(json.dumps(sealed(content, run / JOURNAL)))
+
+
+def read_by_all(bench: Bench, run: Path, kind: str, tmp_path: Path) -> None:
+    """Give a run to every reader; each ends as it may, and prints no line of the stranger's."""
+    words = {"RUN": str(run), "OUT": str(tmp_path / "out"), "ROW": ROWS[kind], "ABOVE": str(run.parent)}
+    for reader in READERS:
+        ended = bench(*(words.get(word, word) for word in reader))
+        assert ended.returncode in EDITED, (reader, ended.stderr)
+        assert "Traceback" not in ended.stderr + ended.stdout
+        assert not {"\x1b", "\u202e"} & set(ended.stdout + ended.stderr), reader
+        assert ended.returncode == ExitCode.OK or ended.stderr.strip(), reader
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_a_sound_run_is_read_by_every_command(bench: Bench, sound: Path, tmp_path: Path, kind: str) -> None:
+    run = a_copy(sound, kind, tmp_path)
+    for reader in READERS[:7]:
+        words = {"RUN": str(run), "OUT": str(tmp_path / "out"), "ROW": ROWS[kind]}
+        ended = bench(*(words.get(word, word) for word in reader))
+        assert ended.returncode in (ExitCode.OK, ExitCode.USAGE), (reader, ended.stderr)
+    assert "figure by figure" in bench("verify", run).stdout
+
+
+def rows(content: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = content["variants"]
+    return found
+
+
+def another_row(content: dict[str, Any]) -> None:
+    """The row of the summary is in no journal."""
+    for one in (*rows(content), *content["comparisons"]):
+        for key in ("name", "variant"):
+            if one.get(key) in ROWS.values():
+                one[key] = "nobody"
+
+
+def no_baseline(content: dict[str, Any]) -> None:
+    content["variants"] = [row for row in rows(content) if not row["is_baseline"]]
+
+
+def server_of_text(content: dict[str, Any]) -> None:
+    for row in rows(content):
+        for step in (row["evidence"] or {"steps": []})["steps"]:
+            step["server"] = "a text"
+
+
+def tiny_and_huge(content: dict[str, Any]) -> None:
+    """Figures that are within the schema, and have no ratio."""
+    for number, row in enumerate(rows(content)):
+        for figure in filter(None, (*row["metrics"].values(), *row["drift"].values())):
+            for key in ("value", "mean", "ci_low", "ci_high"):
+                if isinstance(figure.get(key), float):
+                    figure[key] = (1e-300, 1e24)[number % 2]
+
+
+def nothing(content: dict[str, Any]) -> None:
+    """Zero where a figure is divided by."""
+    for row in rows(content):
+        for figure in filter(None, row["metrics"].values()):
+            for key in ("value", "mean", "alone"):
+                if isinstance(figure.get(key), float):
+                    figure[key] = 0.0
+
+
+def week(content: dict[str, Any]) -> None:
+    content["started_utc"] = "20260131T120000+00:00"
+
+
+@pytest.mark.parametrize(
+    ("kind", "edit"),
+    [
+        ("mixed", another_row), ("mixed", nothing), ("mixed", tiny_and_huge), ("served", no_baseline),
+        ("served", week), ("served", server_of_text), ("served", tiny_and_huge), ("commits", no_baseline),
+    ],
+)  # fmt: skip
+def test_a_summary_that_was_edited_and_sealed(
+    bench: Bench, sound: Path, tmp_path: Path, kind: str, edit: Edit
+) -> None:
+    run = a_copy(sound, kind, tmp_path)
+    summary_edited(run, edit)
+    read_by_all(bench, run, kind, tmp_path)
+
+
+def quiet_without_stage(found: dict[str, Any]) -> None:
+    if found["kind"] == "unit":
+        found["noise"] = {"steal_share": 0.5}
+
+
+def said_by_a_stranger(found: dict[str, Any]) -> None:
+    """Text that nobody checks, wherever there is some."""
+    text = "x\x1b[31m\n::error::boo\u202e<script>"
+    if found["kind"] == "arm":
+        found["reason"] = found["drift_reason"] = found["suites_reason"] = text
+        for step in (found.get("loaded") or {"evidence": []})["evidence"]:
+            step["note"] = step["step"] = text
+        found["texts"] = [[text, text] for _one in found["texts"]]
+        for kernel in (found.get("profile") or {"kernels": []})["kernels"]:
+            kernel["operator"] = text
+        if found.get("server"):
+            found["server"] |= {"not_pinned": text, "pinned": None, "target": text}
+
+
+@pytest.mark.parametrize(
+    ("kind", "edit"),
+    [("served", quiet_without_stage), ("mixed", said_by_a_stranger), ("served", said_by_a_stranger)],
+)
+def test_a_journal_that_was_edited_and_chained(
+    bench: Bench, sound: Path, tmp_path: Path, kind: str, edit: Edit
+) -> None:
+    run = a_copy(sound, kind, tmp_path)
+    records = records_of(run)
+    for found in records:
+        edit(found)
+    rechained(run, records)
+    (run / RUN_JSON).unlink()
+    read_by_all(bench, run, kind, tmp_path)
+    page_of_all = (tmp_path / "out" / "report.html").read_text()
+    assert "<script" not in page_of_all
+
+
+def test_a_day_after_which_there_is_none(bench: Bench, sound: Path, tmp_path: Path) -> None:
+    a_copy(sound, "mixed", tmp_path)
+    ended = bench("list", "runs", tmp_path / "results", "--until", "9999-12-31")
+    assert (ended.returncode, "1 run in" in ended.stdout) == (ExitCode.OK, True)
+    assert "0 of 1 run in" in bench("list", "runs", tmp_path / "results", "--until", "2026-01-30").stdout
+    assert "1 run in" in bench("list", "runs", tmp_path / "results", "--until", "2026-01-31").stdout
+
+
+def test_a_row_that_is_a_billion_times_slower_has_no_billion_stairs(sound: Path, tmp_path: Path) -> None:
+    run = a_copy(sound, "mixed", tmp_path)
+
+    def slow(content: dict[str, Any]) -> None:
+        content["comparisons"] = []
+        for row in rows(content)[1:]:
+            for key in ("request_throughput", "output_throughput", "total_token_throughput"):
+                row["metrics"][key]["value"] *= 1e-9
+
+    summary_edited(run, slow)
+    found = against_apis(load_run(run), [], Question(dt.date(2026, 1, 31)))
+    began = time.monotonic()
+    assert len(picture("title", found).lines) > 2
+    assert time.monotonic() - began < 2
+
+
+def test_what_belongs_to_another_user_is_listed_as_such(
+    bench: Bench, sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run is readable by its owner alone; the others beside it are shown."""
+    run = a_copy(sound, "mixed", tmp_path)
+    shutil.copytree(run, run.parent / "mine")
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != run and may(path, mode))
+    ended = bench("list", "runs", run.parent)
+    assert ended.returncode == ExitCode.OK
+    assert "this user may not look into it" in ended.stdout
+    assert "2 runs in" in ended.stdout
+
+
+def test_a_directory_that_this_user_may_not_look_into(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: Path, **_how: object) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", denied)
+    ended = bench("gate", "results/theirs")
+    assert ended.returncode == ExitCode.USAGE
+    assert ended.stderr == "bench: results/theirs: this user may not look into it\n"
