@@ -194,23 +194,3 @@ def test_more_than_any_run_measures(key: str) -> None:
     with pytest.raises(IntegrityError, match=f"more than [0-9]+ {key} of"):
         read(started("v"), *many[key])
     assert read(started("v"), *many[key][:1])
-
-
-@pytest.mark.parametrize("of_a_pair", [False, True])
-def test_more_tokens_of_servers_than_fit_a_memory_are_refused(of_a_pair: bool) -> None:
-    """Each token of a reply gets a time of its own, and a number in a journal costs nothing."""
-    sample = {
-        "number": 0, "scheduled_ns": 0, "sent_ns": 0, "end_ns": 9, "status": "ok", "reason": "",
-        "http_status": 200, "attempts": 1, "reconnects": 0, "connect_ns": 0, "events_ns": [1, 2],
-        "tokens": [1, 10**12], "thoughts": 0, "n_in": 1, "n_cached": None, "asked_in": 1, "asked_out": 2,
-        "counted": "usage", "verified": True,
-        "doubt": "", "finish": "stop",
-    }  # fmt: skip
-    client = dict.fromkeys(
-        ("late_p50_ms", "late_p99_ms", "late_max_ms", "lag_p50_ms", "lag_p99_ms", "cpu_share"), 0
-    )
-    block = {"schedule": "x", "samples": [sample], "client": {**client, "loop": "asyncio"}}
-    loads = {"baseline": [block], "variant": []}
-    record = unit(1, loads=loads) if of_a_pair else arm("v", loads=[block])
-    with pytest.raises(IntegrityError, match="more than 40000000 tokens"):
-        read(started("v"), record)
