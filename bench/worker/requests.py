@@ -12,11 +12,19 @@ from typing import Any
 
 from bench.engine import Engine
 from bench.engine.decoding import until_ended
+from bench.records import RequestAnswers
 from bench.records.thinking import before_end
 from bench.worker.suite import MOST_BYTES, TOGETHER, log_softmax
 
 USUAL_TOKENS = 256  # of a reply, where a task does not say how many
 Likelihood = tuple[float, bool]
+
+
+def answered(engine: Engine, kind: str, requests: Sequence[Any]) -> RequestAnswers:
+    """Answer requests of one kind, as lm-eval names it."""
+    if kind == "generate_until":
+        return RequestAnswers(replies=tuple(replies(engine, requests)))
+    return RequestAnswers(likelihoods=tuple(likelihoods(engine, requests)))
 
 
 def likelihoods(engine: Engine, requests: Sequence[Sequence[str]]) -> list[Likelihood | None]:

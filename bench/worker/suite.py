@@ -13,11 +13,18 @@ from typing import Any, NamedTuple
 from bench.engine import Engine
 from bench.engine.decoding import until_ended
 from bench.errors import NonFiniteOutput
-from bench.records import Json
+from bench.records import Json, SuiteAnswers
 from bench.records.thinking import before_end
 
 TOGETHER = 8  # replies decoded together, of prompts with the same number of tokens: so nothing is padded
 MOST_BYTES = 1 << 30  # of the logits of one text
+
+
+def answered(engine: Engine, items: Sequence[Json], tokens: int) -> SuiteAnswers:
+    """Answer each item by a reply of so many ``tokens``, or with 0 by the likelihood of its choices."""
+    if tokens:
+        return SuiteAnswers("", replies=tuple(replies(engine, items, tokens)))
+    return SuiteAnswers("", scores=tuple(scores(engine, items)))
 
 
 def scores(engine: Engine, items: Sequence[Json]) -> list[tuple[float, ...] | None]:
