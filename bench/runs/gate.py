@@ -95,8 +95,6 @@ def gate_spec(
     """
     limits = _limits(spec, plan)
     wanted = list(rules(limits))
-    if not wanted:
-        raise UsageError(f"{spec.file}: no limits; give a gate block, see configs/ci.yaml")
     check_meters(wanted, spec)
     here = conditions(plan.commits.candidate.written if plan.commits else spec)
     sides, key, spec, fetch = _what_to_compare(spec, plan, on_fetch)
@@ -108,10 +106,11 @@ def gate_spec(
         calibration = for_these_limits(noise.latest(known, here, utc_now()), spec, wanted, plan.cap)
         earlier = earlier_units(also_known, key, limits)
         cap = plan.cap + max(Counter((u.group, u.variant) for u in earlier).values(), default=0)
+        prior = {"prior_sd": max(calibration.unit_sd, SCALE_FLOOR)} if calibration else {}
         head: dict[str, Any] = {
             **sides,
             "limits": limits,
-            "test": {"cap": cap, **_prior_of(calibration)},
+            "test": {"cap": cap, **prior},
             "batches_per_unit": plan.batches or (calibration.batches if calibration else UNIT_BATCHES),
             "calibration": asdict(calibration) if calibration else None,
             "key": key,
@@ -156,8 +155,11 @@ def _of_limits(plan: Plan) -> Side:
 
 
 def _limits(spec: Spec, plan: Plan) -> dict[str, Any]:
-    """Return the limits. A base that has some is not overruled by the commit that it judges."""
-    return _as_given((_of_limits(plan).spec.gate if plan.commits else ()) or spec.gate)
+    """Return the limits. A base that has some is not overruled by the commit that it judges. Raises UsageError
+    without any."""
+    if found := (_of_limits(plan).spec.gate if plan.commits else ()) or spec.gate:
+        return _as_given(found)
+    raise UsageError(f"{spec.file}: no limits; give a gate block, see configs/ci.yaml")
 
 
 def _as_given(limits: Sequence[tuple[str, LimitBlock]]) -> dict[str, Any]:
@@ -210,10 +212,6 @@ def _two_commits(spec: Spec, commits: Sides, plan: Plan, on_fetch: OnProgress) -
         "base_price": _price_at(base, base.spec) if plan.limits_from == "candidate" else None,
     }
     return about, evidence_of_commits(commits, groups, fetch), spec, fetch
-
-
-def _prior_of(calibration: noise.Calibration | None) -> dict[str, float]:
-    return {"prior_sd": max(calibration.unit_sd, SCALE_FLOOR)} if calibration else {}
 
 
 def calibrate_spec(

@@ -182,9 +182,8 @@ class TransformersEngine(Watching, Scoring, Speculating, TextModel):
 
     def as_batched(self) -> list[Check]:
         """Check a padded batch; an architecture that cannot decode one is refused in one sentence."""
-        with in_our_words(
-            self.options.attention, f"{type(self.model).__name__} cannot decode padded batches"
-        ):
+        cannot = f"{type(self.model).__name__} cannot decode a padded batch"
+        with in_our_words(self.options.attention, cannot):
             return by_batch(self, self.facts())
 
     # ---- decoding --------------------------------------------------------------------------------
