@@ -155,8 +155,8 @@ def _of_limits(plan: Plan) -> Side:
 
 
 def _limits(spec: Spec, plan: Plan) -> dict[str, Any]:
-    """Return the limits. A base that has some is not overruled by the commit that it judges. Raises UsageError
-    without any."""
+    """Return the limits; a base that has some is not overruled by the commit that it judges. Raises
+    UsageError without any."""
     if found := (_of_limits(plan).spec.gate if plan.commits else ()) or spec.gate:
         return _as_given(found)
     raise UsageError(f"{spec.file}: no limits; give a gate block, see configs/ci.yaml")

@@ -105,8 +105,8 @@ class Worker:
         return self.engine.read(prompt["text"], prompt["tokens"])
 
     def warm_up(self, message: Message, _fds: list[int]) -> WarmUp:
-        """Warm up, compile for all batches, and check with ``finite`` that the logits are numbers. The objects
-        in memory are then frozen: to search them for garbage would take 0.2 s before every timed region."""
+        """Warm up, compile for all batches, and check with ``finite`` that the logits are numbers. Objects in
+        memory are then frozen: to search them for garbage would take 0.2 s before every timed region."""
         if self.engine.compiled_graphs():
             progress.say("compiling for the shapes of the requests", now=True)
         most = message.get("most", passes.MAX_WARMUP)
