@@ -106,10 +106,10 @@ def test_answers_to_other_requests_are_not_compared() -> None:
     run = replace(run, arms=(run.arms[0], ours))
     assert set(lm_eval.figures(ours, run).values()) == {None}
 
+
 def test_every_report_has_the_tasks() -> None:
     head = {key: HEAD[key] for key in ("harness", "machine", "spec", "text", "price")}
     found = summarise(replace(run_of(BASE + BASE, LOST + BASE, "easy", "hard"), **head))
     for name, module in plugins.each("report.formats"):
         assert module.render([found]), name
     assert "lm_eval_hard_change" in str(found.to_json())
-
