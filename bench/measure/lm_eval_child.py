@@ -18,7 +18,7 @@ from typing import Any
 METRICS = ("acc", "exact_match", "acc_norm", "acc_bytes", "acc_mutual_info", "em")
 EMPTY = {"loglikelihood": (-1.0, False), "loglikelihood_rolling": -1.0, "generate_until": ""}
 NO_DATA = (
-    "{task}: its data set {data} is not on this disk, and none is downloaded during a run; load it once with "
+    "{task}: its data set is not on this disk, and none is downloaded during a run; load it once with "
     "datasets.load_dataset ({why})"
 )
 
@@ -133,7 +133,7 @@ def _task(asked: str | Mapping[str, Any], manager: Any) -> Any:
         get_task_dict([asked], manager)
     except (OSError, ValueError) as bad:
         why = " ".join(str(bad).split())[:200]
-        raise Refused(NO_DATA.format(task=asked, data="", why=why)) from bad
+        raise Refused(NO_DATA.format(task=asked, why=why)) from bad
     return asked
 
 
