@@ -82,8 +82,7 @@ def by_batch(engine: Engine, facts: Facts) -> list[Check]:
     steps = max(min(STEPS, room // 2), 1)
     longest = max(min(PROMPT_TOKENS, room - steps), 1)
     prompts = [
-        probe(length, facts.vocabulary, 7 * row)
-        for row, length in enumerate((longest, max(longest // 2, 1)))
+        probe(length, facts.vocabulary, 7 * row) for row, length in enumerate((longest, max(longest // 2, 1)))
     ]
     generation = engine.prefill(prompts, steps + 1)
     for _ in range(steps):
