@@ -24,6 +24,7 @@ TOKENS_BYTES, BYTES_A_LETTER = 1 << 30, 500
 DECODING_S, DECODING_BYTES, BYTES_A_TOKEN = 10.0, 256 << 20, 10_000
 LOADING_S, LOADING_BYTES = 300.0, 4 << 30  # some are converted in Python first, a piece at a time
 MOST_LETTERS, LETTERS_A_TOKEN = 10_000, 1000
+TOKENS_A_LETTER = 64  # a letter of Arabic stands for eighteen, each of up to three bytes
 _STATM = Path("/proc/self/statm")
 _DATA = 5  # the field of statm with the pages of data and stack (proc(5))
 
@@ -107,9 +108,13 @@ def loading(directory: Path) -> Iterator[None]:
         yield
 
 
-def within(vocabulary: int, ids: list[int], word: Callable[[int], object]) -> list[int]:
-    """Return the ids that a tokenizer made. Raises VariantFailed for one that the model has no row for;
-    ``word`` returns the token of an id."""
+def within(vocabulary: int, ids: list[int], word: Callable[[int], object], letters: int) -> list[int]:
+    """Return the ids that a tokenizer made of so many ``letters``. Raises VariantFailed for one that the
+    model has no row for, and for more than any tokenizer makes; ``word`` returns the token of an id."""
+    if len(ids) > TOKENS_A_LETTER * (letters + 1):
+        raise VariantFailed(
+            Outcome.LOAD_ERROR, f"the tokenizer makes {len(ids)} tokens of a text of {letters} letters"
+        )
     if ids and max(ids) >= vocabulary:
         raise VariantFailed(
             Outcome.LOAD_ERROR,

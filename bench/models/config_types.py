@@ -80,12 +80,12 @@ def _is_template(value: object) -> bool:
     return isinstance(value, str)
 
 
-COUNT = (_is_count, "a whole number above 0")
+COUNT = (_is_count, "a whole number above 0, up to 2^40")
 COUNTS = (
     lambda value: _is_count(value) or _list_of(_is_count)(value),
     "a whole number above 0, or a list of them",
 )
-INDEX = (_is_index, "a whole number from 0")
+INDEX = (_is_index, "a whole number from 0 to 2^40")
 NUMBER = (_is_number, "a number up to 1e38")
 AT_LEAST_0 = (lambda value: _is_number(value) and value >= 0, "a number from 0 to 1e38")
 ABOVE_0 = (lambda value: _is_number(value) and value > 0, "a number above 0, up to 1e38")

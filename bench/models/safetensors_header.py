@@ -16,6 +16,7 @@ from bench.formatting import MIB, printable
 # 24 MiB hold the names of 150,000 tensors: Kimi K2 has 140,000, in 61 files.
 SAFETENSORS_HEADER_MAX_BYTES = 24 * MIB
 MAX_TENSORS = 150_000
+LENGTH_BYTES = 8  # in which a file says how long its header is
 MAX_DIMENSIONS = 16  # the product of more sizes is a number of any length, and slow to make
 MAX_SIZE = 2**63 - 1
 ELEMENT_BITS = {
@@ -42,7 +43,7 @@ def header_bytes(path: Path) -> int:
     """Return how long a file says that its header is, up to what is read of one. Raises UsageError."""
     try:
         with open_regular(path) as file:
-            (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
+            (length,) = struct.unpack("<Q", file.read(LENGTH_BYTES).ljust(LENGTH_BYTES, b"\0"))
     except OSError as bad:
         raise UsageError(f"{path}: {why(bad)}") from None
     return min(int(length), SAFETENSORS_HEADER_MAX_BYTES)
@@ -58,8 +59,10 @@ def safetensors_header(path: Path) -> dict[str, TensorEntry]:
         with open_regular(path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
-            (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\xff"))
-            if length > SAFETENSORS_HEADER_MAX_BYTES or 8 + length > size:
+            if size < LENGTH_BYTES:
+                raise ValueError(f"it has {size} bytes, too few for a header")
+            (length,) = struct.unpack("<Q", file.read(LENGTH_BYTES))
+            if length > SAFETENSORS_HEADER_MAX_BYTES or LENGTH_BYTES + length > size:
                 raise ValueError(f"header length {length} does not fit the file")
             text = file.read(length)
             must_be_modest(text)
@@ -77,7 +80,7 @@ def safetensors_header(path: Path) -> dict[str, TensorEntry]:
             if tensor.begin != place:
                 raise ValueError(f"tensor {name[:60]!r} overlaps another or leaves a gap")
             place = tensor.end
-        if 8 + length + place != size:
+        if LENGTH_BYTES + length + place != size:
             raise ValueError("tensors do not end where the file ends")
         must_be_on_the_disk(path)
     except OSError as e:

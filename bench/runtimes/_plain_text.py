@@ -29,7 +29,7 @@ class PlainText(Engine):
             return [byte % self._vocabulary for byte in text.encode()]
         with encoding(len(text)):
             ids = list(tokenizer.encode(text, add_special_tokens=False).ids)
-        return within(self._vocabulary, ids, tokenizer.id_to_token)
+        return within(self._vocabulary, ids, tokenizer.id_to_token, len(text))
 
     def begin_ids(self) -> tuple[int, ...]:
         """Return what the tokenizer puts before a text by itself."""
@@ -38,7 +38,7 @@ class PlainText(Engine):
             return ()
         with encoding(0):
             ids = list(tokenizer.encode("").ids[:1])
-        return tuple(within(self._vocabulary, ids, tokenizer.id_to_token))
+        return tuple(within(self._vocabulary, ids, tokenizer.id_to_token, 0))
 
     def encode_chat(self, message: str) -> list[int]:
         """Encode the message as plain text: this engine has no chat templates."""

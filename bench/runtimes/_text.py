@@ -54,11 +54,11 @@ class TextModel(Engine):
             return [byte % self.vocabulary for byte in text.encode()]
         with encoding(len(text)):
             ids = list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-        return self._known(ids)
+        return self._known(ids, len(text))
 
-    def _known(self, ids: list[int]) -> list[int]:
+    def _known(self, ids: list[int], letters: int) -> list[int]:
         tokenizer: Any = self.tokenizer
-        return within(self.vocabulary, ids, tokenizer.convert_ids_to_tokens)
+        return within(self.vocabulary, ids, tokenizer.convert_ids_to_tokens, letters)
 
     def begin_ids(self) -> tuple[int, ...]:
         """Return what the tokenizer puts before a text by itself.
@@ -79,7 +79,7 @@ class TextModel(Engine):
             )
         bare = self.encode("a")
         found = whole[: len(whole) - len(bare)]
-        if self._known(whole) == [*found, *bare]:
+        if self._known(whole, 1) == [*found, *bare]:
             return tuple(found)
         bos = self.tokenizer.bos_token_id  # there is an end token behind, too
         return tuple(whole[:1]) if whole[:1] == [bos] else ()

@@ -218,7 +218,10 @@ def test_a_tokenizer_that_takes_for_ever_to_be_read(monkeypatch: pytest.MonkeyPa
 
 
 def test_tokens_within_the_vocabulary() -> None:
-    assert bounds.within(3, [0, 2], str) == [0, 2]
-    assert bounds.within(3, [], str) == []
+    assert bounds.within(3, [0, 2], str, 2) == [0, 2]
+    assert bounds.within(3, [], str, 0) == []
     with pytest.raises(VariantFailed, match=r"its token 3 \('3'\) is beyond the model's vocabulary of 3"):
-        bounds.within(3, [0, 3, 1], str)
+        bounds.within(3, [0, 3, 1], str, 3)
+    with pytest.raises(VariantFailed, match="the tokenizer makes 129 tokens of a text of 1 letters"):
+        bounds.within(3, [0] * 129, str, 1)
+    assert len(bounds.within(3, [0] * 128, str, 1)) == 128

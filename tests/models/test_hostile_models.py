@@ -418,3 +418,9 @@ def test_the_time_to_look_for_code_is_linear(model: Path) -> None:
 def test_an_implementation_for_each_part(model: Path, block: object) -> None:
     (model / "config.json").write_text(json.dumps({"attn_implementation": block}))
     assert "config.json: attn_implementation" in refused(model)
+
+
+@pytest.mark.parametrize("size", [0, 7])
+def test_a_file_without_room_for_a_header(model: Path, size: int) -> None:
+    (model / "model.safetensors").write_bytes(b"x" * size)
+    assert f"not a sound safetensors file: it has {size} bytes, too few for a header" in refused(model)

@@ -78,4 +78,4 @@ def _encode(directory: Path, vocabulary: int, text: str) -> list[int]:
         return [byte % vocabulary for byte in text.encode()]
     with encoding(len(text)):
         ids = list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-    return within(vocabulary, ids, tokenizer.convert_ids_to_tokens)
+    return within(vocabulary, ids, tokenizer.convert_ids_to_tokens, len(text))
