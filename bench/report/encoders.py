@@ -42,7 +42,7 @@ def encoded_words(row: Row) -> str:
 
 
 def _label_words(flips: Figure, right: Figure | None) -> str:
-    words = f"another label for {format_share(flips.value)} of texts"
+    words = f"another label for {share_text(flips.value)} of texts"
     return (
         words
         if right is None
