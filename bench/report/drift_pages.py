@@ -21,8 +21,8 @@ LABEL = 20  # letters of the first column
 ENCODED = (
     ("cosine", encoded.COSINE, cosine_text), ("  worst 1 %", encoded.COSINE_P01, cosine_text),
     ("rank correlation", encoded.RANKS, cosine_text), ("same first document", encoded.FIRST, share_text),
-    ("own document first", encoded.FOUND, share_text), ("other labels", encoded.FLIPS, share_text),
-    ("right labels", encoded.RIGHT, share_text),
+    ("  own first, change", encoded.FOUND, share_text), ("other labels", encoded.FLIPS, share_text),
+    ("  right, change", encoded.RIGHT, share_text),
 )  # fmt: skip
 QUANTILES = ("p01", "p05", "p10", "median", "p90", "p95", "p99", "p999")
 NAMES = {"p01": "1 %", "p05": "5 %", "p10": "10 %", "p90": "90 %", "p95": "95 %", "p99": "99 %",
