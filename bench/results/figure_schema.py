@@ -72,6 +72,10 @@ class FigureBlock(Block):
     alone: Number | None = None
     again: Number | None = None
     cut: Number | None = None
+    documents: Count | None = None
+    texts: str | None = None
+    floor: Number | None = None
+    reached: Small | None = None
     output_tokens: Count | None = None
     text_level: bool | None = None
     good: Count | None = None

@@ -211,6 +211,12 @@ class OfTexts(Block):
     said: Annotated[list[Said], Field(min_length=1)]
 
 
+class OfNoDrift(Block):
+    """Why there is no drift, though it was asked for."""
+
+    failed: Whole
+
+
 class OfEnd(Block):
     """The last record of a load."""
 
@@ -223,7 +229,7 @@ def check_load(record: Mapping[str, Any], where: str) -> None:
 
     Raises IntegrityError with ``where`` and the key.
     """
-    of_drift = OfTexts if "said" in record else OfDistributions
+    of_drift = OfTexts if "said" in record else OfNoDrift if "failed" in record else OfDistributions
     kinds: dict[str, type[Block]] = {"load": OfLoad, "samples": OfSamples, "drift": of_drift, "end": OfEnd}
     kind = kinds.get(str(record.get("kind")))
     if kind is not None:

@@ -28,7 +28,7 @@ BEFORE = Ticks(total=0, steal=0, idle=0, own=0, load1=0.0)
     ],
 )
 def test_a_pass_is_void_when_others_had_more_than_a_twentieth(after: Ticks, void: bool) -> None:
-    assert disturbed(BEFORE, after) is void
+    assert disturbed(BEFORE, after, 0.05) is void
     assert 0 <= float(str(between("x", BEFORE, after)["foreign_share"])) <= 1
 
 

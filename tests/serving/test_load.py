@@ -127,7 +127,7 @@ def test_an_honest_client() -> None:
 
 def kept(directory: Path, secret: Secret | None = None, **more: object) -> record.Result:
     done = Load(tuple(sample(one, scheduled=50 * one, **more) for one in range(250)), HONEST)
-    found = record.result({"target": "t", "model": "m"}, done, Limits({"ttft": 500}), None)
+    found = record.result({"target": "t", "model": "m", "schedule": "s"}, done, Limits({"ttft": 500}), None)
     record.write(directory, found, lambda: "2026-01-01T00:00:00Z", secret)
     return found
 
