@@ -98,7 +98,7 @@ def test_a_mix_that_no_request_has(mix: tuple[float, ...], problem: str) -> None
 def test_another_tokenizer_counts_other_tokens() -> None:
     assert MIX.scaled(0.5) == TokenMix(500, 150)
     for ratio in (0, float("nan"), float("inf"), 1e308):
-        with pytest.raises(UsageError, match="from 0[.]01 to 100"):
+        with pytest.raises(UsageError, match=r"from 0\.01 to 100"):
             MIX.scaled(ratio)
 
 
