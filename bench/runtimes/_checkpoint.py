@@ -12,6 +12,7 @@ from typing import Any
 from bench.engine.bounds import Explained
 from bench.errors import Outcome, Unsupported, VariantFailed
 from bench.formatting import one_line
+from bench.records import Facts
 
 DECODERS = "AutoModelForCausalLM"  # the class that loads a model which writes text
 KINDS = {
@@ -228,3 +229,21 @@ def without_gradients(model: Any) -> Any:
 
     packed = any(type(one).__name__.endswith("BitsTensor") for one in model.parameters())
     return torch.no_grad if packed else torch.inference_mode
+
+
+def facts_of(model: Any, device: Any, *, random_weights: bool, vocabulary: int) -> Facts:
+    """Return what every model of transformers says of itself, read back from the model."""
+    import torch
+    import transformers
+
+    return Facts(
+        engine=f"transformers {transformers.__version__}, torch {torch.__version__}",
+        device=str(device),
+        device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        dtype=str(model.dtype).removeprefix("torch."),
+        attention=model.config._attn_implementation,
+        threads=torch.get_num_threads(),
+        vocabulary=vocabulary,
+        random_weights=random_weights,
+        quantised_checkpoint=quantised_by(model.config),
+    )

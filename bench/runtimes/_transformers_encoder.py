@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench.engine import Changed, Options, device
 from bench.records import Facts
 from bench.runtimes import transformers as decoders
-from bench.runtimes._checkpoint import quantised_by, without_gradients
+from bench.runtimes._checkpoint import facts_of, without_gradients
 from bench.runtimes._encoder import EncoderEngine, padded
 
 AUTO = {"embedding": "AutoModel", "classification": "AutoModelForSequenceClassification"}
@@ -52,23 +53,10 @@ class TransformersEncoder(EncoderEngine):
 
     def facts(self) -> Facts:
         """Read the facts back from the model."""
-        import torch
-        import transformers
-
-        config, cuda = self.model.config, self.device.type == "cuda"
-        return Facts(
-            engine=f"transformers {transformers.__version__}, torch {torch.__version__}",
-            device=str(self.device),
-            device_name=torch.cuda.get_device_name(self.device) if cuda else "cpu",
-            dtype=str(self.model.dtype).removeprefix("torch."),
-            attention=config._attn_implementation,
-            threads=torch.get_num_threads(),
-            vocabulary=self.vocabulary,
-            context=self.longest,
-            random_weights=self.options.random,
-            quantised_checkpoint=quantised_by(config),
-            loaded=self.reads(),
+        known = facts_of(
+            self.model, self.device, random_weights=self.options.random, vocabulary=self.vocabulary
         )
+        return replace(known, context=self.longest, loaded=self.reads())
 
     def outputs(self, prompts: Sequence[Sequence[int]]) -> Any:
         """Return float32 vectors or logits of labels, [texts, numbers]. Texts of one length need no mask."""

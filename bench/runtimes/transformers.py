@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ from bench.errors import Unsupported
 from bench.records import Facts
 from bench.runtimes._checkpoint import (
     DECODERS,
+    facts_of,
     in_our_words,
     into_own_memory,
     kv_bytes_per_token,
     pretrained,
     quantisation,
-    quantised_by,
     without_gradients,
 )
 from bench.runtimes._scoring import Scoring
@@ -151,23 +151,14 @@ class TransformersEngine(Watching, Scoring, Speculating, TextModel):
 
     def facts(self) -> Facts:
         """Read the facts back from the model, not from the config that was asked for."""
-        import torch
-        import transformers
-
-        config, part = self.model.config, self._decoder_config()
-        cuda = self.device.type == "cuda"
-        return Facts(
-            engine=f"transformers {transformers.__version__}, torch {torch.__version__}",
-            device=str(self.device),
-            device_name=torch.cuda.get_device_name(self.device) if cuda else "cpu",
-            dtype=str(self.model.dtype).removeprefix("torch."),
-            attention=config._attn_implementation,
-            threads=torch.get_num_threads(),
-            vocabulary=part.vocab_size,
+        part = self._decoder_config()
+        known = facts_of(
+            self.model, self.device, random_weights=self.options.random, vocabulary=part.vocab_size
+        )
+        return replace(
+            known,
             context=getattr(part, "max_position_embeddings", None),
             kv_bytes_per_token=kv_bytes_per_token(part, self.model.dtype.itemsize),
-            random_weights=self.options.random,
-            quantised_checkpoint=quantised_by(config),
         )
 
     def end_ids(self) -> tuple[int, ...]:
