@@ -78,3 +78,15 @@ def decoded(engine: Any, prompts: Sequence[Sequence[int]], new_tokens: int) -> l
     for _ in range(1, new_tokens):
         engine.step(generation)
     return engine.tokens(generation)  # type: ignore[no-any-return]
+
+
+def greedy(engine: Any, prompt: Sequence[int], tokens: int) -> str:
+    """The greedy reply to one prompt by calls of the model itself, which read everything again."""
+    ids = list(prompt)
+    begin = len(ids)
+    with torch.inference_mode():
+        for _ in range(tokens):
+            ids.append(int(engine.model(torch.tensor([ids])).logits[0, -1].argmax()))
+            if ids[-1] in engine.end_ids():
+                return str(engine.text(ids[begin:-1]))
+    return str(engine.text(ids[begin:]))

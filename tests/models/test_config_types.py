@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import small_model
+from small_model import refused, well
 
-from bench.errors import UsageError
 from bench.models.checks import PACKED_BESIDE, PACKED_IN, SIZES, WHOLE, check_directory
 from bench.models.config_types import FILES, MODEL, ROPE
 from bench.models.safetensors_header import ELEMENT_BITS
@@ -23,22 +24,12 @@ ANY_JSON: tuple[Any, ...] = (
 
 def shard(dtype: str = "F32", size: int = 4, name: str = "w", shape: Sequence[int] = (2,)) -> bytes:
     entry = {"dtype": dtype, "shape": list(shape), "data_offsets": [0, 2 * size]}
-    header = json.dumps({name: entry}).encode()
-    return struct.pack("<Q", len(header)) + header + bytes(2 * size)
+    return small_model.shard({name: entry}, bytes(2 * size))
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
-    (tmp_path / "model.safetensors").write_bytes(shard())
-    check_directory(tmp_path)
-    return tmp_path
-
-
-def refused(model: Path) -> str:
-    with pytest.raises(UsageError) as caught:
-        check_directory(model)
-    return str(caught.value)
+    return well(tmp_path)
 
 
 def wrong() -> Iterator[tuple[str, str, Any]]:
@@ -263,7 +254,7 @@ def test_a_tokenizer_names_no_other_files(model: Path, file: str, key: str, valu
 
 def test_names_of_files_that_published_tokenizers_have(model: Path) -> None:
     named = {
-        "fast_tokenizer_files": ["tokenizer.json", "tokenizer.4.0.0.json"], "vocab_file": "/root/vocab.json",
+        "fast_tokenizer_files": ["tokenizer.json", "tokenizer.4.0.0.json"], "vocab_file": "/away/vocab.json",
         "tokenizer_file": None, "init_inputs": [], "special_tokens_map_file": "special_tokens_map.json",
     }  # fmt: skip
     (model / "tokenizer_config.json").write_text(json.dumps(named))

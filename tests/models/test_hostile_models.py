@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from ggufs import gguf, text
+from small_model import refused, shard, well
 
 from bench.errors import UsageError
 from bench.models import sizes
@@ -21,24 +22,9 @@ from bench.models.registry import ModelFile, all_models
 from bench.models.safetensors_header import MAX_TENSORS, safetensors_header
 
 
-def shard(header: object, data: bytes = b"", length: int | None = None) -> bytes:
-    text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text) if length is None else length) + text + data
-
-
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
-    one = {"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
-    (tmp_path / "model.safetensors").write_bytes(shard(one, bytes(8)))
-    check_directory(tmp_path)
-    return tmp_path
-
-
-def refused(model: Path) -> str:
-    with pytest.raises(UsageError) as caught:
-        check_directory(model)
-    return str(caught.value)
+    return well(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from small_model import refused, well
 
 from bench.config.reader import read_config
 from bench.errors import ConfigError, UsageError
 from bench.models import files
-from bench.models.checks import check_directory
 from bench.models.fetch import ensure
 from bench.models.reference import LocalPath
 
@@ -24,18 +22,8 @@ TEMPLATE = f"{files.TEMPLATES}/tool.jinja"
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
-    header = json.dumps({"w": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}).encode()
-    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
     (tmp_path / files.TEMPLATES).mkdir()
-    check_directory(tmp_path)
-    return tmp_path
-
-
-def refused(model: Path) -> str:
-    with pytest.raises(UsageError) as caught:
-        check_directory(model)
-    return str(caught.value)
+    return well(tmp_path)
 
 
 def bound_socket(place: Path) -> None:

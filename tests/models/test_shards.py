@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ggufs import gguf
+from small_model import refused, shard
 
 from bench.errors import UsageError
 from bench.models.checks import check_directory
@@ -21,8 +22,8 @@ ONE, TWO = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors
 
 
 def write(file: Path, *names: str) -> None:
-    header = json.dumps({name: {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for name in names})
-    file.write_bytes(struct.pack("<Q", len(header)) + header.encode())
+    empty = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    file.write_bytes(shard(dict.fromkeys(names, empty)))
 
 
 @pytest.fixture
@@ -37,13 +38,6 @@ def model(tmp_path: Path) -> Path:
 
 def index(model: Path, weight_map: Any, **more: Any) -> None:
     (model / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map, **more}))
-
-
-def refused(model: Path) -> str:
-    with pytest.raises(UsageError) as caught:
-        check_directory(model)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from byte_tokenizer import SIZE, write_tokenizer
-from engines import saved, sizes
+from engines import greedy, saved, sizes
 
 from bench.engine import Options
 from bench.runtimes import transformers as runtime
@@ -95,14 +95,7 @@ def test_what_has_no_token_of_its_own_or_too_many_logits_has_no_answer(
 
 
 def alone(engine: Any, prompt: str, tokens: int) -> str:
-    ids = engine.encode(prompt)
-    begin = len(ids)
-    with torch.inference_mode():
-        for _ in range(tokens):
-            ids.append(int(engine.model(torch.tensor([ids])).logits[0, -1].argmax()))
-            if ids[-1] in engine.end_ids():
-                return str(engine.text(ids[begin:-1]))
-    return str(engine.text(ids[begin:]))
+    return greedy(engine, engine.encode(prompt), tokens)
 
 
 def test_replies_are_greedy_in_order_and_end_at_a_stop(engine: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from byte_tokenizer import write_tokenizer
-from engines import saved, sizes
+from engines import greedy, saved, sizes
 
 from bench.engine import Options
 from bench.engine.decoding import until_ended
@@ -74,14 +74,7 @@ def test_replies_are_greedy_and_in_the_order_of_the_items(engine: Any) -> None:
 
 
 def alone(engine: Any, prompt: str, tokens: int) -> str:
-    ids = [*engine.begin_ids(), *engine.encode(prompt)]
-    begin = len(ids)
-    with torch.inference_mode():
-        for _ in range(tokens):
-            ids.append(int(engine.model(torch.tensor([ids])).logits[0, -1].argmax()))
-            if ids[-1] in engine.end_ids():
-                return str(engine.text(ids[begin:-1]))
-    return str(engine.text(ids[begin:]))
+    return greedy(engine, [*engine.begin_ids(), *engine.encode(prompt)], tokens)
 
 
 def test_not_a_number_ends_the_suite(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
