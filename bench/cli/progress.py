@@ -6,8 +6,9 @@ changes when the run reports an event, and stays as it is in between.
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 
 from rich.console import Console
@@ -18,6 +19,7 @@ from rich.progress import Progress as Bar
 from bench.config.spec import Spec
 from bench.errors import Outcome
 from bench.formatting import MIB, format_duration, printable, row_title
+from bench.measure.clock import elapsed_s
 from bench.measure.events import Began, Ended, Event, Noted
 from bench.models.reference import Progress
 
@@ -27,15 +29,25 @@ CLEAR_LINE = "\r\x1b[K"
 class RunProgress:
     """A bar over all rows on a terminal, and a plain line for each event elsewhere.
 
-    The bar shows what is under way, what is next and about how much time is left. ``earlier_s`` is how long
-    each row took before on this machine, by its title; without it no time is shown.
+    The bar shows what is under way, what is next and about how much time is left. Rows get their pairs
+    one at a time, so that most rows end late. ``earlier_s`` is how long each row took before on
+    this machine, by its title; without it no time is shown. ``clock`` gives seconds.
     """
 
-    def __init__(self, spec: Spec, *, quiet: bool, earlier_s: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        quiet: bool,
+        earlier_s: Mapping[str, float] | None = None,
+        clock: Callable[[], float] = elapsed_s,
+    ) -> None:
         self._quiet = quiet
         self._rows = [row_title(group.label, arm.name) for group in spec.groups for arm in group.arms]
         self._waiting = list(self._rows)
-        self._total, self._earlier_s = len(self._waiting), dict(earlier_s or {})
+        self._total, self._left_s = len(self._waiting), dict(earlier_s or {})
+        self._clock, self._under_way_since = clock, clock()
+        self._last: str | None = None
         self._console = Console(stderr=True)
         self._bar: Bar | None = None
         if self._console.is_terminal and not quiet:
@@ -64,9 +76,8 @@ class RunProgress:
             if isinstance(event, Noted) and event.urgent:
                 print(printable(event.text), file=sys.stderr, flush=True)
             return
-        if isinstance(event, Began) and event.who in self._waiting:
-            del self._waiting[: self._waiting.index(event.who)]  # they ended in the attempt that is resumed
         text = self._line(event)
+        self._count_time(event)
         if isinstance(event, Ended) and event.who in self._waiting:
             self._waiting.remove(event.who)
         if self._bar is None:
@@ -86,17 +97,28 @@ class RunProgress:
         what = event.stage if isinstance(event, Began) else "done"
         if isinstance(event, Ended) and event.outcome != Outcome.OK:
             what = f"{event.outcome}: {event.reason}"
-        number = min(self._total - len(self._waiting) + 1, self._total)
+        known = event.who in self._rows  # a gate may have rows of its own, which come in turn
+        after = self._rows.index(event.who) if known else self._total - len(self._waiting)
+        number = min(after + 1, self._total)
         return f"[{number}/{self._total}] {printable(event.who)}: {printable(what)}"
 
+    def _count_time(self, event: Event) -> None:
+        """Take the time since the last event from what is left of the row that was under way."""
+        now = self._clock()
+        if self._last in self._left_s:
+            self._left_s[self._last] = max(0.0, self._left_s[self._last] - (now - self._under_way_since))
+        self._last, self._under_way_since = event_row(event) or self._last, now
+
     def _under_way(self, event: Event) -> str:
-        """Say what runs, what is next, and how long the rows that have not ended took before."""
+        """Say what runs, what is next, and how much longer the rows that have not ended took before."""
         parts = [f"{event.who}: {event.stage}"] if isinstance(event, Began) else []
-        others = [name for name in self._waiting if name != event_row(event)]
-        if event_row(event) in (None, *self._rows):  # a gate may have rows of its own, which come in turn
-            parts += [f"next: {name}" for name in others[:1]]
-        if self._waiting and all(name in self._earlier_s for name in self._waiting):
-            left_s = sum(self._earlier_s[name] for name in self._waiting)
+        row = event_row(event)
+        if row in (None, *self._rows):
+            place = self._rows.index(row) if row else 0
+            in_turn = [name for name in self._rows[place:] + self._rows[:place] if name in self._waiting]
+            parts += [f"next: {name}" for name in in_turn if name != row][:1]
+        left_s = sum(self._left_s.get(name, math.nan) for name in self._waiting)
+        if left_s > 0:
             parts.append(f"about {format_duration(left_s)} left")
         return printable(", ".join(parts))
 

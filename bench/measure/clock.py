@@ -1,14 +1,20 @@
-"""The wall clock, used for names and dates only; workers time durations with their monotonic clocks."""
+"""The clocks of the process that watches: dates, and how long a person has waited. Workers time what they do
+themselves."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from time import sleep
+from time import monotonic, sleep
 
 
 def utc_now() -> str:
     """Return the current time as ``2026-01-31T12:00:00Z``."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def elapsed_s() -> float:
+    """Return seconds since some moment; only differences mean anything."""
+    return monotonic()
 
 
 def pause(seconds: float) -> None:

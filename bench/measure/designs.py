@@ -11,6 +11,9 @@ See docs/decisions/0020 for what is known of each.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from bench.config.blocks import WorkloadBlock
 from bench.errors import Outcome, VariantFailed
 from bench.machine.devices import cpu_count
 from bench.measure.together import BaselineDied
@@ -40,3 +43,23 @@ def too_large_together(failed: VariantFailed | BaselineDied) -> bool:
     """Return whether a side ran out of the GPU's memory, which it may not do alone."""
     failure = failed.failure if isinstance(failed, BaselineDied) else failed
     return failure.outcome == Outcome.OOM_GPU
+
+
+def batches_of(number: int, each: int, available: int) -> list[int]:
+    """Return the ``each`` batches that pair ``number`` (from 1) decodes. Pairs rotate through the batches, so
+    that every request is decoded equally often."""
+    start = (number - 1) * each
+    return [(start + i) % available for i in range(each)]
+
+
+def shape(load: WorkloadBlock) -> tuple[int, int, int]:
+    """Return what decides how the batches of two workloads take turns; their prompts may differ."""
+    return load.requests, load.batch_size, load.output_tokens
+
+
+def requests_in(load: WorkloadBlock, batches: Sequence[int]) -> int:
+    """Return how many requests these batches hold. Their numbers go on counting after the last batch, which
+    may be smaller than the others."""
+    size = load.batch_size
+    available = -(-load.requests // size)
+    return sum(min(size, load.requests - n % available * size) for n in batches)

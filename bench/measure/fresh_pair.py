@@ -1,12 +1,14 @@
 """A baseline and a variant in two freshly started processes: the sample of `run` and of `gate`.
 
 A random draw decides which worker starts first. Both load at the same time on two processors, warm up with
-the same number of requests, and then decode the same requests in turns. Up to the turns both sides do the
-same things, and both processes end with the pair, so nothing carries over to the next pair.
+the same number of requests, and then decode the same requests in turns. They warm up at the same time only if
+there is a processor for each of their threads. Up to the turns both sides do the same things, and both
+processes end with the pair, so nothing carries over to the next pair.
 """
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
@@ -16,7 +18,6 @@ from types import TracebackType
 from typing import Any
 
 from bench import plugins
-from bench.config.blocks import WorkloadBlock
 from bench.config.spec import Arm, Group
 from bench.machine import noise
 from bench.measure import arm as one
@@ -25,7 +26,7 @@ from bench.measure.arm import ArmUnderTest, Fetch, open_worker
 from bench.measure.models import record_models
 from bench.measure.pair import pinned
 from bench.measure.replies import Command, Reply
-from bench.measure.together import ask_both, ask_each, blaming_baseline
+from bench.measure.together import ask_both, ask_each, ask_in_order, blaming_baseline
 from bench.records import ANY, ColdStart, Json, Loaded, Sides, TurnTimes, UnitRecord
 
 
@@ -68,14 +69,28 @@ class FreshPair:
         return self.base, self.variant
 
     def ask_each(
-        self, command: Command[Reply], ours: Mapping[str, object], theirs: Mapping[str, object]
+        self,
+        command: Command[Reply],
+        ours: Mapping[str, object],
+        theirs: Mapping[str, object],
+        *,
+        together: bool = True,
     ) -> tuple[Reply, Reply]:
-        """Run the same untimed command on both sides at the same time, and check each reply."""
-        limit_s = self._context.measure.timeout_s
-        found = ask_each(command.do, self.base.worker, self.variant.worker, limit_s, ours, theirs)
+        """Run the same untimed command on both sides and check each reply. They run it at the same time, or,
+        if not ``together``, first the side that started first and then the other one."""
+        workers, limit_s = (self.base.worker, self.variant.worker), self._context.measure.timeout_s
+        if together:
+            found = ask_each(command.do, *workers, limit_s, ours, theirs)
+        else:
+            found = ask_in_order(command.do, *workers, limit_s, ours, theirs, self.spawned_first)
         with blaming_baseline():
             base = replies.read(command, found[0], self.base.asked)
         return base, replies.read(command, found[1], self.variant.asked)
+
+    def _fit_together(self) -> bool:
+        """Say whether there is a processor for each thread of both sides; a GPU is fed by one thread."""
+        threads = (1 if under.known.on_gpu else under.known.threads or 1 for under in self.sides)
+        return sum(threads) <= len(os.sched_getaffinity(0))
 
     def load(self, spent: Loaded | None = None) -> None:
         """Load and optimise both models, and check the evidence. ``spent`` is the reply to an earlier load of
@@ -127,7 +142,7 @@ class FreshPair:
             {"least": under.arm.workload.warmup, "most": under.arm.workload.warmup, "finite": check}
             for under in self.sides
         ]
-        self.warm = self.ask_each(replies.WARM_UP, *fixed)
+        self.warm = self.ask_each(replies.WARM_UP, *fixed, together=self._fit_together())
         for under, warm in zip(self.sides, self.warm, strict=True):
             under.record(warm_up=warm)
 
@@ -186,14 +201,15 @@ class FreshPair:
     @property
     def _loads_differ(self) -> bool:
         """Say whether the sides have different workloads, or take different numbers of turns."""
-        ours, theirs = (_shape(under.arm.workload) for under in self.sides)
+        ours, theirs = (designs.shape(under.arm.workload) for under in self.sides)
         return ours != theirs or self.base.turns != self.variant.turns
 
     def _decoded(self, batches: Sequence[int], ours: TurnTimes, theirs: TurnTimes) -> dict[str, Any]:
         """Return what is recorded of the requests themselves, where the sides need not have the same."""
         both, found = list(zip(self.sides, (ours, theirs), strict=True)), dict[str, Any]()
         if self._loads_differ:
-            found["requests"] = Sides(*(_requests(under, batches) for under in self.sides))
+            loads = (under.arm.workload for under in self.sides)
+            found["requests"] = Sides(*(designs.requests_in(load, batches) for load in loads))
         if ours.output_tokens and theirs.output_tokens:
             found["tokens"] = Sides(*(self._tokens(under, times, batches) for under, times in both))
         if ours.replies and theirs.replies:
@@ -212,18 +228,6 @@ class FreshPair:
         return Sides(*(ColdStart(loaded.load_s, warm.first_request_ms) for loaded, warm in both))
 
 
-def _shape(load: WorkloadBlock) -> tuple[int, int, int]:
-    """Return what decides how batches take turns; the prompts themselves may differ."""
-    return load.requests, load.batch_size, load.output_tokens
-
-
-def _requests(under: ArmUnderTest, batches: Sequence[int]) -> int:
-    """Return how many requests these batches of a side hold; its last batch may be smaller."""
-    load = under.arm.workload
-    sizes = (min(load.batch_size, load.requests - n % under.batches * load.batch_size) for n in batches)
-    return sum(sizes)
-
-
 def made_now(loaded: Loaded) -> bool:
     """Say whether this load did one-off work itself, such as calibration, instead of reusing the result."""
     return any(not bill["reused"] for bill in loaded.one_off_bills())
@@ -239,10 +243,3 @@ def prompts_of(arm: Arm) -> Sequence[Any]:
     """Return the requests of the arm's workload."""
     found: Sequence[Any] = plugins.load("workloads", arm.workload.name).prompts(arm.workload)
     return found
-
-
-def batches_of(number: int, each: int, available: int) -> list[int]:
-    """Return the ``each`` batches that pair ``number`` (from 1) decodes. Pairs rotate through the batches, so
-    that every request is decoded equally often."""
-    start = (number - 1) * each
-    return [(start + i) % available for i in range(each)]

@@ -1,54 +1,101 @@
 """Measure a baseline and its variants, one after the other.
 
-At most two models are in memory at a time, and no variant process is used for two rows.
+At most two models are in memory at a time, and no variant process is used for two rows. Every row gets its
+first pair of processes before any row gets a second one, and so on. What the machine gives to a row changes
+from minute to minute, and pairs measured right after each other would all see the same of it
+(docs/decisions/0024).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from bench.config.served import is_server
 from bench.config.spec import Arm, Group
 from bench.errors import BenchError, IntegrityError, InterruptedRun, JournalFailed, Outcome, VariantFailed
+from bench.formatting import row_title
 from bench.measure import pair, passes, suites
 from bench.measure.arm import ArmUnderTest, RunContext, open_worker
 from bench.measure.events import Ended
 from bench.measure.fresh_pair import prompts_of
 from bench.measure.models import record_models
-from bench.measure.pairs import Pairs
+from bench.measure.pairs import Finished, Pairs
 from bench.measure.row import VariantRun
 from bench.measure.served import ServedRun, measure_alone
 from bench.measure.together import BaselineDied
 from bench.measure.worker_process import PeerGone
 from bench.models.reference import LocalModel, ModelRef
 
+# Failures that end the run and not only a row.
+UNRECORDED = (InterruptedRun, IntegrityError, JournalFailed)
+
 
 class GroupRun:
-    """Measures one group; ``done`` holds the names of arms that an earlier attempt has finished.
+    """Measures one group; ``done`` holds the rows that an earlier attempt has finished, by their names.
 
     ``measured`` are the rows that have pairs, to which further ones can be added.
     """
 
     def __init__(
-        self, group: Group, context: RunContext, fetch: Callable[[ModelRef], LocalModel], done: set[str]
+        self,
+        group: Group,
+        context: RunContext,
+        fetch: Callable[[ModelRef], LocalModel],
+        done: Mapping[str, Finished],
     ) -> None:
         self.group, self.context, self.fetch, self.done = group, context, fetch, done
         self.measured: list[Pairs] = []
         self._failed: str | None = None
 
     def run(self) -> None:
-        """Measure every arm that is not done. If a variant fails, its reason is recorded and the others
-        continue."""
+        """Measure every row that is not done, then give them further pairs. If a variant fails, its reason is
+        recorded and the others continue."""
         self._measure_baseline()
         for variant in self.group.variants:
-            if variant.name not in self.done:
+            if variant.name in self.done:
+                self._take_up(variant)
+            else:
                 self._measure_variant(variant)
+        waiting = list(self.measured)
+        while waiting:
+            waiting = [pairs for pairs in waiting if self._goes_on(pairs)]
+
+    def _take_up(self, variant: Arm) -> None:
+        """Go on with the pairs of a row that an earlier attempt has finished."""
+        row = open_worker(variant, self.group.label, self.context)
+        pairs = self._pairs_of(row)
+        pairs.take_up(self.done[variant.name], self.done.get(self.group.baseline.name, Finished()))
+        if pairs.units:
+            self.measured.append(pairs)
+        else:
+            self.context.tell(Ended(row.title, Outcome.OK))
+
+    def _pairs_of(self, row: ArmUnderTest) -> Pairs:
+        kind = ServedRun if is_server(row.arm.runtime) else VariantRun
+        return kind(self.group, row, self.fetch)
+
+    def _goes_on(self, pairs: Pairs) -> bool:
+        """Measure one more pair of a row unless it has enough. Return whether it may need another one."""
+        status, reason = Outcome.OK, ""
+        try:
+            if not pairs.enough():
+                pairs.further()
+                return True
+        except UNRECORDED:
+            raise
+        except (BenchError, BaselineDied, PeerGone) as failure:
+            status, reason = _outcome_of(failure)
+            pairs.row.record(status=status, reason=reason)
+            self.measured.remove(pairs)
+        self.context.tell(Ended(pairs.row.title, status, reason))
+        return False
 
     def _measure_baseline(self) -> None:
         """Measure the baseline alone, in a process that never serves as the partner of a variant."""
         arm = self.group.baseline
         if arm.name in self.done:
+            self.context.tell(Ended(row_title(self.group.label, arm.name), Outcome.OK))
             return
         with self._recorded(arm) as under:
             _supported(arm)
@@ -73,9 +120,8 @@ class GroupRun:
             if self._failed is not None:  # do not start a broken baseline again for every variant
                 reason = f"{variant.name} was not measured: the baseline has failed ({self._failed})"
                 raise VariantFailed(Outcome.BASELINE_FAILED, reason)
-            kind = ServedRun if is_server(variant.runtime) else VariantRun
-            pairs = kind(self.group, row, self.fetch)
-            pairs.run()
+            pairs = self._pairs_of(row)
+            pairs.first()
             if pairs.units:
                 self.measured.append(pairs)
 
@@ -95,24 +141,28 @@ class GroupRun:
         try:
             yield under
             status, reason = Outcome.OK, ""
-        except VariantFailed as failure:
-            status, reason = failure.outcome, failure.reason
-        except (BaselineDied, PeerGone) as gone:
-            status, reason = Outcome.BASELINE_FAILED, f"the baseline's worker died beside it ({gone})"
-        except JournalFailed:
-            writable = False
+        except UNRECORDED as stopped:
+            writable = not isinstance(stopped, JournalFailed)
             raise
-        except (InterruptedRun, IntegrityError):
-            raise
-        except BenchError as failure:
-            status, reason = Outcome.LOAD_ERROR, str(failure)
+        except (BenchError, BaselineDied, PeerGone) as failure:
+            status, reason = _outcome_of(failure)
         finally:
             under.worker.close()
             if arm.is_baseline and status != Outcome.OK:
                 self._failed = f"{status}: {reason}"
             if writable:
                 under.record(status=status, reason=reason)
-            self.context.tell(Ended(under.title, status, reason))
+            if all(pairs.row is not under for pairs in self.measured):  # else it may get further pairs
+                self.context.tell(Ended(under.title, status, reason))
+
+
+def _outcome_of(failure: Exception) -> tuple[Outcome, str]:
+    """Return what is recorded of a row that failed."""
+    if isinstance(failure, VariantFailed):
+        return failure.outcome, failure.reason
+    if isinstance(failure, BaselineDied | PeerGone):
+        return Outcome.BASELINE_FAILED, f"the baseline's worker died beside it ({failure})"
+    return Outcome.LOAD_ERROR, str(failure)
 
 
 def _supported(arm: Arm) -> None:

@@ -1,16 +1,26 @@
-"""When a row has enough pairs: its interval is narrow, there are as many as allowed, or many are void."""
+"""The pairs of one row, and when it has enough of them: its interval is narrow, there are as many as allowed,
+or many are void."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 from bench.config.spec import Group
 from bench.errors import Outcome, VariantFailed
 from bench.measure.arm import ArmUnderTest
 from bench.measure.events import Began
-from bench.records import UnitRecord
+from bench.records import Facts, UnitRecord
 from bench.stats.pairs import LEAST_PAIRS, PairRatio
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A row that an earlier attempt at the run has finished, and the pairs that it has."""
+
+    facts: Facts | None = None
+    units: Sequence[UnitRecord] = ()
 
 
 class Pairs(ABC):
@@ -21,12 +31,21 @@ class Pairs(ABC):
         self.units: list[UnitRecord] = []
 
     @abstractmethod
+    def first(self) -> None:
+        """Measure the row's first pair, and all figures that do not come from pairs. Raises BaselineDied or
+        VariantFailed."""
+
+    @abstractmethod
     def ratio(self, units: list[UnitRecord]) -> PairRatio:
         """Return the cost ratio over these pairs."""
 
     @abstractmethod
     def further(self) -> None:
         """Measure one more pair and keep it."""
+
+    def take_up(self, row: Finished, baseline: Finished) -> None:
+        """Go on from the pairs that an earlier attempt has measured."""
+        self.row.facts, self.units = row.facts, [*row.units]
 
     def keep(self, unit: UnitRecord) -> None:
         """Add a pair, and write it to the journal."""
@@ -39,9 +58,10 @@ class Pairs(ABC):
         return [unit for unit in self.units if not unit.void]
 
     def enough(self) -> bool:
-        """Say whether to stop: the interval is narrow enough, the limit is reached, or too many pairs are
-        void. Measuring stops once there are more void pairs than ``measure.processes``, so a busy machine
-        adds about one round at most."""
+        """Say whether the row needs no more pairs: its interval is narrow, it has as many as allowed, or too
+        many of them are void. Measuring stops once there are more void pairs than ``measure.processes``, so a
+        busy machine adds about one round at most. Raises VariantFailed of the outcome ``unfit`` if so few
+        pairs are left that they show nothing."""
         settings, quiet = self.context.measure, len(self.valid())
         if len(self.units) - quiet > settings.processes:
             self.must_be_fit(quiet)

@@ -2,9 +2,8 @@
 
 In the first pair the turns come first, while both processes have the same history. Then the variant runs
 alone (latency, memory, energy). The profiler and drift come last, and nothing is timed after them: the
-profiler stays attached to the process, and drift leaves it with a different heap from a fresh one. Pairs are
-added until the interval of the cost ratio is narrow enough. Only the width of the interval decides that,
-never its position.
+profiler stays attached to the process, and drift leaves it with a different heap from a fresh one. Further
+pairs only run in turns.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from bench.measure import pair as beside
 from bench.measure.apart_pair import ApartPair
 from bench.measure.arm import ArmUnderTest, Fetch, open_worker
 from bench.measure.events import Noted
-from bench.measure.fresh_pair import FreshPair, batches_of, made_now
-from bench.measure.pairs import Pairs
+from bench.measure.fresh_pair import FreshPair, made_now
+from bench.measure.pairs import Finished, Pairs
 from bench.measure.together import BaselineDied
 from bench.records import Facts, UnitRecord
 from bench.stats.pairs import Kernels, PairRatio, pair_ratio, prior_of
@@ -39,14 +38,14 @@ class VariantRun(Pairs):
         self._base_facts: Facts | None = None
         self._apart = self.in_turns and self.context.measure.design == designs.ABBA
 
-    def run(self) -> None:
-        """Measure the variant. Raises BaselineDied or VariantFailed; VariantFailed has the outcome ``unfit``
-        if the machine was too busy to give enough valid pairs.
+    def first(self) -> None:
+        """Measure the first pair, and in it everything else of the row.
 
         If both models together need more memory than the GPU has, their processes run one after the other.
+        Raises BaselineDied or VariantFailed.
         """
         try:
-            self._pairs()
+            self._first()
         except (VariantFailed, BaselineDied) as failed:
             if self._apart or self.units or not self.in_turns or not designs.too_large_together(failed):
                 raise
@@ -54,15 +53,19 @@ class VariantRun(Pairs):
             words = f"{self.row.title} and its baseline do not fit the GPU together: they run one by one"
             self.context.tell(Noted(words, urgent=True))
             self.row.worker = open_worker(self.row.arm, self.group.label, self.context).worker
-            self._pairs()
+            self._first()
 
-    def _pairs(self) -> None:
+    def _first(self) -> None:
         if self._apart:
             self._first_apart()
         else:
             self._first_pair()
-        while self.in_turns and not self.enough():
-            self.further()
+
+    def take_up(self, row: Finished, baseline: Finished) -> None:
+        """Go on from the pairs of an earlier attempt, in its design."""
+        super().take_up(row, baseline)
+        self._base_facts = baseline.facts
+        self._apart = any(unit.design == designs.ABBA for unit in row.units)
 
     # ---- pairs -----------------------------------------------------------------------------------
 
@@ -147,7 +150,7 @@ class VariantRun(Pairs):
         facts, asked = self.row.facts, self.row.arm.runtime.device
         if facts.on_gpu if facts else device_here(asked) == "cuda":
             each = max(each, designs.LEAST_BATCHES_ON_GPU)
-        return batches_of(len(self.valid()) + 1, each, self.row.batches)
+        return designs.batches_of(len(self.valid()) + 1, each, self.row.batches)
 
     def _keep(self, unit: UnitRecord, ticks: tuple[Ticks, Ticks]) -> None:
         """Write a unit down. It is void if others used the machine meanwhile, whatever its result is."""

@@ -96,15 +96,14 @@ class ServedRun(Pairs):
         super().__init__(group, row)
         self.fetch = fetch
 
-    def run(self) -> None:
-        """Measure the variant; by itself if its load is another one, or if a gate measures the pairs."""
+    def first(self) -> None:
+        """Measure the variant's first pair. It runs by itself if its load is another one, or if a gate
+        measures the pairs."""
         if not self.context.duets or self.group.baseline.workload != self.row.arm.workload:
             return measure_alone(self.row, self.fetch)
         record_model(self.row, self.fetch)
         _say_why_no_drift(self.row)
-        while not self.units or not self.enough():
-            self.further()
-        return must_be_valid([block for unit in self.units if unit.loads for block in unit.loads.variant])
+        return self.further()
 
     def further(self) -> None:
         """Measure one more pair of servers."""

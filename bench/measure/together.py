@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 
 from bench.errors import Outcome, VariantFailed
 from bench.measure.worker_process import PeerGone, WorkerProcess
@@ -68,6 +68,24 @@ def ask_each(
     with blaming_baseline():
         baseline.start(do, (), **ours)
     return _answers(do, baseline, variant, timeout_s, _start(variant, do, (), **theirs))
+
+
+def ask_in_order(
+    do: str,
+    baseline: WorkerProcess,
+    variant: WorkerProcess,
+    timeout_s: float,
+    ours: Mapping[str, object],
+    theirs: Mapping[str, object],
+    first: int,
+) -> tuple[Json, Json]:
+    """Give both workers the same untimed command one after the other, the baseline first if ``first`` is 0.
+    Raises the same errors as ``ask_both``."""
+    found = dict[WorkerProcess, Json]()
+    for worker in (baseline, variant) if first == 0 else (variant, baseline):
+        with blaming_baseline() if worker is baseline else nullcontext():
+            found[worker] = worker.ask(do, timeout_s, **(ours if worker is baseline else theirs))
+    return found[baseline], found[variant]
 
 
 def _answers(

@@ -15,7 +15,8 @@ from bench.errors import Outcome
 from bench.machine import noise
 from bench.measure import passes, replies
 from bench.measure.arm import ArmUnderTest, RunContext, open_worker
-from bench.measure.fresh_pair import FreshPair, batches_of
+from bench.measure.designs import batches_of
+from bench.measure.fresh_pair import FreshPair
 from bench.measure.replies import Command, Reply
 from bench.measure.together import blaming_baseline
 from bench.models.reference import LocalModel, ModelRef

@@ -1,4 +1,4 @@
-"""How long each row took in an earlier run of the same config on this machine."""
+"""How long each row took in an earlier run of the same config on this machine, further pairs included."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.store.schema import KINDS, check_record
 
 
 def earlier_seconds(out: Path, name: str) -> dict[str, float]:
-    """Return the seconds from start to end of each row, by its name, in an earlier run.
+    """Return how many seconds were spent on each row, by its name, in an earlier run.
 
     It is the newest finished run called ``name`` in ``out``; the result is empty if there is none.
     """
@@ -36,15 +36,20 @@ def _seconds(directory: Path) -> dict[str, float]:
     if not any(record["kind"] == "run_finished" for record in records):
         return {}
     for number, record in enumerate(records, start=1):
-        if record["kind"] != "arm":
+        if record["kind"] not in ("arm", "unit"):
             continue
         check_record(number, record, str(path))
+        if record["kind"] == "unit":
+            title = row_title(str(record["group"]), str(record["variant"]))
+            if title in took:  # a further pair
+                took[title] += float(str(record.get("took_s", 0)))
+            continue
         key = str(record["group"]), str(record["name"])
         at = datetime.fromisoformat(str(record["at_utc"]))
         if record.get("started"):
             began[key] = at
         elif "status" in record and key in began:
-            seconds = (at - began[key]).total_seconds()
+            seconds = (at - began.pop(key)).total_seconds()
             if seconds >= 0:  # else the wall clock was set back meanwhile
                 took[row_title(*key)] = seconds
     return took

@@ -12,6 +12,7 @@ from bench.formatting import one_line
 from bench.machine.fingerprint import fingerprint
 from bench.measure.clock import utc_now
 from bench.measure.models import OWN, changed_digest, model_record, models_by_key
+from bench.measure.pairs import Finished
 from bench.models.reference import LocalModel, ModelRef
 from bench.records import RunRecord
 from bench.results.from_records import NOT_A_FAILURE
@@ -20,6 +21,8 @@ from bench.store.journal import Journal
 from bench.store.lock import HOLDER_NAME, LOCK_NAME
 from bench.store.replay import JOURNAL, replay
 from bench.store.run_files import RUN_JSON
+
+Done = Mapping[str, Mapping[str, Finished]]  # finished rows, by cell and name
 
 
 def own_files(directory: Path) -> Path:
@@ -67,8 +70,8 @@ def same_models(before: RunRecord, spec: Spec, fetch: Callable[[ModelRef], Local
                     raise _refused(before, f"{what} of {of}")
 
 
-def continued(directory: Path) -> tuple[Journal, dict[str, set[str]]]:
-    """Open the journal of a run again, and return it with the finished arms of each cell."""
+def continued(directory: Path) -> tuple[Journal, Done]:
+    """Open the journal of a run again, and return it with the finished rows of each cell, by their names."""
     journal = Journal.reopen(directory / JOURNAL, utc_now)
     try:
         run = replay(journal.take_earlier(), journal.notices, str(journal.path))
@@ -78,13 +81,15 @@ def continued(directory: Path) -> tuple[Journal, dict[str, set[str]]]:
     return journal, _done(run)
 
 
-def _done(run: RunRecord) -> dict[str, set[str]]:
-    """Return the finished arms of each cell. Interrupted and failed arms are not among them: they are
+def _done(run: RunRecord) -> Done:
+    """Return the finished rows of each cell. Interrupted and failed rows are not among them: they are
     measured again."""
-    found: dict[str, set[str]] = {}
+    found: dict[str, dict[str, Finished]] = {}
     for arm in run.arms:
         if arm.status in NOT_A_FAILURE and arm.status != Outcome.INTERRUPTED:
-            found.setdefault(arm.group, set()).add(arm.name)
+            units = [unit for unit in run.units if (unit.group, unit.variant) == (arm.group, arm.name)]
+            facts = arm.loaded.facts if arm.loaded else None
+            found.setdefault(arm.group, {})[arm.name] = Finished(facts, units)
     return found
 
 

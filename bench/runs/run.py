@@ -2,10 +2,10 @@
 
 The stages, in order: fetch the models; measure the baseline alone, in its own worker; then measure each
 variant. For a variant, start a fresh pair of workers for it and its baseline, load and optimise, check the
-evidence, run both in turns, measure the variant alone, and compare its output with the baseline's. Further
-fresh pairs only run in turns, until the interval of the cost ratio is narrow enough. Everything goes into the
-journal as it happens. At the end ``run.json`` is made from the journal by the function that ``bench verify``
-also uses.
+evidence, run both in turns, measure the variant alone, and compare its output with the baseline's. When every
+variant has its first pair, the variants get further ones, one at a time each, until the interval of each
+cost ratio is narrow enough; those only run in turns. Everything goes into the journal as it happens. At the
+end ``run.json`` is made from the journal by the function that ``bench verify`` also uses.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from bench.models.reference import LocalModel, ModelRef, Progress
 from bench.pricing.reprice import price_block, slice_of
 from bench.records import Json
 from bench.runs.directory import new_directory, write_summary
-from bench.runs.resume import continued, may_continue, own_files, same_models
+from bench.runs.resume import Done, continued, may_continue, own_files, same_models
 from bench.store.device_lock import device_locks
 from bench.store.files import write_atomic
 from bench.store.journal import Journal
@@ -105,13 +105,11 @@ def _tools(
     return RunContext(directory, journal, tell, interrupt.check, measure, spec.drift, text, slo=limits)
 
 
-def _measure(
-    spec: Spec, tools: RunContext, fetch: Fetch, done: Mapping[str, set[str]], budget_s: float | None
-) -> None:
+def _measure(spec: Spec, tools: RunContext, fetch: Fetch, done: Done, budget_s: float | None) -> None:
     """Measure every group but for the rows that are ``done``, and then spend what is left of a budget."""
     budget, measured = Budget(budget_s or 0.0), list[Pairs]()
     for group in spec.groups:
-        rows = GroupRun(group, tools, fetch, done.get(group.label, set()))
+        rows = GroupRun(group, tools, fetch, done.get(group.label, {}))
         rows.run()
         measured += rows.measured
     if budget_s is not None:

@@ -72,7 +72,7 @@ def measure(work: Work, out: Path) -> Path:
                 so_far = Growing(directory)
                 if work.whole_run and not nothing_differs(so_far.run()):
                     for group in work.spec.groups:
-                        GroupRun(group, tools, work.fetch, set()).run()
+                        GroupRun(group, tools, work.fetch, {}).run()
                 _Units(work, tools, so_far).run()
     return directory
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from bench.measure import fresh_pair, passes, units
 from bench.measure.arm import open_worker
-from bench.measure.fresh_pair import FreshPair, batches_of
+from bench.measure.designs import batches_of
+from bench.measure.fresh_pair import FreshPair
 from bench.records import UnitRecord
 from bench.runs import units as rounds
 

@@ -112,12 +112,13 @@ def test_what_reads_like_an_end_is_none(spec: Spec, capsys: pytest.CaptureFixtur
 
 
 def test_more_ends_than_rows_count_no_further(spec: Spec, capsys: pytest.CaptureFixture[str]) -> None:
-    """A gate ends its comparisons by the variant's name, a run that is resumed begins anew."""
+    """A gate ends its comparisons by the variant's name."""
     with RunProgress(spec, quiet=False) as rows:
         for name in ("baseline", "a", "b[red]c: d", "a"):
             rows.tell(Ended(name, Outcome.OK))
+        rows.tell(Began("candidate", "unit 9"))
         rows.tell(Began("a", "unit 9"))
-    assert capsys.readouterr().err.splitlines()[-1] == "[3/3] a: unit 9"
+    assert capsys.readouterr().err.splitlines()[-2:] == ["[3/3] candidate: unit 9", "[2/3] a: unit 9"]
 
 
 def test_a_worker_s_words_do_not_drive_the_terminal(spec: Spec, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,11 +178,26 @@ def test_on_a_terminal_too_only_an_end_counts(spec: Spec, screen: Screen) -> Non
         assert screen.bar == "1/3 next: a"
 
 
-def test_a_resumed_run_begins_where_it_stopped(spec: Spec, screen: Screen) -> None:
-    """Rows that ended before are told of no more: they count, and are neither next nor time left."""
-    with RunProgress(spec, quiet=False, earlier_s=EARLIER_S) as rows:
-        rows.tell(Began("a", "load"))
-    assert screen.bar == "1/3 a: load, next: b[red]c: d, about 65 s left"
+def test_rows_that_get_their_pairs_one_at_a_time_end_late(spec: Spec, screen: Screen) -> None:
+    """The time that a row has had is not left. After the last row comes the first that has not ended."""
+    now = [0.0]
+    with RunProgress(spec, quiet=False, earlier_s=EARLIER_S, clock=lambda: now[0]) as rows:
+        rows.tell(Ended("baseline", Outcome.OK))
+        shown = []
+        for at, who in enumerate(("a", "b[red]c: d", "a", "b[red]c: d")):
+            now[0] = 10.0 * at
+            rows.tell(Began(who, "pair"))
+            shown.append(screen.bar)
+        now[0] = 40.0
+        rows.tell(Ended("b[red]c: d", Outcome.OK))
+        shown.append(screen.bar)
+    assert shown == [
+        "1/3 a: pair, next: b[red]c: d, about 65 s left",
+        "1/3 b[red]c: d: pair, next: a, about 55 s left",
+        "1/3 a: pair, next: b[red]c: d, about 45 s left",
+        "1/3 b[red]c: d: pair, next: a, about 35 s left",
+        "2/3 next: a, about 10 s left",
+    ]
 
 
 def test_units_of_a_gate_are_no_rows_of_the_config(spec: Spec, screen: Screen) -> None:

@@ -129,7 +129,10 @@ class Desk:
 
     def run(self) -> Desk:
         """The variant's whole row."""
-        VariantRun(self.group, self.open_worker(self.group.variants[0], "", self.context), self.fetch).run()
+        row = VariantRun(self.group, self.open_worker(self.group.variants[0], "", self.context), self.fetch)
+        row.first()
+        while row.in_turns and not row.enough():
+            row.further()
         return self
 
     # ---- what the workers say --------------------------------------------------------------------

@@ -63,21 +63,65 @@ def test_both_sides_go_first_about_equally_often(monkeypatch: Patch) -> None:
     assert 0.46 < sum(firsts) / len(firsts) < 0.54
 
 
-def test_both_sides_load_at_the_same_time(monkeypatch: Patch) -> None:
-    """Each is asked before either has answered."""
-    order: list[str] = []
-    desk = Desk(monkeypatch, replies=lambda process, do: order.append(f"{process.side} {do}"))
+def in_order(monkeypatch: Patch, number: int = 1, **facts: object) -> list[str]:
+    """What a pair asks of its workers, each with the number of answers that have arrived before it."""
+    answered: list[str] = []
+    desk = Desk(monkeypatch, replies=lambda process, do: answered.append(do), facts=facts)
     asked: list[str] = []
     start = Process.start
 
     def noting(self: Process, do: str, descriptors: Any, **arguments: object) -> None:
-        asked.append(f"{self.side} {do} after {len(order)}")
+        asked.append(f"{self.side} {do} after {len(answered)}")
         start(self, do, descriptors, **arguments)
 
-    monkeypatch.setattr(Process, "start", noting)
-    turns(desk)
-    assert asked[:4] == ["base load after 0", "variant load after 0", "base prompts after 2",
-                         "variant prompts after 2"]  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setattr(Process, "start", noting)
+        turns(desk, number)
+    return asked
+
+
+def test_both_sides_load_at_the_same_time(monkeypatch: Patch) -> None:
+    """Each is asked before either has answered."""
+    assert in_order(monkeypatch)[:4] == ["base load after 0", "variant load after 0", "base prompts after 2",
+                                         "variant prompts after 2"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("processors", "facts", "together"),
+    [
+        (4, {"threads": 2}, True),
+        (3, {"threads": 2}, False),
+        (2, {"threads": 1}, True),
+        (1, {"threads": 1}, False),
+        (1, {"threads": None}, False),
+        (2, {"threads": 16, "device": "cuda"}, True),
+    ],
+)
+def test_sides_warm_up_together_only_if_each_thread_has_a_processor(
+    monkeypatch: Patch, processors: int, facts: dict[str, Any], together: bool
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(processors)))
+    begun = {tuple(in_order(monkeypatch, number, **facts)[4:6]) for number in range(1, 9)}
+    if together:
+        assert begun == {("base warm_up after 4", "variant warm_up after 4")}
+    else:
+        assert begun == {
+            ("base warm_up after 4", "variant warm_up after 5"),
+            ("variant warm_up after 4", "base warm_up after 5"),
+        }
+
+
+@pytest.mark.parametrize("side", ["base", "variant"])
+def test_a_side_that_fails_while_it_warms_up_alone_is_named(monkeypatch: Patch, side: str) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0})
+    broken = VariantFailed(Outcome.RUN_ERROR, "no warmth")
+    with pytest.raises(BaselineDied if side == "base" else VariantFailed, match="no warmth"):
+        turns(
+            Desk(
+                monkeypatch,
+                replies=lambda process, do: broken if (process.side, do) == (side, "warm_up") else None,
+            )
+        )
 
 
 def test_a_start_that_fails_leaves_no_process(monkeypatch: Patch) -> None:

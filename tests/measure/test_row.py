@@ -12,7 +12,7 @@ from desk import Desk, Process, Reply
 
 from bench.config.blocks import WorkloadBlock
 from bench.errors import Outcome, VariantFailed
-from bench.measure.fresh_pair import batches_of
+from bench.measure.designs import batches_of
 from bench.measure.pairs import half_width
 from bench.measure.together import BaselineDied
 from bench.records import Loaded, UnitRecord

@@ -24,6 +24,11 @@ def end(at: int, name: str, group: str = "", status: str = "ok") -> Event:
     return at, "arm", {"group": group, "name": name, "status": status, "reason": ""}
 
 
+def pair(at: int, name: str, took_s: float) -> Event:
+    unit = {"number": 1, "group": "", "variant": name, "batches": [0], "spawned_first": 0, "took_s": took_s}
+    return at, "unit", unit
+
+
 def write(out: Path, directory: str, *events: Event, finished: bool = True, **head: Any) -> Path:
     """A run's journal; its events come at these seconds."""
     seconds = iter([0, *(at for at, _kind, _said in events), 3599])
@@ -59,8 +64,17 @@ def test_rows_that_run_at_the_same_time(tmp_path: Path) -> None:
 
 def test_what_else_a_row_records_is_neither_begin_nor_end(tmp_path: Path) -> None:
     more = (20, "arm", {"group": "", "name": "a", "solo": []})
-    write(tmp_path, "1", begin(0, "a"), more, (25, "unit", {"group": "", "variant": "a"}), end(30, "a"))
+    write(tmp_path, "1", begin(0, "a"), more, pair(25, "a", 4), end(30, "a"))
     assert earlier_seconds(tmp_path, "demo") == {"a": 30.0}
+
+
+def test_further_pairs_come_after_the_end_of_a_row(tmp_path: Path) -> None:
+    """Rows get them in turn, and a row that fails in one of them ends again."""
+    write(
+        tmp_path, "1", begin(0, "a"), pair(25, "a", 4), end(30, "a"), begin(30, "b"), end(50, "b"),
+        pair(57, "a", 7.5), pair(62, "b", 5), pair(70, "a", 8), end(71, "a", status="timeout"),
+    )  # fmt: skip
+    assert earlier_seconds(tmp_path, "demo") == {"a": 45.5, "b": 25.0}
 
 
 def test_an_attempt_that_was_begun_again_counts_from_there(tmp_path: Path) -> None:
