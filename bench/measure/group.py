@@ -62,14 +62,18 @@ class GroupRun:
             waiting = [pairs for pairs in waiting if self._goes_on(pairs)]
 
     def _take_up(self, variant: Arm) -> None:
-        """Go on with the pairs of a row that an earlier attempt has finished."""
-        row = open_worker(variant, self.group.label, self.context)
-        pairs = self._pairs_of(row)
-        pairs.take_up(self.done[variant.name], self.done.get(self.group.baseline.name, Finished()))
-        if pairs.units:
+        """Go on with the pairs of a row that an earlier attempt has finished, if it has pairs."""
+        row = self.done[variant.name]
+        if row.units:
+            pairs = self._pairs_of(open_worker(variant, self.group.label, self.context))
+            pairs.take_up(row, self.done.get(self.group.baseline.name, Finished()))
             self.measured.append(pairs)
         else:
-            self.context.tell(Ended(row.title, Outcome.OK))
+            self._tell_finished(variant)
+
+    def _tell_finished(self, arm: Arm) -> None:
+        row = self.done[arm.name]
+        self.context.tell(Ended(row_title(self.group.label, arm.name), row.outcome, row.reason))
 
     def _pairs_of(self, row: ArmUnderTest) -> Pairs:
         kind = ServedRun if is_server(row.arm.runtime) else VariantRun
@@ -95,7 +99,7 @@ class GroupRun:
         """Measure the baseline alone, in a process that never serves as the partner of a variant."""
         arm = self.group.baseline
         if arm.name in self.done:
-            self.context.tell(Ended(row_title(self.group.label, arm.name), Outcome.OK))
+            self._tell_finished(arm)
             return
         with self._recorded(arm) as under:
             _supported(arm)

@@ -17,10 +17,12 @@ from bench.stats.pairs import LEAST_PAIRS, PairRatio
 
 @dataclass(frozen=True)
 class Finished:
-    """A row that an earlier attempt at the run has finished, and the pairs that it has."""
+    """A row that an earlier attempt at the run has finished, how, and the pairs that it has."""
 
     facts: Facts | None = None
     units: Sequence[UnitRecord] = ()
+    outcome: Outcome = Outcome.OK
+    reason: str = ""
 
 
 class Pairs(ABC):

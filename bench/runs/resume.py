@@ -89,7 +89,9 @@ def _done(run: RunRecord) -> Done:
         if arm.status in NOT_A_FAILURE and arm.status != Outcome.INTERRUPTED:
             units = [unit for unit in run.units if (unit.group, unit.variant) == (arm.group, arm.name)]
             facts = arm.loaded.facts if arm.loaded else None
-            found.setdefault(arm.group, {})[arm.name] = Finished(facts, units)
+            found.setdefault(arm.group, {})[arm.name] = Finished(
+                facts, units, Outcome(arm.status), arm.reason
+            )
     return found
 
 

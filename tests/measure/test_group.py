@@ -130,10 +130,12 @@ def test_a_run_that_is_continued_goes_on_with_the_pairs_that_are_there(monkeypat
         "a": Finished(FACTS, [unit("a", 1), unit("a", 2)]),
         "b": Finished(FACTS, [unit("b", 1)]),
         "without": Finished(FACTS),
+        "not here": Finished(outcome=Outcome.UNSUPPORTED, reason="no GPU"),
     }
-    plan = Plan(monkeypatch, {"a": 2, "without": 9, "b": 2, "c": 2}, done=done).run()
+    plan = Plan(monkeypatch, {"a": 2, "without": 9, "not here": 9, "b": 2, "c": 2}, done=done).run()
     assert plan.log == ["c1", "b2", "c2"]
-    assert plan.ends == [(name, "ok") for name in ("baseline", "without", "a", "b", "c")]
+    ok = [(name, "ok") for name in ("baseline", "without", "a", "b", "c")]
+    assert plan.ends == [*ok[:2], ("not here", "unsupported"), *ok[2:]]
     assert plan.status("b") == [], "it had ended before"
 
 
