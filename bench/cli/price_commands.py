@@ -113,7 +113,7 @@ def priced(
     """
     from bench.measure.clock import utc_now
     from bench.pricing.reprice import new_price
-    from bench.results.from_records import summarise
+    from bench.results.summarise import summarise
     from bench.results.summary import load_run
     from bench.store.replay import judging, load_record
 

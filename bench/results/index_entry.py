@@ -14,10 +14,10 @@ from bench.errors import BenchError, IntegrityError, UsageError
 from bench.formatting import one_line
 from bench.metrics import cost, energy, throughput
 from bench.metrics.comparisons import Comparison
-from bench.results.from_records import STEP_PAIRS
 from bench.results.indexed import NO_RUN, UNREADABLE, IndexedRow, IndexedRun, files_of
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
+from bench.results.summarise import STEP_PAIRS
 from bench.results.summary import RUN_JSON, is_run, load_run
 from bench.stats.figure import Figure
 from bench.stats.verdict import Design

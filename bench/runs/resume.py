@@ -14,7 +14,7 @@ from bench.measure.clock import utc_now
 from bench.measure.models import OWN, changed_digest, model_record, models_by_key
 from bench.models.reference import LocalModel, ModelRef
 from bench.records import RunRecord
-from bench.results.from_records import NOT_A_FAILURE
+from bench.results.summarise import NOT_A_FAILURE
 from bench.runs.directory import LOGS
 from bench.store.journal import Journal
 from bench.store.lock import HOLDER_NAME, LOCK_NAME

@@ -24,7 +24,7 @@ from bench.measure.models import models_by_key
 from bench.models.cache import directory_digest
 from bench.models.reference import LocalModel, ModelRef
 from bench.records import Json, UnitRecord
-from bench.results.from_records import summarise
+from bench.results.summarise import summarise
 from bench.sides.differences import NOT_MEASURED
 from bench.sides.side import Sides
 from bench.store.files import digest

@@ -20,9 +20,9 @@ from bench.gate.limits import rules
 from bench.metrics import cost, latency, output_drift
 from bench.records import EnergyReading, MemoryPeaks
 from bench.records.grid import grid_of
-from bench.results.from_records import summarise
 from bench.results.row import Evidence, Row
 from bench.results.run_summary import RunStatus, RunSummary, in_turns
+from bench.results.summarise import summarise
 from bench.results.summary import RUN_JSON, SEAL, UNSEALED, load_run
 from bench.stats.verdict import Design, Verdict
 
