@@ -16,7 +16,7 @@ from bench.cli.output import command_ci, speakable
 from bench.config.spec import Spec
 from bench.errors import BenchError, UsageError
 from bench.gate import DEFAULT_CAP
-from bench.gate.finding import GateBlock
+from bench.gate.verdict import GateBlock
 from bench.results.run_summary import RunSummary
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from bench.gate.finding import Finding, GateVerdict, finding
 from bench.gate.limits import Rule
 from bench.gate.reach import same_row
+from bench.gate.verdict import Finding, GateVerdict, finding
 from bench.metrics import cost
 from bench.metrics.unit_ratios import price_shift
 from bench.records import ArmRecord, RunRecord

@@ -14,10 +14,10 @@ from bench.errors import Outcome
 from bench.gate.calibration import Calibration
 from bench.gate.counted import IMPROBABLE_RATIO, counters_hold, more_work, only_code_differs
 from bench.gate.figures import judge_figure
-from bench.gate.finding import Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.gate.limits import MOST_FINDINGS, MOST_TIMED, Rule, rules
 from bench.gate.reach import any_reached, nothing_differs, unreached_verdict
 from bench.gate.sequential import CONFIDENCE, Test, confidence_sequence, decide
+from bench.gate.verdict import Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.metrics.unit_ratios import COLD, log_ratio, price_shift
 from bench.records import ArmRecord, RunRecord, UnitRecord
 from bench.stats.figure import Figures

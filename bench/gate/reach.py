@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from bench.gate.finding import GateVerdict
+from bench.gate.verdict import GateVerdict
 from bench.records import ANY, ArmRecord, Json, RunRecord
 
 Pair = tuple[ArmRecord, ArmRecord]

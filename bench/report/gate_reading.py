@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bench.gate.finding import NO_BASE, Finding, GateBlock, GateVerdict
+from bench.gate.verdict import NO_BASE, Finding, GateBlock, GateVerdict
 from bench.metrics import all_metrics
 from bench.metrics.comparisons import Comparison
 from bench.metrics.unit_ratios import TIMED

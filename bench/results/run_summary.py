@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.errors import IntegrityError
 from bench.gate.calibration import Calibration
-from bench.gate.finding import Finding, GateBlock
+from bench.gate.verdict import Finding, GateBlock
 from bench.metrics.comparisons import Comparison
 from bench.results.behaviour import Tested, tested
 from bench.results.consistency import distinct, judged, of_measured_rows

@@ -12,9 +12,9 @@ from fakes import arm_record, run_record
 
 from bench.errors import ExitCode, UsageError
 from bench.gate.calibration import Calibration
-from bench.gate.finding import Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.gate.judge import judge, undecided
 from bench.gate.limits import rules
+from bench.gate.verdict import Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.metrics import cost, counters, memory, output_drift
 from bench.metrics.comparisons import Comparison
 from bench.records import ColdStart, Counted, RunRecord, Sides, UnitRecord

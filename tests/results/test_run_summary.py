@@ -15,8 +15,8 @@ from fakes import arm_record, drift_window, loaded, pairs, run_record, timed_bat
 
 from bench.errors import ExitCode, IntegrityError, Outcome, UsageError
 from bench.gate.calibration import Calibration
-from bench.gate.finding import Effort, GateVerdict, block, finding
 from bench.gate.limits import rules
+from bench.gate.verdict import Effort, GateVerdict, block, finding
 from bench.metrics import cost, latency, output_drift
 from bench.records import EnergyReading, MemoryPeaks
 from bench.records.grid import grid_of
