@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from bench.config.served import is_server
 from bench.config.spec import Arm, Group
 from bench.errors import BenchError, IntegrityError, InterruptedRun, JournalFailed, Outcome, VariantFailed
-from bench.measure import pair, passes, suites
+from bench.measure import passes, suites, token_drift
 from bench.measure.arm import ArmUnderTest, RunContext, open_worker
 from bench.measure.events import Ended
 from bench.measure.fresh_pair import prompts_of
@@ -63,8 +63,8 @@ class GroupRun:
             passes.alone(under)
             passes.ceilings(under)
             passes.profile(under)
-            pair.together(under)
-            pair.floor(under)
+            token_drift.together(under)
+            token_drift.floor(under)
             suites.answer(under)
 
     def _measure_variant(self, variant: Arm) -> None:
