@@ -28,7 +28,7 @@ from bench.records import ArmRecord, RunRecord, TimedBatch
 from bench.stats.figure import Metric
 from bench.stats.intervals import LEAST_SAMPLES, Interval, widened
 from bench.stats.pairs import FIRST_TOKEN, OTHER_KERNELS, Kernels, pair_ratio, prior_of
-from bench.stats.verdict import Design
+from bench.stats.verdict import RatioDesign
 
 # Spread between two processes apart in time, from their luck and the machine's drift (log scale, for solo
 # ratios).
@@ -53,7 +53,7 @@ class Ratio:
 
     metric: Metric
     interval: Interval
-    design: Design
+    design: RatioDesign
     p: float | None = None
     pairs: int | None = None
     pair_sd: float | None = None
@@ -90,9 +90,9 @@ def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator
     units = run.pairs_of(variant)
     hourly = cost.hourly_usd(variant, run) / cost.hourly_usd(base, run)
     tokens = _tokens_per_request(base) / _tokens_per_request(variant)
-    apart = any(unit.design == Design.ABBA for unit in units)
+    apart = any(unit.apart for unit in units)
     prior = prior_of(_kernels(variant), _kernels(base), apart=apart)
-    design = Design.ABBA if apart else Design.DUET
+    design = RatioDesign.ABBA if apart else RatioDesign.DUET
     factors = {cost.PER_1K.key: hourly * tokens, cost.PER_REQUEST.key: hourly}
     by = routed.rates_of(variant, cost.price_of(variant, run))
     timed = OF_ENCODERS if variant.runtime.get("task") else TIMED
@@ -141,7 +141,9 @@ def _from_blocks(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
             ours, theirs = zip(*whole, strict=True)
             prior = FIRST_TOKEN if metric is latency.TTFT else OTHER_KERNELS
             found = pair_ratio(ours, theirs, prior)
-            yield Ratio(metric, found.interval, Design.BLOCKS, found.p, found.pairs, found.sd, fails_more)
+            yield Ratio(
+                metric, found.interval, RatioDesign.BLOCKS, found.p, found.pairs, found.sd, fails_more
+            )
 
 
 def _kernels(arm: ArmRecord) -> Kernels:
@@ -176,7 +178,7 @@ def _independent(variant: Sequence[float], base: Sequence[float]) -> Ratio:
     means = [math.fsum(x) / len(x) for x in (variant, base)]
     ratio = means[0] / means[1]
     if min(len(variant), len(base)) < LEAST_SAMPLES:
-        return Ratio(cost.PER_1K, Interval(ratio, None, None), Design.SOLO)
+        return Ratio(cost.PER_1K, Interval(ratio, None, None), RatioDesign.SOLO)
     error = sum(
         math.fsum((x - mean) ** 2 for x in sample) / (len(sample) - 1) / len(sample) / mean**2
         for sample, mean in zip((variant, base), means, strict=True)
@@ -185,7 +187,7 @@ def _independent(variant: Sequence[float], base: Sequence[float]) -> Ratio:
     half = NORMAL_95 * sd
     p = math.erfc(abs(math.log(ratio)) / sd / math.sqrt(2))
     return Ratio(
-        cost.PER_1K, Interval(ratio, ratio * math.exp(-half), ratio * math.exp(half)), Design.SOLO, p
+        cost.PER_1K, Interval(ratio, ratio * math.exp(-half), ratio * math.exp(half)), RatioDesign.SOLO, p
     )
 
 
@@ -202,7 +204,7 @@ def _memory(base: ArmRecord, variant: ArmRecord) -> Iterator[Ratio]:
     for metric in (memory.ALLOCATED, memory.RSS):
         found = _plain(_peak(variant, metric), _peak(base, metric))
         if found is not None:
-            yield Ratio(metric, found, Design.SOLO)
+            yield Ratio(metric, found, RatioDesign.SOLO)
             return
 
 

@@ -149,6 +149,11 @@ class UnitRecord:
     loads: Sides[tuple[LoadBlock, ...]] | None = None
     cascaded: tuple[Cascaded, ...] = ()
 
+    @property
+    def apart(self) -> bool:
+        """Return whether the two processes ran one after the other, and not in turns."""
+        return self.design == "abba"
+
 
 @dataclass(frozen=True)
 class RunRecord:

@@ -18,9 +18,9 @@ from bench.results.row import Evidence, Row, WarmUpFound
 from bench.results.run_summary import Json, RunStatus, RunSummary
 from bench.stats.figure import Figures
 from bench.stats.intervals import Interval
-from bench.stats.verdict import Design
+from bench.stats.verdict import RatioDesign
 
-STEP_PAIRS = (Design.DUET, Design.ABBA)  # pairs of processes that decode, and not of servers
+STEP_PAIRS = (RatioDesign.DUET, RatioDesign.ABBA)  # pairs of processes that decode, and not of servers
 NOT_A_FAILURE = (Outcome.OK, Outcome.UNSUPPORTED)
 
 
