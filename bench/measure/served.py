@@ -122,5 +122,5 @@ class ServedRun(Pairs):
     def ratio(self, units: list[UnitRecord]) -> PairRatio:
         """Return the ratio of the seconds for each token."""
         sides = [load_blocks.sides(unit, cost.PER_1K.key, Limits({})) for unit in units]
-        ours, theirs = zip(*(pair for pair in sides if pair is not None), strict=True)
-        return pair_ratio(ours, theirs, OTHER_KERNELS)
+        of_variant, of_base = zip(*(pair for pair in sides if pair is not None), strict=True)
+        return pair_ratio(of_variant, of_base, OTHER_KERNELS)

@@ -97,13 +97,13 @@ def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator
     by = routed.rates_of(variant, cost.price_of(variant, run))
     timed = OF_ENCODERS if variant.runtime.get("task") else TIMED
     for metric in timed if by is None else OF_CASCADES:
-        ours: Sequence[float]
-        ours, theirs = unit_ratios.sums(units, metric.key)
+        variant_ns: Sequence[float]
+        variant_ns, baseline_ns = unit_ratios.sums(units, metric.key)
         if by is not None and metric.key in factors:
-            ours = routed.as_cloud_ns(units, by)
-        if not any(ours) or not any(theirs):  # an answer that comes whole has no further tokens
+            variant_ns = routed.as_cloud_ns(units, by)
+        if not any(variant_ns) or not any(baseline_ns):  # an answer that comes whole has no further tokens
             continue
-        found = pair_ratio(ours, theirs, prior, factors.get(metric.key, 1.0))
+        found = pair_ratio(variant_ns, baseline_ns, prior, factors.get(metric.key, 1.0))
         ratio = Ratio(metric, found.interval, design, found.p, found.pairs, found.sd)
         yield ratio
         if metric is cost.PER_REQUEST and (share := answers.share_ratio(variant, run)):
@@ -138,9 +138,9 @@ def _from_blocks(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
         pairs = [load_blocks.sides(unit, metric.key, limits) for unit in units]
         whole = [pair for pair in pairs if pair is not None]
         if len(whole) == len(units):
-            ours, theirs = zip(*whole, strict=True)
+            of_variant, of_baseline = zip(*whole, strict=True)
             prior = FIRST_TOKEN if metric is latency.TTFT else OTHER_KERNELS
-            found = pair_ratio(ours, theirs, prior)
+            found = pair_ratio(of_variant, of_baseline, prior)
             yield Ratio(
                 metric, found.interval, RatioDesign.BLOCKS, found.p, found.pairs, found.sd, fails_more
             )

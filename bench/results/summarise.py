@@ -91,19 +91,22 @@ def _status(run: RunRecord) -> tuple[RunStatus, list[str]]:
 
 def _other_prompts(run: RunRecord) -> str | None:
     """Say which variants read other tokens than the baseline for the same workload; None if none does."""
-    found = []
+    differing = []
     for arm in run.arms:
         base = run.baseline_of(arm)
         if base is None or not arm.solo or not base.solo or arm.workload != base.workload:
             continue
         if arm.prompts_digest != base.prompts_digest:
-            ours, theirs = (sum(sum(batch.input_tokens) for batch in one.solo) for one in (arm, base))
-            found.append(f"{row_title(arm.group, arm.name)} ({ours} tokens, the baseline {theirs})")
-    if not found:
+            tokens, of_baseline = (
+                sum(sum(batch.input_tokens) for batch in side.solo) for side in (arm, base)
+            )
+            title = row_title(arm.group, arm.name)
+            differing.append(f"{title} ({tokens} tokens, the baseline {of_baseline})")
+    if not differing:
         return None
     return (
-        f"the prompts of {', '.join(found)} are other tokens than the baseline's, by another tokenizer or "
-        "chat template: the ratios include that"
+        f"the prompts of {', '.join(differing)} are other tokens than the baseline's, by another tokenizer "
+        "or chat template: the ratios include that"
     )
 
 

@@ -199,8 +199,7 @@ def _two_commits(spec: Spec, commits: Sides, plan: Plan, on_fetch: OnProgress) -
         raise UsageError(f"{spec.file}: no row of the candidate is in the base ({', '.join(new)})")
     spec, base = replace(spec, groups=groups), commits.base
     if plan.limits_from == "base":
-        theirs = base.spec
-        spec = replace(spec, price=theirs.price, drift=theirs.drift, measure=theirs.measure)
+        spec = replace(spec, price=base.spec.price, drift=base.spec.drift, measure=base.spec.measure)
     fetch = fetcher(spec, on_fetch)
     about: Json = {
         "mode": "commits",

@@ -50,14 +50,14 @@ def against(label: str, group: Group, base: Path | None) -> Group:
     """Compare a group's baseline with itself; ``base`` is the interpreter of the baseline's side."""
     arm = group.baseline
     runtime = arm.runtime.model_copy(update={"python": str(base)}) if base else arm.runtime
-    ours = replace(arm, name=BASE, is_baseline=True, runtime=runtime)
-    return Group(label, ours, (replace(arm, name=CANDIDATE, is_baseline=False),))
+    baseline = replace(arm, name=BASE, is_baseline=True, runtime=runtime)
+    return Group(label, baseline, (replace(arm, name=CANDIDATE, is_baseline=False),))
 
 
 def of_commits(sides: Sides) -> tuple[tuple[Group, ...], list[str], list[str]]:
     """Return the groups that compare each row with itself at the base, the rows that only the candidate has,
     and those that only the base has."""
-    ours, theirs = (
+    of_candidate, of_base = (
         {
             row_title(group.label, arm.name): (group.label, arm)
             for group in side.spec.groups
@@ -68,13 +68,17 @@ def of_commits(sides: Sides) -> tuple[tuple[Group, ...], list[str], list[str]]:
     groups = [
         Group(
             title,
-            replace(theirs[title][1], name=BASE, is_baseline=True),
+            replace(of_base[title][1], name=BASE, is_baseline=True),
             (replace(arm, name=CANDIDATE, is_baseline=False),),
         )
-        for title, (_label, arm) in ours.items()
-        if title in theirs
+        for title, (_label, arm) in of_candidate.items()
+        if title in of_base
     ]
-    return tuple(groups), sorted(ours.keys() - theirs.keys()), sorted(theirs.keys() - ours.keys())
+    return (
+        tuple(groups),
+        sorted(of_candidate.keys() - of_base.keys()),
+        sorted(of_base.keys() - of_candidate.keys()),
+    )
 
 
 def conditions(spec: Spec) -> dict[str, Any]:
