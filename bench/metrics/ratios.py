@@ -76,7 +76,7 @@ def ratios_of(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
         return
     if not variant.solo or not base.solo:
         return
-    in_turns = run.pairs_of(variant) and run.gate is None
+    in_turns = run.valid_units_of(variant) and run.gate is None
     yield from _from_pairs(run, base, variant) if in_turns else _from_solo(run, base, variant)
     yield from _memory(base, variant)
 
@@ -87,7 +87,7 @@ def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator
     Cost is time times the price of what is occupied; per token it also counts each side's own tokens. That of
     a cascade is what its requests cost by their two prices.
     """
-    units = run.pairs_of(variant)
+    units = run.valid_units_of(variant)
     hourly = cost.hourly_usd(variant, run) / cost.hourly_usd(base, run)
     tokens = _tokens_per_request(base) / _tokens_per_request(variant)
     apart = any(unit.apart for unit in units)
@@ -130,7 +130,7 @@ def _from_blocks(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
     Blocks alternate, and not tokens, so the machine moves between them as it does between different kernels:
     that prior is taken for every pair of servers, and a wider one for the time to the first token.
     """
-    units, limits = run.pairs_of(variant), load_blocks.limits_of(run)
+    units, limits = run.valid_units_of(variant), load_blocks.limits_of(run)
     if run.gate is not None or not units:
         return
     fails_more = load_blocks.more_errors(units, limits)

@@ -128,7 +128,7 @@ def _row(run: RunRecord, arm: ArmRecord, paired: Comparison | None) -> Row:
         warm_up=WarmUpFound(arm.warm_up.durations_ms, arm.warm_up.steady) if arm.warm_up else None,
         energy_reason=(arm.energy.reason or None) if arm.energy else None,
         drift_reason=arm.drift_reason or None,
-        noise=(*arm.noise, *(unit.noise for unit in run.pairs_of(arm) if unit.noise.get("stage"))),
+        noise=(*arm.noise, *(unit.noise for unit in run.valid_units_of(arm) if unit.noise.get("stage"))),
         metrics={key: figure for key, figure in figures.items() if key not in drift_keys()},
         drift={key: figure for key, figure in figures.items() if key in drift_keys()},
         void_pairs=sum(bool(unit.void) for unit in run.units_of(arm)),

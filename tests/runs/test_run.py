@@ -131,7 +131,11 @@ def ratios(data: Mapping[str, Any], name: str) -> dict[str, Any]:
 def units_of(directory: Path) -> dict[str, list[tuple[int, ...]]]:
     """The batches of every pair that counts, row by row."""
     run = load_record(directory)
-    return {arm.name: [unit.batches for unit in run.pairs_of(arm)] for arm in run.arms if not arm.is_baseline}
+    return {
+        arm.name: [unit.batches for unit in run.valid_units_of(arm)]
+        for arm in run.arms
+        if not arm.is_baseline
+    }
 
 
 def stages(log: list[tuple[str, str]]) -> Tell:
