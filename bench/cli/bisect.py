@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.cli.gating import GateOptions, Judged, judged
+from bench.cli.gate_run import GateOptions, Judged, judged
 from bench.cli.output import speakable
 from bench.errors import BenchError, ExitCode, UsageError
 from bench.gate.verdict import GateVerdict

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from bench import plugins
 from bench.cli.estimate import most_pairs
 from bench.cli.expected import batches
-from bench.cli.listing import model_words
+from bench.cli.list_pages import model_words
 from bench.config.encoders import encodes
 from bench.config.gpu_memory import one_after_other
 from bench.config.loadable import context_of

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from journals import write_run
 
-from bench.cli.gating import job_summary
+from bench.cli.gate_run import job_summary
 from bench.cli.output import speakable
 from bench.errors import ExitCode
 from bench.gate.verdict import Effort, GateBlock, GateVerdict

@@ -27,7 +27,7 @@ import yaml
 from byte_tokenizer import write_tokenizer
 from fakes import RUNTIMES, fake_model, fake_runtime, interpreter, said
 
-from bench.cli.commands import EXIT_OF_STATUS
+from bench.cli.app_commands import EXIT_OF_STATUS
 from bench.config.reader import read_config
 from bench.config.spec import Spec
 from bench.errors import (
