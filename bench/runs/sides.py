@@ -14,7 +14,7 @@ from bench.errors import BenchError
 from bench.formatting import row_title
 from bench.gate import calibration as noise
 from bench.gate.judge import CANDIDATE
-from bench.gate.limits import Rule
+from bench.gate.limits import Rule, timed_cells
 from bench.gate.power import smallest_detectable
 from bench.gate.sequential import SCALE_FLOOR, Test, least_cap
 from bench.gate.verdict import GateVerdict
@@ -141,7 +141,7 @@ def for_these_limits(
     timed = [rule for rule in wanted if rule.kind == "timed"]
     if calibration is None or not timed:
         return calibration
-    cells = _timed_cells(wanted, spec)
+    cells = timed_cells(wanted, _comparisons(spec))
     margin = min(rule.margin for rule in timed)
     test = Test(margin, cells=cells, cap=cap, prior_sd=max(calibration.unit_sd, SCALE_FLOOR))
     return replace(calibration, cap=cap, detectable=smallest_detectable(calibration.unit_sd, test))
@@ -149,7 +149,7 @@ def for_these_limits(
 
 def cannot_fail(cap: int, wanted: Sequence[Rule], spec: Spec) -> str | None:
     """Return a sentence if so few units cannot prove any timed limit broken, and None if they can."""
-    cells = _timed_cells(wanted, spec)
+    cells = timed_cells(wanted, _comparisons(spec))
     if not cells or cap >= least_cap(cells):
         return None
     return (
@@ -158,8 +158,9 @@ def cannot_fail(cap: int, wanted: Sequence[Rule], spec: Spec) -> str | None:
     )
 
 
-def _timed_cells(wanted: Sequence[Rule], spec: Spec) -> int:
-    return sum(rule.kind == "timed" for rule in wanted) * sum(len(group.variants) for group in spec.groups)
+def _comparisons(spec: Spec) -> int:
+    """Return how many rows are held against their baseline."""
+    return sum(len(group.variants) for group in spec.groups)
 
 
 def earlier_units(runs: Iterable[Head], key: str, limits: Json) -> list[UnitRecord]:
