@@ -50,22 +50,22 @@ class GroupRun:
         arm = self.group.baseline
         if arm.name in self.done:
             return
-        with self._recorded(arm) as under:
+        with self._recorded(arm) as row:
             _supported(arm)
             if is_server(arm.runtime):
-                measure_alone(under, self.fetch)
+                measure_alone(row, self.fetch)
             else:
-                self._in_worker(under)
+                self._in_worker(row)
 
-    def _in_worker(self, under: ArmUnderTest) -> None:
-        with under.worker:
-            self._open(under)
-            passes.alone(under)
-            passes.ceilings(under)
-            passes.profile(under)
-            token_drift.together(under)
-            token_drift.floor(under)
-            suites.answer(under)
+    def _in_worker(self, row: ArmUnderTest) -> None:
+        with row.worker:
+            self._open(row)
+            passes.alone(row)
+            passes.ceilings(row)
+            passes.profile(row)
+            token_drift.together(row)
+            token_drift.floor(row)
+            suites.answer(row)
 
     def _measure_variant(self, variant: Arm) -> None:
         with self._recorded(variant) as row:
@@ -79,21 +79,21 @@ class GroupRun:
             if pairs.units:
                 self.measured.append(pairs)
 
-    def _open(self, under: ArmUnderTest) -> None:
+    def _open(self, row: ArmUnderTest) -> None:
         """Fetch the model, record its source, and load it into the worker."""
-        model = self.fetch(under.arm.model)
-        record_models(under, model, self.fetch)
-        passes.load(under, model, model, self.fetch)
-        passes.warm_up(under, prompts_of(under.arm))
+        model = self.fetch(row.arm.model)
+        record_models(row, model, self.fetch)
+        passes.load(row, model, model, self.fetch)
+        passes.warm_up(row, prompts_of(row.arm))
 
     @contextmanager
     def _recorded(self, arm: Arm) -> Iterator[ArmUnderTest]:
         """Write the first and the last record of the arm's row. Failures of the arm are recorded here."""
-        under = open_worker(arm, self.group.label, self.context)
-        passes.begin(under)
+        row = open_worker(arm, self.group.label, self.context)
+        passes.begin(row)
         status, reason, writable = Outcome.INTERRUPTED, "the run was interrupted", True
         try:
-            yield under
+            yield row
             status, reason = Outcome.OK, ""
         except VariantFailed as failure:
             status, reason = failure.outcome, failure.reason
@@ -107,12 +107,12 @@ class GroupRun:
         except BenchError as failure:
             status, reason = Outcome.LOAD_ERROR, str(failure)
         finally:
-            under.worker.close()
+            row.worker.close()
             if arm.is_baseline and status != Outcome.OK:
                 self._failed = f"{status}: {reason}"
             if writable:
-                under.record(status=status, reason=reason)
-            self.context.tell(Ended(under.title, status, reason))
+                row.record(status=status, reason=reason)
+            self.context.tell(Ended(row.title, status, reason))
 
 
 def _supported(arm: Arm) -> None:

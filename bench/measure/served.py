@@ -23,46 +23,46 @@ from bench.stats.pairs import OTHER_KERNELS, PairRatio, pair_ratio
 ALONE_BLOCKS = 4
 
 
-def measure_alone(under: ArmUnderTest, fetch: Fetch) -> None:
+def measure_alone(row: ArmUnderTest, fetch: Fetch) -> None:
     """Put a row's server under load by itself, block after block. A block in which the client was the
     bottleneck is void, and so is one in which others used the machine; as many more are measured at most.
 
     Raises VariantFailed; its outcome is ``invalid`` if the client spoiled every block.
     """
-    record_model(under, fetch)
-    _say_why_no_drift(under)
-    began, seed = monotonic(), under.context.measure.seed
-    under.context.tell(Began(under.title, "start"))
+    record_model(row, fetch)
+    _say_why_no_drift(row)
+    began, seed = monotonic(), row.context.measure.seed
+    row.context.tell(Began(row.title, "start"))
     blocks: list[LoadBlock] = []
-    with alone(under, fetch, seed) as (server, plan):
-        under.context.tell(Began(under.title, f"healthy after {monotonic() - began:.0f} s"))
+    with alone(row, fetch, seed) as (server, plan):
+        row.context.tell(Began(row.title, f"healthy after {monotonic() - began:.0f} s"))
         quiet = 0
         server.watched()
-        if under.arm.is_baseline and server.meter is not None:
+        if row.arm.is_baseline and server.meter is not None:
             server.meter.idle(passes.IDLE_S)
         while quiet < ALONE_BLOCKS and len(blocks) < 2 * ALONE_BLOCKS:
-            under.context.pause()
-            under.context.tell(Began(under.title, f"load, block {len(blocks) + 1}"))
+            row.context.pause()
+            row.context.tell(Began(row.title, f"load, block {len(blocks) + 1}"))
             prompts = server.prompts(seed + 1 + len(blocks))
             asked = None if plan.searches else run(plan.prompts(len(blocks), prompts))
             block, ticks = server.block(plan, len(blocks), asked, prompts)
             blocks.append(block)
-            most = under.context.measure.max_disturbance
+            most = row.context.measure.max_disturbance
             quiet += not block.void and not any(noise.disturbed(*pair, most) for pair in ticks)
-            under.record(loads=[block], noise=[block.noise] if block.noise else [])
+            row.record(loads=[block], noise=[block.noise] if block.noise else [])
         server.record_use()
-        if under.arm.is_baseline and under.context.compares_outputs:
-            served_drift.floor(server, under)
-        served_suites.answer(server, under)
+        if row.arm.is_baseline and row.context.compares_outputs:
+            served_drift.floor(server, row)
+        served_suites.answer(server, row)
     must_be_valid(blocks)
 
 
-def _say_why_no_drift(under: ArmUnderTest) -> None:
+def _say_why_no_drift(row: ArmUnderTest) -> None:
     """Record why a row has no drift, which its first pair takes back if it measures one."""
-    if not under.context.compares_outputs:
-        under.record(drift_reason=served_drift.NOT_ASKED)
-    elif not under.arm.is_baseline:
-        under.record(drift_reason=served_drift.ALONE)
+    if not row.context.compares_outputs:
+        row.record(drift_reason=served_drift.NOT_ASKED)
+    elif not row.arm.is_baseline:
+        row.record(drift_reason=served_drift.ALONE)
 
 
 def must_be_valid(blocks: list[LoadBlock]) -> None:
@@ -80,12 +80,12 @@ class ServedComparison(Comparison):
         variant = open_worker(self.variant, self.group.label, self.context)
         variant.reopened = not rows
         pair = ServerPair(self.group, variant, self.fetch, number, rows=rows)
-        for under in pair.sides if rows else ():
-            passes.begin(under)
-            record_model(under, self.fetch)
+        for side in pair.sides if rows else ():
+            passes.begin(side)
+            record_model(side, self.fetch)
         unit = pair.measure()
-        for under in pair.sides:
-            under.record(status=Outcome.OK, reason="")
+        for side in pair.sides:
+            side.record(status=Outcome.OK, reason="")
         return unit
 
 

@@ -24,18 +24,18 @@ ALONE = "the row is not measured beside the baseline's server"
 REASON_LETTERS = 300
 
 
-def floor(server: Serving, under: ArmUnderTest) -> None:
+def floor(server: Serving, row: ArmUnderTest) -> None:
     """Ask the baseline's server twice for one window: what differs is noise of the server itself.
 
     If the server cannot be asked, nothing is recorded, and its variants say why.
     """
-    settings = under.context.drift
-    under.context.tell(Began(under.title, "noise floor of drift, asked twice"))
+    settings = row.context.drift
+    row.context.tell(Began(row.title, "noise floor of drift, asked twice"))
     with suppress(VariantFailed), failing_as(Outcome.RUN_ERROR):
         asker = server.target.asker
-        scoring = run(scoring_of(asker, under.context.text, settings.window, settings.window))
+        scoring = run(scoring_of(asker, row.context.text, settings.window, settings.window))
         first, second = (run(distributions_of(asker, scoring.windows)) for _ in range(2))
-        under.record(floor=[compared(*one) for one in zip(scoring.windows, first, second, strict=True)])
+        row.record(floor=[compared(*one) for one in zip(scoring.windows, first, second, strict=True)])
 
 
 def between(side: Callable[[int], Serving], row: ArmUnderTest) -> None:

@@ -57,8 +57,8 @@ class Comparison:
         variant = open_worker(self.variant, self.group.label, self.context)
         variant.reopened = not rows
         pair = FreshPair(self.group, variant, self.fetch, number, rows=rows)
-        for under in pair.sides if rows else ():
-            passes.begin(under)
+        for side in pair.sides if rows else ():
+            passes.begin(side)
         with pair:
             pair.load()
             pair.warm_up(check=rows)
@@ -68,10 +68,10 @@ class Comparison:
             if wanted.counters:
                 unit = replace(unit, counters=self._count(pair))
             pair.record_reached()
-            for under, found in zip(pair.sides, self._profiles(pair) if rows else (), strict=False):
-                under.record(profile=found)
-            for under in pair.sides:
-                under.record(status=Outcome.OK, reason="")
+            for side, found in zip(pair.sides, self._profiles(pair) if rows else (), strict=False):
+                side.record(profile=found)
+            for side in pair.sides:
+                side.record(status=Outcome.OK, reason="")
         stolen = noise.STOLEN if noise.stolen(*pair.ticks) else ""
         return replace(unit, void=unit.void or stolen, took_s=round(monotonic() - began, 3))
 
@@ -86,14 +86,14 @@ class Comparison:
         found = self._each(replies.PROFILE, pair)
         return found.baseline, found.variant
 
-    def _ask(self, command: Command[Reply], under: ArmUnderTest) -> Reply:
-        result = under.worker.ask(command.do, self.context.measure.timeout_s)
-        return replies.read(command, result, under.asked)
+    def _ask(self, command: Command[Reply], side: ArmUnderTest) -> Reply:
+        result = side.worker.ask(command.do, self.context.measure.timeout_s)
+        return replies.read(command, result, side.asked)
 
     def _count(self, pair: FreshPair) -> Sides[Counted]:
         """Count the work of both sides, and write the counters to the records of both arms too."""
         counted = self._each(replies.COUNT, pair)
-        for under, counters in ((pair.base, counted.baseline), (pair.variant, counted.variant)):
-            named = {"group": self.group.label, "name": under.arm.name}
+        for side, counters in ((pair.base, counted.baseline), (pair.variant, counted.variant)):
+            named = {"group": self.group.label, "name": side.arm.name}
             self.context.journal.append("arm", {**named, "counters": counters})
         return counted
