@@ -11,7 +11,7 @@ import yaml
 import bench
 from bench.config.blocks import RuntimeBlock, WorkloadBlock
 from bench.pricing.reprice import price_block
-from bench.results.from_records import summarise
+from bench.results.summarise import summarise
 from bench.results.summary import RUN_JSON, sealed
 from bench.store.files import digest
 from bench.store.journal import Journal

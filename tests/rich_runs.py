@@ -20,7 +20,7 @@ from bench.metrics.requests import Limits
 from bench.records import ArmRecord, ColdStart, Counted, LoadBlock, SaidTexts, Sides
 from bench.records.loads import Honesty
 from bench.records.samples import Sample
-from bench.results.from_records import summarise
+from bench.results.summarise import summarise
 from bench.results.summary import RUN_JSON, sealed
 from bench.serving import record
 from bench.serving.load import Load

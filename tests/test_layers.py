@@ -366,6 +366,19 @@ def test_no_pickle_and_no_eval() -> None:
     assert calls == set()
 
 
+def test_one_rule_for_the_files_of_commands() -> None:
+    """A file of ``cli/`` that declares a command on its own ends in -ing, and no other one does."""
+    cli = {name.removeprefix("cli.") for name in modules() if name.startswith("cli.")}
+    declare = {
+        name
+        for name in cli
+        for node in ast.walk(tree(f"cli.{name}"))
+        if isinstance(node, ast.FunctionDef)
+        and any("app.command" in ast.unparse(one) for one in node.decorator_list)
+    }
+    assert declare - {"app", "upkeep"} == {name for name in cli if name.endswith("ing")}
+
+
 def test_a_hint_at_a_misspelt_name_is_written_once() -> None:
     """Others say ``did_you_mean``; these two show the name with more words around it."""
     shown_otherwise = {"cli.scheme_pages", "cli.check_notes"}
@@ -377,7 +390,7 @@ def test_a_hint_at_a_misspelt_name_is_written_once() -> None:
 
 MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 250, 40
 # These functions are longer, and none may join them.
-LONG_FUNCTIONS = {"cli.price_commands.price", "gate.limits.never_judged", "sides.build.build"}
+LONG_FUNCTIONS = {"cli.pricing.price", "gate.limits.never_judged", "sides.build.build"}
 
 
 def test_a_file_can_be_read_at_once() -> None:

@@ -71,11 +71,11 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Measure the baseline and all variants, print a table, and write a directory in results/."""
-    from bench.cli import commands
+    from bench.cli import app_commands
 
     seconds = None if budget is None else seconds_of(budget)
     if on is not None:
-        from bench.cli.scaling import ScaleOptions, run_on
+        from bench.cli.scale_run import ScaleOptions, run_on
 
         if as_json:
             raise UsageError("--json prints one run; with --on there is one for each group")
@@ -83,7 +83,7 @@ def run(
         raise Verdict(run_on(configs, asked, quiet=quiet))
 
     specs = [_spec(config, overrides, only) for config in configs]
-    raise Verdict(commands.run(specs, out, as_json=as_json, resume=resume, quiet=quiet, budget_s=seconds))
+    raise Verdict(app_commands.run(specs, out, as_json=as_json, resume=resume, quiet=quiet, budget_s=seconds))
 
 
 @app.command()
@@ -121,10 +121,11 @@ def compare(
 
     The table has ratios with intervals, and drift.
     """
-    from bench.cli import comparing
+    from bench.cli import app_commands
+    from bench.cli.compare_options import CompareOptions
 
-    asked = comparing.Asked(run, other, history, tuple(metric or ()), examples, drift, columns, as_json)
-    comparing.answer(asked)
+    asked = CompareOptions(run, other, history, tuple(metric or ()), examples, drift, columns, as_json)
+    app_commands.compare(asked)
 
 
 @app.command()
@@ -196,9 +197,9 @@ def report(
     output: Annotated[Path | None, typer.Option("-o", help="file or directory; stdout if absent")] = None,
 ) -> None:
     """Write a report of runs in one or more formats."""
-    from bench.cli import commands
+    from bench.cli import app_commands
 
-    commands.report(runs, formats.split(","), output)
+    app_commands.report(runs, formats.split(","), output)
 
 
 @app.command()
@@ -215,7 +216,7 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write a row's optimised model as an ordinary safetensors checkpoint."""
-    from bench.cli.gating import sayer
+    from bench.cli.gate_run import sayer
     from bench.runs.export import export as write
 
     print(write(run, variant, to, sayer(quiet=quiet), python, may_fetch=fetch))

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.cli.gating import GateOptions, Judged, judged
+from bench.cli.gate_run import GateOptions, Judged, judged
 from bench.cli.output import speakable
 from bench.errors import BenchError, ExitCode, UsageError
-from bench.gate.finding import GateVerdict
+from bench.gate.verdict import GateVerdict
 from bench.sides.repository import Repository
 from bench.sides.side import Asked
 

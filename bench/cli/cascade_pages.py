@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from bench.cli.listing import align
+from bench.cli.list_pages import align
 from bench.cli.plan_words import bounds, dollars
 from bench.formatting import format_significant
 from bench.plan.answer import Answer

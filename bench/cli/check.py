@@ -9,7 +9,7 @@ from dataclasses import replace
 from bench.cli.check_drift import drift_words
 from bench.cli.check_notes import notes
 from bench.cli.estimate import assumptions, estimate, most_pairs
-from bench.cli.listing import NO_STEPS, align, arm_words, terminal_width
+from bench.cli.list_pages import NO_STEPS, align, arm_words, terminal_width
 from bench.config.blocks import LimitBlock
 from bench.config.served import serves
 from bench.config.spec import Arm, Group, Spec

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from bench import plugins
 from bench.cli.estimate import most_pairs
 from bench.cli.expected import batches
-from bench.cli.listing import model_words
+from bench.cli.list_pages import model_words
 from bench.config.encoders import encodes
+from bench.config.gpu_memory import one_after_other
 from bench.config.loadable import context_of
-from bench.config.room import one_after_other
 from bench.config.served import is_server, serves
 from bench.config.spec import Arm, Spec
 from bench.config.steps import HOME_ENGINE

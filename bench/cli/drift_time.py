@@ -15,7 +15,7 @@ from bench.config.support import device_here
 from bench.drift.behaviour import Suite, suites_of
 from bench.drift.retrieval import set_for
 from bench.measure.lm_eval_tasks import REPLY, listed
-from bench.measure.pair import FLOOR_EXTRA, FLOOR_WINDOWS
+from bench.measure.token_drift import FLOOR_EXTRA, FLOOR_WINDOWS
 from bench.models.reference import Random
 from bench.plan.roofline import Ceilings
 from bench.records import Json

@@ -17,7 +17,7 @@ from typing import Any
 from bench.cli.doctor import GIB, available_bytes
 from bench.cli.drift_time import Asked, asked_of, drift_s, floors_s, learning_s, suites_s, together_s
 from bench.cli.expected import Beside, Load
-from bench.cli.listing import model_words
+from bench.cli.list_pages import model_words
 from bench.config.blocks import RuntimeBlock
 from bench.config.edges import edge_runtime
 from bench.config.questions import FORMS, questions

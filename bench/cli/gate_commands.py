@@ -7,8 +7,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.cli.commands import load
-from bench.cli.gating import GateOptions, job_summary, job_without_verdict, judged, must_be_used, sayer
+from bench.cli.app_commands import load
+from bench.cli.gate_run import GateOptions, job_summary, job_without_verdict, judged, must_be_used, sayer
 from bench.errors import BenchError, ExitCode, InterruptedRun
 
 __all__ = ["CalibrateOptions", "GateOptions", "calibrate", "gate"]

@@ -11,7 +11,7 @@ from bench.cli import (  # noqa: F401 - they register their commands
     explaining,
     loading,
     planning,
-    price_commands,
+    pricing,
     upkeep,
 )
 from bench.cli.app import app

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.cli.api_pages import count_words
 from bench.cli.cascade_pages import cascade_json, cascade_notes, cascade_row, paid_rows
-from bench.cli.listing import align
+from bench.cli.list_pages import align
 from bench.cli.plan_words import bounds, dollars, ms
 from bench.formatting import format_significant
 from bench.plan.answer import FORMULA_MONTH, Answer

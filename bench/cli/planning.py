@@ -55,8 +55,8 @@ def plan(asked: PlanOptions) -> None:
 
 
 def _of_run(asked: PlanOptions) -> Plan:
-    from bench.cli.commands import price_notes
-    from bench.cli.price_commands import names_of_weights, priced
+    from bench.cli.app_commands import price_notes
+    from bench.cli.pricing import names_of_weights, priced
     from bench.measure.clock import utc_now
     from bench.plan.answer import Plan
     from bench.plan.cascades import cascades_of

@@ -23,7 +23,7 @@ from bench.errors import BenchError, ExitCode, InterruptedRun, UsageError
 from bench.gate import DEFAULT_CAP, LEAST_CAP
 
 if TYPE_CHECKING:
-    from bench.cli.gating import Judged
+    from bench.cli.gate_run import Judged
 
 Gated = Mapping[str, Any]
 STORAGE = ".benchmarks"
@@ -73,7 +73,7 @@ def bench_gate(request: pytest.FixtureRequest) -> Callable[..., Gated]:
         limits_from: Literal["base", "candidate"] = "base",
         allow_identical: bool = False,
     ) -> Gated:
-        from bench.cli.gating import GateOptions, job_summary, judged
+        from bench.cli.gate_run import GateOptions, job_summary, judged
 
         root, ref = settings.rootpath, None if base is None else str(base)
         out, cap = root / settings.getoption("--bench-out"), int(settings.getoption("--bench-cap"))

@@ -62,9 +62,9 @@ def list_(
     elif wanted != Wanted() or limit is not None or as_json or as_csv:
         raise UsageError("options are for `bench list runs`: the other lists have none")
     else:
-        from bench.cli import listing
+        from bench.cli import list_pages
 
-        print(listing.page(what, name) if name else listing.render(what.split(",")))
+        print(list_pages.page(what, name) if name else list_pages.render(what.split(",")))
 
 
 def _list_runs(

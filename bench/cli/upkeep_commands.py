@@ -10,7 +10,7 @@ from bench.errors import IntegrityError, UsageError
 
 def models(fetch: Sequence[str], *, verify: bool) -> None:
     """List the models, fetch some with a progress bar, or check every cached file again."""
-    from bench.cli import listing
+    from bench.cli import list_pages
     from bench.cli.progress import FetchBar
     from bench.models.cache import cached_entries, verify_cached
     from bench.models.fetch import ensure
@@ -26,7 +26,7 @@ def models(fetch: Sequence[str], *, verify: bool) -> None:
                 raise IntegrityError(f"{entry}: {', '.join(wrong)} changed since it was fetched")
             print(f"{entry.name}: every file read again, each has its recorded SHA-256")
     if not fetch and not verify:
-        print(listing.render(["models"]))
+        print(list_pages.render(["models"]))
 
 
 def doctor() -> None:
@@ -43,7 +43,7 @@ def doctor() -> None:
 
 def ceilings() -> None:
     """Measure what this machine reaches at best, print it, and keep it for estimates and plans."""
-    from bench.cli.listing import align
+    from bench.cli.list_pages import align
     from bench.plan.ceilings import measure_all
 
     print("measuring memory and products; this takes about a minute", file=sys.stderr)
@@ -86,7 +86,7 @@ def remove_environment(engine: str) -> None:
 
 def list_environments() -> None:
     """Print the engines that have an environment of their own, whether it is made, and what is in it."""
-    from bench.cli.listing import align
+    from bench.cli.list_pages import align
     from bench.environments import engines_apart, interpreter, missing_environment
     from bench.serving import environments as servers
 

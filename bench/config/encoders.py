@@ -111,10 +111,10 @@ def check_same_task(source: YamlSource, base: Arm, arm: Arm, place: KeyPath) -> 
     """Refuse a variant whose task is another than its baseline's; ``place`` is that of its model."""
     if arm.runtime.task == base.runtime.task:
         return
-    ours, theirs = (
+    variant_is, baseline_is = (
         f"is for {task}" if task else "writes text" for task in (arm.runtime.task, base.runtime.task)
     )
-    problem = f"the model of {arm.name} {ours}, and the baseline's {theirs}"
+    problem = f"the model of {arm.name} {variant_is}, and the baseline's {baseline_is}"
     raise source.error(place, problem, "compare models for the same task")
 
 
@@ -157,11 +157,11 @@ def check_limits_of_encoders(
     from bench.gate.encoders import not_of_encoders, of_encoders
 
     for key, _limit in gate:
-        ours = of_encoders(task, labelled=labelled)
+        known = of_encoders(task, labelled=labelled)
         if key in not_of_encoders() and task is not None:
-            hint = f"of {task} there are {', '.join(sorted(ours))}"
+            hint = f"of {task} there are {', '.join(sorted(known))}"
             raise source.error(("gate", key), "an encoder has no such figure", hint)
-        if key in of_encoders(EMBEDDING) | of_encoders(CLASSIFICATION, labelled=True) and key not in ours:
+        if key in of_encoders(EMBEDDING) | of_encoders(CLASSIFICATION, labelled=True) and key not in known:
             raise source.error(("gate", key), "this run does not measure it", _who_has(key))
 
 

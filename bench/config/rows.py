@@ -9,10 +9,10 @@ from bench import plugins
 from bench.config.blocks import RuntimeBlock, WorkloadBlock
 from bench.config.edges import check_edge
 from bench.config.encoders import check_encoder, check_same_task, with_task
+from bench.config.gpu_memory import too_large_for_gpu
 from bench.config.loadable import check_loadable
 from bench.config.merging import Raw, merged
 from bench.config.models import read_model
-from bench.config.room import too_large_for_gpu
 from bench.config.served import check_together, is_server, why_not_here
 from bench.config.served_rows import ServedRows
 from bench.config.shapes import check_fits, check_order, check_shapes, check_students, why_not_in_batches

@@ -89,12 +89,12 @@ def check_students(
     learns = next((index for index, step in enumerate(steps) if step.verb == "distil"), None)
     if learns is None:
         return
-    theirs, ours = ((_shape(model, find) or {}).get("vocabulary") for model in (teacher, student))
-    if theirs and ours and theirs != ours:
+    of_teacher, of_student = ((_shape(model, find) or {}).get("vocabulary") for model in (teacher, student))
+    if of_teacher and of_student and of_teacher != of_student:
         raise source.error(
             (*path, learns),
-            f"the student has a vocabulary of {ours} tokens, the baseline of {theirs}: it cannot learn from "
-            "the baseline's tokens",
+            f"the student has a vocabulary of {of_student} tokens, the baseline of {of_teacher}: it cannot "
+            "learn from the baseline's tokens",
             "leave this step out to compare the two by their replies",
         )
 

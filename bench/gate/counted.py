@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from bench.gate.finding import Finding, GateVerdict, finding
 from bench.gate.limits import Rule
 from bench.gate.reach import same_row
+from bench.gate.verdict import Finding, GateVerdict, finding
 from bench.metrics import cost
 from bench.metrics.unit_ratios import price_shift
 from bench.records import ArmRecord, RunRecord
@@ -41,9 +41,9 @@ def more_work(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -
         return None  # counters that vary cannot decide, but time can
     changes = {"price of an hour": price_shift(run, base, variant, cost.PER_REQUEST.key)}
     for key in () if _whole_answers(run, variant) else _WORK:
-        ours, theirs = (getattr(arm.counters, key, None) for arm in (variant, base))
-        if ours and theirs:
-            changes[key] = math.log(ours / theirs)
+        of_variant, of_base = (getattr(arm.counters, key, None) for arm in (variant, base))
+        if of_variant and of_base:
+            changes[key] = math.log(of_variant / of_base)
     row = variant.group, variant.name
     what, change = max(changes.items(), key=lambda item: item[1])
     least, fewest = min(changes.items(), key=lambda item: item[1])

@@ -14,13 +14,13 @@ OF_PHASES = (throughput.OUTPUT, throughput.PREFILL, throughput.DECODE)
 def of_encoders(task: str | None, *, labelled: bool = False) -> frozenset[str]:
     """Return the drift metrics of an encoder for a task; ``labelled`` says whether right labels are known."""
     known = encoded.OF_CLASSIFIERS if labelled else (encoded.FLIPS,)
-    ours = {"embedding": encoded.OF_EMBEDDINGS, "classification": known}
-    return frozenset(metric.key for metric in ours.get(str(task), ()))
+    by_task = {"embedding": encoded.OF_EMBEDDINGS, "classification": known}
+    return frozenset(metric.key for metric in by_task.get(str(task), ()))
 
 
 @cache
 def not_of_encoders() -> frozenset[str]:
     """Return the metrics of what a model writes: drift of tokens, suites of replies, times of tokens."""
-    theirs = drift_keys() - {metric.key for metric in encoded.METRICS}
+    of_tokens = drift_keys() - {metric.key for metric in encoded.METRICS}
     suites = {metric.key for _name, suite in plugins.each("drift.suites") for metric in suite.METRICS}
-    return theirs | suites | {metric.key for metric in (*OF_TOKENS, *OF_PHASES)}
+    return of_tokens | suites | {metric.key for metric in (*OF_TOKENS, *OF_PHASES)}

@@ -14,10 +14,10 @@ from bench.errors import Outcome
 from bench.gate.calibration import Calibration
 from bench.gate.counted import IMPROBABLE_RATIO, counters_hold, more_work, only_code_differs
 from bench.gate.figures import judge_figure
-from bench.gate.finding import Effort, Finding, GateBlock, GateVerdict, block, finding
-from bench.gate.limits import MOST_FINDINGS, MOST_TIMED, Rule, rules
+from bench.gate.limits import MOST_FINDINGS, MOST_TIMED, Rule, rules, timed_cells
 from bench.gate.reach import any_reached, nothing_differs, unreached_verdict
 from bench.gate.sequential import CONFIDENCE, Test, confidence_sequence, decide
+from bench.gate.verdict import Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.metrics.unit_ratios import COLD, log_ratio, price_shift
 from bench.records import ArmRecord, RunRecord, UnitRecord
 from bench.stats.figure import Figures
@@ -61,11 +61,11 @@ def _too_few_starts(run: RunRecord, variant: ArmRecord) -> bool:
     return sum(not unit.void for unit in mine) < LEAST_SAMPLES and len(mine) < cap
 
 
-def test_of(run: RunRecord, rule: Rule) -> Test:
+def _sequential_test(run: RunRecord, rule: Rule) -> Test:
     """Return the sequential test of a timed rule, with its error rate divided over all timed cells."""
     settings = (run.gate or {}).get("test", {})
-    timed = sum(one.kind == "timed" for one in _rules(run))
-    return Test(margin=rule.margin, cells=max(timed * len(run.compared), 1), **settings)
+    cells = timed_cells(_rules(run), len(run.compared))
+    return Test(margin=rule.margin, cells=max(cells, 1), **settings)
 
 
 def _rules(run: RunRecord) -> list[Rule]:
@@ -74,8 +74,8 @@ def _rules(run: RunRecord) -> list[Rule]:
 
 def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
     wanted, comparisons = _rules(run), run.compared
-    timed = sum(rule.kind == "timed" for rule in wanted) * len(comparisons)
-    if timed > MOST_TIMED or len(wanted) * len(comparisons) > MOST_FINDINGS:
+    too_many = timed_cells(wanted, len(comparisons)) > MOST_TIMED
+    if too_many or len(wanted) * len(comparisons) > MOST_FINDINGS:
         raise ValueError(f"more than {MOST_TIMED} limits on times, or {MOST_FINDINGS} limits, times rows")
     if unmeasured := (run.gate or {}).get("unmeasured"):
         for rule in wanted:
@@ -134,7 +134,7 @@ def _open(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> bo
     found = _changes(run, rule, base, variant)
     if isinstance(found, Finding):
         return found.verdict == GateVerdict.INCONCLUSIVE and found.more_may_help
-    test = test_of(run, rule)
+    test = _sequential_test(run, rule)
     return decide([rule.sign * change for change in found], test).verdict is None and len(found) < test.cap
 
 
@@ -172,7 +172,7 @@ def _by_test(
     run: RunRecord, rule: Rule, key: tuple[str, str], changes: Sequence[float], *, alike: bool
 ) -> Finding:
     """Decide from one log ratio per unit. ``alike`` says that only code differs between the sides."""
-    test = test_of(run, rule)
+    test = _sequential_test(run, rule)
     decision = decide([rule.sign * change for change in changes], test)
     low, high = (math.exp(bound) for bound in confidence_sequence(changes, test.prior_sd))
     verdict = GateVerdict(decision.verdict or GateVerdict.INCONCLUSIVE)

@@ -122,6 +122,14 @@ def rules(limits: Mapping[str, Mapping[str, Any]]) -> Iterator[Rule]:
             yield Rule(metric, limit, parse_percent(value) if isinstance(value, str) else float(value))
 
 
+def timed_cells(wanted: Sequence[Rule], comparisons: int) -> int:
+    """Return how many sequential tests a gate makes, which share its error rates.
+
+    There is one for each limit on a time and each of the ``comparisons``, the rows with a baseline.
+    """
+    return sum(rule.kind == "timed" for rule in wanted) * comparisons
+
+
 @cache
 def beside_baseline() -> frozenset[str]:
     """Return the metrics that only a variant has, beside its baseline: no limit can be relative to them."""

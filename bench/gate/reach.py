@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from bench.gate.finding import GateVerdict
+from bench.gate.verdict import GateVerdict
 from bench.records import ANY, ArmRecord, Json, RunRecord
 
 Pair = tuple[ArmRecord, ArmRecord]
@@ -39,8 +39,7 @@ def reasons(found: Json, base: ArmRecord, candidate: ArmRecord) -> Iterator[str]
         yield from (*found["files"], *(change["what"] for change in found["packages"]))
     yield from files(base.reached, candidate.reached)
     for what in ("runtime", "workload"):
-        ours, theirs = (_without_paths(getattr(arm, what)) for arm in (candidate, base))
-        if ours != theirs:
+        if _without_paths(getattr(base, what)) != _without_paths(getattr(candidate, what)):
             yield what
     for what in ("optimise", "prompts_digest"):
         if getattr(base, what) != getattr(candidate, what):
@@ -60,8 +59,8 @@ def _other_models(base: ArmRecord, candidate: ArmRecord) -> Iterator[str]:
             yield "the model's weights" if key == "weights_sha256" else "the model's files"
             break
     for name in sorted(base.models.keys() | candidate.models.keys()):
-        ours, theirs = (side.models.get(name, {}).get("files_sha256") for side in (candidate, base))
-        if ours != theirs:
+        of_base, of_candidate = (side.models.get(name, {}).get("files_sha256") for side in (base, candidate))
+        if of_base != of_candidate:
             yield f"the weights of {name}"
 
 

@@ -17,9 +17,8 @@ from bench.config.spec import Group
 from bench.machine import noise
 from bench.machine.gpu_watch import GpuRound
 from bench.machine.noise import Ticks
-from bench.measure import arm as one
 from bench.measure import designs, passes, replies
-from bench.measure.arm import ArmUnderTest, Fetch, open_worker
+from bench.measure.arm import ArmUnderTest, Fetch, end_of, open_worker, tidy, watch_of
 from bench.measure.fresh_pair import made_now, prompts_of, with_bills_of
 from bench.measure.models import record_models
 from bench.measure.together import blaming_baseline
@@ -55,10 +54,10 @@ class ApartPair:
         began = monotonic()
         times: dict[bool, TurnTimes] = {}
         order = (self.base, self.variant) if self.first == 0 else (self.variant, self.base)
-        for under in order:
-            is_base = under is self.base
+        for side in order:
+            is_base = side is self.base
             with blaming_baseline() if is_base else nullcontext():
-                times[is_base] = self._one(under, batches, then=(lambda: None) if is_base else then)
+                times[is_base] = self._one(side, batches, then=(lambda: None) if is_base else then)
         said = Sides(times[True].replies, times[False].replies)
         return UnitRecord(
             number=self.number,
@@ -91,44 +90,44 @@ class ApartPair:
             )
         return before, after
 
-    def _one(self, under: ArmUnderTest, batches: Sequence[int], then: Callable[[], None]) -> TurnTimes:
+    def _one(self, side: ArmUnderTest, batches: Sequence[int], then: Callable[[], None]) -> TurnTimes:
         """Run one side in a process of its own. A process that has calibrated or trained is not measured: it
         starts again with what was made."""
-        one.tidy(under)
-        with under.worker:
-            loaded = self._load(under)
+        tidy(side)
+        with side.worker:
+            loaded = self._load(side)
             if not made_now(loaded):
-                return self._timed(under, batches, then)
-        under.worker = open_worker(under.arm, self.group.label, self._context).worker
-        with under.worker:
-            self._load(under, spent=loaded)
-            return self._timed(under, batches, then)
+                return self._timed(side, batches, then)
+        side.worker = open_worker(side.arm, self.group.label, self._context).worker
+        with side.worker:
+            self._load(side, spent=loaded)
+            return self._timed(side, batches, then)
 
-    def _load(self, under: ArmUnderTest, spent: Loaded | None = None) -> Loaded:
-        model, baseline = (self._fetch(side.model) for side in (under.arm, self.group.baseline))
-        record_models(under, model, self._fetch)
-        loaded = passes.load(under, model, baseline, self._fetch)
+    def _load(self, side: ArmUnderTest, spent: Loaded | None = None) -> Loaded:
+        model, baseline = (self._fetch(arm.model) for arm in (side.arm, self.group.baseline))
+        record_models(side, model, self._fetch)
+        loaded = passes.load(side, model, baseline, self._fetch)
         if spent is not None:
             loaded = replace(loaded, evidence=with_bills_of(spent, loaded))
-            under.loaded_with(loaded)
-        self._loaded[under is self.base] = loaded
+            side.loaded_with(loaded)
+        self._loaded[side is self.base] = loaded
         return loaded
 
-    def _timed(self, under: ArmUnderTest, batches: Sequence[int], then: Callable[[], None]) -> TurnTimes:
+    def _timed(self, side: ArmUnderTest, batches: Sequence[int], then: Callable[[], None]) -> TurnTimes:
         """Warm up and run the timed requests, then whatever else the process is for."""
-        repeats = under.arm.workload.warmup
-        warm = passes.warm_up(under, prompts_of(under.arm), most=repeats, finite=not under.reopened)
-        is_base = under is self.base
+        repeats = side.arm.workload.warmup
+        warm = passes.warm_up(side, prompts_of(side.arm), most=repeats, finite=not side.reopened)
+        is_base = side is self.base
         self._cold[is_base] = ColdStart(self._loaded[is_base].load_s, warm.first_request_ms)
-        watch, before = one.watch_of(under), noise.read_ticks([under.worker.pid])
-        told = designs.how(designs.ABBA, on_gpu=under.known.on_gpu)
-        result = under.worker.ask(
-            "alone", self._context.measure.timeout_s, turns=under.turns, wake=told.get("wake", 0),
-            batches=[number % under.batches for number in batches],
+        watch, before = watch_of(side), noise.read_ticks([side.worker.pid])
+        told = designs.how(designs.ABBA, on_gpu=side.known.on_gpu)
+        result = side.worker.ask(
+            "alone", self._context.measure.timeout_s, turns=side.turns, wake=told.get("wake", 0),
+            batches=[number % side.batches for number in batches],
         )  # fmt: skip
-        times = replies.turn_times(result, len(batches), under.turns)
-        self._windows.append((before, noise.read_ticks([under.worker.pid])))
-        self._seen.append(one.end_of(watch, under))
+        times = replies.turn_times(result, len(batches), side.turns)
+        self._windows.append((before, noise.read_ticks([side.worker.pid])))
+        self._seen.append(end_of(watch, side))
         then()
         return times
 

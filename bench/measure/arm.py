@@ -142,14 +142,14 @@ class ArmUnderTest:
 
 def watch_of(*sides: ArmUnderTest) -> GpuWatch:
     """Begin to watch the GPUs of these rows; a row on a CPU has none."""
-    gpus = (gpu_for(device) for device in sorted({under.arm.runtime.device for under in sides}))
+    gpus = (gpu_for(device) for device in sorted({side.arm.runtime.device for side in sides}))
     return GpuWatch([gpu for gpu in gpus if isinstance(gpu, Gpu)])
 
 
 def end_of(watch: GpuWatch, *sides: ArmUnderTest) -> GpuRound:
     """Return what happened on the GPUs of these rows, whose workers and the harness are not neighbours."""
-    ours = [os.getpid(), *(pid for under in sides for pid in session_of(under.worker.pid))]
-    workers = sum(under.facts is not None and under.facts.on_gpu for under in sides)
+    ours = [os.getpid(), *(pid for side in sides for pid in session_of(side.worker.pid))]
+    workers = sum(side.facts is not None and side.facts.on_gpu for side in sides)
     return watch.end(ours, workers, sides[0].context.measure.max_disturbance)
 
 
@@ -165,9 +165,9 @@ def open_worker(arm: Arm, group: str, context: RunContext) -> ArmUnderTest:
     return ArmUnderTest(arm, group, context, worker)
 
 
-def tidy(under: ArmUnderTest) -> None:
+def tidy(row: ArmUnderTest) -> None:
     """Give the arm the files of its commit as they were built, without what an earlier process wrote."""
-    place = under.arm.place
+    place = row.arm.place
     if place.manifest is not None:
         tree.restore(Path(dict(place.roots)["source"]), Path(place.manifest))
 

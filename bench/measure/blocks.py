@@ -65,7 +65,7 @@ class Plan:
 class Serving:
     """A server that runs, who is under test there, and on which processors."""
 
-    under: ArmUnderTest
+    row: ArmUnderTest
     target: Target
     count: Count | None = field(repr=False, default=None)
     meter: Meter | None = field(repr=False, default=None)
@@ -87,13 +87,13 @@ class Serving:
     def watched(self) -> None:
         """Read from now on what the server takes, if it was started here."""
         if self.target.server is not None:
-            self.meter = Meter(self.target.server, on_gpu=on_gpu(self.under.arm.runtime))
+            self.meter = Meter(self.target.server, on_gpu=on_gpu(self.row.arm.runtime))
 
     def record_use(self) -> None:
         """Record what the server took in its blocks."""
         if self.meter is None:
-            return self.under.record(energy=ELSEWHERE)
-        return self.under.record(memory=self.meter.memory(), energy=self.meter.energy())
+            return self.row.record(energy=ELSEWHERE)
+        return self.row.record(memory=self.meter.memory(), energy=self.meter.energy())
 
     def prompts(self, seed: int) -> Prompts:
         """Return prompts in tokens of this server."""
@@ -130,7 +130,7 @@ class Serving:
         ticks = [(before, after)] if self.target.server else []
         between = noise.between("load", before, after) if ticks else {}
         if self.meter:
-            others = noise.disturbed(before, after, self.under.context.measure.max_disturbance)
+            others = noise.disturbed(before, after, self.row.context.measure.max_disturbance)
             self.meter.served(done.samples, disturbed=others)
         return LoadBlock(title, done.samples, done.honesty, done.stopped, search, between), ticks
 

@@ -25,18 +25,18 @@ def drift(base: ArmUnderTest, variant: ArmUnderTest) -> None:
     task = str(variant.arm.runtime.task)
     texts = set_for(task, variant.context.drift.items)
     sides = [_both(base, variant, part) for part in _parts(texts.texts)]
-    theirs, ours = (_joined([pair[side] for pair in sides]) for side in (0, 1))
+    of_base, of_variant = (_joined([pair[side] for pair in sides]) for side in (0, 1))
     if task != "embedding":
-        return _record_labels(variant, texts, theirs, ours)
-    found = encoded.embedded(texts, theirs, ours)
+        return _record_labels(variant, texts, of_base, of_variant)
+    found = encoded.embedded(texts, of_base, of_variant)
     again = _of_baseline(base, texts.texts[:FLOOR_TEXTS])
-    alone = replace(theirs, outputs=theirs.outputs[:FLOOR_TEXTS])
+    alone = replace(of_base, outputs=of_base.outputs[:FLOOR_TEXTS])
     return variant.record(encoded=replace(found, floor=encoded.same(alone, again)))
 
 
-def _record_labels(variant: ArmUnderTest, texts: TextSet, theirs: Encodings, ours: Encodings) -> None:
+def _record_labels(variant: ArmUnderTest, texts: TextSet, of_base: Encodings, of_variant: Encodings) -> None:
     try:
-        found = encoded.labelled(texts, theirs, ours)
+        found = encoded.labelled(texts, of_base, of_variant)
     except ValueError as bad:
         return variant.record(drift_reason=str(bad))
     return variant.record(encoded=found)
@@ -51,11 +51,11 @@ def _both(base: ArmUnderTest, variant: ArmUnderTest, texts: Sequence[str]) -> tu
     do = replies.ENCODE.do
     found = ask_each(do, base.worker, variant.worker, context.measure.timeout_s, asked, asked)
     with blaming_baseline():
-        theirs = replies.read(replies.ENCODE, found[0], base.asked)
-        replies.check_encodings(theirs, len(texts))
-    ours = replies.read(replies.ENCODE, found[1], variant.asked)
-    replies.check_encodings(ours, len(texts))
-    return theirs, ours
+        of_base = replies.read(replies.ENCODE, found[0], base.asked)
+        replies.check_encodings(of_base, len(texts))
+    of_variant = replies.read(replies.ENCODE, found[1], variant.asked)
+    replies.check_encodings(of_variant, len(texts))
+    return of_base, of_variant
 
 
 def _of_baseline(base: ArmUnderTest, texts: Sequence[str]) -> Encodings:

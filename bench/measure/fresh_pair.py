@@ -24,7 +24,7 @@ from bench.measure import arm as one
 from bench.measure import designs, passes, replies
 from bench.measure.arm import ArmUnderTest, Fetch, open_worker
 from bench.measure.models import record_models
-from bench.measure.pair import pinned
+from bench.measure.pair_processors import pinned
 from bench.measure.replies import Command, Reply
 from bench.measure.together import ask_both, ask_each, ask_in_order, blaming_baseline
 from bench.records import ANY, ColdStart, Json, Loaded, Sides, TurnTimes, UnitRecord

@@ -15,7 +15,7 @@ from bench.config.served import is_server
 from bench.config.spec import Arm, Group
 from bench.errors import BenchError, IntegrityError, InterruptedRun, JournalFailed, Outcome, VariantFailed
 from bench.formatting import row_title
-from bench.measure import pair, passes, suites
+from bench.measure import passes, suites, token_drift
 from bench.measure.arm import ArmUnderTest, RunContext, open_worker
 from bench.measure.events import Ended
 from bench.measure.fresh_pair import prompts_of
@@ -101,22 +101,22 @@ class GroupRun:
         if arm.name in self.done:
             self._tell_finished(arm)
             return
-        with self._recorded(arm) as under:
+        with self._recorded(arm) as row:
             _supported(arm)
             if is_server(arm.runtime):
-                measure_alone(under, self.fetch)
+                measure_alone(row, self.fetch)
             else:
-                self._in_worker(under)
+                self._in_worker(row)
 
-    def _in_worker(self, under: ArmUnderTest) -> None:
-        with under.worker:
-            self._open(under)
-            passes.alone(under)
-            passes.ceilings(under)
-            passes.profile(under)
-            pair.together(under)
-            pair.floor(under)
-            suites.answer(under)
+    def _in_worker(self, row: ArmUnderTest) -> None:
+        with row.worker:
+            self._open(row)
+            passes.alone(row)
+            passes.ceilings(row)
+            passes.profile(row)
+            token_drift.together(row)
+            token_drift.floor(row)
+            suites.answer(row)
 
     def _measure_variant(self, variant: Arm) -> None:
         with self._recorded(variant) as row:
@@ -129,21 +129,21 @@ class GroupRun:
             if pairs.units:
                 self.measured.append(pairs)
 
-    def _open(self, under: ArmUnderTest) -> None:
+    def _open(self, row: ArmUnderTest) -> None:
         """Fetch the model, record its source, and load it into the worker."""
-        model = self.fetch(under.arm.model)
-        record_models(under, model, self.fetch)
-        passes.load(under, model, model, self.fetch)
-        passes.warm_up(under, prompts_of(under.arm))
+        model = self.fetch(row.arm.model)
+        record_models(row, model, self.fetch)
+        passes.load(row, model, model, self.fetch)
+        passes.warm_up(row, prompts_of(row.arm))
 
     @contextmanager
     def _recorded(self, arm: Arm) -> Iterator[ArmUnderTest]:
         """Write the first and the last record of the arm's row. Failures of the arm are recorded here."""
-        under = open_worker(arm, self.group.label, self.context)
-        passes.begin(under)
+        row = open_worker(arm, self.group.label, self.context)
+        passes.begin(row)
         status, reason, writable = Outcome.INTERRUPTED, "the run was interrupted", True
         try:
-            yield under
+            yield row
             status, reason = Outcome.OK, ""
         except UNRECORDED as stopped:
             writable = not isinstance(stopped, JournalFailed)
@@ -151,13 +151,13 @@ class GroupRun:
         except (BenchError, BaselineDied, PeerGone) as failure:
             status, reason = _outcome_of(failure)
         finally:
-            under.worker.close()
+            row.worker.close()
             if arm.is_baseline and status != Outcome.OK:
                 self._failed = f"{status}: {reason}"
             if writable:
-                under.record(status=status, reason=reason)
-            if all(pairs.row is not under for pairs in self.measured):  # else it may get further pairs
-                self.context.tell(Ended(under.title, status, reason))
+                row.record(status=status, reason=reason)
+            if all(pairs.row is not row for pairs in self.measured):  # else it may get further pairs
+                self.context.tell(Ended(row.title, status, reason))
 
 
 def _outcome_of(failure: Exception) -> tuple[Outcome, str]:

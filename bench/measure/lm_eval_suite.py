@@ -17,29 +17,29 @@ from bench.records import RequestAnswers, SuiteAnswers
 REQUESTS_A_CALL = 40  # an interrupt waits for one call at most
 
 
-def answer(under: ArmUnderTest, asked: LmEvalBlock) -> None:
+def answer(row: ArmUnderTest, asked: LmEvalBlock) -> None:
     """Let the model answer, and record how lm-eval judges it, or why it was not asked."""
-    if under.is_cascade:
-        return under.record(suites_reason=f"{NAME}: a cascade gives no likelihoods of texts")
+    if row.is_cascade:
+        return row.record(suites_reason=f"{NAME}: a cascade gives no likelihoods of texts")
     tasks = listed(asked)
-    if under.turns == 1 and any(one.kind != REPLY for one in tasks.requests):
+    if row.turns == 1 and any(one.kind != REPLY for one in tasks.requests):
         reason = f"{NAME}: an answer that comes as a whole has no log-likelihoods"
-        return under.record(suites_reason=reason)
-    answers = _answers(under, tasks)
-    under.context.tell(Began(under.title, f"suite {NAME}, judged by {tasks.harness}"))
+        return row.record(suites_reason=reason)
+    answers = _answers(row, tasks)
+    row.context.tell(Began(row.title, f"suite {NAME}, judged by {tasks.harness}"))
     try:
-        found = judged(asked, answers, under.context.pause)
+        found = judged(asked, answers, row.context.pause)
     except InterruptedRun:
         raise
     except BenchError as bad:
-        return under.record(suites_reason=f"{NAME}: {one_line(str(bad))[:300]}")
-    kept = tuple(map(files.kept, items_of(tasks))) if under.arm.is_baseline else ()
+        return row.record(suites_reason=f"{NAME}: {one_line(str(bad))[:300]}")
+    kept = tuple(map(files.kept, items_of(tasks))) if row.arm.is_baseline else ()
     values = values_of(found, answers)
-    under.record(suites={NAME: SuiteAnswers(found.digest, items=kept, judged=values, about=found.about)})
+    row.record(suites={NAME: SuiteAnswers(found.digest, items=kept, judged=values, about=found.about)})
     return None
 
 
-def _answers(under: ArmUnderTest, tasks: Evaluated) -> list[tuple[float, bool] | str | None]:
+def _answers(row: ArmUnderTest, tasks: Evaluated) -> list[tuple[float, bool] | str | None]:
     """Return an answer to each request, in order; requests of one kind are asked together."""
     found: list[tuple[float, bool] | str | None] = [None] * len(tasks.requests)
     for kind in dict.fromkeys(one.kind for one in tasks.requests):
@@ -47,18 +47,18 @@ def _answers(under: ArmUnderTest, tasks: Evaluated) -> list[tuple[float, bool] |
         for start in range(0, len(places), REQUESTS_A_CALL):
             part = places[start : start + REQUESTS_A_CALL]
             done = f"{kind} {start} of {len(places)}"
-            given = _ask(under, kind, [tasks.requests[place] for place in part], done)
+            given = _ask(row, kind, [tasks.requests[place] for place in part], done)
             for place, one in zip(part, given.replies or given.likelihoods, strict=True):
                 found[place] = one
     return found
 
 
-def _ask(under: ArmUnderTest, kind: str, asked: Sequence[Request], done: str) -> RequestAnswers:
-    under.context.pause()
-    under.context.tell(Began(under.title, f"suite {NAME}, {done}"))
-    result = under.worker.ask(
-        "requests", under.context.measure.timeout_s, kind=kind, requests=[list(one.args) for one in asked]
+def _ask(row: ArmUnderTest, kind: str, asked: Sequence[Request], done: str) -> RequestAnswers:
+    row.context.pause()
+    row.context.tell(Began(row.title, f"suite {NAME}, {done}"))
+    result = row.worker.ask(
+        "requests", row.context.measure.timeout_s, kind=kind, requests=[list(one.args) for one in asked]
     )
-    found = replies.read(replies.REQUESTS, result, under.asked)
+    found = replies.read(replies.REQUESTS, result, row.asked)
     replies.check_requests(found, len(asked), replies=kind == REPLY)
     return found

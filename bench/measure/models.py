@@ -36,12 +36,12 @@ def further_models(arm: Arm) -> Iterator[tuple[str, ModelRef]]:
                 yield f"optimise.{step.verb}.edge.{key}", one
 
 
-def record_models(under: ArmUnderTest, model: LocalModel, fetch: Fetch) -> None:
+def record_models(row: ArmUnderTest, model: LocalModel, fetch: Fetch) -> None:
     """Write which model a row loads, and which others its steps name; once, as everything else of a row."""
-    if under.reopened:
+    if row.reopened:
         return
-    others = {key: model_record(fetch(one)) for key, one in further_models(under.arm)}
-    under.record(model=model_record(model), **({"models": others} if others else {}))
+    others = {key: model_record(fetch(one)) for key, one in further_models(row.arm)}
+    row.record(model=model_record(model), **({"models": others} if others else {}))
 
 
 def model_record(model: LocalModel) -> Json:

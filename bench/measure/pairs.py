@@ -88,9 +88,9 @@ class Pairs(ABC):
         meanwhile is passed on."""
         self.context.pause()
         self.context.tell(Began(self.row.title, what))
-        for under in sides:
-            who = f"{what}, {under.arm.name}"
-            under.worker.on_progress = lambda text, who=who: self.context.tell(  # type: ignore[misc]
+        for side in sides:
+            who = f"{what}, {side.arm.name}"
+            side.worker.on_progress = lambda text, who=who: self.context.tell(  # type: ignore[misc]
                 Began(self.row.title, f"{who}: {text}")
             )
 

@@ -22,10 +22,10 @@ SOLO_ATTEMPTS = 2
 IDLE_S = 10.0  # METRICS 4.5
 
 
-def begin(under: ArmUnderTest) -> None:
+def begin(row: ArmUnderTest) -> None:
     """Write the arm's first record, which says what the arm is."""
-    arm = under.arm
-    under.record(
+    arm = row.arm
+    row.record(
         started=True,
         is_baseline=arm.is_baseline,
         runtime=arm.runtime.to_json(),
@@ -34,38 +34,38 @@ def begin(under: ArmUnderTest) -> None:
     )
 
 
-def load(under: ArmUnderTest, model: LocalModel, baseline: LocalModel, fetch: Fetch | None = None) -> Loaded:
+def load(row: ArmUnderTest, model: LocalModel, baseline: LocalModel, fetch: Fetch | None = None) -> Loaded:
     """Load a model that runs alone, and check the evidence. ``baseline`` is what its schemes learn from."""
-    checks = {"step_by_step": not under.reopened}
-    loaded = under.stage("load", replies.LOAD, **load_arguments(under.arm, model, baseline, fetch), **checks)
-    under.loaded_with(loaded)
+    checks = {"step_by_step": not row.reopened}
+    loaded = row.stage("load", replies.LOAD, **load_arguments(row.arm, model, baseline, fetch), **checks)
+    row.loaded_with(loaded)
     return loaded
 
 
-def warm_up(under: ArmUnderTest, prompts: Sequence[Prompt], **limits: object) -> WarmUp:
+def warm_up(row: ArmUnderTest, prompts: Sequence[Prompt], **limits: object) -> WarmUp:
     """Hand over the prompts and warm up; ``limits`` are further arguments of the warm-up."""
-    encoded = under.stage("tokenise", replies.PROMPTS, **prompt_arguments(under.arm, prompts))
-    check_fits_context(under, max(encoded.input_tokens))
-    warm = under.stage("warm up", replies.WARM_UP, least=under.arm.workload.warmup, **limits)
-    under.record(prompts_digest=encoded.digest, end_ids=encoded.end_ids, warm_up=warm)
+    encoded = row.stage("tokenise", replies.PROMPTS, **prompt_arguments(row.arm, prompts))
+    check_fits_context(row, max(encoded.input_tokens))
+    warm = row.stage("warm up", replies.WARM_UP, least=row.arm.workload.warmup, **limits)
+    row.record(prompts_digest=encoded.digest, end_ids=encoded.end_ids, warm_up=warm)
     return warm
 
 
-def check_fits_context(under: ArmUnderTest, longest: int) -> None:
+def check_fits_context(row: ArmUnderTest, longest: int) -> None:
     """Raise Unsupported if the longest request exceeds the context: output beyond it is meaningless."""
-    written = 0 if under.arm.runtime.task else under.arm.workload.output_tokens
-    context, wanted = under.known.context, longest + written
+    written = 0 if row.arm.runtime.task else row.arm.workload.output_tokens
+    context, wanted = row.known.context, longest + written
     if context is not None and wanted > context:
         raise Unsupported(f"{wanted} tokens in and out do not fit the model's context of {context}")
 
 
-def alone(under: ArmUnderTest) -> None:
+def alone(row: ArmUnderTest) -> None:
     """Run the passes without a partner. They give absolute figures, memory and energy; each has a pass of its
     own."""
     for attempt in range(1, SOLO_ATTEMPTS + 1):
         again = f" (attempt {attempt}: something else was using the machine)" if attempt > 1 else ""
-        solo = under.stage(f"solo, {under.arm.workload.requests} requests{again}", replies.SOLO)
-        if not under.disturbed:
+        solo = row.stage(f"solo, {row.arm.workload.requests} requests{again}", replies.SOLO)
+        if not row.disturbed:
             break
     counted = {
         "characters": solo.characters,
@@ -75,41 +75,41 @@ def alone(under: ArmUnderTest) -> None:
         "cascaded": solo.cascaded or None,
         "split": solo.split,
     }
-    under.record(solo=solo.batches, **{key: value for key, value in counted.items() if value is not None})
-    if under.known.on_gpu:
-        under.record(device_times=under.stage("the GPU's own time", replies.DEVICE_TIMES))
-    under.record(memory=under.stage("memory", replies.MEMORY))
-    under.record(energy=_energy(under))
-    for name in under.context.measure.probes:
+    row.record(solo=solo.batches, **{key: value for key, value in counted.items() if value is not None})
+    if row.known.on_gpu:
+        row.record(device_times=row.stage("the GPU's own time", replies.DEVICE_TIMES))
+    row.record(memory=row.stage("memory", replies.MEMORY))
+    row.record(energy=_energy(row))
+    for name in row.context.measure.probes:
         module = plugins.module_name("probes", name)
-        under.record(probes={name: under.stage(f"probe {name}", replies.PROBE, module=module)})
+        row.record(probes={name: row.stage(f"probe {name}", replies.PROBE, module=module)})
 
 
-def profile(under: ArmUnderTest) -> None:
+def profile(row: ArmUnderTest) -> None:
     """Look at the kernels of one step and at the evidence in them. The profiler stays attached to the process
     and slows it down, so nothing is timed in it afterwards."""
-    under.record(profile=under.stage("kernels of a step", replies.PROFILE))
+    row.record(profile=row.stage("kernels of a step", replies.PROFILE))
 
 
-def _energy(under: ArmUnderTest) -> EnergyReading:
+def _energy(row: ArmUnderTest) -> EnergyReading:
     """Measure energy, again if others used the machine: a counter counts their work too. Baselines also
     measure the power of the idle device, which their variants share."""
-    idle_s = IDLE_S if under.arm.is_baseline else 0.0
+    idle_s = IDLE_S if row.arm.is_baseline else 0.0
     for _attempt in range(SOLO_ATTEMPTS):
-        found = under.stage("energy", replies.ENERGY, idle_s=idle_s)
-        if not under.disturbed or found.joules is None:
+        found = row.stage("energy", replies.ENERGY, idle_s=idle_s)
+        if not row.disturbed or found.joules is None:
             return found
-    why = under.on_gpu.void or "others used the processors"
+    why = row.on_gpu.void or "others used the processors"
     return replace(
         found, energy_valid=False, code="neighbours", reason=f"{why}, and a counter counts that too"
     )
 
 
-def ceilings(under: ArmUnderTest) -> None:
+def ceilings(row: ArmUnderTest) -> None:
     """Measure the machine's best bandwidth and arithmetic rate; done once for each baseline."""
-    under.record(ceilings=under.stage("machine ceilings", replies.CEILINGS))
+    row.record(ceilings=row.stage("machine ceilings", replies.CEILINGS))
 
 
-def read_text(under: ArmUnderTest) -> Corpus:
+def read_text(row: ArmUnderTest) -> Corpus:
     """Let the worker tokenise the evaluation text; return its token count and digest."""
-    return under.stage("read evaluation text", replies.CORPUS, text=under.context.text)
+    return row.stage("read evaluation text", replies.CORPUS, text=row.context.text)

@@ -16,8 +16,7 @@ from bench.config.support import device_here
 from bench.errors import VariantFailed
 from bench.machine import noise
 from bench.machine.noise import Ticks
-from bench.measure import designs, passes, suites
-from bench.measure import pair as beside
+from bench.measure import designs, passes, suites, token_drift
 from bench.measure.apart_pair import ApartPair
 from bench.measure.arm import ArmUnderTest, Fetch, open_worker
 from bench.measure.events import Noted
@@ -92,14 +91,14 @@ class VariantRun(Pairs):
         if self.in_turns:
             self._turns(pair)
         self._alone()
-        beside.drift(pair.base, self.row)
+        token_drift.drift(pair.base, self.row)
 
     def _alone(self) -> None:
         """Run the variant's passes without a partner. The profiler comes after all timed passes, because it
         stays attached, and what is not timed last."""
         passes.alone(self.row)
         passes.profile(self.row)
-        beside.together(self.row)
+        token_drift.together(self.row)
         suites.answer(self.row)
 
     def _first_apart(self) -> None:
@@ -107,14 +106,14 @@ class VariantRun(Pairs):
         pair = ApartPair(self.group, self.row, self.fetch, 1)
         self._apart_unit(pair, self._alone)
         self._base_facts = pair.base.facts
-        if reason := beside.why_no_drift(pair.base, self.row):
+        if reason := token_drift.why_no_drift(pair.base, self.row):
             return self.row.record(drift_reason=reason)
         self.row.worker = open_worker(self.row.arm, self.group.label, self.context).worker
         try:
             with self._pair(self.row) as together:
                 self.say("drift, load")
                 together.load(spent=pair.loaded)
-                return beside.drift(together.base, self.row)
+                return token_drift.drift(together.base, self.row)
         except (VariantFailed, BaselineDied) as failed:
             if not designs.too_large_together(failed):
                 raise

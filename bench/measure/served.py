@@ -12,8 +12,8 @@ from bench.measure import passes, served_drift, served_suites
 from bench.measure.arm import ArmUnderTest, open_worker
 from bench.measure.events import Began
 from bench.measure.pairs import Pairs
-from bench.measure.server_pair import Fetch, ServerPair, alone, record_model
-from bench.measure.units import Comparison, Wanted
+from bench.measure.server_pair import Fetch, ServerPair, record_model, server_alone
+from bench.measure.units import Comparison, UnitExtras
 from bench.metrics import cost, load_blocks
 from bench.metrics.requests import Limits
 from bench.records import LoadBlock, UnitRecord
@@ -23,46 +23,46 @@ from bench.stats.pairs import OTHER_KERNELS, PairRatio, pair_ratio
 ALONE_BLOCKS = 4
 
 
-def measure_alone(under: ArmUnderTest, fetch: Fetch) -> None:
-    """Put a row's server under load by itself, block after block. A block in which the client was the
-    bottleneck is void, and so is one in which others used the machine; as many more are measured at most.
+def measure_alone(row: ArmUnderTest, fetch: Fetch) -> None:
+    """Put a row's server under load by itself, until four blocks are valid or eight were measured. A block is
+    void if the client was the bottleneck in it, or if others used the machine.
 
     Raises VariantFailed; its outcome is ``invalid`` if the client spoiled every block.
     """
-    record_model(under, fetch)
-    _say_why_no_drift(under)
-    began, seed = monotonic(), under.context.measure.seed
-    under.context.tell(Began(under.title, "start"))
+    record_model(row, fetch)
+    _say_why_no_drift(row)
+    began, seed = monotonic(), row.context.measure.seed
+    row.context.tell(Began(row.title, "start"))
     blocks: list[LoadBlock] = []
-    with alone(under, fetch, seed) as (server, plan):
-        under.context.tell(Began(under.title, f"healthy after {monotonic() - began:.0f} s"))
+    with server_alone(row, fetch, seed) as (server, plan):
+        row.context.tell(Began(row.title, f"healthy after {monotonic() - began:.0f} s"))
         quiet = 0
         server.watched()
-        if under.arm.is_baseline and server.meter is not None:
+        if row.arm.is_baseline and server.meter is not None:
             server.meter.idle(passes.IDLE_S)
         while quiet < ALONE_BLOCKS and len(blocks) < 2 * ALONE_BLOCKS:
-            under.context.pause()
-            under.context.tell(Began(under.title, f"load, block {len(blocks) + 1}"))
+            row.context.pause()
+            row.context.tell(Began(row.title, f"load, block {len(blocks) + 1}"))
             prompts = server.prompts(seed + 1 + len(blocks))
             asked = None if plan.searches else run(plan.prompts(len(blocks), prompts))
             block, ticks = server.block(plan, len(blocks), asked, prompts)
             blocks.append(block)
-            most = under.context.measure.max_disturbance
+            most = row.context.measure.max_disturbance
             quiet += not block.void and not any(noise.disturbed(*pair, most) for pair in ticks)
-            under.record(loads=[block], noise=[block.noise] if block.noise else [])
+            row.record(loads=[block], noise=[block.noise] if block.noise else [])
         server.record_use()
-        if under.arm.is_baseline and under.context.compares_outputs:
-            served_drift.floor(server, under)
-        served_suites.answer(server, under)
+        if row.arm.is_baseline and row.context.compares_outputs:
+            served_drift.floor(server, row)
+        served_suites.answer(server, row)
     must_be_valid(blocks)
 
 
-def _say_why_no_drift(under: ArmUnderTest) -> None:
+def _say_why_no_drift(row: ArmUnderTest) -> None:
     """Record why a row has no drift, which its first pair takes back if it measures one."""
-    if not under.context.compares_outputs:
-        under.record(drift_reason=served_drift.NOT_ASKED)
-    elif not under.arm.is_baseline:
-        under.record(drift_reason=served_drift.ALONE)
+    if not row.context.compares_outputs:
+        row.record(drift_reason=served_drift.NOT_ASKED)
+    elif not row.arm.is_baseline:
+        row.record(drift_reason=served_drift.ALONE)
 
 
 def must_be_valid(blocks: list[LoadBlock]) -> None:
@@ -75,17 +75,17 @@ def must_be_valid(blocks: list[LoadBlock]) -> None:
 class ServedComparison(Comparison):
     """Two servers as the sides of a gate: a unit is a pair of new servers under load, in blocks."""
 
-    def measure(self, number: int, _wanted: Wanted, rows: bool) -> UnitRecord:
+    def measure(self, number: int, _extras: UnitExtras, rows: bool) -> UnitRecord:
         """Measure one unit, as ``Comparison`` does. Servers have no counters that could be read."""
         variant = open_worker(self.variant, self.group.label, self.context)
         variant.reopened = not rows
         pair = ServerPair(self.group, variant, self.fetch, number, rows=rows)
-        for under in pair.sides if rows else ():
-            passes.begin(under)
-            record_model(under, self.fetch)
+        for side in pair.sides if rows else ():
+            passes.begin(side)
+            record_model(side, self.fetch)
         unit = pair.measure()
-        for under in pair.sides:
-            under.record(status=Outcome.OK, reason="")
+        for side in pair.sides:
+            side.record(status=Outcome.OK, reason="")
         return unit
 
 
@@ -121,5 +121,5 @@ class ServedRun(Pairs):
     def ratio(self, units: list[UnitRecord]) -> PairRatio:
         """Return the ratio of the seconds for each token."""
         sides = [load_blocks.sides(unit, cost.PER_1K.key, Limits({})) for unit in units]
-        ours, theirs = zip(*(pair for pair in sides if pair is not None), strict=True)
-        return pair_ratio(ours, theirs, OTHER_KERNELS)
+        of_variant, of_base = zip(*(pair for pair in sides if pair is not None), strict=True)
+        return pair_ratio(of_variant, of_base, OTHER_KERNELS)

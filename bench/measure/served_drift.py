@@ -24,18 +24,18 @@ ALONE = "the row is not measured beside the baseline's server"
 REASON_LETTERS = 300
 
 
-def floor(server: Serving, under: ArmUnderTest) -> None:
+def floor(server: Serving, row: ArmUnderTest) -> None:
     """Ask the baseline's server twice for one window: what differs is noise of the server itself.
 
     If the server cannot be asked, nothing is recorded, and its variants say why.
     """
-    settings = under.context.drift
-    under.context.tell(Began(under.title, "noise floor of drift, asked twice"))
+    settings = row.context.drift
+    row.context.tell(Began(row.title, "noise floor of drift, asked twice"))
     with suppress(VariantFailed), failing_as(Outcome.RUN_ERROR):
         asker = server.target.asker
-        scoring = run(scoring_of(asker, under.context.text, settings.window, settings.window))
+        scoring = run(scoring_of(asker, row.context.text, settings.window, settings.window))
         first, second = (run(distributions_of(asker, scoring.windows)) for _ in range(2))
-        under.record(floor=[compared(*one) for one in zip(scoring.windows, first, second, strict=True)])
+        row.record(floor=[compared(*one) for one in zip(scoring.windows, first, second, strict=True)])
 
 
 def between(side: Callable[[int], Serving], row: ArmUnderTest) -> None:
@@ -50,12 +50,12 @@ def between(side: Callable[[int], Serving], row: ArmUnderTest) -> None:
         with failing_as(Outcome.RUN_ERROR):
             base = side(0).target
             scoring = run(scoring_of(base.asker, row.context.text, settings.window, settings.tokens))
-            ours = run(distributions_of(base.asker, scoring.windows))
+            of_base = run(distributions_of(base.asker, scoring.windows))
             asked = row.arm.name
             variant = side(1).target
             run(must_have_same_tokens(variant.asker, scoring))
-            theirs = run(distributions_of(variant.asker, scoring.windows))
-            found = [compared(*one) for one in zip(scoring.windows, ours, theirs, strict=True)]
+            of_variant = run(distributions_of(variant.asker, scoring.windows))
+            found = [compared(*one) for one in zip(scoring.windows, of_base, of_variant, strict=True)]
     except VariantFailed as bad:
         return _by_text(side, row, f"{asked}: {one_line(bad.reason)[:REASON_LETTERS]}")
     return row.record(drift=found, drift_reason="")
@@ -70,11 +70,11 @@ def _by_text(side: Callable[[int], Serving], row: ArmUnderTest, why: str) -> Non
         with failing_as(Outcome.RUN_ERROR):
             prompts = pieces(row.context.text, max(settings.tokens // settings.window, 1), settings.window)
             base = side(0).target.settings
-            theirs, again = (run(replies(base, prompts, settings.window)) for _ in range(2))
+            of_base, again = (run(replies(base, prompts, settings.window)) for _ in range(2))
             variant = side(1).target.settings
             if base.api != variant.api:
                 raise BenchError(f"{variant.api} cannot be compared with {base.api}: other prompts")
-            ours = run(replies(variant, prompts, settings.window))
+            of_variant = run(replies(variant, prompts, settings.window))
     except VariantFailed as bad:
         return row.record(drift_reason=f"{why}; by text: {one_line(bad.reason)[:REASON_LETTERS]}")
-    return row.record(said=list(paired(theirs, again, ours)), drift_reason=f"{BY_TEXT}: {why}")
+    return row.record(said=list(paired(of_base, again, of_variant)), drift_reason=f"{BY_TEXT}: {why}")

@@ -28,41 +28,41 @@ def asked(context: RunContext) -> bool:
     return bool(suites_of(context.drift.suites))
 
 
-def answer(server: Serving, under: ArmUnderTest) -> None:
+def answer(server: Serving, row: ArmUnderTest) -> None:
     """Ask a server every suite of the run, and record its answers, or for which suite it has none and why.
 
     A baseline keeps the items, because figures are computed from the journal alone.
     """
     failed = []
-    for suite in suites_of(under.context.drift.suites):
+    for suite in suites_of(row.context.drift.suites):
         try:
             with failing_as(Outcome.RUN_ERROR):
-                found = _answers(server, under, suite)
+                found = _answers(server, row, suite)
         except VariantFailed as bad:
             failed.append(f"{suite.name}: {one_line(bad.reason)[:REASON_LETTERS]}")
         else:
-            under.record(suites={suite.name: found})
+            row.record(suites={suite.name: found})
     if failed:
-        under.record(suites_reason="; ".join(failed))
+        row.record(suites_reason="; ".join(failed))
 
 
-def _answers(server: Serving, under: ArmUnderTest, suite: Suite) -> SuiteAnswers:
+def _answers(server: Serving, row: ArmUnderTest, suite: Suite) -> SuiteAnswers:
     """Ask one suite: in the chat endpoint if its prompts are meant for the chat template, else in the other.
 
     An item that the server refuses, as one does that is too long for it, has no answer. Raises BenchError if
     it refuses all of them, or if another request fails.
     """
-    items = suite.items(under.context.drift.items)
+    items = suite.items(row.context.drift.items)
     settings = replace(server.target.settings, api="chat" if suite.chat else "completions")
     found: list[Said] = []
     for start in range(0, len(items), ITEMS_A_CALL):
-        under.context.pause()
-        under.context.tell(Began(under.title, f"suite {suite.name}, {start} of {len(items)}"))
+        row.context.pause()
+        row.context.tell(Began(row.title, f"suite {suite.name}, {start} of {len(items)}"))
         prompts = [item["prompt"] for item in items[start : start + ITEMS_A_CALL]]
         found += run(answers(settings, prompts, suite.output_tokens))
         must_be_modest(found)
     if all(one.refused for one in found):
         raise BenchError(f"the server refused every item: {found[0].refused}")
-    kept = tuple(map(files.kept, items)) if under.arm.is_baseline else ()
+    kept = tuple(map(files.kept, items)) if row.arm.is_baseline else ()
     texts = tuple(None if one.refused else one.text for one in found)
     return SuiteAnswers(files.digest(items), replies=texts, items=kept)

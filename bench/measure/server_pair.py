@@ -63,7 +63,7 @@ class ServerPair:
     def measure(self) -> UnitRecord:
         """Measure the pair. Raises VariantFailed for the variant, BaselineDied for the baseline."""
         began, first = monotonic(), self._draw.randrange(2)
-        self._plans = [plan_of(under, self._draw.randrange(1 << 20) * SEED_SPAN) for under in self.sides]
+        self._plans = [plan_of(row, self._draw.randrange(1 << 20) * SEED_SPAN) for row in self.sides]
         self._plans[1] = replace(self._plans[1], seed=self._plans[0].seed)
         found: tuple[list[LoadBlock], list[LoadBlock]] = ([], [])
         self._asked: dict[int, list[Asked] | None] = {}
@@ -140,12 +140,12 @@ class ServerPair:
         if self._open and not (self._together and room_beside(next(iter(self._open.values()))[1])):
             self._together = False
             self._close_all()
-        under = self.sides[side]
+        row = self.sides[side]
         self.context.pause()
         self.context.tell(Began(self.variant.title, f"pair {self.number}, start {self._name(side)}"))
         stack = ExitStack()
         try:
-            server = stack.enter_context(serving(under, self._fetch, self._cores))
+            server = stack.enter_context(serving(row, self._fetch, self._cores))
             warm = server.prompts(self._plans[side].seed)
             server.warm_up(run(warm.of(self._plans[side].first())))
         except BaseException:
@@ -154,7 +154,7 @@ class ServerPair:
         self._open[side] = stack, server
         if self._first and side == 1:
             server.watched()
-        under.record(server=server.head, reached={ANY: ""})
+        row.record(server=server.head, reached={ANY: ""})
         return server
 
     def _name(self, side: int) -> str:
@@ -171,10 +171,10 @@ def _foreign(found: Json) -> float:
     return float(found["foreign_share"])
 
 
-def plan_of(under: ArmUnderTest, seed: int) -> Plan:
+def plan_of(row: ArmUnderTest, seed: int) -> Plan:
     """Return the load of a row."""
-    limits = Limits({key.removesuffix("_ms"): most for key, most in under.context.slo.items()})
-    return Plan(under.arm.workload, limits, seed)
+    limits = Limits({key.removesuffix("_ms"): most for key, most in row.context.slo.items()})
+    return Plan(row.arm.workload, limits, seed)
 
 
 def _void(blocks: list[LoadBlock]) -> str:
@@ -183,23 +183,23 @@ def _void(blocks: list[LoadBlock]) -> str:
 
 
 @contextmanager
-def alone(under: ArmUnderTest, fetch: Fetch, seed: int) -> Iterator[tuple[Serving, Plan]]:
+def server_alone(row: ArmUnderTest, fetch: Fetch, seed: int) -> Iterator[tuple[Serving, Plan]]:
     """Start a row's server by itself, warm, and yield it with its plan."""
-    plan = plan_of(under, seed)
-    with serving(under, fetch, cores_for(under)) as server:
+    plan = plan_of(row, seed)
+    with serving(row, fetch, cores_for(row)) as server:
         server.warm_up(run(server.prompts(seed).of(plan.first())))
-        under.record(server=server.head)
+        row.record(server=server.head)
         yield server, plan
 
 
-def record_model(under: ArmUnderTest, fetch: Fetch) -> None:
+def record_model(row: ArmUnderTest, fetch: Fetch) -> None:
     """Record what is served: the model on this disk, or its name where somebody else serves it."""
-    if address_of(under.arm.runtime) is None:
-        model = fetch(under.arm.model)
-        record_models(under, model, fetch)
+    if address_of(row.arm.runtime) is None:
+        model = fetch(row.arm.model)
+        record_models(row, model, fetch)
     else:
-        name = dict(under.arm.runtime.own)["model"]
-        under.record(model={"name": str(name or "what the server serves"), "kind": "served"})
+        name = dict(row.arm.runtime.own)["model"]
+        row.record(model={"name": str(name or "what the server serves"), "kind": "served"})
 
 
 def room_beside(first: Serving) -> bool:

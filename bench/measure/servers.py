@@ -29,19 +29,17 @@ from bench.store.files import slug
 
 
 @contextmanager
-def serving(
-    under: ArmUnderTest, fetch: Callable[..., LocalModel], cores: Apart = SHARED
-) -> Iterator[Serving]:
+def serving(row: ArmUnderTest, fetch: Callable[..., LocalModel], cores: Apart = SHARED) -> Iterator[Serving]:
     """Find the server of a row, or start it on its ``cores`` and stop it at the end. Raises VariantFailed."""
-    arm, own = under.arm, dict(under.arm.runtime.own)
+    arm, own = row.arm, dict(row.arm.runtime.own)
     with ExitStack() as stack:
         with failing_as(Outcome.LOAD_ERROR):
             must_be_installed()
             target = _there(arm) if address_of(arm.runtime) else None
             if target is None:
-                log = under.context.directory / "logs" / f"{slug(under.title)}.log"
+                log = row.context.directory / "logs" / f"{slug(row.title)}.log"
                 adapter = ADAPTERS[arm.runtime.name]
-                more = adapter.for_drift if under.context.compares_outputs else ()
+                more = adapter.for_drift if row.context.compares_outputs else ()
                 launch = _launch(arm, fetch(arm.model), (*_threads(arm, cores), *more))
                 manner = _manner(own, {})
                 with cores.starting():
@@ -50,9 +48,9 @@ def serving(
                     )
             how = target.settings
             count = run(tokenizer_of(how.server, how.model, how.key))
-        yield Serving(under, target, count, cores=cores)
+        yield Serving(row, target, count, cores=cores)
     if target.server is not None and target.server.parting:
-        under.context.tell(Noted(f"{under.title}: {target.server.parting}"))
+        row.context.tell(Noted(f"{row.title}: {target.server.parting}"))
 
 
 def cores_for(*sides: ArmUnderTest) -> Apart:
@@ -61,13 +59,13 @@ def cores_for(*sides: ArmUnderTest) -> Apart:
     Both sides of a pair get the same ones. A server of somebody else on this machine cannot be moved, and
     without a server on this machine there is nothing to keep apart.
     """
-    there = [address_of(under.arm.runtime) for under in sides]
+    there = [address_of(row.arm.runtime) for row in sides]
     if any(one is not None and one.local for one in there):
         return Apart(why_not="a server here was started by somebody else")
     if all(there):
         return SHARED
     wanted = sides[0].context.measure.pin_client
-    threads = max(_threads_of(under.arm) for under in sides)
+    threads = max(_threads_of(row.arm) for row in sides)
     return split(wanted, threads, "measure.pin_client is false")
 
 

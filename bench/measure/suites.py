@@ -17,39 +17,37 @@ from bench.records import Answered, BothAnswered, Json, SuiteAnswers
 ITEMS_A_CALL = 40  # an interrupt waits for one call at most
 
 
-def answer(under: ArmUnderTest) -> None:
+def answer(row: ArmUnderTest) -> None:
     """Ask the model every suite of the run, or record why not. A baseline keeps the items, because figures
     are computed from the journal alone."""
-    asked, tasks = suites_of(under.context.drift.suites), lm_eval_of(under.context.drift.suites)
+    asked, tasks = suites_of(row.context.drift.suites), lm_eval_of(row.context.drift.suites)
     if not asked and tasks is None:
         return None
-    if under.known.random_weights:
-        return under.record(suites_reason="random weights have no behaviour to lose")
+    if row.known.random_weights:
+        return row.record(suites_reason="random weights have no behaviour to lose")
     for suite in asked:
-        if under.turns == 1 and not suite.output_tokens and not under.is_cascade:
-            under.record(
-                suites_reason=f"{suite.name}: an answer that comes as a whole has no log-likelihoods"
-            )
+        if row.turns == 1 and not suite.output_tokens and not row.is_cascade:
+            row.record(suites_reason=f"{suite.name}: an answer that comes as a whole has no log-likelihoods")
             continue
-        under.record(suites={suite.name: _answers(under, suite)})
+        row.record(suites={suite.name: _answers(row, suite)})
     if tasks is not None:
-        lm_eval_suite.answer(under, tasks)
+        lm_eval_suite.answer(row, tasks)
     return None
 
 
-def _answers(under: ArmUnderTest, suite: Suite) -> SuiteAnswers:
-    asked = suite.items(under.context.drift.items)
+def _answers(row: ArmUnderTest, suite: Suite) -> SuiteAnswers:
+    asked = suite.items(row.context.drift.items)
     digest = files.digest(asked)
     scores: list[tuple[float, ...] | None] = []
     texts: list[str | None] = []
     both: list[BothAnswered] = []
     for start in range(0, len(asked), ITEMS_A_CALL):
-        part = _ask(under, suite, asked[start : start + ITEMS_A_CALL], f"{start} of {len(asked)}")
+        part = _ask(row, suite, asked[start : start + ITEMS_A_CALL], f"{start} of {len(asked)}")
         scores += part.scores
         texts += part.replies
         both += [part.both] if part.both else []
     kept: tuple[Json, ...] = ()
-    if under.arm.is_baseline:
+    if row.arm.is_baseline:
         kept = tuple(files.kept(item) for item in asked)
     return SuiteAnswers(digest, tuple(scores), tuple(texts), kept, _joined(both))
 
@@ -65,12 +63,12 @@ def _joined(parts: Sequence[BothAnswered]) -> BothAnswered | None:
     return BothAnswered(tuple(chain(*(one.requests for one in parts))), *sides)
 
 
-def _ask(under: ArmUnderTest, suite: Suite, asked: Sequence[Json], done: str) -> SuiteAnswers:
-    under.context.pause()
-    under.context.tell(Began(under.title, f"suite {suite.name}, {done}"))
-    result = under.worker.ask(
-        "suite", under.context.measure.timeout_s, items=list(asked), output_tokens=suite.output_tokens
+def _ask(row: ArmUnderTest, suite: Suite, asked: Sequence[Json], done: str) -> SuiteAnswers:
+    row.context.pause()
+    row.context.tell(Began(row.title, f"suite {suite.name}, {done}"))
+    result = row.worker.ask(
+        "suite", row.context.measure.timeout_s, items=list(asked), output_tokens=suite.output_tokens
     )
-    found = replies.read(replies.SUITE, result, under.asked)
+    found = replies.read(replies.SUITE, result, row.asked)
     replies.check_answers(found, asked, suite.output_tokens)
     return replace(found, digest="")

@@ -24,7 +24,7 @@ from bench.records import Counted, Sides, StepProfile, UnitRecord
 
 
 @dataclass(frozen=True)
-class Wanted:
+class UnitExtras:
     """What a unit measures besides times. Counters and memory peaks take one more request each, so they are
     measured only where they are needed."""
 
@@ -48,7 +48,7 @@ class Comparison:
         """Return (group, variant), as in the records."""
         return self.group.label, self.variant.name
 
-    def measure(self, number: int, wanted: Wanted, rows: bool) -> UnitRecord:
+    def measure(self, number: int, extras: UnitExtras, rows: bool) -> UnitRecord:
         """Measure one unit. With ``rows`` both arms are also recorded in the journal: what they are, their
         evidence and their kernels.
 
@@ -58,21 +58,21 @@ class Comparison:
         variant = open_worker(self.variant, self.group.label, self.context)
         variant.reopened = not rows
         pair = FreshPair(self.group, variant, self.fetch, number, rows=rows)
-        for under in pair.sides if rows else ():
-            passes.begin(under)
+        for side in pair.sides if rows else ():
+            passes.begin(side)
         with pair:
             pair.load()
             pair.warm_up(check=rows)
             unit = pair.turns(batches_of(number, self.batches, max(pair.base.batches, variant.batches)))
-            if wanted.memory:
+            if extras.memory:
                 unit = replace(unit, peaks=self._each(replies.MEMORY, pair))
-            if wanted.counters:
+            if extras.counters:
                 unit = replace(unit, counters=self._count(pair))
             pair.record_reached()
-            for under, found in zip(pair.sides, self._profiles(pair) if rows else (), strict=False):
-                under.record(profile=found)
-            for under in pair.sides:
-                under.record(status=Outcome.OK, reason="")
+            for side, profile in zip(pair.sides, self._profiles(pair) if rows else (), strict=False):
+                side.record(profile=profile)
+            for side in pair.sides:
+                side.record(status=Outcome.OK, reason="")
         stolen = noise.STOLEN if noise.stolen(*pair.ticks) else ""
         return replace(unit, void=unit.void or stolen, took_s=round(monotonic() - began, 3))
 
@@ -83,18 +83,18 @@ class Comparison:
         return Sides(base, self._ask(command, pair.variant))
 
     def _profiles(self, pair: FreshPair) -> tuple[StepProfile, StepProfile]:
-        """Profile one side after the other, when nothing of the unit is left to do."""
-        found = self._each(replies.PROFILE, pair)
-        return found.baseline, found.variant
+        """Profile one side after the other, when nothing is left to be timed in these processes."""
+        profiles = self._each(replies.PROFILE, pair)
+        return profiles.baseline, profiles.variant
 
-    def _ask(self, command: Command[Reply], under: ArmUnderTest) -> Reply:
-        result = under.worker.ask(command.do, self.context.measure.timeout_s)
-        return replies.read(command, result, under.asked)
+    def _ask(self, command: Command[Reply], side: ArmUnderTest) -> Reply:
+        result = side.worker.ask(command.do, self.context.measure.timeout_s)
+        return replies.read(command, result, side.asked)
 
     def _count(self, pair: FreshPair) -> Sides[Counted]:
         """Count the work of both sides, and write the counters to the records of both arms too."""
         counted = self._each(replies.COUNT, pair)
-        for under, counters in ((pair.base, counted.baseline), (pair.variant, counted.variant)):
-            named = {"group": self.group.label, "name": under.arm.name}
+        for side, counters in ((pair.base, counted.baseline), (pair.variant, counted.variant)):
+            named = {"group": self.group.label, "name": side.arm.name}
             self.context.journal.append("arm", {**named, "counters": counters})
         return counted

@@ -50,5 +50,5 @@ def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
 @cache
 def drift_keys() -> frozenset[str]:
     """Return the keys of the metrics that compare distributions over the next token."""
-    ours = [family for family in families() if family.__name__.rpartition(".")[2] in DRIFT]
-    return frozenset(metric.key for family in ours for metric in family.METRICS)
+    drift_families = [family for family in families() if family.__name__.rpartition(".")[2] in DRIFT]
+    return frozenset(metric.key for family in drift_families for metric in family.METRICS)

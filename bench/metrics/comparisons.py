@@ -15,7 +15,7 @@ from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figure, Figures
 from bench.stats.intervals import Interval
 from bench.stats.pairs import told_apart
-from bench.stats.verdict import Design, Verdict, verdict_of
+from bench.stats.verdict import RatioDesign, Verdict, verdict_of
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Comparison:
     ci_high: float | None
     confidence: float
     verdict: Verdict
-    design: Design
+    design: RatioDesign
     pairs: int | None = None
     pair_sd: float | None = None
     value: float | None = None

@@ -40,18 +40,18 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     if arm.is_baseline:
         rows = [one for base, one in run.compared if base is arm]
         sides = [_sum([routed.baseline for routed in row.routed]) for row in rows]
-        ours, base = max(sides, key=_tokens, default=_NONE), _NONE
+        load, base = max(sides, key=_tokens, default=_NONE), _NONE
     else:
-        ours = _sum([routed.variant for routed in arm.routed])
+        load = _sum([routed.variant for routed in arm.routed])
         base = _sum([routed.baseline for routed in arm.routed])
-    if not _tokens(ours):
+    if not _tokens(load):
         return found
-    same = [len(layer) for layer in ours] == [len(layer) for layer in base]
-    notes = {"layers": len(ours), "tokens": _tokens(ours)}
+    same = [len(layer) for layer in load] == [len(layer) for layer in base]
+    notes = {"layers": len(load), "tokens": _tokens(load)}
     return {
-        LARGEST.key: LARGEST.scalar(_mean([max(layer) * len(layer) / sum(layer) for layer in ours]), **notes),
-        IDLE.key: IDLE.scalar(sum(layer.count(0) for layer in ours) / sum(map(len, ours)), **notes),
-        MOVED.key: MOVED.scalar(_mean(list(map(_apart, ours, base))) if same else None, **notes),
+        LARGEST.key: LARGEST.scalar(_mean([max(layer) * len(layer) / sum(layer) for layer in load]), **notes),
+        IDLE.key: IDLE.scalar(sum(layer.count(0) for layer in load) / sum(map(len, load)), **notes),
+        MOVED.key: MOVED.scalar(_mean(list(map(_apart, load, base))) if same else None, **notes),
     }
 
 
@@ -68,9 +68,9 @@ def _tokens(load: Load) -> int:
     return min(map(sum, load), default=0)
 
 
-def _apart(ours: Sequence[int], base: Sequence[int]) -> float:
+def _apart(load: Sequence[int], base: Sequence[int]) -> float:
     """Return the total variation distance of two loads."""
-    return sum(abs(a / sum(ours) - b / sum(base)) for a, b in zip(ours, base, strict=True)) / 2
+    return sum(abs(a / sum(load) - b / sum(base)) for a, b in zip(load, base, strict=True)) / 2
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -22,7 +22,7 @@ def processes_of(arm: ArmRecord, run: RunRecord) -> list[tuple[LoadBlock, ...]]:
     They are those of its pairs with the baseline, or, of a row that was alone, its blocks one by one. A block
     in which the client was the bottleneck says nothing of a server.
     """
-    beside = [unit.loads.variant for unit in run.pairs_of(arm) if unit.loads and not arm.is_baseline]
+    beside = [unit.loads.variant for unit in run.valid_units_of(arm) if unit.loads and not arm.is_baseline]
     alone = [(block,) for block in arm.loads if not block.void]
     return [*alone, *beside]
 

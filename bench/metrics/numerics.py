@@ -46,13 +46,13 @@ def _reach(arm: ArmRecord, run: RunRecord) -> Figures:
     longest = max(pairs, key=len, default=[])
     if not longest:
         return {}
-    ours = [one[0 if arm.is_baseline else 1] for one in longest]
-    known = {"windows": len(ours), "n": len(ours)}
-    figure = {RANGE.key: RANGE.scalar(bootstrap_interval([[one] for one in ours]), **known)}
-    theirs = [one[0] for one in longest]
-    if arm.is_baseline or min(*theirs, *ours) <= 0:
+    reaches = [pair[0 if arm.is_baseline else 1] for pair in longest]
+    known = {"windows": len(reaches), "n": len(reaches)}
+    figure = {RANGE.key: RANGE.scalar(bootstrap_interval([[reach] for reach in reaches]), **known)}
+    of_baseline = [pair[0] for pair in longest]
+    if arm.is_baseline or min(*of_baseline, *reaches) <= 0:
         return figure
-    return {**figure, RATIO.key: RATIO.scalar(ratio_interval(ours, theirs), **known)}
+    return {**figure, RATIO.key: RATIO.scalar(ratio_interval(reaches, of_baseline), **known)}
 
 
 def _paired(base: Reach, variant: Reach) -> list[tuple[float, float]]:

@@ -68,7 +68,7 @@ def between_starts(value: float | None, seen: Sequence[float]) -> Interval | Non
 def cold_starts(arm: ArmRecord, run: RunRecord) -> list[ColdStart]:
     """Return how each of the arm's processes in a pair started; a baseline has one in every pair."""
     if not arm.is_baseline:
-        return [unit.cold.variant for unit in run.pairs_of(arm) if unit.cold]
+        return [unit.cold.variant for unit in run.valid_units_of(arm) if unit.cold]
     units = (unit for unit in run.units if unit.group == arm.group and not unit.void)
     return [unit.cold.baseline for unit in units if unit.cold]
 
@@ -79,7 +79,7 @@ def _turns(arm: ArmRecord, run: RunRecord) -> Iterator[tuple[tuple[int, ...], tu
     A baseline has a process in every pair of its group. Servers have no batches.
     """
     if not arm.is_baseline:
-        yield from ((unit.batches, unit.variant_ns) for unit in run.pairs_of(arm) if not unit.loads)
+        yield from ((unit.batches, unit.variant_ns) for unit in run.valid_units_of(arm) if not unit.loads)
         return
     for unit in run.units:
         if unit.group == arm.group and not unit.void and not unit.loads:

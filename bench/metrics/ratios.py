@@ -28,7 +28,7 @@ from bench.records import ArmRecord, RunRecord, TimedBatch
 from bench.stats.figure import Metric
 from bench.stats.intervals import LEAST_SAMPLES, Interval, widened
 from bench.stats.pairs import FIRST_TOKEN, OTHER_KERNELS, Kernels, pair_ratio, prior_of
-from bench.stats.verdict import Design
+from bench.stats.verdict import RatioDesign
 
 # Spread between two processes apart in time, from their luck and the machine's drift (log scale, for solo
 # ratios).
@@ -53,7 +53,7 @@ class Ratio:
 
     metric: Metric
     interval: Interval
-    design: Design
+    design: RatioDesign
     p: float | None = None
     pairs: int | None = None
     pair_sd: float | None = None
@@ -76,7 +76,7 @@ def ratios_of(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
         return
     if not variant.solo or not base.solo:
         return
-    in_turns = run.pairs_of(variant) and run.gate is None
+    in_turns = run.valid_units_of(variant) and run.gate is None
     yield from _from_pairs(run, base, variant) if in_turns else _from_solo(run, base, variant)
     yield from _memory(base, variant)
 
@@ -87,23 +87,23 @@ def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator
     Cost is time times the price of what is occupied; per token it also counts each side's own tokens. That of
     a cascade is what its requests cost by their two prices.
     """
-    units = run.pairs_of(variant)
+    units = run.valid_units_of(variant)
     hourly = cost.hourly_usd(variant, run) / cost.hourly_usd(base, run)
     tokens = _tokens_per_request(base) / _tokens_per_request(variant)
-    apart = any(unit.design == Design.ABBA for unit in units)
+    apart = any(unit.apart for unit in units)
     prior = prior_of(_kernels(variant), _kernels(base), apart=apart)
-    design = Design.ABBA if apart else Design.DUET
+    design = RatioDesign.ABBA if apart else RatioDesign.DUET
     factors = {cost.PER_1K.key: hourly * tokens, cost.PER_REQUEST.key: hourly}
     by = routed.rates_of(variant, cost.price_of(variant, run))
     timed = OF_ENCODERS if variant.runtime.get("task") else TIMED
     for metric in timed if by is None else OF_CASCADES:
-        ours: Sequence[float]
-        ours, theirs = unit_ratios.sums(units, metric.key)
+        variant_ns: Sequence[float]
+        variant_ns, baseline_ns = unit_ratios.sums(units, metric.key)
         if by is not None and metric.key in factors:
-            ours = routed.as_cloud_ns(units, by)
-        if not any(ours) or not any(theirs):  # an answer that comes whole has no further tokens
+            variant_ns = routed.as_cloud_ns(units, by)
+        if not any(variant_ns) or not any(baseline_ns):  # an answer that comes whole has no further tokens
             continue
-        found = pair_ratio(ours, theirs, prior, factors.get(metric.key, 1.0))
+        found = pair_ratio(variant_ns, baseline_ns, prior, factors.get(metric.key, 1.0))
         ratio = Ratio(metric, found.interval, design, found.p, found.pairs, found.sd)
         yield ratio
         if metric is cost.PER_REQUEST and (share := answers.share_ratio(variant, run)):
@@ -130,7 +130,7 @@ def _from_blocks(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
     Blocks alternate, and not tokens, so the machine moves between them as it does between different kernels:
     that prior is taken for every pair of servers, and a wider one for the time to the first token.
     """
-    units, limits = run.pairs_of(variant), load_blocks.limits_of(run)
+    units, limits = run.valid_units_of(variant), load_blocks.limits_of(run)
     if run.gate is not None or not units:
         return
     fails_more = load_blocks.more_errors(units, limits)
@@ -138,10 +138,12 @@ def _from_blocks(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
         pairs = [load_blocks.sides(unit, metric.key, limits) for unit in units]
         whole = [pair for pair in pairs if pair is not None]
         if len(whole) == len(units):
-            ours, theirs = zip(*whole, strict=True)
+            of_variant, of_baseline = zip(*whole, strict=True)
             prior = FIRST_TOKEN if metric is latency.TTFT else OTHER_KERNELS
-            found = pair_ratio(ours, theirs, prior)
-            yield Ratio(metric, found.interval, Design.BLOCKS, found.p, found.pairs, found.sd, fails_more)
+            found = pair_ratio(of_variant, of_baseline, prior)
+            yield Ratio(
+                metric, found.interval, RatioDesign.BLOCKS, found.p, found.pairs, found.sd, fails_more
+            )
 
 
 def _kernels(arm: ArmRecord) -> Kernels:
@@ -176,7 +178,7 @@ def _independent(variant: Sequence[float], base: Sequence[float]) -> Ratio:
     means = [math.fsum(x) / len(x) for x in (variant, base)]
     ratio = means[0] / means[1]
     if min(len(variant), len(base)) < LEAST_SAMPLES:
-        return Ratio(cost.PER_1K, Interval(ratio, None, None), Design.SOLO)
+        return Ratio(cost.PER_1K, Interval(ratio, None, None), RatioDesign.SOLO)
     error = sum(
         math.fsum((x - mean) ** 2 for x in sample) / (len(sample) - 1) / len(sample) / mean**2
         for sample, mean in zip((variant, base), means, strict=True)
@@ -185,7 +187,7 @@ def _independent(variant: Sequence[float], base: Sequence[float]) -> Ratio:
     half = NORMAL_95 * sd
     p = math.erfc(abs(math.log(ratio)) / sd / math.sqrt(2))
     return Ratio(
-        cost.PER_1K, Interval(ratio, ratio * math.exp(-half), ratio * math.exp(half)), Design.SOLO, p
+        cost.PER_1K, Interval(ratio, ratio * math.exp(-half), ratio * math.exp(half)), RatioDesign.SOLO, p
     )
 
 
@@ -202,7 +204,7 @@ def _memory(base: ArmRecord, variant: ArmRecord) -> Iterator[Ratio]:
     for metric in (memory.ALLOCATED, memory.RSS):
         found = _plain(_peak(variant, metric), _peak(base, metric))
         if found is not None:
-            yield Ratio(metric, found, Design.SOLO)
+            yield Ratio(metric, found, RatioDesign.SOLO)
             return
 
 

@@ -94,16 +94,17 @@ def log_ratio(unit: UnitRecord, metric: str, limits: Limits = NO_LIMITS) -> floa
         if found is not None and metric == cost.PER_1K.key and unit.tokens is not None:
             return found + _more_tokens(unit)
         return found
-    ours, theirs = _sides(unit, metric)
-    return math.log(ours / theirs) if ours and theirs else None
+    variant, baseline = _sides(unit, metric)
+    return math.log(variant / baseline) if variant and baseline else None
 
 
 def _more_tokens(unit: UnitRecord) -> float:
     """Return what a unit's own tokens per request add to the log ratio of a cost per token."""
     assert unit.tokens is not None, "asked only of a unit that counted its tokens"
     requests = unit.requests or Sides(1, 1)
-    ours, theirs = unit.tokens.variant / requests.variant, unit.tokens.baseline / requests.baseline
-    return math.log(theirs / ours) if ours and theirs else 0.0
+    variant = unit.tokens.variant / requests.variant
+    baseline = unit.tokens.baseline / requests.baseline
+    return math.log(baseline / variant) if variant and baseline else 0.0
 
 
 def _log_time_ratio(unit: UnitRecord, time: _Time) -> float | None:
@@ -145,8 +146,8 @@ def price_shift(run: RunRecord, base: ArmRecord, variant: ArmRecord, metric: str
     known = (base.loaded and variant.loaded) or (base.server and variant.server)
     if metric not in (cost.PER_1K.key, cost.PER_REQUEST.key) or not known:
         return 0.0
-    theirs = replace(run, price=(run.gate or {}).get("base_price") or run.price)
-    shift = math.log(cost.hourly_usd(variant, run) / cost.hourly_usd(base, theirs))
+    run_of_base = replace(run, price=(run.gate or {}).get("base_price") or run.price)
+    shift = math.log(cost.hourly_usd(variant, run) / cost.hourly_usd(base, run_of_base))
     in_units = variant.group in run.groups_that_count_tokens
     if metric == cost.PER_1K.key and base.counters and variant.counters and not in_units:
         sides = (base.counters, variant.counters)

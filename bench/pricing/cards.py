@@ -40,8 +40,8 @@ def price_of_card(card: str, memory_gib: float | None, book: Mapping[str, Hardwa
 def misfit_of_card(price: HardwarePrice, card: str) -> str | None:
     """Return a sentence if a price is of another kind of card than the one here; None if it fits, or if one
     of them does not say."""
-    ours, theirs = kind_of(card), kind_of(price.device or "")
-    if price.kind != "gpu" or ours is None or theirs is None or ours == theirs:
+    here, priced = kind_of(card), kind_of(price.device or "")
+    if price.kind != "gpu" or here is None or priced is None or here == priced:
         return None
     return f"price {price.id} is of {price.device}, and the GPU here is {card}"
 

@@ -149,6 +149,11 @@ class UnitRecord:
     loads: Sides[tuple[LoadBlock, ...]] | None = None
     cascaded: tuple[Cascaded, ...] = ()
 
+    @property
+    def apart(self) -> bool:
+        """Return whether the two processes ran one after the other, and not in turns."""
+        return self.design == "abba"
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -171,12 +176,12 @@ class RunRecord:
     inputs: Mapping[str, str] = field(default_factory=dict)
     units: tuple[UnitRecord, ...] = ()
 
-    def pairs_of(self, arm: ArmRecord) -> tuple[UnitRecord, ...]:
-        """Return the valid pairs of processes in which the arm and its baseline ran in turns."""
+    def valid_units_of(self, arm: ArmRecord) -> tuple[UnitRecord, ...]:
+        """Return the pairs of processes that measured the arm beside its baseline and count: none is void."""
         return tuple(unit for unit in self.units_of(arm) if not unit.void)
 
     def units_of(self, arm: ArmRecord) -> tuple[UnitRecord, ...]:
-        """Return every pair of the arm and its baseline, the void ones too."""
+        """Return all pairs of processes that measured the arm beside its baseline, the void ones too."""
         return tuple(self._units.get((arm.group, arm.name), ()))
 
     def baseline_of(self, arm: ArmRecord) -> ArmRecord | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from bench.errors import IntegrityError
-from bench.gate.finding import Effort
+from bench.gate.verdict import Effort
 from bench.records import Json
 
 MOST_NAMES = 8  # files that are named, and rows of one side only; the rest is counted

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from bench.formatting import format_duration
 from bench.gate.calibration import Calibration
-from bench.gate.finding import Effort, Finding, GateBlock, GateVerdict
+from bench.gate.verdict import Effort, Finding, GateBlock, GateVerdict
 from bench.records import Json
 from bench.report.compared import MOST_LETTERS, between_commits, compared, counted
 from bench.report.formats import harmless

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bench.gate.finding import NO_BASE, Finding, GateBlock, GateVerdict
+from bench.gate.verdict import NO_BASE, Finding, GateBlock, GateVerdict
 from bench.metrics import all_metrics
 from bench.metrics.comparisons import Comparison
 from bench.metrics.unit_ratios import TIMED
 from bench.report.compared import compared, counted, few
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
-from bench.stats.verdict import Design
+from bench.stats.verdict import RatioDesign
 
 SAYS_NOTHING = 2.0  # a bound farther than this factor from the ratio
 NOT_MEASURED = (GateVerdict.UNREACHED, GateVerdict.IDENTICAL)
@@ -167,7 +167,7 @@ def without_replaced(run: RunSummary) -> RunSummary:
         row = (one.group, one.variant)
         return (row in timed and one.metric in TIMED) or (*row, one.metric) in judged
 
-    kept = (one for one in run.comparisons if one.design != Design.SOLO or not replaced(one))
+    kept = (one for one in run.comparisons if one.design != RatioDesign.SOLO or not replaced(one))
     return replace(run, comparisons=tuple(kept))
 
 

@@ -15,7 +15,7 @@ from bench.results.others import OTHERS_SHARE, others_in_turns
 from bench.results.run_summary import RunSummary, in_turns
 from bench.stats.figure import value_of
 from bench.stats.pairs import FAMILY_ERROR, LEAST_PAIRS
-from bench.stats.verdict import Design
+from bench.stats.verdict import RatioDesign
 
 FRONT = "on the Pareto front: no other row is both cheaper and closer to the baseline"
 WORTH_SAYING_APART = 0.05
@@ -59,9 +59,9 @@ def timed_words(run: RunSummary) -> str:
 def _how(run: RunSummary) -> str:
     """Say how the two sides of a pair shared the machine."""
     designs = {one.design for one in run.comparisons if one.metric == cost.PER_1K.key and one.pairs}
-    if designs == {Design.ABBA}:
+    if designs == {RatioDesign.ABBA}:
         return "run one after the other"
-    return "take turns, or run one after the other" if Design.ABBA in designs else "take turns"
+    return "take turns, or run one after the other" if RatioDesign.ABBA in designs else "take turns"
 
 
 def _sharing_words(run: RunSummary) -> str:

@@ -77,8 +77,8 @@ def between_runs(one: RunSummary, other: RunSummary) -> list[RowChange]:
 
 
 def _pairs(one: RunSummary, other: RunSummary) -> list[tuple[Row, Row]]:
-    theirs = {row.key: row for row in other.rows}
-    return [(row, theirs[row.key]) for row in one.rows if row.key in theirs]
+    by_key = {row.key: row for row in other.rows}
+    return [(row, by_key[row.key]) for row in one.rows if row.key in by_key]
 
 
 # ---- may they be compared? -----------------------------------------------------------------------
@@ -184,8 +184,8 @@ def heading(one: RunSummary, other: RunSummary) -> str:
     for word, run in (("before", one), ("after", other)):
         when = str(run.started_utc).replace("T", " ").removesuffix("Z")
         lines.append(f"{word:6}  {printable(run.run_id)}, {printable(when)} UTC: {quiet_words(run)}")
-    for word, run, theirs in (("before", one, other), ("after", other, one)):
-        known = {row.key for row in theirs.rows}
+    for word, run, partner in (("before", one, other), ("after", other, one)):
+        known = {row.key for row in partner.rows}
         alone = [row.title for row in run.rows if row.key not in known]
         if alone:
             lines.append(f"not compared, because only the run {word} has it: {one_line(', '.join(alone))}")

@@ -46,5 +46,5 @@ def times_as_long(run: RunSummary, row: Row) -> float | None:
     where the two were asked different prompts."""
     if row.is_baseline or run.comparison(row, answers.PER_ANSWER) is None:
         return None
-    ours, theirs = (value_of(one.figure(answers.TOKENS)) for one in (row, run.baseline_of(row)))
-    return ours / theirs if ours and theirs else None
+    tokens, of_baseline = (value_of(side.figure(answers.TOKENS)) for side in (row, run.baseline_of(row)))
+    return tokens / of_baseline if tokens and of_baseline else None

@@ -14,13 +14,13 @@ from bench.errors import BenchError, IntegrityError, UsageError
 from bench.formatting import one_line
 from bench.metrics import cost, energy, throughput
 from bench.metrics.comparisons import Comparison
-from bench.results.from_records import STEP_PAIRS
 from bench.results.indexed import NO_RUN, UNREADABLE, IndexedRow, IndexedRun, files_of
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
+from bench.results.summarise import STEP_PAIRS
 from bench.results.summary import RUN_JSON, is_run, load_run
 from bench.stats.figure import Figure
-from bench.stats.verdict import Design
+from bench.stats.verdict import RatioDesign
 from bench.store.journal import last_digest
 from bench.store.replay import journal_of
 
@@ -127,7 +127,7 @@ def _row(run: RunSummary, row: Row) -> IndexedRow:
         ratio=_number(ratio, "ratio"),
         ratio_low=_number(ratio, "ci_low"),
         ratio_high=_number(ratio, "ci_high"),
-        by_price=ratio is None or ratio.design != Design.BLOCKS,
+        by_price=ratio is None or ratio.design != RatioDesign.BLOCKS,
         value=_number(paired, "value"),
         value_low=_number(paired, "value_low"),
         value_high=_number(paired, "value_high"),

@@ -14,14 +14,14 @@ from typing import Any
 
 from bench.errors import IntegrityError
 from bench.gate.calibration import Calibration
-from bench.gate.finding import Finding, GateBlock
+from bench.gate.verdict import Finding, GateBlock
 from bench.metrics.comparisons import Comparison
 from bench.results.behaviour import Tested, tested
 from bench.results.consistency import distinct, judged, of_measured_rows
 from bench.results.front import fronts
 from bench.results.row import Row
 from bench.stats.figure import Metric, value_of
-from bench.stats.verdict import Design, Verdict
+from bench.stats.verdict import RatioDesign, Verdict
 
 Json = Mapping[str, Any]
 SCHEMA_VERSION = 1
@@ -201,9 +201,11 @@ _COMPARISON = tuple(one.name for one in fields(Comparison))
 
 def _comparison(found: Json) -> Comparison:
     known = {key: found[key] for key in _COMPARISON if key in found}
-    return Comparison(**{**known, "verdict": Verdict(found["verdict"]), "design": Design(found["design"])})
+    return Comparison(
+        **{**known, "verdict": Verdict(found["verdict"]), "design": RatioDesign(found["design"])}
+    )
 
 
 def in_turns(one: Comparison | None) -> bool:
     """Return whether both sides of a ratio were measured in turns."""
-    return one is not None and one.design != Design.SOLO
+    return one is not None and one.design != RatioDesign.SOLO

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from bench.errors import UsageError
 from bench.gate.figures import judge_figure, judge_interval
-from bench.gate.finding import Effort, Finding, GateVerdict, block, finding
 from bench.gate.limits import MOST_FINDINGS, Rule, rules
+from bench.gate.verdict import Effort, Finding, GateVerdict, block, finding
 from bench.results.between import RowChange, between_runs
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary

@@ -16,10 +16,10 @@ from bench.bounded import Contents, contents_of, is_file, read_bounded, why
 from bench.errors import BenchError, IntegrityError
 from bench.formatting import MIB
 from bench.pricing.hardware import recorded_price
-from bench.results.from_records import summarise
 from bench.results.light import lightened
 from bench.results.run_summary import Json, RunSummary
 from bench.results.schema import Summary
+from bench.results.summarise import summarise
 from bench.store.files import digest, strict_json
 from bench.store.journal import last_digest, records_up_to
 from bench.store.replay import JOURNAL, journal_of, judging, load_record

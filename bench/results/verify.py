@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.errors import BenchError, ConfigError, IntegrityError
 from bench.formatting import one_line
 from bench.records import RunRecord
-from bench.results.from_records import summarise
+from bench.results.summarise import summarise
 from bench.results.summary import RUN_JSON, SEAL, check_seal, earlier_state, read_summary
 from bench.store.files import digest
 from bench.store.journal import read_journal

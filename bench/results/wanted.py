@@ -91,7 +91,7 @@ class Wanted:
 
 
 def _status(given: str) -> tuple[str, tuple[object, ...]]:
-    from bench.gate.finding import GateVerdict
+    from bench.gate.verdict import GateVerdict
     from bench.results.run_summary import RunStatus
 
     statuses = (*(str(one) for one in RunStatus), UNREADABLE)

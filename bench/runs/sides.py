@@ -13,18 +13,18 @@ from bench.environments import Identity, identity, interpreter
 from bench.errors import BenchError
 from bench.formatting import row_title
 from bench.gate import calibration as noise
-from bench.gate.finding import GateVerdict
 from bench.gate.judge import CANDIDATE
-from bench.gate.limits import Rule
+from bench.gate.limits import Rule, timed_cells
 from bench.gate.power import smallest_detectable
 from bench.gate.sequential import SCALE_FLOOR, Test, least_cap
+from bench.gate.verdict import GateVerdict
 from bench.machine.fingerprint import fingerprint
 from bench.measure.fresh_pair import prompts_of
 from bench.measure.models import models_by_key
 from bench.models.cache import directory_digest
 from bench.models.reference import LocalModel, ModelRef
 from bench.records import Json, UnitRecord
-from bench.results.from_records import summarise
+from bench.results.summarise import summarise
 from bench.sides.differences import NOT_MEASURED
 from bench.sides.side import Sides
 from bench.store.files import digest
@@ -50,14 +50,14 @@ def against(label: str, group: Group, base: Path | None) -> Group:
     """Compare a group's baseline with itself; ``base`` is the interpreter of the baseline's side."""
     arm = group.baseline
     runtime = arm.runtime.model_copy(update={"python": str(base)}) if base else arm.runtime
-    ours = replace(arm, name=BASE, is_baseline=True, runtime=runtime)
-    return Group(label, ours, (replace(arm, name=CANDIDATE, is_baseline=False),))
+    baseline = replace(arm, name=BASE, is_baseline=True, runtime=runtime)
+    return Group(label, baseline, (replace(arm, name=CANDIDATE, is_baseline=False),))
 
 
 def of_commits(sides: Sides) -> tuple[tuple[Group, ...], list[str], list[str]]:
     """Return the groups that compare each row with itself at the base, the rows that only the candidate has,
     and those that only the base has."""
-    ours, theirs = (
+    of_candidate, of_base = (
         {
             row_title(group.label, arm.name): (group.label, arm)
             for group in side.spec.groups
@@ -68,13 +68,17 @@ def of_commits(sides: Sides) -> tuple[tuple[Group, ...], list[str], list[str]]:
     groups = [
         Group(
             title,
-            replace(theirs[title][1], name=BASE, is_baseline=True),
+            replace(of_base[title][1], name=BASE, is_baseline=True),
             (replace(arm, name=CANDIDATE, is_baseline=False),),
         )
-        for title, (_label, arm) in ours.items()
-        if title in theirs
+        for title, (_label, arm) in of_candidate.items()
+        if title in of_base
     ]
-    return tuple(groups), sorted(ours.keys() - theirs.keys()), sorted(theirs.keys() - ours.keys())
+    return (
+        tuple(groups),
+        sorted(of_candidate.keys() - of_base.keys()),
+        sorted(of_base.keys() - of_candidate.keys()),
+    )
 
 
 def conditions(spec: Spec) -> dict[str, Any]:
@@ -137,7 +141,7 @@ def for_these_limits(
     timed = [rule for rule in wanted if rule.kind == "timed"]
     if calibration is None or not timed:
         return calibration
-    cells = _timed_cells(wanted, spec)
+    cells = timed_cells(wanted, _comparisons(spec))
     margin = min(rule.margin for rule in timed)
     test = Test(margin, cells=cells, cap=cap, prior_sd=max(calibration.unit_sd, SCALE_FLOOR))
     return replace(calibration, cap=cap, detectable=smallest_detectable(calibration.unit_sd, test))
@@ -145,7 +149,7 @@ def for_these_limits(
 
 def cannot_fail(cap: int, wanted: Sequence[Rule], spec: Spec) -> str | None:
     """Return a sentence if so few units cannot prove any timed limit broken, and None if they can."""
-    cells = _timed_cells(wanted, spec)
+    cells = timed_cells(wanted, _comparisons(spec))
     if not cells or cap >= least_cap(cells):
         return None
     return (
@@ -154,8 +158,9 @@ def cannot_fail(cap: int, wanted: Sequence[Rule], spec: Spec) -> str | None:
     )
 
 
-def _timed_cells(wanted: Sequence[Rule], spec: Spec) -> int:
-    return sum(rule.kind == "timed" for rule in wanted) * sum(len(group.variants) for group in spec.groups)
+def _comparisons(spec: Spec) -> int:
+    """Return how many rows are held against their baseline."""
+    return sum(len(group.variants) for group in spec.groups)
 
 
 def earlier_units(runs: Iterable[Head], key: str, limits: Json) -> list[UnitRecord]:

@@ -50,10 +50,10 @@ async def must_have_same_tokens(asker: Asker, scoring: Scoring) -> None:
     """Raise BenchError if a server is seen to cut the text into other tokens; one that does not lend its
     tokenizer is told by the size of its vocabulary alone."""
     try:
-        theirs = await _ids(asker, scoring.sample)
+        ids = await _ids(asker, scoring.sample)
     except BenchError:
         return
-    if theirs != scoring.sample_ids:
+    if ids != scoring.sample_ids:
         raise BenchError("another tokenizer than the baseline's: token-level drift is not defined")
 
 

@@ -64,7 +64,7 @@ async def said_by_both(
     """Return the replies of both to ``count`` pieces of a text. Raises BenchError if one is not whole."""
     prompts = pieces(text, count, output_tokens)
     say(f"drift by text: {len(prompts)} replies of at most {output_tokens} tokens, each asked for twice")
-    ours = await replies(settings, prompts, output_tokens)
+    of_server = await replies(settings, prompts, output_tokens)
     again = await replies(settings, prompts, output_tokens)
-    theirs = [write(prompt) for prompt in prompts]
-    return paired(theirs, again, ours)
+    of_model = [write(prompt) for prompt in prompts]
+    return paired(of_model, again, of_server)

@@ -35,18 +35,18 @@ class Change:
 
 def of_configs(base: Spec, candidate: Spec) -> tuple[Change, ...]:
     """Return the keys of the config that differ, with their values."""
-    ours, theirs = (dict(_flat(one.content)) for one in (candidate, base))
-    keys = sorted(ours.keys() | theirs.keys())
-    found = (Change(key, theirs.get(key, MISSING), ours.get(key, MISSING)) for key in keys)
-    return tuple(one for one in found if one.base != one.candidate)
+    of_base, of_candidate = (dict(_flat(spec.content)) for spec in (base, candidate))
+    keys = sorted(of_base.keys() | of_candidate.keys())
+    changes = (Change(key, of_base.get(key, MISSING), of_candidate.get(key, MISSING)) for key in keys)
+    return tuple(change for change in changes if change.base != change.candidate)
 
 
 def of_packages(base: Path, candidate: Path) -> tuple[Change, ...]:
     """Return the packages whose version differs between two environments, by their directories."""
-    theirs, ours = packages(base), packages(candidate)
-    names = sorted(ours.keys() | theirs.keys())
-    found = (Change(name, theirs.get(name, MISSING), ours.get(name, MISSING)) for name in names)
-    return tuple(one for one in found if one.base != one.candidate)
+    of_base, of_candidate = packages(base), packages(candidate)
+    names = sorted(of_base.keys() | of_candidate.keys())
+    changes = (Change(name, of_base.get(name, MISSING), of_candidate.get(name, MISSING)) for name in names)
+    return tuple(change for change in changes if change.base != change.candidate)
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ class NamedFile:
 
 def of_inputs(base: Spec, candidate: Spec) -> tuple[NamedFile, ...]:
     """Return the files that both configs name under one key, and whose contents differ."""
-    theirs, ours = (_contents(one) for one in (base, candidate))
+    of_base, of_candidate = (_contents(spec) for spec in (base, candidate))
     return tuple(
-        NamedFile(*key, theirs[key], ours[key])
-        for key in sorted(theirs.keys() & ours.keys())
-        if theirs[key] != ours[key]
+        NamedFile(*key, of_base[key], of_candidate[key])
+        for key in sorted(of_base.keys() & of_candidate.keys())
+        if of_base[key] != of_candidate[key]
     )
 
 

@@ -137,15 +137,17 @@ def sides_of_commits(asked: Asked, base: str, candidate: str, say: Say) -> Sides
     if outline is None and any(outlines):
         raise UsageError(f"{asked.config}: no limits; give a gate block, see configs/ci.yaml")
     try:
-        theirs = side_of(asked, "--base", base, say) if outlines[0] else None
-        ours = side_of(asked, "--candidate", candidate, say, theirs.built.open_versions if theirs else None)
+        base_side = side_of(asked, "--base", base, say) if outlines[0] else None
+        open_versions = base_side.built.open_versions if base_side else None
+        candidate_side = side_of(asked, "--candidate", candidate, say, open_versions)
     except BuildFailed as bad:
         assert outline is not None, "what is built has a config"
         raise cannot_be_built(bad, outline, repository, old, new) from None
-    if theirs is None:
+    if base_side is None:
         file = asked.file(repository).as_posix()
-        raise no_config(file, replace(ours.spec, groups=()), repository, old, new, ours.standing)
-    return _compared(theirs, ours, repository)
+        spec = replace(candidate_side.spec, groups=())
+        raise no_config(file, spec, repository, old, new, candidate_side.standing)
+    return _compared(base_side, candidate_side, repository)
 
 
 def _outline(asked: Asked, repository: Repository, commit: Commit) -> Spec | None:
@@ -156,16 +158,16 @@ def _outline(asked: Asked, repository: Repository, commit: Commit) -> Spec | Non
     return read_outline(repository.text(commit, file), f"{file} in {commit.label}", asked.overrides)
 
 
-def _compared(theirs: Side, ours: Side, repository: Repository) -> Sides:
+def _compared(base: Side, candidate: Side, repository: Repository) -> Sides:
     """Look for everything that differs between two sides."""
     return Sides(
-        base=theirs,
-        candidate=ours,
-        config=of_configs(theirs.spec, ours.spec),
-        packages=of_packages(theirs.built.packages, ours.built.packages),
-        files=tuple(repository.changed_files(theirs.commit, ours.commit)),
-        inputs=of_inputs(theirs.spec, ours.spec),
-        pointers=tuple(sorted({*pointers(theirs.built.source), *pointers(ours.built.source)})),
+        base=base,
+        candidate=candidate,
+        config=of_configs(base.spec, candidate.spec),
+        packages=of_packages(base.built.packages, candidate.built.packages),
+        files=tuple(repository.changed_files(base.commit, candidate.commit)),
+        inputs=of_inputs(base.spec, candidate.spec),
+        pointers=tuple(sorted({*pointers(base.built.source), *pointers(candidate.built.source)})),
     )
 
 

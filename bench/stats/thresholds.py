@@ -56,18 +56,18 @@ def _inside(promised: Interval, value: float) -> bool:
 
 def chosen(items: Sequence[Item], share: float, seed: int = 0) -> Chosen | None:
     """Choose a threshold on one half and report it on the other; None without a gap or with few items."""
-    ours, theirs = halves(items, seed)
-    if min(len(ours), len(theirs)) < 2 or (point := choose(ours, share)) is None:
+    chosen_on, held_out = halves(items, seed)
+    if min(len(chosen_on), len(held_out)) < 2 or (point := choose(chosen_on, share)) is None:
         return None
-    usd = [one.edge_usd + (one.cloud_usd if one.doubt > point.limit else 0.0) for one in ours]
-    right = [one.cloud if one.doubt > point.limit else one.edge for one in ours]
+    usd = [one.edge_usd + (one.cloud_usd if one.doubt > point.limit else 0.0) for one in chosen_on]
+    right = [one.cloud if one.doubt > point.limit else one.edge for one in chosen_on]
     return Chosen(
         point.limit,
         point.escalated,
-        promised(usd, len(theirs)),
-        promised(right, len(theirs), binary=True),
-        at(theirs, point.limit),
-        len(theirs),
+        promised(usd, len(held_out)),
+        promised(right, len(held_out), binary=True),
+        at(held_out, point.limit),
+        len(held_out),
     )
 
 

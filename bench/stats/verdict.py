@@ -15,10 +15,13 @@ class Verdict(StrEnum):
     CANNOT_TELL = "cannot tell"
 
 
-class Design(StrEnum):
-    """How a ratio was measured: fresh pairs of processes in turns, or one after the other (``abba``), or of
-    servers in alternating blocks; or each row alone, in the one process that its other figures are of
-    (``solo``)."""
+class RatioDesign(StrEnum):
+    """What a ratio was computed from.
+
+    Fresh pairs of processes in turns (``duet``) or one after the other (``abba``), servers under load in
+    alternating blocks, or each row alone, in the one process that its other figures are of (``solo``). How
+    the two workers of a pair share the machine is another design: ``measure.design``.
+    """
 
     DUET = "duet"
     ABBA = "abba"

@@ -14,8 +14,8 @@ import pytest
 
 from bench import plugins
 from bench.machine.proc import text_of
-from bench.measure.pair import SHARED_BYTES
 from bench.measure.together import ask_both, shared_block
+from bench.measure.token_drift import SHARED_BYTES
 from bench.measure.worker_environment import worker_environment
 from bench.texts import mixed
 

@@ -13,9 +13,9 @@ from proof.repositories import commit, git
 
 from bench.cli import bisect as bisecting
 from bench.cli.bisect import bisect, gate_bisect
-from bench.cli.gating import GateOptions
+from bench.cli.gate_run import GateOptions
 from bench.errors import ExitCode, UsageError
-from bench.gate.finding import Effort, GateBlock, GateVerdict
+from bench.gate.verdict import Effort, GateBlock, GateVerdict
 
 
 def search(

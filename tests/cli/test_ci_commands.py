@@ -21,8 +21,8 @@ from bench import plugins
 from bench.cli.output import Stream, command_ci, readers_may_go
 from bench.errors import BenchError, ExitCode, InterruptedRun, UsageError
 from bench.formatting import defused
-from bench.results.from_records import summarise
 from bench.results.history import FEWEST
+from bench.results.summarise import summarise
 from bench.results.summary import RUN_JSON, load_run, sealed
 from bench.store.files import digest
 from bench.store.journal import Journal

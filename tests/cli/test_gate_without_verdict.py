@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench.cli import gate_commands
-from bench.cli.gating import GateOptions
+from bench.cli.gate_run import GateOptions
 from bench.errors import BenchError, InterruptedRun, UsageError
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from journals import write_run
 
-from bench.cli.gating import job_summary
+from bench.cli.gate_run import job_summary
 from bench.cli.output import speakable
 from bench.errors import ExitCode
-from bench.gate.finding import Effort, GateBlock, GateVerdict
+from bench.gate.verdict import Effort, GateBlock, GateVerdict
 
 ROOT = Path(__file__).parents[2]
 FULL = Path("/dev/full")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import plugins
-from bench.cli.listing import _steps
+from bench.cli.list_pages import _steps
 from bench.config import support
 from bench.config.edges import edge_of, edge_runtime
 from bench.config.questions import questions

@@ -14,7 +14,7 @@ from bench import plugins
 from bench.drift.suites import lm_eval
 from bench.records import Json, RunRecord, SuiteAnswers
 from bench.report.behaviour import behaviour_words, suites_note
-from bench.results.from_records import summarise
+from bench.results.summarise import summarise
 from bench.stats.verdict import Verdict
 
 N = 100

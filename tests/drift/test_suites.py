@@ -19,7 +19,7 @@ from bench.drift.behaviour import Answer, Suite, at_chance
 from bench.drift.suites import arithmetic, bias, factuality, instructions, long_context, refusal
 from bench.errors import UsageError
 from bench.records import ArmRecord, Json, RunRecord, SuiteAnswers
-from bench.results.from_records import summarise
+from bench.results.summarise import summarise
 from bench.stats.verdict import Verdict
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,8 +8,8 @@ from statistics import NormalDist
 import pytest
 
 from bench.gate.figures import judge_interval
-from bench.gate.finding import GateVerdict
-from bench.gate.limits import MEASURED_ONCE, Rule, never_judged
+from bench.gate.limits import MEASURED_ONCE, Rule, never_judged, rules, timed_cells
+from bench.gate.verdict import GateVerdict
 from bench.metrics import all_metrics
 from bench.results.summary import from_journal
 from bench.stats.intervals import Interval
@@ -56,3 +56,8 @@ def test_a_widened_interval_of_a_time_stays_above_zero() -> None:
     wider = NormalDist().inv_cdf(1 - 0.025 / 50) / NormalDist().inv_cdf(0.975)
     assert found.low == pytest.approx(0.2**wider)
     assert found.verdict == GateVerdict.PASS
+
+
+def test_cells_are_limits_on_times_by_rows() -> None:
+    limits = {"e2el_ms": {"max_increase": "5%"}, "ttft_ms": {"max_increase": 0.1}, "kld_p99": {"max": 0.1}}
+    assert timed_cells(list(rules(limits)), 3) == 2 * 3

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from fakes import arm_record, run_record, unit
 
-from bench.gate.finding import GateVerdict
 from bench.gate.judge import judge, undecided
 from bench.gate.reach import files, reached
+from bench.gate.verdict import GateVerdict
 from bench.records import ArmRecord, Counted, RunRecord
 
 LIMITS = {"cost_per_request_usd": {"max_increase": "5%"}}

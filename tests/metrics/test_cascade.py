@@ -12,7 +12,7 @@ from bench.drift.suites.factuality import SUITE
 from bench.metrics import cascade, cascade_curve, comparisons, cost, routed
 from bench.records import Answered, ArmRecord, BothAnswered, Cascaded, RunRecord, SuiteAnswers
 from bench.report.cascade import cascade_words
-from bench.results.from_records import summarise
+from bench.results.summarise import summarise
 
 TERMS = {
     "rule": "log-probability", "threshold": -1.0, "sure": "above", "same_tokens": True, "edge": "small",

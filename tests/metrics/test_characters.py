@@ -11,7 +11,7 @@ from journals import write_run
 from bench.metrics import characters, cost
 from bench.metrics.throughput import totals
 from bench.records import RunRecord
-from bench.results.from_records import summarise
+from bench.results.summarise import summarise
 from bench.stats.figure import value_of
 from bench.store.replay import load_record
 

@@ -13,9 +13,9 @@ from bench.records import Answer, ArmRecord, RunRecord
 from bench.report import behaviour
 from bench.report.columns import columns_of
 from bench.report.reading import sentence
-from bench.results.from_records import summarise
 from bench.results.headline import by_answer, headline
 from bench.results.run_summary import RunSummary
+from bench.results.summarise import summarise
 from bench.stats.figure import value_of
 from bench.stats.verdict import Verdict
 

@@ -13,9 +13,9 @@ from bench.report.columns import columns_of
 from bench.report.notes import timed_words
 from bench.report.reading import sentence
 from bench.results.explained import bound_words, launch_words
-from bench.results.from_records import summarise
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
+from bench.results.summarise import summarise
 
 GPU = loaded(device="cuda:0", device_name="NVIDIA H100")
 MANGLED = "void at::native::vectorized_elementwise_kernel<4, at::native::CUDAFunctor_add<float> >(int)"

@@ -10,7 +10,7 @@ from fakes import arm_record, loaded, pairs, run_record, timed_batch
 
 from bench.metrics import cost
 from bench.records import ArmRecord, MemoryPeaks, UnitRecord
-from bench.results.from_records import summarise
+from bench.results.summarise import summarise
 from bench.stats.figure import Figures
 from bench.stats.intervals import Interval
 

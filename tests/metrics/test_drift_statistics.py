@@ -10,7 +10,7 @@ from fakes import arm_record, drift_window, run_record
 from bench.drift.statistics import jensen_shannon
 from bench.metrics import drift_keys, drift_statistics, families
 from bench.records import ArmRecord, DriftWindow, RunRecord
-from bench.results.from_records import summarise
+from bench.results.summarise import summarise
 
 NAME, KEY = "jensen-shannon", jensen_shannon.METRIC.key
 VALUES = ((0.1, 0.3), (0.2, 0.4), (0.0, 0.2), (0.1, 0.1), (0.3, 0.3))

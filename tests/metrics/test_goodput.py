@@ -12,7 +12,7 @@ from bench.errors import ExitCode
 from bench.metrics import cost, goodput
 from bench.records import ArmRecord, RunRecord
 from bench.report.reading import good_words, sentence
-from bench.results.from_records import summarise
+from bench.results.summarise import summarise
 from bench.stats.figure import value_of
 from bench.store.replay import load_record
 

@@ -42,7 +42,7 @@ from bench.records import (
     WarmUp,
 )
 from bench.records.grid import grid_of
-from bench.results.from_records import summarise
+from bench.results.summarise import summarise
 from bench.stats.figure import Figure, Figures, Metric, value_of
 from bench.stats.intervals import Distribution, Interval
 from bench.stats.pairs import SAME_KERNELS, pair_ratio

@@ -10,7 +10,7 @@ from fakes import arm_record, loaded, run_record, timed_batch, unit
 from bench.metrics import numerics, repetition
 from bench.records import ArmRecord, RunRecord, Sides, Together, UnitRecord
 from bench.records.determinism import fingerprint
-from bench.results.from_records import summarise
+from bench.results.summarise import summarise
 from bench.stats.figure import Figure
 
 WORDS = list(range(10, 30))

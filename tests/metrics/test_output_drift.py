@@ -11,7 +11,7 @@ from fakes import arm_record, drift_window, run_record
 from bench.errors import Outcome
 from bench.metrics import output_drift
 from bench.records import ArmRecord, DriftWindow, RunRecord
-from bench.results.from_records import summarise
+from bench.results.summarise import summarise
 from bench.stats.figure import Figure
 
 LN = math.log

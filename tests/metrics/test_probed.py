@@ -11,7 +11,7 @@ from bench import plugins
 from bench.metrics import drift_keys, families, probed
 from bench.probes import page_faults
 from bench.records import ArmRecord
-from bench.results.from_records import summarise
+from bench.results.summarise import summarise
 from bench.stats.figure import Figures
 
 MINOR, MAJOR = page_faults.MINOR.key, page_faults.MAJOR.key

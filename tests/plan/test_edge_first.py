@@ -16,9 +16,9 @@ from bench.plan.against import SHOWN, Question, against_apis
 from bench.plan.edge_first import EdgeFirst, at_api, edge_first_rows
 from bench.pricing.apis import TokenMix
 from bench.records import Cascaded
-from bench.results.from_records import summarise
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
+from bench.results.summarise import summarise
 from bench.results.summary import load_run
 from bench.stats.intervals import Interval
 from bench.stats.proportions import wilson

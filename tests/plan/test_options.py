@@ -23,8 +23,8 @@ from bench.plan.served import row_called, served_rows
 from bench.plan.steps import MeasuredSteps, RooflineSteps, Slower
 from bench.pricing.book import default_book, price_called
 from bench.records import RunRecord
-from bench.results.from_records import summarise
 from bench.results.run_summary import RunSummary
+from bench.results.summarise import summarise
 from bench.results.summary import load_run
 from bench.stats.figure import value_of
 from bench.store.replay import load_record

@@ -37,6 +37,6 @@ def test_pairs_and_the_baseline_are_of_the_row_s_own_cell() -> None:
         unit([[1, 1]], [[1, 1]], number=3, group="cell"),
     )
     run = run_record(*rows, units=units)
-    assert [run.pairs_of(row) for row in rows] == [(), units[:1], (), units[2:]]
+    assert [run.valid_units_of(row) for row in rows] == [(), units[:1], (), units[2:]]
     assert [run.baseline_of(row) for row in rows] == [rows[0], rows[0], rows[2], rows[2]]
     assert run_record(rows[1]).baseline_of(rows[1]) is None

@@ -8,7 +8,7 @@ from fakes import arm_record, drift_window, run_record, timed_batch, unit
 
 from bench.records import ArmRecord, DriftWindow, RunRecord, Sides, Together
 from bench.report.drift_pages import NONE, render
-from bench.results.from_records import summarise
+from bench.results.summarise import summarise
 
 WORDS = list(range(10, 40))
 

@@ -20,7 +20,7 @@ from markdown_it import MarkdownIt
 
 from bench import plugins
 from bench.errors import IntegrityError, UsageError
-from bench.gate.finding import Effort, GateVerdict, block
+from bench.gate.verdict import Effort, GateVerdict, block
 from bench.pricing.reprice import price_block
 from bench.report.columns import COLUMNS
 from bench.report.formats import (

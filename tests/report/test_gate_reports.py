@@ -21,7 +21,7 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from bench.errors import IntegrityError
-from bench.gate.finding import Effort, Finding, GateBlock, GateVerdict, block
+from bench.gate.verdict import Effort, Finding, GateBlock, GateVerdict, block
 from bench.records import UnitRecord
 from bench.report.columns import COLUMNS, columns_of
 from bench.report.compared import compared

@@ -15,8 +15,8 @@ from bench.pricing.reprice import price_block
 from bench.records import ArmRecord, DriftWindow, Facts, Loaded, MemoryPeaks, RunRecord, TimedBatch
 from bench.results.between import RowChange, between_runs, render
 from bench.results.changes import ALONE_APART_SD
-from bench.results.from_records import summarise
 from bench.results.run_summary import RunSummary
+from bench.results.summarise import summarise
 
 Run = dict[str, Any]
 

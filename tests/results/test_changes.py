@@ -108,7 +108,7 @@ def test_a_machine_half_as_fast_changes_nothing_of_a_ratio(metric: str) -> None:
 
 
 def test_a_design_that_is_not_known_is_refused() -> None:
-    with pytest.raises(IntegrityError, match="'pairs' is not a valid Design"):
+    with pytest.raises(IntegrityError, match="'pairs' is not a valid RatioDesign"):
         RunSummary.from_json(run(comparisons=ratio(0.5, design="pairs")))
 
 

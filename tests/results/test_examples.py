@@ -7,8 +7,8 @@ from fakes import arm_record, run_record
 from bench.records import ArmRecord, RunRecord, SuiteAnswers
 from bench.report.side_by_side import NONE, render
 from bench.results.examples import Example, examples
-from bench.results.from_records import summarise
 from bench.results.row import Row
+from bench.results.summarise import summarise
 
 TEXTS = (("Capital of France?", "It is Paris."), ("Two and two?", "Four."), ("Colour of snow?", "White."))
 

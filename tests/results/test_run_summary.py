@@ -15,16 +15,16 @@ from fakes import arm_record, drift_window, loaded, pairs, run_record, timed_bat
 
 from bench.errors import ExitCode, IntegrityError, Outcome, UsageError
 from bench.gate.calibration import Calibration
-from bench.gate.finding import Effort, GateVerdict, block, finding
 from bench.gate.limits import rules
+from bench.gate.verdict import Effort, GateVerdict, block, finding
 from bench.metrics import cost, latency, output_drift
 from bench.records import EnergyReading, MemoryPeaks
 from bench.records.grid import grid_of
-from bench.results.from_records import summarise
 from bench.results.row import Evidence, Row
 from bench.results.run_summary import RunStatus, RunSummary, in_turns
+from bench.results.summarise import summarise
 from bench.results.summary import RUN_JSON, SEAL, UNSEALED, load_run
-from bench.stats.verdict import Design, Verdict
+from bench.stats.verdict import RatioDesign, Verdict
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 RUNS = sorted(str(path.parent.relative_to(REFERENCE)) for path in REFERENCE.rglob(RUN_JSON))
@@ -173,7 +173,7 @@ def test_what_is_no_run(found: object) -> None:
         (["variants"], None, "TypeError"),
         (["comparisons", 0, "verdict"], "splendid", "'splendid' is not a valid Verdict"),
         (["comparisons", 0, "verdict"], ..., "KeyError: 'verdict'"),
-        (["comparisons", 0, "design"], "quartet", "'quartet' is not a valid Design"),
+        (["comparisons", 0, "design"], "quartet", "'quartet' is not a valid RatioDesign"),
         (["comparisons", 0, "ratio"], ..., "ratio"),
         (["gate", "verdict"], "MAYBE", "'MAYBE' is not a valid GateVerdict"),
         (["gate", "rules", 0, "verdict"], "pass", "'pass' is not a valid GateVerdict"),
@@ -279,7 +279,7 @@ def test_in_turns_or_not() -> None:
     found = rich().comparison(rich().rows[1], cost.PER_1K)
     assert found is not None
     assert in_turns(found)
-    assert not in_turns(replace(found, design=Design.SOLO))
+    assert not in_turns(replace(found, design=RatioDesign.SOLO))
     assert not in_turns(None)
 
 

@@ -14,7 +14,7 @@ from journals import SPEC, clock, write_journal
 
 import bench
 from bench.errors import BenchError, ExitCode, IntegrityError, UsageError
-from bench.results.from_records import summarise
+from bench.results.summarise import summarise
 from bench.results.summary import RUN_JSON, from_journal, load_run, sealed
 from bench.results.verify import verify_run
 from bench.store.files import digest

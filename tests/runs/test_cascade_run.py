@@ -133,7 +133,7 @@ def test_a_requests_time_is_that_of_its_parts_and_pairs_keep_every_request(done:
             assert parts <= batch.duration_s < parts + 0.5
             assert one.escalated == (name == "all")
             assert (one.link_s >= 0.004) == one.escalated
-        for unit in done.record.pairs_of(arm):
+        for unit in done.record.valid_units_of(arm):
             assert len(unit.cascaded) == len(unit.batches)
 
 
@@ -155,7 +155,7 @@ def test_the_ratio_is_of_dollars_and_not_of_times(done: Done, name: str) -> None
     (ratio,) = (
         one for one in done.summary.comparisons if (one.variant, one.metric) == (name, "cost_per_request_usd")
     )
-    units = done.record.pairs_of(done.arm(name))
+    units = done.record.valid_units_of(done.arm(name))
     ours = sum(
         one.edge_s * 1e-5 + one.cloud_s * 1e-4 + one.received_bytes * 90e-9
         for unit in units
@@ -239,7 +239,7 @@ def test_a_rule_that_learns_is_trained_once_for_all_processes(done: Done) -> Non
     assert all(0 <= one["same"] <= one["n"] == len(one["ids"]) for one in learnt)
     assert all(0 <= one.score <= 1 for one in arm.cascaded)
     assert done.value("learnt", "one_off_usd") > 0
-    (unit,) = done.record.pairs_of(arm)
+    (unit,) = done.record.valid_units_of(arm)
     assert {one.score for one in unit.cascaded} <= {one.score for one in arm.cascaded}
     assert "its rule was trained on other questions" in markdown.render([done.summary])
 
@@ -249,5 +249,5 @@ def test_a_rule_that_draws_gives_every_process_the_same_scores(done: Done) -> No
     assert arm.cascade is not None
     assert arm.cascade["settings"] == {"samples": 2, "temperature": 0.7}
     assert {one.score for one in arm.cascaded} <= {0, 0.5, 1}
-    (unit,) = done.record.pairs_of(arm)
+    (unit,) = done.record.valid_units_of(arm)
     assert {one.score for one in unit.cascaded} <= {one.score for one in arm.cascaded}

@@ -27,7 +27,7 @@ import yaml
 from byte_tokenizer import write_tokenizer
 from fakes import RUNTIMES, fake_model, fake_runtime, interpreter, said
 
-from bench.cli.commands import EXIT_OF_STATUS
+from bench.cli.app_commands import EXIT_OF_STATUS
 from bench.config.reader import read_config
 from bench.config.spec import Spec
 from bench.errors import (
@@ -131,7 +131,11 @@ def ratios(data: Mapping[str, Any], name: str) -> dict[str, Any]:
 def units_of(directory: Path) -> dict[str, list[tuple[int, ...]]]:
     """The batches of every pair that counts, row by row."""
     run = load_record(directory)
-    return {arm.name: [unit.batches for unit in run.pairs_of(arm)] for arm in run.arms if not arm.is_baseline}
+    return {
+        arm.name: [unit.batches for unit in run.valid_units_of(arm)]
+        for arm in run.arms
+        if not arm.is_baseline
+    }
 
 
 def stages(log: list[tuple[str, str]]) -> Tell:

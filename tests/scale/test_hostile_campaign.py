@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli.scaling import page
+from bench.cli.scale_run import page
 from bench.scale.campaign import FILE, Campaign, Ending, complete
 from bench.scale.pieces import Piece
 from bench.store.journal import Journal

@@ -35,7 +35,7 @@ from bench.runs.sides import _asked_of, evidence_key
 from bench.serving import engines
 from bench.serving.engines.adapter import Adapter, Launch
 from bench.serving.pinning import split
-from bench.stats.verdict import Design, Verdict
+from bench.stats.verdict import RatioDesign, Verdict
 from bench.store.replay import load_record
 
 KEY = "sk-planted-0123456789abcdef"
@@ -100,7 +100,7 @@ def test_a_row_has_its_figures_its_ratio_and_its_evidence(urls: tuple[str, str],
     assert row.figure("error_rate").value == 0  # type: ignore[union-attr]
     ratio = run.comparison(row, "cost_per_good_request_usd")
     assert ratio is not None
-    assert (ratio.design, ratio.verdict, ratio.pairs) == (Design.BLOCKS, Verdict.WORSE, 2)
+    assert (ratio.design, ratio.verdict, ratio.pairs) == (RatioDesign.BLOCKS, Verdict.WORSE, 2)
     assert 2 < ratio.ratio < 50  # (4 + 7 · 21)/(4 + 7 · 1) = 13.7 without what the machine adds
     assert "alone" not in row.figure("cost_per_1k_tokens_usd").notes  # type: ignore[union-attr]  # its own
     assert row.evidence.steps[0]["server"]["served_as"] == "ttft=4,gap=21"  # type: ignore[union-attr]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from proof import repositories
 
-from bench.cli.gating import GateOptions, judged
+from bench.cli.gate_run import GateOptions, judged
 from bench.errors import BenchError, UsageError
 from bench.models.cache import cache_root
 from bench.results.verify import verify_run

@@ -12,7 +12,7 @@ from proof import repositories
 from bench import plugins
 from bench.cli import gate_commands
 from bench.cli.bisect import gate_bisect
-from bench.cli.gating import GateOptions, Judged, judged
+from bench.cli.gate_run import GateOptions, Judged, judged
 from bench.errors import BenchError, ExitCode, UsageError
 from bench.results.summary import load_run
 from bench.results.verify import verify_run

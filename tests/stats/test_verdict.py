@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bench.stats.intervals import Interval
-from bench.stats.verdict import Design, Verdict, verdict_of
+from bench.stats.verdict import RatioDesign, Verdict, verdict_of
 
 logs = st.floats(-2, 2)
 
@@ -50,5 +50,5 @@ def test_the_other_side_says_the_opposite(one: float, other: float, lower: bool)
 
 def test_in_a_file_they_are_words() -> None:
     assert json.dumps([*Verdict]) == '["better", "worse", "cannot tell"]'
-    assert json.dumps([*Design]) == '["duet", "abba", "blocks", "solo"]'
-    assert [Verdict("cannot tell"), Design("duet")] == [Verdict.CANNOT_TELL, Design.DUET]
+    assert json.dumps([*RatioDesign]) == '["duet", "abba", "blocks", "solo"]'
+    assert [Verdict("cannot tell"), RatioDesign("duet")] == [Verdict.CANNOT_TELL, RatioDesign.DUET]

@@ -41,7 +41,7 @@ def read(*records: Record) -> RunRecord:
 def pairs_of(run: RunRecord, name: str = "v", group: str = "") -> list[int]:
     """The numbers of the pairs that count."""
     (row,) = [one for one in run.arms if (one.name, one.group) == (name, group)]
-    return [one.number for one in run.pairs_of(row)]
+    return [one.number for one in run.valid_units_of(row)]
 
 
 def test_units_are_read_as_they_were_written() -> None:

@@ -61,12 +61,14 @@ def _losses(model: Any, params: Params, baseline: Teacher) -> tuple[training.Los
 
     def loss(student: Any, window: Any) -> Any:
         with torch.no_grad():
-            theirs, their_states = distillation.logits_and_state(teacher, window, state=params.hidden > 0)
-        ours, states = distillation.logits_and_state(student, window, state=params.hidden > 0)
-        pair = (theirs, ours) if params.direction == "forward" else (ours, theirs)
+            of_teacher, teacher_states = distillation.logits_and_state(
+                teacher, window, state=params.hidden > 0
+            )
+        of_student, states = distillation.logits_and_state(student, window, state=params.hidden > 0)
+        pair = (of_teacher, of_student) if params.direction == "forward" else (of_student, of_teacher)
         total = distillation.kl(*pair, params.temperature) * params.temperature**2
         if params.hidden:
-            cosine = torch.nn.functional.cosine_similarity(states.float(), their_states.float(), dim=-1)
+            cosine = torch.nn.functional.cosine_similarity(states.float(), teacher_states.float(), dim=-1)
             total = total + params.hidden * (1 - cosine).mean()
         return total
 

@@ -24,9 +24,11 @@ def evidence(before: Census, after: Census) -> list[Check]:
 def teacher_of(model: Any, baseline: Teacher) -> Any:
     """Load the baseline beside the student. Raises Unsupported if their vocabularies differ."""
     teacher = baseline.load()
-    ours, theirs = (one.config.get_text_config().vocab_size for one in (model, teacher))
-    if ours != theirs:
-        raise Unsupported(f"the student has a vocabulary of {ours}, the baseline of {theirs}: not comparable")
+    of_student, of_teacher = (side.config.get_text_config().vocab_size for side in (model, teacher))
+    if of_student != of_teacher:
+        raise Unsupported(
+            f"the student has a vocabulary of {of_student}, the baseline of {of_teacher}: not comparable"
+        )
     return teacher
 
 

@@ -48,14 +48,15 @@ def apply(model: Any, params: Params) -> Changed:
     return Changed(model, drafter=ModelDrafter(drafting, params.tokens, own_weights=True))
 
 
-def _same_tokenizer(ours: Path, theirs: Path) -> None:
-    if ours == theirs:
+def _same_tokenizer(model: Path, drafting: Path) -> None:
+    """Raise Unsupported unless both directories hold the same ``tokenizer.json``."""
+    if model == drafting:
         return
     digests = [
         hashlib.sha256(path.read_bytes()).hexdigest()
         if (path := place / "tokenizer.json").is_file()
         else None
-        for place in (ours, theirs)
+        for place in (model, drafting)
     ]
     if None in digests or digests[0] != digests[1]:
         raise Unsupported("the drafting model has another tokenizer, so its tokens mean other text")

@@ -23,10 +23,10 @@ from bench.report.gate_reading import TONES, advice_on, measured, verdict_on
 from bench.report.kernel_names import short
 from bench.report.notes import drift_note, front_words, timed_words, windows_words
 from bench.report.reading import interval_text, sentence
-from bench.results.from_records import NOT_A_FAILURE
 from bench.results.headline import headline
 from bench.results.row import Evidence, Row
 from bench.results.run_summary import RunSummary
+from bench.results.summarise import NOT_A_FAILURE
 from bench.stats.figure import Figure
 from bench.stats.verdict import Verdict
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.gate.finding import GateBlock
+from bench.gate.verdict import GateBlock
 from bench.report.columns import columns_of
 from bench.report.compared import compared
 from bench.report.formats import presented

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from bench.gate.finding import Finding, GateBlock
+from bench.gate.verdict import Finding, GateBlock
 from bench.records.grid import words
 from bench.report.columns import Column, columns_of
 from bench.report.compared import compared

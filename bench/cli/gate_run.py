@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bench.bounded import must_be_regular
-from bench.cli.commands import load
+from bench.cli.app_commands import load
 from bench.cli.idle_options import refuse_idle
 from bench.cli.output import command_ci, speakable
 from bench.config.spec import Spec
 from bench.errors import BenchError, UsageError
 from bench.gate import DEFAULT_CAP
-from bench.gate.finding import GateBlock
+from bench.gate.verdict import GateBlock
 from bench.results.run_summary import RunSummary
 
 if TYPE_CHECKING:

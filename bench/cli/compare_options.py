@@ -1,17 +1,16 @@
-"""What `bench compare` is asked: one question of several, and no option that has to do with another one."""
+"""The options of `bench compare`, and which of them go together: it answers one question of several."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.cli import commands
 from bench.cli.idle_options import refuse_idle
 from bench.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Asked:
+class CompareOptions:
     """The options of ``bench compare``."""
 
     run: Path | None
@@ -24,22 +23,8 @@ class Asked:
     as_json: bool
 
 
-def answer(asked: Asked) -> None:
-    """Print what is asked for. Raises UsageError if it is nothing, or more than one thing."""
-    _must_be_one_question(asked)
-    if asked.history:
-        commands.history(asked.run or Path("results"), asked.metrics, as_json=asked.as_json)
-    elif asked.run is None:
-        raise UsageError("compare what? give a run, two runs, or --history")
-    elif asked.examples:
-        commands.show_examples(asked.run, asked.examples, as_json=asked.as_json)
-    elif asked.drift:
-        commands.show_drift(asked.run)
-    else:
-        commands.compare(asked.run, asked.other, as_json=asked.as_json, columns=asked.columns)
-
-
-def _must_be_one_question(asked: Asked) -> None:
+def must_be_one_question(asked: CompareOptions) -> None:
+    """Raise UsageError for options that belong to different questions, or that would do nothing."""
     two = asked.other is not None
     columns, drift, examples = bool(asked.columns), asked.drift, bool(asked.examples)
     if asked.history:

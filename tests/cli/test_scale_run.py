@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from commands import Bench
 
-from bench.cli.scaling import exit_code, page
+from bench.cli.scale_run import exit_code, page
 from bench.errors import ExitCode
 from bench.scale.campaign import Ending
 

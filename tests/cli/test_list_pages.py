@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bench import environments, plugins
-from bench.cli.listing import KINDS, align, page, render, scheme
+from bench.cli.list_pages import KINDS, align, page, render, scheme
 from bench.cli.model_pages import is_cached
 from bench.cli.options import LISTS
 from bench.cli.scheme_pages import find, line

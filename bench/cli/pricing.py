@@ -65,7 +65,7 @@ def price(
     as_json: AsJson = False,
 ) -> None:
     """Show a run at another price, or beside the prices of APIs, without measuring again."""
-    from bench.cli.commands import show
+    from bench.cli.app_commands import show
 
     if split and against is not None:
         raise UsageError("--split and --against are two questions: ask one")
@@ -113,7 +113,7 @@ def priced(
     """
     from bench.measure.clock import utc_now
     from bench.pricing.reprice import new_price
-    from bench.results.from_records import summarise
+    from bench.results.summarise import summarise
     from bench.results.summary import load_run
     from bench.store.replay import judging, load_record
 
@@ -154,7 +154,7 @@ def print_against(
 
 def print_split(run: RunSummary, *, as_json: bool) -> None:
     """Print what a token in and a token out cost in each row of a sweep."""
-    from bench.cli.listing import align
+    from bench.cli.list_pages import align
     from bench.formatting import format_significant
     from bench.plan.split import splits
     from bench.pricing.split import FORMULA_SPLIT

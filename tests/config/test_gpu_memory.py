@@ -7,8 +7,8 @@ from config_files import Write, changed, refusal
 from fake_nvml import GIB, Card, Machine, gpu_machine
 
 from bench.config import support
+from bench.config.gpu_memory import one_after_other
 from bench.config.reader import read_config
-from bench.config.room import one_after_other
 from bench.models.registry import find_model
 
 __all__ = ["gpu_machine"]

@@ -1,18 +1,16 @@
-"""A variant beside its baseline: give both their processors for their turns, and measure drift."""
+"""Measure the drift of a variant: both sides read the same text, and what they expect next is compared."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 
 from bench import plugins
 from bench.drift.distribution import window_starts
-from bench.machine.cores import halves
 from bench.measure import encoders, replies
 from bench.measure.arm import ArmUnderTest
 from bench.measure.events import Began
+from bench.measure.pair_processors import one_thread_each
 from bench.measure.passes import read_text
 from bench.measure.together import ask_both, blaming_baseline, shared_block
 from bench.records import DriftWindow, Sides
@@ -22,42 +20,6 @@ SHARED_BYTES = 16 * 1024 * 1024
 FLOOR_WINDOWS = 3
 FLOOR_EXTRA = 8  # tokens appended to a window: they change the shapes of all kernels and nothing else
 FURTHER_FLOORS = ("threads", "batch")
-
-
-@contextmanager
-def pinned(base: ArmUnderTest, variant: ArmUnderTest, *, swapped: bool = False) -> Iterator[None]:
-    """Give both workers their processors while they take turns.
-
-    Two with a single thread share one processor, which gave the least noise in measurements
-    (docs/decisions/0002). Two on a GPU get half of the cores each, so that neither wakes up where the other
-    has been; ``swapped`` says which half. All others keep what they have.
-    """
-    everywhere = sorted(os.sched_getaffinity(0))
-    places = _places(base, variant, everywhere)
-    if not places:
-        yield
-        return
-    sides = (variant, base) if swapped else (base, variant)
-    for under, cpus in zip(sides, places, strict=True):
-        under.worker.pin(cpus)
-    try:
-        yield
-    finally:
-        for under in sides:
-            under.worker.pin(everywhere)
-
-
-def _places(base: ArmUnderTest, variant: ArmUnderTest, everywhere: list[int]) -> tuple[list[int], ...]:
-    """Return the processors of each side; nothing if they stay as they are."""
-    if base.known.on_gpu and variant.known.on_gpu:
-        parted = halves(everywhere)
-        return parted if all(parted) else ()
-    return (everywhere[-1:], everywhere[-1:]) if _one_thread_each(base, variant) else ()
-
-
-def _one_thread_each(base: ArmUnderTest, variant: ArmUnderTest) -> bool:
-    single = base.known.threads == variant.known.threads == 1
-    return single and not variant.known.on_gpu
 
 
 def drift(base: ArmUnderTest, variant: ArmUnderTest) -> None:
@@ -102,27 +64,28 @@ def why_no_drift(base: ArmUnderTest, variant: ArmUnderTest) -> str | None:
 
 
 def _score(base: ArmUnderTest, variant: ArmUnderTest, starts: list[int], rows: int, block: int) -> None:
+    """Compare the logits of some windows through the shared ``block`` of ``rows`` rows, and record them."""
     context = variant.context
     context.pause()
     context.tell(Began(variant.title, f"drift, text from token {starts[0]}"))
-    ours, theirs = ask_both(
+    base_reply, variant_reply = ask_both(
         "score", base.worker, variant.worker, context.measure.timeout_s, shared=block,
         starts=starts, window=context.drift.window, rows=rows, vocabulary=base.known.vocabulary,
-        ahead=_one_thread_each(base, variant),
+        ahead=one_thread_each(base, variant),
         more={name: plugins.module_name("drift.statistics", name) for name in context.drift.statistics},
     )  # fmt: skip
-    found = replies.read(replies.SCORE, theirs, variant.asked)
-    replies.check_windows(found, len(starts), context.drift.window - 1)
-    sent = replies.read(replies.SCORE, ours, base.asked)
-    routed = Sides(sent.routed, found.routed)
-    known: dict[str, object] = {}
-    if len(sent.logits) == len(found.logits) > 0:
-        known["logits"] = [asdict(Sides(sent.logits, found.logits))]
+    compared = replies.read(replies.SCORE, variant_reply, variant.asked)
+    replies.check_windows(compared, len(starts), context.drift.window - 1)
+    sent = replies.read(replies.SCORE, base_reply, base.asked)
+    routed = Sides(sent.routed, compared.routed)
+    optional: dict[str, object] = {}
+    if len(sent.logits) == len(compared.logits) > 0:
+        optional["logits"] = [asdict(Sides(sent.logits, compared.logits))]
     if any((routed.baseline, routed.variant)):
-        known["routed"] = [asdict(routed)]
-    if found.memory is not None:
-        known["drift_memory"] = found.memory
-    variant.record(drift=found.windows, **known)
+        optional["routed"] = [asdict(routed)]
+    if compared.memory is not None:
+        optional["drift_memory"] = compared.memory
+    variant.record(drift=compared.windows, **optional)
 
 
 def floor(base: ArmUnderTest) -> None:
@@ -137,7 +100,7 @@ def floor(base: ArmUnderTest) -> None:
     if not starts:
         return
     base.record(floor=_again(base, starts, "shapes"))
-    further = {how: found for how in FURTHER_FLOORS if (found := _again(base, starts, how))}
+    further = {how: windows for how in FURTHER_FLOORS if (windows := _again(base, starts, how))}
     if further:
         base.record(floors=further)
 
@@ -145,7 +108,7 @@ def floor(base: ArmUnderTest) -> None:
 def _again(base: ArmUnderTest, starts: list[int], how: str) -> tuple[DriftWindow, ...]:
     """Return the windows computed again in other circumstances; none where the engine cannot."""
     window = base.context.drift.window
-    found = base.stage(
+    reply = base.stage(
         f"noise floor of drift, {how}",
         replies.FLOOR,
         starts=starts,
@@ -153,24 +116,25 @@ def _again(base: ArmUnderTest, starts: list[int], how: str) -> tuple[DriftWindow
         extra=FLOOR_EXTRA,
         how=how,
     )
-    if found.windows or how == "shapes":
-        replies.check_windows(found, len(starts), window - 1)
-    return found.windows
+    if reply.windows or how == "shapes":
+        replies.check_windows(reply, len(starts), window - 1)
+    return reply.windows
 
 
-def together(under: ArmUnderTest) -> None:
+def together(row: ArmUnderTest) -> None:
     """Decode some requests alone and in a batch: a model's reply should not depend on its neighbours."""
-    if not under.known.random_weights and under.turns > 1:
-        under.record(together=under.stage("alone and in a batch", replies.TOGETHER))
+    if not row.known.random_weights and row.turns > 1:
+        row.record(together=row.stage("alone and in a batch", replies.TOGETHER))
 
 
 def _not_comparable(base: ArmUnderTest, variant: ArmUnderTest, same_tokens: bool) -> str | None:
+    """Return why the logits of both sides cannot be compared position by position; None if they can."""
     if not same_tokens:
         return "another tokenizer than the baseline's: token-level drift is not defined"
     if base.known.vocabulary != variant.known.vocabulary:
         return f"vocabulary of {variant.known.vocabulary}, the baseline's is {base.known.vocabulary}"
-    for under in (base, variant):
-        context, window = under.known.context, under.context.drift.window
+    for side in (base, variant):
+        context, window = side.known.context, side.context.drift.window
         if context is not None and window > context:
-            return f"drift.window of {window} does not fit the context of {context} of {under.arm.name}"
+            return f"drift.window of {window} does not fit the context of {context} of {side.arm.name}"
     return None

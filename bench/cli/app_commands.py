@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from bench.cli.compare_options import CompareOptions, must_be_one_question
 from bench.config.spec import Spec
 from bench.errors import BenchError, ExitCode, IntegrityError, UsageError
 from bench.formatting import did_you_mean, one_line, row_title
@@ -94,7 +95,22 @@ def load(directory: Path) -> RunSummary:
     return load_run(directory)
 
 
-def compare(one: Path, other: Path | None, *, as_json: bool, columns: str = "") -> None:
+def compare(asked: CompareOptions) -> None:
+    """Print what is asked for. Raises UsageError if it is nothing, or more than one thing."""
+    must_be_one_question(asked)
+    if asked.history:
+        history(asked.run or Path("results"), asked.metrics, as_json=asked.as_json)
+    elif asked.run is None:
+        raise UsageError("compare what? give a run, two runs, or --history")
+    elif asked.examples:
+        show_examples(asked.run, asked.examples, as_json=asked.as_json)
+    elif asked.drift:
+        show_drift(asked.run)
+    else:
+        show_runs(asked.run, asked.other, as_json=asked.as_json, columns=asked.columns)
+
+
+def show_runs(one: Path, other: Path | None, *, as_json: bool, columns: str) -> None:
     """Print the table of one run, or the changes between two; IncomparableError says why there are none."""
     from bench.store.replay import judging
 

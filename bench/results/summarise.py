@@ -18,9 +18,9 @@ from bench.results.row import Evidence, Row, WarmUpFound
 from bench.results.run_summary import Json, RunStatus, RunSummary
 from bench.stats.figure import Figures
 from bench.stats.intervals import Interval
-from bench.stats.verdict import Design
+from bench.stats.verdict import RatioDesign
 
-STEP_PAIRS = (Design.DUET, Design.ABBA)  # pairs of processes that decode, and not of servers
+STEP_PAIRS = (RatioDesign.DUET, RatioDesign.ABBA)  # pairs of processes that decode, and not of servers
 NOT_A_FAILURE = (Outcome.OK, Outcome.UNSUPPORTED)
 
 
@@ -91,19 +91,22 @@ def _status(run: RunRecord) -> tuple[RunStatus, list[str]]:
 
 def _other_prompts(run: RunRecord) -> str | None:
     """Say which variants read other tokens than the baseline for the same workload; None if none does."""
-    found = []
+    differing = []
     for arm in run.arms:
         base = run.baseline_of(arm)
         if base is None or not arm.solo or not base.solo or arm.workload != base.workload:
             continue
         if arm.prompts_digest != base.prompts_digest:
-            ours, theirs = (sum(sum(batch.input_tokens) for batch in one.solo) for one in (arm, base))
-            found.append(f"{row_title(arm.group, arm.name)} ({ours} tokens, the baseline {theirs})")
-    if not found:
+            tokens, of_baseline = (
+                sum(sum(batch.input_tokens) for batch in side.solo) for side in (arm, base)
+            )
+            title = row_title(arm.group, arm.name)
+            differing.append(f"{title} ({tokens} tokens, the baseline {of_baseline})")
+    if not differing:
         return None
     return (
-        f"the prompts of {', '.join(found)} are other tokens than the baseline's, by another tokenizer or "
-        "chat template: the ratios include that"
+        f"the prompts of {', '.join(differing)} are other tokens than the baseline's, by another tokenizer "
+        "or chat template: the ratios include that"
     )
 
 
@@ -125,7 +128,7 @@ def _row(run: RunRecord, arm: ArmRecord, paired: Comparison | None) -> Row:
         warm_up=WarmUpFound(arm.warm_up.durations_ms, arm.warm_up.steady) if arm.warm_up else None,
         energy_reason=(arm.energy.reason or None) if arm.energy else None,
         drift_reason=arm.drift_reason or None,
-        noise=(*arm.noise, *(unit.noise for unit in run.pairs_of(arm) if unit.noise.get("stage"))),
+        noise=(*arm.noise, *(unit.noise for unit in run.valid_units_of(arm) if unit.noise.get("stage"))),
         metrics={key: figure for key, figure in figures.items() if key not in drift_keys()},
         drift={key: figure for key, figure in figures.items() if key in drift_keys()},
         void_pairs=sum(bool(unit.void) for unit in run.units_of(arm)),
