@@ -254,7 +254,7 @@ def test_a_torn_last_line_is_said_and_its_row_is_done_again(tmp_path: Path, lost
     _again, found = measured(
         file, tmp_path / "out", resume=directory, tell=lambda event: log.append(said(event))
     )
-    assert {who for who, what in log if what == "done"} == {"b"}
+    assert {who for who, what in log if what == "load"} == {"b"}
     assert figures(found) == figures(before)
     assert found["status"] == "ok"
 
