@@ -12,8 +12,8 @@ from bench.measure import passes, served_drift, served_suites
 from bench.measure.arm import ArmUnderTest, open_worker
 from bench.measure.events import Began
 from bench.measure.pairs import Pairs
-from bench.measure.server_pair import Fetch, ServerPair, alone, record_model
-from bench.measure.units import Comparison, Wanted
+from bench.measure.server_pair import Fetch, ServerPair, record_model, server_alone
+from bench.measure.units import Comparison, UnitExtras
 from bench.metrics import cost, load_blocks
 from bench.metrics.requests import Limits
 from bench.records import LoadBlock, UnitRecord
@@ -24,8 +24,8 @@ ALONE_BLOCKS = 4
 
 
 def measure_alone(row: ArmUnderTest, fetch: Fetch) -> None:
-    """Put a row's server under load by itself, block after block. A block in which the client was the
-    bottleneck is void, and so is one in which others used the machine; as many more are measured at most.
+    """Put a row's server under load by itself, until four blocks are valid or eight were measured. A block is
+    void if the client was the bottleneck in it, or if others used the machine.
 
     Raises VariantFailed; its outcome is ``invalid`` if the client spoiled every block.
     """
@@ -34,7 +34,7 @@ def measure_alone(row: ArmUnderTest, fetch: Fetch) -> None:
     began, seed = monotonic(), row.context.measure.seed
     row.context.tell(Began(row.title, "start"))
     blocks: list[LoadBlock] = []
-    with alone(row, fetch, seed) as (server, plan):
+    with server_alone(row, fetch, seed) as (server, plan):
         row.context.tell(Began(row.title, f"healthy after {monotonic() - began:.0f} s"))
         quiet = 0
         server.watched()
@@ -75,7 +75,7 @@ def must_be_valid(blocks: list[LoadBlock]) -> None:
 class ServedComparison(Comparison):
     """Two servers as the sides of a gate: a unit is a pair of new servers under load, in blocks."""
 
-    def measure(self, number: int, _wanted: Wanted, rows: bool) -> UnitRecord:
+    def measure(self, number: int, _extras: UnitExtras, rows: bool) -> UnitRecord:
         """Measure one unit, as ``Comparison`` does. Servers have no counters that could be read."""
         variant = open_worker(self.variant, self.group.label, self.context)
         variant.reopened = not rows

@@ -183,7 +183,7 @@ def _void(blocks: list[LoadBlock]) -> str:
 
 
 @contextmanager
-def alone(row: ArmUnderTest, fetch: Fetch, seed: int) -> Iterator[tuple[Serving, Plan]]:
+def server_alone(row: ArmUnderTest, fetch: Fetch, seed: int) -> Iterator[tuple[Serving, Plan]]:
     """Start a row's server by itself, warm, and yield it with its plan."""
     plan = plan_of(row, seed)
     with serving(row, fetch, cores_for(row)) as server:

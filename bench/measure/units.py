@@ -23,7 +23,7 @@ from bench.records import Counted, Sides, StepProfile, UnitRecord
 
 
 @dataclass(frozen=True)
-class Wanted:
+class UnitExtras:
     """What a unit measures besides times. Counters and memory peaks take one more request each, so they are
     measured only where they are needed."""
 
@@ -47,7 +47,7 @@ class Comparison:
         """Return (group, variant), as in the records."""
         return self.group.label, self.variant.name
 
-    def measure(self, number: int, wanted: Wanted, rows: bool) -> UnitRecord:
+    def measure(self, number: int, extras: UnitExtras, rows: bool) -> UnitRecord:
         """Measure one unit. With ``rows`` both arms are also recorded in the journal: what they are, their
         evidence and their kernels.
 
@@ -63,13 +63,13 @@ class Comparison:
             pair.load()
             pair.warm_up(check=rows)
             unit = pair.turns(batches_of(number, self.batches, max(pair.base.batches, variant.batches)))
-            if wanted.memory:
+            if extras.memory:
                 unit = replace(unit, peaks=self._each(replies.MEMORY, pair))
-            if wanted.counters:
+            if extras.counters:
                 unit = replace(unit, counters=self._count(pair))
             pair.record_reached()
-            for side, found in zip(pair.sides, self._profiles(pair) if rows else (), strict=False):
-                side.record(profile=found)
+            for side, profile in zip(pair.sides, self._profiles(pair) if rows else (), strict=False):
+                side.record(profile=profile)
             for side in pair.sides:
                 side.record(status=Outcome.OK, reason="")
         stolen = noise.STOLEN if noise.stolen(*pair.ticks) else ""
@@ -82,9 +82,9 @@ class Comparison:
         return Sides(base, self._ask(command, pair.variant))
 
     def _profiles(self, pair: FreshPair) -> tuple[StepProfile, StepProfile]:
-        """Profile one side after the other, when nothing of the unit is left to do."""
-        found = self._each(replies.PROFILE, pair)
-        return found.baseline, found.variant
+        """Profile one side after the other, when nothing is left to be timed in these processes."""
+        profiles = self._each(replies.PROFILE, pair)
+        return profiles.baseline, profiles.variant
 
     def _ask(self, command: Command[Reply], side: ArmUnderTest) -> Reply:
         result = side.worker.ask(command.do, self.context.measure.timeout_s)

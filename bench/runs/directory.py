@@ -17,6 +17,7 @@ LOGS = "logs"
 
 
 def new_directory(out: Path, name: str) -> Path:
+    """Make the directory of a new run in ``out`` and return it. Raises UsageError if it cannot be written."""
     stamp = utc_now().replace("-", "").replace(":", "").removesuffix("Z").replace("T", "-")
     directory = out / f"{stamp}-{slug(name)}-{secrets.token_hex(2)}"
     try:
@@ -30,9 +31,9 @@ def new_directory(out: Path, name: str) -> Path:
 
 def write_summary(directory: Path) -> RunSummary:
     """Make ``run.json`` from the journal; the file is written completely or not at all."""
-    found = from_journal(directory)
-    whole = sealed(json.loads(json.dumps(found.to_json())), journal_of(directory))
+    summary = from_journal(directory)
+    whole = sealed(json.loads(json.dumps(summary.to_json())), journal_of(directory))
     content = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
     must_be_readable(directory / RUN_JSON, content.encode(errors="backslashreplace"))
     write_atomic(directory / RUN_JSON, content + "\n")
-    return found
+    return summary

@@ -50,13 +50,14 @@ def export(
 ) -> Path:
     """Make the model of ``variant`` in ``run`` again, and write it to the new directory ``to``.
 
-    The config is that of ``run``, held against its journal; results of training and calibration come from the
-    cache. A run may come from somebody else, so it does not choose what is started: an interpreter that its
-    config names is used only if the caller names it too, as ``python``, and a model that is not on this
-    disk is fetched only if it ``may_fetch``. Raises UsageError if the run, the row
-    or the directory cannot be used, IntegrityError if the config is not that of the journal. Raises
-    BenchError if the row's weights are packed, or if the written model does not compute the same as the
-    original.
+    The config is read from the run's directory and checked against its journal; results of training and
+    calibration come from the cache. A run may come from somebody else, so it does not choose what is started:
+    an interpreter that its config names is used only if the caller names it too, as ``python``, and a model
+    that is not on this disk is fetched only with ``may_fetch``.
+
+    Raises UsageError if the run, the row or the directory cannot be used, IntegrityError if the config is not
+    that of the journal. Raises BenchError if the row's weights are packed, or if the written model does not
+    compute the same as the original.
     """
     spec = _spec_of(run)
     if to.exists() or to.is_symlink():
@@ -70,10 +71,10 @@ def export(
     tokenizer = _tokenizer_files(model.directory)
     staged = _new_beside(to)
     try:
-        found = _write(arm, model, fetch(baseline.model), staged, spec.measure.timeout_s, say)
+        exported = _write(arm, model, fetch(baseline.model), staged, spec.measure.timeout_s, say)
         for file in tokenizer:
             shutil.copy2(file, staged / file.name)
-        (staged / ABOUT).write_text(json.dumps(_about(run, arm, model, found), indent=1) + "\n")
+        (staged / ABOUT).write_text(json.dumps(_about(run, arm, model, exported), indent=1) + "\n")
         staged.replace(to)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
@@ -81,7 +82,7 @@ def export(
 
 
 def _new_beside(to: Path) -> Path:
-    """Make a directory beside ``to``, which becomes it when all is written."""
+    """Make a directory beside ``to``; it is renamed to ``to`` when everything is written."""
     staged = to.with_name(f".{to.name}-{secrets.token_hex(4)}")
     with naming("make", staged, failed=UsageError):
         staged.mkdir(parents=True)
@@ -89,7 +90,7 @@ def _new_beside(to: Path) -> Path:
 
 
 def _spec_of(run: Path) -> Spec:
-    """Read the config of a run, held against its journal."""
+    """Read the config of a run, and check that it is the one of its journal."""
     spec_file = run / SPEC_YAML
     if not spec_file.is_file():
         raise UsageError(f"{run}: no {SPEC_YAML} there, so this is not the directory of a run")
@@ -108,7 +109,7 @@ def _must_be_one_model(arm: Arm) -> None:
 
 
 def _alone(spec: Spec, arm: Arm, baseline: Arm) -> Spec:
-    """Return a config of this row: no other row's model is looked at, and none that drafts."""
+    """Return a config with this row alone, so that no model of another row is fetched or checked."""
     return replace(spec, groups=(Group("", replace(baseline, optimise=()), (arm,)),))
 
 
@@ -141,12 +142,12 @@ def _tokenizer_files(directory: Path) -> list[Path]:
     hub's cache that it belongs to. Raises BenchError for a link elsewhere, and for too large a file."""
     root = directory.resolve()
     homes = [root, root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [root]
-    found = sorted(file for pattern in TOKENIZER_FILES for file in directory.glob(pattern))
-    for file in found:
+    candidates = sorted(file for pattern in TOKENIZER_FILES for file in directory.glob(pattern))
+    for file in candidates:
         real = Path(os.path.realpath(file))  # of links in a ring it returns one, and raises nothing
         if not any(real.is_relative_to(home) for home in homes):
             raise BenchError(f"{file} is a link out of the model's directory, so it is not copied")
-    files = [file for file in found if file.is_file()]
+    files = [file for file in candidates if file.is_file()]
     for file in files:
         if file.stat().st_size > TEXT_MAX_BYTES:
             raise BenchError(f"{file} is larger than {TEXT_MAX_BYTES // MIB} MiB, so it is not copied")
@@ -165,6 +166,7 @@ def _rows(spec: Spec, variant: str) -> tuple[Arm, Arm]:
 def _write(
     arm: Arm, model: LocalModel, baseline: LocalModel, to: Path, timeout_s: float, say: Callable[[str], None]
 ) -> Exported:
+    """Let a worker load and optimise the model, write it to ``to``, and compare what it has written."""
     if arm.unsupported:
         raise BenchError(f"{arm.name} cannot be made here: {arm.unsupported}")
     runtime = arm.runtime
@@ -185,11 +187,11 @@ def _write(
         log.unlink(missing_ok=True)
 
 
-def _about(run: Path, arm: Arm, model: LocalModel, found: Exported) -> dict[str, object]:
+def _about(run: Path, arm: Arm, model: LocalModel, exported: Exported) -> dict[str, object]:
     return {
         "run": run.name,
         "variant": arm.name,
         "optimise": [step.label for step in arm.optimise],
         "source": asdict(model.source),
-        **asdict(found),
+        **asdict(exported),
     }

@@ -26,7 +26,7 @@ from bench.gate.sequential import SCALE_FLOOR
 from bench.measure.clock import utc_now
 from bench.measure.events import Noted, Tell, nobody
 from bench.measure.interrupt import Interrupt
-from bench.measure.units import Wanted
+from bench.measure.units import UnitExtras
 from bench.metrics.unit_ratios import MEMORY
 from bench.models.reference import Progress
 from bench.records import Json
@@ -47,7 +47,7 @@ from bench.runs.sides import (
     sides_of,
     strictest,
 )
-from bench.runs.units import Work, alone, measure
+from bench.runs.units import Work, holding, measure
 from bench.sides.side import Side, Sides
 from bench.sides.unmeasured import LOG, Unmeasured
 from bench.store.files import write_atomic
@@ -101,8 +101,8 @@ def gate_spec(
     if not any(group.variants for group in spec.groups):
         raise UsageError(f"{spec.file}: there is nothing to compare: give a variant, or --base")
     text = evaluation_text(spec)
-    with alone(spec, out, tell):  # what is known is read only now: a gate that came first adds to it
-        known, also_known = tee(newest_first(out))  # each head is read once, and none that nobody asks for
+    with holding(spec, out, tell):  # earlier gates are read only now: this may have waited for one to end
+        known, also_known = tee(newest_first(out))  # heads are read once each, and only as far as needed
         calibration = for_these_limits(noise.latest(known, here, utc_now()), spec, wanted, plan.cap)
         earlier = earlier_units(also_known, key, limits)
         cap = plan.cap + max(Counter((u.group, u.variant) for u in earlier).values(), default=0)
@@ -117,17 +117,16 @@ def gate_spec(
         }
         hopeless = cannot_fail(cap, wanted, spec)
         tell(Noted(f"gate: {hopeless or beforehand(calibration, strictest(wanted))}"))
-        takes, whole = _takes(wanted, head["mode"]), any(one.kind == "interval" for one in wanted)
+        extras, whole_run = _extras(wanted, head["mode"]), any(rule.kind == "interval" for rule in wanted)
         price = _price_at(_of_limits(plan), spec) if plan.commits else None
-        return measure(Work(spec, text, head, fetch, takes, whole, earlier, tell, price), out)
+        return measure(Work(spec, text, head, fetch, extras, whole_run, earlier, tell, price), out)
 
 
 def unmeasured_gate(why: Unmeasured, out: Path, cap: int = DEFAULT_CAP) -> Path:
     """Write the run of a gate on commits that can measure nothing, and return its directory.
 
-    A CI job then has a verdict, a comment and a report as after any other gate.
-
-    Raises ``why`` itself if there are no limits to judge by.
+    With it a CI job has a verdict, a comment and a report, as after any other gate. Raises ``why`` itself if
+    there are no limits to judge by.
     """
     limits = _as_given(why.spec.gate)
     if not limits:
@@ -155,15 +154,15 @@ def _of_limits(plan: Plan) -> Side:
 
 
 def _limits(spec: Spec, plan: Plan) -> dict[str, Any]:
-    """Return the limits; a base that has some is not overruled by the commit that it judges. Raises
-    UsageError without any."""
-    if found := (_of_limits(plan).spec.gate if plan.commits else ()) or spec.gate:
-        return _as_given(found)
+    """Return the limits to judge by. If the base has limits, the candidate's do not replace them unless
+    ``plan.limits_from`` says so. Raises UsageError if there are none."""
+    if limits := (_of_limits(plan).spec.gate if plan.commits else ()) or spec.gate:
+        return _as_given(limits)
     raise UsageError(f"{spec.file}: no limits; give a gate block, see configs/ci.yaml")
 
 
 def _as_given(limits: Sequence[tuple[str, LimitBlock]]) -> dict[str, Any]:
-    """Return limits as the head of a journal has them."""
+    """Return the limits as the head of a journal keeps them."""
     return {key: limit.model_dump(exclude_none=True) for key, limit in limits}
 
 
@@ -177,8 +176,8 @@ Compared = tuple[Json, str, Spec, Fetch]
 
 
 def _what_to_compare(spec: Spec, plan: Plan, on_fetch: OnProgress) -> Compared:
-    """Return what the head says of the sides, the key of their evidence, the config with its groups, and the
-    function that fetches its models."""
+    """Return what the journal's head says of the sides, the key of their evidence, the config with the groups
+    to compare, and the function that fetches its models."""
     if plan.commits is not None:
         return _two_commits(spec, plan.commits, plan, on_fetch)
     here = identity(None)
@@ -193,7 +192,8 @@ def _what_to_compare(spec: Spec, plan: Plan, on_fetch: OnProgress) -> Compared:
 
 
 def _two_commits(spec: Spec, commits: Sides, plan: Plan, on_fetch: OnProgress) -> Compared:
-    """Return the same of two commits. What a limit is judged by is the base's, as the limit is."""
+    """Do the same as ``_what_to_compare`` for two commits. Where the base's limits count, its price and its
+    settings of drift and measuring count too."""
     groups, new, gone = of_commits(commits)
     if not groups:
         raise UsageError(f"{spec.file}: no row of the candidate is in the base ({', '.join(new)})")
@@ -224,9 +224,9 @@ def calibrate_spec(
     on_fetch: OnProgress = lambda progress: None,
     side: Side | None = None,
 ) -> Path:
-    """Run an A/A test: the baseline's config on both sides, ``units`` times. ``base`` is the interpreter of
-    one side. ``side`` is that of a commit, if ``spec`` runs in its environment: a gate on any commits with
-    these rows then finds the calibration."""
+    """Run an A/A test: ``units`` pairs with the baseline's config on both sides. ``base`` is another
+    interpreter for one side. ``side`` is given if ``spec`` runs in the environment of a commit: a gate on any
+    commits with these rows then finds the calibration."""
     group = spec.groups[0]
     spec = replace(spec, groups=(against(group.label, group, base),))
     head = {
@@ -237,12 +237,13 @@ def calibrate_spec(
     }
     fetch, text = fetcher(spec, on_fetch), evaluation_text(spec)
     price = None if side is None else _price_at(side, spec)
-    with alone(spec, out, tell):
-        return measure(Work(spec, text, head, fetch, Wanted(counters=True), tell=tell, price=price), out)
+    with holding(spec, out, tell):
+        return measure(Work(spec, text, head, fetch, UnitExtras(counters=True), tell=tell, price=price), out)
 
 
-def _takes(wanted: Sequence[Rule], mode: str) -> Wanted:
-    return Wanted(
+def _extras(wanted: Sequence[Rule], mode: str) -> UnitExtras:
+    """Return what each unit measures besides times, so that all rules can be judged."""
+    return UnitExtras(
         counters=mode in ("code", "commits") or any(rule.kind == "exact" for rule in wanted),
         memory=any(rule.metric in MEMORY for rule in wanted),
     )

@@ -1,4 +1,4 @@
-"""Whether the meters of this machine can serve a gate's limits, before anything is measured."""
+"""Check, before anything is measured, that a gate's limits on energy can be judged on this machine."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ OF_THE_MODEL = frozenset({energy.MODELLED_PER_REQUEST.key, energy.CO2_PER_REQUES
 def check_meters(wanted: Sequence[Rule], spec: Spec) -> None:
     """Raise UsageError for a limit on joules or CO2 that could not be judged here.
 
-    What is modelled has the interval of the time that it is made from. Where this machine counts energy,
-    nothing is modelled, and what is counted once has no interval. Where it does not, somebody has to give the
-    watts.
+    A modelled figure has the interval of the time that it is computed from. A machine that counts energy
+    models nothing, and a figure that is counted once has no interval to judge by. On any other machine the
+    config must give the watts.
     """
     modelled = "modelled_watts" in (spec.content.get("energy") or {})
     keys = sorted({rule.metric for rule in wanted} & OF_THE_MODEL)

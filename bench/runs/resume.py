@@ -1,4 +1,4 @@
-"""Continue a run: only with what it was begun with, in the files that it has written itself."""
+"""Continue a run, if nothing that it was begun with has changed since, in the files that it wrote itself."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from bench.store.run_files import RUN_JSON
 
 
 def own_files(directory: Path) -> Path:
-    """Return a directory that is continued. Raises UsageError if one of the files that are written to is a
-    link: a run from elsewhere must not choose what else on this disk is written."""
+    """Return the directory of a run that will be continued. Raises UsageError if a file that is written to is
+    a link: a run from elsewhere must not choose what else on this disk is overwritten."""
     for name in (JOURNAL, RUN_JSON, LOGS, LOCK_NAME, HOLDER_NAME):
         if (directory / name).is_symlink():
             raise UsageError(f"{directory / name} is a link, so this run is not continued")
@@ -34,8 +34,11 @@ def own_files(directory: Path) -> Path:
 def may_continue(
     before: RunRecord, spec: Spec, text_sha256: str, inputs: Mapping[str, str], harness_sha256: str
 ) -> None:
-    """Raise IncomparableError if config, machine, harness, text, a file that the config names or an
-    interpreter of its own has changed since a run was begun. All digests are those of now."""
+    """Raise IncomparableError if something has changed since the run was begun: the config, the machine, the
+    harness, the text, a file that the config names, or the packages of an interpreter that it names.
+
+    The digests that are passed are those of now.
+    """
     changed = [
         what
         for what, same in (
@@ -52,8 +55,8 @@ def may_continue(
 
 
 def same_models(before: RunRecord, spec: Spec, fetch: Callable[[ModelRef], LocalModel]) -> None:
-    """Raise IncomparableError if a row of a run that is continued was measured with another model than it has
-    now, or its steps with another one that drafts, teaches or answers first."""
+    """Raise IncomparableError if a row was measured with another model than the config names now. Models that
+    draft, teach or answer first count too."""
     rows = {(arm.group, arm.name): arm for arm in before.arms}
     for group in spec.groups:
         for arm in group.arms:
@@ -79,13 +82,13 @@ def continued(directory: Path) -> tuple[Journal, dict[str, set[str]]]:
 
 
 def _done(run: RunRecord) -> dict[str, set[str]]:
-    """Return the finished arms of each cell. Interrupted and failed arms are not among them: they are
-    measured again."""
-    found: dict[str, set[str]] = {}
+    """Return the names of the finished arms by their cell of the sweep. Interrupted and failed arms are not
+    among them: they are measured again."""
+    done: dict[str, set[str]] = {}
     for arm in run.arms:
         if arm.status in NOT_A_FAILURE and arm.status != Outcome.INTERRUPTED:
-            found.setdefault(arm.group, set()).add(arm.name)
-    return found
+            done.setdefault(arm.group, set()).add(arm.name)
+    return done
 
 
 def _refused(before: RunRecord, changed: str) -> IncomparableError:

@@ -90,28 +90,28 @@ def run_spec(
             own_files(directory)  # again: this may have waited
             journal, done = continued(directory) if resume else (begin(directory, spec, about_text), {})
             with journal:
-                tools = _tools(spec, directory, journal, tell, interrupt, text, once=budget_s is not None)
+                context = _context(spec, directory, journal, tell, interrupt, text, once=budget_s is not None)
                 with finishing(directory, journal, interrupt):
-                    _measure(spec, tools, fetch, done, budget_s)
+                    _measure(spec, context, fetch, done, budget_s)
     return directory
 
 
-def _tools(
+def _context(
     spec: Spec, directory: Path, journal: Journal, tell: Tell, interrupt: Interrupt, text: str, *, once: bool
 ) -> RunContext:
-    """Return what every pass needs; with ``once`` a row gets its first pairs only."""
+    """Return the context of every pass; with ``once`` a row gets ``measure.processes`` pairs and no more."""
     measure = spec.measure.model_copy(update={"max_rounds": 1} if once else {})
     limits = spec.slo.limits if spec.slo else {}
     return RunContext(directory, journal, tell, interrupt.check, measure, spec.drift, text, slo=limits)
 
 
 def _measure(
-    spec: Spec, tools: RunContext, fetch: Fetch, done: Mapping[str, set[str]], budget_s: float | None
+    spec: Spec, context: RunContext, fetch: Fetch, done: Mapping[str, set[str]], budget_s: float | None
 ) -> None:
-    """Measure every group but for the rows that are ``done``, and then spend what is left of a budget."""
+    """Measure every group except the rows that are ``done``, and then spend what is left of a budget."""
     budget, measured = Budget(budget_s or 0.0), list[Pairs]()
     for group in spec.groups:
-        rows = GroupRun(group, tools, fetch, done.get(group.label, set()))
+        rows = GroupRun(group, context, fetch, done.get(group.label, set()))
         rows.run()
         measured += rows.measured
     if budget_s is not None:
@@ -122,8 +122,8 @@ def _measure(
 def the_machine(spec: Spec, tell: Tell) -> Iterator[None]:
     """Hold the machine, and each GPU of the config, while something is measured.
 
-    They are taken before any directory's lock and outside of ``Interrupt``: a Ctrl-C while this waits has no
-    stage to end first. The lock of a GPU holds against other users too.
+    Take these locks before that of a directory, and outside of ``Interrupt``: a Ctrl-C then ends the waiting
+    at once, because no stage has to be finished. The lock of a GPU also keeps other users out.
     """
 
     def say(text: str) -> None:
@@ -138,8 +138,9 @@ def the_machine(spec: Spec, tell: Tell) -> Iterator[None]:
 def finishing(directory: Path, journal: Journal, interrupt: Interrupt) -> Iterator[None]:
     """Wrap all measuring: a complete run gets the record ``run_finished``, and every run gets its summary.
 
-    Of two failures the first is reported: a full disk takes the summary too. That somebody stopped the run is
-    no failure, though, and hides none: what keeps the summary from being written is reported then.
+    If the measuring fails, a failure to write the summary is not reported as well: both usually have one
+    cause, such as a full disk. A run that somebody stopped has not failed, so there the summary's failure is
+    reported.
     """
     failed = True
     try:
@@ -168,10 +169,10 @@ def finishing(directory: Path, journal: Journal, interrupt: Interrupt) -> Iterat
 
 
 def fetcher(spec: Spec, on_fetch: OnProgress) -> Fetch:
-    """Fetch all models to this disk before anything is measured, and check each of them once. The tasks of
-    lm-eval are listed too, because their data must be there.
+    """Fetch all models to this disk before anything is measured, and check each of them once. List the tasks
+    of lm-eval too, so that missing data is noticed now.
 
-    The function that is returned gives a model again whenever it is about to be loaded. It raises
+    Return a function to call whenever a model is about to be loaded; it returns the fetched model. It raises
     IntegrityError if a file of the model, or another file that the config names, has changed since: the
     processes of one row would measure different things.
     """
@@ -194,7 +195,7 @@ def fetcher(spec: Spec, on_fetch: OnProgress) -> Fetch:
 
 
 def evaluation_text(spec: Spec) -> tuple[str, dict[str, Any]]:
-    """Return the evaluation text, and what the result records about it: its name as the config has it."""
+    """Return the evaluation text, and what the result records about it, such as its name in the config."""
     text, name = read_text(spec.drift.text), spec.content["drift"]["text"]
     digest = hashlib.sha256(text.encode()).hexdigest()
     return text, {"name": name, "sha256": digest, "characters": len(text)}
@@ -207,8 +208,8 @@ def begin(
     gate: Mapping[str, Any] | None = None,
     price: Json | None = None,
 ) -> Journal:
-    """Start the journal with the record of everything that holds for the whole run. ``price`` is given
-    where it is not to be looked up here."""
+    """Create the journal, and record in it everything that holds for the whole run. Without a ``price`` the
+    config's own is looked up."""
     write_atomic(directory / "spec.yaml", spec.expanded)
     journal = Journal.create(directory / JOURNAL, utc_now)
     journal.append(
@@ -232,7 +233,7 @@ def begin(
 
 
 def price_of_spec(spec: Spec) -> Json:
-    """Return the whole price of a config, as a result keeps it; of a slice of a GPU (MIG), its share too."""
+    """Return the price of a config as a result keeps it, with the share of the GPU if it is a slice (MIG)."""
     price = spec.price
     block = price_block(price.hardware, price.usd_per_hour, price.utilisation, utc_now()[:10], price.vcpus)
     gpus = (gpu_for(arm.runtime.device) for group in spec.groups for arm in group.arms)
@@ -241,8 +242,8 @@ def price_of_spec(spec: Spec) -> Json:
 
 
 def _inputs(spec: Spec) -> dict[str, str]:
-    """Return the SHA-256 of every file that the config names, and of what is installed in the interpreters
-    that it names."""
+    """Return the SHA-256 of every file that the config names, and of the packages that are installed in the
+    interpreters that it names."""
     named = {arm.runtime.python for group in spec.groups for arm in group.arms}
     packages = {f"the packages of {python}": installed_beside(Path(python)) for python in named if python}
     return digests(spec) | packages

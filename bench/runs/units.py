@@ -1,4 +1,4 @@
-"""Measure the units of a gate or a calibration, a round of all comparisons at a time, into a journal."""
+"""Measure the units of a gate or a calibration: one unit of every comparison in each round."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bench.measure.group import GroupRun
 from bench.measure.interrupt import Interrupt
 from bench.measure.served import ServedComparison
 from bench.measure.together import BaselineDied
-from bench.measure.units import Comparison, Wanted
+from bench.measure.units import Comparison, UnitExtras
 from bench.measure.worker_process import PeerGone
 from bench.records import Json, RunRecord, UnitRecord
 from bench.runs.directory import new_directory
@@ -32,13 +32,17 @@ from bench.store.replay import Growing
 
 @dataclass
 class Work:
-    """What is measured, what the head of the journal says about it, and who is told."""
+    """What is measured, what the journal's head says about it, and who is told how it goes.
+
+    ``extras`` is what each unit measures besides times. With ``whole_run`` every row is first measured as in
+    ``bench run``. ``earlier`` are units of an earlier gate on the same comparison, which count here too.
+    """
 
     spec: Spec
     text: tuple[str, dict[str, Any]]
     head: dict[str, Any]
     fetch: Fetch
-    takes: Wanted = field(default_factory=Wanted)
+    extras: UnitExtras = field(default_factory=UnitExtras)
     whole_run: bool = False
     earlier: Sequence[UnitRecord] = ()
     tell: Tell = nobody
@@ -46,9 +50,12 @@ class Work:
 
 
 @contextmanager
-def alone(spec: Spec, out: Path, tell: Tell) -> Iterator[None]:
-    """Wait for the machine, then hold ``out``. A second gate in ``out`` that does not wait for this one, for
-    example on the other half of a machine, is refused: both would continue with the same evidence."""
+def holding(spec: Spec, out: Path, tell: Tell) -> Iterator[None]:
+    """Hold the machine, for which this waits, and then the directory ``out``.
+
+    A second gate in ``out`` that does not wait for this one, for example because it runs on the other half of
+    a machine, is refused: both would continue with the same evidence.
+    """
     with naming("create", out):
         out.mkdir(parents=True, exist_ok=True)
     with the_machine(spec, tell), run_lock(out):
@@ -56,13 +63,13 @@ def alone(spec: Spec, out: Path, tell: Tell) -> Iterator[None]:
 
 
 def measure(work: Work, out: Path) -> Path:
-    """Measure, and return a directory that always holds a verdict, or the reason why there is none."""
+    """Measure all units; return the run's directory, which always holds a verdict or a reason for none."""
     text, about_text = work.text
     with Interrupt() as interrupt:
         directory = new_directory(out, work.spec.name)
         with run_lock(directory), begin(directory, work.spec, about_text, work.head, work.price) as journal:
             spec, tell = work.spec, work.tell
-            tools = RunContext(
+            context = RunContext(
                 directory, journal, tell, interrupt.check, spec.measure, spec.drift, text, duets=False,
                 slo=spec.slo.limits if spec.slo else {},
             )  # fmt: skip
@@ -72,61 +79,73 @@ def measure(work: Work, out: Path) -> Path:
                 so_far = Growing(directory)
                 if work.whole_run and not nothing_differs(so_far.run()):
                     for group in work.spec.groups:
-                        GroupRun(group, tools, work.fetch, set()).run()
-                _Units(work, tools, so_far).run()
+                        GroupRun(group, context, work.fetch, set()).run()
+                _Units(work, context, so_far).run()
     return directory
 
 
 class _Units:
-    """Measures units of all comparisons in turn, until each is decided, has failed or has reached the cap."""
+    """Measures units of all comparisons in turn, until each is decided, has failed or has reached the cap.
 
-    def __init__(self, work: Work, tools: RunContext, so_far: Growing) -> None:
-        self.work, self.tools, self.so_far = work, tools, so_far
+    ``so_far`` reads the journal as it grows; ``open`` are the comparisons that need further units.
+    """
+
+    def __init__(self, work: Work, context: RunContext, so_far: Growing) -> None:
+        self.work, self.context, self.so_far = work, context, so_far
         self.open = [
             (ServedComparison if is_server(variant.runtime) else Comparison)(
-                group, variant, tools, work.fetch, work.head["batches_per_unit"]
+                group, variant, context, work.fetch, work.head["batches_per_unit"]
             )
             for group in work.spec.groups
             for variant in group.variants
         ]
 
     def run(self) -> None:
-        """Measure one round after the other."""
+        """Measure round after round, until no comparison is open."""
         while self.open and not nothing_differs(record := self.so_far.run()):
-            self.open = [one for one in self.open if self._goes_on(one, record)]
+            self.open = [comparison for comparison in self.open if self._needs_more(comparison, record)]
             for comparison in list(self.open):
-                self.tools.pause()
-                self._one(comparison, record)
+                self.context.pause()
+                self._measure_unit(comparison, record)
 
-    def _goes_on(self, comparison: Comparison, record: RunRecord) -> bool:
-        mine = [u for u in record.units if (u.group, u.variant) == comparison.key]
+    def _needs_more(self, comparison: Comparison, record: RunRecord) -> bool:
+        """Return whether a comparison needs another unit."""
+        units = _units_so_far(comparison, record)
         if self.work.head["mode"] == "calibration":
-            return sum(not u.void for u in mine) < self.work.head["units_wanted"] and not _unfit(mine)
-        return _none_here(mine) or comparison.key in undecided(record)
+            valid = sum(not unit.void for unit in units)
+            return valid < self.work.head["units_wanted"] and not _unfit(units)
+        return _none_here(units) or comparison.key in undecided(record)
 
-    def _one(self, comparison: Comparison, record: RunRecord) -> None:
+    def _measure_unit(self, comparison: Comparison, record: RunRecord) -> None:
+        """Measure the next unit and write it down; the first one of this run also records both rows."""
         variant = comparison.variant.name
-        mine = [u for u in record.units if (u.group, u.variant) == comparison.key]
-        number, rows = 1 + len(mine), not self.work.whole_run and _none_here(mine)
-        self.tools.tell(Began(variant, f"unit {number}"))
+        units = _units_so_far(comparison, record)
+        number, rows = 1 + len(units), not self.work.whole_run and _none_here(units)
+        self.context.tell(Began(variant, f"unit {number}"))
         try:
-            unit = comparison.measure(number, self.work.takes, rows)
+            unit = comparison.measure(number, self.work.extras, rows)
         except VariantFailed as failure:
             self._failed(comparison, variant, failure.outcome, failure.reason)
         except (BaselineDied, PeerGone) as gone:
             base = comparison.group.baseline.name
             self._failed(comparison, base, Outcome.BASELINE_FAILED, f"the baseline's worker failed ({gone})")
         else:
-            self.tools.journal.append("unit", asdict(unit))
-            self.tools.journal.sync()
+            self.context.journal.append("unit", asdict(unit))
+            self.context.journal.sync()
 
     def _failed(self, comparison: Comparison, name: str, outcome: Outcome, reason: str) -> None:
         """End a comparison that cannot be measured; its rules report the reason."""
         group = comparison.group.label
-        self.tools.journal.append("arm", {"group": group, "name": name, "status": outcome, "reason": reason})
-        self.tools.journal.sync()
-        self.tools.tell(Ended(name, outcome, reason))
+        journal = self.context.journal
+        journal.append("arm", {"group": group, "name": name, "status": outcome, "reason": reason})
+        journal.sync()
+        self.context.tell(Ended(name, outcome, reason))
         self.open.remove(comparison)
+
+
+def _units_so_far(comparison: Comparison, record: RunRecord) -> list[UnitRecord]:
+    """Return the units of a comparison in the journal, the void ones and those of earlier runs too."""
+    return [unit for unit in record.units if (unit.group, unit.variant) == comparison.key]
 
 
 def _none_here(units: Sequence[UnitRecord]) -> bool:
@@ -135,4 +154,5 @@ def _none_here(units: Sequence[UnitRecord]) -> bool:
 
 
 def _unfit(units: Sequence[UnitRecord]) -> bool:
+    """Return whether the machine is too busy to calibrate: of ten units or more, over half are void."""
     return len(units) >= 10 and 2 * sum(bool(unit.void) for unit in units) > len(units)
