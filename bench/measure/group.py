@@ -25,9 +25,9 @@ from bench.models.reference import LocalModel, ModelRef
 
 
 class GroupRun:
-    """Measures one group; ``done`` holds the names of arms that an earlier attempt has finished.
+    """Measures one group, except the arms in ``done``, which an earlier attempt has finished.
 
-    ``measured`` are the rows that have pairs, to which further ones can be added.
+    ``measured`` are the rows that have pairs; ``refining`` can add further pairs to them.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Rows that are servers: a baseline under load by itself, a variant in pairs with its baseline."""
+"""Measure rows that are servers: a baseline under load by itself, a variant in pairs with its baseline."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def measure_alone(row: ArmUnderTest, fetch: Fetch) -> None:
 
 
 def _say_why_no_drift(row: ArmUnderTest) -> None:
-    """Record why a row has no drift, which its first pair takes back if it measures one."""
+    """Record why a row has no drift. Its first pair overwrites the reason if it does measure drift."""
     if not row.context.compares_outputs:
         row.record(drift_reason=served_drift.NOT_ASKED)
     elif not row.arm.is_baseline:
@@ -97,7 +97,7 @@ class ServedRun(Pairs):
         self.fetch = fetch
 
     def run(self) -> None:
-        """Measure the variant; by itself if its load is another one, or if a gate measures the pairs."""
+        """Measure the variant in pairs, or by itself if its load differs or a gate measures the pairs."""
         if not self.context.duets or self.group.baseline.workload != self.row.arm.workload:
             return measure_alone(self.row, self.fetch)
         record_model(self.row, self.fetch)

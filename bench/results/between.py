@@ -56,14 +56,14 @@ class RowChange:
 def between_runs(one: RunSummary, other: RunSummary) -> list[RowChange]:
     """Return the changes of every variant that is in both runs, for each key figure that either of them has.
 
-    ``ci_low`` and ``ci_high`` are None if either figure has no interval, and the verdict is then
-    ``cannot tell``. Raises IncomparableError, which names every field in which the runs must agree and do
-    not, and IntegrityError for figures between which there is no ratio, such as 1e-300 and 1e24.
+    If either figure has no interval, ``ci_low`` and ``ci_high`` are None and the verdict is ``cannot tell``.
+    Raises IncomparableError, which names every field in which the runs must agree and do not, and
+    IntegrityError for figures between which there is no ratio, such as 1e-300 and 1e24.
     """
     pairs = _pairs(one, other)
+    of_rows = (difference for pair in pairs for difference in _of_rows(*pair))
     differing = [
-        f"{one_line(place)}: {_shown(a)} and {_shown(b)}"
-        for place, a, b in (*_of_runs(one, other), *(found for pair in pairs for found in _of_rows(*pair)))
+        f"{one_line(place)}: {_shown(a)} and {_shown(b)}" for place, a, b in (*_of_runs(one, other), *of_rows)
     ]
     if not pairs:
         differing.append("no variant is in both")
@@ -77,6 +77,7 @@ def between_runs(one: RunSummary, other: RunSummary) -> list[RowChange]:
 
 
 def _pairs(one: RunSummary, other: RunSummary) -> list[tuple[Row, Row]]:
+    """Return the rows that are in both runs, each as (row before, row after)."""
     by_key = {row.key: row for row in other.rows}
     return [(row, by_key[row.key]) for row in one.rows if row.key in by_key]
 
@@ -85,7 +86,7 @@ def _pairs(one: RunSummary, other: RunSummary) -> list[tuple[Row, Row]]:
 
 
 def _of_runs(one: RunSummary, other: RunSummary) -> Iterator[tuple[str, object, object]]:
-    """Yield (place, here, there) of differences of the whole run: machine, text, drift, price."""
+    """Yield (place, before, after) of differences between the whole runs: machine, text, drift, price."""
     yield from _differ("machine", *_flat(one.machine, other.machine))
     yield from _differ("text", {"sha256": one.text["sha256"]}, {"sha256": other.text["sha256"]})
     drift = [
@@ -96,16 +97,14 @@ def _of_runs(one: RunSummary, other: RunSummary) -> Iterator[tuple[str, object, 
 
 
 def _of_rows(before: Row, after: Row) -> Iterator[tuple[str, object, object]]:
-    """Yield the same for two rows of one name.
-
-    Weights, engine (as asked for and as loaded), workload and optimisations are compared.
-    """
+    """Yield (place, before, after) of differences between two rows of one name: weights, engine (as asked for
+    and as loaded), workload, prompts and optimisations."""
     name = printable(before.title)
     yield from _differ(f"{name}.workload", before.workload or {}, after.workload or {})
     yield from _differ(f"{name}.runtime", before.runtime or {}, after.runtime or {})
     if before.facts and after.facts:
         keys = ("engine", "device_name", "threads")
-        facts = [{key: getattr(found, key) for key in keys} for found in (before.facts, after.facts)]
+        facts = [{key: getattr(side, key) for key in keys} for side in (before.facts, after.facts)]
         yield from _differ(f"{name}.facts", *facts)
     if before.prompts_sha256 and after.prompts_sha256:
         prompts = [{"prompts_sha256": row.prompts_sha256} for row in (before, after)]
@@ -132,17 +131,17 @@ def _differ(
 def _flat(*machines: Mapping[str, Any]) -> list[dict[str, object]]:
     """Return the fingerprints with each package as a field of its own.
 
-    Runs of earlier versions recorded few packages. What only one run recorded may have been there in the
-    other too, so it counts only if it is one that every version records.
+    Earlier versions recorded few packages. A package that only one run recorded may have been installed in
+    the other too, so it counts only if every version records it.
     """
     packages = [machine.get("packages") or {} for machine in machines]
     counted = {*ALWAYS_RECORDED, *set.intersection(*map(set, packages))}
     return [
         {
             **{key: value for key, value in machine.items() if key != "packages"},
-            **{f"packages.{name}": version for name, version in found.items() if name in counted},
+            **{f"packages.{name}": version for name, version in installed.items() if name in counted},
         }
-        for machine, found in zip(machines, packages, strict=True)
+        for machine, installed in zip(machines, packages, strict=True)
     ]
 
 
@@ -155,25 +154,26 @@ def _shown(value: object) -> str:
 
 
 def _changes(one: RunSummary, other: RunSummary, before: Row, after: Row) -> Iterator[RowChange]:
+    """Yield the change of each key figure of a row. Raises OverflowError if one has no ratio."""
     for metric in KEY_FIGURES:
-        found = change(metric, ((one, before), (other, after)))
-        if found is None:
+        changed = change(metric, ((one, before), (other, after)))
+        if changed is None:
             continue
-        bounds = [bound for bound in (found.ratio, found.low, found.high) if bound is not None]
-        if not all(map(math.isfinite, bounds)) or (found.after and 0.0 in bounds):
+        bounds = [bound for bound in (changed.ratio, changed.low, changed.high) if bound is not None]
+        if not all(map(math.isfinite, bounds)) or (changed.after and 0.0 in bounds):
             raise OverflowError(f"{metric.key} of {before.title}")
         yield RowChange(
             variant=before.name,
             group=before.group,
             metric=metric.key,
-            before=found.before,
-            after=found.after,
-            ratio=found.ratio,
-            ci_low=found.low,
-            ci_high=found.high,
-            verdict=verdict(metric, found),
-            basis=found.basis,
-            note=found.note,
+            before=changed.before,
+            after=changed.after,
+            ratio=changed.ratio,
+            ci_low=changed.low,
+            ci_high=changed.high,
+            verdict=verdict(metric, changed),
+            basis=changed.basis,
+            note=changed.note,
         )
 
 
@@ -193,7 +193,7 @@ def heading(one: RunSummary, other: RunSummary) -> str:
 
 
 def render(rows: Sequence[RowChange]) -> str:
-    """Write a line for each change, from the variant to what was compared; then write each note once."""
+    """Return a table with a line for each change, and below it each note once."""
     table = [("variant", "metric", "before", "after", "ratio [95 %]", "verdict", "compared")]
     for row in rows:
         bounds = "" if row.ci_low is None else f" [{row.ci_low:.3f}, {row.ci_high:.3f}]"
