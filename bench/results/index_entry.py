@@ -140,7 +140,7 @@ def _number(found: Figure | Comparison | None, name: str) -> float | None:
 
 
 def _joules_per_1k(row: Row) -> float | None:
-    """Return the energy of a thousand tokens: that of a request, times the requests in a thousand tokens."""
+    """Return the joules of a thousand tokens: joules per request times requests per thousand tokens."""
     joules, requests, tokens = (
         row.figure(metric) for metric in (energy.PER_REQUEST, throughput.REQUESTS, throughput.TOTAL)
     )
