@@ -53,47 +53,49 @@ class RowChange:
         return row_title(self.group, self.variant)
 
 
-def between_runs(one: RunSummary, other: RunSummary) -> list[RowChange]:
+def between_runs(before: RunSummary, after: RunSummary) -> list[RowChange]:
     """Return the changes of every variant that is in both runs, for each key figure that either of them has.
 
     If either figure has no interval, ``ci_low`` and ``ci_high`` are None and the verdict is ``cannot tell``.
     Raises IncomparableError, which names every field in which the runs must agree and do not, and
     IntegrityError for figures between which there is no ratio, such as 1e-300 and 1e24.
     """
-    pairs = _pairs(one, other)
+    pairs = _pairs(before, after)
     of_rows = (difference for pair in pairs for difference in _of_rows(*pair))
     differing = [
-        f"{one_line(place)}: {_shown(a)} and {_shown(b)}" for place, a, b in (*_of_runs(one, other), *of_rows)
+        f"{one_line(place)}: {_shown(a)} and {_shown(b)}"
+        for place, a, b in (*_of_runs(before, after), *of_rows)
     ]
     if not pairs:
         differing.append("no variant is in both")
     if differing:
         lines = "".join(f"\n  {line}" for line in dict.fromkeys(differing))
         raise IncomparableError(
-            f"{one_line(one.run_id)} and {one_line(other.run_id)} cannot be compared:{lines}"
+            f"{one_line(before.run_id)} and {one_line(after.run_id)} cannot be compared:{lines}"
         )
-    with judging(f"{one_line(one.run_id)} and {one_line(other.run_id)}"):
-        return [row for before, after in pairs for row in _changes(one, other, before, after)]
+    with judging(f"{one_line(before.run_id)} and {one_line(after.run_id)}"):
+        return [row for pair in pairs for row in _changes((before, pair[0]), (after, pair[1]))]
 
 
-def _pairs(one: RunSummary, other: RunSummary) -> list[tuple[Row, Row]]:
+def _pairs(before: RunSummary, after: RunSummary) -> list[tuple[Row, Row]]:
     """Return the rows that are in both runs, each as (row before, row after)."""
-    by_key = {row.key: row for row in other.rows}
-    return [(row, by_key[row.key]) for row in one.rows if row.key in by_key]
+    by_key = {row.key: row for row in after.rows}
+    return [(row, by_key[row.key]) for row in before.rows if row.key in by_key]
 
 
 # ---- may they be compared? -----------------------------------------------------------------------
 
 
-def _of_runs(one: RunSummary, other: RunSummary) -> Iterator[tuple[str, object, object]]:
+def _of_runs(before: RunSummary, after: RunSummary) -> Iterator[tuple[str, object, object]]:
     """Yield (place, before, after) of differences between the whole runs: machine, text, drift, price."""
-    yield from _differ("machine", *_flat(one.machine, other.machine))
-    yield from _differ("text", {"sha256": one.text["sha256"]}, {"sha256": other.text["sha256"]})
+    yield from _differ("machine", *_flat(before.machine, after.machine))
+    yield from _differ("text", {"sha256": before.text["sha256"]}, {"sha256": after.text["sha256"]})
     drift = [
-        {key: (run.spec.get("drift") or {}).get(key) for key in ("tokens", "window")} for run in (one, other)
+        {key: (run.spec.get("drift") or {}).get(key) for key in ("tokens", "window")}
+        for run in (before, after)
     ]
     yield from _differ("drift", *drift)
-    yield from _differ("price", *({key: run.price.get(key) for key in PRICE_KEYS} for run in (one, other)))
+    yield from _differ("price", *({key: run.price.get(key) for key in PRICE_KEYS} for run in (before, after)))
 
 
 def _of_rows(before: Row, after: Row) -> Iterator[tuple[str, object, object]]:
@@ -121,11 +123,12 @@ def _of_rows(before: Row, after: Row) -> Iterator[tuple[str, object, object]]:
 
 
 def _differ(
-    place: str, one: Mapping[str, object], other: Mapping[str, object]
+    place: str, before: Mapping[str, object], after: Mapping[str, object]
 ) -> Iterator[tuple[str, object, object]]:
-    for key in dict.fromkeys([*one, *other]):
-        if one.get(key) != other.get(key):
-            yield f"{place}.{key}", one.get(key), other.get(key)
+    """Yield (place, before, after) of every key whose values differ."""
+    for key in dict.fromkeys([*before, *after]):
+        if before.get(key) != after.get(key):
+            yield f"{place}.{key}", before.get(key), after.get(key)
 
 
 def _flat(*machines: Mapping[str, Any]) -> list[dict[str, object]]:
@@ -153,18 +156,20 @@ def _shown(value: object) -> str:
 # ---- the figures ---------------------------------------------------------------------------------
 
 
-def _changes(one: RunSummary, other: RunSummary, before: Row, after: Row) -> Iterator[RowChange]:
-    """Yield the change of each key figure of a row. Raises OverflowError if one has no ratio."""
+def _changes(before: tuple[RunSummary, Row], after: tuple[RunSummary, Row]) -> Iterator[RowChange]:
+    """Yield the change of each key figure of a row between (run, row) and (run, row). Raises OverflowError if
+    there is no ratio."""
+    row = before[1]
     for metric in KEY_FIGURES:
-        changed = change(metric, ((one, before), (other, after)))
+        changed = change(metric, (before, after))
         if changed is None:
             continue
         bounds = [bound for bound in (changed.ratio, changed.low, changed.high) if bound is not None]
         if not all(map(math.isfinite, bounds)) or (changed.after and 0.0 in bounds):
-            raise OverflowError(f"{metric.key} of {before.title}")
+            raise OverflowError(f"{metric.key} of {row.title}")
         yield RowChange(
-            variant=before.name,
-            group=before.group,
+            variant=row.name,
+            group=row.group,
             metric=metric.key,
             before=changed.before,
             after=changed.after,
@@ -177,14 +182,14 @@ def _changes(one: RunSummary, other: RunSummary, before: Row, after: Row) -> Ite
         )
 
 
-def heading(one: RunSummary, other: RunSummary) -> str:
+def heading(before: RunSummary, after: RunSummary) -> str:
     """Say which two runs are compared, when each was made, how quiet its machine was, and which rows only one
     of them has."""
     lines = []
-    for word, run in (("before", one), ("after", other)):
+    for word, run in (("before", before), ("after", after)):
         when = str(run.started_utc).replace("T", " ").removesuffix("Z")
         lines.append(f"{word:6}  {printable(run.run_id)}, {printable(when)} UTC: {quiet_words(run)}")
-    for word, run, partner in (("before", one, other), ("after", other, one)):
+    for word, run, partner in (("before", before, after), ("after", after, before)):
         known = {row.key for row in partner.rows}
         alone = [row.title for row in run.rows if row.key not in known]
         if alone:
