@@ -1,8 +1,8 @@
-"""Python environments of engines, made once and kept in the cache, and what is installed in an interpreter.
+"""Make the Python environments of engines, and look at what is installed in an interpreter.
 
-An engine whose packages conflict with ours gets its ``ENVIRONMENT`` from ``bench env make``. It also sees the
-packages of the current environment, after its own, so only the differences are installed. The environments of
-a gate's commits are made by ``bench/sides``.
+An engine whose packages conflict with those of this environment gets its ``ENVIRONMENT`` from ``bench env
+make``. It also sees the packages of this environment, after its own, so only the differences are installed.
+Environments are made once and kept in the cache. Those of a gate's commits are made by ``bench/sides``.
 """
 
 from __future__ import annotations

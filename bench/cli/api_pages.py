@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from bench.cli.list_pages import align
+from bench.cli.tables import align
 from bench.formatting import format_share, format_significant
 from bench.plan.against import AgainstApi, Comparison, Pair
 from bench.plan.edge_first import FORMULA_EDGE_FIRST

@@ -50,11 +50,11 @@ def run(
             directory = run_spec(
                 spec, out, resume=resume, budget_s=share_s, tell=rows.tell, on_fetch=bar.update
             )
-        found = load(directory)
-        show(found, as_json=as_json)
+        measured = load(directory)
+        show(measured, as_json=as_json)
         if not as_json:
             print(f"\n  {directory}/run.json   (bench report {directory} --format html -o report.html)")
-        worst = max(worst, EXIT_OF_STATUS[found.status])
+        worst = max(worst, EXIT_OF_STATUS[measured.status])
     return worst
 
 
@@ -79,7 +79,7 @@ def show(run: RunSummary, *, as_json: bool, columns: str = "") -> None:
 
 
 def price_notes(run: RunSummary, day: str) -> Iterator[str]:
-    """Yield what to know of a run's price on ``day``: it is for other hardware, old, spot or converted."""
+    """Yield cautions about a run's price on ``day``: it is for other hardware, old, spot or converted."""
     from bench.pricing.hour import cautions
     from bench.pricing.reprice import misfit
 
@@ -141,11 +141,12 @@ def show_examples(directory: Path, count: int, *, as_json: bool) -> None:
 
     record = load_record(directory)
     with judging(journal_of(directory)):
-        found = [(row_title(arm.group, arm.name), examples(record, arm, count)) for arm in record.arms]
+        by_row = [(row_title(arm.group, arm.name), examples(record, arm, count)) for arm in record.arms]
+    shown = [(title, of_row) for title, of_row in by_row if of_row]
     if as_json:
-        print(ascii_json({title: [one.to_json() for one in some] for title, some in found if some}, indent=1))
+        print(ascii_json({title: [each.to_json() for each in of_row] for title, of_row in shown}, indent=1))
     else:
-        print(render([one for one in found if one[1]]))
+        print(render(shown))
 
 
 def show_drift(directory: Path) -> None:
@@ -159,7 +160,7 @@ def show_drift(directory: Path) -> None:
 
 
 def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) -> None:
-    """Print where the figures of a project's finished runs changed."""
+    """Print where figures changed over the finished runs in a directory."""
     from bench.metrics import all_metrics, cost, latency
     from bench.report.formats import ascii_json, harmless
     from bench.results.history import histories, render
@@ -168,18 +169,18 @@ def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) ->
         if key not in all_metrics():
             hint = did_you_mean(key, all_metrics(), "see `bench list metrics`")
             raise UsageError(f"no metric called {key[:60]!r} ({hint})")
-    found = _readable(_runs_below(directory))
-    runs = {run.run_id: run for run in found if run.gate is None}  # a copied run counts once
+    readable = _readable(_runs_below(directory))
+    runs = {run.run_id: run for run in readable if run.gate is None}  # a copied run counts once
     wanted = metrics or [cost.PER_1K.key, latency.TTFT.key, latency.TPOT.key]
     series = histories(runs.values(), wanted)
     if not series:
         raise UsageError(f"{directory}: no finished run in it has {' or '.join(wanted)}")
-    print(ascii_json([asdict(one) for one in series], indent=1) if as_json else render(harmless(series)))
+    print(ascii_json([asdict(each) for each in series], indent=1) if as_json else render(harmless(series)))
 
 
 def _runs_below(directory: Path) -> list[Path]:
-    """Return the directories that hold a run, with or without its summary, and say on standard error which
-    could not be looked into."""
+    """Return the directories that hold a run, with or without its summary. Directories that cannot be read
+    are named on standard error."""
     from bench.results.index_entry import LOAD_JSON
     from bench.store.run_files import JOURNAL, PACKED, RUN_JSON
 
@@ -189,13 +190,12 @@ def _runs_below(directory: Path) -> list[Path]:
     def holds_run(files: list[str]) -> bool:
         return RUN_JSON in files or (LOAD_JSON not in files and (JOURNAL in files or PACKED in files))
 
-    found = os.walk(directory, onerror=unreadable)
-    return sorted(Path(place) for place, _, files in found if holds_run(files))
+    places = os.walk(directory, onerror=unreadable)
+    return sorted(Path(place) for place, _, files in places if holds_run(files))
 
 
 def _readable(directories: Sequence[Path]) -> Iterator[RunSummary]:
-    """Yield the runs that can be read, and say on standard error which cannot: one of them must not hide the
-    others."""
+    """Yield the runs that can be read. The others are named on standard error, and do not end the command."""
     for directory in directories:
         try:
             yield load(directory)

@@ -23,14 +23,14 @@ Verdict = Callable[[str], GateVerdict]
 
 
 @dataclass(frozen=True)
-class Found:
+class Bisected:
     """The commits that can have made it more expensive, the oldest first: one, if every step could decide."""
 
     suspects: tuple[str, ...]
     steps: int
 
 
-def bisect(commits: Sequence[str], verdict: Verdict) -> Found:
+def bisect(commits: Sequence[str], verdict: Verdict) -> Bisected:
     """Search ``commits`` (the oldest first, the last known to be bad) for the first bad one.
 
     ``verdict(commit)`` compares it with the good one. A verdict that decides nothing takes the commit out.
@@ -46,7 +46,7 @@ def bisect(commits: Sequence[str], verdict: Verdict) -> Found:
             left = left[place + 1 :]
         else:
             skipped.add(commit)
-    return Found(tuple(left), steps)
+    return Bisected(tuple(left), steps)
 
 
 def gate_bisect(config: Path, good: str, bad: str, options: GateOptions, *, quiet: bool) -> ExitCode:

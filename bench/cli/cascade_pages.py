@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from bench.cli.list_pages import align
 from bench.cli.plan_words import bounds, dollars
+from bench.cli.tables import align
 from bench.formatting import format_significant
 from bench.plan.answer import Answer
 from bench.plan.cascades import Place

@@ -116,7 +116,7 @@ def _in_turns(spec: Spec) -> str:
 
 
 def _estimated(spec: Spec) -> list[tuple[str, str]]:
-    """Return the estimate, and what it assumes; none for servers, whose speed is what is to be found out."""
+    """Return the estimate and what it assumes. Servers have none, because their speed is not known before."""
     if serves(spec.groups):
         return []
     return [("estimate", estimate(spec)), ("", assumptions(spec))]

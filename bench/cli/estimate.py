@@ -122,7 +122,7 @@ def _facts(model: ModelRef) -> Architecture | None:
 
 @dataclass(frozen=True)
 class Known:
-    """What is looked up once for all rows: the facts of a model, and what the machine reaches."""
+    """Functions that look up the facts of a model and the ceilings of this machine once for all rows."""
 
     facts: Callable[[ModelRef], Architecture | None]
     rates: Callable[[str, int | None, str], Ceilings]

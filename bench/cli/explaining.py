@@ -83,7 +83,7 @@ def _page(run: RunSummary, row: Row, figures: list[Explained], parts: list[Part]
 
 def _waterfall(run: RunSummary, row: Row, parts: list[Part]) -> Iterator[str]:
     """Yield the way from the baseline's dollars to the row's, for a million requests."""
-    from bench.cli.list_pages import align
+    from bench.cli.tables import align
     from bench.metrics import cost
     from bench.report.reading import timed_interval
 

@@ -30,7 +30,7 @@ class Memory:
 
 
 def memory_here() -> Memory:
-    """Return the memory of the first GPU, all of it, or else the RAM that is available now."""
+    """Return the whole memory of the first GPU or, without a GPU, the RAM that is available now."""
     if cuda_device_count():
         gpu = gpu_for("auto")
         return Memory("GPU memory", gpu.memory_bytes if isinstance(gpu, Gpu) else cuda_memory_bytes())
@@ -38,7 +38,7 @@ def memory_here() -> Memory:
 
 
 def needed_bytes(facts: Architecture, bits: int) -> int:
-    """Return the size of weights and KV cache; below 16 bits the cache keeps 16."""
+    """Return the bytes of weights and KV cache; the cache has 16 bits even if the weights have fewer."""
     tokens = min(TOKENS, facts.context)
     return facts.weights_bytes(bits) + facts.cache_bytes(tokens, max(bits, 16) // 8)
 

@@ -34,20 +34,20 @@ def gate(config: Path, options: GateOptions, *, as_json: bool, quiet: bool) -> E
 
     try:
         must_be_used(config, options)
-        found = judged(config, options, quiet=quiet)
+        result = judged(config, options, quiet=quiet)
         with judging(config) if config.is_dir() else nullcontext():
-            shown = lines(found.run.name, found.gate)
+            shown = lines(result.run.name, result.gate)
     except InterruptedRun:
         raise
     except BenchError as bad:
         job_without_verdict(bad)
         raise
     if as_json:
-        print(ascii_json(found.gate.to_json(), indent=1))
+        print(ascii_json(result.gate.to_json(), indent=1))
     else:
         print("\n".join(shown))
-    job_summary(found.run.name, found.gate)
-    return found.gate.exit_code
+    job_summary(result.run.name, result.gate)
+    return result.gate.exit_code
 
 
 def calibrate(config: Path, options: CalibrateOptions, *, quiet: bool) -> None:

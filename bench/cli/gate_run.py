@@ -1,4 +1,4 @@
-"""What a gate compares, and its verdict: the same for ``bench gate`` and for the fixture of pytest."""
+"""Measure and judge a gate, for ``bench gate`` and for the fixture of pytest."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class Judged:
 def judged(config: Path, options: GateOptions, *, quiet: bool) -> Judged:
     """Measure and judge a config, or judge a finished run.
 
-    ``options.base`` is a commit, a run or an interpreter, looked for in this order: a file of the name of a
-    branch must not take the branch's place. Raises UsageError if it is none of them, or if something else in
-    the options makes no sense.
+    ``options.base`` is a commit, a run or an interpreter. They are tried in this order, so that a file with
+    the name of a branch does not take the branch's place. Raises UsageError if it is none of them, or if
+    something else in the options makes no sense.
     """
     if config.is_dir():
         return Judged(config, _finished(config, options))
@@ -105,7 +105,7 @@ def job_without_verdict(bad: BenchError) -> None:
 
 
 def _tell_the_job(text: str, commands: str) -> None:
-    """Add to the job's page, and give the commands to its log."""
+    """Add a text to the page of a GitHub job, and print workflow commands to its log."""
     page = os.environ.get("GITHUB_STEP_SUMMARY")
     if page:
         try:
@@ -144,7 +144,7 @@ def _is_interpreter(base: str) -> bool:
 
 
 def _finished(run: Path, options: GateOptions) -> RunSummary:
-    """Judge a finished run. Nothing is measured, and the verdict does not rest on ``run.json``."""
+    """Judge a finished run by its journal. Nothing is measured, and ``run.json`` is not read."""
     from bench.results.stored_gate import against_run, judge_run
     from bench.results.summary import from_journal
     from bench.store.replay import judging
@@ -155,10 +155,10 @@ def _finished(run: Path, options: GateOptions) -> RunSummary:
         raise UsageError(
             "a finished run is judged as it was measured: --set, --only and --candidate change nothing"
         )
-    found = from_journal(run)
+    finished = from_journal(run)
     stored = None if options.base is None else from_journal(Path(options.base))
     with judging(run):
-        return judge_run(found) if stored is None else against_run(found, stored)
+        return judge_run(finished) if stored is None else against_run(finished, stored)
 
 
 def _measured_against_run(spec: Spec, base: Path, options: GateOptions, quiet: bool) -> Judged:

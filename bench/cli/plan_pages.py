@@ -8,8 +8,8 @@ from typing import Any
 
 from bench.cli.api_pages import count_words
 from bench.cli.cascade_pages import cascade_json, cascade_notes, cascade_row, paid_rows
-from bench.cli.list_pages import align
 from bench.cli.plan_words import bounds, dollars, ms
+from bench.cli.tables import align
 from bench.formatting import format_significant
 from bench.plan.answer import FORMULA_MONTH, Answer
 from bench.plan.fleet import MOST_LOAD, Latency, Slo, Stream

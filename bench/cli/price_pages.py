@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.cli.list_pages import align, terminal_width
+from bench.cli.tables import align, terminal_width
 from bench.data_paths import data_directories
 from bench.errors import ConfigError, UsageError, together
 from bench.formatting import count, did_you_mean, printable

@@ -154,7 +154,7 @@ def print_against(
 
 def print_split(run: RunSummary, *, as_json: bool) -> None:
     """Print what a token in and a token out cost in each row of a sweep."""
-    from bench.cli.list_pages import align
+    from bench.cli.tables import align
     from bench.formatting import format_significant
     from bench.plan.split import splits
     from bench.pricing.split import FORMULA_SPLIT

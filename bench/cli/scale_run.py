@@ -80,7 +80,7 @@ def machines_named(on: str) -> Callable[[], Machines]:
 
 def page(endings: Sequence[Ending], directory: Path) -> Iterator[str]:
     """Yield the lines about how each group ended, and what to do next."""
-    from bench.cli.list_pages import align
+    from bench.cli.tables import align
 
     rows = [
         (one.piece, one.status, one.machine, str(one.run or ""), one.reason[:LONGEST_REASON])

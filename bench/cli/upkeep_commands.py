@@ -43,7 +43,7 @@ def doctor() -> None:
 
 def ceilings() -> None:
     """Measure what this machine reaches at best, print it, and keep it for estimates and plans."""
-    from bench.cli.list_pages import align
+    from bench.cli.tables import align
     from bench.plan.ceilings import measure_all
 
     print("measuring memory and products; this takes about a minute", file=sys.stderr)
@@ -86,7 +86,7 @@ def remove_environment(engine: str) -> None:
 
 def list_environments() -> None:
     """Print the engines that have an environment of their own, whether it is made, and what is in it."""
-    from bench.cli.list_pages import align
+    from bench.cli.tables import align
     from bench.environments import engines_apart, interpreter, missing_environment
     from bench.serving import environments as servers
 

@@ -16,9 +16,10 @@ PER_SCORED_TOKEN, PER_ANSWERED_TOKEN = 4, 2  # values of a token in a journal
 
 
 def too_many_requests(groups: Sequence[Group], measure: MeasureBlock) -> tuple[str, ...] | None:
-    """Return (problem, hint) for servers of which the run would be more than a journal holds, else None.
+    """Return (problem, hint) if a run of servers would have more requests than a journal holds; None if not.
 
-    A row alone has up to eight blocks, a pair has four, and up to as many pairs again may be void.
+    A row that is measured alone has up to eight blocks and a pair has four. Up to as many pairs again may be
+    void.
     """
     pairs = measure.processes * (measure.max_rounds + 1) + 1
     blocks = sum(8 + 4 * pairs * len(group.variants) for group in groups)
@@ -34,7 +35,7 @@ def too_many_requests(groups: Sequence[Group], measure: MeasureBlock) -> tuple[s
 def too_much(
     groups: Sequence[Group], drift: DriftBlock, gate: Sequence[tuple[str, LimitBlock]]
 ) -> tuple[tuple[str, ...], str, str] | None:
-    """Return (key, problem, hint) for a config of which the run would be too much to be read, else None.
+    """Return (key, problem, hint) if the journal of a run would be too large to be read; None if not.
 
     Every variant is scored on all tokens of ``drift``, and every row answers all requests once outside pairs.
     """
@@ -53,11 +54,10 @@ def too_much(
         return ("workload", "requests"), problem, "send fewer requests, or make several runs"
     if not gate:
         return None
-    from bench.gate.limits import MOST_FINDINGS, MOST_TIMED, rules
+    from bench.gate.limits import MOST_FINDINGS, MOST_TIMED, rules, timed_cells
 
     wanted = list(rules({key: limit.model_dump(exclude_none=True) for key, limit in gate}))
-    timed = sum(rule.kind == "timed" for rule in wanted) * variants
-    if timed > MOST_TIMED or len(wanted) * variants > MOST_FINDINGS:
+    if timed_cells(wanted, variants) > MOST_TIMED or len(wanted) * variants > MOST_FINDINGS:
         problem = f"{len(wanted)} limits on {variants} variants are more than a gate judges"
         return ("gate",), problem, f"{MOST_TIMED} limits on times, times variants, are the most"
     return None

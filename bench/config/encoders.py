@@ -1,7 +1,7 @@
-"""Rows that are encoders: how they are recognised, and what of a config does nothing for them.
+"""Recognise rows that are encoders, and refuse keys of a config that do nothing for them.
 
-An encoder makes one vector, or a number for each label, of a text. It writes no token, so a request is one
-pass: nothing that decodes goes with it, and nothing that is asked for replies.
+An encoder computes a vector of a text, or a number for each label. It writes no token, so a request is one
+pass. Steps and settings of decoding do not go with it, nor do questions that need replies.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Hold a config against the memory of its GPU, before anything is fetched or loaded.
+"""Check that the models of a config fit the memory of its GPU, before anything is fetched or loaded.
 
-Weights are counted as they are loaded: dense, in the row's dtype. Schemes quantise and prune what was loaded,
-so a row needs that much at first, whatever it needs later. Only known models are counted.
+Weights are counted as they are loaded: dense, in the row's dtype. Schemes quantise and prune loaded weights,
+so a row needs that much at first, even if it needs less later. Only known models are counted.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ CONTEXT_BYTES = 600_000_000  # what CUDA, cuBLAS and their kernels take of a GPU
 
 
 def too_large_for_gpu(model: ModelRef, runtime: RuntimeBlock, find: FindModel) -> str | None:
-    """Return why a model cannot be loaded on the GPU that a row asks for; None if it can, or if the model's
-    size or the GPU's memory is not known."""
+    """Return why a model cannot be loaded on the GPU that a row asks for. None if it can, or if the size of
+    the model or the memory of the GPU is not known."""
     gpu, facts = gpu_for(runtime.device), _facts(model, find)
     if not isinstance(gpu, Gpu) or not gpu.memory_bytes or facts is None or runtime.name != "transformers":
         return None
@@ -47,6 +47,7 @@ def one_after_other(groups: Sequence[Group], find: FindModel) -> Iterator[str]:
 
 
 def _apart(base: Arm, variant: Arm, find: FindModel) -> bool:
+    """Return whether a variant and its baseline share a GPU that is too small for both."""
     gpu, other = gpu_for(base.runtime.device), gpu_for(variant.runtime.device)
     if not isinstance(gpu, Gpu) or gpu != other or variant.unsupported or not gpu.memory_bytes:
         return False
@@ -55,6 +56,7 @@ def _apart(base: Arm, variant: Arm, find: FindModel) -> bool:
 
 
 def _serving_bytes(arm: Arm, find: FindModel) -> int | None:
+    """Return the memory of a row while it answers: weights, KV cache and CUDA; None for an unknown model."""
     facts = _facts(arm.model, find)
     if facts is None:
         return None

@@ -1,7 +1,7 @@
-"""The files that a config names beside its models: prompts, texts, items, and what schemes load.
+"""List the files that a config names besides its models: prompts, texts, items, and what schemes load.
 
-Whatever is read from them while a run goes on must not change until it ends, and two commits of a gate have
-versions of their own. This is the one list of them.
+They must not change until a run has ended, and each of the two commits of a gate has its own versions of
+them. All other code takes the list from here.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def digests(spec: Spec) -> dict[str, str]:
 
 
 def is_file_of_text(name: str) -> bool:
-    """Return whether the name of a text is that of a file, and not of a text in bench/texts."""
+    """Return whether a text is named by its file, and not by the name of a text in bench/texts."""
     return name not in plugins.names("texts")
 
 

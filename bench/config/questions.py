@@ -35,8 +35,8 @@ def questions(params: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def trains(item: Mapping[str, Any]) -> bool:
-    """Return whether an item is one of those that train. Its language is left out of its name: what is asked
-    in two languages is one question, and is on one half."""
+    """Return whether an item is in the half that trains. Its language is left out of its name, so that a
+    question that is asked in two languages is on one half."""
     name = str(item["id"]).replace(f"-{item.get('lang')}-", "-")
     return hashlib.sha256(name.encode()).digest()[0] % 2 == 0
 

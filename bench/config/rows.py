@@ -50,7 +50,7 @@ class RowReader(ServedRows):
         return tuple(self._group(label, cell, variants, names, only) for label, cell in found)
 
     def _cells(self) -> list[tuple[str, dict[str, dict[str, Any]]]]:
-        """Return the label of each cell of the sweep, and what it lays on the file."""
+        """Return the label of each cell of the sweep, with the values that it puts into the file's blocks."""
         homes = {key: "runtime" for key in RuntimeBlock.model_fields if key not in ("name", "own")}
         homes |= {key: "workload" for key in WorkloadBlock.model_fields if key not in ("name", "own")}
         homes |= dict.fromkeys((WHOLE, *self.own_keys("workload")), "workload")

@@ -1,4 +1,5 @@
-"""Rows that are servers: what does nothing for them, what does not go together, and what is missing."""
+"""Check rows that are servers: refuse keys that do nothing for them or exclude each other, and missing
+ones."""
 
 from __future__ import annotations
 

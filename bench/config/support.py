@@ -71,7 +71,7 @@ def why_unsupported(
 
 
 def _not_installed(engine: str, schemes: Sequence[ModuleType]) -> str | None:
-    """Return which package or environment an engine and schemes lack here; None if there is all of it."""
+    """Return which package or environment is missing here for an engine and schemes; None if nothing is."""
     if interpreter(engine, None) is not None:
         return missing_environment(engine)
     return next(filter(None, map(missing, (plugins.load("runtimes", engine), *schemes))), None)
@@ -102,9 +102,9 @@ def missing(module: ModuleType) -> str | None:
 
 
 def no_interpreter(python: str) -> str | None:
-    """Say that there is no such interpreter; None if there is."""
+    """Return a sentence if an interpreter does not exist; None if it does."""
     try:
-        found = Path(python).is_file()
+        exists = Path(python).is_file()
     except OSError:
-        found = False
-    return None if found else f"the interpreter {python} does not exist"
+        exists = False
+    return None if exists else f"the interpreter {python} does not exist"

@@ -1,7 +1,7 @@
 """Estimate the noise of this machine from a calibration: units in which both sides are the same.
 
-The log ratio of a unit of ``m`` batches varies by ``σ² = σ²_process + σ²_batch/m``: what a process keeps for
-its life does not average out, what changes from batch to batch does (Kalibera & Jones 2013).
+The log ratio of a unit of ``m`` batches has the variance ``σ² = σ²_process + σ²_batch/m``: what a process
+keeps for its life does not average out, but what changes from batch to batch does (Kalibera & Jones 2013).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Calibration:
 
 
 def calibration_of(run: RunRecord) -> Calibration | None:
-    """Return the ``calibration`` block of ``run.json``; None for any other run or with too few units."""
+    """Return the ``calibration`` block of ``run.json``; None without a calibration, or with too few units."""
     if run.gate is None or run.gate.get("mode") != "calibration":
         return None
     return estimate(run)
@@ -71,8 +71,8 @@ def estimate(run: RunRecord) -> Calibration | None:
     changes = [change for unit in units if (change := log_ratio(unit, PER_REQUEST.key)) is not None]
     inner = [_batch_ratios(unit) for unit in units]
     m = len(inner[0])
-    batch_variance = statistics.fmean(statistics.variance(one) for one in inner) if m > 1 else 0.0
-    # Both sides are the same: the true change is 0, and deviations from it cost no degree of freedom.
+    batch_variance = statistics.fmean(statistics.variance(ratios) for ratios in inner) if m > 1 else 0.0
+    # Both sides are the same, so the true change is known to be 0: no mean is estimated, so divide by n.
     unit_variance = math.fsum(change**2 for change in changes) / len(changes)
     process_variance = max(unit_variance - batch_variance / m, 0.0)
     timed_s = statistics.fmean(_timed_s(unit) for unit in units)
@@ -91,7 +91,7 @@ def estimate(run: RunRecord) -> Calibration | None:
         process_sd=math.sqrt(process_variance),
         batch_sd=math.sqrt(batch_variance),
         intraclass_correlation=process_variance / ((process_variance + batch_variance) or 1.0),
-        lag1_autocorrelation=_lag1([ratio for one in inner for ratio in one]),
+        lag1_autocorrelation=_lag1([ratio for ratios in inner for ratio in ratios]),
         seconds_per_unit=unit_s - timed_s + timed_s / m * batches,
         batches_measured=m,
         batches=batches,
@@ -102,6 +102,7 @@ def estimate(run: RunRecord) -> Calibration | None:
 
 
 def _batch_ratios(unit: UnitRecord) -> list[float]:
+    """Return the log ratio of each batch, or of each block of servers."""
     if unit.loads:
         seconds = [block_seconds(side) for side in (unit.loads.variant, unit.loads.baseline)]
         return [math.log(variant / base) for variant, base in zip(*seconds, strict=True)]
@@ -110,6 +111,7 @@ def _batch_ratios(unit: UnitRecord) -> list[float]:
 
 
 def _timed_s(unit: UnitRecord) -> float:
+    """Return the seconds in which a unit was timed, both sides together."""
     if unit.loads:
         return sum(sums(side, NO_LIMITS).wall_s for side in (unit.loads.baseline, unit.loads.variant))
     return sum(sum(turns) for side in (unit.baseline_ns, unit.variant_ns) for turns in side) / 1e9
@@ -132,18 +134,18 @@ def _lag1(values: Sequence[float]) -> float:
 
 
 def latest(runs: Iterable[Head], conditions: Mapping[str, Any], now_utc: str) -> Calibration | None:
-    """Return the newest calibration under the same conditions, if it is at most 7 days old. ``runs`` are all
-    that are there, the newest first."""
+    """Return the newest calibration under the same conditions, if it is at most 7 days old. ``runs`` are the
+    heads of all runs in the directory, the newest first."""
     for directory, head in runs:
         gate = head.get("gate") or {}
         if gate.get("mode") != "calibration" or gate.get("conditions") != conditions:
             continue
         age = datetime.fromisoformat(now_utc) - datetime.fromisoformat(str(head["at_utc"]))
-        if not timedelta() <= age <= VALID:  # a clock that was wrong, or an edited journal, has no date
+        if not timedelta() <= age <= VALID:  # below 0 if a clock was wrong, or if the journal was edited
             continue
         try:
             with judging(directory):
                 return estimate(load_record(directory))
         except BenchError:
-            continue  # no calibration: `bench verify` says what is wrong with it
+            continue  # a damaged journal is no calibration; `bench verify` says what is wrong with it
     return None

@@ -1,4 +1,4 @@
-"""What is counted decides before what is timed: more tokens, more forward calls, a more expensive hour."""
+"""Judge a cost by counts before it is judged by times: tokens, forward calls, the price of an hour."""
 
 from __future__ import annotations
 
@@ -45,29 +45,19 @@ def more_work(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -
         if of_variant and of_base:
             changes[key] = math.log(of_variant / of_base)
     row = variant.group, variant.name
-    what, change = max(changes.items(), key=lambda item: item[1])
-    least, fewest = min(changes.items(), key=lambda item: item[1])
-    if change > rule.margin:
-        ratio = math.exp(change)
+    what, growth = max(changes.items(), key=lambda item: item[1])
+    least, fall = min(changes.items(), key=lambda item: item[1])
+    if growth > rule.margin:
+        ratio = math.exp(growth)
         reason = f"{what} is {ratio:.4g} times the baseline's: counted, not timed"
-        return finding(
-            rule,
-            row,
-            GateVerdict.FAIL,
-            reason,
-            value=ratio,
-            low=ratio,
-            high=ratio,
-            confidence=1.0,
-        )
-    if least in _WORK and math.exp(fewest) < IMPROBABLE_RATIO:
-        reason = f"{least} fell to {math.exp(fewest):.2g} of the baseline's: is the same work still done?"
-        return finding(
-            rule, (variant.group, variant.name), GateVerdict.SUSPECT, reason, value=math.exp(fewest)
-        )
+        exact = {"value": ratio, "low": ratio, "high": ratio, "confidence": 1.0}
+        return finding(rule, row, GateVerdict.FAIL, reason, **exact)
+    if least in _WORK and math.exp(fall) < IMPROBABLE_RATIO:
+        reason = f"{least} fell to {math.exp(fall):.2g} of the baseline's: is the same work still done?"
+        return finding(rule, row, GateVerdict.SUSPECT, reason, value=math.exp(fall))
     return None
 
 
 def _whole_answers(run: RunRecord, variant: ArmRecord) -> bool:
-    """Return whether answers come as a whole: their lengths may vary, so one count of them is no proof."""
+    """Return whether answers come as a whole. Their lengths may then vary, so one count proves nothing."""
     return any(len(turns) == 1 for unit in run.units_of(variant) for turns in unit.variant_ns)

@@ -1,4 +1,4 @@
-"""Judge figures of a whole run against a limit: by their own interval, or counters by the plain number."""
+"""Judge a figure of a whole run against its limit: by its own interval, or a count by the plain number."""
 
 from __future__ import annotations
 
@@ -33,63 +33,64 @@ def judge_figure(rule: Rule, key: Key, base: Figure | None, figure: Figure | Non
     return judge_interval(rule, key, Interval(figure.value / base.value, low, high), cells)
 
 
-def judge_interval(rule: Rule, key: Key, found: Interval, cells: int = 1) -> Finding:
+def judge_interval(rule: Rule, key: Key, interval: Interval, cells: int = 1) -> Finding:
     """Decide PASS or FAIL only if the whole interval lies on one side of the limit.
 
-    A count is exact. Any other number needs an interval: without one nobody knows whether it would be the
-    same again, and a bound that is missing lies anywhere. The bounds are of 95 %. If ``cells`` rules share
-    that error, the interval is widened to ``1 − 5 %/cells`` as a normal one would be (Bonferroni).
+    A count is exact and needs no interval. Any other number needs one, because without it nobody knows
+    whether a second run would give the same; a bound that is missing is taken to be infinite. The bounds are
+    those of 95 %. If ``cells`` rules share that error, the interval is widened to ``1 − 5 %/cells`` as if it
+    were normal (Bonferroni).
     """
-    number = found.value
+    number = interval.value
     bound = math.exp(rule.sign * rule.margin) if rule.relative else rule.bound
-    bounds = (number, number) if rule.counted else (found.low, found.high)
+    bounds = (number, number) if rule.counted else (interval.low, interval.high)
     if bounds == (None, None):
         return finding(rule, key, GateVerdict.INCONCLUSIVE, NO_INTERVAL, value=number)
     wider = _Z(1 - 0.025 / max(cells, 1)) / _Z(0.975)
     low, high = (
-        anywhere if bound is None else number + wider * (bound - number)
-        for bound, anywhere in zip(bounds, (-math.inf, math.inf), strict=True)
+        infinite if end is None else number + wider * (end - number)
+        for end, infinite in zip(bounds, (-math.inf, math.inf), strict=True)
     )
-    if low <= 0 and found.low is not None and 0 < found.low < number:  # on the log scale: a time is above 0
-        low = number * (found.low / number) ** wider
-    over, under = (low > bound, high <= bound) if rule.sign > 0 else (high < bound, low >= bound)
+    if low <= 0 and interval.low is not None and 0 < interval.low < number:  # a time is above 0: log scale
+        low = number * (interval.low / number) ** wider
+    beyond, within = (low > bound, high <= bound) if rule.sign > 0 else (high < bound, low >= bound)
     confidence = 1.0 if low == high else 1 - 0.05 / max(cells, 1)
     known = {name: end for name, end in (("low", low), ("high", high)) if math.isfinite(end)}
     shown = {"value": number, **known, "confidence": confidence}
-    if over:
+    if beyond:
         return finding(rule, key, GateVerdict.FAIL, "beyond the limit", **shown)
-    if under:
+    if within:
         return finding(rule, key, GateVerdict.PASS, "within the limit", **shown)
     reason = "its interval holds the limit: measure more"
     return finding(rule, key, GateVerdict.INCONCLUSIVE, reason, **shown)
 
 
-def contradicts(found: Finding) -> bool:
+def contradicts(stored: Finding) -> bool:
     """Return whether a stored PASS or FAIL cannot be the verdict on the figures beside it.
 
-    PASS needs an interval that reaches the good side of its limit. FAIL needs one that reaches the bad side;
-    for a timed rule, whose test proves an increase, the bad side begins at the baseline. A rule that cannot
-    be read, from another version, contradicts nothing.
+    PASS needs an interval that reaches the good side of its limit, FAIL one that reaches the bad side. The
+    test of a timed rule proves an increase, so there the bad side begins at the baseline. A rule that cannot
+    be parsed, because another version wrote it, contradicts nothing.
     """
-    if found.verdict not in (GateVerdict.PASS, GateVerdict.FAIL):
+    if stored.verdict not in (GateVerdict.PASS, GateVerdict.FAIL):
         return False
-    if found.value is None:
+    if stored.value is None:
         return True
-    parts = _RULE.fullmatch(found.rule)
+    parts = _RULE.fullmatch(stored.rule)
     if parts is None:
         return False
     metric, limit, number, percent = parts.groups()
     rule = Rule(metric, _limit(limit), float(number) / (100 if percent else 1))
     bound = math.exp(rule.sign * rule.margin) if rule.relative else rule.bound
-    if found.verdict == GateVerdict.FAIL and found.kind == "timed":
+    if stored.verdict == GateVerdict.FAIL and stored.kind == "timed":
         bound = 1.0
-    low, high = (found.value if end is None else end for end in (found.low, found.high))
+    low, high = (stored.value if end is None else end for end in (stored.low, stored.high))
     best, worst = (low, high) if rule.sign > 0 else (high, low)
     slack = _ROUNDED * abs(bound)
-    beyond = best if found.verdict == GateVerdict.PASS else worst
+    beyond = best if stored.verdict == GateVerdict.PASS else worst
     excess = rule.sign * (beyond - bound)
-    return excess > slack if found.verdict == GateVerdict.PASS else excess < -slack
+    return excess > slack if stored.verdict == GateVerdict.PASS else excess < -slack
 
 
 def _limit(word: str) -> Limit:
-    return next(one for one in get_args(Limit) if one == word)
+    return next(limit for limit in get_args(Limit) if limit == word)

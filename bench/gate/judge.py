@@ -1,7 +1,7 @@
 """Judge what was measured against the limits: a verdict for every rule, and one for the whole gate.
 
-There are three kinds of evidence, which are never mixed (see ``Rule.kind``): a sequential test over units for
-what is timed, a plain comparison for what is counted, and a figure's own interval for the rest.
+Each rule is judged in one of three ways, by its ``kind``: times by a sequential test over units, counts by a
+plain comparison, and every other figure by its own interval.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def judge(run: RunRecord, figures: FiguresOfRows) -> GateBlock | None:
 
 
 def undecided(run: RunRecord) -> set[tuple[str, str]]:
-    """Return (group, variant) of every comparison that needs another unit: a timed rule has no verdict, or an
-    absolute limit is on a cold start, of which there are too few for an interval."""
-    found, reached = set(), any_reached(run, run.compared)
+    """Return (group, variant) of every comparison that needs another unit: a timed rule has no verdict yet,
+    or an absolute limit is on a cold start and there are too few starts for an interval."""
+    undecided_rows, reached = set(), any_reached(run, run.compared)
     timed = [rule for rule in _rules(run) if rule.kind == "timed"]
     starts = any(rule.kind == "interval" and rule.metric in COLD for rule in _rules(run))
     for base, variant in run.compared:
@@ -49,16 +49,16 @@ def undecided(run: RunRecord) -> set[tuple[str, str]]:
             continue
         more = any(_open(run, rule, base, variant) for rule in timed)
         if more or (starts and _too_few_starts(run, variant)):
-            found.add((variant.group, variant.name))
-    return found
+            undecided_rows.add((variant.group, variant.name))
+    return undecided_rows
 
 
 def _too_few_starts(run: RunRecord, variant: ArmRecord) -> bool:
-    """Return whether the interval of a cold start needs another process. When to stop does not depend on what
-    was measured, so the interval is that of a fixed sample."""
-    mine = run.units_of(variant)
+    """Return whether the interval of a cold start needs another process. Only the number of starts decides
+    when to stop, not what was measured, so the interval of a fixed sample is right."""
+    units = run.units_of(variant)
     cap = int((run.gate or {}).get("test", {}).get("cap", Test.cap))
-    return sum(not unit.void for unit in mine) < LEAST_SAMPLES and len(mine) < cap
+    return sum(not unit.void for unit in units) < LEAST_SAMPLES and len(units) < cap
 
 
 def _sequential_test(run: RunRecord, rule: Rule) -> Test:
@@ -112,7 +112,7 @@ def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
 
 
 def _measured(base: ArmRecord, variant: ArmRecord) -> bool:
-    """Return whether both rows of a comparison are complete, so that it is known what they read."""
+    """Return whether both rows of a comparison are complete; only then is it known which files they read."""
     return base.status == variant.status == Outcome.OK
 
 
@@ -121,7 +121,7 @@ def _key(arm: ArmRecord) -> tuple[str, str]:
 
 
 def _failed(base: ArmRecord, variant: ArmRecord) -> ArmRecord | None:
-    """Return the side that failed, and not the one that it cut short; None if both are well."""
+    """Return the side that failed, and not one that was interrupted because of it; None if neither failed."""
     failed = [arm for arm in (base, variant) if arm.status != Outcome.OK]
     return min(failed, key=lambda arm: arm.status == Outcome.INTERRUPTED, default=None)
 
@@ -130,36 +130,42 @@ def _failed(base: ArmRecord, variant: ArmRecord) -> ArmRecord | None:
 
 
 def _open(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> bool:
-    """Return whether another unit may decide a rule. Its bounds, which take longest, are not computed."""
-    found = _changes(run, rule, base, variant)
-    if isinstance(found, Finding):
-        return found.verdict == GateVerdict.INCONCLUSIVE and found.more_may_help
+    """Return whether another unit may decide a rule. This leaves out the bounds, which take longest."""
+    changes = _changes(run, rule, base, variant)
+    if isinstance(changes, Finding):
+        return changes.verdict == GateVerdict.INCONCLUSIVE and changes.more_may_help
     test = _sequential_test(run, rule)
-    return decide([rule.sign * change for change in found], test).verdict is None and len(found) < test.cap
+    decision = decide([rule.sign * change for change in changes], test)
+    return decision.verdict is None and len(changes) < test.cap
 
 
 def _timed(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> Finding:
-    """Apply the sequential test; if only code differs, more counted work or a higher price comes first."""
-    found = _changes(run, rule, base, variant)
-    if isinstance(found, Finding):
-        return found
-    return _by_test(run, rule, _key(variant), found, alike=only_code_differs(run, base, variant))
+    """Judge a timed rule by the sequential test, unless it is decided without one (see ``_changes``)."""
+    changes = _changes(run, rule, base, variant)
+    if isinstance(changes, Finding):
+        return changes
+    return _by_test(run, rule, _key(variant), changes, alike=only_code_differs(run, base, variant))
 
 
 def _changes(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> list[float] | Finding:
-    """Return the log ratio of each unit for the sequential test, or what is found without it."""
-    exact = more_work(run, rule, base, variant)
-    if exact is not None:
-        return exact
-    mine = run.units_of(variant)
-    units = [u for u in mine if not u.void]
-    if len(mine) >= MOST_VOID and len(mine) - len(units) > MAX_VOID_SHARE * len(mine):
-        reason = f"machine unfit: {len(mine) - len(units)} of {len(mine)} units are void"
+    """Return the log ratio of each unit for the sequential test, or a finding that needs no test.
+
+    Counts that show more work or a higher price need no test. No test is possible if too many units are void,
+    or if the units did not measure the rule's metric.
+    """
+    counted = more_work(run, rule, base, variant)
+    if counted is not None:
+        return counted
+    measured = run.units_of(variant)
+    units = run.valid_units_of(variant)
+    void = len(measured) - len(units)
+    if len(measured) >= MOST_VOID and void > MAX_VOID_SHARE * len(measured):
+        reason = f"machine unfit: {void} of {len(measured)} units are void"
         return finding(rule, _key(variant), GateVerdict.INCONCLUSIVE, reason, units=len(units))
     if not units:
         reason = "no unit was measured"
         return finding(
-            rule, _key(variant), GateVerdict.INCONCLUSIVE, reason, more_may_help=len(mine) < MOST_VOID
+            rule, _key(variant), GateVerdict.INCONCLUSIVE, reason, more_may_help=len(measured) < MOST_VOID
         )
     ratios = [log_ratio(unit, rule.metric) for unit in units]
     if any(ratio is None for ratio in ratios):

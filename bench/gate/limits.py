@@ -44,7 +44,7 @@ OFTEN_NONE = frozenset(
 )
 # A number in these units is counted, and is what it is without an interval.
 COUNTED = frozenset({"B", "batches", "requests"})
-# What was seen at most on one text: another text has another, and nothing bounds it.
+# The largest or smallest value on one text: another text has another, and no interval bounds it.
 EXTREMES = {
     "kld_max": "kld_p99", "kld_min": "kld_p01", "delta_p_max": "rms_delta_p", "delta_p_min": "rms_delta_p",
 }  # fmt: skip

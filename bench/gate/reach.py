@@ -1,8 +1,8 @@
-"""Whether what differs between two commits can have reached what was measured.
+"""Find out whether what differs between two commits can have reached what was measured.
 
-A gate on commits measures a row of each. If the measured processes read the same files, with the same config,
-the same weights and the same prompts, then their times say nothing about the change: the verdict must not be
-PASS. Which files were read is in the journal (``ArmRecord.reached``).
+A gate on commits measures the same row in both. If the measured processes read the same files, with the same
+config, the same weights and the same prompts, then their times say nothing about the change, and the verdict
+must not be PASS. The journal says which files were read (``ArmRecord.reached``).
 """
 
 from __future__ import annotations
@@ -16,27 +16,29 @@ Pair = tuple[ArmRecord, ArmRecord]
 
 
 def differences(run: RunRecord) -> Json | None:
-    """Return what differs between the commits; None for a gate that compares none."""
-    found: Json | None = (run.gate or {}).get("differences")
-    return found
+    """Return what differs between the commits; None for a gate that does not compare commits."""
+    between: Json | None = (run.gate or {}).get("differences")
+    return between
 
 
 def nothing_differs(run: RunRecord) -> bool:
     """Return whether the commits are the same to the last file, so that there is nothing to measure."""
-    found = differences(run)
-    return found is not None and not any(found.get(key) for key in ("config", "packages", "files", "inputs"))
+    between = differences(run)
+    if between is None:
+        return False
+    return not any(between.get(key) for key in ("config", "packages", "files", "inputs"))
 
 
 def reached(run: RunRecord, base: ArmRecord, candidate: ArmRecord) -> bool:
-    """Return whether something that differs is part of what this row measured, or can have been."""
-    found = differences(run)
-    return found is None or any(True for _what in reasons(found, base, candidate))
+    """Return whether something that differs was part of what this row measured, or may have been."""
+    between = differences(run)
+    return between is None or any(True for _reason in reasons(between, base, candidate))
 
 
-def reasons(found: Json, base: ArmRecord, candidate: ArmRecord) -> Iterator[str]:
-    """Yield what differs in the measured row: files, and parts of the config."""
+def reasons(between: Json, base: ArmRecord, candidate: ArmRecord) -> Iterator[str]:
+    """Yield the differences that the measured row has seen: files, and parts of the config."""
     if ANY in candidate.reached:
-        yield from (*found["files"], *(change["what"] for change in found["packages"]))
+        yield from (*between["files"], *(change["what"] for change in between["packages"]))
     yield from files(base.reached, candidate.reached)
     for what in ("runtime", "workload"):
         if _without_paths(getattr(base, what)) != _without_paths(getattr(candidate, what)):
@@ -44,16 +46,16 @@ def reasons(found: Json, base: ArmRecord, candidate: ArmRecord) -> Iterator[str]
     for what in ("optimise", "prompts_digest"):
         if getattr(base, what) != getattr(candidate, what):
             yield what
-    for one in found.get("inputs", ()):  # prompts have a digest of their own
-        if one["row"] == candidate.group and one["what"].partition(".")[0] in ("model", "optimise"):
-            yield one["what"]
+    for file in between.get("inputs", ()):  # prompts have a digest of their own
+        if file["row"] == candidate.group and file["what"].partition(".")[0] in ("model", "optimise"):
+            yield file["what"]
     yield from _other_models(base, candidate)
-    if any(change["what"].startswith("price") for change in found["config"]):
+    if any(change["what"].startswith("price") for change in between["config"]):
         yield "price"
 
 
 def _other_models(base: ArmRecord, candidate: ArmRecord) -> Iterator[str]:
-    """Yield the models, the row's own and those that its steps name, that are not the same on both sides."""
+    """Yield the models that are not the same on both sides, the row's own and those that its steps name."""
     for key in ("weights_sha256", "files_sha256"):
         if base.model.get(key) != candidate.model.get(key):
             yield "the model's weights" if key == "weights_sha256" else "the model's files"
@@ -65,19 +67,19 @@ def _other_models(base: ArmRecord, candidate: ArmRecord) -> Iterator[str]:
 
 
 def files(base: Mapping[str, str], candidate: Mapping[str, str]) -> list[str]:
-    """Return the files that were read and are not the same on both sides, without their root's name."""
+    """Return the files that were read and differ between the sides, without the names of their roots."""
     names = sorted(base.keys() | candidate.keys())
     return [name.partition(":")[2] or name for name in names if base.get(name) != candidate.get(name)]
 
 
 def _without_paths(block: Json) -> Json:
-    """Leave out what is at another place in each commit: the interpreter, and a file of prompts."""
+    """Leave out the paths that differ in every commit: of the interpreter, and of a file of prompts."""
     return {key: value for key, value in block.items() if key not in ("python", "file")}
 
 
 def any_reached(run: RunRecord, pairs: Iterable[Pair]) -> bool:
-    """Return whether the change reaches any row. Then all rows are judged by their times: not all that a
-    process reads is seen, so one row may be reached unseen where another one is."""
+    """Return whether the change reaches any row. If it does, all rows are judged by their times: not all that
+    a process reads is seen, so the change may have reached the other rows too."""
     return differences(run) is None or any(reached(run, *pair) for pair in pairs)
 
 
@@ -94,5 +96,5 @@ def same_row(base: ArmRecord, candidate: ArmRecord) -> bool:
             for what in ("runtime", "workload")
         )
         and base.optimise == candidate.optimise
-        and not any(True for _what in _other_models(base, candidate))
+        and not any(True for _model in _other_models(base, candidate))
     )

@@ -59,17 +59,17 @@ def scales(differences: Sequence[float], prior_sd: float) -> list[float]:
 
     It is their median absolute deviation as a standard deviation, and ``prior_sd`` for the first three units.
     """
-    found: list[float] = []
+    scale: list[float] = []
     before: list[float] = []
     for index, difference in enumerate(differences):
         if index < PRIOR_UNITS:
-            found.append(prior_sd)
+            scale.append(prior_sd)
         else:
             centre = _middle(before)
             spread = _middle(sorted(abs(d - centre) for d in before))
-            found.append(max(MAD_TO_SD * spread, SCALE_FLOOR))
+            scale.append(max(MAD_TO_SD * spread, SCALE_FLOOR))
         insort(before, difference)
-    return found
+    return scale
 
 
 def _middle(ordered: Sequence[float]) -> float:
@@ -84,7 +84,7 @@ def evidence(shifted: Sequence[float], scale: Sequence[float]) -> float:
         math.fsum(_log_stake(c * x / s) for x, s in zip(shifted, scale, strict=True)) - math.log(len(BETS))
         for c in BETS
     ]
-    return math.fsum(math.exp(min(one, 700.0)) for one in logs)
+    return math.fsum(math.exp(min(log, 700.0)) for log in logs)
 
 
 def _log_stake(z: float) -> float:
@@ -93,28 +93,29 @@ def _log_stake(z: float) -> float:
 
 
 def least_cap(cells: int) -> int:
-    """Return the smallest cap with which one of ``cells`` timed limits can FAIL: a unit at most doubles the
-    evidence, of which FAIL needs ``cells / alpha_fail``."""
+    """Return the smallest cap with which one of ``cells`` timed limits can FAIL. FAIL needs evidence of
+    ``cells / alpha_fail``, and each unit at most doubles the evidence."""
     return math.ceil(math.log2(cells / Test.alpha_fail))
 
 
 def decide(differences: Sequence[float], test: Test) -> Decision:
     """Find the first crossing, unit by unit; later units change nothing.
 
-    FAIL: an increase is proven, and staying within the margin is not. PASS: it is proven
-    that the increase stays within the margin.
+    PASS: it is proven that the increase stays within the margin. FAIL: an increase is proven, and not that it
+    stays within the margin.
     """
     counted = differences[: test.cap]
     scale = scales(counted, test.prior_sd)
     passes = [test.margin - d for d in counted]
-    enough = test.cells / test.alpha_pass, test.cells / test.alpha_fail
-    for n, found in enumerate(zip(_running(passes, scale), _running(counted, scale), strict=True), start=1):
-        if n < test.least or all(one < ROUNDING * least for one, least in zip(found, enough, strict=True)):
+    to_pass, to_fail = test.cells / test.alpha_pass, test.cells / test.alpha_fail
+    running = zip(_running(passes, scale), _running(counted, scale), strict=True)
+    for n, (for_pass, for_fail) in enumerate(running, start=1):
+        if n < test.least or (for_pass < ROUNDING * to_pass and for_fail < ROUNDING * to_fail):
             continue
         in_favour, against = evidence(passes[:n], scale[:n]), evidence(counted[:n], scale[:n])
-        if in_favour >= enough[0]:
+        if in_favour >= to_pass:
             return Decision("PASS", n, against, in_favour)
-        if against >= enough[1]:
+        if against >= to_fail:
             return Decision("FAIL", n, against, in_favour)
     if not counted:
         return Decision(None, 0, 1.0, 1.0)
@@ -122,8 +123,8 @@ def decide(differences: Sequence[float], test: Test) -> Decision:
 
 
 def _running(shifted: Sequence[float], scale: Sequence[float]) -> list[float]:
-    """Return the evidence after each unit, in time linear in the units: ``evidence`` of every beginning, but
-    for rounding."""
+    """Return the evidence after each unit, in time linear in the units. Up to rounding, entry n is
+    ``evidence`` of the first n + 1 units."""
     import numpy as np
 
     bets = np.multiply.outer(BETS, np.divide(shifted, scale))
@@ -131,8 +132,8 @@ def _running(shifted: Sequence[float], scale: Sequence[float]) -> list[float]:
     near = bets >= -15
     stakes[near] = np.log1p(np.tanh(bets[near]))
     logs = np.cumsum(stakes, axis=1) - math.log(len(BETS))
-    found: list[float] = np.exp(np.minimum(logs, 700.0)).sum(axis=0).tolist()
-    return found
+    wealth: list[float] = np.exp(np.minimum(logs, 700.0)).sum(axis=0).tolist()
+    return wealth
 
 
 def confidence_sequence(
@@ -140,8 +141,8 @@ def confidence_sequence(
 ) -> tuple[float, float]:
     """Return bounds on the true log ratio that hold at every unit at once, with probability ``1 − α``.
 
-    A value is inside if no one-sided test of it, each at ``α/2``, has crossed after any number of units: the
-    tests above are inverted, and the intervals after each unit are intersected.
+    A value is inside if neither one-sided test of it, each at ``α/2``, has rejected it after any number of
+    units. So the tests above are inverted, and the intervals after each unit are intersected.
     """
     scale = scales(differences, prior_sd)
     low = _lower(differences, scale, alpha / 2)
@@ -151,9 +152,9 @@ def confidence_sequence(
 def _lower(differences: Sequence[float], scale: Sequence[float], alpha: float) -> float:
     """Return the largest value for which the test of "the truth is at most this" rejects after any unit.
 
-    Evidence falls as the value grows, so one bisection over all beginnings at once finds it, in time linear
-    in the units. The beginnings that reject there are then bisected each by itself, as every one of them was
-    until 27 November 2026: a figure that was stored stays the same to the last bit.
+    Evidence falls as the value grows, so one bisection over all numbers of units at once finds it, in time
+    linear in the units. The numbers of units that reject there are then bisected one by one. That is how all
+    of them were computed until 27 November 2026, so stored figures stay the same to the last bit.
     """
     if len(differences) * math.log(2) < math.log(1 / alpha):
         return -FARTHEST
@@ -167,7 +168,7 @@ def _lower(differences: Sequence[float], scale: Sequence[float], alpha: float) -
             high = middle
     just_below = low - 2 * step
     there = _running([d - just_below for d in differences], scale)
-    rejecting = [n for n, found in enumerate(there, start=1) if found >= 1 / alpha]
+    rejecting = [n for n, wealth in enumerate(there, start=1) if wealth >= 1 / alpha]
     best = sorted(rejecting, key=lambda n: there[n - 1], reverse=True)[:MOST_TIED]
     bounds = [_lower_of(differences[:n], scale[:n], alpha, low, step) for n in best]
     return max(bounds, default=-FARTHEST)
@@ -176,8 +177,8 @@ def _lower(differences: Sequence[float], scale: Sequence[float], alpha: float) -
 def _lower_of(
     differences: Sequence[float], scale: Sequence[float], alpha: float, near: float, step: float
 ) -> float:
-    """Return the same after all these units and no fewer, if it is known that it is at most ``near`` and a
-    few steps more: only there is the evidence looked at."""
+    """Return the largest value that the test rejects after exactly these units. It lies within a few steps of
+    ``near``, so the evidence is computed only there."""
     low, high = -FARTHEST, max(differences)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2

@@ -1,4 +1,4 @@
-"""The result of a gate: a finding for each rule and variant, and the worst verdict for the whole."""
+"""The verdicts of a gate as records: a finding for each rule and variant, and the worst of their verdicts."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ NO_BASE = "nothing to compare with"  # how the reason of such a finding begins
 
 
 class GateVerdict(StrEnum):
-    """The verdicts of a gate, the worst first: good cells do not average a bad one away.
+    """The verdicts of a gate, the worst first: the worst of its findings is the verdict of the gate.
 
-    UNREACHED: nothing that differs between the commits is read by the measured process, or the base has no
-    such config, so nothing was measured. IDENTICAL is the same where the user allows it, or where another row
-    was measured.
+    UNREACHED: the measured process reads nothing that differs between the commits, or the base has no such
+    config, so nothing was measured. IDENTICAL is the same where the user allows it, or where another row was
+    measured.
     """
 
     FAIL = "FAIL"
@@ -92,14 +92,14 @@ class Effort:
         return {**self.details, **known, "calibration": calibration}
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Effort:
+    def from_json(cls, stored: Mapping[str, Any]) -> Effort:
         """Read back what ``to_json`` writes."""
         known = ("mode", "units", "void_units", "units_from_earlier_runs", "seconds_per_unit")
-        calibration = found.get("calibration")
+        calibration = stored.get("calibration")
         return cls(
-            **{key: found[key] for key in known},
+            **{key: stored[key] for key in known},
             calibration=Calibration(**calibration) if calibration else None,
-            details={k: v for k, v in found.items() if k not in (*known, "calibration")},
+            details={k: v for k, v in stored.items() if k not in (*known, "calibration")},
         )
 
 
@@ -126,22 +126,24 @@ class GateBlock:
         }
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> GateBlock:
+    def from_json(cls, stored: Mapping[str, Any]) -> GateBlock:
         """Read back what ``to_json`` writes. Raises KeyError, TypeError and ValueError for anything else."""
-        rules = tuple(Finding(**{**one, "verdict": GateVerdict(one["verdict"])}) for one in found["rules"])
-        return cls(GateVerdict(found["verdict"]), rules, Effort.from_json(found["evidence"]))
+        rules = tuple(
+            Finding(**{**rule, "verdict": GateVerdict(rule["verdict"])}) for rule in stored["rules"]
+        )
+        return cls(GateVerdict(stored["verdict"]), rules, Effort.from_json(stored["evidence"]))
 
 
 def finding(rule: Rule, key: tuple[str, str], verdict: GateVerdict, reason: str, **more: Any) -> Finding:
     """Make the finding of a rule about a variant; ``key`` is its group and its name.
 
-    ``more`` are the figures that the finding rests on.
+    ``more`` has the figures by which it was judged.
     """
     return Finding(str(rule), rule.metric, *key, rule.kind, verdict, reason, **more)
 
 
 def block(findings: Sequence[Finding], effort: Effort) -> GateBlock:
     """Take the worst verdict of all rules. Without any rule nothing was judged, which is an ERROR."""
-    said = {one.verdict for one in findings}
-    worst = next((verdict for verdict in GateVerdict if verdict in said), GateVerdict.ERROR)
+    verdicts = {each.verdict for each in findings}
+    worst = next((verdict for verdict in GateVerdict if verdict in verdicts), GateVerdict.ERROR)
     return GateBlock(worst, tuple(findings), effort)

@@ -1,7 +1,7 @@
 """A baseline and a variant in two fresh processes that run one after the other: the design ``abba``.
 
-Only one model is in memory at a time, so it serves where two do not fit a GPU, and no partner can disturb a
-step. Whatever changes between two processes is in the ratio, though, and its interval allows for it.
+Only one model is in memory at a time, so this works where two do not fit a GPU, and no partner can disturb a
+step. Whatever changes between the two processes is part of the ratio, though, so its interval is wider.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from bench.records import ColdStart, Loaded, Sides, TurnTimes, UnitRecord
 
 
 class ApartPair:
-    """Measures pair ``number``. Of two pairs in a row one begins with the baseline, one ends with it."""
+    """Measures pair ``number``. A random draw decides which side comes first in pairs 1, 3, 5 and so on; in
+    the pair after each of them the other side comes first."""
 
     def __init__(self, group: Group, variant: ArmUnderTest, fetch: Fetch, number: int) -> None:
         self._context, self._fetch = variant.context, fetch
@@ -43,7 +44,7 @@ class ApartPair:
 
     @property
     def loaded(self) -> Loaded:
-        """Return what was found in the variant, with the costs of what was made in its first process."""
+        """Return the reply to the variant's load, with the costs of what its first process has made."""
         return self._loaded[False]
 
     def measure(self, batches: Sequence[int], then: Callable[[], None] = lambda: None) -> UnitRecord:
@@ -57,7 +58,7 @@ class ApartPair:
         for side in order:
             is_base = side is self.base
             with blaming_baseline() if is_base else nullcontext():
-                times[is_base] = self._one(side, batches, then=(lambda: None) if is_base else then)
+                times[is_base] = self._run_side(side, batches, then=(lambda: None) if is_base else then)
         said = Sides(times[True].replies, times[False].replies)
         return UnitRecord(
             number=self.number,
@@ -90,9 +91,9 @@ class ApartPair:
             )
         return before, after
 
-    def _one(self, side: ArmUnderTest, batches: Sequence[int], then: Callable[[], None]) -> TurnTimes:
-        """Run one side in a process of its own. A process that has calibrated or trained is not measured: it
-        starts again with what was made."""
+    def _run_side(self, side: ArmUnderTest, batches: Sequence[int], then: Callable[[], None]) -> TurnTimes:
+        """Run one side in a process of its own. If that process has calibrated or trained, measure a second
+        one, which loads the result."""
         tidy(side)
         with side.worker:
             loaded = self._load(side)
@@ -133,6 +134,6 @@ class ApartPair:
 
 
 def _of_both(rounds: Sequence[GpuRound]) -> dict[str, Any]:
-    """Return what was recorded of the GPUs in the rounds of both sides."""
-    found = [gpu for seen in rounds for gpu in seen.record.get("gpus", ())]
-    return {"gpus": found} if found else {}
+    """Return what was recorded of the GPUs while either side ran."""
+    gpus = [gpu for seen in rounds for gpu in seen.record.get("gpus", ())]
+    return {"gpus": gpus} if gpus else {}

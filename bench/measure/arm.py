@@ -44,8 +44,8 @@ HERE = Place()
 @dataclass(frozen=True)
 class RunContext:
     """What every pass needs: the place for results, the journal, the listener and the settings. If ``duets``
-    is false, no ratios are measured here: the units of the gate measure them. ``slo`` has the limits of a
-    good request, in ms by their name in the config."""
+    is false, no pairs are measured here, because the gate measures its own. ``slo`` has the limits of a good
+    request, in ms by their name in the config."""
 
     directory: Path
     journal: Journal
@@ -112,13 +112,13 @@ class ArmUnderTest:
 
     @property
     def asked(self) -> Asked:
-        """Return what a complete reply about this arm's requests has."""
+        """Return how many requests and turns a complete reply about this arm has."""
         return Asked(self.arm.workload.requests, self.turns)
 
     def record(self, **payload: object) -> None:
-        """Write one record of this arm to the journal and sync it to the disk before anything else happens. A
-        worker that was started again, as a partner or for a further pair, records nothing: the journal
-        already has its row."""
+        """Write one record of this arm to the journal, and sync it to the disk before anything else happens.
+        A worker that was started again, as a partner or for a further pair, records nothing: the journal has
+        its row already."""
         if self.reopened:
             return
         self.context.journal.append("arm", {"group": self.group, "name": self.arm.name, **payload})
@@ -147,10 +147,10 @@ def watch_of(*sides: ArmUnderTest) -> GpuWatch:
 
 
 def end_of(watch: GpuWatch, *sides: ArmUnderTest) -> GpuRound:
-    """Return what happened on the GPUs of these rows, whose workers and the harness are not neighbours."""
-    ours = [os.getpid(), *(pid for side in sides for pid in session_of(side.worker.pid))]
+    """Return what happened on the GPUs of these rows. Their workers and the harness are not neighbours."""
+    own_pids = [os.getpid(), *(pid for side in sides for pid in session_of(side.worker.pid))]
     workers = sum(side.facts is not None and side.facts.on_gpu for side in sides)
-    return watch.end(ours, workers, sides[0].context.measure.max_disturbance)
+    return watch.end(own_pids, workers, sides[0].context.measure.max_disturbance)
 
 
 def open_worker(arm: Arm, group: str, context: RunContext) -> ArmUnderTest:
@@ -199,14 +199,14 @@ def load_arguments(
 
 
 def _told(arm: Arm, step: Optimisation, baseline: LocalModel, fetch: Fetch | None) -> dict[str, object]:
-    """Return a step as a worker is told of it. That of a cascade has the arguments of ``load`` for the edge
-    model."""
-    what = {
+    """Return a step as the worker gets it. The step of a cascade contains the arguments of ``load`` for the
+    edge model."""
+    module = {
         "label": f"{step.verb}: {step.scheme}",
         "module": plugins.module_name(f"optimisations.{step.verb}", step.scheme),
     }
     if not routes(step.verb):
-        return {**what, "params": _with_models(step, fetch, arm.place)}
+        return {**module, "params": _with_models(step, fetch, arm.place)}
     assert fetch is not None
     params = dict(step.params)
     edge: Any = params["edge"]
@@ -215,11 +215,11 @@ def _told(arm: Arm, step: Optimisation, baseline: LocalModel, fetch: Fetch | Non
     small = replace(arm, model=model, runtime=runtime, optimise=edge.optimise)
     load = load_arguments(small, fetch(small.model), baseline, fetch)
     more = {"learn": learn} if (learn := questions(params)) else {}
-    return {**what, "params": {}, "told": told(params), "edge": load, **more}
+    return {**module, "params": {}, "told": told(params), "edge": load, **more}
 
 
 def _with_models(step: Optimisation, fetch: Fetch | None, place: Place) -> dict[str, object]:
-    """Return the settings of a step, with the directory of a model in the place of its name."""
+    """Return the settings of a step, in which each name of a model is replaced by its directory."""
     params = dict(step.params)
     for key, model in models_of(step, place).items():
         assert fetch is not None
@@ -228,15 +228,15 @@ def _with_models(step: Optimisation, fetch: Fetch | None, place: Place) -> dict[
 
 
 def models_of(step: Optimisation, place: Place = HERE) -> dict[str, ModelRef]:
-    """Return the models that the settings of a step name, such as one that drafts, by their keys. They are
-    found from the place of their row."""
+    """Return the models that the settings of a step name, such as one that drafts, by their keys. Names and
+    paths are looked up from ``place``, the commit or directory of the row."""
     scheme, params = plugins.load(f"optimisations.{step.verb}", step.scheme), dict(step.params)
     if routes(step.verb):
         edge: Any = params["edge"]
-        found = {"edge": named_or_path(edge.model)}
+        named = {"edge": named_or_path(edge.model)}
     else:
-        found = {key: named_or_path(str(params[key])) for key in getattr(scheme, "MODELS", ())}
-    return {key: place.model(one) for key, one in found.items()}
+        named = {key: named_or_path(str(params[key])) for key in getattr(scheme, "MODELS", ())}
+    return {key: place.model(model) for key, model in named.items()}
 
 
 def prompt_arguments(arm: Arm, prompts: Sequence[Prompt]) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""A server of a row: found or started, warmed up, and put under load one block after the other."""
+"""Warm up the server of a row, and put it under load one block after the other."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ from bench.serving.target import Target
 
 @dataclass(frozen=True)
 class Plan:
-    """The load of one block: its requests by number of the block, or a search by its attempts."""
+    """The load of a row. It gives the requests of each block by the block's number, or those of each attempt
+    if a block is a search."""
 
     workload: WorkloadBlock
     limits: Limits
@@ -46,9 +47,9 @@ class Plan:
         return hasattr(self.kind, "plan_at")
 
     def of(self, block: int) -> Planned:
-        """Return when the requests of a block come."""
-        found: Planned = self.kind.plan(self.workload, self.seed + block)
-        return found
+        """Return the schedule of a block, which says when each request is sent."""
+        planned: Planned = self.kind.plan(self.workload, self.seed + block)
+        return planned
 
     async def prompts(self, block: int, prompts: Prompts) -> list[Asked]:
         """Make the prompts of a block."""
@@ -63,7 +64,7 @@ class Plan:
 
 @dataclass
 class Serving:
-    """A server that runs, who is under test there, and on which processors."""
+    """A running server, the row that it belongs to, and how it shares the processors with the client."""
 
     row: ArmUnderTest
     target: Target
@@ -78,25 +79,25 @@ class Serving:
 
     @property
     def head(self) -> Json:
-        """Return what is known of the server, as the journal keeps it."""
+        """Return the record of the server for the journal: how it was started and how it is asked."""
         how = self.target.settings
         said = {"api": how.api, "timeout_s": how.timeout_s, "retries": how.retries, "served_as": how.model}
         tokens_by = "its tokenizer" if self.count else "words"
         return {**self.target.head, **said, "tokens_by": tokens_by, **self.cores.said()}
 
     def watched(self) -> None:
-        """Read from now on what the server takes, if it was started here."""
+        """Measure the server's memory and energy from now on, if it was started here."""
         if self.target.server is not None:
             self.meter = Meter(self.target.server, on_gpu=on_gpu(self.row.arm.runtime))
 
     def record_use(self) -> None:
-        """Record what the server took in its blocks."""
+        """Record the memory and the energy of the server over its blocks."""
         if self.meter is None:
             return self.row.record(energy=ELSEWHERE)
         return self.row.record(memory=self.meter.memory(), energy=self.meter.energy())
 
     def prompts(self, seed: int) -> Prompts:
-        """Return prompts in tokens of this server."""
+        """Return a source of prompts whose lengths are counted in the tokens of this server."""
         return Prompts(seed, self.count)
 
     def warm_up(self, prompts: Sequence[Asked]) -> None:
@@ -107,19 +108,19 @@ class Serving:
     def block(
         self, plan: Plan, number: int, asked: Sequence[Asked] | None, prompts: Prompts
     ) -> tuple[LoadBlock, list[tuple[Ticks, Ticks]]]:
-        """Put the server under load once. ``asked`` are the prompts, for a search None.
+        """Put the server under load once. ``asked`` are the prompts; they are None for a search.
 
-        Return the block, and the processor time before and after it if the server is ours: else nobody knows
-        what is the server's and what is that of others. Raises VariantFailed if the server died, or if no
-        request got a whole reply.
+        Return the block, with the processor time before and after it if the server was started here. For any
+        other server nobody knows which processor time is its own. Raises VariantFailed if the server died, or
+        if no request got a whole reply.
         """
         before = noise.read_ticks(self.pids)
         title, search = "", None
         watching = self.meter.watching() if self.meter else nullcontext()
         with failing_as(Outcome.RUN_ERROR), watching, self.cores.sending():
             if asked is None:
-                found = run(self._search(plan, number, prompts))
-                done, search = found.load, found.to_json()
+                highest = run(self._search(plan, number, prompts))
+                done, search = highest.load, highest.to_json()
                 title = f"search from {dict(plan.workload.own)['rate']} requests/s"
             else:
                 planned = plan.of(number)
@@ -139,8 +140,8 @@ class Serving:
 
         def at(rate: float, requests: int, attempt: int) -> Planned:
             seed = plan.seed + (number << 8) + attempt
-            found: Planned = plan.kind.plan_at(plan.workload, rate, requests, seed)
-            return found
+            planned: Planned = plan.kind.plan_at(plan.workload, rate, requests, seed)
+            return planned
 
         share, start = float(str(own["share"])), float(str(own["rate"]))
         most = MOST_OF_A_BLOCK
@@ -151,7 +152,7 @@ class Serving:
             raise KeyboardInterrupt
         if gone := self.target.gone():
             raise VariantFailed(Outcome.RUN_ERROR, gone)
-        if not any(one.ok for one in done.samples):
+        if not any(sample.ok for sample in done.samples):
             first = done.samples[0].reason if done.samples else "none was sent"
             raise VariantFailed(Outcome.RUN_ERROR, f"no request got a whole reply: {first}")
 

@@ -34,7 +34,7 @@ UNRECORDED = (InterruptedRun, IntegrityError, JournalFailed)
 class GroupRun:
     """Measures one group; ``done`` holds the rows that an earlier attempt has finished, by their names.
 
-    ``measured`` are the rows that have pairs, to which further ones can be added.
+    ``measured`` are the rows that have pairs; ``refining`` can add further pairs to them.
     """
 
     def __init__(

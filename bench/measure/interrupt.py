@@ -1,7 +1,7 @@
 """Handle Ctrl-C and SIGTERM during a run.
 
 The first Ctrl-C ends the run after the current stage, the second one ends it at once. SIGTERM ends it at
-once. What ends it has workers to stop and a record to write, which no further signal disturbs.
+once. Ending a run means stopping its workers and writing a record; no further signal disturbs that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Interrupt:
 
     def __init__(self) -> None:
         self._asked = self._settled = False
-        self._outside = sys.exc_info()[1]  # what our caller is dealing with is no end of this run
+        self._outside = sys.exc_info()[1]  # an exception that the caller handles does not end this run
 
     def __enter__(self) -> Interrupt:
         self._before = signal.signal(signal.SIGINT, self._handle)
@@ -60,10 +60,8 @@ class Interrupt:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _winding_down(self) -> bool:
-        """Return whether the code that a signal has interrupted is dealing with an earlier one.
-
-        It is then in a block ``finally`` or ``except``, or leaves one of ``with``, because of that.
-        """
+        """Return whether the interrupted code is already ending the run because of an earlier signal, in a
+        ``finally`` or ``except`` block or on the way out of a ``with`` block."""
         error = sys.exc_info()[1]
         while error is not None and error is not self._outside:
             if isinstance(error, TerminatedRun | KeyboardInterrupt):

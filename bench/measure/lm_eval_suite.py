@@ -18,47 +18,48 @@ REQUESTS_A_CALL = 40  # an interrupt waits for one call at most
 
 
 def answer(row: ArmUnderTest, asked: LmEvalBlock) -> None:
-    """Let the model answer, and record how lm-eval judges it, or why it was not asked."""
+    """Let the model answer, and record how lm-eval judges the answers, or why nothing was asked."""
     if row.is_cascade:
         return row.record(suites_reason=f"{NAME}: a cascade gives no likelihoods of texts")
     tasks = listed(asked)
-    if row.turns == 1 and any(one.kind != REPLY for one in tasks.requests):
+    if row.turns == 1 and any(request.kind != REPLY for request in tasks.requests):
         reason = f"{NAME}: an answer that comes as a whole has no log-likelihoods"
         return row.record(suites_reason=reason)
     answers = _answers(row, tasks)
     row.context.tell(Began(row.title, f"suite {NAME}, judged by {tasks.harness}"))
     try:
-        found = judged(asked, answers, row.context.pause)
+        evaluated = judged(asked, answers, row.context.pause)
     except InterruptedRun:
         raise
     except BenchError as bad:
         return row.record(suites_reason=f"{NAME}: {one_line(str(bad))[:300]}")
     kept = tuple(map(files.kept, items_of(tasks))) if row.arm.is_baseline else ()
-    values = values_of(found, answers)
-    row.record(suites={NAME: SuiteAnswers(found.digest, items=kept, judged=values, about=found.about)})
+    values = values_of(evaluated, answers)
+    suite = SuiteAnswers(evaluated.digest, items=kept, judged=values, about=evaluated.about)
+    row.record(suites={NAME: suite})
     return None
 
 
 def _answers(row: ArmUnderTest, tasks: Evaluated) -> list[tuple[float, bool] | str | None]:
     """Return an answer to each request, in order; requests of one kind are asked together."""
-    found: list[tuple[float, bool] | str | None] = [None] * len(tasks.requests)
-    for kind in dict.fromkeys(one.kind for one in tasks.requests):
-        places = [place for place, one in enumerate(tasks.requests) if one.kind == kind]
+    answers: list[tuple[float, bool] | str | None] = [None] * len(tasks.requests)
+    for kind in dict.fromkeys(request.kind for request in tasks.requests):
+        places = [place for place, request in enumerate(tasks.requests) if request.kind == kind]
         for start in range(0, len(places), REQUESTS_A_CALL):
             part = places[start : start + REQUESTS_A_CALL]
             done = f"{kind} {start} of {len(places)}"
             given = _ask(row, kind, [tasks.requests[place] for place in part], done)
-            for place, one in zip(part, given.replies or given.likelihoods, strict=True):
-                found[place] = one
-    return found
+            for place, answer in zip(part, given.replies or given.likelihoods, strict=True):
+                answers[place] = answer
+    return answers
 
 
 def _ask(row: ArmUnderTest, kind: str, asked: Sequence[Request], done: str) -> RequestAnswers:
     row.context.pause()
     row.context.tell(Began(row.title, f"suite {NAME}, {done}"))
     result = row.worker.ask(
-        "requests", row.context.measure.timeout_s, kind=kind, requests=[list(one.args) for one in asked]
+        "requests", row.context.measure.timeout_s, kind=kind, requests=[list(each.args) for each in asked]
     )
-    found = replies.read(replies.REQUESTS, result, row.asked)
-    replies.check_requests(found, len(asked), replies=kind == REPLY)
-    return found
+    answered = replies.read(replies.REQUESTS, result, row.asked)
+    replies.check_requests(answered, len(asked), replies=kind == REPLY)
+    return answered

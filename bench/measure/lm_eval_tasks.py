@@ -1,8 +1,9 @@
-"""The two passes of lm-eval, each in a process of its own: it writes its requests, and it judges the answers.
+"""Run the two passes of lm-eval, each in a process of its own: it writes its requests, then judges the
+answers.
 
-Between them the model under measurement answers, in whatever engine it runs: so what is judged is what is
-priced. lm-eval sees no model. Its process gets the variables of a worker and no network, and what it says is
-checked like a file from elsewhere.
+Between the two passes the measured model answers the requests in its own engine, so that the model that is
+judged is the one that is priced. lm-eval sees no model. Its process gets the variables of a worker and no
+network, and what it writes is checked like a file from elsewhere.
 """
 
 from __future__ import annotations
@@ -83,15 +84,15 @@ class Evaluated:
 
     @property
     def digest(self) -> str:
-        """Return the SHA-256 of all requests, and of what is judged: other ones are not compared."""
+        """Return the SHA-256 of all requests and tasks. Results with different ones are not compared."""
         return items.digest(
-            [*map(vars, self.requests), {name: vars(one) for name, one in self.tasks.items()}]
+            [*map(vars, self.requests), {name: vars(task) for name, task in self.tasks.items()}]
         )
 
     @property
     def about(self) -> Json:
         """Return lm-eval's version and those of the tasks, as a result keeps them."""
-        return {"harness": self.harness, "tasks": {name: vars(one) for name, one in self.tasks.items()}}
+        return {"harness": self.harness, "tasks": {name: vars(task) for name, task in self.tasks.items()}}
 
 
 @cache
@@ -101,18 +102,24 @@ def listed(asked: LmEvalBlock) -> Evaluated:
     Raises UsageError for a task that does not exist, that has no data on this disk, that would need more
     than likelihoods and greedy replies, or that judges no single documents.
     """
-    found = _run(asked, None, lambda: None)
-    for one in found.requests:
-        if one.kind not in KINDS or len(one.args) != 2:
-            raise UsageError(f"{one.task}: only texts are asked for likelihoods or replies, not {one.kind}")
-        if one.kind == REPLY and (one.args[1].get("do_sample") or one.args[1].get("temperature")):
-            raise UsageError(f"{one.task}: it samples its replies, and only greedy replies are compared")
-    if not {one.name for one in found.documents} <= {f"{one.task}/{one.doc}" for one in found.requests}:
+    evaluated = _run(asked, None, lambda: None)
+    for request in evaluated.requests:
+        if request.kind not in KINDS or len(request.args) != 2:
+            problem = f"only texts are asked for likelihoods or replies, not {request.kind}"
+            raise UsageError(f"{request.task}: {problem}")
+        if request.kind == REPLY and (request.args[1].get("do_sample") or request.args[1].get("temperature")):
+            raise UsageError(f"{request.task}: it samples its replies, and only greedy replies are compared")
+    if not {document.name for document in evaluated.documents} <= set(map(_of_document, evaluated.requests)):
         raise BenchError("lm-eval judged a document about which it asked nothing")
-    if len(found.documents) > items.MOST_ITEMS or not found.documents:
-        many = f"{len(found.documents)} documents, and a run keeps 1 to {items.MOST_ITEMS}"
+    if len(evaluated.documents) > items.MOST_ITEMS or not evaluated.documents:
+        many = f"{len(evaluated.documents)} documents, and a run keeps 1 to {items.MOST_ITEMS}"
         raise UsageError(f"lm-eval has {many}: give another limit")
-    return found
+    return evaluated
+
+
+def _of_document(request: Request) -> str:
+    """Return the name of the document that a request is about."""
+    return f"{request.task}/{request.doc}"
 
 
 def list_tasks(drift: DriftBlock) -> None:
@@ -124,38 +131,40 @@ def list_tasks(drift: DriftBlock) -> None:
 def judged(asked: LmEvalBlock, answers: Answers, pause: Pause) -> Evaluated:
     """Return the documents as lm-eval judges these answers, one for each request. Raises BenchError if the
     requests have changed since they were answered, or a value is neither 0 nor 1."""
-    found = _run(asked, answers, pause)
-    if found.digest != listed(asked).digest:
+    evaluated = _run(asked, answers, pause)
+    if evaluated.digest != listed(asked).digest:
         raise BenchError("lm-eval's requests have changed since they were answered")
-    answered = _unanswered(found, answers)
-    for one in found.documents:
-        if one.name not in answered and one.values[0] not in (0, 1):
-            metric = found.tasks[one.task].metrics[0]
-            raise BenchError(f"{one.name}: its {metric} is {one.values[0]:g}, so neither right nor wrong")
-    return found
+    without = _unanswered(evaluated, answers)
+    for document in evaluated.documents:
+        first = document.values[0]
+        if document.name not in without and first not in (0, 1):
+            metric = evaluated.tasks[document.task].metrics[0]
+            raise BenchError(f"{document.name}: its {metric} is {first:g}, so neither right nor wrong")
+    return evaluated
 
 
-def values_of(found: Evaluated, answers: Answers) -> tuple[tuple[float, ...] | None, ...]:
-    """Return the values of each document; None where a request of it had no answer."""
-    without = _unanswered(found, answers)
-    return tuple(None if one.name in without else one.values for one in found.documents)
+def values_of(evaluated: Evaluated, answers: Answers) -> tuple[tuple[float, ...] | None, ...]:
+    """Return the values of each document; None if one of its requests had no answer."""
+    without = _unanswered(evaluated, answers)
+    return tuple(None if document.name in without else document.values for document in evaluated.documents)
 
 
-def _unanswered(found: Evaluated, answers: Answers) -> set[str]:
-    pairs = zip(found.requests, answers, strict=True)
-    return {f"{one.task}/{one.doc}" for one, answer in pairs if answer is None}
+def _unanswered(evaluated: Evaluated, answers: Answers) -> set[str]:
+    """Return the names of the documents of which a request had no answer."""
+    pairs = zip(evaluated.requests, answers, strict=True)
+    return {_of_document(request) for request, answer in pairs if answer is None}
 
 
-def items_of(found: Evaluated) -> tuple[Json, ...]:
+def items_of(evaluated: Evaluated) -> tuple[Json, ...]:
     """Return an item for each document: its context, its task as ``group``, and the chance of a guess."""
     requests: dict[str, list[Request]] = {}
-    for one in found.requests:
-        requests.setdefault(f"{one.task}/{one.doc}", []).append(one)
+    for request in evaluated.requests:
+        requests.setdefault(_of_document(request), []).append(request)
     made = []
-    for document in found.documents:
-        ours, task = requests[document.name], found.tasks[document.task]
-        contexts = [str(one.args[0]) for one in ours]
-        choices = sum(map(bool, contexts)) or len(ours)  # those without a context are for acc_mutual_info
+    for document in evaluated.documents:
+        asked, task = requests[document.name], evaluated.tasks[document.task]
+        contexts = [str(request.args[0]) for request in asked]
+        choices = sum(map(bool, contexts)) or len(asked)  # those without a context are for acc_mutual_info
         guess = {"chance": 1 / choices} if task.kind == "multiple_choice" else {}
         made.append(
             {
@@ -175,11 +184,11 @@ def _run(asked: LmEvalBlock, answers: Answers | None, pause: Pause) -> Evaluated
         code, said = run_child(command, _environment(), pause, LIMITS)
         if code != 0 or not out.is_file() or out.stat().st_size > MOST_OUT_BYTES:
             raise BenchError(f"lm-eval failed with exit code {code}; its last words: {last_words(said)}")
-        found = json.loads(out.read_bytes())
-    if "refused" in found:
-        raise UsageError(one_line(str(found["refused"]))[:1000])
+        written = json.loads(out.read_bytes())
+    if "refused" in written:
+        raise UsageError(one_line(str(written["refused"]))[:1000])
     try:
-        return _adapter().validate_python(found)
+        return _adapter().validate_python(written)
     except ValidationError as bad:
         first = bad.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -187,7 +196,7 @@ def _run(asked: LmEvalBlock, answers: Answers | None, pause: Pause) -> Evaluated
 
 
 def _told(asked: LmEvalBlock) -> dict[str, Any]:
-    """Return what the process is told: names, and in place of task files what they say."""
+    """Return what the process is told: the names of tasks, and the content of task files."""
     tasks = [read_task(task).config if is_task_file(task) else task for task in asked.lm_eval]
     return {"tasks": tasks, "limit": asked.limit, "num_fewshot": asked.num_fewshot}
 
@@ -203,7 +212,7 @@ def _adapter() -> TypeAdapter[Evaluated]:
     return TypeAdapter(Evaluated)
 
 
-def counts(found: Evaluated) -> Iterator[tuple[str, int]]:
+def counts(evaluated: Evaluated) -> Iterator[tuple[str, int]]:
     """Yield each task with the number of its documents."""
-    for name in found.tasks:
-        yield name, sum(one.task == name for one in found.documents)
+    for name in evaluated.tasks:
+        yield name, sum(document.task == name for document in evaluated.documents)

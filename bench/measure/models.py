@@ -1,4 +1,4 @@
-"""The models of a row, and what a journal says of them: its own, and those that its steps name."""
+"""List the models of a row, its own and those that its steps name, and write them to the journal."""
 
 from __future__ import annotations
 
@@ -27,20 +27,22 @@ def models_by_key(arm: Arm) -> Iterator[tuple[str, ModelRef]]:
 
 
 def further_models(arm: Arm) -> Iterator[tuple[str, ModelRef]]:
-    """Yield the same of the models that the steps name, those of a cascade's edge model too."""
+    """Yield (key, model) of every model that the steps name, and that the steps of a cascade's edge model
+    name."""
     for step in arm.optimise:
-        yield from ((f"optimise.{step.verb}.{key}", one) for key, one in models_of(step, arm.place).items())
+        for key, model in models_of(step, arm.place).items():
+            yield f"optimise.{step.verb}.{key}", model
         if routes(step.verb):
             edge: Any = dict(step.params)["edge"]
-            for key, one in further_models(replace(arm, optimise=edge.optimise)):
-                yield f"optimise.{step.verb}.edge.{key}", one
+            for key, model in further_models(replace(arm, optimise=edge.optimise)):
+                yield f"optimise.{step.verb}.edge.{key}", model
 
 
 def record_models(row: ArmUnderTest, model: LocalModel, fetch: Fetch) -> None:
-    """Write which model a row loads, and which others its steps name; once, as everything else of a row."""
+    """Write which model a row loads, and which others its steps name, unless the row is recorded already."""
     if row.reopened:
         return
-    others = {key: model_record(fetch(one)) for key, one in further_models(row.arm)}
+    others = {key: model_record(fetch(other)) for key, other in further_models(row.arm)}
     row.record(model=model_record(model), **({"models": others} if others else {}))
 
 
@@ -54,7 +56,8 @@ def model_record(model: LocalModel) -> Json:
 
 
 def changed_digest(before: Json, now: Json) -> str | None:
-    """Say what of a model is not as a journal says; None for nothing, or if the journal does not say it."""
+    """Say which part of a model differs from its record in a journal: ``before`` is that record, ``now`` the
+    record of the model on this disk. None if nothing differs, or if the journal has no digest."""
     for key, words in DIGESTS.items():
         if before.get(key) is not None and before[key] != now[key]:
             return words

@@ -74,7 +74,7 @@ class Pairs(ABC):
         return quiet >= most or half_width(self.ratio(self.valid())) <= settings.max_half_width
 
     def must_be_fit(self, quiet: int) -> None:
-        """Raise VariantFailed if so few pairs as these ``quiet`` ones show nothing."""
+        """Raise VariantFailed if the ``quiet`` pairs, which are not void, are too few to show anything."""
         if quiet >= min(LEAST_PAIRS, self.context.measure.processes):
             return
         raise VariantFailed(
@@ -84,8 +84,8 @@ class Pairs(ABC):
         )
 
     def say(self, what: str, *sides: ArmUnderTest) -> None:
-        """Stop here if Ctrl-C was pressed, and tell what comes next. What the workers of ``sides`` say of it
-        meanwhile is passed on."""
+        """Stop here if Ctrl-C was pressed, and tell the listener what comes next. Messages that the workers
+        of ``sides`` send meanwhile are passed on to it."""
         self.context.pause()
         self.context.tell(Began(self.row.title, what))
         for side in sides:
@@ -95,6 +95,6 @@ class Pairs(ABC):
             )
 
 
-def half_width(found: PairRatio) -> float:
+def half_width(ratio: PairRatio) -> float:
     """Return half the width of the 95 % interval of a ratio, divided by the ratio."""
-    return (found.high - found.low) / 2 / found.value
+    return (ratio.high - ratio.low) / 2 / ratio.value

@@ -23,7 +23,7 @@ IDLE_S = 10.0  # METRICS 4.5
 
 
 def begin(row: ArmUnderTest) -> None:
-    """Write the arm's first record, which says what the arm is."""
+    """Write the first record of a row: its runtime, workload and steps."""
     arm = row.arm
     row.record(
         started=True,
@@ -35,7 +35,7 @@ def begin(row: ArmUnderTest) -> None:
 
 
 def load(row: ArmUnderTest, model: LocalModel, baseline: LocalModel, fetch: Fetch | None = None) -> Loaded:
-    """Load a model that runs alone, and check the evidence. ``baseline`` is what its schemes learn from."""
+    """Load and optimise a model, and check the evidence. Its schemes may learn from ``baseline``."""
     checks = {"step_by_step": not row.reopened}
     loaded = row.stage("load", replies.LOAD, **load_arguments(row.arm, model, baseline, fetch), **checks)
     row.loaded_with(loaded)
@@ -60,8 +60,7 @@ def check_fits_context(row: ArmUnderTest, longest: int) -> None:
 
 
 def alone(row: ArmUnderTest) -> None:
-    """Run the passes without a partner. They give absolute figures, memory and energy; each has a pass of its
-    own."""
+    """Run the passes without a partner, one for each kind of figure: times, memory, energy, probes."""
     for attempt in range(1, SOLO_ATTEMPTS + 1):
         again = f" (attempt {attempt}: something else was using the machine)" if attempt > 1 else ""
         solo = row.stage(f"solo, {row.arm.workload.requests} requests{again}", replies.SOLO)
@@ -86,27 +85,27 @@ def alone(row: ArmUnderTest) -> None:
 
 
 def profile(row: ArmUnderTest) -> None:
-    """Look at the kernels of one step and at the evidence in them. The profiler stays attached to the process
-    and slows it down, so nothing is timed in it afterwards."""
+    """Record the kernels of one step. The profiler stays attached to the process and slows it down, so
+    nothing is timed in it afterwards."""
     row.record(profile=row.stage("kernels of a step", replies.PROFILE))
 
 
 def _energy(row: ArmUnderTest) -> EnergyReading:
-    """Measure energy, again if others used the machine: a counter counts their work too. Baselines also
-    measure the power of the idle device, which their variants share."""
+    """Measure energy, and once more if others used the machine meanwhile, because a counter counts their work
+    too. A baseline also measures the power of the idle device, which is that of its variants too."""
     idle_s = IDLE_S if row.arm.is_baseline else 0.0
     for _attempt in range(SOLO_ATTEMPTS):
-        found = row.stage("energy", replies.ENERGY, idle_s=idle_s)
-        if not row.disturbed or found.joules is None:
-            return found
+        reading = row.stage("energy", replies.ENERGY, idle_s=idle_s)
+        if not row.disturbed or reading.joules is None:
+            return reading
     why = row.on_gpu.void or "others used the processors"
     return replace(
-        found, energy_valid=False, code="neighbours", reason=f"{why}, and a counter counts that too"
+        reading, energy_valid=False, code="neighbours", reason=f"{why}, and a counter counts that too"
     )
 
 
 def ceilings(row: ArmUnderTest) -> None:
-    """Measure the machine's best bandwidth and arithmetic rate; done once for each baseline."""
+    """Measure the machine's best bandwidth and arithmetic rate, once for each baseline."""
     row.record(ceilings=row.stage("machine ceilings", replies.CEILINGS))
 
 

@@ -15,17 +15,17 @@ from bench.measure.pairs import Pairs, half_width
 from bench.measure.together import BaselineDied
 from bench.measure.worker_process import PeerGone
 
-MOST_PAIRS = 200  # of a row: with more, what is left is no luck of processes
+MOST_PAIRS = 200  # of a row: more pairs would not make its interval narrower in any useful way
 
 
 class Budget:
-    """So many seconds from now on."""
+    """A number of seconds, counted from now on."""
 
     def __init__(self, seconds: float) -> None:
         self._end = monotonic() + seconds
 
     def left_s(self) -> float:
-        """Return what is left; below 0 when the time is over."""
+        """Return the seconds that are left; a negative number when the time is over."""
         return self._end - monotonic()
 
 
@@ -33,13 +33,13 @@ def refine(rows: Sequence[Pairs], budget: Budget) -> None:
     """Add pairs until every interval is as narrow as ``measure.max_half_width``, or a further pair would take
     longer than what is left of the budget.
 
-    A pair of a row is taken to last as long as its last one. A row that fails in a further pair keeps what
-    it has, and gets no more.
+    A pair is assumed to take as long as the last pair of the same row. A row that fails in a further pair
+    keeps the pairs that it has, and gets no more.
     """
     waiting = {id(row): row for row in rows if row.valid() and _half(row) > _wanted(row)}
     took_s: dict[int, float] = {}
     while waiting:
-        key, row = max(waiting.items(), key=lambda one: _half(one[1]))
+        key, row = max(waiting.items(), key=lambda item: _half(item[1]))
         if took_s.get(key, max(took_s.values(), default=0.0)) > budget.left_s():
             return
         began = monotonic()
@@ -57,6 +57,7 @@ def refine(rows: Sequence[Pairs], budget: Budget) -> None:
 
 
 def _half(row: Pairs) -> float:
+    """Return half the width of a row's interval, divided by its ratio."""
     return half_width(row.ratio(row.valid()))
 
 

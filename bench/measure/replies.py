@@ -1,4 +1,4 @@
-"""Read the replies of a worker as records, and check them before anything in them is kept.
+"""Read the replies of a worker as records, and check them before anything in them is used.
 
 A time that does not increase, a missing request or a figure under the wrong name rejects the whole pass as
 ``worker_protocol_error``. No average is taken over the part that did arrive.
@@ -51,7 +51,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Command(Generic[Reply]):
-    """A command of the worker by its name, and the record that it is answered with."""
+    """A command of the worker: its name, and the type of the record that it is answered with."""
 
     do: str
     reply: Any  # a type; mypy has no word for "any form of a type, such as dict[str, float]"
@@ -86,98 +86,100 @@ def _adapter(command: Command[Any]) -> TypeAdapter[Any]:
 
 
 def read(command: Command[Reply], result: Json, asked: Asked) -> Reply:
-    """Return a reply as its record. Raises VariantFailed unless it is complete and possible."""
+    """Return a reply as its record. Raises VariantFailed unless it is complete and its numbers are
+    possible."""
     try:
-        found: Reply = _adapter(command).validate_python(result)
+        reply: Reply = _adapter(command).validate_python(result)
     except ValidationError as bad:
         first = bad.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise _refused(command.do, f"{where}: {first['msg']}") from None
-    _check(command.do, found, asked)
-    return found
+    _check(command.do, reply, asked)
+    return reply
 
 
-def _check(do: str, found: object, asked: Asked) -> None:
-    match found:
+def _check(do: str, reply: object, asked: Asked) -> None:
+    """Raise VariantFailed if a number in a reply cannot be, or if requests or turns are missing."""
+    match reply:
         case Encoded():
-            _same(do, "prompts", len(found.input_tokens), asked.requests)
-            _positive(do, found.input_tokens)
+            _same(do, "prompts", len(reply.input_tokens), asked.requests)
+            _positive(do, reply.input_tokens)
         case WarmUp():
-            _growing(do, [0.0, *found.durations_ms[:1]])
+            _growing(do, [0.0, *reply.durations_ms[:1]])
         case Solo():
-            _check_solo(found.batches, asked)
-            if found.cascaded:
-                _same(do, "routed requests", len(found.cascaded), asked.requests)
+            _check_solo(reply.batches, asked)
+            if reply.cascaded:
+                _same(do, "routed requests", len(reply.cascaded), asked.requests)
         case Counted():
-            _positive(do, (found.requests, found.input_tokens, found.output_tokens + (asked.turns == 1)))
-            _positive(do, () if found.forward_calls is None else (found.forward_calls,))
+            _positive(do, (reply.requests, reply.input_tokens, reply.output_tokens + (asked.turns == 1)))
+            _positive(do, () if reply.forward_calls is None else (reply.forward_calls,))
         case DeviceTimes():
-            _same(do, "batches with steps", len(found.steps_ns), len(found.prefill_ns))
-            _positive(do, found.prefill_ns)
-            for steps in found.steps_ns:
+            _same(do, "batches with steps", len(reply.steps_ns), len(reply.prefill_ns))
+            _positive(do, reply.prefill_ns)
+            for steps in reply.steps_ns:
                 _same(do, "steps", len(steps), asked.turns - 1)
                 _positive(do, steps)
         case Windows():
-            if not all(low <= high for low, high in found.logits):
+            if not all(low <= high for low, high in reply.logits):
                 raise _refused(do, "a smallest logit above the largest")
-        case Together() if not 0 <= found.differ <= found.requests:
-            raise _refused(do, f"{found.differ} of {found.requests} requests that differ")
+        case Together() if not 0 <= reply.differ <= reply.requests:
+            raise _refused(do, f"{reply.differ} of {reply.requests} requests that differ")
         case StepProfile():
-            _positive(do, () if found.gpu_busy_ms is None else (found.gpu_busy_ms,))
+            _positive(do, () if reply.gpu_busy_ms is None else (reply.gpu_busy_ms,))
         case dict() if do == CEILINGS.do:
-            _positive(do, found.values())
+            _positive(do, reply.values())
         case _:
             return
 
 
 def turn_times(result: Json, batches: int, turns: int) -> TurnTimes:
     """Return one side's times. Raises VariantFailed unless there is one above zero for every turn."""
-    found = read(DUET, result, Asked(0, turns))
-    _same("duet", "batches", len(found.durations_ns), batches)
-    for durations in found.durations_ns:
+    reply = read(DUET, result, Asked(0, turns))
+    _same("duet", "batches", len(reply.durations_ns), batches)
+    for durations in reply.durations_ns:
         _same("duet", "turns", len(durations), turns)
         _positive("duet", durations)
-    if found.replies:
-        _same("duet", "fingerprints of replies", len(found.replies), batches)
-    return found
+    if reply.replies:
+        _same("duet", "fingerprints of replies", len(reply.replies), batches)
+    return reply
 
 
-def check_requests(found: RequestAnswers, asked: int, *, replies: bool) -> None:
-    """Check that every request has an answer of the kind asked for, and that no likelihood is above 1."""
-    ours, others = (found.replies, found.likelihoods) if replies else (found.likelihoods, found.replies)
-    _same("requests", "answers", len(ours), asked)
+def check_requests(reply: RequestAnswers, asked: int, *, replies: bool) -> None:
+    """Check that every request has an answer of the right kind, and that no likelihood is above 1."""
+    answers, others = (reply.replies, reply.likelihoods) if replies else (reply.likelihoods, reply.replies)
+    _same("requests", "answers", len(answers), asked)
     _same("requests", "answers of another kind", len(others), 0)
-    if not all(one is None or -1e6 <= one[0] <= 0 for one in found.likelihoods):
+    if not all(pair is None or -1e6 <= pair[0] <= 0 for pair in reply.likelihoods):
         raise _refused("requests", "a log-likelihood that none can be")
 
 
-def check_answers(found: SuiteAnswers, asked: Sequence[Json], output_tokens: int) -> None:
-    """Check that every item of a suite has an entry of the kind asked for, and every choice its score."""
-    ours, others = (found.replies, found.scores) if output_tokens else (found.scores, found.replies)
-    _same("suite", "items", len(ours), len(asked))
+def check_answers(reply: SuiteAnswers, asked: Sequence[Json], output_tokens: int) -> None:
+    """Check that every item of a suite has an answer of the right kind, with a score for every choice."""
+    answers, others = (reply.replies, reply.scores) if output_tokens else (reply.scores, reply.replies)
+    _same("suite", "items", len(answers), len(asked))
     _same("suite", "answers of another kind", len(others), 0)
-    if found.both is not None:
-        _same("suite", "items of both models", len(found.both.requests), len(asked))
-    for item, one in zip(asked, found.scores, strict=False):
-        if one is not None:
-            _same("suite", "choices", len(one), len(item["choices"]))
-            if not all(-1e6 <= value <= 0 for value in one):
-                raise _refused("suite", f"log-likelihoods {one} of {item['id']}")
+    if reply.both is not None:
+        _same("suite", "items of both models", len(reply.both.requests), len(asked))
+    for item, scores in zip(asked, reply.scores, strict=False):
+        if scores is not None:
+            _same("suite", "choices", len(scores), len(item["choices"]))
+            if not all(-1e6 <= score <= 0 for score in scores):
+                raise _refused("suite", f"log-likelihoods {scores} of {item['id']}")
 
 
-def check_encodings(found: Encodings, texts: int) -> None:
+def check_encodings(reply: Encodings, texts: int) -> None:
     """Check that every text has its output, and that all are of one length."""
-    _same("encode", "texts", len(found.outputs), texts)
-    for row in found.outputs:
-        _same("encode", "numbers of a text", len(row), max(len(found.outputs[0]), 1))
+    _same("encode", "texts", len(reply.outputs), texts)
+    for row in reply.outputs:
+        _same("encode", "numbers of a text", len(row), max(len(reply.outputs[0]), 1))
 
 
-def check_windows(found: Windows, windows: int, positions: int) -> None:
+def check_windows(reply: Windows, windows: int, positions: int) -> None:
     """Check that every window is there, and has each statistic for every scored position."""
-    _same("score", "windows", len(found.windows), windows)
-    if found.logits:
-        _same("score", "ranges of logits", len(found.logits), windows)
-    for window in found.windows:
+    _same("score", "windows", len(reply.windows), windows)
+    if reply.logits:
+        _same("score", "ranges of logits", len(reply.logits), windows)
+    for window in reply.windows:
         four = (window.kld, window.same_top, window.ln_p_base, window.ln_p_variant)
         for values in (*four, *window.more.values(), *filter(None, [window.kinds])):
             _same("score", "positions", len(values), positions)
@@ -195,9 +197,9 @@ def _check_solo(batches: Sequence[TimedBatch], asked: Asked) -> None:
             raise _refused("solo", "a request that ended before its last token")
 
 
-def _same(do: str, what: str, found: int, wanted: int) -> None:
-    if found != wanted:
-        raise _refused(do, f"{found} {what} instead of {wanted}")
+def _same(do: str, what: str, count: int, wanted: int) -> None:
+    if count != wanted:
+        raise _refused(do, f"{count} {what} instead of {wanted}")
 
 
 def _positive(do: str, values: Iterable[float]) -> None:

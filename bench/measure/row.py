@@ -159,14 +159,14 @@ class VariantRun(Pairs):
 
     def ratio(self, units: list[UnitRecord]) -> PairRatio:
         """Return the ratio of the times of these pairs."""
-        ours = [sum(map(sum, unit.variant_ns)) for unit in units]
-        theirs = [sum(map(sum, unit.baseline_ns)) for unit in units]
+        variant_ns = [sum(map(sum, unit.variant_ns)) for unit in units]
+        baseline_ns = [sum(map(sum, unit.baseline_ns)) for unit in units]
         prior = prior_of(
             _kernels(self.row.arm, self.row.facts),
             _kernels(self.group.baseline, self._base_facts),
             apart=self._apart,
         )
-        return pair_ratio(ours, theirs, prior)
+        return pair_ratio(variant_ns, baseline_ns, prior)
 
 
 def _kernels(arm: Arm, facts: Facts | None) -> Kernels:

@@ -1,4 +1,4 @@
-"""Rows that are servers: a baseline under load by itself, a variant in pairs with its baseline."""
+"""Measure rows that are servers: a baseline under load by itself, a variant in pairs with its baseline."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def measure_alone(row: ArmUnderTest, fetch: Fetch) -> None:
 
 
 def _say_why_no_drift(row: ArmUnderTest) -> None:
-    """Record why a row has no drift, which its first pair takes back if it measures one."""
+    """Record why a row has no drift. Its first pair overwrites the reason if it does measure drift."""
     if not row.context.compares_outputs:
         row.record(drift_reason=served_drift.NOT_ASKED)
     elif not row.arm.is_baseline:

@@ -1,7 +1,7 @@
-"""Drift of a row that is a server: its distributions, or else its texts, beside those of the baseline.
+"""Measure the drift of a server: compare its distributions, or else its texts, with those of the baseline.
 
-A position or a reply is one request to each side, after their last block of load, so that it disturbs
-nothing that is timed.
+Each position or reply is one request to each side. They are sent after the last block of load, so that they
+disturb nothing that is timed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ REASON_LETTERS = 300
 
 
 def floor(server: Serving, row: ArmUnderTest) -> None:
-    """Ask the baseline's server twice for one window: what differs is noise of the server itself.
+    """Ask the baseline's server twice for one window, and record how far the two answers differ.
 
-    If the server cannot be asked, nothing is recorded, and its variants say why.
+    If the server cannot be asked, nothing is recorded; each variant then records why it has no drift.
     """
     settings = row.context.drift
     row.context.tell(Began(row.title, "noise floor of drift, asked twice"))
@@ -39,10 +39,11 @@ def floor(server: Serving, row: ArmUnderTest) -> None:
 
 
 def between(side: Callable[[int], Serving], row: ArmUnderTest) -> None:
-    """Compare both sides of a pair and record the windows. If one of them says too little of probabilities,
-    compare what they write, and record that with the reason; else record why nothing was compared.
+    """Compare the distributions of both sides, and record the windows.
 
-    ``side`` returns the server of a side, 0 for the baseline; it may stop the other one first.
+    If a server does not give its probabilities, compare what both write instead, and record the reason. If
+    that fails too, record why nothing was compared. ``side`` returns the server of a side, 0 for the
+    baseline; it may stop the other one first.
     """
     settings, asked = row.context.drift, "baseline"
     row.context.tell(Began(row.title, "drift, both servers"))
@@ -55,15 +56,15 @@ def between(side: Callable[[int], Serving], row: ArmUnderTest) -> None:
             variant = side(1).target
             run(must_have_same_tokens(variant.asker, scoring))
             of_variant = run(distributions_of(variant.asker, scoring.windows))
-            found = [compared(*one) for one in zip(scoring.windows, of_base, of_variant, strict=True)]
+            windows = [compared(*three) for three in zip(scoring.windows, of_base, of_variant, strict=True)]
     except VariantFailed as bad:
         return _by_text(side, row, f"{asked}: {one_line(bad.reason)[:REASON_LETTERS]}")
-    return row.record(drift=found, drift_reason="")
+    return row.record(drift=windows, drift_reason="")
 
 
 def _by_text(side: Callable[[int], Serving], row: ArmUnderTest, why: str) -> None:
-    """Compare what both servers write after the same pieces of the text; the baseline is asked twice, which
-    shows how far it is from itself. ``why`` there are no distributions is recorded too."""
+    """Compare what both servers write after the same pieces of the text. The baseline is asked twice, which
+    shows how much it differs from itself. ``why`` says why there are no distributions, and is recorded."""
     settings = row.context.drift
     row.context.tell(Began(row.title, "drift by text, both servers"))
     try:

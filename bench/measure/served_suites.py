@@ -29,40 +29,40 @@ def asked(context: RunContext) -> bool:
 
 
 def answer(server: Serving, row: ArmUnderTest) -> None:
-    """Ask a server every suite of the run, and record its answers, or for which suite it has none and why.
+    """Ask a server every suite of the run. Record its answers, and for which suites it has none and why.
 
-    A baseline keeps the items, because figures are computed from the journal alone.
+    A baseline records the items too, because figures are computed from the journal alone.
     """
     failed = []
     for suite in suites_of(row.context.drift.suites):
         try:
             with failing_as(Outcome.RUN_ERROR):
-                found = _answers(server, row, suite)
+                answered = _answers(server, row, suite)
         except VariantFailed as bad:
             failed.append(f"{suite.name}: {one_line(bad.reason)[:REASON_LETTERS]}")
         else:
-            row.record(suites={suite.name: found})
+            row.record(suites={suite.name: answered})
     if failed:
         row.record(suites_reason="; ".join(failed))
 
 
 def _answers(server: Serving, row: ArmUnderTest, suite: Suite) -> SuiteAnswers:
-    """Ask one suite: in the chat endpoint if its prompts are meant for the chat template, else in the other.
+    """Ask one suite: at the chat endpoint if its prompts need the chat template, else for completions.
 
-    An item that the server refuses, as one does that is too long for it, has no answer. Raises BenchError if
-    it refuses all of them, or if another request fails.
+    An item that the server refuses, for example because it is too long, has no answer. Raises BenchError if
+    the server refuses all of them, or if another request fails.
     """
     items = suite.items(row.context.drift.items)
     settings = replace(server.target.settings, api="chat" if suite.chat else "completions")
-    found: list[Said] = []
+    said: list[Said] = []
     for start in range(0, len(items), ITEMS_A_CALL):
         row.context.pause()
         row.context.tell(Began(row.title, f"suite {suite.name}, {start} of {len(items)}"))
         prompts = [item["prompt"] for item in items[start : start + ITEMS_A_CALL]]
-        found += run(answers(settings, prompts, suite.output_tokens))
-        must_be_modest(found)
-    if all(one.refused for one in found):
-        raise BenchError(f"the server refused every item: {found[0].refused}")
+        said += run(answers(settings, prompts, suite.output_tokens))
+        must_be_modest(said)
+    if all(reply.refused for reply in said):
+        raise BenchError(f"the server refused every item: {said[0].refused}")
     kept = tuple(map(files.kept, items)) if row.arm.is_baseline else ()
-    texts = tuple(None if one.refused else one.text for one in found)
+    texts = tuple(None if reply.refused else reply.text for reply in said)
     return SuiteAnswers(files.digest(items), replies=texts, items=kept)

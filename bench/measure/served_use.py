@@ -1,8 +1,8 @@
-"""What a server that was started here takes under load: memory, and energy by the counters of the hardware.
+"""Measure the memory and the energy of a server that was started here, while it is under load.
 
-Both are read before and after a block, never during it. On a GPU, all boards count on which a process of the
-server holds memory. If the driver names none of its processes (a container hides their numbers), the
-machine's only board counts.
+Both are read before and after a block, never during it. On a GPU, every board counts on which a process of
+the server holds memory. If the driver names none of its processes (a container hides their numbers), the
+machine's only board counts, if it has no more than one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Meter:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Read everything before and after the block inside."""
+        """Read the counters before and after the block that runs inside this context."""
         before, began = self._read(), monotonic()
         yield
         seconds, after = monotonic() - began, self._read()
@@ -58,8 +58,8 @@ class Meter:
 
     def served(self, samples: Sequence[Sample], *, disturbed: bool) -> None:
         """Count what the block inside ``watching`` has served; ``disturbed`` says that others worked too."""
-        self._requests += sum(one.ok for one in samples)
-        self._tokens += sum(one.n_out for one in samples if one.ok)
+        self._requests += sum(sample.ok for sample in samples)
+        self._tokens += sum(sample.n_out for sample in samples if sample.ok)
         if disturbed and self._missing is None:
             self._missing = NEIGHBOURS
 
@@ -90,7 +90,7 @@ class Meter:
         )  # fmt: skip
 
     def _boundary(self) -> str:
-        named = dict.fromkeys(one.boundary for one in self._counters)
+        named = dict.fromkeys(counter.boundary for counter in self._counters)
         many = f" × {len(self._counters)}" if len(self._counters) > 1 else ""
         return " and ".join(named) + many + ("" if self._on_gpu else ", with the client")
 
@@ -99,24 +99,24 @@ class Meter:
         if self._missing is not None:
             return None
         try:
-            return sum(one.read() for one in self._counters if one.read is not None)
+            return sum(counter.read() for counter in self._counters if counter.read is not None)
         except CounterReset:
             self._missing = RESET
             return None
 
 
 def _counters(boards: Sequence[Gpu], *, on_gpu: bool) -> tuple[list[Counter], NoCounter | None]:
-    """Return the counters, and why they cannot be used if they cannot."""
+    """Return the counters, or none and the reason why there is none to use."""
     if on_gpu and not boards:
         library = nvml.library()
         return [], NoCounter(library.code, library.reason) if isinstance(library, NoNvml) else NO_BOARD
-    found = [energy.find("cuda", board) for board in boards] if on_gpu else [energy.find("cpu")]
-    for one in found:
-        if isinstance(one, NoCounter):
-            return [], one
-        if one.read is None:
-            return [], NoCounter("no_energy_counter", f"{one.boundary}: only power is known, not energy")
-    return [one for one in found if isinstance(one, Counter)], None
+    counters = [energy.find("cuda", board) for board in boards] if on_gpu else [energy.find("cpu")]
+    for counter in counters:
+        if isinstance(counter, NoCounter):
+            return [], counter
+        if counter.read is None:
+            return [], NoCounter("no_energy_counter", f"{counter.boundary}: only power is known, not energy")
+    return [counter for counter in counters if isinstance(counter, Counter)], None
 
 
 def _boards_of(pids: Sequence[int]) -> list[Gpu]:
@@ -125,8 +125,8 @@ def _boards_of(pids: Sequence[int]) -> list[Gpu]:
     if isinstance(library, NoNvml):
         return []
     boards = nvml.boards(library)
-    ours = [one for one in boards if set(nvml.processes(library, one) or ()) & set(pids)]
-    return ours or (boards if len(boards) == 1 else [])
+    used = [board for board in boards if set(nvml.processes(library, board) or ()) & set(pids)]
+    return used or (boards if len(boards) == 1 else [])
 
 
 def _held(boards: Sequence[Gpu], pids: Sequence[int]) -> int:
@@ -135,4 +135,4 @@ def _held(boards: Sequence[Gpu], pids: Sequence[int]) -> int:
     if isinstance(library, NoNvml):
         return 0
     each = [nvml.processes(library, board) or {} for board in boards]
-    return sum(held or 0 for found in each for pid, held in found.items() if pid in pids)
+    return sum(held or 0 for by_pid in each for pid, held in by_pid.items() if pid in pids)

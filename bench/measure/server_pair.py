@@ -1,9 +1,9 @@
 """A baseline's server and a variant's server under the same load, in blocks that alternate: A B B A.
 
-Both servers are new for each pair, as processes are in ``fresh_pair``, and both stay up while they take turns
-if memory has room for two. Else one is stopped before the other is started. A random draw decides which side
-is A. Both get the same prompts at the same times. A pair in which the client was the bottleneck in any block
-is void, and so is one in which others used the machine.
+Both servers are started anew for each pair, as processes are in ``fresh_pair``. If memory has room for two,
+both stay up while they take turns; otherwise one is stopped before the other is started. A random draw
+decides which side is A. Both get the same prompts at the same times. A pair is void if the client was the
+bottleneck in one of its blocks, or if others used the machine.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ ROOM = 1.25
 class ServerPair:
     """The two sides of pair ``number``. With ``rows`` both are also recorded in the journal.
 
-    In the ``first`` pair of a row, what the variant's server takes is read, and the outputs are compared when
-    the blocks are over.
+    In the ``first`` pair of a row the memory and energy of the variant's server are measured too, and the
+    outputs of both are compared after the blocks.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class ServerPair:
         began, first = monotonic(), self._draw.randrange(2)
         self._plans = [plan_of(row, self._draw.randrange(1 << 20) * SEED_SPAN) for row in self.sides]
         self._plans[1] = replace(self._plans[1], seed=self._plans[0].seed)
-        found: tuple[list[LoadBlock], list[LoadBlock]] = ([], [])
+        blocks: tuple[list[LoadBlock], list[LoadBlock]] = ([], [])
         self._asked: dict[int, list[Asked] | None] = {}
         self._ticks: list[tuple[Ticks, Ticks]] = []
         self._open: dict[int, tuple[ExitStack, Serving]] = {}
@@ -74,7 +74,7 @@ class ServerPair:
         try:
             for place, turn in zip(ROUND, ORDER, strict=True):
                 side = turn ^ first
-                found[side].append(self._block(side, place))
+                blocks[side].append(self._block(side, place))
             took_s = monotonic() - began
             if self._watched is not None:
                 self._watched.record_use()
@@ -90,10 +90,10 @@ class ServerPair:
             variant=self.variant.arm.name,
             batches=(),
             spawned_first=first,
-            void=_void([*found[0], *found[1]]) or self._disturbed(),
+            void=_void([*blocks[0], *blocks[1]]) or self._disturbed(),
             noise=max((noise.between("unit", *ticks) for ticks in self._ticks), key=_foreign, default={}),
             took_s=round(took_s, 3),
-            loads=Sides(tuple(found[0]), tuple(found[1])),
+            loads=Sides(tuple(blocks[0]), tuple(blocks[1])),
         )
 
     @property
@@ -102,7 +102,7 @@ class ServerPair:
         return self.base, self.variant
 
     def _disturbed(self) -> str:
-        """Say that others used the machine during a block; the gate allows for all but the hypervisor."""
+        """Say that others used the machine during a block; '' if not. A gate minds only the hypervisor."""
         gate, most = not self.context.duets, self.context.measure.max_disturbance
         for ticks in self._ticks:
             if gate and noise.stolen(*ticks):
@@ -126,7 +126,7 @@ class ServerPair:
             return block
 
     def _prompts(self, place: int) -> list[Asked] | None:
-        """Make the prompts of a round, for both sides; a search makes its own."""
+        """Return the prompts of a round, which both sides get; None for a search, which makes its own."""
         plan = self._plans[0]
         if plan.searches:
             return None
@@ -167,8 +167,9 @@ class ServerPair:
             self._open = {}
 
 
-def _foreign(found: Json) -> float:
-    return float(found["foreign_share"])
+def _foreign(record: Json) -> float:
+    """Return the share of the processors that others had, from a record of noise."""
+    return float(record["foreign_share"])
 
 
 def plan_of(row: ArmUnderTest, seed: int) -> Plan:
@@ -178,13 +179,13 @@ def plan_of(row: ArmUnderTest, seed: int) -> Plan:
 
 
 def _void(blocks: list[LoadBlock]) -> str:
-    """Say in which way the client spoiled a pair; '' if it did not. Its figures decide nothing here."""
+    """Say how the client spoiled a pair; '' if it did not. What was measured never decides this."""
     return next((block.void[0] for block in blocks if block.void), "")
 
 
 @contextmanager
 def server_alone(row: ArmUnderTest, fetch: Fetch, seed: int) -> Iterator[tuple[Serving, Plan]]:
-    """Start a row's server by itself, warm, and yield it with its plan."""
+    """Start a row's server by itself, warm it up, and yield it with the plan of its load."""
     plan = plan_of(row, seed)
     with serving(row, fetch, cores_for(row)) as server:
         server.warm_up(run(server.prompts(seed).of(plan.first())))

@@ -1,4 +1,4 @@
-"""The server of a row: found at its address, or started, on which processors, and stopped at the end."""
+"""Find the server of a row at its address, or start it on its processors and stop it at the end."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ def serving(row: ArmUnderTest, fetch: Callable[..., LocalModel], cores: Apart = 
 
 
 def cores_for(*sides: ArmUnderTest) -> Apart:
-    """Return how the client and the servers of these rows, which are measured together, share the processors.
+    """Return how the client and the servers of these rows, measured together, share the processors.
 
-    Both sides of a pair get the same ones. A server of somebody else on this machine cannot be moved, and
-    without a server on this machine there is nothing to keep apart.
+    Both sides of a pair get the same processors. A server on this machine that somebody else has started
+    cannot be moved. If no server runs on this machine, there is nothing to keep apart.
     """
-    there = [address_of(row.arm.runtime) for row in sides]
-    if any(one is not None and one.local for one in there):
+    addresses = [address_of(row.arm.runtime) for row in sides]
+    if any(address is not None and address.local for address in addresses):
         return Apart(why_not="a server here was started by somebody else")
-    if all(there):
+    if all(addresses):
         return SHARED
     wanted = sides[0].context.measure.pin_client
     threads = max(_threads_of(row.arm) for row in sides)
@@ -76,14 +76,15 @@ def _threads_of(arm: Arm) -> int:
 
 
 def _threads(arm: Arm, cores: Apart) -> tuple[str, ...]:
-    """Tell an engine how many processors it has, if it takes that and the config does not say: llama.cpp
-    counts those of the machine."""
+    """Return the argument that tells an engine how many processors it has, if it knows such an argument and
+    the config does not give it: llama.cpp counts those of the whole machine."""
     flag = plugins.load("runtimes", arm.runtime.name).FLAGS.get("threads")
     args: Any = dict(arm.runtime.own).get("args") or {}
     return () if arm.runtime.threads else cores.told(flag, arguments(args))
 
 
 def _there(arm: Arm) -> Target:
+    """Return a server that runs already, at the address that the config gives."""
     own = dict(arm.runtime.own)
     server = address_of(arm.runtime)
     assert server is not None, "asked only of a server that has an address"
@@ -98,7 +99,7 @@ def _manner(own: dict[str, Any], extra: dict[str, object]) -> Manner:
 
 
 def _launch(arm: Arm, model: LocalModel, more: tuple[str, ...] = ()) -> Launch:
-    """Return what is started: the arm's own arguments come last, so that they win."""
+    """Return how to start the server. The row's own arguments come last, because the last one wins."""
     runtime, own = arm.runtime, dict(arm.runtime.own)
     kind = plugins.load("runtimes", runtime.name)
     values = ((flag, getattr(runtime, key)) for key, flag in kind.FLAGS.items())

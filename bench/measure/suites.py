@@ -18,8 +18,8 @@ ITEMS_A_CALL = 40  # an interrupt waits for one call at most
 
 
 def answer(row: ArmUnderTest) -> None:
-    """Ask the model every suite of the run, or record why not. A baseline keeps the items, because figures
-    are computed from the journal alone."""
+    """Ask the model every suite of the run, and record its answers or why there are none. A baseline records
+    the items too, because figures are computed from the journal alone."""
     asked, tasks = suites_of(row.context.drift.suites), lm_eval_of(row.context.drift.suites)
     if not asked and tasks is None:
         return None
@@ -57,10 +57,12 @@ def _joined(parts: Sequence[BothAnswered]) -> BothAnswered | None:
     if not parts:
         return None
     sides = (
-        Answered(tuple(chain(*(one.scores for one in side))), tuple(chain(*(one.replies for one in side))))
-        for side in ([one.edge for one in parts], [one.cloud for one in parts])
+        Answered(
+            tuple(chain(*(part.scores for part in side))), tuple(chain(*(part.replies for part in side)))
+        )
+        for side in ([part.edge for part in parts], [part.cloud for part in parts])
     )
-    return BothAnswered(tuple(chain(*(one.requests for one in parts))), *sides)
+    return BothAnswered(tuple(chain(*(part.requests for part in parts))), *sides)
 
 
 def _ask(row: ArmUnderTest, suite: Suite, asked: Sequence[Json], done: str) -> SuiteAnswers:
@@ -69,6 +71,6 @@ def _ask(row: ArmUnderTest, suite: Suite, asked: Sequence[Json], done: str) -> S
     result = row.worker.ask(
         "suite", row.context.measure.timeout_s, items=list(asked), output_tokens=suite.output_tokens
     )
-    found = replies.read(replies.SUITE, result, row.asked)
-    replies.check_answers(found, asked, suite.output_tokens)
-    return replace(found, digest="")
+    answered = replies.read(replies.SUITE, result, row.asked)
+    replies.check_answers(answered, asked, suite.output_tokens)
+    return replace(answered, digest="")

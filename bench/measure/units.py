@@ -1,7 +1,7 @@
-"""The sample of the gate: a unit is one fresh pair of workers that decode the same requests in turns.
+"""Measure the units of a gate: each is one fresh pair of workers that decode the same requests in turns.
 
 A unit is void if the hypervisor or a quota took too much processor time meanwhile, or if somebody else used
-the GPU or heat slowed it. Its result never decides that.
+the GPU, or if heat slowed the GPU. The times that were measured never decide that.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The environment variables of a worker: few of the harness's own, and those that steady its times."""
+"""Choose the environment variables of a worker: few of the harness's own, and some that steady its times."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def worker_environment(
     # processor as soon as OpenMP is loaded, and two workers would load on one processor while the other is
     # idle.
     bound = BOUND if threads != 1 else {}
-    ours = {
+    added = {
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as NVML and nvidia-smi number them; the user's own order stays
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
@@ -50,21 +50,25 @@ def worker_environment(
         **(bound | SPINS_BRIEFLY | KEEPS_ITS_MEMORY if on_cpu else {}),
     }
     if threads is not None:
-        ours |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    return {**ours, **kept}
+        added |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    return {**added, **kept}
 
 
 def package_places() -> list[str]:
-    """Return the directories on ``PYTHONPATH`` as whole paths: a worker may stand elsewhere. An empty entry
-    is the directory in which the user stands, from which nothing is imported."""
+    """Return the directories on ``PYTHONPATH`` as absolute paths, because a worker may run in another
+    directory. An empty entry, which is the user's current directory, is left out: nothing is imported from
+    there."""
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     return [str(Path(place).absolute()) for place in given if place]
 
 
 def _compiled_here(kept: Mapping[str, str]) -> dict[str, str]:
-    """Return where a worker keeps what it has compiled, if the user has not said so: in the cache of this
-    package, for all workers. Compiling an 8B model takes minutes; what is kept is keyed by the code itself,
-    so that both sides of a pair find the same kernels, and a changed graph finds none."""
+    """Return where workers keep compiled code, unless the user has chosen a place: in the cache of this
+    package.
+
+    Compiling an 8B model takes minutes. Compiled code is found by the digest of its source, so both sides of
+    a pair find the same kernels, and a changed graph finds none.
+    """
     place = cache_root() / "compiled"
     wanted = {"TORCHINDUCTOR_CACHE_DIR": place / "inductor", "TRITON_CACHE_DIR": place / "triton"}
     return {name: str(path) for name, path in wanted.items() if name not in kept}

@@ -1,4 +1,4 @@
-"""One worker process: start it, send it commands, end it, and say how it ended.
+"""Start one worker process, send it commands, end it, and say how it ended.
 
 The harness sleeps in a selector while a worker works; it never polls. A worker runs in its own session, gets
 only an allow-list of environment variables, and dies with the harness.
@@ -71,16 +71,16 @@ class WorkerProcess:
 
     def _spawn(self) -> None:
         """Start the child with one end of a socket pair; the harness keeps the other end."""
-        self._channel, theirs = socket.socketpair()
+        self._channel, worker_end = socket.socketpair()
         self._channel.settimeout(STALL_S)
         entry = Path(bench.__file__).parent / "worker" / "__main__.py"
-        command = [self._python, str(entry), str(theirs.fileno()), str(os.getpid())]
+        command = [self._python, str(entry), str(worker_end.fileno()), str(os.getpid())]
         command += [] if self._memory_limit is None else [str(self._memory_limit)]
-        with theirs, self._opened_log() as output:
+        with worker_end, self._opened_log() as output:
             try:
                 self._process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                    env=self._environment, pass_fds=[theirs.fileno()], start_new_session=True,
+                    env=self._environment, pass_fds=[worker_end.fileno()], start_new_session=True,
                     cwd=self._directory,
                 )  # fmt: skip
             except OSError as bad:

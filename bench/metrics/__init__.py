@@ -1,8 +1,8 @@
-"""The figures of one row, from its record: one file for each family. Pure functions; no clock, no torch.
+"""Compute the figures of a row from its record, with one file for each family. No clock, no torch.
 
-A family has ``METRICS`` and ``figures(arm, run)``. It may have ``PLACE``, a number that orders the list of
-families, and ``worked(arm, run)``, which returns for some of its metrics the arithmetic with the row's own
-numbers put in. ``bench explain`` prints it, and a test computes it again.
+A family has ``METRICS`` and ``figures(arm, run)``, which is a pure function. It may have ``PLACE``, a number
+that orders the list of families, and ``worked(arm, run)``, which returns the arithmetic of some of its
+metrics with the row's own numbers. ``bench explain`` prints it, and a test computes it again.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ DRIFT = (
 def families() -> tuple[ModuleType, ...]:
     """Return every family, including the suites of drift, in the order in which they are listed."""
     modules = [module for kind in ("metrics", "drift.suites") for _name, module in plugins.each(kind)]
-    found = [module for module in modules if hasattr(module, "METRICS")]
-    return tuple(sorted(found, key=lambda module: (getattr(module, "PLACE", LAST), module.__name__)))
+    with_metrics = [module for module in modules if hasattr(module, "METRICS")]
+    return tuple(sorted(with_metrics, key=lambda module: (getattr(module, "PLACE", LAST), module.__name__)))
 
 
 @cache
@@ -39,12 +39,13 @@ def all_metrics() -> dict[str, Metric]:
 
 
 def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
-    """Return the arithmetic of a row's own figures with its numbers, by metric, where a family has it."""
-    found: dict[str, str] = {}
+    """Return the arithmetic of a row's figures with its own numbers, by metric, as far as families have
+    it."""
+    arithmetic: dict[str, str] = {}
     for family in families():
         if hasattr(family, "worked"):
-            found |= family.worked(arm, run)
-    return found
+            arithmetic |= family.worked(arm, run)
+    return arithmetic
 
 
 @cache

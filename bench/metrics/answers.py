@@ -1,7 +1,7 @@
-"""What an answer costs: a reply up to its end, with the reasoning before it.
+"""Compute what an answer costs: a reply up to its end, with the reasoning before it.
 
-A pass decodes ``output_tokens`` for every request, so that each step is timed alike on both sides. The time
-stamp of the token that ended a reply says what that answer took alone. With a batch it is that of its last
+A pass decodes ``output_tokens`` for every request, so that both sides time the same number of steps. The time
+stamp of the token that ended a reply says how long that answer took; for a batch it is that of its last
 answer. A run has these figures if its workers counted the tokens of its answers.
 """
 
@@ -28,14 +28,15 @@ PER_ANSWER = Metric(
 )  # fmt: skip
 PLACE = 5.4
 METRICS = (PER_ANSWER, TOKENS, REASONING)
-# Beyond these a row is judged by its answers and not by its tokens; MLPerf flags the same band.
+# If lengths differ by more than this, a row is judged by its answers and not by its tokens. MLPerf flags the
+# same band.
 SAME_LENGTH = (0.9, 1.1)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the figures; none at all where answers were not counted.
+    """Return the figures; an empty dict if answers were not counted.
 
-    They are None where more than half of the replies were cut at ``output_tokens``.
+    All of them are None if more than half of the replies were cut at ``output_tokens``.
     """
     if arm.answers is None:
         return {}
@@ -100,10 +101,11 @@ def _until_end(batch: TimedBatch, answers: Sequence[Answer]) -> float:
 
 
 def share_ratio(arm: ArmRecord, run: RunRecord) -> Interval | None:
-    """Return what turns a ratio of whole passes into one of answers; None where they cannot be compared.
+    """Return the factor that turns a ratio of whole passes into a ratio of answers; None if the answers
+    cannot be compared.
 
-    It is the time up to the end of the answers as a share of the time of the whole pass, variant ÷ baseline,
-    with an interval over batches of the same prompts.
+    Each side has a share: the time up to the end of its answers ÷ the time of its whole pass. The factor is
+    the variant's share ÷ the baseline's, with an interval over batches of the same prompts.
     """
     base = run.baseline_of(arm)
     if base is None or arm.is_baseline or not (known(arm) and known(base)):
@@ -113,7 +115,7 @@ def share_ratio(arm: ArmRecord, run: RunRecord) -> Interval | None:
     shares = []
     for side in (arm, base):
         mean = math.fsum(batch.duration_s for batch in side.solo) / len(side.solo)
-        shares.append([one / mean for one in _seconds_of_batches(side)])
+        shares.append([taken_s / mean for taken_s in _seconds_of_batches(side)])
     return ratio_interval(*shares)
 
 

@@ -20,11 +20,11 @@ from bench.stats.verdict import RatioDesign, Verdict, verdict_of
 
 @dataclass(frozen=True)
 class Comparison:
-    """One ratio of ``run.json``'s ``comparisons``, variant ÷ baseline; ``verdict`` knows the better side.
+    """A ratio in the ``comparisons`` of ``run.json``: variant ÷ baseline, with its verdict.
 
-    ``pairs`` is the number of fresh pairs of processes that it rests on, ``pair_sd`` the spread of their log
-    ratios (None for a single pair). ``value``, with its bounds, is the baseline's figure, measured alone,
-    times the ratio.
+    ``design`` says what it was computed from, ``pairs`` how many pairs of fresh processes that were, and
+    ``pair_sd`` how far their log ratios lie apart (None for a single pair). ``value``, with its bounds, is
+    the ratio times the baseline's own figure, which was measured alone.
     """
 
     variant: str
@@ -47,8 +47,9 @@ class Comparison:
 def compare_all(run: RunRecord) -> list[Comparison]:
     """Return every ratio of every variant, row by row.
 
-    A timed figure is called ``better`` or ``worse`` at a family-wise error rate over the rows of the run,
-    metric by metric (``stats.pairs.told_apart``): a table of forty rows is as careful as a table of one.
+    For each timed metric all rows of the run share one error rate (``stats.pairs.told_apart``), so that a
+    table of forty rows is no more likely to call a row ``better`` or ``worse`` by mistake than a table of
+    one.
     """
     ratios = [(arm, ratio) for arm in run.arms for ratio in ratios_of(run, arm)]
     apart: dict[tuple[str, str, str], bool] = {}
@@ -66,12 +67,13 @@ def compare_all(run: RunRecord) -> list[Comparison]:
 def _alone(base: ArmRecord, run: RunRecord) -> Figures:
     """Return the baseline's own figures, as measured alone."""
     families = (latency, throughput, cost, answers, goodput, under_load)
-    return {name: one for family in families for name, one in family.figures(base, run).items()}
+    return {key: figure for family in families for key, figure in family.figures(base, run).items()}
 
 
 def compare(run: RunRecord, variant: ArmRecord) -> list[Comparison]:
     """Return every ratio of one variant to the baseline of its cell, judged among all rows of the run."""
-    return [one for one in compare_all(run) if (one.group, one.variant) == (variant.group, variant.name)]
+    key = variant.group, variant.name
+    return [ratio for ratio in compare_all(run) if (ratio.group, ratio.variant) == key]
 
 
 def _comparison(

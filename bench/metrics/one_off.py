@@ -1,4 +1,4 @@
-"""The cost of an optimisation that is spent once, and how many requests earn it back."""
+"""Compute the cost of an optimisation that is paid once, and how many requests earn it back."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ def seconds(arm: ArmRecord) -> float | None:
     """Return the measured seconds of calibration and training; 0.0 if there were none, None if not loaded."""
     if arm.loaded is None:
         return None
-    return sum((float(one["took_s"]) for one in arm.loaded.one_off_bills()), 0.0)
+    return sum((float(bill["took_s"]) for bill in arm.loaded.one_off_bills()), 0.0)
 
 
 def _paid_seconds(loaded: Loaded) -> float:
-    """Return the seconds at the price of the row.
+    """Return the seconds to pay for at the row's price.
 
-    Work on more processors than the row is served with costs as much more. On a GPU, the GPU is what is
-    priced.
+    Work on twice as many processors as the row is served with counts twice. On a GPU, the price is that of
+    the GPU, so processors do not count.
     """
     threads = None if loaded.facts.on_gpu else loaded.facts.threads
     total = 0.0
-    for one in loaded.one_off_bills():
-        processors = one.get("details", {}).get("processors")
-        total += one["took_s"] * (processors / threads if processors and threads else 1.0)
+    for bill in loaded.one_off_bills():
+        processors = bill.get("details", {}).get("processors")
+        total += bill["took_s"] * (processors / threads if processors and threads else 1.0)
     return total
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return both figures; None without one-off work. A break-even also needs a saving that was shown."""
+    """Return both figures; None without one-off work. A break-even also needs the verdict ``better``."""
     found: Figures = {metric.key: None for metric in METRICS}
     spent = seconds(arm)
     if not spent or arm.loaded is None:
@@ -50,7 +50,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     found[USD.key] = USD.scalar(usd, seconds=spent)
     base = run.baseline_of(arm)
     paid = value_of(cost.figures(base, run)[cost.PER_REQUEST.key]) if base else None
-    ratio = next((one for one in compare(run, arm) if one.metric == cost.PER_REQUEST.key), None)
+    ratio = next((each for each in compare(run, arm) if each.metric == cost.PER_REQUEST.key), None)
     if paid is not None and ratio is not None and ratio.verdict == Verdict.BETTER:
         found[BREAK_EVEN.key] = BREAK_EVEN.scalar(
             model.break_even_requests(usd, paid, paid * ratio.ratio), saving_usd=paid * (1 - ratio.ratio)

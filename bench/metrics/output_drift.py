@@ -1,4 +1,4 @@
-"""Drift of the output distribution from the baseline's, on the evaluation text."""
+"""Compute how far a row's output distribution is from the baseline's, on the evaluation text."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ METRICS = (KLD, KLD_P99, KLD_MAX, TOP1, PPL, PPL_RATIO, RMS)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the drift, and notes on what it was scored on. A baseline has a perplexity and no drift."""
+    """Return the drift, with notes that say on what it was scored. A baseline has a perplexity and no
+    drift."""
     found: Figures = {metric.key: None for metric in METRICS}
     if arm.is_baseline:
-        seen = _baselines_windows(arm, run)
-        return found | {PPL.key: _perplexity([window.ln_p_base for window in seen], run)}
+        windows = _baselines_windows(arm, run)
+        return found | {PPL.key: _perplexity([window.ln_p_base for window in windows], run)}
     if not arm.drift:
         return found
     windows, notes = arm.drift, scored_on(arm.drift, run)
@@ -63,15 +64,15 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
 
 
 def above_floor(figure: Figure) -> bool:
-    """Return whether a mean KL is more than the baseline shows against itself, in any circumstances."""
-    found = [figure.notes.get("noise_floor"), *(figure.notes.get("floors") or {}).values()]
-    return figure.value > max(1e-9, *(floor or 0.0 for floor in found))
+    """Return whether a mean KL is above all noise floors, which compare the baseline with itself."""
+    measured = [figure.notes.get("noise_floor"), *(figure.notes.get("floors") or {}).values()]
+    return figure.value > max(1e-9, *(floor or 0.0 for floor in measured))
 
 
 def _baselines_windows(base: ArmRecord, run: RunRecord) -> Sequence[DriftWindow]:
-    """Return the windows that the variants were scored on, so that all perplexities are of the same text.
+    """Return the windows on which the variants were scored, so that all perplexities are of the same text.
 
-    If none was scored, return those of the noise floor, each once.
+    If no variant was scored, return the windows of the noise floor, each once.
     """
     scored = [arm.drift for arm in run.arms if arm.group == base.group and not arm.is_baseline]
     return max(scored, key=len, default=()) or tuple(dict.fromkeys(base.floor))
@@ -86,7 +87,7 @@ def _perplexity(ln_p: Sequence[Sequence[float]], run: RunRecord) -> Figure | Non
 
 
 def scored_on(windows: Sequence[DriftWindow], run: RunRecord) -> dict[str, object]:
-    """Return what a figure of these windows rests on, for its notes."""
+    """Return the notes of a figure over these windows: how many there are, and of which text."""
     return _notes([window.kld for window in windows], run)
 
 
@@ -103,7 +104,7 @@ def _notes(values: Sequence[Sequence[float]], run: RunRecord) -> dict[str, objec
 
 
 def shortfall(run: RunRecord) -> str | None:
-    """Say so if the text has fewer windows than the tokens asked for would fill, else None."""
+    """Return a sentence if the text has fewer tokens than were asked for; None if it has enough."""
     asked, window = (run.spec.get("drift", {}).get(key) for key in ("tokens", "window"))
     scored = [arm.drift for arm in run.arms if arm.drift and arm.status == Outcome.OK]
     if not scored or not asked or not window:
@@ -111,7 +112,7 @@ def shortfall(run: RunRecord) -> str | None:
     most = max(scored, key=len)
     if len(most) >= max(asked // window, 1):
         return None
-    return f"drift: {scored_words(sum(len(one.kld) for one in most), asked)}"
+    return f"drift: {scored_words(sum(len(window.kld) for window in most), asked)}"
 
 
 def scored_words(n: int, asked: int) -> str:

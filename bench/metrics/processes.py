@@ -1,7 +1,7 @@
-"""How far apart the processes of a row are, which a figure of one process does not show.
+"""Compute how far apart the processes of a row are, which a figure of one process does not show.
 
-A row's absolute figures come from one process alone. The pairs of processes that its ratio comes from decode
-the same requests, so their spread says what another process, minutes later, would have measured.
+A row's absolute figures come from a single process. The pairs of processes from which its ratio comes decode
+the same requests, so their spread shows how far another process, minutes later, would have been from it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from bench.stats.pairs import LEAST_PAIRS
 def half_width(arm: ArmRecord, run: RunRecord) -> float:
     """Return how far the mean of all processes may lie from that of one, on the log scale, with 95 %.
 
-    It is t·s: s is the standard deviation of the log of the times of the arm's processes, each compared with
-    the solo pass over the same batches, and t is Student's for so many. It is 0.0 for fewer than two.
+    It is t·s. Each process of the arm is compared with the solo pass over the same batches; s is the standard
+    deviation of the logs of these ratios, and t is Student's for so many processes. It is 0.0 for fewer than
+    two.
     """
     alone_ns = [batch.end_ns - batch.sent_ns for batch in arm.solo]
     logs = [
@@ -33,8 +34,9 @@ def half_width(arm: ArmRecord, run: RunRecord) -> float:
 def mean_time(arm: ArmRecord, run: RunRecord) -> Interval:
     """Return the mean seconds of a batch of the solo pass, with the bounds of the mean over all processes.
 
-    The processes decode the same batches, so they show what another process would have taken for the whole
-    pass, noise of requests included. Only without them do the bounds come from the requests.
+    The processes decode the same batches, so they show how long another process would have taken for the
+    whole pass, noise of requests included. The bounds come from the requests only if there are no such
+    processes.
     """
     mean = positive_mean([batch.duration_s for batch in arm.solo])
     half = half_width(arm, run)
@@ -52,10 +54,10 @@ def like_time(value: float, arm: ArmRecord, run: RunRecord) -> Interval:
 
 
 def between_starts(value: float | None, seen: Sequence[float]) -> Interval | None:
-    """Return what one process showed once, such as how long it took to load, with bounds of what all of the
-    row's processes show: ``value·exp(±t·s)``, s being the standard deviation of their logarithms.
+    """Return a value that one process showed once, such as its load time, with bounds from all processes of
+    the row: ``value·exp(±t·s)``, where s is the standard deviation of the logarithms of their values.
 
-    Fewer than five processes give no bounds. None without a value.
+    Fewer than five processes give no bounds. The result is None without a value.
     """
     if value is None:
         return None

@@ -1,8 +1,8 @@
-"""Ratios of a variant to its baseline, each from the best design that could run: pairs, blocks, solo passes.
+"""Compute the ratios of a variant to its baseline, each from the best measurement that there is.
 
-They come from the duet: fresh pairs of processes in which both sides ran in turns. If the duet could not run
-(another workload, an engine without steps), they come from the solo passes, with an interval that allows for
-the time between them.
+For most rows these are the pairs of fresh processes in which both sides ran in turns, for servers the blocks
+under load. If there are no pairs (the workloads differ, or the engine has no steps), the solo passes are
+compared, with an interval that allows for the time between them.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ SERVED = (*TIMED, goodput.PER_GOOD, goodput.GOODPUT)
 class Ratio:
     """A ratio before its verdict.
 
-    ``p`` is how likely a ratio so far from 1 is by chance if nothing differs. It is None for a single
-    reading, because the interval of a single reading does not come from sampling. ``fails_more`` says that
-    more requests of the variant failed than of the baseline: it is then never called better.
+    ``p`` is the probability of a ratio so far from 1 if nothing differs. It is None for a single reading,
+    whose interval does not come from sampling. ``fails_more`` says that more requests of the variant failed
+    than of the baseline; the variant is then never called better.
     """
 
     metric: Metric
@@ -63,8 +63,8 @@ class Ratio:
 def ratios_of(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
     """Yield the ratios of a row.
 
-    A baseline has none, nor has a pair of rows of which one did not end well or has no figures: an unfit row
-    has only its solo passes, from a busy machine. The units of a gate are not used here.
+    A baseline has none. Nor is there a ratio if the row or its baseline did not end well: an unfit row, for
+    example, has only solo passes from a busy machine. The units of a gate are not used here.
     """
     base = run.baseline_of(variant)
     if base is None or variant.is_baseline:
@@ -84,8 +84,8 @@ def ratios_of(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
 def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator[Ratio]:
     """Yield the ratios from pairs of processes.
 
-    Cost is time times the price of what is occupied; per token it also counts each side's own tokens. That of
-    a cascade is what its requests cost by their two prices.
+    Cost is time times the price of what is occupied; cost per token also counts each side's own tokens. The
+    cost of a cascade is what its requests cost by the prices of its two models.
     """
     units = run.valid_units_of(variant)
     hourly = cost.hourly_usd(variant, run) / cost.hourly_usd(base, run)
@@ -111,24 +111,26 @@ def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator
 
 
 def _of_answers(request: Ratio, share: Interval) -> Ratio:
-    """Return the ratio of the cost of an answer: that of a request, times that of the shares up to the ends.
+    """Return the ratio of the cost of an answer: the ratio of a request, times the ratio of the shares of
+    time up to the ends of the answers.
 
-    Its error is that of both, in quadrature on the log scale. Without bounds of both there is no verdict.
+    The errors of both are added in quadrature on the log scale. Unless both have bounds there is no p-value.
     """
-    found = request.interval.times(share.value)
-    if found.low is None or found.high is None or not share.low or not share.high or found.value <= 0:
-        return replace(request, metric=answers.PER_ANSWER, interval=Interval(found.value, None, None), p=None)
-    found = widened(found, math.log(share.high / share.low) / 2)
-    half = math.log((found.high or math.inf) / (found.low or math.inf)) / 2
-    p = math.erfc(NORMAL_95 * abs(math.log(found.value)) / half / math.sqrt(2)) if half else None
-    return replace(request, metric=answers.PER_ANSWER, interval=found, p=p)
+    ratio = request.interval.times(share.value)
+    if ratio.low is None or ratio.high is None or not share.low or not share.high or ratio.value <= 0:
+        return replace(request, metric=answers.PER_ANSWER, interval=Interval(ratio.value, None, None), p=None)
+    ratio = widened(ratio, math.log(share.high / share.low) / 2)
+    half = math.log((ratio.high or math.inf) / (ratio.low or math.inf)) / 2
+    p = math.erfc(NORMAL_95 * abs(math.log(ratio.value)) / half / math.sqrt(2)) if half else None
+    return replace(request, metric=answers.PER_ANSWER, interval=ratio, p=p)
 
 
 def _from_blocks(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
     """Yield the ratios of two servers from the pairs in which they were under load in alternating blocks.
 
-    Blocks alternate, and not tokens, so the machine moves between them as it does between different kernels:
-    that prior is taken for every pair of servers, and a wider one for the time to the first token.
+    Whole blocks alternate, and not single tokens, so the machine changes between the sides as much as it does
+    for different kernels. Their prior is therefore used for all pairs of servers, and a wider one for the
+    time to the first token.
     """
     units, limits = run.valid_units_of(variant), load_blocks.limits_of(run)
     if run.gate is not None or not units:
@@ -161,8 +163,8 @@ def _from_solo(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator[
 
 
 def _paid_s(run: RunRecord, arm: ArmRecord) -> list[float]:
-    """Return the seconds that each batch of the solo pass is charged; those of a cascade are seconds of the
-    cloud that cost as much."""
+    """Return the seconds for which each batch of the solo pass is charged. For a cascade they are the seconds
+    of the cloud that would cost as much as the batch."""
     by = routed.rates_of(arm, cost.price_of(arm, run))
     if by is None:
         return [batch.duration_s for batch in arm.solo]
@@ -171,10 +173,8 @@ def _paid_s(run: RunRecord, arm: ArmRecord) -> list[float]:
 
 
 def _independent(variant: Sequence[float], base: Sequence[float]) -> Ratio:
-    """Return the ratio of two means by the delta method on the log scale.
-
-    The drift between the two passes is added to its error.
-    """
+    """Return the ratio of two means by the delta method on the log scale. How much the machine changes
+    between two passes is part of its error."""
     means = [math.fsum(x) / len(x) for x in (variant, base)]
     ratio = means[0] / means[1]
     if min(len(variant), len(base)) < LEAST_SAMPLES:
@@ -192,7 +192,7 @@ def _independent(variant: Sequence[float], base: Sequence[float]) -> Ratio:
 
 
 def _plain(variant: float | None, base: float | None) -> Interval | None:
-    """Return the ratio of two single readings, with bounds from how much identical processes differ."""
+    """Return the ratio of two single readings; its bounds are how much identical processes differ."""
     if variant is None or not base:
         return None
     ratio = variant / base

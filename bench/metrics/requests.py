@@ -1,4 +1,4 @@
-"""The figures of a load, from its samples and a price and nothing else: they can be computed again."""
+"""Compute the figures of a load from its samples and a price, and from nothing else."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ LIMITS = ("ttft", "tpot", "e2el")
 
 @dataclass(frozen=True)
 class Limits:
-    """What a good request is: most milliseconds by name; ``ttft`` and ``e2el`` from the scheduled arrival."""
+    """The limits of a good request, in milliseconds by name; ``ttft`` and ``e2el`` are counted from the
+    scheduled arrival."""
 
     most_ms: Mapping[str, float]
 
@@ -45,10 +46,12 @@ class Limits:
             if name not in LIMITS or not 0 < most < math.inf:
                 raise UsageError(f"{name}:{most:g} is no limit of time; known: {', '.join(LIMITS)}")
 
-    def good(self, one: Sample) -> bool:
+    def good(self, sample: Sample) -> bool:
         """Return whether a request is whole and within every limit; a reply of one token has no TPOT."""
-        times = {"ttft": one.ttft_sched_ms, "tpot": one.tpot_ms, "e2el": one.e2el_sched_ms} if one.ok else {}
-        return one.ok and all((times[name] or 0.0) <= most for name, most in self.most_ms.items())
+        if not sample.ok:
+            return False
+        times = {"ttft": sample.ttft_sched_ms, "tpot": sample.tpot_ms, "e2el": sample.e2el_sched_ms}
+        return all((times[name] or 0.0) <= most for name, most in self.most_ms.items())
 
 
 @dataclass(frozen=True)
@@ -74,72 +77,72 @@ class Counts:
 
 
 def counts(samples: Sequence[Sample], limits: Limits, wall_s: float | None = None) -> Counts:
-    """Count. W runs from the first request sent to the last end, failed ones included; it is given where the
-    samples come from several loads."""
-    ended, ok = Counter(one.status for one in samples), [one for one in samples if one.ok]
+    """Count the requests of a load. W is the time from the first request sent to the end of the last one,
+    failed requests included. It must be given if the samples come from several loads."""
+    ended, ok = Counter(sample.status for sample in samples), [sample for sample in samples if sample.ok]
     if wall_s is None:
-        wall_s = (max(one.end_ns for one in samples) - min(one.sent_ns for one in samples)) / 1e9
+        wall_s = (max(sample.end_ns for sample in samples) - min(sample.sent_ns for sample in samples)) / 1e9
     return Counts(
         len(samples), len(ok), ended["failed"], ended["cut short"], sum(map(limits.good, samples)),
-        sum(max(one.attempts - 1, 0) for one in samples), sum(one.reconnects for one in samples),
-        sum(not one.verified for one in ok), sum(one.tokens[0] > 1 for one in ok),
-        sum(one.input_tokens for one in ok), sum(one.n_out for one in ok), wall_s,
+        sum(max(sample.attempts - 1, 0) for sample in samples), sum(sample.reconnects for sample in samples),
+        sum(not sample.verified for sample in ok), sum(sample.tokens[0] > 1 for sample in ok),
+        sum(sample.input_tokens for sample in ok), sum(sample.n_out for sample in ok), wall_s,
     )  # fmt: skip
 
 
 def figures(
     samples: Sequence[Sample], limits: Limits, price: Price | None, wall_s: float | None = None
 ) -> Figures:
-    """Return every figure by its key; None where nothing can be said. ``wall_s`` is as in ``counts``.
+    """Return every figure by its key; None if it cannot be computed. ``wall_s`` is as in ``counts``.
 
-    Latencies are those of whole replies only, so that a failure cannot look fast. Requests that failed count
-    in W, in the error rate and in the cost of those that did not.
+    Latencies are those of whole replies only, so that a failure cannot look fast. Failed requests count in W
+    and in the error rate, and their cost is part of the cost of the others.
     """
-    found, ok = counts(samples, limits, wall_s), [one for one in samples if one.ok]
-    wall_s, good = found.wall_s, [one for one in ok if limits.good(one)]
+    totals, ok = counts(samples, limits, wall_s), [sample for sample in samples if sample.ok]
+    wall_s, good = totals.wall_s, [sample for sample in ok if limits.good(sample)]
     rate = 1 / wall_s if ok and wall_s > 0 else None
     return {
         **_latencies(ok),
-        LATE.key: LATE.distribution([(one.sent_ns - one.scheduled_ns) / 1e6 for one in samples]),
+        LATE.key: LATE.distribution([(sample.sent_ns - sample.scheduled_ns) / 1e6 for sample in samples]),
         REQUESTS.key: REQUESTS.scalar(rate and len(ok) * rate),
-        OUTPUT.key: OUTPUT.scalar(rate and found.output_tokens * rate),
-        TOTAL.key: TOTAL.scalar(rate and (found.input_tokens + found.output_tokens) * rate),
-        ERRORS.key: ERRORS.scalar(1 - found.ok / found.all),
-        **(_goodput(found, good) if limits.most_ms else {}),
-        **_costs(found, limits, price),
+        OUTPUT.key: OUTPUT.scalar(rate and totals.output_tokens * rate),
+        TOTAL.key: TOTAL.scalar(rate and (totals.input_tokens + totals.output_tokens) * rate),
+        ERRORS.key: ERRORS.scalar(1 - totals.ok / totals.all),
+        **(_goodput(totals, good) if limits.most_ms else {}),
+        **_costs(totals, limits, price),
     }
 
 
 def _latencies(ok: Sequence[Sample]) -> Figures:
-    tpot = [value for one in ok if (value := one.tpot_ms) is not None]
-    ttfo = [value for one in ok if one.thoughts and (value := one.ttfo_ms) is not None]
+    tpot = [value for sample in ok if (value := sample.tpot_ms) is not None]
+    ttfo = [value for sample in ok if sample.thoughts and (value := sample.ttfo_ms) is not None]
     return {
-        TTFT.key: TTFT.distribution([one.ttft_ms for one in ok]),
-        TTFT_SCHED.key: TTFT_SCHED.distribution([one.ttft_sched_ms for one in ok]),
+        TTFT.key: TTFT.distribution([sample.ttft_ms for sample in ok]),
+        TTFT_SCHED.key: TTFT_SCHED.distribution([sample.ttft_sched_ms for sample in ok]),
         TTFO.key: TTFO.distribution(ttfo),
         TPOT.key: TPOT.distribution(tpot),
-        ITL.key: ITL.distribution([gap for one in ok for gap in one.itl_ms()]),
-        ICL.key: ICL.distribution([gap for one in ok for gap in one.gaps_ms()]),
-        E2EL.key: E2EL.distribution([one.e2el_ms for one in ok]),
-        E2EL_SCHED.key: E2EL_SCHED.distribution([one.e2el_sched_ms for one in ok]),
+        ITL.key: ITL.distribution([gap for sample in ok for gap in sample.itl_ms()]),
+        ICL.key: ICL.distribution([gap for sample in ok for gap in sample.gaps_ms()]),
+        E2EL.key: E2EL.distribution([sample.e2el_ms for sample in ok]),
+        E2EL_SCHED.key: E2EL_SCHED.distribution([sample.e2el_sched_ms for sample in ok]),
     }
 
 
-def _goodput(found: Counts, good: Sequence[Sample]) -> Figures:
-    per_s = 1 / found.wall_s if found.wall_s > 0 else 0.0
+def _goodput(totals: Counts, good: Sequence[Sample]) -> Figures:
+    per_s = 1 / totals.wall_s if totals.wall_s > 0 else 0.0
     return {
         GOODPUT.key: GOODPUT.scalar(len(good) * per_s),
-        FRACTION.key: FRACTION.scalar(len(good) / found.all, good=len(good), requests=found.all),
-        TOKEN_GOODPUT.key: TOKEN_GOODPUT.scalar(sum(one.n_out for one in good) * per_s),
+        FRACTION.key: FRACTION.scalar(len(good) / totals.all, good=len(good), requests=totals.all),
+        TOKEN_GOODPUT.key: TOKEN_GOODPUT.scalar(sum(sample.n_out for sample in good) * per_s),
     }
 
 
-def _costs(found: Counts, limits: Limits, price: Price | None) -> Figures:
+def _costs(totals: Counts, limits: Limits, price: Price | None) -> Figures:
     keys = (RUN_USD.key, PER_REQUEST.key, PER_1K.key, *([PER_GOOD.key] if limits.most_ms else []))
-    if price is None or not found.ok or not found.wall_s > 0:
+    if price is None or not totals.ok or not totals.wall_s > 0:
         return dict.fromkeys(keys)
-    good = found.good if limits.most_ms else None
-    cost = run_cost(price, Usage(found.wall_s, found.ok, found.input_tokens, found.output_tokens, good))
+    good = totals.good if limits.most_ms else None
+    cost = run_cost(price, Usage(totals.wall_s, totals.ok, totals.input_tokens, totals.output_tokens, good))
     costs = {
         RUN_USD.key: RUN_USD.scalar(cost.run_usd),
         PER_REQUEST.key: PER_REQUEST.scalar(cost.per_request_usd),

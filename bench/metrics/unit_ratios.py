@@ -1,8 +1,8 @@
-"""One number for each unit: the log of variant ÷ baseline, for each metric that a unit measures.
+"""Compute the log of variant ÷ baseline of each unit, for each metric that a unit measures.
 
-Cost is time times the hourly price of what is occupied; per token it also counts each side's own tokens. Sums
-over the unit's requests are compared, never medians: money adds up, and a median does not see that 5 % of the
-requests are 60 % slower.
+Cost is time times the hourly price of what is occupied; cost per token also counts each side's own tokens.
+Sums over the unit's requests are compared, and not medians: money adds up, and a median does not notice that
+5 % of the requests are 60 % slower.
 """
 
 from __future__ import annotations
@@ -49,10 +49,11 @@ def _per_token(batches: Batches, requests: int) -> float:
 
 @dataclass(frozen=True)
 class _Time:
-    """What of a unit's times a metric sums, and what it divides them by where the sides' workloads differ.
+    """Which times of a unit a metric sums, and what it divides the sum by if the workloads of the sides
+    differ.
 
-    ``sign`` is −1 if the ratio is turned over because higher is better. Without ``per`` the metric is not
-    compared between different workloads.
+    ``sign`` is −1 for a rate, whose ratio is the inverse of the ratio of times. Without ``per`` the metric is
+    not compared between different workloads.
     """
 
     sums: Callable[[Batches], int]
@@ -84,16 +85,16 @@ MEMORY = frozenset((memory.RSS.key, memory.ALLOCATED.key, memory.DEVICE.key))
 def log_ratio(unit: UnitRecord, metric: str, limits: Limits = NO_LIMITS) -> float | None:
     """Return ``ln(variant/baseline)`` of a timed metric, a cold start or a memory peak.
 
-    The result is None if the unit did not measure it. ``limits`` say what a good request of a server is.
+    The result is None if the unit did not measure it. ``limits`` are those of a good request to a server.
     """
     if unit.loads is not None and metric in load_blocks.COMPARED:
         pair = load_blocks.sides(unit, metric, limits)
         return math.log(pair[0] / pair[1]) if pair else None
     if metric in _TIMES:
-        found = _log_time_ratio(unit, _TIMES[metric])
-        if found is not None and metric == cost.PER_1K.key and unit.tokens is not None:
-            return found + _more_tokens(unit)
-        return found
+        of_times = _log_time_ratio(unit, _TIMES[metric])
+        if of_times is not None and metric == cost.PER_1K.key and unit.tokens is not None:
+            return of_times + _more_tokens(unit)
+        return of_times
     variant, baseline = _sides(unit, metric)
     return math.log(variant / baseline) if variant and baseline else None
 
@@ -108,6 +109,7 @@ def _more_tokens(unit: UnitRecord) -> float:
 
 
 def _log_time_ratio(unit: UnitRecord, time: _Time) -> float | None:
+    """Return the log ratio of a metric that is computed from times; None if it has none in this unit."""
     sums = time.sums(unit.variant_ns), time.sums(unit.baseline_ns)
     if 0 in sums:  # no such turn: a reply of one token has no steps
         return None
@@ -134,14 +136,15 @@ def sums(units: Sequence[UnitRecord], metric: str) -> tuple[list[int], list[int]
     The first list over the second is therefore variant ÷ baseline for a time and for a rate.
     """
     time = _TIMES[metric]
-    found = [time.sums(unit.variant_ns) for unit in units], [time.sums(unit.baseline_ns) for unit in units]
-    return found if time.sign > 0 else found[::-1]
+    of_variant = [time.sums(unit.variant_ns) for unit in units]
+    of_baseline = [time.sums(unit.baseline_ns) for unit in units]
+    return (of_variant, of_baseline) if time.sign > 0 else (of_baseline, of_variant)
 
 
 def price_shift(run: RunRecord, base: ArmRecord, variant: ArmRecord, metric: str) -> float:
-    """Return what the price of the hour, and the tokens counted, add to a cost's log ratio.
+    """Return how much the price of an hour, and the counted tokens, add to the log ratio of a cost.
 
-    It is exact and the same for every unit; it is 0 for what is not a cost.
+    The number is exact and the same for every unit. For a metric that is not a cost it is 0.
     """
     known = (base.loaded and variant.loaded) or (base.server and variant.server)
     if metric not in (cost.PER_1K.key, cost.PER_REQUEST.key) or not known:

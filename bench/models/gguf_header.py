@@ -24,9 +24,9 @@ CUT = "the file is cut short: it ends within its header"
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a header says: the number of weights in the file, which part of a model the file is, and whether
-    it has a chat template."""
+class Header:
+    """The header of a GGUF file: its number of weights, which part of a model it is, whether it has a chat
+    template."""
 
     weights: int
     part: int = 1
@@ -35,22 +35,22 @@ class Found:
 
 
 def check_gguf(path: Path) -> int:
-    """Refuse a file that is not GGUF version 2 or 3, whose header makes no sense, or that is cut short.
+    """Return the number of weights in a GGUF file, in time linear in its header.
 
-    So is one whose metadata are of a wrong type, or name sizes that its tensors do not have, and one part of
-    a model in several. The time is linear in the header. Returns the number of its weights. Raises
-    UsageError.
+    Raises UsageError for a file that is not GGUF version 2 or 3, that is cut short, or whose header makes no
+    sense: metadata of a wrong type, or sizes that its tensors do not have. A file that is one part of several
+    is refused too.
     """
-    found = read_header(path)
-    if found.parts > 1:
+    header = read_header(path)
+    if header.parts > 1:
         raise UsageError(
-            f"{path}: is part {found.part} of {found.parts} of a model, and a model is read from one file: "
+            f"{path}: is part {header.part} of {header.parts} of a model, and a model is read from one file: "
             "merge the parts (llama-gguf-split --merge FIRST_PART OUT.gguf) and name that"
         )
-    return found.weights
+    return header.weights
 
 
-def read_header(path: Path) -> Found:
+def read_header(path: Path) -> Header:
     """Check one file, which may be a part of a model, and return what it holds. Raises UsageError."""
     try:
         with open_regular(path) as file:
@@ -77,7 +77,7 @@ class _Header:
         self._weights = 0
         file.seek(0)
 
-    def check(self) -> Found:
+    def check(self) -> Header:
         if self._file.read(4) != fmt.MAGIC:
             raise ValueError("not a GGUF file (it does not begin with the letters GGUF)")
         version, tensors, pairs = self._numbers("<IQQ")
@@ -93,7 +93,7 @@ class _Header:
         if parts < 2:
             self._must_be_a_model(keys)
         self._must_have_room(places)
-        return Found(self._weights, part, parts, fmt.TEMPLATE in keys)
+        return Header(self._weights, part, parts, fmt.TEMPLATE in keys)
 
     def _must_be_a_model(self, keys: set[str]) -> None:
         if not self._seen:

@@ -33,10 +33,10 @@ def read_headers(files: Sequence[Path]) -> dict[str, dict[str, TensorEntry]]:
 def check_shards(
     directory: Path, headers: Headers, index: Mapping[str, Any] | None, *, packed: bool = False
 ) -> None:
-    """Refuse weights of which nobody knows what to take. Raises UsageError.
+    """Raise UsageError for weights that are ambiguous or not complete.
 
     ``index`` is the content of the index; None without one. No two files of the model may hold a tensor of
-    one name, and what the index names must be there, unless weights were ``packed`` since it was written.
+    one name. All that the index names must be there, unless weights were ``packed`` since it was written.
     """
     files: Iterable[str] = headers if index is None else _named(directory, headers, index, packed=packed)
     where: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""A run and its rows as the journal records them: from these records everything is evaluated."""
+"""A run and its rows as the journal records them. Every figure is computed from these records."""
 
 from __future__ import annotations
 
@@ -50,14 +50,15 @@ class ColdStart:
 class ArmRecord:
     """All measurements of one row. A field that is None or empty was not measured.
 
-    ``models`` are those that its steps name beside ``model``, by ``optimise.VERB.KEY``. ``routed`` says how
-    many tokens each expert of each layer got, on both sides, for some windows of the evaluation text at a
-    time, ``logits`` the smallest and the largest logit of each of them. ``floor`` is the baseline against
-    itself with other shapes, ``floors`` in other circumstances. ``reached`` (a gate on commits) holds the
-    files of the row's commit that were read, with their SHA-256.
-    ``server`` says how a server was started and what it said of itself, ``loads`` are the blocks in which it
-    alone was under load, ``said`` are its replies beside those of the baseline's server.
-    ``encoded`` compares the outputs of an encoder with its baseline's.
+    ``models`` are the models that its steps name, by ``optimise.VERB.KEY``; ``model`` is its own. ``routed``
+    says how many tokens each expert of each layer got on both sides, with an entry for each call that scored
+    some windows of the evaluation text. ``logits`` has the smallest and the largest logit of each window.
+    ``floor`` compares the baseline with itself in other shapes, ``floors`` in other circumstances. In a gate
+    on commits, ``reached`` has the files of the row's commit that were read, with their SHA-256.
+
+    ``server`` says how a server was started and what it said of itself. ``loads`` are the blocks in which it
+    alone was under load. ``said`` are its replies beside those of the baseline's server. ``encoded`` compares
+    the outputs of an encoder with its baseline's.
     """
 
     name: str
@@ -107,7 +108,8 @@ class ArmRecord:
 
     @property
     def cascade(self) -> Json | None:
-        """Return the terms of a cascade as its worker found them: rule, threshold, prices; else None."""
+        """Return the rule, the threshold and the prices of a cascade, as its worker reported them; None for
+        any other row."""
         steps = self.loaded.evidence if self.loaded else ()
         return next((step["cascade"] for step in reversed(steps) if step.get("cascade")), None)
 
@@ -117,15 +119,15 @@ class UnitRecord:
     """One pair of freshly started workers that decoded the same requests in turns: one sample of a run or a
     gate.
 
-    ``baseline_ns`` and ``variant_ns`` hold one list per batch, with one entry per turn. ``void`` says why
-    the whole unit does not count (never because of its result). ``from_run`` names the run from which an
-    earlier unit of the same comparison was taken over. ``requests`` is given where the sides have different
-    workloads: how many requests each decoded. ``tokens`` is given where answers come as a whole: the
-    tokens of prompts and answers, which may differ from unit to unit. ``replies`` has a fingerprint of each
-    batch's replies on both sides. ``design`` says how the sides shared
-    the machine: in turns by token (``steps``) or request (``requests``), or one after the other (``abba``).
-    ``loads`` is given for servers, which are put under load in blocks and have no batches.
-    ``cascaded`` has an entry for each request of a variant that is a cascade.
+    ``baseline_ns`` and ``variant_ns`` hold one list per batch, with one entry per turn. ``void`` says why the
+    whole unit does not count; the reason is never its result. ``from_run`` names the run of an earlier gate
+    from which the unit was taken over. ``design`` says how the sides shared the machine: in turns by token
+    (``steps``) or by request (``requests``), or one after the other (``abba``).
+
+    Some fields are None or empty in most units. ``requests`` is how many requests each side decoded, if their
+    workloads differ. ``tokens`` counts prompts and answers, which may differ from unit to unit, if answers
+    come as a whole. ``replies`` has a fingerprint of each batch's replies. ``loads`` are the blocks of
+    servers, which have no batches. ``cascaded`` has an entry for each request of a variant that is a cascade.
     """
 
     number: int
@@ -190,7 +192,7 @@ class RunRecord:
 
     @cached_property
     def compared(self) -> tuple[tuple[ArmRecord, ArmRecord], ...]:
-        """Every variant, behind its baseline."""
+        """Every variant with its baseline, as (baseline, variant)."""
         pairs = ((self.baseline_of(arm), arm) for arm in self.arms if not arm.is_baseline)
         return tuple((base, arm) for base, arm in pairs if base is not None)
 
@@ -201,10 +203,10 @@ class RunRecord:
 
     @cached_property
     def _units(self) -> dict[tuple[str, str], list[UnitRecord]]:
-        found: dict[tuple[str, str], list[UnitRecord]] = {}
+        by_row: dict[tuple[str, str], list[UnitRecord]] = {}
         for unit in self.units:
-            found.setdefault((unit.group, unit.variant), []).append(unit)
-        return found
+            by_row.setdefault((unit.group, unit.variant), []).append(unit)
+        return by_row
 
     @cached_property
     def _baselines(self) -> dict[str, ArmRecord]:

@@ -1,7 +1,8 @@
-"""What the behaviour suites say of a run: which rows are better or worse than their baselines at what.
+"""Say which rows of a run are better or worse than their baselines in which behaviour suite.
 
-Every figure that carries a test (``p``, with ``lost`` and ``gained`` items) takes part. All tests of a run
-are one family: if nothing differs, the chance that any of them is called a change is at most 2 % (Holm 1979).
+Every figure with the result of a test (``p``, with ``lost`` and ``gained`` items) takes part. All tests of a
+run are one family: if nothing differs, the chance that any of them is called a change is at most 2 % (Holm
+1979).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from bench.stats.verdict import Verdict
 class Tested:
     """One test of a row: its metric, the figure with counts, the accuracies, and the verdict.
 
-    ``verdict`` is None where the baseline is at chance, so that it has nothing to lose.
+    ``verdict`` is None if the baseline only guesses, because it then has nothing to lose.
     """
 
     metric: str
@@ -44,21 +45,24 @@ def tested(
         for key, figure in row.metrics.items()
         if figure is not None and "p" in figure.notes and not row.is_baseline
     ]
-    judged = [one for one in family if not one[2].notes.get("at_chance")]
+    judged = [(row, key, figure) for row, key, figure in family if not figure.notes.get("at_chance")]
     apart = told_apart([float(figure.notes["p"]) for _row, _key, figure in judged])
-    differs = {(row.key, key): one for (row, key, _figure), one in zip(judged, apart, strict=True)}
-    found: dict[tuple[str, str], list[Tested]] = {}
+    differs = {
+        (row.key, key): differing for (row, key, _figure), differing in zip(judged, apart, strict=True)
+    }
+    by_row: dict[tuple[str, str], list[Tested]] = {}
     for row, key, figure in family:
         accuracy = f"{key.rpartition('_')[0]}_accuracy"
         base = baselines[row.group]
         sides = (row.figure(accuracy), base.figure(accuracy))
-        found.setdefault(row.key, []).append(
+        by_row.setdefault(row.key, []).append(
             Tested(key, figure, *sides, _verdict(figure, differs.get((row.key, key))))
         )
-    return found
+    return by_row
 
 
 def _verdict(figure: Figure, differs: bool | None) -> Verdict | None:
+    """Return the verdict of a test; ``differs`` is None if the test was not judged."""
     if differs is None:
         return None
     if not differs:

@@ -53,59 +53,60 @@ class RowChange:
         return row_title(self.group, self.variant)
 
 
-def between_runs(one: RunSummary, other: RunSummary) -> list[RowChange]:
+def between_runs(before: RunSummary, after: RunSummary) -> list[RowChange]:
     """Return the changes of every variant that is in both runs, for each key figure that either of them has.
 
-    ``ci_low`` and ``ci_high`` are None if either figure has no interval, and the verdict is then
-    ``cannot tell``. Raises IncomparableError, which names every field in which the runs must agree and do
-    not, and IntegrityError for figures between which there is no ratio, such as 1e-300 and 1e24.
+    If either figure has no interval, ``ci_low`` and ``ci_high`` are None and the verdict is ``cannot tell``.
+    Raises IncomparableError, which names every field in which the runs must agree and do not, and
+    IntegrityError for figures between which there is no ratio, such as 1e-300 and 1e24.
     """
-    pairs = _pairs(one, other)
+    pairs = _pairs(before, after)
+    of_rows = (difference for pair in pairs for difference in _of_rows(*pair))
     differing = [
         f"{one_line(place)}: {_shown(a)} and {_shown(b)}"
-        for place, a, b in (*_of_runs(one, other), *(found for pair in pairs for found in _of_rows(*pair)))
+        for place, a, b in (*_of_runs(before, after), *of_rows)
     ]
     if not pairs:
         differing.append("no variant is in both")
     if differing:
         lines = "".join(f"\n  {line}" for line in dict.fromkeys(differing))
         raise IncomparableError(
-            f"{one_line(one.run_id)} and {one_line(other.run_id)} cannot be compared:{lines}"
+            f"{one_line(before.run_id)} and {one_line(after.run_id)} cannot be compared:{lines}"
         )
-    with judging(f"{one_line(one.run_id)} and {one_line(other.run_id)}"):
-        return [row for before, after in pairs for row in _changes(one, other, before, after)]
+    with judging(f"{one_line(before.run_id)} and {one_line(after.run_id)}"):
+        return [row for pair in pairs for row in _changes((before, pair[0]), (after, pair[1]))]
 
 
-def _pairs(one: RunSummary, other: RunSummary) -> list[tuple[Row, Row]]:
-    by_key = {row.key: row for row in other.rows}
-    return [(row, by_key[row.key]) for row in one.rows if row.key in by_key]
+def _pairs(before: RunSummary, after: RunSummary) -> list[tuple[Row, Row]]:
+    """Return the rows that are in both runs, each as (row before, row after)."""
+    by_key = {row.key: row for row in after.rows}
+    return [(row, by_key[row.key]) for row in before.rows if row.key in by_key]
 
 
 # ---- may they be compared? -----------------------------------------------------------------------
 
 
-def _of_runs(one: RunSummary, other: RunSummary) -> Iterator[tuple[str, object, object]]:
-    """Yield (place, here, there) of differences of the whole run: machine, text, drift, price."""
-    yield from _differ("machine", *_flat(one.machine, other.machine))
-    yield from _differ("text", {"sha256": one.text["sha256"]}, {"sha256": other.text["sha256"]})
+def _of_runs(before: RunSummary, after: RunSummary) -> Iterator[tuple[str, object, object]]:
+    """Yield (place, before, after) of differences between the whole runs: machine, text, drift, price."""
+    yield from _differ("machine", *_flat(before.machine, after.machine))
+    yield from _differ("text", {"sha256": before.text["sha256"]}, {"sha256": after.text["sha256"]})
     drift = [
-        {key: (run.spec.get("drift") or {}).get(key) for key in ("tokens", "window")} for run in (one, other)
+        {key: (run.spec.get("drift") or {}).get(key) for key in ("tokens", "window")}
+        for run in (before, after)
     ]
     yield from _differ("drift", *drift)
-    yield from _differ("price", *({key: run.price.get(key) for key in PRICE_KEYS} for run in (one, other)))
+    yield from _differ("price", *({key: run.price.get(key) for key in PRICE_KEYS} for run in (before, after)))
 
 
 def _of_rows(before: Row, after: Row) -> Iterator[tuple[str, object, object]]:
-    """Yield the same for two rows of one name.
-
-    Weights, engine (as asked for and as loaded), workload and optimisations are compared.
-    """
+    """Yield (place, before, after) of differences between two rows of one name: weights, engine (as asked for
+    and as loaded), workload, prompts and optimisations."""
     name = printable(before.title)
     yield from _differ(f"{name}.workload", before.workload or {}, after.workload or {})
     yield from _differ(f"{name}.runtime", before.runtime or {}, after.runtime or {})
     if before.facts and after.facts:
         keys = ("engine", "device_name", "threads")
-        facts = [{key: getattr(found, key) for key in keys} for found in (before.facts, after.facts)]
+        facts = [{key: getattr(side, key) for key in keys} for side in (before.facts, after.facts)]
         yield from _differ(f"{name}.facts", *facts)
     if before.prompts_sha256 and after.prompts_sha256:
         prompts = [{"prompts_sha256": row.prompts_sha256} for row in (before, after)]
@@ -122,27 +123,28 @@ def _of_rows(before: Row, after: Row) -> Iterator[tuple[str, object, object]]:
 
 
 def _differ(
-    place: str, one: Mapping[str, object], other: Mapping[str, object]
+    place: str, before: Mapping[str, object], after: Mapping[str, object]
 ) -> Iterator[tuple[str, object, object]]:
-    for key in dict.fromkeys([*one, *other]):
-        if one.get(key) != other.get(key):
-            yield f"{place}.{key}", one.get(key), other.get(key)
+    """Yield (place, before, after) of every key whose values differ."""
+    for key in dict.fromkeys([*before, *after]):
+        if before.get(key) != after.get(key):
+            yield f"{place}.{key}", before.get(key), after.get(key)
 
 
 def _flat(*machines: Mapping[str, Any]) -> list[dict[str, object]]:
     """Return the fingerprints with each package as a field of its own.
 
-    Runs of earlier versions recorded few packages. What only one run recorded may have been there in the
-    other too, so it counts only if it is one that every version records.
+    Earlier versions recorded few packages. A package that only one run recorded may have been installed in
+    the other too, so it counts only if every version records it.
     """
     packages = [machine.get("packages") or {} for machine in machines]
     counted = {*ALWAYS_RECORDED, *set.intersection(*map(set, packages))}
     return [
         {
             **{key: value for key, value in machine.items() if key != "packages"},
-            **{f"packages.{name}": version for name, version in found.items() if name in counted},
+            **{f"packages.{name}": version for name, version in installed.items() if name in counted},
         }
-        for machine, found in zip(machines, packages, strict=True)
+        for machine, installed in zip(machines, packages, strict=True)
     ]
 
 
@@ -154,37 +156,40 @@ def _shown(value: object) -> str:
 # ---- the figures ---------------------------------------------------------------------------------
 
 
-def _changes(one: RunSummary, other: RunSummary, before: Row, after: Row) -> Iterator[RowChange]:
+def _changes(before: tuple[RunSummary, Row], after: tuple[RunSummary, Row]) -> Iterator[RowChange]:
+    """Yield the change of each key figure of a row between (run, row) and (run, row). Raises OverflowError if
+    there is no ratio."""
+    row = before[1]
     for metric in KEY_FIGURES:
-        found = change(metric, ((one, before), (other, after)))
-        if found is None:
+        changed = change(metric, (before, after))
+        if changed is None:
             continue
-        bounds = [bound for bound in (found.ratio, found.low, found.high) if bound is not None]
-        if not all(map(math.isfinite, bounds)) or (found.after and 0.0 in bounds):
-            raise OverflowError(f"{metric.key} of {before.title}")
+        bounds = [bound for bound in (changed.ratio, changed.low, changed.high) if bound is not None]
+        if not all(map(math.isfinite, bounds)) or (changed.after and 0.0 in bounds):
+            raise OverflowError(f"{metric.key} of {row.title}")
         yield RowChange(
-            variant=before.name,
-            group=before.group,
+            variant=row.name,
+            group=row.group,
             metric=metric.key,
-            before=found.before,
-            after=found.after,
-            ratio=found.ratio,
-            ci_low=found.low,
-            ci_high=found.high,
-            verdict=verdict(metric, found),
-            basis=found.basis,
-            note=found.note,
+            before=changed.before,
+            after=changed.after,
+            ratio=changed.ratio,
+            ci_low=changed.low,
+            ci_high=changed.high,
+            verdict=verdict(metric, changed),
+            basis=changed.basis,
+            note=changed.note,
         )
 
 
-def heading(one: RunSummary, other: RunSummary) -> str:
+def heading(before: RunSummary, after: RunSummary) -> str:
     """Say which two runs are compared, when each was made, how quiet its machine was, and which rows only one
     of them has."""
     lines = []
-    for word, run in (("before", one), ("after", other)):
+    for word, run in (("before", before), ("after", after)):
         when = str(run.started_utc).replace("T", " ").removesuffix("Z")
         lines.append(f"{word:6}  {printable(run.run_id)}, {printable(when)} UTC: {quiet_words(run)}")
-    for word, run, partner in (("before", one, other), ("after", other, one)):
+    for word, run, partner in (("before", before, after), ("after", after, before)):
         known = {row.key for row in partner.rows}
         alone = [row.title for row in run.rows if row.key not in known]
         if alone:
@@ -193,7 +198,7 @@ def heading(one: RunSummary, other: RunSummary) -> str:
 
 
 def render(rows: Sequence[RowChange]) -> str:
-    """Write a line for each change, from the variant to what was compared; then write each note once."""
+    """Return a table with a line for each change, and below it each note once."""
     table = [("variant", "metric", "before", "after", "ratio [95 %]", "verdict", "compared")]
     for row in rows:
         bounds = "" if row.ci_low is None else f" [{row.ci_low:.3f}, {row.ci_high:.3f}]"

@@ -1,8 +1,8 @@
 """Say by how much a figure changed between two runs, and how the two were compared.
 
-If each run compares the row with its own baseline, measured in turns, the two ratios are compared: the
-machine's speed on either day is in both sides of a ratio and cancels out. Drift on the same windows of text
-is compared window by window. The rest are two readings of a row alone, with the machine's speed in them.
+If each run has measured the row in turns with its baseline, the two ratios are compared: the speed of the
+machine on that day is in both sides of a ratio and cancels out. Drift on the same windows of text is compared
+window by window. Any other figure was read from the row alone, so the machine's speed is part of its change.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _Z = 1.959964
 class Change:
     """The change of a figure; ``ratio`` is after ÷ before, with its 95 % bounds.
 
-    ``basis`` says what was compared, ``note`` what else must be known.
+    ``basis`` says what was compared, ``note`` what else a reader must know.
     """
 
     before: float | None
@@ -59,8 +59,8 @@ def change(metric: Metric, sides: Sides) -> Change | None:
     ratios = [run.comparison(row, metric) for run, row in sides]
     if metric in TIMES and ratios[0] and ratios[1] and in_turns(ratios[0]) and in_turns(ratios[1]):
         return _of_ratios(ratios[0], ratios[1], "; ".join(in_turns_notes(sides)))
-    if metric in IN_PAIRS and (found := _of_windows(metric, figures[0], figures[1])):
-        return Change(values[0], values[1], found.value, found.low, found.high, WINDOWS)
+    if metric in IN_PAIRS and (paired := _of_windows(metric, figures[0], figures[1])):
+        return Change(values[0], values[1], paired.value, paired.low, paired.high, WINDOWS)
     ratio = values[1] / values[0] if values[0] and values[1] is not None else None
     if metric not in TIMES:
         return Change(values[0], values[1], ratio, *ratio_bounds(figures[0], figures[1]), ALONE)
@@ -70,16 +70,16 @@ def change(metric: Metric, sides: Sides) -> Change | None:
 
 
 def _of_ratios(before: Comparison, after: Comparison, note: str) -> Change:
-    """Return the change of a ratio to the baseline, itself as a ratio."""
-    intervals = [Interval(one.ratio, one.ci_low, one.ci_high) for one in (before, after)]
+    """Return the change of a ratio to the baseline, which is the ratio of the two ratios."""
+    intervals = [Interval(side.ratio, side.ci_low, side.ci_high) for side in (before, after)]
     bounds = ratio_bounds(intervals[0], intervals[1], _Z * RATIOS_APART_SD)
     return Change(before.ratio, after.ratio, after.ratio / before.ratio, *bounds, RATIO, note)
 
 
 def _of_windows(metric: Metric, before: Figure | None, after: Figure | None) -> Interval | None:
-    """Return the paired interval; None if the windows may not be the same, or a mean is not above 0.
+    """Return after ÷ before with its paired interval; None if windows may differ, or a mean is not above 0.
 
-    The caller has already seen that the text is the same: its name may differ, its digest may not.
+    The caller has already checked that both runs used the same text, by its digest.
     """
     if before is None or after is None:
         return None
@@ -90,16 +90,17 @@ def _of_windows(metric: Metric, before: Figure | None, after: Figure | None) -> 
     if len(means[0]) != len(means[1]) or len(means[0]) < LEAST_SAMPLES:
         return None
     if metric is output_drift.PPL:  # the means are logarithms
-        found = mean_interval([b - a for a, b in zip(*means, strict=True)])
-        low, high = (None if bound is None else math.exp(bound) for bound in (found.low, found.high))
-        return Interval(math.exp(found.value), low, high)
+        log_ratio = mean_interval([b - a for a, b in zip(*means, strict=True)])
+        low, high = (None if bound is None else math.exp(bound) for bound in (log_ratio.low, log_ratio.high))
+        return Interval(math.exp(log_ratio.value), low, high)
     if min(map(math.fsum, means)) <= 0:
         return None
     return ratio_interval(means[1], means[0])
 
 
-def verdict(metric: Metric, found: Change) -> Verdict:
+def verdict(metric: Metric, changed: Change) -> Verdict:
     """Return better or worse if the whole interval is on one side of 1, in the metric's own direction."""
-    if found.ratio is None:
+    if changed.ratio is None:
         return Verdict.CANNOT_TELL
-    return verdict_of(Interval(found.ratio, found.low, found.high), lower_is_better=metric.better == "lower")
+    interval = Interval(changed.ratio, changed.low, changed.high)
+    return verdict_of(interval, lower_is_better=metric.better == "lower")

@@ -1,7 +1,7 @@
-"""What must hold between the parts of a ``run.json``: rows, ratios and the verdicts of a gate.
+"""Check that the parts of a ``run.json`` agree: rows, ratios and the verdicts of a gate.
 
-A file in which the parts contradict each other was damaged or edited, and is refused. Ratios to a row that
-failed are left out.
+A file whose parts contradict each other was damaged or edited, and is refused. Ratios of a row that failed,
+or whose baseline failed, are left out.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from bench.results.row import Row
 
 
 def distinct(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Return the rows. Raises ValueError if two have one name: the figures of one would stand for the other;
-    and for two baselines of a cell, as either would be what the cell is compared with."""
+    """Return the rows. Raises ValueError if two rows of a cell have one name, or if a cell has two baselines:
+    nobody could say whose figure is meant."""
     for what, keys in (
         ("rows called", [row.key for row in rows]),
         ("baselines in", [(row.group, "one cell") for row in rows if row.is_baseline]),
@@ -31,15 +31,16 @@ def distinct(rows: Sequence[Row]) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def judged(rows: Sequence[Row], found: Mapping[str, Any] | None) -> GateBlock | None:
-    """Return the gate. Raises ValueError if a rule has a figure of a row that was not measured, or of one
-    whose baseline was not, and if a verdict is not that of its figures or its rules.
+def judged(rows: Sequence[Row], stored: Mapping[str, Any] | None) -> GateBlock | None:
+    """Return the gate. Raises ValueError if a rule has figures or a verdict although its row, or the row's
+    baseline, was not measured, and if a verdict does not follow from the figures beside it.
 
-    Against a stored run each row is compared with itself, so its own baseline does not count there.
+    A gate against a stored run compares each row with the same row there, so the row's own baseline does not
+    count.
     """
-    if not found:
+    if not stored:
         return None
-    gate = GateBlock.from_json(found)
+    gate = GateBlock.from_json(stored)
     failed = {row.key for row in rows if not row.ok}
     if gate.effort.mode != "stored":
         bases = {row.group for row in rows if row.is_baseline and not row.ok}
@@ -52,16 +53,16 @@ def judged(rows: Sequence[Row], found: Mapping[str, Any] | None) -> GateBlock | 
                 raise ValueError(f"the gate says {rule.verdict} of {rule.title}, which was not measured")
         if contradicts(rule):
             raise ValueError(f"the gate says {rule.verdict} of {rule.title}, against its own figures")
-    said = block(gate.rules, gate.effort)
-    if said.verdict != gate.verdict or int(said.exit_code) != found.get("exit_code", int(said.exit_code)):
-        raise ValueError(f"the gate says {gate.verdict}, its rules {said.verdict}")
+    right = block(gate.rules, gate.effort)
+    if right.verdict != gate.verdict or int(right.exit_code) != stored.get("exit_code", int(right.exit_code)):
+        raise ValueError(f"the gate says {gate.verdict}, its rules {right.verdict}")
     return gate
 
 
 def of_measured_rows(rows: Sequence[Row], comparisons: Iterable[Comparison]) -> Iterator[Comparison]:
-    """Yield the ratios of which both rows were measured to their end: there is no ratio to a failed row."""
+    """Yield the ratios for which both the row and its baseline were measured to the end."""
     ok = {row.key for row in rows if row.ok}
     failed_bases = {row.group for row in rows if row.is_baseline and not row.ok}
-    for one in comparisons:
-        if (one.group, one.variant) in ok and one.group not in failed_bases:
-            yield one
+    for ratio in comparisons:
+        if (ratio.group, ratio.variant) in ok and ratio.group not in failed_bases:
+            yield ratio

@@ -13,22 +13,21 @@ from bench.store.schema import KINDS, check_record
 
 
 def earlier_seconds(out: Path, name: str) -> dict[str, float]:
-    """Return how many seconds were spent on each row, by its name, in an earlier run.
-
-    It is the newest finished run called ``name`` in ``out``; the result is empty if there is none.
-    """
+    """Return how many seconds were spent on each row, by its name, in the newest finished run called ``name``
+    in ``out``; an empty dict if there is no such run."""
     for directory, head in newest_first(out):
         if head.get("name") == name and not head.get("gate"):
             try:
-                found = _seconds(directory)
+                seconds = _seconds(directory)
             except BenchError:
                 continue  # `bench verify` reports it; here only an estimate is lost
-            if found:
-                return found
+            if seconds:
+                return seconds
     return {}
 
 
 def _seconds(directory: Path) -> dict[str, float]:
+    """Return the seconds of each row of a run; an empty dict for a run that was not finished."""
     began: dict[tuple[str, str], datetime] = {}
     took: dict[str, float] = {}
     path = journal_of(directory)

@@ -1,4 +1,4 @@
-"""Replies in which a variant differs from its baseline, for a reader to judge with her own eyes."""
+"""Choose replies in which a variant differs from its baseline, so that a reader can judge for herself."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Example:
 
 
 def examples(run: RunRecord, arm: ArmRecord, count: int = KEPT) -> tuple[Example, ...]:
-    """Return up to ``count`` replies that differ: first those of the workload, by how early they part, then
-    items of suites that were right and are wrong now. A baseline has none."""
+    """Return up to ``count`` replies that differ from the baseline's: first those of the workload, those that
+    differ earliest first, then items of suites that were right before and are wrong now."""
     base = run.baseline_of(arm)
     if base is None or arm.is_baseline:
         return ()
-    found = sorted(_of_workload(base, arm), key=lambda one: one.same)
-    return tuple([*found, *_of_suites(run, arm)][:count])
+    of_workload = sorted(_of_workload(base, arm), key=lambda example: example.same)
+    return tuple([*of_workload, *_of_suites(run, arm)][:count])
 
 
 def _of_workload(base: ArmRecord, arm: ArmRecord) -> Iterator[Example]:

@@ -1,4 +1,5 @@
-"""Where each figure of one row comes from: its formula, the row's own numbers in it, and what is shown."""
+"""Explain each figure of a row: its formula, the formula with the row's numbers, and the number that is
+shown."""
 
 from __future__ import annotations
 
@@ -13,17 +14,17 @@ from bench.results.run_summary import RunSummary, in_turns
 from bench.stats.figure import Figure, Metric, value_of
 from bench.stats.intervals import Interval
 
-BUSY_ENOUGH = 0.75  # share of a step above which the GPU, and not the processor, is called what bounds it
-MEMORY_BINDS = 0.6  # share of the bandwidth above which a step is called bound by memory
+BUSY_ENOUGH = 0.75  # if the GPU works for a larger share of a step, the processor does not bound the step
+MEMORY_BINDS = 0.6  # if a step reads a larger share of the bandwidth, memory bounds it
 
 
 @dataclass(frozen=True)
 class Explained:
     """One figure of a row.
 
-    ``alone`` is the row's own figure, and ``arithmetic`` its formula with the row's numbers, as far as its
-    family writes that out. If both sides were measured in turns, ``shown`` is the baseline's figure times the
-    ratio, which ``times`` writes out, and dollars of a part are scaled with it; else it is the row's own.
+    ``alone`` is the row's own figure, and ``arithmetic`` its formula with the row's numbers, if its family
+    writes that out. ``shown`` is the figure in the table. If both sides were measured in turns, that is the
+    baseline's figure times the ratio, and ``times`` writes it out; otherwise it is the row's own figure.
     """
 
     key: str
@@ -37,8 +38,8 @@ class Explained:
 
 @dataclass(frozen=True)
 class Part:
-    """One step of the way from the baseline's dollars of a request to the variant's: its name, the dollars
-    that it adds (below 0: saves), and what changed, in words."""
+    """One part of the difference between the baseline's dollars per request and the variant's: its name, the
+    dollars that it adds (or saves, below 0), and in words what has changed."""
 
     name: str
     usd: float
@@ -70,18 +71,18 @@ def arm_of(record: RunRecord, row: Row) -> ArmRecord:
 
 
 def _alone(figure: Figure) -> float:
-    """Return the row's own figure, which dollars of a paired row keep beside the paired ones."""
+    """Return the row's own figure. Where the figure itself comes from pairs, its notes have the row's own."""
     kept = figure.notes.get("alone")
     return float(figure.value) if kept is None else float(kept)
 
 
 def waterfall(run: RunSummary, record: RunRecord, row: Row) -> list[Part] | None:
-    """Return the way from the baseline's dollars of a request to the row's; the parts sum to the difference.
+    """Return the parts of the difference between the dollars per request of a row and of its baseline.
 
-    The prompt's part is the baseline's, by the additive split, times the change of the time to the first
-    token. What is left at the baseline's price are the further tokens. An hour of the variant may cost more
-    or less, because it occupies more or fewer processors: that is the price's part. The result is None if a
-    row has no such split.
+    The part of the prompt is what the baseline pays for its prompt, by the additive split, times the relative
+    change of the time to the first token. The part of the price comes from an hour that costs more or less,
+    because the variant occupies more or fewer processors. The rest is the part of the further tokens. The
+    result is None if the baseline has no such split.
     """
     base = run.baseline_of(row)
     share = _split(record, base)
@@ -100,11 +101,11 @@ def waterfall(run: RunSummary, record: RunRecord, row: Row) -> list[Part] | None
 
 
 def bound_words(row: Row) -> str:
-    """Say what limits a row, by the shares of the machine's ceilings that it reaches; empty without shares.
+    """Say what limits a row, by the shares of the machine's ceilings that it reaches; '' without shares.
 
-    A step in which the GPU waits for launches is bound by the processor, whatever it reads. A step that reads
-    most of what memory can deliver is bound by memory. Packed weights are unpacked by kernels of their own,
-    so their stored bytes do not tell.
+    A step in which the GPU waits for launches is bound by the processor, however much it reads. A step that
+    reads most of what memory can deliver is bound by memory. Packed weights are unpacked by separate kernels,
+    so their stored bytes do not show whether memory is the limit.
     """
     read, multiplied = value_of(row.figure(roofline.MBU)), value_of(row.figure(roofline.MFU))
     launched = launch_words(row)
@@ -121,7 +122,7 @@ def bound_words(row: Row) -> str:
 
 
 def launch_words(row: Row) -> str:
-    """Say that the processor bounds a step on a GPU, and what to do; empty if it does not."""
+    """Say that the processor bounds a step on a GPU, and what to do about it; '' if it does not."""
     share, launches = value_of(row.figure(device.SHARE)), value_of(row.figure(device.LAUNCHES))
     if share is None or share >= BUSY_ENOUGH:
         return ""
@@ -141,7 +142,7 @@ def binds(row: Row) -> str:
 
 
 def limit_words(row: Row) -> str:
-    """Explain shares of the ceilings above 1; empty if there is none."""
+    """Explain shares of the ceilings that are above 1; '' if there is none."""
     read, multiplied = value_of(row.figure(roofline.MBU)), value_of(row.figure(roofline.MFU))
     above = ["above 100 % the caches delivered a part"] if read is not None and read > 1 else []
     if multiplied is not None and multiplied > 1:
@@ -150,12 +151,12 @@ def limit_words(row: Row) -> str:
 
 
 def packed(row: Row) -> bool:
-    """Return whether a row's weights are stored in a type that is no float."""
-    return row.evidence is not None and any("float" not in one for one in row.evidence.bytes_by_dtype)
+    """Return whether some of a row's weights are stored in another type than a float."""
+    return row.evidence is not None and any("float" not in dtype for dtype in row.evidence.bytes_by_dtype)
 
 
 def _split(record: RunRecord, row: Row) -> float | None:
-    """Return the share of a row's dollars that its prompts take."""
+    """Return the share of a row's time that its prompts take; None if it was not measured."""
     sums = totals(arm_of(record, row))
     if sums is None or sums.prefill_s is None or not sums.decode_s:
         return None

@@ -1,4 +1,4 @@
-"""The Pareto front of a run: the rows of which no other row of the cell is both cheaper and closer."""
+"""Find the Pareto front of a run: the rows that no other row of their cell beats in both cost and drift."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Name = TypeVar("Name", str, int)
 def fronts(run: RunSummary) -> dict[str, frozenset[str]]:
     """Return the names on the front of each cell of the sweep.
 
-    A row with the verdict ``cannot tell`` counts as a cost ratio of 1, drift within the noise floor as 0. A
-    gate's run has no front: it compares each row with itself or with its baseline, and has few of the ratios.
-    Servers whose outputs were not compared have none either.
+    A cost ratio with the verdict ``cannot tell`` counts as 1, drift within the noise floor as 0. The run of a
+    gate has no front, because it has only few of the ratios. Servers whose outputs were not compared have
+    none either.
     """
     compared = any(row.figure(output_drift.KLD) for row in run.rows)
     if run.gate is not None or (run.served and not compared):
@@ -32,16 +32,17 @@ def fronts(run: RunSummary) -> dict[str, frozenset[str]]:
         ratio, drift = _ratio(run, row), _drift(row)
         if row.ok and ratio is not None and drift is not None:
             points.setdefault(row.group, []).append((ratio, drift, row.name))
-    return {group: frozenset(undominated(found)) for group, found in points.items()}
+    return {group: frozenset(undominated(of_group)) for group, of_group in points.items()}
 
 
 def undominated(points: Iterable[tuple[float, float, Name]]) -> Iterator[Name]:
-    """Yield the names of the points that no other point beats in one of the two and equals in the other.
+    """Yield the names of the points that no other point dominates, which means: is lower in one of the two
+    numbers, such as cost and drift, and not higher in the other.
 
-    Less is better in both, such as cost and drift. In the order of the first, a point stays if its second is
-    below that of every point before it, and as low as any with the same first.
+    Going through the points in the order of their first number, a point stays if its second number is below
+    those of all points before it, and the lowest of those with the same first number.
     """
-    least = closest = math.inf  # the lowest second of all points before, and of those with this first
+    least = closest = math.inf  # the lowest second number of all points before, and of those with this first
     at = -math.inf
     for first, second, name in sorted(points):
         if first > at:

@@ -1,4 +1,4 @@
-"""The ratio by which a row is judged: cost per token, or per answer where that is another question.
+"""Choose the ratio by which a row is judged: cost per token, or per answer if answers have other lengths.
 
 A variant that thinks 30 % longer for the same prompt is not cheaper because its tokens are. So a row is
 judged by its answers if their lengths differ from the baseline's by more than a tenth, and always in a
@@ -21,18 +21,18 @@ ANSWERS = "reasoning"  # the workload of whole answers
 
 
 def headline(run: RunSummary, row: Row) -> Comparison | None:
-    """Return the row's ratio of cost per answer if it is judged by its answers, else that per token; of a
-    server with limits, that per good request."""
-    found = run.comparison(row, answers.PER_ANSWER)
-    if found is not None and (row.workload.get("name") == ANSWERS or other_lengths(run, row)):
-        return found
+    """Return the row's ratio of cost per answer if it is judged by its answers. For any other row return the
+    ratio of cost per token, or per good request for a server with limits."""
+    per_answer = run.comparison(row, answers.PER_ANSWER)
+    if per_answer is not None and (row.workload.get("name") == ANSWERS or other_lengths(run, row)):
+        return per_answer
     return run.comparison(row, row.headline)
 
 
 def by_answer(run: RunSummary, row: Row) -> bool:
     """Return whether the row is judged by its answers."""
-    found = headline(run, row)
-    return found is not None and found.metric == answers.PER_ANSWER.key
+    ratio = headline(run, row)
+    return ratio is not None and ratio.metric == answers.PER_ANSWER.key
 
 
 def other_lengths(run: RunSummary, row: Row) -> bool:
@@ -42,8 +42,8 @@ def other_lengths(run: RunSummary, row: Row) -> bool:
 
 
 def times_as_long(run: RunSummary, row: Row) -> float | None:
-    """Return the mean length of the row's answers by that of the baseline's; None where one is not known, or
-    where the two were asked different prompts."""
+    """Return the mean length of the row's answers ÷ that of the baseline's; None if one of them is not known,
+    or if the two got different prompts."""
     if row.is_baseline or run.comparison(row, answers.PER_ANSWER) is None:
         return None
     tokens, of_baseline = (value_of(side.figure(answers.TOKENS)) for side in (row, run.baseline_of(row)))

@@ -27,7 +27,8 @@ PRICE = ("usd_per_hour", "purchase_usd", "usd_per_kwh", "currency", "utilisation
 
 @dataclass(frozen=True)
 class Change:
-    """The first run after a change, and the mean of the figure on either side, up to the next change."""
+    """A change point: the first run after it, and the means of the figure before and after it, up to the next
+    change points."""
 
     run_id: str
     at_utc: str

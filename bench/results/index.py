@@ -1,8 +1,8 @@
-"""An index of the runs in a directory: what lists and re-pricing need of each, without reading it again.
+"""Keep an index of the runs in a directory, so that lists and re-pricing need not read every run again.
 
-It is a cache beside the journals and can be made from them at any time. A directory is read again if its own
-time of change differs from the one in the index; what is handed out of a run is first held against the state
-of the run's files (``files_of``), and so is every run that is not finished.
+The index is a cache beside the journals and can be made from them at any time. A directory is read again if
+its time of change is no longer the one in the index. Before a run is handed out, the state of its files
+(``files_of``) is compared too; the same is done for every run that is not finished.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from bench.store.index_file import empty_database, read_database, write_database
 
 ReadMany = Callable[[Sequence[bytes]], Iterable[IndexedRun]]
 Kind = TypeVar("Kind")
-AT_ONCE = 10_000  # directories that are read before the index is kept
+AT_ONCE = 10_000  # directories that are read before the index is written again
 
 
 def one_by_one(directories: Sequence[bytes]) -> Iterator[IndexedRun]:
@@ -47,9 +47,9 @@ def one_by_one(directories: Sequence[bytes]) -> Iterator[IndexedRun]:
 
 
 class Index:
-    """The runs in one directory.
+    """The runs in one directory. ``read_many`` reads directories, in any number of processes.
 
-    ``read_many`` reads directories, in any number of processes. Raises UsageError without a directory.
+    Raises UsageError if ``out`` is not a directory.
     """
 
     def __init__(self, out: Path, read_many: ReadMany = one_by_one) -> None:
@@ -61,16 +61,16 @@ class Index:
         self._if_it_makes_sense(self._refresh)
 
     def runs(self, wanted: Wanted) -> list[IndexedRun]:
-        """Return the runs that are wanted, in their order, with their rows."""
+        """Return the wanted runs with their rows, in the wanted order."""
         return self._if_it_makes_sense(lambda: self._runs(*wanted.query(RUN_COLUMNS)))
 
     def count(self, wanted: Wanted) -> int:
-        """Return how many runs there are of this kind, however many are shown."""
+        """Return how many runs fit what is wanted, even if fewer are shown."""
         query, values = wanted.count()
         return int(self._if_it_makes_sense(lambda: self._ask(query, values)[0][0]))
 
     def _if_it_makes_sense(self, act: Callable[[], Kind]) -> Kind:
-        """Ask the index. If it makes no sense, its file was not ours: read everything, and ask again."""
+        """Ask the index. If it makes no sense, something else wrote its file: read all runs and ask again."""
         try:
             return act()
         except (sqlite3.Error, ArithmeticError, TypeError, ValueError):
@@ -82,23 +82,23 @@ class Index:
     def _runs(self, query: str, values: Sequence[object]) -> list[IndexedRun]:
         checked: set[bytes] = set()
         while True:
-            found = self._ask(query, values)
-            shown = [(row[1], row[3]) for row in found if row[1] not in checked]
-            checked.update(place for place, _files in shown)
-            if not self._read(self._in_another_state(shown)):
+            runs = self._ask(query, values)
+            unchecked = [(run[1], run[3]) for run in runs if run[1] not in checked]
+            checked.update(place for place, _files in unchecked)
+            if not self._read(self._in_another_state(unchecked)):
                 break
-        if any(row[-1] is None for row in found):
+        if any(run[-1] is None for run in runs):
             raise ValueError("a run without its price")
         self._keep()
-        rows = self._rows_of([row[0] for row in found])
-        return [replace(IndexedRun(*row[1:]), rows=tuple(rows.get(row[0], ()))) for row in found]
+        rows = self._rows_of([run[0] for run in runs])
+        return [replace(IndexedRun(*run[1:]), rows=tuple(rows.get(run[0], ()))) for run in runs]
 
     def _refresh(self) -> None:
         """Read what is new or has changed since the index was made, and forget what is gone."""
         known: dict[bytes, int] = dict(self._database.execute(KNOWN))
         stale = self._changed_since(known)
         with self._transaction():
-            self._delete(known)  # those that are left have gone
+            self._delete(known)  # what is left in it is no longer in the directory
         self._changed |= bool(known)
         done = {*known, *stale}
         stale += self._in_another_state(row for row in self._ask(OPEN) if row[0] not in done)
@@ -106,25 +106,25 @@ class Index:
         self._keep()
 
     def _changed_since(self, known: dict[bytes, int]) -> list[bytes]:
-        """Return the directories of which the time of change is not the known one; take all that are still
-        there out of ``known``."""
+        """Return the directories whose time of change differs from the known one. Remove from ``known`` all
+        directories that are still there."""
         root = os.open(self._out, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stale = []
         try:
             for place in os.listdir(self._root):  # noqa: PTH208 - bytes, which a name of a file may need
                 try:
-                    found = os.stat(place, dir_fd=root)
+                    state = os.stat(place, dir_fd=root)
                 except OSError:  # gone, or a link that leads nowhere
                     continue
-                other = known.pop(place, None) != found.st_ctime_ns
-                if other and stat.S_ISDIR(found.st_mode) and not place.startswith(b"."):
+                other = known.pop(place, None) != state.st_ctime_ns
+                if other and stat.S_ISDIR(state.st_mode) and not place.startswith(b"."):
                     stale.append(place)
         finally:
             os.close(root)
         return stale
 
     def _in_another_state(self, known: Iterable[tuple[bytes, str]]) -> list[bytes]:
-        """Return the directories of which the files are no longer what the index says."""
+        """Return the directories whose files have changed since they were put into the index."""
         return [place for place, files in known if files_of(self._path(place)) != files]
 
     def _path(self, place: bytes) -> bytes:
@@ -141,13 +141,11 @@ class Index:
         try:
             yield
         finally:
-            self._database.execute("COMMIT")  # half of it is as good: what is missing is read next time
+            self._database.execute("COMMIT")  # even after a failure: what is missing is read next time
 
     def _read(self, places: Sequence[bytes]) -> bool:
-        """Read these directories into the index; return whether there were any.
-
-        What was read is kept from time to time, so that who interrupts it does not begin anew.
-        """
+        """Read these directories into the index; return whether there were any. The index is written from
+        time to time, so that an interrupted reading does not start from the beginning."""
         for begin in range(0, len(places), AT_ONCE):
             self._keep()
             some = places[begin : begin + AT_ONCE]
@@ -180,16 +178,16 @@ class Index:
 
     def _rows_of(self, runs: Sequence[int]) -> dict[int, list[IndexedRow]]:
         """Return the rows of runs, by the run's number in the index."""
-        found: dict[int, list[IndexedRow]] = {}
+        by_run: dict[int, list[IndexedRow]] = {}
         self._database.execute("CREATE TEMP TABLE asked (id INTEGER PRIMARY KEY)")
-        self._database.executemany("INSERT INTO asked VALUES (?)", ((one,) for one in runs))
+        self._database.executemany("INSERT INTO asked VALUES (?)", ((run,) for run in runs))
         for run, *values in self._ask(ROWS):
-            found.setdefault(run, []).append(indexed_row(values))
+            by_run.setdefault(run, []).append(indexed_row(values))
         self._database.execute("DROP TABLE asked")
-        return found
+        return by_run
 
     def _keep(self) -> None:
-        """Write the index beside the runs, if it has changed; without it, everything is read next time."""
+        """Write the index beside the runs if it has changed. If that fails, all runs are read next time."""
         if self._changed:
             write_database(self._out, self._database)
             self._changed = False

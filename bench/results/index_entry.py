@@ -1,4 +1,4 @@
-"""Read a run for an index: its summary without what no list shows, held against its journal's digest."""
+"""Read a run for an index: the parts of its summary that lists show, and the digest of its journal."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ MOST_THREADS = 2**31
 
 
 def read_run(directory: bytes) -> IndexedRun:
-    """Return what an index keeps of a directory. A run that cannot be read is kept with the reason."""
+    """Return what an index keeps of a directory. For a run that cannot be read it keeps the reason."""
     path, place = Path(os.fsdecode(directory)), directory.rpartition(b"/")[2]
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:  # it has gone since it was seen
         return IndexedRun(place, 0, "", NO_RUN)
-    state = (place, found.st_ctime_ns, files_of(directory))
-    if not os.access(path, os.R_OK | os.X_OK):  # of another user
+    state = (place, status.st_ctime_ns, files_of(directory))
+    if not os.access(path, os.R_OK | os.X_OK):  # it belongs to another user
         return IndexedRun(*state, UNREADABLE, "this user may not look into it")
     if not is_run(path) or (is_file(path / LOAD_JSON) and not is_file(path / RUN_JSON)):
         return IndexedRun(*state, NO_RUN)
@@ -54,7 +54,7 @@ def read_run(directory: bytes) -> IndexedRun:
 def _last_digest(path: Path) -> str:
     try:
         return last_digest(journal_of(path))
-    except UsageError:  # a summary alone
+    except UsageError:  # there is a summary and no journal
         return ""
 
 
@@ -140,7 +140,7 @@ def _number(found: Figure | Comparison | None, name: str) -> float | None:
 
 
 def _joules_per_1k(row: Row) -> float | None:
-    """Return the energy of a thousand tokens: that of a request, times the requests in a thousand tokens."""
+    """Return the joules of a thousand tokens: joules per request times requests per thousand tokens."""
     joules, requests, tokens = (
         row.figure(metric) for metric in (energy.PER_REQUEST, throughput.REQUESTS, throughput.TOTAL)
     )

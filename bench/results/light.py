@@ -1,4 +1,4 @@
-"""A summary with less in it, for lists of many runs: the content of ``run.json`` before it is read."""
+"""Leave out of the content of ``run.json`` what lists of many runs do not show, before it is parsed."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _HEAVY: Mapping[str, Any] = {
 def lightened(content: Json, figures: Container[str]) -> dict[str, Any]:
     """Return the content of ``run.json`` with only these figures of each row, and without its evidence.
 
-    What is not as a run writes it stays as it is: the reader says what is wrong with it.
+    Parts that are not what a run writes are kept, so that the reader can say what is wrong with them.
     """
     rows, ratios = content.get("variants"), content.get("comparisons")
-    found = dict(content)
+    light = dict(content)
     if isinstance(rows, list):
-        found["variants"] = [_row(row, figures) if isinstance(row, dict) else row for row in rows]
+        light["variants"] = [_row(row, figures) if isinstance(row, dict) else row for row in rows]
     if isinstance(ratios, list):
-        found["comparisons"] = [one for one in ratios if not _is_of_another(one, figures)]
-    return found
+        light["comparisons"] = [ratio for ratio in ratios if not _is_of_another(ratio, figures)]
+    return light
 
 
 def _row(row: Json, figures: Container[str]) -> Json:

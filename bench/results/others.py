@@ -1,6 +1,6 @@
-"""How much of the processors others had while a row was timed, from the noise kept beside its figures.
+"""Say how much of the processors others had while a row was timed, from the noise recorded with its figures.
 
-Others are the hypervisor and the processes that are not ours.
+Others are the hypervisor, and all processes except the harness and its workers.
 """
 
 from __future__ import annotations
@@ -19,15 +19,13 @@ IN_TURNS = ("duet", "pair", "pairs", "unit")  # rounds that count; a void round 
 
 
 def others_alone(row: Row) -> float:
-    """Return the share of the processors that others had in the last solo pass, or 0 if not known.
-
-    The last solo pass is the one that counts.
-    """
+    """Return the share of the processors that others had in the last solo pass, the one that counts; 0 if it
+    is not known."""
     return [0.0, *_shares(row, ALONE)][-1]
 
 
 def others_in_turns(row: Row) -> float:
-    """Return the same for the worst of the rounds that the row's ratio comes from."""
+    """Return the largest share that others had in any of the pairs that the row's ratio comes from."""
     return max(_shares(row, IN_TURNS), default=0.0)
 
 
@@ -42,11 +40,11 @@ def _share(noise: Mapping[str, Any]) -> float:
 
 def quiet_words(run: RunSummary) -> str:
     """Describe the worst timed pass of a run, such as "others had at most 72% of the processors"."""
-    found = [(others_alone(row), row, "solo pass") for row in run.rows if _shares(row, ALONE)]
-    found += [(others_in_turns(row), row, "turns") for row in run.rows if _shares(row, IN_TURNS)]
-    if not found:
+    shares = [(others_alone(row), row, "solo pass") for row in run.rows if _shares(row, ALONE)]
+    shares += [(others_in_turns(row), row, "turns") for row in run.rows if _shares(row, IN_TURNS)]
+    if not shares:
         return "what others had of the processors is not recorded"
-    share, row, stage = max(found, key=lambda worst: worst[0])
+    share, row, stage = max(shares, key=lambda entry: entry[0])
     return printable(f"others had at most {share:.0%} of the processors ({row.title}, {stage})")
 
 

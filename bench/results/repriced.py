@@ -1,4 +1,4 @@
-"""Many runs at another price, from what an index keeps of them.
+"""Price many runs again, from what an index keeps of them.
 
 The arithmetic is that of ``bench/metrics/cost.py`` and ``comparisons.py``, with the seconds of a token taken
 from ``total_token_throughput``. A test compares it with ``summarise`` of the whole journal at the same price.
@@ -25,10 +25,10 @@ TOKENS = 1000
 
 @dataclass(frozen=True)
 class Repriced:
-    """One row at another price: its dollars for a thousand tokens, before and then, and its ratio.
+    """One row at another price: its dollars per thousand tokens (``before`` and ``usd``), and its ratio.
 
     ``usd`` and ``ratio`` are None if the row was not measured. ``caution`` says that the price is for other
-    hardware than the row ran on, ``why_not`` why a row that was measured has no price.
+    hardware than the row ran on, ``why_not`` says why a row that was measured has no price.
     """
 
     place: bytes
@@ -42,9 +42,9 @@ class Repriced:
 
 
 def repriced(runs: Sequence[IndexedRun], new_block: Callable[[Block], Block]) -> Iterator[Repriced]:
-    """Yield every row of these runs at another price; ``new_block`` makes it from the block of a run.
+    """Yield every row of these runs at another price, which ``new_block`` makes from the price of a run.
 
-    What ``new_block`` raises is raised here.
+    Errors of ``new_block`` are raised.
     """
     blocks: dict[str, tuple[Block, Block]] = {}
     for run in runs:
@@ -66,7 +66,8 @@ class _Pair:
         self.caution = cache(lambda device: misfit(new, [device]) or "")
 
     def shift(self, row: IndexedRow, base: IndexedRow) -> float:
-        """Return by how much the ratio of the two rows changes: each pays for its own share of a machine."""
+        """Return the factor by which the ratio of two rows changes, as each pays for its share of a
+        machine."""
         if not row.by_price or row.threads == base.threads:
             return 1.0
         shares = [price(row.threads).devices / price(base.threads).devices for price in (self.new, self.old)]
@@ -87,8 +88,8 @@ def _rows(run: IndexedRun, prices: _Pair) -> Iterator[Repriced]:
 
 
 def _priced(row: IndexedRow, base: IndexedRow | None, prices: _Pair) -> Bounds:
-    """Return the dollars and the ratio of a row: the baseline's dollars times the ratio where both sides were
-    measured in pairs of processes and power is in the price, else those of the row alone."""
+    """Return the dollars and the ratio of a row. If both sides were measured in pairs of processes and the
+    price includes power, the dollars are the baseline's times the ratio; otherwise they are the row's own."""
     alone = _alone(row, prices.new(row.threads))
     if row.ratio is None or base is None:
         return alone, None

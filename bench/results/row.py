@@ -1,4 +1,4 @@
-"""One row of a run as a frozen record: what was asked for, what was found loaded, and every figure."""
+"""One row of a run as a frozen record: what was asked for, what was loaded, and every figure."""
 
 from __future__ import annotations
 
@@ -19,10 +19,8 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Evidence:
-    """Evidence that a row is what it says.
-
-    It holds the checks of every step, the bytes by dtype, and the operators of one decode step.
-    """
+    """The evidence that the optimisations of a row were in effect: the checks of every step, the bytes of the
+    weights by dtype, and the operators of one decode step."""
 
     steps: tuple[Json, ...] = ()
     bytes_by_dtype: Mapping[str, int] = field(default_factory=dict)
@@ -38,7 +36,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class WarmUpFound:
+class WarmUpTimes:
     """The times of the first requests, and whether they became steady."""
 
     durations_ms: tuple[float, ...]
@@ -47,7 +45,7 @@ class WarmUpFound:
 
 @dataclass(frozen=True)
 class Row:
-    """A baseline or a variant: what was asked for, what was loaded, and every figure of it."""
+    """A baseline or a variant: what was asked for, what was loaded, and every figure."""
 
     name: str
     group: str
@@ -61,7 +59,7 @@ class Row:
     evidence: Evidence | None
     facts: Facts | None
     one_off_s: float | None
-    warm_up: WarmUpFound | None
+    warm_up: WarmUpTimes | None
     energy_reason: str | None
     drift_reason: str | None
     noise: tuple[Json, ...]
@@ -83,7 +81,7 @@ class Row:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Return what distinguishes the row from every other row of the run."""
+        """Return the group and the name, which no other row of the run has together."""
         return self.group, self.name
 
     @property
@@ -98,8 +96,8 @@ class Row:
 
     @property
     def headline(self) -> Metric:
-        """Return the cost by which the row is compared: of a good request where a server has limits (slo),
-        else of a thousand tokens."""
+        """Return the metric by which the row is compared: dollars per good request for a server with limits
+        (slo), else dollars per thousand tokens."""
         limited = self.is_served and goodput.PER_GOOD.key in self.metrics
         return goodput.PER_GOOD if limited else cost.PER_1K
 
@@ -145,53 +143,53 @@ class Row:
         }
 
     @classmethod
-    def from_json(cls, found: Json) -> Row:
+    def from_json(cls, stored: Json) -> Row:
         """Read back what ``to_json`` writes, and what earlier versions wrote.
 
-        Some of those gave figures to rows that failed; they are left out, as they are today.
+        Some earlier versions gave figures to rows that failed. They are left out, as this version does.
         """
-        evidence, warm_up = found["evidence"], found.get("warm_up")
-        ok = found["status"] == Outcome.OK
+        evidence, warm_up = stored["evidence"], stored.get("warm_up")
+        ok = stored["status"] == Outcome.OK
         return cls(
-            name=found["name"],
-            group=found["group"],
-            is_baseline=found["is_baseline"],
-            status=Outcome(found["status"]),
-            reason=found["reason"],
-            model=found["model"],
-            runtime=found["runtime"],
-            workload=found["workload"],
-            optimisations=tuple(found["optimisations"]),
+            name=stored["name"],
+            group=stored["group"],
+            is_baseline=stored["is_baseline"],
+            status=Outcome(stored["status"]),
+            reason=stored["reason"],
+            model=stored["model"],
+            runtime=stored["runtime"],
+            workload=stored["workload"],
+            optimisations=tuple(stored["optimisations"]),
             evidence=evidence
             and Evidence(
                 tuple(evidence.get("steps", ())),
                 evidence.get("bytes_by_dtype", {}),
                 tuple(Kernel(**kernel) for kernel in evidence.get("kernels", ())),
             ),
-            facts=_facts(found["facts"]) if found["facts"] else None,
-            one_off_s=found.get("one_off_s"),
-            warm_up=warm_up and WarmUpFound(tuple(warm_up["durations_ms"]), warm_up["steady"]),
-            energy_reason=found.get("energy_reason"),
-            drift_reason=found.get("drift_reason"),
-            noise=tuple(found.get("noise") or ()),
-            metrics=_figures_from_json(found["metrics"], ok=ok),
-            drift=_figures_from_json(found["drift"], ok=ok),
-            void_pairs=found.get("void_pairs", 0),
-            prompts_sha256=found.get("prompts_sha256"),
-            examples=tuple(Example(**one) for one in found.get("examples") or ()),
+            facts=_facts(stored["facts"]) if stored["facts"] else None,
+            one_off_s=stored.get("one_off_s"),
+            warm_up=warm_up and WarmUpTimes(tuple(warm_up["durations_ms"]), warm_up["steady"]),
+            energy_reason=stored.get("energy_reason"),
+            drift_reason=stored.get("drift_reason"),
+            noise=tuple(stored.get("noise") or ()),
+            metrics=_figures_from_json(stored["metrics"], ok=ok),
+            drift=_figures_from_json(stored["drift"], ok=ok),
+            void_pairs=stored.get("void_pairs", 0),
+            prompts_sha256=stored.get("prompts_sha256"),
+            examples=tuple(Example(**example) for example in stored.get("examples") or ()),
         )
 
 
-_FACTS = frozenset(one.name for one in fields(Facts))
+_FACTS = frozenset(fact.name for fact in fields(Facts))
 
 
-def _facts(found: Json) -> Facts:
-    return Facts(**{key: value for key, value in found.items() if key in _FACTS})
+def _facts(stored: Json) -> Facts:
+    return Facts(**{key: value for key, value in stored.items() if key in _FACTS})
 
 
 def _figures_to_json(figures: Figures) -> dict[str, dict[str, Any] | None]:
     return {key: figure.to_json() if figure else None for key, figure in figures.items()}
 
 
-def _figures_from_json(found: Mapping[str, Json | None], *, ok: bool) -> Figures:
-    return {key: Figure.from_json(figure) if figure and ok else None for key, figure in found.items()}
+def _figures_from_json(stored: Mapping[str, Json | None], *, ok: bool) -> Figures:
+    return {key: Figure.from_json(figure) if figure and ok else None for key, figure in stored.items()}

@@ -1,4 +1,4 @@
-"""``run.json`` as frozen records: the results of a run, in the words that reports, gates and comparisons use.
+"""``run.json`` as frozen records: the results of a run, as reports, gates and comparisons read them.
 
 The file keeps its schema (version 1), and every version of the program reads what earlier versions wrote: a
 key that they did not write has a default here.
@@ -63,7 +63,7 @@ class RunSummary:
     calibration: Calibration | None = None
 
     def comparison(self, row: Row, metric: Metric | str) -> Comparison | None:
-        """Return the row's ratio to its baseline on one metric, if there is one."""
+        """Return the row's ratio to its baseline on one metric; None if it has no such ratio."""
         key = metric if isinstance(metric, str) else metric.key
         return self._ratios.get(row.key, {}).get(key)
 
@@ -77,10 +77,10 @@ class RunSummary:
 
     @cached_property
     def _ratios(self) -> dict[tuple[str, str], dict[str, Comparison]]:
-        found: dict[tuple[str, str], dict[str, Comparison]] = {}
-        for one in self.comparisons:
-            found.setdefault((one.group, one.variant), {})[one.metric] = one
-        return found
+        by_row: dict[tuple[str, str], dict[str, Comparison]] = {}
+        for ratio in self.comparisons:
+            by_row.setdefault((ratio.group, ratio.variant), {})[ratio.metric] = ratio
+        return by_row
 
     @cached_property
     def _baselines(self) -> dict[str, Row]:
@@ -102,11 +102,11 @@ class RunSummary:
 
     @cached_property
     def findings(self) -> dict[tuple[str, str], list[Finding]]:
-        """Return what the run's gate found, by the row's group and name."""
-        found: dict[tuple[str, str], list[Finding]] = {}
-        for rule in self.gate.rules if self.gate else ():
-            found.setdefault((rule.group, rule.variant), []).append(rule)
-        return found
+        """Return the findings of the run's gate, by the row's group and name."""
+        by_row: dict[tuple[str, str], list[Finding]] = {}
+        for finding in self.gate.rules if self.gate else ():
+            by_row.setdefault((finding.group, finding.variant), []).append(finding)
+        return by_row
 
     @property
     def served(self) -> bool:
@@ -137,11 +137,11 @@ class RunSummary:
             flat[key] = value_of(figure)
             flat[f"{key}_ci_low"] = figure.ci_low if figure else None
             flat[f"{key}_ci_high"] = figure.ci_high if figure else None
-        for one in self.ratios_of(row):
-            flat[f"{one.metric}_ratio"] = one.ratio
-            flat[f"{one.metric}_ratio_ci_low"] = one.ci_low
-            flat[f"{one.metric}_ratio_ci_high"] = one.ci_high
-            flat[f"{one.metric}_verdict"] = str(one.verdict)
+        for ratio in self.ratios_of(row):
+            flat[f"{ratio.metric}_ratio"] = ratio.ratio
+            flat[f"{ratio.metric}_ratio_ci_low"] = ratio.ci_low
+            flat[f"{ratio.metric}_ratio_ci_high"] = ratio.ci_high
+            flat[f"{ratio.metric}_verdict"] = str(ratio.verdict)
         return flat
 
     def to_json(self) -> dict[str, Any]:
@@ -162,28 +162,28 @@ class RunSummary:
             "model": self.model,
             "text": self.text,
             "variants": [row.to_json() for row in self.rows],
-            "comparisons": [dict(vars(one)) for one in self.comparisons],
+            "comparisons": [dict(vars(ratio)) for ratio in self.comparisons],
             "gate": self.gate.to_json() if self.gate else None,
             "calibration": asdict(self.calibration) if self.calibration else None,
         }
 
     @classmethod
-    def from_json(cls, found: object) -> RunSummary:
+    def from_json(cls, stored: object) -> RunSummary:
         """Read back what ``to_json`` writes, and what earlier versions wrote.
 
         Raises IntegrityError for anything that is not a run of schema version 1.
         """
-        if not isinstance(found, Mapping) or found.get("schema_version") != SCHEMA_VERSION:
+        if not isinstance(stored, Mapping) or stored.get("schema_version") != SCHEMA_VERSION:
             raise IntegrityError(f"not a run of schema version {SCHEMA_VERSION}")
         try:
             return cls(
-                **{key: found[key] for key in _PLAIN},
-                status=RunStatus(found["status"]),
-                reasons=tuple(found["reasons"]),
-                rows=(rows := distinct([Row.from_json(row) for row in found["variants"]])),
-                comparisons=tuple(of_measured_rows(rows, map(_comparison, found["comparisons"]))),
-                gate=judged(rows, found.get("gate")),
-                calibration=Calibration(**found["calibration"]) if found.get("calibration") else None,
+                **{key: stored[key] for key in _PLAIN},
+                status=RunStatus(stored["status"]),
+                reasons=tuple(stored["reasons"]),
+                rows=(rows := distinct([Row.from_json(row) for row in stored["variants"]])),
+                comparisons=tuple(of_measured_rows(rows, map(_comparison, stored["comparisons"]))),
+                gate=judged(rows, stored.get("gate")),
+                calibration=Calibration(**stored["calibration"]) if stored.get("calibration") else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as bad:
             raise IntegrityError(
@@ -196,16 +196,16 @@ _PLAIN = (
     "schema_version", "run_id", "name", "started_utc", "finished_utc", "harness", "spec",
     "spec_digest", "machine", "price", "model", "text",
 )  # fmt: skip
-_COMPARISON = tuple(one.name for one in fields(Comparison))
+_COMPARISON = tuple(part.name for part in fields(Comparison))
 
 
-def _comparison(found: Json) -> Comparison:
-    known = {key: found[key] for key in _COMPARISON if key in found}
+def _comparison(stored: Json) -> Comparison:
+    known = {key: stored[key] for key in _COMPARISON if key in stored}
     return Comparison(
-        **{**known, "verdict": Verdict(found["verdict"]), "design": RatioDesign(found["design"])}
+        **{**known, "verdict": Verdict(stored["verdict"]), "design": RatioDesign(stored["design"])}
     )
 
 
-def in_turns(one: Comparison | None) -> bool:
-    """Return whether both sides of a ratio were measured in turns."""
-    return one is not None and one.design != RatioDesign.SOLO
+def in_turns(ratio: Comparison | None) -> bool:
+    """Return whether the sides of a ratio were measured beside each other, and not each row alone."""
+    return ratio is not None and ratio.design != RatioDesign.SOLO

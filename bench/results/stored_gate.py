@@ -1,8 +1,8 @@
-"""Gate without measuring: a finished run against its own limits, or against an earlier run.
+"""Judge a finished run without measuring: by its own limits, or against an earlier run.
 
-This is second best to a live comparison. A stored baseline was measured in another session, so the spread
-between sessions is added to the interval, and a run on another machine is refused (IncomparableError, exit
-4).
+This is less sensitive than a live comparison. A stored baseline was measured in another session, so the
+spread between sessions is added to the interval, and a run on another machine is refused (IncomparableError,
+exit 4).
 """
 
 from __future__ import annotations
@@ -40,29 +40,31 @@ def against_run(run: RunSummary, stored: RunSummary) -> RunSummary:
     limits = _limits(run, len(run.rows))
     cells = len(limits) * len(run.rows)
     findings = [
-        found
+        judged
         for variant in run.rows
         for rule in limits
-        if (found := _between(rule, variant, changes, cells)) is not None
+        if (judged := _between(rule, variant, changes, cells)) is not None
     ]
     effort = Effort("stored", details={"run_id": run.run_id, "base": stored.run_id})
     return replace(run, gate=block(findings, effort))
 
 
 def _limits(run: RunSummary, judged: int) -> list[Rule]:
-    """Return the limits for so many rows. Raises UsageError without any, and for more than a gate judges."""
-    found = list(rules(run.spec.get("gate") or {}))
-    if len(found) * judged > MOST_FINDINGS:
+    """Return the limits of a run of which ``judged`` rows are judged. Raises UsageError if there are none, or
+    more than a gate judges."""
+    limits = list(rules(run.spec.get("gate") or {}))
+    if len(limits) * judged > MOST_FINDINGS:
         raise UsageError(
-            f"{run.run_id}: {len(found)} limits on {judged} rows are more than the {MOST_FINDINGS} that a "
+            f"{run.run_id}: {len(limits)} limits on {judged} rows are more than the {MOST_FINDINGS} that a "
             "gate judges"
         )
-    if not found:
+    if not limits:
         raise UsageError(f"{run.run_id}: its config sets no limit; give a gate block, see configs/ci.yaml")
-    return found
+    return limits
 
 
 def _within_run(run: RunSummary, rule: Rule, variant: Row, cells: int) -> Finding:
+    """Judge a rule about a variant by its ratio to the baseline, or by the figures of both."""
     base = run.baseline_of(variant)
     for row in (base, variant):
         if not row.ok:
@@ -77,6 +79,7 @@ def _within_run(run: RunSummary, rule: Rule, variant: Row, cells: int) -> Findin
 def _between(
     rule: Rule, variant: Row, changes: Mapping[tuple[str, str, str], RowChange], cells: int
 ) -> Finding | None:
+    """Judge a rule about a row by its change between two runs; None for an absolute limit on a baseline."""
     if not rule.relative:
         if variant.is_baseline:
             return None

@@ -14,20 +14,20 @@ from bench.records import ArmRecord, RunRecord
 from bench.records.grid import warning
 from bench.results.consistency import distinct
 from bench.results.examples import examples
-from bench.results.row import Evidence, Row, WarmUpFound
+from bench.results.row import Evidence, Row, WarmUpTimes
 from bench.results.run_summary import Json, RunStatus, RunSummary
 from bench.stats.figure import Figures
 from bench.stats.intervals import Interval
 from bench.stats.verdict import RatioDesign
 
-STEP_PAIRS = (RatioDesign.DUET, RatioDesign.ABBA)  # pairs of processes that decode, and not of servers
+STEP_PAIRS = (RatioDesign.DUET, RatioDesign.ABBA)  # ratios from pairs of workers, and not of servers
 NOT_A_FAILURE = (Outcome.OK, Outcome.UNSUPPORTED)
 
 
 def summarise(run: RunRecord) -> RunSummary:
     """Make the content of ``run.json``. This is a pure function: the same journal gives the same bytes."""
     comparisons = compare_all(run)
-    paired = {(one.group, one.variant): one for one in comparisons if one.metric == cost.PER_1K.key}
+    paired = {(ratio.group, ratio.variant): ratio for ratio in comparisons if ratio.metric == cost.PER_1K.key}
     rows = distinct([_row(run, arm, paired.get((arm.group, arm.name))) for arm in run.arms])
     status, reasons = _status(run)
     baseline = next((arm for arm in run.arms if arm.is_baseline), None)
@@ -125,7 +125,7 @@ def _row(run: RunRecord, arm: ArmRecord, paired: Comparison | None) -> Row:
         evidence=_evidence(arm),
         facts=arm.loaded.facts if arm.loaded else None,
         one_off_s=one_off.seconds(arm),
-        warm_up=WarmUpFound(arm.warm_up.durations_ms, arm.warm_up.steady) if arm.warm_up else None,
+        warm_up=WarmUpTimes(arm.warm_up.durations_ms, arm.warm_up.steady) if arm.warm_up else None,
         energy_reason=(arm.energy.reason or None) if arm.energy else None,
         drift_reason=arm.drift_reason or None,
         noise=(*arm.noise, *(unit.noise for unit in run.valid_units_of(arm) if unit.noise.get("stage"))),
@@ -140,8 +140,10 @@ def _row(run: RunRecord, arm: ArmRecord, paired: Comparison | None) -> Row:
 def _figures(run: RunRecord, arm: ArmRecord, paired: Comparison | None) -> Figures:
     """Compute every figure of a row; ``paired`` is its ratio of dollars per thousand tokens.
 
-    A row that was not measured to its end has none: what it measured before it failed is in the journal, and
-    says nothing about a request that succeeds. A server's dollars stay its own: all its blocks are in them.
+    A row that was not measured to its end has no figures: what it measured before it failed stays in the
+    journal, and says nothing about a request that succeeds. Where pairs of workers gave the ratio, the
+    dollars of the row are the baseline's times that ratio. A server keeps its own dollars: all its blocks are
+    part of them.
     """
     figures: Figures = {}
     for family in families():
@@ -160,13 +162,13 @@ def _evidence(arm: ArmRecord) -> Evidence | None:
         return Evidence((_served_as(arm),))
     if arm.loaded is None:
         return None
-    earlier = arm.warm_up.kernels if arm.warm_up else ()  # of versions that profiled before they timed
-    kernels = arm.profile.kernels if arm.profile else earlier
+    in_warm_up = arm.warm_up.kernels if arm.warm_up else ()  # earlier versions profiled in the warm-up
+    kernels = arm.profile.kernels if arm.profile else in_warm_up
     return Evidence(arm.loaded.evidence, arm.loaded.bytes_by_dtype, kernels)
 
 
 def _served_as(arm: ArmRecord) -> Json:
-    """Return what a server said of itself, and how it was started, as a step of the evidence."""
+    """Return a step of the evidence with what a server said of itself and how it was started."""
     head = arm.server
     took = {"took_s": head["ready_s"]} if "ready_s" in head else {}
     return {"step": f"serve: {head.get('target')}", **took, "checks": [], "server": head}

@@ -1,7 +1,7 @@
-"""The file ``run.json``, which has all that is needed to judge a run without measuring again.
+"""Seal and load ``run.json``, which has all that is needed to judge a run without measuring again.
 
-It is sealed when it is written, and the seal is checked when it is read. If it is not there, or is of an
-earlier state of the journal, the summary is made from the journal.
+The file is sealed when it is written, and the seal is checked when it is read. If there is no such file, or
+if the run was continued since it was written, the summary is made from the journal.
 """
 
 from __future__ import annotations
@@ -49,36 +49,36 @@ def is_run(directory: Path) -> bool:
 
 def sealed(content: Json, journal: Path) -> Json:
     """Return the content of ``run.json`` with its seal: the digests of the content and of the journal's last
-    line. It protects against accidents, as the journal's chain does, not against the owner."""
+    line. Like the journal's chain, the seal protects against accidents, and not against the owner."""
     return {**content, SEAL: {"content_sha256": digest(content), "journal_sha256": last_digest(journal)}}
 
 
 def load_run(directory: Path, figures: Container[str] | None = None) -> RunSummary:
     """Load a run's summary from ``run.json``, or make it from the journal if there is none yet.
 
-    The seal of ``run.json`` is checked: an edited figure is refused, and so is the summary of another
-    journal. That of an earlier state of this one, which has been continued since, is made again. A file
-    without a seal, from an earlier version, is not believed if the journal is there; without a journal, the
-    run's ``reasons`` say so. Raises UsageError if there is no run, IntegrityError if ``run.json`` is damaged.
+    The seal of ``run.json`` is checked, so an edited figure is refused, and so is the summary of another
+    journal. If the run was continued since the file was written, the summary is made again. Earlier versions
+    wrote no seal: such a file is ignored if the journal is there, and without a journal the run's ``reasons``
+    say that it cannot be checked. Raises UsageError without a run, IntegrityError if the file is damaged.
 
-    With ``figures``, only these are read of each row, and neither evidence nor drift.
+    With ``figures``, only these figures of each row are read, and neither its evidence nor its drift.
     """
     path = directory / RUN_JSON
     if not os.path.lexists(path):
         return from_journal(directory)
-    found = read_summary(path)
-    seal = found.pop(SEAL, None)
+    content = read_summary(path)
+    seal = content.pop(SEAL, None)
     has_journal = any(os.path.lexists(directory / name) for name in (JOURNAL, f"{JOURNAL}.gz"))
     if seal is None and has_journal:
         return from_journal(directory)
     journal = journal_of(directory) if has_journal else None
-    if seal is not None and not check_seal(path, digest(found), seal, journal):
+    if seal is not None and not check_seal(path, digest(content), seal, journal):
         return from_journal(directory)
     if figures is not None:
-        found = lightened(found, figures)
+        content = lightened(content, figures)
     try:
-        check_block(Summary, found, "the run")
-        run = RunSummary.from_json(found)
+        check_block(Summary, content, "the run")
+        run = RunSummary.from_json(content)
         recorded_price(run.price, run.run_id)
     except IntegrityError as bad:
         raise IntegrityError(f"{path}: {bad}") from None
@@ -86,9 +86,9 @@ def load_run(directory: Path, figures: Container[str] | None = None) -> RunSumma
 
 
 def must_be_readable(path: Path, content: bytes) -> None:
-    """Raise BenchError, before it is written, for a ``run.json`` that no reader would take.
+    """Raise BenchError for a ``run.json`` that is too large to be read back, before it is written.
 
-    Without the file every command makes it again from the journal, so nothing that was measured is lost.
+    Every command makes a missing file again from the journal, so nothing that was measured is lost.
     """
     try:
         if len(content) > MAX_BYTES:
@@ -102,23 +102,24 @@ def must_be_readable(path: Path, content: bytes) -> None:
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """Read ``run.json`` as it is. Raises IntegrityError for what is no JSON object, or no regular file."""
+    """Read ``run.json`` unchecked. Raises IntegrityError if it is no JSON object, or no regular file."""
     try:
-        found = strict_json(read_bounded(path, MAX_BYTES, follow=False), MOST)
+        content = strict_json(read_bounded(path, MAX_BYTES, follow=False), MOST)
     except OSError as bad:
         raise IntegrityError(f"{path}: {why(bad)}") from None
     except ValueError as bad:
         raise IntegrityError(f"{path}: not JSON ({bad}); {MADE_AGAIN}") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise IntegrityError(f"{path}: the whole file is not an object; {MADE_AGAIN}")
-    return found
+    return content
 
 
 def check_seal(path: Path, content_sha256: str, seal: object, journal: Path | None) -> bool:
-    """Hold ``run.json`` against its seal, and against the journal if there is one; return whether it is the
-    summary of all records there. Raises IntegrityError.
+    """Compare ``run.json`` with its seal, and with the journal if there is one.
 
-    ``content_sha256`` is the digest of its content without the seal.
+    Return whether it is the summary of all records of the journal; False if the run was continued since.
+    ``content_sha256`` is the digest of the content without the seal. Raises IntegrityError if the file was
+    changed, or belongs to another journal.
     """
     if not isinstance(seal, dict) or seal.get("content_sha256") != content_sha256:
         raise IntegrityError(f"{path}: was changed after it was written; {MADE_AGAIN}")
@@ -130,7 +131,8 @@ def check_seal(path: Path, content_sha256: str, seal: object, journal: Path | No
 
 
 def earlier_state(seal: object, journal: Path) -> int | None:
-    """Return of how many records a sealed summary is, if more have come since: the run was continued, and cut
-    short before its new summary was written. None if it is of all of them, or of another journal."""
+    """Return how many records a sealed summary was made from, if the journal has more by now: the run was
+    then continued, and cut short before it wrote a new summary. None if the summary has all records, or if it
+    belongs to another journal."""
     known = seal.get("journal_sha256") if isinstance(seal, dict) else None
     return None if known == last_digest(journal) else records_up_to(journal, known)

@@ -23,7 +23,7 @@ from bench.yaml_source import read_yaml
 
 SPEC_YAML = "spec.yaml"
 SHOWN = 80
-CLOCK_SLACK_S = 2.0  # a clock is corrected by less
+CLOCK_SLACK_S = 2.0  # small corrections of the clock are no reason for a note
 LONG_PAUSE_S = 12 * 3600.0
 ABSENT = "absent"
 MADE_ANYWAY = "every command makes it from the journal, and --resume writes it"
@@ -33,8 +33,8 @@ NOT_THERE = (
     f"deleted; {MADE_ANYWAY}"
 )
 CONTINUED = f"the run was continued and cut short before it wrote a new one; {MADE_ANYWAY}"
-# The parts of run.json that are judged from the samples: the code of today may make more keys there than the
-# code that made the run. Everything else is in the journal word for word.
+# The parts of run.json that are computed from the samples. Newer code may write more keys there than the code
+# that made the run. Everything else is copied from the journal.
 JUDGED = ("variants[", "comparisons[")
 
 
@@ -62,10 +62,10 @@ def verify_run(directory: Path) -> str:
 def _clock_that_was_set(records: Sequence[Mapping[str, object]]) -> Iterator[str]:
     """Yield a note for each place where the wall clock went back, or where more than half a day is missing.
 
-    The times in a journal are names; durations come from clocks that nobody sets.
+    The times in a journal only say when something happened; durations come from clocks that nobody sets.
     """
-    known = [record for record in records if record["kind"] in KINDS]  # each with a time that its schema took
-    times = [(one["seq"], datetime.fromisoformat(str(one["at_utc"]))) for one in known]
+    known = [record for record in records if record["kind"] in KINDS]  # the schema has checked their times
+    times = [(record["seq"], datetime.fromisoformat(str(record["at_utc"]))) for record in known]
     for (earlier, before), (later, after) in pairwise(times):
         passed = (after - before).total_seconds()
         if passed < -CLOCK_SLACK_S:
@@ -85,10 +85,10 @@ def same_spec(path: Path, record: RunRecord) -> str:
     if digest(record.spec) != record.spec_digest:
         raise IntegrityError(f"{path.parent / JOURNAL}: spec_digest is not the digest of its spec")
     try:
-        found = read_yaml(path, follow=False).data
+        written = read_yaml(path, follow=False).data
     except ConfigError as bad:
         raise IntegrityError(f"{bad}") from None
-    must_agree(path, found, record.spec, None)
+    must_agree(path, written, record.spec, None)
     return f"{path}: as in the journal, digest {record.spec_digest}"
 
 
@@ -97,13 +97,13 @@ def _same_summary(
 ) -> str:
     """Compare ``run.json`` with the summary made now; numbers must be exactly equal.
 
-    A file that is not there is no damage, nor is the summary of the journal as it was before the run was
-    continued: that one is compared with the records of its time.
+    A missing file is no damage. A file that was written before the run was continued is no damage either: it
+    is compared with the records that the journal had then.
     """
     there = os.path.lexists(path)
-    found = read_summary(path) if there else {}
-    seal = found.pop(SEAL, None)
-    of_file = digest(found)
+    written = read_summary(path) if there else {}
+    seal = written.pop(SEAL, None)
+    of_file = digest(written)
     older = earlier_state(seal, journal) if there else None
     if older is not None:
         record = replay(records[:older], (), str(journal))
@@ -113,7 +113,7 @@ def _same_summary(
         again = None if same else json.loads(json.dumps(made, allow_nan=False))
     if not there:
         return f"{path}: {CUT_SHORT if record.finished_utc is None else NOT_THERE}"
-    added = 0 if same else must_agree(path, found, again, record)
+    added = 0 if same else must_agree(path, written, again, record)
     if seal is not None:
         check_seal(path, of_file, seal, journal)
     new = f"; without {added} keys that the code of its time did not make" if added else ""
@@ -123,8 +123,8 @@ def _same_summary(
 
 
 def _digest(made: object) -> str:
-    """Return the digest of a summary, in which 1, 1.0 and true all differ: to compare two takes a third of
-    the time that it takes to look for a difference. Raises ValueError for what is no JSON, such as NaN."""
+    """Return the digest of a summary; 1, 1.0 and true all have different digests. Comparing digests takes a
+    third of the time of looking for differences. Raises ValueError for what is no JSON, such as NaN."""
     try:
         return digest(made)
     except BenchError as bad:
@@ -138,14 +138,12 @@ def _other_code(record: RunRecord) -> str:
     return f"; the run was made by other code than this (version {record.harness.get('version')})"
 
 
-def must_agree(path: Path, found: object, made: object, record: RunRecord | None) -> int:
-    """Return how many keys and intervals ``found`` lacks because other code wrote it; else it is an error.
-
-    Raises IntegrityError.
-    """
+def must_agree(path: Path, written: object, made: object, record: RunRecord | None) -> int:
+    """Compare the content of a file with what the journal gives. Return how many keys and intervals the file
+    lacks because other code wrote it. Raises IntegrityError for every other difference."""
     hint = _other_code(record) if record else ""
     added = 0
-    for where, there, here in _differences(found, made):
+    for where, there, here in _differences(written, made):
         if not (hint and _made_since(where, there)):
             raise IntegrityError(
                 f"{path}: {one_line(where) or 'the whole file'}: {there}, the journal gives {here}{hint}"
@@ -155,30 +153,31 @@ def must_agree(path: Path, found: object, made: object, record: RunRecord | None
 
 
 def _made_since(where: str, there: str) -> bool:
-    """Return whether a difference is that the code of today makes more: a further key, or an interval."""
+    """Return whether a difference is only that newer code writes more: a further key, or an interval."""
     bound = there == "null" and where.endswith((".ci_low", ".ci_high"))
     return where.startswith(JUDGED) and (there == ABSENT or bound)
 
 
-def _differences(found: object, made: object, where: str = "") -> Iterator[tuple[str, str, str]]:
-    """Yield (place, what is found there, what is made) of every difference; 1, 1.0 and true all differ."""
-    if isinstance(found, dict) and isinstance(made, dict):
-        for key in [*made, *(key for key in found if key not in made)]:
+def _differences(written: object, made: object, where: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield (place, what is written there, what is made) of every difference; 1, 1.0 and true all differ."""
+    if isinstance(written, dict) and isinstance(made, dict):
+        for key in [*made, *(key for key in written if key not in made)]:
             place = f"{where}.{key}".lstrip(".")
-            if key not in found or key not in made:
-                there, here = (_shown(side[key]) if key in side else ABSENT for side in (found, made))
+            if key not in written or key not in made:
+                there, here = (_shown(side[key]) if key in side else ABSENT for side in (written, made))
                 yield place, there, here
             else:
-                yield from _differences(found[key], made[key], place)
-    elif isinstance(found, list) and isinstance(made, list):
-        for index, (one, other) in enumerate(zip(found, made, strict=False)):
-            yield from _differences(one, other, f"{where}[{index}]")
-        if len(found) != len(made):
-            yield where, f"{len(found)} entries", f"{len(made)}"
-    elif type(found) is not type(made) or found != made:
-        yield where, _shown(found), _shown(made)
+                yield from _differences(written[key], made[key], place)
+    elif isinstance(written, list) and isinstance(made, list):
+        for index, (entry, other) in enumerate(zip(written, made, strict=False)):
+            yield from _differences(entry, other, f"{where}[{index}]")
+        if len(written) != len(made):
+            yield where, f"{len(written)} entries", f"{len(made)}"
+    elif type(written) is not type(made) or written != made:
+        yield where, _shown(written), _shown(made)
 
 
 def _shown(value: object) -> str:
+    """Return a value as JSON, cut if it is long."""
     text = json.dumps(value, default=str)
     return text if len(text) <= SHOWN else text[:SHOWN] + "..."

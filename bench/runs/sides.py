@@ -1,4 +1,4 @@
-"""What a gate compares, the conditions it depends on, and the evidence it already has."""
+"""Find out what a gate compares, on which conditions that depends, and which earlier evidence counts."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ Fetch = Callable[[ModelRef], LocalModel]
 
 
 def sides_of(spec: Spec, base: Path | None) -> tuple[Group, ...]:
-    """Return the groups to compare: each baseline against its variants. With ``base``, each arm is compared
-    with itself in that interpreter."""
+    """Return the groups to compare: each baseline with its variants or, with another interpreter ``base``,
+    each arm with itself in that interpreter."""
     if base is None:
         return spec.groups
     return tuple(
@@ -93,9 +93,10 @@ def conditions(spec: Spec) -> dict[str, Any]:
 
 
 def evidence_of_commits(sides: Sides, groups: Sequence[Group], fetch: Fetch) -> str:
-    """Return the key of a comparison of commits: files, environments, rows and weights, on this machine.
+    """Return the key of a comparison of commits. It covers the files of both commits, their environments, the
+    rows with their weights, and this machine.
 
-    Neither limits nor names are part of it: another limit is judged by the same units.
+    Neither limits nor names are part of it, so the same units also serve to judge another limit.
     """
     arms = [arm for group in groups for arm in group.arms]
     weights = _weights(arms, fetch)
@@ -105,27 +106,29 @@ def evidence_of_commits(sides: Sides, groups: Sequence[Group], fetch: Fetch) -> 
 
 
 def _asked_of(arm: Arm) -> list[object]:
-    """Return everything that an arm does, with the prompts themselves and not the name of their file."""
+    """Return all that an arm asks for, with the prompts themselves instead of the name of their file."""
     prompts = [] if is_load(arm.workload) else [asdict(prompt) for prompt in prompts_of(arm)]
     return [arm.runtime.to_json(), arm.workload.to_json(), [step.label for step in arm.optimise], prompts]
 
 
 def evidence_key(spec: Spec, sides: Mapping[str, Identity], fetch: Fetch) -> str:
-    """Return a key that is the same for the same comparison. With it a second gate continues with the first
-    gate's evidence. The key covers what is measured, the weights, the machine, and the code in every
-    interpreter that takes part. Neither limits nor names are part of it."""
+    """Return the key of a comparison, with which a second gate finds the evidence of the first one.
+
+    The key covers what is measured, the weights, the machine, and the code in every interpreter that takes
+    part. Neither limits nor names are part of it.
+    """
     measured = {key: value for key, value in spec.content.items() if key not in NOT_MEASURED}
     arms = [arm for group in spec.groups for arm in group.arms]
     named = {interpreter(arm.runtime.name, arm.runtime.python) for arm in arms} - {None}
     everyone = [*sides.values(), *(identity(python) for python in sorted(filter(None, named)))]
-    code = [(who.python, who.packages_sha256, who.sources_sha256) for who in everyone]
+    code = [(side.python, side.packages_sha256, side.sources_sha256) for side in everyone]
     weights = _weights(arms, fetch)
     return digest([measured, fingerprint(), code, weights])
 
 
 def _weights(arms: Sequence[Arm], fetch: Fetch) -> list[tuple[str, str]]:
-    """Return (key, digest of all its files) of every model that the arms load, those that draft too."""
-    return [(key, directory_digest(fetch(one).files)) for arm in arms for key, one in models_by_key(arm)]
+    """Return (key, digest of all its files) of every model that the arms load, such as one that drafts."""
+    return [(key, directory_digest(fetch(model).files)) for arm in arms for key, model in models_by_key(arm)]
 
 
 def strictest(wanted: Sequence[Rule]) -> float | None:
@@ -136,8 +139,8 @@ def strictest(wanted: Sequence[Rule]) -> float | None:
 def for_these_limits(
     calibration: noise.Calibration | None, spec: Spec, wanted: Sequence[Rule], cap: int
 ) -> noise.Calibration | None:
-    """Return the calibration, with the smallest change that these limits can detect within this cap. The
-    strictest limit decides that."""
+    """Return the calibration with ``detectable`` for these limits and this cap: the smallest change that the
+    strictest of the limits can find."""
     timed = [rule for rule in wanted if rule.kind == "timed"]
     if calibration is None or not timed:
         return calibration
@@ -164,10 +167,10 @@ def _comparisons(spec: Spec) -> int:
 
 
 def earlier_units(runs: Iterable[Head], key: str, limits: Json) -> list[UnitRecord]:
-    """Return the units of the last gate on the same comparison, unless it passed these very limits. ``runs``
-    are all that are there, the newest first.
+    """Return the units of the last gate on the same comparison, unless it passed the same limits. ``runs``
+    are the heads of all runs in the directory, the newest first.
 
-    Continuing with old evidence is valid, with other limits too; starting again until it passes is not.
+    To continue with old evidence is valid, even with other limits. To start again until it passes is not.
     """
     for directory, head in runs:
         if (head.get("gate") or {}).get("key") != key:
@@ -176,7 +179,7 @@ def earlier_units(runs: Iterable[Head], key: str, limits: Json) -> list[UnitReco
             record = load_record(directory)
             with judging(directory):
                 gate = summarise(record).gate
-        except BenchError:  # no evidence: this gate measures anew, and `bench verify` says what is wrong
+        except BenchError:  # a damaged journal is no evidence; `bench verify` says what is wrong with it
             continue
         passed = gate is not None and gate.verdict == GateVerdict.PASS
         if passed and (record.gate or {}).get("limits") == limits:

@@ -144,15 +144,15 @@ async def _by_distributions(
     return Drift(wanted.name, wanted.text, route.name, route.top, tokenizer, tuple(windows))
 
 
-async def _same_tokens(asker: Asker, text: str, ours: Sequence[int]) -> str:
+async def _same_tokens(asker: Asker, text: str, of_reference: Sequence[int]) -> str:
     """Hold the server's tokenizer against the baseline's. Raises NoDistributions if they differ."""
     try:
-        theirs = await asker.tokens(text)
+        of_server = await asker.tokens(text)
     except BenchError:
         return "not checked: the server has no /tokenize"
-    if theirs is None:
+    if of_server is None:
         return "not checked: /tokenize returned no tokens"
-    if theirs != list(ours):
+    if of_server != list(of_reference):
         raise NoDistributions("the server cuts a text into other tokens than the baseline")
     return "the same on a sample of the text"
 
@@ -165,12 +165,12 @@ class _Baseline:
 
     def __enter__(self) -> _Baseline:
         threads = str(self._wanted.threads)
-        ours = {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": threads}
+        variables = {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": threads}
         with open_to_append(self._log) as out:
             self._child = subprocess.Popen(
                 [sys.executable, "-P", "-m", "bench.worker.outside"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=out, cwd=NOWHERE,
-                env=environment(*PREFIXES) | SAFE | OFFLINE | ours,
+                env=environment(*PREFIXES) | SAFE | OFFLINE | variables,
             )  # fmt: skip
         try:
             self._begin()

@@ -35,11 +35,11 @@ class Said:
 
 
 def paired(baseline: Sequence[Said], again: Sequence[Said], variant: Sequence[Said]) -> tuple[SaidTexts, ...]:
-    """Return the replies of both sides to the same prompts beside each other; ``again`` are those of the side
-    that was asked twice."""
+    """Return the replies of both sides, prompt by prompt; ``again`` are the second replies of the side that
+    was asked twice."""
     return tuple(
-        SaidTexts(base.text, second.text, other.text, base.cut + other.cut)
-        for base, second, other in zip(baseline, again, variant, strict=True)
+        SaidTexts(of_base.text, second.text, of_variant.text, of_base.cut + of_variant.cut)
+        for of_base, second, of_variant in zip(baseline, again, variant, strict=True)
     )
 
 

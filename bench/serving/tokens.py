@@ -93,10 +93,10 @@ def _running(arrivals: Sequence[Arrival], asked: int | None) -> tuple[tuple[int,
     return (steps, "running usage") if min(steps) > 0 else None
 
 
-def _doubt(ours: int, said: int | None) -> str:
-    if said is None or abs(said - ours) <= TOLERANCE * ours:
+def _doubt(streamed: int, said: int | None) -> str:
+    if said is None or abs(said - streamed) <= TOLERANCE * streamed:
         return ""
-    return f"usage says {said} output tokens, and the stream held {ours}"
+    return f"usage says {said} output tokens, and the stream held {streamed}"
 
 
 def _spread(lengths: Sequence[int], total: int) -> tuple[int, ...]:

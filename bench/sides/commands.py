@@ -1,4 +1,4 @@
-"""The commands of a build: where they run, what they are given, and what is said when one fails."""
+"""Run the commands of a build, with the variables that they may see, and report the one that fails."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CREDENTIALS = re.compile(r"://[^/\s@]+@")
 
 
 class BuildFailed(BenchError):
-    """A side cannot be built. ``late``: a command took too long. ``log`` holds all that it printed."""
+    """A side cannot be built; ``late`` if a command took too long. ``log`` has all that it printed."""
 
     def __init__(self, message: str, *, late: bool = False, log: Path | None = None) -> None:
         super().__init__(message)
@@ -29,9 +29,9 @@ class BuildFailed(BenchError):
 
 
 def settings() -> tuple[dict[str, str], list[str]]:
-    """Return the variables of a build, and the names of the settings of pip and uv that are kept from it.
+    """Return the variables of a build, and the names of settings of pip and uv that it does not get.
 
-    The code of a commit would see the passwords in them.
+    A password in these settings could be read by the code of a commit.
     """
     given = environment(*PIP)
     given.pop(ELSEWHERE, None)
@@ -41,9 +41,10 @@ def settings() -> tuple[dict[str, str], list[str]]:
 
 
 def own_pip(python: Path) -> list[str] | None:
-    """Return how a command begins that runs this tool's pip in another environment; None without a pip here.
+    """Return the first words of a command that runs this tool's pip in another environment; None without a
+    pip here.
 
-    ``pip --python`` does the same, after it has started a pip here that does nothing else.
+    ``pip --python`` does the same, but first starts a pip here that does nothing else.
     """
     found = importlib.util.find_spec("pip")
     if found is None or found.origin is None:

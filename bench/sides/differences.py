@@ -51,8 +51,8 @@ def of_packages(base: Path, candidate: Path) -> tuple[Change, ...]:
 
 @dataclass(frozen=True)
 class NamedFile:
-    """A file that the config names, of which the sides have different contents: its row (empty for all), its
-    key, and the SHA-256 of each."""
+    """A file that the config names and that differs between the sides: the row that reads it (empty for all
+    rows), the key that names it, and the SHA-256 on each side."""
 
     row: str
     what: str
@@ -71,7 +71,7 @@ def of_inputs(base: Spec, candidate: Spec) -> tuple[NamedFile, ...]:
 
 
 def _named(spec: Spec) -> Iterator[Input]:
-    """Yield every file that a config names, with the files in models/ of its models."""
+    """Yield every file that a config names, and the files in models/ that describe its models."""
     yield from inputs_of(spec)
     for group in spec.groups:
         for arm in group.arms:
@@ -82,15 +82,15 @@ def _named(spec: Spec) -> Iterator[Input]:
 
 
 def _contents(spec: Spec) -> dict[tuple[str, str], str]:
-    """Return the SHA-256 of what each key names; of several parts, that of their list."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for one in _named(spec):
-        found.setdefault((one.row, one.key), []).append(file_sha256(one.path))
-    return {key: digest(parts) for key, parts in found.items()}
+    """Return a digest of the files that each key names."""
+    by_key: dict[tuple[str, str], list[str]] = {}
+    for file in _named(spec):
+        by_key.setdefault((file.row, file.key), []).append(file_sha256(file.path))
+    return {key: digest(parts) for key, parts in by_key.items()}
 
 
 def pointers(root: Path) -> list[str]:
-    """Return the files below ``root`` that are pointers of Git LFS, which were not fetched."""
+    """Return the files below ``root`` that are pointers of Git LFS, whose contents were not fetched."""
     if not any(b"filter=lfs" in one.read_bytes() for one in root.rglob(".gitattributes") if one.is_file()):
         return []
     found = (one for one in root.rglob("*") if one.is_file() and one.stat().st_size <= MOST_POINTER)

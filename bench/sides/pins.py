@@ -1,8 +1,8 @@
-"""What the packages of a side were resolved to, and which of their versions no file of its commit fixes.
+"""Resolve the packages of the candidate to the versions of the base, and find versions that no file fixes.
 
-``requests>=2`` is another version next month. Two sides that are built on different days would then differ by
-more than the change. So the candidate is resolved with the versions that the base has, where its own files
-allow it, and what is not fixed is said.
+``requests>=2`` is another version next month, so two sides that are built on different days would differ by
+more than the change. Where its own files allow it, the candidate therefore gets the versions that the base
+has. Packages whose version nothing fixes are reported.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def unpinned(project: Path, packages: Path, install: Sequence[Sequence[str]]) ->
     """
     installed = {normal(dist.name): dist for dist in distributions(path=[str(packages)])}
     asked = [*declared(project, install), *_needed(installed.values())]
-    fixed = {normal(one.name) for one in asked if _fixes(one)}
+    fixed = {normal(requirement.name) for requirement in asked if _fixes(requirement)}
     return tuple(
         sorted(name for name, dist in installed.items() if name not in fixed and not _of_a_place(dist))
     )
@@ -40,9 +40,10 @@ def constraints(like: Mapping[str, str], project: Path, install: Sequence[Sequen
     """Return the lines of a constraints file: the versions in ``like``, without those that the project's own
     requirements do not allow."""
     refused = {
-        normal(one.name)
-        for one in declared(project, install)
-        if (version := like.get(normal(one.name))) and not one.specifier.contains(version, prereleases=True)
+        normal(wanted.name)
+        for wanted in declared(project, install)
+        if (version := like.get(normal(wanted.name)))
+        and not wanted.specifier.contains(version, prereleases=True)
     }
     return [f"{name}=={version}" for name, version in sorted(like.items()) if name not in refused]
 
@@ -51,13 +52,13 @@ def declared(project: Path, install: Sequence[Sequence[str]]) -> Iterator[Requir
     """Yield the requirements in the files that pip is given, in the arguments themselves, and in
     ``pyproject.toml``."""
     for arguments in install:
-        for before, one in zip(("", *arguments), arguments, strict=False):
+        for before, argument in zip(("", *arguments), arguments, strict=False):
             if before in ("-r", "--requirement", "-c", "--constraint"):
-                yield from _in_file(project / one, set())
-            elif named := _FILE.match(one):
+                yield from _in_file(project / argument, set())
+            elif named := _FILE.match(argument):
                 yield from _in_file(project / named[1], set())
             else:
-                yield from _parsed(one)
+                yield from _parsed(argument)
     try:
         found = tomllib.loads((project / "pyproject.toml").read_text(errors="replace"))
     except (OSError, tomllib.TOMLDecodeError):
@@ -68,7 +69,7 @@ def declared(project: Path, install: Sequence[Sequence[str]]) -> Iterator[Requir
 
 
 def _in_file(file: Path, seen: set[Path]) -> Iterator[Requirement]:
-    """Yield the requirements of a file and of those that it names."""
+    """Yield the requirements of a file, and of the files that it names."""
     if file in seen or len(seen) >= MOST_FILES or not file.is_file():
         return
     seen.add(file)
@@ -93,9 +94,10 @@ def _needed(dists: Iterable[Distribution]) -> Iterator[Requirement]:
             yield from _parsed(line)
 
 
-def _fixes(one: Requirement) -> bool:
-    exact = (part for part in one.specifier if part.operator in ("==", "==="))
-    return one.url is not None or any(not part.version.endswith("*") for part in exact)
+def _fixes(requirement: Requirement) -> bool:
+    """Return whether a requirement allows a single version only, or names an address."""
+    exact = (part for part in requirement.specifier if part.operator in ("==", "==="))
+    return requirement.url is not None or any(not part.version.endswith("*") for part in exact)
 
 
 def _of_a_place(dist: Distribution) -> bool:

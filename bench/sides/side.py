@@ -151,7 +151,8 @@ def sides_of_commits(asked: Asked, base: str, candidate: str, say: Say) -> Sides
 
 
 def _outline(asked: Asked, repository: Repository, commit: Commit) -> Spec | None:
-    """Return what the config says in a commit without what it names; None if it has no such config."""
+    """Return the config of a commit without reading the files that it names; None if it has no such
+    config."""
     file = asked.file(repository).as_posix()
     if not repository.is_file(commit, file):
         return None

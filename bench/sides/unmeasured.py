@@ -1,4 +1,4 @@
-"""A gate on commits that ends before anything is measured, and still has a verdict that a CI job can show."""
+"""End a gate on commits before anything is measured, with a verdict that a CI job can show."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ LOG = "logs/build.log"  # in the run's directory
 class Unmeasured(BenchError):
     """Nothing can be measured: a side cannot be built, or the base has no such config.
 
-    ``spec`` is a config without rows, of which the limits count. ``files`` are those that differ.
-    ``log`` is what a build printed. ``standing`` is where the config was read: prices are read there, too.
+    ``spec`` is a config without rows, whose limits count. ``files`` are the files that differ between the
+    commits. ``log`` is the file of what a build printed. Inside of ``standing()`` the current directory is
+    the one of the config, so that prices are read there too.
     """
 
     verdict: GateVerdict
@@ -42,7 +43,7 @@ class Unmeasured(BenchError):
         sides = {"base": self.base, "candidate": self.candidate}
         return {
             "mode": "commits",
-            "sides": {name: {"label": one.label, "commit": one.commit} for name, one in sides.items()},
+            "sides": {name: {"label": side.label, "commit": side.commit} for name, side in sides.items()},
             "differences": {"config": [], "packages": [], "files": list(self.files)},
             "unmeasured": {"verdict": str(self.verdict), "reason": self.reason},
         }
@@ -51,11 +52,9 @@ class Unmeasured(BenchError):
 def cannot_be_built(
     bad: BuildFailed, spec: Spec, repository: Repository, base: Commit, candidate: Commit
 ) -> Unmeasured:
-    """Return the end of a gate of which a side cannot be built."""
+    """Return the end of a gate one of whose sides cannot be built."""
     files = tuple(repository.changed_files(base, candidate))
-    reason = str(bad).replace(
-        str(bad.log), LOG
-    )  # where the log is, for whoever has the run's directory alone
+    reason = str(bad).replace(str(bad.log), LOG)  # its path within the run's directory
     return Unmeasured(GateVerdict.ERROR, reason, spec, base, candidate, files, bad.log)
 
 
@@ -67,7 +66,7 @@ def no_config(
     candidate: Commit,
     standing: Callable[[], AbstractContextManager[object]],
 ) -> Unmeasured:
-    """Return the end of a gate whose base does not have the config yet: the first commit that has it."""
+    """Return the end of a gate whose base does not have the config yet, because the candidate adds it."""
     reason = (
         f"{NO_BASE}: {base.label} has no file {file}. The candidate can be built, and its config is sound; "
         "its limits hold for the commits that come after it"

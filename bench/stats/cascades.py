@@ -1,9 +1,9 @@
 """The cost and the quality of a cascade at every threshold, from items that both models answered.
 
-All is computed from one pass: a threshold only decides which of the two answers counts, and which costs are
-paid. RouteLLM (Ong et al. 2024, arXiv 2406.18665) defines the figures: the performance gap recovered,
-PGR = (q − q_edge) ÷ (q_cloud − q_edge), its average over the share of calls to the large model (APGR, the
-area under PGR, 0.5 for a random choice), and the smallest share of calls that reaches a PGR (CPT).
+One pass is enough for all thresholds: a threshold only decides which of the two answers counts, and which
+costs are paid. RouteLLM (Ong et al. 2024, arXiv 2406.18665) defines the figures: the performance gap
+recovered, PGR = (q − q_edge) ÷ (q_cloud − q_edge), its average over the share of calls to the large model
+(APGR, the area under PGR, 0.5 for a random choice), and the smallest share of calls that reaches a PGR (CPT).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bench.stats.proportions import ALPHA, mcnemar, paired_difference
 
 LEVELS = 10  # steps of the curve between which a fall is looked for
 RESAMPLES = 500
-MOST_UNDEFINED = 0.05  # of the resamples may have no gap between the models
+MOST_UNDEFINED = 0.05  # the share of resamples that may have no gap between the models
 
 
 @dataclass(frozen=True)
@@ -54,40 +54,41 @@ class Point:
 
 def at(items: Sequence[Item], limit: float) -> Point:
     """Return the point of one threshold."""
-    n, sent = len(items), [one for one in items if one.doubt > limit]
+    n, sent = len(items), [item for item in items if item.doubt > limit]
     return Point(
         limit,
         len(sent) / n,
-        math.fsum(one.edge_usd for one in items) / n + math.fsum(one.cloud_usd for one in sent) / n,
-        math.fsum(one.cloud if one.doubt > limit else one.edge for one in items) / n,
-        math.fsum(one.edge_s for one in items) / n + math.fsum(one.cloud_s for one in sent) / n,
+        math.fsum(item.edge_usd for item in items) / n + math.fsum(item.cloud_usd for item in sent) / n,
+        math.fsum(item.cloud if item.doubt > limit else item.edge for item in items) / n,
+        math.fsum(item.edge_s for item in items) / n + math.fsum(item.cloud_s for item in sent) / n,
     )
 
 
 def curve(items: Sequence[Item]) -> tuple[Point, ...]:
-    """Return every point that differs, from the edge model alone to the large model for all.
+    """Return the point of every threshold that makes a difference, from the edge model for all items to the
+    large model for all items.
 
     The limits lie midway between two doubts. Items with equal doubts go on together.
     """
-    ordered = sorted(items, key=lambda one: -one.doubt)
+    ordered = sorted(items, key=lambda item: -item.doubt)
     n = len(ordered)
-    usd, seconds = (math.fsum(getattr(one, key) for one in ordered) / n for key in ("edge_usd", "edge_s"))
-    quality = math.fsum(one.edge for one in ordered) / n
+    usd, seconds = (math.fsum(getattr(item, key) for item in ordered) / n for key in ("edge_usd", "edge_s"))
+    quality = math.fsum(item.edge for item in ordered) / n
     points = [Point(ordered[0].doubt, 0.0, usd, quality, seconds)]
-    for place, one in enumerate(ordered, start=1):
-        usd, seconds = usd + one.cloud_usd / n, seconds + one.cloud_s / n
-        quality += (one.cloud - one.edge) / n
-        if place < n and ordered[place].doubt == one.doubt:
+    for place, item in enumerate(ordered, start=1):
+        usd, seconds = usd + item.cloud_usd / n, seconds + item.cloud_s / n
+        quality += (item.cloud - item.edge) / n
+        if place < n and ordered[place].doubt == item.doubt:
             continue
-        below = ordered[place].doubt if place < n else math.nextafter(one.doubt, -math.inf)
-        limit = (one.doubt + below) / 2 if place < n else below
+        below = ordered[place].doubt if place < n else math.nextafter(item.doubt, -math.inf)
+        limit = (item.doubt + below) / 2 if place < n else below
         points.append(Point(limit, place / n, usd, quality, seconds))
     return tuple(points)
 
 
 def gap(items: Sequence[Item]) -> Interval:
     """Return the quality of the large model − that of the edge model, with its paired 95 % interval."""
-    both = [(one.edge > 0.5, one.cloud > 0.5) for one in items]
+    both = [(item.edge > 0.5, item.cloud > 0.5) for item in items]
     counts = [both.count(pair) for pair in ((True, True), (True, False), (False, True), (False, False))]
     return paired_difference(*counts)
 
@@ -111,10 +112,10 @@ def apgr(points: Sequence[Point]) -> float | None:
 def cpt(points: Sequence[Point], share: float) -> float | None:
     """Return the smallest share of requests that must go on for a PGR of ``share``; None without a gap."""
     for point in points:
-        found = pgr(points, point.quality)
-        if found is None:
+        recovered = pgr(points, point.quality)
+        if recovered is None:
             return None
-        if found >= share - 1e-9:
+        if recovered >= share - 1e-9:
             return point.escalated
     return None
 
@@ -122,8 +123,8 @@ def cpt(points: Sequence[Point], share: float) -> float | None:
 def summed_up(items: Sequence[Item], shares: Sequence[float]) -> list[Interval | None]:
     """Return APGR, then CPT at each of ``shares``, with percentile bootstrap intervals over items.
 
-    There are no figures where the large model is not shown to be better: a gap of nothing has no share. There
-    are no bounds where a twentieth of the resamples has no gap.
+    Every entry is None if the large model is not shown to be better: there is then no gap of which a share
+    could be recovered. The bounds are None if more than a twentieth of the resamples has no gap.
     """
     import numpy as np
 
@@ -131,23 +132,26 @@ def summed_up(items: Sequence[Item], shares: Sequence[float]) -> list[Interval |
     values = [apgr(points), *(cpt(points, share) for share in shares)]
     if low is None or low <= 0:
         return [None for _ in values]
-    ordered, draw = sorted(items, key=lambda one: -one.doubt), np.random.default_rng(0)
-    n, columns = len(ordered), [[getattr(one, key) for one in ordered] for key in ("doubt", "edge", "cloud")]
-    held = np.array(columns)
-    drawn = (of_resample(held[:, np.sort(draw.integers(0, n, n))], shares) for _ in range(RESAMPLES))
-    known = [found for found in drawn if found]
+    ordered, draw = sorted(items, key=lambda item: -item.doubt), np.random.default_rng(0)
+    n, columns = len(ordered), ("doubt", "edge", "cloud")
+    table = np.array([[getattr(item, key) for item in ordered] for key in columns])
+    drawn = (of_resample(table[:, np.sort(draw.integers(0, n, n))], shares) for _ in range(RESAMPLES))
+    with_gap = [figures for figures in drawn if figures]
     return [
-        None if value is None else _bounded(value, [found[place] for found in known])
+        None if value is None else _bounded(value, [figures[place] for figures in with_gap])
         for place, value in enumerate(values)
     ]
 
 
-def of_resample(held: Any, shares: Sequence[float]) -> list[float]:
-    """Return APGR and each CPT of items, in rows of doubts (the highest first), edge and cloud qualities;
-    nothing without a gap. It is ``apgr`` and ``cpt`` of their ``curve``, in arrays."""
+def of_resample(table: Any, shares: Sequence[float]) -> list[float]:
+    """Return APGR and the CPT at each of ``shares``; an empty list without a gap.
+
+    ``table`` has three rows with a column for each item, the highest doubt first: doubts, edge qualities,
+    cloud qualities. This computes ``apgr`` and ``cpt`` of the items' ``curve`` with arrays.
+    """
     import numpy as np
 
-    doubt, edge, cloud = held
+    doubt, edge, cloud = table
     n = len(doubt)
     ends = np.concatenate([[True], doubt[1:] != doubt[:-1], [True]])
     recovered = np.concatenate([[0.0], np.cumsum(cloud - edge)])[ends]
@@ -159,6 +163,7 @@ def of_resample(held: Any, shares: Sequence[float]) -> list[float]:
 
 
 def _bounded(value: float, drawn: Sequence[float]) -> Interval:
+    """Return a figure with the percentiles of its resamples, if enough resamples have it."""
     if len(drawn) < (1 - MOST_UNDEFINED) * RESAMPLES:
         return Interval(value, None, None)
     ordered, tail = sorted(drawn), int(ALPHA / 2 * len(drawn))
@@ -166,18 +171,18 @@ def _bounded(value: float, drawn: Sequence[float]) -> Interval:
 
 
 def falls(items: Sequence[Item]) -> list[tuple[float, float]]:
-    """Return (from, to): pairs of shares between which quality falls, beyond chance.
+    """Return (from, to), pairs of shares between which quality falls by more than chance allows.
 
     The shares are ``LEVELS`` equal steps. Between two of them only the items that go on in between change
-    their answer; the exact test of McNemar judges them, and Bonferroni's bound is over all pairs of levels.
+    their answer. McNemar's exact test judges those, with Bonferroni's bound over all pairs of levels.
     """
-    ordered = sorted(items, key=lambda one: -one.doubt)
+    ordered = sorted(items, key=lambda item: -item.doubt)
     places = [round(step * len(ordered) / LEVELS) for step in range(LEVELS + 1)]
     pairs = [(a, b) for i, a in enumerate(places) for b in places[i + 1 :]]
-    found = []
+    falling = []
     for a, b in pairs:
-        lost = sum(one.edge > one.cloud for one in ordered[a:b])
-        gained = sum(one.cloud > one.edge for one in ordered[a:b])
+        lost = sum(item.edge > item.cloud for item in ordered[a:b])
+        gained = sum(item.cloud > item.edge for item in ordered[a:b])
         if lost > gained and mcnemar(lost, gained) <= ALPHA / len(pairs):
-            found.append((a / len(ordered), b / len(ordered)))
-    return found
+            falling.append((a / len(ordered), b / len(ordered)))
+    return falling

@@ -1,4 +1,4 @@
-"""Quantiles of values that come in correlated windows, and standard errors that take them for independent."""
+"""Quantiles of values that come in correlated windows, and standard errors as if values were independent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import chain
 
 from bench.stats.intervals import LEAST_SAMPLES, Interval, quantile, t_quantile
 
-LEAST_BEYOND = 5  # values beyond a quantile: fewer say too little of that tail for a bound
+LEAST_BEYOND = 5  # values beyond a quantile: with fewer, too little is known of that tail for a bound
 
 
 def quantile_intervals(windows: Sequence[Sequence[float]], places: Sequence[float]) -> list[Interval]:
@@ -31,7 +31,8 @@ def _with_bounds(each: Sequence[Sequence[float]], ordered: Sequence[float], plac
         return Interval(value, None, None)
     counts = [bisect_right(window, value) for window in each]
     share = sum(counts) / total
-    squares = math.fsum((count - share * len(one)) ** 2 for count, one in zip(counts, each, strict=True))
+    pairs = zip(counts, each, strict=True)
+    squares = math.fsum((count - share * len(window)) ** 2 for count, window in pairs)
     half = t_quantile(n - 1) * math.sqrt(n / (n - 1) * squares) / total
     low, high = place - half, place + half
     few_below, few_above = (tail * total < LEAST_BEYOND for tail in (place, 1 - place))
@@ -43,8 +44,8 @@ def _with_bounds(each: Sequence[Sequence[float]], ordered: Sequence[float], plac
 
 
 def mean_error(values: Sequence[float]) -> float | None:
-    """Return √((E[x²] − E[x]²)/(N − 1)), as llama.cpp does: right for independent values, too small for the
-    tokens of a text. None for fewer than two values."""
+    """Return √((E[x²] − E[x]²)/(N − 1)), as llama.cpp computes it. That is the standard error of a mean of
+    independent values; for the tokens of a text it is too small. None for fewer than two values."""
     variance = covariance(values, values)
     return None if variance is None else math.sqrt(variance)
 

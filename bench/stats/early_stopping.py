@@ -1,7 +1,7 @@
-"""MLPerf's early-stopping rule: may it be said that a percentile of the latency is within a limit?
+"""MLPerf's early-stopping rule: do so many requests show that a percentile of the latency is within a limit?
 
 The rule is that of the MLPerf inference policies ("early stopping criterion", confidence 0.99, tolerance 0).
-It assumes independent requests; requests that share a batch are less than that.
+It assumes independent requests, which requests that share a batch are not quite.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ def within(share: float, over: int, requests: int) -> bool:
 
 
 def cannot_hold(share: float, over: int, requests: int, confidence: float = CONFIDENCE) -> bool:
-    """Return whether so many are over that ``share`` is refuted: P[Binomial(n, 1 − p) ≥ over] ≤ 1 − c.
+    """Return whether so many requests are over the limit that ``share`` cannot be within it:
+    P[Binomial(n, 1 − p) ≥ over] ≤ 1 − c.
 
-    Between this and ``within`` the requests were too few to say.
+    If neither this nor ``within`` is true, there were too few requests to say.
     """
     from scipy.special import bdtrc
 

@@ -73,23 +73,23 @@ class Metric:
         """Make a figure of one number; None for a missing value, never 0."""
         if value is None:
             return None
-        found = value if isinstance(value, Interval) else Interval(value, None, None)
-        return self._figure(found, notes=notes)
+        interval = value if isinstance(value, Interval) else Interval(value, None, None)
+        return self._figure(interval, notes=notes)
 
     def distribution(self, samples: Sequence[float], spread: float = 0.0) -> Figure | None:
         """Make a figure of many samples; None if there are none.
 
         ``spread`` of processes (a half-width on the log scale) is added to the interval of the mean.
         """
-        found = distribution(samples)
-        if found is None:
+        sample = distribution(samples)
+        if sample is None:
             return None
-        mean = widened(Interval(found.mean, found.ci_low, found.ci_high), spread)
-        return self._figure(mean, sample=found)
+        mean = widened(Interval(sample.mean, sample.ci_low, sample.ci_high), spread)
+        return self._figure(mean, sample=sample)
 
-    def _figure(self, found: Interval, **more: Any) -> Figure:
+    def _figure(self, interval: Interval, **more: Any) -> Figure:
         higher = None if self.better is None else self.better == "higher"
-        return Figure(self.unit, higher, self.formula, found.value, found.low, found.high, **more)
+        return Figure(self.unit, higher, self.formula, interval.value, interval.low, interval.high, **more)
 
 
 def value_of(figure: Figure | None) -> float | None:
@@ -102,8 +102,8 @@ def ratio_bounds(
 ) -> tuple[float | None, float | None]:
     """Return the 95 % bounds of after ÷ before; None if a bound is missing or not above 0.
 
-    Their distances from the ratio are those of both sides and ``spread``, added in quadrature on the log
-    scale.
+    On the log scale, the distance of a bound from the ratio is the distances of both sides and ``spread``,
+    added in quadrature.
     """
     logs = [_logs(side.interval if isinstance(side, Figure) else side) for side in (before, after)]
     if logs[0] is None or logs[1] is None:
@@ -114,10 +114,10 @@ def ratio_bounds(
     return math.exp(mid_a - mid_b - down), math.exp(mid_a - mid_b + up)
 
 
-def _logs(found: Interval | None) -> tuple[float, float, float] | None:
-    """Return the logarithms of lower bound, value and upper bound."""
-    if found is None or found.low is None or found.high is None:
+def _logs(interval: Interval | None) -> tuple[float, float, float] | None:
+    """Return the logarithms of lower bound, value and upper bound; None if one is missing or not above 0."""
+    if interval is None or interval.low is None or interval.high is None:
         return None
-    if min(found.low, found.value, found.high) <= 0:
+    if min(interval.low, interval.value, interval.high) <= 0:
         return None
-    return math.log(found.low), math.log(found.value), math.log(found.high)
+    return math.log(interval.low), math.log(interval.value), math.log(interval.high)

@@ -36,7 +36,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Distribution:
-    """A sample summed up. The percentiles p90, p95 and p99 are None below 64, 130 and 662 samples."""
+    """The summary of a sample. The percentiles p90, p95 and p99 are None below 64, 130 and 662 samples."""
 
     n: int
     mean: float
@@ -68,21 +68,22 @@ def mean_interval(samples: Sequence[float]) -> Interval:
 
 
 def positive_mean(samples: Sequence[float]) -> Interval:
-    """Return the same for samples of which none can be below 0, such as times: neither are its bounds."""
-    found = mean_interval(samples)
-    return above_zero(found) if min(samples) >= 0 else found
+    """Return ``mean_interval``, with bounds above 0 if no sample is negative, as times are not."""
+    interval = mean_interval(samples)
+    return above_zero(interval) if min(samples) >= 0 else interval
 
 
-def above_zero(found: Interval) -> Interval:
+def above_zero(interval: Interval) -> Interval:
     """Return the interval ``m ± h`` of a mean that cannot be negative with bounds above 0.
 
-    Where m − h is above 0, it stays. Where it is not, because a few samples lie far apart, the bounds are
+    If m − h is above 0, nothing changes. If it is not, because a few samples lie far apart, the bounds become
     ``m·exp(±h/m)``: the same standard error on the log scale, by linearisation.
     """
-    if found.low is None or found.high is None or found.low > 0 or found.value <= 0:
-        return found
-    half = (found.high - found.value) / found.value
-    return Interval(found.value, found.value * math.exp(-half), found.value * math.exp(half))
+    mean, low, high = interval.value, interval.low, interval.high
+    if low is None or high is None or low > 0 or mean <= 0:
+        return interval
+    half = (high - mean) / mean
+    return Interval(mean, mean * math.exp(-half), mean * math.exp(half))
 
 
 def _sd(samples: Sequence[float], mean: float) -> float:
@@ -122,7 +123,7 @@ def distribution(samples: Sequence[float]) -> Distribution | None:
 
 
 def quantile_interval(ordered: Sequence[float], q: float, n: int) -> Interval:
-    """Return a quantile with the order statistics between which it lies with 95 %.
+    """Return a quantile, with the two order statistics that enclose it with a probability of 95 %.
 
     Their places are ``q ∓ z·√(q(1 − q)/n)``, the normal approximation of the binomial (Conover 1999, section
     3.2). ``n`` counts what is independent: for gaps within requests it is the number of requests. A bound
@@ -171,8 +172,9 @@ def widened(interval: Interval, half_width: float) -> Interval:
 
 
 def _resamples(n: int) -> Iterable[Any]:
-    """Return the windows drawn for each resample of ``n`` windows, as arrays (resamples, n): always the same,
-    and kept where they are few, because every statistic of every row needs them."""
+    """Return the windows to take for each resample of ``n`` windows, as arrays of shape (resamples, n). They
+    are the same every time. If ``n`` is small they are kept, because every statistic of every row needs
+    them."""
     return _few_resamples(n) if n <= FEW_WINDOWS else _drawn(n)
 
 
@@ -182,7 +184,7 @@ def _few_resamples(n: int) -> tuple[Any, ...]:
 
 
 def _drawn(n: int) -> Iterator[Any]:
-    """Yield as many resamples at a time as the memory takes: the draws are the same, however they are cut."""
+    """Yield the resamples in arrays that fit into memory; the size of the arrays changes no draw."""
     import numpy as np
 
     draw, rows = np.random.default_rng(0), max(AT_ONCE // n, 1)
@@ -193,8 +195,8 @@ def _drawn(n: int) -> Iterator[Any]:
 def quantile_of_sorted(ordered: Any, q: float) -> float:
     """Return ``numpy.quantile(ordered, q)`` to the last bit; numpy's own takes as long as a bootstrap.
 
-    ``ordered`` is a sorted array of finite numbers. Beyond the middle between two of them the distance is
-    taken from the upper one, as numpy does.
+    ``ordered`` is a sorted array of finite numbers. In the upper half of the gap between two of them the
+    interpolation starts from the upper one, as it does in numpy.
     """
     place = q * (len(ordered) - 1)
     below = math.floor(place)
@@ -208,7 +210,7 @@ def bootstrap_interval(
 ) -> Interval:
     """Return ``statistic`` of the mean over all values, with a percentile bootstrap over whole windows.
 
-    Tokens of one window are correlated, so windows are what is resampled. Fewer than five give no bounds.
+    Tokens of one window are correlated, so whole windows are resampled. Fewer than five give no bounds.
     With few windows the plain 2.5 % and 97.5 % percentiles are too narrow (at 5 they cover 83 %), so they are
     moved out to ``Φ(∓√(n/(n − 1))·t)`` (Hesterberg 2015, arXiv 1411.5279).
     """

@@ -1,17 +1,17 @@
 """The ratio of two costs from a few fresh pairs of processes: interval, and p-value of "no difference".
 
-The pair is the unit. What a process gets at its start (layout, allocator, its place in memory) stays with it
-for its life, so requests of one process repeat its luck and do not average it out. The spread of three or
-four pairs is known badly, and Student's t would double the interval of an ordinary row. The spread of many
-rows is known well, though, and serves as a prior: over rows, the standard deviation of a pair's log ratio is
-log-normal, with a centre and a width that were measured (docs/decisions/0012). With the prior, three quiet
-pairs do not count as no spread at all, and a row with pairs far apart soon outweighs the prior and gets the
-wide interval that it needs. Source: a hierarchical normal model with a prior on the standard deviation
-(Gelman 2006, Bayesian Analysis 1:515), integrated over a grid.
+The unit is a pair. What a process gets at its start (layout, allocator, its place in memory) stays with it
+for its life, so the requests of one process all share its luck, and their mean does not average it out. From
+three or four pairs their spread is known badly: Student's t would double the interval of an ordinary row. The
+spread over many rows is known well, though, and serves as a prior: over rows, the standard deviation of a
+pair's log ratio is log-normal, with a centre and a width that were measured (docs/decisions/0012). With the
+prior, three pairs that happen to agree do not count as no spread at all, and a row whose pairs lie far apart
+soon outweighs the prior and gets the wide interval that it needs. Source: a hierarchical normal model with a
+prior on the standard deviation (Gelman 2006, Bayesian Analysis 1:515), integrated over a grid.
 
-There are two priors. A row with the baseline's own kernels feels the machine as the baseline does: what slows
-one slows the other. Kernels of another kind do not. One is bound by arithmetic and the other by memory, and
-their ratio moves with the machine from minute to minute.
+There are two priors. If a row runs the same kernels as its baseline, what slows one of them slows the other
+too. Kernels of another kind do not share this: one may be bound by arithmetic and the other by memory, and
+then their ratio changes with the machine from minute to minute.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Prior:
 
 
 SAME_KERNELS, OTHER_KERNELS = Prior(0.012, 0.6), Prior(0.03, 0.7)
-# Pairs whose processes run one after the other: not measured, a guess that is wide on purpose (0020).
+# Of pairs whose processes run one after the other: not measured but guessed, and wide on purpose (0020).
 APART_IN_TIME = Prior(0.05, 0.7)
 # Servers under load in alternating blocks. Two equal stubs in 33 rows of four pairs, on a busy 2-core
 # machine, had pair sds of 0.029 (width 0.6) for dollars and TPOT, the prior of other kernels, and of 0.17
@@ -101,15 +101,15 @@ def _posterior(n: int, squares: float, prior: Prior) -> Scales:
 
     The weight is prior times likelihood of the sd.
     """
-    found = []
+    grid = []  # (standard deviation, logarithm of its weight)
     for point in range(_POINTS):
         z = _FROM + _STEP * point
         sd = prior.median * math.exp(prior.log_sd * z)
-        found.append((sd, -z * z / 2 - (n - 1) * math.log(sd) - squares / (2 * sd * sd)))
-    top = max(weight for _sd, weight in found)
-    weights = [math.exp(weight - top) for _sd, weight in found]
+        grid.append((sd, -z * z / 2 - (n - 1) * math.log(sd) - squares / (2 * sd * sd)))
+    top = max(log_weight for _sd, log_weight in grid)
+    weights = [math.exp(log_weight - top) for _sd, log_weight in grid]
     total = math.fsum(weights)
-    errors = [sd / math.sqrt(n) for sd, _weight in found]
+    errors = [sd / math.sqrt(n) for sd, _log_weight in grid]
     return tuple((e, e * math.sqrt(2), w / total) for e, w in zip(errors, weights, strict=True))
 
 
@@ -143,15 +143,15 @@ class Kernels:
 
     def like(self, other: Kernels) -> bool:
         """Return whether both run the same kernels."""
-        left = [
-            [step for step in one.steps if step.partition(" ")[0] not in KERNELS_STAY]
-            for one in (self, other)
+        changing = [
+            [step for step in kernels.steps if step.partition(" ")[0] not in KERNELS_STAY]
+            for kernels in (self, other)
         ]
-        return (self.runtime, self.packed_by, left[0]) == (other.runtime, other.packed_by, left[1])
+        return (self.runtime, self.packed_by, changing[0]) == (other.runtime, other.packed_by, changing[1])
 
 
 def prior_of(variant: Kernels, baseline: Kernels, *, apart: bool = False) -> Prior:
-    """Return the prior of a row beside its baseline; with ``apart`` its processes did not run in turns."""
+    """Return the prior for the pairs of a row; with ``apart`` their processes did not run in turns."""
     if apart:
         return APART_IN_TIME
     return SAME_KERNELS if variant.like(baseline) else OTHER_KERNELS
@@ -162,10 +162,10 @@ def told_apart(p_values: Sequence[float], family_error: float = FAMILY_ERROR) ->
 
     If nothing differs, the chance that any row is said to differ is at most ``family_error``.
     """
-    found = [False] * len(p_values)
+    differs = [False] * len(p_values)
     ordered = sorted(range(len(p_values)), key=p_values.__getitem__)
     for place, row in enumerate(ordered):
         if p_values[row] > family_error / (len(p_values) - place):
             break
-        found[row] = True
-    return found
+        differs[row] = True
+    return differs

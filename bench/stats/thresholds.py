@@ -49,6 +49,7 @@ class Chosen:
 
 
 def _inside(promised: Interval, value: float) -> bool:
+    """Return whether an interval with both bounds contains a value."""
     assert promised.low is not None
     assert promised.high is not None
     return promised.low <= value <= promised.high
@@ -59,8 +60,8 @@ def chosen(items: Sequence[Item], share: float, seed: int = 0) -> Chosen | None:
     chosen_on, held_out = halves(items, seed)
     if min(len(chosen_on), len(held_out)) < 2 or (point := choose(chosen_on, share)) is None:
         return None
-    usd = [one.edge_usd + (one.cloud_usd if one.doubt > point.limit else 0.0) for one in chosen_on]
-    right = [one.cloud if one.doubt > point.limit else one.edge for one in chosen_on]
+    usd = [item.edge_usd + (item.cloud_usd if item.doubt > point.limit else 0.0) for item in chosen_on]
+    right = [item.cloud if item.doubt > point.limit else item.edge for item in chosen_on]
     return Chosen(
         point.limit,
         point.escalated,
@@ -72,11 +73,11 @@ def chosen(items: Sequence[Item], share: float, seed: int = 0) -> Chosen | None:
 
 
 def promised(values: Sequence[float], others: int, *, binary: bool = False) -> Interval:
-    """Return the interval in which the mean of ``others`` further values lies with 95 %.
+    """Return the interval that contains the mean of ``others`` further values in 95 % of cases.
 
-    It is mean ± t·s·√(1/n + 1/others): both means vary. It does not go below 0 for what cannot, nor above 1
-    for shares. For shares the variance is that of two more right and two more wrong (Agresti and Coull 1998),
-    so that it is not zero where all are alike.
+    It is mean ± t·s·√(1/n + 1/others), because both means vary. It stays above 0 if no value is negative, and
+    for shares (``binary``) below 1. The variance of shares is computed with two more right and two more wrong
+    answers (Agresti and Coull 1998), so that it is not zero where all answers are alike.
     """
     n, mean = len(values), math.fsum(values) / len(values)
     variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
@@ -86,5 +87,5 @@ def promised(values: Sequence[float], others: int, *, binary: bool = False) -> I
     half = t_quantile(n - 1) * math.sqrt(variance * (1 / n + 1 / others))
     if binary:
         return Interval(mean, max(mean - half, 0.0), min(mean + half, 1.0))
-    found = Interval(mean, mean - half, mean + half)
-    return above_zero(found) if min(values) >= 0 else found
+    interval = Interval(mean, mean - half, mean + half)
+    return above_zero(interval) if min(values) >= 0 else interval

@@ -32,7 +32,7 @@ MOST_UNITS, MOST_OF_A_ROW = (
     2000,
 )  # a gate takes 1,000 at most, besides those of an earlier one
 MOST_WINDOWS = 8000  # of all rows: the largest run under results/reference has 371
-# Keys of an arm with lists that grow with every record; any other key replaces the earlier value.
+# Keys of an arm whose lists grow with every record. The value of any other key replaces the earlier one.
 _GROWING = ("duet", "drift", "routed", "logits", "floor", "noise", "loads")
 
 
@@ -63,10 +63,10 @@ def load_record(directory: Path) -> RunRecord:
 
 @contextmanager
 def judging(place: Path | str) -> Iterator[None]:
-    """Turn what goes wrong inside, while what ``place`` names is judged, into an IntegrityError.
+    """Turn errors while a run is judged into an IntegrityError that names its ``place``.
 
-    Every record has its schema when this begins. What is left are records that do not fit together, such as a
-    variant without a baseline, or numbers whose product is no number.
+    Every record has been checked against its schema before. Errors that are left come from records that do
+    not fit together, such as a variant without a baseline, or from numbers whose product is no number.
     """
     try:
         yield
@@ -107,7 +107,8 @@ def replay(records: Sequence[Mapping[str, Any]], notices: Sequence[str] = (), wh
 
 
 class Growing:
-    """A run that is being measured, as its journal says: each line is read once, however often one asks."""
+    """A run that is being measured, read from its journal. Each line is read once, however often ``run`` is
+    called."""
 
     def __init__(self, directory: Path) -> None:
         path = journal_of(directory)
@@ -163,7 +164,7 @@ class _Fold:
         """Return the run of all records so far. Raises IntegrityError if there is none, or too much."""
         if not self._head:
             raise IntegrityError(f"{self._where}: the journal does not begin with a run")
-        units = self._valid_units()
+        units = self._units_of_whole_attempts()
         units += [unit for arm in self._arms.values() for unit in _as_unit(arm)]
         times = {"started_utc": self._head["at_utc"], "finished_utc": self._finished}
         arms = list(self._arms.values())
@@ -177,8 +178,9 @@ class _Fold:
         except ValueError as bad:
             raise IntegrityError(f"{self._where}: {bad}") from None
 
-    def _valid_units(self) -> list[dict[str, Any]]:
-        """Return the units that belong to no attempt that was cut short."""
+    def _units_of_whole_attempts(self) -> list[dict[str, Any]]:
+        """Return the units without those of attempts that were cut short. Raises IntegrityError for too
+        many."""
         units = [
             unit
             for number, unit in enumerate(self._units)
@@ -195,7 +197,7 @@ class _Fold:
 
 
 def _as_unit(arm: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the turns of a row from before 27 November 2026, all of which came from one pair, as a unit."""
+    """Yield the turns of a row as a unit. Until 27 November 2026 all turns of a row came from one pair."""
     turns = arm.get("duet")
     if turns:
         sides = {side: [batch[side] for batch in turns] for side in ("baseline_ns", "variant_ns")}
@@ -204,7 +206,7 @@ def _as_unit(arm: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _windows(arm: Mapping[str, Any]) -> int:
-    """Return how many windows of text a row has, those of all noise floors too."""
+    """Return how many windows of text a row has, including those of all noise floors."""
     floors = (arm.get("floors") or {}).values()
     return sum(map(len, [arm.get("drift") or (), arm.get("floor") or (), *floors]))
 
@@ -218,7 +220,8 @@ def _payload(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _merge(arm: dict[str, Any], record: Mapping[str, Any]) -> None:
-    """Add a record to its arm. ``started`` begins it afresh: an attempt that was cut short leaves nothing."""
+    """Add a record to its arm. A record with ``started`` begins the arm anew, so that nothing is left of an
+    attempt that was cut short."""
     if record.get("started"):
         arm.clear()
     for key, value in record.items():

@@ -1,4 +1,4 @@
-"""The commands that a worker takes: each is a method, its argument a message and its reply a record."""
+"""The commands of a worker. Each of them is a method that takes a message and returns a record."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ class Worker:
     def load(self, message: Message, _fds: list[int]) -> Loaded:
         """Load the model, apply the optimisations and check the evidence."""
         self.reached_files = Reached(message.get("roots", {}))
-        self.engine, found = session.load(message)
+        self.engine, loaded = session.load(message)
         self.cascade = is_cascade(message)
-        self.evidence = found.evidence
-        return found
+        self.evidence = loaded.evidence
+        return loaded
 
     def prompts(self, message: Message, _fds: list[int]) -> Encoded:
         """Tokenise the workload and cut it into batches."""
@@ -105,8 +105,9 @@ class Worker:
         return self.engine.read(prompt["text"], prompt["tokens"])
 
     def warm_up(self, message: Message, _fds: list[int]) -> WarmUp:
-        """Warm up, compile for all batches, and check with ``finite`` that the logits are numbers. Objects in
-        memory are then frozen: to search them for garbage would take 0.2 s before every timed region."""
+        """Warm up, compile for all batches and, with ``finite``, check that the logits are numbers. Then
+        freeze the objects in memory: searching them for garbage would take 0.2 s before every timed
+        region."""
         if self.engine.compiled_graphs():
             progress.say("compiling for the shapes of the requests", now=True)
         most = message.get("most", passes.MAX_WARMUP)
@@ -119,17 +120,17 @@ class Worker:
         return replace(result, compiled_graphs=compiled)
 
     def solo(self, _message: Message, _fds: list[int]) -> Solo:
-        """Time every batch, then say what the replies were."""
-        found = passes.solo(self.engine, self.batches, self.new_tokens)
-        self.timed = replied.described(self.engine, self.batches, found, self.markers)
+        """Time every batch, then describe the replies."""
+        timed = passes.solo(self.engine, self.batches, self.new_tokens)
+        self.timed = replied.described(self.engine, self.batches, timed, self.markers)
         return self.timed
 
     def memory(self, _message: Message, _fds: list[int]) -> MemoryPeaks:
-        """Measure the memory peaks of prefill and of decode, then look at the logits of all timed replies."""
-        found = passes.memory_pass(self.engine, self.batches[0], self.new_tokens)
+        """Measure the memory peaks of prefill and of decode, then check the logits of all timed replies."""
+        peaks = passes.memory_pass(self.engine, self.batches[0], self.new_tokens)
         if self.timed is not None:
             must_be_finite(self.engine, self.batches, self.timed)
-        return found
+        return peaks
 
     def energy(self, message: Message, _fds: list[int]) -> EnergyReading:
         """Measure the energy of at least two seconds of requests, or say why there is no figure."""
@@ -140,8 +141,7 @@ class Worker:
         return passes.device_pass(self.engine, self.batches, self.new_tokens)
 
     def profile(self, _message: Message, _fds: list[int]) -> StepProfile:
-        """Look at the kernels of one step, and at the evidence in them. The profiler stays attached, so
-        nothing is timed in this process afterwards."""
+        """Record the kernels of one step. The profiler stays attached, so nothing is timed afterwards."""
         self.profiled = True
         return kernels.of_a_step(self.engine, self.batches[0], self.new_tokens, self.evidence)
 
@@ -186,8 +186,8 @@ class Worker:
         if on_gpu and not self.scoring:
             memory.reset_peak(self.engine)
         self.scoring = True
-        found = self._score(message, fds)
-        return replace(found, memory=memory.read_peak(self.engine)) if on_gpu else found
+        windows = self._score(message, fds)
+        return replace(windows, memory=memory.read_peak(self.engine)) if on_gpu else windows
 
     def _score(self, message: Message, fds: list[int]) -> Windows:
         windows = self._windows(message)
@@ -197,12 +197,12 @@ class Worker:
             if message["me"]:
                 more = {name: importlib.import_module(module) for name, module in message["more"].items()}
                 text = self.engine.text if self.engine.reads() else None
-                found = score.compare_logits(
+                scored = score.compare_logits(
                     self.engine, windows, block, Baton(channel), ahead=ahead, more=more, text=text
                 )
             else:
-                found = score.send_logits(self.engine, windows, block, Baton(channel), ahead=ahead)
-        return replace(found, routed=routed.tokens())
+                scored = score.send_logits(self.engine, windows, block, Baton(channel), ahead=ahead)
+        return replace(scored, routed=routed.tokens())
 
     def floor(self, message: Message, _fds: list[int]) -> Windows:
         """Measure the baseline's drift against itself in other circumstances."""
@@ -210,7 +210,7 @@ class Worker:
         return circumstances.noise_floor(self.engine, self._windows(message), extra, message["how"])
 
     def encode(self, message: Message, _fds: list[int]) -> Encodings:
-        """Encode some texts, so many at a time; nothing is timed."""
+        """Encode some texts, ``at_once`` at a time; nothing is timed."""
         return encoders.encoded(self.engine, message["texts"], message["at_once"])
 
     def together(self, _message: Message, _fds: list[int]) -> Together:
@@ -221,7 +221,7 @@ class Worker:
         """Answer some items of a behaviour suite."""
         tokens, asked = message["output_tokens"], message["items"]
         if self.cascade:
-            from bench.worker import cascaded_suite  # with much that no other worker needs
+            from bench.worker import cascaded_suite  # it imports much that no other worker needs
 
             cascade: Any = self.engine
             return cascaded_suite.answered(cascade, asked, tokens)
@@ -232,7 +232,7 @@ class Worker:
         return requests.answered(self.engine, message["kind"], message["requests"])
 
     def _windows(self, message: Message) -> list[list[int]]:
-        """Cut windows out of the text; each begins as every text of this model does."""
+        """Cut windows out of the text. Each begins with the tokens that begin every text of this model."""
         begin = self.engine.begin_ids()
         size = message["window"] - len(begin)
         return [[*begin, *self.corpus[start : start + size]] for start in message["starts"]]

@@ -1,9 +1,10 @@
 """Two workers take turns, step by step or request by request, without the harness in between.
 
 Both get the same schedule and one end of a socket pair, the *baton*. A worker runs its own turns and then
-passes the baton by sending one byte. On a CPU the other worker blocks in ``recv`` meanwhile, so it neither
-spins nor polls: it would take what the first one needs. Beside a GPU the processors are free and a step is a
-thousand launches, so a worker that waits keeps its processor awake. The parent sleeps until both are done.
+passes the baton by sending one byte. On a CPU the other worker blocks in ``recv`` meanwhile; it does not spin
+or poll, because it would take the processor that the first one needs. On a GPU the processors are free and a
+step is a thousand launches, so there a waiting worker keeps its processor awake. The parent sleeps until both
+are done.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class PeerGone(Exception):
 class Baton:
     """The right to run, passed as one byte over a socket between the two workers.
 
-    With ``spins`` a worker that waits asks again and again: a processor that sleeps for the length of a turn
-    wakes up slow.
+    With ``spins`` a waiting worker asks again and again, because a processor that has slept for the length of
+    a turn is slow at first.
     """
 
     def __init__(self, channel: socket.socket, *, spins: bool = False) -> None:
@@ -70,10 +71,12 @@ def duet(
     """Decode every batch in turns with the other worker.
 
     ``firsts[b][k]`` says which side (0 baseline, 1 variant) goes first in turn ``k`` of batch ``b``; turn 0
-    is the prefill. With ``grain`` above 1 a side takes that many turns in a row. With
-    ``counts``, the turns that a batch takes on each side, whole batches take turns; ``wake`` untimed steps
-    then come before each. Returns this side's nanoseconds: one list per batch, one entry per turn; and, after
-    the time is taken, what the batch was answered with.
+    is the prefill. With ``grain`` above 1 a side takes that many turns in a row. ``counts`` says how many
+    turns a batch takes on each side; if it is given, whole batches take turns, each after ``wake`` untimed
+    steps.
+
+    Return this side's nanoseconds, with one list per batch and one entry per turn, and fingerprints of the
+    replies, which are computed when the batch is over.
     """
     durations: list[tuple[int, ...]] = []
     written: list[int] = []
@@ -85,7 +88,7 @@ def duet(
             _meet(me == 1, baton)
             took, generation = _one_batch(engine, batch, new_tokens, turns, me, baton, wake)
             durations.append(tuple(took))
-        cascaded += engine.cascaded()[-len(batch) :]  # those before it woke the device up
+        cascaded += engine.cascaded()[-len(batch) :]  # earlier entries are from the untimed steps
         tokens = engine.tokens(generation)
         if engine.WHOLE_ANSWERS:
             written.append(sum(map(len, tokens)))
@@ -132,8 +135,8 @@ class _Nobody(Baton):
 
 
 def _rouse(engine: Engine, batch: Any, new_tokens: int, steps: int) -> None:
-    """Decode a few untimed tokens of the request to come: the partner's request has cooled the processor's
-    caches and clock, and the GPU has switched processes. Shapes are those of the request itself."""
+    """Decode a few untimed tokens of the next request, in its own shapes. The partner's request has cooled
+    the processor's caches and clock, and the GPU has switched processes."""
     generation = engine.prefill(batch, new_tokens)
     for _ in range(min(steps, new_tokens - 1)):
         engine.step(generation)
@@ -169,7 +172,7 @@ def _one_batch(
 
 
 def _meet(last: bool, baton: Baton) -> None:
-    """Make both sides begin and end a batch together: neither cleans up in the other's timed step."""
+    """Make both sides begin and end a batch together, so that neither cleans up in the other's timed step."""
     if last:
         baton.give()
         baton.wait()

@@ -1,4 +1,4 @@
-"""The worker's loop: it takes one command at a time and sends one reply to each.
+"""Take one command at a time, and send one reply to each.
 
 Failures are not caught here. They end the worker through ``sys.excepthook``, which first sends the kind of
 failure and its reason. A worker that has failed has nothing left to measure.

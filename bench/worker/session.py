@@ -1,4 +1,4 @@
-"""Load the one model of a worker, with all that is done to it, and read back what it has become."""
+"""Load the model of a worker, apply its optimisations, and read back what it has become."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def load(message: Json) -> tuple[Engine, Loaded]:
     mixture: Mixture | None = None
     if message.get("step_by_step"):
         with routing.watched(engine) as routed:
-            found, held = engine.as_decoded()
+            of_decoding, held = engine.as_decoded()
         mixture = routing.described(engine, None, routed.chosen)
-        checks += [*found, *(engine.as_batched() if message.get("padded") else ())]
+        checks += [*of_decoding, *(engine.as_batched() if message.get("padded") else ())]
     enforce("runtime", checks)
     teacher = _teacher(runtime, options, message)
     changes = [step for step in message["optimise"] if "edge" not in step]
-    steps = [done for step in changes for done in apply(engine, step, facts, teacher)]
+    steps = [applied for step in changes for applied in apply(engine, step, facts, teacher)]
     engine, beside, edge_s = _on_top(engine, message)
     gc.collect()
     memory.give_back()
@@ -64,16 +64,18 @@ def load(message: Json) -> tuple[Engine, Loaded]:
 
 
 def _on_top(engine: Engine, message: Json) -> tuple[Engine, list[dict[str, Any]], float]:
-    """Make the cascade that a load asks for (see ``cascades.on_top``); else return the engine as it is."""
+    """Return the cascade that a load asks for (see ``cascades.on_top``), or the engine itself if it asks for
+    none."""
     if not is_cascade(message):
         return engine, [], 0.0
-    from bench.worker import cascades  # with much that no other worker needs
+    from bench.worker import cascades  # it imports much that no other worker needs
 
     return cascades.on_top(engine, message, load)
 
 
 def _engine(runtime: ModuleType, options: Options, message: Json) -> tuple[Engine, float]:
-    """Return the engine and the seconds in which it was loaded. What no step needs is hidden meanwhile."""
+    """Return the engine and the seconds that loading it took. Packages that no step needs are hidden
+    meanwhile."""
     directory = Path(message["directory"])
     builds.watch()
     needed = {name for step in all_steps(message) for name in scheme_of(step).REQUIRES}
@@ -117,9 +119,10 @@ def _teacher(runtime: ModuleType, options: Options, message: Json) -> Teacher:
 
 
 def _with_cache(now: Facts, as_loaded: Facts, held: float | None) -> Facts:
-    """Return the facts with the bytes of cache per token as ``held`` after loading.
+    """Return the facts with the bytes of cache per token corrected by ``held``, which was measured after
+    loading.
 
-    A scheme may have changed the shapes since, so it is the formula that is corrected by what was held.
+    A scheme may have changed the shapes since then, so the ratio of measurement and formula is what is kept.
     """
     if held is None:
         return now
@@ -129,7 +132,7 @@ def _with_cache(now: Facts, as_loaded: Facts, held: float | None) -> Facts:
 
 
 def _as_measured(facts: Facts, steps: Sequence[Json]) -> Facts:
-    """Return the facts with the measured bytes of cache per token, if a scheme changed the cache: they no
-    longer follow from its shapes then."""
-    found = [step["decoding"]["cache_bytes_a_token"] for step in steps if step["decoding"]]
-    return replace(facts, kv_bytes_per_token=found[-1]) if found else facts
+    """Return the facts with the measured bytes of cache per token if a scheme changed the cache, because they
+    then no longer follow from its shapes."""
+    measured = [step["decoding"]["cache_bytes_a_token"] for step in steps if step["decoding"]]
+    return replace(facts, kv_bytes_per_token=measured[-1]) if measured else facts

@@ -12,7 +12,7 @@ from bench.errors import Outcome, VariantFailed
 from bench.measure import designs, fresh_pair, units
 from bench.measure.events import Noted
 from bench.measure.together import BaselineDied
-from bench.measure.units import Comparison, Wanted
+from bench.measure.units import Comparison, UnitExtras
 from bench.stats.pairs import OTHER_KERNELS, Kernels, pair_ratio, prior_of
 from bench.worker.loop import TIMED
 
@@ -203,7 +203,7 @@ def test_a_unit_of_the_gate_is_timed_before_it_is_looked_at(monkeypatch: Patch, 
     monkeypatch.setattr(units, "open_worker", desk.open_worker)
     monkeypatch.setattr(fresh_pair, "open_worker", desk.open_worker)
     comparison = Comparison(desk.group, desk.group.variants[0], desk.context, desk.fetch, 2)
-    unit = comparison.measure(1, Wanted(counters=True, memory=True), rows)
+    unit = comparison.measure(1, UnitExtras(counters=True, memory=True), rows)
     assert unit.counters is not None
     assert unit.peaks is not None
     for side in ("base", "variant"):
