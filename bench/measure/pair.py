@@ -118,6 +118,8 @@ def _score(base: ArmUnderTest, variant: ArmUnderTest, starts: list[int], rows: i
     known: dict[str, object] = {}
     if len(sent.logits) == len(found.logits) > 0:
         known["logits"] = [asdict(Sides(sent.logits, found.logits))]
+    if (read := Sides(sent.activations, found.activations)) != Sides(None, None):
+        known["activations"] = [asdict(read)]
     if any((routed.baseline, routed.variant)):
         known["routed"] = [asdict(routed)]
     if found.memory is not None:

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bench.errors import Outcome, VariantFailed
 from bench.records import (
+    Activations,
     Corpus,
     Counted,
     DeviceTimes,
@@ -120,6 +121,8 @@ def _check(do: str, found: object, asked: Asked) -> None:
         case Windows():
             if not all(low <= high for low, high in found.logits):
                 raise _refused(do, "a smallest logit above the largest")
+            if found.activations and not _possible(found.activations):
+                raise _refused(do, "more activations at the end of their format than there are")
         case Together() if not 0 <= found.differ <= found.requests:
             raise _refused(do, f"{found.differ} of {found.requests} requests that differ")
         case StepProfile():
@@ -128,6 +131,10 @@ def _check(do: str, found: object, asked: Asked) -> None:
             _positive(do, found.values())
         case _:
             return
+
+
+def _possible(read: Activations) -> bool:
+    return 0 <= read.reach <= 1 and 0 <= sum(read.layers.values()) <= read.looked
 
 
 def turn_times(result: Json, batches: int, turns: int) -> TurnTimes:

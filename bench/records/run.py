@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Generic, TypeVar
 
 from bench.records.cascades import Cascaded
-from bench.records.drift import DriftWindow, SaidTexts, SuiteAnswers, Together
+from bench.records.drift import Activations, DriftWindow, SaidTexts, SuiteAnswers, Together
 from bench.records.encodings import EncodedTexts
 from bench.records.loaded import Loaded
 from bench.records.loads import LoadBlock
@@ -52,9 +52,9 @@ class ArmRecord:
 
     ``models`` are those that its steps name beside ``model``, by ``optimise.VERB.KEY``. ``routed`` says how
     many tokens each expert of each layer got, on both sides, for some windows of the evaluation text at a
-    time, ``logits`` the smallest and the largest logit of each of them. ``floor`` is the baseline against
-    itself with other shapes, ``floors`` in other circumstances. ``reached`` (a gate on commits) holds the
-    files of the row's commit that were read, with their SHA-256.
+    time, ``logits`` the smallest and the largest logit of each of them, ``activations`` what layers read in
+    them. ``floor`` is the baseline against itself with other shapes, ``floors`` in other circumstances.
+    ``reached`` (a gate on commits) holds the files of the row's commit that were read, with their SHA-256.
     ``server`` says how a server was started and what it said of itself, ``loads`` are the blocks in which it
     alone was under load, ``said`` are its replies beside those of the baseline's server.
     ``encoded`` compares the outputs of an encoder with its baseline's.
@@ -88,6 +88,7 @@ class ArmRecord:
     drift: tuple[DriftWindow, ...] = ()
     routed: tuple[Sides[tuple[tuple[int, ...], ...]], ...] = ()
     logits: tuple[Sides[tuple[tuple[float, float], ...]], ...] = ()
+    activations: tuple[Sides[Activations | None], ...] = ()
     drift_reason: str = ""
     suites: Mapping[str, SuiteAnswers] = field(default_factory=dict)
     suites_reason: str = ""
