@@ -4,7 +4,9 @@
 
 Nothing of the harness is imported. The arithmetic is that of the program (llama.cpp, tools/perplexity), in
 float32 as there: of the baseline it keeps log-probabilities in 16 bits, from the largest down to 16 nats
-below it; tokens below e⁻¹⁶ are left out of a KL; the second half of each window is scored."""
+below it; tokens below e⁻¹⁶ are left out of a KL; the second half of each window is scored.
+``kld_mean_exact`` is without both: all tokens, in float64.
+"""
 
 from __future__ import annotations
 
@@ -88,11 +90,18 @@ def scored(base: Any, variant: Any, targets: Sequence[int]) -> dict[str, Any]:
     sums = np.exp(variant - high).sum(-1, dtype=np.float64, keepdims=True)
     ln_q = variant - (high + np.log(sums).astype(np.float32))
     place = np.arange(len(targets)), np.array(targets)
+    exact_p, exact_q = _log_softmax(base), _log_softmax(variant)
     terms = np.where(ln_p > -SPAN, np.exp(ln_p) * (ln_p - ln_q), np.float32(0))
     return {
         "kld": terms.sum(-1, dtype=np.float64), "same": ln_p.argmax(-1) == variant.argmax(-1),
+        "exact": (np.exp(exact_p) * (exact_p - exact_q)).sum(-1),
         "nll_base": -ln_p[place].astype(np.float64), "nll": -ln_q[place].astype(np.float64),
     }  # fmt: skip
+
+
+def _log_softmax(logits: Any) -> Any:
+    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
 def statistics(parts: Sequence[dict[str, Any]]) -> dict[str, dict[str, float | None]]:
@@ -103,6 +112,7 @@ def statistics(parts: Sequence[dict[str, Any]]) -> dict[str, dict[str, float | N
     squares, rms = change**2, math.sqrt((change**2).mean())
     found: dict[str, dict[str, float | None]] = {
         "kld_mean": {"value": float(values["kld"].mean()), "se": _error(values["kld"])},
+        "kld_mean_exact": {"value": float(values["exact"].mean()), "se": _error(values["exact"])},
         "top1_agreement": {"value": float(same.mean()), "se": _error(same)},
         "ln_ppl_ratio": {"value": float(loss.mean()), "se": _error(loss)},
         "ppl_ratio": {"value": math.exp(loss.mean()), "se": math.exp(loss.mean()) * _error(loss)},

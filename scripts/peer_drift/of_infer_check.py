@@ -1,7 +1,8 @@
 """infer-check's own comparison of two of llama.cpp's servers, by its own code.
 
-python of_infer_check.py URL_OF_BASE URL_OF_VARIANT TOKENS   (prompts as a JSON list on the standard
-input)
+    python of_infer_check.py URL_OF_BASE URL_OF_VARIANT TOKENS
+
+The prompts come as a JSON list on the standard input.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
     python ours.py BASE.gguf VARIANT.gguf MODEL_DIRECTORY WINDOWS CONTEXT THREADS IDS.json
 
 Writes the tokens of the windows to IDS.json. Prints the figures of all positions and of those that
-llama-perplexity scores: the second half of each window."""
+llama-perplexity scores: the second half of each window.
+"""
 
 from __future__ import annotations
 
