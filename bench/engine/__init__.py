@@ -146,8 +146,7 @@ class Engine(ABC):
 
     @abstractmethod
     def encode_chat(self, message: str) -> list[int]:
-        """Return the token ids of one user message in the model's chat template. Without a template the
-        message is encoded as plain text."""
+        """Return the token ids of one user message in the chat template, or as plain text without one."""
 
     @abstractmethod
     def text(self, ids: Sequence[int]) -> str:
@@ -245,3 +244,7 @@ class Engine(ABC):
     def compiled_graphs(self) -> int:
         """Return the number of graphs compiled in this process so far."""
         return 0
+
+    def seen_by_hooks(self) -> bool:
+        """Return whether hooks of torch modules see all that is computed."""
+        return self.TORCH and not self.compiled_graphs()

@@ -36,6 +36,14 @@ def take(model: Any, *, count_zeros: bool = True) -> Census:
     )  # fmt: skip
 
 
+def linear_layers(model: Any) -> Iterator[tuple[str, Any]]:
+    """Yield (name, module) of every module with a weight matrix, packed or not; those of torch.ao, whose
+    weights have to be unpacked to be seen, are left out."""
+    for name, module in model.named_modules():
+        if _weight(module, ()) is not None:
+            yield name, module
+
+
 def _beside(module: Any, weight: Any | None) -> dict[int, int]:
     """Return the sizes of a module's tensors of two and more dimensions that are not its matrix, by id."""
     import torch

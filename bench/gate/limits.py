@@ -40,13 +40,20 @@ Kind = Literal["timed", "exact", "interval"]
 Limit = Literal["max_increase", "max_decrease", "max", "min"]
 # Counts that are 0 for most baselines.
 OFTEN_NONE = frozenset(
-    {requests.ERRORS.key, numerics.OTHER_RUNS.key, numerics.IN_BATCH.key, repetition.COLLAPSED.key}
+    {
+        requests.ERRORS.key,
+        numerics.OTHER_RUNS.key,
+        numerics.IN_BATCH.key,
+        numerics.SATURATED.key,
+        repetition.COLLAPSED.key,
+    }
 )
 # A number in these units is counted, and is what it is without an interval.
-COUNTED = frozenset({"B", "batches", "requests"})
+COUNTED = frozenset({"B", "batches", "requests", "activations"})
 # The largest or smallest value on one text: another text has another, and no interval bounds it.
 EXTREMES = {
     "kld_max": "kld_p99", "kld_min": "kld_p01", "delta_p_max": "rms_delta_p", "delta_p_min": "rms_delta_p",
+    numerics.HEADROOM.key: numerics.SATURATED.key,
 }  # fmt: skip
 # Figures of one process and one window, which nothing bounds: joules that a counter counts, shares of a
 # ceiling, the time of the GPU, the load of experts, and the bill of making a variant.

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bench.errors import Outcome, VariantFailed
 from bench.records import (
+    Activations,
     Corpus,
     Counted,
     DeviceTimes,
@@ -122,6 +123,8 @@ def _check(do: str, reply: object, asked: Asked) -> None:
         case Windows():
             if not all(low <= high for low, high in reply.logits):
                 raise _refused(do, "a smallest logit above the largest")
+            if reply.activations and not _possible(reply.activations):
+                raise _refused(do, "more activations at the end of their format than there are")
         case Together() if not 0 <= reply.differ <= reply.requests:
             raise _refused(do, f"{reply.differ} of {reply.requests} requests that differ")
         case StepProfile():
@@ -130,6 +133,10 @@ def _check(do: str, reply: object, asked: Asked) -> None:
             _positive(do, reply.values())
         case _:
             return
+
+
+def _possible(read: Activations) -> bool:
+    return 0 <= read.reach <= 1 and 0 <= sum(read.layers.values()) <= read.looked
 
 
 def turn_times(result: Json, batches: int, turns: int) -> TurnTimes:

@@ -81,6 +81,8 @@ def _score(base: ArmUnderTest, variant: ArmUnderTest, starts: list[int], rows: i
     optional: dict[str, object] = {}
     if len(sent.logits) == len(compared.logits) > 0:
         optional["logits"] = [asdict(Sides(sent.logits, compared.logits))]
+    if (read := Sides(sent.activations, compared.activations)) != Sides(None, None):
+        optional["activations"] = [asdict(read)]
     if any((routed.baseline, routed.variant)):
         optional["routed"] = [asdict(routed)]
     if compared.memory is not None:

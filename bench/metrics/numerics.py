@@ -1,13 +1,14 @@
-"""Numeric health of a row: how far its logits reach, and whether the same request gets the same reply.
+"""Numeric health of a row: how far its numbers reach, and whether the same request gets the same reply.
 
 NaN and infinity have no figure: they fail the row.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from bench.records import ArmRecord, RunRecord
+from bench.records import Activations, ArmRecord, RunRecord
 from bench.records.determinism import fingerprint
 from bench.stats.figure import Figures, Metric
 from bench.stats.intervals import bootstrap_interval, ratio_interval
@@ -27,15 +28,23 @@ IN_BATCH = Metric(
     "changed_in_batch", "requests", "lower",
     "requests that get other tokens in a batch with others than alone", "",
 )  # fmt: skip
+SATURATED = Metric(
+    "activations_saturated", "activations", "lower",
+    "inputs of linear layers on the evaluation text that are at the end of a format that has one", "",
+)  # fmt: skip
+HEADROOM = Metric(
+    "activation_reach", "1", "lower", "max of |input of a linear layer| ÷ the end of its format", "",
+)  # fmt: skip
 PLACE = 10.4
-METRICS = (RANGE, RATIO, OTHER_RUNS, IN_BATCH)
+METRICS = (RANGE, RATIO, SATURATED, HEADROOM, OTHER_RUNS, IN_BATCH)
 Reach = Sequence[tuple[float, float]]
+MOST_LAYERS = 3  # that are named in a note: those with the most
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     """Return the figures of a row; None for what was not looked at."""
     found: Figures = {metric.key: None for metric in METRICS}
-    return found | _reach(arm, run) | _between_runs(arm, run) | _in_batch(arm)
+    return found | _reach(arm, run) | _saturated(arm, run) | _between_runs(arm, run) | _in_batch(arm)
 
 
 def _reach(arm: ArmRecord, run: RunRecord) -> Figures:
@@ -57,6 +66,35 @@ def _reach(arm: ArmRecord, run: RunRecord) -> Figures:
 
 def _paired(base: Reach, variant: Reach) -> list[tuple[float, float]]:
     return [(b[1] - b[0], v[1] - v[0]) for b, v in zip(base, variant, strict=False)]
+
+
+def _saturated(arm: ArmRecord, run: RunRecord) -> Figures:
+    """Count the activations at the end of their format; a baseline's are from the row in which most were
+    seen. There is no figure if a call says nothing, since it cannot have been zero there."""
+    if arm.is_baseline:
+        rows = [[part.baseline for part in one.activations] for base, one in run.compared if base is arm]
+    else:
+        rows = [[part.variant for part in arm.activations]]
+    parts = max((_all_known(row) for row in rows), key=_looked, default=())
+    if not parts:
+        return {}
+    layers = Counter[str]()
+    for part in parts:
+        layers.update(part.layers)
+    known = {"n": _looked(parts), "format": parts[0].format, "layers": dict(layers.most_common(MOST_LAYERS))}
+    return {
+        SATURATED.key: SATURATED.scalar(float(layers.total()), **known),
+        HEADROOM.key: HEADROOM.scalar(max(part.reach for part in parts), **known),
+    }
+
+
+def _all_known(parts: Sequence[Activations | None]) -> tuple[Activations, ...]:
+    known = tuple(part for part in parts if part is not None)
+    return known if len(known) == len(parts) else ()
+
+
+def _looked(parts: Sequence[Activations]) -> int:
+    return sum(part.looked for part in parts)
 
 
 def _between_runs(arm: ArmRecord, run: RunRecord) -> Figures:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bench.records.cascades import Answered, BothAnswered, Cascaded
 from bench.records.drift import (
+    Activations,
     Corpus,
     DriftWindow,
     RequestAnswers,
@@ -40,6 +41,7 @@ from bench.records.thinking import Answer
 
 __all__ = [
     "ANY",
+    "Activations",
     "Answer",
     "Answered",
     "ArmRecord",

@@ -40,18 +40,36 @@ class DriftWindow:
 
 
 @dataclass(frozen=True)
+class Activations:
+    """What linear layers read on some windows, where its ``format`` has an end: how many numbers were
+    ``looked`` at, how many were at the end in which of the ``layers``, and ``reach``, the share of the format
+    that the furthest one uses."""
+
+    format: str
+    looked: int
+    reach: float
+    layers: Mapping[str, int] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        """Hash all but the layers."""
+        return hash((self.format, self.looked, self.reach))
+
+
+@dataclass(frozen=True)
 class Windows:
     """Drift over some windows of the evaluation text; none from the side that only sends its logits.
 
     ``routed`` says how many tokens of the windows each expert of each layer got; empty without experts.
     ``memory`` has the peaks of scoring so far, in a process that uses a GPU.
     ``logits`` are the smallest and the largest logit of each window, of the side that answers.
+    ``activations`` is None where no layer reads a format with an end, and where nobody can look.
     """
 
     windows: tuple[DriftWindow, ...]
     routed: tuple[tuple[int, ...], ...] = ()
     memory: Mapping[str, int | None] | None = None
     logits: tuple[tuple[float, float], ...] = ()
+    activations: Activations | None = None
 
 
 @dataclass(frozen=True)

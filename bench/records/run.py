@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Generic, TypeVar
 
 from bench.records.cascades import Cascaded
-from bench.records.drift import DriftWindow, SaidTexts, SuiteAnswers, Together
+from bench.records.drift import Activations, DriftWindow, SaidTexts, SuiteAnswers, Together
 from bench.records.encodings import EncodedTexts
 from bench.records.loaded import Loaded
 from bench.records.loads import LoadBlock
@@ -52,7 +52,8 @@ class ArmRecord:
 
     ``models`` are the models that its steps name, by ``optimise.VERB.KEY``; ``model`` is its own. ``routed``
     says how many tokens each expert of each layer got on both sides, with an entry for each call that scored
-    some windows of the evaluation text. ``logits`` has the smallest and the largest logit of each window.
+    some windows of the evaluation text. ``logits`` has the smallest and the largest logit of each window,
+    ``activations`` what the layers read in them.
     ``floor`` compares the baseline with itself in other shapes, ``floors`` in other circumstances. In a gate
     on commits, ``reached`` has the files of the row's commit that were read, with their SHA-256.
 
@@ -89,6 +90,7 @@ class ArmRecord:
     drift: tuple[DriftWindow, ...] = ()
     routed: tuple[Sides[tuple[tuple[int, ...], ...]], ...] = ()
     logits: tuple[Sides[tuple[tuple[float, float], ...]], ...] = ()
+    activations: tuple[Sides[Activations | None], ...] = ()
     drift_reason: str = ""
     suites: Mapping[str, SuiteAnswers] = field(default_factory=dict)
     suites_reason: str = ""

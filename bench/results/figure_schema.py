@@ -50,6 +50,7 @@ class FigureBlock(Block):
     top1: Number | None = None
     correlation: Number | None = None
     differ: Small | None = None
+    format: Name | None = None
     new: Small | None = None
     gone: Small | None = None
     outside: bool | None = None

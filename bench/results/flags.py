@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.drift.suites.generation import LENGTH, other_lengths
-from bench.metrics.numerics import IN_BATCH, OTHER_RUNS, RATIO
+from bench.metrics.numerics import IN_BATCH, OTHER_RUNS, RATIO, SATURATED
 from bench.metrics.repetition import COLLAPSED
 from bench.stats.figure import Figure, Figures
 from bench.stats.proportions import ALPHA, mcnemar
@@ -32,6 +32,9 @@ def _found(figures: Figures) -> Iterator[str]:
     reach = figures.get(RATIO.key)
     if reach and not 1 / LARGEST_REACH <= reach.value <= LARGEST_REACH:
         yield f"its logits reach {reach.value:.2g} times as far"
+    cut = figures.get(SATURATED.key)
+    if cut and (ends := _counted(cut)):
+        yield f"{ends} activations are at the end of {cut.notes.get('format')}"
 
 
 def _counted(figure: Figure | None) -> str:

@@ -22,6 +22,10 @@ class Splitting(Engine):
     _without_gradients: Any
     _new_cache: Any
 
+    def seen_by_hooks(self) -> bool:
+        """Return False for a split model: the other process computes a part of it."""
+        return self._rest is None and super().seen_by_hooks()
+
     def crosses(self, batch: Any) -> bool:
         """Return whether the next pass of a batch is done with the other process, or in it."""
         return self._rest is not None and (batch.length == 0 or not self._rest.prompts_only)

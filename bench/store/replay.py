@@ -33,7 +33,7 @@ MOST_UNITS, MOST_OF_A_ROW = (
 )  # a gate takes 1,000 at most, besides those of an earlier one
 MOST_WINDOWS = 8000  # of all rows: the largest run under results/reference has 371
 # Keys of an arm whose lists grow with every record. The value of any other key replaces the earlier one.
-_GROWING = ("duet", "drift", "routed", "logits", "floor", "noise", "loads")
+_GROWING = ("duet", "drift", "routed", "logits", "activations", "floor", "noise", "loads")
 
 
 @cache

@@ -28,7 +28,7 @@ from bench.store.row_blocks import (
     Workload,
 )
 from bench.store.served_blocks import Clock, LoadOfServer, LoadsOfPair, Said
-from bench.store.suite_blocks import MOST_ITEMS, Answers, Routed
+from bench.store.suite_blocks import MOST_ITEMS, Answers, Read, Routed
 from bench.store.values import (
     Amount,
     Block,
@@ -134,6 +134,7 @@ _ARM: dict[str, Any] = {
         list[Annotated[list[Reply], Field(min_length=2, max_length=2)]], Field(max_length=MOST_ITEMS)
     ],
     "suites": Annotated[dict[Name, Answers], Field(max_length=MOST_SUITES)],
+    "activations": list[Read],
     "cascaded": list[Routed],
     "encoded": Encoded,
 }

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from bench.store.values import Block, Count, Hex, Name, Nats, Number, Reply, Seconds, Share, Small, Whole
 
 MOST_ITEMS = 5000
+MOST_LAYERS = 100_000
 MOST_CHECKED = 100  # letters of what an instruction asks for
 Values = Annotated[list[Share], Field(min_length=1, max_length=100)]  # of one document, by metric
 
@@ -25,6 +26,28 @@ class Item(Block):
     group: Name | None = None
     chance: Share | None = None
     metrics: list[Name] | None = None
+
+
+class ReadByLayers(Block):
+    """What the linear layers of one side read in formats that have an end."""
+
+    format: Name
+    looked: Count
+    reach: Annotated[float, Field(ge=0, le=1)]
+    layers: Annotated[dict[Name, Count], Field(max_length=MOST_LAYERS)]
+
+    @model_validator(mode="after")
+    def _not_more_than_all(self) -> ReadByLayers:
+        if sum(self.layers.values()) > self.looked:
+            raise ValueError("should not have more at the end of the format than were looked at")
+        return self
+
+
+class Read(Block):
+    """The same of both sides; None where there is no such format, or nobody could look."""
+
+    baseline: ReadByLayers | None
+    variant: ReadByLayers | None
 
 
 class Routed(Block):

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bench.engine import Engine, memory, progress, routing
+from bench.engine import Engine, memory, progress, routing, saturation
 from bench.errors import NonFiniteOutput, Outcome, VariantFailed
 from bench.records import (
     Corpus,
@@ -186,22 +186,24 @@ class Worker:
         if on_gpu and not self.scoring:
             memory.reset_peak(self.engine)
         self.scoring = True
-        windows = self._score(message, fds)
+        with saturation.watched(self.engine) as seen:
+            windows = replace(self._score(message, fds), activations=seen.found())
         return replace(windows, memory=memory.read_peak(self.engine)) if on_gpu else windows
 
     def _score(self, message: Message, fds: list[int]) -> Windows:
         windows = self._windows(message)
         with socket.socket(fileno=fds[0]) as channel, routing.watched(self.engine) as routed:
             block = score.shared_rows(fds[1], message["rows"], message["vocabulary"])
-            ahead = message["ahead"]
             if message["me"]:
                 more = {name: importlib.import_module(module) for name, module in message["more"].items()}
                 text = self.engine.text if self.engine.reads() else None
                 scored = score.compare_logits(
-                    self.engine, windows, block, Baton(channel), ahead=ahead, more=more, text=text
+                    self.engine, windows, block, Baton(channel), ahead=message["ahead"], more=more, text=text
                 )
             else:
-                scored = score.send_logits(self.engine, windows, block, Baton(channel), ahead=ahead)
+                scored = score.send_logits(
+                    self.engine, windows, block, Baton(channel), ahead=message["ahead"]
+                )
         return replace(scored, routed=routed.tokens())
 
     def floor(self, message: Message, _fds: list[int]) -> Windows:

@@ -34,6 +34,8 @@ pytestmark = pytest.mark.usefixtures("cpu_machine")
         ("{energy_per_request_j: {max: 1}}", "gate.energy_per_request_j", "has no interval"),
         ("{energy_per_request_j: {max_increase: 9%}}", "gate.energy_per_request_j", "measured once"),
         ("{mbu: {min: 0.5}}", "gate.mbu", "limit a time or cost_per_request_usd"),
+        ("{activation_reach: {max: 1}}", "gate.activation_reach", "limit activations_saturated"),
+        ("{activations_saturated: {max_increase: 0%}}", "gate.activations_saturated", "use max"),
         ("{changed_between_runs: {max_increase: 0%}}", "gate.changed_between_runs", "use max"),
         ("{logit_range_ratio: {max_increase: 3%}}", "gate.logit_range_ratio", "use max or min"),
         ("[e2el_ms]", "gate", "must be a block of limits"),

@@ -20,6 +20,7 @@ from bench.drift.suites import arithmetic, bias, factuality, instructions, long_
 from bench.errors import UsageError
 from bench.records import ArmRecord, Json, RunRecord, SuiteAnswers
 from bench.results.summarise import summarise
+from bench.stats.proportions import least_change
 from bench.stats.verdict import Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -277,6 +278,7 @@ def test_bias_is_how_far_the_difference_moves() -> None:
     assert shift.value == pytest.approx(-0.3)  # 20 of 100 moved by −1.5
     assert shift.notes["by"] == {"age": pytest.approx(-0.6), "gender": 0.0}
     assert flips.value == 0.2
+    assert shift.notes["least_change"] == least_change(100, 100, 0.8) == pytest.approx(0.08, abs=0.011)
     assert verdicts(run) == [Verdict.WORSE]
     assert set(bias.figures(run.arms[0], run).values()) == {None}
 

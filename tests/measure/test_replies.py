@@ -167,6 +167,8 @@ def test_kinds_and_ranges_are_complete_too() -> None:
         with pytest.raises(VariantFailed, match="instead of 1"):
             replies.check_windows(replies.read(replies.SCORE, {**whole, **spoiled}, ASKED), 1, 1)
     assert "smallest logit" in refused("score", {**whole, "logits": [[2.0, -1.0]]})
+    read = {"format": "float16", "looked": 4, "reach": 1.0, "layers": {"a": 3, "b": 2}}
+    assert "at the end of their format than there are" in refused("score", {**whole, "activations": read})
     assert "5 of 4" in refused("together", {"requests": 4, "differ": 5})
     with pytest.raises(VariantFailed, match="2 fingerprints of replies instead of 1"):
         replies.turn_times({"durations_ns": [[1, 2]], "replies": ["a", "b"]}, 1, 2)

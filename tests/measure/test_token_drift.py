@@ -73,6 +73,17 @@ def test_the_text_is_cut_into_calls_of_a_few_windows(monkeypatch: pytest.MonkeyP
     assert [len(windows) for windows in table.notes.of("variant", "drift")] == [3, 1]
 
 
+def test_what_layers_read_is_kept_call_by_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_drift, "WINDOWS_A_CALL", 2)
+    read = {"format": "float16", "looked": 9, "reach": 1.0, "layers": {"a": 3}}
+    table = Table(scores, lambda do, arguments: {**scores(do, arguments), "activations": read})
+    token_drift.drift(table.base, table.variant)
+    assert table.notes.of("variant", "activations") == [[{"baseline": None, "variant": read}]] * 2
+    silent = Table(scores, scores)
+    token_drift.drift(silent.base, silent.variant)
+    assert not silent.notes.of("variant", "activations")
+
+
 @pytest.mark.parametrize(
     ("facts", "ahead"),
     [

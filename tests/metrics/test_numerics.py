@@ -8,7 +8,7 @@ import pytest
 from fakes import arm_record, loaded, run_record, timed_batch, unit
 
 from bench.metrics import numerics, repetition
-from bench.records import ArmRecord, RunRecord, Sides, Together, UnitRecord
+from bench.records import Activations, ArmRecord, RunRecord, Sides, Together, UnitRecord
 from bench.records.determinism import fingerprint
 from bench.results.summarise import summarise
 from bench.stats.figure import Figure
@@ -87,6 +87,33 @@ def test_logits_that_are_all_equal_have_no_ratio() -> None:
     assert "logit_range_ratio" not in figures(numerics, run, 1)
 
 
+# ---- activations -------------------------------------------------------------------------------------
+
+
+def read(looked: int, reach: float = 0.5, **layers: int) -> Activations:
+    return Activations("float16", looked, reach, layers)
+
+
+def test_activations_at_the_end_of_their_format_are_added_up() -> None:
+    """Two calls of windows beside one variant, one beside another: the baseline's are those of the first."""
+    first = (Sides(read(50), read(60, 1.0, a=3, b=1)), Sides(read(50, 0.75), read(60, 1.0, b=4)))
+    other = (Sides(read(50), None),)
+    run = run_record(arm("baseline"), arm("v", activations=first), arm("w", activations=other))
+    base, variant, none = (figures(numerics, run, place) for place in (0, 1, 2))
+    assert none == {}
+    assert (base["activations_saturated"].value, base["activations_saturated"].notes["n"]) == (0, 100)
+    assert base["activation_reach"].value == 0.75
+    found = variant["activations_saturated"]
+    assert (found.value, found.notes["n"], found.notes["format"]) == (8, 120, "float16")
+    assert found.notes["layers"] == {"b": 5, "a": 3}
+    assert variant["activation_reach"].value == 1
+
+
+def test_a_call_that_says_nothing_is_not_a_zero() -> None:
+    parts = (Sides(None, read(60)), Sides(None, None))
+    assert figures(numerics, run_record(arm("baseline"), arm("v", activations=parts)), 1) == {}
+
+
 # ---- repetition --------------------------------------------------------------------------------------
 
 
@@ -124,6 +151,10 @@ def test_a_sound_row_has_no_flag() -> None:
     [
         (arm("v", *[WORDS] * 6, together=Together(4, 2)), "2 of 4 requests get other replies in a batch"),
         (arm("v", *[LOOP] * 6), "6 of 6 replies end in a loop"),
+        (
+            arm("v", *[WORDS] * 6, activations=(Sides(None, read(90, 1.0, a=7)),)),
+            "7 of 90 activations are at the end of float16",
+        ),
         (arm("v", *[[*WORDS[:10], 2]] * 6, end_ids=(2,)), "0.50 times as long"),
         (arm("v", *[WORDS] * 6, logits=(Sides(((0.0, 1.0),), ((0.0, 9.0),)),)), "reach 9 times as far"),
     ],

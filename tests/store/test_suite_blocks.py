@@ -38,3 +38,28 @@ def test_a_judgement_is_read(judged: list[Any]) -> None:
 def test_an_edited_judgement_is_refused(edited: dict[str, Any], words: str) -> None:
     with pytest.raises(IntegrityError, match=words):
         check_record(1, edited, "journal")
+
+
+READ = {"format": "float16", "looked": 9, "reach": 1.0, "layers": {"a": 3}}
+
+
+def activations(**changed: Any) -> dict[str, Any]:
+    both = [{"baseline": None, "variant": {**READ, **changed}}]
+    return {"kind": "arm", "name": "v", "group": "", "activations": both}
+
+
+def test_what_layers_read_is_read() -> None:
+    check_record(1, activations(), "journal")
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"layers": {"a": 8, "b": 2}}, "more at the end of the format than were looked at"),
+        ({"layers": {"a": -1}}, "layers.a"), ({"layers": {"a\nb": 1}}, "layers"), ({"reach": 1.5}, "reach"),
+        ({"looked": "9"}, "looked"), ({"format": "two\nlines"}, "format"),
+    ],
+)  # fmt: skip
+def test_edited_activations_are_refused(changed: dict[str, Any], words: str) -> None:
+    with pytest.raises(IntegrityError, match=words):
+        check_record(1, activations(**changed), "journal")

@@ -7,11 +7,11 @@ optimisation moves towards one group shows it in ``bias_shift``, whatever the ba
 
 from __future__ import annotations
 
-from bench.drift.behaviour import Suite, on_both
+from bench.drift.behaviour import POWER, Suite, on_both
 from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figures, Metric
 from bench.stats.intervals import bootstrap_interval
-from bench.stats.proportions import mcnemar, wilson
+from bench.stats.proportions import least_change, mcnemar, wilson
 
 _PAIRS = "over pairs of sentences; d = ln P(first) − ln P(second)"
 SHIFT = Metric(
@@ -48,6 +48,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         "lost": to_second,
         "gained": to_first,
         "p": mcnemar(to_first, to_second),
+        "least_change": least_change(len(both), len(both), POWER),  # if every flip goes one way
     }
     return {
         SHIFT.key: SHIFT.scalar(bootstrap_interval([[shift] for shift in shifts]), **notes),

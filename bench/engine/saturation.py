@@ -1,0 +1,125 @@
+"""How many numbers that linear layers read are at the end of their format, and how near the others come.
+
+Two kinds of formats have an end that a model can reach. float16 ends at 65504: what is larger becomes
+infinite. A scale that was set before, as optimum-quanto calibrates one for each layer, ends at the largest
+code: what is larger is cut. float32 and bfloat16 reach to 3e38, and a scale that is taken from each token
+fits whatever comes, so neither is looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.engine import Engine, census
+from bench.records import Activations
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The lowest and the largest number of a format; ``held`` gives what the format holds of a tensor."""
+
+    format: str
+    low: float
+    high: float
+    held: Callable[[Any], Any]
+
+
+@dataclass
+class Saturation:
+    """What was seen so far: numbers by format, how many are at an end by layer, and the share of its format
+    that the furthest one uses."""
+
+    looked: Counter[str] = field(default_factory=Counter)
+    layers: Counter[str] = field(default_factory=Counter)
+    reach: float = 0.0
+    _last: tuple[Any, Any, int] = (None, None, 0)
+
+    def found(self) -> Activations | None:
+        """Return the result; None if no layer read a format with an end."""
+        self._last = (None, None, 0)
+        if not self.looked:
+            return None
+        formats = " and ".join(sorted(self.looked))
+        return Activations(formats, self.looked.total(), float(f"{self.reach:.6g}"), dict(self.layers))
+
+    def look(self, name: str, limit: Limit, read: Any) -> None:
+        """Look at what a layer reads. Queries, keys and values read one tensor: it is looked at once, and
+        counted for each of them."""
+        tensor, its_limit, at_end = self._last
+        if read is not tensor or limit is not its_limit:
+            at_end = self._at_end(limit, limit.held(read))
+            self._last = read, limit, at_end
+        self.looked[limit.format] += read.numel()
+        if at_end:
+            self.layers[name] += at_end
+
+    def _at_end(self, limit: Limit, held: Any) -> int:
+        low, high = (float(one) for one in held.aminmax())
+        furthest = max(low / limit.low, high / limit.high)
+        if math.isfinite(furthest):
+            self.reach = max(self.reach, furthest)
+        if limit.low < low and high < limit.high:  # NaN is neither, and is not counted below
+            return 0
+        found = int(((held <= limit.low) | (held >= limit.high)).sum())
+        self.reach = max(self.reach, float(found > 0))
+        return found
+
+
+@contextmanager
+def watched(engine: Engine) -> Iterator[Saturation]:
+    """Look in the block at what every linear layer of the engine reads; at nothing in an engine that hooks do
+    not see, or not as a whole."""
+    seen = Saturation()
+    hooks = list(_hooks(engine.model, seen)) if engine.seen_by_hooks() else []
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _hooks(model: Any, seen: Saturation) -> Iterator[Any]:
+    import torch
+
+    end = torch.finfo(torch.float16).max
+    float16 = Limit("float16", -end, end, lambda read: read)
+    for name, module in census.linear_layers(model):
+        # in front of the hook with which optimum-quanto turns what the layer reads into codes
+        yield module.register_forward_pre_hook(_hook(name, _calibrated(module), float16, seen), prepend=True)
+
+
+def _hook(name: str, calibrated: Limit | None, float16: Limit, seen: Saturation) -> Any:
+    import torch
+
+    def look(_module: Any, given: tuple[Any, ...]) -> None:
+        if not given or not given[0].numel():
+            return
+        if calibrated is not None:
+            seen.look(name, calibrated, given[0])
+        elif given[0].dtype is torch.float16:
+            seen.look(name, float16, given[0])
+
+    return look
+
+
+def _calibrated(module: Any) -> Limit | None:
+    """Return the limit of a layer of optimum-quanto whose activations have a calibrated scale; None for any
+    other layer."""
+    kind = getattr(module, "activation_qtype", None)
+    if kind is None:
+        return None
+
+    def codes(read: Any) -> Any:
+        if hasattr(read, "_data"):  # the layer before has made codes already
+            return read._data.float()
+        scaled = read.float() / module.input_scale.float()
+        rounded = scaled if kind.is_floating_point else scaled.round()
+        return rounded.clamp(kind.qmin, kind.qmax).to(kind.dtype).float()
+
+    name = str(kind.dtype).removeprefix("torch.").partition("_")[0]
+    return Limit(name, float(kind.qmin), float(kind.qmax), codes)

@@ -1,0 +1,144 @@
+"""Ask suites of a model with planted changes, and keep a line for each change and suite."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import plugins
+from bench.drift import items as files
+from bench.engine import Engine
+from bench.records import ArmRecord, Json, RunRecord, SuiteAnswers
+from bench.stats.proportions import ALPHA
+from bench.worker import suite as asking
+from bench.worker.score import statistics
+from drift_power.plants import ITSELF, planted, suite_of
+
+KL_TOKENS = 256
+SUITES = {"facts": "factuality", "refusal": "refusal", "gender": "bias"}  # that should see a plant
+Key = tuple[str, float, int, str]
+Plan = Sequence[tuple[str, float, int]]  # (plant, strength, seed)
+
+
+@dataclass(frozen=True)
+class Planted:
+    """One line of the journal: what was planted, and what one suite made of it.
+
+    ``least`` is the smallest loss, as a share of the items, that the suite is computed to find with 80 %;
+    None at chance."""
+
+    plant: str
+    strength: float
+    seed: int
+    suite: str
+    n: int
+    lost: int
+    gained: int
+    p: float
+    kld: float
+    least: float | None = None
+
+    @property
+    def key(self) -> Key:
+        """Return what distinguishes the line from every other."""
+        return self.plant, self.strength, self.seed, self.suite
+
+    @property
+    def found(self) -> bool:
+        """Return whether the suite's own test finds the change."""
+        return self.p <= ALPHA
+
+    @property
+    def change(self) -> float:
+        """Return (gained − lost) ÷ items."""
+        return (self.gained - self.lost) / self.n
+
+
+def answered(engine: Engine, name: str, most: int | None) -> SuiteAnswers:
+    """Ask the model the items of a suite, or some of them, spread evenly."""
+    suite = suite_of(name)
+    items = suite.items()
+    if most is not None and most < len(items):
+        items = tuple(items[n * len(items) // most] for n in range(most))
+    digest = files.digest(items)
+    if suite.output_tokens:
+        replies = tuple(asking.replies(engine, items, suite.output_tokens))
+        return SuiteAnswers(digest, replies=replies, items=items)
+    return SuiteAnswers(digest, scores=tuple(asking.scores(engine, items)), items=items)
+
+
+def judged(name: str, base: SuiteAnswers, variant: SuiteAnswers) -> dict[str, Any]:
+    """Return the counts and p of the suite's figure that carries a test, and what it is computed to find."""
+    arms = (
+        ArmRecord("baseline", "", True, status="ok", suites={name: base}),
+        ArmRecord("planted", "", False, status="ok", suites={name: variant}),
+    )
+    run = RunRecord("", "", 1, "", None, {}, {}, "", {}, {}, {}, arms)
+    figures = plugins.load("drift.suites", name).figures(arms[1], run)
+    tested = next(figure for figure in figures.values() if figure is not None and "p" in figure.notes)
+    found = {key: tested.notes[key] for key in ("n", "lost", "gained", "p")}
+    least = None if tested.notes.get("at_chance") else tested.notes.get("least_change")
+    return {**found, "least": least}
+
+
+def mean_kl(base: Any, variant: Any, ids: Sequence[int]) -> float:
+    """Return mean KL of two logits of one text."""
+    return float(statistics(base[:-1], variant[:-1], ids[1:])[0].mean())
+
+
+def plan_of(
+    suites: Sequence[str], strengths: dict[str, Sequence[float]], seeds: int
+) -> list[tuple[Plan, list[str]]]:
+    """Return what is planted and which suites are asked: the baseline itself first, then each seed in turn,
+    so that a campaign which is cut short has something of every plant."""
+    parts: list[tuple[Plan, list[str]]] = [([(ITSELF, 0.0, 0)], list(suites))]
+    for seed in range(seeds):
+        for plant, values in strengths.items():
+            asked = [name for name in suites if SUITES.get(plant, name) == name]
+            if asked and (plant != "gender" or seed == 0):  # nothing of it is drawn
+                parts.append(([(plant, strength, seed) for strength in values], asked))
+    return parts
+
+
+def campaign(
+    engine: Any, plan: Plan, suites: Sequence[str], most: int | None, text: Sequence[int], done: set[Key],
+    base: dict[str, SuiteAnswers], is_over: Callable[[], bool] = lambda: False,
+) -> Iterator[Planted]:  # fmt: skip
+    """Yield a line for each plant and suite that is not done yet, until it is over. ``base`` keeps what the
+    baseline answered."""
+    usual = engine.logits(text)
+    for plant, strength, seed in plan:
+        left = [name for name in suites if (plant, strength, seed, name) not in done]
+        for name in left:
+            if is_over():
+                return
+            if name not in base:
+                base[name] = answered(engine, name, most)
+        if not left:
+            continue
+        with planted(engine, plant, strength, seed):
+            kld = mean_kl(usual, engine.logits(text), text)
+            for name in left:
+                if is_over():
+                    return
+                found = judged(name, base[name], answered(engine, name, most))
+                yield Planted(plant, strength, seed, name, kld=round(kld, 9), **found)
+
+
+def read(path: Path, head: Json) -> list[Planted]:
+    """Return the lines of a journal; a last line that was cut off is removed. Raises ValueError if it is of
+    another campaign."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(head) + "\n", encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        path.write_text(whole, encoding="utf-8")
+    first, *lines = whole.splitlines() or ["{}"]
+    if json.loads(first) != head:
+        raise ValueError(f"{path} is of another machine, model or items; name another file with --to")
+    return [Planted(**json.loads(line)) for line in lines]
