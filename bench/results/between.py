@@ -18,7 +18,7 @@ from bench.results.others import quiet_words
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.verdict import Verdict
-from bench.store.replay import judging
+from bench.store.replay import in_range
 
 KEY_FIGURES = (*TIMES, memory.RSS, memory.ALLOCATED, *IN_PAIRS)
 # These must be equal for a dollar to mean the same in both runs; the source of a price may differ.
@@ -72,7 +72,7 @@ def between_runs(one: RunSummary, other: RunSummary) -> list[RowChange]:
         raise IncomparableError(
             f"{one_line(one.run_id)} and {one_line(other.run_id)} cannot be compared:{lines}"
         )
-    with judging(f"{one_line(one.run_id)} and {one_line(other.run_id)}"):
+    with in_range(f"{one_line(one.run_id)} and {one_line(other.run_id)}"):
         return [row for before, after in pairs for row in _changes(one, other, before, after)]
 
 

@@ -14,11 +14,11 @@ from bench.measure.clock import utc_now
 from bench.measure.models import OWN, changed_digest, model_record, models_by_key
 from bench.models.reference import LocalModel, ModelRef
 from bench.records import RunRecord
-from bench.results.from_records import NOT_A_FAILURE
+from bench.results.from_records import NOT_A_FAILURE, summarise
 from bench.runs.directory import LOGS
 from bench.store.journal import Journal
 from bench.store.lock import HOLDER_NAME, LOCK_NAME
-from bench.store.replay import JOURNAL, replay
+from bench.store.replay import JOURNAL, judging, replay
 from bench.store.run_files import RUN_JSON
 
 
@@ -68,10 +68,15 @@ def same_models(before: RunRecord, spec: Spec, fetch: Callable[[ModelRef], Local
 
 
 def continued(directory: Path) -> tuple[Journal, dict[str, set[str]]]:
-    """Open the journal of a run again, and return it with the finished arms of each cell."""
+    """Open the journal of a run again, and return it with the finished arms of each cell.
+
+    Raises IntegrityError if its records do not fit together: once more is measured, that would be our bug.
+    """
     journal = Journal.reopen(directory / JOURNAL, utc_now)
     try:
         run = replay(journal.take_earlier(), journal.notices, str(journal.path))
+        with judging(journal.path):
+            summarise(run)
     except BaseException:
         journal.close()
         raise
