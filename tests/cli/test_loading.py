@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -100,23 +101,52 @@ def test_a_key_is_in_no_artefact(url: str, said, tmp_path: Path, monkeypatch: py
     assert len(list((tmp_path / "out").iterdir())) == 1, "a load that never began leaves no directory"
 
 
-def test_what_has_ended_is_kept_when_it_is_interrupted(url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "hears_ctrl_c", "code"),
+    [(signal.SIGINT, True, 130), (signal.SIGTERM, True, 143), (signal.SIGTERM, False, 143)],
+)
+def test_what_has_ended_is_kept_when_it_is_interrupted(
+    url: str, tmp_path: Path, number: signal.Signals, hears_ctrl_c: bool, code: int
+) -> None:
+    """A shell that starts a command in the background has it ignore Ctrl-C, and not SIGTERM."""
+    ctrl_c = signal.SIG_DFL if hears_ctrl_c else signal.SIG_IGN
     model = ("--model", "ttft=4,tokens=1", "--users", "1", "--requests", "2000")
     command = [sys.executable, "-m", "bench", "load", url, *model, "--out", str(tmp_path / "out")]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
-        # A shell that starts tests in the background has them ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, ctrl_c),
     )  # fmt: skip
     assert process.stderr is not None
     assert "200 of 2000" in process.stderr.readline()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     page, _ = process.communicate(timeout=60)
-    assert process.returncode == ExitCode.INTERRUPTED
+    assert process.returncode == code
     assert "INVALID" in page
     assert "it was interrupted" in page
     summary = json.loads((only_directory(tmp_path) / "load.json").read_text())
+    assert summary["status"] == "interrupted"
     assert 200 <= summary["counts"]["ok"] < 2000
+    assert "figure by figure" in verify_load(only_directory(tmp_path))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_load_that_is_ended_before_its_first_request_leaves_nothing(
+    url: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Its warm-up waits for a minute."""
+    command = [sys.executable, "-m", "bench", "load", url, "--model", "ttft=60000", *CLOSED]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path / "out")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=ROOT, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("out/*")) and time.monotonic() < until:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    process.send_signal(number)
+    page, said = process.communicate(timeout=60)
+    assert (process.returncode, page, "Traceback" in said) == (128 + number, "", False), said
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_missing_package_is_named(url: str, said, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
