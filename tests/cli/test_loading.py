@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ggufs import gguf
+from small_model import well
 
 from bench.cli import load_run, load_target
 from bench.cli.main import main
@@ -216,7 +218,7 @@ def test_a_load_is_kept_if_its_drift_fails(  # type: ignore[no-untyped-def]
     bad: BaseException | None, reason: str, exit_code: int, url: str, said, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """It was measured before, and was lost. A baseline without files cannot be loaded."""
+    """It was measured before, and was lost. A baseline with one tensor cannot be loaded."""
 
     async def fails(*_arguments: object) -> None:
         assert bad is not None
@@ -225,8 +227,9 @@ def test_a_load_is_kept_if_its_drift_fails(  # type: ignore[no-untyped-def]
     if bad is not None:
         monkeypatch.setattr(load_run, "drift_of", fails)
     monkeypatch.setenv("PLANTED", KEY)
-    baseline = tmp_path / "empty"
+    baseline = tmp_path / "baseline"
     baseline.mkdir()
+    well(baseline)
     asked = ("--model", "x", "--key-env", "PLANTED", "--drift", "32", "--baseline", str(baseline))
     code, page, _ = said(url, *CLOSED, *asked)
     assert code == exit_code
@@ -287,7 +290,7 @@ def test_an_engine_that_wants_all_threads_is_not_pinned_apart(  # type: ignore[n
     monkeypatch.setitem(engines.ADAPTERS, real.name, stub)
     monkeypatch.setattr(load_target, "begun", begun)
     weights = tmp_path / "m.gguf"
-    weights.touch()
+    weights.write_bytes(gguf())
     words = [word for one in arguments for word in ("--engine-argument", one)]
     more = ("--model", str(weights), "--python", sys.executable, *words)
     _code, page, _ = said(real.name, *CLOSED, *more)
@@ -407,3 +410,37 @@ def test_an_error_about_prompts_names_its_option(  # type: ignore[no-untyped-def
     assert (code, page) == (ExitCode.USAGE, "")
     assert words in err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("engine", ["llama-cpp-server", "vllm"])
+@pytest.mark.parametrize("kind", ["not GGUF", "fifo", "pickles", "code"])
+@pytest.mark.bad_input(36, 37, 38)
+def test_a_model_that_a_server_would_load_is_checked_first(  # type: ignore[no-untyped-def]
+    engine: str, kind: str, said, tmp_path: Path
+) -> None:
+    """What no engine may be given is not given to a server either: it is refused as it is by `bench run`."""
+    place = tmp_path / ("m.gguf" if kind in ("not GGUF", "fifo") else "model")
+    if kind == "fifo":
+        os.mkfifo(place)
+    elif kind == "not GGUF":
+        place.write_bytes(b"x" * 100)
+    else:
+        place.mkdir()
+        well(place)
+        name, content = {
+            "pickles": ("model.safetensors", ""),
+            "code": ("config.json", '{"auto_map": {"A": "b.C"}}'),
+        }[kind]
+        (place / name).write_text(content)
+    if kind == "pickles":
+        (place / "model.safetensors").rename(place / "pytorch_model.bin")
+    began = time.monotonic()
+    code, page, err = said(engine, *CLOSED, "--model", str(place), "--python", sys.executable)
+    words = {
+        "not GGUF": "not a GGUF file",
+        "fifo": "a FIFO",
+        "pickles": "only pickled weights",
+        "code": "auto_map",
+    }
+    assert (code, page, words[kind] in err) == (ExitCode.USAGE, "", True), err
+    assert time.monotonic() - began < 2
