@@ -1,7 +1,7 @@
 """Whether the vocabulary in the header of a GGUF file is one: its arrays fit each other and the embeddings.
 
-Engines read these arrays without looking at their types and lengths: where a score or a type is missing for a
-token they read what lies behind in the memory, and a token without a row in the embeddings ends the process.
+llama.cpp says what does not fit when it loads a file; transformers, which converts it for all other engines,
+takes scores that are texts, and says of the other faults no more than that a float is not subscriptable.
 """
 
 from __future__ import annotations

@@ -155,7 +155,7 @@ def array(kind: int, form: str, *values: float) -> bytes:
     ],
 )
 def test_a_vocabulary_that_does_not_fit(tmp_path: Path, pairs: dict[str, bytes], said: str) -> None:
-    """Engines read a score and a type for each token, and a row of the embeddings, without looking."""
+    """transformers converted scores that were texts, and said of others that a float is not subscriptable."""
     held = b"".join(text(key) + value for key, value in pairs.items())
     assert said in said_of(tmp_path, gguf(held, len(pairs), entries=(ROWS,)))
 
