@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -90,3 +91,26 @@ def greedy(engine: Any, prompt: Sequence[int], tokens: int) -> str:
             if ids[-1] in engine.end_ids():
                 return str(engine.text(ids[begin:-1]))
     return str(engine.text(ids[begin:]))
+
+
+def without_a_tensor(model: Path, to: Path) -> Path:
+    """A copy of a model that lacks the last tensor of its second layer."""
+    from safetensors.torch import load_file, save_file
+
+    path = Path(shutil.copytree(model, to)) / "model.safetensors"
+    tensors = load_file(path)
+    del tensors["model.layers.1.mlp.down_proj.weight"]
+    save_file(tensors, path, {"format": "pt"})
+    return to
+
+
+def with_other_formats(model: Path, to: Path) -> Path:
+    """A copy of a model with files beside it that other loaders know: none of them can be read."""
+    shutil.copytree(model, to)
+    for name in (
+        "model.onnx", "openvino_model.xml", "openvino_model.bin", "pytorch_model.bin", "tf_model.h5",
+        "model.gguf", "custom_ops.so", "modeling_mine.py",
+    ):  # fmt: skip
+        (to / name).write_bytes(b"no engine reads this")
+    os.mkfifo(to / "model.onnx.data")
+    return to

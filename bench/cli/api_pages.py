@@ -19,7 +19,7 @@ from bench.report.reading import bounds_text
 from bench.results.run_summary import RunSummary
 from bench.stats.intervals import Interval
 
-NEVER = "never"
+NEVER, FREE = "never", "free"
 
 
 def against_page(run: RunSummary, found: Comparison) -> str:
@@ -122,7 +122,9 @@ def _cells(pair: Pair, found: Comparison) -> tuple[str, ...]:
     return *of_its_own, _ratio(pair.ratio), _pays_from(pair)
 
 
-def _ratio(found: Interval) -> str:
+def _ratio(found: Interval | None) -> str:
+    if found is None:
+        return FREE
     bounds = bounds_text(found, format_significant)
     return f"{format_significant(found.value)} {bounds}".strip()
 
@@ -131,6 +133,8 @@ def _pays_from(pair: Pair) -> str:
     """Say from which utilisation and volume the machine is cheaper than the API."""
     share, volume = pair.even.utilisation.value, pair.even.requests_per_month
     if volume is None:
+        if pair.ratio is None:
+            return NEVER
         return f"{NEVER} (at 100 %: {format_significant(pair.even.at_full)} × the API)"
     low, high = pair.even.utilisation.low, pair.even.utilisation.high
     bounds = "" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
@@ -172,6 +176,10 @@ def _notes(found: Comparison) -> Iterator[str]:
     undated = [api.offer.ref for api in found.apis if api.offer.since is None]
     if undated:
         yield f"dates          the list has no first day for {', '.join(undated)}"
+    free = [api.offer.ref for api in found.apis if not api.offer.request_usd]
+    if free:
+        names = ", ".join(free)
+        yield f"free           {names}: at a price of 0 there is no ratio, and no machine breaks even"
     if found.mix.cached_share:
         without = [api.offer.ref for api in found.apis if not api.offer.caches]
         if without:

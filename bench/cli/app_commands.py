@@ -9,12 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.cli.compare_options import CompareOptions, must_be_one_question
+from bench.cli.showing import showing
 from bench.config.spec import Spec
 from bench.errors import BenchError, ExitCode, IntegrityError, UsageError
 from bench.formatting import did_you_mean, one_line, row_title
 from bench.results.run_summary import RunStatus, RunSummary
 
-MOST_NAMED = 3  # runs in a message about a report
 EXIT_OF_STATUS = {
     RunStatus.OK: ExitCode.OK,
     RunStatus.PARTIAL: ExitCode.FAILED,
@@ -112,10 +112,9 @@ def compare(asked: CompareOptions) -> None:
 
 def show_runs(one: Path, other: Path | None, *, as_json: bool, columns: str) -> None:
     """Print the table of one run, or the changes between two; IncomparableError says why there are none."""
-    from bench.store.replay import judging
 
     if other is None:
-        with judging(one):
+        with showing(one):
             show(load(one), as_json=as_json, columns=columns)
         return
     if columns:
@@ -124,7 +123,7 @@ def show_runs(one: Path, other: Path | None, *, as_json: bool, columns: str) -> 
     from bench.results.between import between_runs, heading, render
 
     before, after = load(one), load(other)
-    with judging(f"{one} and {other}"):
+    with showing(one, other):
         rows = between_runs(before, after)
         if as_json:
             print(ascii_json([asdict(row) for row in rows], indent=1))
@@ -137,10 +136,10 @@ def show_examples(directory: Path, count: int, *, as_json: bool) -> None:
     from bench.report.formats import ascii_json
     from bench.report.side_by_side import render
     from bench.results.examples import examples
-    from bench.store.replay import journal_of, judging, load_record
+    from bench.store.replay import load_record
 
     record = load_record(directory)
-    with judging(journal_of(directory)):
+    with showing(directory):
         by_row = [(row_title(arm.group, arm.name), examples(record, arm, count)) for arm in record.arms]
     shown = [(title, of_row) for title, of_row in by_row if of_row]
     if as_json:
@@ -153,9 +152,8 @@ def show_drift(directory: Path) -> None:
     """Print all drift figures of a run, row by row."""
     from bench.report.drift_pages import render
     from bench.report.formats import harmless
-    from bench.store.replay import judging
 
-    with judging(directory):
+    with showing(directory):
         print(render(harmless(load(directory))))
 
 
@@ -206,7 +204,6 @@ def _readable(directories: Sequence[Path]) -> Iterator[RunSummary]:
 def report(runs: Sequence[Path], formats: Sequence[str], output: Path | None) -> None:
     """Render the runs in each format; several formats need a directory to write to."""
     from bench import plugins
-    from bench.store.replay import judging
 
     loaded = [load(directory) for directory in runs]
     if len(formats) > 1 and output is None:
@@ -214,7 +211,7 @@ def report(runs: Sequence[Path], formats: Sequence[str], output: Path | None) ->
     failed: list[BenchError] = []
     for module in [plugins.load("report.formats", name.strip()) for name in formats]:
         try:
-            with judging(", ".join(map(str, runs[:MOST_NAMED]))):
+            with showing(*runs):
                 content: bytes | str = module.render(loaded)
             _write(content, output, len(formats) > 1, f"report.{module.SUFFIX}")
         except BenchError as bad:  # the other formats are still written

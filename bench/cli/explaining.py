@@ -10,6 +10,7 @@ import typer
 
 from bench.cli.app import app
 from bench.cli.options import AsJson, RunDirectory
+from bench.cli.showing import showing
 from bench.errors import UsageError
 from bench.formatting import did_you_mean, format_significant, one_line, with_ordinals
 
@@ -32,11 +33,11 @@ def explain(
     from bench.report.formats import ascii_json, harmless
     from bench.results.explained import explained, waterfall
     from bench.results.summary import load_run
-    from bench.store.replay import judging, load_record
+    from bench.store.replay import load_record
 
     found, record = load_run(run), load_record(run)
     row = _row(found, variant)
-    with judging(run):
+    with showing(run):
         figures = list(explained(found, record, row))
         parts = None if row.is_baseline else waterfall(found, record, row)
         shown = list(_page(harmless(found), harmless(row), harmless(figures), harmless(parts)))

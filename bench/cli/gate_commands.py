@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.cli.app_commands import load
 from bench.cli.gate_run import GateOptions, job_summary, job_without_verdict, judged, must_be_used, sayer
+from bench.cli.showing import showing
 from bench.errors import BenchError, ExitCode, InterruptedRun
 
 __all__ = ["CalibrateOptions", "GateOptions", "calibrate", "gate"]
@@ -30,12 +31,11 @@ def gate(config: Path, options: GateOptions, *, as_json: bool, quiet: bool) -> E
     """Measure and judge a config, or judge a finished run; return the verdict's exit code."""
     from bench.report.formats import ascii_json
     from bench.report.gate import lines
-    from bench.store.replay import judging
 
     try:
         must_be_used(config, options)
         result = judged(config, options, quiet=quiet)
-        with judging(config) if config.is_dir() else nullcontext():
+        with showing(config) if config.is_dir() else nullcontext():
             shown = lines(result.run.name, result.gate)
     except InterruptedRun:
         raise

@@ -13,6 +13,7 @@ from bench.bounded import must_be_regular
 from bench.cli.app_commands import load
 from bench.cli.idle_options import refuse_idle
 from bench.cli.output import command_ci, speakable
+from bench.cli.showing import showing
 from bench.config.spec import Spec
 from bench.errors import BenchError, UsageError
 from bench.gate import DEFAULT_CAP
@@ -147,7 +148,6 @@ def _finished(run: Path, options: GateOptions) -> RunSummary:
     """Judge a finished run by its journal. Nothing is measured, and ``run.json`` is not read."""
     from bench.results.stored_gate import against_run, judge_run
     from bench.results.summary import from_journal
-    from bench.store.replay import judging
 
     if options.base is not None and not _is_run(options.base):
         raise UsageError("a finished run can be gated by itself or with --base RUN, another run")
@@ -157,7 +157,7 @@ def _finished(run: Path, options: GateOptions) -> RunSummary:
         )
     finished = from_journal(run)
     stored = None if options.base is None else from_journal(Path(options.base))
-    with judging(run):
+    with showing(run, *([] if options.base is None else [Path(options.base)])):
         return judge_run(finished) if stored is None else against_run(finished, stored)
 
 
@@ -167,13 +167,12 @@ def _measured_against_run(spec: Spec, base: Path, options: GateOptions, quiet: b
     from bench.results.stored_gate import against_run
     from bench.results.summary import from_journal
     from bench.runs.run import run_spec
-    from bench.store.replay import judging
 
     stored = from_journal(base)
     with RunProgress(spec, quiet=quiet) as rows:
         directory = run_spec(spec, options.out, tell=rows.tell)
     measured = load(directory)
-    with judging(base):
+    with showing(base):
         return Judged(directory, against_run(measured, stored))
 
 

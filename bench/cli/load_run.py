@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import __version__
 from bench.cli.load_options import Asking, must_be_one_schedule
+from bench.cli.load_signals import Ending
 from bench.cli.load_target import target_of, tell
 from bench.cli.load_workload import PEOPLE, drawn, plan_at, plan_of, title, workload_of
 from bench.config.blocks import WorkloadBlock
@@ -43,16 +46,17 @@ if TYPE_CHECKING:
 FIRST_RATE = 1.0
 
 
-def measured(asking: Asking) -> tuple[Result, Path]:
-    """Measure, and return the result with its directory. Whatever can be refused is refused before that."""
+def measured(asking: Asking, ending: Ending) -> tuple[Result, Path]:
+    """Measure, and return the result with its directory. Whatever can be refused is refused before that.
+
+    If a signal ends it, the requests that had ended are the result.
+    """
     must_be_one_schedule(asking)
     must_be_installed()
     seed = secrets.randbits(32) if asking.seed is None else asking.seed
     workload = workload_of(asking, seed)
     words = title(asking, workload, seed)
-    price = (
-        price_block(asking.hardware, None, asking.utilisation, utc_now()[:10]) if asking.hardware else None
-    )
+    price = _price(asking)
     by_address = "://" in asking.target
     server = address(asking.target) if by_address else None
     key = key_of(asking.key_env, server) if server else None
@@ -64,14 +68,11 @@ def measured(asking: Asking) -> tuple[Result, Path]:
     )
     limits, begun = Limits(asking.limits_ms), utc_now()
     with _none_left_empty(directory), target_of(asking, key, directory) as target:
-        done, found, hits = run(_measured(asking, target, workload, seed, limits))
+        done, found, hits = run(ending.heeding(_measured(asking, target, workload, seed, limits)))
+        ending.must_have(done)
         drift = _drift(asking, target, directory, wanted) if wanted and not done.stopped else None
-        head = {
-            **target.head,
-            **_what(asking, workload, seed),
-            "started_utc": begun,
-            "finished_utc": utc_now(),
-        }
+        ending.settle()
+        head = {**target.head, **_what(asking, workload, seed, begun), "finished_utc": utc_now()}
     if hits is not None:
         head["prefix_cache"] = hits.to_json()
     if target.server is not None and target.server.parting:
@@ -104,10 +105,13 @@ def is_earlier(target: str) -> bool:
 
 def again(asking: Asking) -> Result:
     """Compute an earlier load again from its journal, with other limits or another price if given."""
-    price = None
-    if asking.hardware:
-        price = price_block(asking.hardware, None, asking.utilisation, utc_now()[:10])
-    return record.again(Path(asking.target), asking.limits_ms, price)
+    return record.again(Path(asking.target), asking.limits_ms, _price(asking))
+
+
+def _price(asking: Asking) -> dict[str, Any] | None:
+    if asking.hardware is None:
+        return None
+    return price_block(asking.hardware, None, asking.utilisation, utc_now()[:10])
 
 
 async def _measured(
@@ -122,7 +126,10 @@ async def _measured(
         asked = await prompts.of(planned.lengths, planned.sharing, planned.spoken)
         before = await hits_of(how.server, how.key)
         one = await load(how, planned.schedule, asked, seen, target.gone)
-        after = await hits_of(how.server, how.key) if before and not one.stopped else None
+        try:
+            after = await hits_of(how.server, how.key) if before and not one.stopped else None
+        except asyncio.CancelledError:
+            one, after = replace(one, stopped=INTERRUPTED), None
         return one, None, after.since(before) if before and after else None
 
     def plan(rate: float, requests: int, attempt: int) -> Planned:
@@ -166,13 +173,13 @@ def _drift(asking: Asking, target: Target, directory: Path, wanted: Wanted) -> r
         return DriftFailed(key.hidden_in(said) if key else said)
 
 
-def _what(asking: Asking, workload: WorkloadBlock, seed: int) -> dict[str, Any]:
+def _what(asking: Asking, workload: WorkloadBlock, seed: int, begun: str) -> dict[str, Any]:
     own = {"workload": {"name": workload.name, **dict(workload.own)}} if workload.name in PEOPLE else {}
     return {
         "bench_version": __version__, "api": "chat" if asking.chat else "completions", "seed": seed,
         "input_tokens": asking.input_tokens, "output_tokens": asking.output_tokens,
         "timeout_s": asking.timeout, "retries": asking.retries, "warm_up": asking.warm_up,
-        "processors": os.cpu_count(), **own,
+        "processors": os.cpu_count(), **own, "started_utc": begun,
     }  # fmt: skip
 
 

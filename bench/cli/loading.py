@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.cli.app import app
 from bench.cli.load_options import Asking
 from bench.cli.options import taking
+from bench.cli.showing import showing
 from bench.errors import ExitCode
+
+if TYPE_CHECKING:
+    from bench.serving.record import Result
 
 
 @app.command()
@@ -17,27 +22,29 @@ def load(asking: Asking) -> None:
 
     The client measures itself: a load in which it was the bottleneck is invalid, and exits with 5.
     """
-    from bench.cli import load_idle, load_pages, load_run
+    from bench.cli import load_idle, load_run
+    from bench.cli.load_signals import Ending
     from bench.cli.output import Verdict
-    from bench.report.formats import ascii_json, harmless
-    from bench.serving.drift_failed import DriftFailed
-    from bench.serving.load import INTERRUPTED
-    from bench.store.replay import judging
 
     earlier = load_run.is_earlier(asking.target)
     load_idle.all_in_use(asking, earlier=earlier)
     if earlier:
-        done, directory = load_run.again(asking), Path(asking.target)
+        place = Path(asking.target)
+        with showing(place):
+            done = load_run.again(asking)
+            _show(done, place, as_json=asking.as_json)
     else:
-        done, directory = load_run.measured(asking)
-    with judging(directory):
-        shown = (
-            ascii_json(done.to_json(), indent=1)
-            if asking.as_json
-            else load_pages.page(harmless(done), directory)
-        )
-    print(shown)
-    stopped, failed = done.load.stopped, done.drift if isinstance(done.drift, DriftFailed) else None
-    if not earlier and (stopped == INTERRUPTED or failed == DriftFailed(INTERRUPTED)):
-        raise Verdict(ExitCode.INTERRUPTED)
-    raise Verdict(ExitCode.FAILED if done.reasons or failed else ExitCode.OK)
+        with Ending() as ending:
+            done, directory = load_run.measured(asking, ending)
+        _show(done, directory, as_json=asking.as_json)
+        if done.interrupted:
+            raise Verdict(ending.exit_code)
+    raise Verdict(ExitCode.FAILED if done.reasons or done.drift_failed else ExitCode.OK)
+
+
+def _show(done: Result, directory: Path, *, as_json: bool) -> None:
+    from bench.cli import load_pages
+    from bench.report.formats import ascii_json, harmless
+
+    page = ascii_json(done.to_json(), indent=1) if as_json else load_pages.page(harmless(done), directory)
+    print(page)

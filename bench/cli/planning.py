@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bench.cli.app import app
 from bench.cli.options import taking
 from bench.cli.plan_options import PlanOptions, must_be_one_plan
+from bench.cli.showing import showing
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,10 +37,9 @@ def plan(asked: PlanOptions) -> None:
     from bench.measure.clock import utc_now
     from bench.pricing.book import price_called
     from bench.report.formats import ascii_json, harmless
-    from bench.store.replay import judging
 
     must_be_one_plan(asked)
-    with nullcontext() if asked.run is None else judging(asked.run):
+    with nullcontext() if asked.run is None else showing(asked.run):
         found = _of_card(asked) if asked.run is None else _of_run(asked)
         if asked.reserved is not None:
             found = found.reserving(price_called(asked.reserved).hourly_usd)

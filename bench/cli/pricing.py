@@ -12,6 +12,7 @@ import typer
 
 from bench.cli.app import app
 from bench.cli.options import Against, AsJson
+from bench.cli.showing import showing
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,10 +79,9 @@ def price(
             raise UsageError(f"--split and --against are about one run, and {run} holds several")
         price_many(run, hardware, usd_per_hour, utilisation, vcpus, as_json=as_json)
         return
-    from bench.store.replay import judging
 
     found = priced(run, hardware, usd_per_hour, utilisation, vcpus, may_stay=bool(against) or split)
-    with judging(run):
+    with showing(run):
         if split:
             print_split(found, as_json=as_json)
         elif against is None:
@@ -115,13 +115,13 @@ def priced(
     from bench.pricing.reprice import new_price
     from bench.results.summarise import summarise
     from bench.results.summary import load_run
-    from bench.store.replay import judging, load_record
+    from bench.store.replay import load_record
 
     if may_stay and (hardware, usd_per_hour, utilisation, vcpus) == (None,) * 4:
         return load_run(directory)
     record = load_record(directory)
     block = new_price(record.price, hardware, usd_per_hour, utilisation, utc_now()[:10], vcpus)
-    with judging(directory):
+    with showing(directory):
         return summarise(replace(record, price=block))
 
 

@@ -19,6 +19,7 @@ from bench.models.safetensors_header import TensorEntry
 from bench.models.shards import check_shards, read_headers
 from bench.models.sizes import BITS_MIN, Weights, misfit
 from bench.models.weight_files import INDEX
+from bench.models.weight_files import WHOLE as WHOLE_FILE
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 ADAPTER = "adapter_config.json"
@@ -161,6 +162,11 @@ def check_directory(directory: Path) -> None:
         )
     if not weights:
         raise UsageError(f"{directory}: no *.safetensors in it")
+    if pickles and not any(os.path.lexists(directory / name) for name in (WHOLE_FILE, INDEX)):
+        raise UsageError(
+            f"{directory}: none of its safetensors is called as loaders look for them ({WHOLE_FILE}): they "
+            f"would take the pickled weights ({one_line(pickles[0])}), which can run code; rename some"
+        )
     _check_weights(directory, weights)
 
 

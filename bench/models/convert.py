@@ -133,7 +133,7 @@ def main(arguments: list[str]) -> int:
     """Run the child's command line; it prints the number of parameters that it wrote."""
     gguf, out, *more = arguments
     try:
-        check_gguf(Path(gguf))
+        check_gguf(Path(gguf), to_convert=True)
         with _alone(Path(gguf)) as alone:
             print(convert(alone, Path(out), off_grid=OFF_GRID in more))
     except ImportError as e:

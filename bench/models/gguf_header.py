@@ -18,6 +18,7 @@ from bench.bounded import must_be_on_the_disk, open_regular, why
 from bench.errors import UsageError
 from bench.formatting import printable
 from bench.models import gguf_format as fmt
+from bench.models.gguf_vocabulary import TOKENS, Vocabulary
 from bench.models.sizes import Weights, misfit
 
 CUT = "the file is cut short: it ends within its header"
@@ -26,20 +27,22 @@ CUT = "the file is cut short: it ends within its header"
 @dataclass(frozen=True)
 class Header:
     """The header of a GGUF file: its number of weights, which part of a model it is, whether it has a chat
-    template."""
+    template, and which tensor is of a type that is not known here (a newer one, or none)."""
 
     weights: int
     part: int = 1
     parts: int = 1
     chat_template: bool = False
+    unknown: str = ""
 
 
-def check_gguf(path: Path) -> int:
+def check_gguf(path: Path, *, to_convert: bool = False) -> int:
     """Return the number of weights in a GGUF file, in time linear in its header.
 
     Raises UsageError for a file that is not GGUF version 2 or 3, that is cut short, or whose header makes no
     sense: metadata of a wrong type, or sizes that its tensors do not have. A file that is one part of several
-    is refused too.
+    is refused too, and so is one with tensors of an unknown type if it is ``to_convert`` for engines other
+    than llama.cpp.
     """
     header = read_header(path)
     if header.parts > 1:
@@ -47,6 +50,8 @@ def check_gguf(path: Path) -> int:
             f"{path}: is part {header.part} of {header.parts} of a model, and a model is read from one file: "
             "merge the parts (llama-gguf-split --merge FIRST_PART OUT.gguf) and name that"
         )
+    if to_convert and header.unknown:
+        raise UsageError(f"{path}: {header.unknown}, which is unknown here, so it cannot be converted")
     return header.weights
 
 
@@ -74,7 +79,8 @@ class _Header:
         self._sizes: dict[str, int] = {}
         self._split: dict[str, int] = {}
         self._seen: set[str] = set()
-        self._weights = 0
+        self._weights, self._unknown = 0, ""
+        self._vocabulary = Vocabulary()
         file.seek(0)
 
     def check(self) -> Header:
@@ -93,7 +99,8 @@ class _Header:
         if parts < 2:
             self._must_be_a_model(keys)
         self._must_have_room(places)
-        return Header(self._weights, part, parts, fmt.TEMPLATE in keys)
+        self._vocabulary.must_fit(self._sizes.get("vocab_size"))
+        return Header(self._weights, part, parts, fmt.TEMPLATE in keys, self._unknown)
 
     def _must_be_a_model(self, keys: set[str]) -> None:
         if not self._seen:
@@ -148,6 +155,7 @@ class _Header:
         key = self._new_name("key")
         (kind,) = self._numbers("<I")
         setting = key.partition(".")[2]
+        self._vocabulary.value(key, kind)
         if key == fmt.ALIGNMENT:
             (self._alignment,) = self._numbers("<I")
             power = self._alignment.bit_count() == 1
@@ -201,7 +209,9 @@ class _Header:
             raise ValueError(f"the value of {key[:60]!r} has an unknown type, {kind}")
 
     def _array(self, key: str, of: int, count: int, depth: int) -> None:
-        if key == fmt.TOKENS:
+        if depth == 0:
+            self._vocabulary.array(key, of, count)
+        if key == TOKENS:
             self._sizes.setdefault("vocab_size", count)
         if of in fmt.SCALARS:
             self._skip(fmt.SCALARS[of] * count)
@@ -221,10 +231,14 @@ class _Header:
         (dimensions,) = self._numbers("<I")
         if not 0 < dimensions <= fmt.MAX_DIMENSIONS:
             raise ValueError(f"tensor {name[:60]!r} has {dimensions} dimensions")
-        weights = math.prod(self._numbers(f"<{dimensions}Q"))
+        shape = self._numbers(f"<{dimensions}Q")
+        weights = math.prod(shape)
+        self._vocabulary.tensor(name, shape)
         kind, begin = self._numbers("<IQ")
         block, size = fmt.BLOCKS.get(kind, fmt.UNKNOWN)
-        uneven = kind in fmt.BLOCKS and weights % block
+        uneven = kind in fmt.BLOCKS and shape[0] % block  # a row is packed by itself
+        if kind not in fmt.BLOCKS:
+            self._unknown = self._unknown or f"tensor {name[:60]!r} is of type {kind}"
         if not 0 < weights <= fmt.MAX_SIZE or begin > fmt.MAX_SIZE or uneven:
             raise ValueError(f"tensor {name[:60]!r} has sizes that cannot be")
         self._weights += weights

@@ -28,12 +28,12 @@ class Pair:
     """One row of a run against one API.
 
     ``api_usd`` is what the API bills for a request of this row. ``ratio`` is the row's dollars for it, at the
-    run's utilisation, divided by them.
+    run's utilisation, divided by them; None if the API is free.
     """
 
     row: Served
     api_usd: float
-    ratio: Interval
+    ratio: Interval | None
     even: BreakEven
 
 
@@ -172,6 +172,8 @@ def _against(
     return AgainstApi(found, same, tuple(pairs), before)
 
 
-def _divided(usd: Interval, by: float) -> Interval:
+def _divided(usd: Interval, by: float) -> Interval | None:
+    if not by:
+        return None
     low, high = (None if bound is None else bound / by for bound in (usd.low, usd.high))
     return Interval(usd.value / by, low, high)

@@ -40,12 +40,12 @@ class EdgeFirst:
 @dataclass(frozen=True)
 class EdgeFirstAtApi:
     """A cascade with one API that bills ``api_usd`` for a request: the dollars of a mean request, and these
-    divided by the API's alone."""
+    divided by the API's alone (None if the API is free)."""
 
     title: str
     api_usd: float
     request_usd: Interval
-    ratio: Interval
+    ratio: Interval | None
 
 
 def edge_first_rows(run: RunSummary) -> tuple[list[EdgeFirst], list[str]]:
@@ -102,4 +102,4 @@ def at_api(one: EdgeFirst, api_usd: float) -> EdgeFirstAtApi:
         for edge, share in ((one.edge_usd.low, one.reached.low), (one.edge_usd.high, one.reached.high))
     )
     usd = Interval(one.edge_usd.value + one.reached.value * api_usd, low, high)
-    return EdgeFirstAtApi(one.title, api_usd, usd, usd.times(1 / api_usd))
+    return EdgeFirstAtApi(one.title, api_usd, usd, usd.times(1 / api_usd) if api_usd else None)

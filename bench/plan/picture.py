@@ -84,7 +84,8 @@ def picture(title: str, found: Comparison) -> Picture:
 
 
 def _billed(found: Comparison, *, same_weights: bool = False) -> Iterator[tuple[str, float]]:
-    """Yield the name of each API with what it bills for a request, for the requests of each chosen row.
+    """Yield the name of each API with what it bills for a request, for the requests of each chosen row. One
+    that is free has no line: there is no 0 on a logarithmic axis.
 
     ``same_weights`` leaves other models out.
     """
@@ -92,6 +93,8 @@ def _billed(found: Comparison, *, same_weights: bool = False) -> Iterator[tuple[
         if same_weights and not api.same_weights:
             continue
         for pair in api.pairs:
+            if not pair.api_usd:
+                continue
             mix = pair.row.billed
             length = f", {mix.input_tokens:.4g} + {mix.output_tokens:.4g} tokens"
             yield api.offer.ref + ("" if found.same_requests else length), pair.api_usd

@@ -18,7 +18,7 @@ from bench.results.others import quiet_words
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.verdict import Verdict
-from bench.store.replay import judging
+from bench.store.replay import in_range
 
 KEY_FIGURES = (*TIMES, memory.RSS, memory.ALLOCATED, *IN_PAIRS)
 # These must be equal for a dollar to mean the same in both runs; the source of a price may differ.
@@ -73,7 +73,7 @@ def between_runs(before: RunSummary, after: RunSummary) -> list[RowChange]:
         raise IncomparableError(
             f"{one_line(before.run_id)} and {one_line(after.run_id)} cannot be compared:{lines}"
         )
-    with judging(f"{one_line(before.run_id)} and {one_line(after.run_id)}"):
+    with in_range(f"{one_line(before.run_id)} and {one_line(after.run_id)}"):
         return [row for pair in pairs for row in _changes((before, pair[0]), (after, pair[1]))]
 
 

@@ -14,7 +14,7 @@ from bench.formatting import format_significant, printable
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import value_of
 from bench.store.files import digest
-from bench.store.replay import judging
+from bench.store.replay import in_range
 
 WINDOW = 50
 MAX_P_VALUE = 0.001
@@ -64,7 +64,7 @@ def histories(runs: Iterable[RunSummary], metrics: Sequence[str]) -> list[Series
     for run in sorted(runs, key=lambda run: (run.started_utc, run.run_id)):
         for key, value in _figures(run, metrics):
             found.setdefault(key, []).append((run.run_id, run.started_utc, value))
-    with judging("the history"):
+    with in_range("the history"):
         return [_series(key, points) for key, points in found.items()]
 
 

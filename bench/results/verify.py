@@ -59,6 +59,13 @@ def verify_run(directory: Path) -> str:
     return "\n".join(lines)
 
 
+def verify_summary(directory: Path) -> None:
+    """Raise IntegrityError unless the journal of a run is whole and ``run.json`` is its summary."""
+    path = journal_of(directory)
+    journal = read_journal(path, KINDS)
+    _same_summary(directory / RUN_JSON, replay(journal.records, (), str(path)), journal.records, path)
+
+
 def _clock_that_was_set(records: Sequence[Mapping[str, object]]) -> Iterator[str]:
     """Yield a note for each place where the wall clock went back, or where more than half a day is missing.
 

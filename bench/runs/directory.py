@@ -9,9 +9,10 @@ from pathlib import Path
 from bench.errors import UsageError
 from bench.measure.clock import utc_now
 from bench.results.run_summary import RunSummary
-from bench.results.summary import RUN_JSON, from_journal, must_be_readable, sealed
+from bench.results.summarise import summarise
+from bench.results.summary import RUN_JSON, must_be_readable, sealed
 from bench.store.files import slug, write_atomic
-from bench.store.replay import journal_of
+from bench.store.replay import journal_of, load_record
 
 LOGS = "logs"
 
@@ -30,8 +31,12 @@ def new_directory(out: Path, name: str) -> Path:
 
 
 def write_summary(directory: Path) -> RunSummary:
-    """Make ``run.json`` from the journal; the file is written completely or not at all."""
-    summary = from_journal(directory)
+    """Make ``run.json`` from the journal; the file is written completely or not at all.
+
+    Whatever goes wrong is a bug of ours, because the run was measured here; the summary of a journal from
+    elsewhere is made within ``judging``.
+    """
+    summary = summarise(load_record(directory))
     whole = sealed(json.loads(json.dumps(summary.to_json())), journal_of(directory))
     content = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
     must_be_readable(directory / RUN_JSON, content.encode(errors="backslashreplace"))

@@ -15,11 +15,11 @@ from bench.measure.models import OWN, changed_digest, model_record, models_by_ke
 from bench.measure.pairs import Finished
 from bench.models.reference import LocalModel, ModelRef
 from bench.records import RunRecord
-from bench.results.summarise import NOT_A_FAILURE
+from bench.results.summarise import NOT_A_FAILURE, summarise
 from bench.runs.directory import LOGS
 from bench.store.journal import Journal
 from bench.store.lock import HOLDER_NAME, LOCK_NAME
-from bench.store.replay import JOURNAL, replay
+from bench.store.replay import JOURNAL, judging, replay
 from bench.store.run_files import RUN_JSON
 
 Done = Mapping[str, Mapping[str, Finished]]  # finished rows, by cell and name
@@ -74,10 +74,15 @@ def same_models(before: RunRecord, spec: Spec, fetch: Callable[[ModelRef], Local
 
 
 def continued(directory: Path) -> tuple[Journal, Done]:
-    """Open the journal of a run again, and return it with the finished rows of each cell, by their names."""
+    """Open the journal of a run again, and return it with the finished rows of each cell, by their names.
+
+    Raises IntegrityError if its records do not fit together: once more is measured, that would be our bug.
+    """
     journal = Journal.reopen(directory / JOURNAL, utc_now)
     try:
         run = replay(journal.take_earlier(), journal.notices, str(journal.path))
+        with judging(journal.path):
+            summarise(run)
     except BaseException:
         journal.close()
         raise

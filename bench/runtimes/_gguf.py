@@ -17,6 +17,7 @@ from bench.engine.evidence import Census, Matrix
 from bench.errors import BenchError, Unsupported
 from bench.models.weight_files import weight_files
 from bench.runtimes._config import must_be_known
+from bench.runtimes._whole import must_be_whole
 
 RECIPE = 2  # part of the cache key: raise it when the same weights are written differently
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
@@ -45,6 +46,7 @@ def write(directory: Path, out: Path, dtype: str) -> None:
     """
     import gguf
 
+    must_be_whole(directory)
     config = json.loads((directory / "config.json").read_text())
     kind = ARCHITECTURES.get(config.get("model_type", ""))
     if kind is None:

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.errors import Unsupported
+from bench.runtimes._checkpoint import in_our_words
+from bench.runtimes._whole import must_be_whole
 
 RECIPE = 1  # part of the cache key: raise it when the same weights are written differently
 BUILDERS = {
@@ -24,6 +26,7 @@ BUILDERS = {
 FILE = "model.onnx"
 HEAD, HEAD_WEIGHT = "/lm_head/MatMul", "lm_head.MatMul.weight"
 KEPT = "kept_positions"
+CANNOT = "ONNX Runtime's model builder cannot write this model"
 
 
 def exported(directory: Path, pins: Sequence[str]) -> Path:
@@ -45,6 +48,7 @@ def write(directory: Path, out: Path) -> None:
     import transformers
     from onnxruntime_genai.models import builder
 
+    must_be_whole(directory)
     config = transformers.AutoConfig.from_pretrained(directory, local_files_only=True)
     architecture = (config.architectures or ["a model that names none"])[0]
     if architecture not in BUILDERS:
@@ -53,7 +57,7 @@ def write(directory: Path, out: Path) -> None:
         raise Unsupported("ONNX is written here for models that attend to everything, not to a window")
     float32 = builder.ir.DataType.FLOAT
     make = getattr(builder, BUILDERS[architecture])
-    with tempfile.TemporaryDirectory() as scratch, _quiet(), torch.no_grad():
+    with tempfile.TemporaryDirectory() as scratch, _quiet(), torch.no_grad(), in_our_words("eager", CANNOT):
         graph = make(config, float32, float32, "cpu", scratch, {})
         graph.make_model(str(directory))
         graph.save_model(str(out))

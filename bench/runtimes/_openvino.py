@@ -19,6 +19,8 @@ from typing import Any
 from bench.engine import Options
 from bench.engine.evidence import Census, Matrix
 from bench.errors import Unsupported
+from bench.runtimes._checkpoint import in_our_words
+from bench.runtimes._whole import must_be_whole
 
 RECIPE = 1  # part of the cache key: raise it when the same weights are written differently
 FILE = "model.xml"
@@ -83,15 +85,17 @@ def _write(directory: Path, to: Path, dtype: str) -> None:
     from optimum.intel import OVConfig
 
     _exportable(directory)
+    must_be_whole(directory)
     traced = to / "traced"
-    main_export(
-        str(directory),
-        traced,
-        task="text-generation-with-past",
-        local_files_only=True,
-        model_loading_kwargs={"torch_dtype": getattr(torch, dtype), "use_safetensors": True},
-        ov_config=OVConfig(dtype="fp32"),  # without this, models of 1e9 weights are quantised
-    )
+    with in_our_words("sdpa", "optimum-intel cannot export this model"):
+        main_export(
+            str(directory),
+            traced,
+            task="text-generation-with-past",
+            local_files_only=True,
+            model_loading_kwargs={"torch_dtype": getattr(torch, dtype), "use_safetensors": True},
+            ov_config=OVConfig(dtype="fp32"),  # without this, models of 1e9 weights are quantised
+        )
     model = openvino.Core().read_model(traced / "openvino_model.xml")
     _let_choose_positions(openvino, model)
     openvino.save_model(model, to / FILE, compress_to_fp16=False)

@@ -21,11 +21,12 @@ TOKENIZERS = (
     "tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model",
     "spiece.model", "sentencepiece.bpe.model", "tekken.json",
 )  # fmt: skip
-# What a chat template may take for one message; real ones take a millisecond and add some hundred characters.
+# What a chat template may take for one message, and the most that it may make of it. Real ones take a
+# millisecond, and add some hundred characters or a system prompt.
 TEMPLATE_S = 10.0
 MOST_AROUND = 64  # tokens that a tokenizer may make of one letter, with those before and behind it
 TEMPLATE_BYTES = 512 << 20
-TEMPLATE_CHARACTERS = 1_000_000
+TEMPLATE_CHARACTERS, TEMPLATE_TIMES = 20_000, 8
 
 
 class TextModel(Engine):
@@ -99,10 +100,11 @@ class TextModel(Engine):
         turns = [{"role": "user", "content": message}]
         with bounded("the model's chat template", TEMPLATE_S, TEMPLATE_BYTES):
             text = self._in_template(turns)
-        if len(text) > len(message) + TEMPLATE_CHARACTERS:
+        if len(text) > TEMPLATE_CHARACTERS + TEMPLATE_TIMES * len(message):
             raise VariantFailed(
                 Outcome.LOAD_ERROR,
-                f"the model's chat template makes {len(text)} characters of a message of {len(message)}",
+                f"the model's chat template makes {len(text)} characters of a message of "
+                f"{len(message)}; the most is {TEMPLATE_TIMES} times that, and {TEMPLATE_CHARACTERS} more",
             )
         return self.encode(text)
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from bench.engine import Options
 from bench.engine.evidence import Census
-from bench.errors import BenchError, Unsupported
+from bench.errors import BenchError, Outcome, Unsupported, VariantFailed
 from bench.records import Facts
-from bench.runtimes import _gguf
+from bench.runtimes import _gguf, _llama_log
 from bench.runtimes._text import TextModel
 
 REQUIRES = ("llama_cpp", "gguf")
@@ -46,14 +46,15 @@ class Model:
     def __init__(self, path: Path, directory: Path) -> None:
         import llama_cpp
 
-        llama_cpp.llama_log_set(_QUIET, ctypes.c_void_p())
+        _llama_log.listen()
         llama_cpp.llama_backend_init()
         self.path, self.directory = path, directory
         self.handle = llama_cpp.llama_model_load_from_file(
             str(path).encode(), llama_cpp.llama_model_default_params()
         )
         if not self.handle:
-            raise BenchError(f"llama.cpp does not load {path.name}")
+            said = f"llama.cpp does not load {path.name}{_llama_log.reason()}"
+            raise VariantFailed(Outcome.LOAD_ERROR, said)
 
     @property
     def description(self) -> str:
@@ -238,10 +239,3 @@ class LlamaCppEngine(TextModel):
 
     def synchronise(self) -> None:
         """Do nothing: the logits are read after every call, and reading waits for them."""
-
-
-def _silent(_level: int, _text: bytes, _data: object) -> None:
-    """Drop llama.cpp's messages: it writes a page for each load."""
-
-
-_QUIET: Any = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(_silent)

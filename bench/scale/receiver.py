@@ -10,7 +10,7 @@ from bench.results.run_summary import RunStatus
 from bench.results.summary import RUN_JSON, load_run
 from bench.runs.directory import write_summary
 from bench.scale.machines import Chunk
-from bench.store.replay import JOURNAL
+from bench.store.replay import JOURNAL, judging
 
 KEPT = re.compile(rf"{re.escape(JOURNAL)}|{re.escape(RUN_JSON)}|spec\.yaml|logs/[\w.+-]{{1,120}}")
 RUN = re.compile(r"[\w.+-]{1,120}")
@@ -68,7 +68,8 @@ class Receiver:
         if directory is None:
             return None
         try:
-            write_summary(directory)
+            with judging(directory):
+                write_summary(directory)
         except BenchError:  # the journal broke off within its first record
             return None
         return directory

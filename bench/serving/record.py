@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench.errors import BenchError, IntegrityError, UsageError
 from bench.metrics.requests import Counts, Limits, counts, figures
@@ -21,7 +21,7 @@ from bench.serving.address import Secret
 from bench.serving.cache_hits import Hits
 from bench.serving.drift import Drift
 from bench.serving.drift_failed import FAILED, DriftFailed
-from bench.serving.load import Load
+from bench.serving.load import INTERRUPTED, Load
 from bench.serving.text_drift import TextDrift
 from bench.stats.figure import Figures
 from bench.store.files import canonical_json, write_atomic
@@ -57,6 +57,17 @@ class Result:
         return (*self.load.invalid, *none)
 
     @property
+    def drift_failed(self) -> bool:
+        """Return whether the drift that was asked for was not measured."""
+        return isinstance(self.drift, DriftFailed)
+
+    @property
+    def interrupted(self) -> bool:
+        """Return whether a signal ended the load, or the drift after it."""
+        drift = self.drift.reason if isinstance(self.drift, DriftFailed) else ""
+        return INTERRUPTED in (self.load.stopped, drift)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Say what makes the figures less sure than they look."""
         return warnings(self.load.samples, self._hits, self.prompts)
@@ -77,11 +88,16 @@ class Result:
         kept = self.head.get("prefix_cache")
         return Hits.from_json(kept) if kept else None
 
+    @property
+    def status(self) -> Literal["ok", "invalid", "interrupted"]:
+        """Say how it ended: a load that a signal ended is interrupted, whatever else speaks against it."""
+        return "interrupted" if self.load.stopped == INTERRUPTED else "invalid" if self.reasons else "ok"
+
     def to_json(self) -> dict[str, Any]:
         """Return the summary as it stands in ``load.json``."""
         return {
             "schema_version": SCHEMA_VERSION, "kind": "load", **self.head,
-            "status": "invalid" if self.reasons else "ok", "reasons": list(self.reasons),
+            "status": self.status, "reasons": list(self.reasons),
             "slo": dict(self.limits.most_ms), "price": self.price, "counts": self.counts.to_json(),
             "warnings": list(self.warnings), "client": self.load.honesty.to_json(),
             "figures": {key: one and one.to_json() for key, one in self.figures.items()},
@@ -149,11 +165,15 @@ def read(directory: Path) -> Kept:
 def again(directory: Path, limits: Mapping[str, float], price: Mapping[str, Any] | None = None) -> Result:
     """Compute an earlier load again from its journal, with other limits or another price if given.
 
-    Raises IntegrityError for a journal that is damaged, or of which the records do not fit together.
+    Raises IntegrityError for a journal that is damaged, or of which the records do not fit together. If they
+    do, an error with other limits or another price is a bug of ours.
     """
     head, done, kept_limits, kept_price, drift = read(directory)
     with judging(directory / JOURNAL):
-        return result(head, done, Limits(limits or kept_limits), price or kept_price, drift)
+        kept = result(head, done, Limits(kept_limits), kept_price, drift)
+    if not limits and price is None:
+        return kept
+    return result(head, done, Limits(limits or kept_limits), price or kept_price, drift)
 
 
 def warnings(samples: Sequence[Sample], cache: Hits | None = None, prompts: str = "") -> tuple[str, ...]:

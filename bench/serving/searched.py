@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.metrics.requests import Limits
 from bench.serving.arrivals import Planned
-from bench.serving.load import Load, Progress, load
+from bench.serving.load import INTERRUPTED, Load, Progress, load
 from bench.serving.prompts import Prompts
 from bench.serving.search import Capacity, highest_rate
 from bench.serving.target import Target
@@ -34,15 +35,27 @@ async def searched(
     target: Target, plan: PlanAt, limits: Limits, share: float, start: float, prompts: Prompts,
     seen: Seen = lambda _rate, _requests: None, most_requests: int = MOST_REQUESTS,
 ) -> Searched:  # fmt: skip
-    """Search from ``start`` requests/s for the highest rate at which ``share`` of the requests are good."""
+    """Search from ``start`` requests/s for the highest rate at which ``share`` of the requests are good.
+
+    If it is cancelled after its first load, it ends there, and its load says that it was interrupted: the
+    highest rate that held until then need not be the highest.
+    """
     tried: list[Load] = []
 
     async def attempt(rate: float, requests: int) -> Load:
         one = plan(rate, requests, len(tried))
-        asked = await prompts.of(one.lengths)
+        try:
+            asked = await prompts.of(one.lengths)
+        except asyncio.CancelledError:
+            if not tried:
+                raise
+            tried.append(Load((), tried[-1].honesty, INTERRUPTED))
+            return tried[-1]
         tried.append(await load(target.settings, one.schedule, asked, seen(rate, requests), target.gone))
         return tried[-1]
 
     found = await highest_rate(attempt, limits, share, start, most_requests)
     best = [at for at, step in enumerate(found.steps) if step.found == "holds" and step.rate == found.holds]
-    return Searched(tried[best[-1] if best else -1], found)
+    chosen = tried[best[-1]] if best else next((one for one in reversed(tried) if one.samples), tried[-1])
+    interrupted = tried[-1].stopped == INTERRUPTED
+    return Searched(replace(chosen, stopped=INTERRUPTED) if interrupted else chosen, found)

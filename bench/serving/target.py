@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError, UsageError
+from bench.models.checks import check_directory
 from bench.models.fetch import ensure
+from bench.models.gguf_parts import check_parts
 from bench.models.reference import LocalModel, Named
 from bench.serving.address import Address, Secret
 from bench.serving.client import Api, Client, Settings, fetch
@@ -108,9 +110,18 @@ async def _only_model(server: Address, key: Secret | None) -> str:
 
 
 def weights(name: str, *, gguf: bool) -> Path:
-    """Return the directory of a model, or its GGUF file, from a path or from the name of a card."""
+    """Return the directory of a model, or its GGUF file, from a path or from the name of a card.
+
+    Its files are checked first, as those of every model are. Raises UsageError.
+    """
     path = Path(name)
-    return path.resolve() if name and path.exists() else weights_of(ensure(Named(name)), gguf=gguf)
+    if not name or not path.exists():
+        return weights_of(ensure(Named(name)), gguf=gguf)
+    if path.is_dir():
+        check_directory(path)
+    elif gguf or path.suffix == ".gguf":
+        check_parts(path)
+    return path.resolve()
 
 
 def weights_of(model: LocalModel, *, gguf: bool) -> Path:

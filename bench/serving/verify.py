@@ -38,6 +38,8 @@ def verify_load(directory: Path) -> str:
         raise IntegrityError(f"{path}: {why(bad)}") from None
     except ValueError as bad:
         raise IntegrityError(f"{path}: is not JSON ({bad})") from None
+    if done.status == "interrupted" and isinstance(found, dict) and found.get("status") == "invalid":
+        made["status"] = "invalid"  # as it was called until 28 November 2026
     must_agree(path, found, made, None)
     return (
         f"{journal}: {len(read.records)} records, each bound to the one before it; ends with {read.digest}\n"

@@ -63,10 +63,11 @@ def load_record(directory: Path) -> RunRecord:
 
 @contextmanager
 def judging(place: Path | str) -> Iterator[None]:
-    """Turn errors while a run is judged into an IntegrityError that names its ``place``.
+    """Turn what goes wrong inside, while the records of ``place`` are summarised, into an IntegrityError.
 
-    Every record has been checked against its schema before. Errors that are left come from records that do
-    not fit together, such as a variant without a baseline, or from numbers whose product is no number.
+    Every record has its schema when this begins. What is left are records that do not fit together, such as a
+    variant without a baseline, or numbers whose product is no number. It is for what was read, not for what
+    was just measured, and for no page: an error in a page is a bug of ours (``bench/cli/showing.py``).
     """
     try:
         yield
@@ -74,6 +75,17 @@ def judging(place: Path | str) -> Iterator[None]:
         raise IntegrityError(_not_together(place, bad)) from bad
     except (RuntimeError, StopIteration) as bad:  # an empty generator
         raise IntegrityError(_not_together(place, bad)) from bad
+
+
+@contextmanager
+def in_range(place: str) -> Iterator[None]:
+    """Turn an arithmetic error inside into an IntegrityError: each figure of ``place`` is within its schema,
+    and there is no ratio or no mean of them. Any other error is a bug."""
+    try:
+        yield
+    except ArithmeticError as bad:
+        what = f"{type(bad).__name__}: {one_line(str(bad)[:200])}"
+        raise IntegrityError(f"{place}: a figure is out of range ({what})") from bad
 
 
 def _not_together(place: Path | str, bad: Exception) -> str:

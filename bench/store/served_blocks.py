@@ -45,7 +45,7 @@ class Request(Block):
     reconnects: Small
     connect_ns: Clock
     events_ns: list[Clock]
-    tokens: list[Annotated[int, Field(ge=0, le=MOST_REQUEST)]]
+    tokens: list[Annotated[int, Field(ge=1, le=MOST_REQUEST)]]  # what holds no token is no event
     thoughts: Small
     n_in: Count | None
     n_cached: Count | None

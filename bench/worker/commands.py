@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from bench.engine import Engine, memory, progress, routing, saturation
-from bench.errors import NonFiniteOutput, Outcome, VariantFailed
+from bench.errors import NonFiniteOutput
 from bench.records import (
     Corpus,
     Counted,
@@ -43,6 +43,7 @@ from bench.worker import (
     joules,
     kernels,
     passes,
+    prompted,
     replied,
     requests,
     score,
@@ -86,10 +87,7 @@ class Worker:
 
     def prompts(self, message: Message, _fds: list[int]) -> Encoded:
         """Tokenise the workload and cut it into batches."""
-        encoded = [self._encode(prompt) for prompt in message["prompts"]]
-        if not all(encoded):
-            reason = "the model's tokenizer or chat template makes no tokens of a prompt"
-            raise VariantFailed(Outcome.LOAD_ERROR, reason)
+        encoded = prompted.encoded(self.engine, message["prompts"])
         size = message["batch_size"]
         self.batches = [encoded[i : i + size] for i in range(0, len(encoded), size)]
         self.new_tokens = 1 if self.engine.WHOLE_ANSWERS else message["output_tokens"]
@@ -98,11 +96,6 @@ class Worker:
             start, end = (tuple(self.engine.encode(mark)) for mark in marks)
             self.markers = Markers(start, end)
         return Encoded(_digest(encoded), tuple(map(len, encoded)), end_ids=tuple(self.engine.end_ids()))
-
-    def _encode(self, prompt: Message) -> list[int]:
-        if prompt["chat"]:
-            return self.engine.encode_chat(prompt["text"])
-        return self.engine.read(prompt["text"], prompt["tokens"])
 
     def warm_up(self, message: Message, _fds: list[int]) -> WarmUp:
         """Warm up, compile for all batches and, with ``finite``, check that the logits are numbers. Then

@@ -7,12 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ggufs import gguf
+from small_model import well
 
 from bench.cli import load_run, load_target
 from bench.cli.main import main
@@ -100,23 +103,52 @@ def test_a_key_is_in_no_artefact(url: str, said, tmp_path: Path, monkeypatch: py
     assert len(list((tmp_path / "out").iterdir())) == 1, "a load that never began leaves no directory"
 
 
-def test_what_has_ended_is_kept_when_it_is_interrupted(url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "hears_ctrl_c", "code"),
+    [(signal.SIGINT, True, 130), (signal.SIGTERM, True, 143), (signal.SIGTERM, False, 143)],
+)
+def test_what_has_ended_is_kept_when_it_is_interrupted(
+    url: str, tmp_path: Path, number: signal.Signals, hears_ctrl_c: bool, code: int
+) -> None:
+    """A shell that starts a command in the background has it ignore Ctrl-C, and not SIGTERM."""
+    ctrl_c = signal.SIG_DFL if hears_ctrl_c else signal.SIG_IGN
     model = ("--model", "ttft=4,tokens=1", "--users", "1", "--requests", "2000")
     command = [sys.executable, "-m", "bench", "load", url, *model, "--out", str(tmp_path / "out")]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
-        # A shell that starts tests in the background has them ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, ctrl_c),
     )  # fmt: skip
     assert process.stderr is not None
     assert "200 of 2000" in process.stderr.readline()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     page, _ = process.communicate(timeout=60)
-    assert process.returncode == ExitCode.INTERRUPTED
+    assert process.returncode == code
     assert "INVALID" in page
     assert "it was interrupted" in page
     summary = json.loads((only_directory(tmp_path) / "load.json").read_text())
+    assert summary["status"] == "interrupted"
     assert 200 <= summary["counts"]["ok"] < 2000
+    assert "figure by figure" in verify_load(only_directory(tmp_path))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_load_that_is_ended_before_its_first_request_leaves_nothing(
+    url: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Its warm-up waits for a minute."""
+    command = [sys.executable, "-m", "bench", "load", url, "--model", "ttft=60000", *CLOSED]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path / "out")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=ROOT, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("out/*")) and time.monotonic() < until:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    process.send_signal(number)
+    page, said = process.communicate(timeout=60)
+    assert (process.returncode, page, "Traceback" in said) == (128 + number, "", False), said
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_missing_package_is_named(url: str, said, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
@@ -186,7 +218,7 @@ def test_a_load_is_kept_if_its_drift_fails(  # type: ignore[no-untyped-def]
     bad: BaseException | None, reason: str, exit_code: int, url: str, said, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """It was measured before, and was lost. A baseline without files cannot be loaded."""
+    """It was measured before, and was lost. A baseline with one tensor cannot be loaded."""
 
     async def fails(*_arguments: object) -> None:
         assert bad is not None
@@ -195,8 +227,9 @@ def test_a_load_is_kept_if_its_drift_fails(  # type: ignore[no-untyped-def]
     if bad is not None:
         monkeypatch.setattr(load_run, "drift_of", fails)
     monkeypatch.setenv("PLANTED", KEY)
-    baseline = tmp_path / "empty"
+    baseline = tmp_path / "baseline"
     baseline.mkdir()
+    well(baseline)
     asked = ("--model", "x", "--key-env", "PLANTED", "--drift", "32", "--baseline", str(baseline))
     code, page, _ = said(url, *CLOSED, *asked)
     assert code == exit_code
@@ -257,7 +290,7 @@ def test_an_engine_that_wants_all_threads_is_not_pinned_apart(  # type: ignore[n
     monkeypatch.setitem(engines.ADAPTERS, real.name, stub)
     monkeypatch.setattr(load_target, "begun", begun)
     weights = tmp_path / "m.gguf"
-    weights.touch()
+    weights.write_bytes(gguf())
     words = [word for one in arguments for word in ("--engine-argument", one)]
     more = ("--model", str(weights), "--python", sys.executable, *words)
     _code, page, _ = said(real.name, *CLOSED, *more)
@@ -377,3 +410,37 @@ def test_an_error_about_prompts_names_its_option(  # type: ignore[no-untyped-def
     assert (code, page) == (ExitCode.USAGE, "")
     assert words in err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("engine", ["llama-cpp-server", "vllm"])
+@pytest.mark.parametrize("kind", ["not GGUF", "fifo", "pickles", "code"])
+@pytest.mark.bad_input(36, 37, 38)
+def test_a_model_that_a_server_would_load_is_checked_first(  # type: ignore[no-untyped-def]
+    engine: str, kind: str, said, tmp_path: Path
+) -> None:
+    """What no engine may be given is not given to a server either: it is refused as it is by `bench run`."""
+    place = tmp_path / ("m.gguf" if kind in ("not GGUF", "fifo") else "model")
+    if kind == "fifo":
+        os.mkfifo(place)
+    elif kind == "not GGUF":
+        place.write_bytes(b"x" * 100)
+    else:
+        place.mkdir()
+        well(place)
+        name, content = {
+            "pickles": ("model.safetensors", ""),
+            "code": ("config.json", '{"auto_map": {"A": "b.C"}}'),
+        }[kind]
+        (place / name).write_text(content)
+    if kind == "pickles":
+        (place / "model.safetensors").rename(place / "pytorch_model.bin")
+    began = time.monotonic()
+    code, page, err = said(engine, *CLOSED, "--model", str(place), "--python", sys.executable)
+    words = {
+        "not GGUF": "not a GGUF file",
+        "fifo": "a FIFO",
+        "pickles": "only pickled weights",
+        "code": "auto_map",
+    }
+    assert (code, page, words[kind] in err) == (ExitCode.USAGE, "", True), err
+    assert time.monotonic() - began < 2

@@ -110,14 +110,24 @@ def test_an_ordinary_template() -> None:
             "took more than 0.5 s",
         ),
         ("{{ 'x ' * 900000 }}", "makes 1800000 characters of a message of 1"),
+        (
+            "{{ 'x' * 20009 }}",
+            "makes 20009 characters of a message of 1; the most is 8 times that, and 20000 more",
+        ),
     ],
-    ids=["memory", "time", "length"],
+    ids=["memory", "time", "length", "a letter more"],
 )
 @pytest.mark.bad_input(38)
 def test_a_template_that_means_harm(monkeypatch: pytest.MonkeyPatch, template: str, said: str) -> None:
     monkeypatch.setattr(_text, "TEMPLATE_S", 0.5)
     with pytest.raises(VariantFailed, match=said):
         model(template).encode_chat("a")
+
+
+@pytest.mark.parametrize("message", ["a", "a " * 30_000])
+def test_a_template_may_be_longer_than_its_message(message: str) -> None:
+    """It may have a system prompt, and repeat what it was given."""
+    assert model("{{ (messages[0].content + ' ') * 3 + 'x' * 19000 }}").encode_chat(message)
 
 
 def test_a_model_without_a_template_needs_no_bound() -> None:

@@ -12,7 +12,9 @@ from ggufs import LLAMA, entry, gguf, text
 from bench.errors import UsageError
 from bench.models import gguf_format as fmt
 from bench.models.convert import conversion_limits
+from bench.models.fetch import ensure
 from bench.models.gguf_header import check_gguf
+from bench.models.reference import LocalPath
 
 
 def number(key: str, value: int) -> bytes:
@@ -115,3 +117,72 @@ def test_many_long_texts_and_names(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     names = b"".join(number(f"{n}" * 400, 1) for n in range(3))
     monkeypatch.setattr(fmt, "MAX_NAMES_BYTES", 1000)
     assert "a name of 400 bytes in the header, or too many long ones" in said_of(tmp_path, gguf(names, 3))
+
+
+# ---- vocabularies ----
+
+TOKENS, SCORES, TYPES = (f"tokenizer.ggml.{name}" for name in ("tokens", "scores", "token_type"))
+THREE = struct.pack("<IIQ", 9, 8, 3) + b"".join(map(text, "abc"))
+ROWS = text("token_embd.weight") + struct.pack("<IQQIQ", 2, 4, 3, 0, 0)  # three rows of four numbers
+
+
+def array(kind: int, form: str, *values: float) -> bytes:
+    return struct.pack("<IIQ", 9, kind, len(values)) + struct.pack(f"<{len(values)}{form}", *values)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        ({TOKENS: array(4, "I", 1, 2)}, f"the array '{TOKENS}' holds values of type 4, not texts"),
+        ({TOKENS: struct.pack("<II", 4, 1)}, f"the value of '{TOKENS}' is of type 4, not an array of texts"),
+        ({"tokenizer.ggml.merges": array(6, "f", 1)}, "merges' holds values of type 6, not texts"),
+        ({SCORES: THREE}, f"the array '{SCORES}' holds values of type 8, not float32"),
+        ({SCORES: array(12, "d", 1, 1, 1)}, "holds values of type 12, not float32"),
+        ({TYPES: array(6, "f", 1, 1, 1)}, "holds values of type 6, not 32-bit whole numbers"),
+        ({TYPES: array(0, "B", 1, 1, 1)}, "holds values of type 0, not 32-bit whole numbers"),
+        ({TOKENS: THREE, SCORES: array(6, "f", 1, 1)}, f"'{SCORES}' has 2 values, and there are 3 tokens"),
+        ({TOKENS: THREE, TYPES: array(5, "i", *[1] * 4)}, f"'{TYPES}' has 4 values, and there are 3 tokens"),
+        ({SCORES: array(6, "f", 1)}, f"'{SCORES}' has 1 values, and there are 0 tokens"),
+        ({TOKENS: struct.pack("<IIQ", 9, 8, 4) + b"".join(map(text, "abcd"))}, "its tokenizer has 4 tokens"),
+        (
+            {"llama.vocab_size": struct.pack("<II", 4, 4)},
+            "its vocab_size has 4 tokens, and token_embd.weight",
+        ),
+        (
+            {"tokenizer.ggml.eos_token_id": struct.pack("<I", 8) + text("2")},
+            "is of type 8, not a whole number",
+        ),
+    ],
+)
+def test_a_vocabulary_that_does_not_fit(tmp_path: Path, pairs: dict[str, bytes], said: str) -> None:
+    """transformers converted scores that were texts, and said of others that a float is not subscriptable."""
+    held = b"".join(text(key) + value for key, value in pairs.items())
+    assert said in said_of(tmp_path, gguf(held, len(pairs), entries=(ROWS,)))
+
+
+def test_a_vocabulary_that_fits(tmp_path: Path) -> None:
+    """The embeddings may have more rows than there are tokens."""
+    scores, types = array(6, "f", 1, 2, 3), array(5, "i", 1, 1, 1)
+    pairs = {TOKENS: THREE, SCORES: scores, TYPES: types, "llama.vocab_size": struct.pack("<II", 4, 2)}
+    held = b"".join(text(key) + value for key, value in pairs.items())
+    (tmp_path / "x.gguf").write_bytes(gguf(held, len(pairs), entries=(ROWS,)))
+    assert check_gguf(tmp_path / "x.gguf", to_convert=True) == 12
+
+
+def test_a_row_that_is_no_whole_number_of_blocks(tmp_path: Path) -> None:
+    """Two rows of 16 are 32 weights, and no row of them is a block of Q8_0."""
+    rows = text("w") + struct.pack("<IQQIQ", 2, 16, 2, 8, 0)
+    assert said_of(tmp_path, gguf(entries=(rows,))) == "tensor 'w' has sizes that cannot be"
+
+
+def test_a_type_that_the_conversion_does_not_know_is_refused_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """llama.cpp may know it, if it is newer than we are."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "x.gguf").write_bytes(gguf(kind=99, size=512))
+    assert check_gguf(tmp_path / "x.gguf") == 512
+    began = time.monotonic()
+    with pytest.raises(UsageError, match="tensor 'w' is of type 99, which is unknown here"):
+        ensure(LocalPath(tmp_path / "x.gguf"))
+    assert time.monotonic() - began < 1

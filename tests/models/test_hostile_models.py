@@ -410,3 +410,14 @@ def test_an_implementation_for_each_part(model: Path, block: object) -> None:
 def test_a_file_without_room_for_a_header(model: Path, size: int) -> None:
     (model / "model.safetensors").write_bytes(b"x" * size)
     assert f"not a sound safetensors file: it has {size} bytes, too few for a header" in refused(model)
+
+
+@pytest.mark.parametrize("pickle", ["pytorch_model.bin", "model.pt"])
+def test_pickles_beside_weights_that_no_loader_looks_for(model: Path, pickle: str) -> None:
+    """A loader that is not told to use safetensors would unpickle the others."""
+    (model / pickle).write_bytes(b"never read")
+    check_directory(model)
+    (model / "model.safetensors").rename(model / "mine.safetensors")
+    assert f"they would take the pickled weights ({pickle})" in refused(model)
+    (model / pickle).unlink()
+    check_directory(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -10,12 +11,16 @@ import pytest
 
 from bench.cli.api_pages import against_json, against_page
 from bench.metrics import throughput
+from bench.plan import offers
 from bench.plan.against import Question, against_apis
+from bench.plan.edge_first import EdgeFirst, at_api
 from bench.plan.picture import picture
 from bench.plan.served import served_rows
+from bench.pricing.apis import ApiOffer, TokenMix
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.results.summary import load_run
+from bench.stats.intervals import Interval
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "results" / "reference" / "quickstart-no-bf16"
 DAY = date(2026, 11, 1)
@@ -98,3 +103,42 @@ def test_rows_are_compared_with_the_baseline_of_their_own_length(sweep: RunSumma
     assert [row.title for row in against_apis(only, [], Question(DAY, (NANO,))).chosen] == [
         long_base.title, base.title,
     ]  # fmt: skip
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> str:
+    """An API of the list that bills nothing."""
+    ref = "openrouter/some/model:free"
+    real = offers.offer
+
+    def offer(asked: str, mix: TokenMix, day: date) -> ApiOffer:
+        return ApiOffer(ref, 0.0, None, False, day) if asked == ref else real(asked, mix, day)
+
+    monkeypatch.setattr(offers, "offer", offer)
+    return ref
+
+
+@pytest.mark.parametrize("beside", [(), (NANO,)])
+def test_an_api_that_is_free_has_no_ratio_and_no_break_even(
+    sweep: RunSummary, free: str, beside: tuple[str, ...]
+) -> None:
+    """It was a division by zero, which was said to be the run's fault."""
+    found = against_apis(sweep, [], Question(DAY, (free, *beside)))
+    api = found.apis[0]
+    assert api.offer.ref == free
+    assert {(pair.api_usd, pair.ratio, pair.even.requests_per_month) for pair in api.pairs} == {
+        (0.0, None, None)
+    }
+    page = against_page(sweep, found)
+    assert f"free           {free}: at a price of 0 there is no ratio" in page
+    assert "inf" not in page
+    json.dumps(data := against_json(found), allow_nan=False)
+    assert data["apis"][0]["pairs"][0]["ratio"] is None
+    drawn = [line.name for line in picture("", found).lines if not line.own]
+    assert {name.partition(",")[0] for name in drawn} == set(beside)
+
+
+def test_a_cascade_before_an_api_that_is_free() -> None:
+    part = Interval(0.25, 0.2, 0.3)
+    found = at_api(EdgeFirst("c", Interval(2e-6, None, None), part, part, TokenMix(48, 16)), 0.0)
+    assert (found.request_usd.value, found.ratio) == (2e-6, None)

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from engines import decoded, run_there, saved, sizes, told, toys
+from engines import decoded, run_there, saved, sizes, told, toys, with_other_formats, without_a_tensor
 
 from bench import plugins
 from bench.engine import Options
 from bench.engine.evidence import Census
-from bench.errors import NotApplied, Unsupported
+from bench.errors import NotApplied, Unsupported, VariantFailed
 from bench.runtimes import onnxruntime
 from bench.runtimes import transformers as reference
 from bench.worker import session
@@ -169,6 +169,24 @@ def test_an_architecture_it_does_not_know(tmp_path: Path) -> None:
 def test_a_sliding_window(config: Any, tmp_path: Path) -> None:
     with pytest.raises(Unsupported, match="not to a window"):
         onnxruntime.load(saved(config, tmp_path), Options())
+
+
+@inside
+def test_a_tensor_that_is_missing_is_not_made_up(llama: Path, tmp_path: Path) -> None:
+    """The exporter made it up and logged that, and the drift of the row was that of random numbers."""
+    with pytest.raises(VariantFailed, match=r"made up by the loader: model\.layers\.1\.mlp\.down_proj"):
+        onnxruntime.load(without_a_tensor(llama, tmp_path / "model"), Options(device="cpu", threads=1))
+
+
+@inside
+def test_files_of_other_formats_beside_the_weights_are_not_read(
+    llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, window = Options(device="cpu", threads=1), [5, 17, 200, 3]
+    before = onnxruntime.load(llama, options).logits(window)
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))  # it is exported again
+    planted = with_other_formats(llama, tmp_path / "model")
+    assert torch.equal(onnxruntime.load(planted, options).logits(window), before)
 
 
 # ---- the schemes ---------------------------------------------------------------------------------

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import math
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from threading import Thread
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -22,7 +24,7 @@ from bench.serving.address import Address, Secret, address, key_of
 from bench.serving.client import Client, Settings
 from bench.serving.events import Event
 from bench.serving.load import run
-from bench.serving.reply import Asked
+from bench.serving.reply import Asked, Reply
 from bench.serving.server import free_port
 from bench.serving.target import Manner, there
 from bench.serving.tokens import Arrival, counted
@@ -266,6 +268,28 @@ def test_a_number_that_costs_a_server_nothing_is_not_believed(first: Event, last
     """Each token has a time of its own: a hundred million of them would fill the memory."""
     found = counted([Arrival(0, first), Arrival(1, last)], 8, 8)
     assert (found.total, found.verified) == (8, False)
+
+
+TOLD = st.fixed_dictionaries(
+    {"text": st.sampled_from(["", "a", " "]), "token_ids": st.sampled_from([None, [], [1], [1, 2, 3]])}
+)
+USAGES = st.none() | st.fixed_dictionaries({"completion_tokens": st.integers(0, 9)})
+
+
+@given(st.lists(st.tuples(TOLD, USAGES), max_size=8))
+def test_an_event_without_a_token_is_no_token_and_no_first_one(
+    events: list[tuple[dict[str, Any], Any]],
+) -> None:
+    reply = Reply()
+    reply.begins(200, {"content-type": "text/event-stream"})
+    for at, (told, usage) in enumerate(events):
+        event = json.dumps({"choices": [told], "usage": usage})
+        reply.receives(at, f"data: {event}\n\n".encode())
+    holding = [at for at, (told, _usage) in enumerate(events) if told["text"] or told["token_ids"]]
+    assert [one.at_ns for one in reply.arrivals] == holding
+    found = counted(reply.arrivals, (reply.usage or (None, None))[1], 99)
+    assert len(found.per_event) == len(holding)
+    assert min(found.per_event, default=1) >= 1
 
 
 # ---- addresses and keys ----

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from running_stub import running
@@ -17,11 +20,12 @@ from bench.records.loads import Honesty
 from bench.records.samples import Sample
 from bench.serving import load as module
 from bench.serving import record
+from bench.serving import searched as searched_module
 from bench.serving.address import Address, Secret
 from bench.serving.arrivals import ClosedLoop, OpenLoop, Schedule, at_once, constant
 from bench.serving.client import Settings
 from bench.serving.honesty import tail
-from bench.serving.load import Load, load, run
+from bench.serving.load import INTERRUPTED, Load, load, run
 from bench.serving.prompts import by_words, tokenizer_of
 from bench.serving.reply import Asked
 from bench.serving.search import highest_rate, judge
@@ -229,3 +233,32 @@ def test_no_garbage_is_collected_during_a_load() -> None:
     with REAL_NO_COLLECTION():
         assert not gc.isenabled()
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize("within", ["a load", "prompts"])
+def test_a_search_that_is_interrupted_keeps_what_held(within: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The third load is cut off, or never begins: the second rate held, and need not be the highest."""
+    begun: list[float] = []
+
+    def plan(rate: float, requests: int, _attempt: int) -> Any:
+        begun.append(rate)
+        return SimpleNamespace(lengths=(), schedule=requests)
+
+    async def prompts(_lengths: object) -> list[Asked]:
+        if within == "prompts" and len(begun) == 3:
+            raise asyncio.CancelledError
+        return []
+
+    async def answering(_settings: object, requests: int, *_more: object) -> Load:
+        done = answered(begun[-1], requests, 1e9)
+        return replace(done, samples=done.samples[:5], stopped=INTERRUPTED) if len(begun) == 3 else done
+
+    monkeypatch.setattr(searched_module, "load", answering)
+    target: Any = SimpleNamespace(settings=None, gone=None)
+    asking: Any = SimpleNamespace(of=prompts)
+    found = run(searched_module.searched(target, plan, Limits({"ttft": 500}), 0.9, 1.0, asking))
+    assert begun == [1.0, 2.0, 4.0]
+    assert found.capacity.holds == 2.0
+    assert found.load.stopped == INTERRUPTED
+    assert len(found.load.samples) == found.capacity.steps[1].requests
+    assert found.capacity.steps[2].requests == (5 if within == "a load" else 0)

@@ -17,7 +17,7 @@ from bench.errors import ExitCode, IntegrityError
 from bench.metrics.requests import Limits
 from bench.records.loads import Honesty
 from bench.serving import record
-from bench.serving.load import Load
+from bench.serving.load import INTERRUPTED, Load
 from bench.serving.verify import is_load, verify_load
 from bench.store.journal import Journal, read_journal
 
@@ -135,3 +135,18 @@ def test_a_load_of_somebody_else_is_data(
         assert ended.value.code in (None, ExitCode.OK, ExitCode.USAGE, ExitCode.INTEGRITY)
         assert "bug" not in capsys.readouterr().err
     assert ended.value.code == ExitCode.INTEGRITY
+
+
+def test_a_load_that_was_interrupted_and_called_invalid_still_verifies(tmp_path: Path) -> None:
+    """That was its status until November 2026."""
+    load = Load((sample(),), Honesty(0, 0, 0, 0, 0, 0, "asyncio"), INTERRUPTED)
+    done = record.result({"target": "x", "model": "y", "schedule": "z"}, load, Limits({}), None)
+    record.write(tmp_path, done, lambda: "2026-11-27T00:00:00Z", None)
+    path, said = tmp_path / record.SUMMARY, '"status": "interrupted"'
+    whole = path.read_text()
+    assert said in whole
+    path.write_text(whole.replace(said, '"status": "invalid"'))
+    assert "figure by figure" in verify_load(tmp_path)
+    path.write_text(whole.replace(said, '"status": "ok"'))
+    with pytest.raises(IntegrityError, match="status"):
+        verify_load(tmp_path)

@@ -60,6 +60,7 @@ def edited(directory: Path, edit: Edit) -> Path:
         (at(*SAMPLE, "tokens", value=[1]), "should have a number of tokens for each event"),
         (at(*SAMPLE, "tokens", value=[1, 10**12, 1, 1]), r"tokens\.1: Input should be less"),
         (at(*SAMPLE, "tokens", value=[1, 1, -1, 1]), r"tokens\.2: Input should be greater"),
+        (at(*SAMPLE, "tokens", value=[0, 1, 1, 1]), r"tokens\.0: Input should be greater than or equal to 1"),
         (at(*SAMPLE, "events_ns", value=[]), "should have a number of tokens"),
         (at(*SAMPLE, "end_ns", value=0), "should be sent before its first event"),
         (at(*SAMPLE, "sent_ns", value=10**17), "should be sent before its first event"),
@@ -88,6 +89,10 @@ def test_a_server_that_was_edited(tmp_path: Path, edit: Edit, said: str) -> None
         (at("price", "utilisation", value="x"), r":1: price\.utilisation"),
         (at("slo", "ttft", value=-1.0), r":1: slo\.ttft"),
         (at("samples", 0, "tokens", value=["1"]), r":2: samples\.0\.tokens\.0"),
+        (
+            at("samples", 0, "tokens", value=[1, 1, 0, 1]),
+            r":2: samples\.0\.tokens\.2: Input should be greater",
+        ),
         (at("said", value=[]), r":3: said: List should have at least 1"),
         (at("client", "lag_p99_ms", value=[]), r":4: client\.lag_p99_ms"),
     ],

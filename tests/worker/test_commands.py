@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from fakes import FakeEngine
 
-from bench.errors import NonFiniteOutput
+from bench.errors import NonFiniteOutput, VariantFailed
 from bench.records import Encoded
 from bench.worker import commands
 from bench.worker.commands import Worker
+from bench.worker.prompted import encoded
 
 
 def prompt(text: str, chat: bool = False, tokens: int | None = None) -> dict[str, Any]:
@@ -36,6 +37,19 @@ def test_chat_goes_through_the_template_and_text_is_cut() -> None:
     worker, reply = given(prompt("aa bbb", chat=True), prompt("aa bbb c dddd", tokens=2), batch_size=8)
     assert worker.batches == [[[1, 2, 3], [2, 3]]]
     assert reply.input_tokens == (3, 2)
+
+
+@pytest.mark.parametrize("room", [-1, 0])
+@pytest.mark.bad_input(38)
+def test_a_chat_message_fits_the_context_in_its_template(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A template that made 900,000 letters of "Hello" was read by the model, for minutes."""
+    monkeypatch.setattr(FakeEngine, "encode_chat", lambda _engine, _text: [1] * 4096)
+    engine, said = (
+        FakeEngine(facts={"context": 4096 + room}),
+        "makes 4096 tokens of a message of 5 characters",
+    )
+    with pytest.raises(VariantFailed, match=said) if room < 0 else nullcontext():
+        assert encoded(engine, [prompt("Hello", chat=True)]) == [[1] * 4096]
 
 
 def test_the_digest_is_that_of_the_tokens() -> None:
