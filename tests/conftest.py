@@ -28,6 +28,13 @@ def _what_is_there_is_no_garbage() -> None:
     gc.freeze()
 
 
+@pytest.fixture
+def garbage_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load collects garbage first, and thaws what was frozen: in a process that has run thousands of tests
+    this takes half a second a load."""
+    monkeypatch.setattr("bench.serving.load._no_collection", nullcontext)
+
+
 @pytest.fixture(autouse=True)
 def _nobody_else_counts(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Tests share the machine: no pass of theirs is void because of it. ``test_noise.py`` tests the rule, and
