@@ -105,11 +105,11 @@ def fake_runtime(monkeypatch: pytest.MonkeyPatch, warm_fake: Warm) -> None:
     import bench.runtimes
 
     monkeypatch.setattr(bench.runtimes, "__path__", [*bench.runtimes.__path__, str(RUNTIMES)])
-    popen = forking(warm_fake, _is_ours)
-    monkeypatch.setattr(worker_process, "subprocess", popen)
+    monkeypatch.setattr(worker_process, "subprocess", forking(warm_fake, is_ours))
 
 
-def _is_ours(python: str) -> bool:
+def is_ours(python: str) -> bool:
+    """Whether ``interpreter`` has made it."""
     return Path(python).name == INTERPRETER and Path(python).read_text() == SCRIPT
 
 
