@@ -112,20 +112,21 @@ def test_each_page_is_tested_here_and_each_kind_has_a_page() -> None:
 
 
 def test_a_scheme_and_a_verb(tmp_path: Path) -> None:
-    """The rows of both pages in one run: their baseline is the same."""
+    """The steps of both pages in one row: their baseline is the same, and each has evidence of its own."""
     hers = Environment(tmp_path, "scheme", "verb")
     assert "Three values for each row" in hers.bench("list", "optimisations", "ternary")
     assert "share: neighbours" in hers.bench("list", "optimisations")
     config, other = (yaml.safe_load(blocks(page)["config.yaml"]) for page in ("scheme", "verb"))
     other["variants"][0]["optimise"] = [{"sharing": "neighbours"}]
     assert config | {"variants": other["variants"]} == other
-    config["variants"] += other["variants"]
-    base, ternary, shared = hers.run(config)["variants"]
-    assert ternary["optimisations"] == ["quantise ternary (threshold=0.5)"]
-    (check,) = ternary["evidence"]["steps"][1]["checks"]
-    assert check["holds"]
-    assert shared["metrics"]["weights_bytes"]["value"] < base["metrics"]["weights_bytes"]["value"]
-    config["variants"][0]["optimise"][0]["threshold"] = 3
+    config["variants"][0]["optimise"][:0] = other["variants"][0]["optimise"]
+    base, row = hers.run(config)["variants"]
+    assert row["optimisations"] == ["share neighbours", "quantise ternary (threshold=0.5)"]
+    steps = row["evidence"]["steps"][1:]
+    assert [step["step"] for step in steps] == ["share: neighbours", "quantise: ternary"]
+    assert [[check["holds"] for check in step["checks"]] for step in steps] == [[True], [True]]
+    assert row["metrics"]["weights_bytes"]["value"] < base["metrics"]["weights_bytes"]["value"]
+    config["variants"][0]["optimise"][1]["threshold"] = 3
     (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(config))
     assert "threshold must be 0 or more and below 2" in hers.refusal("wrong.yaml")
 
