@@ -4,17 +4,41 @@ from __future__ import annotations
 
 import gc
 import os
+import re
+from collections import Counter
 from contextlib import nullcontext
 
 import pytest
+from warm import warm, warm_fake, warm_workers
 
 from bench.machine import noise
 from bench.worker import session
+
+__all__ = ["warm", "warm_fake", "warm_workers"]  # fixtures
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as processors: torch takes one thread in each
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Tests run side by side, and what they measure is data: none waits for another. The lock's tests name a file.
 os.environ["BENCH_MACHINE_LOCK"] = "none"
+# Words of a file whose tests start processes, and so take seconds each.
+STARTS = re.compile(
+    r"\b(subprocess|run_spec|gate_spec|judged|WorkerProcess|Warm|warm_workers|repositories|ray)\b"
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The files keep the order in which they were collected, see below."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Side by side, files that start processes come first, then the many quick ones: so no process of
+    pytest-xdist is still at work on a long file when the others have nothing left."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        sizes = Counter(item.path for item in items)
+        quick = {path: STARTS.search(path.read_text()) is None for path in sizes}
+        items.sort(key=lambda item: (quick[item.path], -sizes[item.path], item.path))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -23,6 +47,13 @@ def _what_is_there_is_no_garbage() -> None:
     here it is a million objects of engines and tests, for a quarter of a second each time."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def garbage_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load collects garbage first, and thaws what was frozen: in a process that has run thousands of tests
+    this takes half a second a load."""
+    monkeypatch.setattr("bench.serving.load._no_collection", nullcontext)
 
 
 @pytest.fixture(autouse=True)

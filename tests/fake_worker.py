@@ -68,8 +68,14 @@ def fake_torch() -> Any:
     return torch
 
 
-sys.path.insert(0, str(HERE))
-sys.meta_path.insert(0, FakeRuntimes())
-sys.modules["torch"] = fake_torch()
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
+def prepare() -> None:
+    """Make this Python the interpreter that the docstring of this file tells of."""
+    sys.path.insert(0, str(HERE))
+    sys.meta_path.insert(0, FakeRuntimes())
+    sys.modules["torch"] = fake_torch()
+
+
+if __name__ == "__main__":
+    prepare()
+    sys.argv = sys.argv[1:]
+    runpy.run_path(sys.argv[0], run_name="__main__")

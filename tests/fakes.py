@@ -19,13 +19,20 @@ from typing import Any
 import pytest
 from fake_engine import DataClock as DataClock
 from fake_engine import FakeEngine as FakeEngine
+from warm import Warm, forking
 
 from bench.errors import Outcome
+from bench.measure import worker_process
 from bench.measure.events import Began, Event, Noted
 from bench.records import ArmRecord, DriftWindow, Facts, Loaded, RunRecord, TimedBatch, UnitRecord, WarmUp
 
 HERE = Path(__file__).resolve().parent
 RUNTIMES = HERE / "fake_runtimes"
+INTERPRETER = "python-with-fake-runtime"
+SCRIPT = (
+    f'#!/bin/sh\n[ "$1" != -c ] || exec "{sys.executable}" "$@"\n'
+    f'exec "{sys.executable}" -S "{HERE / "fake_worker.py"}" "$@"\n'
+)
 
 
 class ScriptedWorker:
@@ -85,21 +92,25 @@ def interpreter(directory: Path) -> Path:
     A worker finds the standard library and this tree, and no package (``-S``), as a worker must (D2): to look
     at what is installed would take longer than all that it does.
     """
-    script = directory / "python-with-fake-runtime"
-    script.write_text(
-        f'#!/bin/sh\n[ "$1" != -c ] || exec "{sys.executable}" "$@"\n'
-        f'exec "{sys.executable}" -S "{HERE / "fake_worker.py"}" "$@"\n'
-    )
+    script = directory / INTERPRETER
+    script.write_text(SCRIPT)
     script.chmod(0o755)
     return script
 
 
 @pytest.fixture
-def fake_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The harness finds the runtime ``fake`` by its file name, as it finds its own."""
+def fake_runtime(monkeypatch: pytest.MonkeyPatch, warm_fake: Warm) -> None:
+    """The harness finds the runtime ``fake`` by its file name, as it finds its own, and the workers of
+    ``interpreter`` are forked."""
     import bench.runtimes
 
     monkeypatch.setattr(bench.runtimes, "__path__", [*bench.runtimes.__path__, str(RUNTIMES)])
+    monkeypatch.setattr(worker_process, "subprocess", forking(warm_fake, is_ours))
+
+
+def is_ours(python: str) -> bool:
+    """Whether ``interpreter`` has made it."""
+    return Path(python).name == INTERPRETER and Path(python).read_text() == SCRIPT
 
 
 def fake_model(directory: Path, *faults: Mapping[str, object], **settings: object) -> Path:

@@ -23,6 +23,7 @@ import pytest
 import torch
 import transformers
 from bitsandbytes.functional import has_avx512bf16
+from built_kernels import built_kernels
 from engines import told
 
 from bench import plugins
@@ -38,6 +39,7 @@ from bench.optimisations.shared.linear import named_linears
 from bench.worker import kernels, passes, session, steps
 from bench.worker.score import statistics
 
+__all__ = ["built_kernels"]  # a fixture
 # What chooses between two models is tested in tests/optimisations/test_cascade_rules.py.
 SCHEMES = [
     (verb, name) for verb in verbs() if not routes(verb) for name in plugins.names(f"optimisations.{verb}")
@@ -187,7 +189,7 @@ def runnable(verb: str, name: str) -> str:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, built_kernels: None) -> Iterator[None]:
     """What is calibrated or trained is made here, by the code as it is, and not taken from an earlier day."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))

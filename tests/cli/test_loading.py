@@ -27,6 +27,7 @@ from bench.serving.verify import verify_load
 ROOT = Path(__file__).parents[2]
 STUB = ROOT / "tests" / "serving" / "stub.py"
 KEY = "sk-planted-0123456789abcdef"
+pytestmark = pytest.mark.usefixtures("garbage_stays")
 
 
 @pytest.fixture(scope="module")

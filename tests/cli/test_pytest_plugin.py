@@ -37,6 +37,9 @@ noise.stolen = lambda before, after: False
 others.OTHERS_SHARE = 100.0
 # What is installed does not change meanwhile, and to look takes a second for each side.
 gate.identity = sides.identity = lambda python, label="": Identity(label or "this environment", "3", "", "")
+import fakes, warm
+from bench.measure import worker_process
+worker_process.subprocess = warm.forking(warm.Warm("fake"), fakes.is_ours)
 """
 TEST = """
 def test_cost(bench_gate):

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 from identities import once
+from warm import Forked, Warm
 
 import bench.runtimes
+from bench.measure import worker_process
 
 __all__ = ["once"]  # a fixture
 
 ROOT = Path(__file__).resolve().parents[2]
 PROOF = ROOT / "results" / "reference" / "gate"
 SCRIPT = ROOT / "scripts" / "gate-proof"
+WORKER = ROOT / "scripts" / "proof" / "worker.py"
+PLANT = re.compile(r'BENCH_PLANT="(\w+) *"')  # in the interpreter of a side
 CAP, FEW = 8, 2  # units of a gate: as many as a verdict needs, or enough to see that it runs
 Gates = Callable[..., list[str]]
 
@@ -75,6 +81,18 @@ def gates(proof: ModuleType, campaign: Path, request: pytest.FixtureRequest) -> 
     return measured
 
 
+@pytest.fixture
+def forked(warm: Warm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of both sides are forked: what is counted here is not timed."""
+
+    def popen(command: list[str], *, env: dict[str, str], **settings: Any) -> Forked:
+        plant = PLANT.findall(Path(command[0]).read_text())[0]
+        return warm.start(["", str(WORKER), *command[1:]], env={**env, "BENCH_PLANT": plant}, **settings)
+
+    known = {**vars(subprocess), "Popen": popen}
+    monkeypatch.setattr(worker_process, "subprocess", SimpleNamespace(**known))
+
+
 def verdicts(place: Path, kind: str, count: int) -> list[str]:
     """Those in the journal of a kind, which must be of ``count`` gates."""
     lines = (place / f"{kind}.jsonl").read_text().splitlines()
@@ -107,7 +125,7 @@ def test_one_request_in_twenty_takes_longer(gates: Gates) -> None:
     ],
 )
 def test_what_is_counted_is_decided_by_one_unit(
-    kind: str, verdict: str, campaign: Path, gates: Gates
+    kind: str, verdict: str, campaign: Path, gates: Gates, forked: None
 ) -> None:
     assert gates(kind, 1) == [verdict]
     (closed,) = dict(analyse.journals(campaign))[kind]

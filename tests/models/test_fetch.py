@@ -224,9 +224,17 @@ def test_a_cached_file_that_changed_is_an_integrity_error(fake_package: Callable
         ensure(Named("fake"))
 
 
-def test_a_failing_conversion_reports_the_child(own_cache: Path, tmp_path: Path) -> None:
+def test_a_failing_conversion_reports_the_child(
+    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child finds a torch that is broken, before it has loaded anything that takes time."""
     (tmp_path / "m.gguf").write_bytes(GGUF)
-    with pytest.raises(BenchError, match=r"converting m\.gguf failed; install .* It said: "):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "torch.py").write_text("raise OSError('libtorch.so: it is not here')\n")
+    places = os.pathsep.join([str(tmp_path / "broken"), child.OUR_PACKAGE["PYTHONPATH"]])
+    monkeypatch.setattr(fetch, "OUR_PACKAGE", {"PYTHONPATH": places})
+    said = r"converting m\.gguf failed; install .* It said: .*OSError: libtorch\.so: it is not here"
+    with pytest.raises(BenchError, match=said):
         ensure(LocalPath(tmp_path / "m.gguf"))
     assert kept(own_cache) == []
 

@@ -76,7 +76,7 @@ class Done:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+def done(tmp_path_factory: pytest.TempPathFactory, warm_workers: None) -> Done:
     """One run for all tests of this file."""
     place = tmp_path_factory.mktemp("cascades")
     small, other = toy(place / "small", 1), toy(place / "other", 1, ("more",))

@@ -20,6 +20,7 @@ from bench.results.summary import load_run
 from bench.results.verify import verify_run
 from bench.runs.run import run_spec
 
+pytestmark = pytest.mark.usefixtures("warm_workers")
 INT8 = {"name": "int8", "optimise": [{"quantise": "torch-int8-dynamic"}]}
 
 

@@ -43,6 +43,7 @@ def run(tmp_path: Path) -> Path:
     return begun(tmp_path)
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_a_pruned_model_is_an_ordinary_checkpoint(run: Path, tmp_path: Path) -> None:
     said: list[str] = []
     to = export(run, "one-layer", tmp_path / "out", said.append)
@@ -57,6 +58,7 @@ def test_a_pruned_model_is_an_ordinary_checkpoint(run: Path, tmp_path: Path) -> 
     assert not list(tmp_path.glob(".out*"))
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_packed_weights_are_refused_and_nothing_is_left(run: Path, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"its weights are packed \(qint8\): an export is of dense weights"):
         export(run, "packed", tmp_path / "out", lambda _text: None)

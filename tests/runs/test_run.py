@@ -26,6 +26,7 @@ import pytest
 import yaml
 from byte_tokenizer import write_tokenizer
 from fakes import RUNTIMES, fake_model, fake_runtime, interpreter, said
+from warm import Warm, forking
 
 from bench.cli.app_commands import EXIT_OF_STATUS
 from bench.config.reader import read_config
@@ -49,6 +50,7 @@ from bench.runs.run import run_spec
 from bench.store import files, journal
 from bench.store.journal import read_journal
 from bench.store.replay import load_record
+from bench.texts import english
 
 __all__ = ["fake_runtime"]  # a fixture
 MS = 1_000_000
@@ -854,10 +856,19 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def test_a_real_run(tmp_path: Path, toy: Path) -> None:
-    """Real weights, real workers: half precision, and the baseline against itself."""
+def test_a_real_run(tmp_path: Path, toy: Path, warm: Warm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real weights, real workers: half precision, and the baseline against itself. The baseline alone has an
+    interpreter of its own, the pairs have forked ones."""
+
+    def fork(who: str, what: str) -> None:
+        if (who, what) == ("baseline", "done"):
+            forked = forking(warm, lambda python: python == sys.executable)
+            monkeypatch.setattr(worker_process, "subprocess", forked)
+
     items = tmp_path / "items.jsonl"
     items.write_text('{"id": "a", "lang": "en", "prompt": "Ice is", "choices": [" a", " b"], "right": 0}\n')
+    text = tmp_path / "text.txt"
+    text.write_text(english.read()[:5000])  # all of it would be cut into tokens five times
     file = tmp_path / "config.yaml"
     file.write_text(
         yaml.safe_dump(
@@ -869,7 +880,7 @@ def test_a_real_run(tmp_path: Path, toy: Path) -> None:
                 "variants": [{"name": "bf16", "runtime": {"dtype": "bfloat16"}}, {"name": "same"}],
                 "price": {"hardware": "cloud-2vcpu-8gb"},
                 "drift": {
-                    "text": "english",
+                    "text": str(text),
                     "tokens": 640,
                     "window": 64,
                     "suites": ["generation", "bias", "arithmetic", "own"],
@@ -879,7 +890,7 @@ def test_a_real_run(tmp_path: Path, toy: Path) -> None:
             }
         )
     )
-    _directory, found = run(read_config(file), tmp_path)
+    _directory, found = run(read_config(file), tmp_path, tell=hears(fork))
     assert (found["status"], found["reasons"]) == ("ok", [])
     base, bf16, same = (rows(found)[name] for name in ("baseline", "bf16", "same"))
     assert base["facts"]["dtype"] == same["facts"]["dtype"] == "float32"

@@ -7,9 +7,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from byte_tokenizer import write_tokenizer
+from fakes import fake_model
 
 from bench.errors import ExitCode
 from bench.results.run_summary import RunStatus
@@ -28,7 +31,6 @@ def answer(prompt):
 """
 CONFIG = {
     "name": "answers",
-    "model": "smollm2-135m",
     "runtime": {"name": "callable", "threads": 1, "target": "serve:answer"},
     "workload": {"requests": 2},
     "variants": [{"name": "same"}],
@@ -44,9 +46,16 @@ def node() -> Iterator[NodeRun]:
     made.close()
 
 
+def config(place: Path) -> dict[str, Any]:
+    """With a model that is read in no time: only its tokenizer counts."""
+    toy = fake_model(place / "toy")
+    write_tokenizer(toy)
+    return {**CONFIG, "model": {"path": str(toy)}}
+
+
 def project(place: Path, seconds: float) -> str:
     (place / "serve.py").write_text(SERVE.format(seconds=seconds))
-    return yaml.safe_dump(CONFIG)
+    return yaml.safe_dump(config(place))
 
 
 def read_out(node: NodeRun, receiver: Receiver) -> int:
@@ -109,10 +118,10 @@ def test_a_directory_that_is_not_there_is_said(node: NodeRun) -> None:
 def test_a_campaign_on_this_machine(tmp_path: Path) -> None:
     """As a user starts it: two groups, of which one cannot be measured; then it is continued."""
     (tmp_path / "serve.py").write_text(SERVE.format(seconds=0.0))
-    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
-    good.write_text(yaml.safe_dump({**CONFIG, "name": "good"}))
+    good, bad, ours = tmp_path / "good.yaml", tmp_path / "bad.yaml", config(tmp_path)
+    good.write_text(yaml.safe_dump({**ours, "name": "good"}))
     bad.write_text(
-        yaml.safe_dump({**CONFIG, "name": "bad", "runtime": {**CONFIG["runtime"], "target": "serve:no"}})
+        yaml.safe_dump({**ours, "name": "bad", "runtime": {**ours["runtime"], "target": "serve:no"}})
     )
     command = [sys.executable, "-P", "-m", "bench", "run", "good.yaml", "bad.yaml", "--on", "here"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from byte_tokenizer import write_tokenizer
+from fakes import fake_model
 
 from bench.errors import BenchError
 from bench.scale import on_ray
@@ -23,7 +25,7 @@ BROKEN = "name: broken\nmodel: no-such-model\n"
 # A piece that is at work until the file GO is there, and then fails.
 WAITING = """
 name: waiting
-model: smollm2-135m
+model: {path: toy}
 runtime: {name: callable, target: "serve:answer"}
 workload: {requests: 1}
 drift: {tokens: 0}
@@ -57,6 +59,7 @@ def test_a_node_that_dies_loses_no_piece_and_doubles_none(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "serve.py").write_text(SERVE)
+    write_tokenizer(fake_model(tmp_path / "toy"))
     monkeypatch.chdir(tmp_path)
     doomed = cluster.add_node(num_cpus=1)
     machines = OnRay(cluster.address)

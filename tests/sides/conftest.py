@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from fakes import fake_model
 from proof import repositories
 
 from bench.models.cache import cache_root
+from bench.sides import layer
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +56,16 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, layers: Path, config_of_t
 
 
 @pytest.fixture
-def repository(prepared: Path, config_of_toy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def one_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below a side is the one package that its worker needs, not the two hundred through which pip would look
+    for each side. ``test_build.py`` tests all of them."""
+    monkeypatch.setattr(layer, "_closure", lambda: {"tokenizers": distribution("tokenizers")})
+
+
+@pytest.fixture
+def repository(
+    prepared: Path, config_of_toy: str, one_package: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """The config of a copy of that repository; the test stands in it."""
     monkeypatch.setattr(repositories, "CONFIG", config_of_toy)
     monkeypatch.setenv("BENCH_CACHE", str(prepared / "cache"))

@@ -59,7 +59,7 @@ def test_what_pip_installs(
 
 
 def made(tmp_path: Path, files: dict[str, str], inside: str = "", **block: object) -> Built:
-    """Build the one commit of a repository with these files."""
+    """Build the one commit of a repository with these files; nothing is below, where pip would look, too."""
     at = tmp_path / "repo"
     if not at.exists():
         at.mkdir()
@@ -68,7 +68,8 @@ def made(tmp_path: Path, files: dict[str, str], inside: str = "", **block: objec
     repository = Repository(at)
     commit = repository.find("HEAD")
     assert commit is not None
-    return build(repository, commit, Path(inside), BuildBlock(**block), lambda text: None)  # type: ignore[arg-type]
+    given = BuildBlock(**{"inherit": "none", **block})
+    return build(repository, commit, Path(inside), given, lambda text: None)  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +112,8 @@ def test_a_side_is_made_once(tmp_path: Path) -> None:
 
 def test_below_a_side_are_the_engines_and_nothing_of_the_users(tmp_path: Path) -> None:
     """pytest is installed here, beside the tool; no side may borrow it."""
-    built = made(tmp_path, {"requirements.txt": "helperlib==1.0\n"})
+    usual = BuildBlock().inherit
+    built = made(tmp_path, {"requirements.txt": "helperlib==1.0\n"}, inherit=usual)
     find = "import importlib.util as u; print([bool(u.find_spec(n)) for n in {!r}])"
     names = ["torch", "transformers", "numpy", "helperlib", "pytest", "hypothesis", "mypy"]
     assert said(built, find.format(names)) == str([True] * 4 + [False] * 3)

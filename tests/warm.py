@@ -1,0 +1,140 @@
+"""Workers forked from a Python that has imported what they need: a start takes no seconds of imports.
+
+All else is as ever: the entry point, the channel, the load, a session, an environment and a log of its own.
+Two servers fork, each once for all tests of a process. ``warm_workers`` is for whole runs of transformers
+whose subject is what happens after the load. That workers start in a new interpreter goes on being shown by
+``runs/test_run.py``, ``test_extending.py`` and ``optimisations/test_trained_in_a_worker.py``. The workers of
+``fake_runtime`` are forked in every run that a test makes itself; ``measure/test_worker_process.py`` and all
+tests that start ``bench`` as a command start new ones.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bench.measure import worker_process
+from bench.measure.worker_environment import worker_environment
+
+SERVER = Path(__file__).with_name("warm_server.py")
+PR_SET_CHILD_SUBREAPER = 36
+
+
+class Forked:
+    """A program that was forked: what ``WorkerProcess`` uses of a ``subprocess.Popen``."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid, self._ended = pid, os.pidfd_open(pid)
+        self.returncode: int | None = None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, or minus the signal that ended it."""
+        if self.returncode is None:
+            if not select.select([self._ended], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0.0)
+            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            os.close(self._ended)
+        return self.returncode
+
+
+class Warm:
+    """A server, ``engine`` or ``fake``, and the programs that are forked from it."""
+
+    def __init__(self, kind: str) -> None:
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        flags = ["-S"] if kind == "fake" else []
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, *flags, str(SERVER), kind, str(theirs.fileno()), str(os.getpid())],
+                pass_fds=[theirs.fileno()], env=worker_environment(1),
+            )  # fmt: skip
+        assert self._channel.recv(16) == b"ready"
+
+    def start(
+        self, command: Sequence[str], *, stdout: Any, env: Mapping[str, str], pass_fds: Sequence[int] = (),
+        stderr: Any = subprocess.STDOUT, cwd: str | Path | None = None, **_others: object,
+    ) -> Forked:  # fmt: skip
+        """Start ``[PYTHON, FILE, ARGUMENT, ...]`` as ``subprocess.Popen`` would, in a session of its own."""
+        asked = {
+            "argv": list(command[1:]), "env": dict(env), "cwd": str(cwd or Path.cwd()),
+            "numbers": list(pass_fds),
+        }  # fmt: skip
+        output = stdout.fileno()
+        errors = output if stderr == subprocess.STDOUT else stderr.fileno()
+        with _orphans_come_here():
+            socket.send_fds(self._channel, [json.dumps(asked).encode()], [output, errors, *pass_fds])
+            said = self._channel.recv(8)
+        assert said, "the server has ended"
+        return Forked(int.from_bytes(said, "little"))
+
+    def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a script to its end; what it printed."""
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            program = self.start(["", *map(str, command)], stdout=out, stderr=err, env=os.environ)
+            code = program.wait(timeout=240)
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(list(command), code, out.read(), err.read())
+
+    def close(self) -> None:
+        """End the server; what was forked has this process as its parent."""
+        self._channel.close()
+        self._process.wait(timeout=60)
+
+
+@contextmanager
+def _orphans_come_here() -> Iterator[None]:
+    """Within the block a process whose parent ends becomes a child of this one."""
+    libc = ctypes.CDLL(None)
+    assert libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    try:
+        yield
+    finally:
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+def forking(warm: Warm, is_ours: Callable[[str], bool]) -> SimpleNamespace:
+    """``subprocess`` as ``worker_process`` uses it, with a ``Popen`` that forks what is ours."""
+
+    def popen(command: Sequence[str], **settings: Any) -> Any:
+        start: Callable[..., Any] = warm.start if is_ours(command[0]) else subprocess.Popen
+        return start(command, **settings)
+
+    return SimpleNamespace(**{**vars(subprocess), "Popen": popen})
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """A Python that has loaded a model with transformers."""
+    server = Warm("engine")
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def warm_fake() -> Iterator[Warm]:
+    """A Python that knows the runtime ``fake``."""
+    server = Warm("fake")
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def warm_workers(warm: Warm) -> Iterator[None]:
+    """The workers with this interpreter are forked."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker_process, "subprocess", forking(warm, lambda python: python == sys.executable))
+        yield
