@@ -125,7 +125,8 @@ class UnitRecord:
     batch's replies on both sides. ``design`` says how the sides shared
     the machine: in turns by token (``steps``) or request (``requests``), or one after the other (``abba``).
     ``loads`` is given for servers, which are put under load in blocks and have no batches.
-    ``cascaded`` has an entry for each request of a variant that is a cascade.
+    ``cascaded`` has an entry for each request of a variant that is a cascade, and ``baseline_cascaded`` of a
+    baseline that is one, as the base of a gate may be.
     """
 
     number: int
@@ -148,6 +149,7 @@ class UnitRecord:
     design: str = "steps"
     loads: Sides[tuple[LoadBlock, ...]] | None = None
     cascaded: tuple[Cascaded, ...] = ()
+    baseline_cascaded: tuple[Cascaded, ...] = ()
 
 
 @dataclass(frozen=True)

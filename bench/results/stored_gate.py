@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from bench.errors import UsageError
+from bench.gate.cascades import is_cascade, of_cascades
 from bench.gate.figures import judge_figure, judge_interval
 from bench.gate.finding import Effort, Finding, GateVerdict, block, finding
 from bench.gate.limits import MOST_FINDINGS, Rule, rules
@@ -30,7 +31,12 @@ def judge_run(run: RunSummary) -> RunSummary:
     variants = [row for row in run.rows if not row.is_baseline]
     limits = _limits(run, len(variants))
     cells = len(limits) * len(variants)
-    findings = [_within_run(run, rule, variant, cells) for variant in variants for rule in limits]
+    findings = [
+        _within_run(run, rule, variant, cells)
+        for variant in variants
+        for rule in limits
+        if _applies(rule, variant)
+    ]
     return replace(run, gate=block(findings, Effort("run", details={"run_id": run.run_id})))
 
 
@@ -43,7 +49,7 @@ def against_run(run: RunSummary, stored: RunSummary) -> RunSummary:
         found
         for variant in run.rows
         for rule in limits
-        if (found := _between(rule, variant, changes, cells)) is not None
+        if _applies(rule, variant) and (found := _between(rule, variant, changes, cells)) is not None
     ]
     effort = Effort("stored", details={"run_id": run.run_id, "base": stored.run_id})
     return replace(run, gate=block(findings, effort))
@@ -60,6 +66,12 @@ def _limits(run: RunSummary, judged: int) -> list[Rule]:
     if not found:
         raise UsageError(f"{run.run_id}: its config sets no limit; give a gate block, see configs/ci.yaml")
     return found
+
+
+def _applies(rule: Rule, row: Row) -> bool:
+    """Return whether a limit is on this row: what only a cascade has limits the cascades among the rows."""
+    steps = row.evidence.steps if row.evidence else ()
+    return not row.ok or rule.metric not in of_cascades() or is_cascade(steps)
 
 
 def _within_run(run: RunSummary, rule: Rule, variant: Row, cells: int) -> Finding:

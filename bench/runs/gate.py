@@ -117,7 +117,7 @@ def gate_spec(
         }
         hopeless = cannot_fail(cap, wanted, spec)
         tell(Noted(f"gate: {hopeless or beforehand(calibration, strictest(wanted))}"))
-        takes, whole = _takes(wanted, head["mode"]), any(one.kind == "interval" for one in wanted)
+        takes, whole = _takes(wanted, head["mode"]), any(one.needs_rows for one in wanted)
         price = _price_at(_of_limits(plan), spec) if plan.commits else None
         return measure(Work(spec, text, head, fetch, takes, whole, earlier, tell, price), out)
 
