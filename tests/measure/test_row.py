@@ -361,6 +361,7 @@ def test_a_variant_that_fails_ends_its_row_and_its_partner(monkeypatch: Patch, d
 # ---- a cascade stops on its dollars --------------------------------------------------------------
 
 
+ONE = WorkloadBlock(name="chat", requests=1, output_tokens=4)
 TERMS = {"rule": "margin", "same_tokens": True, "edge_usd_per_hour": 0.036, "egress_usd_per_gb": 0.0}
 
 
@@ -411,3 +412,18 @@ def test_the_dollars_of_a_pair_by_hand(monkeypatch: Patch) -> None:
     ours, theirs = 2 * (0.2 * 1e-5 + 0.6 * 1e-4), 2 * 0.1 * 1e-4
     found, wanted = row.ratio(row.valid()), pair_ratio([ours] * 4, [theirs] * 4, SAME_KERNELS)
     assert astuple(found.interval) == pytest.approx(astuple(wanted.interval))
+
+
+def test_a_base_that_is_a_cascade_keeps_what_it_did_too(monkeypatch: Patch) -> None:
+    """In a gate each cascade is compared with itself."""
+    work = {"base": Cascaded(0.9, escalated=False, edge_s=0.2), "variant": Cascaded(0.1, True, 0.2, 0.6)}
+
+    def replies(process: Process, do: str) -> Reply | None:
+        if do != "duet":
+            return None
+        return {**desk._duet(process, {"batches": [0]}), "cascaded": [asdict(work[process.side])]}
+
+    desk = Desk(monkeypatch, replies=replies, processes=1, max_rounds=1, workload=ONE)
+    (unit,) = units(desk.run())
+    kept = [Cascaded(**one) for one in (*unit.baseline_cascaded, *unit.cascaded)]  # type: ignore[arg-type]
+    assert kept == [work["base"], work["variant"]]
