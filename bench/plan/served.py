@@ -32,7 +32,7 @@ class Served:
     that it occupies, and the seconds of work that one request takes. ``prefill_s`` is the time to the first
     token of such a batch, None where answers came as a whole, and ``step_s`` the time of one further token of
     every request in it. ``drift`` says in a few words how far it is from the baseline. ``hit_rate`` is the
-    share of the input that its prompt cache answered; None if it does not say.
+    share of the input that its prompt cache answered; None if it does not say, or says more than all of it.
     """
 
     title: str
@@ -106,7 +106,8 @@ def _served(run: RunSummary, row: Row) -> Served:
     mix, rate = _mix(row), row.figure(throughput.REQUESTS)
     assert mix is not None, "_not_served says so otherwise"
     assert rate is not None, "there is no mix without it"
-    hit_rate = value_of(row.figure(requests.CACHED))
+    found = value_of(row.figure(requests.CACHED))
+    hit_rate = found if found is not None and found <= 1 else None
     price = kept_price(run.price, run.run_id, row.facts.threads if row.facts else None)
     return Served(
         title=row.title,

@@ -35,7 +35,7 @@ def judge_run(run: RunSummary) -> RunSummary:
         _within_run(run, rule, variant, cells)
         for variant in variants
         for rule in limits
-        if _applies(rule, variant)
+        if _applies(rule, run.baseline_of(variant), variant)
     ]
     return replace(run, gate=block(findings, Effort("run", details={"run_id": run.run_id})))
 
@@ -43,13 +43,15 @@ def judge_run(run: RunSummary) -> RunSummary:
 def against_run(run: RunSummary, stored: RunSummary) -> RunSummary:
     """Return ``run`` with a ``gate`` block that compares every row with the same row of ``stored``."""
     changes = {(row.group, row.variant, row.metric): row for row in between_runs(stored, run)}
+    before = {row.key: row for row in stored.rows}
     limits = _limits(run, len(run.rows))
     cells = len(limits) * len(run.rows)
     findings = [
         found
         for variant in run.rows
         for rule in limits
-        if _applies(rule, variant) and (found := _between(rule, variant, changes, cells)) is not None
+        if _applies(rule, before.get(variant.key, variant), variant)
+        and (found := _between(rule, variant, changes, cells)) is not None
     ]
     effort = Effort("stored", details={"run_id": run.run_id, "base": stored.run_id})
     return replace(run, gate=block(findings, effort))
@@ -68,10 +70,12 @@ def _limits(run: RunSummary, judged: int) -> list[Rule]:
     return found
 
 
-def _applies(rule: Rule, row: Row) -> bool:
-    """Return whether a limit is on this row: what only a cascade has limits the cascades among the rows."""
-    steps = row.evidence.steps if row.evidence else ()
-    return not row.ok or rule.metric not in of_cascades() or is_cascade(steps)
+def _applies(rule: Rule, base: Row, row: Row) -> bool:
+    """Return whether a limit is on this row: what only a cascade has limits the cascades among the rows, and
+    rows that were one."""
+    if rule.metric not in of_cascades() or not row.ok or not base.ok:
+        return True
+    return any(is_cascade(one.evidence.steps) for one in (base, row) if one.evidence)
 
 
 def _within_run(run: RunSummary, rule: Rule, variant: Row, cells: int) -> Finding:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from bench.measure.refining import Budget, refine
 from bench.models.cache import file_sha256
 from bench.models.fetch import ensure
 from bench.models.reference import LocalModel, ModelRef, Progress
-from bench.pricing.cost import kept_price
+from bench.pricing.cost import Price, kept_price
 from bench.pricing.reprice import price_block, slice_of
 from bench.records import Json
 from bench.runs.directory import new_directory, write_summary
@@ -96,7 +96,10 @@ def _tools(
     spec: Spec, directory: Path, journal: Journal, tell: Tell, interrupt: Interrupt, text: str, *, once: bool
 ) -> RunContext:
     """Return what every pass needs; with ``once`` a row gets its first pairs only."""
-    hour = partial(kept_price, price_of_spec(spec), spec.name)
+
+    def hour(threads: int | None) -> Price:
+        return kept_price(price_of_spec(spec), spec.name, threads)
+
     measure = spec.measure.model_copy(update={"max_rounds": 1} if once else {})
     limits = spec.slo.limits if spec.slo else {}
     told = tell, interrupt.check

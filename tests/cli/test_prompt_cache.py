@@ -122,6 +122,15 @@ def test_without_a_row_that_keeps_nothing_the_saving_is_not_known(tmp_path: Path
     assert against_apis(other, [], Question(DAY, (GPT,))).caches[1].without is None
 
 
+def test_a_server_that_found_more_than_it_was_asked_is_not_believed(tmp_path: Path) -> None:
+    def boast(found: dict[str, Any], cached: bool) -> None:
+        found.update({"n_cached": N_IN + 1} if "n_cached" in found else {})
+
+    found = against_apis(load_run(write(tmp_path / "run", changed(boast))), [], Question(DAY, (GPT,)))
+    assert found.caches == ()
+    assert {row.billed.cached_share for row in found.rows} == {0}
+
+
 def test_more_cannot_be_written_than_is_not_read(run: RunSummary) -> None:
     with pytest.raises(UsageError, match=r"written share must be from 0 .*\(0\.2\), got 0\.3"):
         against_apis(run, [], Question(DAY, (GPT,), ("fast",), written_share=0.3))

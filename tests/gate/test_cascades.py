@@ -205,3 +205,14 @@ def test_a_finished_run_is_judged_too(tmp_path: Path) -> None:
     again = against_run(run, run).gate
     assert again is not None
     assert [rule.variant for rule in again.rules if rule.rule.startswith("escalation_rate")] == ["cascade"]
+    gone = [
+        replace(row, evidence=None, metrics={**row.metrics, cascade.RATE.key: None})
+        if row.name == "cascade"
+        else row
+        for row in run.rows
+    ]
+    without = against_run(replace(run, rows=tuple(gone)), run).gate
+    assert without is not None
+    assert [
+        (rule.variant, rule.verdict) for rule in without.rules if rule.rule.startswith("escalation_rate")
+    ] == [("cascade", "ERROR")]
