@@ -46,8 +46,9 @@ def _of_row(row: CachedRow) -> tuple[str, ...]:
 
 
 def _of_api(api: AgainstApi, found: Comparison) -> Iterator[tuple[str, ...]]:
-    """Yield a line of an API for each chosen row of which a part is cached."""
-    pairs = [pair for pair in api.pairs if pair.row.billed.cached_share]
+    """Yield a line of an API for each kind of request of the chosen rows of which a part is cached."""
+    kinds = {pair.row.billed: pair for pair in reversed(api.pairs) if pair.row.billed.cached_share}
+    pairs = list(reversed(kinds.values()))
     for pair in pairs:
         of_row = f", requests of {pair.row.title}" if len(pairs) > 1 else ""
         yield _of_pair(f"  {api.offer.ref}{of_row}", pair, 1.0 if api.same_weights else found.token_ratio)

@@ -136,6 +136,27 @@ def test_more_cannot_be_written_than_is_not_read(run: RunSummary) -> None:
         against_apis(run, [], Question(DAY, (GPT,), ("fast",), written_share=0.3))
 
 
+def test_rows_with_the_same_requests_have_one_line_at_an_api(bench: Bench, directory: Path) -> None:
+    asked = (
+        "price",
+        directory,
+        "--against",
+        "api",
+        "--api",
+        GPT,
+        "--variant",
+        "fast",
+        "--variant",
+        "baseline",
+    )
+    same, own = (bench(*asked, *more).stdout for more in (("--cached", "0.5"), ()))
+    assert [line.split()[:2] for line in same.splitlines() if "5 of 10 tokens" in line] == [[GPT, "50.0%"]]
+    assert [line.split()[:2] for line in own.splitlines() if "8 of 10 tokens" in line] == [
+        ["fast", "80.0%"],
+        [GPT, "80.0%"],
+    ]
+
+
 def test_the_page_and_the_row_explained(bench: Bench, directory: Path) -> None:
     """A million requests: 8 · 0.125 + 2 · 1.25 + 4 · 10 = 43.5 and 8 · 0.3 + 2 · 3.75 + 4 · 15 = 69.9.
 
