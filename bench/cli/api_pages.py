@@ -95,7 +95,8 @@ def _share(found: Interval) -> str:
 
 def _heads(row: Served, found: Comparison) -> tuple[str, ...]:
     kind = "" if row.is_baseline else f" ({row.drift})"
-    of_its_own = () if found.same_requests else (f"API for {_requests(row.billed)}",)
+    cached = f", {format_share(row.billed.cached_share)} cached" if row.billed.cached_share else ""
+    of_its_own = () if found.same_requests else (f"API for {_requests(row.billed)}{cached}",)
     return *of_its_own, f"{row.title}{kind} ÷ API", "pays from"
 
 

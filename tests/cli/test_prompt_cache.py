@@ -151,6 +151,8 @@ def test_rows_with_the_same_requests_have_one_line_at_an_api(bench: Bench, direc
     )
     same, own = (bench(*asked, *more).stdout for more in (("--cached", "0.5"), ()))
     assert [line.split()[:2] for line in same.splitlines() if "5 of 10 tokens" in line] == [[GPT, "50.0%"]]
+    assert "API for 10 + 4.0, 80.0% cached" in own
+    assert "API for" not in same
     assert [line.split()[:2] for line in own.splitlines() if "8 of 10 tokens" in line] == [
         ["fast", "80.0%"],
         [GPT, "80.0%"],
