@@ -29,6 +29,8 @@ def judge_figure(rule: Rule, key: Key, base: Figure | None, figure: Figure | Non
     if figure is None or (rule.relative and base is None):
         return finding(rule, key, GateVerdict.ERROR, "it was not measured in this run")
     if rule.relative and base is not None and not base.value:
+        if rule.kind == "exact" and not figure.value:
+            return judge_interval(rule, key, Interval(1.0, None, None), cells)  # nothing stayed nothing
         return finding(rule, key, GateVerdict.ERROR, NOTHING_RELATIVE)
     if not rule.relative or base is None:
         return judge_interval(rule, key, figure.interval, cells)

@@ -13,7 +13,7 @@ from rich_runs import head, mixed, write
 
 from bench.gate.finding import GateBlock
 from bench.gate.judge import judge, undecided
-from bench.metrics import cascade, cost
+from bench.metrics import all_metrics, cascade, cost
 from bench.metrics.unit_ratios import log_ratios
 from bench.pricing.reprice import price_block
 from bench.records import ArmRecord, Cascaded, Counted, RunRecord, Sides, UnitRecord
@@ -147,7 +147,8 @@ def test_each_commit_pays_its_own_prices() -> None:
         (RATE, 10, 9, "PASS"),
         (RATE, 10, 11, "FAIL"),
         ({"escalation_rate": {"max_increase": "10%"}}, 10, 11, "PASS"),
-        (RATE, 0, 0, "ERROR"),
+        (RATE, 0, 0, "PASS"),
+        (RATE, 0, 1, "ERROR"),
         ({"escalation_rate": {"max": 0.6}}, 0, 10, "PASS"),
         ({"escalation_rate": {"max": 0.3}}, 0, 10, "INCONCLUSIVE"),
         ({"escalation_rate": {"max": 0.3}}, 10, 30, "FAIL"),
@@ -170,8 +171,6 @@ def test_a_base_of_none_says_what_to_limit_instead() -> None:
 
 def test_quality_between_base_and_candidate() -> None:
     limits = {"factuality_accuracy": {"max_decrease": "10%"}}
-    from bench.metrics import all_metrics
-
     metric = all_metrics()["factuality_accuracy"]
 
     def accuracy(value: float) -> Figures:
