@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from bench.cli.cache_pages import cache_lines
 from bench.cli.tables import align
 from bench.formatting import format_share, format_significant
 from bench.plan.against import AgainstApi, Comparison, Pair
@@ -26,7 +27,7 @@ def against_page(run: RunSummary, found: Comparison) -> str:
     """Return the whole answer as text."""
     mix = found.mix
     own = "" if found.same_requests else "; rows of other requests are billed for their own"
-    cached = f", {mix.cached_share:.0%} of the input from a prompt cache" if mix.cached_share else ""
+    cached = f", {mix.cached_share:.1%} of the input from a prompt cache" if mix.cached_share else ""
     yours = [("", "$/1M requests", "$/1M tokens", "s a request", "drift")]
     yours += [
         (
@@ -54,6 +55,7 @@ def against_page(run: RunSummary, found: Comparison) -> str:
             f"At an API: {found.price_list}, prices of {found.day}",
             *align(theirs),
             "",
+            *cache_lines(found),
             *_edge_first(found),
             *_notes(found),
         )
@@ -93,7 +95,8 @@ def _share(found: Interval) -> str:
 
 def _heads(row: Served, found: Comparison) -> tuple[str, ...]:
     kind = "" if row.is_baseline else f" ({row.drift})"
-    of_its_own = () if found.same_requests else (f"API for {_requests(row.billed)}",)
+    cached = f", {format_share(row.billed.cached_share)} cached" if row.billed.cached_share else ""
+    of_its_own = () if found.same_requests else (f"API for {_requests(row.billed)}{cached}",)
     return *of_its_own, f"{row.title}{kind} ÷ API", "pays from"
 
 
@@ -180,10 +183,6 @@ def _notes(found: Comparison) -> Iterator[str]:
     if free:
         names = ", ".join(free)
         yield f"free           {names}: at a price of 0 there is no ratio, and no machine breaks even"
-    if found.mix.cached_share:
-        without = [api.offer.ref for api in found.apis if not api.offer.caches]
-        if without:
-            yield f"cache          no own price for cached input: {', '.join(without)}"
 
 
 def against_json(found: Comparison) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,9 +15,12 @@ from bench.errors import UsageError
 from bench.formatting import did_you_mean, format_significant, one_line, with_ordinals
 
 if TYPE_CHECKING:
+    from bench.plan.against import Comparison
     from bench.results.explained import Explained, Part
     from bench.results.row import Row
     from bench.results.run_summary import RunSummary
+
+MOST_APIS = 3  # beside a row with a prompt cache
 
 
 @app.command()
@@ -28,8 +31,10 @@ def explain(
 ) -> None:
     """Derive each figure of one row: its formula, and the row's own numbers put in.
 
-    For a variant it also says where the money went, from the baseline's request to the variant's.
+    For a variant it also says where the money went, from the baseline's request to the variant's. Of a server
+    that found prompts in its cache it also says what the same requests cost without one, and at APIs.
     """
+    from bench.cli.api_pages import against_json
     from bench.report.formats import ascii_json, harmless
     from bench.results.explained import explained, waterfall
     from bench.results.summary import load_run
@@ -39,17 +44,36 @@ def explain(
     row = _row(found, variant)
     with showing(run):
         figures = list(explained(found, record, row))
+        cached = prompt_cache(found, row)
         parts = None if row.is_baseline else waterfall(found, record, row)
-        shown = list(_page(harmless(found), harmless(row), harmless(figures), harmless(parts)))
+        shown = list(
+            _page(harmless(found), harmless(row), harmless(figures), harmless(parts), harmless(cached))
+        )
     if as_json:
         data = {
             "row": row.title,
             "figures": [asdict(one) for one in figures],
             "waterfall": None if parts is None else [asdict(part) for part in parts],
+            "prompt_cache": None if cached is None else against_json(cached),
         }
         print(ascii_json(data, indent=1))
     else:
         print("\n".join(shown))
+
+
+def prompt_cache(run: RunSummary, row: Row) -> Comparison | None:
+    """Return a row whose server found prompts in its cache, beside what APIs bill for the same requests; None
+    for any other row."""
+    from bench.cli.pricing import names_of_weights, today
+    from bench.metrics.requests import CACHED
+    from bench.plan.against import Question, against_apis
+    from bench.stats.figure import value_of
+
+    if not value_of(row.figure(CACHED)):
+        return None
+    asked = Question(today(), variants=(row.title,))
+    found = against_apis(run, names_of_weights(run), asked)
+    return replace(found, caches=tuple(one for one in found.caches if one.title == row.title))
 
 
 def _row(run: RunSummary, title: str) -> Row:
@@ -63,7 +87,14 @@ def _row(run: RunSummary, title: str) -> Row:
     return row
 
 
-def _page(run: RunSummary, row: Row, figures: list[Explained], parts: list[Part] | None) -> Iterator[str]:
+def _page(
+    run: RunSummary,
+    row: Row,
+    figures: list[Explained],
+    parts: list[Part] | None,
+    cached: Comparison | None,
+) -> Iterator[str]:
+    from bench.cli.cache_pages import cache_lines
     from bench.report.reading import sentence
     from bench.results.explained import bound_words
 
@@ -72,6 +103,9 @@ def _page(run: RunSummary, row: Row, figures: list[Explained], parts: list[Part]
         yield words
     if parts is not None:
         yield from _waterfall(run, row, parts)
+    if cached is not None:
+        yield ""
+        yield from cache_lines(cached, MOST_APIS)
     for one in figures:
         yield ""
         yield f"{one.key} = {format_significant(one.shown.value, 4)} {one.unit}{_bounds(one)}"

@@ -16,7 +16,7 @@ from bench.cli.showing import showing
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from bench.plan.against import Comparison
+    from bench.plan.against import Comparison, Question
     from bench.results.run_summary import RunSummary
 
 
@@ -38,7 +38,20 @@ Variants = Annotated[
     list[str] | None, typer.Option(help="with --against api: the rows to set against each API")
 ]
 Cached = Annotated[
-    float, typer.Option(min=0, max=1, help="share of the input that an API's prompt cache serves")
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="share of the input that an API's prompt cache serves; if absent, as the row's own server did",
+    ),
+]
+Written = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="share of the input that is written to that cache, if that is billed; if absent, all the rest",
+    ),
 ]
 TokenRatio = Annotated[float, typer.Option(help="tokens of other models' tokenizers for one of the run's")]
 Split = Annotated[
@@ -59,7 +72,8 @@ def price(
     against: AgainstApi = None,
     api: Apis = None,
     variant: Variants = None,
-    cached: Cached = 0.0,
+    cached: Cached = None,
+    written: Written = None,
     token_ratio: TokenRatio = 1.0,
     split: Split = False,
     picture: Picture = None,
@@ -70,8 +84,11 @@ def price(
 
     if split and against is not None:
         raise UsageError("--split and --against are two questions: ask one")
-    if against is None and (api or variant or cached or picture or token_ratio != 1):
-        raise UsageError("--api, --variant, --cached, --token-ratio and --picture go with --against api")
+    given = (api, variant, cached is not None, written is not None, picture, token_ratio != 1)
+    if against is None and any(given):
+        raise UsageError(
+            "--api, --variant, --cached, --written, --token-ratio and --picture go with --against api"
+        )
     if _holds_runs(run):
         from bench.cli.price_many import price_many
 
@@ -79,6 +96,7 @@ def price(
             raise UsageError(f"--split and --against are about one run, and {run} holds several")
         price_many(run, hardware, usd_per_hour, utilisation, vcpus, as_json=as_json)
         return
+    from bench.plan.against import Question
 
     found = priced(run, hardware, usd_per_hour, utilisation, vcpus, may_stay=bool(against) or split)
     with showing(run):
@@ -87,8 +105,8 @@ def price(
         elif against is None:
             show(found, as_json=as_json)
         else:
-            question = (tuple(api or ()), tuple(variant or ()), cached, token_ratio)
-            print_against(found, *question, picture, as_json=as_json)
+            asked = Question(today(), tuple(api or ()), tuple(variant or ()), cached, token_ratio, written)
+            print_against(found, asked, picture, as_json=as_json)
 
 
 def _holds_runs(directory: Path) -> bool:
@@ -125,24 +143,19 @@ def priced(
         return summarise(replace(record, price=block))
 
 
-def print_against(
-    run: RunSummary,
-    apis: tuple[str, ...],
-    variants: tuple[str, ...],
-    cached_share: float,
-    token_ratio: float,
-    picture: Path | None,
-    *,
-    as_json: bool,
-) -> None:
+def today() -> dt.date:
+    """Return the day for which prices of APIs are looked up."""
+    from bench.measure.clock import utc_now
+
+    return dt.date.fromisoformat(utc_now()[:10])
+
+
+def print_against(run: RunSummary, asked: Question, picture: Path | None, *, as_json: bool) -> None:
     """Print a run beside hosted APIs, and draw it if a file is given."""
     from bench.cli.api_pages import against_json, against_page
-    from bench.measure.clock import utc_now
-    from bench.plan.against import Question, against_apis
+    from bench.plan.against import against_apis
     from bench.report.formats import ascii_json, harmless
 
-    today = dt.date.fromisoformat(utc_now()[:10])
-    asked = Question(today, apis, variants, cached_share, token_ratio)
     found = against_apis(run, names_of_weights(run), asked)
     if picture is not None:
         _draw(run, found, picture)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bench.config.blocks import RuntimeBlock
@@ -66,9 +66,16 @@ def check_edge(
     return f"the edge model: {why}" if why else None
 
 
-def check_no_gate(source: YamlSource, groups: Sequence[Group]) -> None:
-    """Refuse limits of a gate beside a cascade: its dollars are no multiple of its time."""
-    for arm in (arm for group in groups for arm in group.variants):
-        if edge_of(arm.optimise) is not None:
-            problem = f"{arm.name} is a cascade, and the gate judges dollars by time"
-            raise source.error(("gate",), problem, "leave out the limits, or the cascade")
+def check_limits_of_cascades(source: YamlSource, limits: Iterable[str], groups: Sequence[Group]) -> None:
+    """Refuse a limit on a figure that a cascade does not have where a row is one, and on a figure that only a
+    cascade has where no row is one."""
+    from bench.gate.cascades import not_of_cascades, of_cascades
+
+    rows = [arm for group in groups for arm in group.variants if edge_of(arm.optimise) is not None]
+    for key in limits:
+        if rows and key in not_of_cascades():
+            problem = f"{rows[0].name} is a cascade: it answers as a whole, with one of two models"
+            hint = "limit cost_per_request_usd, e2el_ms, escalation_rate or a suite, or leave the cascade out"
+            raise source.error(("gate", key), f"{problem}, and has no such figure", hint)
+        if not rows and key in of_cascades():
+            raise source.error(("gate", key), "only a cascade has it", "no row of this config is one")

@@ -6,7 +6,7 @@ import math
 
 from bench.config.block_reader import BlockReader
 from bench.config.blocks import DriftBlock, EnergyBlock, LimitBlock, SloBlock
-from bench.config.edges import check_no_gate
+from bench.config.edges import check_limits_of_cascades
 from bench.config.served import serves
 from bench.config.spec import Group
 from bench.config.suite_block import names_of
@@ -28,11 +28,11 @@ def read_limits(
         raise reader.source.error(("gate",), "must be a block of limits")
     if not raw:
         return ()
-    check_no_gate(reader.source, groups)
     from bench.gate.limits import never_judged
     from bench.metrics import all_metrics
 
     reader.known(raw, ("gate",), tuple(all_metrics()))
+    check_limits_of_cascades(reader.source, raw, groups)
     served = serves(groups)
     random = all(isinstance(arm.model, Random) for group in groups for arm in group.arms)
     limits = tuple((key, reader.block(LimitBlock, key, value, ("gate",))) for key, value in raw.items())

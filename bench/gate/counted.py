@@ -37,6 +37,8 @@ def more_work(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -
         cost.PER_REQUEST.key,
     ):
         return None
+    if base.cascade is not None or variant.cascade is not None:
+        return None  # which of two models works is what a cascade is judged by: its units have the dollars
     if not counters_hold(run):
         return None  # counters that vary cannot decide, but time can
     changes = {"price of an hour": price_shift(run, base, variant, cost.PER_REQUEST.key)}

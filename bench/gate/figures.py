@@ -17,6 +17,7 @@ Key = tuple[str, str]  # a row's group and name
 # As ``str(Rule)`` writes it: the bound has four digits.
 _RULE = re.compile(rf"(\S+) ({'|'.join(get_args(Limit))}) ([0-9.]+(?:e[+-]?[0-9]+)?)( %)?")
 _ROUNDED = 1e-3
+NOTHING_RELATIVE = "the baseline's is 0, so nothing can be relative to it: limit it by max or min"
 NO_INTERVAL = (
     "it has no interval, so a change cannot be told from chance: "
     "five windows, replies or pairs are the fewest that give one"
@@ -25,8 +26,12 @@ NO_INTERVAL = (
 
 def judge_figure(rule: Rule, key: Key, base: Figure | None, figure: Figure | None, cells: int = 1) -> Finding:
     """Judge a figure, or its ratio to the baseline's, against the bound."""
-    if figure is None or (rule.relative and (base is None or not base.value)):
+    if figure is None or (rule.relative and base is None):
         return finding(rule, key, GateVerdict.ERROR, "it was not measured in this run")
+    if rule.relative and base is not None and not base.value:
+        if rule.kind == "exact" and not figure.value:
+            return judge_interval(rule, key, Interval(1.0, None, None), cells)  # nothing stayed nothing
+        return finding(rule, key, GateVerdict.ERROR, NOTHING_RELATIVE)
     if not rule.relative or base is None:
         return judge_interval(rule, key, figure.interval, cells)
     low, high = (None, None) if rule.kind == "exact" else ratio_bounds(base, figure)

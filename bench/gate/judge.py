@@ -12,13 +12,14 @@ from typing import Any
 
 from bench.errors import Outcome
 from bench.gate.calibration import Calibration
+from bench.gate.cascades import of_cascades
 from bench.gate.counted import IMPROBABLE_RATIO, counters_hold, more_work, only_code_differs
 from bench.gate.figures import judge_figure
 from bench.gate.limits import MOST_FINDINGS, MOST_TIMED, Rule, rules, timed_cells
 from bench.gate.reach import any_reached, nothing_differs, unreached_verdict
 from bench.gate.sequential import CONFIDENCE, Test, confidence_sequence, decide
 from bench.gate.verdict import Effort, Finding, GateBlock, GateVerdict, block, finding
-from bench.metrics.unit_ratios import COLD, log_ratio, price_shift
+from bench.metrics.unit_ratios import COLD, log_ratios
 from bench.records import ArmRecord, RunRecord, UnitRecord
 from bench.stats.figure import Figures
 from bench.stats.intervals import LEAST_SAMPLES
@@ -101,6 +102,8 @@ def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
             elif not reached:
                 reason = "nothing that differs between the commits was seen to be read by what is measured"
                 yield finding(rule, _key(variant), unreached_verdict(run), reason)
+            elif rule.metric in of_cascades() and base.cascade is None and variant.cascade is None:
+                continue  # it limits the cascades among the rows
             elif rule.kind == "timed":
                 yield _timed(run, rule, base, variant)
             elif rule.kind == "exact" and not counters_hold(run):
@@ -167,11 +170,10 @@ def _changes(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) ->
         return finding(
             rule, _key(variant), GateVerdict.INCONCLUSIVE, reason, more_may_help=len(measured) < MOST_VOID
         )
-    ratios = [log_ratio(unit, rule.metric) for unit in units]
-    if any(ratio is None for ratio in ratios):
+    found = log_ratios(run, base, variant, units, rule.metric)
+    if any(one is None for one in found):
         return finding(rule, _key(variant), GateVerdict.ERROR, "a unit did not measure it")
-    shift = price_shift(run, base, variant, rule.metric)
-    return [ratio + shift for ratio in ratios if ratio is not None]
+    return [one for one in found if one is not None]
 
 
 def _by_test(

@@ -13,6 +13,7 @@ from bench import plugins
 from bench.formatting import parse_percent
 from bench.metrics import (
     all_metrics,
+    cascade,
     counters,
     device,
     drift_keys,
@@ -89,18 +90,24 @@ class Rule:
     def kind(self) -> Kind:
         """Return how the rule is judged.
 
-        ``timed``: by the sequential test over units. ``exact``: by a plain comparison of counters.
+        ``timed``: by the sequential test over units. ``exact``: by a plain comparison of counters,
+        also of how many of the same requests two cascades sent on.
         ``interval``: by the figure's own confidence interval.
         """
-        if self.metric in EXACT:
+        if self.metric in EXACT or (self.relative and self.metric == cascade.RATE.key):
             return "exact"
         return "timed" if self.relative and self.metric in TIMED | MEMORY else "interval"
+
+    @property
+    def needs_rows(self) -> bool:
+        """Return whether the rule is judged by figures of a whole row, which units do not have."""
+        return self.kind == "interval" or self.metric == cascade.RATE.key
 
     @property
     def counted(self) -> bool:
         """Return whether the figure is a count or a size: exact by nature, so that it needs no interval."""
         metric = all_metrics().get(self.metric)
-        return self.metric in EXACT or (metric is not None and metric.unit in COUNTED)
+        return self.kind == "exact" or (metric is not None and metric.unit in COUNTED)
 
     @property
     def margin(self) -> float:

@@ -75,6 +75,7 @@ class ApartPair:
             replies=said if said.baseline and said.variant else None,
             design=designs.ABBA,
             cascaded=times[False].cascaded,
+            baseline_cascaded=times[True].cascaded,
         )
 
     @property

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bench import plugins
-from bench.config.blocks import DriftBlock, MeasureBlock
 from bench.config.edges import edge_runtime
 from bench.config.encoders import in_one_turn, module_of
 from bench.config.questions import questions
@@ -23,7 +22,8 @@ from bench.machine.gpus import gpu_for
 from bench.machine.nvml import Gpu
 from bench.machine.proc import session_of
 from bench.measure import replies
-from bench.measure.events import Began, Tell
+from bench.measure.context import RunContext as RunContext
+from bench.measure.events import Began
 from bench.measure.replies import Asked, Command, Reply
 from bench.measure.worker_process import WorkerProcess
 from bench.models.reasoning import markers_of
@@ -33,34 +33,11 @@ from bench.optimisations.shared.cascading import told
 from bench.records import Facts, Json, Loaded
 from bench.store import tree
 from bench.store.files import slug
-from bench.store.journal import Journal
 from bench.workloads import Prompt
 
 Fetch = Callable[[ModelRef], LocalModel]
 QUIET = GpuRound()
 HERE = Place()
-
-
-@dataclass(frozen=True)
-class RunContext:
-    """What every pass needs: the place for results, the journal, the listener and the settings. If ``duets``
-    is false, no pairs are measured here, because the gate measures its own. ``slo`` has the limits of a good
-    request, in ms by their name in the config."""
-
-    directory: Path
-    journal: Journal
-    tell: Tell
-    pause: Callable[[], None]
-    measure: MeasureBlock
-    drift: DriftBlock
-    text: str
-    duets: bool = True
-    slo: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def compares_outputs(self) -> bool:
-        """Return whether the outputs of rows are compared with the baseline's."""
-        return bool(self.drift.tokens) and self.duets
 
 
 @dataclass

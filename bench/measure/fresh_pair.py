@@ -183,7 +183,6 @@ class FreshPair:
             noise={**noise.between("unit", *self.ticks), **seen.record},
             void=seen.void,
             design=design,
-            cascaded=variant_times.cascaded,
             **self._decoded(batches, base_times, variant_times),
         )
 
@@ -206,7 +205,8 @@ class FreshPair:
 
     def _decoded(self, batches: Sequence[int], ours: TurnTimes, theirs: TurnTimes) -> dict[str, Any]:
         """Return what is recorded of the requests themselves, where the sides need not have the same."""
-        both, found = list(zip(self.sides, (ours, theirs), strict=True)), dict[str, Any]()
+        both = list(zip(self.sides, (ours, theirs), strict=True))
+        found: dict[str, Any] = {"cascaded": theirs.cascaded, "baseline_cascaded": ours.cascaded}
         if self._loads_differ:
             loads = (under.arm.workload for under in self.sides)
             found["requests"] = Sides(*(designs.requests_in(load, batches) for load in loads))

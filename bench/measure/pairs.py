@@ -11,16 +11,17 @@ from bench.config.spec import Group
 from bench.errors import Outcome, VariantFailed
 from bench.measure.arm import ArmUnderTest
 from bench.measure.events import Began
-from bench.records import Facts, UnitRecord
+from bench.records import Facts, Json, UnitRecord
 from bench.stats.pairs import LEAST_PAIRS, PairRatio
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A row that an earlier attempt at the run has finished, how, and the pairs that it has."""
+    """A row that an earlier attempt at the run has finished: how, with which pairs, and the terms of a cascade."""
 
     facts: Facts | None = None
     units: Sequence[UnitRecord] = ()
+    cascade: Json | None = None
     outcome: Outcome = Outcome.OK
     reason: str = ""
 
@@ -47,7 +48,7 @@ class Pairs(ABC):
 
     def take_up(self, row: Finished, baseline: Finished) -> None:
         """Go on from the pairs that an earlier attempt has measured."""
-        self.row.facts, self.units = row.facts, [*row.units]
+        self.row.facts, self.row.cascade, self.units = row.facts, row.cascade, [*row.units]
 
     def keep(self, unit: UnitRecord) -> None:
         """Add a pair, and write it to the journal."""

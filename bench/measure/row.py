@@ -8,7 +8,7 @@ pairs only run in turns.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bench.config.spec import Arm, Group
@@ -23,7 +23,9 @@ from bench.measure.events import Noted
 from bench.measure.fresh_pair import FreshPair, made_now
 from bench.measure.pairs import Finished, Pairs
 from bench.measure.together import BaselineDied
-from bench.records import Facts, UnitRecord
+from bench.metrics import routed
+from bench.metrics.routed import Payer
+from bench.records import Facts, Sides, UnitRecord
 from bench.stats.pairs import Kernels, PairRatio, pair_ratio, prior_of
 
 
@@ -158,15 +160,30 @@ class VariantRun(Pairs):
         self.keep(unit)
 
     def ratio(self, units: list[UnitRecord]) -> PairRatio:
-        """Return the ratio of the times of these pairs."""
-        variant_ns = [sum(map(sum, unit.variant_ns)) for unit in units]
-        baseline_ns = [sum(map(sum, unit.baseline_ns)) for unit in units]
+        """Return the ratio of what the table compares over these pairs: of their times, or, of a cascade, of
+        the dollars of its two prices to those of the baseline's time."""
+        variant, baseline = self._dollars(units) or self._times(units)
         prior = prior_of(
             _kernels(self.row.arm, self.row.facts),
             _kernels(self.group.baseline, self._base_facts),
             apart=self._apart,
         )
-        return pair_ratio(variant_ns, baseline_ns, prior)
+        return pair_ratio(variant, baseline, prior)
+
+    @staticmethod
+    def _times(units: Sequence[UnitRecord]) -> tuple[list[float], list[float]]:
+        variant = [float(sum(map(sum, unit.variant_ns))) for unit in units]
+        return variant, [float(sum(map(sum, unit.baseline_ns))) for unit in units]
+
+    def _dollars(self, units: Sequence[UnitRecord]) -> tuple[list[float], list[float]] | None:
+        """Return the dollars of both sides of each pair; None unless the row is a cascade."""
+        terms, hour = self.row.cascade, self.context.hour
+        if terms is None or hour is None:
+            return None
+        both = self._base_facts, self.row.facts
+        base, variant = (hour(known.threads if known else None) for known in both)
+        paid = [routed.paid(unit, Sides(Payer(base), Payer(variant, terms))) for unit in units]
+        return [usd.variant for usd in paid], [usd.baseline for usd in paid]
 
 
 def _kernels(arm: Arm, facts: Facts | None) -> Kernels:

@@ -41,7 +41,7 @@ def serving(row: ArmUnderTest, fetch: Callable[..., LocalModel], cores: Apart = 
                 adapter = ADAPTERS[arm.runtime.name]
                 more = adapter.for_drift if row.context.compares_outputs else ()
                 launch = _launch(arm, fetch(arm.model), (*_threads(arm, cores), *more))
-                manner = _manner(own, {})
+                manner = _manner(own, _in_each_body(arm))
                 with cores.starting():
                     target = stack.enter_context(
                         begun(adapter, launch, log, float(str(own["wait_s"])), manner)
@@ -96,6 +96,12 @@ def _there(arm: Arm) -> Target:
 
 def _manner(own: dict[str, Any], extra: dict[str, object]) -> Manner:
     return Manner(own["api"], float(own["timeout_s"]), int(own["retries"]), extra)
+
+
+def _in_each_body(arm: Arm) -> dict[str, object]:
+    """Return what an engine's own keys of the config put into each request."""
+    own, kind = dict(arm.runtime.own), plugins.load("runtimes", arm.runtime.name)
+    return {name: own[key] for key, name in getattr(kind, "BODY", {}).items()}
 
 
 def _launch(arm: Arm, model: LocalModel, more: tuple[str, ...] = ()) -> Launch:

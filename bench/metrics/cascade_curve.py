@@ -160,7 +160,10 @@ def _shown(points: Sequence[Point], terms: Mapping[str, Any]) -> list[list[float
 def _differing(arm: ArmRecord, run: RunRecord, suite: Suite, answered: Sequence[Both]) -> int:
     """Return on how many items the baseline was judged otherwise than the large model within the cascade."""
     base = run.baseline_of(arm)
-    alone = {item["id"]: suite.right(item, answer) for item, answer in suite.asked(base, run)} if base else {}
+    judged = list(suite.asked(base, run)) if base else []
+    if judged and base is not None and base.cascade is not None:  # a gate compares a cascade with itself
+        judged = [(item, cloud) for item, _done, _edge, cloud in _answered(base, run, suite)]
+    alone = {item["id"]: suite.right(item, answer) for item, answer in judged}
     within = {item["id"]: suite.right(item, cloud) for item, _done, _edge, cloud in answered}
     return sum(alone[one] != right for one, right in within.items() if one in alone)
 

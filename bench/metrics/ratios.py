@@ -158,7 +158,7 @@ def _from_solo(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator[
     hourly = cost.hourly_usd(variant, run) / cost.hourly_usd(base, run)
     yield _independent(
         [hourly * s / _batch_tokens(b) for b, s in zip(variant.solo, _paid_s(run, variant), strict=True)],
-        [b.duration_s / _batch_tokens(b) for b in base.solo],
+        [s / _batch_tokens(b) for b, s in zip(base.solo, _paid_s(run, base), strict=True)],
     )
 
 

@@ -138,9 +138,14 @@ def _shares(pooled: Sequence[Sample], limits: Limits, found: Figures) -> Figures
 
 def _cached(pooled: Sequence[Sample]) -> Interval | None:
     """Return the share of the input tokens that a prefix cache answered; None if no reply says so."""
+    cached, n_in = _told(pooled)
+    return Interval(cached / n_in, None, None) if n_in else None
+
+
+def _told(pooled: Sequence[Sample]) -> tuple[int, int]:
+    """Return the cached and all input tokens of the replies that say how many were cached."""
     told = [one for one in pooled if one.ok and one.n_cached is not None]
-    n_in = sum(one.input_tokens for one in told)
-    return Interval(sum(one.n_cached or 0 for one in told) / n_in, None, None) if n_in else None
+    return sum(one.n_cached or 0 for one in told), sum(one.input_tokens for one in told)
 
 
 def _percentiles(samples: Sequence[Sample], found: Figures) -> Figures:
@@ -181,6 +186,9 @@ def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
         throughput.TOTAL.key: f"{tokens} / {wall}",
         ERRORS.key: f"{one.failed} / ({one.failed} + {one.ok})",
     }
+    cached, n_in = _told([each for block in blocks for each in block.samples])
+    if n_in:
+        found[CACHED.key] = f"{cached} / {n_in}"
     if price.power_basis == "included" and one.ok:
         found |= {
             RUN_USD.key: run_usd,

@@ -11,8 +11,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from bench.metrics import cost, latency, load_blocks, memory, throughput
+from bench.metrics import cost, latency, load_blocks, memory, routed, throughput
 from bench.metrics.requests import Limits
+from bench.metrics.routed import Payer
 from bench.records import ArmRecord, ColdStart, RunRecord, Sides, UnitRecord
 
 Batches = Sequence[Sequence[int]]  # for each batch, the nanoseconds of every turn
@@ -78,6 +79,7 @@ COLD: dict[str, Callable[[ColdStart], float]] = {
     latency.FIRST.key: lambda start: start.first_request_ms,
 }
 TIMED = frozenset((*_TIMES, *COLD))
+COSTS = frozenset((cost.PER_1K.key, cost.PER_REQUEST.key))
 NO_LIMITS = Limits({})
 MEMORY = frozenset((memory.RSS.key, memory.ALLOCATED.key, memory.DEVICE.key))
 
@@ -141,19 +143,60 @@ def sums(units: Sequence[UnitRecord], metric: str) -> tuple[list[int], list[int]
     return (of_variant, of_baseline) if time.sign > 0 else (of_baseline, of_variant)
 
 
+def log_ratios(
+    run: RunRecord, base: ArmRecord, variant: ArmRecord, units: Sequence[UnitRecord], metric: str
+) -> list[float | None]:
+    """Return the log ratio of each unit with everything in it that the metric counts: the price of the hour
+    and the tokens of a cost. None for a unit that did not measure it.
+
+    The cost of a cascade is the dollars of its own two prices, so it is no multiple of a unit's time.
+    """
+    if metric in COSTS and (base.cascade is not None or variant.cascade is not None):
+        by = Sides(_payer(_at_base_price(run), base), _payer(run, variant))
+        shift = _token_shift(run, base, variant) if metric == cost.PER_1K.key else 0.0
+        found = [_log_dollars(unit, by, metric) for unit in units]
+    else:
+        shift = price_shift(run, base, variant, metric)
+        found = [log_ratio(unit, metric) for unit in units]
+    return [None if one is None else one + shift for one in found]
+
+
+def _log_dollars(unit: UnitRecord, by: Sides[Payer], metric: str) -> float | None:
+    """Return the log ratio of the dollars of a request, or of a token where the unit counted its tokens."""
+    usd = routed.paid(unit, by)
+    if not usd.variant > 0 or not usd.baseline > 0:
+        return None
+    requests = unit.requests or Sides(1, 1)
+    found = math.log(usd.variant / usd.baseline * requests.baseline / requests.variant)
+    return found + _more_tokens(unit) if metric == cost.PER_1K.key and unit.tokens is not None else found
+
+
+def _payer(run: RunRecord, arm: ArmRecord) -> Payer:
+    return Payer(cost.price_of(arm, run), arm.cascade)
+
+
+def _at_base_price(run: RunRecord) -> RunRecord:
+    """Return the run at the price of the gate's base, where that has one of its own."""
+    return replace(run, price=(run.gate or {}).get("base_price") or run.price)
+
+
 def price_shift(run: RunRecord, base: ArmRecord, variant: ArmRecord, metric: str) -> float:
     """Return how much the price of an hour, and the counted tokens, add to the log ratio of a cost.
 
     The number is exact and the same for every unit. For a metric that is not a cost it is 0.
     """
     known = (base.loaded and variant.loaded) or (base.server and variant.server)
-    if metric not in (cost.PER_1K.key, cost.PER_REQUEST.key) or not known:
+    if metric not in COSTS or not known:
         return 0.0
-    run_of_base = replace(run, price=(run.gate or {}).get("base_price") or run.price)
-    shift = math.log(cost.hourly_usd(variant, run) / cost.hourly_usd(base, run_of_base))
-    in_units = variant.group in run.groups_that_count_tokens
-    if metric == cost.PER_1K.key and base.counters and variant.counters and not in_units:
-        sides = (base.counters, variant.counters)
-        tokens = [(side.input_tokens + side.output_tokens) / side.requests for side in sides]
-        shift += math.log(tokens[0] / tokens[1])
-    return shift
+    shift = math.log(cost.hourly_usd(variant, run) / cost.hourly_usd(base, _at_base_price(run)))
+    return shift + _token_shift(run, base, variant) if metric == cost.PER_1K.key else shift
+
+
+def _token_shift(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> float:
+    """Return what the tokens that were counted once add to the log ratio of a cost per token; 0 where units
+    count their own."""
+    if not base.counters or not variant.counters or variant.group in run.groups_that_count_tokens:
+        return 0.0
+    sides = (base.counters, variant.counters)
+    tokens = [(side.input_tokens + side.output_tokens) / side.requests for side in sides]
+    return math.log(tokens[0] / tokens[1])

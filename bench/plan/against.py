@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from bench.plan.edge_first import EdgeFirst, EdgeFirstAtApi, at_api, edge_first_rows
 from bench.plan.offers import offers
+from bench.plan.prompt_cache import CachedRow, cached_rows
 from bench.plan.served import Served, row_called, served_rows
 from bench.pricing.apis import ApiOffer, TokenMix, list_version
 from bench.pricing.break_even import BreakEven, break_even
@@ -27,12 +28,14 @@ SAME = 1e-6  # two mean requests are of the same length if they differ by less
 class Pair:
     """One row of a run against one API.
 
-    ``api_usd`` is what the API bills for a request of this row. ``ratio`` is the row's dollars for it, at the
-    run's utilisation, divided by them; None if the API is free.
+    ``api_usd`` is what the API bills for a request of this row, and ``uncached_usd`` what it would bill if
+    nothing were cached. ``ratio`` is the row's dollars for it, at the run's utilisation, divided by
+    ``api_usd``; None if the API is free.
     """
 
     row: Served
     api_usd: float
+    uncached_usd: float
     ratio: Interval | None
     even: BreakEven
 
@@ -58,7 +61,8 @@ class Comparison:
     against each API, ``cascades`` the cascades that are set before it. ``mix`` are the tokens that an API is
     billed for in the place of the first chosen row: its offers are for them, and each other row has the price
     of its own. ``token_ratio`` is how many tokens other models make of a text for which the run's model makes
-    one. ``not_priced`` says of each other cascade why it is not there.
+    one. ``not_priced`` says of each other cascade why it is not there. ``caches`` are the rows whose server
+    found a part of its prompts in a cache.
     """
 
     rows: tuple[Served, ...]
@@ -70,6 +74,7 @@ class Comparison:
     price_list: str
     day: dt.date
     not_priced: tuple[str, ...] = ()
+    caches: tuple[CachedRow, ...] = ()
 
     @property
     def sold(self) -> bool:
@@ -85,14 +90,23 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: which APIs and rows, how much of the input is cached, how tokenizers differ, and the
-    day on which the prices must hold."""
+    """What is asked: which APIs and rows, how much of the input an API reads from its cache and writes to it,
+    how tokenizers differ, and the day on which the prices must hold.
+
+    Without ``cached_share`` it is what the row's own server found in its cache.
+    """
 
     day: dt.date
     apis: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
-    cached_share: float = 0.0
+    cached_share: float | None = None
     token_ratio: float = 1.0
+    written_share: float | None = None
+
+    def billed(self, mix: TokenMix) -> TokenMix:
+        """Return a mean request with what is cached of it."""
+        cached = mix.cached_share if self.cached_share is None else self.cached_share
+        return replace(mix, cached_share=cached, written_share=self.written_share)
 
 
 def against_apis(run: RunSummary, weights: Sequence[str], asked: Question) -> Comparison:
@@ -100,9 +114,9 @@ def against_apis(run: RunSummary, weights: Sequence[str], asked: Question) -> Co
 
     Raises UsageError for an unknown row or API, and for shares out of range.
     """
-    rows = served_rows(run)
+    rows = [replace(row, billed=asked.billed(row.billed)) for row in served_rows(run)]
     routed, why_not = edge_first_rows(run)
-    before = {one.title: one for one in routed}
+    before = {one.title: replace(one, mix=asked.billed(one.mix)) for one in routed}
     chosen = [row_called(rows, title) for title in asked.variants if title not in before] or _telling(
         run, rows
     )
@@ -110,32 +124,31 @@ def against_apis(run: RunSummary, weights: Sequence[str], asked: Question) -> Co
     if not asked.variants:
         cascades = list(before.values())[:SHOWN]
     mixes = [*(row.billed for row in chosen), *(one.mix for one in cascades)]
-    priced = {mix: _offers(weights, mix, asked) for mix in dict.fromkeys(mixes)}
-    usd = {mix: {one.ref: one.request_usd for one, _same in found} for mix, found in priced.items()}
+    priced = {
+        mix: offers(weights, asked.apis, mix, asked.token_ratio, asked.day) for mix in dict.fromkeys(mixes)
+    }
+    usd = {mix: {one.ref: one for one, _same in found} for mix, found in priced.items()}
     apis = tuple(_against(one, same, usd, chosen, cascades) for one, same in priced[mixes[0]])
-    mix = replace(mixes[0], cached_share=asked.cached_share)
     return Comparison(
         tuple(rows),
         tuple(chosen),
         tuple(cascades),
-        mix,
+        mixes[0],
         asked.token_ratio,
         apis,
         list_version(),
         asked.day,
         tuple(why_not),
+        cached_rows(run, rows),
     )
 
 
-def _offers(weights: Sequence[str], mix: TokenMix, asked: Question) -> list[tuple[ApiOffer, bool]]:
-    cached = replace(mix, cached_share=asked.cached_share)
-    return offers(weights, asked.apis, cached, asked.token_ratio, asked.day)
-
-
 def alike(one: TokenMix, other: TokenMix) -> bool:
-    """Return whether two mean requests have the same tokens, but for the rounding of their sums."""
-    return math.isclose(one.input_tokens, other.input_tokens, rel_tol=SAME) and math.isclose(
-        one.output_tokens, other.output_tokens, rel_tol=SAME
+    """Return whether an API bills the same for two mean requests: they have the same tokens, but for the
+    rounding of their sums, and the same share of them is cached."""
+    return all(
+        math.isclose(getattr(one, key), getattr(other, key), rel_tol=SAME, abs_tol=SAME)
+        for key in ("input_tokens", "output_tokens", "cached_share")
     )
 
 
@@ -158,17 +171,17 @@ def _telling(run: RunSummary, rows: Sequence[Served]) -> list[Served]:
 def _against(
     found: ApiOffer,
     same: bool,
-    usd: Mapping[TokenMix, Mapping[str, float]],
+    usd: Mapping[TokenMix, Mapping[str, ApiOffer]],
     chosen: Sequence[Served],
     cascades: Sequence[EdgeFirst],
 ) -> AgainstApi:
     """Set the rows against an API. ``usd`` is what each API bills for each mean request."""
     pairs = []
     for row in chosen:
-        api_usd = usd[row.billed][found.ref]
-        ratio = _divided(row.request_usd, api_usd)
-        pairs.append(Pair(row, api_usd, ratio, break_even(row.own, api_usd)))
-    before = tuple(at_api(one, usd[one.mix][found.ref]) for one in cascades)
+        bill = usd[row.billed][found.ref]
+        ratio, even = _divided(row.request_usd, bill.request_usd), break_even(row.own, bill.request_usd)
+        pairs.append(Pair(row, bill.request_usd, bill.uncached_usd, ratio, even))
+    before = tuple(at_api(one, usd[one.mix][found.ref].request_usd) for one in cascades)
     return AgainstApi(found, same, tuple(pairs), before)
 
 

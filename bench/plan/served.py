@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.errors import UsageError
 from bench.formatting import did_you_mean
-from bench.metrics import cascade, energy, latency, throughput
+from bench.metrics import cascade, energy, latency, requests, throughput
 from bench.pricing.apis import TokenMix
 from bench.pricing.break_even import OwnServing
 from bench.pricing.cost import Price, kept_price, watt_hour_usd
@@ -31,7 +31,8 @@ class Served:
     place, ``batch`` how many requests it decoded at once. ``own`` is the hour of the ``share`` of the machine
     that it occupies, and the seconds of work that one request takes. ``prefill_s`` is the time to the first
     token of such a batch, None where answers came as a whole, and ``step_s`` the time of one further token of
-    every request in it. ``drift`` says in a few words how far it is from the baseline.
+    every request in it. ``drift`` says in a few words how far it is from the baseline. ``hit_rate`` is the
+    share of the input that its prompt cache answered; None if it does not say, or says more than all of it.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Served:
     drift: str
     share: float
     rented: bool
+    hit_rate: float | None = None
 
     @property
     def close(self) -> bool:
@@ -101,23 +103,26 @@ def row_called(rows: list[Served], title: str) -> Served:
 
 def _served(run: RunSummary, row: Row) -> Served:
     first, step = (timed_interval(run, row, metric) for metric in (latency.TTFT, latency.TPOT))
-    mix, requests = _mix(row), row.figure(throughput.REQUESTS)
+    mix, rate = _mix(row), row.figure(throughput.REQUESTS)
     assert mix is not None, "_not_served says so otherwise"
-    assert requests is not None, "there is no mix without it"
+    assert rate is not None, "there is no mix without it"
+    found = value_of(row.figure(requests.CACHED))
+    hit_rate = found if found is not None and found <= 1 else None
     price = kept_price(run.price, run.run_id, row.facts.threads if row.facts else None)
     return Served(
         title=row.title,
         is_baseline=row.is_baseline,
         mix=mix,
-        billed=billed_mix(run, row) or mix,
+        billed=replace(billed_mix(run, row) or mix, cached_share=hit_rate or 0.0),
         batch=int(row.workload.get("batch_size") or 1),
-        own=_own(run, row, price, requests.interval),
+        own=_own(run, row, price, rate.interval),
         utilisation=price.utilisation,
         prefill_s=None if first is None else first.value / 1000,
         step_s=step.value / 1000 if step is not None else 0.0,
         drift="the baseline" if row.is_baseline else band(row) or NOT_SAID,
         share=price.devices,
         rented=run.price["ownership"] == "rented",
+        hit_rate=hit_rate,
     )
 
 

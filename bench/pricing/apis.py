@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Final
 
 from bench.errors import UsageError
 from bench.formatting import did_you_mean
+from bench.pricing.mix import TokenMix as TokenMix
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider
 
 FORMULA_API: Final = (
-    "n_in * input price + n_out * output price; cached input, and hours of the day, at their own prices"
+    "n_in * input price + n_out * output price; input that is read from a cache or written to it, and hours "
+    "of the day, at their own prices"
 )
 POPULAR: Final = (
     "openai/gpt-5",
@@ -36,49 +38,25 @@ POPULAR: Final = (
 )  # what people use instead of a model of their own, if the user names no others
 BATCH: Final = {"processing": "batch"}
 FREE: Final = ":free"
-MOST_TOKENS: Final = 10_000_000
-MOST_RATIO: Final = 100
 _BETWEEN_DIGITS: Final = re.compile(r"(?<=\d)p(?=\d)")  # some providers write 2p5 for 2.5
-
-
-@dataclass(frozen=True)
-class TokenMix:
-    """The mean tokens of one request: what goes in, what comes out, and the share of the input that a prompt
-    cache serves (from 0 to 1)."""
-
-    input_tokens: float
-    output_tokens: float
-    cached_share: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not all(0 < tokens <= MOST_TOKENS for tokens in (self.input_tokens, self.output_tokens)):
-            raise UsageError(
-                f"a request has tokens in and tokens out, each above 0 and at most {MOST_TOKENS:,}"
-            )
-        if not 0 <= self.cached_share <= 1:
-            raise UsageError(f"the cached share must be from 0 to 1, got {self.cached_share:g}")
-
-    def scaled(self, ratio: float) -> TokenMix:
-        """Return the same text counted by a tokenizer that makes ``ratio`` times as many tokens."""
-        if not 1 / MOST_RATIO <= ratio <= MOST_RATIO:
-            least = 1 / MOST_RATIO
-            raise UsageError(f"the ratio of tokens must be from {least:g} to {MOST_RATIO}, got {ratio:g}")
-        return TokenMix(self.input_tokens * ratio, self.output_tokens * ratio, self.cached_share)
 
 
 @dataclass(frozen=True)
 class ApiOffer:
     """What one provider bills for one request of a mix, in dollars.
 
-    ``batch_usd`` is the price of the same request in a batch that may take hours; None if the list has none.
-    ``caches`` says whether cached input has its own price. ``since`` is the day from which the price holds;
-    None if the list does not tell.
+    ``uncached_usd`` is the price of the same request if nothing were cached. ``batch_usd`` is its price in a
+    batch that may take hours; None if the list has none. ``caches`` and ``writes`` say whether input that is
+    read from a cache, and input that is written to it, have their own prices. ``since`` is the day from which
+    the price holds; None if the list does not tell.
     """
 
     ref: str
     request_usd: float
+    uncached_usd: float
     batch_usd: float | None
     caches: bool
+    writes: bool
     since: dt.date | None
 
 
@@ -107,12 +85,19 @@ def offer_if_any(ref: str, mix: TokenMix, day: dt.date) -> ApiOffer | None:
     if ref.lower() not in _known():
         return None
     provider, model = _known()[ref.lower()]
-    standard = _day_usd(provider, model, mix, day, batch=False)
-    if standard is None:
+    standard, uncached = (_day_usd(provider, model, one, day, batch=False) for one in (mix, mix.uncached()))
+    if standard is None or uncached is None:
         return None
-    batch = _day_usd(provider, model, mix, day, batch=True) if _has_batch(model, day) else None
-    caches = model.get_prices(_noon(day)).cache_read_mtok is not None
-    return ApiOffer(f"{provider.id}/{model.id}", standard, batch, caches, _since(model, day))
+    prices = model.get_prices(_noon(day))
+    return ApiOffer(
+        ref=f"{provider.id}/{model.id}",
+        request_usd=standard,
+        uncached_usd=uncached,
+        batch_usd=_day_usd(provider, model, mix, day, batch=True) if _has_batch(model, day) else None,
+        caches=prices.cache_read_mtok is not None,
+        writes=prices.cache_write_mtok is not None,
+        since=_since(model, day),
+    )
 
 
 def sold_as(names: Iterable[str]) -> list[str]:
@@ -182,7 +167,10 @@ def _request_usd(
     if prices.input_mtok is None or prices.output_mtok is None:
         return None
     cached = round(n_in * mix.cached_share)
-    usage = Usage(input_tokens=n_in, output_tokens=n_out, cache_read_tokens=cached)
+    written = min(round(n_in * mix.written), n_in - cached)
+    usage = Usage(
+        input_tokens=n_in, output_tokens=n_out, cache_read_tokens=cached, cache_write_tokens=written
+    )
     found = model.calc_price(
         usage, provider, genai_request_timestamp=when, price_context=BATCH if batch else None
     )

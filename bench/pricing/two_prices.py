@@ -47,12 +47,17 @@ def rates(terms: Mapping[str, Any], cloud: Price) -> Rates:
     Power that the cloud's price leaves out is billed by the watts that the price declares: what was measured
     is of both models.
     """
-    one_second = Usage(wall_s=1.0, requests_ok=1, input_tokens=1, output_tokens=0)
     return Rates(
         edge_usd_per_s=float(terms["edge_usd_per_hour"]) / 3600,
-        cloud_usd_per_s=run_cost(cloud, one_second).run_usd,
+        cloud_usd_per_s=second_usd(cloud),
         egress_usd_per_byte=float(terms["egress_usd_per_gb"]) / BYTES_PER_GB,
     )
+
+
+def second_usd(price: Price) -> float:
+    """Return what a second of a machine costs, its declared power included."""
+    one_second = Usage(wall_s=1.0, requests_ok=1, input_tokens=1, output_tokens=0)
+    return run_cost(price, one_second).run_usd
 
 
 def bill(requests: Sequence[Cascaded], by: Rates) -> Bill:

@@ -129,7 +129,8 @@ class UnitRecord:
     Some fields are None or empty in most units. ``requests`` is how many requests each side decoded, if their
     workloads differ. ``tokens`` counts prompts and answers, which may differ from unit to unit, if answers
     come as a whole. ``replies`` has a fingerprint of each batch's replies. ``loads`` are the blocks of
-    servers, which have no batches. ``cascaded`` has an entry for each request of a variant that is a cascade.
+    servers, which have no batches. ``cascaded`` has an entry for each request of a variant that is a cascade,
+    and ``baseline_cascaded`` of a baseline that is one, as the base of a gate may be.
     """
 
     number: int
@@ -152,6 +153,7 @@ class UnitRecord:
     design: str = "steps"
     loads: Sides[tuple[LoadBlock, ...]] | None = None
     cascaded: tuple[Cascaded, ...] = ()
+    baseline_cascaded: tuple[Cascaded, ...] = ()
 
     @property
     def apart(self) -> bool:

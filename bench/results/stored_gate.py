@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from bench.errors import UsageError
+from bench.gate.cascades import is_cascade, of_cascades
 from bench.gate.figures import judge_figure, judge_interval
 from bench.gate.limits import MOST_FINDINGS, Rule, rules
 from bench.gate.verdict import Effort, Finding, GateVerdict, block, finding
@@ -30,20 +31,27 @@ def judge_run(run: RunSummary) -> RunSummary:
     variants = [row for row in run.rows if not row.is_baseline]
     limits = _limits(run, len(variants))
     cells = len(limits) * len(variants)
-    findings = [_within_run(run, rule, variant, cells) for variant in variants for rule in limits]
+    findings = [
+        _within_run(run, rule, variant, cells)
+        for variant in variants
+        for rule in limits
+        if _applies(rule, run.baseline_of(variant), variant)
+    ]
     return replace(run, gate=block(findings, Effort("run", details={"run_id": run.run_id})))
 
 
 def against_run(run: RunSummary, stored: RunSummary) -> RunSummary:
     """Return ``run`` with a ``gate`` block that compares every row with the same row of ``stored``."""
     changes = {(row.group, row.variant, row.metric): row for row in between_runs(stored, run)}
+    before = {row.key: row for row in stored.rows}
     limits = _limits(run, len(run.rows))
     cells = len(limits) * len(run.rows)
     findings = [
         judged
         for variant in run.rows
         for rule in limits
-        if (judged := _between(rule, variant, changes, cells)) is not None
+        if _applies(rule, before.get(variant.key, variant), variant)
+        and (judged := _between(rule, variant, changes, cells)) is not None
     ]
     effort = Effort("stored", details={"run_id": run.run_id, "base": stored.run_id})
     return replace(run, gate=block(findings, effort))
@@ -61,6 +69,14 @@ def _limits(run: RunSummary, judged: int) -> list[Rule]:
     if not limits:
         raise UsageError(f"{run.run_id}: its config sets no limit; give a gate block, see configs/ci.yaml")
     return limits
+
+
+def _applies(rule: Rule, base: Row, row: Row) -> bool:
+    """Return whether a limit is on this row: what only a cascade has limits the cascades among the rows, and
+    rows that were one."""
+    if rule.metric not in of_cascades() or not row.ok or not base.ok:
+        return True
+    return any(is_cascade(one.evidence.steps) for one in (base, row) if one.evidence)
 
 
 def _within_run(run: RunSummary, rule: Rule, variant: Row, cells: int) -> Finding:

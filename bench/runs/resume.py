@@ -98,7 +98,7 @@ def _done(run: RunRecord) -> Done:
             units = [unit for unit in run.units if (unit.group, unit.variant) == (arm.group, arm.name)]
             facts = arm.loaded.facts if arm.loaded else None
             found.setdefault(arm.group, {})[arm.name] = Finished(
-                facts, units, Outcome(arm.status), arm.reason
+                facts, units, arm.cascade, Outcome(arm.status), arm.reason
             )
     return found
 

@@ -21,12 +21,7 @@ import bench
 from bench.config.inputs import digests
 from bench.config.spec import Spec
 from bench.environments import installed_beside
-from bench.errors import (
-    BenchError,
-    IntegrityError,
-    InterruptedRun,
-    TerminatedRun,
-)
+from bench.errors import BenchError, IntegrityError, InterruptedRun, TerminatedRun
 from bench.machine.fingerprint import fingerprint
 from bench.machine.gpus import gpu_for, lock_names
 from bench.machine.nvml import Gpu
@@ -42,6 +37,7 @@ from bench.measure.refining import Budget, refine
 from bench.models.cache import file_sha256
 from bench.models.fetch import ensure
 from bench.models.reference import LocalModel, ModelRef, Progress
+from bench.pricing.cost import Price, kept_price
 from bench.pricing.reprice import price_block, slice_of
 from bench.records import Json
 from bench.runs.directory import new_directory, write_summary
@@ -100,9 +96,14 @@ def _context(
     spec: Spec, directory: Path, journal: Journal, tell: Tell, interrupt: Interrupt, text: str, *, once: bool
 ) -> RunContext:
     """Return the context of every pass; with ``once`` a row gets ``measure.processes`` pairs and no more."""
+
+    def hour(threads: int | None) -> Price:
+        return kept_price(price_of_spec(spec), spec.name, threads)
+
     measure = spec.measure.model_copy(update={"max_rounds": 1} if once else {})
     limits = spec.slo.limits if spec.slo else {}
-    return RunContext(directory, journal, tell, interrupt.check, measure, spec.drift, text, slo=limits)
+    told = tell, interrupt.check
+    return RunContext(directory, journal, *told, measure, spec.drift, text, slo=limits, hour=hour)
 
 
 def _measure(spec: Spec, context: RunContext, fetch: Fetch, done: Done, budget_s: float | None) -> None:

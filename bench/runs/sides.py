@@ -10,9 +10,10 @@ from typing import Any
 from bench.config.served import is_load
 from bench.config.spec import Arm, Group, Spec
 from bench.environments import Identity, identity, interpreter
-from bench.errors import BenchError
+from bench.errors import BenchError, UsageError
 from bench.formatting import row_title
 from bench.gate import calibration as noise
+from bench.gate.cascades import of_cascades
 from bench.gate.judge import CANDIDATE
 from bench.gate.limits import Rule, timed_cells
 from bench.gate.power import smallest_detectable
@@ -38,12 +39,24 @@ def sides_of(spec: Spec, base: Path | None) -> tuple[Group, ...]:
     """Return the groups to compare: each baseline with its variants or, with another interpreter ``base``,
     each arm with itself in that interpreter."""
     if base is None:
+        _no_relative_limit_on_cascades(spec)
         return spec.groups
     return tuple(
         against(row_title(group.label, arm.name), Group(group.label, arm, ()), base)
         for group in spec.groups
         for arm in group.arms
     )
+
+
+def _no_relative_limit_on_cascades(spec: Spec) -> None:
+    """Raise UsageError for a limit that is relative to a figure of a cascade: within a config the baseline is
+    none, and only in another commit or interpreter each cascade is compared with itself."""
+    for key, limit in spec.gate:
+        if key in of_cascades() and (limit.max_increase is not None or limit.max_decrease is not None):
+            raise UsageError(
+                f"{spec.file}: gate.{key}: the baseline is no cascade, so nothing can be relative to its "
+                "figure; use max or min, or compare with --base"
+            )
 
 
 def against(label: str, group: Group, base: Path | None) -> Group:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from bench.runtimes._server import DTYPES, REQUIRES, StartedParams
 
 __all__ = ["DTYPES", "REQUIRES"]
@@ -10,4 +12,12 @@ OPAQUE = True  # nobody sees which files of its commit the server reads
 USES = ("name", "python", "threads")
 FLAGS = {"threads": "--threads"}  # keys of the runtime block that become arguments
 GGUF = True
-Params = StartedParams
+BODY = {"keep_prompts": "cache_prompt"}  # keys of the runtime block that go into each request
+
+
+@dataclass(frozen=True)
+class Params(StartedParams):
+    """``keep_prompts``: a slot keeps its last prompt, and of the next one it computes only what is new. It is
+    off for a comparison of engines, which must not profit from it. The others are as in ``vllm``."""
+
+    keep_prompts: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +86,15 @@ def there(server: Address, key: Secret | None, model: str | None, manner: Manner
 def begun(adapter: Adapter, launch: Launch, log: Path, wait_s: float, manner: Manner) -> Iterator[Target]:
     """Start an engine, and stop it at the end with all that it spawned. Raises UsageError and BenchError."""
     with started(adapter, launch, log, wait_s) as up:
+        settings = manner.settings(up.address, up.model, None, adapter.extra)
+        said = adapter.said(up.evidence)
+        if adapter.keeps is not None:
+            said = replace(said, prefix_caching=bool(settings.extra.get(adapter.keeps)))
         head = {
             "target": adapter.name, "command": list(adapter.command(launch)),
-            "settings": adapter.said(up.evidence).to_json(), "evidence": up.evidence, "ready_s": up.ready_s,
+            "settings": said.to_json(), "evidence": up.evidence, "ready_s": up.ready_s,
         }  # fmt: skip
-        yield Target(manner.settings(up.address, up.model, None, adapter.extra), head, up)
+        yield Target(settings, head, up)
 
 
 async def _only_model(server: Address, key: Secret | None) -> str:

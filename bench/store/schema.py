@@ -147,6 +147,7 @@ _UNIT: dict[str, Any] = {
     "variant_ns": list[list[Nanoseconds]],
     "loads": LoadsOfPair,
     "cascaded": list[Routed],
+    "baseline_cascaded": list[Routed],
 }
 
 

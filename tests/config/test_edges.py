@@ -13,10 +13,11 @@ from bench.config.edges import edge_of, edge_runtime
 from bench.config.questions import questions
 from bench.config.reader import read_config
 from bench.drift.behaviour import suites_of
-from bench.errors import ConfigError
+from bench.errors import ConfigError, UsageError
 from bench.link import LinkSettings
 from bench.measure.arm import models_of
 from bench.models.reference import Named
+from bench.runs.sides import sides_of
 
 TEXT = """\
 name: test
@@ -123,7 +124,6 @@ LAST = "        threshold: -0.5\n"
         (LAST, LAST + "        link: {round_trip_ms: -4}\n", "round_trip_ms"),
         (LAST, LAST + "        link: {round_trip: 4}\n", "unknown key"),
         (LAST, LAST + "      - {prune: magnitude}\n", "comes after a cascade"),
-        ("drift: {tokens: 0}\n", "gate: {cost_per_request_usd: {max_increase: 5%}}\n", "judges dollars"),
         ("variants:\n  - name: cascade\n    optimise:\n", "optimise:\n", "the baseline cannot be a cascade"),
     ],
 )  # fmt: skip
@@ -172,3 +172,41 @@ def test_the_halves_of_a_suite_have_every_question_once(tmp_path: Path) -> None:
             twin = item["id"].replace("-en-", "-zh-")
             assert twin in ours or item["id"] not in ours or twin not in {one["id"] for one in suite.items()}
     assert questions({"threshold": 0.5}) is None
+
+
+COSTS = "gate: {cost_per_request_usd: {max_increase: 5%}, escalation_rate: {max: 0.4}}\n"
+
+
+def test_a_cascade_may_have_limits(tmp_path: Path) -> None:
+    spec = read(tmp_path, "drift: {tokens: 0}\n", COSTS + "drift: {tokens: 0}\n")
+    assert [key for key, _limit in spec.gate] == ["cost_per_request_usd", "escalation_rate"]  # type: ignore[attr-defined]
+    assert sides_of(spec, None) == spec.groups  # type: ignore[arg-type, attr-defined]
+
+
+@pytest.mark.parametrize("key", ["ttft_ms", "tpot_ms", "output_throughput", "kld_mean", "top1_agreement"])
+def test_a_limit_on_what_a_cascade_does_not_have_is_refused(tmp_path: Path, key: str) -> None:
+    limit = f"gate: {{{key}: {{max: 1}}}}\n"
+    with pytest.raises(
+        ConfigError, match=rf"test.yaml:\d+.*gate\.{key}: cascade is a cascade.*no such figure"
+    ):
+        read(tmp_path, "drift: {tokens: 0}\n", f"{limit}drift: {{tokens: 512}}\n")
+
+
+@pytest.mark.parametrize("key", ["escalation_rate", "cascade_apgr", "edge_usd_per_request"])
+def test_what_only_a_cascade_has_needs_one(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "test.yaml"
+    file.write_text(
+        TEXT.partition("variants:")[0] + f"variants: [{{name: same}}]\ngate: {{{key}: {{max: 1}}}}\n"
+    )
+    with pytest.raises(ConfigError, match="only a cascade has it"):
+        read_config(file)
+
+
+@pytest.mark.parametrize("key", ["escalation_rate", "cloud_usd_per_request"])
+def test_within_a_config_nothing_is_relative_to_a_cascade(tmp_path: Path, key: str) -> None:
+    spec = read(
+        tmp_path, "drift: {tokens: 0}\n", f"gate: {{{key}: {{max_increase: 5%}}}}\ndrift: {{tokens: 0}}\n"
+    )
+    with pytest.raises(UsageError, match=f"gate.{key}: the baseline is no cascade"):
+        sides_of(spec, None)  # type: ignore[arg-type]
+    assert len(sides_of(spec, Path("python"))) == 2  # type: ignore[arg-type]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, astuple, replace
+from itertools import chain, repeat
 from typing import Any
 
 import pytest
@@ -14,8 +16,10 @@ from bench.config.blocks import WorkloadBlock
 from bench.errors import Outcome, VariantFailed
 from bench.measure.designs import batches_of
 from bench.measure.pairs import half_width
+from bench.measure.row import VariantRun
 from bench.measure.together import BaselineDied
-from bench.records import Loaded, UnitRecord
+from bench.pricing.cost import Price
+from bench.records import Cascaded, Loaded, UnitRecord
 from bench.stats.pairs import SAME_KERNELS, pair_ratio
 from bench.store.replay import _payload
 
@@ -352,3 +356,74 @@ def test_a_variant_that_fails_ends_its_row_and_its_partner(monkeypatch: Patch, d
         desk.run()
     assert desk.pairs == 1
     assert all(process.closed for process in desk.processes)
+
+
+# ---- a cascade stops on its dollars --------------------------------------------------------------
+
+
+ONE = WorkloadBlock(name="chat", requests=1, output_tokens=4)
+TERMS = {"rule": "margin", "same_tokens": True, "edge_usd_per_hour": 0.036, "egress_usd_per_gb": 0.0}
+
+
+def cascading(monkeypatch: Patch, variant_ms: Sequence[float], cloud_s: Sequence[float]) -> Desk:
+    """A row whose every request takes the edge 0.2 s; the large model takes ``cloud_s`` in each pair's."""
+    left = chain(cloud_s, repeat(cloud_s[-1]))
+
+    def replies(process: Process, do: str) -> Reply | None:
+        if process.side == "base" or do not in ("load", "duet"):
+            return None
+        found = getattr(desk, f"_{do}")(process, {"batches": [0, 1]})
+        if do == "load":
+            found["evidence"][1]["cascade"] = TERMS
+        else:
+            work = Cascaded(0.1, escalated=True, edge_s=0.2, cloud_s=next(left))
+            found["cascaded"] = [asdict(work)] * 2
+        return found
+
+    desk = Desk(monkeypatch, (100,), variant_ms, replies=replies)
+    return desk
+
+
+def hour(threads: int | None) -> Price:
+    """0.72 dollars an hour of four processors, of which two are used."""
+    assert threads == 2
+    return Price(0.72, devices=0.5)
+
+
+@pytest.mark.parametrize(
+    ("variant_ms", "cloud_s", "by_dollars", "by_time"),
+    [((50, 80, 50, 80), (0.6,), 4, 12), ((50,), (0.6, 0.1, 0.6, 0.1), 12, 4)],
+)
+def test_a_cascade_has_enough_pairs_when_its_dollars_are_known(
+    monkeypatch: Patch, variant_ms: Sequence[float], cloud_s: Sequence[float], by_dollars: int, by_time: int
+) -> None:
+    """What its table compares is the dollars of two prices, and not the time that both models took here."""
+    for price, wanted in ((hour, by_dollars), (None, by_time)):
+        desk = cascading(monkeypatch, variant_ms, cloud_s)
+        desk.context = replace(desk.context, hour=price)
+        assert desk.run().pairs == wanted
+
+
+def test_the_dollars_of_a_pair_by_hand(monkeypatch: Patch) -> None:
+    desk = cascading(monkeypatch, (50,), (0.6,))
+    desk.context = replace(desk.context, hour=hour)
+    row = VariantRun(desk.group, desk.open_worker(desk.group.variants[0], "", desk.context), desk.fetch)
+    row.run()
+    ours, theirs = 2 * (0.2 * 1e-5 + 0.6 * 1e-4), 2 * 0.1 * 1e-4
+    found, wanted = row.ratio(row.valid()), pair_ratio([ours] * 4, [theirs] * 4, SAME_KERNELS)
+    assert astuple(found.interval) == pytest.approx(astuple(wanted.interval))
+
+
+def test_a_base_that_is_a_cascade_keeps_what_it_did_too(monkeypatch: Patch) -> None:
+    """In a gate each cascade is compared with itself."""
+    work = {"base": Cascaded(0.9, escalated=False, edge_s=0.2), "variant": Cascaded(0.1, True, 0.2, 0.6)}
+
+    def replies(process: Process, do: str) -> Reply | None:
+        if do != "duet":
+            return None
+        return {**desk._duet(process, {"batches": [0]}), "cascaded": [asdict(work[process.side])]}
+
+    desk = Desk(monkeypatch, replies=replies, processes=1, max_rounds=1, workload=ONE)
+    (unit,) = units(desk.run())
+    kept = [Cascaded(**one) for one in (*unit.baseline_cascaded, *unit.cascaded)]  # type: ignore[arg-type]
+    assert kept == [work["base"], work["variant"]]

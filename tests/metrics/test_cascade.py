@@ -10,6 +10,7 @@ from fakes import arm_record, loaded, run_record, timed_batch, unit
 
 from bench.drift.suites.factuality import SUITE
 from bench.metrics import cascade, cascade_curve, comparisons, cost, routed
+from bench.metrics.ratios import ratios_of
 from bench.records import Answered, ArmRecord, BothAnswered, Cascaded, RunRecord, SuiteAnswers
 from bench.report.cascade import cascade_words
 from bench.results.summarise import summarise
@@ -103,6 +104,17 @@ def test_the_ratio_is_one_of_dollars_in_every_design() -> None:
     assert routed.as_cloud_ns(units, routed.rates_of(arm, cost.price_of(arm, run_record(BASE, arm))))[0] == (  # type: ignore[arg-type]
         pytest.approx(usd / CLOUD_S * second)
     )
+
+
+def test_two_cascades_beside_each_other_are_both_paid_by_their_two_prices() -> None:
+    """As in a gate, where the base is one too: the solo passes of a request that stays and of one that goes
+    on."""
+    base = replace(row(STAYED, STAYED), name="baseline", is_baseline=True)
+    arm = row(WENT, WENT)
+    run = replace(run_record(base, arm), gate={"mode": "code"})
+    (found,) = (one for one in ratios_of(run, arm) if one.metric is cost.PER_1K)
+    usd = 0.2 * EDGE_S + 0.6 * CLOUD_S + 50 * 90e-9
+    assert found.interval.value == pytest.approx(usd / (0.2 * EDGE_S))
 
 
 @pytest.mark.parametrize(

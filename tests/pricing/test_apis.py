@@ -106,3 +106,28 @@ def test_a_price_that_depends_on_the_hour_is_the_mean_of_a_day() -> None:
     """DeepSeek bills half from 16:30 to 00:30 UTC: the mean lies between both."""
     found = offer("deepseek/deepseek-chat", MIX, DAY).request_usd
     assert 0.135e-6 * 1000 + 0.55e-6 * 300 < found < 0.27e-6 * 1000 + 1.1e-6 * 300
+
+
+@pytest.mark.parametrize(
+    ("cached", "written", "usd"),
+    [
+        (0.0, None, 1000 * 3.0),
+        (0.6, None, 600 * 0.3 + 400 * 3.75),
+        (0.6, 0.1, 600 * 0.3 + 100 * 3.75 + 300 * 3.0),
+    ],
+)
+def test_what_is_written_to_a_cache_has_its_own_price(
+    cached: float, written: float | None, usd: float
+) -> None:
+    """Claude Sonnet 4.5: 3 dollars a million tokens in, 0.3 read from a cache, 3.75 written, 15 out."""
+    found = offer("anthropic/claude-sonnet-4-5", TokenMix(1000, 300, cached, written), DAY)
+    assert found.request_usd == pytest.approx((usd + 300 * 15) / 1e6)
+    assert found.uncached_usd == pytest.approx((3000 + 300 * 15) / 1e6)
+    assert found.caches
+    assert found.writes
+
+
+def test_an_api_without_a_price_for_writing_bills_plain_input() -> None:
+    found = offer("openai/gpt-5", TokenMix(1000, 300, 0.5, 0.5), DAY)
+    assert found.request_usd == pytest.approx((500 * 0.125 + 500 * 1.25 + 300 * 10) / 1e6)
+    assert not found.writes

@@ -10,15 +10,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from running_stub import STUB
 
+from bench.config.reader import read_config
 from bench.errors import BenchError, UsageError
 from bench.machine.proc import stat_of
+from bench.measure.servers import _in_each_body
 from bench.serving import environments, making
+from bench.serving.address import address
 from bench.serving.engines import ADAPTERS
-from bench.serving.engines.adapter import installed
+from bench.serving.engines.adapter import Adapter, Launch, installed
 from bench.serving.engines.recipe import Recipe
 from bench.serving.engines.said import Said
 from bench.serving.making import Making
+from bench.serving.server import free_port
+from bench.serving.target import Manner, begun
 
 RECIPE = Recipe(
     "toy-engine[fast]==1.0", "toy_engine", disk_bytes=1, first=("toy-base==2.0+cpu",),
@@ -186,3 +192,31 @@ def test_a_step_that_takes_too_long_is_ended_with_all_that_it_started(
     with pytest.raises(BenchError, match=r"(?s)no end within 1 s, so it was ended.*so far"):
         steps._run(["/bin/sh", "-c", program])
     assert stat_of(int((tmp_path / "pid").read_text()))[:1] in ([], ["Z"])
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_whether_llama_cpp_keeps_prompts_is_in_each_request(keep: bool, tmp_path: Path) -> None:
+    """The engine itself does not say it, so the row says what it was asked."""
+    file = tmp_path / "c.yaml"
+    file.write_text(
+        "model: smollm2-135m\nruntime: {name: llama-cpp-server}\ndrift: {tokens: 0}\n"
+        "workload: {name: closed-loop, users: 1, requests: 2, input_tokens: 4, output_tokens: 2}\n"
+        f"variants: [{{name: v, runtime: {{keep_prompts: {str(keep).lower()}}}}}]\n"
+    )
+    (variant,) = read_config(file).groups[0].variants
+    manner = Manner(extra=_in_each_body(variant))
+    found = manner.settings(address("http://127.0.0.1:1"), "m", None, ADAPTERS["llama-cpp-server"].extra)
+    assert found.extra == {"ignore_eos": True, "cache_prompt": keep}
+
+
+@pytest.mark.parametrize(("asked", "said"), [({}, False), ({"kept": True}, True)])
+def test_a_server_that_a_request_tells_what_to_keep(
+    asked: dict[str, object], said: bool, tmp_path: Path
+) -> None:
+    def command(launch: Launch) -> tuple[str, ...]:
+        return (launch.python, str(STUB), "--port", str(launch.port))
+
+    adapter = Adapter("stub", "", command, "/health", (), lambda _: "m", "", {"kept": False}, keeps="kept")
+    launch = Launch("m", free_port(), sys.executable)
+    with begun(adapter, launch, tmp_path / "log", 20.0, Manner(extra=asked)) as target:
+        assert target.head["settings"]["prefix_caching"] is said

@@ -34,7 +34,8 @@ class Adapter:
     as many tokens as were asked for, ``environment`` variables that it needs. ``for_drift`` are arguments
     that let it give its whole distribution, ``said`` is what the evidence means. ``recipe`` returns what its
     own Python environment is made of on this machine, and ``is_here`` whether it needs none because this
-    interpreter can start it.
+    interpreter can start it. ``keeps`` is the key of a body that says whether the prompt is kept for the next
+    one, if a request decides that.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Adapter:
     said: Callable[[Evidence], Said] = lambda _evidence: Said()
     recipe: Callable[[], Recipe] | None = None
     is_here: Callable[[], bool] = lambda: True
+    keeps: str | None = None
 
 
 def installed(*modules: str) -> bool:

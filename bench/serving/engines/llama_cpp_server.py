@@ -45,6 +45,7 @@ ADAPTER = Adapter(
     said=said,
     recipe=lambda: Recipe("xllamacpp==2026.10.11549", "xllamacpp", disk_bytes=500_000_000),
     is_here=is_here,
-    # A slot keeps the last prompt, which a benchmark must not profit from.
+    # A slot keeps the last prompt, which a comparison of engines must not profit from.
     extra={"ignore_eos": True, "cache_prompt": False},
+    keeps="cache_prompt",
 )

@@ -1,0 +1,97 @@
+"""A prompt cache in words: what it found, and the same requests with it and without it, here and at APIs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bench.cli.tables import align
+from bench.formatting import format_share, format_significant
+from bench.plan.against import AgainstApi, Comparison, Pair
+from bench.plan.prompt_cache import CachedRow
+from bench.pricing.apis import TokenMix
+from bench.report.reading import bounds_text
+from bench.stats.intervals import Interval
+
+HEADS = ("", "hit rate", "not computed", "$/1M requests", "without a cache", "÷ without")
+NOT_MEASURED = "not measured"
+
+
+def cache_lines(found: Comparison, most: int | None = None) -> Iterator[str]:
+    """Yield a table of the rows with a prompt cache and of APIs, and notes; nothing if nothing is cached.
+
+    With ``most`` there are only so many APIs, all of which have a price of their own for cached input.
+    """
+    apis = found.apis if most is None else [api for api in found.apis if api.offer.caches][:most]
+    rows = [_of_row(row) for row in found.caches]
+    offers = [line for api in apis for line in _of_api(api, found)]
+    if not rows and not offers:
+        return
+    yield "With a prompt cache, and the same requests without one"
+    yield from align([HEADS, *rows, *offers])
+    yield from _notes(found, apis)
+    yield ""
+
+
+def _of_row(row: CachedRow) -> tuple[str, ...]:
+    with_it = _million(row.request_usd)
+    if row.without is None:
+        without, ratio = NOT_MEASURED, "-"
+    else:
+        without, ratio = (
+            f"{_million(row.without.request_usd)} ({row.without.title})",
+            _ratio(row.without.ratio),
+        )
+    tokens = f"{row.tokens:,.0f} of {row.input_tokens:,.0f} tokens"
+    return f"  {row.title}", format_share(row.hit_rate), tokens, with_it, without, ratio
+
+
+def _of_api(api: AgainstApi, found: Comparison) -> Iterator[tuple[str, ...]]:
+    """Yield a line of an API for each kind of request of the chosen rows of which a part is cached."""
+    kinds = {pair.row.billed: pair for pair in reversed(api.pairs) if pair.row.billed.cached_share}
+    pairs = list(reversed(kinds.values()))
+    for pair in pairs:
+        of_row = f", requests of {pair.row.title}" if len(pairs) > 1 else ""
+        yield _of_pair(f"  {api.offer.ref}{of_row}", pair, 1.0 if api.same_weights else found.token_ratio)
+
+
+def _of_pair(title: str, pair: Pair, token_ratio: float) -> tuple[str, ...]:
+    mix = pair.row.billed
+    n_in = mix.input_tokens * token_ratio
+    return (
+        title,
+        format_share(mix.cached_share),
+        f"{mix.cached_share * n_in:,.0f} of {n_in:,.0f} tokens",
+        format_significant(1e6 * pair.api_usd),
+        format_significant(1e6 * pair.uncached_usd),
+        format_significant(pair.api_usd / pair.uncached_usd),
+    )
+
+
+def _notes(found: Comparison, apis: Sequence[AgainstApi]) -> Iterator[str]:
+    """Say what was assumed, and which APIs have no price of their own for what is cached."""
+    offers = [api.offer for api in apis]
+    if plain := [one.ref for one in offers if not one.caches]:
+        yield f"cache          no own price for cached input: {', '.join(plain)}"
+    if writes := [one.ref for one in offers if one.writes]:
+        shares = sorted({format_share(mix.written) for mix in _cached_mixes(found)})
+        yield (
+            f"written        {', '.join(shares)} of the input at the price of a cache write: "
+            f"{', '.join(writes)} (--written changes it)"
+        )
+    if any(row.without is None for row in found.caches):
+        yield (
+            f"{NOT_MEASURED}   no row of the run answers the same requests without a cache: add one whose "
+            "server has prefix caching switched off"
+        )
+
+
+def _cached_mixes(found: Comparison) -> Iterator[TokenMix]:
+    yield from (row.billed for row in found.chosen if row.billed.cached_share)
+
+
+def _million(usd: Interval) -> str:
+    return format_significant(1e6 * usd.value)
+
+
+def _ratio(found: Interval) -> str:
+    return f"{format_significant(found.value)} {bounds_text(found, format_significant)}".strip()

@@ -1,0 +1,34 @@
+"""Which figures only a cascade has, and which it does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+
+from bench.metrics import cascade, cascade_curve, drift_keys, latency, throughput, under_load
+from bench.records import Json
+
+_OF_TOKENS = (latency.TTFT, latency.TPOT, latency.ITL)
+_OF_PHASES = (throughput.PREFILL, throughput.DECODE, throughput.OUTPUT)
+
+
+@cache
+def of_cascades() -> frozenset[str]:
+    """Return the metrics that only a cascade has."""
+    return frozenset(metric.key for metric in (*cascade.METRICS, *cascade_curve.METRICS))
+
+
+@cache
+def not_of_cascades() -> frozenset[str]:
+    """Return the metrics of single tokens and of distributions over them: a cascade gives whole answers, each
+    of one of two models."""
+    tokens = {metric.key for metric in (*_OF_TOKENS, *_OF_PHASES)}
+    percentiles = {
+        one.key for (metric, _share), one in under_load.PERCENTILES.items() if metric in _OF_TOKENS
+    }
+    return frozenset(tokens | percentiles | drift_keys())
+
+
+def is_cascade(steps: Iterable[Json]) -> bool:
+    """Return whether the evidence of a row is that of a cascade."""
+    return any(step.get("cascade") for step in steps)
