@@ -17,7 +17,7 @@ from bench.stats.pairs import LEAST_PAIRS, PairRatio
 
 @dataclass(frozen=True)
 class Finished:
-    """A row that an earlier attempt at the run has finished: how, with which pairs, and the terms of a cascade."""
+    """A row that an earlier attempt at the run has finished: its pairs, how it ended, a cascade's terms."""
 
     facts: Facts | None = None
     units: Sequence[UnitRecord] = ()
