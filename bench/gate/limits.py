@@ -41,14 +41,10 @@ Kind = Literal["timed", "exact", "interval"]
 Limit = Literal["max_increase", "max_decrease", "max", "min"]
 # Counts that are 0 for most baselines.
 OFTEN_NONE = frozenset(
-    {
-        requests.ERRORS.key,
-        numerics.OTHER_RUNS.key,
-        numerics.IN_BATCH.key,
-        numerics.SATURATED.key,
-        repetition.COLLAPSED.key,
-    }
-)
+    metric.key for metric in (
+        requests.ERRORS, numerics.OTHER_RUNS, numerics.IN_BATCH, numerics.SATURATED, repetition.COLLAPSED,
+    )
+)  # fmt: skip
 # A number in these units is counted, and is what it is without an interval.
 COUNTED = frozenset({"B", "batches", "requests", "activations"})
 # The largest or smallest value on one text: another text has another, and no interval bounds it.
@@ -68,9 +64,7 @@ MEASURED_ONCE = frozenset(
 # Of rows that are no servers: the share of good requests has an interval, these have none.
 RATES_OF_GOOD = frozenset({goodput.GOODPUT.key, goodput.PER_GOOD.key})
 # These are equal in every run of the same code, so any difference is real and decides at once.
-EXACT = frozenset(
-    metric.key for metric in (*counters.METRICS, memory.WEIGHTS, memory.KV)
-)  # fmt: skip
+EXACT = frozenset(metric.key for metric in (*counters.METRICS, memory.WEIGHTS, memory.KV))
 
 
 @dataclass(frozen=True)
@@ -90,9 +84,8 @@ class Rule:
     def kind(self) -> Kind:
         """Return how the rule is judged.
 
-        ``timed``: by the sequential test over units. ``exact``: by a plain comparison of counters,
-        also of how many of the same requests two cascades sent on.
-        ``interval``: by the figure's own confidence interval.
+        ``timed``: by the sequential test over units. ``exact``: by a plain comparison of counters, or of how
+        many of the same requests two cascades sent on. ``interval``: by the figure's own confidence interval.
         """
         if self.metric in EXACT or (self.relative and self.metric == cascade.RATE.key):
             return "exact"
