@@ -9,12 +9,12 @@ from collections import Counter
 from contextlib import nullcontext
 
 import pytest
-from warm import warm, warm_fake, warm_workers
+from warm import warm, warm_cloud, warm_fake, warm_workers
 
 from bench.machine import noise
 from bench.worker import session
 
-__all__ = ["warm", "warm_fake", "warm_workers"]  # fixtures
+__all__ = ["warm", "warm_cloud", "warm_fake", "warm_workers"]  # fixtures
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as processors: torch takes one thread in each
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -197,8 +197,8 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, built_kernels: None) ->
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_cloud() -> Iterator[None]:
-    """The other process of a split model takes seconds to start, so one serves all tests in turn."""
+def _one_cloud(warm_cloud: None) -> Iterator[None]:
+    """One other process of a split model serves all tests in turn."""
     started: list[Cloud] = []
 
     def cloud() -> Cloud:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,23 +70,37 @@ def test_the_proof_of_a_run_is_what_its_journals_say() -> None:
     assert f"<!-- run-proof:begin -->\n```text\n{printed}\n```\n<!-- run-proof:end -->" in text
 
 
-def test_the_proof_in_the_readme_is_what_the_journals_say() -> None:
+@pytest.fixture
+def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What a script prints: in this process, which has imported all that it needs."""
+
+    def run(script: Path, *arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", [str(script), *arguments])
+        code: object = 0
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+        except SystemExit as ended:
+            code = ended.code
+        assert not code
+        return capsys.readouterr().out.strip()
+
+    return run
+
+
+def test_the_proof_in_the_readme_is_what_the_journals_say(printed: Callable[..., str]) -> None:
     """The tables are printed by the scripts that read the journals, not typed."""
     for name, mark in (("gate", "proof"), ("run", "run-verdicts")):
-        analysis = ROOT / "results" / "reference" / name / "analyse.py"
-        command = [sys.executable, str(analysis), "--table"]
-        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-        assert f"<!-- {mark}:begin -->\n{printed}\n<!-- {mark}:end -->" in README
+        table = printed(ROOT / "results" / "reference" / name / "analyse.py", "--table")
+        assert f"<!-- {mark}:begin -->\n{table}\n<!-- {mark}:end -->" in README
 
 
 @pytest.mark.parametrize(
     ("name", "page"),
     [("quickstart", "README.md"), ("quantisation", "docs/results.md"), ("pruning", "docs/results.md")],
 )
-def test_a_table_is_what_its_run_says(name: str, page: str) -> None:
-    command = [sys.executable, str(ROOT / "results" / "reference" / "table.py"), name]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    assert f"<!-- {name}:begin -->\n{printed}\n<!-- {name}:end -->" in (ROOT / page).read_text()
+def test_a_table_is_what_its_run_says(name: str, page: str, printed: Callable[..., str]) -> None:
+    table = printed(ROOT / "results" / "reference" / "table.py", name)
+    assert f"<!-- {name}:begin -->\n{table}\n<!-- {name}:end -->" in (ROOT / page).read_text()
 
 
 def test_no_table_stands_anywhere_else() -> None:

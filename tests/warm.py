@@ -14,6 +14,7 @@ import ctypes
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from typing import Any
 
 import pytest
 
+from bench.engine import cloud
 from bench.measure import worker_process
 from bench.measure.worker_environment import worker_environment
 
@@ -34,7 +36,7 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 class Forked:
-    """A program that was forked: what ``WorkerProcess`` uses of a ``subprocess.Popen``."""
+    """A program that was forked: what is used of a ``subprocess.Popen``."""
 
     def __init__(self, pid: int) -> None:
         self.pid, self._ended = pid, os.pidfd_open(pid)
@@ -48,6 +50,11 @@ class Forked:
             self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
             os.close(self._ended)
         return self.returncode
+
+    def kill(self) -> None:
+        """Send it SIGKILL, unless it has ended."""
+        if self.returncode is None:
+            os.kill(self.pid, signal.SIGKILL)
 
 
 class Warm:
@@ -64,16 +71,17 @@ class Warm:
         assert self._channel.recv(16) == b"ready"
 
     def start(
-        self, command: Sequence[str], *, stdout: Any, env: Mapping[str, str], pass_fds: Sequence[int] = (),
-        stderr: Any = subprocess.STDOUT, cwd: str | Path | None = None, **_others: object,
+        self, command: Sequence[str], *, env: Mapping[str, str], pass_fds: Sequence[int] = (),
+        stdout: Any = None, stderr: Any = None, cwd: str | Path | None = None, **_others: object,
     ) -> Forked:  # fmt: skip
-        """Start ``[PYTHON, FILE, ARGUMENT, ...]`` as ``subprocess.Popen`` would, in a session of its own."""
+        """Start ``[PYTHON, FILE, ARGUMENT, ...]`` as ``subprocess.Popen`` would, in a session of its own.
+        What it prints goes into open files, or to where this process prints."""
         asked = {
             "argv": list(command[1:]), "env": dict(env), "cwd": str(cwd or Path.cwd()),
             "numbers": list(pass_fds),
         }  # fmt: skip
-        output = stdout.fileno()
-        errors = output if stderr == subprocess.STDOUT else stderr.fileno()
+        output = 1 if stdout is None else stdout.fileno()
+        errors = 2 if stderr is None else output if stderr == subprocess.STDOUT else stderr.fileno()
         with _orphans_come_here():
             socket.send_fds(self._channel, [json.dumps(asked).encode()], [output, errors, *pass_fds])
             said = self._channel.recv(8)
@@ -137,4 +145,12 @@ def warm_workers(warm: Warm) -> Iterator[None]:
     """The workers with this interpreter are forked."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worker_process, "subprocess", forking(warm, lambda python: python == sys.executable))
+        yield
+
+
+@pytest.fixture(scope="module")
+def warm_cloud(warm: Warm) -> Iterator[None]:
+    """The cloud of a split model is forked. ``optimisations/test_split_layers.py`` starts one that is not."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cloud, "subprocess", forking(warm, lambda python: python == sys.executable))
         yield

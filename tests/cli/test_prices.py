@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bench.cli import upkeep  # noqa: F401 - registers the command
+from bench.cli import price_pages, upkeep  # noqa: F401 - upkeep registers the command
 from bench.cli.app import app
 from bench.cli.price_pages import Wanted, as_data, check, listing, page
 from bench.config.reader import read_config
@@ -87,7 +87,9 @@ def test_a_choice_of_nothing_says_what_there_is(wanted: Wanted, words: str) -> N
 
 
 @pytest.mark.parametrize("price_id", sorted(BOOK))
-def test_a_page_has_every_key_the_source_and_the_hour(price_id: str) -> None:
+def test_a_page_has_every_key_the_source_and_the_hour(price_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a book that was read once: there are pages by the hundred."""
+    monkeypatch.setattr(price_pages, "default_book", lambda: BOOK)
     text, data = page(price_id, TODAY, as_json=False), json.loads(page(price_id, TODAY, as_json=True))
     flat = " ".join(text.split())
     assert " ".join(BOOK[price_id].source.split()) in flat

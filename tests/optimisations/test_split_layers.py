@@ -49,7 +49,7 @@ def split(path: Path, edge_layers: int, cloud: Cloud) -> Any:
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Iterator[Cloud]:
+def cloud(warm_cloud: None) -> Iterator[Cloud]:
     found = Cloud()
     yield found
     found.close()
@@ -193,7 +193,7 @@ def gone(pid: int) -> bool:
     return not stat_of(pid) or stat_of(pid)[0] == "Z"
 
 
-def test_a_cloud_that_dies_is_said(llama: Path) -> None:
+def test_a_cloud_that_dies_is_said(llama: Path, warm_cloud: None) -> None:
     found = engine(llama)
     found.change(layers.apply(found.model, layers.Params()))
     os.kill(found._rest.cloud.pid, signal.SIGKILL)
@@ -201,7 +201,7 @@ def test_a_cloud_that_dies_is_said(llama: Path) -> None:
         found.prefill([PROMPTS[0]], 2)
 
 
-def test_a_cloud_that_fails_says_why_and_ends_with_the_engine(llama: Path) -> None:
+def test_a_cloud_that_fails_says_why_and_ends_with_the_engine(llama: Path, warm_cloud: None) -> None:
     found = split(llama, 2, Cloud())
     pid = found._rest.cloud.pid
     assert not gone(pid)

@@ -33,7 +33,7 @@ def engine(path: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Iterator[Cloud]:
+def cloud(warm_cloud: None) -> Iterator[Cloud]:
     found = Cloud()
     yield found
     found.close()

@@ -16,6 +16,7 @@ from bench.pricing.reprice import misfit, new_price, own_price, price_block
 from bench.store.blocks import Price
 
 TODAY = "2026-01-31"
+BOOK = default_book()
 OLD = price_block("cloud-2vcpu-8gb", None, 0.6, "2020-01-01")
 FILE = """\
 id: box
@@ -42,9 +43,9 @@ def prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # ---- one price by its id -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("price_id", sorted(default_book()))
+@pytest.mark.parametrize("price_id", sorted(BOOK))
 def test_reading_one_file_gives_what_the_whole_book_has(price_id: str) -> None:
-    assert price_called(price_id) == default_book()[price_id]
+    assert price_called(price_id) == BOOK[price_id]
 
 
 def test_ones_own_directory_comes_first(prices: Path) -> None:
@@ -235,10 +236,10 @@ def test_a_run_is_priced_by_its_block_and_not_by_the_book(prices: Path) -> None:
     assert price_of(parse_price(kept, "run.json"), 1, 0.25).hourly_usd == 0.1
 
 
-@pytest.mark.parametrize("price_id", sorted(default_book()))
+@pytest.mark.parametrize("price_id", sorted(BOOK))
 def test_each_price_of_the_book_can_be_kept_and_read_again(price_id: str) -> None:
     block = json.loads(json.dumps(price_block(price_id, None, 0.5, TODAY)))
     Price.model_validate(block)
     kept = {key: value for key, value in block.items() if key != "utilisation"}
-    assert parse_price(kept, "run.json") == default_book()[price_id]
+    assert parse_price(kept, "run.json") == BOOK[price_id]
     assert None not in block.values()
