@@ -12,6 +12,8 @@ from types import ModuleType
 
 import pytest
 
+from bench.machine.noise import Ticks
+
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "drift-cost"
 
 
@@ -31,6 +33,9 @@ class Recorded:
     def __init__(self) -> None:
         self.asked: list[tuple[str, tuple[int, ...]]] = []
 
+    def ticks(self) -> Ticks:
+        return Ticks(100 * len(self.asked), 0, 0, 40 * len(self.asked), 0.0)
+
     def drift(self, starts: Sequence[int]) -> float:
         self.asked.append(("drift", tuple(starts)))
         return 5.0 * len(starts)
@@ -46,6 +51,7 @@ def test_both_compute_the_same_windows_and_whoever_begins_changes(script: Module
     first, second = (10, 20), (30, 10)
     assert sides.asked == [("drift", first), ("bare", first), ("bare", second), ("drift", second)]
     assert [turn.ratio for turn in found] == [1.25, 1.25]
+    assert [turn.others for turn in found] == [0.6, 0.6]
 
 
 def test_turns_end_with_the_time(script: ModuleType) -> None:
@@ -58,13 +64,14 @@ def test_turns_end_with_the_time(script: ModuleType) -> None:
 
 def test_the_ratio_is_of_sums_and_has_its_spread(script: ModuleType) -> None:
     """74 s over 60. The interval is of pairs, so a turn that is slow for both is no error."""
-    some = [script.Turn(2, drift, bare) for drift, bare in ((12.0, (4.0, 6.0)), (26.0, (10.0, 10.0)))]
-    some += [script.Turn(2, 12.0, (5.0, 5.0))] * 3
+    some = [script.Turn(2, drift, bare, 0.01) for drift, bare in ((12.0, (4.0, 6.0)), (26.0, (10.0, 10.0)))]
+    some += [script.Turn(2, 12.0, (5.0, 5.0), 0.02)] * 3
     found = script.summary(some)
     assert found["drift_over_two_passes"] == pytest.approx(74 / 60)
     assert (found["lowest"], found["highest"], found["turns"]) == (1.2, 1.3, 5)
     low, high = found["ci"]
     assert 1.1 < low < 74 / 60 < high < 1.4
+    assert found["others"] == 0.02
     assert found["windows_per_s"] == pytest.approx(10 / 74)
 
 
@@ -76,6 +83,7 @@ def test_on_a_tiny_model(script: ModuleType, capfd: pytest.CaptureFixture[str]) 
     assert [turn["windows"] for turn in turns] == [2, 2]
     for turn in turns:
         assert turn["drift_s"] > 0
+        assert 0 <= turn["others"] <= 1
         assert min(turn["bare_s"]) > 0
         assert turn["ratio"] == pytest.approx(turn["drift_s"] / sum(turn["bare_s"]))
     total = sum(turn["drift_s"] for turn in turns) / sum(sum(turn["bare_s"]) for turn in turns)
