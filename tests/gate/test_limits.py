@@ -56,3 +56,12 @@ def test_a_widened_interval_of_a_time_stays_above_zero() -> None:
     wider = NormalDist().inv_cdf(1 - 0.025 / 50) / NormalDist().inv_cdf(0.975)
     assert found.low == pytest.approx(0.2**wider)
     assert found.verdict == GateVerdict.PASS
+
+
+@pytest.mark.parametrize(
+    "key", ["activations_saturated", "changed_in_batch", "changed_between_runs", "weights_bytes"]
+)
+def test_what_is_counted_needs_no_bounds(key: str) -> None:
+    assert Rule(key, "max", 0).counted
+    assert never_judged(key, False, True, (), good=True) is None
+    assert not Rule("activation_reach", "max", 1).counted
