@@ -126,3 +126,8 @@ def test_a_peer_that_is_not_here_says_so(script: ModuleType, monkeypatch: pytest
 def test_the_last_line_of_a_child_is_its_answer(script: ModuleType) -> None:
     code = "import sys, bench; print('loading'); print('{\"n\": %d}' % len(sys.stdin.read()))"
     assert script.told([sys.executable, "-c", code], json.dumps("four")) == {"n": 6}
+
+
+def test_a_peer_stands_where_it_is_put(script: ModuleType, tmp_path: Path) -> None:
+    code = "import json, os; print(json.dumps(os.getcwd()))"
+    assert script.told([sys.executable, "-c", code], place=str(tmp_path)) == str(tmp_path.resolve())

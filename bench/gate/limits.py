@@ -50,7 +50,7 @@ COUNTED = frozenset({"B", "batches", "requests", "activations"})
 # The largest or smallest value on one text: another text has another, and no interval bounds it.
 EXTREMES = {
     "kld_max": "kld_p99", "kld_min": "kld_p01", "delta_p_max": "rms_delta_p", "delta_p_min": "rms_delta_p",
-    numerics.HEADROOM.key: numerics.SATURATED.key,
+    numerics.FURTHEST.key: numerics.SATURATED.key,
 }  # fmt: skip
 # Figures of one process and one window, which nothing bounds: joules that a counter counts, shares of a
 # ceiling, the time of the GPU, the load of experts, and the bill of making a variant.

@@ -32,11 +32,11 @@ SATURATED = Metric(
     "activations_saturated", "activations", "lower",
     "inputs of linear layers on the evaluation text that are at the end of a format that has one", "",
 )  # fmt: skip
-HEADROOM = Metric(
+FURTHEST = Metric(
     "activation_reach", "1", "lower", "max of |input of a linear layer| ÷ the end of its format", "",
 )  # fmt: skip
 PLACE = 10.4
-METRICS = (RANGE, RATIO, SATURATED, HEADROOM, OTHER_RUNS, IN_BATCH)
+METRICS = (RANGE, RATIO, SATURATED, FURTHEST, OTHER_RUNS, IN_BATCH)
 Reach = Sequence[tuple[float, float]]
 MOST_LAYERS = 3  # that are named in a note: those with the most
 
@@ -84,7 +84,7 @@ def _saturated(arm: ArmRecord, run: RunRecord) -> Figures:
     known = {"n": _looked(parts), "format": parts[0].format, "layers": dict(layers.most_common(MOST_LAYERS))}
     return {
         SATURATED.key: SATURATED.scalar(float(layers.total()), **known),
-        HEADROOM.key: HEADROOM.scalar(max(part.reach for part in parts), **known),
+        FURTHEST.key: FURTHEST.scalar(max(part.reach for part in parts), **known),
     }
 
 

@@ -164,7 +164,7 @@ def _numbers(row: Row) -> Iterator[tuple[str, str]]:
     if reach is not None:
         times = f", {format_significant(ratio.value)} times the baseline's" if ratio else ""
         yield "logit range", _with_error(reach) + times
-    cut, near = row.figure(numerics.SATURATED), row.figure(numerics.HEADROOM)
+    cut, near = row.figure(numerics.SATURATED), row.figure(numerics.FURTHEST)
     if cut is not None and near is not None:
         at_end = f"{cut.value:.0f} of {cut.notes.get('n')} at the end of {cut.notes.get('format')}"
         yield "activations", f"{at_end}, the furthest at {format_significant(near.value)} of it"

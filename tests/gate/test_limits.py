@@ -61,3 +61,12 @@ def test_a_widened_interval_of_a_time_stays_above_zero() -> None:
 def test_cells_are_limits_on_times_by_rows() -> None:
     limits = {"e2el_ms": {"max_increase": "5%"}, "ttft_ms": {"max_increase": 0.1}, "kld_p99": {"max": 0.1}}
     assert timed_cells(list(rules(limits)), 3) == 2 * 3
+
+
+@pytest.mark.parametrize(
+    "key", ["activations_saturated", "changed_in_batch", "changed_between_runs", "weights_bytes"]
+)
+def test_what_is_counted_needs_no_bounds(key: str) -> None:
+    assert Rule(key, "max", 0).counted
+    assert never_judged(key, False, True, (), good=True) is None
+    assert not Rule("activation_reach", "max", 1).counted
