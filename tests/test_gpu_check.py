@@ -15,10 +15,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "scripts"))
 
-from gpu_check import reading, sheet  # noqa: E402
+from gpu_check import reading, rows, sheet  # noqa: E402
 from gpu_check.counting import counted, while_there_is_time  # noqa: E402
 from gpu_check.setting import TookTooLong  # noqa: E402
 from gpu_check.sheet import Figure, Found  # noqa: E402
+
+from bench.config.reader import read_config  # noqa: E402
 
 VERSIONS = {"torch": "2.11.0", "source": "abc"}
 
@@ -27,6 +29,12 @@ def script(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
     command = [sys.executable, str(ROOT / "scripts" / "gpu-check"), *arguments]
     kept = {**os.environ, "BENCH_MACHINE_LOCK": "none", **environment}
     return subprocess.run(command, capture_output=True, text=True, env=kept, timeout=280, check=False)
+
+
+def test_schemes_of_the_gpu_have_their_drift_of_the_cpu_beside_them() -> None:
+    kept = {row["name"] for row in json.loads(rows.QUANTISED_ON_CPU.read_text())["variants"]}
+    asked = read_config(ROOT / "configs" / "quantisation-gpu.yaml").groups[0].variants
+    assert {"bnb-nf4", "bnb-int8"} <= kept & {arm.name for arm in asked}
 
 
 # ---- what is judged ------------------------------------------------------------------------------------

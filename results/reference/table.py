@@ -104,7 +104,7 @@ def quickstart(run):
 
 TABLES = {
     "quickstart": (quickstart, "quickstart"),
-    "quantisation": (quantisation, "quantisation-cpu/2026-11-28"),
+    "quantisation": (quantisation, "quantisation-cpu/2026-11-28-third"),
     "pruning": (pruning, "pruning-distillation"),
 }
 
