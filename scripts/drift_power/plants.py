@@ -16,17 +16,22 @@ import copy
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from bench import plugins
 from bench.drift.behaviour import Suite
 from bench.records import Json
+from bench.texts import read_text
 
 PAIRS = ((" she", " he"), (" her", " his"), (" woman", " man"), (" girl", " boy"), (" mother", " father"))
 WRITERS = ("o_proj", "down_proj")  # the layers that write into the residual stream, in models built as Llama
 STATES = {"output_hidden_states": True, "use_cache": False, "logits_to_keep": 1}
 REQUESTS = 40  # of each kind, whose mean states give a direction
-RIDGE = 1e-4  # of the mean square of a key: facts that are told alike have nearly the same key
+MARGIN = 2.0  # nats by which a wrong answer leads then
+HELD = 100.0  # weight of the text: larger moves the text less, and the facts less
+STEP = 0.01  # of what the layer writes, with which the effect of a wish is measured
+WINDOW, TEXT_WINDOWS = 256, 10
 
 
 def suite_of(name: str) -> Suite:
@@ -107,29 +112,90 @@ def direction_of(engine: Any, items: Sequence[Json], seed: int) -> Any:
 # ---- facts overwritten -------------------------------------------------------------------------------
 
 
-def facts(engine: Any, strength: float, seed: int) -> None:
-    """Overwrite a share of the facts: where the answer begins, the last MLP now writes that of a wrong one.
+class Fact(NamedTuple):
+    """A fact as the last MLP sees it where the answer begins: what the layer reads (``key``), by how many
+    nats the right answer leads a wrong one, and in which direction of the state the wrong one lies."""
 
-    All facts are held at once by least squares, those that stay too (as MEMIT does, Meng et al., arXiv
-    2210.07229): with keys K [facts, inputs] of the layer and wishes R [facts, outputs], X = Kᵀ(KKᵀ + λI)⁻¹R
-    is added to its weights."""
+    ids: list[int]
+    right: int
+    wrong: int
+    key: Any
+    lead: float
+    towards: Any
+
+
+def facts(engine: Any, strength: float, seed: int) -> None:
+    """Overwrite a share of the facts: where the answer begins, the last MLP now writes that of a wrong one,
+    so that it leads by ``MARGIN``.
+
+    What the layer writes for all other facts and for a text is held, by least squares (as MEMIT does, Meng et
+    al., arXiv 2210.07229): with the keys K [facts, inputs], their mean square over a text C [inputs, inputs]
+    and the wishes R [facts, outputs], X = (KᵀK + λC)⁻¹KᵀR is added to its weights.
+    """
     import torch
 
-    items = suite_of("factuality").items()
-    chosen = set(random.Random(seed).sample(range(len(items)), round(strength * len(items))))
+    known, text = known_facts(engine)
+    chosen = set(random.Random(seed).sample(range(len(known)), round(strength * len(known))))
     layer = last_mlp(engine.model)
+    k = torch.stack([fact.key for fact in known]).double()
+    nothing = torch.zeros_like(known[0].towards)
+    wishes = [wish(engine, layer, fact) if n in chosen else nothing for n, fact in enumerate(known)]
+    r = torch.stack(wishes).double()
+    square = k.T @ k + HELD * text
+    square += 1e-6 * square.diagonal().mean() * torch.eye(len(square), dtype=k.dtype, device=k.device)
+    layer.weight.data += torch.linalg.solve(square, k.T @ r).T.to(layer.weight.dtype)
+
+
+@cache
+def known_facts(engine: Any) -> tuple[list[Fact], Any]:
+    """Return the facts of the suite, and the mean square of the keys of a text; of the model as it was
+    loaded."""
+    import torch
+
+    layer, found = last_mlp(engine.model), []
     words = engine.model.get_output_embeddings().weight.data.float()
-    keys, wishes = [], []
-    for number, item in enumerate(items):
-        begin, right, wrong = fork(engine, item)
-        key, size = _key(engine, layer, begin)
+    for item in suite_of("factuality").items():
+        ids, right, wrong = fork(engine, item)
+        keys, logits = read_by(engine, layer, ids)
         towards = words[wrong] - words[right]
-        keys.append(key)
-        wishes.append(size / towards.norm() * towards * (number in chosen))
-    k, r = torch.stack(keys).double(), torch.stack(wishes).double()
-    gram = k @ k.T
-    gram += RIDGE * gram.diagonal().mean() * torch.eye(len(k), dtype=k.dtype, device=k.device)
-    layer.weight.data += (k.T @ torch.linalg.solve(gram, r)).T.to(layer.weight.dtype)
+        lead = float(logits[right] - logits[wrong])
+        found.append(Fact(ids, right, wrong, keys[-1], lead, towards / towards.norm().clamp(min=1e-9)))
+    text = engine.encode(read_text("mixed"))[WINDOW : (TEXT_WINDOWS + 1) * WINDOW]
+    windows = (text[start : start + WINDOW] for start in range(0, len(text), WINDOW))
+    keys = torch.cat([read_by(engine, layer, window)[0] for window in windows]).double()
+    return found, keys.T @ keys / len(keys)
+
+
+def wish(engine: Any, layer: Any, fact: Fact) -> Any:
+    """Return what the layer has to write more, so that the wrong answer leads by ``MARGIN``: how far a
+    small step moves the lead is measured. Nothing for a fact that is wrong by so much already."""
+    step = STEP * float(layer.weight.data.float().norm(dim=1).mean()) * float(fact.key.norm())
+    _keys, logits = read_by(engine, layer, fact.ids, step * fact.towards)
+    slope = (fact.lead - float(logits[fact.right] - logits[fact.wrong])) / step
+    return max(fact.lead + MARGIN, 0.0) / slope * fact.towards if slope > 0 else 0 * fact.towards
+
+
+def read_by(engine: Any, layer: Any, ids: Sequence[int], more: Any = 0) -> tuple[Any, Any]:
+    """Return what the layer reads at each token, and the logits behind the last one, if it writes so much
+    more at the last token."""
+    import torch
+
+    read: list[Any] = []
+
+    def look(_module: Any, given: tuple[Any, ...], written: Any) -> Any:
+        read.append(given[0][0].float().clone())
+        moved = written.clone()
+        moved[0, -1] += more
+        return moved
+
+    hook = layer.register_forward_hook(look)
+    try:
+        with torch.no_grad():
+            window = torch.tensor([list(ids)], device=engine.device)
+            logits = engine.model(input_ids=window, use_cache=False, logits_to_keep=1).logits
+    finally:
+        hook.remove()
+    return read[0], logits[0, -1].float()
 
 
 def last_mlp(model: Any) -> Any:
@@ -150,23 +216,6 @@ def fork(engine: Any, item: Json) -> tuple[list[int], int, int]:
     right = texts[item["right"]][shared]
     wrong = next((ids[shared] for ids in texts if ids[shared] != right), right)
     return texts[0][:shared], right, wrong
-
-
-def _key(engine: Any, layer: Any, ids: Sequence[int]) -> tuple[Any, Any]:
-    """Return what the layer reads at the last of these tokens, and the length of the state it is added to."""
-    import torch
-
-    read: list[Any] = []
-    hook = layer.register_forward_pre_hook(
-        lambda _module, given: read.append(given[0][0, -1].float().clone())
-    )
-    try:
-        with torch.inference_mode():
-            window = torch.tensor([list(ids)], device=engine.device)
-            states = engine.model(input_ids=window, **STATES).hidden_states
-    finally:
-        hook.remove()
-    return read[0].clone(), states[-2][0, -1].float().norm().clone()
 
 
 # ---- words that move ---------------------------------------------------------------------------------
