@@ -42,6 +42,9 @@ def load(under: ArmUnderTest, model: LocalModel, baseline: LocalModel, fetch: Fe
     return loaded
 
 
+ELSEWHERE = "a server elsewhere uses energy that no counter here sees"
+
+
 def warm_up(under: ArmUnderTest, prompts: Sequence[Prompt], **limits: object) -> WarmUp:
     """Hand over the prompts and warm up; ``limits`` are further arguments of the warm-up."""
     encoded = under.stage("tokenise", replies.PROMPTS, **prompt_arguments(under.arm, prompts))
@@ -94,6 +97,8 @@ def profile(under: ArmUnderTest) -> None:
 def _energy(under: ArmUnderTest) -> EnergyReading:
     """Measure energy, again if others used the machine: a counter counts their work too. Baselines also
     measure the power of the idle device, which their variants share."""
+    if under.is_far:  # and each further request would be paid
+        return EnergyReading(None, energy_valid=False, code="elsewhere", reason=ELSEWHERE)
     idle_s = IDLE_S if under.arm.is_baseline else 0.0
     for _attempt in range(SOLO_ATTEMPTS):
         found = under.stage("energy", replies.ENERGY, idle_s=idle_s)

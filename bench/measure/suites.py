@@ -26,6 +26,9 @@ def answer(under: ArmUnderTest) -> None:
     if under.known.random_weights:
         return under.record(suites_reason="random weights have no behaviour to lose")
     for suite in asked:
+        if under.is_far and not suite.output_tokens:
+            under.record(suites_reason=f"{suite.name}: a server elsewhere gives no likelihoods of choices")
+            continue
         if under.turns == 1 and not suite.output_tokens and not under.is_cascade:
             under.record(
                 suites_reason=f"{suite.name}: an answer that comes as a whole has no log-likelihoods"
