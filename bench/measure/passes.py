@@ -20,6 +20,7 @@ from bench.workloads import Prompt
 # A disturbed solo pass is repeated. The last attempt counts, and its noise is recorded beside it.
 SOLO_ATTEMPTS = 2
 IDLE_S = 10.0  # METRICS 4.5
+ELSEWHERE = "a server elsewhere uses energy that no counter here sees"
 
 
 def begin(under: ArmUnderTest) -> None:
@@ -40,9 +41,6 @@ def load(under: ArmUnderTest, model: LocalModel, baseline: LocalModel, fetch: Fe
     loaded = under.stage("load", replies.LOAD, **load_arguments(under.arm, model, baseline, fetch), **checks)
     under.loaded_with(loaded)
     return loaded
-
-
-ELSEWHERE = "a server elsewhere uses energy that no counter here sees"
 
 
 def warm_up(under: ArmUnderTest, prompts: Sequence[Prompt], **limits: object) -> WarmUp:
