@@ -61,9 +61,12 @@ WORKER_MAY_IMPORT = (
     "models.weight_files",
     *WORKER_SIDE,
 )
-# Inside functions only, for schemes that keep what they made, read a text to calibrate, or files in parts: an
-# interpreter that runs these has the harness's own packages too.
-WORKER_MAY_CALL = ("models.cache", "models.gguf_parts", "texts")
+# Inside functions only, for schemes that keep what they made, read a text to calibrate, or files in parts,
+# and for a cascade whose large model is a server: an interpreter that runs these has the harness's packages.
+WORKER_MAY_CALL = (
+    *("models.cache", "models.gguf_parts", "texts"),
+    *(f"serving.{name}" for name in ("address", "client", "connection", "reply")),
+)
 ENGINES = {
     "torch",
     "transformers",

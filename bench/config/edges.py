@@ -13,7 +13,9 @@ from bench.config.support import why_unsupported
 from bench.models.reference import named_or_path
 from bench.models.registry import FindModel
 from bench.optimisations import routes
-from bench.yaml_source import KeyPath, YamlSource
+from bench.pricing.apis import must_be_known
+from bench.serving.address import address
+from bench.yaml_source import KeyPath, YamlSource, blaming
 
 
 def edge_of(steps: Sequence[Optimisation]) -> Any | None:
@@ -59,11 +61,23 @@ def check_edge(
         if routes(step.verb):
             raise source.error((*inner, place), "an edge model cannot be a cascade itself")
     check_questions(source, dict(steps[last].params), (*path, last))
+    _check_cloud(source, dict(steps[last].params).get("cloud"), (*path, last, "cloud"))
     check_order(source, edge.optimise, inner)
     check_shapes(source, named_or_path(edge.model), edge.optimise, inner, find)
     device = edge_runtime(runtime, edge)
     why = why_unsupported(source, device, edge.optimise, ("runtime", "device"), inner, is_baseline=False)
     return f"the edge model: {why}" if why else None
+
+
+def _check_cloud(source: YamlSource, cloud: Any, path: KeyPath) -> None:
+    """Check the address of a server in the place of the large model, and that its price is in the list."""
+    if cloud is None:
+        return
+    with blaming(source, (*path, "url")):
+        address(cloud.url)
+    if cloud.price is not None:
+        with blaming(source, (*path, "price")):
+            must_be_known(cloud.price)
 
 
 def check_limits_of_cascades(source: YamlSource, limits: Iterable[str], groups: Sequence[Group]) -> None:

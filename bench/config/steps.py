@@ -61,6 +61,8 @@ def _step(source: YamlSource, raw: object, path: KeyPath, engine: str) -> Optimi
         _must_write(source, str(params[key]), (*path, key))
     if routes(verb):
         params["edge"] = _edge(source, params["edge"], (*path, "edge"), engine)
+        if params.get("cloud", ...) is None:  # the large model is here, as it always was: nothing to name
+            del params["cloud"]
     return Optimisation(verb, str(raw[verb]), tuple(sorted(params.items())))
 
 

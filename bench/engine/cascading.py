@@ -55,7 +55,7 @@ class Cascade(Engine):
         self.edge, self.cloud, self.rule, self.threshold, self.link = edge, cloud, rule, threshold, link
         self.same_tokens = same_tokens
         self.model, self.runs_on = cloud.model, cloud.runs_on
-        self._known: dict[tuple[int, ...], tuple[list[int], int]] = {}
+        self._known: dict[tuple[int, ...], tuple[list[int], str]] = {}
         self._longest = 0
         self._done: list[Cascaded] = []
         edge.watch(rule.of_step)
@@ -70,7 +70,7 @@ class Cascade(Engine):
         """Answer a batch: the edge model all of it, the large model those requests that the rule sends on."""
         tokens = self._longest or new_tokens
         read = [self.edge_reads(prompt) for prompt in prompts]
-        tried = self._try([ids for ids, _size in read], tokens)
+        tried = self._try([ids for ids, _text in read], tokens)
         sent = [self.rule.escalates(score, self.threshold) for score in tried.scores]
         done = [
             Cascaded(score, escalated, tried.seconds)
@@ -80,8 +80,8 @@ class Cascade(Engine):
         chosen = [place for place, escalated in enumerate(sent) if escalated]
         if chosen:
             asked = [prompts[place] for place in chosen]
-            sizes = [read[place][1] for place in chosen]
-            better, counted = self._escalate(asked, sizes, [done[place] for place in chosen], tokens)
+            texts = [read[place][1] for place in chosen]
+            better, counted = self._escalate(asked, texts, [done[place] for place in chosen], tokens)
             for place, answer, request in zip(chosen, better, counted, strict=True):
                 done[place] = request
                 answers[place] = answer if request.from_cloud else answers[place]
@@ -109,7 +109,7 @@ class Cascade(Engine):
         return self.cloud.encode(self.edge.text(before_end(answer, set(self.edge.end_ids()))))
 
     def _escalate(
-        self, prompts: Sequence[Sequence[int]], sizes: Sequence[int], before: Sequence[Cascaded], tokens: int
+        self, prompts: Sequence[Sequence[int]], texts: Sequence[str], before: Sequence[Cascaded], tokens: int
     ) -> tuple[list[list[int]], list[Cascaded]]:
         """Send requests over the link, let the large model answer them, and carry the answers back.
 
@@ -117,12 +117,13 @@ class Cascade(Engine):
         what was spent until then is counted.
         """
         count, cloud_s, link_s = len(prompts), 0.0, 0.0
+        sizes = [len(text.encode()) for text in texts]
         answers: list[list[int]] = [[] for _ in prompts]
         crossed, received = [0] * count, [0] * count
         offline = False
         try:
             link_s += self.link.carry(sum(sizes), "up")
-            crossed = list(sizes)
+            crossed = sizes
             started = perf_counter_ns()
             generation = _decode(self.cloud, prompts, tokens)
             answers, ends = self.cloud.tokens(generation), set(self.cloud.end_ids())
@@ -144,15 +145,15 @@ class Cascade(Engine):
             for one, size, back in zip(before, crossed, received, strict=True)
         ]
 
-    def edge_reads(self, prompt: Sequence[int]) -> tuple[list[int], int]:
-        """Return a prompt in the edge model's tokens, and the bytes of its text."""
+    def edge_reads(self, prompt: Sequence[int]) -> tuple[list[int], str]:
+        """Return a prompt in the edge model's tokens, and its text."""
         known = self._known.get(tuple(prompt))
         if known is None:  # it was cut, or the beginning of a text was put before it
             begin = self.cloud.begin_ids()
             bare = list(prompt[len(begin) :]) if tuple(prompt[: len(begin)]) == tuple(begin) else list(prompt)
             text = self.cloud.text(bare)
             ids = list(prompt) if self.same_tokens else [*self.edge.begin_ids(), *self.edge.encode(text)]
-            known = self._known[tuple(prompt)] = ids, len(text.encode())
+            known = self._known[tuple(prompt)] = ids, text
         return known
 
     def step(self, generation: Routed) -> None:
@@ -176,14 +177,14 @@ class Cascade(Engine):
         theirs = ids if self.same_tokens else [*self.edge.begin_ids(), *self.edge.encode(text)]
         begin = self.cloud.begin_ids()
         ours = [*begin, *ids]
-        self._known[tuple(ours)] = ours if self.same_tokens else theirs, len(text.encode())
+        self._known[tuple(ours)] = ours if self.same_tokens else theirs, text
         return ids
 
     def encode_chat(self, message: str) -> list[int]:
         """Return a chat message in the large model's template, and remember it in the edge model's."""
         ids = self.cloud.encode_chat(message)
         theirs = ids if self.same_tokens else self.edge.encode_chat(message)
-        self._known[tuple(ids)] = theirs, len(message.encode())
+        self._known[tuple(ids)] = theirs, message
         return ids
 
     def begin_ids(self) -> tuple[int, ...]:

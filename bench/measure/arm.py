@@ -22,6 +22,7 @@ from bench.machine.gpus import gpu_for
 from bench.machine.nvml import Gpu
 from bench.machine.proc import session_of
 from bench.measure import replies
+from bench.measure.clouds import token_prices
 from bench.measure.context import RunContext as RunContext
 from bench.measure.events import Began
 from bench.measure.replies import Asked, Command, Reply
@@ -86,6 +87,11 @@ class ArmUnderTest:
     def is_cascade(self) -> bool:
         """Return whether a small model answers first, and each request is routed."""
         return any(routes(step.verb) for step in self.arm.optimise)
+
+    @property
+    def is_far(self) -> bool:
+        """Return whether it is a cascade whose large model is a server elsewhere."""
+        return any(dict(step.params).get("cloud") is not None for step in self.arm.optimise)
 
     @property
     def asked(self) -> Asked:
@@ -192,7 +198,7 @@ def _told(arm: Arm, step: Optimisation, baseline: LocalModel, fetch: Fetch | Non
     small = replace(arm, model=model, runtime=runtime, optimise=edge.optimise)
     load = load_arguments(small, fetch(small.model), baseline, fetch)
     more = {"learn": learn} if (learn := questions(params)) else {}
-    return {**module, "params": {}, "told": told(params), "edge": load, **more}
+    return {**module, "params": {}, "told": {**told(params), **token_prices(params)}, "edge": load, **more}
 
 
 def _with_models(step: Optimisation, fetch: Fetch | None, place: Place) -> dict[str, object]:

@@ -26,6 +26,9 @@ def answer(row: ArmUnderTest) -> None:
     if row.known.random_weights:
         return row.record(suites_reason="random weights have no behaviour to lose")
     for suite in asked:
+        if row.is_far and not suite.output_tokens:
+            row.record(suites_reason=f"{suite.name}: a server elsewhere gives no likelihoods of choices")
+            continue
         if row.turns == 1 and not suite.output_tokens and not row.is_cascade:
             row.record(suites_reason=f"{suite.name}: an answer that comes as a whole has no log-likelihoods")
             continue

@@ -56,7 +56,8 @@ def why_no_drift(base: ArmUnderTest, variant: ArmUnderTest) -> str | None:
         return "random weights have no quality to lose"
     if variant.cascade is not None:
         words = "a cascade has no distribution over the next token: one of two models answers each request"
-        other = "; the edge model has another tokenizer, so replies are compared as texts"
+        whose = "a server elsewhere" if variant.is_far else "the edge model"
+        other = f"; {whose} has another tokenizer, so replies are compared as texts"
         return words if variant.cascade["same_tokens"] else words + other
     if variant.arm.runtime.task is None and 1 in (base.turns, variant.turns):
         return "an answer that comes as a whole has no logits to compare"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
 
@@ -19,7 +20,10 @@ RATE = Metric(
     "went on to the large model",
 )  # fmt: skip
 EDGE = Metric("edge_usd_per_request", "USD", "lower", "Σ edge_s · R_edge/3600 ÷ N", "paid for the edge")
-CLOUD = Metric("cloud_usd_per_request", "USD", "lower", "Σ cloud_s · R_cloud ÷ N", "paid for the cloud")
+CLOUD = Metric(
+    "cloud_usd_per_request", "USD", "lower", "Σ cloud_s · R_cloud ÷ N, or Σ tokens · their prices ÷ N",
+    "paid for the cloud",
+)  # fmt: skip
 EGRESS = Metric(
     "egress_usd_per_request",
     "USD",
@@ -33,6 +37,7 @@ LINK = Metric("link_ms", "ms", "lower", "mean link_s of requests that went on", 
 SENT = Metric("sent_bytes", "B", "lower", "mean of requests that went on", "text to the cloud")
 RECEIVED = Metric("received_bytes", "B", "lower", "mean of requests that went on", "text from the cloud")
 PLACE = 5.6
+MOST_REASONS = 3  # why no answer of a server came
 METRICS = (RATE, EDGE, CLOUD, EGRESS, STAYED, WENT, LINK, SENT, RECEIVED)
 
 
@@ -55,6 +60,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         "rule": terms["rule"],
         "threshold": terms["threshold"],
         "same_tokens": terms["same_tokens"],
+        **({"refused": _refused(sent)} if any(one.refused for one in sent) else {}),
         **({"learnt": _learnt(terms)} if terms.get("learnt") else {}),
     }
     stayed, went = _durations(arm)
@@ -89,6 +95,12 @@ def _paid(done: Sequence[Cascaded], terms: Json, by: Rates) -> Figures:
     }
 
 
+def _refused(sent: Sequence[Cascaded]) -> list[list[object]]:
+    """Return [why no answer came, of how many requests], the most frequent first."""
+    why = Counter(one.refused for one in sent if one.refused)
+    return [[reason, count] for reason, count in why.most_common(MOST_REASONS)]
+
+
 def _learnt(terms: Json) -> list[list[object]]:
     """Return [suite, questions that trained the rule, those that both models answered the same]."""
     return [[one["suite"], one["n"], one["same"]] for one in terms["learnt"]]
@@ -115,11 +127,20 @@ def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
         return {}
     done: Sequence[Cascaded] = arm.cascaded
     count = len(done)
-    edge_s, cloud_s = (math.fsum(getattr(one, key) for one in done) for key in ("edge_s", "cloud_s"))
+    edge_s = math.fsum(one.edge_s for one in done)
     received = sum(one.received_bytes for one in done)
     return {
         RATE.key: f"{sum(one.escalated for one in done)} / {count}",
         EDGE.key: f"{edge_s:.6g} * {by.edge_usd_per_s:.6g} / {count}",
-        CLOUD.key: f"{cloud_s:.6g} * {by.cloud_usd_per_s:.6g} / {count}",
+        CLOUD.key: f"{_worked_cloud(done, by)} / {count}",
         EGRESS.key: f"{received} * {by.egress_usd_per_byte:.6g} / {count}",
     }
+
+
+def _worked_cloud(done: Sequence[Cascaded], by: Rates) -> str:
+    """Return the dollars of the large model before they are shared out: of its seconds, or of tokens."""
+    if by.tokens_usd is None:
+        return f"{math.fsum(one.cloud_s for one in done):.6g} * {by.cloud_usd_per_s:.6g}"
+    tokens = (sum(one.billed_in for one in done), sum(one.billed_out for one in done))
+    each = (f"{n} * {usd:.6g}" for n, usd in zip(tokens, by.tokens_usd, strict=True))
+    return f"({' + '.join(each)})"

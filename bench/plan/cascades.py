@@ -87,6 +87,8 @@ def _not_planned(row: Row, workload: Mapping[str, Any], slo: Slo) -> str | None:
         return f"it was measured {batch} requests at a time, so the seconds of a single one are not known"
     if not sent or not value_of(row.figure(cascade.RATE)):
         return f"none of its {n} requests went on, so the seconds of the large model are not known"
+    if _is_far(row):
+        return "its large model is a server elsewhere, which bills tokens: bench price RUN --against api"
     if offline:
         return f"the link was down for {offline} of its {n} requests; measure it without an outage"
     edge, cloud = _notes(row, cascade.EDGE), _notes(row, cascade.CLOUD)
@@ -95,6 +97,11 @@ def _not_planned(row: Row, workload: Mapping[str, Any], slo: Slo) -> str | None:
             "run.json is of an earlier version, without the seconds of each side; --hardware computes it anew"
         )
     return None
+
+
+def _is_far(row: Row) -> bool:
+    steps = row.evidence.steps if row.evidence else ()
+    return any((step.get("cascade") or {}).get("cloud") for step in steps)
 
 
 def _option(run: RunSummary, row: Row) -> CascadeOption:

@@ -71,13 +71,27 @@ def offer(ref: str, mix: TokenMix, day: dt.date) -> ApiOffer:
     Raises UsageError for an unknown provider or model, which names the nearest, and for a model without a
     price for text on that day.
     """
-    if ref.lower() not in _known():
-        hint = did_you_mean(ref.lower(), _known(), "write it as provider/model")
-        raise UsageError(f"no API called {ref!r} in {list_version()} ({hint})")
+    must_be_known(ref)
     found = offer_if_any(ref, mix, day)
     if found is None:
         raise UsageError(f"{ref} has no price for text on {day} in {list_version()}")
     return found
+
+
+def must_be_known(ref: str) -> None:
+    """Raise UsageError for a provider or model that the list does not have; the nearest is named."""
+    if ref.lower() not in _known():
+        hint = did_you_mean(ref.lower(), _known(), "write it as provider/model")
+        raise UsageError(f"no API called {ref!r} in {list_version()} ({hint})")
+
+
+def token_usd(ref: str, day: dt.date) -> tuple[float, float]:
+    """Return the dollars of a token in and of a token out of a short request, from two of them.
+
+    Raises UsageError as ``offer`` does.
+    """
+    one, two = (offer(ref, TokenMix(1000, tokens), day).request_usd for tokens in (1000, 2000))
+    return (2 * one - two) / 1000, (two - one) / 1000
 
 
 def offer_if_any(ref: str, mix: TokenMix, day: dt.date) -> ApiOffer | None:

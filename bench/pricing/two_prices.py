@@ -2,6 +2,7 @@
 
 Pure functions. An edge second is paid whether the request goes on or not, and a second in which the cloud
 works is paid whether its answer arrives or not. Waiting for the link costs time, and no dollars.
+A large model that is a server elsewhere is paid for tokens in the place of seconds.
 """
 
 from __future__ import annotations
@@ -20,11 +21,16 @@ BYTES_PER_GB: Final = 1e9
 
 @dataclass(frozen=True)
 class Rates:
-    """Dollars per second of the edge device and of the cloud, and per byte that leaves the cloud."""
+    """Dollars per second of the edge device and of the cloud, and per byte that leaves the cloud.
+
+    A large model that is a server elsewhere bills tokens in and out, and no seconds; then ``tokens_usd`` has
+    the dollars of each.
+    """
 
     edge_usd_per_s: float
     cloud_usd_per_s: float
     egress_usd_per_byte: float
+    tokens_usd: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,14 @@ def rates(terms: Mapping[str, Any], cloud: Price) -> Rates:
         edge_usd_per_s=float(terms["edge_usd_per_hour"]) / 3600,
         cloud_usd_per_s=second_usd(cloud),
         egress_usd_per_byte=float(terms["egress_usd_per_gb"]) / BYTES_PER_GB,
+        tokens_usd=_of_tokens(terms.get("cloud")),
     )
+
+
+def _of_tokens(cloud: Mapping[str, Any] | None) -> tuple[float, float] | None:
+    if cloud is None:
+        return None
+    return float(cloud["usd_per_input_token"]), float(cloud["usd_per_output_token"])
 
 
 def second_usd(price: Price) -> float:
@@ -64,6 +77,14 @@ def bill(requests: Sequence[Cascaded], by: Rates) -> Bill:
     """Return what these requests cost."""
     return Bill(
         edge_usd=math.fsum(one.edge_s for one in requests) * by.edge_usd_per_s,
-        cloud_usd=math.fsum(one.cloud_s for one in requests) * by.cloud_usd_per_s,
+        cloud_usd=_cloud_usd(requests, by),
         egress_usd=sum(one.received_bytes for one in requests) * by.egress_usd_per_byte,
     )
+
+
+def _cloud_usd(requests: Sequence[Cascaded], by: Rates) -> float:
+    """Return what the large model is paid: for its seconds, or for the tokens that a server bills."""
+    if by.tokens_usd is None:
+        return math.fsum(one.cloud_s for one in requests) * by.cloud_usd_per_s
+    in_usd, out_usd = by.tokens_usd
+    return sum(one.billed_in for one in requests) * in_usd + sum(one.billed_out for one in requests) * out_usd

@@ -13,6 +13,8 @@ class Cascaded:
     on; with ``offline`` no reply came back, and the edge's answer stood. ``edge_s`` and ``cloud_s`` are the
     seconds in which each model worked on it, a batch's shared out evenly, and ``link_s`` those that the link
     took, waiting for one that was down included. The bytes are those of the texts that crossed the link.
+    A large model that is a server elsewhere is paid for the ``billed_in`` and ``billed_out`` tokens of a
+    request, and ``refused`` says why no answer of it came back; ``''`` if one did.
     """
 
     score: float
@@ -23,6 +25,9 @@ class Cascaded:
     sent_bytes: int = 0
     received_bytes: int = 0
     offline: bool = False
+    billed_in: int = 0
+    billed_out: int = 0
+    refused: str = ""
 
     @property
     def reached(self) -> bool:

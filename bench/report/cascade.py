@@ -22,10 +22,22 @@ def _sent(rate: Figure) -> str:
     n, sent, offline = (rate.notes.get(key) or 0 for key in ("n", "escalated", "offline"))
     if not sent:
         return "no request went on, so the large model answered nothing"
-    lost = f", and the link was down for {offline}" if offline else ""
+    lost = _lost(rate, offline)
     if sent == n:
         return f"every request went on{lost}, so the edge model's work comes on top"
     return f"{sent} of {n} requests went on to the large model{lost}"
+
+
+def _lost(rate: Figure, offline: int) -> str:
+    """Say of how many requests no answer came, and why."""
+    if not offline:
+        return ""
+    found = rate.notes.get("refused")
+    listed = found if isinstance(found, list | tuple) else ()
+    why = [f"{one[0]} ({one[1]})" for one in listed if isinstance(one, list | tuple) and len(one) == 2]
+    if not why:
+        return f", and the link was down for {offline}"
+    return f", and of {offline} no answer came, so the edge's stood: {', '.join(why)}"
 
 
 def _learnt(rate: Figure) -> str:

@@ -84,6 +84,7 @@ class FigureBlock(Block):
     passes: Count | None = None
     escalated: Number | None = None  # how many, or of a half that was held out their share
     offline: Count | None = None
+    refused: list[list[Any]] | None = None
     learnt: list[Learnt] | None = None
     usd_per_hour: Amount | None = None
     power_usd_per_hour: Amount | None = None

@@ -95,6 +95,7 @@ class Client:
             kept = self._idle.pop()
             if not kept.open:
                 continue
+            trip.connected = True
             try:
                 await self._ask(kept, request, reply)
             except Lost:
@@ -106,6 +107,7 @@ class Client:
         begun_ns = time.monotonic_ns()
         connection = await connect(self.settings.server, self._trust)
         trip.connect_ns += time.monotonic_ns() - begun_ns
+        trip.connected = True
         await self._ask(connection, request, reply)
 
     async def _ask(self, connection: Connection, request: bytes, reply: Reply) -> None:

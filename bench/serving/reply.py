@@ -113,6 +113,7 @@ class Trip:
     def __init__(self, number: int, asked: Asked, scheduled_ns: int, sent_ns: int) -> None:
         self.number, self.asked, self.scheduled_ns, self.sent_ns = number, asked, scheduled_ns, sent_ns
         self.attempts = self.reconnects = self.connect_ns = 0
+        self.connected = False  # there was a connection, so the request may have been read
         self.status: Status = "failed"
         self.reason = ""
         self.reply = Reply()

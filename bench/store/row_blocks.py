@@ -109,6 +109,16 @@ class Learnt(Block):
     same: Count
 
 
+class Cloud(Block):
+    """A server in the place of a cascade's large model, and what it bills for a token."""
+
+    url: Whole
+    model: Whole
+    source: Whole
+    usd_per_input_token: Above0
+    usd_per_output_token: Above0
+
+
 class Cascade(Block):
     """The terms of a cascade: its rule, and what its two sides cost."""
 
@@ -121,6 +131,7 @@ class Cascade(Block):
     egress_usd_per_gb: Amount
     same_tokens: bool
     learnt: list[Learnt] = Field(default_factory=list)
+    cloud: Cloud | None = None
 
 
 class Pinned(Block):

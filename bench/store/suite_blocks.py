@@ -10,6 +10,7 @@ from bench.store.values import Block, Count, Hex, Name, Nats, Number, Reply, Sec
 
 MOST_ITEMS = 5000
 MOST_LAYERS = 100_000
+MOST_REASON = 200  # letters of why no answer came
 MOST_CHECKED = 100  # letters of what an instruction asks for
 Values = Annotated[list[Share], Field(min_length=1, max_length=100)]  # of one document, by metric
 
@@ -61,6 +62,9 @@ class Routed(Block):
     sent_bytes: Count = 0
     received_bytes: Count = 0
     offline: bool = False
+    billed_in: Count = 0
+    billed_out: Count = 0
+    refused: Annotated[str, Field(max_length=MOST_REASON)] = ""
 
 
 class OfOneModel(Block):

@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.engine import Engine
 from bench.engine.cascading import Cascade
+from bench.engine.far import FarCascade
 from bench.errors import NonFiniteOutput
 from bench.link import LinkDown
 from bench.records import Answered, BothAnswered, Cascaded, Json, SuiteAnswers
@@ -53,6 +54,8 @@ def _of_item(engine: Cascade, item: Json, tokens: int) -> tuple[Cascaded | None,
     if not math.isfinite(score):
         raise NonFiniteOutput("the edge model put out NaN or infinite logits, so its answer has no score")
     request = Cascaded(score, engine.rule.escalates(score, engine.threshold), edge_s)
+    if isinstance(engine, FarCascade):
+        return _by_server(engine, item, request, edge, tokens)
     cloud = None
     try:
         sent = len("".join((item["prompt"], *item.get("choices", ()))).encode())
@@ -67,6 +70,15 @@ def _of_item(engine: Cascade, item: Json, tokens: int) -> tuple[Cascaded | None,
     except LinkDown as down:
         request = replace(request, link_s=request.link_s + down.waited_s, offline=True)
     return (None, None, None) if cloud is None and not request.offline else (request, edge, cloud)
+
+
+def _by_server(
+    engine: FarCascade, item: Json, request: Cascaded, edge: Answer, tokens: int
+) -> tuple[Cascaded, Answer, Answer]:
+    """Return the same where the large model is a server elsewhere."""
+    prompt = suite.prompt_of(engine.cloud, item)
+    found = engine.far.ask(item["prompt"], len(prompt), tokens)
+    return found.told(request, len(item["prompt"].encode())), edge, found.text
 
 
 def _by_edge(engine: Cascade, item: Json, tokens: int) -> tuple[Answer, float | None]:

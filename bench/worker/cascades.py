@@ -14,6 +14,7 @@ from bench.engine import Engine, one_off
 from bench.engine.cascading import Cascade
 from bench.engine.confidence import LearningRule, Rule
 from bench.engine.evidence import Check, check
+from bench.engine.far import FarCascade
 from bench.engine.stepping import probe
 from bench.link import Link, LinkSettings
 from bench.records import Cascaded, Json, Loaded
@@ -55,9 +56,8 @@ def made(
     asked = step["told"]
     rule: Rule = importlib.import_module(step["module"]).RULE.with_settings(asked.get("settings", {}))
     same = same_tokenizer(directory, Path(step["edge"]["directory"]))
-    cascade = Cascade(
-        edge, cloud, rule, asked["threshold"], Link(LinkSettings.of(asked["link"])), same_tokens=same
-    )
+    both = edge, cloud, rule, asked["threshold"], Link(LinkSettings.of(asked["link"]))
+    cascade = _beside(asked.get("cloud"), *both, same_tokens=same)
     learnt: list[Json] = []
     if isinstance(rule, LearningRule):
         learnt = learning.learn(cascade, rule, step["learn"], _probe(cascade))
@@ -70,6 +70,15 @@ def made(
     own = _step(step, (perf_counter_ns() - started) / 1e9, checks, cascade, found)
     own["cascade"]["learnt"] = learnt
     return cascade, found, [*steps, {**own, "one_off": bills}], checks
+
+
+def _beside(far: Json | None, *both: Any, same_tokens: bool) -> Cascade:
+    """Return the cascade of both models, or of the edge model and a server elsewhere."""
+    if far is None:
+        return Cascade(*both, same_tokens=same_tokens)
+    from bench.worker.endpoint import Endpoint
+
+    return FarCascade(*both, same_tokens=same_tokens, far=Endpoint(far))
 
 
 def _step(
@@ -88,7 +97,7 @@ def _step(
             **step["told"],
             "rule": step["module"].rpartition(".")[2].replace("_", "-"),
             "sure": cascade.rule.sure,
-            "same_tokens": cascade.same_tokens,
+            "same_tokens": cascade.same_tokens and not isinstance(cascade, FarCascade),
             "edge_parameters": edge.parameters,
         },
     }
@@ -102,28 +111,33 @@ def _probe(cascade: Cascade) -> list[int]:
 
 def _decides(cascade: Cascade) -> list[Check]:
     """Check the score of a short reply against one pass of the edge model, and that each side of the
-    threshold gives the reply of its own model. The link stays out of it."""
+    threshold gives the reply of its own model. The link stays out of it. A server elsewhere is not asked:
+    its requests are paid, and none would be said in the row."""
     threshold, link = cascade.threshold, cascade.link
     cascade.link = Link(NO_LINK)
     prompt = _probe(cascade)
-    ids, _size = cascade.edge_reads(prompt)
-    reply, theirs = _alone(cascade.edge, ids), _alone(cascade.cloud, prompt)
+    ids, _text = cascade.edge_reads(prompt)
+    reply, elsewhere = _alone(cascade.edge, ids), isinstance(cascade, FarCascade)
+    goes: bool | None = None
     try:
         kept, stayed = _forced(cascade, prompt, escalate=False)
-        sent, went = _forced(cascade, prompt, escalate=True)
+        if not elsewhere:
+            sent, went = _forced(cascade, prompt, escalate=True)
+            goes = went.from_cloud and sent == _alone(cascade.cloud, prompt)
     finally:
         cascade.threshold, cascade.link = threshold, link
     score = _of_one_pass(cascade.edge, cascade.rule, ids, reply)
     rounded = cascade.edge.facts().dtype != "float32"
     near = math.isclose(stayed.score, score, rel_tol=APART_ROUNDED if rounded else APART, abs_tol=1e-4)
     stays = not stayed.escalated and kept == cascade.in_our_tokens(reply)
-    goes = went.from_cloud and sent == theirs
     again = cascade.rule.scored_twice
-    return [
+    found = [
         check(again, f"{stayed.score:.5g}", near, f"{score:.5g}"),
         check("a request that the rule keeps has the edge's reply", stays, stays, True),
-        check("a request that the rule sends on has the large model's reply", goes, goes, True),
     ]
+    if goes is not None:
+        found.append(check("a request that the rule sends on has the large model's reply", goes, goes, True))
+    return found
 
 
 def _alone(engine: Engine, prompt: Sequence[int]) -> list[int]:

@@ -45,7 +45,7 @@ def learn(
 
 def _key(cascade: Cascade, asked: Mapping[str, Json], probe: Sequence[int]) -> str:
     seen = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())
-    theirs, _size = cascade.edge_reads(probe)
+    theirs, _text = cascade.edge_reads(probe)
     for engine, ids in ((cascade.edge, theirs), (cascade.cloud, probe)):
         seen.update(engine.logits(list(ids)).cpu().contiguous().numpy().tobytes())
     return f"cascade-learnt {seen.hexdigest()}"

@@ -16,6 +16,7 @@ from bench.drift.behaviour import suites_of
 from bench.errors import ConfigError, UsageError
 from bench.link import LinkSettings
 from bench.measure.arm import models_of
+from bench.measure.clouds import token_prices
 from bench.models.reference import Named
 from bench.runs.sides import sides_of
 
@@ -210,3 +211,65 @@ def test_within_a_config_nothing_is_relative_to_a_cascade(tmp_path: Path, key: s
     with pytest.raises(UsageError, match=f"gate.{key}: the baseline is no cascade"):
         sides_of(spec, None)  # type: ignore[arg-type]
     assert len(sides_of(spec, Path("python"))) == 2  # type: ignore[arg-type]
+
+
+USD = "usd_per_1m_input: 0.5, usd_per_1m_output: 2"
+CLOUD = f'        cloud: {{url: "http://10.0.0.5:8000", model: large, {USD}}}\n'
+
+
+def test_a_server_may_stand_in_the_place_of_the_large_model(tmp_path: Path) -> None:
+    (arm,) = read(tmp_path, LAST, LAST + CLOUD).groups[0].variants  # type: ignore[attr-defined]
+    step = dict(arm.optimise[0].params)
+    assert str(step["cloud"]) == "large at http://10.0.0.5:8000 for 0.5 + 2 USD/1M tokens"
+    assert token_prices(step)["cloud"] == {
+        "url": "http://10.0.0.5:8000", "model": "large", "api": "chat", "timeout_s": 60.0,
+        "source": "the config",
+        "usd_per_input_token": pytest.approx(0.5e-6), "usd_per_output_token": pytest.approx(2e-6),
+    }  # fmt: skip
+    (plain,) = read(tmp_path).groups[0].variants  # type: ignore[attr-defined]
+    assert "cloud" not in dict(plain.optimise[0].params)
+    assert token_prices(dict(plain.optimise[0].params)) == {}
+
+
+def test_its_price_may_be_one_of_the_list(tmp_path: Path) -> None:
+    """GPT-5: 1.25 dollars a million tokens in, 10 out."""
+    listed = CLOUD.replace(USD, "price: openai/gpt-5")
+    (arm,) = read(tmp_path, LAST, LAST + listed).groups[0].variants  # type: ignore[attr-defined]
+    found = token_prices(dict(arm.optimise[0].params))["cloud"]
+    assert found["usd_per_input_token"] == pytest.approx(1.25e-6)
+    assert found["usd_per_output_token"] == pytest.approx(10e-6)
+    assert found["source"].startswith("genai-prices ")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("http://10.0.0.5:8000", "ftp://x", "begins with http:// or https://"),
+        ("http://10.0.0.5:8000", "http://me:secret@x", "no user and no password"),
+        (USD, "price: openai/gpt-5-nan", "did you mean"),
+        ("usd_per_1m_input: 0.5, ", "", "give either price, or usd_per_1m_input and usd_per_1m_output"),
+        ("usd_per_1m_output: 2", "usd_per_1m_output: 2, price: openai/gpt-5", "give either price"),
+        ("usd_per_1m_input: 0.5", "usd_per_1m_input: 0", "must be above 0"),
+        ("model: large", "model: large, timeout_s: 0", "timeout_s must be above 0"),
+        ("model: large", "model: large, key: abc", "unknown key"),
+    ],
+)
+def test_a_server_that_cannot_be_asked_is_refused(tmp_path: Path, old: str, new: str, problem: str) -> None:
+    assert old in CLOUD
+    with pytest.raises(ConfigError, match=r"test\.yaml") as caught:
+        read(tmp_path, LAST, LAST + CLOUD.replace(old, new))
+    assert problem in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("more", ["        link: {round_trip_ms: 5}\n", "        egress_usd_per_gb: 1\n"])
+def test_a_network_that_is_there_is_not_simulated_too(tmp_path: Path, more: str) -> None:
+    with pytest.raises(ConfigError, match="cloud is a real network"):
+        read(tmp_path, LAST, LAST + CLOUD + more)
+
+
+def test_a_rule_that_learns_needs_the_large_model_here(tmp_path: Path) -> None:
+    file = tmp_path / "test.yaml"
+    file.write_text(TEXT.replace("log-probability", "learnt").replace("-0.5", "0.5") + CLOUD)
+    with pytest.raises(ConfigError, match="a rule that learns asks the large model here"):
+        read_config(file)

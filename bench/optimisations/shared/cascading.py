@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
-from bench.engine.confidence import Rule
+from bench.engine.confidence import LearningRule, Rule
 from bench.link import LinkSettings
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 MOST_USD = 1000.0
+MOST_USD_PER_1M = 1e5
 NO_LINK = LinkSettings()
-COMMON = ("edge", "threshold", "link", "egress_usd_per_gb")  # settings of every rule
+COMMON = ("edge", "threshold", "link", "egress_usd_per_gb", "cloud")  # settings of every rule
 A_DEVICE = {"model": "smollm2-135m", "usd_per_hour": 0.01}
 
 
@@ -62,17 +63,53 @@ class Edge:
 
 
 @dataclass(frozen=True)
+class Cloud:
+    """The block ``cloud``: a server of the OpenAI kind answers in the place of the row's own model. ``url``
+    is its address and ``model`` its name for the model, ``api`` which of its two endpoints is asked. A token
+    costs what ``price`` bills, a ``provider/model`` of genai-prices, or ``usd_per_1m_input`` and
+    ``usd_per_1m_output``: no answer is free. ``timeout_s`` is the most seconds of a request."""
+
+    url: str
+    model: str
+    api: Literal["chat", "completions"] = "chat"
+    price: str | None = None
+    usd_per_1m_input: float | None = None
+    usd_per_1m_output: float | None = None
+    timeout_s: float = 60.0
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        given = (self.usd_per_1m_input, self.usd_per_1m_output)
+        if (self.price is None) == (given == (None, None)) or (None in given and given != (None, None)):
+            raise ValueError("give either price, or usd_per_1m_input and usd_per_1m_output")
+        if any(usd is not None and not 0 < usd <= MOST_USD_PER_1M for usd in given):
+            raise ValueError(f"a price of tokens must be above 0 and at most {MOST_USD_PER_1M:g}")
+        if not 0 < self.timeout_s <= 3600:
+            raise ValueError("timeout_s must be above 0 and at most an hour")
+        if not 0 < len(self.model) <= 300 or not self.model.isprintable():
+            raise ValueError("model must be a name of 1 to 300 letters")
+
+    def __str__(self) -> str:
+        usd = self.price or f"{self.usd_per_1m_input:g} + {self.usd_per_1m_output:g} USD/1M tokens"
+        return f"{self.model} at {self.url} for {usd}"
+
+
+@dataclass(frozen=True)
 class CascadeParams:
     """``edge`` is the small model. ``link`` is the network between it and the large model, which delays;
-    bytes that leave the cloud cost ``egress_usd_per_gb``, 0 if nothing is billed for them."""
+    bytes that leave the cloud cost ``egress_usd_per_gb``, 0 if nothing is billed for them. With ``cloud`` a
+    server answers in the place of the large model, over the network that is there."""
 
     rule: ClassVar[Rule]  # of the scheme, whose settings are a subclass
     edge: Edge
     threshold: float
     link: LinkSettings = NO_LINK
     egress_usd_per_gb: float = 0.0
+    cloud: Cloud | None = None
 
     def __post_init__(self) -> None:
+        self._must_fit_a_server()
         if not 0 <= self.egress_usd_per_gb <= MOST_USD:
             raise ValueError(f"egress_usd_per_gb must be 0 to {MOST_USD:g}, not {self.egress_usd_per_gb:g}")
         low, high = self.rule.range
@@ -80,6 +117,15 @@ class CascadeParams:
             most = "" if math.isinf(high) else f" to {high:g}"
             words = f"at most {high:g}" if math.isinf(low) else f"{low:g}{most or ' or more'}"
             raise ValueError(f"threshold must be {words}, not {self.threshold:g}: no score is beyond it")
+
+    def _must_fit_a_server(self) -> None:
+        """Raise ValueError for what does not go with a server in the place of the large model."""
+        if self.cloud is None:
+            return
+        if self.link != NO_LINK or self.egress_usd_per_gb:
+            raise ValueError("link and egress_usd_per_gb are for a large model here: cloud is a real network")
+        if isinstance(self.rule, LearningRule):
+            raise ValueError("a rule that learns asks the large model here, and cloud is somewhere else")
 
 
 def told(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,61 @@
+"""Ask a server of the OpenAI kind in the place of a cascade's large model, one request after the other.
+
+A request that the server refuses (429, 5xx, no such model) is not computed and costs nothing but the wait.
+One that it began to answer is paid, whole or not. Where the connection broke before anything came back
+nobody knows, so the request is counted as if all of its answer had been computed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from bench.engine.far import FarAnswer
+from bench.records import Json
+
+NANOSECONDS = 1e9
+MOST_LETTERS = 120  # of a reason
+MOST_TEXT = 20_000  # letters of an answer
+
+
+class Endpoint:
+    """A server, by the block ``cloud`` of a cascade. Connections are kept for the life of the worker."""
+
+    def __init__(self, told: Json) -> None:
+        from bench.serving.address import address
+        from bench.serving.client import Client, Settings
+        from bench.serving.connection import must_be_installed
+
+        must_be_installed()
+        server = address(told["url"])
+        how = Settings(server, told["model"], told["api"], timeout_s=float(told["timeout_s"]))
+        self._client, self._loop = Client(how), asyncio.new_event_loop()
+
+    def ask(self, text: str, input_tokens: int, output_tokens: int) -> FarAnswer:
+        """Send one request, and wait for its end."""
+        from bench.serving.reply import Asked
+
+        asked = Asked(text, input_tokens, output_tokens)
+        trip = self._loop.run_until_complete(self._client.trip(0, asked))
+        return _answer(trip, input_tokens, output_tokens)
+
+
+def _answer(trip: Any, input_tokens: int, output_tokens: int) -> FarAnswer:
+    """Return what a trip brought back."""
+    sample, reply = trip.sample(None), trip.reply
+    seconds = max(sample.end_ns - sample.sent_ns, 1) / NANOSECONDS
+    n_in = sample.n_in or max(input_tokens, 1)
+    if reply.streamed:
+        empty = reply.finish is not None and not reply.arrivals  # the model had nothing to say
+        whole = sample.ok or empty
+        text = _plain("".join(one.event.text for one in reply.arrivals)) if whole else None
+        reason = "" if whole else f"the answer broke off: {sample.reason}"
+        return FarAnswer(text, seconds, n_in, sample.n_out, reason[:MOST_LETTERS])
+    if reply.status is None and trip.connected:
+        return FarAnswer(None, seconds, n_in, output_tokens, f"no answer: {sample.reason}"[:MOST_LETTERS])
+    return FarAnswer(None, seconds, reason=sample.reason[:MOST_LETTERS])
+
+
+def _plain(text: str) -> str:
+    """Return a text that can be written into a file: JSON can hold half of a pair of surrogates."""
+    return text[:MOST_TEXT].encode("utf-8", "replace").decode()
