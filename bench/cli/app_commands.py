@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.cli.compare_options import CompareOptions, must_be_one_question
-from bench.cli.showing import showing
+from bench.cli.whose_fault import showing
 from bench.config.spec import Spec
 from bench.errors import BenchError, ExitCode, IntegrityError, UsageError
 from bench.formatting import did_you_mean, one_line, row_title

@@ -10,7 +10,7 @@ import typer
 
 from bench.cli.app import app
 from bench.cli.options import AsJson, RunDirectory
-from bench.cli.showing import showing
+from bench.cli.whose_fault import showing
 from bench.errors import UsageError
 from bench.formatting import did_you_mean, format_significant, one_line, with_ordinals
 

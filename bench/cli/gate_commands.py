@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.cli.app_commands import load
 from bench.cli.gate_run import GateOptions, job_summary, job_without_verdict, judged, must_be_used, sayer
-from bench.cli.showing import showing
+from bench.cli.whose_fault import showing
 from bench.errors import BenchError, ExitCode, InterruptedRun
 
 __all__ = ["CalibrateOptions", "GateOptions", "calibrate", "gate"]

@@ -13,7 +13,7 @@ from bench.bounded import must_be_regular
 from bench.cli.app_commands import load
 from bench.cli.idle_options import refuse_idle
 from bench.cli.output import command_ci, speakable
-from bench.cli.showing import showing
+from bench.cli.whose_fault import showing
 from bench.config.spec import Spec
 from bench.errors import BenchError, UsageError
 from bench.gate import DEFAULT_CAP

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench.cli.app import app
 from bench.cli.options import taking
 from bench.cli.plan_options import PlanOptions, must_be_one_plan
-from bench.cli.showing import showing
+from bench.cli.whose_fault import showing
 from bench.errors import UsageError
 
 if TYPE_CHECKING:

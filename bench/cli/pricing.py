@@ -12,7 +12,7 @@ import typer
 
 from bench.cli.app import app
 from bench.cli.options import Against, AsJson
-from bench.cli.showing import showing
+from bench.cli.whose_fault import showing
 from bench.errors import UsageError
 
 if TYPE_CHECKING:

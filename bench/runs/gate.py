@@ -117,8 +117,7 @@ def gate_spec(
         }
         hopeless = cannot_fail(cap, wanted, spec)
         tell(Noted(f"gate: {hopeless or beforehand(calibration, strictest(wanted))}"))
-        extras = _extras(wanted, head["mode"])
-        whole_run = any(rule.needs_rows for rule in wanted)
+        extras, whole_run = _extras(wanted, head["mode"]), any(rule.needs_rows for rule in wanted)
         price = _price_at(_of_limits(plan), spec) if plan.commits else None
         return measure(Work(spec, text, head, fetch, extras, whole_run, earlier, tell, price), out)
 

@@ -67,7 +67,7 @@ def judging(place: Path | str) -> Iterator[None]:
 
     Every record has its schema when this begins. What is left are records that do not fit together, such as a
     variant without a baseline, or numbers whose product is no number. It is for what was read, not for what
-    was just measured, and for no page: an error in a page is a bug of ours (``bench/cli/showing.py``).
+    was just measured, and for no page: an error in a page is a bug of ours (``bench/cli/whose_fault.py``).
     """
     try:
         yield

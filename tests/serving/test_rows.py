@@ -365,7 +365,7 @@ def test_a_run_goes_on_where_it_was_interrupted(
 ) -> None:
     rows = "\n".join(f'  - {{name: a{n}, runtime: {{url: "{urls[1]}"}}}}' for n in range(2))
     path = written(tmp_path, urls, rows)
-    real = served.ServedRun.run
+    real = served.ServedRun.first
 
     def interrupted(self: served.ServedRun) -> None:
         if self.row.arm.name == "a1":
@@ -373,12 +373,12 @@ def test_a_run_goes_on_where_it_was_interrupted(
             time.sleep(0.01)
         real(self)
 
-    monkeypatch.setattr(served.ServedRun, "run", interrupted)
+    monkeypatch.setattr(served.ServedRun, "first", interrupted)
     with pytest.raises(InterruptedRun):
         run_spec(read_config(path), tmp_path / "out")
     (directory,) = (tmp_path / "out").iterdir()
     assert [row.status for row in load_run(directory).rows] == ["ok", "ok", "interrupted"]
-    monkeypatch.setattr(served.ServedRun, "run", real)
+    monkeypatch.setattr(served.ServedRun, "first", real)
     run_spec(read_config(path), tmp_path / "out", resume=directory)
     run = load_run(directory)
     assert [row.status for row in run.rows] == ["ok", "ok", "ok"]
