@@ -29,7 +29,7 @@ from bench.errors import UsageError
 from bench.formatting import did_you_mean
 
 PREFIX = "inference_cost_bench."
-_loaded: dict[tuple[str, str], ModuleType] = {}
+_loaded: dict[tuple[str, ...], ModuleType] = {}  # by kind, name and the directories of the kind
 
 
 @cache
@@ -105,7 +105,8 @@ def load(kind: str, name: str, fits: Callable[[ModuleType], bool] = lambda modul
 
     What was loaded once is not looked for again: a check of a sweep of 999 cells loads 32,000 times.
     """
-    loaded = _loaded.get((kind, name))
+    key = (kind, name, *_home(kind).__path__)
+    loaded = _loaded.get(key)
     if loaded is not None and sys.modules.get(loaded.__name__) is loaded:
         return loaded
     known = names(kind)
@@ -113,8 +114,8 @@ def load(kind: str, name: str, fits: Callable[[ModuleType], bool] = lambda modul
         offered = [other for other, module in each(kind) if fits(module)] or known
         hint = did_you_mean(name, offered, f"known: {', '.join(offered)}")
         raise UsageError(f"no {_one_of(kind)} called {name[:60]!r} ({hint})")
-    _loaded[kind, name] = _imported(kind, name, module_name(kind, name))
-    return _loaded[kind, name]
+    _loaded[key] = _imported(kind, name, module_name(kind, name))
+    return _loaded[key]
 
 
 def _imported(kind: str, name: str, module: str) -> ModuleType:
