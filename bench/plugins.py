@@ -20,6 +20,7 @@ import importlib
 import importlib.util
 import os
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from types import ModuleType
@@ -28,6 +29,7 @@ from bench.errors import UsageError
 from bench.formatting import did_you_mean
 
 PREFIX = "inference_cost_bench."
+_loaded: dict[tuple[str, ...], ModuleType] = {}  # by kind, name and the directories of the kind
 
 
 @cache
@@ -99,13 +101,21 @@ def module_name(kind: str, name: str) -> str:
 
 def load(kind: str, name: str, fits: Callable[[ModuleType], bool] = lambda module: True) -> ModuleType:
     """Return the plug-in module. Raises UsageError if it is unknown; the message names the nearest plug-in
-    for which ``fits`` is true."""
+    for which ``fits`` is true.
+
+    What was loaded once is not looked for again: a check of a sweep of 999 cells loads 32,000 times.
+    """
+    key = (kind, name, *_home(kind).__path__)
+    loaded = _loaded.get(key)
+    if loaded is not None and sys.modules.get(loaded.__name__) is loaded:
+        return loaded
     known = names(kind)
     if name not in known:
         offered = [other for other, module in each(kind) if fits(module)] or known
         hint = did_you_mean(name, offered, f"known: {', '.join(offered)}")
         raise UsageError(f"no {_one_of(kind)} called {name[:60]!r} ({hint})")
-    return _imported(kind, name, module_name(kind, name))
+    _loaded[key] = _imported(kind, name, module_name(kind, name))
+    return _loaded[key]
 
 
 def _imported(kind: str, name: str, module: str) -> ModuleType:

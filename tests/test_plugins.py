@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,17 @@ def test_a_place_that_is_not_there_has_none(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(bench.probes, "__path__", [str(tmp_path / "nowhere")])
     assert plugins.names("probes") == ()
     assert plugins.packages("probes") == {}
+
+
+def test_what_was_loaded_is_not_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check of a sweep of 999 cells loads 32,000 times, and looked into the directories each time."""
+    module = plugins.load("probes", "page-faults")
+    looked: list[str] = []
+    monkeypatch.setattr(plugins, "names", lambda kind: looked.append(kind) or ("page-faults",))
+    assert [plugins.load("probes", "page-faults") for _ in range(3)] == [module] * 3
+    assert looked == []
+    monkeypatch.delitem(sys.modules, module.__name__)  # it is to be imported anew
+    assert plugins.load("probes", "page-faults") is not module
+    assert looked == ["probes"]
+    monkeypatch.undo()
+    assert plugins.load("probes", "page-faults") is module

@@ -35,7 +35,8 @@ class Ending:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for one, handler in self._before.items():
-            signal.signal(one, handler)
+            if handler is not None:  # one that was not set from Python cannot be put back
+                signal.signal(one, handler)
 
     async def heeding(self, work: Coroutine[object, object, Answer]) -> Answer:
         """Await ``work``, which SIGTERM cancels from now on; call it in the main task of an event loop."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from bench.cli.app import app
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from bench.plan.fleet import Stream
     from bench.plan.options import Option
     from bench.pricing.hardware import HardwarePrice
+    from bench.results.run_summary import RunSummary
 
 CPU_ERROR = (
     "where it was checked (docs/cost.md), it was 0.75 to 1.08 of a measured step, 0.76 to 0.97 of a prompt"
@@ -33,30 +33,48 @@ def plan(asked: PlanOptions) -> None:
     The queue of a server is simulated, and the highest rate at which enough requests are good is searched
     for. docs/cost.md derives a row by hand.
     """
+    must_be_one_plan(asked)
+    if asked.run is None:
+        shown = _answer(_of_card(asked), asked)
+    else:
+        with showing(asked.run):
+            shown = _shown(asked)
+    print(shown)
+
+
+def _shown(asked: PlanOptions) -> str:
+    """Return the plan of a run: of its replies, or of its texts if it is one of encoders."""
+    from bench.cli.pricing import priced
+    from bench.plan.encoded import is_of_encoders
+
+    assert asked.run is not None
+    run = priced(asked.run, next(iter(asked.hardware or ()), None), None, None, None, may_stay=True)
+    if is_of_encoders(run):
+        from bench.cli.encoder_plan import encoder_plan
+
+        return encoder_plan(run, asked)
+    return _answer(_of_run(run, asked), asked)
+
+
+def _answer(found: Plan, asked: PlanOptions) -> str:
     from bench.cli.plan_pages import plan_json, plan_page
     from bench.measure.clock import utc_now
     from bench.pricing.book import price_called
     from bench.report.formats import ascii_json, harmless
 
-    must_be_one_plan(asked)
-    with nullcontext() if asked.run is None else showing(asked.run):
-        found = _of_card(asked) if asked.run is None else _of_run(asked)
-        if asked.reserved is not None:
-            found = found.reserving(price_called(asked.reserved).hourly_usd)
-        others = asked.other_volumes(found.stream)
-        today = dt.date.fromisoformat(utc_now()[:10])
-        answer = found.answered(tuple(asked.api or ()), asked.cached, asked.token_ratio, today)
-        shown = (
-            ascii_json(plan_json(answer, others), indent=1)
-            if asked.as_json
-            else plan_page(harmless(answer), others)
-        )
-    print(shown)
+    if asked.reserved is not None:
+        found = found.reserving(price_called(asked.reserved).hourly_usd)
+    others = asked.other_volumes(found.stream)
+    today = dt.date.fromisoformat(utc_now()[:10])
+    answer = found.answered(tuple(asked.api or ()), asked.cached, asked.token_ratio, today)
+    if asked.as_json:
+        return ascii_json(plan_json(answer, others), indent=1)
+    return plan_page(harmless(answer), others)
 
 
-def _of_run(asked: PlanOptions) -> Plan:
+def _of_run(run: RunSummary, asked: PlanOptions) -> Plan:
     from bench.cli.app_commands import price_notes
-    from bench.cli.pricing import names_of_weights, priced
+    from bench.cli.pricing import names_of_weights
     from bench.measure.clock import utc_now
     from bench.plan.answer import Plan
     from bench.plan.cascades import cascades_of
@@ -64,9 +82,7 @@ def _of_run(asked: PlanOptions) -> Plan:
     from bench.plan.options import MOST_SIMULATED, measured_options, not_simulated
     from bench.plan.served import served_rows
 
-    assert asked.run is not None
-    slo, hardware = asked.target, next(iter(asked.hardware or ()), None)
-    run = priced(asked.run, hardware, None, None, None, may_stay=True)
+    slo = asked.target
     rows = served_rows(run)
     base = next((row for row in rows if row.is_baseline), rows[0])
     stream = Stream(asked.requests_per_day, base.mix.input_tokens, base.mix.output_tokens, asked.peak)

@@ -11,6 +11,7 @@ from bench.pricing.apis import TokenMix
 from bench.pricing.break_even import OwnServing
 from bench.pricing.cost import Price, kept_price, watt_hour_usd
 from bench.report.bands import band
+from bench.report.encoders import is_encoder
 from bench.report.reading import timed_interval
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary, in_turns
@@ -87,6 +88,8 @@ def _not_served(row: Row) -> str | None:
         return f"is {row.status}"
     if row.figure(cascade.EDGE) is not None:
         return "is a cascade: a part of its requests is paid for elsewhere, see its cost in the table"
+    if is_encoder(row):
+        return "writes no tokens, so nothing of it is billed by an API; `bench plan RUN` plans its texts"
     if _mix(row) is None:
         return "has no time of a whole request by itself"
     return None
@@ -103,19 +106,18 @@ def row_called(rows: list[Served], title: str) -> Served:
 
 def _served(run: RunSummary, row: Row) -> Served:
     first, step = (timed_interval(run, row, metric) for metric in (latency.TTFT, latency.TPOT))
-    mix, rate = _mix(row), row.figure(throughput.REQUESTS)
+    mix = _mix(row)
     assert mix is not None, "_not_served says so otherwise"
-    assert rate is not None, "there is no mix without it"
-    found = value_of(row.figure(requests.CACHED))
-    hit_rate = found if found is not None and found <= 1 else None
-    price = kept_price(run.price, run.run_id, row.facts.threads if row.facts else None)
+    share = value_of(row.figure(requests.CACHED))
+    hit_rate = share if share is not None and share <= 1 else None
+    own, price = own_serving(run, row)
     return Served(
         title=row.title,
         is_baseline=row.is_baseline,
         mix=mix,
         billed=replace(billed_mix(run, row) or mix, cached_share=hit_rate or 0.0),
         batch=int(row.workload.get("batch_size") or 1),
-        own=_own(run, row, price, rate.interval),
+        own=own,
         utilisation=price.utilisation,
         prefill_s=None if first is None else first.value / 1000,
         step_s=step.value / 1000 if step is not None else 0.0,
@@ -124,6 +126,14 @@ def _served(run: RunSummary, row: Row) -> Served:
         rented=run.price["ownership"] == "rented",
         hit_rate=hit_rate,
     )
+
+
+def own_serving(run: RunSummary, row: Row) -> tuple[OwnServing, Price]:
+    """Return a row that has requests a second as a server, and the price of the run."""
+    requests = row.figure(throughput.REQUESTS)
+    assert requests is not None, "only a row with requests a second is a server"
+    price = kept_price(run.price, run.run_id, row.facts.threads if row.facts else None)
+    return _own(run, row, price, requests.interval), price
 
 
 def billed_mix(run: RunSummary, row: Row) -> TokenMix | None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fakes import FakeEngine
 
-from bench.errors import NonFiniteOutput, Unsupported, VariantFailed
+from bench.errors import NonFiniteOutput, Unsupported
 from bench.records import Encoded
 from bench.worker import commands
 from bench.worker.commands import Worker
