@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from bench.cli.api_pages import count_words
 from bench.cli.idle_options import refuse_idle
-from bench.cli.listing import align
+from bench.cli.tables import align
 from bench.cli.plan_options import PlanOptions
 from bench.cli.plan_words import dollars
 from bench.formatting import format_significant

@@ -77,7 +77,8 @@ def estimate(run: RunRecord) -> Calibration | None:
     process_variance = max(unit_variance - batch_variance / m, 0.0)
     timed_s = statistics.fmean(_timed_s(unit) for unit in units)
     unit_s = statistics.fmean(unit.took_s for unit in units)
-    batches = _batches(process_variance, batch_variance, max(unit_s - timed_s, 0.1), timed_s / m)
+    start_s = max(unit_s - timed_s, 0.0)
+    batches = _batches(process_variance, batch_variance, max(start_s, 0.1), timed_s / m)
     if units[0].loads:
         batches = m  # the blocks of a pair of servers are always as many
     unit_sd = math.sqrt(process_variance + batch_variance / batches)
@@ -92,7 +93,7 @@ def estimate(run: RunRecord) -> Calibration | None:
         batch_sd=math.sqrt(batch_variance),
         intraclass_correlation=process_variance / ((process_variance + batch_variance) or 1.0),
         lag1_autocorrelation=_lag1([ratio for ratios in inner for ratio in ratios]),
-        seconds_per_unit=unit_s - timed_s + timed_s / m * batches,
+        seconds_per_unit=start_s + timed_s / m * batches,
         batches_measured=m,
         batches=batches,
         detectable=smallest_detectable(unit_sd, test),

@@ -231,6 +231,8 @@ def test_a_load_is_kept_if_its_drift_fails(  # type: ignore[no-untyped-def]
     baseline = tmp_path / "baseline"
     baseline.mkdir()
     well(baseline)
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    (baseline / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": 9, **sizes}))
     asked = ("--model", "x", "--key-env", "PLANTED", "--drift", "32", "--baseline", str(baseline))
     code, page, _ = said(url, *CLOSED, *asked)
     assert code == exit_code

@@ -408,7 +408,9 @@ def test_the_dollars_of_a_pair_by_hand(monkeypatch: Patch) -> None:
     desk = cascading(monkeypatch, (50,), (0.6,))
     desk.context = replace(desk.context, hour=hour)
     row = VariantRun(desk.group, desk.open_worker(desk.group.variants[0], "", desk.context), desk.fetch)
-    row.run()
+    row.first()
+    while not row.enough():
+        row.further()
     ours, theirs = 2 * (0.2 * 1e-5 + 0.6 * 1e-4), 2 * 0.1 * 1e-4
     found, wanted = row.ratio(row.valid()), pair_ratio([ours] * 4, [theirs] * 4, SAME_KERNELS)
     assert astuple(found.interval) == pytest.approx(astuple(wanted.interval))

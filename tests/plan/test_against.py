@@ -112,7 +112,11 @@ def free(monkeypatch: pytest.MonkeyPatch) -> str:
     real = offers.offer
 
     def offer(asked: str, mix: TokenMix, day: date) -> ApiOffer:
-        return ApiOffer(ref, 0.0, None, False, day) if asked == ref else real(asked, mix, day)
+        return (
+            ApiOffer(ref, 0.0, 0.0, None, caches=False, writes=False, since=day)
+            if asked == ref
+            else real(asked, mix, day)
+        )
 
     monkeypatch.setattr(offers, "offer", offer)
     return ref

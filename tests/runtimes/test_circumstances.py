@@ -27,6 +27,7 @@ from bench.runtimes._config import must_be_known
 from bench.runtimes._gguf import write
 from bench.worker import session, steps
 from bench.worker.commands import Worker
+from bench.worker.prompted import encoded
 
 CPU = Options(device="cpu", threads=1)
 EAGER = Options(device="cpu", threads=1, attention="eager")
@@ -173,7 +174,7 @@ def test_a_text_begins_as_the_tokenizer_says(tmp_path: Path) -> None:
         worker = Worker()
         worker.engine, worker.corpus = found, list(range(4, 40))
         assert worker._windows({"window": 4, "starts": [0, 8]}) == [[0, 4, 5, 6], [0, 12, 13, 14]]
-        assert worker._encode({"chat": False, "text": "ab", "tokens": None})[0] == 0
+        assert encoded(found, [{"chat": False, "text": "ab", "tokens": None}])[0][0] == 0
 
 
 # ---- decoding that is not what is scored ----------------------------------------------------------------
