@@ -728,10 +728,9 @@ def test_another_harness_does_not_continue(tmp_path: Path, monkeypatch: pytest.M
         run_spec(spec, tmp_path / "results", resume=directory)
 
 
+@pytest.mark.usefixtures("fake_runtime")
 @pytest.mark.fault(8)
-def test_a_harness_that_is_killed_leaves_a_run_to_resume(
-    tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_harness_that_is_killed_leaves_a_run_to_resume(tmp_path: Path) -> None:
     """kill −9 in the middle of the second variant: its workers die, and the run goes on from its journal."""
     spec_file = tmp_path / "config.yaml"
     script = f"""
@@ -748,7 +747,6 @@ def test_a_harness_that_is_killed_leaves_a_run_to_resume(
         spec = read_config(Path({str(spec_file)!r}))
         bench.runs.run.run_spec(spec, Path({str(tmp_path / "results")!r}), tell=tell)
     """
-    request.getfixturevalue("fake_runtime")
     measure = {**ONE, "max_disturbance": 1.0}  # nothing is patched in that process
     spec = config(tmp_path, [variant(tmp_path, "a"), variant(tmp_path, "b")], measure=measure)
     killed = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False, timeout=60)
