@@ -7,9 +7,9 @@ from dataclasses import asdict
 
 from bench.cli.api_pages import count_words
 from bench.cli.idle_options import refuse_idle
-from bench.cli.tables import align
 from bench.cli.plan_options import PlanOptions
 from bench.cli.plan_words import dollars
+from bench.cli.tables import align
 from bench.formatting import format_significant
 from bench.plan.answer import FORMULA_MONTH
 from bench.plan.encoded import FORMULA_TEXTS, PlannedEncoder, planned_encoders

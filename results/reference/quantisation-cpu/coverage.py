@@ -4,8 +4,8 @@
 
 For every row that at least three of the runs have: the cost ratio of each run, and whether its 95 % interval
 holds the median of the other runs. The median errs as the interval does, so that even right intervals hold it
-less often than 95 times in 100: the last line says how often, by simulation with normal errors. Rows that were
-not measured in a run are named and not counted.
+less often than 95 times in 100: the last line says how often, by simulation with normal errors. Rows that
+were not measured in a run are named and not counted.
 """
 
 import json
