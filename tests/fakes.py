@@ -117,7 +117,8 @@ def fake_model(directory: Path, *faults: Mapping[str, object], **settings: objec
     """A model directory that passes for a real one and tells the fake runtime how long things take, and how
     to break (see ``fake_runtimes/fake.py``)."""
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "config.json").write_text('{"model_type": "fake"}')
+    config = {"model_type": "fake", "hidden_size": 1, "num_hidden_layers": 1}
+    (directory / "config.json").write_text(json.dumps(config))
     header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
     (directory / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
     (directory / "fake.plan").write_text(json.dumps({"faults": list(faults), **settings}))

@@ -20,7 +20,9 @@ def shard(header: object, data: bytes = b"", length: int | None = None) -> bytes
 
 def well(directory: Path) -> Path:
     """The directory with a config and one tensor, in which nothing is wrong."""
-    (directory / "config.json").write_text('{"model_type": "llama"}')
+    (directory / "config.json").write_text(
+        '{"model_type": "llama", "hidden_size": 8, "num_hidden_layers": 1}'
+    )
     one = {"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
     (directory / "model.safetensors").write_bytes(shard(one, bytes(8)))
     check_directory(directory)

@@ -17,7 +17,7 @@ from bench.models.files import CONFIG_MAX_BYTES, TEXT_MAX_BYTES, check_files
 from bench.models.patterns import slow_pattern
 from bench.models.safetensors_header import TensorEntry
 from bench.models.shards import check_shards, read_headers
-from bench.models.sizes import BITS_MIN, Weights, misfit
+from bench.models.sizes import BITS_MIN, Weights, misfit, unnamed
 from bench.models.weight_files import INDEX
 from bench.models.weight_files import WHOLE as WHOLE_FILE
 
@@ -184,7 +184,10 @@ def _check_weights(directory: Path, weights: Sequence[Path]) -> None:
     check_shards(directory, by_file, listed, packed=packed)
     size = sum(tensor.end - tensor.begin for header in headers for tensor in header.values())
     names = (name for header in headers for name in header)
-    if said := misfit(json_object(config), Weights.of(names, size * 8 // BITS_MIN)):
+    sizes = json_object(config)
+    if missing := unnamed(sizes):
+        raise UsageError(f"{config}: no {missing}: a loader would make a model of its own default size")
+    if said := misfit(sizes, Weights.of(names, size * 8 // BITS_MIN)):
         raise UsageError(f"{config}: {printable(said)}")
 
 

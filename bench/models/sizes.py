@@ -23,6 +23,13 @@ INNER = ("intermediate_size", "n_inner", "ffn_dim", "d_ff", "feed_forward_length
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "expert_count")
 EXPERT_INNER = ("moe_intermediate_size", "expert_feed_forward_length")
 POSITIONS = ("n_positions",)
+# How wide and how deep a model is, in the words of every decoder that transformers 5.17 saves, and of older
+# files; a test holds them against its classes.
+WIDTHS = (*HIDDEN, "n_embed", "emb_dim", "dim", "backbone_hidden_size")
+DEPTHS = (
+    *LAYERS, "n_layers", "encoder_layers", "decoder_layers", "num_decoder_layers", "layer_types",
+    "block_types", "layers_block_type",
+)  # fmt: skip
 # What else is a number of rows or columns of some matrix, with ``hidden_size`` of the others at most.
 _A_SIZE = re.compile(r"(^|_)(size|dim|rank|heads|experts|width|channels)$|^vocab_size")
 _INDEX = re.compile(r"(?:^|\.)([0-9]{1,9})\.")
@@ -59,6 +66,21 @@ def misfit(config: Mapping[str, Any], weights: Weights) -> str | None:
                 made = f"{float(min(product, MOST_SAID)):.3g}"  # JSON has whole numbers that no float holds
                 return f"{named} make matrices of {made} weights, and the files hold {weights.most}"
     return None
+
+
+def unnamed(config: Mapping[str, Any]) -> str | None:
+    """Return the size that neither a config nor a block of it names. A loader would take the default of the
+    class for it, before it looks at the weights: a Llama whose config names no sizes has 27 GB."""
+    for keys in (WIDTHS, DEPTHS):
+        if not _names(config, keys):
+            return keys[0]
+    return None
+
+
+def _names(config: Mapping[str, Any], keys: tuple[str, ...]) -> bool:
+    if any(type(config.get(key)) in (int, list) for key in keys):
+        return True
+    return any(_names(block, keys) for block in config.values() if isinstance(block, Mapping))
 
 
 def _blocks(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -63,7 +63,10 @@ def model(files: dict[str, bytes]) -> Make:
 
     def make(place: Path) -> Words:
         (place / "file").mkdir()
-        for name, content in {"config.json": b'{"model_type": "llama"}', **files}.items():
+        for name, content in {
+            "config.json": b'{"model_type": "llama", "hidden_size": 8, "num_hidden_layers": 1}',
+            **files,
+        }.items():
             (place / "file" / name).write_bytes(content)
         return config("model: {path: FILE}\ndrift: {tokens: 0}\n")(place)
 

@@ -14,6 +14,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from warm import Warm
 
 from bench.engine.stepping import MOST_BELOW
+from bench.models import sizes
 
 ROOT = Path(__file__).resolve().parents[2]
 (TABLE,) = (ROOT / "results" / "reference" / "architectures").glob("transformers-*.jsonl")
@@ -27,6 +28,18 @@ def test_every_class_has_a_row() -> None:
     if TABLE.stem != f"transformers-{transformers.__version__}":
         pytest.skip(f"the table is of another version than {transformers.__version__}")
     assert [row["model_type"] for row in ROWS] == list(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+
+
+def test_every_class_saves_how_wide_and_how_deep_it_is() -> None:
+    """Else its checkpoints would be refused. Two make no config without the configs of their parts."""
+    unnamed: dict[str, str] = {}
+    for kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        if kind in ("musicgen", "musicgen_melody"):
+            continue
+        if missing := sizes.unnamed(transformers.AutoConfig.for_model(kind).to_diff_dict()):
+            unnamed[kind] = missing
+    drafts = ("gemma4_assistant", "gemma4_unified_assistant")  # their depth is in a config of a part
+    assert unnamed == dict.fromkeys(drafts, "num_hidden_layers")
 
 
 def test_every_class_is_measured_or_has_a_reason() -> None:

@@ -53,7 +53,7 @@ def safetensors(header: object = None, data: bytes = b"\0" * 16, length: int | N
 
 def model_directory(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
-    (path / "config.json").write_text('{"model_type": "llama"}')
+    (path / "config.json").write_text('{"model_type": "llama", "hidden_size": 8, "num_hidden_layers": 1}')
     (path / "model.safetensors").write_bytes(safetensors())
     return path
 

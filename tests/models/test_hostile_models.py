@@ -329,6 +329,28 @@ def test_sizes_that_the_weights_do_not_have(model: Path, keys: dict[str, object]
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("config", "missing"),
+    [
+        ({}, "hidden_size"),
+        ({"num_hidden_layers": 1}, "hidden_size"),
+        ({"hidden_size": None, "num_hidden_layers": 1}, "hidden_size"),
+        ({"hidden_size": 8}, "num_hidden_layers"),
+        ({"hidden_size": 8, "text_config": {"n_layer": 1}}, None),
+        ({"text_config": {"d_model": 8, "layer_types": ["mamba"]}}, None),
+    ],
+)
+def test_sizes_that_a_config_does_not_name(
+    model: Path, config: dict[str, object], missing: str | None
+) -> None:
+    """The loader took those of a Llama of 27 GB."""
+    (model / "config.json").write_text(json.dumps({"model_type": "llama", **config}))
+    if missing is None:
+        check_directory(model)
+    else:
+        assert refused(model).endswith(f"no {missing}: a loader would make a model of its own default size")
+
+
 @pytest.mark.parametrize("card", all_models(), ids=lambda card: card.name)
 def test_the_sizes_of_every_known_model_fit_its_weights(
     card: ModelFile, monkeypatch: pytest.MonkeyPatch

@@ -28,7 +28,7 @@ def write(file: Path, *names: str) -> None:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    (tmp_path / "config.json").write_text('{"model_type": "llama", "hidden_size": 8, "num_hidden_layers": 1}')
     write(tmp_path / ONE, "a", "b")
     write(tmp_path / TWO, "c")
     index(tmp_path, {"a": ONE, "b": ONE, "c": TWO})
