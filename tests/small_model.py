@@ -11,6 +11,8 @@ import pytest
 from bench.errors import UsageError
 from bench.models.checks import check_directory
 
+SIZED = {"model_type": "llama", "hidden_size": 8, "num_hidden_layers": 1}
+
 
 def shard(header: object, data: bytes = b"", length: int | None = None) -> bytes:
     """A safetensors file; ``length`` is what it says of its header's."""
@@ -20,9 +22,7 @@ def shard(header: object, data: bytes = b"", length: int | None = None) -> bytes
 
 def well(directory: Path) -> Path:
     """The directory with a config and one tensor, in which nothing is wrong."""
-    (directory / "config.json").write_text(
-        '{"model_type": "llama", "hidden_size": 8, "num_hidden_layers": 1}'
-    )
+    (directory / "config.json").write_text(json.dumps(SIZED))
     one = {"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
     (directory / "model.safetensors").write_bytes(shard(one, bytes(8)))
     check_directory(directory)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from config_files import Write, changed, refusal
+from small_model import SIZED
 
 from bench.config.reader import read_config
 from bench.models.reference import Hub, LocalPath, Named, Random
@@ -33,7 +34,7 @@ def test_ways_to_name_a_model(write: Write, text: str, model: object) -> None:
 
 def model_directory(path: Path, **config: object) -> Path:
     path.mkdir(parents=True)
-    (path / "config.json").write_text(json.dumps({"model_type": "llama", **config}))
+    (path / "config.json").write_text(json.dumps({**SIZED, **config}))
     (path / "tokenizer.json").write_text("{}")
     header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
     (path / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)

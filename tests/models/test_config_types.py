@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import small_model
-from small_model import refused, well
+from small_model import SIZED, refused, well
 
 from bench.models.checks import PACKED_BESIDE, PACKED_IN, SIZES, WHOLE, check_directory
 from bench.models.config_types import FILES, MODEL, ROPE
@@ -58,7 +58,7 @@ def test_each_key_has_right_and_wrong_values() -> None:
 def test_every_wrong_type_is_a_sentence(model: Path) -> None:
     count = 0
     for file, key, value in wrong():
-        (model / file).write_text(json.dumps({"model_type": "llama", key: value}))
+        (model / file).write_text(json.dumps({**SIZED, key: value}))
         said = refused(model)
         assert f"{file}: {key} is " in said, (key, value, said)
         assert "\n" not in said
@@ -102,7 +102,7 @@ def test_within_the_config_of_the_text(model: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_models_have_stays(model: Path, key: str, value: object) -> None:
-    (model / "config.json").write_text(json.dumps({"model_type": "llama", key: value}))
+    (model / "config.json").write_text(json.dumps({**SIZED, key: value}))
     check_directory(model)
 
 
@@ -126,7 +126,7 @@ def test_every_default_of_transformers_stays() -> None:
 @pytest.mark.parametrize("method", PACKED_IN)
 def test_plain_weights_that_a_config_calls_packed(model: Path, method: str) -> None:
     packed = {"quant_method": method, **({"load_in_4bit": True} if method == "bitsandbytes" else {})}
-    (model / "config.json").write_text(json.dumps({"model_type": "llama", "quantization_config": packed}))
+    (model / "config.json").write_text(json.dumps({**SIZED, "quantization_config": packed}))
     said = refused(model)
     assert f"quant_method is {method}, and no tensor" in said
     assert "they are F32" in said

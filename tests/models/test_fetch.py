@@ -68,7 +68,7 @@ def fake_convert(
 
 
 IN_A_DIRECTORY = {
-    "config.json": b'{"model_type": "bert"}',
+    "config.json": b'{"model_type": "bert", "hidden_size": 8, "num_hidden_layers": 1}',
     "model.safetensors": safetensors(),
     "1_Pooling/config.json": b'{"pooling_mode_mean_tokens": true}',
 }
@@ -398,9 +398,12 @@ def test_weights_beside_the_model_file_are_used_where_they_lie(beside: Path, own
     assert kept(own_cache) == []
 
 
+CHANGED = b'{"hidden_size": 8, "num_hidden_layers": 1} '
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "more.safetensors"])
 def test_weights_beside_the_model_file_that_changed_are_refused(beside: Path, name: str) -> None:
-    (beside / name).write_bytes(safetensors(data=b"\1" * 16) if name.endswith("safetensors") else b"{} ")
+    (beside / name).write_bytes(safetensors(data=b"\1" * 16) if name.endswith("safetensors") else CHANGED)
     with pytest.raises(BenchError, match=r"checksum mismatch: .*mine-weights.* changed, added or removed"):
         ensure(Named("mine"))
 

@@ -334,7 +334,6 @@ def test_sizes_that_the_weights_do_not_have(model: Path, keys: dict[str, object]
     [
         ({}, "hidden_size"),
         ({"num_hidden_layers": 1}, "hidden_size"),
-        ({"hidden_size": None, "num_hidden_layers": 1}, "hidden_size"),
         ({"hidden_size": 8}, "num_hidden_layers"),
         ({"hidden_size": 8, "text_config": {"n_layer": 1}}, None),
         ({"text_config": {"d_model": 8, "layer_types": ["mamba"]}}, None),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ggufs import gguf
-from small_model import refused, shard
+from small_model import SIZED, refused, shard
 
 from bench.errors import UsageError
 from bench.models.checks import check_directory
@@ -103,7 +103,9 @@ def test_an_index_that_works_although_it_is_old(model: Path) -> None:
     check_directory(model)
     index(model, {"a": ONE, "b.weight": ONE, "c": TWO})
     assert "b.weight is in none of the files" in refused(model)
-    (model / "config.json").write_text('{"quantization_config": {"quant_method": "quanto"}}')
+    (model / "config.json").write_text(
+        json.dumps({**SIZED, "quantization_config": {"quant_method": "quanto"}})
+    )
     check_directory(model)
 
 

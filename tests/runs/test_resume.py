@@ -225,7 +225,8 @@ def other_draft(tmp_path: Path) -> None:
 
 
 def other_settings(tmp_path: Path) -> None:
-    (tmp_path / "base" / "config.json").write_text('{"model_type": "fake", "rope_theta": 2.0}')
+    config = tmp_path / "base" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "rope_theta": 2.0}))
 
 
 @pytest.mark.parametrize(
