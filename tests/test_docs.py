@@ -6,12 +6,11 @@ import importlib.util
 import re
 import subprocess
 import sys
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import yaml
+from loaded_script import loaded_script
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
@@ -22,22 +21,12 @@ def named(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def script(name: str) -> ModuleType:
-    """A script of scripts/, which has no suffix."""
-    loader = SourceFileLoader(f"script_{name}", str(ROOT / "scripts" / name))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize(
     "name", ["commands.md", "config.md", "metrics.md", "models.md", "prices.md", "schemes.md"]
 )
 def test_generated_pages_are_what_the_code_says(name: str) -> None:
     """Otherwise: ``.venv/bin/python scripts/docs``."""
-    made: dict[str, str] = script("docs").pages()
+    made: dict[str, str] = loaded_script("docs").pages()
     assert (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8") == made[name]
 
 

@@ -5,26 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
-from pathlib import Path
 from types import ModuleType
 
 import pytest
+from loaded_script import loaded_script
 
 from bench.machine.noise import Ticks
-
-SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "drift-cost"
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    loader = SourceFileLoader("drift_cost_script", str(SCRIPT))
-    spec = spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    loader.exec_module(module)
-    return module
+    return loaded_script("drift-cost")
 
 
 class Recorded:

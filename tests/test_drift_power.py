@@ -7,8 +7,6 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +17,7 @@ from drift_power import campaign, plants, sheet
 from drift_power.campaign import Planted
 from drift_power.plants import planted
 from drift_power.sheet import smallest_found
+from loaded_script import loaded_script
 from scipy import stats
 
 from bench.engine import Options
@@ -30,7 +29,6 @@ from bench.runtimes.transformers import TransformersEngine
 from bench.stats.proportions import least_change
 from bench.worker import suite as asking
 
-SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "drift-power"
 WORDS = {" she": 1, " he": 2, " her": 3, " his": 4}
 
 
@@ -280,11 +278,7 @@ def test_a_line_that_was_cut_off_is_asked_again(tmp_path: Path) -> None:
 def script(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, list[str]]]:
     """The script on a tiny model: (the tables, the lines of its journal)."""
     path = tmp_path / "journal.jsonl"
-    loader = SourceFileLoader("drift_power_script", str(SCRIPT))
-    spec = spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    loader.exec_module(module)
+    module = loaded_script("drift-power")
 
     def run(*more: str) -> tuple[str, list[str]]:
         few = ["--model", "tiny-gemma3", "--items", "4", "--suites", "factuality,bias", "--seeds", "1"]
@@ -300,7 +294,7 @@ def test_a_campaign_that_is_stopped_and_goes_on(
 ) -> None:
     """Two steps of noise, then words that move; what is in the journal is not asked again."""
     monkeypatch.setattr(runtime, "load", lambda *_: gemma)
-    monkeypatch.setattr(plants, "_other_threads", nullcontext)  # two threads crawl where others compute
+    monkeypatch.setattr(plants, "other_threads", nullcontext)  # two threads crawl where others compute
     tables, nothing = script("--minutes", "0")
     assert len(nothing) == 1
     assert "plant" in tables

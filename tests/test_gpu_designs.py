@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -11,22 +9,17 @@ from typing import Any
 
 import pytest
 import torch
+from loaded_script import loaded_script
 
 from bench.config.blocks import MeasureBlock
 from bench.config.reader import read_config
 
-SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "gpu-designs"
 DESIGNS = ("steps", "requests", "abba")
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    loader = importlib.machinery.SourceFileLoader("gpu_designs", str(SCRIPT))
-    spec = importlib.util.spec_from_loader("gpu_designs", loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
+    return loaded_script("gpu-designs")
 
 
 @pytest.mark.parametrize("design", DESIGNS)

@@ -6,31 +6,24 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from loaded_script import loaded_script
 from peer_drift import llama_perplexity, ours
 from scipy.special import log_softmax, rel_entr, softmax
 
 from bench.worker.score import compared
 
-SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "peer-drift"
 VOCABULARY, ROWS = 60, 12
 
 
 @pytest.fixture
 def script() -> ModuleType:
-    loader = SourceFileLoader("peer_drift_script", str(SCRIPT))
-    spec = spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    loader.exec_module(module)
-    return module
+    return loaded_script("peer-drift")
 
 
 def drawn(spread: float, apart: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[int]]:

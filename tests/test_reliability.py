@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from loaded_script import loaded_script
 
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = {"fault": 37, "bad_input": 46}
@@ -15,12 +14,7 @@ KINDS = {"fault": 37, "bad_input": 46}
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    loader = SourceFileLoader("reliability_table", str(ROOT / "scripts" / "reliability-table"))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
+    return loaded_script("reliability-table")
 
 
 def test_the_page_is_what_the_tests_say(script: ModuleType) -> None:

@@ -66,7 +66,7 @@ class VariantRun(Pairs):
         """Go on from the pairs of an earlier attempt, in its design."""
         super().take_up(row, baseline)
         self._base_facts = baseline.facts
-        self._apart = any(unit.design == designs.ABBA for unit in row.units)
+        self._apart = any(unit.apart for unit in row.units)
 
     # ---- pairs -----------------------------------------------------------------------------------
 

@@ -97,6 +97,7 @@ def _context(
 ) -> RunContext:
     """Return the context of every pass; with ``once`` a row gets ``measure.processes`` pairs and no more."""
 
+    @cache
     def hour(threads: int | None) -> Price:
         return kept_price(price_of_spec(spec), spec.name, threads)
 

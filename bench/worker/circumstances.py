@@ -44,12 +44,12 @@ def _again(engine: Engine, ids: Sequence[int], other: Sequence[int], how: str) -
     facts = engine.facts()
     if not engine.TORCH or facts.on_gpu or facts.threads is None:
         return None
-    with _other_threads():
+    with other_threads():
         return engine.logits(ids)
 
 
 @contextmanager
-def _other_threads() -> Iterator[None]:
+def other_threads() -> Iterator[None]:
     """Compute with one thread, or with two where there is one."""
     import torch
 

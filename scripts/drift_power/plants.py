@@ -23,6 +23,7 @@ from bench import plugins
 from bench.drift.behaviour import Suite
 from bench.records import Json
 from bench.texts import read_text
+from bench.worker.circumstances import other_threads
 
 PAIRS = ((" she", " he"), (" her", " his"), (" woman", " man"), (" girl", " boy"), (" mother", " father"))
 WRITERS = ("o_proj", "down_proj")  # the layers that write into the residual stream, in models built as Llama
@@ -44,7 +45,7 @@ def suite_of(name: str) -> Suite:
 def planted(engine: Any, plant: str, strength: float, seed: int) -> Iterator[None]:
     """Change the model's weights; put the old ones back afterwards."""
     if plant == ITSELF:
-        with _other_threads():
+        with other_threads():
             yield
         return
     kept = copy.deepcopy(engine.model.state_dict())
@@ -53,18 +54,6 @@ def planted(engine: Any, plant: str, strength: float, seed: int) -> Iterator[Non
         yield
     finally:
         engine.model.load_state_dict(kept)
-
-
-@contextmanager
-def _other_threads() -> Iterator[None]:
-    import torch
-
-    usual = torch.get_num_threads()
-    torch.set_num_threads(2 if usual == 1 else 1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(usual)
 
 
 def noise(engine: Any, strength: float, seed: int) -> None:

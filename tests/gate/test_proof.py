@@ -8,13 +8,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from identities import once
+from loaded_script import loaded_script
 from warm import Forked, Warm
 
 import bench.runtimes
@@ -60,13 +60,7 @@ def proof() -> Iterator[ModuleType]:
     """``scripts/gate-proof`` as a module; the engine that it adds is there for these tests only."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench.runtimes, "__path__", list(bench.runtimes.__path__))
-        loader = SourceFileLoader("gate_proof", str(SCRIPT))
-        spec = importlib.util.spec_from_loader(loader.name, loader)
-        assert spec is not None
-        module = importlib.util.module_from_spec(spec)
-        patch.setitem(sys.modules, loader.name, module)
-        loader.exec_module(module)
-        yield module
+        yield loaded_script("gate-proof")
 
 
 @pytest.fixture

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from loaded_script import loaded_script
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "kill-trials"
 
 
 @pytest.fixture(scope="module")
 def trials() -> ModuleType:
-    loader = SourceFileLoader("kill_trials", str(SCRIPT))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
+    return loaded_script("kill-trials")
 
 
 @pytest.mark.fault(8, 9)
