@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,20 @@ def run_there(engine: str, file: str) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
+
+
+def own_cache(missing: str | None) -> Any:
+    """A fixture for a file of tests: exports and packed files of toys are not for keeping. Where the engine
+    is ``missing``, the cache stays, because its environment is looked for there."""
+
+    @pytest.fixture(scope="module", autouse=True)
+    def kept_nowhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            if not missing:
+                patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+            yield
+
+    return kept_nowhere
 
 
 def told(verb: str, scheme: str, params: Mapping[str, object]) -> dict[str, Any]:

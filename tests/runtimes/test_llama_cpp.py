@@ -6,13 +6,13 @@ Run there by the first test; here, without the packages, the others are skipped.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from engines import run_there, saved, toys, without_a_tensor
+from engines import own_cache, run_there, saved, toys, without_a_tensor
 
 from bench import plugins
 from bench.engine import Options
@@ -29,12 +29,7 @@ def test_in_the_environment_of_the_engine() -> None:
     run_there("llama-cpp", __file__)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        if not MISSING:
-            patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+_own_cache = own_cache(MISSING)
 
 
 @pytest.fixture(scope="module")

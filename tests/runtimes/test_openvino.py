@@ -6,14 +6,23 @@ Run there by the first test; here, without the packages, most of the others are 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import transformers
-from engines import Configs, decoded, run_there, saved, told, toys, with_other_formats, without_a_tensor
+from engines import (
+    Configs,
+    decoded,
+    own_cache,
+    run_there,
+    saved,
+    told,
+    toys,
+    with_other_formats,
+    without_a_tensor,
+)
 
 from bench import plugins
 from bench.engine import Options
@@ -43,13 +52,7 @@ def test_in_the_environment_of_the_engine() -> None:
     run_there("openvino", __file__)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Exports and packed files of toys are not for keeping."""
-    with pytest.MonkeyPatch.context() as patch:
-        if not MISSING:
-            patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+_own_cache = own_cache(MISSING)
 
 
 @pytest.fixture(scope="module", params=MODELS)
