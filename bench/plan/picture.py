@@ -1,7 +1,8 @@
-"""The picture of a run beside APIs, dollars against requests a month, as geometry that a template draws.
+"""Compute the picture that compares a run with APIs: US dollars per month against requests per month.
 
-An API is a straight line, because each request is billed. A machine of one's own is a staircase: it costs the
-same whether it works or not, and a second one is needed when the first is full. Both axes are logarithmic.
+An API is a straight line, because each request is billed. Your own machines are a staircase: a machine costs
+the same whether it works or not, and when it is full you need another one. Both axes are logarithmic. This
+module computes the geometry, and a template draws it.
 """
 
 from __future__ import annotations
@@ -18,15 +19,18 @@ from bench.report.axes import LogScale, Tick
 
 WIDTH, HEIGHT = 940, 450
 LEFT, TOP, RIGHT, BOTTOM = 84.0, 36.0, 600.0, 400.0
-BELOW, ABOVE = 0.03, 6.0  # the volumes drawn: from a part of a machine's capacity to several machines
-MOST_STAIRS = 1000  # a row that is so much slower than another one is drawn as a line
-JUST_ABOVE = 1 + 1e-9  # a volume that one machine less does not answer
-LINE_PX = 15.0  # between the names of two lines
+BELOW, ABOVE = 0.03, 6.0  # ends of the volume axis, as multiples of the capacity of one machine
+MOST_STAIRS = 1000  # a row that needs more stairs than this is drawn as a line
+JUST_ABOVE = 1 + 1e-9  # factor on the volume of full machines that makes one more machine necessary
+LINE_PX = 15.0  # distance between the names of two lines
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line, named at its right end; ``own`` is a machine, ``same`` an API with the same weights."""
+    """One line of the picture, with its name at the right end.
+
+    ``own`` is true for the user's machine, ``same`` for an API with the same weights.
+    """
 
     name: str
     points: str
@@ -38,7 +42,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Crossing:
-    """Where an API's line meets that of a machine that works all the time it must."""
+    """The point where the line of an API crosses the line of a machine (`BreakEven`)."""
 
     x: float
     y: float
@@ -47,7 +51,7 @@ class Crossing:
 
 @dataclass(frozen=True)
 class Picture:
-    """Everything to draw."""
+    """Everything that the template draws."""
 
     title: str
     lines: tuple[Line, ...]
@@ -57,7 +61,7 @@ class Picture:
 
 
 def picture(title: str, found: Comparison) -> Picture:
-    """Make the picture of the chosen rows and all APIs."""
+    """Compute the picture of the chosen rows and all APIs."""
     fullest = [_capacity(row) for row in found.chosen]
     x = LogScale(min(fullest) * BELOW, max(fullest) * ABOVE, LEFT, RIGHT)
     own = {row.title: _stairs(row, x) for row in found.chosen}
@@ -84,10 +88,10 @@ def picture(title: str, found: Comparison) -> Picture:
 
 
 def _billed(found: Comparison, *, same_weights: bool = False) -> Iterator[tuple[str, float]]:
-    """Yield the name of each API with what it bills for a request, for the requests of each chosen row. One
-    that is free has no line: there is no 0 on a logarithmic axis.
+    """Yield (name, US dollars per request) of each API, for the mean request of each chosen row.
 
-    ``same_weights`` leaves other models out.
+    A free API is left out, because a logarithmic axis has no 0. With ``same_weights``, APIs that sell other
+    models are left out too.
     """
     for api in found.apis:
         if same_weights and not api.same_weights:
@@ -101,12 +105,12 @@ def _billed(found: Comparison, *, same_weights: bool = False) -> Iterator[tuple[
 
 
 def _capacity(row: Served) -> float:
-    """Return the requests a month that a whole machine answers if all its servers always work."""
+    """Return the requests per month of a whole machine whose servers work all the time."""
     return row.own.servers * HOURS_PER_MONTH * 3600 / row.own.request_s.value
 
 
 def _stairs(row: Served, x: LogScale) -> list[tuple[float, float]]:
-    """Return the corners of a row's staircase: (requests a month, dollars a month)."""
+    """Return the corners of a row's staircase as (requests per month, US dollars per month)."""
     full = _capacity(row)
     stairs = math.ceil(x.high / full) if x.high / full < MOST_STAIRS else 1
     edges = [count * full for count in range(1, stairs) if x.low < count * full]
@@ -117,14 +121,17 @@ def _stairs(row: Served, x: LogScale) -> list[tuple[float, float]]:
 
 
 def _month_usd(row: Served, volume: float) -> float:
-    """Return the dollars of a month: as many machines as the volume needs, and power for the work."""
+    """Return the US dollars per month of the machines that the volume needs, and of the power of the work."""
     machines = max(math.ceil(volume / _capacity(row)), 1)
     power_usd = volume * row.own.busy_hour_usd * row.own.request_s.value / 3600
     return machines * row.own.servers * row.own.hour_usd * HOURS_PER_MONTH + power_usd
 
 
 def _apart(ends: Sequence[float]) -> list[float]:
-    """Return a place for each name near the end of its line, so that no two overlap and none is below."""
+    """Return the y of each name, near the end of its line, so that no two names overlap.
+
+    All names stay above the lower edge of the picture.
+    """
     order = sorted(range(len(ends)), key=lambda index: ends[index])
     places = list(ends)
     for above, below in pairwise(order):
@@ -137,7 +144,7 @@ def _apart(ends: Sequence[float]) -> list[float]:
 
 
 def svg(found: Picture) -> str:
-    """Return the picture as an SVG file, readable on its own."""
+    """Return the picture as the text of a complete SVG file."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
