@@ -1,7 +1,7 @@
-"""Short names of kernels, as a person says them: ``cutlass s8 gemm`` for four hundred characters of C++.
+"""Shorten the names of kernels: ``cutlass s8 gemm`` stands for four hundred characters of C++.
 
-The full name stays in ``run.json`` and in the report's tooltip. Libraries are recognised by what their names
-contain, mangled or not. A name that nothing here knows keeps its last identifier.
+The full name stays in ``run.json`` and in the report's tooltip. A library is recognised by patterns in the
+kernel's name, mangled or not. If no pattern matches, the name is shortened to its last identifier.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Callable
 from functools import cache
 
 LONGEST = 40
-MOST_LETTERS = 1000  # of a name that are looked at: some patterns take time with the square of them
-_OPERATOR = re.compile(r"[a-z_0-9]+::[A-Za-z_0-9.]+$")  # of torch, such as ``aten::mm``
-# Types as CUDA's libraries write them, in names and in templates.
+MOST_LETTERS = 1000  # characters that are searched: some patterns need time quadratic in the length
+_OPERATOR = re.compile(r"[a-z_0-9]+::[A-Za-z_0-9.]+$")  # torch operators, such as ``aten::mm``
+# The names of types in CUDA's libraries, in kernel names and in template arguments.
 _TYPES = {
     "bf16": "bf16", "bfloat16": "bf16", "bfloat16_t": "bf16", "__nv_bfloat16": "bf16", "f16": "f16",
     "fp16": "f16", "half": "f16", "half_t": "f16", "__half": "f16", "f32": "f32", "float": "f32",
@@ -48,7 +48,7 @@ def _bounded(text: str) -> str:
 
 
 def _last_identifier(name: str) -> str:
-    """Return ``bar`` of ``void foo::bar<int>(float*)``; a mangled name stays as it is."""
+    """Return ``bar`` for ``void foo::bar<int>(float*)``; a mangled name is returned unchanged."""
     bare = re.sub(r"\(anonymous namespace\)::", "", name).removeprefix("void ")
     bare = re.split(r"[<(]", bare, maxsplit=1)[0].strip()
     return bare.rpartition("::")[2] or name
@@ -62,13 +62,15 @@ def _type_in(text: str, *, otherwise: str = "") -> str:
 
 
 def _zeros(name: str) -> str:
-    """Return what is said of a kernel for 2:4 sparsity."""
+    """Return `` 2:4`` for a kernel that uses 2:4 sparsity, else an empty string."""
     return " 2:4" if re.search(r"sparse|spgemm|SparseConfig", name, re.IGNORECASE) else ""
 
 
 def _cutlass(name: str, _found: re.Match[str]) -> str:
-    """``cutlass_80_tensorop_bf16_s16816gemm_bf16_128x64_tn``: the type stands behind ``gemm``, or none does,
-    in products of float32 on tensor cores (tf32) or without them (sgemm)."""
+    """Name a kernel like ``cutlass_80_tensorop_bf16_s16816gemm_bf16_128x64_tn`` by the type after ``gemm``.
+
+    If there is none, it is a product of float32: on tensor cores (tf32), or without them (sgemm).
+    """
     typed = re.search(r"gemm_(?:grouped_|relu_)?([a-z0-9]+?)_", name)
     kind = _TYPES.get(typed[1], "") if typed else ""
     if not kind and re.search(r"tensorop_s\d+(?:sp)?gemm", name):
@@ -86,7 +88,10 @@ def _xmma(name: str, found: re.Match[str]) -> str:
 
 
 def _cublas(name: str, found: re.Match[str]) -> str:
-    """``ampere_bf16_s16816gemm_bf16_64x64``; ``sgemm_32x32`` is of float32, ``h16816gemm`` of float16."""
+    """Name a kernel like ``ampere_bf16_s16816gemm_bf16_64x64`` by its type.
+
+    Without a type, ``sgemm_32x32`` is a product of float32, and ``h16816gemm`` one of float16.
+    """
     kind = _TYPES.get((found[1] or "").rstrip("_"))
     return f"cublas {kind or ('f16' if found[2].startswith('h') else 'f32')} gemm"
 
@@ -100,7 +105,10 @@ def _gemv(name: str, _found: re.Match[str]) -> str:
 
 
 def _triton(_name: str, found: re.Match[str]) -> str:
-    """``triton_poi_fused_mul_silu_0``: what was fused; a template (``tem``) is a matrix product or so."""
+    """Name a kernel like ``triton_poi_fused_mul_silu_0`` by the operators that were fused.
+
+    A kernel from a template (``tem``) is often a matrix product.
+    """
     operators = found[2].strip("_")
     said = re.sub(r"_+", " ", operators)
     if found[1] == "tem":
@@ -110,9 +118,9 @@ def _triton(_name: str, found: re.Match[str]) -> str:
 
 
 def _functor(name: str, _found: re.Match[str]) -> str:
-    """What an elementwise kernel of torch does: the innermost functor, or the function around a lambda."""
+    """Name an elementwise kernel of torch by its innermost functor, or by the function around its lambda."""
     inner = re.search(r"CUDAFunctor(?:On(?:Self|Other))?_(\w+)", name)
-    functors = [one for one in re.findall(r"(\w+?)Functor\b", name) if one not in _GENERIC]
+    functors = [functor for functor in re.findall(r"(\w+?)Functor\b", name) if functor not in _GENERIC]
     around = re.search(r"(\w+?)_kernel(?:_cuda|_impl|_impl_cuda)?\(at::", name)
     out = re.search(r"(\w+?)_cuda_out", name)
     if inner:
@@ -156,7 +164,7 @@ def _dequantised(name: str, _found: re.Match[str]) -> str:
 
 
 Words = str | Callable[[str, "re.Match[str]"], str]
-# The first rule that fits decides: libraries that use another's templates come before that other.
+# The first pattern that matches decides, so a library that uses another's templates comes before the other.
 _RULES: tuple[tuple[re.Pattern[str], Words], ...] = tuple(
     (re.compile(pattern), words)
     for pattern, words in (

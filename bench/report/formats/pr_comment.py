@@ -15,7 +15,7 @@ REQUIRES: tuple[str, ...] = ()
 def render(runs: Sequence[RunSummary]) -> str:
     """Write one comment for all runs. A run without a gate is shown as in the Markdown report.
 
-    The first line is ``MARKER``, so that a job can overwrite the comment that it wrote before.
+    The first line is ``MARKER``, so that a job can find and overwrite its earlier comment.
     """
     return "\n".join([MARKER, *(_body(run) for run in runs)])
 
