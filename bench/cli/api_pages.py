@@ -1,4 +1,4 @@
-"""What `bench price RUN --against api` prints: a run, APIs beside it, and where both cost the same."""
+"""Print a run compared with APIs, and where both cost the same: `bench price RUN --against api`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NEVER, FREE = "never", "free"
 
 
 def against_page(run: RunSummary, found: Comparison) -> str:
-    """Return the whole answer as text."""
+    """Return the whole comparison as text."""
     mix = found.mix
     own = "" if found.same_requests else "; rows of other requests are billed for their own"
     cached = f", {mix.cached_share:.1%} of the input from a prompt cache" if mix.cached_share else ""
@@ -63,34 +63,34 @@ def against_page(run: RunSummary, found: Comparison) -> str:
 
 
 def _edge_first(found: Comparison) -> Iterator[str]:
-    """Yield a table of cascades with each API in the place of their large model; nothing without one."""
+    """Yield the tables of cascades with each API in place of their large model; nothing without cascades."""
     if not found.cascades:
         return
     yield "A cascade before an API: its edge answers first, and what its rule sends on goes to the API"
     lines: list[tuple[str, ...]] = [("", "edge $/1M requests", "sent on", "reached it", "tokens in + out")]
     lines += [
         (
-            f"  {one.title}",
-            _per_million(one.edge_usd),
-            _share(one.share),
-            _share(one.reached),
-            _requests(one.mix),
+            f"  {cascade.title}",
+            _per_million(cascade.edge_usd),
+            _share(cascade.share),
+            _share(cascade.reached),
+            _requests(cascade.mix),
         )
-        for one in found.cascades
+        for cascade in found.cascades
     ]
     yield from align(lines)
     yield ""
-    heads = (head for one in found.cascades for head in (f"{one.title} $/1M requests", "÷ API"))
+    heads = (head for cascade in found.cascades for head in (f"{cascade.title} $/1M requests", "÷ API"))
     lines = [("", *heads)]
     for api in found.apis:
-        cells = (cell for one in api.cascades for cell in (_per_million(one.request_usd), _ratio(one.ratio)))
-        lines.append((f"  {api.offer.ref}", *cells))
+        pairs = ((_per_million(each.request_usd), _ratio(each.ratio)) for each in api.cascades)
+        lines.append((f"  {api.offer.ref}", *(cell for pair in pairs for cell in pair)))
     yield from align(lines)
     yield ""
 
 
-def _share(found: Interval) -> str:
-    return f"{format_share(found.value)} {bounds_text(found, format_share)}".strip()
+def _share(share: Interval) -> str:
+    return f"{format_share(share.value)} {bounds_text(share, format_share)}".strip()
 
 
 def _heads(row: Served, found: Comparison) -> tuple[str, ...]:
@@ -101,7 +101,7 @@ def _heads(row: Served, found: Comparison) -> tuple[str, ...]:
 
 
 def _offer_rows(found: Comparison) -> Iterator[tuple[str, ...]]:
-    """Yield a line for each API, below the titles of both kinds."""
+    """Yield a line for each API, grouped by whether it sells the same weights."""
     columns = 2 if found.same_requests else 3
     blank = ("",) * (2 + columns * len(found.chosen))
     titles = {True: "the same weights", False: "other models"}
@@ -125,11 +125,11 @@ def _cells(pair: Pair, found: Comparison) -> tuple[str, ...]:
     return *of_its_own, _ratio(pair.ratio), _pays_from(pair)
 
 
-def _ratio(found: Interval | None) -> str:
-    if found is None:
+def _ratio(ratio: Interval | None) -> str:
+    if ratio is None:
         return FREE
-    bounds = bounds_text(found, format_significant)
-    return f"{format_significant(found.value)} {bounds}".strip()
+    bounds = bounds_text(ratio, format_significant)
+    return f"{format_significant(ratio.value)} {bounds}".strip()
 
 
 def _pays_from(pair: Pair) -> str:
@@ -145,7 +145,7 @@ def _pays_from(pair: Pair) -> str:
 
 
 def count_words(number: float) -> str:
-    """Return a large count as a person says it: ``1.2 million``."""
+    """Return a large number in words, such as ``1.2 million``."""
     for size, word in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
         if number >= size:
             return f"{format_significant(number / size)} {word}"
@@ -153,14 +153,14 @@ def count_words(number: float) -> str:
 
 
 def _notes(found: Comparison) -> Iterator[str]:
-    """Say how each figure is computed and what was assumed."""
+    """Yield the notes: how each figure is computed, and what is assumed."""
     yield f"your request   {break_even.FORMULA_OWN_REQUEST}: H dollars an hour of the share of a machine,"
     yield "               u utilisation, S seconds a request, B dollars an hour of power billed apart"
     yield f"API request    {apis.FORMULA_API}"
     yield f"pays from      {break_even.FORMULA_UTILISATION}; {break_even.FORMULA_VOLUME}"
     if found.cascades:
         yield f"cascade        {FORMULA_EDGE_FIRST}; what reaches it is billed as a mean request"
-    yield from (f"left out       {one}" for one in found.not_priced)
+    yield from (f"left out       {reason}" for reason in found.not_priced)
     servers = max(row.own.servers for row in found.rows)
     if servers > 1:
         yield (
@@ -186,7 +186,7 @@ def _notes(found: Comparison) -> Iterator[str]:
 
 
 def against_json(found: Comparison) -> dict[str, Any]:
-    """Return the same as data; an infinite utilisation is null, and a day is text."""
+    """Return the comparison as data for JSON; infinite numbers become null, and days become text."""
     whole: dict[str, Any] = _finite(asdict(found) | {"formulas": _FORMULAS, "sold": found.sold})
     return whole
 
@@ -200,14 +200,14 @@ _FORMULAS = {
 }
 
 
-def _finite(found: Any) -> Any:
-    if isinstance(found, dict):
-        return {key: _finite(value) for key, value in found.items()}
-    if isinstance(found, list | tuple):
-        return [_finite(value) for value in found]
-    if isinstance(found, dt.date):
-        return str(found)
-    return None if isinstance(found, float) and not math.isfinite(found) else found
+def _finite(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    if isinstance(data, dt.date):
+        return str(data)
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def _per_million(usd: Interval) -> str:

@@ -1,4 +1,4 @@
-"""The options of `bench gate` and `bench calibrate`."""
+"""Define the options of `bench gate` and `bench calibrate`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.gate import LEAST_CAP
 
 
 class LimitsFrom(StrEnum):
-    """Whose limits a gate on commits judges by."""
+    """The side of a gate on commits whose limits are used."""
 
     BASE = "base"
     CANDIDATE = "candidate"

@@ -1,4 +1,4 @@
-"""The command `bench price`: a run at another price, and beside the prices of APIs."""
+"""Define the command `bench price`, which shows a run at another price or compares it with APIs."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def price(
 
 
 def _holds_runs(directory: Path) -> bool:
-    """Return whether a directory is not a run itself and has directories in it that look like runs."""
+    """Return whether a directory contains runs and is not a run itself."""
     from bench.results.summary import is_run
 
     return directory.is_dir() and not is_run(directory) and any(map(is_run, directory.iterdir()))
@@ -125,9 +125,9 @@ def priced(
     *,
     may_stay: bool,
 ) -> RunSummary:
-    """Return a run at another price; nothing on the disk changes.
+    """Return a run at another price. No file is changed.
 
-    Its own price stays if nothing is given and it ``may_stay``; else that is a UsageError.
+    Without any price option the run keeps its own price if it ``may_stay``. Otherwise UsageError is raised.
     """
     from bench.measure.clock import utc_now
     from bench.pricing.reprice import new_price
@@ -144,14 +144,14 @@ def priced(
 
 
 def today() -> dt.date:
-    """Return the day for which prices of APIs are looked up."""
+    """Return the present day (UTC), for which the prices of APIs are looked up."""
     from bench.measure.clock import utc_now
 
     return dt.date.fromisoformat(utc_now()[:10])
 
 
 def print_against(run: RunSummary, asked: Question, picture: Path | None, *, as_json: bool) -> None:
-    """Print a run beside hosted APIs, and draw it if a file is given."""
+    """Print a run compared with hosted APIs, and draw the picture if a file is given."""
     from bench.cli.api_pages import against_json, against_page
     from bench.plan.against import against_apis
     from bench.report.formats import ascii_json, harmless
@@ -166,25 +166,25 @@ def print_against(run: RunSummary, asked: Question, picture: Path | None, *, as_
 
 
 def print_split(run: RunSummary, *, as_json: bool) -> None:
-    """Print what a token in and a token out cost in each row of a sweep."""
+    """Print the cost per input token and per output token of each row of a sweep."""
     from bench.cli.tables import align
     from bench.formatting import format_significant
     from bench.plan.split import splits
     from bench.pricing.split import FORMULA_SPLIT
     from bench.report.formats import ascii_json, harmless
 
-    found = list(splits(run))
+    by_row = list(splits(run))
     if as_json:
-        rows = {name: asdict(one) if not isinstance(one, str) else {"reason": one} for name, one in found}
+        rows = {name: {"reason": each} if isinstance(each, str) else asdict(each) for name, each in by_row}
         print(ascii_json({"formula": FORMULA_SPLIT, "rows": rows}, indent=1))
         return
     lines: list[tuple[str, ...]] = [("", "$/1M tokens in", "$/1M tokens out", "residual")]
-    for name, one in harmless(found):
-        if isinstance(one, str):
-            lines.append((name, "-", "-", one))
+    for name, split in harmless(by_row):
+        if isinstance(split, str):
+            lines.append((name, "-", "-", split))
         else:
-            usd = (format_significant(1e6 * each) for each in (one.input_usd, one.output_usd))
-            lines.append((name, *usd, f"{one.residual:.1%}"))
+            usd = (format_significant(1e6 * each) for each in (split.input_usd, split.output_usd))
+            lines.append((name, *usd, f"{split.residual:.1%}"))
     print("\n".join([*align(lines), "", FORMULA_SPLIT]))
 
 
@@ -202,7 +202,7 @@ def _draw(run: RunSummary, found: Comparison, file: Path) -> None:
 
 
 def names_of_weights(run: RunSummary) -> list[str]:
-    """Return the names under which the run's model is known: its hub id, and that of its card."""
+    """Return the names under which the run's model is known: its hub id, and the hub id of its card."""
     from bench.errors import BenchError
     from bench.models.registry import find_model
 
@@ -210,6 +210,6 @@ def names_of_weights(run: RunSummary) -> list[str]:
     names = [str(model["location"])] if model.get("kind") == "hub" else []
     try:
         hub = find_model(str(model.get("name"))).hub
-    except BenchError:  # a directory, or a model whose card is gone
+    except BenchError:  # the model is a directory, or its card no longer exists
         hub = None
     return [*names, *([hub] if hub else [])]
