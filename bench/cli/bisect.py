@@ -81,10 +81,10 @@ def gate_bisect(config: Path, good: str, bad: str, options: GateOptions, *, quie
     if last.gate.verdict != GateVerdict.FAIL:
         print(f"{bad} against {good} is {last.gate.verdict}, not FAIL: there is nothing to look for")
         return last.gate.exit_code
-    found = bisect(commits, verdict)
-    title = "the first commit beyond the limit" if len(found.suspects) == 1 else "one of these commits"
-    print(f"\n{title}, found in {found.steps + 1} gates:")
-    for commit in found.suspects:
+    result = bisect(commits, verdict)
+    title = "the first commit beyond the limit" if len(result.suspects) == 1 else "one of these commits"
+    print(f"\n{title}, found in {result.steps + 1} gates:")
+    for commit in result.suspects:
         print(f"  {_line(repository, commit)}")
     return ExitCode.FAIL
 

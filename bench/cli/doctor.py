@@ -24,8 +24,8 @@ DEVELOPER_EXTRAS = ("test",)
 
 def findings() -> list[str]:
     """Return what should be changed, the main sources of noise first, or one line if all is well."""
-    found = [*_load(), *_clocks(), *_quota(), *_energy(), *_cuda(), *_packages(), *_space()]
-    return found or ["nothing to change: quiet, complete and with room for the default model"]
+    problems = [*_load(), *_clocks(), *_quota(), *_energy(), *_cuda(), *_packages(), *_space()]
+    return problems or ["nothing to change: quiet, complete and with room for the default model"]
 
 
 def _load() -> Iterator[str]:

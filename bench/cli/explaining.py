@@ -40,14 +40,14 @@ def explain(
     from bench.results.summary import load_run
     from bench.store.replay import load_record
 
-    found, record = load_run(run), load_record(run)
-    row = _row(found, variant)
+    summary, record = load_run(run), load_record(run)
+    row = _row(summary, variant)
     with showing(run):
-        figures = list(explained(found, record, row))
-        cached = prompt_cache(found, row)
-        parts = None if row.is_baseline else waterfall(found, record, row)
+        figures = list(explained(summary, record, row))
+        cached = prompt_cache(summary, row)
+        parts = None if row.is_baseline else waterfall(summary, record, row)
         shown = list(
-            _page(harmless(found), harmless(row), harmless(figures), harmless(parts), harmless(cached))
+            _page(harmless(summary), harmless(row), harmless(figures), harmless(parts), harmless(cached))
         )
     if as_json:
         data = {
@@ -71,8 +71,9 @@ def prompt_cache(run: RunSummary, row: Row) -> Comparison | None:
     if not value_of(row.figure(CACHED)):
         return None
     asked = Question(today(), variants=(row.title,))
-    found = against_apis(run, names_of_weights(run), asked)
-    return replace(found, caches=tuple(cached for cached in found.caches if cached.title == row.title))
+    comparison = against_apis(run, names_of_weights(run), asked)
+    of_row = tuple(cached for cached in comparison.caches if cached.title == row.title)
+    return replace(comparison, caches=of_row)
 
 
 def _row(run: RunSummary, title: str) -> Row:

@@ -69,7 +69,7 @@ def measured(asking: Asking, ending: Ending) -> tuple[Result, Path]:
     )
     limits, begun = Limits(asking.limits_ms), utc_now()
     with _none_left_empty(directory), target_of(asking, key, directory) as target:
-        done, found, hits = run(ending.heeding(_measured(asking, target, workload, seed, limits)))
+        done, search, hits = run(ending.heeding(_measured(asking, target, workload, seed, limits)))
         ending.must_have(done)
         drift = _drift(asking, target, directory, wanted) if wanted and not done.stopped else None
         ending.settle()
@@ -78,8 +78,8 @@ def measured(asking: Asking, ending: Ending) -> tuple[Result, Path]:
         head["prefix_cache"] = hits.to_json()
     if target.server is not None and target.server.parting:
         head["left_behind"] = target.server.parting
-    if found is not None:
-        head["search"] = found.to_json()
+    if search is not None:
+        head["search"] = search.to_json()
     result = record.result({"schedule": words, **head}, done, limits, price, drift)
     record.write(directory, result, utc_now, key)
     return result, directory
@@ -143,8 +143,8 @@ async def _measured(
         return _Seen(requests, asking.quiet, f"{rate:.3g} requests/s: ")
 
     start = asking.rate or FIRST_RATE
-    found = await searched(target, plan, limits, asking.search, start, prompts, seen_at)
-    return found.load, found, None
+    search = await searched(target, plan, limits, asking.search, start, prompts, seen_at)
+    return search.load, search, None
 
 
 def _wanted(asking: Asking) -> Wanted | None:

@@ -67,10 +67,10 @@ def _good_words(slo: Slo) -> str:
 
 
 def _option_row(row: Planned, stream: Stream) -> tuple[str, ...]:
-    option, found, machines = row.option, row.capacity, row.fleet
+    option, capacity, machines = row.option, row.capacity, row.fleet
     server = _server_words(option)
     if machines is None or row.busiest is None:
-        late = found.alone
+        late = capacity.alone
         times = (f"{late.ttft_p50_ms:,.0f} alone", ms(late.tpot_p95_ms) + " alone")
         return (option.title, server, "0", "none", "-", *times, "-", "-", "-", option.drift, option.bound)
     counts = f"{machines.most}" if machines.most == machines.least else f"{machines.least} to {machines.most}"
@@ -78,7 +78,7 @@ def _option_row(row: Planned, stream: Stream) -> tuple[str, ...]:
     usd = row.request_usd(stream)
     month = f"{dollars(row.month_usd)}{bounds(row.month_usd, row.month_bounds_usd)}"
     return (
-        option.title, server, format_significant(found.rate), counts, f"{machines.load:.0%}",
+        option.title, server, format_significant(capacity.rate), counts, f"{machines.load:.0%}",
         *_times(row.busiest), f"{month}{kept}", dollars(row.scaled_usd),
         dollars(None if usd is None else 1e6 * usd), option.drift, option.bound,
     )  # fmt: skip
@@ -108,8 +108,8 @@ def _volume_rows(answer: Answer, volumes: Sequence[float]) -> Iterator[str]:
 def _at_volumes(answer: Answer, row: Planned | PlannedCascade, volumes: Sequence[float]) -> Iterator[str]:
     for per_day in volumes:
         stream = replace(answer.plan.stream, per_day=per_day)
-        found = answer.at(row, per_day)
-        yield "-" if found is None else f"{found[0]}, {dollars(1e6 * found[1] / stream.per_month)}"
+        planned = answer.at(row, per_day)
+        yield "-" if planned is None else f"{planned[0]}, {dollars(1e6 * planned[1] / stream.per_month)}"
 
 
 def _nobody(answer: Answer) -> Iterator[str]:

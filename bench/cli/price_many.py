@@ -42,15 +42,15 @@ def price_many(
     runs = index_of(directory).runs(Wanted())
     if not any(run.rows for run in runs):
         raise UsageError(f"no run in {directory} can be read (bench list runs {directory})")
-    found = list(repriced(runs, new_block))
+    everything = list(repriced(runs, new_block))
     unreadable = [f"{os.fsdecode(run.place)}: {run.why}" for run in runs if not run.rows and run.why]
     _say([f"left out: {why}" for why in unreadable])
-    _say(_cautions(found))
+    _say(_cautions(everything))
     if as_json:
-        print(ascii_json([_as_data(each) for each in found], indent=1))
+        print(ascii_json([_as_data(each) for each in everything], indent=1))
     else:
-        rows = [TITLES, *(tuple(map(one_line, _cells(each))) for each in found)]
-        print("\n".join([*align(rows, terminal_width()), "", _about(found)]))
+        rows = [TITLES, *(tuple(map(one_line, _cells(each))) for each in everything)]
+        print("\n".join([*align(rows, terminal_width()), "", _about(everything)]))
 
 
 def _cells(priced: Repriced) -> tuple[str, ...]:
@@ -91,15 +91,15 @@ def _as_data(priced: Repriced) -> dict[str, Any]:
     }
 
 
-def _about(found: Sequence[Repriced]) -> str:
-    runs = len({row.place for row in found})
-    priced = sum(row.usd is not None for row in found)
-    return f"{count(runs, 'run')}, {priced} of {count(len(found), 'row')} measured and priced"
+def _about(rows: Sequence[Repriced]) -> str:
+    runs = len({row.place for row in rows})
+    priced = sum(row.usd is not None for row in rows)
+    return f"{count(runs, 'run')}, {priced} of {count(len(rows), 'row')} measured and priced"
 
 
-def _cautions(found: Sequence[Repriced]) -> list[str]:
+def _cautions(rows: Sequence[Repriced]) -> list[str]:
     """Return each caution once, with the number of rows that it concerns."""
-    said = Counter(row.caution for row in found if row.caution)
+    said = Counter(row.caution for row in rows if row.caution)
     return [f"{count(number, 'row')}: {caution}" for caution, number in said.items()]
 
 

@@ -98,15 +98,15 @@ def price(
         return
     from bench.plan.against import Question
 
-    found = priced(run, hardware, usd_per_hour, utilisation, vcpus, may_stay=bool(against) or split)
+    summary = priced(run, hardware, usd_per_hour, utilisation, vcpus, may_stay=bool(against) or split)
     with showing(run):
         if split:
-            print_split(found, as_json=as_json)
+            print_split(summary, as_json=as_json)
         elif against is None:
-            show(found, as_json=as_json)
+            show(summary, as_json=as_json)
         else:
             asked = Question(today(), tuple(api or ()), tuple(variant or ()), cached, token_ratio, written)
-            print_against(found, asked, picture, as_json=as_json)
+            print_against(summary, asked, picture, as_json=as_json)
 
 
 def _holds_runs(directory: Path) -> bool:
@@ -156,13 +156,13 @@ def print_against(run: RunSummary, asked: Question, picture: Path | None, *, as_
     from bench.plan.against import against_apis
     from bench.report.formats import ascii_json, harmless
 
-    found = against_apis(run, names_of_weights(run), asked)
+    comparison = against_apis(run, names_of_weights(run), asked)
     if picture is not None:
-        _draw(run, found, picture)
+        _draw(run, comparison, picture)
     if as_json:
-        print(ascii_json(against_json(found), indent=1))
+        print(ascii_json(against_json(comparison), indent=1))
     else:
-        print(against_page(harmless(run), harmless(found)))
+        print(against_page(harmless(run), harmless(comparison)))
 
 
 def print_split(run: RunSummary, *, as_json: bool) -> None:
@@ -188,14 +188,14 @@ def print_split(run: RunSummary, *, as_json: bool) -> None:
     print("\n".join([*align(lines), "", FORMULA_SPLIT]))
 
 
-def _draw(run: RunSummary, found: Comparison, file: Path) -> None:
+def _draw(run: RunSummary, comparison: Comparison, file: Path) -> None:
     from bench.plan.picture import picture, svg
 
     if file.suffix.lower() != ".svg":
         raise UsageError(f"a picture is an SVG file: call it {file.stem}.svg")
-    title = f"{run.name} beside hosted APIs, {found.day}"
+    title = f"{run.name} beside hosted APIs, {comparison.day}"
     try:
-        file.write_text(svg(picture(title, found)), encoding="utf-8")
+        file.write_text(svg(picture(title, comparison)), encoding="utf-8")
     except OSError as bad:
         raise UsageError(f"cannot write {file}: {bad.strerror}") from None
     print(f"wrote {file}", file=sys.stderr)

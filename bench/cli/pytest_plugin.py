@@ -83,24 +83,24 @@ def bench_gate(request: pytest.FixtureRequest) -> Callable[..., Gated]:
             options = GateOptions(
                 out, ref, cap, None, tuple(overrides), (), candidate, limits_from, allow_identical
             )
-            found = judged(root / config, options, quiet=False)
-            if found.directory != root / config:  # a finished run was already stored when it was measured
-                _store(found, settings, candidate)
+            result = judged(root / config, options, quiet=False)
+            if result.directory != root / config:  # a finished run was already stored when it was measured
+                _store(result, settings, candidate)
         with _uncaptured(settings):
-            job_summary(found.run.name, found.gate, lead="\n")
-        _must_have_passed(found)
-        return found.gate.to_json()
+            job_summary(result.run.name, result.gate, lead="\n")
+        _must_have_passed(result)
+        return result.gate.to_json()
 
     return gated
 
 
-def _must_have_passed(found: Judged) -> None:
+def _must_have_passed(result: Judged) -> None:
     """Fail the test with the verdict and the figures, unless every limit holds."""
     from bench.report.gate import lines
 
-    if found.gate.exit_code != ExitCode.OK:
-        said = lines(found.run.name, found.gate)
-        pytest.fail("\n".join([*said, f"  {found.directory}/run.json"]), pytrace=False)
+    if result.gate.exit_code != ExitCode.OK:
+        said = lines(result.run.name, result.gate)
+        pytest.fail("\n".join([*said, f"  {result.directory}/run.json"]), pytrace=False)
 
 
 @contextlib.contextmanager
@@ -126,7 +126,7 @@ def _uncaptured(settings: pytest.Config) -> contextlib.AbstractContextManager[No
 # ---- for pytest-benchmark ------------------------------------------------------------------------
 
 
-def _store(found: Judged, settings: pytest.Config, candidate: str | None) -> None:
+def _store(result: Judged, settings: pytest.Config, candidate: str | None) -> None:
     """Store the times of the units where pytest-benchmark stores its results, if it is installed."""
     try:
         from pytest_benchmark.utils import get_commit_info, get_machine_id
@@ -136,22 +136,22 @@ def _store(found: Judged, settings: pytest.Config, candidate: str | None) -> Non
     from bench.store.files import naming, write_atomic
     from bench.store.replay import load_record
 
-    content = json.loads(pytest_benchmark.of_units(found.run, load_record(found.directory).units))
+    content = json.loads(pytest_benchmark.of_units(result.run, load_record(result.directory).units))
     project = settings.getoption("benchmark_project_name", None)
     content["commit_info"] = get_commit_info(project)  # type: ignore[no-untyped-call]
     if candidate not in (None, WORKTREE):
-        content["commit_info"] |= _commit_of(found)
+        content["commit_info"] |= _commit_of(result)
     place = _storage(settings) / str(get_machine_id())  # type: ignore[no-untyped-call]
     with naming("create", place):
         place.mkdir(parents=True, exist_ok=True)
     number = 1 + max((int(p.name[:4]) for p in place.glob("[0-9][0-9][0-9][0-9]_*.json")), default=0)
-    name = f"{number:04d}_bench-{found.directory.name}.json"
+    name = f"{number:04d}_bench-{result.directory.name}.json"
     write_atomic(place / name, ascii_json(content, indent=1) + "\n")
 
 
-def _commit_of(found: Judged) -> dict[str, Any]:
+def _commit_of(result: Judged) -> dict[str, Any]:
     """Return the commit info for a gate that measured a commit instead of the working tree."""
-    commit = found.gate.to_json()["evidence"]["sides"]["candidate"]["commit"]
+    commit = result.gate.to_json()["evidence"]["sides"]["candidate"]["commit"]
     return {"id": commit, "time": None, "author_time": None, "dirty": False, "branch": "(unknown)"}
 
 

@@ -61,8 +61,8 @@ def runs(directory: Path, wanted: Wanted, *, limit: int | None, as_json: bool, a
     wanted.query("1")  # raises for invalid conditions before anything is read
     index = index_of(directory)
     if as_json or as_csv:
-        found = [as_data(run, wanted) for run in index.runs(wanted)]
-        return _json(found) if as_json else _csv(found)
+        data = [as_data(run, wanted) for run in index.runs(wanted)]
+        return _json(data) if as_json else _csv(data)
     shown = index.runs(replace(wanted, most=MOST_SHOWN if limit is None else limit))
     number, all_ = index.count(wanted), index.count(Wanted())
     rows = [tuple(map(one_line, _cells(run, wanted))) for run in shown]
@@ -133,18 +133,18 @@ def as_data(run: IndexedRun, wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def _json(found: Sequence[dict[str, Any]]) -> str:
+def _json(data: Sequence[dict[str, Any]]) -> str:
     from bench.report.formats import ascii_json
 
-    return ascii_json(found, indent=1)
+    return ascii_json(data, indent=1)
 
 
-def _csv(found: Sequence[dict[str, Any]]) -> str:
+def _csv(data: Sequence[dict[str, Any]]) -> str:
     """Write CSV in which no cell can become a formula."""
     from bench.report.formats.csv import safe_cell
 
     out = io.StringIO()
     writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-    writer.writerow(found[0] if found else ())
-    writer.writerows([safe_cell(value) for value in row.values()] for row in found)
+    writer.writerow(data[0] if data else ())
+    writer.writerows([safe_cell(value) for value in row.values()] for row in data)
     return out.getvalue().rstrip("\n")

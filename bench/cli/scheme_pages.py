@@ -173,8 +173,7 @@ def line(verb: str, name: str, module: ModuleType) -> str:
     """Return a variant of a config on one line of YAML.
 
     It has the scheme's own settings with their defaults, and those of its ``EXAMPLE``, which must be given.
-    It names a known model if the scheme needs a second one, and an engine and a dtype if the defaults do not
-    fit.
+    It names a known model if the scheme needs one, and an engine and a dtype if the defaults do not fit.
     """
     step: dict[str, object] = {verb: name, **dict.fromkeys(getattr(module, "MODELS", ()), SOME_MODEL)}
     of_the_text = {field.name for field in dataclasses.fields(CalibrationParams)}

@@ -60,15 +60,16 @@ class Picture:
     y_ticks: tuple[Tick, ...]
 
 
-def picture(title: str, found: Comparison) -> Picture:
+def picture(title: str, comparison: Comparison) -> Picture:
     """Compute the picture of the chosen rows and all APIs."""
-    fullest = [_capacity(row) for row in found.chosen]
+    fullest = [_capacity(row) for row in comparison.chosen]
     x = LogScale(min(fullest) * BELOW, max(fullest) * ABOVE, LEFT, RIGHT)
-    own = {row.title: _stairs(row, x) for row in found.chosen}
-    billed = {name: [(volume, volume * usd) for volume in (x.low, x.high)] for name, usd in _billed(found)}
+    own = {row.title: _stairs(row, x) for row in comparison.chosen}
+    apis = _billed(comparison)
+    billed = {name: [(volume, volume * usd) for volume in (x.low, x.high)] for name, usd in apis}
     dollars = [usd for points in (*own.values(), *billed.values()) for _volume, usd in points]
     y = LogScale(min(dollars) * 0.9, max(dollars) * 1.1, BOTTOM, TOP)
-    same = {name for name, _usd in _billed(found, same_weights=True)}
+    same = {name for name, _usd in _billed(comparison, same_weights=True)}
     drawn = [
         (name, " ".join(f"{x.at(volume)},{y.at(usd)}" for volume, usd in points), y.at(points[-1][1]))
         for name, points in (*own.items(), *billed.items())
@@ -80,20 +81,20 @@ def picture(title: str, found: Comparison) -> Picture:
     )
     crossings = tuple(
         Crossing(x.at(volume), y.at(volume * pair.api_usd), f"{pair.row.title} = {api.offer.ref}")
-        for api in found.apis
+        for api in comparison.apis
         for pair in api.pairs
         if (volume := pair.even.requests_per_month) is not None and x.low < volume < x.high
     )
     return Picture(title, lines, crossings, x.ticks(), y.ticks())
 
 
-def _billed(found: Comparison, *, same_weights: bool = False) -> Iterator[tuple[str, float]]:
+def _billed(comparison: Comparison, *, same_weights: bool = False) -> Iterator[tuple[str, float]]:
     """Yield (name, US dollars per request) of each API, for the mean request of each chosen row.
 
     A free API is left out, because a logarithmic axis has no 0. With ``same_weights``, APIs that sell other
     models are left out too.
     """
-    for api in found.apis:
+    for api in comparison.apis:
         if same_weights and not api.same_weights:
             continue
         for pair in api.pairs:
@@ -101,7 +102,7 @@ def _billed(found: Comparison, *, same_weights: bool = False) -> Iterator[tuple[
                 continue
             mix = pair.row.billed
             length = f", {mix.input_tokens:.4g} + {mix.output_tokens:.4g} tokens"
-            yield api.offer.ref + ("" if found.same_requests else length), pair.api_usd
+            yield api.offer.ref + ("" if comparison.same_requests else length), pair.api_usd
 
 
 def _capacity(row: Served) -> float:
@@ -143,7 +144,7 @@ def _apart(ends: Sequence[float]) -> list[float]:
     return places
 
 
-def svg(found: Picture) -> str:
+def svg(drawing: Picture) -> str:
     """Return the picture as the text of a complete SVG file."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -151,4 +152,4 @@ def svg(found: Picture) -> str:
         loader=PackageLoader("bench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     box = {"left": LEFT, "top": TOP, "right": RIGHT, "bottom": BOTTOM, "width": WIDTH, "height": HEIGHT}
-    return environment.get_template("volumes.svg.j2").render(picture=found, box=box)
+    return environment.get_template("volumes.svg.j2").render(picture=drawing, box=box)

@@ -34,7 +34,7 @@ class Products:
         whole = len(self.seconds) == len(self.widths) and all(
             len(line) == len(self.rows) for line in self.seconds
         )
-        if not rising or not whole or any(not 0 < one < math.inf for line in self.seconds for one in line):
+        if not rising or not whole or any(not 0 < s < math.inf for line in self.seconds for s in line):
             raise UsageError("products need a time above 0 for every width and every number of rows")
 
     def weight_s(self, width: float, rows: float) -> float:

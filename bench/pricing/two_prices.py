@@ -76,15 +76,16 @@ def second_usd(price: Price) -> float:
 def bill(requests: Sequence[Cascaded], by: Rates) -> Bill:
     """Return what these requests cost at the rates ``by``."""
     return Bill(
-        edge_usd=math.fsum(one.edge_s for one in requests) * by.edge_usd_per_s,
+        edge_usd=math.fsum(each.edge_s for each in requests) * by.edge_usd_per_s,
         cloud_usd=_cloud_usd(requests, by),
-        egress_usd=sum(one.received_bytes for one in requests) * by.egress_usd_per_byte,
+        egress_usd=sum(each.received_bytes for each in requests) * by.egress_usd_per_byte,
     )
 
 
 def _cloud_usd(requests: Sequence[Cascaded], by: Rates) -> float:
     """Return the cost of the large model: of its seconds, or of the tokens that its server bills."""
     if by.tokens_usd is None:
-        return math.fsum(one.cloud_s for one in requests) * by.cloud_usd_per_s
+        return math.fsum(each.cloud_s for each in requests) * by.cloud_usd_per_s
     in_usd, out_usd = by.tokens_usd
-    return sum(one.billed_in for one in requests) * in_usd + sum(one.billed_out for one in requests) * out_usd
+    n_in, n_out = sum(each.billed_in for each in requests), sum(each.billed_out for each in requests)
+    return n_in * in_usd + n_out * out_usd

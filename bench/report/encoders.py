@@ -35,12 +35,12 @@ def encoded_words(row: Row) -> str:
         worst = row.figure(encoded.COSINE_P01)
         below = f", 1 % below {cosine_text(worst.value)}" if worst else ""
         parts.append(f"cosine to the baseline {cosine_text(cosine.value)}{below}")
-    first, found = row.figure(encoded.FIRST), row.figure(encoded.FOUND)
+    first, own = row.figure(encoded.FIRST), row.figure(encoded.FOUND)
     if ranks is not None and first is not None:
         share = format_share(first.value)
         parts.append(f"same first document for {share} of queries (ranks agree to {ranks.value:.3f})")
-    if found is not None and found.notes["lost"] + found.notes["gained"]:
-        parts.append(_lost_words(found, LOST))
+    if own is not None and own.notes["lost"] + own.notes["gained"]:
+        parts.append(_lost_words(own, LOST))
     return ", ".join(parts)
 
 

@@ -36,8 +36,8 @@ def short(name: str) -> str:
     if _OPERATOR.match(name):
         return name
     for pattern, words in _RULES:
-        if found := pattern.search(name):
-            said = words if isinstance(words, str) else words(name, found)
+        if match := pattern.search(name):
+            said = words if isinstance(words, str) else words(name, match)
             return _bounded(said)
     return _bounded(_last_identifier(name))
 
@@ -57,8 +57,8 @@ def _last_identifier(name: str) -> str:
 def _type_in(text: str, *, otherwise: str = "") -> str:
     """Return the first type that a template or a name mentions."""
     known = "|".join(sorted(map(re.escape, _TYPES), key=len, reverse=True))
-    found = re.search(rf"(?<![A-Za-z0-9])({known})(?![A-Za-z0-9])", text.replace("_tn_", " "))
-    return _TYPES[found[1]] if found else otherwise
+    match = re.search(rf"(?<![A-Za-z0-9])({known})(?![A-Za-z0-9])", text.replace("_tn_", " "))
+    return _TYPES[match[1]] if match else otherwise
 
 
 def _zeros(name: str) -> str:
@@ -66,7 +66,7 @@ def _zeros(name: str) -> str:
     return " 2:4" if re.search(r"sparse|spgemm|SparseConfig", name, re.IGNORECASE) else ""
 
 
-def _cutlass(name: str, _found: re.Match[str]) -> str:
+def _cutlass(name: str, _match: re.Match[str]) -> str:
     """Name a kernel like ``cutlass_80_tensorop_bf16_s16816gemm_bf16_128x64_tn`` by the type after ``gemm``.
 
     If there is none, it is a product of float32: on tensor cores (tf32), or without them (sgemm).
@@ -81,43 +81,43 @@ def _cutlass(name: str, _found: re.Match[str]) -> str:
     return f"cutlass {kind} gemm{_zeros(name)}"
 
 
-def _xmma(name: str, found: re.Match[str]) -> str:
-    kind = re.match(r"bf16|f16|tf32|f32|i8|e4m3|e5m2", found[1])
+def _xmma(name: str, match: re.Match[str]) -> str:
+    kind = re.match(r"bf16|f16|tf32|f32|i8|e4m3|e5m2", match[1])
     library = "cusparselt" if _zeros(name) else "cublas"
-    return f"xmma {_TYPES[kind[0]] if kind else found[1]} gemm{_zeros(name)} ({library})"
+    return f"xmma {_TYPES[kind[0]] if kind else match[1]} gemm{_zeros(name)} ({library})"
 
 
-def _cublas(name: str, found: re.Match[str]) -> str:
+def _cublas(name: str, match: re.Match[str]) -> str:
     """Name a kernel like ``ampere_bf16_s16816gemm_bf16_64x64`` by its type.
 
     Without a type, ``sgemm_32x32`` is a product of float32, and ``h16816gemm`` one of float16.
     """
-    kind = _TYPES.get((found[1] or "").rstrip("_"))
-    return f"cublas {kind or ('f16' if found[2].startswith('h') else 'f32')} gemm"
+    kind = _TYPES.get((match[1] or "").rstrip("_"))
+    return f"cublas {kind or ('f16' if match[2].startswith('h') else 'f32')} gemm"
 
 
-def _nvjet(_name: str, found: re.Match[str]) -> str:
-    return f"cublas {_NVJET.get(found[1], '')} gemm (nvjet)"
+def _nvjet(_name: str, match: re.Match[str]) -> str:
+    return f"cublas {_NVJET.get(match[1], '')} gemm (nvjet)"
 
 
-def _gemv(name: str, _found: re.Match[str]) -> str:
+def _gemv(name: str, _match: re.Match[str]) -> str:
     return f"gemv {_type_in(name)} (cublas)"
 
 
-def _triton(_name: str, found: re.Match[str]) -> str:
+def _triton(_name: str, match: re.Match[str]) -> str:
     """Name a kernel like ``triton_poi_fused_mul_silu_0`` by the operators that were fused.
 
     A kernel from a template (``tem``) is often a matrix product.
     """
-    operators = found[2].strip("_")
+    operators = match[2].strip("_")
     said = re.sub(r"_+", " ", operators)
-    if found[1] == "tem":
+    if match[1] == "tem":
         is_product = re.search(r"(?:^|_)(?:add|b)?mm(?:_|$)|scaled_mm|int_mm", operators)
         return f"{'gemm ' if is_product else ''}{said} (triton)"
     return f"{said[: LONGEST - 9]} (triton)"
 
 
-def _functor(name: str, _found: re.Match[str]) -> str:
+def _functor(name: str, _match: re.Match[str]) -> str:
     """Name an elementwise kernel of torch by its innermost functor, or by the function around its lambda."""
     inner = re.search(r"CUDAFunctor(?:On(?:Self|Other))?_(\w+)", name)
     functors = [functor for functor in re.findall(r"(\w+?)Functor\b", name) if functor not in _GENERIC]
@@ -139,26 +139,26 @@ def _functor(name: str, _found: re.Match[str]) -> str:
 _GENERIC = frozenset({"Binary", "AUnary", "BUnary", "CUDA", "OpMath", "Unary", "PointwiseOp"})
 
 
-def _reduction(name: str, _found: re.Match[str]) -> str:
+def _reduction(name: str, _match: re.Match[str]) -> str:
     inner = re.search(r"(\w+?)(?:Ops|NanFunctor|Functor)\b", name.partition("ReduceOp")[2] or name)
     return f"reduce {inner[1].lower() if inner and inner[1] != 'func_wrapper_t' else ''}"
 
 
-def _ggml(name: str, found: re.Match[str]) -> str:
+def _ggml(name: str, match: re.Match[str]) -> str:
     kind = re.search(r"ggml_type\)(\d+)", name)
     said = _GGML.get(kind[1], "") if kind else ""
-    return f"{'gemv' if found[1] == 'vec_' else 'gemm'} {said} (llama.cpp)"
+    return f"{'gemv' if match[1] == 'vec_' else 'gemm'} {said} (llama.cpp)"
 
 
-def _nccl(_name: str, found: re.Match[str]) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", found[1]).lower() + " (nccl)"
+def _nccl(_name: str, match: re.Match[str]) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", match[1]).lower() + " (nccl)"
 
 
-def _cub(_name: str, found: re.Match[str]) -> str:
-    return f"{re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', found[1]).lower()} (cub)"
+def _cub(_name: str, match: re.Match[str]) -> str:
+    return f"{re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', match[1]).lower()} (cub)"
 
 
-def _dequantised(name: str, _found: re.Match[str]) -> str:
+def _dequantised(name: str, _match: re.Match[str]) -> str:
     kind = "8bit" if re.search(r"General8bit|, 0>|Li0E", name) else "4bit"
     return f"dequantise {kind} (bitsandbytes)"
 
@@ -168,7 +168,7 @@ Words = str | Callable[[str, "re.Match[str]"], str]
 _RULES: tuple[tuple[re.Pattern[str], Words], ...] = tuple(
     (re.compile(pattern), words)
     for pattern, words in (
-        (r"^Memcpy (\w+)", lambda _name, found: f"copy {found[1]}"),
+        (r"^Memcpy (\w+)", lambda _name, match: f"copy {match[1]}"),
         (r"^Memset", "memset"),
         (r"CompiledFxGraph", "compiled graph (inductor)"),
         # quantisation
@@ -186,7 +186,7 @@ _RULES: tuple[tuple[re.Pattern[str], Words], ...] = tuple(
         (r"gemm_forward_4bit", "gemm 4bit (awq)"),
         (r"tinygemm_m16n8k16", "gemm int4 (tinygemm)"),
         (r"QUANT_GEMM_Kernel", "gemm fp6 (torchao)"),
-        (r"gem(v|m)_(?:INT|A\d+W\d+)\w*kernel", lambda _name, found: f"gem{found[1]} int (gemlite)"),
+        (r"gem(v|m)_(?:INT|A\d+W\d+)\w*kernel", lambda _name, match: f"gem{match[1]} int (gemlite)"),
         (r"quanto::\w*unpack|unpack_4bit_kernel", "unpack 4bit (quanto)"),
         (r"mul_mat_(vec_)?q", _ggml),
         (r"quantize_(?:mmq_)?q8_1", "quantise q8_1 (llama.cpp)"),
@@ -199,7 +199,7 @@ _RULES: tuple[tuple[re.Pattern[str], Words], ...] = tuple(
         (r"flash_fwd|flash::", "attention (flash)"),
         (r"fmha_cutlass|AttentionKernel<", "attention (memory efficient)"),
         (r"cudnn_generated\w*sdpa|cudnn\w*flash", "attention (cudnn)"),
-        (r"Batch(Decode|Prefill)With", lambda _name, found: f"attention {found[1].lower()} (flashinfer)"),
+        (r"Batch(Decode|Prefill)With", lambda _name, match: f"attention {match[1].lower()} (flashinfer)"),
         (r"paged_attention_v\d", "paged attention (vllm)"),
         (r"reshape_and_cache", "cache write (vllm)"),
         (r"_fwd_grouped_kernel_stage1|_fwd_kernel_stage1", "attention decode (triton)"),

@@ -13,12 +13,12 @@ MARK = "▸"
 NONE = "No reply differs, or the run kept none (random weights, or a run of an earlier version)."
 
 
-def render(found: Sequence[tuple[str, Sequence[Example]]]) -> str:
+def render(by_row: Sequence[tuple[str, Sequence[Example]]]) -> str:
     """Return the examples of every row, with their prompts. A ``▸`` precedes the first different character.
 
-    ``found`` has pairs of (title of a row, its examples). Without examples the result is ``NONE``.
+    ``by_row`` has pairs of (title of a row, its examples). Without examples the result is ``NONE``.
     """
-    numbered = ((title, item) for title, examples in found for item in enumerate(examples, 1))
+    numbered = ((title, item) for title, examples in by_row for item in enumerate(examples, 1))
     return "\n\n".join(_block(title, *item) for title, item in numbered) or NONE
 
 

@@ -96,12 +96,12 @@ def _status(given: str) -> tuple[str, tuple[object, ...]]:
     from bench.gate.verdict import GateVerdict
     from bench.results.run_summary import RunStatus
 
-    statuses = (*(str(one) for one in RunStatus), UNREADABLE)
+    statuses = (*map(str, RunStatus), UNREADABLE)
     if given.lower() in statuses:
         return "status = ?", (given.lower(),)
     if given.upper() in tuple(GateVerdict):
         return "verdict = ?", (given.upper(),)
-    known = (*statuses, *(str(one).lower() for one in GateVerdict))
+    known = (*statuses, *(str(verdict).lower() for verdict in GateVerdict))
     raise UsageError(f"no status called {given[:60]!r} ({_meant(given.lower(), known)})")
 
 
