@@ -62,7 +62,7 @@ def _of_machine(spec: Spec) -> Iterator[str]:
 def _of_ratios(spec: Spec) -> Iterator[str]:
     """Yield a note if a ratio will have no interval, or one that does not include how pairs vary."""
     if most_pairs(spec) == 1 and len(_arms(spec)) > len(spec.groups):
-        yield "a ratio rests on a single pair of processes: how far pairs lie apart is not seen"
+        yield "a ratio rests on a single pair of processes, which does not show how much pairs differ"
     counts = {
         batches(side)
         for group in spec.groups

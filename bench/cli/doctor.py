@@ -127,8 +127,8 @@ def _gpus(count: int) -> Iterator[str]:
         state = look(library, gpu)
         if state.held:
             yield (
-                f"GPU {device}: {len(state.held)} process(es) are on it right now: end them, or pairs beside "
-                "them may be void"
+                f"GPU {device}: {len(state.held)} process(es) are on it right now: end them, or pairs that "
+                "run at the same time may be void"
             )
         cap, usual = state.power_cap_w, state.default_cap_w
         if cap is not None and usual is not None and cap < usual:

@@ -56,7 +56,7 @@ def _page(run: RunSummary, stream: Stream, rows: Sequence[PlannedEncoder]) -> st
             "",
             f"machines     {FORMULA_TEXTS}; servers of a run that used a part of a machine share it",
             f"$/month      {FORMULA_MONTH}; the machines of the busiest hour all month",
-            "by the hour  each hour of the day pays for the machines that it needs; not with one's own",
+            "by the hour  each hour of the day pays for the machines that it needs; not for owned machines",
             "not in it    waiting: a text takes the time of its batch, and waits until that is full; network",
         )
     )

@@ -29,10 +29,10 @@ def explain(
     variant: Annotated[str, typer.Argument(metavar="VARIANT", help="the title of a row")],
     as_json: AsJson = False,
 ) -> None:
-    """Derive each figure of one row: its formula, and the row's own numbers put in.
+    """Derive each figure of one row: its formula, and the formula with the row's own numbers.
 
-    For a variant it also says where the money went, from the baseline's request to the variant's. Of a server
-    that found prompts in its cache it also says what the same requests cost without one, and at APIs.
+    For a variant it also says why its requests cost more or less than the baseline's. For a server that found
+    prompts in its cache it also says what the same requests cost without a cache, and at APIs.
     """
     from bench.cli.api_pages import against_json
     from bench.report.formats import ascii_json, harmless

@@ -25,9 +25,9 @@ Base = Annotated[
 ]
 Candidate = Annotated[
     str | None,
-    typer.Option(metavar="REF", help="with --base REF: the other commit; if absent, the files as they are"),
+    typer.Option(metavar="REF", help="with --base REF: the other commit; if absent, the working tree"),
 ]
-LimitsOf = Annotated[LimitsFrom, typer.Option(help="with --base REF: whose limits count")]
+LimitsOf = Annotated[LimitsFrom, typer.Option(help="with --base REF: the side whose limits are used")]
 AllowIdentical = Annotated[
     bool, typer.Option("--allow-identical", help="exit with 0 if a change does not reach what is measured")
 ]

@@ -44,12 +44,12 @@ class Asking:
     trace: Annotated[Path | None, typer.Option(help="replay a JSON-lines file of arrivals and lengths")] = (
         None
     )
-    speed: Annotated[float, typer.Option(help="with --trace: how many times as fast")] = 1.0
+    speed: Annotated[float, typer.Option(help="with --trace: replay it this many times as fast")] = 1.0
     data_set: Annotated[
         Path | None,
         typer.Option(help="with --users or --rate: prompts that people wrote (ShareGPT, messages, prompts)"),
     ] = None
-    max_input_tokens: Annotated[int, typer.Option(help="with --data-set: longer prompts are passed over")] = (
+    max_input_tokens: Annotated[int, typer.Option(help="with --data-set: longer prompts are skipped")] = (
         USUAL_MOST_INPUT
     )
     replies: Annotated[
@@ -57,10 +57,10 @@ class Asking:
     ] = "recorded"
     turns: Annotated[
         int | None,
-        typer.Option(help="with --users: conversations of so many requests, each with all before it"),
+        typer.Option(help="with --users: conversations of this many requests; each repeats those before it"),
     ] = None
     shared_tokens: Annotated[
-        int, typer.Option(help="with --turns: with how many tokens every conversation begins")
+        int, typer.Option(help="with --turns: tokens at the start that all conversations share")
     ] = 0
     pause_s: Annotated[
         float, typer.Option(help="with --turns: seconds between an answer and the next turn")

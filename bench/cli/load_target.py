@@ -37,7 +37,7 @@ def target_of(asking: Asking, key: Secret | None, directory: Path) -> Iterator[T
             f"{adapter.title} serves what? give --model with a model card, a directory or a file"
         )
     if asking.key_env is not None:
-        raise UsageError("--key-env goes with an address: a server that is started here wants no key")
+        raise UsageError("--key-env goes with an address: a server that is started here needs no key")
     python = interpreter_for(adapter, asking.python)
     served = weights(asking.model, gguf=adapter.name == "llama-cpp-server")
     arguments = (*(adapter.for_drift if asking.drift else ()), *(asking.engine_argument or ()))

@@ -56,7 +56,7 @@ class PlanOptions:
         str | None, typer.Option(metavar="ID", help="a price of reserved machines, paid all month")
     ] = None
     api: Annotated[
-        list[str] | None, typer.Option(metavar="PROVIDER/MODEL", help="APIs to show beside it")
+        list[str] | None, typer.Option(metavar="PROVIDER/MODEL", help="APIs to compare it with")
     ] = None
     cached: Annotated[
         float, typer.Option(min=0, max=1, help="share of the input that an API's prompt cache serves")

@@ -88,6 +88,8 @@ def _server_words(option: Option) -> str:
     """Return what one server consists of: its devices, or a part of a machine."""
     if option.hardware:
         return option.hardware
+    if option.share > 1:
+        return f"{option.share:g} machines"
     servers = int(1 / option.share + 1e-9)
     return "1 machine" if servers == 1 else f"1/{servers} machine"
 
@@ -156,22 +158,22 @@ def _notes(answer: Answer) -> Iterator[str]:
     yield f"$/month      {FORMULA_MONTH}; the machines of the busiest hour all month"
     if any(bounds(row.month_usd, row.month_bounds_usd) for row in answer.rows):
         yield (
-            "[low, high]  the same if each pass takes what the 95 % bounds of the run's time of a request "
-            "say; none where the number of machines is the same"
+            "[low, high]  the same if each pass takes as long as the 95 % bounds of the run's request time "
+            "say; not shown if the number of machines does not change"
         )
     yield from cascade_notes(answer)
-    yield "by the hour  each hour of the day pays for the machines that it needs; not with one's own"
+    yield "by the hour  each hour of the day pays for the machines that it needs; not for owned machines"
     yield (
         "takes req/s  the highest rate of random arrivals at which enough requests are good, at most "
         f"{MOST_LOAD:.0%} of what saturates a server (simulated)"
     )
-    yield "load         the share of that rate that comes on average; times are those of the busiest hour"
+    yield "load         the mean rate, as a share of what the machines take; times are of the busiest hour"
     yield "not in it    spare machines, network, staff; all requests have the mean lengths"
     if any(row.option.share < 1 for row in answer.rows):
         yield "servers      those on one machine are assumed not to slow each other: it was not measured"
     yield f"APIs         {list_version()}, prices of {answer.day}; other models give other answers"
     if _pays_title(answer):
-        yield "cheaper from  the requests a day that pay for the first server, which is paid whole"
+        yield "cheaper from  the requests a day from which one server, paid all month, costs less"
     if answer.token_ratio != 1:
         yield f"tokens       other models are billed for {answer.token_ratio:g} times these tokens"
     yield from answer.plan.notes

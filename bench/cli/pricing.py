@@ -35,14 +35,14 @@ Apis = Annotated[
     list[str] | None, typer.Option(metavar="PROVIDER/MODEL", help="with --against api: these APIs only")
 ]
 Variants = Annotated[
-    list[str] | None, typer.Option(help="with --against api: the rows to set against each API")
+    list[str] | None, typer.Option(help="with --against api: the rows to compare with each API")
 ]
 Cached = Annotated[
     float | None,
     typer.Option(
         min=0,
         max=1,
-        help="share of the input that an API's prompt cache serves; if absent, as the row's own server did",
+        help="share of the input that an API's prompt cache serves; if absent, that of the row's own server",
     ),
 ]
 Written = Annotated[
@@ -53,7 +53,7 @@ Written = Annotated[
         help="share of the input that is written to that cache, if that is billed; if absent, all the rest",
     ),
 ]
-TokenRatio = Annotated[float, typer.Option(help="tokens of other models' tokenizers for one of the run's")]
+TokenRatio = Annotated[float, typer.Option(help="tokens of other models for each token of the run's model")]
 Split = Annotated[
     bool, typer.Option("--split", help="a price for each token in and out, from a sweep over their mix")
 ]

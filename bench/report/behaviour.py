@@ -68,6 +68,6 @@ def suites_note(run: RunSummary) -> str:
     at_chance = list(dict.fromkeys(tested.suite for tested in every if tested.verdict is None))
     sure = f"Suites: worse and better are said in at most {FAMILY_ERROR:.0%} of tables without a difference."
     seen = ", ".join(f"{suite} {POINTS * value:.1f}" for suite, value in least.items())
-    power = f" A change of so many points one way would be found with 80 %: {seen}." if seen else ""
+    power = f" A change of at least so many points is found with 80 % probability: {seen}." if seen else ""
     guess = f" The baseline is at chance at {join_words(at_chance)}: no verdict." if at_chance else ""
     return sure + power + guess

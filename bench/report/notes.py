@@ -33,11 +33,11 @@ def timed_words(run: RunSummary) -> str:
         return _apart_words(run)
     count = str(min(pairs)) if min(pairs) == max(pairs) else f"{min(pairs)} to {max(pairs)}"
     pairs_word = "pair" if count == "1" else "pairs"
-    alone = "A single pair does not show how far pairs lie apart. " if min(pairs) < LEAST_PAIRS else ""
+    alone = "A single pair does not show how much pairs differ. " if min(pairs) < LEAST_PAIRS else ""
     void = sum(row.void_pairs for row in run.rows)
     left_out = f" ({void} more left out, while {_void_words(run)})" if void else ""
     busy = max((others_in_turns(row) for row in run.rows), default=0.0)
-    sure = f"better and worse: at most {FAMILY_ERROR:.0%} of tables without a difference say either."
+    sure = f"Verdicts: at most {FAMILY_ERROR:.0%} of tables without a difference say better or worse."
     if busy > OTHERS_SHARE:
         sure = (
             f"Others had up to {busy:.0%} of the processors meanwhile (see measure.max_disturbance), so no "
@@ -47,12 +47,13 @@ def timed_words(run: RunSummary) -> str:
         return (
             f"Each ratio comes from {count} {pairs_word} of servers, new for each pair, under the same load "
             f"in blocks that alternate{left_out}; a variant's times, tokens per second and dollars are the "
-            f"baseline's times its ratio (~: not in blocks, its own). {alone}{sure}{_sharing_words(run)}"
+            "baseline's multiplied by its ratio (~: its own figures, because it was not measured in blocks). "
+            f"{alone}{sure}{_sharing_words(run)}"
         )
     return (
         f"Each ratio comes from {count} fresh {pairs_word} of processes that {_how(run)}{left_out}; a "
-        "variant's times, tokens per second and dollars are the baseline's, measured alone, times its ratio "
-        f"(~: no turns, its own). {alone}{sure}"
+        "variant's times, tokens per second and dollars are the baseline's, measured alone, multiplied by "
+        f"its ratio (~: its own figures, because it was not measured in turns). {alone}{sure}"
     )
 
 
@@ -97,8 +98,9 @@ def _apart_words(run: RunSummary) -> str:
     if max(apart) < WORTH_SAYING_APART:
         return ""
     return (
-        "Other columns are of each row alone, one after the other, while this machine's speed moved: "
-        f"their dollars' ratios are up to {math.expm1(max(apart)):.0%} off the cost ratio, measured in turns."
+        "Other columns were measured on each row alone, one after the other, while this machine's speed "
+        f"changed: the ratios of their dollars are up to {math.expm1(max(apart)):.0%} off the cost ratio, "
+        "which was measured in turns."
     )
 
 

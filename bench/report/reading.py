@@ -86,7 +86,7 @@ def _money(ratio: Comparison | None) -> str:
             f"{ratio.ratio:.1f} × the cost" if ratio.ratio > 1.6 else f"{ratio.ratio - 1:.0%} more expensive"
         )
     if ratio.ci_low is None or ratio.ci_high is None:
-        return "too few requests to tell the cost apart"
+        return "too few requests to compare the cost"
     if ratio.ci_low < 0.9 or ratio.ci_high > 1.1:
         return f"cannot tell: between {ratio.ci_low:.2f} and {ratio.ci_high:.2f} times the cost"
     return "cost the same as far as this run can tell"
