@@ -22,7 +22,7 @@ def all_in_use(asking: Asking, *, earlier: bool) -> None:
 
     ``earlier`` says that the target is the directory of an earlier load, which is only computed again.
     """
-    _must_hold_no_key(asking)
+    _refuse_keys(asking)
     if asking.hardware is None and asking.utilisation != 1:
         raise UsageError("--utilisation goes with --hardware")
     if earlier:
@@ -39,7 +39,7 @@ def all_in_use(asking: Asking, *, earlier: bool) -> None:
         refuse_idle(_given(asking, ("drift_text",)), "it goes with --drift")
 
 
-def _must_hold_no_key(asking: Asking) -> None:
+def _refuse_keys(asking: Asking) -> None:
     """Raise UsageError for an API key on the command line, and for an engine argument that would take one.
 
     The files of a load store its address and the command of its engine, so a key would be stored as well.

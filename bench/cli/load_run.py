@@ -68,12 +68,12 @@ def measured(asking: Asking, ending: Ending) -> tuple[Result, Path]:
         asking.out, f"load-{asking.target.partition('://')[0] if by_address else asking.target}"
     )
     limits, begun = Limits(asking.limits_ms), utc_now()
-    with _none_left_empty(directory), target_of(asking, key, directory) as target:
+    with _removed_if_empty(directory), target_of(asking, key, directory) as target:
         done, search, hits = run(ending.heeding(_measured(asking, target, workload, seed, limits)))
         ending.must_have(done)
         drift = _drift(asking, target, directory, wanted) if wanted and not done.stopped else None
         ending.settle()
-        head = {**target.head, **_what(asking, workload, seed, begun), "finished_utc": utc_now()}
+        head = {**target.head, **_head_of(asking, workload, seed, begun), "finished_utc": utc_now()}
     if hits is not None:
         head["prefix_cache"] = hits.to_json()
     if target.server is not None and target.server.parting:
@@ -86,7 +86,7 @@ def measured(asking: Asking, ending: Ending) -> tuple[Result, Path]:
 
 
 @contextmanager
-def _none_left_empty(directory: Path) -> Iterator[None]:
+def _removed_if_empty(directory: Path) -> Iterator[None]:
     """Remove the directory again if the load fails before anything was written into it."""
     try:
         yield
@@ -126,7 +126,7 @@ async def _measured(
     await target.warm_up(await prompts.of(drawn(asking, 1, seed) * asking.warm_up))
     if asking.search is None:
         planned = plan_of(asking, workload, seed)
-        seen = _Seen(planned.schedule.requests, asking.quiet)
+        seen = _ProgressLines(planned.schedule.requests, asking.quiet)
         asked = await prompts.of(planned.lengths, planned.sharing, planned.spoken)
         before = await hits_of(how.server, how.key)
         done = await load(how, planned.schedule, asked, seen, target.gone)
@@ -139,8 +139,8 @@ async def _measured(
     def plan(rate: float, requests: int, attempt: int) -> Planned:
         return plan_at(asking, workload, rate, requests, seed + attempt)
 
-    def seen_at(rate: float, requests: int) -> _Seen:
-        return _Seen(requests, asking.quiet, f"{rate:.3g} requests/s: ")
+    def seen_at(rate: float, requests: int) -> _ProgressLines:
+        return _ProgressLines(requests, asking.quiet, f"{rate:.3g} requests/s: ")
 
     start = asking.rate or FIRST_RATE
     search = await searched(target, plan, limits, asking.search, start, prompts, seen_at)
@@ -179,7 +179,7 @@ def _drift(asking: Asking, target: Target, directory: Path, wanted: Wanted) -> r
         return DriftFailed(key.hidden_in(said) if key else said)
 
 
-def _what(asking: Asking, workload: WorkloadBlock, seed: int, begun: str) -> dict[str, Any]:
+def _head_of(asking: Asking, workload: WorkloadBlock, seed: int, begun: str) -> dict[str, Any]:
     own = {"workload": {"name": workload.name, **dict(workload.own)}} if workload.name in PEOPLE else {}
     return {
         "bench_version": __version__, "api": "chat" if asking.chat else "completions", "seed": seed,
@@ -189,7 +189,7 @@ def _what(asking: Asking, workload: WorkloadBlock, seed: int, begun: str) -> dic
     }  # fmt: skip
 
 
-class _Seen:
+class _ProgressLines:
     """Reports the progress of a load on standard error, after each tenth of the requests."""
 
     def __init__(self, requests: int, quiet: bool, before: str = "") -> None:

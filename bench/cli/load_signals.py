@@ -16,7 +16,7 @@ Answer = TypeVar("Answer")
 
 
 class Ending:
-    """Decides what a signal does to a load, and which exit code follows.
+    """The effect of signals on a load, and the exit code that follows.
 
     While requests are being sent (``heeding``), SIGTERM cancels them as Ctrl-C does. Before and after that it
     raises TerminatedRun. After ``settle`` both signals are ignored, because only the server must still be

@@ -111,7 +111,7 @@ def title(asking: Asking, workload: WorkloadBlock, seed: int) -> str:
         if asking.requests is not None and schedule.requests < asking.requests:
             raise UsageError(f"--requests {asking.requests}: {asking.trace} holds {schedule.requests}")
         return str(schedule.title)
-    with _blaming_options(workload):
+    with _errors_name_options(workload):
         if problem := kind.problem(workload):
             key, why = problem
             raise UsageError(f"{_option(key)}: {why}")
@@ -119,7 +119,7 @@ def title(asking: Asking, workload: WorkloadBlock, seed: int) -> str:
 
 
 @contextmanager
-def _blaming_options(workload: WorkloadBlock) -> Iterator[None]:
+def _errors_name_options(workload: WorkloadBlock) -> Iterator[None]:
     """Turn an error about a key of the workload into an error about the option."""
     try:
         yield

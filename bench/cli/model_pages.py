@@ -28,7 +28,7 @@ def rows() -> Iterator[Row]:
             yield Path(model.file).stem, *("-",) * 6, f"cannot be read: {one_line(str(model))[:200]}"
             continue
         yield (
-            model.name, size_words(model), model.licence, kind_of_source(model), _at_hand(model),
+            model.name, size_words(model), model.licence, kind_of_source(model), _availability(model),
             "yes" if model.reasoning else "no", fitting(model.architecture, memory),
             "; ".join(filter(None, (model.description, _weights(model)))),
         )  # fmt: skip
@@ -55,7 +55,7 @@ def kind_of_source(model: ModelFile) -> str:
     return "hub" if model.hub else "shape only"
 
 
-def _at_hand(model: ModelFile) -> str:
+def _availability(model: ModelFile) -> str:
     if model.source is None:
         return "pin a revision" if model.hub else "random only"
     if model.source.directory:
@@ -112,7 +112,7 @@ def _about(model: ModelFile) -> Iterator[Row]:
     limits = f": {model.licence_limits}" if model.licence_limits else ""
     yield "licence", model.licence + limits
     yield "homepage", model.homepage
-    yield "weights", ", ".join((kind_of_source(model), _at_hand(model)))
+    yield "weights", ", ".join((kind_of_source(model), _availability(model)))
     if model.hub:
         yield "hub", model.hub
     if model.precision:

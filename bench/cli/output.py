@@ -49,27 +49,27 @@ class Stream:
     def write_commands(self, text: str) -> int:
         """Write ``text`` unchanged, including its commands to a CI server."""
         try:
-            self._or_nowhere(lambda: self._stream.write(text))
+            self._or_drop(lambda: self._stream.write(text))
         except UnicodeEncodeError:  # the encoding of the terminal does not have a character
             code = self._stream.encoding
             known = text.encode(code, errors="backslashreplace").decode(code)
-            self._or_nowhere(lambda: self._stream.write(known))
+            self._or_drop(lambda: self._stream.write(known))
         return len(text)
 
     def flush(self) -> None:
         """Flush the stream, or drop the content of its buffer if it cannot be written."""
-        self._or_nowhere(self._stream.flush)
+        self._or_drop(self._stream.flush)
 
-    def _or_nowhere(self, act: Callable[[], object]) -> None:
+    def _or_drop(self, act: Callable[[], object]) -> None:
         try:
             act()
         except BrokenPipeError:
-            self._to_nowhere()
+            self._discard()
         except OSError as bad:
             self.lost = bad.strerror or str(bad)
-            self._to_nowhere()
+            self._discard()
 
-    def _to_nowhere(self) -> None:
+    def _discard(self) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())  # so that the rest of the buffer can be flushed
         os.close(nowhere)
@@ -139,11 +139,11 @@ def speakable(text: str) -> str:
     URL may contain a password. All of these are removed.
     """
     shown = _CREDENTIALS.sub(r"\1***@", defused(printable(text)))
-    shown = "\n".join(map(_to_be_read, shown.split("\n")))
+    shown = "\n".join(map(_without_middle, shown.split("\n")))
     return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
 
 
-def _to_be_read(line: str) -> str:
+def _without_middle(line: str) -> str:
     """Shorten a line that is too long to read. Its ends are kept, because place and hint are there."""
     end = LONGEST_LINE // 4
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - end]} … {line[-end:]}"

@@ -44,7 +44,7 @@ def plan_page(answer: Answer, volumes: Sequence[float] = ()) -> str:
             _good_words(plan.slo),
             "",
             *align([tuple(row[index] for index in keep) for row in table]),
-            *_nobody(answer),
+            *_never_good(answer),
             *paid_rows(answer),
             *_volume_rows(answer, volumes),
             "",
@@ -114,7 +114,7 @@ def _at_volumes(answer: Answer, row: Planned | PlannedCascade, volumes: Sequence
         yield "-" if planned is None else f"{planned[0]}, {dollars(1e6 * planned[1] / stream.per_month)}"
 
 
-def _nobody(answer: Answer) -> Iterator[str]:
+def _never_good(answer: Answer) -> Iterator[str]:
     late = [row for row in answer.every if row.month_usd is None]
     if late:
         names = ", ".join(row.option.title for row in late)

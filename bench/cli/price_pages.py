@@ -122,7 +122,7 @@ def check(today: str) -> str:
         book, bad = read_book(directory)
         errors += bad
         for price in book.values():
-            errors += _of_tomorrow(price, str(directory), today)
+            errors += _in_the_future(price, str(directory), today)
         old = [price.id for price in book.values() if hour.age_days(price.date, today) > hour.OLD_DAYS]
         words = f"; {len(old)} older than {hour.OLD_DAYS} days: {', '.join(sorted(old))}" if old else ""
         lines.append(f"{directory}: {count(len(book), 'price')} read{words}")
@@ -131,7 +131,7 @@ def check(today: str) -> str:
     return "\n".join(lines) or f"no {KIND} here"
 
 
-def _of_tomorrow(price: HardwarePrice, file: str, today: str) -> Iterator[ConfigError]:
+def _in_the_future(price: HardwarePrice, file: str, today: str) -> Iterator[ConfigError]:
     for key in ("date", "rate_date"):
         if (day := getattr(price, key)) is not None and hour.age_days(day, today) < 0:
             yield ConfigError(f"{file}: {price.id}", f"{day} is after today, {today}", key=key)
@@ -150,7 +150,7 @@ def _chosen(wanted: Wanted) -> Sequence[HardwarePrice]:
         if wanted.kind in (None, price.kind)
         and term in (None, price.term)
         and wanted.provider in (None, price.provider)
-        and (wanted.device is None or _is_of(price, wanted.device))
+        and (wanted.device is None or _matches_device(price, wanted.device))
     ]
     if not chosen:
         devices = sorted({price.device for price in book if price.device})
@@ -164,7 +164,7 @@ def _must_be_known(what: str, given: str | None, known: Sequence[str] | dict[str
         raise UsageError(f"no {what} called {given[:60]!r} ({hint})")
 
 
-def _is_of(price: HardwarePrice, device: str) -> bool:
+def _matches_device(price: HardwarePrice, device: str) -> bool:
     """Return whether all words of ``device`` (``h100``, ``H100-80GB``) occur in the names of the price."""
     names = " ".join((price.id, price.name, price.device or "", price.instance or ""))
     return _words(device) <= _words(names)

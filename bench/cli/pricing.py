@@ -89,7 +89,7 @@ def price(
         raise UsageError(
             "--api, --variant, --cached, --written, --token-ratio and --picture go with --against api"
         )
-    if _holds_runs(run):
+    if _contains_runs(run):
         from bench.cli.price_many import price_many
 
         if split or against is not None:
@@ -109,7 +109,7 @@ def price(
             print_against(summary, asked, picture, as_json=as_json)
 
 
-def _holds_runs(directory: Path) -> bool:
+def _contains_runs(directory: Path) -> bool:
     """Return whether a directory contains runs and is not a run itself."""
     from bench.results.summary import is_run
 

@@ -56,7 +56,7 @@ def module_here(module: ModuleType) -> Here:
 
 def scheme_here(module: ModuleType) -> Here:
     """Return whether a scheme runs here, in one of its engines and on this machine's device."""
-    reasons = [_lacks(engine, module) for engine in engines_of(module)]
+    reasons = [_why_not(engine, module) for engine in engines_of(module)]
     if None not in reasons:
         return Here(False, reasons[0] or "")
     device = device_here("auto")
@@ -66,7 +66,7 @@ def scheme_here(module: ModuleType) -> Here:
     return Here(True, "" if fit == DTYPES else f"in {' and '.join(fit)} only")
 
 
-def _lacks(engine: str, module: ModuleType) -> str | None:
+def _why_not(engine: str, module: ModuleType) -> str | None:
     """Return why an engine, or a scheme in it, cannot run here, or None if it can."""
     here = engine_here(engine)
     if not here.runs:

@@ -23,11 +23,11 @@ def showing(*directories: Path) -> Iterator[None]:
         raise
     except Exception as bad:
         for directory in directories:
-            _must_be_its_own(directory, bad)
+            _require_unedited(directory, bad)
         raise
 
 
-def _must_be_its_own(directory: Path, bad: Exception) -> None:
+def _require_unedited(directory: Path, bad: Exception) -> None:
     """Raise IntegrityError unless the summary in ``directory`` is what its journal gives."""
     from bench.results.summary import RUN_JSON, is_run
     from bench.results.verify import verify_summary

@@ -120,7 +120,7 @@ def against_apis(run: RunSummary, weights: Sequence[str], asked: Question) -> Co
     rows = [replace(row, billed=asked.billed(row.billed)) for row in served_rows(run)]
     routed, why_not = edge_first_rows(run)
     before = {cascade.title: replace(cascade, mix=asked.billed(cascade.mix)) for cascade in routed}
-    chosen = [row_called(rows, title) for title in asked.variants if title not in before] or _telling(
+    chosen = [row_called(rows, title) for title in asked.variants if title not in before] or _default_rows(
         run, rows
     )
     cascades = [before[title] for title in asked.variants if title in before]
@@ -157,7 +157,7 @@ def alike(mix: TokenMix, other: TokenMix) -> bool:
     )
 
 
-def _telling(run: RunSummary, rows: Sequence[Served]) -> list[Served]:
+def _default_rows(run: RunSummary, rows: Sequence[Served]) -> list[Served]:
     """Choose the rows to show if the user names none: the first baseline and the best other row.
 
     The best row has the lowest cost relative to the baseline of its own cell. Rows that are cheaper than

@@ -91,7 +91,7 @@ def kept() -> tuple[Measured, ...]:
     try:
         stored = json.loads(read_bounded(_file(), MAX_BYTES))
         results = tuple(Measured(**entry) for entry in stored)
-        _usable = [result.ceilings for result in results]  # raises for values that are not ceilings
+        _checked = [result.ceilings for result in results]  # raises for values that are not ceilings
         return results
     except (OSError, ValueError, TypeError, KeyError, UsageError):
         return ()

@@ -74,7 +74,7 @@ def picture(title: str, comparison: Comparison) -> Picture:
         (name, " ".join(f"{x.at(volume)},{y.at(usd)}" for volume, usd in points), y.at(points[-1][1]))
         for name, points in (*own.items(), *billed.items())
     ]
-    places = _apart([end for _name, _points, end in drawn])
+    places = _spread_out([end for _name, _points, end in drawn])
     lines = tuple(
         Line(name, points, name in own, name in same, end, place)
         for (name, points, end), place in zip(drawn, places, strict=True)
@@ -128,7 +128,7 @@ def _month_usd(row: Served, volume: float) -> float:
     return machines * row.own.servers * row.own.hour_usd * HOURS_PER_MONTH + power_usd
 
 
-def _apart(ends: Sequence[float]) -> list[float]:
+def _spread_out(ends: Sequence[float]) -> list[float]:
     """Return the y of each name, near the end of its line, so that no two names overlap.
 
     All names stay above the lower edge of the picture.

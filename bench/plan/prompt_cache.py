@@ -67,7 +67,7 @@ def _without(run: RunSummary, row: Row, served: dict[str, Served]) -> Iterator[W
     base, cached_usd = run.baseline_of(row), served[row.title].request_usd
     for other in sorted(run.rows, key=lambda each: each is not base):
         uncached = served.get(other.title)
-        if uncached is None or other is row or not _alike(row, other) or not _keeps_nothing(other, uncached):
+        if uncached is None or other is row or not _alike(row, other) or not _has_no_cache(other, uncached):
             continue
         compared = run.comparison(row, cost.PER_REQUEST) if other is base else None
         ratio = Interval(cached_usd.value / uncached.request_usd.value, None, None)
@@ -88,7 +88,7 @@ def _alike(row: Row, other: Row) -> bool:
     )
 
 
-def _keeps_nothing(row: Row, served: Served) -> bool:
+def _has_no_cache(row: Row, served: Served) -> bool:
     """Return whether the server's settings switch the cache off, or nothing was found in the cache."""
     steps = row.evidence.steps if row.evidence else ()
     settings = next((step["server"].get("settings") for step in steps if "server" in step), None) or {}

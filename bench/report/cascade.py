@@ -17,7 +17,7 @@ def cascade_words(row: Row) -> str:
     rate = row.figure(cascade.RATE)
     if rate is None:
         return ""
-    parts = [_sent(rate), _learnt(rate), _as_alone(row), _paid(row), _curve_words(row)]
+    parts = [_sent(rate), _learnt(rate), _same_as_large_model(row), _paid(row), _curve_words(row)]
     return "; ".join(part for part in parts if part)
 
 
@@ -52,7 +52,7 @@ def _learnt(rate: Figure) -> str:
     return f"its rule was trained on other questions: {' and '.join(seen)}" if seen else ""
 
 
-def _as_alone(row: Row) -> str:
+def _same_as_large_model(row: Row) -> str:
     """Say how many replies equal those of the large model alone, whichever model gave them."""
     same = row.figure(generation.EXACT)
     by_text = ", as texts" if same and same.notes.get("text_level") else ""

@@ -61,7 +61,7 @@ def _type_in(text: str, *, otherwise: str = "") -> str:
     return _TYPES[match[1]] if match else otherwise
 
 
-def _zeros(name: str) -> str:
+def _sparsity(name: str) -> str:
     """Return `` 2:4`` for a kernel that uses 2:4 sparsity, else an empty string."""
     return " 2:4" if re.search(r"sparse|spgemm|SparseConfig", name, re.IGNORECASE) else ""
 
@@ -78,13 +78,13 @@ def _cutlass(name: str, _match: re.Match[str]) -> str:
     elif not kind and re.search(r"sgemm|simt", name):
         kind = "f32"
     kind = kind or _type_in(name.replace("tensorop", ""))
-    return f"cutlass {kind} gemm{_zeros(name)}"
+    return f"cutlass {kind} gemm{_sparsity(name)}"
 
 
 def _xmma(name: str, match: re.Match[str]) -> str:
     kind = re.match(r"bf16|f16|tf32|f32|i8|e4m3|e5m2", match[1])
-    library = "cusparselt" if _zeros(name) else "cublas"
-    return f"xmma {_TYPES[kind[0]] if kind else match[1]} gemm{_zeros(name)} ({library})"
+    library = "cusparselt" if _sparsity(name) else "cublas"
+    return f"xmma {_TYPES[kind[0]] if kind else match[1]} gemm{_sparsity(name)} ({library})"
 
 
 def _cublas(name: str, match: re.Match[str]) -> str:

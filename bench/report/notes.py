@@ -18,7 +18,7 @@ from bench.stats.pairs import FAMILY_ERROR, LEAST_PAIRS
 from bench.stats.verdict import RatioDesign
 
 FRONT = "on the Pareto front: no other row is both cheaper and closer to the baseline"
-WORTH_SAYING_APART = 0.05  # difference of two log ratios above which a note mentions it
+WORTH_SAYING_DIFFERENCE = 0.05  # difference of two log ratios above which a note mentions it
 
 
 def front_words(run: RunSummary) -> str:
@@ -30,7 +30,7 @@ def timed_words(run: RunSummary) -> str:
     """Explain the columns of time and money, and how sure a verdict is."""
     pairs = [ratio.pairs for ratio in run.comparisons if ratio.metric == cost.PER_1K.key and ratio.pairs]
     if not pairs:
-        return _apart_words(run)
+        return _solo_words(run)
     count = str(min(pairs)) if min(pairs) == max(pairs) else f"{min(pairs)} to {max(pairs)}"
     pairs_word = "pair" if count == "1" else "pairs"
     alone = "A single pair does not show how much pairs differ. " if min(pairs) < LEAST_PAIRS else ""
@@ -83,7 +83,7 @@ def _void_words(run: RunSummary) -> str:
     return "the client was late or others used the machine" if run.served else "others used the machine"
 
 
-def _apart_words(run: RunSummary) -> str:
+def _solo_words(run: RunSummary) -> str:
     """Say how far the dollars of rows that were measured alone are from the ratios measured in turns.
 
     This concerns only runs of earlier versions, whose other columns were measured alone.
@@ -95,7 +95,7 @@ def _apart_words(run: RunSummary) -> str:
         ours, theirs = alone.get((ratio.group, ratio.variant)), base.get(ratio.group)
         if ratio.metric == cost.PER_1K.key and in_turns(ratio) and ours and theirs:
             apart.append(abs(math.log(ours / theirs / ratio.ratio)))
-    if max(apart) < WORTH_SAYING_APART:
+    if max(apart) < WORTH_SAYING_DIFFERENCE:
         return ""
     return (
         "Other columns were measured on each row alone, one after the other, while this machine's speed "

@@ -46,12 +46,12 @@ ROWS = (
     "value, value_low, value_high FROM rows JOIN asked ON rows.run = asked.id ORDER BY run, number"
 )
 # SQLite stores booleans as numbers; these are the positions of the fields to convert back.
-_TRUTHS = tuple(number for number, field in enumerate(fields(IndexedRow)) if field.type in ("bool", bool))
+_BOOLEANS = tuple(number for number, field in enumerate(fields(IndexedRow)) if field.type in ("bool", bool))
 
 
 def indexed_row(values: Sequence[Any]) -> IndexedRow:
     """Return the row that was stored as ``values``."""
     stored = list(values)
-    for number in _TRUTHS:
+    for number in _BOOLEANS:
         stored[number] = bool(stored[number])
     return IndexedRow(*stored)

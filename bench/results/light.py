@@ -22,7 +22,7 @@ def lightened(content: Json, figures: Container[str]) -> dict[str, Any]:
     if isinstance(rows, list):
         light["variants"] = [_row(row, figures) if isinstance(row, dict) else row for row in rows]
     if isinstance(ratios, list):
-        light["comparisons"] = [ratio for ratio in ratios if not _is_of_another(ratio, figures)]
+        light["comparisons"] = [ratio for ratio in ratios if not _is_left_out(ratio, figures)]
     return light
 
 
@@ -33,5 +33,5 @@ def _row(row: Json, figures: Container[str]) -> Json:
     return {**row, **_HEAVY, "metrics": {key: metrics[key] for key in metrics if key in figures}}
 
 
-def _is_of_another(ratio: object, figures: Container[str]) -> bool:
+def _is_left_out(ratio: object, figures: Container[str]) -> bool:
     return isinstance(ratio, dict) and isinstance(ratio.get("metric"), str) and ratio["metric"] not in figures

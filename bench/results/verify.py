@@ -52,7 +52,7 @@ def verify_run(directory: Path) -> str:
         same_spec(directory / SPEC_YAML, record),
         _same_summary(directory / RUN_JSON, record, journal.records, path),
         *journal.notices,
-        *_clock_that_was_set(journal.records),
+        *_clock_changes(journal.records),
     ]
     if record.finished_utc is None:
         lines.append("the run was not finished; continue it with --resume")
@@ -66,7 +66,7 @@ def verify_summary(directory: Path) -> None:
     _same_summary(directory / RUN_JSON, replay(journal.records, (), str(path)), journal.records, path)
 
 
-def _clock_that_was_set(records: Sequence[Mapping[str, object]]) -> Iterator[str]:
+def _clock_changes(records: Sequence[Mapping[str, object]]) -> Iterator[str]:
     """Yield a note for each place where the wall clock was set back, or jumped by more than 12 hours.
 
     No figure depends on it: durations are measured with monotonic clocks.
@@ -157,7 +157,7 @@ def must_agree(path: Path, written: object, made: object, record: RunRecord | No
     hint = _other_code(record) if record else ""
     added = 0
     for where, there, here in _differences(written, made):
-        if not (hint and _made_since(where, there)):
+        if not (hint and _is_newer_output(where, there)):
             raise IntegrityError(
                 f"{path}: {one_line(where) or 'the whole file'}: {there}, the journal gives {here}{hint}"
             )
@@ -165,7 +165,7 @@ def must_agree(path: Path, written: object, made: object, record: RunRecord | No
     return added
 
 
-def _made_since(where: str, there: str) -> bool:
+def _is_newer_output(where: str, there: str) -> bool:
     """Return whether a difference is only that newer code writes more: another key, or an interval."""
     bound = there == "null" and where.endswith((".ci_low", ".ci_high"))
     return where.startswith(JUDGED) and (there == ABSENT or bound)

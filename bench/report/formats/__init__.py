@@ -32,7 +32,7 @@ from bench.results.run_summary import RunSummary
 
 FlatRow = dict[str, Any]
 Any_ = TypeVar("Any_")
-FEW_LETTERS = 200  # longest string that is cached when it is cleaned
+LONGEST_CACHED = 200  # longest string that is cached when it is cleaned
 MOST_COLUMNS = 6000  # a run of this version has 1,100
 _PLAIN = frozenset({int, float, bool, type(None)})
 _FIELDS: dict[type, tuple[str, ...]] = {}  # the field names of each class that was seen
@@ -56,7 +56,7 @@ def _harmless(value: Any) -> Any:
     if isinstance(value, Enum):
         return value
     if isinstance(value, str):
-        line = _of_few_letters(value) if len(value) <= FEW_LETTERS else _line(value)
+        line = _short_line(value) if len(value) <= LONGEST_CACHED else _line(value)
         return value if line == value else line
     if kind is dict or isinstance(value, Mapping):
         return _mapping(value)
@@ -73,7 +73,7 @@ def _line(text: str) -> str:
     return defused(line)
 
 
-_of_few_letters = lru_cache(maxsize=4096)(_line)  # units, formulas and names occur in every row
+_short_line = lru_cache(maxsize=4096)(_line)  # units, formulas and names occur in every row
 
 
 def _fields_of(kind: type) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""github-action-benchmark: figures as ``customSmallerIsBetter``, to plot commit after commit."""
+"""github-action-benchmark: figures as ``customSmallerIsBetter``, to plot them over commits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A comment on a pull request: verdict, rules, and what was compared; a hidden line finds it again."""
+"""A comment on a pull request: verdict, rules and what was compared, with a hidden marker to find it by."""
 
 from __future__ import annotations
 
