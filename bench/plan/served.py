@@ -66,8 +66,8 @@ def served_rows(run: RunSummary) -> list[Served]:
     """Return every row that ended well and has its own times, with the baseline of each cell first.
 
     This includes rows whose answers came as a whole. It leaves out the rows of a gate's run, which measures
-    only ratios, and cascades, whose cost is computed elsewhere. Raises UsageError, with the reason of the
-    first rows, if no row is left.
+    only ratios, encoders, which write no tokens, and cascades, whose cost is computed elsewhere. Raises
+    UsageError, with the reason of the first rows, if no row is left.
     """
     rows, why = list[Served](), list[str]()
     for row in run.rows:
